@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the command line asked of the machine, filled by core/options before the machine is made.
+ * Strings are owned (malloc'd), NULL when not given.
+ */
+#ifndef BPC_CONFIG_H
+#define BPC_CONFIG_H
+
+#include <bp/machine.h>
+
+#define BPC_MAX_SERIAL 8
+
+enum bpc_action { BPC_ACTION_DEFAULT, BPC_ACTION_RESET, BPC_ACTION_SHUTDOWN, BPC_ACTION_POWEROFF,
+                  BPC_ACTION_PAUSE, BPC_ACTION_DEBUG, BPC_ACTION_NONE, BPC_ACTION_EXIT_FAILURE };
+
+struct bpc_config {
+    const char *arch;             /* from the program's name: "x86_64" */
+    char *board;                  /* -machine type or alias; NULL: the default board */
+    struct bp_value *board_props; /* other -machine keys: dict of strings, or NULL */
+    char *cpu;                    /* "-cpu" text: model[,feature=on...] */
+    struct bp_value *accels;      /* list of dicts {"accel": NAME, keys...}, tried in order; or NULL */
+    uint64_t ram_size;            /* 0: the board's default */
+    uint64_t ram_max;             /* maxmem, 0: ram_size */
+    unsigned ram_slots;
+    struct bp_smp smp;            /* zero fields: computed by bpc_machine_create */
+    char *kernel, *initrd, *append;
+    char *name, *guest_name;
+    uint8_t uuid[16];
+    bool uuid_set;
+    bool nodefaults, no_reboot, no_shutdown, start_paused;
+    enum bpc_action on_reboot, on_shutdown, on_panic;
+    struct bp_object *serial[BPC_MAX_SERIAL]; /* chardevs; NULL: none */
+    char **data_dirs;             /* -L, NULL-terminated, or NULL */
+    struct {
+        enum { BPC_RTC_UTC, BPC_RTC_LOCALTIME, BPC_RTC_DATE } base;
+        int64_t date_ns;          /* for BPC_RTC_DATE: ns since the epoch */
+        enum bp_clock clock;
+        bool drift_slew;
+    } rtc;
+    struct bp_value *globals;     /* list of dicts {"driver","property","value"}, or NULL */
+};
+
+extern struct bpc_config bpc_config;
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The registry: everything that the core and modules provide, by kind and name. Names that are
+ * known but not loaded yet come from the loader's hooks. [main]
+ */
+#ifndef BPC_REGISTRY_H
+#define BPC_REGISTRY_H
+
+#include <bp/error.h>
+#include <bp/module.h>
+
+/* What is known of a thing without loading it (from ELF notes). Strings borrowed from the loader. */
+struct bpc_known {
+    enum bp_provide_kind kind;
+    const char *name;       /* "isa-serial" */
+    const char *summary;    /* or "" */
+    const char *attributes; /* ";bus=isa;user=yes" part of the note, or "" */
+    const char *module;     /* module's name; "core" for built-in ones */
+    bool loaded;
+};
+
+/* The loader's side. */
+struct bpc_loader {
+    /* Loads the module that provides kind:name (with all it requires) and registers it. */
+    int (*load)(enum bp_provide_kind kind, const char *name, struct bp_error *err);
+    /* Calls fn for everything that modules on disk provide of this kind, sorted by name. */
+    void (*each)(enum bp_provide_kind kind, void (*fn)(const struct bpc_known *known, void *opaque),
+                 void *opaque);
+    /* query-modules and module-load. */
+    struct bp_value *(*query)(void);
+    int (*load_module)(const char *name_or_path, struct bp_error *err);
+};
+void bpc_registry_set_loader(const struct bpc_loader *loader); /* borrowed, for ever */
+const struct bpc_loader *bpc_registry_loader(void);            /* or NULL */
+
+/* Registers all of a module's descriptors, or none. `provides` ends with BP_PROVIDE_END; names that
+ * exist already give -EEXIST and say who has them. */
+int bpc_register_all(const char *module, const struct bp_provide *provides, struct bp_error *err);
+
+/* The name a descriptor is registered under ("isa-serial"; interfaces: "isa/1"). */
+const char *bpc_provide_name(const struct bp_provide *provide);
+const char *bpc_kind_name(enum bp_provide_kind kind); /* "device" as in notes */
+enum bp_provide_kind bpc_kind_from_name(const char *text, size_t len); /* BP_PROVIDE_END: none */
+
+/* Looks up what is registered; NULL when it is not (nothing is loaded). */
+const void *bpc_find(enum bp_provide_kind kind, const char *name);
+/* The same, loading the module that has it when needed. -ENOENT: nobody has it; the message lists
+ * the nearest names. */
+int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_desc,
+                struct bp_error *err);
+/* An interface's table ("chardev", 1), loading when needed. */
+int bpc_require_interface(const char *name, unsigned major, const void **ret_table,
+                          struct bp_error *err);
+/* Registered and known ones together, sorted by name, each once. */
+void bpc_each_known(enum bp_provide_kind kind, void (*fn)(const struct bpc_known *known, void *opaque),
+                    void *opaque);
+/* Fills buf with up to three near names (edit distance), comma separated; "" when none is near. */
+void bpc_nearest(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
+
+#endif

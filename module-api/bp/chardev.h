@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Character devices: interface chardev/1, offered by the `chardev` module. A back end (stdio,
+ * socket, ...) carries bytes; a front end (a UART, a monitor) uses it. [main] under the machine
+ * lock, but for write, which is [any] under the machine lock.
+ */
+#ifndef BP_CHARDEV_H
+#define BP_CHARDEV_H
+
+#include <bp/module.h>
+#include <bp/object.h>
+
+BP_BEGIN_DECLS
+
+struct bp_chardev; /* opaque; a bp_object of type "chardev" at /chardevs/ID */
+
+enum bp_chardev_event {
+    BP_CHARDEV_OPENED, /* the peer is there (at connect() too, when it already is) */
+    BP_CHARDEV_CLOSED,
+    BP_CHARDEV_BREAK,
+    BP_CHARDEV_MUX_IN,  /* this front end now has the keyboard */
+    BP_CHARDEV_MUX_OUT,
+};
+
+/* A front end's callbacks. */
+struct bp_chardev_handlers {
+    /* Bytes that read() will take now; 0: none, until accept_input(). */
+    size_t (*can_read)(void *opaque);
+    void (*read)(void *opaque, const uint8_t *buf, size_t len); /* len <= can_read() */
+    void (*event)(void *opaque, enum bp_chardev_event event);
+    void *reserved[2];
+};
+
+struct bp_serial_params {
+    int speed, parity /* 'N' 'E' 'O' */, data_bits, stop_bits;
+};
+enum bp_chardev_ioctl { /* arg: struct bp_serial_params *, int * */
+    BP_CHARDEV_SET_PARAMS, BP_CHARDEV_SET_BREAK, BP_CHARDEV_GET_TIOCM, BP_CHARDEV_SET_TIOCM,
+};
+
+/* A back end. type.props are the keys of -chardev TYPE,... (without id, mux, logfile, logappend,
+ * which the framework adds). */
+struct bp_chardev_class {
+    struct bp_type_info type; /* name: "socket" is type "chardev-socket"; see BP_CHARDEV */
+    int (*open)(struct bp_chardev *chr, struct bp_error *err); /* properties are set */
+    void (*close)(struct bp_chardev *chr);
+    /* Takes up to len bytes without blocking; returns how many (0: full; the framework buffers a
+     * bounded amount and calls again after bp ->writable()), or -errno. */
+    int (*write)(struct bp_chardev *chr, const uint8_t *buf, size_t len);
+    void (*accept_input)(struct bp_chardev *chr); /* the front end can take more; NULL: it polls */
+    int (*ioctl)(struct bp_chardev *chr, enum bp_chardev_ioctl cmd, void *arg);
+    void (*set_echo)(struct bp_chardev *chr, bool echo); /* terminals: line editing done by us */
+    /* Text for query-chardev "filename" (malloc'd): "unix:/run/x,server=on"; NULL: the type name. */
+    char *(*filename)(struct bp_chardev *chr);
+    void *reserved[4];
+};
+#define BP_CHARDEV(ident, NAME, SUMMARY, STATE, PROPS, ...) \
+    BP_NOTE("provides=chardev:" NAME ";summary=" SUMMARY); \
+    static const struct bp_chardev_class ident = { \
+        .type = {.size = sizeof(struct bp_chardev_class), .flags = 0, .name = "chardev-" NAME, \
+                 .parent = "chardev", .summary = SUMMARY, .state_size = sizeof(STATE), \
+                 .props = PROPS, .state = NULL, .reserved = {NULL}}, \
+        __VA_ARGS__}
+
+struct bp_chardev_interface { /* chardev/1 */
+    uint32_t size;
+    /* ---- for front ends ---- */
+    /* From a property's link or bp_machine_serial(); NULL when the object is no chardev. */
+    struct bp_chardev *(*from_object)(struct bp_object *obj);
+    struct bp_chardev *(*find)(const char *id); /* borrowed or NULL */
+    /* One front end at a time (a mux takes four); -EBUSY otherwise. handlers is borrowed. */
+    int (*connect)(struct bp_chardev *chr, const struct bp_chardev_handlers *handlers, void *opaque,
+                   struct bp_error *err);
+    void (*disconnect)(struct bp_chardev *chr, void *opaque);
+    /* Never blocks; what the back end does not take is buffered up to 64 KiB, then dropped
+     * oldest first never: newest are refused. Returns the bytes taken. */
+    size_t (*write)(struct bp_chardev *chr, const uint8_t *buf, size_t len, void *opaque);
+    void (*accept_input)(struct bp_chardev *chr, void *opaque);
+    int (*ioctl)(struct bp_chardev *chr, enum bp_chardev_ioctl cmd, void *arg);
+    void (*set_echo)(struct bp_chardev *chr, bool echo);
+    bool (*is_open)(struct bp_chardev *chr); /* the peer is there */
+    /* ---- for the command line and QMP ---- */
+    /* -chardev and chardev-add: args has "id", "backend" (type name) and the type's keys. */
+    int (*create)(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err);
+    /* The short forms of -serial and -monitor: "stdio", "mon:stdio", "null", "none" (gives NULL),
+     * "pty", "file:PATH", "pipe:PATH", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...",
+     * "telnet:...", "chardev:ID", "vc". */
+    int (*create_legacy)(const char *id, const char *text, struct bp_chardev **ret_chr,
+                         struct bp_error *err);
+    int (*remove)(const char *id, struct bp_error *err);
+    /* ---- for back ends ---- */
+    void *(*state)(struct bp_chardev *chr);
+    struct bp_chardev *(*of_state)(void *state);
+    size_t (*can_read)(struct bp_chardev *chr); /* what the front end takes now */
+    void (*received)(struct bp_chardev *chr, const uint8_t *buf, size_t len);
+    void (*opened)(struct bp_chardev *chr);
+    void (*closed)(struct bp_chardev *chr);
+    void (*writable)(struct bp_chardev *chr);
+    /* Descriptors that came with SCM_RIGHTS, for QMP getfd. Takes ownership. */
+    void (*received_fds)(struct bp_chardev *chr, const int *fds, size_t count);
+    int (*take_fd)(struct bp_chardev *chr); /* oldest one not yet taken, or -1; caller owns */
+    /* Terminal modes, restored on every way out: saves fd's modes once, sets raw (with signals). */
+    void (*terminal_raw)(int fd, bool signals);
+    void (*terminal_restore)(void);
+    void *reserved[4];
+};
+
+BP_END_DECLS
+
+#endif

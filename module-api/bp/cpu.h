@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * CPUs and accelerators. Tier: exact (these descriptors follow the core's build stamp). A CPU class
+ * holds the architectural state and model; an accelerator executes it. Each vCPU has a thread; the
+ * core runs it, the accelerator's cpu_exec() is its body.
+ */
+#ifndef BP_CPU_H
+#define BP_CPU_H
+
+#include <bp/module.h>
+#include <bp/object.h>
+
+BP_BEGIN_DECLS
+
+struct bp_cpu;   /* opaque; a bp_object */
+struct bp_accel; /* opaque; a bp_object */
+struct bp_machine;
+
+/* One CPU model. type.name is TYPE such as "qemu64-x86_64-cpu"; props are its features. */
+struct bp_cpu_class {
+    struct bp_type_info type; /* state_size: e.g. sizeof(struct bp_x86_cpu) */
+    const char *model;        /* what -cpu names: "qemu64" */
+    const char *arch;         /* "x86_64" */
+    int (*init)(struct bp_cpu *cpu, struct bp_error *err); /* properties set; fill the model's tables */
+    void (*reset)(struct bp_cpu *cpu);                     /* power-on state, halted if not the BSP */
+    /* Is there something that ends a halt? Called with no lock by the vCPU thread. [vcpu] */
+    bool (*has_work)(struct bp_cpu *cpu);
+    /* Registers as text for `info registers` (malloc'd, multi-line). vCPU stopped. */
+    char *(*dump)(struct bp_cpu *cpu);
+    /* Linear to physical for debuggers and memsave: *ret_phys; -EFAULT when not mapped. */
+    int (*translate)(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys);
+    uint64_t (*pc)(struct bp_cpu *cpu);
+    /* A register by name for the monitor's expressions ($eax); -ENOENT when unknown. */
+    int (*get_register)(struct bp_cpu *cpu, const char *name, uint64_t *ret_value);
+    void *reserved[4];
+};
+#define BP_CPU(ident, MODEL, ARCH, SUMMARY, STATE, PROPS, ...) \
+    BP_NOTE("provides=cpu:" MODEL "-" ARCH "-cpu;arch=" ARCH ";model=" MODEL ";summary=" SUMMARY); \
+    static const struct bp_cpu_class ident = { \
+        .type = {.size = sizeof(struct bp_cpu_class), .flags = BP_TYPE_NOT_USER_CREATABLE, \
+                 .name = MODEL "-" ARCH "-cpu", .parent = ARCH "-cpu", .summary = SUMMARY, \
+                 .state_size = sizeof(STATE), .props = PROPS, .state = NULL, .reserved = {NULL}}, \
+        .model = MODEL, .arch = ARCH, __VA_ARGS__}
+
+enum bp_cpu_exit {
+    BP_CPU_EXIT_KICKED, /* someone asked for the vCPU: look at requests, then come back */
+    BP_CPU_EXIT_HALTED, /* HLT: sleep until has_work() */
+    BP_CPU_EXIT_DEBUG,  /* breakpoint or single step */
+    BP_CPU_EXIT_SHUTDOWN, /* triple fault and the like: the machine is reset */
+    BP_CPU_EXIT_ERROR,  /* internal error: the machine stops */
+};
+
+struct bp_accel_class {
+    struct bp_type_info type; /* name: "interp"; props: -accel keys; state: per machine */
+    const char *arch;         /* guests it can run, comma separated, or "any" */
+    unsigned rank;            /* among installed ones the highest is the default */
+    bool no_cpus;             /* runs no guest code (qtest): vCPU threads are not started */
+    int (*init)(struct bp_accel *accel, struct bp_error *err);
+    size_t cpu_size; /* bytes of accelerator state kept with each vCPU, zeroed: bp_cpu_accel_state */
+    int (*cpu_init)(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err); /* [main] */
+    void (*cpu_fini)(struct bp_cpu *cpu);
+    /* Runs guest code until bp_cpu_kicked(cpu) or an exit; no lock held. [vcpu] */
+    enum bp_cpu_exit (*cpu_exec)(struct bp_cpu *cpu);
+    /* Makes cpu_exec() return soon; the core has set the kicked flag already. NULL: polling it is
+     * enough. [any] */
+    void (*cpu_kick)(struct bp_cpu *cpu);
+    /* After the state was written from outside (reset, monitor, loadvm): drop caches. [vcpu] */
+    void (*cpu_changed)(struct bp_cpu *cpu);
+    /* Before the state is read from outside: bring lazily kept state (flags) up to date. [vcpu or
+     * main with the vCPU stopped] */
+    void (*cpu_sync)(struct bp_cpu *cpu);
+    void *reserved[4];
+};
+#define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
+    BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
+    static const struct bp_accel_class ident = { \
+        .type = {.size = sizeof(struct bp_accel_class), .flags = BP_TYPE_NOT_USER_CREATABLE, \
+                 .name = NAME, .parent = NULL, .summary = SUMMARY, .state_size = sizeof(STATE), \
+                 .props = PROPS, .state = NULL, .reserved = {NULL}}, \
+        .arch = ARCH, __VA_ARGS__}
+
+void *bp_cpu_state(struct bp_cpu *cpu);       /* the CPU class's state; [any] */
+void *bp_cpu_accel_state(struct bp_cpu *cpu); /* the accelerator's per-vCPU state; [any] */
+struct bp_object *bp_cpu_object(struct bp_cpu *cpu);
+struct bp_owner *bp_cpu_owner(struct bp_cpu *cpu);
+const struct bp_cpu_class *bp_cpu_class(const struct bp_cpu *cpu);
+unsigned bp_cpu_index(const struct bp_cpu *cpu);
+struct bp_cpu *bp_cpu_get(unsigned index); /* NULL when there is none */
+struct bp_cpu *bp_cpu_current(void);       /* of this thread, or NULL */
+void *bp_accel_state(struct bp_accel *accel);
+struct bp_accel *bp_accel_current(void);
+const char *bp_accel_name(void);
+
+/* The flag an accelerator polls; non-zero: leave cpu_exec() with BP_CPU_EXIT_KICKED. */
+const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu);
+static inline bool bp_cpu_kicked(const uint32_t *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_RELAXED) != 0;
+}
+/* Wakes a halted vCPU, or makes a running one leave cpu_exec() and come back. [any] */
+void bp_cpu_kick(struct bp_cpu *cpu);
+/* Runs fn on the vCPU's thread outside cpu_exec() under the machine lock, without waiting, or
+ * waiting for it (from another thread; the machine lock is released while waiting). [any] */
+void bp_cpu_run_async(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque);
+void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque);
+
+BP_END_DECLS
+
+#endif

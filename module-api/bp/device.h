@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Devices and buses. The core allocates zeroed state, applies and checks properties, calls
+ * attach(), and takes back everything the device claimed when it detaches or attach() fails.
+ * Callbacks run [main] or [vcpu] under the machine lock (thread model "serialised").
+ */
+#ifndef BP_DEVICE_H
+#define BP_DEVICE_H
+
+#include <bp/irq.h>
+#include <bp/memory.h>
+#include <bp/module.h>
+#include <bp/object.h>
+
+BP_BEGIN_DECLS
+
+struct bp_device; /* opaque; a bp_object */
+struct bp_bus;    /* opaque; a bp_object */
+
+struct bp_device_class {
+    struct bp_type_info type;
+    const char *bus;      /* bus type it plugs into ("isa", "pci", ...); NULL: none ("system") */
+    const char *category; /* heading in -device help: "storage", "network", "input", "misc", ... */
+    const void *bus_info; /* what the bus type wants to know, e.g. struct bp_pci_info */
+    /* All properties are set: claim regions, timers, lines. On failure the core undoes all claims. */
+    int (*attach)(struct bp_device *dev, struct bp_error *err);
+    void (*detach)(struct bp_device *dev);
+    void (*reset)(struct bp_device *dev); /* power-on state; called after attach() too */
+    /* The guest is asked to let go (hot unplug); NULL: unplugged at once. */
+    int (*unplug_request)(struct bp_device *dev, struct bp_error *err);
+    const char *const *aliases; /* other names for -device, NULL-terminated, or NULL */
+    void *reserved[4];
+};
+
+/*
+ * BP_DEVICE(debug_exit, "isa-debug-exit", "isa", "Lets a guest end the emulator",
+ *           struct debug_exit, debug_exit_props, .attach = debug_exit_attach);
+ * defines a constant class and its note. BP_BOARD_DEVICE: one that users do not create.
+ */
+#define BP_DEVICE_FLAGS(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, FLAGS, USER, ...) \
+    BP_NOTE("provides=device:" NAME ";bus=" BUS ";user=" USER ";summary=" SUMMARY); \
+    static const struct bp_device_class ident = { \
+        .type = {.size = sizeof(struct bp_device_class), .flags = FLAGS, .name = NAME, \
+                 .parent = NULL, .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, \
+                 .state = TABLE, .reserved = {NULL}}, \
+        .bus = BUS, __VA_ARGS__}
+#define BP_DEVICE(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, ...) \
+    BP_DEVICE_FLAGS(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, 0, "yes", __VA_ARGS__)
+#define BP_HOTPLUG_DEVICE(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, ...) \
+    BP_DEVICE_FLAGS(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, BP_TYPE_HOTPLUGGABLE, "yes", \
+                    __VA_ARGS__)
+#define BP_BOARD_DEVICE(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, ...) \
+    BP_DEVICE_FLAGS(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, BP_TYPE_NOT_USER_CREATABLE, \
+                    "no", __VA_ARGS__)
+
+void *bp_device_state(struct bp_device *dev); /* [any] */
+struct bp_device *bp_device_of_state(void *state); /* the device whose state this is; [any] */
+struct bp_object *bp_device_object(struct bp_device *dev);
+struct bp_owner *bp_device_owner(struct bp_device *dev);
+const char *bp_device_id(const struct bp_device *dev); /* -device id=, or NULL */
+const struct bp_device_class *bp_device_class(const struct bp_device *dev);
+struct bp_device *bp_device_from_object(struct bp_object *obj); /* NULL when it is not one */
+
+/* ---- buses ---- */
+/* A bus type. Offered by a bus module; a bridge device makes instances with bp_bus_new(). */
+struct bp_bus_class {
+    struct bp_type_info type; /* type.props: of the bus itself */
+    size_t child_size;        /* bytes of bus state the core keeps with each child, zeroed */
+    const struct bp_field *child_props; /* e.g. "addr": into that state; set like device properties */
+    unsigned max_children;    /* 0: no limit */
+    /* Before the child's own attach(): check the address, set up configuration space. */
+    int (*child_attach)(struct bp_bus *bus, struct bp_device *child, struct bp_error *err);
+    /* After the child's attach() succeeded. */
+    void (*child_attached)(struct bp_bus *bus, struct bp_device *child);
+    void (*child_detach)(struct bp_bus *bus, struct bp_device *child);
+    void (*reset)(struct bp_bus *bus);
+    /* Address as text for `info qtree` ("04.0"); writes at most `size` bytes. */
+    void (*child_address)(struct bp_device *child, char *buf, size_t size);
+    void *reserved[4];
+};
+#define BP_BUS(ident, NAME, SUMMARY, STATE, ...) \
+    BP_NOTE("provides=bus:" NAME ";summary=" SUMMARY); \
+    static const struct bp_bus_class ident = { \
+        .type = {.size = sizeof(struct bp_bus_class), .flags = 0, .name = NAME, .parent = NULL, \
+                 .summary = SUMMARY, .state_size = sizeof(STATE), .props = NULL, .state = NULL, \
+                 .reserved = {NULL}}, \
+        __VA_ARGS__}
+
+/* Makes a bus of `type` below a bridge; `name` NULL: chosen from the bridge's id or "TYPE.N". */
+int bp_bus_new(struct bp_device *bridge, const char *type, const char *name, struct bp_bus **ret_bus,
+               struct bp_error *err);
+void *bp_bus_state(struct bp_bus *bus);
+struct bp_device *bp_bus_bridge(struct bp_bus *bus);
+const char *bp_bus_name(const struct bp_bus *bus);
+const char *bp_bus_type(const struct bp_bus *bus);
+struct bp_bus *bp_bus_find(const char *name_or_type); /* first match in the tree, or NULL */
+struct bp_bus *bp_device_bus(struct bp_device *dev);    /* the bus it sits on, or NULL */
+void *bp_device_bus_state(struct bp_device *dev);       /* child_size bytes kept for its bus */
+/* Calls fn for each child in order of attachment; stops at a non-zero return and returns it. */
+int bp_bus_each_child(struct bp_bus *bus, int (*fn)(struct bp_device *child, void *opaque),
+                      void *opaque);
+
+/* ---- devices that boards (and bridges) create ---- */
+/* Creates an unattached device; loads its module when needed. `id` may be NULL. A board device
+ * appears under /machine/unattached, one with an id under /machine/peripheral. */
+int bp_device_new(const char *type, const char *id, struct bp_device **ret_dev, struct bp_error *err);
+int bp_device_set(struct bp_device *dev, const char *prop, const char *text, struct bp_error *err);
+int bp_device_set_uint(struct bp_device *dev, const char *prop, uint64_t v, struct bp_error *err);
+int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object *to,
+                       struct bp_error *err);
+/* Attaches to `bus` (NULL: a bus of the class's type is looked for). On failure the device is
+ * destroyed. */
+int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err);
+/* Detaches and frees a device; frees an unattached one. NULL is fine. */
+void bp_device_destroy(struct bp_device *dev);
+/* The guest has released a device that was asked to go: detach, destroy, send DEVICE_DELETED. */
+void bp_device_unplugged(struct bp_device *dev);
+
+BP_END_DECLS
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Boards and the machine: the contract of a board module, what the command line asked for, and run
+ * state. [main] under the machine lock unless a function says otherwise.
+ */
+#ifndef BP_MACHINE_H
+#define BP_MACHINE_H
+
+#include <bp/cpu.h>
+#include <bp/device.h>
+
+BP_BEGIN_DECLS
+
+struct bp_machine; /* opaque; a bp_object at /machine */
+
+struct bp_board_class {
+    struct bp_type_info type; /* name e.g. "pc-i440fx-9.1"; props: -machine keys of this board */
+    const char *alias;        /* e.g. "pc", or NULL */
+    const char *arch;         /* guest architecture: "x86_64"; "any" for board `none` */
+    bool is_default;
+    unsigned max_cpus;
+    const char *default_cpu;       /* CPU model for -cpu, or NULL */
+    uint64_t default_ram_size;     /* bytes */
+    const char *default_ram_id;    /* e.g. "pc.ram" */
+    bool hotpluggable_cpus;
+    /* Creates CPUs, memory, devices. */
+    int (*init)(struct bp_machine *m, struct bp_error *err);
+    /* All -device devices are attached: build tables, load the kernel. */
+    int (*ready)(struct bp_machine *m, struct bp_error *err);
+    void (*reset)(struct bp_machine *m);     /* after all devices and CPUs were reset */
+    void (*powerdown)(struct bp_machine *m); /* the power button was pressed (system_powerdown) */
+    void *reserved[4];
+};
+#define BP_BOARD(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
+    BP_NOTE("provides=board:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
+    static const struct bp_board_class ident = { \
+        .type = {.size = sizeof(struct bp_board_class), .flags = 0, .name = NAME, .parent = NULL, \
+                 .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, .state = NULL, \
+                 .reserved = {NULL}}, \
+        .arch = ARCH, __VA_ARGS__}
+/* Also announces an alias; give .alias the same text in the class. */
+#define BP_BOARD_ALIAS(NAME, ALIAS) BP_NOTE("alias=board:" ALIAS "=" NAME)
+
+void *bp_machine_state(struct bp_machine *m);
+struct bp_owner *bp_machine_owner(struct bp_machine *m);
+struct bp_object *bp_machine_object(struct bp_machine *m);
+struct bp_machine *bp_machine_current(void); /* NULL before the board's init() */
+
+/* What the command line asked for. Strings are borrowed and last as long as the machine. */
+uint64_t bp_machine_ram_size(const struct bp_machine *m); /* bytes */
+struct bp_smp {
+    unsigned cpus, max_cpus, sockets, dies, clusters, cores, threads;
+};
+const struct bp_smp *bp_machine_smp(const struct bp_machine *m);
+const char *bp_machine_cpu_model(const struct bp_machine *m); /* "-cpu" text up to the first comma */
+const char *bp_machine_kernel(const struct bp_machine *m);    /* file name or NULL */
+const char *bp_machine_initrd(const struct bp_machine *m);
+const char *bp_machine_append(const struct bp_machine *m);    /* "" when not given */
+/* The n-th -serial (0 based) as a chardev object: NULL when there is none (or `none`). */
+struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n);
+/* true when the board should make its default devices (no -nodefaults) */
+bool bp_machine_defaults(const struct bp_machine *m);
+/* Finds a data file (firmware) along -L and the built-in path; malloc'd, or NULL. */
+char *bp_machine_find_data(const struct bp_machine *m, const char *name);
+const uint8_t *bp_machine_uuid(const struct bp_machine *m); /* 16 bytes, all zero when not set */
+/* -rtc: host time as the guest's RTC shall see it, in ns since the epoch in its chosen zone
+ * (base=utc, localtime or a date; clock=host, rt, vm). [any] */
+int64_t bp_machine_rtc_ns(void);
+
+/* Main memory, made once by the core with the size from -m: add it (or aliases of it) to
+ * bp_space_root(bp_space_memory()). */
+struct bp_region *bp_machine_ram(struct bp_machine *m);
+
+/* CPUs: creates CPU `index` of the model of -cpu, attached to the accelerator; its thread starts
+ * with the machine. */
+int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
+                       struct bp_error *err);
+
+/* ---- run state. [any] ---- */
+enum bp_shutdown_cause {
+    BP_SHUTDOWN_GUEST_SHUTDOWN,
+    BP_SHUTDOWN_GUEST_RESET,
+    BP_SHUTDOWN_GUEST_PANIC,
+    BP_SHUTDOWN_HOST_QMP_QUIT,
+    BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET,
+    BP_SHUTDOWN_HOST_SIGNAL,
+    BP_SHUTDOWN_HOST_UI,
+    BP_SHUTDOWN_HOST_ERROR,
+};
+/* Asks; the main loop carries it out, subject to -no-reboot, -no-shutdown, -action. */
+void bp_machine_request_reset(enum bp_shutdown_cause cause);
+void bp_machine_request_shutdown(enum bp_shutdown_cause cause);
+void bp_machine_request_powerdown(void);
+/* Ends the process with this status, at the main loop's next turn (isa-debug-exit). */
+void bp_machine_request_exit(int status);
+bool bp_machine_running(void);
+/* Hears of each start and stop of the machine. [main] under the machine lock */
+void bp_machine_on_run_change(struct bp_owner *owner, void (*fn)(void *opaque, bool running),
+                              void *opaque);
+
+BP_END_DECLS
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A module is one shared object that exports one symbol, `bp_module`: constant data that lists what
+ * it provides. The macros that define a thing also emit ELF notes (section .note.backplane, one
+ * "key=value" record each), so that a module is found without running its code.
+ *
+ * Keys: name, summary, version, license, abi (MAJOR.MINOR), tier (public, or exact:STAMP), arch,
+ * requires=NAME/MAJOR, provides=KIND:NAME[;key=value...];summary=TEXT (summary is the last key).
+ */
+#ifndef BP_MODULE_H
+#define BP_MODULE_H
+
+#include <bp/error.h>
+
+BP_BEGIN_DECLS
+
+#define BP_MODULE_MAGIC 0x4c504b42u /* "BKPL" */
+
+enum bp_provide_kind {
+    BP_PROVIDE_END,
+    BP_PROVIDE_DEVICE,    /* const struct bp_device_class * */
+    BP_PROVIDE_BUS,       /* const struct bp_bus_class * */
+    BP_PROVIDE_BOARD,     /* const struct bp_board_class * */
+    BP_PROVIDE_CPU,       /* const struct bp_cpu_class * */
+    BP_PROVIDE_ACCEL,     /* const struct bp_accel_class * */
+    BP_PROVIDE_OBJECT,    /* const struct bp_object_class * */
+    BP_PROVIDE_CHARDEV,   /* const struct bp_chardev_class * */
+    BP_PROVIDE_INTERFACE, /* const struct bp_interface * */
+    BP_PROVIDE_OPTION,    /* const struct bp_option * */
+    BP_PROVIDE_COMMAND,   /* const struct bp_command * */
+    BP_PROVIDE_HMP,       /* const struct bp_hmp_command * */
+    BP_PROVIDE_EVENT,     /* const struct bp_event * */
+    BP_PROVIDE_ABSTRACT,  /* const struct bp_type_info *: an abstract parent type */
+};
+
+struct bp_provide {
+    enum bp_provide_kind kind;
+    const void *desc;
+};
+
+/* A versioned interface that a module offers to others. `table` starts with uint32_t size. */
+struct bp_interface {
+    uint32_t size;
+    const char *name;
+    uint16_t major, minor;
+    const void *table;
+};
+
+/* A use of one: the loader stores the table's address in *slot before the module is used. */
+struct bp_import {
+    const char *name; /* NULL ends the list */
+    uint16_t major, minor;
+    const void **slot;
+};
+
+struct bp_module {
+    uint32_t magic;
+    uint32_t size; /* sizeof(struct bp_module) as compiled */
+    uint16_t abi_major, abi_minor;
+    uint32_t flags;
+    const char *name;
+    const char *tier; /* "public", or "exact:STAMP": must equal the core's build stamp */
+    const struct bp_provide *provides;
+    const struct bp_import *imports; /* or NULL */
+    /* Optional, rare: called once after imports are resolved, before anything is registered.
+     * Failing refuses the module. [main] */
+    int (*init)(struct bp_error *err);
+    void *reserved[4];
+};
+
+/* ---- notes ---- */
+#define BP_CAT2(a, b) a##b
+#define BP_CAT(a, b) BP_CAT2(a, b)
+#define BP_STR2(x) #x
+#define BP_STR(x) BP_STR2(x)
+#define BP_NOTE_TYPE 1
+/* One record. The owner name is "Backplane", padded to 12 bytes. */
+#define BP_NOTE(text) \
+    static const struct { \
+        uint32_t namesz, descsz, type; \
+        char name[12]; \
+        char desc[(sizeof(text) + 3) & ~(size_t)3]; \
+    } BP_CAT(bp_note_, __COUNTER__) __attribute__((section(".note.backplane"), used, aligned(4))) = { \
+        10, sizeof(text), BP_NOTE_TYPE, "Backplane", text }
+
+/* ---- the module itself ---- */
+#ifndef BP_MODULE_VERSION
+#define BP_MODULE_VERSION "1.0"
+#endif
+#ifndef BP_MODULE_LICENSE
+#define BP_MODULE_LICENSE "LGPL-2.1-or-later"
+#endif
+/* In-tree modules of the exact tier are compiled with -DBP_EXACT_STAMP="...". */
+#ifdef BP_MODULE_EXACT
+#define BP_MODULE_TIER "exact:" BP_EXACT_STAMP
+#else
+#define BP_MODULE_TIER "public"
+#endif
+
+/*
+ * BP_MODULE("hw-debug-exit", "Debug exit port", BP_NO_IMPORTS, {BP_PROVIDE_DEVICE, &debug_exit});
+ * Imports: an array of struct bp_import ending with {0}, usually made with BP_IMPORT.
+ */
+#define BP_NO_IMPORTS NULL
+#define BP_MODULE_WITH_INIT(NAME, SUMMARY, IMPORTS, INIT, ...) \
+    BP_NOTE("name=" NAME); \
+    BP_NOTE("summary=" SUMMARY); \
+    BP_NOTE("version=" BP_MODULE_VERSION); \
+    BP_NOTE("license=" BP_MODULE_LICENSE); \
+    BP_NOTE("abi=" BP_STR(BP_ABI_MAJOR) "." BP_STR(BP_ABI_MINOR)); \
+    BP_NOTE("tier=" BP_MODULE_TIER); \
+    static const struct bp_provide bp_module_provides[] = {__VA_ARGS__, {BP_PROVIDE_END, NULL}}; \
+    extern const struct bp_module bp_module; \
+    __attribute__((visibility("default"))) const struct bp_module bp_module = { \
+        .magic = BP_MODULE_MAGIC, .size = sizeof(struct bp_module), .abi_major = BP_ABI_MAJOR, \
+        .abi_minor = BP_ABI_MINOR, .flags = 0, .name = NAME, .tier = BP_MODULE_TIER, \
+        .provides = bp_module_provides, .imports = IMPORTS, .init = INIT, .reserved = {NULL}}
+#define BP_MODULE(NAME, SUMMARY, IMPORTS, ...) \
+    BP_MODULE_WITH_INIT(NAME, SUMMARY, IMPORTS, NULL, __VA_ARGS__)
+
+/*
+ * Uses an interface: BP_USE(isa, struct bp_isa, "isa", 1) declares `static const struct bp_isa *isa`
+ * and emits the note; list it as BP_IMPORT(isa, "isa", 1) in the imports array.
+ */
+#define BP_USE(ident, TYPE, NAME, MAJOR) \
+    BP_NOTE("requires=" NAME "/" #MAJOR); \
+    static const TYPE *ident
+#define BP_IMPORT(ident, NAME, MAJOR) {NAME, MAJOR, 0, (const void **)&ident}
+
+/* Offers one: table is a constant struct that starts with its size. */
+#define BP_INTERFACE(ident, NAME, MAJOR, MINOR, TABLE) \
+    BP_NOTE("provides=interface:" NAME "/" #MAJOR); \
+    static const struct bp_interface ident = {sizeof(struct bp_interface), NAME, MAJOR, MINOR, TABLE}
+
+BP_END_DECLS
+
+#endif

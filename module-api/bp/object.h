@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Objects: everything that has a place in the object tree (/machine, /objects, /backend, ...), a
+ * type and properties. Devices, buses, CPUs, backends and the machine are objects.
+ * [main] under the machine lock unless a function says otherwise.
+ */
+#ifndef BP_OBJECT_H
+#define BP_OBJECT_H
+
+#include <bp/error.h>
+#include <bp/schema.h>
+#include <bp/state.h>
+#include <bp/value.h>
+
+BP_BEGIN_DECLS
+
+struct bp_object; /* opaque */
+struct bp_owner;  /* opaque: what claimed resources (regions, timers, lines, watches) hang from */
+
+/* Opens every class descriptor. Grows only into `reserved`. */
+struct bp_type_info {
+    uint32_t size;  /* sizeof the whole class descriptor: fields beyond it do not exist */
+    uint32_t flags; /* BP_TYPE_* */
+    const char *name;    /* e.g. "isa-serial" */
+    const char *parent;  /* abstract parent type, or NULL for the kind's own ("device", ...) */
+    const char *summary; /* one line of help */
+    size_t state_size;   /* bytes the core allocates zeroed for each instance */
+    const struct bp_field *props;          /* or NULL */
+    const struct bp_state_table *state;    /* what is saved; NULL: nothing to save */
+    void *reserved[4];
+};
+#define BP_TYPE_NOT_USER_CREATABLE (1u << 0) /* made by boards, not with -device or -object */
+#define BP_TYPE_HOTPLUGGABLE (1u << 1)       /* device_add, device_del */
+
+/* A user-creatable object (-object, object-add). */
+struct bp_object_class {
+    struct bp_type_info type;
+    /* All properties are set; claim resources. On failure the core takes everything back. */
+    int (*complete)(struct bp_object *obj, struct bp_error *err);
+    void (*finalize)(struct bp_object *obj); /* before the core frees the state */
+    /* May it be deleted now? NULL: yes. */
+    bool (*can_delete)(struct bp_object *obj);
+};
+
+void *bp_object_state(struct bp_object *obj);      /* the instance's state; [any] */
+const char *bp_object_type(const struct bp_object *obj); /* type name; [any] */
+const char *bp_object_id(const struct bp_object *obj);   /* last path component */
+/* Full path such as "/machine/peripheral/serial0"; borrowed until the object moves. */
+const char *bp_object_path(struct bp_object *obj);
+struct bp_owner *bp_object_owner(struct bp_object *obj);
+/* Resolves an absolute path, or a unique partial one; with `type`, only objects of that type.
+ * Returns a borrowed object or NULL (*ret_ambiguous, if given, tells why). */
+struct bp_object *bp_object_resolve(const char *path, const char *type, bool *ret_ambiguous);
+bool bp_object_is_a(const struct bp_object *obj, const char *type);
+struct bp_object *bp_object_ref(struct bp_object *obj);
+void bp_object_unref(struct bp_object *obj);
+
+int bp_object_get(struct bp_object *obj, const char *name, struct bp_value **ret_value,
+                  struct bp_error *err);
+int bp_object_set(struct bp_object *obj, const char *name, struct bp_value *value,
+                  struct bp_error *err); /* borrows `value` */
+/* Sets a property from the text a user would type. */
+int bp_object_set_text(struct bp_object *obj, const char *name, const char *text,
+                       struct bp_error *err);
+
+BP_END_DECLS
+
+#endif

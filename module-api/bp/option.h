@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Command-line options. One table entry gives parsing, errors, help and introspection. Options are
+ * parsed first and applied by phase, within a phase in the order given.
+ */
+#ifndef BP_OPTION_H
+#define BP_OPTION_H
+
+#include <bp/module.h>
+#include <bp/schema.h>
+
+BP_BEGIN_DECLS
+
+enum bp_option_phase {
+    BP_PHASE_EARLY,    /* logging, -name, -L, -readconfig, -nodefaults */
+    BP_PHASE_CHARDEV,  /* chardevs */
+    BP_PHASE_OBJECT,   /* -object and back ends (drives, netdevs, audiodevs) */
+    BP_PHASE_MACHINE,  /* -machine, -cpu, -m, -smp, -accel, -kernel: before the board is made */
+    BP_PHASE_DEVICE,   /* -device: the board exists */
+    BP_PHASE_LATE,     /* monitors, displays */
+};
+
+struct bp_option {
+    uint32_t size;
+    enum bp_option_phase phase;
+    const char *name;  /* without dashes */
+    const char *alias; /* e.g. "M" for machine, or NULL */
+    const char *arg;   /* how the argument is shown in -h; NULL: takes none */
+    const char *help;
+    const char *group; /* heading in -h */
+    /* The keys of its key=value (or JSON) argument; NULL: the argument is one plain string, passed
+     * to apply() as a string value. */
+    const struct bp_field *keys;
+    const char *implied;  /* key of a first word without "=", or NULL */
+    bool any_keys;        /* unknown keys are passed on (-device, -object) */
+    bool merge;           /* later uses add to (and override) earlier ones: -machine, -accel's no */
+    /* args: a dict (keys given), a string, or NULL. Borrowed. [main] */
+    int (*apply)(struct bp_value *args, struct bp_error *err);
+    /* For "help" as argument: prints to standard output; NULL: the keys are listed. `args` as far as
+     * they were given ("X,help"). */
+    int (*show_help)(struct bp_value *args, struct bp_error *err);
+    void *reserved[2];
+};
+#define BP_OPTION(ident, NAME, HELP, ...) \
+    BP_NOTE("provides=option:" NAME ";summary=" HELP); \
+    static const struct bp_option ident = {.size = sizeof(struct bp_option), .name = NAME, \
+                                           .help = HELP, __VA_ARGS__}
+
+BP_END_DECLS
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The architectural state of an x86-64 processor, shared by CPU models, accelerators (interp, tcg,
+ * kvm), the local APIC and boards. Tier: exact. Intel SDM volume 3; AMD APM volume 2.
+ */
+#ifndef BP_X86_H
+#define BP_X86_H
+
+#include <bp/clock.h>
+#include <bp/cpu.h>
+#include <bp/device.h>
+
+BP_BEGIN_DECLS
+
+enum bp_x86_reg {
+    BP_RAX, BP_RCX, BP_RDX, BP_RBX, BP_RSP, BP_RBP, BP_RSI, BP_RDI,
+    BP_R8, BP_R9, BP_R10, BP_R11, BP_R12, BP_R13, BP_R14, BP_R15,
+};
+enum bp_x86_sreg { BP_ES, BP_CS, BP_SS, BP_DS, BP_FS, BP_GS };
+
+/* Attributes as in descriptor bytes 5 and 6: bits 0-3 type, 4 S, 5-6 DPL, 7 P, 12 AVL, 13 L,
+ * 14 D/B, 15 G. */
+#define BP_X86_SEG_S 0x0010u
+#define BP_X86_SEG_P 0x0080u
+#define BP_X86_SEG_L 0x2000u
+#define BP_X86_SEG_DB 0x4000u
+#define BP_X86_SEG_G 0x8000u
+
+struct bp_x86_segment {
+    uint16_t selector;
+    uint16_t attr;
+    uint32_t limit; /* in bytes, scaled by G already */
+    uint64_t base;
+};
+
+struct bp_x86_st { /* an 80-bit register */
+    uint64_t mantissa;
+    uint16_t sign_exponent;
+};
+
+union bp_x86_vec {
+    uint8_t b[32];
+    uint16_t w[16];
+    uint32_t d[8];
+    uint64_t q[4];
+    float s[8];
+    double f[4];
+};
+
+struct bp_x86_cpuid {
+    uint32_t leaf, subleaf;
+    uint32_t any_subleaf; /* non-zero: subleaf is ignored */
+    uint32_t eax, ebx, ecx, edx;
+};
+
+/* Requests to a processor; bits of `interrupts`, set atomically. */
+#define BP_X86_INT_HARD (1u << 0) /* the local APIC (or PIC) has a vector to deliver */
+#define BP_X86_INT_NMI (1u << 1)
+#define BP_X86_INT_SMI (1u << 2)
+#define BP_X86_INT_INIT (1u << 3)
+#define BP_X86_INT_SIPI (1u << 4) /* vector in sipi_vector */
+#define BP_X86_INT_MACHINE_CHECK (1u << 5)
+
+struct bp_x86_cpu;
+
+/* What the local APIC gives to its processor. Called by the vCPU's thread. */
+struct bp_x86_apic_ops {
+    /* Highest pending deliverable vector, acknowledged (moved to service), or -1. [vcpu]; takes the
+     * lock it needs. */
+    int (*acknowledge)(void *opaque);
+    uint64_t (*get_base)(void *opaque); /* IA32_APIC_BASE */
+    int (*set_base)(void *opaque, uint64_t value); /* -EINVAL: #GP */
+    uint8_t (*get_tpr)(void *opaque); /* CR8, 0..15 */
+    void (*set_tpr)(void *opaque, uint8_t value);
+    /* x2APIC registers, MSR 0x800 + index. -EINVAL: #GP */
+    int (*read_msr)(void *opaque, unsigned index, uint64_t *ret_value);
+    int (*write_msr)(void *opaque, unsigned index, uint64_t value);
+    uint64_t (*get_tsc_deadline)(void *opaque);
+    void (*set_tsc_deadline)(void *opaque, uint64_t value);
+};
+
+struct bp_x86_cpu {
+    uint64_t gpr[16];
+    uint64_t rip;
+    uint64_t rflags; /* an accelerator may keep it lazily: see bp_accel_class.cpu_sync */
+    struct bp_x86_segment seg[6];
+    struct bp_x86_segment ldtr, tr, gdtr, idtr; /* gdtr, idtr: base and limit only */
+    uint64_t cr0, cr2, cr3, cr4; /* cr8 is the local APIC's */
+    uint64_t xcr0;
+    uint64_t dr[8];
+    uint64_t efer;
+
+    /* x87 and SSE */
+    uint16_t fcw, fsw, fop; /* fsw holds TOP */
+    uint8_t fpu_valid;      /* bit i: physical register i is not empty (abridged tag) */
+    uint64_t fip, fdp;
+    uint16_t fcs, fds;
+    struct bp_x86_st fpr[8]; /* physical registers; MMX register i is fpr[i].mantissa */
+    union bp_x86_vec vec[16];
+    uint32_t mxcsr;
+
+    /* MSRs */
+    uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t pat, misc_enable, debugctl, feature_control, spec_ctrl;
+    uint64_t tsc_offset, tsc_adjust; /* guest TSC = host-derived TSC + offset */
+    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
+    uint64_t mcg_status, mcg_ctl, mc_bank[4 * 10];
+    uint64_t smbase;
+
+    /* Delivery */
+    uint32_t interrupts;   /* BP_X86_INT_*, atomic */
+    uint32_t sipi_vector;
+    uint8_t halted;        /* HLT executed (or waiting for SIPI) */
+    uint8_t wait_for_sipi;
+    uint8_t nmi_blocked;
+    uint8_t shadow;        /* interrupts blocked for one instruction: 1 STI, 2 MOV SS */
+    uint8_t smm;
+    uint8_t a20_masked;    /* bit 20 of addresses is forced to 0 */
+
+    /* Model, constant after init */
+    const struct bp_x86_cpuid *cpuid;
+    uint32_t cpuid_count;
+    uint32_t apic_id;
+    uint8_t is_bsp;
+    uint8_t phys_bits, linear_bits;
+    uint64_t tsc_hz;
+    uint32_t features[16]; /* BP_X86_F_*: words as below */
+
+    const struct bp_x86_apic_ops *apic; /* NULL: none */
+    void *apic_opaque;
+    struct bp_cpu *cpu;
+};
+
+/* Feature words: the raw CPUID registers. */
+enum bp_x86_feature_word {
+    BP_X86_FW_1_EDX, BP_X86_FW_1_ECX, BP_X86_FW_7_EBX, BP_X86_FW_7_ECX, BP_X86_FW_7_EDX,
+    BP_X86_FW_80000001_EDX, BP_X86_FW_80000001_ECX, BP_X86_FW_80000007_EDX, BP_X86_FW_80000008_EBX,
+    BP_X86_FW_D1_EAX, BP_X86_FW_6_EAX,
+};
+
+/* Raises requests and wakes the vCPU; lowers BP_X86_INT_HARD. Inline so that every user shares it.
+ * [any] */
+static inline void bp_x86_interrupt(struct bp_x86_cpu *x, uint32_t bits)
+{
+    __atomic_fetch_or(&x->interrupts, bits, __ATOMIC_SEQ_CST);
+    bp_cpu_kick(x->cpu);
+}
+static inline void bp_x86_uninterrupt(struct bp_x86_cpu *x, uint32_t bits)
+{
+    __atomic_fetch_and(&x->interrupts, ~bits, __ATOMIC_SEQ_CST);
+}
+/* Guest TSC in ticks of tsc_hz, from the virtual clock. [any] */
+static inline uint64_t bp_x86_tsc(const struct bp_x86_cpu *x)
+{
+    uint64_t ns = (uint64_t)bp_clock_ns(BP_CLOCK_VIRTUAL);
+    uint64_t seconds = ns / 1000000000u, rest = ns % 1000000000u;
+
+    return seconds * x->tsc_hz + rest * x->tsc_hz / 1000000000u + x->tsc_offset;
+}
+
+/* apic/1: message delivery between local APICs, I/O APIC and MSI. Offered by the local APIC's
+ * module. */
+struct bp_apic_interface {
+    uint32_t size;
+    /* As in the I/O APIC's redirection entry and MSI: delivery 0 fixed, 1 lowest priority, 2 SMI,
+     * 4 NMI, 5 INIT, 7 ExtINT. Under the machine lock. */
+    void (*deliver)(uint32_t dest, bool logical, unsigned delivery, uint8_t vector, bool level);
+    /* Hears of EOIs of level-triggered vectors (I/O APIC). `owner`'s. */
+    void (*on_eoi)(struct bp_owner *owner, void (*fn)(void *opaque, uint8_t vector), void *opaque);
+    /* Where LINT0 in ExtINT mode gets its vector: the 8259 pair's acknowledge cycle. */
+    void (*set_extint)(int (*acknowledge)(void *opaque), void *opaque);
+    /* Writes that MSIs make (address 0xfeexxxxx). */
+    void (*msi)(uint64_t address, uint32_t data);
+    /* Makes the local APIC of a processor (device "apic") and connects both. */
+    int (*attach)(struct bp_cpu *cpu, struct bp_device **ret_apic, struct bp_error *err);
+    void *reserved[4];
+};
+
+BP_END_DECLS
+
+#endif
