@@ -3,4 +3,4 @@
 #include <bp/base.h>
 
 extern const char bpc_exact_stamp[];
-const char bpc_exact_stamp[] = "backplane";
+const char bpc_exact_stamp[] = BP_EXACT_STAMP;

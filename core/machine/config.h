@@ -6,6 +6,7 @@
 #ifndef BPC_CONFIG_H
 #define BPC_CONFIG_H
 
+#include <bp/clock.h>
 #include <bp/machine.h>
 
 #define BPC_MAX_SERIAL 8
@@ -37,6 +38,7 @@ struct bpc_config {
         enum bp_clock clock;
         bool drift_slew;
     } rtc;
+    struct bp_value *boot;        /* -boot: dict of order, once, menu, splash, strict, ...; or NULL */
     struct bp_value *globals;     /* list of dicts {"driver","property","value"}, or NULL */
 };
 

@@ -26,9 +26,21 @@ const char *bpc_run_state_name(enum bpc_run_state state);
  * true: the process ends with *ret_status. */
 bool bpc_machine_turn(int *ret_status);
 void bpc_machine_destroy(void); /* stops vCPU threads, detaches everything */
-/* Host thread id of a vCPU, for query-cpus-fast. */
+/* May it be started? After a shutdown, a panic or an internal error only a reset helps. */
+bool bpc_machine_needs_reset(void);
+/* Asks the main loop to stop the machine in this state (a device's error, a watchdog). [any] */
+void bpc_machine_request_stop(enum bpc_run_state state);
+/* Host thread id of a vCPU, for query-cpus-fast; 0 when it has no thread (accelerator qtest). */
 int bpc_cpu_thread_id(struct bp_cpu *cpu);
 unsigned bpc_cpu_count(void);
+bool bpc_cpu_halted(struct bp_cpu *cpu); /* asleep in HLT; a snapshot. [any] */
+/* Brings lazily kept registers up to date before the state is read. On the vCPU's thread (inside
+ * bp_cpu_run), or with it stopped. */
+void bpc_cpu_sync(struct bp_cpu *cpu);
+/* After registers were written from outside; the vCPU drops its caches before it goes on. */
+void bpc_cpu_changed(struct bp_cpu *cpu);
+/* Is the guest architecture in a class's comma-separated list ("any": always)? */
+bool bpc_arch_in(const char *list, const char *arch);
 const struct bp_board_class *bpc_machine_board(void);
 
 #endif

@@ -14,7 +14,7 @@ struct bpc_known {
     enum bp_provide_kind kind;
     const char *name;       /* "isa-serial" */
     const char *summary;    /* or "" */
-    const char *attributes; /* ";bus=isa;user=yes" part of the note, or "" */
+    const char *attributes; /* "bus=isa;user=yes" part of the note, or "" */
     const char *module;     /* module's name; "core" for built-in ones */
     bool loaded;
 };

@@ -18,7 +18,9 @@ enum bp_chardev_event {
     BP_CHARDEV_OPENED, /* the peer is there (at connect() too, when it already is) */
     BP_CHARDEV_CLOSED,
     BP_CHARDEV_BREAK,
-    BP_CHARDEV_MUX_IN,  /* this front end now has the keyboard */
+    /* This front end now has the keyboard. On connect() a mux says MUX_OUT before OPENED to a front
+     * end that has it not, MUX_IN after OPENED to the first one, which has. */
+    BP_CHARDEV_MUX_IN,
     BP_CHARDEV_MUX_OUT,
 };
 
@@ -102,7 +104,11 @@ struct bp_chardev_interface { /* chardev/1 */
     /* Terminal modes, restored on every way out: saves fd's modes once, sets raw (with signals). */
     void (*terminal_raw)(int fd, bool signals);
     void (*terminal_restore)(void);
-    void *reserved[4];
+    void (*received_break)(struct bp_chardev *chr); /* for back ends: the line was held at 0 */
+    /* One line that says how to leave a mux on a terminal ("Ctrl-a x ends ..."), for the program to
+     * print; NULL when the chardev is no such thing. Borrowed. */
+    const char *(*leave_hint)(struct bp_chardev *chr);
+    void *reserved[2];
 };
 
 BP_END_DECLS

@@ -34,6 +34,12 @@ static inline void bp_irq_pulse(struct bp_irq *line)
     bp_irq_set(line, 0);
 }
 
+/* Hears of every level set on a device's named inputs (or outputs), for tests; the line still leads
+ * where it led. One listener for each direction of a device; fn NULL: off. */
+void bp_device_intercept_irqs(struct bp_device *dev, bool inputs,
+                              void (*fn)(void *opaque, const char *name, unsigned n, int level),
+                              void *opaque);
+
 /* A free-standing input, for boards that route lines themselves. */
 struct bp_owner;
 struct bp_irq *bp_irq_new(struct bp_owner *owner, void (*changed)(void *opaque, unsigned n, int level),

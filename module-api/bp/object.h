@@ -8,6 +8,7 @@
 #define BP_OBJECT_H
 
 #include <bp/error.h>
+#include <bp/module.h>
 #include <bp/schema.h>
 #include <bp/state.h>
 #include <bp/value.h>
@@ -62,6 +63,30 @@ int bp_object_set(struct bp_object *obj, const char *name, struct bp_value *valu
 /* Sets a property from the text a user would type. */
 int bp_object_set_text(struct bp_object *obj, const char *name, const char *text,
                        struct bp_error *err);
+
+/* ---- for frameworks, which make objects of the classes that other modules provide ---- */
+/*
+ * Makes an object of the class that is announced as kind:name (BP_PROVIDE_CHARDEV, "null"), loading
+ * its module when needed: zeroed state, defaults, then `props` (borrowed dict of property values or
+ * of the text a user would type; NULL: none), and puts it at CONTAINER/ID ("/chardevs", "serial0");
+ * containers that are missing are made. The class descriptor opens with a bp_type_info; none of its
+ * callbacks is called. Errors: unknown or broken class, unknown or bad property, -EEXIST: ID is taken.
+ */
+int bp_object_new(enum bp_provide_kind kind, const char *name, const char *id,
+                  const char *container, struct bp_value *props, struct bp_object **ret_obj,
+                  struct bp_error *err);
+/* Takes it out of the tree, releases what its owner claimed, and drops the maker's reference; state
+ * and properties are freed with the last one. NULL is fine. */
+void bp_object_destroy(struct bp_object *obj);
+/* The class descriptor it was made of: opens with struct bp_type_info. [any] */
+const void *bp_object_class(const struct bp_object *obj);
+/* Calls fn for all that is announced of a kind, loaded or not, sorted by name. Strings borrowed. */
+void bp_provided_each(enum bp_provide_kind kind,
+                      void (*fn)(const char *name, const char *summary, void *opaque), void *opaque);
+/* Whose state this is, as bp_object_state() gave it. [any] */
+struct bp_object *bp_object_of_state(void *state);
+/* How many LINK properties point at it; not 0: busy, it should not be destroyed. */
+unsigned bp_object_users(const struct bp_object *obj);
 
 BP_END_DECLS
 

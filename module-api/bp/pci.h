@@ -36,7 +36,8 @@ struct bp_pci_info {
 struct bp_pci_host {
     struct bp_region *memory, *io; /* where BARs appear */
     struct bp_space *dma;          /* where devices' DMA goes */
-    /* Routes pin (0..3) of the device at devfn to a host line: sets it to the ORed level. */
+    /* Pin (0..3) of the function at devfn changed its level. Called for each change of each
+     * function: a host line that several share counts those that hold it up. */
     void (*set_irq)(void *opaque, unsigned devfn, unsigned pin, int level);
     void *opaque;
 };

@@ -31,13 +31,15 @@ struct insn {
     exec_fn *exec;
     uint64_t imm;
     int64_t disp;    /* also RIP-relative displacement (base == BASE_RIP) */
+    /* Where the address's parts are found: registers, or a zero; set by the decoder. */
+    const uint64_t *base_at, *index_at, *seg_at;
     uint16_t opcode; /* as SDM's map: 0x0Fxx for two-byte; 0x38xx, 0x3Axx with 0x0F implied by map */
     uint8_t map;     /* 0 one byte, 1 0F, 2 0F38, 3 0F3A */
     uint8_t len;
     uint8_t opsize;  /* bytes: 1, 2, 4, 8 */
     uint8_t addrsize; /* bytes: 2, 4, 8 */
     uint8_t prefixes;
-    uint8_t rex;     /* W R X B in bits 3..0 */
+    uint8_t rex;     /* W R X B in bits 3..0; VEX: vvvv in bits 7..4 */
     uint8_t modrm;
     uint8_t reg;     /* modrm.reg with REX.R */
     uint8_t rm;      /* modrm.rm with REX.B when mod == 3, else RM_MEM */
@@ -103,6 +105,12 @@ struct opcode {
 #define OP_MEM_ONLY 16u /* register form is #UD */
 #define OP_REG_ONLY 32u
 #define OP_BRANCH 64u   /* ends a decoded block */
+#define OP_IMM64 128u   /* the immediate is 8 bytes with REX.W */
+#define OP_MOFFS 256u   /* an address of addrsize bytes instead of an immediate */
+#define OP_FAR 512u     /* offset and selector */
+#define OP_GROUP3 1024u /* an immediate when modrm.reg is 0 or 1 */
+#define OP_FORCE64 2048u /* 64-bit operands always in long mode */
+#define OP_INVALID64 4096u
 
 /* ---- offered by the floating-point half (fp-*.c) ---- */
 /* D8..DF by modrm: NULL exec: #UD. */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Monitor commands that do something: help, run state, devices, objects. */
+#include <string.h>
+
+#include "command.h"
+#include "hmp.h"
+#include "keyval.h"
+#include "log.h"
+
+#define HMP(IDENT, NAME, PARAMS, SUMMARY, ARGS, FN) \
+    static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, PARAMS, \
+                                                SUMMARY, ARGS, FN, {NULL, NULL}}
+
+static const struct bp_field help_args[] = {
+    {.name = "name", .kind = BP_KIND_STRING, .flags = BP_FIELD_OPTIONAL | BP_FIELD_REPEATED},
+    BP_FIELDS_END,
+};
+
+static void do_help(struct bp_monitor *mon, struct bp_value *args)
+{
+    bpc_hmp_help(mon, bp_value_get_string(args, "name"));
+}
+HMP(hmp_help, "help", "[cmd]", "show the help", help_args, do_help);
+
+#define PLAIN(IDENT, NAME, QMP, SUMMARY) \
+    static void do_##IDENT(struct bp_monitor *mon, struct bp_value *args) \
+    { \
+        bpc_hmp_qmp(mon, QMP, args); \
+    } \
+    HMP(hmp_##IDENT, NAME, "", SUMMARY, NULL, do_##IDENT)
+PLAIN(stop, "stop", "stop", "stop emulation");
+PLAIN(cont, "cont", "cont", "resume emulation");
+PLAIN(quit, "quit", "quit", "quit the emulator");
+PLAIN(reset, "system_reset", "system_reset", "reset the system");
+PLAIN(powerdown, "system_powerdown", "system_powerdown", "send system power down event");
+
+/* ---- devices and objects: option text becomes the QMP command's arguments ---- */
+
+static void run_with_text(struct bp_monitor *mon, const char *qmp, const char *implied,
+                          const char *text)
+{
+    const struct bpc_keyval_syntax syntax = {NULL, implied, true};
+    struct bp_value *dict;
+    struct bp_error err = {0};
+    bool help;
+
+    if (bpc_keyval_parse(text, &syntax, &dict, &help, &err) < 0) {
+        bpc_hmp_error(mon, &err);
+        return;
+    }
+    if (help)
+        bp_monitor_printf(mon, "Use the command-line option with help for a list\n");
+    else
+        bpc_hmp_qmp(mon, qmp, dict);
+    bp_value_unref(dict);
+}
+
+static const struct bp_field text_args[] = {
+    {.name = "text", .kind = BP_KIND_STRING, .flags = BP_FIELD_REPEATED}, BP_FIELDS_END,
+};
+static const struct bp_field id_args[] = {
+    BP_ARG("id", STRING, "id"), BP_FIELDS_END,
+};
+
+static void do_device_add(struct bp_monitor *mon, struct bp_value *args)
+{
+    run_with_text(mon, "device_add", "driver", bp_value_get_string(args, "text"));
+}
+HMP(hmp_device_add, "device_add", "driver[,prop=value][,...]", "add device, like -device on the "
+    "command line", text_args, do_device_add);
+
+static void do_device_del(struct bp_monitor *mon, struct bp_value *args)
+{
+    bpc_hmp_qmp(mon, "device_del", args);
+}
+HMP(hmp_device_del, "device_del", "device", "remove device", id_args, do_device_del);
+
+static void do_object_add(struct bp_monitor *mon, struct bp_value *args)
+{
+    run_with_text(mon, "object-add", "qom-type", bp_value_get_string(args, "text"));
+}
+HMP(hmp_object_add, "object_add", "[qom-type=]type,id=str[,prop=value][,...]", "create object",
+    text_args, do_object_add);
+
+static void do_object_del(struct bp_monitor *mon, struct bp_value *args)
+{
+    bpc_hmp_qmp(mon, "object-del", args);
+}
+HMP(hmp_object_del, "object_del", "id", "destroy object", id_args, do_object_del);
+
+/* ---- cpu, log ---- */
+
+static const struct bp_field cpu_args[] = {
+    BP_ARG("index", UINT32, "index"), BP_FIELDS_END,
+};
+
+static void do_cpu(struct bp_monitor *mon, struct bp_value *args)
+{
+    unsigned index = (unsigned)bp_value_as_uint(bp_value_get(args, "index"));
+
+    if (bp_cpu_get(index))
+        mon->cpu_index = index;
+    else
+        bp_monitor_printf(mon, "invalid CPU index\n");
+}
+HMP(hmp_cpu, "cpu", "index", "set the default CPU", cpu_args, do_cpu);
+
+static const struct bp_field log_args[] = {
+    BP_ARG("items", STRING, "items"), BP_FIELDS_END,
+};
+
+static void do_log(struct bp_monitor *mon, struct bp_value *args)
+{
+    const char *items = bp_value_get_string(args, "items");
+    struct bp_error err = {0};
+    uint32_t mask = 0;
+
+    if (strcmp(items, "none") != 0 && bpc_log_parse(items, &mask, &err) < 0) {
+        bpc_hmp_error(mon, &err);
+        return;
+    }
+    bpc_log_set(mask);
+}
+HMP(hmp_log, "log", "item1[,...]", "activate logging of the specified items ('none': stop it)",
+    log_args, do_log);
+
+const struct bp_hmp_command *const bpc_hmp_commands[] = {
+    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_device_add,
+    &hmp_device_del, &hmp_object_add, &hmp_object_del, &hmp_cpu, &hmp_log, NULL,
+};

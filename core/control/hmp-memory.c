@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Monitor commands over memory and numbers: x, xp (formats as in gdb: /NFS with F of x d u o c and
+ * S of b h w g), print. Disassembly (format i) needs a disassembler, which no module offers.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include <bp/memory.h>
+
+#include "command.h"
+#include "hmp.h"
+#include "machine.h"
+
+#define MAX_COUNT 65536
+
+struct format {
+    unsigned count;
+    char letter;
+    unsigned size;
+};
+
+/* "/16xb": count, then format and size letters in any order. */
+static int parse_format(const char *text, struct format *f, struct bp_error *err)
+{
+    uint64_t count = 0;
+    bool counted = false;
+
+    for (text++; isdigit((unsigned char)*text); text++) {
+        counted = true;
+        count = count * 10 + (uint64_t)(*text - '0');
+        if (count > MAX_COUNT)
+            return bp_fail(err, ERANGE, "at most %d units can be shown at once", MAX_COUNT);
+    }
+    if (counted)
+        f->count = (unsigned)count;
+    for (; *text; text++) {
+        static const char sizes[] = "bhwg";
+        const char *s = strchr(sizes, *text);
+
+        if (s)
+            f->size = 1u << (s - sizes);
+        else if (*text == 'i')
+            return bp_fail(err, ENOTSUP, "format i needs a disassembler, and no module with one "
+                           "is installed");
+        else if (strchr("xduoc", *text))
+            f->letter = *text;
+        else
+            return bp_fail(err, EINVAL, "invalid format '%c'; accepted: x d u o c, with a size "
+                           "b h w g", *text);
+    }
+    if (f->letter == 'c' && f->size > 1)
+        f->size = 1;
+    return 0;
+}
+
+static void print_number(struct bp_monitor *mon, const struct format *f, uint64_t v)
+{
+    unsigned bits = f->size * 8;
+    int64_t s = (int64_t)(v << (64 - bits)) >> (64 - bits);
+
+    switch (f->letter) {
+    case 'd':
+        bp_monitor_printf(mon, "%*lld", (int)(bits * 10 / 32 + 1), (long long)s);
+        break;
+    case 'u':
+        bp_monitor_printf(mon, "%*llu", (int)(bits * 10 / 32), (unsigned long long)v);
+        break;
+    case 'o':
+        bp_monitor_printf(mon, "0%0*llo", (int)((bits + 2) / 3), (unsigned long long)v);
+        break;
+    case 'c':
+        if (v == '\'' || v == '\\')
+            bp_monitor_printf(mon, "'\\%c'", (int)v);
+        else if (v >= 32 && v < 127)
+            bp_monitor_printf(mon, "'%c'", (int)v);
+        else
+            bp_monitor_printf(mon, "'\\x%02x'", (unsigned)v);
+        break;
+    default:
+        bp_monitor_printf(mon, "0x%0*llx", (int)(bits / 4), (unsigned long long)v);
+    }
+}
+
+struct lookup {
+    uint64_t linear, phys;
+    int status;
+};
+
+static void translate(struct bp_cpu *cpu, void *opaque)
+{
+    struct lookup *l = opaque;
+
+    bpc_cpu_sync(cpu);
+    l->status = bp_cpu_class(cpu)->translate
+                    ? bp_cpu_class(cpu)->translate(cpu, l->linear, &l->phys) : -ENOTSUP;
+}
+
+/* One unit; it may straddle two pages, so each byte is looked up where a page begins. */
+static int read_unit(struct bp_cpu *cpu, uint64_t addr, uint8_t *buf, unsigned size)
+{
+    for (unsigned done = 0; done < size;) {
+        unsigned n = (unsigned)MIN(size - done, 4096 - (addr + done) % 4096);
+        struct lookup l = {addr + done, addr + done, 0};
+
+        if (cpu)
+            bp_cpu_run(cpu, translate, &l);
+        if (l.status < 0)
+            return l.status;
+        if (bp_space_read(bp_space_memory(), l.phys, buf + done, n) < 0 && cpu)
+            return -EFAULT;
+        done += n;
+    }
+    return 0;
+}
+
+static void dump(struct bp_monitor *mon, struct bp_cpu *cpu, const struct format *f, uint64_t addr)
+{
+    unsigned per_line = f->letter == 'o' || f->letter == 'd' || f->letter == 'u'
+                            ? (f->size == 8 ? 2 : f->size == 1 ? 8 : 4)
+                            : f->size == 1 ? 8 : f->size == 8 ? 2 : f->size == 2 ? 8 : 4;
+
+    for (unsigned i = 0; i < f->count; i++) {
+        uint8_t buf[8];
+        uint64_t v = 0;
+
+        if (i % per_line == 0)
+            bp_monitor_printf(mon, "%s%016llx:", i ? "\n" : "", (unsigned long long)addr);
+        if (read_unit(cpu, addr, buf, f->size) < 0) {
+            bp_monitor_printf(mon, " Cannot access memory");
+            break;
+        }
+        for (unsigned b = f->size; b-- > 0;)
+            v = v << 8 | buf[b];
+        bp_monitor_printf(mon, " ");
+        print_number(mon, f, v);
+        addr += f->size;
+    }
+    if (f->count > 0)
+        bp_monitor_printf(mon, "\n");
+}
+
+static const struct bp_field dump_args[] = {
+    BP_ARG_OPT("fmt", STRING, "/COUNT FORMAT SIZE"),
+    BP_ARG("addr", UINT64, "address"),
+    BP_FIELDS_END,
+};
+
+static void run_dump(struct bp_monitor *mon, struct bp_value *args, bool virtual)
+{
+    struct format f = {1, 'x', 4};
+    const char *text = bp_value_get_string(args, "fmt");
+    struct bp_error err = {0};
+    struct bp_cpu *cpu = NULL;
+
+    if (text && parse_format(text, &f, &err) < 0) {
+        bpc_hmp_error(mon, &err);
+        return;
+    }
+    if (virtual) {
+        cpu = bpc_hmp_cpu(mon);
+        if (!cpu)
+            return;
+    }
+    dump(mon, cpu, &f, bp_value_as_uint(bp_value_get(args, "addr")));
+}
+
+static void do_x(struct bp_monitor *mon, struct bp_value *args)
+{
+    run_dump(mon, args, true);
+}
+
+static void do_xp(struct bp_monitor *mon, struct bp_value *args)
+{
+    run_dump(mon, args, false);
+}
+
+static const struct bp_field print_args[] = {
+    BP_ARG_OPT("fmt", STRING, "/FORMAT"),
+    BP_ARG("expr", UINT64, "expression"),
+    BP_FIELDS_END,
+};
+
+static void do_print(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct format f = {1, 'd', 8};
+    const char *text = bp_value_get_string(args, "fmt");
+    uint64_t v = bp_value_as_uint(bp_value_get(args, "expr"));
+    struct bp_error err = {0};
+
+    if (text && parse_format(text, &f, &err) < 0) {
+        bpc_hmp_error(mon, &err);
+        return;
+    }
+    switch (f.letter) {
+    case 'x':
+        bp_monitor_printf(mon, "0x%llx", (unsigned long long)v);
+        break;
+    case 'o':
+        bp_monitor_printf(mon, "0%llo", (unsigned long long)v);
+        break;
+    case 'u':
+        bp_monitor_printf(mon, "%llu", (unsigned long long)v);
+        break;
+    case 'c':
+        print_number(mon, &f, v & 0xff);
+        break;
+    default:
+        bp_monitor_printf(mon, "%lld", (long long)v);
+    }
+    bp_monitor_printf(mon, "\n");
+}
+
+#define HMP(IDENT, NAME, PARAMS, SUMMARY, ARGS, FN) \
+    static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, PARAMS, \
+                                                SUMMARY, ARGS, FN, {NULL, NULL}}
+HMP(hmp_x, "x", "/fmt addr", "virtual memory dump starting at 'addr'", dump_args, do_x);
+HMP(hmp_xp, "xp", "/fmt addr", "physical memory dump starting at 'addr'", dump_args, do_xp);
+HMP(hmp_print, "print", "/fmt expr", "print expression value (use $reg for CPU register access)",
+    print_args, do_print);
+
+const struct bp_hmp_command *const bpc_hmp_memory_commands[] = {
+    &hmp_x, &hmp_xp, &hmp_print, NULL,
+};

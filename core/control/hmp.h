@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Human monitor commands: found, their words read by the table, carried out. [main] */
+#ifndef BPC_HMP_H
+#define BPC_HMP_H
+
+#include <glib.h>
+
+#include <bp/command.h>
+#include <bp/cpu.h>
+
+/* One monitor: where text goes, and the CPU that addresses refer to. */
+struct bp_monitor {
+    GString *out;
+    unsigned cpu_index;
+};
+
+/* Carries out one line; errors are text too. Whatever the line holds, it does no harm. */
+void bpc_hmp_run(struct bp_monitor *mon, const char *line);
+/* Names that begin with `prefix` ("info " included): list of g_malloc'd strings. */
+GPtrArray *bpc_hmp_complete(const char *prefix);
+/* "help" without and with an argument. */
+void bpc_hmp_help(struct bp_monitor *mon, const char *name);
+struct bp_cpu *bpc_hmp_cpu(struct bp_monitor *mon); /* says so and returns NULL when there is none */
+void bpc_hmp_error(struct bp_monitor *mon, const struct bp_error *err);
+/* Runs a QMP command's function by name with these arguments (borrowed, or NULL). */
+void bpc_hmp_qmp(struct bp_monitor *mon, const char *command, struct bp_value *args);
+
+/* expr.c: an expression as gdb has them: numbers, 'c', $registers, + - * / % & | ^ ~ << >> ( ).
+ * *text is moved to what follows. mon may be NULL: no registers. */
+int bpc_expression(struct bp_monitor *mon, const char **text, uint64_t *ret_value,
+                   struct bp_error *err);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* QMP commands over the running machine: run state, CPUs, reset and power, memory to a file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib.h>
+
+#include <bp/machine.h>
+#include <bp/memory.h>
+
+#include "command.h"
+#include "config.h"
+#include "machine.h"
+
+/* ---- run state ---- */
+
+static const char *const run_states[] = {
+    "debug", "inmigrate", "internal-error", "io-error", "paused", "postmigrate", "prelaunch",
+    "finish-migrate", "restore-vm", "running", "save-vm", "shutdown", "suspended", "watchdog",
+    "guest-panicked", "colo", NULL,
+};
+static const struct bp_schema run_state = {.name = "RunState", .kind = BP_KIND_ENUM,
+                                           .choices = run_states};
+static const struct bp_field status_fields[] = {
+    BP_ARG("running", BOOL, "CPUs run"),
+    BP_ARG_TYPED("status", ENUM, &run_state, 0, "run state"),
+    BP_FIELDS_END,
+};
+static const struct bp_schema status_info = {.name = "StatusInfo", .kind = BP_KIND_STRUCT,
+                                             .members = status_fields};
+
+static int query_status(struct bp_value **ret_value, struct bp_error *err)
+{
+    (void)err;
+    *ret_value = bp_value_dict();
+    bp_value_set(*ret_value, "status", bp_value_string(bpc_run_state_name(bpc_machine_state())));
+    bp_value_set(*ret_value, "running", bp_value_bool(bp_machine_running()));
+    return 0;
+}
+BP_COMMAND(cmd_query_status, "query-status", "Run state of the machine", NULL, STRUCT, &status_info,
+           query_status, BP_COMMAND_PRECONFIG);
+
+static int stop(struct bp_error *err)
+{
+    (void)err;
+    if (bp_machine_running())
+        bpc_machine_stop(BPC_RUN_PAUSED);
+    return 0;
+}
+BP_COMMAND(cmd_stop, "stop", "Stops the CPUs", NULL, NONE, NULL, stop, 0);
+
+static int cont(struct bp_error *err)
+{
+    if (bpc_machine_needs_reset())
+        return bp_fail(err, EPERM, "Resetting the Virtual Machine is required");
+    if (!bp_machine_running())
+        bpc_machine_start();
+    return 0;
+}
+BP_COMMAND(cmd_cont, "cont", "Lets the CPUs run on", NULL, NONE, NULL, cont, 0);
+
+static int quit(struct bp_error *err)
+{
+    (void)err;
+    bp_machine_request_shutdown(BP_SHUTDOWN_HOST_QMP_QUIT);
+    return 0;
+}
+BP_COMMAND(cmd_quit, "quit", "Ends the emulator", NULL, NONE, NULL, quit, BP_COMMAND_PRECONFIG);
+
+static int system_reset(struct bp_error *err)
+{
+    (void)err;
+    bp_machine_request_reset(BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
+    return 0;
+}
+BP_COMMAND(cmd_system_reset, "system_reset", "Resets the machine", NULL, NONE, NULL, system_reset,
+           0);
+
+static int system_powerdown(struct bp_error *err)
+{
+    (void)err;
+    bp_machine_request_powerdown();
+    return 0;
+}
+BP_COMMAND(cmd_system_powerdown, "system_powerdown", "Presses the power button", NULL, NONE, NULL,
+           system_powerdown, 0);
+
+/* ---- CPUs ---- */
+
+static const struct bp_field cpu_fields[] = {
+    BP_ARG("cpu-index", INT64, "index"),
+    BP_ARG("qom-path", STRING, "path in the object tree"),
+    BP_ARG("thread-id", INT64, "host thread"),
+    BP_ARG("target", STRING, "architecture"),
+    BP_FIELDS_END,
+};
+static const struct bp_schema cpu_info = {.name = "CpuInfoFast", .kind = BP_KIND_STRUCT,
+                                          .members = cpu_fields};
+static const struct bp_schema cpu_list = {.name = "CpuInfoFastList", .kind = BP_KIND_LIST,
+                                          .element_kind = BP_KIND_STRUCT, .element = &cpu_info};
+
+static int query_cpus(struct bp_value **ret_value, struct bp_error *err)
+{
+    (void)err;
+    *ret_value = bp_value_list();
+    for (unsigned i = 0; i < bpc_cpu_count(); i++) {
+        struct bp_cpu *cpu = bp_cpu_get(i);
+        struct bp_value *entry;
+
+        if (!cpu)
+            continue;
+        entry = bp_value_dict();
+        bp_value_set(entry, "thread-id", bp_value_int(bpc_cpu_thread_id(cpu)));
+        bp_value_set(entry, "cpu-index", bp_value_int(i));
+        bp_value_set(entry, "target", bp_value_string(bpc_config.arch));
+        bp_value_set(entry, "qom-path", bp_value_string(bp_object_path(bp_cpu_object(cpu))));
+        bp_value_append(*ret_value, entry);
+    }
+    return 0;
+}
+BP_COMMAND(cmd_query_cpus, "query-cpus-fast", "CPUs of the machine", NULL, LIST, &cpu_list,
+           query_cpus, 0);
+
+/* ---- memory to a file ---- */
+
+struct dump {
+    struct bp_cpu *cpu; /* NULL: physical addresses */
+    uint64_t addr, size;
+    const char *filename;
+};
+
+/* Reads up to `len` bytes that stay within one page; -EFAULT when the address is not mapped. */
+static int read_piece(const struct dump *d, uint64_t addr, uint8_t *buf, uint64_t len)
+{
+    uint64_t phys = addr;
+
+    if (d->cpu && bp_cpu_class(d->cpu)->translate) {
+        int r = bp_cpu_class(d->cpu)->translate(d->cpu, addr, &phys);
+
+        if (r < 0)
+            return r;
+    }
+    return bp_space_read(bp_space_memory(), phys, buf, len) < 0 && d->cpu ? -EFAULT : 0;
+}
+
+static int write_all(int fd, const uint8_t *buf, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, buf, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        buf += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int dump_to_file(const struct dump *d, struct bp_error *err)
+{
+    uint64_t addr = d->addr, left = d->size;
+    uint8_t page[4096];
+    int r = 0, fd = open(d->filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+    if (fd < 0)
+        return bp_fail(err, errno, "Could not open '%.200s': %s", d->filename, g_strerror(errno));
+    while (r == 0 && left > 0) {
+        uint64_t n = MIN(left, sizeof(page) - addr % sizeof(page));
+
+        r = read_piece(d, addr, page, n);
+        if (r < 0) {
+            r = bp_fail(err, EFAULT, "Invalid addr 0x%016llx/size %llu specified",
+                        (unsigned long long)d->addr, (unsigned long long)d->size);
+            break;
+        }
+        r = write_all(fd, page, n);
+        if (r < 0)
+            r = bp_fail(err, -r, "writing memory to '%.200s' failed: %s", d->filename,
+                        g_strerror(-r));
+        addr += n;
+        left -= n;
+    }
+    if (close(fd) < 0 && r == 0)
+        r = bp_fail(err, errno, "closing '%.200s' failed: %s", d->filename, g_strerror(errno));
+    return r;
+}
+
+static const struct bp_field memsave_args[] = {
+    BP_ARG("val", UINT64, "virtual address"),
+    BP_ARG("size", UINT64, "bytes"),
+    BP_ARG("filename", STRING, "file to write"),
+    BP_ARG_OPT("cpu-index", UINT32, "CPU whose page tables count"),
+    BP_FIELDS_END,
+};
+
+static int check_range(uint64_t addr, uint64_t size, struct bp_error *err)
+{
+    if (size > UINT64_MAX - addr)
+        return bp_fail(err, EINVAL, "Invalid parameter 'size': the range ends beyond 2^64");
+    return 0;
+}
+
+static int memsave(uint64_t val, uint64_t size, const char *filename, bool has_cpu,
+                   uint64_t cpu_index, struct bp_error *err)
+{
+    struct dump d = {bp_cpu_get(has_cpu ? (unsigned)cpu_index : 0), val, size, filename};
+
+    if (!d.cpu)
+        return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
+    int r = check_range(val, size, err);
+    return r < 0 ? r : dump_to_file(&d, err);
+}
+BP_COMMAND(cmd_memsave, "memsave", "Saves guest memory by virtual address", memsave_args, NONE,
+           NULL, memsave, 0);
+
+static const struct bp_field pmemsave_args[] = {
+    BP_ARG("val", UINT64, "physical address"),
+    BP_ARG("size", UINT64, "bytes"),
+    BP_ARG("filename", STRING, "file to write"),
+    BP_FIELDS_END,
+};
+
+static int pmemsave(uint64_t val, uint64_t size, const char *filename, struct bp_error *err)
+{
+    struct dump d = {NULL, val, size, filename};
+    int r = check_range(val, size, err);
+
+    return r < 0 ? r : dump_to_file(&d, err);
+}
+BP_COMMAND(cmd_pmemsave, "pmemsave", "Saves guest memory by physical address", pmemsave_args, NONE,
+           NULL, pmemsave, 0);
+
+const struct bp_command *const bpc_machine_commands[] = {
+    &cmd_query_status, &cmd_stop, &cmd_cont, &cmd_quit, &cmd_system_reset, &cmd_system_powerdown,
+    &cmd_query_cpus, &cmd_memsave, &cmd_pmemsave, NULL,
+};

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* QMP commands about the session itself: negotiation, the human monitor, descriptors. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib.h>
+
+#include "command.h"
+#include "fds.h"
+#include "hmp.h"
+
+static const char *const capability_names[] = {"oob", NULL};
+static const struct bp_schema capability = {.name = "QMPCapability", .kind = BP_KIND_ENUM,
+                                            .choices = capability_names};
+static const struct bp_schema capability_list = {.name = "QMPCapabilityList", .kind = BP_KIND_LIST,
+                                                 .element_kind = BP_KIND_ENUM,
+                                                 .element = &capability};
+static const struct bp_field capabilities_args[] = {
+    BP_ARG_TYPED("enable", LIST, &capability_list, BP_FIELD_OPTIONAL, "what to switch on"),
+    BP_FIELDS_END,
+};
+
+static int qmp_capabilities(struct bp_value *enable, struct bp_error *err)
+{
+    return bpc_qmp_negotiated(bp_value_length(enable) > 0, err);
+}
+BP_COMMAND(cmd_capabilities, "qmp_capabilities", "Ends the negotiation of capabilities",
+           capabilities_args, NONE, NULL, qmp_capabilities, BP_COMMAND_PRECONFIG);
+
+static const struct bp_field hmp_args[] = {
+    BP_ARG("command-line", STRING, "one line for the human monitor"),
+    BP_ARG_OPT("cpu-index", UINT32, "CPU that it refers to"),
+    BP_FIELDS_END,
+};
+
+static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_index,
+                                 struct bp_value **ret_value, struct bp_error *err)
+{
+    struct bp_monitor mon = {NULL, has_cpu ? (unsigned)cpu_index : 0};
+
+    if (has_cpu && !bp_cpu_get(mon.cpu_index))
+        return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
+    mon.out = g_string_new(NULL);
+    bpc_hmp_run(&mon, line);
+    char *utf8 = g_utf8_make_valid(mon.out->str, (gssize)mon.out->len);
+    *ret_value = bp_value_string(utf8);
+    g_free(utf8);
+    g_string_free(mon.out, TRUE);
+    return 0;
+}
+BP_COMMAND(cmd_human, "human-monitor-command", "Runs a human monitor command", hmp_args, STRING,
+           NULL, human_monitor_command, 0);
+
+/* ---- descriptors that came with SCM_RIGHTS, by name ---- */
+
+static GHashTable *named_fds; /* char * -> fd as pointer */
+
+static const struct bp_field fd_args[] = {
+    BP_ARG("fdname", STRING, "name of the descriptor"), BP_FIELDS_END,
+};
+
+int bpc_fd_take(const char *name, struct bp_error *err)
+{
+    void *value;
+
+    if (!named_fds || !g_hash_table_lookup_extended(named_fds, name, NULL, &value))
+        return bp_fail(err, ENOENT, "File descriptor named '%.100s' has not been found", name);
+    g_hash_table_remove(named_fds, name);
+    return GPOINTER_TO_INT(value);
+}
+
+static int getfd(const char *name, struct bp_error *err)
+{
+    const struct bp_chardev_interface *table;
+    struct bp_chardev *chr = bpc_qmp_current(&table);
+    void *old;
+    int fd = chr ? table->take_fd(chr) : -1;
+
+    if (fd < 0)
+        return bp_fail(err, ENOENT, "No file descriptor supplied via SCM_RIGHTS");
+    if (g_ascii_isdigit(*name)) {
+        close(fd);
+        return bp_fail(err, EINVAL, "Parameter 'fdname' expects a name not starting with a digit");
+    }
+    if (!named_fds)
+        named_fds = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    if (g_hash_table_lookup_extended(named_fds, name, NULL, &old))
+        close(GPOINTER_TO_INT(old));
+    g_hash_table_replace(named_fds, g_strdup(name), GINT_TO_POINTER(fd));
+    return 0;
+}
+BP_COMMAND(cmd_getfd, "getfd", "Names a descriptor that came with this command", fd_args, NONE,
+           NULL, getfd, 0);
+
+static int closefd(const char *name, struct bp_error *err)
+{
+    int fd = bpc_fd_take(name, err);
+
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+BP_COMMAND(cmd_closefd, "closefd", "Closes a named descriptor", fd_args, NONE, NULL, closefd, 0);
+
+const struct bp_command *const bpc_monitor_commands[] = {
+    &cmd_capabilities, &cmd_human, &cmd_getfd, &cmd_closefd, NULL,
+};

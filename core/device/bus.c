@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Buses: made by bridges, filled with devices (bp/device.h). */
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "registry.h"
+
+/* Devices on no bus, in order of attachment. */
+static struct bp_device *first_root, *last_root;
+
+struct bp_device *bpc_devices_first(void)
+{
+    return first_root;
+}
+
+struct bp_device *bpc_devices_last(void)
+{
+    return last_root;
+}
+
+void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev)
+{
+    struct bp_device **first = bus ? &bus->first : &first_root;
+    struct bp_device **last = bus ? &bus->last : &last_root;
+    dev->bus = bus;
+    dev->next = NULL;
+    dev->prev = *last;
+    if (*last)
+        (*last)->next = dev;
+    else
+        *first = dev;
+    *last = dev;
+    if (bus) {
+        bus->count++;
+        bp_object_ref(&bus->obj);
+    }
+}
+
+void bpc_bus_unlink(struct bp_device *dev)
+{
+    struct bp_bus *bus = dev->bus;
+    struct bp_device **first = bus ? &bus->first : &first_root;
+    struct bp_device **last = bus ? &bus->last : &last_root;
+    if (dev->prev)
+        dev->prev->next = dev->next;
+    else
+        *first = dev->next;
+    if (dev->next)
+        dev->next->prev = dev->prev;
+    else
+        *last = dev->prev;
+    dev->next = dev->prev = NULL;
+    dev->bus = NULL;
+    if (bus) {
+        bus->count--;
+        bp_object_unref(&bus->obj);
+    }
+}
+
+/* ---- looking for a bus ---- */
+
+static struct bp_bus *find_below(struct bp_device *dev,
+                                 bool (*fits)(const struct bp_bus *bus, const void *opaque),
+                                 const void *opaque)
+{
+    for (; dev; dev = dev->next) {
+        for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
+            if (fits(bus, opaque))
+                return bus;
+            struct bp_bus *deeper = find_below(bus->first, fits, opaque);
+            if (deeper)
+                return deeper;
+        }
+    }
+    return NULL;
+}
+
+static bool has_name(const struct bp_bus *bus, const void *name)
+{
+    return !strcmp(bp_bus_name(bus), name);
+}
+
+static bool has_type(const struct bp_bus *bus, const void *type)
+{
+    return bp_object_is_a(&bus->obj, type);
+}
+
+static bool has_room(const struct bp_bus *bus, const void *class)
+{
+    return !bpc_bus_check(bus, class, NULL);
+}
+
+struct bp_bus *bp_bus_find(const char *name_or_type)
+{
+    struct bp_bus *bus = find_below(first_root, has_name, name_or_type);
+    return bus ? bus : find_below(first_root, has_type, name_or_type);
+}
+
+static struct bp_bus *bus_from_object(struct bp_object *obj)
+{
+    return obj && obj->kind == BP_PROVIDE_BUS ? (struct bp_bus *)obj : NULL;
+}
+
+struct bp_bus *bpc_bus_lookup(const char *text)
+{
+    struct bp_bus *bus = find_below(first_root, has_name, text);
+    if (!bus)
+        bus = bus_from_object(bp_object_resolve(text, "bus", NULL));
+    if (!bus) {
+        struct bp_device *bridge = bpc_device_find(text);
+        bus = bridge ? bridge->buses : NULL;
+    }
+    return bus;
+}
+
+int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
+                  struct bp_error *err)
+{
+    if (!bpc_device_class_has_bus(class))
+        return bp_fail(err, EINVAL, "Device '%s' plugs into no bus, so not into '%s'",
+                       class->type.name, bp_bus_name(bus));
+    if (!bp_object_is_a(&bus->obj, class->bus))
+        return bp_fail(err, EINVAL, "Device '%s' can't go on bus '%s': it needs a bus of type '%s', "
+                       "this one is '%s'", class->type.name, bp_bus_name(bus), class->bus,
+                       bp_bus_type(bus));
+    if (bus->class->max_children && bus->count >= bus->class->max_children)
+        return bp_fail(err, ENOSPC, "Bus '%s' is full: it takes %u devices", bp_bus_name(bus),
+                       bus->class->max_children);
+    return 0;
+}
+
+int bpc_bus_choose(const struct bp_device_class *class, struct bp_bus **ret_bus,
+                   struct bp_error *err)
+{
+    struct bp_bus *bus = find_below(first_root, has_room, class);
+    if (!bus)
+        return bp_fail(err, ENODEV, "No '%s' bus %sfound for device '%s'", class->bus,
+                       find_below(first_root, has_type, class->bus) ? "with room " : "",
+                       class->type.name);
+    *ret_bus = bus;
+    return 0;
+}
+
+/* ---- making and ending ---- */
+
+static unsigned count_type(struct bp_device *dev, const char *type)
+{
+    unsigned count = 0;
+    for (; dev; dev = dev->next) {
+        for (struct bp_bus *bus = dev->buses; bus; bus = bus->next)
+            count += !strcmp(bp_bus_type(bus), type) + count_type(bus->first, type);
+    }
+    return count;
+}
+
+static char *choose_name(const struct bp_device *bridge, const char *type)
+{
+    unsigned n = 0;
+    if (!bridge->user_id)
+        return g_strdup_printf("%s.%u", type, count_type(first_root, type));
+    for (const struct bp_bus *bus = bridge->buses; bus; bus = bus->next)
+        n++;
+    return g_strdup_printf("%s.%u", bridge->user_id, n);
+}
+
+int bp_bus_new(struct bp_device *bridge, const char *type, const char *name, struct bp_bus **ret_bus,
+               struct bp_error *err)
+{
+    const void *desc;
+    int ret = bpc_require(BP_PROVIDE_BUS, type, &desc, err);
+    if (ret < 0)
+        return ret;
+    struct bp_bus *bus = calloc(1, sizeof(*bus));
+    if (!bus)
+        return bp_fail(err, ENOMEM, "Out of memory");
+    bus->class = desc;
+    bus->bridge = bridge;
+    ret = bpc_object_init(&bus->obj, BP_PROVIDE_BUS, &bus->class->type, err);
+    if (ret < 0) {
+        free(bus);
+        return ret;
+    }
+    char *chosen = name ? g_strdup(name) : choose_name(bridge, type);
+    ret = bpc_object_add_child(&bridge->obj, chosen, &bus->obj, err);
+    g_free(chosen);
+    if (ret < 0) {
+        bp_object_destroy(&bus->obj);
+        return ret;
+    }
+    bus->obj.live = true;
+    if (bridge->last_bus)
+        bridge->last_bus->next = bus;
+    else
+        bridge->buses = bus;
+    bridge->last_bus = bus;
+    *ret_bus = bus;
+    return 0;
+}
+
+static void unlink_bus(struct bp_device *bridge, struct bp_bus *bus)
+{
+    struct bp_bus *before = NULL;
+    for (struct bp_bus *b = bridge->buses; b != bus; b = b->next)
+        before = b;
+    if (before)
+        before->next = bus->next;
+    else
+        bridge->buses = bus->next;
+    if (bridge->last_bus == bus)
+        bridge->last_bus = before;
+}
+
+void bpc_buses_destroy(struct bp_device *bridge)
+{
+    while (bridge->last_bus) {
+        struct bp_bus *bus = bridge->last_bus;
+        while (bus->last)
+            bp_device_destroy(bus->last);
+        unlink_bus(bridge, bus);
+        bp_object_destroy(&bus->obj);
+    }
+}
+
+/* ---- what a bus says of itself ---- */
+
+void *bp_bus_state(struct bp_bus *bus)
+{
+    return bus->obj.state;
+}
+
+struct bp_device *bp_bus_bridge(struct bp_bus *bus)
+{
+    return bus->bridge;
+}
+
+const char *bp_bus_name(const struct bp_bus *bus)
+{
+    return bp_object_id(&bus->obj);
+}
+
+const char *bp_bus_type(const struct bp_bus *bus)
+{
+    return bus->class->type.name;
+}
+
+int bp_bus_each_child(struct bp_bus *bus, int (*fn)(struct bp_device *child, void *opaque),
+                      void *opaque)
+{
+    for (struct bp_device *child = bus->first; child;) {
+        struct bp_device *next = child->next; /* fn may destroy the child it is shown */
+        int ret = fn(child, opaque);
+        if (ret)
+            return ret;
+        child = next;
+    }
+    return 0;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* All devices: reset in order, visiting, `info qtree` (device.h). */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+
+static void reset_device(struct bp_device *dev)
+{
+    for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
+        for (struct bp_device *child = bus->first; child; child = child->next)
+            reset_device(child);
+        if (bus->class->reset)
+            bus->class->reset(bus);
+    }
+    if (dev->attached && dev->class->reset)
+        dev->class->reset(dev);
+}
+
+void bpc_devices_reset(void)
+{
+    for (struct bp_device *dev = bpc_devices_first(); dev; dev = dev->next)
+        reset_device(dev);
+}
+
+static int each_device(struct bp_device *dev, int (*fn)(struct bp_device *dev, void *opaque),
+                       void *opaque)
+{
+    int ret = fn(dev, opaque);
+    for (struct bp_bus *bus = dev->buses; bus && !ret; bus = bus->next) {
+        for (struct bp_device *child = bus->first; child && !ret; child = child->next)
+            ret = each_device(child, fn, opaque);
+    }
+    return ret;
+}
+
+int bpc_devices_each(int (*fn)(struct bp_device *dev, void *opaque), void *opaque)
+{
+    int ret = 0;
+    for (struct bp_device *dev = bpc_devices_first(); dev && !ret; dev = dev->next)
+        ret = each_device(dev, fn, opaque);
+    return ret;
+}
+
+struct print {
+    GString *out;
+    int indent;
+    struct bp_object *obj;
+};
+
+static int print_prop(const struct bpc_prop *prop, void *opaque)
+{
+    const struct print *p = opaque;
+    if (prop->field->flags & BP_FIELD_HIDDEN)
+        return 0;
+    char *text = bpc_object_prop_text(p->obj, prop);
+    g_string_append_printf(p->out, "%*s%s = %s\n", p->indent, "", prop->field->name, text);
+    free(text);
+    return 0;
+}
+
+static void print_device(struct bp_device *dev, GString *out, int indent)
+{
+    char address[32] = "";
+    struct print print = {out, indent + 2, &dev->obj};
+    g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", indent, "", dev->class->type.name,
+                           dev->user_id ? dev->user_id : "");
+    if (dev->bus && dev->bus_class->child_address)
+        dev->bus_class->child_address(dev, address, sizeof(address));
+    if (*address)
+        g_string_append_printf(out, "%*saddress %s\n", indent + 2, "", address);
+    bpc_object_each_prop(&dev->obj, print_prop, &print);
+    for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
+        g_string_append_printf(out, "%*sbus: %s\n%*stype %s\n", indent + 2, "", bp_bus_name(bus),
+                               indent + 4, "", bp_bus_type(bus));
+        for (struct bp_device *child = bus->first; child; child = child->next)
+            print_device(child, out, indent + 4);
+    }
+}
+
+char *bpc_device_tree_text(void)
+{
+    GString *out = g_string_new("bus: main-system-bus\n  type System\n");
+    for (struct bp_device *dev = bpc_devices_first(); dev; dev = dev->next)
+        print_device(dev, out, 2);
+    char *text = strdup(out->str);
+    g_string_free(out, TRUE);
+    return text;
+}

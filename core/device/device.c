@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a device: created, properties set, attached, detached, freed (bp/device.h). Its
+ * memory goes in a deferred call, so that a device may end itself from one of its own callbacks.
+ */
+#include "device.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bp/loop.h>
+
+#include "registry.h"
+#include "type.h"
+
+static bool closing; /* the machine ends: no callback is running, memory goes at once */
+
+static struct bp_device *device_of(struct bp_object *obj)
+{
+    return (struct bp_device *)obj; /* obj is its first member */
+}
+
+/* ---- properties that all devices have ---- */
+
+static int get_attached(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
+                        struct bp_error *err)
+{
+    (void)f;
+    (void)err;
+    *ret_value = bp_value_bool(device_of(obj)->attached);
+    return 0;
+}
+
+static int get_hotplugged(struct bp_object *obj, const struct bp_field *f,
+                          struct bp_value **ret_value, struct bp_error *err)
+{
+    (void)f;
+    (void)err;
+    *ret_value = bp_value_bool(device_of(obj)->hotplugged);
+    return 0;
+}
+
+static int get_hotpluggable(struct bp_object *obj, const struct bp_field *f,
+                            struct bp_value **ret_value, struct bp_error *err)
+{
+    (void)f;
+    (void)err;
+    *ret_value = bp_value_bool(obj->info->flags & BP_TYPE_HOTPLUGGABLE);
+    return 0;
+}
+
+static int get_parent_bus(struct bp_object *obj, const struct bp_field *f,
+                          struct bp_value **ret_value, struct bp_error *err)
+{
+    (void)f;
+    (void)err;
+    struct bp_bus *bus = device_of(obj)->bus;
+    *ret_value = bp_value_string(bus ? bp_object_path(&bus->obj) : "");
+    return 0;
+}
+
+#define COMMON (BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN)
+static const struct bp_field device_props[] = {
+    {.name = "parent_bus", .kind = BP_KIND_LINK, .flags = COMMON, .target = "bus",
+     .help = "bus it sits on", .get = get_parent_bus},
+    {.name = "realized", .kind = BP_KIND_BOOL, .flags = COMMON, .help = "whether it is in use",
+     .get = get_attached},
+    {.name = "hotpluggable", .kind = BP_KIND_BOOL, .flags = COMMON,
+     .help = "whether it may come and go while the machine runs", .get = get_hotpluggable},
+    {.name = "hotplugged", .kind = BP_KIND_BOOL, .flags = COMMON,
+     .help = "whether it came while the machine ran", .get = get_hotplugged},
+    BP_FIELDS_END,
+};
+
+/* ---- creation ---- */
+
+bool bpc_device_class_has_bus(const struct bp_device_class *class)
+{
+    return class->bus && *class->bus && strcmp(class->bus, "system");
+}
+
+static void finalize(struct bp_object *obj)
+{
+    struct bp_device *dev = device_of(obj);
+    bpc_device_lines_free(dev);
+    bpc_object_state_free(dev->bus_state);
+    g_free(dev->user_id);
+}
+
+static void detach(struct bp_device *dev)
+{
+    bpc_buses_destroy(dev);
+    if (!dev->attached)
+        return;
+    dev->attached = false;
+    if (dev->class->detach)
+        dev->class->detach(dev);
+    bpc_device_lines_disconnect(dev);
+    if (dev->bus && dev->bus_class->child_detach)
+        dev->bus_class->child_detach(dev->bus, dev);
+    bpc_owner_release(&dev->obj.owner);
+    bpc_bus_unlink(dev);
+}
+
+static void dispose(struct bp_object *obj)
+{
+    detach(device_of(obj));
+}
+
+/* The bus's own properties of its children, and those of all devices. */
+static int add_props(struct bp_device *dev, struct bp_error *err)
+{
+    const void *desc;
+    int ret = bpc_object_add_props(&dev->obj, device_props, NULL, "device", err);
+    if (ret < 0 || !bpc_device_class_has_bus(dev->class))
+        return ret;
+    ret = bpc_require(BP_PROVIDE_BUS, dev->class->bus, &desc, err);
+    if (ret < 0) {
+        bp_error_prefix(err, "Device '%s' needs a bus", dev->class->type.name);
+        return ret;
+    }
+    dev->bus_class = desc;
+    dev->bus_state = bpc_object_state_alloc(&dev->obj, dev->bus_class->child_size);
+    return bpc_object_add_props(&dev->obj, dev->bus_class->child_props, dev->bus_state,
+                                dev->bus_class->type.name, err);
+}
+
+static int place(struct bp_device *dev, const char *id, const char *anonymous, struct bp_error *err)
+{
+    if (!id) {
+        bpc_object_add_child_numbered(bpc_object_container(anonymous), "device", &dev->obj);
+        return 0;
+    }
+    struct bp_object *parent = bpc_object_container("/machine/peripheral");
+    if (bpc_object_child(parent, id))
+        return bp_fail(err, EEXIST, "Duplicate device ID '%s'", id);
+    dev->user_id = g_strdup(id);
+    return bpc_object_add_child(parent, id, &dev->obj, err);
+}
+
+int bpc_device_create(const char *type, const char *id, const char *anonymous,
+                      struct bp_device **ret_dev, struct bp_error *err)
+{
+    const void *desc;
+    int ret = bpc_require(BP_PROVIDE_DEVICE, type, &desc, err);
+    if (ret < 0)
+        return ret;
+    const struct bp_device_class *class = desc;
+    struct bp_device *dev = calloc(1, sizeof(*dev));
+    if (!dev)
+        return bp_fail(err, ENOMEM, "Out of memory");
+    dev->class = class;
+    ret = bpc_object_init(&dev->obj, BP_PROVIDE_DEVICE, &class->type, err);
+    if (ret < 0) {
+        free(dev);
+        return ret;
+    }
+    dev->obj.finalize = finalize;
+    dev->obj.dispose = dispose;
+    ret = add_props(dev, err);
+    if (!ret)
+        ret = bpc_global_apply(&dev->obj, err);
+    if (!ret)
+        ret = place(dev, id, anonymous, err);
+    if (ret < 0)
+        bp_object_destroy(&dev->obj);
+    else
+        *ret_dev = dev;
+    return ret;
+}
+
+int bp_device_new(const char *type, const char *id, struct bp_device **ret_dev, struct bp_error *err)
+{
+    return bpc_device_create(type, id, "/machine/unattached", ret_dev, err);
+}
+
+/* ---- attaching ---- */
+
+static int attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
+{
+    int ret = 0;
+    bpc_bus_link(bus, dev);
+    if (bus && dev->bus_class->child_attach)
+        ret = dev->bus_class->child_attach(bus, dev, err);
+    if (ret < 0) {
+        bpc_owner_release(&dev->obj.owner);
+        bpc_bus_unlink(dev);
+        return ret;
+    }
+    if (dev->class->attach)
+        ret = dev->class->attach(dev, err);
+    if (ret < 0) {
+        bpc_buses_destroy(dev);
+        bpc_device_lines_disconnect(dev);
+        if (bus && dev->bus_class->child_detach)
+            dev->bus_class->child_detach(bus, dev);
+        bpc_owner_release(&dev->obj.owner);
+        bpc_bus_unlink(dev);
+        return ret;
+    }
+    dev->attached = true;
+    dev->obj.live = true;
+    if (bus && dev->bus_class->child_attached)
+        dev->bus_class->child_attached(bus, dev);
+    if (dev->class->reset)
+        dev->class->reset(dev);
+    return 0;
+}
+
+int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
+{
+    int ret = 0;
+    if (dev->attached)
+        return bp_fail(err, EBUSY, "Device '%s' is attached already", bp_object_path(&dev->obj));
+    if (!bus && bpc_device_class_has_bus(dev->class))
+        ret = bpc_bus_choose(dev->class, &bus, err);
+    else if (bus)
+        ret = bpc_bus_check(bus, dev->class, err);
+    if (!ret)
+        ret = attach(dev, bus, err);
+    if (ret < 0)
+        bp_device_destroy(dev);
+    return ret;
+}
+
+static void unref_later(void *opaque)
+{
+    bp_object_unref(opaque);
+}
+
+void bp_device_destroy(struct bp_device *dev)
+{
+    if (!dev || dev->obj.deleted)
+        return;
+    bp_object_ref(&dev->obj);
+    bp_object_destroy(&dev->obj);
+    if (closing)
+        bp_object_unref(&dev->obj);
+    else
+        bp_defer(unref_later, &dev->obj);
+}
+
+void bpc_devices_destroy(void)
+{
+    closing = true;
+    while (bpc_devices_last())
+        bp_device_destroy(bpc_devices_last());
+    closing = false;
+}
+
+/* ---- what a device says of itself ---- */
+
+void *bp_device_state(struct bp_device *dev)
+{
+    return dev->obj.state;
+}
+
+struct bp_device *bp_device_of_state(void *state)
+{
+    return device_of(bp_object_of_state(state));
+}
+
+struct bp_object *bp_device_object(struct bp_device *dev)
+{
+    return &dev->obj;
+}
+
+struct bp_owner *bp_device_owner(struct bp_device *dev)
+{
+    return &dev->obj.owner;
+}
+
+const char *bp_device_id(const struct bp_device *dev)
+{
+    return dev->user_id;
+}
+
+const struct bp_device_class *bp_device_class(const struct bp_device *dev)
+{
+    return dev->class;
+}
+
+struct bp_device *bp_device_from_object(struct bp_object *obj)
+{
+    return obj && obj->kind == BP_PROVIDE_DEVICE ? device_of(obj) : NULL;
+}
+
+struct bp_bus *bp_device_bus(struct bp_device *dev)
+{
+    return dev->bus;
+}
+
+void *bp_device_bus_state(struct bp_device *dev)
+{
+    return dev->bus_state;
+}
+
+int bp_device_set(struct bp_device *dev, const char *prop, const char *text, struct bp_error *err)
+{
+    return bp_object_set_text(&dev->obj, prop, text, err);
+}
+
+int bp_device_set_uint(struct bp_device *dev, const char *prop, uint64_t v, struct bp_error *err)
+{
+    struct bp_value *value = bp_value_uint(v);
+    int ret = bp_object_set(&dev->obj, prop, value, err);
+    bp_value_unref(value);
+    return ret;
+}
+
+int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object *to,
+                       struct bp_error *err)
+{
+    return bpc_object_set_link(&dev->obj, prop, to, err);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Devices and buses inside the core. [main] under the machine lock
+ *
+ * Reset order: for each device that sits on no bus, in order of attachment, everything below it
+ * first (children of a bus in order of attachment, then the bus itself), then the device: a bridge
+ * finds its children quiet, and lines that children drop while resetting reach a bridge whose own
+ * reset then has the last word.
+ */
+#ifndef BPC_DEVICE_H
+#define BPC_DEVICE_H
+
+#include <bp/device.h>
+
+#include "object.h"
+
+struct bpc_line_set; /* irq.c */
+
+struct bp_device {
+    struct bp_object obj; /* first */
+    const struct bp_device_class *class;
+    char *user_id;      /* -device id=, or NULL */
+    struct bp_bus *bus; /* where it sits; NULL: unattached, or on no bus */
+    const struct bp_bus_class *bus_class; /* of the bus it plugs into, or NULL */
+    void *bus_state;    /* bus_class->child_size bytes */
+    struct bpc_line_set *lines;
+    struct bp_bus *buses, *last_bus; /* that it bridges to */
+    struct bp_device *next, *prev;   /* siblings on the bus, or in the list of those on none */
+    bool attached, hotplugged, unplug_pending;
+};
+
+struct bp_bus {
+    struct bp_object obj; /* first */
+    const struct bp_bus_class *class;
+    struct bp_device *bridge;
+    struct bp_bus *next; /* of the same bridge */
+    struct bp_device *first, *last; /* children */
+    unsigned count;
+};
+
+/* ---- devices that users create ---- */
+/* -device, device_add: dict with "driver", "id", "bus" and properties, each typed or text. With
+ * hotplug: class and bus must allow it. */
+int bpc_device_add(struct bp_value *args, bool hotplug, struct bp_error *err);
+/* device_del: id or path. DEVICE_DELETED follows when it is gone. */
+int bpc_device_del(const char *id, struct bp_error *err);
+/* By id (as in -device id=) or path; NULL when there is none. */
+struct bp_device *bpc_device_find(const char *id);
+
+void bpc_devices_reset(void);
+void bpc_devices_destroy(void); /* all of them, last attached first; the machine ends */
+/* Everything attached, bridges first. Stops at a non-zero return. */
+int bpc_devices_each(int (*fn)(struct bp_device *dev, void *opaque), void *opaque);
+char *bpc_device_tree_text(void); /* `info qtree`; malloc'd */
+
+/* NULL, "" and "system" mean that the class plugs into no bus. */
+bool bpc_device_class_has_bus(const struct bp_device_class *class);
+
+/* ---- between device.c, bus.c and plug.c ---- */
+/* As bp_device_new(); without an id it goes into `anonymous` ("/machine/peripheral-anon"). */
+int bpc_device_create(const char *type, const char *id, const char *anonymous,
+                      struct bp_device **ret_dev, struct bp_error *err);
+/* A bus with room for a device of this class. */
+int bpc_bus_choose(const struct bp_device_class *class, struct bp_bus **ret_bus,
+                   struct bp_error *err);
+/* Name, path, or the id of its bridge; NULL when there is none. */
+struct bp_bus *bpc_bus_lookup(const char *text);
+int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
+                  struct bp_error *err);
+void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev); /* bus NULL: those on none */
+void bpc_bus_unlink(struct bp_device *dev);
+void bpc_buses_destroy(struct bp_device *bridge); /* with all children, last first */
+struct bp_device *bpc_devices_first(void); /* of those on no bus */
+struct bp_device *bpc_devices_last(void);
+
+/* ---- irq.c ---- */
+void bpc_device_lines_disconnect(struct bp_device *dev); /* at detach: nothing arrives any more */
+void bpc_device_lines_free(struct bp_device *dev);
+/* Names and counts of a device's lines, for qtest and info: fn(name, count, input). */
+void bpc_device_each_lines(struct bp_device *dev,
+                           void (*fn)(const char *name, unsigned count, bool input, void *opaque),
+                           void *opaque);
+/* Hears of every bp_irq_set() on a device's inputs or outputs (qtest irq_intercept); NULL: off.
+ * name of the set and index within it. */
+void bpc_device_intercept(struct bp_device *dev, bool inputs,
+                          void (*fn)(void *opaque, const char *name, unsigned n, int level),
+                          void *opaque);
+
+#endif

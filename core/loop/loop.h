@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The main loop as programs drive it, and what the files of this folder share.
+ *
+ * Threads and locks. The main thread takes the machine lock in bpc_loop_init() and keeps it but for
+ * the time it sleeps in poll: everything that the loop calls (timers, watches, deferred calls,
+ * signals) and all set-up code runs under it. vCPU threads take it around accesses to serialised
+ * devices, I/O threads when they need it. Order: the machine lock first, then a loop's queue lock
+ * or the timers' lock; the last two are leaves, held for a few instructions and never around a
+ * callback, and never both.
+ */
+#ifndef BPC_LOOP_H
+#define BPC_LOOP_H
+
+#include <bp/clock.h>
+#include <bp/loop.h>
+
+/* Once, first, in the main thread: makes it the loop's and takes the machine lock. */
+void bpc_loop_init(void);
+/* One turn: sleeps (block) until something is ready, without the machine lock, then runs it. Timers,
+ * watches, deferred calls and whatever libraries attached to GLib's default context. [main] */
+void bpc_loop_run_once(bool block);
+void bpc_loop_wake(void); /* ends the sleep of the main loop; [any], not in a signal handler */
+bool bpc_loop_is_main(void); /* is this the main loop's thread? [any] */
+
+/* Calls fn on the main loop when the process gets the signal; `pid` is the sender's or 0. Each
+ * signal has one fn; a later call replaces it, NULL restores the default action. [main] */
+void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid));
+
+/* Lets go of the machine lock however often it was taken, and takes it as often again; for waits
+ * in the middle of locked code. [any] */
+unsigned bpc_machine_unlock_all(void); /* 0: this thread did not hold it */
+void bpc_machine_relock(unsigned depth);
+/* Is somebody waiting for the machine lock? A hint. [any] */
+bool bpc_machine_lock_wanted(void);
+
+/* The virtual clock runs (true) or stands still; it starts at 0, standing. No effect once
+ * bp_clock_virtual_manual() was called. [main] */
+void bpc_clock_virtual_run(bool run);
+/* Moves the standing virtual clock, when a saved state is loaded. [main] */
+void bpc_clock_virtual_set(int64_t ns);
+
+#endif

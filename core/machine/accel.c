@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which accelerator runs the guest: those of -accel in turn, or the installed one of highest rank
+ * that runs this architecture and works here. One that runs no code (qtest) only when asked for.
+ */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bp/log.h>
+
+#include "parts.h"
+#include "registry.h"
+
+bool bpc_arch_in(const char *list, const char *arch)
+{
+    size_t len = strlen(arch);
+
+    if (!list || strcmp(list, "any") == 0)
+        return true;
+    for (const char *p = list; p; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, arch, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+void bpc_attribute(const char *attributes, const char *key, char *buf, size_t size)
+{
+    size_t len = strlen(key);
+
+    buf[0] = '\0';
+    for (const char *p = attributes; p; p = strchr(p, ';')) {
+        p += *p == ';';
+        if (strncmp(p, key, len) == 0 && p[len] == '=') {
+            p += len + 1;
+            g_snprintf(buf, size, "%.*s", (int)strcspn(p, ";"), p);
+            return;
+        }
+    }
+}
+
+static void list_name(const struct bpc_known *known, void *opaque)
+{
+    GString *names = opaque;
+
+    g_string_append_printf(names, "%s%s", names->len ? ", " : "", known->name);
+}
+
+static char *installed(void)
+{
+    GString *names = g_string_new(NULL);
+
+    bpc_each_known(BP_PROVIDE_ACCEL, list_name, names);
+    if (names->len == 0)
+        g_string_append(names, "none");
+    return g_string_free(names, FALSE);
+}
+
+static bool is_known(const char *name)
+{
+    struct bp_error ignored = {0};
+    const void *desc;
+
+    return bpc_find(BP_PROVIDE_ACCEL, name) ||
+           bpc_require(BP_PROVIDE_ACCEL, name, &desc, &ignored) != -ENOENT;
+}
+
+/* Makes an accelerator and lets it look whether it can work. */
+static int make(struct bp_machine *m, const struct bp_accel_class *class,
+                const struct bp_value *props, struct bp_error *err)
+{
+    static const char *const skip[] = {"accel", NULL};
+    struct bp_accel *accel = calloc(1, sizeof(*accel));
+    int r;
+
+    accel->class = class;
+    r = bpc_object_init(&accel->obj, BP_PROVIDE_ACCEL, &class->type, err);
+    if (r < 0) {
+        free(accel);
+        return r;
+    }
+    if (props)
+        r = bpc_object_set_all(&accel->obj, props, skip, err);
+    if (r == 0)
+        r = bpc_object_add_child(&m->obj, "accel", &accel->obj, err);
+    m->accel = accel; /* bp_accel_current() inside init() */
+    if (r == 0 && class->init)
+        r = class->init(accel, err);
+    accel->obj.live = true;
+    if (r < 0) {
+        m->accel = NULL;
+        bpc_accel_free(accel);
+        bp_error_prefix(err, "accelerator '%s'", class->type.name);
+    }
+    return r;
+}
+
+static int make_named(struct bp_machine *m, const char *name, const struct bp_value *props,
+                      struct bp_error *err)
+{
+    const struct bp_accel_class *class;
+    const void *desc;
+    int r;
+
+    if (!is_known(name)) {
+        char *names = installed();
+
+        bp_fail(err, ENOENT, "accelerator '%s' is not installed; installed: %s", name, names);
+        g_free(names);
+        return -ENOENT;
+    }
+    r = bpc_require(BP_PROVIDE_ACCEL, name, &desc, err);
+    if (r < 0)
+        return r;
+    class = desc;
+    if (!bpc_arch_in(class->arch, bpc_config.arch))
+        return bp_fail(err, ENOTSUP, "accelerator '%s' does not run %s guests; it runs: %s", name,
+                       bpc_config.arch, class->arch);
+    return make(m, class, props, err);
+}
+
+/* ---- the default ---- */
+
+
+static void collect(const struct bpc_known *known, void *opaque)
+{
+    char arch[64];
+
+    bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
+    if (!*arch || bpc_arch_in(arch, bpc_config.arch))
+        g_ptr_array_add(opaque, g_strdup(known->name));
+}
+
+static gint by_rank(gconstpointer a, gconstpointer b)
+{
+    const struct bp_accel_class *x = *(void *const *)a, *y = *(void *const *)b;
+
+    return x->rank > y->rank ? -1 : x->rank < y->rank;
+}
+
+static int make_default(struct bp_machine *m, struct bp_error *err)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    GPtrArray *classes = g_ptr_array_new();
+    struct bp_error first = {0};
+    int r = -ENOENT;
+
+    bpc_each_known(BP_PROVIDE_ACCEL, collect, names);
+    for (guint i = 0; i < names->len; i++) {
+        struct bp_error broken = {0};
+        const void *desc;
+
+        if (strcmp(names->pdata[i], "qtest") == 0)
+            continue; /* not loaded for nothing */
+        if (bpc_require(BP_PROVIDE_ACCEL, names->pdata[i], &desc, &broken) < 0)
+            bp_warn("accelerator '%s': %s", (char *)names->pdata[i], broken.message);
+        else if (!((const struct bp_accel_class *)desc)->no_cpus &&
+                 bpc_arch_in(((const struct bp_accel_class *)desc)->arch, bpc_config.arch))
+            g_ptr_array_add(classes, (void *)desc);
+    }
+    g_ptr_array_sort(classes, by_rank);
+    for (guint i = 0; r < 0 && i < classes->len; i++) {
+        struct bp_error why = {0};
+
+        r = make(m, classes->pdata[i], NULL, &why);
+        if (r < 0 && !first.code)
+            first = why;
+    }
+    if (r < 0 && first.code) {
+        bp_fail(err, first.code, "%s", first.message);
+    } else if (r < 0) {
+        char *list = installed();
+
+        bp_fail(err, ENOENT, "no accelerator that runs %s guests is installed; installed: %s",
+                bpc_config.arch, list);
+        g_free(list);
+    }
+    g_ptr_array_free(names, TRUE);
+    g_ptr_array_free(classes, TRUE);
+    return r;
+}
+
+int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
+{
+    size_t count = bp_value_length(bpc_config.accels);
+    int r = -EINVAL;
+
+    if (count == 0)
+        return make_default(m, err);
+    for (size_t i = 0; i < count; i++) {
+        struct bp_value *props = bp_value_at(bpc_config.accels, i);
+        const char *name = bp_value_get_string(props, "accel");
+        struct bp_error why = {0};
+
+        r = make_named(m, name ? name : "", props, &why);
+        if (r == 0)
+            return 0;
+        if (i + 1 == count)
+            return bp_fail(err, why.code, "%s", why.message);
+        bp_warn("%s; trying the next one", why.message);
+    }
+    return r;
+}
+
+void bpc_accel_free(struct bp_accel *accel)
+{
+    if (!accel)
+        return;
+    bp_object_destroy(&accel->obj);
+}
+
+void *bp_accel_state(struct bp_accel *accel)
+{
+    return accel->obj.state;
+}
+
+struct bp_accel *bp_accel_current(void)
+{
+    return bpc_the_machine ? bpc_the_machine->accel : NULL;
+}
+
+const char *bp_accel_name(void)
+{
+    struct bp_accel *accel = bp_accel_current();
+
+    return accel ? accel->class->type.name : "none";
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A vCPU's thread: runs the accelerator's cpu_exec(), sleeps in halts, pauses and does what others
+ * queue for it.
+ *
+ * Waking. Whoever wants something sets `kicked` after having written what he wants; the thread
+ * clears `kicked` before it looks. It sleeps only while `kicked` is clear, announcing that in
+ * `sleeping` first, so that a kick takes cpu->lock only when somebody sleeps. Before a sleep in a
+ * halt it polls for a little when that paid lately and host CPUs are not scarce.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <glib.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bp/clock.h>
+#include <bp/loop.h>
+
+#include "loop.h"
+#include "parts.h"
+
+/* Longest poll before a sleep; sleeps shorter than this make polling worth while. */
+#define POLL_MAX_NS 50000
+#define POLL_FIRST_NS 5000
+
+static __thread struct bp_cpu *current_cpu __attribute__((tls_model("initial-exec")));
+static __thread int64_t poll_ns;
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
+struct bp_cpu *bp_cpu_current(void)
+{
+    return current_cpu;
+}
+
+const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu)
+{
+    return &cpu->kicked;
+}
+
+static void wake(struct bp_cpu *cpu)
+{
+    __atomic_store_n(&cpu->kicked, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&cpu->sleeping, __ATOMIC_SEQ_CST)) {
+        pthread_mutex_lock(&cpu->lock);
+        pthread_cond_signal(&cpu->wake);
+        pthread_mutex_unlock(&cpu->lock);
+    }
+}
+
+void bp_cpu_kick(struct bp_cpu *cpu)
+{
+    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+
+    wake(cpu);
+    if (accel->cpu_kick && cpu != current_cpu)
+        accel->cpu_kick(cpu);
+}
+
+/* Sleeps until kicked; cpu->lock held. */
+static void sleep_locked(struct bp_cpu *cpu)
+{
+    __atomic_store_n(&cpu->sleeping, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&cpu->kicked, __ATOMIC_SEQ_CST))
+        pthread_cond_wait(&cpu->wake, &cpu->lock);
+    __atomic_store_n(&cpu->sleeping, 0, __ATOMIC_SEQ_CST);
+}
+
+/* ---- halts ---- */
+
+static bool polling_allowed(void)
+{
+    static int spare = -1; /* atomic; host CPUs beyond our vCPUs and the main thread */
+    int n = __atomic_load_n(&spare, __ATOMIC_RELAXED);
+
+    if (n < 0) {
+        n = (int)sysconf(_SC_NPROCESSORS_ONLN) - (int)bpc_cpu_count() - 1;
+        n = n < 0 ? 0 : n;
+        __atomic_store_n(&spare, n, __ATOMIC_RELAXED);
+    }
+    return n > 0;
+}
+
+static bool poll_for_kick(struct bp_cpu *cpu)
+{
+    int64_t end = bp_clock_ns(BP_CLOCK_REALTIME) + poll_ns;
+
+    do {
+        for (unsigned i = 0; i < 64; i++) {
+            if (__atomic_load_n(&cpu->kicked, __ATOMIC_ACQUIRE))
+                return true;
+            relax();
+        }
+    } while (bp_clock_ns(BP_CLOCK_REALTIME) < end);
+    return false;
+}
+
+static void sleep_in_halt(struct bp_cpu *cpu)
+{
+    int64_t start;
+
+    if (poll_ns > 0 && poll_for_kick(cpu))
+        return;
+    start = bp_clock_ns(BP_CLOCK_REALTIME);
+    pthread_mutex_lock(&cpu->lock);
+    sleep_locked(cpu);
+    pthread_mutex_unlock(&cpu->lock);
+    if (bp_clock_ns(BP_CLOCK_REALTIME) - start > POLL_MAX_NS || !polling_allowed())
+        poll_ns = 0;
+    else
+        poll_ns = poll_ns ? MIN(poll_ns * 2, POLL_MAX_NS) : POLL_FIRST_NS;
+}
+
+/* ---- what others ask ---- */
+
+static void run_work(struct bp_cpu *cpu)
+{
+    struct cpu_work *w;
+
+    while ((w = cpu->work) != NULL) { /* cpu->lock held */
+        bool *done = w->done;
+
+        cpu->work = w->next;
+        if (!cpu->work)
+            cpu->work_tail = &cpu->work;
+        pthread_mutex_unlock(&cpu->lock);
+        bp_machine_lock();
+        w->fn(cpu, w->opaque);
+        bp_machine_unlock();
+        g_free(w);
+        pthread_mutex_lock(&cpu->lock);
+        if (done) {
+            *done = true;
+            pthread_cond_broadcast(&cpu->report);
+        }
+        /* registers may have changed: let cpu_exec() find out whether it still halts */
+        __atomic_store_n(&cpu->halted, false, __ATOMIC_RELAXED);
+    }
+}
+
+/* Returns false when the thread shall end; sleeps through pauses. */
+static bool obey(struct bp_cpu *cpu)
+{
+    bool go_on;
+
+    pthread_mutex_lock(&cpu->lock);
+    for (;;) {
+        __atomic_store_n(&cpu->kicked, 0, __ATOMIC_SEQ_CST);
+        run_work(cpu);
+        if (cpu->quit || !cpu->pause)
+            break;
+        if (!cpu->paused) {
+            cpu->paused = true;
+            pthread_cond_broadcast(&cpu->report);
+        }
+        sleep_locked(cpu);
+    }
+    cpu->paused = false;
+    go_on = !cpu->quit;
+    pthread_mutex_unlock(&cpu->lock);
+    return go_on;
+}
+
+static void take_exit(struct bp_cpu *cpu, enum bp_cpu_exit exit)
+{
+    switch (exit) {
+    case BP_CPU_EXIT_HALTED:
+        __atomic_store_n(&cpu->halted, true, __ATOMIC_RELAXED);
+        break;
+    case BP_CPU_EXIT_SHUTDOWN:
+        bp_machine_request_reset(BP_SHUTDOWN_GUEST_RESET);
+        break;
+    case BP_CPU_EXIT_DEBUG:
+        bpc_machine_request_stop(BPC_RUN_DEBUG);
+        break;
+    case BP_CPU_EXIT_ERROR:
+        bpc_machine_request_stop(BPC_RUN_INTERNAL_ERROR);
+        break;
+    case BP_CPU_EXIT_KICKED:
+        break;
+    }
+}
+
+static void *cpu_main(void *opaque)
+{
+    struct bp_cpu *cpu = opaque;
+    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+
+    current_cpu = cpu;
+    pthread_mutex_lock(&cpu->lock);
+    cpu->tid = gettid();
+    pthread_cond_broadcast(&cpu->report);
+    pthread_mutex_unlock(&cpu->lock);
+    while (obey(cpu)) {
+        if (__atomic_load_n(&cpu->halted, __ATOMIC_RELAXED)) {
+            if (cpu->class->has_work && !cpu->class->has_work(cpu)) {
+                sleep_in_halt(cpu);
+                continue;
+            }
+            __atomic_store_n(&cpu->halted, false, __ATOMIC_RELAXED);
+        }
+        take_exit(cpu, accel->cpu_exec(cpu));
+    }
+    return NULL;
+}
+
+/* ---- from outside ---- */
+
+void bpc_cpu_thread_init(struct bp_cpu *cpu)
+{
+    pthread_mutex_init(&cpu->lock, NULL);
+    pthread_cond_init(&cpu->wake, NULL);
+    pthread_cond_init(&cpu->report, NULL);
+    cpu->work_tail = &cpu->work;
+    cpu->pause = true;
+}
+
+int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error *err)
+{
+    sigset_t all, before;
+    char name[32];
+    int r;
+
+    /* Signals for the process go to the main thread; faults stay with whoever makes them. */
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGTRAP);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = pthread_create(&cpu->thread, NULL, cpu_main, cpu);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0)
+        return bp_fail(err, r, "cannot start the thread of CPU %u: %s", cpu->index, strerror(r));
+    g_snprintf(name, sizeof(name), "CPU %u/%s", cpu->index, accel);
+    for (char *p = strchr(name, '/'); *p; p++)
+        *p = (char)toupper((unsigned char)*p);
+    name[15] = '\0'; /* what the kernel takes */
+    pthread_setname_np(cpu->thread, name);
+    cpu->has_thread = true;
+    return 0;
+}
+
+void bpc_cpu_thread_stop(struct bp_cpu *cpu)
+{
+    unsigned depth;
+
+    if (!cpu->has_thread)
+        return;
+    pthread_mutex_lock(&cpu->lock);
+    cpu->quit = true;
+    pthread_mutex_unlock(&cpu->lock);
+    bp_cpu_kick(cpu);
+    depth = bpc_machine_unlock_all();
+    pthread_join(cpu->thread, NULL);
+    bpc_machine_relock(depth);
+    cpu->has_thread = false;
+}
+
+void bpc_cpu_ask_pause(struct bp_cpu *cpu)
+{
+    pthread_mutex_lock(&cpu->lock);
+    cpu->pause = true;
+    pthread_mutex_unlock(&cpu->lock);
+    bp_cpu_kick(cpu);
+}
+
+void bpc_cpu_wait_paused(struct bp_cpu *cpu)
+{
+    unsigned depth;
+
+    if (!cpu->has_thread)
+        return;
+    depth = bpc_machine_unlock_all();
+    pthread_mutex_lock(&cpu->lock);
+    while (!cpu->paused)
+        pthread_cond_wait(&cpu->report, &cpu->lock);
+    pthread_mutex_unlock(&cpu->lock);
+    bpc_machine_relock(depth);
+}
+
+void bpc_cpu_resume(struct bp_cpu *cpu)
+{
+    pthread_mutex_lock(&cpu->lock);
+    cpu->pause = false;
+    pthread_mutex_unlock(&cpu->lock);
+    wake(cpu);
+}
+
+int bpc_cpu_thread_id(struct bp_cpu *cpu)
+{
+    int tid;
+
+    if (!cpu->has_thread)
+        return 0;
+    pthread_mutex_lock(&cpu->lock);
+    while (cpu->tid == 0)
+        pthread_cond_wait(&cpu->report, &cpu->lock);
+    tid = cpu->tid;
+    pthread_mutex_unlock(&cpu->lock);
+    return tid;
+}
+
+bool bpc_cpu_halted(struct bp_cpu *cpu)
+{
+    return __atomic_load_n(&cpu->halted, __ATOMIC_RELAXED);
+}
+
+static void queue_work(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque),
+                       void *opaque, bool *done)
+{
+    struct cpu_work *w = g_new0(struct cpu_work, 1);
+
+    w->fn = fn;
+    w->opaque = opaque;
+    w->done = done;
+    pthread_mutex_lock(&cpu->lock);
+    *cpu->work_tail = w;
+    cpu->work_tail = &w->next;
+    pthread_mutex_unlock(&cpu->lock);
+    bp_cpu_kick(cpu);
+}
+
+static void run_here(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque)
+{
+    bp_machine_lock();
+    fn(cpu, opaque);
+    bp_machine_unlock();
+}
+
+void bp_cpu_run_async(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque)
+{
+    if (cpu->has_thread)
+        queue_work(cpu, fn, opaque, NULL);
+    else
+        run_here(cpu, fn, opaque);
+}
+
+void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque)
+{
+    bool done = false;
+    unsigned depth;
+
+    if (!cpu->has_thread || cpu == current_cpu) {
+        run_here(cpu, fn, opaque);
+        return;
+    }
+    depth = bpc_machine_unlock_all();
+    queue_work(cpu, fn, opaque, &done);
+    pthread_mutex_lock(&cpu->lock);
+    while (!done)
+        pthread_cond_wait(&cpu->report, &cpu->lock);
+    pthread_mutex_unlock(&cpu->lock);
+    bpc_machine_relock(depth);
+}
+
+static void drop_caches(struct bp_cpu *cpu, void *opaque)
+{
+    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+
+    (void)opaque;
+    if (accel->cpu_changed && cpu->accel_ready)
+        accel->cpu_changed(cpu);
+}
+
+void bpc_cpu_changed(struct bp_cpu *cpu)
+{
+    bp_cpu_run_async(cpu, drop_caches, NULL);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vCPUs as objects: the model and features of -cpu, what bp/cpu.h asks about them. Their threads are
+ * in cpu-thread.c.
+ */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "registry.h"
+
+/* ---- the model ---- */
+
+struct near_models {
+    const char *arch;
+    GString *list;
+};
+
+static void add_model(const struct bpc_known *known, void *opaque)
+{
+    struct near_models *near = opaque;
+    char arch[64], model[64];
+
+    bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
+    bpc_attribute(known->attributes, "model", model, sizeof(model));
+    if (*model && bpc_arch_in(arch, near->arch))
+        g_string_append_printf(near->list, "%s%s", near->list->len ? ", " : "", model);
+}
+
+static int unknown_model(const char *model, struct bp_error *err)
+{
+    struct near_models near = {bpc_config.arch, g_string_new(NULL)};
+    int r;
+
+    bpc_each_known(BP_PROVIDE_CPU, add_model, &near);
+    if (near.list->len == 0)
+        r = bp_fail(err, ENOENT, "no CPU model for %s guests is installed", bpc_config.arch);
+    else
+        r = bp_fail(err, ENOENT, "unable to find CPU model '%s'; known: %s", model,
+                    near.list->str);
+    g_string_free(near.list, TRUE);
+    return r;
+}
+
+/* "qemu64" or the type's own name "qemu64-x86_64-cpu". */
+static int find_model(const char *model, const struct bp_cpu_class **ret_class,
+                      struct bp_error *err)
+{
+    char *type = g_str_has_suffix(model, "-cpu")
+                     ? g_strdup(model) : g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
+    const void *desc;
+    int r = bpc_require(BP_PROVIDE_CPU, type, &desc, err);
+
+    g_free(type);
+    if (r == -ENOENT)
+        return unknown_model(model, err);
+    if (r == 0 && !bpc_arch_in(((const struct bp_cpu_class *)desc)->arch, bpc_config.arch))
+        return bp_fail(err, EINVAL, "CPU model '%s' is not for %s guests", model, bpc_config.arch);
+    if (r == 0)
+        *ret_class = desc;
+    return r;
+}
+
+int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err)
+{
+    const struct bp_cpu_class *class;
+    size_t len = bpc_config.cpu ? strcspn(bpc_config.cpu, ",") : 0;
+
+    if (len > 0)
+        m->cpu_model = g_strndup(bpc_config.cpu, len);
+    else
+        m->cpu_model = g_strdup(m->board->default_cpu);
+    if (!m->cpu_model || m->accel->class->no_cpus)
+        return 0; /* the board makes none, or none will run */
+    return find_model(m->cpu_model, &class, err);
+}
+
+/* ---- features ---- */
+
+static int set_feature(struct bp_object *obj, const char *name, const char *text,
+                       struct bp_error *err)
+{
+    struct bpc_prop prop;
+    char *dashed;
+    int r;
+
+    if (bpc_object_find_prop(obj, name, &prop))
+        return bp_object_set_text(obj, name, text, err);
+    dashed = g_strdelimit(g_strdup(name), "_", '-'); /* flag names as /proc/cpuinfo writes them */
+    if (bpc_object_find_prop(obj, dashed, &prop))
+        r = bp_object_set_text(obj, dashed, text, err);
+    else
+        r = bp_object_set_text(obj, name, text, err); /* says what is near */
+    g_free(dashed);
+    return r;
+}
+
+/* One of "feature=value", "feature", "+feature", "-feature". */
+static int apply_feature(struct bp_object *obj, char *item, struct bp_error *err)
+{
+    char *equals = strchr(item, '=');
+
+    if (*item == '+' || *item == '-')
+        return set_feature(obj, item + 1, *item == '+' ? "on" : "off", err);
+    if (!equals)
+        return set_feature(obj, item, "on", err);
+    *equals = '\0';
+    return set_feature(obj, item, equals + 1, err);
+}
+
+static int apply_features(struct bp_object *obj, struct bp_error *err)
+{
+    const char *comma = bpc_config.cpu ? strchr(bpc_config.cpu, ',') : NULL;
+    char **items;
+    int r = 0;
+
+    if (!comma)
+        return 0;
+    items = g_strsplit(comma + 1, ",", -1);
+    for (char **item = items; *item && r == 0; item++) {
+        if (!**item)
+            r = bp_fail(err, EINVAL, "-cpu: a feature is missing between two commas");
+        else
+            r = apply_feature(obj, *item, err);
+    }
+    g_strfreev(items);
+    return r;
+}
+
+/* ---- making and freeing ---- */
+
+static void cpu_finalize(struct bp_object *obj)
+{
+    struct bp_cpu *cpu = (struct bp_cpu *)obj;
+
+    free(cpu->accel_state);
+    pthread_mutex_destroy(&cpu->lock);
+    pthread_cond_destroy(&cpu->wake);
+    pthread_cond_destroy(&cpu->report);
+}
+
+static int alloc_accel_state(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+{
+    size_t size = m->accel->class->cpu_size;
+
+    if (size == 0)
+        return 0;
+    if (posix_memalign(&cpu->accel_state, 64, size) != 0) {
+        cpu->accel_state = NULL;
+        return bp_fail(err, ENOMEM, "no memory for vCPU %u", cpu->index);
+    }
+    memset(cpu->accel_state, 0, size);
+    return 0;
+}
+
+static int set_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+{
+    const struct bp_accel_class *accel = m->accel->class;
+    char id[32];
+    int r = apply_features(&cpu->obj, err);
+
+    if (r < 0) {
+        bp_error_prefix(err, "CPU model '%s'", m->cpu_model);
+        return r;
+    }
+    g_snprintf(id, sizeof(id), "cpu[%u]", cpu->index);
+    r = bpc_object_add_child(bpc_object_container("/machine/unattached"), id, &cpu->obj, err);
+    if (r == 0)
+        r = alloc_accel_state(m, cpu, err);
+    __atomic_store_n(&m->cpus[cpu->index], cpu, __ATOMIC_RELEASE);
+    if (r == 0 && cpu->class->init)
+        r = cpu->class->init(cpu, err);
+    if (r == 0 && accel->cpu_init)
+        r = accel->cpu_init(m->accel, cpu, err);
+    cpu->accel_ready = r == 0;
+    cpu->obj.live = true;
+    return r;
+}
+
+int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
+                       struct bp_error *err)
+{
+    const struct bp_cpu_class *class;
+    struct bp_cpu *cpu;
+    int r;
+
+    if (index >= m->cpu_slots || m->cpus[index])
+        return bp_fail(err, EINVAL, "CPU %u: %s", index,
+                       index >= m->cpu_slots ? "the machine has fewer" : "it exists already");
+    if (!m->cpu_model)
+        return bp_fail(err, EINVAL, "machine '%s' has no default CPU model; -cpu names one",
+                       m->board->type.name);
+    r = find_model(m->cpu_model, &class, err);
+    if (r < 0)
+        return r;
+    cpu = calloc(1, sizeof(*cpu));
+    cpu->class = class;
+    cpu->index = index;
+    r = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
+    if (r < 0) {
+        free(cpu);
+        return r;
+    }
+    bpc_cpu_thread_init(cpu);
+    cpu->obj.finalize = cpu_finalize;
+    r = set_up(m, cpu, err);
+    if (r < 0) {
+        bpc_cpu_free(cpu);
+        return r;
+    }
+    *ret_cpu = cpu;
+    return 0;
+}
+
+void bpc_cpu_free(struct bp_cpu *cpu)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    if (!cpu)
+        return;
+    bpc_cpu_thread_stop(cpu);
+    if (cpu->accel_ready && m->accel->class->cpu_fini)
+        m->accel->class->cpu_fini(cpu);
+    cpu->accel_ready = false;
+    if (m->cpus[cpu->index] == cpu)
+        m->cpus[cpu->index] = NULL;
+    bp_object_destroy(&cpu->obj);
+}
+
+/* ---- bp/cpu.h ---- */
+
+void *bp_cpu_state(struct bp_cpu *cpu)
+{
+    return cpu->obj.state;
+}
+
+void *bp_cpu_accel_state(struct bp_cpu *cpu)
+{
+    return cpu->accel_state;
+}
+
+struct bp_object *bp_cpu_object(struct bp_cpu *cpu)
+{
+    return &cpu->obj;
+}
+
+struct bp_owner *bp_cpu_owner(struct bp_cpu *cpu)
+{
+    return &cpu->obj.owner;
+}
+
+const struct bp_cpu_class *bp_cpu_class(const struct bp_cpu *cpu)
+{
+    return cpu->class;
+}
+
+unsigned bp_cpu_index(const struct bp_cpu *cpu)
+{
+    return cpu->index;
+}
+
+struct bp_cpu *bp_cpu_get(unsigned index)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    return m && index < m->cpu_slots ? __atomic_load_n(&m->cpus[index], __ATOMIC_ACQUIRE) : NULL;
+}
+
+unsigned bpc_cpu_count(void)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; bpc_the_machine && i < bpc_the_machine->cpu_slots; i++)
+        count += bp_cpu_get(i) != NULL;
+    return count;
+}
+
+void bpc_cpu_sync(struct bp_cpu *cpu)
+{
+    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+
+    if (accel->cpu_sync && cpu->accel_ready)
+        accel->cpu_sync(cpu);
+}

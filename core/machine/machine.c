@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The machine: chosen board, accelerator and main memory as one object at /machine, made from
+ * bpc_config, and taken apart at the end.
+ *
+ * Leaves out: memory hot-plug (slots, maxmem beyond the size), which is refused; memory backends.
+ */
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <bp/clock.h>
+#include <bp/log.h>
+#include <bp/memory.h>
+
+#include "device.h"
+#include "loop.h"
+#include "parts.h"
+#include "registry.h"
+
+struct bpc_config bpc_config = {.arch = "x86_64"};
+struct bp_machine *bpc_the_machine;
+
+/* Properties that every board has. */
+static const struct bp_field machine_props[] = {
+    BP_PROP("dump-guest-core", BOOL, struct bp_machine, dump_ram, "on",
+            "guest memory is part of core dumps"),
+    BP_PROP("mem-merge", BOOL, struct bp_machine, merge_ram, "on",
+            "lets the host merge equal pages"),
+    BP_FIELDS_END,
+};
+
+/* ---- choosing the board ---- */
+
+struct board_search {
+    const struct bp_board_class *found;
+    GString *names;
+};
+
+static void look_at_board(const struct bpc_known *known, void *opaque)
+{
+    struct board_search *search = opaque;
+    struct bp_error ignored = {0};
+    const struct bp_board_class *board;
+    const void *desc;
+    char arch[64];
+
+    bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
+    if (*arch && !bpc_arch_in(arch, bpc_config.arch))
+        return;
+    g_string_append_printf(search->names, "%s%s", search->names->len ? ", " : "", known->name);
+    if (search->found || bpc_require(BP_PROVIDE_BOARD, known->name, &desc, &ignored) < 0)
+        return;
+    board = desc;
+    if (board->is_default && bpc_arch_in(board->arch, bpc_config.arch))
+        search->found = board;
+}
+
+static int default_board(const struct bp_board_class **ret_board, struct bp_error *err)
+{
+    struct board_search search = {NULL, g_string_new(NULL)};
+    int r = 0;
+
+    bpc_each_known(BP_PROVIDE_BOARD, look_at_board, &search);
+    if (search.found)
+        *ret_board = search.found;
+    else
+        r = bp_fail(err, ENOENT, "no default machine for %s guests is installed; -machine takes: %s",
+                    bpc_config.arch, search.names->len ? search.names->str : "none");
+    g_string_free(search.names, TRUE);
+    return r;
+}
+
+static int choose_board(const struct bp_board_class **ret_board, struct bp_error *err)
+{
+    const struct bp_board_class *board;
+    const void *desc;
+    int r;
+
+    if (!bpc_config.board)
+        return default_board(ret_board, err);
+    r = bpc_require(BP_PROVIDE_BOARD, bpc_config.board, &desc, err);
+    if (r < 0)
+        return r;
+    board = desc;
+    if (!bpc_arch_in(board->arch, bpc_config.arch))
+        return bp_fail(err, EINVAL, "machine '%s' is not for %s guests", bpc_config.board,
+                       bpc_config.arch);
+    *ret_board = board;
+    return 0;
+}
+
+/* ---- main memory ---- */
+
+static int make_ram(struct bp_machine *m, struct bp_error *err)
+{
+    const char *id = m->board->default_ram_id ? m->board->default_ram_id : "ram";
+    uint64_t size = bpc_config.ram_size ? bpc_config.ram_size : m->board->default_ram_size;
+    void *host;
+    int r;
+
+    size = (size + 8191) & ~UINT64_C(8191);
+    if (bpc_config.ram_slots > 0 || (bpc_config.ram_max && bpc_config.ram_max > size))
+        return bp_fail(err, ENOTSUP, "machine '%s' offers no memory hot-plug: slots and a maxmem "
+                       "above the size are not accepted", m->board->type.name);
+    m->ram_size = size;
+    if (size == 0)
+        return 0;
+    r = bp_region_new_ram(&m->obj.owner, id, size, &m->ram, err);
+    if (r < 0) {
+        bp_error_prefix(err, "cannot set up guest memory '%s' of %" G_GUINT64_FORMAT " MiB", id,
+                        size >> 20);
+        return r;
+    }
+    host = bp_region_ram(m->ram);
+    /* Hints; a host that does not know them is fine. */
+    if (host && !m->dump_ram)
+        (void)madvise(host, size, MADV_DONTDUMP);
+    if (host && m->merge_ram)
+        (void)madvise(host, size, MADV_MERGEABLE);
+    return 0;
+}
+
+/* ---- life ---- */
+
+static int make_parts(struct bp_machine *m, struct bp_error *err)
+{
+    int r = bpc_object_add_props(&m->obj, machine_props, m, "machine", err);
+
+    if (r == 0 && bpc_config.board_props)
+        r = bpc_object_set_all(&m->obj, bpc_config.board_props, NULL, err);
+    if (r < 0) {
+        bp_error_prefix(err, "machine '%s'", m->board->type.name);
+        return r;
+    }
+    r = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
+    if (r == 0)
+        r = bpc_accel_choose(m, err);
+    if (r == 0)
+        r = bpc_cpu_check_model(m, err);
+    if (r == 0)
+        r = make_ram(m, err);
+    if (r == 0 && m->board->init)
+        r = m->board->init(m, err);
+    m->obj.live = true;
+    return r;
+}
+
+int bpc_machine_create(struct bp_error *err)
+{
+    const struct bp_board_class *board = NULL;
+    struct bp_machine *m;
+    int r = choose_board(&board, err);
+
+    if (r == 0)
+        r = bpc_smp_complete(&bpc_config.smp, board, bpc_config.arch, err);
+    if (r < 0)
+        return r;
+    bpc_run_state_init();
+    bpc_rtc_start();
+    m = calloc(1, sizeof(*m));
+    m->board = board;
+    m->smp = bpc_config.smp;
+    m->cpu_slots = m->smp.max_cpus;
+    m->cpus = g_new0(struct bp_cpu *, m->cpu_slots);
+    r = bpc_object_init(&m->obj, BP_PROVIDE_BOARD, &board->type, err);
+    if (r < 0) {
+        g_free(m->cpus);
+        free(m);
+        return r;
+    }
+    bpc_the_machine = m;
+    r = make_parts(m, err);
+    if (r < 0)
+        bpc_machine_destroy();
+    return r;
+}
+
+void bpc_machine_reset_all(void)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    bpc_devices_reset();
+    for (unsigned i = 0; i < m->cpu_slots; i++) {
+        if (m->cpus[i] && m->cpus[i]->class->reset)
+            m->cpus[i]->class->reset(m->cpus[i]);
+    }
+    if (m->board->reset)
+        m->board->reset(m);
+    for (unsigned i = 0; i < m->cpu_slots; i++) {
+        if (m->cpus[i])
+            bpc_cpu_changed(m->cpus[i]);
+    }
+}
+
+int bpc_machine_finish(struct bp_error *err)
+{
+    struct bp_machine *m = bpc_the_machine;
+    int r = m->board->ready ? m->board->ready(m, err) : 0;
+
+    if (r < 0)
+        return r;
+    bpc_machine_reset_all();
+    /* Threads exist, paused, before the first start: who pins them asks for their ids under -S. */
+    for (unsigned i = 0; i < m->cpu_slots && r == 0 && !m->accel->class->no_cpus; i++) {
+        if (m->cpus[i])
+            r = bpc_cpu_thread_start(m->cpus[i], m->accel->class->type.name, err);
+    }
+    return r;
+}
+
+void bpc_machine_destroy(void)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    if (!m)
+        return;
+    bpc_clock_virtual_run(false);
+    bpc_cpus_pause();
+    bpc_run_state_init(); /* nobody is told: everything goes */
+    for (unsigned i = 0; i < m->cpu_slots; i++) {
+        if (m->cpus[i])
+            bpc_cpu_thread_stop(m->cpus[i]);
+    }
+    bpc_devices_destroy();
+    for (unsigned i = m->cpu_slots; i-- > 0;)
+        bpc_cpu_free(m->cpus[i]);
+    bpc_owner_release(&m->obj.owner);
+    m->ram = NULL;
+    bpc_accel_free(m->accel);
+    m->accel = NULL;
+    g_free(m->cpus);
+    g_free(m->cpu_model);
+    bpc_the_machine = NULL;
+    bp_object_destroy(&m->obj);
+}
+
+/* ---- bp/machine.h ---- */
+
+const struct bp_board_class *bpc_machine_board(void)
+{
+    return bpc_the_machine ? bpc_the_machine->board : NULL;
+}
+
+void *bp_machine_state(struct bp_machine *m)
+{
+    return m->obj.state;
+}
+
+struct bp_owner *bp_machine_owner(struct bp_machine *m)
+{
+    return &m->obj.owner;
+}
+
+struct bp_object *bp_machine_object(struct bp_machine *m)
+{
+    return &m->obj;
+}
+
+struct bp_machine *bp_machine_current(void)
+{
+    return bpc_the_machine;
+}
+
+uint64_t bp_machine_ram_size(const struct bp_machine *m)
+{
+    return m->ram_size;
+}
+
+struct bp_region *bp_machine_ram(struct bp_machine *m)
+{
+    return m->ram;
+}
+
+const struct bp_smp *bp_machine_smp(const struct bp_machine *m)
+{
+    return &m->smp;
+}
+
+const char *bp_machine_cpu_model(const struct bp_machine *m)
+{
+    return m->cpu_model;
+}
+
+const char *bp_machine_kernel(const struct bp_machine *m)
+{
+    (void)m;
+    return bpc_config.kernel;
+}
+
+const char *bp_machine_initrd(const struct bp_machine *m)
+{
+    (void)m;
+    return bpc_config.initrd;
+}
+
+const char *bp_machine_append(const struct bp_machine *m)
+{
+    (void)m;
+    return bpc_config.append ? bpc_config.append : "";
+}
+
+struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n)
+{
+    (void)m;
+    return n < BPC_MAX_SERIAL ? bpc_config.serial[n] : NULL;
+}
+
+bool bp_machine_defaults(const struct bp_machine *m)
+{
+    (void)m;
+    return !bpc_config.nodefaults;
+}
+
+const uint8_t *bp_machine_uuid(const struct bp_machine *m)
+{
+    (void)m;
+    return bpc_config.uuid;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of this folder share: the machine, its vCPUs and their threads.
+ *
+ * Threads and locks. The main thread owns the machine's life; its functions here are [main] under
+ * the machine lock unless they say otherwise. Each vCPU has a thread and a lock (cpu->lock) that
+ * guards what it is asked to do. Order: machine lock, then one cpu->lock, or the lock of requests
+ * (run-state.c); these are leaves, no callback runs under them. A vCPU thread waits only for its own
+ * condition and for the machine lock; the main thread waits for vCPUs with the machine lock dropped.
+ */
+#ifndef BPC_PARTS_H
+#define BPC_PARTS_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "config.h"
+#include "machine.h"
+#include "object.h"
+
+struct bp_accel {
+    struct bp_object obj; /* first */
+    const struct bp_accel_class *class;
+};
+
+struct cpu_work {
+    struct cpu_work *next;
+    void (*fn)(struct bp_cpu *cpu, void *opaque);
+    void *opaque;
+    bool *done; /* somebody waits; else the item is freed after the call */
+};
+
+struct bp_cpu {
+    struct bp_object obj; /* first */
+    const struct bp_cpu_class *class;
+    unsigned index;
+    void *accel_state;
+    bool accel_ready;      /* the accelerator's cpu_init() succeeded */
+
+    uint32_t kicked;       /* atomic: leave cpu_exec(), look at what is asked */
+    uint32_t sleeping;     /* atomic: waits on `wake`; a kick has to signal */
+    bool halted;           /* atomic, written by its thread: last exit was a halt */
+
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;  /* below */
+    pthread_cond_t wake;   /* to the thread */
+    pthread_cond_t report; /* from it: paused, work done, tid known */
+    bool pause, paused, quit;
+    pid_t tid;
+    struct cpu_work *work, **work_tail;
+};
+
+struct bp_machine {
+    struct bp_object obj; /* first */
+    const struct bp_board_class *board;
+    struct bp_accel *accel;
+    struct bp_smp smp;
+    uint64_t ram_size;
+    struct bp_region *ram;
+    char *cpu_model; /* without features */
+    struct bp_cpu **cpus; /* smp.max_cpus slots */
+    unsigned cpu_slots;
+    bool dump_ram, merge_ram; /* properties dump-guest-core, mem-merge */
+};
+
+extern struct bp_machine *bpc_the_machine; /* NULL: not made yet */
+
+/* smp.c */
+int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, const char *arch,
+                     struct bp_error *err);
+/* accel.c */
+int bpc_accel_choose(struct bp_machine *m, struct bp_error *err);
+void bpc_accel_free(struct bp_accel *accel);
+/* rtc.c */
+void bpc_rtc_start(void);
+/* cpu.c */
+int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err);
+void bpc_cpu_free(struct bp_cpu *cpu);
+/* The value of a key in an attribute note (";arch=x86_64;model=max"): copied to buf, or "". */
+void bpc_attribute(const char *attributes, const char *key, char *buf, size_t size);
+
+/* cpu-thread.c */
+void bpc_cpu_thread_init(struct bp_cpu *cpu);
+int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error *err); /* paused */
+void bpc_cpu_thread_stop(struct bp_cpu *cpu); /* ends and joins it */
+void bpc_cpu_ask_pause(struct bp_cpu *cpu);   /* does not wait; [any] */
+void bpc_cpu_wait_paused(struct bp_cpu *cpu);
+void bpc_cpu_resume(struct bp_cpu *cpu);
+
+/* run-state.c */
+void bpc_run_state_init(void);
+void bpc_machine_reset_all(void); /* devices, CPUs, board; vCPUs are stopped */
+void bpc_cpus_pause(void);        /* and waits */
+void bpc_cpus_resume(void);
+
+#endif

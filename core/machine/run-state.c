@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Run states, and what guests, devices, users and signals ask of the machine. A request may come
+ * from any thread: it is noted, the vCPUs are told to pause at once, and the main loop carries it
+ * out in bpc_machine_turn(). After it, vCPUs of a machine that still runs go on.
+ */
+#include <assert.h>
+#include <glib.h>
+
+#include <bp/clock.h>
+#include <bp/command.h>
+#include <bp/log.h>
+
+#include "device.h"
+#include "loop.h"
+#include "parts.h"
+
+#define BIT(state) (1u << BPC_RUN_##state)
+#define ANY_STOP \
+    (BIT(PAUSED) | BIT(SHUTDOWN) | BIT(GUEST_PANICKED) | BIT(INTERNAL_ERROR) | BIT(DEBUG) | \
+     BIT(IO_ERROR) | BIT(SAVE_VM) | BIT(RESTORE_VM) | BIT(WATCHDOG) | BIT(SUSPENDED) | \
+     BIT(POSTMIGRATE))
+
+/* From where to where. A reset leads from every stopped state to prelaunch. */
+static const struct {
+    const char *name;
+    uint32_t next;
+} states[] = {
+    [BPC_RUN_PRELAUNCH] = {"prelaunch", BIT(RUNNING) | BIT(INMIGRATE) | ANY_STOP},
+    [BPC_RUN_RUNNING] = {"running", ANY_STOP},
+    [BPC_RUN_PAUSED] = {"paused", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_SHUTDOWN] = {"shutdown", BIT(PRELAUNCH) | BIT(PAUSED)},
+    [BPC_RUN_GUEST_PANICKED] = {"guest-panicked", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_INTERNAL_ERROR] = {"internal-error", BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_DEBUG] = {"debug", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_IO_ERROR] = {"io-error", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_INMIGRATE] = {"inmigrate", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_POSTMIGRATE] = {"postmigrate", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_SAVE_VM] = {"save-vm", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_RESTORE_VM] = {"restore-vm", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_WATCHDOG] = {"watchdog", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+    [BPC_RUN_SUSPENDED] = {"suspended", BIT(RUNNING) | BIT(PRELAUNCH) | ANY_STOP},
+};
+
+static const struct {
+    const char *reason; /* in QMP events */
+    bool guest;
+} causes[] = {
+    [BP_SHUTDOWN_GUEST_SHUTDOWN] = {"guest-shutdown", true},
+    [BP_SHUTDOWN_GUEST_RESET] = {"guest-reset", true},
+    [BP_SHUTDOWN_GUEST_PANIC] = {"guest-panic", true},
+    [BP_SHUTDOWN_HOST_QMP_QUIT] = {"host-qmp-quit", false},
+    [BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET] = {"host-qmp-system-reset", false},
+    [BP_SHUTDOWN_HOST_SIGNAL] = {"host-signal", false},
+    [BP_SHUTDOWN_HOST_UI] = {"host-ui", false},
+    [BP_SHUTDOWN_HOST_ERROR] = {"host-error", false},
+};
+
+static enum bpc_run_state run_state; /* atomic; written by the main thread */
+
+struct requests {
+    bool any, reset, shutdown, powerdown, exit, stop;
+    enum bp_shutdown_cause reset_cause, shutdown_cause;
+    enum bpc_run_state stop_state;
+    int exit_status;
+};
+static pthread_mutex_t request_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct requests asked; /* request_lock */
+
+/* ---- listeners ---- */
+
+struct run_listener {
+    struct bpc_claim claim;
+    void (*fn)(void *opaque, bool running);
+    void *opaque;
+    struct run_listener *next;
+    bool dead;
+};
+static struct run_listener *listeners;
+static unsigned telling; /* depth: dead ones are freed at its end */
+
+static void free_dead(void)
+{
+    for (struct run_listener **link = &listeners, *l; (l = *link) != NULL;) {
+        if (l->dead) {
+            *link = l->next;
+            g_free(l);
+        } else {
+            link = &l->next;
+        }
+    }
+}
+
+static void release_listener(struct bpc_claim *claim)
+{
+    ((struct run_listener *)((char *)claim - offsetof(struct run_listener, claim)))->dead = true;
+    if (telling == 0)
+        free_dead();
+}
+
+void bp_machine_on_run_change(struct bp_owner *owner, void (*fn)(void *opaque, bool running),
+                              void *opaque)
+{
+    struct run_listener *l = g_new0(struct run_listener, 1), **link = &listeners;
+
+    l->fn = fn;
+    l->opaque = opaque;
+    while (*link)
+        link = &(*link)->next;
+    *link = l;
+    bpc_claim(owner, &l->claim, release_listener);
+}
+
+static void tell(bool running)
+{
+    telling++;
+    for (struct run_listener *l = listeners; l; l = l->next) {
+        if (!l->dead)
+            l->fn(l->opaque, running);
+    }
+    if (--telling == 0)
+        free_dead();
+}
+
+/* ---- states ---- */
+
+enum bpc_run_state bpc_machine_state(void)
+{
+    return __atomic_load_n(&run_state, __ATOMIC_ACQUIRE);
+}
+
+const char *bpc_run_state_name(enum bpc_run_state state)
+{
+    return (unsigned)state < BP_COUNT(states) ? states[state].name : "unknown";
+}
+
+bool bp_machine_running(void)
+{
+    return bpc_machine_state() == BPC_RUN_RUNNING;
+}
+
+bool bpc_machine_needs_reset(void)
+{
+    return !(states[bpc_machine_state()].next & BIT(RUNNING)) && !bp_machine_running();
+}
+
+static void set_state(enum bpc_run_state state)
+{
+    enum bpc_run_state now = bpc_machine_state();
+
+    if (state == now)
+        return;
+    assert(states[now].next & (1u << state));
+    __atomic_store_n(&run_state, state, __ATOMIC_RELEASE);
+}
+
+void bpc_cpus_pause(void)
+{
+    for (unsigned i = 0; i < bpc_the_machine->cpu_slots; i++) {
+        if (bpc_the_machine->cpus[i])
+            bpc_cpu_ask_pause(bpc_the_machine->cpus[i]);
+    }
+    for (unsigned i = 0; i < bpc_the_machine->cpu_slots; i++) {
+        if (bpc_the_machine->cpus[i])
+            bpc_cpu_wait_paused(bpc_the_machine->cpus[i]);
+    }
+}
+
+void bpc_cpus_resume(void)
+{
+    for (unsigned i = 0; i < bpc_the_machine->cpu_slots; i++) {
+        if (bpc_the_machine->cpus[i])
+            bpc_cpu_resume(bpc_the_machine->cpus[i]);
+    }
+}
+
+void bpc_machine_start(void)
+{
+    if (!bpc_the_machine || bp_machine_running() || bpc_machine_needs_reset())
+        return;
+    set_state(BPC_RUN_RUNNING);
+    bpc_clock_virtual_run(true);
+    tell(true);
+    bp_event_send_named("RESUME", NULL);
+    bpc_cpus_resume();
+}
+
+void bpc_machine_stop(enum bpc_run_state state)
+{
+    if (!bpc_the_machine)
+        return;
+    if (!bp_machine_running()) {
+        /* `stop` on a stopped machine keeps the reason why it stands */
+        if (state != BPC_RUN_PAUSED && (states[bpc_machine_state()].next & (1u << state)))
+            set_state(state);
+        return;
+    }
+    bpc_clock_virtual_run(false);
+    bpc_cpus_pause();
+    set_state(state);
+    tell(false);
+    bp_event_send_named("STOP", NULL);
+}
+
+/* ---- requests ---- */
+
+static void pause_soon(void)
+{
+    for (unsigned i = 0; bpc_the_machine && i < bpc_the_machine->cpu_slots; i++) {
+        struct bp_cpu *cpu = bp_cpu_get(i);
+
+        if (cpu)
+            bpc_cpu_ask_pause(cpu);
+    }
+    bpc_loop_wake();
+}
+
+void bp_machine_request_reset(enum bp_shutdown_cause cause)
+{
+    pthread_mutex_lock(&request_lock);
+    if (!asked.reset) { /* the first cause stands */
+        asked.reset = true;
+        asked.reset_cause = cause;
+    }
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    pause_soon();
+}
+
+void bp_machine_request_shutdown(enum bp_shutdown_cause cause)
+{
+    pthread_mutex_lock(&request_lock);
+    /* What the host asks goes before what the guest does: it cannot be turned into a pause. */
+    if (!asked.shutdown || causes[asked.shutdown_cause].guest) {
+        asked.shutdown = true;
+        asked.shutdown_cause = cause;
+    }
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    pause_soon();
+}
+
+void bp_machine_request_powerdown(void)
+{
+    pthread_mutex_lock(&request_lock);
+    asked.powerdown = true;
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    bpc_loop_wake();
+}
+
+void bp_machine_request_exit(int status)
+{
+    pthread_mutex_lock(&request_lock);
+    if (!asked.exit) {
+        asked.exit = true;
+        asked.exit_status = status;
+    }
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    pause_soon();
+}
+
+void bpc_machine_request_stop(enum bpc_run_state state)
+{
+    pthread_mutex_lock(&request_lock);
+    if (!asked.stop) {
+        asked.stop = true;
+        asked.stop_state = state;
+    }
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    pause_soon();
+}
+
+/* ---- carrying them out ---- */
+
+static void send_with_cause(const char *event, enum bp_shutdown_cause cause)
+{
+    struct bp_value *data = bp_value_dict();
+
+    bp_value_set(data, "guest", bp_value_bool(causes[cause].guest));
+    bp_value_set(data, "reason", bp_value_string(causes[cause].reason));
+    bp_event_send_named(event, data);
+}
+
+static void reset(enum bp_shutdown_cause cause)
+{
+    bool running = bp_machine_running();
+
+    bpc_cpus_pause();
+    bpc_machine_reset_all();
+    send_with_cause("RESET", cause);
+    if (!running && bpc_machine_state() != BPC_RUN_INMIGRATE)
+        set_state(BPC_RUN_PRELAUNCH);
+}
+
+/* Does this end only pause the machine? A user's or the host's word always ends it. */
+static bool stays(enum bp_shutdown_cause cause)
+{
+    if (cause == BP_SHUTDOWN_GUEST_PANIC)
+        return bpc_config.on_panic == BPC_ACTION_PAUSE;
+    if (!causes[cause].guest && cause != BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET)
+        return false;
+    return bpc_config.on_shutdown == BPC_ACTION_PAUSE ||
+           (bpc_config.on_shutdown == BPC_ACTION_DEFAULT && bpc_config.no_shutdown);
+}
+
+/* Returns true when the process ends. */
+static bool shut_down(enum bp_shutdown_cause cause, int *ret_status)
+{
+    bool panic = cause == BP_SHUTDOWN_GUEST_PANIC;
+
+    if (panic) {
+        struct bp_value *data = bp_value_dict();
+
+        bp_value_set(data, "action", bp_value_string(
+            bpc_config.on_panic == BPC_ACTION_NONE ? "run" : stays(cause) ? "pause" : "poweroff"));
+        bp_event_send_named("GUEST_PANICKED", data);
+    }
+    if (panic && bpc_config.on_panic == BPC_ACTION_NONE)
+        return false;
+    if (panic && stays(cause)) {
+        bpc_machine_stop(BPC_RUN_GUEST_PANICKED);
+        return false;
+    }
+    send_with_cause("SHUTDOWN", cause);
+    if (stays(cause)) {
+        bpc_machine_stop(BPC_RUN_SHUTDOWN);
+        return false;
+    }
+    *ret_status = panic && bpc_config.on_panic == BPC_ACTION_EXIT_FAILURE ? 1 : 0;
+    return true;
+}
+
+static bool resets_end(void)
+{
+    return bpc_config.on_reboot == BPC_ACTION_SHUTDOWN ||
+           (bpc_config.on_reboot == BPC_ACTION_DEFAULT && bpc_config.no_reboot);
+}
+
+bool bpc_machine_turn(int *ret_status)
+{
+    struct requests todo;
+    bool ends = false;
+
+    if (!__atomic_load_n(&asked.any, __ATOMIC_ACQUIRE))
+        return false;
+    pthread_mutex_lock(&request_lock);
+    todo = asked;
+    asked = (struct requests){.any = false};
+    pthread_mutex_unlock(&request_lock);
+    if (todo.exit) {
+        *ret_status = todo.exit_status;
+        return true;
+    }
+    if (todo.stop)
+        bpc_machine_stop(todo.stop_state);
+    if (todo.reset && resets_end()) {
+        todo.reset = false;
+        if (!todo.shutdown) {
+            todo.shutdown = true;
+            todo.shutdown_cause = todo.reset_cause;
+        }
+    }
+    if (todo.shutdown)
+        ends = shut_down(todo.shutdown_cause, ret_status);
+    if (ends)
+        return true;
+    if (todo.reset && bpc_the_machine)
+        reset(todo.reset_cause);
+    if (todo.powerdown && bpc_the_machine) {
+        bp_event_send_named("POWERDOWN", NULL);
+        if (bpc_the_machine->board->powerdown)
+            bpc_the_machine->board->powerdown(bpc_the_machine);
+    }
+    if (bp_machine_running())
+        bpc_cpus_resume();
+    return false;
+}
+
+void bpc_run_state_init(void)
+{
+    __atomic_store_n(&run_state, BPC_RUN_PRELAUNCH, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Accesses: from an address and a size to host memory or to a region's callbacks.
+ *
+ * One access (load, store) of an I/O region must be of a size that the region takes as valid, or it
+ * fails whole. It is then cut into naturally aligned pieces of at most max_access bytes (one that is
+ * not aligned goes through whole when the region says so), and a piece below min_access is widened:
+ * read whole and cut out; written by reading, changing and writing back. Inside this file values
+ * are little-endian by address; those of a big-endian device are swapped around its callbacks.
+ *
+ * An access that spans several regions is done piece by piece in rising order. RAM is reached without
+ * any lock; aligned accesses to RAM are single ones.
+ */
+#include <bp/log.h>
+#include <bp/loop.h>
+#include <bp/memory.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <glib.h>
+
+#include "memory.h"
+
+static uint64_t ones(unsigned size)
+{
+    return size >= 8 ? UINT64_MAX : (UINT64_C(1) << (size * 8)) - 1;
+}
+
+static uint64_t swap(uint64_t value, unsigned size)
+{
+    return __builtin_bswap64(value) >> (64 - size * 8);
+}
+
+/* The largest power of two that divides addr and is at most `most` and `len`. */
+static unsigned piece_size(uint64_t addr, uint64_t len, unsigned most)
+{
+    unsigned size = 8;
+
+    while (size > 1 && (size > most || size > len || addr % size != 0))
+        size /= 2;
+    return size;
+}
+
+/* ---- host memory ---- */
+
+static uint64_t host_load(const uint8_t *host, unsigned size)
+{
+    uint64_t value = 0;
+
+    if ((uintptr_t)host % size == 0) {
+        switch (size) {
+        case 1:
+            return __atomic_load_n(host, __ATOMIC_RELAXED);
+        case 2:
+            return GUINT16_FROM_LE(__atomic_load_n((const uint16_t *)(const void *)host,
+                                                   __ATOMIC_RELAXED));
+        case 4:
+            return GUINT32_FROM_LE(__atomic_load_n((const uint32_t *)(const void *)host,
+                                                   __ATOMIC_RELAXED));
+        case 8:
+            return GUINT64_FROM_LE(__atomic_load_n((const uint64_t *)(const void *)host,
+                                                   __ATOMIC_RELAXED));
+        }
+    }
+    memcpy(&value, host, size);
+    return GUINT64_FROM_LE(value);
+}
+
+static void host_store(uint8_t *host, unsigned size, uint64_t value)
+{
+    if ((uintptr_t)host % size == 0) {
+        switch (size) {
+        case 1:
+            __atomic_store_n(host, (uint8_t)value, __ATOMIC_RELAXED);
+            return;
+        case 2:
+            __atomic_store_n((uint16_t *)(void *)host, GUINT16_TO_LE((uint16_t)value),
+                             __ATOMIC_RELAXED);
+            return;
+        case 4:
+            __atomic_store_n((uint32_t *)(void *)host, GUINT32_TO_LE((uint32_t)value),
+                             __ATOMIC_RELAXED);
+            return;
+        case 8:
+            __atomic_store_n((uint64_t *)(void *)host, GUINT64_TO_LE(value), __ATOMIC_RELAXED);
+            return;
+        }
+    }
+    value = GUINT64_TO_LE(value);
+    memcpy(host, &value, size);
+}
+
+/* ---- I/O ---- */
+
+struct limits {
+    unsigned min, max, valid_min, valid_max;
+};
+
+static struct limits limits_of(const struct bp_region_ops *ops)
+{
+    struct limits l = {
+        .min = ops->min_access ? ops->min_access : 1,
+        .max = ops->max_access ? ops->max_access : 4,
+        .valid_min = ops->valid_min ? ops->valid_min : 1,
+        .valid_max = ops->valid_max ? ops->valid_max : 8,
+    };
+
+    l.max = MAX(l.max, l.min);
+    return l;
+}
+
+static uint64_t call_read(const struct bp_region *region, uint64_t offset, unsigned size)
+{
+    const struct bp_region_ops *ops = region->ops;
+    uint64_t value;
+
+    if (bpc_region_dead(region) || !ops->read)
+        return ones(size);
+    value = ops->read(region->opaque, offset, size) & ones(size);
+    return ops->big_endian ? swap(value, size) : value;
+}
+
+static void call_write(const struct bp_region *region, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    const struct bp_region_ops *ops = region->ops;
+
+    if (bpc_region_dead(region) || !ops->write)
+        return;
+    value &= ones(size);
+    ops->write(region->opaque, offset, ops->big_endian ? swap(value, size) : value, size);
+}
+
+static uint64_t piece_read(const struct bp_region *region, uint64_t offset, unsigned size,
+                           unsigned min)
+{
+    unsigned lane;
+
+    if (size >= min)
+        return call_read(region, offset, size);
+    lane = (unsigned)(offset % min);
+    return call_read(region, offset - lane, min) >> (lane * 8) & ones(size);
+}
+
+static void piece_write(const struct bp_region *region, uint64_t offset, unsigned size, unsigned min,
+                        uint64_t value)
+{
+    unsigned lane;
+    uint64_t whole, mask;
+
+    if (size >= min) {
+        call_write(region, offset, size, value);
+        return;
+    }
+    lane = (unsigned)(offset % min);
+    mask = ones(size) << (lane * 8);
+    whole = call_read(region, offset - lane, min);
+    call_write(region, offset - lane, min, (whole & ~mask) | (value << (lane * 8) & mask));
+}
+
+/* How much of an access at `offset` one callback takes. */
+static unsigned io_piece(const struct bp_region_ops *ops, const struct limits *l, uint64_t offset,
+                         unsigned left)
+{
+    if (ops->unaligned && left <= l->max && (left & (left - 1)) == 0)
+        return left;
+    return piece_size(offset, left, l->max);
+}
+
+/* One access to I/O, or a write to ROM with callbacks. `is_write`: *value goes in, else comes out. */
+static int io_access(const struct bp_region *region, uint64_t offset, unsigned size, uint64_t *value,
+                     bool is_write)
+{
+    const struct bp_region_ops *ops = region->ops;
+    struct limits l = limits_of(ops);
+    uint64_t result = 0;
+    bool locked = false;
+
+    if (size < l.valid_min || size > l.valid_max)
+        return -EFAULT;
+    if (!ops->parallel && !bp_machine_locked()) {
+        bp_machine_lock();
+        locked = true;
+    }
+    for (unsigned done = 0, n; done < size; done += n) {
+        n = io_piece(ops, &l, offset + done, size - done);
+        if (is_write)
+            piece_write(region, offset + done, n, l.min, *value >> (done * 8) & ones(n));
+        else
+            result |= piece_read(region, offset + done, n, l.min) << (done * 8);
+    }
+    if (locked)
+        bp_machine_unlock();
+    if (!is_write)
+        *value = result;
+    return 0;
+}
+
+/* ---- one access within one range ---- */
+
+static void log_bad(const struct bp_space *space, uint64_t addr, unsigned size, const char *what,
+                    const struct bp_region *region)
+{
+    if (bp_log_on(BP_LOG_GUEST_ERROR))
+        bp_log(BP_LOG_GUEST_ERROR, "%s: %s of %u bytes at 0x%llx: %s%s\n", space->name, what, size,
+               (unsigned long long)addr, region ? "not valid for " : "nothing there",
+               region ? region->name : "");
+}
+
+static int range_load(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
+                      unsigned size, uint64_t *ret_value)
+{
+    struct bp_region *region = range->region;
+    uint64_t offset = range->offset + (addr - range->first);
+    int r;
+
+    if (region->host) {
+        *ret_value = host_load(region->host + offset, size);
+        return 0;
+    }
+    r = io_access(region, offset, size, ret_value, false);
+    if (r < 0) {
+        *ret_value = ones(size);
+        log_bad(space, addr, size, "read", region);
+    }
+    return r;
+}
+
+static void mark(const struct bp_region *region, uint64_t offset, uint64_t len)
+{
+    if (!region->dirty)
+        return;
+    for (uint64_t page = offset >> BPC_PAGE_SHIFT; page <= (offset + len - 1) >> BPC_PAGE_SHIFT; page++)
+        __atomic_store_n(&region->dirty[page], BP_DIRTY_ALL, __ATOMIC_RELEASE);
+}
+
+static int range_store(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
+                       unsigned size, uint64_t value)
+{
+    struct bp_region *region = range->region;
+    uint64_t offset = range->offset + (addr - range->first);
+    int r;
+
+    if (region->host && !range->readonly) {
+        host_store(region->host + offset, size, value);
+        mark(region, offset, size);
+        return 0;
+    }
+    if (!region->ops) /* read-only memory: the write is dropped */
+        return 0;
+    r = io_access(region, offset, size, &value, true);
+    if (r < 0)
+        log_bad(space, addr, size, "write", region);
+    return r;
+}
+
+/* The range at `addr`, or NULL; *ret_length: bytes from there to its end, or to the next range. */
+static const struct bpc_range *range_at(const struct bp_space *space, uint64_t addr,
+                                        uint64_t *ret_length)
+{
+    const struct bpc_view *view = bpc_space_view(space);
+    const struct bpc_range *range = bpc_view_find(view, addr);
+    uint64_t span;
+
+    if (range && range->first <= addr) {
+        span = range->last - addr;
+        *ret_length = span == UINT64_MAX ? span : span + 1;
+        return range;
+    }
+    span = range ? range->first - addr : UINT64_MAX - addr;
+    *ret_length = range || span == UINT64_MAX ? span : span + 1;
+    return NULL;
+}
+
+int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
+{
+    const struct bpc_range *range;
+    uint64_t length, value = 0;
+    int r = 0;
+
+    bpc_memory_read_lock();
+    range = range_at(space, addr, &length);
+    if (range && length >= size) {
+        r = range_load(space, range, addr, size, &value);
+    } else if (!range && length >= size) {
+        value = ones(size);
+        log_bad(space, addr, size, "read", NULL);
+        r = -EFAULT;
+    } else { /* across a border: aligned pieces; beyond 2^64 it begins again at 0 */
+        for (unsigned done = 0, n; done < size; done += n) {
+            uint64_t part;
+            int part_r;
+
+            range = range_at(space, addr + done, &length);
+            n = piece_size(addr + done, MIN(length, size - done), 8);
+            part = ones(n);
+            part_r = range ? range_load(space, range, addr + done, n, &part) : -EFAULT;
+            if (part_r < 0)
+                r = part_r;
+            value |= part << (done * 8);
+        }
+    }
+    bpc_memory_read_unlock();
+    *ret_value = value;
+    return r;
+}
+
+int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value)
+{
+    const struct bpc_range *range;
+    uint64_t length;
+    int r = 0;
+
+    bpc_memory_read_lock();
+    range = range_at(space, addr, &length);
+    if (range && length >= size) {
+        r = range_store(space, range, addr, size, value);
+    } else if (!range && length >= size) {
+        log_bad(space, addr, size, "write", NULL);
+        r = -EFAULT;
+    } else {
+        for (unsigned done = 0, n; done < size; done += n) {
+            int part_r;
+
+            range = range_at(space, addr + done, &length);
+            n = piece_size(addr + done, MIN(length, size - done), 8);
+            part_r = range ? range_store(space, range, addr + done, n,
+                                         value >> (done * 8) & ones(n)) : -EFAULT;
+            if (part_r < 0)
+                r = part_r;
+        }
+    }
+    bpc_memory_read_unlock();
+    return r;
+}
+
+/* ---- many bytes ---- */
+
+/* The size of the next access to I/O on the way through a buffer: what the region takes, if it can. */
+static unsigned buffer_piece(const struct bpc_range *range, uint64_t addr, uint64_t len)
+{
+    uint64_t offset = range->offset + (addr - range->first);
+    struct limits l = limits_of(range->region->ops);
+
+    return piece_size(offset, len, MIN(l.valid_max, 8));
+}
+
+static int buffer_io_read(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
+                          uint8_t *buf, uint64_t len, uint64_t *ret_done)
+{
+    unsigned n = buffer_piece(range, addr, len);
+    uint64_t value;
+    int r = range_load(space, range, addr, n, &value);
+
+    value = GUINT64_TO_LE(value);
+    memcpy(buf, &value, n);
+    *ret_done = n;
+    return r;
+}
+
+static int buffer_io_write(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
+                           const uint8_t *buf, uint64_t len, uint64_t *ret_done)
+{
+    unsigned n = buffer_piece(range, addr, len);
+    uint64_t value = 0;
+
+    memcpy(&value, buf, n);
+    *ret_done = n;
+    return range_store(space, range, addr, n, GUINT64_FROM_LE(value));
+}
+
+int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len)
+{
+    uint8_t *to = buf;
+    int r = 0, part_r;
+
+    bpc_memory_read_lock();
+    while (len > 0) {
+        uint64_t n;
+        const struct bpc_range *range = range_at(space, addr, &n);
+
+        n = MIN(n, len);
+        part_r = 0;
+        if (!range) {
+            memset(to, 0xff, n);
+            log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "read", NULL);
+            part_r = -EFAULT;
+        } else if (range->region->host) {
+            memcpy(to, range->region->host + range->offset + (addr - range->first), n);
+        } else {
+            part_r = buffer_io_read(space, range, addr, to, n, &n);
+        }
+        if (part_r < 0)
+            r = part_r;
+        addr += n;
+        to += n;
+        len -= n;
+    }
+    bpc_memory_read_unlock();
+    return r;
+}
+
+/* Writes into memory whatever protects it when `force`; NULL `from`: fills with `byte`. */
+static int write_bytes(struct bp_space *space, uint64_t addr, const uint8_t *from, uint8_t byte,
+                       uint64_t len, bool force)
+{
+    int r = 0, part_r;
+
+    bpc_memory_read_lock();
+    while (len > 0) {
+        uint64_t n, offset;
+        uint8_t pattern[8];
+        const struct bpc_range *range = range_at(space, addr, &n);
+
+        n = MIN(n, len);
+        part_r = 0;
+        if (!range || (force && !range->region->host)) {
+            log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "write", NULL);
+            part_r = -EFAULT;
+        } else if (range->region->host && (force || !range->readonly)) {
+            offset = range->offset + (addr - range->first);
+            if (from)
+                memcpy(range->region->host + offset, from, n);
+            else
+                memset(range->region->host + offset, byte, n);
+            mark(range->region, offset, n);
+        } else if (range->region->ops) {
+            memset(pattern, byte, sizeof(pattern));
+            part_r = buffer_io_write(space, range, addr, from ? from : pattern, MIN(n, from ? n : 8),
+                                     &n);
+        }
+        if (part_r < 0)
+            r = part_r;
+        addr += n;
+        from = from ? from + n : NULL;
+        len -= n;
+    }
+    bpc_memory_read_unlock();
+    return r;
+}
+
+int bp_space_write(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len)
+{
+    return write_bytes(space, addr, buf, 0, len, false);
+}
+
+int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len)
+{
+    return write_bytes(space, addr, NULL, byte, len, false);
+}
+
+int bp_space_write_rom(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len)
+{
+    return write_bytes(space, addr, buf, 0, len, true);
+}
+
+void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *ret_mapping)
+{
+    const struct bpc_range *range;
+    struct bp_mapping m = {NULL};
+
+    bpc_memory_read_lock();
+    range = range_at(space, addr, &m.length);
+    if (range) {
+        m.region = range->region;
+        m.offset = range->offset + (addr - range->first);
+        m.readonly = range->readonly;
+        if (m.region->host)
+            m.host = m.region->host + m.offset;
+        if (m.region->dirty)
+            m.dirty = m.region->dirty + (m.offset >> BPC_PAGE_SHIFT);
+    }
+    bpc_memory_read_unlock();
+    *ret_mapping = m;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside of the memory core: regions, flat views, spaces. The tree of regions is changed under the
+ * machine lock only (every function that changes it takes the lock itself). Views are immutable and
+ * published by RCU. A view holds a reference to each region in it, so that RAM outlives its last
+ * reader; an access runs inside one read-side section, so that a callback may free its own region.
+ * Callbacks of `parallel` regions may still be running for the length of a grace period after
+ * bp_region_free(): their owners keep their state that long.
+ */
+#ifndef BPC_MEMORY_H
+#define BPC_MEMORY_H
+
+#include <bp/memory.h>
+
+#include "owner.h"
+
+#define BPC_PAGE_SHIFT 12
+#define BPC_PAGE_SIZE (UINT64_C(1) << BPC_PAGE_SHIFT)
+
+enum bpc_region_type { BPC_CONTAINER, BPC_IO, BPC_RAM, BPC_ROM, BPC_ALIAS };
+
+struct bp_region {
+    struct bpc_claim claim;
+    char *name;
+    enum bpc_region_type type;
+    int priority;
+    uint64_t size;   /* UINT64_MAX stands for 2^64 */
+    uint64_t offset; /* in the parent */
+    bool enabled, readonly;
+    bool visiting;   /* being walked: a region inside itself is skipped */
+    bool dead;       /* freed; kept while views or aliases refer to it. Atomic */
+    unsigned refs;   /* atomic */
+    struct bp_region *parent, *children, *next; /* children: highest priority, then latest first */
+    struct bp_region *all_next, **all_link;     /* every living region, for `info mtree` */
+
+    const struct bp_region_ops *ops; /* I/O, or ROM with a write callback */
+    void *opaque;
+
+    uint8_t *host;     /* RAM, ROM */
+    uint64_t host_size; /* bytes mapped */
+    uint8_t *dirty;    /* RAM: one byte for each page */
+
+    struct bp_region *target; /* alias: a reference */
+    uint64_t target_offset;
+};
+
+struct bpc_range {
+    uint64_t first, last; /* guest addresses, inclusive */
+    struct bp_region *region;
+    uint64_t offset;      /* of `first` in the region */
+    bool readonly;
+};
+
+struct bpc_view {
+    size_t count;
+    struct bpc_range ranges[]; /* sorted, disjoint */
+};
+
+struct bpc_listener {
+    const struct bp_memory_listener *table;
+    void *opaque;
+    struct bpc_listener *next;
+};
+
+struct bp_space {
+    struct bpc_claim claim;
+    char *name;
+    struct bp_region *root; /* a reference */
+    struct bpc_view *view;  /* RCU; never NULL */
+    struct bpc_listener *listeners;
+    struct bp_space *next;
+};
+
+/* region.c */
+void bpc_region_ref(struct bp_region *region);
+void bpc_region_unref(struct bp_region *region); /* [any] */
+struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uint64_t size,
+                                   enum bpc_region_type type);
+struct bp_region *bpc_region_all(void); /* head of the list of living regions */
+static inline bool bpc_region_dead(const struct bp_region *region)
+{
+    return __atomic_load_n(&region->dead, __ATOMIC_ACQUIRE);
+}
+
+/* ram.c */
+void bpc_ram_unmap(struct bp_region *region);
+
+/* view.c */
+struct bpc_view *bpc_view_build(struct bp_region *root); /* holds references */
+bool bpc_view_equal(const struct bpc_view *a, const struct bpc_view *b);
+void bpc_view_free(struct bpc_view *view);   /* one that was never published */
+void bpc_view_retire(struct bpc_view *view); /* freed when no reader uses it */
+void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
+                           const struct bpc_listener *listener);
+/* The first range that ends at or after `addr`, or NULL. */
+static inline const struct bpc_range *bpc_view_find(const struct bpc_view *view, uint64_t addr)
+{
+    size_t low = 0, high = view->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (view->ranges[middle].last < addr)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < view->count ? &view->ranges[low] : NULL;
+}
+
+/* Read-side sections, and what may run after all that are open now have ended. */
+void bpc_memory_read_lock(void);
+void bpc_memory_read_unlock(void);
+
+/* space.c */
+void bpc_memory_changed(void); /* the tree was changed, inside bp_memory_begin/commit */
+struct bp_space *bpc_space_all(void);
+static inline const struct bpc_view *bpc_space_view(const struct bp_space *space)
+{
+    return __atomic_load_n(&space->view, __ATOMIC_ACQUIRE);
+}
+
+/* The tree of regions of every space as text for `info mtree`; malloc'd. */
+char *bpc_memory_tree_text(void);
+
+#endif

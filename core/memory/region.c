@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Regions: construction, the tree, and changes of a region's place and looks. Each change is a
+ * transaction of its own unless the caller has opened one.
+ */
+#include <bp/loop.h>
+#include <bp/memory.h>
+
+#include <glib.h>
+
+#include "memory.h"
+
+static struct bp_region *all_regions;
+
+struct bp_region *bpc_region_all(void)
+{
+    return all_regions;
+}
+
+void bpc_region_ref(struct bp_region *region)
+{
+    __atomic_add_fetch(&region->refs, 1, __ATOMIC_RELAXED);
+}
+
+void bpc_region_unref(struct bp_region *region)
+{
+    if (__atomic_sub_fetch(&region->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    if (region->target)
+        bpc_region_unref(region->target);
+    bpc_ram_unmap(region);
+    g_free(region->name);
+    g_free(region);
+}
+
+static void unlink_child(struct bp_region *child)
+{
+    struct bp_region **link = &child->parent->children;
+
+    while (*link != child)
+        link = &(*link)->next;
+    *link = child->next;
+    child->next = NULL;
+    child->parent = NULL;
+}
+
+static void release(struct bpc_claim *claim)
+{
+    struct bp_region *region = (struct bp_region *)((char *)claim -
+                                                    offsetof(struct bp_region, claim));
+
+    bp_memory_begin();
+    if (region->parent)
+        unlink_child(region);
+    while (region->children)
+        unlink_child(region->children);
+    *region->all_link = region->all_next;
+    if (region->all_next)
+        region->all_next->all_link = region->all_link;
+    __atomic_store_n(&region->dead, true, __ATOMIC_RELEASE);
+    bpc_memory_changed();
+    bp_memory_commit();
+    bpc_region_unref(region);
+}
+
+struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uint64_t size,
+                                   enum bpc_region_type type)
+{
+    struct bp_region *region = g_new0(struct bp_region, 1);
+
+    region->name = g_strdup(name ? name : "");
+    region->size = size;
+    region->type = type;
+    region->enabled = true;
+    region->refs = 1;
+    bp_machine_lock();
+    region->all_next = all_regions;
+    region->all_link = &all_regions;
+    if (all_regions)
+        all_regions->all_link = &region->all_next;
+    all_regions = region;
+    bp_machine_unlock();
+    bpc_claim(owner, &region->claim, release);
+    return region;
+}
+
+struct bp_region *bp_region_new(struct bp_owner *owner, const char *name, uint64_t size)
+{
+    return bpc_region_alloc(owner, name, size, BPC_CONTAINER);
+}
+
+struct bp_region *bp_region_new_io(struct bp_owner *owner, const char *name, uint64_t size,
+                                   const struct bp_region_ops *ops, void *opaque)
+{
+    struct bp_region *region = bpc_region_alloc(owner, name, size, BPC_IO);
+
+    region->ops = ops;
+    region->opaque = opaque;
+    return region;
+}
+
+struct bp_region *bp_region_new_alias(struct bp_owner *owner, const char *name,
+                                      struct bp_region *target, uint64_t offset, uint64_t size)
+{
+    struct bp_region *region = bpc_region_alloc(owner, name, size, BPC_ALIAS);
+
+    bpc_region_ref(target);
+    region->target = target;
+    region->target_offset = offset;
+    return region;
+}
+
+void bp_region_free(struct bp_region *region)
+{
+    if (!region)
+        return;
+    bpc_unclaim(&region->claim);
+    release(&region->claim);
+}
+
+void bp_region_add(struct bp_region *parent, struct bp_region *child, uint64_t offset, int priority)
+{
+    struct bp_region **link = &parent->children;
+
+    bp_memory_begin();
+    if (child->parent)
+        unlink_child(child);
+    while (*link && (*link)->priority > priority)
+        link = &(*link)->next;
+    child->next = *link;
+    *link = child;
+    child->parent = parent;
+    child->offset = offset;
+    child->priority = priority;
+    bpc_memory_changed();
+    bp_memory_commit();
+}
+
+void bp_region_remove(struct bp_region *child)
+{
+    bp_memory_begin();
+    if (child->parent) {
+        unlink_child(child);
+        bpc_memory_changed();
+    }
+    bp_memory_commit();
+}
+
+#define CHANGE(region, field, value) \
+    do { \
+        bp_memory_begin(); \
+        if ((region)->field != (value)) { \
+            (region)->field = (value); \
+            bpc_memory_changed(); \
+        } \
+        bp_memory_commit(); \
+    } while (0)
+
+void bp_region_set_enabled(struct bp_region *region, bool enabled)
+{
+    CHANGE(region, enabled, enabled);
+}
+
+void bp_region_set_address(struct bp_region *region, uint64_t offset)
+{
+    CHANGE(region, offset, offset);
+}
+
+void bp_region_set_size(struct bp_region *region, uint64_t size)
+{
+    /* What was never mapped cannot be shown. */
+    if (region->host && size > region->host_size)
+        size = region->host_size;
+    CHANGE(region, size, size);
+}
+
+void bp_region_set_alias_offset(struct bp_region *alias, uint64_t offset)
+{
+    CHANGE(alias, target_offset, offset);
+}
+
+void bp_region_set_readonly(struct bp_region *region, bool readonly)
+{
+    CHANGE(region, readonly, readonly);
+}
+
+uint64_t bp_region_size(const struct bp_region *region)
+{
+    return region->size;
+}
+
+const char *bp_region_name(const struct bp_region *region)
+{
+    return region->name;
+}
+
+void *bp_region_ram(const struct bp_region *region)
+{
+    return region->host;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Address spaces, transactions and listeners: who is told when the tree of regions changes. */
+#include <bp/loop.h>
+#include <bp/memory.h>
+
+#include <glib.h>
+
+#include "memory.h"
+
+static struct bp_space *spaces;
+static unsigned depth;  /* open transactions */
+static bool changed;    /* something to publish */
+static bool publishing; /* a listener that changes the map is served by the loop that called it */
+static unsigned telling;    /* listeners are being called: none is freed */
+static unsigned generation; /* of the list of spaces */
+
+struct bp_space *bpc_space_all(void)
+{
+    return spaces;
+}
+
+void bpc_memory_changed(void)
+{
+    changed = true;
+}
+
+/* Frees the listeners that left while others were told. */
+static void sweep(struct bp_space *space)
+{
+    struct bpc_listener **link = &space->listeners, *entry;
+
+    while ((entry = *link)) {
+        if (entry->table) {
+            link = &entry->next;
+        } else {
+            *link = entry->next;
+            g_free(entry);
+        }
+    }
+}
+
+static void tell_listeners(struct bp_space *space, const struct bpc_view *before,
+                           const struct bpc_view *after)
+{
+    telling++;
+    for (struct bpc_listener *entry = space->listeners; entry; entry = entry->next)
+        if (entry->table)
+            bpc_view_tell_changes(before, after, entry);
+    if (--telling == 0)
+        sweep(space);
+}
+
+static void refresh(struct bp_space *space)
+{
+    struct bpc_view *before = space->view, *after = bpc_view_build(space->root);
+
+    if (bpc_view_equal(before, after)) {
+        bpc_view_free(after);
+        return;
+    }
+    __atomic_store_n(&space->view, after, __ATOMIC_RELEASE);
+    tell_listeners(space, before, after);
+    bpc_view_retire(before);
+}
+
+void bp_memory_begin(void)
+{
+    bp_machine_lock();
+    depth++;
+}
+
+static void publish(void)
+{
+    publishing = true;
+    while (changed) {
+        unsigned seen = generation;
+
+        changed = false;
+        for (struct bp_space *space = spaces; space; space = space->next) {
+            refresh(space);
+            if (generation != seen) { /* a listener made or freed a space */
+                changed = true;
+                break;
+            }
+        }
+    }
+    publishing = false;
+}
+
+void bp_memory_commit(void)
+{
+    if (--depth == 0 && changed && !publishing)
+        publish();
+    bp_machine_unlock();
+}
+
+/* A listener of the space itself may not do this. */
+static void release(struct bpc_claim *claim)
+{
+    struct bp_space *space = (struct bp_space *)((char *)claim - offsetof(struct bp_space, claim));
+    struct bp_space **link = &spaces;
+
+    bp_machine_lock();
+    while (*link != space)
+        link = &(*link)->next;
+    *link = space->next;
+    generation++;
+    bp_machine_unlock();
+    while (space->listeners) {
+        struct bpc_listener *listener = space->listeners;
+
+        space->listeners = listener->next;
+        g_free(listener);
+    }
+    bpc_view_retire(space->view);
+    bpc_region_unref(space->root);
+    g_free(space->name);
+    g_free(space);
+}
+
+struct bp_space *bp_space_new(struct bp_owner *owner, const char *name, struct bp_region *root)
+{
+    struct bp_space *space = g_new0(struct bp_space, 1);
+
+    space->name = g_strdup(name);
+    bpc_region_ref(root);
+    space->root = root;
+    bp_machine_lock();
+    space->view = bpc_view_build(root);
+    space->next = spaces;
+    spaces = space;
+    generation++;
+    bp_machine_unlock();
+    bpc_claim(owner, &space->claim, release);
+    return space;
+}
+
+void bp_space_free(struct bp_space *space)
+{
+    if (!space)
+        return;
+    bpc_unclaim(&space->claim);
+    release(&space->claim);
+}
+
+/* The two spaces of the machine, made at first use and never freed. */
+static struct bp_space *standard_space(struct bp_space **slot, const char *name, const char *root,
+                                       uint64_t size)
+{
+    struct bp_space *space = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+
+    if (space)
+        return space;
+    bp_machine_lock();
+    space = *slot;
+    if (!space) {
+        space = bp_space_new(NULL, name, bp_region_new(NULL, root, size));
+        __atomic_store_n(slot, space, __ATOMIC_RELEASE);
+    }
+    bp_machine_unlock();
+    return space;
+}
+
+struct bp_space *bp_space_memory(void)
+{
+    static struct bp_space *memory;
+
+    return standard_space(&memory, "memory", "system", UINT64_MAX);
+}
+
+struct bp_space *bp_space_io(void)
+{
+    static struct bp_space *io;
+
+    return standard_space(&io, "I/O", "io", 0x10000);
+}
+
+struct bp_region *bp_space_root(struct bp_space *space)
+{
+    return space->root;
+}
+
+void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener, void *opaque)
+{
+    static const struct bpc_view nothing;
+    struct bpc_listener *entry = g_new0(struct bpc_listener, 1), **link = &space->listeners;
+
+    entry->table = listener;
+    entry->opaque = opaque;
+    bp_machine_lock();
+    while (*link)
+        link = &(*link)->next;
+    *link = entry;
+    bpc_view_tell_changes(&nothing, space->view, entry);
+    bp_machine_unlock();
+}
+
+void bp_space_unlisten(struct bp_space *space, const struct bp_memory_listener *listener,
+                       void *opaque)
+{
+    struct bpc_listener **link = &space->listeners, *entry;
+
+    bp_machine_lock();
+    while ((entry = *link) && (entry->table != listener || entry->opaque != opaque))
+        link = &entry->next;
+    if (entry && telling > 0) {
+        entry->table = NULL;
+    } else if (entry) {
+        *link = entry->next;
+        g_free(entry);
+    }
+    bp_machine_unlock();
+}

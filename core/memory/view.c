@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Flat views: the tree of regions below a root, seen from above, as a sorted array of disjoint
+ * ranges. Building walks the tree from the highest priority down and fills the holes that are left.
+ */
+#include <urcu-bp.h>
+
+#include <bp/memory.h>
+
+#include <glib.h>
+
+#include "memory.h"
+
+/* Addresses on the way may lie below zero or beyond 2^64 (aliases, windows). */
+typedef __int128 wide;
+
+static wide wide_size(const struct bp_region *region)
+{
+    return region->size == UINT64_MAX ? (wide)1 << 64 : (wide)region->size;
+}
+
+/* Puts [low, high) of a region whose byte 0 is at `base` into the holes of the view. */
+static void fill(GArray *ranges, struct bp_region *region, wide base, wide low, wide high,
+                 bool readonly)
+{
+    guint i = 0, end = ranges->len;
+
+    while (i < end) { /* the first range that ends after `low` */
+        guint middle = (i + end) / 2;
+
+        if ((wide)g_array_index(ranges, struct bpc_range, middle).last < low)
+            i = middle + 1;
+        else
+            end = middle;
+    }
+    while (low < high) {
+        wide next = high, resume = high;
+
+        if (i < ranges->len) {
+            const struct bpc_range *there = &g_array_index(ranges, struct bpc_range, i);
+
+            next = MIN((wide)there->first, high);
+            resume = (wide)there->last + 1;
+        }
+        if (low < next) {
+            struct bpc_range range = {
+                .first = (uint64_t)low, .last = (uint64_t)(next - 1), .region = region,
+                .offset = (uint64_t)(low - base), .readonly = readonly,
+            };
+
+            g_array_insert_val(ranges, i, range);
+            i++;
+        }
+        low = MAX(low, MAX(next, resume));
+        i++;
+    }
+}
+
+/* `base`: address of the region's byte 0; only [low, high) shows. */
+static void render(GArray *ranges, struct bp_region *region, wide base, wide low, wide high,
+                   bool readonly)
+{
+    low = MAX(low, base);
+    high = MIN(high, base + wide_size(region));
+    if (!region->enabled || region->visiting || bpc_region_dead(region) || low >= high)
+        return;
+    region->visiting = true;
+    readonly |= region->readonly;
+    for (struct bp_region *child = region->children; child; child = child->next)
+        render(ranges, child, base + child->offset, low, high, readonly);
+    if (region->type == BPC_ALIAS)
+        render(ranges, region->target, base - region->target_offset, low, high, readonly);
+    else if (region->type != BPC_CONTAINER)
+        fill(ranges, region, base, low, high, readonly);
+    region->visiting = false;
+}
+
+static bool joins(const struct bpc_range *a, const struct bpc_range *b)
+{
+    return a->last + 1 == b->first && a->region == b->region && a->readonly == b->readonly &&
+           a->offset + (b->first - a->first) == b->offset;
+}
+
+struct bpc_view *bpc_view_build(struct bp_region *root)
+{
+    GArray *ranges = g_array_new(false, false, sizeof(struct bpc_range));
+    struct bpc_view *view;
+    size_t count = 0;
+
+    render(ranges, root, 0, 0, (wide)1 << 64, false);
+    view = g_malloc(sizeof(*view) + ranges->len * sizeof(struct bpc_range));
+    for (guint i = 0; i < ranges->len; i++) {
+        const struct bpc_range *range = &g_array_index(ranges, struct bpc_range, i);
+
+        if (count > 0 && joins(&view->ranges[count - 1], range))
+            view->ranges[count - 1].last = range->last;
+        else
+            view->ranges[count++] = *range;
+    }
+    view->count = count;
+    for (size_t i = 0; i < count; i++)
+        bpc_region_ref(view->ranges[i].region);
+    g_array_free(ranges, true);
+    return view;
+}
+
+static bool same(const struct bpc_range *a, const struct bpc_range *b)
+{
+    return a->first == b->first && a->last == b->last && a->region == b->region &&
+           a->offset == b->offset && a->readonly == b->readonly;
+}
+
+bool bpc_view_equal(const struct bpc_view *a, const struct bpc_view *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!same(&a->ranges[i], &b->ranges[i]))
+            return false;
+    return true;
+}
+
+static void tell(void (*fn)(void *opaque, const struct bp_section *section), void *opaque,
+                 const struct bpc_range *range)
+{
+    const struct bp_region *region = range->region;
+    uint64_t span = range->last - range->first;
+    struct bp_section section = {
+        .region = range->region, .start = range->first, .offset = range->offset,
+        .length = span == UINT64_MAX ? span : span + 1,
+        .host = region->host ? region->host + range->offset : NULL, .readonly = range->readonly,
+    };
+
+    if (fn)
+        fn(opaque, &section);
+}
+
+/* Tells of the ranges of `in` that `other` does not have. Both are sorted. */
+static void tell_missing(const struct bpc_view *in, const struct bpc_view *other,
+                         void (*fn)(void *opaque, const struct bp_section *section), void *opaque)
+{
+    size_t j = 0;
+
+    for (size_t i = 0; i < in->count; i++) {
+        while (j < other->count && other->ranges[j].first < in->ranges[i].first)
+            j++;
+        if (j == other->count || !same(&in->ranges[i], &other->ranges[j]))
+            tell(fn, opaque, &in->ranges[i]);
+    }
+}
+
+void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
+                           const struct bpc_listener *listener)
+{
+    const struct bp_memory_listener *table = listener->table;
+
+    if (table->begin)
+        table->begin(listener->opaque);
+    tell_missing(before, after, table->removed, listener->opaque);
+    tell_missing(after, before, table->added, listener->opaque);
+    if (table->commit)
+        table->commit(listener->opaque);
+}
+
+/* ---- the end of a view ---- */
+
+/* The RCU library is not instrumented: ThreadSanitizer is told what its grace periods order. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static char grace;
+#define TELL_LEAVING() __tsan_release(&grace)
+#define TELL_GRACE_PERIOD() __tsan_acquire(&grace)
+#else
+#define TELL_LEAVING() ((void)0)
+#define TELL_GRACE_PERIOD() ((void)0)
+#endif
+
+void bpc_memory_read_lock(void)
+{
+    rcu_read_lock();
+}
+
+void bpc_memory_read_unlock(void)
+{
+    TELL_LEAVING();
+    rcu_read_unlock();
+}
+
+void bpc_view_free(struct bpc_view *view)
+{
+    for (size_t i = 0; i < view->count; i++)
+        bpc_region_unref(view->ranges[i].region);
+    g_free(view);
+}
+
+struct retired {
+    struct rcu_head rcu;
+    struct bpc_view *view;
+};
+
+static void free_retired(struct rcu_head *head)
+{
+    struct retired *retired = caa_container_of(head, struct retired, rcu);
+
+    TELL_GRACE_PERIOD();
+    bpc_view_free(retired->view);
+    g_free(retired);
+}
+
+void bpc_view_retire(struct bpc_view *view)
+{
+    struct retired *retired = g_new(struct retired, 1);
+
+    retired->view = view;
+    TELL_LEAVING();
+    call_rcu(&retired->rcu, free_retired);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Serial ports and monitors as the command line gives them, and what they are by default: with
+ * -nographic the first serial port and the monitor share the terminal; else the port exists, its
+ * output is dropped, and there is no monitor.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <glib.h>
+
+#include <bp/log.h>
+
+#include "config.h"
+#include "monitor.h"
+#include "options.h"
+#include "registry.h"
+
+struct bpc_startup bpc_startup;
+
+static int chardevs(const struct bp_chardev_interface **ret_table, struct bp_error *err)
+{
+    const void *table;
+    int r = bpc_require_interface("chardev", 1, &table, err);
+
+    if (r < 0)
+        return r;
+    *ret_table = table;
+    return 0;
+}
+
+int bpc_console_add_serial(const char *text, struct bp_error *err)
+{
+    if (bpc_startup.serials == BP_COUNT(bpc_startup.serial))
+        return bp_fail(err, E2BIG, "at most %zu serial ports are accepted",
+                       BP_COUNT(bpc_startup.serial));
+    bpc_startup.serial[bpc_startup.serials++] = g_strdup(text);
+    return 0;
+}
+
+int bpc_console_add_monitor(const char *text, const char *chardev, bool control, bool pretty,
+                            struct bp_error *err)
+{
+    unsigned n = bpc_startup.monitor_count;
+
+    if (n == BPC_MAX_MONITORS)
+        return bp_fail(err, E2BIG, "at most %d monitors are accepted", BPC_MAX_MONITORS);
+    bpc_startup.monitors[n].text = g_strdup(text);
+    bpc_startup.monitors[n].chardev = g_strdup(chardev);
+    bpc_startup.monitors[n].control = control;
+    bpc_startup.monitors[n].pretty = pretty;
+    bpc_startup.monitor_count++;
+    if (!control)
+        bpc_startup.monitor_given = true;
+    return 0;
+}
+
+static bool on_stdio(const char *text)
+{
+    return text && (strncmp(text, "stdio", 5) == 0 || strncmp(text, "mon:stdio", 9) == 0);
+}
+
+static bool stdio_taken(void)
+{
+    for (unsigned i = 0; i < bpc_startup.serials; i++) {
+        if (on_stdio(bpc_startup.serial[i]))
+            return true;
+    }
+    for (unsigned i = 0; i < bpc_startup.monitor_count; i++) {
+        if (on_stdio(bpc_startup.monitors[i].text))
+            return true;
+    }
+    return false;
+}
+
+static int add_defaults(struct bp_error *err)
+{
+    bool no_serial = bpc_startup.serials == 0, taken = stdio_taken();
+    bool want_monitor = bpc_startup.nographic && !bpc_startup.monitor_given && !taken;
+    int r = 0;
+
+    if (bpc_config.nodefaults)
+        return 0;
+    if (!bpc_startup.nographic && !bpc_startup.display_none)
+        bp_warn("no display module is installed, so nothing is shown (-display none); "
+                "-nographic puts the serial port and the monitor on this terminal");
+    if (bpc_startup.daemonize && bpc_startup.nographic && (no_serial || want_monitor))
+        return bp_fail(err, EINVAL, "-nographic puts the serial port and the monitor on the "
+                       "terminal, which -daemonize leaves: add -nodefaults, or -serial and "
+                       "-monitor");
+    if (no_serial)
+        r = bpc_console_add_serial(!bpc_startup.nographic || taken ? "null"
+                                   : want_monitor ? "mon:stdio" : "stdio", err);
+    else if (want_monitor)
+        r = bpc_console_add_monitor("stdio", NULL, false, false, err);
+    return r;
+}
+
+static int make_serial(const struct bp_chardev_interface *table, unsigned n, struct bp_error *err)
+{
+    const char *text = bpc_startup.serial[n];
+    struct bp_chardev *chr = NULL;
+    char *id = strncmp(text, "chardev:", 8) == 0 ? g_strdup(text + 8)
+                                                 : g_strdup_printf("serial%u", n);
+    char *path = g_strdup_printf("/chardevs/%s", id);
+    int r = table->create_legacy(id, text, &chr, err);
+
+    if (r == 0 && chr) {
+        bpc_config.serial[n] = bp_object_resolve(path, NULL, NULL);
+        if (!bpc_config.serial[n])
+            r = bp_fail(err, ENOENT, "there is no object %s", path);
+        if (strncmp(text, "mon:", 4) == 0)
+            bpc_startup.mon_mux[bpc_startup.mon_muxes++] = chr;
+    }
+    if (r < 0)
+        bp_error_prefix(err, "-serial %.200s", text);
+    g_free(path);
+    g_free(id);
+    return r;
+}
+
+int bpc_console_make_serials(struct bp_error *err)
+{
+    const struct bp_chardev_interface *table;
+    int r = add_defaults(err);
+
+    if (r < 0 || bpc_startup.serials == 0)
+        return r;
+    if (bpc_startup.serials == 1 && strcmp(bpc_startup.serial[0], "none") == 0)
+        return 0;
+    r = chardevs(&table, err);
+    for (unsigned i = 0; r == 0 && i < bpc_startup.serials; i++)
+        r = make_serial(table, i, err);
+    return r;
+}
+
+static int make_monitor(const struct bp_chardev_interface *table, unsigned n, struct bp_error *err)
+{
+    const char *text = bpc_startup.monitors[n].text, *id = bpc_startup.monitors[n].chardev;
+    bool control = bpc_startup.monitors[n].control;
+    struct bp_chardev *chr = NULL;
+    int r = 0;
+
+    if (id) {
+        chr = table->find(id);
+        if (!chr)
+            r = bp_fail(err, ENOENT, "-mon: key 'chardev': there is no chardev '%.100s'", id);
+    } else {
+        char *name = g_strdup_printf("compat_monitor%u", n);
+
+        r = table->create_legacy(name, text, &chr, err);
+        g_free(name);
+        if (r < 0)
+            bp_error_prefix(err, "-%s %.200s", control ? "qmp" : "monitor", text);
+    }
+    if (r == 0 && chr)
+        r = bpc_monitor_new(chr, control, bpc_startup.monitors[n].pretty, err);
+    return r;
+}
+
+int bpc_console_make_monitors(struct bp_error *err)
+{
+    const struct bp_chardev_interface *table;
+    int r;
+
+    if (bpc_startup.monitor_count == 0 && bpc_startup.mon_muxes == 0)
+        return 0;
+    r = chardevs(&table, err);
+    for (unsigned i = 0; r == 0 && i < bpc_startup.mon_muxes; i++)
+        r = bpc_monitor_new(bpc_startup.mon_mux[i], false, false, err);
+    for (unsigned i = 0; r == 0 && i < bpc_startup.monitor_count; i++)
+        r = make_monitor(table, i, err);
+    for (unsigned i = 0; r == 0 && i < bpc_startup.mon_muxes; i++) {
+        const char *hint = table->leave_hint(bpc_startup.mon_mux[i]);
+
+        if (hint)
+            bp_info("%s", hint);
+    }
+    return r;
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Options that describe the machine: board, processor, accelerator, memory, topology, kernel,
+ * identity, clock and what happens at its end. They fill bpc_config; values that only the board
+ * can judge are checked when it is made.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <glib.h>
+
+#include "config.h"
+#include "options.h"
+#include "text.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static void replace(char **slot, const char *text)
+{
+    char *copy = text ? strdup(text) : NULL;
+
+    free(*slot);
+    *slot = copy;
+}
+
+/* ---- -machine ---- */
+
+static const struct bp_field machine_keys[] = {
+    BP_ARG_OPT("type", STRING, "name of the board; help lists them"),
+    BP_ARG_OPT("accel", STRING, "accelerators to try in turn, as A:B:C"),
+    BP_ARG_OPT("kernel", STRING, "as -kernel"),
+    BP_ARG_OPT("initrd", STRING, "as -initrd"),
+    BP_ARG_OPT("append", STRING, "as -append"),
+    BP_FIELDS_END,
+};
+
+static void add_accel(struct bp_value *dict)
+{
+    if (!bpc_config.accels)
+        bpc_config.accels = bp_value_list();
+    bp_value_append(bpc_config.accels, dict);
+}
+
+static int take_board_key(const char *key, struct bp_value *member, void *opaque)
+{
+    (void)opaque;
+    for (const struct bp_field *f = machine_keys; f->name; f++) {
+        if (strcmp(f->name, key) == 0)
+            return 0;
+    }
+    if (!bpc_config.board_props)
+        bpc_config.board_props = bp_value_dict();
+    bp_value_set(bpc_config.board_props, key, bp_value_ref(member));
+    return 0;
+}
+
+static int apply_machine(struct bp_value *args, struct bp_error *err)
+{
+    const char *accel = bp_value_get_string(args, "accel");
+
+    if (bp_value_has(args, "type"))
+        replace(&bpc_config.board, bp_value_get_string(args, "type"));
+    if (bp_value_has(args, "kernel"))
+        replace(&bpc_config.kernel, bp_value_get_string(args, "kernel"));
+    if (bp_value_has(args, "initrd"))
+        replace(&bpc_config.initrd, bp_value_get_string(args, "initrd"));
+    if (bp_value_has(args, "append"))
+        replace(&bpc_config.append, bp_value_get_string(args, "append"));
+    if (accel) {
+        if (bpc_options_given("accel"))
+            return bp_fail(err, EINVAL, "key 'accel' cannot be used together with -accel");
+        char **names = g_strsplit(accel, ":", 16);
+
+        for (char **n = names; *n; n++) {
+            struct bp_value *dict = bp_value_dict();
+
+            bp_value_set(dict, "accel", bp_value_string(*n));
+            add_accel(dict);
+        }
+        g_strfreev(names);
+    }
+    bp_value_each(args, take_board_key, NULL);
+    return 0;
+}
+
+BP_OPTION(option_machine, "machine", "selects the emulated machine (-machine help lists them)",
+          .alias = "M", .arg = "[type=]name[,prop=value...]", .group = "Standard options",
+          .phase = BP_PHASE_MACHINE, .keys = machine_keys, .implied = "type", .any_keys = true,
+          .merge = true, .apply = apply_machine, .show_help = bpc_help_machine);
+
+/* ---- -cpu, -accel ---- */
+
+static int apply_cpu(struct bp_value *args, struct bp_error *err)
+{
+    const char *text = bp_value_as_string(args);
+
+    if (!*text || *text == ',')
+        return bp_fail(err, EINVAL, "the name of a CPU model is missing; -cpu help lists them");
+    replace(&bpc_config.cpu, text);
+    return 0;
+}
+
+BP_OPTION(option_cpu, "cpu", "selects the CPU model (-cpu help lists them)",
+          .arg = "model[,feature=on|off...]", .group = "Standard options",
+          .phase = BP_PHASE_MACHINE, .apply = apply_cpu, .show_help = bpc_help_cpu);
+
+static const struct bp_field accel_keys[] = {
+    BP_ARG("accel", STRING, "name of the accelerator; help lists them"),
+    BP_FIELDS_END,
+};
+
+static int apply_accel(struct bp_value *args, struct bp_error *err)
+{
+    (void)err;
+    add_accel(bp_value_copy(args));
+    return 0;
+}
+
+BP_OPTION(option_accel, "accel", "selects the accelerator; several are tried in turn",
+          .arg = "[accel=]name[,prop=value...]", .group = "Standard options",
+          .phase = BP_PHASE_MACHINE, .keys = accel_keys, .implied = "accel", .any_keys = true,
+          .apply = apply_accel, .show_help = bpc_help_accel);
+
+/* ---- -m, -smp ---- */
+
+static const struct bp_field memory_keys[] = {
+    BP_ARG_OPT("size", STRING, "memory at start, in MiB unless a suffix b, k, M, G or T says else"),
+    {.name = "slots", .kind = BP_KIND_UINT32, .flags = BP_FIELD_OPTIONAL, .min = 0, .max = 256,
+     .help = "slots for memory that is plugged in later"},
+    BP_ARG_OPT("maxmem", SIZE, "largest size that memory can grow to"),
+    BP_FIELDS_END,
+};
+
+static int apply_memory(struct bp_value *args, struct bp_error *err)
+{
+    const char *text = bp_value_get_string(args, "size");
+    uint64_t size = bpc_config.ram_size, max;
+
+    if (text && (bpc_text_size(text, MIB, &size) < 0 || size == 0))
+        return bp_fail(err, EINVAL, "key 'size': '%.60s' is not a memory size; accepted: a number "
+                       "above 0, in MiB, or with a suffix b, k, M, G, T", text);
+    if (size > UINT64_C(1) << 52)
+        return bp_fail(err, ERANGE, "key 'size': at most 4096T are accepted");
+    max = bp_value_has(args, "maxmem") ? bp_value_as_uint(bp_value_get(args, "maxmem")) : 0;
+    if (max && max < size)
+        return bp_fail(err, EINVAL, "key 'maxmem': must be at least the size");
+    bpc_config.ram_size = size;
+    bpc_config.ram_max = max;
+    bpc_config.ram_slots = (unsigned)bp_value_as_uint(bp_value_get(args, "slots"));
+    return 0;
+}
+
+BP_OPTION(option_m, "m", "memory of the guest, in MiB unless a suffix says else",
+          .arg = "[size=]megs[,slots=n,maxmem=size]", .group = "Standard options",
+          .phase = BP_PHASE_MACHINE, .keys = memory_keys, .implied = "size", .merge = true,
+          .apply = apply_memory);
+
+#define SMP_KEY(NAME, HELP) \
+    {.name = NAME, .kind = BP_KIND_UINT32, .flags = BP_FIELD_OPTIONAL, .min = 1, .max = 4096, \
+     .help = HELP}
+#define SMP_ONE(NAME) \
+    {.name = NAME, .kind = BP_KIND_UINT32, .flags = BP_FIELD_OPTIONAL, .min = 1, .max = 1, \
+     .help = "1: no machine here has them"}
+static const struct bp_field smp_keys[] = {
+    SMP_KEY("cpus", "CPUs at start"),
+    SMP_KEY("maxcpus", "CPUs there can be"),
+    SMP_KEY("sockets", "sockets of the board"),
+    SMP_KEY("dies", "dies of a socket"),
+    SMP_KEY("clusters", "clusters of a die"),
+    SMP_KEY("cores", "cores of a cluster"),
+    SMP_KEY("threads", "threads of a core"),
+    SMP_ONE("drawers"),
+    SMP_ONE("books"),
+    SMP_ONE("modules"),
+    BP_FIELDS_END,
+};
+
+static int apply_smp(struct bp_value *args, struct bp_error *err)
+{
+    struct bp_smp *smp = &bpc_config.smp;
+
+    if (bp_value_length(args) == 0)
+        return bp_fail(err, EINVAL, "the number of CPUs is missing");
+    smp->cpus = (unsigned)bp_value_as_uint(bp_value_get(args, "cpus"));
+    smp->max_cpus = (unsigned)bp_value_as_uint(bp_value_get(args, "maxcpus"));
+    smp->sockets = (unsigned)bp_value_as_uint(bp_value_get(args, "sockets"));
+    smp->dies = (unsigned)bp_value_as_uint(bp_value_get(args, "dies"));
+    smp->clusters = (unsigned)bp_value_as_uint(bp_value_get(args, "clusters"));
+    smp->cores = (unsigned)bp_value_as_uint(bp_value_get(args, "cores"));
+    smp->threads = (unsigned)bp_value_as_uint(bp_value_get(args, "threads"));
+    return 0;
+}
+
+BP_OPTION(option_smp, "smp", "number and topology of CPUs",
+          .arg = "[[cpus=]n][,maxcpus=n][,sockets=n][,dies=n][,clusters=n][,cores=n][,threads=n]",
+          .group = "Standard options", .phase = BP_PHASE_MACHINE, .keys = smp_keys,
+          .implied = "cpus", .merge = true, .apply = apply_smp);
+
+/* ---- -kernel, -initrd, -append ---- */
+
+#define TEXT_OPTION(IDENT, NAME, ARG, GROUP, HELP, FIELD) \
+    static int apply_##IDENT(struct bp_value *args, struct bp_error *err) \
+    { \
+        (void)err; \
+        replace(&bpc_config.FIELD, bp_value_as_string(args)); \
+        return 0; \
+    } \
+    BP_OPTION(option_##IDENT, NAME, HELP, .arg = ARG, .group = GROUP, .phase = BP_PHASE_MACHINE, \
+              .apply = apply_##IDENT)
+TEXT_OPTION(kernel, "kernel", "file", "Boot options", "Linux kernel to start directly", kernel);
+TEXT_OPTION(initrd, "initrd", "file", "Boot options", "its initial RAM disk", initrd);
+TEXT_OPTION(append, "append", "text", "Boot options", "its command line", append);
+
+static const struct bp_field boot_keys[] = {
+    BP_ARG_OPT("order", STRING, "drive letters in the order to boot from"),
+    BP_ARG_OPT("once", STRING, "the same for the first start only"),
+    BP_ARG_OPT("menu", BOOL, "firmware shows a boot menu"),
+    BP_ARG_OPT("splash", STRING, "picture that firmware shows"),
+    BP_ARG_OPT("splash-time", INT32, "how long, in ms"),
+    BP_ARG_OPT("reboot-timeout", INT32, "ms until a failed boot is tried again; -1: never"),
+    BP_ARG_OPT("strict", BOOL, "boot only from devices with a bootindex"),
+    BP_FIELDS_END,
+};
+
+static int check_drives(const char *key, const char *letters, struct bp_error *err)
+{
+    for (const char *p = letters; p && *p; p++) {
+        if (*p < 'a' || *p > 'p')
+            return bp_fail(err, EINVAL, "key '%s': '%.60s' is not a list of drive letters; "
+                           "accepted: letters from a to p", key, letters);
+        if (strchr(p + 1, *p))
+            return bp_fail(err, EINVAL, "key '%s': drive '%c' is named twice", key, *p);
+    }
+    return 0;
+}
+
+static int apply_boot(struct bp_value *args, struct bp_error *err)
+{
+    int r = check_drives("order", bp_value_get_string(args, "order"), err);
+
+    if (r == 0)
+        r = check_drives("once", bp_value_get_string(args, "once"), err);
+    if (r < 0)
+        return r;
+    bp_value_unref(bpc_config.boot);
+    bpc_config.boot = bp_value_ref(args);
+    return 0;
+}
+
+BP_OPTION(option_boot, "boot", "order of drives to boot from, menu",
+          .arg = "[order=drives][,once=drives][,menu=on|off][,strict=on|off]",
+          .group = "Standard options", .phase = BP_PHASE_MACHINE, .keys = boot_keys,
+          .implied = "order", .merge = true, .apply = apply_boot);
+
+/* ---- -uuid, -rtc ---- */
+
+static int apply_uuid(struct bp_value *args, struct bp_error *err)
+{
+    const char *text = bp_value_as_string(args);
+    uint8_t bytes[16];
+    unsigned n = 0;
+
+    for (const char *p = text; n < 32 && *p; p++) {
+        size_t at = (size_t)(p - text);
+
+        if (*p == '-' && (at == 8 || at == 13 || at == 18 || at == 23))
+            continue;
+        if (!isxdigit((unsigned char)*p))
+            break;
+        uint8_t digit = (uint8_t)g_ascii_xdigit_value(*p);
+        bytes[n / 2] = n % 2 ? (uint8_t)(bytes[n / 2] | digit) : (uint8_t)(digit << 4);
+        n++;
+    }
+    if (n != 32 || strlen(text) != 36)
+        return bp_fail(err, EINVAL, "not a UUID; accepted: 8-4-4-4-12 hexadecimal digits");
+    memcpy(bpc_config.uuid, bytes, 16);
+    bpc_config.uuid_set = true;
+    return 0;
+}
+
+BP_OPTION(option_uuid, "uuid", "the machine's UUID", .arg = "uuid", .group = "Standard options",
+          .phase = BP_PHASE_MACHINE, .apply = apply_uuid);
+
+static const char *const rtc_clocks[] = {"host", "rt", "vm", NULL};
+static const struct bp_schema rtc_clock = {.name = "clock", .kind = BP_KIND_ENUM,
+                                           .choices = rtc_clocks};
+static const char *const rtc_fixes[] = {"none", "slew", NULL};
+static const struct bp_schema rtc_fix = {.name = "driftfix", .kind = BP_KIND_ENUM,
+                                         .choices = rtc_fixes};
+static const struct bp_field rtc_keys[] = {
+    BP_ARG_OPT("base", STRING, "utc, localtime, or a date such as 2006-06-17T16:01:21"),
+    BP_ARG_TYPED("clock", ENUM, &rtc_clock, BP_FIELD_OPTIONAL, "what drives the RTC"),
+    BP_ARG_TYPED("driftfix", ENUM, &rtc_fix, BP_FIELD_OPTIONAL, "re-inject missed ticks"),
+    BP_FIELDS_END,
+};
+
+static int parse_date(const char *text, int64_t *ret_ns)
+{
+    struct tm tm = {0};
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+    if (!end || *end) {
+        memset(&tm, 0, sizeof(tm));
+        end = strptime(text, "%Y-%m-%d", &tm);
+    }
+    if (!end || *end || tm.tm_year > 8099 || tm.tm_year < 0)
+        return -EINVAL;
+    *ret_ns = (int64_t)timegm(&tm) * 1000000000;
+    return 0;
+}
+
+static int apply_rtc(struct bp_value *args, struct bp_error *err)
+{
+    const char *base = bp_value_get_string(args, "base"), *clock;
+
+    if (base && strcmp(base, "utc") == 0)
+        bpc_config.rtc.base = BPC_RTC_UTC;
+    else if (base && strcmp(base, "localtime") == 0)
+        bpc_config.rtc.base = BPC_RTC_LOCALTIME;
+    else if (base) {
+        if (parse_date(base, &bpc_config.rtc.date_ns) < 0)
+            return bp_fail(err, EINVAL, "key 'base': '%.60s' is not accepted; use utc, localtime, "
+                           "YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS", base);
+        bpc_config.rtc.base = BPC_RTC_DATE;
+    }
+    clock = bp_value_get_string(args, "clock");
+    if (clock)
+        bpc_config.rtc.clock = *clock == 'h' ? BP_CLOCK_HOST
+                             : *clock == 'r' ? BP_CLOCK_REALTIME : BP_CLOCK_VIRTUAL;
+    if (bp_value_has(args, "driftfix"))
+        bpc_config.rtc.drift_slew = strcmp(bp_value_get_string(args, "driftfix"), "slew") == 0;
+    return 0;
+}
+
+BP_OPTION(option_rtc, "rtc", "where the real-time clock starts and what drives it",
+          .arg = "[base=utc|localtime|date][,clock=host|rt|vm][,driftfix=none|slew]",
+          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = rtc_keys,
+          .merge = true, .apply = apply_rtc);
+
+/* ---- the end of the machine ---- */
+
+static const char *const reboot_choices[] = {"reset", "shutdown", NULL};
+static const struct bp_schema reboot_schema = {.name = "reboot", .kind = BP_KIND_ENUM,
+                                               .choices = reboot_choices};
+static const char *const shutdown_choices[] = {"poweroff", "pause", NULL};
+static const struct bp_schema shutdown_schema = {.name = "shutdown", .kind = BP_KIND_ENUM,
+                                                 .choices = shutdown_choices};
+static const char *const panic_choices[] = {"pause", "shutdown", "exit-failure", "none", NULL};
+static const struct bp_schema panic_schema = {.name = "panic", .kind = BP_KIND_ENUM,
+                                              .choices = panic_choices};
+static const struct bp_field action_keys[] = {
+    BP_ARG_TYPED("reboot", ENUM, &reboot_schema, BP_FIELD_OPTIONAL, "when the guest reboots"),
+    BP_ARG_TYPED("shutdown", ENUM, &shutdown_schema, BP_FIELD_OPTIONAL, "when it powers off"),
+    BP_ARG_TYPED("panic", ENUM, &panic_schema, BP_FIELD_OPTIONAL, "when it panics"),
+    BP_FIELDS_END,
+};
+
+static enum bpc_action action_of(const char *text)
+{
+    static const struct {
+        const char *name;
+        enum bpc_action action;
+    } names[] = {
+        {"reset", BPC_ACTION_RESET}, {"shutdown", BPC_ACTION_SHUTDOWN},
+        {"poweroff", BPC_ACTION_POWEROFF}, {"pause", BPC_ACTION_PAUSE},
+        {"none", BPC_ACTION_NONE}, {"exit-failure", BPC_ACTION_EXIT_FAILURE},
+    };
+
+    for (size_t i = 0; i < BP_COUNT(names); i++) {
+        if (strcmp(names[i].name, text) == 0)
+            return names[i].action;
+    }
+    return BPC_ACTION_DEFAULT;
+}
+
+static int apply_action(struct bp_value *args, struct bp_error *err)
+{
+    (void)err;
+    if (bp_value_has(args, "reboot"))
+        bpc_config.on_reboot = action_of(bp_value_get_string(args, "reboot"));
+    if (bp_value_has(args, "shutdown"))
+        bpc_config.on_shutdown = action_of(bp_value_get_string(args, "shutdown"));
+    if (bp_value_has(args, "panic"))
+        bpc_config.on_panic = action_of(bp_value_get_string(args, "panic"));
+    return 0;
+}
+
+BP_OPTION(option_action, "action", "what happens when the guest reboots, powers off or panics",
+          .arg = "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=pause|shutdown|"
+                 "exit-failure|none]",
+          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = action_keys,
+          .merge = true, .apply = apply_action);
+
+#define FLAG_OPTION(IDENT, NAME, GROUP, HELP, FIELD) \
+    static int apply_##IDENT(struct bp_value *args, struct bp_error *err) \
+    { \
+        (void)args; \
+        (void)err; \
+        bpc_config.FIELD = true; \
+        return 0; \
+    } \
+    BP_OPTION(option_##IDENT, NAME, HELP, .group = GROUP, .phase = BP_PHASE_EARLY, \
+              .apply = apply_##IDENT)
+FLAG_OPTION(stopped, "S", "Debug and expert options", "does not start the CPUs (type 'c' or cont)",
+            start_paused);
+FLAG_OPTION(no_reboot, "no-reboot", "Debug and expert options", "ends instead of rebooting",
+            no_reboot);
+FLAG_OPTION(no_shutdown, "no-shutdown", "Debug and expert options",
+            "stops instead of ending when the guest powers off", no_shutdown);
+FLAG_OPTION(nodefaults, "nodefaults", "Debug and expert options",
+            "makes no default serial port, monitor or device", nodefaults);
+
+const struct bp_option *const bpc_machine_options[] = {
+    &option_machine, &option_cpu, &option_accel, &option_smp, &option_m, &option_boot, &option_uuid,
+    &option_kernel, &option_initrd, &option_append, &option_rtc, &option_action, &option_stopped,
+    &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
+};

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside of core/options: the list of options as given, their phases, and what they ask of the
+ * process itself (as opposed to the machine: machine/config.h). [main]
+ */
+#ifndef BPC_OPTIONS_H
+#define BPC_OPTIONS_H
+
+#include <bp/chardev.h>
+#include <bp/option.h>
+#include <bp/value.h>
+
+#define BPC_MAX_MONITORS 16
+
+enum bpc_options_result {
+    BPC_OPTIONS_RUN,  /* go on */
+    BPC_OPTIONS_DONE, /* something was printed that ends the program with status 0 */
+};
+
+/* Tables of core options; each ends with a NULL. */
+extern const struct bp_option *const bpc_machine_options[];
+extern const struct bp_option *const bpc_device_options[];
+extern const struct bp_option *const bpc_process_options[];
+
+/* Reads the whole command line; nothing is applied yet. Returns bpc_options_result or -errno. */
+int bpc_options_parse(int argc, char **argv, struct bp_error *err);
+/* Adds one use, as if "-NAME TEXT" or, with `args` (borrowed), "-NAME JSON" had been given. */
+int bpc_options_add(const char *name, const char *text, struct bp_value *args, struct bp_error *err);
+/* Applies the uses of one phase in the order given. */
+int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err);
+/* Answers the first "help" argument, if there was any; result as above. */
+int bpc_options_help(struct bp_error *err);
+void bpc_options_free(void);
+/* Makes every core option known to the registry. */
+int bpc_options_register(struct bp_error *err);
+/* Is the option among those given? */
+bool bpc_options_given(const char *name);
+
+/* Reads an INI file ("[device "id"]", key = "value") into uses. */
+int bpc_readconfig(const char *path, struct bp_error *err);
+
+/* ---- help.c ---- */
+void bpc_help_usage(void);
+void bpc_help_version(void);
+void bpc_help_keys(const char *title, const struct bp_field *fields);
+int bpc_help_machine(struct bp_value *args, struct bp_error *err);
+int bpc_help_device(struct bp_value *args, struct bp_error *err);
+int bpc_help_object(struct bp_value *args, struct bp_error *err);
+int bpc_help_cpu(struct bp_value *args, struct bp_error *err);
+int bpc_help_accel(struct bp_value *args, struct bp_error *err);
+
+/* What the options ask of the process. Strings are owned. */
+struct bpc_startup {
+    const char *program;      /* "backplane-system-x86_64" */
+    bool nographic, display_none;
+    bool daemonize;
+    char *pidfile;
+    char *serial[8];          /* texts of -serial, BPC_MAX_SERIAL */
+    unsigned serials;
+    struct {
+        char *text;           /* of -monitor, -qmp; or NULL with */
+        char *chardev;        /* the id given to -mon */
+        bool control, pretty;
+    } monitors[BPC_MAX_MONITORS];
+    unsigned monitor_count;
+    bool monitor_given;       /* -monitor or -mon: no default one */
+    struct bp_chardev *mon_mux[8]; /* chardevs of -serial mon:..., which want a monitor too */
+    unsigned mon_muxes;
+    struct bp_chardev *serial_chardev[8];
+};
+extern struct bpc_startup bpc_startup;
+
+/* ---- console.c: serial ports, monitors and what they are without options ---- */
+int bpc_console_add_serial(const char *text, struct bp_error *err);
+int bpc_console_add_monitor(const char *text, const char *chardev, bool control, bool pretty,
+                            struct bp_error *err);
+/* Fills in the defaults, then makes the chardevs of serial ports; after BP_PHASE_CHARDEV. */
+int bpc_console_make_serials(struct bp_error *err);
+int bpc_console_make_monitors(struct bp_error *err); /* after the board has its serial ports */
+
+/* ---- daemon.c ---- */
+/* Forks; the parent waits for bpc_daemon_ready() in the child and exits with its success. */
+int bpc_daemon_fork(struct bp_error *err);
+int bpc_daemon_ready(struct bp_error *err); /* detaches from the terminal, lets the parent go */
+int bpc_pidfile_write(const char *path, struct bp_error *err);
+void bpc_pidfile_remove(void);
+
+#endif

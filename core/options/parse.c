@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The command line as a list of uses: found in the tables (of the core, or of a module that is
+ * loaded for it), split, checked against the keys, merged where the option says so, and applied
+ * phase by phase.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <glib.h>
+
+#include "keyval.h"
+#include "options.h"
+#include "registry.h"
+#include "schema.h"
+
+struct use {
+    const struct bp_option *option;
+    char *text;             /* as given, or NULL */
+    struct bp_value *args;  /* dict, string or NULL */
+    bool help;
+};
+
+static GPtrArray *uses;
+
+static void free_use(void *opaque)
+{
+    struct use *u = opaque;
+
+    g_free(u->text);
+    bp_value_unref(u->args);
+    g_free(u);
+}
+
+void bpc_options_free(void)
+{
+    if (uses)
+        g_ptr_array_free(uses, TRUE);
+    uses = NULL;
+}
+
+static const struct bp_option *const *const core_tables[] = {
+    bpc_process_options, bpc_machine_options, bpc_device_options,
+};
+
+static const struct bp_option *find_core_option(const char *name)
+{
+    for (size_t t = 0; t < BP_COUNT(core_tables); t++) {
+        for (const struct bp_option *const *o = core_tables[t]; *o; o++) {
+            if (strcmp((*o)->name, name) == 0 || ((*o)->alias && strcmp((*o)->alias, name) == 0))
+                return *o;
+        }
+    }
+    return NULL;
+}
+
+int bpc_options_register(struct bp_error *err)
+{
+    GArray *provides = g_array_new(FALSE, FALSE, sizeof(struct bp_provide));
+    struct bp_provide end = {BP_PROVIDE_END, NULL};
+
+    for (size_t t = 0; t < BP_COUNT(core_tables); t++) {
+        for (const struct bp_option *const *o = core_tables[t]; *o; o++) {
+            struct bp_provide p = {BP_PROVIDE_OPTION, *o};
+
+            g_array_append_val(provides, p);
+        }
+    }
+    g_array_append_val(provides, end);
+    int r = bpc_register_all("core", (const struct bp_provide *)(void *)provides->data, err);
+    g_array_free(provides, TRUE);
+    return r;
+}
+
+static int find_option(const char *name, const struct bp_option **ret_option, struct bp_error *err)
+{
+    const struct bp_option *option = find_core_option(name);
+    const void *desc;
+    char near[160];
+    int r;
+
+    if (option) {
+        *ret_option = option;
+        return 0;
+    }
+    r = bpc_require(BP_PROVIDE_OPTION, name, &desc, err);
+    if (r == 0) {
+        *ret_option = desc;
+        return 0;
+    }
+    if (r != -ENOENT) {
+        bp_error_prefix(err, "-%s", name);
+        return r;
+    }
+    bpc_nearest(BP_PROVIDE_OPTION, name, near, sizeof(near));
+    return bp_fail(err, ENOENT, "-%.100s: there is no such option%s%s%s; -help lists them", name,
+                   *near ? " (near: " : "", near, *near ? ")" : "");
+}
+
+bool bpc_options_given(const char *name)
+{
+    for (unsigned i = 0; uses && i < uses->len; i++) {
+        const struct use *u = g_ptr_array_index(uses, i);
+
+        if (strcmp(u->option->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int overlay_member(const char *key, struct bp_value *member, void *opaque)
+{
+    bp_value_set(opaque, key, bp_value_ref(member));
+    return 0;
+}
+
+static struct use *find_mergeable(const struct bp_option *option)
+{
+    for (unsigned i = 0; i < uses->len; i++) {
+        struct use *u = g_ptr_array_index(uses, i);
+
+        if (u->option == option)
+            return u;
+    }
+    return NULL;
+}
+
+static bool is_help(const char *text)
+{
+    return text && (strcmp(text, "help") == 0 || strcmp(text, "?") == 0);
+}
+
+/* Splits and checks the argument of one use. Takes nothing, gives a reference. */
+static int read_args(const struct bp_option *option, const char *text, struct bp_value *given,
+                     struct bp_value **ret_args, bool *ret_help, struct bp_error *err)
+{
+    const struct bpc_keyval_syntax syntax = {option->keys, option->implied, option->any_keys};
+    struct bp_value *raw, *checked;
+    bool help = false;
+    int r;
+
+    if (!option->keys && !option->any_keys) {
+        if (given)
+            return bp_fail(err, EINVAL, "it has no keys, so it has no group in a file");
+        *ret_help = is_help(text) && option->show_help;
+        *ret_args = bp_value_string(text ? text : "");
+        return 0;
+    }
+    if (given) {
+        raw = bp_value_ref(given);
+    } else {
+        r = bpc_keyval_parse(text, &syntax, &raw, &help, err);
+        if (r < 0)
+            return r;
+    }
+    if (help) {
+        *ret_help = true;
+        *ret_args = raw;
+        return 0;
+    }
+    r = bpc_schema_dict_from_loose(option->keys, raw, option->any_keys, &checked, err);
+    bp_value_unref(raw);
+    if (r < 0)
+        return r;
+    *ret_help = false;
+    *ret_args = checked;
+    return 0;
+}
+
+static int add_use(const struct bp_option *option, const char *text, struct bp_value *given,
+                   struct bp_error *err)
+{
+    struct bp_value *args = NULL;
+    bool help = false;
+
+    if (!option->arg && given)
+        return bp_fail(err, EINVAL, "-%s takes no keys, so it has no group in a file",
+                       option->name);
+    if (option->arg) {
+        int r = read_args(option, text, given, &args, &help, err);
+
+        if (r < 0) {
+            bp_error_prefix(err, text ? "-%s %.200s" : "-%s%s", option->name, text ? text : "");
+            return r;
+        }
+    }
+    struct use *same = option->merge && !help ? find_mergeable(option) : NULL;
+    if (same && !same->help && same->args && bp_value_type(same->args) == BP_VALUE_DICT) {
+        bp_value_each(args, overlay_member, same->args);
+        bp_value_unref(args);
+        g_free(same->text);
+        same->text = g_strdup(text);
+        return 0;
+    }
+    struct use *u = g_new0(struct use, 1);
+    u->option = option;
+    u->text = g_strdup(text);
+    u->args = args;
+    u->help = help;
+    g_ptr_array_add(uses, u);
+    return 0;
+}
+
+int bpc_options_add(const char *name, const char *text, struct bp_value *args, struct bp_error *err)
+{
+    const struct bp_option *option;
+    int r;
+
+    if (!uses)
+        uses = g_ptr_array_new_with_free_func(free_use);
+    r = find_option(name, &option, err);
+    return r < 0 ? r : add_use(option, text, args, err);
+}
+
+/* One word with dashes; *i moves over its argument. */
+static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
+{
+    const char *name = argv[*i] + (argv[*i][1] == '-' ? 2 : 1), *text = NULL;
+    const struct bp_option *option;
+    int r;
+
+    if (!*name)
+        return bp_fail(err, EINVAL, "'%s' is not an option; -help lists them", argv[*i]);
+    if (strcmp(name, "h") == 0 || strcmp(name, "help") == 0) {
+        bpc_help_usage();
+        return BPC_OPTIONS_DONE;
+    }
+    if (strcmp(name, "version") == 0) {
+        bpc_help_version();
+        return BPC_OPTIONS_DONE;
+    }
+    r = find_option(name, &option, err);
+    if (r < 0)
+        return r;
+    if (option->arg) {
+        if (*i + 1 >= argc)
+            return bp_fail(err, EINVAL, "-%s: an argument is missing: -%s %s", name, option->name,
+                           option->arg);
+        text = argv[++*i];
+    }
+    if (strcmp(option->name, "readconfig") == 0) {
+        r = bpc_readconfig(text, err);
+        if (r < 0)
+            bp_error_prefix(err, "-readconfig %.200s", text);
+        return r;
+    }
+    return add_use(option, text, NULL, err);
+}
+
+int bpc_options_parse(int argc, char **argv, struct bp_error *err)
+{
+    if (!uses)
+        uses = g_ptr_array_new_with_free_func(free_use);
+    for (int i = 1; i < argc; i++) {
+        int r;
+
+        if (argv[i][0] != '-') {
+            const void *desc;
+
+            if (bpc_require(BP_PROVIDE_OPTION, "hda", &desc, NULL) < 0)
+                return bp_fail(err, EINVAL, "%.200s: a disk image needs the option -hda, which no "
+                               "installed module has", argv[i]);
+            r = add_use(desc, argv[i], NULL, err);
+        } else {
+            r = parse_word(argc, argv, &i, err);
+        }
+        if (r != BPC_OPTIONS_RUN)
+            return r;
+    }
+    return BPC_OPTIONS_RUN;
+}
+
+int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err)
+{
+    for (unsigned i = 0; i < uses->len; i++) {
+        const struct use *u = g_ptr_array_index(uses, i);
+
+        if (u->option->phase != phase || u->help || !u->option->apply)
+            continue;
+        int r = u->option->apply(u->args, err);
+        if (r < 0) {
+            bp_error_prefix(err, u->text ? "-%s %.200s" : "-%s%s", u->option->name,
+                            u->text ? u->text : "");
+            return r;
+        }
+    }
+    return 0;
+}
+
+int bpc_options_help(struct bp_error *err)
+{
+    for (unsigned i = 0; i < uses->len; i++) {
+        const struct use *u = g_ptr_array_index(uses, i);
+
+        if (!u->help)
+            continue;
+        if (!u->option->show_help) {
+            char *title = g_strdup_printf("Keys of -%s:", u->option->name);
+
+            bpc_help_keys(title, u->option->keys);
+            g_free(title);
+            return BPC_OPTIONS_DONE;
+        }
+        int r = u->option->show_help(u->args, err);
+        if (r < 0) {
+            bp_error_prefix(err, "-%s %.200s", u->option->name, u->text ? u->text : "");
+            return r;
+        }
+        return BPC_OPTIONS_DONE;
+    }
+    return BPC_OPTIONS_RUN;
+}

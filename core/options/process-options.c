@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Options about the process itself: names, log, messages, files, daemon, configuration files. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include <glib.h>
+
+#include "config.h"
+#include "log.h"
+#include "options.h"
+
+#define EXPERT "Debug and expert options"
+
+static const struct bp_field name_keys[] = {
+    BP_ARG_OPT("guest", STRING, "the guest's name"),
+    BP_ARG_OPT("process", STRING, "name of the process in lists of processes"),
+    BP_ARG_OPT("debug-threads", BOOL, "threads are named after what they do (they always are)"),
+    BP_FIELDS_END,
+};
+
+static int apply_name(struct bp_value *args, struct bp_error *err)
+{
+    const char *guest = bp_value_get_string(args, "guest");
+    const char *process = bp_value_get_string(args, "process");
+
+    if (guest) {
+        free(bpc_config.guest_name);
+        bpc_config.guest_name = strdup(guest);
+    }
+    if (process && (!*process || strlen(process) > 15))
+        return bp_fail(err, EINVAL, "key 'process': accepted: 1 to 15 bytes");
+    if (process)
+        prctl(PR_SET_NAME, process, 0, 0, 0);
+    return 0;
+}
+
+BP_OPTION(option_name, "name", "name of the guest", .arg = "[guest=]name[,process=name]"
+          "[,debug-threads=on|off]", .group = "Standard options", .phase = BP_PHASE_EARLY,
+          .keys = name_keys, .implied = "guest", .merge = true, .apply = apply_name);
+
+static const struct bp_field msg_keys[] = {
+    BP_ARG_OPT("timestamp", BOOL, "messages open with the time"),
+    BP_ARG_OPT("guest-name", BOOL, "messages name the guest"),
+    BP_FIELDS_END,
+};
+static bool msg_guest_name;
+
+static int apply_msg(struct bp_value *args, struct bp_error *err)
+{
+    (void)err;
+    if (bp_value_has(args, "timestamp"))
+        bpc_msg_timestamp(bp_value_as_bool(bp_value_get(args, "timestamp")));
+    msg_guest_name = bp_value_as_bool(bp_value_get(args, "guest-name"));
+    if (msg_guest_name && bpc_config.guest_name)
+        bpc_msg_guest_name(bpc_config.guest_name);
+    return 0;
+}
+
+BP_OPTION(option_msg, "msg", "how messages look", .arg = "[timestamp=on|off][,guest-name=on|off]",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .keys = msg_keys, .merge = true,
+          .apply = apply_msg);
+
+static int apply_d(struct bp_value *args, struct bp_error *err)
+{
+    uint32_t mask;
+    int r = bpc_log_parse(bp_value_as_string(args), &mask, err);
+
+    if (r == 0)
+        bpc_log_set(bp_log_enabled | mask);
+    return r;
+}
+
+static int help_d(struct bp_value *args, struct bp_error *err)
+{
+    (void)args;
+    (void)err;
+    printf("Log items (comma separated):\n");
+    for (const struct bpc_log_item *i = bpc_log_items; i->name; i++)
+        printf("%-15s %s\n", i->name, i->help);
+    return 0;
+}
+
+BP_OPTION(option_d, "d", "logs these items (-d help lists them)", .arg = "item1[,item2...]",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_d, .show_help = help_d);
+
+static int apply_log_file(struct bp_value *args, struct bp_error *err)
+{
+    return bpc_log_file(bp_value_as_string(args), err);
+}
+
+BP_OPTION(option_log_file, "D", "writes the log into this file, not to standard error",
+          .arg = "logfile", .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_log_file);
+
+static int apply_data_dir(struct bp_value *args, struct bp_error *err)
+{
+    size_t n = 0;
+
+    (void)err;
+    while (bpc_config.data_dirs && bpc_config.data_dirs[n])
+        n++;
+    bpc_config.data_dirs = g_realloc_n(bpc_config.data_dirs, n + 2, sizeof(char *));
+    bpc_config.data_dirs[n] = strdup(bp_value_as_string(args));
+    bpc_config.data_dirs[n + 1] = NULL;
+    return 0;
+}
+
+static int help_data_dir(struct bp_value *args, struct bp_error *err)
+{
+    (void)args;
+    (void)err;
+    for (char **dir = bpc_config.data_dirs; dir && *dir; dir++)
+        printf("%s\n", *dir);
+    printf("/usr/share/backplane\n");
+    return 0;
+}
+
+BP_OPTION(option_data_dir, "L", "looks for firmware here first (-L help lists the directories)",
+          .arg = "path", .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_data_dir,
+          .show_help = help_data_dir);
+
+static int apply_pidfile(struct bp_value *args, struct bp_error *err)
+{
+    const char *path = bp_value_as_string(args);
+
+    if (!*path)
+        return bp_fail(err, EINVAL, "a file name is missing");
+    g_free(bpc_startup.pidfile);
+    bpc_startup.pidfile = g_strdup(path);
+    return 0;
+}
+
+BP_OPTION(option_pidfile, "pidfile", "writes the process id into this file", .arg = "file",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_pidfile);
+
+static int apply_daemonize(struct bp_value *args, struct bp_error *err)
+{
+    (void)args;
+    (void)err;
+    bpc_startup.daemonize = true;
+    return 0;
+}
+
+BP_OPTION(option_daemonize, "daemonize", "goes to the background once everything listens",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_daemonize);
+
+/* Read while the command line is parsed, where it stands. */
+BP_OPTION(option_readconfig, "readconfig", "reads options from a configuration file",
+          .arg = "file", .group = EXPERT, .phase = BP_PHASE_EARLY);
+/* No configuration file is read unless asked for. */
+BP_OPTION(option_no_user_config, "no-user-config", "reads no configuration file of the user's",
+          .group = EXPERT, .phase = BP_PHASE_EARLY);
+/* These two end the parsing; they stand here to be listed. */
+BP_OPTION(option_h, "h", "shows this help", .alias = "help", .group = "Standard options",
+          .phase = BP_PHASE_EARLY);
+BP_OPTION(option_version, "version", "shows the version", .group = "Standard options",
+          .phase = BP_PHASE_EARLY);
+
+const struct bp_option *const bpc_process_options[] = {
+    &option_h, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
+    &option_data_dir, &option_pidfile, &option_daemonize, &option_readconfig,
+    &option_no_user_config, NULL,
+};

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of the emulator: command line, back ends, machine, devices, monitors, main loop, end.
+ * Every failure is one line on standard error and exit status 1.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <glib.h>
+
+#include <bp/machine.h>
+
+#include "config.h"
+#include "device.h"
+#include "log.h"
+#include "loop.h"
+#include "machine.h"
+#include "monitor.h"
+#include "object.h"
+#include "options.h"
+#include "run.h"
+
+/* How long the last messages to monitor clients may take at the end. */
+#define FLUSH_MS 500
+
+/* "backplane-system-x86_64" runs x86_64 guests; a name without that form does, too. */
+static const char *arch_of(const char *program)
+{
+    static const char mark[] = "-system-";
+    const char *base = strrchr(program, '/'), *at;
+
+    base = base ? base + 1 : program;
+    at = strstr(base, mark);
+    return at && at[sizeof(mark) - 1] ? at + sizeof(mark) - 1 : "x86_64";
+}
+
+static void on_signal(int signo, int pid)
+{
+    if (pid > 0)
+        bp_info("terminating on signal %d from pid %d", signo, pid);
+    else
+        bp_info("terminating on signal %d", signo);
+    bp_machine_request_shutdown(BP_SHUTDOWN_HOST_SIGNAL);
+}
+
+static void catch_signals(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    bpc_loop_on_signal(SIGTERM, on_signal);
+    bpc_loop_on_signal(SIGINT, on_signal);
+    bpc_loop_on_signal(SIGHUP, on_signal);
+}
+
+/* The command line is read; what ends the program at once (-h, help) is answered. */
+static int read_command_line(int argc, char **argv, struct bp_error *err)
+{
+    int r = bpc_options_register(err);
+
+    if (r == 0)
+        r = bpc_control_register(err);
+    if (r == 0)
+        r = bpc_options_parse(argc, argv, err);
+    if (r == BPC_OPTIONS_RUN)
+        r = bpc_options_apply(BP_PHASE_EARLY, err);
+    if (r == BPC_OPTIONS_RUN)
+        r = bpc_options_help(err);
+    return r;
+}
+
+static int build(struct bp_error *err)
+{
+    int r = bpc_options_apply(BP_PHASE_CHARDEV, err);
+
+    if (r == 0)
+        r = bpc_console_make_serials(err);
+    if (r == 0)
+        r = bpc_options_apply(BP_PHASE_OBJECT, err);
+    if (r == 0)
+        r = bpc_options_apply(BP_PHASE_MACHINE, err);
+    if (r == 0)
+        r = bpc_machine_create(err);
+    if (r == 0)
+        r = bpc_options_apply(BP_PHASE_DEVICE, err);
+    if (r == 0)
+        r = bpc_machine_finish(err);
+    if (r == 0)
+        r = bpc_options_apply(BP_PHASE_LATE, err);
+    if (r == 0)
+        r = bpc_console_make_monitors(err);
+    return r;
+}
+
+static int start(struct bp_error *err)
+{
+    int r = 0;
+
+    bpc_global_warn_unused();
+    catch_signals();
+    if (bpc_startup.pidfile)
+        r = bpc_pidfile_write(bpc_startup.pidfile, err);
+    if (r == 0)
+        r = bpc_daemon_ready(err);
+    if (r == 0 && !bpc_config.start_paused)
+        bpc_machine_start();
+    return r;
+}
+
+static int main_loop(void)
+{
+    int status = 0;
+
+    while (!bpc_machine_turn(&status))
+        bpc_loop_run_once(true);
+    return status;
+}
+
+int bpc_run(int argc, char **argv)
+{
+    struct bp_error err = {0};
+    const char *program = argc > 0 ? argv[0] : "backplane-system-x86_64";
+    int status = 1, r;
+
+    bpc_program_name_set(program);
+    bpc_startup.program = bpc_program_name();
+    bpc_config.arch = arch_of(program);
+    r = read_command_line(argc, argv, &err);
+    if (r == BPC_OPTIONS_DONE) {
+        bpc_options_free();
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
+    /* Before threads exist: only the calling one survives a fork. */
+    if (r == 0 && bpc_startup.daemonize)
+        r = bpc_daemon_fork(&err);
+    if (r == 0) {
+        bpc_loop_init();
+        r = build(&err);
+        if (r == 0)
+            r = start(&err);
+        if (r == 0)
+            status = main_loop();
+        bpc_monitors_close(FLUSH_MS);
+        bpc_machine_destroy();
+        bpc_pidfile_remove();
+    }
+    if (r < 0)
+        bpc_report("%s", err.message);
+    bpc_options_free();
+    return r < 0 ? 1 : status;
+}

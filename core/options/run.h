@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The whole life of the emulator, for the loader's main(). */
+#ifndef BPC_RUN_H
+#define BPC_RUN_H
+
+/* The loader's hooks are set. Returns the exit status. */
+int bpc_run(int argc, char **argv);
+
+#endif

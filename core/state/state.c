@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Saving state by tables (state.h has the format), and comparing it. */
+#include "state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <bp/clock.h>
+
+#include "object.h"
+#include "wire.h"
+
+static void put_u8(GByteArray *out, uint8_t v)
+{
+    g_byte_array_append(out, &v, 1);
+}
+
+static void put_le(GByteArray *out, uint64_t v, unsigned width)
+{
+    uint8_t bytes[8];
+    for (unsigned i = 0; i < width; i++)
+        bytes[i] = (uint8_t)(v >> (8 * i));
+    g_byte_array_append(out, bytes, width);
+}
+
+static int save_fields(const struct bp_state_table *table, void *state, unsigned depth,
+                       GByteArray *out, struct bp_error *err);
+
+static void save_scalar(enum bp_state_kind kind, const void *at, GByteArray *out)
+{
+    switch (kind) {
+    case BP_STATE_BOOL: put_u8(out, *(const bool *)at); break;
+    case BP_STATE_UINT8: put_u8(out, *(const uint8_t *)at); break;
+    case BP_STATE_UINT16: put_le(out, *(const uint16_t *)at, 2); break;
+    case BP_STATE_UINT32: put_le(out, *(const uint32_t *)at, 4); break;
+    case BP_STATE_UINT64: put_le(out, *(const uint64_t *)at, 8); break;
+    case BP_STATE_TIMER: {
+        const struct bp_timer *timer = *(struct bp_timer *const *)at;
+        put_le(out, (uint64_t)(timer ? bp_timer_deadline(timer) : -1), 8);
+        break;
+    }
+    default: break;
+    }
+}
+
+static int save_payload(const struct bp_state_field *field, void *state, unsigned depth,
+                        GByteArray *out, struct bp_error *err)
+{
+    char *at = (char *)state + field->offset;
+    if (field->kind == BP_STATE_BUFFER) {
+        g_byte_array_append(out, (const guint8 *)at, field->count);
+        return 0;
+    }
+    if (field->kind == BP_STATE_SECTION)
+        return save_fields(field->table, state, depth + 1, out, err);
+    for (uint32_t i = 0; i < field->count; i++, at += field->stride) {
+        if (field->kind != BP_STATE_STRUCT) {
+            save_scalar(field->kind, at, out);
+            continue;
+        }
+        int ret = save_fields(field->table, at, depth + 1, out, err);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+static int save_field(const struct bp_state_field *field, void *state, unsigned depth,
+                      GByteArray *out, struct bp_error *err)
+{
+    size_t name_len = strlen(field->name);
+    if (!name_len || name_len > 255 || (unsigned)field->kind > BP_STATE_SECTION)
+        return bp_fail(err, EINVAL, "State field '%.255s' cannot be written", field->name);
+    put_u8(out, (uint8_t)name_len);
+    g_byte_array_append(out, (const guint8 *)field->name, (guint)name_len);
+    put_u8(out, (uint8_t)field->kind);
+    put_le(out, field->kind == BP_STATE_SECTION ? 1 : field->count, 4);
+    guint length_at = out->len;
+    put_le(out, 0, 4);
+    int ret = save_payload(field, state, depth, out, err);
+    if (ret < 0)
+        return ret;
+    uint32_t length = out->len - length_at - 4;
+    for (unsigned i = 0; i < 4; i++)
+        out->data[length_at + i] = (guint8)(length >> (8 * i));
+    return 0;
+}
+
+static int save_fields(const struct bp_state_table *table, void *state, unsigned depth,
+                       GByteArray *out, struct bp_error *err)
+{
+    int ret = 0;
+    if (depth > BPC_STATE_DEPTH)
+        return bp_fail(err, ELOOP, "State tables are nested deeper than %u", BPC_STATE_DEPTH);
+    if (table->before_save)
+        ret = table->before_save(state, err);
+    put_le(out, table->version, 4);
+    for (const struct bp_state_field *f = table->fields; !ret && f->kind != BP_STATE_END; f++) {
+        if (f->since > table->version)
+            continue;
+        if (f->kind == BP_STATE_SECTION && f->needed && !f->needed(state))
+            continue;
+        ret = save_field(f, state, depth, out, err);
+    }
+    put_u8(out, 0);
+    return ret;
+}
+
+int bpc_state_save_table(const struct bp_state_table *table, void *state, GByteArray *out,
+                         struct bp_error *err)
+{
+    guint before = out->len;
+    int ret = save_fields(table, state, 0, out, err);
+    if (ret < 0)
+        g_byte_array_set_size(out, before);
+    return ret;
+}
+
+int bpc_state_save(struct bp_object *obj, GByteArray *out, struct bp_error *err)
+{
+    if (!obj->info->state)
+        return 0;
+    int ret = bpc_state_save_table(obj->info->state, obj->state, out, err);
+    if (ret < 0)
+        bp_error_prefix(err, "Saving the state of '%s'", bp_object_path(obj));
+    return ret;
+}
+
+bool bpc_state_equal(struct bp_object *a, struct bp_object *b)
+{
+    GByteArray *x = g_byte_array_new(), *y = g_byte_array_new();
+    bool equal = !bpc_state_save(a, x, NULL) && !bpc_state_save(b, y, NULL) && x->len == y->len &&
+                 (!x->len || !memcmp(x->data, y->data, x->len));
+    g_byte_array_unref(x);
+    g_byte_array_unref(y);
+    return equal;
+}
+
+struct visit {
+    int (*fn)(const char *path, struct bp_object *obj, void *opaque);
+    void *opaque;
+};
+
+static int visit_one(struct bp_object *obj, void *opaque)
+{
+    const struct visit *visit = opaque;
+    return obj->info->state ? visit->fn(bp_object_path(obj), obj, visit->opaque) : 0;
+}
+
+int bpc_state_each(int (*fn)(const char *path, struct bp_object *obj, void *opaque), void *opaque)
+{
+    struct visit visit = {fn, opaque};
+    return bpc_object_walk(bpc_object_root(), visit_one, &visit);
+}

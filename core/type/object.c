@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The life of an object: state, references, its property tables (object.h, bp/object.h). */
+#include "object.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "property.h"
+#include "registry.h"
+#include "type.h"
+
+#define STATE_HEADER 16 /* the back pointer, padded so that the state keeps malloc's alignment */
+
+void *bpc_object_state_alloc(struct bp_object *obj, size_t size)
+{
+    char *memory = calloc(1, STATE_HEADER + size);
+    if (!memory)
+        g_error("out of memory for the state of '%s'", obj->info->name);
+    *(struct bp_object **)memory = obj;
+    return memory + STATE_HEADER;
+}
+
+void bpc_object_state_free(void *state)
+{
+    if (state)
+        free((char *)state - STATE_HEADER);
+}
+
+struct bp_object *bp_object_of_state(void *state)
+{
+    return *(struct bp_object **)((char *)state - STATE_HEADER);
+}
+
+static int get_type(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
+                    struct bp_error *err)
+{
+    (void)f;
+    (void)err;
+    *ret_value = bp_value_string(bp_object_type(obj));
+    return 0;
+}
+
+static const struct bp_field object_props[] = {
+    {.name = "type", .kind = BP_KIND_STRING, .flags = BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN,
+     .help = "type of the object", .get = get_type},
+    BP_FIELDS_END,
+};
+
+int bpc_object_add_props(struct bp_object *obj, const struct bp_field *fields, void *base,
+                         const char *type, struct bp_error *err)
+{
+    if (!fields)
+        return 0;
+    obj->sets = g_renew(struct bpc_prop_set, obj->sets, obj->set_count + 1);
+    obj->sets[obj->set_count++] = (struct bpc_prop_set){fields, base, type};
+    for (const struct bp_field *f = fields; f->name; f++) {
+        if (!f->def || (!base && !f->set))
+            continue;
+        struct bpc_prop prop = {f, base, type};
+        int ret = bpc_property_set_default(obj, &prop, err);
+        if (ret < 0) {
+            bp_error_prefix(err, "Default of property '%s.%s'", type, f->name);
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* The class's own table and those of abstract parents; parents first, so that a class's default
+ * for a property of the same name wins when both write one field. */
+static int add_class_props(struct bp_object *obj, const struct bp_type_info *info, unsigned depth,
+                           struct bp_error *err)
+{
+    if (depth > 16)
+        return bp_fail(err, ELOOP, "Type '%s' has too many parents", obj->info->name);
+    const struct bp_type_info *parent =
+        info->parent ? bpc_find(BP_PROVIDE_ABSTRACT, info->parent) : NULL;
+    if (parent) {
+        int ret = add_class_props(obj, parent, depth + 1, err);
+        if (ret < 0)
+            return ret;
+    }
+    return bpc_object_add_props(obj, info->props, obj->state, info->name, err);
+}
+
+/* First of all: the tables' structs may go with finalize(). */
+static void free_props(struct bp_object *obj)
+{
+    for (unsigned i = 0; i < obj->set_count; i++)
+        bpc_property_free_all(&obj->sets[i]);
+    g_free(obj->sets);
+    obj->sets = NULL;
+    obj->set_count = 0;
+}
+
+static void free_parts(struct bp_object *obj)
+{
+    bpc_object_state_free(obj->state);
+    g_free(obj->id);
+    g_free(obj->path);
+    obj->state = NULL;
+    obj->id = obj->path = NULL;
+}
+
+int bpc_object_init(struct bp_object *obj, enum bp_provide_kind kind,
+                    const struct bp_type_info *info, struct bp_error *err)
+{
+    obj->refs = 1;
+    obj->kind = kind;
+    obj->info = info;
+    bpc_owner_init(&obj->owner);
+    obj->state = bpc_object_state_alloc(obj, info->state_size);
+    int ret = bpc_object_add_props(obj, object_props, NULL, "object", err);
+    if (!ret)
+        ret = add_class_props(obj, info, 0, err);
+    if (!ret && kind != BP_PROVIDE_DEVICE) /* devices have more tables to come */
+        ret = bpc_global_apply(obj, err);
+    if (ret < 0) {
+        bpc_owner_release(&obj->owner);
+        free_props(obj);
+        free_parts(obj);
+    }
+    return ret;
+}
+
+struct bp_object *bp_object_ref(struct bp_object *obj)
+{
+    if (obj)
+        __atomic_add_fetch(&obj->refs, 1, __ATOMIC_RELAXED);
+    return obj;
+}
+
+void bp_object_unref(struct bp_object *obj)
+{
+    if (!obj || __atomic_sub_fetch(&obj->refs, 1, __ATOMIC_ACQ_REL))
+        return;
+    while (obj->first)
+        bpc_object_remove(obj->first);
+    bpc_owner_release(&obj->owner);
+    free_props(obj);
+    if (obj->finalize)
+        obj->finalize(obj);
+    free_parts(obj);
+    free(obj);
+}
+
+void bp_object_destroy(struct bp_object *obj)
+{
+    if (!obj || obj->deleted)
+        return;
+    obj->deleted = true;
+    if (obj->dispose)
+        obj->dispose(obj);
+    bpc_owner_release(&obj->owner);
+    bpc_object_remove(obj);
+    bp_object_unref(obj);
+}
+
+int bp_object_new(enum bp_provide_kind kind, const char *name, const char *id,
+                  const char *container, struct bp_value *props, struct bp_object **ret_obj,
+                  struct bp_error *err)
+{
+    const struct bp_type_info *info;
+    int ret = bpc_type_info(kind, name, &info, err);
+    if (ret < 0)
+        return ret;
+    struct bp_object *parent = bpc_object_container(container);
+    if (bpc_object_child(parent, id))
+        return bp_fail(err, EEXIST, "Duplicate ID '%s'", id);
+    struct bp_object *obj = calloc(1, sizeof(*obj));
+    if (!obj)
+        return bp_fail(err, ENOMEM, "Out of memory");
+    ret = bpc_object_init(obj, kind, info, err);
+    if (ret < 0) {
+        free(obj);
+        return ret;
+    }
+    ret = bpc_object_set_all(obj, props, NULL, err);
+    if (!ret)
+        ret = bpc_object_add_child(parent, id, obj, err);
+    if (ret < 0) {
+        bp_object_destroy(obj);
+        return ret;
+    }
+    obj->live = true;
+    *ret_obj = obj;
+    return 0;
+}
+
+void *bp_object_state(struct bp_object *obj)
+{
+    return obj->state;
+}
+
+const void *bp_object_class(const struct bp_object *obj)
+{
+    return obj->info;
+}
+
+const char *bp_object_type(const struct bp_object *obj)
+{
+    return bpc_type_public_name(obj->kind, obj->info);
+}
+
+const char *bp_object_id(const struct bp_object *obj)
+{
+    return obj->id ? obj->id : "";
+}
+
+struct bp_owner *bp_object_owner(struct bp_object *obj)
+{
+    return &obj->owner;
+}
+
+unsigned bp_object_users(const struct bp_object *obj)
+{
+    return obj->users;
+}
+
+bool bp_object_is_a(const struct bp_object *obj, const char *type)
+{
+    const char *name = bp_object_type(obj);
+    return !strcmp(obj->info->name, type) || !strcmp(name, type) ||
+           bpc_type_chain_has(obj->kind, obj->info, type);
+}

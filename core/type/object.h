@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Objects inside the core: what every device, bus, CPU, back end and the machine begins with, the
+ * tree they sit in, user-creatable objects and -global. [main] under the machine lock
+ *
+ * Tree: /machine (containers peripheral, peripheral-anon, unattached below it), /objects, /chardevs,
+ * /backend. Containers come into being when something is put into them; an object that is later
+ * added under a container's name takes the container's place and its children.
+ */
+#ifndef BPC_OBJECT_H
+#define BPC_OBJECT_H
+
+#include <bp/module.h>
+#include <bp/object.h>
+
+#include "owner.h"
+
+/* Properties kept in one table over one struct. An object has several: its class's, its parent
+ * types', the bus's for its children, the core's own. */
+struct bpc_prop_set {
+    const struct bp_field *fields;
+    void *base;      /* what offsets count from; NULL: all fields have get and set */
+    const char *type; /* type that declares them, for -global and errors; borrowed */
+};
+
+struct bp_object {
+    unsigned refs;
+    enum bp_provide_kind kind;
+    const struct bp_type_info *info; /* the class descriptor begins with it; borrowed for ever */
+    char *id, *path;                 /* path NULL: not computed since the last move */
+    struct bp_object *parent;        /* NULL: not in the tree */
+    struct bp_object *first, *last, *next, *prev; /* children in order, siblings */
+    struct bp_owner owner;
+    void *state;          /* info->state_size bytes, behind a pointer back to the object */
+    bool live;            /* in use: only WRITE_LIVE properties may still be set */
+    bool deleted;         /* taken out; memory waits for the last reference */
+    unsigned users;       /* LINK properties that point here */
+    struct bpc_prop_set *sets;
+    unsigned set_count;
+    /* Before the memory goes, with all properties freed already: frees what else an embedding struct
+     * owns. NULL: nothing. */
+    void (*finalize)(struct bp_object *obj);
+    /* What bp_object_destroy() does first for a kind of its own (devices: detach). NULL: nothing. */
+    void (*dispose)(struct bp_object *obj);
+};
+
+/* ---- making ---- */
+/* Fills an object that the caller has embedded at the start of zeroed malloc'd memory (freed with
+ * free() when the last reference goes): state, defaults, -global values (of devices the maker calls
+ * bpc_global_apply() when all tables are there). One reference, no parent. On failure all is
+ * undone, the memory remains the caller's. */
+int bpc_object_init(struct bp_object *obj, enum bp_provide_kind kind,
+                    const struct bp_type_info *info, struct bp_error *err);
+/* Appends a property table and sets its defaults. */
+int bpc_object_add_props(struct bp_object *obj, const struct bp_field *fields, void *base,
+                         const char *type, struct bp_error *err);
+/* Memory with a pointer back to its object before it, aligned to 16; the pointer is what
+ * bp_object_of_state() returns. Freed with bpc_object_state_free(). */
+void *bpc_object_state_alloc(struct bp_object *obj, size_t size);
+void bpc_object_state_free(void *state);
+
+/* ---- the tree ---- */
+struct bp_object *bpc_object_root(void);
+/* "/machine/peripheral": makes what is missing. */
+struct bp_object *bpc_object_container(const char *path);
+/* Puts obj (its reference stays the caller's; the tree takes one of its own) below parent. -EEXIST
+ * when the id is taken. */
+int bpc_object_add_child(struct bp_object *parent, const char *id, struct bp_object *obj,
+                         struct bp_error *err);
+/* "PREFIX[n]" with the first free n, as for /machine/unattached/device[3]. */
+void bpc_object_add_child_numbered(struct bp_object *parent, const char *prefix,
+                                   struct bp_object *obj);
+void bpc_object_remove(struct bp_object *obj); /* out of the tree; drops the tree's reference */
+struct bp_object *bpc_object_child(const struct bp_object *parent, const char *id);
+/* Every object below and including obj, parents first; stops at a non-zero return. */
+int bpc_object_walk(struct bp_object *obj, int (*fn)(struct bp_object *obj, void *opaque),
+                    void *opaque);
+
+/* ---- properties ---- */
+struct bpc_prop {
+    const struct bp_field *field;
+    void *base;
+    const char *type;
+};
+/* false: there is none of this name. */
+bool bpc_object_find_prop(const struct bp_object *obj, const char *name, struct bpc_prop *ret_prop);
+int bpc_object_each_prop(const struct bp_object *obj,
+                         int (*fn)(const struct bpc_prop *prop, void *opaque), void *opaque);
+/* As bp_object_set(), but text is converted where the property is not a string. */
+int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_value *value,
+                         struct bp_error *err);
+/* Sets every member of the dict but those named in `skip` (NULL-terminated, may be NULL). */
+int bpc_object_set_all(struct bp_object *obj, const struct bp_value *props,
+                       const char *const *skip, struct bp_error *err);
+/* Sets a LINK property (NULL: clears it) without going through its path. */
+int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_object *to,
+                        struct bp_error *err);
+/* The property's value as one would type it, malloc'd: for info qtree. */
+char *bpc_object_prop_text(struct bp_object *obj, const struct bpc_prop *prop);
+/* The list of qom-list: dicts {"name","type"} of properties, then children ("child<TYPE>"). */
+struct bp_value *bpc_object_list(struct bp_object *obj);
+/* `info qom-tree [path]`: malloc'd text, or NULL with err. path NULL: /machine. */
+char *bpc_object_tree_text(const char *path, struct bp_error *err);
+
+/* ---- user-creatable objects ---- */
+/* -object, object-add. args: dict with "qom-type", "id" and properties (typed or text). */
+int bpc_object_add(struct bp_value *args, struct bp_error *err);
+int bpc_object_del(const char *id, struct bp_error *err);
+
+/* ---- -global ---- */
+/* driver: a type or parent type. Refused only when malformed; unknown ones are warned about. */
+int bpc_global_add(const char *driver, const char *property, const char *value,
+                   struct bp_error *err);
+/* Sets what -global says of the object's type and its parents; an unknown property is an error. */
+int bpc_global_apply(struct bp_object *obj, struct bp_error *err);
+void bpc_global_warn_unused(void); /* once, when the machine stands */
+
+#endif

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The registry (registry.h): one table per kind, name to entry. A descriptor from a module built
+ * against older headers is copied into one of today's size with the new fields zero, so that no
+ * other code has to look at sizes.
+ */
+#include "registry.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <bp/chardev.h>
+#include <bp/command.h>
+#include <bp/cpu.h>
+#include <bp/device.h>
+#include <bp/machine.h>
+#include <bp/option.h>
+
+#include "near.h"
+
+#define KINDS (BP_PROVIDE_ABSTRACT + 1)
+
+struct entry {
+    char *name;
+    const char *module; /* interned */
+    const void *desc;
+    bool alias;
+};
+
+static const struct {
+    const char *name;
+    size_t size;  /* of today's descriptor; 0: no size field */
+    size_t least; /* that makes sense at all */
+    bool is_type; /* begins with struct bp_type_info */
+} kinds[KINDS] = {
+    [BP_PROVIDE_DEVICE] = {"device", sizeof(struct bp_device_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_BUS] = {"bus", sizeof(struct bp_bus_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_BOARD] = {"board", sizeof(struct bp_board_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_CPU] = {"cpu", sizeof(struct bp_cpu_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_ACCEL] = {"accel", sizeof(struct bp_accel_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_OBJECT] = {"object", sizeof(struct bp_object_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_CHARDEV] = {"chardev", sizeof(struct bp_chardev_class), sizeof(struct bp_type_info),
+                            true},
+    [BP_PROVIDE_INTERFACE] = {"interface", sizeof(struct bp_interface), sizeof(struct bp_interface),
+                              false},
+    [BP_PROVIDE_OPTION] = {"option", sizeof(struct bp_option),
+                           offsetof(struct bp_option, reserved), false},
+    [BP_PROVIDE_COMMAND] = {"command", sizeof(struct bp_command),
+                            offsetof(struct bp_command, features), false},
+    [BP_PROVIDE_HMP] = {"hmp", sizeof(struct bp_hmp_command),
+                        offsetof(struct bp_hmp_command, reserved), false},
+    [BP_PROVIDE_EVENT] = {"event", sizeof(struct bp_event), offsetof(struct bp_event, reserved), false},
+    [BP_PROVIDE_ABSTRACT] = {"abstract", sizeof(struct bp_type_info), sizeof(struct bp_type_info),
+                             true},
+};
+
+static GHashTable *tables[KINDS]; /* name to struct entry * */
+static const struct bpc_loader *loader;
+
+static GHashTable *table_of(enum bp_provide_kind kind)
+{
+    if ((unsigned)kind >= KINDS || kind == BP_PROVIDE_END)
+        return NULL;
+    if (!tables[kind])
+        tables[kind] = g_hash_table_new(g_str_hash, g_str_equal);
+    return tables[kind];
+}
+
+void bpc_registry_set_loader(const struct bpc_loader *new_loader)
+{
+    loader = new_loader;
+}
+
+const struct bpc_loader *bpc_registry_loader(void)
+{
+    return loader;
+}
+
+const char *bpc_kind_name(enum bp_provide_kind kind)
+{
+    return (unsigned)kind < KINDS && kinds[kind].name ? kinds[kind].name : "nothing";
+}
+
+enum bp_provide_kind bpc_kind_from_name(const char *text, size_t len)
+{
+    for (unsigned kind = BP_PROVIDE_END + 1; kind < KINDS; kind++) {
+        if (strlen(kinds[kind].name) == len && !memcmp(kinds[kind].name, text, len))
+            return kind;
+    }
+    return BP_PROVIDE_END;
+}
+
+const char *bpc_provide_name(const struct bp_provide *provide)
+{
+    static const char chardev[] = "chardev-";
+    const struct bp_type_info *info = provide->desc;
+    if ((unsigned)provide->kind >= KINDS || !provide->desc)
+        return NULL;
+    switch (provide->kind) {
+    case BP_PROVIDE_CHARDEV: /* announced by its short name */
+        return info->name && g_str_has_prefix(info->name, chardev) ? info->name + strlen(chardev)
+                                                                   : info->name;
+    case BP_PROVIDE_INTERFACE: {
+        const struct bp_interface *face = provide->desc;
+        char name[128];
+        if (!face->name)
+            return NULL;
+        snprintf(name, sizeof(name), "%s/%u", face->name, face->major);
+        return g_intern_string(name);
+    }
+    case BP_PROVIDE_OPTION: return ((const struct bp_option *)provide->desc)->name;
+    case BP_PROVIDE_COMMAND: return ((const struct bp_command *)provide->desc)->name;
+    case BP_PROVIDE_HMP: return ((const struct bp_hmp_command *)provide->desc)->name;
+    case BP_PROVIDE_EVENT: return ((const struct bp_event *)provide->desc)->name;
+    default: return kinds[provide->kind].is_type ? info->name : NULL;
+    }
+}
+
+/* Other names under which bpc_find() shall find it; NULL-terminated, or NULL. */
+static const char *const *aliases_of(enum bp_provide_kind kind, const void *desc,
+                                     const char *one[static 2])
+{
+    one[0] = one[1] = NULL;
+    if (kind == BP_PROVIDE_DEVICE)
+        return ((const struct bp_device_class *)desc)->aliases;
+    if (kind == BP_PROVIDE_BOARD)
+        one[0] = ((const struct bp_board_class *)desc)->alias;
+    else if (kind == BP_PROVIDE_OPTION)
+        one[0] = ((const struct bp_option *)desc)->alias;
+    return one;
+}
+
+static int check_one(const char *module, const struct bp_provide *provide, struct bp_error *err)
+{
+    if ((unsigned)provide->kind >= KINDS || !kinds[provide->kind].name || !provide->desc)
+        return bp_fail(err, EINVAL, "Module '%s' provides something of unknown kind %u", module,
+                       (unsigned)provide->kind);
+    uint32_t size = *(const uint32_t *)provide->desc;
+    if (size < kinds[provide->kind].least || size > 65536)
+        return bp_fail(err, EINVAL, "Module '%s': a %s descriptor says its size is %u bytes",
+                       module, kinds[provide->kind].name, size);
+    const char *name = bpc_provide_name(provide);
+    if (!name || !*name)
+        return bp_fail(err, EINVAL, "Module '%s' provides a %s without a name", module,
+                       kinds[provide->kind].name);
+    return 0;
+}
+
+static void add_entry(enum bp_provide_kind kind, const char *module, const char *name,
+                      const void *desc, bool alias)
+{
+    struct entry *e = g_new0(struct entry, 1);
+    e->name = g_strdup(name);
+    e->module = g_intern_string(module);
+    e->desc = desc;
+    e->alias = alias;
+    g_hash_table_insert(table_of(kind), e->name, e);
+}
+
+/* An alias that is taken already is left with whoever has it: it is a convenience. */
+static void add_one(const char *module, const struct bp_provide *provide)
+{
+    const void *desc = provide->desc;
+    uint32_t size = *(const uint32_t *)desc;
+    if (size < kinds[provide->kind].size) {
+        void *copy = g_malloc0(kinds[provide->kind].size);
+        memcpy(copy, desc, size);
+        desc = copy;
+    }
+    struct entry *old = g_hash_table_lookup(table_of(provide->kind), bpc_provide_name(provide));
+    if (old) { /* an alias of something else gives way */
+        g_hash_table_remove(tables[provide->kind], old->name);
+        g_free(old->name);
+        g_free(old);
+    }
+    add_entry(provide->kind, module, bpc_provide_name(provide), desc, false);
+    const char *one[2];
+    const char *const *alias = aliases_of(provide->kind, desc, one);
+    for (; alias && *alias; alias++) {
+        if (!g_hash_table_contains(tables[provide->kind], *alias))
+            add_entry(provide->kind, module, *alias, desc, true);
+    }
+}
+
+int bpc_register_all(const char *module, const struct bp_provide *provides, struct bp_error *err)
+{
+    for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
+        int ret = check_one(module, p, err);
+        if (ret < 0)
+            return ret;
+        const char *name = bpc_provide_name(p);
+        const struct entry *old = g_hash_table_lookup(table_of(p->kind), name);
+        if (old && !old->alias)
+            return bp_fail(err, EEXIST, "Module '%s' provides %s '%s', which module '%s' already "
+                           "provides", module, kinds[p->kind].name, name, old->module);
+        for (const struct bp_provide *q = provides; q < p; q++) {
+            if (q->kind == p->kind && !strcmp(bpc_provide_name(q), name))
+                return bp_fail(err, EEXIST, "Module '%s' provides %s '%s' twice", module,
+                               kinds[p->kind].name, name);
+        }
+    }
+    for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++)
+        add_one(module, p);
+    return 0;
+}
+
+const void *bpc_find(enum bp_provide_kind kind, const char *name)
+{
+    GHashTable *table = table_of(kind);
+    const struct entry *e = table ? g_hash_table_lookup(table, name) : NULL;
+    return e ? e->desc : NULL;
+}
+
+int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_desc,
+                struct bp_error *err)
+{
+    const void *desc = bpc_find(kind, name);
+    if (!desc && loader && loader->load) {
+        struct bp_error load_err = {0};
+        int ret = loader->load(kind, name, &load_err);
+        if (ret < 0 && ret != -ENOENT) {
+            if (err)
+                *err = load_err;
+            return ret;
+        }
+        desc = bpc_find(kind, name);
+        if (!desc && ret < 0 && load_err.code) {
+            if (err)
+                *err = load_err; /* says more than we know: package, policy, nearest names */
+            return ret;
+        }
+    }
+    if (!desc) {
+        char near[256];
+        bpc_nearest(kind, name, near, sizeof(near));
+        return bp_fail(err, ENOENT, "No %s '%s' is known%s%s", bpc_kind_name(kind), name,
+                       *near ? "; near names: " : "", near);
+    }
+    *ret_desc = desc;
+    return 0;
+}
+
+int bpc_require_interface(const char *name, unsigned major, const void **ret_table,
+                          struct bp_error *err)
+{
+    char full[128];
+    const void *desc;
+    snprintf(full, sizeof(full), "%s/%u", name, major);
+    int ret = bpc_require(BP_PROVIDE_INTERFACE, full, &desc, err);
+    if (ret < 0)
+        return ret;
+    *ret_table = ((const struct bp_interface *)desc)->table;
+    return 0;
+}
+
+static const char *summary_of(enum bp_provide_kind kind, const void *desc)
+{
+    const char *text = NULL;
+    if (kinds[kind].is_type)
+        text = ((const struct bp_type_info *)desc)->summary;
+    else if (kind == BP_PROVIDE_OPTION)
+        text = ((const struct bp_option *)desc)->help;
+    else if (kind == BP_PROVIDE_COMMAND)
+        text = ((const struct bp_command *)desc)->summary;
+    else if (kind == BP_PROVIDE_HMP)
+        text = ((const struct bp_hmp_command *)desc)->summary;
+    else if (kind == BP_PROVIDE_EVENT)
+        text = ((const struct bp_event *)desc)->summary;
+    return text ? text : "";
+}
+
+/* What a note would say of a registered class: "bus=isa;user=yes". Interned. */
+static const char *attributes_of(enum bp_provide_kind kind, const void *desc)
+{
+    char text[256] = "";
+    if (kind == BP_PROVIDE_DEVICE) {
+        const struct bp_device_class *class = desc;
+        snprintf(text, sizeof(text), "bus=%s;user=%s", class->bus ? class->bus : "system",
+                 class->type.flags & BP_TYPE_NOT_USER_CREATABLE ? "no" : "yes");
+    } else if (kind == BP_PROVIDE_BOARD) {
+        snprintf(text, sizeof(text), "arch=%s", ((const struct bp_board_class *)desc)->arch);
+    } else if (kind == BP_PROVIDE_CPU) {
+        const struct bp_cpu_class *class = desc;
+        snprintf(text, sizeof(text), "arch=%s;model=%s", class->arch, class->model);
+    } else if (kind == BP_PROVIDE_ACCEL) {
+        snprintf(text, sizeof(text), "arch=%s", ((const struct bp_accel_class *)desc)->arch);
+    }
+    return g_intern_string(text);
+}
+
+static void collect_known(const struct bpc_known *known, void *opaque)
+{
+    GHashTable *all = opaque;
+    struct bpc_known *mine = g_hash_table_lookup(all, known->name);
+    if (!mine) {
+        g_hash_table_insert(all, (gpointer)known->name, g_memdup2(known, sizeof(*known)));
+        return;
+    }
+    /* The note's attributes may hold more than the class shows. */
+    if (known->attributes && *known->attributes)
+        mine->attributes = known->attributes;
+}
+
+static gint compare_known(gconstpointer a, gconstpointer b)
+{
+    const struct bpc_known *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+void bpc_each_known(enum bp_provide_kind kind,
+                    void (*fn)(const struct bpc_known *known, void *opaque), void *opaque)
+{
+    GHashTable *table = table_of(kind);
+    if (!table)
+        return;
+    GHashTable *all = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
+    GHashTableIter it;
+    gpointer value;
+    g_hash_table_iter_init(&it, table);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        const struct entry *e = value;
+        if (e->alias)
+            continue;
+        struct bpc_known known = {kind, e->name, summary_of(kind, e->desc),
+                                  attributes_of(kind, e->desc), e->module, true};
+        collect_known(&known, all);
+    }
+    if (loader && loader->each)
+        loader->each(kind, collect_known, all);
+    GPtrArray *sorted = g_ptr_array_new();
+    g_hash_table_iter_init(&it, all);
+    while (g_hash_table_iter_next(&it, NULL, &value))
+        g_ptr_array_add(sorted, value);
+    g_ptr_array_sort(sorted, compare_known);
+    for (guint i = 0; i < sorted->len; i++)
+        fn(sorted->pdata[i], opaque);
+    g_ptr_array_unref(sorted);
+    g_hash_table_unref(all);
+}
+
+struct provided_visit {
+    void (*fn)(const char *name, const char *summary, void *opaque);
+    void *opaque;
+};
+
+static void visit_provided(const struct bpc_known *known, void *opaque)
+{
+    const struct provided_visit *visit = opaque;
+    visit->fn(known->name, known->summary, visit->opaque);
+}
+
+void bp_provided_each(enum bp_provide_kind kind,
+                      void (*fn)(const char *name, const char *summary, void *opaque), void *opaque)
+{
+    struct provided_visit visit = {fn, opaque};
+    bpc_each_known(kind, visit_provided, &visit);
+}
+
+static void offer_near(const struct bpc_known *known, void *opaque)
+{
+    bpc_near_offer(opaque, known->name);
+}
+
+void bpc_nearest(enum bp_provide_kind kind, const char *name, char *buf, size_t size)
+{
+    struct bpc_near near;
+    bpc_near_init(&near, name);
+    bpc_each_known(kind, offer_near, &near);
+    bpc_near_print(&near, buf, size);
+}

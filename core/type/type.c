@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Types by their public names (type.h). Parents that no module describes are derived: of a device
+ * on bus "pci" it is "pci-device", of a CPU "x86_64-cpu"; both end at "device".
+ */
+#include "type.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include <bp/device.h>
+
+#include "registry.h"
+
+static const struct bpc_type builtin[] = {
+    {BP_PROVIDE_END, "accel", "object", NULL, true, 0},
+    {BP_PROVIDE_END, "bus", "object", NULL, true, 0},
+    {BP_PROVIDE_END, "chardev", "object", NULL, true, 0},
+    {BP_PROVIDE_END, "container", "object", NULL, false, BP_TYPE_NOT_USER_CREATABLE},
+    {BP_PROVIDE_END, "cpu", "device", NULL, true, 0},
+    {BP_PROVIDE_END, "device", "object", NULL, true, 0},
+    {BP_PROVIDE_END, "generic-pc-machine", "x86-machine", NULL, true, 0},
+    {BP_PROVIDE_END, "machine", "object", NULL, true, 0},
+    {BP_PROVIDE_END, "object", NULL, NULL, true, 0},
+    {BP_PROVIDE_END, "sys-bus-device", "device", NULL, true, 0},
+    {BP_PROVIDE_END, "x86-machine", "machine", NULL, true, 0},
+};
+
+/* Kinds whose members are types, and how their public names are made. */
+static const struct {
+    enum bp_provide_kind kind;
+    const char *prefix, *suffix, *root;
+} families[] = {
+    {BP_PROVIDE_DEVICE, "", "", "device"},   {BP_PROVIDE_BUS, "", "", "bus"},
+    {BP_PROVIDE_BOARD, "", "-machine", "machine"}, {BP_PROVIDE_CPU, "", "", "cpu"},
+    {BP_PROVIDE_ACCEL, "", "-accel", "accel"}, {BP_PROVIDE_OBJECT, "", "", "object"},
+    {BP_PROVIDE_CHARDEV, "chardev-", "", "chardev"}, {BP_PROVIDE_ABSTRACT, "", "", "object"},
+};
+
+static const struct bpc_type *find_builtin(const char *name)
+{
+    for (unsigned i = 0; i < BP_COUNT(builtin); i++) {
+        if (!strcmp(builtin[i].name, name))
+            return &builtin[i];
+    }
+    return NULL;
+}
+
+static const char *join(const char *prefix, const char *name, const char *suffix)
+{
+    if (!*prefix && !*suffix)
+        return g_intern_string(name);
+    char *text = g_strconcat(prefix, name, suffix, NULL);
+    const char *interned = g_intern_string(text);
+    g_free(text);
+    return interned;
+}
+
+const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type_info *info)
+{
+    /* Class names carry the prefix already. */
+    if (kind == BP_PROVIDE_BOARD)
+        return join("", info->name, "-machine");
+    if (kind == BP_PROVIDE_ACCEL)
+        return join("", info->name, "-accel");
+    return info->name;
+}
+
+static const char *bus_parent(const char *bus, size_t len)
+{
+    char *name = g_strndup(bus, len);
+    const char *parent = !len || !strcmp(name, "system") ? "sys-bus-device"
+                                                         : join("", name, "-device");
+    g_free(name);
+    return parent;
+}
+
+static const char *family_root(enum bp_provide_kind kind)
+{
+    for (unsigned i = 0; i < BP_COUNT(families); i++) {
+        if (families[i].kind == kind)
+            return families[i].root;
+    }
+    return "object";
+}
+
+static const char *parent_of_class(enum bp_provide_kind kind, const struct bp_type_info *info)
+{
+    if (info->parent)
+        return info->parent;
+    if (kind == BP_PROVIDE_DEVICE) {
+        const struct bp_device_class *class = (const struct bp_device_class *)info;
+        return bus_parent(class->bus ? class->bus : "", class->bus ? strlen(class->bus) : 0);
+    }
+    return family_root(kind);
+}
+
+/* The value of a key in a note's attributes ";bus=isa;user=yes"; its length in *ret_len. */
+static const char *attribute(const char *attributes, const char *key, size_t *ret_len)
+{
+    size_t key_len = strlen(key);
+    for (const char *p = attributes ? attributes : ""; *p;) {
+        p += strspn(p, ";");
+        size_t len = strcspn(p, ";");
+        if (len > key_len && !memcmp(p, key, key_len) && p[key_len] == '=') {
+            *ret_len = len - key_len - 1;
+            return p + key_len + 1;
+        }
+        p += len;
+    }
+    return NULL;
+}
+
+static void fill_known(unsigned family, const struct bpc_known *known, struct bpc_type *ret_type)
+{
+    size_t len = 0;
+    const struct bp_type_info *info = known->loaded ? bpc_find(known->kind, known->name) : NULL;
+    *ret_type = (struct bpc_type){.kind = known->kind, .provided_as = g_intern_string(known->name),
+                                  .abstract = known->kind == BP_PROVIDE_ABSTRACT};
+    ret_type->name = join(families[family].prefix, known->name, families[family].suffix);
+    if (info) {
+        ret_type->flags = info->flags;
+        ret_type->parent = g_intern_string(parent_of_class(known->kind, info));
+        return;
+    }
+    ret_type->parent = families[family].root;
+    const char *user = attribute(known->attributes, "user", &len);
+    if (user && len == 2 && !memcmp(user, "no", 2))
+        ret_type->flags |= BP_TYPE_NOT_USER_CREATABLE;
+    const char *text = NULL;
+    if (known->kind == BP_PROVIDE_DEVICE) {
+        text = attribute(known->attributes, "bus", &len);
+        ret_type->parent = bus_parent(text ? text : "", text ? len : 0);
+    } else if (known->kind == BP_PROVIDE_CPU) {
+        text = attribute(known->attributes, "arch", &len);
+        char *arch = g_strndup(text ? text : "", text ? len : 0);
+        if (*arch)
+            ret_type->parent = join("", arch, "-cpu");
+        g_free(arch);
+    }
+}
+
+/* ---- all types, collected ---- */
+
+struct collect {
+    GHashTable *types; /* name to struct bpc_type * */
+    unsigned family;
+};
+
+static void collect_type(GHashTable *types, const struct bpc_type *type)
+{
+    if (!g_hash_table_contains(types, type->name))
+        g_hash_table_insert(types, (gpointer)type->name, g_memdup2(type, sizeof(*type)));
+}
+
+static void collect_known(const struct bpc_known *known, void *opaque)
+{
+    struct collect *c = opaque;
+    struct bpc_type type;
+    fill_known(c->family, known, &type);
+    collect_type(c->types, &type);
+}
+
+/* What a name that only occurs as a parent must be: an abstract type itself. */
+static struct bpc_type derived_parent(const char *name)
+{
+    struct bpc_type type = {.kind = BP_PROVIDE_END, .name = name, .parent = "object", .abstract = true};
+    if (g_str_has_suffix(name, "-cpu"))
+        type.parent = "cpu";
+    else if (g_str_has_suffix(name, "-device"))
+        type.parent = "device";
+    return type;
+}
+
+static GHashTable *collect_all(void)
+{
+    struct collect c = {.types = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free)};
+    for (unsigned i = 0; i < BP_COUNT(builtin); i++)
+        collect_type(c.types, &builtin[i]);
+    for (c.family = 0; c.family < BP_COUNT(families); c.family++)
+        bpc_each_known(families[c.family].kind, collect_known, &c);
+    GList *types = g_hash_table_get_values(c.types);
+    for (GList *l = types; l; l = l->next) {
+        const struct bpc_type *type = l->data;
+        if (type->parent && !g_hash_table_contains(c.types, type->parent)) {
+            struct bpc_type parent = derived_parent(type->parent);
+            collect_type(c.types, &parent);
+        }
+    }
+    g_list_free(types);
+    return c.types;
+}
+
+static bool chain_has(GHashTable *types, const char *name, const char *ancestor)
+{
+    for (unsigned depth = 0; name && depth < 32; depth++) {
+        if (!strcmp(name, ancestor))
+            return true;
+        const struct bpc_type *type = g_hash_table_lookup(types, name);
+        name = type ? type->parent : NULL;
+    }
+    return false;
+}
+
+bool bpc_type_chain_has(enum bp_provide_kind kind, const struct bp_type_info *info,
+                        const char *ancestor)
+{
+    /* Without collecting: the classes of live objects are loaded, and so are their parents. */
+    const char *name = parent_of_class(kind, info);
+    for (unsigned depth = 0; name && depth < 32; depth++) {
+        if (!strcmp(name, ancestor))
+            return true;
+        const struct bpc_type *type = find_builtin(name);
+        const struct bp_type_info *abstract = bpc_find(BP_PROVIDE_ABSTRACT, name);
+        if (type)
+            name = type->parent;
+        else if (abstract)
+            name = abstract->parent ? abstract->parent : family_root(kind);
+        else
+            name = derived_parent(name).parent;
+    }
+    return false;
+}
+
+bool bpc_type_find(const char *name, struct bpc_type *ret_type)
+{
+    GHashTable *types = collect_all();
+    const struct bpc_type *type = g_hash_table_lookup(types, name);
+    if (type)
+        *ret_type = *type;
+    g_hash_table_unref(types);
+    return type != NULL;
+}
+
+bool bpc_type_implements(const char *name, const char *ancestor)
+{
+    GHashTable *types = collect_all();
+    bool has = g_hash_table_contains(types, name) && chain_has(types, name, ancestor);
+    g_hash_table_unref(types);
+    return has;
+}
+
+static gint compare_names(gconstpointer a, gconstpointer b)
+{
+    return strcmp(((const struct bpc_type *)a)->name, ((const struct bpc_type *)b)->name);
+}
+
+void bpc_each_type(const char *implements, bool abstract,
+                   void (*fn)(const struct bpc_type *type, void *opaque), void *opaque)
+{
+    GHashTable *types = collect_all();
+    GList *sorted = g_list_sort(g_hash_table_get_values(types), compare_names);
+    for (GList *l = sorted; l; l = l->next) {
+        const struct bpc_type *type = l->data;
+        if (type->abstract && !abstract)
+            continue;
+        if (!implements || chain_has(types, type->name, implements))
+            fn(type, opaque);
+    }
+    g_list_free(sorted);
+    g_hash_table_unref(types);
+}
+
+int bpc_type_info(enum bp_provide_kind kind, const char *name, const struct bp_type_info **ret_info,
+                  struct bp_error *err)
+{
+    const void *desc;
+    int ret = bpc_require(kind, name, &desc, err);
+    if (!ret)
+        *ret_info = desc;
+    return ret;
+}

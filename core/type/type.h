@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Types by the names that clients use in qom-list-types: every device's chain of parents ends
+ * "device", "object"; boards are "NAME-machine", accelerators "NAME-accel", chardevs "chardev-NAME".
+ * Nothing is loaded to list names; describing properties loads the module. [main]
+ */
+#ifndef BPC_TYPE_H
+#define BPC_TYPE_H
+
+#include <bp/module.h>
+#include <bp/object.h>
+#include <bp/value.h>
+
+struct bpc_type {
+    enum bp_provide_kind kind; /* BP_PROVIDE_END: one of the core's own abstract types */
+    const char *name;   /* "pc-i440fx-9.1-machine" */
+    const char *parent; /* "machine"; NULL for "object" */
+    const char *provided_as; /* registry name "pc-i440fx-9.1", or NULL */
+    bool abstract;
+    unsigned flags; /* BP_TYPE_*, as far as known without loading */
+};
+
+/* Loads when needed; the info begins the class descriptor. `name` as in the registry ("interp"). */
+int bpc_type_info(enum bp_provide_kind kind, const char *name, const struct bp_type_info **ret_info,
+                  struct bp_error *err);
+/* Finds a type by its public name ("interp-accel"). Strings are borrowed for ever. */
+bool bpc_type_find(const char *name, struct bpc_type *ret_type);
+/* The public name of a class, and its parent's public name (NULL at the end of the chain). */
+const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type_info *info);
+/* Does the chain of parents of a class hold this name? Nothing is loaded. */
+bool bpc_type_chain_has(enum bp_provide_kind kind, const struct bp_type_info *info,
+                        const char *ancestor);
+bool bpc_type_implements(const char *name, const char *ancestor); /* also itself */
+/* Every type once, sorted by name; `implements` NULL: all; abstract ones only with `abstract`. */
+void bpc_each_type(const char *implements, bool abstract,
+                   void (*fn)(const struct bpc_type *type, void *opaque), void *opaque);
+/* A list of dicts {"name","type"[,"description"][,"default-value"]} as device-list-properties and
+ * qom-list-properties give it. Unknown: class DeviceNotFound. */
+int bpc_type_properties(const char *name, bool devices_only, struct bp_value **ret_list,
+                        struct bp_error *err);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The 8259A pair of a PC: interface i8259/1, offered by the `hw-i8259` module. Under the machine lock. */
+#ifndef BP_I8259_H
+#define BP_I8259_H
+
+#include <bp/device.h>
+
+BP_BEGIN_DECLS
+
+struct bp_i8259_interface { /* i8259/1 */
+    uint32_t size;
+    /* An interrupt acknowledge cycle: the vector, always 0..255 (a spurious one when nothing is
+     * pending any more). */
+    int (*acknowledge)(struct bp_device *pic);
+    struct bp_device *(*find)(void); /* the machine's pair, or NULL */
+    void *reserved[4];
+};
+
+BP_END_DECLS
+
+#endif

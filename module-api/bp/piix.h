@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Power management of the 82371AB (PIIX4): interface piix4-pm/1, offered by `hw-piix`. Under the
+ * machine lock.
+ *
+ * Registers from PMBASE: PM1 status +0, enable +2, control +4, timer +8 (24 bits, 3.579545 MHz).
+ * GPE0 at BP_PIIX4_GPE0: two bytes of status, two of enable. SCI: output line "sci", level, active
+ * high. ACPI mode is switched through port 0xb2.
+ */
+#ifndef BP_PIIX_H
+#define BP_PIIX_H
+
+#include <bp/device.h>
+
+BP_BEGIN_DECLS
+
+#define BP_PIIX4_GPE0 0xafe0u
+#define BP_PIIX4_GPE0_LENGTH 4u
+#define BP_PIIX4_SMI_PORT 0xb2u
+#define BP_PIIX4_ACPI_ENABLE 0xf1u
+#define BP_PIIX4_ACPI_DISABLE 0xf0u
+
+/* SLP_TYP values of PM1 control, for the packages \_S4 and \_S5. Suspend to RAM (\_S3) is not
+ * built: boards must not announce it. */
+#define BP_PIIX4_SLP_S5 0u
+#define BP_PIIX4_SLP_S4 2u
+
+struct bp_piix4_pm_interface { /* piix4-pm/1 */
+    uint32_t size;
+    /* Sets the base of the power management ports (a multiple of 64) and enables them, as firmware
+     * does through registers 0x40 and 0x80; kept over resets. */
+    void (*enable)(struct bp_device *pm, uint16_t pmbase);
+    void (*power_button)(struct bp_device *pm); /* pressed */
+    /* Sets bits of the GPE0 status (0..15), for hot-plug controllers. */
+    void (*gpe)(struct bp_device *pm, uint16_t bits);
+    void *reserved[4];
+};
+
+BP_END_DECLS
+
+#endif

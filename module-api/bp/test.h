@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fake host: tests a module in memory, without a machine, a CPU or a guest. Linked from the
+ * static library backplane-fakehost. There are the two address spaces (memory with 1 MiB of RAM at
+ * 0, and 64 KiB of I/O ports), an ISA and a PCI bus when a device asks for one, and a virtual clock
+ * that stands still unless it is stepped. One host for a process; main thread only.
+ */
+#ifndef BP_TEST_H
+#define BP_TEST_H
+
+#include <bp/device.h>
+
+BP_BEGIN_DECLS
+
+struct bp_test_host; /* opaque */
+
+/* `module_path`: directories with modules, "a:b", looked at first; may be NULL. */
+int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, struct bp_error *err);
+void bp_test_host_free(struct bp_test_host *host); /* destroys its devices too; NULL is fine */
+
+/* Loads a module by its name, or by a path with a slash. */
+int bp_test_load(struct bp_test_host *host, const char *name_or_path, struct bp_error *err);
+/* Makes and attaches a device; its module is loaded when needed. props: "iobase=0x501,iosize=2",
+ * or NULL. Ends with bp_device_destroy(). */
+int bp_test_device(struct bp_test_host *host, const char *type, const char *props,
+                   struct bp_device **ret_dev, struct bp_error *err);
+
+/* Accesses as a CPU would make them; size 1, 2, 4 or 8. Where nothing answers, all ones. */
+uint64_t bp_test_in(struct bp_test_host *host, uint16_t port, unsigned size);
+void bp_test_out(struct bp_test_host *host, uint16_t port, uint64_t value, unsigned size);
+uint64_t bp_test_read(struct bp_test_host *host, uint64_t addr, unsigned size);
+void bp_test_write(struct bp_test_host *host, uint64_t addr, uint64_t value, unsigned size);
+/* PCI configuration space of the device at devfn on bus 0; all ones when there is none. */
+uint32_t bp_test_config_read(struct bp_test_host *host, unsigned devfn, unsigned offset,
+                             unsigned size);
+void bp_test_config_write(struct bp_test_host *host, unsigned devfn, unsigned offset,
+                          uint32_t value, unsigned size);
+
+/* Lines: 0..15 are ISA IRQs, 16..19 PCI INTA..INTD. Rises are counted since the last reset_rises. */
+#define BP_TEST_LINES 20u
+int bp_test_line(const struct bp_test_host *host, unsigned n); /* present level */
+unsigned bp_test_line_rises(const struct bp_test_host *host, unsigned n);
+void bp_test_reset_rises(struct bp_test_host *host);
+
+/* Lets virtual time pass: due timers run in order. Then runs what was deferred. */
+void bp_test_step(struct bp_test_host *host, int64_t ns);
+void bp_test_reset(struct bp_test_host *host); /* every device, as a machine reset does */
+
+/* A device's saved state as malloc'd bytes (caller frees with free()); equal states give equal
+ * bytes. */
+int bp_test_save(struct bp_device *dev, void **ret_data, size_t *ret_size, struct bp_error *err);
+int bp_test_restore(struct bp_device *dev, const void *data, size_t size, struct bp_error *err);
+
+BP_END_DECLS
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From what users type to character devices: -chardev's keys, and the short forms of -serial,
+ * -monitor and the like ("mon:stdio", "telnet:HOST:PORT,server=on"), with the old one-word booleans
+ * ("server,nowait").
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chardev.h"
+
+static bool is_common(const char *key)
+{
+    return !strcmp(key, "id") || !strcmp(key, "backend") || !strcmp(key, "mux") ||
+           !strcmp(key, "logfile") || !strcmp(key, "logappend");
+}
+
+/* One-word booleans: "server" is server=on, "nowait" is wait=off; but "nodelay" is a key itself. */
+static void set_word(struct bp_value *dict, const char *key)
+{
+    if (!strncmp(key, "no", 2) && strcmp(key, "nodelay") != 0 && key[2])
+        bp_value_set(dict, key + 2, bp_value_string("off"));
+    else
+        bp_value_set(dict, key, bp_value_string("on"));
+}
+
+struct split {
+    struct bp_value *props;
+};
+
+static int split_member(const char *key, struct bp_value *member, void *opaque)
+{
+    struct split *split = opaque;
+    const char *text = bp_value_as_string(member);
+
+    if (is_common(key))
+        return 0;
+    if (!strcmp(key, "nowait") && text && !strcmp(text, "on"))
+        set_word(split->props, key);
+    else
+        bp_value_set(split->props, key, bp_value_ref(member));
+    return 0;
+}
+
+/* Names that a back end has had before. */
+static const char *canonical(const char *type)
+{
+    return !strcmp(type, "memory") ? "ringbuf" : type;
+}
+
+int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err)
+{
+    const char *id = bp_value_get_string(args, "id");
+    const char *type = bp_value_get_string(args, "backend");
+    struct split split;
+    int r;
+
+    if (!type)
+        return bp_fail(err, EINVAL, "chardev: \"backend\" missing: say which kind it is");
+    if (!id)
+        return bp_fail(err, EINVAL, "chardev: no id specified");
+    split.props = bp_value_dict();
+    bp_value_each(args, split_member, &split);
+    r = chardev_new(id, canonical(type), split.props, args, ret_chr, err);
+    bp_value_unref(split.props);
+    return r;
+}
+
+/* Copies up to a single comma, undoing doubled ones; moves *text behind it. malloc'd. */
+static char *next_word(const char **text)
+{
+    char *word = malloc(strlen(*text) + 1), *to = word;
+    const char *p = *text;
+
+    if (!word)
+        abort();
+    while (*p && (*p != ',' || p[1] == ',')) {
+        p += *p == ',';
+        *to++ = *p++;
+    }
+    *to = 0;
+    *text = *p ? p + 1 : p;
+    return word;
+}
+
+int create_parse(const char *text, const char *implied, struct bp_value *dict, struct bp_error *err)
+{
+    bool first = true;
+
+    while (*text) {
+        char *word = next_word(&text), *equals = strchr(word, '=');
+        int r = 0;
+
+        if (first && implied && (!equals || strcmp(implied, "backend") != 0)) {
+            bp_value_set(dict, implied, bp_value_string(word));
+        } else if (equals && equals != word) {
+            *equals = 0;
+            bp_value_set(dict, word, bp_value_string(equals + 1));
+        } else if (!equals && *word) {
+            set_word(dict, word);
+        } else {
+            r = bp_fail(err, EINVAL, "Expected 'key=value' instead of '%s'", word);
+        }
+        free(word);
+        if (r < 0)
+            return r;
+        first = false;
+    }
+    return 0;
+}
+
+/* "HOST:PORT" of dict's `from` into `host` and `port`; an IPv6 address stands in brackets. */
+static int split_address(struct bp_value *dict, const char *text, const char *host,
+                         const char *port, struct bp_error *err)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : 0;
+    char *name;
+
+    if (!colon || !colon[1])
+        return bp_fail(err, EINVAL, "'%s' is not HOST:PORT", text);
+    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
+        text++;
+        len -= 2;
+    }
+    name = strndup(text, len);
+    bp_value_set(dict, host, bp_value_string(name));
+    bp_value_set(dict, port, bp_value_string(colon + 1));
+    free(name);
+    return 0;
+}
+
+/* "tcp:" and "telnet:": the first word is HOST:PORT. */
+static int parse_inet(struct bp_value *dict, const char *text, struct bp_error *err)
+{
+    char *address = NULL;
+    int r = create_parse(text, "host", dict, err);
+
+    if (r == 0) {
+        const char *first = bp_value_get_string(dict, "host");
+
+        address = strdup(first ? first : "");
+        r = split_address(dict, address, "host", "port", err);
+    }
+    free(address);
+    return r;
+}
+
+/* "udp:[HOST]:PORT[@[LOCAL]:PORT]" */
+static int parse_udp(struct bp_value *dict, const char *text, struct bp_error *err)
+{
+    char *copy = strdup(text), *at = strchr(copy, '@');
+    int r = 0;
+
+    if (at) {
+        *at = 0;
+        r = split_address(dict, at + 1, "localaddr", "localport", err);
+    }
+    if (r == 0)
+        r = split_address(dict, copy, "host", "port", err);
+    free(copy);
+    return r;
+}
+
+static const struct form {
+    const char *prefix; /* ends with ':' when something follows */
+    const char *backend;
+    const char *implied; /* key of what follows; NULL: see kind */
+    enum { FORM_KEYS, FORM_INET, FORM_TELNET, FORM_UDP } kind;
+} forms[] = {
+    {"null", "null", NULL, FORM_KEYS},
+    {"pty", "pty", NULL, FORM_KEYS},
+    {"stdio", "stdio", NULL, FORM_KEYS},
+    {"file:", "file", "path", FORM_KEYS},
+    {"pipe:", "pipe", "path", FORM_KEYS},
+    {"unix:", "socket", "path", FORM_KEYS},
+    {"tcp:", "socket", NULL, FORM_INET},
+    {"telnet:", "socket", NULL, FORM_TELNET},
+    {"udp:", "udp", NULL, FORM_UDP},
+    {"/dev/", "serial", NULL, FORM_KEYS},
+};
+
+/* Does the text have this form? Then *ret_rest is what follows. */
+static bool has_form(const struct form *form, const char *text, const char **ret_rest)
+{
+    size_t n = strlen(form->prefix);
+
+    if (strncmp(text, form->prefix, n) != 0)
+        return false;
+    *ret_rest = text + n;
+    if (form->prefix[n - 1] == ':')
+        return true;
+    if (text[n] == ',')
+        *ret_rest = text + n + 1;
+    return text[n] == 0 || text[n] == ',';
+}
+
+static int parse_form(const struct form *form, const char *rest, struct bp_value *dict,
+                      struct bp_error *err)
+{
+    bp_value_set(dict, "backend", bp_value_string(form->backend));
+    switch (form->kind) {
+    case FORM_TELNET:
+        bp_value_set(dict, "telnet", bp_value_string("on"));
+        return parse_inet(dict, rest, err);
+    case FORM_INET:
+        return parse_inet(dict, rest, err);
+    case FORM_UDP:
+        return parse_udp(dict, rest, err);
+    default:
+        return create_parse(rest, form->implied, dict, err);
+    }
+}
+
+int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
+                  struct bp_error *err)
+{
+    const char *whole = text, *rest;
+    struct bp_value *dict;
+    bool monitor = !strncmp(text, "mon:", 4);
+    int r;
+
+    if (!strncmp(text, "chardev:", 8)) {
+        struct bp_chardev *chr = chardev_find(text + 8);
+
+        if (!chr)
+            return bp_fail(err, ENOENT, "Chardev '%s' not found", text + 8);
+        *ret_chr = chr;
+        return 0;
+    }
+    text += monitor ? 4 : 0;
+    if (!strcmp(text, "none")) {
+        *ret_chr = NULL;
+        return 0;
+    }
+    if (!strncmp(text, "vc", 2) && (text[2] == 0 || text[2] == ':'))
+        return bp_fail(err, ENOTSUP, "'%s' is a console in a window, and there is no display; "
+                       "use stdio, pty or a socket", whole);
+    dict = bp_value_dict();
+    r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty, "
+                "file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, "
+                "chardev:ID, or mon: before one of these", whole);
+    for (unsigned i = 0; i < BP_COUNT(forms); i++) {
+        if (!has_form(&forms[i], text, &rest))
+            continue;
+        if (err)
+            *err = (struct bp_error){0};
+        if (!strcmp(forms[i].prefix, "/dev/"))
+            bp_value_set(dict, "path", bp_value_string(text));
+        r = parse_form(&forms[i], strcmp(forms[i].prefix, "/dev/") ? rest : "", dict, err);
+        break;
+    }
+    if (r == 0) {
+        bp_value_set(dict, "id", bp_value_string(id));
+        if (monitor) {
+            bp_value_set(dict, "mux", bp_value_string("on"));
+            /* With the monitor on the same terminal Ctrl-c belongs to the guest. */
+            if (!strcmp(text, "stdio"))
+                bp_value_set(dict, "signal", bp_value_string("off"));
+        }
+        r = create_from_args(dict, ret_chr, err);
+    }
+    bp_value_unref(dict);
+    return r;
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* A port that carries a guest's debug text to a character device; reads give the readback value. */
+#include <errno.h>
+
+#include <bp/chardev.h>
+#include <bp/isa.h>
+
+BP_USE(isa, struct bp_isa_interface, "isa", 1);
+BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
+
+struct debugcon {
+    uint32_t iobase, readback;
+    struct bp_object *chardev;
+    struct bp_chardev *chr;
+};
+
+static uint64_t debugcon_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)addr;
+    (void)size;
+    return ((struct debugcon *)opaque)->readback;
+}
+
+static void debugcon_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct debugcon *s = opaque;
+    uint8_t byte = (uint8_t)value;
+
+    (void)addr;
+    (void)size;
+    if (s->chr)
+        chardev->write(s->chr, &byte, 1, s);
+}
+
+static const struct bp_region_ops debugcon_ops = {.read = debugcon_read, .write = debugcon_write,
+                                                  .max_access = 1};
+static const struct bp_chardev_handlers handlers = {.can_read = NULL};
+
+static int debugcon_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct debugcon *s = bp_device_state(dev);
+    struct bp_chardev *chr;
+    int r;
+
+    if (s->iobase > 0xffff)
+        return bp_fail(err, EINVAL, "property 'iobase' of isa-debugcon must be at most 0xffff");
+    r = isa->add_ports(dev, (uint16_t)s->iobase, 1, "debugcon", &debugcon_ops, s, NULL, err);
+    if (r < 0)
+        return r;
+    if (!s->chardev)
+        return bp_fail(err, EINVAL, "isa-debugcon needs a character device: chardev=ID");
+    chr = chardev->from_object(s->chardev);
+    if (!chr)
+        return bp_fail(err, EINVAL, "'%s' is not a character device", bp_object_id(s->chardev));
+    r = chardev->connect(chr, &handlers, s, err);
+    if (r == 0)
+        s->chr = chr;
+    return r;
+}
+
+static void debugcon_detach(struct bp_device *dev)
+{
+    struct debugcon *s = bp_device_state(dev);
+
+    if (s->chr)
+        chardev->disconnect(s->chr, s);
+}
+
+static const struct bp_field debugcon_props[] = {
+    BP_PROP("iobase", UINT32, struct debugcon, iobase, "0xe9", "I/O port"),
+    BP_PROP("readback", UINT32, struct debugcon, readback, "0xe9", "what a read of the port gives"),
+    BP_PROP_LINK("chardev", "chardev", struct debugcon, chardev, "where the text goes"),
+    BP_FIELDS_END,
+};
+
+BP_DEVICE(debugcon_class, "isa-debugcon", "isa", "Debug text port", struct debugcon,
+          debugcon_props, NULL, .category = "misc", .attach = debugcon_attach,
+          .detach = debugcon_detach);
+
+static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1),
+                                           BP_IMPORT(chardev, "chardev", 1), {0}};
+BP_MODULE("hw-debugcon", "Debug text port", imports, {BP_PROVIDE_DEVICE, &debugcon_class});

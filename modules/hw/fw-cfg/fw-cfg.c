@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The firmware configuration device (specification: Linux Documentation/ABI/testing/
+ * sysfs-firmware-qemu_fw_cfg and the device's public interface description): selector at 0x510,
+ * data at 0x511, DMA address at 0x514, a directory of named items. Left out: items that the guest
+ * may write.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bp/fw-cfg.h>
+#include <bp/isa.h>
+#include <bp/option.h>
+
+BP_USE(isa, struct bp_isa_interface, "isa", 1);
+
+#define KEY_SIGNATURE 0x0000u
+#define KEY_ID 0x0001u
+#define KEY_DIRECTORY 0x0019u
+#define KEY_FIRST_FILE 0x0020u
+#define MAX_FILES 256u
+#define MAX_NAME 56u
+#define KEY_MASK 0x3fffu
+#define MAX_ITEM (256ull << 20) /* bytes of one item */
+
+#define DMA_ERROR 0x01u
+#define DMA_READ 0x02u
+#define DMA_SKIP 0x04u
+#define DMA_SELECT 0x08u
+#define DMA_WRITE 0x10u
+#define DMA_SIGNATURE 0x51454d5520434647ull /* "QEMU CFG" */
+
+struct item {
+    uint8_t *data; /* owned */
+    uint32_t len;
+    char name[MAX_NAME]; /* files only */
+};
+
+struct fw_cfg {
+    struct item classic[KEY_FIRST_FILE];
+    struct item file[MAX_FILES]; /* sorted by name; selector KEY_FIRST_FILE + index */
+    uint32_t files;
+    uint32_t iobase, dma_iobase;
+    bool dma_enabled;
+    uint16_t key;
+    uint32_t offset;
+    uint64_t dma_address;
+};
+
+/* ---- items ---- */
+static struct item *selected(struct fw_cfg *s)
+{
+    unsigned key = s->key & KEY_MASK;
+
+    if (key < KEY_FIRST_FILE)
+        return &s->classic[key];
+    return key - KEY_FIRST_FILE < s->files ? &s->file[key - KEY_FIRST_FILE] : NULL;
+}
+
+static int set_data(struct item *item, const void *data, size_t len, struct bp_error *err)
+{
+    uint8_t *copy;
+
+    if (len > MAX_ITEM)
+        return bp_fail(err, EFBIG, "fw_cfg: an item has at most 256 MiB");
+    copy = malloc(len ? len : 1);
+    if (!copy)
+        return bp_fail(err, ENOMEM, "fw_cfg: no memory for an item of %zu bytes", len);
+    if (len)
+        memcpy(copy, data, len);
+    free(item->data);
+    item->data = copy;
+    item->len = (uint32_t)len;
+    return 0;
+}
+
+static void put_be32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+static uint32_t get_be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Directory: count, then per file size, selector, reserved, name; numbers are big-endian. */
+static int make_directory(struct fw_cfg *s, struct bp_error *err)
+{
+    size_t len = 4 + s->files * (size_t)64;
+    uint8_t *dir = calloc(1, len);
+    int r;
+
+    if (!dir)
+        return bp_fail(err, ENOMEM, "fw_cfg: no memory for the directory");
+    put_be32(dir, s->files);
+    for (uint32_t i = 0; i < s->files; i++) {
+        uint8_t *entry = dir + 4 + i * (size_t)64;
+
+        put_be32(entry, s->file[i].len);
+        put_be32(entry + 4, (KEY_FIRST_FILE + i) << 16); /* 16 bits, then 16 reserved */
+        memcpy(entry + 8, s->file[i].name, MAX_NAME);
+    }
+    r = set_data(&s->classic[KEY_DIRECTORY], dir, len, err);
+    free(dir);
+    return r;
+}
+
+static int fw_cfg_add(struct bp_device *dev, uint16_t key, const void *data, size_t len,
+                      struct bp_error *err)
+{
+    struct fw_cfg *s = bp_device_state(dev);
+
+    if (key >= KEY_FIRST_FILE || key == KEY_DIRECTORY)
+        return bp_fail(err, EINVAL, "fw_cfg: key 0x%x is not one of the classic items", key);
+    return set_data(&s->classic[key], data, len, err);
+}
+
+static int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *data, size_t len,
+                           struct bp_error *err)
+{
+    struct fw_cfg *s = bp_device_state(dev);
+    struct item item = {0};
+    uint32_t at = 0;
+    int order = 1, r;
+
+    if (!name[0] || strlen(name) >= MAX_NAME)
+        return bp_fail(err, EINVAL, "fw_cfg: file name '%s' must have 1 to %u bytes", name,
+                       MAX_NAME - 1);
+    while (at < s->files && (order = strcmp(s->file[at].name, name)) < 0)
+        at++;
+    if (at < s->files && order == 0) {
+        r = set_data(&s->file[at], data, len, err);
+        return r < 0 ? r : make_directory(s, err);
+    }
+    if (s->files == MAX_FILES)
+        return bp_fail(err, ENOSPC, "fw_cfg: more than %u files", MAX_FILES);
+    r = set_data(&item, data, len, err);
+    if (r < 0)
+        return r;
+    strcpy(item.name, name);
+    memmove(&s->file[at + 1], &s->file[at], (s->files - at) * sizeof(s->file[0]));
+    s->file[at] = item;
+    s->files++;
+    return make_directory(s, err);
+}
+
+/* ---- ports ---- */
+static void select_item(struct fw_cfg *s, uint16_t key)
+{
+    s->key = key;
+    s->offset = 0;
+}
+
+static uint64_t port_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct fw_cfg *s = opaque;
+    const struct item *item = selected(s);
+
+    (void)size;
+    if (addr != 1 || !item || s->offset >= item->len)
+        return 0;
+    return item->data[s->offset++];
+}
+
+static void port_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    if (addr == 0 && size == 2)
+        select_item(opaque, (uint16_t)value);
+}
+
+static const struct bp_region_ops port_ops = {.read = port_read, .write = port_write,
+                                              .max_access = 2, .valid_max = 2};
+
+/* Reads past the end give zeroes; an item cannot be written. */
+static bool transfer(struct fw_cfg *s, uint32_t control, uint64_t address, uint32_t len)
+{
+    const struct item *item = selected(s);
+    uint32_t have = item && s->offset < item->len ? item->len - s->offset : 0, n;
+    bool ok = true;
+
+    if (control & DMA_READ) {
+        n = len < have ? len : have;
+        if (n)
+            ok = bp_space_write(bp_space_memory(), address, item->data + s->offset, n) == 0;
+        if (ok && len > n)
+            ok = bp_space_fill(bp_space_memory(), address + n, 0, len - n) == 0;
+    } else if (control & DMA_WRITE) {
+        return false;
+    } else if (!(control & DMA_SKIP)) {
+        return true;
+    }
+    s->offset = len > UINT32_MAX - s->offset ? UINT32_MAX : s->offset + len;
+    return ok;
+}
+
+static void run_dma(struct fw_cfg *s)
+{
+    uint64_t at = s->dma_address;
+    uint8_t command[16];
+    uint32_t control, result;
+
+    s->dma_address = 0;
+    if (bp_space_read(bp_space_memory(), at, command, sizeof(command)) < 0)
+        return;
+    control = get_be32(command);
+    if (control & DMA_SELECT)
+        select_item(s, (uint16_t)(control >> 16));
+    result = transfer(s, control, (uint64_t)get_be32(command + 8) << 32 | get_be32(command + 12),
+                      get_be32(command + 4)) ? 0 : DMA_ERROR;
+    put_be32(command, result);
+    bp_space_write(bp_space_memory(), at, command, 4);
+}
+
+static uint64_t dma_read(void *opaque, uint64_t addr, unsigned size)
+{
+    uint64_t v = DMA_SIGNATURE >> (8 * (8 - addr - size));
+
+    (void)opaque;
+    return size == 8 ? v : v & ((1ull << 8 * size) - 1);
+}
+
+static void dma_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct fw_cfg *s = opaque;
+
+    if (size == 8 && addr == 0) {
+        s->dma_address = value;
+        run_dma(s);
+    } else if (size == 4 && addr == 0) {
+        s->dma_address = value << 32;
+    } else if (size == 4 && addr == 4) {
+        s->dma_address = (s->dma_address & ~0xffffffffull) | (uint32_t)value;
+        run_dma(s);
+    }
+}
+
+static const struct bp_region_ops dma_ops = {.read = dma_read, .write = dma_write, .max_access = 8,
+                                             .big_endian = 1};
+
+/* ---- device ---- */
+static void fw_cfg_reset(struct bp_device *dev)
+{
+    struct fw_cfg *s = bp_device_state(dev);
+
+    select_item(s, 0);
+    s->dma_address = 0;
+}
+
+static void fw_cfg_detach(struct bp_device *dev)
+{
+    struct fw_cfg *s = bp_device_state(dev);
+
+    for (unsigned i = 0; i < KEY_FIRST_FILE; i++)
+        free(s->classic[i].data);
+    for (uint32_t i = 0; i < s->files; i++)
+        free(s->file[i].data);
+    memset(s->classic, 0, sizeof(s->classic));
+    s->files = 0;
+}
+
+static int fw_cfg_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct fw_cfg *s = bp_device_state(dev);
+    uint8_t id[4] = {s->dma_enabled ? 3 : 1};
+    int r;
+
+    if (s->iobase > 0xfffe || s->dma_iobase > 0xfff8)
+        return bp_fail(err, EINVAL, "fw_cfg_io: the I/O ports do not fit into 0..0xffff");
+    r = set_data(&s->classic[KEY_SIGNATURE], "QEMU", 4, err);
+    if (r == 0)
+        r = set_data(&s->classic[KEY_ID], id, sizeof(id), err);
+    if (r == 0)
+        r = make_directory(s, err);
+    if (r == 0)
+        r = isa->add_ports(dev, (uint16_t)s->iobase, 2, "fw-cfg", &port_ops, s, NULL, err);
+    if (r == 0 && s->dma_enabled)
+        r = isa->add_ports(dev, (uint16_t)s->dma_iobase, 8, "fw-cfg-dma", &dma_ops, s, NULL, err);
+    if (r < 0)
+        fw_cfg_detach(dev);
+    return r;
+}
+
+static const struct bp_state_field fw_cfg_fields[] = {
+    BP_SAVE(UINT16, struct fw_cfg, key),
+    BP_SAVE(UINT32, struct fw_cfg, offset),
+    BP_SAVE(UINT64, struct fw_cfg, dma_address),
+    BP_SAVE_END,
+};
+static const struct bp_state_table fw_cfg_table = {.version = 1, .oldest = 1,
+                                                   .fields = fw_cfg_fields};
+
+static const struct bp_field fw_cfg_props[] = {
+    BP_PROP("iobase", UINT32, struct fw_cfg, iobase, "0x510", "I/O port of the selector"),
+    BP_PROP("dma_iobase", UINT32, struct fw_cfg, dma_iobase, "0x514",
+            "I/O port of the DMA address"),
+    BP_PROP("dma_enabled", BOOL, struct fw_cfg, dma_enabled, "on", "whether it offers DMA"),
+    BP_FIELDS_END,
+};
+
+BP_BOARD_DEVICE(fw_cfg_class, "fw_cfg_io", "isa", "Firmware configuration", struct fw_cfg,
+                fw_cfg_props, &fw_cfg_table, .category = "misc", .attach = fw_cfg_attach,
+                .detach = fw_cfg_detach, .reset = fw_cfg_reset);
+
+static int is_fw_cfg(struct bp_device *dev, void *opaque)
+{
+    if (bp_device_class(dev) != &fw_cfg_class)
+        return 0;
+    *(struct bp_device **)opaque = dev;
+    return 1;
+}
+
+static struct bp_device *find(void)
+{
+    struct bp_bus *bus = bp_bus_find("isa");
+    struct bp_device *dev = NULL;
+
+    if (bus)
+        bp_bus_each_child(bus, is_fw_cfg, &dev);
+    return dev;
+}
+
+static const struct bp_fw_cfg_interface fw_cfg_interface_table = {
+    .size = sizeof(struct bp_fw_cfg_interface), .add = fw_cfg_add, .add_file = fw_cfg_add_file,
+    .find = find};
+BP_INTERFACE(fw_cfg_interface, "fw-cfg", 1, 0, &fw_cfg_interface_table);
+
+/* ---- -fw_cfg ---- */
+static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, struct bp_error *err)
+{
+    FILE *f = fopen(path, "rb");
+    uint8_t *data = NULL;
+    size_t len = 0, size = 0, n;
+    int r = 0;
+
+    if (!f)
+        return bp_fail(err, errno, "-fw_cfg: cannot open '%s': %s", path, strerror(errno));
+    do {
+        if (len == size) {
+            uint8_t *more = size < MAX_ITEM ? realloc(data, size ? size * 2 : 65536) : NULL;
+
+            if (!more) {
+                r = bp_fail(err, EFBIG, "-fw_cfg: '%s' is too large", path);
+                break;
+            }
+            data = more;
+            size = size ? size * 2 : 65536;
+        }
+        n = fread(data + len, 1, size - len, f);
+        len += n;
+    } while (n > 0);
+    if (r == 0 && ferror(f))
+        r = bp_fail(err, EIO, "-fw_cfg: cannot read '%s'", path);
+    fclose(f);
+    if (r < 0) {
+        free(data);
+        return r;
+    }
+    *ret_data = data;
+    *ret_len = len;
+    return 0;
+}
+
+static int option_apply(struct bp_value *args, struct bp_error *err)
+{
+    const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
+    const char *string = bp_value_get_string(args, "string");
+    struct bp_device *dev = find();
+    uint8_t *data = NULL;
+    size_t len = 0;
+    int r;
+
+    if (!name || !file == !string)
+        return bp_fail(err, EINVAL, "-fw_cfg needs name= and one of file= and string=");
+    if (!dev)
+        return bp_fail(err, ENODEV, "-fw_cfg: the machine has no fw_cfg device");
+    if (string)
+        return fw_cfg_add_file(dev, name, string, strlen(string), err);
+    r = read_file(file, &data, &len, err);
+    if (r == 0)
+        r = fw_cfg_add_file(dev, name, data, len, err);
+    free(data);
+    return r;
+}
+
+static const struct bp_field option_keys[] = {
+    BP_ARG_OPT("name", STRING, "name of the item, by custom opt/REVERSED.DOMAIN/NAME"),
+    BP_ARG_OPT("file", STRING, "file with its contents"),
+    BP_ARG_OPT("string", STRING, "its contents as text"),
+    BP_FIELDS_END,
+};
+BP_OPTION(fw_cfg_option, "fw_cfg", "add a named item to the firmware configuration device",
+          .phase = BP_PHASE_DEVICE, .arg = "[name=]NAME,file=FILE|string=TEXT",
+          .group = "Debug/Expert options", .keys = option_keys, .implied = "name",
+          .apply = option_apply);
+
+static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
+BP_MODULE("hw-fw-cfg", "Firmware configuration device", imports,
+          {BP_PROVIDE_DEVICE, &fw_cfg_class}, {BP_PROVIDE_INTERFACE, &fw_cfg_interface},
+          {BP_PROVIDE_OPTION, &fw_cfg_option});

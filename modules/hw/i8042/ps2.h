@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * PS/2 keyboard and mouse as the controller sees them: bytes in, a bounded queue of bytes out
+ * (IBM PS/2 Technical Reference, keyboard and mouse chapters; the wheel extension of 1996).
+ */
+#ifndef HW_I8042_PS2_H
+#define HW_I8042_PS2_H
+
+#include <bp/state.h>
+
+#define PS2_QUEUE 64
+
+struct ps2_queue {
+    uint8_t byte[PS2_QUEUE];
+    uint8_t head, count;
+};
+
+struct ps2_keyboard {
+    struct ps2_queue queue;
+    uint8_t command; /* waits for a parameter, 0: none */
+    uint8_t last;    /* last byte sent, for "resend" */
+    uint8_t scan_set, leds, rate;
+    bool scanning;
+};
+
+struct ps2_mouse {
+    struct ps2_queue queue;
+    uint8_t command, last;
+    uint8_t id; /* 0, 3 (wheel), 4 (five buttons) */
+    uint8_t rate, resolution;
+    uint8_t recent_rates[2]; /* before the last: the knock that enables the wheel */
+    uint8_t buttons;
+    bool reporting, remote, scaling, wrap;
+};
+
+extern const struct bp_state_table ps2_keyboard_state, ps2_mouse_state;
+
+void ps2_keyboard_reset(struct ps2_keyboard *k); /* power-on: queues the self-test result */
+void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t byte);
+void ps2_mouse_reset(struct ps2_mouse *m);
+void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte);
+/* Takes the oldest byte; false when there is none. */
+bool ps2_keyboard_next(struct ps2_keyboard *k, uint8_t *ret_byte);
+bool ps2_mouse_next(struct ps2_mouse *m, uint8_t *ret_byte);
+bool ps2_keyboard_has_data(const struct ps2_keyboard *k);
+bool ps2_mouse_has_data(const struct ps2_mouse *m);
+
+/* Scan code set 2 to set 1 of one byte, as the controller translates. */
+uint8_t ps2_translate(uint8_t byte);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The I/O APIC: 82093AA data sheet, with the EOI register of version 0x20 (ICH and later).
+ * Lines: inputs "irq" 0..23. Not here: the arbitration bus; messages go straight to the local APICs.
+ */
+#include <bp/clock.h>
+#include <bp/command.h>
+#include <bp/device.h>
+#include <bp/log.h>
+#include <bp/x86.h>
+
+#define PINS 24
+#define VERSION 0x20u
+#define ENTRY_MASKED (1ull << 16)
+#define ENTRY_LEVEL (1ull << 15)
+#define ENTRY_REMOTE_IRR (1ull << 14)
+#define ENTRY_PENDING (1ull << 12)
+#define ENTRY_ACTIVE_LOW (1ull << 13)
+#define ENTRY_LOGICAL (1ull << 11)
+
+enum { REGSEL = 0x00, WINDOW = 0x10, EOI = 0x40 };
+enum { ID = 0, VER = 1, ARB = 2, TABLE = 0x10 };
+
+struct ioapic {
+    uint64_t base;
+    uint32_t id;
+    uint8_t select;
+    uint8_t level[PINS];
+    uint64_t entry[PINS];
+    struct bp_device *dev;
+};
+
+BP_USE(apic, struct bp_apic_interface, "apic", 1);
+
+static const struct bp_import imports[] = {BP_IMPORT(apic, "apic", 1), {NULL}};
+
+static void send(struct ioapic *s, unsigned pin)
+{
+    uint64_t e = s->entry[pin];
+
+    if (e & ENTRY_LEVEL) {
+        if (e & ENTRY_REMOTE_IRR)
+            return;
+        s->entry[pin] |= ENTRY_REMOTE_IRR;
+    }
+    apic->deliver((uint32_t)(e >> 56), e & ENTRY_LOGICAL, e >> 8 & 7, (uint8_t)e, e & ENTRY_LEVEL);
+}
+
+/* Polarity is the board's affair: a line's level 1 means asserted, whatever its wire does. */
+static void line_changed(struct bp_device *dev, unsigned pin, int level)
+{
+    struct ioapic *s = bp_device_state(dev);
+    bool rising = level && !s->level[pin];
+
+    s->level[pin] = level != 0;
+    if (s->entry[pin] & ENTRY_MASKED) {
+        return;
+    }
+    if (s->entry[pin] & ENTRY_LEVEL ? level != 0 : rising)
+        send(s, pin);
+}
+
+static void eoi(void *opaque, uint8_t vector)
+{
+    struct ioapic *s = opaque;
+
+    for (unsigned pin = 0; pin < PINS; pin++) {
+        uint64_t e = s->entry[pin];
+
+        if ((uint8_t)e != vector || !(e & ENTRY_LEVEL) || !(e & ENTRY_REMOTE_IRR))
+            continue;
+        s->entry[pin] &= ~ENTRY_REMOTE_IRR;
+        if (s->level[pin] && !(e & ENTRY_MASKED))
+            send(s, pin);
+    }
+}
+
+static uint32_t read_register(struct ioapic *s)
+{
+    unsigned index = s->select;
+
+    if (index == ID || index == ARB)
+        return s->id << 24;
+    if (index == VER)
+        return (PINS - 1) << 16 | VERSION;
+    if (index >= TABLE && index < TABLE + 2 * PINS) {
+        uint64_t e = s->entry[(index - TABLE) / 2];
+        return index & 1 ? (uint32_t)(e >> 32) : (uint32_t)e;
+    }
+    bp_guest_error("ioapic-register", "read of I/O APIC register 0x%x", index);
+    return 0;
+}
+
+static void write_entry(struct ioapic *s, unsigned pin, bool high, uint32_t value)
+{
+    uint64_t read_only = ENTRY_REMOTE_IRR | ENTRY_PENDING;
+    uint64_t old = s->entry[pin], e;
+
+    if (high)
+        e = (old & 0xffffffffu) | (uint64_t)(value & 0xff000000u) << 32;
+    else
+        e = (old & ~0x1ffffull) | (value & 0x1ffff & ~read_only) | (old & read_only);
+    if (!(e & ENTRY_LEVEL))
+        e &= ~ENTRY_REMOTE_IRR; /* a switch to edge and back clears a stuck one */
+    s->entry[pin] = e;
+    if (!(e & ENTRY_MASKED) && e & ENTRY_LEVEL && s->level[pin])
+        send(s, pin);
+}
+
+static uint64_t mmio_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct ioapic *s = opaque;
+
+    (void)size;
+    switch (addr & 0xff) {
+    case REGSEL:
+        return s->select;
+    case WINDOW:
+        return read_register(s);
+    default:
+        return 0;
+    }
+}
+
+static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct ioapic *s = opaque;
+
+    (void)size;
+    switch (addr & 0xff) {
+    case REGSEL:
+        s->select = (uint8_t)value;
+        break;
+    case WINDOW:
+        if (s->select == ID)
+            s->id = (uint32_t)value >> 24 & 0xf;
+        else if (s->select >= TABLE && s->select < TABLE + 2 * PINS)
+            write_entry(s, (s->select - TABLE) / 2u, s->select & 1, (uint32_t)value);
+        else if (s->select != VER && s->select != ARB)
+            bp_guest_error("ioapic-register", "write of I/O APIC register 0x%x", s->select);
+        break;
+    case EOI:
+        eoi(s, (uint8_t)value);
+        break;
+    default:
+        break;
+    }
+}
+
+static const struct bp_region_ops ops = {
+    .read = mmio_read, .write = mmio_write, .min_access = 4, .max_access = 4,
+};
+
+static int attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct ioapic *s = bp_device_state(dev);
+
+    (void)err;
+    s->dev = dev;
+    bp_device_add_irq_inputs(dev, "irq", PINS, line_changed);
+    struct bp_region *r = bp_region_new_io(bp_device_owner(dev), "ioapic", 0x1000, &ops, s);
+    bp_region_add(bp_space_root(bp_space_memory()), r, s->base, 0x1000);
+    apic->on_eoi(bp_device_owner(dev), eoi, s);
+    return 0;
+}
+
+static void reset(struct bp_device *dev)
+{
+    struct ioapic *s = bp_device_state(dev);
+
+    s->id = 0;
+    s->select = 0;
+    for (unsigned i = 0; i < PINS; i++)
+        s->entry[i] = ENTRY_MASKED;
+}
+
+static const struct bp_field props[] = {
+    BP_PROP("base", UINT64, struct ioapic, base, "0xfec00000", "guest physical address"),
+    BP_FIELDS_END,
+};
+static const struct bp_state_field fields[] = {
+    BP_SAVE(UINT32, struct ioapic, id), BP_SAVE(UINT8, struct ioapic, select),
+    BP_SAVE_ARRAY(UINT8, struct ioapic, level), BP_SAVE_ARRAY(UINT64, struct ioapic, entry),
+    BP_SAVE_END,
+};
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields};
+
+BP_BOARD_DEVICE(ioapic, "ioapic", "system", "82093AA I/O APIC", struct ioapic, props, &table,
+                .category = "misc", .attach = attach, .reset = reset);
+
+static void info(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct bp_object *obj = bp_object_resolve("ioapic", "ioapic", NULL);
+    struct ioapic *s = obj ? bp_object_state(obj) : NULL;
+
+    (void)args;
+    if (!s) {
+        bp_monitor_printf(mon, "the machine has no I/O APIC\n");
+        return;
+    }
+    bp_monitor_printf(mon, "I/O APIC id %u at 0x%llx\n", s->id, (unsigned long long)s->base);
+    for (unsigned i = 0; i < PINS; i++)
+        bp_monitor_printf(mon, "  pin %2u: 0x%016llx vector 0x%02x %s%s%s%s level %d\n", i,
+                          (unsigned long long)s->entry[i], (unsigned)(s->entry[i] & 0xff),
+                          s->entry[i] & ENTRY_LEVEL ? "level" : "edge",
+                          s->entry[i] & ENTRY_ACTIVE_LOW ? " low" : " high",
+                          s->entry[i] & ENTRY_MASKED ? " masked" : "",
+                          s->entry[i] & ENTRY_REMOTE_IRR ? " remote-irr" : "", s->level[i]);
+}
+BP_HMP(info_ioapic, "info ioapic", "", "show the I/O APIC's redirection table", NULL, info);
+
+BP_MODULE("hw-ioapic", "I/O APIC", imports, {BP_PROVIDE_DEVICE, &ioapic},
+          {BP_PROVIDE_HMP, &info_ioapic});

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The ISA bus (IEEE P996 draft): I/O ports and sixteen interrupt lines. Lines shared by several
+ * devices are ORed. Left out: DMA channels (they come with the 8237) and memory cards.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <bp/isa.h>
+
+struct isa_bus {
+    struct bp_region *ports, *memory;
+    struct bp_irq *lines[16];
+    unsigned raised[16];     /* users that hold the line up */
+    uint16_t bridge_raised;  /* lines that the bridge itself holds up */
+};
+
+struct isa_child {
+    uint16_t raised; /* lines this device holds up */
+};
+
+static void line_change(struct isa_bus *bus, uint16_t *raised, unsigned n, int level)
+{
+    uint16_t bit = (uint16_t)(1u << n);
+
+    if (!!(*raised & bit) == !!level)
+        return;
+    *raised ^= bit;
+    bus->raised[n] += level ? 1 : -1;
+    bp_irq_set(bus->lines[n], bus->raised[n] != 0);
+}
+
+static void child_line_changed(void *opaque, unsigned n, int level)
+{
+    struct bp_device *dev = opaque;
+    struct isa_child *child = bp_device_bus_state(dev);
+
+    line_change(bp_bus_state(bp_device_bus(dev)), &child->raised, n, level);
+}
+
+static void bridge_line_changed(void *opaque, unsigned n, int level)
+{
+    struct isa_bus *bus = opaque;
+
+    line_change(bus, &bus->bridge_raised, n, level);
+}
+
+static struct bp_bus *isa_bus_of_child(struct bp_device *dev)
+{
+    struct bp_bus *bus = bp_device_bus(dev);
+
+    return bus && strcmp(bp_bus_type(bus), "isa") == 0 ? bus : NULL;
+}
+
+static int isa_add_ports(struct bp_device *dev, uint16_t base, unsigned count, const char *name,
+                         const struct bp_region_ops *ops, void *opaque,
+                         struct bp_region **ret_region, struct bp_error *err)
+{
+    struct bp_bus *bus = isa_bus_of_child(dev);
+    struct isa_bus *isa = bus ? bp_bus_state(bus) : NULL;
+    struct bp_region *region;
+
+    if (!isa)
+        return bp_fail(err, EINVAL, "device '%s' is not on an ISA bus",
+                       bp_device_class(dev)->type.name);
+    if (count == 0 || (uint32_t)base + count > 0x10000)
+        return bp_fail(err, EINVAL, "I/O ports 0x%x to 0x%x do not fit into 0..0xffff", base,
+                       base + count - 1);
+    region = bp_region_new_io(bp_device_owner(dev), name, count, ops, opaque);
+    bp_region_add(isa->ports, region, base, 0);
+    if (ret_region)
+        *ret_region = region;
+    return 0;
+}
+
+static int isa_irq(struct bp_device *dev, unsigned n, struct bp_irq **ret_line,
+                   struct bp_error *err)
+{
+    struct bp_bus *bus = isa_bus_of_child(dev);
+
+    if (n > 15)
+        return bp_fail(err, EINVAL, "ISA interrupt %u is out of range: 0 to 15", n);
+    if (bus) {
+        *ret_line = bp_irq_new(bp_device_owner(dev), child_line_changed, dev, n);
+        return 0;
+    }
+    bus = bp_bus_find("isa");
+    if (!bus || bp_bus_bridge(bus) != dev)
+        return bp_fail(err, EINVAL, "device '%s' is not on an ISA bus",
+                       bp_device_class(dev)->type.name);
+    *ret_line = bp_irq_new(bp_device_owner(dev), bridge_line_changed, bp_bus_state(bus), n);
+    return 0;
+}
+
+static void isa_set_irqs(struct bp_bus *bus, struct bp_irq *const lines[16])
+{
+    struct isa_bus *isa = bp_bus_state(bus);
+
+    for (unsigned n = 0; n < 16; n++) {
+        isa->lines[n] = lines ? lines[n] : NULL;
+        if (isa->raised[n])
+            bp_irq_set(isa->lines[n], 1);
+    }
+}
+
+static int isa_new_bus(struct bp_device *bridge, struct bp_region *ports, struct bp_region *memory,
+                       struct bp_irq *const lines[16], struct bp_bus **ret_bus,
+                       struct bp_error *err)
+{
+    struct bp_bus *bus;
+    struct isa_bus *isa;
+    int r = bp_bus_new(bridge, "isa", "isa.0", &bus, err);
+
+    if (r < 0)
+        return r;
+    isa = bp_bus_state(bus);
+    isa->ports = ports;
+    isa->memory = memory;
+    isa_set_irqs(bus, lines);
+    *ret_bus = bus;
+    return 0;
+}
+
+static void child_detach(struct bp_bus *bus, struct bp_device *dev)
+{
+    struct isa_child *child = bp_device_bus_state(dev);
+
+    for (unsigned n = 0; n < 16; n++)
+        line_change(bp_bus_state(bus), &child->raised, n, 0);
+}
+
+BP_BUS(isa_class, "isa", "ISA bus", struct isa_bus, .child_size = sizeof(struct isa_child),
+       .child_detach = child_detach);
+
+static const struct bp_isa_interface isa_table = {
+    .size = sizeof(struct bp_isa_interface),
+    .add_ports = isa_add_ports,
+    .irq = isa_irq,
+    .new_bus = isa_new_bus,
+    .set_irqs = isa_set_irqs,
+};
+BP_INTERFACE(isa_interface, "isa", 1, 0, &isa_table);
+
+BP_MODULE("isa", "ISA bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &isa_class},
+          {BP_PROVIDE_INTERFACE, &isa_interface});

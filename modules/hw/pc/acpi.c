@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The ACPI tables of board pc: RSDP, RSDT, XSDT, FADT (revision 3), FACS, MADT, HPET, and the DSDT
+ * and SSDTs that are compiled from ASL. ACPI 6.4, chapters 5.2.5 to 5.2.12; IA-PC HPET 1.0a.
+ */
+#include "pc.h"
+
+#include <bp/piix.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dsdt.hex"
+#include "ssdt_com1.hex"
+#include "ssdt_com2.hex"
+#include "ssdt_fwcfg.hex"
+#include "ssdt_hpet.hex"
+
+/* A growing image of what goes to the end of low memory. */
+struct tables {
+    uint8_t *data;
+    uint32_t size, room;
+    uint32_t base; /* its guest address */
+    uint32_t entries[16];
+    unsigned count;
+    bool full;
+};
+
+static void *append(struct tables *t, uint32_t len, uint32_t align)
+{
+    uint32_t at = (t->size + align - 1) / align * align;
+
+    if (len > t->room || at > t->room - len) {
+        t->full = true;
+        return NULL;
+    }
+    t->size = at + len;
+    return t->data + at;
+}
+
+static uint32_t address_of(const struct tables *t, const void *p)
+{
+    return t->base + (uint32_t)((const uint8_t *)p - t->data);
+}
+
+static uint8_t checksum(const uint8_t *p, uint32_t len)
+{
+    uint8_t sum = 0;
+
+    while (len--)
+        sum = (uint8_t)(sum + *p++);
+    return (uint8_t)-sum;
+}
+
+static void put16(uint8_t *p, uint16_t v)
+{
+    memcpy(p, &v, 2);
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    memcpy(p, &v, 4);
+}
+
+static void put64(uint8_t *p, uint64_t v)
+{
+    memcpy(p, &v, 8);
+}
+
+#define HEADER 36u
+
+static uint8_t *begin(struct tables *t, const char *signature, uint32_t len, uint8_t revision)
+{
+    uint8_t *p = append(t, len, 16);
+
+    if (!p)
+        return NULL;
+    memset(p, 0, len);
+    memcpy(p, signature, 4);
+    put32(p + 4, len);
+    p[8] = revision;
+    memcpy(p + 10, "BKPLNE", 6);
+    memcpy(p + 16, "BKPLPC  ", 8);
+    put32(p + 24, 1);
+    memcpy(p + 28, "BKPL", 4);
+    put32(p + 32, 1);
+    return p;
+}
+
+static void finish(uint8_t *p)
+{
+    uint32_t len;
+
+    memcpy(&len, p + 4, 4);
+    p[9] = 0;
+    p[9] = checksum(p, len);
+}
+
+static void list(struct tables *t, const uint8_t *p)
+{
+    if (t->count < BP_COUNT(t->entries))
+        t->entries[t->count++] = address_of(t, p);
+}
+
+static uint8_t *copy_aml(struct tables *t, const uint8_t *aml, uint32_t size)
+{
+    uint8_t *p = append(t, size, 16);
+
+    if (p)
+        memcpy(p, aml, size);
+    return p;
+}
+
+/* A generic address structure for an I/O port (5.2.3.2). */
+static void put_port(uint8_t *p, uint16_t port, uint8_t bits, uint8_t access)
+{
+    p[0] = 1;
+    p[1] = bits;
+    p[2] = 0;
+    p[3] = access;
+    put64(p + 4, port);
+}
+
+static void add_fadt(struct tables *t, const struct pc *pc, uint32_t dsdt, uint32_t facs)
+{
+    uint8_t *p = begin(t, "FACP", 244, 3);
+
+    if (!p)
+        return;
+    put32(p + 36, facs);
+    put32(p + 40, dsdt);
+    p[45] = 0; /* preferred profile: unspecified */
+    put16(p + 46, PC_SCI);
+    put32(p + 48, BP_PIIX4_SMI_PORT);
+    p[52] = BP_PIIX4_ACPI_ENABLE;
+    p[53] = BP_PIIX4_ACPI_DISABLE;
+    put32(p + 56, PC_PM_BASE);
+    put32(p + 64, PC_PM_BASE + 4);
+    put32(p + 76, PC_PM_BASE + 8);
+    put32(p + 80, BP_PIIX4_GPE0);
+    p[88] = 4; /* PM1 event, control, timer, GPE0 lengths */
+    p[89] = 2;
+    p[91] = 4;
+    p[92] = BP_PIIX4_GPE0_LENGTH;
+    put16(p + 96, 0xfff);  /* C2 and C3 are not supported */
+    put16(p + 98, 0xfff);
+    p[106] = 0;    /* no day alarm */
+    p[108] = 0x32; /* century */
+    put16(p + 109, (uint16_t)(1 | (pc->i8042 ? 2 : 0) | 4)); /* legacy devices, 8042, no VGA */
+    /* WBINVD, C1, no sleep button, RTC not fixed, reset register */
+    put32(p + 112, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 10);
+    put_port(p + 116, 0xcf9, 8, 1);
+    p[128] = 0x0e;
+    put64(p + 132, facs);
+    put64(p + 140, dsdt);
+    put_port(p + 148, PC_PM_BASE, 32, 2);
+    put_port(p + 172, PC_PM_BASE + 4, 16, 2);
+    put_port(p + 208, PC_PM_BASE + 8, 32, 3);
+    put_port(p + 220, BP_PIIX4_GPE0, BP_PIIX4_GPE0_LENGTH * 8, 1);
+    finish(p);
+    list(t, p);
+}
+
+static void add_madt(struct tables *t, unsigned cpus)
+{
+    static const uint8_t level_irqs[] = {5, 9, 10, 11}; /* PCI and SCI: level, active high */
+    uint32_t len = HEADER + 8 + cpus * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
+    uint8_t *p = begin(t, "APIC", len, 3), *e;
+
+    if (!p)
+        return;
+    put32(p + 36, 0xfee00000u);
+    put32(p + 40, 1); /* an 8259 pair is there too */
+    e = p + HEADER + 8;
+    for (unsigned i = 0; i < cpus; i++, e += 8) {
+        e[0] = 0;
+        e[1] = 8;
+        e[2] = (uint8_t)i;
+        e[3] = (uint8_t)i;
+        put32(e + 4, 1);
+    }
+    e[0] = 1;
+    e[1] = 12;
+    put32(e + 4, 0xfec00000u);
+    e += 12;
+    e[0] = 2; /* IRQ 0 is GSI 2 */
+    e[1] = 10;
+    put32(e + 4, 2);
+    e += 10;
+    for (size_t i = 0; i < BP_COUNT(level_irqs); i++, e += 10) {
+        e[0] = 2;
+        e[1] = 10;
+        e[3] = level_irqs[i];
+        put32(e + 4, level_irqs[i]);
+        put16(e + 8, 0xd);
+    }
+    e[0] = 4; /* NMI on LINT1 of every processor */
+    e[1] = 6;
+    e[2] = 0xff;
+    e[5] = 1;
+    finish(p);
+    list(t, p);
+}
+
+static void add_hpet(struct tables *t)
+{
+    uint8_t *p = begin(t, "HPET", 56, 1);
+
+    if (!p)
+        return;
+    put32(p + 36, 0x8086a201); /* 8086, legacy capable, 64 bits, three comparators, revision 1 */
+    put64(p + 44, 0xfed00000u);
+    put16(p + 53, 100);
+    finish(p);
+    list(t, p);
+}
+
+static uint32_t add_root(struct tables *t, const char *signature, unsigned width)
+{
+    uint8_t *p = begin(t, signature, HEADER + t->count * width, 1);
+
+    if (!p)
+        return 0;
+    for (unsigned i = 0; i < t->count; i++)
+        memcpy(p + HEADER + i * width, &(uint64_t){t->entries[i]}, width);
+    finish(p);
+    return address_of(t, p);
+}
+
+static int write_tables(struct tables *t, const struct pc *pc, struct bp_error *err)
+{
+    const struct bp_smp *smp = bp_machine_smp(pc->machine);
+    uint8_t rsdp[36] = "RSD PTR ";
+    uint8_t *facs = append(t, 64, 64);
+    uint8_t *dsdt = copy_aml(t, dsdt_aml_code, sizeof(dsdt_aml_code));
+
+    if (!facs || !dsdt)
+        return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->room);
+    memcpy(facs, "FACS", 4);
+    put32(facs + 4, 64);
+    facs[32] = 1;
+    add_fadt(t, pc, address_of(t, dsdt), address_of(t, facs));
+    add_madt(t, smp->cpus);
+    if (pc->hpet_dev) {
+        add_hpet(t);
+        list(t, copy_aml(t, ssdt_hpet_aml_code, sizeof(ssdt_hpet_aml_code)));
+    }
+    if (pc->serial[0])
+        list(t, copy_aml(t, ssdt_com1_aml_code, sizeof(ssdt_com1_aml_code)));
+    if (pc->serial[1])
+        list(t, copy_aml(t, ssdt_com2_aml_code, sizeof(ssdt_com2_aml_code)));
+    if (pc->fw_cfg)
+        list(t, copy_aml(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
+    uint32_t rsdt = add_root(t, "RSDT", 4), xsdt = add_root(t, "XSDT", 8);
+    if (t->full)
+        return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->room);
+
+    memcpy(rsdp + 9, "BKPLNE", 6);
+    rsdp[15] = 2;
+    put32(rsdp + 16, rsdt);
+    put32(rsdp + 20, sizeof(rsdp));
+    put64(rsdp + 24, xsdt);
+    rsdp[8] = checksum(rsdp, 20);
+    rsdp[32] = checksum(rsdp, sizeof(rsdp));
+    bp_space_write(bp_space_memory(), PC_RSDP, rsdp, sizeof(rsdp));
+    bp_space_write(bp_space_memory(), t->base, t->data, t->size);
+    return 0;
+}
+
+int acpi_write(const struct pc *pc, struct bp_error *err)
+{
+    struct tables t = {.room = PC_ACPI_SIZE, .base = (uint32_t)(pc->low_size - PC_ACPI_SIZE)};
+
+    t.data = calloc(1, t.room);
+    if (!t.data)
+        return bp_fail(err, ENOMEM, "out of memory");
+    int r = write_tables(&t, pc, err);
+    free(t.data);
+    return r;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Starts a Linux kernel without firmware, by the 32-bit boot protocol
+ * (Documentation/arch/x86/boot.rst and zero-page.rst). The files stay open, so that a reset finds
+ * the bytes that were there at start. Low memory: GDT at 0x8000, zero page at 0x10000, command line
+ * at 0x20000.
+ */
+#include "linux-image.h"
+#include "pc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GDT_ADDRESS 0x8000u
+#define ZERO_PAGE 0x10000u
+#define CMDLINE 0x20000u
+#define CMDLINE_ROOM 0x10000u
+
+struct linux_boot {
+    struct linux_image image;
+    int kernel, initrd; /* owned descriptors; -1: none */
+    uint64_t initrd_size;
+    uint64_t initrd_address;
+    uint8_t head[LINUX_HEADER_BYTES];
+    size_t head_size;
+    const char *cmdline;
+};
+
+static int open_file(const char *what, const char *path, int *ret_fd, uint64_t *ret_size,
+                     struct bp_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return bp_fail(err, errno, "-%s %s: %s", what, path, strerror(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return bp_fail(err, EINVAL, "-%s %s: not a regular file", what, path);
+    }
+    *ret_fd = fd;
+    *ret_size = (uint64_t)st.st_size;
+    return 0;
+}
+
+/* Where the initrd goes: as high as the kernel allows, below the ACPI tables. */
+static int place_initrd(const struct pc *pc, struct linux_boot *b, struct bp_error *err)
+{
+    uint64_t top = pc->low_size - PC_ACPI_SIZE;
+    uint64_t kernel_end = (b->image.preferred > b->image.entry ? b->image.preferred
+                                                               : b->image.entry) +
+                          (b->image.init_size > b->image.kernel_size ? b->image.init_size
+                                                                     : b->image.kernel_size);
+
+    if (kernel_end > top)
+        return bp_fail(err, ENOMEM, "the kernel needs %llu MiB of memory, the machine has %llu (-m)",
+                       (unsigned long long)(kernel_end >> 20) + 1,
+                       (unsigned long long)(pc->low_size >> 20));
+    if (b->initrd < 0)
+        return 0;
+    if (top > (uint64_t)b->image.initrd_max + 1)
+        top = (uint64_t)b->image.initrd_max + 1;
+    if (b->initrd_size > top || ((top - b->initrd_size) & ~0xfffull) < kernel_end)
+        return bp_fail(err, ENOMEM, "the initrd of %llu MiB does not fit into the machine's %llu MiB "
+                                    "beside the kernel (-m)",
+                       (unsigned long long)(b->initrd_size >> 20) + 1,
+                       (unsigned long long)(pc->low_size >> 20));
+    b->initrd_address = (top - b->initrd_size) & ~0xfffull;
+    return 0;
+}
+
+static void close_files(struct linux_boot *b)
+{
+    if (b->kernel >= 0)
+        close(b->kernel);
+    if (b->initrd >= 0)
+        close(b->initrd);
+    free(b);
+}
+
+int linux_boot_open(struct pc *pc, struct bp_error *err)
+{
+    const char *kernel = bp_machine_kernel(pc->machine), *initrd = bp_machine_initrd(pc->machine);
+    struct linux_boot *b = calloc(1, sizeof(*b));
+    uint64_t size;
+    int r;
+
+    if (!b)
+        return bp_fail(err, ENOMEM, "out of memory");
+    b->kernel = b->initrd = -1;
+    b->cmdline = bp_machine_append(pc->machine);
+    r = open_file("kernel", kernel, &b->kernel, &size, err);
+    if (r < 0)
+        goto fail;
+    ssize_t got = pread(b->kernel, b->head, sizeof(b->head), 0);
+    if (got < 0) {
+        r = bp_fail(err, errno, "-kernel %s: %s", kernel, strerror(errno));
+        goto fail;
+    }
+    b->head_size = (size_t)got;
+    r = linux_image_parse(b->head, b->head_size, size, &b->image, err);
+    if (r < 0) {
+        bp_error_prefix(err, "-kernel %s", kernel);
+        goto fail;
+    }
+    size_t max = b->image.cmdline_max < CMDLINE_ROOM ? b->image.cmdline_max : CMDLINE_ROOM - 1;
+    if (strlen(b->cmdline) > max) {
+        r = bp_fail(err, EINVAL, "-append: %zu characters, this kernel takes %zu",
+                    strlen(b->cmdline), max);
+        goto fail;
+    }
+    if (initrd) {
+        r = open_file("initrd", initrd, &b->initrd, &b->initrd_size, err);
+        if (r < 0)
+            goto fail;
+    }
+    r = place_initrd(pc, b, err);
+    if (r < 0)
+        goto fail;
+    pc->boot = b;
+    return 0;
+fail:
+    close_files(b);
+    return r;
+}
+
+/* Reads straight into guest memory, which is RAM there. */
+static int load_file(int fd, uint64_t offset, uint64_t size, uint64_t address, struct bp_error *err)
+{
+    while (size > 0) {
+        struct bp_mapping map;
+
+        bp_space_lookup(bp_space_memory(), address, &map);
+        if (!map.host || map.readonly)
+            return bp_fail(err, EFAULT, "no memory at 0x%llx for the kernel's files",
+                           (unsigned long long)address);
+        uint64_t n = size < map.length ? size : map.length;
+        ssize_t got = pread(fd, map.host, n > 1u << 30 ? 1u << 30 : n, (off_t)offset);
+        if (got <= 0)
+            return bp_fail(err, EIO, "reading a kernel file: %s",
+                           got < 0 ? strerror(errno) : "it became shorter");
+        bp_region_mark_dirty(map.region, map.offset, (uint64_t)got);
+        offset += (uint64_t)got;
+        address += (uint64_t)got;
+        size -= (uint64_t)got;
+    }
+    return 0;
+}
+
+static void put32(uint8_t *page, unsigned offset, uint32_t value)
+{
+    memcpy(page + offset, &value, 4);
+}
+
+static void fill_zero_page(const struct pc *pc, const struct linux_boot *b, uint8_t *page)
+{
+    struct e820 map[16];
+    unsigned n = pc_memory_map(pc, map, BP_COUNT(map));
+    uint64_t rsdp = pc->acpi ? PC_RSDP : 0;
+
+    memset(page, 0, 4096);
+    memcpy(page + LINUX_HEADER_OFFSET, b->head + LINUX_HEADER_OFFSET, b->image.header_size);
+    page[0x210] = 0xff; /* type_of_loader: none assigned */
+    page[0x211] = (uint8_t)((page[0x211] | 1) & ~0x20); /* LOADED_HIGH, not quiet */
+    put32(page, 0x1fa, 0xffff); /* vid_mode: normal */
+    page[0x1fc] = b->head[0x1fc];
+    page[0x1fd] = b->head[0x1fd];
+    put32(page, 0x228, CMDLINE);
+    put32(page, 0x218, (uint32_t)b->initrd_address);
+    put32(page, 0x21c, (uint32_t)b->initrd_size);
+    memcpy(page + 0x070, &rsdp, 8);
+    page[0x1e8] = (uint8_t)n;
+    for (unsigned i = 0; i < n; i++) {
+        memcpy(page + 0x2d0 + 20 * i, &map[i].start, 8);
+        memcpy(page + 0x2d0 + 20 * i + 8, &map[i].length, 8);
+        put32(page, 0x2d0 + 20 * i + 16, map[i].type);
+    }
+    /* screen_info: an 80x25 text screen is assumed where nothing else is told; there is none. */
+    page[0x0f] = 0;
+}
+
+static void enter(const struct linux_boot *b, struct bp_x86_cpu *x)
+{
+    const struct bp_x86_segment data = {0x18, 0xc093, 0xffffffffu, 0};
+
+    for (unsigned i = 0; i < 6; i++)
+        x->seg[i] = data;
+    x->seg[BP_CS] = (struct bp_x86_segment){0x10, 0xc09b, 0xffffffffu, 0};
+    x->gdtr.base = GDT_ADDRESS;
+    x->gdtr.limit = 31;
+    x->idtr.base = 0;
+    x->idtr.limit = 0;
+    x->cr0 = 0x11; /* PE, ET */
+    x->rflags = 2;
+    memset(x->gpr, 0, sizeof(x->gpr));
+    x->gpr[BP_RSI] = ZERO_PAGE;
+    x->gpr[BP_RSP] = ZERO_PAGE;
+    x->rip = b->image.entry;
+}
+
+int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err)
+{
+    static const uint64_t gdt[4] = {0, 0, 0x00cf9b000000ffffull, 0x00cf93000000ffffull};
+    struct linux_boot *b = pc->boot;
+    uint8_t page[4096];
+    int r;
+
+    r = load_file(b->kernel, b->image.setup_size, b->image.kernel_size, b->image.entry, err);
+    if (r == 0 && b->initrd >= 0)
+        r = load_file(b->initrd, 0, b->initrd_size, b->initrd_address, err);
+    if (r < 0)
+        return r;
+    fill_zero_page(pc, b, page);
+    bp_space_write(bp_space_memory(), ZERO_PAGE, page, sizeof(page));
+    bp_space_write(bp_space_memory(), CMDLINE, b->cmdline, strlen(b->cmdline) + 1);
+    bp_space_write(bp_space_memory(), GDT_ADDRESS, gdt, sizeof(gdt));
+    enter(b, cpu);
+    return 0;
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Board pc: a PC of the 82440FX generation. It makes the processors and the fixed devices, wires
+ * their lines and starts Linux directly (-kernel) or firmware. Every part is a module of its own;
+ * what is here is only which parts there are and where their wires go.
+ */
+#include "pc.h"
+
+#include <bp/fw-cfg.h>
+#include <bp/i440fx.h>
+#include <bp/i8259.h>
+#include <bp/isa.h>
+#include <bp/log.h>
+#include <bp/mc146818.h>
+#include <bp/piix.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+BP_USE(apic, struct bp_apic_interface, "apic", 1);
+BP_USE(isa, struct bp_isa_interface, "isa", 1);
+BP_USE(i8259, struct bp_i8259_interface, "i8259", 1);
+BP_USE(i440fx, struct bp_i440fx_interface, "i440fx", 1);
+BP_USE(piix4, struct bp_piix4_pm_interface, "piix4-pm", 1);
+BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
+BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
+
+static const struct bp_import imports[] = {
+    BP_IMPORT(apic, "apic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
+    BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(piix4, "piix4-pm", 1),
+    BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1), {NULL, 0, 0, NULL},
+};
+
+/* ---- memory ---- */
+
+static int map_ram(struct pc *pc, struct bp_error *err)
+{
+    struct bp_owner *owner = bp_machine_owner(pc->machine);
+    struct bp_region *root = bp_space_root(bp_space_memory()), *ram = bp_machine_ram(pc->machine);
+    uint64_t size = bp_machine_ram_size(pc->machine);
+
+    pc->low_size = size <= PC_LOWMEM_MAX ? size : PC_LOWMEM_SPLIT;
+    pc->high_size = size - pc->low_size;
+    if (pc->low_size < 2u << 20)
+        return bp_fail(err, EINVAL, "-m: board pc needs at least 2 MiB of memory, not %llu bytes",
+                       (unsigned long long)size);
+    bp_region_add(root, bp_region_new_alias(owner, "ram-below-4g", ram, 0, pc->low_size), 0, 0);
+    if (pc->high_size)
+        bp_region_add(root,
+                      bp_region_new_alias(owner, "ram-above-4g", ram, pc->low_size, pc->high_size),
+                      1ull << 32, 0);
+    return 0;
+}
+
+unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
+{
+    const struct e820 all[] = {
+        {0, 0x9fc00, 1},
+        {0x9fc00, 0x400, 2},
+        {0xf0000, 0x10000, 2},
+        {0x100000, pc->low_size - PC_ACPI_SIZE - 0x100000, 1},
+        {pc->low_size - PC_ACPI_SIZE, PC_ACPI_SIZE, 3},
+        {0xfffc0000u, 0x40000, 2},
+        {1ull << 32, pc->high_size, 1},
+    };
+    unsigned n = 0;
+
+    for (size_t i = 0; i < BP_COUNT(all) && n < max; i++) {
+        if (all[i].length)
+            map[n++] = all[i];
+    }
+    return n;
+}
+
+/* ---- interrupt wires ---- */
+
+/* A global system interrupt reaches the 8259 pair (0..15) and the I/O APIC; IRQ 0 is its pin 2. */
+static void gsi_changed(void *opaque, unsigned n, int level)
+{
+    struct pc *pc = opaque;
+    unsigned gsi = n & 0xff, bit = 1u << (n >> 8);
+
+    if (level)
+        pc->gsi_levels[gsi] |= (uint8_t)bit;
+    else
+        pc->gsi_levels[gsi] &= (uint8_t)~bit;
+    if (!pc->pic || !pc->ioapic)
+        return; /* the wires are being laid */
+    int any = pc->gsi_levels[gsi] != 0;
+    if (gsi < 16)
+        bp_irq_set(bp_device_irq_input(pc->pic, "irq", gsi), any);
+    if (gsi != 2)
+        bp_irq_set(bp_device_irq_input(pc->ioapic, "irq", gsi == 0 ? 2 : gsi), any);
+}
+
+static struct bp_irq *gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi)
+{
+    return bp_irq_new(bp_machine_owner(pc->machine), gsi_changed, pc, (unsigned)source << 8 | gsi);
+}
+
+static int pic_acknowledge(void *opaque)
+{
+    struct pc *pc = opaque;
+
+    return i8259->acknowledge(pc->pic);
+}
+
+static void set_a20(struct bp_cpu *cpu, void *opaque)
+{
+    struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    x->a20_masked = opaque != NULL;
+}
+
+static void a20_changed(void *opaque, unsigned n, int level)
+{
+    (void)n;
+    for (unsigned i = 0;; i++) {
+        struct bp_cpu *cpu = bp_cpu_get(i);
+        if (!cpu)
+            break;
+        if (((struct bp_x86_cpu *)bp_cpu_state(cpu))->a20_masked != !level)
+            bp_cpu_run_async(cpu, set_a20, level ? NULL : opaque);
+    }
+}
+
+static void reset_requested(void *opaque, unsigned n, int level)
+{
+    (void)opaque;
+    (void)n;
+    if (level)
+        bp_machine_request_reset(BP_SHUTDOWN_GUEST_RESET);
+}
+
+/* ---- devices ---- */
+
+static int plug(const char *type, struct bp_bus *bus, const char *addr, struct bp_device **ret_dev,
+                struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r = bp_device_new(type, NULL, &dev, err);
+
+    if (r < 0)
+        return r;
+    if (addr) {
+        r = bp_device_set(dev, "addr", addr, err);
+        if (r == 0)
+            r = bp_device_set(dev, "multifunction", "on", err);
+        if (r < 0) {
+            bp_device_destroy(dev);
+            return r;
+        }
+    }
+    r = bp_device_attach(dev, bus, err);
+    if (r == 0 && ret_dev)
+        *ret_dev = dev;
+    return r;
+}
+
+static int make_cpus(struct pc *pc, struct bp_error *err)
+{
+    const struct bp_smp *smp = bp_machine_smp(pc->machine);
+
+    for (unsigned i = 0; i < smp->cpus; i++) {
+        struct bp_cpu *cpu;
+        struct bp_device *lapic;
+        int r = bp_machine_new_cpu(pc->machine, i, &cpu, err);
+
+        if (r == 0)
+            r = apic->attach(cpu, &lapic, err);
+        if (r < 0)
+            return r;
+        if (i == 0)
+            bp_irq_connect(bp_device_irq_output(pc->pic, "intr", 0),
+                           bp_device_irq_input(lapic, "lint", 0));
+    }
+    apic->set_extint(pic_acknowledge, pc);
+    return 0;
+}
+
+static int make_chipset(struct pc *pc, struct bp_error *err)
+{
+    int r = plug("i440FX-pcihost", NULL, NULL, &pc->host, err);
+
+    if (r == 0)
+        r = i440fx->set_memory(pc->host, bp_space_root(bp_space_memory()),
+                               bp_machine_ram(pc->machine), err);
+    if (r == 0)
+        r = plug("PIIX3", bp_bus_find("pci.0"), "01.0", &pc->isa_bridge, err);
+    if (r == 0)
+        r = plug("PIIX4_PM", bp_bus_find("pci.0"), "01.3", &pc->pm, err);
+    if (r == 0)
+        piix4->enable(pc->pm, PC_PM_BASE);
+    return r;
+}
+
+static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        struct bp_object *chardev = bp_machine_serial(pc->machine, i);
+        struct bp_device *dev;
+
+        if (!chardev)
+            continue;
+        int r = bp_device_new("isa-serial", NULL, &dev, err);
+        if (r < 0)
+            return r;
+        r = bp_device_set_uint(dev, "index", i, err);
+        if (r == 0)
+            r = bp_device_set_link(dev, "chardev", chardev, err);
+        if (r < 0) {
+            bp_device_destroy(dev);
+            return r;
+        }
+        r = bp_device_attach(dev, isa_bus, err);
+        if (r < 0)
+            return r;
+        if (i < 2)
+            pc->serial[i] = true;
+    }
+    return 0;
+}
+
+static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
+                                    struct bp_irq *const lines[16], struct bp_error *err)
+{
+    struct bp_owner *owner = bp_machine_owner(pc->machine);
+    struct bp_device *kbd = NULL, *port92 = NULL;
+    int r = plug("i8042", isa_bus, NULL, &kbd, err);
+
+    if (r == 0)
+        r = plug("port92", isa_bus, NULL, &port92, err);
+    if (r < 0)
+        return r;
+    bp_irq_connect(bp_device_irq_output(kbd, "irq1", 0), lines[1]);
+    bp_irq_connect(bp_device_irq_output(kbd, "irq12", 0), lines[12]);
+    bp_irq_connect(bp_device_irq_output(kbd, "a20", 0), bp_irq_new(owner, a20_changed, pc, 0));
+    bp_irq_connect(bp_device_irq_output(kbd, "reset", 0), bp_irq_new(owner, reset_requested, pc, 0));
+    bp_irq_connect(bp_device_irq_output(port92, "a20", 0), bp_irq_new(owner, a20_changed, pc, 1));
+    bp_irq_connect(bp_device_irq_output(port92, "reset", 0),
+                   bp_irq_new(owner, reset_requested, pc, 1));
+    return 0;
+}
+
+static int make_hpet(struct pc *pc, struct bp_error *err)
+{
+    int r = plug("hpet", NULL, NULL, &pc->hpet_dev, err);
+
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < GSI_COUNT; i++)
+        bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "irq", i), gsi_line(pc, GSI_HPET, i));
+    bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 0),
+                   bp_device_irq_input(pc->pit, "gate-irq0", 0));
+    return 0;
+}
+
+/* Memory sizes where firmware looks for them in the clock's battery-backed RAM. */
+static void fill_nvram(struct pc *pc)
+{
+    uint64_t low = pc->low_size >> 10; /* KiB */
+    uint64_t extended = low - 1024 > 0xffff ? 0xffff : low - 1024;
+    uint64_t above16 = pc->low_size > 16u << 20 ? (pc->low_size - (16u << 20)) >> 16 : 0;
+    uint64_t high = pc->high_size >> 16;
+    const struct {
+        uint8_t index;
+        uint64_t value;
+    } bytes[] = {
+        {0x15, 640 & 0xff}, {0x16, 640 >> 8}, {0x17, extended}, {0x18, extended >> 8},
+        {0x30, extended}, {0x31, extended >> 8}, {0x34, above16}, {0x35, above16 >> 8},
+        {0x5b, high}, {0x5c, high >> 8}, {0x5d, high >> 16},
+        {0x5f, bp_machine_smp(pc->machine)->cpus - 1},
+    };
+
+    for (size_t i = 0; i < BP_COUNT(bytes); i++)
+        nvram->set(pc->rtc, bytes[i].index, (uint8_t)bytes[i].value);
+}
+
+static int make_fw_cfg(struct pc *pc, struct bp_error *err)
+{
+    const struct bp_smp *smp = bp_machine_smp(pc->machine);
+    uint16_t cpus = (uint16_t)smp->cpus, max_cpus = (uint16_t)smp->max_cpus;
+    uint64_t low = pc->low_size;
+    struct e820 map[16];
+    unsigned n = pc_memory_map(pc, map, BP_COUNT(map));
+    uint8_t packed[16 * 20];
+    int r = plug("fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
+
+    for (unsigned i = 0; i < n; i++) {
+        memcpy(packed + 20 * i, &map[i].start, 8);
+        memcpy(packed + 20 * i + 8, &map[i].length, 8);
+        memcpy(packed + 20 * i + 16, &map[i].type, 4);
+    }
+    if (r == 0)
+        r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
+    if (r == 0)
+        r = fw_cfg->add(pc->fw_cfg, 0x03, &low, sizeof(low), err);
+    if (r == 0)
+        r = fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
+    if (r == 0)
+        r = fw_cfg->add(pc->fw_cfg, 0x0f, &max_cpus, sizeof(max_cpus), err);
+    if (r == 0)
+        r = fw_cfg->add_file(pc->fw_cfg, "etc/e820", packed, 20 * n, err);
+    return r;
+}
+
+static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
+                            struct bp_error *err)
+{
+    int r = plug("isa-pit", isa_bus, NULL, &pc->pit, err);
+
+    if (r == 0)
+        r = plug("mc146818rtc", isa_bus, NULL, &pc->rtc, err);
+    if (r < 0)
+        return r;
+    bp_irq_connect(bp_device_irq_output(pc->pit, "irq0", 0), lines[0]);
+    bp_irq_connect(bp_device_irq_output(pc->rtc, "irq8", 0), lines[8]);
+    if (pc->i8042)
+        r = make_keyboard_controller(pc, isa_bus, lines, err);
+    if (r == 0 && pc->hpet)
+        r = make_hpet(pc, err);
+    if (r == 0)
+        r = make_serial(pc, isa_bus, err);
+    if (r == 0)
+        r = make_fw_cfg(pc, err);
+    if (r == 0)
+        fill_nvram(pc);
+    return r;
+}
+
+static int pc_init(struct bp_machine *m, struct bp_error *err)
+{
+    struct pc *pc = bp_machine_state(m);
+    struct bp_irq *lines[16];
+    struct bp_bus *isa_bus;
+    int r;
+
+    pc->machine = m;
+    if (pc->usb)
+        return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
+    r = map_ram(pc, err);
+    if (r == 0)
+        r = make_chipset(pc, err);
+    if (r < 0)
+        return r;
+    isa_bus = bp_bus_find("isa.0");
+    for (unsigned i = 0; i < 16; i++)
+        lines[i] = gsi_line(pc, GSI_ISA, i);
+    isa->set_irqs(isa_bus, lines);
+    r = plug("isa-i8259", isa_bus, NULL, &pc->pic, err);
+    if (r == 0)
+        r = make_cpus(pc, err);
+    if (r == 0)
+        r = plug("ioapic", NULL, NULL, &pc->ioapic, err);
+    if (r < 0)
+        return r;
+    bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), gsi_line(pc, GSI_PM, PC_SCI));
+    return make_isa_devices(pc, isa_bus, lines, err);
+}
+
+/* ---- start ---- */
+
+/* Firmware stands at the end of the first 4 GiB; its last 128 KiB also below 1 MiB. */
+static int map_firmware(struct pc *pc, const char *path, struct bp_error *err)
+{
+    struct bp_owner *owner = bp_machine_owner(pc->machine);
+    struct bp_region *rom, *pci = i440fx->pci_memory(pc->host);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+    int r;
+
+    if (size < 0)
+        return bp_fail(err, errno, "firmware %s: %s", path, strerror(errno));
+    if (size == 0 || size % 65536 || size > 16 << 20) {
+        close(fd);
+        return bp_fail(err, EINVAL, "firmware %s: size %lld is not a multiple of 64 KiB up to 16 MiB",
+                       path, (long long)size);
+    }
+    r = bp_region_new_rom(owner, "pc.bios", (uint64_t)size, NULL, NULL, &rom, err);
+    if (r == 0 && pread(fd, bp_region_ram(rom), (size_t)size, 0) != size)
+        r = bp_fail(err, EIO, "firmware %s: cannot be read whole", path);
+    close(fd);
+    if (r < 0)
+        return r;
+    uint64_t low = size < 131072 ? (uint64_t)size : 131072;
+    bp_region_add(pci, rom, (1ull << 32) - (uint64_t)size, 0);
+    bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, (uint64_t)size - low, low),
+                  (1u << 20) - low, 1);
+    pc->firmware = true;
+    return 0;
+}
+
+static int pc_ready(struct bp_machine *m, struct bp_error *err)
+{
+    struct pc *pc = bp_machine_state(m);
+
+    if (bp_machine_kernel(m))
+        return linux_boot_open(pc, err);
+    if (bp_machine_initrd(m))
+        return bp_fail(err, EINVAL, "-initrd needs -kernel");
+    if (*bp_machine_append(m))
+        return bp_fail(err, EINVAL, "-append needs -kernel");
+    char *path = bp_machine_find_data(m, "bios-256k.bin");
+    if (!path) {
+        bp_warn("no -kernel and no firmware (bios-256k.bin, package seabios, see -L): "
+                "the processor has nothing to run");
+        return 0;
+    }
+    int r = map_firmware(pc, path, err);
+    free(path);
+    return r;
+}
+
+static void pc_reset(struct bp_machine *m)
+{
+    struct pc *pc = bp_machine_state(m);
+    struct bp_x86_cpu *cpu = bp_cpu_state(bp_cpu_get(0));
+    struct bp_error err = {0};
+    int r = 0;
+
+    if (!pc->boot) {
+        if (!pc->firmware)
+            cpu->halted = cpu->wait_for_sipi = 1;
+        return;
+    }
+    i440fx->shadow(pc->host);
+    if (pc->acpi)
+        r = acpi_write(pc, &err);
+    if (r == 0)
+        r = linux_boot_reset(pc, cpu, &err);
+    if (r < 0) {
+        bp_warn("%s", err.message);
+        bp_machine_request_shutdown(BP_SHUTDOWN_HOST_ERROR);
+    }
+}
+
+static void pc_powerdown(struct bp_machine *m)
+{
+    struct pc *pc = bp_machine_state(m);
+
+    piix4->power_button(pc->pm);
+}
+
+static const struct bp_field pc_props[] = {
+    BP_PROP("acpi", BOOL, struct pc, acpi, "on", "ACPI tables"),
+    BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
+    BP_PROP("i8042", BOOL, struct pc, i8042, "on", "keyboard controller"),
+    BP_PROP("graphics", BOOL, struct pc, graphics, "on", "a display adapter when one is built"),
+    BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),
+    BP_FIELDS_END,
+};
+
+BP_BOARD(pc_board, "pc-i440fx-9.1", "x86_64", "Standard PC (i440FX + PIIX, 1996)", struct pc, pc_props,
+         .alias = "pc", .is_default = true, .max_cpus = 255, .default_cpu = "qemu64",
+         .default_ram_size = 128u << 20, .default_ram_id = "pc.ram", .init = pc_init,
+         .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown);
+BP_BOARD_ALIAS("pc-i440fx-9.1", "pc");
+BP_NOTE("default=board:pc-i440fx-9.1");
+
+BP_MODULE("board-pc", "Board pc (i440FX, PIIX)", imports, {BP_PROVIDE_BOARD, &pc_board});

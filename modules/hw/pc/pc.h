@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Board pc: what its files share. Under the machine lock. */
+#ifndef PC_H
+#define PC_H
+
+#include <bp/machine.h>
+#include <bp/x86.h>
+
+#define PC_PM_BASE 0x600u
+#define PC_SCI 9u
+#define PC_LOWMEM_MAX 0xe0000000ull   /* the PCI hole begins here at the latest */
+#define PC_LOWMEM_SPLIT 0xc0000000ull /* and here when memory goes on above 4 GiB */
+#define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
+#define PC_RSDP 0xf0000u
+
+/* Who drives a global system interrupt; their levels are ORed. */
+enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_SOURCES };
+#define GSI_COUNT 24
+
+struct pc {
+    /* properties */
+    bool acpi, hpet, i8042;
+    bool graphics, usb;
+
+    struct bp_machine *machine;
+    uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
+    struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev;
+    bool serial[2];
+    uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
+    struct linux_boot *boot;
+    bool firmware;
+};
+
+/* One entry of the memory map as BIOS function E820 gives it. */
+struct e820 {
+    uint64_t start, length;
+    uint32_t type; /* 1 usable, 2 reserved, 3 ACPI data */
+};
+unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
+
+/* Builds all ACPI tables into guest memory: the root pointer at PC_RSDP, the rest at the end of low
+ * memory. Called at each reset. */
+int acpi_write(const struct pc *pc, struct bp_error *err);
+
+/* A Linux kernel started without firmware. */
+int linux_boot_open(struct pc *pc, struct bp_error *err);
+/* Copies kernel, initrd and parameters into memory and sets the first processor to its entry. */
+int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err);
+
+#endif

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* What the files of the PCI bus share: the bus's state, a function's state, register names. */
+#ifndef HW_PCI_PCI_H
+#define HW_PCI_PCI_H
+
+#include <bp/command.h>
+#include <bp/pci.h>
+
+#define PCI_CONFIG_SIZE 256u
+#define PCI_BARS 6
+
+enum { /* configuration registers, PCI Local Bus 3.0 chapter 6.1 */
+    PCI_VENDOR = 0x00,
+    PCI_DEVICE = 0x02,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_REVISION = 0x08,
+    PCI_PROG_IF = 0x09,
+    PCI_CLASS = 0x0a,
+    PCI_CACHE_LINE = 0x0c,
+    PCI_LATENCY = 0x0d,
+    PCI_HEADER_TYPE = 0x0e,
+    PCI_BAR0 = 0x10,
+    PCI_SUBSYSTEM_VENDOR = 0x2c,
+    PCI_SUBSYSTEM = 0x2e,
+    PCI_ROM = 0x30,
+    PCI_CAPABILITIES = 0x34,
+    PCI_INTERRUPT_LINE = 0x3c,
+    PCI_INTERRUPT_PIN = 0x3d,
+};
+
+#define PCI_COMMAND_IO 0x0001u
+#define PCI_COMMAND_MEMORY 0x0002u
+#define PCI_COMMAND_INTX_DISABLE 0x0400u
+#define PCI_STATUS_INTERRUPT 0x0008u
+#define PCI_STATUS_CAPABILITIES 0x0010u
+
+struct pci_bar {
+    struct bp_region *region; /* NULL: none */
+    uint64_t size;
+    uint32_t flags;  /* BP_PCI_BAR_* */
+    bool mapped;
+};
+
+struct pci_bus {
+    struct bp_pci_host host;
+    struct bp_device *fn[256];
+    uint8_t number;
+};
+
+/* Kept with each function on the bus. */
+struct pci_fn {
+    char *addr;        /* as the user gave it */
+    char *romfile;
+    uint32_t rombar;
+    bool multifunction;
+    uint8_t devfn;
+    bool placed;
+    bool intx, intx_out; /* level the device gives; level passed on to the host */
+    uint16_t next_capability; /* first free byte for capabilities */
+    uint8_t config[PCI_CONFIG_SIZE], writable[PCI_CONFIG_SIZE], write1clear[PCI_CONFIG_SIZE];
+    struct pci_bar bar[PCI_BARS];
+};
+
+static inline uint16_t pci_get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t pci_get32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline void pci_set16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static inline void pci_set32(uint8_t *p, uint32_t v)
+{
+    pci_set16(p, (uint16_t)v);
+    pci_set16(p + 2, (uint16_t)(v >> 16));
+}
+
+/* The bus a device sits on, NULL when it is no PCI bus. */
+struct pci_bus *pci_bus_of(struct bp_device *dev);
+static inline struct pci_fn *pci_fn_of(struct bp_device *dev)
+{
+    return (struct pci_fn *)bp_device_bus_state(dev);
+}
+/* Where the BAR points now; false when its space is off or the address cannot be decoded. */
+bool pci_bar_address(const struct pci_fn *fn, unsigned n, uint64_t *ret_address);
+/* Puts BARs and the interrupt pin where configuration space says. */
+void pci_update_bars(struct bp_device *dev);
+void pci_update_intx(struct bp_device *dev);
+
+uint32_t pci_config_read(struct bp_device *dev, unsigned offset, unsigned size);
+void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, unsigned size);
+/* Fills in the header and what of it a guest may write; also what a reset does. */
+void pci_config_init(struct bp_device *dev);
+void pci_config_reset(struct bp_device *dev);
+
+/* Name of a class code for people: "Ethernet controller". */
+const char *pci_class_name(uint16_t class_code);
+
+/* Other names of descriptors in info.c, for the module's list. */
+extern const struct bp_command pci_query_command;
+extern const struct bp_hmp_command pci_info_command;
+
+#endif

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Intel 82441FX (i440FX PMC data sheet, order 290549): host bridge with configuration mechanism 1
+ * at 0xcf8/0xcfc, PAM registers (shadow RAM at 0xc0000-0xfffff) and SMRAM. Left out: SMM's private
+ * view of 0xa0000 (D_OPEN shows that RAM to everybody), DRAM and ECC registers, which only store.
+ */
+#include "piix.h"
+
+#include <bp/i440fx.h>
+
+#define REG_PAM0 0x59u
+#define REG_PAM6 0x5fu
+#define REG_SMRAM 0x72u
+#define SMRAM_OPEN 0x40u
+#define SEGMENTS 13
+#define PAM_READ 1u
+#define PAM_WRITE 2u
+
+struct segment { /* of 0xc0000-0xfffff */
+    struct i440fx_host *host;
+    uint32_t base, size;
+    struct bp_region *ram;   /* alias of main memory */
+    struct bp_region *split; /* reads from PCI, writes to main memory */
+};
+
+struct i440fx_host {
+    struct bp_region *pci_root; /* the PCI memory space */
+    struct bp_space *pci_space;
+    struct bp_bus *bus;
+    struct bp_device *function; /* 00.0 */
+    struct bp_irq *pirq[4];
+    unsigned raised[4]; /* functions that hold each PIRQ up */
+    struct bp_region *system, *ram, *smram;
+    struct segment segment[SEGMENTS];
+    uint32_t address; /* port 0xcf8 */
+    const struct bp_region_ops *cf9_ops; /* the ISA bridge's port behind it */
+    void *cf9_opaque;
+};
+
+/* ---- configuration mechanism 1 ---- */
+static uint64_t address_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct i440fx_host *s = opaque;
+
+    if (addr == 1 && size == 1 && s->cf9_ops)
+        return s->cf9_ops->read(s->cf9_opaque, 0, 1);
+    return addr == 0 && size == 4 ? s->address : UINT64_MAX;
+}
+
+static void address_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct i440fx_host *s = opaque;
+
+    /* Only a double word reaches the address register; 0xcf9 belongs to the ISA bridge. */
+    if (addr == 0 && size == 4)
+        s->address = (uint32_t)value & 0x80fffffcu;
+    else if (addr == 1 && size == 1 && s->cf9_ops)
+        s->cf9_ops->write(s->cf9_opaque, 0, value, 1);
+}
+
+void i440fx_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque)
+{
+    struct i440fx_host *s = bp_device_state(host);
+
+    s->cf9_ops = ops;
+    s->cf9_opaque = opaque;
+}
+
+static uint64_t data_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct i440fx_host *s = opaque;
+    uint32_t a = s->address;
+
+    if (!(a & 0x80000000u))
+        return UINT64_MAX;
+    return pci->config_read(s->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)addr,
+                            size);
+}
+
+static void data_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct i440fx_host *s = opaque;
+    uint32_t a = s->address;
+
+    if (a & 0x80000000u)
+        pci->config_write(s->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)addr,
+                          (uint32_t)value, size);
+}
+
+static const struct bp_region_ops address_ops = {.read = address_read, .write = address_write,
+                                                 .unaligned = 1};
+static const struct bp_region_ops data_ops = {.read = data_read, .write = data_write};
+
+/* ---- interrupts ---- */
+static void set_pin(void *opaque, unsigned devfn, unsigned pin, int level)
+{
+    struct i440fx_host *s = opaque;
+    unsigned n = (pin + (devfn >> 3) - 1) & 3;
+
+    s->raised[n] += level ? 1 : -1;
+    bp_irq_set(s->pirq[n], s->raised[n] != 0);
+}
+
+/* ---- shadow RAM ---- */
+static uint64_t split_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct segment *seg = opaque;
+    uint64_t v;
+
+    bp_space_load(seg->host->pci_space, seg->base + addr, size, &v);
+    return v;
+}
+
+static void split_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct segment *seg = opaque;
+    uint8_t *ram = bp_region_ram(seg->host->ram);
+
+    for (unsigned i = 0; i < size; i++, value >>= 8)
+        ram[seg->base + addr + i] = (uint8_t)value;
+    bp_region_mark_dirty(seg->host->ram, seg->base + addr, size);
+}
+
+/* No PCI device answers: reads end with a master abort. */
+static uint64_t abort_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)opaque;
+    (void)addr;
+    (void)size;
+    return UINT64_MAX;
+}
+
+static void abort_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    (void)opaque;
+    (void)addr;
+    (void)value;
+    (void)size;
+}
+
+static const struct bp_region_ops abort_ops = {.read = abort_read, .write = abort_write,
+                                               .max_access = 8};
+static const struct bp_region_ops split_ops = {.read = split_read, .write = split_write,
+                                               .max_access = 8};
+
+/* The nibble of the PAM registers for segment n: 0 is the BIOS area at 0xf0000. */
+static unsigned pam_attribute(const uint8_t *config, unsigned n)
+{
+    if (n == 0)
+        return config[REG_PAM0] >> 4;
+    n--;
+    return n & 1 ? config[REG_PAM0 + 1 + n / 2] >> 4 : config[REG_PAM0 + 1 + n / 2] & 15;
+}
+
+static void update_memory(struct i440fx_host *s)
+{
+    const uint8_t *config;
+
+    if (!s->system || !s->function)
+        return;
+    config = pci->config(s->function);
+    bp_memory_begin();
+    for (unsigned n = 0; n < SEGMENTS; n++) {
+        struct segment *seg = &s->segment[n];
+        unsigned attribute = pam_attribute(config, n);
+
+        bp_region_set_enabled(seg->ram, attribute & PAM_READ);
+        bp_region_set_readonly(seg->ram, !(attribute & PAM_WRITE));
+        bp_region_set_enabled(seg->split, (attribute & 3) == PAM_WRITE);
+    }
+    bp_region_set_enabled(s->smram, config[REG_SMRAM] & SMRAM_OPEN);
+    bp_memory_commit();
+}
+
+static int set_memory(struct bp_device *dev, struct bp_region *system, struct bp_region *ram,
+                      struct bp_error *err)
+{
+    struct i440fx_host *s = bp_device_state(dev);
+    struct bp_owner *owner = bp_device_owner(dev);
+    struct bp_region *window;
+
+    if (s->system || bp_region_size(ram) < 0x100000)
+        return bp_fail(err, EINVAL, s->system ? "i440FX: memory was set already"
+                                              : "i440FX needs at least 1 MiB of memory");
+    s->system = system;
+    s->ram = ram;
+    bp_memory_begin();
+    bp_region_add(system, s->pci_root, 0, -1);
+    /* Main memory below must not shine through where no PCI device is. */
+    bp_region_add(system, bp_region_new_io(owner, "pci-abort", 0x60000, &abort_ops, s), 0xa0000, 1);
+    window = bp_region_new_alias(owner, "pci-low", s->pci_root, 0xa0000, 0x60000);
+    bp_region_add(system, window, 0xa0000, 1);
+    s->smram = bp_region_new_alias(owner, "smram", ram, 0xa0000, 0x20000);
+    bp_region_add(system, s->smram, 0xa0000, 2);
+    for (unsigned n = 0; n < SEGMENTS; n++) {
+        struct segment *seg = &s->segment[n];
+
+        seg->host = s;
+        seg->base = n == 0 ? 0xf0000 : 0xc0000 + (n - 1) * 0x4000;
+        seg->size = n == 0 ? 0x10000 : 0x4000;
+        seg->ram = bp_region_new_alias(owner, "shadow-ram", ram, seg->base, seg->size);
+        bp_region_add(system, seg->ram, seg->base, 2);
+        seg->split = bp_region_new_io(owner, "shadow-write", seg->size, &split_ops, seg);
+        bp_region_add(system, seg->split, seg->base, 2);
+    }
+    update_memory(s);
+    bp_memory_commit();
+    return 0;
+}
+
+static struct bp_region *pci_memory(struct bp_device *dev)
+{
+    return ((struct i440fx_host *)bp_device_state(dev))->pci_root;
+}
+
+static void shadow(struct bp_device *dev)
+{
+    struct i440fx_host *s = bp_device_state(dev);
+    uint8_t *config = pci->config(s->function);
+
+    config[REG_PAM0] = 0x30;
+    for (unsigned reg = REG_PAM0 + 1; reg <= REG_PAM6; reg++)
+        config[reg] = 0x33;
+    update_memory(s);
+}
+
+const struct bp_i440fx_interface i440fx_table = {
+    .size = sizeof(struct bp_i440fx_interface), .set_memory = set_memory, .pci_memory = pci_memory,
+    .shadow = shadow};
+
+/* ---- function 00.0 ---- */
+struct i440fx {
+    struct i440fx_host *host;
+};
+
+static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
+{
+    struct i440fx *f = bp_device_state(dev);
+
+    if ((offset <= REG_PAM6 && offset + size > REG_PAM0) ||
+        (offset <= REG_SMRAM && offset + size > REG_SMRAM))
+        update_memory(f->host);
+}
+
+static void i440fx_reset(struct bp_device *dev)
+{
+    struct i440fx *f = bp_device_state(dev);
+    uint8_t *config = pci->config(dev);
+
+    for (unsigned reg = REG_PAM0; reg <= REG_PAM6; reg++)
+        config[reg] = 0;
+    config[REG_SMRAM] = 0x02;
+    update_memory(f->host);
+}
+
+static int i440fx_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct i440fx *f = bp_device_state(dev);
+    struct bp_device *bridge = bp_bus_bridge(bp_device_bus(dev));
+    uint8_t *writable = pci->writable(dev);
+
+    if (bp_device_class(bridge) != i440fx_host_class)
+        return bp_fail(err, EINVAL, "i440FX sits on the bus of an i440FX-pcihost only");
+    f->host = bp_device_state(bridge);
+    f->host->function = dev;
+    for (unsigned reg = REG_PAM0; reg <= REG_PAM6; reg++)
+        writable[reg] = reg == REG_PAM0 ? 0x30 : 0x33;
+    writable[REG_SMRAM] = 0x78;
+    return 0;
+}
+
+static void i440fx_detach(struct bp_device *dev)
+{
+    struct i440fx *f = bp_device_state(dev);
+
+    if (f->host)
+        f->host->function = NULL;
+}
+
+static const struct bp_pci_info i440fx_info = {
+    .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x1237, .revision = 2,
+    .class_code = 0x0600, .subsystem_vendor = 0x1af4, .subsystem = 0x1100,
+    .config_written = config_written};
+
+BP_BOARD_DEVICE(i440fx_descriptor, "i440FX", "pci", "82441FX host bridge", struct i440fx, NULL,
+                NULL, .category = "bridge", .bus_info = &i440fx_info, .attach = i440fx_attach,
+                .detach = i440fx_detach, .reset = i440fx_reset);
+extern const struct bp_device_class i440fx_class __attribute__((alias("i440fx_descriptor")));
+
+/* ---- the host bridge itself ---- */
+static void host_reset(struct bp_device *dev)
+{
+    struct i440fx_host *s = bp_device_state(dev);
+
+    s->address = 0;
+}
+
+static int host_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct i440fx_host *s = bp_device_state(dev);
+    struct bp_owner *owner = bp_device_owner(dev);
+    struct bp_region *io = bp_space_root(bp_space_io());
+    struct bp_device *function;
+    struct bp_pci_host host = {.io = io, .dma = bp_space_memory(), .set_irq = set_pin, .opaque = s};
+    int r;
+
+    bp_device_add_irq_outputs(dev, "pirq", 4);
+    for (unsigned n = 0; n < 4; n++)
+        s->pirq[n] = bp_device_irq_output(dev, "pirq", n);
+    s->pci_root = bp_region_new(owner, "pci", UINT64_MAX);
+    s->pci_space = bp_space_new(owner, "pci", s->pci_root);
+    bp_region_add(io, bp_region_new_io(owner, "pci-address", 4, &address_ops, s), 0xcf8, 0);
+    bp_region_add(io, bp_region_new_io(owner, "pci-data", 4, &data_ops, s), 0xcfc, 0);
+    host.memory = s->pci_root;
+    r = pci->new_root(dev, "pci.0", &host, &s->bus, err);
+    if (r == 0)
+        r = bp_device_new("i440FX", NULL, &function, err);
+    if (r < 0)
+        return r;
+    r = bp_device_set(function, "addr", "00.0", err);
+    if (r < 0) {
+        bp_device_destroy(function);
+        return r;
+    }
+    return bp_device_attach(function, s->bus, err);
+}
+
+static const struct bp_state_field host_fields[] = {
+    BP_SAVE(UINT32, struct i440fx_host, address),
+    BP_SAVE_END,
+};
+static const struct bp_state_table host_table = {.version = 1, .oldest = 1, .fields = host_fields};
+
+BP_BOARD_DEVICE(host_descriptor, "i440FX-pcihost", "system", "82441FX PCI host bridge",
+                struct i440fx_host, NULL, &host_table, .category = "bridge",
+                .attach = host_attach, .reset = host_reset);
+extern const struct bp_device_class i440fx_pcihost_class __attribute__((alias("host_descriptor")));
+const struct bp_device_class *const i440fx_host_class = &host_descriptor;

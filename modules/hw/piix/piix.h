@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* What the files of this folder share: the interfaces they use and the list of what they provide. */
+#ifndef HW_PIIX_PIIX_H
+#define HW_PIIX_PIIX_H
+
+#include <errno.h>
+
+#include <bp/command.h>
+#include <bp/i440fx.h>
+#include <bp/isa.h>
+#include <bp/pci.h>
+#include <bp/piix.h>
+
+/* Imported in module.c, under the names that its macros give. */
+extern const struct bp_isa_interface *const *const piix_isa;
+extern const struct bp_pci_interface *const *const piix_pci;
+#define isa (*piix_isa)
+#define pci (*piix_pci)
+
+extern const struct bp_device_class *const i440fx_host_class;
+/* Byte accesses to port 0xcf9, in the middle of the host's address port, go to `ops` (NULL: none). */
+void i440fx_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque);
+
+extern const struct bp_device_class i440fx_class, i440fx_pcihost_class, piix3_class,
+    piix4_pm_class;
+extern const struct bp_i440fx_interface i440fx_table;
+extern const struct bp_piix4_pm_interface piix4_pm_table;
+extern const struct bp_event piix_suspend_disk;
+
+#endif

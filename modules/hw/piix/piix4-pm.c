@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Power management of Intel's 82371AB (PIIX4 data sheet, order 290562, chapter 7; ACPI 6.4 chapter
+ * 4.8), function 3: PM1 registers, PM timer, GPE0, the APM ports 0xb2/0xb3 and an SMBus host on
+ * which no device answers. Left out: SMI, suspend to RAM, device idle timers, PCI hot-plug.
+ */
+#include "piix.h"
+
+#include <bp/clock.h>
+#include <bp/log.h>
+#include <bp/machine.h>
+
+#define PM_HZ 3579545u
+#define TIMER_HALF (1u << 23) /* the status bit goes up when bit 23 changes */
+
+enum { /* from PMBASE */
+    PM1_STATUS = 0x00,
+    PM1_CONTROL = 0x04,
+    PM_TIMER = 0x08,
+    PM_SIZE = 0x40,
+};
+
+#define PM1_TIMER 0x0001u
+#define PM1_GLOBAL 0x0020u
+#define PM1_POWER_BUTTON 0x0100u
+#define PM1_RTC 0x0400u
+#define PM1_WAKE 0x8000u
+#define PM1_STATUS_BITS (PM1_TIMER | 0x0010u | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC | PM1_WAKE)
+#define PM1_ENABLE_BITS (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC)
+#define CONTROL_SCI 0x0001u
+#define CONTROL_SLEEP 0x2000u
+#define CONTROL_WRITABLE 0x1c02u /* SLP_TYP, BRLD_EN */
+
+#define REG_PMBA 0x40u
+#define REG_PMREGMISC 0x80u
+#define REG_SMBBA 0x90u
+#define REG_SMBHSTCFG 0xd2u
+
+#define SMB_STATUS_DONE 0x02u
+#define SMB_STATUS_ERROR 0x04u
+#define SMB_STATUS_BITS 0x1eu
+#define SMB_START 0x40u
+
+struct piix4_pm {
+    uint16_t status, enable, control;
+    uint16_t gpe_status, gpe_enable;
+    uint8_t apm_control, apm_status;
+    uint8_t smb[16];
+    uint64_t seen_half;  /* half periods of the PM timer already turned into its status bit */
+    struct bp_timer *timer;
+    struct bp_irq *sci;
+    struct bp_region *pm_region, *smb_region;
+    bool pm_mapped, smb_mapped;
+    uint16_t board_base; /* PMBASE that the board asked for, 0: none */
+    uint32_t smb_io_base;
+    uint8_t disable_s3, disable_s4;
+};
+
+/* ---- PM timer ---- */
+static uint64_t pm_ticks(void)
+{
+    return (uint64_t)((unsigned __int128)(uint64_t)bp_clock_ns(BP_CLOCK_VIRTUAL) * PM_HZ /
+                      1000000000u);
+}
+
+static int64_t pm_ticks_to_ns(uint64_t ticks)
+{
+    unsigned __int128 ns = ((unsigned __int128)ticks * 1000000000u + PM_HZ - 1) / PM_HZ;
+
+    return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
+}
+
+static void update(struct piix4_pm *s)
+{
+    uint64_t half = pm_ticks() / TIMER_HALF;
+    bool sci;
+
+    if (half != s->seen_half)
+        s->status |= PM1_TIMER;
+    s->seen_half = half;
+    sci = (s->status & s->enable & PM1_ENABLE_BITS) || (s->gpe_status & s->gpe_enable);
+    bp_irq_set(s->sci, sci && (s->control & CONTROL_SCI));
+    if ((s->enable & PM1_TIMER) && !(s->status & PM1_TIMER))
+        bp_timer_set(s->timer, pm_ticks_to_ns((half + 1) * TIMER_HALF));
+    else
+        bp_timer_cancel(s->timer);
+}
+
+static void timer_due(void *opaque)
+{
+    update(opaque);
+}
+
+/* ---- sleeping ---- */
+const struct bp_event piix_suspend_disk = {
+    .size = sizeof(struct bp_event), .name = "SUSPEND_DISK",
+    .summary = "The guest asked to be saved to its disk and switched off"};
+BP_NOTE("provides=event:SUSPEND_DISK;summary=The guest asked to be saved to its disk and switched "
+        "off");
+
+static void sleep_now(struct piix4_pm *s, unsigned type)
+{
+    if (type == BP_PIIX4_SLP_S5) {
+        bp_machine_request_shutdown(BP_SHUTDOWN_GUEST_SHUTDOWN);
+    } else if (type == BP_PIIX4_SLP_S4 && !s->disable_s4) {
+        bp_event_send(&piix_suspend_disk, NULL);
+        bp_machine_request_shutdown(BP_SHUTDOWN_GUEST_SHUTDOWN);
+    } else {
+        bp_guest_error("piix4-sleep", "PIIX4_PM: sleep type %u is not available", type);
+    }
+}
+
+/* ---- PM1 and timer ports ---- */
+static uint32_t pm_dword(struct piix4_pm *s, unsigned addr)
+{
+    switch (addr) {
+    case PM1_STATUS:
+        return s->status | (uint32_t)s->enable << 16;
+    case PM1_CONTROL:
+        return s->control;
+    case PM_TIMER:
+        return (uint32_t)pm_ticks() & 0xffffff;
+    default:
+        return 0;
+    }
+}
+
+static uint64_t pm_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)size;
+    update(opaque);
+    return pm_dword(opaque, (unsigned)addr & ~3u) >> (8 * (addr & 3));
+}
+
+static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+    unsigned shift = 8 * (addr & 3);
+    uint32_t mask = (size == 4 ? UINT32_MAX : (1u << 8 * size) - 1) << shift;
+    uint32_t v = (uint32_t)value << shift & mask;
+
+    update(s);
+    switch (addr & ~3ull) {
+    case PM1_STATUS:
+        s->status &= (uint16_t)~(v & PM1_STATUS_BITS);
+        s->enable = (uint16_t)(((s->enable & ~(mask >> 16)) | v >> 16) & PM1_ENABLE_BITS);
+        break;
+    case PM1_CONTROL: /* SLP_EN always reads 0; SCI_EN belongs to the APM port */
+        mask &= CONTROL_WRITABLE;
+        s->control = (uint16_t)((s->control & ~mask) | (v & mask));
+        if (v & CONTROL_SLEEP)
+            sleep_now(s, s->control >> 10 & 7);
+        break;
+    default:
+        return;
+    }
+    update(s);
+}
+
+static const struct bp_region_ops pm_ops = {.read = pm_read, .write = pm_write};
+
+static uint64_t gpe_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+    uint16_t v = addr < 2 ? s->gpe_status : s->gpe_enable;
+
+    (void)size;
+    return addr & 1 ? v >> 8 : v & 0xff;
+}
+
+static void gpe_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+    unsigned shift = addr & 1 ? 8 : 0;
+
+    (void)size;
+    if (addr < 2)
+        s->gpe_status &= (uint16_t)~((value & 0xff) << shift);
+    else
+        s->gpe_enable = (uint16_t)((s->gpe_enable & ~(0xffu << shift)) | (value & 0xff) << shift);
+    update(s);
+}
+
+static const struct bp_region_ops gpe_ops = {.read = gpe_read, .write = gpe_write,
+                                             .max_access = 1};
+
+static uint64_t apm_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    (void)size;
+    return addr ? s->apm_status : s->apm_control;
+}
+
+static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    (void)size;
+    if (addr) {
+        s->apm_status = (uint8_t)value;
+        return;
+    }
+    s->apm_control = (uint8_t)value;
+    if (value == BP_PIIX4_ACPI_ENABLE)
+        s->control |= CONTROL_SCI;
+    else if (value == BP_PIIX4_ACPI_DISABLE)
+        s->control &= (uint16_t)~CONTROL_SCI;
+    update(s);
+}
+
+static const struct bp_region_ops apm_ops = {.read = apm_read, .write = apm_write,
+                                             .max_access = 1};
+
+/* ---- SMBus host: every transfer ends with "no device answered" ---- */
+static uint64_t smb_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    (void)size;
+    return s->smb[addr & 15];
+}
+
+static void smb_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    (void)size;
+    switch (addr) {
+    case 0:
+        s->smb[0] &= (uint8_t)~(value & SMB_STATUS_BITS);
+        return;
+    case 2:
+        s->smb[2] = (uint8_t)value & (uint8_t)~SMB_START;
+        if (value & SMB_START)
+            s->smb[0] |= SMB_STATUS_ERROR;
+        return;
+    default:
+        s->smb[addr & 15] = (uint8_t)value;
+    }
+}
+
+static const struct bp_region_ops smb_ops = {.read = smb_read, .write = smb_write,
+                                             .max_access = 1};
+
+/* ---- configuration space ---- */
+static void map_region(struct bp_region *region, bool *mapped, bool on, uint16_t base)
+{
+    on = on && base != 0;
+    if (on && *mapped)
+        bp_region_set_address(region, base);
+    else if (on)
+        bp_region_add(bp_space_root(bp_space_io()), region, base, 1);
+    else if (*mapped)
+        bp_region_remove(region);
+    *mapped = on;
+}
+
+static void update_map(struct bp_device *dev)
+{
+    struct piix4_pm *s = bp_device_state(dev);
+    const uint8_t *c = pci->config(dev);
+    uint16_t pm = (uint16_t)((c[REG_PMBA] | c[REG_PMBA + 1] << 8) & 0xffc0);
+    uint16_t smb = (uint16_t)((c[REG_SMBBA] | c[REG_SMBBA + 1] << 8) & 0xfff0);
+
+    bp_memory_begin();
+    map_region(s->pm_region, &s->pm_mapped, c[REG_PMREGMISC] & 1, pm);
+    map_region(s->smb_region, &s->smb_mapped, c[REG_SMBHSTCFG] & 1, smb);
+    bp_memory_commit();
+}
+
+static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
+{
+    (void)offset;
+    (void)size;
+    update_map(dev);
+}
+
+static void set_bases(struct bp_device *dev)
+{
+    struct piix4_pm *s = bp_device_state(dev);
+    uint8_t *c = pci->config(dev);
+
+    c[REG_PMBA] = (uint8_t)((s->board_base & 0xc0) | 1);
+    c[REG_PMBA + 1] = (uint8_t)(s->board_base >> 8);
+    c[REG_PMREGMISC] = s->board_base != 0;
+    c[REG_SMBBA] = (uint8_t)((s->smb_io_base & 0xf0) | 1);
+    c[REG_SMBBA + 1] = (uint8_t)(s->smb_io_base >> 8);
+    c[REG_SMBHSTCFG] = s->smb_io_base != 0;
+    update_map(dev);
+}
+
+static void pm_enable(struct bp_device *dev, uint16_t pmbase)
+{
+    ((struct piix4_pm *)bp_device_state(dev))->board_base = pmbase & 0xffc0;
+    set_bases(dev);
+}
+
+static void power_button(struct bp_device *dev)
+{
+    struct piix4_pm *s = bp_device_state(dev);
+
+    s->status |= PM1_POWER_BUTTON;
+    update(s);
+}
+
+static void gpe(struct bp_device *dev, uint16_t bits)
+{
+    struct piix4_pm *s = bp_device_state(dev);
+
+    s->gpe_status |= bits;
+    update(s);
+}
+
+const struct bp_piix4_pm_interface piix4_pm_table = {
+    .size = sizeof(struct bp_piix4_pm_interface), .enable = pm_enable,
+    .power_button = power_button, .gpe = gpe};
+
+/* ---- device ---- */
+static void pm_reset(struct bp_device *dev)
+{
+    struct piix4_pm *s = bp_device_state(dev);
+
+    s->status = s->enable = s->control = 0;
+    s->gpe_status = s->gpe_enable = 0;
+    s->apm_control = s->apm_status = 0;
+    for (unsigned i = 0; i < sizeof(s->smb); i++)
+        s->smb[i] = 0;
+    s->seen_half = pm_ticks() / TIMER_HALF;
+    set_bases(dev);
+    update(s);
+}
+
+static void describe_config(struct bp_device *dev)
+{
+    uint8_t *writable = pci->writable(dev);
+
+    writable[REG_PMBA] = 0xc0;
+    writable[REG_PMBA + 1] = 0xff;
+    writable[REG_PMREGMISC] = 1;
+    writable[REG_SMBBA] = 0xf0;
+    writable[REG_SMBBA + 1] = 0xff;
+    writable[REG_SMBHSTCFG] = 0x0f;
+    for (unsigned reg = 0x44; reg < 0x80; reg++) /* device monitors: stored only */
+        writable[reg] = 0xff;
+}
+
+static int pm_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct piix4_pm *s = bp_device_state(dev);
+    struct bp_owner *owner = bp_device_owner(dev);
+    struct bp_region *io = bp_space_root(bp_space_io());
+
+    if (!s->disable_s3)
+        return bp_fail(err, ENOTSUP, "PIIX4_PM: suspend to RAM is not available: disable_s3 must "
+                       "be 1");
+    if (s->smb_io_base > 0xfff0 || (s->smb_io_base & 15))
+        return bp_fail(err, EINVAL, "property 'smb_io_base' of PIIX4_PM must be a multiple of 16 "
+                       "up to 0xfff0");
+    bp_device_add_irq_outputs(dev, "sci", 1);
+    s->sci = bp_device_irq_output(dev, "sci", 0);
+    s->timer = bp_timer_new(owner, BP_CLOCK_VIRTUAL, timer_due, s);
+    s->pm_region = bp_region_new_io(owner, "piix4-pm", PM_SIZE, &pm_ops, s);
+    s->smb_region = bp_region_new_io(owner, "piix4-smbus", 16, &smb_ops, s);
+    bp_region_add(io, bp_region_new_io(owner, "piix4-gpe0", BP_PIIX4_GPE0_LENGTH, &gpe_ops, s),
+                  BP_PIIX4_GPE0, 0);
+    bp_region_add(io, bp_region_new_io(owner, "apm", 2, &apm_ops, s), BP_PIIX4_SMI_PORT, 0);
+    describe_config(dev);
+    return 0;
+}
+
+static const struct bp_state_field pm_fields[] = {
+    BP_SAVE(UINT16, struct piix4_pm, status),
+    BP_SAVE(UINT16, struct piix4_pm, enable),
+    BP_SAVE(UINT16, struct piix4_pm, control),
+    BP_SAVE(UINT16, struct piix4_pm, gpe_status),
+    BP_SAVE(UINT16, struct piix4_pm, gpe_enable),
+    BP_SAVE(UINT8, struct piix4_pm, apm_control),
+    BP_SAVE(UINT8, struct piix4_pm, apm_status),
+    BP_SAVE_BUFFER(struct piix4_pm, smb),
+    BP_SAVE(UINT64, struct piix4_pm, seen_half),
+    BP_SAVE_END,
+};
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    (void)version;
+    (void)err;
+    update_map(bp_device_of_state(state));
+    update(state);
+    return 0;
+}
+static const struct bp_state_table pm_table = {.version = 1, .oldest = 1, .fields = pm_fields,
+                                               .after_load = after_load};
+
+static const struct bp_field pm_props[] = {
+    BP_PROP_RANGE("disable_s3", UINT8, struct piix4_pm, disable_s3, "1", 0, 1,
+                  "no suspend to RAM (1)"),
+    BP_PROP_RANGE("disable_s4", UINT8, struct piix4_pm, disable_s4, "0", 0, 1,
+                  "no suspend to disk (1)"),
+    BP_PROP("smb_io_base", UINT32, struct piix4_pm, smb_io_base, "0xb100",
+            "first I/O port of the SMBus host, 0 for none"),
+    BP_FIELDS_END,
+};
+
+static const struct bp_pci_info pm_info = {
+    .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x7113, .revision = 3,
+    .class_code = 0x0680, .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .interrupt_pin = 1,
+    .config_written = config_written};
+
+BP_BOARD_DEVICE(piix4_pm_descriptor, "PIIX4_PM", "pci", "82371AB power management",
+                struct piix4_pm, pm_props, &pm_table, .category = "bridge", .bus_info = &pm_info,
+                .attach = pm_attach, .reset = pm_reset);
+extern const struct bp_device_class piix4_pm_class
+    __attribute__((alias("piix4_pm_descriptor")));

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Builds a processor's CPUID leaves from its model and features. Intel SDM volume 2 (CPUID); AMD APM
+ * volume 3, appendix E. Leaves that are not listed read as zero. OSXSAVE and the APIC bit follow the
+ * processor's state and are the accelerator's to fill in.
+ */
+#include "model.h"
+
+#include <string.h>
+
+static void add(struct x86_model_cpu *s, struct bp_x86_cpuid leaf)
+{
+    if (s->x.cpuid_count < MAX_CPUID)
+        s->leaves[s->x.cpuid_count++] = leaf;
+}
+
+static void add_simple(struct x86_model_cpu *s, uint32_t leaf, uint32_t eax, uint32_t ebx,
+                       uint32_t ecx, uint32_t edx)
+{
+    add(s, (struct bp_x86_cpuid){leaf, 0, 1, eax, ebx, ecx, edx});
+}
+
+static uint32_t word(const char *text)
+{
+    uint32_t v;
+
+    memcpy(&v, text, 4);
+    return v;
+}
+
+/* Family, model, stepping in the layout of leaf 1, EAX. */
+static uint32_t signature(const struct model *m)
+{
+    unsigned family = m->family < 15 ? m->family : 15;
+    unsigned extended = m->family < 15 ? 0 : m->family - 15;
+
+    return extended << 20 | (m->model >> 4) << 16 | family << 8 | (m->model & 15) << 4 | m->stepping;
+}
+
+static void add_brand(struct x86_model_cpu *s, const char *brand)
+{
+    char text[48] = {0};
+
+    memcpy(text, brand, strnlen(brand, sizeof(text)));
+    for (unsigned i = 0; i < 3; i++)
+        add_simple(s, 0x80000002 + i, word(text + 16 * i), word(text + 16 * i + 4),
+                   word(text + 16 * i + 8), word(text + 16 * i + 12));
+}
+
+/* Leaf 0xb: topology levels by the bits of the x2APIC id. */
+static void add_topology(struct x86_model_cpu *s, unsigned cores, unsigned threads)
+{
+    unsigned smt_bits = 0, core_bits = 0;
+
+    while (1u << smt_bits < threads)
+        smt_bits++;
+    while (1u << core_bits < cores)
+        core_bits++;
+    add(s, (struct bp_x86_cpuid){0xb, 0, 0, smt_bits, threads, 0x100, s->x.apic_id});
+    add(s, (struct bp_x86_cpuid){0xb, 1, 0, smt_bits + core_bits, cores * threads, 0x201,
+                                 s->x.apic_id});
+    add(s, (struct bp_x86_cpuid){0xb, 0, 1, 0, 0, 2, s->x.apic_id});
+}
+
+void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads)
+{
+    const struct model *m = s->model;
+    const uint32_t *f = s->x.features;
+    unsigned logical = cores * threads;
+    /* The AMD copies of leaf 1's EDX. */
+    uint32_t copied = strcmp(m->vendor, "AuthenticAMD") == 0 ? f[BP_X86_FW_1_EDX] & 0x0183f3ff : 0;
+
+    s->x.cpuid_count = 0;
+    add_simple(s, 0, m->max_leaf, word(m->vendor), word(m->vendor + 8), word(m->vendor + 4));
+    add_simple(s, 1, signature(m),
+               s->x.apic_id << 24 | (logical > 255 ? 255 : logical) << 16 | 8 << 8,
+               f[BP_X86_FW_1_ECX], f[BP_X86_FW_1_EDX] | (logical > 1 ? 1u << 28 : 0));
+    if (f[BP_X86_FW_6_EAX])
+        add_simple(s, 6, f[BP_X86_FW_6_EAX], 0, 0, 0);
+    add(s, (struct bp_x86_cpuid){7, 0, 0, 0, f[BP_X86_FW_7_EBX], f[BP_X86_FW_7_ECX],
+                                 f[BP_X86_FW_7_EDX]});
+    add_topology(s, cores, threads);
+    if (f[BP_X86_FW_1_ECX] & 1u << 31)
+        add_simple(s, 0x40000000, 0x40000000, word("Back"), word("plan"), word("e VM"));
+    add_simple(s, 0x80000000, m->max_extended_leaf, word(m->vendor), word(m->vendor + 8),
+               word(m->vendor + 4));
+    add_simple(s, 0x80000001, signature(m), 0,
+               f[BP_X86_FW_80000001_ECX] | (logical > 1 ? 2 : 0),
+               f[BP_X86_FW_80000001_EDX] | copied);
+    add_brand(s, m->brand);
+    /* 64 KiB 2-way L1 data and instruction caches, 512 KiB 16-way L2, 64-byte lines. */
+    add_simple(s, 0x80000005, 0x01ff01ff, 0x01ff01ff, 0x40020140, 0x40020140);
+    add_simple(s, 0x80000006, 0, 0x42004200, 0x02008140, 0);
+    add_simple(s, 0x80000007, 0, 0, 0, f[BP_X86_FW_80000007_EDX]);
+    add_simple(s, 0x80000008, (uint32_t)s->x.linear_bits << 8 | s->x.phys_bits,
+               f[BP_X86_FW_80000008_EBX], logical > 1 ? logical - 1 : 0, 0);
+    s->x.cpuid = s->leaves;
+}

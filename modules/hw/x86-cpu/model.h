@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* x86 CPU models: feature names, model tables and the parts of the CPU class. */
+#ifndef X86_MODEL_H
+#define X86_MODEL_H
+
+#include <bp/x86.h>
+
+#define FEATURE_WORDS 16
+#define MAX_CPUID 40
+
+struct model {
+    const char *name;
+    char vendor[13];
+    char brand[49];
+    unsigned family, model, stepping;
+    uint32_t max_leaf, max_extended_leaf;
+    uint32_t features[FEATURE_WORDS];
+};
+
+/* The state of a CPU object: the architectural state comes first. */
+struct x86_model_cpu {
+    struct bp_x86_cpu x;
+    const struct model *model;
+    uint32_t plus[FEATURE_WORDS], minus[FEATURE_WORDS]; /* asked for, refused on the command line */
+    struct bp_x86_cpuid leaves[MAX_CPUID];
+};
+
+/* One named feature bit. */
+struct feature {
+    const char *name;
+    uint8_t word; /* enum bp_x86_feature_word */
+    uint8_t bit;
+};
+extern const struct bp_field cpu_props[];
+const struct feature *feature_find(const char *name);
+/* The feature's name for a bit, or NULL. */
+const char *feature_name(unsigned word, unsigned bit);
+
+/* What the software accelerators execute, as feature words. */
+extern const uint32_t executable_features[FEATURE_WORDS];
+extern const struct model model_qemu64, model_max;
+
+void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads);
+void x86_reset(struct bp_cpu *cpu);
+char *x86_dump(struct bp_cpu *cpu);
+int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys);
+int x86_get_register(struct bp_cpu *cpu, const char *name, uint64_t *ret_value);
+
+#endif

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Start-up, measured beside Debian's emulator in one run, turn by turn, so that both see the same
+computer: time from exec to the QMP greeting and to the first reply, resident memory then, and
+`-device help`. Medians of the rounds.
+
+usage: start.py BUILD-ROOT [ROUNDS]
+"""
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+ARGS = ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
+TARGETS = {"greeting ms": 5, "first reply ms": 5, "resident MiB": 10, "-device help ms": 5}
+
+
+def one_start(program):
+    begin = time.perf_counter()
+    process = subprocess.Popen([program, *ARGS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, bufsize=0)
+    try:
+        assert b"QMP" in process.stdout.readline()
+        greeting = time.perf_counter() - begin
+        process.stdin.write(b'{"execute":"qmp_capabilities"}\n')
+        assert b"return" in process.stdout.readline()
+        reply = time.perf_counter() - begin
+        with open("/proc/%d/status" % process.pid) as f:
+            resident = int(re.search(r"VmRSS:\s*(\d+)", f.read())[1]) / 1024
+        process.stdin.write(b'{"execute":"quit"}\n')
+        process.wait(10)
+    finally:
+        process.kill()
+        process.communicate()
+    return {"greeting ms": greeting * 1e3, "first reply ms": reply * 1e3, "resident MiB": resident}
+
+
+def one_help(program):
+    begin = time.perf_counter()
+    subprocess.run([program, "-device", "help"], stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, check=True)
+    return {"-device help ms": (time.perf_counter() - begin) * 1e3}
+
+
+def main():
+    build, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 21
+    programs = {"backplane": os.path.join(build, "backplane-system-x86_64")}
+    other = shutil.which("qemu-system-x86_64")
+    if other:
+        programs["other"] = other
+    samples = {name: [] for name in programs}
+    for turn in range(rounds + 1):
+        for name, program in programs.items():
+            sample = {**one_start(program), **one_help(program)}
+            if turn:  # the first turn only warms the page cache
+                samples[name].append(sample)
+    result = {}
+    print("%-18s %12s %12s %8s %8s" % ("median of %d" % rounds, *(list(programs) + ["-"])[:2],
+                                       "ratio", "target"))
+    for what, target in TARGETS.items():
+        medians = {name: statistics.median(s[what] for s in samples[name]) for name in programs}
+        ours, theirs = medians["backplane"], medians.get("other")
+        print("%-18s %12.2f %12s %8s %8g%s" % (
+            what, ours, "%.2f" % theirs if theirs else "-",
+            "%.1fx" % (theirs / ours) if theirs else "-", target, "" if ours <= target else " missed"))
+        result[what] = medians
+    print(json.dumps(result))
+
+
+main()

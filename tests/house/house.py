@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The rules of the house, as TAP cases: who may include what, headers that compile alone, licences,
+size budgets, libraries.
+
+usage: house.py SOURCE-ROOT BUILD-ROOT CC
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT, BUILD, CC = sys.argv[1:4]
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+BUDGET = 25000
+MAX_HEADERS_PER_DEVICE = 15
+MAX_LINES = 800
+PLAIN_LIBRARIES = {"libc", "libm", "libglib-2.0", "libpcre2-8", "libpcre", "libjson-c", "liburcu-bp",
+                   "liburcu-common", "libffi", "libz", "libbackplane", "ld-linux-x86-64",
+                   "linux-vdso", "libgcc_s"}
+SANITIZERS = {"libasan", "libubsan", "libtsan", "libstdc++", "libm", "librt", "libpthread", "libdl",
+              "libgcc_s", "libresolv"}
+# Libraries of the core that modules must not see. What a module links, it declares in meson.build.
+CORE_LIBRARIES = ("glib", "gio/", "gmodule", "json-c/", "json.h", "urcu", "ffi.h", "gobject/")
+LIBC = set("""alloca.h arpa/inet.h assert.h ctype.h dirent.h endian.h errno.h fcntl.h fenv.h float.h
+inttypes.h limits.h linux/ math.h net/ netdb.h netinet/ poll.h pthread.h pty.h pwd.h sched.h setjmp.h
+signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h
+strings.h sys/ termios.h time.h ucontext.h unistd.h utmp.h""".split())
+
+cases = []
+
+
+def case(function):
+    cases.append(function)
+    return function
+
+
+def files(*folders, suffixes=(".c", ".h")):
+    for folder in folders:
+        for where, folders_below, names in os.walk(os.path.join(ROOT, folder)):
+            folders_below[:] = [f for f in folders_below if not f.startswith((".", "build", "__py"))]
+            for name in sorted(names):
+                if name.endswith(suffixes):
+                    yield os.path.relpath(os.path.join(where, name), ROOT)
+
+
+def text(path):
+    with open(os.path.join(ROOT, path), errors="replace") as f:
+        return f.read()
+
+
+def includes(path):
+    return INCLUDE.findall(text(path))
+
+
+def is_libc(name):
+    return name in LIBC or any(name.startswith(entry) for entry in LIBC if entry.endswith("/"))
+
+
+def is_api(name):
+    return name.startswith("bp/") and os.path.exists(os.path.join(ROOT, "module-api", name))
+
+
+@case
+def modules_include_only_the_api_and_their_own_folder():
+    for path in files("modules", "samples"):
+        own = os.path.dirname(path)
+        for kind, name in includes(path):
+            if kind == '"':
+                # .hex: compiled from the folder's own sources at build time
+                good = ".." not in name and (os.path.exists(os.path.join(ROOT, own, name)) or
+                                             name.endswith(".hex"))
+            else:
+                good = is_api(name) or (not name.startswith("bp") and
+                                        not name.startswith(CORE_LIBRARIES))
+            if not good:
+                yield "%s includes %s" % (path, name)
+
+
+@case
+def modules_of_one_folder_do_not_compile_sources_of_another():
+    for path in files("modules", suffixes=("meson.build",)):
+        for name in re.findall(r"'([^']*\.c)'", text(path)):
+            if ".." in name:
+                yield "%s compiles %s" % (path, name)
+
+
+def core_folders():
+    return re.search(r"core_folders = \[(.*?)\]", text("core/meson.build"), re.S)[1].replace(
+        "'", "").replace(",", " ").split()
+
+
+@case
+def core_folders_include_only_earlier_ones():
+    order = core_folders()
+    for index, folder in enumerate(order):
+        seen = {}
+        for earlier in order[:index + 1]:
+            for path in files("core/" + earlier, suffixes=(".h",)):
+                seen[os.path.basename(path)] = path
+        for path in files("core/" + folder):
+            for kind, name in includes(path):
+                if kind == '"' and name not in seen:
+                    yield "%s includes %s" % (path, name)
+                if kind == "<" and name.startswith("bp") and not is_api(name):
+                    yield "%s includes %s" % (path, name)
+
+
+@case
+def header_names_of_the_core_are_unique():
+    seen = {}
+    for path in files("core", "loader", suffixes=(".h",)):
+        name = os.path.basename(path)
+        if name in seen:
+            yield "%s and %s" % (seen[name], path)
+        seen[name] = path
+
+
+@case
+def loader_includes_only_core_and_api():
+    allowed = {os.path.basename(path) for path in files("core", "loader", suffixes=(".h",))}
+    for path in files("loader"):
+        for kind, name in includes(path):
+            if kind == '"' and name not in allowed or "modules/" in name:
+                yield "%s includes %s" % (path, name)
+
+
+@case
+def only_the_loader_calls_dlopen():
+    for path in files("core", "modules", suffixes=(".c",)):
+        if re.search(r"\bdl(m?open|sym)\s*\(", text(path)):
+            yield path
+
+
+@case
+def api_includes_only_libc_and_itself():
+    for path in files("module-api"):
+        for kind, name in includes(path):
+            if kind == '"' or not (is_api(name) or is_libc(name)):
+                yield "%s includes %s" % (path, name)
+
+
+def compiles(header, compiler, options):
+    with tempfile.NamedTemporaryFile("w", suffix=".c") as f:
+        f.write("#include <%s>\n" % header)
+        f.flush()
+        run = subprocess.run([*compiler, *options, "-fsyntax-only", "-Wall", "-Wextra", "-Werror",
+                              "-I", os.path.join(ROOT, "module-api"), f.name],
+                             capture_output=True, text=True)
+    return run.stderr.strip().splitlines()[:3] if run.returncode else None
+
+
+def api_headers():
+    return [os.path.relpath(path, "module-api") for path in files("module-api", suffixes=(".h",))]
+
+
+@case
+def api_headers_compile_alone_as_c11():
+    for header in api_headers():
+        wrong = compiles(header, CC.split(), ["-std=c11", "-pedantic-errors", "-xc"])
+        if wrong:
+            yield "%s: %s" % (header, " | ".join(wrong))
+
+
+@case
+def api_headers_compile_alone_as_cxx20():
+    compiler = next((c for c in ("g++", "clang++") if subprocess.run(
+        ["sh", "-c", "command -v " + c], capture_output=True).returncode == 0), None)
+    if not compiler:
+        return "no C++ compiler"
+    wrong = []
+    for header in api_headers():
+        lines = compiles(header, [compiler], ["-std=c++20", "-xc++"])
+        if lines:
+            wrong.append("%s: %s" % (header, " | ".join(lines)))
+    return wrong
+
+
+def tracked():
+    run = subprocess.run(["git", "-C", ROOT, "-c", "safe.directory=*", "ls-files", "-co",
+                          "--exclude-standard"], capture_output=True, text=True)
+    if run.returncode == 0:
+        return [p for p in run.stdout.splitlines() if os.path.isfile(os.path.join(ROOT, p))]
+    return list(files("core", "loader", "modules", "module-api", "tests", "tools", "samples",
+                      suffixes=(".c", ".h", ".py", ".build", ".S", ".sh")))
+
+
+def is_text(path):
+    with open(os.path.join(ROOT, path), "rb") as f:
+        return b"\0" not in f.read(4096)
+
+
+def has_spdx_line(path):
+    name = os.path.basename(path)
+    return not (name.startswith("LICENSE") or name in (".gitignore", ".clang-format",
+                                                       "codespell-words") or
+                path.startswith(("reference/", "tests/fuzz/corpus/")) or
+                path.endswith((".md", ".txt", ".tsv", ".json", ".map", ".bin")))
+
+
+@case
+def every_file_names_its_licence():
+    for path in tracked():
+        if has_spdx_line(path) and is_text(path):
+            line = re.search(r"SPDX-License-Identifier: (\S+)", text(path)[:400])
+            wanted = "MIT" if path.startswith(("module-api/", "samples/")) else "LGPL-2.1-or-later"
+            if not line or line[1] != wanted:
+                yield "%s: %s" % (path, line[1] if line else "no SPDX line")
+
+
+@case
+def nothing_is_left_to_do_in_the_code():
+    for path in files("core", "loader", "modules", "module-api", "tests", "tools", "samples"):
+        for number, line in enumerate(text(path).splitlines(), 1):
+            if re.search(r"\b(TODO|FIXME|XXX)\b", line):
+                yield "%s:%d: %s" % (path, number, line.strip())
+
+
+@case
+def no_file_knows_a_place_on_this_computer():
+    place = os.path.realpath(ROOT)
+    if place.count("/") < 2:
+        return
+    for path in tracked():
+        if is_text(path) and re.search(re.escape(place) + r"(/|\b)", text(path)):
+            yield path
+
+
+@case
+def core_and_loader_keep_their_budget():
+    lines = sum(text(path).count("\n") for path in files("core", "loader"))
+    print("# core/ and loader/: %d lines of %d" % (lines, BUDGET))
+    if lines >= BUDGET:
+        yield "%d lines" % lines
+
+
+def ratchets(kind):
+    with open(os.path.join(ROOT, "tests/house/ratchets.txt")) as f:
+        entries = [line.split() for line in f if line.startswith(kind + " ")]
+    return {path: int(most) for _, path, most in entries}
+
+
+@case
+def lines_fit_the_screen():
+    wide = 0
+    for path in files("core", "loader", "modules", "module-api", "tests", "samples"):
+        lengths = [len(line) for line in text(path).splitlines()]
+        wide += sum(length > 100 for length in lengths)
+        if max(lengths, default=0) > 120:
+            yield "%s: line %d" % (path, lengths.index(max(lengths)) + 1)
+    print("# lines beyond column 100: %d" % wide)
+
+
+@case
+def large_files_are_known():
+    known = ratchets("lines")
+    for path in files("core", "loader", "modules", "module-api", "tests", "samples"):
+        lines = text(path).count("\n")
+        if lines > known.get(path, MAX_LINES):
+            yield "%s has %d lines (limit %d; reviewed ones: tests/house/ratchets.txt)" % (
+                path, lines, known.get(path, MAX_LINES))
+
+
+@case
+def devices_pull_in_few_headers():
+    most, known = 0, ratchets("headers")
+    for path in files("modules/hw", suffixes=(".c",)):
+        if not re.search(r"\bBP_(HOTPLUG_|BOARD_)?DEVICE\(", text(path)):
+            continue
+        run = subprocess.run([*CC.split(), "-M", "-I", os.path.join(ROOT, "module-api"),
+                              os.path.join(ROOT, path)], capture_output=True, text=True)
+        ours = {h for h in re.findall(r"\S+\.h", run.stdout) if h.startswith(ROOT)}
+        most = max(most, len(ours))
+        if len(ours) > known.get(path, MAX_HEADERS_PER_DEVICE):
+            yield "%s: %d headers" % (path, len(ours))
+    print("# most headers of a device: %d" % most)
+
+
+def libraries(path):
+    run = subprocess.run(["ldd", path], capture_output=True, text=True)
+    for line in run.stdout.splitlines():
+        name = line.split()[0] if line.split() else ""
+        yield re.split(r"\.so", os.path.basename(name))[0]
+
+
+@case
+def core_needs_only_plain_libraries():
+    for name in ("core/libbackplane.so.1", "backplane-system-x86_64"):
+        path = os.path.join(BUILD, name)
+        if not os.path.exists(path):
+            yield "%s is not built" % name
+            continue
+        needed = set(libraries(path))
+        allowed = PLAIN_LIBRARIES | (SANITIZERS if needed & {"libasan", "libtsan", "libubsan"} else
+                                     set())
+        for library in sorted(needed - allowed):
+            yield "%s needs %s" % (name, library)
+
+
+@case
+def smallest_device_fits_in_40_lines():
+    lines = text("modules/hw/misc/debug-exit.c").count("\n")
+    if lines > 40:
+        yield "debug-exit.c has %d lines" % lines
+
+
+def main():
+    print("1..%d" % len(cases))
+    bad = 0
+    for number, function in enumerate(cases, 1):
+        found = function()
+        skip = found if isinstance(found, str) else None
+        wrong = [] if skip or found is None else list(found)
+        for line in wrong:
+            print("# " + line)
+        print("%sok %d - %s%s" % ("not " if wrong else "", number, function.__name__,
+                                  " # SKIP " + skip if skip else ""))
+        bad += bool(wrong)
+    return 1 if bad else 0
+
+
+sys.exit(main())

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`./dev new-module`: what it writes compiles without warnings, loads and works.
+
+usage: new-module.py SOURCE-ROOT BUILD-ROOT CC
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from qmp import Emulator
+from tap import run
+
+SOURCE, BUILD, CC = sys.argv[1:4]
+PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
+WORK = tempfile.mkdtemp(prefix="backplane-new-module-")
+MODULES = os.path.join(WORK, "built")
+KINDS = {"device": "modules/hw/misc", "chardev": "modules/chardev", "object": "modules/objects",
+         "command": "modules/commands"}
+
+
+def tool(*args):
+    return subprocess.run([sys.executable, os.path.join(WORK, "tools/new-module.py"), *args],
+                          capture_output=True, text=True)
+
+
+def prepare():
+    os.makedirs(MODULES)
+    for path in ("tools/new-module.py", "modules/meson.build", "modules/hw/misc/meson.build",
+                 "modules/chardev/meson.build", "tests/module/meson.build"):
+        os.makedirs(os.path.dirname(os.path.join(WORK, path)), exist_ok=True)
+        shutil.copy(os.path.join(SOURCE, path), os.path.join(WORK, path))
+
+
+def each_kind_is_written_and_compiles_without_warnings():
+    for kind, folder in KINDS.items():
+        name = "my-" + kind
+        made = tool(kind, name)
+        assert made.returncode == 0, made.stderr
+        built = subprocess.run(
+            [*CC.split(), "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror",
+             "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-shared", "-fPIC",
+             "-fvisibility=hidden", "-I", os.path.join(SOURCE, "module-api"),
+             os.path.join(WORK, folder, name + ".c"), "-o", os.path.join(MODULES, name + ".so"),
+             "-L", os.path.join(BUILD, "core"), "-lbackplane"], capture_output=True, text=True)
+        assert built.returncode == 0, built.stderr
+        with open(os.path.join(WORK, folder, "meson.build")) as f:
+            assert "files('%s.c')" % name in f.read()
+        with open(os.path.join(WORK, "tests/module/meson.build")) as f:
+            assert "files('test-%s.c')" % name in f.read()
+        assert os.path.exists(os.path.join(WORK, "tests/module/test-%s.c" % name))
+
+
+def what_is_written_loads_and_works():
+    with Emulator(PROGRAM, "-machine", "pc", "-accel", "qtest", "-device", "my-device,id=d",
+                  "-chardev", "my-chardev,id=c", "-object", "my-object,id=o,level=3",
+                  env={"BACKPLANE_MODULE_PATH": MODULES}) as e:
+        assert e.command("my-command", value=-7) == {"return": -7}
+        assert e.command("qom-get", path="/objects/o", property="level") == {"return": 3}
+        assert e.command("qom-get", path="/machine/peripheral/d", property="iobase") == {
+            "return": 0x300}
+        assert "c" in [c["label"] for c in e.command("query-chardev")["return"]]
+
+
+def bad_names_and_existing_files_are_refused():
+    for args in (("device", "Bad"), ("device", "../x"), ("thing", "x"), ("device",),
+                 ("device", "my-device")):
+        assert tool(*args).returncode != 0, args
+
+
+try:
+    prepare()
+    run([each_kind_is_written_and_compiles_without_warnings, what_is_written_loads_and_works,
+         bad_names_and_existing_files_are_refused])
+finally:
+    shutil.rmtree(WORK)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The emulator with QMP on its standard input and output, for tests of the program as a whole."""
+import json
+import os
+import subprocess
+
+
+class Emulator:
+    def __init__(self, program, *args, env=None):
+        self.process = subprocess.Popen(
+            [program, "-nodefaults", "-display", "none", "-qmp", "stdio", *args],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **(env or {})})
+
+    def __enter__(self):
+        self.greeting = self.read()
+        self.command("qmp_capabilities")
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.communicate()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError("the emulator ended: " + self.process.stderr.read())
+        return json.loads(line)
+
+    def command(self, name, **arguments):
+        """The reply, {"return":...} or {"error":...}; events are dropped."""
+        request = {"execute": name}
+        if arguments:
+            request["arguments"] = {key.replace("_", "-"): v for key, v in arguments.items()}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        while True:
+            reply = self.read()
+            if "event" not in reply:
+                return reply
+
+
+def fails(program, *args, env=None):
+    """Runs a command line that must be refused; returns what it said."""
+    run = subprocess.run([program, "-nodefaults", "-display", "none", *args], capture_output=True,
+                         text=True, timeout=30, env={**os.environ, **(env or {})},
+                         stdin=subprocess.DEVNULL)
+    assert run.returncode == 1, "status %d: %s" % (run.returncode, run.stderr)
+    return run.stderr

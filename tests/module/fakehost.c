@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The fake host of <bp/test.h>: the real core and loader, with a bridge device of our own where a
+ * board would be. Left out: vCPUs, hence devices that belong to one.
+ */
+#include <bp/test.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bp/clock.h>
+#include <bp/isa.h>
+#include <bp/pci.h>
+
+#include "device.h"
+#include "loop.h"
+#include "modules.h"
+#include "registry.h"
+#include "state.h"
+
+#define RAM_SIZE (1u << 20)
+
+struct bp_test_host {
+    struct bp_device *bridge;
+    struct bp_bus *isa_bus, *pci_bus;
+    const struct bp_pci_interface *pci;
+    struct bp_region *ram;
+    int levels[BP_TEST_LINES];
+    unsigned rises[BP_TEST_LINES];
+    int pins[32 * 8][4]; /* PCI: what each device's pins ask for */
+};
+
+static struct bp_test_host *the_host;
+
+static void set_level(struct bp_test_host *host, unsigned n, int level)
+{
+    if (level && !host->levels[n])
+        host->rises[n]++;
+    host->levels[n] = level;
+}
+
+static void line_changed(struct bp_device *dev, unsigned n, int level)
+{
+    set_level(the_host, n, level);
+}
+
+static int bridge_attach(struct bp_device *dev, struct bp_error *err)
+{
+    bp_device_add_irq_inputs(dev, "isa", 16, line_changed);
+    return 0;
+}
+
+static const struct bp_device_class bridge_class = {
+    .type = {.size = sizeof(struct bp_device_class), .flags = BP_TYPE_NOT_USER_CREATABLE,
+             .name = "test-bridge", .summary = "Where a board would be", .state_size = 1},
+    .attach = bridge_attach};
+static const struct bp_provide own_provides[] = {
+    {BP_PROVIDE_DEVICE, &bridge_class}, {BP_PROVIDE_END, NULL}};
+
+static void pci_set_irq(void *opaque, unsigned devfn, unsigned pin, int level)
+{
+    struct bp_test_host *host = opaque;
+    int any = 0;
+
+    host->pins[devfn & 0xff][pin & 3] = level;
+    for (unsigned i = 0; i < BP_COUNT(host->pins); i++)
+        any |= host->pins[i][pin & 3];
+    set_level(host, 16 + (pin & 3), any != 0);
+}
+
+static int need_isa(struct bp_test_host *host, struct bp_error *err)
+{
+    const struct bp_isa_interface *isa;
+    struct bp_irq *lines[16];
+    const void *table;
+    int rc;
+
+    if (host->isa_bus)
+        return 0;
+    rc = bpc_require_interface("isa", 1, &table, err);
+    if (rc < 0)
+        return rc;
+    isa = table;
+    for (unsigned i = 0; i < 16; i++)
+        lines[i] = bp_device_irq_input(host->bridge, "isa", i);
+    return isa->new_bus(host->bridge, bp_space_root(bp_space_io()),
+                        bp_space_root(bp_space_memory()), lines, &host->isa_bus, err);
+}
+
+static int need_pci(struct bp_test_host *host, struct bp_error *err)
+{
+    const struct bp_pci_host where = {
+        .memory = bp_space_root(bp_space_memory()), .io = bp_space_root(bp_space_io()),
+        .dma = bp_space_memory(), .set_irq = pci_set_irq, .opaque = host};
+    const void *table;
+    int rc;
+
+    if (host->pci_bus)
+        return 0;
+    rc = bpc_require_interface("pci", 1, &table, err);
+    if (rc < 0)
+        return rc;
+    host->pci = table;
+    return host->pci->new_root(host->bridge, "pci.0", &where, &host->pci_bus, err);
+}
+
+int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, struct bp_error *err)
+{
+    static bool core_started;
+    struct bp_test_host *host;
+    int rc = 0;
+
+    if (the_host)
+        return bp_fail(err, EBUSY, "there is a test host already");
+    if (module_path)
+        modules_add_path(module_path);
+    if (!core_started) {
+        bpc_loop_init();
+        bp_clock_virtual_manual();
+        bpc_registry_set_loader(&modules_loader);
+        rc = bpc_register_all("test-host", own_provides, err);
+        core_started = rc == 0;
+    }
+    if (rc < 0)
+        return rc;
+    host = the_host = calloc(1, sizeof(*host));
+    if (!host)
+        return bp_fail(err, ENOMEM, "out of memory");
+    rc = bp_region_new_ram(NULL, "test.ram", RAM_SIZE, &host->ram, err);
+    if (rc == 0) {
+        bp_region_add(bp_space_root(bp_space_memory()), host->ram, 0, -1);
+        rc = bp_device_new("test-bridge", NULL, &host->bridge, err);
+    }
+    if (rc == 0) {
+        rc = bp_device_attach(host->bridge, NULL, err);
+        if (rc < 0)
+            host->bridge = NULL; /* gone already */
+    }
+    if (rc < 0) {
+        bp_test_host_free(host);
+        return rc;
+    }
+    *ret_host = host;
+    return 0;
+}
+
+void bp_test_host_free(struct bp_test_host *host)
+{
+    if (!host)
+        return;
+    bpc_devices_destroy();
+    bp_region_free(host->ram);
+    the_host = NULL;
+    free(host);
+}
+
+int bp_test_load(struct bp_test_host *host, const char *name_or_path, struct bp_error *err)
+{
+    return modules_loader.load_module(name_or_path, err);
+}
+
+/* "a=1,b=2": enough for tests; values hold no comma. */
+static int set_props(struct bp_device *dev, const char *props, struct bp_error *err)
+{
+    char **parts = g_strsplit(props, ",", -1);
+    int rc = 0;
+
+    for (char **p = parts; *p && rc == 0; p++) {
+        char *value = strchr(*p, '=');
+
+        if (!**p)
+            continue;
+        if (value)
+            *value++ = '\0';
+        rc = bp_device_set(dev, *p, value ? value : "on", err);
+    }
+    g_strfreev(parts);
+    return rc;
+}
+
+int bp_test_device(struct bp_test_host *host, const char *type, const char *props,
+                   struct bp_device **ret_dev, struct bp_error *err)
+{
+    const struct bp_device_class *class;
+    struct bp_bus *bus = NULL;
+    struct bp_device *dev;
+    const void *desc;
+    int rc = bpc_require(BP_PROVIDE_DEVICE, type, &desc, err);
+
+    if (rc < 0)
+        return rc;
+    class = desc;
+    if (class->bus && strcmp(class->bus, "isa") == 0) {
+        rc = need_isa(host, err);
+        bus = host->isa_bus;
+    } else if (class->bus && strcmp(class->bus, "pci") == 0) {
+        rc = need_pci(host, err);
+        bus = host->pci_bus;
+    }
+    if (rc == 0)
+        rc = bp_device_new(type, NULL, &dev, err);
+    if (rc < 0)
+        return rc;
+    rc = props ? set_props(dev, props, err) : 0;
+    if (rc < 0) {
+        bp_device_destroy(dev);
+        return rc;
+    }
+    rc = bp_device_attach(dev, bus, err);
+    if (rc == 0)
+        *ret_dev = dev;
+    return rc;
+}
+
+uint64_t bp_test_in(struct bp_test_host *host, uint16_t port, unsigned size)
+{
+    uint64_t value;
+
+    (void)bp_space_load(bp_space_io(), port, size, &value);
+    return value;
+}
+
+void bp_test_out(struct bp_test_host *host, uint16_t port, uint64_t value, unsigned size)
+{
+    (void)bp_space_store(bp_space_io(), port, size, value);
+}
+
+uint64_t bp_test_read(struct bp_test_host *host, uint64_t addr, unsigned size)
+{
+    uint64_t value;
+
+    (void)bp_space_load(bp_space_memory(), addr, size, &value);
+    return value;
+}
+
+void bp_test_write(struct bp_test_host *host, uint64_t addr, uint64_t value, unsigned size)
+{
+    (void)bp_space_store(bp_space_memory(), addr, size, value);
+}
+
+uint32_t bp_test_config_read(struct bp_test_host *host, unsigned devfn, unsigned offset,
+                             unsigned size)
+{
+    if (!host->pci_bus)
+        return UINT32_MAX >> (32 - 8 * size);
+    return host->pci->config_read(host->pci_bus, 0, devfn, offset, size);
+}
+
+void bp_test_config_write(struct bp_test_host *host, unsigned devfn, unsigned offset,
+                          uint32_t value, unsigned size)
+{
+    if (host->pci_bus)
+        host->pci->config_write(host->pci_bus, 0, devfn, offset, value, size);
+}
+
+int bp_test_line(const struct bp_test_host *host, unsigned n)
+{
+    return n < BP_TEST_LINES ? host->levels[n] : 0;
+}
+
+unsigned bp_test_line_rises(const struct bp_test_host *host, unsigned n)
+{
+    return n < BP_TEST_LINES ? host->rises[n] : 0;
+}
+
+void bp_test_reset_rises(struct bp_test_host *host)
+{
+    memset(host->rises, 0, sizeof(host->rises));
+}
+
+void bp_test_step(struct bp_test_host *host, int64_t ns)
+{
+    bp_clock_virtual_advance_to(bp_clock_ns(BP_CLOCK_VIRTUAL) + ns);
+    bpc_loop_run_once(false);
+}
+
+void bp_test_reset(struct bp_test_host *host)
+{
+    bpc_devices_reset();
+}
+
+int bp_test_save(struct bp_device *dev, void **ret_data, size_t *ret_size, struct bp_error *err)
+{
+    GByteArray *bytes = g_byte_array_new();
+    int rc = bpc_state_save(bp_device_object(dev), bytes, err);
+    void *copy = rc == 0 ? malloc(bytes->len + 1) : NULL;
+
+    if (copy) {
+        if (bytes->len)
+            memcpy(copy, bytes->data, bytes->len);
+        *ret_data = copy;
+        *ret_size = bytes->len;
+    }
+    g_byte_array_unref(bytes);
+    return rc == 0 && !copy ? bp_fail(err, ENOMEM, "out of memory") : rc;
+}
+
+int bp_test_restore(struct bp_device *dev, const void *data, size_t size, struct bp_error *err)
+{
+    return bpc_state_load(bp_device_object(dev), data, size, err);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The firmware configuration device on the fake host: ports, directory, DMA. */
+#include <glib.h>
+
+#include <bp/fw-cfg.h>
+#include <bp/test.h>
+
+#include "registry.h"
+
+static struct bp_test_host *host;
+static struct bp_device *dev;
+static const struct bp_fw_cfg_interface *fw_cfg;
+
+static void select_item(uint16_t key)
+{
+    bp_test_out(host, 0x510, key, 2);
+}
+
+static unsigned byte(void)
+{
+    return (unsigned)bp_test_in(host, 0x511, 1);
+}
+
+static uint32_t be32(void)
+{
+    uint32_t v = 0;
+
+    for (int i = 0; i < 4; i++)
+        v = v << 8 | byte();
+    return v;
+}
+
+static void signature_and_id(void)
+{
+    select_item(0);
+    for (const char *p = "QEMU"; *p; p++)
+        g_assert_cmpuint(byte(), ==, (guint)*p);
+    g_assert_cmpuint(byte(), ==, 0); /* past the end */
+    select_item(1);
+    g_assert_cmpuint(byte(), ==, 3);
+    select_item(0x1234);
+    g_assert_cmpuint(byte(), ==, 0);
+    bp_test_out(host, 0x510, 0, 1); /* a byte selects nothing */
+    g_assert_cmpuint(byte(), ==, 0);
+}
+
+static void directory_is_sorted(void)
+{
+    static const char *const names[] = {"etc/a", "etc/b", "opt/z"};
+    char name[57] = "";
+
+    g_assert_cmpint(fw_cfg->add_file(dev, "opt/z", "Z", 1, NULL), ==, 0);
+    g_assert_cmpint(fw_cfg->add_file(dev, "etc/b", "bb", 2, NULL), ==, 0);
+    g_assert_cmpint(fw_cfg->add_file(dev, "etc/a", "old", 3, NULL), ==, 0);
+    g_assert_cmpint(fw_cfg->add_file(dev, "etc/a", "aaaa", 4, NULL), ==, 0);
+    select_item(0x19);
+    g_assert_cmpuint(be32(), ==, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpuint(be32(), ==, i == 0 ? 4 : i == 1 ? 2 : 1);
+        g_assert_cmphex(be32(), ==, (0x20 + i) << 16);
+        for (unsigned j = 0; j < 56; j++)
+            name[j] = (char)byte();
+        g_assert_cmpstr(name, ==, names[i]);
+    }
+    select_item(0x21);
+    g_assert_cmpuint(byte(), ==, 'b');
+}
+
+static void impossible_items_are_refused(void)
+{
+    struct bp_error err = {0};
+
+    g_assert_cmpint(fw_cfg->add(dev, 0x20, "", 0, &err), <, 0);
+    g_assert_cmpint(fw_cfg->add_file(dev, "", "", 0, &err), <, 0);
+    g_assert_cmpint(fw_cfg->add_file(dev, "12345678901234567890123456789012345678901234567890123456",
+                                     "", 0, &err), <, 0);
+}
+
+static void put_be32(uint64_t at, uint32_t v)
+{
+    bp_test_write(host, at, GUINT32_SWAP_LE_BE(v), 4);
+}
+
+static uint32_t dma(uint32_t control, uint32_t len, uint64_t address)
+{
+    put_be32(0x1000, control);
+    put_be32(0x1004, len);
+    put_be32(0x1008, (uint32_t)(address >> 32));
+    put_be32(0x100c, (uint32_t)address);
+    bp_test_out(host, 0x514, 0, 4);
+    bp_test_out(host, 0x518, GUINT32_SWAP_LE_BE(0x1000u), 4);
+    return GUINT32_SWAP_LE_BE((uint32_t)bp_test_read(host, 0x1000, 4));
+}
+
+static void dma_reads_items(void)
+{
+    g_assert_cmphex(bp_test_in(host, 0x514, 4), ==, 0x554d4551); /* "QEMU" in memory order */
+    g_assert_cmphex(bp_test_in(host, 0x518, 4), ==, 0x47464320); /* " CFG" */
+    g_assert_cmpint(fw_cfg->add(dev, 0x05, "\x12\x34\x56", 3, NULL), ==, 0);
+    bp_test_write(host, 0x2000, UINT64_MAX, 8);
+    g_assert_cmphex(dma(0x0005000a, 6, 0x2000), ==, 0);
+    g_assert_cmphex(bp_test_read(host, 0x2000, 8), ==, 0xffff000000563412ull);
+    g_assert_cmphex(dma(0x0005000c, 1, 0), ==, 0); /* skip */
+    g_assert_cmpuint(byte(), ==, 0x34);
+    g_assert_cmphex(dma(0x00050018, 1, 0x2000), ==, 1); /* nothing may be written */
+    g_assert_cmphex(dma(0x0005000a, 6, 0xfffffff000000000ull), ==, 1); /* no memory there */
+}
+
+int main(int argc, char **argv)
+{
+    struct bp_error err = {0};
+    int rc;
+
+    g_test_init(&argc, &argv, NULL);
+    if (bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err) < 0 ||
+        bp_test_device(host, "fw_cfg_io", NULL, &dev, &err) < 0 ||
+        bpc_require_interface("fw-cfg", 1, (const void **)&fw_cfg, &err) < 0)
+        g_error("%s", err.message);
+    g_assert_true(fw_cfg->find() == dev);
+#define CASE(name) g_test_add_func("/fw-cfg/" #name, name)
+    CASE(signature_and_id);
+    CASE(directory_is_sorted);
+    CASE(impossible_items_are_refused);
+    CASE(dma_reads_items);
+    rc = g_test_run();
+    bp_test_host_free(host);
+    return rc;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The registry: all or nothing, older descriptors, loading on demand, nearest names. */
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include <bp/chardev.h>
+#include <bp/device.h>
+
+#include "registry.h"
+
+static const char *const serial_aliases[] = {"uart", NULL};
+#define CLASS(NAME, ...) \
+    {.type = {.size = sizeof(struct bp_device_class), .name = NAME, .summary = "a " NAME}, __VA_ARGS__}
+static const struct bp_device_class serial = CLASS("isa-serial", .bus = "isa",
+                                                   .aliases = serial_aliases);
+static const struct bp_device_class parallel = CLASS("isa-parallel", .bus = "isa");
+static const struct bp_device_class other_serial = CLASS("isa-serial");
+static const struct bp_device_class named_uart = CLASS("uart");
+static const struct bp_chardev_class null_chardev = {
+    .type = {.size = sizeof(struct bp_chardev_class), .name = "chardev-null"}};
+static const int isa_table = 1;
+static const struct bp_interface isa = {sizeof(isa), "isa", 1, 0, &isa_table};
+
+static void registered_is_found(void)
+{
+    const struct bp_provide provides[] = {
+        {BP_PROVIDE_DEVICE, &serial}, {BP_PROVIDE_CHARDEV, &null_chardev},
+        {BP_PROVIDE_INTERFACE, &isa}, {BP_PROVIDE_END, NULL}};
+    const void *table;
+    g_assert_cmpint(bpc_register_all("serial", provides, NULL), ==, 0);
+    g_assert_true(bpc_find(BP_PROVIDE_DEVICE, "isa-serial") == &serial);
+    g_assert_true(bpc_find(BP_PROVIDE_DEVICE, "uart") == &serial);
+    g_assert_true(bpc_find(BP_PROVIDE_CHARDEV, "null") == &null_chardev);
+    g_assert_null(bpc_find(BP_PROVIDE_BUS, "isa-serial"));
+    g_assert_cmpint(bpc_require_interface("isa", 1, &table, NULL), ==, 0);
+    g_assert_true(table == &isa_table);
+    g_assert_cmpint(bpc_require_interface("isa", 2, &table, NULL), ==, -ENOENT);
+}
+
+static void duplicate_registers_nothing(void)
+{
+    const struct bp_provide provides[] = {
+        {BP_PROVIDE_DEVICE, &parallel}, {BP_PROVIDE_DEVICE, &other_serial}, {BP_PROVIDE_END, NULL}};
+    struct bp_error err = {0};
+    g_assert_cmpint(bpc_register_all("rogue", provides, &err), ==, -EEXIST);
+    g_assert_nonnull(strstr(err.message, "'serial'"));
+    g_assert_null(bpc_find(BP_PROVIDE_DEVICE, "isa-parallel"));
+    const struct bp_provide twice[] = {
+        {BP_PROVIDE_DEVICE, &parallel}, {BP_PROVIDE_DEVICE, &parallel}, {BP_PROVIDE_END, NULL}};
+    g_assert_cmpint(bpc_register_all("rogue", twice, &err), ==, -EEXIST);
+    g_assert_null(bpc_find(BP_PROVIDE_DEVICE, "isa-parallel"));
+}
+
+static void name_wins_over_alias(void)
+{
+    const struct bp_provide provides[] = {{BP_PROVIDE_DEVICE, &named_uart}, {BP_PROVIDE_END, NULL}};
+    g_assert_cmpint(bpc_register_all("uart", provides, NULL), ==, 0);
+    g_assert_true(bpc_find(BP_PROVIDE_DEVICE, "uart") == &named_uart);
+    g_assert_true(bpc_find(BP_PROVIDE_DEVICE, "isa-serial") == &serial);
+}
+
+static void malformed_descriptors_are_refused(void)
+{
+    static const struct bp_device_class no_name = {.type = {.size = sizeof(no_name)}};
+    static const struct bp_device_class tiny = {.type = {.size = 8, .name = "tiny"}};
+    static const struct bp_device_class huge = {.type = {.size = 1u << 30, .name = "huge"}};
+    const void *bad[] = {&no_name, &tiny, &huge, NULL};
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        const struct bp_provide provides[] = {{BP_PROVIDE_DEVICE, bad[i]}, {BP_PROVIDE_END, NULL}};
+        g_assert_cmpint(bpc_register_all("bad", provides, NULL), ==, -EINVAL);
+    }
+    const struct bp_provide unknown[] = {{99, &parallel}, {BP_PROVIDE_END, NULL}};
+    g_assert_cmpint(bpc_register_all("bad", unknown, NULL), ==, -EINVAL);
+}
+
+static void older_descriptor_is_widened_with_zeros(void)
+{
+    /* Behind the old descriptor lies something else. */
+    static struct {
+        struct bp_type_info type;
+        const char *bus;
+        void *garbage[16];
+    } old = {.type = {.size = offsetof(struct bp_device_class, category), .name = "old-device"},
+             .bus = "isa", .garbage = {(void *)1, (void *)1, (void *)1, (void *)1}};
+    const struct bp_provide provides[] = {{BP_PROVIDE_DEVICE, &old}, {BP_PROVIDE_END, NULL}};
+    g_assert_cmpint(bpc_register_all("old", provides, NULL), ==, 0);
+    const struct bp_device_class *class = bpc_find(BP_PROVIDE_DEVICE, "old-device");
+    g_assert_cmpstr(class->bus, ==, "isa");
+    g_assert_null(class->attach);
+    g_assert_null(class->aliases);
+}
+
+/* ---- a loader ---- */
+
+static unsigned loads;
+
+static int load(enum bp_provide_kind kind, const char *name, struct bp_error *err)
+{
+    loads++;
+    if (kind == BP_PROVIDE_DEVICE && !strcmp(name, "isa-parallel")) {
+        const struct bp_provide provides[] = {{BP_PROVIDE_DEVICE, &parallel}, {BP_PROVIDE_END, NULL}};
+        return bpc_register_all("parallel", provides, err);
+    }
+    if (!strcmp(name, "broken"))
+        return bp_fail(err, ENOEXEC, "module 'broken': wrong ABI");
+    return bp_fail(err, ENOENT, "nobody provides %s", name);
+}
+
+static void each(enum bp_provide_kind kind, void (*fn)(const struct bpc_known *known, void *opaque),
+                 void *opaque)
+{
+    static const struct bpc_known known[] = {
+        {BP_PROVIDE_DEVICE, "isa-parallel", "port", "bus=isa;user=yes", "parallel", false},
+        {BP_PROVIDE_DEVICE, "isa-serial", "port", "bus=isa;user=yes;x=y", "serial", false},
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(known); i++) {
+        if (known[i].kind == kind)
+            fn(&known[i], opaque);
+    }
+}
+
+static void note_name(const struct bpc_known *known, void *opaque)
+{
+    g_string_append_printf(opaque, "%s%s ", known->name, known->loaded ? "+" : "-");
+}
+
+static void unloaded_is_loaded_on_demand(void)
+{
+    static const struct bpc_loader loader = {.load = load, .each = each};
+    const void *desc;
+    struct bp_error err = {0};
+    bpc_registry_set_loader(&loader);
+    GString *names = g_string_new(NULL);
+    bpc_each_known(BP_PROVIDE_DEVICE, note_name, names);
+    g_assert_cmpstr(names->str, ==, "isa-parallel- isa-serial+ old-device+ uart+ ");
+    g_string_free(names, TRUE);
+    g_assert_cmpuint(loads, ==, 0);
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "isa-parallel", &desc, &err), ==, 0);
+    g_assert_true(desc == &parallel);
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "isa-parallel", &desc, &err), ==, 0);
+    g_assert_cmpuint(loads, ==, 1);
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "broken", &desc, &err), ==, -ENOEXEC);
+    g_assert_nonnull(strstr(err.message, "wrong ABI"));
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "nothing-like-it", &desc, &err), ==, -ENOENT);
+}
+
+static void mistyped_names_have_near_ones(void)
+{
+    char near[256];
+    bpc_nearest(BP_PROVIDE_DEVICE, "isa-seral", near, sizeof(near));
+    g_assert_cmpstr(near, ==, "isa-serial");
+    bpc_nearest(BP_PROVIDE_DEVICE, "parallel", near, sizeof(near));
+    g_assert_cmpstr(near, ==, "isa-parallel");
+    bpc_nearest(BP_PROVIDE_DEVICE, "qxl", near, sizeof(near));
+    g_assert_cmpstr(near, ==, "");
+    bpc_nearest(BP_PROVIDE_DEVICE, "isa-seral", near, 4);
+    g_assert_cmpstr(near, ==, "");
+    g_assert_cmpint(bpc_kind_from_name("device:x", 6), ==, BP_PROVIDE_DEVICE);
+    g_assert_cmpint(bpc_kind_from_name("devic", 5), ==, BP_PROVIDE_END);
+    g_assert_cmpstr(bpc_kind_name(BP_PROVIDE_HMP), ==, "hmp");
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/registry/registered_is_found", registered_is_found);
+    g_test_add_func("/registry/duplicate_registers_nothing", duplicate_registers_nothing);
+    g_test_add_func("/registry/name_wins_over_alias", name_wins_over_alias);
+    g_test_add_func("/registry/malformed_descriptors_are_refused", malformed_descriptors_are_refused);
+    g_test_add_func("/registry/older_descriptor_is_widened_with_zeros",
+                    older_descriptor_is_widened_with_zeros);
+    g_test_add_func("/registry/unloaded_is_loaded_on_demand", unloaded_is_loaded_on_demand);
+    g_test_add_func("/registry/mistyped_names_have_near_ones", mistyped_names_have_near_ones);
+    return g_test_run();
+}

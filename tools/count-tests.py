@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Counts test cases in meson's logs; the last line is "N passed, N failed, N skipped".
+
+usage: count-tests.py MESON-LOGS
+
+A TAP program counts once per case, any other test once. A program that failed although none of its
+cases did (it crashed, or ran out of time) counts as one failure more. The status is 0 when
+something ran and nothing failed.
+"""
+import json
+import os
+import sys
+import xml.etree.ElementTree as xml
+
+GOOD = {"OK", "EXPECTEDFAIL", "SKIP"}
+
+
+def cases(junit):
+    """[passed, failed, skipped], "TEST: CASE" of those that failed, names of tests with such."""
+    count, failures, tests = [0, 0, 0], [], set()
+    for suite in xml.parse(junit).getroot().iter("testsuite"):
+        for case in suite.iter("testcase"):
+            kinds = {child.tag for child in case}
+            if kinds & {"failure", "error"}:
+                count[1] += 1
+                failures.append("%s: %s" % (suite.get("name"), case.get("name")))
+                # Cases of a TAP program are in a suite of its own; single tests share the project's.
+                tests.update(name.split(" / ")[-1] for name in (suite.get("name"), case.get("name")))
+            elif "skipped" in kinds:
+                count[2] += 1
+            else:
+                count[0] += 1
+    return count, failures, tests
+
+
+def main():
+    logs = sys.argv[1]
+    results = []
+    try:
+        with open(os.path.join(logs, "testlog.json")) as f:
+            results = [json.loads(line) for line in f]
+        total, failures, tests = cases(os.path.join(logs, "testlog.junit.xml"))
+    except (OSError, ValueError, xml.ParseError) as error:
+        print("no test results: %s" % error)
+        total, failures, tests = [0, 0, 0], [], set()
+    for result in results:
+        if result["result"] in GOOD:
+            continue
+        if result["name"].split(" / ")[-1] not in tests:
+            total[1] += 1
+            failures.append("%s: %s" % (result["name"], result["result"]))
+    for failure in failures:
+        print("FAILED: " + failure)
+    print("%d passed, %d failed, %d skipped" % tuple(total))
+    return 1 if total[1] or not total[0] else 0
+
+
+sys.exit(main())
