@@ -37,10 +37,11 @@ int module_refuse(struct module *m, bool for_good, int code, const char *fmt, ..
     g_free(m->error);
     m->error = g_strdup_printf("module %s (%s) %s", m->name, m->file, text);
     g_free(text);
-    m->code = code;
+    /* ENOENT is kept for names that nobody knows: of those, callers tell in their own words. */
+    m->code = code == ENOENT ? ELIBACC : code;
     m->state = MODULE_FAILED;
     m->refused = for_good;
-    return -code;
+    return -m->code;
 }
 
 /* ---- reading one module's notes ---- */
@@ -202,7 +203,7 @@ static struct module *new_module(const char *path)
     if (g_str_has_suffix(base, ".so"))
         base[strlen(base) - 3] = '\0';
     m->name = base;
-    m->file = g_strdup(path);
+    m->file = g_canonicalize_filename(path, NULL); /* the process may change its directory later */
     m->summary = m->version = m->license = m->tier = m->abi = "";
     m->requires = g_ptr_array_new();
     m->provides = g_ptr_array_new();

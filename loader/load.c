@@ -63,10 +63,10 @@ static int refuse_requirement(struct module *m, const char *interface)
         const struct provide *p = provides->pdata[i];
 
         if (p->kind == BP_PROVIDE_INTERFACE && strncmp(p->name, interface, length) == 0)
-            return module_refuse(m, false, ENOENT, "requires interface %s; module %s has %s",
+            return module_refuse(m, false, ELIBACC, "requires interface %s; module %s has %s",
                                  interface, p->module->name, p->name);
     }
-    return module_refuse(m, false, ENOENT, "requires interface %s, which no module provides",
+    return module_refuse(m, false, ELIBACC, "requires interface %s, which no module provides",
                          interface);
 }
 
@@ -106,7 +106,7 @@ static int refuse_dlopen(struct module *m, const char *text)
         text = "unknown error";
     found = strstr(text, cannot_open);
     if (found)
-        return module_refuse(m, true, ENOENT, "needs library %.*s, which is not installed",
+        return module_refuse(m, true, ELIBACC, "needs library %.*s, which is not installed",
                              (int)(found - text), text);
     found = strstr(text, undefined);
     if (found) {
@@ -122,20 +122,14 @@ static int refuse_dlopen(struct module *m, const char *text)
 
 static int open_file(struct module *m)
 {
-    char *path = strchr(m->file, '/') ? g_strdup(m->file) : g_strconcat("./", m->file, NULL);
     struct stat st;
     void *handle;
 
-    if (stat(path, &st) < 0) {
-        g_free(path);
-        return module_refuse(m, false, errno, "cannot be opened: %s", strerror(errno));
-    }
-    if (st.st_ino != m->inode || st.st_dev != m->device || st.st_size != m->size) {
-        g_free(path);
+    if (stat(m->file, &st) < 0)
+        return module_refuse(m, false, EIO, "cannot be opened: %s", strerror(errno));
+    if (st.st_ino != m->inode || st.st_dev != m->device || st.st_size != m->size)
         return module_refuse(m, true, ESTALE, "was replaced since this program started");
-    }
-    handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    g_free(path);
+    handle = dlopen(m->file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle)
         return refuse_dlopen(m, dlerror());
     m->desc = dlsym(handle, "bp_module");
@@ -328,7 +322,7 @@ static int hook_load_module(const char *name_or_path, struct bp_error *err)
     struct module *m;
     int rc;
 
-    if (strchr(name_or_path, '/')) {
+    if (strchr(name_or_path, '/') || g_str_has_suffix(name_or_path, ".so")) {
         rc = modules_add_file(name_or_path, &m, err);
         if (rc < 0)
             return rc;

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     bpc_program_name_set(name);
     take_module_dirs(argc, argv);
     bpc_registry_set_loader(&modules_loader);
-    if (bpc_register_all("core", own_options, NULL) < 0)
+    if (bpc_register_all("loader", own_options, NULL) < 0)
         return 1;
     return bpc_run(argc, argv);
 }

@@ -31,7 +31,7 @@ const struct bpc_log_item bpc_log_items[] = {
     {NULL, 0, NULL},
 };
 
-static GMutex lock; /* what follows */
+static GMutex lock;      /* what follows */
 static FILE *log_stream; /* NULL: standard error */
 static char *program_name, *guest_name;
 static bool timestamps;
@@ -91,8 +91,10 @@ static int expand_path(const char *path, char **ret_path, struct bp_error *err)
             p++;
         } else {
             g_string_free(out, TRUE);
-            return bp_fail(err, EINVAL, "Bad log file name '%s': only one %%d (process id) is "
-                           "accepted after %%", path);
+            return bp_fail(err, EINVAL,
+                           "Bad log file name '%s': only one %%d (process id) is "
+                           "accepted after %%",
+                           path);
         }
     }
     *ret_path = g_string_free(out, FALSE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Owners: what a device, backend or machine has claimed (regions, timers, lines, watches) hangs from
- * its owner and is taken back, newest first, when it goes. [main] under the machine lock, but
+ * Owners: what a device, backend or machine has claimed (regions, timers, lines, watches) hangs
+ * from its owner and is taken back, newest first, when it goes. [main] under the machine lock, but
  * claiming and unclaiming are [any].
  */
 #ifndef BPC_OWNER_H
@@ -11,7 +11,7 @@
 
 /* Embedded in the claimed thing. */
 struct bpc_claim {
-    struct bpc_claim *next, **link; /* link NULL: not claimed */
+    struct bpc_claim *next, **link;           /* link NULL: not claimed */
     void (*release)(struct bpc_claim *claim); /* frees the thing; it is unlinked already */
 };
 

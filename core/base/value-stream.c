@@ -22,7 +22,7 @@ enum scan {
 struct bpc_value_stream {
     GByteArray *input; /* fed, not scanned yet; from `taken` on */
     size_t taken;
-    GByteArray *text;  /* of the value being collected */
+    GByteArray *text; /* of the value being collected */
     enum scan scan;
     unsigned depth;
     char open[BPC_VALUE_DEPTH + 1]; /* the bracket that closes each level */
@@ -74,7 +74,10 @@ static void restart(struct bpc_value_stream *s, enum scan scan)
 static int token_error(struct bpc_value_stream *s, unsigned char c, struct bp_error *err)
 {
     bool line_over = c == '\n' || (c < 0x20 && c != '\t' && c != '\r') || c == 0xff;
+    bool in_string = s->scan == SCAN_STRING || s->scan == SCAN_ESCAPE;
     restart(s, line_over ? SCAN_BETWEEN : SCAN_SKIP);
+    if (in_string)
+        return bp_fail(err, EINVAL, "JSON parse error, byte 0x%02x in a string", c);
     if (c > 0x20 && c < 0x7f)
         return bp_fail(err, EINVAL, "JSON parse error, stray '%c'", c);
     return bp_fail(err, EINVAL, "JSON parse error, stray byte 0x%02x", c);
@@ -113,12 +116,9 @@ static int scan_structure(struct bpc_value_stream *s, unsigned char c)
         if (!s->depth || s->open[s->depth - 1] != (char)c)
             return -1;
         return --s->depth == 0;
-    case '"':
-        s->scan = SCAN_STRING;
-        return 0;
+    case '"': s->scan = SCAN_STRING; return 0;
     case ':':
-    case ',':
-        return s->depth ? 0 : -1;
+    case ',': return s->depth ? 0 : -1;
     default:
         if (is_space(c))
             return 0;
@@ -155,46 +155,56 @@ static int scan_byte(struct bpc_value_stream *s, unsigned char c, bool *ret_take
             s->scan = SCAN_BETWEEN;
         return 0;
     case SCAN_STRING:
-    case SCAN_ESCAPE:
-        return scan_string(s, c);
+    case SCAN_ESCAPE: return scan_string(s, c);
     case SCAN_SCALAR:
         if (is_word(c))
             return 0;
         *ret_taken = false;
         return 1;
-    default:
-        return scan_structure(s, c);
+    default: return scan_structure(s, c);
     }
+}
+
+/* Adds input bytes [from, taken) to the value being collected. */
+static void collect(struct bpc_value_stream *s, size_t from)
+{
+    if (s->taken > from)
+        g_byte_array_append(s->text, s->input->data + from, (guint)(s->taken - from));
+}
+
+static int refuse(struct bpc_value_stream *s, unsigned char c, struct bp_error *err)
+{
+    if (s->depth < BPC_VALUE_DEPTH || (c != '{' && c != '['))
+        return token_error(s, c, err);
+    restart(s, SCAN_SKIP);
+    return bp_fail(err, EINVAL, "JSON parse error, nesting deeper than %u", BPC_VALUE_DEPTH);
 }
 
 int bpc_value_stream_next(struct bpc_value_stream *s, struct bp_value **ret_value,
                           struct bp_error *err)
 {
+    size_t from = s->taken; /* of what belongs to the value and is not collected yet */
     while (s->taken < s->input->len) {
         unsigned char c = s->input->data[s->taken];
         enum scan before = s->scan;
         bool taken;
         int ret = scan_byte(s, c, &taken);
-        if (taken)
-            s->taken++;
-        /* A lone 0xff between values is how clients ask for a fresh start: no error. */
-        if (ret < 0 && c == 0xff && before == SCAN_BETWEEN)
-            continue;
-        if (ret < 0 && s->depth == BPC_VALUE_DEPTH && (c == '{' || c == '[')) {
-            restart(s, SCAN_SKIP);
-            return bp_fail(err, EINVAL, "JSON parse error, nesting deeper than %u", BPC_VALUE_DEPTH);
-        }
-        if (ret < 0)
-            return token_error(s, c, err);
-        if (taken && s->scan != SCAN_BETWEEN && s->scan != SCAN_SKIP)
-            g_byte_array_append(s->text, &c, 1);
-        if (ret > 0)
+        s->taken += taken;
+        if (ret > 0) {
+            collect(s, from);
             return finish(s, ret_value, err);
-        if (s->text->len >= BPC_VALUE_STREAM_MAX) {
+        }
+        /* A lone 0xff between values is how clients ask for a fresh start: no error. */
+        if (ret < 0 && !(c == 0xff && before == SCAN_BETWEEN))
+            return refuse(s, c, err);
+        if (s->scan == SCAN_BETWEEN || s->scan == SCAN_SKIP)
+            from = s->taken;
+        if (s->text->len + (s->taken - from) >= BPC_VALUE_STREAM_MAX) {
             restart(s, SCAN_SKIP);
             return bp_fail(err, E2BIG, "JSON parse error, a value of more than %u bytes",
                            (unsigned)BPC_VALUE_STREAM_MAX);
         }
     }
+    collect(s, from);
     return 0;
 }

@@ -7,7 +7,6 @@
 #include "value-parse.h"
 
 #include <glib.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,16 +49,16 @@ struct bp_value *bp_value_uint(uint64_t v)
     return made(v <= INT64_MAX ? json_object_new_int64((int64_t)v) : json_object_new_uint64(v));
 }
 
-/* The shortest text that reads back as the same number; JSON has no infinities: null stands there. */
+/* The shortest text that reads back as the same number; JSON has no infinities: null stands there.
+ */
 struct bp_value *bp_value_double(double v)
 {
     char text[G_ASCII_DTOSTR_BUF_SIZE];
     if (v != v || v - v != 0)
         return bp_value_null();
-    for (int digits = 15; digits <= 17; digits++) {
-        char format[8];
-        snprintf(format, sizeof(format), "%%.%dg", digits);
-        g_ascii_formatd(text, sizeof(text), format, v);
+    static const char *const formats[] = {"%.15g", "%.16g", "%.17g"};
+    for (size_t i = 0; i < BP_COUNT(formats); i++) {
+        g_ascii_formatd(text, sizeof(text), formats[i], v);
         if (g_ascii_strtod(text, NULL) == v)
             break;
     }
@@ -277,8 +276,9 @@ int bp_value_each(const struct bp_value *dict,
 
 char *bp_value_print(const struct bp_value *v, bool pretty)
 {
-    int flags = JSON_C_TO_STRING_NOSLASHESCAPE |
-                (pretty ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : JSON_C_TO_STRING_PLAIN);
+    int flags =
+        JSON_C_TO_STRING_NOSLASHESCAPE |
+        (pretty ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : JSON_C_TO_STRING_PLAIN);
     struct json_object *json = v ? bpc_value_json(v) : NULL;
     const char *text = json ? json_object_to_json_string_ext(json, flags) : "null";
     char *copy = text ? strdup(text) : NULL;

@@ -306,12 +306,14 @@ void bpc_hmp_help(struct bp_monitor *mon, const char *name)
 static const struct bp_hmp_command *take_command(const char **text, char **ret_name)
 {
     const struct bp_hmp_command *c;
-    char *name = take_word(text), *two, *second;
+    size_t n = strcspn(*text, " \t\r\n/"); /* "x/4xb": the format follows without a space */
+    char *name = g_strndup(*text, n), *two, *second;
     const char *p;
 
+    *text += n;
     *ret_name = name;
-    if (!name || strcmp(name, "info") != 0)
-        return name ? find_command(name) : NULL;
+    if (strcmp(name, "info") != 0)
+        return find_command(name);
     p = skip_space(*text);
     if (!*p)
         return NULL;
@@ -332,7 +334,7 @@ void bpc_hmp_run(struct bp_monitor *mon, const char *line)
     const struct bp_hmp_command *command;
     struct bp_error err = {0};
     const char *p = skip_space(line);
-    char *name = NULL;
+    char *name;
 
     if (!*p || *p == '#')
         return;
@@ -349,10 +351,10 @@ void bpc_hmp_run(struct bp_monitor *mon, const char *line)
         else
             command->fn(mon, args);
         bp_value_unref(args);
-    } else if (name && strcmp(name, "info") == 0) {
+    } else if (strcmp(name, "info") == 0) {
         bpc_hmp_help(mon, "info");
     } else {
-        bp_monitor_printf(mon, "unknown command: '%.100s'\n", name ? name : p);
+        bp_monitor_printf(mon, "unknown command: '%.100s'\n", name);
     }
     g_free(name);
 }

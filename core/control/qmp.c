@@ -18,7 +18,7 @@
 #include "monitor-list.h"
 #include "value-stream.h"
 
-#define READ_CHUNK 4096u
+#define READ_CHUNK 1024u
 #define BACKLOG_STOPS_READING (64u << 10)
 #define BACKLOG_DROPS_EVENTS (4u << 20)
 #define RETRY_NS 2000000

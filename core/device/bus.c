@@ -123,9 +123,10 @@ int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
         return bp_fail(err, EINVAL, "Device '%s' plugs into no bus, so not into '%s'",
                        class->type.name, bp_bus_name(bus));
     if (!bp_object_is_a(&bus->obj, class->bus))
-        return bp_fail(err, EINVAL, "Device '%s' can't go on bus '%s': it needs a bus of type '%s', "
-                       "this one is '%s'", class->type.name, bp_bus_name(bus), class->bus,
-                       bp_bus_type(bus));
+        return bp_fail(err, EINVAL,
+                       "Device '%s' can't go on bus '%s': it needs a bus of type '%s', "
+                       "this one is '%s'",
+                       class->type.name, bp_bus_name(bus), class->bus, bp_bus_type(bus));
     if (bus->class->max_children && bus->count >= bus->class->max_children)
         return bp_fail(err, ENOSPC, "Bus '%s' is full: it takes %u devices", bp_bus_name(bus),
                        bus->class->max_children);
@@ -166,8 +167,8 @@ static char *choose_name(const struct bp_device *bridge, const char *type)
     return g_strdup_printf("%s.%u", bridge->user_id, n);
 }
 
-int bp_bus_new(struct bp_device *bridge, const char *type, const char *name, struct bp_bus **ret_bus,
-               struct bp_error *err)
+int bp_bus_new(struct bp_device *bridge, const char *type, const char *name,
+               struct bp_bus **ret_bus, struct bp_error *err)
 {
     const void *desc;
     int ret = bpc_require(BP_PROVIDE_BUS, type, &desc, err);

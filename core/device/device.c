@@ -15,7 +15,9 @@
 #include "registry.h"
 #include "type.h"
 
-static bool closing; /* the machine ends: no callback is running, memory goes at once */
+/* While the machine ends: devices that are detached already. They keep their memory until all are,
+ * because boards and neighbours hold pointers to each other. NULL at other times. */
+static GPtrArray *closing;
 
 static struct bp_device *device_of(struct bp_object *obj)
 {
@@ -24,8 +26,8 @@ static struct bp_device *device_of(struct bp_object *obj)
 
 /* ---- properties that all devices have ---- */
 
-static int get_attached(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
-                        struct bp_error *err)
+static int get_attached(struct bp_object *obj, const struct bp_field *f,
+                        struct bp_value **ret_value, struct bp_error *err)
 {
     (void)f;
     (void)err;
@@ -63,14 +65,27 @@ static int get_parent_bus(struct bp_object *obj, const struct bp_field *f,
 
 #define COMMON (BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN)
 static const struct bp_field device_props[] = {
-    {.name = "parent_bus", .kind = BP_KIND_LINK, .flags = COMMON, .target = "bus",
-     .help = "bus it sits on", .get = get_parent_bus},
-    {.name = "realized", .kind = BP_KIND_BOOL, .flags = COMMON, .help = "whether it is in use",
+    {.name = "parent_bus",
+     .kind = BP_KIND_LINK,
+     .flags = COMMON,
+     .target = "bus",
+     .help = "bus it sits on",
+     .get = get_parent_bus},
+    {.name = "realized",
+     .kind = BP_KIND_BOOL,
+     .flags = COMMON,
+     .help = "whether it is in use",
      .get = get_attached},
-    {.name = "hotpluggable", .kind = BP_KIND_BOOL, .flags = COMMON,
-     .help = "whether it may come and go while the machine runs", .get = get_hotpluggable},
-    {.name = "hotplugged", .kind = BP_KIND_BOOL, .flags = COMMON,
-     .help = "whether it came while the machine ran", .get = get_hotplugged},
+    {.name = "hotpluggable",
+     .kind = BP_KIND_BOOL,
+     .flags = COMMON,
+     .help = "whether it may come and go while the machine runs",
+     .get = get_hotpluggable},
+    {.name = "hotplugged",
+     .kind = BP_KIND_BOOL,
+     .flags = COMMON,
+     .help = "whether it came while the machine ran",
+     .get = get_hotplugged},
     BP_FIELDS_END,
 };
 
@@ -171,7 +186,8 @@ int bpc_device_create(const char *type, const char *id, const char *anonymous,
     return ret;
 }
 
-int bp_device_new(const char *type, const char *id, struct bp_device **ret_dev, struct bp_error *err)
+int bp_device_new(const char *type, const char *id, struct bp_device **ret_dev,
+                  struct bp_error *err)
 {
     return bpc_device_create(type, id, "/machine/unattached", ret_dev, err);
 }
@@ -237,17 +253,22 @@ void bp_device_destroy(struct bp_device *dev)
     bp_object_ref(&dev->obj);
     bp_object_destroy(&dev->obj);
     if (closing)
-        bp_object_unref(&dev->obj);
+        g_ptr_array_add(closing, dev);
     else
         bp_defer(unref_later, &dev->obj);
 }
 
 void bpc_devices_destroy(void)
 {
-    closing = true;
+    closing = g_ptr_array_new();
+    bpc_irq_freeze(true);
     while (bpc_devices_last())
         bp_device_destroy(bpc_devices_last());
-    closing = false;
+    bpc_irq_freeze(false);
+    for (guint i = closing->len; i-- > 0;)
+        bp_object_unref(closing->pdata[i]);
+    g_ptr_array_unref(closing);
+    closing = NULL;
 }
 
 /* ---- what a device says of itself ---- */

@@ -19,10 +19,10 @@ struct bpc_line_set; /* irq.c */
 struct bp_device {
     struct bp_object obj; /* first */
     const struct bp_device_class *class;
-    char *user_id;      /* -device id=, or NULL */
-    struct bp_bus *bus; /* where it sits; NULL: unattached, or on no bus */
+    char *user_id;                        /* -device id=, or NULL */
+    struct bp_bus *bus;                   /* where it sits; NULL: unattached, or on no bus */
     const struct bp_bus_class *bus_class; /* of the bus it plugs into, or NULL */
-    void *bus_state;    /* bus_class->child_size bytes */
+    void *bus_state;                      /* bus_class->child_size bytes */
     struct bpc_line_set *lines;
     struct bp_bus *buses, *last_bus; /* that it bridges to */
     struct bp_device *next, *prev;   /* siblings on the bus, or in the list of those on none */
@@ -33,7 +33,7 @@ struct bp_bus {
     struct bp_object obj; /* first */
     const struct bp_bus_class *class;
     struct bp_device *bridge;
-    struct bp_bus *next; /* of the same bridge */
+    struct bp_bus *next;            /* of the same bridge */
     struct bp_device *first, *last; /* children */
     unsigned count;
 };
@@ -70,10 +70,11 @@ int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev); /* bus NULL: those on none */
 void bpc_bus_unlink(struct bp_device *dev);
 void bpc_buses_destroy(struct bp_device *bridge); /* with all children, last first */
-struct bp_device *bpc_devices_first(void); /* of those on no bus */
+struct bp_device *bpc_devices_first(void);        /* of those on no bus */
 struct bp_device *bpc_devices_last(void);
 
 /* ---- irq.c ---- */
+void bpc_irq_freeze(bool on); /* while frozen no level change calls anybody */
 void bpc_device_lines_disconnect(struct bp_device *dev); /* at detach: nothing arrives any more */
 void bpc_device_lines_free(struct bp_device *dev);
 /* Names and counts of a device's lines, for qtest and info: fn(name, count, input). */

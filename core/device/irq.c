@@ -37,6 +37,13 @@ struct bpc_line_set {
     struct bp_irq lines[];
 };
 
+static bool frozen; /* the machine ends: levels are kept, nobody is told */
+
+void bpc_irq_freeze(bool on)
+{
+    frozen = on;
+}
+
 static bool same_name(const char *a, const char *b)
 {
     return !strcmp(a ? a : "", b ? b : "");
@@ -116,7 +123,8 @@ void bp_irq_set(struct bp_irq *line, int level)
 {
     while (line) {
         line->level = level;
-        tell(line);
+        if (!frozen)
+            tell(line);
         line = line->sink;
     }
 }
@@ -177,8 +185,9 @@ static void release_irq(struct bpc_claim *claim)
     free(line);
 }
 
-struct bp_irq *bp_irq_new(struct bp_owner *owner, void (*changed)(void *opaque, unsigned n, int level),
-                          void *opaque, unsigned n)
+struct bp_irq *bp_irq_new(struct bp_owner *owner,
+                          void (*changed)(void *opaque, unsigned n, int level), void *opaque,
+                          unsigned n)
 {
     struct bp_irq *line = calloc(1, sizeof(*line));
     if (!line)

@@ -39,8 +39,10 @@ static int find_class(const char *driver, bool hotplug, const struct bp_device_c
     }
     const struct bp_device_class *class = desc;
     if (class->type.flags & BP_TYPE_NOT_USER_CREATABLE)
-        return bp_fail(err, EINVAL, "Parameter 'driver' expects a pluggable device type; '%s' is "
-                       "part of a board", driver);
+        return bp_fail(err, EINVAL,
+                       "Parameter 'driver' expects a pluggable device type; '%s' is "
+                       "part of a board",
+                       driver);
     if (hotplug && !(class->type.flags & BP_TYPE_HOTPLUGGABLE))
         return bp_fail(err, EINVAL, "Device '%s' does not support hotplugging", driver);
     *ret_class = class;
@@ -70,7 +72,8 @@ static int check_id(const char *id, struct bp_error *err)
     if (!id)
         return 0;
     if (!bpc_text_is_id(id))
-        return bp_fail(err, EINVAL, "Parameter 'id' expects an identifier: a letter, then letters, "
+        return bp_fail(err, EINVAL,
+                       "Parameter 'id' expects an identifier: a letter, then letters, "
                        "digits, '-', '.' and '_'");
     if (bpc_object_child(bpc_object_container("/machine/peripheral"), id))
         return bp_fail(err, EEXIST, "Duplicate device ID '%s'", id);
@@ -122,10 +125,13 @@ int bpc_device_del(const char *id, struct bp_error *err)
 {
     struct bp_device *dev = bpc_device_find(id);
     if (!dev)
-        return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "Device '%.200s' not found", id);
+        return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "Device '%.200s' not found",
+                             id);
     if (!dev->attached || !(dev->class->type.flags & BP_TYPE_HOTPLUGGABLE))
-        return bp_fail(err, EINVAL, "Device '%.200s' can not be unplugged: '%s' does not support "
-                       "hotplugging", id, dev->class->type.name);
+        return bp_fail(err, EINVAL,
+                       "Device '%.200s' can not be unplugged: '%s' does not support "
+                       "hotplugging",
+                       id, dev->class->type.name);
     if (dev->obj.users)
         return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: it is in use", id);
     if (dev->unplug_pending)

@@ -237,7 +237,6 @@ static void *iothread_main(void *opaque)
 {
     struct bp_iothread *thread = opaque;
 
-    pthread_setname_np(pthread_self(), thread->name);
     pthread_mutex_lock(&thread->loop.lock);
     thread->loop.thread = pthread_self();
     pthread_mutex_unlock(&thread->loop.lock);
@@ -256,7 +255,7 @@ int bp_iothread_new(const char *name, struct bp_iothread **ret_thread, struct bp
 
     g_snprintf(thread->name, sizeof(thread->name), "IO %s", name);
     bpc_queue_init(&thread->loop, g_main_context_new(), false);
-    ret = pthread_create(&thread->thread, NULL, iothread_main, thread);
+    ret = bpc_thread_start(&thread->thread, thread->name, iothread_main, thread);
     if (ret != 0) {
         GMainContext *context = thread->loop.context;
 

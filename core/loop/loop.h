@@ -12,6 +12,8 @@
 #ifndef BPC_LOOP_H
 #define BPC_LOOP_H
 
+#include <pthread.h>
+
 #include <bp/clock.h>
 #include <bp/loop.h>
 
@@ -26,6 +28,11 @@ bool bpc_loop_is_main(void); /* is this the main loop's thread? [any] */
 /* Calls fn on the main loop when the process gets the signal; `pid` is the sender's or 0. Each
  * signal has one fn; a later call replaces it, NULL restores the default action. [main] */
 void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid));
+
+/* Starts a thread of ours: named (15 bytes count), with all signals but those for faults blocked, so
+ * that signals for the process reach the main thread. 0 or a positive errno value. */
+int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *opaque),
+                     void *opaque);
 
 /* Lets go of the machine lock however often it was taken, and takes it as often again; for waits
  * in the middle of locked code. [any] */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Signals on the main loop. The handler writes signal and sender into a pipe that the loop watches:
+ * Signals and threads. Signals go to the main loop: the handler writes signal and sender into a pipe that the loop watches:
  * nothing is blocked, so children started with exec get the default actions back.
  */
 #include <errno.h>
@@ -41,6 +41,27 @@ static void pipe_ready(void *opaque, unsigned events)
         if (note.signo > 0 && note.signo < NSIG && handlers[note.signo])
             handlers[note.signo](note.signo, note.pid);
     }
+}
+
+int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *opaque),
+                     void *opaque)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    sigset_t blocked, before;
+    char cut[16];
+    int r;
+
+    sigfillset(&blocked);
+    for (size_t i = 0; i < BP_COUNT(faults); i++)
+        sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    r = pthread_create(ret_thread, NULL, fn, opaque);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r == 0) {
+        g_strlcpy(cut, name, sizeof(cut));
+        pthread_setname_np(*ret_thread, cut);
+    }
+    return r;
 }
 
 void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid))

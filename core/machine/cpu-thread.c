@@ -11,7 +11,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <glib.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -226,27 +225,15 @@ void bpc_cpu_thread_init(struct bp_cpu *cpu)
 
 int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error *err)
 {
-    sigset_t all, before;
     char name[32];
     int r;
 
-    /* Signals for the process go to the main thread; faults stay with whoever makes them. */
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGILL);
-    sigdelset(&all, SIGTRAP);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = pthread_create(&cpu->thread, NULL, cpu_main, cpu);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r != 0)
-        return bp_fail(err, r, "cannot start the thread of CPU %u: %s", cpu->index, strerror(r));
     g_snprintf(name, sizeof(name), "CPU %u/%s", cpu->index, accel);
     for (char *p = strchr(name, '/'); *p; p++)
         *p = (char)toupper((unsigned char)*p);
-    name[15] = '\0'; /* what the kernel takes */
-    pthread_setname_np(cpu->thread, name);
+    r = bpc_thread_start(&cpu->thread, name, cpu_main, cpu);
+    if (r != 0)
+        return bp_fail(err, r, "cannot start the thread of CPU %u: %s", cpu->index, strerror(r));
     cpu->has_thread = true;
     return 0;
 }

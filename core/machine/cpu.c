@@ -7,40 +7,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "near.h"
 #include "parts.h"
 #include "registry.h"
 
 /* ---- the model ---- */
 
-struct near_models {
-    const char *arch;
-    GString *list;
-};
-
 static void add_model(const struct bpc_known *known, void *opaque)
 {
-    struct near_models *near = opaque;
+    const struct bp_cpu_class *class = bpc_find(BP_PROVIDE_CPU, known->name);
     char arch[64], model[64];
 
     bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
     bpc_attribute(known->attributes, "model", model, sizeof(model));
-    if (*model && bpc_arch_in(arch, near->arch))
-        g_string_append_printf(near->list, "%s%s", near->list->len ? ", " : "", model);
+    if (class) { /* loaded: the class itself says it */
+        g_strlcpy(arch, class->arch, sizeof(arch));
+        g_strlcpy(model, class->model, sizeof(model));
+    }
+    if (*model && bpc_arch_in(arch, bpc_config.arch))
+        g_ptr_array_add(opaque, g_strdup(model));
 }
 
 static int unknown_model(const char *model, struct bp_error *err)
 {
-    struct near_models near = {bpc_config.arch, g_string_new(NULL)};
-    int r;
+    GPtrArray *models = g_ptr_array_new_with_free_func(g_free);
+    struct bpc_near near;
+    char names[200];
 
-    bpc_each_known(BP_PROVIDE_CPU, add_model, &near);
-    if (near.list->len == 0)
-        r = bp_fail(err, ENOENT, "no CPU model for %s guests is installed", bpc_config.arch);
-    else
-        r = bp_fail(err, ENOENT, "unable to find CPU model '%s'; known: %s", model,
-                    near.list->str);
-    g_string_free(near.list, TRUE);
-    return r;
+    bpc_each_known(BP_PROVIDE_CPU, add_model, models);
+    bpc_near_init(&near, model);
+    for (guint i = 0; i < models->len; i++)
+        bpc_near_offer(&near, models->pdata[i]);
+    bpc_near_print(&near, names, sizeof(names));
+    g_ptr_array_free(models, TRUE);
+    if (*names)
+        return bp_fail(err, ENOENT, "unable to find CPU model '%s'; nearest: %s", model, names);
+    return bp_fail(err, ENOENT, "unable to find CPU model '%s'; -cpu help lists those for %s", model,
+                   bpc_config.arch);
 }
 
 /* "qemu64" or the type's own name "qemu64-x86_64-cpu". */
@@ -78,6 +81,24 @@ int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err)
 
 /* ---- features ---- */
 
+static int offer_feature(const struct bpc_prop *prop, void *opaque)
+{
+    bpc_near_offer(opaque, prop->field->name);
+    return 0;
+}
+
+static int unknown_feature(struct bp_object *obj, const char *name, struct bp_error *err)
+{
+    struct bpc_near near;
+    char names[200];
+
+    bpc_near_init(&near, name);
+    bpc_object_each_prop(obj, offer_feature, &near);
+    bpc_near_print(&near, names, sizeof(names));
+    return bp_fail(err, ENOENT, "there is no feature '%s'%s%s", name, *names ? "; nearest: " : "",
+                   names);
+}
+
 static int set_feature(struct bp_object *obj, const char *name, const char *text,
                        struct bp_error *err)
 {
@@ -91,7 +112,7 @@ static int set_feature(struct bp_object *obj, const char *name, const char *text
     if (bpc_object_find_prop(obj, dashed, &prop))
         r = bp_object_set_text(obj, dashed, text, err);
     else
-        r = bp_object_set_text(obj, name, text, err); /* says what is near */
+        r = unknown_feature(obj, name, err);
     g_free(dashed);
     return r;
 }

@@ -124,6 +124,17 @@ static int make_ram(struct bp_machine *m, struct bp_error *err)
 
 /* ---- life ---- */
 
+/* Clients list these even when nothing is in them. */
+static void make_containers(void)
+{
+    static const char *const paths[] = {"/machine/unattached", "/machine/peripheral",
+                                        "/machine/peripheral-anon", "/objects", "/chardevs",
+                                        "/backend"};
+
+    for (size_t i = 0; i < BP_COUNT(paths); i++)
+        bpc_object_container(paths[i]);
+}
+
 static int make_parts(struct bp_machine *m, struct bp_error *err)
 {
     int r = bpc_object_add_props(&m->obj, machine_props, m, "machine", err);
@@ -135,6 +146,7 @@ static int make_parts(struct bp_machine *m, struct bp_error *err)
         return r;
     }
     r = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
+    make_containers();
     if (r == 0)
         r = bpc_accel_choose(m, err);
     if (r == 0)

@@ -3,13 +3,14 @@
  * Accesses: from an address and a size to host memory or to a region's callbacks.
  *
  * One access (load, store) of an I/O region must be of a size that the region takes as valid, or it
- * fails whole. It is then cut into naturally aligned pieces of at most max_access bytes (one that is
- * not aligned goes through whole when the region says so), and a piece below min_access is widened:
- * read whole and cut out; written by reading, changing and writing back. Inside this file values
- * are little-endian by address; those of a big-endian device are swapped around its callbacks.
+ * fails whole. It is then cut into naturally aligned pieces of at most max_access bytes (one that
+ * is not aligned goes through whole when the region says so), and a piece below min_access is
+ * widened: read whole and cut out; written by reading, changing and writing back. Inside this file
+ * values are little-endian by address; those of a big-endian device are swapped around its
+ * callbacks.
  *
- * An access that spans several regions is done piece by piece in rising order. RAM is reached without
- * any lock; aligned accesses to RAM are single ones.
+ * An access that spans several regions is done piece by piece in rising order. RAM is reached
+ * without any lock; aligned accesses to RAM are single ones.
  */
 #include <bp/log.h>
 #include <bp/loop.h>
@@ -21,6 +22,7 @@
 #include <glib.h>
 
 #include "memory.h"
+#include "read-side.h"
 
 static uint64_t ones(unsigned size)
 {
@@ -143,8 +145,8 @@ static uint64_t piece_read(const struct bp_region *region, uint64_t offset, unsi
     return call_read(region, offset - lane, min) >> (lane * 8) & ones(size);
 }
 
-static void piece_write(const struct bp_region *region, uint64_t offset, unsigned size, unsigned min,
-                        uint64_t value)
+static void piece_write(const struct bp_region *region, uint64_t offset, unsigned size,
+                        unsigned min, uint64_t value)
 {
     unsigned lane;
     uint64_t whole, mask;
@@ -168,9 +170,10 @@ static unsigned io_piece(const struct bp_region_ops *ops, const struct limits *l
     return piece_size(offset, left, l->max);
 }
 
-/* One access to I/O, or a write to ROM with callbacks. `is_write`: *value goes in, else comes out. */
-static int io_access(const struct bp_region *region, uint64_t offset, unsigned size, uint64_t *value,
-                     bool is_write)
+/* One access to I/O, or a write to ROM with callbacks. `is_write`: *value goes in, else comes out.
+ */
+static int io_access(const struct bp_region *region, uint64_t offset, unsigned size,
+                     uint64_t *value, bool is_write)
 {
     const struct bp_region_ops *ops = region->ops;
     struct limits l = limits_of(ops);
@@ -231,7 +234,8 @@ static void mark(const struct bp_region *region, uint64_t offset, uint64_t len)
 {
     if (!region->dirty)
         return;
-    for (uint64_t page = offset >> BPC_PAGE_SHIFT; page <= (offset + len - 1) >> BPC_PAGE_SHIFT; page++)
+    for (uint64_t page = offset >> BPC_PAGE_SHIFT; page <= (offset + len - 1) >> BPC_PAGE_SHIFT;
+         page++)
         __atomic_store_n(&region->dirty[page], BP_DIRTY_ALL, __ATOMIC_RELEASE);
 }
 
@@ -337,7 +341,8 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
 
 /* ---- many bytes ---- */
 
-/* The size of the next access to I/O on the way through a buffer: what the region takes, if it can. */
+/* The size of the next access to I/O on the way through a buffer: what the region takes, if it can.
+ */
 static unsigned buffer_piece(const struct bpc_range *range, uint64_t addr, uint64_t len)
 {
     uint64_t offset = range->offset + (addr - range->first);
@@ -346,8 +351,8 @@ static unsigned buffer_piece(const struct bpc_range *range, uint64_t addr, uint6
     return piece_size(offset, len, MIN(l.valid_max, 8));
 }
 
-static int buffer_io_read(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
-                          uint8_t *buf, uint64_t len, uint64_t *ret_done)
+static int buffer_io_read(const struct bp_space *space, const struct bpc_range *range,
+                          uint64_t addr, uint8_t *buf, uint64_t len, uint64_t *ret_done)
 {
     unsigned n = buffer_piece(range, addr, len);
     uint64_t value;
@@ -359,8 +364,8 @@ static int buffer_io_read(const struct bp_space *space, const struct bpc_range *
     return r;
 }
 
-static int buffer_io_write(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
-                           const uint8_t *buf, uint64_t len, uint64_t *ret_done)
+static int buffer_io_write(const struct bp_space *space, const struct bpc_range *range,
+                           uint64_t addr, const uint8_t *buf, uint64_t len, uint64_t *ret_done)
 {
     unsigned n = buffer_piece(range, addr, len);
     uint64_t value = 0;
@@ -427,8 +432,8 @@ static int write_bytes(struct bp_space *space, uint64_t addr, const uint8_t *fro
             mark(range->region, offset, n);
         } else if (range->region->ops) {
             memset(pattern, byte, sizeof(pattern));
-            part_r = buffer_io_write(space, range, addr, from ? from : pattern, MIN(n, from ? n : 8),
-                                     &n);
+            part_r = buffer_io_write(space, range, addr, from ? from : pattern,
+                                     MIN(n, from ? n : 8), &n);
         }
         if (part_r < 0)
             r = part_r;

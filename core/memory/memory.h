@@ -108,10 +108,6 @@ static inline const struct bpc_range *bpc_view_find(const struct bpc_view *view,
     return low < view->count ? &view->ranges[low] : NULL;
 }
 
-/* Read-side sections, and what may run after all that are open now have ended. */
-void bpc_memory_read_lock(void);
-void bpc_memory_read_unlock(void);
-
 /* space.c */
 void bpc_memory_changed(void); /* the tree was changed, inside bp_memory_begin/commit */
 struct bp_space *bpc_space_all(void);

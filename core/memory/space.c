@@ -180,7 +180,8 @@ struct bp_region *bp_space_root(struct bp_space *space)
     return space->root;
 }
 
-void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener, void *opaque)
+void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener,
+                     void *opaque)
 {
     static const struct bpc_view nothing;
     struct bpc_listener *entry = g_new0(struct bpc_listener, 1), **link = &space->listeners;

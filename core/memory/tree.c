@@ -75,6 +75,8 @@ char *bpc_memory_tree_text(void)
     GString *text = g_string_new(NULL);
     GPtrArray *aliased = g_ptr_array_new(), *names = g_ptr_array_new();
 
+    bp_space_memory(); /* shown also when they are empty */
+    bp_space_io();
     bp_machine_lock();
     for (struct bp_space *space = bpc_space_all(); space; space = space->next)
         g_ptr_array_insert(names, 0, space); /* the oldest first */

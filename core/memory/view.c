@@ -3,13 +3,12 @@
  * Flat views: the tree of regions below a root, seen from above, as a sorted array of disjoint
  * ranges. Building walks the tree from the highest priority down and fills the holes that are left.
  */
-#include <urcu-bp.h>
-
 #include <bp/memory.h>
 
 #include <glib.h>
 
 #include "memory.h"
+#include "read-side.h"
 
 /* Addresses on the way may lie below zero or beyond 2^64 (aliases, windows). */
 typedef __int128 wide;
@@ -164,28 +163,9 @@ void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view 
 
 /* ---- the end of a view ---- */
 
-/* The RCU library is not instrumented: ThreadSanitizer is told what its grace periods order. */
 #ifdef __SANITIZE_THREAD__
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-static char grace;
-#define TELL_LEAVING() __tsan_release(&grace)
-#define TELL_GRACE_PERIOD() __tsan_acquire(&grace)
-#else
-#define TELL_LEAVING() ((void)0)
-#define TELL_GRACE_PERIOD() ((void)0)
+char bpc_grace;
 #endif
-
-void bpc_memory_read_lock(void)
-{
-    rcu_read_lock();
-}
-
-void bpc_memory_read_unlock(void)
-{
-    TELL_LEAVING();
-    rcu_read_unlock();
-}
 
 void bpc_view_free(struct bpc_view *view)
 {
@@ -203,7 +183,7 @@ static void free_retired(struct rcu_head *head)
 {
     struct retired *retired = caa_container_of(head, struct retired, rcu);
 
-    TELL_GRACE_PERIOD();
+    BPC_TELL_GRACE_PERIOD();
     bpc_view_free(retired->view);
     g_free(retired);
 }
@@ -213,6 +193,6 @@ void bpc_view_retire(struct bpc_view *view)
     struct retired *retired = g_new(struct retired, 1);
 
     retired->view = view;
-    TELL_LEAVING();
+    BPC_TELL_LEAVING();
     call_rcu(&retired->rcu, free_retired);
 }

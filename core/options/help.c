@@ -35,12 +35,23 @@ static void print_option(const struct bp_option *o)
         printf("%s\n                %s\n", head, o->help);
 }
 
+static const struct bp_option *const *const tables[] = {
+    bpc_process_options, bpc_machine_options, bpc_device_options,
+};
+
+static bool is_listed(const struct bp_option *option)
+{
+    for (size_t t = 0; t < BP_COUNT(tables); t++) {
+        for (const struct bp_option *const *o = tables[t]; *o; o++) {
+            if (*o == option)
+                return true;
+        }
+    }
+    return false;
+}
+
 static void print_group(const char *group)
 {
-    static const struct bp_option *const *const tables[] = {
-        bpc_process_options, bpc_machine_options, bpc_device_options,
-    };
-
     printf("\n%s:\n", group);
     for (size_t t = 0; t < BP_COUNT(tables); t++) {
         for (const struct bp_option *const *o = tables[t]; *o; o++) {
@@ -52,14 +63,18 @@ static void print_group(const char *group)
 
 static void print_module_option(const struct bpc_known *known, void *opaque)
 {
+    const struct bp_option *option = bpc_find(BP_PROVIDE_OPTION, known->name);
     bool *any = opaque;
 
-    if (strcmp(known->module, "core") == 0)
+    if (option && is_listed(option))
         return;
     if (!*any)
         printf("\nOptions of installed modules:\n");
     *any = true;
-    printf("-%-14s %s\n", known->name, known->summary);
+    if (option)
+        print_option(option);
+    else
+        printf("-%-14s %s\n", known->name, known->summary);
 }
 
 void bpc_help_usage(void)
@@ -184,16 +199,22 @@ static bool for_this_arch(const struct bpc_known *known)
     return yes;
 }
 
+/* Which board is the default, and its alias, stand in the class: the (small) module is loaded. One
+ * that is broken cannot be used, so it is not listed. */
 static void print_machine(const struct bpc_known *known, void *opaque)
 {
-    char *alias = attribute(known, "alias-of"), *def = attribute(known, "default");
+    const struct bp_board_class *board;
+    const void *desc;
 
     (void)opaque;
-    if (for_this_arch(known))
-        printf("%-20s %s%s%s%s%s\n", known->name, known->summary, alias ? " (alias of " : "",
-               alias ? alias : "", alias ? ")" : "", def ? " (default)" : "");
-    g_free(alias);
-    g_free(def);
+    if (!for_this_arch(known) || bpc_require(BP_PROVIDE_BOARD, known->name, &desc, NULL) < 0)
+        return;
+    board = desc;
+    if (strcmp(board->type.name, known->name) != 0)
+        return;
+    if (board->alias)
+        printf("%-20s %s (alias of %s)\n", board->alias, known->summary, known->name);
+    printf("%-20s %s%s\n", known->name, known->summary, board->is_default ? " (default)" : "");
 }
 
 int bpc_help_machine(struct bp_value *args, struct bp_error *err)

@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "options.h"
+#include "registry.h"
 #include "text.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -24,6 +25,17 @@ static void replace(char **slot, const char *text)
 
     free(*slot);
     *slot = copy;
+}
+
+/* What helps someone who mistyped a name. */
+static void add_hint(struct bp_error *err, const char *hint)
+{
+    size_t n;
+
+    if (!err)
+        return;
+    n = strlen(err->message);
+    g_snprintf(err->message + n, sizeof(err->message) - n, "; %s", hint);
 }
 
 /* ---- -machine ---- */
@@ -60,9 +72,18 @@ static int take_board_key(const char *key, struct bp_value *member, void *opaque
 static int apply_machine(struct bp_value *args, struct bp_error *err)
 {
     const char *accel = bp_value_get_string(args, "accel");
+    const char *type = bp_value_get_string(args, "type");
 
-    if (bp_value_has(args, "type"))
-        replace(&bpc_config.board, bp_value_get_string(args, "type"));
+    if (type) {
+        const void *board;
+        int r = bpc_require(BP_PROVIDE_BOARD, type, &board, err);
+
+        if (r < 0) {
+            add_hint(err, "-machine help lists them");
+            return r;
+        }
+        replace(&bpc_config.board, type);
+    }
     if (bp_value_has(args, "kernel"))
         replace(&bpc_config.kernel, bp_value_get_string(args, "kernel"));
     if (bp_value_has(args, "initrd"))
@@ -96,9 +117,20 @@ BP_OPTION(option_machine, "machine", "selects the emulated machine (-machine hel
 static int apply_cpu(struct bp_value *args, struct bp_error *err)
 {
     const char *text = bp_value_as_string(args);
+    const void *desc;
+    char *model;
+    int r;
 
     if (!*text || *text == ',')
         return bp_fail(err, EINVAL, "the name of a CPU model is missing; -cpu help lists them");
+    model = g_strdup_printf("%.*s-%s-cpu", (int)MIN(strcspn(text, ","), 100), text,
+                            bpc_config.arch);
+    r = bpc_require(BP_PROVIDE_CPU, model, &desc, err);
+    g_free(model);
+    if (r < 0) {
+        add_hint(err, "-cpu help lists them");
+        return r;
+    }
     replace(&bpc_config.cpu, text);
     return 0;
 }

@@ -51,7 +51,6 @@ int bpc_help_accel(struct bp_value *args, struct bp_error *err);
 
 /* What the options ask of the process. Strings are owned. */
 struct bpc_startup {
-    const char *program;      /* "backplane-system-x86_64" */
     bool nographic, display_none;
     bool daemonize;
     char *pidfile;
@@ -66,7 +65,6 @@ struct bpc_startup {
     bool monitor_given;       /* -monitor or -mon: no default one */
     struct bp_chardev *mon_mux[8]; /* chardevs of -serial mon:..., which want a monitor too */
     unsigned mon_muxes;
-    struct bp_chardev *serial_chardev[8];
 };
 extern struct bpc_startup bpc_startup;
 

@@ -130,6 +130,26 @@ static bool is_help(const char *text)
     return text && (strcmp(text, "help") == 0 || strcmp(text, "?") == 0);
 }
 
+struct key_check {
+    const struct bp_option *option;
+    struct bp_error *err;
+};
+
+static int check_key(const char *key, struct bp_value *member, void *opaque)
+{
+    const struct key_check *c = opaque;
+
+    (void)member;
+    if (bpc_schema_find(c->option->keys, key))
+        return 0;
+    GString *known = g_string_new(NULL);
+    for (const struct bp_field *f = c->option->keys; f->name; f++)
+        g_string_append_printf(known, "%s%s", known->len ? ", " : "", f->name);
+    int r = bp_fail(c->err, EINVAL, "there is no key '%.100s'; accepted: %s", key, known->str);
+    g_string_free(known, TRUE);
+    return r;
+}
+
 /* Splits and checks the argument of one use. Takes nothing, gives a reference. */
 static int read_args(const struct bp_option *option, const char *text, struct bp_value *given,
                      struct bp_value **ret_args, bool *ret_help, struct bp_error *err)
@@ -157,6 +177,15 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
         *ret_help = true;
         *ret_args = raw;
         return 0;
+    }
+    if (!option->any_keys) {
+        struct key_check check = {option, err};
+
+        r = bp_value_each(raw, check_key, &check);
+        if (r < 0) {
+            bp_value_unref(raw);
+            return r;
+        }
     }
     r = bpc_schema_dict_from_loose(option->keys, raw, option->any_keys, &checked, err);
     bp_value_unref(raw);

@@ -113,7 +113,8 @@ static int help_data_dir(struct bp_value *args, struct bp_error *err)
     (void)err;
     for (char **dir = bpc_config.data_dirs; dir && *dir; dir++)
         printf("%s\n", *dir);
-    printf("/usr/share/backplane\n");
+    /* The built-in ones, as bp_machine_find_data() goes through them. */
+    printf("/usr/share/backplane\n/usr/share/qemu\n/usr/share/seabios\n/usr/share/OVMF\n");
     return 0;
 }
 

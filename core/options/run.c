@@ -123,7 +123,6 @@ int bpc_run(int argc, char **argv)
     int status = 1, r;
 
     bpc_program_name_set(program);
-    bpc_startup.program = bpc_program_name();
     bpc_config.arch = arch_of(program);
     r = read_command_line(argc, argv, &err);
     if (r == BPC_OPTIONS_DONE) {

@@ -87,8 +87,10 @@ static int load_timer(struct reader *r, struct bp_timer *timer)
 
 static int load_scalar(struct reader *r, enum bp_state_kind kind, void *at)
 {
-    static const uint8_t widths[] = {[BP_STATE_BOOL] = 1, [BP_STATE_UINT8] = 1,
-                                     [BP_STATE_UINT16] = 2, [BP_STATE_UINT32] = 4,
+    static const uint8_t widths[] = {[BP_STATE_BOOL] = 1,
+                                     [BP_STATE_UINT8] = 1,
+                                     [BP_STATE_UINT16] = 2,
+                                     [BP_STATE_UINT32] = 4,
                                      [BP_STATE_UINT64] = 8};
     uint64_t value = 0;
     if (kind == BP_STATE_TIMER)

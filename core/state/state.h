@@ -17,7 +17,8 @@
 
 /* Appends to out (which is as before on failure). An object without a table appends nothing. */
 int bpc_state_save(struct bp_object *obj, GByteArray *out, struct bp_error *err);
-/* Takes exactly `len` bytes. On failure the state may be half loaded: reset or destroy the object. */
+/* Takes exactly `len` bytes. On failure the state may be half loaded: reset or destroy the object.
+ */
 int bpc_state_load(struct bp_object *obj, const uint8_t *buf, size_t len, struct bp_error *err);
 /* Saves both and compares: for tests. */
 bool bpc_state_equal(struct bp_object *a, struct bp_object *b);

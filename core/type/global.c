@@ -18,7 +18,8 @@ int bpc_global_add(const char *driver, const char *property, const char *value,
                    struct bp_error *err)
 {
     if (!*driver || !*property)
-        return bp_fail(err, EINVAL, "-global expects driver.property=value or "
+        return bp_fail(err, EINVAL,
+                       "-global expects driver.property=value or "
                        "driver=..,property=..,value=..");
     if (!globals)
         globals = g_ptr_array_new();

@@ -15,7 +15,8 @@
 
 void *bpc_object_state_alloc(struct bp_object *obj, size_t size)
 {
-    char *memory = calloc(1, STATE_HEADER + size);
+    /* At least a byte, so that the returned pointer lies inside: leak checkers follow those. */
+    char *memory = calloc(1, STATE_HEADER + (size ? size : 1));
     if (!memory)
         g_error("out of memory for the state of '%s'", obj->info->name);
     *(struct bp_object **)memory = obj;
@@ -43,8 +44,11 @@ static int get_type(struct bp_object *obj, const struct bp_field *f, struct bp_v
 }
 
 static const struct bp_field object_props[] = {
-    {.name = "type", .kind = BP_KIND_STRING, .flags = BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN,
-     .help = "type of the object", .get = get_type},
+    {.name = "type",
+     .kind = BP_KIND_STRING,
+     .flags = BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN,
+     .help = "type of the object",
+     .get = get_type},
     BP_FIELDS_END,
 };
 

@@ -3,9 +3,9 @@
  * Objects inside the core: what every device, bus, CPU, back end and the machine begins with, the
  * tree they sit in, user-creatable objects and -global. [main] under the machine lock
  *
- * Tree: /machine (containers peripheral, peripheral-anon, unattached below it), /objects, /chardevs,
- * /backend. Containers come into being when something is put into them; an object that is later
- * added under a container's name takes the container's place and its children.
+ * Tree: /machine (containers peripheral, peripheral-anon, unattached below it), /objects,
+ * /chardevs, /backend. Containers come into being when something is put into them; an object that
+ * is later added under a container's name takes the container's place and its children.
  */
 #ifndef BPC_OBJECT_H
 #define BPC_OBJECT_H
@@ -19,7 +19,7 @@
  * types', the bus's for its children, the core's own. */
 struct bpc_prop_set {
     const struct bp_field *fields;
-    void *base;      /* what offsets count from; NULL: all fields have get and set */
+    void *base;       /* what offsets count from; NULL: all fields have get and set */
     const char *type; /* type that declares them, for -global and errors; borrowed */
 };
 
@@ -31,16 +31,17 @@ struct bp_object {
     struct bp_object *parent;        /* NULL: not in the tree */
     struct bp_object *first, *last, *next, *prev; /* children in order, siblings */
     struct bp_owner owner;
-    void *state;          /* info->state_size bytes, behind a pointer back to the object */
-    bool live;            /* in use: only WRITE_LIVE properties may still be set */
-    bool deleted;         /* taken out; memory waits for the last reference */
-    unsigned users;       /* LINK properties that point here */
+    void *state;    /* info->state_size bytes, behind a pointer back to the object */
+    bool live;      /* in use: only WRITE_LIVE properties may still be set */
+    bool deleted;   /* taken out; memory waits for the last reference */
+    unsigned users; /* LINK properties that point here */
     struct bpc_prop_set *sets;
     unsigned set_count;
-    /* Before the memory goes, with all properties freed already: frees what else an embedding struct
-     * owns. NULL: nothing. */
+    /* Before the memory goes, with all properties freed already: frees what else an embedding
+     * struct owns. NULL: nothing. */
     void (*finalize)(struct bp_object *obj);
-    /* What bp_object_destroy() does first for a kind of its own (devices: detach). NULL: nothing. */
+    /* What bp_object_destroy() does first for a kind of its own (devices: detach). NULL: nothing.
+     */
     void (*dispose)(struct bp_object *obj);
 };
 
@@ -90,8 +91,8 @@ int bpc_object_each_prop(const struct bp_object *obj,
 int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_value *value,
                          struct bp_error *err);
 /* Sets every member of the dict but those named in `skip` (NULL-terminated, may be NULL). */
-int bpc_object_set_all(struct bp_object *obj, const struct bp_value *props,
-                       const char *const *skip, struct bp_error *err);
+int bpc_object_set_all(struct bp_object *obj, const struct bp_value *props, const char *const *skip,
+                       struct bp_error *err);
 /* Sets a LINK property (NULL: clears it) without going through its path. */
 int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_object *to,
                         struct bp_error *err);

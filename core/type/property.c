@@ -161,7 +161,8 @@ static void replace_value(struct bp_value **at, struct bp_value *value)
 static int find_link(const struct bp_field *field, const char *text, struct bp_object **ret_to,
                      struct bp_error *err)
 {
-    static const char *const places[] = {"/chardevs", "/objects", "/machine/peripheral", "/backend"};
+    static const char *const places[] = {"/chardevs", "/objects", "/machine/peripheral",
+                                         "/backend"};
     bool ambiguous = false;
     struct bp_object *to = NULL;
     if (!*text) {
@@ -184,8 +185,10 @@ static int find_link(const struct bp_field *field, const char *text, struct bp_o
         return bp_fail(err, EINVAL, "Path '%.200s' does not uniquely identify an object", text);
     to = bp_object_resolve(text, NULL, &ambiguous);
     if (to)
-        return bp_fail(err, EINVAL, "Invalid parameter type for '%s', expected: %s, but '%.200s' is "
-                       "a %s", field->name, field->target, text, bp_object_type(to));
+        return bp_fail(err, EINVAL,
+                       "Invalid parameter type for '%s', expected: %s, but '%.200s' is "
+                       "a %s",
+                       field->name, field->target, text, bp_object_type(to));
     return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT,
                          "Property '%s': %s '%.200s' not found", field->name,
                          field->target ? field->target : "object", text);
@@ -320,8 +323,8 @@ static int set_member(const char *key, struct bp_value *member, void *opaque)
     return bpc_object_set_loose(all->obj, key, member, all->err);
 }
 
-int bpc_object_set_all(struct bp_object *obj, const struct bp_value *props,
-                       const char *const *skip, struct bp_error *err)
+int bpc_object_set_all(struct bp_object *obj, const struct bp_value *props, const char *const *skip,
+                       struct bp_error *err)
 {
     struct set_all all = {obj, skip, err};
     return props ? bp_value_each(props, set_member, &all) : 0;
@@ -337,8 +340,9 @@ int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_objec
     if (prop.field->kind != BP_KIND_LINK)
         return bp_fail(err, EINVAL, "Property '%s.%s' is no link", bp_object_type(obj), name);
     if (to && prop.field->target && !bp_object_is_a(to, prop.field->target))
-        return bp_fail(err, EINVAL, "Invalid parameter type for '%s', expected: %s, but '%s' is a %s",
-                       name, prop.field->target, bp_object_path(to), bp_object_type(to));
+        return bp_fail(err, EINVAL,
+                       "Invalid parameter type for '%s', expected: %s, but '%s' is a %s", name,
+                       prop.field->target, bp_object_path(to), bp_object_type(to));
     if (prop.field->set) {
         struct bp_value *path = bp_value_string(to ? bp_object_path(to) : "");
         ret = prop.field->set(obj, prop.field, path, err);

@@ -35,23 +35,28 @@ static const struct {
     size_t least; /* that makes sense at all */
     bool is_type; /* begins with struct bp_type_info */
 } kinds[KINDS] = {
-    [BP_PROVIDE_DEVICE] = {"device", sizeof(struct bp_device_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_DEVICE] = {"device", sizeof(struct bp_device_class), sizeof(struct bp_type_info),
+                           true},
     [BP_PROVIDE_BUS] = {"bus", sizeof(struct bp_bus_class), sizeof(struct bp_type_info), true},
-    [BP_PROVIDE_BOARD] = {"board", sizeof(struct bp_board_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_BOARD] = {"board", sizeof(struct bp_board_class), sizeof(struct bp_type_info),
+                          true},
     [BP_PROVIDE_CPU] = {"cpu", sizeof(struct bp_cpu_class), sizeof(struct bp_type_info), true},
-    [BP_PROVIDE_ACCEL] = {"accel", sizeof(struct bp_accel_class), sizeof(struct bp_type_info), true},
-    [BP_PROVIDE_OBJECT] = {"object", sizeof(struct bp_object_class), sizeof(struct bp_type_info), true},
+    [BP_PROVIDE_ACCEL] = {"accel", sizeof(struct bp_accel_class), sizeof(struct bp_type_info),
+                          true},
+    [BP_PROVIDE_OBJECT] = {"object", sizeof(struct bp_object_class), sizeof(struct bp_type_info),
+                           true},
     [BP_PROVIDE_CHARDEV] = {"chardev", sizeof(struct bp_chardev_class), sizeof(struct bp_type_info),
                             true},
     [BP_PROVIDE_INTERFACE] = {"interface", sizeof(struct bp_interface), sizeof(struct bp_interface),
                               false},
-    [BP_PROVIDE_OPTION] = {"option", sizeof(struct bp_option),
-                           offsetof(struct bp_option, reserved), false},
+    [BP_PROVIDE_OPTION] = {"option", sizeof(struct bp_option), offsetof(struct bp_option, reserved),
+                           false},
     [BP_PROVIDE_COMMAND] = {"command", sizeof(struct bp_command),
                             offsetof(struct bp_command, features), false},
     [BP_PROVIDE_HMP] = {"hmp", sizeof(struct bp_hmp_command),
                         offsetof(struct bp_hmp_command, reserved), false},
-    [BP_PROVIDE_EVENT] = {"event", sizeof(struct bp_event), offsetof(struct bp_event, reserved), false},
+    [BP_PROVIDE_EVENT] = {"event", sizeof(struct bp_event), offsetof(struct bp_event, reserved),
+                          false},
     [BP_PROVIDE_ABSTRACT] = {"abstract", sizeof(struct bp_type_info), sizeof(struct bp_type_info),
                              true},
 };
@@ -193,8 +198,10 @@ int bpc_register_all(const char *module, const struct bp_provide *provides, stru
         const char *name = bpc_provide_name(p);
         const struct entry *old = g_hash_table_lookup(table_of(p->kind), name);
         if (old && !old->alias)
-            return bp_fail(err, EEXIST, "Module '%s' provides %s '%s', which module '%s' already "
-                           "provides", module, kinds[p->kind].name, name, old->module);
+            return bp_fail(err, EEXIST,
+                           "Module '%s' provides %s '%s', which module '%s' already "
+                           "provides",
+                           module, kinds[p->kind].name, name, old->module);
         for (const struct bp_provide *q = provides; q < p; q++) {
             if (q->kind == p->kind && !strcmp(bpc_provide_name(q), name))
                 return bp_fail(err, EEXIST, "Module '%s' provides %s '%s' twice", module,
@@ -323,8 +330,9 @@ void bpc_each_known(enum bp_provide_kind kind,
         const struct entry *e = value;
         if (e->alias)
             continue;
-        struct bpc_known known = {kind, e->name, summary_of(kind, e->desc),
-                                  attributes_of(kind, e->desc), e->module, true};
+        struct bpc_known known = {
+            kind,      e->name, summary_of(kind, e->desc), attributes_of(kind, e->desc),
+            e->module, true};
         collect_known(&known, all);
     }
     if (loader && loader->each)

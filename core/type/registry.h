@@ -9,7 +9,7 @@
 #include <bp/error.h>
 #include <bp/module.h>
 
-/* What is known of a thing without loading it (from ELF notes). Strings borrowed from the loader. */
+/* What is known of a thing without loading it (from ELF notes). Strings are the loader's. */
 struct bpc_known {
     enum bp_provide_kind kind;
     const char *name;       /* "isa-serial" */
@@ -52,8 +52,8 @@ int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_de
 int bpc_require_interface(const char *name, unsigned major, const void **ret_table,
                           struct bp_error *err);
 /* Registered and known ones together, sorted by name, each once. */
-void bpc_each_known(enum bp_provide_kind kind, void (*fn)(const struct bpc_known *known, void *opaque),
-                    void *opaque);
+void bpc_each_known(enum bp_provide_kind kind,
+                    void (*fn)(const struct bpc_known *known, void *opaque), void *opaque);
 /* Fills buf with up to three near names (edit distance), comma separated; "" when none is near. */
 void bpc_nearest(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
 

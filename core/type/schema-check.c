@@ -61,7 +61,8 @@ static int check_integer(const struct bp_field *field, const struct bp_value *va
     bpc_schema_accepted(field, accepted, sizeof(accepted));
     if (field->kind == BP_KIND_SIZE) {
         if (field->min || field->max)
-            snprintf(accepted, sizeof(accepted), "a size in %" PRId64 "..%" PRIu64 " bytes", min, max);
+            snprintf(accepted, sizeof(accepted), "a size in %" PRId64 "..%" PRIu64 " bytes", min,
+                     max);
         else
             snprintf(accepted, sizeof(accepted), "a size of at least 0");
     }
@@ -129,7 +130,8 @@ static int find_variant(const struct bp_schema *schema, const struct bp_value *d
         return bp_fail(err, EINVAL,
                        bp_value_has(dict, schema->discriminator)
                            ? "Invalid parameter type for '%s%s', expected: string"
-                           : "Parameter '%s%s' is missing", where, schema->discriminator);
+                           : "Parameter '%s%s' is missing",
+                       where, schema->discriminator);
     const struct bp_schema *extra = NULL;
     bool found = false;
     GString *accepted = g_string_new(NULL);
@@ -205,8 +207,8 @@ int bpc_schema_check_dict(const struct bp_field *fields, const struct bp_value *
     return check_members(&m, dict);
 }
 
-static int check_struct(const struct bp_field *field, const struct bp_value *dict,
-                        const char *name, struct bp_error *err)
+static int check_struct(const struct bp_field *field, const struct bp_value *dict, const char *name,
+                        struct bp_error *err)
 {
     const struct bp_schema *schema = field->schema, *extra = NULL;
     if (!schema)
@@ -227,7 +229,8 @@ static int check_alternate(const struct bp_field *field, const struct bp_value *
                            const char *name, struct bp_error *err)
 {
     GString *accepted = g_string_new(NULL);
-    for (const struct bp_field *f = field->schema ? field->schema->members : NULL; f && f->name; f++) {
+    for (const struct bp_field *f = field->schema ? field->schema->members : NULL; f && f->name;
+         f++) {
         if ((f->kind == BP_KIND_NONE && bp_value_type(value) == BP_VALUE_NULL) ||
             type_fits(f, value)) {
             g_string_free(accepted, TRUE);
@@ -236,8 +239,8 @@ static int check_alternate(const struct bp_field *field, const struct bp_value *
         g_string_append_printf(accepted, "%s%s", accepted->len ? " or " : "",
                                bp_value_type_name(value_type_of(f->kind)));
     }
-    int ret = bp_fail(err, EINVAL, "Invalid parameter type for '%s', expected: %s", name,
-                      accepted->str);
+    int ret =
+        bp_fail(err, EINVAL, "Invalid parameter type for '%s', expected: %s", name, accepted->str);
     g_string_free(accepted, TRUE);
     return ret;
 }
@@ -268,7 +271,6 @@ int bpc_schema_check(const struct bp_field *field, const struct bp_value *value,
     case BP_KIND_STRUCT:
     case BP_KIND_UNION: return check_struct(field, value, name, err);
     case BP_KIND_ALTERNATE: return check_alternate(field, value, name, err);
-    default:
-        return bpc_schema_is_integer(field->kind) ? check_integer(field, value, name, err) : 0;
+    default: return bpc_schema_is_integer(field->kind) ? check_integer(field, value, name, err) : 0;
     }
 }

@@ -16,7 +16,8 @@ static int expects(const struct bp_field *field, int code, const char *text, str
     if (field->kind == BP_KIND_ENUM || field->kind == BP_KIND_ON_OFF_AUTO)
         return bp_fail(err, code, "Parameter '%s' does not accept value '%.200s'; accepted is %s",
                        field->name, text, accepted);
-    return bp_fail(err, code, "Parameter '%s' expects %s, not '%.200s'", field->name, accepted, text);
+    return bp_fail(err, code, "Parameter '%s' expects %s, not '%.200s'", field->name, accepted,
+                   text);
 }
 
 static int integer_from_text(const struct bp_field *field, const char *text,
@@ -67,7 +68,8 @@ static int json_from_text(const struct bp_field *field, const char *text,
 static int alternate_from_text(const struct bp_field *field, const char *text,
                                struct bp_value **ret_value, struct bp_error *err)
 {
-    for (const struct bp_field *f = field->schema ? field->schema->members : NULL; f && f->name; f++) {
+    for (const struct bp_field *f = field->schema ? field->schema->members : NULL; f && f->name;
+         f++) {
         if (f->kind != BP_KIND_NONE && !bpc_schema_from_text(f, text, ret_value, NULL))
             return 0;
     }
@@ -141,7 +143,8 @@ static int list_from_loose(const struct bp_field *element, struct bp_value *list
 }
 
 /* A union's members without knowing the variant yet: the common ones, then the chosen one's. */
-static const struct bp_schema *variant_of(const struct bp_schema *schema, const struct bp_value *dict)
+static const struct bp_schema *variant_of(const struct bp_schema *schema,
+                                          const struct bp_value *dict)
 {
     if (schema->kind != BP_KIND_UNION || !schema->discriminator)
         return NULL;
@@ -188,7 +191,8 @@ int bpc_schema_from_loose(const struct bp_field *field, struct bp_value *value,
     if (type == BP_VALUE_STRING && field->kind != BP_KIND_ANY)
         return bpc_schema_from_text(field, bp_value_as_string(value), ret_value, err);
     if (type == BP_VALUE_LIST && field->kind == BP_KIND_LIST && field->schema) {
-        struct bp_field element = {.name = field->name, .kind = field->schema->element_kind,
+        struct bp_field element = {.name = field->name,
+                                   .kind = field->schema->element_kind,
                                    .schema = field->schema->element};
         ret = list_from_loose(&element, value, &out, err);
     } else if (type == BP_VALUE_LIST && (field->flags & BP_FIELD_REPEATED)) {
@@ -196,7 +200,8 @@ int bpc_schema_from_loose(const struct bp_field *field, struct bp_value *value,
     } else if (type == BP_VALUE_DICT && field->schema &&
                (field->kind == BP_KIND_STRUCT || field->kind == BP_KIND_UNION)) {
         const struct bp_schema *extra = variant_of(field->schema, value);
-        struct loose l = {field->schema->members, extra ? extra->members : NULL, bp_value_dict(), err};
+        struct loose l = {field->schema->members, extra ? extra->members : NULL, bp_value_dict(),
+                          err};
         ret = bp_value_each(value, convert_member, &l);
         out = l.out;
     } else {

@@ -45,10 +45,10 @@ void bpc_schema_range(const struct bp_field *field, int64_t *ret_min, uint64_t *
         int64_t min;
         uint64_t max;
     } ranges[] = {
-        [BP_KIND_UINT8] = {0, UINT8_MAX},          [BP_KIND_UINT16] = {0, UINT16_MAX},
-        [BP_KIND_UINT32] = {0, UINT32_MAX},        [BP_KIND_UINT64] = {0, UINT64_MAX},
-        [BP_KIND_INT8] = {INT8_MIN, INT8_MAX},     [BP_KIND_INT16] = {INT16_MIN, INT16_MAX},
-        [BP_KIND_INT32] = {INT32_MIN, INT32_MAX},  [BP_KIND_INT64] = {INT64_MIN, INT64_MAX},
+        [BP_KIND_UINT8] = {0, UINT8_MAX},         [BP_KIND_UINT16] = {0, UINT16_MAX},
+        [BP_KIND_UINT32] = {0, UINT32_MAX},       [BP_KIND_UINT64] = {0, UINT64_MAX},
+        [BP_KIND_INT8] = {INT8_MIN, INT8_MAX},    [BP_KIND_INT16] = {INT16_MIN, INT16_MAX},
+        [BP_KIND_INT32] = {INT32_MIN, INT32_MAX}, [BP_KIND_INT64] = {INT64_MIN, INT64_MAX},
         [BP_KIND_SIZE] = {0, UINT64_MAX},
     };
     if (field->min || field->max) {
@@ -66,13 +66,27 @@ void bpc_schema_range(const struct bp_field *field, int64_t *ret_min, uint64_t *
 void bpc_schema_type_name(const struct bp_field *field, char *buf, size_t size)
 {
     static const char *const names[] = {
-        [BP_KIND_NONE] = "null",       [BP_KIND_BOOL] = "bool",       [BP_KIND_UINT8] = "uint8",
-        [BP_KIND_UINT16] = "uint16",   [BP_KIND_UINT32] = "uint32",   [BP_KIND_UINT64] = "uint64",
-        [BP_KIND_INT8] = "int8",       [BP_KIND_INT16] = "int16",     [BP_KIND_INT32] = "int32",
-        [BP_KIND_INT64] = "int64",     [BP_KIND_SIZE] = "size",       [BP_KIND_NUMBER] = "number",
-        [BP_KIND_STRING] = "str",      [BP_KIND_ENUM] = "enum",       [BP_KIND_ON_OFF_AUTO] = "OnOffAuto",
-        [BP_KIND_LINK] = "link",       [BP_KIND_STRUCT] = "struct",   [BP_KIND_UNION] = "union",
-        [BP_KIND_ALTERNATE] = "alternate", [BP_KIND_LIST] = "list",   [BP_KIND_ANY] = "any",
+        [BP_KIND_NONE] = "null",
+        [BP_KIND_BOOL] = "bool",
+        [BP_KIND_UINT8] = "uint8",
+        [BP_KIND_UINT16] = "uint16",
+        [BP_KIND_UINT32] = "uint32",
+        [BP_KIND_UINT64] = "uint64",
+        [BP_KIND_INT8] = "int8",
+        [BP_KIND_INT16] = "int16",
+        [BP_KIND_INT32] = "int32",
+        [BP_KIND_INT64] = "int64",
+        [BP_KIND_SIZE] = "size",
+        [BP_KIND_NUMBER] = "number",
+        [BP_KIND_STRING] = "str",
+        [BP_KIND_ENUM] = "enum",
+        [BP_KIND_ON_OFF_AUTO] = "OnOffAuto",
+        [BP_KIND_LINK] = "link",
+        [BP_KIND_STRUCT] = "struct",
+        [BP_KIND_UNION] = "union",
+        [BP_KIND_ALTERNATE] = "alternate",
+        [BP_KIND_LIST] = "list",
+        [BP_KIND_ANY] = "any",
     };
     const char *name = (size_t)field->kind < BP_COUNT(names) ? names[field->kind] : "any";
     if (field->kind == BP_KIND_LINK)
@@ -97,34 +111,22 @@ void bpc_schema_accepted(const struct bp_field *field, char *buf, size_t size)
     int64_t min;
     uint64_t max;
     switch (field->kind) {
-    case BP_KIND_BOOL:
-        snprintf(buf, size, "'on' or 'off'");
-        break;
+    case BP_KIND_BOOL: snprintf(buf, size, "'on' or 'off'"); break;
     case BP_KIND_SIZE:
         snprintf(buf, size, "a size: bytes, or a number with suffix k, M, G, T, P or E");
         break;
-    case BP_KIND_NUMBER:
-        snprintf(buf, size, "a number");
-        break;
-    case BP_KIND_STRING:
-        snprintf(buf, size, "a string");
-        break;
+    case BP_KIND_NUMBER: snprintf(buf, size, "a number"); break;
+    case BP_KIND_STRING: snprintf(buf, size, "a string"); break;
     case BP_KIND_ENUM:
         print_choices(field->schema ? field->schema->choices : NULL, buf, size);
         break;
-    case BP_KIND_ON_OFF_AUTO:
-        print_choices(bpc_on_off_auto, buf, size);
-        break;
+    case BP_KIND_ON_OFF_AUTO: print_choices(bpc_on_off_auto, buf, size); break;
     case BP_KIND_LINK:
         snprintf(buf, size, "the id or path of a %s", field->target ? field->target : "object");
         break;
     case BP_KIND_STRUCT:
-    case BP_KIND_UNION:
-        snprintf(buf, size, "an object");
-        break;
-    case BP_KIND_LIST:
-        snprintf(buf, size, "an array");
-        break;
+    case BP_KIND_UNION: snprintf(buf, size, "an object"); break;
+    case BP_KIND_LIST: snprintf(buf, size, "an array"); break;
     default:
         if (!bpc_schema_is_integer(field->kind)) {
             snprintf(buf, size, "a value");

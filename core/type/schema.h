@@ -11,8 +11,8 @@
 
 /* Looks a name up in a table (NULL: an empty one). */
 const struct bp_field *bpc_schema_find(const struct bp_field *fields, const char *name);
-/* Checks one value against a field: type, range, enum, nested schema. `name` stands in errors; NULL:
- * the field's own name. */
+/* Checks one value against a field: type, range, enum, nested schema. `name` stands in errors;
+ * NULL: the field's own name. */
 int bpc_schema_check(const struct bp_field *field, const struct bp_value *value, const char *name,
                      struct bp_error *err);
 /* Checks a dict (NULL: an empty one) against a table: unknown members (unless any_members), missing

@@ -8,9 +8,11 @@
 #include "object.h"
 #include "schema.h"
 
-static const struct bp_type_info container_info = {
-    .size = sizeof(struct bp_type_info), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "container",
-    .parent = "object", .summary = "a place in the object tree"};
+static const struct bp_type_info container_info = {.size = sizeof(struct bp_type_info),
+                                                   .flags = BP_TYPE_NOT_USER_CREATABLE,
+                                                   .name = "container",
+                                                   .parent = "object",
+                                                   .summary = "a place in the object tree"};
 
 static struct bp_object *container_new(void)
 {
@@ -286,8 +288,8 @@ static void print_tree(const struct bp_object *obj, const char *name, unsigned d
 char *bpc_object_tree_text(const char *path, struct bp_error *err)
 {
     bool ambiguous = false;
-    struct bp_object *obj = path ? bp_object_resolve(path, NULL, &ambiguous)
-                                 : bpc_object_container("/machine");
+    struct bp_object *obj =
+        path ? bp_object_resolve(path, NULL, &ambiguous) : bpc_object_container("/machine");
     if (!obj) {
         bp_fail(err, ENOENT, ambiguous ? "Path '%.200s' is ambiguous" : "Path '%.200s' not found",
                 path);

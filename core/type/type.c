@@ -32,9 +32,9 @@ static const struct {
     enum bp_provide_kind kind;
     const char *prefix, *suffix, *root;
 } families[] = {
-    {BP_PROVIDE_DEVICE, "", "", "device"},   {BP_PROVIDE_BUS, "", "", "bus"},
-    {BP_PROVIDE_BOARD, "", "-machine", "machine"}, {BP_PROVIDE_CPU, "", "", "cpu"},
-    {BP_PROVIDE_ACCEL, "", "-accel", "accel"}, {BP_PROVIDE_OBJECT, "", "", "object"},
+    {BP_PROVIDE_DEVICE, "", "", "device"},           {BP_PROVIDE_BUS, "", "", "bus"},
+    {BP_PROVIDE_BOARD, "", "-machine", "machine"},   {BP_PROVIDE_CPU, "", "", "cpu"},
+    {BP_PROVIDE_ACCEL, "", "-accel", "accel"},       {BP_PROVIDE_OBJECT, "", "", "object"},
     {BP_PROVIDE_CHARDEV, "chardev-", "", "chardev"}, {BP_PROVIDE_ABSTRACT, "", "", "object"},
 };
 
@@ -70,8 +70,8 @@ const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type
 static const char *bus_parent(const char *bus, size_t len)
 {
     char *name = g_strndup(bus, len);
-    const char *parent = !len || !strcmp(name, "system") ? "sys-bus-device"
-                                                         : join("", name, "-device");
+    const char *parent =
+        !len || !strcmp(name, "system") ? "sys-bus-device" : join("", name, "-device");
     g_free(name);
     return parent;
 }
@@ -116,7 +116,8 @@ static void fill_known(unsigned family, const struct bpc_known *known, struct bp
 {
     size_t len = 0;
     const struct bp_type_info *info = known->loaded ? bpc_find(known->kind, known->name) : NULL;
-    *ret_type = (struct bpc_type){.kind = known->kind, .provided_as = g_intern_string(known->name),
+    *ret_type = (struct bpc_type){.kind = known->kind,
+                                  .provided_as = g_intern_string(known->name),
                                   .abstract = known->kind == BP_PROVIDE_ABSTRACT};
     ret_type->name = join(families[family].prefix, known->name, families[family].suffix);
     if (info) {
@@ -165,7 +166,8 @@ static void collect_known(const struct bpc_known *known, void *opaque)
 /* What a name that only occurs as a parent must be: an abstract type itself. */
 static struct bpc_type derived_parent(const char *name)
 {
-    struct bpc_type type = {.kind = BP_PROVIDE_END, .name = name, .parent = "object", .abstract = true};
+    struct bpc_type type = {
+        .kind = BP_PROVIDE_END, .name = name, .parent = "object", .abstract = true};
     if (g_str_has_suffix(name, "-cpu"))
         type.parent = "cpu";
     else if (g_str_has_suffix(name, "-device"))

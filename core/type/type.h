@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Types by the names that clients use in qom-list-types: every device's chain of parents ends
- * "device", "object"; boards are "NAME-machine", accelerators "NAME-accel", chardevs "chardev-NAME".
- * Nothing is loaded to list names; describing properties loads the module. [main]
+ * "device", "object"; boards are "NAME-machine", accelerators "NAME-accel", chardevs
+ * "chardev-NAME". Nothing is loaded to list names; describing properties loads the module. [main]
  */
 #ifndef BPC_TYPE_H
 #define BPC_TYPE_H
@@ -13,9 +13,9 @@
 
 struct bpc_type {
     enum bp_provide_kind kind; /* BP_PROVIDE_END: one of the core's own abstract types */
-    const char *name;   /* "pc-i440fx-9.1-machine" */
-    const char *parent; /* "machine"; NULL for "object" */
-    const char *provided_as; /* registry name "pc-i440fx-9.1", or NULL */
+    const char *name;          /* "pc-i440fx-9.1-machine" */
+    const char *parent;        /* "machine"; NULL for "object" */
+    const char *provided_as;   /* registry name "pc-i440fx-9.1", or NULL */
     bool abstract;
     unsigned flags; /* BP_TYPE_*, as far as known without loading */
 };

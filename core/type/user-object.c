@@ -70,7 +70,8 @@ int bpc_object_add(struct bp_value *args, struct bp_error *err)
     if (ret < 0)
         return ret;
     if (!bpc_text_is_id(id))
-        return bp_fail(err, EINVAL, "Parameter 'id' expects an identifier: a letter, then letters, "
+        return bp_fail(err, EINVAL,
+                       "Parameter 'id' expects an identifier: a letter, then letters, "
                        "digits, '-', '.' and '_'");
     ret = find_class(type, &class, err);
     if (ret < 0)

@@ -70,7 +70,8 @@ int bp_object_set_text(struct bp_object *obj, const char *name, const char *text
  * its module when needed: zeroed state, defaults, then `props` (borrowed dict of property values or
  * of the text a user would type; NULL: none), and puts it at CONTAINER/ID ("/chardevs", "serial0");
  * containers that are missing are made. The class descriptor opens with a bp_type_info; none of its
- * callbacks is called. Errors: unknown or broken class, unknown or bad property, -EEXIST: ID is taken.
+ * callbacks is called. Errors: unknown or broken class, unknown or bad property, -EEXIST: ID is
+ * taken.
  */
 int bp_object_new(enum bp_provide_kind kind, const char *name, const char *id,
                   const char *container, struct bp_value *props, struct bp_object **ret_obj,
@@ -82,7 +83,8 @@ void bp_object_destroy(struct bp_object *obj);
 const void *bp_object_class(const struct bp_object *obj);
 /* Calls fn for all that is announced of a kind, loaded or not, sorted by name. Strings borrowed. */
 void bp_provided_each(enum bp_provide_kind kind,
-                      void (*fn)(const char *name, const char *summary, void *opaque), void *opaque);
+                      void (*fn)(const char *name, const char *summary, void *opaque),
+                      void *opaque);
 /* Whose state this is, as bp_object_state() gave it. [any] */
 struct bp_object *bp_object_of_state(void *state);
 /* How many LINK properties point at it; not 0: busy, it should not be destroyed. */

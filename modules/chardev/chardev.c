@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of character devices: made from a back end's class, found by id, removed, and closed when
- * the process ends (so that sockets vanish and terminals come back).
+ * The life of character devices: made from a back end's class, found by id, removed, and closed
+ * when the process ends (so that sockets vanish and terminals come back).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -138,7 +138,7 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
 {
     struct bp_chardev *chr;
     struct bp_object *obj;
-    bool mux;
+    bool mux, raw = terminal_active();
     int r, log_fd = -1;
 
     if (!id_well_formed(id))
@@ -171,6 +171,7 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
         destroy(chr, false);
         return r;
     }
+    chr->terminal = !raw && terminal_active();
     *ret_chr = chr;
     return 0;
 }
@@ -195,7 +196,6 @@ static void close_all(void)
             chr->class->close(chr);
         chr->open = false;
     }
-    chardev_all = NULL;
     terminal_restore();
 }
 

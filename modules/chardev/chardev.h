@@ -6,7 +6,7 @@
 #include <bp/chardev.h>
 
 #define FRONTS 4          /* of a mux; others have one */
-#define IN_SIZE 1024      /* bytes waiting for a front end */
+#define IN_SIZE 16384     /* bytes waiting for a front end */
 #define OUT_LIMIT 65536   /* bytes waiting for the back end */
 #define MAX_FDS 16        /* descriptors received and not yet taken */
 
@@ -80,7 +80,8 @@ void mux_input(struct bp_chardev *chr, const uint8_t *buf, size_t len);
 void mux_set_focus(struct bp_chardev *chr, int focus);
 /* As write to the back end, with a time in front of each line. */
 size_t mux_write_stamped(struct bp_chardev *chr, const uint8_t *buf, size_t len);
-size_t out_write(struct bp_chardev *chr, const uint8_t *buf, size_t len); /* front.c: past the mux */
+size_t out_write(struct bp_chardev *chr, const uint8_t *buf,
+                 size_t len);                               /* front.c: past the mux */
 int mux_set_escape(const char *text, struct bp_error *err); /* -echr */
 const char *mux_leave_hint(struct bp_chardev *chr);
 
@@ -89,7 +90,8 @@ int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct 
 int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
                   struct bp_error *err);
 /* "socket,path=/x,server=on" into a dict; the first word without "=" is `implied`'s. */
-int create_parse(const char *text, const char *implied, struct bp_value *dict, struct bp_error *err);
+int create_parse(const char *text, const char *implied, struct bp_value *dict,
+                 struct bp_error *err);
 
 /* qmp.c */
 extern const struct bp_schema qmp_backend_schema;

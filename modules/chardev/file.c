@@ -58,7 +58,8 @@ static void file_accept_input(struct bp_chardev *chr)
 
 static const struct bp_field props[] = {
     BP_PROP("path", STRING, struct file_state, path, NULL, "file that output goes into"),
-    BP_PROP("input-path", STRING, struct file_state, input_path, NULL, "file that input comes from"),
+    BP_PROP("input-path", STRING, struct file_state, input_path, NULL,
+            "file that input comes from"),
     BP_PROP("append", BOOL, struct file_state, append, "off", "keep what the file holds"),
     BP_FIELDS_END};
 BP_CHARDEV(file_class, "file", "Output into a file", struct file_state, props,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bytes between back end and front ends. Input waits in a ring per front end, so that a mux can look
- * at all of it; output that the back end does not take waits in one bounded buffer. Without a peer
- * output is dropped, as on an unplugged line.
+ * Bytes between back end and front ends. Input waits in a ring per front end, so that a mux can
+ * look at all of it; output that the back end does not take waits in one bounded buffer. Without a
+ * peer output is dropped, as on an unplugged line.
  */
 #include <errno.h>
 #include <poll.h>
@@ -231,10 +231,12 @@ size_t back_can_read(struct bp_chardev *chr)
 
     if (!front)
         return 0;
+    /* What a person types into a full queue is lost, but the escape key is always heard. */
     if (chr->mux)
-        return IN_SIZE - front->in_len;
-    return front->in_len == 0 && front->handlers->can_read ? front->handlers->can_read(front->opaque)
-                                                            : 0;
+        return chr->terminal ? IN_SIZE : IN_SIZE - front->in_len;
+    return front->in_len == 0 && front->handlers->can_read
+               ? front->handlers->can_read(front->opaque)
+               : 0;
 }
 
 void front_queue(struct bp_chardev *chr, const uint8_t *buf, size_t len)

@@ -169,8 +169,8 @@ BP_COMMAND(cmd_remove, "chardev-remove", "remove a character device", id_args, N
            qmp_chardev_remove, 0);
 BP_COMMAND(cmd_query, "query-chardev", "list the character devices", NULL, LIST, &info_list,
            qmp_query_chardev, BP_COMMAND_PRECONFIG);
-BP_COMMAND(cmd_backends, "query-chardev-backends", "list the kinds of character devices", NULL, LIST,
-           &name_list, qmp_query_backends, BP_COMMAND_PRECONFIG);
+BP_COMMAND(cmd_backends, "query-chardev-backends", "list the kinds of character devices", NULL,
+           LIST, &name_list, qmp_query_backends, BP_COMMAND_PRECONFIG);
 BP_COMMAND(cmd_break, "chardev-send-break", "send a break to a character device's user", id_args,
            NONE, NULL, qmp_send_break, 0);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The multiplexer: several front ends on one back end. The escape character (Ctrl-a, or -echr)
- * followed by a letter is a command to the multiplexer; anything else goes to the front end that has
- * the keyboard. All front ends may write at any time.
+ * followed by a letter is a command to the multiplexer; anything else goes to the front end that
+ * has the keyboard. All front ends may write at any time.
  */
 #include <bp/clock.h>
 #include <bp/machine.h>
@@ -46,8 +46,9 @@ const char *mux_leave_hint(struct bp_chardev *chr)
     if (!chr->mux || !chr->terminal)
         return NULL;
     escape_name(name);
-    snprintf(hint, sizeof(hint), "%s x leaves, %s c switches between console and monitor, %s h helps",
-             name, name, name);
+    snprintf(hint, sizeof(hint),
+             "%s x leaves, %s c switches between console and monitor, %s h helps", name, name,
+             name);
     return hint;
 }
 
@@ -153,8 +154,8 @@ static void write_stamp(struct bp_chardev *chr)
     if (chr->stamps_since < 0)
         chr->stamps_since = now;
     ms = now - chr->stamps_since;
-    snprintf(text, sizeof(text), "[%02d:%02d:%02d.%03d] ", (int)(ms / 3600000), (int)(ms / 60000 % 60),
-             (int)(ms / 1000 % 60), (int)(ms % 1000));
+    snprintf(text, sizeof(text), "[%02d:%02d:%02d.%03d] ", (int)(ms / 3600000),
+             (int)(ms / 60000 % 60), (int)(ms / 1000 % 60), (int)(ms % 1000));
     say(chr, text);
 }
 

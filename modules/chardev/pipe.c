@@ -71,9 +71,9 @@ static void pipe_accept_input(struct bp_chardev *chr)
     stream_accept_input(&((struct pipe_state *)chardev->state(chr))->stream);
 }
 
-static const struct bp_field props[] = {
-    BP_PROP("path", STRING, struct pipe_state, path, NULL, "PATH.in and PATH.out, or PATH for both"),
-    BP_FIELDS_END};
+static const struct bp_field props[] = {BP_PROP("path", STRING, struct pipe_state, path, NULL,
+                                                "PATH.in and PATH.out, or PATH for both"),
+                                        BP_FIELDS_END};
 BP_CHARDEV(pipe_class, "pipe", "Named pipes", struct pipe_state, props,
            .open = pipe_open, .close = pipe_close, .write = pipe_write,
            .accept_input = pipe_accept_input);

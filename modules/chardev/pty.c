@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module `chardev-pty`: a pseudo terminal (pty(7)). Its path is told on standard output, for scripts.
- * While nobody has the other side open the master reports a hang-up; it is then looked at four times
- * a second, since poll() cannot wait for the end of a hang-up.
+ * Module `chardev-pty`: a pseudo terminal (pty(7)). Its path is told on standard output, for
+ * scripts. While nobody has the other side open the master reports a hang-up; it is then looked at
+ * four times a second, since poll() cannot wait for the end of a hang-up.
  */
 #include <bp/clock.h>
 

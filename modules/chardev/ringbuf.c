@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module `chardev-ringbuf`: output is kept in a ring of fixed size, the newest bytes, to be read with
- * ringbuf-read; ringbuf-write gives input. Base64 as in RFC 4648.
+ * Module `chardev-ringbuf`: output is kept in a ring of fixed size, the newest bytes, to be read
+ * with ringbuf-read; ringbuf-write gives input. Base64 as in RFC 4648.
  */
 #include <bp/chardev.h>
 #include <bp/command.h>
@@ -220,18 +220,20 @@ static const struct bp_field write_args[] = {
     BP_ARG_TYPED("format", ENUM, &format_schema, BP_FIELD_OPTIONAL, "how data is encoded"),
     BP_FIELDS_END};
 static const struct bp_field read_args[] = {
-    BP_ARG("device", STRING, "id of a ringbuf chardev"), BP_ARG("size", INT64, "at most so many bytes"),
+    BP_ARG("device", STRING, "id of a ringbuf chardev"),
+    BP_ARG("size", INT64, "at most so many bytes"),
     BP_ARG_TYPED("format", ENUM, &format_schema, BP_FIELD_OPTIONAL, "how to encode them"),
     BP_FIELDS_END};
-BP_COMMAND(cmd_write, "ringbuf-write", "give input to a ring buffer", write_args, NONE, NULL, qmp_write,
-           0);
+BP_COMMAND(cmd_write, "ringbuf-write", "give input to a ring buffer", write_args, NONE, NULL,
+           qmp_write, 0);
 BP_COMMAND(cmd_read, "ringbuf-read", "take output out of a ring buffer", read_args, STRING, NULL,
            qmp_read, 0);
 
 static void hmp_write(struct bp_monitor *mon, struct bp_value *args)
 {
     struct bp_error err = {0};
-    const char *device = bp_value_get_string(args, "device"), *data = bp_value_get_string(args, "data");
+    const char *device = bp_value_get_string(args, "device"),
+               *data = bp_value_get_string(args, "data");
 
     if (qmp_write(device ? device : "", data ? data : "", false, UTF8, &err) < 0)
         bp_monitor_printf(mon, "Error: %s\n", err.message);
@@ -243,8 +245,8 @@ static void hmp_read(struct bp_monitor *mon, struct bp_value *args)
     struct bp_value *text;
     const char *device = bp_value_get_string(args, "device");
 
-    if (qmp_read(device ? device : "", bp_value_as_int(bp_value_get(args, "size")), false, UTF8, &text,
-                 &err) < 0) {
+    if (qmp_read(device ? device : "", bp_value_as_int(bp_value_get(args, "size")), false, UTF8,
+                 &text, &err) < 0) {
         bp_monitor_printf(mon, "Error: %s\n", err.message);
         return;
     }
@@ -255,13 +257,13 @@ static void hmp_read(struct bp_monitor *mon, struct bp_value *args)
 static const struct bp_field hmp_write_args[] = {
     BP_ARG("device", STRING, "id of a ringbuf chardev"), BP_ARG("data", STRING, "what to give it"),
     BP_FIELDS_END};
-static const struct bp_field hmp_read_args[] = {
-    BP_ARG("device", STRING, "id of a ringbuf chardev"), BP_ARG("size", INT64, "at most so many bytes"),
-    BP_FIELDS_END};
+static const struct bp_field hmp_read_args[] = {BP_ARG("device", STRING, "id of a ringbuf chardev"),
+                                                BP_ARG("size", INT64, "at most so many bytes"),
+                                                BP_FIELDS_END};
 BP_HMP(hmp_cmd_write, "ringbuf_write", "device data", "give input to a ring buffer", hmp_write_args,
        hmp_write);
-BP_HMP(hmp_cmd_read, "ringbuf_read", "device size", "take output out of a ring buffer", hmp_read_args,
-       hmp_read);
+BP_HMP(hmp_cmd_read, "ringbuf_read", "device size", "take output out of a ring buffer",
+       hmp_read_args, hmp_read);
 
 static const struct bp_field props[] = {
     BP_PROP("size", SIZE, struct ringbuf_state, size, "64k", "bytes kept, a power of two"),

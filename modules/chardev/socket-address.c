@@ -28,16 +28,19 @@ int address_check(struct socket_state *s, struct bp_error *err)
     if (ways == 0)
         return bp_fail(err, EINVAL, "chardev: socket: no host or path given");
     if (s->path && (!*s->path || strlen(s->path) >= sizeof(((struct sockaddr_un *)0)->sun_path)))
-        return bp_fail(err, EINVAL, "chardev: socket: path '%s' has %zu bytes, 1 to %zu are possible",
-                       s->path, strlen(s->path), sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+        return bp_fail(err, EINVAL,
+                       "chardev: socket: path '%s' has %zu bytes, 1 to %zu are possible", s->path,
+                       strlen(s->path), sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
     if (!s->path && !s->fd && (!s->port || !*s->port))
         return bp_fail(err, EINVAL, "chardev: socket: no port given");
     if (s->abstract && !s->path)
         return bp_fail(err, EINVAL, "chardev: socket: 'abstract' needs 'path'");
     if (!s->server && s->wait != AUTO)
-        return bp_fail(err, EINVAL, "'wait' option is incompatible with socket in client connect mode");
+        return bp_fail(err, EINVAL,
+                       "'wait' option is incompatible with socket in client connect mode");
     if (s->server && (s->reconnect || s->reconnect_ms))
-        return bp_fail(err, EINVAL, "'reconnect' option is incompatible with socket in server listen "
+        return bp_fail(err, EINVAL,
+                       "'reconnect' option is incompatible with socket in server listen "
                        "mode");
     if (s->reconnect && s->reconnect_ms)
         return bp_fail(err, EINVAL, "'reconnect' and 'reconnect-ms' are mutually exclusive");
@@ -227,7 +230,8 @@ int address_connect(struct socket_state *s, bool wait, bool *ret_pending, struct
 }
 
 /* "HOST:PORT" of one end of a socket, or "". */
-static void end_text(int fd, int (*name)(int, struct sockaddr *, socklen_t *), char *buf, size_t size)
+static void end_text(int fd, int (*name)(int, struct sockaddr *, socklen_t *), char *buf,
+                     size_t size)
 {
     struct sockaddr_storage ss;
     socklen_t len = sizeof(ss);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module `chardev-socket`: a stream socket, TCP or Unix, as client or server. A server has one client
- * at a time and listens again when that one leaves; a client with `reconnect` tries for ever. Unix
- * sockets carry descriptors (SCM_RIGHTS) to whoever asks the framework for them. TLS, WebSocket and
- * tn3270 are left out. Names are looked up in the caller's thread.
+ * Module `chardev-socket`: a stream socket, TCP or Unix, as client or server. A server has one
+ * client at a time and listens again when that one leaves; a client with `reconnect` tries for
+ * ever. Unix sockets carry descriptors (SCM_RIGHTS) to whoever asks the framework for them. TLS,
+ * WebSocket and tn3270 are left out. Names are looked up in the caller's thread.
  */
 #include <bp/clock.h>
 #include <bp/log.h>
@@ -268,7 +268,8 @@ static void try_connect(void *opaque)
 
     if (fd < 0) {
         if (!s->reported)
-            bp_warn("chardev %s: %s; trying again", bp_object_id(bp_object_of_state(s)), err.message);
+            bp_warn("chardev %s: %s; trying again", bp_object_id(bp_object_of_state(s)),
+                    err.message);
         s->reported = true;
         retry_later(s);
     } else if (pending) {

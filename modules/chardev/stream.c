@@ -71,7 +71,8 @@ static void output_ready(void *opaque, unsigned events)
     s->chardev->writable(s->chr);
 }
 
-/* A descriptor shared with others keeps its mode; then what poll() promises is all that is written. */
+/* A descriptor shared with others keeps its mode; then what poll() promises is all that is written.
+ */
 static ssize_t write_some(int fd, const uint8_t *buf, size_t len)
 {
     struct pollfd p = {.fd = fd, .events = POLLOUT};

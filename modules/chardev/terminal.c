@@ -20,8 +20,10 @@ static volatile sig_atomic_t active; /* raw modes are set on terminal_fd */
 static volatile sig_atomic_t have_saved;
 static int terminal_fd = -1;
 
-static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV, SIGABRT, SIGBUS, SIGFPE,
-                             SIGILL, SIGSYS, SIGTRAP, SIGXCPU, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2};
+static const int crashes[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
+static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGPIPE, SIGALRM, SIGUSR1,
+                             SIGUSR2};
+static struct sigaction before_crash[NSIG];
 
 /* From the background tcsetattr would stop us; when it is to be restored that must not happen. */
 static void set_modes(const struct termios *modes)
@@ -48,10 +50,28 @@ bool terminal_active(void)
     return active != 0;
 }
 
+/* Raw again, unless the shell has given the terminal to somebody else. */
+static void take_again(void)
+{
+    pid_t foreground = tcgetpgrp(terminal_fd);
+
+    if (active && (foreground < 0 || foreground == getpgrp()))
+        set_modes(&raw);
+}
+
 static void on_deadly(int signo)
 {
     terminal_restore();
     /* SA_RESETHAND has put the default action back: it happens when this handler returns. */
+    raise(signo);
+}
+
+/* What was there before (a sanitizer's report, a core dump) comes after the terminal is restored.
+ */
+static void on_crash(int signo)
+{
+    terminal_restore();
+    sigaction(signo, &before_crash[signo], NULL);
     raise(signo);
 }
 
@@ -60,9 +80,8 @@ static void on_stop(int signo)
     int saved_errno = errno;
     struct sigaction sa, before;
     sigset_t unblock, mask;
-    sig_atomic_t was = active;
 
-    if (was)
+    if (active)
         set_modes(&saved);
     memset(&sa, 0, sizeof(sa));
     sa.sa_handler = SIG_DFL;
@@ -73,6 +92,7 @@ static void on_stop(int signo)
     pthread_sigmask(SIG_UNBLOCK, &unblock, &mask); /* stops here */
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sigaction(signo, &before, NULL);
+    take_again(); /* a stop that was ignored (an orphaned process group) is not continued */
     errno = saved_errno;
 }
 
@@ -81,8 +101,7 @@ static void on_continue(int signo)
     int saved_errno = errno;
 
     (void)signo;
-    if (active && tcgetpgrp(terminal_fd) == getpgrp())
-        set_modes(&raw);
+    take_again();
     errno = saved_errno;
 }
 
@@ -101,6 +120,25 @@ static void handle(int signo, void (*fn)(int signo), int flags)
     sigaction(signo, &sa, NULL);
 }
 
+static void handle_crashes(void)
+{
+    struct sigaction sa, now;
+
+    memset(&sa, 0, sizeof(sa));
+    sa.sa_handler = on_crash;
+    sigemptyset(&sa.sa_mask);
+    sa.sa_flags = SA_ONSTACK;
+    for (unsigned i = 0; i < BP_COUNT(crashes); i++) {
+        int signo = crashes[i];
+
+        if (sigaction(signo, NULL, &now) < 0 ||
+            (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == on_crash))
+            continue;
+        before_crash[signo] = now;
+        sigaction(signo, &sa, NULL);
+    }
+}
+
 void terminal_raw(int fd, bool signals)
 {
     if (!isatty(fd))
@@ -113,6 +151,7 @@ void terminal_raw(int fd, bool signals)
         have_saved = 1;
         for (unsigned i = 0; i < BP_COUNT(deadly); i++)
             handle(deadly[i], on_deadly, (int)SA_RESETHAND);
+        handle_crashes();
         handle(SIGTSTP, on_stop, SA_RESTART);
         handle(SIGCONT, on_continue, SA_RESTART);
     }

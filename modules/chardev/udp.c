@@ -29,8 +29,8 @@ struct udp_state {
     size_t start, len;
 };
 
-static int lookup(const struct udp_state *s, const char *host, const char *port, int flags, int family,
-                  struct addrinfo **ret_list, struct bp_error *err)
+static int lookup(const struct udp_state *s, const char *host, const char *port, int flags,
+                  int family, struct addrinfo **ret_list, struct bp_error *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_family = family, .ai_flags = flags};
     int r;

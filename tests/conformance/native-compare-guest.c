@@ -94,6 +94,7 @@ static void build_tables(void)
     put64(GDT + 0x28, UINT64_C(0x00cff3000000ffff)); /* user data, 2b */
     put64(GDT + 0x30, UINT64_C(0x00affb000000ffff)); /* user code, 33 */
     put64(TSS + 4, UPPER + STACK + 0x1000);
+    ram[TSS + 0x66] = 0x68; /* no I/O bitmap */
     for (unsigned n = 0; n < 32; n++) {
         uint64_t target = UPPER + HANDLERS + n * 16;
 
@@ -150,13 +151,13 @@ void guest_init(void)
 
 void guest_begin(const struct test_case *cases, unsigned count)
 {
-    for (unsigned n = 0; n < count; n++) {
-        memcpy(ram + CODE + (cases[n].start.rip - CODE_BASE), cases[n].bytes, cases[n].length);
-    }
     user_mode();
     faulted = false;
     vcpu_changed(vcpu);
-    tlb_reset(vcpu);
+    /* Stores of the vCPU itself, so that it forgets what it has decoded there. */
+    for (unsigned n = 0; n < count; n++) {
+        mem_store(vcpu, BP_DS, cases[n].start.rip, cases[n].bytes, sizeof(cases[n].bytes));
+    }
 }
 
 static void load_fx(const uint8_t *fx)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The host side of native-compare: a signal handler puts a case's state into the context it returns
- * to, with the trap flag, so that exactly one instruction runs; the next signal is the trap after
- * it, or its fault, and the handler takes the state from the context and goes on with the next
- * case. The floating-point state in the context is an XSAVE image (Intel SDM volume 1 chapter 13).
+ * The host side of native-compare. Most instructions run from a trampoline that loads the whole
+ * state, jumps to the instruction, and takes the state after it; a fault ends in a signal handler,
+ * which takes it from its context. Branches are single-stepped: the handler puts a case's state
+ * into the context it returns to, with the trap flag; the next signal is the trap after the
+ * instruction, or its fault, and the handler goes on with the next case. The floating-point state
+ * in a context is an XSAVE image (Intel SDM volume 1 chapter 13).
  */
 #include "native-compare.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -22,6 +25,46 @@ static const int gregs[16] = {
     REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
     REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
+
+/* Where the trampoline finds all it needs by absolute addresses. */
+#define WORK 0x30000000
+struct work {
+    uint8_t fx_in[512], fx_out[512];
+    uint64_t gpr_in[16], gpr_out[16];
+    uint64_t flags_in, flags_out;
+    uint64_t stack; /* of the caller */
+    uint64_t target, back;
+    uint64_t running;
+    uint8_t scratch[4096 - 1024 - 256 - 48];
+};
+static struct work *const work = (struct work *)WORK;
+
+__asm__(
+    ".set W, 0x30000000\n"
+    ".globl native_enter, native_exit, native_leave\n"
+    "native_enter:\n"
+    "push %rbp\n push %rbx\n push %r12\n push %r13\n push %r14\n push %r15\n"
+    "mov %rsp, W+1296\n"
+    "fxrstor64 W\n"
+    "mov $W+4096, %rsp\n pushq W+1280\n popfq\n"
+    "mov W+1024, %rax\n mov W+1032, %rcx\n mov W+1040, %rdx\n mov W+1048, %rbx\n"
+    "mov W+1064, %rbp\n mov W+1072, %rsi\n mov W+1080, %rdi\n mov W+1088, %r8\n"
+    "mov W+1096, %r9\n mov W+1104, %r10\n mov W+1112, %r11\n mov W+1120, %r12\n"
+    "mov W+1128, %r13\n mov W+1136, %r14\n mov W+1144, %r15\n mov W+1056, %rsp\n"
+    "jmp *W+1304\n"
+    "native_exit:\n"
+    "mov %rsp, W+1184\n mov $W+4096, %rsp\n pushfq\n popq W+1288\n"
+    "mov %rax, W+1152\n mov %rcx, W+1160\n mov %rdx, W+1168\n mov %rbx, W+1176\n"
+    "mov %rbp, W+1192\n mov %rsi, W+1200\n mov %rdi, W+1208\n mov %r8, W+1216\n"
+    "mov %r9, W+1224\n mov %r10, W+1232\n mov %r11, W+1240\n mov %r12, W+1248\n"
+    "mov %r13, W+1256\n mov %r14, W+1264\n mov %r15, W+1272\n"
+    "fxsave64 W+512\n"
+    "native_leave:\n"
+    "mov W+1296, %rsp\n cld\n fninit\n movl $0x1f80, W+4000\n ldmxcsr W+4000\n"
+    "pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbx\n pop %rbp\n ret\n");
+void native_enter(void);
+void native_exit(void);
+void native_leave(void);
 
 static const struct test_case *cases;
 static struct outcome *outcomes;
@@ -67,15 +110,30 @@ static void take_context(const ucontext_t *uc, int signal, struct outcome *o)
     o->cr2 = o->vector == 14 ? (uint64_t)regs[REG_CR2] : 0;
 }
 
+static void next_step(void)
+{
+    do {
+        at++;
+    } while (at < count && !cases[at].single_step);
+}
+
 static void handler(int signal, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
 
     (void)info;
+    if (work->running) {
+        take_context(uc, signal, &outcomes[at]);
+        work->running = 0;
+        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)native_leave;
+        uc->uc_mcontext.gregs[REG_EFL] = 0x202;
+        return;
+    }
     if (at == count) { /* the call of host_run() */
         memcpy(&home, uc, sizeof(home));
         memcpy(home_fx, uc->uc_mcontext.fpregs, 512);
-        at = 0;
+        at = UINT_MAX; /* before the first */
+        next_step();
     } else {
         const struct test_case *c = &cases[at];
 
@@ -85,7 +143,7 @@ static void handler(int signal, siginfo_t *info, void *context)
             return;
         }
         take_context(uc, signal, &outcomes[at]);
-        at++;
+        next_step();
     }
     if (at < count) {
         load_context(uc, &cases[at]);
@@ -95,14 +153,53 @@ static void handler(int signal, siginfo_t *info, void *context)
     memcpy(uc->uc_mcontext.fpregs, home_fx, 416);
 }
 
+/* Runs case `at`; most come back here by native_exit. */
+static void run_in_trampoline(void)
+{
+    const struct test_case *c = &cases[at];
+    struct outcome *o = &outcomes[at];
+
+    memcpy(work->fx_in, c->start.fx, 512);
+    memcpy(work->gpr_in, c->start.gpr, sizeof(work->gpr_in));
+    memcpy((void *)WINDOW_BASE, c->start.memory, WINDOW_SIZE);
+    work->flags_in = c->start.rflags;
+    work->target = c->start.rip;
+    work->running = 1;
+    native_enter();
+    memcpy(o->state.memory, (void *)WINDOW_BASE, WINDOW_SIZE);
+    if (!work->running) {
+        return; /* it faulted */
+    }
+    work->running = 0;
+    memcpy(o->state.gpr, work->gpr_out, sizeof(o->state.gpr));
+    memcpy(o->state.fx, work->fx_out, 512);
+    o->state.rflags = work->flags_out;
+    o->state.rip = c->start.rip + c->length;
+    o->vector = NO_FAULT;
+    o->error = 0;
+    o->cr2 = 0;
+}
+
 void host_run(const struct test_case *batch, struct outcome *results, unsigned number)
 {
+    /* jmp *work->back */
+    static const uint8_t jump[] = {0xff, 0x24, 0x25, 0x20, 0x05, 0x00, 0x30};
+
     for (unsigned n = 0; n < number; n++) {
-        memcpy((void *)(batch[n].start.rip), batch[n].bytes, batch[n].length);
+        uint8_t *code = (uint8_t *)batch[n].start.rip;
+
+        memcpy(code, batch[n].bytes, batch[n].length);
+        memcpy(code + batch[n].length, jump, sizeof(jump));
     }
+    work->back = (uint64_t)(uintptr_t)native_exit;
     cases = batch;
     outcomes = results;
-    count = at = number;
+    count = number;
+    for (at = 0; at < count; at++) {
+        if (!batch[at].single_step) {
+            run_in_trampoline();
+        }
+    }
     __asm__ volatile("int3" : : : "memory");
 }
 
@@ -120,8 +217,11 @@ int host_init(void)
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof(handler_stack)};
 
-    if (map(CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) ||
+    if (map(WORK, sizeof(struct work), PROT_READ | PROT_WRITE) ||
+        map(CODE_BASE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) ||
         map(DATA_BASE, DATA_SIZE, PROT_READ | PROT_WRITE) ||
+        /* present, as its first access would otherwise fault as if it were not */
+        !memset((void *)DATA_READONLY, 0, 0x1000) ||
         mprotect((void *)DATA_READONLY, 0x1000, PROT_READ)) {
         return -ENOMEM;
     }

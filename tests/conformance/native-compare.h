@@ -40,6 +40,7 @@ struct test_case {
     unsigned length;
     uint32_t undefined_flags; /* not compared */
     bool repeat;              /* REP: single steps are iterations */
+    bool single_step;         /* branches */
     bool pushes_flags;        /* bit 8 of what is pushed is the tracer's */
     bool floating;            /* compares FIP too where the host keeps it */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fuzz target: the memory core. The input is a program of map changes and accesses with any address,
- * size and nesting; callbacks of I/O regions run it further, so that maps change in the middle of
- * accesses. A load must give what loads of its bytes give as long as only memory is met.
+ * Fuzz target: the memory core. The input is a program of map changes and accesses with any
+ * address, size and nesting; callbacks of I/O regions run it further, so that maps change in the
+ * middle of accesses. A load must give what loads of its bytes give as long as only memory is met.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -81,14 +81,14 @@ static struct bp_region *make(struct run *run)
             region = NULL;
         return region;
     case 3:
-        if (bp_region_new_rom(&run->owner, "rom", size % 0x100000, kind & 0x80 ? &shapes[0] : NULL, run,
-                              &region, NULL) < 0)
+        if (bp_region_new_rom(&run->owner, "rom", size % 0x100000, kind & 0x80 ? &shapes[0] : NULL,
+                              run, &region, NULL) < 0)
             region = NULL;
         return region;
     default:
         region = run->regions[kind / 5 % REGIONS];
-        return bp_region_new_alias(&run->owner, "alias", region ? region : bp_space_root(run->space),
-                                   address(run), size);
+        return bp_region_new_alias(&run->owner, "alias",
+                                   region ? region : bp_space_root(run->space), address(run), size);
     }
 }
 

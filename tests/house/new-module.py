@@ -54,7 +54,7 @@ def each_kind_is_written_and_compiles_without_warnings():
 
 
 def what_is_written_loads_and_works():
-    with Emulator(PROGRAM, "-machine", "pc", "-accel", "qtest", "-device", "my-device,id=d",
+    with Emulator(PROGRAM, "-machine", "pc", "-device", "my-device,id=d",
                   "-chardev", "my-chardev,id=c", "-object", "my-object,id=o,level=3",
                   env={"BACKPLANE_MODULE_PATH": MODULES}) as e:
         assert e.command("my-command", value=-7) == {"return": -7}

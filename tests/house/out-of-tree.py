@@ -12,11 +12,12 @@ import sys
 import tempfile
 
 from qmp import Emulator
-from tap import run
+from tap import Skip, run
 
 SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 WORK = tempfile.mkdtemp(prefix="backplane-out-of-tree-")
+LIBRARY_ENV = {**os.environ, "LD_LIBRARY_PATH": os.path.join(BUILD, "core")}
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled")}
 
 
@@ -26,7 +27,7 @@ def make(*command, **options):
 
 
 def device_works(folder):
-    with Emulator(PROGRAM, "-machine", "pc", "-accel", "qtest", "-device",
+    with Emulator(PROGRAM, "-machine", "pc", "-device",
                   "sample-scratch,id=s,iobase=0x310", env={"BACKPLANE_MODULE_PATH": folder}) as e:
         reply = e.command("qom-get", path="/machine/peripheral/s", property="iobase")
         assert reply == {"return": 0x310}, reply
@@ -52,6 +53,18 @@ def built_with_meson_it_loads():
     device_works(os.path.join(copy, "build"))
 
 
+def its_own_test_passes_on_the_fake_host():
+    copy = os.path.join(WORK, "copy")
+    if os.environ.get("BP_SANITIZED"):
+        raise Skip("the fake host is built with a sanitizer, the sample is not")
+    listed = subprocess.run(["meson", "test", "-C", "build", "--list"], cwd=copy, env=LIBRARY_ENV,
+                            capture_output=True, text=True)
+    assert "scratch" in listed.stdout, listed.stdout
+    done = subprocess.run(["meson", "test", "-C", "build", "--print-errorlogs"], cwd=copy,
+                          env=LIBRARY_ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def built_with_cc_it_loads():
     folder = os.path.join(WORK, "cc")
     os.mkdir(folder)
@@ -63,6 +76,7 @@ def built_with_cc_it_loads():
 
 
 try:
-    run([pkg_config_shows_the_api_alone, built_with_meson_it_loads, built_with_cc_it_loads])
+    run([pkg_config_shows_the_api_alone, built_with_meson_it_loads,
+         its_own_test_passes_on_the_fake_host, built_with_cc_it_loads])
 finally:
     shutil.rmtree(WORK)

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 
+# No guest code runs in these tests.
+QUIET = ("-nodefaults", "-display", "none", "-accel", "qtest")
+
 
 class Emulator:
     def __init__(self, program, *args, env=None):
         self.process = subprocess.Popen(
-            [program, "-nodefaults", "-display", "none", "-qmp", "stdio", *args],
+            [program, *QUIET, "-qmp", "stdio", *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, **(env or {})})
 
@@ -42,8 +45,7 @@ class Emulator:
 
 def fails(program, *args, env=None):
     """Runs a command line that must be refused; returns what it said."""
-    run = subprocess.run([program, "-nodefaults", "-display", "none", *args], capture_output=True,
-                         text=True, timeout=30, env={**os.environ, **(env or {})},
-                         stdin=subprocess.DEVNULL)
+    run = subprocess.run([program, *QUIET, *args], capture_output=True, text=True, timeout=30,
+                         env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
     assert run.returncode == 1, "status %d: %s" % (run.returncode, run.stderr)
     return run.stderr

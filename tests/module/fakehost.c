@@ -76,6 +76,8 @@ static int need_isa(struct bp_test_host *host, struct bp_error *err)
     const void *table;
     int rc;
 
+    if (!host->isa_bus)
+        host->isa_bus = bp_bus_find("isa"); /* a bridge under test has made one */
     if (host->isa_bus)
         return 0;
     rc = bpc_require_interface("isa", 1, &table, err);
@@ -96,12 +98,14 @@ static int need_pci(struct bp_test_host *host, struct bp_error *err)
     const void *table;
     int rc;
 
-    if (host->pci_bus)
-        return 0;
     rc = bpc_require_interface("pci", 1, &table, err);
     if (rc < 0)
         return rc;
     host->pci = table;
+    if (!host->pci_bus)
+        host->pci_bus = bp_bus_find("pci");
+    if (host->pci_bus)
+        return 0;
     return host->pci->new_root(host->bridge, "pci.0", &where, &host->pci_bus, err);
 }
 

@@ -112,19 +112,29 @@ static void sizes_have_suffixes(void)
         const char *text;
         uint64_t unit, value;
     } good[] = {
-        {"0", 1, 0}, {"17", 1, 17}, {"17b", 1 << 20, 17}, {"4k", 1, 4096}, {"4K", 1, 4096},
-        {"1.5G", 1, UINT64_C(3) << 29}, {"512", 1 << 20, UINT64_C(512) << 20},
-        {"0.5M", 1, 1 << 19}, {"0x10", 1, 16}, {"1T", 1, UINT64_C(1) << 40},
-        {"1p", 1, UINT64_C(1) << 50}, {"15E", 1, UINT64_C(15) << 60}, {"010M", 1, 10 << 20},
-        {"0xbe", 1, 0xbe}, {"0.1k", 1, 102},
+        {"0", 1, 0},
+        {"17", 1, 17},
+        {"17b", 1 << 20, 17},
+        {"4k", 1, 4096},
+        {"4K", 1, 4096},
+        {"1.5G", 1, UINT64_C(3) << 29},
+        {"512", 1 << 20, UINT64_C(512) << 20},
+        {"0.5M", 1, 1 << 19},
+        {"0x10", 1, 16},
+        {"1T", 1, UINT64_C(1) << 40},
+        {"1p", 1, UINT64_C(1) << 50},
+        {"15E", 1, UINT64_C(15) << 60},
+        {"010M", 1, 10 << 20},
+        {"0xbe", 1, 0xbe},
+        {"0.1k", 1, 102},
     };
     uint64_t v;
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
         g_assert_cmpint(bpc_text_size(good[i].text, good[i].unit, &v), ==, 0);
         g_assert_cmpuint(v, ==, good[i].value);
     }
-    static const char *const bad[] = {"", "k", "1.M", ".5M", "1kk", "1 k", "-1M", "1.2.3", "1x", "0x",
-                                      "1e3", "0x1.5", "."};
+    static const char *const bad[] = {"",      "k",  "1.M", ".5M", "1kk",   "1 k", "-1M",
+                                      "1.2.3", "1x", "0x",  "1e3", "0x1.5", "."};
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
         g_assert_cmpint(bpc_text_size(bad[i], 1, &v), <, 0);
     g_assert_cmpint(bpc_text_size("16E", 1, &v), ==, -ERANGE);

@@ -346,9 +346,9 @@ static void cpu_features_are_set_or_refused(void)
     g_assert_true(cpu_state(0)->fancy);
     down();
     bpc_config.cpu = (char *)"uint";
-    assert_refused("unable to find CPU model 'uint'; known: unit");
+    assert_refused("unable to find CPU model 'uint'; nearest: unit");
     bpc_config.cpu = (char *)"unit,+fanci";
-    assert_refused("fancy");
+    assert_refused("CPU model 'unit': there is no feature 'fanci'; nearest: fancy");
     bpc_config.cpu = (char *)"unit,level=x";
     assert_refused("level");
     bpc_config.cpu = (char *)"unit,,fancy";

@@ -204,7 +204,8 @@ static void rom_drops_writes_but_loads_firmware(struct fixture *f, gconstpointer
 
     (void)data;
     g_assert_cmpint(bp_region_new_rom(&f->owner, "rom", 0x1000, NULL, NULL, &rom, NULL), ==, 0);
-    g_assert_cmpint(bp_region_new_rom(&f->owner, "flash", 0x1000, &ops, &f->rec, &flash, NULL), ==, 0);
+    g_assert_cmpint(bp_region_new_rom(&f->owner, "flash", 0x1000, &ops, &f->rec, &flash, NULL), ==,
+                    0);
     bp_region_add(f->root, rom, 0, 0);
     bp_region_add(f->root, flash, 0x1000, 0);
     g_assert_cmpint(bp_space_write_rom(f->space, 0xffe, "abcd", 4), ==, 0);

@@ -29,9 +29,25 @@ static void assert_prints(const char *text, const char *expected)
 static void any_json_prints_back(void)
 {
     static const char *const same[] = {
-        "null", "true", "false", "0", "-1", "9223372036854775807", "-9223372036854775808",
-        "9223372036854775808", "18446744073709551615", "1.5", "-0.25", "\"\"", "\"a/b\\n\\\"\"",
-        "[]", "{}", "[1,[2,{\"a\":null}]]", "{\"z\":1,\"a\":[true,false,null]}", "0.1", "1e+100",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "18446744073709551615",
+        "1.5",
+        "-0.25",
+        "\"\"",
+        "\"a/b\\n\\\"\"",
+        "[]",
+        "{}",
+        "[1,[2,{\"a\":null}]]",
+        "{\"z\":1,\"a\":[true,false,null]}",
+        "0.1",
+        "1e+100",
     };
     for (size_t i = 0; i < G_N_ELEMENTS(same); i++)
         assert_prints(same[i], same[i]);
@@ -62,11 +78,53 @@ static void integers_at_their_limits_are_exact(void)
 static void malformed_text_is_refused(void)
 {
     static const char *const bad[] = {
-        "", " ", "{", "}", "[1,]", "{\"a\":1,}", "{a:1}", "{'a':1}", "[1 2]", "01", "-", "1.", ".5",
-        "+1", "0x10", "1e", "1e+", "nul", "nulll", "True", "NaN", "Infinity", "1e999", "\"\\x\"",
-        "\"abc", "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u0000\"",
-        "\"\n\"", "\"\t\"", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "[1]x", "1 2", "/**/1",
-        "{\"a\":1,\"a\":2}", "{\"a\"}", "{1:2}", "[", "\"\\",  "{\"a\":", "\x01", "--1", "-01",
+        "",
+        " ",
+        "{",
+        "}",
+        "[1,]",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{'a':1}",
+        "[1 2]",
+        "01",
+        "-",
+        "1.",
+        ".5",
+        "+1",
+        "0x10",
+        "1e",
+        "1e+",
+        "nul",
+        "nullx",
+        "True",
+        "NaN",
+        "Infinity",
+        "1e999",
+        "\"\\x\"",
+        "\"abc",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\\u0000\"",
+        "\"\n\"",
+        "\"\t\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "[1]x",
+        "1 2",
+        "/**/1",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\"}",
+        "{1:2}",
+        "[",
+        "\"\\",
+        "{\"a\":",
+        "\x01",
+        "--1",
+        "-01",
     };
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         struct bp_error err = {0};
@@ -137,7 +195,8 @@ static void getters_of_another_type_give_fallbacks(void)
 
 static void strings_that_are_not_utf8_print_as_json(void)
 {
-    struct bp_value *v = bp_value_string("a\xff" "b");
+    struct bp_value *v = bp_value_string("a\xff"
+                                         "b");
     char *printed = bp_value_print(v, false);
     g_assert_true(g_utf8_validate(printed, -1, NULL));
     bp_value_unref(parse(printed));
@@ -195,12 +254,12 @@ static void stream_gives_each_value(void)
 
 static void stream_recovers_after_errors(void)
 {
-    assert_stream("{\"a\": }\n{\"b\":1}\n", "ev");    /* balanced, but not JSON */
-    assert_stream("} garbage\n{\"b\":1}\n", "ev");    /* the rest of the line goes */
-    assert_stream("{\"a\":[1}\n{\"b\":1}\n", "ev");   /* wrong bracket */
-    assert_stream("{\"a\n{\"b\":1}\n", "ev");         /* a string does not span lines */
+    assert_stream("{\"a\": }\n{\"b\":1}\n", "ev");  /* balanced, but not JSON */
+    assert_stream("} garbage\n{\"b\":1}\n", "ev");  /* the rest of the line goes */
+    assert_stream("{\"a\":[1}\n{\"b\":1}\n", "ev"); /* wrong bracket */
+    assert_stream("{\"a\n{\"b\":1}\n", "ev");       /* a string does not span lines */
     assert_stream("{\"a\": 'x'}\n{}\n", "ev");
-    assert_stream("{\"a\"\xff{}\n", "ev");            /* a fresh start on demand */
+    assert_stream("{\"a\"\xff{}\n", "ev"); /* a fresh start on demand */
     assert_stream("foo\n{}\n", "ev");
     assert_stream("{\"a\":1,\"a\":2}{}", "ev");
     assert_stream("\001{}\n", "ev");
@@ -260,7 +319,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/value/any_json_prints_back", any_json_prints_back);
-    g_test_add_func("/value/integers_at_their_limits_are_exact", integers_at_their_limits_are_exact);
+    g_test_add_func("/value/integers_at_their_limits_are_exact",
+                    integers_at_their_limits_are_exact);
     g_test_add_func("/value/malformed_text_is_refused", malformed_text_is_refused);
     g_test_add_func("/value/nesting_has_a_limit", nesting_has_a_limit);
     g_test_add_func("/value/null_members_exist", null_members_exist);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Shifts, rotates, SHLD/SHRD, BT/BTS/BTR/BTC, BSF/BSR/LZCNT/TZCNT/POPCNT, MOVBE, CRC32, ADX, BMI1, BMI2.
- * Undefined flags are what current Intel processors give: shifts clear AF; OF is what the last of
- * several one-bit steps would give; BSF and BSR leave a destination alone when the source is 0.
+ * Undefined flags are what current Intel processors give: shifts clear AF; OF is what the first of
+ * several one-bit steps would give; BSF and BSR clear CF OF SF AF, take PF from the result, and
+ * leave a destination alone when the source is 0.
  * Intel SDM volume 2.
  */
 #include "vcpu.h"
@@ -16,47 +17,44 @@ static uint32_t szp(uint64_t r, unsigned size)
 /* Rotates change only CF and OF. Returns the result; *f is updated. */
 static uint64_t rotate(unsigned op, uint64_t a, unsigned count, unsigned bits, uint32_t *f)
 {
-    uint64_t mask = size_mask(bits / 8), r, c = *f & F_CF;
-    unsigned n;
-    bool of;
+    uint64_t mask = size_mask(bits / 8), r = a, c = *f & F_CF, top = a >> (bits - 1), of;
+    unsigned n = count % (op < 2 ? bits : bits + 1);
 
     switch (op) {
     case 0: /* ROL */
-        n = count % bits;
         r = n ? (a << n | a >> (bits - n)) & mask : a;
         c = r & 1;
-        of = (r >> (bits - 1) & 1) ^ c;
+        of = top ^ a >> (bits - 2);
         break;
     case 1: /* ROR */
-        n = count % bits;
         r = n ? (a >> n | a << (bits - n)) & mask : a;
         c = r >> (bits - 1) & 1;
-        of = (r >> (bits - 2) & 1) ^ c;
+        of = top ^ a;
         break;
     case 2: /* RCL */
-        n = count % (bits + 1);
-        r = a;
+        if (n == 0)
+            return a;
+        of = top ^ a >> (bits - 2);
         for (; n; n--) {
             uint64_t out = r >> (bits - 1) & 1;
 
             r = (r << 1 | c) & mask;
             c = out;
         }
-        of = (r >> (bits - 1) & 1) ^ c;
         break;
     default: /* RCR */
-        n = count % (bits + 1);
-        r = a;
+        if (n == 0)
+            return a;
+        of = top ^ c;
         for (; n; n--) {
             uint64_t out = r & 1;
 
             r = r >> 1 | c << (bits - 1);
             c = out;
         }
-        of = (r >> (bits - 1) ^ r >> (bits - 2)) & 1;
         break;
     }
-    *f = (*f & ~(F_CF | F_OF)) | (c ? F_CF : 0) | (of ? F_OF : 0);
+    *f = (*f & ~(F_CF | F_OF)) | (c ? F_CF : 0) | (of & 1 ? F_OF : 0);
     return r;
 }
 
@@ -68,9 +66,7 @@ static uint64_t shift(unsigned op, uint64_t a, unsigned count, unsigned bits, ui
     if (op == 5) { /* SHR */
         r = a >> count;
         c = a >> (count - 1) & 1;
-        if (bits < 64 && count > bits)
-            r = c = 0;
-        of = count == 1 ? a >> (bits - 1) & 1 : 0;
+        of = a >> (bits - 1);
     } else if (op == 7) { /* SAR */
         int64_t s = sign_extend(a, size);
 
@@ -80,9 +76,9 @@ static uint64_t shift(unsigned op, uint64_t a, unsigned count, unsigned bits, ui
     } else { /* SHL */
         r = a << count & size_mask(size);
         c = count <= bits ? a >> (bits - count) & 1 : 0;
-        of = (r >> (bits - 1) & 1) ^ c;
+        of = a >> (bits - 1) ^ a >> (bits - 2);
     }
-    *f = szp(r, size) | (c ? F_CF : 0) | (of ? F_OF : 0);
+    *f = szp(r, size) | (c ? F_CF : 0) | (of & 1 ? F_OF : 0);
     return r;
 }
 
@@ -107,7 +103,11 @@ void exec_shift(struct vcpu *v, const struct insn *i)
     a = rmw_begin(v, i, size, &m);
     if (op < 4) {
         f = arith_flags(v);
+        uint32_t of = f & F_OF;
+
         r = rotate(op, a, count, size * 8, &f);
+        if (op < 2 && count != 1 && i->opcode < 0xd0 && i->rm != RM_MEM) /* a constant: OF stays */
+            f = (f & ~F_OF) | of;
     } else {
         r = shift(op, a, count, size * 8, &f);
     }
@@ -155,7 +155,7 @@ void exec_shift_double(struct vcpu *v, const struct insn *i) /* 0F A4 A5 AC AD *
     }
     rmw_end(v, i, &m, r);
     {
-        uint64_t of = right ? r >> (bits - 1) ^ r >> (bits - 2) : (r >> (bits - 1)) ^ c;
+        uint64_t of = a >> (bits - 1) ^ (right ? b : a >> (bits - 2));
 
         flags_set_eager(v, szp(r, size) | (c ? F_CF : 0) | (of & 1 ? F_OF : 0));
     }
@@ -214,14 +214,15 @@ static void count_zeros(struct vcpu *v, const struct insn *i, uint64_t a, bool l
 
 static void bit_scan(struct vcpu *v, const struct insn *i, uint64_t a, bool reverse)
 {
-    uint32_t f = arith_flags(v) & ~F_ZF;
+    uint64_t r;
 
-    if (a == 0)
-        f |= F_ZF;
-    else
-        reg_set(v, i, i->reg, i->opsize,
-                reverse ? 63 - (uint64_t)__builtin_clzll(a) : (uint64_t)__builtin_ctzll(a));
-    flags_set_eager(v, f);
+    if (a == 0) {
+        flags_set_eager(v, F_ZF | F_PF);
+        return;
+    }
+    r = reverse ? 63 - (uint64_t)__builtin_clzll(a) : (uint64_t)__builtin_ctzll(a);
+    reg_set(v, i, i->reg, i->opsize, r);
+    flags_set_eager(v, __builtin_parity((unsigned)r) ? 0 : F_PF);
 }
 
 void exec_bsf(struct vcpu *v, const struct insn *i)
@@ -390,8 +391,11 @@ void exec_bmi_shift(struct vcpu *v, const struct insn *i) /* 66 SHLX, F2 SHRX, F
 
 void exec_bmi_rorx(struct vcpu *v, const struct insn *i)
 {
-    uint64_t a = rm_load(v, i, i->opsize);
     unsigned bits = i->opsize * 8, n = i->imm & (bits - 1);
+    uint64_t a;
 
+    if (vvvv(i))
+        exec_ud(v, i);
+    a = rm_load(v, i, i->opsize);
     reg_set(v, i, i->reg, i->opsize, n ? a >> n | a << (bits - n) : a);
 }

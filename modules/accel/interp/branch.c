@@ -29,8 +29,12 @@ void exec_jmp(struct vcpu *v, const struct insn *i) /* E9, EB */
 
 static void call_to(struct vcpu *v, uint64_t target, unsigned size)
 {
-    uint64_t next = v->x->rip;
+    uint64_t next = v->x->rip, sp = v->x->gpr[BP_RSP];
 
+    if (v->long64 && !is_canonical(target)) {
+        push(v, next, size); /* the stack is written, and may fault, before the target counts */
+        v->x->gpr[BP_RSP] = sp;
+    }
     jump_near(v, target, size);
     target = v->x->rip;
     v->x->rip = next; /* as it was if the push faults */

@@ -133,6 +133,8 @@ static void take_modrm(struct decoder *d)
     unsigned mod, rm;
 
     i->modrm = (uint8_t)take(&d->c, 1);
+    if (i->map == 1 && (i->opcode & 0xfc) == 0x20)
+        i->modrm |= 0xc0; /* MOV to and from CR and DR: always registers */
     mod = i->modrm >> 6;
     rm = i->modrm & 7;
     i->reg = (uint8_t)((i->modrm >> 3 & 7) | (i->rex & 4) << 1);
@@ -326,6 +328,19 @@ static void finish_address(struct decoder *d)
     i->seg_at = d->long64 && i->seg >= BP_FS ? &d->v->x->seg[i->seg].base : &d->v->zero;
 }
 
+/* Group 5 in long mode: near branches are 64-bit always, PUSH by default. True: it is a branch. */
+static bool group5(struct decoder *d)
+{
+    struct insn *i = d->i;
+    unsigned op = i->modrm >> 3 & 7;
+
+    if (i->map != 0 || i->opcode != 0xff)
+        return false;
+    if (d->long64 && (op == 2 || op == 4 || (op == 6 && !(d->op66 && !(i->rex & 8)))))
+        i->opsize = 8;
+    return op >= 2 && op <= 5;
+}
+
 static enum decode_result bad(struct insn *i, exec_fn *fn, unsigned len)
 {
     i->exec = fn;
@@ -337,6 +352,7 @@ enum decode_result decode(struct vcpu *v, const struct code_bytes *code, struct 
 {
     struct decoder d = {.v = v, .i = i, .c = {.p = code->p, .avail = code->avail}};
     const struct opcode *e;
+    bool branch;
 
     d.long64 = v->long64;
     *i = (struct insn){.seg = BP_DS, .base = NO_REG, .index = NO_REG};
@@ -354,6 +370,7 @@ enum decode_result decode(struct vcpu *v, const struct code_bytes *code, struct 
     set_opsize(&d, e);
     if (e->flags & OP_MODRM)
         take_modrm(&d);
+    branch = group5(&d) || e->flags & OP_BRANCH;
     take_immediate(&d, e);
     if (d.c.more)
         return d.c.at >= 15 || code->avail >= 15 ? bad(i, exec_gp0, 15) : DECODE_MORE;
@@ -367,5 +384,5 @@ enum decode_result decode(struct vcpu *v, const struct code_bytes *code, struct 
         return bad(i, exec_ud, i->len);
     if (!d.vex)
         pick_fast(v, i);
-    return e->flags & OP_BRANCH ? DECODE_END : DECODE_OK;
+    return branch ? DECODE_END : DECODE_OK;
 }

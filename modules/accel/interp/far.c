@@ -257,7 +257,8 @@ void far_transfer(struct vcpu *v, uint16_t selector, uint64_t offset, unsigned s
 
 /* ---- returns ---- */
 
-/* A data segment that the outer level may not use becomes null. */
+/* A data segment that the outer level may not use becomes null. One that is null already keeps its
+ * base, which 64-bit code sets through MSRs. */
 static void drop_inner_segments(struct vcpu *v)
 {
     static const uint8_t list[] = {BP_ES, BP_DS, BP_FS, BP_GS};
@@ -266,7 +267,7 @@ static void drop_inner_segments(struct vcpu *v)
         struct bp_x86_segment *s = &v->x->seg[list[n]];
         unsigned type = s->attr & 0x1f;
 
-        if ((unsigned)(s->attr >> 5 & 3) < v->cpl && (type & 0x1c) != 0x1c) {
+        if (s->selector >> 2 && (unsigned)(s->attr >> 5 & 3) < v->cpl && (type & 0x1c) != 0x1c) {
             s->selector = 0;
             s->attr = 0;
             s->base = 0;

@@ -82,13 +82,13 @@ INCDEC(dec32, CC_DEC, 32, -1)
     { \
         T a = (T)R(i->rm), r = (T)(a << i->imm), c = a >> (N - i->imm) & 1; \
         R(i->rm) = r; \
-        SHIFT_FLAGS(N, r, c, r >> (N - 1) ^ c); \
+        SHIFT_FLAGS(N, r, c, (a >> (N - 1) ^ a >> (N - 2)) & 1); \
     } \
     FAST(shr_r##N) \
     { \
         T a = (T)R(i->rm), r = a >> i->imm, c = a >> (i->imm - 1) & 1; \
         R(i->rm) = r; \
-        SHIFT_FLAGS(N, r, c, i->imm == 1 && a >> (N - 1)); \
+        SHIFT_FLAGS(N, r, c, a >> (N - 1)); \
     } \
     FAST(sar_r##N) \
     { \
@@ -153,9 +153,9 @@ FAST(call_r64)
 {
     uint64_t target = R(i->rm), sp = R(BP_RSP) - 8;
 
+    store64(v, sp, v->x->rip, BP_SS); /* written, and may fault, before the target counts */
     if (unlikely(!is_canonical(target)))
         raise_exception_code(v, EXC_GP, 0);
-    store64(v, sp, v->x->rip, BP_SS);
     R(BP_RSP) = sp;
     v->x->rip = target;
 }

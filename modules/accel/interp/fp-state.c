@@ -88,9 +88,20 @@ static unsigned fxsave_xmm_count(const struct bp_x86_cpu *x)
     return (x->efer & EFER_FFXSR) && (x->seg[BP_SS].attr >> 5 & 3) == 0 ? 0 : 16;
 }
 
+/* Unlike other aligned operands, what the segment forbids goes before the alignment. */
+static uint64_t image_offset(struct vcpu *v, const struct insn *i, const struct bp_x86_cpu *x)
+{
+    uint64_t linear = seg_linear(v, i->seg, insn_offset(v, i), 16, false);
+
+    if (i->seg == BP_SS && !is_canonical(linear)) {
+        raise_exception_code(v, EXC_SS, 0);
+    }
+    return aligned_offset(v, i, x, 16);
+}
+
 static void fxsave(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
 {
-    uint64_t offset = aligned_offset(v, i, x, 16);
+    uint64_t offset = image_offset(v, i, x);
     unsigned top = x->fsw >> 11 & 7;
     unsigned xmm = fxsave_xmm_count(x);
     uint8_t image[416];
@@ -129,7 +140,7 @@ static void fxsave(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
 
 static void fxrstor(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
 {
-    uint64_t offset = aligned_offset(v, i, x, 16);
+    uint64_t offset = image_offset(v, i, x);
     unsigned xmm = fxsave_xmm_count(x);
     uint8_t image[512];
     unsigned top;

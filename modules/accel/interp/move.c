@@ -322,7 +322,7 @@ void exec_enter(struct vcpu *v, const struct insn *i)
 
     sp = (sp - size) & mask;
     at = seg_linear(v, BP_SS, sp, size, true);
-    probe_write(v, at, size, BP_SS);
+    store_any(v, at, bp, size, BP_SS); /* first: the frames that are copied may overlap it */
     frame = sp;
     if (level) {
         for (unsigned n = 1; n < level; n++) {
@@ -338,7 +338,6 @@ void exec_enter(struct vcpu *v, const struct insn *i)
     }
     sp = (sp - (i->imm & 0xffff)) & mask;
     probe_write(v, seg_linear(v, BP_SS, sp, size, true), size, BP_SS); /* as the processor checks */
-    store_any(v, at, v->x->gpr[BP_RBP], size, BP_SS);
     reg_set(v, i, BP_RBP, size, size == 2 ? frame : mask == 0xffff ? (v->x->gpr[BP_RSP] & ~mask) | frame :
             frame);
     set_rsp(v, sp);

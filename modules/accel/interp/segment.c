@@ -42,12 +42,15 @@ void mode_update(struct vcpu *v)
     bool lng = x->efer & EFER_LMA;
 
     v->long64 = lng && cs->attr & BP_X86_SEG_L;
-    v->mode = v->long64 ? 2 : cs->attr & BP_X86_SEG_DB && is_protected(v) ? 1 :
-              cs->attr & BP_X86_SEG_DB && !is_vm86(v) ? 1 : 0;
+    v->mode = v->long64 ? 2 : cs->attr & BP_X86_SEG_DB && !is_vm86(v) ? 1 : 0;
     if (x->seg[BP_SS].attr & BP_X86_SEG_DB)
         v->mode |= MODE_STACK32;
     if (v->single)
         v->mode |= MODE_SINGLE;
+    if (v->cpl == 3)
+        v->mode |= MODE_USER;
+    if (!v->long64 && cs->limit != 0xffffffffu)
+        v->mode |= MODE_LIMITED;
     v->cs_base = v->long64 ? 0 : cs->base;
     v->flat = 0;
     if (x->cr0 & CR0_PE && !is_vm86(v)) {

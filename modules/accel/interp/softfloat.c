@@ -402,10 +402,20 @@ static struct rounded round_number(struct sf_env *env, const struct sf_wide *w,
         }
         env->flags |= SF_OE;
         r.exp -= f->wrap;
+        if (r.exp > f->emax && env->x87) { /* FSCALE: massive overflow */
+            env->flags |= SF_PE;
+            env->up = true;
+            r.infinite = true;
+        }
     } else if (r.exp < f->emin) {
         if (env->unmasked & SF_UE) {
             env->flags |= SF_UE;
             r.exp += f->wrap;
+            if (r.exp < f->emin && env->x87) { /* massive underflow */
+                env->flags |= SF_PE;
+                env->up = false;
+                r.sig = 0;
+            }
         } else if (env->ftz) {
             env->flags |= SF_UE | SF_PE;
             return (struct rounded){.exp = f->emin};

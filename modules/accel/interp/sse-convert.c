@@ -68,22 +68,29 @@ static uint64_t pack2(uint32_t low, uint32_t high)
     return low | (uint64_t)high << 32;
 }
 
+/* From memory these are no MMX instructions (the SDM says so of CVTPI2PD, processors of both). */
+static struct bp_x86_cpu *from_mmx(struct vcpu *v, const struct insn *i)
+{
+    return i->rm == RM_MEM ? sse_enter(v) : sse_mmx_enter(v);
+}
+
 static void cvtpi2ps(struct vcpu *v, const struct insn *i)
 {
-    struct bp_x86_cpu *x = sse_mmx_enter(v);
+    struct bp_x86_cpu *x = from_mmx(v, i);
     uint64_t s = mmx_source64(v, i, x);
     struct sf_env env = sse_env(x);
     uint32_t low = int_to_32(&env, (int32_t)s), high = int_to_32(&env, (int32_t)(s >> 32));
 
-    mmx_touch(x);
+    if (i->rm != RM_MEM) {
+        mmx_touch(x);
+    }
     sse_report(v, x, &env);
     x->vec[i->reg].q[0] = pack2(low, high);
 }
 
 static void cvtpi2pd(struct vcpu *v, const struct insn *i)
 {
-    /* From memory it is no MMX instruction (SDM: CVTPI2PD). */
-    struct bp_x86_cpu *x = i->rm == RM_MEM ? sse_enter(v) : sse_mmx_enter(v);
+    struct bp_x86_cpu *x = from_mmx(v, i);
     uint64_t s = mmx_source64(v, i, x);
     struct sf_env env = sse_env(x);
 

@@ -143,6 +143,8 @@ struct phys_cache {
 #define MODE_SIZE 3u /* 0: 16-bit code, 1: 32-bit, 2: 64-bit */
 #define MODE_STACK32 4u
 #define MODE_SINGLE 8u
+#define MODE_USER 16u
+#define MODE_LIMITED 32u /* the code segment has a limit */
 
 struct vcpu {
     struct bp_x86_cpu *x;
@@ -171,7 +173,10 @@ struct vcpu {
     /* block cache */
     uint64_t jump_key;
     uint64_t jump_counter;
-    struct block *prev; /* whose successor is being looked for */
+    struct block *prev; /* whose successor is being looked for, */
+    uint64_t prev_linear; /* and where it ran */
+    struct block *scratch; /* for code that is not cached */
+    struct insn decoded[MAX_BLOCK];
     struct jump_entry jump[JUMP_SIZE];
     struct block *hash[HASH_SIZE];
     uint8_t *chunk[MAX_CHUNKS];
@@ -186,6 +191,8 @@ struct vcpu {
     struct phys_cache phys[256];
     uint64_t pdpte[4];
     uint8_t no_dirty;
+    uint8_t a20; /* the masking that the TLB was filled with */
+    uint8_t own_map; /* code_map is freed with the vCPU */
     /* delivery */
     jmp_buf jmp;
     uint64_t exc_code;
@@ -194,7 +201,6 @@ struct vcpu {
     uint8_t external;     /* EXT bit: the event came from outside the program */
     uint8_t shutdown;
     uint8_t single;       /* one instruction at a time: TF or breakpoints */
-    uint8_t stop;         /* vcpu_step(): return after this instruction */
     uint8_t resume;       /* RF was set for this instruction */
     uint32_t dr6_pending; /* data breakpoints that the instruction hit */
     struct tlb_set sets[MMU_SETS];
@@ -530,7 +536,11 @@ enum event { EVENT_FAULT, EVENT_EXTERNAL, EVENT_SOFTWARE /* INT n */, EVENT_INT3
 void interrupt_deliver(struct vcpu *v, unsigned vector, enum event kind, bool has_code, uint32_t code);
 void exception_deliver(struct vcpu *v); /* v->exc_*; double and triple faults */
 void far_iret(struct vcpu *v, unsigned size);
-void reset_init(struct vcpu *v); /* INIT */
+
+/* ---- blocks ---- */
+struct block *block_next(struct vcpu *v); /* at CS:RIP; raises fetch faults */
+int blocks_init(struct vcpu *v);
+void blocks_free(struct vcpu *v);
 
 /* ---- decoder ---- */
 struct code_bytes {
@@ -566,7 +576,9 @@ exec_fn exec_push_r, exec_pop_r, exec_push_i, exec_pop_e, exec_push_seg, exec_po
 exec_fn exec_jcc, exec_jmp, exec_call, exec_ret, exec_group5, exec_loop, exec_jcxz, exec_far_jmp_i,
     exec_far_call_i, exec_far_ret, exec_iret, exec_int3, exec_int_n, exec_into, exec_icebp;
 void far_transfer(struct vcpu *v, uint16_t selector, uint64_t offset, unsigned size, bool call);
-/* string.c, io.c */
+/* string.c */
+uint64_t port_read(struct vcpu *v, uint16_t port, unsigned size); /* with permission checks */
+void port_write(struct vcpu *v, uint16_t port, uint64_t value, unsigned size);
 exec_fn exec_movs, exec_stos, exec_lods, exec_cmps, exec_scas, exec_ins, exec_outs, exec_in, exec_out;
 /* system.c */
 exec_fn exec_hlt, exec_cli, exec_sti, exec_group6, exec_group7, exec_lar_lsl, exec_clts, exec_mov_cr,

@@ -45,20 +45,14 @@ static bool compare(struct bp_x86_cpu *x, struct sf_num b, bool ordered)
     struct sf_env env = x87_env(x);
     int order = sf_compare(&env, x87_num(x, 0), b, ordered);
 
-    if (!x87_report(x, &env)) {
-        return false;
-    }
-    x87_set_cc(x, compare_cc(order));
-    return true;
+    x87_set_cc(x, compare_cc(order)); /* even with an unmasked exception */
+    return x87_report(x, &env);
 }
 
 static bool compare_empty(struct bp_x86_cpu *x)
 {
-    if (!x87_stack_fault(x, false)) {
-        return false;
-    }
-    x87_set_cc(x, FSW_CC);
-    return true;
+    x87_set_cc(x, FSW_CC); /* masked or not */
+    return x87_stack_fault(x, false);
 }
 
 static void compare_st(struct vcpu *v, const struct insn *i, unsigned n, bool ordered,
@@ -189,21 +183,21 @@ static void compare_flags(struct vcpu *v, const struct insn *i, bool ordered, bo
     unsigned n = i->modrm & 7;
     int order = SF_UNORDERED;
 
+    bool done;
+
     x87_note(x, i);
     if (x87_empty(x, 0) || x87_empty(x, n)) {
-        if (!x87_stack_fault(x, false)) {
-            return;
-        }
+        done = x87_stack_fault(x, false);
     } else {
         struct sf_env env = x87_env(x);
 
         order = sf_compare(&env, x87_num(x, 0), x87_num(x, n), ordered);
-        if (!x87_report(x, &env)) {
-            return;
-        }
+        x87_raise(x, env.flags); /* C1 stays */
+        done = !(env.flags & env.unmasked);
     }
+    /* even with an unmasked exception */
     set_arith_flags(v, order == SF_UNORDERED ? 0x45 : order < 0 ? 0x01 : order == 0 ? 0x40 : 0);
-    if (pop) {
+    if (done && pop) {
         x87_pop(x);
     }
 }
@@ -400,8 +394,9 @@ static void remainder_of(struct vcpu *v, const struct insn *i, bool nearest)
     struct sf_num a, b;
     struct sf_wide w;
     unsigned quotient = 0;
-    bool complete = true;
+    bool complete = true, computed = false;
 
+    x->fsw &= (uint16_t)~FSW_C2;
     if (!unary(x, i, 2)) {
         return;
     }
@@ -413,6 +408,7 @@ static void remainder_of(struct vcpu *v, const struct insn *i, bool nearest)
         env.flags |= SF_IE;
         w = sf_indefinite();
     } else {
+        computed = true;
         env.flags |= a.denormal || b.denormal ? SF_DE : 0;
         if (a.kind == SF_K_ZERO || b.kind == SF_K_INF) {
             w = sf_widen(a);
@@ -420,7 +416,7 @@ static void remainder_of(struct vcpu *v, const struct insn *i, bool nearest)
             complete = sf_remainder(a, b, nearest, &w, &quotient);
         }
     }
-    if (finish(x, 0, &env, &w)) {
+    if (finish(x, 0, &env, &w) && computed) {
         x87_set_cc(x, (complete ? 0 : FSW_C2) |
                           (complete && (quotient & 4) ? FSW_C0 : 0) |
                           (complete && (quotient & 2) ? FSW_C3 : 0));

@@ -5,8 +5,8 @@
  */
 #include "x87.h"
 
-/* Loads of shorter formats: signalling NaNs and denormals are reported before the push, unless the
- * stack overflows. */
+/* Loads of shorter formats. Unless the stack overflows, signalling NaNs and denormals are reported;
+ * of unmasked exceptions only the former keeps the value from being pushed. */
 static void load_number(struct bp_x86_cpu *x, struct sf_num a)
 {
     struct sf_env env = x87_env_full(x);
@@ -17,6 +17,7 @@ static void load_number(struct bp_x86_cpu *x, struct sf_num a)
         x87_push(x, x87_indefinite());
         return;
     }
+    env.unmasked &= (uint8_t)~SF_DE;
     w = sf_convert(&env, a, true);
     value = sf_pack80(&env, &w);
     if (x87_report(x, &env)) {
@@ -149,6 +150,10 @@ static void store_small(struct vcpu *v, const struct insn *i, unsigned size, boo
     }
     value = size == 4 ? sf_pack32(&env, &w) : sf_pack64(&env, &w);
     env.unmasked = ~x->fcw & FSW_EXCEPTIONS;
+    if (env.flags & env.unmasked & (SF_OE | SF_UE)) {
+        env.flags &= (uint8_t)~SF_PE; /* nothing is stored, thus nothing was rounded */
+        env.up = false;
+    }
     if (!(env.flags & env.unmasked & stops)) {
         if (size == 4) {
             mem_store32(v, i->seg, offset, (uint32_t)value);
@@ -211,6 +216,19 @@ static void store_st(struct vcpu *v, const struct insn *i, bool pop)
 
 void x87_fst_st(struct vcpu *v, const struct insn *i) { store_st(v, i, false); }
 void x87_fstp_st(struct vcpu *v, const struct insn *i) { store_st(v, i, true); }
+
+/* An encoding outside of the manual: no stack fault, nothing moves from an empty register. */
+void x87_fstp_unchecked(struct vcpu *v, const struct insn *i)
+{
+    struct bp_x86_cpu *x = x87_enter(v);
+
+    x87_note(x, i);
+    x87_set_c1(x, false);
+    if (!x87_empty(x, 0)) {
+        x87_set(x, i->modrm & 7, *x87_st(x, 0));
+    }
+    x87_pop(x);
+}
 
 static void store_integer(struct vcpu *v, const struct insn *i, unsigned bits, bool truncate,
                           bool pop)
@@ -341,7 +359,6 @@ void x87_fcmov(struct vcpu *v, const struct insn *i)
     bool negated = i->opcode & 1; /* DB */
 
     x87_note(x, i);
-    x87_set_c1(x, false);
     if (x87_empty(x, 0) || x87_empty(x, n)) {
         if (x87_stack_fault(x, false)) {
             x87_set(x, 0, x87_indefinite());
@@ -356,6 +373,7 @@ void x87_ffree(struct vcpu *v, const struct insn *i)
     struct bp_x86_cpu *x = x87_enter(v);
 
     x87_note(x, i);
+    x87_set_c1(x, false);
     x->fpu_valid &= (uint8_t)~(1u << ((x87_top(x) + i->modrm) & 7));
 }
 

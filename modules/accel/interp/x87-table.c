@@ -28,7 +28,8 @@ static const struct opcode memory_table[8][8] = {
 static const struct opcode register_table[8][64] = {
     {[0 ... 63] = R(arith_st0)},
     {
-        [FROM(0)] = R(fld_st), [FROM(1)] = R(fxch), [16] = R(fnop), [FROM(3)] = R(fstp_st),
+        [FROM(0)] = R(fld_st), [FROM(1)] = R(fxch), [16] = R(fnop),
+        [FROM(3)] = R(fstp_unchecked),
         [32] = R(fchs), R(fabs), [36] = R(ftst), R(fxam), [40 ... 46] = R(fld_constant),
         [48] = R(f2xm1), R(fyl2x), R(fptan), R(fpatan), R(fxtract), R(fprem1), R(fdecstp),
         R(fincstp), R(fprem), R(fyl2xp1), R(fsqrt), R(fsincos), R(frndint), R(fscale), R(fsin),
@@ -51,8 +52,18 @@ static const struct opcode register_table[8][64] = {
     },
 };
 
+static void invalid(struct vcpu *v, const struct insn *i)
+{
+    (void)i;
+    raise_exception(v, EXC_UD);
+}
+
 const struct opcode *x87_opcode(uint8_t escape, uint8_t modrm)
 {
-    return modrm < 0xc0 ? &memory_table[escape & 7][modrm >> 3 & 7]
-                        : &register_table[escape & 7][modrm & 63];
+    /* With ModRM, so that the decoded instruction covers all bytes that made it invalid. */
+    static const struct opcode none = {invalid, OP_MODRM, 0};
+    const struct opcode *op = modrm < 0xc0 ? &memory_table[escape & 7][modrm >> 3 & 7]
+                                           : &register_table[escape & 7][modrm & 63];
+
+    return op->exec ? op : &none;
 }

@@ -3,7 +3,7 @@
  * F2XM1, FYL2X, FYL2XP1, FPTAN, FPATAN, FSIN, FCOS, FSINCOS. Intel SDM volume 1, 8.3.7 and 8.3.10.
  * The results of these differ in the last place from processor to processor. On x86-64 hosts they
  * are the host's own; elsewhere those of the C library in long double, whose flags are only IE, ZE
- * and PE. Left out: wrapped exponents when overflow or underflow is unmasked.
+ * and PE; there, exponents do not wrap when overflow or underflow is unmasked.
  */
 #include "x87.h"
 
@@ -28,10 +28,11 @@ struct __attribute__((packed)) st80 {
 };
 
 /* In an empty register stack, loads ST1 and ST0, runs the instruction and stores up to two
- * results. The host's own control word and an empty stack are put back. */
+ * results. With the guest's own masks: an unmasked exception only waits, and is cleared before an
+ * instruction that would take it. The host's control word and an empty stack are put back. */
 #define RUN(insn, stores) \
     __asm__ volatile("fnstcw %[saved]\n\tfnclex\n\tfldcw %[guest]\n\tfldt %[b]\n\tfldt %[a]\n\t" \
-                     insn "\n\tfnstsw %[fsw]\n\t" stores "\n\tfninit\n\tfldcw %[saved]" \
+                     insn "\n\tfnstsw %[fsw]\n\tfnclex\n\t" stores "\n\tfninit\n\tfldcw %[saved]" \
                      : [saved] "=m"(saved), [fsw] "=m"(r.fsw), [r0] "=m"(r0), [r1] "=m"(r1) \
                      : [guest] "m"(guest), [a] "m"(a), [b] "m"(b) \
                      : "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)")
@@ -41,7 +42,7 @@ static struct result evaluate(enum function f, uint16_t fcw, struct bp_x86_st st
 {
     struct st80 a = {st0.mantissa, st0.sign_exponent}, b = {st1.mantissa, st1.sign_exponent};
     struct st80 r0 = {0, 0}, r1 = {0, 0};
-    uint16_t guest = fcw | FSW_EXCEPTIONS, saved;
+    uint16_t guest = fcw, saved;
     struct result r;
 
     switch (f) {
@@ -184,6 +185,9 @@ static void transcendental(struct vcpu *v, const struct insn *i, enum function f
     unsigned flags;
 
     x87_note(x, i);
+    if (trigonometric) {
+        x->fsw &= (uint16_t)~FSW_C2;
+    }
     if (x87_empty(x, 0) || (pops(f) && x87_empty(x, 1))) {
         stack_fault(x, f, false);
         return;
@@ -202,7 +206,7 @@ static void transcendental(struct vcpu *v, const struct insn *i, enum function f
     x87_raise(x, flags);
     x87_set_c1(x, r.fsw & FSW_C1);
     if (trigonometric) {
-        x->fsw = (uint16_t)((x->fsw & ~FSW_C2) | (r.fsw & FSW_C2));
+        x->fsw |= r.fsw & FSW_C2;
         if (r.fsw & FSW_C2) {
             return; /* out of range: the operand stays */
         }

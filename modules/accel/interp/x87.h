@@ -174,7 +174,7 @@ exec_fn x87_fchs, x87_fabs, x87_fsqrt, x87_frndint, x87_fscale, x87_fxtract, x87
 exec_fn x87_fld_m32, x87_fld_m64, x87_fld_m80, x87_fld_st, x87_fild16, x87_fild32, x87_fild64,
     x87_fbld, x87_fld_constant;
 exec_fn x87_fst_m32, x87_fstp_m32, x87_fst_m64, x87_fstp_m64, x87_fstp_m80, x87_fst_st,
-    x87_fstp_st;
+    x87_fstp_st, x87_fstp_unchecked;
 exec_fn x87_fist16, x87_fist32, x87_fistp16, x87_fistp32, x87_fistp64, x87_fisttp16, x87_fisttp32,
     x87_fisttp64, x87_fbstp;
 exec_fn x87_fxch, x87_fcmov, x87_ffree, x87_ffreep, x87_fincstp, x87_fdecstp, x87_fnop;

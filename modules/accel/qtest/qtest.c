@@ -98,6 +98,8 @@ static void take_line(struct qtest *q)
 {
     if (q->skipping)
         qtest_printf(q, "FAIL a line has at most %u bytes\n", QTEST_MAX_LINE);
+    else if (memchr(q->in.len ? q->in.data : "x", '\0', q->in.len))
+        qtest_printf(q, "FAIL a zero byte\n");
     else if (q->in.len > 0) {
         log_line('R', q->in.data, q->in.len);
         qtest_run_line(q, q->in.data);

@@ -77,11 +77,15 @@ static uint64_t counter_now(const struct hpet *s)
     return (uint64_t)(bp_clock_ns(BP_CLOCK_VIRTUAL) - s->started_ns) / PERIOD_NS + s->counter;
 }
 
+/* The line that it drives; LINES for none, as after a reset. */
 static unsigned line_of(const struct hpet_timer *t)
 {
+    unsigned line;
+
     if ((t->hpet->conf & CONF_LEGACY) && t->n < 2)
         return t->n == 0 ? 0 : 8;
-    return (t->conf & TN_ROUTE) >> TN_ROUTE_SHIFT;
+    line = (unsigned)(t->conf & TN_ROUTE) >> TN_ROUTE_SHIFT;
+    return t->hpet->route_cap >> line & 1 ? line : LINES;
 }
 
 static void lower(struct hpet_timer *t)
@@ -343,13 +347,10 @@ static void hpet_reset(struct bp_device *dev)
 
     for (unsigned i = 0; i < s->timers; i++) {
         struct hpet_timer *t = &s->timer[i];
-        unsigned route = 0;
 
         lower(t);
         bp_timer_cancel(t->timer);
-        while (route < 31 && !(s->route_cap >> route & 1))
-            route++;
-        t->conf = TN_CAN_PERIODIC | TN_64BIT | (uint64_t)route << TN_ROUTE_SHIFT;
+        t->conf = TN_CAN_PERIODIC | TN_64BIT;
         t->compare = UINT64_MAX;
         t->period = 0;
     }

@@ -369,6 +369,13 @@ static void rtc_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 static const struct bp_region_ops rtc_ops = {.read = rtc_read, .write = rtc_write,
                                              .max_access = 1};
 
+static bool is_sane(const struct rtc *s)
+{
+    return s->index < sizeof(s->ram) && s->weekday_shift < 7 && s->offset_ns >= 0 &&
+           s->offset_ns < NS && s->offset_seconds < INT64_MAX / 4 &&
+           s->offset_seconds > INT64_MIN / 4;
+}
+
 /* The reset pin clears the interrupt enables and flags; time and RAM go on. */
 static void rtc_reset(struct bp_device *dev)
 {
@@ -377,6 +384,10 @@ static void rtc_reset(struct bp_device *dev)
     s->ram[REG_B] &= (uint8_t)~(C_PF | C_AF | C_UF | 0x08);
     s->ram[REG_C] = 0;
     s->index = 0;
+    if (!is_sane(s)) { /* a saved state that was refused half way */
+        s->weekday_shift = 0;
+        s->offset_ns = s->offset_seconds = 0;
+    }
     update(s);
 }
 
@@ -412,8 +423,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     struct rtc *s = state;
 
     (void)version;
-    if (s->index > 127 || s->weekday_shift > 6 || s->offset_ns < 0 || s->offset_ns >= NS ||
-        s->offset_seconds > INT64_MAX / 4 || s->offset_seconds < INT64_MIN / 4)
+    if (!is_sane(s))
         return bp_fail(err, EINVAL, "mc146818rtc: saved state is out of range");
     update(s);
     return 0;

@@ -122,6 +122,19 @@ void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, un
         info->config_written(dev, offset, size);
 }
 
+void pci_config_load(struct bp_device *dev, const uint8_t *saved)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
+        uint8_t mask = fn->writable[i] | fn->write1clear[i];
+
+        fn->config[i] = (fn->config[i] & (uint8_t)~mask) | (saved[i] & mask);
+    }
+    pci_update_intx(dev);
+    pci_update_bars(dev);
+}
+
 void pci_config_init(struct bp_device *dev)
 {
     const struct bp_pci_info *info = info_of(dev);

@@ -80,7 +80,7 @@ static int choose_devfn(const struct pci_bus *bus, struct bp_device *dev, int *r
 {
     const char *type = bp_device_class(dev)->type.name, *id;
     struct bp_device *user;
-    int devfn, r = parse_addr(pci_fn_of(dev)->addr, &devfn, err);
+    int devfn = -1, r = parse_addr(pci_fn_of(dev)->addr, &devfn, err);
 
     if (r < 0)
         return r;
@@ -107,7 +107,7 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
     struct pci_fn *fn = pci_fn_of(dev);
     const struct bp_pci_info *info = bp_device_class(dev)->bus_info;
     const char *type = bp_device_class(dev)->type.name;
-    int devfn, r;
+    int devfn = 0, r;
 
     if (!info || info->size < offsetof(struct bp_pci_info, reserved8))
         return bp_fail(err, EINVAL, "device type '%s' does not describe its PCI function", type);
@@ -180,9 +180,57 @@ static const struct bp_field child_props[] = {
     BP_FIELDS_END,
 };
 
-BP_BUS(pci_class, "pci", "PCI bus", struct pci_bus, .child_size = sizeof(struct pci_fn),
-       .child_props = child_props, .child_attach = child_attach, .child_detach = child_detach,
-       .reset = bus_reset, .child_address = child_address);
+/* ---- saved state: the configuration spaces of all functions ---- */
+static int before_save(void *state, struct bp_error *err)
+{
+    struct pci_bus *bus = state;
+
+    (void)err;
+    for (unsigned i = 0; i < 256; i++) {
+        uint8_t *saved = bus->saved + i * PCI_CONFIG_SIZE;
+
+        if (bus->fn[i])
+            memcpy(saved, pci_fn_of(bus->fn[i])->config, PCI_CONFIG_SIZE);
+        else if (saved[0])
+            memset(saved, 0, PCI_CONFIG_SIZE);
+    }
+    return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct pci_bus *bus = state;
+
+    (void)version;
+    for (unsigned i = 0; i < 256; i++) {
+        const uint8_t *saved = bus->saved + i * PCI_CONFIG_SIZE;
+
+        if (bus->fn[i] ? memcmp(saved, pci_fn_of(bus->fn[i])->config, 4) != 0
+                       : (saved[0] | saved[1]) != 0)
+            return bp_fail(err, EINVAL, "PCI: slot %u function %u holds another device than the "
+                           "saved state", i >> 3, i & 7);
+    }
+    for (unsigned i = 0; i < 256; i++) {
+        if (bus->fn[i])
+            pci_config_load(bus->fn[i], bus->saved + i * PCI_CONFIG_SIZE);
+    }
+    return 0;
+}
+
+static const struct bp_state_field bus_fields[] = {
+    BP_SAVE_BUFFER(struct pci_bus, saved),
+    BP_SAVE_END,
+};
+static const struct bp_state_table bus_state = {.version = 1, .oldest = 1, .fields = bus_fields,
+                                                .before_save = before_save,
+                                                .after_load = after_load};
+
+BP_NOTE("provides=bus:pci;summary=PCI bus");
+static const struct bp_bus_class pci_class = {
+    .type = {.size = sizeof(struct bp_bus_class), .name = "pci", .summary = "PCI bus",
+             .state_size = sizeof(struct pci_bus), .state = &bus_state},
+    .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_attach = child_attach,
+    .child_detach = child_detach, .reset = bus_reset, .child_address = child_address};
 
 /* ---- interface ---- */
 static int new_root(struct bp_device *bridge, const char *name, const struct bp_pci_host *host,

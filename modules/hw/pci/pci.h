@@ -46,6 +46,7 @@ struct pci_bus {
     struct bp_pci_host host;
     struct bp_device *fn[256];
     uint8_t number;
+    uint8_t saved[256 * PCI_CONFIG_SIZE]; /* configuration spaces, only while saving and loading */
 };
 
 /* Kept with each function on the bus. */
@@ -101,6 +102,8 @@ void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, un
 /* Fills in the header and what of it a guest may write; also what a reset does. */
 void pci_config_init(struct bp_device *dev);
 void pci_config_reset(struct bp_device *dev);
+/* Takes over from a saved configuration space what a guest may have written. */
+void pci_config_load(struct bp_device *dev, const uint8_t *saved);
 
 /* Name of a class code for people: "Ethernet controller". */
 const char *pci_class_name(uint16_t class_code);

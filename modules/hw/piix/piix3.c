@@ -85,6 +85,7 @@ static void piix3_reset(struct bp_device *dev)
     config[0x4c] = 0x4d; /* ISA recovery, X-bus chip select, top of memory: values of the sheet */
     config[0x4e] = 0x03;
     config[0x69] = 0x02;
+    config[0x82] = 0; /* deterministic latency control */
     s->reset_control = 0;
     update_irqs(dev);
 }
@@ -110,6 +111,7 @@ static int piix3_attach(struct bp_device *dev, struct bp_error *err)
     writable[0x4c] = 0x7f;
     writable[0x4e] = writable[0x4f] = 0xff;
     writable[0x69] = 0xfe;
+    writable[0x82] = 0x0f;
     bp_device_add_irq_inputs(dev, "pirq", 4, pirq_changed);
     for (unsigned n = 0; n < 4; n++)
         bp_irq_connect(bp_device_irq_output(host, "pirq", n), bp_device_irq_input(dev, "pirq", n));

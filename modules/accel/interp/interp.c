@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The accelerator `interp`: the reference interpreter. Connects a vCPU with the machine's memory and
+ * I/O space; the vCPUs of a machine share one code map.
+ */
+#include "vcpu.h"
+#include <bp/memory.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct interp {
+    struct code_map *map;
+};
+
+struct cpu_interp {
+    struct vcpu *v;
+};
+
+static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_page)
+{
+    struct bp_mapping m = {0};
+
+    (void)opaque;
+    bp_space_lookup(bp_space_memory(), address, &m);
+    if (!m.host || m.length < PAGE)
+        return; /* smaller pieces go through the slow path */
+    ret_page->host = m.host;
+    ret_page->dirty = m.dirty;
+    ret_page->readonly = m.readonly;
+}
+
+static uint64_t space_read(void *opaque, uint64_t address, unsigned size)
+{
+    uint64_t value = ~(uint64_t)0;
+
+    (void)opaque;
+    bp_space_load(bp_space_memory(), address, size, &value);
+    return value;
+}
+
+static void space_write(void *opaque, uint64_t address, uint64_t value, unsigned size)
+{
+    (void)opaque;
+    bp_space_store(bp_space_memory(), address, size, value);
+}
+
+static uint64_t port_in(void *opaque, uint16_t port, unsigned size)
+{
+    uint64_t value = ~(uint64_t)0;
+
+    (void)opaque;
+    bp_space_load(bp_space_io(), port, size, &value);
+    return value;
+}
+
+static void port_out(void *opaque, uint16_t port, uint64_t value, unsigned size)
+{
+    (void)opaque;
+    bp_space_store(bp_space_io(), port, size, value);
+}
+
+static struct vcpu *vcpu_of(struct bp_cpu *cpu)
+{
+    return ((struct cpu_interp *)bp_cpu_accel_state(cpu))->v;
+}
+
+/* ---- the memory map changed ---- */
+
+static void map_commit(void *opaque)
+{
+    struct vcpu *v = opaque;
+
+    __atomic_store_n(&v->map_changed, 1, __ATOMIC_SEQ_CST);
+    bp_cpu_kick(v->x->cpu);
+}
+
+static const struct bp_memory_listener listener = {.commit = map_commit};
+
+/* ---- the class ---- */
+
+static int interp_init(struct bp_accel *accel, struct bp_error *err)
+{
+    struct interp *s = bp_accel_state(accel);
+
+    s->map = calloc(1, sizeof(*s->map));
+    if (!s->map)
+        return bp_fail(err, ENOMEM, "no memory for the code map");
+    return 0;
+}
+
+static int interp_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err)
+{
+    static const struct bus bus = {.lookup = space_lookup, .read = space_read, .write = space_write,
+                                   .port_in = port_in, .port_out = port_out};
+    struct interp *s = bp_accel_state(accel);
+    struct cpu_interp *c = bp_cpu_accel_state(cpu);
+    struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    x->cpu = cpu;
+    c->v = vcpu_new_shared(x, &bus, s->map);
+    if (!c->v)
+        return bp_fail(err, ENOMEM, "no memory for a vCPU");
+    bp_space_listen(bp_space_memory(), &listener, c->v);
+    return 0;
+}
+
+static void interp_cpu_fini(struct bp_cpu *cpu)
+{
+    struct cpu_interp *c = bp_cpu_accel_state(cpu);
+
+    if (!c->v)
+        return;
+    bp_space_unlisten(bp_space_memory(), &listener, c->v);
+    vcpu_free(c->v);
+    c->v = NULL;
+}
+
+static enum bp_cpu_exit interp_exec(struct bp_cpu *cpu)
+{
+    return vcpu_run(vcpu_of(cpu), bp_cpu_kick_flag(cpu));
+}
+
+static void interp_changed(struct bp_cpu *cpu)
+{
+    vcpu_changed(vcpu_of(cpu));
+}
+
+static void interp_sync(struct bp_cpu *cpu)
+{
+    vcpu_sync(vcpu_of(cpu));
+}
+
+BP_ACCEL(interp, "interp", "x86_64,i386", "Reference interpreter", struct interp, NULL, .rank = 10,
+         .init = interp_init, .cpu_size = sizeof(struct cpu_interp), .cpu_init = interp_cpu_init,
+         .cpu_fini = interp_cpu_fini, .cpu_exec = interp_exec, .cpu_changed = interp_changed,
+         .cpu_sync = interp_sync);
+
+BP_MODULE("accel-interp", "x86 reference interpreter", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &interp});

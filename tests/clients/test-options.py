@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command line of the real program: help, versions, one-line errors, configuration files."""
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+
+BUILD = os.environ.get("BACKPLANE_BUILD") or (sys.argv[2] if len(sys.argv) > 2 else os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "..", "build"))
+PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
+BASE = ["-M", "none", "-accel", "qtest", "-nodefaults", "-display", "none"]
+TIMEOUT = 20
+
+
+def run(*argv, text=""):
+    return subprocess.run([PROGRAM, *argv], input=text, capture_output=True, text=True,
+                          timeout=TIMEOUT)
+
+
+def starts(*argv):
+    """The machine starts with these options, and ends when it is told to."""
+    done = run(*BASE, *argv, "-monitor", "stdio", text="info status\nquit\n")
+    assert done.returncode == 0, (argv, done)
+    assert "VM status:" in done.stdout, (argv, done)
+    return done
+
+
+def refused(*argv, names=()):
+    """One line that names each of `names`, exit status 1."""
+    done = run(*BASE, *argv)
+    assert done.returncode == 1, (argv, done)
+    lines = done.stderr.strip().split("\n")
+    assert len(lines) == 1, (argv, lines)
+    assert lines[0].startswith("backplane-system-x86_64: "), lines
+    for name in names:
+        assert name in lines[0], (argv, name, lines)
+    return lines[0]
+
+
+def version_is_parsed_by_clients():
+    for option in ("-version", "--version"):
+        done = run(option)
+        assert done.returncode == 0
+        assert re.search(r"QEMU emulator version (\d+)\.(\d+)\.(\d+)", done.stdout)
+    for option in ("-h", "-help", "--help"):
+        done = run("-display", "none", option)
+        assert done.returncode == 0
+        assert re.search(r"\d+\.\d+", done.stdout).group() == "9.1"
+        for name in ("-machine", "-smp", "-device", "-qmp", "-chardev"):
+            assert name in done.stdout, name
+
+
+def help_arguments_list_and_end():
+    for argv, words in ((("-machine", "help"), ("none", "pc")), (("-M", "?"), ("none",)),
+                        (("-device", "help"), ('name "isa-serial"',)), (("-device", "?"), ("isa-serial",)),
+                        (("-device", "isa-serial,help"), ("iobase", "chardev")),
+                        (("-cpu", "help"), ("qemu64", "max")), (("-accel", "help"), ("qtest",)),
+                        (("-chardev", "help"), ("socket", "stdio")), (("-object", "help"), ("",)),
+                        (("-M", "pc,help"), ("acpi",)), (("-d", "help"), ("guest_errors",)),
+                        (("-smp", "help"), ("cores",)), (("-L", "/x", "-L", "help"), ("/x",))):
+        done = run(*argv)
+        assert done.returncode == 0, (argv, done)
+        for word in words:
+            assert word in done.stdout, (argv, word)
+    assert "isa-debug-exit" in run("-S", "-device", "help", "-nodefaults").stdout
+
+
+def good_options_start():
+    for argv in (("-m", "16"), ("-m", "16M"), ("-m", "size=16384k"), ("-m", "16,maxmem=16M"),
+                 ("--m", "16"), ("-smp", "1"), ("-name", "guest=a,,b,debug-threads=on"), ("-name", "x"),
+                 ("-uuid", "12345678-1234-1234-1234-123456789abc"), ("-S",), ("-no-reboot",),
+                 ("-no-shutdown",), ("-rtc", "base=utc,clock=vm,driftfix=slew"),
+                 ("-rtc", "base=2006-06-17T16:01:21"), ("-rtc", "base=localtime"),
+                 ("-msg", "timestamp=on"), ("-action", "reboot=shutdown,shutdown=pause"),
+                 ("-action", "panic=none", "-action", "reboot=reset"), ("-boot", "order=cad,menu=on"),
+                 ("-boot", "d"), ("-boot", "strict=on"), ("-no-user-config",), ("-L", "/nonexistent"),
+                 ("-d", "guest_errors,unimp"), ("-d", "int", "-D", "/dev/null"),
+                 ("-global", "isa-serial.irq=3"), ("-global", "nope.nope=1,2"),
+                 ("-global", "driver=isa-serial,property=irq,value=3"),
+                 ("-chardev", "null,id=c0", "-serial", "chardev:c0"), ("-serial", "none"),
+                 ("-chardev", '{"backend":"null","id":"c1"}'), ("-serial", "null", "-serial", "null")):
+        starts(*argv)
+
+
+def bad_options_are_refused():
+    for argv, names in ((("-nope",), ("-nope",)), (("--nope", "x"), ("-nope",)), (("-m",), ("-m",)),
+                        (("-m", "foo"), ("-m foo", "size", "foo")), (("-m", "0"), ("size",)),
+                        (("-m", "-1"), ("size",)), (("-m", "1,foo=2"), ("foo", "slots")),
+                        (("-m", "999999999T"), ("size",)), (("-m", "1G,maxmem=1M"), ("maxmem",)),
+                        (("-m", "1G,slots=x"), ("slots",)),
+                        (("-smp", "0"), ("-smp 0", "cpus")), (("-smp", "x"), ("cpus",)),
+                        (("-smp", "cores=0"), ("cores",)), (("-smp", "1,modules=2"), ("modules",)),
+                        (("-smp", ""), ("-smp",)), (("-smp", "99999999999999999999"), ("cpus",)),
+                        (("-machine", "nope"), ("nope",)), (("-cpu", "nope"), ("nope",)),
+                        (("-cpu", ""), ("-cpu",)), (("-device", "nope"), ("nope",)),
+                        (("-device", ""), ("-device", "driver")), (("-device", "{"), ("-device",)),
+                        (("-device", "[]"), ("-device",)), (("-uuid", "1"), ("-uuid",)),
+                        (("-uuid", "12345678-1234-1234-1234-123456789abg"), ("-uuid",)),
+                        (("-rtc", "base=nope"), ("base",)), (("-rtc", "clock=nope"), ("clock", "host")),
+                        (("-action", "reboot=nope"), ("reboot",)), (("-action", "x=y"), ("x", "reboot")),
+                        (("-boot", "order=z"), ("order",)), (("-boot", "order=aa"), ("order",)),
+                        (("-d", "nope"), ("nope", "guest_errors")), (("-display", "nope"), ("none",)),
+                        (("-D", "/nonexistent/x"), ("/nonexistent/x",)),
+                        (("-mon", "chardev=nope"), ("nope",)), (("-mon", "c,mode=x"), ("mode", "control")),
+                        (("-mon", "c,pretty=on"), ("pretty",)), (("-chardev", "null"), ("id",)),
+                        (("-chardev", "nope,id=a"), ("nope",)), (("-serial", "nope"), ("nope",)),
+                        (("-object", "nope,id=a"), ("nope",)), (("-object", "nope"), ("id",)),
+                        (("-global", "x"), ("-global",)), (("-global", "a=b"), ("-global",)),
+                        (("-name", "process="), ("process",)), (("-name", "a,b=c"), ("b", "guest")),
+                        (("-pidfile", "/nonexistent/x"), ("/nonexistent/x",)),
+                        (("-qmp", "unix:/nonexistent/x,server=on,wait=off"), ("/nonexistent/x",)),
+                        (("-readconfig", "/nonexistent/x"), ("/nonexistent/x",)),
+                        (("disk.img",), ("disk.img",)), (("-",), ("-",)), (("--",), ("--",))):
+        refused(*argv, names=names)
+    assert "-accel" in refused("-machine", "accel=qtest")
+
+
+def configuration_file_gives_options():
+    with tempfile.TemporaryDirectory() as where:
+        path = os.path.join(where, "file")
+
+        def write(text):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+        write('# a comment\n[name]\n  guest = "from file"\n[memory]\n size = "32M"\n'
+              '[chardev "c0"]\n backend = "null"\n[global]\n driver = "isa-serial"\n'
+              ' property = "irq"\n value = "3"\n[rtc]\n base = utc\n')
+        done = run(*BASE, "-readconfig", path, "-monitor", "stdio", text="info name\ninfo chardev\nquit\n")
+        assert done.returncode == 0, done
+        assert "from file" in done.stdout and "c0" in done.stdout
+        for bad in ("key = 1\n", "[name\n", "[name id]\n", "[]\n", "[nope]\nx = 1\n", "[name]\nguest\n",
+                    '[name]\nguest = "x\n', "[m]\nnope = 1\n", "[S]\n", "[name]\nguest=\xff\n"):
+            write(bad)
+            if "\xff" in bad:
+                with open(path, "wb") as f:
+                    f.write(b"[name]\nguest = \xff\n")
+            refused("-readconfig", path, names=(path,))
+
+
+def defaults_are_described():
+    done = run("-M", "none", "-accel", "qtest", "-display", "none", "-monitor", "stdio", text="quit\n")
+    assert done.returncode == 0 and not done.stderr, done
+    done = run("-M", "none", "-accel", "qtest", "-monitor", "stdio", text="quit\n")
+    assert done.returncode == 0 and "-nographic" in done.stderr, done
+    done = run("-M", "none", "-accel", "qtest", "-nographic", text="\x01cinfo status\nquit\n")
+    assert done.returncode == 0 and "(qemu)" in done.stdout, done
+    done = run("-M", "none", "-accel", "qtest", "-nographic", text="\x01x")
+    assert done.returncode == 0, done
+    assert "-nodefaults" in run("-M", "none", "-accel", "qtest", "-nographic", "-daemonize").stderr
+
+
+def random_options_do_no_harm():
+    rng = random.Random(3)
+    names = ["-m", "-smp", "-machine", "-cpu", "-accel", "-name", "-uuid", "-rtc", "-msg", "-action",
+             "-boot", "-device", "-object", "-global", "-chardev", "-mon", "-d", "-display", "-foo"]
+    bits = ["a", "1", "=", ",", ",,", ".", "0", "{", "}", "[", "]", '"', ":", "help", "?", "on", "-", "%s",
+            "size", "cpus", "id", "type", "none", "\u00e9", "999999999999999999999", " ", "isa-serial"]
+    for _ in range(250):
+        argv = list(BASE)
+        for _ in range(rng.randrange(1, 4)):
+            argv += [rng.choice(names), "".join(rng.choice(bits) for _ in range(rng.randrange(6)))]
+        done = run(*argv, "-nope-at-the-end")
+        assert done.returncode in (0, 1), (argv, done)
+
+
+TESTS = [version_is_parsed_by_clients, help_arguments_list_and_end, good_options_start,
+         bad_options_are_refused, configuration_file_gives_options, defaults_are_described,
+         random_options_do_no_harm]
+
+
+def main():
+    failed = 0
+    print(f"1..{len(TESTS)}")
+    for number, test in enumerate(TESTS, 1):
+        try:
+            test()
+            print(f"ok {number} {test.__name__}", flush=True)
+        except Exception as error:  # a test that fails must not stop the others
+            failed += 1
+            text = f"{type(error).__name__}: {error}".replace("\n", " ")
+            print(f"not ok {number} {test.__name__}\n# {text[:700]}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
