@@ -6,7 +6,7 @@
  * Under the machine lock.
  *
  * The host bridge's outputs "pirq" 0..3 are PIRQA..PIRQD; PIIX3 connects itself to them and routes
- * them to ISA interrupts by its registers 0x60..0x63. The pin of slot S reaches PIRQ (pin + S - 1) & 3.
+ * them to ISA interrupts by its registers 0x60..0x63. Pin P of slot S reaches PIRQ (P + S - 1) & 3.
  */
 #ifndef BP_I440FX_H
 #define BP_I440FX_H
@@ -24,8 +24,8 @@ struct bp_i440fx_interface { /* i440fx/1 */
                       struct bp_error *err);
     /* The container in which memory BARs (and firmware ROMs) appear, 2^64-1 bytes. */
     struct bp_region *(*pci_memory)(struct bp_device *host);
-    /* Makes 0xc0000-0xfffff RAM, as firmware does; a reset undoes it. For boards that start a kernel
-     * without firmware: call it from the board's reset(). */
+    /* Makes 0xc0000-0xfffff RAM, as firmware does; a reset undoes it. For boards that start a
+     * kernel without firmware: call it from the board's reset(). */
     void (*shadow)(struct bp_device *host);
     void *reserved[4];
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The 8259A pair of a PC: interface i8259/1, offered by the `hw-i8259` module. Under the machine lock. */
+/* The 8259A pair of a PC: interface i8259/1 of module `hw-i8259`. Under the machine lock. */
 #ifndef BP_I8259_H
 #define BP_I8259_H
 

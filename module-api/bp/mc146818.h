@@ -9,8 +9,8 @@ BP_BEGIN_DECLS
 
 struct bp_rtc_nvram_interface { /* rtc-nvram/1; under the machine lock */
     uint32_t size;
-    /* Stores a byte at index 0x0e..0x7f; other indices (the clock's registers) are ignored. It stays
-     * over a reset, as the battery keeps it. */
+    /* Stores a byte at index 0x0e..0x7f; other indices (the clock's registers) are ignored. It
+     * stays over a reset, as the battery keeps it. */
     void (*set)(struct bp_device *rtc, unsigned index, uint8_t value);
     void *reserved[4];
 };

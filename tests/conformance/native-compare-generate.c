@@ -6,15 +6,15 @@
  * (CPUID, time stamps, VEX, 0F 38 and 0F 3A) and alignment checks.
  */
 #include "native-compare.h"
+#include "native-compare-values.h"
 #include "insn.h"
 
-#include <cpuid.h>
 #include <string.h>
 
 /* What an operation needs beyond random operands, and which flags it leaves undefined (SDM). */
 enum kind {
     PLAIN, STRING, SHIFT, ROTATE, SHIFT_DOUBLE, MUL, DIV, LOGIC, SCAN, BITS, STACK, POPF, LEAVE,
-    ENTER, CMPXCHG, LOOP, XLAT, X87, SSE, BRANCH, FAR_FROM_USER, PUSHF, INDIRECT,
+    ENTER, CMPXCHG, LOOP, XLAT, X87, SSE, BRANCH, REFUSED, PUSHF, INDIRECT,
 };
 
 struct template {
@@ -26,34 +26,13 @@ struct template {
     int8_t digit; /* modrm.reg, or -1 */
     uint8_t kind;
     uint8_t imm; /* bytes; 4: operand size up to 4; 8: with REX.W 8 */
-    bool modrm, byte, memory_only, register_only, lock, fixed_size;
+    bool modrm, byte, memory_only, register_only, lock;
 };
 
 #define MAX_TEMPLATES 2048
 static struct template templates[MAX_TEMPLATES];
 static unsigned template_count;
 static const char *wanted;
-
-static uint64_t rng_state;
-
-static uint64_t rng(void)
-{
-    uint64_t z = rng_state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static unsigned below(unsigned limit)
-{
-    return (unsigned)((rng() >> 32) * limit >> 32);
-}
-
-static bool chance(unsigned percent)
-{
-    return below(100) < percent;
-}
 
 static struct template *add(const char *class, unsigned map, unsigned opcode, unsigned kind)
 {
@@ -210,16 +189,16 @@ static void add_stack_and_strings(void)
         }
     }
     for (unsigned n = 0; n < sizeof(invalid); n++) {
-        add("invalid", 0, invalid[n], FAR_FROM_USER);
+        add("invalid", 0, invalid[n], REFUSED);
     }
     for (unsigned n = 0; n < sizeof(privileged); n++) {
-        add("privileged", 0, privileged[n], FAR_FROM_USER);
+        add("privileged", 0, privileged[n], REFUSED);
     }
-    add("invalid", 1, 0x0b, FAR_FROM_USER);
-    add("privileged", 1, 0x06, FAR_FROM_USER);
-    add("privileged", 1, 0x08, FAR_FROM_USER);
-    add("privileged", 1, 0x30, FAR_FROM_USER);
-    add("privileged", 1, 0x32, FAR_FROM_USER);
+    add("invalid", 1, 0x0b, REFUSED);
+    add("privileged", 1, 0x06, REFUSED);
+    add("privileged", 1, 0x08, REFUSED);
+    add("privileged", 1, 0x30, REFUSED);
+    add("privileged", 1, 0x32, REFUSED);
 }
 
 static void add_floating(void)
@@ -228,7 +207,7 @@ static void add_floating(void)
 
     for (unsigned escape = 0; escape < 8; escape++) {
         for (unsigned copies = 0; copies < 24; copies++) {
-            add_rm("x87", 0, 0xd8 + escape, -1, X87, false)->fixed_size = false;
+            add_rm("x87", 0, 0xd8 + escape, -1, X87, false);
         }
     }
     for (unsigned p = 0; p < 4; p++) {
@@ -256,11 +235,9 @@ static void add_floating(void)
     }
 }
 
-static void fill_pools(void);
-
 void generate_init(void)
 {
-    fill_pools();
+    values_init();
     template_count = 0;
     add_alu();
     add_moves();
@@ -277,171 +254,6 @@ bool generate_only(const char *class)
         }
     }
     return false;
-}
-
-/* ---- values ---- */
-
-static uint64_t rng_value(void)
-{
-    uint64_t value = rng();
-
-    switch (below(10)) {
-    case 0:
-        return 0;
-    case 1:
-        return 1;
-    case 2:
-        return ~UINT64_C(0);
-    case 3:
-        return (UINT64_C(1) << (8u << below(4)) % 64) - below(3); /* sign and size boundaries */
-    case 4:
-        return UINT64_C(1) << ((8u << below(4)) - 1);
-    case 5:
-        return (UINT64_C(1) << ((8u << below(4)) - 1)) - 1;
-    case 6:
-        return (uint64_t)((int64_t)(value << 56) >> 56);
-    case 7:
-        return UINT64_C(0x8000000080008080) ^ (value & UINT64_C(0x0101010101010101));
-    default:
-        return value;
-    }
-}
-
-static uint64_t rng_runs(void)
-{
-    uint64_t value = rng();
-
-    switch (below(6)) {
-    case 0:
-        return 0;
-    case 1:
-        return ~UINT64_C(0);
-    case 2:
-        return UINT64_C(1) << (value & 63);
-    case 3:
-        return ~UINT64_C(0) << (value & 63);
-    default:
-        return value;
-    }
-}
-
-static uint64_t rng_exponent(unsigned max)
-{
-    switch (below(8)) {
-    case 0:
-        return 0;
-    case 1:
-        return max;
-    case 2:
-        return below(60) % max;
-    case 3:
-        return max - below(60) % max;
-    default:
-        return (max / 2 + below(140) - 70) & max;
-    }
-}
-
-static uint32_t rng_float(void)
-{
-    return (uint32_t)((rng() & 1) << 31 | rng_exponent(0xff) << 23 | rng_runs() >> 41);
-}
-
-static uint64_t rng_double(void)
-{
-    return (rng() & 1) << 63 | rng_exponent(0x7ff) << 52 | rng_runs() >> 12;
-}
-
-static void put_rng80(uint8_t *at)
-{
-    uint64_t mantissa = rng_runs();
-    uint16_t exponent = (uint16_t)rng_exponent(0x7fff);
-
-    if (exponent && !chance(4)) {
-        mantissa |= UINT64_C(1) << 63;
-    }
-    if (chance(10)) { /* small integers and halves */
-        exponent = (uint16_t)(0x3fff + below(20));
-        mantissa = UINT64_C(1) << 63 | (uint64_t)below(1u << 20) << 43;
-    }
-    exponent |= (uint16_t)((rng() & 1) << 15);
-    memcpy(at, &mantissa, 8);
-    memcpy(at + 8, &exponent, 2);
-}
-
-/* 16 bytes of vector data. */
-static void put_vector(uint8_t *at)
-{
-    unsigned kind = below(4);
-
-    for (unsigned n = 0; n < 16; n += 4) {
-        uint32_t f = rng_float();
-        uint64_t d = kind == 1 ? rng_double() : rng_value();
-
-        if (kind == 0) {
-            memcpy(at + n, &f, 4);
-        } else if (n % 8 == 0) {
-            memcpy(at + n, &d, 8);
-        }
-    }
-    if (kind == 3) {
-        put_rng80(at);
-    }
-}
-
-/* Operand data is taken from pools, which costs less than making it anew. */
-#define POOL 8192u
-static uint8_t vectors[POOL][16], numbers80[POOL][16];
-
-static void fill_pools(void)
-{
-    rng_state = 0;
-    for (unsigned n = 0; n < POOL; n++) {
-        put_vector(vectors[n]);
-        put_rng80(numbers80[n]);
-    }
-}
-
-static void put_state(struct test_case *c)
-{
-    uint8_t *fx = c->start.fx;
-    uint16_t fcw = 0x37f, fsw = (uint16_t)(below(8) << 11);
-    uint32_t mxcsr = 0x1f80;
-
-    memset(fx, 0, 512);
-    if (chance(60)) {
-        fcw = (uint16_t)((rng() & 0xf00) | 0x7f);
-        mxcsr |= (uint32_t)(rng() & 0xe07f);
-    }
-    if (chance(15)) { /* unmasked exceptions */
-        fcw = (uint16_t)((fcw & ~0x3f) | (rng() & 0x3f));
-        mxcsr = (uint32_t)((mxcsr & ~0x1f80u) | (rng() & 0x1f80));
-    }
-    fsw |= (uint16_t)(rng() & 0x4700);
-    if (chance(20)) {
-        fsw |= (uint16_t)(rng() & 0x7f & (chance(80) ? fcw | 0x40 : 0x7f));
-    }
-    if (fsw & ~fcw & 0x3f) {
-        fsw |= 0x8080;
-    }
-    memcpy(fx, &fcw, 2);
-    memcpy(fx + 2, &fsw, 2);
-    fx[4] = chance(50) ? 0xff : (uint8_t)rng();
-    if (chance(40)) { /* a few registers from the top, as compilers do */
-        unsigned used = 1 + below(4), top = fsw >> 11 & 7;
-
-        fx[4] = 0;
-        for (unsigned n = 0; n < used; n++) {
-            fx[4] |= (uint8_t)(1u << ((top + n) & 7));
-        }
-    }
-    memcpy(fx + 24, &mxcsr, 4);
-    memcpy(fx + 32, numbers80[below(POOL - 8)], 128);
-    memcpy(fx + 160, vectors[below(POOL - 16)], 256);
-    memcpy(c->start.memory, vectors[below(POOL - WINDOW_SIZE / 16)], WINDOW_SIZE);
-    for (unsigned n = 0; n < 16; n++) {
-        c->start.gpr[n] = rng_value();
-    }
-    c->start.rflags = 0x202 | (rng() & 0xcd5);
 }
 
 /* ---- encoding ---- */
@@ -732,7 +544,8 @@ static void prepare_memory(struct encoder *e)
     if (!e->has_memory || at > WINDOW_SIZE - 32) {
         return;
     }
-    if (e->t->kind == CMPXCHG && chance(50)) {
+    if (e->t->kind == CMPXCHG && chance(50) && e->base != BP_RAX && e->base != BP_RDX &&
+        e->index != BP_RAX && e->index != BP_RDX) {
         memcpy(&gpr[BP_RAX], memory + at, e->opsize == 8 && e->t->opcode != 0xc7 ? 8 : 4);
         if (e->t->opcode == 0xc7) {
             memcpy(&gpr[BP_RAX], memory + at, e->opsize == 8 ? 8 : 4);
@@ -757,7 +570,7 @@ static void choose_prefixes(struct encoder *e)
     struct test_case *c = e->c;
     bool wide = chance(40), word = !t->byte && chance(25) && t->kind != BRANCH;
 
-    if (t->kind == LOOP || t->kind == INDIRECT || t->kind == SSE || t->kind == FAR_FROM_USER) {
+    if (t->kind == LOOP || t->kind == INDIRECT || t->kind == SSE || t->kind == REFUSED) {
         word = false;
     }
     e->rex = chance(70) ? 0x40 | below(16) : 0;
@@ -793,7 +606,7 @@ void generate(struct test_case *c, uint64_t seed, uint64_t code)
     unsigned following;
     uint64_t imm;
 
-    rng_state = seed;
+    rng_seed(seed);
     do {
         e.t = &templates[below(template_count)];
     } while (wanted && !strstr(e.t->class, wanted));
@@ -804,7 +617,7 @@ void generate(struct test_case *c, uint64_t seed, uint64_t code)
     c->single_step = e.t->kind == BRANCH || e.t->kind == INDIRECT || e.t->kind == LOOP;
     c->pushes_flags = e.t->kind == PUSHF;
     c->floating = e.t->kind == X87;
-    put_state(c);
+    put_state(&c->start);
     c->start.rip = code;
     choose_prefixes(&e);
     choose_operands(&e);

@@ -26,8 +26,9 @@ static const int gregs[16] = {
     REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
-/* Where the trampoline finds all it needs by absolute addresses. */
-#define WORK 0x30000000
+/* Where the trampoline finds all it needs by absolute addresses; nothing that operands name by
+ * chance. */
+#define WORK 0x3b5d7000
 struct work {
     uint8_t fx_in[512], fx_out[512];
     uint64_t gpr_in[16], gpr_out[16];
@@ -40,7 +41,7 @@ struct work {
 static struct work *const work = (struct work *)WORK;
 
 __asm__(
-    ".set W, 0x30000000\n"
+    ".set W, 0x3b5d7000\n"
     ".globl native_enter, native_exit, native_leave\n"
     "native_enter:\n"
     "push %rbp\n push %rbx\n push %r12\n push %r13\n push %r14\n push %r15\n"
@@ -183,7 +184,7 @@ static void run_in_trampoline(void)
 void host_run(const struct test_case *batch, struct outcome *results, unsigned number)
 {
     /* jmp *work->back */
-    static const uint8_t jump[] = {0xff, 0x24, 0x25, 0x20, 0x05, 0x00, 0x30};
+    static const uint8_t jump[] = {0xff, 0x24, 0x25, 0x20, 0x75, 0x5d, 0x3b};
 
     for (unsigned n = 0; n < number; n++) {
         uint8_t *code = (uint8_t *)batch[n].start.rip;

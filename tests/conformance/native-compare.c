@@ -4,7 +4,7 @@
  * 64-bit code are executed by both, from the same state, and everything an instruction can change
  * is compared. What a manual leaves undefined is masked, with the reason, in differences() and in
  * the generator. Prints TAP.
- * native-compare [--cases N] [--seed S] [--class WORD] [--show N]
+ * native-compare [--cases N] [--seed S] [--first N] [--class WORD] [--show N]
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,6 +48,7 @@ static struct class_count *class_of(const char *name)
 /* Makes what the sides may differ in equal. */
 static void mask_differences(const struct test_case *c, struct outcome *h, struct outcome *g)
 {
+    static const uint8_t zeros[8];
     /* TF drives the single steps; RF is set in what a fault saves. */
     uint64_t ignored = 0x10100u | c->undefined_flags;
 
@@ -86,10 +87,18 @@ static void mask_differences(const struct test_case *c, struct outcome *h, struc
             g->state.gpr[implied[n]] &= UINT32_MAX;
         }
     }
-    /* Opcode and pointers of the last x87 instruction: some hosts keep them after exceptions only,
-     * some not at all. */
-    memset(h->state.fx + 6, 0, 18);
-    memset(g->state.fx + 6, 0, 18);
+    /* The opcode of the last x87 instruction is kept after exceptions only, if at all; so are the
+     * pointers by AMD, and that to data by newer Intel processors. */
+    memset(h->state.fx + 6, 0, 2);
+    memset(g->state.fx + 6, 0, 2);
+    if (!__builtin_cpu_is("intel")) {
+        memset(h->state.fx + 8, 0, 16);
+        memset(g->state.fx + 8, 0, 16);
+    } else if (!memcmp(h->state.fx + 16, zeros, 8)) {
+        memset(g->state.fx + 16, 0, 8);
+    }
+    memset(h->state.fx + 14, 0, 2); /* FXRSTOR64 makes it canonical, in as many bits as there are */
+    memset(g->state.fx + 14, 0, 2);
     /* The mask of valid MXCSR bits, and what lies behind the registers. */
     memset(h->state.fx + 28, 0, 4);
     memset(g->state.fx + 28, 0, 4);
@@ -155,6 +164,8 @@ static void print_case(const struct test_case *c, uint64_t seed, const struct ou
     }
     print_values("fcw", c->start.fx, h->state.fx, g->state.fx, 2);
     print_values("fsw", c->start.fx + 2, h->state.fx + 2, g->state.fx + 2, 2);
+    print_values("fip", c->start.fx + 8, h->state.fx + 8, g->state.fx + 8, 8);
+    print_values("fdp", c->start.fx + 16, h->state.fx + 16, g->state.fx + 16, 8);
     print_values("tags", c->start.fx + 4, h->state.fx + 4, g->state.fx + 4, 1);
     print_values("mxcsr", c->start.fx + 24, h->state.fx + 24, g->state.fx + 24, 4);
     for (unsigned n = 0; n < 24; n++) {
@@ -167,12 +178,10 @@ static void print_case(const struct test_case *c, uint64_t seed, const struct ou
         snprintf(name, sizeof(name), "%x", (unsigned)(WINDOW_BASE + n));
         print_values(name, c->start.memory + n, h->state.memory + n, g->state.memory + n, 8);
     }
-    if (c->class[0] == 'x' || c->class[0] == 's' || c->class[0] == 'm') {
-        for (unsigned n = 0; n < 8 && c->class[1] == '8'; n++) {
-            printf("#   was st%u ", n);
-            print_bytes(c->start.fx + 32 + 16 * n, 10);
-            printf("%s", n % 4 == 3 ? "\n" : "");
-        }
+    for (unsigned n = 0; n < 8 && c->floating; n++) {
+        printf("%sst%u ", n % 4 ? " " : "#   was ", n);
+        print_bytes(c->start.fx + 32 + 16 * n, 10);
+        printf("%s", n % 4 == 3 ? "\n" : "");
     }
 }
 

@@ -42,7 +42,7 @@ struct test_case {
     bool repeat;              /* REP: single steps are iterations */
     bool single_step;         /* branches */
     bool pushes_flags;        /* bit 8 of what is pushed is the tracer's */
-    bool floating;            /* compares FIP too where the host keeps it */
+    bool floating;            /* x87 */
 };
 
 /* native-compare-generate.c */

@@ -31,7 +31,8 @@ def shell_answers(cpus):
     try:
         to_shell(console)
         ask(console, "echo six times seven is $((6 * 7))", "six times seven is 42")
-        ask(console, "grep -c ^processor /proc/cpuinfo; echo coun''ted", f"{cpus}\r\ncounted")
+        seen = ask(console, "grep -c ^processor /proc/cpuinfo; echo coun''ted", "\ncounted")
+        assert seen.split()[-1] == str(cpus), f"the guest counts {seen.split()[-1]} processors"
         console.type("poweroff -f\n")
         status = console.wait(60)
         assert status == 0, f"exit status {status}"

@@ -51,7 +51,7 @@ static int card_attach(struct bp_device *card, struct bp_error *err)
         rc = pci->add_bar(card, 2, BP_PCI_BAR_MEM64 | BP_PCI_BAR_PREFETCH,
                           bp_region_new_io(owner, "mem64", 1ull << 33, &card_ops, card), err);
     g_assert_cmpint(pci->add_bar(card, 3, BP_PCI_BAR_MEM32,
-                                 bp_region_new_io(owner, "taken", 64, &card_ops, card), NULL), <, 0);
+                                 bp_region_new_io(owner, "used", 64, &card_ops, card), NULL), <, 0);
     if (rc == 0)
         rc = pci->add_capability(card, 0x01, 8, &at, err);
     if (rc == 0)

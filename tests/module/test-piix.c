@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The 440FX chipset and the PCI bus on it (data sheets 290549, 290550, 290562; PCI 3.0), on the fake
- * host, by configuration mechanism 1.
+ * The 440FX chipset and the PCI bus on it (data sheets 290549, 290550, 290562; PCI 3.0), on the
+ * fake host, by configuration mechanism 1.
  */
 #include <glib.h>
 

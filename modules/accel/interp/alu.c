@@ -28,15 +28,19 @@ static inline __attribute__((always_inline)) uint64_t alu(struct vcpu *v, unsign
     case XOR: r = a ^ b; break;
     case ADC:
         c = flag_c(v);
-        if (!c)
-            return alu(v, ADD, bits, a, b);
+        if (!c) {
+            cc_set(v, CC_ADD, bits, a, b);
+            return a + b;
+        }
         r = (a + b + 1) & mask;
         f = (r <= a ? F_CF : 0) | (~(a ^ b) & (a ^ r) & sign ? F_OF : 0);
         goto carried;
     default:
         c = flag_c(v);
-        if (!c)
-            return alu(v, SUB, bits, a, b);
+        if (!c) {
+            cc_set(v, CC_SUB, bits, a, b);
+            return a - b;
+        }
         r = (a - b - 1) & mask;
         f = (a <= b ? F_CF : 0) | ((a ^ b) & (a ^ r) & sign ? F_OF : 0);
     carried:
@@ -74,7 +78,7 @@ static inline __attribute__((always_inline)) uint64_t alu(struct vcpu *v, unsign
             uint64_t lin = LIN(v, i, N / 8, true); \
             struct tlb_entry *e = write_entry(v, lin, N / 8, i->seg); \
             if (likely(e != NULL)) { \
-                uint##N##_t *p = (uint##N##_t *)(lin + e->addend); \
+                any##N *p = (any##N *)(lin + e->addend); \
                 *p = (uint##N##_t)alu(v, OP, N, *p, b); \
                 *e->dirty = BP_DIRTY_ALL; \
             } else { \
@@ -174,10 +178,10 @@ uint64_t rmw_begin_at(struct vcpu *v, uint64_t lin, unsigned seg, unsigned size,
     }
     m->host = (void *)(lin + m->entry->addend);
     switch (size) {
-    case 1: m->old = __atomic_load_n((uint8_t *)m->host, __ATOMIC_RELAXED); break;
-    case 2: m->old = __atomic_load_n((uint16_t *)m->host, __ATOMIC_RELAXED); break;
-    case 4: m->old = __atomic_load_n((uint32_t *)m->host, __ATOMIC_RELAXED); break;
-    default: m->old = __atomic_load_n((uint64_t *)m->host, __ATOMIC_RELAXED); break;
+    case 1: m->old = *(volatile any8 *)m->host; break;
+    case 2: m->old = *(volatile any16 *)m->host; break;
+    case 4: m->old = *(volatile any32 *)m->host; break;
+    default: m->old = *(volatile any64 *)m->host; break;
     }
     return m->old;
 }
@@ -193,7 +197,7 @@ uint64_t rmw_begin(struct vcpu *v, const struct insn *i, unsigned size, struct r
     return rmw_begin_at(v, insn_linear(v, i, size, true), i->seg, size, i->prefixes & PREFIX_LOCK, m);
 }
 
-#define EXCHANGE(T) \
+#define EXCHANGE(T, ANY) \
     { \
         T old = (T)m->old; \
         if (m->lock) { \
@@ -201,7 +205,7 @@ uint64_t rmw_begin(struct vcpu *v, const struct insn *i, unsigned size, struct r
                                              __ATOMIC_SEQ_CST)) \
                 return false; \
         } else { \
-            *(volatile T *)m->host = (T)value; \
+            *(volatile ANY *)m->host = (T)value; \
         } \
     }
 
@@ -216,10 +220,10 @@ bool rmw_end(struct vcpu *v, const struct insn *i, struct rmw *m, uint64_t value
         return true;
     }
     switch (m->size) {
-    case 1: EXCHANGE(uint8_t) break;
-    case 2: EXCHANGE(uint16_t) break;
-    case 4: EXCHANGE(uint32_t) break;
-    default: EXCHANGE(uint64_t) break;
+    case 1: EXCHANGE(uint8_t, any8) break;
+    case 2: EXCHANGE(uint16_t, any16) break;
+    case 4: EXCHANGE(uint32_t, any32) break;
+    default: EXCHANGE(uint64_t, any64) break;
     }
     *m->entry->dirty = BP_DIRTY_ALL;
     return true;

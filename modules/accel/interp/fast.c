@@ -100,6 +100,25 @@ INCDEC(dec32, CC_DEC, 32, -1)
 SHIFTS(32, uint32_t, int32_t)
 SHIFTS(64, uint64_t, int64_t)
 
+/* IMUL with two or three operands; flags as in muldiv.c. */
+#define IMUL_FLAGS(N, r, overflow) \
+    flags_set_eager(v, ((overflow) ? F_CF | F_OF : 0) | ((uint##N##_t)(r) >> (N - 1) ? F_SF : 0) | \
+                           (__builtin_parity((unsigned)(r)&0xff) ? 0 : F_PF))
+#define IMUL(name, N, A, B) \
+    FAST(name) \
+    { \
+        int##N##_t r; \
+        bool o = __builtin_mul_overflow((int##N##_t)(A), (int##N##_t)(B), &r); \
+        R(i->reg) = (uint##N##_t)r; \
+        IMUL_FLAGS(N, r, o); \
+    }
+IMUL(imul_rr64, 64, R(i->reg), R(i->rm))
+IMUL(imul_rr32, 32, R(i->reg), R(i->rm))
+IMUL(imul_rm64, 64, R(i->reg), load64(v, ea_flat(i), i->seg))
+IMUL(imul_rm32, 32, R(i->reg), load32(v, ea_flat(i), i->seg))
+IMUL(imul_ri64, 64, R(i->rm), i->imm)
+IMUL(imul_ri32, 32, R(i->rm), i->imm)
+
 FAST(push_r64)
 {
     uint64_t sp = R(BP_RSP) - 8;
@@ -243,6 +262,7 @@ static exec_fn *pick_mov(const struct insn *i, bool flat)
         if (size != 8)
             return NULL;
         return reg ? movsxd_r : flat ? movsxd_load : NULL;
+    case 0x69: case 0x6b: return !reg ? NULL : size == 8 ? imul_ri64 : size == 4 ? imul_ri32 : NULL;
     case 0x90: return i->rex & 1 ? NULL : nothing;
     }
     return NULL;
@@ -277,6 +297,10 @@ static exec_fn *pick_0f(const struct insn *i, bool flat)
     if (i->opsize == 2)
         return NULL;
     switch (i->opcode) {
+    case 0xaf:
+        if (reg)
+            return i->opsize == 8 ? imul_rr64 : imul_rr32;
+        return !flat ? NULL : i->opsize == 8 ? imul_rm64 : imul_rm32;
     case 0xb6: return reg ? movzx8_r : flat ? movzx8_load : NULL;
     case 0xb7: return reg ? movzx16_r : flat ? movzx16_load : NULL;
     case 0xbe: return reg || !flat ? NULL : i->opsize == 8 ? movsx8_load64 : movsx8_load32;

@@ -109,10 +109,10 @@ static uint64_t load_in_page(struct vcpu *v, uint64_t lin, unsigned size)
         e = fill(v, TLB_READ, lin);
     if (e) {
         switch (size) { /* one access each, so that other vCPUs see it whole */
-        case 1: return *(volatile uint8_t *)(lin + e->addend);
-        case 2: return *(volatile uint16_t *)(lin + e->addend);
-        case 4: return *(volatile uint32_t *)(lin + e->addend);
-        case 8: return *(volatile uint64_t *)(lin + e->addend);
+        case 1: return *(volatile any8 *)(lin + e->addend);
+        case 2: return *(volatile any16 *)(lin + e->addend);
+        case 4: return *(volatile any32 *)(lin + e->addend);
+        case 8: return *(volatile any64 *)(lin + e->addend);
         }
         memcpy(&value, (void *)(lin + e->addend), size);
         return value;
@@ -149,10 +149,10 @@ static void store_in_page(struct vcpu *v, uint64_t lin, uint64_t value, unsigned
         if (v->code_words[e->code] & 1)
             code_invalidate(v, e->code);
         switch (size) {
-        case 1: *(volatile uint8_t *)(lin + e->addend) = (uint8_t)value; break;
-        case 2: *(volatile uint16_t *)(lin + e->addend) = (uint16_t)value; break;
-        case 4: *(volatile uint32_t *)(lin + e->addend) = (uint32_t)value; break;
-        case 8: *(volatile uint64_t *)(lin + e->addend) = value; break;
+        case 1: *(volatile any8 *)(lin + e->addend) = (uint8_t)value; break;
+        case 2: *(volatile any16 *)(lin + e->addend) = (uint16_t)value; break;
+        case 4: *(volatile any32 *)(lin + e->addend) = (uint32_t)value; break;
+        case 8: *(volatile any64 *)(lin + e->addend) = value; break;
         default: memcpy((void *)(lin + e->addend), &value, size);
         }
         *e->dirty = BP_DIRTY_ALL;

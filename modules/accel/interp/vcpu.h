@@ -318,12 +318,18 @@ static inline struct tlb_entry *write_entry(struct vcpu *v, uint64_t lin, unsign
     return write_entry_slow(v, lin, size, seg);
 }
 
+/* Guest data in host memory, of any alignment. */
+typedef uint8_t any8;
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+
 #define DEFINE_ACCESS(N, T) \
     static inline T load##N(struct vcpu *v, uint64_t lin, unsigned seg) \
     { \
         struct tlb_entry *e = tlb_at(v, TLB_READ, lin); \
         if (likely(tlb_hit(v, e, lin, N / 8))) \
-            return *(const volatile T *)(lin + e->addend); \
+            return *(const volatile any##N *)(lin + e->addend); \
         return (T)load_slow(v, lin, N / 8, seg); \
     } \
     static inline void store##N(struct vcpu *v, uint64_t lin, T value, unsigned seg) \
@@ -331,7 +337,7 @@ static inline struct tlb_entry *write_entry(struct vcpu *v, uint64_t lin, unsign
         struct tlb_entry *e = tlb_at(v, TLB_WRITE, lin); \
         if (likely(tlb_hit(v, e, lin, N / 8) && \
                    !(__atomic_load_n(&v->code_words[e->code], __ATOMIC_RELAXED) & 1))) { \
-            *(volatile T *)(lin + e->addend) = value; \
+            *(volatile any##N *)(lin + e->addend) = value; \
             *e->dirty = BP_DIRTY_ALL; \
             return; \
         } \

@@ -2,9 +2,9 @@
 /*
  * High precision event timers (IA-PC HPET Specification 1.0a): a 64-bit counter of 10 ns and up to
  * 32 timers, edge or level, one-shot or periodic, with legacy replacement. Output "irq" n is the
- * board's interrupt line n (GSI); under legacy replacement timer 0 drives line 0 and timer 1 line 8,
- * which the board treats as ISA interrupts 0 and 8, and both outputs "legacy" are high: 0 gates the
- * PIT, 1 the RTC. Left out: FSB (MSI) delivery, which the capability bits deny.
+ * board's interrupt line n (GSI). Under legacy replacement timer 0 drives line 0 and timer 1 line
+ * 8, which the board treats as ISA interrupts 0 and 8, and both outputs "legacy" are high: 0 gates
+ * the PIT, 1 the RTC. Left out: FSB (MSI) delivery, which the capability bits deny.
  */
 #include <errno.h>
 
@@ -248,7 +248,7 @@ static void write_timer_conf(struct hpet_timer *t, uint64_t value)
     uint64_t conf = (t->conf & ~(uint64_t)TN_WRITABLE) | (value & TN_WRITABLE);
     unsigned route = (unsigned)(value & TN_ROUTE) >> TN_ROUTE_SHIFT;
 
-    if (!(t->hpet->route_cap >> route & 1)) /* not a line it can drive: the field does not take it */
+    if (!(t->hpet->route_cap >> route & 1)) /* not a line that it can drive */
         conf = (conf & ~(uint64_t)TN_ROUTE) | (t->conf & TN_ROUTE);
     if (!(conf & TN_PERIODIC))
         conf &= ~(uint64_t)TN_SET_ACCUMULATOR;
@@ -274,7 +274,7 @@ static void write_compare(struct hpet_timer *t, uint64_t value, unsigned addr, u
         t->compare = merge(t->compare, value, addr, size);
     if (periodic)
         t->period = merge(t->period, value, addr, size);
-    /* A 32-bit guest writes the low half first: keep the bit for the high half of a 64-bit timer. */
+    /* Two writes of 32 bits to a 64-bit timer: the bit is for both, the high half comes last. */
     if (size == 8 || (addr & 4) || is_32bit(t))
         t->conf &= ~(uint64_t)TN_SET_ACCUMULATOR;
     if (is_32bit(t)) {

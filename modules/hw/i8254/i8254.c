@@ -516,7 +516,7 @@ static const struct bp_schema policy_schema = {.name = "LostTickPolicy", .kind =
 static const struct bp_field pit_props[] = {
     BP_PROP("iobase", UINT32, struct pit, iobase, "0x40", "first I/O port"),
     BP_PROP_ENUM("lost_tick_policy", &policy_schema, struct pit, lost_tick_policy, "delay",
-                 "what happens to timer interrupts that come late: delivered one by one, or dropped"),
+                 "late timer interrupts are delivered one by one (delay), or dropped (discard)"),
     BP_FIELDS_END,
 };
 

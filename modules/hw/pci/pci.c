@@ -63,7 +63,8 @@ static int check_multifunction(const struct pci_bus *bus, const struct pci_fn *f
         if (first && !pci_fn_of(first)->multifunction)
             return bp_fail(err, EINVAL,
                            "PCI: slot %d has the single-function device %s (multifunction=on would "
-                           "allow function %d)", slot, bp_device_class(first)->type.name, devfn & 7);
+                           "allow function %d)",
+                           slot, bp_device_class(first)->type.name, devfn & 7);
         return 0;
     }
     for (int i = 1; i < 8 && !fn->multifunction; i++) {
@@ -91,7 +92,8 @@ static int choose_devfn(const struct pci_bus *bus, struct bp_device *dev, int *r
     user = bus->fn[devfn];
     if (user) {
         id = bp_device_id(user);
-        return bp_fail(err, EBUSY, "PCI: slot %d function %d not available for %s, in use by %s%s%s",
+        return bp_fail(err, EBUSY,
+                       "PCI: slot %d function %d not available for %s, in use by %s%s%s",
                        devfn >> 3, devfn & 7, type, bp_device_class(user)->type.name,
                        id ? ",id=" : "", id ? id : "");
     }

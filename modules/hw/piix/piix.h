@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* What the files of this folder share: the interfaces they use and the list of what they provide. */
+/* What the files of this folder share: the interfaces they use, and what they provide. */
 #ifndef HW_PIIX_PIIX_H
 #define HW_PIIX_PIIX_H
 
@@ -18,7 +18,7 @@ extern const struct bp_pci_interface *const *const piix_pci;
 #define pci (*piix_pci)
 
 extern const struct bp_device_class *const i440fx_host_class;
-/* Byte accesses to port 0xcf9, in the middle of the host's address port, go to `ops` (NULL: none). */
+/* Byte accesses to port 0xcf9, inside the host's address port, go to `ops` (NULL: none). */
 void i440fx_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque);
 
 extern const struct bp_device_class i440fx_class, i440fx_pcihost_class, piix3_class,
