@@ -394,7 +394,6 @@ void tlb_set_pcid(struct vcpu *v, bool flush); /* CR3 was loaded */
 void tlb_flush_pcid(struct vcpu *v, unsigned pcid);
 void tlb_reset(struct vcpu *v);
 bool pae_load_pdptes(struct vcpu *v, uint64_t cr3); /* false: a reserved bit is set */
-struct tlb_entry *exec_entry(struct vcpu *v, uint64_t lin); /* NULL: I/O, *phys in v->pdpte unused */
 uint64_t exec_phys(struct vcpu *v, uint64_t lin); /* raises #PF; address of the byte */
 const struct phys_page *phys_lookup(struct vcpu *v, uint64_t address);
 uint64_t phys_read(struct vcpu *v, uint64_t address, unsigned size);

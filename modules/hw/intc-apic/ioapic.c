@@ -8,6 +8,7 @@
 #include <bp/device.h>
 #include <bp/log.h>
 #include <bp/x86.h>
+#include <stdio.h>
 
 #define PINS 24
 #define VERSION 0x20u
@@ -188,10 +189,23 @@ static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields =
 BP_BOARD_DEVICE(ioapic, "ioapic", "system", "82093AA I/O APIC", struct ioapic, props, &table,
                 .category = "misc", .attach = attach, .reset = reset);
 
+/* Board devices are numbered in the tree. */
+static struct ioapic *find(void)
+{
+    for (unsigned n = 0; n < 256; n++) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/machine/unattached/device[%u]", n);
+        struct bp_object *obj = bp_object_resolve(path, "ioapic", NULL);
+        if (obj)
+            return bp_object_state(obj);
+    }
+    return NULL;
+}
+
 static void info(struct bp_monitor *mon, struct bp_value *args)
 {
-    struct bp_object *obj = bp_object_resolve("ioapic", "ioapic", NULL);
-    struct ioapic *s = obj ? bp_object_state(obj) : NULL;
+    struct ioapic *s = find();
 
     (void)args;
     if (!s) {

@@ -6,6 +6,7 @@
  */
 #include "pc.h"
 
+#include <bp/command.h>
 #include <bp/fw-cfg.h>
 #include <bp/i440fx.h>
 #include <bp/i8259.h>
@@ -83,6 +84,8 @@ static void gsi_changed(void *opaque, unsigned n, int level)
     struct pc *pc = opaque;
     unsigned gsi = n & 0xff, bit = 1u << (n >> 8);
 
+    if (level && !pc->gsi_levels[gsi])
+        pc->gsi_count[gsi]++;
     if (level)
         pc->gsi_levels[gsi] |= (uint8_t)bit;
     else
@@ -255,6 +258,8 @@ static int make_hpet(struct pc *pc, struct bp_error *err)
         bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "irq", i), gsi_line(pc, GSI_HPET, i));
     bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 0),
                    bp_device_irq_input(pc->pit, "gate-irq0", 0));
+    bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 1),
+                   bp_device_irq_input(pc->rtc, "gate-irq8", 0));
     return 0;
 }
 
@@ -460,4 +465,24 @@ BP_BOARD(pc_board, "pc-i440fx-9.1", "x86_64", "Standard PC (i440FX + PIIX, 1996)
 BP_BOARD_ALIAS("pc-i440fx-9.1", "pc");
 BP_NOTE("default=board:pc-i440fx-9.1");
 
-BP_MODULE("board-pc", "Board pc (i440FX, PIIX)", imports, {BP_PROVIDE_BOARD, &pc_board});
+static void info_irq(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct bp_object *obj = bp_object_resolve("/machine", "pc-i440fx-9.1-machine", NULL);
+    const struct pc *pc = obj ? bp_machine_state(bp_machine_current()) : NULL;
+
+    (void)args;
+    if (!pc) {
+        bp_monitor_printf(mon, "the machine is not a pc\n");
+        return;
+    }
+    for (unsigned i = 0; i < GSI_COUNT; i++) {
+        if (pc->gsi_count[i] || pc->gsi_levels[i])
+            bp_monitor_printf(mon, "%2u: %llu%s\n", i, (unsigned long long)pc->gsi_count[i],
+                              pc->gsi_levels[i] ? " asserted" : "");
+    }
+}
+BP_HMP(info_irq_command, "info irq", "", "show how often each interrupt line was raised", NULL,
+       info_irq);
+
+BP_MODULE("board-pc", "Board pc (i440FX, PIIX)", imports, {BP_PROVIDE_BOARD, &pc_board},
+          {BP_PROVIDE_HMP, &info_irq_command});

@@ -27,6 +27,7 @@ struct pc {
     struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev;
     bool serial[2];
     uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
+    uint64_t gsi_count[GSI_COUNT]; /* how often each was raised */
     struct linux_boot *boot;
     bool firmware;
 };
