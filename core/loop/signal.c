@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Signals and threads. Signals go to the main loop: the handler writes signal and sender into a pipe that the loop watches:
- * nothing is blocked, so children started with exec get the default actions back.
+ * Signals and threads. Signals go to the main loop: the handler writes signal and sender into a pipe
+ * that the loop watches: nothing is blocked, so children started with exec get the default actions
+ * back.
  */
 #include <errno.h>
 #include <fcntl.h>

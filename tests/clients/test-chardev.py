@@ -120,8 +120,10 @@ class Terminal:
         self.master, self.slave = pty.openpty()
         self.modes = termios.tcgetattr(self.slave)
         self.flags = fcntl.fcntl(self.slave, fcntl.F_GETFL)
-        self.process = subprocess.Popen([*BASE, *args], stdin=self.slave, stdout=self.slave,
-                                        stderr=self.slave, start_new_session=True)
+        # Whoever runs the tests may ignore hang-ups (nohup, some CI systems); a terminal does not.
+        self.process = subprocess.Popen(
+            [*BASE, *args], stdin=self.slave, stdout=self.slave, stderr=self.slave,
+            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
 
     def __enter__(self):
         return self

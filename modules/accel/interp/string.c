@@ -206,8 +206,9 @@ void exec_cmps(struct vcpu *v, const struct insn *i)
     if (repeated(i) && rep_count(v, i) == 0)
         return;
     do {
-        a = load_any(v, seg_linear(v, i->seg, source(v, i), size, false), size, i->seg);
+        /* In this order: which of two faults is seen was compared with processors. */
         b = load_any(v, seg_linear(v, BP_ES, destination(v, i), size, false), size, BP_ES);
+        a = load_any(v, seg_linear(v, i->seg, source(v, i), size, false), size, i->seg);
         advance(v, i, BP_RSI, step(v, i));
         advance(v, i, BP_RDI, step(v, i));
     } while (compare_next(v, i, a, b));

@@ -565,7 +565,8 @@ exec_fn exec_ud, exec_gp0;
 /* alu.c */
 exec_fn *alu_handler(unsigned op, const struct insn *i, unsigned form, bool flat);
 enum { FORM_EG, FORM_GE, FORM_EI };
-exec_fn exec_group3, exec_group4, exec_salc, exec_incdec_rm, exec_incdec_r, exec_xadd, exec_cmpxchg, exec_imul2, exec_imul3;
+exec_fn exec_group3, exec_group4, exec_salc, exec_incdec_rm, exec_incdec_r, exec_xadd, exec_cmpxchg;
+exec_fn exec_imul2, exec_imul3;
 exec_fn exec_shift, exec_shift_double, exec_group9;
 exec_fn exec_daa, exec_das, exec_aaa, exec_aas, exec_aam, exec_aad;
 exec_fn exec_bt, exec_bt_imm, exec_bsf, exec_bsr, exec_popcnt, exec_bswap;

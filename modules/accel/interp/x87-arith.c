@@ -412,6 +412,7 @@ static void remainder_of(struct vcpu *v, const struct insn *i, bool nearest)
         env.flags |= a.denormal || b.denormal ? SF_DE : 0;
         if (a.kind == SF_K_ZERO || b.kind == SF_K_INF) {
             w = sf_widen(a);
+            env.unmasked &= (uint8_t)~SF_UE; /* nothing is computed: a tiny dividend stays */
         } else {
             complete = sf_remainder(a, b, nearest, &w, &quotient);
         }
