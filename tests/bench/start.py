@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Start-up, measured beside Debian's emulator in one run, turn by turn, so that both see the same
-computer: time from exec to the QMP greeting and to the first reply, resident memory then, and
-`-device help`. Medians of the rounds.
+computer: time from exec to the QMP greeting and to the first reply, resident memory then, of an empty
+machine and of a whole PC (stopped), and `-device help`. Medians of the rounds.
 
 usage: start.py BUILD-ROOT [ROUNDS]
 """
@@ -15,13 +15,14 @@ import subprocess
 import sys
 import time
 
-ARGS = ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
-TARGETS = {"greeting ms": 5, "first reply ms": 5, "resident MiB": 10, "-device help ms": 5}
+ARGS = ["-nodefaults", "-display", "none", "-qmp", "stdio"]
+TARGETS = {"greeting ms": 5, "first reply ms": 5, "resident MiB": 10, "pc: greeting ms": 5,
+           "pc: first reply ms": 5, "pc: resident MiB": 10, "-device help ms": 5}
 
 
-def one_start(program):
+def one_start(program, prefix, *machine):
     begin = time.perf_counter()
-    process = subprocess.Popen([program, *ARGS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    process = subprocess.Popen([program, *machine, *ARGS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, bufsize=0)
     try:
         assert b"QMP" in process.stdout.readline()
@@ -36,7 +37,8 @@ def one_start(program):
     finally:
         process.kill()
         process.communicate()
-    return {"greeting ms": greeting * 1e3, "first reply ms": reply * 1e3, "resident MiB": resident}
+    return {prefix + "greeting ms": greeting * 1e3, prefix + "first reply ms": reply * 1e3,
+            prefix + "resident MiB": resident}
 
 
 def one_help(program):
@@ -55,7 +57,8 @@ def main():
     samples = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, program in programs.items():
-            sample = {**one_start(program), **one_help(program)}
+            sample = {**one_start(program, "", "-machine", "none"),
+                      **one_start(program, "pc: ", "-machine", "pc", "-S"), **one_help(program)}
             if turn:  # the first turn only warms the page cache
                 samples[name].append(sample)
     result = {}

@@ -61,6 +61,7 @@ static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
         code_invalidate(v, e->code);
     }
     e->tag = page | v->asid_generation;
+    v->tlb_used = 1;
     return e;
 }
 
@@ -305,7 +306,10 @@ static void use_generation(struct vcpu *v, uint64_t generation)
 
 void tlb_reset(struct vcpu *v)
 {
-    memset(v->sets, 0, sizeof(v->sets));
+    if (v->tlb_used) { /* a vCPU that has not run leaves its pages untouched: start-up time */
+        memset(v->sets, 0, sizeof(v->sets));
+        v->tlb_used = 0;
+    }
     memset(v->pcid_generation, 0, sizeof(v->pcid_generation));
     v->next_generation = 1;
     use_generation(v, v->next_generation++);

@@ -185,6 +185,7 @@ struct vcpu {
     /* paging */
     uint16_t pcid_generation[4096];
     uint16_t next_generation;
+    uint8_t tlb_used; /* something was entered since the last reset of the TLB */
     uint16_t global_generation; /* counts flushes of global entries */
     uint64_t large[64]; /* hashed GiB that hold large pages */
     uint32_t map_changed; /* set from any thread */
