@@ -3,7 +3,9 @@
  * main() of backplane-system-ARCH. All names of the program are one file; the part after
  * "backplane-system-" says which guest architecture is offered.
  */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bp/option.h>
 
@@ -44,10 +46,23 @@ static const struct bp_option module_dir_option = {
 static const struct bp_provide own_options[] = {
     {BP_PROVIDE_OPTION, &module_dir_option}, {BP_PROVIDE_END, NULL}};
 
+/* Without this the first files opened would become standard input, output and error. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 0 && argv[0] ? strrchr(argv[0], '/') : NULL;
 
+    fill_standard_descriptors();
     name = name ? name + 1 : argc > 0 && argv[0] ? argv[0] : "backplane-system";
     bpc_program_name_set(name);
     take_module_dirs(argc, argv);

@@ -30,7 +30,7 @@ static int find_class(const char *driver, bool hotplug, const struct bp_device_c
         char near[256];
         bpc_nearest(BP_PROVIDE_DEVICE, driver, near, sizeof(near));
         return bp_fail(err, ENOENT, "'%.100s' is not a valid device model name%s%s", driver,
-                       *near ? "; near names: " : "", near);
+                       *near ? "; near names: " : "; -device help lists them", near);
     }
     if (ret < 0) {
         if (err)

@@ -95,8 +95,8 @@ static int unknown_feature(struct bp_object *obj, const char *name, struct bp_er
     bpc_near_init(&near, name);
     bpc_object_each_prop(obj, offer_feature, &near);
     bpc_near_print(&near, names, sizeof(names));
-    return bp_fail(err, ENOENT, "there is no feature '%s'%s%s", name, *names ? "; nearest: " : "",
-                   names);
+    return bp_fail(err, ENOENT, "there is no feature '%s'%s%s", name,
+                   *names ? "; nearest: " : "; QMP device-list-properties lists them", names);
 }
 
 static int set_feature(struct bp_object *obj, const char *name, const char *text,

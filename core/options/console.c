@@ -81,9 +81,6 @@ static int add_defaults(struct bp_error *err)
 
     if (bpc_config.nodefaults)
         return 0;
-    if (!bpc_startup.nographic && !bpc_startup.display_none)
-        bp_warn("no display module is installed, so nothing is shown (-display none); "
-                "-nographic puts the serial port and the monitor on this terminal");
     if (bpc_startup.daemonize && bpc_startup.nographic && (no_serial || want_monitor))
         return bp_fail(err, EINVAL, "-nographic puts the serial port and the monitor on the "
                        "terminal, which -daemonize leaves: add -nodefaults, or -serial and "
@@ -177,4 +174,11 @@ int bpc_console_make_monitors(struct bp_error *err)
             bp_info("%s", hint);
     }
     return r;
+}
+
+void bpc_console_warn_hidden(void)
+{
+    if (!bpc_config.nodefaults && !bpc_startup.nographic && !bpc_startup.display_none)
+        bp_warn("no display module is installed, so nothing is shown (-display none); "
+                "-nographic puts the serial port and the monitor on this terminal");
 }

@@ -74,6 +74,8 @@ int bpc_console_add_monitor(const char *text, const char *chardev, bool control,
                             struct bp_error *err);
 /* Fills in the defaults, then makes the chardevs of serial ports; after BP_PHASE_CHARDEV. */
 int bpc_console_make_serials(struct bp_error *err);
+/* Says so when the machine's output goes nowhere although nobody asked for that. */
+void bpc_console_warn_hidden(void);
 int bpc_console_make_monitors(struct bp_error *err); /* after the board has its serial ports */
 
 /* ---- daemon.c ---- */

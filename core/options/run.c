@@ -97,6 +97,7 @@ static int start(struct bp_error *err)
     int r = 0;
 
     bpc_global_warn_unused();
+    bpc_console_warn_hidden();
     catch_signals();
     if (bpc_startup.pidfile)
         r = bpc_pidfile_write(bpc_startup.pidfile, err);

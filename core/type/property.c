@@ -47,9 +47,30 @@ int bpc_object_each_prop(const struct bp_object *obj,
     return 0;
 }
 
+/* The names that may be set, as far as they fit. */
+static void list_names(const struct bp_object *obj, char *buf, size_t size)
+{
+    size_t used = 0;
+
+    buf[0] = 0;
+    for (unsigned i = 0; i < obj->set_count; i++) {
+        for (const struct bp_field *f = obj->sets[i].fields; f->name; f++) {
+            size_t len = strlen(f->name);
+
+            if (f->flags & (BP_FIELD_HIDDEN | BP_FIELD_READ_ONLY))
+                continue;
+            if (used + len + 7 > size) {
+                g_strlcat(buf, ", ...", size);
+                return;
+            }
+            used += (size_t)g_snprintf(buf + used, size - used, "%s%s", used ? ", " : "", f->name);
+        }
+    }
+}
+
 static int not_found(struct bp_object *obj, const char *name, struct bp_error *err)
 {
-    char near_text[200];
+    char near_text[200], names[300];
     struct bpc_near near;
     bpc_near_init(&near, name);
     for (unsigned i = 0; i < obj->set_count; i++) {
@@ -59,8 +80,10 @@ static int not_found(struct bp_object *obj, const char *name, struct bp_error *e
         }
     }
     bpc_near_print(&near, near_text, sizeof(near_text));
+    list_names(obj, names, sizeof(names));
     return bp_fail(err, ENOENT, "Property '%s.%.200s' not found%s%s", bp_object_type(obj), name,
-                   *near_text ? "; near names: " : "", near_text);
+                   *near_text ? "; near names: " : *names ? "; accepted: " : "",
+                   *near_text ? near_text : names);
 }
 
 /* ---- reading ---- */
