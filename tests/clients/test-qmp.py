@@ -346,6 +346,21 @@ def object_tree_is_readable():
         assert c.ok("query-name") == {"name": "tree"}
 
 
+def objects_come_and_go():
+    with Machine("-object", "secret,id=first,data=aGVsbG8=,format=base64") as m:
+        c = m.client().negotiate()
+        c.ok("object-add", **{"qom-type": "secret", "id": "second", "data": "x"})
+        names = [entry["name"] for entry in c.ok("qom-list", path="/objects")]
+        assert "first" in names and "second" in names, names
+        c.error("object-add", **{"qom-type": "secret", "id": "second", "data": "x"})
+        c.error("object-add", **{"qom-type": "secret", "id": "third", "data": "a!", "format": "base64"})
+        c.error("object-add", **{"qom-type": "secret", "id": "third"})
+        c.error("object-add", **{"qom-type": "nope", "id": "third"})
+        c.ok("object-del", id="second")
+        c.error("object-del", id="second")
+        assert [e["name"] for e in c.ok("qom-list", path="/objects")].count("second") == 0
+
+
 def chardevs_come_and_go():
     with Machine() as m:
         c = m.client().negotiate()
@@ -509,7 +524,7 @@ TESTS = [greeting_names_version, command_before_negotiation_is_refused,
          monitors_are_independent, client_may_come_back, reader_that_is_slow_gets_everything,
          quit_ends_with_shutdown_event, signal_ends_with_shutdown_event, reset_is_announced,
          schema_is_closed, machines_and_types_are_listed, object_tree_is_readable,
-         chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved, human_commands_answer,
+         objects_come_and_go, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved, human_commands_answer,
          hostile_human_lines_do_no_harm, terminal_edits_lines, pretty_monitor_indents,
          daemon_is_ready_when_parent_exits]
 

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Object "secret": a password or key, given as text or in a file, raw or in base64 (RFC 4648). Not
+ * here: secrets that are encrypted with another one (keyid, iv).
+ */
+#include <bp/secret.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_BYTES (1u << 20)
+
+enum { FORMAT_RAW, FORMAT_BASE64 };
+
+struct secret {
+    char *data, *file;
+    int format;
+    uint8_t *bytes;
+    size_t len;
+};
+
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c ? strchr(digits, c) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Decodes in place; line ends are skipped. */
+static int decode_base64(uint8_t *bytes, size_t *len)
+{
+    size_t out = 0, padding = 0, digits = 0;
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < *len; i++) {
+        int digit = base64_digit((char)bytes[i]);
+
+        if (bytes[i] == '\n' || bytes[i] == '\r')
+            continue;
+        if (bytes[i] == '=') {
+            padding++;
+            continue;
+        }
+        if (digit < 0 || padding)
+            return -EINVAL;
+        bits = bits << 6 | (uint32_t)digit;
+        digits++;
+        if (digits % 4 != 1)
+            bytes[out++] = (uint8_t)(bits >> (6 - 2 * ((digits - 1) % 4)));
+    }
+    if (padding > 2 || (digits + padding) % 4 || digits % 4 == 1)
+        return -EINVAL;
+    *len = out;
+    return 0;
+}
+
+static int read_file(struct secret *s, struct bp_error *err)
+{
+    FILE *f = fopen(s->file, "rbe");
+    size_t got;
+
+    if (!f)
+        return bp_fail(err, errno, "secret: file %s: %s", s->file, strerror(errno));
+    s->bytes = malloc(MOST_BYTES + 1);
+    got = s->bytes ? fread(s->bytes, 1, MOST_BYTES + 1, f) : 0;
+    bool failed = ferror(f);
+    fclose(f);
+    if (!s->bytes || failed)
+        return bp_fail(err, EIO, "secret: file %s cannot be read", s->file);
+    if (got > MOST_BYTES)
+        return bp_fail(err, EFBIG, "secret: file %s is longer than %u bytes", s->file, MOST_BYTES);
+    s->len = got;
+    return 0;
+}
+
+static void finalize(struct bp_object *obj)
+{
+    struct secret *s = bp_object_state(obj);
+
+    if (s->bytes)
+        explicit_bzero(s->bytes, s->len);
+    free(s->bytes);
+    s->bytes = NULL;
+}
+
+static int complete(struct bp_object *obj, struct bp_error *err)
+{
+    struct secret *s = bp_object_state(obj);
+    int r = 0;
+
+    if (!s->data == !s->file)
+        return bp_fail(err, EINVAL, "secret: give either 'data' or 'file'");
+    if (s->file) {
+        r = read_file(s, err);
+    } else {
+        s->len = strlen(s->data);
+        s->bytes = malloc(s->len + 1);
+        if (!s->bytes)
+            return bp_fail(err, ENOMEM, "secret: out of memory");
+        memcpy(s->bytes, s->data, s->len);
+    }
+    if (r == 0 && s->format == FORMAT_BASE64 && decode_base64(s->bytes, &s->len) < 0)
+        r = bp_fail(err, EINVAL, "secret: what was given is not base64");
+    if (r < 0)
+        finalize(obj);
+    return r;
+}
+
+static const char *const format_names[] = {"raw", "base64", NULL};
+static const struct bp_schema format_schema = {
+    .name = "QCryptoSecretFormat", .kind = BP_KIND_ENUM, .choices = format_names};
+static const struct bp_field props[] = {
+    BP_PROP("data", STRING, struct secret, data, NULL, "the secret itself"),
+    BP_PROP("file", STRING, struct secret, file, NULL, "file that holds it"),
+    BP_PROP_ENUM("format", &format_schema, struct secret, format, "raw", "raw or base64"),
+    BP_FIELDS_END,
+};
+
+BP_NOTE("provides=object:secret;summary=Password or key for other objects");
+static const struct bp_object_class secret_class = {
+    .type = {.size = sizeof(struct bp_object_class), .name = "secret",
+             .summary = "Password or key for other objects", .state_size = sizeof(struct secret),
+             .props = props},
+    .complete = complete, .finalize = finalize,
+};
+
+static int get(const char *id, const uint8_t **ret_data, size_t *ret_len, struct bp_error *err)
+{
+    char path[256];
+    struct bp_object *obj;
+    const struct secret *s;
+
+    snprintf(path, sizeof(path), "/objects/%s", id);
+    obj = bp_object_resolve(path, "secret", NULL);
+    if (!obj)
+        return bp_fail(err, ENOENT, "there is no secret '%s' (-object secret,id=%s,...)", id, id);
+    s = bp_object_state(obj);
+    *ret_data = s->bytes;
+    *ret_len = s->len;
+    return 0;
+}
+
+static const struct bp_secret_interface secret_table = {.size = sizeof(struct bp_secret_interface),
+                                                        .get = get};
+BP_INTERFACE(secret_interface, "secret", 1, 0, &secret_table);
+
+BP_MODULE("object-secret", "Passwords and keys", BP_NO_IMPORTS,
+          {BP_PROVIDE_OBJECT, &secret_class}, {BP_PROVIDE_INTERFACE, &secret_interface});
