@@ -366,7 +366,8 @@ enum decode_result decode(struct vcpu *v, const struct code_bytes *code, struct 
     if (d.c.more)
         return DECODE_MORE;
     if (!e || !e->exec || (d.long64 && e->flags & OP_INVALID64))
-        return bad(i, exec_ud, d.c.at);
+        /* The ModRM byte may have decided without being taken: it belongs to what is remembered. */
+        return bad(i, exec_ud, d.c.at < 15 && d.c.at < code->avail ? d.c.at + 1 : d.c.at);
     set_opsize(&d, e);
     if (e->flags & OP_MODRM)
         take_modrm(&d);
