@@ -220,6 +220,16 @@ const void *bpc_find(enum bp_provide_kind kind, const char *name)
     return e ? e->desc : NULL;
 }
 
+static int tell_unknown(enum bp_provide_kind kind, const char *name, struct bp_error *err)
+{
+    char near[256], package[256] = "";
+    bpc_nearest(kind, name, near, sizeof(near));
+    if (loader && loader->missing)
+        loader->missing(kind, name, package, sizeof(package));
+    return bp_fail(err, ENOENT, "No %s '%s' is known%s%s%s", bpc_kind_name(kind), name, package,
+                   *near ? "; near names: " : "", near);
+}
+
 int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_desc,
                 struct bp_error *err)
 {
@@ -239,12 +249,25 @@ int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_de
             return ret;
         }
     }
-    if (!desc) {
-        char near[256];
-        bpc_nearest(kind, name, near, sizeof(near));
-        return bp_fail(err, ENOENT, "No %s '%s' is known%s%s", bpc_kind_name(kind), name,
-                       *near ? "; near names: " : "", near);
+    if (!desc)
+        return tell_unknown(kind, name, err);
+    *ret_desc = desc;
+    return 0;
+}
+
+int bpc_describe(enum bp_provide_kind kind, const char *name, const void **ret_desc,
+                 struct bp_error *err)
+{
+    struct bp_error why = {0};
+    const void *desc = bpc_find(kind, name);
+    int ret = desc || !loader || !loader->describe ? 0 : loader->describe(kind, name, &desc, &why);
+    if (ret < 0 && (ret != -ENOENT || why.code)) {
+        if (err)
+            *err = why;
+        return ret;
     }
+    if (!desc)
+        return tell_unknown(kind, name, err);
     *ret_desc = desc;
     return 0;
 }

@@ -29,6 +29,15 @@ struct bpc_loader {
     /* query-modules and module-load. */
     struct bp_value *(*query)(void);
     int (*load_module)(const char *name_or_path, struct bp_error *err);
+    /* An inert copy of the descriptor of kind:name, made from the module's file (or its index)
+     * without running any of its code: function pointers in it are NULL. Borrowed for ever.
+     * -ENOENT: nobody has it. */
+    int (*describe)(enum bp_provide_kind kind, const char *name, const void **ret_desc,
+                    struct bp_error *err);
+    /* The machine is made and about to run: what -modules lock=on asked for takes effect. */
+    void (*started)(void);
+    /* A name that nobody has: "; package backplane-testdev has it ...", or an empty text. */
+    void (*missing)(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
 };
 void bpc_registry_set_loader(const struct bpc_loader *loader); /* borrowed, for ever */
 const struct bpc_loader *bpc_registry_loader(void);            /* or NULL */
@@ -48,6 +57,11 @@ const void *bpc_find(enum bp_provide_kind kind, const char *name);
  * the nearest names. */
 int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_desc,
                 struct bp_error *err);
+/* For reading only: the registered descriptor, or an inert copy of that of a module that is not
+ * loaded (function pointers, and pointers to data of unknown type, are NULL). Nothing is loaded.
+ * Lasts as long as the process. Errors as bpc_require(). */
+int bpc_describe(enum bp_provide_kind kind, const char *name, const void **ret_desc,
+                 struct bp_error *err);
 /* An interface's table ("chardev", 1), loading when needed. */
 int bpc_require_interface(const char *name, unsigned major, const void **ret_table,
                           struct bp_error *err);

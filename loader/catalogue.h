@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The catalogue: what packages of this version hold, installed or not, so that an error can name the
+ * package. A text file `catalogue` in the module directory (or the data directory), written when
+ * packages are built:
+ *
+ *     # comment
+ *     install apt install %s          how to install a package, for messages
+ *     KIND:NAME<TAB>MODULE<TAB>PACKAGE
+ *     module:MODULE<TAB>MODULE<TAB>PACKAGE
+ *
+ * Read when something was not found, never at start. [main]
+ */
+#ifndef LOADER_CATALOGUE_H
+#define LOADER_CATALOGUE_H
+
+#include <bp/module.h>
+
+/* The package with kind:name, or NULL; *ret_module (may be NULL) its module. Borrowed. */
+const char *catalogue_package(enum bp_provide_kind kind, const char *name, const char **ret_module);
+const char *catalogue_package_of_module(const char *module);
+/* "install it with: apt install backplane-testdev", or "" without an install line. */
+const char *catalogue_hint(const char *package);
+/* Names of a kind, for near-name suggestions. */
+void catalogue_each(enum bp_provide_kind kind, void (*fn)(const char *name, void *opaque),
+                    void *opaque);
+
+#endif

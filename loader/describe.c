@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inert copies of descriptors (describe.h). One walk serves both directions: it reads structures at
+ * addresses of a source (an image of a module file, or packed bytes), by the layouts of layout.h,
+ * and writes them into an arena in which pointers are offsets. Packed bytes are that arena; unpacked
+ * ones have each pointer's offset replaced by an address. A structure that is reached twice is copied
+ * once, so shared tables stay shared and cycles end.
+ */
+#include "describe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <glib.h>
+
+#include "layout.h"
+#include "registry.h"
+
+#define MAX_ELEMENTS 4096u /* of one table or list of strings */
+#define MAX_PROVIDES 4096u
+#define PACKED_MAGIC 0x44504b42u /* "BKPD" */
+
+/* Opens packed bytes; the descriptor stands at `root`. */
+struct packed_head {
+    uint32_t magic, kind;
+    uint64_t root;
+};
+
+/* Where structures are read: an image, or packed bytes. */
+struct source {
+    const struct image *image;
+    const uint8_t *bytes;
+    size_t size;
+};
+
+/* A structure (or table of them) in the arena whose slots have still to be filled. */
+struct work {
+    uint64_t from, to;
+    uint32_t limit; /* bytes of each element that the source has */
+    uint32_t count; /* elements without the end mark */
+    const struct layout *layout;
+};
+
+struct walk {
+    struct source source;
+    GByteArray *arena;
+    GArray *work;   /* struct work */
+    GArray *slots;  /* uint64_t: arena offsets that hold pointers */
+    GHashTable *seen; /* struct seen * to itself */
+    struct bp_error *err;
+};
+
+struct seen {
+    uint64_t from, to;
+    const void *what; /* the layout, or the kind of slot */
+};
+
+/* ---- the source ---- */
+
+static int malformed(struct walk *w, const char *what)
+{
+    return bp_fail(w->err, EBADMSG, "is malformed: %s", what);
+}
+
+static int read_bytes(struct walk *w, uint64_t from, void *buf, size_t length)
+{
+    const struct source *s = &w->source;
+
+    if (s->image)
+        return image_read(s->image, from, buf, length, w->err);
+    if (from > s->size || length > s->size - from)
+        return malformed(w, "a description reaches beyond its end");
+    memcpy(buf, s->bytes + from, length);
+    return 0;
+}
+
+static const char *read_string(const struct source *s, uint64_t from)
+{
+    if (s->image)
+        return image_string(s->image, from);
+    return from < s->size && memchr(s->bytes + from, 0, s->size - from)
+               ? (const char *)s->bytes + from : NULL;
+}
+
+/* The pointer at `from`; one to another object's data is unknown and read as NULL. */
+static int read_pointer(struct walk *w, uint64_t from, uint64_t *ret_pointer)
+{
+    if (w->source.image && image_is_external(w->source.image, from)) {
+        *ret_pointer = 0;
+        return 0;
+    }
+    return read_bytes(w, from, ret_pointer, sizeof(*ret_pointer));
+}
+
+/* ---- the arena ---- */
+
+static guint hash_seen(gconstpointer p)
+{
+    const struct seen *s = p;
+
+    return (guint)(s->from * 31 + (uintptr_t)s->what);
+}
+
+static gboolean equal_seen(gconstpointer a, gconstpointer b)
+{
+    const struct seen *x = a, *y = b;
+
+    return x->from == y->from && x->what == y->what;
+}
+
+static uint64_t find_seen(const struct walk *w, uint64_t from, const void *what)
+{
+    const struct seen key = {from, 0, what};
+    const struct seen *known = g_hash_table_lookup(w->seen, &key);
+
+    return known ? known->to : 0;
+}
+
+/* Zeroed room in the arena; 0 when there is too much already. */
+static uint64_t reserve(struct walk *w, uint64_t length, unsigned align, uint64_t from,
+                        const void *what)
+{
+    uint64_t at = (w->arena->len + align - 1) & ~(uint64_t)(align - 1);
+    const struct seen key = {from, at, what};
+    guint old = w->arena->len;
+
+    if (at + length > DESCRIBE_MAX) {
+        malformed(w, "a description is larger than 1 MiB");
+        return 0;
+    }
+    g_byte_array_set_size(w->arena, (guint)(at + length));
+    memset(w->arena->data + old, 0, at + length - old);
+    g_hash_table_add(w->seen, g_memdup2(&key, sizeof(key)));
+    return at;
+}
+
+static void put_pointer(struct walk *w, uint64_t slot, uint64_t to)
+{
+    memcpy(w->arena->data + slot, &to, sizeof(to));
+    g_array_append_val(w->slots, slot);
+}
+
+static int copy_string(struct walk *w, uint64_t from, uint64_t slot)
+{
+    static const char what = 's';
+    const char *text;
+    uint64_t to = find_seen(w, from, &what);
+
+    if (!to) {
+        text = read_string(&w->source, from);
+        if (!text)
+            return malformed(w, "a text is not constant data, or has no end");
+        to = reserve(w, strlen(text) + 1, 1, from, &what);
+        if (!to)
+            return -EBADMSG;
+        memcpy(w->arena->data + to, text, strlen(text));
+    }
+    put_pointer(w, slot, to);
+    return 0;
+}
+
+static int copy_strings(struct walk *w, uint64_t from, uint64_t slot)
+{
+    static const char what = 'l';
+    uint64_t to = find_seen(w, from, &what), pointer = 0;
+    unsigned count = 0;
+    int rc = 0;
+
+    if (to) {
+        put_pointer(w, slot, to);
+        return 0;
+    }
+    for (;; count++) {
+        rc = read_pointer(w, from + count * 8ull, &pointer);
+        if (rc < 0)
+            return rc;
+        if (!pointer)
+            break;
+        if (count == MAX_ELEMENTS)
+            return malformed(w, "a list of texts has no end");
+    }
+    to = reserve(w, (count + 1) * 8ull, 8, from, &what);
+    if (!to)
+        return -EBADMSG;
+    put_pointer(w, slot, to);
+    for (unsigned i = 0; rc == 0 && i < count; i++) {
+        rc = read_pointer(w, from + i * 8ull, &pointer);
+        if (rc == 0)
+            rc = copy_string(w, pointer, to + i * 8ull);
+    }
+    return rc;
+}
+
+/* Reserves room for structures and queues them; their slots are filled later. */
+static int copy_structures(struct walk *w, uint64_t from, const struct layout *layout, bool table,
+                           uint64_t slot)
+{
+    uint64_t to = find_seen(w, from, layout), first;
+    struct work work = {from, 0, layout->size, 1, layout};
+    int rc;
+
+    if (!to) {
+        /* A table ends where the first member, always a pointer, is NULL. */
+        for (work.count = table ? 0 : 1; table; work.count++) {
+            rc = read_pointer(w, from + (uint64_t)work.count * layout->size, &first);
+            if (rc < 0)
+                return rc;
+            if (!first)
+                break;
+            if (work.count == MAX_ELEMENTS)
+                return malformed(w, "a table has no end");
+        }
+        to = reserve(w, (uint64_t)(work.count + table) * layout->size, 8, from, layout);
+        if (!to)
+            return -EBADMSG;
+        work.to = to;
+        g_array_append_val(w->work, work);
+    }
+    put_pointer(w, slot, to);
+    return 0;
+}
+
+static int fill_slot(struct walk *w, const struct slot *s, uint64_t from, uint64_t to)
+{
+    uint64_t pointer;
+    int rc;
+
+    if (s->kind == SLOT_PLAIN)
+        return read_bytes(w, from + s->offset, w->arena->data + to + s->offset, s->length);
+    rc = read_pointer(w, from + s->offset, &pointer);
+    if (rc < 0)
+        return rc;
+    if (!pointer)
+        return s->kind == SLOT_NAME ? malformed(w, "something it describes has no name") : 0;
+    switch (s->kind) {
+    case SLOT_STRING:
+    case SLOT_NAME: return copy_string(w, pointer, to + s->offset);
+    case SLOT_STRINGS: return copy_strings(w, pointer, to + s->offset);
+    default: return copy_structures(w, pointer, s->to, s->kind == SLOT_TABLE, to + s->offset);
+    }
+}
+
+static int fill(struct walk *w, const struct work *work)
+{
+    for (uint32_t i = 0; i < work->count; i++) {
+        uint64_t step = (uint64_t)i * work->layout->size;
+
+        for (const struct slot *s = work->layout->slots; s->length; s++) {
+            int rc = s->offset + s->length > work->limit
+                         ? 0 : fill_slot(w, s, work->from + step, work->to + step);
+
+            if (rc < 0)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+static void begin(struct walk *w, const struct source *source, struct bp_error *err)
+{
+    *w = (struct walk){.source = *source, .err = err};
+    w->arena = g_byte_array_new();
+    w->work = g_array_new(FALSE, FALSE, sizeof(struct work));
+    w->slots = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    w->seen = g_hash_table_new_full(hash_seen, equal_seen, g_free, NULL);
+}
+
+static void end(struct walk *w)
+{
+    g_byte_array_unref(w->arena);
+    g_array_unref(w->work);
+    g_array_unref(w->slots);
+    g_hash_table_unref(w->seen);
+}
+
+/* Copies the descriptor at `from` and all that it leads to into the arena. */
+static int copy_descriptor(struct walk *w, enum bp_provide_kind kind, uint64_t from)
+{
+    const struct layout *layout = layout_of_kind(kind);
+    struct packed_head head = {PACKED_MAGIC, (uint32_t)kind, 0};
+    struct work root = {from, 0, 0, 1, layout};
+    uint32_t size;
+    int rc;
+
+    if (!layout)
+        return bp_fail(w->err, EBADMSG, "provides something of unknown kind %u", (unsigned)kind);
+    rc = read_bytes(w, from, &size, sizeof(size)); /* every descriptor begins with its size */
+    if (rc < 0)
+        return rc;
+    if (size < 16 || size > 65536)
+        return malformed(w, "a descriptor's size makes no sense (is it constant data?)");
+    root.limit = size < layout->size ? size : layout->size;
+    reserve(w, sizeof(head), 8, UINT64_MAX, NULL);
+    head.root = root.to = reserve(w, layout->size, 8, from, layout);
+    memcpy(w->arena->data, &head, sizeof(head));
+    g_array_append_val(w->work, root);
+    for (guint i = 0; rc == 0 && i < w->work->len; i++) {
+        struct work work = g_array_index(w->work, struct work, i);
+
+        rc = fill(w, &work);
+    }
+    return rc;
+}
+
+/* Offsets become addresses; then every structure is looked at by those who know it. */
+static int finish_copy(struct walk *w, uint8_t *copy)
+{
+    for (guint i = 0; i < w->slots->len; i++) {
+        uint64_t at = g_array_index(w->slots, uint64_t, i), offset;
+        void *pointer;
+
+        memcpy(&offset, copy + at, sizeof(offset));
+        pointer = copy + offset;
+        memcpy(copy + at, &pointer, sizeof(pointer));
+    }
+    for (guint i = 0; i < w->work->len; i++) {
+        const struct work *work = &g_array_index(w->work, struct work, i);
+
+        for (uint32_t j = 0; work->layout->check && j < work->count; j++)
+            if (!work->layout->check(copy + work->to + (uint64_t)j * work->layout->size))
+                return bp_fail(w->err, EBADMSG, "is malformed: a %s in it contradicts itself",
+                               work->layout->name);
+    }
+    return 0;
+}
+
+int describe_unpack(enum bp_provide_kind kind, const void *packed, size_t size, void **ret_desc,
+                    struct bp_error *err)
+{
+    struct packed_head head;
+    struct walk w;
+    uint8_t *copy;
+    int rc;
+
+    if (size < sizeof(head) || size > DESCRIBE_MAX)
+        return bp_fail(err, EBADMSG, "is malformed: a description of %zu bytes", size);
+    memcpy(&head, packed, sizeof(head));
+    if (head.magic != PACKED_MAGIC || head.kind != (uint32_t)kind)
+        return bp_fail(err, EBADMSG, "is malformed: what stands there is no description of a %s",
+                       bpc_kind_name(kind));
+    begin(&w, &(struct source){.bytes = packed, .size = size}, err);
+    rc = copy_descriptor(&w, kind, head.root);
+    if (rc == 0) {
+        /* The copy begins with the descriptor, so that its user can free it. */
+        size_t shift = sizeof(head);
+
+        copy = malloc(w.arena->len - shift);
+        if (!copy) {
+            rc = bp_fail(err, ENOMEM, "cannot be described: no memory");
+        } else {
+            memcpy(copy, w.arena->data + shift, w.arena->len - shift);
+            for (guint i = 0; i < w.slots->len; i++) {
+                uint64_t *at = &g_array_index(w.slots, uint64_t, i), offset;
+
+                *at -= shift;
+                memcpy(&offset, copy + *at, sizeof(offset));
+                offset -= shift;
+                memcpy(copy + *at, &offset, sizeof(offset));
+            }
+            for (guint i = 0; i < w.work->len; i++)
+                g_array_index(w.work, struct work, i).to -= shift;
+            rc = finish_copy(&w, copy);
+            if (rc < 0)
+                free(copy);
+            else
+                *ret_desc = copy;
+        }
+    }
+    end(&w);
+    return rc;
+}
+
+/* ---- a module's table ---- */
+
+static int pack_one(const struct image *image, enum bp_provide_kind kind, uint64_t from,
+                    struct description *d, struct bp_error *err)
+{
+    struct bp_provide provide = {.kind = kind};
+    struct walk w;
+    void *desc = NULL;
+    int rc;
+
+    begin(&w, &(struct source){.image = image}, err);
+    rc = copy_descriptor(&w, kind, from);
+    if (rc == 0)
+        rc = describe_unpack(kind, w.arena->data, w.arena->len, &desc, err);
+    if (rc == 0) {
+        provide.desc = desc;
+        d->kind = kind;
+        d->name = g_strdup(bpc_provide_name(&provide));
+        d->size = w.arena->len;
+        d->packed = g_memdup2(w.arena->data, d->size);
+        free(desc);
+    }
+    end(&w);
+    return rc;
+}
+
+static int read_provides(const struct image *image, uint64_t from, struct module_table *table,
+                         struct bp_error *err)
+{
+    GArray *all = g_array_new(FALSE, TRUE, sizeof(struct description));
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0; i++, from += sizeof(struct bp_provide)) {
+        struct bp_provide p;
+        struct description d = {0};
+
+        rc = image_read(image, from, &p, sizeof(p), err);
+        if (rc < 0 || p.kind == BP_PROVIDE_END)
+            break;
+        if (!layout_of_kind(p.kind))
+            rc = bp_fail(err, ENOEXEC, "provides something of unknown kind %u", (unsigned)p.kind);
+        else if (i == MAX_PROVIDES)
+            rc = bp_fail(err, EBADMSG, "is malformed: what it provides has no end");
+        else if (image_is_external(image, from + offsetof(struct bp_provide, desc)) || !p.desc)
+            rc = bp_fail(err, EBADMSG, "is malformed: a %s it provides is not in the module itself",
+                         bpc_kind_name(p.kind));
+        else
+            rc = pack_one(image, p.kind, (uint64_t)(uintptr_t)p.desc, &d, err);
+        if (rc == 0)
+            g_array_append_val(all, d);
+    }
+    table->provide_count = all->len;
+    table->provides = (struct description *)g_array_free(all, FALSE);
+    return rc;
+}
+
+static int read_imports(const struct image *image, uint64_t from, struct module_table *table,
+                        struct bp_error *err)
+{
+    GArray *all = g_array_new(FALSE, TRUE, sizeof(struct described_import));
+    int rc = 0;
+
+    for (; rc == 0; from += sizeof(struct bp_import)) {
+        struct described_import one = {0};
+        struct bp_import import;
+        const char *name;
+
+        rc = image_read(image, from, &import, sizeof(import), err);
+        if (rc < 0 || !import.name)
+            break;
+        name = image_string(image, (uint64_t)(uintptr_t)import.name);
+        if (!name || all->len == MAX_PROVIDES) {
+            rc = bp_fail(err, EBADMSG, "is malformed: its list of imports makes no sense");
+            break;
+        }
+        one.name = g_strdup(name);
+        one.major = import.major;
+        one.minor = import.minor;
+        g_array_append_val(all, one);
+    }
+    table->import_count = all->len;
+    table->imports = (struct described_import *)g_array_free(all, FALSE);
+    return rc;
+}
+
+static char *text_at(const struct image *image, const char *address)
+{
+    return address ? g_strdup(image_string(image, (uint64_t)(uintptr_t)address)) : NULL;
+}
+
+int describe_image(const struct image *image, struct module_table *ret_table,
+                   struct bp_error *err)
+{
+    uint64_t at = image_symbol(image, "bp_module", NULL);
+    struct module_table table = {0};
+    struct bp_module m;
+    int rc;
+
+    if (!at)
+        return bp_fail(err, ENOEXEC, "has no symbol bp_module");
+    memset(&m, 0, sizeof(m));
+    rc = image_read(image, at, &m, offsetof(struct bp_module, name), err);
+    if (rc < 0)
+        return rc;
+    table.magic = m.magic;
+    table.size = m.size;
+    table.abi_major = m.abi_major;
+    table.abi_minor = m.abi_minor;
+    if (m.magic == BP_MODULE_MAGIC && m.abi_major == BP_ABI_MAJOR && m.size >= sizeof(m)) {
+        rc = image_read(image, at, &m, sizeof(m), err);
+        if (rc < 0)
+            return rc;
+        table.name = text_at(image, m.name);
+        table.tier = text_at(image, m.tier);
+        table.has_provides = m.provides != NULL;
+        table.has_init = m.init != NULL;
+        if (m.provides)
+            rc = read_provides(image, (uint64_t)(uintptr_t)m.provides, &table, err);
+        if (rc == 0 && m.imports)
+            rc = read_imports(image, (uint64_t)(uintptr_t)m.imports, &table, err);
+    }
+    if (rc < 0)
+        describe_finish(&table);
+    else
+        *ret_table = table;
+    return rc;
+}
+
+void describe_finish(struct module_table *table)
+{
+    for (size_t i = 0; i < table->provide_count; i++) {
+        g_free(table->provides[i].name);
+        g_free(table->provides[i].packed);
+    }
+    for (size_t i = 0; i < table->import_count; i++)
+        g_free(table->imports[i].name);
+    g_free(table->provides);
+    g_free(table->imports);
+    g_free(table->name);
+    g_free(table->tier);
+    *table = (struct module_table){0};
+}
+
+uint64_t describe_layout(void)
+{
+    return layout_hash();
+}
