@@ -16,6 +16,8 @@
 
 #include <bp/module.h>
 
+#define CATALOGUE_FILE "catalogue"
+
 /* The package with kind:name, or NULL; *ret_module (may be NULL) its module. Borrowed. */
 const char *catalogue_package(enum bp_provide_kind kind, const char *name, const char **ret_module);
 const char *catalogue_package_of_module(const char *module);
@@ -24,5 +26,13 @@ const char *catalogue_hint(const char *package);
 /* Names of a kind, for near-name suggestions. */
 void catalogue_each(enum bp_provide_kind kind, void (*fn)(const char *name, void *opaque),
                     void *opaque);
+/*
+ * What to add to "there is no ... NAME": "; package backplane-testdev has it; install it with: ...",
+ * and true; else near names that are not installed ("; not installed: NAME in package P"), or an
+ * empty text, and false. An empty name asks for packages that have anything of the kind.
+ */
+bool catalogue_missing(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
+/* Takes this text instead of a file's (tests). Returns the number of malformed lines. */
+unsigned catalogue_read(const char *text, size_t size);
 
 #endif

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Finds modules: the *.so files of the module directories, by their ELF notes. Directories, in this
- * order: those of -module-dir, those of BACKPLANE_MODULE_PATH (both ignored when privileges were
- * raised), then the first of: modules/ beside the executable (a build tree), the library directory
- * relative to the executable, the configured library directory. What is found first wins.
+ * All modules of all directories, and who serves which name. Of several modules that provide the
+ * same thing one is used: the one that the policy prefers, else that of the highest rank, else the
+ * one whose directory, then file name, comes first. The others are out as a whole, since a module
+ * is registered all or nothing.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "directories.h"
 #include "modules.h"
+#include "policy.h"
+#include "safety.h"
 
-#define MAX_MODULES 4096u /* files looked at, over all directories */
+#define MAX_FILES 4096u /* modules named by their paths */
 
 extern const char bpc_exact_stamp[]; /* core/version.c */
 
-static GPtrArray *extra_paths; /* char * */
-static GPtrArray *modules;     /* struct module * */
-static GPtrArray *usable;      /* struct provide *, sorted, each kind:name once */
-static GPtrArray *unusable;    /* of refused modules, for errors that tell why */
-static unsigned provide_count;
+static GPtrArray *sources;  /* struct source * */
+static GPtrArray *modules;  /* struct module * */
+static GPtrArray *names;    /* struct module *, sorted by name, then as in `modules` */
+static GPtrArray *usable;   /* struct provide *, sorted, each kind:name once */
+static GPtrArray *unusable; /* of refused modules, for errors that tell why */
 
 int module_refuse(struct module *m, bool for_good, int code, const char *fmt, ...)
 {
@@ -44,86 +44,19 @@ int module_refuse(struct module *m, bool for_good, int code, const char *fmt, ..
     return -m->code;
 }
 
-/* ---- reading one module's notes ---- */
-
-/* "device:NAME;bus=isa;user=yes;summary=TEXT", split in place. */
-static bool add_provide(struct module *m, char *text)
-{
-    char *colon = strchr(text, ':'), *name, *end, *summary;
-    struct provide *p;
-    enum bp_provide_kind kind;
-
-    if (!colon || colon[1] == '\0' || colon[1] == ';')
-        return false;
-    kind = bpc_kind_from_name(text, (size_t)(colon - text));
-    if (kind == BP_PROVIDE_END)
-        return false;
-    name = colon + 1;
-    end = name + strcspn(name, ";");
-    summary = strstr(end, ";summary=");
-    if (summary) {
-        *summary = '\0';
-        summary += 9;
-    }
-    if (*end == ';')
-        *end++ = '\0';
-    p = g_new0(struct provide, 1);
-    p->kind = kind;
-    p->name = name;
-    p->summary = summary ? summary : "";
-    p->attributes = end;
-    p->module = m;
-    p->order = provide_count++;
-    g_ptr_array_add(m->provides, p);
-    return true;
-}
-
-/* "board:pc=pc-i440fx-9.1": the alias finds the module, and is shown with what it stands for. */
-static bool add_alias(struct module *m, char *text)
-{
-    char *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
-    enum bp_provide_kind kind;
-    struct provide *p;
-
-    if (!equals || equals == colon + 1)
-        return false;
-    kind = bpc_kind_from_name(text, (size_t)(colon - text));
-    *equals = '\0';
-    for (unsigned i = 0; i < m->provides->len; i++) {
-        struct provide *target = m->provides->pdata[i];
-
-        if (target->kind != kind || target->alias || strcmp(target->name, equals + 1) != 0)
-            continue;
-        g_free(target->attributes_owned);
-        target->attributes = target->attributes_owned =
-            g_strdup_printf("%s%salias=%s", target->attributes,
-                            target->attributes[0] ? ";" : "", colon + 1);
-        p = g_new0(struct provide, 1);
-        *p = *target;
-        p->attributes_owned = NULL;
-        p->name = colon + 1;
-        p->alias = true;
-        p->order = provide_count++;
-        g_ptr_array_add(m->provides, p);
-        return true;
-    }
-    return false;
-}
-
-static const char *note_or_empty(const struct module *m, const char *key)
-{
-    const char *value = notes_get(&m->notes, key);
-
-    return value ? value : "";
-}
+/* ---- is a module fit to be used at all? ---- */
 
 /* The notes' ABI against ours; every field that differs is named with both values. */
 static void check_abi(struct module *m)
 {
-    GString *why = g_string_new(NULL);
+    GString *why;
     unsigned major = 0, minor = 0;
     char *end = NULL;
 
+    if (strcmp(m->abi, BP_STR(BP_ABI_MAJOR) "." BP_STR(BP_ABI_MINOR)) == 0 &&
+        strcmp(m->tier, "public") == 0)
+        return; /* nearly all of them */
+    why = g_string_new(NULL);
     errno = 0;
     if (g_ascii_isdigit(m->abi[0]))
         major = (unsigned)strtoul(m->abi, &end, 10);
@@ -149,289 +82,238 @@ static void check_abi(struct module *m)
     g_string_free(why, TRUE);
 }
 
-static bool name_is_sane(const char *name)
+static void judge(struct module *m)
 {
-    return name[0] != '\0' && strlen(name) <= 128 &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+") ==
-               strlen(name);
-}
+    const struct index_module *entry = &m->index->modules[m->number];
+    const char *error = index_string(m->index, entry->error), *where;
 
-static void understand_notes(struct module *m)
-{
-    const char *name = note_or_empty(m, "name");
-
-    m->summary = note_or_empty(m, "summary");
-    m->version = note_or_empty(m, "version");
-    m->license = note_or_empty(m, "license");
-    m->tier = note_or_empty(m, "tier");
-    m->abi = note_or_empty(m, "abi");
-    if (!name_is_sane(name)) {
-        module_refuse(m, true, EBADMSG, "is malformed: its notes have no usable name");
+    if (m->lost) {
+        m->lost = m->refused = false;
+        g_clear_pointer(&m->error, g_free);
+        m->code = 0;
+        m->state = MODULE_AVAILABLE;
+    }
+    if (m->state != MODULE_AVAILABLE)
         return;
-    }
-    g_free((char *)m->name);
-    m->name = g_strdup(name);
-    for (char *r = notes_next(&m->notes, NULL), *next; r; r = next) {
-        bool good = true;
-
-        next = notes_next(&m->notes, r); /* before the record is split */
-        if (strncmp(r, "provides=", 9) == 0)
-            good = add_provide(m, r + 9);
-        else if (strncmp(r, "requires=", 9) == 0)
-            g_ptr_array_add(m->requires, r + 9);
-        if (!good) {
-            module_refuse(m, true, EBADMSG, "is malformed: note \"%s\" names no known kind", r);
-            return;
-        }
-    }
-    for (char *r = notes_next(&m->notes, NULL), *next; r; r = next) {
-        next = notes_next(&m->notes, r);
-        if (strncmp(r, "alias=", 6) == 0 && !add_alias(m, r + 6)) {
-            module_refuse(m, true, EBADMSG, "is malformed: note \"%s\" names nothing it provides",
-                          r);
-            return;
-        }
-    }
-    check_abi(m);
-}
-
-static struct module *new_module(const char *path)
-{
-    struct module *m = g_new0(struct module, 1);
-    char *base = g_path_get_basename(path);
-
-    if (g_str_has_suffix(base, ".so"))
-        base[strlen(base) - 3] = '\0';
-    m->name = base;
-    m->file = g_canonicalize_filename(path, NULL); /* the process may change its directory later */
-    m->summary = m->version = m->license = m->tier = m->abi = "";
-    m->requires = g_ptr_array_new();
-    m->provides = g_ptr_array_new();
-    return m;
-}
-
-static struct module *find_same_file(dev_t device, ino_t inode)
-{
-    for (unsigned i = 0; i < modules->len; i++) {
-        struct module *m = modules->pdata[i];
-
-        if (m->inode == inode && m->device == device && inode != 0)
-            return m;
-    }
-    return NULL;
-}
-
-/* Reads a module file and appends it to `modules`; what is wrong is kept in the module. NULL: the
- * file is one that we have already, or no regular file. */
-static struct module *read_module(int dir, const char *entry, const char *path)
-{
-    /* O_NONBLOCK: a FIFO must not hold us up. */
-    int fd = openat(dir, entry, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct bp_error err = {0};
-    struct stat st = {0};
-    struct module *m;
-
-    if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-                    find_same_file(st.st_dev, st.st_ino))) {
-        close(fd);
-        return NULL;
-    }
-    m = new_module(path);
-    g_ptr_array_add(modules, m);
-    if (fd < 0) {
-        module_refuse(m, true, errno, "cannot be opened: %s", strerror(errno));
-        return m;
-    }
-    m->device = st.st_dev;
-    m->inode = st.st_ino;
-    m->size = st.st_size;
-    if (notes_read(&(struct notes_source){.fd = fd, .size = (uint64_t)st.st_size}, &m->notes,
-                   &err) < 0)
-        module_refuse(m, true, err.code, "%s", err.message);
+    if (error[0])
+        module_refuse(m, true, entry->code, "%s", error);
+    else if (policy_exists() && policy_denies_module(m->name, &where))
+        module_refuse(m, true, EPERM, "is %s", where);
     else
-        understand_notes(m);
-    close(fd);
-    return m;
+        check_abi(m);
+    if (policy_exists())
+        policy_rank(m->name, &m->rank);
 }
 
-/* ---- all of them ---- */
-
-static int by_text(const void *a, const void *b)
+/* Out for good. One that failed for now (what it requires is not there) keeps its names. */
+static bool is_out(const struct module *m)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return m->state == MODULE_FAILED && m->refused;
 }
 
-static bool scan_directory(const char *path)
+/* ---- one module for a name ---- */
+
+static bool is_preferred(const struct module *m)
 {
-    DIR *dir = opendir(path);
-    GPtrArray *names;
-    struct dirent *entry;
-
-    if (!dir)
-        return false;
-    names = g_ptr_array_new_with_free_func(g_free);
-    while ((entry = readdir(dir)) && names->len < MAX_MODULES)
-        if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".so"))
-            g_ptr_array_add(names, g_strdup(entry->d_name));
-    g_ptr_array_sort(names, by_text);
-    for (unsigned i = 0; i < names->len && modules->len < MAX_MODULES; i++) {
-        char *file = g_build_filename(path, names->pdata[i], NULL);
-
-        read_module(dirfd(dir), names->pdata[i], file);
-        g_free(file);
-    }
-    g_ptr_array_unref(names);
-    closedir(dir);
-    return true;
-}
-
-static void scan_colon_list(const char *list)
-{
-    char **parts = g_strsplit(list, ":", -1);
-
-    for (char **p = parts; *p; p++)
-        if (**p)
-            scan_directory(*p);
-    g_strfreev(parts);
-}
-
-static void scan_own_directories(void)
-{
-    static const char *const relative[] = {
-        "modules", "../" BPL_LIBDIR "/backplane", "../lib64/backplane", "../lib/backplane"};
-    char exe[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-
-    if (n > 0) {
-        exe[n] = '\0';
-        slash = strrchr(exe, '/');
-        if (slash)
-            *slash = '\0';
-        for (unsigned i = 0; i < BP_COUNT(relative); i++) {
-            char *path = g_build_filename(exe, relative[i], NULL);
-            bool found = scan_directory(path);
-
-            g_free(path);
-            if (found)
-                return;
-        }
-    }
-    scan_directory(BPL_MODULE_DIR);
-}
-
-static int by_kind_and_name(const void *a, const void *b)
-{
-    const struct provide *pa = *(struct provide *const *)a, *pb = *(struct provide *const *)b;
-    int by_name;
-
-    if (pa->kind != pb->kind)
-        return pa->kind < pb->kind ? -1 : 1;
-    by_name = strcmp(pa->name, pb->name);
-    return by_name ? by_name : (pa->order > pb->order) - (pa->order < pb->order);
-}
-
-static struct provide *search(const GPtrArray *sorted, enum bp_provide_kind kind, const char *name)
-{
-    size_t low = 0, high = sorted->len;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        struct provide *p = sorted->pdata[middle];
-        int order = p->kind != kind ? (p->kind < kind ? -1 : 1) : strcmp(p->name, name);
-
-        if (order == 0)
-            return p;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
-/* A name that an earlier module has: registration is all or nothing, so this one is out. */
-static bool refuse_duplicates(struct module *m, GHashTable *names, GHashTable *provided)
-{
-    struct module *other = g_hash_table_lookup(names, m->name);
-
-    if (other) {
-        module_refuse(m, true, EEXIST, "is not used: %s has a module of that name and was found "
-                      "first", other->file);
-        return true;
-    }
     for (unsigned i = 0; i < m->provides->len; i++) {
+        const struct provide *p = m->provides->pdata[i];
+        const char *name = policy_prefer(p->kind, p->name);
+
+        if (name && strcmp(name, m->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct contender {
+    struct module *module;
+    bool in_use, preferred;
+    unsigned order; /* of discovery */
+};
+
+static int stronger_first(const void *a, const void *b)
+{
+    const struct contender *x = a, *y = b;
+
+    if (x->in_use != y->in_use)
+        return x->in_use ? -1 : 1;
+    if (x->preferred != y->preferred)
+        return x->preferred ? -1 : 1;
+    if (x->module->rank != y->module->rank)
+        return x->module->rank > y->module->rank ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* A name that a stronger module has: registration is all or nothing, so this one is out. */
+static bool loses(struct module *m, GHashTable *by_name, GHashTable *provided)
+{
+    struct module *other = g_hash_table_lookup(by_name, m->name);
+
+    if (other && other->replaced)
+        module_refuse(m, true, EEXIST, "is not used: this file came after the module of that name "
+                      "had been loaded");
+    else if (other)
+        module_refuse(m, true, EEXIST, "is not used: %s has a module of that name and %s",
+                      other->file, other->rank > m->rank ? "a higher rank" : "was found first");
+    for (unsigned i = 0; !other && i < m->provides->len; i++) {
         struct provide *p = m->provides->pdata[i];
         const char *kind = bpc_kind_name(p->kind);
         char *key = g_strdup_printf("%s:%s", kind, p->name);
 
         other = g_hash_table_lookup(provided, key);
         g_free(key);
-        if (!other)
+        if (other)
+            module_refuse(m, true, EEXIST, "provides %s %s, which module %s (%s) has already",
+                          kind, p->name, other->name, other->file);
+    }
+    m->lost = other != NULL;
+    return m->lost;
+}
+
+static void settle_conflicts(void)
+{
+    GHashTable *by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    GHashTable *provided = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    struct contender *all = g_new(struct contender, modules->len + 1);
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < modules->len; i++) {
+        struct module *m = modules->pdata[i];
+
+        if (is_out(m))
             continue;
-        if (other == m)
-            module_refuse(m, true, EBADMSG, "is malformed: its notes list %s %s twice", kind,
-                          p->name);
-        else
-            module_refuse(m, true, EEXIST, "provides %s %s, which module %s (%s) has already", kind,
-                          p->name, other->name, other->file);
-        return true;
+        all[count++] = (struct contender){
+            m, m->state == MODULE_LOADED || m->state == MODULE_LOADING,
+            policy_exists() && is_preferred(m), i};
+    }
+    qsort(all, count, sizeof(*all), stronger_first);
+    for (unsigned i = 0; i < count; i++) {
+        struct module *m = all[i].module;
+
+        if (loses(m, by_name, provided))
+            continue;
+        g_hash_table_insert(by_name, (char *)m->name, m);
+        for (unsigned j = 0; j < m->provides->len; j++) {
+            struct provide *p = m->provides->pdata[j];
+
+            g_hash_table_insert(provided,
+                                g_strdup_printf("%s:%s", bpc_kind_name(p->kind), p->name), m);
+        }
+    }
+    g_free(all);
+    g_hash_table_unref(by_name);
+    g_hash_table_unref(provided);
+}
+
+/* ---- the lists ---- */
+
+static int order_of_provides(const void *a, const void *b)
+{
+    const struct provide *x = a, *y = b;
+
+    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static int order_of_names(const void *a, const void *b)
+{
+    return strcmp(((const struct module *)a)->name, ((const struct module *)b)->name);
+}
+
+/* Merges a sorted list into another; of equals, those that were there stay first. */
+static GPtrArray *merge(GPtrArray *list, void *const *more, unsigned count,
+                        int (*order)(const void *, const void *))
+{
+    GPtrArray *both = g_ptr_array_sized_new(list->len + count + 1);
+    unsigned i = 0, j = 0;
+
+    while (i < list->len || j < count) {
+        bool take_more = i == list->len || (j < count && order(list->pdata[i], more[j]) > 0);
+
+        both->pdata[both->len++] = take_more ? more[j++] : list->pdata[i++];
+    }
+    g_ptr_array_unref(list);
+    return both;
+}
+
+static bool has_conflicts(const GPtrArray *provides)
+{
+    const struct provide *before = NULL;
+    const struct module *m = NULL;
+
+    for (unsigned i = 0; i < provides->len; i++) {
+        const struct provide *p = provides->pdata[i];
+
+        if (is_out(p->module))
+            continue;
+        if (before && order_of_provides(before, p) == 0)
+            return true;
+        before = p;
+    }
+    for (unsigned i = 0; i < names->len; i++) {
+        const struct module *next = names->pdata[i];
+
+        if (is_out(next))
+            continue;
+        if (m && strcmp(m->name, next->name) == 0)
+            return true;
+        m = next;
     }
     return false;
 }
 
-/* Rebuilds both sorted lists; what was found first has its names. */
-static void index_provides(void)
+/* Makes all lists anew from the sources. */
+static void resolve(void)
 {
-    GHashTable *names = g_hash_table_new(g_str_hash, g_str_equal);
-    GHashTable *provided = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GPtrArray *provides = g_ptr_array_new();
 
+    g_ptr_array_set_size(modules, 0);
+    g_ptr_array_set_size(names, 0);
+    for (unsigned i = 0; i < sources->len; i++) {
+        const struct source *s = sources->pdata[i];
+
+        for (unsigned j = 0; j < s->module_count; j++) {
+            g_ptr_array_add(modules, s->modules[j]);
+            judge(s->modules[j]);
+        }
+        names = merge(names, (void *const *)s->by_name, s->module_count, order_of_names);
+        provides = merge(provides, (void *const *)s->provides, s->provide_count,
+                         order_of_provides);
+    }
+    if (has_conflicts(provides))
+        settle_conflicts();
     g_ptr_array_set_size(usable, 0);
     g_ptr_array_set_size(unusable, 0);
-    for (unsigned i = 0; i < modules->len; i++) {
-        struct module *m = modules->pdata[i];
-        bool usable_now = m->state != MODULE_FAILED && !refuse_duplicates(m, names, provided);
+    for (unsigned i = 0; i < provides->len; i++) {
+        struct provide *p = provides->pdata[i];
 
-        if (usable_now)
-            g_hash_table_insert(names, (char *)m->name, m);
-        for (unsigned j = 0; j < m->provides->len; j++) {
-            struct provide *p = m->provides->pdata[j];
-
-            g_ptr_array_add(usable_now ? usable : unusable, p);
-            if (usable_now)
-                g_hash_table_insert(provided,
-                                    g_strdup_printf("%s:%s", bpc_kind_name(p->kind), p->name), m);
-        }
+        g_ptr_array_add(is_out(p->module) ? unusable : usable, p);
     }
-    g_ptr_array_sort(usable, by_kind_and_name);
-    g_ptr_array_sort(unusable, by_kind_and_name);
-    g_hash_table_unref(names);
-    g_hash_table_unref(provided);
+    g_ptr_array_unref(provides);
 }
 
 static void find_all(void)
 {
-    const char *from_environment = secure_getenv("BACKPLANE_MODULE_PATH");
+    const GPtrArray *directories;
 
     if (modules)
         return;
+    sources = g_ptr_array_new();
     modules = g_ptr_array_new();
+    names = g_ptr_array_new();
     usable = g_ptr_array_new();
     unusable = g_ptr_array_new();
-    for (unsigned i = 0; extra_paths && i < extra_paths->len; i++)
-        scan_colon_list(extra_paths->pdata[i]);
-    if (from_environment)
-        scan_colon_list(from_environment);
-    scan_own_directories();
-    index_provides();
+    directories = directories_all();
+    for (unsigned i = 0; i < directories->len; i++) {
+        const struct directory *d = directories->pdata[i];
+
+        g_ptr_array_add(sources, source_open(d->path, d->origin, d->fd, NULL));
+    }
+    resolve();
 }
 
 void modules_add_path(const char *colon_list)
 {
-    if (getauxval(AT_SECURE))
-        return;
-    if (!extra_paths)
-        extra_paths = g_ptr_array_new();
-    g_ptr_array_add(extra_paths, g_strdup(colon_list));
+    directories_add(colon_list);
 }
 
 const GPtrArray *modules_all(void)
@@ -440,10 +322,106 @@ const GPtrArray *modules_all(void)
     return modules;
 }
 
+void modules_each(void (*fn)(struct module *m, void *opaque), void *opaque)
+{
+    find_all();
+    for (unsigned i = 0; i < modules->len; i++)
+        fn(modules->pdata[i], opaque);
+}
+
 const GPtrArray *modules_provides(void)
 {
     find_all();
     return usable;
+}
+
+int modules_verify(struct module *m)
+{
+    int rc = m->state == MODULE_LOADED || m->pinned ? 0 : source_verify(m);
+
+    if (rc < 0) {
+        source_rebuild(m->source);
+        resolve();
+    }
+    return rc;
+}
+
+void modules_reread(struct module *m)
+{
+    source_rebuild(m->source);
+    resolve();
+}
+
+bool modules_verify_all(void)
+{
+    bool again = false;
+
+    find_all();
+    for (unsigned i = 0; i < sources->len; i++) {
+        struct source *s = sources->pdata[i];
+
+        for (unsigned j = 0; !s->verified && j < s->module_count; j++) {
+            if (!s->modules[j]->pinned && source_verify(s->modules[j]) < 0) {
+                source_rebuild(s);
+                again = true;
+            }
+        }
+        s->verified = true;
+    }
+    if (again)
+        resolve();
+    return again;
+}
+
+bool modules_verify_kind(enum bp_provide_kind kind)
+{
+    bool again = false;
+
+    find_all();
+    for (unsigned i = 0; i < sources->len; i++) {
+        struct source *s = sources->pdata[i];
+
+        for (unsigned j = 0; !s->verified && j < s->provide_count; j++) {
+            struct provide *p = s->provides[j];
+
+            if (p->kind == kind && source_verify(p->module) < 0) {
+                source_rebuild(s); /* and verifies it, so that this ends */
+                again = true;
+            }
+        }
+    }
+    if (again)
+        resolve();
+    return again;
+}
+
+/* ---- looking up ---- */
+
+static struct provide *search(const GPtrArray *sorted, enum bp_provide_kind kind, const char *name)
+{
+    const struct provide wanted = {.kind = kind, .name = name};
+    size_t low = 0, high = sorted->len;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = order_of_provides(sorted->pdata[middle], &wanted);
+
+        if (order == 0)
+            return sorted->pdata[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static struct provide *find_provide(enum bp_provide_kind kind, const char *name, bool or_failed)
+{
+    const char *other = policy_exists() ? policy_alias(kind, name) : NULL;
+    struct provide *p = search(usable, kind, other ? other : name);
+
+    return p || !or_failed ? p : search(unusable, kind, other ? other : name);
 }
 
 struct provide *modules_find_provide(enum bp_provide_kind kind, const char *name, bool or_failed)
@@ -451,20 +429,31 @@ struct provide *modules_find_provide(enum bp_provide_kind kind, const char *name
     struct provide *p;
 
     find_all();
-    p = search(usable, kind, name);
-    return p || !or_failed ? p : search(unusable, kind, name);
+    p = find_provide(kind, name, or_failed);
+    /* An index may not know yet what a file provides by now. */
+    if (!p && modules_verify_all())
+        p = find_provide(kind, name, or_failed);
+    return p;
 }
 
-struct module *modules_find(const char *name)
+static struct module *find_module(const char *name)
 {
     struct module *failed = NULL;
+    size_t low = 0, high = names->len;
 
-    find_all();
-    for (unsigned i = 0; i < modules->len; i++) {
-        struct module *m = modules->pdata[i];
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (strcmp(((struct module *)names->pdata[middle])->name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < names->len; low++) {
+        struct module *m = names->pdata[low];
 
         if (strcmp(m->name, name) != 0)
-            continue;
+            break;
         if (m->state != MODULE_FAILED)
             return m;
         failed = failed ? failed : m;
@@ -472,23 +461,130 @@ struct module *modules_find(const char *name)
     return failed;
 }
 
-int modules_add_file(const char *path, struct module **ret_module, struct bp_error *err)
+struct module *modules_find(const char *name)
 {
-    struct stat st;
     struct module *m;
 
     find_all();
-    if (stat(path, &st) < 0)
-        return bp_fail(err, errno, "module file %s cannot be opened: %s", path, strerror(errno));
-    m = find_same_file(st.st_dev, st.st_ino);
-    if (!m && modules->len >= MAX_MODULES)
-        return bp_fail(err, ENOSPC, "there are %u modules already", modules->len);
-    if (!m) {
-        m = read_module(AT_FDCWD, path, path);
-        if (!m)
-            return bp_fail(err, ENOEXEC, "module file %s is not a regular file", path);
-        index_provides();
+    m = find_module(name);
+    if (!m && modules_verify_all())
+        m = find_module(name);
+    return m;
+}
+
+/* ---- files named by their paths ---- */
+
+static struct module *find_file(const struct source *s, const char *file)
+{
+    for (unsigned i = 0; i < s->module_count; i++) {
+        const struct module *m = s->modules[i];
+
+        if (!m->replaced &&
+            strcmp(index_string(m->index, m->index->modules[m->number].file), file) == 0)
+            return s->modules[i];
     }
-    *ret_module = m;
+    return NULL;
+}
+
+/* The module of this file by another name of it, such as a link. */
+static struct module *find_same_file(const struct stat *wanted)
+{
+    for (unsigned i = 0; i < modules->len; i++) {
+        struct module *m = modules->pdata[i];
+        struct stat st;
+
+        if (m->size == wanted->st_size && !m->replaced && stat(m->file, &st) == 0 &&
+            st.st_ino == wanted->st_ino && st.st_dev == wanted->st_dev)
+            return m;
+    }
+    return NULL;
+}
+
+/* Looks in the directories that are known. True: `*ret_module` is it. */
+static bool find_in_sources(const struct stat *parent, const char *file, const struct stat *st,
+                            struct module **ret_module)
+{
+    struct module *m = NULL;
+
+    for (unsigned i = 0; !m && i < sources->len; i++) {
+        struct source *s = sources->pdata[i];
+
+        if (s->device != parent->st_dev || s->inode != parent->st_ino ||
+            (s->only && strcmp(s->only, file) != 0))
+            continue;
+        m = find_file(s, file);
+        if (m ? source_verify(m) < 0 : index_is_module_name(file)) {
+            source_rebuild(s);
+            resolve();
+            m = find_file(s, file);
+        }
+    }
+    if (!m)
+        m = find_same_file(st);
+    if (m)
+        *ret_module = m;
+    return m != NULL;
+}
+
+int modules_add_file(const char *path, struct module **ret_module, struct bp_error *err)
+{
+    char *absolute = g_canonicalize_filename(path, NULL), *slash = strrchr(absolute, '/');
+    struct bp_error inner = {0};
+    struct stat st, parent;
+    struct source *s;
+    int fd, rc;
+
+    find_all();
+    if (stat(absolute, &st) < 0)
+        rc = bp_fail(err, errno, "module file %s cannot be opened: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        rc = bp_fail(err, ENOEXEC, "module file %s is not a regular file", path);
+    else if (sources->len >= MAX_FILES)
+        rc = bp_fail(err, ENOSPC, "there are %u module files already", sources->len);
+    else
+        rc = 0;
+    if (rc < 0) {
+        g_free(absolute);
+        return rc;
+    }
+    *slash = '\0';
+    rc = safety_open_directory(absolute[0] ? absolute : "/", &fd, &inner);
+    if (rc < 0) {
+        g_free(absolute);
+        return bp_fail(err, inner.code, "module file %s: its directory %s", path, inner.message);
+    }
+    if (fstat(fd, &parent) == 0 && find_in_sources(&parent, slash + 1, &st, ret_module)) {
+        close(fd);
+        g_free(absolute);
+        return 0;
+    }
+    s = source_open(absolute, "file", fd, slash + 1); /* keeps fd and the strings */
+    g_ptr_array_add(sources, s);
+    resolve();
+    if (!s->module_count)
+        return bp_fail(err, EIO, "module file %s cannot be read", path);
+    *ret_module = s->modules[0];
     return 0;
+}
+
+/* ---- the generation ---- */
+
+uint64_t modules_generation(void)
+{
+    uint64_t generation = policy_exists() ? policy_hash() : 0;
+
+    find_all();
+    for (unsigned i = 0; i < modules->len; i++) {
+        const struct module *m = modules->pdata[i];
+        const struct index_module *entry = &m->index->modules[m->number];
+        struct {
+            uint64_t before, size, name;
+            uint8_t build_id[24];
+        } step = {.before = generation, .size = entry->size};
+
+        index_names_add(&step.name, index_string(m->index, entry->file));
+        memcpy(step.build_id, entry->build_id, entry->build_id_length);
+        generation = index_sum(&step, sizeof(step));
+    }
+    return generation;
 }

@@ -15,9 +15,11 @@
 #include <unistd.h>
 
 #include "image-parts.h"
+#include "index.h"
 
 #define MAX_IMAGE (64u << 20) /* bytes of all segments; a translator with debug code needs 5 MiB */
 #define MAX_STRING 65536u
+#define LEAST_PAGE 4096u /* segments that share a page would replace each other's bytes */
 
 #if defined(__x86_64__)
 #define TYPE_RELATIVE R_X86_64_RELATIVE
@@ -66,6 +68,46 @@ static int fetch(const struct notes_source *source, uint64_t offset, void *buf, 
     return 0;
 }
 
+/* Sums go by pieces, so that a file can be summed without holding it. */
+#define PIECE 32768u
+
+static uint64_t add_sum(uint64_t contents, const void *data, uint64_t size)
+{
+    for (uint64_t at = 0; at < size; at += PIECE)
+        contents = contents * 31 + index_sum((const uint8_t *)data + at,
+                                             size - at < PIECE ? (size_t)(size - at) : PIECE);
+    return contents;
+}
+
+int image_sum_file(const struct notes_source *source, uint64_t *ret_contents, struct bp_error *err)
+{
+    uint8_t piece[PIECE];
+    uint64_t contents = 0, left;
+    Elf64_Phdr ph[IMAGE_MAX_SEGMENTS];
+    Elf64_Ehdr header;
+    int rc = fetch(source, 0, &header, sizeof(header), err);
+
+    if (rc == 0 && (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+                    header.e_phentsize != sizeof(*ph) || header.e_phnum > BP_COUNT(ph)))
+        rc = bp_fail(err, ENOEXEC, "is not a module: it is not an ELF file");
+    if (rc == 0)
+        rc = fetch(source, header.e_phoff, ph, header.e_phnum * sizeof(*ph), err);
+    for (unsigned i = 0; rc == 0 && i < header.e_phnum; i++) {
+        contents = add_sum(contents, &ph[i], sizeof(*ph));
+        for (left = ph[i].p_type == PT_LOAD ? ph[i].p_filesz : 0; rc == 0 && left;) {
+            size_t n = left < PIECE ? (size_t)left : PIECE;
+
+            rc = fetch(source, ph[i].p_offset + (ph[i].p_filesz - left), piece, n, err);
+            if (rc == 0)
+                contents = add_sum(contents, piece, n);
+            left -= n;
+        }
+    }
+    if (rc == 0)
+        *ret_contents = contents;
+    return rc;
+}
+
 static int add_segment(struct image *image, const struct notes_source *source,
                        const Elf64_Phdr *ph, struct bp_error *err)
 {
@@ -89,9 +131,19 @@ static int add_segment(struct image *image, const struct notes_source *source,
     s->memory_size = ph->p_memsz;
     s->size = ph->p_filesz;
     image->total += ph->p_filesz;
-    image->writable_code |= (ph->p_flags & PF_W) && (ph->p_flags & PF_X);
+    s->writable = ph->p_flags & PF_W;
+    s->executable = ph->p_flags & PF_X;
+    image->writable_code |= s->writable && s->executable;
+    image->misaligned |= ph->p_align & (ph->p_align - 1) ||
+                         (ph->p_align > 1 && (ph->p_vaddr - ph->p_offset) % ph->p_align != 0) ||
+                         (before && ph->p_vaddr / LEAST_PAGE <=
+                                        (before->address + before->memory_size - 1) / LEAST_PAGE);
+    /* What is zero beyond the file's bytes is written by the linker. */
+    image->unreadable |= !(ph->p_flags & PF_R) || (!s->writable && ph->p_memsz != ph->p_filesz);
     rc = fetch(source, ph->p_offset, s->data, ph->p_filesz, err);
     s->data[ph->p_filesz] = 0; /* what follows in memory is zero too, or not ours */
+    if (rc == 0)
+        image->contents = add_sum(image->contents, s->data, ph->p_filesz);
     return rc;
 }
 
@@ -139,6 +191,7 @@ static int read_segments(struct image *image, const struct notes_source *source,
         rc = fetch(source, header.e_phoff + i * sizeof(ph), &ph, sizeof(ph), err);
         if (rc < 0)
             break;
+        image->contents = add_sum(image->contents, &ph, sizeof(ph));
         if (ph.p_type == PT_LOAD) {
             rc = add_segment(image, source, &ph, err);
         } else if (ph.p_type == PT_DYNAMIC) {
@@ -146,6 +199,9 @@ static int read_segments(struct image *image, const struct notes_source *source,
             image->dynamic_size = ph.p_memsz;
         } else if (ph.p_type == PT_NOTE) {
             take_build_id(image, source, &ph);
+        } else if (ph.p_type == PT_GNU_RELRO) {
+            image->relro = ph.p_vaddr;
+            image->relro_size = ph.p_memsz;
         } else if (ph.p_type == PT_GNU_STACK) {
             image->executable_stack = ph.p_flags & PF_X;
             image->has_stack_header = true;
@@ -158,7 +214,7 @@ static int read_segments(struct image *image, const struct notes_source *source,
 
 /* ---- memory ---- */
 
-static const struct segment *segment_at(const struct image *image, uint64_t address)
+const struct segment *image_segment(const struct image *image, uint64_t address)
 {
     for (unsigned i = 0; i < image->segment_count; i++) {
         const struct segment *s = &image->segments[i];
@@ -172,7 +228,7 @@ static const struct segment *segment_at(const struct image *image, uint64_t addr
 /* Bytes that the file holds; NULL when any of them is elsewhere. */
 uint8_t *image_bytes(const struct image *image, uint64_t address, uint64_t length)
 {
-    const struct segment *s = segment_at(image, address);
+    const struct segment *s = image_segment(image, address);
 
     if (!s || address - s->address > s->size || length > s->size - (address - s->address))
         return NULL;
@@ -182,7 +238,7 @@ uint8_t *image_bytes(const struct image *image, uint64_t address, uint64_t lengt
 int image_read(const struct image *image, uint64_t address, void *buf, size_t length,
                struct bp_error *err)
 {
-    const struct segment *s = segment_at(image, address);
+    const struct segment *s = image_segment(image, address);
     uint64_t at = s ? address - s->address : 0, stored;
 
     if (!s || length > s->memory_size - at)
@@ -198,7 +254,7 @@ int image_read(const struct image *image, uint64_t address, void *buf, size_t le
 
 const char *image_string(const struct image *image, uint64_t address)
 {
-    const struct segment *s = segment_at(image, address);
+    const struct segment *s = image_segment(image, address);
     uint64_t at = s ? address - s->address : 0, most;
 
     if (!s || at > s->size)
@@ -238,6 +294,11 @@ static int mark_external(struct image *image, uint64_t address, struct bp_error 
     return 0;
 }
 
+bool image_is_relative(const Elf64_Rela *r)
+{
+    return ELF64_R_TYPE(r->r_info) == TYPE_RELATIVE;
+}
+
 static int apply(struct image *image, const Elf64_Rela *r, struct bp_error *err)
 {
     uint32_t type = ELF64_R_TYPE(r->r_info);
@@ -246,7 +307,7 @@ static int apply(struct image *image, const Elf64_Rela *r, struct bp_error *err)
 
     if (type == 0)
         return 0;
-    if (!segment_at(image, r->r_offset))
+    if (!image_segment(image, r->r_offset))
         return bp_fail(err, EBADMSG, "is malformed: a relocation lies outside of its segments");
     if (type == TYPE_RELATIVE) {
         value = (uint64_t)r->r_addend;
@@ -330,6 +391,11 @@ void image_free(struct image *image)
         free(image->segments[i].data);
     free(image->external);
     free(image);
+}
+
+uint64_t image_contents(const struct image *image)
+{
+    return image->contents;
 }
 
 const uint8_t *image_build_id(const struct image *image, size_t *ret_length)

@@ -31,12 +31,17 @@ int image_check(const struct image *image, struct bp_error *err);
 
 /* GNU build-id: up to IMAGE_BUILD_ID_MAX bytes; *ret_length 0 when the file has none. */
 const uint8_t *image_build_id(const struct image *image, size_t *ret_length);
+/* A sum over the program headers and all that is loaded of the file, before relocation: it finds
+ * damage (not malice) anywhere but in debugging data. */
+uint64_t image_contents(const struct image *image);
+/* The same of a file, without keeping any of it: quick, for a file that was checked before. */
+int image_sum_file(const struct notes_source *source, uint64_t *ret_contents, struct bp_error *err);
 /* Entries of DT_INIT_ARRAY: a C module has at most the one of the compiler's start files. */
 unsigned image_constructors(const struct image *image);
 /* Whether a RUNPATH or RPATH uses $ORIGIN. */
 bool image_uses_origin(const struct image *image);
 
-/* Address of a defined dynamic symbol; 0 when there is none (nothing useful has address 0). */
+/* Address of a defined data symbol; 0 when there is none (nothing useful has address 0). */
 uint64_t image_symbol(const struct image *image, const char *name, uint64_t *ret_size);
 /* Copies bytes at an address as they stand after relocation (pointers inside are image addresses).
  * -EBADMSG when the range is not within the loadable segments. */

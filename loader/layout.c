@@ -218,6 +218,7 @@ static const struct slot option_slots[] = {
     TABLE(struct bp_option, keys, &field_layout),
     STRING(struct bp_option, implied),
     PLAIN(struct bp_option, any_keys, merge),
+    PLAIN(struct bp_option, lists, lists),
     SLOTS_END};
 static const struct layout option_layout = {"bp_option", sizeof(struct bp_option), option_slots,
                                             check_option};

@@ -9,42 +9,11 @@
 
 #include <bp/option.h>
 
+#include "complete.h"
 #include "log.h"
+#include "module-options.h"
 #include "modules.h"
 #include "run.h"
-
-/*
- * Modules may provide options, so their directories must be known before options are parsed: they
- * are picked out first. The table entry below is for help and for checking.
- */
-static void take_module_dirs(int argc, char **argv)
-{
-    for (int i = 1; i + 1 < argc; i++) {
-        const char *arg = argv[i];
-
-        if (arg[0] != '-')
-            continue;
-        arg += arg[1] == '-' ? 2 : 1;
-        if (strcmp(arg, "module-dir") == 0)
-            modules_add_path(argv[++i]);
-    }
-}
-
-static int apply_module_dir(struct bp_value *args, struct bp_error *err)
-{
-    (void)args;
-    (void)err;
-    return 0; /* taken before parsing */
-}
-
-/* Not BP_OPTION(): that would emit a module's note. */
-static const struct bp_option module_dir_option = {
-    .size = sizeof(struct bp_option), .phase = BP_PHASE_EARLY, .name = "module-dir",
-    .arg = "dir[:dir...]", .help = "look for modules in these directories first",
-    .group = "Modules", .apply = apply_module_dir};
-
-static const struct bp_provide own_options[] = {
-    {BP_PROVIDE_OPTION, &module_dir_option}, {BP_PROVIDE_END, NULL}};
 
 /* Without this the first files opened would become standard input, output and error. */
 static void fill_standard_descriptors(void)
@@ -65,9 +34,11 @@ int main(int argc, char **argv)
     fill_standard_descriptors();
     name = name ? name + 1 : argc > 0 && argv[0] ? argv[0] : "backplane-system";
     bpc_program_name_set(name);
-    take_module_dirs(argc, argv);
+    module_options_take_dirs(argc, argv);
     bpc_registry_set_loader(&modules_loader);
-    if (bpc_register_all("loader", own_options, NULL) < 0)
+    if (module_options_register() < 0)
         return 1;
+    if (argc > 1 && strcmp(argv[1], "-complete") == 0)
+        return complete_main(argc, argv);
     return bpc_run(argc, argv);
 }

@@ -16,6 +16,8 @@
 #ifndef LOADER_POLICY_H
 #define LOADER_POLICY_H
 
+#include <stddef.h>
+
 #include <bp/module.h>
 
 /* Reads the files on the first call of any of these. A line that cannot be understood, or a file
@@ -35,5 +37,9 @@ bool policy_rank(const char *module, int *ret_rank);
 bool policy_exists(void);
 /* Hash over all lines, for the generation number of query-modules. */
 uint64_t policy_hash(void);
+
+/* Adds the lines of a text, as if it stood in this file; forgets all lines. For tests. */
+void policy_add_text(const char *file, const char *text, size_t length);
+void policy_forget(void);
 
 #endif

@@ -23,9 +23,13 @@ int bpc_command_find(const char *name, const struct bp_command **ret_command, st
     struct bp_error why = {0};
     int r = bpc_require(BP_PROVIDE_COMMAND, name, &desc, &why);
 
-    if (r == -ENOENT)
+    if (r == -ENOENT) {
+        char hint[BPC_HINT_SIZE];
+
+        bpc_missing_hint(BP_PROVIDE_COMMAND, name, hint, sizeof(hint));
         return bp_fail_class(err, BP_ERROR_COMMAND_NOT_FOUND, ENOENT,
-                             "The command %.200s has not been found", name);
+                             "The command %.200s has not been found%s", name, hint);
+    }
     if (r < 0) {
         if (err)
             *err = why;
@@ -172,6 +176,7 @@ int bpc_control_register(struct bp_error *err)
     } tables[] = {
         {BP_PROVIDE_COMMAND, bpc_query_commands}, {BP_PROVIDE_COMMAND, bpc_machine_commands},
         {BP_PROVIDE_COMMAND, bpc_object_commands}, {BP_PROVIDE_COMMAND, bpc_monitor_commands},
+        {BP_PROVIDE_COMMAND, bpc_module_commands}, {BP_PROVIDE_HMP, bpc_hmp_module_commands},
         {BP_PROVIDE_HMP, bpc_hmp_commands}, {BP_PROVIDE_HMP, bpc_hmp_info_commands},
         {BP_PROVIDE_HMP, bpc_hmp_memory_commands}, {BP_PROVIDE_EVENT, bpc_core_events},
     };

@@ -11,9 +11,11 @@ extern const struct bp_command *const bpc_query_commands[];
 extern const struct bp_command *const bpc_machine_commands[];
 extern const struct bp_command *const bpc_object_commands[];
 extern const struct bp_command *const bpc_monitor_commands[];
+extern const struct bp_command *const bpc_module_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_info_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_memory_commands[];
+extern const struct bp_hmp_command *const bpc_hmp_module_commands[];
 extern const struct bp_event *const bpc_core_events[];
 
 /* Finds a command, loading the module that has it. Class CommandNotFound when nobody has. */
@@ -35,6 +37,10 @@ struct bp_chardev *bpc_qmp_current(const struct bp_chardev_interface **ret_table
 int bpc_qmp_negotiated(bool oob, struct bp_error *err);
 /* Queues one JSON object to every client that has negotiated; borrowed. */
 void bpc_qmp_broadcast(struct bp_value *message);
+
+/* ---- module-commands.c ---- */
+/* For the loader: MODULE_LOADED, when there is a monitor already. */
+void bpc_module_loaded(const char *name, const char *file);
 
 /* ---- introspect.c ---- */
 struct bp_value *bpc_introspect(void);

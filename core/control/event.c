@@ -208,6 +208,7 @@ static const struct bp_field deleted_data[] = {
 };
 static const struct bp_field module_data[] = {
     BP_ARG("name", STRING, "name of the module"),
+    BP_ARG("file", STRING, "its file"),
     BP_FIELDS_END,
 };
 static const struct bp_field panic_data[] = {

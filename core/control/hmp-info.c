@@ -133,29 +133,7 @@ static void info_qom_tree(struct bp_monitor *mon, struct bp_value *args)
 }
 INFO(qom_tree, "qom-tree", "[path]", "show QOM composition tree", tree_args);
 
-/* ---- lists ---- */
-
-static void info_modules(struct bp_monitor *mon, struct bp_value *args)
-{
-    const struct bpc_loader *loader = bpc_registry_loader();
-    struct bp_value *list = loader && loader->query ? loader->query() : bp_value_list();
-
-    (void)args;
-    for (size_t i = 0; i < bp_value_length(list); i++) {
-        struct bp_value *m = bp_value_at(list, i);
-        const char *name = bp_value_get_string(m, "name");
-        const char *state = bp_value_get_string(m, "state");
-        const char *summary = bp_value_get_string(m, "summary");
-        const char *error = bp_value_get_string(m, "error");
-
-        bp_monitor_printf(mon, "%-20s %-10s %s\n", name ? name : "?", state ? state : "",
-                          error ? error : summary ? summary : "");
-    }
-    bp_value_unref(list);
-}
-INFO(modules, "modules", "", "show the modules and their state", NULL);
-
 const struct bp_hmp_command *const bpc_hmp_info_commands[] = {
     &hmp_version, &hmp_status, &hmp_name, &hmp_registers, &hmp_cpus, &hmp_mtree, &hmp_qtree,
-    &hmp_qom_tree, &hmp_modules, NULL,
+    &hmp_qom_tree, NULL,
 };

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Monitor commands over memory and numbers: x, xp (formats as in gdb: /NFS with F of x d u o c and
- * S of b h w g), print. Disassembly (format i) needs a disassembler, which no module offers.
+ * S of b h w g; i: code, by interface disassembler/1), print.
  */
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
+#include <bp/disassembler.h>
 #include <bp/memory.h>
 
 #include "command.h"
 #include "hmp.h"
 #include "machine.h"
+#include "registry.h"
 
 #define MAX_COUNT 65536
+#define MAX_INSTRUCTION 16u /* bytes */
+#define PER_LINE 8u         /* bytes of code beside the text */
 
 struct format {
     unsigned count;
@@ -41,13 +45,10 @@ static int parse_format(const char *text, struct format *f, struct bp_error *err
 
         if (s)
             f->size = 1u << (s - sizes);
-        else if (*text == 'i')
-            return bp_fail(err, ENOTSUP, "format i needs a disassembler, and no module with one "
-                           "is installed");
-        else if (strchr("xduoc", *text))
+        else if (strchr("xduoci", *text))
             f->letter = *text;
         else
-            return bp_fail(err, EINVAL, "invalid format '%c'; accepted: x d u o c, with a size "
+            return bp_fail(err, EINVAL, "invalid format '%c'; accepted: x d u o c i, with a size "
                            "b h w g", *text);
     }
     if (f->letter == 'c' && f->size > 1)
@@ -141,6 +142,89 @@ static void dump(struct bp_monitor *mon, struct bp_cpu *cpu, const struct format
         bp_monitor_printf(mon, "\n");
 }
 
+/* ---- code ---- */
+
+/* What can be read of up to MAX_INSTRUCTION bytes: it may end where a page does. */
+static unsigned read_code(struct bp_cpu *cpu, bool virtual, uint64_t addr, uint8_t *buf)
+{
+    unsigned done = 0;
+
+    while (done < MAX_INSTRUCTION) {
+        unsigned n = (unsigned)MIN(MAX_INSTRUCTION - done, 4096 - (addr + done) % 4096);
+        struct lookup l = {addr + done, addr + done, 0};
+
+        if (virtual)
+            bp_cpu_run(cpu, translate, &l);
+        if (l.status < 0 || bp_space_read(bp_space_memory(), l.phys, buf + done, n) < 0)
+            break;
+        done += n;
+    }
+    return done;
+}
+
+static void print_instruction(struct bp_monitor *mon, uint64_t addr, const uint8_t *bytes,
+                              const struct bp_instruction *instruction)
+{
+    for (unsigned at = 0; at < instruction->length; at += PER_LINE) {
+        unsigned n = MIN(instruction->length - at, PER_LINE);
+
+        bp_monitor_printf(mon, "0x%08llx: ", (unsigned long long)(addr + at));
+        for (unsigned i = 0; i < n; i++)
+            bp_monitor_printf(mon, " %02x", bytes[at + i]);
+        if (at == 0)
+            bp_monitor_printf(mon, "%*s  %s", (int)(3 * (PER_LINE - n)), "", instruction->text);
+        bp_monitor_printf(mon, "\n");
+    }
+}
+
+static void run_state(struct bp_cpu *cpu, void *opaque)
+{
+    unsigned *bits = opaque;
+
+    bpc_cpu_sync(cpu);
+    *bits = bp_cpu_class(cpu)->code_bits ? bp_cpu_class(cpu)->code_bits(cpu) : 0;
+}
+
+static void disassemble(struct bp_monitor *mon, const struct format *f, uint64_t addr, bool virtual)
+{
+    const struct bp_disassembler_interface *table;
+    struct bp_cpu *cpu = bpc_hmp_cpu(mon);
+    struct bp_disassembler *dis;
+    struct bp_error err = {0};
+    const void *found;
+    unsigned bits = 0;
+    int r;
+
+    if (!cpu)
+        return;
+    bp_cpu_run(cpu, run_state, &bits);
+    r = bpc_require_interface("disassembler", 1, &found, &err);
+    table = r == 0 ? found : NULL;
+    if (r == 0)
+        r = table->open(bp_cpu_class(cpu)->arch, bits, &dis, &err);
+    if (r < 0) {
+        bp_monitor_printf(mon, "Error: %s /i needs interface disassembler/1: %s\n",
+                          virtual ? "x" : "xp", err.message);
+        return;
+    }
+    for (unsigned i = 0; i < f->count; i++) {
+        uint8_t bytes[MAX_INSTRUCTION];
+        struct bp_instruction instruction = {.length = 0};
+        unsigned n = read_code(cpu, virtual, addr, bytes);
+
+        if (n == 0) {
+            bp_monitor_printf(mon, "0x%08llx: unable to read memory\n", (unsigned long long)addr);
+            break;
+        }
+        table->decode(dis, addr, bytes, n, &instruction);
+        /* The module's word on lengths is taken within bounds only. */
+        instruction.length = MAX(1, MIN(instruction.length, n));
+        print_instruction(mon, addr, bytes, &instruction);
+        addr += instruction.length;
+    }
+    table->close(dis);
+}
+
 static const struct bp_field dump_args[] = {
     BP_ARG_OPT("fmt", STRING, "/COUNT FORMAT SIZE"),
     BP_ARG("addr", UINT64, "address"),
@@ -156,6 +240,10 @@ static void run_dump(struct bp_monitor *mon, struct bp_value *args, bool virtual
 
     if (text && parse_format(text, &f, &err) < 0) {
         bpc_hmp_error(mon, &err);
+        return;
+    }
+    if (f.letter == 'i') {
+        disassemble(mon, &f, bp_value_as_uint(bp_value_get(args, "addr")), virtual);
         return;
     }
     if (virtual) {
@@ -194,6 +282,9 @@ static void do_print(struct bp_monitor *mon, struct bp_value *args)
         return;
     }
     switch (f.letter) {
+    case 'i':
+        bp_monitor_printf(mon, "Error: format i is for x and xp; accepted: x d u o c\n");
+        return;
     case 'x':
         bp_monitor_printf(mon, "0x%llx", (unsigned long long)v);
         break;

@@ -98,7 +98,7 @@ GPtrArray *bpc_hmp_complete(const char *prefix)
 }
 
 /* The command of this name: exactly, by alias, or the only one that begins with it. */
-static const struct bp_hmp_command *find_command(const char *name)
+static const struct bp_hmp_command *find_command(const char *name, bool to_run)
 {
     const void *desc = NULL;
 
@@ -111,10 +111,18 @@ static const struct bp_hmp_command *find_command(const char *name)
     GPtrArray *names = all_names();
     for (unsigned i = 0; i < names->len; i++) {
         if (strcmp(g_ptr_array_index(names, i), name) == 0)
-            bpc_require(BP_PROVIDE_HMP, name, &desc, NULL);
+            (to_run ? bpc_require : bpc_describe)(BP_PROVIDE_HMP, name, &desc, NULL);
     }
     g_ptr_array_free(names, TRUE);
     return desc;
+}
+
+static void tell_unknown(struct bp_monitor *mon, const char *name)
+{
+    char hint[BPC_HINT_SIZE];
+
+    bpc_missing_hint(BP_PROVIDE_HMP, name, hint, sizeof(hint));
+    bp_monitor_printf(mon, "unknown command: '%.100s'%s\n", name, hint);
 }
 
 /* ---- arguments ---- */
@@ -267,16 +275,13 @@ struct help_walk {
 static void help_one(const struct bpc_known *known, void *opaque)
 {
     struct help_walk *w = opaque;
-    const struct bp_hmp_command *c;
+    const void *desc;
 
-    if (!g_str_has_prefix(known->name, w->prefix) || (!*w->prefix && strchr(known->name, ' ')))
+    if (!g_str_has_prefix(known->name, w->prefix) || (!*w->prefix && strchr(known->name, ' ')) ||
+        bpc_describe(BP_PROVIDE_HMP, known->name, &desc, NULL) < 0)
         return;
     w->count++;
-    c = bpc_find(BP_PROVIDE_HMP, known->name);
-    if (c)
-        print_help_line(w->mon, c);
-    else
-        bp_monitor_printf(w->mon, "%s -- %s\n", known->name, known->summary);
+    print_help_line(w->mon, desc);
 }
 
 void bpc_hmp_help(struct bp_monitor *mon, const char *name)
@@ -293,11 +298,11 @@ void bpc_hmp_help(struct bp_monitor *mon, const char *name)
                               "system state\n");
         return;
     }
-    c = find_command(name);
+    c = find_command(name, false);
     if (c)
         print_help_line(mon, c);
     else
-        bp_monitor_printf(mon, "unknown command: '%.100s'\n", name);
+        tell_unknown(mon, name);
 }
 
 /* ---- one line ---- */
@@ -313,7 +318,7 @@ static const struct bp_hmp_command *take_command(const char **text, char **ret_n
     *text += n;
     *ret_name = name;
     if (strcmp(name, "info") != 0)
-        return find_command(name);
+        return find_command(name, true);
     p = skip_space(*text);
     if (!*p)
         return NULL;
@@ -322,7 +327,7 @@ static const struct bp_hmp_command *take_command(const char **text, char **ret_n
         return NULL;
     two = g_strdup_printf("info %s", second);
     g_free(second);
-    c = find_command(two);
+    c = find_command(two, true);
     g_free(*ret_name);
     *ret_name = two;
     *text = p;
@@ -354,7 +359,7 @@ void bpc_hmp_run(struct bp_monitor *mon, const char *line)
     } else if (strcmp(name, "info") == 0) {
         bpc_hmp_help(mon, "info");
     } else {
-        bp_monitor_printf(mon, "unknown command: '%.100s'\n", name);
+        tell_unknown(mon, name);
     }
     g_free(name);
 }

@@ -43,7 +43,7 @@ static const struct bp_field path_args[] = {
 
 static int qom_list(const char *path, struct bp_value **ret_value, struct bp_error *err)
 {
-    struct bp_object *obj;
+    struct bp_object *obj = NULL;
     int r = find_object(path, &obj, err);
 
     if (r == 0)
@@ -62,7 +62,7 @@ static const struct bp_field get_args[] = {
 static int qom_get(const char *path, const char *property, struct bp_value **ret_value,
                    struct bp_error *err)
 {
-    struct bp_object *obj;
+    struct bp_object *obj = NULL;
     int r = find_object(path, &obj, err);
 
     return r < 0 ? r : bp_object_get(obj, property, ret_value, err);
@@ -80,7 +80,7 @@ static const struct bp_field set_args[] = {
 static int qom_set(const char *path, const char *property, struct bp_value *value,
                    struct bp_error *err)
 {
-    struct bp_object *obj;
+    struct bp_object *obj = NULL;
     int r = find_object(path, &obj, err);
 
     return r < 0 ? r : bp_object_set(obj, property, value, err);

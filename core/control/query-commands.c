@@ -6,6 +6,7 @@
 
 #include <glib.h>
 
+#include <bp/cpu.h>
 #include <bp/option.h>
 
 #include "command.h"
@@ -204,10 +205,10 @@ static void add_machine(const struct bpc_known *known, void *opaque)
     const void *desc;
 
     /* A board whose module is broken cannot be used, so it is not listed. */
-    if (bpc_require(BP_PROVIDE_BOARD, known->name, &desc, NULL) < 0)
+    if (bpc_describe(BP_PROVIDE_BOARD, known->name, &desc, NULL) < 0)
         return;
     board = desc;
-    if (strcmp(board->arch, "any") != 0 && strcmp(board->arch, bpc_config.arch) != 0)
+    if (!bpc_arch_in(board->arch, bpc_config.arch))
         return;
     if (!g_hash_table_add(w->seen, (void *)board))
         return;
@@ -263,25 +264,23 @@ static const struct bp_schema cpu_list = {.name = "CpuDefinitionInfoList", .kind
 
 static void add_cpu_model(const struct bpc_known *known, void *opaque)
 {
-    const char *arch = bpc_config.arch;
-    size_t total = strlen(known->name), tail = strlen(arch) + strlen("--cpu");
+    const struct bp_cpu_class *class;
     struct bp_value *entry;
-    char *suffix = g_strdup_printf("-%s-cpu", arch);
+    const void *desc;
 
-    if (total > tail && g_str_has_suffix(known->name, suffix)) {
-        char *model = g_strndup(known->name, total - strlen(suffix));
-
-        entry = bp_value_dict();
-        bp_value_set(entry, "name", bp_value_string(model));
-        bp_value_set(entry, "typename", bp_value_string(known->name));
-        bp_value_set(entry, "unavailable-features", bp_value_list());
-        bp_value_set(entry, "static", bp_value_bool(false));
-        bp_value_set(entry, "migration-safe", bp_value_bool(strcmp(model, "max") != 0));
-        bp_value_set(entry, "deprecated", bp_value_bool(false));
-        bp_value_append(opaque, entry);
-        g_free(model);
-    }
-    g_free(suffix);
+    if (bpc_describe(BP_PROVIDE_CPU, known->name, &desc, NULL) < 0)
+        return;
+    class = desc;
+    if (!bpc_arch_in(class->arch, bpc_config.arch))
+        return;
+    entry = bp_value_dict();
+    bp_value_set(entry, "name", bp_value_string(class->model));
+    bp_value_set(entry, "typename", bp_value_string(known->name));
+    bp_value_set(entry, "unavailable-features", bp_value_list());
+    bp_value_set(entry, "static", bp_value_bool(false));
+    bp_value_set(entry, "migration-safe", bp_value_bool(strcmp(class->model, "max") != 0));
+    bp_value_set(entry, "deprecated", bp_value_bool(false));
+    bp_value_append(opaque, entry);
 }
 
 static int query_cpu_definitions(struct bp_value **ret_value, struct bp_error *err)
@@ -352,28 +351,29 @@ struct option_walk {
 static void add_option(const struct bpc_known *known, void *opaque)
 {
     struct option_walk *w = opaque;
-    const struct bp_option *option = bpc_find(BP_PROVIDE_OPTION, known->name);
     struct bp_value *entry;
+    const void *desc;
 
-    if (w->only && strcmp(w->only, known->name) != 0)
+    if ((w->only && strcmp(w->only, known->name) != 0) ||
+        bpc_describe(BP_PROVIDE_OPTION, known->name, &desc, NULL) < 0)
         return;
     entry = bp_value_dict();
     bp_value_set(entry, "option", bp_value_string(known->name));
-    bp_value_set(entry, "parameters", describe_keys(option ? option->keys : NULL));
+    bp_value_set(entry, "parameters", describe_keys(((const struct bp_option *)desc)->keys));
     bp_value_append(w->list, entry);
 }
 
 static int query_options(const char *only, struct bp_value **ret_value, struct bp_error *err)
 {
     struct option_walk w = {bp_value_list(), only};
-    const void *desc;
 
-    if (only)
-        bpc_require(BP_PROVIDE_OPTION, only, &desc, NULL);
     bpc_each_known(BP_PROVIDE_OPTION, add_option, &w);
     if (only && bp_value_length(w.list) == 0) {
+        char hint[BPC_HINT_SIZE];
+
         bp_value_unref(w.list);
-        return bp_fail(err, ENOENT, "there is no option '%.100s'", only);
+        bpc_missing_hint(BP_PROVIDE_OPTION, only, hint, sizeof(hint));
+        return bp_fail(err, ENOENT, "there is no option '%.100s'%s", only, hint);
     }
     *ret_value = w.list;
     return 0;
@@ -381,37 +381,10 @@ static int query_options(const char *only, struct bp_value **ret_value, struct b
 QUERY(cmd_query_options, "query-command-line-options", "Options and their keys", option_args, LIST,
       &option_list, query_options);
 
-/* ---- modules ---- */
+/* ---- lists that are empty here, and the schema ---- */
 
 static const struct bp_schema any_list = {.name = "anyList", .kind = BP_KIND_LIST,
                                           .element_kind = BP_KIND_ANY};
-
-static int query_modules(struct bp_value **ret_value, struct bp_error *err)
-{
-    const struct bpc_loader *loader = bpc_registry_loader();
-
-    (void)err;
-    *ret_value = loader && loader->query ? loader->query() : bp_value_list();
-    return 0;
-}
-QUERY(cmd_query_modules, "query-modules", "Modules found and loaded", NULL, LIST, &any_list,
-      query_modules);
-
-static const struct bp_field module_load_args[] = {
-    BP_ARG("name", STRING, "name or file name of a module"), BP_FIELDS_END,
-};
-
-static int module_load(const char *name, struct bp_error *err)
-{
-    const struct bpc_loader *loader = bpc_registry_loader();
-
-    if (!loader || !loader->load_module)
-        return bp_fail(err, ENOSYS, "this program loads no modules");
-    return loader->load_module(name, err);
-}
-QUERY(cmd_module_load, "module-load", "Loads a module", module_load_args, NONE, NULL, module_load);
-
-/* ---- lists that are empty here, and the schema ---- */
 
 static int query_iothreads(struct bp_value **ret_value, struct bp_error *err)
 {
@@ -434,5 +407,5 @@ QUERY(cmd_query_schema, "query-qmp-schema", "Commands, events and their types", 
 const struct bp_command *const bpc_query_commands[] = {
     &cmd_query_version, &cmd_query_target, &cmd_query_kvm, &cmd_query_name, &cmd_query_uuid,
     &cmd_query_commands, &cmd_query_machines, &cmd_query_cpu_definitions, &cmd_query_options,
-    &cmd_query_modules, &cmd_module_load, &cmd_query_iothreads, &cmd_query_schema, NULL,
+    &cmd_query_iothreads, &cmd_query_schema, NULL,
 };

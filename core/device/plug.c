@@ -27,10 +27,10 @@ static int find_class(const char *driver, bool hotplug, const struct bp_device_c
     struct bp_error why = {0};
     int ret = bpc_require(BP_PROVIDE_DEVICE, driver, &desc, &why);
     if (ret == -ENOENT) {
-        char near[256];
-        bpc_nearest(BP_PROVIDE_DEVICE, driver, near, sizeof(near));
-        return bp_fail(err, ENOENT, "'%.100s' is not a valid device model name%s%s", driver,
-                       *near ? "; near names: " : "; -device help lists them", near);
+        char hint[BPC_HINT_SIZE];
+        bpc_missing_hint(BP_PROVIDE_DEVICE, driver, hint, sizeof(hint));
+        return bp_fail(err, ENOENT, "'%.100s' is not a valid device model name%s", driver,
+                       *hint ? hint : "; -device help lists them");
     }
     if (ret < 0) {
         if (err)
@@ -94,6 +94,8 @@ int bpc_device_add(struct bp_value *args, bool hotplug, struct bp_error *err)
         ret = optional_string(args, "bus", &bus_name, err);
     if (!ret && !driver)
         ret = bp_fail(err, EINVAL, "Parameter 'driver' is missing");
+    if (!ret)
+        ret = bpc_resolve_file(BP_PROVIDE_DEVICE, driver, &driver, err);
     if (!ret)
         ret = find_class(driver, hotplug, &class, err);
     if (!ret)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which accelerator runs the guest: those of -accel in turn, or the installed one of highest rank
- * that runs this architecture and works here. One that runs no code (qtest) only when asked for.
+ * that runs this architecture and works here. One that runs no code (qtest) only when asked for. A
+ * machine without processors also starts where no accelerator is installed.
  */
 #include <glib.h>
 #include <stdlib.h>
@@ -26,21 +27,6 @@ bool bpc_arch_in(const char *list, const char *arch)
     return false;
 }
 
-void bpc_attribute(const char *attributes, const char *key, char *buf, size_t size)
-{
-    size_t len = strlen(key);
-
-    buf[0] = '\0';
-    for (const char *p = attributes; p; p = strchr(p, ';')) {
-        p += *p == ';';
-        if (strncmp(p, key, len) == 0 && p[len] == '=') {
-            p += len + 1;
-            g_snprintf(buf, size, "%.*s", (int)strcspn(p, ";"), p);
-            return;
-        }
-    }
-}
-
 static void list_name(const struct bpc_known *known, void *opaque)
 {
     GString *names = opaque;
@@ -60,11 +46,9 @@ static char *installed(void)
 
 static bool is_known(const char *name)
 {
-    struct bp_error ignored = {0};
     const void *desc;
 
-    return bpc_find(BP_PROVIDE_ACCEL, name) ||
-           bpc_require(BP_PROVIDE_ACCEL, name, &desc, &ignored) != -ENOENT;
+    return bpc_describe(BP_PROVIDE_ACCEL, name, &desc, NULL) != -ENOENT;
 }
 
 /* Makes an accelerator and lets it look whether it can work. */
@@ -105,9 +89,11 @@ static int make_named(struct bp_machine *m, const char *name, const struct bp_va
     int r;
 
     if (!is_known(name)) {
-        char *names = installed();
+        char *names = installed(), hint[BPC_HINT_SIZE];
 
-        bp_fail(err, ENOENT, "accelerator '%s' is not installed; installed: %s", name, names);
+        bpc_missing_hint(BP_PROVIDE_ACCEL, name, hint, sizeof(hint));
+        bp_fail(err, ENOENT, "accelerator '%.100s' is not installed%s; installed: %s", name, hint,
+                names);
         g_free(names);
         return -ENOENT;
     }
@@ -123,14 +109,20 @@ static int make_named(struct bp_machine *m, const char *name, const struct bp_va
 
 /* ---- the default ---- */
 
-
+/* Nothing is loaded to look which there are. */
 static void collect(const struct bpc_known *known, void *opaque)
 {
-    char arch[64];
+    const struct bp_accel_class *class;
+    const void *desc;
+    struct bp_error broken = {0};
 
-    bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
-    if (!*arch || bpc_arch_in(arch, bpc_config.arch))
-        g_ptr_array_add(opaque, g_strdup(known->name));
+    if (bpc_describe(BP_PROVIDE_ACCEL, known->name, &desc, &broken) < 0) {
+        bp_warn("accelerator '%s': %s", known->name, broken.message);
+        return;
+    }
+    class = desc;
+    if (!class->no_cpus && bpc_arch_in(class->arch, bpc_config.arch))
+        g_ptr_array_add(opaque, (void *)class);
 }
 
 static gint by_rank(gconstpointer a, gconstpointer b)
@@ -140,44 +132,45 @@ static gint by_rank(gconstpointer a, gconstpointer b)
     return x->rank > y->rank ? -1 : x->rank < y->rank;
 }
 
+/* For a machine without processors where nothing is installed that would run them. */
+static const struct bp_accel_class no_accel = {
+    .type = {.size = sizeof(struct bp_accel_class), .flags = BP_TYPE_NOT_USER_CREATABLE,
+             .name = "none", .summary = "Runs nothing"},
+    .arch = "any", .no_cpus = true};
+
 static int make_default(struct bp_machine *m, struct bp_error *err)
 {
-    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     GPtrArray *classes = g_ptr_array_new();
     struct bp_error first = {0};
     int r = -ENOENT;
 
-    bpc_each_known(BP_PROVIDE_ACCEL, collect, names);
-    for (guint i = 0; i < names->len; i++) {
-        struct bp_error broken = {0};
-        const void *desc;
-
-        if (strcmp(names->pdata[i], "qtest") == 0)
-            continue; /* not loaded for nothing */
-        if (bpc_require(BP_PROVIDE_ACCEL, names->pdata[i], &desc, &broken) < 0)
-            bp_warn("accelerator '%s': %s", (char *)names->pdata[i], broken.message);
-        else if (!((const struct bp_accel_class *)desc)->no_cpus &&
-                 bpc_arch_in(((const struct bp_accel_class *)desc)->arch, bpc_config.arch))
-            g_ptr_array_add(classes, (void *)desc);
-    }
+    bpc_each_known(BP_PROVIDE_ACCEL, collect, classes);
     g_ptr_array_sort(classes, by_rank);
     for (guint i = 0; r < 0 && i < classes->len; i++) {
+        const char *name = ((const struct bp_type_info *)classes->pdata[i])->name;
         struct bp_error why = {0};
+        const void *desc;
 
-        r = make(m, classes->pdata[i], NULL, &why);
+        r = bpc_require(BP_PROVIDE_ACCEL, name, &desc, &why);
+        if (r < 0)
+            bp_warn("accelerator '%s': %s", name, why.message);
+        else
+            r = make(m, desc, NULL, &why);
         if (r < 0 && !first.code)
             first = why;
     }
-    if (r < 0 && first.code) {
+    if (classes->len == 0 && !m->board->default_cpu && !bpc_config.cpu) {
+        r = make(m, &no_accel, NULL, err);
+    } else if (r < 0 && first.code) {
         bp_fail(err, first.code, "%s", first.message);
     } else if (r < 0) {
-        char *list = installed();
+        char *list = installed(), hint[BPC_HINT_SIZE];
 
-        bp_fail(err, ENOENT, "no accelerator that runs %s guests is installed; installed: %s",
-                bpc_config.arch, list);
+        bpc_missing_hint(BP_PROVIDE_ACCEL, "", hint, sizeof(hint));
+        bp_fail(err, ENOENT, "no accelerator that runs %s guests is installed; installed: %s%s",
+                bpc_config.arch, list, hint);
         g_free(list);
     }
-    g_ptr_array_free(names, TRUE);
     g_ptr_array_free(classes, TRUE);
     return r;
 }

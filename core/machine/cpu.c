@@ -15,24 +15,22 @@
 
 static void add_model(const struct bpc_known *known, void *opaque)
 {
-    const struct bp_cpu_class *class = bpc_find(BP_PROVIDE_CPU, known->name);
-    char arch[64], model[64];
+    const struct bp_cpu_class *class;
+    const void *desc;
 
-    bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
-    bpc_attribute(known->attributes, "model", model, sizeof(model));
-    if (class) { /* loaded: the class itself says it */
-        g_strlcpy(arch, class->arch, sizeof(arch));
-        g_strlcpy(model, class->model, sizeof(model));
-    }
-    if (*model && bpc_arch_in(arch, bpc_config.arch))
-        g_ptr_array_add(opaque, g_strdup(model));
+    if (bpc_describe(BP_PROVIDE_CPU, known->name, &desc, NULL) < 0)
+        return;
+    class = desc;
+    if (bpc_arch_in(class->arch, bpc_config.arch))
+        g_ptr_array_add(opaque, g_strdup(class->model));
 }
 
-static int unknown_model(const char *model, struct bp_error *err)
+static int unknown_model(const char *model, const char *type, struct bp_error *err)
 {
     GPtrArray *models = g_ptr_array_new_with_free_func(g_free);
     struct bpc_near near;
-    char names[200];
+    const struct bpc_loader *loader = bpc_registry_loader();
+    char names[200], package[BPC_HINT_SIZE] = "";
 
     bpc_each_known(BP_PROVIDE_CPU, add_model, models);
     bpc_near_init(&near, model);
@@ -40,29 +38,32 @@ static int unknown_model(const char *model, struct bp_error *err)
         bpc_near_offer(&near, models->pdata[i]);
     bpc_near_print(&near, names, sizeof(names));
     g_ptr_array_free(models, TRUE);
-    if (*names)
-        return bp_fail(err, ENOENT, "unable to find CPU model '%s'; nearest: %s", model, names);
-    return bp_fail(err, ENOENT, "unable to find CPU model '%s'; -cpu help lists those for %s", model,
-                   bpc_config.arch);
+    if (loader && loader->missing)
+        loader->missing(BP_PROVIDE_CPU, type, package, sizeof(package));
+    if (*names || *package)
+        return bp_fail(err, ENOENT, "unable to find CPU model '%.100s'%s%s%s", model,
+                       *names ? "; nearest: " : "", names, package);
+    return bp_fail(err, ENOENT, "unable to find CPU model '%.100s'; -cpu help lists those for %s",
+                   model, bpc_config.arch);
 }
 
-/* "qemu64" or the type's own name "qemu64-x86_64-cpu". */
-static int find_model(const char *model, const struct bp_cpu_class **ret_class,
-                      struct bp_error *err)
+int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
+                       struct bp_error *err)
 {
     char *type = g_str_has_suffix(model, "-cpu")
                      ? g_strdup(model) : g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
     const void *desc;
     int r = bpc_require(BP_PROVIDE_CPU, type, &desc, err);
 
-    g_free(type);
     if (r == -ENOENT)
-        return unknown_model(model, err);
-    if (r == 0 && !bpc_arch_in(((const struct bp_cpu_class *)desc)->arch, bpc_config.arch))
+        r = unknown_model(model, type, err);
+    g_free(type);
+    if (r < 0)
+        return r;
+    if (!bpc_arch_in(((const struct bp_cpu_class *)desc)->arch, bpc_config.arch))
         return bp_fail(err, EINVAL, "CPU model '%s' is not for %s guests", model, bpc_config.arch);
-    if (r == 0)
-        *ret_class = desc;
-    return r;
+    *ret_class = desc;
+    return 0;
 }
 
 int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err)
@@ -76,7 +77,7 @@ int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err)
         m->cpu_model = g_strdup(m->board->default_cpu);
     if (!m->cpu_model || m->accel->class->no_cpus)
         return 0; /* the board makes none, or none will run */
-    return find_model(m->cpu_model, &class, err);
+    return bpc_cpu_find_model(m->cpu_model, &class, err);
 }
 
 /* ---- features ---- */
@@ -212,7 +213,7 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     if (!m->cpu_model)
         return bp_fail(err, EINVAL, "machine '%s' has no default CPU model; -cpu names one",
                        m->board->type.name);
-    r = find_model(m->cpu_model, &class, err);
+    r = bpc_cpu_find_model(m->cpu_model, &class, err);
     if (r < 0)
         return r;
     cpu = calloc(1, sizeof(*cpu));

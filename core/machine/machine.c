@@ -23,7 +23,7 @@ struct bpc_config bpc_config = {.arch = "x86_64"};
 struct bp_machine *bpc_the_machine;
 
 /* Properties that every board has. */
-static const struct bp_field machine_props[] = {
+const struct bp_field bpc_machine_props[] = {
     BP_PROP("dump-guest-core", BOOL, struct bp_machine, dump_ram, "on",
             "guest memory is part of core dumps"),
     BP_PROP("mem-merge", BOOL, struct bp_machine, merge_ram, "on",
@@ -34,40 +34,42 @@ static const struct bp_field machine_props[] = {
 /* ---- choosing the board ---- */
 
 struct board_search {
-    const struct bp_board_class *found;
+    const char *found; /* name of the first default one */
     GString *names;
 };
 
 static void look_at_board(const struct bpc_known *known, void *opaque)
 {
     struct board_search *search = opaque;
-    struct bp_error ignored = {0};
     const struct bp_board_class *board;
     const void *desc;
-    char arch[64];
 
-    bpc_attribute(known->attributes, "arch", arch, sizeof(arch));
-    if (*arch && !bpc_arch_in(arch, bpc_config.arch))
-        return;
-    g_string_append_printf(search->names, "%s%s", search->names->len ? ", " : "", known->name);
-    if (search->found || bpc_require(BP_PROVIDE_BOARD, known->name, &desc, &ignored) < 0)
+    /* What is broken cannot be used. Nothing is loaded to look. */
+    if (bpc_describe(BP_PROVIDE_BOARD, known->name, &desc, NULL) < 0)
         return;
     board = desc;
-    if (board->is_default && bpc_arch_in(board->arch, bpc_config.arch))
-        search->found = board;
+    if (!bpc_arch_in(board->arch, bpc_config.arch))
+        return;
+    g_string_append_printf(search->names, "%s%s", search->names->len ? ", " : "", known->name);
+    if (board->is_default && !search->found)
+        search->found = g_intern_string(known->name);
 }
 
-static int default_board(const struct bp_board_class **ret_board, struct bp_error *err)
+static int default_board(const char **ret_name, struct bp_error *err)
 {
     struct board_search search = {NULL, g_string_new(NULL)};
+    char hint[BPC_HINT_SIZE];
     int r = 0;
 
     bpc_each_known(BP_PROVIDE_BOARD, look_at_board, &search);
-    if (search.found)
-        *ret_board = search.found;
-    else
-        r = bp_fail(err, ENOENT, "no default machine for %s guests is installed; -machine takes: %s",
-                    bpc_config.arch, search.names->len ? search.names->str : "none");
+    if (search.found) {
+        *ret_name = search.found;
+    } else {
+        bpc_missing_hint(BP_PROVIDE_BOARD, "", hint, sizeof(hint));
+        r = bp_fail(err, ENOENT, "no default machine for %s guests is installed; -machine takes: "
+                    "%s%s", bpc_config.arch,
+                    search.names->len ? search.names->str : "none of what is installed", hint);
+    }
     g_string_free(search.names, TRUE);
     return r;
 }
@@ -75,18 +77,17 @@ static int default_board(const struct bp_board_class **ret_board, struct bp_erro
 static int choose_board(const struct bp_board_class **ret_board, struct bp_error *err)
 {
     const struct bp_board_class *board;
+    const char *name = bpc_config.board;
     const void *desc;
-    int r;
+    int r = name ? 0 : default_board(&name, err);
 
-    if (!bpc_config.board)
-        return default_board(ret_board, err);
-    r = bpc_require(BP_PROVIDE_BOARD, bpc_config.board, &desc, err);
+    if (r == 0)
+        r = bpc_require(BP_PROVIDE_BOARD, name, &desc, err);
     if (r < 0)
         return r;
     board = desc;
     if (!bpc_arch_in(board->arch, bpc_config.arch))
-        return bp_fail(err, EINVAL, "machine '%s' is not for %s guests", bpc_config.board,
-                       bpc_config.arch);
+        return bp_fail(err, EINVAL, "machine '%s' is not for %s guests", name, bpc_config.arch);
     *ret_board = board;
     return 0;
 }
@@ -137,7 +138,7 @@ static void make_containers(void)
 
 static int make_parts(struct bp_machine *m, struct bp_error *err)
 {
-    int r = bpc_object_add_props(&m->obj, machine_props, m, "machine", err);
+    int r = bpc_object_add_props(&m->obj, bpc_machine_props, m, "machine", err);
 
     if (r == 0 && bpc_config.board_props)
         r = bpc_object_set_all(&m->obj, bpc_config.board_props, NULL, err);

@@ -31,6 +31,10 @@ bool bpc_machine_needs_reset(void);
 /* Asks the main loop to stop the machine in this state (a device's error, a watchdog). [any] */
 void bpc_machine_request_stop(enum bpc_run_state state);
 /* Host thread id of a vCPU, for query-cpus-fast; 0 when it has no thread (accelerator qtest). */
+/* "qemu64" or the type's own name "qemu64-x86_64-cpu"; near models and the package when there is
+ * none. Its module is loaded. */
+int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
+                       struct bp_error *err);
 int bpc_cpu_thread_id(struct bp_cpu *cpu);
 unsigned bpc_cpu_count(void);
 bool bpc_cpu_halted(struct bp_cpu *cpu); /* asleep in HLT; a snapshot. [any] */
@@ -42,5 +46,6 @@ void bpc_cpu_changed(struct bp_cpu *cpu);
 /* Is the guest architecture in a class's comma-separated list ("any": always)? */
 bool bpc_arch_in(const char *list, const char *arch);
 const struct bp_board_class *bpc_machine_board(void);
+extern const struct bp_field bpc_machine_props[]; /* those that every board has */
 
 #endif

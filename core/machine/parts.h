@@ -77,8 +77,6 @@ void bpc_rtc_start(void);
 /* cpu.c */
 int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err);
 void bpc_cpu_free(struct bp_cpu *cpu);
-/* The value of a key in an attribute note (";arch=x86_64;model=max"): copied to buf, or "". */
-void bpc_attribute(const char *attributes, const char *key, char *buf, size_t size);
 
 /* cpu-thread.c */
 void bpc_cpu_thread_init(struct bp_cpu *cpu);

@@ -29,7 +29,7 @@ static int apply_device(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_device, "device", "adds a device (-device help, -device TYPE,help)",
           .arg = "driver[,prop=value...]", .group = DEVICES, .phase = BP_PHASE_DEVICE,
           .keys = device_keys, .implied = "driver", .any_keys = true, .apply = apply_device,
-          .show_help = bpc_help_device);
+          .lists = BP_PROVIDE_DEVICE);
 
 static const struct bp_field object_keys[] = {
     BP_ARG("qom-type", STRING, "type of the object; help lists them"),
@@ -45,7 +45,7 @@ static int apply_object(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_object, "object", "makes an object (-object help, -object TYPE,help)",
           .arg = "type,id=name[,prop=value...]", .group = DEVICES, .phase = BP_PHASE_OBJECT,
           .keys = object_keys, .implied = "qom-type", .any_keys = true, .apply = apply_object,
-          .show_help = bpc_help_object);
+          .lists = BP_PROVIDE_OBJECT);
 
 /* ---- -global: DRIVER.PROP=VALUE, where VALUE may hold anything, or three keys ---- */
 
@@ -123,9 +123,11 @@ static int apply_display(struct bp_value *args, struct bp_error *err)
 
 static int help_display(struct bp_value *args, struct bp_error *err)
 {
-    (void)args;
+    struct bp_value *list = bp_value_list();
+
     (void)err;
-    g_print("Available display backend types:\nnone\n");
+    bpc_help_item(list, "none", NULL);
+    bpc_help_items(args, "Available display backend types:", list);
     return 0;
 }
 

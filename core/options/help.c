@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What -h, -version and "help" arguments print: all of it from the tables and the modules' notes. */
+/*
+ * What -h, -version and "help" arguments print, as text or, with format=json, for programs: all of
+ * it from the descriptors (reference.h), so that nothing is loaded for it.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,317 +10,360 @@
 
 #include <glib.h>
 
-#include "config.h"
 #include "log.h"
 #include "options.h"
-#include "registry.h"
-#include "schema.h"
-#include "type.h"
-
-/* The version whose command line and protocols this one follows; clients parse it. */
-#define COMPATIBLE_VERSION "9.1.0"
+#include "reference.h"
 
 void bpc_help_version(void)
 {
     printf("Backplane, command line of QEMU emulator version %s (Backplane %s)\n",
-           COMPATIBLE_VERSION, BP_VERSION);
+           BPC_COMPATIBLE_VERSION, BP_VERSION);
 }
 
-static void print_option(const struct bp_option *o)
+static const char *text_of(struct bp_value *dict, const char *key)
 {
-    char head[256];
+    const char *text = bp_value_get_string(dict, key);
 
-    g_snprintf(head, sizeof(head), "-%s%s%s%s%s", o->name, o->alias ? " or -" : "",
-               o->alias ? o->alias : "", o->arg ? " " : "", o->arg ? o->arg : "");
-    if (strlen(head) < 16)
-        printf("%-15s %s\n", head, o->help);
-    else
-        printf("%s\n                %s\n", head, o->help);
+    return text ? text : "";
 }
 
-static const struct bp_option *const *const tables[] = {
-    bpc_process_options, bpc_machine_options, bpc_device_options,
+/* Takes the reference. */
+static int print_json(struct bp_value *value)
+{
+    char *text = bp_value_print(value, true);
+
+    puts(text);
+    free(text);
+    bp_value_unref(value);
+    return 0;
+}
+
+static int wants_json(struct bp_value *args, bool *ret_json, struct bp_error *err)
+{
+    const char *format = bp_value_get_string(args, "format");
+
+    if (format && strcmp(format, "json") != 0 && strcmp(format, "text") != 0)
+        return bp_fail(err, EINVAL, "there is no help in format '%.60s'; accepted: text, json",
+                       format);
+    *ret_json = format && *format == 'j';
+    return 0;
+}
+
+/* ---- entries under headings ---- */
+
+struct grouping {
+    const char *key; /* member of an entry that says which group it is in */
+    const char *const (*order)[2]; /* its value and the heading; those not here come after */
+    const char *heading; /* of the latter: a format */
+    void (*print)(struct bp_value *entry);
+    bool spaced; /* an empty line between groups only, not before the first */
 };
 
-static bool is_listed(const struct bp_option *option)
+static unsigned print_group(const struct grouping *g, struct bp_value *list, const char *value,
+                            const char *heading, unsigned before)
 {
-    for (size_t t = 0; t < BP_COUNT(tables); t++) {
-        for (const struct bp_option *const *o = tables[t]; *o; o++) {
-            if (*o == option)
-                return true;
-        }
+    unsigned count = 0;
+
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        if (strcmp(text_of(bp_value_at(list, i), g->key), value) != 0)
+            continue;
+        if (count++ == 0)
+            printf("%s%s:\n", before == 0 && g->spaced ? "" : "\n", heading);
+        g->print(bp_value_at(list, i));
     }
-    return false;
+    return before + count;
 }
 
-static void print_group(const char *group)
+static void print_grouped(const struct grouping *g, struct bp_value *list)
 {
-    printf("\n%s:\n", group);
-    for (size_t t = 0; t < BP_COUNT(tables); t++) {
-        for (const struct bp_option *const *o = tables[t]; *o; o++) {
-            if ((*o)->group && strcmp((*o)->group, group) == 0)
-                print_option(*o);
-        }
+    GHashTable *done = g_hash_table_new(g_str_hash, g_str_equal);
+    unsigned printed = 0;
+
+    for (unsigned i = 0; g->order[i][0]; i++) {
+        printed = print_group(g, list, g->order[i][0], g->order[i][1], printed);
+        g_hash_table_add(done, (void *)g->order[i][0]);
     }
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        const char *value = text_of(bp_value_at(list, i), g->key);
+        char *heading;
+
+        if (!g_hash_table_add(done, (void *)value))
+            continue;
+        heading = g_strdup_printf("%s%s", *value ? value : "Uncategorized", g->heading);
+        *heading = g_ascii_toupper(*heading);
+        printed = print_group(g, list, value, heading, printed);
+        g_free(heading);
+    }
+    g_hash_table_destroy(done);
 }
 
-static void print_module_option(const struct bpc_known *known, void *opaque)
-{
-    const struct bp_option *option = bpc_find(BP_PROVIDE_OPTION, known->name);
-    bool *any = opaque;
+/* ---- -h ---- */
 
-    if (option && is_listed(option))
-        return;
-    if (!*any)
-        printf("\nOptions of installed modules:\n");
-    *any = true;
-    if (option)
-        print_option(option);
+static void print_option(struct bp_value *o)
+{
+    const char *alias = text_of(o, "alias"), *argument = text_of(o, "argument");
+    char head[512];
+
+    g_snprintf(head, sizeof(head), "-%s%s%s%s%s", text_of(o, "name"), *alias ? " or -" : "", alias,
+               *argument ? " " : "", argument);
+    if (strlen(head) < 16)
+        printf("%-15s %s\n", head, text_of(o, "summary"));
     else
-        printf("-%-14s %s\n", known->name, known->summary);
+        printf("%s\n                %s\n", head, text_of(o, "summary"));
 }
 
 void bpc_help_usage(void)
 {
-    bool any = false;
+    static const char *const order[][2] = {
+        {"Standard options", "Standard options"}, {"Boot options", "Boot options"},
+        {"Devices and objects", "Devices and objects"},
+        {"Character devices", "Character devices"},
+        {"Consoles and monitors", "Consoles and monitors"},
+        {"Debug and expert options", "Debug and expert options"}, {NULL, NULL}};
+    static const struct grouping groups = {"group", order, "", print_option, false};
+    struct bp_value *options = bpc_reference_options();
 
     printf("QEMU emulator version %s (its command line; this is Backplane %s)\n",
-           COMPATIBLE_VERSION, BP_VERSION);
+           BPC_COMPATIBLE_VERSION, BP_VERSION);
     printf("usage: %s [options]\n", bpc_program_name());
-    print_group("Standard options");
-    print_group("Boot options");
-    print_group("Devices and objects");
-    print_group("Consoles and monitors");
-    print_group("Debug and expert options");
-    bpc_each_known(BP_PROVIDE_OPTION, print_module_option, &any);
-    printf("\nOne dash or two; \"help\" as an argument shows what an option accepts.\n");
+    print_grouped(&groups, options);
+    printf("\nOne dash or two; \"help\" as an argument shows what an option accepts "
+           "(help,format=json: for programs).\n");
+    bp_value_unref(options);
 }
 
-/* ---- keys and properties ---- */
-
-static int by_name(const void *a, const void *b)
+void bpc_help_json(void)
 {
-    const struct bp_field *const *fa = a, *const *fb = b;
-
-    return strcmp((*fa)->name, (*fb)->name);
+    print_json(bpc_reference_all());
 }
 
-static void print_field(const struct bp_field *f)
-{
-    char type[128], head[256];
-
-    bpc_schema_type_name(f, type, sizeof(type));
-    g_snprintf(head, sizeof(head), "  %s=<%s>", f->name, type);
-    printf("%-26s", head);
-    if (f->help)
-        printf(" - %s", f->help);
-    if (f->def)
-        printf(" (default: %s)", f->def);
-    printf("\n");
-}
-
-void bpc_help_keys(const char *title, const struct bp_field *fields)
-{
-    GPtrArray *sorted = g_ptr_array_new();
-
-    for (const struct bp_field *f = fields; f && f->name; f++) {
-        if (!(f->flags & (BP_FIELD_HIDDEN | BP_FIELD_READ_ONLY)))
-            g_ptr_array_add(sorted, (void *)f);
-    }
-    g_ptr_array_sort(sorted, by_name);
-    printf("%s\n", title);
-    for (unsigned i = 0; i < sorted->len; i++)
-        print_field(g_ptr_array_index(sorted, i));
-    if (sorted->len == 0)
-        printf("  none\n");
-    g_ptr_array_free(sorted, TRUE);
-}
+/* ---- properties and keys ---- */
 
 static void print_property(struct bp_value *p)
 {
-    const char *help = bp_value_get_string(p, "description");
-    struct bp_value *def = bp_value_get(p, "default-value");
+    struct bp_value *def = bp_value_get(p, "default"), *choices = bp_value_get(p, "choices");
+    const char *help = text_of(p, "help");
     char head[256];
 
-    g_snprintf(head, sizeof(head), "  %s=<%s>", bp_value_get_string(p, "name"),
-               bp_value_get_string(p, "type"));
+    g_snprintf(head, sizeof(head), "  %s=<%s>", text_of(p, "name"), text_of(p, "type"));
     printf("%-26s", head);
-    if (help && *help)
+    if (*help)
         printf(" - %s", help);
+    for (size_t i = 0; i < bp_value_length(choices); i++)
+        printf("%s%s%s", i ? "|" : " [", bp_value_as_string(bp_value_at(choices, i)),
+               i + 1 == bp_value_length(choices) ? "]" : "");
     if (def) {
         char *text = bp_value_print(def, false);
+        const char *plain = bp_value_as_string(def);
 
-        printf(" (default: %s)", text);
+        printf(" (default: %s)", plain ? plain : text);
         free(text);
     }
     printf("\n");
 }
 
-static int help_type(const char *type, const char *shown, bool device, struct bp_error *err)
+static bool is_settable(struct bp_value *property)
 {
-    struct bp_value *list;
-    int r = bpc_type_properties(type, device, &list, err);
+    struct bp_value *flags = bp_value_get(property, "flags");
+
+    for (size_t i = 0; i < bp_value_length(flags); i++) {
+        const char *flag = bp_value_as_string(bp_value_at(flags, i));
+
+        if (strcmp(flag, "hidden") == 0 || strcmp(flag, "read-only") == 0)
+            return false;
+    }
+    return true;
+}
+
+static void print_properties(const char *title, struct bp_value *list)
+{
+    unsigned count = 0;
+
+    printf("%s:\n", title);
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        if (is_settable(bp_value_at(list, i))) {
+            print_property(bp_value_at(list, i));
+            count++;
+        }
+    }
+    if (count == 0)
+        printf("  none\n");
+}
+
+static int help_keys(const struct bp_option *option, bool json)
+{
+    struct bp_value *keys = bpc_reference_fields(option->keys), *dict;
+    char *title;
+
+    if (json) {
+        dict = bp_value_dict();
+        bp_value_set(dict, "name", bp_value_string(option->name));
+        bp_value_set(dict, "properties", keys);
+        return print_json(dict);
+    }
+    title = g_strdup_printf("Keys of -%s", option->name);
+    print_properties(title, keys);
+    g_free(title);
+    bp_value_unref(keys);
+    return 0;
+}
+
+/* ---- devices, machines, ... ---- */
+
+static int help_one(enum bp_provide_kind kind, const char *name, bool json, struct bp_error *err)
+{
+    const struct bp_type_info *info;
+    struct bp_value *value;
+    char *title;
+    int r = bpc_reference_find(kind, name, &info, err);
 
     if (r < 0)
         return r;
-    printf("%s options:\n", shown);
-    for (size_t i = 0; i < bp_value_length(list); i++)
-        print_property(bp_value_at(list, i));
+    value = bpc_reference_class(kind, bpc_reference_module(kind, info), info, true);
+    if (json)
+        return print_json(value);
+    title = g_strdup_printf("%s options", strchr(name, '/') ? text_of(value, "name") : name);
+    print_properties(title, bp_value_get(value, "properties"));
+    g_free(title);
+    bp_value_unref(value);
+    return 0;
+}
+
+static void print_name(struct bp_value *entry)
+{
+    printf("  %-20s %s\n", text_of(entry, "name"), text_of(entry, "summary"));
+}
+
+static void print_machine(struct bp_value *m)
+{
+    struct bp_value *aliases = bp_value_get(m, "aliases");
+    const char *name = text_of(m, "name"), *summary = text_of(m, "summary");
+
+    for (size_t i = 0; i < bp_value_length(aliases); i++)
+        printf("%-20s %s (alias of %s)\n", bp_value_as_string(bp_value_at(aliases, i)), summary,
+               name);
+    printf("%-20s %s%s\n", name, summary,
+           bp_value_as_bool(bp_value_get(m, "default")) ? " (default)" : "");
+}
+
+static void print_device(struct bp_value *device)
+{
+    struct bp_value *aliases = bp_value_get(device, "aliases");
+
+    if (!bp_value_as_bool(bp_value_get(device, "user-creatable")))
+        return;
+    printf("name \"%s\", bus %s", text_of(device, "name"), text_of(device, "bus"));
+    for (size_t i = 0; i < bp_value_length(aliases); i++)
+        printf(", alias \"%s\"", bp_value_as_string(bp_value_at(aliases, i)));
+    if (*text_of(device, "summary"))
+        printf(", desc \"%s\"", text_of(device, "summary"));
+    printf("\n");
+}
+
+static void print_devices(struct bp_value *all)
+{
+    static const char *const order[][2] = {
+        {"bridge", "Controller/Bridge/Hub devices"}, {"usb", "USB devices"},
+        {"storage", "Storage devices"}, {"network", "Network devices"},
+        {"input", "Input devices"}, {"display", "Display devices"}, {"sound", "Sound devices"},
+        {"misc", "Misc devices"}, {"cpu", "CPU devices"}, {"watchdog", "Watchdog devices"},
+        {NULL, NULL}};
+    static const struct grouping groups = {"category", order, " devices", print_device, true};
+    struct bp_value *list = bp_value_list();
+
+    for (size_t i = 0; i < bp_value_length(all); i++) {
+        if (bp_value_as_bool(bp_value_get(bp_value_at(all, i), "user-creatable")))
+            bp_value_append(list, bp_value_ref(bp_value_at(all, i)));
+    }
+    print_grouped(&groups, list);
     bp_value_unref(list);
-    return 0;
 }
 
-/* ---- lists ---- */
-
-/* Value of one ";key=value" attribute of a note, g_malloc'd, or NULL. */
-static char *attribute(const struct bpc_known *known, const char *key)
+static void help_list(enum bp_provide_kind kind, const char *option)
 {
-    char *value = NULL;
-    char **parts = g_strsplit(known->attributes, ";", -1);
-    size_t n = strlen(key);
+    static const struct {
+        enum bp_provide_kind kind;
+        const char *title;
+        void (*print)(struct bp_value *entry);
+    } titles[] = {
+        {BP_PROVIDE_BOARD, "Supported machines are:", print_machine},
+        {BP_PROVIDE_CPU, "Available CPUs:", print_name},
+        {BP_PROVIDE_ACCEL, "Accelerators supported:", print_name},
+        {BP_PROVIDE_OBJECT, "List of user creatable objects:", print_name},
+        {BP_PROVIDE_CHARDEV, "Available chardev backend types:", print_name},
+    };
+    struct bp_value *list = bpc_reference_list(kind, false);
+    void (*print)(struct bp_value *entry) = print_name;
+    const char *title = NULL;
 
-    for (char **p = parts; *p; p++) {
-        if (strncmp(*p, key, n) == 0 && (*p)[n] == '=')
-            value = g_strdup(*p + n + 1);
+    for (size_t i = 0; i < BP_COUNT(titles); i++) {
+        if (titles[i].kind == kind) {
+            title = titles[i].title;
+            print = titles[i].print;
+        }
     }
-    g_strfreev(parts);
-    return value;
-}
-
-static bool for_this_arch(const struct bpc_known *known)
-{
-    char *arch = attribute(known, "arch");
-    bool yes = !arch || strcmp(arch, "any") == 0;
-
-    if (!yes) {
-        char **names = g_strsplit(arch, ",", -1);
-
-        yes = g_strv_contains((const char *const *)names, bpc_config.arch);
-        g_strfreev(names);
+    if (kind == BP_PROVIDE_DEVICE) {
+        print_devices(list);
+    } else {
+        if (title)
+            printf("%s\n", title);
+        else
+            printf("Names for -%s:\n", option);
+        for (size_t i = 0; i < bp_value_length(list); i++)
+            print(bp_value_at(list, i));
     }
-    g_free(arch);
-    return yes;
+    bp_value_unref(list);
 }
 
-/* Which board is the default, and its alias, stand in the class: the (small) module is loaded. One
- * that is broken cannot be used, so it is not listed. */
-static void print_machine(const struct bpc_known *known, void *opaque)
+int bpc_help_option(const struct bp_option *option, struct bp_value *args, struct bp_error *err)
 {
-    const struct bp_board_class *board;
-    const void *desc;
+    enum bp_provide_kind kind = (enum bp_provide_kind)option->lists;
+    const char *name = bp_value_get_string(args, option->implied ? option->implied : "name");
+    bool json;
+    int r = wants_json(args, &json, err);
 
-    (void)opaque;
-    if (!for_this_arch(known) || bpc_require(BP_PROVIDE_BOARD, known->name, &desc, NULL) < 0)
-        return;
-    board = desc;
-    if (strcmp(board->type.name, known->name) != 0)
-        return;
-    if (board->alias)
-        printf("%-20s %s (alias of %s)\n", board->alias, known->summary, known->name);
-    printf("%-20s %s%s\n", known->name, known->summary, board->is_default ? " (default)" : "");
-}
-
-int bpc_help_machine(struct bp_value *args, struct bp_error *err)
-{
-    const char *type = bp_value_get_string(args, "type");
-
-    if (type) {
-        const void *desc;
-        int r = bpc_require(BP_PROVIDE_BOARD, type, &desc, err);
-
-        if (r < 0)
-            return r;
-        char *name = g_strdup_printf("%s-machine", ((const struct bp_type_info *)desc)->name);
-        r = help_type(name, type, false, err);
-        g_free(name);
+    if (r < 0)
         return r;
+    if (kind != BP_PROVIDE_END && name)
+        return help_one(kind, name, json, err);
+    if (kind != BP_PROVIDE_END && json)
+        return print_json(bpc_reference_list(kind, true));
+    if (kind != BP_PROVIDE_END)
+        help_list(kind, option->name);
+    else if (option->show_help)
+        return option->show_help(args, err);
+    else
+        return help_keys(option, json);
+    return 0;
+}
+
+void bpc_help_items(struct bp_value *args, const char *title, struct bp_value *list)
+{
+    bool json = false;
+
+    if (wants_json(args, &json, NULL) == 0 && json) {
+        print_json(list);
+        return;
     }
-    printf("Supported machines are:\n");
-    bpc_each_known(BP_PROVIDE_BOARD, print_machine, NULL);
-    return 0;
-}
+    if (title)
+        printf("%s\n", title);
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        struct bp_value *item = bp_value_at(list, i);
 
-static void print_device(const struct bpc_known *known, void *opaque)
-{
-    char *bus = attribute(known, "bus"), *user = attribute(known, "user");
-
-    (void)opaque;
-    if (!user || strcmp(user, "yes") == 0) {
-        printf("name \"%s\"", known->name);
-        if (bus && *bus && strcmp(bus, "NULL") != 0)
-            printf(", bus %s", bus);
-        printf(", desc \"%s\"\n", known->summary);
+        if (*text_of(item, "summary"))
+            printf("%-15s %s\n", text_of(item, "name"), text_of(item, "summary"));
+        else
+            printf("%s\n", text_of(item, "name"));
     }
-    g_free(bus);
-    g_free(user);
+    bp_value_unref(list);
 }
 
-int bpc_help_device(struct bp_value *args, struct bp_error *err)
+void bpc_help_item(struct bp_value *list, const char *name, const char *summary)
 {
-    const char *driver = bp_value_get_string(args, "driver");
+    struct bp_value *item = bp_value_dict();
 
-    if (driver)
-        return help_type(driver, driver, true, err);
-    printf("Devices:\n");
-    bpc_each_known(BP_PROVIDE_DEVICE, print_device, NULL);
-    return 0;
-}
-
-static void print_name(const struct bpc_known *known, void *opaque)
-{
-    (void)opaque;
-    printf("  %-20s %s\n", known->name, known->summary);
-}
-
-int bpc_help_object(struct bp_value *args, struct bp_error *err)
-{
-    const char *type = bp_value_get_string(args, "qom-type");
-
-    if (type)
-        return help_type(type, type, false, err);
-    printf("List of user creatable objects:\n");
-    bpc_each_known(BP_PROVIDE_OBJECT, print_name, NULL);
-    return 0;
-}
-
-static void print_cpu(const struct bpc_known *known, void *opaque)
-{
-    char *model = attribute(known, "model");
-
-    (void)opaque;
-    if (for_this_arch(known))
-        printf("  %-20s %s\n", model ? model : known->name, known->summary);
-    g_free(model);
-}
-
-int bpc_help_cpu(struct bp_value *args, struct bp_error *err)
-{
-    (void)args;
-    (void)err;
-    printf("Available CPUs:\n");
-    bpc_each_known(BP_PROVIDE_CPU, print_cpu, NULL);
-    return 0;
-}
-
-static void print_accel(const struct bpc_known *known, void *opaque)
-{
-    (void)opaque;
-    if (for_this_arch(known))
-        printf("%-10s %s\n", known->name, known->summary);
-}
-
-int bpc_help_accel(struct bp_value *args, struct bp_error *err)
-{
-    const char *name = bp_value_get_string(args, "accel");
-
-    if (name) {
-        char *type = g_strdup_printf("%s-accel", name);
-        int r = help_type(type, name, false, err);
-
-        g_free(type);
-        return r;
-    }
-    printf("Accelerators supported:\n");
-    bpc_each_known(BP_PROVIDE_ACCEL, print_accel, NULL);
-    return 0;
+    bp_value_set(item, "name", bp_value_string(name));
+    if (summary)
+        bp_value_set(item, "summary", bp_value_string(summary));
+    bp_value_append(list, item);
 }

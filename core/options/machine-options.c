@@ -13,6 +13,7 @@
 #include <glib.h>
 
 #include "config.h"
+#include "machine.h"
 #include "options.h"
 #include "registry.h"
 #include "text.h"
@@ -25,17 +26,6 @@ static void replace(char **slot, const char *text)
 
     free(*slot);
     *slot = copy;
-}
-
-/* What helps someone who mistyped a name. */
-static void add_hint(struct bp_error *err, const char *hint)
-{
-    size_t n;
-
-    if (!err)
-        return;
-    n = strlen(err->message);
-    g_snprintf(err->message + n, sizeof(err->message) - n, "; %s", hint);
 }
 
 /* ---- -machine ---- */
@@ -78,10 +68,15 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
         const void *board;
         int r = bpc_require(BP_PROVIDE_BOARD, type, &board, err);
 
-        if (r < 0) {
-            add_hint(err, "-machine help lists them");
-            return r;
+        if (r == -ENOENT) {
+            char hint[BPC_HINT_SIZE];
+
+            bpc_missing_hint(BP_PROVIDE_BOARD, type, hint, sizeof(hint));
+            return bp_fail(err, ENOENT, "there is no machine '%.100s'%s; -machine help lists them",
+                           type, hint);
         }
+        if (r < 0)
+            return r;
         replace(&bpc_config.board, type);
     }
     if (bp_value_has(args, "kernel"))
@@ -110,34 +105,31 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_machine, "machine", "selects the emulated machine (-machine help lists them)",
           .alias = "M", .arg = "[type=]name[,prop=value...]", .group = "Standard options",
           .phase = BP_PHASE_MACHINE, .keys = machine_keys, .implied = "type", .any_keys = true,
-          .merge = true, .apply = apply_machine, .show_help = bpc_help_machine);
+          .merge = true, .apply = apply_machine, .lists = BP_PROVIDE_BOARD);
 
 /* ---- -cpu, -accel ---- */
 
 static int apply_cpu(struct bp_value *args, struct bp_error *err)
 {
     const char *text = bp_value_as_string(args);
-    const void *desc;
+    const struct bp_cpu_class *class;
     char *model;
     int r;
 
     if (!*text || *text == ',')
         return bp_fail(err, EINVAL, "the name of a CPU model is missing; -cpu help lists them");
-    model = g_strdup_printf("%.*s-%s-cpu", (int)MIN(strcspn(text, ","), 100), text,
-                            bpc_config.arch);
-    r = bpc_require(BP_PROVIDE_CPU, model, &desc, err);
+    model = g_strndup(text, strcspn(text, ","));
+    r = bpc_cpu_find_model(model, &class, err);
     g_free(model);
-    if (r < 0) {
-        add_hint(err, "-cpu help lists them");
+    if (r < 0)
         return r;
-    }
     replace(&bpc_config.cpu, text);
     return 0;
 }
 
 BP_OPTION(option_cpu, "cpu", "selects the CPU model (-cpu help lists them)",
           .arg = "model[,feature=on|off...]", .group = "Standard options",
-          .phase = BP_PHASE_MACHINE, .apply = apply_cpu, .show_help = bpc_help_cpu);
+          .phase = BP_PHASE_MACHINE, .apply = apply_cpu, .lists = BP_PROVIDE_CPU);
 
 static const struct bp_field accel_keys[] = {
     BP_ARG("accel", STRING, "name of the accelerator; help lists them"),
@@ -154,7 +146,7 @@ static int apply_accel(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_accel, "accel", "selects the accelerator; several are tried in turn",
           .arg = "[accel=]name[,prop=value...]", .group = "Standard options",
           .phase = BP_PHASE_MACHINE, .keys = accel_keys, .implied = "accel", .any_keys = true,
-          .apply = apply_accel, .show_help = bpc_help_accel);
+          .apply = apply_accel, .lists = BP_PROVIDE_ACCEL);
 
 /* ---- -m, -smp ---- */
 

@@ -40,14 +40,21 @@ bool bpc_options_given(const char *name);
 int bpc_readconfig(const char *path, struct bp_error *err);
 
 /* ---- help.c ---- */
+/* The version whose command line and protocols this one follows; clients parse it. */
+#define BPC_COMPATIBLE_VERSION "9.1.0"
 void bpc_help_usage(void);
 void bpc_help_version(void);
-void bpc_help_keys(const char *title, const struct bp_field *fields);
-int bpc_help_machine(struct bp_value *args, struct bp_error *err);
-int bpc_help_device(struct bp_value *args, struct bp_error *err);
-int bpc_help_object(struct bp_value *args, struct bp_error *err);
-int bpc_help_cpu(struct bp_value *args, struct bp_error *err);
-int bpc_help_accel(struct bp_value *args, struct bp_error *err);
+void bpc_help_json(void); /* everything there is */
+/* "help" as an argument; `args` as far as they were given. Only the descriptor is used. */
+int bpc_help_option(const struct bp_option *option, struct bp_value *args, struct bp_error *err);
+/* For an option's own help: prints a list of items in the format that `args` ask for; takes the
+ * reference to it. */
+void bpc_help_items(struct bp_value *args, const char *title, struct bp_value *list);
+void bpc_help_item(struct bp_value *list, const char *name, const char *summary); /* adds one */
+
+/* ---- parse.c ---- */
+/* A descriptor of the option, loaded or not; for reading only. NULL: there is none. */
+const struct bp_option *bpc_option_describe(const char *name);
 
 /* What the options ask of the process. Strings are owned. */
 struct bpc_startup {

@@ -72,13 +72,54 @@ int bpc_options_register(struct bp_error *err)
     return r;
 }
 
-static int find_option(const char *name, const struct bp_option **ret_option, struct bp_error *err)
+const struct bp_option *bpc_option_describe(const char *name)
 {
     const struct bp_option *option = find_core_option(name);
     const void *desc;
-    char near[160];
+
+    if (option)
+        return option;
+    return bpc_describe(BP_PROVIDE_OPTION, name, &desc, NULL) < 0 ? NULL : desc;
+}
+
+/* An option that takes a plain string: is "help" among its words? Then they are in *ret_args. */
+static bool plain_help(const char *text, struct bp_value **ret_args)
+{
+    static const struct bpc_keyval_syntax words = {NULL, "name", true};
+    struct bp_value *args;
+    bool help = false;
+
+    if (!text || *text == '{' || (!strstr(text, "help") && !strchr(text, '?')) ||
+        bpc_keyval_parse(text, &words, &args, &help, NULL) < 0)
+        return false;
+    if (help)
+        *ret_args = args;
+    else
+        bp_value_unref(args);
+    return help;
+}
+
+static bool takes_keys(const struct bp_option *option)
+{
+    return option->keys || option->any_keys;
+}
+
+/* `text` is the argument, if there is one: for help alone no module is loaded. */
+static int find_option(const char *name, const char *text, const struct bp_option **ret_option,
+                       struct bp_error *err)
+{
+    const struct bp_option *option = find_core_option(name);
+    struct bp_value *args;
+    const void *desc;
+    char hint[BPC_HINT_SIZE];
     int r;
 
+    if (!option && plain_help(text, &args)) {
+        bp_value_unref(args);
+        option = bpc_option_describe(name);
+        if (option && !takes_keys(option) && !option->lists)
+            option = NULL; /* its own code knows */
+    }
     if (option) {
         *ret_option = option;
         return 0;
@@ -92,9 +133,8 @@ static int find_option(const char *name, const struct bp_option **ret_option, st
         bp_error_prefix(err, "-%s", name);
         return r;
     }
-    bpc_nearest(BP_PROVIDE_OPTION, name, near, sizeof(near));
-    return bp_fail(err, ENOENT, "-%.100s: there is no such option%s%s%s; -help lists them", name,
-                   *near ? " (near: " : "", near, *near ? ")" : "");
+    bpc_missing_hint(BP_PROVIDE_OPTION, name, hint, sizeof(hint));
+    return bp_fail(err, ENOENT, "-%.100s: there is no such option%s; -help lists them", name, hint);
 }
 
 bool bpc_options_given(const char *name)
@@ -123,11 +163,6 @@ static struct use *find_mergeable(const struct bp_option *option)
             return u;
     }
     return NULL;
-}
-
-static bool is_help(const char *text)
-{
-    return text && (strcmp(text, "help") == 0 || strcmp(text, "?") == 0);
 }
 
 struct key_check {
@@ -159,11 +194,12 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
     bool help = false;
     int r;
 
-    if (!option->keys && !option->any_keys) {
+    if (!takes_keys(option)) {
         if (given)
             return bp_fail(err, EINVAL, "it has no keys, so it has no group in a file");
-        *ret_help = is_help(text) && option->show_help;
-        *ret_args = bp_value_string(text ? text : "");
+        *ret_help = (option->show_help || option->lists) && plain_help(text, ret_args);
+        if (!*ret_help)
+            *ret_args = bp_value_string(text ? text : "");
         return 0;
     }
     if (given) {
@@ -237,7 +273,7 @@ int bpc_options_add(const char *name, const char *text, struct bp_value *args, s
 
     if (!uses)
         uses = g_ptr_array_new_with_free_func(free_use);
-    r = find_option(name, &option, err);
+    r = find_option(name, text, &option, err);
     return r < 0 ? r : add_use(option, text, args, err);
 }
 
@@ -258,7 +294,11 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
         bpc_help_version();
         return BPC_OPTIONS_DONE;
     }
-    r = find_option(name, &option, err);
+    if (strcmp(name, "help-json") == 0) {
+        bpc_help_json();
+        return BPC_OPTIONS_DONE;
+    }
+    r = find_option(name, *i + 1 < argc ? argv[*i + 1] : NULL, &option, err);
     if (r < 0)
         return r;
     if (option->arg) {
@@ -284,12 +324,13 @@ int bpc_options_parse(int argc, char **argv, struct bp_error *err)
         int r;
 
         if (argv[i][0] != '-') {
-            const void *desc;
+            const struct bp_option *hda;
 
-            if (bpc_require(BP_PROVIDE_OPTION, "hda", &desc, NULL) < 0)
-                return bp_fail(err, EINVAL, "%.200s: a disk image needs the option -hda, which no "
-                               "installed module has", argv[i]);
-            r = add_use(desc, argv[i], NULL, err);
+            r = find_option("hda", NULL, &hda, err);
+            if (r < 0)
+                bp_error_prefix(err, "%.200s: a disk image needs the option -hda", argv[i]);
+            else
+                r = add_use(hda, argv[i], NULL, err);
         } else {
             r = parse_word(argc, argv, &i, err);
         }
@@ -323,14 +364,7 @@ int bpc_options_help(struct bp_error *err)
 
         if (!u->help)
             continue;
-        if (!u->option->show_help) {
-            char *title = g_strdup_printf("Keys of -%s:", u->option->name);
-
-            bpc_help_keys(title, u->option->keys);
-            g_free(title);
-            return BPC_OPTIONS_DONE;
-        }
-        int r = u->option->show_help(u->args, err);
+        int r = bpc_help_option(u->option, u->args, err);
         if (r < 0) {
             bp_error_prefix(err, "-%s %.200s", u->option->name, u->text ? u->text : "");
             return r;

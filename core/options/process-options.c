@@ -75,11 +75,12 @@ static int apply_d(struct bp_value *args, struct bp_error *err)
 
 static int help_d(struct bp_value *args, struct bp_error *err)
 {
-    (void)args;
+    struct bp_value *list = bp_value_list();
+
     (void)err;
-    printf("Log items (comma separated):\n");
     for (const struct bpc_log_item *i = bpc_log_items; i->name; i++)
-        printf("%-15s %s\n", i->name, i->help);
+        bpc_help_item(list, i->name, i->help);
+    bpc_help_items(args, "Log items (comma separated):", list);
     return 0;
 }
 
@@ -109,12 +110,17 @@ static int apply_data_dir(struct bp_value *args, struct bp_error *err)
 
 static int help_data_dir(struct bp_value *args, struct bp_error *err)
 {
-    (void)args;
+    /* As bp_machine_find_data() goes through them. */
+    static const char *const built_in[] = {"/usr/share/backplane", "/usr/share/qemu",
+                                           "/usr/share/seabios", "/usr/share/OVMF"};
+    struct bp_value *list = bp_value_list();
+
     (void)err;
     for (char **dir = bpc_config.data_dirs; dir && *dir; dir++)
-        printf("%s\n", *dir);
-    /* The built-in ones, as bp_machine_find_data() goes through them. */
-    printf("/usr/share/backplane\n/usr/share/qemu\n/usr/share/seabios\n/usr/share/OVMF\n");
+        bpc_help_item(list, *dir, NULL);
+    for (size_t i = 0; i < BP_COUNT(built_in); i++)
+        bpc_help_item(list, built_in[i], NULL);
+    bpc_help_items(args, NULL, list);
     return 0;
 }
 
@@ -153,14 +159,17 @@ BP_OPTION(option_readconfig, "readconfig", "reads options from a configuration f
 /* No configuration file is read unless asked for. */
 BP_OPTION(option_no_user_config, "no-user-config", "reads no configuration file of the user's",
           .group = EXPERT, .phase = BP_PHASE_EARLY);
-/* These two end the parsing; they stand here to be listed. */
+/* These end the parsing; they stand here to be listed. */
 BP_OPTION(option_h, "h", "shows this help", .alias = "help", .group = "Standard options",
           .phase = BP_PHASE_EARLY);
+BP_OPTION(option_help_json, "help-json",
+          "shows all there is (options, devices, commands, ...) for programs, as JSON",
+          .group = "Standard options", .phase = BP_PHASE_EARLY);
 BP_OPTION(option_version, "version", "shows the version", .group = "Standard options",
           .phase = BP_PHASE_EARLY);
 
 const struct bp_option *const bpc_process_options[] = {
-    &option_h, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
+    &option_h, &option_help_json, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
     &option_data_dir, &option_pidfile, &option_daemonize, &option_readconfig,
     &option_no_user_config, NULL,
 };

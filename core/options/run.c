@@ -20,13 +20,13 @@
 #include "monitor.h"
 #include "object.h"
 #include "options.h"
+#include "registry.h"
 #include "run.h"
 
 /* How long the last messages to monitor clients may take at the end. */
 #define FLUSH_MS 500
 
-/* "backplane-system-x86_64" runs x86_64 guests; a name without that form does, too. */
-static const char *arch_of(const char *program)
+const char *bpc_arch_of(const char *program)
 {
     static const char mark[] = "-system-";
     const char *base = strrchr(program, '/'), *at;
@@ -94,6 +94,7 @@ static int build(struct bp_error *err)
 
 static int start(struct bp_error *err)
 {
+    const struct bpc_loader *loader = bpc_registry_loader();
     int r = 0;
 
     bpc_global_warn_unused();
@@ -101,6 +102,8 @@ static int start(struct bp_error *err)
     catch_signals();
     if (bpc_startup.pidfile)
         r = bpc_pidfile_write(bpc_startup.pidfile, err);
+    if (r == 0 && loader && loader->started)
+        loader->started();
     if (r == 0)
         r = bpc_daemon_ready(err);
     if (r == 0 && !bpc_config.start_paused)
@@ -124,7 +127,7 @@ int bpc_run(int argc, char **argv)
     int status = 1, r;
 
     bpc_program_name_set(program);
-    bpc_config.arch = arch_of(program);
+    bpc_config.arch = bpc_arch_of(program);
     r = read_command_line(argc, argv, &err);
     if (r == BPC_OPTIONS_DONE) {
         bpc_options_free();

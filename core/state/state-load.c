@@ -7,6 +7,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <bp/clock.h>
@@ -112,6 +113,26 @@ static int load_scalar(struct reader *r, enum bp_state_kind kind, void *at)
     return 0;
 }
 
+/* All that is left of the field. */
+static int load_bytes(const struct bp_state_field *field, struct bp_state_bytes *bytes,
+                      struct reader *r)
+{
+    size_t size = (size_t)(r->end - r->p);
+    if (size > field->count)
+        return bp_fail(r->err, EINVAL, "%zu bytes, at most %u are possible", size, field->count);
+    free(bytes->data);
+    *bytes = (struct bp_state_bytes){0};
+    if (size) {
+        bytes->data = malloc(size);
+        if (!bytes->data)
+            return bp_fail(r->err, ENOMEM, "no memory for %zu bytes", size);
+        memcpy(bytes->data, r->p, size);
+        bytes->size = (uint32_t)size;
+    }
+    r->p = r->end;
+    return 0;
+}
+
 static int load_payload(const struct bp_state_field *field, void *state, unsigned depth,
                         struct reader *r)
 {
@@ -123,6 +144,8 @@ static int load_payload(const struct bp_state_field *field, void *state, unsigne
         r->p += field->count;
         return 0;
     }
+    if (field->kind == BP_STATE_BYTES)
+        return load_bytes(field, (void *)at, r);
     if (field->kind == BP_STATE_SECTION)
         return load_fields(field->table, state, depth + 1, r);
     for (uint32_t i = 0; i < field->count; i++, at += field->stride) {
@@ -173,8 +196,8 @@ static int load_version(const struct bp_state_table *table, struct reader *r, ui
     return 0;
 }
 
-static int load_fields(const struct bp_state_table *table, void *state, unsigned depth,
-                       struct reader *r)
+static int load_table(const struct bp_state_table *table, void *state, unsigned depth,
+                      struct reader *r)
 {
     uint32_t version = 0;
     struct header h = {0};
@@ -205,6 +228,14 @@ static int load_fields(const struct bp_state_table *table, void *state, unsigned
         return bp_fail(r->err, EINVAL, "State field '%.*s' is unknown", (int)h.name_len,
                        (const char *)h.name);
     return table->after_load ? table->after_load(state, version, r->err) : 0;
+}
+
+static int load_fields(const struct bp_state_table *table, void *state, unsigned depth,
+                       struct reader *r)
+{
+    int ret = load_table(table, state, depth, r);
+    bpc_state_free_bytes(table, state);
+    return ret;
 }
 
 int bpc_state_load_table(const struct bp_state_table *table, void *state, const uint8_t *buf,

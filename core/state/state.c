@@ -3,6 +3,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <bp/clock.h>
@@ -51,6 +52,15 @@ static int save_payload(const struct bp_state_field *field, void *state, unsigne
         g_byte_array_append(out, (const guint8 *)at, field->count);
         return 0;
     }
+    if (field->kind == BP_STATE_BYTES) {
+        const struct bp_state_bytes *bytes = (const void *)at;
+        if (bytes->size > field->count)
+            return bp_fail(err, EFBIG, "State field '%s' has %u bytes, at most %u are possible",
+                           field->name, bytes->size, field->count);
+        if (bytes->size)
+            g_byte_array_append(out, bytes->data, bytes->size);
+        return 0;
+    }
     if (field->kind == BP_STATE_SECTION)
         return save_fields(field->table, state, depth + 1, out, err);
     for (uint32_t i = 0; i < field->count; i++, at += field->stride) {
@@ -69,7 +79,7 @@ static int save_field(const struct bp_state_field *field, void *state, unsigned 
                       GByteArray *out, struct bp_error *err)
 {
     size_t name_len = strlen(field->name);
-    if (!name_len || name_len > 255 || (unsigned)field->kind > BP_STATE_SECTION)
+    if (!name_len || name_len > 255 || (unsigned)field->kind > BP_STATE_BYTES)
         return bp_fail(err, EINVAL, "State field '%.255s' cannot be written", field->name);
     put_u8(out, (uint8_t)name_len);
     g_byte_array_append(out, (const guint8 *)field->name, (guint)name_len);
@@ -84,6 +94,17 @@ static int save_field(const struct bp_state_field *field, void *state, unsigned 
     for (unsigned i = 0; i < 4; i++)
         out->data[length_at + i] = (guint8)(length >> (8 * i));
     return 0;
+}
+
+void bpc_state_free_bytes(const struct bp_state_table *table, void *state)
+{
+    for (const struct bp_state_field *f = table->fields; f->kind != BP_STATE_END; f++) {
+        struct bp_state_bytes *bytes = (void *)((char *)state + f->offset);
+        if (f->kind != BP_STATE_BYTES)
+            continue;
+        free(bytes->data);
+        *bytes = (struct bp_state_bytes){0};
+    }
 }
 
 static int save_fields(const struct bp_state_table *table, void *state, unsigned depth,
@@ -102,6 +123,7 @@ static int save_fields(const struct bp_state_table *table, void *state, unsigned
             continue;
         ret = save_field(f, state, depth, out, err);
     }
+    bpc_state_free_bytes(table, state);
     put_u8(out, 0);
     return ret;
 }

@@ -79,10 +79,11 @@ static int add_class_props(struct bp_object *obj, const struct bp_type_info *inf
 {
     if (depth > 16)
         return bp_fail(err, ELOOP, "Type '%s' has too many parents", obj->info->name);
-    const struct bp_type_info *parent =
-        info->parent ? bpc_find(BP_PROVIDE_ABSTRACT, info->parent) : NULL;
-    if (parent) {
-        int ret = add_class_props(obj, parent, depth + 1, err);
+    const void *parent = NULL;
+    if (info->parent && !bpc_type_is_core(info->parent)) { /* another module may have it */
+        int ret = bpc_require(BP_PROVIDE_ABSTRACT, info->parent, &parent, err);
+        if (!ret)
+            ret = add_class_props(obj, parent, depth + 1, err);
         if (ret < 0)
             return ret;
     }
@@ -166,8 +167,8 @@ int bp_object_new(enum bp_provide_kind kind, const char *name, const char *id,
                   const char *container, struct bp_value *props, struct bp_object **ret_obj,
                   struct bp_error *err)
 {
-    const struct bp_type_info *info;
-    int ret = bpc_type_info(kind, name, &info, err);
+    const void *info;
+    int ret = bpc_require(kind, name, &info, err);
     if (ret < 0)
         return ret;
     struct bp_object *parent = bpc_object_container(container);

@@ -220,20 +220,60 @@ const void *bpc_find(enum bp_provide_kind kind, const char *name)
     return e ? e->desc : NULL;
 }
 
+int bpc_resolve_file(enum bp_provide_kind kind, const char *name_or_path, const char **ret_name,
+                     struct bp_error *err)
+{
+    if (!strchr(name_or_path, '/')) {
+        *ret_name = name_or_path;
+        return 0;
+    }
+    if (!loader || !loader->resolve_file)
+        return bp_fail(err, ENOSYS, "'%.200s' is a file, and this program loads no modules",
+                       name_or_path);
+    return loader->resolve_file(kind, name_or_path, ret_name, err);
+}
+
+void bpc_missing_hint(enum bp_provide_kind kind, const char *name, char *buf, size_t size)
+{
+    char near[256] = "", package[384] = "";
+    bool exact = loader && loader->missing && loader->missing(kind, name, package, sizeof(package));
+    if (!exact && *name) /* the right name needs no near ones beside it */
+        bpc_nearest(kind, name, near, sizeof(near));
+    snprintf(buf, size, "%s%s%s", *near ? "; near names: " : "", near, package);
+}
+
 static int tell_unknown(enum bp_provide_kind kind, const char *name, struct bp_error *err)
 {
-    char near[256], package[256] = "";
-    bpc_nearest(kind, name, near, sizeof(near));
-    if (loader && loader->missing)
-        loader->missing(kind, name, package, sizeof(package));
-    return bp_fail(err, ENOENT, "No %s '%s' is known%s%s%s", bpc_kind_name(kind), name, package,
-                   *near ? "; near names: " : "", near);
+    char hint[BPC_HINT_SIZE];
+    if (!err)
+        return -ENOENT;
+    bpc_missing_hint(kind, name, hint, sizeof(hint));
+    return bp_fail(err, ENOENT, "No %s '%.200s' is known%s", bpc_kind_name(kind), name, hint);
+}
+
+/* A module may have been loaded for another thing than the one that is denied, and a denied thing
+ * may be asked for by an alias. */
+static int look_up(enum bp_provide_kind kind, const char **name, const void **ret_desc,
+                   struct bp_error *err)
+{
+    int ret = loader && loader->judge ? loader->judge(kind, name, err) : 0;
+    if (ret < 0)
+        return ret;
+    const struct bp_provide provide = {kind, bpc_find(kind, *name)};
+    const char *own = provide.desc ? bpc_provide_name(&provide) : NULL;
+    if (own && loader && loader->judge && strcmp(own, *name) != 0)
+        ret = loader->judge(kind, &own, err);
+    *ret_desc = provide.desc;
+    return ret;
 }
 
 int bpc_require(enum bp_provide_kind kind, const char *name, const void **ret_desc,
                 struct bp_error *err)
 {
-    const void *desc = bpc_find(kind, name);
+    const void *desc;
+    int judged = look_up(kind, &name, &desc, err);
+    if (judged < 0)
+        return judged;
     if (!desc && loader && loader->load) {
         struct bp_error load_err = {0};
         int ret = loader->load(kind, name, &load_err);
@@ -259,8 +299,10 @@ int bpc_describe(enum bp_provide_kind kind, const char *name, const void **ret_d
                  struct bp_error *err)
 {
     struct bp_error why = {0};
-    const void *desc = bpc_find(kind, name);
-    int ret = desc || !loader || !loader->describe ? 0 : loader->describe(kind, name, &desc, &why);
+    const void *desc = NULL;
+    int ret = look_up(kind, &name, &desc, &why);
+    if (ret == 0 && !desc && loader && loader->describe)
+        ret = loader->describe(kind, name, &desc, &why);
     if (ret < 0 && (ret != -ENOENT || why.code)) {
         if (err)
             *err = why;
@@ -391,7 +433,14 @@ void bp_provided_each(enum bp_provide_kind kind,
 
 static void offer_near(const struct bpc_known *known, void *opaque)
 {
+    static const char key[] = "alias=";
+    const char *alias = known->attributes ? strstr(known->attributes, key) : NULL;
     bpc_near_offer(opaque, known->name);
+    if (alias) { /* what people call a board */
+        char *name = g_strndup(alias + strlen(key), strcspn(alias + strlen(key), ";"));
+        bpc_near_offer(opaque, g_intern_string(name));
+        g_free(name);
+    }
 }
 
 void bpc_nearest(enum bp_provide_kind kind, const char *name, char *buf, size_t size)

@@ -36,8 +36,20 @@ struct bpc_loader {
                     struct bp_error *err);
     /* The machine is made and about to run: what -modules lock=on asked for takes effect. */
     void (*started)(void);
-    /* A name that nobody has: "; package backplane-testdev has it ...", or an empty text. */
-    void (*missing)(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
+    /* A name that nobody has: "; package backplane-testdev has it ..." and true; or near names that
+     * packages have, or an empty text, and false. An empty name: which packages have any of the
+     * kind. */
+    bool (*missing)(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
+    /* The administrator's word on a name, loaded or not: *name becomes what it stands for; 0, or
+     * -EPERM and who denied it where. */
+    int (*judge)(enum bp_provide_kind kind, const char **name, struct bp_error *err);
+    /* One module's entry of `query`, by name or file. A new reference. */
+    int (*query_module)(const char *name_or_path, struct bp_value **ret_value,
+                        struct bp_error *err);
+    /* "DIR/FILE.so" or "DIR/FILE.so:NAME": makes the file's module known and tells which thing of
+     * the kind is meant: NAME, or the only one it has. Nothing is loaded. Borrowed for ever. */
+    int (*resolve_file)(enum bp_provide_kind kind, const char *path, const char **ret_name,
+                        struct bp_error *err);
 };
 void bpc_registry_set_loader(const struct bpc_loader *loader); /* borrowed, for ever */
 const struct bpc_loader *bpc_registry_loader(void);            /* or NULL */
@@ -70,5 +82,12 @@ void bpc_each_known(enum bp_provide_kind kind,
                     void (*fn)(const struct bpc_known *known, void *opaque), void *opaque);
 /* Fills buf with up to three near names (edit distance), comma separated; "" when none is near. */
 void bpc_nearest(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
+/* A name with a slash is a module file (as bpc_loader.resolve_file has it); others are themselves. */
+int bpc_resolve_file(enum bp_provide_kind kind, const char *name_or_path, const char **ret_name,
+                     struct bp_error *err);
+/* What to add to "there is no NAME": the package that has it, or near names; may be "". An empty
+ * name: packages that have any of the kind. */
+#define BPC_HINT_SIZE 640u
+void bpc_missing_hint(enum bp_provide_kind kind, const char *name, char *buf, size_t size);
 
 #endif

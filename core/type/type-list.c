@@ -10,7 +10,7 @@
 #include "schema.h"
 #include "type.h"
 
-static void list_field(struct bp_value *list, const struct bp_field *field)
+static void list_field(const struct bp_field *field, void *list)
 {
     char type[128];
     bpc_schema_type_name(field, type, sizeof(type));
@@ -24,41 +24,41 @@ static void list_field(struct bp_value *list, const struct bp_field *field)
     bp_value_append(list, entry);
 }
 
-static bool listed_already(const struct bp_value *list, const char *name)
-{
-    for (size_t i = 0; i < bp_value_length(list); i++) {
-        if (!strcmp(bp_value_get_string(bp_value_at(list, i), "name"), name))
-            return true;
-    }
-    return false;
-}
+struct walk {
+    void (*fn)(const struct bp_field *field, void *opaque);
+    void *opaque;
+    GHashTable *seen; /* names */
+};
 
-static void list_fields(struct bp_value *list, const struct bp_field *fields)
+static void walk_fields(const struct walk *walk, const struct bp_field *fields)
 {
     for (; fields && fields->name; fields++) {
-        if (!(fields->flags & BP_FIELD_HIDDEN) && !listed_already(list, fields->name))
-            list_field(list, fields);
+        if (!(fields->flags & BP_FIELD_HIDDEN) &&
+            g_hash_table_add(walk->seen, (gpointer)fields->name))
+            walk->fn(fields, walk->opaque);
     }
 }
 
-static int list_class(const struct bpc_type *type, struct bp_value *list, struct bp_error *err)
+static int walk_class(const struct walk *walk, const struct bpc_type *type, struct bp_error *err)
 {
-    const struct bp_type_info *info;
-    int ret = bpc_type_info(type->kind, type->provided_as, &info, err);
+    const void *desc, *bus;
+    int ret = bpc_describe(type->kind, type->provided_as, &desc, err);
     if (ret < 0)
         return ret;
-    list_fields(list, info->props);
+    const struct bp_type_info *info = desc;
+    walk_fields(walk, info->props);
     if (type->kind == BP_PROVIDE_DEVICE) {
-        const struct bp_device_class *class = (const struct bp_device_class *)info;
-        const void *bus = NULL;
+        const struct bp_device_class *class = desc;
         if (class->bus && *class->bus && strcmp(class->bus, "system") &&
-            !bpc_require(BP_PROVIDE_BUS, class->bus, &bus, NULL))
-            list_fields(list, ((const struct bp_bus_class *)bus)->child_props);
+            !bpc_describe(BP_PROVIDE_BUS, class->bus, &bus, NULL))
+            walk_fields(walk, ((const struct bp_bus_class *)bus)->child_props);
     }
-    for (unsigned depth = 0; info && info->parent && depth < 16; depth++) {
-        info = bpc_find(BP_PROVIDE_ABSTRACT, info->parent);
-        if (info)
-            list_fields(list, info->props);
+    for (unsigned depth = 0; info->parent && depth < 16; depth++) {
+        if (bpc_type_is_core(info->parent) ||
+            bpc_describe(BP_PROVIDE_ABSTRACT, info->parent, &desc, NULL) < 0)
+            break;
+        info = desc;
+        walk_fields(walk, info->props);
     }
     return 0;
 }
@@ -76,29 +76,55 @@ static bool is_probed(const char *name)
     return false;
 }
 
-int bpc_type_properties(const char *name, bool devices_only, struct bp_value **ret_list,
+/* Says why: denied, broken, in which package it is, or what the near names are. */
+static int not_found(const char *name, bool devices_only, struct bp_error *err)
+{
+    static const enum bp_provide_kind kinds[] = {BP_PROVIDE_DEVICE, BP_PROVIDE_OBJECT};
+    char hint[BPC_HINT_SIZE] = "";
+    for (unsigned i = 0; i < (devices_only ? 1 : BP_COUNT(kinds)); i++) {
+        struct bp_error why = {0};
+        const void *desc;
+        int ret = bpc_describe(kinds[i], name, &desc, &why);
+        if (ret < 0 && ret != -ENOENT)
+            return bp_fail(err, -ret, "%s", why.message);
+        if (!*hint)
+            bpc_missing_hint(kinds[i], name, hint, sizeof(hint));
+    }
+    return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "%s '%.200s' not found%s",
+                         devices_only ? "Device" : "Class", name, hint);
+}
+
+int bpc_type_each_field(const char *name, bool devices_only,
+                        void (*fn)(const struct bp_field *field, void *opaque), void *opaque,
                         struct bp_error *err)
 {
+    const void *alias;
+    if (!bpc_describe(BP_PROVIDE_DEVICE, name, &alias, NULL))
+        name = ((const struct bp_type_info *)alias)->name;
     struct bpc_type type;
-    const struct bp_device_class *alias = bpc_find(BP_PROVIDE_DEVICE, name);
-    if (alias)
-        name = alias->type.name;
     bool known = bpc_type_find(name, &type);
-    if (!known && !devices_only && is_probed(name)) {
-        *ret_list = bp_value_list();
+    if (!known && !devices_only && is_probed(name))
         return 0;
-    }
     if (!known)
-        return bp_fail_class(
-            err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT,
-            devices_only ? "Device '%.200s' not found" : "Class '%.200s' not found", name);
+        return not_found(name, devices_only, err);
     if (devices_only && !bpc_type_implements(name, "device"))
         return bp_fail(err, EINVAL, "Parameter 'typename' expects a device type, '%.200s' is none",
                        name);
     if (devices_only && type.abstract)
         return bp_fail(err, EINVAL, "Parameter 'typename' expects a non-abstract device type");
+    if (!type.provided_as)
+        return 0;
+    const struct walk walk = {fn, opaque, g_hash_table_new(g_str_hash, g_str_equal)};
+    int ret = walk_class(&walk, &type, err);
+    g_hash_table_unref(walk.seen);
+    return ret;
+}
+
+int bpc_type_properties(const char *name, bool devices_only, struct bp_value **ret_list,
+                        struct bp_error *err)
+{
     struct bp_value *list = bp_value_list();
-    int ret = type.provided_as ? list_class(&type, list, err) : 0;
+    int ret = bpc_type_each_field(name, devices_only, list_field, list, err);
     if (ret < 0)
         bp_value_unref(list);
     else

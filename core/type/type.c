@@ -96,50 +96,50 @@ static const char *parent_of_class(enum bp_provide_kind kind, const struct bp_ty
     return family_root(kind);
 }
 
-/* The value of a key in a note's attributes ";bus=isa;user=yes"; its length in *ret_len. */
-static const char *attribute(const char *attributes, const char *key, size_t *ret_len)
+bool bpc_type_is_core(const char *name)
 {
-    size_t key_len = strlen(key);
-    for (const char *p = attributes ? attributes : ""; *p;) {
-        p += strspn(p, ";");
-        size_t len = strcspn(p, ";");
-        if (len > key_len && !memcmp(p, key, key_len) && p[key_len] == '=') {
-            *ret_len = len - key_len - 1;
-            return p + key_len + 1;
-        }
-        p += len;
-    }
-    return NULL;
+    return find_builtin(name) || g_str_has_suffix(name, "-cpu");
 }
 
-static void fill_known(unsigned family, const struct bpc_known *known, struct bpc_type *ret_type)
+static void fill(unsigned family, const void *desc, struct bpc_type *ret_type)
 {
-    size_t len = 0;
-    const struct bp_type_info *info = known->loaded ? bpc_find(known->kind, known->name) : NULL;
-    *ret_type = (struct bpc_type){.kind = known->kind,
-                                  .provided_as = g_intern_string(known->name),
-                                  .abstract = known->kind == BP_PROVIDE_ABSTRACT};
-    ret_type->name = join(families[family].prefix, known->name, families[family].suffix);
-    if (info) {
-        ret_type->flags = info->flags;
-        ret_type->parent = g_intern_string(parent_of_class(known->kind, info));
-        return;
+    const struct bp_provide provide = {families[family].kind, desc};
+    const struct bp_type_info *info = desc;
+    const char *name = bpc_provide_name(&provide);
+    *ret_type = (struct bpc_type){
+        .kind = provide.kind,
+        .name = join(families[family].prefix, name, families[family].suffix),
+        .parent = g_intern_string(parent_of_class(provide.kind, info)),
+        .provided_as = g_intern_string(name),
+        .abstract = provide.kind == BP_PROVIDE_ABSTRACT,
+        .flags = info->flags};
+}
+
+/* Looks one up by its name alone, without collecting all. */
+static bool find_direct(const char *name, struct bpc_type *ret_type)
+{
+    const struct bpc_type *own = find_builtin(name);
+    if (own) {
+        *ret_type = *own;
+        return true;
     }
-    ret_type->parent = families[family].root;
-    const char *user = attribute(known->attributes, "user", &len);
-    if (user && len == 2 && !memcmp(user, "no", 2))
-        ret_type->flags |= BP_TYPE_NOT_USER_CREATABLE;
-    const char *text = NULL;
-    if (known->kind == BP_PROVIDE_DEVICE) {
-        text = attribute(known->attributes, "bus", &len);
-        ret_type->parent = bus_parent(text ? text : "", text ? len : 0);
-    } else if (known->kind == BP_PROVIDE_CPU) {
-        text = attribute(known->attributes, "arch", &len);
-        char *arch = g_strndup(text ? text : "", text ? len : 0);
-        if (*arch)
-            ret_type->parent = join("", arch, "-cpu");
-        g_free(arch);
+    for (unsigned i = 0; i < BP_COUNT(families); i++) {
+        size_t prefix = strlen(families[i].prefix), suffix = strlen(families[i].suffix);
+        size_t len = strlen(name);
+        const void *desc;
+        if (len <= prefix + suffix || !g_str_has_prefix(name, families[i].prefix) ||
+            !g_str_has_suffix(name, families[i].suffix))
+            continue;
+        char *middle = g_strndup(name + prefix, len - prefix - suffix);
+        int ret = bpc_describe(families[i].kind, middle, &desc, NULL);
+        g_free(middle);
+        if (ret < 0)
+            continue;
+        fill(i, desc, ret_type);
+        if (!strcmp(ret_type->name, name)) /* not one of its aliases */
+            return true;
     }
+    return false;
 }
 
 /* ---- all types, collected ---- */
@@ -158,8 +158,12 @@ static void collect_type(GHashTable *types, const struct bpc_type *type)
 static void collect_known(const struct bpc_known *known, void *opaque)
 {
     struct collect *c = opaque;
+    const void *desc;
     struct bpc_type type;
-    fill_known(c->family, known, &type);
+    /* What is broken cannot be made, so it is no type. */
+    if (bpc_describe(known->kind, known->name, &desc, NULL) < 0)
+        return;
+    fill(c->family, desc, &type);
     collect_type(c->types, &type);
 }
 
@@ -227,7 +231,9 @@ bool bpc_type_chain_has(enum bp_provide_kind kind, const struct bp_type_info *in
 
 bool bpc_type_find(const char *name, struct bpc_type *ret_type)
 {
-    GHashTable *types = collect_all();
+    if (find_direct(name, ret_type))
+        return true;
+    GHashTable *types = collect_all(); /* it may be somebody's derived parent */
     const struct bpc_type *type = g_hash_table_lookup(types, name);
     if (type)
         *ret_type = *type;
@@ -237,10 +243,15 @@ bool bpc_type_find(const char *name, struct bpc_type *ret_type)
 
 bool bpc_type_implements(const char *name, const char *ancestor)
 {
-    GHashTable *types = collect_all();
-    bool has = g_hash_table_contains(types, name) && chain_has(types, name, ancestor);
-    g_hash_table_unref(types);
-    return has;
+    struct bpc_type type;
+    if (!bpc_type_find(name, &type))
+        return false;
+    for (unsigned depth = 0; name && depth < 32; depth++) {
+        if (!strcmp(name, ancestor))
+            return true;
+        name = find_direct(name, &type) ? type.parent : derived_parent(name).parent;
+    }
+    return false;
 }
 
 static gint compare_names(gconstpointer a, gconstpointer b)
@@ -262,14 +273,4 @@ void bpc_each_type(const char *implements, bool abstract,
     }
     g_list_free(sorted);
     g_hash_table_unref(types);
-}
-
-int bpc_type_info(enum bp_provide_kind kind, const char *name, const struct bp_type_info **ret_info,
-                  struct bp_error *err)
-{
-    const void *desc;
-    int ret = bpc_require(kind, name, &desc, err);
-    if (!ret)
-        *ret_info = desc;
-    return ret;
 }

@@ -2,7 +2,7 @@
 /*
  * Types by the names that clients use in qom-list-types: every device's chain of parents ends
  * "device", "object"; boards are "NAME-machine", accelerators "NAME-accel", chardevs
- * "chardev-NAME". Nothing is loaded to list names; describing properties loads the module. [main]
+ * "chardev-NAME". Nothing is loaded to list names or to describe properties. [main]
  */
 #ifndef BPC_TYPE_H
 #define BPC_TYPE_H
@@ -17,14 +17,13 @@ struct bpc_type {
     const char *parent;        /* "machine"; NULL for "object" */
     const char *provided_as;   /* registry name "pc-i440fx-9.1", or NULL */
     bool abstract;
-    unsigned flags; /* BP_TYPE_*, as far as known without loading */
+    unsigned flags; /* BP_TYPE_* */
 };
 
-/* Loads when needed; the info begins the class descriptor. `name` as in the registry ("interp"). */
-int bpc_type_info(enum bp_provide_kind kind, const char *name, const struct bp_type_info **ret_info,
-                  struct bp_error *err);
 /* Finds a type by its public name ("interp-accel"). Strings are borrowed for ever. */
 bool bpc_type_find(const char *name, struct bpc_type *ret_type);
+/* Is it one of the core's own abstract types, or a CPU's derived parent? No module has those. */
+bool bpc_type_is_core(const char *name);
 /* The public name of a class, and its parent's public name (NULL at the end of the chain). */
 const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type_info *info);
 /* Does the chain of parents of a class hold this name? Nothing is loaded. */
@@ -34,6 +33,11 @@ bool bpc_type_implements(const char *name, const char *ancestor); /* also itself
 /* Every type once, sorted by name; `implements` NULL: all; abstract ones only with `abstract`. */
 void bpc_each_type(const char *implements, bool abstract,
                    void (*fn)(const struct bpc_type *type, void *opaque), void *opaque);
+/* Calls fn for the properties of a type that users see, each name once: the class's own, its bus's,
+ * its parents'. */
+int bpc_type_each_field(const char *name, bool devices_only,
+                        void (*fn)(const struct bp_field *field, void *opaque), void *opaque,
+                        struct bp_error *err);
 /* A list of dicts {"name","type"[,"description"][,"default-value"]} as device-list-properties and
  * qom-list-properties give it. Unknown: class DeviceNotFound. */
 int bpc_type_properties(const char *name, bool devices_only, struct bp_value **ret_list,

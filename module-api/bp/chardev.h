@@ -58,7 +58,7 @@ struct bp_chardev_class {
 };
 #define BP_CHARDEV(ident, NAME, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=chardev:" NAME ";summary=" SUMMARY); \
-    static const struct bp_chardev_class ident = { \
+    BP_STORAGE const struct bp_chardev_class ident = { \
         .type = {.size = sizeof(struct bp_chardev_class), .flags = 0, .name = "chardev-" NAME, \
                  .parent = "chardev", .summary = SUMMARY, .state_size = sizeof(STATE), \
                  .props = PROPS, .state = NULL, .reserved = {NULL}}, \

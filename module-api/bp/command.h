@@ -42,7 +42,7 @@ struct bp_command {
 };
 #define BP_COMMAND(ident, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN, FLAGS) \
     BP_NOTE("provides=command:" NAME ";summary=" SUMMARY); \
-    static const struct bp_command ident = \
+    BP_STORAGE const struct bp_command ident = \
         {sizeof(struct bp_command), FLAGS, NAME, SUMMARY, ARGS, BP_KIND_##RETURNS, SCHEMA, \
          (void (*)(void))FN, NULL, {NULL, NULL}}
 
@@ -54,6 +54,11 @@ struct bp_event {
     unsigned rate_ms;            /* at most one per this time, the last one wins; 0: all are sent */
     void *reserved[2];
 };
+/* RATE_MS: as rate_ms; 0: every one is sent. */
+#define BP_EVENT(ident, NAME, SUMMARY, DATA, RATE_MS) \
+    BP_NOTE("provides=event:" NAME ";summary=" SUMMARY); \
+    BP_STORAGE const struct bp_event ident = {sizeof(struct bp_event), NAME, SUMMARY, DATA, \
+                                              RATE_MS, {NULL, NULL}}
 /* Sends an event to every QMP client; takes the reference to `data` (dict or NULL). [any] */
 void bp_event_send(const struct bp_event *event, struct bp_value *data);
 /* The same by name, for events of the core ("DEVICE_DELETED"). */
@@ -76,7 +81,7 @@ struct bp_hmp_command {
 };
 #define BP_HMP(ident, NAME, PARAMS, SUMMARY, ARGS, FN) \
     BP_NOTE("provides=hmp:" NAME ";summary=" SUMMARY); \
-    static const struct bp_hmp_command ident = \
+    BP_STORAGE const struct bp_hmp_command ident = \
         {sizeof(struct bp_hmp_command), NAME, PARAMS, SUMMARY, ARGS, FN, {NULL, NULL}}
 
 BP_END_DECLS

@@ -32,11 +32,13 @@ struct bp_cpu_class {
     uint64_t (*pc)(struct bp_cpu *cpu);
     /* A register by name for the monitor's expressions ($eax); -ENOENT when unknown. */
     int (*get_register)(struct bp_cpu *cpu, const char *name, uint64_t *ret_value);
-    void *reserved[4];
+    /* How wide the code is that it executes now (x86: 16, 32 or 64), for disassembling it. */
+    unsigned (*code_bits)(struct bp_cpu *cpu);
+    void *reserved[3];
 };
 #define BP_CPU(ident, MODEL, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=cpu:" MODEL "-" ARCH "-cpu;arch=" ARCH ";model=" MODEL ";summary=" SUMMARY); \
-    static const struct bp_cpu_class ident = { \
+    BP_STORAGE const struct bp_cpu_class ident = { \
         .type = {.size = sizeof(struct bp_cpu_class), .flags = BP_TYPE_NOT_USER_CREATABLE, \
                  .name = MODEL "-" ARCH "-cpu", .parent = ARCH "-cpu", .summary = SUMMARY, \
                  .state_size = sizeof(STATE), .props = PROPS, .state = NULL, .reserved = {NULL}}, \
@@ -73,7 +75,7 @@ struct bp_accel_class {
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
-    static const struct bp_accel_class ident = { \
+    BP_STORAGE const struct bp_accel_class ident = { \
         .type = {.size = sizeof(struct bp_accel_class), .flags = BP_TYPE_NOT_USER_CREATABLE, \
                  .name = NAME, .parent = NULL, .summary = SUMMARY, .state_size = sizeof(STATE), \
                  .props = PROPS, .state = NULL, .reserved = {NULL}}, \

@@ -39,7 +39,7 @@ struct bp_device_class {
  */
 #define BP_DEVICE_FLAGS(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, FLAGS, USER, ...) \
     BP_NOTE("provides=device:" NAME ";bus=" BUS ";user=" USER ";summary=" SUMMARY); \
-    static const struct bp_device_class ident = { \
+    BP_STORAGE const struct bp_device_class ident = { \
         .type = {.size = sizeof(struct bp_device_class), .flags = FLAGS, .name = NAME, \
                  .parent = NULL, .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, \
                  .state = TABLE, .reserved = {NULL}}, \
@@ -80,7 +80,7 @@ struct bp_bus_class {
 };
 #define BP_BUS(ident, NAME, SUMMARY, STATE, ...) \
     BP_NOTE("provides=bus:" NAME ";summary=" SUMMARY); \
-    static const struct bp_bus_class ident = { \
+    BP_STORAGE const struct bp_bus_class ident = { \
         .type = {.size = sizeof(struct bp_bus_class), .flags = 0, .name = NAME, .parent = NULL, \
                  .summary = SUMMARY, .state_size = sizeof(STATE), .props = NULL, .state = NULL, \
                  .reserved = {NULL}}, \

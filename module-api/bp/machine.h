@@ -33,7 +33,7 @@ struct bp_board_class {
 };
 #define BP_BOARD(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=board:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
-    static const struct bp_board_class ident = { \
+    BP_STORAGE const struct bp_board_class ident = { \
         .type = {.size = sizeof(struct bp_board_class), .flags = 0, .name = NAME, .parent = NULL, \
                  .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, .state = NULL, \
                  .reserved = {NULL}}, \

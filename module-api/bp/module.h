@@ -5,7 +5,8 @@
  * "key=value" record each), so that a module is found without running its code.
  *
  * Keys: name, summary, version, license, abi (MAJOR.MINOR), tier (public, or exact:STAMP), arch,
- * requires=NAME/MAJOR, provides=KIND:NAME[;key=value...];summary=TEXT (summary is the last key).
+ * rank, requires=NAME/MAJOR, alias=KIND:ALIAS=NAME,
+ * provides=KIND:NAME[;key=value...];summary=TEXT (summary is the last key).
  */
 #ifndef BP_MODULE_H
 #define BP_MODULE_H
@@ -83,12 +84,34 @@ struct bp_module {
     } BP_CAT(bp_note_, __COUNTER__) __attribute__((section(".note.backplane"), used, aligned(4))) = { \
         10, sizeof(text), BP_NOTE_TYPE, "Backplane", text }
 
+/*
+ * What the BP_ macros define is private to its file. A module of several files says
+ *     #define BP_SHARED
+ * before its includes where such a thing is defined, and declares it in a header of its own
+ * ("extern const struct bp_device_class my_bridge;"): then its other files see it too, in the list
+ * of BP_MODULE() or where they compare classes, and nobody outside of the module does.
+ */
+#ifndef BP_SHARED
+#define BP_STORAGE static
+#elif defined(__cplusplus)
+#define BP_STORAGE extern __attribute__((visibility("hidden")))
+#else
+#define BP_STORAGE __attribute__((visibility("hidden")))
+#endif
+
 /* ---- the module itself ---- */
 #ifndef BP_MODULE_VERSION
 #define BP_MODULE_VERSION "1.0"
 #endif
 #ifndef BP_MODULE_LICENSE
 #define BP_MODULE_LICENSE "LGPL-2.1-or-later"
+#endif
+/* Of several modules that provide the same thing the one of the highest rank is used; without a
+ * #define BP_MODULE_RANK before the include it is 0. */
+#ifdef BP_MODULE_RANK
+#define BP_MODULE_RANK_NOTE BP_NOTE("rank=" BP_STR(BP_MODULE_RANK));
+#else
+#define BP_MODULE_RANK_NOTE
 #endif
 /* In-tree modules of the exact tier are compiled with -DBP_EXACT_STAMP="...". */
 #ifdef BP_MODULE_EXACT
@@ -109,6 +132,7 @@ struct bp_module {
     BP_NOTE("license=" BP_MODULE_LICENSE); \
     BP_NOTE("abi=" BP_STR(BP_ABI_MAJOR) "." BP_STR(BP_ABI_MINOR)); \
     BP_NOTE("tier=" BP_MODULE_TIER); \
+    BP_MODULE_RANK_NOTE \
     static const struct bp_provide bp_module_provides[] = {__VA_ARGS__, {BP_PROVIDE_END, NULL}}; \
     extern const struct bp_module bp_module; \
     __attribute__((visibility("default"))) const struct bp_module bp_module = { \
@@ -125,12 +149,14 @@ struct bp_module {
 #define BP_USE(ident, TYPE, NAME, MAJOR) \
     BP_NOTE("requires=" NAME "/" #MAJOR); \
     static const TYPE *ident
-#define BP_IMPORT(ident, NAME, MAJOR) {NAME, MAJOR, 0, (const void **)&ident}
+#define BP_IMPORT(ident, NAME, MAJOR) BP_IMPORT_MINOR(ident, NAME, MAJOR, 0)
+/* One whose table must have what came with this minor version. */
+#define BP_IMPORT_MINOR(ident, NAME, MAJOR, MINOR) {NAME, MAJOR, MINOR, (const void **)&ident}
 
 /* Offers one: table is a constant struct that starts with its size. */
 #define BP_INTERFACE(ident, NAME, MAJOR, MINOR, TABLE) \
     BP_NOTE("provides=interface:" NAME "/" #MAJOR); \
-    static const struct bp_interface ident = {sizeof(struct bp_interface), NAME, MAJOR, MINOR, TABLE}
+    BP_STORAGE const struct bp_interface ident = {sizeof(struct bp_interface), NAME, MAJOR, MINOR, TABLE}
 
 BP_END_DECLS
 

@@ -33,6 +33,18 @@ struct bp_type_info {
 #define BP_TYPE_NOT_USER_CREATABLE (1u << 0) /* made by boards, not with -device or -object */
 #define BP_TYPE_HOTPLUGGABLE (1u << 1)       /* device_add, device_del */
 
+/*
+ * An abstract parent: classes that name it as `parent` have its properties too (at the same offsets:
+ * their state begins with STATE), and answer bp_object_is_a() with its name. Listed as
+ * {BP_PROVIDE_ABSTRACT, &ident}.
+ */
+#define BP_ABSTRACT(ident, NAME, PARENT, SUMMARY, STATE, PROPS) \
+    BP_NOTE("provides=abstract:" NAME ";summary=" SUMMARY); \
+    BP_STORAGE const struct bp_type_info ident = { \
+        .size = sizeof(struct bp_type_info), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = NAME, \
+        .parent = PARENT, .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, \
+        .state = NULL, .reserved = {NULL}}
+
 /* A user-creatable object (-object, object-add). */
 struct bp_object_class {
     struct bp_type_info type;

@@ -36,14 +36,19 @@ struct bp_option {
     bool merge;           /* later uses add to (and override) earlier ones: -machine, -accel's no */
     /* args: a dict (keys given), a string, or NULL. Borrowed. [main] */
     int (*apply)(struct bp_value *args, struct bp_error *err);
-    /* For "help" as argument: prints to standard output; NULL: the keys are listed. `args` as far as
-     * they were given ("X,help"). */
+    /* For "help" as argument of an option that takes a plain string: prints to standard output.
+     * args: dict with "name" (what stands before a first comma, if anything does) and "format".
+     * NULL: there is no such help. Options with keys or `lists` need none. */
     int (*show_help)(struct bp_value *args, struct bp_error *err);
-    void *reserved[2];
+    /* Kind of things that the first word names (BP_PROVIDE_DEVICE: -device isa-serial), whose
+     * properties are keys too: help and completion come from them. BP_PROVIDE_END: none. */
+    uint32_t lists;
+    uint32_t reserved_word;
+    void *reserved[1];
 };
 #define BP_OPTION(ident, NAME, HELP, ...) \
     BP_NOTE("provides=option:" NAME ";summary=" HELP); \
-    static const struct bp_option ident = {.size = sizeof(struct bp_option), .name = NAME, \
+    BP_STORAGE const struct bp_option ident = {.size = sizeof(struct bp_option), .name = NAME, \
                                            .help = HELP, __VA_ARGS__}
 
 BP_END_DECLS

@@ -63,7 +63,35 @@ struct bp_pci_interface { /* pci/1 */
     unsigned (*devfn)(struct bp_device *dev);
     struct bp_space *(*dma)(struct bp_device *dev); /* bus master accesses */
     struct bp_device *(*find)(struct bp_bus *root, unsigned bus, unsigned devfn);
-    void *reserved[8];
+    /*
+     * From minor 1 on: ask for it with BP_IMPORT_MINOR(pci, "pci", 1, 1).
+     *
+     * Message-signalled interrupts (chapter 6.8). A message is a 32-bit write to the device's DMA
+     * space; it is kept pending while the guest masks it or has not made the function a bus master.
+     * While MSI or MSI-X is enabled INTx is off. Saving, reset and detaching are the bus's business.
+     *
+     * msix_init: 1..2048 vectors; the table (16 bytes for each vector) at `table_offset` and the
+     * pending bits (8 bytes for each 64 vectors) at `pba_offset` of a memory BAR that was added
+     * before; both offsets are multiples of 8, and nothing else may be there. msix_init_bar: the
+     * same in a BAR of its own. Call from attach().
+     */
+    int (*msix_init)(struct bp_device *dev, unsigned vectors, unsigned bar, uint32_t table_offset,
+                     uint32_t pba_offset, struct bp_error *err);
+    int (*msix_init_bar)(struct bp_device *dev, unsigned vectors, unsigned bar,
+                         struct bp_error *err);
+    bool (*msix_enabled)(struct bp_device *dev);
+    /* Sends vector's message; no effect while MSI-X is off, or for a vector there is none of. */
+    void (*msix_notify)(struct bp_device *dev, unsigned vector);
+    /* vectors: a power of two up to 32; masking: with mask and pending bits per vector. */
+    int (*msi_init)(struct bp_device *dev, unsigned vectors, bool masking, struct bp_error *err);
+    bool (*msi_enabled)(struct bp_device *dev);
+    /* A guest may grant fewer vectors than there are: those above wrap around. */
+    void (*msi_notify)(struct bp_device *dev, unsigned vector);
+    /* DMA as the function does it: -EPERM while the guest has not made it a bus master (its command
+     * register), -EFAULT when nothing answers at some byte. */
+    int (*dma_read)(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len);
+    int (*dma_write)(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len);
+    void *reserved[7];
 };
 
 BP_END_DECLS

@@ -22,6 +22,16 @@ enum bp_state_kind {
     BP_STATE_STRUCT, /* `table` describes one of `count` elements of `stride` bytes */
     BP_STATE_TIMER,  /* struct bp_timer *: its deadline, or none */
     BP_STATE_SECTION, /* `table` over the same struct, present when `needed(state)` */
+    BP_STATE_BYTES,   /* struct bp_state_bytes: as many bytes as there are, at most `count` */
+};
+
+/* Bytes whose number varies. They live only while state is saved or loaded: before_save() sets
+ * malloc'd memory, which the core frees once it is written; loading sets it for after_load() and
+ * frees it afterwards. */
+struct bp_state_bytes {
+    void *data; /* NULL: none */
+    uint32_t size;
+    uint32_t reserved;
 };
 
 struct bp_state_field {
@@ -60,6 +70,10 @@ struct bp_state_table {
     { .name = #FIELD, .kind = BP_STATE_STRUCT, .offset = offsetof(STATE, FIELD), \
       .count = BP_COUNT(((STATE *)0)->FIELD), .stride = sizeof(((STATE *)0)->FIELD[0]), \
       .table = TABLE }
+/* A struct bp_state_bytes of at most MAX bytes. */
+#define BP_SAVE_BYTES(STATE, FIELD, MAX) \
+    { .name = #FIELD, .kind = BP_STATE_BYTES, .offset = offsetof(STATE, FIELD), .count = MAX, \
+      .stride = 1 }
 #define BP_SAVE_END { .name = NULL, .kind = BP_STATE_END }
 
 BP_END_DECLS

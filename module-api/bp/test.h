@@ -42,6 +42,18 @@ int bp_test_line(const struct bp_test_host *host, unsigned n); /* present level 
 unsigned bp_test_line_rises(const struct bp_test_host *host, unsigned n);
 void bp_test_reset_rises(struct bp_test_host *host);
 
+/* MSI and MSI-X messages: writes of devices to 0xfee00000-0xfeefffff, where nobody else answers.
+ * Counted since the last bp_test_reset_rises(). */
+unsigned bp_test_messages(const struct bp_test_host *host);
+/* The last one; false when there was none. */
+bool bp_test_last_message(const struct bp_test_host *host, uint64_t *ret_address,
+                          uint32_t *ret_data);
+
+/* Runs a QMP command as a client would. args: JSON text ("{\"id\": \"a\"}"), or NULL; *ret_reply
+ * (which may be NULL) is what it returns as JSON text, to free with free(). */
+int bp_test_command(struct bp_test_host *host, const char *name, const char *args,
+                    char **ret_reply, struct bp_error *err);
+
 /* Lets virtual time pass: due timers run in order. Then runs what was deferred. */
 void bp_test_step(struct bp_test_host *host, int64_t ns);
 void bp_test_reset(struct bp_test_host *host); /* every device, as a machine reset does */

@@ -196,6 +196,7 @@ def has_spdx_line(path):
     return not (name.startswith("LICENSE") or name in (".gitignore", ".clang-format",
                                                        "codespell-words") or
                 path.startswith(("reference/", "tests/fuzz/corpus/")) or
+                path in ("debian/changelog", "debian/copyright", "debian/source/format") or
                 path.endswith((".md", ".txt", ".tsv", ".json", ".map", ".bin")))
 
 

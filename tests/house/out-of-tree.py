@@ -31,7 +31,7 @@ def device_works(folder):
                   "sample-scratch,id=s,iobase=0x310", env={"BACKPLANE_MODULE_PATH": folder}) as e:
         reply = e.command("qom-get", path="/machine/peripheral/s", property="iobase")
         assert reply == {"return": 0x310}, reply
-        modules = {m["name"]: m for m in e.command("query-modules")["return"]}
+        modules = {m["name"]: m for m in e.command("query-modules")["return"]["modules"]}
         assert modules["sample-scratch"]["state"] == "loaded", modules["sample-scratch"]
         assert modules["sample-scratch"]["file"].startswith(folder)
 

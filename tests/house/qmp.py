@@ -9,9 +9,9 @@ QUIET = ("-nodefaults", "-display", "none", "-accel", "qtest")
 
 
 class Emulator:
-    def __init__(self, program, *args, env=None):
+    def __init__(self, program, *args, env=None, quiet=QUIET):
         self.process = subprocess.Popen(
-            [program, *QUIET, "-qmp", "stdio", *args],
+            [program, *quiet, "-qmp", "stdio", *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, **(env or {})})
 
@@ -30,7 +30,7 @@ class Emulator:
             raise AssertionError("the emulator ended: " + self.process.stderr.read())
         return json.loads(line)
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         """The reply, {"return":...} or {"error":...}; events are dropped."""
         request = {"execute": name}
         if arguments:

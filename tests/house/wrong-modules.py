@@ -38,8 +38,8 @@ def each_refusal_is_one_line_with_its_cause():
 def the_machine_starts_and_tells_of_them():
     with Emulator(PROGRAM, "-machine", "none", env=ENV) as e:
         assert e.command("query-status")["return"]["status"] in ("running", "prelaunch")
-        modules = e.command("query-modules")["return"]
-        failed = {os.path.basename(m["file"]): m["error"] for m in modules
+        modules = e.command("query-modules")["return"]["modules"]
+        failed = {os.path.basename(m["file"]): m["reason"] for m in modules
                   if m["state"] == "failed"}
         for name, reason in (("wrong-abi.so", "abi major"), ("wrong-stamp.so", "exact stamp"),
                              ("truncated.so", "is truncated"), ("no-elf.so", "not an ELF file"),

@@ -13,6 +13,7 @@
 #include <bp/isa.h>
 #include <bp/pci.h>
 
+#include "command.h"
 #include "device.h"
 #include "loop.h"
 #include "modules.h"
@@ -25,7 +26,10 @@ struct bp_test_host {
     struct bp_device *bridge;
     struct bp_bus *isa_bus, *pci_bus;
     const struct bp_pci_interface *pci;
-    struct bp_region *ram;
+    struct bp_region *ram, *msi;
+    unsigned messages;
+    uint64_t message_address;
+    uint32_t message_data;
     int levels[BP_TEST_LINES];
     unsigned rises[BP_TEST_LINES];
     int pins[32 * 8][4]; /* PCI: what each device's pins ask for */
@@ -50,6 +54,28 @@ static int bridge_attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_inputs(dev, "isa", 16, line_changed);
     return 0;
 }
+
+/* ---- where messages of devices go ---- */
+#define MESSAGES 0xfee00000u
+
+static uint64_t message_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)opaque, (void)addr;
+    return UINT64_MAX >> (64 - 8 * size);
+}
+
+static void message_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct bp_test_host *host = opaque;
+
+    (void)size;
+    host->messages++;
+    host->message_address = MESSAGES + addr;
+    host->message_data = (uint32_t)value;
+}
+
+static const struct bp_region_ops message_ops = {
+    .read = message_read, .write = message_write, .min_access = 4, .max_access = 4, .valid_min = 4};
 
 static const struct bp_device_class bridge_class = {
     .type = {.size = sizeof(struct bp_device_class), .flags = BP_TYPE_NOT_USER_CREATABLE,
@@ -133,7 +159,9 @@ int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, st
         return bp_fail(err, ENOMEM, "out of memory");
     rc = bp_region_new_ram(NULL, "test.ram", RAM_SIZE, &host->ram, err);
     if (rc == 0) {
+        host->msi = bp_region_new_io(NULL, "test.msi", 0x100000, &message_ops, host);
         bp_region_add(bp_space_root(bp_space_memory()), host->ram, 0, -1);
+        bp_region_add(bp_space_root(bp_space_memory()), host->msi, MESSAGES, -1);
         rc = bp_device_new("test-bridge", NULL, &host->bridge, err);
     }
     if (rc == 0) {
@@ -154,6 +182,7 @@ void bp_test_host_free(struct bp_test_host *host)
     if (!host)
         return;
     bpc_devices_destroy();
+    bp_region_free(host->msi);
     bp_region_free(host->ram);
     the_host = NULL;
     free(host);
@@ -271,6 +300,41 @@ unsigned bp_test_line_rises(const struct bp_test_host *host, unsigned n)
 void bp_test_reset_rises(struct bp_test_host *host)
 {
     memset(host->rises, 0, sizeof(host->rises));
+    host->messages = 0;
+}
+
+unsigned bp_test_messages(const struct bp_test_host *host)
+{
+    return host->messages;
+}
+
+bool bp_test_last_message(const struct bp_test_host *host, uint64_t *ret_address,
+                          uint32_t *ret_data)
+{
+    if (!host->messages)
+        return false;
+    *ret_address = host->message_address;
+    *ret_data = host->message_data;
+    return true;
+}
+
+int bp_test_command(struct bp_test_host *host, const char *name, const char *args,
+                    char **ret_reply, struct bp_error *err)
+{
+    const struct bp_command *command;
+    struct bp_value *values = NULL, *reply = NULL;
+    int rc = bpc_command_find(name, &command, err);
+
+    (void)host;
+    if (rc == 0 && args)
+        rc = bp_value_parse(args, strlen(args), &values, err);
+    if (rc == 0)
+        rc = bpc_command_call(command, values, &reply, err);
+    if (rc == 0 && ret_reply)
+        *ret_reply = bp_value_print(reply, false);
+    bp_value_unref(reply);
+    bp_value_unref(values);
+    return rc;
 }
 
 void bp_test_step(struct bp_test_host *host, int64_t ns)

@@ -3,11 +3,15 @@
  * Descriptors read from module files (loader/image.h, loader/describe.h): for everything that every
  * module provides the inert copy says what the loaded one says; damaged files give errors.
  */
+#include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <glib.h>
@@ -24,6 +28,8 @@
 
 static struct bp_test_host *host;
 static const char *folder;
+static unsigned linker_part;
+static gint32 dynamic_part;
 
 static void same_schema(const struct bp_schema *a, const struct bp_schema *b, unsigned depth);
 
@@ -234,7 +240,7 @@ static void damaged_file_gives_error_or_sense(void)
         if (n % 5 == 0)
             size = (gsize)g_rand_int_range(rand, 0, (gint32)size);
         for (unsigned k = n % 5 ? (unsigned)g_rand_int_range(rand, 1, 12) : 0; k && size; k--)
-            bytes[g_rand_int_range(rand, 0, (gint32)(k & 1 ? MIN(size, 4096) : size))] =
+            bytes[g_rand_int_range(rand, 0, (gint32)(k & 1 ? MIN(size, 4096u) : size))] =
                 (char)g_rand_int(rand);
         struct notes_source source = {.fd = -1, .memory = (uint8_t *)bytes, .size = size};
         struct module_table table = {0};
@@ -257,6 +263,79 @@ static void damaged_file_gives_error_or_sense(void)
     g_assert_cmpuint(refused, >, total / 5);
     g_rand_free(rand);
     g_ptr_array_unref(files);
+}
+
+/* Values of DT_INIT and its like: a wrong one may still point into code. */
+static bool leads_to_code(const char *bytes, gint32 at)
+{
+    Elf64_Dyn entry;
+
+    if (at < dynamic_part || at >= dynamic_part + 27 * 16)
+        return false;
+    memcpy(&entry, bytes + dynamic_part + (at - dynamic_part) / 16 * 16, sizeof(entry));
+    return entry.d_tag == DT_INIT || entry.d_tag == DT_FINI || entry.d_tag == DT_INIT_ARRAY ||
+           entry.d_tag == DT_FINI_ARRAY;
+}
+
+/* Headers, symbols, versions and the dynamic section with some bytes changed: what passes our checks
+ * must not bring the dynamic linker down. Code and relocations, which lead to code, stay whole. */
+static void damaged_head_never_crashes_the_linker(void)
+{
+    char *file = g_build_filename(folder, "hw-debug-exit.so", NULL);
+    char *damaged = g_strdup_printf("%s/damaged-%d.so", g_get_tmp_dir(), (int)getpid());
+    GRand *rand = g_rand_new_with_seed(77);
+    unsigned given = 0, total = (unsigned)g_ascii_strtoull(
+        g_getenv("DAMAGED_MODULES") ? g_getenv("DAMAGED_MODULES") : "1500", NULL, 10);
+    char *bytes;
+    gsize size;
+
+    g_assert_true(g_file_get_contents(file, &bytes, &size, NULL));
+    for (unsigned n = 0; n < total; n++) {
+        struct notes_source source = {.fd = -1, .size = size};
+        struct module_table table = {0};
+        struct image *image = NULL;
+        struct notes notes = {0};
+        char *copy = g_memdup2(bytes, size);
+
+        for (int k = g_rand_int_range(rand, 1, 4); k; k--) {
+            gint32 at = n % 3 ? g_rand_int_range(rand, 0, (gint32)linker_part)
+                              : dynamic_part + (gint32)g_rand_int_range(rand, 0, 27 * 16);
+            if (leads_to_code(copy, at))
+                continue;
+            copy[at] = n % 2 ? (char)(copy[at] ^ 1 << g_rand_int_range(rand, 0, 8))
+                             : (char)g_rand_int(rand);
+        }
+        source.memory = (uint8_t *)copy;
+        if (notes_read(&source, &notes, NULL) == 0 && image_open(&source, &image, NULL) == 0 &&
+            image_check(image, NULL) == 0 && describe_image(image, &table, NULL) == 0) {
+            pid_t child;
+            int status;
+
+            g_assert_true(g_file_set_contents(damaged, copy, (gssize)size, NULL));
+            given++;
+            child = fork();
+            if (child == 0)
+                _exit(dlopen(damaged, RTLD_NOW | RTLD_LOCAL) ? 0 : 1);
+            g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+            if (!WIFEXITED(status)) {
+                char *kept = g_strdup_printf("%s/crash-%u.so", g_get_tmp_dir(), n);
+
+                rename(damaged, kept);
+                g_test_message("%s: signal %d", kept, WTERMSIG(status));
+                g_test_fail();
+            }
+        }
+        describe_finish(&table);
+        image_free(image);
+        notes_finish(&notes);
+        g_free(copy);
+    }
+    unlink(damaged);
+    g_test_message("%u of %u given to the linker", given, total);
+    g_rand_free(rand);
+    g_free(bytes);
+    g_free(damaged);
+    g_free(file);
 }
 
 static void damaged_description_gives_error_or_sense(void)
@@ -296,6 +375,30 @@ static void damaged_description_gives_error_or_sense(void)
     g_ptr_array_unref(files);
 }
 
+/* Where the parts of the file that lead no one to code end, and where the dynamic section is. */
+static void find_parts(void)
+{
+    char *file = g_build_filename(folder, "hw-debug-exit.so", NULL), *bytes;
+    Elf64_Ehdr header;
+    gsize size;
+
+    g_assert_true(g_file_get_contents(file, &bytes, &size, NULL));
+    memcpy(&header, bytes, sizeof(header));
+    for (unsigned i = 0; i < header.e_shnum; i++) {
+        Elf64_Shdr section;
+
+        memcpy(&section, bytes + header.e_shoff + i * sizeof(section), sizeof(section));
+        if (section.sh_type == SHT_RELA && !linker_part)
+            linker_part = (unsigned)section.sh_offset;
+        if (section.sh_type == SHT_DYNAMIC)
+            dynamic_part = (gint32)section.sh_offset;
+    }
+    g_assert_cmpuint(linker_part, >, 0);
+    g_assert_cmpint(dynamic_part, >, 0);
+    g_free(bytes);
+    g_free(file);
+}
+
 int main(int argc, char **argv)
 {
     struct bp_error err = {0};
@@ -309,6 +412,9 @@ int main(int argc, char **argv)
                     every_copy_says_what_the_loaded_one_says);
     g_test_add_func("/describe/damaged_file_gives_error_or_sense",
                     damaged_file_gives_error_or_sense);
+    find_parts();
+    g_test_add_func("/describe/damaged_head_never_crashes_the_linker",
+                    damaged_head_never_crashes_the_linker);
     g_test_add_func("/describe/damaged_description_gives_error_or_sense",
                     damaged_description_gives_error_or_sense);
     rc = g_test_run();

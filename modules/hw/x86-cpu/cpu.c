@@ -72,9 +72,18 @@ static uint64_t get_pc(struct bp_cpu *cpu)
     return x->seg[BP_CS].base + x->rip;
 }
 
+static unsigned code_bits(struct bp_cpu *cpu)
+{
+    const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    if (x->efer & 0x400 && x->seg[BP_CS].attr & BP_X86_SEG_L) /* LMA */
+        return 64;
+    return x->seg[BP_CS].attr & BP_X86_SEG_DB ? 32 : 16;
+}
+
 #define CPU_SLOTS \
     .reset = x86_reset, .has_work = has_work, .dump = x86_dump, .translate = x86_translate, \
-    .pc = get_pc, .get_register = x86_get_register
+    .pc = get_pc, .get_register = x86_get_register, .code_bits = code_bits
 
 BP_CPU(cpu_qemu64, "qemu64", "x86_64", "Least common 64-bit processor", struct x86_model_cpu,
        cpu_props, .init = init_qemu64, CPU_SLOTS);

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the emulator says of itself: help as JSON agrees with QMP, is the same whether a module is
+loaded or not, and loads none."""
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+SOURCE, BUILD = sys.argv[1:3]
+sys.path.insert(0, os.path.join(SOURCE, "tests", "house"))
+import tap
+from qmp import Emulator
+
+PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
+
+
+def run(*argv, status=0, env=None):
+    done = subprocess.run([PROGRAM, *argv], capture_output=True, text=True, timeout=60,
+                          stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+    assert done.returncode == status, (argv, done)
+    return done
+
+
+def parsed(*argv):
+    return json.loads(run(*argv).stdout)
+
+
+def names(entries):
+    return sorted(entry["name"] for entry in entries)
+
+
+def loaded(emulator):
+    answer = emulator.command("query-modules")["return"]
+    entries = answer["modules"] if isinstance(answer, dict) else answer
+    return sorted(m["name"] for m in entries if m.get("state") == "loaded")
+
+
+def every_help_is_valid_json():
+    facts = parsed("-help-json")
+    for option in facts["options"]:
+        if option.get("lists"):
+            things = parsed("-" + option["name"], "help,format=json")
+            assert things, option
+            for thing in things:
+                one = parsed("-" + option["name"], thing["name"] + ",help,format=json")
+                assert one == thing, (one, thing)
+        elif option.get("keys"):
+            keys = parsed("-" + option["name"], "help,format=json")
+            assert keys == {"name": option["name"], "properties": option["keys"]}, option
+    for option in ("d", "L", "display"):
+        assert all("name" in item for item in parsed("-" + option, "help,format=json"))
+    assert {o["name"] for o in facts["options"]} >= {"device", "chardev", "module-dir", "help-json"}
+
+
+def unknown_format_names_the_accepted_ones():
+    for argv in (("-device", "help,format=xml"), ("-device", "isa-serial,help,format=xml"),
+                 ("-cpu", "help,format=xml"), ("-smp", "help,format=xml"), ("-d", "help,format=xml"),
+                 ("-chardev", "socket,help,format=")):
+        said = run(*argv, status=1).stderr
+        assert len(said.splitlines()) == 1 and "text, json" in said and argv[0] in said, said
+    assert run("-device", "help,format=text").stdout == run("-device", "help").stdout
+
+
+def unknown_things_are_told():
+    for argv in (("-device", "isa-serail,help"), ("-machine", "pcc,help"), ("-cpu", "qemu65,help"),
+                 ("-object", "secrett,help"), ("-chardev", "sockett,help"), ("-accel", "interpp,help")):
+        said = run(*argv, status=1).stderr
+        assert len(said.splitlines()) == 1 and argv[1].split(",")[0] in said, said
+
+
+def devices_stand_under_their_categories():
+    text = run("-device", "help").stdout
+    parts = {part.split("\n")[0]: part for part in text.split("\n\n")}
+    assert 'name "isa-serial", bus isa, desc "' in parts["Input devices:"], text
+    assert 'name "isa-debug-exit"' in parts["Misc devices:"], text
+    assert "i440FX" not in text, "boards make it"
+
+
+def properties_agree_with_qmp():
+    devices = parsed("-device", "help,format=json")
+    assert any(not d["user-creatable"] for d in devices)
+    with Emulator(PROGRAM, "-machine", "none") as emulator:
+        types = {t["name"] for t in emulator.command("qom-list-types", implements="device")["return"]}
+        for device in devices:
+            assert device["name"] in types, device
+            listed = emulator.command("device-list-properties", typename=device["name"])["return"]
+            ours = [(p["name"], p["type"], p.get("help"), p.get("default"))
+                    for p in device["properties"]]
+            theirs = [(p["name"], p["type"], p.get("description"), p.get("default-value"))
+                      for p in listed]
+            assert ours == theirs, device["name"]
+            for alias in device.get("aliases", []):
+                assert emulator.command("device-list-properties", typename=alias)["return"] == listed
+
+
+def lists_agree_with_qmp():
+    facts = parsed("-help-json")
+    with Emulator(PROGRAM, "-machine", "none") as emulator:
+        def ask(command, **arguments):
+            return emulator.command(command, **arguments)["return"]
+        assert names(facts["machines"]) == names(ask("query-machines"))
+        assert names(facts["cpus"]) == names(ask("query-cpu-definitions"))
+        assert names(facts["chardevs"]) == names(ask("query-chardev-backends"))
+        assert names(facts["commands"]) == names(ask("query-commands"))
+        schema = ask("query-qmp-schema")
+        assert names(facts["events"]) == names(e for e in schema if e["meta-type"] == "event")
+        assert names(facts["commands"]) == names(e for e in schema if e["meta-type"] == "command")
+        keys = {o["option"]: [p["name"] for p in o["parameters"]]
+                for o in ask("query-command-line-options")}
+        assert keys == {o["name"]: [k["name"] for k in o.get("keys", [])] for o in facts["options"]}
+        by_name = {e["name"]: e for e in schema}
+        for command in facts["commands"]:
+            members = by_name[by_name[command["name"]]["arg-type"]]["members"]
+            assert [m["name"] for m in members] == [a["name"] for a in command["arguments"]], command
+        for event in facts["events"]:
+            members = by_name[by_name[event["name"]]["arg-type"]]["members"]
+            assert [m["name"] for m in members] == [a["name"] for a in event["data"]], event
+
+
+def answers_are_the_same_after_loading():
+    with Emulator(PROGRAM, "-machine", "none") as emulator:
+        def answers():
+            kinds = emulator.command("qom-list-types", abstract=True)["return"]
+            properties = {t["name"]: emulator.command("qom-list-properties", typename=t["name"])
+                          for t in kinds}
+            return {"schema": emulator.command("query-qmp-schema")["return"], "types": kinds,
+                    "properties": properties,
+                    "options": emulator.command("query-command-line-options")["return"],
+                    "machines": emulator.command("query-machines")["return"],
+                    "cpus": emulator.command("query-cpu-definitions")["return"],
+                    "help": emulator.command("human-monitor-command", command_line="help"),
+                    "info": emulator.command("human-monitor-command", command_line="help info")}
+        few, before = loaded(emulator), answers()
+        assert loaded(emulator) == few, "describing has loaded a module"
+        # A command whose module is not loaded is described in full.
+        assert "pci" not in few
+        schema = {e["name"]: e for e in before["schema"]}
+        assert schema[schema["query-pci"]["ret-type"]]["meta-type"] == "array"
+        for path in sorted(glob.glob(os.path.join(BUILD, "modules", "*.so"))):
+            emulator.command("module-load", name=os.path.basename(path)[:-3])
+        assert len(loaded(emulator)) > len(few) + 5, loaded(emulator)
+        after = answers()
+        for key, value in before.items():
+            assert after[key] == value, key
+
+
+def dynamic_loads(*argv):
+    """Names of the modules that the dynamic linker was asked to load."""
+    with tempfile.TemporaryDirectory() as where:
+        subprocess.run([PROGRAM, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=60,
+                       env={**os.environ, "LD_DEBUG": "files",
+                            "LD_DEBUG_OUTPUT": os.path.join(where, "log")})
+        text = ""
+        for path in glob.glob(os.path.join(where, "*")):
+            with open(path, encoding="utf-8", errors="replace") as f:
+                text += f.read()
+    assert "libbackplane" in text, "the linker said nothing"
+    return re.findall(r"calling init: (\S*(?:/modules/|/proc/self/fd/)\S+)", text)
+
+
+def describing_loads_nothing():
+    for argv in (("-h",), ("-help-json",), ("-device", "help"), ("-device", "isa-serial,help"),
+                 ("-device", "help,format=json"), ("-machine", "help"), ("-machine", "pc,help"),
+                 ("-cpu", "help"), ("-cpu", "qemu64,help"), ("-accel", "help"),
+                 ("-accel", "interp,help"), ("-object", "help"), ("-object", "secret,help"),
+                 ("-chardev", "help"), ("-chardev", "socket,help"), ("-fw_cfg", "help"),
+                 ("-complete", "2", "--", "x", "-device", "isa-serial,")):
+        assert dynamic_loads(*argv) == [], argv
+    assert dynamic_loads("-machine", "none", "-accel", "qtest", "-nodefaults", "-device", "nope",
+                         "-chardev", "null,id=x"), "this must load some"
+
+
+tap.run([every_help_is_valid_json, unknown_format_names_the_accepted_ones, unknown_things_are_told,
+         devices_stand_under_their_categories, properties_agree_with_qmp, lists_agree_with_qmp,
+         answers_are_the_same_after_loading, describing_loads_nothing])

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Random accesses and saved states of any device (exercise.h). */
+#include "exercise.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bp/chardev.h>
+#include <bp/value.h>
+
+#include "memory.h"
+#include "registry.h"
+
+static void find_targets_in(struct exercise *x, struct bp_space *space, bool ports)
+{
+    const struct bpc_view *view;
+
+    view = bpc_space_view(space); /* changes under the machine lock only, which we hold */
+    for (size_t i = 0; i < view->count && x->count < EXERCISE_MAX_TARGETS; i++) {
+        const struct bpc_range *r = &view->ranges[i];
+
+        /* The host's own RAM is no device. */
+        if (strcmp(bp_region_name(r->region), "test.ram") != 0)
+            x->targets[x->count++] =
+                (struct exercise_target){ports, r->first, r->last - r->first + 1};
+    }
+}
+
+static void find_targets(struct exercise *x)
+{
+    x->count = 0;
+    find_targets_in(x, bp_space_io(), true);
+    find_targets_in(x, bp_space_memory(), false);
+}
+
+static uint64_t random_value(GRand *rand)
+{
+    static const uint64_t edges[] = {0, 1, 0xff, 0x80, 0xffff, UINT32_MAX, UINT64_MAX, 0x7fffffff};
+    uint64_t wide = (uint64_t)g_rand_int(rand) << 32 | g_rand_int(rand);
+
+    switch (g_rand_int_range(rand, 0, 4)) {
+    case 0: return edges[g_rand_int_range(rand, 0, BP_COUNT(edges))];
+    case 1: return wide & 0xff;
+    case 2: return wide & 0xffff;
+    default: return wide;
+    }
+}
+
+static void access_target(struct exercise *x)
+{
+    const struct exercise_target *t = &x->targets[g_rand_int_range(x->rand, 0, (gint32)x->count)];
+    unsigned size = 1u << g_rand_int_range(x->rand, 0, t->ports ? 3 : 4);
+    uint64_t reach = t->size ? t->size : UINT64_MAX, addr, value = random_value(x->rand);
+    bool write = g_rand_boolean(x->rand);
+
+    /* Registers crowd at the start of a region. */
+    if (g_rand_int_range(x->rand, 0, 4) != 0 && reach > 0x100)
+        reach = 0x100;
+    addr = t->first + ((uint64_t)g_rand_int(x->rand) << 8 | (value & 0xff)) % reach;
+    if (g_rand_boolean(x->rand))
+        addr &= ~(uint64_t)(size - 1);
+    if (t->ports && write)
+        bp_test_out(x->host, (uint16_t)addr, value, size);
+    else if (t->ports)
+        bp_test_in(x->host, (uint16_t)addr, size);
+    else if (write)
+        bp_test_write(x->host, addr, value, size);
+    else
+        bp_test_read(x->host, addr, size);
+}
+
+static void access_config(struct exercise *x)
+{
+    unsigned size = 1u << g_rand_int_range(x->rand, 0, 3);
+    unsigned offset = (unsigned)g_rand_int_range(x->rand, 0, 0x110);
+
+    if (g_rand_boolean(x->rand))
+        bp_test_config_write(x->host, x->devfn, offset, (uint32_t)random_value(x->rand), size);
+    else
+        bp_test_config_read(x->host, x->devfn, offset, size);
+    /* BARs may have moved. */
+    find_targets(x);
+}
+
+static void find_config(struct exercise *x)
+{
+    x->devfn = UINT_MAX;
+    for (unsigned devfn = 0; devfn < 256; devfn++)
+        if ((bp_test_config_read(x->host, devfn, 0, 2) & 0xffff) != 0xffff)
+            x->devfn = devfn;
+    if (x->devfn == UINT_MAX)
+        return;
+    /* BARs far apart, and everything on, so that there is something to hit. */
+    for (unsigned bar = 0; bar < 6; bar++)
+        bp_test_config_write(x->host, x->devfn, 0x10 + 4 * bar, 0xc000 + 0x400 * bar +
+                             (bar << 24) + 0xe0000000u, 4);
+    bp_test_config_write(x->host, x->devfn, 4, 7, 2);
+}
+
+void exercise_begin(struct exercise *x, struct bp_test_host *host, struct bp_device *dev,
+                    GRand *rand)
+{
+    *x = (struct exercise){.host = host, .dev = dev, .rand = rand};
+    find_config(x);
+    find_targets(x);
+}
+
+void exercise_accesses(struct exercise *x, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (x->devfn != UINT_MAX && g_rand_int_range(x->rand, 0, 8) == 0)
+            access_config(x);
+        if (x->count)
+            access_target(x);
+        if (g_rand_int_range(x->rand, 0, 50) == 0)
+            bp_test_step(x->host, g_rand_int_range(x->rand, 1, 5000000));
+        if (g_rand_int_range(x->rand, 0, 2000) == 0)
+            bp_test_reset(x->host);
+        if (i % 256 == 0)
+            find_targets(x);
+    }
+}
+
+static int compare(const void *before, size_t before_size, const void *after, size_t after_size,
+                   struct bp_error *err)
+{
+    const char *a = before, *b = after;
+    size_t at = 0;
+
+    while (at < before_size && at < after_size && a[at] == b[at])
+        at++;
+    if (before_size == after_size && at == before_size)
+        return 0;
+    return bp_fail(err, EIO, "saved state changed by loading it: %zu and %zu bytes, differ at %zu",
+                   before_size, after_size, at);
+}
+
+/* A cut or twisted state must give an error or load; never crash. */
+static void load_twisted(struct exercise *x, const void *saved, size_t size)
+{
+    for (unsigned i = 0; i < 64 && size; i++) {
+        char *twisted = g_memdup2(saved, size);
+        size_t where = g_rand_int(x->rand) % size;
+
+        twisted[where] ^= (char)(1 + g_rand_int(x->rand) % 255);
+        /* What is refused may be half loaded: the device must be reset. */
+        if (bp_test_restore(x->dev, twisted, i % 4 ? size : i * size / 64, NULL) < 0)
+            bp_test_reset(x->host);
+        g_free(twisted);
+        exercise_accesses(x, 20);
+    }
+}
+
+int exercise_saved_state(struct exercise *x, struct bp_error *err)
+{
+    void *before, *after;
+    size_t before_size, after_size;
+    int rc = bp_test_save(x->dev, &before, &before_size, err);
+
+    if (rc < 0) {
+        bp_error_prefix(err, "save");
+        return rc;
+    }
+    bp_test_reset(x->host);
+    rc = bp_test_restore(x->dev, before, before_size, err);
+    if (rc == 0)
+        rc = bp_test_save(x->dev, &after, &after_size, err);
+    if (rc < 0) {
+        bp_error_prefix(err, "load");
+    } else {
+        rc = compare(before, before_size, after, after_size, err);
+        free(after);
+        load_twisted(x, before, before_size);
+    }
+    free(before);
+    return rc;
+}
+
+/* What some types want to find in place. */
+static const struct {
+    const char *type, *companion;
+} companions[] = {{"PIIX3", "i440FX-pcihost"}, {"i440FX", "i440FX-pcihost"}};
+
+static int make_chardev(struct bp_error *err)
+{
+    const struct bp_chardev_interface *chardev;
+    struct bp_value *args;
+    struct bp_chardev *chr;
+    const void *table;
+    int rc = bpc_require_interface("chardev", 1, &table, err);
+
+    if (rc < 0)
+        return rc;
+    chardev = table;
+    if (chardev->find("c"))
+        return 0;
+    args = bp_value_dict();
+    bp_value_set(args, "id", bp_value_string("c"));
+    bp_value_set(args, "backend", bp_value_string("ringbuf"));
+    rc = chardev->create(args, &chr, err);
+    bp_value_unref(args);
+    return rc;
+}
+
+static bool takes_chardev(const char *type)
+{
+    const void *desc;
+    const struct bp_field *f;
+
+    if (bpc_require(BP_PROVIDE_DEVICE, type, &desc, NULL) < 0)
+        return false;
+    for (f = ((const struct bp_device_class *)desc)->type.props; f && f->name; f++)
+        if (strcmp(f->name, "chardev") == 0)
+            return true;
+    return false;
+}
+
+int exercise_make_device(struct bp_test_host *host, const char *type, struct bp_device **ret_dev,
+                         struct bp_error *err)
+{
+    struct bp_device *companion;
+    int rc;
+
+    for (unsigned i = 0; i < BP_COUNT(companions); i++) {
+        if (strcmp(type, companions[i].type) != 0)
+            continue;
+        rc = bp_test_device(host, companions[i].companion, NULL, &companion, err);
+        if (rc < 0)
+            return rc;
+    }
+    /* With a back end where there is one to have: more code runs. */
+    if (takes_chardev(type) && make_chardev(NULL) == 0 &&
+        bp_test_device(host, type, "chardev=c", ret_dev, NULL) == 0)
+        return 0;
+    return bp_test_device(host, type, NULL, ret_dev, err);
+}
