@@ -37,27 +37,27 @@ static const char *install; /* in `text`, or NULL */
 
 /* ---- lines ---- */
 
-/* Monitor commands have a space inside: "info pic". */
-static bool is_word(const char *word)
+static bool is_text(const char *p, size_t most)
 {
     size_t n = 0;
 
-    for (; word[n]; n++)
-        if (!g_ascii_isprint(word[n]))
-            return false;
-    return n > 0 && n <= MAX_WORD && word[0] != ' ' && word[n - 1] != ' ';
+    while (g_ascii_isprint(p[n]))
+        n++;
+    return n > 0 && n <= most && !p[n];
+}
+
+/* Monitor commands have a space inside: "info pic". */
+static bool is_word(const char *word)
+{
+    return is_text(word, MAX_WORD) && word[0] != ' ' && word[strlen(word) - 1] != ' ';
 }
 
 /* One %s, no other directive. */
 static bool is_template(const char *line)
 {
     const char *percent = strchr(line, '%');
-    size_t n = 0;
 
-    for (; line[n]; n++)
-        if (!g_ascii_isprint(line[n]))
-            return false;
-    return n <= MAX_TEMPLATE && percent && percent[1] == 's' && !strchr(percent + 1, '%');
+    return is_text(line, MAX_TEMPLATE) && percent && percent[1] == 's' && !strchr(percent + 1, '%');
 }
 
 /* "KIND:NAME<TAB>MODULE<TAB>PACKAGE", cut up in place. */
@@ -155,28 +155,13 @@ unsigned catalogue_read(const char *given, size_t size)
 
 /* ---- the file ---- */
 
-static int read_all(int fd, size_t size, char *to)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = read(fd, to + done, size - done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO; /* it was longer a moment ago */
-        done += (size_t)n;
-    }
-    return 0;
-}
-
 static void read_file(const struct directory *directory)
 {
     struct bp_error err = {0};
     struct stat st;
-    unsigned bad = 0, first = 0;
+    unsigned bad, first = 0;
     const char *path = directory->path;
+    ssize_t length;
     int fd, r = safety_open_at(directory->fd, path, CATALOGUE_FILE, &fd, &st, &err);
 
     if (r == -ENOENT)
@@ -191,14 +176,10 @@ static void read_file(const struct directory *directory)
         return;
     }
     text = g_malloc((size_t)st.st_size + 1);
-    r = read_all(fd, (size_t)st.st_size, text);
+    length = read(fd, text, (size_t)st.st_size);
     close(fd);
-    if (r < 0) {
-        bp_warn("%s/" CATALOGUE_FILE " cannot be read: %s", path, strerror(-r));
-        g_clear_pointer(&text, g_free);
-        return;
-    }
-    bad = take_text((size_t)st.st_size, &first);
+    text[length < 0 ? 0 : length] = '\0';
+    bad = take_text(length < 0 ? 0 : (size_t)length, &first);
     if (bad)
         bp_warn("%s/" CATALOGUE_FILE ": malformed lines are left out: %u, the first is line %u", path,
                 bad, first);

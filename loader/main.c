@@ -9,7 +9,6 @@
 
 #include <bp/option.h>
 
-#include "complete.h"
 #include "log.h"
 #include "module-options.h"
 #include "modules.h"
@@ -38,7 +37,5 @@ int main(int argc, char **argv)
     bpc_registry_set_loader(&modules_loader);
     if (module_options_register() < 0)
         return 1;
-    if (argc > 1 && strcmp(argv[1], "-complete") == 0)
-        return complete_main(argc, argv);
-    return bpc_run(argc, argv);
+    return bpc_run(argc, argv, &bpc_program_description);
 }

@@ -180,13 +180,11 @@ void policy_forget(void)
 static void read_file(const char *path)
 {
     struct bp_error err = {0};
-    char *text, target[16];
     struct stat st;
-    ssize_t n = readlink(path, target, sizeof(target));
+    char *text;
+    ssize_t n;
     int fd;
 
-    if (n == 9 && memcmp(target, "/dev/null", 9) == 0)
-        return; /* the usual way to mask a file of an earlier place */
     if (safety_open_file(path, &fd, &st, &err) < 0) {
         bp_warn("%s %s", path, err.message);
         return;
@@ -206,18 +204,58 @@ static void read_file(const char *path)
     close(fd);
 }
 
-/* A file of a later directory replaces the one of the same name. */
+/* A link to /dev/null in a safe directory masks the file of an earlier one. */
+static bool is_mask(const char *path)
+{
+    char target[16];
+
+    return readlink(path, target, sizeof(target)) == 9 && memcmp(target, "/dev/null", 9) == 0;
+}
+
+static void list_file(const char *path, const char *name, GTree *files)
+{
+    char *file = g_build_filename(path, name, NULL);
+    struct bp_error err = {0};
+    struct stat st;
+    int fd;
+
+    if (is_mask(file)) {
+        g_tree_remove(files, name);
+    } else if (safety_open_file(file, &fd, &st, &err) < 0) {
+        bp_warn("%s %s", file, err.message); /* what it would replace stays */
+    } else {
+        close(fd);
+        if (g_tree_nnodes(files) < (gint)MAX_FILES || g_tree_lookup(files, name))
+            g_tree_replace(files, g_strdup(name), g_strdup(file));
+        else
+            bp_warn("%s is not used: there are more than %u policy files", file, MAX_FILES);
+    }
+    g_free(file);
+}
+
+/* A file of a later directory replaces the one of the same name; only what nobody else could have
+ * written does. */
 static void list_directory(const char *path, GTree *files)
 {
-    DIR *dir = opendir(path);
+    struct bp_error err = {0};
     struct dirent *entry;
+    DIR *dir;
+    int fd;
 
-    while (dir && (entry = readdir(dir)) && g_tree_nnodes(files) < (gint)MAX_FILES)
+    if (access(path, F_OK) < 0)
+        return; /* the usual case, quickly */
+    if (safety_open_directory(path, &fd, &err) < 0) {
+        bp_warn("policy directory %s %s", path, err.message);
+        return;
+    }
+    dir = fdopendir(fd);
+    while (dir && (entry = readdir(dir)))
         if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".conf"))
-            g_tree_replace(files, g_strdup(entry->d_name),
-                           g_build_filename(path, entry->d_name, NULL));
+            list_file(path, entry->d_name, files);
     if (dir)
         closedir(dir);
+    else
+        close(fd);
 }
 
 static gboolean visit_file(gpointer name, gpointer path, gpointer opaque)

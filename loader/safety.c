@@ -33,8 +33,7 @@ bool safety_privileged(void)
 }
 
 /* Whoever owns the program could have put anything into it, so modules may be theirs too: a
- * developer's tree that is run as root; and in a user namespace, where the owners of the system's
- * files all look like nobody. */
+ * developer's tree that is run as root. */
 static uid_t program_owner(void)
 {
     static uid_t owner = (uid_t)-1;
@@ -45,13 +44,39 @@ static uid_t program_owner(void)
     return owner;
 }
 
+/* In a user namespace that knows one user, root's files seem to belong to the overflow user. They
+ * cannot be told from other strangers' there, so they count as root's. A privileged program never
+ * takes that way: its users would choose the namespace. */
+static bool root_is_hidden(uid_t uid)
+{
+    static int hidden = -1;
+    unsigned first = 0, outside = 0, count = 0;
+    FILE *map;
+
+    if (uid != 65534 || safety_privileged())
+        return false;
+    if (hidden >= 0)
+        return hidden;
+    hidden = 0;
+    map = fopen("/proc/self/uid_map", "re");
+    if (map) {
+        hidden = 1;
+        while (fscanf(map, "%u %u %u", &first, &outside, &count) == 3)
+            if (outside == 0)
+                hidden = 0; /* this namespace shows root, or is the first one */
+        fclose(map);
+    }
+    return hidden;
+}
+
 /* -EPERM unless only root, the user and the program's owner can have changed it. */
 static int check_owner(const struct walk *w, const char *name, const struct stat *st)
 {
     const char *slash = strcmp(w->shown, "/") == 0 || !*name ? "" : "/";
     bool sticky = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX);
 
-    if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != program_owner())
+    if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != program_owner() &&
+        !root_is_hidden(st->st_uid))
         return bp_fail(w->err, EPERM, "is not used: %s%s%s belongs to user %u, who is neither root "
                        "nor you", w->shown, slash, name, (unsigned)st->st_uid);
     if (S_ISLNK(st->st_mode) || sticky)

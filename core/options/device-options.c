@@ -9,6 +9,7 @@
 #include "keyval.h"
 #include "object.h"
 #include "options.h"
+#include "run.h"
 #include "schema.h"
 
 #define DEVICES "Devices and objects"
@@ -127,7 +128,7 @@ static int help_display(struct bp_value *args, struct bp_error *err)
 
     (void)err;
     bpc_help_item(list, "none", NULL);
-    bpc_help_items(args, "Available display backend types:", list);
+    bpc_program->items(args, "Available display backend types:", list);
     return 0;
 }
 

@@ -39,18 +39,13 @@ bool bpc_options_given(const char *name);
 /* Reads an INI file ("[device "id"]", key = "value") into uses. */
 int bpc_readconfig(const char *path, struct bp_error *err);
 
-/* ---- help.c ---- */
+/* ---- help ---- */
 /* The version whose command line and protocols this one follows; clients parse it. */
 #define BPC_COMPATIBLE_VERSION "9.1.0"
-void bpc_help_usage(void);
-void bpc_help_version(void);
-void bpc_help_json(void); /* everything there is */
-/* "help" as an argument; `args` as far as they were given. Only the descriptor is used. */
-int bpc_help_option(const struct bp_option *option, struct bp_value *args, struct bp_error *err);
-/* For an option's own help: prints a list of items in the format that `args` ask for; takes the
- * reference to it. */
-void bpc_help_items(struct bp_value *args, const char *title, struct bp_value *list);
-void bpc_help_item(struct bp_value *list, const char *name, const char *summary); /* adds one */
+/* What describes the program (run.h), or NULL. */
+extern const struct bpc_program *bpc_program;
+/* Adds an item to the list of an option's own help, which goes to bpc_program->items(). */
+void bpc_help_item(struct bp_value *list, const char *name, const char *summary);
 
 /* ---- parse.c ---- */
 /* A descriptor of the option, loaded or not; for reading only. NULL: there is none. */

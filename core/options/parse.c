@@ -5,6 +5,7 @@
  * phase by phase.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <glib.h>
@@ -12,6 +13,7 @@
 #include "keyval.h"
 #include "options.h"
 #include "registry.h"
+#include "run.h"
 #include "schema.h"
 
 struct use {
@@ -22,6 +24,17 @@ struct use {
 };
 
 static GPtrArray *uses;
+const struct bpc_program *bpc_program;
+
+void bpc_help_item(struct bp_value *list, const char *name, const char *summary)
+{
+    struct bp_value *item = bp_value_dict();
+
+    bp_value_set(item, "name", bp_value_string(name));
+    if (summary)
+        bp_value_set(item, "summary", bp_value_string(summary));
+    bp_value_append(list, item);
+}
 
 static void free_use(void *opaque)
 {
@@ -287,15 +300,18 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
     if (!*name)
         return bp_fail(err, EINVAL, "'%s' is not an option; -help lists them", argv[*i]);
     if (strcmp(name, "h") == 0 || strcmp(name, "help") == 0) {
-        bpc_help_usage();
+        if (bpc_program)
+            bpc_program->usage();
         return BPC_OPTIONS_DONE;
     }
     if (strcmp(name, "version") == 0) {
-        bpc_help_version();
+        printf("Backplane, command line of QEMU emulator version %s (Backplane %s)\n",
+               BPC_COMPATIBLE_VERSION, BP_VERSION);
         return BPC_OPTIONS_DONE;
     }
     if (strcmp(name, "help-json") == 0) {
-        bpc_help_json();
+        if (bpc_program)
+            bpc_program->everything();
         return BPC_OPTIONS_DONE;
     }
     r = find_option(name, *i + 1 < argc ? argv[*i + 1] : NULL, &option, err);
@@ -364,7 +380,8 @@ int bpc_options_help(struct bp_error *err)
 
         if (!u->help)
             continue;
-        int r = bpc_help_option(u->option, u->args, err);
+        int r = bpc_program ? bpc_program->option(u->option, u->args, err)
+                            : bp_fail(err, ENOSYS, "this program has no help");
         if (r < 0) {
             bp_error_prefix(err, "-%s %.200s", u->option->name, u->text ? u->text : "");
             return r;

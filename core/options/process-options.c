@@ -11,6 +11,7 @@
 #include "config.h"
 #include "log.h"
 #include "options.h"
+#include "run.h"
 
 #define EXPERT "Debug and expert options"
 
@@ -80,7 +81,7 @@ static int help_d(struct bp_value *args, struct bp_error *err)
     (void)err;
     for (const struct bpc_log_item *i = bpc_log_items; i->name; i++)
         bpc_help_item(list, i->name, i->help);
-    bpc_help_items(args, "Log items (comma separated):", list);
+    bpc_program->items(args, "Log items (comma separated):", list);
     return 0;
 }
 
@@ -120,7 +121,7 @@ static int help_data_dir(struct bp_value *args, struct bp_error *err)
         bpc_help_item(list, *dir, NULL);
     for (size_t i = 0; i < BP_COUNT(built_in); i++)
         bpc_help_item(list, built_in[i], NULL);
-    bpc_help_items(args, NULL, list);
+    bpc_program->items(args, NULL, list);
     return 0;
 }
 

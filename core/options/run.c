@@ -120,12 +120,15 @@ static int main_loop(void)
     return status;
 }
 
-int bpc_run(int argc, char **argv)
+int bpc_run(int argc, char **argv, const struct bpc_program *describing)
 {
     struct bp_error err = {0};
     const char *program = argc > 0 ? argv[0] : "backplane-system-x86_64";
     int status = 1, r;
 
+    bpc_program = describing;
+    if (argc > 1 && strcmp(argv[1], "-complete") == 0)
+        return bpc_program->complete(argc, argv);
     bpc_program_name_set(program);
     bpc_config.arch = bpc_arch_of(program);
     r = read_command_line(argc, argv, &err);

@@ -3,8 +3,23 @@
 #ifndef BPC_RUN_H
 #define BPC_RUN_H
 
+#include <bp/option.h>
+
+/* What a program brings along to describe itself. Everything is told from descriptors: nothing is
+ * loaded for it. */
+struct bpc_program {
+    void (*usage)(void);      /* -h */
+    void (*everything)(void); /* -help-json */
+    /* "help" as an option's argument; `args` as far as they were given. */
+    int (*option)(const struct bp_option *option, struct bp_value *args, struct bp_error *err);
+    /* Prints the items of an option's own help in the format that `args` ask for; takes the list. */
+    void (*items)(struct bp_value *args, const char *title, struct bp_value *list);
+    int (*complete)(int argc, char **argv); /* -complete, for shells; returns the exit status */
+};
+extern const struct bpc_program bpc_program_description; /* in the program itself: program/help.c */
+
 /* The loader's hooks are set. Returns the exit status. */
-int bpc_run(int argc, char **argv);
+int bpc_run(int argc, char **argv, const struct bpc_program *program);
 /* The guest architecture of a program's name: "backplane-system-x86_64" runs x86_64 guests; a name
  * without that form does, too. */
 const char *bpc_arch_of(const char *program);

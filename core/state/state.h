@@ -5,8 +5,9 @@
  * Format, little endian. A table: u32 version, then its fields in order, then a zero byte. A field:
  * u8 length of the name (1..255), the name, u8 kind (enum bp_state_kind), u32 count, u32 length of
  * what follows, then that: integers in their width, bool one byte 0 or 1, buffers as they are, a
- * timer i64 (deadline, -1: not pending), a struct element or section as a table, BYTES as they are. A section that is
- * not needed is left out. A loader checks every length; unknown fields and missing ones are errors.
+ * timer i64 (deadline, -1: not pending), a struct element or section as a table, BYTES as they are.
+ * A section that is not needed is left out. A loader checks every length; unknown fields and missing
+ * ones are errors.
  */
 #ifndef BPC_STATE_H
 #define BPC_STATE_H

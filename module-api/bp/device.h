@@ -28,7 +28,8 @@ struct bp_device_class {
     void (*reset)(struct bp_device *dev); /* power-on state; called after attach() too */
     /* The guest is asked to let go (hot unplug); NULL: unplugged at once. */
     int (*unplug_request)(struct bp_device *dev, struct bp_error *err);
-    const char *const *aliases; /* other names for -device, NULL-terminated, or NULL */
+    const char *const *aliases; /* other names for -device, NULL-terminated, or NULL; each has a
+                                   BP_DEVICE_ALIAS() too */
     void *reserved[4];
 };
 
@@ -52,6 +53,9 @@ struct bp_device_class {
 #define BP_BOARD_DEVICE(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, ...) \
     BP_DEVICE_FLAGS(ident, NAME, BUS, SUMMARY, STATE, PROPS, TABLE, BP_TYPE_NOT_USER_CREATABLE, \
                     "no", __VA_ARGS__)
+
+/* The note by which another name of a device finds its module. */
+#define BP_DEVICE_ALIAS(NAME, ALIAS) BP_NOTE("alias=device:" ALIAS "=" NAME)
 
 void *bp_device_state(struct bp_device *dev); /* [any] */
 struct bp_device *bp_device_of_state(void *state); /* the device whose state this is; [any] */

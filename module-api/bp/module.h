@@ -134,8 +134,9 @@ struct bp_module {
     BP_NOTE("tier=" BP_MODULE_TIER); \
     BP_MODULE_RANK_NOTE \
     static const struct bp_provide bp_module_provides[] = {__VA_ARGS__, {BP_PROVIDE_END, NULL}}; \
-    extern const struct bp_module bp_module; \
-    __attribute__((visibility("default"))) const struct bp_module bp_module = { \
+    /* On the first declaration: g++ takes the attribute nowhere else. */ \
+    extern __attribute__((visibility("default"))) const struct bp_module bp_module; \
+    const struct bp_module bp_module = { \
         .magic = BP_MODULE_MAGIC, .size = sizeof(struct bp_module), .abi_major = BP_ABI_MAJOR, \
         .abi_minor = BP_ABI_MINOR, .flags = 0, .name = NAME, .tier = BP_MODULE_TIER, \
         .provides = bp_module_provides, .imports = IMPORTS, .init = INIT, .reserved = {NULL}}

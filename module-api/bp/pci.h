@@ -68,7 +68,7 @@ struct bp_pci_interface { /* pci/1 */
      *
      * Message-signalled interrupts (chapter 6.8). A message is a 32-bit write to the device's DMA
      * space; it is kept pending while the guest masks it or has not made the function a bus master.
-     * While MSI or MSI-X is enabled INTx is off. Saving, reset and detaching are the bus's business.
+     * While MSI or MSI-X is enabled INTx is off. Saving, reset and detaching are the bus's task.
      *
      * msix_init: 1..2048 vectors; the table (16 bytes for each vector) at `table_offset` and the
      * pending bits (8 bytes for each 64 vectors) at `pba_offset` of a memory BAR that was added
@@ -88,7 +88,8 @@ struct bp_pci_interface { /* pci/1 */
     /* A guest may grant fewer vectors than there are: those above wrap around. */
     void (*msi_notify)(struct bp_device *dev, unsigned vector);
     /* DMA as the function does it: -EPERM while the guest has not made it a bus master (its command
-     * register), -EFAULT when nothing answers at some byte. */
+     * register), -EFAULT when nothing answers at some byte, -EBUSY inside of another access of the
+     * function: where a guest's address led back to its own registers. */
     int (*dma_read)(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len);
     int (*dma_write)(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len);
     void *reserved[7];

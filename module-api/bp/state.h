@@ -60,6 +60,11 @@ struct bp_state_table {
 #define BP_SAVE(KIND, STATE, FIELD) \
     { .name = #FIELD, .kind = BP_STATE_##KIND, .offset = offsetof(STATE, FIELD), .count = 1, \
       .stride = sizeof(((STATE *)0)->FIELD) }
+/* One that came with a later version of the table: absent from older states, which leave the field
+ * as it is. */
+#define BP_SAVE_SINCE(VERSION, KIND, STATE, FIELD) \
+    { .name = #FIELD, .kind = BP_STATE_##KIND, .offset = offsetof(STATE, FIELD), .count = 1, \
+      .stride = sizeof(((STATE *)0)->FIELD), .since = VERSION }
 #define BP_SAVE_ARRAY(KIND, STATE, FIELD) \
     { .name = #FIELD, .kind = BP_STATE_##KIND, .offset = offsetof(STATE, FIELD), \
       .count = BP_COUNT(((STATE *)0)->FIELD), .stride = sizeof(((STATE *)0)->FIELD[0]) }

@@ -63,6 +63,19 @@ void bp_test_reset(struct bp_test_host *host); /* every device, as a machine res
 int bp_test_save(struct bp_device *dev, void **ret_data, size_t *ret_size, struct bp_error *err);
 int bp_test_restore(struct bp_device *dev, const void *data, size_t size, struct bp_error *err);
 
+/* ---- what is no device ---- */
+/* The table of an interface ("chardev", 1); its module is loaded when needed. */
+int bp_test_interface(struct bp_test_host *host, const char *name, unsigned major,
+                      const void **ret_table, struct bp_error *err);
+/* Makes an object as -object does; props: a JSON object ("{\"level\": 3}"), or NULL. */
+int bp_test_object(struct bp_test_host *host, const char *type, const char *id, const char *props,
+                   struct bp_object **ret_obj, struct bp_error *err);
+/* Carries out a line of the human monitor; returns what it printed (errors too) as malloc'd text. */
+char *bp_test_hmp(struct bp_test_host *host, const char *line);
+/* Applies an option of the command line, "-NAME TEXT" (text NULL: it takes none). */
+int bp_test_option(struct bp_test_host *host, const char *name, const char *text,
+                   struct bp_error *err);
+
 BP_END_DECLS
 
 #endif

@@ -85,37 +85,6 @@ static int apply_chardev(struct bp_value *args, struct bp_error *err)
     return create_from_args(args, &chr, err);
 }
 
-static void print_backend(const char *name, const char *summary, void *opaque)
-{
-    (void)opaque;
-    printf("  %-10s %s\n", strncmp(name, "chardev-", 8) ? name : name + 8, summary);
-}
-
-/* The keys are in the class: an object is made of it for a moment, none of its code runs. */
-static int chardev_help(struct bp_value *args, struct bp_error *err)
-{
-    const char *type = args ? bp_value_get_string(args, "backend") : NULL;
-    const struct bp_type_info *info;
-    struct bp_object *obj;
-    int r;
-
-    if (!type || !strcmp(type, "help") || !strcmp(type, "?")) {
-        printf("Available chardev backend types:\n");
-        bp_provided_each(BP_PROVIDE_CHARDEV, print_backend, NULL);
-        return 0;
-    }
-    r = bp_object_new(BP_PROVIDE_CHARDEV, type, "help", "/chardevs", NULL, &obj, err);
-    if (r < 0)
-        return r;
-    info = bp_object_class(obj);
-    printf("%s options:\n", type);
-    for (const struct bp_field *f = info->props; f && f->name; f++)
-        if (!(f->flags & BP_FIELD_HIDDEN))
-            printf("  %-14s %s\n", f->name, f->help);
-    bp_object_destroy(obj);
-    return 0;
-}
-
 static const struct bp_field chardev_keys[] = {
     BP_ARG_OPT("backend", STRING, "kind: null, stdio, file, pipe, pty, socket, ringbuf, ..."),
     BP_ARG_OPT("id", STRING, "name by which others refer to it"),
@@ -126,7 +95,7 @@ static const struct bp_field chardev_keys[] = {
 BP_OPTION(chardev_option, "chardev", "make a character device", .phase = BP_PHASE_CHARDEV,
           .arg = "backend,id=ID[,mux=on|off][,logfile=PATH][,logappend=on|off][,KEY=VALUE...]",
           .group = "Character devices", .keys = chardev_keys, .implied = "backend",
-          .any_keys = true, .apply = apply_chardev, .show_help = chardev_help);
+          .any_keys = true, .apply = apply_chardev, .lists = BP_PROVIDE_CHARDEV);
 
 static int apply_echr(struct bp_value *args, struct bp_error *err)
 {

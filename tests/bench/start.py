@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Start-up, measured beside Debian's emulator in one run, turn by turn, so that both see the same
 computer: time from exec to the QMP greeting and to the first reply, resident memory then, of an empty
-machine and of a whole PC (stopped), and `-device help`. Medians of the rounds.
+machine and of a whole PC (stopped), and `-device help`; and what a thousand more modules in the path,
+with an index, add to the greeting and to `-device help`. Medians of the rounds.
 
 usage: start.py BUILD-ROOT [ROUNDS]
 """
@@ -13,11 +14,16 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "loader"))
+import synthetic  # noqa: E402
 
 ARGS = ["-nodefaults", "-display", "none", "-qmp", "stdio"]
 TARGETS = {"greeting ms": 5, "first reply ms": 5, "resident MiB": 10, "pc: greeting ms": 5,
-           "pc: first reply ms": 5, "pc: resident MiB": 10, "-device help ms": 5}
+           "pc: first reply ms": 5, "pc: resident MiB": 10, "-device help ms": 5,
+           "+1000: growth ms": 1, "+1000: help ms": 10}
 
 
 def one_start(program, prefix, *machine):
@@ -41,11 +47,25 @@ def one_start(program, prefix, *machine):
             prefix + "resident MiB": resident}
 
 
-def one_help(program):
+def one_help(program, what, *args):
     begin = time.perf_counter()
-    subprocess.run([program, "-device", "help"], stdout=subprocess.DEVNULL,
+    subprocess.run([program, *args, "-device", "help"], stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=True)
-    return {"-device help ms": (time.perf_counter() - begin) * 1e3}
+    return {what: (time.perf_counter() - begin) * 1e3}
+
+
+def thousand_modules(build, folder):
+    """A directory of a thousand modules with their index."""
+    here = os.path.join(build, "tests", "loader")
+    synthetic.fill(folder, os.path.join(here, "synthetic.so"), 1000)
+    subprocess.run([os.path.join(here, "make-index"), folder], check=True, stdout=subprocess.DEVNULL)
+
+
+def with_thousand(program, folder, plain):
+    """`plain`: a greeting of the same turn, without them."""
+    more = one_start(program, "", "-module-dir", folder, "-machine", "none")
+    return {"+1000: growth ms": more["greeting ms"] - plain,
+            **one_help(program, "+1000: help ms", "-module-dir", folder)}
 
 
 def main():
@@ -55,17 +75,23 @@ def main():
     if other:
         programs["other"] = other
     samples = {name: [] for name in programs}
+    thousand = tempfile.TemporaryDirectory(prefix="bp-bench-")
+    thousand_modules(build, thousand.name)
     for turn in range(rounds + 1):
         for name, program in programs.items():
             sample = {**one_start(program, "", "-machine", "none"),
-                      **one_start(program, "pc: ", "-machine", "pc", "-S"), **one_help(program)}
+                      **one_start(program, "pc: ", "-machine", "pc", "-S"),
+                      **one_help(program, "-device help ms")}
+            if name == "backplane":
+                sample.update(with_thousand(program, thousand.name, sample["greeting ms"]))
             if turn:  # the first turn only warms the page cache
                 samples[name].append(sample)
     result = {}
     print("%-18s %12s %12s %8s %8s" % ("median of %d" % rounds, *(list(programs) + ["-"])[:2],
                                        "ratio", "target"))
     for what, target in TARGETS.items():
-        medians = {name: statistics.median(s[what] for s in samples[name]) for name in programs}
+        medians = {name: statistics.median(s[what] for s in samples[name]) for name in programs
+                   if what in samples[name][0]}
         ours, theirs = medians["backplane"], medians.get("other")
         print("%-18s %12.2f %12s %8s %8g%s" % (
             what, ours, "%.2f" % theirs if theirs else "-",

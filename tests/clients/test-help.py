@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-SOURCE, BUILD = sys.argv[1:3]
+SOURCE, BUILD, TYPES = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests", "house"))
 import tap
 from qmp import Emulator
@@ -148,6 +148,50 @@ def answers_are_the_same_after_loading():
             assert after[key] == value, key
 
 
+def modules_of_all_kinds_are_described():
+    env = {"BACKPLANE_MODULE_PATH": TYPES}
+    text = run("-device", "help", env=env).stdout
+    assert 'Network devices:\nname "test-child", bus system, alias "test-kid", desc "A port' in text, text
+    facts = json.loads(run("-help-json", env=env).stdout)
+    command = next(c for c in facts["commands"] if c["name"] == "test-happen")
+    x, colour = command["arguments"][0]["element"]["members"]
+    assert (x["name"], x["min"], colour["choices"]) == ("x", -2**31, ["red", "green"]), command
+    tree = command["arguments"][1]
+    assert tree["members"][1]["element"]["type"] == "TestTree", tree
+    assert "members" not in tree["members"][1]["element"], "it has no end"
+    with Emulator(PROGRAM, "-machine", "none", env=env) as emulator:
+        def ask(command, **arguments):
+            reply = emulator.command(command, **arguments)
+            assert "return" in reply, reply
+            return reply["return"]
+        few, schema = loaded(emulator), ask("query-qmp-schema")
+        types = {t["name"]: t for t in ask("qom-list-types", abstract=True)}
+        assert types["test-port"] == {"name": "test-port", "abstract": True, "parent": "device"}
+        assert types["test-child"]["parent"] == "test-port"
+        for name in ("test-child", "test-kid"):
+            listed = ask("device-list-properties", typename=name)
+            assert [(p["name"], p["default-value"]) for p in listed] == [("depth", 3), ("base", 0x310)]
+        assert names(ask("qom-list-properties", typename="test-port")) == ["base"]
+        by_name = {e["name"]: e for e in schema}
+        happen, happened = by_name["test-happen"], by_name["TEST_HAPPENED"]
+        points, tree = by_name[happen["arg-type"]]["members"]
+        assert happen["ret-type"] == points["type"] == by_name[happened["arg-type"]]["members"][0]["type"]
+        assert by_name[by_name[points["type"]]["element-type"]]["members"][0]["type"] == "int"
+        inner = by_name[tree["type"]]["members"][1]["type"]
+        assert by_name[inner]["element-type"] == tree["type"], "the tree refers to itself"
+        assert loaded(emulator) == few
+        assert ask("test-happen", points=[{"x": 1, "colour": "red"}]) == [{"x": 1, "colour": "red"}]
+        assert set(loaded(emulator)) == set(few) | {"test-parent"}
+        assert ask("query-qmp-schema") == schema
+        assert ask("qom-list-types", abstract=True) == list(types.values())
+    with Emulator(PROGRAM, "-machine", "none", env=env) as emulator:
+        assert "return" in emulator.command("device_add", driver="test-kid", id="x", base=5)
+        path = "/machine/peripheral/x"
+        assert emulator.command("qom-get", path=path, property="base")["return"] == 5
+        assert emulator.command("qom-get", path=path, property="type")["return"] == "test-child"
+        assert {"test-parent", "test-child"} <= set(loaded(emulator))
+
+
 def dynamic_loads(*argv):
     """Names of the modules that the dynamic linker was asked to load."""
     with tempfile.TemporaryDirectory() as where:
@@ -177,4 +221,5 @@ def describing_loads_nothing():
 
 tap.run([every_help_is_valid_json, unknown_format_names_the_accepted_ones, unknown_things_are_told,
          devices_stand_under_their_categories, properties_agree_with_qmp, lists_agree_with_qmp,
-         answers_are_the_same_after_loading, describing_loads_nothing])
+         answers_are_the_same_after_loading, modules_of_all_kinds_are_described,
+         describing_loads_nothing])

@@ -21,8 +21,8 @@ static void find_targets_in(struct exercise *x, struct bp_space *space, bool por
     for (size_t i = 0; i < view->count && x->count < EXERCISE_MAX_TARGETS; i++) {
         const struct bpc_range *r = &view->ranges[i];
 
-        /* The host's own RAM is no device. */
-        if (strcmp(bp_region_name(r->region), "test.ram") != 0)
+        /* The host's own are no device. */
+        if (!g_str_has_prefix(bp_region_name(r->region), "test."))
             x->targets[x->count++] =
                 (struct exercise_target){ports, r->first, r->last - r->first + 1};
     }
@@ -84,19 +84,24 @@ static void access_config(struct exercise *x)
     find_targets(x);
 }
 
+/* BARs far apart, and everything on, so that there is something to hit. */
+static void place_bars(struct exercise *x)
+{
+    if (x->devfn == UINT_MAX)
+        return;
+    for (unsigned bar = 0; bar < 6; bar++)
+        bp_test_config_write(x->host, x->devfn, 0x10 + 4 * bar, 0xc000 + 0x400 * bar +
+                             (bar << 24) + 0xe0000000u, 4);
+    bp_test_config_write(x->host, x->devfn, 4, 7, 2);
+}
+
 static void find_config(struct exercise *x)
 {
     x->devfn = UINT_MAX;
     for (unsigned devfn = 0; devfn < 256; devfn++)
         if ((bp_test_config_read(x->host, devfn, 0, 2) & 0xffff) != 0xffff)
             x->devfn = devfn;
-    if (x->devfn == UINT_MAX)
-        return;
-    /* BARs far apart, and everything on, so that there is something to hit. */
-    for (unsigned bar = 0; bar < 6; bar++)
-        bp_test_config_write(x->host, x->devfn, 0x10 + 4 * bar, 0xc000 + 0x400 * bar +
-                             (bar << 24) + 0xe0000000u, 4);
-    bp_test_config_write(x->host, x->devfn, 4, 7, 2);
+    place_bars(x);
 }
 
 void exercise_begin(struct exercise *x, struct bp_test_host *host, struct bp_device *dev,
@@ -118,9 +123,14 @@ void exercise_accesses(struct exercise *x, unsigned count)
             bp_test_step(x->host, g_rand_int_range(x->rand, 1, 5000000));
         if (g_rand_int_range(x->rand, 0, 2000) == 0)
             bp_test_reset(x->host);
-        if (i % 256 == 0)
+        /* Accesses to configuration space and resets switch BARs off sooner or later. */
+        if (i % 64 == 0) {
+            place_bars(x);
             find_targets(x);
+        }
     }
+    place_bars(x);
+    find_targets(x);
 }
 
 static int compare(const void *before, size_t before_size, const void *after, size_t after_size,

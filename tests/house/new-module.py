@@ -17,8 +17,9 @@ SOURCE, BUILD, CC = sys.argv[1:4]
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 WORK = tempfile.mkdtemp(prefix="backplane-new-module-")
 MODULES = os.path.join(WORK, "built")
-KINDS = {"device": "modules/hw/misc", "chardev": "modules/chardev", "object": "modules/objects",
-         "command": "modules/commands"}
+KINDS = {"device": "modules/hw/misc", "pci-device": "modules/hw/misc", "chardev": "modules/chardev",
+         "object": "modules/object", "command": "modules/commands", "option": "modules/commands",
+         "hmp-command": "modules/commands"}
 
 
 def tool(*args):
@@ -29,9 +30,11 @@ def tool(*args):
 def prepare():
     os.makedirs(MODULES)
     for path in ("tools/new-module.py", "modules/meson.build", "modules/hw/misc/meson.build",
-                 "modules/chardev/meson.build", "tests/module/meson.build"):
+                 "modules/chardev/meson.build", "modules/object/meson.build",
+                 "tests/module/meson.build"):
         os.makedirs(os.path.dirname(os.path.join(WORK, path)), exist_ok=True)
         shutil.copy(os.path.join(SOURCE, path), os.path.join(WORK, path))
+    shutil.copytree(os.path.join(SOURCE, "kit/templates"), os.path.join(WORK, "kit/templates"))
 
 
 def each_kind_is_written_and_compiles_without_warnings():
@@ -55,12 +58,15 @@ def each_kind_is_written_and_compiles_without_warnings():
 
 def what_is_written_loads_and_works():
     with Emulator(PROGRAM, "-machine", "pc", "-device", "my-device,id=d",
+                  "-device", "my-pci-device,id=p,addr=5", "-my-option", "3,quiet=on",
                   "-chardev", "my-chardev,id=c", "-object", "my-object,id=o,level=3",
                   env={"BACKPLANE_MODULE_PATH": MODULES}) as e:
         assert e.command("my-command", value=-7) == {"return": -7}
         assert e.command("qom-get", path="/objects/o", property="level") == {"return": 3}
         assert e.command("qom-get", path="/machine/peripheral/d", property="iobase") == {
             "return": 0x300}
+        said = e.command("human-monitor-command", command_line="my-hmp-command 42")["return"]
+        assert said.strip() == "the value is 42", said
         assert "c" in [c["label"] for c in e.command("query-chardev")["return"]]
 
 

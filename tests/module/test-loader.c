@@ -148,18 +148,19 @@ static const struct bp_value *find_module(const struct bp_value *list, const cha
 
 static void query_tells_states_and_reasons(void)
 {
-    struct bp_value *list = modules_query();
+    struct bp_value *answer = modules_query();
+    const struct bp_value *list = bp_value_get(answer, "modules");
     const struct bp_value *m = find_module(list, "test-good");
 
     g_assert_cmpstr(bp_value_get_string(m, "state"), ==, "loaded");
     g_assert_cmpstr(bp_value_get_string(m, "abi"), ==, "1.0");
-    g_assert_false(bp_value_has(m, "error"));
+    g_assert_false(bp_value_has(m, "reason"));
     m = find_module(list, "broken-abi");
     g_assert_cmpstr(bp_value_get_string(m, "state"), ==, "failed");
-    g_assert_nonnull(strstr(bp_value_get_string(m, "error"), "abi major 99"));
+    g_assert_nonnull(strstr(bp_value_get_string(m, "reason"), "abi major 99"));
     m = find_module(list, "truncated");
     g_assert_cmpstr(bp_value_get_string(m, "state"), ==, "failed");
-    bp_value_unref(list);
+    bp_value_unref(answer);
 }
 
 static void scan_is_fast(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* MSI and MSI-X (PCI Local Bus 3.0 chapter 6.8) with devices of the test's own, on the fake host. */
+/* MSI and MSI-X (PCI Local Bus 3.0, 6.8) with devices of the test's own, on the fake host. */
 #include <errno.h>
 #include <glib.h>
 #include <stdlib.h>
@@ -75,6 +75,16 @@ static int big_attach(struct bp_device *dev, struct bp_error *err)
     return pci->msix_init_bar(dev, 2048, 1, err);
 }
 
+/* Fails when everything is claimed already. */
+static int late_attach(struct bp_device *dev, struct bp_error *err)
+{
+    int rc = pci->msix_init_bar(dev, 64, 4, err);
+
+    if (rc == 0)
+        rc = pci->msi_init(dev, 1, false, err);
+    return rc < 0 ? rc : bp_fail(err, EIO, "too late");
+}
+
 static const struct bp_pci_info msix_info = {.size = sizeof(struct bp_pci_info), .vendor = 0x1234,
                                              .device = 1, .class_code = 0xff00, .interrupt_pin = 1};
 static const struct bp_pci_info msi_info = {.size = sizeof(struct bp_pci_info), .vendor = 0x1234,
@@ -87,9 +97,11 @@ static const struct bp_pci_info msi_info = {.size = sizeof(struct bp_pci_info), 
 CLASS(msix_class, "card-msix", &msix_info, msix_attach);
 CLASS(msi_class, "card-msi", &msi_info, msi_attach);
 CLASS(big_class, "card-big", &msi_info, big_attach);
+CLASS(late_class, "card-late", &msi_info, late_attach);
 static const struct bp_provide provides[] = {
     {BP_PROVIDE_DEVICE, &msix_class}, {BP_PROVIDE_DEVICE, &msi_class},
-    {BP_PROVIDE_DEVICE, &big_class}, {BP_PROVIDE_END, NULL}};
+    {BP_PROVIDE_DEVICE, &big_class}, {BP_PROVIDE_DEVICE, &late_class},
+    {BP_PROVIDE_END, NULL}};
 
 static uint32_t get(unsigned devfn, unsigned offset, unsigned size)
 {
@@ -255,6 +267,27 @@ static void switched_off_means_intx(void)
     pci->set_irq(msix, 0);
 }
 
+/* A guest may point messages and DMA at the device's own doorbell: that must come to an end. */
+static void accesses_that_lead_back_come_to_an_end(void)
+{
+    uint32_t doorbell = 3, byte = 0;
+
+    set_up_msix();
+    wr(TABLE + 16 * 3, BAR);
+    wr(TABLE + 16 * 3 + 8, 3);
+    wr(TABLE + 16 * 3 + 12, 0);
+    wr(BAR, 3);
+    g_assert_cmphex(rd(PBA), ==, 0);
+    g_assert_cmpint(pci->dma_write(msix, BAR, &doorbell, 4), ==, 0);
+    g_assert_cmpint(pci->dma_read(msix, BAR, &byte, 4), ==, 0);
+    g_assert_cmphex(byte, ==, 0x11223344);
+    g_assert_cmpuint(bp_test_messages(host), ==, 0);
+    wr(TABLE + 16 * 3, TABLE + 16 * 3 + 12); /* masks itself */
+    wr(TABLE + 16 * 3 + 8, 1);
+    wr(BAR, 3);
+    g_assert_cmphex(rd(TABLE + 16 * 3 + 12), ==, 1);
+}
+
 static void msix_reset_masks_and_forgets(void)
 {
     set_up_msix();
@@ -279,15 +312,44 @@ static void saved_state_brings_tables_and_pending_bits_back(void)
     g_assert_nonnull(bus);
     set_up_msix();
     pci->msix_notify(msix, 9);
+    set(MSI_DEVFN, 0x04, 4, 2);
+    set(MSI_DEVFN, CAP + 2, 0x0031, 2);
+    set(MSI_DEVFN, CAP + 16, 0xff, 4);
+    pci->msi_notify(msi, 7);
     g_assert_cmpint(bp_test_save((struct bp_device *)bus, &data, &size, &err), ==, 0);
     bp_test_reset(host);
     g_assert_cmpint(bp_test_restore((struct bp_device *)bus, data, size, &err), ==, 0);
     g_assert_cmphex(rd(PBA), ==, 1u << 9);
     g_assert_cmphex(rd(TABLE + 16 * 9), ==, 0xfee0a000u);
+    g_assert_cmphex(get(MSI_DEVFN, CAP + 20, 4), ==, 0x80);
+    g_assert_cmpuint(bp_test_messages(host), ==, 0);
     wr(TABLE + 16 * 9 + 12, 0);
     expect_message(1, 0xfee0a000u, 0x49);
     /* Cut short: refused. A bus is an object as a device is; the helpers only look at that. */
     g_assert_cmpint(bp_test_restore((struct bp_device *)bus, data, size - 1, &err), <, 0);
+    free(data);
+}
+
+/* States of version 1 had no messages: tables stay as a reset leaves them. */
+static void older_state_loads(void)
+{
+    struct bp_device *bus = (struct bp_device *)bp_object_resolve("pci.0", NULL, NULL);
+    struct bp_error err = {0};
+    size_t size = 0;
+    char *messages;
+    void *data;
+
+    set_up_msix();
+    g_assert_cmpint(bp_test_save(bus, &data, &size, &err), ==, 0);
+    messages = memmem(data, size, "\x08messages", 9);
+    g_assert_nonnull(messages);
+    *messages = 0;
+    *(char *)data = 1;
+    bp_test_reset(host);
+    g_assert_cmpint(bp_test_restore(bus, data, (size_t)(messages - (char *)data) + 1, &err), ==, 0);
+    g_assert_true(pci->msix_enabled(msix));
+    g_assert_cmphex(rd(TABLE), ==, 0);
+    g_assert_cmphex(rd(TABLE + 12), ==, 1);
     free(data);
 }
 
@@ -353,6 +415,20 @@ static void a_bar_of_its_own_holds_2048_vectors(void)
     bp_device_destroy(big); /* a message now goes nowhere, and nothing leaks */
 }
 
+static void a_failed_attach_leaves_nothing(void)
+{
+    struct bp_error err = {0};
+    struct bp_device *late;
+
+    g_assert_cmpint(bp_test_device(host, "card-late", "addr=09", &late, &err), <, 0);
+    g_assert_nonnull(strstr(err.message, "too late"));
+    g_assert_cmphex(get(0x48, 0, 4), ==, UINT32_MAX);
+    /* The place is free again, and the next one begins from nothing. */
+    g_assert_cmpint(bp_test_device(host, "card-big", "addr=09", &late, &err), ==, 0);
+    g_assert_cmphex(get(0x48, CAP, 1), ==, 0x11);
+    bp_device_destroy(late);
+}
+
 int main(int argc, char **argv)
 {
     struct bp_error err = {0};
@@ -376,10 +452,13 @@ int main(int argc, char **argv)
     CASE(msix_function_mask_holds_all_back);
     CASE(without_bus_master_nothing_is_sent);
     CASE(switched_off_means_intx);
+    CASE(accesses_that_lead_back_come_to_an_end);
     CASE(msix_reset_masks_and_forgets);
     CASE(saved_state_brings_tables_and_pending_bits_back);
+    CASE(older_state_loads);
     CASE(msi_counts_masks_and_sends);
     CASE(a_bar_of_its_own_holds_2048_vectors);
+    CASE(a_failed_attach_leaves_nothing);
     rc = g_test_run();
     bp_test_host_free(host);
     return rc;

@@ -98,6 +98,17 @@ def msi(q):
     assert q.readl(LAPIC + 0x240) & 8
 
 
+def msi_destinations(q):
+    q.writel(LAPIC + 0xF0, 0x1FF)
+    q.writel(LAPIC + 0xD0, 2 << 24)     # logical ID 2, flat
+    q.writel(LAPIC + 0x2004, 0x84)      # logical 2
+    q.writel(LAPIC + 0x1004, 0x85)      # logical 1: nobody
+    q.writel(LAPIC + 0x1000, 0x86)      # physical 1: nobody
+    q.writel(LAPIC + 0xFF000, 0x87)     # physical, all
+    assert q.readl(LAPIC + 0x240) == 1 << 4 | 1 << 7, hex(q.readl(LAPIC + 0x240))
+    assert q.readl(LAPIC + 0x1000) == 0xFFFFFFFF, "the decoder of messages has nothing to read"
+
+
 tap = Tap()
 for name, function in (("reset_gives_documented_values", reset_values),
                        ("one_shot_timer_requests_its_vector", timer_one_shot),
@@ -107,7 +118,8 @@ for name, function in (("reset_gives_documented_values", reset_values),
                        ("ioapic_reset_masks_all_pins", ioapic_version),
                        ("ioapic_edge_delivers_once", ioapic_edge),
                        ("ioapic_level_waits_for_eoi", ioapic_level),
-                       ("msi_write_is_delivered", msi)):
+                       ("msi_write_is_delivered", msi),
+                       ("msi_reaches_whom_it_names", msi_destinations)):
     def run(function=function):
         with machine() as q:
             function(q)

@@ -167,6 +167,93 @@ static void mistyped_names_have_near_ones(void)
     g_assert_cmpstr(bpc_kind_name(BP_PROVIDE_HMP), ==, "hmp");
 }
 
+static void each_board(enum bp_provide_kind kind,
+                       void (*fn)(const struct bpc_known *known, void *opaque), void *opaque)
+{
+    const struct bpc_known board = {.kind = BP_PROVIDE_BOARD, .name = "pc-i440fx-9.1", .summary = "",
+                                    .attributes = "arch=x86_64;alias=pc;x=y", .module = "board"};
+    if (kind == BP_PROVIDE_BOARD)
+        fn(&board, opaque);
+}
+
+static bool missing(enum bp_provide_kind kind, const char *name, char *buf, size_t size)
+{
+    bool exact = strcmp(name, "isa-serail") == 0;
+    g_strlcpy(buf, !*name ? "; any" : exact ? "; package p has it" : "", size);
+    return exact;
+}
+
+static int resolve_file(enum bp_provide_kind kind, const char *path, const char **ret_name,
+                        struct bp_error *err)
+{
+    *ret_name = "of-file";
+    return 0;
+}
+
+static void what_is_missing_is_explained(void)
+{
+    static const struct bpc_loader loader = {
+        .each = each_board, .missing = missing, .resolve_file = resolve_file};
+    static const struct bpc_loader bare = {.each = each_board};
+    struct bp_error err = {0};
+    const char *name = NULL;
+    const void *desc;
+    char hint[BPC_HINT_SIZE];
+
+    bpc_registry_set_loader(&loader);
+    /* Where a package has the very name, near ones would mislead. */
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "isa-serail", &desc, &err), ==, -ENOENT);
+    g_assert_cmpstr(err.message, ==, "No device 'isa-serail' is known; package p has it");
+    g_assert_cmpint(bpc_describe(BP_PROVIDE_DEVICE, "isa-seral", &desc, &err), ==, -ENOENT);
+    g_assert_cmpstr(err.message, ==, "No device 'isa-seral' is known; near names: isa-serial");
+    bpc_missing_hint(BP_PROVIDE_BOARD, "pcc", hint, sizeof(hint));
+    g_assert_cmpstr(hint, ==, "; near names: pc");
+    bpc_missing_hint(BP_PROVIDE_BOARD, "", hint, sizeof(hint));
+    g_assert_cmpstr(hint, ==, "; any");
+    /* Names of files go to the loader; others are themselves. */
+    g_assert_cmpint(bpc_resolve_file(BP_PROVIDE_DEVICE, "./a.so", &name, &err), ==, 0);
+    g_assert_cmpstr(name, ==, "of-file");
+    g_assert_cmpint(bpc_resolve_file(BP_PROVIDE_DEVICE, "a.so", &name, &err), ==, 0);
+    g_assert_cmpstr(name, ==, "a.so");
+    bpc_registry_set_loader(&bare);
+    g_assert_cmpint(bpc_resolve_file(BP_PROVIDE_DEVICE, "./a.so", &name, &err), ==, -ENOSYS);
+    bpc_missing_hint(BP_PROVIDE_DEVICE, "qxl", hint, sizeof(hint));
+    g_assert_cmpstr(hint, ==, "");
+    bpc_registry_set_loader(NULL);
+}
+
+static int judge(enum bp_provide_kind kind, const char **name, struct bp_error *err)
+{
+    if (strcmp(*name, "isa-serial") == 0)
+        return bp_fail(err, EPERM, "denied");
+    if (strcmp(*name, "lpt") == 0)
+        *name = "isa-parallel";
+    return 0;
+}
+
+static void the_administrators_word_counts_for_loaded_things(void)
+{
+    static const struct bpc_loader loader = {.judge = judge};
+    struct bp_error err = {0};
+    const void *desc = NULL;
+
+    bpc_registry_set_loader(&loader);
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "lpt", &desc, &err), ==, 0);
+    g_assert_true(desc == bpc_find(BP_PROVIDE_DEVICE, "isa-parallel"));
+    desc = NULL;
+    g_assert_cmpint(bpc_describe(BP_PROVIDE_DEVICE, "lpt", &desc, &err), ==, 0);
+    g_assert_true(desc == bpc_find(BP_PROVIDE_DEVICE, "isa-parallel"));
+    /* Registered, by its name and by an alias of its own. */
+    const struct bp_device_class *class = bpc_find(BP_PROVIDE_DEVICE, "isa-serial");
+    g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "isa-serial", &desc, &err), ==, -EPERM);
+    g_assert_cmpint(bpc_describe(BP_PROVIDE_DEVICE, "isa-serial", &desc, &err), ==, -EPERM);
+    g_assert_cmpstr(err.message, ==, "denied");
+    for (const char *const *alias = class->aliases; alias && *alias; alias++)
+        if (bpc_find(BP_PROVIDE_DEVICE, *alias) == class)
+            g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, *alias, &desc, &err), ==, -EPERM);
+    bpc_registry_set_loader(NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -179,5 +266,8 @@ int main(int argc, char **argv)
                     older_descriptor_is_widened_with_zeros);
     g_test_add_func("/registry/unloaded_is_loaded_on_demand", unloaded_is_loaded_on_demand);
     g_test_add_func("/registry/mistyped_names_have_near_ones", mistyped_names_have_near_ones);
+    g_test_add_func("/registry/what_is_missing_is_explained", what_is_missing_is_explained);
+    g_test_add_func("/registry/the_administrators_word_counts_for_loaded_things",
+                    the_administrators_word_counts_for_loaded_things);
     return g_test_run();
 }

@@ -276,6 +276,61 @@ static void all_objects_with_state_are_visited(void)
     bp_object_destroy(p);
 }
 
+/* ---- bytes whose number varies ---- */
+struct sack {
+    struct bp_state_bytes bytes;
+    uint8_t kept[8]; /* where after_load() copies them */
+    uint32_t size, keep;
+};
+
+static int fill_sack(void *state, struct bp_error *err)
+{
+    struct sack *s = state;
+
+    s->bytes.data = s->keep ? g_memdup2(s->kept, s->keep) : NULL;
+    s->bytes.size = s->keep;
+    return 0;
+}
+
+static int empty_sack(void *state, uint32_t version, struct bp_error *err)
+{
+    struct sack *s = state;
+
+    s->size = s->bytes.size;
+    if (s->size)
+        memcpy(s->kept, s->bytes.data, s->size);
+    return 0;
+}
+
+static void bytes_of_any_number_come_back(void)
+{
+    static const struct bp_state_field fields[] = {BP_SAVE_BYTES(struct sack, bytes, 8),
+                                                   BP_SAVE_END};
+    static const struct bp_state_table table = {
+        .name = "sack", .version = 1, .oldest = 1, .fields = fields, .before_save = fill_sack,
+        .after_load = empty_sack};
+
+    for (uint32_t size = 0; size <= 8; size++) {
+        struct sack from = {.kept = "abcdefg", .keep = size}, to = {.size = 99};
+        GByteArray *out = g_byte_array_new();
+        struct bp_error err = {0};
+
+        g_assert_cmpint(bpc_state_save_table(&table, &from, out, &err), ==, 0);
+        g_assert_null(from.bytes.data);
+        g_assert_cmpint(bpc_state_load_table(&table, &to, out->data, out->len, &err), ==, 0);
+        g_assert_null(to.bytes.data);
+        g_assert_cmpmem(from.kept, size, to.kept, to.size);
+        if (size) /* cut off, and nothing leaks */
+            g_assert_cmpint(bpc_state_load_table(&table, &to, out->data, out->len - 1, NULL), <, 0);
+        g_byte_array_unref(out);
+    }
+    struct sack over = {0};
+    uint8_t lying[] = {1, 0, 0, 0, 5, 'b', 'y', 't', 'e', 's', BP_STATE_BYTES, 8, 0, 0, 0,
+                       9, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0};
+
+    g_assert_cmpint(bpc_state_load_table(&table, &over, lying, sizeof(lying), NULL), <, 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct bp_provide provides[] = {{BP_PROVIDE_OBJECT, &thing_class},
@@ -288,6 +343,7 @@ int main(int argc, char **argv)
     g_test_add_func("/state/older_versions_load_newer_ones_do_not",
                     older_versions_load_newer_ones_do_not);
     g_test_add_func("/state/refusals_reach_the_caller", refusals_reach_the_caller);
+    g_test_add_func("/state/bytes_of_any_number_come_back", bytes_of_any_number_come_back);
     g_test_add_func("/state/lying_streams_are_refused", lying_streams_are_refused);
     g_test_add_func("/state/all_objects_with_state_are_visited",
                     all_objects_with_state_are_visited);

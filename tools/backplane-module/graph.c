@@ -103,6 +103,8 @@ static int run(int argc, char **argv)
     if (argc - optind > 1)
         return tool_usage(&command_graph, "one DIR at most");
     if (optind < argc) {
+        if (!g_file_test(argv[optind], G_FILE_TEST_IS_DIR))
+            return tool_error("%s is not a directory", argv[optind]);
         directory = g_canonicalize_filename(argv[optind], NULL);
         directories_add(directory);
     }

@@ -53,8 +53,13 @@ static int list(const char *kind, bool json, char **directories, int count)
     const struct bp_value *modules;
     struct bp_value *query;
 
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        if (!g_file_test(directories[i], G_FILE_TEST_IS_DIR)) {
+            bp_value_unref(chosen);
+            return tool_error("%s is not a directory", directories[i]);
+        }
         directories_add(directories[i]);
+    }
     query = modules_query();
     modules = bp_value_get(query, "modules");
     for (size_t i = 0; i < bp_value_length(modules); i++) {

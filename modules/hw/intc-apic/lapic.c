@@ -435,7 +435,8 @@ int lapic_write_reg(struct lapic *s, unsigned index, uint32_t value)
 }
 
 /* ---- memory-mapped registers: each processor sees its own at the same address; whoever is no
- * processor (a debugger, qtest) sees the first one's ---- */
+ * processor (a debugger, qtest) sees the first one's. Around the page, which software may move, is
+ * the decoder of messages (SDM 10.11.1: 0xfee00000-0xfeefffff). ---- */
 
 static uint64_t mmio_read(void *opaque, uint64_t addr, unsigned size)
 {
@@ -444,8 +445,8 @@ static uint64_t mmio_read(void *opaque, uint64_t addr, unsigned size)
     uint32_t value = 0;
 
     (void)size;
-    if (addr >= 0x1000 || (addr & 0xf) || !(s->base & BASE_ENABLE) || lapic_x2apic(s))
-        return addr >= 0x1000 || !(addr & 0xf) ? 0xffffffffu : 0;
+    if ((addr & 0xf) || !(s->base & BASE_ENABLE) || lapic_x2apic(s))
+        return addr & 0xf ? 0 : 0xffffffffu;
     lapic_read_reg(s, (unsigned)(addr >> 4), &value);
     return value;
 }
@@ -456,8 +457,11 @@ static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
     struct lapic *s = opaque;
 
     (void)size;
-    /* A message has no register's address: its low 12 bits are below 0x10. */
-    if (addr >= 0x1000 || (!cpu && addr < 0x10)) {
+    /*
+     * A message to processor 0 has the page's address. No register is at 0x00-0x0f, so that this
+     * tells them apart, also when a processor's own access makes a device send at once.
+     */
+    if (addr < 0x10 && (s->base & ~0xfffull) == APIC_DEFAULT_BASE) {
         apic_msi(APIC_DEFAULT_BASE + addr, (uint32_t)value);
         return;
     }
@@ -470,6 +474,22 @@ static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
 
 static const struct bp_region_ops mmio_ops = {
     .read = mmio_read, .write = mmio_write, .min_access = 4, .max_access = 4,
+};
+
+static uint64_t message_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)opaque, (void)addr, (void)size;
+    return 0xffffffffu;
+}
+
+static void message_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    (void)opaque, (void)size;
+    apic_msi(APIC_DEFAULT_BASE + addr, (uint32_t)value);
+}
+
+static const struct bp_region_ops message_ops = {
+    .read = message_read, .write = message_write, .min_access = 4, .max_access = 4,
 };
 
 /* ---- what the processor calls ---- */
@@ -614,8 +634,12 @@ static int lapic_attach(struct bp_device *dev, struct bp_error *err)
     s->timer = bp_timer_new(bp_device_owner(dev), BP_CLOCK_VIRTUAL, lapic_timer_fire, s);
     bp_device_add_irq_inputs(dev, "lint", 2, lint_changed);
     if (bp_cpu_index(s->cpu->cpu) == 0) {
-        s->mmio = bp_region_new_io(bp_device_owner(dev), "apic-msi", 0x100000, &mmio_ops, s);
-        bp_region_add(bp_space_root(bp_space_memory()), s->mmio, APIC_DEFAULT_BASE, 0x1000);
+        struct bp_region *root = bp_space_root(bp_space_memory());
+
+        s->mmio = bp_region_new_io(bp_device_owner(dev), "apic", 0x1000, &mmio_ops, s);
+        bp_region_add(root, bp_region_new_io(bp_device_owner(dev), "apic-msi", 0x100000,
+                                             &message_ops, s), APIC_DEFAULT_BASE, 0x1000);
+        bp_region_add(root, s->mmio, APIC_DEFAULT_BASE, 0x1001);
     }
     s->cpu->apic = &cpu_ops;
     s->cpu->apic_opaque = s;

@@ -418,6 +418,14 @@ static int rtc_attach(struct bp_device *dev, struct bp_error *err)
     return isa->add_ports(dev, 0x70, 2, "rtc", &rtc_ops, s, NULL, err);
 }
 
+/* Flags are brought up to date when somebody looks; saving looks, so that loading changes nothing. */
+static int before_save(void *state, struct bp_error *err)
+{
+    (void)err;
+    update(state);
+    return 0;
+}
+
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
     struct rtc *s = state;
@@ -441,6 +449,7 @@ static const struct bp_state_field rtc_fields[] = {
     BP_SAVE_END,
 };
 static const struct bp_state_table rtc_table = {.version = 1, .oldest = 1, .fields = rtc_fields,
+                                                .before_save = before_save,
                                                 .after_load = after_load};
 
 static const struct bp_field rtc_props[] = {

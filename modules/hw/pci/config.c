@@ -77,7 +77,8 @@ void pci_update_intx(struct bp_device *dev)
         fn->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
     else
         fn->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
-    out = fn->intx && !(pci_get16(fn->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE);
+    out = fn->intx && !(pci_get16(fn->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) &&
+          !pci_msi_enabled(dev) && !pci_msix_enabled(dev);
     if (out == fn->intx_out || pin < 1 || pin > 4)
         return;
     fn->intx_out = out;
@@ -117,6 +118,11 @@ void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, un
         pci_update_bars(dev);
     } else if (offset < PCI_BAR0 + 4 * PCI_BARS && offset + size > PCI_BAR0) {
         pci_update_bars(dev);
+    }
+    if (fn->msi.at || fn->msix.vectors) {
+        pci_update_intx(dev);
+        pci_msi_written(dev);
+        pci_msix_written(dev);
     }
     if (info && info->config_written)
         info->config_written(dev, offset, size);
@@ -174,6 +180,8 @@ void pci_config_reset(struct bp_device *dev)
                 pci_set32(c + PCI_BAR0 + 4 * n + 4, 0);
         }
     }
+    pci_msi_reset(dev);
+    pci_msix_reset(dev);
     fn->intx = false;
     pci_update_intx(dev);
     pci_update_bars(dev);

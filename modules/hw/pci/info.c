@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* What is on the PCI bus, for people (`info pci`) and programs (query-pci). */
+#define BP_SHARED
 #include "pci.h"
 
 static const struct {
@@ -94,8 +95,7 @@ static void info_pci(struct bp_monitor *mon, struct bp_value *args)
             print_function(mon, bus, bus->fn[i]);
     }
 }
-BP_HMP(info_pci_hmp, "info pci", "", "Show the devices on the PCI bus", NULL, info_pci);
-extern const struct bp_hmp_command pci_info_command __attribute__((alias("info_pci_hmp")));
+BP_HMP(pci_info_command, "info pci", "", "Show the devices on the PCI bus", NULL, info_pci);
 
 /* ---- query-pci ---- */
 static const struct bp_field region_members[] = {
@@ -229,6 +229,5 @@ static int query_pci(struct bp_value **ret_value, struct bp_error *err)
     *ret_value = list;
     return 0;
 }
-BP_COMMAND(query_pci_command, "query-pci", "Lists the PCI functions of the machine", NULL, LIST,
+BP_COMMAND(pci_query_command, "query-pci", "Lists the PCI functions of the machine", NULL, LIST,
            &buses_schema, query_pci, 0);
-extern const struct bp_command pci_query_command __attribute__((alias("query_pci_command")));

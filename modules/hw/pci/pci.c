@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The PCI bus (PCI Local Bus 3.0): places of functions, configuration cycles, BARs, INTx, DMA.
- * Left out: bridges (bus 0 is the only bus), PCI Express, expansion ROMs, MSI.
+ * Left out: bridges (bus 0 is the only bus), PCI Express, expansion ROMs.
  */
 #include "pci.h"
 
+#include <bp/log.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,8 @@ static void child_detach(struct bp_bus *b, struct bp_device *dev)
         fn->bar[n] = (struct pci_bar){0};
     }
     bp_memory_commit();
+    pci_msix_free(dev);
+    fn->msi = (struct pci_msi){0};
     bus->fn[fn->devfn] = NULL;
     fn->placed = false;
 }
@@ -187,7 +190,6 @@ static int before_save(void *state, struct bp_error *err)
 {
     struct pci_bus *bus = state;
 
-    (void)err;
     for (unsigned i = 0; i < 256; i++) {
         uint8_t *saved = bus->saved + i * PCI_CONFIG_SIZE;
 
@@ -196,14 +198,14 @@ static int before_save(void *state, struct bp_error *err)
         else if (saved[0])
             memset(saved, 0, PCI_CONFIG_SIZE);
     }
-    return 0;
+    return pci_messages_save(bus, err);
 }
 
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
     struct pci_bus *bus = state;
+    int r;
 
-    (void)version;
     for (unsigned i = 0; i < 256; i++) {
         const uint8_t *saved = bus->saved + i * PCI_CONFIG_SIZE;
 
@@ -212,6 +214,11 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
             return bp_fail(err, EINVAL, "PCI: slot %u function %u holds another device than the "
                            "saved state", i >> 3, i & 7);
     }
+    r = version >= 2 ? pci_messages_check(bus, err) : 0;
+    if (r < 0)
+        return r;
+    if (version >= 2)
+        pci_messages_load(bus);
     for (unsigned i = 0; i < 256; i++) {
         if (bus->fn[i])
             pci_config_load(bus->fn[i], bus->saved + i * PCI_CONFIG_SIZE);
@@ -221,9 +228,11 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
 
 static const struct bp_state_field bus_fields[] = {
     BP_SAVE_BUFFER(struct pci_bus, saved),
+    {.name = "messages", .kind = BP_STATE_BYTES, .offset = offsetof(struct pci_bus, messages),
+     .count = PCI_MESSAGE_STATE_MAX, .since = 2},
     BP_SAVE_END,
 };
-static const struct bp_state_table bus_state = {.version = 1, .oldest = 1, .fields = bus_fields,
+static const struct bp_state_table bus_state = {.version = 2, .oldest = 1, .fields = bus_fields,
                                                 .before_save = before_save,
                                                 .after_load = after_load};
 
@@ -287,8 +296,8 @@ static uint8_t *write1clear(struct bp_device *dev)
     return pci_fn_of(dev)->write1clear;
 }
 
-static int add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_region *region,
-                   struct bp_error *err)
+int pci_add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_region *region,
+                struct bp_error *err)
 {
     struct pci_fn *fn = pci_fn_of(dev);
     uint64_t size = bp_region_size(region), min = flags & BP_PCI_BAR_IO ? 4 : 16, mask;
@@ -317,8 +326,8 @@ static void set_irq(struct bp_device *dev, int level)
     pci_update_intx(dev);
 }
 
-static int add_capability(struct bp_device *dev, uint8_t id, unsigned size, unsigned *ret_offset,
-                          struct bp_error *err)
+int pci_add_capability(struct bp_device *dev, uint8_t id, unsigned size, unsigned *ret_offset,
+                       struct bp_error *err)
 {
     struct pci_fn *fn = pci_fn_of(dev);
     unsigned at = (fn->next_capability + 3u) & ~3u;
@@ -347,6 +356,50 @@ static struct bp_space *dma(struct bp_device *dev)
     return pci_bus_of(dev)->host.dma;
 }
 
+bool pci_master_begin(struct bp_device *dev)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    if (fn->mastering) {
+        bp_guest_error("pci-master-loop", "PCI: an access of slot %u function %u led back to it",
+                       fn->devfn >> 3, fn->devfn & 7);
+        return false;
+    }
+    fn->mastering = true;
+    return true;
+}
+
+void pci_master_end(struct bp_device *dev)
+{
+    pci_fn_of(dev)->mastering = false;
+}
+
+static int dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len)
+{
+    int r;
+
+    if (!pci_is_master(pci_fn_of(dev)))
+        return -EPERM;
+    if (!pci_master_begin(dev))
+        return -EBUSY;
+    r = bp_space_read(dma(dev), addr, buf, len);
+    pci_master_end(dev);
+    return r;
+}
+
+static int dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len)
+{
+    int r;
+
+    if (!pci_is_master(pci_fn_of(dev)))
+        return -EPERM;
+    if (!pci_master_begin(dev))
+        return -EBUSY;
+    r = bp_space_write(dma(dev), addr, buf, len);
+    pci_master_end(dev);
+    return r;
+}
+
 static const struct bp_pci_interface pci_table = {
     .size = sizeof(struct bp_pci_interface),
     .new_root = new_root,
@@ -355,14 +408,23 @@ static const struct bp_pci_interface pci_table = {
     .config = config,
     .writable = writable,
     .write1clear = write1clear,
-    .add_bar = add_bar,
+    .add_bar = pci_add_bar,
     .set_irq = set_irq,
-    .add_capability = add_capability,
+    .add_capability = pci_add_capability,
     .devfn = devfn_of,
     .dma = dma,
     .find = find,
+    .msix_init = pci_msix_init,
+    .msix_init_bar = pci_msix_init_bar,
+    .msix_enabled = pci_msix_enabled,
+    .msix_notify = pci_msix_notify,
+    .msi_init = pci_msi_init,
+    .msi_enabled = pci_msi_enabled,
+    .msi_notify = pci_msi_notify,
+    .dma_read = dma_read,
+    .dma_write = dma_write,
 };
-BP_INTERFACE(pci_interface, "pci", 1, 0, &pci_table);
+BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
 
 BP_MODULE("pci", "PCI bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &pci_class},
           {BP_PROVIDE_INTERFACE, &pci_interface}, {BP_PROVIDE_COMMAND, &pci_query_command},

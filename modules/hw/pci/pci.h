@@ -31,6 +31,7 @@ enum { /* configuration registers, PCI Local Bus 3.0 chapter 6.1 */
 
 #define PCI_COMMAND_IO 0x0001u
 #define PCI_COMMAND_MEMORY 0x0002u
+#define PCI_COMMAND_MASTER 0x0004u
 #define PCI_COMMAND_INTX_DISABLE 0x0400u
 #define PCI_STATUS_INTERRUPT 0x0008u
 #define PCI_STATUS_CAPABILITIES 0x0010u
@@ -47,6 +48,20 @@ struct pci_bus {
     struct bp_device *fn[256];
     uint8_t number;
     uint8_t saved[256 * PCI_CONFIG_SIZE]; /* configuration spaces, only while saving and loading */
+    struct bp_state_bytes messages; /* MSI and MSI-X of all functions, likewise (message-state.c) */
+};
+
+struct pci_msi {
+    uint8_t at; /* its capability; 0: none */
+    bool masking;
+    uint32_t pending;
+};
+
+struct pci_msix {
+    uint16_t vectors; /* 0: none */
+    uint8_t at;
+    uint8_t *table; /* owned: 16 bytes for each vector, then the pending bits */
+    uint8_t *pba;
 };
 
 /* Kept with each function on the bus. */
@@ -61,6 +76,9 @@ struct pci_fn {
     uint16_t next_capability; /* first free byte for capabilities */
     uint8_t config[PCI_CONFIG_SIZE], writable[PCI_CONFIG_SIZE], write1clear[PCI_CONFIG_SIZE];
     struct pci_bar bar[PCI_BARS];
+    struct pci_msi msi;
+    struct pci_msix msix;
+    bool mastering; /* an access of its own is under way (pci_master_begin) */
 };
 
 static inline uint16_t pci_get16(const uint8_t *p)
@@ -104,6 +122,46 @@ void pci_config_init(struct bp_device *dev);
 void pci_config_reset(struct bp_device *dev);
 /* Takes over from a saved configuration space what a guest may have written. */
 void pci_config_load(struct bp_device *dev, const uint8_t *saved);
+
+int pci_add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_region *region,
+                struct bp_error *err);
+int pci_add_capability(struct bp_device *dev, uint8_t id, unsigned size, unsigned *ret_offset,
+                       struct bp_error *err);
+
+/*
+ * Around each access that the function makes as a bus master: false when it is inside of another
+ * one, that is, when what a guest gave as an address led back to the function's own registers. Such
+ * an access is refused, since it could go round for ever.
+ */
+bool pci_master_begin(struct bp_device *dev);
+void pci_master_end(struct bp_device *dev);
+
+/* ---- msi.c ---- */
+void pci_send_message(struct bp_device *dev, uint64_t address, uint32_t data);
+bool pci_is_master(const struct pci_fn *fn);
+int pci_msi_init(struct bp_device *dev, unsigned vectors, bool masking, struct bp_error *err);
+bool pci_msi_enabled(struct bp_device *dev);
+void pci_msi_notify(struct bp_device *dev, unsigned vector);
+void pci_msi_written(struct bp_device *dev); /* registers changed: send what may go now */
+void pci_msi_reset(struct bp_device *dev);
+void pci_msi_load(struct pci_fn *fn, uint32_t pending); /* from saved state */
+
+/* ---- msix.c ---- */
+int pci_msix_init(struct bp_device *dev, unsigned vectors, unsigned bar, uint32_t table,
+                  uint32_t pba, struct bp_error *err);
+int pci_msix_init_bar(struct bp_device *dev, unsigned vectors, unsigned bar, struct bp_error *err);
+bool pci_msix_enabled(struct bp_device *dev);
+void pci_msix_notify(struct bp_device *dev, unsigned vector);
+void pci_msix_written(struct bp_device *dev);
+void pci_msix_reset(struct bp_device *dev);
+void pci_msix_free(struct bp_device *dev); /* no effect when there is none */
+uint32_t pci_msix_state_size(const struct pci_fn *fn); /* bytes of table and pending bits */
+
+/* ---- message-state.c ---- */
+#define PCI_MESSAGE_STATE_MAX (16u << 20) /* 256 functions of 2048 vectors need 9 MiB */
+int pci_messages_save(struct pci_bus *bus, struct bp_error *err);
+int pci_messages_check(const struct pci_bus *bus, struct bp_error *err);
+void pci_messages_load(struct pci_bus *bus); /* what was checked */
 
 /* Name of a class code for people: "Ethernet controller". */
 const char *pci_class_name(uint16_t class_code);

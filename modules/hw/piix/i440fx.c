@@ -4,6 +4,7 @@
  * at 0xcf8/0xcfc, PAM registers (shadow RAM at 0xc0000-0xfffff) and SMRAM. Left out: SMM's private
  * view of 0xa0000 (D_OPEN shows that RAM to everybody), DRAM and ECC registers, which only store.
  */
+#define BP_SHARED
 #include "piix.h"
 
 #include <bp/i440fx.h>
@@ -259,7 +260,7 @@ static int i440fx_attach(struct bp_device *dev, struct bp_error *err)
     struct bp_device *bridge = bp_bus_bridge(bp_device_bus(dev));
     uint8_t *writable = pci->writable(dev);
 
-    if (bp_device_class(bridge) != i440fx_host_class)
+    if (bp_device_class(bridge) != &i440fx_pcihost_class)
         return bp_fail(err, EINVAL, "i440FX sits on the bus of an i440FX-pcihost only");
     f->host = bp_device_state(bridge);
     f->host->function = dev;
@@ -282,10 +283,9 @@ static const struct bp_pci_info i440fx_info = {
     .class_code = 0x0600, .subsystem_vendor = 0x1af4, .subsystem = 0x1100,
     .config_written = config_written};
 
-BP_BOARD_DEVICE(i440fx_descriptor, "i440FX", "pci", "82441FX host bridge", struct i440fx, NULL,
+BP_BOARD_DEVICE(i440fx_class, "i440FX", "pci", "82441FX host bridge", struct i440fx, NULL,
                 NULL, .category = "bridge", .bus_info = &i440fx_info, .attach = i440fx_attach,
                 .detach = i440fx_detach, .reset = i440fx_reset);
-extern const struct bp_device_class i440fx_class __attribute__((alias("i440fx_descriptor")));
 
 /* ---- the host bridge itself ---- */
 static void host_reset(struct bp_device *dev)
@@ -331,8 +331,6 @@ static const struct bp_state_field host_fields[] = {
 };
 static const struct bp_state_table host_table = {.version = 1, .oldest = 1, .fields = host_fields};
 
-BP_BOARD_DEVICE(host_descriptor, "i440FX-pcihost", "system", "82441FX PCI host bridge",
+BP_BOARD_DEVICE(i440fx_pcihost_class, "i440FX-pcihost", "system", "82441FX PCI host bridge",
                 struct i440fx_host, NULL, &host_table, .category = "bridge",
                 .attach = host_attach, .reset = host_reset);
-extern const struct bp_device_class i440fx_pcihost_class __attribute__((alias("host_descriptor")));
-const struct bp_device_class *const i440fx_host_class = &host_descriptor;

@@ -17,7 +17,6 @@ extern const struct bp_pci_interface *const *const piix_pci;
 #define isa (*piix_isa)
 #define pci (*piix_pci)
 
-extern const struct bp_device_class *const i440fx_host_class;
 /* Byte accesses to port 0xcf9, inside the host's address port, go to `ops` (NULL: none). */
 void i440fx_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque);
 

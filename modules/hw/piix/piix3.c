@@ -4,6 +4,7 @@
  * PIRQA..D to ISA interrupts (registers 0x60..0x63), reset control at 0xcf9. Left out: ISA DMA, the
  * distributed registers of X-bus chip selects, which only store.
  */
+#define BP_SHARED
 #include "piix.h"
 
 #include <bp/machine.h>
@@ -98,7 +99,7 @@ static int piix3_attach(struct bp_device *dev, struct bp_error *err)
     struct bp_bus *bus;
     int r;
 
-    if (bp_device_class(host) != i440fx_host_class)
+    if (bp_device_class(host) != &i440fx_pcihost_class)
         return bp_fail(err, EINVAL, "PIIX3 sits on the bus of an i440FX-pcihost only");
     r = isa->new_bus(dev, bp_space_root(bp_space_io()), bp_space_root(bp_space_memory()), NULL,
                      &bus, err);
@@ -143,7 +144,6 @@ static const struct bp_pci_info piix3_info = {
     .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x7000, .class_code = 0x0601,
     .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .config_written = config_written};
 
-BP_BOARD_DEVICE(piix3_descriptor, "PIIX3", "pci", "82371SB PCI to ISA bridge", struct piix3, NULL,
+BP_BOARD_DEVICE(piix3_class, "PIIX3", "pci", "82371SB PCI to ISA bridge", struct piix3, NULL,
                 &piix3_table, .category = "bridge", .bus_info = &piix3_info,
                 .attach = piix3_attach, .detach = piix3_detach, .reset = piix3_reset);
-extern const struct bp_device_class piix3_class __attribute__((alias("piix3_descriptor")));

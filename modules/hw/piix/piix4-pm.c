@@ -4,6 +4,7 @@
  * 4.8), function 3: PM1 registers, PM timer, GPE0, the APM ports 0xb2/0xb3 and an SMBus host on
  * which no device answers. Left out: SMI, suspend to RAM, device idle timers, PCI hot-plug.
  */
+#define BP_SHARED
 #include "piix.h"
 
 #include <bp/clock.h>
@@ -92,11 +93,8 @@ static void timer_due(void *opaque)
 }
 
 /* ---- sleeping ---- */
-const struct bp_event piix_suspend_disk = {
-    .size = sizeof(struct bp_event), .name = "SUSPEND_DISK",
-    .summary = "The guest asked to be saved to its disk and switched off"};
-BP_NOTE("provides=event:SUSPEND_DISK;summary=The guest asked to be saved to its disk and switched "
-        "off");
+BP_EVENT(piix_suspend_disk, "SUSPEND_DISK",
+         "The guest asked to be saved to its disk and switched off", NULL, 0);
 
 static void sleep_now(struct piix4_pm *s, unsigned type)
 {
@@ -407,8 +405,6 @@ static const struct bp_pci_info pm_info = {
     .class_code = 0x0680, .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .interrupt_pin = 1,
     .config_written = config_written};
 
-BP_BOARD_DEVICE(piix4_pm_descriptor, "PIIX4_PM", "pci", "82371AB power management",
+BP_BOARD_DEVICE(piix4_pm_class, "PIIX4_PM", "pci", "82371AB power management",
                 struct piix4_pm, pm_props, &pm_table, .category = "bridge", .bus_info = &pm_info,
                 .attach = pm_attach, .reset = pm_reset);
-extern const struct bp_device_class piix4_pm_class
-    __attribute__((alias("piix4_pm_descriptor")));

@@ -20,10 +20,10 @@
 #include <bp/device.h>
 #include <bp/machine.h>
 
-#include "complete.h"
 #include "config.h"
 #include "log.h"
 #include "options.h"
+#include "program.h"
 #include "reference.h"
 #include "registry.h"
 #include "run.h"

@@ -12,13 +12,9 @@
 
 #include "log.h"
 #include "options.h"
+#include "program.h"
 #include "reference.h"
-
-void bpc_help_version(void)
-{
-    printf("Backplane, command line of QEMU emulator version %s (Backplane %s)\n",
-           BPC_COMPATIBLE_VERSION, BP_VERSION);
-}
+#include "run.h"
 
 static const char *text_of(struct bp_value *dict, const char *key)
 {
@@ -112,7 +108,7 @@ static void print_option(struct bp_value *o)
         printf("%s\n                %s\n", head, text_of(o, "summary"));
 }
 
-void bpc_help_usage(void)
+static void help_usage(void)
 {
     static const char *const order[][2] = {
         {"Standard options", "Standard options"}, {"Boot options", "Boot options"},
@@ -132,7 +128,7 @@ void bpc_help_usage(void)
     bp_value_unref(options);
 }
 
-void bpc_help_json(void)
+static void help_everything(void)
 {
     print_json(bpc_reference_all());
 }
@@ -315,7 +311,7 @@ static void help_list(enum bp_provide_kind kind, const char *option)
     bp_value_unref(list);
 }
 
-int bpc_help_option(const struct bp_option *option, struct bp_value *args, struct bp_error *err)
+static int help_option(const struct bp_option *option, struct bp_value *args, struct bp_error *err)
 {
     enum bp_provide_kind kind = (enum bp_provide_kind)option->lists;
     const char *name = bp_value_get_string(args, option->implied ? option->implied : "name");
@@ -337,7 +333,7 @@ int bpc_help_option(const struct bp_option *option, struct bp_value *args, struc
     return 0;
 }
 
-void bpc_help_items(struct bp_value *args, const char *title, struct bp_value *list)
+static void help_items(struct bp_value *args, const char *title, struct bp_value *list)
 {
     bool json = false;
 
@@ -358,12 +354,6 @@ void bpc_help_items(struct bp_value *args, const char *title, struct bp_value *l
     bp_value_unref(list);
 }
 
-void bpc_help_item(struct bp_value *list, const char *name, const char *summary)
-{
-    struct bp_value *item = bp_value_dict();
-
-    bp_value_set(item, "name", bp_value_string(name));
-    if (summary)
-        bp_value_set(item, "summary", bp_value_string(summary));
-    bp_value_append(list, item);
-}
+const struct bpc_program bpc_program_description = {
+    .usage = help_usage, .everything = help_everything, .option = help_option,
+    .items = help_items, .complete = complete_main};

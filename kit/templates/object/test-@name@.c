@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* @name@ on the fake host. Arguments: its file, and the folder of Backplane's own modules. */
+#include <bp/test.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct bp_test_host *host;
+static unsigned count, failed;
+
+static void check(int good, const char *what)
+{
+    printf("%sok %u - %s\n", good ? "" : "not ", ++count, what);
+    failed += !good;
+}
+
+static void need(int rc, const struct bp_error *err)
+{
+    if (rc >= 0)
+        return;
+    printf("Bail out! %s\n", err->message);
+    exit(1);
+}
+
+static void properties_are_kept_in_their_range(void)
+{
+    struct bp_value *level;
+    struct bp_error err = {0};
+    struct bp_object *obj;
+
+    check(bp_test_object(host, "@name@", "a", "{\"level\": 11}", &obj, &err) < 0, "out of range");
+    need(bp_test_object(host, "@name@", "a", "{\"level\": 3}", &obj, &err), &err);
+    need(bp_object_get(obj, "level", &level, &err), &err);
+    check(bp_value_as_int(level) == 3, "the level is kept");
+    bp_value_unref(level);
+    bp_object_destroy(obj);
+}
+
+int main(int argc, char **argv)
+{
+    const char *module = argc == 3 ? argv[1] : "@module@";
+    const char *folder = argc == 3 ? argv[2] : getenv("BACKPLANE_MODULES");
+    struct bp_error err = {0};
+
+    need(bp_test_host_new(folder, &host, &err), &err);
+    need(bp_test_load(host, module, &err), &err);
+    properties_are_kept_in_their_range();
+    bp_test_host_free(host);
+    printf("1..%u\n", count);
+    return failed != 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* @name@: what it is, which specification it follows, and what it leaves out. */
+#define BP_MODULE_LICENSE "MIT"
+#include <bp/pci.h>
+
+/* Registers in BAR 0, 32 bits each. */
+enum { REG_ID = 0x00, REG_VALUE = 0x04, REG_INTERRUPT = 0x08 };
+#define ID_VALUE 0x40302010u
+#define BAR_SIZE 0x1000u
+
+struct @ident@ {
+    uint32_t start;
+    uint32_t value;
+    uint32_t interrupt; /* bit 0: INTA is up */
+};
+
+static const struct bp_field @ident@_props[] = {
+    BP_PROP("start", UINT32, struct @ident@, start, "0", "register value after a reset"),
+    BP_FIELDS_END};
+static const struct bp_state_field @ident@_fields[] = {
+    BP_SAVE(UINT32, struct @ident@, value),
+    BP_SAVE(UINT32, struct @ident@, interrupt),
+    BP_SAVE_END};
+static const struct bp_state_table @ident@_state = {
+    .name = "@name@", .version = 1, .oldest = 1, .fields = @ident@_fields};
+
+/* Use numbers of your own. */
+static const struct bp_pci_info @ident@_pci = {
+    .size = sizeof(struct bp_pci_info), .vendor = 0x1234, .device = 0x0001, .class_code = 0x0880,
+    .interrupt_pin = 1};
+
+BP_USE(pci, struct bp_pci_interface, "pci", 1);
+
+static uint64_t @ident@_read(void *opaque, uint64_t addr, unsigned size)
+{
+    const struct @ident@ *s = opaque;
+
+    switch (addr) {
+    case REG_ID: return ID_VALUE;
+    case REG_VALUE: return s->value;
+    case REG_INTERRUPT: return s->interrupt;
+    default: return 0;
+    }
+}
+
+static void @ident@_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct @ident@ *s = opaque;
+
+    if (addr == REG_VALUE) {
+        s->value = (uint32_t)value;
+    } else if (addr == REG_INTERRUPT) {
+        s->interrupt = value & 1;
+        pci->set_irq(bp_device_of_state(s), s->interrupt != 0);
+    }
+}
+
+static const struct bp_region_ops @ident@_ops = {
+    .read = @ident@_read, .write = @ident@_write, .min_access = 4, .max_access = 4};
+
+static int @ident@_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct bp_region *bar = bp_region_new_io(bp_device_owner(dev), "@name@", BAR_SIZE,
+                                             &@ident@_ops, bp_device_state(dev));
+
+    return pci->add_bar(dev, 0, BP_PCI_BAR_MEM32, bar, err);
+}
+
+static void @ident@_reset(struct bp_device *dev)
+{
+    struct @ident@ *s = bp_device_state(dev);
+
+    s->value = s->start;
+    s->interrupt = 0;
+    pci->set_irq(dev, 0);
+}
+
+BP_HOTPLUG_DEVICE(@ident@, "@name@", "pci", "One line of help", struct @ident@, @ident@_props,
+                  &@ident@_state, .category = "misc", .bus_info = &@ident@_pci,
+                  .attach = @ident@_attach, .reset = @ident@_reset);
+static const struct bp_import @ident@_imports[] = {BP_IMPORT(pci, "pci", 1), {0}};
+BP_MODULE("@module@", "One line of help", @ident@_imports, {BP_PROVIDE_DEVICE, &@ident@});

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * MSI-X (PCI Local Bus 3.0, 6.8.2): the capability, the vector table and the pending bits in a BAR.
+ * A vector's message waits in its pending bit while the vector or the function is masked, or the
+ * function is no bus master. Accesses to the table are of four or eight bytes, as 6.8.2 wants them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pci.h"
+
+#define MSIX_CONTROL 2u
+#define MSIX_ENABLE 0x8000u
+#define MSIX_FUNCTION_MASK 0x4000u
+#define MSIX_SIZE 12u
+#define ENTRY 16u
+#define ENTRY_DATA 8u
+#define ENTRY_CONTROL 12u
+#define ENTRY_MASKED 1u
+#define MAX_VECTORS 2048u
+
+static uint32_t table_size(unsigned vectors)
+{
+    return vectors * ENTRY;
+}
+
+static uint32_t pba_size(unsigned vectors)
+{
+    return (vectors + 63) / 64 * 8;
+}
+
+static uint16_t control(const struct pci_fn *fn)
+{
+    return pci_get16(fn->config + fn->msix.at + MSIX_CONTROL);
+}
+
+bool pci_msix_enabled(struct bp_device *dev)
+{
+    const struct pci_fn *fn = pci_fn_of(dev);
+
+    return fn->msix.vectors && (control(fn) & MSIX_ENABLE);
+}
+
+/* Sends the vector's message if it is pending and nothing holds it back. */
+static void flush_vector(struct bp_device *dev, unsigned vector)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+    const uint8_t *entry = fn->msix.table + ENTRY * vector;
+    uint8_t *pending = fn->msix.pba + vector / 8, bit = (uint8_t)(1u << vector % 8);
+
+    if (!(*pending & bit) || (control(fn) & (MSIX_ENABLE | MSIX_FUNCTION_MASK)) != MSIX_ENABLE ||
+        (pci_get32(entry + ENTRY_CONTROL) & ENTRY_MASKED) || !pci_is_master(fn))
+        return;
+    *pending &= (uint8_t)~bit;
+    pci_send_message(dev, pci_get32(entry) | (uint64_t)pci_get32(entry + 4) << 32,
+                     pci_get32(entry + ENTRY_DATA));
+}
+
+void pci_msix_notify(struct bp_device *dev, unsigned vector)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    if (!pci_msix_enabled(dev) || vector >= fn->msix.vectors)
+        return;
+    fn->msix.pba[vector / 8] |= (uint8_t)(1u << vector % 8);
+    flush_vector(dev, vector);
+}
+
+void pci_msix_written(struct bp_device *dev)
+{
+    const struct pci_fn *fn = pci_fn_of(dev);
+
+    for (unsigned v = 0; v < fn->msix.vectors; v++)
+        flush_vector(dev, v);
+}
+
+/* ---- what the guest sees in the BAR ---- */
+static uint64_t table_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)size;
+    return pci_get32(pci_fn_of(opaque)->msix.table + addr);
+}
+
+static void table_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    static const uint32_t writable[4] = {0xfffffffcu, UINT32_MAX, UINT32_MAX, ENTRY_MASKED};
+
+    (void)size;
+    pci_set32(pci_fn_of(opaque)->msix.table + addr, (uint32_t)value & writable[addr % ENTRY / 4]);
+    flush_vector(opaque, (unsigned)(addr / ENTRY));
+}
+
+static uint64_t pba_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)size;
+    return pci_get32(pci_fn_of(opaque)->msix.pba + addr);
+}
+
+static void pba_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    (void)opaque, (void)addr, (void)value, (void)size; /* read only */
+}
+
+static const struct bp_region_ops table_ops = {
+    .read = table_read, .write = table_write, .min_access = 4, .max_access = 4, .valid_min = 4};
+static const struct bp_region_ops pba_ops = {
+    .read = pba_read, .write = pba_write, .min_access = 4, .max_access = 4, .valid_min = 4};
+
+/* ---- life ---- */
+static int check_place(const struct pci_fn *fn, const char *what, unsigned bar, uint32_t offset,
+                       uint32_t size, struct bp_error *err)
+{
+    if (bar >= PCI_BARS || !fn->bar[bar].region || (fn->bar[bar].flags & BP_PCI_BAR_IO))
+        return bp_fail(err, EINVAL, "PCI: MSI-X needs a memory BAR that was added before; BAR %u "
+                       "is none", bar);
+    if (offset & 7 || (uint64_t)offset + size > fn->bar[bar].size)
+        return bp_fail(err, EINVAL, "PCI: the MSI-X %s of 0x%x bytes at 0x%x must lie in BAR %u "
+                       "(0x%llx bytes) at a multiple of 8", what, size, offset, bar,
+                       (unsigned long long)fn->bar[bar].size);
+    return 0;
+}
+
+static int check(const struct pci_fn *fn, unsigned vectors, unsigned bar, uint32_t table,
+                 uint32_t pba, struct bp_error *err)
+{
+    int r;
+
+    if (vectors < 1 || vectors > MAX_VECTORS)
+        return bp_fail(err, EINVAL, "PCI: %u MSI-X vectors: 1 to %u are possible", vectors,
+                       MAX_VECTORS);
+    if (fn->msix.vectors)
+        return bp_fail(err, EEXIST, "PCI: the function has MSI-X already");
+    r = check_place(fn, "table", bar, table, table_size(vectors), err);
+    if (r == 0)
+        r = check_place(fn, "pending bits", bar, pba, pba_size(vectors), err);
+    if (r == 0 && table < pba + pba_size(vectors) && pba < table + table_size(vectors))
+        r = bp_fail(err, EINVAL, "PCI: MSI-X table (0x%x) and pending bits (0x%x) overlap", table,
+                    pba);
+    return r;
+}
+
+static void mask_all(struct pci_fn *fn)
+{
+    memset(fn->msix.table, 0, table_size(fn->msix.vectors));
+    memset(fn->msix.pba, 0, pba_size(fn->msix.vectors));
+    for (unsigned v = 0; v < fn->msix.vectors; v++)
+        fn->msix.table[ENTRY * v + ENTRY_CONTROL] = ENTRY_MASKED;
+}
+
+int pci_msix_init(struct bp_device *dev, unsigned vectors, unsigned bar, uint32_t table,
+                  uint32_t pba, struct bp_error *err)
+{
+    struct bp_owner *owner = bp_device_owner(dev);
+    struct pci_fn *fn = pci_fn_of(dev);
+    unsigned at;
+    int r = check(fn, vectors, bar, table, pba, err);
+
+    if (r == 0)
+        r = pci_add_capability(dev, 0x11, MSIX_SIZE, &at, err);
+    if (r < 0)
+        return r;
+    fn->msix.table = calloc(1, table_size(vectors) + pba_size(vectors));
+    if (!fn->msix.table)
+        return bp_fail(err, ENOMEM, "PCI: no memory for %u MSI-X vectors", vectors);
+    fn->msix.pba = fn->msix.table + table_size(vectors);
+    fn->msix.vectors = (uint16_t)vectors;
+    fn->msix.at = (uint8_t)at;
+    mask_all(fn);
+    pci_set16(fn->config + at + MSIX_CONTROL, (uint16_t)(vectors - 1));
+    pci_set32(fn->config + at + 4, table | bar);
+    pci_set32(fn->config + at + 8, pba | bar);
+    pci_set16(fn->writable + at + MSIX_CONTROL, MSIX_ENABLE | MSIX_FUNCTION_MASK);
+    bp_region_add(fn->bar[bar].region,
+                  bp_region_new_io(owner, "msix-table", table_size(vectors), &table_ops, dev),
+                  table, 1);
+    bp_region_add(fn->bar[bar].region,
+                  bp_region_new_io(owner, "msix-pba", pba_size(vectors), &pba_ops, dev), pba, 1);
+    return 0;
+}
+
+int pci_msix_init_bar(struct bp_device *dev, unsigned vectors, unsigned bar, struct bp_error *err)
+{
+    uint32_t half = 2048; /* drivers map whole pages */
+    struct bp_region *region;
+    int r;
+
+    if (vectors < 1 || vectors > MAX_VECTORS)
+        return bp_fail(err, EINVAL, "PCI: %u MSI-X vectors: 1 to %u are possible", vectors,
+                       MAX_VECTORS);
+    while (half < table_size(vectors))
+        half *= 2;
+    region = bp_region_new(bp_device_owner(dev), "msix", 2 * half);
+    r = pci_add_bar(dev, bar, BP_PCI_BAR_MEM32, region, err);
+    return r < 0 ? r : pci_msix_init(dev, vectors, bar, 0, half, err);
+}
+
+void pci_msix_reset(struct bp_device *dev)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    if (!fn->msix.vectors)
+        return;
+    mask_all(fn);
+    pci_set16(fn->config + fn->msix.at + MSIX_CONTROL, (uint16_t)(fn->msix.vectors - 1));
+}
+
+void pci_msix_free(struct bp_device *dev)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    free(fn->msix.table);
+    fn->msix = (struct pci_msix){0};
+}
+
+uint32_t pci_msix_state_size(const struct pci_fn *fn)
+{
+    return fn->msix.vectors ? table_size(fn->msix.vectors) + pba_size(fn->msix.vectors) : 0;
+}
