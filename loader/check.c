@@ -22,8 +22,8 @@ static int check_head(struct module *m, const struct module_table *t)
     snprintf(abi, sizeof(abi), "%u.%u", t->abi_major, t->abi_minor);
     if (t->magic != BP_MODULE_MAGIC) {
         g_string_append_printf(why, "magic 0x%08x (here 0x%08x)", t->magic, BP_MODULE_MAGIC);
-    } else if (t->size < sizeof(struct bp_module)) { /* 1.0 is the shortest there ever was */
-        g_string_append_printf(why, "size %u (here %zu)", t->size, sizeof(struct bp_module));
+    } else if (t->size < MODULE_TABLE_LEAST) {
+        g_string_append_printf(why, "size %u (here %zu)", t->size, MODULE_TABLE_LEAST);
     } else if (t->abi_major != BP_ABI_MAJOR || t->abi_minor > BP_ABI_MINOR) {
         g_string_append_printf(why, "abi %s (here %d.%d)", abi, BP_ABI_MAJOR, BP_ABI_MINOR);
     } else {
@@ -101,7 +101,7 @@ int check_linked(struct module *m)
 {
     const struct bp_module *d = m->desc;
 
-    if (d->magic != BP_MODULE_MAGIC || d->size < sizeof(*d) || d->abi_major != BP_ABI_MAJOR ||
+    if (d->magic != BP_MODULE_MAGIC || d->size < MODULE_TABLE_LEAST || d->abi_major != BP_ABI_MAJOR ||
         !d->name || strcmp(d->name, m->name) != 0 || !d->tier || strcmp(d->tier, m->tier) != 0 ||
         !d->provides)
         return module_refuse(m, true, ENOEXEC, "is not what its file says: its table changed while "

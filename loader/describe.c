@@ -479,8 +479,8 @@ int describe_image(const struct image *image, struct module_table *ret_table,
     table.size = m.size;
     table.abi_major = m.abi_major;
     table.abi_minor = m.abi_minor;
-    if (m.magic == BP_MODULE_MAGIC && m.abi_major == BP_ABI_MAJOR && m.size >= sizeof(m)) {
-        rc = image_read(image, at, &m, sizeof(m), err);
+    if (m.magic == BP_MODULE_MAGIC && m.abi_major == BP_ABI_MAJOR && m.size >= MODULE_TABLE_LEAST) {
+        rc = image_read(image, at, &m, m.size < sizeof(m) ? m.size : sizeof(m), err);
         if (rc < 0)
             return rc;
         table.name = text_at(image, m.name);

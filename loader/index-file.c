@@ -257,7 +257,7 @@ static bool table_agrees(const struct file_record *r, const struct module_table 
     char key[160];
 
     snprintf(key, sizeof(key), "%u.%u", t->abi_major, t->abi_minor);
-    if (t->magic != BP_MODULE_MAGIC || t->size < sizeof(struct bp_module) || !t->has_provides ||
+    if (t->magic != BP_MODULE_MAGIC || t->size < MODULE_TABLE_LEAST || !t->has_provides ||
         !t->name || strcmp(t->name, r->name) != 0 || !t->tier || strcmp(t->tier, r->tier) != 0 ||
         strcmp(key, r->abi) != 0)
         return false;

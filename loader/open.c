@@ -209,13 +209,16 @@ static bool uses_origin(const struct opened *file)
 
 int open_linked(struct module *m, const struct opened *file)
 {
+    static int proc_works = -1; /* is /proc there? */
     char by_descriptor[96];
     const char *path = by_descriptor;
     void *handle;
 
     spell_path(file->fd, by_descriptor);
-    if (!same_file(by_descriptor, file->fd))
-        path = m->file; /* no /proc: nobody but the owner can have changed the place */
+    if (proc_works < 0)
+        proc_works = same_file(by_descriptor, file->fd);
+    if (!proc_works)
+        path = m->file; /* nobody but the owner can have changed the place */
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     /* Libraries beside the module are found by its place, which a descriptor does not have. */
     if (!handle && path == by_descriptor && uses_origin(file) &&

@@ -197,7 +197,7 @@ def has_spdx_line(path):
                                                        "codespell-words") or
                 path.startswith(("reference/", "tests/fuzz/corpus/")) or
                 path in ("debian/changelog", "debian/copyright", "debian/source/format") or
-                path.endswith((".md", ".txt", ".tsv", ".json", ".map", ".bin")))
+                path.endswith((".md", ".txt", ".tsv", ".json", ".map", ".bin", ".abi")))
 
 
 @case
