@@ -31,6 +31,7 @@ int main(int argc, char **argv)
     const char *name = argc > 0 && argv[0] ? strrchr(argv[0], '/') : NULL;
 
     fill_standard_descriptors();
+    bpc_end_when_out_of_memory();
     name = name ? name + 1 : argc > 0 && argv[0] ? argv[0] : "backplane-system";
     bpc_program_name_set(name);
     module_options_take_dirs(argc, argv);

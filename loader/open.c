@@ -164,10 +164,13 @@ static int refuse_dlopen(struct module *m, const char *path, const char *text)
 /* Debuggers and dladdr() show the name that the linker was given: give them the file's own. */
 static void show_name(void *handle, const struct module *m)
 {
+    char *name = strdup(m->file); /* the linker frees it, should it ever close the file */
     struct link_map *map;
 
-    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0)
-        map->l_name = strdup(m->file); /* the linker frees it, should it ever close the file */
+    if (name && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0)
+        map->l_name = name;
+    else
+        free(name);
 }
 
 static bool same_file(const char *path, int fd)

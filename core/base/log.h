@@ -33,4 +33,7 @@ void bpc_msg_guest_name(const char *name); /* copied; NULL: not shown */
 /* "PROGRAM: TEXT" on standard error, one line; used for errors that end the program. */
 void bpc_report(const char *fmt, ...) BP_PRINTF(1, 2);
 
+/* From here on an allocation that glib cannot make ends the program with one line and status 1. */
+void bpc_end_when_out_of_memory(void);
+
 #endif

@@ -84,7 +84,7 @@ char *bpc_device_tree_text(void)
     GString *out = g_string_new("bus: main-system-bus\n  type System\n");
     for (struct bp_device *dev = bpc_devices_first(); dev; dev = dev->next)
         print_device(dev, out, 2);
-    char *text = strdup(out->str);
+    char *text = bp_strdup(out->str);
     g_string_free(out, TRUE);
     return text;
 }

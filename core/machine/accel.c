@@ -56,7 +56,7 @@ static int make(struct bp_machine *m, const struct bp_accel_class *class,
                 const struct bp_value *props, struct bp_error *err)
 {
     static const char *const skip[] = {"accel", NULL};
-    struct bp_accel *accel = calloc(1, sizeof(*accel));
+    struct bp_accel *accel = bp_alloc(sizeof(*accel));
     int r;
 
     accel->class = class;

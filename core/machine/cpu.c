@@ -216,7 +216,7 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     r = bpc_cpu_find_model(m->cpu_model, &class, err);
     if (r < 0)
         return r;
-    cpu = calloc(1, sizeof(*cpu));
+    cpu = bp_alloc(sizeof(*cpu));
     cpu->class = class;
     cpu->index = index;
     r = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);

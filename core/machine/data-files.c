@@ -15,7 +15,7 @@ static char *try_file(const char *dir, const char *name)
     char *copy = NULL;
 
     if (access(path, R_OK) == 0 && !g_file_test(path, G_FILE_TEST_IS_DIR))
-        copy = strdup(path); /* callers use free() */
+        copy = bp_strdup(path); /* callers use free() */
     g_free(path);
     return copy;
 }

@@ -172,7 +172,7 @@ int bpc_machine_create(struct bp_error *err)
         return r;
     bpc_run_state_init();
     bpc_rtc_start();
-    m = calloc(1, sizeof(*m));
+    m = bp_alloc(sizeof(*m));
     m->board = board;
     m->smp = bpc_config.smp;
     m->cpu_slots = m->smp.max_cpus;

@@ -22,7 +22,7 @@
 
 static void replace(char **slot, const char *text)
 {
-    char *copy = text ? strdup(text) : NULL;
+    char *copy = bp_strdup(text);
 
     free(*slot);
     *slot = copy;

@@ -29,7 +29,7 @@ static int apply_name(struct bp_value *args, struct bp_error *err)
 
     if (guest) {
         free(bpc_config.guest_name);
-        bpc_config.guest_name = strdup(guest);
+        bpc_config.guest_name = bp_strdup(guest);
     }
     if (process && (!*process || strlen(process) > 15))
         return bp_fail(err, EINVAL, "key 'process': accepted: 1 to 15 bytes");
@@ -104,7 +104,7 @@ static int apply_data_dir(struct bp_value *args, struct bp_error *err)
     while (bpc_config.data_dirs && bpc_config.data_dirs[n])
         n++;
     bpc_config.data_dirs = g_realloc_n(bpc_config.data_dirs, n + 2, sizeof(char *));
-    bpc_config.data_dirs[n] = strdup(bp_value_as_string(args));
+    bpc_config.data_dirs[n] = bp_strdup(bp_value_as_string(args));
     bpc_config.data_dirs[n + 1] = NULL;
     return 0;
 }

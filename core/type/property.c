@@ -416,13 +416,13 @@ char *bpc_object_prop_text(struct bp_object *obj, const struct bpc_prop *prop)
 {
     struct bp_value *value;
     if (get_prop(obj, prop, &value, NULL) < 0)
-        return strdup("<unknown>");
+        return bp_strdup("<unknown>");
     char *text;
     if (bp_value_type(value) == BP_VALUE_INT && bpc_schema_is_integer(prop->field->kind) &&
         !bp_value_is_negative(value)) {
         char *made = g_strdup_printf("%" G_GUINT64_FORMAT " (0x%" G_GINT64_MODIFIER "x)",
                                      bp_value_as_uint(value), bp_value_as_uint(value));
-        text = strdup(made);
+        text = bp_strdup(made);
         g_free(made);
     } else {
         text = bp_value_print(value, false);

@@ -297,7 +297,7 @@ char *bpc_object_tree_text(const char *path, struct bp_error *err)
     }
     GString *out = g_string_new(NULL);
     print_tree(obj, path ? path : "/machine", 0, out);
-    char *text = strdup(out->str);
+    char *text = bp_strdup(out->str);
     g_string_free(out, TRUE);
     return text;
 }

@@ -28,6 +28,17 @@
 #define BP_ABI_MAJOR 1
 #define BP_ABI_MINOR 0
 
+BP_BEGIN_DECLS
+
+/* Memory that a program cannot do without: never NULL; when there is none, the program ends with a line
+ * that says so. Zeroed; freed with free(). For sizes that a guest or a file chooses use malloc() and
+ * return an error. [any] */
+void *bp_alloc(size_t size);
+void *bp_realloc(void *memory, size_t size); /* what it grows by is not zeroed */
+char *bp_strdup(const char *text);           /* NULL: NULL */
+
+BP_END_DECLS
+
 /*
  * Thread marks in comments: [main] the main loop's thread, [vcpu] a vCPU's thread, [any] any thread.
  * "under the machine lock" means that the host holds it around the call.

@@ -48,7 +48,7 @@ char *chardev_filename(struct bp_chardev *chr)
         return text;
     if (strncmp(type, "chardev-", 8) == 0)
         type += 8;
-    return strdup(type);
+    return bp_strdup(type);
 }
 
 static bool common_bool(struct bp_value *common, const char *key, bool *ret, struct bp_error *err)
@@ -156,12 +156,10 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
         bp_object_destroy(obj);
         return r;
     }
-    chr = calloc(1, sizeof(*chr));
-    if (!chr)
-        abort();
+    chr = bp_alloc(sizeof(*chr));
     chr->obj = obj;
     chr->class = bp_object_class(obj);
-    chr->id = strdup(id);
+    chr->id = bp_strdup(id);
     chr->mux = mux;
     chr->focus = -1;
     chr->log_fd = log_fd;

@@ -71,11 +71,8 @@ int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct 
 /* Copies up to a single comma, undoing doubled ones; moves *text behind it. malloc'd. */
 static char *next_word(const char **text)
 {
-    char *word = malloc(strlen(*text) + 1), *to = word;
+    char *word = bp_alloc(strlen(*text) + 1), *to = word;
     const char *p = *text;
-
-    if (!word)
-        abort();
     while (*p && (*p != ',' || p[1] == ',')) {
         p += *p == ',';
         *to++ = *p++;
@@ -125,7 +122,7 @@ static int split_address(struct bp_value *dict, const char *text, const char *ho
         text++;
         len -= 2;
     }
-    name = strndup(text, len);
+    name = memcpy(bp_alloc(len + 1), text, len);
     bp_value_set(dict, host, bp_value_string(name));
     bp_value_set(dict, port, bp_value_string(colon + 1));
     free(name);
@@ -141,7 +138,7 @@ static int parse_inet(struct bp_value *dict, const char *text, struct bp_error *
     if (r == 0) {
         const char *first = bp_value_get_string(dict, "host");
 
-        address = strdup(first ? first : "");
+        address = bp_strdup(first ? first : "");
         r = split_address(dict, address, "host", "port", err);
     }
     free(address);
@@ -151,7 +148,7 @@ static int parse_inet(struct bp_value *dict, const char *text, struct bp_error *
 /* "udp:[HOST]:PORT[@[LOCAL]:PORT]" */
 static int parse_udp(struct bp_value *dict, const char *text, struct bp_error *err)
 {
-    char *copy = strdup(text), *at = strchr(copy, '@');
+    char *copy = bp_strdup(text), *at = strchr(copy, '@');
     int r = 0;
 
     if (at) {

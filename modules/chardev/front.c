@@ -42,9 +42,7 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
         i++;
     if (i == limit)
         return bp_fail(err, EBUSY, "Chardev '%s' is already in use", chr->id);
-    front = calloc(1, sizeof(*front));
-    if (!front)
-        abort();
+    front = bp_alloc(sizeof(*front));
     front->handlers = handlers;
     front->opaque = opaque;
     chr->fronts[i] = front;
@@ -112,8 +110,8 @@ static size_t buffer(struct bp_chardev *chr, const uint8_t *buf, size_t len)
 {
     size_t end;
 
-    if (!chr->out && !(chr->out = malloc(OUT_LIMIT)))
-        abort();
+    if (!chr->out)
+        chr->out = bp_alloc(OUT_LIMIT);
     if (len > OUT_LIMIT - chr->out_len)
         len = OUT_LIMIT - chr->out_len;
     for (size_t done = 0, n; done < len; done += n) {

@@ -76,10 +76,8 @@ static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 static char *encode(const uint8_t *data, size_t len)
 {
-    char *text = malloc((len + 2) / 3 * 4 + 1), *to = text;
+    char *text = bp_alloc((len + 2) / 3 * 4 + 1), *to = text;
 
-    if (!text)
-        abort();
     for (size_t i = 0; i < len; i += 3) {
         uint32_t v = (uint32_t)data[i] << 16 | (i + 1 < len ? data[i + 1] << 8 : 0) |
                      (i + 2 < len ? data[i + 2] : 0);
@@ -128,11 +126,9 @@ static int qmp_write(const char *id, const char *data, bool has_format, int form
 {
     struct bp_chardev *chr;
     size_t len = strlen(data);
-    uint8_t *bytes = malloc(len + 1);
+    uint8_t *bytes = bp_alloc(len + 1);
     int r = find(id, &chr, err);
 
-    if (!bytes)
-        abort();
     if (r == 0 && has_format && format == BASE64) {
         if (decode(data, bytes, &len) < 0)
             r = bp_fail(err, EINVAL, "Base64 data is not valid");
@@ -170,10 +166,8 @@ static size_t utf8_length(const uint8_t *p, size_t left)
 /* Bytes that are no text become U+FFFD, as does NUL, which a string cannot hold. */
 static char *to_text(const uint8_t *data, size_t len)
 {
-    char *text = malloc(len * 3 + 1), *to = text;
+    char *text = bp_alloc(len * 3 + 1), *to = text;
 
-    if (!text)
-        abort();
     for (size_t i = 0, n; i < len; i += n) {
         n = data[i] ? utf8_length(data + i, len - i) : 0;
         memcpy(to, n ? (const char *)data + i : "\xef\xbf\xbd", n ? n : 3);
@@ -200,9 +194,7 @@ static int qmp_read(const char *id, int64_t size, bool has_format, int format,
         return bp_fail(err, EINVAL, "size must be greater than zero");
     s = chardev->state(chr);
     len = (uint64_t)size < s->len ? (uint64_t)size : s->len;
-    bytes = malloc(len + 1);
-    if (!bytes)
-        abort();
+    bytes = bp_alloc(len + 1);
     for (uint64_t i = 0; i < len; i++)
         bytes[i] = s->data[s->start++ & (s->size - 1)];
     s->len -= len;

@@ -52,14 +52,12 @@ int qtest_intercept(struct qtest *q, const char *path, const char *name, bool in
         if (w->dev == dev && w->inputs == inputs)
             return bp_fail(err, EBUSY, "These lines are intercepted already");
     }
-    w = calloc(1, sizeof(*w));
-    if (!w)
-        return bp_fail(err, ENOMEM, "Out of memory");
+    w = bp_alloc(sizeof(*w));
     w->session = q;
     w->dev = dev;
     bp_object_ref(bp_device_object(dev)); /* it may be unplugged before we let go */
     w->inputs = inputs;
-    w->name = name ? strdup(line_name(name)) : NULL;
+    w->name = name ? bp_strdup(line_name(name)) : NULL;
     w->next = q->watches;
     q->watches = w;
     bp_device_intercept_irqs(dev, inputs, line_set, w);

@@ -11,9 +11,7 @@ void qtest_append(struct qtest_buffer *b, const void *data, size_t len)
 {
     if (b->len + len + 1 > b->room) {
         b->room = (b->len + len + 1) * 2;
-        b->data = realloc(b->data, b->room);
-        if (!b->data)
-            abort();
+        b->data = bp_realloc(b->data, b->room);
     }
     memcpy(b->data + b->len, data, len);
     b->len += len;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Memory that a program cannot do without (bp/base.h). glib's functions allocate with malloc(). */
+#include <glib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+void *bp_alloc(size_t size)
+{
+    return g_malloc0(size ? size : 1);
+}
+
+void *bp_realloc(void *memory, size_t size)
+{
+    return g_realloc(memory, size ? size : 1);
+}
+
+char *bp_strdup(const char *text)
+{
+    return g_strdup(text);
+}
+
+/* glib would end the program with a trap behind this message. Nothing here allocates. */
+static void end_when_fatal(const gchar *domain, GLogLevelFlags level, const gchar *message,
+                           gpointer opaque)
+{
+    const char *parts[] = {bpc_program_name(), ": ", message ? message : "out of memory", "\n"};
+
+    if (!(level & (G_LOG_FLAG_FATAL | G_LOG_LEVEL_ERROR))) {
+        g_log_default_handler(domain, level, message, opaque);
+        return;
+    }
+    for (unsigned i = 0; i < BP_COUNT(parts); i++)
+        if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
+            break;
+    _exit(1);
+}
+
+void bpc_end_when_out_of_memory(void)
+{
+    g_log_set_default_handler(end_when_fatal, NULL);
+}
