@@ -25,6 +25,7 @@ static GPtrArray *modules;  /* struct module * */
 static GPtrArray *names;    /* struct module *, sorted by name, then as in `modules` */
 static GPtrArray *usable;   /* struct provide *, sorted, each kind:name once */
 static GPtrArray *unusable; /* of refused modules, for errors that tell why */
+static bool frozen;
 
 int module_refuse(struct module *m, bool for_good, int code, const char *fmt, ...)
 {
@@ -335,9 +336,14 @@ const GPtrArray *modules_provides(void)
     return usable;
 }
 
+void modules_freeze(void)
+{
+    frozen = true;
+}
+
 int modules_verify(struct module *m)
 {
-    int rc = m->state == MODULE_LOADED || m->pinned ? 0 : source_verify(m);
+    int rc = m->state == MODULE_LOADED || m->pinned || frozen ? 0 : source_verify(m);
 
     if (rc < 0) {
         source_rebuild(m->source);
@@ -348,6 +354,8 @@ int modules_verify(struct module *m)
 
 void modules_reread(struct module *m)
 {
+    if (frozen)
+        return;
     source_rebuild(m->source);
     resolve();
 }
@@ -357,11 +365,15 @@ bool modules_verify_all(void)
     bool again = false;
 
     find_all();
-    for (unsigned i = 0; i < sources->len; i++) {
+    for (unsigned i = 0; i < sources->len && !frozen; i++) {
         struct source *s = sources->pdata[i];
 
+        if (source_changed(s)) {
+            source_rebuild(s);
+            again = true;
+        }
         for (unsigned j = 0; !s->verified && j < s->module_count; j++) {
-            if (!s->modules[j]->pinned && source_verify(s->modules[j]) < 0) {
+            if (source_verify(s->modules[j]) < 0) {
                 source_rebuild(s);
                 again = true;
             }
@@ -378,7 +390,7 @@ bool modules_verify_kind(enum bp_provide_kind kind)
     bool again = false;
 
     find_all();
-    for (unsigned i = 0; i < sources->len; i++) {
+    for (unsigned i = 0; i < sources->len && !frozen; i++) {
         struct source *s = sources->pdata[i];
 
         for (unsigned j = 0; !s->verified && j < s->provide_count; j++) {
@@ -513,7 +525,7 @@ static bool find_in_sources(const struct stat *parent, const char *file, const s
             (s->only && strcmp(s->only, file) != 0))
             continue;
         m = find_file(s, file);
-        if (m ? source_verify(m) < 0 : index_is_module_name(file)) {
+        if (!frozen && (m ? source_verify(m) < 0 : index_is_module_name(file))) {
             source_rebuild(s);
             resolve();
             m = find_file(s, file);

@@ -56,6 +56,7 @@ struct source {
     const char *only; /* the name of that file, else NULL */
     dev_t device;
     ino_t inode;
+    struct timespec changed;  /* the directory's time of change when it was listed */
     struct index *index;
     bool from_file;           /* modules.idx was good */
     bool verified;            /* all entries were compared with their files */
@@ -71,6 +72,8 @@ struct source {
 struct source *source_open(const char *path, const char *origin, int fd, const char *only);
 /* Reads the files anew. Modules whose files are the same stay what they are. */
 void source_rebuild(struct source *source);
+/* Were files added, removed or renamed since it was read? */
+bool source_changed(const struct source *source);
 /* -ESTALE: the module's file is not the one that was indexed. Fills device, inode and size. */
 int source_verify(struct module *m);
 /* By kind, name, module: for sorted lists of struct provide *. */
@@ -95,11 +98,13 @@ int modules_add_file(const char *path, struct module **ret_module, struct bp_err
 int modules_verify(struct module *m);
 /* The directory of a module is read anew: its index tells of other files. */
 void modules_reread(struct module *m);
-/* modules_verify() for every module, once for a process: before everything of a kind is listed, and
- * before a name counts as unknown. True when something was read anew. */
+/* modules_verify() for every module, once as long as its directory does not change: before everything
+ * of a kind is listed, and before a name counts as unknown. True when something was read anew. */
 bool modules_verify_all(void);
 /* The same for modules that provide something of a kind. */
 bool modules_verify_kind(enum bp_provide_kind kind);
+/* From here on what is known stays, whatever changes on disk. */
+void modules_freeze(void);
 /* Changes when what is on disk, or the policy, does; the same with and without index files. */
 uint64_t modules_generation(void);
 /* Remembers why a module cannot be used; returns -code. The message: "module NAME (FILE) TEXT". */

@@ -111,6 +111,8 @@ int open_checked(struct module *m, struct opened *ret_file)
         else
             rc = check_image(m, file.image, &st);
     }
+    if (rc == -ESTALE && m->pinned)
+        rc = module_refuse(m, true, EBADMSG, "was written over after -modules pin=on had opened it");
     if (rc < 0)
         open_finish(m, &file);
     else
@@ -294,6 +296,7 @@ int open_pin_all(struct bp_error *err)
         setrlimit(RLIMIT_NOFILE, &limit);
     }
     modules_each(pin_one, &p);
+    modules_freeze();
     return p.rc;
 }
 

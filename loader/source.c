@@ -259,6 +259,7 @@ struct source *source_open(const char *path, const char *origin, int fd, const c
     if (fstat(fd, &st) == 0) {
         s->device = st.st_dev;
         s->inode = st.st_ino;
+        s->changed = st.st_mtim;
     }
     if (!only)
         index = open_index(s);
@@ -268,8 +269,20 @@ struct source *source_open(const char *path, const char *origin, int fd, const c
     return s;
 }
 
+bool source_changed(const struct source *s)
+{
+    struct stat st;
+
+    return !s->only && fstat(s->fd, &st) == 0 &&
+           memcmp(&st.st_mtim, &s->changed, sizeof(st.st_mtim)) != 0;
+}
+
 void source_rebuild(struct source *source)
 {
+    struct stat st;
+
+    if (fstat(source->fd, &st) == 0) /* before it is listed: a later change is seen */
+        source->changed = st.st_mtim;
     source->from_file = false;
     source->verified = true;
     adopt(source, scan(source));
