@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 BASELINE = "module-api/abi/libbackplane-1.0.abi"
+LAYOUT = "module-api/abi/layout-1.0.c"
 DROP = """[suppress_function]
   symbol_name_regexp = ^bpc_
   drop = yes
@@ -75,6 +76,9 @@ def main():
     if action == "accept":
         os.makedirs(os.path.dirname(baseline), exist_ok=True)
         describe(library, os.path.join(source, "module-api"), baseline, drop)
+        with open(os.path.join(source, LAYOUT), "w") as out:
+            subprocess.run([sys.executable, os.path.join(source, "tools/abi-layout.py"), source],
+                           stdout=out, check=True)
         print("the baseline is now that of " + library)
         return
     with tempfile.NamedTemporaryFile(suffix=".abi") as now:

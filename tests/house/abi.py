@@ -8,6 +8,7 @@ usage: abi.py SOURCE-ROOT BUILD-ROOT
 import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,31 @@ def library_is_compatible_with_the_baseline():
     assert good, report + "\n(./dev abi accept makes it the baseline: before the first release only)"
 
 
+def layout_errors(headers):
+    """What the assertions of sizes and offsets say of these headers."""
+    done = subprocess.run(["cc", "-std=c11", "-fsyntax-only", "-I", headers,
+                           os.path.join(SOURCE, abi.LAYOUT)], capture_output=True, text=True)
+    assert done.returncode == 0 or "static assertion failed" in done.stderr, done.stderr
+    return re.findall(r"static assertion failed: \"([^\"]+)\"", done.stderr)
+
+
+def no_member_moved_since_1_0():
+    """And one that would move is named."""
+    assert layout_errors(API) == []
+    with tempfile.TemporaryDirectory(prefix="backplane-abi-") as work:
+        shutil.copytree(API + "/bp", work + "/bp")
+        path = work + "/bp/device.h"
+        with open(path) as f:
+            text = f.read()
+        assert "struct bp_device_class {\n    struct bp_type_info type;\n" in text
+        with open(path, "w") as f:
+            f.write(text.replace("struct bp_device_class {\n    struct bp_type_info type;\n",
+                                 "struct bp_device_class {\n    struct bp_type_info type;\n"
+                                 "    void *between;\n"))
+        wrong = layout_errors(work)
+    assert wrong and all(w.startswith("bp_device_class.") for w in wrong), wrong
+
+
 HEADER = """struct thing { unsigned size; int a; %s };
 int bp_one(const struct thing *t, %s x);
 %s
@@ -133,5 +159,6 @@ def binaries_of_released_versions_load_and_work():
 
 
 run([every_declared_function_is_exported_and_the_other_way_round, nodes_keep_the_tiers_apart,
-     library_is_compatible_with_the_baseline, gate_tells_breaks_from_additions,
+     library_is_compatible_with_the_baseline, no_member_moved_since_1_0,
+     gate_tells_breaks_from_additions,
      binaries_of_released_versions_load_and_work])

@@ -86,6 +86,8 @@ def a_module_of_1_0_works_in_a_core_whose_descriptors_grew():
     for name in ("bp_device_class", "bp_module", "bp_command", "bp_isa_interface", "bp_option"):
         assert name in changed, changed
     set_abi(1, 1)
+    subprocess.run(["cc", "-std=c11", "-fsyntax-only", "-I", os.path.join(TREE, "module-api"),
+                    os.path.join(SOURCE, "module-api/abi/layout-1.0.c")], check=True)
     build()
     with Emulator(PROGRAM, "-machine", "pc", "-device", "sample-scratch,id=s,iobase=0x310",
                   env=ENV) as e:
