@@ -26,7 +26,6 @@ os.chmod(WORK, 0o755)
 MARKER = os.path.join(WORK, "marker")
 NOBODY = 65534
 HERE = os.path.dirname(os.path.abspath(__file__))
-SANITIZED = os.environ.get("BP_SANITIZED")
 COMPILED = {}
 
 
@@ -1036,9 +1035,6 @@ def descriptor_leads_to_the_checked_file_after_it_was_replaced():
 
 
 try:
-    if SANITIZED:
-        print("1..0 # SKIP the attacking modules are not built with a sanitizer")
-        sys.exit(0)
     print("# %d attacks" % len(CASES), flush=True)
     run(CASES)
 finally:

@@ -274,9 +274,6 @@ CASES = [pinned_modules_survive_removal, pinned_modules_survive_an_upgrade,
          pinning_beyond_the_limit_is_refused, pinning_everything_leaks_nothing_to_children,
          debuggers_see_the_real_name]
 try:
-    if os.environ.get("BP_SANITIZED"):
-        print("1..0 # SKIP an installed tree has no sanitizer's libraries")
-        sys.exit(0)
     run(CASES)
 finally:
     shutil.rmtree(WORK, ignore_errors=True)
