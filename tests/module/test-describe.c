@@ -228,7 +228,7 @@ static void damaged_file_gives_error_or_sense(void)
 {
     GPtrArray *files = module_files();
     GRand *rand = g_rand_new_with_seed(20261123);
-    unsigned refused = 0, total = 5000;
+    unsigned refused = 0, total = 10000;
 
     for (unsigned n = 0; n < total; n++) {
         char *bytes;
