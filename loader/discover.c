@@ -317,6 +317,12 @@ void modules_add_path(const char *colon_list)
     directories_add(colon_list);
 }
 
+const GPtrArray *modules_sources(void)
+{
+    find_all();
+    return sources;
+}
+
 const GPtrArray *modules_all(void)
 {
     find_all();

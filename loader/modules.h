@@ -58,7 +58,7 @@ struct source {
     ino_t inode;
     struct timespec changed;  /* the directory's time of change when it was listed */
     struct index *index;
-    bool from_file;           /* modules.idx was good */
+    char *no_index;           /* why modules.idx is not used; NULL: it is */
     bool verified;            /* all entries were compared with their files */
     struct module **modules;  /* sorted by file; behind them those that were replaced */
     unsigned module_count;
@@ -82,6 +82,8 @@ int source_compare(const struct provide *a, const struct provide *b);
 /* ---- discover.c ---- */
 /* Adds directories to look at first, "a:b:c". Ignored when privileges were raised. */
 void modules_add_path(const char *colon_list);
+/* The directories, and files named by their paths (struct source *); finds them on the first call. */
+const GPtrArray *modules_sources(void);
 /* All modules (struct module *), in order of discovery; finds them on the first call. */
 const GPtrArray *modules_all(void);
 void modules_each(void (*fn)(struct module *m, void *opaque), void *opaque);

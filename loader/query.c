@@ -89,6 +89,27 @@ static void add_missing(const char *name, void *opaque)
     bp_value_append(missing->list, dict);
 }
 
+static struct bp_value *describe_directories(void)
+{
+    const GPtrArray *sources = modules_sources();
+    struct bp_value *list = bp_value_list();
+
+    for (unsigned i = 0; i < sources->len; i++) {
+        const struct source *s = sources->pdata[i];
+        struct bp_value *dict;
+
+        if (s->only)
+            continue;
+        dict = bp_value_dict();
+        bp_value_set(dict, "directory", bp_value_string(s->path));
+        bp_value_set(dict, "origin", bp_value_string(s->origin));
+        bp_value_set(dict, "indexed", bp_value_bool(!s->no_index));
+        set_text(dict, "reason", s->no_index);
+        bp_value_append(list, dict);
+    }
+    return list;
+}
+
 struct bp_value *modules_query(void)
 {
     const GPtrArray *all;
@@ -107,6 +128,7 @@ struct bp_value *modules_query(void)
     g_hash_table_unref(missing.found);
     bp_value_set(dict, "generation", bp_value_string_printf("%016" PRIx64, modules_generation()));
     bp_value_set(dict, "locked", bp_value_bool(load_locked()));
+    bp_value_set(dict, "directories", describe_directories());
     bp_value_set(dict, "modules", list);
     if (missing.list)
         bp_value_set(dict, "missing", missing.list);

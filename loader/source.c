@@ -58,19 +58,24 @@ static struct index *scan(const struct source *s)
 }
 
 /* The index file, when it is about the files that are there. */
-static struct index *open_index(const struct source *s)
+static struct index *open_index(struct source *s)
 {
     struct index *index = g_new0(struct index, 1);
     struct bp_error err = {0};
     uint64_t names = 0;
     int rc = index_open(s->fd, s->path, index, &err);
 
-    if (rc == -EPERM)
+    if (rc == -EPERM || rc == -EBADMSG)
         bp_warn("module index %s/" INDEX_FILE " %s", s->path, err.message);
     if (rc == 0)
-        rc = index_list_files(s->fd, s->path, NULL, &names, NULL);
+        rc = index_list_files(s->fd, s->path, NULL, &names, &err);
     if (rc == 0 && names == index->header->names)
         return index;
+    if (rc == -ENOENT)
+        s->no_index = g_strdup("there is none");
+    else
+        s->no_index = g_strdup(rc < 0 ? err.message
+                                      : "files were added, removed or renamed since it was made");
     g_free(index); /* a mapping that does not fit stays: it is rare and small */
     return NULL;
 }
@@ -263,7 +268,6 @@ struct source *source_open(const char *path, const char *origin, int fd, const c
     }
     if (!only)
         index = open_index(s);
-    s->from_file = index != NULL;
     s->verified = !index; /* read just now */
     adopt(s, index ? index : scan(s));
     return s;
@@ -283,7 +287,8 @@ void source_rebuild(struct source *source)
 
     if (fstat(source->fd, &st) == 0) /* before it is listed: a later change is seen */
         source->changed = st.st_mtim;
-    source->from_file = false;
+    if (!source->no_index)
+        source->no_index = g_strdup("files changed since it was made");
     source->verified = true;
     adopt(source, scan(source));
 }

@@ -2,6 +2,7 @@
 /* Memory that a program cannot do without (bp/base.h). glib's functions allocate with malloc(). */
 #include <glib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -21,6 +22,9 @@ char *bp_strdup(const char *text)
     return g_strdup(text);
 }
 
+static struct termios terminal;
+static bool is_terminal;
+
 /* glib would end the program with a trap behind this message. Nothing here allocates. */
 static void end_when_fatal(const gchar *domain, GLogLevelFlags level, const gchar *message,
                            gpointer opaque)
@@ -34,10 +38,13 @@ static void end_when_fatal(const gchar *domain, GLogLevelFlags level, const gcha
     for (unsigned i = 0; i < BP_COUNT(parts); i++)
         if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
             break;
+    if (is_terminal) /* it may be in raw mode by now */
+        tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
     _exit(1);
 }
 
 void bpc_end_when_out_of_memory(void)
 {
+    is_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0;
     g_log_set_default_handler(end_when_fatal, NULL);
 }

@@ -52,11 +52,26 @@ static const struct bp_schema missing_info = {.name = "MissingModuleInfo", .kind
 static const struct bp_schema missing_list = {.name = "MissingModuleInfoList", .kind = BP_KIND_LIST,
                                               .element_kind = BP_KIND_STRUCT,
                                               .element = &missing_info};
+static const struct bp_field directory_fields[] = {
+    BP_ARG("directory", STRING, "its path"),
+    BP_ARG("origin", STRING, "why it is looked in: build tree, system, environment, option"),
+    BP_ARG("indexed", BOOL, "its modules.idx is used"),
+    BP_ARG_OPT("reason", STRING, "why it is not"),
+    BP_FIELDS_END,
+};
+static const struct bp_schema directory_info = {.name = "ModuleDirectoryInfo",
+                                                .kind = BP_KIND_STRUCT,
+                                                .members = directory_fields};
+static const struct bp_schema directory_list = {.name = "ModuleDirectoryInfoList",
+                                                .kind = BP_KIND_LIST,
+                                                .element_kind = BP_KIND_STRUCT,
+                                                .element = &directory_info};
 static const struct bp_field modules_fields[] = {
     BP_ARG("generation", STRING,
            "changes with the set of modules and the policy: what clients keep is good while it is "
            "the same"),
     BP_ARG("locked", BOOL, "nothing more can be loaded"),
+    BP_ARG_TYPED("directories", LIST, &directory_list, 0, "where modules are looked for, in order"),
     BP_ARG_TYPED("modules", LIST, &module_list, 0, "modules that were found"),
     BP_ARG_TYPED("missing", LIST, &missing_list, BP_FIELD_OPTIONAL,
                  "modules of packages that are not installed, when the catalogue is"),

@@ -378,8 +378,8 @@ def the_schema_has_commands_and_event():
         event = schema[schema["MODULE_LOADED"]["arg-type"]]
         assert [m["name"] for m in event["members"]] == ["name", "file"], event
         info = schema[schema["query-modules"]["ret-type"]]
-        assert [m["name"] for m in info["members"]] == ["generation", "locked", "modules",
-                                                        "missing"], info
+        assert [m["name"] for m in info["members"]] == ["generation", "locked", "directories",
+                                                        "modules", "missing"], info
         entry = schema[schema["module-load"]["ret-type"]]
         assert "pinned" in [m["name"] for m in entry["members"]], entry
 

@@ -43,7 +43,7 @@ static void print_module(struct module *m, void *opaque)
 
     printf("%s is %s %s rank %d, %s%s%s\n", m->file, m->name, m->version, m->rank,
            states[m->state], m->error ? ": " : "", m->error ? m->error : "");
-    printf("# %s from %s\n", m->name, m->source->from_file ? "index" : "files");
+    printf("# %s from %s\n", m->name, !m->source->no_index ? "index" : "files");
 }
 
 int main(int argc, char **argv)

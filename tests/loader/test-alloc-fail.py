@@ -8,11 +8,14 @@ usage: test-alloc-fail.py BUILD-ROOT SOURCE-ROOT
 Every N is tried, unless ALLOC_STEP=K in the environment asks for one in K.
 """
 import concurrent.futures
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 
 BUILD, SOURCE = sys.argv[1:3]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
@@ -88,7 +91,47 @@ def loading_a_module_survives():
 if os.environ.get("BP_SANITIZED"):
     print("1..0 # SKIP a sanitizer brings its own allocator")
     sys.exit(0)
+@contextlib.contextmanager
+def pseudo_terminal():
+    terminal, inner = pty.openpty()
+    try:
+        yield terminal, inner
+    finally:
+        os.close(terminal)
+        os.close(inner)
+
+
+def once_on_a_terminal(number):
+    """The monitor on a pseudo-terminal, which is in raw mode meanwhile: (status, its modes are back)"""
+    env = {**os.environ, "LD_PRELOAD": SHIM,
+           **({"ALLOC_FAIL": str(number)} if number else {"ALLOC_COUNT": WORK + "/count"})}
+    with pseudo_terminal() as (terminal, inner):
+        before = termios.tcgetattr(inner)
+        os.write(terminal, b"quit\n")
+        process = subprocess.Popen((PROGRAM, "-nodefaults", "-display", "none", "-accel", "qtest",
+                                    "-machine", "none", "-monitor", "stdio"), stdin=inner,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+        try:
+            status = process.wait(20)
+        finally:
+            process.kill()
+        return status, termios.tcgetattr(inner) == before
+
+
+def terminal_is_as_it_was():
+    assert once_on_a_terminal(0) == (0, True)
+    with open(WORK + "/count") as f:
+        total = int(f.read())
+    ended = 0
+    for number in range(total - 300, total):
+        status, back = once_on_a_terminal(number)
+        assert back or status == -signal.SIGABRT, "allocation %d: status %d" % (number, status)
+        ended += status == 1
+    print("# ended early in %d of 300" % ended, flush=True)
+    assert ended > 50, ended
+
+
 subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", SHIM,
                 os.path.join(os.path.dirname(os.path.abspath(__file__)), "alloc-fail.c")], check=True)
 run([listing_devices_survives, start_of_an_empty_machine_survives, start_of_a_pc_survives,
-     loading_a_module_survives])
+     loading_a_module_survives, terminal_is_as_it_was])

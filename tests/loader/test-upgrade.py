@@ -194,6 +194,31 @@ def added_modules_are_found():
         assert "return" in reply, reply
 
 
+def directories_tell_whether_their_index_is_used():
+    program, modules = installed()
+
+    def told():
+        with machine(program) as e:
+            first = e.command("query-modules")["return"]["directories"][0]
+            assert first["directory"] == modules and first["origin"] == "system", first
+            e.command("quit")
+            return first["indexed"], first.get("reason"), e.process.stderr.read()
+
+    index = os.path.join(modules, "modules.idx")
+    assert told() == (True, None, "")
+    os.rename(os.path.join(modules, "isa.so"), os.path.join(modules, "isa-bus.so"))
+    assert told() == (False, "files were added, removed or renamed since it was made", "")
+    os.rename(os.path.join(modules, "isa-bus.so"), os.path.join(modules, "isa.so"))
+    assert told() == (True, None, "")
+    rewrite(os.path.join(modules, "isa.so"), other_build)
+    assert told() == (False, "files changed since it was made", "")
+    os.truncate(index, 5000)
+    indexed, reason, said = told()
+    assert not indexed and reason.startswith("is malformed") and index + " is malformed" in said, said
+    os.unlink(index)
+    assert told() == (False, "there is none", "")
+
+
 def limited(soft, hard, program, *args):
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -270,7 +295,8 @@ CASES = [pinned_modules_survive_removal, pinned_modules_survive_an_upgrade,
          overwritten_file_with_the_old_time_is_refused,
          pinned_file_that_is_overwritten_is_refused, another_major_is_refused_in_words,
          another_build_of_the_same_abi_is_taken, removed_modules_are_missing,
-         added_modules_are_found, pinning_raises_the_limit_of_open_files,
+         added_modules_are_found, directories_tell_whether_their_index_is_used,
+         pinning_raises_the_limit_of_open_files,
          pinning_beyond_the_limit_is_refused, pinning_everything_leaks_nothing_to_children,
          debuggers_see_the_real_name]
 try:
