@@ -133,7 +133,7 @@ def rpm_files(package):
     if package.name.startswith("lib"):
         lines.append("%license LICENSE LICENSE.MIT")
     if package.name == "backplane-core":
-        lines += ["%dir %{module_dir}", "%ghost %{module_dir}/modules.idx"]
+        lines.append("%ghost %{module_dir}/modules.idx")
     lines += ["%doc " + " ".join(package.docs)] if package.docs else []
     lines += [link for link, _ in rpm_links(package)]
     return "\n".join(lines) + "\n"

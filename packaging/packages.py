@@ -98,12 +98,24 @@ def debian(root, libdir, out):
         print("packages.py: %s is not built, its files are left out" % name)
 
 
+def own_folders(paths):
+    """Folders with our name. Several packages may have the same one: the last that goes removes it."""
+    folders = set()
+    for path in paths:
+        parts = path.split("/")[:-1]
+        first = next((i for i, part in enumerate(parts) if part.startswith("backplane")), len(parts))
+        folders |= {"/".join(parts[:i + 1]) for i in range(first, len(parts))}
+    return sorted(folders)
+
+
 def rpm(root, libdir, out):
     for name, paths in assign(Table(), root, libdir).items():
         with open(os.path.join(out, name + ".files"), "w", encoding="utf-8") as f:
             for path in paths:
                 manual = path.startswith("share/man/")  # rpm compresses them
                 f.write("%s/%s%s\n" % ("%{_prefix}", path, "*" if manual else ""))
+            for folder in own_folders(paths):
+                f.write("%%dir %%{_prefix}/%s\n" % folder)
 
 
 def rpm_generator(what):

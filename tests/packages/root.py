@@ -2,11 +2,15 @@
 """A Debian 12 system of its own in a folder, with nothing in it but the essential packages, and a
 repository of the packages that were built. debootstrap makes it once; it is kept as a tar file.
 Mounts are seen by the test alone: it runs in a mount namespace (enter_namespace())."""
+import glob
 import os
 import re
 import shutil
 import subprocess
 import sys
+
+from qmp import Emulator
+from tap import Skip
 
 SUITE = "bookworm"
 # Downloaded once into the tar file, so that installing them needs no network: what our packages
@@ -15,6 +19,22 @@ LIBRARIES = ["libglib2.0-0", "libjson-c5", "liburcu8", "libffi8", "zlib1g", "lib
 BUILD_TOOLS = ["gcc", "libc6-dev", "meson", "pkg-config", "libglib2.0-dev"]
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root",
                "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": "/tmp"}
+PROGRAM = "/usr/bin/backplane-system-x86_64"
+HEADLESS = ("-nodefaults", "-display", "none")
+
+
+def skipped(case):
+    """The case when there are no rights for it."""
+    def skip():
+        raise Skip("debootstrap and chroot need root")
+    skip.__name__ = case.__name__
+    return skip
+
+
+def mapped_modules(emulator):
+    with open("/proc/%d/maps" % emulator.process.pid, encoding="utf-8") as f:
+        paths = {line.split(None, 5)[5].strip() for line in f if ".so" in line}
+    return {os.path.basename(p)[:-3] for p in paths if "/backplane/" in p and p.endswith(".so")}
 
 
 def enter_namespace():
@@ -161,3 +181,41 @@ class Root:
         return [path for path in found if not path.startswith(known)] + \
             [path for path in run("find", "./var/lib/dpkg", "-name", "*backplane*",
                                   cwd=self.path).splitlines()]
+
+    # ---- Backplane inside ----
+
+    def module_dir(self):
+        found = [path for place in ("/usr/lib/*/backplane", "/usr/lib64/backplane")
+                 for path in glob.glob(self.inside(place + "/hw-none.so"))]
+        return os.path.dirname(found[0])
+
+    def machine(self, *args, program=PROGRAM, env=None):
+        """A machine inside. exec all the way: its process is ours."""
+        script = self.path + "-start"
+        settings = " ".join("%s='%s'" % item for item in {**ENVIRONMENT, **(env or {})}.items())
+        with open(script, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\nexec env -i %s chroot '%s' '%s' \"$@\"\n" % (
+                settings, self.path, program))
+        os.chmod(script, 0o755)
+        return Emulator(script, *args, quiet=HEADLESS)
+
+    def devices(self):
+        """Names in `-device help`."""
+        return self.command(PROGRAM, "-device", "help")
+
+    def refusal(self, *args):
+        status, output = self.result(PROGRAM, *HEADLESS, *args)
+        assert status == 1, "status %d: %s" % (status, output)
+        return output
+
+    def index_is_fresh(self):
+        """What the package manager's trigger wrote is what writing it now gives. The modules' files."""
+        path = os.path.join(self.module_dir(), "modules.idx")
+        with open(path, "rb") as f:
+            before = f.read()
+        self.command("backplane-module", "index", path[len(self.path):-len("/modules.idx")])
+        with open(path, "rb") as f:
+            assert f.read() == before, "the trigger left an index that is out of date"
+        files = [f for f in os.listdir(self.module_dir()) if f.endswith(".so")]
+        assert all(name.encode() in before for name in files)
+        return files
