@@ -57,6 +57,7 @@ struct source {
     dev_t device;
     ino_t inode;
     struct timespec changed;  /* the directory's time of change when it was listed */
+    unsigned rebuilt;         /* how often; what is known of earlier files is kept each time */
     struct index *index;
     char *no_index;           /* why modules.idx is not used; NULL: it is */
     bool verified;            /* all entries were compared with their files */

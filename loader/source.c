@@ -12,6 +12,9 @@
 
 #include "modules.h"
 
+/* A directory that changes more often under one machine is not looked at again: memory has bounds. */
+#define MAX_REBUILDS 256u
+
 int source_compare(const struct provide *a, const struct provide *b)
 {
     int order;
@@ -277,7 +280,7 @@ bool source_changed(const struct source *s)
 {
     struct stat st;
 
-    return !s->only && fstat(s->fd, &st) == 0 &&
+    return !s->only && s->rebuilt < MAX_REBUILDS && fstat(s->fd, &st) == 0 &&
            memcmp(&st.st_mtim, &s->changed, sizeof(st.st_mtim)) != 0;
 }
 
@@ -285,6 +288,7 @@ void source_rebuild(struct source *source)
 {
     struct stat st;
 
+    source->rebuilt++;
     if (fstat(source->fd, &st) == 0) /* before it is listed: a later change is seen */
         source->changed = st.st_mtim;
     if (!source->no_index)

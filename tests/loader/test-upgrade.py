@@ -194,6 +194,28 @@ def added_modules_are_found():
         assert "return" in reply, reply
 
 
+def a_directory_that_changes_all_the_time_costs_bounded_memory():
+    program, modules = installed()
+    extra = os.path.join(modules, "extra.so")
+
+    def resident(e):
+        with open("/proc/%d/status" % e.process.pid) as f:
+            return int(re.search(r"VmRSS:\s*(\d+)", f.read())[1]) / 1024
+
+    with machine(program) as e:
+        first = resident(e)
+        for _ in range(300):
+            with open(extra, "w"):
+                pass
+            e.command("query-modules")
+            os.unlink(extra)
+            e.command("query-modules")
+        grown = resident(e) - first
+        print("# 600 changes: %.1f MiB more" % grown, flush=True)
+        assert grown < 64, grown
+        works(e)
+
+
 def directories_tell_whether_their_index_is_used():
     program, modules = installed()
 
@@ -295,7 +317,8 @@ CASES = [pinned_modules_survive_removal, pinned_modules_survive_an_upgrade,
          overwritten_file_with_the_old_time_is_refused,
          pinned_file_that_is_overwritten_is_refused, another_major_is_refused_in_words,
          another_build_of_the_same_abi_is_taken, removed_modules_are_missing,
-         added_modules_are_found, directories_tell_whether_their_index_is_used,
+         added_modules_are_found, a_directory_that_changes_all_the_time_costs_bounded_memory,
+         directories_tell_whether_their_index_is_used,
          pinning_raises_the_limit_of_open_files,
          pinning_beyond_the_limit_is_refused, pinning_everything_leaks_nothing_to_children,
          debuggers_see_the_real_name]
