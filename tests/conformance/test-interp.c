@@ -8,6 +8,7 @@
 
 #include <bp/memory.h>
 #include <glib.h>
+#include <pthread.h>
 #include <string.h>
 
 #define RAM_SIZE 0x200000u
@@ -291,6 +292,65 @@ static void code_changed_by_other_vcpu_seen(void)
     vcpu_run(one, &no_kick);
     g_assert_cmphex(cpu.gpr[BP_RBX], ==, 1);
     g_assert_cmphex(cpu.gpr[BP_RDX], ==, 1);
+    vcpu_free(one);
+    vcpu_free(two);
+    g_free(map);
+}
+
+static void *run_thread(void *v)
+{
+    vcpu_run(v, &no_kick);
+    return NULL;
+}
+
+/* Cross-modifying code (SDM volume 3, 9.1.3) while its page is decoded again and again: the reader calls
+ * the code all the time, and after the flag and a serializing instruction it must be the new one. */
+static void code_changed_while_it_is_decoded_is_seen(void)
+{
+    static const uint8_t target[] = {0xb0, 0x00, 0xc3}; /* mov al,0; ret */
+    static const uint8_t writer[] = {
+        0xfe, 0xc1,                   /* next: inc cl */
+        0x2e, 0x88, 0x0e, 0x01, 0x01, /* mov cs:[0x101],cl: into the target */
+        0x2e, 0x88, 0x0e, 0x00, 0x20, /* mov cs:[0x2000],cl: the flag */
+        0x2e, 0x38, 0x0e, 0x02, 0x20, /* wait: cmp cs:[0x2002],cl */
+        0x75, 0xf9,                   /* jne wait */
+        0x4a, 0x75, 0xea, 0xf4,       /* dec dx; jnz next; hlt */
+    };
+    static const uint8_t reader[] = {
+        0xfe, 0xc3,                   /* next: inc bl */
+        0xe8, 0xfb, 0xfe,             /* early: call target: either is right */
+        0x2e, 0x38, 0x1e, 0x00, 0x20, /* cmp cs:[0x2000],bl */
+        0x75, 0xf6,                   /* jne early */
+        0x89, 0xde, 0x31, 0xc0,       /* mov si,bx; xor ax,ax */
+        0x0f, 0xa2, 0x89, 0xf3,       /* cpuid; mov bx,si */
+        0xe8, 0xe9, 0xfe,             /* call target */
+        0x38, 0xd8, 0x74, 0x01, 0x45, /* cmp al,bl; je good; inc bp */
+        0x2e, 0x88, 0x1e, 0x02, 0x20, /* good: mov cs:[0x2002],bl */
+        0x4f, 0x75, 0xd8, 0xf4,       /* dec di; jnz next; hlt */
+    };
+    struct code_map *map = g_new0(struct code_map, 1);
+    struct bp_x86_cpu other_state;
+    struct vcpu *one, *two;
+    pthread_t thread;
+
+    real_mode();
+    memcpy(ram + CODE + 0x100, target, sizeof(target));
+    memcpy(ram + CODE + 0x200, reader, sizeof(reader));
+    memcpy(ram + CODE + 0x3000, writer, sizeof(writer));
+    put(CODE + 0x2000, 0, 4);
+    cpu.gpr[BP_RBX] = cpu.gpr[BP_RCX] = cpu.gpr[BP_RBP] = 0;
+    cpu.gpr[BP_RDX] = cpu.gpr[BP_RDI] = 0x1000; /* times */
+    cpu.gpr[BP_RSP] = 0x8000;
+    other_state = cpu;
+    cpu.rip = 0x200;
+    other_state.rip = 0x3000;
+    one = vcpu_new_shared(&cpu, &bus, map);
+    two = vcpu_new_shared(&other_state, &bus, map);
+    g_assert_cmpint(pthread_create(&thread, NULL, run_thread, two), ==, 0);
+    vcpu_run(one, &no_kick);
+    pthread_join(thread, NULL);
+    g_assert_cmphex(cpu.gpr[BP_RDI] & 0xffff, ==, 0);
+    g_assert_cmphex(cpu.gpr[BP_RBP] & 0xffff, ==, 0); /* how often the old code ran */
     vcpu_free(one);
     vcpu_free(two);
     g_free(map);
@@ -653,7 +713,8 @@ int main(int argc, char **argv)
     } cases[] = {
         CASE(real_loop_adds), CASE(real_int_pushes_and_iret_returns), CASE(real_access_beyond_limit_gp),
         CASE(real_divide_error_restarts), CASE(code_that_changes_itself_seen),
-        CASE(code_changed_by_other_vcpu_seen), CASE(sti_holds_interrupts_for_one_instruction),
+        CASE(code_changed_by_other_vcpu_seen),
+        CASE(code_changed_while_it_is_decoded_is_seen), CASE(sti_holds_interrupts_for_one_instruction),
         CASE(selector_faults_have_codes), CASE(user_exception_switches_stack),
         CASE(call_gate_copies_parameters), CASE(task_call_and_iret_return), CASE(io_needs_permission),
         CASE(paging_32_bit_codes), CASE(fault_in_delivery_doubles), CASE(syscall_and_sysret_round_trip),

@@ -80,7 +80,7 @@ static inline __attribute__((always_inline)) uint64_t alu(struct vcpu *v, unsign
             if (likely(e != NULL)) { \
                 any##N *p = (any##N *)(lin + e->addend); \
                 *p = (uint##N##_t)alu(v, OP, N, *p, b); \
-                *e->dirty = BP_DIRTY_ALL; \
+                written(v, e); \
             } else { \
                 uint##N##_t a = load##N(v, lin, i->seg); \
                 store##N(v, lin, (uint##N##_t)alu(v, OP, N, a, b), i->seg); \
@@ -225,7 +225,7 @@ bool rmw_end(struct vcpu *v, const struct insn *i, struct rmw *m, uint64_t value
     case 4: EXCHANGE(uint32_t, any32) break;
     default: EXCHANGE(uint64_t, any64) break;
     }
-    *m->entry->dirty = BP_DIRTY_ALL;
+    written(v, m->entry);
     return true;
 }
 

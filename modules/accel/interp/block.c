@@ -7,8 +7,11 @@
  */
 #include "vcpu.h"
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define SCRATCH_INSNS 1
 
@@ -109,14 +112,27 @@ static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
     return b;
 }
 
+/* Code of this page will be read and kept: from here on writes are seen. Returns its generation. */
+static uint32_t code_begin(struct vcpu *v, uint32_t index)
+{
+    uint32_t old = __atomic_fetch_or(&v->code_words[index], 1, __ATOMIC_SEQ_CST);
+
+    /* A writer that did not see the bit has its write in memory behind this. */
+    if (!(old & 1) && __atomic_load_n(&v->code_map->users, __ATOMIC_RELAXED) > 1)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    return old | 1;
+}
+
 static struct block *make(struct vcpu *v, uint64_t phys, const uint8_t *host)
 {
     uint32_t index = (uint32_t)(phys >> 12) & ((1u << CODE_MAP_BITS) - 1);
     unsigned avail = PAGE - (unsigned)(phys % PAGE), at = 0, count = 0;
-    const uint8_t *bytes = host + phys % PAGE;
-    uint32_t generation = __atomic_or_fetch(&v->code_words[index], 1, __ATOMIC_SEQ_CST);
+    uint8_t bytes[MAX_BLOCK * 15]; /* read once: others may write meanwhile */
+    uint32_t generation = code_begin(v, index);
     struct block *b, **head;
 
+    avail = avail < sizeof(bytes) ? avail : sizeof(bytes);
+    memcpy(bytes, host + phys % PAGE, avail);
     while (count < MAX_BLOCK && at < avail) {
         struct code_bytes code = {bytes + at, avail - at};
         enum decode_result r = decode(v, &code, &v->decoded[count]);
@@ -156,7 +172,7 @@ static bool is_current(const struct block *b)
 static bool revalidate(struct vcpu *v, struct block *b, const uint8_t *host)
 {
     uint32_t index = (uint32_t)(b->word - v->code_words);
-    uint32_t generation = __atomic_or_fetch(&v->code_words[index], 1, __ATOMIC_SEQ_CST);
+    uint32_t generation = code_begin(v, index);
 
     if (memcmp(host + b->phys % PAGE, code_of(b), b->bytes))
         return false;

@@ -277,7 +277,7 @@ static void cmpxchg16b(struct vcpu *v, const struct insn *i)
     e = write_entry(v, lin, 16, i->seg);
     if (e) {
         equal = cmpxchg_16((__uint128_t *)(lin + e->addend), &seen, put);
-        *e->dirty = BP_DIRTY_ALL;
+        written(v, e);
     } else {
         seen = (__uint128_t)load64(v, lin + 8, i->seg) << 64 | load64(v, lin, i->seg);
         equal = seen == want;

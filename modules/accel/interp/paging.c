@@ -58,7 +58,7 @@ static void entry_or(struct vcpu *v, uint64_t address, unsigned size, uint32_t b
     }
     __atomic_fetch_or((uint32_t *)(p->host + address % PAGE), bits, __ATOMIC_SEQ_CST);
     if (p->dirty)
-        *p->dirty = BP_DIRTY_ALL;
+        mark_dirty(p->dirty);
 }
 
 static uint64_t masked_a20(const struct vcpu *v, uint64_t address)

@@ -5,8 +5,11 @@
  * 6 (priorities, table 6-2), 8.4 (INIT and SIPI) and 17 (debug).
  */
 #include "vcpu.h"
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 _Noreturn void raise_exception(struct vcpu *v, unsigned vector)
 {
@@ -325,6 +328,8 @@ struct vcpu *vcpu_new_shared(struct bp_x86_cpu *x, const struct bus *bus, struct
     v->x = x;
     v->bus = *bus;
     v->code_words = v->code_map->word;
+    __atomic_fetch_add(&v->code_map->users, 1, __ATOMIC_RELAXED);
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     v->mmu = &v->sets[0];
     vcpu_changed(v);
     return v;
@@ -340,6 +345,7 @@ void vcpu_free(struct vcpu *v)
     if (!v)
         return;
     blocks_free(v);
+    __atomic_fetch_sub(&v->code_map->users, 1, __ATOMIC_RELAXED);
     if (v->own_map)
         free(v->code_map);
     free(v);

@@ -70,7 +70,7 @@ static uint64_t direct(struct vcpu *v, unsigned seg, uint64_t off, unsigned size
         lin = (uint32_t)(s->base + off);
     }
     e = tlb_at(v, write ? TLB_WRITE : TLB_READ, lin);
-    if (!tlb_hit(v, e, lin, 1) || (write && v->code_words[e->code] & 1))
+    if (!tlb_hit(v, e, lin, 1))
         return 0;
     n = (PAGE - lin % PAGE) / size;
     *ret_host = (uint8_t *)(lin + e->addend);
@@ -110,7 +110,7 @@ void exec_movs(struct vcpu *v, const struct insn *i)
         }
         if (n) {
             move_bytes(to, from, n * size, size);
-            *de->dirty = BP_DIRTY_ALL;
+            written(v, de);
         } else {
             uint64_t value = load_any(v, seg_linear(v, i->seg, so, size, false), size, i->seg);
 
@@ -154,7 +154,7 @@ void exec_stos(struct vcpu *v, const struct insn *i)
             n = rep_count(v, i);
         if (n) {
             fill_bytes(to, value & size_mask(size), n, size);
-            *e->dirty = BP_DIRTY_ALL;
+            written(v, e);
         } else {
             store_any(v, seg_linear(v, BP_ES, off, size, true), value, size, BP_ES);
             n = 1;

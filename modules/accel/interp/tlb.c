@@ -55,7 +55,8 @@ static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
     if (w.large) {
         v->large[page >> 36 & 63] |= (uint64_t)1 << (page >> 30 & 63);
     }
-    if (kind == TLB_EXEC && p->dirty && *p->dirty & 1u << BP_DIRTY_CODE) {
+    if (kind == TLB_EXEC && p->dirty &&
+        __atomic_load_n(p->dirty, __ATOMIC_ACQUIRE) & 1u << BP_DIRTY_CODE) {
         /* A device may have written code here that is cached. */
         __atomic_fetch_and(p->dirty, (uint8_t)~(1u << BP_DIRTY_CODE), __ATOMIC_SEQ_CST);
         code_invalidate(v, e->code);
@@ -147,8 +148,6 @@ static void store_in_page(struct vcpu *v, uint64_t lin, uint64_t value, unsigned
     if (!tlb_hit(v, e, lin, size))
         e = fill(v, TLB_WRITE, lin);
     if (e) {
-        if (v->code_words[e->code] & 1)
-            code_invalidate(v, e->code);
         switch (size) {
         case 1: *(volatile any8 *)(lin + e->addend) = (uint8_t)value; break;
         case 2: *(volatile any16 *)(lin + e->addend) = (uint16_t)value; break;
@@ -156,7 +155,7 @@ static void store_in_page(struct vcpu *v, uint64_t lin, uint64_t value, unsigned
         case 8: *(volatile any64 *)(lin + e->addend) = value; break;
         default: memcpy((void *)(lin + e->addend), &value, size);
         }
-        *e->dirty = BP_DIRTY_ALL;
+        written(v, e);
         return;
     }
     phys = translate(v, TLB_WRITE, lin);
@@ -164,11 +163,11 @@ static void store_in_page(struct vcpu *v, uint64_t lin, uint64_t value, unsigned
     if (p->host && !p->readonly) { /* a watched page */
         uint32_t code = (uint32_t)(phys >> 12) & ((1u << CODE_MAP_BITS) - 1);
 
-        if (v->code_words[code] & 1)
-            code_invalidate(v, code);
         memcpy(p->host + phys % PAGE, &value, size);
         if (p->dirty)
-            *p->dirty = BP_DIRTY_ALL;
+            mark_dirty(p->dirty);
+        if (__atomic_load_n(&v->code_words[code], __ATOMIC_RELAXED) & 1)
+            code_invalidate(v, code);
         debug_data(v, lin, size, true);
         return;
     }
@@ -234,8 +233,6 @@ struct tlb_entry *write_entry_slow(struct vcpu *v, uint64_t lin, unsigned size, 
     }
     if (!tlb_hit(v, e, lin, size))
         e = fill(v, TLB_WRITE, lin);
-    if (e && v->code_words[e->code] & 1)
-        code_invalidate(v, e->code);
     return e;
 }
 

@@ -108,6 +108,7 @@ enum { MMU_SUPERVISOR, MMU_USER, MMU_SMAP, MMU_SETS };
 #define CODE_MAP_BITS 18
 struct code_map {
     uint32_t word[1u << CODE_MAP_BITS];
+    uint32_t users; /* vCPUs */
 };
 
 struct block {
@@ -301,6 +302,22 @@ void store_slow(struct vcpu *v, uint64_t lin, uint64_t value, unsigned size, uns
 struct tlb_entry *write_entry_slow(struct vcpu *v, uint64_t lin, unsigned size, unsigned seg);
 void code_invalidate(struct vcpu *v, uint32_t index);
 
+static inline void mark_dirty(uint8_t *dirty)
+{
+    __atomic_store_n(dirty, BP_DIRTY_ALL, __ATOMIC_RELEASE);
+}
+/*
+ * To be called behind every write to a page: memory first, then its code word is looked at. Who makes a
+ * block does the reverse, with a barrier on all processors between (code_begin()): one of the two sees
+ * the other.
+ */
+static inline void written(struct vcpu *v, const struct tlb_entry *e)
+{
+    mark_dirty(e->dirty);
+    if (unlikely(__atomic_load_n(&v->code_words[e->code], __ATOMIC_RELAXED) & 1))
+        code_invalidate(v, e->code);
+}
+
 static inline struct tlb_entry *tlb_at(struct vcpu *v, unsigned kind, uint64_t lin)
 {
     return &v->mmu->e[kind][(lin >> 12) % TLB_SIZE];
@@ -313,8 +330,7 @@ static inline struct tlb_entry *write_entry(struct vcpu *v, uint64_t lin, unsign
 {
     struct tlb_entry *e = tlb_at(v, TLB_WRITE, lin);
 
-    if (likely(tlb_hit(v, e, lin, size) &&
-               !(__atomic_load_n(&v->code_words[e->code], __ATOMIC_RELAXED) & 1)))
+    if (likely(tlb_hit(v, e, lin, size)))
         return e;
     return write_entry_slow(v, lin, size, seg);
 }
@@ -336,10 +352,9 @@ typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
     static inline void store##N(struct vcpu *v, uint64_t lin, T value, unsigned seg) \
     { \
         struct tlb_entry *e = tlb_at(v, TLB_WRITE, lin); \
-        if (likely(tlb_hit(v, e, lin, N / 8) && \
-                   !(__atomic_load_n(&v->code_words[e->code], __ATOMIC_RELAXED) & 1))) { \
+        if (likely(tlb_hit(v, e, lin, N / 8))) { \
             *(volatile any##N *)(lin + e->addend) = value; \
-            *e->dirty = BP_DIRTY_ALL; \
+            written(v, e); \
             return; \
         } \
         store_slow(v, lin, value, N / 8, seg); \
