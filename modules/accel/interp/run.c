@@ -113,8 +113,9 @@ static void init_state(struct vcpu *v)
 static void take_sipi(struct vcpu *v)
 {
     struct bp_x86_cpu *x = v->x;
+    uint32_t vector = __atomic_load_n(&x->sipi_vector, __ATOMIC_SEQ_CST); /* another one may come */
 
-    real_segment(&x->seg[BP_CS], (uint16_t)(x->sipi_vector << 8), (uint64_t)x->sipi_vector << 12, 0x9b);
+    real_segment(&x->seg[BP_CS], (uint16_t)(vector << 8), (uint64_t)vector << 12, 0x9b);
     x->rip = 0;
     x->wait_for_sipi = x->halted = 0;
     vcpu_changed(v);
