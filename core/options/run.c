@@ -127,7 +127,7 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
     int status = 1, r;
 
     bpc_program = describing;
-    if (argc > 1 && strcmp(argv[1], "-complete") == 0)
+    if (bpc_program && argc > 1 && strcmp(argv[1], "-complete") == 0)
         return bpc_program->complete(argc, argv);
     bpc_program_name_set(program);
     bpc_config.arch = bpc_arch_of(program);

@@ -115,12 +115,19 @@ static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
 /* Code of this page will be read and kept: from here on writes are seen. Returns its generation. */
 static uint32_t code_begin(struct vcpu *v, uint32_t index)
 {
-    uint32_t old = __atomic_fetch_or(&v->code_words[index], 1, __ATOMIC_SEQ_CST);
+    uint32_t seen = __atomic_or_fetch(&v->code_words[index], CODE_CACHED, __ATOMIC_SEQ_CST);
+    uint32_t settled = seen | CODE_SETTLED;
 
-    /* A writer that did not see the bit has its write in memory behind this. */
-    if (!(old & 1) && __atomic_load_n(&v->code_map->users, __ATOMIC_RELAXED) > 1)
+    if (seen == settled)
+        return settled;
+    /* A writer that did not see the flag has its write in memory behind this. Nobody who comes later may
+     * rely on it before: hence the second flag. */
+    if (__atomic_load_n(&v->code_map->users, __ATOMIC_RELAXED) > 1)
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-    return old | 1;
+    /* When the page was written meanwhile, the block will not be current, and is looked at again. */
+    __atomic_compare_exchange_n(&v->code_words[index], &seen, settled, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_RELAXED);
+    return settled;
 }
 
 static struct block *make(struct vcpu *v, uint64_t phys, const uint8_t *host)

@@ -16,8 +16,9 @@ void code_invalidate(struct vcpu *v, uint32_t index)
 {
     uint32_t old = __atomic_load_n(&v->code_words[index], __ATOMIC_RELAXED);
 
-    while (old & 1 && !__atomic_compare_exchange_n(&v->code_words[index], &old, (old & ~1u) + 2, false,
-                                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    while (old & CODE_CACHED &&
+           !__atomic_compare_exchange_n(&v->code_words[index], &old, (old & ~CODE_FLAGS) + CODE_FLAGS + 1,
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
     }
     /* The rest of the running block may be what was just changed. */
     end_block(v);
@@ -166,7 +167,7 @@ static void store_in_page(struct vcpu *v, uint64_t lin, uint64_t value, unsigned
         memcpy(p->host + phys % PAGE, &value, size);
         if (p->dirty)
             mark_dirty(p->dirty);
-        if (__atomic_load_n(&v->code_words[code], __ATOMIC_RELAXED) & 1)
+        if (__atomic_load_n(&v->code_words[code], __ATOMIC_RELAXED) & CODE_CACHED)
             code_invalidate(v, code);
         debug_data(v, lin, size, true);
         return;

@@ -102,9 +102,13 @@ struct tlb_set {
 enum { MMU_SUPERVISOR, MMU_USER, MMU_SMAP, MMU_SETS };
 
 /*
- * One word per physical page (hashed): bit 0 says that some vCPU holds decoded code of the page, the
- * rest counts its invalidations. Shared by the vCPUs of a machine; words are atomic.
+ * One word per physical page (hashed): CODE_CACHED says that some vCPU holds decoded code of the page,
+ * CODE_SETTLED that every writer knows; the rest counts its invalidations. Shared by the vCPUs of a
+ * machine; words are atomic.
  */
+#define CODE_CACHED 1u
+#define CODE_SETTLED 2u
+#define CODE_FLAGS (CODE_CACHED | CODE_SETTLED)
 #define CODE_MAP_BITS 18
 struct code_map {
     uint32_t word[1u << CODE_MAP_BITS];
@@ -314,7 +318,7 @@ static inline void mark_dirty(uint8_t *dirty)
 static inline void written(struct vcpu *v, const struct tlb_entry *e)
 {
     mark_dirty(e->dirty);
-    if (unlikely(__atomic_load_n(&v->code_words[e->code], __ATOMIC_RELAXED) & 1))
+    if (unlikely(__atomic_load_n(&v->code_words[e->code], __ATOMIC_RELAXED) & CODE_CACHED))
         code_invalidate(v, e->code);
 }
 
