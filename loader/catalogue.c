@@ -177,6 +177,8 @@ static void read_file(const struct directory *directory)
     }
     text = g_malloc((size_t)st.st_size + 1);
     length = read(fd, text, (size_t)st.st_size);
+    if (length < 0)
+        bp_warn("%s/" CATALOGUE_FILE " cannot be read: %s", path, strerror(errno));
     close(fd);
     text[length < 0 ? 0 : length] = '\0';
     bad = take_text(length < 0 ? 0 : (size_t)length, &first);

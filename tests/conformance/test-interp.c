@@ -303,8 +303,9 @@ static void *run_thread(void *v)
     return NULL;
 }
 
-/* Cross-modifying code (SDM volume 3, 9.1.3) while its page is decoded again and again: the reader calls
- * the code all the time, and after the flag and a serializing instruction it must be the new one. */
+/* Cross-modifying code (SDM volume 3, 9.1.3) while its page is decoded again and again: a reader calls
+ * the code all the time, and after the flag and a serializing instruction it must be the new one. A
+ * second reader has its stack and acknowledgement elsewhere: what the first one decodes, it decodes, too. */
 static void code_changed_while_it_is_decoded_is_seen(void)
 {
     static const uint8_t target[] = {0xb0, 0x00, 0xc3}; /* mov al,0; ret */
@@ -314,7 +315,9 @@ static void code_changed_while_it_is_decoded_is_seen(void)
         0x2e, 0x88, 0x0e, 0x00, 0x20, /* mov cs:[0x2000],cl: the flag */
         0x2e, 0x38, 0x0e, 0x02, 0x20, /* wait: cmp cs:[0x2002],cl */
         0x75, 0xf9,                   /* jne wait */
-        0x4a, 0x75, 0xea, 0xf4,       /* dec dx; jnz next; hlt */
+        0x2e, 0x38, 0x0e, 0x03, 0x20, /* cmp cs:[0x2003],cl */
+        0x75, 0xf2,                   /* jne wait */
+        0x4a, 0x75, 0xe3, 0xf4,       /* dec dx; jnz next; hlt */
     };
     static const uint8_t reader[] = {
         0xfe, 0xc3,                   /* next: inc bl */
@@ -329,28 +332,40 @@ static void code_changed_while_it_is_decoded_is_seen(void)
         0x4f, 0x75, 0xd8, 0xf4,       /* dec di; jnz next; hlt */
     };
     struct code_map *map = g_new0(struct code_map, 1);
-    struct bp_x86_cpu other_state;
-    struct vcpu *one, *two;
-    pthread_t thread;
+    struct bp_x86_cpu writer_state, second_state;
+    struct vcpu *one, *two, *second;
+    pthread_t thread, second_thread;
 
     real_mode();
     memcpy(ram + CODE + 0x100, target, sizeof(target));
     memcpy(ram + CODE + 0x200, reader, sizeof(reader));
+    memcpy(ram + CODE + 0x300, reader, sizeof(reader));
+    put(CODE + 0x303, 0xfdfb, 2); /* its calls */
+    put(CODE + 0x315, 0xfde9, 2);
+    put(CODE + 0x31f, 0x2003, 2); /* its acknowledgement */
     memcpy(ram + CODE + 0x3000, writer, sizeof(writer));
     put(CODE + 0x2000, 0, 4);
     cpu.gpr[BP_RBX] = cpu.gpr[BP_RCX] = cpu.gpr[BP_RBP] = 0;
     cpu.gpr[BP_RDX] = cpu.gpr[BP_RDI] = 0x1000; /* times */
     cpu.gpr[BP_RSP] = 0x8000;
-    other_state = cpu;
+    writer_state = second_state = cpu;
     cpu.rip = 0x200;
-    other_state.rip = 0x3000;
+    second_state.rip = 0x300;
+    second_state.gpr[BP_RSP] = 0x9000;
+    writer_state.rip = 0x3000;
     one = vcpu_new_shared(&cpu, &bus, map);
-    two = vcpu_new_shared(&other_state, &bus, map);
+    second = vcpu_new_shared(&second_state, &bus, map);
+    two = vcpu_new_shared(&writer_state, &bus, map);
     g_assert_cmpint(pthread_create(&thread, NULL, run_thread, two), ==, 0);
+    g_assert_cmpint(pthread_create(&second_thread, NULL, run_thread, second), ==, 0);
     vcpu_run(one, &no_kick);
     pthread_join(thread, NULL);
+    pthread_join(second_thread, NULL);
     g_assert_cmphex(cpu.gpr[BP_RDI] & 0xffff, ==, 0);
     g_assert_cmphex(cpu.gpr[BP_RBP] & 0xffff, ==, 0); /* how often the old code ran */
+    g_assert_cmphex(second_state.gpr[BP_RDI] & 0xffff, ==, 0);
+    g_assert_cmphex(second_state.gpr[BP_RBP] & 0xffff, ==, 0);
+    vcpu_free(second);
     vcpu_free(one);
     vcpu_free(two);
     g_free(map);
