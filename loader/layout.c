@@ -8,11 +8,11 @@
 
 #include <string.h>
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/command.h>
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 #include <bp/device.h>
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 #include <bp/option.h>
 
 #define PLAIN(TYPE, FIRST, LAST) \

@@ -18,7 +18,7 @@
 #include <glib.h>
 
 #include <bp/device.h>
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 
 #include "config.h"
 #include "log.h"

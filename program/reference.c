@@ -7,9 +7,9 @@
 #include <glib.h>
 
 #include <bp/command.h>
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 #include <bp/device.h>
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 
 #include "config.h"
 #include "machine.h"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-EXACT = ("cpu.h", "x86.h", "machine.h", "test.h")  # no promise, and the fake host's
+NO_PROMISE = ("exact/", "draft/", "test.h")  # parts of paths: no promise, and the fake host's
 HEAD = """/* SPDX-License-Identifier: MIT */
 /*
  * Made by ./dev abi accept. How ABI 1.0 lays out what modules and the core share, on %s.
@@ -49,9 +49,9 @@ def structures(dump):
 
 def main():
     source = sys.argv[1]
-    headers = sorted(h for h in glob.glob(os.path.join(source, "module-api/bp/*.h"))
-                     if os.path.basename(h) not in EXACT)
-    includes = "".join("#include <bp/%s>\n" % os.path.basename(h) for h in headers)
+    headers = sorted(h for h in glob.glob(os.path.join(source, "module-api/bp/**/*.h"), recursive=True)
+                     if not any(part in h for part in NO_PROMISE))
+    includes = "".join("#include <%s>\n" % os.path.relpath(h, os.path.join(source, "module-api")) for h in headers)
     with tempfile.TemporaryDirectory(prefix="backplane-layout-") as work:
         made = os.path.join(work, "all.o")
         subprocess.run(["cc", "-g", "-fno-eliminate-unused-debug-types", "-gdwarf-4", "-c", "-x", "c",

@@ -3,7 +3,7 @@
 #ifndef BPC_COMMAND_H
 #define BPC_COMMAND_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/command.h>
 
 /* Tables of the core's commands and events; each ends with a NULL. */

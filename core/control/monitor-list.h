@@ -3,7 +3,7 @@
 #ifndef BPC_MONITOR_LIST_H
 #define BPC_MONITOR_LIST_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 
 struct bpc_monitor_entry { /* the first member of each */
     struct bpc_monitor_entry *next;

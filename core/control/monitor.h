@@ -6,7 +6,7 @@
 #ifndef BPC_MONITOR_H
 #define BPC_MONITOR_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 
 /* Makes a monitor the front end of `chr`, for good. pretty: indented JSON, QMP only. */
 int bpc_monitor_new(struct bp_chardev *chr, bool control, bool pretty, struct bp_error *err);

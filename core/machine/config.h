@@ -7,7 +7,7 @@
 #define BPC_CONFIG_H
 
 #include <bp/clock.h>
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 
 #define BPC_MAX_SERIAL 8
 

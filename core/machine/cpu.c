@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * vCPUs as objects: the model and features of -cpu, what bp/cpu.h asks about them. Their threads are
+ * vCPUs as objects: the model and features of -cpu, what bp/exact/cpu.h asks about them. Their threads are
  * in cpu-thread.c.
  */
 #include <glib.h>
@@ -250,7 +250,7 @@ void bpc_cpu_free(struct bp_cpu *cpu)
     bp_object_destroy(&cpu->obj);
 }
 
-/* ---- bp/cpu.h ---- */
+/* ---- bp/exact/cpu.h ---- */
 
 void *bp_cpu_state(struct bp_cpu *cpu)
 {

@@ -249,7 +249,7 @@ void bpc_machine_destroy(void)
     bp_object_destroy(&m->obj);
 }
 
-/* ---- bp/machine.h ---- */
+/* ---- bp/exact/machine.h ---- */
 
 const struct bp_board_class *bpc_machine_board(void)
 {

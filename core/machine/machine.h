@@ -6,7 +6,7 @@
 #ifndef BPC_MACHINE_H
 #define BPC_MACHINE_H
 
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 
 enum bpc_run_state { /* names as in QMP RunState */
     BPC_RUN_PRELAUNCH, BPC_RUN_RUNNING, BPC_RUN_PAUSED, BPC_RUN_SHUTDOWN, BPC_RUN_GUEST_PANICKED,

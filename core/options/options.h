@@ -6,7 +6,7 @@
 #ifndef BPC_OPTIONS_H
 #define BPC_OPTIONS_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/option.h>
 #include <bp/value.h>
 

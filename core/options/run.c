@@ -10,7 +10,7 @@
 
 #include <glib.h>
 
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 
 #include "config.h"
 #include "device.h"

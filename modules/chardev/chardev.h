@@ -3,7 +3,7 @@
 #ifndef CHARDEV_H
 #define CHARDEV_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 
 #define FRONTS 4          /* of a mux; others have one */
 #define IN_SIZE 16384     /* bytes waiting for a front end */

@@ -5,7 +5,7 @@
  * has the keyboard. All front ends may write at any time.
  */
 #include <bp/clock.h>
-#include <bp/machine.h>
+#include <bp/run.h>
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Module `chardev-null`: takes all output, gives no input. */
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
 static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1), {0}};

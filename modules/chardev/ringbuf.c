@@ -3,7 +3,7 @@
  * Module `chardev-ringbuf`: output is kept in a ring of fixed size, the newest bytes, to be read
  * with ringbuf-read; ringbuf-write gives input. Base64 as in RFC 4648.
  */
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/command.h>
 
 #include <errno.h>

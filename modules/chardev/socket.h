@@ -3,7 +3,7 @@
 #ifndef SOCKET_H
 #define SOCKET_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/loop.h>
 
 #include <sys/socket.h>

@@ -6,7 +6,7 @@
 #ifndef STREAM_H
 #define STREAM_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/loop.h>
 
 struct stream {

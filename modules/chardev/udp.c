@@ -3,7 +3,7 @@
  * Module `chardev-udp`: each write is a datagram to host:port; datagrams that arrive at the local
  * port are input. A lost datagram is lost. Names are looked up once, when it is made.
  */
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/loop.h>
 
 #include <errno.h>

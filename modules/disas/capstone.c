@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/disassembler.h>
+#include <bp/host/disassembler.h>
 #include <bp/module.h>
 
 struct bp_disassembler {

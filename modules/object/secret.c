@@ -3,7 +3,7 @@
  * Object "secret": a password or key, given as text or in a file, raw or in base64 (RFC 4648). Not
  * here: secrets that are encrypted with another one (keyid, iv).
  */
-#include <bp/secret.h>
+#include <bp/host/secret.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
  * it is a plain aggregate. No exception may leave a callback.
  */
 #define BP_MODULE_LICENSE "MIT"
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 
 #include <array>
 #include <cstdint>

@@ -4,7 +4,7 @@
  * save and load, cleared by reset. Copy this folder to begin a module of your own.
  */
 #define BP_MODULE_LICENSE "MIT"
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 
 struct scratch {
     uint16_t iobase;

@@ -1,3 +1,3 @@
 /* SPDX-License-Identifier: MIT */
 /* What bindgen translates for the sample. */
-#include <bp/isa.h>
+#include <bp/bus/isa.h>

@@ -35,7 +35,7 @@ def exported():
 def declared():
     """Functions of the API's headers that the library has to have."""
     names = set()
-    for path in glob.glob(os.path.join(API, "bp/*.h")):
+    for path in glob.glob(os.path.join(API, "bp/**/*.h"), recursive=True):
         if os.path.basename(path) == "test.h":
             continue  # the fake host's
         with open(path) as f:

@@ -24,7 +24,7 @@ WORK = tempfile.mkdtemp(prefix="backplane-by-file-")
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled")}
 
 ISA_DEVICE = r"""
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -60,7 +60,7 @@ static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
 BP_MODULE_WITH_INIT("my-adder", "An adder", imports, started, {BP_PROVIDE_DEVICE, &adder});
 """
 PCI_DEVICES = r"""
-#include <bp/pci.h>
+#include <bp/bus/pci.h>
 
 struct card { uint64_t value; };
 BP_USE(pci, struct bp_pci_interface, "pci", 1);

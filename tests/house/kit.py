@@ -219,7 +219,7 @@ def modules_of_the_build_pass():
 DEVICE = """
 #include <stdlib.h>
 #include <unistd.h>
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 #include <bp/clock.h>
 struct wrong { uint16_t iobase; uint8_t value; uint8_t count; };
 static const struct bp_field wrong_props[] = {

@@ -6,6 +6,7 @@ descriptor has one more member and the ABI's minor is one higher is built, and t
 
 usage: upgrade.py SOURCE-ROOT
 """
+import glob
 import os
 import re
 import shutil
@@ -37,8 +38,7 @@ def append_members():
     """Adds a member to each struct that begins with its size, or with struct bp_type_info."""
     changed = []
     folder = os.path.join(TREE, "module-api/bp")
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
+    for path in sorted(glob.glob(folder + "/**/*.h", recursive=True)):
         with open(path) as f:
             text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
 

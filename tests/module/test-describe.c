@@ -16,10 +16,10 @@
 
 #include <glib.h>
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/command.h>
 #include <bp/device.h>
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 #include <bp/option.h>
 #include <bp/test.h>
 

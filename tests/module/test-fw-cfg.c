@@ -2,7 +2,7 @@
 /* The firmware configuration device on the fake host: ports, directory, DMA. */
 #include <glib.h>
 
-#include <bp/fw-cfg.h>
+#include <bp/chip/fw-cfg.h>
 #include <bp/test.h>
 
 #include "registry.h"

@@ -2,7 +2,7 @@
 /* The 8259A pair against its data sheet (Intel 231468), on the fake host. */
 #include <glib.h>
 
-#include <bp/i8259.h>
+#include <bp/chip/i8259.h>
 #include <bp/test.h>
 
 #include "registry.h"

@@ -2,7 +2,7 @@
 /* The real-time clock against the MC146818A data sheet, on the fake host; its time is virtual. */
 #include <glib.h>
 
-#include <bp/mc146818.h>
+#include <bp/chip/mc146818.h>
 #include <bp/test.h>
 
 #include "config.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/pci.h>
+#include <bp/bus/pci.h>
 #include <bp/test.h>
 
 #include "registry.h"

@@ -2,7 +2,7 @@
 /* The PCI bus (PCI Local Bus 3.0 chapter 6) with a device of the test's own, on the fake host. */
 #include <glib.h>
 
-#include <bp/pci.h>
+#include <bp/bus/pci.h>
 #include <bp/test.h>
 
 #include "registry.h"

@@ -5,10 +5,10 @@
  */
 #include <glib.h>
 
-#include <bp/i440fx.h>
-#include <bp/isa.h>
-#include <bp/pci.h>
-#include <bp/piix.h>
+#include <bp/chip/i440fx.h>
+#include <bp/bus/isa.h>
+#include <bp/bus/pci.h>
+#include <bp/chip/piix.h>
 #include <bp/test.h>
 
 #include "machine.h"

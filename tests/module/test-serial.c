@@ -2,7 +2,7 @@
 /* The 16550A against the National PC16550D data sheet, on the fake host. */
 #include <glib.h>
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/test.h>
 
 #include "registry.h"

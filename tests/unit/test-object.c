@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/cpu.h>
-#include <bp/machine.h>
+#include <bp/exact/cpu.h>
+#include <bp/exact/machine.h>
 
 #include "object.h"
 #include "registry.h"

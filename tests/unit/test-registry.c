@@ -4,7 +4,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/device.h>
 
 #include "registry.h"

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/command.h>
 #include <bp/device.h>
 #include <bp/option.h>

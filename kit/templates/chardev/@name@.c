@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* @name@: where its bytes go and come from, and what it leaves out. */
 #define BP_MODULE_LICENSE "MIT"
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 
 struct @ident@ {
     uint64_t written; /* bytes */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* @name@ on the fake host. Arguments: its file, and the folder of Backplane's own modules. */
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/test.h>
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* @name@: what it is, which specification it follows, and what it leaves out. */
 #define BP_MODULE_LICENSE "MIT"
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 
 struct @ident@ {
     uint16_t iobase;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* @name@: what it is, which specification it follows, and what it leaves out. */
 #define BP_MODULE_LICENSE "MIT"
-#include <bp/pci.h>
+#include <bp/bus/pci.h>
 
 /* Registers in BAR 0, 32 bits each. */
 enum { REG_ID = 0x00, REG_VALUE = 0x04, REG_INTERRUPT = 0x08 };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The interpreter's own ground: decoded instructions, the vCPU context, guest memory accesses and
- * exceptions. Needs only <bp/x86.h> and libc, so that tests link it without a machine.
+ * exceptions. Needs only <bp/exact/x86.h> and libc, so that tests link it without a machine.
  * Intel SDM volumes 1 to 3.
  */
 #ifndef INTERP_INSN_H
 #define INTERP_INSN_H
 
-#include <bp/x86.h>
+#include <bp/exact/x86.h>
 #include <setjmp.h>
 #include <stdint.h>
 

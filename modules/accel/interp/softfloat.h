@@ -8,7 +8,7 @@
 #ifndef INTERP_SOFTFLOAT_H
 #define INTERP_SOFTFLOAT_H
 
-#include <bp/x86.h>
+#include <bp/exact/x86.h>
 #include <stdbool.h>
 #include <stdint.h>
 

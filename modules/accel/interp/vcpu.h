@@ -8,7 +8,7 @@
 #define INTERP_VCPU_H
 
 #include "insn.h"
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 
 #define likely(c) __builtin_expect(!!(c), 1)
 #define unlikely(c) __builtin_expect(!!(c), 0)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include <bp/clock.h>
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 
 #include "qtest.h"
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include <bp/clock.h>
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 #include <bp/option.h>
 
 #include "qtest.h"

@@ -3,7 +3,7 @@
 #ifndef QTEST_H
 #define QTEST_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/device.h>
 
 #define QTEST_MAX_LINE (16u << 20) /* bytes of one command */

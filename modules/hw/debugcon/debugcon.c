@@ -2,8 +2,8 @@
 /* A port that carries a guest's debug text to a character device; reads give the readback value. */
 #include <errno.h>
 
-#include <bp/chardev.h>
-#include <bp/isa.h>
+#include <bp/host/chardev.h>
+#include <bp/bus/isa.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);

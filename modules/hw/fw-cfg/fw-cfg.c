@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/fw-cfg.h>
-#include <bp/isa.h>
+#include <bp/chip/fw-cfg.h>
+#include <bp/bus/isa.h>
 #include <bp/option.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);

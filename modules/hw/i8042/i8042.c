@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 #include <bp/log.h>
 
 #include "ps2.h"

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 #include <bp/clock.h>
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 
 #define PIT_HZ 1193182u
 #define MAX_TICK (1ull << 56) /* beyond what the clock reaches */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include <bp/command.h>
-#include <bp/i8259.h>
-#include <bp/isa.h>
+#include <bp/chip/i8259.h>
+#include <bp/bus/isa.h>
 #include <bp/log.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);

@@ -6,7 +6,7 @@
 #include <bp/clock.h>
 #include <bp/command.h>
 #include <bp/device.h>
-#include <bp/x86.h>
+#include <bp/exact/x86.h>
 
 #define APIC_DEFAULT_BASE 0xfee00000u
 

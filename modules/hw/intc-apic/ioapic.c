@@ -7,7 +7,7 @@
 #include <bp/command.h>
 #include <bp/device.h>
 #include <bp/log.h>
-#include <bp/x86.h>
+#include <bp/exact/x86.h>
 #include <stdio.h>
 
 #define PINS 24

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 
 struct isa_bus {
     struct bp_region *ports, *memory;

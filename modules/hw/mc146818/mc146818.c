@@ -9,9 +9,9 @@
 #include <time.h>
 
 #include <bp/clock.h>
-#include <bp/isa.h>
-#include <bp/machine.h>
-#include <bp/mc146818.h>
+#include <bp/bus/isa.h>
+#include <bp/run.h>
+#include <bp/chip/mc146818.h>
 
 #define NS 1000000000ll
 #define UIP_NS 244000ll /* update-in-progress goes up so long before the update */

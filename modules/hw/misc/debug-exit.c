@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* isa-debug-exit: a port with which a test guest ends the emulator: writing v gives status 2v+1. */
-#include <bp/isa.h>
-#include <bp/machine.h>
+#include <bp/bus/isa.h>
+#include <bp/run.h>
 
 struct debug_exit {
     uint32_t iobase, iosize;

@@ -3,7 +3,7 @@
  * Board `none`: no processor, no device; memory only when -m asks for it. For programs that start
  * the emulator only to ask it questions over QMP, and for tests that build their own machine.
  */
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 #include <bp/memory.h>
 
 struct none_board {

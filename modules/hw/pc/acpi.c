@@ -5,7 +5,7 @@
  */
 #include "pc.h"
 
-#include <bp/piix.h>
+#include <bp/chip/piix.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -7,13 +7,13 @@
 #include "pc.h"
 
 #include <bp/command.h>
-#include <bp/fw-cfg.h>
-#include <bp/i440fx.h>
-#include <bp/i8259.h>
-#include <bp/isa.h>
+#include <bp/chip/fw-cfg.h>
+#include <bp/chip/i440fx.h>
+#include <bp/chip/i8259.h>
+#include <bp/bus/isa.h>
 #include <bp/log.h>
-#include <bp/mc146818.h>
-#include <bp/piix.h>
+#include <bp/chip/mc146818.h>
+#include <bp/chip/piix.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

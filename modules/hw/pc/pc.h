@@ -3,8 +3,8 @@
 #ifndef PC_H
 #define PC_H
 
-#include <bp/machine.h>
-#include <bp/x86.h>
+#include <bp/exact/machine.h>
+#include <bp/exact/x86.h>
 
 #define PC_PM_BASE 0x600u
 #define PC_SCI 9u

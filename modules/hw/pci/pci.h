@@ -4,7 +4,7 @@
 #define HW_PCI_PCI_H
 
 #include <bp/command.h>
-#include <bp/pci.h>
+#include <bp/bus/pci.h>
 
 #define PCI_CONFIG_SIZE 256u
 #define PCI_BARS 6

@@ -7,7 +7,7 @@
 #define BP_SHARED
 #include "piix.h"
 
-#include <bp/i440fx.h>
+#include <bp/chip/i440fx.h>
 
 #define REG_PAM0 0x59u
 #define REG_PAM6 0x5fu

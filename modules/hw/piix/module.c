@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* The module hw-piix: Intel's 82441FX, PIIX3 and PIIX4 as one list. */
-#include <bp/i440fx.h>
-#include <bp/isa.h>
-#include <bp/pci.h>
-#include <bp/piix.h>
+#include <bp/chip/i440fx.h>
+#include <bp/bus/isa.h>
+#include <bp/bus/pci.h>
+#include <bp/chip/piix.h>
 
 BP_USE(isa_import, struct bp_isa_interface, "isa", 1);
 BP_USE(pci_import, struct bp_pci_interface, "pci", 1);

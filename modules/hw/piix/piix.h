@@ -6,10 +6,10 @@
 #include <errno.h>
 
 #include <bp/command.h>
-#include <bp/i440fx.h>
-#include <bp/isa.h>
-#include <bp/pci.h>
-#include <bp/piix.h>
+#include <bp/chip/i440fx.h>
+#include <bp/bus/isa.h>
+#include <bp/bus/pci.h>
+#include <bp/chip/piix.h>
 
 /* Imported in module.c, under the names that its macros give. */
 extern const struct bp_isa_interface *const *const piix_isa;

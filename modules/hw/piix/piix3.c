@@ -7,7 +7,7 @@
 #define BP_SHARED
 #include "piix.h"
 
-#include <bp/machine.h>
+#include <bp/run.h>
 
 #define REG_PIRQ 0x60u
 #define PIRQ_OFF 0x80u

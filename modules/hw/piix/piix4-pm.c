@@ -9,7 +9,7 @@
 
 #include <bp/clock.h>
 #include <bp/log.h>
-#include <bp/machine.h>
+#include <bp/run.h>
 
 #define PM_HZ 3579545u
 #define TIMER_HALF (1u << 23) /* the status bit goes up when bit 23 changes */

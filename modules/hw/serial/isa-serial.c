@@ -2,7 +2,7 @@
 /* The PC's serial ports: a 16550A on the ISA bus, at the four customary addresses or elsewhere. */
 #include <errno.h>
 
-#include <bp/isa.h>
+#include <bp/bus/isa.h>
 
 #include "uart.h"
 

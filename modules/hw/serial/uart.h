@@ -6,7 +6,7 @@
 #ifndef HW_SERIAL_UART_H
 #define HW_SERIAL_UART_H
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/clock.h>
 #include <bp/irq.h>
 #include <bp/state.h>

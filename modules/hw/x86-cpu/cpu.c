@@ -3,7 +3,7 @@
 #include "model.h"
 
 #include <bp/log.h>
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 #include <errno.h>
 #include <string.h>
 

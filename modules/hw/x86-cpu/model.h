@@ -3,7 +3,7 @@
 #ifndef X86_MODEL_H
 #define X86_MODEL_H
 
-#include <bp/x86.h>
+#include <bp/exact/x86.h>
 
 #define FEATURE_WORDS 16
 #define MAX_CPUID 40

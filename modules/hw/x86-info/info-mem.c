@@ -8,7 +8,7 @@
 
 #include <bp/command.h>
 #include <bp/memory.h>
-#include <bp/x86.h>
+#include <bp/exact/x86.h>
 
 #define CR0_PG (UINT64_C(1) << 31)
 #define CR4_PSE (1u << 4)

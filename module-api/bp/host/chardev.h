@@ -4,8 +4,8 @@
  * socket, ...) carries bytes; a front end (a UART, a monitor) uses it. [main] under the machine
  * lock, but for write, which is [any] under the machine lock.
  */
-#ifndef BP_CHARDEV_H
-#define BP_CHARDEV_H
+#ifndef BP_HOST_CHARDEV_H
+#define BP_HOST_CHARDEV_H
 
 #include <bp/module.h>
 #include <bp/object.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The battery-backed RAM of a PC's clock: interface rtc-nvram/1, offered by `hw-mc146818`. */
-#ifndef BP_MC146818_H
-#define BP_MC146818_H
+#ifndef BP_CHIP_MC146818_H
+#define BP_CHIP_MC146818_H
 
 #include <bp/device.h>
 

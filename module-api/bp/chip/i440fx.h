@@ -8,8 +8,8 @@
  * The host bridge's outputs "pirq" 0..3 are PIRQA..PIRQD; PIIX3 connects itself to them and routes
  * them to ISA interrupts by its registers 0x60..0x63. Pin P of slot S reaches PIRQ (P + S - 1) & 3.
  */
-#ifndef BP_I440FX_H
-#define BP_I440FX_H
+#ifndef BP_CHIP_I440FX_H
+#define BP_CHIP_I440FX_H
 
 #include <bp/device.h>
 

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include <bp/clock.h>
-#include <bp/isa.h>
-#include <bp/pci.h>
+#include <bp/bus/isa.h>
+#include <bp/bus/pci.h>
 
 #include "command.h"
 #include "device.h"

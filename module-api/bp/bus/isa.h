@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The ISA bus: interface isa/1, offered by the `isa` module. Under the machine lock. */
-#ifndef BP_ISA_H
-#define BP_ISA_H
+#ifndef BP_BUS_ISA_H
+#define BP_BUS_ISA_H
 
 #include <bp/device.h>
 

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <bp/disassembler.h>
+#include <bp/host/disassembler.h>
 #include <bp/memory.h>
 
 #include "command.h"

@@ -4,8 +4,8 @@
  * holds the architectural state and model; an accelerator executes it. Each vCPU has a thread; the
  * core runs it, the accelerator's cpu_exec() is its body.
  */
-#ifndef BP_CPU_H
-#define BP_CPU_H
+#ifndef BP_EXACT_CPU_H
+#define BP_EXACT_CPU_H
 
 #include <bp/module.h>
 #include <bp/object.h>

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/chardev.h>
+#include <bp/host/chardev.h>
 #include <bp/value.h>
 
 #include "memory.h"

@@ -3,11 +3,11 @@
  * The architectural state of an x86-64 processor, shared by CPU models, accelerators (interp, tcg,
  * kvm), the local APIC and boards. Tier: exact. Intel SDM volume 3; AMD APM volume 2.
  */
-#ifndef BP_X86_H
-#define BP_X86_H
+#ifndef BP_EXACT_X86_H
+#define BP_EXACT_X86_H
 
 #include <bp/clock.h>
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 #include <bp/device.h>
 
 BP_BEGIN_DECLS

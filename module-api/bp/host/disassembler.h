@@ -4,8 +4,8 @@
  * the module disas-capstone. Tier: public. Registers' values and names of functions are left out:
  * the text depends on the bytes and their address alone. [any], one decoder on one thread at a time.
  */
-#ifndef BP_DISASSEMBLER_H
-#define BP_DISASSEMBLER_H
+#ifndef BP_HOST_DISASSEMBLER_H
+#define BP_HOST_DISASSEMBLER_H
 
 #include <bp/error.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Secrets (passwords, keys): interface secret/1, offered by the `object-secret` module. */
-#ifndef BP_SECRET_H
-#define BP_SECRET_H
+#ifndef BP_HOST_SECRET_H
+#define BP_HOST_SECRET_H
 
 #include <bp/object.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The 8259A pair of a PC: interface i8259/1 of module `hw-i8259`. Under the machine lock. */
-#ifndef BP_I8259_H
-#define BP_I8259_H
+#ifndef BP_CHIP_I8259_H
+#define BP_CHIP_I8259_H
 
 #include <bp/device.h>
 

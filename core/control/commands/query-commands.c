@@ -6,7 +6,7 @@
 
 #include <glib.h>
 
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 #include <bp/option.h>
 
 #include "command.h"

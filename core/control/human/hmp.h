@@ -6,7 +6,7 @@
 #include <glib.h>
 
 #include <bp/command.h>
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 
 /* One monitor: where text goes, and the CPU that addresses refer to. */
 struct bp_monitor {

@@ -7,8 +7,8 @@
  * GPE0 at BP_PIIX4_GPE0: two bytes of status, two of enable. SCI: output line "sci", level, active
  * high. ACPI mode is switched through port 0xb2.
  */
-#ifndef BP_PIIX_H
-#define BP_PIIX_H
+#ifndef BP_CHIP_PIIX_H
+#define BP_CHIP_PIIX_H
 
 #include <bp/device.h>
 

@@ -7,7 +7,7 @@
 
 #include <glib.h>
 
-#include <bp/machine.h>
+#include <bp/exact/machine.h>
 #include <bp/memory.h>
 
 #include "command.h"

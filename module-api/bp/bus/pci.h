@@ -3,8 +3,8 @@
  * The PCI bus: interface pci/1, offered by the `pci` module. PCI Local Bus 3.0; configuration
  * space of 256 bytes (4096 with flag EXPRESS). Under the machine lock.
  */
-#ifndef BP_PCI_H
-#define BP_PCI_H
+#ifndef BP_BUS_PCI_H
+#define BP_BUS_PCI_H
 
 #include <bp/device.h>
 

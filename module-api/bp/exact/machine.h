@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Boards and the machine: the contract of a board module, what the command line asked for, and run
- * state. [main] under the machine lock unless a function says otherwise.
+ * Boards and the machine: the contract of a board module and what the command line asked for. Tier:
+ * exact. [main] under the machine lock unless a function says otherwise.
  */
-#ifndef BP_MACHINE_H
-#define BP_MACHINE_H
+#ifndef BP_EXACT_MACHINE_H
+#define BP_EXACT_MACHINE_H
 
-#include <bp/cpu.h>
+#include <bp/exact/cpu.h>
 #include <bp/device.h>
+#include <bp/run.h>
 
 BP_BEGIN_DECLS
 
@@ -63,9 +64,6 @@ bool bp_machine_defaults(const struct bp_machine *m);
 /* Finds a data file (firmware) along -L and the built-in path; malloc'd, or NULL. */
 char *bp_machine_find_data(const struct bp_machine *m, const char *name);
 const uint8_t *bp_machine_uuid(const struct bp_machine *m); /* 16 bytes, all zero when not set */
-/* -rtc: host time as the guest's RTC shall see it, in ns since the epoch in its chosen zone
- * (base=utc, localtime or a date; clock=host, rt, vm). [any] */
-int64_t bp_machine_rtc_ns(void);
 
 /* Main memory, made once by the core with the size from -m: add it (or aliases of it) to
  * bp_space_root(bp_space_memory()). */
@@ -75,28 +73,6 @@ struct bp_region *bp_machine_ram(struct bp_machine *m);
  * with the machine. */
 int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
                        struct bp_error *err);
-
-/* ---- run state. [any] ---- */
-enum bp_shutdown_cause {
-    BP_SHUTDOWN_GUEST_SHUTDOWN,
-    BP_SHUTDOWN_GUEST_RESET,
-    BP_SHUTDOWN_GUEST_PANIC,
-    BP_SHUTDOWN_HOST_QMP_QUIT,
-    BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET,
-    BP_SHUTDOWN_HOST_SIGNAL,
-    BP_SHUTDOWN_HOST_UI,
-    BP_SHUTDOWN_HOST_ERROR,
-};
-/* Asks; the main loop carries it out, subject to -no-reboot, -no-shutdown, -action. */
-void bp_machine_request_reset(enum bp_shutdown_cause cause);
-void bp_machine_request_shutdown(enum bp_shutdown_cause cause);
-void bp_machine_request_powerdown(void);
-/* Ends the process with this status, at the main loop's next turn (isa-debug-exit). */
-void bp_machine_request_exit(int status);
-bool bp_machine_running(void);
-/* Hears of each start and stop of the machine. [main] under the machine lock */
-void bp_machine_on_run_change(struct bp_owner *owner, void (*fn)(void *opaque, bool running),
-                              void *opaque);
 
 BP_END_DECLS
 

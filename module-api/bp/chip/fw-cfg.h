@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The firmware configuration device: interface fw-cfg/1. Under the machine lock. */
-#ifndef BP_FW_CFG_H
-#define BP_FW_CFG_H
+#ifndef BP_CHIP_FW_CFG_H
+#define BP_CHIP_FW_CFG_H
 
 #include <bp/device.h>
 
