@@ -4,6 +4,7 @@
  * down, through libffi.
  */
 #include "command.h"
+#include "machine.h"
 
 #include <errno.h>
 #include <ffi.h>
@@ -16,6 +17,11 @@
 #include "schema.h"
 
 #define MAX_CALL_ARGS 64
+
+struct bp_machine *bp_command_machine(void)
+{
+    return bpc_the_machine;
+}
 
 int bpc_command_find(const char *name, const struct bp_command **ret_command, struct bp_error *err)
 {

@@ -8,23 +8,11 @@
 #include "device.h"
 #include "registry.h"
 
-/* Devices on no bus, in order of attachment. */
-static struct bp_device *first_root, *last_root;
-
-struct bp_device *bpc_devices_first(void)
-{
-    return first_root;
-}
-
-struct bp_device *bpc_devices_last(void)
-{
-    return last_root;
-}
-
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev)
 {
-    struct bp_device **first = bus ? &bus->first : &first_root;
-    struct bp_device **last = bus ? &bus->last : &last_root;
+    struct bpc_devices *roots = bpc_devices_of(dev->obj.machine);
+    struct bp_device **first = bus ? &bus->first : &roots->first;
+    struct bp_device **last = bus ? &bus->last : &roots->last;
     dev->bus = bus;
     dev->next = NULL;
     dev->prev = *last;
@@ -42,8 +30,9 @@ void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev)
 void bpc_bus_unlink(struct bp_device *dev)
 {
     struct bp_bus *bus = dev->bus;
-    struct bp_device **first = bus ? &bus->first : &first_root;
-    struct bp_device **last = bus ? &bus->last : &last_root;
+    struct bpc_devices *roots = bpc_devices_of(dev->obj.machine);
+    struct bp_device **first = bus ? &bus->first : &roots->first;
+    struct bp_device **last = bus ? &bus->last : &roots->last;
     if (dev->prev)
         dev->prev->next = dev->next;
     else
@@ -93,10 +82,11 @@ static bool has_room(const struct bp_bus *bus, const void *class)
     return !bpc_bus_check(bus, class, NULL);
 }
 
-struct bp_bus *bp_bus_find(const char *name_or_type)
+struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type)
 {
-    struct bp_bus *bus = find_below(first_root, has_name, name_or_type);
-    return bus ? bus : find_below(first_root, has_type, name_or_type);
+    struct bp_device *first = bpc_devices_of(machine)->first;
+    struct bp_bus *bus = find_below(first, has_name, name_or_type);
+    return bus ? bus : find_below(first, has_type, name_or_type);
 }
 
 static struct bp_bus *bus_from_object(struct bp_object *obj)
@@ -104,9 +94,9 @@ static struct bp_bus *bus_from_object(struct bp_object *obj)
     return obj && obj->kind == BP_PROVIDE_BUS ? (struct bp_bus *)obj : NULL;
 }
 
-struct bp_bus *bpc_bus_lookup(const char *text)
+struct bp_bus *bpc_bus_lookup(struct bp_machine *machine, const char *text)
 {
-    struct bp_bus *bus = find_below(first_root, has_name, text);
+    struct bp_bus *bus = find_below(bpc_devices_of(machine)->first, has_name, text);
     if (!bus)
         bus = bus_from_object(bp_object_resolve(text, "bus", NULL));
     if (!bus) {
@@ -133,13 +123,14 @@ int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
     return 0;
 }
 
-int bpc_bus_choose(const struct bp_device_class *class, struct bp_bus **ret_bus,
-                   struct bp_error *err)
+int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *class,
+                   struct bp_bus **ret_bus, struct bp_error *err)
 {
-    struct bp_bus *bus = find_below(first_root, has_room, class);
+    struct bp_device *first = bpc_devices_of(machine)->first;
+    struct bp_bus *bus = find_below(first, has_room, class);
     if (!bus)
         return bp_fail(err, ENODEV, "No '%s' bus %sfound for device '%s'", class->bus,
-                       find_below(first_root, has_type, class->bus) ? "with room " : "",
+                       find_below(first, has_type, class->bus) ? "with room " : "",
                        class->type.name);
     *ret_bus = bus;
     return 0;
@@ -161,7 +152,7 @@ static char *choose_name(const struct bp_device *bridge, const char *type)
 {
     unsigned n = 0;
     if (!bridge->user_id)
-        return g_strdup_printf("%s.%u", type, count_type(first_root, type));
+        return g_strdup_printf("%s.%u", type, count_type(bpc_devices_of(bridge->obj.machine)->first, type));
     for (const struct bp_bus *bus = bridge->buses; bus; bus = bus->next)
         n++;
     return g_strdup_printf("%s.%u", bridge->user_id, n);
@@ -179,6 +170,7 @@ int bp_bus_new(struct bp_device *bridge, const char *type, const char *name,
         return bp_fail(err, ENOMEM, "Out of memory");
     bus->class = desc;
     bus->bridge = bridge;
+    bus->obj.machine = bridge->obj.machine;
     ret = bpc_object_init(&bus->obj, BP_PROVIDE_BUS, &bus->class->type, err);
     if (ret < 0) {
         free(bus);

@@ -18,9 +18,9 @@ static void reset_device(struct bp_device *dev)
         dev->class->reset(dev);
 }
 
-void bpc_devices_reset(void)
+void bpc_devices_reset(struct bp_machine *machine)
 {
-    for (struct bp_device *dev = bpc_devices_first(); dev; dev = dev->next)
+    for (struct bp_device *dev = bpc_devices_of(machine)->first; dev; dev = dev->next)
         reset_device(dev);
 }
 
@@ -35,10 +35,11 @@ static int each_device(struct bp_device *dev, int (*fn)(struct bp_device *dev, v
     return ret;
 }
 
-int bpc_devices_each(int (*fn)(struct bp_device *dev, void *opaque), void *opaque)
+int bpc_devices_each(struct bp_machine *machine, int (*fn)(struct bp_device *dev, void *opaque),
+                     void *opaque)
 {
     int ret = 0;
-    for (struct bp_device *dev = bpc_devices_first(); dev && !ret; dev = dev->next)
+    for (struct bp_device *dev = bpc_devices_of(machine)->first; dev && !ret; dev = dev->next)
         ret = each_device(dev, fn, opaque);
     return ret;
 }
@@ -79,10 +80,10 @@ static void print_device(struct bp_device *dev, GString *out, int indent)
     }
 }
 
-char *bpc_device_tree_text(void)
+char *bpc_device_tree_text(struct bp_machine *machine)
 {
     GString *out = g_string_new("bus: main-system-bus\n  type System\n");
-    for (struct bp_device *dev = bpc_devices_first(); dev; dev = dev->next)
+    for (struct bp_device *dev = bpc_devices_of(machine)->first; dev; dev = dev->next)
         print_device(dev, out, 2);
     char *text = bp_strdup(out->str);
     g_string_free(out, TRUE);

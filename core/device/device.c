@@ -15,10 +15,6 @@
 #include "registry.h"
 #include "type.h"
 
-/* While the machine ends: devices that are detached already. They keep their memory until all are,
- * because boards and neighbours hold pointers to each other. NULL at other times. */
-static GPtrArray *closing;
-
 static struct bp_device *device_of(struct bp_object *obj)
 {
     return (struct bp_device *)obj; /* obj is its first member */
@@ -155,8 +151,8 @@ static int place(struct bp_device *dev, const char *id, const char *anonymous, s
     return bpc_object_add_child(parent, id, &dev->obj, err);
 }
 
-int bpc_device_create(const char *type, const char *id, const char *anonymous,
-                      struct bp_device **ret_dev, struct bp_error *err)
+int bpc_device_create(struct bp_machine *machine, const char *type, const char *id,
+                      const char *anonymous, struct bp_device **ret_dev, struct bp_error *err)
 {
     const void *desc;
     int ret = bpc_require(BP_PROVIDE_DEVICE, type, &desc, err);
@@ -167,6 +163,7 @@ int bpc_device_create(const char *type, const char *id, const char *anonymous,
     if (!dev)
         return bp_fail(err, ENOMEM, "Out of memory");
     dev->class = class;
+    dev->obj.machine = machine;
     ret = bpc_object_init(&dev->obj, BP_PROVIDE_DEVICE, &class->type, err);
     if (ret < 0) {
         free(dev);
@@ -186,10 +183,10 @@ int bpc_device_create(const char *type, const char *id, const char *anonymous,
     return ret;
 }
 
-int bp_device_new(const char *type, const char *id, struct bp_device **ret_dev,
-                  struct bp_error *err)
+int bp_device_new(struct bp_machine *machine, const char *type, const char *id,
+                  struct bp_device **ret_dev, struct bp_error *err)
 {
-    return bpc_device_create(type, id, "/machine/unattached", ret_dev, err);
+    return bpc_device_create(machine, type, id, "/machine/unattached", ret_dev, err);
 }
 
 /* ---- attaching ---- */
@@ -231,7 +228,7 @@ int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error 
     if (dev->attached)
         return bp_fail(err, EBUSY, "Device '%s' is attached already", bp_object_path(&dev->obj));
     if (!bus && bpc_device_class_has_bus(dev->class))
-        ret = bpc_bus_choose(dev->class, &bus, err);
+        ret = bpc_bus_choose(dev->obj.machine, dev->class, &bus, err);
     else if (bus)
         ret = bpc_bus_check(bus, dev->class, err);
     if (!ret)
@@ -252,23 +249,25 @@ void bp_device_destroy(struct bp_device *dev)
         return;
     bp_object_ref(&dev->obj);
     bp_object_destroy(&dev->obj);
+    GPtrArray *closing = bpc_devices_of(dev->obj.machine)->closing;
     if (closing)
         g_ptr_array_add(closing, dev);
     else
         bp_defer(unref_later, &dev->obj);
 }
 
-void bpc_devices_destroy(void)
+void bpc_devices_destroy(struct bp_machine *machine)
 {
-    closing = g_ptr_array_new();
+    struct bpc_devices *devices = bpc_devices_of(machine);
+    GPtrArray *closing = devices->closing = g_ptr_array_new();
     bpc_irq_freeze(true);
-    while (bpc_devices_last())
-        bp_device_destroy(bpc_devices_last());
+    while (devices->last)
+        bp_device_destroy(devices->last);
     bpc_irq_freeze(false);
     for (guint i = closing->len; i-- > 0;)
         bp_object_unref(closing->pdata[i]);
     g_ptr_array_unref(closing);
-    closing = NULL;
+    devices->closing = NULL;
 }
 
 /* ---- what a device says of itself ---- */
@@ -291,6 +290,11 @@ struct bp_object *bp_device_object(struct bp_device *dev)
 struct bp_owner *bp_device_owner(struct bp_device *dev)
 {
     return &dev->obj.owner;
+}
+
+struct bp_machine *bp_device_machine(const struct bp_device *dev)
+{
+    return dev->obj.machine;
 }
 
 const char *bp_device_id(const struct bp_device *dev)

@@ -10,6 +10,8 @@
 #ifndef BPC_DEVICE_H
 #define BPC_DEVICE_H
 
+#include <glib.h>
+
 #include <bp/device.h>
 
 #include "object.h"
@@ -38,40 +40,56 @@ struct bp_bus {
     unsigned count;
 };
 
+/* How a machine begins, as far as this folder sees it. */
+struct bpc_machine_head {
+    struct bp_object obj; /* first */
+    struct bpc_devices {
+        struct bp_device *first, *last; /* those on no bus, in order of attachment */
+        /* While the machine ends: devices that are detached already. They keep their memory until
+         * all are, because boards and neighbours hold pointers to each other. Else NULL. */
+        GPtrArray *closing;
+    } devices;
+};
+static inline struct bpc_devices *bpc_devices_of(struct bp_machine *machine)
+{
+    return &((struct bpc_machine_head *)machine)->devices;
+}
+
 /* ---- devices that users create ---- */
 /* -device, device_add: dict with "driver", "id", "bus" and properties, each typed or text. With
  * hotplug: class and bus must allow it. */
-int bpc_device_add(struct bp_value *args, bool hotplug, struct bp_error *err);
+int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotplug,
+                   struct bp_error *err);
 /* device_del: id or path. DEVICE_DELETED follows when it is gone. */
 int bpc_device_del(const char *id, struct bp_error *err);
 /* By id (as in -device id=) or path; NULL when there is none. */
 struct bp_device *bpc_device_find(const char *id);
 
-void bpc_devices_reset(void);
-void bpc_devices_destroy(void); /* all of them, last attached first; the machine ends */
+void bpc_devices_reset(struct bp_machine *machine);
+/* All of them, last attached first; the machine ends. */
+void bpc_devices_destroy(struct bp_machine *machine);
 /* Everything attached, bridges first. Stops at a non-zero return. */
-int bpc_devices_each(int (*fn)(struct bp_device *dev, void *opaque), void *opaque);
-char *bpc_device_tree_text(void); /* `info qtree`; malloc'd */
+int bpc_devices_each(struct bp_machine *machine, int (*fn)(struct bp_device *dev, void *opaque),
+                     void *opaque);
+char *bpc_device_tree_text(struct bp_machine *machine); /* `info qtree`; malloc'd */
 
 /* NULL, "" and "system" mean that the class plugs into no bus. */
 bool bpc_device_class_has_bus(const struct bp_device_class *class);
 
 /* ---- between device.c, bus.c and plug.c ---- */
 /* As bp_device_new(); without an id it goes into `anonymous` ("/machine/peripheral-anon"). */
-int bpc_device_create(const char *type, const char *id, const char *anonymous,
-                      struct bp_device **ret_dev, struct bp_error *err);
+int bpc_device_create(struct bp_machine *machine, const char *type, const char *id,
+                      const char *anonymous, struct bp_device **ret_dev, struct bp_error *err);
 /* A bus with room for a device of this class. */
-int bpc_bus_choose(const struct bp_device_class *class, struct bp_bus **ret_bus,
-                   struct bp_error *err);
+int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *class,
+                   struct bp_bus **ret_bus, struct bp_error *err);
 /* Name, path, or the id of its bridge; NULL when there is none. */
-struct bp_bus *bpc_bus_lookup(const char *text);
+struct bp_bus *bpc_bus_lookup(struct bp_machine *machine, const char *text);
 int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
                   struct bp_error *err);
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev); /* bus NULL: those on none */
 void bpc_bus_unlink(struct bp_device *dev);
 void bpc_buses_destroy(struct bp_device *bridge); /* with all children, last first */
-struct bp_device *bpc_devices_first(void);        /* of those on no bus */
-struct bp_device *bpc_devices_last(void);
 
 /* ---- irq.c ---- */
 void bpc_irq_freeze(bool on); /* while frozen no level change calls anybody */

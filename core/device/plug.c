@@ -49,16 +49,17 @@ static int find_class(const char *driver, bool hotplug, const struct bp_device_c
     return 0;
 }
 
-static int find_bus(const char *name, const struct bp_device_class *class, struct bp_bus **ret_bus,
+static int find_bus(struct bp_machine *machine, const char *name,
+                    const struct bp_device_class *class, struct bp_bus **ret_bus,
                     struct bp_error *err)
 {
     if (!name) {
         if (bpc_device_class_has_bus(class))
-            return bpc_bus_choose(class, ret_bus, err);
+            return bpc_bus_choose(machine, class, ret_bus, err);
         *ret_bus = NULL;
         return 0;
     }
-    struct bp_bus *bus = bpc_bus_lookup(name);
+    struct bp_bus *bus = bpc_bus_lookup(machine, name);
     if (!bus)
         return bp_fail(err, ENODEV, "Bus '%.200s' not found", name);
     int ret = bpc_bus_check(bus, class, err);
@@ -80,7 +81,8 @@ static int check_id(const char *id, struct bp_error *err)
     return 0;
 }
 
-int bpc_device_add(struct bp_value *args, bool hotplug, struct bp_error *err)
+int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotplug,
+                   struct bp_error *err)
 {
     static const char *const skip[] = {"driver", "id", "bus", NULL};
     const char *driver = NULL, *id = NULL, *bus_name = NULL;
@@ -101,9 +103,10 @@ int bpc_device_add(struct bp_value *args, bool hotplug, struct bp_error *err)
     if (!ret)
         ret = check_id(id, err);
     if (!ret)
-        ret = find_bus(bus_name, class, &bus, err);
+        ret = find_bus(machine, bus_name, class, &bus, err);
     if (!ret)
-        ret = bpc_device_create(class->type.name, id, "/machine/peripheral-anon", &dev, err);
+        ret = bpc_device_create(machine, class->type.name, id, "/machine/peripheral-anon", &dev,
+                                err);
     if (ret < 0)
         return ret;
     dev->hotplugged = hotplug;

@@ -60,6 +60,7 @@ static int make(struct bp_machine *m, const struct bp_accel_class *class,
     int r;
 
     accel->class = class;
+    accel->obj.machine = m;
     r = bpc_object_init(&accel->obj, BP_PROVIDE_ACCEL, &class->type, err);
     if (r < 0) {
         free(accel);
@@ -69,7 +70,7 @@ static int make(struct bp_machine *m, const struct bp_accel_class *class,
         r = bpc_object_set_all(&accel->obj, props, skip, err);
     if (r == 0)
         r = bpc_object_add_child(&m->obj, "accel", &accel->obj, err);
-    m->accel = accel; /* bp_accel_current() inside init() */
+    m->accel = accel; /* bp_machine_accel() inside init() */
     if (r == 0 && class->init)
         r = class->init(accel, err);
     accel->obj.live = true;
@@ -209,14 +210,14 @@ void *bp_accel_state(struct bp_accel *accel)
     return accel->obj.state;
 }
 
-struct bp_accel *bp_accel_current(void)
+struct bp_accel *bp_machine_accel(struct bp_machine *m)
 {
-    return bpc_the_machine ? bpc_the_machine->accel : NULL;
+    return m->accel;
 }
 
-const char *bp_accel_name(void)
+const char *bp_machine_accel_name(struct bp_machine *m)
 {
-    struct bp_accel *accel = bp_accel_current();
+    struct bp_accel *accel = m ? m->accel : NULL;
 
     return accel ? accel->class->type.name : "none";
 }

@@ -58,7 +58,7 @@ static void wake(struct bp_cpu *cpu)
 
 void bp_cpu_kick(struct bp_cpu *cpu)
 {
-    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     wake(cpu);
     if (accel->cpu_kick && cpu != current_cpu)
@@ -192,7 +192,7 @@ static void take_exit(struct bp_cpu *cpu, enum bp_cpu_exit exit)
 static void *cpu_main(void *opaque)
 {
     struct bp_cpu *cpu = opaque;
-    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     current_cpu = cpu;
     pthread_mutex_lock(&cpu->lock);
@@ -353,7 +353,7 @@ void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque)
 
 static void drop_caches(struct bp_cpu *cpu, void *opaque)
 {
-    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     (void)opaque;
     if (accel->cpu_changed && cpu->accel_ready)

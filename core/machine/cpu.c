@@ -219,6 +219,7 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     cpu = bp_alloc(sizeof(*cpu));
     cpu->class = class;
     cpu->index = index;
+    cpu->obj.machine = m;
     r = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
     if (r < 0) {
         free(cpu);
@@ -237,10 +238,11 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
 
 void bpc_cpu_free(struct bp_cpu *cpu)
 {
-    struct bp_machine *m = bpc_the_machine;
+    struct bp_machine *m;
 
     if (!cpu)
         return;
+    m = cpu->obj.machine;
     bpc_cpu_thread_stop(cpu);
     if (cpu->accel_ready && m->accel->class->cpu_fini)
         m->accel->class->cpu_fini(cpu);
@@ -282,10 +284,13 @@ unsigned bp_cpu_index(const struct bp_cpu *cpu)
     return cpu->index;
 }
 
-struct bp_cpu *bp_cpu_get(unsigned index)
+struct bp_machine *bp_cpu_machine(const struct bp_cpu *cpu)
 {
-    struct bp_machine *m = bpc_the_machine;
+    return cpu->obj.machine;
+}
 
+struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index)
+{
     return m && index < m->cpu_slots ? __atomic_load_n(&m->cpus[index], __ATOMIC_ACQUIRE) : NULL;
 }
 
@@ -294,13 +299,13 @@ unsigned bpc_cpu_count(void)
     unsigned count = 0;
 
     for (unsigned i = 0; bpc_the_machine && i < bpc_the_machine->cpu_slots; i++)
-        count += bp_cpu_get(i) != NULL;
+        count += bp_machine_cpu(bpc_the_machine, i) != NULL;
     return count;
 }
 
 void bpc_cpu_sync(struct bp_cpu *cpu)
 {
-    const struct bp_accel_class *accel = bpc_the_machine->accel->class;
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     if (accel->cpu_sync && cpu->accel_ready)
         accel->cpu_sync(cpu);

@@ -174,6 +174,7 @@ int bpc_machine_create(struct bp_error *err)
     bpc_rtc_start();
     m = bp_alloc(sizeof(*m));
     m->board = board;
+    m->obj.machine = m;
     m->smp = bpc_config.smp;
     m->cpu_slots = m->smp.max_cpus;
     m->cpus = g_new0(struct bp_cpu *, m->cpu_slots);
@@ -190,11 +191,40 @@ int bpc_machine_create(struct bp_error *err)
     return r;
 }
 
+/* What stands in for a board where there is none. */
+static const struct bp_board_class bare_board = {
+    .type = {.size = sizeof(struct bp_board_class), .flags = BP_TYPE_NOT_USER_CREATABLE,
+             .name = "bare", .summary = "No board"},
+    .arch = "any"};
+
+int bpc_machine_create_bare(struct bp_machine **ret_machine, struct bp_error *err)
+{
+    struct bp_machine *m = bp_alloc(sizeof(*m));
+    int r;
+
+    m->board = &bare_board;
+    m->obj.machine = m;
+    r = bpc_object_init(&m->obj, BP_PROVIDE_BOARD, &bare_board.type, err);
+    if (r < 0) {
+        free(m);
+        return r;
+    }
+    r = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
+    if (r < 0) {
+        bp_object_destroy(&m->obj);
+        return r;
+    }
+    make_containers();
+    m->obj.live = true;
+    *ret_machine = bpc_the_machine = m;
+    return 0;
+}
+
 void bpc_machine_reset_all(void)
 {
     struct bp_machine *m = bpc_the_machine;
 
-    bpc_devices_reset();
+    bpc_devices_reset(m);
     for (unsigned i = 0; i < m->cpu_slots; i++) {
         if (m->cpus[i] && m->cpus[i]->class->reset)
             m->cpus[i]->class->reset(m->cpus[i]);
@@ -236,7 +266,7 @@ void bpc_machine_destroy(void)
         if (m->cpus[i])
             bpc_cpu_thread_stop(m->cpus[i]);
     }
-    bpc_devices_destroy();
+    bpc_devices_destroy(m);
     for (unsigned i = m->cpu_slots; i-- > 0;)
         bpc_cpu_free(m->cpus[i]);
     bpc_owner_release(&m->obj.owner);
@@ -269,11 +299,6 @@ struct bp_owner *bp_machine_owner(struct bp_machine *m)
 struct bp_object *bp_machine_object(struct bp_machine *m)
 {
     return &m->obj;
-}
-
-struct bp_machine *bp_machine_current(void)
-{
-    return bpc_the_machine;
 }
 
 uint64_t bp_machine_ram_size(const struct bp_machine *m)

@@ -46,6 +46,12 @@ void bpc_cpu_changed(struct bp_cpu *cpu);
 /* Is the guest architecture in a class's comma-separated list ("any": always)? */
 bool bpc_arch_in(const char *list, const char *arch);
 const struct bp_board_class *bpc_machine_board(void);
+/* The one this process runs; NULL before it is made. For commands and the main loop: whatever has an
+ * object asks that for its machine. */
+extern struct bp_machine *bpc_the_machine;
+/* One without board, accelerator, memory and processors: for tests of devices, which stand where a
+ * board would. Ends with bpc_machine_destroy(). */
+int bpc_machine_create_bare(struct bp_machine **ret_machine, struct bp_error *err);
 extern const struct bp_field bpc_machine_props[]; /* those that every board has */
 
 #endif

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "config.h"
+#include "device.h"
 #include "machine.h"
 #include "object.h"
 
@@ -52,7 +53,8 @@ struct bp_cpu {
 };
 
 struct bp_machine {
-    struct bp_object obj; /* first */
+    struct bp_object obj; /* first, then devices: as struct bpc_machine_head has them */
+    struct bpc_devices devices;
     const struct bp_board_class *board;
     struct bp_accel *accel;
     struct bp_smp smp;
@@ -64,7 +66,8 @@ struct bp_machine {
     bool dump_ram, merge_ram; /* properties dump-guest-core, mem-merge */
 };
 
-extern struct bp_machine *bpc_the_machine; /* NULL: not made yet */
+_Static_assert(offsetof(struct bp_machine, devices) == offsetof(struct bpc_machine_head, devices),
+               "a machine begins as core/device knows it");
 
 /* smp.c */
 int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, const char *arch,

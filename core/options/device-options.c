@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "keyval.h"
+#include "machine.h"
 #include "object.h"
 #include "options.h"
 #include "run.h"
@@ -24,7 +25,7 @@ static const struct bp_field device_keys[] = {
 
 static int apply_device(struct bp_value *args, struct bp_error *err)
 {
-    return bpc_device_add(args, false, err);
+    return bpc_device_add(bpc_the_machine, args, false, err);
 }
 
 BP_OPTION(option_device, "device", "adds a device (-device help, -device TYPE,help)",

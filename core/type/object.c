@@ -219,6 +219,11 @@ struct bp_owner *bp_object_owner(struct bp_object *obj)
     return &obj->owner;
 }
 
+struct bp_machine *bp_object_machine(const struct bp_object *obj)
+{
+    return obj->machine;
+}
+
 unsigned bp_object_users(const struct bp_object *obj)
 {
     return obj->users;

@@ -28,6 +28,7 @@ struct bp_object {
     enum bp_provide_kind kind;
     const struct bp_type_info *info; /* the class descriptor begins with it; borrowed for ever */
     char *id, *path;                 /* path NULL: not computed since the last move */
+    struct bp_machine *machine;      /* that it is part of, set by the maker; NULL: none */
     struct bp_object *parent;        /* NULL: not in the tree */
     struct bp_object *first, *last, *next, *prev; /* children in order, siblings */
     struct bp_owner owner;

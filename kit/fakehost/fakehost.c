@@ -16,6 +16,7 @@
 #include "command.h"
 #include "device.h"
 #include "loop.h"
+#include "machine.h"
 #include "modules.h"
 #include "registry.h"
 #include "state.h"
@@ -23,6 +24,7 @@
 #define RAM_SIZE (1u << 20)
 
 struct bp_test_host {
+    struct bp_machine *machine;
     struct bp_device *bridge;
     struct bp_bus *isa_bus, *pci_bus;
     const struct bp_pci_interface *pci;
@@ -103,7 +105,7 @@ static int need_isa(struct bp_test_host *host, struct bp_error *err)
     int rc;
 
     if (!host->isa_bus)
-        host->isa_bus = bp_bus_find("isa"); /* a bridge under test has made one */
+        host->isa_bus = bp_bus_find(host->machine, "isa"); /* a bridge under test has made one */
     if (host->isa_bus)
         return 0;
     rc = bpc_require_interface("isa", 1, &table, err);
@@ -129,7 +131,7 @@ static int need_pci(struct bp_test_host *host, struct bp_error *err)
         return rc;
     host->pci = table;
     if (!host->pci_bus)
-        host->pci_bus = bp_bus_find("pci");
+        host->pci_bus = bp_bus_find(host->machine, "pci");
     if (host->pci_bus)
         return 0;
     return host->pci->new_root(host->bridge, "pci.0", &where, &host->pci_bus, err);
@@ -157,12 +159,14 @@ int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, st
     host = the_host = calloc(1, sizeof(*host));
     if (!host)
         return bp_fail(err, ENOMEM, "out of memory");
-    rc = bp_region_new_ram(NULL, "test.ram", RAM_SIZE, &host->ram, err);
+    rc = bpc_machine_create_bare(&host->machine, err);
+    if (rc == 0)
+        rc = bp_region_new_ram(NULL, "test.ram", RAM_SIZE, &host->ram, err);
     if (rc == 0) {
         host->msi = bp_region_new_io(NULL, "test.msi", 0x100000, &message_ops, host);
         bp_region_add(bp_space_root(bp_space_memory()), host->ram, 0, -1);
         bp_region_add(bp_space_root(bp_space_memory()), host->msi, MESSAGES, -1);
-        rc = bp_device_new("test-bridge", NULL, &host->bridge, err);
+        rc = bp_device_new(host->machine, "test-bridge", NULL, &host->bridge, err);
     }
     if (rc == 0) {
         rc = bp_device_attach(host->bridge, NULL, err);
@@ -181,11 +185,17 @@ void bp_test_host_free(struct bp_test_host *host)
 {
     if (!host)
         return;
-    bpc_devices_destroy();
+    if (host->machine)
+        bpc_machine_destroy();
     bp_region_free(host->msi);
     bp_region_free(host->ram);
     the_host = NULL;
     free(host);
+}
+
+struct bp_machine *bp_test_machine(struct bp_test_host *host)
+{
+    return host->machine;
 }
 
 int bp_test_load(struct bp_test_host *host, const char *name_or_path, struct bp_error *err)
@@ -232,7 +242,7 @@ int bp_test_device(struct bp_test_host *host, const char *type, const char *prop
         bus = host->pci_bus;
     }
     if (rc == 0)
-        rc = bp_device_new(type, NULL, &dev, err);
+        rc = bp_device_new(host->machine, type, NULL, &dev, err);
     if (rc < 0)
         return rc;
     rc = props ? set_props(dev, props, err) : 0;
@@ -345,7 +355,7 @@ void bp_test_step(struct bp_test_host *host, int64_t ns)
 
 void bp_test_reset(struct bp_test_host *host)
 {
-    bpc_devices_reset();
+    bpc_devices_reset(host->machine);
 }
 
 int bp_test_save(struct bp_device *dev, void **ret_data, size_t *ret_size, struct bp_error *err)

@@ -64,6 +64,13 @@ void bp_event_send(const struct bp_event *event, struct bp_value *data);
 /* The same by name, for events of the core ("DEVICE_DELETED"). */
 void bp_event_send_named(const char *name, struct bp_value *data);
 
+/*
+ * The machine that the command (QMP or HMP) or the option being carried out is about; NULL before it
+ * is made. Only for their functions: everything else has an object that it can ask. [main]
+ */
+struct bp_machine;
+struct bp_machine *bp_command_machine(void);
+
 /* Where an HMP command's text goes. */
 struct bp_monitor;
 void bp_monitor_printf(struct bp_monitor *mon, const char *fmt, ...) BP_PRINTF(2, 3);

@@ -61,6 +61,8 @@ void *bp_device_state(struct bp_device *dev); /* [any] */
 struct bp_device *bp_device_of_state(void *state); /* the device whose state this is; [any] */
 struct bp_object *bp_device_object(struct bp_device *dev);
 struct bp_owner *bp_device_owner(struct bp_device *dev);
+/* The machine it is made for: never NULL. [any] */
+struct bp_machine *bp_device_machine(const struct bp_device *dev);
 const char *bp_device_id(const struct bp_device *dev); /* -device id=, or NULL */
 const struct bp_device_class *bp_device_class(const struct bp_device *dev);
 struct bp_device *bp_device_from_object(struct bp_object *obj); /* NULL when it is not one */
@@ -97,7 +99,8 @@ void *bp_bus_state(struct bp_bus *bus);
 struct bp_device *bp_bus_bridge(struct bp_bus *bus);
 const char *bp_bus_name(const struct bp_bus *bus);
 const char *bp_bus_type(const struct bp_bus *bus);
-struct bp_bus *bp_bus_find(const char *name_or_type); /* first match in the tree, or NULL */
+/* First match in the machine's tree of devices: a name goes before a type. NULL: there is none. */
+struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type);
 struct bp_bus *bp_device_bus(struct bp_device *dev);    /* the bus it sits on, or NULL */
 void *bp_device_bus_state(struct bp_device *dev);       /* child_size bytes kept for its bus */
 /* Calls fn for each child in order of attachment; stops at a non-zero return and returns it. */
@@ -105,9 +108,11 @@ int bp_bus_each_child(struct bp_bus *bus, int (*fn)(struct bp_device *child, voi
                       void *opaque);
 
 /* ---- devices that boards (and bridges) create ---- */
-/* Creates an unattached device; loads its module when needed. `id` may be NULL. A board device
- * appears under /machine/unattached, one with an id under /machine/peripheral. */
-int bp_device_new(const char *type, const char *id, struct bp_device **ret_dev, struct bp_error *err);
+/* Creates an unattached device of a machine (a board has it, a bridge asks bp_device_machine());
+ * loads its module when needed. `id` may be NULL. A board device appears under /machine/unattached,
+ * one with an id under /machine/peripheral. */
+int bp_device_new(struct bp_machine *machine, const char *type, const char *id,
+                  struct bp_device **ret_dev, struct bp_error *err);
 int bp_device_set(struct bp_device *dev, const char *prop, const char *text, struct bp_error *err);
 int bp_device_set_uint(struct bp_device *dev, const char *prop, uint64_t v, struct bp_error *err);
 int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object *to,

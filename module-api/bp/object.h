@@ -17,6 +17,7 @@ BP_BEGIN_DECLS
 
 struct bp_object; /* opaque */
 struct bp_owner;  /* opaque: what claimed resources (regions, timers, lines, watches) hang from */
+struct bp_machine; /* opaque; a bp_object at /machine */
 
 /* Opens every class descriptor. Grows only into `reserved`. */
 struct bp_type_info {
@@ -61,6 +62,8 @@ const char *bp_object_id(const struct bp_object *obj);   /* last path component 
 /* Full path such as "/machine/peripheral/serial0"; borrowed until the object moves. */
 const char *bp_object_path(struct bp_object *obj);
 struct bp_owner *bp_object_owner(struct bp_object *obj);
+/* The machine it is part of; NULL for what belongs to none (back ends, -object). [any] */
+struct bp_machine *bp_object_machine(const struct bp_object *obj);
 /* Resolves an absolute path, or a unique partial one; with `type`, only objects of that type.
  * Returns a borrowed object or NULL (*ret_ambiguous, if given, tells why). */
 struct bp_object *bp_object_resolve(const char *path, const char *type, bool *ret_ambiguous);

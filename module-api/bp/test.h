@@ -18,6 +18,9 @@ struct bp_test_host; /* opaque */
 int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, struct bp_error *err);
 void bp_test_host_free(struct bp_test_host *host); /* destroys its devices too; NULL is fine */
 
+/* What stands for the machine here: for bp_device_new(), bp_bus_find() and interfaces that want one. */
+struct bp_machine *bp_test_machine(struct bp_test_host *host);
+
 /* Loads a module by its name, or by its file (with a slash or ending ".so"). */
 int bp_test_load(struct bp_test_host *host, const char *name_or_path, struct bp_error *err);
 /* Makes and attaches a device; its module is loaded when needed. props: "iobase=0x501,iosize=2",

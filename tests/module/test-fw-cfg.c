@@ -117,7 +117,7 @@ int main(int argc, char **argv)
         bp_test_device(host, "fw_cfg_io", NULL, &dev, &err) < 0 ||
         bpc_require_interface("fw-cfg", 1, (const void **)&fw_cfg, &err) < 0)
         g_error("%s", err.message);
-    g_assert_true(fw_cfg->find() == dev);
+    g_assert_true(fw_cfg->find(bp_test_machine(host)) == dev);
 #define CASE(name) g_test_add_func("/fw-cfg/" #name, name)
     CASE(signature_and_id);
     CASE(directory_is_sorted);

@@ -255,32 +255,32 @@ static void taken_place_is_refused_by_name(void)
     struct bp_device *dev;
     static const char *const bad[] = {"20.0", "1.8", "x", "1.", "-2", ""};
 
-    g_assert_cmpint(bp_device_new("PIIX4_PM", "again", &dev, &err), ==, 0);
+    g_assert_cmpint(bp_device_new(bp_test_machine(host), "PIIX4_PM", "again", &dev, &err), ==, 0);
     g_assert_cmpint(bp_device_set(dev, "addr", "1.3", &err), ==, 0);
-    g_assert_cmpint(bp_device_attach(dev, bp_bus_find("pci.0"), &err), <, 0);
+    g_assert_cmpint(bp_device_attach(dev, bp_bus_find(bp_test_machine(host), "pci.0"), &err), <, 0);
     g_assert_cmpstr(err.message, ==,
                     "PCI: slot 1 function 3 not available for PIIX4_PM, in use by PIIX4_PM");
     for (size_t i = 0; i < BP_COUNT(bad); i++) {
-        g_assert_cmpint(bp_device_new("PIIX4_PM", NULL, &dev, &err), ==, 0);
+        g_assert_cmpint(bp_device_new(bp_test_machine(host), "PIIX4_PM", NULL, &dev, &err), ==, 0);
         g_assert_cmpint(bp_device_set(dev, "addr", bad[i], &err), ==, 0);
-        g_assert_cmpint(bp_device_attach(dev, bp_bus_find("pci.0"), &err), <, 0);
+        g_assert_cmpint(bp_device_attach(dev, bp_bus_find(bp_test_machine(host), "pci.0"), &err), <, 0);
     }
-    g_assert_cmpint(bp_device_new("PIIX4_PM", NULL, &dev, &err), ==, 0);
+    g_assert_cmpint(bp_device_new(bp_test_machine(host), "PIIX4_PM", NULL, &dev, &err), ==, 0);
     g_assert_cmpint(bp_device_set(dev, "disable_s3", "0", &err), ==, 0);
-    g_assert_cmpint(bp_device_attach(dev, bp_bus_find("pci.0"), &err), <, 0);
+    g_assert_cmpint(bp_device_attach(dev, bp_bus_find(bp_test_machine(host), "pci.0"), &err), <, 0);
     g_assert_nonnull(strstr(err.message, "disable_s3"));
 }
 
 static int plug(const char *type, const char *addr, struct bp_device **ret_dev,
                 struct bp_error *err)
 {
-    int rc = bp_device_new(type, NULL, ret_dev, err);
+    int rc = bp_device_new(bp_test_machine(host), type, NULL, ret_dev, err);
 
     if (rc == 0)
         rc = bp_device_set(*ret_dev, "addr", addr, err);
     if (rc == 0)
         rc = bp_device_set(*ret_dev, "multifunction", "on", err);
-    return rc < 0 ? rc : bp_device_attach(*ret_dev, bp_bus_find("pci.0"), err);
+    return rc < 0 ? rc : bp_device_attach(*ret_dev, bp_bus_find(bp_test_machine(host), "pci.0"), err);
 }
 
 static int make_chipset(struct bp_error *err)
@@ -309,7 +309,7 @@ static int make_chipset(struct bp_error *err)
         return rc;
     for (unsigned n = 0; n < 16; n++)
         lines[n] = bp_irq_new(bp_device_owner(bridge), isa_line, NULL, n);
-    isa->set_irqs(bp_bus_find("isa.0"), lines);
+    isa->set_irqs(bp_bus_find(bp_test_machine(host), "isa.0"), lines);
     piix4->enable(pm, PM);
     return 0;
 }

@@ -10,8 +10,10 @@
 
 #include "device.h"
 #include "loop.h"
+#include "machine.h"
 #include "registry.h"
 
+static struct bp_machine *machine;
 static GString *calls; /* what was called, in order */
 
 #define assert_calls(text)                                                                         \
@@ -128,7 +130,7 @@ static int card_attach(struct bp_device *dev, struct bp_error *err)
         struct bp_device *child;
         int ret = bp_bus_new(dev, "slots", NULL, &bus, err);
         if (!ret)
-            ret = bp_device_new("card", NULL, &child, err);
+            ret = bp_device_new(bp_device_machine(dev), "card", NULL, &child, err);
         if (!ret)
             ret = bp_device_attach(child, bus, err);
         g_assert_cmpint(ret, ==, 0);
@@ -190,14 +192,14 @@ static void run_loop(void)
 static void begin(void)
 {
     struct bp_device *dev;
-    g_assert_cmpint(bp_device_new("bridge", NULL, &dev, NULL), ==, 0);
+    g_assert_cmpint(bp_device_new(machine, "bridge", NULL, &dev, NULL), ==, 0);
     g_assert_cmpint(bp_device_attach(dev, NULL, NULL), ==, 0);
     g_string_truncate(calls, 0);
 }
 
 static void end(void)
 {
-    bpc_devices_destroy();
+    bpc_devices_destroy(machine);
     run_loop();
     g_string_truncate(calls, 0);
     g_assert_null(bpc_object_container("/machine/unattached")->first);
@@ -209,7 +211,7 @@ static int add(const char *text, bool hotplug, struct bp_error *err)
 {
     struct bp_value *args;
     g_assert_cmpint(bp_value_parse(text, strlen(text), &args, NULL), ==, 0);
-    int ret = bpc_device_add(args, hotplug, err);
+    int ret = bpc_device_add(machine, args, hotplug, err);
     bp_value_unref(args);
     return ret;
 }
@@ -227,8 +229,8 @@ static void attaching_calls_bus_then_device(void)
     g_assert_cmpstr(bp_object_path(bp_device_object(dev)), ==, "/machine/peripheral/c0");
     g_assert_cmpstr(bp_device_id(dev), ==, "c0");
     g_assert_true(bpc_device_find("/machine/peripheral/c0") == dev);
-    g_assert_true(bp_device_bus(dev) == bp_bus_find("slots.0"));
-    g_assert_true(bp_bus_find("slots") == bp_bus_find("slots.0"));
+    g_assert_true(bp_device_bus(dev) == bp_bus_find(machine, "slots.0"));
+    g_assert_true(bp_bus_find(machine, "slots") == bp_bus_find(machine, "slots.0"));
     g_assert_true(bp_object_is_a(bp_device_object(dev), "slots-device"));
     g_assert_true(bp_object_is_a(bp_device_object(dev), "device"));
     struct bp_value *v;
@@ -256,7 +258,7 @@ static void failed_attach_leaves_nothing(void)
         g_free(text);
         run_loop();
         g_assert_null(bpc_device_find("c0"));
-        g_assert_cmpuint(bp_bus_find("slots.0")->count, ==, 0);
+        g_assert_cmpuint(bp_bus_find(machine, "slots.0")->count, ==, 0);
     }
     assert_calls("on1 off1 on1 on1 attach-3f8 reset-3f8 detach-3f8 off1 off1 ");
     g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c0\",\"slot\":4}", false, &err), ==, -EBUSY);
@@ -356,9 +358,9 @@ static void reset_goes_from_children_to_bridges(void)
     g_assert_cmpint(add("{\"driver\":\"card\",\"port\":1}", false, NULL), ==, 0);
     g_assert_cmpint(add("{\"driver\":\"card\",\"port\":2}", false, NULL), ==, 0);
     g_string_truncate(calls, 0);
-    bpc_devices_reset();
+    bpc_devices_reset(machine);
     assert_calls("reset-1 reset-2 reset-bus reset-bridge ");
-    bpc_devices_destroy();
+    bpc_devices_destroy(machine);
     assert_calls("detach-2 off1 detach-1 off1 ");
     end();
 }
@@ -398,7 +400,7 @@ static void trees_are_printed(void)
 {
     begin();
     g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c0\",\"label\":\"x\"}", false, NULL), ==, 0);
-    char *text = bpc_device_tree_text();
+    char *text = bpc_device_tree_text(machine);
     g_assert_cmpstr(text, ==,
                     "bus: main-system-bus\n  type System\n  dev: bridge, id \"\"\n"
                     "    bus: slots.0\n      type slots\n      dev: card, id \"c0\"\n"
@@ -412,14 +414,14 @@ static void board_devices_that_are_never_attached_are_freed(void)
 {
     struct bp_device *dev;
     struct bp_error err = {0};
-    g_assert_cmpint(bp_device_new("card", NULL, &dev, &err), ==, 0);
+    g_assert_cmpint(bp_device_new(machine, "card", NULL, &dev, &err), ==, 0);
     g_assert_cmpint(bp_device_set_uint(dev, "port", 70000, &err), ==, -ERANGE);
     g_assert_cmpint(bp_device_set_uint(dev, "port", 7, &err), ==, 0);
     bp_device_destroy(dev);
     bp_device_destroy(NULL);
-    g_assert_cmpint(bp_device_new("card", NULL, &dev, &err), ==, 0);
+    g_assert_cmpint(bp_device_new(machine, "card", NULL, &dev, &err), ==, 0);
     g_assert_cmpint(bp_device_attach(dev, NULL, &err), ==, -ENODEV);
-    g_assert_cmpint(bp_device_new("no-such", NULL, &dev, &err), ==, -ENOENT);
+    g_assert_cmpint(bp_device_new(machine, "no-such", NULL, &dev, &err), ==, -ENOENT);
     run_loop();
     end();
 }
@@ -428,6 +430,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     bpc_loop_init();
+    g_assert_cmpint(bpc_machine_create_bare(&machine, NULL), ==, 0);
     calls = g_string_new(NULL);
     static const struct bp_bus_class missing = {
         .type = {.size = sizeof(missing), .name = "missing"}};

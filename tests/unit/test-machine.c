@@ -165,7 +165,7 @@ static int board_init(struct bp_machine *m, struct bp_error *err)
     bp_region_add(bp_space_root(bp_space_memory()), bp_machine_ram(m), 0, 0);
     for (unsigned i = 0; i < bp_machine_smp(m)->cpus && r == 0; i++) {
         r = bp_machine_new_cpu(m, i, &cpu, err);
-        if (r == 0 && strcmp(bp_accel_name(), "unit") == 0)
+        if (r == 0 && strcmp(bp_machine_accel_name(bpc_the_machine), "unit") == 0)
             g_assert_cmpuint(((struct test_accel_cpu *)bp_cpu_accel_state(cpu))->marker, ==, 42);
     }
     return r;
@@ -217,7 +217,7 @@ static bool turn(void)
 
 static struct test_cpu *cpu_state(unsigned i)
 {
-    return bp_cpu_state(bp_cpu_get(i));
+    return bp_cpu_state(bp_machine_cpu(bpc_the_machine, i));
 }
 
 static uint64_t rounds(unsigned i)
@@ -251,7 +251,7 @@ static void assert_stands(void)
 
 static struct test_board *board(void)
 {
-    return bp_machine_state(bp_machine_current());
+    return bp_machine_state(bpc_the_machine);
 }
 
 static void up(unsigned cpus)
@@ -271,7 +271,7 @@ static void up(unsigned cpus)
 static void down(void)
 {
     bpc_machine_destroy();
-    g_assert_null(bp_machine_current());
+    g_assert_null(bpc_the_machine);
     bpc_config.on_reboot = bpc_config.on_shutdown = bpc_config.on_panic = BPC_ACTION_DEFAULT;
     bpc_config.no_reboot = bpc_config.no_shutdown = false;
 }
@@ -287,7 +287,7 @@ static void smp_case(struct bp_smp in, const char *want)
     if (bpc_machine_create(&err) < 0) {
         g_strlcpy(got, err.message, sizeof(got));
     } else {
-        const struct bp_smp *s = bp_machine_smp(bp_machine_current());
+        const struct bp_smp *s = bp_machine_smp(bpc_the_machine);
 
         g_snprintf(got, sizeof(got), "%u/%u %u.%u.%u.%u.%u", s->cpus, s->max_cpus, s->sockets,
                    s->dies, s->clusters, s->cores, s->threads);
@@ -328,7 +328,7 @@ static void assert_refused(const char *want)
         g_error("made, but should fail with '%s'", want);
     if (!strstr(err.message, want))
         g_error("got '%s', want '%s'", err.message, want);
-    g_assert_null(bp_machine_current());
+    g_assert_null(bpc_the_machine);
 }
 
 static void cpu_features_are_set_or_refused(void)
@@ -338,8 +338,9 @@ static void cpu_features_are_set_or_refused(void)
     g_assert_true(cpu_state(0)->fancy);
     g_assert_false(cpu_state(0)->quick_start);
     g_assert_cmpuint(cpu_state(0)->level, ==, 9);
-    g_assert_cmpstr(bp_machine_cpu_model(bp_machine_current()), ==, "unit");
-    g_assert_cmpstr(bp_object_path(bp_cpu_object(bp_cpu_get(0))), ==, "/machine/unattached/cpu[0]");
+    g_assert_cmpstr(bp_machine_cpu_model(bpc_the_machine), ==, "unit");
+    g_assert_cmpstr(bp_object_path(bp_cpu_object(bp_machine_cpu(bpc_the_machine, 0))), ==,
+                    "/machine/unattached/cpu[0]");
     down();
     bpc_config.cpu = (char *)"unit-x86_64-cpu,fancy";
     up(1);
@@ -367,7 +368,7 @@ static void set_accels(const char *json)
 static void accelerators_are_tried_in_order(void)
 {
     up(1);
-    g_assert_cmpstr(bp_accel_name(), ==, "unit"); /* not "idle", whatever its rank */
+    g_assert_cmpstr(bp_machine_accel_name(bpc_the_machine), ==, "unit"); /* not "idle", whatever its rank */
     down();
     set_accels("[{\"accel\":\"warp\"}]");
     assert_refused("accelerator 'warp' is not installed; installed: idle, unit");
@@ -377,8 +378,8 @@ static void accelerators_are_tried_in_order(void)
     assert_refused("broken");
     set_accels("[{\"accel\":\"unit\",\"broken\":\"on\"},{\"accel\":\"idle\"}]");
     up(1);
-    g_assert_cmpstr(bp_accel_name(), ==, "idle");
-    g_assert_cmpint(bpc_cpu_thread_id(bp_cpu_get(0)), ==, 0);
+    g_assert_cmpstr(bp_machine_accel_name(bpc_the_machine), ==, "idle");
+    g_assert_cmpint(bpc_cpu_thread_id(bp_machine_cpu(bpc_the_machine, 0)), ==, 0);
     bpc_machine_start();
     g_assert_true(bp_machine_running());
     turn();
@@ -395,8 +396,8 @@ static void board_properties_and_memory(void)
     bpc_config.ram_size = (2 << 20) + 5;
     up(1);
     g_assert_true(board()->extra);
-    g_assert_cmpuint(bp_machine_ram_size(bp_machine_current()), ==, (2 << 20) + 8192);
-    g_assert_cmpstr(bp_region_name(bp_machine_ram(bp_machine_current())), ==, "unit.ram");
+    g_assert_cmpuint(bp_machine_ram_size(bpc_the_machine), ==, (2 << 20) + 8192);
+    g_assert_cmpstr(bp_region_name(bp_machine_ram(bpc_the_machine)), ==, "unit.ram");
     g_assert_cmpuint(board()->readies, ==, 1);
     g_assert_cmpuint(board()->resets, ==, 1);
     down();
@@ -420,7 +421,7 @@ static void start_and_stop_wait_for_vcpus(void)
     up(2);
     assert_stands();
     g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_PRELAUNCH);
-    g_assert_cmpint(bpc_cpu_thread_id(bp_cpu_get(0)), >, 0);
+    g_assert_cmpint(bpc_cpu_thread_id(bp_machine_cpu(bpc_the_machine, 0)), >, 0);
     for (unsigned i = 0; i < 20; i++) {
         bpc_machine_start();
         if (i % 4 == 0) {
@@ -448,7 +449,7 @@ static void listeners_hear_of_starts_and_stops(void)
 {
     run_changes[0] = run_changes[1] = 0;
     up(1);
-    bp_machine_on_run_change(bp_cpu_owner(bp_cpu_get(0)), run_changed, NULL);
+    bp_machine_on_run_change(bp_cpu_owner(bp_machine_cpu(bpc_the_machine, 0)), run_changed, NULL);
     bpc_machine_start();
     bpc_machine_start();
     bpc_machine_stop(BPC_RUN_PAUSED);
@@ -465,17 +466,17 @@ static void halted_vcpu_sleeps_until_work(void)
     until_runs(0);
     for (unsigned i = 0; i < 200; i++) {
         order(0, HALT);
-        while (!bpc_cpu_halted(bp_cpu_get(0)))
+        while (!bpc_cpu_halted(bp_machine_cpu(bpc_the_machine, 0)))
             turn();
-        bp_cpu_kick(bp_cpu_get(0)); /* alone it is no reason to go on */
+        bp_cpu_kick(bp_machine_cpu(bpc_the_machine, 0)); /* alone it is no reason to go on */
         g_assert_cmpuint(__atomic_load_n(&cpu_state(0)->order, __ATOMIC_SEQ_CST), ==, HALT);
         __atomic_store_n(&cpu_state(0)->work, 1, __ATOMIC_SEQ_CST);
-        bp_cpu_kick(bp_cpu_get(0));
+        bp_cpu_kick(bp_machine_cpu(bpc_the_machine, 0));
         while (__atomic_load_n(&cpu_state(0)->order, __ATOMIC_SEQ_CST) != RUN)
             turn();
     }
     order(0, HALT);
-    while (!bpc_cpu_halted(bp_cpu_get(0)))
+    while (!bpc_cpu_halted(bp_machine_cpu(bpc_the_machine, 0)))
         turn();
     bpc_machine_stop(BPC_RUN_PAUSED); /* also one that sleeps */
     down();
@@ -493,15 +494,15 @@ static void work_runs_on_the_vcpu_thread(void)
     unsigned done = 0;
 
     up(2);
-    bp_cpu_run(bp_cpu_get(1), note_thread, &done); /* paused ones serve too */
+    bp_cpu_run(bp_machine_cpu(bpc_the_machine, 1), note_thread, &done); /* paused ones serve too */
     g_assert_cmpuint(done, ==, 1);
     bpc_machine_start();
     for (unsigned i = 0; i < 100; i++)
-        bp_cpu_run(bp_cpu_get(i % 2), note_thread, &done);
+        bp_cpu_run(bp_machine_cpu(bpc_the_machine, i % 2), note_thread, &done);
     g_assert_cmpuint(done, ==, 101);
     for (unsigned i = 0; i < 100; i++)
-        bp_cpu_run_async(bp_cpu_get(0), note_thread, &done);
-    bp_cpu_run(bp_cpu_get(0), note_thread, &done);
+        bp_cpu_run_async(bp_machine_cpu(bpc_the_machine, 0), note_thread, &done);
+    bp_cpu_run(bp_machine_cpu(bpc_the_machine, 0), note_thread, &done);
     g_assert_cmpuint(done, ==, 202);
     bpc_machine_stop(BPC_RUN_PAUSED);
     g_assert_cmpuint(done, ==, 202);
@@ -648,7 +649,7 @@ static gpointer pester(gpointer opaque)
         if (i % 3 == 0)
             bp_machine_request_reset(BP_SHUTDOWN_HOST_UI);
         else if (i % 3 == 1)
-            bp_cpu_kick(bp_cpu_get(i % 2));
+            bp_cpu_kick(bp_machine_cpu(bpc_the_machine, i % 2));
         else
             bpc_machine_request_stop(BPC_RUN_PAUSED);
         g_usleep(200);

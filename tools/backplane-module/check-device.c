@@ -61,13 +61,13 @@ static bool check_state_table(const struct bp_device_class *class)
 /* ---- properties ---- */
 
 /* Does an unattached device take this text? */
-static bool takes(const char *type, const char *property, const char *text)
+static bool takes(struct bp_test_host *host, const char *type, const char *property, const char *text)
 {
     struct bp_error err = {0};
     struct bp_device *dev;
     int rc;
 
-    if (bp_device_new(type, NULL, &dev, &err) < 0)
+    if (bp_device_new(bp_test_machine(host), type, NULL, &dev, &err) < 0)
         return false;
     check_phase("while %s was set to %s", property, text);
     rc = bp_device_set(dev, property, text, &err);
@@ -75,9 +75,10 @@ static bool takes(const char *type, const char *property, const char *text)
     return rc == 0;
 }
 
-static unsigned refuse(const char *type, const char *property, const char *text)
+static unsigned refuse(struct bp_test_host *host, const char *type, const char *property,
+                       const char *text)
 {
-    if (!takes(type, property, text))
+    if (!takes(host, type, property, text))
         return 0;
     check_bad("property %s takes %s, which is out of its range", property, text);
     return 1;
@@ -109,11 +110,11 @@ static unsigned check_integer(struct bp_test_host *host, const char *type,
     bpc_schema_range(f, &min, &max);
     if (max < (is_signed ? (uint64_t)INT64_MAX : UINT64_MAX)) {
         snprintf(text, sizeof(text), "%" PRIu64, max + 1);
-        bad += refuse(type, f->name, text);
+        bad += refuse(host, type, f->name, text);
     }
     if (min > INT64_MIN) {
         snprintf(text, sizeof(text), "%" PRId64, min - 1);
-        bad += refuse(type, f->name, text);
+        bad += refuse(host, type, f->name, text);
     }
     if (is_signed)
         snprintf(text, sizeof(text), "%" PRId64, (int64_t)max);
@@ -138,7 +139,7 @@ static void check_properties(struct bp_test_host *host, const struct bp_device_c
             bad += check_integer(host, type, f);
         if (bpc_schema_is_integer(f->kind) || f->kind == BP_KIND_BOOL || f->kind == BP_KIND_ENUM ||
             f->kind == BP_KIND_ON_OFF_AUTO)
-            bad += refuse(type, f->name, "?!");
+            bad += refuse(host, type, f->name, "?!");
     }
     if (!bad)
         check_ok("its %u properties refuse what is out of range", count);

@@ -106,7 +106,7 @@ static int query_cpus(struct bp_value **ret_value, struct bp_error *err)
     (void)err;
     *ret_value = bp_value_list();
     for (unsigned i = 0; i < bpc_cpu_count(); i++) {
-        struct bp_cpu *cpu = bp_cpu_get(i);
+        struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
         struct bp_value *entry;
 
         if (!cpu)
@@ -207,7 +207,7 @@ static int check_range(uint64_t addr, uint64_t size, struct bp_error *err)
 static int memsave(uint64_t val, uint64_t size, const char *filename, bool has_cpu,
                    uint64_t cpu_index, struct bp_error *err)
 {
-    struct dump d = {bp_cpu_get(has_cpu ? (unsigned)cpu_index : 0), val, size, filename};
+    struct dump d = {bp_machine_cpu(bpc_the_machine, has_cpu ? (unsigned)cpu_index : 0), val, size, filename};
 
     if (!d.cpu)
         return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "fds.h"
 #include "hmp.h"
+#include "machine.h"
 
 static const char *const capability_names[] = {"oob", NULL};
 static const struct bp_schema capability = {.name = "QMPCapability", .kind = BP_KIND_ENUM,
@@ -39,7 +40,7 @@ static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_in
 {
     struct bp_monitor mon = {NULL, has_cpu ? (unsigned)cpu_index : 0};
 
-    if (has_cpu && !bp_cpu_get(mon.cpu_index))
+    if (has_cpu && !bp_machine_cpu(bpc_the_machine, mon.cpu_index))
         return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
     mon.out = g_string_new(NULL);
     bpc_hmp_run(&mon, line);

@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "device.h"
+#include "machine.h"
 #include "object.h"
 #include "type.h"
 
@@ -160,7 +161,7 @@ static const struct bp_field device_add_args[] = {
 static int device_add(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
 {
     (void)ret_value;
-    return bpc_device_add(args, true, err);
+    return bpc_device_add(bpc_the_machine, args, true, err);
 }
 
 static const char *const device_add_features[] = {"json-cli", "json-cli-hotplug", NULL};

@@ -89,7 +89,7 @@ static void match_known(const struct bpc_known *known, void *opaque)
 static int query_kvm(struct bp_value **ret_value, struct bp_error *err)
 {
     struct find_known kvm = {"kvm", false};
-    const char *accel = bp_accel_name();
+    const char *accel = bp_machine_accel_name(bpc_the_machine);
 
     (void)err;
     bpc_each_known(BP_PROVIDE_ACCEL, match_known, &kvm);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "hmp.h"
+#include "machine.h"
 
 #define MAX_NESTING 64
 
@@ -56,7 +57,7 @@ static uint64_t parse_register(struct parser *ps)
         name[n++] = *ps->p++;
     }
     name[n] = '\0';
-    cpu = ps->mon ? bp_cpu_get(ps->mon->cpu_index) : NULL;
+    cpu = ps->mon ? bp_machine_cpu(bpc_the_machine, ps->mon->cpu_index) : NULL;
     if (!cpu)
         return fail(ps, "there is no CPU to take a register from");
     want.name = name;

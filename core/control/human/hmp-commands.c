@@ -6,6 +6,7 @@
 #include "hmp.h"
 #include "keyval.h"
 #include "log.h"
+#include "machine.h"
 
 #define HMP(IDENT, NAME, PARAMS, SUMMARY, ARGS, FN) \
     static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, PARAMS, \
@@ -98,7 +99,7 @@ static void do_cpu(struct bp_monitor *mon, struct bp_value *args)
 {
     unsigned index = (unsigned)bp_value_as_uint(bp_value_get(args, "index"));
 
-    if (bp_cpu_get(index))
+    if (bp_machine_cpu(bpc_the_machine, index))
         mon->cpu_index = index;
     else
         bp_monitor_printf(mon, "invalid CPU index\n");

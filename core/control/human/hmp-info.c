@@ -76,7 +76,7 @@ static void info_registers(struct bp_monitor *mon, struct bp_value *args)
         return;
     for (unsigned i = all ? 0 : mon->cpu_index; i < (all ? bpc_cpu_count() : mon->cpu_index + 1);
          i++) {
-        struct bp_cpu *cpu = bp_cpu_get(i);
+        struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
         struct dump d = {NULL};
 
         if (!cpu)
@@ -92,7 +92,7 @@ static void info_cpus(struct bp_monitor *mon, struct bp_value *args)
 {
     (void)args;
     for (unsigned i = 0; i < bpc_cpu_count(); i++) {
-        struct bp_cpu *cpu = bp_cpu_get(i);
+        struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
 
         if (cpu)
             bp_monitor_printf(mon, "%c CPU #%u: thread_id=%d%s\n", i == mon->cpu_index ? '*' : ' ',
@@ -113,7 +113,7 @@ INFO(mtree, "mtree", "", "show memory tree", NULL);
 static void info_qtree(struct bp_monitor *mon, struct bp_value *args)
 {
     (void)args;
-    print_and_free(mon, bpc_device_tree_text());
+    print_and_free(mon, bpc_device_tree_text(bpc_the_machine));
 }
 INFO(qtree, "qtree", "", "show device tree", NULL);
 

@@ -44,7 +44,7 @@ void bpc_hmp_error(struct bp_monitor *mon, const struct bp_error *err)
 
 struct bp_cpu *bpc_hmp_cpu(struct bp_monitor *mon)
 {
-    struct bp_cpu *cpu = bp_cpu_get(mon->cpu_index);
+    struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, mon->cpu_index);
 
     if (!cpu)
         bp_monitor_printf(mon, "No CPU available\n");

@@ -15,7 +15,7 @@ struct bp_fw_cfg_interface { /* fw-cfg/1 */
     /* A named file ("etc/acpi/tables"); names are at most 55 bytes. Replaces one of that name. */
     int (*add_file)(struct bp_device *fw_cfg, const char *name, const void *data, size_t len,
                     struct bp_error *err);
-    struct bp_device *(*find)(void); /* the machine's fw_cfg device, or NULL */
+    struct bp_device *(*find)(struct bp_machine *machine); /* the machine's fw_cfg device, or NULL */
     void *reserved[4];
 };
 

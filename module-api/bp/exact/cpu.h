@@ -87,11 +87,12 @@ struct bp_object *bp_cpu_object(struct bp_cpu *cpu);
 struct bp_owner *bp_cpu_owner(struct bp_cpu *cpu);
 const struct bp_cpu_class *bp_cpu_class(const struct bp_cpu *cpu);
 unsigned bp_cpu_index(const struct bp_cpu *cpu);
-struct bp_cpu *bp_cpu_get(unsigned index); /* NULL when there is none */
+struct bp_machine *bp_cpu_machine(const struct bp_cpu *cpu); /* [any] */
+struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index); /* NULL: none there. [any] */
 struct bp_cpu *bp_cpu_current(void);       /* of this thread, or NULL */
 void *bp_accel_state(struct bp_accel *accel);
-struct bp_accel *bp_accel_current(void);
-const char *bp_accel_name(void);
+struct bp_accel *bp_machine_accel(struct bp_machine *m); /* NULL: not chosen yet; [any] */
+const char *bp_machine_accel_name(struct bp_machine *m); /* "none" until one is chosen */
 
 /* The flag an accelerator polls; non-zero: leave cpu_exec() with BP_CPU_EXIT_KICKED. */
 const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu);

@@ -45,7 +45,6 @@ struct bp_board_class {
 void *bp_machine_state(struct bp_machine *m);
 struct bp_owner *bp_machine_owner(struct bp_machine *m);
 struct bp_object *bp_machine_object(struct bp_machine *m);
-struct bp_machine *bp_machine_current(void); /* NULL before the board's init() */
 
 /* What the command line asked for. Strings are borrowed and last as long as the machine. */
 uint64_t bp_machine_ram_size(const struct bp_machine *m); /* bytes */

@@ -165,13 +165,14 @@ struct bp_apic_interface {
     uint32_t size;
     /* As in the I/O APIC's redirection entry and MSI: delivery 0 fixed, 1 lowest priority, 2 SMI,
      * 4 NMI, 5 INIT, 7 ExtINT. Under the machine lock. */
-    void (*deliver)(uint32_t dest, bool logical, unsigned delivery, uint8_t vector, bool level);
-    /* Hears of EOIs of level-triggered vectors (I/O APIC). `owner`'s. */
-    void (*on_eoi)(struct bp_owner *owner, void (*fn)(void *opaque, uint8_t vector), void *opaque);
+    void (*deliver)(struct bp_machine *machine, uint32_t dest, bool logical, unsigned delivery,
+                    uint8_t vector, bool level);
+    /* Hears of EOIs of level-triggered vectors (I/O APIC), as long as the processors live. */
+    void (*on_eoi)(struct bp_device *dev, void (*fn)(void *opaque, uint8_t vector), void *opaque);
     /* Where LINT0 in ExtINT mode gets its vector: the 8259 pair's acknowledge cycle. */
-    void (*set_extint)(int (*acknowledge)(void *opaque), void *opaque);
+    void (*set_extint)(struct bp_machine *machine, int (*acknowledge)(void *opaque), void *opaque);
     /* Writes that MSIs make (address 0xfeexxxxx). */
-    void (*msi)(uint64_t address, uint32_t data);
+    void (*msi)(struct bp_machine *machine, uint64_t address, uint32_t data);
     /* Makes the local APIC of a processor (device "apic") and connects both. */
     int (*attach)(struct bp_cpu *cpu, struct bp_device **ret_apic, struct bp_error *err);
     void *reserved[4];

@@ -160,7 +160,9 @@ static void fill(struct call *c)
 
 static bool owns_time(struct call *c)
 {
-    if (strcmp(bp_accel_name(), "qtest") == 0)
+    struct bp_object *machine = bp_object_resolve("/machine", NULL, NULL);
+
+    if (machine && strcmp(bp_machine_accel_name(bp_object_machine(machine)), "qtest") == 0)
         return true;
     fail(c, "the virtual clock runs by itself without -accel qtest");
     return false;

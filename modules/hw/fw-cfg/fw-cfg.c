@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/command.h>
 #include <bp/chip/fw-cfg.h>
 #include <bp/bus/isa.h>
 #include <bp/option.h>
@@ -315,9 +316,9 @@ static int is_fw_cfg(struct bp_device *dev, void *opaque)
     return 1;
 }
 
-static struct bp_device *find(void)
+static struct bp_device *find(struct bp_machine *machine)
 {
-    struct bp_bus *bus = bp_bus_find("isa");
+    struct bp_bus *bus = bp_bus_find(machine, "isa");
     struct bp_device *dev = NULL;
 
     if (bus)
@@ -370,7 +371,8 @@ static int option_apply(struct bp_value *args, struct bp_error *err)
 {
     const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
     const char *string = bp_value_get_string(args, "string");
-    struct bp_device *dev = find();
+    struct bp_machine *machine = bp_command_machine();
+    struct bp_device *dev = machine ? find(machine) : NULL;
     uint8_t *data = NULL;
     size_t len = 0;
     int r;

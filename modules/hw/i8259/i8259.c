@@ -386,9 +386,9 @@ static int is_pic(struct bp_device *dev, void *opaque)
     return 1;
 }
 
-static struct bp_device *find(void)
+static struct bp_device *find(struct bp_machine *machine)
 {
-    struct bp_bus *bus = bp_bus_find("isa");
+    struct bp_bus *bus = bp_bus_find(machine, "isa");
     struct bp_device *dev = NULL;
 
     if (bus)
@@ -402,7 +402,8 @@ BP_INTERFACE(i8259_interface, "i8259", 1, 0, &i8259_interface_table);
 
 static void info_pic(struct bp_monitor *mon, struct bp_value *args)
 {
-    struct bp_device *dev = find();
+    struct bp_machine *machine = bp_command_machine();
+    struct bp_device *dev = machine ? find(machine) : NULL;
     struct i8259 *s;
 
     (void)args;

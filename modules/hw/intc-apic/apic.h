@@ -51,7 +51,11 @@ struct lapic {
 };
 
 /* The local APIC of processor `index`, or NULL. */
-struct lapic *lapic_of_index(unsigned index);
+struct lapic *lapic_of_index(struct bp_machine *machine, unsigned index);
+static inline struct bp_machine *lapic_machine(const struct lapic *s)
+{
+    return bp_device_machine(s->dev);
+}
 void lapic_accept(struct lapic *s, unsigned delivery, uint8_t vector, bool level);
 void lapic_update(struct lapic *s);
 
@@ -67,11 +71,12 @@ uint32_t lapic_timer_current(struct lapic *s);
 void lapic_set_tsc_deadline(struct lapic *s, uint64_t value);
 
 /* Messages: `source` is the sender for "self" and "all but self", else NULL. */
-void apic_deliver(uint32_t dest, bool logical, unsigned delivery, uint8_t vector, bool level);
+void apic_deliver(struct bp_machine *machine, uint32_t dest, bool logical, unsigned delivery,
+                  uint8_t vector, bool level);
 void apic_send_ipi(struct lapic *source);
-void apic_msi(uint64_t address, uint32_t data);
-void apic_broadcast_eoi(uint8_t vector);
-void apic_on_eoi(struct bp_owner *owner, void (*fn)(void *opaque, uint8_t vector), void *opaque);
+void apic_msi(struct bp_machine *machine, uint64_t address, uint32_t data);
+void apic_broadcast_eoi(struct bp_machine *machine, uint8_t vector);
+void apic_on_eoi(struct bp_device *dev, void (*fn)(void *opaque, uint8_t vector), void *opaque);
 
 /* Monitor: info lapic [index] */
 extern const struct bp_field lapic_info_args[];

@@ -27,12 +27,13 @@ static bool matches(const struct lapic *s, uint32_t dest, bool logical)
     return logical ? matches_logical(s, dest) : s->id == dest;
 }
 
-void apic_deliver(uint32_t dest, bool logical, unsigned delivery, uint8_t vector, bool level)
+void apic_deliver(struct bp_machine *machine, uint32_t dest, bool logical, unsigned delivery,
+                  uint8_t vector, bool level)
 {
     struct lapic *best = NULL;
 
     for (unsigned i = 0;; i++) {
-        struct lapic *s = lapic_of_index(i);
+        struct lapic *s = lapic_of_index(machine, i);
         if (!s)
             break;
         if (!matches(s, dest, logical))
@@ -59,7 +60,7 @@ void apic_send_ipi(struct lapic *source)
     if (delivery == DELIVER_INIT && level && !assert)
         return;
     if (shorthand == 0) {
-        apic_deliver(dest, logical, delivery, vector, false);
+        apic_deliver(lapic_machine(source), dest, logical, delivery, vector, false);
         return;
     }
     if (shorthand == 1) {
@@ -67,7 +68,7 @@ void apic_send_ipi(struct lapic *source)
         return;
     }
     for (unsigned i = 0;; i++) {
-        struct lapic *s = lapic_of_index(i);
+        struct lapic *s = lapic_of_index(lapic_machine(source), i);
         if (!s)
             break;
         if (shorthand == 2 || s != source)
@@ -75,17 +76,17 @@ void apic_send_ipi(struct lapic *source)
     }
 }
 
-void apic_msi(uint64_t address, uint32_t data)
+void apic_msi(struct bp_machine *machine, uint64_t address, uint32_t data)
 {
-    apic_deliver(address >> 12 & 0xff, address & 4, data >> 8 & 7, (uint8_t)data,
+    apic_deliver(machine, address >> 12 & 0xff, address & 4, data >> 8 & 7, (uint8_t)data,
                  data & 1u << 15);
 }
 
-void apic_on_eoi(struct bp_owner *owner, void (*fn)(void *opaque, uint8_t vector), void *opaque)
+void apic_on_eoi(struct bp_device *dev, void (*fn)(void *opaque, uint8_t vector), void *opaque)
 {
-    struct lapic *first = lapic_of_index(0);
+    struct lapic *first = lapic_of_index(bp_device_machine(dev), 0);
 
-    (void)owner; /* an I/O APIC lives as long as the processors */
+    /* An I/O APIC lives as long as the processors */
     for (unsigned i = 0; first && i < BP_COUNT(first->eoi); i++) {
         if (!first->eoi[i].fn) {
             first->eoi[i] = (struct eoi_listener){fn, opaque};
@@ -94,9 +95,9 @@ void apic_on_eoi(struct bp_owner *owner, void (*fn)(void *opaque, uint8_t vector
     }
 }
 
-void apic_broadcast_eoi(uint8_t vector)
+void apic_broadcast_eoi(struct bp_machine *machine, uint8_t vector)
 {
-    struct lapic *first = lapic_of_index(0);
+    struct lapic *first = lapic_of_index(machine, 0);
 
     for (unsigned i = 0; first && i < BP_COUNT(first->eoi) && first->eoi[i].fn; i++)
         first->eoi[i].fn(first->eoi[i].opaque, vector);

@@ -27,7 +27,9 @@ void lapic_info(struct bp_monitor *mon, struct bp_value *args)
         "CMCI", "TIMER", "THERMAL", "PERF", "LINT0", "LINT1", "ERROR",
     };
     int64_t index = args ? bp_value_as_int(bp_value_get(args, "index")) : 0;
-    struct lapic *s = index >= 0 && index < 4096 ? lapic_of_index((unsigned)index) : NULL;
+    struct bp_machine *machine = bp_command_machine();
+    struct lapic *s =
+        machine && index >= 0 && index < 4096 ? lapic_of_index(machine, (unsigned)index) : NULL;
 
     if (!s) {
         bp_monitor_printf(mon, "no local APIC with index %lld\n", (long long)index);

@@ -44,7 +44,8 @@ static void send(struct ioapic *s, unsigned pin)
             return;
         s->entry[pin] |= ENTRY_REMOTE_IRR;
     }
-    apic->deliver((uint32_t)(e >> 56), e & ENTRY_LOGICAL, e >> 8 & 7, (uint8_t)e, e & ENTRY_LEVEL);
+    apic->deliver(bp_device_machine(s->dev), (uint32_t)(e >> 56), e & ENTRY_LOGICAL, e >> 8 & 7,
+                  (uint8_t)e, e & ENTRY_LEVEL);
 }
 
 /* Polarity is the board's affair: a line's level 1 means asserted, whatever its wire does. */
@@ -161,7 +162,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_inputs(dev, "irq", PINS, line_changed);
     struct bp_region *r = bp_region_new_io(bp_device_owner(dev), "ioapic", 0x1000, &ops, s);
     bp_region_add(bp_space_root(bp_space_memory()), r, s->base, 0x1000);
-    apic->on_eoi(bp_device_owner(dev), eoi, s);
+    apic->on_eoi(dev, eoi, s);
     return 0;
 }
 

@@ -52,9 +52,9 @@ bool lapic_x2apic(const struct lapic *s)
     return s->base & BASE_X2APIC;
 }
 
-struct lapic *lapic_of_index(unsigned index)
+struct lapic *lapic_of_index(struct bp_machine *machine, unsigned index)
 {
-    struct bp_cpu *cpu = bp_cpu_get(index);
+    struct bp_cpu *cpu = bp_machine_cpu(machine, index);
 
     return cpu ? ((struct bp_x86_cpu *)bp_cpu_state(cpu))->apic_opaque : NULL;
 }
@@ -314,7 +314,7 @@ static void end_of_interrupt(struct lapic *s)
         return;
     clear_bit(s->isr, (unsigned)vector);
     if (test_bit(s->tmr, (unsigned)vector) && !(s->svr & SVR_NO_EOI_BROADCAST))
-        apic_broadcast_eoi((uint8_t)vector);
+        apic_broadcast_eoi(lapic_machine(s), (uint8_t)vector);
     lapic_update(s);
 }
 
@@ -462,7 +462,7 @@ static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
      * tells them apart, also when a processor's own access makes a device send at once.
      */
     if (addr < 0x10 && (s->base & ~0xfffull) == APIC_DEFAULT_BASE) {
-        apic_msi(APIC_DEFAULT_BASE + addr, (uint32_t)value);
+        apic_msi(lapic_machine(s), APIC_DEFAULT_BASE + addr, (uint32_t)value);
         return;
     }
     if (cpu)
@@ -484,8 +484,8 @@ static uint64_t message_read(void *opaque, uint64_t addr, unsigned size)
 
 static void message_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    (void)opaque, (void)size;
-    apic_msi(APIC_DEFAULT_BASE + addr, (uint32_t)value);
+    (void)size;
+    apic_msi(lapic_machine(opaque), APIC_DEFAULT_BASE + addr, (uint32_t)value);
 }
 
 static const struct bp_region_ops message_ops = {
@@ -504,7 +504,7 @@ static int acknowledge(void *opaque)
         clear_bit(s->irr, (unsigned)vector);
         set_bit(s->isr, (unsigned)vector);
     } else if (extint_pending(s)) {
-        struct lapic *first = lapic_of_index(0);
+        struct lapic *first = lapic_of_index(lapic_machine(s), 0);
         vector = first->extint ? first->extint(first->extint_opaque) : -1;
     }
     lapic_update(s);
@@ -538,7 +538,7 @@ static int set_base(void *opaque, uint64_t value)
         s->ldr = (s->id >> 4) << 16 | 1u << (s->id & 15);
     }
     if (s->cpu->is_bsp) {
-        struct lapic *first = lapic_of_index(0);
+        struct lapic *first = lapic_of_index(lapic_machine(s), 0);
         if (first && first->mmio)
             bp_region_set_address(first->mmio, value & ~0xfffull & ((1ull << s->cpu->phys_bits) - 1));
     }
@@ -696,9 +696,9 @@ BP_BOARD_DEVICE(lapic_class, "apic", "system", "Local APIC (xAPIC and x2APIC)", 
                 &lapic_table, .category = "misc", .attach = lapic_attach, .detach = lapic_detach,
                 .reset = lapic_reset);
 
-static void set_extint(int (*ack)(void *opaque), void *opaque)
+static void set_extint(struct bp_machine *machine, int (*ack)(void *opaque), void *opaque)
 {
-    struct lapic *first = lapic_of_index(0);
+    struct lapic *first = lapic_of_index(machine, 0);
 
     if (first) {
         first->extint = ack;
@@ -709,7 +709,7 @@ static void set_extint(int (*ack)(void *opaque), void *opaque)
 static int attach_to_cpu(struct bp_cpu *cpu, struct bp_device **ret_apic, struct bp_error *err)
 {
     struct bp_device *dev;
-    int r = bp_device_new("apic", NULL, &dev, err);
+    int r = bp_device_new(bp_cpu_machine(cpu), "apic", NULL, &dev, err);
 
     if (r < 0)
         return r;

@@ -120,9 +120,11 @@ static void set_a20(struct bp_cpu *cpu, void *opaque)
 
 static void a20_changed(void *opaque, unsigned n, int level)
 {
+    const struct pc *pc = opaque;
+
     (void)n;
     for (unsigned i = 0;; i++) {
-        struct bp_cpu *cpu = bp_cpu_get(i);
+        struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
         if (!cpu)
             break;
         if (((struct bp_x86_cpu *)bp_cpu_state(cpu))->a20_masked != !level)
@@ -140,11 +142,11 @@ static void reset_requested(void *opaque, unsigned n, int level)
 
 /* ---- devices ---- */
 
-static int plug(const char *type, struct bp_bus *bus, const char *addr, struct bp_device **ret_dev,
-                struct bp_error *err)
+static int plug(struct pc *pc, const char *type, struct bp_bus *bus, const char *addr,
+                struct bp_device **ret_dev, struct bp_error *err)
 {
     struct bp_device *dev;
-    int r = bp_device_new(type, NULL, &dev, err);
+    int r = bp_device_new(pc->machine, type, NULL, &dev, err);
 
     if (r < 0)
         return r;
@@ -180,21 +182,21 @@ static int make_cpus(struct pc *pc, struct bp_error *err)
             bp_irq_connect(bp_device_irq_output(pc->pic, "intr", 0),
                            bp_device_irq_input(lapic, "lint", 0));
     }
-    apic->set_extint(pic_acknowledge, pc);
+    apic->set_extint(pc->machine, pic_acknowledge, pc);
     return 0;
 }
 
 static int make_chipset(struct pc *pc, struct bp_error *err)
 {
-    int r = plug("i440FX-pcihost", NULL, NULL, &pc->host, err);
+    int r = plug(pc, "i440FX-pcihost", NULL, NULL, &pc->host, err);
 
     if (r == 0)
         r = i440fx->set_memory(pc->host, bp_space_root(bp_space_memory()),
                                bp_machine_ram(pc->machine), err);
     if (r == 0)
-        r = plug("PIIX3", bp_bus_find("pci.0"), "01.0", &pc->isa_bridge, err);
+        r = plug(pc, "PIIX3", bp_bus_find(pc->machine, "pci.0"), "01.0", &pc->isa_bridge, err);
     if (r == 0)
-        r = plug("PIIX4_PM", bp_bus_find("pci.0"), "01.3", &pc->pm, err);
+        r = plug(pc, "PIIX4_PM", bp_bus_find(pc->machine, "pci.0"), "01.3", &pc->pm, err);
     if (r == 0)
         piix4->enable(pc->pm, PC_PM_BASE);
     return r;
@@ -208,7 +210,7 @@ static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *e
 
         if (!chardev)
             continue;
-        int r = bp_device_new("isa-serial", NULL, &dev, err);
+        int r = bp_device_new(pc->machine, "isa-serial", NULL, &dev, err);
         if (r < 0)
             return r;
         r = bp_device_set_uint(dev, "index", i, err);
@@ -232,10 +234,10 @@ static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
 {
     struct bp_owner *owner = bp_machine_owner(pc->machine);
     struct bp_device *kbd = NULL, *port92 = NULL;
-    int r = plug("i8042", isa_bus, NULL, &kbd, err);
+    int r = plug(pc, "i8042", isa_bus, NULL, &kbd, err);
 
     if (r == 0)
-        r = plug("port92", isa_bus, NULL, &port92, err);
+        r = plug(pc, "port92", isa_bus, NULL, &port92, err);
     if (r < 0)
         return r;
     bp_irq_connect(bp_device_irq_output(kbd, "irq1", 0), lines[1]);
@@ -250,7 +252,7 @@ static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
 
 static int make_hpet(struct pc *pc, struct bp_error *err)
 {
-    int r = plug("hpet", NULL, NULL, &pc->hpet_dev, err);
+    int r = plug(pc, "hpet", NULL, NULL, &pc->hpet_dev, err);
 
     if (r < 0)
         return r;
@@ -292,7 +294,7 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     struct e820 map[16];
     unsigned n = pc_memory_map(pc, map, BP_COUNT(map));
     uint8_t packed[16 * 20];
-    int r = plug("fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
+    int r = plug(pc, "fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
 
     for (unsigned i = 0; i < n; i++) {
         memcpy(packed + 20 * i, &map[i].start, 8);
@@ -315,10 +317,10 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
 static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
                             struct bp_error *err)
 {
-    int r = plug("isa-pit", isa_bus, NULL, &pc->pit, err);
+    int r = plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
 
     if (r == 0)
-        r = plug("mc146818rtc", isa_bus, NULL, &pc->rtc, err);
+        r = plug(pc, "mc146818rtc", isa_bus, NULL, &pc->rtc, err);
     if (r < 0)
         return r;
     bp_irq_connect(bp_device_irq_output(pc->pit, "irq0", 0), lines[0]);
@@ -351,15 +353,15 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
         r = make_chipset(pc, err);
     if (r < 0)
         return r;
-    isa_bus = bp_bus_find("isa.0");
+    isa_bus = bp_bus_find(pc->machine, "isa.0");
     for (unsigned i = 0; i < 16; i++)
         lines[i] = gsi_line(pc, GSI_ISA, i);
     isa->set_irqs(isa_bus, lines);
-    r = plug("isa-i8259", isa_bus, NULL, &pc->pic, err);
+    r = plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
     if (r == 0)
         r = make_cpus(pc, err);
     if (r == 0)
-        r = plug("ioapic", NULL, NULL, &pc->ioapic, err);
+        r = plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
     if (r < 0)
         return r;
     bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), gsi_line(pc, GSI_PM, PC_SCI));
@@ -422,7 +424,7 @@ static int pc_ready(struct bp_machine *m, struct bp_error *err)
 static void pc_reset(struct bp_machine *m)
 {
     struct pc *pc = bp_machine_state(m);
-    struct bp_x86_cpu *cpu = bp_cpu_state(bp_cpu_get(0));
+    struct bp_x86_cpu *cpu = bp_cpu_state(bp_machine_cpu(m, 0));
     struct bp_error err = {0};
     int r = 0;
 
@@ -468,7 +470,7 @@ BP_NOTE("default=board:pc-i440fx-9.1");
 static void info_irq(struct bp_monitor *mon, struct bp_value *args)
 {
     struct bp_object *obj = bp_object_resolve("/machine", "pc-i440fx-9.1-machine", NULL);
-    const struct pc *pc = obj ? bp_machine_state(bp_machine_current()) : NULL;
+    const struct pc *pc = obj ? bp_object_state(obj) : NULL;
 
     (void)args;
     if (!pc) {

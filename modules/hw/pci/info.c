@@ -34,7 +34,8 @@ const char *pci_class_name(uint16_t code)
 
 static const struct bp_bus *root_bus(struct pci_bus **ret_bus)
 {
-    struct bp_bus *bus = bp_bus_find("pci");
+    struct bp_machine *machine = bp_command_machine();
+    struct bp_bus *bus = machine ? bp_bus_find(machine, "pci") : NULL;
 
     if (bus)
         *ret_bus = bp_bus_state(bus);

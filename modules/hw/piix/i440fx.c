@@ -314,7 +314,7 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
     host.memory = s->pci_root;
     r = pci->new_root(dev, "pci.0", &host, &s->bus, err);
     if (r == 0)
-        r = bp_device_new("i440FX", NULL, &function, err);
+        r = bp_device_new(bp_device_machine(dev), "i440FX", NULL, &function, err);
     if (r < 0)
         return r;
     r = bp_device_set(function, "addr", "00.0", err);

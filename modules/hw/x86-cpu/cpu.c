@@ -14,14 +14,14 @@ static void warn_missing(struct bp_cpu *cpu, unsigned word, uint32_t bits)
 
         if (bits >> bit & 1 && bp_cpu_index(cpu) == 0)
             bp_warn("accelerator '%s' does not execute CPU feature '%s'; it stays off",
-                    bp_accel_name(), name ? name : "?");
+                    bp_machine_accel_name(bp_cpu_machine(cpu)), name ? name : "?");
     }
 }
 
 static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_error *err)
 {
     struct x86_model_cpu *s = bp_cpu_state(cpu);
-    const struct bp_smp *smp = bp_machine_smp(bp_machine_current());
+    const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
 
     for (unsigned i = 0; i < FEATURE_WORDS; i++) {
         uint32_t missing = s->plus[i] & ~executable_features[i];

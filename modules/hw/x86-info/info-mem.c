@@ -100,7 +100,8 @@ static void read_registers(struct bp_cpu *cpu, void *opaque)
 static void info_mem(struct bp_monitor *mon, struct bp_value *args)
 {
     struct walk w = {.mon = mon};
-    struct bp_cpu *cpu = bp_cpu_get(0);
+    struct bp_machine *machine = bp_command_machine();
+    struct bp_cpu *cpu = machine ? bp_machine_cpu(machine, 0) : NULL;
     struct registers r;
     uint64_t top;
 
