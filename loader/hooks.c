@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "catalogue.h"
 #include "describe.h"
 #include "modules.h"
+#include "packages.h"
 #include "policy.h"
 #include "safety.h"
 
@@ -171,7 +171,7 @@ const struct bpc_loader modules_loader = {
     .load_module = load_named,
     .describe = hook_describe,
     .started = load_started,
-    .missing = catalogue_missing,
+    .missing = packages_missing,
     .judge = hook_judge,
     .query_module = modules_query_one,
     .resolve_file = modules_resolve_file,

@@ -10,9 +10,9 @@
 
 #include <bp/value.h>
 
-#include "catalogue.h"
 #include "modules.h"
 #include "near.h"
+#include "packages.h"
 #include "policy.h"
 
 static void set_text(struct bp_value *dict, const char *key, const char *text)
@@ -85,7 +85,7 @@ static void add_missing(const char *name, void *opaque)
         missing->list = bp_value_list();
     dict = bp_value_dict();
     bp_value_set(dict, "name", bp_value_string(name));
-    bp_value_set(dict, "package", bp_value_string(catalogue_package_of_module(name)));
+    bp_value_set(dict, "package", bp_value_string(packages_find_module(name)));
     bp_value_append(missing->list, dict);
 }
 
@@ -124,7 +124,7 @@ struct bp_value *modules_query(void)
         bp_value_append(list, describe_module(m));
         g_hash_table_add(missing.found, (char *)m->name);
     }
-    catalogue_each(BP_PROVIDE_END, add_missing, &missing);
+    packages_each(BP_PROVIDE_END, add_missing, &missing);
     g_hash_table_unref(missing.found);
     bp_value_set(dict, "generation", bp_value_string_printf("%016" PRIx64, modules_generation()));
     bp_value_set(dict, "locked", bp_value_bool(load_locked()));
@@ -137,14 +137,14 @@ struct bp_value *modules_query(void)
 
 int modules_tell_unknown(const char *name, struct bp_error *err)
 {
-    const char *package = catalogue_package_of_module(name);
+    const char *package = packages_find_module(name);
     const GPtrArray *all = modules_all();
     struct bpc_near near;
     const char *hint;
     char names[256];
 
     if (package) {
-        hint = catalogue_hint(package);
+        hint = packages_hint(package);
         return bp_fail(err, ENOENT, "there is no module %.200s; package %s has it%s%s", name,
                        package, *hint ? "; " : "", hint);
     }

@@ -11,6 +11,7 @@
 #include <bp/log.h>
 
 #include "modules.h"
+#include "safety.h"
 
 /* A directory that changes more often under one machine is not looked at again: memory has bounds. */
 #define MAX_REBUILDS 256u
@@ -27,30 +28,29 @@ int source_compare(const struct provide *a, const struct provide *b)
 
 /* ---- the index ---- */
 
+static struct index_place place_of(const struct source *s)
+{
+    return (struct index_place){.directory = s->fd, .path = s->path, .open = safety_open_at};
+}
+
 /* Builds the index from the files. An empty directory is what remains when that fails. */
 static struct index *scan(const struct source *s)
 {
-    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    const struct index_place place = place_of(s);
+    struct index_names names = {0};
     struct index_bytes bytes = {0};
     struct index *index = g_new0(struct index, 1);
     struct bp_error err = {0};
-    uint64_t hash;
     int rc = 0;
 
-    if (s->only) {
-        g_ptr_array_add(names, g_strdup(s->only));
-    } else {
-        GPtrArray *found;
-
-        rc = index_list_files(s->fd, s->path, &found, &hash, &err);
-        if (rc == 0) {
-            g_ptr_array_unref(names);
-            names = found;
-        }
-    }
+    if (s->only)
+        names = (struct index_names){.all = (char **)&s->only, .count = 1};
+    else
+        rc = index_list_files(&place, &names, &err);
     if (rc == 0)
-        rc = index_build(s->fd, s->path, names, 0, &bytes, NULL, &err);
-    g_ptr_array_unref(names);
+        rc = index_build(&place, &names, 0, &bytes, NULL, &err);
+    if (!s->only)
+        index_names_finish(&names);
     if (rc == 0)
         rc = index_check(bytes.data, bytes.size, index, &err);
     if (rc < 0) {
@@ -66,12 +66,13 @@ static struct index *open_index(struct source *s)
     struct index *index = g_new0(struct index, 1);
     struct bp_error err = {0};
     uint64_t names = 0;
-    int rc = index_open(s->fd, s->path, index, &err);
+    const struct index_place place = place_of(s);
+    int rc = index_open(&place, index, &err);
 
     if (rc == -EPERM || rc == -EBADMSG)
         bp_warn("module index %s/" INDEX_FILE " %s", s->path, err.message);
     if (rc == 0)
-        rc = index_list_files(s->fd, s->path, NULL, &names, &err);
+        rc = index_hash_files(&place, &names, &err);
     if (rc == 0 && names == index->header->names)
         return index;
     if (rc == -ENOENT)
@@ -300,7 +301,8 @@ void source_rebuild(struct source *source)
 int source_verify(struct module *m)
 {
     struct stat st;
-    int rc = index_verify_entry(m->index, m->number, m->source->fd, m->source->path, &st);
+    const struct index_place place = place_of(m->source);
+    int rc = index_verify_entry(m->index, m->number, &place, &st);
 
     if (rc == 0) {
         m->device = st.st_dev;

@@ -13,7 +13,7 @@ import tempfile
 
 ROOT, BUILD, CC = sys.argv[1:4]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
-BUDGETS = {("core",): 25000, ("catalogue", "loader"): 9000, ("program",): 2000}
+BUDGETS = {"core": 25000, "catalogue": 4500, "loader": 4500, "program": 2000}
 MAX_HEADERS_PER_DEVICE = 15
 MAX_LINES = 800
 PLAIN_LIBRARIES = {"libc", "libm", "libglib-2.0", "libpcre2-8", "libpcre", "libjson-c", "liburcu-bp",
@@ -23,7 +23,7 @@ SANITIZERS = {"libasan", "libubsan", "libtsan", "libstdc++", "libm", "librt", "l
               "libgcc_s", "libresolv"}
 # Libraries of the core that modules must not see. What a module links, it declares in meson.build.
 CORE_LIBRARIES = ("glib", "gio/", "gmodule", "json-c/", "json.h", "urcu", "ffi.h", "gobject/")
-LIBC = set("""alloca.h arpa/inet.h assert.h ctype.h dirent.h endian.h errno.h fcntl.h fenv.h float.h
+LIBC = set("""alloca.h arpa/inet.h assert.h ctype.h dirent.h elf.h endian.h errno.h fcntl.h fenv.h float.h
 inttypes.h limits.h linux/ math.h net/ netdb.h netinet/ poll.h pthread.h pty.h pwd.h sched.h setjmp.h
 signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h
 strings.h sys/ termios.h time.h ucontext.h unistd.h utmp.h""".split())
@@ -110,7 +110,7 @@ def core_folders_include_only_earlier_ones():
 @case
 def header_names_of_the_core_are_unique():
     seen = {}
-    for path in files("core", "loader", suffixes=(".h",)):
+    for path in files("core", "catalogue", "loader", "program", suffixes=(".h",)):
         name = os.path.basename(path)
         if name in seen:
             yield "%s and %s" % (seen[name], path)
@@ -118,19 +118,76 @@ def header_names_of_the_core_are_unique():
 
 
 @case
-def loader_includes_only_core_and_api():
-    allowed = {os.path.basename(path) for path in files("core", "loader", suffixes=(".h",))}
-    for path in files("loader"):
+def catalogue_includes_only_the_api_libc_and_itself():
+    own = {os.path.basename(path) for path in files("catalogue", suffixes=(".h",))}
+    for path in files("catalogue"):
         for kind, name in includes(path):
-            if kind == '"' and name not in allowed or "modules/" in name:
+            if not (name in own if kind == '"' else is_api(name) or is_libc(name)):
                 yield "%s includes %s" % (path, name)
 
 
 @case
+def loader_and_program_include_only_core_catalogue_and_api():
+    for folder in ("loader", "program"):
+        allowed = {os.path.basename(path)
+                   for path in files("core", "catalogue", folder, suffixes=(".h",))}
+        for path in files(folder):
+            for kind, name in includes(path):
+                if (name not in allowed if kind == '"' else
+                        name.startswith("bp") and not is_api(name)) or "modules/" in name:
+                    yield "%s includes %s" % (path, name)
+
+
+@case
 def only_the_loader_calls_dlopen():
-    for path in files("core", "modules", suffixes=(".c",)):
+    for path in files("core", "catalogue", "program", "modules", suffixes=(".c",)):
         if re.search(r"\bdl(m?open|sym)\s*\(", text(path)):
             yield path
+
+
+def symbols(library):
+    """The functions and data that a static library defines, and those that it wants from others."""
+    run = subprocess.run(["nm", "-P", library], capture_output=True, text=True)
+    if run.returncode:
+        return None, run.stderr.strip()
+    defined, wanted = set(), set()
+    for line in run.stdout.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and len(fields[1]) == 1:
+            (wanted if fields[1] == "U" else defined if fields[1].isupper() else set()).add(fields[0])
+    return defined, wanted - defined
+
+
+@case
+def libraries_use_nothing_of_later_folders():
+    """Includes can be got round by a declaration; what is linked cannot."""
+    owed = {"bp_event_send_named"}  # device/plug.c and machine/run-state.c reach up for it
+    layers = [("core/" + folder, "core/libcore-%s.a" % folder) for folder in core_folders()]
+    layers = [layer for layer in layers if any(files(layer[0], suffixes=(".c",)))]
+    layers += [("catalogue", "catalogue/libcatalogue.a"), ("loader", "loader/libloader.a")]
+    found = {}
+    for folder, library in layers:
+        defined, wanted = symbols(os.path.join(BUILD, library))
+        if defined is None:
+            yield "%s: %s" % (library, wanted)
+            return
+        found[folder] = defined, wanted
+    for index, (folder, _) in enumerate(layers):
+        for later, _ in layers[index + 1:]:
+            for name in sorted((found[folder][1] & found[later][0]) - owed):
+                yield "%s uses %s, which %s defines" % (folder, name, later)
+
+
+@case
+def catalogue_uses_nothing_of_the_core_that_modules_could_not():
+    defined, wanted = symbols(os.path.join(BUILD, "catalogue/libcatalogue.a"))
+    if defined is None:
+        yield wanted
+        return
+    exported = set(re.findall(r"\bbp_\w+", text("core/libbackplane.map")))
+    for name in sorted(wanted):
+        if name.startswith(("bpc_", "g_")) or (name.startswith("bp_") and name not in exported):
+            yield "catalogue uses %s" % name
 
 
 @case
@@ -182,7 +239,7 @@ def tracked():
                           "--exclude-standard"], capture_output=True, text=True)
     if run.returncode == 0:
         return [p for p in run.stdout.splitlines() if os.path.isfile(os.path.join(ROOT, p))]
-    return list(files("core", "loader", "modules", "module-api", "tests", "tools", "samples",
+    return list(files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "tools", "samples",
                       suffixes=(".c", ".h", ".py", ".build", ".S", ".sh")))
 
 
@@ -214,7 +271,7 @@ def every_file_names_its_licence():
 
 @case
 def nothing_is_left_to_do_in_the_code():
-    for path in files("core", "loader", "modules", "module-api", "tests", "tools", "samples"):
+    for path in files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "tools", "samples"):
         for number, line in enumerate(text(path).splitlines(), 1):
             if re.search(r"\b(TODO|FIXME|XXX)\b", line):
                 yield "%s:%d: %s" % (path, number, line.strip())
@@ -231,12 +288,12 @@ def no_file_knows_a_place_on_this_computer():
 
 
 @case
-def core_and_loader_keep_their_budget():
-    for folders, most in BUDGETS.items():
-        lines = sum(text(path).count("\n") for path in files(*folders))
-        print("# %s: %d lines of %d" % (" and ".join(folders), lines, most))
-        if lines > most:
-            yield "%s: %d lines" % (" and ".join(folders), lines)
+def folders_keep_their_budgets():
+    for folder, budget in BUDGETS.items():
+        lines = sum(text(path).count("\n") for path in files(folder))
+        print("# %s/: %d lines of %d" % (folder, lines, budget))
+        if lines >= budget:
+            yield "%s/ has %d lines" % (folder, lines)
 
 
 def ratchets(kind):
@@ -248,7 +305,7 @@ def ratchets(kind):
 @case
 def lines_fit_the_screen():
     wide = 0
-    for path in files("core", "loader", "modules", "module-api", "tests", "samples"):
+    for path in files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "samples"):
         lengths = [len(line) for line in text(path).splitlines()]
         wide += sum(length > 100 for length in lengths)
         if max(lengths, default=0) > 120:
@@ -259,7 +316,7 @@ def lines_fit_the_screen():
 @case
 def large_files_are_known():
     known = ratchets("lines")
-    for path in files("core", "loader", "modules", "module-api", "tests", "samples"):
+    for path in files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "samples"):
         lines = text(path).count("\n")
         if lines > known.get(path, MAX_LINES):
             yield "%s has %d lines (limit %d; reviewed ones: tests/house/ratchets.txt)" % (

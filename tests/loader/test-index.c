@@ -183,21 +183,21 @@ static void written_file_is_opened(void)
     struct bp_error err = {0};
     struct index index = {0};
     struct stat st;
-    GPtrArray *names;
+    struct index_names names;
     char *path;
-    uint64_t hash;
     int fd;
 
     set_up();
     bytes = build(NULL);
     g_assert_cmpint(index_write(folder, &bytes, &err), ==, 0);
     fd = open(folder, O_RDONLY | O_DIRECTORY);
-    g_assert_cmpint(index_open(fd, folder, &index, &err), ==, 0);
+    const struct index_place place = {fd, folder, NULL};
+    g_assert_cmpint(index_open(&place, &index, &err), ==, 0);
     g_assert_cmpmem(index.header, index.size, bytes.data, bytes.size);
-    g_assert_cmpint(index_list_files(fd, folder, &names, &hash, &err), ==, 0);
-    g_assert_cmpuint(names->len, ==, COUNT + 1); /* neither the index nor a temporary file */
-    g_assert_cmpuint(hash, ==, index.header->names);
-    g_ptr_array_unref(names);
+    g_assert_cmpint(index_list_files(&place, &names, &err), ==, 0);
+    g_assert_cmpuint(names.count, ==, COUNT + 1); /* neither the index nor a temporary file */
+    g_assert_cmpuint(names.hash, ==, index.header->names);
+    index_names_finish(&names);
     path = path_of(INDEX_FILE);
     g_assert_cmpint(stat(path, &st), ==, 0);
     g_assert_cmpuint(st.st_mode & 07777, ==, 0644);
@@ -360,7 +360,7 @@ static int verify(const struct index *index, unsigned module)
     int fd = open(folder, O_RDONLY | O_DIRECTORY), rc;
     struct stat st = {0};
 
-    rc = index_verify_entry(index, module, fd, folder, &st);
+    rc = index_verify_entry(index, module, &(struct index_place){fd, folder, NULL}, &st);
     g_assert_cmpint(rc == 0, ==, st.st_ino != 0);
     close(fd);
     return rc;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "catalogue.h"
+#include "packages.h"
 #include "schema.h"
 #include "tool.h"
 
@@ -132,7 +132,7 @@ static struct bp_value *describe_file(const struct module_file *file)
     image_each_needed(file->image, add_library, libraries);
     bp_value_set(dict, "symbols", symbols);
     bp_value_set(dict, "libraries", libraries);
-    set_text(dict, "package", catalogue_package_of_module(module_file_note(file, "name")));
+    set_text(dict, "package", packages_find_module(module_file_note(file, "name")));
     return dict;
 }
 

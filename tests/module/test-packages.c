@@ -3,11 +3,11 @@
 #include <glib.h>
 #include <string.h>
 
-#include "catalogue.h"
+#include "packages.h"
 
 static unsigned take(const char *text)
 {
-    return catalogue_read(text, strlen(text));
+    return packages_read(text, strlen(text));
 }
 
 static void well_formed_lines_are_found(void)
@@ -19,14 +19,14 @@ static void well_formed_lines_are_found(void)
                           "hmp:info x\thw-x\tpackage-x\n"
                           "module:hw-x\thw-x\tpackage-x\n"
                           "device:isa-x\thw-y\tpackage-y"), ==, 0);
-    g_assert_cmpstr(catalogue_package(BP_PROVIDE_DEVICE, "isa-x", &module), ==, "package-x");
+    g_assert_cmpstr(packages_find(BP_PROVIDE_DEVICE, "isa-x", &module), ==, "package-x");
     g_assert_cmpstr(module, ==, "hw-x"); /* the first line of two counts */
-    g_assert_cmpstr(catalogue_package(BP_PROVIDE_HMP, "info x", NULL), ==, "package-x");
-    g_assert_cmpstr(catalogue_package_of_module("hw-x"), ==, "package-x");
-    g_assert_null(catalogue_package(BP_PROVIDE_BUS, "isa-x", NULL));
-    g_assert_null(catalogue_package(BP_PROVIDE_END, "hw-x", NULL));
-    g_assert_null(catalogue_package_of_module("isa-x"));
-    g_assert_cmpstr(catalogue_hint("package-x"), ==, "install it with: apt install package-x");
+    g_assert_cmpstr(packages_find(BP_PROVIDE_HMP, "info x", NULL), ==, "package-x");
+    g_assert_cmpstr(packages_find_module("hw-x"), ==, "package-x");
+    g_assert_null(packages_find(BP_PROVIDE_BUS, "isa-x", NULL));
+    g_assert_null(packages_find(BP_PROVIDE_END, "hw-x", NULL));
+    g_assert_null(packages_find_module("isa-x"));
+    g_assert_cmpstr(packages_hint("package-x"), ==, "install it with: apt install package-x");
 }
 
 static void malformed_lines_are_counted_and_left_out(void)
@@ -42,18 +42,18 @@ static void malformed_lines_are_counted_and_left_out(void)
 
         g_test_message("line %u of the table", i);
         g_assert_cmpuint(take(text), ==, 1);
-        g_assert_nonnull(catalogue_package(BP_PROVIDE_DEVICE, "good", NULL));
-        g_assert_nonnull(catalogue_package(BP_PROVIDE_BUS, "good", NULL));
-        g_assert_null(catalogue_package(BP_PROVIDE_DEVICE, "a", NULL));
-        g_assert_cmpstr(catalogue_hint("p"), ==, "");
+        g_assert_nonnull(packages_find(BP_PROVIDE_DEVICE, "good", NULL));
+        g_assert_nonnull(packages_find(BP_PROVIDE_BUS, "good", NULL));
+        g_assert_null(packages_find(BP_PROVIDE_DEVICE, "a", NULL));
+        g_assert_cmpstr(packages_hint("p"), ==, "");
         g_free(text);
     }
-    g_assert_cmpuint(catalogue_read("bus:a\0b\tm\tp\nbus:c\tm\tp", 21), ==, 1);
-    g_assert_nonnull(catalogue_package(BP_PROVIDE_BUS, "c", NULL));
+    g_assert_cmpuint(packages_read("bus:a\0b\tm\tp\nbus:c\tm\tp", 21), ==, 1);
+    g_assert_nonnull(packages_find(BP_PROVIDE_BUS, "c", NULL));
     char *longest = g_strnfill(128, 'x'), *longer = g_strnfill(129, 'y');
     char *text = g_strdup_printf("bus:%s\tm\tp\nbus:%s\tm\tp\n", longest, longer);
     g_assert_cmpuint(take(text), ==, 1);
-    g_assert_nonnull(catalogue_package(BP_PROVIDE_BUS, longest, NULL));
+    g_assert_nonnull(packages_find(BP_PROVIDE_BUS, longest, NULL));
     g_free(longest);
     g_free(longer);
     g_free(text);
@@ -65,20 +65,20 @@ static void what_is_missing_is_told(void)
 
     take("device:isa-blue-card\thw-x\tpackage-x\naccel:fast\taccel-fast\tpackage-f\n"
          "accel:faster\taccel-faster\tpackage-g\naccel:fastest\taccel-faster\tpackage-g\n");
-    g_assert_true(catalogue_missing(BP_PROVIDE_DEVICE, "isa-blue-card", text, sizeof(text)));
+    g_assert_true(packages_missing(BP_PROVIDE_DEVICE, "isa-blue-card", text, sizeof(text)));
     g_assert_cmpstr(text, ==, "; package package-x has it");
-    g_assert_false(catalogue_missing(BP_PROVIDE_DEVICE, "isa-blue-crad", text, sizeof(text)));
+    g_assert_false(packages_missing(BP_PROVIDE_DEVICE, "isa-blue-crad", text, sizeof(text)));
     g_assert_cmpstr(text, ==, "; not installed: isa-blue-card in package package-x");
-    g_assert_false(catalogue_missing(BP_PROVIDE_DEVICE, "qxl", text, sizeof(text)));
+    g_assert_false(packages_missing(BP_PROVIDE_DEVICE, "qxl", text, sizeof(text)));
     g_assert_cmpstr(text, ==, "");
-    g_assert_false(catalogue_missing(BP_PROVIDE_ACCEL, "", text, sizeof(text)));
+    g_assert_false(packages_missing(BP_PROVIDE_ACCEL, "", text, sizeof(text)));
     g_assert_cmpstr(text, ==, "; packages that have one: package-f, package-g");
-    g_assert_false(catalogue_missing(BP_PROVIDE_BUS, "", text, sizeof(text)));
+    g_assert_false(packages_missing(BP_PROVIDE_BUS, "", text, sizeof(text)));
     g_assert_cmpstr(text, ==, "");
     /* Without room nothing is written behind it. */
-    g_assert_true(catalogue_missing(BP_PROVIDE_DEVICE, "isa-blue-card", little, sizeof(little)));
+    g_assert_true(packages_missing(BP_PROVIDE_DEVICE, "isa-blue-card", little, sizeof(little)));
     g_assert_cmpuint(strlen(little), <, sizeof(little));
-    catalogue_missing(BP_PROVIDE_DEVICE, "isa-blue-crad", little, sizeof(little));
+    packages_missing(BP_PROVIDE_DEVICE, "isa-blue-crad", little, sizeof(little));
     g_assert_cmpstr(little, ==, "");
 }
 
@@ -94,10 +94,10 @@ static void many_entries_are_bounded(void)
 
     for (unsigned i = 0; i < 100010; i++)
         g_string_append_printf(text, "bus:b%u\tm\tp\n", i);
-    g_assert_cmpuint(catalogue_read(text->str, text->len), ==, 10);
-    catalogue_each(BP_PROVIDE_BUS, count, &found);
+    g_assert_cmpuint(packages_read(text->str, text->len), ==, 10);
+    packages_each(BP_PROVIDE_BUS, count, &found);
     g_assert_cmpuint(found, ==, 100000);
-    g_assert_nonnull(catalogue_package(BP_PROVIDE_BUS, "b99999", NULL));
+    g_assert_nonnull(packages_find(BP_PROVIDE_BUS, "b99999", NULL));
     g_string_free(text, TRUE);
 }
 

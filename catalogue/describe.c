@@ -12,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <glib.h>
-
+#include "grow.h"
+#include "kinds.h"
 #include "layout.h"
-#include "registry.h"
 
 #define MAX_ELEMENTS 4096u /* of one table or list of strings */
 #define MAX_PROVIDES 4096u
@@ -44,10 +43,11 @@ struct work {
 
 struct walk {
     struct source source;
-    GByteArray *arena;
-    GArray *work;   /* struct work */
-    GArray *slots;  /* uint64_t: arena offsets that hold pointers */
-    GHashTable *seen; /* struct seen * to itself */
+    struct grow arena;
+    struct grow work;  /* struct work */
+    struct grow slots; /* uint64_t: arena offsets that hold pointers */
+    struct grow seen;  /* struct seen; the first one is no one's */
+    struct lookup by_place;
     struct bp_error *err;
 };
 
@@ -95,16 +95,17 @@ static int read_pointer(struct walk *w, uint64_t from, uint64_t *ret_pointer)
 
 /* ---- the arena ---- */
 
-static guint hash_seen(gconstpointer p)
+static uint64_t hash_seen(uint64_t from, const void *what)
 {
-    const struct seen *s = p;
+    uint64_t hash = (from ^ (uint64_t)(uintptr_t)what << 20) * 0x9e3779b97f4a7c15u;
 
-    return (guint)(s->from * 31 + (uintptr_t)s->what);
+    return hash ^ hash >> 29;
 }
 
-static gboolean equal_seen(gconstpointer a, gconstpointer b)
+static bool same_seen(uint32_t number, const void *key, const void *opaque)
 {
-    const struct seen *x = a, *y = b;
+    const struct walk *w = opaque;
+    const struct seen *x = GROW_AT(&w->seen, struct seen, number), *y = key;
 
     return x->from == y->from && x->what == y->what;
 }
@@ -112,33 +113,36 @@ static gboolean equal_seen(gconstpointer a, gconstpointer b)
 static uint64_t find_seen(const struct walk *w, uint64_t from, const void *what)
 {
     const struct seen key = {from, 0, what};
-    const struct seen *known = g_hash_table_lookup(w->seen, &key);
+    uint32_t number = lookup_find(&w->by_place, hash_seen(from, what), same_seen, &key, w);
 
-    return known ? known->to : 0;
+    return number ? GROW_AT(&w->seen, struct seen, number)->to : 0;
 }
 
 /* Zeroed room in the arena; 0 when there is too much already. */
 static uint64_t reserve(struct walk *w, uint64_t length, unsigned align, uint64_t from,
                         const void *what)
 {
-    uint64_t at = (w->arena->len + align - 1) & ~(uint64_t)(align - 1);
-    const struct seen key = {from, at, what};
-    guint old = w->arena->len;
+    uint64_t at = (w->arena.length + align - 1) & ~(uint64_t)(align - 1);
 
     if (at + length > DESCRIBE_MAX) {
         malformed(w, "a description is larger than 1 MiB");
         return 0;
     }
-    g_byte_array_set_size(w->arena, (guint)(at + length));
-    memset(w->arena->data + old, 0, at + length - old);
-    g_hash_table_add(w->seen, g_memdup2(&key, sizeof(key)));
+    grow_add(&w->arena, (size_t)(at + length - w->arena.length));
+    lookup_add(&w->by_place, hash_seen(from, what), (uint32_t)GROW_COUNT(&w->seen, struct seen));
+    *GROW_ADD(&w->seen, struct seen) = (struct seen){from, at, what};
     return at;
+}
+
+static uint8_t *arena_at(const struct walk *w, uint64_t offset)
+{
+    return (uint8_t *)w->arena.data + offset;
 }
 
 static void put_pointer(struct walk *w, uint64_t slot, uint64_t to)
 {
-    memcpy(w->arena->data + slot, &to, sizeof(to));
-    g_array_append_val(w->slots, slot);
+    memcpy(arena_at(w, slot), &to, sizeof(to));
+    *GROW_ADD(&w->slots, uint64_t) = slot;
 }
 
 static int copy_string(struct walk *w, uint64_t from, uint64_t slot)
@@ -154,7 +158,7 @@ static int copy_string(struct walk *w, uint64_t from, uint64_t slot)
         to = reserve(w, strlen(text) + 1, 1, from, &what);
         if (!to)
             return -EBADMSG;
-        memcpy(w->arena->data + to, text, strlen(text));
+        memcpy(arena_at(w, to), text, strlen(text));
     }
     put_pointer(w, slot, to);
     return 0;
@@ -165,16 +169,16 @@ static int copy_strings(struct walk *w, uint64_t from, uint64_t slot)
     static const char what = 'l';
     uint64_t to = find_seen(w, from, &what), pointer = 0;
     unsigned count = 0;
-    int rc = 0;
+    int ret = 0;
 
     if (to) {
         put_pointer(w, slot, to);
         return 0;
     }
     for (;; count++) {
-        rc = read_pointer(w, from + count * 8ull, &pointer);
-        if (rc < 0)
-            return rc;
+        ret = read_pointer(w, from + count * 8ull, &pointer);
+        if (ret < 0)
+            return ret;
         if (!pointer)
             break;
         if (count == MAX_ELEMENTS)
@@ -184,12 +188,12 @@ static int copy_strings(struct walk *w, uint64_t from, uint64_t slot)
     if (!to)
         return -EBADMSG;
     put_pointer(w, slot, to);
-    for (unsigned i = 0; rc == 0 && i < count; i++) {
-        rc = read_pointer(w, from + i * 8ull, &pointer);
-        if (rc == 0)
-            rc = copy_string(w, pointer, to + i * 8ull);
+    for (unsigned i = 0; ret == 0 && i < count; i++) {
+        ret = read_pointer(w, from + i * 8ull, &pointer);
+        if (ret == 0)
+            ret = copy_string(w, pointer, to + i * 8ull);
     }
-    return rc;
+    return ret;
 }
 
 /* Reserves room for structures and queues them; their slots are filled later. */
@@ -198,14 +202,14 @@ static int copy_structures(struct walk *w, uint64_t from, const struct layout *l
 {
     uint64_t to = find_seen(w, from, layout), first;
     struct work work = {from, 0, layout->size, 1, layout};
-    int rc;
+    int ret;
 
     if (!to) {
         /* A table ends where the first member, always a pointer, is NULL. */
         for (work.count = table ? 0 : 1; table; work.count++) {
-            rc = read_pointer(w, from + (uint64_t)work.count * layout->size, &first);
-            if (rc < 0)
-                return rc;
+            ret = read_pointer(w, from + (uint64_t)work.count * layout->size, &first);
+            if (ret < 0)
+                return ret;
             if (!first)
                 break;
             if (work.count == MAX_ELEMENTS)
@@ -215,7 +219,7 @@ static int copy_structures(struct walk *w, uint64_t from, const struct layout *l
         if (!to)
             return -EBADMSG;
         work.to = to;
-        g_array_append_val(w->work, work);
+        *GROW_ADD(&w->work, struct work) = work;
     }
     put_pointer(w, slot, to);
     return 0;
@@ -224,13 +228,13 @@ static int copy_structures(struct walk *w, uint64_t from, const struct layout *l
 static int fill_slot(struct walk *w, const struct slot *s, uint64_t from, uint64_t to)
 {
     uint64_t pointer;
-    int rc;
+    int ret;
 
     if (s->kind == SLOT_PLAIN)
-        return read_bytes(w, from + s->offset, w->arena->data + to + s->offset, s->length);
-    rc = read_pointer(w, from + s->offset, &pointer);
-    if (rc < 0)
-        return rc;
+        return read_bytes(w, from + s->offset, arena_at(w, to + s->offset), s->length);
+    ret = read_pointer(w, from + s->offset, &pointer);
+    if (ret < 0)
+        return ret;
     if (!pointer)
         return s->kind == SLOT_NAME ? malformed(w, "something it describes has no name") : 0;
     switch (s->kind) {
@@ -247,11 +251,11 @@ static int fill(struct walk *w, const struct work *work)
         uint64_t step = (uint64_t)i * work->layout->size;
 
         for (const struct slot *s = work->layout->slots; s->length; s++) {
-            int rc = s->offset + s->length > work->limit
+            int ret = s->offset + s->length > work->limit
                          ? 0 : fill_slot(w, s, work->from + step, work->to + step);
 
-            if (rc < 0)
-                return rc;
+            if (ret < 0)
+                return ret;
         }
     }
     return 0;
@@ -260,18 +264,16 @@ static int fill(struct walk *w, const struct work *work)
 static void begin(struct walk *w, const struct source *source, struct bp_error *err)
 {
     *w = (struct walk){.source = *source, .err = err};
-    w->arena = g_byte_array_new();
-    w->work = g_array_new(FALSE, FALSE, sizeof(struct work));
-    w->slots = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    w->seen = g_hash_table_new_full(hash_seen, equal_seen, g_free, NULL);
+    GROW_ADD(&w->seen, struct seen);
 }
 
 static void end(struct walk *w)
 {
-    g_byte_array_unref(w->arena);
-    g_array_unref(w->work);
-    g_array_unref(w->slots);
-    g_hash_table_unref(w->seen);
+    grow_finish(&w->arena);
+    grow_finish(&w->work);
+    grow_finish(&w->slots);
+    grow_finish(&w->seen);
+    lookup_finish(&w->by_place);
 }
 
 /* Copies the descriptor at `from` and all that it leads to into the arena. */
@@ -281,41 +283,41 @@ static int copy_descriptor(struct walk *w, enum bp_provide_kind kind, uint64_t f
     struct packed_head head = {PACKED_MAGIC, (uint32_t)kind, 0};
     struct work root = {from, 0, 0, 1, layout};
     uint32_t size;
-    int rc;
+    int ret;
 
     if (!layout)
         return bp_fail(w->err, EBADMSG, "provides something of unknown kind %u", (unsigned)kind);
-    rc = read_bytes(w, from, &size, sizeof(size)); /* every descriptor begins with its size */
-    if (rc < 0)
-        return rc;
+    ret = read_bytes(w, from, &size, sizeof(size)); /* every descriptor begins with its size */
+    if (ret < 0)
+        return ret;
     if (size < 16 || size > 65536)
         return malformed(w, "a descriptor's size makes no sense (is it constant data?)");
     root.limit = size < layout->size ? size : layout->size;
     reserve(w, sizeof(head), 8, UINT64_MAX, NULL);
     head.root = root.to = reserve(w, layout->size, 8, from, layout);
-    memcpy(w->arena->data, &head, sizeof(head));
-    g_array_append_val(w->work, root);
-    for (guint i = 0; rc == 0 && i < w->work->len; i++) {
-        struct work work = g_array_index(w->work, struct work, i);
+    memcpy(w->arena.data, &head, sizeof(head));
+    *GROW_ADD(&w->work, struct work) = root;
+    for (size_t i = 0; ret == 0 && i < GROW_COUNT(&w->work, struct work); i++) {
+        struct work work = *GROW_AT(&w->work, struct work, i);
 
-        rc = fill(w, &work);
+        ret = fill(w, &work);
     }
-    return rc;
+    return ret;
 }
 
 /* Offsets become addresses; then every structure is looked at by those who know it. */
 static int finish_copy(struct walk *w, uint8_t *copy)
 {
-    for (guint i = 0; i < w->slots->len; i++) {
-        uint64_t at = g_array_index(w->slots, uint64_t, i), offset;
+    for (size_t i = 0; i < GROW_COUNT(&w->slots, uint64_t); i++) {
+        uint64_t at = *GROW_AT(&w->slots, uint64_t, i), offset;
         void *pointer;
 
         memcpy(&offset, copy + at, sizeof(offset));
         pointer = copy + offset;
         memcpy(copy + at, &pointer, sizeof(pointer));
     }
-    for (guint i = 0; i < w->work->len; i++) {
-        const struct work *work = &g_array_index(w->work, struct work, i);
+    for (size_t i = 0; i < GROW_COUNT(&w->work, struct work); i++) {
+        const struct work *work = GROW_AT(&w->work, struct work, i);
 
         for (uint32_t j = 0; work->layout->check && j < work->count; j++)
             if (!work->layout->check(copy + work->to + (uint64_t)j * work->layout->size))
@@ -325,50 +327,58 @@ static int finish_copy(struct walk *w, uint8_t *copy)
     return 0;
 }
 
+/* The copy begins with the descriptor, so that its user can free it: all offsets move down. */
+static void shift_down(struct walk *w, uint8_t *copy, size_t shift)
+{
+    for (size_t i = 0; i < GROW_COUNT(&w->slots, uint64_t); i++) {
+        uint64_t *at = GROW_AT(&w->slots, uint64_t, i), offset;
+
+        *at -= shift;
+        memcpy(&offset, copy + *at, sizeof(offset));
+        offset -= shift;
+        memcpy(copy + *at, &offset, sizeof(offset));
+    }
+    for (size_t i = 0; i < GROW_COUNT(&w->work, struct work); i++)
+        GROW_AT(&w->work, struct work, i)->to -= shift;
+}
+
+static int take_copy(struct walk *w, void **ret_desc)
+{
+    const size_t shift = sizeof(struct packed_head);
+    uint8_t *copy = malloc(w->arena.length - shift);
+    int ret;
+
+    if (!copy)
+        return bp_fail(w->err, ENOMEM, "cannot be described: no memory");
+    memcpy(copy, arena_at(w, shift), w->arena.length - shift);
+    shift_down(w, copy, shift);
+    ret = finish_copy(w, copy);
+    if (ret < 0)
+        free(copy);
+    else
+        *ret_desc = copy;
+    return ret;
+}
+
 int describe_unpack(enum bp_provide_kind kind, const void *packed, size_t size, void **ret_desc,
                     struct bp_error *err)
 {
     struct packed_head head;
     struct walk w;
-    uint8_t *copy;
-    int rc;
+    int ret;
 
     if (size < sizeof(head) || size > DESCRIBE_MAX)
         return bp_fail(err, EBADMSG, "is malformed: a description of %zu bytes", size);
     memcpy(&head, packed, sizeof(head));
     if (head.magic != PACKED_MAGIC || head.kind != (uint32_t)kind)
         return bp_fail(err, EBADMSG, "is malformed: what stands there is no description of a %s",
-                       bpc_kind_name(kind));
+                       kind_name(kind));
     begin(&w, &(struct source){.bytes = packed, .size = size}, err);
-    rc = copy_descriptor(&w, kind, head.root);
-    if (rc == 0) {
-        /* The copy begins with the descriptor, so that its user can free it. */
-        size_t shift = sizeof(head);
-
-        copy = malloc(w.arena->len - shift);
-        if (!copy) {
-            rc = bp_fail(err, ENOMEM, "cannot be described: no memory");
-        } else {
-            memcpy(copy, w.arena->data + shift, w.arena->len - shift);
-            for (guint i = 0; i < w.slots->len; i++) {
-                uint64_t *at = &g_array_index(w.slots, uint64_t, i), offset;
-
-                *at -= shift;
-                memcpy(&offset, copy + *at, sizeof(offset));
-                offset -= shift;
-                memcpy(copy + *at, &offset, sizeof(offset));
-            }
-            for (guint i = 0; i < w.work->len; i++)
-                g_array_index(w.work, struct work, i).to -= shift;
-            rc = finish_copy(&w, copy);
-            if (rc < 0)
-                free(copy);
-            else
-                *ret_desc = copy;
-        }
-    }
+    ret = copy_descriptor(&w, kind, head.root);
+    if (ret == 0)
+        ret = take_copy(&w, ret_desc);
     end(&w);
-    return rc;
+    return ret;
 }
 
 /* ---- a module's table ---- */
@@ -376,89 +386,88 @@ int describe_unpack(enum bp_provide_kind kind, const void *packed, size_t size, 
 static int pack_one(const struct image *image, enum bp_provide_kind kind, uint64_t from,
                     struct description *d, struct bp_error *err)
 {
-    struct bp_provide provide = {.kind = kind};
     struct walk w;
     void *desc = NULL;
-    int rc;
+    int ret;
 
     begin(&w, &(struct source){.image = image}, err);
-    rc = copy_descriptor(&w, kind, from);
-    if (rc == 0)
-        rc = describe_unpack(kind, w.arena->data, w.arena->len, &desc, err);
-    if (rc == 0) {
-        provide.desc = desc;
+    ret = copy_descriptor(&w, kind, from);
+    if (ret == 0)
+        ret = describe_unpack(kind, w.arena.data, w.arena.length, &desc, err);
+    if (ret == 0) {
         d->kind = kind;
-        d->name = g_strdup(bpc_provide_name(&provide));
-        d->size = w.arena->len;
-        d->packed = g_memdup2(w.arena->data, d->size);
+        d->name = kind_provided_name(kind, desc);
+        d->size = w.arena.length;
+        d->packed = bp_alloc(d->size);
+        memcpy(d->packed, w.arena.data, d->size);
         free(desc);
     }
     end(&w);
-    return rc;
+    return ret;
 }
 
 static int read_provides(const struct image *image, uint64_t from, struct module_table *table,
                          struct bp_error *err)
 {
-    GArray *all = g_array_new(FALSE, TRUE, sizeof(struct description));
-    int rc = 0;
+    struct grow all = {0};
+    int ret = 0;
 
-    for (unsigned i = 0; rc == 0; i++, from += sizeof(struct bp_provide)) {
+    for (unsigned i = 0; ret == 0; i++, from += sizeof(struct bp_provide)) {
         struct bp_provide p;
         struct description d = {0};
 
-        rc = image_read(image, from, &p, sizeof(p), err);
-        if (rc < 0 || p.kind == BP_PROVIDE_END)
+        ret = image_read(image, from, &p, sizeof(p), err);
+        if (ret < 0 || p.kind == BP_PROVIDE_END)
             break;
         if (!layout_of_kind(p.kind))
-            rc = bp_fail(err, ENOEXEC, "provides something of unknown kind %u", (unsigned)p.kind);
+            ret = bp_fail(err, ENOEXEC, "provides something of unknown kind %u", (unsigned)p.kind);
         else if (i == MAX_PROVIDES)
-            rc = bp_fail(err, EBADMSG, "is malformed: what it provides has no end");
+            ret = bp_fail(err, EBADMSG, "is malformed: what it provides has no end");
         else if (image_is_external(image, from + offsetof(struct bp_provide, desc)) || !p.desc)
-            rc = bp_fail(err, EBADMSG, "is malformed: a %s it provides is not in the module itself",
-                         bpc_kind_name(p.kind));
+            ret = bp_fail(err, EBADMSG, "is malformed: a %s it provides is not in the module itself",
+                         kind_name(p.kind));
         else
-            rc = pack_one(image, p.kind, (uint64_t)(uintptr_t)p.desc, &d, err);
-        if (rc == 0)
-            g_array_append_val(all, d);
+            ret = pack_one(image, p.kind, (uint64_t)(uintptr_t)p.desc, &d, err);
+        if (ret == 0)
+            *GROW_ADD(&all, struct description) = d;
     }
-    table->provide_count = all->len;
-    table->provides = (struct description *)g_array_free(all, FALSE);
-    return rc;
+    table->provide_count = GROW_COUNT(&all, struct description);
+    table->provides = all.data;
+    return ret;
 }
 
 static int read_imports(const struct image *image, uint64_t from, struct module_table *table,
                         struct bp_error *err)
 {
-    GArray *all = g_array_new(FALSE, TRUE, sizeof(struct described_import));
-    int rc = 0;
+    struct grow all = {0};
+    int ret = 0;
 
-    for (; rc == 0; from += sizeof(struct bp_import)) {
+    for (; ret == 0; from += sizeof(struct bp_import)) {
         struct described_import one = {0};
         struct bp_import import;
         const char *name;
 
-        rc = image_read(image, from, &import, sizeof(import), err);
-        if (rc < 0 || !import.name)
+        ret = image_read(image, from, &import, sizeof(import), err);
+        if (ret < 0 || !import.name)
             break;
         name = image_string(image, (uint64_t)(uintptr_t)import.name);
-        if (!name || all->len == MAX_PROVIDES) {
-            rc = bp_fail(err, EBADMSG, "is malformed: its list of imports makes no sense");
+        if (!name || GROW_COUNT(&all, struct described_import) == MAX_PROVIDES) {
+            ret = bp_fail(err, EBADMSG, "is malformed: its list of imports makes no sense");
             break;
         }
-        one.name = g_strdup(name);
+        one.name = bp_strdup(name);
         one.major = import.major;
         one.minor = import.minor;
-        g_array_append_val(all, one);
+        *GROW_ADD(&all, struct described_import) = one;
     }
-    table->import_count = all->len;
-    table->imports = (struct described_import *)g_array_free(all, FALSE);
-    return rc;
+    table->import_count = GROW_COUNT(&all, struct described_import);
+    table->imports = all.data;
+    return ret;
 }
 
 static char *text_at(const struct image *image, const char *address)
 {
-    return address ? g_strdup(image_string(image, (uint64_t)(uintptr_t)address)) : NULL;
+    return address ? bp_strdup(image_string(image, (uint64_t)(uintptr_t)address)) : NULL;
 }
 
 int describe_image(const struct image *image, struct module_table *ret_table,
@@ -467,50 +476,50 @@ int describe_image(const struct image *image, struct module_table *ret_table,
     uint64_t at = image_symbol(image, "bp_module", NULL);
     struct module_table table = {0};
     struct bp_module m;
-    int rc;
+    int ret;
 
     if (!at)
         return bp_fail(err, ENOEXEC, "has no symbol bp_module");
     memset(&m, 0, sizeof(m));
-    rc = image_read(image, at, &m, offsetof(struct bp_module, name), err);
-    if (rc < 0)
-        return rc;
+    ret = image_read(image, at, &m, offsetof(struct bp_module, name), err);
+    if (ret < 0)
+        return ret;
     table.magic = m.magic;
     table.size = m.size;
     table.abi_major = m.abi_major;
     table.abi_minor = m.abi_minor;
     if (m.magic == BP_MODULE_MAGIC && m.abi_major == BP_ABI_MAJOR && m.size >= MODULE_TABLE_LEAST) {
-        rc = image_read(image, at, &m, m.size < sizeof(m) ? m.size : sizeof(m), err);
-        if (rc < 0)
-            return rc;
+        ret = image_read(image, at, &m, m.size < sizeof(m) ? m.size : sizeof(m), err);
+        if (ret < 0)
+            return ret;
         table.name = text_at(image, m.name);
         table.tier = text_at(image, m.tier);
         table.has_provides = m.provides != NULL;
         table.has_init = m.init != NULL;
         if (m.provides)
-            rc = read_provides(image, (uint64_t)(uintptr_t)m.provides, &table, err);
-        if (rc == 0 && m.imports)
-            rc = read_imports(image, (uint64_t)(uintptr_t)m.imports, &table, err);
+            ret = read_provides(image, (uint64_t)(uintptr_t)m.provides, &table, err);
+        if (ret == 0 && m.imports)
+            ret = read_imports(image, (uint64_t)(uintptr_t)m.imports, &table, err);
     }
-    if (rc < 0)
+    if (ret < 0)
         describe_finish(&table);
     else
         *ret_table = table;
-    return rc;
+    return ret;
 }
 
 void describe_finish(struct module_table *table)
 {
     for (size_t i = 0; i < table->provide_count; i++) {
-        g_free(table->provides[i].name);
-        g_free(table->provides[i].packed);
+        free(table->provides[i].name);
+        free(table->provides[i].packed);
     }
     for (size_t i = 0; i < table->import_count; i++)
-        g_free(table->imports[i].name);
-    g_free(table->provides);
-    g_free(table->imports);
-    g_free(table->name);
-    g_free(table->tier);
+        free(table->imports[i].name);
+    free(table->provides);
+    free(table->imports);
+    free(table->name);
+    free(table->tier);
     *table = (struct module_table){0};
 }
 

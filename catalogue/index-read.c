@@ -15,7 +15,6 @@
 
 #include "describe.h"
 #include "index-parts.h"
-#include "safety.h"
 
 /* ---- sums ---- */
 
@@ -217,33 +216,33 @@ int index_check(const void *data, size_t size, struct index *ret_index, struct b
     const struct index_header *h = data;
     const uint8_t *base = data;
     struct index ix = {.header = h, .size = size};
-    int rc;
+    int ret;
 
     if ((uintptr_t)data % INDEX_ALIGN)
         return malformed("it is not aligned", err);
-    rc = check_header(h, size, err);
-    if (rc < 0)
-        return rc;
+    ret = check_header(h, size, err);
+    if (ret < 0)
+        return ret;
     ix.modules = (const void *)(base + h->modules);
     ix.provides = (const void *)(base + h->provides);
     ix.by_name = (const void *)(base + h->by_name);
     ix.requires = (const void *)(base + h->requires);
     ix.strings = (const void *)(base + h->strings);
     ix.packed = base + h->packed;
-    rc = check_tables(&ix, err);
-    if (rc == 0)
+    ret = check_tables(&ix, err);
+    if (ret == 0)
         *ret_index = ix;
-    return rc;
+    return ret;
 }
 
-int index_open(int directory, const char *path, struct index *ret_index, struct bp_error *err)
+int index_open(const struct index_place *place, struct index *ret_index, struct bp_error *err)
 {
     struct stat st;
     void *data;
-    int fd, rc = safety_open_at(directory, path, INDEX_FILE, &fd, &st, err);
+    int fd, ret = index_open_file(place, INDEX_FILE, &fd, &st, err);
 
-    if (rc < 0)
-        return rc;
+    if (ret < 0)
+        return ret;
     if (st.st_size < (off_t)sizeof(struct index_header) || st.st_size > INDEX_MAX_SIZE) {
         close(fd);
         return bp_fail(err, EBADMSG, "is malformed: it has %lld bytes", (long long)st.st_size);
@@ -252,10 +251,10 @@ int index_open(int directory, const char *path, struct index *ret_index, struct 
     close(fd);
     if (data == MAP_FAILED)
         return bp_fail(err, errno, "cannot be mapped: %s", strerror(errno));
-    rc = index_check(data, (size_t)st.st_size, ret_index, err);
-    if (rc < 0)
+    ret = index_check(data, (size_t)st.st_size, ret_index, err);
+    if (ret < 0)
         munmap(data, (size_t)st.st_size);
-    return rc;
+    return ret;
 }
 
 int index_packed(struct index *index, uint32_t provide, const void **ret_data, size_t *ret_size,
@@ -279,7 +278,7 @@ int index_packed(struct index *index, uint32_t provide, const void **ret_data, s
 
 /* ---- the file behind an entry ---- */
 
-int index_verify_entry(const struct index *index, uint32_t module, int directory, const char *path,
+int index_verify_entry(const struct index *index, uint32_t module, const struct index_place *place,
                        struct stat *ret_stat)
 {
     const struct index_module *m = &index->modules[module];
@@ -288,10 +287,10 @@ int index_verify_entry(const struct index *index, uint32_t module, int directory
     struct stat st, opened;
     int fd;
 
-    if (fstatat(directory, file, &st, 0) < 0 || (uint64_t)st.st_size != m->size)
+    if (fstatat(place->directory, file, &st, 0) < 0 || (uint64_t)st.st_size != m->size)
         return -ESTALE;
     if (st.st_mtime != m->mtime) { /* copied or unpacked again: is it the same build? */
-        if (!m->build_id_length || safety_open_at(directory, path, file, &fd, &opened, NULL) < 0)
+        if (!m->build_id_length || index_open_file(place, file, &fd, &opened, NULL) < 0)
             return -ESTALE;
         index_read_build_id(fd, &found);
         close(fd);

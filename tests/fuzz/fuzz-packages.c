@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "catalogue.h"
+#include "packages.h"
 #include "fuzz.h"
 #include "registry.h"
 
@@ -33,16 +33,16 @@ static void visit(const char *name, void *opaque)
     if (v->count++ >= 50)
         return;
     check_word(name);
-    package = v->kind == BP_PROVIDE_END ? catalogue_package_of_module(name)
-                                        : catalogue_package(v->kind, name, &module);
+    package = v->kind == BP_PROVIDE_END ? packages_find_module(name)
+                                        : packages_find(v->kind, name, &module);
     if (!package)
         abort(); /* what is listed is found */
     check_word(package);
     if (module)
         check_word(module);
-    if (strlen(catalogue_hint(package)) > 128 + 256)
+    if (strlen(packages_hint(package)) > 128 + 256)
         abort();
-    if (v->kind != BP_PROVIDE_END && !catalogue_missing(v->kind, name, text, sizeof(text)))
+    if (v->kind != BP_PROVIDE_END && !packages_missing(v->kind, name, text, sizeof(text)))
         abort();
 }
 
@@ -50,13 +50,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char text[64];
 
-    catalogue_read((const char *)data, size);
+    packages_read((const char *)data, size);
     for (unsigned kind = BP_PROVIDE_END; kind <= BP_PROVIDE_ABSTRACT; kind++) {
         struct visit v = {kind, 0};
 
-        catalogue_each(kind, visit, &v);
+        packages_each(kind, visit, &v);
         if (kind != BP_PROVIDE_END)
-            catalogue_missing(kind, "", text, sizeof(text)); /* little room */
+            packages_missing(kind, "", text, sizeof(text)); /* little room */
     }
     return 0;
 }

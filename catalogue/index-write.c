@@ -9,27 +9,25 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <glib.h>
-
+#include "grow.h"
 #include "index.h"
 
 int index_build_directory(const char *path, struct index_bytes *ret_bytes,
                           struct index_summary *ret_summary, struct bp_error *err)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-    GPtrArray *names;
-    uint64_t hash;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret;
+    const struct index_place place = {.directory = fd, .path = path};
+    struct index_names names;
 
     if (fd < 0)
         return bp_fail(err, errno, "%s cannot be opened: %s", path, strerror(errno));
-    rc = index_list_files(fd, path, &names, &hash, err);
-    if (rc == 0) {
-        rc = index_build(fd, path, names, INDEX_DESCRIPTIONS | INDEX_UNCHECKED, ret_bytes,
-                         ret_summary, err);
-        g_ptr_array_unref(names);
+    ret = index_list_files(&place, &names, err);
+    if (ret == 0) {
+        ret = index_build(&place, &names, INDEX_DESCRIPTIONS, ret_bytes, ret_summary, err);
+        index_names_finish(&names);
     }
     close(fd);
-    return rc;
+    return ret;
 }
 
 static int write_all(int fd, const uint8_t *data, size_t size)
@@ -49,7 +47,7 @@ static int write_all(int fd, const uint8_t *data, size_t size)
 
 int index_write(const char *path, const struct index_bytes *bytes, struct bp_error *err)
 {
-    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, rc;
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, ret;
     char name[64];
 
     if (directory < 0)
@@ -58,36 +56,36 @@ int index_write(const char *path, const struct index_bytes *bytes, struct bp_err
     snprintf(name, sizeof(name), "." INDEX_FILE ".%ld", (long)getpid());
     unlinkat(directory, name, 0);
     fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    rc = fd < 0 ? -errno : write_all(fd, bytes->data, bytes->size);
+    ret = fd < 0 ? -errno : write_all(fd, bytes->data, bytes->size);
     if (fd >= 0)
         close(fd);
-    if (rc == 0 && renameat(directory, name, directory, INDEX_FILE) < 0)
-        rc = -errno;
-    if (rc == 0)
+    if (ret == 0 && renameat(directory, name, directory, INDEX_FILE) < 0)
+        ret = -errno;
+    if (ret == 0)
         fsync(directory);
     else
         unlinkat(directory, name, 0);
     close(directory);
-    if (rc < 0)
-        return bp_fail(err, -rc, "%s/%s cannot be written: %s", path, INDEX_FILE, strerror(-rc));
+    if (ret < 0)
+        return bp_fail(err, -ret, "%s/%s cannot be written: %s", path, INDEX_FILE, strerror(-ret));
     return 0;
 }
 
 int index_command(const char *staging, const char *directory, struct index_summary *ret_summary,
                   struct bp_error *err)
 {
-    char *path = staging ? g_build_filename(staging, directory, NULL) : g_strdup(directory);
+    char *path = staging ? text_printf("%s/%s", staging, directory) : bp_strdup(directory);
     struct index_summary summary = {0};
     struct index_bytes bytes = {0};
-    int rc = index_build_directory(path, &bytes, &summary, err);
+    int ret = index_build_directory(path, &bytes, &summary, err);
 
-    if (rc == 0)
-        rc = index_write(path, &bytes, err);
+    if (ret == 0)
+        ret = index_write(path, &bytes, err);
     free(bytes.data);
-    g_free(path);
-    if (rc == 0 && ret_summary)
+    free(path);
+    if (ret == 0 && ret_summary)
         *ret_summary = summary;
     else
         index_summary_finish(&summary);
-    return rc;
+    return ret;
 }

@@ -4,8 +4,8 @@
  * the dynamic linker would apply to constant data, so that constant tables can be read without
  * running (or mapping for execution) anything. [any]
  */
-#ifndef LOADER_IMAGE_H
-#define LOADER_IMAGE_H
+#ifndef CATALOGUE_IMAGE_H
+#define CATALOGUE_IMAGE_H
 
 #include "notes.h"
 

@@ -3,8 +3,8 @@
  * Reads what a module file says of itself, without mapping it for execution: the ELF notes that the
  * macros of <bp/module.h> emit. [any]
  */
-#ifndef LOADER_NOTES_H
-#define LOADER_NOTES_H
+#ifndef CATALOGUE_NOTES_H
+#define CATALOGUE_NOTES_H
 
 #include <bp/error.h>
 

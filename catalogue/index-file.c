@@ -14,23 +14,19 @@
 
 #include "describe.h"
 #include "index-parts.h"
-#include "registry.h"
-#include "safety.h"
+#include "kinds.h"
 
-static void G_GNUC_PRINTF(3, 4) unusable(struct file_record *r, int code, const char *fmt, ...)
+/* Takes the text. */
+static void unusable(struct file_record *r, int code, char *text)
 {
-    va_list ap;
-
-    g_free(r->error);
-    va_start(ap, fmt);
-    r->error = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
+    free(r->error);
+    r->error = text;
     r->code = code;
 }
 
-static struct provide_record *record_at(const struct file_record *r, unsigned i)
+static struct provide_record *record_at(const struct file_record *r, size_t i)
 {
-    return &g_array_index(r->provides, struct provide_record, i);
+    return GROW_AT(&r->provides, struct provide_record, i);
 }
 
 /* A name of those that users type and paths hold: no blank, comma, quote or slash of its own. */
@@ -49,7 +45,7 @@ static bool add_provide(struct file_record *r, char *text)
 
     if (!colon || colon[1] == '\0' || colon[1] == ';')
         return false;
-    p.kind = bpc_kind_from_name(text, (size_t)(colon - text));
+    p.kind = kind_from_name(text, (size_t)(colon - text));
     if (p.kind == BP_PROVIDE_END)
         return false;
     p.name = colon + 1;
@@ -62,8 +58,8 @@ static bool add_provide(struct file_record *r, char *text)
     if (*end == ';')
         *end++ = '\0';
     p.summary = summary ? summary : "";
-    p.attributes = g_strdup(end);
-    g_array_append_val(r->provides, p);
+    p.attributes = bp_strdup(end);
+    *GROW_ADD(&r->provides, struct provide_record) = p;
     return true;
 }
 
@@ -75,22 +71,22 @@ static bool add_alias(struct file_record *r, char *text)
 
     if (!equals || equals == colon + 1)
         return false;
-    kind = bpc_kind_from_name(text, (size_t)(colon - text));
+    kind = kind_from_name(text, (size_t)(colon - text));
     *equals = '\0';
-    for (unsigned i = 0; i < r->provides->len; i++) {
+    for (size_t i = 0; i < RECORD_PROVIDES(r); i++) {
         struct provide_record *target = record_at(r, i), p = *target;
         char *more;
 
         if (target->kind != kind || target->target >= 0 || strcmp(target->name, equals + 1) != 0)
             continue;
-        more = g_strdup_printf("%s%salias=%s", target->attributes, target->attributes[0] ? ";" : "",
-                               colon + 1);
-        g_free(target->attributes);
+        more = text_printf("%s%salias=%s", target->attributes, target->attributes[0] ? ";" : "",
+                           colon + 1);
+        free(target->attributes);
         target->attributes = more;
-        p.attributes = g_strdup(more);
+        p.attributes = bp_strdup(more);
         p.name = colon + 1;
         p.target = (int)i;
-        g_array_append_val(r->provides, p);
+        *GROW_ADD(&r->provides, struct provide_record) = p;
         return true;
     }
     return false;
@@ -135,12 +131,13 @@ static bool take_notes(struct file_record *r, unsigned key)
         if (key == 0)
             good = add_provide(r, n + length);
         else if (key == 1)
-            g_ptr_array_add(r->requires, n + length);
+            *GROW_ADD(&r->requires, const char *) = n + length;
         else
             good = add_alias(r, n + length);
         if (!good) {
-            unusable(r, EBADMSG, "is malformed: note \"%s\" names %s", n,
-                     key == 0 ? "no known kind" : "nothing it provides");
+            unusable(r, EBADMSG,
+                     text_printf("is malformed: note \"%s\" names %s", n,
+                                 key == 0 ? "no known kind" : "nothing it provides"));
             return false;
         }
     }
@@ -157,24 +154,26 @@ static void understand_notes(struct file_record *r)
     r->tier = note_or_empty(r, "tier");
     r->abi = note_or_empty(r, "abi");
     if (!name_is_sane(name)) {
-        unusable(r, EBADMSG, "is malformed: its notes have no usable name");
+        unusable(r, EBADMSG, bp_strdup("is malformed: its notes have no usable name"));
         return;
     }
-    g_free(r->name);
-    r->name = g_strdup(name);
+    free(r->name);
+    r->name = bp_strdup(name);
     if (!take_rank(r)) {
-        unusable(r, EBADMSG, "is malformed: note \"rank=%s\" is no number", note_or_empty(r, "rank"));
+        unusable(r, EBADMSG, text_printf("is malformed: note \"rank=%s\" is no number",
+                                         note_or_empty(r, "rank")));
         return;
     }
     for (unsigned key = 0; key < BP_COUNT(note_kinds); key++)
         if (!take_notes(r, key))
             return;
-    for (unsigned i = 1; i < r->provides->len; i++)
-        for (unsigned j = 0; j < i; j++)
+    for (size_t i = 1; i < RECORD_PROVIDES(r); i++)
+        for (size_t j = 0; j < i; j++)
             if (record_at(r, i)->kind == record_at(r, j)->kind &&
                 strcmp(record_at(r, i)->name, record_at(r, j)->name) == 0) {
-                unusable(r, EBADMSG, "is malformed: its notes list %s %s twice",
-                         bpc_kind_name(record_at(r, i)->kind), record_at(r, i)->name);
+                unusable(r, EBADMSG, text_printf("is malformed: its notes list %s %s twice",
+                                                 kind_name(record_at(r, i)->kind),
+                                                 record_at(r, i)->name));
                 return;
             }
 }
@@ -194,7 +193,8 @@ static bool find_build_id(const uint8_t *data, size_t size, size_t align, struct
             return false;
         if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 &&
             memcmp(data + owner, "GNU", 4) == 0) {
-            m->build_id_length = (uint8_t)MIN(n.n_descsz, INDEX_BUILD_ID_MAX);
+            m->build_id_length = n.n_descsz < INDEX_BUILD_ID_MAX ? (uint8_t)n.n_descsz
+                                                                 : INDEX_BUILD_ID_MAX;
             memcpy(m->build_id, data + desc, m->build_id_length);
             return true;
         }
@@ -226,7 +226,8 @@ void index_read_build_id(int fd, struct index_module *m)
         memcpy(&ph, head + at, sizeof(ph));
         if (ph.p_type != PT_NOTE)
             continue;
-        size = pread(fd, notes, MIN(ph.p_filesz, sizeof(notes)), (off_t)ph.p_offset);
+        size = pread(fd, notes, ph.p_filesz < sizeof(notes) ? ph.p_filesz : sizeof(notes),
+                     (off_t)ph.p_offset);
         if (size > 0 && find_build_id(notes, (size_t)size, ph.p_align == 8 ? 8 : 4, m))
             return;
     }
@@ -236,7 +237,7 @@ void index_read_build_id(int fd, struct index_module *m)
 
 static void take_descriptors(struct file_record *r, struct module_table *table)
 {
-    for (unsigned i = 0; i < r->provides->len; i++) {
+    for (size_t i = 0; i < RECORD_PROVIDES(r); i++) {
         struct provide_record *p = record_at(r, i);
 
         for (size_t j = 0; p->target < 0 && !p->packed && j < table->provide_count; j++) {
@@ -249,6 +250,14 @@ static void take_descriptors(struct file_record *r, struct module_table *table)
             d->packed = NULL;
         }
     }
+}
+
+static bool is_required(const struct file_record *r, const char *key)
+{
+    for (size_t i = 0; i < RECORD_REQUIRES(r); i++)
+        if (strcmp(*GROW_AT(&r->requires, const char *, i), key) == 0)
+            return true;
+    return false;
 }
 
 /* Would check.c find nothing? After take_descriptors(): what it took has found its note. */
@@ -264,12 +273,12 @@ static bool table_agrees(const struct file_record *r, const struct module_table 
     for (size_t i = 0; i < t->provide_count; i++)
         if (t->provides[i].packed)
             return false;
-    for (unsigned i = 0; i < r->provides->len; i++)
+    for (size_t i = 0; i < RECORD_PROVIDES(r); i++)
         if (record_at(r, i)->target < 0 && !record_at(r, i)->packed)
             return false;
     for (size_t i = 0; i < t->import_count; i++) {
         snprintf(key, sizeof(key), "%s/%u", t->imports[i].name, t->imports[i].major);
-        if (!g_ptr_array_find_with_equal_func(r->requires, key, g_str_equal, NULL))
+        if (!is_required(r, key))
             return false;
     }
     return true;
@@ -282,32 +291,32 @@ static void read_descriptors(struct file_record *r, const struct notes_source *s
     struct module_table table = {0};
     struct image *image = NULL;
     struct bp_error err = {0};
-    int rc = image_open(source, &image, &err);
+    int ret = image_open(source, &image, &err);
 
-    if (rc == 0)
-        rc = describe_image(image, &table, &err);
-    if (rc == 0)
-        rc = image_check(image, &err);
+    if (ret == 0)
+        ret = describe_image(image, &table, &err);
+    if (ret == 0)
+        ret = image_check(image, &err);
     take_descriptors(r, &table);
     /* What loading would check was checked: the sum vouches for it. */
-    if (rc == 0 && table_agrees(r, &table))
+    if (ret == 0 && table_agrees(r, &table))
         r->identity.contents = image_contents(image);
     image_free(image);
     describe_finish(&table);
-    if (rc < 0)
-        *unfit = g_strdup(err.message);
+    if (ret < 0)
+        *unfit = bp_strdup(err.message);
 }
 
-static int open_one(int directory, const char *path, const char *file, unsigned flags,
-                    struct stat *ret_stat, int *ret_fd, struct bp_error *err)
+int index_open_file(const struct index_place *place, const char *file, int *ret_fd,
+                    struct stat *ret_stat, struct bp_error *err)
 {
     /* O_NONBLOCK: a FIFO must not hold us up. */
     const int how = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     int fd;
 
-    if (!(flags & INDEX_UNCHECKED))
-        return safety_open_at(directory, path, file, ret_fd, ret_stat, err);
-    fd = openat(directory, file, how);
+    if (place->open)
+        return place->open(place->directory, place->path, file, ret_fd, ret_stat, err);
+    fd = openat(place->directory, file, how);
     if (fd < 0)
         return bp_fail(err, errno, "cannot be opened: %s", strerror(errno));
     if (fstat(fd, ret_stat) < 0 || !S_ISREG(ret_stat->st_mode)) {
@@ -318,32 +327,31 @@ static int open_one(int directory, const char *path, const char *file, unsigned 
     return 0;
 }
 
-void index_read_file(int directory, const char *path, const char *file, unsigned flags,
+void index_read_file(const struct index_place *place, const char *file, unsigned flags,
                      struct file_record *r, char **unfit)
 {
+    size_t stem = strlen(file) - (index_is_module_name(file) ? strlen(".so") : 0);
     struct bp_error err = {0};
     struct stat st;
     int fd;
 
     *r = (struct file_record){
-        .file = g_strdup(file), .summary = "", .version = "", .license = "", .tier = "", .abi = "",
-        .name = g_str_has_suffix(file, ".so") ? g_strndup(file, strlen(file) - 3) : g_strdup(file),
-        .requires = g_ptr_array_new(),
-        .provides = g_array_new(FALSE, FALSE, sizeof(struct provide_record))};
+        .file = bp_strdup(file), .summary = "", .version = "", .license = "", .tier = "", .abi = "",
+        .name = text_copy(file, stem)};
     /* Also of a file that cannot be opened: its entry is verified by these. */
-    if (fstatat(directory, file, &st, 0) == 0) {
+    if (fstatat(place->directory, file, &st, 0) == 0) {
         r->size = (uint64_t)st.st_size;
         r->mtime = st.st_mtime;
     }
-    if (open_one(directory, path, file, flags, &st, &fd, &err) < 0) {
-        unusable(r, err.code, "%s", err.message);
+    if (index_open_file(place, file, &fd, &st, &err) < 0) {
+        unusable(r, err.code, bp_strdup(err.message));
         return;
     }
     r->size = (uint64_t)st.st_size;
     r->mtime = st.st_mtime;
     const struct notes_source source = {.fd = fd, .size = r->size};
     if (notes_read(&source, &r->notes, &err) < 0)
-        unusable(r, err.code, "%s", err.message);
+        unusable(r, err.code, bp_strdup(err.message));
     else
         understand_notes(r);
     if (!r->error)
@@ -355,14 +363,14 @@ void index_read_file(int directory, const char *path, const char *file, unsigned
 
 void index_record_finish(struct file_record *r)
 {
-    for (unsigned i = 0; i < r->provides->len; i++) {
-        g_free(record_at(r, i)->attributes);
+    for (size_t i = 0; i < RECORD_PROVIDES(r); i++) {
+        free(record_at(r, i)->attributes);
         free(record_at(r, i)->packed);
     }
-    g_array_unref(r->provides);
-    g_ptr_array_unref(r->requires);
+    grow_finish(&r->provides);
+    grow_finish(&r->requires);
     notes_finish(&r->notes);
-    g_free(r->file);
-    g_free(r->name);
-    g_free(r->error);
+    free(r->file);
+    free(r->name);
+    free(r->error);
 }

@@ -85,27 +85,27 @@ int image_sum_file(const struct notes_source *source, uint64_t *ret_contents, st
     uint64_t contents = 0, left;
     Elf64_Phdr ph[IMAGE_MAX_SEGMENTS];
     Elf64_Ehdr header;
-    int rc = fetch(source, 0, &header, sizeof(header), err);
+    int ret = fetch(source, 0, &header, sizeof(header), err);
 
-    if (rc == 0 && (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+    if (ret == 0 && (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
                     header.e_phentsize != sizeof(*ph) || header.e_phnum > BP_COUNT(ph)))
-        rc = bp_fail(err, ENOEXEC, "is not a module: it is not an ELF file");
-    if (rc == 0)
-        rc = fetch(source, header.e_phoff, ph, header.e_phnum * sizeof(*ph), err);
-    for (unsigned i = 0; rc == 0 && i < header.e_phnum; i++) {
+        ret = bp_fail(err, ENOEXEC, "is not a module: it is not an ELF file");
+    if (ret == 0)
+        ret = fetch(source, header.e_phoff, ph, header.e_phnum * sizeof(*ph), err);
+    for (unsigned i = 0; ret == 0 && i < header.e_phnum; i++) {
         contents = add_sum(contents, &ph[i], sizeof(*ph));
-        for (left = ph[i].p_type == PT_LOAD ? ph[i].p_filesz : 0; rc == 0 && left;) {
+        for (left = ph[i].p_type == PT_LOAD ? ph[i].p_filesz : 0; ret == 0 && left;) {
             size_t n = left < PIECE ? (size_t)left : PIECE;
 
-            rc = fetch(source, ph[i].p_offset + (ph[i].p_filesz - left), piece, n, err);
-            if (rc == 0)
+            ret = fetch(source, ph[i].p_offset + (ph[i].p_filesz - left), piece, n, err);
+            if (ret == 0)
                 contents = add_sum(contents, piece, n);
             left -= n;
         }
     }
-    if (rc == 0)
+    if (ret == 0)
         *ret_contents = contents;
-    return rc;
+    return ret;
 }
 
 static int add_segment(struct image *image, const struct notes_source *source,
@@ -113,7 +113,7 @@ static int add_segment(struct image *image, const struct notes_source *source,
 {
     struct segment *s = &image->segments[image->segment_count];
     const struct segment *before = image->segment_count ? s - 1 : NULL;
-    int rc;
+    int ret;
 
     if (ph->p_memsz < ph->p_filesz || ph->p_vaddr + ph->p_memsz < ph->p_vaddr)
         return bp_fail(err, EBADMSG, "is malformed: a segment is larger in the file than in memory");
@@ -140,11 +140,11 @@ static int add_segment(struct image *image, const struct notes_source *source,
                                         (before->address + before->memory_size - 1) / LEAST_PAGE);
     /* What is zero beyond the file's bytes is written by the linker. */
     image->unreadable |= !(ph->p_flags & PF_R) || (!s->writable && ph->p_memsz != ph->p_filesz);
-    rc = fetch(source, ph->p_offset, s->data, ph->p_filesz, err);
+    ret = fetch(source, ph->p_offset, s->data, ph->p_filesz, err);
     s->data[ph->p_filesz] = 0; /* what follows in memory is zero too, or not ours */
-    if (rc == 0)
+    if (ret == 0)
         image->contents = add_sum(image->contents, s->data, ph->p_filesz);
-    return rc;
+    return ret;
 }
 
 /* The build-id's note: owner "GNU", type 3. One that is malformed counts as none. */
@@ -180,20 +180,20 @@ static int read_segments(struct image *image, const struct notes_source *source,
                          struct bp_error *err)
 {
     Elf64_Ehdr header;
-    int rc = fetch(source, 0, &header, sizeof(header), err);
+    int ret = fetch(source, 0, &header, sizeof(header), err);
 
-    if (rc == 0 && (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+    if (ret == 0 && (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
                     header.e_phentsize != sizeof(Elf64_Phdr)))
-        rc = bp_fail(err, ENOEXEC, "is not a module: it is not an ELF file");
-    for (unsigned i = 0; rc == 0 && i < header.e_phnum; i++) {
+        ret = bp_fail(err, ENOEXEC, "is not a module: it is not an ELF file");
+    for (unsigned i = 0; ret == 0 && i < header.e_phnum; i++) {
         Elf64_Phdr ph;
 
-        rc = fetch(source, header.e_phoff + i * sizeof(ph), &ph, sizeof(ph), err);
-        if (rc < 0)
+        ret = fetch(source, header.e_phoff + i * sizeof(ph), &ph, sizeof(ph), err);
+        if (ret < 0)
             break;
         image->contents = add_sum(image->contents, &ph, sizeof(ph));
         if (ph.p_type == PT_LOAD) {
-            rc = add_segment(image, source, &ph, err);
+            ret = add_segment(image, source, &ph, err);
         } else if (ph.p_type == PT_DYNAMIC) {
             image->dynamic = ph.p_vaddr;
             image->dynamic_size = ph.p_memsz;
@@ -207,9 +207,9 @@ static int read_segments(struct image *image, const struct notes_source *source,
             image->has_stack_header = true;
         }
     }
-    if (rc == 0 && image->segment_count == 0)
-        rc = bp_fail(err, EBADMSG, "is malformed: it has nothing to load");
-    return rc;
+    if (ret == 0 && image->segment_count == 0)
+        ret = bp_fail(err, EBADMSG, "is malformed: it has nothing to load");
+    return ret;
 }
 
 /* ---- memory ---- */
@@ -332,19 +332,19 @@ static int relocate_table(struct image *image, uint64_t address, uint64_t size,
                           struct bp_error *err)
 {
     const uint8_t *table = size ? image_bytes(image, address, size) : NULL;
-    int rc = 0;
+    int ret = 0;
 
     if (!size)
         return 0;
     if (!table)
         return bp_fail(err, EBADMSG, "is malformed: its relocations lie outside of its segments");
-    for (uint64_t at = 0; rc == 0 && size - at >= sizeof(Elf64_Rela); at += sizeof(Elf64_Rela)) {
+    for (uint64_t at = 0; ret == 0 && size - at >= sizeof(Elf64_Rela); at += sizeof(Elf64_Rela)) {
         Elf64_Rela r;
 
         memcpy(&r, table + at, sizeof(r));
-        rc = apply(image, &r, err);
+        ret = apply(image, &r, err);
     }
-    return rc;
+    return ret;
 }
 
 /* Packed relative relocations (DT_RELR): the value in place is the address. An even entry is an
@@ -362,20 +362,20 @@ static int check_relr(const struct image *image, struct bp_error *err)
 int image_open(const struct notes_source *source, struct image **ret_image, struct bp_error *err)
 {
     struct image *image = calloc(1, sizeof(*image));
-    int rc;
+    int ret;
 
     if (!image)
         return bp_fail(err, ENOMEM, "cannot be read: no memory");
-    rc = read_segments(image, source, err);
-    if (rc == 0)
-        rc = image_read_dynamic(image, err);
-    if (rc == 0)
-        rc = relocate_table(image, image->dyn.rela, image->dyn.rela_size, err);
-    if (rc == 0)
-        rc = check_relr(image, err);
-    if (rc < 0) {
+    ret = read_segments(image, source, err);
+    if (ret == 0)
+        ret = image_read_dynamic(image, err);
+    if (ret == 0)
+        ret = relocate_table(image, image->dyn.rela, image->dyn.rela_size, err);
+    if (ret == 0)
+        ret = check_relr(image, err);
+    if (ret < 0) {
         image_free(image);
-        return rc;
+        return ret;
     }
     if (image->external_count)
         qsort(image->external, image->external_count, sizeof(*image->external), by_address);

@@ -10,8 +10,8 @@
  * Modules are sorted by file name, provides (and aliases, which are among them) by kind, then name,
  * then module. Strings are NUL-terminated; string 0 is the empty one.
  */
-#ifndef LOADER_INDEX_FORMAT_H
-#define LOADER_INDEX_FORMAT_H
+#ifndef CATALOGUE_INDEX_FORMAT_H
+#define CATALOGUE_INDEX_FORMAT_H
 
 #include <stdint.h>
 

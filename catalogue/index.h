@@ -4,13 +4,24 @@
  * reads it; where there is none that fits, it builds the same bytes in memory, so that all answers
  * come from one reader. [any]
  */
-#ifndef LOADER_INDEX_H
-#define LOADER_INDEX_H
+#ifndef CATALOGUE_INDEX_H
+#define CATALOGUE_INDEX_H
 
 #include <sys/stat.h>
 
 #include "index-format.h"
 #include "notes.h"
+
+/* A directory of modules, open; the path is for messages. What is in it is opened by `open`, which
+ * sees to it that nobody else could have written it: as openat() for reading, of regular files only;
+ * -ENOENT: there is none, -EPERM: not to be used; messages are predicates. NULL: whoever may have
+ * written a file (a tree where packages are made). */
+struct index_place {
+    int directory;
+    const char *path;
+    int (*open)(int directory, const char *path, const char *name, int *ret_fd,
+                struct stat *ret_stat, struct bp_error *err);
+};
 
 /* ---- reading (index-read.c) ---- */
 
@@ -29,9 +40,8 @@ struct index {
 /* Checks an index in memory (aligned to 8 bytes, borrowed as long as *ret_index is used). -EBADMSG:
  * malformed; -ENOEXEC: made by a program of another layout. Messages are predicates. */
 int index_check(const void *data, size_t size, struct index *ret_index, struct bp_error *err);
-/* Maps modules.idx of a directory, for ever on success. -ENOENT: there is none; -EPERM: others may
- * have written it; errors of index_check(). */
-int index_open(int directory, const char *path, struct index *ret_index, struct bp_error *err);
+/* Maps modules.idx of a directory, for ever on success. Errors of `open` and of index_check(). */
+int index_open(const struct index_place *place, struct index *ret_index, struct bp_error *err);
 static inline const char *index_string(const struct index *index, uint32_t offset)
 {
     return index->strings + offset;
@@ -42,7 +52,7 @@ int index_packed(struct index *index, uint32_t provide, const void **ret_data, s
                  struct bp_error *err);
 /* Is the file still the one that was indexed? Size and time equal, or size and build-id. 0 and
  * *ret_stat (may be NULL), or -ESTALE. */
-int index_verify_entry(const struct index *index, uint32_t module, int directory, const char *path,
+int index_verify_entry(const struct index *index, uint32_t module, const struct index_place *place,
                        struct stat *ret_stat);
 
 /* The hash of a set of names, in any order; begins with 0. */
@@ -59,7 +69,6 @@ struct index_bytes {
 };
 
 #define INDEX_DESCRIPTIONS 1u /* with packed descriptors of all that is provided */
-#define INDEX_UNCHECKED 2u    /* of files that anybody may have written: staging trees */
 
 /* What a build came across. Owned: index_summary_finish(). */
 struct index_summary {
@@ -69,14 +78,21 @@ struct index_summary {
 };
 void index_summary_finish(struct index_summary *summary);
 
-/* Names of the module files of a directory, sorted: GPtrArray of char *, owned by the caller, with
- * a free function. `path` is for messages. */
-struct _GPtrArray;
-int index_list_files(int directory, const char *path, struct _GPtrArray **ret_names,
-                     uint64_t *ret_hash, struct bp_error *err);
+/* Names of files, sorted, and the hash of their set. Owned: index_names_finish(). */
+struct index_names {
+    char **all;
+    size_t count;
+    uint64_t hash;
+};
+/* The module files of a directory; of too many, INDEX_MAX_FILES. */
+int index_list_files(const struct index_place *place, struct index_names *ret_names,
+                     struct bp_error *err);
+/* Their hash alone. */
+int index_hash_files(const struct index_place *place, uint64_t *ret_hash, struct bp_error *err);
+void index_names_finish(struct index_names *names);
 /* Builds the index of these files; no module code runs. A file that is no module becomes an entry
  * with the reason. `ret_summary` may be NULL. */
-int index_build(int directory, const char *path, const struct _GPtrArray *names, unsigned flags,
+int index_build(const struct index_place *place, const struct index_names *names, unsigned flags,
                 struct index_bytes *ret_bytes, struct index_summary *ret_summary,
                 struct bp_error *err);
 /* The same of all module files in a directory, with descriptors. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What image.c (segments, relocations), image-dynamic.c (the dynamic section) and image-check.c
  * (fitness) share. [any] */
-#ifndef LOADER_IMAGE_PARTS_H
-#define LOADER_IMAGE_PARTS_H
+#ifndef CATALOGUE_IMAGE_PARTS_H
+#define CATALOGUE_IMAGE_PARTS_H
 
 #include <elf.h>
 

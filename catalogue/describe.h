@@ -6,8 +6,8 @@
  * every pointer to something unknown, NULL. An inert copy is kept in two forms: packed (pointers are
  * offsets, fit for a file) and unpacked (usable C structures). [any]
  */
-#ifndef LOADER_DESCRIBE_H
-#define LOADER_DESCRIBE_H
+#ifndef CATALOGUE_DESCRIBE_H
+#define CATALOGUE_DESCRIBE_H
 
 #include <bp/module.h>
 

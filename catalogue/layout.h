@@ -4,8 +4,8 @@
  * pointers are, and what those point to. describe.c walks them; what no table names is left out of a
  * copy (zero, NULL). [any]
  */
-#ifndef LOADER_LAYOUT_H
-#define LOADER_LAYOUT_H
+#ifndef CATALOGUE_LAYOUT_H
+#define CATALOGUE_LAYOUT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -86,11 +86,11 @@ static int fetch(struct reader *r, uint64_t offset, void *buf, size_t length, st
 static int fill_window(struct reader *r, struct bp_error *err)
 {
     size_t length = r->source->size < WINDOW ? (size_t)r->source->size : WINDOW;
-    int rc = fetch(r, 0, r->window, length, err);
+    int ret = fetch(r, 0, r->window, length, err);
 
-    if (rc == 0)
+    if (ret == 0)
         r->filled = length;
-    return rc;
+    return ret;
 }
 
 static int check_header(struct reader *r, Elf64_Ehdr *h, struct bp_error *err)
@@ -160,7 +160,7 @@ static int parse_segment(const uint8_t *data, size_t size, uint64_t align, struc
     while (size - at >= sizeof(Elf64_Nhdr)) {
         Elf64_Nhdr n;
         uint64_t name = at + sizeof(n), desc, end;
-        int rc;
+        int ret;
 
         memcpy(&n, data + at, sizeof(n));
         desc = name + padded(n.n_namesz, align);
@@ -169,9 +169,9 @@ static int parse_segment(const uint8_t *data, size_t size, uint64_t align, struc
             return bp_fail(err, EBADMSG, "is malformed: a note reaches beyond its segment");
         if (n.n_namesz == sizeof(NOTE_OWNER) && n.n_type == 1 &&
             memcmp(data + name, NOTE_OWNER, sizeof(NOTE_OWNER)) == 0) {
-            rc = keep_record(notes, (const char *)data + desc, n.n_descsz, err);
-            if (rc < 0)
-                return rc;
+            ret = keep_record(notes, (const char *)data + desc, n.n_descsz, err);
+            if (ret < 0)
+                return ret;
         }
         end = padded(end, align);
         at = end < size ? (size_t)end : size;
@@ -183,7 +183,7 @@ static int read_segment(struct reader *r, const Elf64_Phdr *ph, struct notes *no
                         struct bp_error *err)
 {
     uint8_t *data;
-    int rc;
+    int ret;
 
     if (ph->p_filesz > MAX_NOTE_SEGMENT)
         return bp_fail(err, EBADMSG, "is malformed: %llu bytes of notes",
@@ -191,11 +191,11 @@ static int read_segment(struct reader *r, const Elf64_Phdr *ph, struct notes *no
     data = malloc(ph->p_filesz + 1);
     if (!data)
         return bp_fail(err, ENOMEM, "has too many notes");
-    rc = fetch(r, ph->p_offset, data, ph->p_filesz, err);
-    if (rc == 0)
-        rc = parse_segment(data, ph->p_filesz, ph->p_align == 8 ? 8 : 4, notes, err);
+    ret = fetch(r, ph->p_offset, data, ph->p_filesz, err);
+    if (ret == 0)
+        ret = parse_segment(data, ph->p_filesz, ph->p_align == 8 ? 8 : 4, notes, err);
     free(data);
-    return rc;
+    return ret;
 }
 
 int notes_read(const struct notes_source *source, struct notes *ret_notes, struct bp_error *err)
@@ -204,36 +204,36 @@ int notes_read(const struct notes_source *source, struct notes *ret_notes, struc
     struct notes notes = {0};
     uint64_t note_bytes = 0;
     Elf64_Ehdr header = {0};
-    int rc = fill_window(&r, err);
+    int ret = fill_window(&r, err);
 
-    if (rc == 0)
-        rc = check_header(&r, &header, err);
-    for (unsigned i = 0; rc == 0 && i < header.e_phnum; i++) {
+    if (ret == 0)
+        ret = check_header(&r, &header, err);
+    for (unsigned i = 0; ret == 0 && i < header.e_phnum; i++) {
         Elf64_Phdr ph;
 
-        rc = fetch(&r, header.e_phoff + i * sizeof(ph), &ph, sizeof(ph), err);
-        if (rc < 0)
+        ret = fetch(&r, header.e_phoff + i * sizeof(ph), &ph, sizeof(ph), err);
+        if (ret < 0)
             break;
         /* The dynamic linker maps what the headers promise and would fault in a cut file. */
         if ((ph.p_type == PT_LOAD || ph.p_type == PT_NOTE || ph.p_type == PT_DYNAMIC) &&
             !range_fits(&r, ph.p_offset, ph.p_filesz)) {
-            rc = truncated(&r, ph.p_offset + ph.p_filesz, err);
+            ret = truncated(&r, ph.p_offset + ph.p_filesz, err);
             break;
         }
         if (ph.p_type != PT_NOTE)
             continue;
         note_bytes += ph.p_filesz;
         if (note_bytes > MAX_NOTE_SEGMENT)
-            rc = bp_fail(err, EBADMSG, "is malformed: more than %u bytes of notes",
+            ret = bp_fail(err, EBADMSG, "is malformed: more than %u bytes of notes",
                          MAX_NOTE_SEGMENT);
         else
-            rc = read_segment(&r, &ph, &notes, err);
+            ret = read_segment(&r, &ph, &notes, err);
     }
-    if (rc == 0 && notes.length == 0)
-        rc = bp_fail(err, ENOEXEC, "is not a module: it has no Backplane notes");
-    if (rc < 0) {
+    if (ret == 0 && notes.length == 0)
+        ret = bp_fail(err, ENOEXEC, "is not a module: it has no Backplane notes");
+    if (ret < 0) {
         notes_finish(&notes);
-        return rc;
+        return ret;
     }
     *ret_notes = notes;
     return 0;

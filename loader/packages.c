@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The catalogue (catalogue.h): one file, read whole on the first question, its lines checked, sorted
+ * The list of packages (packages.h): one file, read whole on the first question, its lines checked, sorted
  * by kind and name. Words from it end up in messages on a terminal: only printable ASCII is taken.
  */
-#include "catalogue.h"
+#include "packages.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -141,7 +141,7 @@ static unsigned take_text(size_t size, unsigned *ret_first)
     return bad;
 }
 
-unsigned catalogue_read(const char *given, size_t size)
+unsigned packages_read(const char *given, size_t size)
 {
     unsigned first;
 
@@ -162,28 +162,28 @@ static void read_file(const struct directory *directory)
     unsigned bad, first = 0;
     const char *path = directory->path;
     ssize_t length;
-    int fd, r = safety_open_at(directory->fd, path, CATALOGUE_FILE, &fd, &st, &err);
+    int fd, r = safety_open_at(directory->fd, path, PACKAGES_FILE, &fd, &st, &err);
 
     if (r == -ENOENT)
         return;
     if (r < 0) {
-        bp_warn("%s/" CATALOGUE_FILE " %s", path, err.message);
+        bp_warn("%s/" PACKAGES_FILE " %s", path, err.message);
         return;
     }
     if (st.st_size > (off_t)MAX_SIZE) {
-        bp_warn("%s/" CATALOGUE_FILE " is not used: it is larger than %u bytes", path, MAX_SIZE);
+        bp_warn("%s/" PACKAGES_FILE " is not used: it is larger than %u bytes", path, MAX_SIZE);
         close(fd);
         return;
     }
     text = g_malloc((size_t)st.st_size + 1);
     length = read(fd, text, (size_t)st.st_size);
     if (length < 0)
-        bp_warn("%s/" CATALOGUE_FILE " cannot be read: %s", path, strerror(errno));
+        bp_warn("%s/" PACKAGES_FILE " cannot be read: %s", path, strerror(errno));
     close(fd);
     text[length < 0 ? 0 : length] = '\0';
     bad = take_text(length < 0 ? 0 : (size_t)length, &first);
     if (bad)
-        bp_warn("%s/" CATALOGUE_FILE ": malformed lines are left out: %u, the first is line %u", path,
+        bp_warn("%s/" PACKAGES_FILE ": malformed lines are left out: %u, the first is line %u", path,
                 bad, first);
 }
 
@@ -234,7 +234,7 @@ static const struct entry *find(enum bp_provide_kind kind, const char *name)
     return e && strcmp(e->name, name) == 0 ? e : NULL;
 }
 
-const char *catalogue_package(enum bp_provide_kind kind, const char *name, const char **ret_module)
+const char *packages_find(enum bp_provide_kind kind, const char *name, const char **ret_module)
 {
     const struct entry *e = kind == BP_PROVIDE_END ? NULL : find(kind, name);
 
@@ -243,14 +243,14 @@ const char *catalogue_package(enum bp_provide_kind kind, const char *name, const
     return e ? e->package : NULL;
 }
 
-const char *catalogue_package_of_module(const char *module)
+const char *packages_find_module(const char *module)
 {
     const struct entry *e = find(BP_PROVIDE_END, module);
 
     return e ? e->package : NULL;
 }
 
-const char *catalogue_hint(const char *package)
+const char *packages_hint(const char *package)
 {
     const char *percent;
     char *hint;
@@ -267,7 +267,7 @@ const char *catalogue_hint(const char *package)
     return interned;
 }
 
-void catalogue_each(enum bp_provide_kind kind, void (*fn)(const char *name, void *opaque),
+void packages_each(enum bp_provide_kind kind, void (*fn)(const char *name, void *opaque),
                     void *opaque)
 {
     const struct entry *e;
@@ -289,7 +289,7 @@ static void tell_near(enum bp_provide_kind kind, const char *name, char *buf, si
     struct bpc_near near;
 
     bpc_near_init(&near, name);
-    catalogue_each(kind, offer, &near);
+    packages_each(kind, offer, &near);
     for (unsigned i = 0; i < BP_COUNT(near.best) && near.best[i].name; i++) {
         const struct entry *e = find(kind, near.best[i].name);
 
@@ -322,7 +322,7 @@ static void tell_packages(enum bp_provide_kind kind, char *buf, size_t size)
     g_hash_table_unref(seen);
 }
 
-bool catalogue_missing(enum bp_provide_kind kind, const char *name, char *buf, size_t size)
+bool packages_missing(enum bp_provide_kind kind, const char *name, char *buf, size_t size)
 {
     const char *package, *hint;
 
@@ -331,12 +331,12 @@ bool catalogue_missing(enum bp_provide_kind kind, const char *name, char *buf, s
         tell_packages(kind, buf, size);
         return false;
     }
-    package = catalogue_package(kind, name, NULL);
+    package = packages_find(kind, name, NULL);
     if (!package) {
         tell_near(kind, name, buf, size);
         return false;
     }
-    hint = catalogue_hint(package);
+    hint = packages_hint(package);
     snprintf(buf, size, "; package %s has it%s%s", package, *hint ? "; " : "", hint);
     return true;
 }
