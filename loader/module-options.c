@@ -64,8 +64,6 @@ static int preload(const char *list, struct bp_error *err)
     for (char **name = names; rc == 0 && *name; name++) {
         rc = **name ? load_named(*name, err)
                     : bp_fail(err, EINVAL, "a module's name is missing between the colons");
-        if (rc < 0)
-            bp_error_prefix(err, "-modules preload=%s", list);
     }
     g_strfreev(names);
     return rc;

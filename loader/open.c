@@ -268,7 +268,7 @@ static void pin_one(struct module *m, void *opaque)
     }
     if ((uint64_t)st.st_size != entry_of(m)->size) {
         close(fd);
-        p->rc = bp_fail(p->err, ESTALE, "-modules pin=on: module %s (%s) is being replaced", m->name,
+        p->rc = bp_fail(p->err, ESTALE, "key 'pin': module %s (%s) is being replaced", m->name,
                         m->file);
         return;
     }
@@ -289,7 +289,7 @@ int open_pin_all(struct bp_error *err)
         rlim_t wanted = p.count + SPARE_DESCRIPTORS;
 
         if (wanted > limit.rlim_max)
-            return bp_fail(err, EMFILE, "-modules pin=on: %u modules need as many open files; the "
+            return bp_fail(err, EMFILE, "key 'pin': %u modules need as many open files; the "
                            "limit is %llu (ulimit -n)", p.count,
                            (unsigned long long)limit.rlim_max);
         limit.rlim_cur = wanted;

@@ -179,6 +179,7 @@ static int make_default(struct bp_machine *m, struct bp_error *err)
 int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
 {
     size_t count = bp_value_length(bpc_config.accels);
+    const char *option = bpc_config.accel_option ? bpc_config.accel_option : "-accel";
     int r = -EINVAL;
 
     if (count == 0)
@@ -192,8 +193,8 @@ int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
         if (r == 0)
             return 0;
         if (i + 1 == count)
-            return bp_fail(err, why.code, "%s", why.message);
-        bp_warn("%s; trying the next one", why.message);
+            return bp_fail(err, why.code, "%s: %s", option, why.message);
+        bp_warn("%s: %s; trying the next one", option, why.message);
     }
     return r;
 }

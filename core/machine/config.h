@@ -19,12 +19,17 @@ struct bpc_config {
     char *board;                  /* -machine type or alias; NULL: the default board */
     struct bp_value *board_props; /* other -machine keys: dict of strings, or NULL */
     char *cpu;                    /* "-cpu" text: model[,feature=on...] */
+    /* What the manual has of -machine and no board here, for keys that the board has not: 0: asks for
+     * nothing, -ENOENT: nobody knows it, else what is missing. Or NULL. */
+    int (*absent_property)(const char *key, struct bp_value *value, struct bp_error *err);
+    const char *accel_option;     /* that gave them: "-accel", "-machine accel=", "-enable-kvm" */
     struct bp_value *accels;      /* list of dicts {"accel": NAME, keys...}, tried in order; or NULL */
     uint64_t ram_size;            /* 0: the board's default */
     uint64_t ram_max;             /* maxmem, 0: ram_size */
     unsigned ram_slots;
     struct bp_smp smp;            /* zero fields: computed by bpc_machine_create */
     char *kernel, *initrd, *append;
+    bool kernel_taken;            /* the board has asked for it */
     char *name, *guest_name;
     uint8_t uuid[16];
     bool uuid_set;

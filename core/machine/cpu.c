@@ -97,7 +97,7 @@ static int unknown_feature(struct bp_object *obj, const char *name, struct bp_er
     bpc_object_each_prop(obj, offer_feature, &near);
     bpc_near_print(&near, names, sizeof(names));
     return bp_fail(err, ENOENT, "there is no feature '%s'%s%s", name,
-                   *names ? "; nearest: " : "; QMP device-list-properties lists them", names);
+                   *names ? "; nearest: " : "; -cpu MODEL,help lists them", names);
 }
 
 static int set_feature(struct bp_object *obj, const char *name, const char *text,
@@ -142,7 +142,7 @@ static int apply_features(struct bp_object *obj, struct bp_error *err)
     items = g_strsplit(comma + 1, ",", -1);
     for (char **item = items; *item && r == 0; item++) {
         if (!**item)
-            r = bp_fail(err, EINVAL, "-cpu: a feature is missing between two commas");
+            r = bp_fail(err, EINVAL, "a feature is missing between two commas");
         else
             r = apply_feature(obj, *item, err);
     }
@@ -183,7 +183,7 @@ static int set_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err
     int r = apply_features(&cpu->obj, err);
 
     if (r < 0) {
-        bp_error_prefix(err, "CPU model '%s'", m->cpu_model);
+        bp_error_prefix(err, "-cpu %s", m->cpu_model);
         return r;
     }
     g_snprintf(id, sizeof(id), "cpu[%u]", cpu->index);

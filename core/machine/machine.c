@@ -18,6 +18,7 @@
 #include "loop.h"
 #include "parts.h"
 #include "registry.h"
+#include "text.h"
 
 struct bpc_config bpc_config = {.arch = "x86_64"};
 struct bp_machine *bpc_the_machine;
@@ -87,7 +88,7 @@ static int choose_board(const struct bp_board_class **ret_board, struct bp_error
         return r;
     board = desc;
     if (!bpc_arch_in(board->arch, bpc_config.arch))
-        return bp_fail(err, EINVAL, "machine '%s' is not for %s guests", name, bpc_config.arch);
+        return bp_fail(err, EINVAL, "-machine %s: it is not for %s guests", name, bpc_config.arch);
     *ret_board = board;
     return 0;
 }
@@ -98,21 +99,22 @@ static int make_ram(struct bp_machine *m, struct bp_error *err)
 {
     const char *id = m->board->default_ram_id ? m->board->default_ram_id : "ram";
     uint64_t size = bpc_config.ram_size ? bpc_config.ram_size : m->board->default_ram_size;
+    char text[32];
     void *host;
     int r;
 
-    size = (size + 8191) & ~UINT64_C(8191);
     if (bpc_config.ram_slots > 0 || (bpc_config.ram_max && bpc_config.ram_max > size))
-        return bp_fail(err, ENOTSUP, "machine '%s' offers no memory hot-plug: slots and a maxmem "
-                       "above the size are not accepted", m->board->type.name);
+        return bp_fail(err, ENOTSUP, "-m: machine '%s' offers no memory hot-plug: slots and a "
+                       "maxmem above the size are not accepted", m->board->type.name);
+    size = (size + 8191) & ~UINT64_C(8191);
     m->ram_size = size;
     if (size == 0)
         return 0;
     r = bp_region_new_ram(&m->obj.owner, id, size, &m->ram, err);
     if (r < 0) {
-        bp_error_prefix(err, "cannot set up guest memory '%s' of %" G_GUINT64_FORMAT " MiB", id,
-                        size >> 20);
-        return r;
+        bpc_text_print_size(size, text, sizeof(text));
+        return bp_fail(err, -r, "%sthe guest's memory of %s cannot be had: %s",
+                       bpc_config.ram_size ? "-m: " : "", text, g_strerror(-r));
     }
     host = bp_region_ram(m->ram);
     /* Hints; a host that does not know them is fine. */
@@ -136,14 +138,31 @@ static void make_containers(void)
         bpc_object_container(paths[i]);
 }
 
+struct board_keys {
+    struct bp_machine *m;
+    struct bp_error *err;
+};
+
+static int set_board_key(const char *key, struct bp_value *value, void *opaque)
+{
+    const struct board_keys *keys = opaque;
+    struct bpc_prop prop;
+    int r = -ENOENT;
+
+    if (bpc_config.absent_property && !bpc_object_find_prop(&keys->m->obj, key, &prop))
+        r = bpc_config.absent_property(key, value, keys->err);
+    return r != -ENOENT ? r : bpc_object_set_loose(&keys->m->obj, key, value, keys->err);
+}
+
 static int make_parts(struct bp_machine *m, struct bp_error *err)
 {
+    struct board_keys keys = {m, err};
     int r = bpc_object_add_props(&m->obj, bpc_machine_props, m, "machine", err);
 
     if (r == 0 && bpc_config.board_props)
-        r = bpc_object_set_all(&m->obj, bpc_config.board_props, NULL, err);
+        r = bp_value_each(bpc_config.board_props, set_board_key, &keys);
     if (r < 0) {
-        bp_error_prefix(err, "machine '%s'", m->board->type.name);
+        bp_error_prefix(err, "-machine %s", m->board->type.name);
         return r;
     }
     r = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
@@ -166,8 +185,11 @@ int bpc_machine_create(struct bp_error *err)
     struct bp_machine *m;
     int r = choose_board(&board, err);
 
-    if (r == 0)
+    if (r == 0) {
         r = bpc_smp_complete(&bpc_config.smp, board, bpc_config.arch, err);
+        if (r < 0)
+            bp_error_prefix(err, "-smp");
+    }
     if (r < 0)
         return r;
     bpc_run_state_init();
@@ -242,6 +264,8 @@ int bpc_machine_finish(struct bp_error *err)
     struct bp_machine *m = bpc_the_machine;
     int r = m->board->ready ? m->board->ready(m, err) : 0;
 
+    if (r == 0 && bpc_config.kernel && !bpc_config.kernel_taken)
+        r = bp_fail(err, ENOTSUP, "-kernel: machine '%s' starts no kernel", m->board->type.name);
     if (r < 0)
         return r;
     bpc_machine_reset_all();
@@ -324,6 +348,7 @@ const char *bp_machine_cpu_model(const struct bp_machine *m)
 const char *bp_machine_kernel(const struct bp_machine *m)
 {
     (void)m;
+    bpc_config.kernel_taken = true;
     return bpc_config.kernel;
 }
 

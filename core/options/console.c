@@ -110,7 +110,7 @@ static int make_serial(const struct bp_chardev_interface *table, unsigned n, str
             bpc_startup.mon_mux[bpc_startup.mon_muxes++] = chr;
     }
     if (r < 0)
-        bp_error_prefix(err, "-serial %.200s", text);
+        bpc_options_blame("serial", text, err);
     g_free(path);
     g_free(id);
     return r;
@@ -148,7 +148,7 @@ static int make_monitor(const struct bp_chardev_interface *table, unsigned n, st
         r = table->create_legacy(name, text, &chr, err);
         g_free(name);
         if (r < 0)
-            bp_error_prefix(err, "-%s %.200s", control ? "qmp" : "monitor", text);
+            bpc_options_blame(control ? "qmp" : "monitor", text, err);
     }
     if (r == 0 && chr)
         r = bpc_monitor_new(chr, control, bpc_startup.monitors[n].pretty, err);

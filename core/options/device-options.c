@@ -115,12 +115,13 @@ BP_OPTION(option_nographic, "nographic", "no display; serial port and monitor on
 
 static int apply_display(struct bp_value *args, struct bp_error *err)
 {
-    const char *text = bp_value_as_string(args);
+    static const struct bpc_not_built others = {
+        "display", NULL, "type[,option...]", "type", "windows and other views of a display",
+        "!type=none gl=off window-close=* show-cursor=* show-tabs=*"};
+    int r = bpc_not_built_judge(&others, bp_value_as_string(args), NULL, err);
 
-    if (strcmp(text, "none") != 0)
-        return bp_fail(err, ENOENT, "no such display is installed; accepted: none");
-    bpc_startup.display_none = true;
-    return 0;
+    bpc_startup.display_none = r == 0;
+    return r;
 }
 
 static int help_display(struct bp_value *args, struct bp_error *err)

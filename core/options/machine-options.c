@@ -19,6 +19,8 @@
 #include "text.h"
 
 #define MIB (UINT64_C(1) << 20)
+/* As core/memory has it for one block. */
+#define BPC_RAM_MOST (UINT64_C(1) << 46)
 
 static void replace(char **slot, const char *text)
 {
@@ -39,8 +41,10 @@ static const struct bp_field machine_keys[] = {
     BP_FIELDS_END,
 };
 
-static void add_accel(struct bp_value *dict)
+/* `option`: a constant. */
+static void add_accel(const char *option, struct bp_value *dict)
 {
+    bpc_config.accel_option = option;
     if (!bpc_config.accels)
         bpc_config.accels = bp_value_list();
     bp_value_append(bpc_config.accels, dict);
@@ -64,6 +68,7 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
     const char *accel = bp_value_get_string(args, "accel");
     const char *type = bp_value_get_string(args, "type");
 
+    bpc_config.absent_property = bpc_not_built_property;
     if (type) {
         const void *board;
         int r = bpc_require(BP_PROVIDE_BOARD, type, &board, err);
@@ -94,7 +99,7 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
             struct bp_value *dict = bp_value_dict();
 
             bp_value_set(dict, "accel", bp_value_string(*n));
-            add_accel(dict);
+            add_accel("-machine accel", dict);
         }
         g_strfreev(names);
     }
@@ -139,7 +144,7 @@ static const struct bp_field accel_keys[] = {
 static int apply_accel(struct bp_value *args, struct bp_error *err)
 {
     (void)err;
-    add_accel(bp_value_copy(args));
+    add_accel("-accel", bp_value_copy(args));
     return 0;
 }
 
@@ -147,6 +152,39 @@ BP_OPTION(option_accel, "accel", "selects the accelerator; several are tried in 
           .arg = "[accel=]name[,prop=value...]", .group = "Standard options",
           .phase = BP_PHASE_MACHINE, .keys = accel_keys, .implied = "accel", .any_keys = true,
           .apply = apply_accel, .lists = BP_PROVIDE_ACCEL);
+
+static int apply_enable_kvm(struct bp_value *args, struct bp_error *err)
+{
+    struct bp_value *dict = bp_value_dict();
+
+    (void)args;
+    (void)err;
+    bp_value_set(dict, "accel", bp_value_string("kvm"));
+    add_accel("-enable-kvm", dict);
+    return 0;
+}
+
+BP_OPTION(option_enable_kvm, "enable-kvm", "as -accel kvm", .group = "Standard options",
+          .phase = BP_PHASE_MACHINE, .apply = apply_enable_kvm);
+
+/* ---- switches of the board by names of their own ---- */
+
+#define BOARD_OPTION(IDENT, NAME, HELP, KEY, VALUE) \
+    static int apply_##IDENT(struct bp_value *args, struct bp_error *err) \
+    { \
+        (void)args; \
+        (void)err; \
+        bpc_config.absent_property = bpc_not_built_property; \
+        if (!bpc_config.board_props) \
+            bpc_config.board_props = bp_value_dict(); \
+        bp_value_set(bpc_config.board_props, KEY, bp_value_string(VALUE)); \
+        return 0; \
+    } \
+    BP_OPTION(option_##IDENT, NAME, HELP, .group = "Standard options", \
+              .phase = BP_PHASE_MACHINE, .apply = apply_##IDENT)
+BOARD_OPTION(usb, "usb", "as -machine usb=on", "usb", "on");
+BOARD_OPTION(no_acpi, "no-acpi", "as -machine acpi=off", "acpi", "off");
+BOARD_OPTION(no_hpet, "no-hpet", "as -machine hpet=off", "hpet", "off");
 
 /* ---- -m, -smp ---- */
 
@@ -163,11 +201,12 @@ static int apply_memory(struct bp_value *args, struct bp_error *err)
     const char *text = bp_value_get_string(args, "size");
     uint64_t size = bpc_config.ram_size, max;
 
-    if (text && (bpc_text_size(text, MIB, &size) < 0 || size == 0))
-        return bp_fail(err, EINVAL, "key 'size': '%.60s' is not a memory size; accepted: a number "
-                       "above 0, in MiB, or with a suffix b, k, M, G, T", text);
-    if (size > UINT64_C(1) << 52)
-        return bp_fail(err, ERANGE, "key 'size': at most 4096T are accepted");
+    if (text && bpc_text_size(text, MIB, &size) < 0)
+        return bp_fail(err, EINVAL, "key 'size': '%.60s' is not a memory size; accepted: a number, "
+                       "in MiB, or with a suffix b, k, M, G, T; 0: the machine's default", text);
+    if (size > BPC_RAM_MOST)
+        return bp_fail(err, ERANGE, "key 'size': at most %lluT are accepted",
+                       (unsigned long long)(BPC_RAM_MOST >> 40));
     max = bp_value_has(args, "maxmem") ? bp_value_as_uint(bp_value_get(args, "maxmem")) : 0;
     if (max && max < size)
         return bp_fail(err, EINVAL, "key 'maxmem': must be at least the size");
@@ -438,7 +477,8 @@ FLAG_OPTION(nodefaults, "nodefaults", "Debug and expert options",
             "makes no default serial port, monitor or device", nodefaults);
 
 const struct bp_option *const bpc_machine_options[] = {
-    &option_machine, &option_cpu, &option_accel, &option_smp, &option_m, &option_boot, &option_uuid,
+    &option_machine, &option_cpu, &option_accel, &option_enable_kvm, &option_usb,
+    &option_no_acpi, &option_no_hpet, &option_smp, &option_m, &option_boot, &option_uuid,
     &option_kernel, &option_initrd, &option_append, &option_rtc, &option_action, &option_stopped,
     &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
 };

@@ -47,9 +47,30 @@ extern const struct bpc_program *bpc_program;
 /* Adds an item to the list of an option's own help, which goes to bpc_program->items(). */
 void bpc_help_item(struct bp_value *list, const char *name, const char *summary);
 
+/* ---- not-built.c: what the manual has and nothing here offers yet ---- */
+struct bpc_not_built {
+    const char *name, *alias; /* an option's, without dashes; or a key of -machine */
+    const char *arg;          /* as in bp_option; NULL: takes none */
+    const char *implied;      /* key of a first word without "=", or NULL */
+    const char *missing;      /* what would have to be built: "sound cards and audio back ends" */
+    const char *harmless;     /* forms that are accepted, see the tables; or NULL */
+};
+/* Each ends with a NULL name. */
+extern const struct bpc_not_built bpc_not_built_options[], bpc_not_built_properties[];
+/* The option's line, or NULL. */
+const struct bpc_not_built *bpc_not_built_find(const char *name);
+/* 0: this use asks for nothing that is missing; else -ENOTSUP and what is. `text` is the argument,
+ * or `args` (borrowed) a dict of its keys. */
+int bpc_not_built_judge(const struct bpc_not_built *what, const char *text, struct bp_value *args,
+                        struct bp_error *err);
+/* The same for a key of -machine that the board has not; -ENOENT: nobody knows it. */
+int bpc_not_built_property(const char *key, struct bp_value *value, struct bp_error *err);
+
 /* ---- parse.c ---- */
 /* A descriptor of the option, loaded or not; for reading only. NULL: there is none. */
 const struct bp_option *bpc_option_describe(const char *name);
+/* Puts the option as it was given in front of the message; NULL: without an argument. */
+void bpc_options_blame(const char *name, const char *text, struct bp_error *err);
 
 /* What the options ask of the process. Strings are owned. */
 struct bpc_startup {

@@ -117,14 +117,14 @@ static bool takes_keys(const struct bp_option *option)
     return option->keys || option->any_keys;
 }
 
-/* `text` is the argument, if there is one: for help alone no module is loaded. */
+/* `text` is the argument, if there is one: for help alone no module is loaded. -ENOENT: nobody has
+ * it; no message then. */
 static int find_option(const char *name, const char *text, const struct bp_option **ret_option,
                        struct bp_error *err)
 {
     const struct bp_option *option = find_core_option(name);
     struct bp_value *args;
     const void *desc;
-    char hint[BPC_HINT_SIZE];
     int r;
 
     if (!option && plain_help(text, &args)) {
@@ -146,8 +146,64 @@ static int find_option(const char *name, const char *text, const struct bp_optio
         bp_error_prefix(err, "-%s", name);
         return r;
     }
+    *ret_option = NULL;
+    return r;
+}
+
+/* A package has it, or it stands in the table of what is not built yet, or nobody knows it. */
+static int unknown_option(const char *name, struct bp_error *err)
+{
+    const char *equals = strchr(name, '=');
+    char hint[BPC_HINT_SIZE];
+
+    if (equals && equals != name) {
+        char *before = g_strndup(name, (gsize)(equals - name));
+        bool known = bpc_option_describe(before) || bpc_not_built_find(before);
+
+        if (known)
+            bp_fail(err, ENOENT, "-%.100s: there is no such option; an argument is a word of its "
+                    "own: -%.100s %.100s", name, before, equals + 1);
+        g_free(before);
+        if (known)
+            return -ENOENT;
+    }
     bpc_missing_hint(BP_PROVIDE_OPTION, name, hint, sizeof(hint));
     return bp_fail(err, ENOENT, "-%.100s: there is no such option%s; -help lists them", name, hint);
+}
+
+/* The line of an option that only the table has; NULL when a package that is not installed has it:
+ * that is the better thing to say. */
+static const struct bpc_not_built *find_not_built(const char *name)
+{
+    const struct bpc_loader *loader = bpc_registry_loader();
+    char package[BPC_HINT_SIZE];
+
+    if (loader && loader->missing &&
+        loader->missing(BP_PROVIDE_OPTION, name, package, sizeof(package)))
+        return NULL;
+    return bpc_not_built_find(name);
+}
+
+void bpc_options_blame(const char *name, const char *text, struct bp_error *err)
+{
+    size_t len = text ? strlen(text) : 0;
+
+    if (len == 0)
+        bp_error_prefix(err, text ? "-%s ''" : "-%s", name);
+    else if (text[len - 1] == ':' || strchr(text, ' '))
+        bp_error_prefix(err, "-%s '%.200s'", name, text);
+    else
+        bp_error_prefix(err, "-%s %.200s", name, text);
+}
+
+static int judge_not_built(const struct bpc_not_built *what, const char *text,
+                           struct bp_value *args, struct bp_error *err)
+{
+    int r = bpc_not_built_judge(what, text, args, err);
+
+    if (r < 0)
+        bpc_options_blame(what->name, text, err);
+    return r;
 }
 
 bool bpc_options_given(const char *name)
@@ -258,7 +314,7 @@ static int add_use(const struct bp_option *option, const char *text, struct bp_v
         int r = read_args(option, text, given, &args, &help, err);
 
         if (r < 0) {
-            bp_error_prefix(err, text ? "-%s %.200s" : "-%s%s", option->name, text ? text : "");
+            bpc_options_blame(option->name, text, err);
             return r;
         }
     }
@@ -281,13 +337,31 @@ static int add_use(const struct bp_option *option, const char *text, struct bp_v
 
 int bpc_options_add(const char *name, const char *text, struct bp_value *args, struct bp_error *err)
 {
+    const struct bpc_not_built *missing;
     const struct bp_option *option;
     int r;
 
     if (!uses)
         uses = g_ptr_array_new_with_free_func(free_use);
     r = find_option(name, text, &option, err);
+    if (r == -ENOENT && !option) {
+        missing = find_not_built(name);
+        return missing ? judge_not_built(missing, text, args, err) : unknown_option(name, err);
+    }
     return r < 0 ? r : add_use(option, text, args, err);
+}
+
+/* "-NAME" of which only the table knows; *i moves over its argument. */
+static int parse_not_built(int argc, char **argv, const char *name, int *i, struct bp_error *err)
+{
+    const struct bpc_not_built *missing = find_not_built(name);
+
+    if (!missing)
+        return unknown_option(name, err);
+    if (missing->arg && *i + 1 >= argc)
+        return bp_fail(err, EINVAL, "-%s: an argument is missing: -%s %s", name, missing->name,
+                       missing->arg);
+    return judge_not_built(missing, missing->arg ? argv[++*i] : NULL, NULL, err);
 }
 
 /* One word with dashes; *i moves over its argument. */
@@ -315,6 +389,8 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
         return BPC_OPTIONS_DONE;
     }
     r = find_option(name, *i + 1 < argc ? argv[*i + 1] : NULL, &option, err);
+    if (r == -ENOENT && !option)
+        return parse_not_built(argc, argv, name, i, err);
     if (r < 0)
         return r;
     if (option->arg) {
@@ -326,10 +402,26 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
     if (strcmp(option->name, "readconfig") == 0) {
         r = bpc_readconfig(text, err);
         if (r < 0)
-            bp_error_prefix(err, "-readconfig %.200s", text);
+            bpc_options_blame("readconfig", text, err);
         return r;
     }
     return add_use(option, text, NULL, err);
+}
+
+/* A word that no option takes is the image of the first disk. */
+static int parse_image(const char *word, struct bp_error *err)
+{
+    const struct bp_option *hda;
+    int r = find_option("hda", NULL, &hda, err);
+
+    if (r == 0)
+        return add_use(hda, word, NULL, err);
+    if (hda)
+        return r;
+    if (bpc_option_describe(word) || bpc_not_built_find(word))
+        return bp_fail(err, EINVAL, "'%.200s' is no option without its dash: -%.200s", word, word);
+    return bp_fail(err, ENOTSUP, "'%.200s' would be the image of a disk, and disks are not built "
+                   "yet; options begin with a dash", word);
 }
 
 int bpc_options_parse(int argc, char **argv, struct bp_error *err)
@@ -337,19 +429,8 @@ int bpc_options_parse(int argc, char **argv, struct bp_error *err)
     if (!uses)
         uses = g_ptr_array_new_with_free_func(free_use);
     for (int i = 1; i < argc; i++) {
-        int r;
+        int r = argv[i][0] == '-' ? parse_word(argc, argv, &i, err) : parse_image(argv[i], err);
 
-        if (argv[i][0] != '-') {
-            const struct bp_option *hda;
-
-            r = find_option("hda", NULL, &hda, err);
-            if (r < 0)
-                bp_error_prefix(err, "%.200s: a disk image needs the option -hda", argv[i]);
-            else
-                r = add_use(hda, argv[i], NULL, err);
-        } else {
-            r = parse_word(argc, argv, &i, err);
-        }
         if (r != BPC_OPTIONS_RUN)
             return r;
     }
@@ -365,8 +446,7 @@ int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err)
             continue;
         int r = u->option->apply(u->args, err);
         if (r < 0) {
-            bp_error_prefix(err, u->text ? "-%s %.200s" : "-%s%s", u->option->name,
-                            u->text ? u->text : "");
+            bpc_options_blame(u->option->name, u->text, err);
             return r;
         }
     }
@@ -383,7 +463,7 @@ int bpc_options_help(struct bp_error *err)
         int r = bpc_program ? bpc_program->option(u->option, u->args, err)
                             : bp_fail(err, ENOSYS, "this program has no help");
         if (r < 0) {
-            bp_error_prefix(err, "-%s %.200s", u->option->name, u->text ? u->text : "");
+            bpc_options_blame(u->option->name, u->text, err);
             return r;
         }
         return BPC_OPTIONS_DONE;

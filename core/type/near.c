@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "text.h"
 
@@ -19,6 +20,11 @@ void bpc_near_offer(struct bpc_near *near, const char *name)
     unsigned limit = (unsigned)strlen(near->wanted) / 3;
     limit = limit < 1 ? 1 : limit > 4 ? 4 : limit;
     unsigned distance = bpc_text_distance(near->wanted, name, limit);
+    /* Capitals aside it is the same; another single letter is nothing near. */
+    if (strcasecmp(near->wanted, name) == 0)
+        distance = 0;
+    else if (!near->wanted[0] || !near->wanted[1])
+        return;
     /* The beginning or end of a longer name ("e1000" of "e1000-82540em") is near as well. */
     size_t wanted = strlen(near->wanted), len = strlen(name);
     if (distance > limit && wanted >= 3 && len > wanted &&

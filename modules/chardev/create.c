@@ -165,13 +165,13 @@ static const struct form {
     const char *prefix; /* ends with ':' when something follows */
     const char *backend;
     const char *implied; /* key of what follows; NULL: see kind */
-    enum { FORM_KEYS, FORM_INET, FORM_TELNET, FORM_UDP } kind;
+    enum { FORM_KEYS, FORM_PATH /* all of it, commas too */, FORM_INET, FORM_TELNET, FORM_UDP } kind;
 } forms[] = {
     {"null", "null", NULL, FORM_KEYS},
     {"pty", "pty", NULL, FORM_KEYS},
     {"stdio", "stdio", NULL, FORM_KEYS},
-    {"file:", "file", "path", FORM_KEYS},
-    {"pipe:", "pipe", "path", FORM_KEYS},
+    {"file:", "file", "path", FORM_PATH},
+    {"pipe:", "pipe", "path", FORM_PATH},
     {"unix:", "socket", "path", FORM_KEYS},
     {"tcp:", "socket", NULL, FORM_INET},
     {"telnet:", "socket", NULL, FORM_TELNET},
@@ -199,6 +199,9 @@ static int parse_form(const struct form *form, const char *rest, struct bp_value
 {
     bp_value_set(dict, "backend", bp_value_string(form->backend));
     switch (form->kind) {
+    case FORM_PATH:
+        bp_value_set(dict, form->implied, bp_value_string(rest));
+        return 0;
     case FORM_TELNET:
         bp_value_set(dict, "telnet", bp_value_string("on"));
         return parse_inet(dict, rest, err);
@@ -244,6 +247,10 @@ int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
             continue;
         if (err)
             *err = (struct bp_error){0};
+        if (forms[i].kind == FORM_PATH && !*rest) {
+            r = bp_fail(err, EINVAL, "a path is missing after the colon");
+            break;
+        }
         if (!strcmp(forms[i].prefix, "/dev/"))
             bp_value_set(dict, "path", bp_value_string(text));
         r = parse_form(&forms[i], strcmp(forms[i].prefix, "/dev/") ? rest : "", dict, err);

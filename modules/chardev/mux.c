@@ -33,7 +33,7 @@ int mux_set_escape(const char *text, struct bp_error *err)
     errno = 0;
     n = strtoul(text, &end, 0);
     if (errno || end == text || *end || n > 255)
-        return bp_fail(err, EINVAL, "-echr: '%s' is not a character code (0 to 255)", text);
+        return bp_fail(err, EINVAL, "'%s' is not a character code (0 to 255)", text);
     escape = (uint8_t)n;
     return 0;
 }

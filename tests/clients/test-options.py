@@ -87,7 +87,7 @@ def good_options_start():
 
 def bad_options_are_refused():
     for argv, names in ((("-nope",), ("-nope",)), (("--nope", "x"), ("-nope",)), (("-m",), ("-m",)),
-                        (("-m", "foo"), ("-m foo", "size", "foo")), (("-m", "0"), ("size",)),
+                        (("-m", "foo"), ("-m foo", "size", "foo")),
                         (("-m", "-1"), ("size",)), (("-m", "1,foo=2"), ("foo", "slots")),
                         (("-m", "999999999T"), ("size",)), (("-m", "1G,maxmem=1M"), ("maxmem",)),
                         (("-m", "1G,slots=x"), ("slots",)),
@@ -102,7 +102,7 @@ def bad_options_are_refused():
                         (("-rtc", "base=nope"), ("base",)), (("-rtc", "clock=nope"), ("clock", "host")),
                         (("-action", "reboot=nope"), ("reboot",)), (("-action", "x=y"), ("x", "reboot")),
                         (("-boot", "order=z"), ("order",)), (("-boot", "order=aa"), ("order",)),
-                        (("-d", "nope"), ("nope", "guest_errors")), (("-display", "nope"), ("none",)),
+                        (("-d", "nope"), ("nope", "guest_errors")), (("-display", "gtk"), ("-display gtk", "not built yet", "none",)),
                         (("-D", "/nonexistent/x"), ("/nonexistent/x",)),
                         (("-mon", "chardev=nope"), ("nope",)), (("-mon", "c,mode=x"), ("mode", "control")),
                         (("-mon", "c,pretty=on"), ("pretty",)), (("-chardev", "null"), ("id",)),
@@ -116,6 +116,94 @@ def bad_options_are_refused():
                         (("disk.img",), ("disk.img",)), (("-",), ("-",)), (("--",), ("--",))):
         refused(*argv, names=names)
     assert "-accel" in refused("-machine", "accel=qtest")
+
+
+def what_is_not_built_is_refused_by_name():
+    for argv, names in ((("-hda", "x.img"), ("-hda x.img", "block devices")),
+                        (("-drive", "file=x,if=virtio"), ("-drive", "block devices")),
+                        (("-netdev", "user,id=n"), ("-netdev", "network")),
+                        (("-nic", "user"), ("-nic user", "network", "none")),
+                        (("-net", "nic"), ("-net nic", "none")), (("-vga", "std"), ("-vga std", "none")),
+                        (("-usb",), ("usb", "USB")), (("-vnc", ":0"), ("-vnc :0", "VNC", "none")),
+                        (("-bios", "x"), ("-bios x", "firmware", "-kernel")), (("-s",), ("-s", "debugger")),
+                        (("-gdb", "tcp::1"), ("-gdb", "debugger")),
+                        (("-icount", "shift=1"), ("-icount", "instructions")),
+                        (("-audiodev", "pa,id=a"), ("-audiodev", "audio")),
+                        (("-audiodev", "id=a"), ("-audiodev", "audio")),
+                        (("-audio", "none,model=hda"), ("-audio", "audio", "none")),
+                        (("-sandbox", "on"), ("-sandbox on", "sandbox", "off")),
+                        (("-overcommit", "mem-lock=on"), ("-overcommit", "mem-lock=off")),
+                        (("-M", "pc,vmport=on"), ("-machine", "vmport", "VMware", "off, auto")),
+                        (("-M", "none,usb=on"), ("-machine", "usb")),
+                        (("-M", "pc,cxl-fmw.0.size=1G"), ("-machine", "cxl-fmw", "CXL")),
+                        (("-M", "pc,sgx-epc.0.node=0"), ("sgx-epc",)),
+                        (("-M", "pc,memory_encryption=x"), ("memory", "encrypted"))):
+        refused(*argv, names=names)
+    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as file:
+        file.write('[drive "d"]\n  file = "x"\n')
+        file.flush()
+        refused("-readconfig", file.name, names=("-drive", "block devices"))
+    if "kvm" not in run("-accel", "help").stdout:
+        done = run("-M", "none", "-display", "none", "-enable-kvm")
+        assert done.returncode == 1 and ": -enable-kvm: " in done.stderr and "kvm" in done.stderr, done
+    line = refused("image.qcow2", names=("image.qcow2", "disk", "not built"))
+    assert "-hda:" not in line, line
+    assert "-kernel" in refused("kernel", names=("dash",))
+
+
+def switching_off_what_is_not_there_succeeds():
+    for argv in (("-nic", "none"), ("-vga", "none"), ("-parallel", "none"), ("-no-hpet",), ("-no-acpi",),
+                 ("-M", "pc,vmport=off"), ("-M", "pc,vmport=auto"), ("-M", "none,usb=off"),
+                 ("-M", "pc,usb=no"), ("-M", "pc,smm=off,nvdimm=off,hmat=off"),
+                 ("-M", "pc,kernel_irqchip=off"), ("-display", "none"), ("-display", "none,gl=off"),
+                 ("-net", "none"), ("-audio", "none"), ("-audio", "driver=none"),
+                 ("-audiodev", "none,id=snd0"), ("-audiodev", '{"driver":"none","id":"audio1"}'),
+                 ("-vnc", "none"), ("-gdb", "none"), ("-debugcon", "none"), ("-sandbox", "off"),
+                 ("-sandbox", "off,spawn=deny"), ("-overcommit", "mem-lock=off"),
+                 ("-overcommit", "cpu-pm=off,mem-lock=no"), ("-k", "en-us"), ("-no-fd-bootchk",),
+                 ("-watchdog-action", "reset"), ("-run-with", "async-teardown=off"),
+                 ("-semihosting-config", "enable=off"), ("-compat", "deprecated-input=accept"),
+                 ("-m", "0")):
+        starts(*argv)
+
+
+def mistakes_get_a_hint():
+    for argv, names in ((("-KERNEL", "x"), ("-KERNEL", "near names: kernel")),
+                        (("-kernel=x",), ("word of its own", "-kernel x")),
+                        (("-drive=x",), ("word of its own", "-drive x")),
+                        (("-machin", "x"), ("near names", "machine"))):
+        refused(*argv, names=names)
+    assert "near names" not in refused("-q")
+
+
+def errors_name_their_option_once():
+    """Also those that are found only when the machine is made."""
+    for argv, option in ((("-m", "99999G"), "-m"), (("-m", "16M,maxmem=8G"), "-m"), (("-m", "x"), "-m"),
+                         (("-smp", "999"), "-smp"), (("-smp", "cpus=2,cores=3"), "-smp"),
+                         (("-accel", "foo"), "-accel"), (("-accel", "qtest,x=1"), "-accel"),
+                         (("-machine", "accel=foo"), "-machine"), (("-machine", "none,x=1"), "-machine"),
+                         (("-machine", "pc,acpi=7"), "-machine"), (("-cpu", "foo"), "-cpu"),
+                         (("-M", "pc", "-accel", "interp", "-cpu", "qemu64,+f"), "-cpu"),
+                         (("-M", "pc", "-accel", "interp", "-cpu", "qemu64,,x"), "-cpu"),
+                         (("-echr", "x"), "-echr"), (("-modules", "preload=nope"), "-modules"),
+                         (("-modules", "x"), "-modules"), (("-fw_cfg", "x"), "-fw_cfg"),
+                         (("-fw_cfg", "name=x,file=/nonexistent/x"), "-fw_cfg"),
+                         (("-serial", "file:"), "-serial"), (("-chardev", "file,id=a"), "-chardev"),
+                         (("-kernel", "x"), "-kernel"), (("-M", "pc", "-initrd", "x"), "-initrd"),
+                         (("-mon", "nope"), "-mon")):
+        # of what is given twice, the later counts
+        base = ["-nodefaults", "-display", "none", "-S"] + ([] if "-accel" in argv or
+                "accel=foo" in argv else ["-accel", "qtest"])
+        done = run(*base, *argv)
+        lines = done.stderr.strip().split("\n")
+        assert done.returncode == 1 and len(lines) == 1, (argv, done)
+        text = lines[0].removeprefix("backplane-system-x86_64: ")
+        assert text.startswith(option), (argv, text)
+        assert not re.search(": '?%s[ :]" % option, text), (argv, text)
+        assert "::" not in text, (argv, text)
+    assert "64T" in refused("-m", "99999G")
+    assert "-cpu MODEL,help" in run("-M", "pc", "-S", "-accel", "interp", "-cpu", "qemu64,+f").stderr
+    assert "-kernel" in refused("-kernel", "/dev/null", names=("none",))
 
 
 def configuration_file_gives_options():
@@ -167,8 +255,9 @@ def random_options_do_no_harm():
 
 
 TESTS = [version_is_parsed_by_clients, help_arguments_list_and_end, good_options_start,
-         bad_options_are_refused, configuration_file_gives_options, defaults_are_described,
-         random_options_do_no_harm]
+         bad_options_are_refused, what_is_not_built_is_refused_by_name,
+         switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
+         configuration_file_gives_options, defaults_are_described, random_options_do_no_harm]
 
 
 def main():

@@ -349,7 +349,7 @@ static void cpu_features_are_set_or_refused(void)
     bpc_config.cpu = (char *)"uint";
     assert_refused("unable to find CPU model 'uint'; nearest: unit");
     bpc_config.cpu = (char *)"unit,+fanci";
-    assert_refused("CPU model 'unit': there is no feature 'fanci'; nearest: fancy");
+    assert_refused("-cpu unit: there is no feature 'fanci'; nearest: fancy");
     bpc_config.cpu = (char *)"unit,level=x";
     assert_refused("level");
     bpc_config.cpu = (char *)"unit,,fancy";
@@ -402,7 +402,7 @@ static void board_properties_and_memory(void)
     g_assert_cmpuint(board()->resets, ==, 1);
     down();
     bp_value_set(bpc_config.board_props, "extra", bp_value_string("perhaps"));
-    assert_refused("machine 'unit-board': ");
+    assert_refused("-machine unit-board: ");
     bp_value_unref(bpc_config.board_props);
     bpc_config.board_props = NULL;
     bpc_config.ram_slots = 2;

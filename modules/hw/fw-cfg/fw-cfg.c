@@ -340,13 +340,13 @@ static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, stru
     int r = 0;
 
     if (!f)
-        return bp_fail(err, errno, "-fw_cfg: cannot open '%s': %s", path, strerror(errno));
+        return bp_fail(err, errno, "cannot open '%s': %s", path, strerror(errno));
     do {
         if (len == size) {
             uint8_t *more = size < MAX_ITEM ? realloc(data, size ? size * 2 : 65536) : NULL;
 
             if (!more) {
-                r = bp_fail(err, EFBIG, "-fw_cfg: '%s' is too large", path);
+                r = bp_fail(err, EFBIG, "'%s' is too large", path);
                 break;
             }
             data = more;
@@ -356,7 +356,7 @@ static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, stru
         len += n;
     } while (n > 0);
     if (r == 0 && ferror(f))
-        r = bp_fail(err, EIO, "-fw_cfg: cannot read '%s'", path);
+        r = bp_fail(err, EIO, "cannot read '%s'", path);
     fclose(f);
     if (r < 0) {
         free(data);
@@ -378,9 +378,9 @@ static int option_apply(struct bp_value *args, struct bp_error *err)
     int r;
 
     if (!name || !file == !string)
-        return bp_fail(err, EINVAL, "-fw_cfg needs name= and one of file= and string=");
+        return bp_fail(err, EINVAL, "needs name= and one of file= and string=");
     if (!dev)
-        return bp_fail(err, ENODEV, "-fw_cfg: the machine has no fw_cfg device");
+        return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
     if (string)
         return fw_cfg_add_file(dev, name, string, strlen(string), err);
     r = read_file(file, &data, &len, err);
@@ -398,7 +398,7 @@ static const struct bp_field option_keys[] = {
 };
 BP_OPTION(fw_cfg_option, "fw_cfg", "add a named item to the firmware configuration device",
           .phase = BP_PHASE_DEVICE, .arg = "[name=]NAME,file=FILE|string=TEXT",
-          .group = "Debug/Expert options", .keys = option_keys, .implied = "name",
+          .group = "Debug and expert options", .keys = option_keys, .implied = "name",
           .apply = option_apply);
 
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};

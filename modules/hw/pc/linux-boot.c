@@ -115,6 +115,8 @@ int linux_boot_open(struct pc *pc, struct bp_error *err)
     }
     if (initrd) {
         r = open_file("initrd", initrd, &b->initrd, &b->initrd_size, err);
+        if (r == 0 && b->initrd_size == 0)
+            r = bp_fail(err, EINVAL, "-initrd %s: the file is empty", initrd);
         if (r < 0)
             goto fail;
     }
