@@ -189,6 +189,7 @@ int bpc_control_register(struct bp_error *err)
     GArray *all = g_array_new(FALSE, FALSE, sizeof(struct bp_provide));
     struct bp_provide end = {BP_PROVIDE_END, NULL};
 
+    bpc_events_start();
     for (size_t i = 0; i < BP_COUNT(tables); i++)
         add_provides(all, tables[i].kind, tables[i].table);
     g_array_append_val(all, end);

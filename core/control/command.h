@@ -26,6 +26,7 @@ int bpc_command_call(const struct bp_command *command, struct bp_value *args,
                      struct bp_value **ret_value, struct bp_error *err);
 
 /* ---- event.c ---- */
+void bpc_events_start(void); /* from now on events of all the core are queued */
 /* Delivers what is queued to every QMP client, in order. */
 void bpc_events_flush(void);
 void bpc_events_stop(void); /* delivers what rate limits held back; no more timers */

@@ -16,6 +16,7 @@
 #include <bp/loop.h>
 
 #include "command.h"
+#include "event.h"
 #include "registry.h"
 
 #define MAX_QUEUED 4096 /* beyond it the newest are dropped */
@@ -86,7 +87,7 @@ void bp_event_send(const struct bp_event *event, struct bp_value *data)
 }
 
 /* The registry is [main]: the core's own events are looked up in their constant table. */
-void bp_event_send_named(const char *name, struct bp_value *data)
+static void send_named(const char *name, struct bp_value *data)
 {
     unsigned rate = 0;
 
@@ -95,6 +96,11 @@ void bp_event_send_named(const char *name, struct bp_value *data)
             rate = (*e)->rate_ms;
     }
     enqueue(name, rate, data);
+}
+
+void bpc_events_start(void)
+{
+    bpc_event_set_hook(send_named);
 }
 
 static void deliver(struct queued *q)

@@ -63,19 +63,6 @@ static int walk_class(const struct walk *walk, const struct bpc_type *type, stru
     return 0;
 }
 
-/* libvirt asks for these whether or not they are listed and does not survive an error: a type that
- * is not here has no properties. */
-static bool is_probed(const char *name)
-{
-    static const char *const names[] = {"memory-backend-file", "memory-backend-memfd",
-                                        "none-machine", "generic-pc-machine", "max-x86_64-cpu"};
-    for (unsigned i = 0; i < BP_COUNT(names); i++) {
-        if (!strcmp(names[i], name))
-            return true;
-    }
-    return false;
-}
-
 /* Says why: denied, broken, in which package it is, or what the near names are. */
 static int not_found(const char *name, bool devices_only, struct bp_error *err)
 {
@@ -103,8 +90,6 @@ int bpc_type_each_field(const char *name, bool devices_only,
         name = ((const struct bp_type_info *)alias)->name;
     struct bpc_type type;
     bool known = bpc_type_find(name, &type);
-    if (!known && !devices_only && is_probed(name))
-        return 0;
     if (!known)
         return not_found(name, devices_only, err);
     if (devices_only && !bpc_type_implements(name, "device"))
