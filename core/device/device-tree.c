@@ -44,6 +44,25 @@ int bpc_devices_each(struct bp_machine *machine, int (*fn)(struct bp_device *dev
     return ret;
 }
 
+struct wanted {
+    const char *type;
+    int (*fn)(struct bp_device *dev, void *opaque);
+    void *opaque;
+};
+
+static int offer(struct bp_device *dev, void *opaque)
+{
+    const struct wanted *w = opaque;
+
+    return strcmp(dev->class->type.name, w->type) == 0 ? w->fn(dev, w->opaque) : 0;
+}
+
+int bp_device_each(struct bp_machine *machine, const char *type,
+                   int (*fn)(struct bp_device *dev, void *opaque), void *opaque)
+{
+    return bpc_devices_each(machine, offer, &(struct wanted){type, fn, opaque});
+}
+
 struct print {
     GString *out;
     int indent;

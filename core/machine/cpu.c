@@ -179,17 +179,15 @@ static int alloc_accel_state(struct bp_machine *m, struct bp_cpu *cpu, struct bp
 static int set_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
 {
     const struct bp_accel_class *accel = m->accel->class;
-    char id[32];
     int r = apply_features(&cpu->obj, err);
 
     if (r < 0) {
         bp_error_prefix(err, "-cpu %s", m->cpu_model);
         return r;
     }
-    g_snprintf(id, sizeof(id), "cpu[%u]", cpu->index);
-    r = bpc_object_add_child(bpc_object_container("/machine/unattached"), id, &cpu->obj, err);
-    if (r == 0)
-        r = alloc_accel_state(m, cpu, err);
+    /* Among the board's devices: clients look for the first one at device[0]. */
+    bpc_object_add_child_numbered(bpc_object_container("/machine/unattached"), "device", &cpu->obj);
+    r = alloc_accel_state(m, cpu, err);
     __atomic_store_n(&m->cpus[cpu->index], cpu, __ATOMIC_RELEASE);
     if (r == 0 && cpu->class->init)
         r = cpu->class->init(cpu, err);

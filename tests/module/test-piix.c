@@ -249,6 +249,38 @@ static void reset_control_needs_a_rising_bit(void)
     g_assert_cmphex(bp_test_in(host, 0xcfc, 4), ==, 0x70008086); /* the address was not touched */
 }
 
+static unsigned ignored;
+
+static void count_ignne(void *opaque, unsigned n, int level)
+{
+    ignored += level != 0;
+}
+
+/* FERR# raises ISA interrupt 13 when bit 5 of XBCS says so; port 0xf0 takes it back and asserts IGNNE#. */
+static void coprocessor_error_is_irq_13_until_port_f0(void)
+{
+    struct bp_irq *ferr = bp_device_irq_input(piix3, "ferr", 0);
+
+    bp_test_reset(host);
+    bp_irq_connect(bp_device_irq_output(piix3, "ignne", 0),
+                   bp_irq_new(bp_device_owner(piix3), count_ignne, NULL, 0));
+    bp_irq_pulse(ferr);
+    g_assert_cmpint(isa_levels[13], ==, 0); /* not enabled */
+    set_config(0x08, 0x4e, 0x23, 1);
+    bp_irq_pulse(ferr);
+    g_assert_cmpint(isa_levels[13], ==, 1);
+    g_assert_cmphex(bp_test_in(host, 0xf0, 1), ==, 0xff);
+    g_assert_cmpint(isa_levels[13], ==, 1);
+    bp_test_out(host, 0xf0, 0, 1);
+    g_assert_cmpint(isa_levels[13], ==, 0);
+    g_assert_cmpuint(ignored, ==, 1);
+    bp_test_out(host, 0xf0, 0, 1); /* no error: nothing to ignore */
+    g_assert_cmpuint(ignored, ==, 1);
+    bp_irq_pulse(ferr);
+    bp_test_reset(host);
+    g_assert_cmpint(isa_levels[13], ==, 0);
+}
+
 static void taken_place_is_refused_by_name(void)
 {
     struct bp_error err = {0};
@@ -336,6 +368,7 @@ int main(int argc, char **argv)
     CASE(pm_ports_move_with_their_base);
     CASE(smbus_says_that_nobody_answers);
     CASE(reset_control_needs_a_rising_bit);
+    CASE(coprocessor_error_is_irq_13_until_port_f0);
     CASE(taken_place_is_refused_by_name);
     rc = g_test_run();
     bp_test_host_free(host);

@@ -340,7 +340,7 @@ static void cpu_features_are_set_or_refused(void)
     g_assert_cmpuint(cpu_state(0)->level, ==, 9);
     g_assert_cmpstr(bp_machine_cpu_model(bpc_the_machine), ==, "unit");
     g_assert_cmpstr(bp_object_path(bp_cpu_object(bp_machine_cpu(bpc_the_machine, 0))), ==,
-                    "/machine/unattached/cpu[0]");
+                    "/machine/unattached/device[0]");
     down();
     bpc_config.cpu = (char *)"unit-x86_64-cpu,fancy";
     up(1);

@@ -9,14 +9,13 @@ BP_BEGIN_DECLS
 
 struct bp_fw_cfg_interface { /* fw-cfg/1 */
     uint32_t size;
-    /* `data` is copied. Keys below 0x20 are the classic items. */
+    /* `data` is copied. Keys below 0x20 are the classic items, 0x8000 to 0x801f the architecture's. */
     int (*add)(struct bp_device *fw_cfg, uint16_t key, const void *data, size_t len,
                struct bp_error *err);
     /* A named file ("etc/acpi/tables"); names are at most 55 bytes. Replaces one of that name. */
     int (*add_file)(struct bp_device *fw_cfg, const char *name, const void *data, size_t len,
                     struct bp_error *err);
-    struct bp_device *(*find)(struct bp_machine *machine); /* the machine's fw_cfg device, or NULL */
-    void *reserved[4];
+    void *reserved[5];
 };
 
 BP_END_DECLS

@@ -12,8 +12,7 @@ struct bp_i8259_interface { /* i8259/1 */
     /* An interrupt acknowledge cycle: the vector, always 0..255 (a spurious one when nothing is
      * pending any more). */
     int (*acknowledge)(struct bp_device *pic);
-    struct bp_device *(*find)(struct bp_machine *machine); /* the machine's pair, or NULL */
-    void *reserved[4];
+    void *reserved[5];
 };
 
 BP_END_DECLS

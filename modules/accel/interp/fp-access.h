@@ -21,12 +21,13 @@
 /* Raise what makes SSE, or MMX, unavailable. */
 _Noreturn void sse_unavailable(struct vcpu *v, const struct bp_x86_cpu *x);
 void mmx_check(struct vcpu *v, const struct bp_x86_cpu *x);
-/* #MF if an unmasked x87 exception is pending. With CR0.NE clear the error would be reported over
- * FERR# to the board, which has no such line here: it is taken as ignored (IGNNE# asserted). */
+/* An unmasked x87 exception is pending: #MF; with CR0.NE clear FERR# and waiting for an interrupt (volume 1,
+ * 8.7.2), or nothing while IGNNE# is asserted. */
+void x87_error(struct vcpu *v);
 static inline void x87_check_pending(struct vcpu *v, const struct bp_x86_cpu *x)
 {
-    if ((x->fsw & FSW_ES) && (x->cr0 & CR0_NE)) {
-        raise_exception(v, EXC_MF);
+    if (x->fsw & FSW_ES) {
+        x87_error(v);
     }
 }
 

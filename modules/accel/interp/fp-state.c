@@ -23,10 +23,26 @@ void mmx_check(struct vcpu *v, const struct bp_x86_cpu *x)
     x87_check_pending(v, x);
 }
 
+void x87_error(struct vcpu *v)
+{
+    struct bp_x86_cpu *x = vcpu_state(v);
+
+    if (x->cr0 & CR0_NE) {
+        raise_exception(v, EXC_MF);
+    }
+    if (!x->ferr || x->ignne) {
+        return;
+    }
+    x->ferr(x->ferr_opaque);
+    v->frozen = 1;
+    _longjmp(v->jmp, 1);
+}
+
 void fp_reset(struct bp_x86_cpu *x)
 {
     x->fcw = 0x0040;
     x->fsw = 0;
+    x->ignne = 0;
     x->fop = 0;
     x->fpu_valid = 0xff; /* reset tags are 5555h: valid, zero */
     x->fip = x->fdp = 0;
@@ -167,6 +183,8 @@ static void fxrstor(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
     x->fsw &= (uint16_t)~(FSW_ES | FSW_BUSY);
     if (x->fsw & ~x->fcw & 0x3f) {
         x->fsw |= FSW_ES | FSW_BUSY;
+    } else {
+        x->ignne = 0;
     }
     x->mxcsr = get32(image + 24);
     top = x->fsw >> 11 & 7;

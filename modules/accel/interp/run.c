@@ -106,6 +106,8 @@ static void init_state(struct vcpu *v)
     x->dr[6] = 0xffff0ff0u;
     x->dr[7] = 0x400;
     x->halted = x->wait_for_sipi = !x->is_bsp;
+    if (x->apic)
+        x->apic->init(x->apic_opaque);
     x->nmi_blocked = x->shadow = 0;
     vcpu_changed(v);
 }
@@ -250,6 +252,11 @@ static void fault(struct vcpu *v)
     v->prev = NULL;
     mode_update(v);
     v->attention = 1;
+    if (v->frozen) { /* in front of an x87 instruction, until an interrupt comes */
+        v->frozen = 0;
+        x->halted = 1;
+        return;
+    }
     exception_deliver(v);
 }
 

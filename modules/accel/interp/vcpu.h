@@ -203,6 +203,7 @@ struct vcpu {
     jmp_buf jmp;
     uint64_t exc_code;
     uint8_t exc_vector, exc_has_code;
+    uint8_t frozen;       /* an x87 error waits for an interrupt: no exception follows */
     uint8_t delivering;   /* 0 none, 1 benign, 2 contributory, 3 page fault, 4 double fault */
     uint8_t external;     /* EXT bit: the event came from outside the program */
     uint8_t shutdown;

@@ -129,6 +129,7 @@ static void get_environment(struct bp_x86_cpu *x, const struct image *m)
 static void initialize(struct bp_x86_cpu *x)
 {
     x->fcw = 0x037f;
+    x->ignne = 0;
     x->fsw = 0;
     x->fpu_valid = 0;
     x->fop = 0;
@@ -226,6 +227,7 @@ void x87_fnclex(struct vcpu *v, const struct insn *i)
 
     (void)i;
     x->fsw &= (uint16_t)~(FSW_EXCEPTIONS | FSW_SF | FSW_ES | FSW_BUSY);
+    x->ignne = 0;
 }
 
 void x87_fninit(struct vcpu *v, const struct insn *i)

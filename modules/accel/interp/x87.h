@@ -98,6 +98,8 @@ static inline void x87_summarize(struct bp_x86_cpu *x)
     x->fsw &= (uint16_t)~(FSW_ES | FSW_BUSY);
     if (x->fsw & ~x->fcw & FSW_EXCEPTIONS) {
         x->fsw |= FSW_ES | FSW_BUSY;
+    } else {
+        x->ignne = 0;
     }
 }
 static inline void x87_raise(struct bp_x86_cpu *x, unsigned flags)

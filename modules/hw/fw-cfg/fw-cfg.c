@@ -24,6 +24,7 @@ BP_USE(isa, struct bp_isa_interface, "isa", 1);
 #define MAX_FILES 256u
 #define MAX_NAME 56u
 #define KEY_MASK 0x3fffu
+#define KEY_ARCH 0x8000u /* the architecture's own keys, beside the common ones */
 #define MAX_ITEM (256ull << 20) /* bytes of one item */
 
 #define DMA_ERROR 0x01u
@@ -40,7 +41,7 @@ struct item {
 };
 
 struct fw_cfg {
-    struct item classic[KEY_FIRST_FILE];
+    struct item classic[KEY_FIRST_FILE], arch[KEY_FIRST_FILE];
     struct item file[MAX_FILES]; /* sorted by name; selector KEY_FIRST_FILE + index */
     uint32_t files;
     uint32_t iobase, dma_iobase;
@@ -55,6 +56,8 @@ static struct item *selected(struct fw_cfg *s)
 {
     unsigned key = s->key & KEY_MASK;
 
+    if (s->key & KEY_ARCH)
+        return key < KEY_FIRST_FILE ? &s->arch[key] : NULL;
     if (key < KEY_FIRST_FILE)
         return &s->classic[key];
     return key - KEY_FIRST_FILE < s->files ? &s->file[key - KEY_FIRST_FILE] : NULL;
@@ -117,9 +120,12 @@ static int fw_cfg_add(struct bp_device *dev, uint16_t key, const void *data, siz
 {
     struct fw_cfg *s = bp_device_state(dev);
 
-    if (key >= KEY_FIRST_FILE || key == KEY_DIRECTORY)
-        return bp_fail(err, EINVAL, "fw_cfg: key 0x%x is not one of the classic items", key);
-    return set_data(&s->classic[key], data, len, err);
+    unsigned n = key & ~KEY_ARCH;
+
+    if (n >= KEY_FIRST_FILE || key == KEY_DIRECTORY)
+        return bp_fail(err, EINVAL, "fw_cfg: key 0x%x is neither a classic item nor one of the "
+                       "architecture's", key);
+    return set_data(key & KEY_ARCH ? &s->arch[n] : &s->classic[n], data, len, err);
 }
 
 static int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *data, size_t len,
@@ -257,11 +263,14 @@ static void fw_cfg_detach(struct bp_device *dev)
 {
     struct fw_cfg *s = bp_device_state(dev);
 
-    for (unsigned i = 0; i < KEY_FIRST_FILE; i++)
+    for (unsigned i = 0; i < KEY_FIRST_FILE; i++) {
         free(s->classic[i].data);
+        free(s->arch[i].data);
+    }
     for (uint32_t i = 0; i < s->files; i++)
         free(s->file[i].data);
     memset(s->classic, 0, sizeof(s->classic));
+    memset(s->arch, 0, sizeof(s->arch));
     s->files = 0;
 }
 
@@ -308,27 +317,8 @@ BP_BOARD_DEVICE(fw_cfg_class, "fw_cfg_io", "isa", "Firmware configuration", stru
                 fw_cfg_props, &fw_cfg_table, .category = "misc", .attach = fw_cfg_attach,
                 .detach = fw_cfg_detach, .reset = fw_cfg_reset);
 
-static int is_fw_cfg(struct bp_device *dev, void *opaque)
-{
-    if (bp_device_class(dev) != &fw_cfg_class)
-        return 0;
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
-static struct bp_device *find(struct bp_machine *machine)
-{
-    struct bp_bus *bus = bp_bus_find(machine, "isa");
-    struct bp_device *dev = NULL;
-
-    if (bus)
-        bp_bus_each_child(bus, is_fw_cfg, &dev);
-    return dev;
-}
-
 static const struct bp_fw_cfg_interface fw_cfg_interface_table = {
-    .size = sizeof(struct bp_fw_cfg_interface), .add = fw_cfg_add, .add_file = fw_cfg_add_file,
-    .find = find};
+    .size = sizeof(struct bp_fw_cfg_interface), .add = fw_cfg_add, .add_file = fw_cfg_add_file};
 BP_INTERFACE(fw_cfg_interface, "fw-cfg", 1, 0, &fw_cfg_interface_table);
 
 /* ---- -fw_cfg ---- */
@@ -367,18 +357,26 @@ static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, stru
     return 0;
 }
 
+static int take_first(struct bp_device *dev, void *opaque)
+{
+    *(struct bp_device **)opaque = dev;
+    return 1;
+}
+
 static int option_apply(struct bp_value *args, struct bp_error *err)
 {
     const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
     const char *string = bp_value_get_string(args, "string");
     struct bp_machine *machine = bp_command_machine();
-    struct bp_device *dev = machine ? find(machine) : NULL;
+    struct bp_device *dev = NULL;
     uint8_t *data = NULL;
     size_t len = 0;
     int r;
 
     if (!name || !file == !string)
         return bp_fail(err, EINVAL, "needs name= and one of file= and string=");
+    if (machine)
+        bp_device_each(machine, "fw_cfg_io", take_first, &dev);
     if (!dev)
         return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
     if (string)

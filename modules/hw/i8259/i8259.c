@@ -378,49 +378,43 @@ BP_BOARD_DEVICE(i8259_class, "isa-i8259", "isa", "Pair of 8259A interrupt contro
                 struct i8259, NULL, &i8259_table, .category = "misc", .attach = i8259_attach,
                 .reset = i8259_reset);
 
-static int is_pic(struct bp_device *dev, void *opaque)
-{
-    if (bp_device_class(dev) != &i8259_class)
-        return 0;
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
-static struct bp_device *find(struct bp_machine *machine)
-{
-    struct bp_bus *bus = bp_bus_find(machine, "isa");
-    struct bp_device *dev = NULL;
-
-    if (bus)
-        bp_bus_each_child(bus, is_pic, &dev);
-    return dev;
-}
-
 static const struct bp_i8259_interface i8259_interface_table = {
-    .size = sizeof(struct bp_i8259_interface), .acknowledge = acknowledge, .find = find};
+    .size = sizeof(struct bp_i8259_interface), .acknowledge = acknowledge};
 BP_INTERFACE(i8259_interface, "i8259", 1, 0, &i8259_interface_table);
+
+struct listing {
+    struct bp_monitor *mon;
+    int count;
+};
+
+static int print_pair(struct bp_device *dev, void *opaque)
+{
+    struct listing *l = opaque;
+    struct i8259 *s = bp_device_state(dev);
+
+    for (int i = 0; i < 2; i++) {
+        const struct pic *p = &s->pic[i];
+
+        bp_monitor_printf(l->mon,
+                          "pic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%d "
+                          "elcr=%02x fnm=%d\n",
+                          2 * l->count + i, requests(p), p->imr, p->isr, (p->lowest + 1) & 7, p->base,
+                          p->read_isr, p->elcr, p->special_nested);
+    }
+    l->count++;
+    return 0;
+}
 
 static void info_pic(struct bp_monitor *mon, struct bp_value *args)
 {
     struct bp_machine *machine = bp_command_machine();
-    struct bp_device *dev = machine ? find(machine) : NULL;
-    struct i8259 *s;
+    struct listing l = {.mon = mon};
 
     (void)args;
-    if (!dev) {
+    if (machine)
+        bp_device_each(machine, "isa-i8259", print_pair, &l);
+    if (l.count == 0)
         bp_monitor_printf(mon, "The machine has no 8259 interrupt controllers\n");
-        return;
-    }
-    s = bp_device_state(dev);
-    for (int i = 0; i < 2; i++) {
-        const struct pic *p = &s->pic[i];
-
-        bp_monitor_printf(mon,
-                          "pic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%d "
-                          "elcr=%02x fnm=%d\n",
-                          i, requests(p), p->imr, p->isr, (p->lowest + 1) & 7, p->base,
-                          p->read_isr, p->elcr, p->special_nested);
-    }
 }
 BP_HMP(info_pic_hmp, "info pic", "", "Show the state of the 8259 interrupt controllers", NULL,
        info_pic);

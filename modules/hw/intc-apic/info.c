@@ -27,14 +27,17 @@ void lapic_info(struct bp_monitor *mon, struct bp_value *args)
         "CMCI", "TIMER", "THERMAL", "PERF", "LINT0", "LINT1", "ERROR",
     };
     int64_t index = args ? bp_value_as_int(bp_value_get(args, "index")) : 0;
-    struct bp_machine *machine = bp_command_machine();
-    struct lapic *s =
-        machine && index >= 0 && index < 4096 ? lapic_of_index(machine, (unsigned)index) : NULL;
+    struct bp_cpu *cpu = index >= 0 && index < 4096 ? bp_machine_cpu(bp_command_machine(), (unsigned)index) : NULL;
+    struct lapic *live = cpu ? ((struct bp_x86_cpu *)bp_cpu_state(cpu))->apic_opaque : NULL;
+    struct lapic copy, *s = &copy;
 
-    if (!s) {
+    if (!live) {
         bp_monitor_printf(mon, "no local APIC with index %lld\n", (long long)index);
         return;
     }
+    lapic_lock(live);
+    copy = *live; /* to read: a monitor may be slow */
+    lapic_unlock(live);
     bp_monitor_printf(mon, "local APIC of CPU %u: id %u, base 0x%llx (%s)\n",
                       bp_cpu_index(s->cpu->cpu), s->id, (unsigned long long)s->base,
                       !(s->base & 1u << 11) ? "off" : lapic_x2apic(s) ? "x2APIC" : "xAPIC");

@@ -2,13 +2,17 @@
 /*
  * The I/O APIC: 82093AA data sheet, with the EOI register of version 0x20 (ICH and later).
  * Lines: inputs "irq" 0..23. Not here: the arbitration bus; messages go straight to the local APICs.
+ *
+ * Registers and EOIs come on any thread without the machine lock. Everything that changes is under `lock`,
+ * which may be held while a message is delivered: local APICs call back only after they released theirs.
  */
 #include <bp/clock.h>
 #include <bp/command.h>
 #include <bp/device.h>
 #include <bp/log.h>
 #include <bp/exact/x86.h>
-#include <stdio.h>
+#include <errno.h>
+#include <pthread.h>
 
 #define PINS 24
 #define VERSION 0x20u
@@ -28,7 +32,8 @@ struct ioapic {
     uint8_t select;
     uint8_t level[PINS];
     uint64_t entry[PINS];
-    struct bp_device *dev;
+    pthread_mutex_t lock;
+    struct bp_device *bus; /* where messages go; NULL: not connected */
 };
 
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
@@ -44,28 +49,26 @@ static void send(struct ioapic *s, unsigned pin)
             return;
         s->entry[pin] |= ENTRY_REMOTE_IRR;
     }
-    apic->deliver(bp_device_machine(s->dev), (uint32_t)(e >> 56), e & ENTRY_LOGICAL, e >> 8 & 7,
-                  (uint8_t)e, e & ENTRY_LEVEL);
+    if (s->bus)
+        apic->deliver(s->bus, (uint32_t)(e >> 56), e & ENTRY_LOGICAL, e >> 8 & 7, (uint8_t)e, e & ENTRY_LEVEL);
 }
 
 /* Polarity is the board's affair: a line's level 1 means asserted, whatever its wire does. */
 static void line_changed(struct bp_device *dev, unsigned pin, int level)
 {
     struct ioapic *s = bp_device_state(dev);
-    bool rising = level && !s->level[pin];
+    bool rising;
 
+    pthread_mutex_lock(&s->lock);
+    rising = level && !s->level[pin];
     s->level[pin] = level != 0;
-    if (s->entry[pin] & ENTRY_MASKED) {
-        return;
-    }
-    if (s->entry[pin] & ENTRY_LEVEL ? level != 0 : rising)
+    if (!(s->entry[pin] & ENTRY_MASKED) && (s->entry[pin] & ENTRY_LEVEL ? level != 0 : rising))
         send(s, pin);
+    pthread_mutex_unlock(&s->lock);
 }
 
-static void eoi(void *opaque, uint8_t vector)
+static void eoi_locked(struct ioapic *s, uint8_t vector)
 {
-    struct ioapic *s = opaque;
-
     for (unsigned pin = 0; pin < PINS; pin++) {
         uint64_t e = s->entry[pin];
 
@@ -75,6 +78,15 @@ static void eoi(void *opaque, uint8_t vector)
         if (s->level[pin] && !(e & ENTRY_MASKED))
             send(s, pin);
     }
+}
+
+static void eoi(void *opaque, uint8_t vector)
+{
+    struct ioapic *s = opaque;
+
+    pthread_mutex_lock(&s->lock);
+    eoi_locked(s, vector);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static uint32_t read_register(struct ioapic *s)
@@ -112,23 +124,20 @@ static void write_entry(struct ioapic *s, unsigned pin, bool high, uint32_t valu
 static uint64_t mmio_read(void *opaque, uint64_t addr, unsigned size)
 {
     struct ioapic *s = opaque;
+    uint64_t value = 0;
 
     (void)size;
-    switch (addr & 0xff) {
-    case REGSEL:
-        return s->select;
-    case WINDOW:
-        return read_register(s);
-    default:
-        return 0;
-    }
+    pthread_mutex_lock(&s->lock);
+    if ((addr & 0xff) == REGSEL)
+        value = s->select;
+    else if ((addr & 0xff) == WINDOW)
+        value = read_register(s);
+    pthread_mutex_unlock(&s->lock);
+    return value;
 }
 
-static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+static void write_locked(struct ioapic *s, uint64_t addr, uint64_t value)
 {
-    struct ioapic *s = opaque;
-
-    (void)size;
     switch (addr & 0xff) {
     case REGSEL:
         s->select = (uint8_t)value;
@@ -142,15 +151,25 @@ static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
             bp_guest_error("ioapic-register", "write of I/O APIC register 0x%x", s->select);
         break;
     case EOI:
-        eoi(s, (uint8_t)value);
+        eoi_locked(s, (uint8_t)value);
         break;
     default:
         break;
     }
 }
 
+static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct ioapic *s = opaque;
+
+    (void)size;
+    pthread_mutex_lock(&s->lock);
+    write_locked(s, addr, value);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static const struct bp_region_ops ops = {
-    .read = mmio_read, .write = mmio_write, .min_access = 4, .max_access = 4,
+    .read = mmio_read, .write = mmio_write, .min_access = 4, .max_access = 4, .parallel = 1,
 };
 
 static int attach(struct bp_device *dev, struct bp_error *err)
@@ -158,22 +177,28 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     struct ioapic *s = bp_device_state(dev);
 
     (void)err;
-    s->dev = dev;
+    pthread_mutex_init(&s->lock, NULL);
     bp_device_add_irq_inputs(dev, "irq", PINS, line_changed);
     struct bp_region *r = bp_region_new_io(bp_device_owner(dev), "ioapic", 0x1000, &ops, s);
     bp_region_add(bp_space_root(bp_space_memory()), r, s->base, 0x1000);
-    apic->on_eoi(dev, eoi, s);
     return 0;
+}
+
+static void detach(struct bp_device *dev)
+{
+    pthread_mutex_destroy(&((struct ioapic *)bp_device_state(dev))->lock);
 }
 
 static void reset(struct bp_device *dev)
 {
     struct ioapic *s = bp_device_state(dev);
 
+    pthread_mutex_lock(&s->lock);
     s->id = 0;
     s->select = 0;
     for (unsigned i = 0; i < PINS; i++)
         s->entry[i] = ENTRY_MASKED;
+    pthread_mutex_unlock(&s->lock);
 }
 
 static const struct bp_field props[] = {
@@ -188,31 +213,37 @@ static const struct bp_state_field fields[] = {
 static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields};
 
 BP_BOARD_DEVICE(ioapic, "ioapic", "system", "82093AA I/O APIC", struct ioapic, props, &table,
-                .category = "misc", .attach = attach, .reset = reset);
+                .category = "misc", .attach = attach, .detach = detach,
+                .reset = reset);
 
-/* Board devices are numbered in the tree. */
-static struct ioapic *find(void)
+static int connect(struct bp_device *dev, struct bp_device *bus, struct bp_error *err)
 {
-    for (unsigned n = 0; n < 256; n++) {
-        char path[64];
+    struct ioapic *s = bp_device_state(dev);
+    int r;
 
-        snprintf(path, sizeof(path), "/machine/unattached/device[%u]", n);
-        struct bp_object *obj = bp_object_resolve(path, "ioapic", NULL);
-        if (obj)
-            return bp_object_state(obj);
-    }
-    return NULL;
+    if (s->bus)
+        return bp_fail(err, EEXIST, "ioapic: connected already");
+    r = apic->on_eoi(bus, eoi, s, err);
+    if (r == 0)
+        s->bus = bus;
+    return r;
 }
 
-static void info(struct bp_monitor *mon, struct bp_value *args)
-{
-    struct ioapic *s = find();
+static const struct bp_ioapic_interface ioapic_table = {
+    .size = sizeof(struct bp_ioapic_interface), .connect = connect,
+};
+BP_INTERFACE(ioapic_interface, "ioapic", 1, 0, &ioapic_table);
 
-    (void)args;
-    if (!s) {
-        bp_monitor_printf(mon, "the machine has no I/O APIC\n");
-        return;
-    }
+static int print(struct bp_device *dev, void *opaque)
+{
+    struct ioapic *s = bp_device_state(dev);
+    struct bp_monitor *mon = opaque;
+    struct ioapic copy;
+
+    pthread_mutex_lock(&s->lock);
+    copy = *s; /* to read: a monitor may be slow */
+    pthread_mutex_unlock(&s->lock);
+    s = &copy;
     bp_monitor_printf(mon, "I/O APIC id %u at 0x%llx\n", s->id, (unsigned long long)s->base);
     for (unsigned i = 0; i < PINS; i++)
         bp_monitor_printf(mon, "  pin %2u: 0x%016llx vector 0x%02x %s%s%s%s level %d\n", i,
@@ -221,8 +252,30 @@ static void info(struct bp_monitor *mon, struct bp_value *args)
                           s->entry[i] & ENTRY_ACTIVE_LOW ? " low" : " high",
                           s->entry[i] & ENTRY_MASKED ? " masked" : "",
                           s->entry[i] & ENTRY_REMOTE_IRR ? " remote-irr" : "", s->level[i]);
+    return 0;
+}
+
+static int count(struct bp_device *dev, void *opaque)
+{
+    (void)dev;
+    ++*(unsigned *)opaque;
+    return 0;
+}
+
+static void info(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct bp_machine *machine = bp_command_machine();
+    unsigned found = 0;
+
+    (void)args;
+    if (machine)
+        bp_device_each(machine, "ioapic", count, &found);
+    if (found)
+        bp_device_each(machine, "ioapic", print, mon);
+    else
+        bp_monitor_printf(mon, "the machine has no I/O APIC\n");
 }
 BP_HMP(info_ioapic, "info ioapic", "", "show the I/O APIC's redirection table", NULL, info);
 
 BP_MODULE("hw-ioapic", "I/O APIC", imports, {BP_PROVIDE_DEVICE, &ioapic},
-          {BP_PROVIDE_HMP, &info_ioapic});
+          {BP_PROVIDE_INTERFACE, &ioapic_interface}, {BP_PROVIDE_HMP, &info_ioapic});

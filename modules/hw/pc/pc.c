@@ -11,7 +11,9 @@
 #include <bp/chip/i440fx.h>
 #include <bp/chip/i8259.h>
 #include <bp/bus/isa.h>
+#include <bp/bus/pci.h>
 #include <bp/log.h>
+#include <bp/loop.h>
 #include <bp/chip/mc146818.h>
 #include <bp/chip/piix.h>
 #include <errno.h>
@@ -22,7 +24,9 @@
 #include <unistd.h>
 
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
+BP_USE(ioapic, struct bp_ioapic_interface, "ioapic", 1);
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
+BP_USE(pci, struct bp_pci_interface, "pci", 1);
 BP_USE(i8259, struct bp_i8259_interface, "i8259", 1);
 BP_USE(i440fx, struct bp_i440fx_interface, "i440fx", 1);
 BP_USE(piix4, struct bp_piix4_pm_interface, "piix4-pm", 1);
@@ -30,9 +34,9 @@ BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 
 static const struct bp_import imports[] = {
-    BP_IMPORT(apic, "apic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
+    BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
     BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(piix4, "piix4-pm", 1),
-    BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1), {NULL, 0, 0, NULL},
+    BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1), {NULL, 0, 0, NULL},
 };
 
 /* ---- memory ---- */
@@ -78,7 +82,10 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
 
 /* ---- interrupt wires ---- */
 
-/* A global system interrupt reaches the 8259 pair (0..15) and the I/O APIC; IRQ 0 is its pin 2. */
+/*
+ * A global system interrupt reaches the 8259 pair (0..15, but for 2, which is its cascade) and the I/O
+ * APIC. ISA's IRQ 0 is the I/O APIC's pin 2: what the timer and interrupt line 2 of the HPET share.
+ */
 static void gsi_changed(void *opaque, unsigned n, int level)
 {
     struct pc *pc = opaque;
@@ -93,10 +100,12 @@ static void gsi_changed(void *opaque, unsigned n, int level)
     if (!pc->pic || !pc->ioapic)
         return; /* the wires are being laid */
     int any = pc->gsi_levels[gsi] != 0;
-    if (gsi < 16)
+    if (gsi < 16 && gsi != 2)
         bp_irq_set(bp_device_irq_input(pc->pic, "irq", gsi), any);
-    if (gsi != 2)
-        bp_irq_set(bp_device_irq_input(pc->ioapic, "irq", gsi == 0 ? 2 : gsi), any);
+    if (gsi == 0 || gsi == 2)
+        bp_irq_set(bp_device_irq_input(pc->ioapic, "irq", 2), pc->gsi_levels[0] || pc->gsi_levels[2]);
+    else
+        bp_irq_set(bp_device_irq_input(pc->ioapic, "irq", gsi), any);
 }
 
 static struct bp_irq *gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi)
@@ -168,22 +177,81 @@ static int plug(struct pc *pc, const char *type, struct bp_bus *bus, const char 
 static int make_cpus(struct pc *pc, struct bp_error *err)
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
+    int r = 0;
 
     for (unsigned i = 0; i < smp->cpus; i++) {
         struct bp_cpu *cpu;
         struct bp_device *lapic;
-        int r = bp_machine_new_cpu(pc->machine, i, &cpu, err);
 
+        r = bp_machine_new_cpu(pc->machine, i, &cpu, err);
+        if (r == 0 && i == 0)
+            r = apic->new_bus(pc->machine, &pc->apic_bus, err);
         if (r == 0)
-            r = apic->attach(cpu, &lapic, err);
+            r = apic->attach(pc->apic_bus, cpu, &lapic, err);
         if (r < 0)
             return r;
         if (i == 0)
-            bp_irq_connect(bp_device_irq_output(pc->pic, "intr", 0),
-                           bp_device_irq_input(lapic, "lint", 0));
+            pc->lapic = lapic;
     }
-    apic->set_extint(pc->machine, pic_acknowledge, pc);
     return 0;
+}
+
+static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
+{
+    int r = plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
+
+    if (r == 0)
+        r = plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
+    if (r == 0)
+        r = ioapic->connect(pc->ioapic, pc->apic_bus, err);
+    if (r < 0)
+        return r;
+    bp_irq_connect(bp_device_irq_output(pc->pic, "intr", 0),
+                   bp_device_irq_input(pc->lapic, "lint", 0));
+    apic->set_extint(pc->apic_bus, pic_acknowledge, pc);
+    return 0;
+}
+
+/* The first processor's coprocessor errors go to the chipset, and its leave to ignore one comes back. */
+static void ferr(void *opaque)
+{
+    struct pc *pc = opaque;
+
+    bp_machine_lock();
+    bp_irq_pulse(bp_device_irq_input(pc->isa_bridge, "ferr", 0));
+    bp_machine_unlock();
+}
+
+static void set_ignne(struct bp_cpu *cpu, void *opaque)
+{
+    struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    (void)opaque;
+    x->ignne = (x->fsw & 0x80) != 0; /* error summary: FERR# is asserted */
+}
+
+static void ignne_changed(void *opaque, unsigned n, int level)
+{
+    const struct pc *pc = opaque;
+    struct bp_cpu *first = bp_machine_cpu(pc->machine, 0);
+
+    (void)n;
+    if (!level)
+        return;
+    if (bp_cpu_current() == first)
+        set_ignne(first, NULL);
+    else
+        bp_cpu_run_async(first, set_ignne, NULL);
+}
+
+static void connect_coprocessor(struct pc *pc)
+{
+    struct bp_x86_cpu *x = bp_cpu_state(bp_machine_cpu(pc->machine, 0));
+
+    x->ferr_opaque = pc;
+    x->ferr = ferr;
+    bp_irq_connect(bp_device_irq_output(pc->isa_bridge, "ignne", 0),
+                   bp_irq_new(bp_machine_owner(pc->machine), ignne_changed, pc, 0));
 }
 
 static int make_chipset(struct pc *pc, struct bp_error *err)
@@ -193,10 +261,12 @@ static int make_chipset(struct pc *pc, struct bp_error *err)
     if (r == 0)
         r = i440fx->set_memory(pc->host, bp_space_root(bp_space_memory()),
                                bp_machine_ram(pc->machine), err);
+    if (r < 0)
+        return r;
+    pc->pci_bus = bp_bus_find(pc->machine, "pci.0");
+    r = plug(pc, "PIIX3", pc->pci_bus, "01.0", &pc->isa_bridge, err);
     if (r == 0)
-        r = plug(pc, "PIIX3", bp_bus_find(pc->machine, "pci.0"), "01.0", &pc->isa_bridge, err);
-    if (r == 0)
-        r = plug(pc, "PIIX4_PM", bp_bus_find(pc->machine, "pci.0"), "01.3", &pc->pm, err);
+        r = plug(pc, "PIIX4_PM", pc->pci_bus, "01.3", &pc->pm, err);
     if (r == 0)
         piix4->enable(pc->pm, PC_PM_BASE);
     return r;
@@ -350,6 +420,8 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
     r = map_ram(pc, err);
     if (r == 0)
+        r = make_cpus(pc, err); /* clients expect the first one to be the first device */
+    if (r == 0)
         r = make_chipset(pc, err);
     if (r < 0)
         return r;
@@ -357,13 +429,10 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
     for (unsigned i = 0; i < 16; i++)
         lines[i] = gsi_line(pc, GSI_ISA, i);
     isa->set_irqs(isa_bus, lines);
-    r = plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
-    if (r == 0)
-        r = make_cpus(pc, err);
-    if (r == 0)
-        r = plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
+    r = make_interrupt_controllers(pc, isa_bus, err);
     if (r < 0)
         return r;
+    connect_coprocessor(pc);
     bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), gsi_line(pc, GSI_PM, PC_SCI));
     return make_isa_devices(pc, isa_bus, lines, err);
 }
@@ -400,12 +469,28 @@ static int map_firmware(struct pc *pc, const char *path, struct bp_error *err)
     return 0;
 }
 
+/* What stands there without firmware: an entry that resets the machine. */
+static int map_entry(struct pc *pc, struct bp_error *err)
+{
+    struct bp_region *rom;
+    int r = bp_region_new_rom(bp_machine_owner(pc->machine), "pc.entry", PC_ROM_SIZE, NULL, NULL, &rom, err);
+
+    if (r < 0)
+        return r;
+    firmware_entry(bp_region_ram(rom));
+    bp_region_add(i440fx->pci_memory(pc->host), rom, (1ull << 32) - PC_ROM_SIZE, 0);
+    return 0;
+}
+
 static int pc_ready(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
 
-    if (bp_machine_kernel(m))
-        return linux_boot_open(pc, err);
+    if (bp_machine_kernel(m)) {
+        int r = linux_boot_open(pc, err);
+
+        return r < 0 ? r : map_entry(pc, err);
+    }
     if (bp_machine_initrd(m))
         return bp_fail(err, EINVAL, "-initrd needs -kernel");
     if (*bp_machine_append(m))
@@ -434,6 +519,8 @@ static void pc_reset(struct bp_machine *m)
         return;
     }
     i440fx->shadow(pc->host);
+    firmware_leave(pc, pci);
+    apic->virtual_wire(pc->lapic);
     if (pc->acpi)
         r = acpi_write(pc, &err);
     if (r == 0)

@@ -12,6 +12,9 @@
 #define PC_LOWMEM_SPLIT 0xc0000000ull /* and here when memory goes on above 4 GiB */
 #define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
 #define PC_RSDP 0xf0000u
+#define PC_ROM_SIZE 0x10000u          /* of the firmware's area below 1 MiB, and of its ROM below 4 GiB */
+#define PC_PIIX3_DEVFN 0x08u
+#define PC_PM_DEVFN 0x0bu
 
 /* Who drives a global system interrupt; their levels are ORed. */
 enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_SOURCES };
@@ -25,6 +28,8 @@ struct pc {
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
     struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev;
+    struct bp_device *apic_bus, *lapic; /* the latter of the first processor */
+    struct bp_bus *pci_bus;
     bool serial[2];
     uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
     uint64_t gsi_count[GSI_COUNT]; /* how often each was raised */
@@ -42,6 +47,17 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
 /* Builds all ACPI tables into guest memory: the root pointer at PC_RSDP, the rest at the end of low
  * memory. Called at each reset. */
 int acpi_write(const struct pc *pc, struct bp_error *err);
+
+/* The machine as firmware leaves it (firmware.c). Called at each reset after everything was reset and the
+ * chipset's shadow RAM is open. */
+struct bp_pci_interface;
+void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci);
+/* Writes an entry point that resets the machine into the last 64 KiB of a firmware's area. */
+void firmware_entry(uint8_t *area);
+extern const uint8_t pc_pirq[4]; /* ISA interrupts that PIRQA..D lead to */
+/* Tables for kernels without ACPI (mptable.c), into the area at PC_RSDP. */
+void mp_table_write(const struct pc *pc);
+void pir_table_write(void);
 
 /* A Linux kernel started without firmware. */
 int linux_boot_open(struct pc *pc, struct bp_error *err);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Intel 82371SB (PIIX3 data sheet, order 290550), function 0: bridge to the ISA bus, routing of
- * PIRQA..D to ISA interrupts (registers 0x60..0x63), reset control at 0xcf9. Left out: ISA DMA, the
- * distributed registers of X-bus chip selects, which only store.
+ * PIRQA..D to ISA interrupts (registers 0x60..0x63), reset control at 0xcf9, coprocessor errors: while bit 5
+ * of XBCS (0x4e) is set, input "ferr" raises ISA interrupt 13 until port 0xf0 is written, which pulses output
+ * "ignne". Left out: ISA DMA, the distributed registers of the other X-bus chip selects, which only store.
  */
 #define BP_SHARED
 #include "piix.h"
@@ -14,6 +15,10 @@
 /* ISA interrupts that a PIRQ may be routed to: 3-7, 9-12, 14, 15. */
 #define PIRQ_ALLOWED 0xdef8u
 
+#define REG_XBCS 0x4eu
+#define XBCS_COPROCESSOR 0x20u
+#define COPROCESSOR_IRQ 13u
+
 #define RESET_SYSTEM 2u
 #define RESET_CPU 4u
 
@@ -21,6 +26,8 @@ struct piix3 {
     struct bp_irq *isa_irq[16];
     uint8_t pirq_level[4];
     uint8_t reset_control;
+    uint8_t coprocessor_error; /* latched */
+    struct bp_irq *ignne;
 };
 
 static void update_irqs(struct bp_device *dev)
@@ -36,6 +43,8 @@ static void update_irqs(struct bp_device *dev)
             levels |= 1u << (route & 15);
     }
     levels &= PIRQ_ALLOWED;
+    if (s->coprocessor_error)
+        levels |= 1u << COPROCESSOR_IRQ;
     for (unsigned n = 0; n < 16; n++)
         bp_irq_set(s->isa_irq[n], levels >> n & 1);
 }
@@ -47,6 +56,38 @@ static void pirq_changed(struct bp_device *dev, unsigned n, int level)
     s->pirq_level[n] = level != 0;
     update_irqs(dev);
 }
+
+static void ferr_changed(struct bp_device *dev, unsigned n, int level)
+{
+    struct piix3 *s = bp_device_state(dev);
+
+    (void)n;
+    if (!level || !(pci->config(dev)[REG_XBCS] & XBCS_COPROCESSOR))
+        return;
+    s->coprocessor_error = 1;
+    update_irqs(dev);
+}
+
+static uint64_t coprocessor_read(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)opaque, (void)addr, (void)size;
+    return 0xff; /* write only */
+}
+
+static void coprocessor_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    struct piix3 *s = opaque;
+
+    (void)addr, (void)value, (void)size;
+    if (!s->coprocessor_error)
+        return;
+    s->coprocessor_error = 0;
+    update_irqs(bp_device_of_state(s));
+    bp_irq_pulse(s->ignne);
+}
+
+static const struct bp_region_ops coprocessor_ops = {.read = coprocessor_read,
+                                                     .write = coprocessor_write, .max_access = 1};
 
 static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
 {
@@ -88,6 +129,7 @@ static void piix3_reset(struct bp_device *dev)
     config[0x69] = 0x02;
     config[0x82] = 0; /* deterministic latency control */
     s->reset_control = 0;
+    s->coprocessor_error = 0;
     update_irqs(dev);
 }
 
@@ -116,6 +158,12 @@ static int piix3_attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_inputs(dev, "pirq", 4, pirq_changed);
     for (unsigned n = 0; n < 4; n++)
         bp_irq_connect(bp_device_irq_output(host, "pirq", n), bp_device_irq_input(dev, "pirq", n));
+    bp_device_add_irq_inputs(dev, "ferr", 1, ferr_changed);
+    bp_device_add_irq_outputs(dev, "ignne", 1);
+    s->ignne = bp_device_irq_output(dev, "ignne", 0);
+    bp_region_add(bp_space_root(bp_space_io()),
+                  bp_region_new_io(bp_device_owner(dev), "coprocessor-error", 1, &coprocessor_ops, s), 0xf0,
+                  0);
     i440fx_forward_cf9(host, &reset_ops, s);
     return 0;
 }
@@ -128,6 +176,7 @@ static void piix3_detach(struct bp_device *dev)
 static const struct bp_state_field piix3_fields[] = {
     BP_SAVE_BUFFER(struct piix3, pirq_level),
     BP_SAVE(UINT8, struct piix3, reset_control),
+    BP_SAVE_SINCE(2, UINT8, struct piix3, coprocessor_error),
     BP_SAVE_END,
 };
 static int after_load(void *state, uint32_t version, struct bp_error *err)
@@ -137,7 +186,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     update_irqs(bp_device_of_state(state));
     return 0;
 }
-static const struct bp_state_table piix3_table = {.version = 1, .oldest = 1,
+static const struct bp_state_table piix3_table = {.version = 2, .oldest = 1,
                                                   .fields = piix3_fields, .after_load = after_load};
 
 static const struct bp_pci_info piix3_info = {

@@ -35,6 +35,8 @@ void x86_reset(struct bp_cpu *cpu)
     memcpy(x->features, old.features, sizeof(x->features));
     x->apic = old.apic;
     x->apic_opaque = old.apic_opaque;
+    x->ferr = old.ferr;
+    x->ferr_opaque = old.ferr_opaque;
     x->cpu = old.cpu;
     x->a20_masked = old.a20_masked;
 

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A machine that starts a kernel without firmware, as firmware would have left it: local APIC in virtual
+ * wire mode (MultiProcessor Specification 1.4, 3.6.2.2), memory types (Intel SDM volume 3, 12.11), interrupt
+ * routing of the chipset (82371SB registers 0x4e, 0x60-0x63), the 8259 pair, the BIOS data area, and at
+ * F000:FFF0 and FFFFFFF0 an entry that resets the machine.
+ *
+ * Not here: BARs (kernels place them), BIOS services (interrupt vectors are 0), option ROMs.
+ */
+#include "pc.h"
+
+#include <bp/bus/pci.h>
+#include <string.h>
+
+#define MTRR_UC 0x00u
+#define MTRR_WP 0x05u
+#define MTRR_WB 0x06u
+#define MTRR_ON 0xc00u     /* of the default type: MTRRs, and the fixed ranges */
+#define MTRR_VALID 0x800u  /* of a mask */
+
+#define BDA 0x400u
+#define EBDA 0x9fc00u
+#define ENTRY 0xfe05bu /* where the entry point of a PC's BIOS always was */
+#define ROM_AREA 0xf0000u
+
+/* Where PIRQA..D lead: as the DSDT's links have it before a kernel sets them. */
+const uint8_t pc_pirq[4] = {10, 10, 11, 11};
+
+/* ---- processors ---- */
+
+static uint64_t repeat(uint8_t type)
+{
+    return type * 0x0101010101010101ull;
+}
+
+/* Write-back but for the hole where devices are; the same on every processor. */
+static void set_memory_types(const struct pc *pc, struct bp_x86_cpu *x)
+{
+    uint64_t hole = pc->low_size > PC_LOWMEM_SPLIT ? PC_LOWMEM_MAX : PC_LOWMEM_SPLIT;
+
+    if (!(x->features[BP_X86_FW_1_EDX] & 1u << 12))
+        return;
+    for (unsigned i = 0; i < BP_COUNT(x->mtrr_fixed); i++)
+        x->mtrr_fixed[i] = repeat(i < 2 ? MTRR_WB : i == 2 ? MTRR_UC : MTRR_WP);
+    x->mtrr_base[0] = hole | MTRR_UC;
+    x->mtrr_mask[0] = (~((1ull << 32) - hole - 1) & ((1ull << x->phys_bits) - 1)) | MTRR_VALID;
+    x->mtrr_def_type = MTRR_ON | MTRR_WB;
+}
+
+/* ---- chipset ---- */
+
+static void out(uint16_t port, uint8_t value)
+{
+    bp_space_store(bp_space_io(), port, 1, value);
+}
+
+/* Vectors where the BIOS has them; everything masked but the cascade, since no handler is there. */
+static void set_up_8259(void)
+{
+    static const struct {
+        uint8_t port, value;
+    } words[] = {{0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01}, {0xa0, 0x11}, {0xa1, 0x70},
+                 {0xa1, 0x02}, {0xa1, 0x01}, {0x21, 0xfb}, {0xa1, 0xff}};
+    uint32_t level = 1u << PC_SCI;
+
+    for (size_t i = 0; i < BP_COUNT(words); i++)
+        out(words[i].port, words[i].value);
+    for (unsigned i = 0; i < 4; i++)
+        level |= 1u << pc_pirq[i];
+    out(0x4d0, (uint8_t)level);
+    out(0x4d1, (uint8_t)(level >> 8));
+}
+
+static void route_interrupts(struct pc *pc, const struct bp_pci_interface *pci)
+{
+    struct bp_bus *bus = pc->pci_bus;
+
+    for (unsigned n = 0; n < 4; n++)
+        pci->config_write(bus, 0, PC_PIIX3_DEVFN, 0x60 + n, pc_pirq[n], 1);
+    pci->config_write(bus, 0, PC_PIIX3_DEVFN, 0x4e, 0x33, 1); /* also FERR# and the mouse's line */
+    for (unsigned devfn = 0; devfn < 256; devfn++) {
+        uint32_t pin = pci->config_read(bus, 0, devfn, 0x3d, 1);
+
+        if (pin < 1 || pin > 4)
+            continue;
+        pci->config_write(bus, 0, devfn, 0x3c,
+                          devfn == PC_PM_DEVFN ? PC_SCI : pc_pirq[(pin - 1 + (devfn >> 3) - 1) & 3], 1);
+    }
+}
+
+/* ---- memory ---- */
+
+static void poke(uint64_t address, uint64_t value, unsigned size)
+{
+    bp_space_store(bp_space_memory(), address, size, value);
+}
+
+/* What kernels look for in the BIOS data area: serial ports, equipment, how much conventional memory. */
+static void fill_bda(const struct pc *pc)
+{
+    unsigned ports = 0;
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (pc->serial[i])
+            poke(BDA + 2 * ports++, i ? 0x2f8 : 0x3f8, 2);
+    }
+    poke(BDA + 0x0e, EBDA >> 4, 2);
+    poke(BDA + 0x10, 2u | (pc->i8042 ? 4u : 0) | ports << 9, 2); /* coprocessor, mouse, serial ports */
+    poke(BDA + 0x13, EBDA >> 10, 2);
+    poke(EBDA, 1, 1); /* its size in KiB */
+}
+
+void firmware_entry(uint8_t *area)
+{
+    static const uint8_t reset[] = {
+        0xfa,             /* cli */
+        0xba, 0xf9, 0x0c, /* mov dx, 0xcf9 */
+        0xb0, 0x02, 0xee, /* mov al, 2; out dx, al */
+        0xb0, 0x06, 0xee, /* mov al, 6; out dx, al */
+        0xf4, 0xeb, 0xfd, /* 1: hlt; jmp 1b */
+    };
+    static const uint8_t top[16] = {
+        0xea, 0x5b, 0xe0, 0x00, 0xf0, /* jmp 0xf000:0xe05b */
+        '0', '1', '/', '0', '1', '/', '9', '6', 0, /* date of the firmware's interface */
+        0xfc, /* model: AT */
+        0,
+    };
+
+    memcpy(area + ENTRY - ROM_AREA, reset, sizeof(reset));
+    memcpy(area + 0xfff0, top, sizeof(top));
+}
+
+void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
+{
+    uint8_t area[PC_ROM_SIZE] = {0};
+
+    for (unsigned i = 0;; i++) {
+        struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
+
+        if (!cpu)
+            break;
+        set_memory_types(pc, bp_cpu_state(cpu));
+    }
+    set_up_8259();
+    route_interrupts(pc, pci);
+    fill_bda(pc);
+    firmware_entry(area);
+    bp_space_write(bp_space_memory(), ROM_AREA, area, sizeof(area));
+    mp_table_write(pc);
+    pir_table_write();
+}

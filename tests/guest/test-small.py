@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Small guests find the PC as its firmware would have left it, and its parts as their data sheets say."""
+import os
+import sys
+
+from small import TOP, Guests, lacking
+
+sys.path.insert(0, os.path.join(TOP, "tests/house"))
+from tap import Skip, run  # noqa: E402
+
+guests = Guests()
+
+
+def values(name, *options):
+    why = lacking()
+    if why:
+        raise Skip(why)
+    return guests.values(name, *options)
+
+
+def untouched_apic_passes_8259_interrupts():
+    seen = values("pic")
+    # Virtual wire (MultiProcessor Specification 1.4, 3.6.2.2): enabled, LINT0 ExtINT, LINT1 NMI.
+    assert seen["svr"] & 0x100, seen
+    assert seen["lint0"] & 0x10700 == 0x700 and seen["lint1"] & 0x10700 == 0x400, seen
+    assert seen["timer"] >= 3 and seen["rtc"] >= 3, seen
+
+
+def init_resets_the_local_apic():
+    seen = values("init", "-smp", "2")
+    assert seen["phase"] == 2, seen
+    assert seen["before"] & 1, "the first life had no interrupt pending: %s" % seen
+    assert seen["svr"] == 0xff, seen
+    assert seen["timer"] == 0x10000 and seen["lint0"] == 0x10000, seen
+    assert seen["irr"] == seen["tpr"] == seen["count"] == 0, seen
+    assert seen["id"] == 1 << 24, seen
+
+
+def hpet_reaches_the_io_apic():
+    seen = values("hpet")
+    assert seen["route"] == 2, seen
+    assert seen["oneshot"] == 1, seen
+    for name in ("periodic", "periodic32", "level", "legacy"):
+        assert seen[name] >= 3, seen
+
+
+def fpu_error_without_ne_is_irq_13():
+    seen = values("ferr")
+    assert seen["irq13"] == 1 and seen["again"] == 2, seen
+    assert seen["status"] & 0x84 == 0x84, "error summary and zero divide: %s" % seen
+    assert seen["requests"] == 0 and seen["others"] == 0, seen
+
+
+def entry_of_the_bios_resets_the_machine():
+    why = lacking()
+    if why:
+        raise Skip(why)
+    text = guests.text("reset")
+    assert text.count("marker ") == 2 and "marker 0000005a" in text, text
+    assert "model 000000fc" in text, text
+    assert "top 00000001" in text, text
+
+
+try:
+    run([untouched_apic_passes_8259_interrupts, init_resets_the_local_apic, hpet_reaches_the_io_apic,
+         fpu_error_without_ne_is_irq_13, entry_of_the_bios_resets_the_machine])
+finally:
+    guests.close()
