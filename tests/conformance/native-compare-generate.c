@@ -509,11 +509,6 @@ static void prepare(struct encoder *e)
             gpr[reg] = (uint64_t)((int64_t)below(3200) - 1600);
         }
         break;
-    case SHIFT_DOUBLE:
-        if (e->opsize == 2) {
-            gpr[BP_RCX] &= ~UINT64_C(16); /* beyond 16 everything is undefined */
-        }
-        break;
     case DIV:
         if (chance(60)) {
             gpr[BP_RDX] = chance(50) ? 0 : rng() % 8;
@@ -600,13 +595,19 @@ static void choose_prefixes(struct encoder *e)
     }
 }
 
-void generate(struct test_case *c, uint64_t seed, uint64_t code)
+/* SHLD and SHRD of 16 bits by more than that: result and flags are undefined. */
+static bool is_undefined(const struct encoder *e, uint64_t imm)
+{
+    return e->t->kind == SHIFT_DOUBLE && e->opsize == 2 && shift_count(e, imm) > 16;
+}
+
+/* False: nothing of the case is defined. */
+static bool attempt(struct test_case *c, uint64_t code)
 {
     struct encoder e = {.c = c};
     unsigned following;
     uint64_t imm;
 
-    rng_seed(seed);
     do {
         e.t = &templates[below(template_count)];
     } while (wanted && !strstr(e.t->class, wanted));
@@ -646,9 +647,6 @@ void generate(struct test_case *c, uint64_t seed, uint64_t code)
         emit_modrm(&e, following);
     }
     imm = rng_value();
-    if (e.t->kind == SHIFT_DOUBLE && e.opsize == 2) {
-        imm &= ~UINT64_C(16);
-    }
     if (e.t->kind == ENTER) { /* a frame that stays in the window, few levels */
         imm = below(32) | (uint64_t)(chance(70) ? 0 : below(4)) << 16;
     }
@@ -657,4 +655,18 @@ void generate(struct test_case *c, uint64_t seed, uint64_t code)
     }
     emit(c, imm, following);
     c->undefined_flags = undefined_flags(&e, imm & 0xff);
+    c->opcode = (uint16_t)(e.t->map ? 0x0f00 | e.t->opcode : e.t->opcode);
+    c->prefix = e.t->prefix;
+    c->opsize = (uint8_t)e.opsize;
+    c->reg = (uint8_t)((e.reg & 7) | (e.rex & 4) << 1);
+    c->memory = e.has_memory;
+    c->target = e.target;
+    return !is_undefined(&e, imm & 0xff);
+}
+
+void generate(struct test_case *c, uint64_t seed, uint64_t code)
+{
+    rng_seed(seed);
+    while (!attempt(c, code)) {
+    }
 }

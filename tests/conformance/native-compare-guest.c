@@ -154,6 +154,7 @@ void guest_begin(const struct test_case *cases, unsigned count)
     user_mode();
     faulted = false;
     vcpu_changed(vcpu);
+    memset(ram + DATA, 0, DATA_WRITABLE);
     /* Stores of the vCPU itself, so that it forgets what it has decoded there. */
     for (unsigned n = 0; n < count; n++) {
         mem_store(vcpu, BP_DS, cases[n].start.rip, cases[n].bytes, sizeof(cases[n].bytes));
@@ -248,6 +249,9 @@ void guest_run(const struct test_case *c, struct outcome *o)
     o->vector = NO_FAULT;
     o->error = 0;
     o->cr2 = 0;
+    if (leaves_image(c)) {
+        memset(ram + DATA, 0, DATA_WRITABLE);
+    }
     faulted = cpu.rip - UPPER - HANDLERS < 32 * 16;
     if (faulted) {
         take_fault(o);

@@ -196,9 +196,13 @@ void host_run(const struct test_case *batch, struct outcome *results, unsigned n
     cases = batch;
     outcomes = results;
     count = number;
+    memset((void *)DATA_BASE, 0, DATA_WRITABLE);
     for (at = 0; at < count; at++) {
         if (!batch[at].single_step) {
             run_in_trampoline();
+        }
+        if (leaves_image(&batch[at])) {
+            memset((void *)DATA_BASE, 0, DATA_WRITABLE);
         }
     }
     __asm__ volatile("int3" : : : "memory");

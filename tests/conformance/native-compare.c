@@ -2,8 +2,8 @@
 /*
  * Conformance of the interpreter with the processor it runs on: random user-mode instructions of
  * 64-bit code are executed by both, from the same state, and everything an instruction can change
- * is compared. What a manual leaves undefined is masked, with the reason, in differences() and in
- * the generator. Prints TAP.
+ * is compared. What a manual leaves undefined, or a vendor does otherwise, is masked with the reason
+ * in native-compare-mask.c, or not generated. Prints TAP.
  * native-compare [--cases N] [--seed S] [--first N] [--class WORD] [--show N]
  */
 #include <inttypes.h>
@@ -43,70 +43,6 @@ static struct class_count *class_of(const char *name)
         }
     }
     return &classes[MAX_CLASSES - 1];
-}
-
-/* Makes what the sides may differ in equal. */
-static void mask_differences(const struct test_case *c, struct outcome *h, struct outcome *g)
-{
-    static const uint8_t zeros[8];
-    /* TF drives the single steps; RF is set in what a fault saves. */
-    uint64_t ignored = 0x10100u | c->undefined_flags;
-
-    h->state.rflags |= ignored;
-    g->state.rflags |= ignored;
-    if (c->pushes_flags && h->vector == NO_FAULT) {
-        uint64_t at = h->state.gpr[4] - WINDOW_BASE;
-
-        if (at < WINDOW_SIZE - 8) {
-            h->state.memory[at + 1] &= 0xfe;
-        }
-    }
-    /* The kernel reports every fault beyond user space as a protection fault. */
-    if (h->vector == 14 && h->cr2 >= UINT64_C(0x7ffffffff000)) {
-        h->error |= 1;
-        g->error |= 1;
-    }
-    /* A call to a non-canonical address: some processors have stored the return address by then. */
-    if (h->vector == 13 && g->vector == 13 && c->single_step) {
-        memcpy(g->state.memory, h->state.memory, WINDOW_SIZE);
-    }
-    /* State images: which part of the operand faults first is not defined. */
-    if (h->vector == 14 && g->vector == 14 &&
-        (c->floating || memmem(c->bytes, c->length, "\x0f\xae", 2))) {
-        h->cr2 = g->cr2;
-        h->error |= 1;
-        g->error |= 1;
-    }
-    /* A string instruction with 32-bit addresses that faults: some processors have truncated the
-     * registers by then. */
-    if (h->vector != NO_FAULT && memchr(c->bytes, 0x67, c->length) && !strcmp(c->class, "string")) {
-        static const uint8_t implied[] = {1, 6, 7};
-
-        for (unsigned n = 0; n < 3; n++) {
-            h->state.gpr[implied[n]] &= UINT32_MAX;
-            g->state.gpr[implied[n]] &= UINT32_MAX;
-        }
-    }
-    /* The opcode of the last x87 instruction is kept after exceptions only, if at all; so are the
-     * pointers by AMD, and that to data by newer Intel processors. */
-    memset(h->state.fx + 6, 0, 2);
-    memset(g->state.fx + 6, 0, 2);
-    if (!__builtin_cpu_is("intel")) {
-        memset(h->state.fx + 8, 0, 16);
-        memset(g->state.fx + 8, 0, 16);
-    } else if (!memcmp(h->state.fx + 16, zeros, 8)) {
-        memset(g->state.fx + 16, 0, 8);
-    }
-    memset(h->state.fx + 14, 0, 2); /* FXRSTOR64 makes it canonical, in as many bits as there are */
-    memset(g->state.fx + 14, 0, 2);
-    /* The mask of valid MXCSR bits, and what lies behind the registers. */
-    memset(h->state.fx + 28, 0, 4);
-    memset(g->state.fx + 28, 0, 4);
-    h->state.fx[5] = g->state.fx[5] = 0;
-    for (unsigned n = 0; n < 8; n++) {
-        memset(h->state.fx + 42 + 16 * n, 0, 6);
-        memset(g->state.fx + 42 + 16 * n, 0, 6);
-    }
 }
 
 static bool equal(const struct outcome *h, const struct outcome *g)
@@ -245,6 +181,7 @@ static int worker(uint64_t cases, uint64_t first, uint64_t seed, const char *cla
     }
     printf("1..%u\n# seed %" PRIu64 ", %.0f cases per second\n", count, seed,
            (double)cases / seconds);
+    mask_print();
     return divergences != 0;
 }
 

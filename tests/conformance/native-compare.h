@@ -16,6 +16,7 @@
 #define DATA_BASE UINT64_C(0x20000000) /* two writable pages, a read-only one, then nothing */
 #define DATA_READONLY (DATA_BASE + 0x2000)
 #define DATA_SIZE 0x3000u
+#define DATA_WRITABLE 0x2000u
 #define WINDOW_SIZE 1024u /* the memory that is compared, around the boundary of two pages */
 #define WINDOW_BASE (DATA_BASE + 0x1000 - WINDOW_SIZE / 2)
 
@@ -43,12 +44,29 @@ struct test_case {
     bool single_step;         /* branches */
     bool pushes_flags;        /* bit 8 of what is pushed is the tracer's */
     bool floating;            /* x87 */
+    /* What was encoded, for native-compare-mask.c */
+    uint16_t opcode; /* 0Fxx, or one byte */
+    uint8_t prefix;  /* mandatory: 0, 66, F3, F2 */
+    uint8_t opsize, reg;
+    bool memory;     /* the operand of ModRM; `target` is its address */
+    uint64_t target;
 };
+
+/* Images of the x87 state hold what is not compared; it may lie outside the window, where later
+ * cases would read it: both sides clear their pages then, and when a batch begins. */
+static inline bool leaves_image(const struct test_case *c)
+{
+    return c->memory && (c->floating || c->opcode == 0x0fae);
+}
 
 /* native-compare-generate.c */
 void generate_init(void);
 bool generate_only(const char *class); /* restricts to classes that contain the word */
 void generate(struct test_case *c, uint64_t seed, uint64_t code);
+
+/* native-compare-mask.c: makes what the sides may differ in equal; says how often it had to */
+void mask_differences(const struct test_case *c, struct outcome *h, struct outcome *g);
+void mask_print(void);
 
 /* native-compare-host.c: -errno when the memory cannot be had */
 int host_init(void);

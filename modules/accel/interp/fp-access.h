@@ -60,14 +60,10 @@ static inline struct bp_x86_cpu *sse_mmx_enter(struct vcpu *v)
     return x;
 }
 
-/* Every MMX instruction but EMMS: TOP 0, all registers in use. */
-static inline void mmx_clear_top(struct bp_x86_cpu *x)
-{
-    x->fsw &= (uint16_t)~FSW_TOP;
-}
+/* Every MMX instruction but EMMS, once nothing can fault any more: TOP 0, all registers in use. */
 static inline void mmx_touch(struct bp_x86_cpu *x)
 {
-    mmx_clear_top(x);
+    x->fsw &= (uint16_t)~FSW_TOP;
     x->fpu_valid = 0xff;
 }
 static inline void mmx_set(struct bp_x86_cpu *x, unsigned reg, uint64_t value)

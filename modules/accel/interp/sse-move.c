@@ -199,7 +199,6 @@ static void movd_from_mmx(struct vcpu *v, const struct insn *i)
 {
     struct bp_x86_cpu *x = mmx_enter(v);
 
-    mmx_clear_top(x); /* even when the store faults, as processors do; so below */
     store_general(v, i, x, mmx_get(x, i->reg));
     mmx_touch(x);
 }
@@ -233,7 +232,6 @@ static void movq_store_mmx(struct vcpu *v, const struct insn *i)
     if (i->rm != RM_MEM) {
         mmx_set(x, i->rm, mmx_get(x, i->reg));
     } else {
-        mmx_clear_top(x);
         mem_store64(v, i->seg, insn_offset(v, i), mmx_get(x, i->reg));
         mmx_touch(x);
     }
