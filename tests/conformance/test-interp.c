@@ -65,9 +65,15 @@ static void write_io(void *opaque, uint64_t address, uint64_t value, unsigned si
     (void)opaque, (void)address, (void)value, (void)size;
 }
 
+#define LAST_ROUND 0x40u /* a port: 1 when there have been enough, or the time is over */
+static unsigned rounds_left;
+static int64_t rounds_end;
+
 static uint64_t port_in(void *opaque, uint16_t port, unsigned size)
 {
     (void)opaque, (void)size;
+    if (port == LAST_ROUND)
+        return --rounds_left == 0 || g_get_monotonic_time() >= rounds_end;
     return port;
 }
 
@@ -305,19 +311,21 @@ static void *run_thread(void *v)
 
 /* Cross-modifying code (SDM volume 3, 9.1.3) while its page is decoded again and again: a reader calls
  * the code all the time, and after the flag and a serializing instruction it must be the new one. A
- * second reader has its stack and acknowledgement elsewhere: what the first one decodes, it decodes, too. */
+ * second reader has its stack and acknowledgement elsewhere: what the first one decodes, it decodes, too.
+ * Each round waits for three spinning threads; on a busy computer there are fewer of them. */
 static void code_changed_while_it_is_decoded_is_seen(void)
 {
     static const uint8_t target[] = {0xb0, 0x00, 0xc3}; /* mov al,0; ret */
     static const uint8_t writer[] = {
-        0xfe, 0xc1,                   /* next: inc cl */
+        0xfe, 0xc1, 0xe4, LAST_ROUND, /* next: inc cl; in al,LAST_ROUND */
+        0x2e, 0xa2, 0x04, 0x20,       /* mov cs:[0x2004],al: whether it is the last */
         0x2e, 0x88, 0x0e, 0x01, 0x01, /* mov cs:[0x101],cl: into the target */
         0x2e, 0x88, 0x0e, 0x00, 0x20, /* mov cs:[0x2000],cl: the flag */
         0x2e, 0x38, 0x0e, 0x02, 0x20, /* wait: cmp cs:[0x2002],cl */
         0x75, 0xf9,                   /* jne wait */
         0x2e, 0x38, 0x0e, 0x03, 0x20, /* cmp cs:[0x2003],cl */
         0x75, 0xf2,                   /* jne wait */
-        0x4a, 0x75, 0xe3, 0xf4,       /* dec dx; jnz next; hlt */
+        0x84, 0xc0, 0x74, 0xdc, 0xf4, /* test al,al; je next; hlt */
     };
     static const uint8_t reader[] = {
         0xfe, 0xc3,                   /* next: inc bl */
@@ -328,13 +336,15 @@ static void code_changed_while_it_is_decoded_is_seen(void)
         0x0f, 0xa2, 0x89, 0xf3,       /* cpuid; mov bx,si */
         0xe8, 0xe9, 0xfe,             /* call target */
         0x38, 0xd8, 0x74, 0x01, 0x45, /* cmp al,bl; je good; inc bp */
-        0x2e, 0x88, 0x1e, 0x02, 0x20, /* good: mov cs:[0x2002],bl */
-        0x4f, 0x75, 0xd8, 0xf4,       /* dec di; jnz next; hlt */
+        0x2e, 0x8a, 0x26, 0x04, 0x20, /* good: mov ah,cs:[0x2004] */
+        0x2e, 0x88, 0x1e, 0x02, 0x20, /* mov cs:[0x2002],bl */
+        0x84, 0xe4, 0x74, 0xd6, 0xf4, /* test ah,ah; je next; hlt */
     };
     struct code_map *map = g_new0(struct code_map, 1);
     struct bp_x86_cpu writer_state, second_state;
     struct vcpu *one, *two, *second;
     pthread_t thread, second_thread;
+    uint8_t last;
 
     real_mode();
     memcpy(ram + CODE + 0x100, target, sizeof(target));
@@ -342,17 +352,18 @@ static void code_changed_while_it_is_decoded_is_seen(void)
     memcpy(ram + CODE + 0x300, reader, sizeof(reader));
     put(CODE + 0x303, 0xfdfb, 2); /* its calls */
     put(CODE + 0x315, 0xfde9, 2);
-    put(CODE + 0x31f, 0x2003, 2); /* its acknowledgement */
+    put(CODE + 0x324, 0x2003, 2); /* its acknowledgement */
     memcpy(ram + CODE + 0x3000, writer, sizeof(writer));
-    put(CODE + 0x2000, 0, 4);
+    put(CODE + 0x2000, 0, 5);
     cpu.gpr[BP_RBX] = cpu.gpr[BP_RCX] = cpu.gpr[BP_RBP] = 0;
-    cpu.gpr[BP_RDX] = cpu.gpr[BP_RDI] = 0x1000; /* times */
     cpu.gpr[BP_RSP] = 0x8000;
     writer_state = second_state = cpu;
     cpu.rip = 0x200;
     second_state.rip = 0x300;
     second_state.gpr[BP_RSP] = 0x9000;
     writer_state.rip = 0x3000;
+    rounds_left = 0x1000;
+    rounds_end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
     one = vcpu_new_shared(&cpu, &bus, map);
     second = vcpu_new_shared(&second_state, &bus, map);
     two = vcpu_new_shared(&writer_state, &bus, map);
@@ -361,9 +372,12 @@ static void code_changed_while_it_is_decoded_is_seen(void)
     vcpu_run(one, &no_kick);
     pthread_join(thread, NULL);
     pthread_join(second_thread, NULL);
-    g_assert_cmphex(cpu.gpr[BP_RDI] & 0xffff, ==, 0);
+    g_test_message("%u rounds", 0x1000 - rounds_left);
+    last = (uint8_t)(0x1000 - rounds_left);
+    g_assert_cmphex(writer_state.gpr[BP_RCX] & 0xff, ==, last);
+    g_assert_cmphex(cpu.gpr[BP_RBX] & 0xff, ==, last);
     g_assert_cmphex(cpu.gpr[BP_RBP] & 0xffff, ==, 0); /* how often the old code ran */
-    g_assert_cmphex(second_state.gpr[BP_RDI] & 0xffff, ==, 0);
+    g_assert_cmphex(second_state.gpr[BP_RBX] & 0xff, ==, last);
     g_assert_cmphex(second_state.gpr[BP_RBP] & 0xffff, ==, 0);
     vcpu_free(second);
     vcpu_free(one);
