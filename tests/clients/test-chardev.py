@@ -9,12 +9,10 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 
@@ -25,7 +23,7 @@ PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 BASE = [PROGRAM, "-M", "none", "-accel", "qtest", "-display", "none", "-nodefaults"]
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
 WAIT = 10 * SLOW
-DIR = tempfile.mkdtemp(prefix="chardev-")
+DIR = tap.work_folder("backplane-chardev-")
 
 
 class Run:
@@ -591,7 +589,4 @@ CASES = [
 ]
 
 if __name__ == "__main__":
-    try:
-        tap.run(CASES)
-    finally:
-        shutil.rmtree(DIR, ignore_errors=True)
+    tap.run(CASES)

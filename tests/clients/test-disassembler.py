@@ -12,16 +12,15 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
 from qmp import Emulator
-from tap import run
+from tap import run, work_folder
 
 BUILD = os.path.abspath(sys.argv[2])
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="backplane-disassembler-")
+WORK = work_folder("backplane-disassembler-")
 LOAD, SAMPLE = 0x100000, 0x104000
 SPIN = LOAD + 0x1000
 NOISE, NOISE_BYTES = 0x108000, random.Random(7).randbytes(20000)
@@ -278,9 +277,6 @@ def without_the_module_its_package_is_named():
         assert hmp(e, "x /2xw 0").startswith("0000000000000000:"), "the other formats go on"
 
 
-try:
-    run([code_of_16_bits, code_of_32_bits, code_of_64_bits, any_bytes_are_shown_in_order,
-         the_format_is_that_of_scripts, the_modes_own_text,
-         without_the_module_its_package_is_named])
-finally:
-    shutil.rmtree(WORK)
+run([code_of_16_bits, code_of_32_bits, code_of_64_bits, any_bytes_are_shown_in_order,
+     the_format_is_that_of_scripts, the_modes_own_text,
+     without_the_module_its_package_is_named])

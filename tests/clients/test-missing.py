@@ -13,15 +13,14 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
 from qmp import QUIET, Emulator
-from tap import run
+from tap import run, work_folder
 
 BUILD = os.path.abspath(sys.argv[2])
-WORK = tempfile.mkdtemp(prefix="backplane-missing-")
+WORK = work_folder("backplane-missing-")
 BIN = os.path.join(WORK, "bin")
 PROGRAM = os.path.join(BIN, "backplane-system-x86_64")
 MODULES = os.path.join(BIN, "modules")
@@ -405,21 +404,18 @@ def query_modules_is_quick_with_a_thousand():
         assert seconds < 1, seconds
 
 
-try:
-    set_up()
-    run([device_not_installed_names_its_package, mistyped_device_gives_near_names_of_both_kinds,
-         machine_not_installed_names_its_package,
-         cpu_and_accelerator_not_installed_name_their_packages,
-         chardev_and_object_not_installed_name_their_packages,
-         option_not_installed_names_its_package, requirement_of_a_module_names_its_package,
-         command_not_installed_keeps_its_class_and_names_its_package,
-         adding_what_is_not_installed_names_its_package,
-         monitor_command_not_installed_names_its_package, without_a_catalogue_no_package_is_named,
-         malformed_lines_are_told_once_and_the_rest_is_used,
-         catalogue_that_others_may_write_is_not_used, query_modules_tells_all,
-         generation_changes_with_the_set_of_modules, a_refused_module_tells_why,
-         denied_things_name_the_line, a_name_stands_for_another_where_the_policy_says_so,
-         module_load_gives_the_entry_and_sends_the_event,
-         the_schema_has_commands_and_event, query_modules_is_quick_with_a_thousand])
-finally:
-    shutil.rmtree(WORK)
+set_up()
+run([device_not_installed_names_its_package, mistyped_device_gives_near_names_of_both_kinds,
+     machine_not_installed_names_its_package,
+     cpu_and_accelerator_not_installed_name_their_packages,
+     chardev_and_object_not_installed_name_their_packages,
+     option_not_installed_names_its_package, requirement_of_a_module_names_its_package,
+     command_not_installed_keeps_its_class_and_names_its_package,
+     adding_what_is_not_installed_names_its_package,
+     monitor_command_not_installed_names_its_package, without_a_catalogue_no_package_is_named,
+     malformed_lines_are_told_once_and_the_rest_is_used,
+     catalogue_that_others_may_write_is_not_used, query_modules_tells_all,
+     generation_changes_with_the_set_of_modules, a_refused_module_tells_why,
+     denied_things_name_the_line, a_name_stands_for_another_where_the_policy_says_so,
+     module_load_gives_the_entry_and_sends_the_event,
+     the_schema_has_commands_and_event, query_modules_is_quick_with_a_thousand])

@@ -6,14 +6,15 @@ which Linux reports without a driver).
 """
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
 from console import BINARY, BUILD, TOP, Console, Tap, guest_files
 
-WORK = tempfile.mkdtemp(prefix="backplane-guide-guest-")
+sys.path.insert(0, os.path.join(TOP, "tests/house"))
+from tap import work_folder  # noqa: E402
+
+WORK = work_folder("backplane-guide-guest-")
 BANNER = "Backplane guest is up"
 BOOT_SECONDS = 150
 LIST = "cd /sys/bus/pci/devices; for d in *; do echo $d `cat $d/class $d/vendor $d/device`; done"
@@ -74,7 +75,6 @@ def main():
     finally:
         if console:
             console.close()
-        shutil.rmtree(WORK)
     tap.done()
 
 

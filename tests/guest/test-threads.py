@@ -10,20 +10,18 @@ import glob
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 import time
 
 import console
 
 sys.path.insert(0, os.path.join(console.TOP, "tests/house"))
 from qmp import Emulator  # noqa: E402
-from tap import Skip, run  # noqa: E402
+from tap import Skip, run, work_folder  # noqa: E402
 
 THREADS = os.environ.get("BACKPLANE_TSAN") == "1"
 SLOW = 30 if THREADS else console.SLOW
-WORK = tempfile.mkdtemp(prefix="backplane-threads-")
+WORK = work_folder("backplane-threads-")
 ROUNDS = 60
 
 
@@ -91,7 +89,4 @@ def only_the_guest_s_memory_is_raced_for():
     assert not ours, "\n".join(r[:3000] for r in ours[:3])
 
 
-try:
-    run([disturbed_machine_goes_on_and_boots, only_the_guest_s_memory_is_raced_for])
-finally:
-    shutil.rmtree(WORK, ignore_errors=True)
+run([disturbed_machine_goes_on_and_boots, only_the_guest_s_memory_is_raced_for])

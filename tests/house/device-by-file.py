@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 SOURCE, BUILD = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -17,10 +16,10 @@ sys.path.insert(0, os.path.join(SOURCE, "tests", "qtest"))
 
 from qmp import Emulator, fails  # noqa: E402
 from qtest import QTest  # noqa: E402
-from tap import run  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="backplane-by-file-")
+WORK = work_folder("backplane-by-file-")
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled")}
 
 ISA_DEVICE = r"""
@@ -225,11 +224,7 @@ def policy_and_lock_are_obeyed():
 
 
 os.chdir(WORK)
-try:
-    run([from_cc_to_an_isa_device_that_answers, from_cc_to_a_pci_device_that_is_seen,
-         help_does_not_run_its_code, of_several_one_must_be_named, device_add_takes_a_path,
-         what_is_no_module_is_refused, a_name_that_is_taken_is_refused,
-         policy_and_lock_are_obeyed])
-finally:
-    os.chdir("/")
-    shutil.rmtree(WORK)
+run([from_cc_to_an_isa_device_that_answers, from_cc_to_a_pci_device_that_is_seen,
+     help_does_not_run_its_code, of_several_one_must_be_named, device_add_takes_a_path,
+     what_is_no_module_is_refused, a_name_that_is_taken_is_refused,
+     policy_and_lock_are_obeyed])

@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
 FILE = re.compile(r"(\w+) file=([A-Za-z0-9_.-]+)( append)?$")
@@ -126,11 +125,13 @@ def blocks_by_line(source):
 
 def main():
     source, build = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-    folder = tempfile.mkdtemp(prefix="backplane-guide-")
-    os.mkdir(folder + ".tools", 0o700)
-    wrap_compiler(folder + ".tools")
     sys.path.insert(0, os.path.join(source, "tests", "house"))
-    from tap import run
+    from tap import run, work_folder
+    work = work_folder("backplane-guide-")
+    folder = work + "/guide"
+    os.mkdir(folder)
+    os.mkdir(folder + ".tools")
+    wrap_compiler(folder + ".tools")
     cases = []
 
     def case(name, function):
@@ -146,11 +147,7 @@ def main():
     for kind in ("hello", "adder", "coder"):
         case("random_accesses_to_%s_do_no_harm" % kind,
              lambda k=kind: driven_at_random(folder, build, k))
-    try:
-        run(cases)
-    finally:
-        shutil.rmtree(folder)
-        shutil.rmtree(folder + ".tools")
+    run(cases)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT, BUILD, CC = sys.argv[1:4]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
@@ -363,6 +364,27 @@ def smallest_device_fits_in_40_lines():
     lines = text("modules/hw/misc/debug-exit.c").count("\n")
     if lines > 40:
         yield "debug-exit.c has %d lines" % lines
+
+
+@case
+def temporary_folders_of_tests_go_with_them():
+    """Two helpers make them; also a test that is killed leaves nothing."""
+    for path in files("tests", suffixes=(".py", ".c")):
+        if path == "tests/house/house.py":
+            continue
+        if path != "tests/house/tap.py" and re.search(r"\bmkdtemp\((?!.*dir=WORK)|dir_make_tmp\(",
+                                                      text(path)):
+            yield "%s: make the folder with work_folder() of tap.py or work-folder.h" % path
+    killed = subprocess.run(
+        [sys.executable, "-c", "import os, tap\nprint(tap.work_folder('backplane-killed-'), "
+         "flush=True)\nos.kill(os.getpid(), 9)"], capture_output=True, text=True,
+        cwd=os.path.join(ROOT, "tests/house"))
+    folder = killed.stdout.strip()
+    end = time.monotonic() + 20
+    while os.path.exists(folder) and time.monotonic() < end:
+        time.sleep(0.01)
+    if not folder or os.path.exists(folder):
+        yield "a killed test left %r: %s" % (folder, killed.stderr)
 
 
 def main():

@@ -11,13 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from qmp import Emulator
-from tap import Skip, run
+from tap import Skip, run, work_folder
 
 SOURCE, BUILD = sys.argv[1:3]
-WORK = tempfile.mkdtemp(prefix="backplane-install-")
+WORK = work_folder("backplane-install-")
 PACKAGES = os.path.join(SOURCE, "packaging/packages.py")
 # What the user has set must not help.
 ENV = {k: v for k, v in os.environ.items()
@@ -148,10 +147,7 @@ def the_moved_kit_builds_a_module():
         assert reply == {"return": 0x300}, reply
 
 
-try:
-    run([every_installed_file_belongs_to_one_package, a_module_without_a_row_is_named,
-         packaging_files_fit_the_table, the_rpm_spec_parses, libraries_are_found_from_the_program,
-         the_moved_machine_runs, the_moved_program_lists_devices, the_moved_tool_indexes_and_lists,
-         the_moved_kit_builds_a_module])
-finally:
-    shutil.rmtree(WORK)
+run([every_installed_file_belongs_to_one_package, a_module_without_a_row_is_named,
+     packaging_files_fit_the_table, the_rpm_spec_parses, libraries_are_found_from_the_program,
+     the_moved_machine_runs, the_moved_program_lists_devices, the_moved_tool_indexes_and_lists,
+     the_moved_kit_builds_a_module])

@@ -11,17 +11,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 from qmp import Emulator
-from tap import Skip, run
+from tap import Skip, run, work_folder
 
 SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 TOOL = os.path.join(BUILD, "backplane-module")
 MODULES = os.path.join(BUILD, "modules")
-WORK = tempfile.mkdtemp(prefix="backplane-kit-")
+WORK = work_folder("backplane-kit-")
 SANITIZED = bool(os.environ.get("BP_SANITIZED"))
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled"),
        # The tool has the sanitizer's run-time library, the modules made here need none.
@@ -363,13 +362,10 @@ def the_same_seed_gives_the_same_report():
     assert first.returncode == 0 and first.stdout == tool("check", "--seed", "7", path).stdout
 
 
-try:
-    run([new_writes_each_kind, each_template_builds_and_passes_with_make,
-         each_template_builds_and_passes_with_meson, each_template_loads_in_the_emulator,
-         new_refuses_what_it_cannot_write, make_install_puts_it_where_it_is_told,
-         one_line_builds_a_module, info_tells_what_a_module_has, info_refuses_what_is_no_module,
-         list_shows_states_and_reasons, graph_shows_who_needs_whom, index_is_written,
-         wrong_usage_is_told, modules_of_the_build_pass, check_finds_what_is_wrong,
-         check_finds_writes_outside_of_the_state, the_same_seed_gives_the_same_report])
-finally:
-    shutil.rmtree(WORK)
+run([new_writes_each_kind, each_template_builds_and_passes_with_make,
+     each_template_builds_and_passes_with_meson, each_template_loads_in_the_emulator,
+     new_refuses_what_it_cannot_write, make_install_puts_it_where_it_is_told,
+     one_line_builds_a_module, info_tells_what_a_module_has, info_refuses_what_is_no_module,
+     list_shows_states_and_reasons, graph_shows_who_needs_whom, index_is_written,
+     wrong_usage_is_told, modules_of_the_build_pass, check_finds_what_is_wrong,
+     check_finds_writes_outside_of_the_state, the_same_seed_gives_the_same_report])

@@ -8,14 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from qmp import Emulator
-from tap import run
+from tap import run, work_folder
 
 SOURCE, BUILD, CC = sys.argv[1:4]
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="backplane-new-module-")
+WORK = work_folder("backplane-new-module-")
 MODULES = os.path.join(WORK, "built")
 KINDS = {"device": "modules/hw/misc", "pci-device": "modules/hw/misc", "chardev": "modules/chardev",
          "object": "modules/object", "command": "modules/commands", "option": "modules/commands",
@@ -76,9 +75,6 @@ def bad_names_and_existing_files_are_refused():
         assert tool(*args).returncode != 0, args
 
 
-try:
-    prepare()
-    run([each_kind_is_written_and_compiles_without_warnings, what_is_written_loads_and_works,
-         bad_names_and_existing_files_are_refused])
-finally:
-    shutil.rmtree(WORK)
+prepare()
+run([each_kind_is_written_and_compiles_without_warnings, what_is_written_loads_and_works,
+     bad_names_and_existing_files_are_refused])

@@ -9,14 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from qmp import Emulator
-from tap import Skip, run
+from tap import Skip, run, work_folder
 
 SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="backplane-out-of-tree-")
+WORK = work_folder("backplane-out-of-tree-")
 LIBRARY_ENV = {**os.environ, "LD_LIBRARY_PATH": os.path.join(BUILD, "core")}
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled")}
 
@@ -77,8 +76,5 @@ def built_with_cc_it_loads():
     device_works(folder)
 
 
-try:
-    run([pkg_config_shows_the_api_alone, built_with_meson_it_loads,
-         its_own_test_passes_on_the_fake_host, built_with_cc_it_loads])
-finally:
-    shutil.rmtree(WORK)
+run([pkg_config_shows_the_api_alone, built_with_meson_it_loads,
+     its_own_test_passes_on_the_fake_host, built_with_cc_it_loads])

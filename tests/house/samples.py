@@ -10,14 +10,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 
 from qmp import Emulator
-from tap import Skip, run
+from tap import Skip, run, work_folder
 
 SOURCE, BUILD = sys.argv[1:3]
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="backplane-samples-")
+WORK = work_folder("backplane-samples-")
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled")}
 DEBIAN_RUSTC = "/usr/bin/rustc"  # another one in PATH is not what the sample promises to work with
 
@@ -121,7 +120,4 @@ def rust_module_works():
             "return": 0x330}
 
 
-try:
-    run([cxx_module_built_with_gxx_works, cxx_module_built_with_clang_works, rust_module_works])
-finally:
-    shutil.rmtree(WORK)
+run([cxx_module_built_with_gxx_works, cxx_module_built_with_clang_works, rust_module_works])

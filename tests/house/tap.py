@@ -1,11 +1,36 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Cases of a Python test as TAP: each is a function; an exception or assertion is a failure."""
+import atexit
+import signal
+import subprocess
 import sys
+import tempfile
 import traceback
+
+# Who runs tests ends what takes too long; folders and children are cleared up even then.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class Skip(Exception):
     """Raised by a case that cannot run here."""
+
+
+# Waits until the other end of its input is gone, with whoever held it.
+CLEAR = 'trap "" HUP INT TERM; cd /; read -r nothing; chmod -R u+rwX "$1"; exec rm -rf "$1"'
+
+
+def work_folder(prefix, where=None):
+    """A temporary folder that goes when the test ends, in whatever way: a process removes it."""
+    path = tempfile.mkdtemp(prefix=prefix, dir=where)
+    watcher = subprocess.Popen(["sh", "-c", CLEAR, "sh", path], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+
+    def end():
+        watcher.stdin.close()
+        watcher.wait()
+    atexit.register(end)
+    return path
 
 
 def run(cases):

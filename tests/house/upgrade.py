@@ -12,14 +12,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from qmp import Emulator, fails
-from tap import Skip, run
+from tap import Skip, run, work_folder
 
 SOURCE = sys.argv[1]
 OLD = os.path.join(SOURCE, "tests/abi/1.0", os.uname().machine)
-WORK = tempfile.mkdtemp(prefix="backplane-upgrade-")
+WORK = work_folder("backplane-upgrade-")
 TREE = os.path.join(WORK, "tree")
 BUILD = os.path.join(WORK, "build")
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
@@ -108,8 +107,5 @@ def a_module_of_1_0_is_refused_by_another_major():
     assert "it was built for abi major 1 (here 2)" in said, said
 
 
-try:
-    run([a_module_of_1_0_works_in_a_core_whose_descriptors_grew,
-         a_module_of_1_0_is_refused_by_another_major])
-finally:
-    shutil.rmtree(WORK)
+run([a_module_of_1_0_works_in_a_core_whose_descriptors_grew,
+     a_module_of_1_0_is_refused_by_another_major])

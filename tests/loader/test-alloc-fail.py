@@ -14,15 +14,14 @@ import pty
 import signal
 import subprocess
 import sys
-import tempfile
 import termios
 
 BUILD, SOURCE = sys.argv[1:3]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
-from tap import run  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="backplane-alloc-")
+WORK = work_folder("backplane-alloc-")
 SHIM = os.path.join(WORK, "alloc-fail.so")
 # Two libraries say so and abort themselves: glib for a thread's private data, liburcu for its thread.
 ABORT_LINES = ("GLib (gthread-posix.c): Unexpected error from C library during 'malloc'",

@@ -12,16 +12,15 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 
 BUILD, SOURCE = sys.argv[1:3]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 from qmp import Emulator, fails, QUIET  # noqa: E402
-from tap import Skip, run  # noqa: E402
+from tap import Skip, run, work_folder  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
-WORK = tempfile.mkdtemp(prefix="bp-attack-")
+WORK = work_folder("bp-attack-")
 os.chmod(WORK, 0o755)
 MARKER = os.path.join(WORK, "marker")
 NOBODY = 65534
@@ -189,7 +188,7 @@ def privileged_program():
     """A set-user-id copy of the program that finds its library by an absolute path."""
     need_root()
     if "path" not in SUID:
-        base = tempfile.mkdtemp(prefix="bp", dir="/tmp")
+        base = work_folder("bp", "/tmp")
         SUID["base"] = base
         os.chmod(base, 0o755)
         os.mkdir(base + "/c", 0o755)
@@ -1034,10 +1033,5 @@ def descriptor_leads_to_the_checked_file_after_it_was_replaced():
         assert mapped and all("(deleted)" in line for line in mapped), mapped
 
 
-try:
-    print("# %d attacks" % len(CASES), flush=True)
-    run(CASES)
-finally:
-    shutil.rmtree(WORK, ignore_errors=True)
-    if "base" in SUID:
-        shutil.rmtree(SUID["base"], ignore_errors=True)
+print("# %d attacks" % len(CASES), flush=True)
+run(CASES)

@@ -15,7 +15,7 @@ import tempfile
 
 BUILD, SOURCE, BROKEN = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests", "house"))
-from tap import run  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 import synthetic  # noqa: E402
 
 HERE = os.path.join(BUILD, "tests", "loader")
@@ -28,7 +28,7 @@ class Folder:
     """A directory with some good and bad modules, gone at the end."""
 
     def __enter__(self):
-        self.path = tempfile.mkdtemp(prefix="bp-discovery-")
+        self.path = work_folder("bp-discovery-")
         for number in range(6):
             self.write("m%d.so" % number, synthetic.make(PLAIN, number))
         for name in ("good.so", "wrong-abi.so", "no-table.so", "no-elf.so", "truncated.so"):

@@ -16,6 +16,7 @@
 #include <bp/device.h>
 
 #include "describe.h"
+#include "../house/work-folder.h"
 #include "index-parts.h"
 
 #define COUNT 5u
@@ -66,7 +67,7 @@ static void set_up(void)
 {
     char name[32];
 
-    folder = g_dir_make_tmp("bp-index-XXXXXX", NULL);
+    folder = work_folder("bp-index");
     for (unsigned i = 0; i < COUNT; i++) {
         g_snprintf(name, sizeof(name), "m%u.so", i);
         write_module(name, i, 'a');

@@ -17,9 +17,9 @@ import tempfile
 BUILD, SOURCE = sys.argv[1:3]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 from qmp import Emulator, QUIET  # noqa: E402
-from tap import run  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 
-WORK = tempfile.mkdtemp(prefix="backplane-upgrade-")
+WORK = work_folder("backplane-upgrade-")
 os.chmod(WORK, 0o755)
 # What is needed late, and why the module that has it would be loaded.
 LATE = (("object-secret.so", "object-add", {"qom_type": "secret", "id": "s", "data": "x"}),
@@ -322,7 +322,4 @@ CASES = [pinned_modules_survive_removal, pinned_modules_survive_an_upgrade,
          pinning_raises_the_limit_of_open_files,
          pinning_beyond_the_limit_is_refused, pinning_everything_leaks_nothing_to_children,
          debuggers_see_the_real_name]
-try:
-    run(CASES)
-finally:
-    shutil.rmtree(WORK, ignore_errors=True)
+run(CASES)

@@ -13,19 +13,18 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 
 SOURCE = os.path.realpath(sys.argv[1])
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 
 import root as clean  # noqa: E402
-from tap import run  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 
 OUT = os.path.join(SOURCE, "build-packages")
 ROOT = clean.Root(os.path.join(SOURCE, ".cache/clean-root"))
 SEED = 20
 PROGRAM = clean.PROGRAM
-WORK = tempfile.mkdtemp(prefix="backplane-clean-root-")
+WORK = work_folder("backplane-clean-root-")
 
 
 def nothing_is_left():
@@ -238,7 +237,6 @@ def main():
         run([afterwards(case) for case in CASES])
     finally:
         ROOT.remove()
-        shutil.rmtree(WORK)
 
 
 main()

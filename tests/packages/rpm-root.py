@@ -10,20 +10,18 @@ Needs root (debootstrap, chroot) and, the first time, Debian's mirror.
 import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
 SOURCE = os.path.realpath(sys.argv[1])
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 
 import root as clean  # noqa: E402
-from tap import run  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 
 OUT = os.path.join(SOURCE, "build-packages")
 ROOT = clean.Root(os.path.join(SOURCE, ".cache/clean-root"))
-WORK = tempfile.mkdtemp(prefix="backplane-rpm-root-")
+WORK = work_folder("backplane-rpm-root-")
 BASE = """Name: distribution
 Version: 1
 Release: 1
@@ -186,7 +184,6 @@ def main():
         run([afterwards(case) for case in CASES])
     finally:
         ROOT.remove()
-        shutil.rmtree(WORK)
 
 
 main()
