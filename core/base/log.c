@@ -28,6 +28,7 @@ const struct bpc_log_item bpc_log_items[] = {
     {"guest_errors", BP_LOG_GUEST_ERROR, "log when the guest does something invalid"},
     {"page", BP_LOG_PAGE, "log changes of the memory layout"},
     {"trace", BP_LOG_TRACE, "log trace points"},
+    {"slow", BP_LOG_SLOW, "log callbacks that hold up their context for more than 10 ms"},
     {NULL, 0, NULL},
 };
 

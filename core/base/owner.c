@@ -11,7 +11,7 @@ static GMutex lock;
 
 void bpc_owner_init(struct bp_owner *owner)
 {
-    owner->claims = NULL;
+    *owner = (struct bp_owner){.claims = NULL};
 }
 
 static void unlink_claim(struct bpc_claim *claim)
@@ -39,9 +39,32 @@ void bpc_owner_release(struct bp_owner *owner)
     }
 }
 
+struct bp_context *bpc_owner_stop(struct bp_owner *owner, uint64_t *ret_ticket)
+{
+    struct bp_context *busy = NULL;
+
+    g_mutex_lock(&lock);
+    for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
+        struct bp_context *ctx = claim->stop ? claim->stop(claim, ret_ticket) : NULL;
+
+        busy = ctx ? ctx : busy;
+    }
+    g_mutex_unlock(&lock);
+    return busy;
+}
+
 void bpc_claim(struct bp_owner *owner, struct bpc_claim *claim,
                void (*release)(struct bpc_claim *claim))
 {
+    bpc_claim_stoppable(owner, claim, release, NULL);
+}
+
+void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
+                         void (*release)(struct bpc_claim *claim),
+                         struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket))
+{
+    claim->owner = owner;
+    claim->stop = stop;
     claim->release = release;
     claim->next = NULL;
     claim->link = NULL;

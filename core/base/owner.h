@@ -9,22 +9,38 @@
 
 #include <bp/base.h>
 
+struct bp_context;
+struct bp_owner;
+
 /* Embedded in the claimed thing. */
 struct bpc_claim {
     struct bpc_claim *next, **link;           /* link NULL: not claimed */
+    struct bp_owner *owner;                   /* or NULL; stays when unclaimed */
     void (*release)(struct bpc_claim *claim); /* frees the thing; it is unlinked already */
+    /* Optional: from now on it calls nobody. Called under the lists' lock, must not wait. Returns the
+     * context that runs a callback of it at this moment in another thread, or NULL. */
+    struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket);
 };
 
 struct bp_owner {
     struct bpc_claim *claims; /* newest first */
+    struct bp_context *context; /* where what it makes lives when it names none; NULL: the main one */
+    const char *type, *id;      /* who that is, for people; type lasts for ever, id as long as the owner */
 };
 
 void bpc_owner_init(struct bp_owner *owner);
 /* Releases every claim, newest first. The owner may be used again. */
 void bpc_owner_release(struct bp_owner *owner);
+/* First step of leaving: no claim that can be stopped calls anybody from now on. Returns a context
+ * that still runs one of its callbacks (wait until it ended more than *ret_ticket of them, and ask
+ * again), or NULL. */
+struct bp_context *bpc_owner_stop(struct bp_owner *owner, uint64_t *ret_ticket);
 /* owner NULL: the claim belongs to nobody, the caller frees the thing itself. */
 void bpc_claim(struct bp_owner *owner, struct bpc_claim *claim,
                void (*release)(struct bpc_claim *claim));
+void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
+                         void (*release)(struct bpc_claim *claim),
+                         struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket));
 void bpc_unclaim(struct bpc_claim *claim);
 
 #endif

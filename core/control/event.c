@@ -78,7 +78,7 @@ static void enqueue(const char *name, unsigned rate_ms, struct bp_value *data)
         free_queued(q);
     }
     if (wake)
-        bp_defer(deferred_flush, NULL);
+        bp_defer(NULL, deferred_flush, NULL);
 }
 
 void bp_event_send(const struct bp_event *event, struct bp_value *data)
@@ -151,7 +151,7 @@ static void deliver_limited(struct queued *q)
         free_queued(l->held);
     l->held = q;
     if (!l->timer)
-        l->timer = bp_timer_new(NULL, BP_CLOCK_REALTIME, release_held, l);
+        l->timer = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, release_held, l);
     if (!bp_timer_pending(l->timer))
         bp_timer_set(l->timer, l->last_ns + period);
 }

@@ -12,6 +12,7 @@
 
 #include <bp/loop.h>
 
+#include "loop.h"
 #include "registry.h"
 #include "type.h"
 
@@ -106,6 +107,7 @@ static void detach(struct bp_device *dev)
     if (!dev->attached)
         return;
     dev->attached = false;
+    bpc_owner_quiet(&dev->obj.owner);
     if (dev->class->detach)
         dev->class->detach(dev);
     bpc_device_lines_disconnect(dev);
@@ -253,7 +255,7 @@ void bp_device_destroy(struct bp_device *dev)
     if (closing)
         g_ptr_array_add(closing, dev);
     else
-        bp_defer(unref_later, &dev->obj);
+        bp_defer(NULL, unref_later, &dev->obj);
 }
 
 void bpc_devices_destroy(struct bp_machine *machine)
@@ -295,6 +297,18 @@ struct bp_owner *bp_device_owner(struct bp_device *dev)
 struct bp_machine *bp_device_machine(const struct bp_device *dev)
 {
     return dev->obj.machine;
+}
+
+struct bp_context *bp_device_context(struct bp_device *dev)
+{
+    struct bp_context *ctx = dev->obj.owner.context;
+
+    return ctx ? ctx : bp_context_main(dev->obj.machine);
+}
+
+void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx)
+{
+    dev->obj.owner.context = ctx;
 }
 
 const char *bp_device_id(const struct bp_device *dev)

@@ -21,21 +21,29 @@ static void take(void)
     __atomic_fetch_sub(&waiters, 1, __ATOMIC_RELAXED);
 }
 
-void bp_machine_lock(void)
+void bp_machine_lock(struct bp_machine *machine)
 {
+    (void)machine; /* one per process today */
     if (depth == 0)
         take();
     depth++;
 }
 
-void bp_machine_unlock(void)
+void bp_machine_unlock(struct bp_machine *machine)
 {
+    (void)machine;
     assert(depth > 0);
     if (--depth == 0)
         pthread_mutex_unlock(&machine_lock);
 }
 
-bool bp_machine_locked(void)
+bool bp_machine_locked(struct bp_machine *machine)
+{
+    (void)machine;
+    return depth > 0;
+}
+
+bool bpc_machine_held(void)
 {
     return depth > 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Event loops on GMainContext. The main loop uses GLib's default context, so that libraries which
- * attach there (GTK, GIO) are served too. Its poll function sleeps with the precision of ppoll()
- * until the earliest timer and without the machine lock.
+ * One turn of a context, on GMainContext. The main one uses GLib's default context, so that libraries
+ * which attach there (GTK, GIO) are served too. The poll function sleeps with the precision of
+ * ppoll() until the earliest timer, the main thread without the machine lock; a context with a thread
+ * may look for work for a while before it sleeps.
  */
 #include "loop.h"
 
@@ -12,81 +13,50 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#include "queue.h"
+#include "context.h"
+#include "deferred.h"
 
 /* The poll function replaces GLib's; both take the kernel's structure. */
 _Static_assert(sizeof(GPollFD) == sizeof(struct pollfd), "GPollFD is struct pollfd");
 
-struct bpc_loop bpc_main_loop;
-/* GLib does not tell a poll function whose context it serves. */
-static __thread struct bpc_loop *current_loop __attribute__((tls_model("initial-exec")));
+#define POLL_FIRST_NS 4000
+#define POLL_GROW 2
+#define POLL_LOOKS 32u /* looks at memory between two looks at descriptors */
 
-struct loop_source {
+struct context_source {
     GSource base;
-    struct bpc_loop *loop;
+    struct bp_context *ctx;
 };
 
-static bool has_work(struct bpc_loop *loop)
+static bool has_work(struct bp_context *ctx)
 {
     bool work;
 
-    pthread_mutex_lock(&loop->lock);
-    work = loop->head != NULL;
-    pthread_mutex_unlock(&loop->lock);
-    return work || (loop->is_main && bpc_clock_due());
+    pthread_mutex_lock(&ctx->lock);
+    work = ctx->head != NULL;
+    pthread_mutex_unlock(&ctx->lock);
+    return work || bpc_timers_due(ctx);
 }
 
 static gboolean source_prepare(GSource *source, gint *timeout)
 {
     *timeout = -1;
-    return has_work(((struct loop_source *)source)->loop);
+    return has_work(((struct context_source *)source)->ctx);
 }
 
 static gboolean source_check(GSource *source)
 {
-    return has_work(((struct loop_source *)source)->loop);
-}
-
-static void run_queue(struct bpc_loop *loop)
-{
-    struct bp_deferred *d, *last;
-
-    pthread_mutex_lock(&loop->lock);
-    /* Calls queued from now on wait for the next turn, so that watches get theirs. */
-    last = loop->head ? (struct bp_deferred *)((char *)loop->tail - offsetof(struct bp_deferred, next))
-                      : NULL;
-    while ((d = loop->head) != NULL) {
-        bool was_last = d == last;
-
-        loop->head = d->next;
-        if (!loop->head)
-            loop->tail = &loop->head;
-        d->next = NULL;
-        d->queued = false;
-        d->running = true;
-        pthread_mutex_unlock(&loop->lock);
-        d->fn(d->opaque);
-        pthread_mutex_lock(&loop->lock);
-        d->running = false;
-        if (d->dead || d->once) /* freed inside its own call, or anonymous */
-            g_free(d);
-        else
-            pthread_cond_broadcast(&loop->done);
-        if (was_last)
-            break;
-    }
-    pthread_mutex_unlock(&loop->lock);
+    return has_work(((struct context_source *)source)->ctx);
 }
 
 static gboolean source_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
 {
-    struct bpc_loop *loop = ((struct loop_source *)source)->loop;
+    struct bp_context *ctx = ((struct context_source *)source)->ctx;
 
     (void)fn;
     (void)opaque;
-    if (loop->is_main)
-        bpc_clock_run_due();
-    run_queue(loop);
+    bpc_timers_run_due(ctx);
+    bpc_deferred_run(ctx);
     return G_SOURCE_CONTINUE;
 }
 
@@ -94,194 +64,188 @@ static GSourceFuncs source_funcs = {
     .prepare = source_prepare, .check = source_check, .dispatch = source_dispatch,
 };
 
-static int sleep_in_poll(GPollFD *fds, guint n, int timeout_ms, int64_t timer_ns)
-{
-    int64_t ns = timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000000;
-    struct timespec ts;
-    int ret;
+/* ---- sleeping ---- */
 
-    if (timer_ns >= 0 && (ns < 0 || timer_ns < ns))
-        ns = timer_ns;
-    ts.tv_sec = ns / 1000000000;
-    ts.tv_nsec = ns % 1000000000;
-    ret = ppoll((struct pollfd *)fds, n, ns < 0 ? NULL : &ts, NULL);
+static int poll_fds(GPollFD *fds, guint n, int64_t ns)
+{
+    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    int ret = ppoll((struct pollfd *)fds, n, ns < 0 ? NULL : &ts, NULL);
+
     return ret < 0 && errno == EINTR ? 0 : ret;
 }
 
-static gint loop_poll(GPollFD *fds, guint n, gint timeout)
+static inline void relax(void)
 {
-    struct bpc_loop *loop = current_loop;
-    unsigned depth = bpc_machine_unlock_all();
-    int64_t timer_ns = -1;
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
+/* Looks for work for up to poll_ns before a sleep of `ns` (-1: for ever). Returns descriptors that
+ * are ready, 0 when something was queued or a timer is due, -1: nothing came. */
+static int busy_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
+{
+    int64_t now = bp_clock_ns(BP_CLOCK_REALTIME), end = now + ctx->poll_ns, due = now + ns;
     int ret;
 
-    if (timeout != 0 && loop) {
-        pthread_mutex_lock(&loop->lock);
-        if (loop->head || loop->woken)
-            timeout = 0;
-        loop->polling = timeout != 0;
-        loop->woken = false;
-        pthread_mutex_unlock(&loop->lock);
-        if (timeout != 0 && loop->is_main)
-            timer_ns = bpc_clock_poll_begin();
+    do {
+        for (unsigned i = 0; i < POLL_LOOKS; i++) {
+            if (__atomic_load_n(&ctx->poke, __ATOMIC_ACQUIRE))
+                return 0;
+            relax();
+        }
+        ret = n > 0 ? poll_fds(fds, n, 0) : 0;
+        if (ret != 0)
+            return ret;
+        now = bp_clock_ns(BP_CLOCK_REALTIME);
+        if (ns >= 0 && now >= due)
+            return 0;
+    } while (now < end);
+    return -1;
+}
+
+/* A sleep shorter than what may be polled for: polling longer would have caught it. */
+static void adapt(struct bp_context *ctx, int64_t max, bool caught, int64_t slept_ns)
+{
+    uint32_t grow = __atomic_load_n(&ctx->poll_grow, __ATOMIC_RELAXED);
+    uint32_t shrink = __atomic_load_n(&ctx->poll_shrink, __ATOMIC_RELAXED);
+
+    if (caught)
+        return;
+    if (slept_ns > max) {
+        ctx->poll_ns = shrink ? ctx->poll_ns / shrink : 0;
+    } else if (ctx->poll_ns < max) {
+        ctx->poll_ns = ctx->poll_ns ? ctx->poll_ns * (grow ? grow : POLL_GROW) : POLL_FIRST_NS;
+        ctx->poll_ns = MIN(ctx->poll_ns, max);
+    }
+}
+
+static int sleep_in_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
+{
+    int64_t max = __atomic_load_n(&ctx->poll_max_ns, __ATOMIC_RELAXED), start;
+    int ret;
+
+    if (max <= 0 || ns == 0 || ctx->is_main)
+        return poll_fds(fds, n, ns);
+    ctx->poll_ns = MIN(ctx->poll_ns, max);
+    start = bp_clock_ns(BP_CLOCK_REALTIME);
+    if (ctx->poll_ns > 0) {
+        ret = busy_poll(ctx, fds, n, ns);
+        if (ret >= 0) {
+            adapt(ctx, max, true, 0);
+            return ret;
+        }
+    }
+    if (ns >= 0)
+        ns = MAX(ns - (bp_clock_ns(BP_CLOCK_REALTIME) - start), 0);
+    ret = poll_fds(fds, n, ns);
+    adapt(ctx, max, false, bp_clock_ns(BP_CLOCK_REALTIME) - start);
+    return ret;
+}
+
+static gint context_poll(GPollFD *fds, guint n, gint timeout)
+{
+    struct bp_context *ctx = bpc_current_context; /* GLib does not tell whose poll function this is */
+    unsigned depth = bpc_machine_unlock_all();
+    int64_t ns = timeout < 0 ? -1 : (int64_t)timeout * 1000000, timer_ns = -1;
+    int ret;
+
+    if (timeout != 0 && ctx) {
+        pthread_mutex_lock(&ctx->lock);
+        if (ctx->head || ctx->woken)
+            ns = timeout = 0;
+        ctx->polling = timeout != 0;
+        ctx->woken = false;
+        __atomic_store_n(&ctx->poke, 0, __ATOMIC_RELAXED);
+        pthread_mutex_unlock(&ctx->lock);
+        if (timeout != 0)
+            timer_ns = bpc_timers_poll_begin(ctx);
+        if (timer_ns >= 0 && (ns < 0 || timer_ns < ns))
+            ns = timer_ns;
     } else if (bpc_machine_lock_wanted()) {
         sched_yield(); /* a busy main loop leaves vCPUs their turn */
     }
-    ret = sleep_in_poll(fds, n, timeout, timer_ns);
-    if (timeout != 0 && loop) {
-        if (loop->is_main)
-            bpc_clock_poll_end();
-        pthread_mutex_lock(&loop->lock);
-        loop->polling = false;
-        pthread_mutex_unlock(&loop->lock);
+    ret = ctx ? sleep_in_poll(ctx, fds, n, ns) : poll_fds(fds, n, ns);
+    if (timeout != 0 && ctx) {
+        bpc_timers_poll_end(ctx);
+        pthread_mutex_lock(&ctx->lock);
+        ctx->polling = false;
+        pthread_mutex_unlock(&ctx->lock);
     }
     bpc_machine_relock(depth);
     return ret;
 }
 
-void bpc_queue_wake(struct bpc_loop *loop)
+void bpc_context_wake(struct bp_context *ctx)
 {
     bool wake;
 
-    pthread_mutex_lock(&loop->lock);
-    wake = loop->polling;
-    loop->polling = false;
-    loop->woken = !wake;
-    pthread_mutex_unlock(&loop->lock);
+    pthread_mutex_lock(&ctx->lock);
+    wake = ctx->polling;
+    ctx->polling = false;
+    ctx->woken = !wake;
+    __atomic_store_n(&ctx->poke, 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&ctx->lock);
     if (wake)
-        g_main_context_wakeup(loop->context);
+        g_main_context_wakeup(ctx->glib);
 }
 
-void bpc_queue_init(struct bpc_loop *loop, GMainContext *context, bool is_main)
+void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name)
 {
-    *loop = (struct bpc_loop){.context = context, .is_main = is_main, .thread = pthread_self()};
-    pthread_mutex_init(&loop->lock, NULL);
-    pthread_cond_init(&loop->done, NULL);
-    loop->tail = &loop->head;
-    loop->source = g_source_new(&source_funcs, sizeof(struct loop_source));
-    ((struct loop_source *)loop->source)->loop = loop;
-    g_source_set_name(loop->source, "backplane");
-    g_source_set_priority(loop->source, G_PRIORITY_DEFAULT);
-    g_source_set_can_recurse(loop->source, TRUE);
-    g_source_attach(loop->source, context);
-    g_main_context_set_poll_func(context, loop_poll);
+    *ctx = (struct bp_context){.glib = glib, .thread = pthread_self(), .loop = ctx,
+                               .polling_until = INT64_MIN};
+    g_strlcpy(ctx->name, name, sizeof(ctx->name));
+    pthread_mutex_init(&ctx->lock, NULL);
+    pthread_cond_init(&ctx->done, NULL);
+    ctx->tail = &ctx->head;
+    ctx->source = g_source_new(&source_funcs, sizeof(struct context_source));
+    ((struct context_source *)ctx->source)->ctx = ctx;
+    g_source_set_name(ctx->source, "backplane");
+    g_source_set_priority(ctx->source, G_PRIORITY_DEFAULT);
+    g_source_set_can_recurse(ctx->source, TRUE);
+    g_source_attach(ctx->source, glib);
+    g_main_context_set_poll_func(glib, context_poll);
 }
 
-void bpc_queue_fini(struct bpc_loop *loop)
+void bpc_context_fini(struct bp_context *ctx)
 {
-    g_source_destroy(loop->source);
-    g_source_unref(loop->source);
-    pthread_mutex_destroy(&loop->lock);
-    pthread_cond_destroy(&loop->done);
+    g_source_destroy(ctx->source);
+    g_source_unref(ctx->source);
+    for (int c = 0; c < BPC_CLOCKS; c++)
+        g_free(ctx->heaps[c].timers);
+    pthread_mutex_destroy(&ctx->lock);
+    pthread_cond_destroy(&ctx->done);
 }
 
-void bpc_queue_wait(struct bpc_loop *loop, const bool *running)
-{
-    unsigned depth;
-
-    if (!*running)
-        return;
-    pthread_mutex_unlock(&loop->lock);
-    depth = bpc_machine_unlock_all();
-    pthread_mutex_lock(&loop->lock);
-    while (*running)
-        pthread_cond_wait(&loop->done, &loop->lock);
-    pthread_mutex_unlock(&loop->lock);
-    bpc_machine_relock(depth);
-    pthread_mutex_lock(&loop->lock);
-}
+/* ---- the main loop ---- */
 
 void bpc_loop_init(void)
 {
-    if (bpc_main_loop.context)
+    if (bpc_main_context.glib)
         return;
-    bpc_queue_init(&bpc_main_loop, g_main_context_default(), true);
-    current_loop = &bpc_main_loop;
-    g_main_context_acquire(bpc_main_loop.context);
+    bpc_context_init(&bpc_main_context, g_main_context_default(), "main");
+    bpc_main_context.is_main = true;
+    bpc_current_context = &bpc_main_context;
+    g_main_context_acquire(bpc_main_context.glib);
     prctl(PR_SET_TIMERSLACK, 1ul); /* timers fire when they are due, not 50 us later */
-    bp_machine_lock();
+    bp_machine_lock(NULL);
 }
 
 void bpc_loop_run_once(bool block)
 {
-    bp_machine_lock();
-    g_main_context_iteration(bpc_main_loop.context, block);
-    bp_machine_unlock();
+    bp_machine_lock(NULL);
+    g_main_context_iteration(bpc_main_context.glib, block);
+    bp_machine_unlock(NULL);
 }
 
 void bpc_loop_wake(void)
 {
-    bpc_queue_wake(&bpc_main_loop);
+    bpc_context_wake(&bpc_main_context);
 }
 
 bool bpc_loop_is_main(void)
 {
-    return current_loop == &bpc_main_loop;
-}
-
-/* ---- I/O threads ---- */
-
-struct bp_iothread {
-    struct bpc_loop loop;
-    pthread_t thread;
-    bool stop; /* atomic */
-    char name[16];
-};
-
-struct bpc_loop *bpc_loop_of(struct bp_iothread *thread)
-{
-    return thread ? &thread->loop : &bpc_main_loop;
-}
-
-static void *iothread_main(void *opaque)
-{
-    struct bp_iothread *thread = opaque;
-
-    pthread_mutex_lock(&thread->loop.lock);
-    thread->loop.thread = pthread_self();
-    pthread_mutex_unlock(&thread->loop.lock);
-    current_loop = &thread->loop;
-    g_main_context_push_thread_default(thread->loop.context);
-    while (!__atomic_load_n(&thread->stop, __ATOMIC_ACQUIRE))
-        g_main_context_iteration(thread->loop.context, TRUE);
-    g_main_context_pop_thread_default(thread->loop.context);
-    return NULL;
-}
-
-int bp_iothread_new(const char *name, struct bp_iothread **ret_thread, struct bp_error *err)
-{
-    struct bp_iothread *thread = g_new0(struct bp_iothread, 1);
-    int ret;
-
-    g_snprintf(thread->name, sizeof(thread->name), "IO %s", name);
-    bpc_queue_init(&thread->loop, g_main_context_new(), false);
-    ret = bpc_thread_start(&thread->thread, thread->name, iothread_main, thread);
-    if (ret != 0) {
-        GMainContext *context = thread->loop.context;
-
-        bpc_queue_fini(&thread->loop);
-        g_main_context_unref(context);
-        g_free(thread);
-        return bp_fail(err, ret, "cannot start I/O thread '%s': %s", name, g_strerror(ret));
-    }
-    *ret_thread = thread;
-    return 0;
-}
-
-void bp_iothread_free(struct bp_iothread *thread)
-{
-    GMainContext *context;
-    unsigned depth;
-
-    if (!thread)
-        return;
-    context = thread->loop.context;
-    __atomic_store_n(&thread->stop, true, __ATOMIC_RELEASE);
-    g_main_context_wakeup(context);
-    depth = bpc_machine_unlock_all(); /* its last callback may want it */
-    pthread_join(thread->thread, NULL);
-    bpc_machine_relock(depth);
-    bpc_queue_fini(&thread->loop);
-    g_main_context_unref(context);
-    g_free(thread);
+    return bpc_current_context == &bpc_main_context;
 }

@@ -3,11 +3,11 @@
  * The main loop as programs drive it, and what the files of this folder share.
  *
  * Threads and locks. The main thread takes the machine lock in bpc_loop_init() and keeps it but for
- * the time it sleeps in poll: everything that the loop calls (timers, watches, deferred calls,
- * signals) and all set-up code runs under it. vCPU threads take it around accesses to serialised
- * devices, I/O threads when they need it. Order: the machine lock first, then a loop's queue lock
- * or the timers' lock; the last two are leaves, held for a few instructions and never around a
- * callback, and never both.
+ * the time it sleeps in poll: everything that the main context calls (timers, watches, deferred
+ * calls, signals) and all set-up code runs under it. vCPU threads take it around accesses to
+ * serialised devices, the threads of other contexts when they need it. Order: the machine lock
+ * first, then the list of contexts, then one context's lock; that is a leaf, held for a few
+ * instructions and never around a callback.
  */
 #ifndef BPC_LOOP_H
 #define BPC_LOOP_H
@@ -25,6 +25,13 @@ void bpc_loop_run_once(bool block);
 void bpc_loop_wake(void); /* ends the sleep of the main loop; [any], not in a signal handler */
 bool bpc_loop_is_main(void); /* is this the main loop's thread? [any] */
 
+bool bpc_contexts_folded(void);
+/* First step of leaving: from now on no timer, watch or deferred call of the owner is called, and
+ * those that run at this moment in another thread have ended when it returns. Lets go of the machine
+ * lock while it waits. [main] */
+struct bp_owner;
+void bpc_owner_quiet(struct bp_owner *owner);
+
 /* Calls fn on the main loop when the process gets the signal; `pid` is the sender's or 0. Each
  * signal has one fn; a later call replaces it, NULL restores the default action. [main] */
 void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid));
@@ -38,6 +45,7 @@ int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *
  * in the middle of locked code. [any] */
 unsigned bpc_machine_unlock_all(void); /* 0: this thread did not hold it */
 void bpc_machine_relock(unsigned depth);
+bool bpc_machine_held(void); /* by this thread: any machine's */
 /* Is somebody waiting for the machine lock? A hint. [any] */
 bool bpc_machine_lock_wanted(void);
 

@@ -2,16 +2,14 @@
 /* Watches of descriptors: a GSource each. */
 #include <glib-unix.h>
 
-#include "queue.h"
+#include "context.h"
 
 struct bp_watch {
-    struct bpc_claim claim;
-    struct bpc_loop *loop;
+    struct bpc_item item; /* first */
     GSource *source;
     gpointer tag;
     void (*ready)(void *opaque, unsigned events);
     void *opaque;
-    bool running, dead; /* under loop->lock */
 };
 
 struct watch_source {
@@ -36,7 +34,8 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
     struct watch_source *ws = (struct watch_source *)source;
     struct bp_watch *w = ws->watch;
     GIOCondition got = g_source_query_unix_fd(source, ws->tag);
-    struct bpc_loop *loop = w->loop;
+    struct bp_context *ctx = w->item.ctx;
+    struct bpc_call call;
     unsigned events = 0;
 
     (void)fn;
@@ -44,18 +43,15 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
     events |= (got & G_IO_IN) ? BP_WATCH_IN : 0;
     events |= (got & G_IO_OUT) ? BP_WATCH_OUT : 0;
     events |= (got & (G_IO_HUP | G_IO_ERR | G_IO_NVAL)) ? BP_WATCH_HUP : 0;
-    pthread_mutex_lock(&loop->lock);
-    if (w->dead || events == 0) {
-        pthread_mutex_unlock(&loop->lock);
+    pthread_mutex_lock(&ctx->lock);
+    if (w->item.dead || w->item.stopped || events == 0) {
+        pthread_mutex_unlock(&ctx->lock);
         return G_SOURCE_CONTINUE;
     }
-    w->running = true;
-    pthread_mutex_unlock(&loop->lock);
+    bpc_item_begin(&w->item, "watch", &call);
     w->ready(w->opaque, events);
-    pthread_mutex_lock(&loop->lock);
-    w->running = false;
-    pthread_cond_broadcast(&loop->done);
-    pthread_mutex_unlock(&loop->lock);
+    (void)bpc_item_end(&w->item, &call); /* dead: the source frees it when GLib lets go of that */
+    pthread_mutex_unlock(&ctx->lock);
     return G_SOURCE_CONTINUE;
 }
 
@@ -68,41 +64,38 @@ static GSourceFuncs watch_funcs = {
     .check = watch_check, .dispatch = watch_dispatch, .finalize = watch_finalize,
 };
 
-static void destroy(struct bp_watch *w)
+static void destroy(struct bp_watch *w, bool wait)
 {
-    struct bpc_loop *loop = w->loop;
+    struct bp_context *ctx = w->item.ctx;
     GSource *source = w->source;
 
-    pthread_mutex_lock(&loop->lock);
-    w->dead = true;
-    if (!pthread_equal(loop->thread, pthread_self()))
-        bpc_queue_wait(loop, &w->running);
-    pthread_mutex_unlock(&loop->lock);
-    g_source_destroy(source);
-    g_source_unref(source); /* frees w, once the loop lets go of it too */
+    pthread_mutex_lock(&ctx->lock);
+    (void)(wait ? bpc_item_kill_wait(&w->item) : bpc_item_kill(&w->item));
+    pthread_mutex_unlock(&ctx->lock);
+    g_source_destroy(source); /* never waits: one that is being dispatched ends afterwards */
+    g_source_unref(source);   /* frees w, once the loop lets go of it too */
 }
 
 static void release(struct bpc_claim *claim)
 {
-    destroy((struct bp_watch *)((char *)claim - offsetof(struct bp_watch, claim)));
+    destroy((struct bp_watch *)claim, false);
 }
 
-struct bp_watch *bp_watch_new(struct bp_owner *owner, struct bp_iothread *thread, int fd,
+struct bp_watch *bp_watch_new(struct bp_owner *owner, struct bp_context *ctx, int fd,
                               unsigned events, void (*ready)(void *opaque, unsigned events),
                               void *opaque)
 {
     struct bp_watch *w = g_new0(struct bp_watch, 1);
 
-    w->loop = bpc_loop_of(thread);
     w->ready = ready;
     w->opaque = opaque;
     w->source = g_source_new(&watch_funcs, sizeof(struct watch_source));
     w->tag = g_source_add_unix_fd(w->source, fd, condition_of(events));
     ((struct watch_source *)w->source)->watch = w;
     ((struct watch_source *)w->source)->tag = w->tag;
-    bpc_claim(owner, &w->claim, release);
+    bpc_item_init(&w->item, owner, ctx, release);
     g_source_set_can_recurse(w->source, FALSE);
-    g_source_attach(w->source, w->loop->context);
+    g_source_attach(w->source, w->item.ctx->glib);
     return w;
 }
 
@@ -115,6 +108,14 @@ void bp_watch_free(struct bp_watch *watch)
 {
     if (!watch)
         return;
-    bpc_unclaim(&watch->claim);
-    destroy(watch);
+    bpc_unclaim(&watch->item.claim);
+    destroy(watch, false);
+}
+
+void bp_watch_free_wait(struct bp_watch *watch)
+{
+    if (!watch)
+        return;
+    bpc_unclaim(&watch->item.claim);
+    destroy(watch, true);
 }

@@ -127,17 +127,27 @@ static void run_work(struct bp_cpu *cpu)
 
     while ((w = cpu->work) != NULL) { /* cpu->lock held */
         bool *done = w->done;
+        struct bp_cpu *waiter = w->waiter;
 
         cpu->work = w->next;
         if (!cpu->work)
             cpu->work_tail = &cpu->work;
         pthread_mutex_unlock(&cpu->lock);
-        bp_machine_lock();
+        bp_machine_lock(NULL);
         w->fn(cpu, w->opaque);
-        bp_machine_unlock();
+        bp_machine_unlock(NULL);
         g_free(w);
         pthread_mutex_lock(&cpu->lock);
-        if (done) {
+        if (waiter) {
+            /* not while holding cpu->lock: never two vCPUs' locks at once */
+            pthread_mutex_unlock(&cpu->lock);
+            pthread_mutex_lock(&waiter->lock);
+            *done = true;
+            __atomic_store_n(&waiter->kicked, 1, __ATOMIC_SEQ_CST);
+            pthread_cond_signal(&waiter->wake);
+            pthread_mutex_unlock(&waiter->lock);
+            pthread_mutex_lock(&cpu->lock);
+        } else if (done) {
             *done = true;
             pthread_cond_broadcast(&cpu->report);
         }
@@ -176,7 +186,7 @@ static void take_exit(struct bp_cpu *cpu, enum bp_cpu_exit exit)
         __atomic_store_n(&cpu->halted, true, __ATOMIC_RELAXED);
         break;
     case BP_CPU_EXIT_SHUTDOWN:
-        bp_machine_request_reset(BP_SHUTDOWN_GUEST_RESET);
+        bp_machine_request_reset(bp_cpu_machine(cpu), BP_SHUTDOWN_GUEST_RESET);
         break;
     case BP_CPU_EXIT_DEBUG:
         bpc_machine_request_stop(BPC_RUN_DEBUG);
@@ -304,13 +314,14 @@ bool bpc_cpu_halted(struct bp_cpu *cpu)
 }
 
 static void queue_work(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque),
-                       void *opaque, bool *done)
+                       void *opaque, bool *done, struct bp_cpu *waiter)
 {
     struct cpu_work *w = g_new0(struct cpu_work, 1);
 
     w->fn = fn;
     w->opaque = opaque;
     w->done = done;
+    w->waiter = waiter;
     pthread_mutex_lock(&cpu->lock);
     *cpu->work_tail = w;
     cpu->work_tail = &w->next;
@@ -320,17 +331,32 @@ static void queue_work(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *
 
 static void run_here(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque)
 {
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     fn(cpu, opaque);
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
 }
 
 void bp_cpu_run_async(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque)
 {
     if (cpu->has_thread)
-        queue_work(cpu, fn, opaque, NULL);
+        queue_work(cpu, fn, opaque, NULL, NULL);
     else
         run_here(cpu, fn, opaque);
+}
+
+/* A vCPU that waits for another one does meanwhile what is asked of itself: the other may be waiting
+ * for it. What else it was kicked for it looks at afterwards. */
+static void wait_serving(struct bp_cpu *self, const bool *done)
+{
+    pthread_mutex_lock(&self->lock);
+    while (!*done) {
+        __atomic_store_n(&self->kicked, 0, __ATOMIC_SEQ_CST);
+        run_work(self);
+        if (!*done)
+            sleep_locked(self);
+    }
+    pthread_mutex_unlock(&self->lock);
+    __atomic_store_n(&self->kicked, 1, __ATOMIC_SEQ_CST);
 }
 
 void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque)
@@ -343,11 +369,15 @@ void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque)
         return;
     }
     depth = bpc_machine_unlock_all();
-    queue_work(cpu, fn, opaque, &done);
-    pthread_mutex_lock(&cpu->lock);
-    while (!done)
-        pthread_cond_wait(&cpu->report, &cpu->lock);
-    pthread_mutex_unlock(&cpu->lock);
+    queue_work(cpu, fn, opaque, &done, current_cpu);
+    if (current_cpu) {
+        wait_serving(current_cpu, &done);
+    } else {
+        pthread_mutex_lock(&cpu->lock);
+        while (!done)
+            pthread_cond_wait(&cpu->report, &cpu->lock);
+        pthread_mutex_unlock(&cpu->lock);
+    }
     bpc_machine_relock(depth);
 }
 

@@ -28,7 +28,8 @@ struct cpu_work {
     struct cpu_work *next;
     void (*fn)(struct bp_cpu *cpu, void *opaque);
     void *opaque;
-    bool *done; /* somebody waits; else the item is freed after the call */
+    bool *done;            /* somebody waits, or NULL; under the lock of ... */
+    struct bp_cpu *waiter; /* ... the vCPU that waits; NULL: of the one it waits for */
 };
 
 struct bp_cpu {

@@ -19,18 +19,24 @@ static int64_t zone_ns(int64_t utc_ns)
     return localtime_r(&t, &tm) ? (int64_t)tm.tm_gmtoff * 1000000000 : 0;
 }
 
+static int64_t source_ns(struct bp_machine *machine)
+{
+    return bpc_config.rtc.clock == BP_CLOCK_VIRTUAL ? bp_virtual_ns(machine)
+                                                    : bp_clock_ns(bpc_config.rtc.clock);
+}
+
 void bpc_rtc_start(void)
 {
     int64_t now = bp_clock_ns(BP_CLOCK_HOST);
 
-    clock_ns = bp_clock_ns(bpc_config.rtc.clock);
+    clock_ns = source_ns(NULL);
     base_ns = bpc_config.rtc.base == BPC_RTC_DATE        ? bpc_config.rtc.date_ns
               : bpc_config.rtc.base == BPC_RTC_LOCALTIME ? now + zone_ns(now)
                                                          : now;
     follows_host = bpc_config.rtc.clock == BP_CLOCK_HOST && bpc_config.rtc.base != BPC_RTC_DATE;
 }
 
-int64_t bp_machine_rtc_ns(void)
+int64_t bp_machine_rtc_ns(struct bp_machine *machine)
 {
     int64_t now;
 
@@ -38,5 +44,5 @@ int64_t bp_machine_rtc_ns(void)
         now = bp_clock_ns(BP_CLOCK_HOST);
         return bpc_config.rtc.base == BPC_RTC_LOCALTIME ? now + zone_ns(now) : now;
     }
-    return base_ns + (bp_clock_ns(bpc_config.rtc.clock) - clock_ns);
+    return base_ns + (source_ns(machine) - clock_ns);
 }

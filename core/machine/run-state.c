@@ -67,27 +67,36 @@ struct requests {
 static pthread_mutex_t request_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct requests asked; /* request_lock */
 
+/* Is there something in it for which vCPUs stand? */
+static bool pausing(const struct requests *r)
+{
+    return r->reset || r->shutdown || r->exit || r->stop;
+}
+
 /* ---- listeners ---- */
 
 struct run_listener {
     struct bpc_claim claim;
     void (*fn)(void *opaque, bool running);
     void *opaque;
-    struct run_listener *next;
+    struct run_listener *next, *prev;
+    int order;
     bool dead;
+    bool heard; /* what it was last told */
 };
-static struct run_listener *listeners;
+static struct run_listener *listeners, *last_listener; /* in ascending order */
+static uint64_t changes; /* of the run state: a newer one ends the telling of an older one */
 static unsigned telling; /* depth: dead ones are freed at its end */
 
 static void free_dead(void)
 {
-    for (struct run_listener **link = &listeners, *l; (l = *link) != NULL;) {
-        if (l->dead) {
-            *link = l->next;
-            g_free(l);
-        } else {
-            link = &l->next;
-        }
+    for (struct run_listener *l = listeners, *next; l; l = next) {
+        next = l->next;
+        if (!l->dead)
+            continue;
+        *(l->prev ? &l->prev->next : &listeners) = l->next;
+        *(l->next ? &l->next->prev : &last_listener) = l->prev;
+        g_free(l);
     }
 }
 
@@ -98,28 +107,41 @@ static void release_listener(struct bpc_claim *claim)
         free_dead();
 }
 
-void bp_machine_on_run_change(struct bp_owner *owner, void (*fn)(void *opaque, bool running),
-                              void *opaque)
+void bp_machine_on_run_change(struct bp_machine *machine, struct bp_owner *owner, int order,
+                              void (*fn)(void *opaque, bool running), void *opaque)
 {
-    struct run_listener *l = g_new0(struct run_listener, 1), **link = &listeners;
+    struct run_listener *l = g_new0(struct run_listener, 1), *after = last_listener;
 
     l->fn = fn;
     l->opaque = opaque;
-    while (*link)
-        link = &(*link)->next;
-    *link = l;
+    l->order = order;
+    l->heard = bp_machine_running(machine);
+    while (after && after->order > order)
+        after = after->prev;
+    l->prev = after;
+    l->next = after ? after->next : listeners;
+    *(after ? &after->next : &listeners) = l;
+    *(l->next ? &l->next->prev : &last_listener) = l;
     bpc_claim(owner, &l->claim, release_listener);
 }
 
-static void tell(bool running)
+/* Returns false when a listener caused another change, which told everybody already. Each hears of
+ * starts and stops by turns: who was not told of the older change is not told of its end. */
+static bool tell(bool running)
 {
+    uint64_t mine = ++changes;
+
     telling++;
-    for (struct run_listener *l = listeners; l; l = l->next) {
-        if (!l->dead)
-            l->fn(l->opaque, running);
+    for (struct run_listener *l = running ? listeners : last_listener; l && changes == mine;
+         l = running ? l->next : l->prev) {
+        if (l->dead || l->heard == running)
+            continue;
+        l->heard = running;
+        l->fn(l->opaque, running);
     }
     if (--telling == 0)
         free_dead();
+    return changes == mine;
 }
 
 /* ---- states ---- */
@@ -134,14 +156,15 @@ const char *bpc_run_state_name(enum bpc_run_state state)
     return (unsigned)state < BP_COUNT(states) ? states[state].name : "unknown";
 }
 
-bool bp_machine_running(void)
+bool bp_machine_running(struct bp_machine *machine)
 {
+    (void)machine; /* one per process today */
     return bpc_machine_state() == BPC_RUN_RUNNING;
 }
 
 bool bpc_machine_needs_reset(void)
 {
-    return !(states[bpc_machine_state()].next & BIT(RUNNING)) && !bp_machine_running();
+    return !(states[bpc_machine_state()].next & BIT(RUNNING)) && !bp_machine_running(bpc_the_machine);
 }
 
 static void set_state(enum bpc_run_state state)
@@ -168,19 +191,24 @@ void bpc_cpus_pause(void)
 
 void bpc_cpus_resume(void)
 {
-    for (unsigned i = 0; i < bpc_the_machine->cpu_slots; i++) {
+    /* A request that came since then has paused them, and the main loop comes to it next. Requests
+     * are noted before vCPUs are paused, so that one that isn't noted here pauses them after this. */
+    pthread_mutex_lock(&request_lock);
+    for (unsigned i = 0; i < bpc_the_machine->cpu_slots && !pausing(&asked); i++) {
         if (bpc_the_machine->cpus[i])
             bpc_cpu_resume(bpc_the_machine->cpus[i]);
     }
+    pthread_mutex_unlock(&request_lock);
 }
 
 void bpc_machine_start(void)
 {
-    if (!bpc_the_machine || bp_machine_running() || bpc_machine_needs_reset())
+    if (!bpc_the_machine || bp_machine_running(bpc_the_machine) || bpc_machine_needs_reset())
         return;
     set_state(BPC_RUN_RUNNING);
     bpc_clock_virtual_run(true);
-    tell(true);
+    if (!tell(true))
+        return; /* it was stopped again, and they know */
     bp_event_send_named("RESUME", NULL);
     bpc_cpus_resume();
 }
@@ -189,7 +217,7 @@ void bpc_machine_stop(enum bpc_run_state state)
 {
     if (!bpc_the_machine)
         return;
-    if (!bp_machine_running()) {
+    if (!bp_machine_running(bpc_the_machine)) {
         /* `stop` on a stopped machine keeps the reason why it stands */
         if (state != BPC_RUN_PAUSED && (states[bpc_machine_state()].next & (1u << state)))
             set_state(state);
@@ -198,8 +226,8 @@ void bpc_machine_stop(enum bpc_run_state state)
     bpc_clock_virtual_run(false);
     bpc_cpus_pause();
     set_state(state);
-    tell(false);
-    bp_event_send_named("STOP", NULL);
+    if (tell(false))
+        bp_event_send_named("STOP", NULL);
 }
 
 /* ---- requests ---- */
@@ -215,8 +243,9 @@ static void pause_soon(void)
     bpc_loop_wake();
 }
 
-void bp_machine_request_reset(enum bp_shutdown_cause cause)
+void bp_machine_request_reset(struct bp_machine *machine, enum bp_shutdown_cause cause)
 {
+    (void)machine;
     pthread_mutex_lock(&request_lock);
     if (!asked.reset) { /* the first cause stands */
         asked.reset = true;
@@ -227,8 +256,9 @@ void bp_machine_request_reset(enum bp_shutdown_cause cause)
     pause_soon();
 }
 
-void bp_machine_request_shutdown(enum bp_shutdown_cause cause)
+void bp_machine_request_shutdown(struct bp_machine *machine, enum bp_shutdown_cause cause)
 {
+    (void)machine;
     pthread_mutex_lock(&request_lock);
     /* What the host asks goes before what the guest does: it cannot be turned into a pause. */
     if (!asked.shutdown || causes[asked.shutdown_cause].guest) {
@@ -240,8 +270,9 @@ void bp_machine_request_shutdown(enum bp_shutdown_cause cause)
     pause_soon();
 }
 
-void bp_machine_request_powerdown(void)
+void bp_machine_request_powerdown(struct bp_machine *machine)
 {
+    (void)machine;
     pthread_mutex_lock(&request_lock);
     asked.powerdown = true;
     __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
@@ -249,8 +280,9 @@ void bp_machine_request_powerdown(void)
     bpc_loop_wake();
 }
 
-void bp_machine_request_exit(int status)
+void bp_machine_request_exit(struct bp_machine *machine, int status)
 {
+    (void)machine;
     pthread_mutex_lock(&request_lock);
     if (!asked.exit) {
         asked.exit = true;
@@ -286,7 +318,7 @@ static void send_with_cause(const char *event, enum bp_shutdown_cause cause)
 
 static void reset(enum bp_shutdown_cause cause)
 {
-    bool running = bp_machine_running();
+    bool running = bp_machine_running(bpc_the_machine);
 
     bpc_cpus_pause();
     bpc_machine_reset_all();
@@ -374,7 +406,7 @@ bool bpc_machine_turn(int *ret_status)
         if (bpc_the_machine->board->powerdown)
             bpc_the_machine->board->powerdown(bpc_the_machine);
     }
-    if (bp_machine_running())
+    if (bp_machine_running(bpc_the_machine))
         bpc_cpus_resume();
     return false;
 }

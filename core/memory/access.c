@@ -182,8 +182,8 @@ static int io_access(const struct bp_region *region, uint64_t offset, unsigned s
 
     if (size < l.valid_min || size > l.valid_max)
         return -EFAULT;
-    if (!ops->parallel && !bp_machine_locked()) {
-        bp_machine_lock();
+    if (!ops->parallel && !bp_machine_locked(NULL)) {
+        bp_machine_lock(NULL);
         locked = true;
     }
     for (unsigned done = 0, n; done < size; done += n) {
@@ -194,7 +194,7 @@ static int io_access(const struct bp_region *region, uint64_t offset, unsigned s
             result |= piece_read(region, offset + done, n, l.min) << (done * 8);
     }
     if (locked)
-        bp_machine_unlock();
+        bp_machine_unlock(NULL);
     if (!is_write)
         *value = result;
     return 0;

@@ -73,13 +73,13 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
     region->type = type;
     region->enabled = true;
     region->refs = 1;
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     region->all_next = all_regions;
     region->all_link = &all_regions;
     if (all_regions)
         all_regions->all_link = &region->all_next;
     all_regions = region;
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
     bpc_claim(owner, &region->claim, release);
     return region;
 }

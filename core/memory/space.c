@@ -65,7 +65,7 @@ static void refresh(struct bp_space *space)
 
 void bp_memory_begin(void)
 {
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     depth++;
 }
 
@@ -91,7 +91,7 @@ void bp_memory_commit(void)
 {
     if (--depth == 0 && changed && !publishing)
         publish();
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
 }
 
 /* A listener of the space itself may not do this. */
@@ -100,12 +100,12 @@ static void release(struct bpc_claim *claim)
     struct bp_space *space = (struct bp_space *)((char *)claim - offsetof(struct bp_space, claim));
     struct bp_space **link = &spaces;
 
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     while (*link != space)
         link = &(*link)->next;
     *link = space->next;
     generation++;
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
     while (space->listeners) {
         struct bpc_listener *listener = space->listeners;
 
@@ -125,12 +125,12 @@ struct bp_space *bp_space_new(struct bp_owner *owner, const char *name, struct b
     space->name = g_strdup(name);
     bpc_region_ref(root);
     space->root = root;
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     space->view = bpc_view_build(root);
     space->next = spaces;
     spaces = space;
     generation++;
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
     bpc_claim(owner, &space->claim, release);
     return space;
 }
@@ -151,13 +151,13 @@ static struct bp_space *standard_space(struct bp_space **slot, const char *name,
 
     if (space)
         return space;
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     space = *slot;
     if (!space) {
         space = bp_space_new(NULL, name, bp_region_new(NULL, root, size));
         __atomic_store_n(slot, space, __ATOMIC_RELEASE);
     }
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
     return space;
 }
 
@@ -188,12 +188,12 @@ void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *li
 
     entry->table = listener;
     entry->opaque = opaque;
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     while (*link)
         link = &(*link)->next;
     *link = entry;
     bpc_view_tell_changes(&nothing, space->view, entry);
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
 }
 
 void bp_space_unlisten(struct bp_space *space, const struct bp_memory_listener *listener,
@@ -201,7 +201,7 @@ void bp_space_unlisten(struct bp_space *space, const struct bp_memory_listener *
 {
     struct bpc_listener **link = &space->listeners, *entry;
 
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     while ((entry = *link) && (entry->table != listener || entry->opaque != opaque))
         link = &entry->next;
     if (entry && telling > 0) {
@@ -210,5 +210,5 @@ void bp_space_unlisten(struct bp_space *space, const struct bp_memory_listener *
         *link = entry->next;
         g_free(entry);
     }
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
 }

@@ -77,7 +77,7 @@ char *bpc_memory_tree_text(void)
 
     bp_space_memory(); /* shown also when they are empty */
     bp_space_io();
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     for (struct bp_space *space = bpc_space_all(); space; space = space->next)
         g_ptr_array_insert(names, 0, space); /* the oldest first */
     for (guint i = 0; i < names->len; i++) {
@@ -96,7 +96,7 @@ char *bpc_memory_tree_text(void)
         print(text, region, region->offset, 2, aliased);
         g_string_append_c(text, '\n');
     }
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
     g_ptr_array_free(aliased, true);
     g_ptr_array_free(names, true);
     return g_string_free(text, false);

@@ -42,7 +42,7 @@ static void on_signal(int signo, int pid)
         bp_info("terminating on signal %d from pid %d", signo, pid);
     else
         bp_info("terminating on signal %d", signo);
-    bp_machine_request_shutdown(BP_SHUTDOWN_HOST_SIGNAL);
+    bp_machine_request_shutdown(bpc_the_machine, BP_SHUTDOWN_HOST_SIGNAL);
 }
 
 static void catch_signals(void)

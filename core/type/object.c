@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop.h"
 #include "property.h"
 #include "registry.h"
 #include "type.h"
@@ -116,6 +117,7 @@ int bpc_object_init(struct bp_object *obj, enum bp_provide_kind kind,
     obj->kind = kind;
     obj->info = info;
     bpc_owner_init(&obj->owner);
+    obj->owner.type = info->name; /* constant: modules stay */
     obj->state = bpc_object_state_alloc(obj, info->state_size);
     int ret = bpc_object_add_props(obj, object_props, NULL, "object", err);
     if (!ret)
@@ -158,6 +160,7 @@ void bp_object_destroy(struct bp_object *obj)
     obj->deleted = true;
     if (obj->dispose)
         obj->dispose(obj);
+    bpc_owner_quiet(&obj->owner);
     bpc_owner_release(&obj->owner);
     bpc_object_remove(obj);
     bp_object_unref(obj);

@@ -55,7 +55,7 @@ static void forget_paths(struct bp_object *obj)
 static void link_child(struct bp_object *parent, const char *id, struct bp_object *obj)
 {
     g_free(obj->id);
-    obj->id = g_strdup(id);
+    obj->owner.id = obj->id = g_strdup(id);
     obj->parent = parent;
     obj->next = NULL;
     obj->prev = parent->last;

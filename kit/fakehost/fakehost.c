@@ -137,6 +137,13 @@ static int need_pci(struct bp_test_host *host, struct bp_error *err)
     return host->pci->new_root(host->bridge, "pci.0", &where, &host->pci_bus, err);
 }
 
+static bool keep_contexts;
+
+void bp_test_keep_contexts(void)
+{
+    keep_contexts = true;
+}
+
 int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, struct bp_error *err)
 {
     static bool core_started;
@@ -149,7 +156,9 @@ int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, st
         modules_add_path(module_path);
     if (!core_started) {
         bpc_loop_init();
-        bp_clock_virtual_manual();
+        bp_virtual_manual(NULL);
+        if (!keep_contexts)
+            bp_contexts_fold(NULL);
         bpc_registry_set_loader(&modules_loader);
         rc = bpc_register_all("test-host", own_provides, err);
         core_started = rc == 0;
@@ -349,7 +358,7 @@ int bp_test_command(struct bp_test_host *host, const char *name, const char *arg
 
 void bp_test_step(struct bp_test_host *host, int64_t ns)
 {
-    bp_clock_virtual_advance_to(bp_clock_ns(BP_CLOCK_VIRTUAL) + ns);
+    bp_virtual_advance_to(host->machine, bp_virtual_ns(host->machine) + ns);
     bpc_loop_run_once(false);
 }
 

@@ -61,6 +61,10 @@ void *bp_device_state(struct bp_device *dev); /* [any] */
 struct bp_device *bp_device_of_state(void *state); /* the device whose state this is; [any] */
 struct bp_object *bp_device_object(struct bp_device *dev);
 struct bp_owner *bp_device_owner(struct bp_device *dev);
+/* Where its timers, watches and deferred calls live when they name no other context; the main one
+ * until bp_device_set_context(), which attach() calls before it makes any. [any]; set: [main] */
+struct bp_context *bp_device_context(struct bp_device *dev);
+void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx);
 /* The machine it is made for: never NULL. [any] */
 struct bp_machine *bp_device_machine(const struct bp_device *dev);
 const char *bp_device_id(const struct bp_device *dev); /* -device id=, or NULL */

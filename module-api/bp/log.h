@@ -23,6 +23,7 @@ enum bp_log_item {
     BP_LOG_MMU = 1u << 12,
     BP_LOG_PAGE = 1u << 14,
     BP_LOG_TRACE = 1u << 15,
+    BP_LOG_SLOW = 1u << 16, /* callbacks that hold up others */
 };
 
 extern uint32_t bp_log_enabled; /* read only for modules */

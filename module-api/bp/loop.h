@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Main loop: descriptors, deferred calls, I/O threads. Nothing called from here may block. */
+/*
+ * Contexts. A context is a loop with a thread: descriptors (watches), timers (bp/clock.h), deferred
+ * calls and coroutines (bp/coroutine.h). The main loop is one, each `-object iothread` another.
+ * Nothing called from a context may block.
+ *
+ * Callbacks in the main context hold the machine lock; in other contexts they don't. Whatever takes a
+ * context takes NULL for "the owner's": a device's own context (bp_device_context()), the main one by
+ * default. Under qtest, and with accelerators that count instructions, every context is folded into
+ * the main one: the same calls, on the main thread, under the machine lock.
+ */
 #ifndef BP_LOOP_H
 #define BP_LOOP_H
 
@@ -9,39 +18,77 @@
 BP_BEGIN_DECLS
 
 struct bp_owner;
+struct bp_machine;
+struct bp_context;  /* opaque */
 struct bp_watch;    /* opaque */
 struct bp_deferred; /* opaque */
-struct bp_iothread; /* opaque */
 
+/* ---- contexts ---- */
+/* The main loop's. `machine` NULL: before there is one. [any] */
+struct bp_context *bp_context_main(struct bp_machine *machine);
+/* The one whose thread this is; NULL on vCPUs' and libraries' threads. [any] */
+struct bp_context *bp_context_current(void);
+/* Its name ("main", or an iothread's id); lasts as long as the context. [any] */
+const char *bp_context_name(const struct bp_context *ctx);
+/* A context of an owner that needs a thread to itself. Users' ones are `-object iothread`; a device
+ * takes one of those as a property. The thread starts when something first lives in it. [main] */
+int bp_context_new(struct bp_machine *machine, const char *name, struct bp_context **ret_ctx,
+                   struct bp_error *err);
+/* Ends its thread. Nothing may live in it any more (bp_context_users() is 0), so that this waits for
+ * nobody. NULL is fine. [main] */
+void bp_context_free(struct bp_context *ctx);
+/* How many watches, timers, deferred calls, coroutines and participants live in it. [any] */
+unsigned bp_context_users(struct bp_context *ctx);
+
+/* Busy polling of a context's thread before it sleeps: up to `max_ns` (0: none), grown and shrunk by
+ * these factors (0: defaults) as it pays or not; and how many deferred calls one turn takes at most (0:
+ * all that were there when it began). [main] */
+void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned grow, unsigned shrink);
+void bp_context_set_batch(struct bp_context *ctx, unsigned calls);
+/* From now on the main context serves them all; those in which something lives already are left as they
+ * are. Accelerators that own guest time ask for it before devices exist. [main] */
+void bp_contexts_fold(struct bp_machine *machine);
+/* Host thread id; starts the thread when need be. [main] */
+int bp_context_thread_id(struct bp_context *ctx);
+
+/* ---- descriptors ---- */
 #define BP_WATCH_IN 1u
 #define BP_WATCH_OUT 2u
 #define BP_WATCH_HUP 4u /* hang-up or error; always reported */
 
-/* Watches a descriptor (borrowed) on the main loop, or on an I/O thread. Main-loop callbacks hold
- * the machine lock. `events` may be changed at any time, 0 keeps only BP_WATCH_HUP. [any] */
-struct bp_watch *bp_watch_new(struct bp_owner *owner, struct bp_iothread *thread, int fd,
+/*
+ * Freeing a watch, timer or deferred call takes it out and returns at once, with the locks held that
+ * were held: it never waits. A callback that runs at this moment in another thread ends later. Who has to
+ * know that it ended uses ..._free_wait(): never with the machine lock held, which that callback may be
+ * waiting for. An owner that leaves does it in the right order by itself: nothing calls a device
+ * after its detach(). NULL is fine for all of them, and so is one's own callback.
+ */
+
+/* Watches a descriptor (borrowed until the watch is freed). `events` may be changed at any time, 0
+ * keeps only BP_WATCH_HUP. [any] */
+struct bp_watch *bp_watch_new(struct bp_owner *owner, struct bp_context *ctx, int fd,
                               unsigned events, void (*ready)(void *opaque, unsigned events),
                               void *opaque);
 void bp_watch_set(struct bp_watch *watch, unsigned events);
-void bp_watch_free(struct bp_watch *watch); /* NULL is fine; allowed inside its own callback */
+void bp_watch_free(struct bp_watch *watch);
+void bp_watch_free_wait(struct bp_watch *watch);
 
-/* A call made once, soon, on the main loop (or I/O thread) after bp_deferred_schedule(); scheduling
- * twice before it ran is one call. [any] */
-struct bp_deferred *bp_deferred_new(struct bp_owner *owner, struct bp_iothread *thread,
+/* ---- deferred calls ---- */
+/* A call made once, soon, in the context after bp_deferred_schedule(); scheduling twice before it
+ * ran is one call. [any] */
+struct bp_deferred *bp_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
                                     void (*fn)(void *opaque), void *opaque);
 void bp_deferred_schedule(struct bp_deferred *deferred);
 void bp_deferred_free(struct bp_deferred *deferred);
-/* One anonymous deferred call on the main loop. [any] */
-void bp_defer(void (*fn)(void *opaque), void *opaque);
+void bp_deferred_free_wait(struct bp_deferred *deferred);
+/* One anonymous deferred call in a context (NULL: the main one). It cannot be taken back. [any] */
+void bp_defer(struct bp_context *ctx, void (*fn)(void *opaque), void *opaque);
 
-/* A named thread with a loop of its own. */
-int bp_iothread_new(const char *name, struct bp_iothread **ret_thread, struct bp_error *err);
-void bp_iothread_free(struct bp_iothread *thread); /* stops and joins it */
-
-/* The machine lock. Recursive for one thread. [any] */
-void bp_machine_lock(void);
-void bp_machine_unlock(void);
-bool bp_machine_locked(void); /* by this thread */
+/* ---- the machine lock ---- */
+/* Recursive for one thread. `machine` NULL: before there is one. [any] */
+void bp_machine_lock(struct bp_machine *machine);
+void bp_machine_unlock(struct bp_machine *machine);
+bool bp_machine_locked(struct bp_machine *machine); /* by this thread */
 
 BP_END_DECLS
 

@@ -10,6 +10,7 @@
 
 BP_BEGIN_DECLS
 
+struct bp_machine; /* NULL where one is taken: before there is one */
 struct bp_owner;
 
 enum bp_shutdown_cause {
@@ -23,19 +24,29 @@ enum bp_shutdown_cause {
     BP_SHUTDOWN_HOST_ERROR,
 };
 /* Asks; the main loop carries it out, subject to -no-reboot, -no-shutdown, -action. */
-void bp_machine_request_reset(enum bp_shutdown_cause cause);
-void bp_machine_request_shutdown(enum bp_shutdown_cause cause);
-void bp_machine_request_powerdown(void);
+void bp_machine_request_reset(struct bp_machine *machine, enum bp_shutdown_cause cause);
+void bp_machine_request_shutdown(struct bp_machine *machine, enum bp_shutdown_cause cause);
+void bp_machine_request_powerdown(struct bp_machine *machine);
 /* Ends the process with this status, at the main loop's next turn (isa-debug-exit). */
-void bp_machine_request_exit(int status);
-bool bp_machine_running(void);
-/* Hears of each start and stop of the machine. [main] under the machine lock */
-void bp_machine_on_run_change(struct bp_owner *owner, void (*fn)(void *opaque, bool running),
-                              void *opaque);
+void bp_machine_request_exit(struct bp_machine *machine, int status);
+bool bp_machine_running(struct bp_machine *machine);
+
+/*
+ * Hears of each start and stop of the machine. Starts are told in ascending `order`, stops in descending:
+ * what others stand on has a lower one, runs before them and flushes after them. Equal orders: as
+ * registered, and the other way round. vCPUs stand whenever somebody is told. A listener may ask for
+ * another change; those that were not told yet then hear of the newer one only. [main] under the machine
+ * lock
+ */
+#define BP_RUN_ORDER_BACKEND (-100) /* disks, networks: flush when every device has stopped */
+#define BP_RUN_ORDER_DEVICE 0
+#define BP_RUN_ORDER_USER 100 /* what drives devices: replay, records of what they do */
+void bp_machine_on_run_change(struct bp_machine *machine, struct bp_owner *owner, int order,
+                              void (*fn)(void *opaque, bool running), void *opaque);
 
 /* -rtc: host time as the guest's RTC shall see it, in ns since the epoch in its chosen zone
  * (base=utc, localtime or a date; clock=host, rt, vm). [any] */
-int64_t bp_machine_rtc_ns(void);
+int64_t bp_machine_rtc_ns(struct bp_machine *machine);
 
 BP_END_DECLS
 

@@ -14,6 +14,9 @@ BP_BEGIN_DECLS
 
 struct bp_test_host; /* opaque */
 
+/* Contexts keep threads of their own; without this they are folded into the test's thread. Before
+ * bp_test_host_new(). */
+void bp_test_keep_contexts(void);
 /* `module_path`: directories with modules, "a:b", looked at first; may be NULL. */
 int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, struct bp_error *err);
 void bp_test_host_free(struct bp_test_host *host); /* destroys its devices too; NULL is fine */

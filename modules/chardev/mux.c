@@ -111,7 +111,7 @@ static bool command(struct bp_chardev *chr, uint8_t c)
         break;
     case 'x':
         say(chr, "\r\nBackplane: Terminated\r\n");
-        bp_machine_request_exit(0);
+        bp_machine_request_exit(NULL, 0);
         break;
     case 'b':
         back_break(chr);

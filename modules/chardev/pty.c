@@ -84,7 +84,7 @@ static int pty_open(struct bp_chardev *chr, struct bp_error *err)
         return fd;
     stream_start(&state->stream, chardev, chr, -1, fd);
     state->stream.ended = pty_ended;
-    state->look = bp_timer_new(NULL, BP_CLOCK_REALTIME, pty_look, state);
+    state->look = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, pty_look, state);
     bp_timer_set(state->look, bp_clock_ns(BP_CLOCK_REALTIME) + LOOK_NS / 10);
     printf("char device redirected to %s (label %s)\n", state->name,
            bp_object_id(bp_object_of_state(state)));

@@ -354,7 +354,7 @@ static int socket_open(struct bp_chardev *chr, struct bp_error *err)
     if (r < 0)
         return r;
     s->nodelay = s->nodelay || !s->delay;
-    s->retry = bp_timer_new(NULL, BP_CLOCK_REALTIME, try_connect, s);
+    s->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, try_connect, s);
     s->drop = bp_deferred_new(NULL, NULL, drop_broken, s);
     r = s->server ? open_server(s, err) : open_client(s, err);
     if (r < 0)

@@ -277,7 +277,7 @@ WRONG = {
     "leaks-region": ({"attach": 'bp_region_add(bp_space_root(bp_space_io()), bp_region_new_io('
                                 'NULL, "wrong2", 1, &wrong_ops, s), 0x400, 0);'},
                      "leaves 1 memory regions behind"),
-    "leaks-timer": ({"attach": "bp_timer_set(bp_timer_new(NULL, BP_CLOCK_VIRTUAL, fire, s), "
+    "leaks-timer": ({"attach": "bp_timer_set(bp_timer_new(NULL, NULL, BP_CLOCK_VIRTUAL, fire, s), "
                                "1000000000000);"}, "leaves a timer behind"),
     "default-out-of-range": ({"prop": 'BP_PROP_RANGE("iobase", UINT16, struct wrong, iobase, "99", '
                                       '100, 200, "I/O port")'},

@@ -24,7 +24,7 @@ static unsigned in(uint16_t port)
 
 static void step_ticks(unsigned ticks)
 {
-    int64_t now = bp_clock_ns(BP_CLOCK_VIRTUAL);
+    int64_t now = bp_virtual_ns(NULL);
     __int128 tick = (__int128)now * HZ / 1000000000 + ticks;
 
     bp_test_step(host, (int64_t)((tick * 1000000000 + HZ - 1) / HZ) - now);
@@ -57,7 +57,7 @@ static void edge(void *opaque, unsigned n, int level)
 {
     if (level && !*(int *)opaque) {
         edges++;
-        last_edge = bp_clock_ns(BP_CLOCK_VIRTUAL);
+        last_edge = bp_virtual_ns(NULL);
     }
     *(int *)opaque = level;
 }

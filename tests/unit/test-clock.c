@@ -27,9 +27,9 @@ static void run_for(int64_t ns)
 
 static void equal_deadlines_fire_in_order_of_arming(void)
 {
-    struct bp_timer *a = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"a");
-    struct bp_timer *b = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"b");
-    struct bp_timer *c = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"c");
+    struct bp_timer *a = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"a");
+    struct bp_timer *b = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"b");
+    struct bp_timer *c = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"c");
     int64_t now = bp_clock_ns(BP_CLOCK_REALTIME);
 
     g_string_truncate(trace, 0);
@@ -48,7 +48,7 @@ static void equal_deadlines_fire_in_order_of_arming(void)
 
 static void cancelled_timer_does_not_fire(void)
 {
-    struct bp_timer *a = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"a");
+    struct bp_timer *a = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"a");
 
     g_string_truncate(trace, 0);
     bp_timer_set(a, bp_clock_ns(BP_CLOCK_REALTIME) + MS);
@@ -61,7 +61,7 @@ static void cancelled_timer_does_not_fire(void)
 
 static void sleep_ends_close_to_the_deadline(void)
 {
-    struct bp_timer *a = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"a");
+    struct bp_timer *a = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"a");
     int64_t late = INT64_MAX;
 
     for (int i = 0; i < 20; i++) { /* the best of some: other processes have the CPU too */
@@ -94,7 +94,7 @@ static void rearm_or_free(void *opaque)
 static void callback_may_rearm_and_free_its_timer(void)
 {
     own_runs = 0;
-    own = bp_timer_new(NULL, BP_CLOCK_REALTIME, rearm_or_free, NULL);
+    own = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, rearm_or_free, NULL);
     bp_timer_set(own, 0);
     bpc_loop_run_once(false);
     g_assert_cmpuint(own_runs, ==, 1); /* what it armed waits for the next turn */
@@ -104,11 +104,11 @@ static void callback_may_rearm_and_free_its_timer(void)
 
 static void always_late_timer_leaves_others_their_turn(void)
 {
-    struct bp_timer *a = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"a");
+    struct bp_timer *a = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"a");
 
     own_runs = 0;
     g_string_truncate(trace, 0);
-    own = bp_timer_new(NULL, BP_CLOCK_REALTIME, rearm_or_free, NULL);
+    own = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, rearm_or_free, NULL);
     bp_timer_set(own, 0);
     bp_timer_set(a, 1);
     bpc_loop_run_once(false);
@@ -123,8 +123,8 @@ static void released_owner_takes_its_timers(void)
 
     bpc_owner_init(&owner);
     g_string_truncate(trace, 0);
-    bp_timer_set(bp_timer_new(&owner, BP_CLOCK_REALTIME, note, (void *)"a"), 0);
-    bp_timer_new(&owner, BP_CLOCK_HOST, note, (void *)"b");
+    bp_timer_set(bp_timer_new(&owner, NULL, BP_CLOCK_REALTIME, note, (void *)"a"), 0);
+    bp_timer_new(&owner, NULL, BP_CLOCK_HOST, note, (void *)"b");
     bpc_owner_release(&owner);
     run_for(2 * MS);
     g_assert_cmpstr(trace->str, ==, "");
@@ -151,7 +151,7 @@ static void hundreds_of_timers_fire_sorted(void)
     many_fired = 0;
     many_last = 0;
     for (unsigned i = 0; i < N; i++)
-        timers[i] = bp_timer_new(NULL, BP_CLOCK_REALTIME, many_note, &deadlines[i]);
+        timers[i] = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, many_note, &deadlines[i]);
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < N; i++) {
             deadlines[i] = now + g_rand_int_range(rand, 0, 1000000);
@@ -169,11 +169,11 @@ static void hundreds_of_timers_fire_sorted(void)
 
 static void virtual_clock_stands_until_it_runs(void)
 {
-    struct bp_timer *a = bp_timer_new(NULL, BP_CLOCK_VIRTUAL, note, (void *)"a");
+    struct bp_timer *a = bp_timer_new(NULL, NULL, BP_CLOCK_VIRTUAL, note, (void *)"a");
     int64_t stopped_at;
 
     g_string_truncate(trace, 0);
-    g_assert_cmpint(bp_clock_ns(BP_CLOCK_VIRTUAL), ==, 0);
+    g_assert_cmpint(bp_virtual_ns(NULL), ==, 0);
     bp_timer_set(a, 2 * MS);
     run_for(4 * MS);
     g_assert_cmpstr(trace->str, ==, "");
@@ -181,10 +181,10 @@ static void virtual_clock_stands_until_it_runs(void)
     run_for(4 * MS);
     g_assert_cmpstr(trace->str, ==, "a");
     bpc_clock_virtual_run(false);
-    stopped_at = bp_clock_ns(BP_CLOCK_VIRTUAL);
+    stopped_at = bp_virtual_ns(NULL);
     g_assert_cmpint(stopped_at, >=, 2 * MS);
     g_usleep(1000);
-    g_assert_cmpint(bp_clock_ns(BP_CLOCK_VIRTUAL), ==, stopped_at);
+    g_assert_cmpint(bp_virtual_ns(NULL), ==, stopped_at);
     bp_timer_free(a);
 }
 
@@ -194,16 +194,16 @@ static gpointer arm_from_thread(gpointer opaque)
 {
     g_usleep(20000); /* the loop sleeps by now */
     armed_at = bp_clock_ns(BP_CLOCK_REALTIME);
-    bp_machine_lock();
+    bp_machine_lock(NULL);
     bp_timer_set(opaque, armed_at + MS);
-    bp_machine_unlock();
+    bp_machine_unlock(NULL);
     return NULL;
 }
 
 static void arming_from_a_thread_wakes_the_loop(void)
 {
-    struct bp_timer *a = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"a");
-    struct bp_timer *guard = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"g");
+    struct bp_timer *a = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"a");
+    struct bp_timer *guard = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"g");
     GThread *thread;
 
     g_string_truncate(trace, 0);
@@ -224,7 +224,7 @@ static gpointer race_timers(gpointer opaque)
     struct bp_timer *timer = opaque;
 
     for (int i = 0; i < 2000; i++) {
-        struct bp_timer *mine = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"m");
+        struct bp_timer *mine = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"m");
 
         bp_timer_set(timer, bp_clock_ns(BP_CLOCK_REALTIME) + (i % 7) * 1000);
         bp_timer_set(mine, 0);
@@ -239,7 +239,7 @@ static gpointer race_timers(gpointer opaque)
 
 static void threads_may_arm_and_free_at_once(void)
 {
-    struct bp_timer *timer = bp_timer_new(NULL, BP_CLOCK_REALTIME, note, (void *)"t");
+    struct bp_timer *timer = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, note, (void *)"t");
     GThread *threads[3];
 
     racing = 3;
@@ -260,28 +260,28 @@ static void periodic_fire(void *opaque)
 {
     (void)opaque;
     if (seen_count < G_N_ELEMENTS(seen))
-        seen[seen_count++] = bp_clock_ns(BP_CLOCK_VIRTUAL);
-    bp_timer_set(periodic, bp_clock_ns(BP_CLOCK_VIRTUAL) + 10);
+        seen[seen_count++] = bp_virtual_ns(NULL);
+    bp_timer_set(periodic, bp_virtual_ns(NULL) + 10);
 }
 
 static void advancing_by_hand_fires_each_at_its_deadline(void)
 {
     int64_t now;
 
-    bp_clock_virtual_manual();
-    now = bp_clock_ns(BP_CLOCK_VIRTUAL);
-    periodic = bp_timer_new(NULL, BP_CLOCK_VIRTUAL, periodic_fire, NULL);
+    bp_virtual_manual(NULL);
+    now = bp_virtual_ns(NULL);
+    periodic = bp_timer_new(NULL, NULL, BP_CLOCK_VIRTUAL, periodic_fire, NULL);
     bp_timer_set(periodic, now + 10);
     bpc_clock_virtual_run(true); /* no effect any more */
-    g_assert_cmpint(bp_clock_ns(BP_CLOCK_VIRTUAL), ==, now);
-    g_assert_cmpint(bp_clock_virtual_next_deadline(), ==, now + 10);
-    bp_clock_virtual_advance_to(now + 35);
-    g_assert_cmpint(bp_clock_ns(BP_CLOCK_VIRTUAL), ==, now + 35);
+    g_assert_cmpint(bp_virtual_ns(NULL), ==, now);
+    g_assert_cmpint(bp_virtual_next_deadline(NULL), ==, now + 10);
+    bp_virtual_advance_to(NULL, now + 35);
+    g_assert_cmpint(bp_virtual_ns(NULL), ==, now + 35);
     g_assert_cmpuint(seen_count, ==, 3);
     for (unsigned i = 0; i < 3; i++)
         g_assert_cmpint(seen[i], ==, now + 10 * (i + 1));
     bp_timer_free(periodic);
-    g_assert_cmpint(bp_clock_virtual_next_deadline(), ==, -1);
+    g_assert_cmpint(bp_virtual_next_deadline(NULL), ==, -1);
 }
 
 int main(int argc, char **argv)

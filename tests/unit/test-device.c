@@ -121,7 +121,7 @@ static int card_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct card *card = bp_device_state(dev);
     g_assert_true(bp_device_of_state(card) == dev);
-    card->timer = bp_timer_new(bp_device_owner(dev), BP_CLOCK_REALTIME, fire, dev);
+    card->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_REALTIME, fire, dev);
     bp_timer_set(card->timer, strcmp(card->mode, "self-destruct") ? INT64_MAX : 0);
     bp_device_add_irq_outputs(dev, NULL, 2);
     bp_device_add_irq_inputs(dev, "in", 3, line_changed);

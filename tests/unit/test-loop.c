@@ -14,7 +14,7 @@ static unsigned calls;
 static void count(void *opaque)
 {
     (void)opaque;
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     calls++;
 }
 
@@ -31,7 +31,7 @@ static void deferred_scheduled_twice_runs_once(void)
     bp_deferred_free(d);
     bpc_loop_run_once(false);
     g_assert_cmpuint(calls, ==, 1);
-    bp_defer(count, NULL);
+    bp_defer(NULL, count, NULL);
     bpc_loop_run_once(false);
     g_assert_cmpuint(calls, ==, 2);
 }
@@ -71,7 +71,7 @@ static void ready(void *opaque, unsigned events)
     int *fd = opaque;
     char c;
 
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     got |= events;
     if ((events & BP_WATCH_IN) && read(*fd, &c, 1) == 1 && c == 'x') {
         bp_watch_free(watch);
@@ -131,7 +131,7 @@ static void back_on_main(void *opaque)
 {
     (void)opaque;
     g_assert_true(bpc_loop_is_main());
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     calls++;
 }
 
@@ -140,10 +140,10 @@ static gint on_thread_runs;
 static void on_thread(void *opaque)
 {
     g_assert_false(bpc_loop_is_main());
-    g_assert_false(bp_machine_locked());
-    bp_machine_lock();
-    g_assert_true(bp_machine_locked());
-    bp_machine_unlock();
+    g_assert_false(bp_machine_locked(NULL));
+    bp_machine_lock(NULL);
+    g_assert_true(bp_machine_locked(NULL));
+    bp_machine_unlock(NULL);
     g_atomic_int_inc(&on_thread_runs);
     bp_deferred_schedule(opaque);
 }
@@ -151,9 +151,9 @@ static void on_thread(void *opaque)
 static void iothread_calls_go_there_and_back(void)
 {
     struct bp_deferred *there, *back;
-    struct bp_iothread *thread;
+    struct bp_context *thread;
 
-    g_assert_cmpint(bp_iothread_new("test", &thread, NULL), ==, 0);
+    g_assert_cmpint(bp_context_new(NULL, "test", &thread, NULL), ==, 0);
     back = bp_deferred_new(NULL, NULL, back_on_main, NULL);
     there = bp_deferred_new(NULL, thread, on_thread, back);
     calls = 0;
@@ -164,9 +164,12 @@ static void iothread_calls_go_there_and_back(void)
     }
     g_assert_cmpint(on_thread_runs, ==, 200);
     bp_deferred_schedule(there);
-    bp_deferred_free(there); /* waits while it runs */
+    bp_machine_unlock(NULL); /* its callback takes it */
+    bp_deferred_free_wait(there);
+    bp_machine_lock(NULL);
     bp_deferred_free(back);
-    bp_iothread_free(thread);
+    g_assert_cmpuint(bp_context_users(thread), ==, 0);
+    bp_context_free(thread);
 }
 
 static gint thread_got;
@@ -182,12 +185,12 @@ static void thread_ready(void *opaque, unsigned events)
 
 static void iothread_serves_watches(void)
 {
-    struct bp_iothread *thread;
+    struct bp_context *thread;
     struct bp_watch *w;
     int fds[2];
 
     g_assert_cmpint(pipe(fds), ==, 0);
-    g_assert_cmpint(bp_iothread_new("test", &thread, NULL), ==, 0);
+    g_assert_cmpint(bp_context_new(NULL, "test", &thread, NULL), ==, 0);
     w = bp_watch_new(NULL, thread, fds[0], BP_WATCH_IN, thread_ready, &fds[0]);
     for (int i = 0; i < 100; i++) {
         g_assert_cmpint(write(fds[1], "a", 1), ==, 1);
@@ -195,8 +198,10 @@ static void iothread_serves_watches(void)
             bpc_loop_run_once(true);
     }
     g_assert_cmpint(write(fds[1], "a", 1), ==, 1);
-    bp_watch_free(w);
-    bp_iothread_free(thread);
+    bp_machine_unlock(NULL);
+    bp_watch_free_wait(w);
+    bp_machine_lock(NULL);
+    bp_context_free(thread);
     close(fds[0]);
     close(fds[1]);
 }
@@ -235,7 +240,7 @@ static int last_signo, last_pid;
 
 static void signalled(int signo, int pid)
 {
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     last_signo = signo;
     last_pid = pid;
 }
@@ -257,11 +262,11 @@ static gpointer contend(gpointer opaque)
 {
     (void)opaque;
     for (int i = 0; i < 5000; i++) {
-        bp_machine_lock();
-        bp_machine_lock();
+        bp_machine_lock(NULL);
+        bp_machine_lock(NULL);
         shared++;
-        bp_machine_unlock();
-        bp_machine_unlock();
+        bp_machine_unlock(NULL);
+        bp_machine_unlock(NULL);
     }
     g_atomic_int_dec_and_test(&wake_left);
     bpc_loop_wake();

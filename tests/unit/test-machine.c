@@ -18,7 +18,7 @@
 
 /* ---- a CPU: counts rounds, and does what `order` says ---- */
 
-enum order { RUN, HALT, TRIPLE_FAULT, FAIL, ASK_SHUTDOWN, ASK_RESET, BREAKPOINT, LOCK };
+enum order { RUN, HALT, TRIPLE_FAULT, FAIL, ASK_SHUTDOWN, ASK_RESET, BREAKPOINT, LOCK, CALL };
 
 struct test_cpu {
     uint64_t rounds;  /* atomic */
@@ -31,6 +31,8 @@ struct test_cpu {
 struct test_accel_cpu {
     uint64_t marker;
 };
+static bool stop_in_reset;
+static unsigned called;
 static unsigned shared; /* under the machine lock */
 
 static void cpu_reset(struct bp_cpu *cpu)
@@ -38,6 +40,10 @@ static void cpu_reset(struct bp_cpu *cpu)
     struct test_cpu *c = bp_cpu_state(cpu);
 
     c->resets++;
+    if (stop_in_reset) {
+        stop_in_reset = false;
+        bpc_machine_request_stop(BPC_RUN_IO_ERROR); /* as a device's thread may, at that moment */
+    }
     __atomic_store_n(&c->order, RUN, __ATOMIC_SEQ_CST);
 }
 
@@ -59,6 +65,21 @@ static const struct bp_cpu_class cpu_class = {
     .model = "unit", .arch = "x86_64", .reset = cpu_reset, .has_work = cpu_has_work,
 };
 
+static void count_call(struct bp_cpu *cpu, void *opaque)
+{
+    (void)opaque;
+    g_assert_true(bp_cpu_current() == cpu);
+    called++;
+}
+
+/* Each vCPU runs something on the other one and waits for it. */
+static void call_the_other(void)
+{
+    struct bp_cpu *self = bp_cpu_current();
+
+    bp_cpu_run(bp_machine_cpu(bpc_the_machine, !bp_cpu_index(self)), count_call, NULL);
+}
+
 static void act(struct test_cpu *c, enum bp_cpu_exit *ret_exit)
 {
     switch (__atomic_load_n(&c->order, __ATOMIC_SEQ_CST)) {
@@ -76,17 +97,20 @@ static void act(struct test_cpu *c, enum bp_cpu_exit *ret_exit)
         break;
     case ASK_SHUTDOWN:
     case ASK_RESET:
-        bp_machine_lock();
+        bp_machine_lock(NULL);
         if (__atomic_load_n(&c->order, __ATOMIC_SEQ_CST) == ASK_RESET)
-            bp_machine_request_reset(BP_SHUTDOWN_GUEST_RESET);
+            bp_machine_request_reset(bpc_the_machine, BP_SHUTDOWN_GUEST_RESET);
         else
-            bp_machine_request_shutdown(BP_SHUTDOWN_GUEST_SHUTDOWN);
-        bp_machine_unlock();
+            bp_machine_request_shutdown(bpc_the_machine, BP_SHUTDOWN_GUEST_SHUTDOWN);
+        bp_machine_unlock(NULL);
+        break;
+    case CALL:
+        call_the_other();
         break;
     case LOCK:
-        bp_machine_lock();
+        bp_machine_lock(NULL);
         shared++;
-        bp_machine_unlock();
+        bp_machine_unlock(NULL);
         break;
     }
 }
@@ -98,7 +122,7 @@ static enum bp_cpu_exit accel_exec(struct bp_cpu *cpu)
     enum bp_cpu_exit exit = BP_CPU_EXIT_KICKED;
 
     g_assert_true(bp_cpu_current() == cpu);
-    g_assert_false(bp_machine_locked());
+    g_assert_false(bp_machine_locked(NULL));
     while (!bp_cpu_kicked(flag) && exit == BP_CPU_EXIT_KICKED) {
         __atomic_fetch_add(&c->rounds, 1, __ATOMIC_RELAXED);
         act(c, &exit);
@@ -381,7 +405,7 @@ static void accelerators_are_tried_in_order(void)
     g_assert_cmpstr(bp_machine_accel_name(bpc_the_machine), ==, "idle");
     g_assert_cmpint(bpc_cpu_thread_id(bp_machine_cpu(bpc_the_machine, 0)), ==, 0);
     bpc_machine_start();
-    g_assert_true(bp_machine_running());
+    g_assert_true(bp_machine_running(bpc_the_machine));
     turn();
     bpc_machine_stop(BPC_RUN_PAUSED);
     down();
@@ -449,13 +473,96 @@ static void listeners_hear_of_starts_and_stops(void)
 {
     run_changes[0] = run_changes[1] = 0;
     up(1);
-    bp_machine_on_run_change(bp_cpu_owner(bp_machine_cpu(bpc_the_machine, 0)), run_changed, NULL);
+    bp_machine_on_run_change(bpc_the_machine, bp_cpu_owner(bp_machine_cpu(bpc_the_machine, 0)), 0,
+                             run_changed, NULL);
     bpc_machine_start();
     bpc_machine_start();
     bpc_machine_stop(BPC_RUN_PAUSED);
     bpc_machine_stop(BPC_RUN_PAUSED);
     g_assert_cmpuint(run_changes[0], ==, 1);
     g_assert_cmpuint(run_changes[1], ==, 1);
+    down();
+}
+
+struct hearer {
+    const char *name;
+    bool stops;
+};
+static GString *heard;
+
+static void hear(void *opaque, bool running)
+{
+    struct hearer *h = opaque;
+
+    g_string_append_printf(heard, "%c%s ", running ? '+' : '-', h->name);
+    if (h->stops && running)
+        bpc_machine_stop(BPC_RUN_IO_ERROR);
+}
+
+static void listeners_hear_in_their_order(void)
+{
+    static struct hearer disk = {"disk", false}, nic = {"nic", false}, user = {"user", false},
+                         device = {"device", false};
+    struct bp_owner *owner;
+
+    heard = g_string_new(NULL);
+    up(1);
+    owner = bp_machine_owner(bpc_the_machine);
+    bp_machine_on_run_change(bpc_the_machine, owner, BP_RUN_ORDER_USER, hear, &user);
+    bp_machine_on_run_change(bpc_the_machine, owner, BP_RUN_ORDER_DEVICE, hear, &device);
+    bp_machine_on_run_change(bpc_the_machine, owner, BP_RUN_ORDER_BACKEND, hear, &disk);
+    bp_machine_on_run_change(bpc_the_machine, owner, BP_RUN_ORDER_BACKEND, hear, &nic);
+    bpc_machine_start();
+    g_assert_cmpstr(heard->str, ==, "+disk +nic +device +user ");
+    g_string_truncate(heard, 0);
+    bpc_machine_stop(BPC_RUN_PAUSED);
+    g_assert_cmpstr(heard->str, ==, "-user -device -nic -disk ");
+    g_string_truncate(heard, 0);
+    device.stops = true; /* it finds out that it cannot run: who heard of the start hears of the end */
+    bpc_machine_start();
+    g_assert_cmpstr(heard->str, ==, "+disk +nic +device -device -nic -disk ");
+    g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_IO_ERROR);
+    assert_stands();
+    device.stops = false;
+    down();
+    g_string_free(heard, TRUE);
+}
+
+static void newer_request_is_not_undone(void)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        up(2);
+        bpc_machine_start();
+        until_runs(1);
+        bp_machine_request_reset(bpc_the_machine, BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
+        stop_in_reset = true;
+        while (stop_in_reset)
+            bpc_machine_turn(&status); /* the reset; the stop came under it */
+        assert_stands();
+        turn();
+        g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_IO_ERROR);
+        down();
+    }
+}
+
+static void vcpus_that_wait_for_each_other_go_on(void)
+{
+    called = 0;
+    up(2);
+    bpc_machine_start();
+    order(0, CALL);
+    order(1, CALL);
+    for (unsigned i = 0; i < 50; i++) {
+        unsigned before = called;
+
+        while (called < before + 20)
+            turn();
+        if (i % 10 == 9) { /* pauses are obeyed in between */
+            bpc_machine_stop(BPC_RUN_PAUSED);
+            assert_stands();
+            bpc_machine_start();
+        }
+    }
     down();
 }
 
@@ -484,7 +591,7 @@ static void halted_vcpu_sleeps_until_work(void)
 
 static void note_thread(struct bp_cpu *cpu, void *opaque)
 {
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     g_assert_true(bp_cpu_current() == cpu);
     (*(unsigned *)opaque)++;
 }
@@ -545,14 +652,14 @@ static void guest_reset_resets_everything(void)
         order(i % 2, i % 3 ? ASK_RESET : TRIPLE_FAULT);
         while (board()->resets == resets)
             g_assert_true(turn());
-        g_assert_true(bp_machine_running());
+        g_assert_true(bp_machine_running(bpc_the_machine));
         until_runs(0);
         until_runs(1);
     }
     bpc_machine_stop(BPC_RUN_PAUSED);
     g_assert_cmpuint(cpu_state(0)->resets, >=, 31);
     g_assert_cmpuint(cpu_state(1)->resets, ==, cpu_state(0)->resets);
-    bp_machine_request_reset(BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
+    bp_machine_request_reset(bpc_the_machine, BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
     turn();
     g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_PRELAUNCH);
     down();
@@ -571,17 +678,17 @@ static void guest_shutdown_ends_or_pauses(void)
     up(1);
     bpc_machine_start();
     order(0, ASK_SHUTDOWN);
-    while (bp_machine_running())
+    while (bp_machine_running(bpc_the_machine))
         g_assert_true(turn());
     g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_SHUTDOWN);
     g_assert_true(bpc_machine_needs_reset());
     bpc_machine_start(); /* refused */
-    g_assert_false(bp_machine_running());
-    bp_machine_request_reset(BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
+    g_assert_false(bp_machine_running(bpc_the_machine));
+    bp_machine_request_reset(bpc_the_machine, BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
     turn();
     bpc_machine_start();
     until_runs(0);
-    bp_machine_request_shutdown(BP_SHUTDOWN_HOST_QMP_QUIT); /* the user's word counts */
+    bp_machine_request_shutdown(bpc_the_machine, BP_SHUTDOWN_HOST_QMP_QUIT); /* the user's word counts */
     while (turn())
         ;
     down();
@@ -605,12 +712,12 @@ static void errors_and_breakpoints_stop(void)
     up(2);
     bpc_machine_start();
     order(1, BREAKPOINT);
-    while (bp_machine_running())
+    while (bp_machine_running(bpc_the_machine))
         turn();
     g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_DEBUG);
     order(1, FAIL);
     bpc_machine_start();
-    while (bp_machine_running())
+    while (bp_machine_running(bpc_the_machine))
         turn();
     g_assert_cmpint(bpc_machine_state(), ==, BPC_RUN_INTERNAL_ERROR);
     assert_stands();
@@ -621,11 +728,11 @@ static void exit_and_powerdown_requests(void)
 {
     up(1);
     bpc_machine_start();
-    bp_machine_request_powerdown();
+    bp_machine_request_powerdown(bpc_the_machine);
     turn();
     g_assert_cmpuint(board()->powerdowns, ==, 1);
     until_runs(0);
-    bp_machine_request_exit(33);
+    bp_machine_request_exit(bpc_the_machine, 33);
     while (turn())
         ;
     g_assert_cmpint(status, ==, 33);
@@ -633,7 +740,7 @@ static void exit_and_powerdown_requests(void)
     bpc_config.on_panic = BPC_ACTION_EXIT_FAILURE;
     up(1);
     bpc_machine_start();
-    bp_machine_request_shutdown(BP_SHUTDOWN_GUEST_PANIC);
+    bp_machine_request_shutdown(bpc_the_machine, BP_SHUTDOWN_GUEST_PANIC);
     while (turn())
         ;
     g_assert_cmpint(status, ==, 1);
@@ -647,7 +754,7 @@ static gpointer pester(gpointer opaque)
     (void)opaque;
     for (int i = 0; i < 50; i++) {
         if (i % 3 == 0)
-            bp_machine_request_reset(BP_SHUTDOWN_HOST_UI);
+            bp_machine_request_reset(bpc_the_machine, BP_SHUTDOWN_HOST_UI);
         else if (i % 3 == 1)
             bp_cpu_kick(bp_machine_cpu(bpc_the_machine, i % 2));
         else
@@ -685,15 +792,15 @@ static void rtc_follows_base_and_clock(void)
     bpc_config.rtc.date_ns = 1150560081000000000ll;
     bpc_config.rtc.clock = BP_CLOCK_VIRTUAL;
     up(1);
-    first = bp_machine_rtc_ns();
+    first = bp_machine_rtc_ns(bpc_the_machine);
     g_assert_cmpint(first, ==, 1150560081000000000ll);
     g_usleep(2000);
-    g_assert_cmpint(bp_machine_rtc_ns(), ==, first); /* stands with the machine */
+    g_assert_cmpint(bp_machine_rtc_ns(bpc_the_machine), ==, first); /* stands with the machine */
     down();
     bpc_config.rtc.base = BPC_RTC_UTC;
     bpc_config.rtc.clock = BP_CLOCK_HOST;
     up(1);
-    g_assert_cmpint(ABS(bp_machine_rtc_ns() - g_get_real_time() * 1000), <, 1000000000ll);
+    g_assert_cmpint(ABS(bp_machine_rtc_ns(bpc_the_machine) - g_get_real_time() * 1000), <, 1000000000ll);
     down();
 }
 
@@ -708,6 +815,10 @@ int main(int argc, char **argv)
     g_test_add_func("/machine/board-properties-and-memory", board_properties_and_memory);
     g_test_add_func("/machine/start-stop_wait-for-vcpus", start_and_stop_wait_for_vcpus);
     g_test_add_func("/machine/listeners_hear-starts-and-stops", listeners_hear_of_starts_and_stops);
+    g_test_add_func("/machine/listeners_hear-in-order", listeners_hear_in_their_order);
+    g_test_add_func("/machine/newer-request_not-undone", newer_request_is_not_undone);
+    g_test_add_func("/machine/vcpus-waiting-for-each-other_go-on",
+                    vcpus_that_wait_for_each_other_go_on);
     g_test_add_func("/machine/halted_sleeps-until-work", halted_vcpu_sleeps_until_work);
     g_test_add_func("/machine/work_runs-on-vcpu-thread", work_runs_on_the_vcpu_thread);
     g_test_add_func("/machine/machine-lock_shared", vcpus_and_main_share_the_machine_lock);

@@ -37,7 +37,7 @@ static void recorder_write(void *opaque, uint64_t addr, uint64_t value, unsigned
 {
     struct recorder *rec = opaque;
 
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     g_snprintf(rec->calls + strlen(rec->calls), sizeof(rec->calls) - strlen(rec->calls), "w%u@%u ",
                size, (unsigned)addr);
     memcpy(rec->bytes + addr, &value, size);
@@ -633,7 +633,7 @@ static uint64_t twos(void *opaque, uint64_t addr, unsigned size)
     (void)opaque;
     (void)addr;
     (void)size;
-    g_assert_true(bp_machine_locked());
+    g_assert_true(bp_machine_locked(NULL));
     return 0x22222222;
 }
 

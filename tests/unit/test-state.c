@@ -109,7 +109,7 @@ static struct bp_object *new_object(const char *type, const char *id)
     g_assert_cmpint(bp_object_new(BP_PROVIDE_OBJECT, type, id, "/test", NULL, &obj, NULL), ==, 0);
     if (!strcmp(type, "thing")) {
         struct thing *t = bp_object_state(obj);
-        t->timer = bp_timer_new(bp_object_owner(obj), BP_CLOCK_VIRTUAL, ignore, NULL);
+        t->timer = bp_timer_new(bp_object_owner(obj), NULL, BP_CLOCK_VIRTUAL, ignore, NULL);
     }
     return obj;
 }

@@ -154,7 +154,7 @@ struct remains {
 
 static struct remains count_remains(void)
 {
-    struct remains r = {0, bp_clock_virtual_next_deadline() >= 0};
+    struct remains r = {0, bp_virtual_next_deadline(NULL) >= 0};
 
     for (const struct bp_region *region = bpc_region_all(); region; region = region->all_next)
         r.regions++;

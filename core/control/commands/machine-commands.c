@@ -36,7 +36,7 @@ static int query_status(struct bp_value **ret_value, struct bp_error *err)
     (void)err;
     *ret_value = bp_value_dict();
     bp_value_set(*ret_value, "status", bp_value_string(bpc_run_state_name(bpc_machine_state())));
-    bp_value_set(*ret_value, "running", bp_value_bool(bp_machine_running()));
+    bp_value_set(*ret_value, "running", bp_value_bool(bp_machine_running(bpc_the_machine)));
     return 0;
 }
 BP_COMMAND(cmd_query_status, "query-status", "Run state of the machine", NULL, STRUCT, &status_info,
@@ -45,7 +45,7 @@ BP_COMMAND(cmd_query_status, "query-status", "Run state of the machine", NULL, S
 static int stop(struct bp_error *err)
 {
     (void)err;
-    if (bp_machine_running())
+    if (bp_machine_running(bpc_the_machine))
         bpc_machine_stop(BPC_RUN_PAUSED);
     return 0;
 }
@@ -55,7 +55,7 @@ static int cont(struct bp_error *err)
 {
     if (bpc_machine_needs_reset())
         return bp_fail(err, EPERM, "Resetting the Virtual Machine is required");
-    if (!bp_machine_running())
+    if (!bp_machine_running(bpc_the_machine))
         bpc_machine_start();
     return 0;
 }
@@ -64,7 +64,7 @@ BP_COMMAND(cmd_cont, "cont", "Lets the CPUs run on", NULL, NONE, NULL, cont, 0);
 static int quit(struct bp_error *err)
 {
     (void)err;
-    bp_machine_request_shutdown(BP_SHUTDOWN_HOST_QMP_QUIT);
+    bp_machine_request_shutdown(bpc_the_machine, BP_SHUTDOWN_HOST_QMP_QUIT);
     return 0;
 }
 BP_COMMAND(cmd_quit, "quit", "Ends the emulator", NULL, NONE, NULL, quit, BP_COMMAND_PRECONFIG);
@@ -72,7 +72,7 @@ BP_COMMAND(cmd_quit, "quit", "Ends the emulator", NULL, NONE, NULL, quit, BP_COM
 static int system_reset(struct bp_error *err)
 {
     (void)err;
-    bp_machine_request_reset(BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
+    bp_machine_request_reset(bpc_the_machine, BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET);
     return 0;
 }
 BP_COMMAND(cmd_system_reset, "system_reset", "Resets the machine", NULL, NONE, NULL, system_reset,
@@ -81,7 +81,7 @@ BP_COMMAND(cmd_system_reset, "system_reset", "Resets the machine", NULL, NONE, N
 static int system_powerdown(struct bp_error *err)
 {
     (void)err;
-    bp_machine_request_powerdown();
+    bp_machine_request_powerdown(bpc_the_machine);
     return 0;
 }
 BP_COMMAND(cmd_system_powerdown, "system_powerdown", "Presses the power button", NULL, NONE, NULL,

@@ -170,7 +170,7 @@ int bpc_human_new(const struct bp_chardev_interface *table, struct bp_chardev *c
     h->mon.out = g_string_new(NULL);
     h->out = g_byte_array_new();
     h->readline = bpc_readline_new(PROMPT, &ops, h);
-    h->retry = bp_timer_new(NULL, BP_CLOCK_REALTIME, retry_fired, h);
+    h->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, retry_fired, h);
     h->entry.push_out = push_out;
     h->entry.close = close_human;
     r = table->connect(chr, &handlers, h, err);

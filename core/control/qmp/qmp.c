@@ -318,7 +318,7 @@ int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr
     q->pretty = pretty;
     q->out = g_byte_array_new();
     q->stream = bpc_value_stream_new();
-    q->retry = bp_timer_new(NULL, BP_CLOCK_REALTIME, retry_fired, q);
+    q->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, retry_fired, q);
     q->entry.control = true;
     q->entry.push_out = push_out;
     q->entry.close = qmp_close;

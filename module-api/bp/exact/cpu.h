@@ -103,7 +103,8 @@ static inline bool bp_cpu_kicked(const uint32_t *flag)
 /* Wakes a halted vCPU, or makes a running one leave cpu_exec() and come back. [any] */
 void bp_cpu_kick(struct bp_cpu *cpu);
 /* Runs fn on the vCPU's thread outside cpu_exec() under the machine lock, without waiting, or
- * waiting for it (from another thread; the machine lock is released while waiting). [any] */
+ * waiting for it (from another thread; the machine lock is released while waiting). A vCPU that waits for
+ * another does meanwhile what is asked of itself, in the middle of its instruction. [any] */
 void bp_cpu_run_async(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque);
 void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque), void *opaque);
 

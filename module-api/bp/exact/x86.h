@@ -161,7 +161,7 @@ static inline void bp_x86_uninterrupt(struct bp_x86_cpu *x, uint32_t bits)
 /* Guest TSC in ticks of tsc_hz, from the virtual clock. [any] */
 static inline uint64_t bp_x86_tsc(const struct bp_x86_cpu *x)
 {
-    uint64_t ns = (uint64_t)bp_clock_ns(BP_CLOCK_VIRTUAL);
+    uint64_t ns = (uint64_t)bp_virtual_ns(bp_cpu_machine(x->cpu));
     uint64_t seconds = ns / 1000000000u, rest = ns % 1000000000u;
 
     return seconds * x->tsc_hz + rest * x->tsc_hz / 1000000000u + x->tsc_offset;

@@ -158,11 +158,19 @@ static void fill(struct call *c)
 
 /* ---- time ---- */
 
+/* The one at /machine, or NULL before there is one. */
+static struct bp_machine *the_machine(void)
+{
+    struct bp_object *obj = bp_object_resolve("/machine", NULL, NULL);
+
+    return obj ? bp_object_machine(obj) : NULL;
+}
+
 static bool owns_time(struct call *c)
 {
-    struct bp_object *machine = bp_object_resolve("/machine", NULL, NULL);
+    struct bp_machine *machine = the_machine();
 
-    if (machine && strcmp(bp_machine_accel_name(bp_object_machine(machine)), "qtest") == 0)
+    if (machine && strcmp(bp_machine_accel_name(machine), "qtest") == 0)
         return true;
     fail(c, "the virtual clock runs by itself without -accel qtest");
     return false;
@@ -170,13 +178,13 @@ static bool owns_time(struct call *c)
 
 static void go_to(struct call *c, int64_t ns)
 {
-    bp_clock_virtual_advance_to(ns);
-    qtest_printf(c->q, "OK %lld\n", (long long)bp_clock_ns(BP_CLOCK_VIRTUAL));
+    bp_virtual_advance_to(the_machine(), ns);
+    qtest_printf(c->q, "OK %lld\n", (long long)bp_virtual_ns(the_machine()));
 }
 
 static void clock_step(struct call *c)
 {
-    int64_t now = bp_clock_ns(BP_CLOCK_VIRTUAL), next;
+    int64_t now = bp_virtual_ns(the_machine()), next;
 
     if (!owns_time(c))
         return;
@@ -187,7 +195,7 @@ static void clock_step(struct call *c)
             go_to(c, now + (int64_t)c->num[1]);
         return;
     }
-    next = bp_clock_virtual_next_deadline();
+    next = bp_virtual_next_deadline(the_machine());
     go_to(c, next > now ? next : now);
 }
 

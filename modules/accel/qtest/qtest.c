@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <bp/clock.h>
+#include <bp/loop.h>
 #include <bp/exact/cpu.h>
 #include <bp/option.h>
 
@@ -161,7 +162,7 @@ static int apply_qtest(struct bp_value *args, struct bp_error *err)
     if (!q)
         return bp_fail(err, ENOMEM, "out of memory");
     q->chr = chr;
-    q->retry = bp_timer_new(NULL, BP_CLOCK_REALTIME, flush, q);
+    q->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, flush, q);
     r = chardev->connect(chr, &handlers, q, err); /* then it lives as long as the process */
     if (r < 0) {
         bp_timer_free(q->retry);
@@ -199,9 +200,11 @@ struct qtest_accel {
 
 static int accel_init(struct bp_accel *accel, struct bp_error *err)
 {
-    (void)accel;
+    struct bp_machine *machine = bp_object_machine(bp_object_of_state(bp_accel_state(accel)));
+
     (void)err;
-    bp_clock_virtual_manual();
+    bp_virtual_manual(machine);
+    bp_contexts_fold(machine);
     return 0;
 }
 

@@ -74,7 +74,7 @@ static uint64_t counter_now(const struct hpet *s)
 {
     if (!(s->conf & CONF_ENABLE))
         return s->counter;
-    return (uint64_t)(bp_clock_ns(BP_CLOCK_VIRTUAL) - s->started_ns) / PERIOD_NS + s->counter;
+    return (uint64_t)(bp_timer_now(s->timer[0].timer) - s->started_ns) / PERIOD_NS + s->counter;
 }
 
 /* The line that it drives; LINES for none, as after a reset. */
@@ -186,7 +186,7 @@ static void set_running(struct hpet *s, bool run)
         return;
     if (run) {
         s->conf |= CONF_ENABLE;
-        s->started_ns = bp_clock_ns(BP_CLOCK_VIRTUAL);
+        s->started_ns = bp_timer_now(s->timer[0].timer);
         for (unsigned i = 0; i < s->timers; i++)
             arm(&s->timer[i]);
     } else {
@@ -370,7 +370,7 @@ static int hpet_attach(struct bp_device *dev, struct bp_error *err)
     for (unsigned i = 0; i < s->timers; i++) {
         s->timer[i].n = (uint8_t)i;
         s->timer[i].hpet = s;
-        s->timer[i].timer = bp_timer_new(bp_device_owner(dev), BP_CLOCK_VIRTUAL, timer_due,
+        s->timer[i].timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, timer_due,
                                          &s->timer[i]);
     }
     bp_device_add_irq_outputs(dev, "irq", LINES);
@@ -403,7 +403,7 @@ static int before_save(void *state, struct bp_error *err)
 
         s->counter += ticks;
         s->started_ns += (int64_t)(ticks * PERIOD_NS);
-        s->phase = (uint8_t)(bp_clock_ns(BP_CLOCK_VIRTUAL) - s->started_ns);
+        s->phase = (uint8_t)(bp_timer_now(s->timer[0].timer) - s->started_ns);
     }
     return 0;
 }
@@ -415,7 +415,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     (void)version;
     if (s->phase >= PERIOD_NS)
         return bp_fail(err, EINVAL, "hpet: saved state is out of range");
-    s->started_ns = bp_clock_ns(BP_CLOCK_VIRTUAL) - s->phase;
+    s->started_ns = bp_timer_now(s->timer[0].timer) - s->phase;
     s->conf &= CONF_ENABLE | CONF_LEGACY;
     s->status &= (1ull << s->timers) - 1;
     set_legacy(s, s->conf & CONF_LEGACY);

@@ -48,9 +48,9 @@ struct pit {
     bool speaker;       /* bit 1 of port 0x61 */
 };
 
-static uint64_t tick_now(void)
+static uint64_t tick_now(const struct pit *s)
 {
-    return (uint64_t)((unsigned __int128)(uint64_t)bp_clock_ns(BP_CLOCK_VIRTUAL) * PIT_HZ /
+    return (uint64_t)((unsigned __int128)(uint64_t)bp_timer_now(s->timer) * PIT_HZ /
                       1000000000u);
 }
 
@@ -190,7 +190,7 @@ static void drive_irq0(struct pit *s, uint64_t now)
 static void edge_due(void *opaque)
 {
     struct pit *s = opaque;
-    uint64_t now = tick_now(), at = s->next_edge;
+    uint64_t now = tick_now(s), at = s->next_edge;
 
     if (s->irq0_off)
         return;
@@ -205,7 +205,7 @@ static void edge_due(void *opaque)
 
 static void load_count(struct pit *s, struct channel *c, uint32_t count)
 {
-    uint64_t now = tick_now();
+    uint64_t now = tick_now(s);
 
     settle(c, now);
     c->next_count = 0;
@@ -235,9 +235,9 @@ static void load_count(struct pit *s, struct channel *c, uint32_t count)
         drive_irq0(s, now);
 }
 
-static void set_gate(struct channel *c, bool gate)
+static void set_gate(struct pit *s, struct channel *c, bool gate)
 {
-    uint64_t now = tick_now();
+    uint64_t now = tick_now(s);
 
     if (c->gate == gate)
         return;
@@ -267,17 +267,17 @@ static void set_gate(struct channel *c, bool gate)
     }
 }
 
-static void latch_count(struct channel *c)
+static void latch_count(struct pit *s, struct channel *c)
 {
     if (c->latched)
         return;
-    c->count_latch = to_guest(c, counting_element(c, tick_now()));
+    c->count_latch = to_guest(c, counting_element(c, tick_now(s)));
     c->latched = c->order == LOW_HIGH ? 2 : 1;
 }
 
-static void latch_status(struct channel *c)
+static void latch_status(struct pit *s, struct channel *c)
 {
-    uint64_t now = tick_now();
+    uint64_t now = tick_now(s);
     bool null_count;
 
     if (c->status_latched)
@@ -302,7 +302,7 @@ static void set_mode(struct pit *s, struct channel *c, uint8_t value)
     c->latched = 0;
     c->status_latched = false;
     if (c == &s->ch[0])
-        drive_irq0(s, tick_now());
+        drive_irq0(s, tick_now(s));
 }
 
 static void write_control(struct pit *s, uint8_t value)
@@ -314,12 +314,12 @@ static void write_control(struct pit *s, uint8_t value)
             if (!(value & (2u << i)))
                 continue;
             if (!(value & 0x20))
-                latch_count(&s->ch[i]);
+                latch_count(s, &s->ch[i]);
             if (!(value & 0x10))
-                latch_status(&s->ch[i]);
+                latch_status(s, &s->ch[i]);
         }
     } else if ((value >> 4 & 3) == LATCH) {
-        latch_count(&s->ch[n]);
+        latch_count(s, &s->ch[n]);
     } else {
         set_mode(s, &s->ch[n], value);
     }
@@ -345,7 +345,7 @@ static void write_count(struct pit *s, struct channel *c, uint8_t value)
         if (c->mode == 0) { /* the first byte stops the counter */
             c->counting = false;
             if (c == &s->ch[0])
-                drive_irq0(s, tick_now());
+                drive_irq0(s, tick_now(s));
         }
         return;
     default: /* no mode was set since power-on */
@@ -353,7 +353,7 @@ static void write_count(struct pit *s, struct channel *c, uint8_t value)
     }
 }
 
-static uint8_t read_count(struct channel *c)
+static uint8_t read_count(struct pit *s, struct channel *c)
 {
     uint16_t v;
 
@@ -367,7 +367,7 @@ static uint8_t read_count(struct channel *c)
         c->latched = 0;
         return (uint8_t)(c->order == LOW ? c->count_latch : c->count_latch >> 8);
     }
-    v = to_guest(c, counting_element(c, tick_now()));
+    v = to_guest(c, counting_element(c, tick_now(s)));
     if (c->order == LOW_HIGH) {
         c->read_high = !c->read_high;
         return (uint8_t)(c->read_high ? v : v >> 8);
@@ -380,7 +380,7 @@ static uint64_t pit_read(void *opaque, uint64_t addr, unsigned size)
     struct pit *s = opaque;
 
     (void)size;
-    return addr < 3 ? read_count(&s->ch[addr]) : 0xff; /* the control word cannot be read */
+    return addr < 3 ? read_count(s, &s->ch[addr]) : 0xff; /* the control word cannot be read */
 }
 
 static void pit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
@@ -398,7 +398,7 @@ static void pit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 static uint64_t port_b_read(void *opaque, uint64_t addr, unsigned size)
 {
     struct pit *s = opaque;
-    uint64_t now = tick_now();
+    uint64_t now = tick_now(s);
 
     (void)addr;
     (void)size;
@@ -413,7 +413,7 @@ static void port_b_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
     (void)addr;
     (void)size;
     s->speaker = value & 2;
-    set_gate(&s->ch[2], value & 1);
+    set_gate(s, &s->ch[2], value & 1);
 }
 
 static const struct bp_region_ops pit_ops = {.read = pit_read, .write = pit_write,
@@ -431,7 +431,7 @@ static void gate_irq0_changed(struct bp_device *dev, unsigned n, int level)
     s->irq0_off = level != 0;
     if (s->irq0_off)
         bp_irq_set(s->out0, 0);
-    drive_irq0(s, tick_now());
+    drive_irq0(s, tick_now(s));
 }
 
 static void pit_reset(struct bp_device *dev)
@@ -441,7 +441,7 @@ static void pit_reset(struct bp_device *dev)
     for (int i = 0; i < 3; i++)
         s->ch[i] = (struct channel){.mode = 3, .count = 65536, .order = LOW_HIGH, .gate = i != 2};
     s->speaker = false;
-    drive_irq0(s, tick_now());
+    drive_irq0(s, tick_now(s));
 }
 
 static int pit_attach(struct bp_device *dev, struct bp_error *err)
@@ -454,7 +454,7 @@ static int pit_attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_outputs(dev, "irq0", 1);
     bp_device_add_irq_inputs(dev, "gate-irq0", 1, gate_irq0_changed);
     s->out0 = bp_device_irq_output(dev, "irq0", 0);
-    s->timer = bp_timer_new(bp_device_owner(dev), BP_CLOCK_VIRTUAL, edge_due, s);
+    s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, edge_due, s);
     r = isa->add_ports(dev, (uint16_t)s->iobase, 4, "pit", &pit_ops, s, NULL, err);
     if (r == 0)
         r = isa->add_ports(dev, 0x61, 1, "port-b", &port_b_ops, s, NULL, err);
@@ -503,7 +503,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
             c->stopped_at > MAX_TICK)
             return bp_fail(err, EINVAL, "isa-pit: saved state is out of range");
     }
-    drive_irq0(s, tick_now());
+    drive_irq0(s, tick_now(s));
     return 0;
 }
 

@@ -196,14 +196,14 @@ static int acknowledge_8259(struct lapic *s)
     bool pending;
     int vector = -1;
 
-    bp_machine_lock();
+    bp_machine_lock(bp_cpu_machine(s->cpu->cpu));
     lapic_lock(s); /* it may be gone meanwhile */
     pending = extint_pending(s);
     s->extint_message = 0;
     lapic_unlock(s);
     if (pending && bus->extint)
         vector = bus->extint(bus->extint_opaque);
-    bp_machine_unlock();
+    bp_machine_unlock(bp_cpu_machine(s->cpu->cpu));
     return vector;
 }
 
@@ -268,9 +268,9 @@ static int set_base(void *opaque, uint64_t value)
     change_base(s, value);
     lapic_unlock(s);
     if (s->cpu->is_bsp) { /* the page of all follows the first processor's */
-        bp_machine_lock();
+        bp_machine_lock(bp_cpu_machine(s->cpu->cpu));
         bp_region_set_address(s->bus->page, value & ~0xfffull & width);
-        bp_machine_unlock();
+        bp_machine_unlock(bp_cpu_machine(s->cpu->cpu));
     }
     return 0;
 }
@@ -370,7 +370,7 @@ static int lapic_attach(struct bp_device *dev, struct bp_error *err)
     s->dev = dev;
     pthread_mutex_init(&s->lock, NULL);
     s->expiry_ns = -1;
-    s->timer = bp_timer_new(bp_device_owner(dev), BP_CLOCK_VIRTUAL, lapic_timer_fire, s);
+    s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, lapic_timer_fire, s);
     bp_device_add_irq_inputs(dev, "lint", 2, lint_changed);
     s->cpu->apic = &cpu_ops;
     s->cpu->apic_opaque = s;

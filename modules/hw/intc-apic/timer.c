@@ -33,7 +33,7 @@ void lapic_timer_stop(struct lapic *s)
 
 void lapic_timer_start(struct lapic *s)
 {
-    s->count_start_ns = bp_clock_ns(BP_CLOCK_VIRTUAL);
+    s->count_start_ns = bp_timer_now(s->timer);
     if (mode(s) == TSC_DEADLINE || s->initial_count == 0)
         lapic_timer_stop(s);
     else
@@ -46,7 +46,7 @@ uint32_t lapic_timer_current(struct lapic *s)
 
     if (s->initial_count == 0 || mode(s) == TSC_DEADLINE)
         return 0;
-    passed = (uint64_t)(bp_clock_ns(BP_CLOCK_VIRTUAL) - s->count_start_ns) >> divide_shift(s);
+    passed = (uint64_t)(bp_timer_now(s->timer) - s->count_start_ns) >> divide_shift(s);
     if (mode(s) == PERIODIC)
         return s->initial_count - (uint32_t)(passed % s->initial_count);
     return passed >= s->initial_count ? 0 : s->initial_count - (uint32_t)passed;
@@ -68,7 +68,7 @@ void lapic_set_tsc_deadline(struct lapic *s, uint64_t value)
     ns = ticks / hz > 1000000000u ? (uint64_t)INT64_MAX / 2
                                   : ticks / hz * 1000000000u +
                                         (ticks % hz * 1000000000u + hz - 1) / hz;
-    set(s, bp_clock_ns(BP_CLOCK_VIRTUAL) + (int64_t)ns);
+    set(s, bp_timer_now(s->timer) + (int64_t)ns);
 }
 
 /* Lock held. */
@@ -91,7 +91,7 @@ static void expire(struct lapic *s, int64_t now)
 void lapic_timer_fire(void *opaque)
 {
     struct lapic *s = opaque;
-    int64_t now = bp_clock_ns(BP_CLOCK_VIRTUAL);
+    int64_t now = bp_timer_now(s->timer);
 
     lapic_lock(s);
     /* The processor may have stopped or moved the timer while this call was on its way. */

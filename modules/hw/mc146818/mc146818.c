@@ -69,17 +69,22 @@ static struct moment split(int64_t ns)
     return m;
 }
 
+static struct bp_machine *machine_of(const struct rtc *s)
+{
+    return bp_device_machine(bp_device_of_state((void *)s));
+}
+
 static struct moment clock_now(const struct rtc *s)
 {
-    struct moment m = split(bp_machine_rtc_ns() + s->offset_ns);
+    struct moment m = split(bp_machine_rtc_ns(machine_of(s)) + s->offset_ns);
 
     m.second += s->offset_seconds;
     return m;
 }
 
-static uint64_t tick_now(void) /* of the 32.768 kHz oscillator */
+static uint64_t tick_now(const struct rtc *s) /* of the 32.768 kHz oscillator */
 {
-    return (uint64_t)((unsigned __int128)(uint64_t)bp_clock_ns(BP_CLOCK_VIRTUAL) * 32768 / NS);
+    return (uint64_t)((unsigned __int128)(uint64_t)bp_timer_now(s->timer) * 32768 / NS);
 }
 
 /* Ticks between periodic interrupts, 0: off. */
@@ -189,7 +194,7 @@ static int64_t next_alarm(const struct rtc *s, int64_t after)
 /* Works out which flags went up since the last look, and drives the line. */
 static void refresh(struct rtc *s)
 {
-    uint64_t tick = tick_now(), period = periodic_ticks(s);
+    uint64_t tick = tick_now(s), period = periodic_ticks(s);
     uint8_t *c = &s->ram[REG_C];
 
     if (period && tick / period != s->seen_tick / period)
@@ -240,7 +245,7 @@ static void arm(struct rtc *s)
         second = wanted & C_UF ? s->seen_second + 1 : next_alarm(s, s->seen_second);
         if (wanted & C_UF || second > s->seen_second) {
             wait = (second - now.second) * NS - now.ns; /* at most a day */
-            deadline = earlier(deadline, bp_clock_ns(BP_CLOCK_VIRTUAL) + (wait > 0 ? wait : 0));
+            deadline = earlier(deadline, bp_timer_now(s->timer) + (wait > 0 ? wait : 0));
         }
     }
     if (deadline == INT64_MAX)
@@ -269,7 +274,7 @@ static bool is_time_register(unsigned index)
 /* Starts the clock from the registers, `ns` into that second. */
 static void set_clock(struct rtc *s, int64_t ns)
 {
-    struct moment host = split(bp_machine_rtc_ns());
+    struct moment host = split(bp_machine_rtc_ns(machine_of(s)));
     int64_t second = registers_to_time(s);
 
     s->offset_seconds = second - host.second;
@@ -409,12 +414,12 @@ static int rtc_attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_outputs(dev, "irq8", 1);
     bp_device_add_irq_inputs(dev, "gate-irq8", 1, gate_changed);
     s->irq_out = bp_device_irq_output(dev, "irq8", 0);
-    s->timer = bp_timer_new(bp_device_owner(dev), BP_CLOCK_VIRTUAL, timer_due, s);
+    s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, timer_due, s);
     s->ram[REG_A] = A_DIVIDER_RUN | 6; /* 1024 Hz, as firmware leaves it */
     s->ram[REG_B] = B_24H;
     s->ram[REG_D] = 0x80; /* the battery is good */
     s->seen_second = clock_now(s).second;
-    s->seen_tick = tick_now();
+    s->seen_tick = tick_now(s);
     return isa->add_ports(dev, 0x70, 2, "rtc", &rtc_ops, s, NULL, err);
 }
 

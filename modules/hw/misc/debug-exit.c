@@ -19,7 +19,8 @@ static uint64_t debug_exit_read(void *opaque, uint64_t addr, unsigned size)
 
 static void debug_exit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    bp_machine_request_exit((int)(uint32_t)(value << 1 | 1));
+    bp_machine_request_exit(bp_device_machine(bp_device_of_state(opaque)),
+                            (int)(uint32_t)(value << 1 | 1));
 }
 
 static const struct bp_region_ops debug_exit_ops = {.read = debug_exit_read,

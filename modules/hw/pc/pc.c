@@ -143,10 +143,11 @@ static void a20_changed(void *opaque, unsigned n, int level)
 
 static void reset_requested(void *opaque, unsigned n, int level)
 {
-    (void)opaque;
+    struct pc *pc = opaque;
+
     (void)n;
     if (level)
-        bp_machine_request_reset(BP_SHUTDOWN_GUEST_RESET);
+        bp_machine_request_reset(pc->machine, BP_SHUTDOWN_GUEST_RESET);
 }
 
 /* ---- devices ---- */
@@ -217,9 +218,9 @@ static void ferr(void *opaque)
 {
     struct pc *pc = opaque;
 
-    bp_machine_lock();
+    bp_machine_lock(pc->machine);
     bp_irq_pulse(bp_device_irq_input(pc->isa_bridge, "ferr", 0));
-    bp_machine_unlock();
+    bp_machine_unlock(pc->machine);
 }
 
 static void set_ignne(struct bp_cpu *cpu, void *opaque)
@@ -527,7 +528,7 @@ static void pc_reset(struct bp_machine *m)
         r = linux_boot_reset(pc, cpu, &err);
     if (r < 0) {
         bp_warn("%s", err.message);
-        bp_machine_request_shutdown(BP_SHUTDOWN_HOST_ERROR);
+        bp_machine_request_shutdown(m, BP_SHUTDOWN_HOST_ERROR);
     }
 }
 

@@ -111,7 +111,7 @@ static void reset_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
     (void)size;
     s->reset_control = (uint8_t)value & (RESET_SYSTEM | RESET_CPU);
     if (rising)
-        bp_machine_request_reset(BP_SHUTDOWN_GUEST_RESET);
+        bp_machine_request_reset(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_RESET);
 }
 
 static const struct bp_region_ops reset_ops = {.read = reset_read, .write = reset_write,

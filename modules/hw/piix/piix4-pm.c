@@ -58,9 +58,9 @@ struct piix4_pm {
 };
 
 /* ---- PM timer ---- */
-static uint64_t pm_ticks(void)
+static uint64_t pm_ticks(const struct piix4_pm *s)
 {
-    return (uint64_t)((unsigned __int128)(uint64_t)bp_clock_ns(BP_CLOCK_VIRTUAL) * PM_HZ /
+    return (uint64_t)((unsigned __int128)(uint64_t)bp_timer_now(s->timer) * PM_HZ /
                       1000000000u);
 }
 
@@ -73,7 +73,7 @@ static int64_t pm_ticks_to_ns(uint64_t ticks)
 
 static void update(struct piix4_pm *s)
 {
-    uint64_t half = pm_ticks() / TIMER_HALF;
+    uint64_t half = pm_ticks(s) / TIMER_HALF;
     bool sci;
 
     if (half != s->seen_half)
@@ -99,10 +99,10 @@ BP_EVENT(piix_suspend_disk, "SUSPEND_DISK",
 static void sleep_now(struct piix4_pm *s, unsigned type)
 {
     if (type == BP_PIIX4_SLP_S5) {
-        bp_machine_request_shutdown(BP_SHUTDOWN_GUEST_SHUTDOWN);
+        bp_machine_request_shutdown(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_SHUTDOWN);
     } else if (type == BP_PIIX4_SLP_S4 && !s->disable_s4) {
         bp_event_send(&piix_suspend_disk, NULL);
-        bp_machine_request_shutdown(BP_SHUTDOWN_GUEST_SHUTDOWN);
+        bp_machine_request_shutdown(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_SHUTDOWN);
     } else {
         bp_guest_error("piix4-sleep", "PIIX4_PM: sleep type %u is not available", type);
     }
@@ -117,7 +117,7 @@ static uint32_t pm_dword(struct piix4_pm *s, unsigned addr)
     case PM1_CONTROL:
         return s->control;
     case PM_TIMER:
-        return (uint32_t)pm_ticks() & 0xffffff;
+        return (uint32_t)pm_ticks(s) & 0xffffff;
     default:
         return 0;
     }
@@ -324,7 +324,7 @@ static void pm_reset(struct bp_device *dev)
     s->apm_control = s->apm_status = 0;
     for (unsigned i = 0; i < sizeof(s->smb); i++)
         s->smb[i] = 0;
-    s->seen_half = pm_ticks() / TIMER_HALF;
+    s->seen_half = pm_ticks(s) / TIMER_HALF;
     set_bases(dev);
     update(s);
 }
@@ -357,7 +357,7 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
                        "up to 0xfff0");
     bp_device_add_irq_outputs(dev, "sci", 1);
     s->sci = bp_device_irq_output(dev, "sci", 0);
-    s->timer = bp_timer_new(owner, BP_CLOCK_VIRTUAL, timer_due, s);
+    s->timer = bp_timer_new(owner, NULL, BP_CLOCK_VIRTUAL, timer_due, s);
     s->pm_region = bp_region_new_io(owner, "piix4-pm", PM_SIZE, &pm_ops, s);
     s->smb_region = bp_region_new_io(owner, "piix4-smbus", 16, &smb_ops, s);
     bp_region_add(io, bp_region_new_io(owner, "piix4-gpe0", BP_PIIX4_GPE0_LENGTH, &gpe_ops, s),

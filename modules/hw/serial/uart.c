@@ -156,7 +156,7 @@ static void receive_byte(struct uart *u, uint8_t byte, uint8_t flags)
     show_head(u);
     u->timeout = false;
     if (fifo_on(u))
-        bp_timer_set(u->rx_timer, bp_clock_ns(BP_CLOCK_VIRTUAL) + 4 * character_ns(u));
+        bp_timer_set(u->rx_timer, bp_timer_now(u->rx_timer) + 4 * character_ns(u));
 }
 
 static void rx_timeout(void *opaque)
@@ -180,7 +180,7 @@ static uint8_t read_rbr(struct uart *u)
         show_head(u);
         u->timeout = false;
         if (u->rx_count)
-            bp_timer_set(u->rx_timer, bp_clock_ns(BP_CLOCK_VIRTUAL) + 4 * character_ns(u));
+            bp_timer_set(u->rx_timer, bp_timer_now(u->rx_timer) + 4 * character_ns(u));
         else
             bp_timer_cancel(u->rx_timer);
     }
@@ -504,8 +504,8 @@ int uart_init(struct uart *u, struct bp_owner *owner, struct bp_object *object,
     u->irq = irq;
     if (u->baudbase == 0)
         u->baudbase = 115200;
-    u->rx_timer = bp_timer_new(owner, BP_CLOCK_VIRTUAL, rx_timeout, u);
-    u->tx_timer = bp_timer_new(owner, BP_CLOCK_REALTIME, transmit_again, u);
+    u->rx_timer = bp_timer_new(owner, NULL, BP_CLOCK_VIRTUAL, rx_timeout, u);
+    u->tx_timer = bp_timer_new(owner, NULL, BP_CLOCK_REALTIME, transmit_again, u);
     u->divisor = 12;
     u->lsr = LSR_THRE | LSR_TEMT;
     if (!object)

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Contexts as things: the main one, those with a thread of their own, which one is meant, and folding
+ * them all into the main one. A thread starts when something first lives in its context, or when its
+ * id is asked for, so that a context that serves nobody costs nothing.
+ */
+#include "context.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+struct bp_context bpc_main_context;
+__thread struct bp_context *bpc_current_context __attribute__((tls_model("initial-exec")));
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* what follows; before any ctx->lock */
+static struct bp_context *others; /* newest first */
+static bool folded;
+
+/* ---- threads ---- */
+
+static void *context_main(void *opaque)
+{
+    struct bp_context *ctx = opaque;
+
+    bpc_current_context = ctx;
+    __atomic_store_n(&ctx->tid, gettid(), __ATOMIC_RELEASE);
+    g_main_context_push_thread_default(ctx->glib);
+    while (!__atomic_load_n(&ctx->stop, __ATOMIC_ACQUIRE))
+        g_main_context_iteration(ctx->glib, TRUE);
+    g_main_context_pop_thread_default(ctx->glib);
+    return NULL;
+}
+
+/* With the list's lock. What was queued before it runs waits in the queue. */
+static int start_thread(struct bp_context *ctx)
+{
+    char name[16];
+    int r;
+
+    if (ctx->has_thread || ctx->loop != ctx || ctx->is_main)
+        return 0;
+    g_snprintf(name, sizeof(name), "IO %s", ctx->name);
+    __atomic_store_n(&ctx->stop, false, __ATOMIC_RELEASE);
+    pthread_mutex_lock(&ctx->lock); /* others compare ctx->thread under it */
+    r = bpc_thread_start(&ctx->thread, name, context_main, ctx);
+    ctx->has_thread = r == 0;
+    pthread_mutex_unlock(&ctx->lock);
+    return -r;
+}
+
+static void stop_thread(struct bp_context *ctx)
+{
+    if (!ctx->has_thread)
+        return;
+    __atomic_store_n(&ctx->stop, true, __ATOMIC_RELEASE);
+    g_main_context_wakeup(ctx->glib);
+    pthread_join(ctx->thread, NULL);
+    ctx->has_thread = false;
+    __atomic_store_n(&ctx->tid, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- making and freeing ---- */
+
+int bp_context_new(struct bp_machine *machine, const char *name, struct bp_context **ret_ctx,
+                   struct bp_error *err)
+{
+    struct bp_context *ctx;
+
+    if (strlen(name) >= sizeof(ctx->name))
+        return bp_fail(err, ENAMETOOLONG, "the name of a context has at most %zu bytes, '%.40s' has "
+                       "%zu", sizeof(ctx->name) - 1, name, strlen(name));
+    ctx = g_new0(struct bp_context, 1);
+    bpc_context_init(ctx, g_main_context_new(), name);
+    ctx->machine = machine;
+    pthread_mutex_lock(&list_lock);
+    if (folded)
+        ctx->loop = &bpc_main_context;
+    ctx->next = others;
+    others = ctx;
+    pthread_mutex_unlock(&list_lock);
+    *ret_ctx = ctx;
+    return 0;
+}
+
+void bp_context_free(struct bp_context *ctx)
+{
+    if (!ctx)
+        return;
+    assert(!ctx->is_main && bp_context_users(ctx) == 0);
+    pthread_mutex_lock(&list_lock);
+    for (struct bp_context **link = &others; *link; link = &(*link)->next) {
+        if (*link == ctx) {
+            *link = ctx->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&list_lock);
+    stop_thread(ctx);
+    bpc_context_fini(ctx);
+    g_main_context_unref(ctx->glib);
+    g_free(ctx);
+}
+
+void bp_contexts_fold(struct bp_machine *machine)
+{
+    (void)machine; /* one per process today */
+    pthread_mutex_lock(&list_lock);
+    folded = true;
+    for (struct bp_context *ctx = others; ctx; ctx = ctx->next) {
+        /* Before anything lives in them: what accelerators say comes before devices. */
+        if (bp_context_users(ctx) > 0)
+            continue;
+        stop_thread(ctx);
+        ctx->loop = &bpc_main_context;
+    }
+    pthread_mutex_unlock(&list_lock);
+}
+
+bool bpc_contexts_folded(void)
+{
+    return folded;
+}
+
+/* ---- which one ---- */
+
+struct bp_context *bp_context_main(struct bp_machine *machine)
+{
+    (void)machine; /* one per process today */
+    return &bpc_main_context;
+}
+
+struct bp_context *bp_context_current(void)
+{
+    return bpc_current_context;
+}
+
+const char *bp_context_name(const struct bp_context *ctx)
+{
+    return ctx->name;
+}
+
+struct bp_context *bpc_context_choose(struct bp_owner *owner, struct bp_context *ctx)
+{
+    if (!ctx && owner)
+        ctx = owner->context;
+    if (!ctx)
+        return &bpc_main_context;
+    if (ctx->loop == ctx && !ctx->is_main) {
+        pthread_mutex_lock(&list_lock);
+        (void)start_thread(ctx); /* failing, it is tried again next time; what is queued waits */
+        pthread_mutex_unlock(&list_lock);
+    }
+    return ctx;
+}
+
+unsigned bp_context_users(struct bp_context *ctx)
+{
+    return __atomic_load_n(&ctx->items, __ATOMIC_ACQUIRE);
+}
+
+void bpc_context_each(void (*fn)(struct bp_context *ctx, void *opaque), void *opaque)
+{
+    fn(&bpc_main_context, opaque);
+    pthread_mutex_lock(&list_lock);
+    for (struct bp_context *ctx = others; ctx; ctx = ctx->next)
+        fn(ctx, opaque);
+    pthread_mutex_unlock(&list_lock);
+}
+
+/* ---- what a user sets ---- */
+
+void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned grow, unsigned shrink)
+{
+    __atomic_store_n(&ctx->poll_grow, grow, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->poll_shrink, shrink, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->poll_max_ns, max_ns, __ATOMIC_RELAXED);
+    if (ctx->has_thread)
+        bpc_context_wake(ctx);
+}
+
+void bp_context_set_batch(struct bp_context *ctx, unsigned calls)
+{
+    __atomic_store_n(&ctx->batch, calls, __ATOMIC_RELAXED);
+}
+
+int bp_context_thread_id(struct bp_context *ctx)
+{
+    int tid, r;
+
+    if (ctx->is_main || ctx->loop != ctx)
+        return getpid();
+    pthread_mutex_lock(&list_lock);
+    r = start_thread(ctx);
+    pthread_mutex_unlock(&list_lock);
+    if (r < 0)
+        return r;
+    while ((tid = __atomic_load_n(&ctx->tid, __ATOMIC_ACQUIRE)) == 0)
+        usleep(50); /* it is on its way */
+    return tid;
+}
+
+void bpc_owner_quiet(struct bp_owner *owner)
+{
+    struct bp_context *ctx;
+    uint64_t ticket = 0;
+    unsigned depth;
+
+    while ((ctx = bpc_owner_stop(owner, &ticket)) != NULL) {
+        depth = bpc_machine_unlock_all(); /* that callback may be waiting for it */
+        pthread_mutex_lock(&ctx->lock);
+        while (ctx->ended == ticket)
+            pthread_cond_wait(&ctx->done, &ctx->lock);
+        pthread_mutex_unlock(&ctx->lock);
+        bpc_machine_relock(depth);
+    }
+}

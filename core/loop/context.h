@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A context: a loop with a thread. A GMainContext, a queue of deferred calls, a heap of timers per
+ * clock, and a poll function that knows whether anybody has to be woken. Private to this folder.
+ *
+ * ctx->lock guards all of it and the state of its items (timers, watches, deferred calls); it is a
+ * leaf, held for a few instructions, never around a callback, and never two of them at once.
+ */
+#ifndef BPC_CONTEXT_H
+#define BPC_CONTEXT_H
+
+#include <glib.h>
+#include <pthread.h>
+
+#include <bp/clock.h>
+#include <bp/loop.h>
+
+#include "blame.h"
+#include "owner.h"
+
+#define BPC_CLOCKS 3
+
+/*
+ * What a context calls: a timer, watch or deferred call begins with one. While `running` the thing is
+ * not freed; who frees it then marks it dead, and it goes when its callback has returned.
+ */
+struct bpc_item {
+    struct bpc_claim claim;
+    struct bp_context *home, *ctx; /* where it lives, and who serves that (folded: the main one) */
+    bool running, dead, stopped; /* under ctx->lock; stopped: its owner leaves, nothing new starts */
+    unsigned waiters;            /* in bpc_item_free_wait(): the last of them frees it */
+    const char *owner_type;      /* of the owner, or NULL; a constant */
+    char owner_id[24];
+};
+
+struct bpc_heap {
+    struct bp_timer **timers;
+    size_t count, room;
+};
+
+struct bpc_context_stats {
+    uint64_t callbacks;
+    uint64_t longest_ns;
+    char longest_owner[64]; /* "TYPE 'ID'", "core" */
+    const char *longest_kind; /* "timer", ... */
+    unsigned queued_most;
+};
+
+struct bp_context {
+    GMainContext *glib;
+    GSource *source; /* runs the queue, the timers and what coroutines wait for */
+    struct bp_context *loop; /* who serves it: itself, or the main one when it is folded */
+    struct bp_context *next; /* list of all, under the list's lock */
+    struct bp_machine *machine;
+    pthread_t thread;
+    bool is_main, has_thread;
+    bool stop; /* atomic */
+    int tid;   /* atomic; 0: not started */
+    unsigned items; /* atomic: that live in it */
+    char name[32];
+
+    pthread_mutex_t lock; /* below */
+    pthread_cond_t done;  /* a callback ended */
+    struct bp_deferred *head, **tail;
+    unsigned queued;
+    bool polling; /* asleep, or about to be: has to be woken */
+    bool woken;   /* the next sleep is skipped */
+    uint32_t poke; /* atomic: something was queued; ends busy polling */
+    uint64_t ended;  /* callbacks that ended */
+    struct bpc_heap heaps[BPC_CLOCKS];
+    struct bp_timer *due_head, *due_tail; /* taken from the heaps, to fire in this turn */
+    uint64_t next_order;
+    int64_t polling_until; /* realtime at which the sleeping loop wakes by itself; INT64_MIN: awake */
+    struct bpc_context_stats stats;
+
+    /* Busy polling; atomic, set from the main thread. */
+    int64_t poll_max_ns;
+    uint32_t poll_grow, poll_shrink;
+    uint32_t batch;
+    int64_t poll_ns; /* now; its own thread's */
+};
+
+extern struct bp_context bpc_main_context;
+
+/* ---- context.c ---- */
+/* `ctx`, or the owner's one, or the main one; its thread runs from now on. ->loop serves it. */
+struct bp_context *bpc_context_choose(struct bp_owner *owner, struct bp_context *ctx);
+/* Calls fn for each context, the main one first, under the list's lock. */
+void bpc_context_each(void (*fn)(struct bp_context *ctx, void *opaque), void *opaque);
+extern __thread struct bp_context *bpc_current_context __attribute__((tls_model("initial-exec")));
+
+/* ---- loop.c ---- */
+void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name);
+void bpc_context_fini(struct bp_context *ctx);
+void bpc_context_wake(struct bp_context *ctx); /* [any] */
+
+/* ---- item.c ---- */
+void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx,
+                   void (*release)(struct bpc_claim *claim));
+/* Around a callback, with ctx->lock held; begin gives it up, end takes it again. end returns true
+ * when the item is dead and the caller frees it. */
+struct bpc_call {
+    struct bpc_blame before;
+    int64_t start;
+};
+void bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call);
+bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call);
+/* With ctx->lock held: marks it dead. true: nobody runs it, the caller frees it now. */
+bool bpc_item_kill(struct bpc_item *item);
+/* The same, and waits for a callback that runs in another thread. */
+bool bpc_item_kill_wait(struct bpc_item *item);
+
+/* ---- clock.c, timer.c ---- */
+bool bpc_virtual_stands(void);
+/* How long the context may sleep (ns, -1: for ever); from then on, until the end, arming an earlier
+ * timer wakes it. */
+int64_t bpc_timers_poll_begin(struct bp_context *ctx);
+void bpc_timers_poll_end(struct bp_context *ctx);
+bool bpc_timers_due(struct bp_context *ctx);
+void bpc_timers_run_due(struct bp_context *ctx);
+/* ---- for the virtual clock by hand: */
+/* Fires the earliest virtual timer of ctx when it is due by `ns` and reach(its deadline), called
+ * before, agrees. */
+bool bpc_timers_fire_until(struct bp_context *ctx, int64_t ns, bool (*reach)(int64_t deadline));
+int64_t bpc_timers_next(struct bp_context *ctx, enum bp_clock clock);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Deferred calls, as the loop runs them. Private to this folder. */
+#ifndef BPC_DEFERRED_H
+#define BPC_DEFERRED_H
+
+#include "context.h"
+
+struct bp_deferred {
+    struct bpc_item item; /* first */
+    struct bp_deferred *next;
+    void (*fn)(void *opaque);
+    void *opaque;
+    bool queued, once; /* under the context's lock */
+};
+
+/* One turn of the queue. */
+void bpc_deferred_run(struct bp_context *ctx);
+
+#endif

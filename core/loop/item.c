@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What timers, watches and deferred calls have in common: they belong to an owner and a context, one
+ * of their callbacks may be running while somebody frees them, and it is measured.
+ */
+#include "context.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include <bp/log.h>
+
+#include "loop.h"
+
+/* Longer callbacks are told by name, if they hold up others. */
+#define LONG_NS 10000000
+
+static struct bp_context *stop(struct bpc_claim *claim, uint64_t *ret_ticket)
+{
+    struct bpc_item *item = (struct bpc_item *)claim;
+    struct bp_context *ctx = item->ctx, *busy = NULL;
+
+    pthread_mutex_lock(&ctx->lock);
+    item->stopped = true;
+    if (item->running && !pthread_equal(ctx->thread, pthread_self())) {
+        busy = ctx;
+        *ret_ticket = ctx->ended;
+    }
+    pthread_mutex_unlock(&ctx->lock);
+    return busy;
+}
+
+void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx,
+                   void (*release)(struct bpc_claim *claim))
+{
+    item->home = bpc_context_choose(owner, ctx);
+    item->ctx = item->home->loop;
+    if (owner && owner->type) {
+        item->owner_type = owner->type;
+        g_strlcpy(item->owner_id, owner->id ? owner->id : "", sizeof(item->owner_id));
+    }
+    __atomic_fetch_add(&item->home->items, 1, __ATOMIC_RELAXED);
+    bpc_claim_stoppable(owner, &item->claim, release, stop);
+}
+
+void bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call)
+{
+    struct bpc_blame blame = {item->owner_type, item->owner_id, kind};
+
+    item->running = true;
+    pthread_mutex_unlock(&item->ctx->lock);
+    ret_call->before = bpc_blame_swap(blame);
+    ret_call->start = bp_clock_ns(BP_CLOCK_REALTIME);
+}
+
+static void note_length(struct bpc_item *item, const char *kind, uint64_t ns)
+{
+    struct bpc_context_stats *st = &item->ctx->stats;
+
+    st->callbacks++;
+    if (ns <= st->longest_ns)
+        return;
+    st->longest_ns = ns;
+    st->longest_kind = kind;
+    if (item->owner_type)
+        g_snprintf(st->longest_owner, sizeof(st->longest_owner), "%s%s%s%s", item->owner_type,
+                   *item->owner_id ? " '" : "", item->owner_id, *item->owner_id ? "'" : "");
+    else
+        g_strlcpy(st->longest_owner, "core", sizeof(st->longest_owner));
+}
+
+bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
+{
+    struct bp_context *ctx = item->ctx;
+    const char *kind = bpc_blame.what;
+    int64_t ns = bp_clock_ns(BP_CLOCK_REALTIME) - call->start;
+
+    bpc_blame_swap(call->before);
+    if (ns > LONG_NS)
+        bp_log(BP_LOG_SLOW, "context '%s': a %s of %s%s%s took %" G_GINT64_FORMAT " us\n",
+               ctx->name, kind, item->owner_type ? item->owner_type : "core",
+               *item->owner_id ? " " : "", item->owner_id, ns / 1000);
+    pthread_mutex_lock(&ctx->lock);
+    note_length(item, kind, (uint64_t)MAX(ns, 0));
+    item->running = false;
+    ctx->ended++;
+    pthread_cond_broadcast(&ctx->done);
+    if (!item->dead || item->waiters > 0)
+        return false;
+    __atomic_fetch_sub(&item->home->items, 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+bool bpc_item_kill(struct bpc_item *item)
+{
+    item->dead = true;
+    if (item->running || item->waiters > 0)
+        return false;
+    __atomic_fetch_sub(&item->home->items, 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+bool bpc_item_kill_wait(struct bpc_item *item)
+{
+    struct bp_context *ctx = item->ctx;
+
+    /* Its callback may be waiting for the machine lock; and nobody waits for himself. */
+    assert(!bpc_machine_held());
+    item->dead = true;
+    if (pthread_equal(ctx->thread, pthread_self()))
+        return bpc_item_kill(item);
+    item->waiters++;
+    while (item->running)
+        pthread_cond_wait(&ctx->done, &ctx->lock);
+    item->waiters--;
+    return bpc_item_kill(item);
+}
