@@ -33,6 +33,7 @@ struct bpc_config {
     char *name, *guest_name;
     uint8_t uuid[16];
     bool uuid_set;
+    bool daemonize;               /* the process leaves its terminal once everything listens */
     bool nodefaults, no_reboot, no_shutdown, start_paused;
     enum bpc_action on_reboot, on_shutdown, on_panic;
     struct bp_object *serial[BPC_MAX_SERIAL]; /* chardevs; NULL: none */

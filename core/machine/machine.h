@@ -25,6 +25,11 @@ const char *bpc_run_state_name(enum bpc_run_state state);
 /* Carries out pending reset, shutdown, powerdown requests; called by the main loop at each turn.
  * true: the process ends with *ret_status. */
 bool bpc_machine_turn(int *ret_status);
+/* ---- start.c: between made and running ---- */
+bool bpc_start_is_held(void); /* somebody is waited for (bp/run.h) */
+void bpc_start_tell_held(void); /* says for whom */
+void bpc_start_done(void);    /* nobody is any more: what was put off is done */
+
 void bpc_machine_destroy(void); /* stops vCPU threads, detaches everything */
 /* May it be started? After a shutdown, a panic or an internal error only a reset helps. */
 bool bpc_machine_needs_reset(void);

@@ -81,7 +81,7 @@ static int add_defaults(struct bp_error *err)
 
     if (bpc_config.nodefaults)
         return 0;
-    if (bpc_startup.daemonize && bpc_startup.nographic && (no_serial || want_monitor))
+    if (bpc_config.daemonize && bpc_startup.nographic && (no_serial || want_monitor))
         return bp_fail(err, EINVAL, "-nographic puts the serial port and the monitor on the "
                        "terminal, which -daemonize leaves: add -nodefaults, or -serial and "
                        "-monitor");
@@ -150,8 +150,13 @@ static int make_monitor(const struct bp_chardev_interface *table, unsigned n, st
         if (r < 0)
             bpc_options_blame(control ? "qmp" : "monitor", text, err);
     }
-    if (r == 0 && chr)
+    if (r == 0 && chr) {
         r = bpc_monitor_new(chr, control, bpc_startup.monitors[n].pretty, err);
+        if (r < 0 && id)
+            bp_error_prefix(err, "-mon chardev=%s", id);
+        else if (r < 0)
+            bpc_options_blame(control ? "qmp" : "monitor", text, err);
+    }
     return r;
 }
 

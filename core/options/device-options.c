@@ -35,7 +35,7 @@ BP_OPTION(option_device, "device", "adds a device (-device help, -device TYPE,he
 
 static const struct bp_field object_keys[] = {
     BP_ARG("qom-type", STRING, "type of the object; help lists them"),
-    BP_ARG("id", STRING, "its name"),
+    BP_ARG_OPT("id", STRING, "its name; it has to have one"),
     BP_FIELDS_END,
 };
 

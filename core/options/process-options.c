@@ -147,7 +147,7 @@ static int apply_daemonize(struct bp_value *args, struct bp_error *err)
 {
     (void)args;
     (void)err;
-    bpc_startup.daemonize = true;
+    bpc_config.daemonize = true;
     return 0;
 }
 

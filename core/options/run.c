@@ -92,7 +92,21 @@ static int build(struct bp_error *err)
     return r;
 }
 
-static int start(struct bp_error *err)
+/* Serves the main loop until everybody is there for whom the start waits. BPC_OPTIONS_DONE: the
+ * program was told to end before that, with *ret_status. */
+static int wait_for_others(int *ret_status)
+{
+    bpc_start_tell_held();
+    while (bpc_start_is_held()) {
+        if (bpc_machine_turn(ret_status))
+            return BPC_OPTIONS_DONE;
+        bpc_loop_run_once(true);
+    }
+    bpc_start_done();
+    return BPC_OPTIONS_RUN;
+}
+
+static int start(int *ret_status, struct bp_error *err)
 {
     const struct bpc_loader *loader = bpc_registry_loader();
     int r = 0;
@@ -102,7 +116,9 @@ static int start(struct bp_error *err)
     catch_signals();
     if (bpc_startup.pidfile)
         r = bpc_pidfile_write(bpc_startup.pidfile, err);
-    if (r == 0 && loader && loader->started)
+    if (r == 0)
+        r = wait_for_others(ret_status);
+    if (r == BPC_OPTIONS_RUN && loader && loader->started)
         loader->started();
     if (r == 0)
         r = bpc_daemon_ready(err);
@@ -137,14 +153,14 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
         return fflush(stdout) == 0 ? 0 : 1;
     }
     /* Before threads exist: only the calling one survives a fork. */
-    if (r == 0 && bpc_startup.daemonize)
+    if (r == 0 && bpc_config.daemonize)
         r = bpc_daemon_fork(&err);
     if (r == 0) {
         bpc_loop_init();
         r = build(&err);
         if (r == 0)
-            r = start(&err);
-        if (r == 0)
+            r = start(&status, &err);
+        if (r == BPC_OPTIONS_RUN)
             status = main_loop();
         bpc_monitors_close(FLUSH_MS);
         bpc_machine_destroy();

@@ -239,7 +239,32 @@ void bpc_missing_hint(enum bp_provide_kind kind, const char *name, char *buf, si
     bool exact = loader && loader->missing && loader->missing(kind, name, package, sizeof(package));
     if (!exact && *name) /* the right name needs no near ones beside it */
         bpc_nearest(kind, name, near, sizeof(near));
-    snprintf(buf, size, "%s%s%s", *near ? "; near names: " : "", near, package);
+    if (g_str_has_suffix(name, ".so") && !strchr(name, '/'))
+        snprintf(buf, size, "; the file of a module needs a slash: ./%.200s", name);
+    else
+        snprintf(buf, size, "%s%s%s", *near ? "; near names: " : "", near, package);
+}
+
+/* A list that fits a line is worth more than "there is none". */
+#define NAMES_IN_ERRORS 24u
+
+static void list_name(const struct bpc_known *known, void *opaque)
+{
+    g_ptr_array_add(opaque, (void *)known->name);
+}
+
+static void list_names(enum bp_provide_kind kind, char *buf, size_t size)
+{
+    GPtrArray *names = g_ptr_array_new();
+    char *list;
+    bpc_each_known(kind, list_name, names);
+    if (names->len > 0 && names->len <= NAMES_IN_ERRORS) {
+        g_ptr_array_add(names, NULL);
+        list = g_strjoinv(", ", (char **)names->pdata);
+        g_snprintf(buf, size, "; known: %s", list);
+        g_free(list);
+    }
+    g_ptr_array_free(names, TRUE);
 }
 
 static int tell_unknown(enum bp_provide_kind kind, const char *name, struct bp_error *err)
@@ -248,6 +273,8 @@ static int tell_unknown(enum bp_provide_kind kind, const char *name, struct bp_e
     if (!err)
         return -ENOENT;
     bpc_missing_hint(kind, name, hint, sizeof(hint));
+    if (!*hint)
+        list_names(kind, hint, sizeof(hint));
     return bp_fail(err, ENOENT, "No %s '%.200s' is known%s", bpc_kind_name(kind), name, hint);
 }
 

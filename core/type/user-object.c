@@ -66,6 +66,8 @@ int bpc_object_add(struct bp_value *args, struct bp_error *err)
     const struct bp_object_class *class;
     int ret = string_member(args, "qom-type", &type, err);
     if (!ret)
+        ret = find_class(type, &class, err);
+    if (!ret)
         ret = string_member(args, "id", &id, err);
     if (ret < 0)
         return ret;
@@ -73,9 +75,6 @@ int bpc_object_add(struct bp_value *args, struct bp_error *err)
         return bp_fail(err, EINVAL,
                        "Parameter 'id' expects an identifier: a letter, then letters, "
                        "digits, '-', '.' and '_'");
-    ret = find_class(type, &class, err);
-    if (ret < 0)
-        return ret;
     if (bpc_object_child(bpc_object_container("/objects"), id))
         return bp_fail(err, EEXIST, "Duplicate object ID '%s'", id);
     struct bp_object *obj = calloc(1, sizeof(*obj));

@@ -64,6 +64,10 @@ void bp_event_send(const struct bp_event *event, struct bp_value *data);
 /* The same by name, for events of the core ("DEVICE_DELETED"). */
 void bp_event_send_named(const char *name, struct bp_value *data);
 
+/* A descriptor that a QMP client passed and named with getfd: takes it away, the caller owns it.
+ * Returns it, or -ENOENT and err. [main] */
+int bp_fd_take(const char *name, struct bp_error *err);
+
 /*
  * The machine that the command (QMP or HMP) or the option being carried out is about; NULL before it
  * is made. Only for their functions: everything else has an object that it can ask. [main]

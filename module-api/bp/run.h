@@ -44,6 +44,23 @@ bool bp_machine_running(struct bp_machine *machine);
 void bp_machine_on_run_change(struct bp_machine *machine, struct bp_owner *owner, int order,
                               void (*fn)(void *opaque, bool running), void *opaque);
 
+/* ---- before it starts ---- */
+
+struct bp_start_hold; /* opaque */
+/* Somebody has to be there before the machine may start (the first client of a socket with wait=on):
+ * until each hold is released the program serves its main loop and starts nothing by itself. `what`
+ * is said to the user after "waiting for"; copied. NULL once the start has happened: nothing waits
+ * then. [main] */
+struct bp_start_hold *bp_start_hold(const char *what);
+void bp_start_release(struct bp_start_hold *hold); /* NULL is fine. [main] */
+/* Calls fn when nobody is waited for any more, just before the machine may start; at once when that
+ * was before. For what should not happen while the program still waits, such as a terminal that
+ * goes raw. [main] under the machine lock */
+void bp_on_start(void (*fn)(void *opaque), void *opaque);
+void bp_on_start_cancel(void *opaque); /* all calls with this opaque. [main] */
+/* Does the process leave its terminal (-daemonize)? Then standard input and output are not for use. */
+bool bp_leaves_terminal(void);
+
 /* -rtc: host time as the guest's RTC shall see it, in ns since the epoch in its chosen zone
  * (base=utc, localtime or a date; clock=host, rt, vm). [any] */
 int64_t bp_machine_rtc_ns(struct bp_machine *machine);

@@ -103,7 +103,7 @@ int qmp_query_backends(struct bp_value **ret_value, struct bp_error *err);
 int qmp_send_break(const char *id, struct bp_error *err);
 
 /* terminal.c */
-void terminal_raw(int fd, bool signals);
+void terminal_raw(int fd, bool signals); /* once the machine may start */
 void terminal_restore(void);
 bool terminal_active(void);
 

@@ -40,6 +40,9 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
 
     while (i < limit && chr->fronts[i])
         i++;
+    if (i == limit && chr->mux)
+        return bp_fail(err, EBUSY, "Chardev '%s' has %d users; a multiplexer takes no more", chr->id,
+                       FRONTS);
     if (i == limit)
         return bp_fail(err, EBUSY, "Chardev '%s' is already in use", chr->id);
     front = bp_alloc(sizeof(*front));

@@ -30,7 +30,7 @@ BRANCH_OF(local, "UnixSocketAddress",
           BP_ARG("path", STRING, "path in the file system"),
           BP_ARG_OPT("abstract", BOOL, "in the abstract name space"),
           BP_ARG_OPT("tight", BOOL, "abstract names: only the bytes of the name"));
-BRANCH_OF(handle, "String", BP_ARG("str", STRING, "number of a descriptor"));
+BRANCH_OF(handle, "String", BP_ARG("str", STRING, "number of a descriptor, or its name (getfd)"));
 static const char *const address_kinds[] = {"inet", "unix", "fd", NULL};
 static const struct bp_schema address_kind = {"SocketAddressType", BP_KIND_ENUM,
                                               .choices = address_kinds};

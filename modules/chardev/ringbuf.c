@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Module `chardev-ringbuf`: output is kept in a ring of fixed size, the newest bytes, to be read
- * with ringbuf-read; ringbuf-write gives input. Base64 as in RFC 4648.
+ * with ringbuf-read; ringbuf-write adds to them as output does. Base64 as in RFC 4648.
  */
 #include <bp/host/chardev.h>
 #include <bp/command.h>
@@ -135,13 +135,8 @@ static int qmp_write(const char *id, const char *data, bool has_format, int form
     } else {
         memcpy(bytes, data, len);
     }
-    for (size_t done = 0, n; r == 0 && done < len; done += n) {
-        n = chardev->can_read(chr);
-        n = n < len - done ? n : len - done;
-        if (n == 0) /* the front end is full; the rest is lost, as on a line without flow control */
-            break;
-        chardev->received(chr, bytes + done, n);
-    }
+    if (r == 0)
+        ringbuf_write(chr, bytes, len);
     free(bytes);
     return r;
 }
@@ -216,7 +211,7 @@ static const struct bp_field read_args[] = {
     BP_ARG("size", INT64, "at most so many bytes"),
     BP_ARG_TYPED("format", ENUM, &format_schema, BP_FIELD_OPTIONAL, "how to encode them"),
     BP_FIELDS_END};
-BP_COMMAND(cmd_write, "ringbuf-write", "give input to a ring buffer", write_args, NONE, NULL,
+BP_COMMAND(cmd_write, "ringbuf-write", "add to a ring buffer", write_args, NONE, NULL,
            qmp_write, 0);
 BP_COMMAND(cmd_read, "ringbuf-read", "take output out of a ring buffer", read_args, STRING, NULL,
            qmp_read, 0);
@@ -252,7 +247,7 @@ static const struct bp_field hmp_write_args[] = {
 static const struct bp_field hmp_read_args[] = {BP_ARG("device", STRING, "id of a ringbuf chardev"),
                                                 BP_ARG("size", INT64, "at most so many bytes"),
                                                 BP_FIELDS_END};
-BP_HMP(hmp_cmd_write, "ringbuf_write", "device data", "give input to a ring buffer", hmp_write_args,
+BP_HMP(hmp_cmd_write, "ringbuf_write", "device data", "add to a ring buffer", hmp_write_args,
        hmp_write);
 BP_HMP(hmp_cmd_read, "ringbuf_read", "device size", "take output out of a ring buffer",
        hmp_read_args, hmp_read);

@@ -11,6 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <bp/command.h>
+
+#include "port.h"
 #include "socket.h"
 
 bool address_is_local(const struct socket_state *s)
@@ -33,6 +36,10 @@ int address_check(struct socket_state *s, struct bp_error *err)
                        strlen(s->path), sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
     if (!s->path && !s->fd && (!s->port || !*s->port))
         return bp_fail(err, EINVAL, "chardev: socket: no port given");
+    if (s->port && port_check("socket", "port", s->port, err) < 0)
+        return -EINVAL;
+    if (s->ipv4 == OFF && s->ipv6 == OFF)
+        return bp_fail(err, EINVAL, "chardev: socket: 'ipv4' and 'ipv6' cannot both be off");
     if (s->abstract && !s->path)
         return bp_fail(err, EINVAL, "chardev: socket: 'abstract' needs 'path'");
     if (!s->server && s->wait != AUTO)
@@ -60,6 +67,41 @@ static socklen_t fill_local(const struct socket_state *s, struct sockaddr_un *un
     return sizeof(*un);
 }
 
+/* Has somebody bound the socket at this path? A connection of another type than theirs is refused
+ * before they would notice it (unix(7): EPROTOTYPE). */
+static bool is_served(const struct sockaddr_un *un, socklen_t len)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool served = fd >= 0 && connect(fd, (const struct sockaddr *)un, len) < 0 &&
+                  errno == EPROTOTYPE;
+
+    if (fd >= 0)
+        close(fd);
+    return served;
+}
+
+static void remember_bound(struct socket_state *s)
+{
+    struct stat st;
+
+    s->bound = realpath(s->path, NULL); /* -daemonize changes the directory */
+    if (s->bound && lstat(s->bound, &st) == 0) {
+        s->bound_dev = st.st_dev;
+        s->bound_ino = st.st_ino;
+    }
+}
+
+void address_unbind(struct socket_state *s)
+{
+    struct stat st;
+
+    if (s->bound && lstat(s->bound, &st) == 0 && st.st_dev == s->bound_dev &&
+        st.st_ino == s->bound_ino)
+        unlink(s->bound);
+    free(s->bound);
+    s->bound = NULL;
+}
+
 static int local_socket(struct socket_state *s, bool server, struct bp_error *err)
 {
     struct sockaddr_un un;
@@ -71,10 +113,17 @@ static int local_socket(struct socket_state *s, bool server, struct bp_error *er
         return bp_fail(err, errno, "Failed to create Unix socket: %s", strerror(errno));
     if (server) {
         /* A socket left by an earlier process; never another kind of file. */
-        if (!s->abstract && lstat(s->path, &st) == 0 && S_ISSOCK(st.st_mode))
+        if (!s->abstract && lstat(s->path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+            if (is_served(&un, len)) {
+                close(fd);
+                return bp_fail(err, EADDRINUSE, "Failed to bind socket to %s: another process "
+                               "listens there", s->path);
+            }
             unlink(s->path);
+        }
         if (bind(fd, (struct sockaddr *)&un, len) == 0) {
-            s->bound = !s->abstract;
+            if (!s->abstract)
+                remember_bound(s);
             if (listen(fd, 1) == 0)
                 return fd;
         }
@@ -195,23 +244,31 @@ static int inet_connect(const struct socket_state *s, bool wait, bool *ret_pendi
     return fd;
 }
 
-/* A socket that was open when the process began. */
+/* A socket that was open when the process began, or that a QMP client passed. */
 static int inherited(const struct socket_state *s, bool server, struct bp_error *err)
 {
+    bool named = *s->fd < '0' || *s->fd > '9'; /* getfd takes no name that begins with a digit */
     char *end;
     unsigned long n = strtoul(s->fd, &end, 10);
-    int listening = 0;
+    int listening = 0, fd = named ? bp_fd_take(s->fd, err) : (int)n, r = 0;
     socklen_t len = sizeof(listening);
 
-    if (*end || end == s->fd || n > INT32_MAX)
-        return bp_fail(err, EINVAL, "chardev: socket: 'fd' expects the number of a descriptor, not "
-                       "'%s'", s->fd);
-    if (getsockopt((int)n, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
-        return bp_fail(err, errno, "chardev: socket: descriptor %lu: %s", n, strerror(errno));
-    if (server && !listening)
-        return bp_fail(err, EINVAL, "chardev: socket: descriptor %lu does not listen", n);
-    fcntl((int)n, F_SETFD, FD_CLOEXEC);
-    return (int)n;
+    if (named && fd < 0)
+        return fd;
+    if (!named && (*end || n > INT32_MAX))
+        return bp_fail(err, EINVAL, "chardev: socket: 'fd' expects the number of a descriptor or a "
+                       "name given with getfd, not '%s'", s->fd);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
+        r = bp_fail(err, errno, "chardev: socket: descriptor %s: %s", s->fd, strerror(errno));
+    else if (server && !listening)
+        r = bp_fail(err, EINVAL, "chardev: socket: descriptor %s does not listen", s->fd);
+    if (r < 0) {
+        if (named)
+            close(fd);
+        return r;
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return fd;
 }
 
 int address_listen(struct socket_state *s, struct bp_error *err)

@@ -75,6 +75,8 @@ static void connected(struct socket_state *s, int fd)
 {
     int one = 1;
 
+    bp_start_release(s->hold);
+    s->hold = NULL;
     s->conn_fd = fd;
     s->hung = s->connecting = s->reported = false;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -297,8 +299,6 @@ static int open_client(struct socket_state *s, struct bp_error *err)
     return 0;
 }
 
-static char *socket_filename(struct bp_chardev *chr);
-
 static int open_server(struct socket_state *s, struct bp_error *err)
 {
     char *name;
@@ -307,21 +307,17 @@ static int open_server(struct socket_state *s, struct bp_error *err)
     if (fd < 0)
         return fd;
     s->listen_fd = fd;
-    if (s->wait != OFF) {
-        name = socket_filename(s->chr);
-        bp_info("waiting for connection on: %s", name ? name : "socket");
-        free(name);
-        do
-            fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        while (fd < 0 && errno == EINTR);
-        if (fd < 0)
-            return bp_fail(err, errno, "Failed to accept a connection: %s", strerror(errno));
-    }
     fcntl(s->listen_fd, F_SETFL, fcntl(s->listen_fd, F_GETFL) | O_NONBLOCK);
-    if (s->wait != OFF)
-        connected(s, fd);
-    else
-        listen_again(s);
+    listen_again(s);
+    if (s->wait != OFF) {
+        char *address = address_text(s);
+
+        if (asprintf(&name, "connection on: %s", address ? address : "a socket") < 0)
+            name = NULL;
+        s->hold = bp_start_hold(name ? name : "a connection");
+        free(name);
+        free(address);
+    }
     return 0;
 }
 
@@ -335,9 +331,9 @@ static void socket_close(struct bp_chardev *chr)
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     s->listen_fd = -1;
-    if (s->bound)
-        unlink(s->path);
-    s->bound = false;
+    address_unbind(s);
+    bp_start_release(s->hold);
+    s->hold = NULL;
     bp_timer_free(s->retry);
     bp_deferred_free(s->drop);
     s->retry = NULL;
@@ -387,7 +383,8 @@ static const struct bp_field props[] = {
     KEY("path", STRING, path, NULL, "Unix: path of the socket"),
     KEY("abstract", BOOL, abstract, "off", "Unix: path is a name in the abstract name space"),
     KEY("tight", BOOL, tight, "on", "Unix, abstract: only the name's own bytes count"),
-    KEY("fd", STRING, fd, NULL, "number of a socket that the process was started with"),
+    KEY("fd", STRING, fd, NULL, "number of a socket that the process was started with, or its name "
+        "given with getfd"),
     KEY("server", BOOL, server, "off", "listen"),
     KEY("wait", ON_OFF_AUTO, wait, "auto", "listening: wait for the first client (default: on)"),
     KEY("telnet", BOOL, telnet, "off", "speak the telnet protocol"),

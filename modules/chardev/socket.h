@@ -5,8 +5,10 @@
 
 #include <bp/host/chardev.h>
 #include <bp/loop.h>
+#include <bp/run.h>
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 enum { AUTO, ON, OFF }; /* of BP_KIND_ON_OFF_AUTO */
 
@@ -32,7 +34,10 @@ struct socket_state {
     unsigned events;        /* that conn_watch waits for */
     bool hung;              /* hang-up with bytes that the front end does not take yet */
     bool connecting;        /* conn_fd: connect() is under way */
-    bool bound;             /* `path` is our file: it goes with us */
+    char *bound;            /* owned: `path`, absolute, is our file: it goes with us */
+    dev_t bound_dev;        /* by which it is known as ours */
+    ino_t bound_ino;
+    struct bp_start_hold *hold; /* the machine waits for the first client */
     bool reported;          /* a client's failed attempts were told once */
     struct bp_timer *retry;
     struct bp_deferred *drop; /* the connection broke while something was written */
@@ -44,6 +49,7 @@ int address_listen(struct socket_state *s, struct bp_error *err);
 /* `wait` false: returns a descriptor whose connect() may still be under way (*ret_pending). */
 int address_connect(struct socket_state *s, bool wait, bool *ret_pending, struct bp_error *err);
 int address_check(struct socket_state *s, struct bp_error *err);
+void address_unbind(struct socket_state *s); /* removes the file, if it is still ours */
 bool address_is_local(const struct socket_state *s); /* unix */
 /* "unix:PATH" or "tcp:HOST:PORT" of what is listened on or connected to; malloc'd. */
 char *address_text(const struct socket_state *s);

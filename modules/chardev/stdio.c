@@ -13,6 +13,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <bp/run.h>
+
 #include "stream.h"
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
@@ -52,6 +54,9 @@ static int stdio_open(struct bp_chardev *chr, struct bp_error *err)
 {
     struct stdio_state *state = chardev->state(chr);
 
+    if (bp_leaves_terminal())
+        return bp_fail(err, EINVAL, "cannot use stdio with -daemonize, which leaves the terminal; "
+                       "use a socket, a pty or a file");
     if (in_use)
         return bp_fail(err, EBUSY, "cannot use stdio by multiple character devices");
     chardev->terminal_raw(0, state->signal);

@@ -13,12 +13,16 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <bp/run.h>
+
 #include "chardev.h"
 
 static struct termios saved, raw;
 static volatile sig_atomic_t active; /* raw modes are set on terminal_fd */
 static volatile sig_atomic_t have_saved;
 static int terminal_fd = -1;
+static int wanted_fd = -1; /* to go raw when the machine may start */
+static bool wanted_signals;
 
 static const int crashes[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
 static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGPIPE, SIGALRM, SIGUSR1,
@@ -39,6 +43,7 @@ static void set_modes(const struct termios *modes)
 
 void terminal_restore(void)
 {
+    wanted_fd = -1;
     if (active) {
         active = 0;
         set_modes(&saved);
@@ -47,7 +52,7 @@ void terminal_restore(void)
 
 bool terminal_active(void)
 {
-    return active != 0;
+    return active != 0 || wanted_fd >= 0;
 }
 
 /* Raw again, unless the shell has given the terminal to somebody else. */
@@ -139,10 +144,8 @@ static void handle_crashes(void)
     }
 }
 
-void terminal_raw(int fd, bool signals)
+static void go_raw(int fd, bool signals)
 {
-    if (!isatty(fd))
-        return;
     if (!have_saved || fd != terminal_fd) {
         terminal_restore();
         if (tcgetattr(fd, &saved) < 0)
@@ -165,4 +168,24 @@ void terminal_raw(int fd, bool signals)
     raw.c_cc[VTIME] = 0;
     active = 1; /* first, so that a signal right after the change is met */
     set_modes(&raw);
+}
+
+static void start(void *opaque)
+{
+    int fd = wanted_fd;
+
+    (void)opaque;
+    wanted_fd = -1;
+    if (fd >= 0)
+        go_raw(fd, wanted_signals);
+}
+
+/* While the program still waits for somebody, Ctrl-C ends it as usual. */
+void terminal_raw(int fd, bool signals)
+{
+    if (!isatty(fd))
+        return;
+    wanted_fd = fd;
+    wanted_signals = signals;
+    bp_on_start(start, NULL);
 }

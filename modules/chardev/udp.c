@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "port.h"
+
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
 static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1), {0}};
 
@@ -101,6 +103,11 @@ static int udp_open(struct bp_chardev *chr, struct bp_error *err)
     s->chr = chr;
     if (!s->port || !*s->port)
         return bp_fail(err, EINVAL, "chardev: udp: remote port not specified");
+    if (port_check("udp", "port", s->port, err) < 0 ||
+        (s->local_port && port_check("udp", "localport", s->local_port, err) < 0))
+        return -EINVAL;
+    if (s->ipv4 == OFF && s->ipv6 == OFF)
+        return bp_fail(err, EINVAL, "chardev: udp: 'ipv4' and 'ipv6' cannot both be off");
     r = lookup(s, s->host && *s->host ? s->host : "localhost", s->port, 0, AF_UNSPEC, &remote, err);
     if (r < 0)
         return r;

@@ -161,7 +161,7 @@ MUX = ("-chardev", "stdio,id=m,mux=on,signal=off", "-mon", "m")
 def escape_x_ends_and_restores_terminal():
     with Terminal(*MUX) as t:
         t.expect(b"(qemu) ")
-        assert t.raw()
+        t.wait_raw(True)
         t.type(b"\x01x")
         t.expect(b"Terminated")
         assert t.ended() == 0
@@ -228,7 +228,7 @@ def signals_restore_terminal():
                   signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
         with Terminal(*MUX) as t:
             t.expect(b"(qemu) ")
-            assert t.raw()
+            t.wait_raw(True)
             t.process.send_signal(signo)
             status = t.ended()
             assert status in (0, 1, -signo), (signo, status)  # 1: a sanitizer's report
@@ -296,6 +296,96 @@ def server_waits_for_its_client():
         s = dial(path)
         read_until(s, b"(qemu) ")
         s.close()
+
+
+def waiting_leaves_the_terminal_and_signals_alone():
+    path = os.path.join(DIR, "w.sock")
+    base = ("-nographic", "-qmp", "unix:%s,server=on" % path, "-serial", "mon:stdio")
+    with Terminal(*base) as t:
+        assert b"on: unix:" in t.expect(b"server=on\r\n"), "how it says that it waits"
+        assert not t.raw()
+        t.process.send_signal(signal.SIGINT)
+        t.ended()
+        assert not os.path.exists(path)
+    with Terminal(*base) as t:
+        t.expect(b"waiting for connection on")
+        t.process.terminate()
+        t.ended()
+        assert not os.path.exists(path), "the socket is left behind"
+    with Terminal(*base) as t:
+        t.expect(b"waiting for connection on")
+        q = Qmp(dial(path))
+        t.wait_raw(True)
+        assert q("query-status")["return"]["status"] in ("running", "prelaunch")
+        t.type(b"\x01x")
+        t.ended()
+
+
+def waiting_serves_other_monitors():
+    path, other = os.path.join(DIR, "x.sock"), os.path.join(DIR, "y.sock")
+    with Run("-qmp", "unix:%s,server=on,wait=off" % other, "-chardev",
+             "socket,id=s,path=%s,server=on" % path, "-mon", "s") as run:
+        q = Qmp(dial(other))
+        assert q("query-status")["return"]["status"] == "prelaunch"
+        assert q("chardev-add", id="t", backend={"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": os.path.join(DIR, "z.sock")}},
+            "wait": True}})["return"] == {}
+        s = dial(path)
+        read_until(s, b"(qemu) ")
+        q("quit")
+        assert run.process.wait(WAIT) == 0
+        s.close()
+        q.close()
+
+
+def started_machines_do_not_wait_for_new_sockets():
+    path, late = os.path.join(DIR, "v.sock"), os.path.join(DIR, "u.sock")
+    with Run("-qmp", "unix:%s,server=on,wait=off" % path):
+        q = Qmp(dial(path))
+        assert q("chardev-add", id="t", backend={"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": late}}, "wait": True}})["return"] == {}
+        assert q("query-status")["return"]["status"] in ("running", "prelaunch")
+        assert q("chardev-remove", id="t")["return"] == {} and not os.path.exists(late)
+        q.close()
+
+
+def daemons_use_no_terminal():
+    for args in (("-monitor", "stdio"), ("-qmp", "stdio"), ("-serial", "mon:stdio"),
+                 ("-chardev", "stdio,id=s")):
+        with Terminal("-daemonize", *args) as t:
+            text = t.expect(b"leaves the terminal")
+            assert b"cannot use stdio with -daemonize" in text, text
+            assert t.ended() == 1 and not t.raw()
+    path, pid = os.path.join(DIR, "daemon.sock"), os.path.join(DIR, "daemon.pid")
+    subprocess.run([*BASE, "-daemonize", "-pidfile", pid, "-qmp", "unix:daemon.sock,server=on,wait=off"],
+                   check=True, timeout=WAIT, cwd=DIR)
+    q = Qmp(dial(path))
+    reply = q("chardev-add", id="s", backend={"type": "stdio", "data": {}})
+    assert "daemonize" in reply["error"]["desc"], reply
+    q("quit")
+    q.close()
+    end = time.monotonic() + WAIT
+    while os.path.exists(path) or os.path.exists(pid):
+        assert time.monotonic() < end, "files of a daemon are left behind"
+        time.sleep(0.01)
+
+
+def served_socket_is_not_taken_over():
+    path = os.path.join(DIR, "o.sock")
+    with Run("-chardev", "socket,id=s,path=%s,server=on" % path, "-mon", "s") as run:
+        read_until(run.process.stderr, b"waiting for connection")
+        assert "another process listens there" in refused("-qmp", "unix:%s,server=on,wait=off" % path)
+        assert os.path.exists(path)
+        s = dial(path)  # the first one still waits: it was not disturbed
+        read_until(s, b"(qemu) ")
+        os.unlink(path)  # somebody puts another in its place
+        with socket.socket(socket.AF_UNIX) as mine:
+            mine.bind(path)
+        s.sendall(b"quit\n")
+        assert run.process.wait(WAIT) == 0
+        s.close()
+        assert os.path.exists(path), "removed a file that was not ours"
+    os.unlink(path)
 
 
 def abstract_name_works():
@@ -403,6 +493,25 @@ def descriptors_arrive():
         q.close()
 
 
+def passed_descriptors_are_addresses():
+    path = os.path.join(DIR, "hh.sock")
+    with Run("-qmp", "unix:%s,server=on,wait=off" % path):
+        q = Qmp(dial(path))
+        here, there = socket.socketpair()
+        request = json.dumps({"execute": "getfd", "arguments": {"fdname": "chan"}}).encode()
+        socket.send_fds(q.sock, [request], [there.fileno()])
+        assert json.loads(q.file.readline()) == {"return": {}}
+        there.close()
+        backend = {"type": "socket", "data": {"addr": {"type": "fd", "data": {"str": "chan"}},
+                                              "server": False}}
+        assert q("chardev-add", id="c", backend=backend)["return"] == {}
+        assert "chan" in q("chardev-add", id="d", backend=backend)["error"]["desc"]  # taken
+        assert q("chardev-remove", id="c")["return"] == {}
+        assert here.recv(1) == b"", "it was not ours"
+        here.close()
+        q.close()
+
+
 # ---- the others ----
 
 def pty_is_announced_and_answers():
@@ -504,12 +613,15 @@ def ring_buffer_is_written_and_read():
         q = Qmp(dial(path))
         assert "(qemu)" in q("ringbuf-read", device="r", size=4096)["return"]
         q("ringbuf-write", device="r", data="info status\n")
-        assert "VM status" in q("ringbuf-read", device="r", size=4096)["return"]
+        assert q("ringbuf-read", device="r", size=4)["return"] == "info"
+        assert q("ringbuf-read", device="r", size=4096)["return"] == " status\n"
         q("ringbuf-write", device="r", data="aW5mbyBzdGF0dXMK", format="base64")
+        assert q("ringbuf-read", device="r", size=64, format="base64")["return"] == "aW5mbyBzdGF0dXMK"
         assert "error" in q("ringbuf-write", device="r", data="a", format="base64")
-        for _ in range(30):  # more than it holds: the newest bytes stay
-            q("ringbuf-write", device="r", data="help\n")
-        assert len(q("ringbuf-read", device="r", size=1 << 20)["return"]) <= 4096
+        for n in range(2000):  # more than it holds: the newest bytes stay
+            q("ringbuf-write", device="r", data="%04d\n" % n)
+        kept = q("ringbuf-read", device="r", size=1 << 20)["return"]
+        assert len(kept) == 4096 and kept.endswith("1998\n1999\n"), kept[-20:]
         assert q("ringbuf-read", device="r", size=1, format="base64")["return"] == ""
         refusal = q("ringbuf-read", device="compat_monitor0", size=1)["error"]["desc"]
         assert "not a ringbuf" in refusal, refusal
@@ -568,6 +680,14 @@ def mistakes_are_named():
             (("-chardev", "socket,id=x,path=/tmp/x,wait=off"), "wait"),
             (("-chardev", "socket,id=x,path=" + "y" * 200), "107"),
             (("-chardev", "file,id=x"), "no filename"),
+            (("-serial", "tcp:127.0.0.1:70000"), "65535"), (("-serial", "udp:127.0.0.1:65536"), "65535"),
+            (("-serial", "udp:127.0.0.1:1@:70000"), "localport"), (("-serial", "tcp:127.0.0.1:-1"), "65535"),
+            (("-qmp", "tcp:127.0.0.1:0,ipv4=off,ipv6=off,server=on,wait=off"), "both be off"),
+            (("-chardev", "udp,id=x,port=1,ipv4=off,ipv6=off"), "both be off"),
+            (("-chardev", "bogus"), "known: file, null"), (("-serial", "braille"), "not built yet"),
+            (("-serial", "websocket:127.0.0.1:1"), "not built yet"),
+            (("-chardev", "spicevmc,id=a,name=vdagent"), "not built yet"),
+            (("-chardev", "null,id=m,mux=on", *("-mon", "m") * 5), "-mon chardev=m: "),
             (("-chardev", "pipe,id=x,path=/none"), "/none")):
         text = refused(*args)
         assert word in text, (args, text)
@@ -580,9 +700,12 @@ CASES = [
     signals_restore_terminal, stopping_gives_terminal_back, ctrl_c_is_a_signal_without_mux,
     bad_option_leaves_terminal_alone, stdio_works_on_pipes,
     unix_server_serves_one_client_after_another, old_one_word_booleans_work,
-    server_waits_for_its_client, abstract_name_works, stale_socket_is_replaced_but_no_file,
+    server_waits_for_its_client, waiting_leaves_the_terminal_and_signals_alone,
+    waiting_serves_other_monitors, started_machines_do_not_wait_for_new_sockets,
+    daemons_use_no_terminal, served_socket_is_not_taken_over, abstract_name_works, stale_socket_is_replaced_but_no_file,
     tcp_server_takes_next_port, telnet_negotiates_and_doubles, client_reconnects,
-    inherited_listening_socket_works, descriptors_arrive, pty_is_announced_and_answers,
+    inherited_listening_socket_works, descriptors_arrive,
+    passed_descriptors_are_addresses, pty_is_announced_and_answers,
     file_keeps_output_and_gives_input, logfile_gets_a_copy, pipe_pair_works, udp_carries_datagrams,
     commands_add_show_and_remove, ring_buffer_is_written_and_read, slow_reader_does_not_stop_us,
     short_forms_and_json_work, mistakes_are_named,

@@ -107,7 +107,7 @@ def bad_options_are_refused():
                         (("-mon", "chardev=nope"), ("nope",)), (("-mon", "c,mode=x"), ("mode", "control")),
                         (("-mon", "c,pretty=on"), ("pretty",)), (("-chardev", "null"), ("id",)),
                         (("-chardev", "nope,id=a"), ("nope",)), (("-serial", "nope"), ("nope",)),
-                        (("-object", "nope,id=a"), ("nope",)), (("-object", "nope"), ("id",)),
+                        (("-object", "nope,id=a"), ("nope",)), (("-object", "secret"), ("id",)),
                         (("-global", "x"), ("-global",)), (("-global", "a=b"), ("-global",)),
                         (("-name", "process="), ("process",)), (("-name", "a,b=c"), ("b", "guest")),
                         (("-pidfile", "/nonexistent/x"), ("/nonexistent/x",)),
@@ -174,6 +174,13 @@ def mistakes_get_a_hint():
                         (("-machin", "x"), ("near names", "machine"))):
         refused(*argv, names=names)
     assert "near names" not in refused("-q")
+    for argv, names in ((("-object", "foo"), ("known: ", "secret")),
+                        (("-object", "foo,id=x"), ("known: ", "secret")),
+                        (("-object", "secret"), ("'id'",)),
+                        (("-chardev", "foo"), ("known: ", "ringbuf")),
+                        (("-device", "x.so"), ("slash", "./x.so")), (("-object", "x.so"), ("./x.so",)),
+                        (("-chardev", "x.so"), ("./x.so",)), (("-M", "x.so"), ("./x.so",))):
+        refused(*argv, names=names)
 
 
 def errors_name_their_option_once():

@@ -7,7 +7,6 @@
 #include <glib.h>
 
 #include "command.h"
-#include "fds.h"
 #include "hmp.h"
 #include "machine.h"
 
@@ -61,7 +60,7 @@ static const struct bp_field fd_args[] = {
     BP_ARG("fdname", STRING, "name of the descriptor"), BP_FIELDS_END,
 };
 
-int bpc_fd_take(const char *name, struct bp_error *err)
+int bp_fd_take(const char *name, struct bp_error *err)
 {
     void *value;
 
@@ -96,7 +95,7 @@ BP_COMMAND(cmd_getfd, "getfd", "Names a descriptor that came with this command",
 
 static int closefd(const char *name, struct bp_error *err)
 {
-    int fd = bpc_fd_take(name, err);
+    int fd = bp_fd_take(name, err);
 
     if (fd < 0)
         return fd;
