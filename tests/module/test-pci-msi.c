@@ -277,15 +277,77 @@ static void accesses_that_lead_back_come_to_an_end(void)
     wr(TABLE + 16 * 3 + 8, 3);
     wr(TABLE + 16 * 3 + 12, 0);
     wr(BAR, 3);
-    g_assert_cmphex(rd(PBA), ==, 0);
+    /* The message rings the doorbell, and what that sends waits for the main loop; it is not lost. */
+    g_assert_cmphex(rd(PBA), ==, 1u << 3);
+    bp_test_step(host, 0);
+    g_assert_cmphex(rd(PBA), ==, 1u << 3);
     g_assert_cmpint(pci->dma_write(msix, BAR, &doorbell, 4), ==, 0);
     g_assert_cmpint(pci->dma_read(msix, BAR, &byte, 4), ==, 0);
     g_assert_cmphex(byte, ==, 0x11223344);
     g_assert_cmpuint(bp_test_messages(host), ==, 0);
+    set(MSIX_DEVFN, CAP + 2, 0xc000, 2);
+    wr(TABLE + 16 * 3, 0xfee04000u);
+    set(MSIX_DEVFN, CAP + 2, 0x8000, 2);
+    expect_message(1, 0xfee04000u, 3);
+    bp_test_step(host, 0);
+    g_assert_cmpuint(bp_test_messages(host), ==, 1);
     wr(TABLE + 16 * 3, TABLE + 16 * 3 + 12); /* masks itself */
     wr(TABLE + 16 * 3 + 8, 1);
     wr(BAR, 3);
     g_assert_cmphex(rd(TABLE + 16 * 3 + 12), ==, 1);
+}
+
+/* What a device sends while it is reading or writing memory itself goes out like any other message. */
+static void message_inside_of_an_access_goes_out(void)
+{
+    uint32_t doorbell = 5;
+
+    set_up_msix();
+    wr(TABLE + 16 * 5 + 12, 0);
+    g_assert_cmpint(pci->dma_write(msix, BAR, &doorbell, 4), ==, 0);
+    expect_message(1, 0xfee06000u, 0x45);
+    g_assert_cmphex(rd(PBA), ==, 0);
+}
+
+/* A place in memory where a read stays until it is let go. */
+#define SLOW 0x70000000u
+static int slow_inside, slow_go;
+
+static uint64_t slow_read(void *opaque, uint64_t addr, unsigned size)
+{
+    __atomic_store_n(&slow_inside, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&slow_go, __ATOMIC_SEQ_CST))
+        g_usleep(100);
+    return 0x5a5a5a5a;
+}
+
+static const struct bp_region_ops slow_ops = {.read = slow_read, .parallel = 1};
+
+static void *read_slowly(void *opaque)
+{
+    uint32_t *word = opaque;
+
+    return GINT_TO_POINTER(pci->dma_read(msix, SLOW, word, 4));
+}
+
+static void message_while_another_thread_accesses_goes_out(void)
+{
+    struct bp_region *slow = bp_region_new_io(NULL, "slow", 4, &slow_ops, NULL);
+    uint32_t word = 0;
+    GThread *thread;
+
+    set_up_msix();
+    bp_region_add(bp_space_root(bp_space_memory()), slow, SLOW, 0);
+    wr(TABLE + 16 * 5 + 12, 0);
+    thread = g_thread_new("reader", read_slowly, &word);
+    while (!__atomic_load_n(&slow_inside, __ATOMIC_SEQ_CST))
+        g_usleep(100);
+    pci->msix_notify(msix, 5);
+    expect_message(1, 0xfee06000u, 0x45);
+    __atomic_store_n(&slow_go, 1, __ATOMIC_SEQ_CST);
+    g_assert_cmpint(GPOINTER_TO_INT(g_thread_join(thread)), ==, 0);
+    g_assert_cmphex(word, ==, 0x5a5a5a5a);
+    bp_region_free(slow);
 }
 
 static void msix_reset_masks_and_forgets(void)
@@ -453,6 +515,8 @@ int main(int argc, char **argv)
     CASE(without_bus_master_nothing_is_sent);
     CASE(switched_off_means_intx);
     CASE(accesses_that_lead_back_come_to_an_end);
+    CASE(message_inside_of_an_access_goes_out);
+    CASE(message_while_another_thread_accesses_goes_out);
     CASE(msix_reset_masks_and_forgets);
     CASE(saved_state_brings_tables_and_pending_bits_back);
     CASE(older_state_loads);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI bus: interface pci/1, offered by the `pci` module. PCI Local Bus 3.0; configuration
- * space of 256 bytes (4096 with flag EXPRESS). Under the machine lock.
+ * space of 256 bytes (4096 with flag EXPRESS). Under the machine lock unless a function says otherwise.
  */
 #ifndef BP_BUS_PCI_H
 #define BP_BUS_PCI_H
@@ -80,7 +80,9 @@ struct bp_pci_interface { /* pci/1 */
     int (*msix_init_bar)(struct bp_device *dev, unsigned vectors, unsigned bar,
                          struct bp_error *err);
     bool (*msix_enabled)(struct bp_device *dev);
-    /* Sends vector's message; no effect while MSI-X is off, or for a vector there is none of. */
+    /* Sends vector's message; no effect while MSI-X is off, or for a vector there is none of. [any],
+     * without the machine lock too; so are msix_enabled, msi_notify and msi_enabled. A message to a
+     * local APIC takes leaf locks only. */
     void (*msix_notify)(struct bp_device *dev, unsigned vector);
     /* vectors: a power of two up to 32; masking: with mask and pending bits per vector. */
     int (*msi_init)(struct bp_device *dev, unsigned vectors, bool masking, struct bp_error *err);
@@ -88,8 +90,10 @@ struct bp_pci_interface { /* pci/1 */
     /* A guest may grant fewer vectors than there are: those above wrap around. */
     void (*msi_notify)(struct bp_device *dev, unsigned vector);
     /* DMA as the function does it: -EPERM while the guest has not made it a bus master (its command
-     * register), -EFAULT when nothing answers at some byte, -EBUSY inside of another access of the
-     * function: where a guest's address led back to its own registers. */
+     * register), -EFAULT when nothing answers at some byte, -EBUSY inside of another such access of the
+     * function on the same thread: where a guest's address led back to its own registers. [any], without
+     * the machine lock too; a device that holds a lock of its own which its registers' callbacks take
+     * releases it first. */
     int (*dma_read)(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len);
     int (*dma_write)(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len);
     void *reserved[7];

@@ -88,15 +88,17 @@ void pci_update_intx(struct bp_device *dev)
 uint32_t pci_config_read(struct bp_device *dev, unsigned offset, unsigned size)
 {
     const struct bp_pci_info *info = info_of(dev);
-    const struct pci_fn *fn = pci_fn_of(dev);
+    struct pci_fn *fn = pci_fn_of(dev);
     uint32_t v = 0;
 
     if (offset + size > PCI_CONFIG_SIZE)
         return UINT32_MAX;
     if (info && info->config_read)
         return info->config_read(dev, offset, size);
+    pci_lock(fn);
     for (unsigned i = 0; i < size; i++)
         v |= (uint32_t)fn->config[offset + i] << (8 * i);
+    pci_unlock(fn);
     return v;
 }
 
@@ -107,12 +109,14 @@ void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, un
 
     if (offset + size > PCI_CONFIG_SIZE)
         return;
+    pci_lock(fn);
     for (unsigned i = offset; i < offset + size; i++, value >>= 8) {
         uint8_t byte = (uint8_t)value;
 
         fn->config[i] = (fn->config[i] & (uint8_t)~fn->writable[i]) | (byte & fn->writable[i]);
         fn->config[i] &= (uint8_t)~(byte & fn->write1clear[i]);
     }
+    pci_unlock(fn);
     if (offset < PCI_STATUS + 2 && offset + size > PCI_COMMAND) {
         pci_update_intx(dev);
         pci_update_bars(dev);
@@ -132,11 +136,13 @@ void pci_config_load(struct bp_device *dev, const uint8_t *saved)
 {
     struct pci_fn *fn = pci_fn_of(dev);
 
+    pci_lock(fn);
     for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
         uint8_t mask = fn->writable[i] | fn->write1clear[i];
 
         fn->config[i] = (fn->config[i] & (uint8_t)~mask) | (saved[i] & mask);
     }
+    pci_unlock(fn);
     pci_update_intx(dev);
     pci_update_bars(dev);
 }
@@ -170,7 +176,9 @@ void pci_config_reset(struct bp_device *dev)
     struct pci_fn *fn = pci_fn_of(dev);
     uint8_t *c = fn->config;
 
+    pci_lock(fn);
     pci_set16(c + PCI_COMMAND, 0);
+    pci_unlock(fn);
     pci_set16(c + PCI_STATUS, pci_get16(c + PCI_STATUS) & 0x06ff);
     c[PCI_CACHE_LINE] = c[PCI_LATENCY] = c[PCI_INTERRUPT_LINE] = 0;
     for (unsigned n = 0; n < PCI_BARS; n++) {

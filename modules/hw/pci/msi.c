@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * MSI (PCI Local Bus 3.0, 6.8.1): the capability, per-vector masks and pending bits, and the
- * sending of messages, which MSI-X shares. A message waits while its vector is masked or the
- * function is no bus master. The capability always has a 64-bit address.
+ * MSI (PCI Local Bus 3.0, 6.8.1): the capability, per-vector masks and pending bits. A message waits
+ * while its vector is masked or the function is no bus master. The capability always has a 64-bit
+ * address. Messages are sent on any thread; one that was on its way when its vector is masked may still arrive.
  */
 #include <errno.h>
 
@@ -21,29 +21,25 @@ enum { /* offsets in the capability, 64-bit address */
 #define MSI_SIZE 14u
 #define MSI_SIZE_MASKING 24u
 
-void pci_send_message(struct bp_device *dev, uint64_t address, uint32_t data)
-{
-    if (!pci_master_begin(dev))
-        return;
-    (void)bp_space_store(pci_bus_of(dev)->host.dma, address, 4, data);
-    pci_master_end(dev);
-}
-
-bool pci_is_master(const struct pci_fn *fn)
-{
-    return pci_get16(fn->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
-}
-
 static uint16_t control(const struct pci_fn *fn)
 {
     return pci_get16(fn->config + fn->msi.at + MSI_CONTROL);
 }
 
+static bool enabled(const struct pci_fn *fn)
+{
+    return fn->msi.at && (control(fn) & MSI_ENABLE);
+}
+
 bool pci_msi_enabled(struct bp_device *dev)
 {
-    const struct pci_fn *fn = pci_fn_of(dev);
+    struct pci_fn *fn = pci_fn_of(dev);
+    bool on;
 
-    return fn->msi.at && (control(fn) & MSI_ENABLE);
+    pci_lock(fn);
+    on = enabled(fn);
+    pci_unlock(fn);
+    return on;
 }
 
 /* log2 of the vectors the guest grants; never more than there are. */
@@ -54,37 +50,68 @@ static unsigned granted(const struct pci_fn *fn)
     return enabled < capable ? enabled : capable;
 }
 
-/* Sends what is pending and allowed; the pending bits the guest sees follow. */
+static uint32_t masks(const struct pci_fn *fn)
+{
+    return fn->msi.masking ? pci_get32(fn->config + fn->msi.at + MSI_MASK) : 0;
+}
+
+/* The pending bits the guest sees. */
+static void show_pending(struct pci_fn *fn)
+{
+    if (fn->msi.masking)
+        pci_set32(fn->config + fn->msi.at + MSI_PENDING, fn->msi.pending);
+}
+
+/* Takes one pending message that may go; lock held. */
+static bool take(struct pci_fn *fn, struct pci_access *a, uint64_t *ret_address, uint32_t *ret_data)
+{
+    const uint8_t *cap = fn->config + fn->msi.at;
+    uint32_t low = (1u << granted(fn)) - 1, ready = fn->msi.pending & ~masks(fn), v;
+
+    if (!ready || !enabled(fn) || !pci_is_master(fn) || !pci_message_begin(a, fn))
+        return false;
+    v = (uint32_t)__builtin_ctz(ready);
+    fn->msi.pending &= ~(1u << v);
+    show_pending(fn);
+    *ret_address = pci_get32(cap + MSI_ADDRESS) | (uint64_t)pci_get32(cap + MSI_ADDRESS + 4) << 32;
+    *ret_data = (pci_get16(cap + MSI_DATA) & ~low) | (v & low);
+    return true;
+}
+
+/* Sends what is pending and allowed; not more than there are vectors, for sending may make more. */
 static void flush(struct bp_device *dev)
 {
     struct pci_fn *fn = pci_fn_of(dev);
-    uint8_t *cap = fn->config + fn->msi.at;
-    uint32_t mask = fn->msi.masking ? pci_get32(cap + MSI_MASK) : 0;
-    uint32_t low = (1u << granted(fn)) - 1;
 
-    if (pci_msi_enabled(dev) && pci_is_master(fn)) {
-        for (unsigned v = 0; v < 32 && fn->msi.pending & ~mask; v++) {
-            if (!(fn->msi.pending & ~mask & 1u << v))
-                continue;
-            fn->msi.pending &= ~(1u << v);
-            pci_send_message(dev,
-                             pci_get32(cap + MSI_ADDRESS) |
-                                 (uint64_t)pci_get32(cap + MSI_ADDRESS + 4) << 32,
-                             (pci_get16(cap + MSI_DATA) & ~low) | (v & low));
-        }
+    for (unsigned n = 0; n < 32; n++) {
+        struct pci_access a;
+        uint64_t address;
+        uint32_t data;
+        bool go;
+
+        pci_lock(fn);
+        go = take(fn, &a, &address, &data);
+        pci_unlock(fn);
+        if (!go)
+            return;
+        pci_message_send(dev, &a, address, data);
     }
-    if (fn->msi.masking)
-        pci_set32(cap + MSI_PENDING, fn->msi.pending);
 }
 
 void pci_msi_notify(struct bp_device *dev, unsigned vector)
 {
     struct pci_fn *fn = pci_fn_of(dev);
+    bool on;
 
-    if (!pci_msi_enabled(dev))
-        return;
-    fn->msi.pending |= 1u << (vector & ((1u << granted(fn)) - 1));
-    flush(dev);
+    pci_lock(fn);
+    on = enabled(fn);
+    if (on) {
+        fn->msi.pending |= 1u << (vector & ((1u << granted(fn)) - 1));
+        show_pending(fn);
+    }
+    pci_unlock(fn);
+    if (on)
+        flush(dev);
 }
 
 void pci_msi_written(struct bp_device *dev)
@@ -95,9 +122,10 @@ void pci_msi_written(struct bp_device *dev)
 
 void pci_msi_load(struct pci_fn *fn, uint32_t pending)
 {
+    pci_lock(fn);
     fn->msi.pending = pending;
-    if (fn->msi.masking)
-        pci_set32(fn->config + fn->msi.at + MSI_PENDING, pending);
+    show_pending(fn);
+    pci_unlock(fn);
 }
 
 void pci_msi_reset(struct bp_device *dev)
@@ -107,10 +135,12 @@ void pci_msi_reset(struct bp_device *dev)
 
     if (!fn->msi.at)
         return;
+    pci_lock(fn);
     fn->msi.pending = 0;
     pci_set16(cap + MSI_CONTROL, control(fn) & ~(MSI_ENABLE | 0x70u));
     for (unsigned i = MSI_ADDRESS; i < (fn->msi.masking ? MSI_SIZE_MASKING : MSI_SIZE); i++)
         cap[i] = 0;
+    pci_unlock(fn);
 }
 
 int pci_msi_init(struct bp_device *dev, unsigned vectors, bool masking, struct bp_error *err)
@@ -130,6 +160,7 @@ int pci_msi_init(struct bp_device *dev, unsigned vectors, bool masking, struct b
         return r;
     while (1u << log < vectors)
         log++;
+    pci_messages_init(dev);
     fn->msi.at = (uint8_t)at;
     fn->msi.masking = masking;
     pci_set16(fn->config + at + MSI_CONTROL,

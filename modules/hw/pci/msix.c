@@ -3,6 +3,7 @@
  * MSI-X (PCI Local Bus 3.0, 6.8.2): the capability, the vector table and the pending bits in a BAR.
  * A vector's message waits in its pending bit while the vector or the function is masked, or the
  * function is no bus master. Accesses to the table are of four or eight bytes, as 6.8.2 wants them.
+ * Messages are sent on any thread; one that was on its way when its vector is masked may still arrive.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -35,36 +36,66 @@ static uint16_t control(const struct pci_fn *fn)
     return pci_get16(fn->config + fn->msix.at + MSIX_CONTROL);
 }
 
-bool pci_msix_enabled(struct bp_device *dev)
+static bool enabled(const struct pci_fn *fn)
 {
-    const struct pci_fn *fn = pci_fn_of(dev);
-
     return fn->msix.vectors && (control(fn) & MSIX_ENABLE);
 }
 
-/* Sends the vector's message if it is pending and nothing holds it back. */
-static void flush_vector(struct bp_device *dev, unsigned vector)
+bool pci_msix_enabled(struct bp_device *dev)
 {
     struct pci_fn *fn = pci_fn_of(dev);
+    bool on;
+
+    pci_lock(fn);
+    on = enabled(fn);
+    pci_unlock(fn);
+    return on;
+}
+
+/* Takes the vector's message if it is pending and nothing holds it back; lock held. */
+static bool take(struct pci_fn *fn, unsigned vector, struct pci_access *a, uint64_t *ret_address,
+                 uint32_t *ret_data)
+{
     const uint8_t *entry = fn->msix.table + ENTRY * vector;
     uint8_t *pending = fn->msix.pba + vector / 8, bit = (uint8_t)(1u << vector % 8);
 
     if (!(*pending & bit) || (control(fn) & (MSIX_ENABLE | MSIX_FUNCTION_MASK)) != MSIX_ENABLE ||
-        (pci_get32(entry + ENTRY_CONTROL) & ENTRY_MASKED) || !pci_is_master(fn))
-        return;
+        (pci_get32(entry + ENTRY_CONTROL) & ENTRY_MASKED) || !pci_is_master(fn) ||
+        !pci_message_begin(a, fn))
+        return false;
     *pending &= (uint8_t)~bit;
-    pci_send_message(dev, pci_get32(entry) | (uint64_t)pci_get32(entry + 4) << 32,
-                     pci_get32(entry + ENTRY_DATA));
+    *ret_address = pci_get32(entry) | (uint64_t)pci_get32(entry + 4) << 32;
+    *ret_data = pci_get32(entry + ENTRY_DATA);
+    return true;
+}
+
+static void flush_vector(struct bp_device *dev, unsigned vector)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+    struct pci_access a;
+    uint64_t address;
+    uint32_t data;
+    bool go;
+
+    pci_lock(fn);
+    go = take(fn, vector, &a, &address, &data);
+    pci_unlock(fn);
+    if (go)
+        pci_message_send(dev, &a, address, data);
 }
 
 void pci_msix_notify(struct bp_device *dev, unsigned vector)
 {
     struct pci_fn *fn = pci_fn_of(dev);
+    bool on;
 
-    if (!pci_msix_enabled(dev) || vector >= fn->msix.vectors)
-        return;
-    fn->msix.pba[vector / 8] |= (uint8_t)(1u << vector % 8);
-    flush_vector(dev, vector);
+    pci_lock(fn);
+    on = enabled(fn) && vector < fn->msix.vectors;
+    if (on)
+        fn->msix.pba[vector / 8] |= (uint8_t)(1u << vector % 8);
+    pci_unlock(fn);
+    if (on)
+        flush_vector(dev, vector);
 }
 
 void pci_msix_written(struct bp_device *dev)
@@ -76,25 +107,43 @@ void pci_msix_written(struct bp_device *dev)
 }
 
 /* ---- what the guest sees in the BAR ---- */
+static uint64_t read_word(struct pci_fn *fn, const uint8_t *at)
+{
+    uint32_t word;
+
+    pci_lock(fn);
+    word = pci_get32(at);
+    pci_unlock(fn);
+    return word;
+}
+
 static uint64_t table_read(void *opaque, uint64_t addr, unsigned size)
 {
+    struct pci_fn *fn = pci_fn_of(opaque);
+
     (void)size;
-    return pci_get32(pci_fn_of(opaque)->msix.table + addr);
+    return read_word(fn, fn->msix.table + addr);
 }
 
 static void table_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     static const uint32_t writable[4] = {0xfffffffcu, UINT32_MAX, UINT32_MAX, ENTRY_MASKED};
 
+    struct pci_fn *fn = pci_fn_of(opaque);
+
     (void)size;
-    pci_set32(pci_fn_of(opaque)->msix.table + addr, (uint32_t)value & writable[addr % ENTRY / 4]);
+    pci_lock(fn);
+    pci_set32(fn->msix.table + addr, (uint32_t)value & writable[addr % ENTRY / 4]);
+    pci_unlock(fn);
     flush_vector(opaque, (unsigned)(addr / ENTRY));
 }
 
 static uint64_t pba_read(void *opaque, uint64_t addr, unsigned size)
 {
+    struct pci_fn *fn = pci_fn_of(opaque);
+
     (void)size;
-    return pci_get32(pci_fn_of(opaque)->msix.pba + addr);
+    return read_word(fn, fn->msix.pba + addr);
 }
 
 static void pba_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
@@ -163,6 +212,7 @@ int pci_msix_init(struct bp_device *dev, unsigned vectors, unsigned bar, uint32_
     fn->msix.table = calloc(1, table_size(vectors) + pba_size(vectors));
     if (!fn->msix.table)
         return bp_fail(err, ENOMEM, "PCI: no memory for %u MSI-X vectors", vectors);
+    pci_messages_init(dev);
     fn->msix.pba = fn->msix.table + table_size(vectors);
     fn->msix.vectors = (uint16_t)vectors;
     fn->msix.at = (uint8_t)at;
@@ -201,8 +251,10 @@ void pci_msix_reset(struct bp_device *dev)
 
     if (!fn->msix.vectors)
         return;
+    pci_lock(fn);
     mask_all(fn);
     pci_set16(fn->config + fn->msix.at + MSIX_CONTROL, (uint16_t)(fn->msix.vectors - 1));
+    pci_unlock(fn);
 }
 
 void pci_msix_free(struct bp_device *dev)

@@ -125,6 +125,7 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
         return r;
     fn->devfn = (uint8_t)devfn;
     fn->placed = true;
+    pthread_mutex_init(&fn->lock, NULL);
     bus->fn[devfn] = dev;
     pci_config_init(dev);
     return 0;
@@ -148,6 +149,8 @@ static void child_detach(struct bp_bus *b, struct bp_device *dev)
     bp_memory_commit();
     pci_msix_free(dev);
     fn->msi = (struct pci_msi){0};
+    fn->late = NULL; /* the device's, like all that it claims */
+    pthread_mutex_destroy(&fn->lock);
     bus->fn[fn->devfn] = NULL;
     fn->placed = false;
 }
@@ -356,50 +359,6 @@ static struct bp_space *dma(struct bp_device *dev)
     return pci_bus_of(dev)->host.dma;
 }
 
-bool pci_master_begin(struct bp_device *dev)
-{
-    struct pci_fn *fn = pci_fn_of(dev);
-
-    if (fn->mastering) {
-        bp_guest_error("pci-master-loop", "PCI: an access of slot %u function %u led back to it",
-                       fn->devfn >> 3, fn->devfn & 7);
-        return false;
-    }
-    fn->mastering = true;
-    return true;
-}
-
-void pci_master_end(struct bp_device *dev)
-{
-    pci_fn_of(dev)->mastering = false;
-}
-
-static int dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len)
-{
-    int r;
-
-    if (!pci_is_master(pci_fn_of(dev)))
-        return -EPERM;
-    if (!pci_master_begin(dev))
-        return -EBUSY;
-    r = bp_space_read(dma(dev), addr, buf, len);
-    pci_master_end(dev);
-    return r;
-}
-
-static int dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len)
-{
-    int r;
-
-    if (!pci_is_master(pci_fn_of(dev)))
-        return -EPERM;
-    if (!pci_master_begin(dev))
-        return -EBUSY;
-    r = bp_space_write(dma(dev), addr, buf, len);
-    pci_master_end(dev);
-    return r;
-}
-
 static const struct bp_pci_interface pci_table = {
     .size = sizeof(struct bp_pci_interface),
     .new_root = new_root,
@@ -421,8 +380,8 @@ static const struct bp_pci_interface pci_table = {
     .msi_init = pci_msi_init,
     .msi_enabled = pci_msi_enabled,
     .msi_notify = pci_msi_notify,
-    .dma_read = dma_read,
-    .dma_write = dma_write,
+    .dma_read = pci_dma_read,
+    .dma_write = pci_dma_write,
 };
 BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
 

@@ -3,8 +3,11 @@
 #ifndef HW_PCI_PCI_H
 #define HW_PCI_PCI_H
 
+#include <pthread.h>
+
 #include <bp/command.h>
 #include <bp/bus/pci.h>
+#include <bp/loop.h>
 
 #define PCI_CONFIG_SIZE 256u
 #define PCI_BARS 6
@@ -78,8 +81,23 @@ struct pci_fn {
     struct pci_bar bar[PCI_BARS];
     struct pci_msi msi;
     struct pci_msix msix;
-    bool mastering; /* an access of its own is under way (pci_master_begin) */
+    /*
+     * Guards the bytes of `config` that a guest may write, `msi` and `msix`: messages are sent on any thread. A
+     * leaf: nothing is called under it but bp_deferred_schedule().
+     */
+    pthread_mutex_t lock;
+    struct bp_deferred *late; /* sends what a message inside of a message left pending */
 };
+
+static inline void pci_lock(struct pci_fn *fn)
+{
+    pthread_mutex_lock(&fn->lock);
+}
+
+static inline void pci_unlock(struct pci_fn *fn)
+{
+    pthread_mutex_unlock(&fn->lock);
+}
 
 static inline uint16_t pci_get16(const uint8_t *p)
 {
@@ -128,17 +146,27 @@ int pci_add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_reg
 int pci_add_capability(struct bp_device *dev, uint8_t id, unsigned size, unsigned *ret_offset,
                        struct bp_error *err);
 
-/*
- * Around each access that the function makes as a bus master: false when it is inside of another
- * one, that is, when what a guest gave as an address led back to the function's own registers. Such
- * an access is refused, since it could go round for ever.
- */
-bool pci_master_begin(struct bp_device *dev);
-void pci_master_end(struct bp_device *dev);
+/* ---- master.c: [any] ---- */
+/* An access that a function makes as a bus master, on the stack of the thread that makes it. */
+struct pci_access {
+    struct pci_fn *fn;
+    bool message;
+    struct pci_access *outer;
+};
+/* Around each: false when this thread is inside of one of the same function and kind already, that is,
+ * when what a guest gave as an address led back to the function's own registers. */
+bool pci_access_begin(struct pci_access *a, struct pci_fn *fn, bool message);
+void pci_access_end(struct pci_access *a);
+int pci_dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len);
+int pci_dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len);
+bool pci_is_master(const struct pci_fn *fn); /* lock held */
+void pci_messages_init(struct bp_device *dev); /* when MSI or MSI-X is added */
+/* For a message that is pending and allowed; lock held. True: it is no longer pending, and
+ * pci_message_send() follows once the lock is released. False: it stays so, and the main loop tries again. */
+bool pci_message_begin(struct pci_access *a, struct pci_fn *fn);
+void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data);
 
 /* ---- msi.c ---- */
-void pci_send_message(struct bp_device *dev, uint64_t address, uint32_t data);
-bool pci_is_master(const struct pci_fn *fn);
 int pci_msi_init(struct bp_device *dev, unsigned vectors, bool masking, struct bp_error *err);
 bool pci_msi_enabled(struct bp_device *dev);
 void pci_msi_notify(struct bp_device *dev, unsigned vector);

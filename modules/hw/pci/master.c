@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What a function does as bus master: memory accesses and messages, on any thread.
+ *
+ * An address that a guest chose may lead back to the function's own registers, which may make it access again, and so
+ * on without end. Each thread knows the accesses that it is inside of. A memory access inside of one of the same
+ * function is refused. A message inside of an access goes out; inside of a message of the same function it stays
+ * pending, and the main loop sends it. So nothing is lost, no stack grows, and accesses on other threads do not
+ * matter.
+ */
+#include <errno.h>
+
+#include <bp/log.h>
+
+#include "pci.h"
+
+#define DEEPEST 16u /* accesses of several functions that lead to each other */
+
+static __thread struct pci_access *innermost;
+
+bool pci_access_begin(struct pci_access *a, struct pci_fn *fn, bool message)
+{
+    unsigned depth = 0;
+
+    for (const struct pci_access *o = innermost; o; o = o->outer) {
+        if ((o->fn == fn && o->message == message) || ++depth == DEEPEST)
+            return false;
+    }
+    *a = (struct pci_access){.fn = fn, .message = message, .outer = innermost};
+    innermost = a;
+    return true;
+}
+
+void pci_access_end(struct pci_access *a)
+{
+    innermost = a->outer;
+}
+
+bool pci_is_master(const struct pci_fn *fn)
+{
+    return pci_get16(fn->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
+}
+
+static void tell_loop(const struct pci_fn *fn)
+{
+    bp_guest_error("pci-master-loop", "PCI: an access of slot %u function %u led back to it",
+                   fn->devfn >> 3, fn->devfn & 7);
+}
+
+static int begin(struct bp_device *dev, struct pci_access *a)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+    bool master;
+
+    pci_lock(fn);
+    master = pci_is_master(fn);
+    pci_unlock(fn);
+    if (!master)
+        return -EPERM;
+    if (pci_access_begin(a, fn, false))
+        return 0;
+    tell_loop(fn);
+    return -EBUSY;
+}
+
+int pci_dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len)
+{
+    struct pci_access a;
+    int r = begin(dev, &a);
+
+    if (r < 0)
+        return r;
+    r = bp_space_read(pci_bus_of(dev)->host.dma, addr, buf, len);
+    pci_access_end(&a);
+    return r;
+}
+
+int pci_dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len)
+{
+    struct pci_access a;
+    int r = begin(dev, &a);
+
+    if (r < 0)
+        return r;
+    r = bp_space_write(pci_bus_of(dev)->host.dma, addr, buf, len);
+    pci_access_end(&a);
+    return r;
+}
+
+/* ---- messages ---- */
+
+/* The main loop sends what waited for the end of another message. */
+static void send_late(void *opaque)
+{
+    tell_loop(pci_fn_of(opaque));
+    pci_msi_written(opaque);
+    pci_msix_written(opaque);
+}
+
+void pci_messages_init(struct bp_device *dev)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    if (!fn->late)
+        fn->late = bp_deferred_new(bp_device_owner(dev), NULL, send_late, dev);
+}
+
+bool pci_message_begin(struct pci_access *a, struct pci_fn *fn)
+{
+    if (pci_access_begin(a, fn, true))
+        return true;
+    bp_deferred_schedule(fn->late);
+    return false;
+}
+
+void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data)
+{
+    (void)bp_space_store(pci_bus_of(dev)->host.dma, address, 4, data);
+    pci_access_end(a);
+}
