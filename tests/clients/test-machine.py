@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+What the command line says about machine, processors, memory, names and the end of the process, seen
+from outside: by QMP, in /proc, and through the guest's ports. Usage: test-machine.py SOURCE-ROOT BUILD-ROOT
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("BACKPLANE_BUILD", sys.argv[2])
+sys.path[:0] = [os.path.join(sys.argv[1], "tests", folder) for folder in ("house", "qtest")]
+import tap  # noqa: E402
+from qmp import Emulator  # noqa: E402
+from qtest import QTest  # noqa: E402
+
+PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
+SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
+WAIT = 20 * SLOW
+
+
+def run(*args, env=None):
+    """A command line that ends by itself."""
+    return subprocess.run([PROGRAM, "-display", "none", "-nodefaults", *args], capture_output=True, text=True,
+                          timeout=WAIT, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})},
+                          check=False)
+
+
+def refused(*args, accel=("-accel", "qtest")):
+    """What a command line is refused with: one line, status 1."""
+    done = run(*accel, *args)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(lines) == 1, (args, done)
+    return lines[0]
+
+
+def answer(emulator, name, **arguments):
+    reply = emulator.command(name, **arguments)
+    assert "return" in reply, (name, reply)
+    return reply["return"]
+
+
+def monitor(emulator, line):
+    return answer(emulator, "human-monitor-command", command_line=line)
+
+
+# ---- machine and accelerator ----
+
+def machine_is_chosen_by_name():
+    for args in (("-machine", "pc"), ("-machine", "type=pc"), ("-M", "pc"), ("--machine", "pc-i440fx-9.1"), ()):
+        with Emulator(PROGRAM, *args) as machine:
+            assert answer(machine, "qom-get", path="/machine", property="type").startswith("pc-i440fx-9.1")
+    with Emulator(PROGRAM, "-M", "none") as machine:
+        assert answer(machine, "qom-get", path="/machine", property="type").startswith("none")
+    assert "frob" in refused("-machine", "frob")
+
+
+def machine_list_marks_the_default():
+    done = run("-machine", "help")
+    assert done.returncode == 0 and not done.stderr, done
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert re.match(r"none +\w", lines["none"]), lines
+    assert "alias of pc-i440fx-9.1" in lines["pc"]
+    assert [name for name, line in lines.items() if "(default)" in line] == ["pc-i440fx-9.1"], lines
+
+
+def accelerators_are_tried_in_order():
+    for args in (("-machine", "pc,accel=nope:qtest"), ("-accel", "nope", "-accel", "qtest")):
+        with Emulator(PROGRAM, *args, quiet=("-nodefaults", "-display", "none")) as machine:
+            assert answer(machine, "query-status")["status"] == "running"
+    done = run("-machine", "pc,accel=nope:nil")
+    assert done.returncode == 1 and "nil" in done.stderr and "nope" in done.stderr, done
+    assert "nope" in refused("-accel", "nope", accel=())
+    assert "speed" in refused("-accel", "qtest,speed=9", accel=())
+    listed = run("-accel", "help")
+    assert listed.returncode == 0 and re.search(r"^ *interp\b", listed.stdout, re.M), listed
+
+
+def mapping_flags(pid, size):
+    """VmFlags of the mapping that has `size` bytes and may be written."""
+    found, flags = None, []
+    with open("/proc/%d/smaps" % pid, encoding="ascii") as file:
+        for line in file:
+            head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (....)", line)
+            if head:
+                found = int(head[2], 16) - int(head[1], 16) == size and head[3].startswith("rw")
+            elif found and line.startswith("VmFlags:"):
+                flags.append(line.split()[1:])
+    assert len(flags) == 1, "mappings of %d bytes: %r" % (size, flags)
+    return flags[0]
+
+
+# A size that nothing else has.
+ODD = (67 << 20)
+
+
+def guest_memory_is_in_core_dumps_as_told():
+    for keys, in_dumps in (("", True), (",dump-guest-core=on", True), (",dump-guest-core=off", False)):
+        with Emulator(PROGRAM, "-machine", "pc" + keys, "-m", "67") as machine:
+            flags = mapping_flags(machine.process.pid, ODD)
+            assert ("dd" not in flags) == in_dumps, (keys, flags)
+
+
+def nodefaults_leaves_out_serial_port_and_monitor():
+    quiet = ("-display", "none", "-accel", "qtest", "-serial", "null")
+    with Emulator(PROGRAM, quiet=quiet) as machine:
+        assert "isa-serial" in monitor(machine, "info qtree")
+    quiet = ("-display", "none", "-accel", "qtest", "-nodefaults")
+    with Emulator(PROGRAM, quiet=quiet) as machine:
+        assert "isa-serial" not in monitor(machine, "info qtree")
+        assert [c["label"] for c in answer(machine, "query-chardev")] == ["compat_monitor0"]
+
+
+# ---- processors and memory ----
+
+def processors(*args):
+    with Emulator(PROGRAM, *args) as machine:
+        return len(answer(machine, "query-cpus-fast"))
+
+
+def processors_are_counted():
+    for text, count in (("4", 4), ("cpus=3", 3), ("sockets=2,cores=2", 4), ("maxcpus=4", 4),
+                        ("2,drawers=1,books=1,clusters=1", 2), ("cpus=1,maxcpus=2", 1),
+                        ("8,sockets=2,cores=2,threads=2,maxcpus=8", 8), ("sockets=2,dies=2", 4)):
+        assert processors("-smp", text) == count, text
+
+
+def wrong_processor_counts_are_told():
+    for text, words in (("8,sockets=3,cores=2", ("sockets (3)", "cores (2)", "maxcpus (8)")),
+                        ("cpus=4,maxcpus=2", ("maxcpus",)), ("cpus=0", ("cpus",)), ("sockets=0", ("sockets",)),
+                        ("", ("-smp",)), ("2,books=2", ("books",)), ("2,drawers=2", ("drawers",)),
+                        ("256", ("256", "255"))):
+        line = refused("-smp", text)
+        for word in words:
+            assert word in line, (text, line)
+
+
+def memory_has_the_size_that_was_asked_for():
+    for args, top in (((), "07ffffff"), (("-m", "67"), "042fffff"), (("-m", "96M"), "05ffffff"),
+                      (("-m", "size=1G"), "3fffffff")):
+        with Emulator(PROGRAM, "-M", "none" if args else "pc", *args) as machine:
+            tree = monitor(machine, "info mtree")
+            assert re.search("0000000000000000-00000000%s .*ram" % top, tree), (args, tree)
+    assert "1E" in refused("-m", "1E") or "size" in refused("-m", "1E")
+
+
+# ---- names ----
+
+def threads(pid):
+    names = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/comm" % (pid, task), encoding="ascii") as file:
+            names.append(file.read().strip())
+    return names
+
+
+def names_are_shown():
+    quiet = ("-nodefaults", "-display", "none", "-accel", "interp", "-S", "-smp", "2")
+    with Emulator(PROGRAM, "-name", "guest=a,,b,process=backp-proc", quiet=quiet) as machine:
+        assert answer(machine, "query-name") == {"name": "a,b"}
+        with open("/proc/%d/comm" % machine.process.pid, encoding="ascii") as file:
+            assert file.read() == "backp-proc\n"
+    with Emulator(PROGRAM, "-name", "n,debug-threads=on", quiet=quiet) as machine:
+        assert len([name for name in threads(machine.process.pid) if name.startswith("CPU ")]) == 2
+
+
+def uuid_is_told():
+    text = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+    with Emulator(PROGRAM, "-uuid", text) as machine:
+        assert answer(machine, "query-uuid") == {"UUID": text}
+    assert "-uuid" in refused("-uuid", "6ba7b810")
+
+
+def messages_have_the_time():
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z backplane-system-x86_64: .*nope"
+    assert re.match(stamp, refused("-msg", "timestamp=on", "-device", "nope"))
+    assert re.match(stamp, refused("-msg", "timestamp", "-device", "nope"))
+    assert refused("-device", "nope").startswith("backplane-system")
+    assert refused("-msg", "timestamp=off", "-device", "nope").startswith("backplane-system")
+
+
+def global_values_reach_devices_of_the_machine():
+    quiet = ("-display", "none", "-accel", "qtest", "-monitor", "none", "-serial", "null")
+    for text in ("isa-serial.irq=9", "isa-serial:irq=9", "driver=isa-serial,property=irq,value=9"):
+        with Emulator(PROGRAM, "-global", text, quiet=quiet) as machine:
+            assert re.search(r"isa-serial.*?\birq = 9 ", monitor(machine, "info qtree"), re.S), text
+    done = run("-accel", "qtest", "-global", "frob.nicate=1", "-device", "nope")
+    assert done.returncode == 1
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen([PROGRAM, "-display", "none", "-nodefaults", "-accel", "qtest", "-global",
+                                    "frob.nicate=1", "-monitor", "stdio"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=errors)
+        process.communicate(b"quit\n", WAIT)
+        assert process.returncode == 0
+        errors.seek(0)
+        assert re.search("warning: .*frob.nicate", errors.read())
+
+
+# ---- what a guest meets ----
+
+def rtc_text(q):
+    def register(number):
+        q.outb(0x70, number)
+        value = q.inb(0x71)
+        return 10 * (value >> 4) + (value & 15)
+    return "20%02d-%02d-%02dT%02d:%02d" % (register(9), register(8), register(7), register(4), register(2))
+
+
+def rtc_starts_as_told():
+    with QTest(["-M", "pc", "-rtc", "base=2006-06-17T16:01:21,clock=vm"]) as q:
+        assert rtc_text(q) == "2006-06-17T16:01"
+        time.sleep(0.1)
+        q.clock_step(3600 * 10**9)
+        assert rtc_text(q) == "2006-06-17T17:01", "with clock=vm an hour of the machine is an hour"
+    with QTest(["-M", "pc", "-rtc", "base=2006-06-17,clock=vm"]) as q:
+        assert rtc_text(q) == "2006-06-17T00:00"
+    for base, zone in (("utc", 0), ("localtime", 5)):
+        before = time.time()
+        os.environ["TZ"] = "TST-5"
+        try:
+            with QTest(["-M", "pc", "-rtc", "base=" + base]) as q:
+                shown = rtc_text(q)
+        finally:
+            del os.environ["TZ"]
+        near = [time.strftime("%Y-%m-%dT%H:%M", time.gmtime(before + zone * 3600 + n))
+                for n in range(0, int(time.time() - before) + 61)]
+        assert shown in near, (base, shown)
+    for wrong in ("base=2006-13-01", "base=yesterday", "clock=sun", "driftfix=x"):
+        key, value = wrong.split("=")
+        line = refused("-rtc", wrong)
+        assert key in line and value in line, line
+
+
+def fw_cfg(q):
+    """Files of fw_cfg by name, read through its ports as a guest does."""
+    def read(key, size):
+        q.outw(0x510, key)
+        return bytes(q.inb(0x511) for _ in range(size))
+    count = int.from_bytes(read(0x19, 4), "big")
+    entries = read(0x19, 4 + 64 * count)[4:]
+    result = {}
+    for at in range(0, len(entries), 64):
+        size = int.from_bytes(entries[at:at + 4], "big")
+        key = int.from_bytes(entries[at + 4:at + 6], "big")
+        name = entries[at + 8:at + 64].rstrip(b"\0").decode()
+        if name.startswith("opt/"):
+            result[name] = read(key, size)
+    return result
+
+
+def fw_cfg_files_reach_the_guest():
+    with tempfile.TemporaryDirectory() as folder:
+        blob = os.path.join(folder, "my,blob.bin")
+        content = bytes(range(256)) + b"\0end"
+        with open(blob, "wb") as file:
+            file.write(content)
+        with QTest(["-M", "pc", "-fw_cfg", "name=opt/com.mycompany/blob,file=" + blob.replace(",", ",,"),
+                    "-fw_cfg", "opt/z,string=a,,b"]) as q:
+            assert fw_cfg(q) == {"opt/com.mycompany/blob": content, "opt/z": b"a,b"}
+        assert "/nope" in refused("-fw_cfg", "name=opt/x,file=" + folder + "/nope")
+    assert "55" in refused("-fw_cfg", "name=opt/%s,string=a" % ("x" * 52))
+    assert "string" in refused("-fw_cfg", "name=opt/x")
+
+
+def event(q, name):
+    """The data of the next event of that name; a command brings what has come."""
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        for seen in q.events:
+            if seen["event"] == name:
+                return seen["data"]
+        q.qmp("query-name")
+    raise AssertionError("no event %s: %r" % (name, q.events))
+
+
+def guest_resets(q):
+    q.outb(0xcf9, 2)
+    q.outb(0xcf9, 6)
+
+
+def guest_powers_off(q):
+    q.outw(0x604, 0x2000)  # PM1a control: sleep enable, S5 by the value of the board's DSDT
+
+
+def reset_and_shutdown_act_as_told():
+    with QTest(["-M", "pc"]) as q:
+        guest_resets(q)
+        assert event(q, "RESET")["guest"]
+    for args in (["-action", "shutdown=pause"], ["-no-shutdown"]):
+        with QTest(["-M", "pc", *args]) as q:
+            guest_powers_off(q)
+            assert event(q, "SHUTDOWN")["guest"]
+            assert q.qmp("query-status")["status"] == "shutdown"
+    for args in (["-action", "reboot=shutdown,shutdown=pause"], ["-no-reboot", "-no-shutdown"]):
+        with QTest(["-M", "pc", *args]) as q:
+            guest_resets(q)
+            event(q, "SHUTDOWN")
+            assert q.qmp("query-status")["status"] == "shutdown"
+    for args in (["-no-reboot"], ["-action", "reboot=shutdown"]):
+        q = QTest(["-M", "pc", *args])
+        try:
+            guest_resets(q)
+        except Exception:  # it may have ended before it could answer
+            pass
+        assert q.process.wait(WAIT) == 0
+        q.close()
+
+
+# ---- the process ----
+
+def pidfile_is_locked_and_removed():
+    with tempfile.TemporaryDirectory() as folder:
+        path, socket = os.path.join(folder, "pid"), os.path.join(folder, "socket")
+        args = ("-pidfile", path, "-chardev", "socket,id=s,server=on,wait=off,path=" + socket)
+        with Emulator(PROGRAM, *args) as machine:
+            with open(path, encoding="ascii") as file:
+                assert int(file.read()) == machine.process.pid
+            assert os.path.exists(socket)
+            assert path in refused("-pidfile", path)
+            machine.process.send_signal(signal.SIGTERM)
+            machine.process.wait(WAIT)
+            assert not os.path.lexists(path) and not os.path.lexists(socket)
+
+
+def log_goes_where_it_is_told():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "log")
+        for items, logged in (("guest_errors,unimp", True), ("unimp", False)):
+            with QTest(["-M", "pc", "-d", items, "-D", path]) as q:
+                q.outb(0x64, 0xb0)
+                q.qmp("query-name")
+            with open(path, encoding="utf-8") as file:
+                assert ("unknown command 0xb0" in file.read()) == logged, items
+        assert folder in refused("-d", "int", "-D", folder + "/none/log")
+    assert "frob" in refused("-d", "frob")
+
+
+tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators_are_tried_in_order,
+         guest_memory_is_in_core_dumps_as_told, nodefaults_leaves_out_serial_port_and_monitor,
+         processors_are_counted, wrong_processor_counts_are_told, memory_has_the_size_that_was_asked_for,
+         names_are_shown, uuid_is_told, messages_have_the_time, global_values_reach_devices_of_the_machine,
+         rtc_starts_as_told, fw_cfg_files_reach_the_guest, reset_and_shutdown_act_as_told,
+         pidfile_is_locked_and_removed, log_goes_where_it_is_told])
