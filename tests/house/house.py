@@ -387,6 +387,23 @@ def temporary_folders_of_tests_go_with_them():
         yield "a killed test left %r: %s" % (folder, killed.stderr)
 
 
+@case
+def every_page_is_linked_and_every_link_leads_somewhere():
+    pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"] + [
+        "docs/" + name for name in sorted(os.listdir(os.path.join(ROOT, "docs"))) if name.endswith(".md")]
+    linked = {page: set() for page in pages}
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text(page)):
+            path = os.path.normpath(os.path.join(os.path.dirname(page), target))
+            linked[page].add(path)
+            if not os.path.exists(os.path.join(ROOT, path)):
+                yield "%s: %s is not there" % (page, target)
+    for index in ("README.md", "docs/README.md"):
+        for page in pages:
+            if page not in linked[index] | {index, "README.md"}:
+                yield "%s does not link %s" % (index, page)
+
+
 def main():
     print("1..%d" % len(cases))
     bad = 0
