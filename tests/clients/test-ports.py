@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 os.environ.setdefault("BACKPLANE_BUILD", sys.argv[2])
@@ -26,7 +25,7 @@ PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
 WAIT = 20 * SLOW
 COM1, COM2 = 0x3f8, 0x2f8
-DIR = tempfile.mkdtemp(prefix="ports-")
+DIR = tap.work_folder("ports-")
 
 
 def refused(*args):
