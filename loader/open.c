@@ -131,6 +131,25 @@ void open_finish(struct module *m, struct opened *file)
 
 /* ---- linking ---- */
 
+/* "LIBRARY: cannot open shared object file: WHY", WHY being what errno said. */
+static int refuse_file(struct module *m, const char *path, const char *text, const char *end,
+                       const char *why)
+{
+    struct rlimit limit;
+    char hint[64] = "";
+    int length = (int)(end - text);
+    bool own = strlen(path) == (size_t)length && strncmp(path, text, (size_t)length) == 0;
+
+    if (!own && strcmp(why, strerror(ENOENT)) == 0)
+        return module_refuse(m, true, ELIBACC, "needs library %.*s, which is not installed", length,
+                             text);
+    if (strcmp(why, strerror(EMFILE)) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        snprintf(hint, sizeof(hint), " (%llu are allowed, ulimit -n)",
+                 (unsigned long long)limit.rlim_cur);
+    return module_refuse(m, true, ELIBACC, "%s%.*s%scannot be opened: %s%s", own ? "" : "library ",
+                         own ? 0 : length, text, own ? "" : " ", why, hint);
+}
+
 /* Turns the dynamic linker's words into ours: what is missing is named first. */
 static int refuse_dlopen(struct module *m, const char *path, const char *text)
 {
@@ -143,8 +162,8 @@ static int refuse_dlopen(struct module *m, const char *path, const char *text)
         text = "unknown error";
     found = strstr(text, cannot_open);
     if (found)
-        return module_refuse(m, true, ELIBACC, "needs library %.*s, which is not installed",
-                             (int)(found - text), text);
+        return refuse_file(m, path, text, found,
+                           found + strlen(cannot_open) + (found[strlen(cannot_open)] == ':' ? 2 : 0));
     found = strstr(text, undefined);
     if (found) {
         found += strlen(undefined);

@@ -214,6 +214,84 @@ static void offer_values(const struct completion *c, const struct bp_field *fiel
         offer_ids(c, field->target);
 }
 
+/* What the option's own help lists, for the one that is completed. */
+static struct bp_value *own_items;
+
+static void keep_items(struct bp_value *args, const char *title, struct bp_value *list)
+{
+    (void)args;
+    (void)title;
+    bp_value_unref(own_items);
+    own_items = list;
+}
+
+/* The argument is one plain string: -display, -serial, -d. Options of modules that are not loaded
+ * are known without their functions, and get names of files. */
+static bool offer_own_items(struct completion *c)
+{
+    static const struct bpc_program collector = {.items = keep_items};
+    const struct bpc_program *before = bpc_program;
+    struct bp_value *args;
+
+    if (!c->option->show_help)
+        return false;
+    args = bp_value_dict();
+    bpc_program = &collector;
+    c->option->show_help(args, NULL);
+    bpc_program = before;
+    bp_value_unref(args);
+    /* "file:" of -serial: the rest is a path. */
+    for (size_t i = 0; i < bp_value_length(own_items); i++) {
+        const char *name = bp_value_get_string(bp_value_at(own_items, i), "name");
+        size_t n = strcspn(name, ":") + 1;
+
+        if (name[n - 1] == ':' && strcmp(name + n, "PATH") == 0 &&
+            strncmp(c->part, name, n) == 0) {
+            printf("files %.*s\n", (int)n, c->part);
+            return true;
+        }
+    }
+    puts("open");
+    for (size_t i = 0; i < bp_value_length(own_items); i++) {
+        struct bp_value *item = bp_value_at(own_items, i);
+        const char *name = bp_value_get_string(item, "name");
+        const char *colon = strchr(name, ':'); /* of "tcp:HOST:PORT": the rest is the user's */
+        char *word = colon && g_ascii_isupper(colon[1]) ? g_strndup(name, (gsize)(colon + 1 - name))
+                                                        : g_strdup(name);
+
+        offer(c, word, "", bp_value_get_string(item, "summary"));
+        g_free(word);
+    }
+    bp_value_unref(own_items);
+    own_items = NULL;
+    return true;
+}
+
+/* A key with the name of an option that takes names of things by that key itself (accel): those, of
+ * which several may stand with colons between them. */
+static bool offer_named_things(struct completion *c, const char *key)
+{
+    const struct bp_option *option = bpc_option_describe(key);
+    const char *colon = strrchr(c->part, ':');
+    char *joined;
+
+    if (!option || !option->lists || !option->implied || strcmp(option->implied, key) != 0)
+        return false;
+    if (colon) {
+        char *first = g_strndup(c->part, (gsize)(colon + 1 - c->part));
+
+        joined = g_strconcat(c->before, first, NULL);
+        g_free(first);
+        g_free(c->before);
+        c->before = joined;
+        c->part = colon + 1;
+    }
+    c->kind = (enum bp_provide_kind)option->lists;
+    puts("open");
+    bpc_reference_each(c->kind, offer_thing, c);
+    return true;
+}
+
 static void complete_value(struct completion *c, const char *equals)
 {
     char *key = g_strndup(c->part, (gsize)(equals - c->part));
@@ -231,6 +309,13 @@ static void complete_value(struct completion *c, const char *equals)
         puts("open");
         bpc_reference_each(c->kind, offer_thing, c);
     } else if (search.found && search.found->kind == BP_KIND_STRING &&
+               offer_named_things(c, key)) {
+        /* done */
+    } else if (search.found && search.found->kind == BP_KIND_STRING &&
+               strcmp(key, "chardev") == 0) {
+        puts("open");
+        offer_ids(c, "chardev");
+    } else if (search.found && search.found->kind == BP_KIND_STRING &&
                strcmp(key, "id") != 0 && strcmp(key, "bus") != 0) {
         printf("files %s\n", c->before);
     } else if (search.found) {
@@ -246,7 +331,11 @@ static void complete_argument(struct completion *c)
     const char *word = c->argv[c->current], *last = word, *equals;
 
     if (!c->option->keys && !c->option->any_keys && !c->kind) {
-        puts("files ");
+        last = strrchr(word, ',');
+        c->part = last ? last + 1 : word;
+        c->before = g_strndup(word, (gsize)(c->part - word));
+        if (!offer_own_items(c))
+            puts("files ");
         return;
     }
     /* The last word between commas; a doubled comma is part of one. */

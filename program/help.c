@@ -135,6 +135,34 @@ static void help_everything(void)
 
 /* ---- properties and keys ---- */
 
+/* The range, where it is narrower than that of the type (which is not worth a word). */
+static void print_range(struct bp_value *p)
+{
+    static const struct {
+        const char *type, *min, *max;
+    } whole[] = {
+        {"uint8", "0", "255"}, {"uint16", "0", "65535"}, {"uint32", "0", "4294967295"},
+        {"uint64", "0", "18446744073709551615"}, {"size", "0", "18446744073709551615"},
+        {"int8", "-128", "127"}, {"int16", "-32768", "32767"},
+        {"int32", "-2147483648", "2147483647"},
+        {"int64", "-9223372036854775808", "9223372036854775807"},
+    };
+    char *min, *max;
+    bool all = false;
+
+    if (!bp_value_has(p, "min"))
+        return;
+    min = bp_value_print(bp_value_get(p, "min"), false);
+    max = bp_value_print(bp_value_get(p, "max"), false);
+    for (size_t i = 0; i < BP_COUNT(whole); i++)
+        all |= strcmp(text_of(p, "type"), whole[i].type) == 0 && strcmp(min, whole[i].min) == 0 &&
+               strcmp(max, whole[i].max) == 0;
+    if (!all)
+        printf(strcmp(min, max) ? " [%s..%s]" : " [%s]", min, max);
+    free(min);
+    free(max);
+}
+
 static void print_property(struct bp_value *p)
 {
     struct bp_value *def = bp_value_get(p, "default"), *choices = bp_value_get(p, "choices");
@@ -145,6 +173,7 @@ static void print_property(struct bp_value *p)
     printf("%-26s", head);
     if (*help)
         printf(" - %s", help);
+    print_range(p);
     for (size_t i = 0; i < bp_value_length(choices); i++)
         printf("%s%s%s", i ? "|" : " [", bp_value_as_string(bp_value_at(choices, i)),
                i + 1 == bp_value_length(choices) ? "]" : "");

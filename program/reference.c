@@ -118,6 +118,24 @@ static struct bp_value *flags_of(uint32_t flags)
     return list;
 }
 
+/* A number that only says "not given": the largest of an unsigned type that has no range. */
+static bool stands_for_none(const struct bp_field *f)
+{
+    static const struct {
+        enum bp_kind kind;
+        const char *def;
+    } none[] = {
+        {BP_KIND_UINT8, "255"}, {BP_KIND_UINT16, "65535"}, {BP_KIND_UINT32, "4294967295"},
+        {BP_KIND_UINT64, "18446744073709551615"},
+    };
+
+    for (size_t i = 0; i < BP_COUNT(none); i++) {
+        if (f->kind == none[i].kind && strcmp(f->def, none[i].def) == 0)
+            return !f->min && !f->max;
+    }
+    return false;
+}
+
 static struct bp_value *field_value(const struct bp_field *f, const struct inside *in)
 {
     struct bp_value *dict = bp_value_dict(), *def;
@@ -127,7 +145,7 @@ static struct bp_value *field_value(const struct bp_field *f, const struct insid
     bp_value_set(dict, "name", bp_value_string(f->name));
     bp_value_set(dict, "type", bp_value_string(type));
     set_text(dict, "help", f->help);
-    if (f->def && bpc_schema_from_text(f, f->def, &def, NULL) == 0)
+    if (f->def && !stands_for_none(f) && bpc_schema_from_text(f, f->def, &def, NULL) == 0)
         bp_value_set(dict, "default", def);
     if (f->kind == BP_KIND_ENUM && f->schema)
         bp_value_set(dict, "choices", texts(f->schema->choices));

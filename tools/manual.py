@@ -52,6 +52,9 @@ class Roff:
         for line in extra:
             self.lines += [".br", line]
 
+    def example(self, text):
+        self.lines += [".PP", ".RS 4", self.text(text), ".RE"]
+
     def indent(self):
         self.lines.append(".RS")
 
@@ -99,6 +102,9 @@ class Markdown:
         self.lines.append("%s- %s%s" % (space, head, ": " + body if body else ""))
         for line in extra:
             self.lines.append("%s  <br>%s" % (space, line))
+
+    def example(self, text):
+        self.lines += ["    " + text, ""]
 
     def indent(self):
         self.level += 1
@@ -173,6 +179,28 @@ def grouped(entries, key):
     return groups
 
 
+# ---- what is written by hand: tests compare it with the program ----
+
+KEYS = (("h", "print this help"), ("x", "exit emulator"), ("t", "toggle console timestamps"),
+        ("b", "send break (magic sysrq)"), ("c", "switch between console and monitor"),
+        ("Ctrl-a", "sends Ctrl-a itself"))
+EXAMPLES = (
+    ("Start Linux with its console on this terminal:",
+     'PROGRAM -m 512 -nographic -kernel vmlinuz -initrd initrd.gz -append "console=ttyS0"'),
+    ("What is there, and what a device, a board or an option accepts:",
+     "PROGRAM -device help; PROGRAM -device isa-serial,help; PROGRAM -machine pc,help; PROGRAM -smp help"),
+    ("Two processors, the second serial port in a file, an item for the guest's firmware interface:",
+     "PROGRAM -smp 2 -nographic -serial mon:stdio -serial file:log.txt "
+     "-fw_cfg name=opt/org.example/greeting,string=hello -kernel vmlinuz"),
+    ("In the background, controlled over QMP; nothing runs before the command cont:",
+     "PROGRAM -display none -S -daemonize -pidfile vm.pid -qmp unix:vm.sock,server=on,wait=off "
+     "-kernel vmlinuz"),
+    ("A monitor for people on a TCP port, for those who are on this computer:",
+     "PROGRAM -display none -monitor telnet:127.0.0.1:4444,server=on,wait=off -kernel vmlinuz"),
+    ("A device from a module of your own, with a log of what the guest does wrong:",
+     "PROGRAM -nographic -device ./my-device.so -d guest_errors -D log.txt -kernel vmlinuz"),
+)
+
 # ---- pages ----
 
 def system_page(page, facts):
@@ -217,7 +245,17 @@ def system_page(page, facts):
         things(page, facts[key])
     page.heading("Keys")
     page.paragraph(page.text("Where a serial port and the monitor share a terminal (-nographic, "
-                             "mon:stdio), Ctrl-a h shows the keys that switch between them."))
+                             "mon:stdio), these keys follow Ctrl-a, or what -echr sets instead:"))
+    for key, text in KEYS:
+        page.entry(page.bold("Ctrl-a " + key), page.text(sentence(text)))
+    page.paragraph(page.text("There Ctrl-c goes to the guest. Where only a monitor or a serial port has "
+                             "the terminal, it ends the program, as it does while the program still "
+                             "waits for a client (wait=on). Within the monitor, Tab completes names, "
+                             "the up key brings back earlier lines, and Ctrl-r searches them."))
+    page.heading("Examples")
+    for text, command in EXAMPLES:
+        page.paragraph(page.text(text))
+        page.example(command.replace("PROGRAM", "backplane-system-" + facts["architecture"]))
     page.heading("Exit status")
     page.paragraph(page.text("0 when the machine ended as it was meant to, 1 after an error, which one "
                              "line on standard error explains. A guest may choose another one where a "

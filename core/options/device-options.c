@@ -138,13 +138,35 @@ BP_OPTION(option_display, "display", "how the guest's display is shown", .arg = 
           .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_display,
           .show_help = help_display);
 
+/* The short forms of -serial, -monitor and the like. */
+static int help_dev(struct bp_value *args, struct bp_error *err)
+{
+    static const char *const forms[][2] = {
+        {"stdio", "standard input and output"}, {"mon:stdio", "the same, shared with the monitor"},
+        {"null", "drops what is written"}, {"none", "there is no such device"},
+        {"pty", "a pseudo-terminal"}, {"file:PATH", "output goes into a file"},
+        {"pipe:PATH", "a pair of named pipes"},
+        {"unix:PATH", "a Unix socket; with server=on, wait=off"},
+        {"tcp:HOST:PORT", "a TCP socket; with server=on, wait=off"},
+        {"telnet:HOST:PORT", "the same with the telnet protocol"},
+        {"udp:HOST:PORT", "datagrams"}, {"chardev:ID", "what -chardev made"},
+    };
+    struct bp_value *list = bp_value_list();
+
+    (void)err;
+    for (size_t i = 0; i < BP_COUNT(forms); i++)
+        bpc_help_item(list, forms[i][0], forms[i][1]);
+    bpc_program->items(args, "Accepted:", list);
+    return 0;
+}
+
 static int apply_serial(struct bp_value *args, struct bp_error *err)
 {
     return bpc_console_add_serial(bp_value_as_string(args), err);
 }
 
 BP_OPTION(option_serial, "serial", "where the next serial port leads", .arg = "dev",
-          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_serial);
+          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_serial, .show_help = help_dev);
 
 static int apply_monitor(struct bp_value *args, struct bp_error *err)
 {
@@ -152,7 +174,7 @@ static int apply_monitor(struct bp_value *args, struct bp_error *err)
 }
 
 BP_OPTION(option_monitor, "monitor", "where the human monitor is", .arg = "dev",
-          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_monitor);
+          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_monitor, .show_help = help_dev);
 
 static int apply_qmp(struct bp_value *args, struct bp_error *err)
 {
@@ -160,7 +182,7 @@ static int apply_qmp(struct bp_value *args, struct bp_error *err)
 }
 
 BP_OPTION(option_qmp, "qmp", "where a QMP monitor (JSON) is", .arg = "dev", .group = CONSOLES,
-          .phase = BP_PHASE_EARLY, .apply = apply_qmp);
+          .phase = BP_PHASE_EARLY, .apply = apply_qmp, .show_help = help_dev);
 
 static int apply_qmp_pretty(struct bp_value *args, struct bp_error *err)
 {
@@ -168,7 +190,7 @@ static int apply_qmp_pretty(struct bp_value *args, struct bp_error *err)
 }
 
 BP_OPTION(option_qmp_pretty, "qmp-pretty", "the same with indented JSON", .arg = "dev",
-          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_qmp_pretty);
+          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_qmp_pretty, .show_help = help_dev);
 
 static const char *const mon_modes[] = {"readline", "control", NULL};
 static const struct bp_schema mon_mode = {.name = "mode", .kind = BP_KIND_ENUM,

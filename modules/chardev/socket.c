@@ -386,7 +386,7 @@ static const struct bp_field props[] = {
     KEY("fd", STRING, fd, NULL, "number of a socket that the process was started with, or its name "
         "given with getfd"),
     KEY("server", BOOL, server, "off", "listen"),
-    KEY("wait", ON_OFF_AUTO, wait, "auto", "listening: wait for the first client (default: on)"),
+    KEY("wait", ON_OFF_AUTO, wait, "auto", "listening: wait for the first client; auto: so"),
     KEY("telnet", BOOL, telnet, "off", "speak the telnet protocol"),
     BP_PROP_RANGE("reconnect", UINT64, struct socket_state, reconnect, "0", 0, 4294967,
                   "client: seconds between attempts to connect; 0: one attempt"),

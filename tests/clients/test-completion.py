@@ -152,6 +152,14 @@ def program_answers():
     assert ask("-module-dir", "") == ("files ", [])
     assert ask("-device", "nope,") == ("open", ["nope,driver=", "nope,id=", "nope,bus=", "nope,help"])
     assert ask("-nope", "-nope") == ("words", [])
+    assert ask("-display", "n") == ("open", ["none"])
+    assert ask("-serial", "mo") == ("open", ["mon:stdio"])
+    assert ask("-monitor", "teln") == ("open", ["telnet:"])
+    assert ask("-serial", "file:/x") == ("files file:", [])
+    assert ask("-d", "unimp,guest_") == ("open", ["unimp,guest_errors"])
+    assert ask("-machine", "pc,accel=inte") == ("open", ["pc,accel=interp"])
+    assert ask("-machine", "pc,accel=qtest:inte") == ("open", ["pc,accel=qtest:interp"])
+    assert ask("-chardev", "null,id=abc", "-mon", "chardev=a") == ("open", ["chardev=abc"])
 
 
 def wrong_questions_are_refused():

@@ -213,6 +213,19 @@ def errors_name_their_option_once():
     assert "-kernel" in refused("-kernel", "/dev/null", names=("none",))
 
 
+def few_descriptors_are_told_as_such():
+    said = set()
+    for most in range(4, 14):
+        done = subprocess.run(["bash", "-c", "ulimit -n %d; exec \"$@\"" % most, "-", PROGRAM, "-M", "pc",
+                               "-accel", "qtest", "-display", "none", "-monitor", "stdio"], input="quit\n",
+                              capture_output=True, text=True, timeout=TIMEOUT)
+        assert "needs library" not in done.stderr, (most, done)
+        if done.returncode:
+            assert done.returncode == 1 and "oo many open files" in done.stderr, (most, done)
+            said.add(most)
+    assert said, "no limit was low enough"
+
+
 def configuration_file_gives_options():
     with tempfile.TemporaryDirectory() as where:
         path = os.path.join(where, "file")
@@ -264,6 +277,7 @@ def random_options_do_no_harm():
 TESTS = [version_is_parsed_by_clients, help_arguments_list_and_end, good_options_start,
          bad_options_are_refused, what_is_not_built_is_refused_by_name,
          switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
+         few_descriptors_are_told_as_such,
          configuration_file_gives_options, defaults_are_described, random_options_do_no_harm]
 
 

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,35 @@ def markdown_has_the_same_entries():
     assert len(glob.glob(os.path.join(MADE, "*.md"))) == 4
 
 
+def keys_are_those_of_the_multiplexer():
+    """Said by hand in tools/manual.py; the program says them itself after Ctrl-a h."""
+    need_man()
+    done = subprocess.run([PROGRAM, "-M", "none", "-accel", "qtest", "-nographic"], timeout=60,
+                          input=b"\x01h\x01x", stdout=subprocess.PIPE, check=True)
+    lines = re.findall(r"^C-a (\w) +(.*)\r$", done.stdout.decode(), re.M)
+    said = page("backplane-system.1")
+    assert len(lines) == 5, done.stdout
+    for key, text in lines:
+        assert re.search("Ctrl.a %s %s" % (key, re.escape(text)), said, re.I), (key, text)
+    assert said.count("Ctrl-a ") + said.count("Ctrl\u2010a ") >= len(lines) + 1, said
+
+
+def examples_are_accepted():
+    """As far as the options go: `-version` at the end ends the reading of the command line."""
+    with open(os.path.join(MADE, "backplane-system.md"), encoding="utf-8") as file:
+        text = file.read()
+    text = text[text.index("## Examples"):]
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    backplane-system-")]
+    assert len(lines) >= 6, text
+    for line in lines:
+        for command in line.split("; "):
+            name, *argv = shlex.split(command)
+            assert os.path.exists(os.path.join(BUILD, name)), name
+            done = subprocess.run([PROGRAM, *argv, "-version"], capture_output=True, text=True,
+                                  timeout=60)
+            assert done.returncode == 0 and not done.stderr, (command, done)
+
+
 def writing_again_gives_the_same():
     with tempfile.TemporaryDirectory() as where:
         subprocess.run([sys.executable, os.path.join(SOURCE, "tools", "manual.py"), PROGRAM, where],
@@ -108,4 +138,5 @@ def writing_again_gives_the_same():
 
 
 tap.run([pages_render_without_warnings, a_broken_page_would_be_noticed, pages_are_clean_text,
-         everything_is_there, markdown_has_the_same_entries, writing_again_gives_the_same])
+         everything_is_there, markdown_has_the_same_entries,
+         keys_are_those_of_the_multiplexer, examples_are_accepted, writing_again_gives_the_same])
