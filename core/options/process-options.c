@@ -22,6 +22,8 @@ static const struct bp_field name_keys[] = {
     BP_FIELDS_END,
 };
 
+static bool msg_guest_name; /* -msg guest-name=on, before or after -name */
+
 static int apply_name(struct bp_value *args, struct bp_error *err)
 {
     const char *guest = bp_value_get_string(args, "guest");
@@ -31,6 +33,8 @@ static int apply_name(struct bp_value *args, struct bp_error *err)
         free(bpc_config.guest_name);
         bpc_config.guest_name = bp_strdup(guest);
     }
+    if (msg_guest_name && guest)
+        bpc_msg_guest_name(guest);
     if (process && (!*process || strlen(process) > 15))
         return bp_fail(err, EINVAL, "key 'process': accepted: 1 to 15 bytes");
     if (process)
@@ -47,7 +51,6 @@ static const struct bp_field msg_keys[] = {
     BP_ARG_OPT("guest-name", BOOL, "messages name the guest"),
     BP_FIELDS_END,
 };
-static bool msg_guest_name;
 
 static int apply_msg(struct bp_value *args, struct bp_error *err)
 {

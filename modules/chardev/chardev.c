@@ -11,6 +11,8 @@
 
 #include "chardev.h"
 
+#define MAX_ID 127u /* characters of an id, as the manual has it */
+
 struct bp_chardev *chardev_all;
 
 struct bp_chardev *chardev_find(const char *id)
@@ -144,6 +146,9 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
     if (!id_well_formed(id))
         return bp_fail(err, EINVAL, "Parameter 'id' expects an identifier: letters, digits, '-', "
                        "'.', '_', starting with a letter; not '%s'", id);
+    if (strlen(id) > MAX_ID)
+        return bp_fail(err, EINVAL, "Parameter 'id' expects at most %u characters, not %zu", MAX_ID,
+                       strlen(id));
     if (chardev_find(id))
         return bp_fail(err, EEXIST, "Chardev with id '%s' already exists", id);
     if (!common_bool(common, "mux", &mux, err))

@@ -170,7 +170,10 @@ int create_parse(const char *text, const char *implied, struct bp_value *dict, s
     return 0;
 }
 
-/* "HOST:PORT" of dict's `from` into `host` and `port`; an IPv6 address stands in brackets. */
+/*
+ * "HOST:PORT" of dict's `from` into `host` and `port`; an IPv6 address stands in brackets. A number
+ * alone is a port, without a host: the manual's examples have "tcp:4444" and "udp:4555@:4556".
+ */
 static int split_address(struct bp_value *dict, const char *text, const char *host,
                          const char *port, struct bp_error *err)
 {
@@ -178,6 +181,11 @@ static int split_address(struct bp_value *dict, const char *text, const char *ho
     size_t len = colon ? (size_t)(colon - text) : 0;
     char *name;
 
+    if (!colon && *text && strspn(text, "0123456789") == strlen(text)) {
+        bp_value_set(dict, host, bp_value_string(""));
+        bp_value_set(dict, port, bp_value_string(text));
+        return 0;
+    }
     if (!colon || !colon[1])
         return bp_fail(err, EINVAL, "'%s' is not HOST:PORT", text);
     if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {

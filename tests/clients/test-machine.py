@@ -174,11 +174,16 @@ def uuid_is_told():
     assert "-uuid" in refused("-uuid", "6ba7b810")
 
 
-def messages_have_the_time():
+def messages_have_time_and_name():
     stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z backplane-system-x86_64: .*nope"
     assert re.match(stamp, refused("-msg", "timestamp=on", "-device", "nope"))
     assert re.match(stamp, refused("-msg", "timestamp", "-device", "nope"))
     assert refused("-device", "nope").startswith("backplane-system")
+    guest = ("-name", "guest=kept")
+    for options in ((*guest, "-msg", "guest-name=on"), ("-msg", "guest-name=on", *guest)):
+        assert refused(*options, "-device", "nope").startswith("kept backplane-system"), options
+    assert refused(*guest, "-device", "nope").startswith("backplane-system")
+    assert refused("-msg", "guest-name=on", "-device", "nope").startswith("backplane-system")
     assert refused("-msg", "timestamp=off", "-device", "nope").startswith("backplane-system")
 
 
@@ -261,6 +266,9 @@ def fw_cfg_files_reach_the_guest():
                     "-fw_cfg", "opt/z,string=a,,b"]) as q:
             assert fw_cfg(q) == {"opt/com.mycompany/blob": content, "opt/z": b"a,b"}
         assert "/nope" in refused("-fw_cfg", "name=opt/x,file=" + folder + "/nope")
+    for name, warned in (("etc/mine", True), ("opt/mine", False)):
+        with QTest(["-M", "pc", "-fw_cfg", "name=%s,string=x" % name]) as q:
+            assert ("opt/" in q.errors()) == warned, (name, q.errors())
     assert "55" in refused("-fw_cfg", "name=opt/%s,string=a" % ("x" * 52))
     assert "string" in refused("-fw_cfg", "name=opt/x")
 
@@ -341,6 +349,6 @@ def log_goes_where_it_is_told():
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators_are_tried_in_order,
          guest_memory_is_in_core_dumps_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told, memory_has_the_size_that_was_asked_for,
-         names_are_shown, uuid_is_told, messages_have_the_time, global_values_reach_devices_of_the_machine,
+         names_are_shown, uuid_is_told, messages_have_time_and_name, global_values_reach_devices_of_the_machine,
          rtc_starts_as_told, fw_cfg_files_reach_the_guest, reset_and_shutdown_act_as_told,
          pidfile_is_locked_and_removed, log_goes_where_it_is_told])

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import termios
 import time
 
 os.environ.setdefault("BACKPLANE_BUILD", sys.argv[2])
@@ -110,6 +111,13 @@ def tcp_examples_work():
             s.settimeout(WAIT)
             both_ways(q, COM1, s)
             s.close()
+    # The manual's spelling without a colon: listen on that port, and wait.
+    port = free_port()
+    with subprocess.Popen([PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "none", "-nodefaults", "-serial",
+                           "tcp:%d,server=on" % port], stderr=subprocess.PIPE) as waiting:
+        assert b"waiting for connection" in waiting.stderr.readline()
+        dial(("127.0.0.1", port)).close()
+        waiting.terminate()
     # Without a host the server is reached by every address.
     port = free_port()
     with QTest(["-M", "pc", "-serial", "tcp::%d,server=on,wait=off" % port]) as q:
@@ -126,13 +134,28 @@ def udp_examples_work():
         with QTest(["-M", "pc", "-serial", "udp:127.0.0.1:%d" % port]) as q:
             send(q, COM1, b"a")
             assert here.recvfrom(100)[0] == b"a"
-        for form in ("udp::%d@:%d" % (port, source), "udp:127.0.0.1:%d@:%d" % (port, source)):
+        for form in ("udp::%d@:%d" % (port, source), "udp:127.0.0.1:%d@:%d" % (port, source),
+                     "udp:%d@:%d" % (port, source)):
             with QTest(["-M", "pc", "-serial", form]) as q:
                 send(q, COM1, b"b")
                 data, peer = here.recvfrom(100)
                 assert data == b"b" and peer[1] == source, (form, data, peer)
                 here.sendto(b"c", ("127.0.0.1", source))
                 assert fetch(q, COM1, 1) == b"c"
+
+
+def udp_goes_to_this_host_in_the_family_asked_for():
+    for family, host, keys in ((socket.AF_INET, "127.0.0.1", ""), (socket.AF_INET, "127.0.0.1", ",ipv4=on"),
+                               (socket.AF_INET6, "::1", ",host=::1,ipv6=on")):
+        with socket.socket(family, socket.SOCK_DGRAM) as here:
+            here.bind((host, 0))
+            here.settimeout(WAIT)
+            with QTest(["-M", "pc", "-chardev", "udp,id=u,port=%d%s" % (here.getsockname()[1], keys),
+                        "-serial", "chardev:u"]) as q:
+                send(q, COM1, b"u")
+                assert here.recvfrom(100)[0] == b"u", keys
+    for keys in ("127.0.0.1,ipv6=on", "::1,ipv4=on"):
+        assert keys.split(",")[0] in refused("-M", "none", "-chardev", "udp,id=u,port=9,host=" + keys), keys
 
 
 def unix_pipe_and_file_carry_the_port():
@@ -186,6 +209,14 @@ def several_ports_are_at_their_places():
         assert q.inb(COM1 + 5) == 0xff, "-serial none leaves the place empty"
         send(q, COM2, b"dropped")
         assert q.inb(COM2 + 5) == 0x60, "-serial null is a port whose output goes nowhere"
+
+
+def fifth_port_is_refused():
+    four = ["-serial", "null"] * 4
+    with QTest(["-M", "pc", *four, "-serial", "none"]) as q:
+        assert q.inb(0x2e8 + 5) == 0x60
+    line = refused("-M", "pc", *four, "-serial", "null")
+    assert "-serial" in line and "4" in line, line
 
 
 def named_chardev_becomes_the_port():
@@ -273,6 +304,45 @@ def who_heard(q, terminal):
     raise AssertionError("nobody took the line: %r" % shown)
 
 
+def interrupt_key_reaches_the_guest():
+    """-serial mon:stdio: Ctrl-C is the guest's, Ctrl-a c the monitor's, Ctrl-a b a break."""
+    master, slave = pty.openpty()
+    with QTestOnTerminal(slave, ["-serial", "mon:stdio"]) as q:
+        end = time.monotonic() + WAIT
+        while termios.tcgetattr(slave)[3] & termios.ISIG:
+            assert time.monotonic() < end, "Ctrl-C is a signal still"
+            time.sleep(0.01)
+        os.write(master, b"\x03")
+        assert fetch(q, COM1, 1) == b"\x03"
+        os.write(master, b"\x01b")
+        wait_break(q, COM1)
+        os.write(master, b"\x01cinfo status\r")
+        see(master, b"VM status: running")
+    os.close(master)
+    os.close(slave)
+
+
+def wait_break(q, port):
+    """A break: a zero byte that has the line status's bit for it."""
+    end = time.monotonic() + WAIT
+    while not q.inb(port + 5) & 0x10:
+        assert time.monotonic() < end, "no break has come"
+
+
+def telnet_carries_port_monitor_and_break():
+    """The manual's example: -serial mon:telnet::4444,server=on,wait=off."""
+    port = free_port()
+    with QTest(["-M", "pc", "-serial", "mon:telnet::%d,server=on,wait=off" % port]) as q:
+        s = dial(("127.0.0.1", port))
+        both_ways(q, COM1, s)
+        s.sendall(b"\xff\xf3")  # IAC BREAK, as telnet's "send break"
+        wait_break(q, COM1)
+        q.inb(COM1)
+        s.sendall(b"\x01cinfo status\r\0")
+        receive(s, b"VM status: running")
+        s.close()
+
+
 def fifth_user_of_a_multiplexer_is_refused():
     users = ["-chardev", "null,id=m,mux=on"]
     for _ in range(4):
@@ -354,6 +424,13 @@ def options_that_contradict_are_refused():
     assert "to" in refused("-M", "none", "-chardev",
                            "socket,id=c,host=127.0.0.1,port=0,server=on,wait=off,to=high")
     assert "port" in refused("-M", "none", "-chardev", "udp,id=c")
+    for length, fine in ((127, True), (128, False)):
+        name = "x" * length
+        if fine:
+            with Emulator(PROGRAM, "-M", "none", "-chardev", "null,id=" + name) as machine:
+                assert name in [c["label"] for c in answer(machine, "query-chardev")]
+        else:
+            assert "127" in refused("-M", "none", "-chardev", "null,id=" + name)
     assert "power of two" in refused("-M", "none", "-chardev", "ringbuf,id=c,size=1000")
     assert "already exists" in refused("-M", "none", "-chardev", "null,id=c", "-chardev", "null,id=c")
 
@@ -416,9 +493,11 @@ def escape_character_is_read_in_both_notations():
 
 
 try:
-    tap.run([tcp_examples_work, udp_examples_work, unix_pipe_and_file_carry_the_port,
-             several_ports_are_at_their_places, named_chardev_becomes_the_port,
-             one_terminal_serves_monitor_and_two_ports, fifth_user_of_a_multiplexer_is_refused,
+    tap.run([tcp_examples_work, udp_examples_work, udp_goes_to_this_host_in_the_family_asked_for,
+             unix_pipe_and_file_carry_the_port, several_ports_are_at_their_places, fifth_port_is_refused,
+             named_chardev_becomes_the_port,
+             one_terminal_serves_monitor_and_two_ports, interrupt_key_reaches_the_guest,
+             telnet_carries_port_monitor_and_break, fifth_user_of_a_multiplexer_is_refused,
              log_is_appended_when_told, family_is_what_was_asked_for,
              abstract_names_have_the_length_that_was_asked_for, nodelay_reaches_the_socket,
              options_that_contradict_are_refused, monitor_examples_work, monitor_is_on_any_device_or_none,

@@ -14,6 +14,7 @@
 #include <bp/chip/fw-cfg.h>
 #include <bp/bus/isa.h>
 #include <bp/option.h>
+#include <bp/log.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 
@@ -379,12 +380,17 @@ static int option_apply(struct bp_value *args, struct bp_error *err)
         bp_device_each(machine, "fw_cfg_io", take_first, &dev);
     if (!dev)
         return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
-    if (string)
-        return fw_cfg_add_file(dev, name, string, strlen(string), err);
-    r = read_file(file, &data, &len, err);
-    if (r == 0)
-        r = fw_cfg_add_file(dev, name, data, len, err);
-    free(data);
+    if (string) {
+        r = fw_cfg_add_file(dev, name, string, strlen(string), err);
+    } else {
+        r = read_file(file, &data, &len, err);
+        if (r == 0)
+            r = fw_cfg_add_file(dev, name, data, len, err);
+        free(data);
+    }
+    if (r == 0 && strncmp(name, "opt/", 4) != 0)
+        bp_warn("-fw_cfg: names of users' items begin with \"opt/\"; '%s' may be taken for firmware's own",
+                name);
     return r;
 }
 

@@ -275,7 +275,11 @@ static int make_chipset(struct pc *pc, struct bp_error *err)
 
 static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
 {
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = PC_SERIALS; i < 2 * PC_SERIALS; i++)
+        if (bp_machine_serial(pc->machine, i))
+            return bp_fail(err, E2BIG, "-serial: this board has places for %u serial ports; this would "
+                           "be number %u", PC_SERIALS, i + 1);
+    for (unsigned i = 0; i < PC_SERIALS; i++) {
         struct bp_object *chardev = bp_machine_serial(pc->machine, i);
         struct bp_device *dev;
 
