@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Inert copies of descriptors (describe.h). One walk serves both directions: it reads structures at
- * addresses of a source (an image of a module file, or packed bytes), by the layouts of layout.h,
+ * addresses of a source (an image of a module file, or packed bytes), by the shapes of layout.h,
  * and writes them into an arena in which pointers are offsets. Packed bytes are that arena; unpacked
  * ones have each pointer's offset replaced by an address. A structure that is reached twice is copied
  * once, so shared tables stay shared and cycles end.
@@ -38,7 +38,7 @@ struct work {
     uint64_t from, to;
     uint32_t limit; /* bytes of each element that the source has */
     uint32_t count; /* elements without the end mark */
-    const struct layout *layout;
+    const struct bp_shape *layout;
 };
 
 struct walk {
@@ -53,7 +53,7 @@ struct walk {
 
 struct seen {
     uint64_t from, to;
-    const void *what; /* the layout, or the kind of slot */
+    const void *what; /* the shape, or the kind of slot */
 };
 
 /* ---- the source ---- */
@@ -197,11 +197,11 @@ static int copy_strings(struct walk *w, uint64_t from, uint64_t slot)
 }
 
 /* Reserves room for structures and queues them; their slots are filled later. */
-static int copy_structures(struct walk *w, uint64_t from, const struct layout *layout, bool table,
+static int copy_structures(struct walk *w, uint64_t from, const struct bp_shape *layout, bool table,
                            uint64_t slot)
 {
     uint64_t to = find_seen(w, from, layout), first;
-    struct work work = {from, 0, layout->size, 1, layout};
+    struct work work = {from, 0, (uint32_t)layout->size, 1, layout};
     int ret;
 
     if (!to) {
@@ -225,40 +225,53 @@ static int copy_structures(struct walk *w, uint64_t from, const struct layout *l
     return 0;
 }
 
-static int fill_slot(struct walk *w, const struct slot *s, uint64_t from, uint64_t to)
+static int fill_slot(struct walk *w, const struct bp_shape_slot *s, uint64_t from, uint64_t to)
 {
     uint64_t pointer;
     int ret;
 
-    if (s->kind == SLOT_PLAIN)
+    if (s->what == BP_SHAPED_PLAIN)
         return read_bytes(w, from + s->offset, arena_at(w, to + s->offset), s->length);
     ret = read_pointer(w, from + s->offset, &pointer);
     if (ret < 0)
         return ret;
     if (!pointer)
-        return s->kind == SLOT_NAME ? malformed(w, "something it describes has no name") : 0;
-    switch (s->kind) {
-    case SLOT_STRING:
-    case SLOT_NAME: return copy_string(w, pointer, to + s->offset);
-    case SLOT_STRINGS: return copy_strings(w, pointer, to + s->offset);
-    default: return copy_structures(w, pointer, s->to, s->kind == SLOT_TABLE, to + s->offset);
+        return s->what == BP_SHAPED_NAME ? malformed(w, "something it describes has no name") : 0;
+    switch (s->what) {
+    case BP_SHAPED_STRING:
+    case BP_SHAPED_NAME: return copy_string(w, pointer, to + s->offset);
+    case BP_SHAPED_STRINGS: return copy_strings(w, pointer, to + s->offset);
+    case BP_SHAPED_FIELDS: return copy_structures(w, pointer, &layout_field, true, to + s->offset);
+    case BP_SHAPED_SCHEMA: return copy_structures(w, pointer, &layout_schema, false, to + s->offset);
+    default:
+        return copy_structures(w, pointer, s->to, s->what == BP_SHAPED_TABLE, to + s->offset);
     }
+}
+
+/* One structure, of which the source has `limit` bytes. */
+static int fill_one(struct walk *w, const struct bp_shape *shape, uint32_t limit, uint64_t from,
+                    uint64_t to)
+{
+    for (const struct bp_shape_slot *s = shape->slots; s->member; s++) {
+        int ret = s->what == BP_SHAPED_TYPE          ? fill_one(w, &layout_type, limit, from, to)
+                  : s->offset + s->length <= limit ? fill_slot(w, s, from, to) : 0;
+
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
 }
 
 static int fill(struct walk *w, const struct work *work)
 {
-    for (uint32_t i = 0; i < work->count; i++) {
+    int ret = 0;
+
+    for (uint32_t i = 0; ret == 0 && i < work->count; i++) {
         uint64_t step = (uint64_t)i * work->layout->size;
 
-        for (const struct slot *s = work->layout->slots; s->length; s++) {
-            int ret = s->offset + s->length > work->limit
-                         ? 0 : fill_slot(w, s, work->from + step, work->to + step);
-
-            if (ret < 0)
-                return ret;
-        }
+        ret = fill_one(w, work->layout, work->limit, work->from + step, work->to + step);
     }
-    return 0;
+    return ret;
 }
 
 static void begin(struct walk *w, const struct source *source, struct bp_error *err)
@@ -276,25 +289,27 @@ static void end(struct walk *w)
     lookup_finish(&w->by_place);
 }
 
-/* Copies the descriptor at `from` and all that it leads to into the arena. */
-static int copy_descriptor(struct walk *w, enum bp_provide_kind kind, uint64_t from)
-{
-    const struct layout *layout = layout_of_kind(kind);
-    struct packed_head head = {PACKED_MAGIC, (uint32_t)kind, 0};
-    struct work root = {from, 0, 0, 1, layout};
-    uint32_t size;
-    int ret;
+/* What a descriptor is of: `number` for the core's kinds, BP_PROVIDE_OTHER for others. */
+struct shaped {
+    enum bp_provide_kind number;
+    const struct bp_shape *shape;
+};
 
-    if (!layout)
-        return bp_fail(w->err, EBADMSG, "provides something of unknown kind %u", (unsigned)kind);
-    ret = read_bytes(w, from, &size, sizeof(size)); /* every descriptor begins with its size */
+/* Copies the descriptor at `from` and all that it leads to into the arena. */
+static int copy_descriptor(struct walk *w, const struct shaped *of, uint64_t from)
+{
+    struct packed_head head = {PACKED_MAGIC, (uint32_t)of->number, 0};
+    struct work root = {from, 0, 0, 1, of->shape};
+    uint32_t size;
+    int ret = read_bytes(w, from, &size, sizeof(size)); /* every descriptor begins with its size */
+
     if (ret < 0)
         return ret;
     if (size < 16 || size > 65536)
         return malformed(w, "a descriptor's size makes no sense (is it constant data?)");
-    root.limit = size < layout->size ? size : layout->size;
+    root.limit = size < of->shape->size ? size : (uint32_t)of->shape->size;
     reserve(w, sizeof(head), 8, UINT64_MAX, NULL);
-    head.root = root.to = reserve(w, layout->size, 8, from, layout);
+    head.root = root.to = reserve(w, of->shape->size, 8, from, of->shape);
     memcpy(w->arena.data, &head, sizeof(head));
     *GROW_ADD(&w->work, struct work) = root;
     for (size_t i = 0; ret == 0 && i < GROW_COUNT(&w->work, struct work); i++) {
@@ -319,8 +334,8 @@ static int finish_copy(struct walk *w, uint8_t *copy)
     for (size_t i = 0; i < GROW_COUNT(&w->work, struct work); i++) {
         const struct work *work = GROW_AT(&w->work, struct work, i);
 
-        for (uint32_t j = 0; work->layout->check && j < work->count; j++)
-            if (!work->layout->check(copy + work->to + (uint64_t)j * work->layout->size))
+        for (uint32_t j = 0; j < work->count; j++)
+            if (!layout_check(work->layout, copy + work->to + (uint64_t)j * work->layout->size))
                 return bp_fail(w->err, EBADMSG, "is malformed: a %s in it contradicts itself",
                                work->layout->name);
     }
@@ -360,8 +375,8 @@ static int take_copy(struct walk *w, void **ret_desc)
     return ret;
 }
 
-int describe_unpack(enum bp_provide_kind kind, const void *packed, size_t size, void **ret_desc,
-                    struct bp_error *err)
+static int unpack(const struct shaped *of, const void *packed, size_t size, void **ret_desc,
+                  struct bp_error *err)
 {
     struct packed_head head;
     struct walk w;
@@ -370,39 +385,167 @@ int describe_unpack(enum bp_provide_kind kind, const void *packed, size_t size, 
     if (size < sizeof(head) || size > DESCRIBE_MAX)
         return bp_fail(err, EBADMSG, "is malformed: a description of %zu bytes", size);
     memcpy(&head, packed, sizeof(head));
-    if (head.magic != PACKED_MAGIC || head.kind != (uint32_t)kind)
+    if (head.magic != PACKED_MAGIC || head.kind != (uint32_t)of->number)
         return bp_fail(err, EBADMSG, "is malformed: what stands there is no description of a %s",
-                       kind_name(kind));
+                       of->shape->name);
     begin(&w, &(struct source){.bytes = packed, .size = size}, err);
-    ret = copy_descriptor(&w, kind, head.root);
+    ret = copy_descriptor(&w, of, head.root);
     if (ret == 0)
         ret = take_copy(&w, ret_desc);
     end(&w);
     return ret;
 }
 
+static int unpack_kind(const void *packed, size_t size, struct bp_kind **ret_kind,
+                       struct bp_error *err)
+{
+    const struct shaped of = {BP_PROVIDE_KIND, layout_of_kind(BP_PROVIDE_KIND)};
+    struct bp_kind *kind;
+    void *desc;
+    int ret = unpack(&of, packed, size, &desc, err);
+
+    if (ret < 0)
+        return ret;
+    kind = desc;
+    if (kind_from_name(kind->name, strlen(kind->name)) != BP_PROVIDE_OTHER ||
+        !layout_is_class(kind->shape)) {
+        free(desc);
+        return bp_fail(err, EBADMSG, "is malformed: the kind of something it provides makes no sense");
+    }
+    *ret_kind = kind;
+    return 0;
+}
+
+/* Opens what is of a framework's kind: the packed kind, then the packed descriptor. */
+struct other_head {
+    uint32_t magic, kind_size;
+};
+#define OTHER_MAGIC 0x4f504b42u /* "BKPO" */
+
+static int unpack_other(const char *kind_name, const uint8_t *packed, size_t size, void **ret_desc,
+                        struct bp_error *err)
+{
+    struct shaped of = {.number = BP_PROVIDE_OTHER};
+    struct other_head head;
+    struct bp_kind *kind;
+    int ret;
+
+    if (size < sizeof(head))
+        return bp_fail(err, EBADMSG, "is malformed: a description of %zu bytes", size);
+    memcpy(&head, packed, sizeof(head));
+    packed += sizeof(head);
+    size -= sizeof(head);
+    if (head.magic != OTHER_MAGIC || head.kind_size > size || head.kind_size % 8)
+        return bp_fail(err, EBADMSG, "is malformed: what stands there is no description of a %s",
+                       kind_name);
+    ret = unpack_kind(packed, head.kind_size, &kind, err);
+    if (ret < 0)
+        return ret;
+    of.shape = kind->shape;
+    if (strcmp(kind->name, kind_name) != 0)
+        ret = bp_fail(err, EBADMSG, "is malformed: what stands there is of kind %s, not %s", kind->name,
+                      kind_name);
+    else
+        ret = unpack(&of, packed + head.kind_size, size - head.kind_size, ret_desc, err);
+    free(kind);
+    return ret;
+}
+
+int describe_unpack(const char *kind, const void *packed, size_t size, void **ret_desc,
+                    struct bp_error *err)
+{
+    const enum bp_provide_kind number = kind_from_name(kind, strlen(kind));
+    const struct shaped of = {number, layout_of_kind(number)};
+
+    return of.shape ? unpack(&of, packed, size, ret_desc, err)
+                    : unpack_other(kind, packed, size, ret_desc, err);
+}
+
 /* ---- a module's table ---- */
 
-static int pack_one(const struct image *image, enum bp_provide_kind kind, uint64_t from,
-                    struct description *d, struct bp_error *err)
+/* Appends a packed copy of what stands at an address; checks that it can be unpacked. */
+static int pack(const struct image *image, const struct shaped *of, uint64_t from,
+                struct grow *packed, void **ret_desc, struct bp_error *err)
 {
     struct walk w;
-    void *desc = NULL;
     int ret;
 
     begin(&w, &(struct source){.image = image}, err);
-    ret = copy_descriptor(&w, kind, from);
-    if (ret == 0)
-        ret = describe_unpack(kind, w.arena.data, w.arena.length, &desc, err);
+    ret = copy_descriptor(&w, of, from);
     if (ret == 0) {
-        d->kind = kind;
-        d->name = kind_provided_name(kind, desc);
-        d->size = w.arena.length;
-        d->packed = bp_alloc(d->size);
-        memcpy(d->packed, w.arena.data, d->size);
-        free(desc);
+        grow_add(&w.arena, -w.arena.length % 8);
+        grow_append(packed, w.arena.data, w.arena.length);
+        ret = unpack(of, w.arena.data, w.arena.length, ret_desc, err);
     }
     end(&w);
+    return ret;
+}
+
+static int pack_core(const struct image *image, enum bp_provide_kind number, uint64_t from,
+                     struct description *d, struct grow *packed, struct bp_error *err)
+{
+    const struct shaped of = {number, layout_of_kind(number)};
+    void *desc;
+    int ret = pack(image, &of, from, packed, &desc, err);
+
+    if (ret < 0)
+        return ret;
+    d->kind = bp_strdup(kind_name(number));
+    d->name = kind_provided_name(number, NULL, desc);
+    free(desc);
+    return 0;
+}
+
+static int pack_other(const struct image *image, uint64_t from, struct description *d,
+                      struct grow *packed, struct bp_error *err)
+{
+    const uint64_t slot = from + offsetof(struct bp_type_info, kind);
+    struct shaped of = {BP_PROVIDE_KIND, layout_of_kind(BP_PROVIDE_KIND)};
+    struct other_head head = {OTHER_MAGIC, 0};
+    struct bp_kind *kind;
+    uint64_t address = 0;
+    void *desc;
+    int ret = image_read(image, slot, &address, sizeof(address), err);
+
+    if (ret < 0)
+        return ret;
+    if (!address || image_is_external(image, slot))
+        return bp_fail(err, EBADMSG, "is malformed: the kind of something it provides is not in the "
+                       "module itself (type.kind)");
+    grow_append(packed, &head, sizeof(head));
+    ret = pack(image, &of, address, packed, &desc, err);
+    if (ret < 0)
+        return ret;
+    free(desc);
+    head.kind_size = (uint32_t)(packed->length - sizeof(head));
+    memcpy(packed->data, &head, sizeof(head));
+    ret = unpack_kind((uint8_t *)packed->data + sizeof(head), head.kind_size, &kind, err);
+    if (ret < 0)
+        return ret;
+    of = (struct shaped){BP_PROVIDE_OTHER, kind->shape};
+    ret = pack(image, &of, from, packed, &desc, err);
+    if (ret == 0) {
+        d->kind = bp_strdup(kind->name);
+        d->name = kind_provided_name(BP_PROVIDE_OTHER, kind, desc);
+        free(desc);
+    }
+    free(kind);
+    return ret;
+}
+
+static int pack_one(const struct image *image, enum bp_provide_kind number, uint64_t from,
+                    struct description *d, struct bp_error *err)
+{
+    struct grow packed = {0};
+    int ret = number == BP_PROVIDE_OTHER ? pack_other(image, from, d, &packed, err)
+                                         : pack_core(image, number, from, d, &packed, err);
+
+    if (ret < 0) {
+        grow_finish(&packed);
+    } else {
+        d->packed = packed.data;
+        d->size = packed.length;
+    }
     return ret;
 }
 
@@ -419,13 +562,13 @@ static int read_provides(const struct image *image, uint64_t from, struct module
         ret = image_read(image, from, &p, sizeof(p), err);
         if (ret < 0 || p.kind == BP_PROVIDE_END)
             break;
-        if (!layout_of_kind(p.kind))
+        if (!layout_of_kind(p.kind) && p.kind != BP_PROVIDE_OTHER)
             ret = bp_fail(err, ENOEXEC, "provides something of unknown kind %u", (unsigned)p.kind);
         else if (i == MAX_PROVIDES)
             ret = bp_fail(err, EBADMSG, "is malformed: what it provides has no end");
         else if (image_is_external(image, from + offsetof(struct bp_provide, desc)) || !p.desc)
             ret = bp_fail(err, EBADMSG, "is malformed: a %s it provides is not in the module itself",
-                         kind_name(p.kind));
+                         p.kind == BP_PROVIDE_OTHER ? "thing" : kind_name(p.kind));
         else
             ret = pack_one(image, p.kind, (uint64_t)(uintptr_t)p.desc, &d, err);
         if (ret == 0)
@@ -511,6 +654,7 @@ int describe_image(const struct image *image, struct module_table *ret_table,
 void describe_finish(struct module_table *table)
 {
     for (size_t i = 0; i < table->provide_count; i++) {
+        free(table->provides[i].kind);
         free(table->provides[i].name);
         free(table->provides[i].packed);
     }

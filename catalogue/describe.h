@@ -4,7 +4,8 @@
  * data, so they can be copied out of a file: the same C structures (struct bp_device_class, its
  * property table, an option's keys, a command's arguments, ...) with every function pointer, and
  * every pointer to something unknown, NULL. An inert copy is kept in two forms: packed (pointers are
- * offsets, fit for a file) and unpacked (usable C structures). [any]
+ * offsets, fit for a file) and unpacked (usable C structures). What is of a framework's kind brings the
+ * shape of its descriptor along, as it was when it was compiled; the framework is not needed. [any]
  */
 #ifndef CATALOGUE_DESCRIBE_H
 #define CATALOGUE_DESCRIBE_H
@@ -15,7 +16,7 @@
 
 /* One thing that a module's table provides. */
 struct description {
-    enum bp_provide_kind kind;
+    char *kind;    /* "device", "chardev" */
     char *name;    /* as registered: "isa-serial", "isa/1" */
     void *packed;  /* packed descriptor, at most DESCRIBE_MAX bytes */
     size_t size;
@@ -50,11 +51,11 @@ int describe_image(const struct image *image, struct module_table *ret_table,
 void describe_finish(struct module_table *table);
 
 /*
- * Makes usable structures from a packed descriptor: one malloc block that begins with the
+ * Makes usable structures from a packed descriptor of that kind: one malloc block that begins with the
  * descriptor (struct bp_device_class and so on, of today's size) and holds all that it points to;
  * the caller frees it with free(). Every offset, length and enumeration is checked: -EBADMSG.
  */
-int describe_unpack(enum bp_provide_kind kind, const void *packed, size_t size, void **ret_desc,
+int describe_unpack(const char *kind, const void *packed, size_t size, void **ret_desc,
                     struct bp_error *err);
 
 /* A number that changes whenever the packed form does (struct layouts): packed descriptors of

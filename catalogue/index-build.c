@@ -171,9 +171,9 @@ static int by_kind_and_name(const void *a, const void *b)
     const struct provide_record *p = provide_of(x), *q = provide_of(y);
     int order;
 
-    if (p->kind != q->kind)
-        return p->kind < q->kind ? -1 : 1;
-    order = strcmp(p->name, q->name);
+    order = strcmp(p->kind, q->kind);
+    if (order == 0)
+        order = strcmp(p->name, q->name);
     return order ? order : (x->module > y->module) - (x->module < y->module);
 }
 
@@ -207,7 +207,8 @@ static void add_provides(struct builder *b)
     for (size_t i = 0; i < count; i++) {
         const struct provide_record *p = provide_of(&places[i]);
         const struct index_provide entry = {
-            .kind = p->kind, .name = keep_string(b, p->name), .summary = keep_string(b, p->summary),
+            .kind = keep_string(b, p->kind), .name = keep_string(b, p->name),
+            .summary = keep_string(b, p->summary),
             .attributes = keep_string(b, p->attributes), .module = places[i].module,
             .packed = keep_packed(b, p), .packed_size = (uint32_t)p->packed_size,
             .target = find_target(places, count, &places[i])};

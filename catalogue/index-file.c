@@ -45,9 +45,10 @@ static bool add_provide(struct file_record *r, char *text)
 
     if (!colon || colon[1] == '\0' || colon[1] == ';')
         return false;
-    p.kind = kind_from_name(text, (size_t)(colon - text));
-    if (p.kind == BP_PROVIDE_END)
+    if (kind_from_name(text, (size_t)(colon - text)) == BP_PROVIDE_END)
         return false;
+    p.kind = text;
+    *colon = '\0';
     p.name = colon + 1;
     end = colon + 1 + strcspn(colon + 1, ";");
     summary = strstr(end, ";summary=");
@@ -67,17 +68,16 @@ static bool add_provide(struct file_record *r, char *text)
 static bool add_alias(struct file_record *r, char *text)
 {
     char *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
-    enum bp_provide_kind kind;
 
     if (!equals || equals == colon + 1)
         return false;
-    kind = kind_from_name(text, (size_t)(colon - text));
-    *equals = '\0';
+    *colon = *equals = '\0';
     for (size_t i = 0; i < RECORD_PROVIDES(r); i++) {
         struct provide_record *target = record_at(r, i), p = *target;
         char *more;
 
-        if (target->kind != kind || target->target >= 0 || strcmp(target->name, equals + 1) != 0)
+        if (strcmp(target->kind, text) != 0 || target->target >= 0 ||
+            strcmp(target->name, equals + 1) != 0)
             continue;
         more = text_printf("%s%salias=%s", target->attributes, target->attributes[0] ? ";" : "",
                            colon + 1);
@@ -89,6 +89,8 @@ static bool add_alias(struct file_record *r, char *text)
         *GROW_ADD(&r->provides, struct provide_record) = p;
         return true;
     }
+    *colon = ':'; /* for the message */
+    *equals = '=';
     return false;
 }
 
@@ -169,10 +171,10 @@ static void understand_notes(struct file_record *r)
             return;
     for (size_t i = 1; i < RECORD_PROVIDES(r); i++)
         for (size_t j = 0; j < i; j++)
-            if (record_at(r, i)->kind == record_at(r, j)->kind &&
+            if (strcmp(record_at(r, i)->kind, record_at(r, j)->kind) == 0 &&
                 strcmp(record_at(r, i)->name, record_at(r, j)->name) == 0) {
                 unusable(r, EBADMSG, text_printf("is malformed: its notes list %s %s twice",
-                                                 kind_name(record_at(r, i)->kind),
+                                                 record_at(r, i)->kind,
                                                  record_at(r, i)->name));
                 return;
             }
@@ -243,7 +245,7 @@ static void take_descriptors(struct file_record *r, struct module_table *table)
         for (size_t j = 0; p->target < 0 && !p->packed && j < table->provide_count; j++) {
             struct description *d = &table->provides[j];
 
-            if (d->kind != p->kind || !d->packed || strcmp(d->name, p->name) != 0)
+            if (!d->packed || strcmp(d->kind, p->kind) != 0 || strcmp(d->name, p->name) != 0)
                 continue;
             p->packed = d->packed;
             p->packed_size = d->size;

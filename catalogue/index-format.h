@@ -17,7 +17,7 @@
 
 #define INDEX_FILE "modules.idx"
 #define INDEX_MAGIC "BPINDEX\n"
-#define INDEX_VERSION 1u
+#define INDEX_VERSION 2u
 #define INDEX_BYTE_ORDER 0x01020304u
 #define INDEX_MAX_SIZE (256u << 20) /* bytes of a whole index */
 #define INDEX_MAX_FILES 4096u       /* modules of a directory; more are not looked at */
@@ -60,8 +60,7 @@ struct index_module {
 };
 
 struct index_provide {
-    uint32_t kind; /* enum bp_provide_kind */
-    uint32_t name, summary, attributes; /* strings */
+    uint32_t kind, name, summary, attributes; /* strings */
     uint32_t module; /* its number */
     uint32_t target; /* an alias: 1 + the number of the provide it stands for; else 0 */
     uint32_t packed, packed_size; /* within the packed descriptors; size 0: read the file */

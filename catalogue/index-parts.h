@@ -10,8 +10,7 @@
 
 /* One thing that a file provides, or an alias of one. */
 struct provide_record {
-    enum bp_provide_kind kind;
-    const char *name, *summary;
+    const char *kind, *name, *summary;
     char *attributes; /* owned */
     int target;       /* an alias: number of the record it stands for; else -1 */
     void *packed;     /* owned, or NULL */

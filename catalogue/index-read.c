@@ -15,6 +15,7 @@
 
 #include "describe.h"
 #include "index-parts.h"
+#include "kinds.h"
 
 /* ---- sums ---- */
 
@@ -137,10 +138,12 @@ static bool good_provide(const struct index *ix, const struct index_provide *p)
 {
     const struct index_provide *target = NULL;
 
-    if (p->kind == BP_PROVIDE_END || p->kind > BP_PROVIDE_ABSTRACT || !p->name ||
-        !good_string(ix, p->name) || !good_string(ix, p->summary) ||
-        !good_string(ix, p->attributes) || p->module >= ix->header->module_count ||
+    if (!good_string(ix, p->kind) || !p->name || !good_string(ix, p->name) ||
+        !good_string(ix, p->summary) || !good_string(ix, p->attributes) || p->module >= ix->header->module_count ||
         p->target > ix->header->provide_count)
+        return false;
+    if (kind_from_name(index_string(ix, p->kind), strlen(index_string(ix, p->kind))) ==
+        BP_PROVIDE_END)
         return false;
     if (p->target)
         target = &ix->provides[p->target - 1];
@@ -155,9 +158,9 @@ static int order_of(const struct index *ix, const struct index_provide *a,
 {
     int order;
 
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1;
-    order = strcmp(index_string(ix, a->name), index_string(ix, b->name));
+    order = a->kind == b->kind ? 0 : strcmp(index_string(ix, a->kind), index_string(ix, b->kind));
+    if (order == 0)
+        order = strcmp(index_string(ix, a->name), index_string(ix, b->name));
     return order ? order : (a->module > b->module) - (a->module < b->module);
 }
 

@@ -14,15 +14,17 @@ static const char *const names[] = {
     [BP_PROVIDE_DEVICE] = "device",       [BP_PROVIDE_BUS] = "bus",
     [BP_PROVIDE_BOARD] = "board",         [BP_PROVIDE_CPU] = "cpu",
     [BP_PROVIDE_ACCEL] = "accel",         [BP_PROVIDE_OBJECT] = "object",
-    [BP_PROVIDE_CHARDEV] = "chardev",     [BP_PROVIDE_INTERFACE] = "interface",
-    [BP_PROVIDE_OPTION] = "option",       [BP_PROVIDE_COMMAND] = "command",
-    [BP_PROVIDE_HMP] = "hmp",             [BP_PROVIDE_EVENT] = "event",
-    [BP_PROVIDE_ABSTRACT] = "abstract",
+    [BP_PROVIDE_INTERFACE] = "interface", [BP_PROVIDE_OPTION] = "option",
+    [BP_PROVIDE_COMMAND] = "command",     [BP_PROVIDE_HMP] = "hmp",
+    [BP_PROVIDE_EVENT] = "event",         [BP_PROVIDE_ABSTRACT] = "abstract",
+    [BP_PROVIDE_KIND] = "kind",
 };
+
+#define MAX_NAME 32u
 
 const char *kind_name(enum bp_provide_kind kind)
 {
-    return (unsigned)kind < BP_COUNT(names) && names[kind] ? names[kind] : "nothing";
+    return (unsigned)kind < BP_COUNT(names) ? names[kind] : NULL;
 }
 
 enum bp_provide_kind kind_from_name(const char *text, size_t length)
@@ -30,13 +32,18 @@ enum bp_provide_kind kind_from_name(const char *text, size_t length)
     for (unsigned kind = BP_PROVIDE_END + 1; kind < BP_COUNT(names); kind++)
         if (strlen(names[kind]) == length && memcmp(names[kind], text, length) == 0)
             return (enum bp_provide_kind)kind;
-    return BP_PROVIDE_END;
+    if (length == 0 || length > MAX_NAME || text[0] < 'a' || text[0] > 'z')
+        return BP_PROVIDE_END;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] < 'a' || text[i] > 'z') && (text[i] < '0' || text[i] > '9') && text[i] != '-')
+            return BP_PROVIDE_END;
+    return BP_PROVIDE_OTHER;
 }
 
-char *kind_provided_name(enum bp_provide_kind kind, const void *desc)
+char *kind_provided_name(enum bp_provide_kind kind, const struct bp_kind *of, const void *desc)
 {
-    static const char chardev[] = "chardev-";
     const struct bp_interface *face = desc;
+    size_t prefix = of && of->prefix ? strlen(of->prefix) : 0;
     const char *name;
 
     switch (kind) {
@@ -46,9 +53,10 @@ char *kind_provided_name(enum bp_provide_kind kind, const void *desc)
     case BP_PROVIDE_COMMAND: name = ((const struct bp_command *)desc)->name; break;
     case BP_PROVIDE_HMP: name = ((const struct bp_hmp_command *)desc)->name; break;
     case BP_PROVIDE_EVENT: name = ((const struct bp_event *)desc)->name; break;
+    case BP_PROVIDE_KIND: name = ((const struct bp_kind *)desc)->name; break;
     default: name = ((const struct bp_type_info *)desc)->name;
     }
-    if (kind == BP_PROVIDE_CHARDEV && name && strncmp(name, chardev, strlen(chardev)) == 0)
-        name += strlen(chardev); /* announced by its short name */
+    if (name && prefix && strncmp(name, of->prefix, prefix) == 0)
+        name += prefix; /* announced by its short name */
     return bp_strdup(name);
 }

@@ -1,44 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The C structures that descriptors are made of, as tables: where their plain members and their
- * pointers are, and what those point to. describe.c walks them; what no table names is left out of a
- * copy (zero, NULL). [any]
+ * The C structures that descriptors are made of, as shapes (bp/kind.h): where their plain members and
+ * their pointers are, and what those point to. Those of the core's kinds stand here; those of
+ * frameworks' kinds come with each descriptor. describe.c walks them; what no slot names is left out of
+ * a copy (zero, NULL). [any]
  */
 #ifndef CATALOGUE_LAYOUT_H
 #define CATALOGUE_LAYOUT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <bp/kind.h>
 
-#include <bp/module.h>
-
-enum slot_kind {
-    SLOT_PLAIN,   /* `length` bytes without pointers */
-    SLOT_STRING,  /* const char *, or NULL */
-    SLOT_NAME,    /* const char *, never NULL */
-    SLOT_STRINGS, /* array of const char *, ended by NULL; or NULL */
-    SLOT_ONE,     /* one structure; or NULL */
-    SLOT_TABLE,   /* array of structures, ended by one whose first pointer is NULL; or NULL */
-};
-
-struct slot {
-    enum slot_kind kind;
-    uint32_t offset, length;
-    const struct layout *to; /* ONE, TABLE */
-};
-
-struct layout {
-    const char *name;
-    uint32_t size;
-    const struct slot *slots; /* ended by length 0 */
-    /* Looks at a finished copy (pointers usable): may it be handed out? NULL: always. */
-    bool (*check)(const void *copy);
-};
-
-/* The descriptor of a kind; NULL when there is no such kind. `length` of a slot that a shorter
- * descriptor (built against older headers) does not reach is left out. */
-const struct layout *layout_of_kind(enum bp_provide_kind kind);
+/* The descriptor of one of the core's kinds; NULL when it knows no such kind. */
+const struct bp_shape *layout_of_kind(enum bp_provide_kind kind);
+extern const struct bp_shape layout_field, layout_schema, layout_type;
+/* Is a finished copy of such a structure (pointers usable) fit to be handed out? A shape that was read
+ * from a file is one of those structures: it may be walked by only after this. */
+bool layout_check(const struct bp_shape *shape, const void *copy);
+/* Is this a kind's shape: does it open with a bp_type_info? Of a copy that passed layout_check(). */
+bool layout_is_class(const struct bp_shape *shape);
 /* Hash over all layouts and the ABI's numbers. */
 uint64_t layout_hash(void);
 

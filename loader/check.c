@@ -40,8 +40,10 @@ static int check_head(struct module *m, const struct module_table *t)
     return rc;
 }
 
-static bool in_notes(const struct module *m, enum bp_provide_kind kind, const char *name)
+static bool in_notes(const struct module *m, const char *kind_name, const char *name)
 {
+    enum bp_provide_kind kind = bpc_kind_from_name(kind_name, strlen(kind_name));
+
     for (unsigned i = 0; i < m->provides->len; i++) {
         const struct provide *p = m->provides->pdata[i];
 
@@ -54,7 +56,8 @@ static bool in_notes(const struct module *m, enum bp_provide_kind kind, const ch
 static bool in_table(const struct module_table *t, const struct provide *wanted)
 {
     for (size_t i = 0; i < t->provide_count; i++)
-        if (t->provides[i].kind == wanted->kind && strcmp(t->provides[i].name, wanted->name) == 0)
+        if (strcmp(t->provides[i].kind, bpc_kind_name(wanted->kind)) == 0 &&
+            strcmp(t->provides[i].name, wanted->name) == 0)
             return true;
     return false;
 }
@@ -64,7 +67,7 @@ static int compare_provides(struct module *m, const struct module_table *t)
     for (size_t i = 0; i < t->provide_count; i++)
         if (!in_notes(m, t->provides[i].kind, t->provides[i].name))
             return module_refuse(m, true, ENOEXEC, "provides %s %s, which its notes do not list",
-                                 bpc_kind_name(t->provides[i].kind), t->provides[i].name);
+                                 t->provides[i].kind, t->provides[i].name);
     for (unsigned i = 0; i < m->provides->len; i++) {
         const struct provide *p = m->provides->pdata[i];
 
@@ -107,11 +110,14 @@ int check_linked(struct module *m)
         return module_refuse(m, true, ENOEXEC, "is not what its file says: its table changed while "
                              "it was linked");
     for (const struct bp_provide *p = d->provides; p->kind != BP_PROVIDE_END; p++) {
-        const char *name = bpc_provide_name(p);
+        const struct bp_type_info *info = p->desc;
+        const char *name = bpc_provide_name(p), *kind = bpc_kind_name(p->kind);
 
-        if (!name || !in_notes(m, p->kind, name))
+        if (p->kind == BP_PROVIDE_OTHER && info && info->kind && info->kind->name)
+            kind = info->kind->name;
+        if (!name || !in_notes(m, kind, name))
             return module_refuse(m, true, ENOEXEC, "provides %s %s, which its notes do not list",
-                                 bpc_kind_name(p->kind), name ? name : "without a name");
+                                 kind, name ? name : "without a name");
     }
     return 0;
 }

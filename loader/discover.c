@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <bp/log.h>
+
 #include "directories.h"
 #include "modules.h"
 #include "policy.h"
@@ -163,9 +165,13 @@ static bool loses(struct module *m, GHashTable *by_name, GHashTable *provided)
 
         other = g_hash_table_lookup(provided, key);
         g_free(key);
-        if (other)
-            module_refuse(m, true, EEXIST, "provides %s %s, which module %s (%s) has already",
-                          kind, p->name, other->name, other->file);
+        if (!other)
+            continue;
+        module_refuse(m, true, EEXIST, "provides %s %s, which module %s (%s) has already",
+                      kind, p->name, other->name, other->file);
+        if (p->kind == BP_PROVIDE_KIND && !m->told)
+            bp_warn("%s", m->error); /* all that is of this kind goes by the other's word */
+        m->told |= p->kind == BP_PROVIDE_KIND;
     }
     m->lost = other != NULL;
     return m->lost;
@@ -210,9 +216,7 @@ static void settle_conflicts(void)
 
 static int order_of_provides(const void *a, const void *b)
 {
-    const struct provide *x = a, *y = b;
-
-    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
+    return source_compare_names(a, b);
 }
 
 static int order_of_names(const void *a, const void *b)

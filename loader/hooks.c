@@ -70,7 +70,7 @@ static int take_descriptors(struct module *m, const struct module_table *table,
             void *desc;
             int rc;
 
-            if (d->kind != p->kind || strcmp(d->name, p->name) != 0)
+            if (strcmp(d->kind, bpc_kind_name(p->kind)) != 0 || strcmp(d->name, p->name) != 0)
                 continue;
             rc = describe_unpack(d->kind, d->packed, d->size, &desc, err);
             if (rc < 0)
@@ -114,7 +114,7 @@ static int describe(struct provide *p, struct bp_error *err)
     int rc = index_packed(p->module->index, p->number, &packed, &size, NULL);
 
     if (rc == 0 && size)
-        rc = describe_unpack(p->kind, packed, size, &desc, NULL);
+        rc = describe_unpack(bpc_kind_name(p->kind), packed, size, &desc, NULL);
     if (rc < 0 || !size) /* not there, or damaged: the file knows */
         return describe_from_file(p, err);
     p->description = desc;

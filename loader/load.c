@@ -75,6 +75,38 @@ static int refuse_requirement(struct module *m, const char *interface)
 static int load_provider(enum bp_provide_kind kind, const char *name, const struct chain *chain,
                          struct module **ret_module, struct bp_error *err);
 
+/* The frameworks of the kinds of what it provides. */
+static int load_frameworks(struct module *m, const struct chain *chain)
+{
+    for (unsigned i = 0; i < m->provides->len; i++) {
+        const struct provide *p = m->provides->pdata[i];
+        const char *kind = bpc_kind_name(p->kind);
+        const struct provide *framework;
+        struct bp_error inner = {0};
+        struct module *other = NULL;
+        char hint[BPC_HINT_SIZE];
+        int rc;
+
+        if (bpc_kind_is_core(p->kind) || bpc_find(BP_PROVIDE_KIND, kind))
+            continue;
+        framework = modules_find_provide(BP_PROVIDE_KIND, kind, true);
+        if (framework && framework->module == m)
+            continue; /* it declares the kind itself */
+        rc = load_provider(BP_PROVIDE_KIND, kind, chain, &other, &inner);
+        if (rc == -ELOOP && m->state == MODULE_FAILED)
+            return rc; /* part of the cycle, and marked so */
+        if (rc == -ENOENT) {
+            bpc_missing_hint(BP_PROVIDE_KIND, kind, hint, sizeof(hint));
+            return module_refuse(m, false, ELIBACC, "provides %s %s, and no module declares kind %s%s",
+                                 kind, p->name, kind, hint);
+        }
+        if (rc < 0)
+            return module_refuse(m, other->refused, inner.code, "provides %s %s, whose framework "
+                                 "cannot be used: %s", kind, p->name, inner.message);
+    }
+    return 0;
+}
+
 static int load_requirements(struct module *m, const struct chain *chain)
 {
     for (unsigned i = 0; i < m->requires->len; i++) {
@@ -169,6 +201,8 @@ static int load_in_chain(struct module *m, const struct chain *outer, struct bp_
     }
     m->state = MODULE_LOADING;
     rc = load_requirements(m, &chain);
+    if (rc == 0)
+        rc = load_frameworks(m, &chain);
     if (rc == 0 && !m->desc)
         rc = open_linked(m, &file);
     open_finish(m, &file);

@@ -36,6 +36,7 @@ struct module {
     int rank;        /* policy's, else the module's own; 0 is usual */
     bool lost;       /* failed because another module has its names: `error` may be taken back */
     bool replaced;   /* loaded, and its file has another content or is gone by now */
+    bool told;       /* a warning about it was printed */
     int pinned;      /* its file, held open for later (-modules pin=on); 0: not */
 };
 
@@ -79,6 +80,8 @@ bool source_changed(const struct source *source);
 int source_verify(struct module *m);
 /* By kind, name, module: for sorted lists of struct provide *. */
 int source_compare(const struct provide *a, const struct provide *b);
+/* The same without the module: 0 for the same thing. */
+int source_compare_names(const struct provide *a, const struct provide *b);
 
 /* ---- discover.c ---- */
 /* Adds directories to look at first, "a:b:c". Ignored when privileges were raised. */

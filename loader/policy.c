@@ -64,7 +64,7 @@ static const char *take_subject(struct rule *r, const char *text)
     if (colon) {
         r->kind = bpc_kind_from_name(text, (size_t)(colon - text));
         if (r->kind == BP_PROVIDE_END)
-            return "no such kind (device, board, chardev, option, command, ...)";
+            return "KIND: a lower-case letter, then letters, digits and '-'";
         text = colon + 1;
     }
     if (!*text)

@@ -16,13 +16,18 @@
 /* A directory that changes more often under one machine is not looked at again: memory has bounds. */
 #define MAX_REBUILDS 256u
 
+/* As indexes are sorted. */
+int source_compare_names(const struct provide *a, const struct provide *b)
+{
+    int order = a->kind == b->kind ? 0 : strcmp(bpc_kind_name(a->kind), bpc_kind_name(b->kind));
+
+    return order ? order : strcmp(a->name, b->name);
+}
+
 int source_compare(const struct provide *a, const struct provide *b)
 {
-    int order;
+    int order = source_compare_names(a, b);
 
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1;
-    order = strcmp(a->name, b->name);
     return order ? order : strcmp(a->module->file, b->module->file);
 }
 
@@ -135,13 +140,22 @@ static void fill_lists(struct source *s, struct index *index, struct module **mo
         modules[i]->requires->len = entry->requires_count;
     }
     s->provide_count = h->provide_count;
+    enum bp_provide_kind kind = BP_PROVIDE_END;
+    uint32_t kind_name = 0; /* sorted by it: it is looked up once */
+
     s->provides = g_new(struct provide *, h->provide_count + 1);
     for (uint32_t i = 0; i < h->provide_count; i++) {
         const struct index_provide *entry = &index->provides[i];
         struct module *m = modules[entry->module];
 
+        if (entry->kind != kind_name) {
+            const char *name = index_string(index, entry->kind);
+
+            kind_name = entry->kind;
+            kind = bpc_kind_from_name(name, strlen(name));
+        }
         block[i] = (struct provide){
-            .kind = (enum bp_provide_kind)entry->kind, .name = index_string(index, entry->name),
+            .kind = kind, .name = index_string(index, entry->name),
             .summary = index_string(index, entry->summary),
             .attributes = index_string(index, entry->attributes), .module = m,
             .alias = entry->target != 0, .number = i};

@@ -100,6 +100,29 @@ static void offer_thing(const char *name, const char *module, const struct bp_ty
     }
 }
 
+struct type_search {
+    const char *type;
+    enum bp_provide_kind kind;
+};
+
+static void match_parent(enum bp_provide_kind number, const struct bp_kind *kind, void *opaque)
+{
+    struct type_search *search = opaque;
+
+    if (!bpc_kind_is_core(number) && kind->parent && strcmp(kind->parent, search->type) == 0)
+        search->kind = number;
+}
+
+/* May something of this kind be what a link to `target` asks for? A framework's kind has a type that
+ * all of its members are; what is none of those is an object of some type, or a device. */
+static bool may_be(enum bp_provide_kind kind, const char *target)
+{
+    struct type_search search = {target, BP_PROVIDE_END};
+
+    bpc_each_kind(match_parent, &search);
+    return search.kind == (bpc_kind_is_core(kind) ? BP_PROVIDE_END : kind);
+}
+
 /* Names that -chardev, -object and the like gave earlier on this command line: id=NAME. */
 static void offer_ids(const struct completion *c, const char *target)
 {
@@ -107,12 +130,11 @@ static void offer_ids(const struct completion *c, const char *target)
         const struct bp_option *option = c->argv[i][0] == '-' && i + 1 != c->current
                                              ? bpc_option_describe(without_dashes(c->argv[i]))
                                              : NULL;
-        const char *kind = option ? bpc_kind_name((enum bp_provide_kind)option->lists) : "";
+        enum bp_provide_kind kind = option && option->arg ? bpc_kind_of_option(option->name)
+                                                          : BP_PROVIDE_END;
         const char *id;
 
-        /* What is no chardev is an object of some type, or a device. */
-        if (!option || !option->arg || !option->lists ||
-            (strcmp(kind, "chardev") == 0) != (strcmp(target, "chardev") == 0))
+        if (kind == BP_PROVIDE_END || !may_be(kind, target))
             continue;
         id = strstr(c->argv[++i], ",id=");
         if (id) {
@@ -272,10 +294,11 @@ static bool offer_own_items(struct completion *c)
 static bool offer_named_things(struct completion *c, const char *key)
 {
     const struct bp_option *option = bpc_option_describe(key);
+    enum bp_provide_kind kind = option ? bpc_kind_of_option(option->name) : BP_PROVIDE_END;
     const char *colon = strrchr(c->part, ':');
     char *joined;
 
-    if (!option || !option->lists || !option->implied || strcmp(option->implied, key) != 0)
+    if (kind == BP_PROVIDE_END || !option->implied || strcmp(option->implied, key) != 0)
         return false;
     if (colon) {
         char *first = g_strndup(c->part, (gsize)(colon + 1 - c->part));
@@ -286,7 +309,7 @@ static bool offer_named_things(struct completion *c, const char *key)
         c->before = joined;
         c->part = colon + 1;
     }
-    c->kind = (enum bp_provide_kind)option->lists;
+    c->kind = kind;
     puts("open");
     bpc_reference_each(c->kind, offer_thing, c);
     return true;
@@ -381,7 +404,7 @@ static int complete(int argc, char **argv, struct bp_error *err)
         if (option && option->arg && ++i == c.current)
             c.option = option;
     }
-    c.kind = c.option ? (enum bp_provide_kind)c.option->lists : BP_PROVIDE_END;
+    c.kind = c.option ? bpc_kind_of_option(c.option->name) : BP_PROVIDE_END;
     if (c.option)
         complete_argument(&c);
     else if (c.argv[c.current][0] == '-')

@@ -10,6 +10,7 @@
 
 #include <glib.h>
 
+#include "kind.h"
 #include "log.h"
 #include "options.h"
 #include "program.h"
@@ -304,34 +305,17 @@ static void print_devices(struct bp_value *all)
     bp_value_unref(list);
 }
 
-static void help_list(enum bp_provide_kind kind, const char *option)
+static void help_list(enum bp_provide_kind number, const char *option)
 {
-    static const struct {
-        enum bp_provide_kind kind;
-        const char *title;
-        void (*print)(struct bp_value *entry);
-    } titles[] = {
-        {BP_PROVIDE_BOARD, "Supported machines are:", print_machine},
-        {BP_PROVIDE_CPU, "Available CPUs:", print_name},
-        {BP_PROVIDE_ACCEL, "Accelerators supported:", print_name},
-        {BP_PROVIDE_OBJECT, "List of user creatable objects:", print_name},
-        {BP_PROVIDE_CHARDEV, "Available chardev backend types:", print_name},
-    };
-    struct bp_value *list = bpc_reference_list(kind, false);
-    void (*print)(struct bp_value *entry) = print_name;
-    const char *title = NULL;
+    const struct bp_kind *kind = bpc_kind(number);
+    struct bp_value *list = bpc_reference_list(number, false);
+    void (*print)(struct bp_value *entry) = number == BP_PROVIDE_BOARD ? print_machine : print_name;
 
-    for (size_t i = 0; i < BP_COUNT(titles); i++) {
-        if (titles[i].kind == kind) {
-            title = titles[i].title;
-            print = titles[i].print;
-        }
-    }
-    if (kind == BP_PROVIDE_DEVICE) {
+    if (number == BP_PROVIDE_DEVICE) {
         print_devices(list);
     } else {
-        if (title)
-            printf("%s\n", title);
+        if (kind && kind->heading)
+            printf("%s\n", kind->heading);
         else
             printf("Names for -%s:\n", option);
         for (size_t i = 0; i < bp_value_length(list); i++)
@@ -342,7 +326,7 @@ static void help_list(enum bp_provide_kind kind, const char *option)
 
 static int help_option(const struct bp_option *option, struct bp_value *args, struct bp_error *err)
 {
-    enum bp_provide_kind kind = (enum bp_provide_kind)option->lists;
+    enum bp_provide_kind kind = bpc_kind_of_option(option->name);
     const char *name = bp_value_get_string(args, option->implied ? option->implied : "name");
     bool json;
     int r = wants_json(args, &json, err);

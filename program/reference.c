@@ -122,7 +122,7 @@ static struct bp_value *flags_of(uint32_t flags)
 static bool stands_for_none(const struct bp_field *f)
 {
     static const struct {
-        enum bp_kind kind;
+        enum bp_field_kind kind;
         const char *def;
     } none[] = {
         {BP_KIND_UINT8, "255"}, {BP_KIND_UINT16, "65535"}, {BP_KIND_UINT32, "4294967295"},
@@ -370,6 +370,7 @@ struct bp_value *bpc_reference_list(enum bp_provide_kind kind, bool with_propert
 
 static struct bp_value *option_value(const struct bp_option *o, const char *module)
 {
+    enum bp_provide_kind kind = bpc_kind_of_option(o->name);
     struct bp_value *dict = bp_value_dict();
 
     set_text(dict, "name", o->name);
@@ -379,8 +380,8 @@ static struct bp_value *option_value(const struct bp_option *o, const char *modu
     set_text(dict, "group", o->group ? o->group : "Other options");
     set_text(dict, "module", module);
     set_text(dict, "implied", o->implied);
-    if (o->lists)
-        set_text(dict, "lists", bpc_kind_name((enum bp_provide_kind)o->lists));
+    if (kind != BP_PROVIDE_END)
+        set_text(dict, "lists", bpc_kind_name(kind));
     if (o->keys)
         bp_value_set(dict, "keys", bpc_reference_fields(o->keys));
     return dict;
@@ -470,6 +471,24 @@ static void add_call(const struct bpc_known *known, void *opaque)
     bp_value_append(opaque, dict);
 }
 
+/* A framework's kind with all of its members. */
+static void add_kind(enum bp_provide_kind number, const struct bp_kind *kind, void *opaque)
+{
+    struct bp_value *dict;
+
+    if (bpc_kind_is_core(number))
+        return;
+    dict = bp_value_dict();
+    set_text(dict, "name", kind->name);
+    set_text(dict, "summary", kind->summary);
+    set_text(dict, "heading", kind->heading);
+    set_text(dict, "option", kind->option);
+    set_text(dict, "parent", kind->parent);
+    set_text(dict, "container", kind->container);
+    bp_value_set(dict, "members", bpc_reference_list(number, true));
+    bp_value_append(opaque, dict);
+}
+
 struct bp_value *bpc_reference_all(void)
 {
     static const struct {
@@ -479,23 +498,24 @@ struct bp_value *bpc_reference_all(void)
     } parts[] = {
         {"machines", BP_PROVIDE_BOARD, false}, {"cpus", BP_PROVIDE_CPU, false},
         {"accelerators", BP_PROVIDE_ACCEL, false}, {"devices", BP_PROVIDE_DEVICE, false},
-        {"objects", BP_PROVIDE_OBJECT, false}, {"chardevs", BP_PROVIDE_CHARDEV, false},
+        {"objects", BP_PROVIDE_OBJECT, false},
         {"commands", BP_PROVIDE_COMMAND, true}, {"events", BP_PROVIDE_EVENT, true},
         {"monitor-commands", BP_PROVIDE_HMP, true},
     };
-    struct bp_value *all = bp_value_dict();
+    struct bp_value *all = bp_value_dict(), *list;
 
     set_text(all, "version", BP_VERSION);
     set_text(all, "compatible-version", BPC_COMPATIBLE_VERSION);
     set_text(all, "architecture", bpc_config.arch);
     bp_value_set(all, "options", bpc_reference_options());
     for (size_t i = 0; i < BP_COUNT(parts); i++) {
-        struct bp_value *list = parts[i].calls ? bp_value_list()
-                                               : bpc_reference_list(parts[i].kind, true);
-
+        list = parts[i].calls ? bp_value_list() : bpc_reference_list(parts[i].kind, true);
         if (parts[i].calls)
             bpc_each_known(parts[i].kind, add_call, list);
         bp_value_set(all, parts[i].key, list);
     }
+    list = bp_value_list();
+    bpc_each_kind(add_kind, list);
+    bp_value_set(all, "kinds", list);
     return all;
 }

@@ -238,11 +238,15 @@ def system_page(page, facts):
                 page.outdent()
     for title, key, option in (("Machines", "machines", "machine"), ("Processors", "cpus", "cpu"),
                                ("Accelerators", "accelerators", "accel"),
-                               ("Character devices", "chardevs", "chardev"),
                                ("Objects", "objects", "object")):
         page.heading(title)
         page.paragraph("For %s:" % page.bold("-" + option))
         things(page, facts[key])
+    for kind in facts["kinds"]:
+        page.heading(kind["summary"])
+        if kind.get("option"):
+            page.paragraph("For %s:" % page.bold("-" + kind["option"]))
+        things(page, kind["members"])
     page.heading("Keys")
     page.paragraph(page.text("Where a serial port and the monitor share a terminal (-nographic, "
                              "mon:stdio), these keys follow Ctrl-a, or what -echr sets instead:"))

@@ -70,7 +70,7 @@ static union slot *push(struct call *call, ffi_type *type)
     return &call->slots[n];
 }
 
-static bool is_scalar(enum bp_kind kind)
+static bool is_scalar(enum bp_field_kind kind)
 {
     return kind == BP_KIND_BOOL || kind == BP_KIND_NUMBER || kind == BP_KIND_ENUM ||
            kind == BP_KIND_ON_OFF_AUTO || bpc_schema_is_integer(kind);

@@ -30,8 +30,7 @@ static int apply_device(struct bp_value *args, struct bp_error *err)
 
 BP_OPTION(option_device, "device", "adds a device (-device help, -device TYPE,help)",
           .arg = "driver[,prop=value...]", .group = DEVICES, .phase = BP_PHASE_DEVICE,
-          .keys = device_keys, .implied = "driver", .any_keys = true, .apply = apply_device,
-          .lists = BP_PROVIDE_DEVICE);
+          .keys = device_keys, .implied = "driver", .any_keys = true, .apply = apply_device);
 
 static const struct bp_field object_keys[] = {
     BP_ARG("qom-type", STRING, "type of the object; help lists them"),
@@ -46,8 +45,7 @@ static int apply_object(struct bp_value *args, struct bp_error *err)
 
 BP_OPTION(option_object, "object", "makes an object (-object help, -object TYPE,help)",
           .arg = "type,id=name[,prop=value...]", .group = DEVICES, .phase = BP_PHASE_OBJECT,
-          .keys = object_keys, .implied = "qom-type", .any_keys = true, .apply = apply_object,
-          .lists = BP_PROVIDE_OBJECT);
+          .keys = object_keys, .implied = "qom-type", .any_keys = true, .apply = apply_object);
 
 /* ---- -global: DRIVER.PROP=VALUE, where VALUE may hold anything, or three keys ---- */
 

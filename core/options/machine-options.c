@@ -110,7 +110,7 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_machine, "machine", "selects the emulated machine (-machine help lists them)",
           .alias = "M", .arg = "[type=]name[,prop=value...]", .group = "Standard options",
           .phase = BP_PHASE_MACHINE, .keys = machine_keys, .implied = "type", .any_keys = true,
-          .merge = true, .apply = apply_machine, .lists = BP_PROVIDE_BOARD);
+          .merge = true, .apply = apply_machine);
 
 /* ---- -cpu, -accel ---- */
 
@@ -134,7 +134,7 @@ static int apply_cpu(struct bp_value *args, struct bp_error *err)
 
 BP_OPTION(option_cpu, "cpu", "selects the CPU model (-cpu help lists them)",
           .arg = "model[,feature=on|off...]", .group = "Standard options",
-          .phase = BP_PHASE_MACHINE, .apply = apply_cpu, .lists = BP_PROVIDE_CPU);
+          .phase = BP_PHASE_MACHINE, .apply = apply_cpu);
 
 static const struct bp_field accel_keys[] = {
     BP_ARG("accel", STRING, "name of the accelerator; help lists them"),
@@ -151,7 +151,7 @@ static int apply_accel(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_accel, "accel", "selects the accelerator; several are tried in turn",
           .arg = "[accel=]name[,prop=value...]", .group = "Standard options",
           .phase = BP_PHASE_MACHINE, .keys = accel_keys, .implied = "accel", .any_keys = true,
-          .apply = apply_accel, .lists = BP_PROVIDE_ACCEL);
+          .apply = apply_accel);
 
 static int apply_enable_kvm(struct bp_value *args, struct bp_error *err)
 {

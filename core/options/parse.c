@@ -130,7 +130,7 @@ static int find_option(const char *name, const char *text, const struct bp_optio
     if (!option && plain_help(text, &args)) {
         bp_value_unref(args);
         option = bpc_option_describe(name);
-        if (option && !takes_keys(option) && !option->lists)
+        if (option && !takes_keys(option) && !bpc_kind_of_option(option->name))
             option = NULL; /* its own code knows */
     }
     if (option) {
@@ -266,7 +266,11 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
     if (!takes_keys(option)) {
         if (given)
             return bp_fail(err, EINVAL, "it has no keys, so it has no group in a file");
-        *ret_help = (option->show_help || option->lists) && plain_help(text, ret_args);
+        *ret_help = plain_help(text, ret_args);
+        if (*ret_help && !option->show_help && !bpc_kind_of_option(option->name)) {
+            bp_value_unref(*ret_args); /* it is text like any other */
+            *ret_help = false;
+        }
         if (!*ret_help)
             *ret_args = bp_value_string(text ? text : "");
         return 0;

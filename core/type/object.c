@@ -166,14 +166,19 @@ void bp_object_destroy(struct bp_object *obj)
     bp_object_unref(obj);
 }
 
-int bp_object_new(enum bp_provide_kind kind, const char *name, const char *id,
-                  const char *container, struct bp_value *props, struct bp_object **ret_obj,
-                  struct bp_error *err)
+int bp_object_new(const char *kind_name, const char *name, const char *id, const char *container,
+                  struct bp_value *props, struct bp_object **ret_obj, struct bp_error *err)
 {
+    enum bp_provide_kind kind = bpc_kind_from_name(kind_name, strlen(kind_name));
     const void *info;
     int ret = bpc_require(kind, name, &info, err);
     if (ret < 0)
         return ret;
+    const struct bp_kind *own = bpc_kind(kind);
+    if (!container)
+        container = own ? own->container : NULL;
+    if (!container)
+        return bp_fail(err, EINVAL, "Things of kind %s have no place in the object tree", kind_name);
     struct bp_object *parent = bpc_object_container(container);
     if (bpc_object_child(parent, id))
         return bp_fail(err, EEXIST, "Duplicate ID '%s'", id);

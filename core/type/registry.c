@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <bp/host/chardev.h>
 #include <bp/command.h>
 #include <bp/exact/cpu.h>
 #include <bp/device.h>
@@ -20,8 +19,6 @@
 
 #include "near.h"
 
-#define KINDS (BP_PROVIDE_ABSTRACT + 1)
-
 struct entry {
     char *name;
     const char *module; /* interned */
@@ -29,48 +26,20 @@ struct entry {
     bool alias;
 };
 
-static const struct {
-    const char *name;
-    size_t size;  /* of today's descriptor; 0: no size field */
-    size_t least; /* that makes sense at all */
-    bool is_type; /* begins with struct bp_type_info */
-} kinds[KINDS] = {
-    [BP_PROVIDE_DEVICE] = {"device", sizeof(struct bp_device_class), sizeof(struct bp_type_info),
-                           true},
-    [BP_PROVIDE_BUS] = {"bus", sizeof(struct bp_bus_class), sizeof(struct bp_type_info), true},
-    [BP_PROVIDE_BOARD] = {"board", sizeof(struct bp_board_class), sizeof(struct bp_type_info),
-                          true},
-    [BP_PROVIDE_CPU] = {"cpu", sizeof(struct bp_cpu_class), sizeof(struct bp_type_info), true},
-    [BP_PROVIDE_ACCEL] = {"accel", sizeof(struct bp_accel_class), sizeof(struct bp_type_info),
-                          true},
-    [BP_PROVIDE_OBJECT] = {"object", sizeof(struct bp_object_class), sizeof(struct bp_type_info),
-                           true},
-    [BP_PROVIDE_CHARDEV] = {"chardev", sizeof(struct bp_chardev_class), sizeof(struct bp_type_info),
-                            true},
-    [BP_PROVIDE_INTERFACE] = {"interface", sizeof(struct bp_interface), sizeof(struct bp_interface),
-                              false},
-    [BP_PROVIDE_OPTION] = {"option", sizeof(struct bp_option), offsetof(struct bp_option, reserved),
-                           false},
-    [BP_PROVIDE_COMMAND] = {"command", sizeof(struct bp_command),
-                            offsetof(struct bp_command, features), false},
-    [BP_PROVIDE_HMP] = {"hmp", sizeof(struct bp_hmp_command),
-                        offsetof(struct bp_hmp_command, reserved), false},
-    [BP_PROVIDE_EVENT] = {"event", sizeof(struct bp_event), offsetof(struct bp_event, reserved),
-                          false},
-    [BP_PROVIDE_ABSTRACT] = {"abstract", sizeof(struct bp_type_info), sizeof(struct bp_type_info),
-                             true},
-};
-
-static GHashTable *tables[KINDS]; /* name to struct entry * */
+static GPtrArray *tables; /* by number of kind: GHashTable of name to struct entry *, or NULL */
 static const struct bpc_loader *loader;
 
 static GHashTable *table_of(enum bp_provide_kind kind)
 {
-    if ((unsigned)kind >= KINDS || kind == BP_PROVIDE_END)
+    if ((unsigned)kind >= bpc_kind_count() || kind == BP_PROVIDE_END || kind == BP_PROVIDE_OTHER)
         return NULL;
-    if (!tables[kind])
-        tables[kind] = g_hash_table_new(g_str_hash, g_str_equal);
-    return tables[kind];
+    if (!tables)
+        tables = g_ptr_array_new();
+    if (tables->len <= (unsigned)kind)
+        g_ptr_array_set_size(tables, (int)bpc_kind_count());
+    if (!tables->pdata[kind])
+        tables->pdata[kind] = g_hash_table_new(g_str_hash, g_str_equal);
+    return tables->pdata[kind];
 }
 
 void bpc_registry_set_loader(const struct bpc_loader *new_loader)
@@ -83,30 +52,33 @@ const struct bpc_loader *bpc_registry_loader(void)
     return loader;
 }
 
-const char *bpc_kind_name(enum bp_provide_kind kind)
+/* Classes of frameworks' kinds are announced without their prefix: "socket" is "chardev-socket". */
+static const char *name_in_kind(enum bp_provide_kind kind, const struct bp_type_info *info)
 {
-    return (unsigned)kind < KINDS && kinds[kind].name ? kinds[kind].name : "nothing";
+    const struct bp_kind *own = info->kind ? info->kind : bpc_kind(kind);
+    size_t length = own && own->prefix ? strlen(own->prefix) : 0;
+    return info->name && length && strncmp(info->name, own->prefix, length) == 0
+               ? info->name + length : info->name;
 }
 
-enum bp_provide_kind bpc_kind_from_name(const char *text, size_t len)
+/* The number of what a module lists. BP_PROVIDE_END: it makes no sense. */
+static enum bp_provide_kind kind_of(const struct bp_provide *provide)
 {
-    for (unsigned kind = BP_PROVIDE_END + 1; kind < KINDS; kind++) {
-        if (strlen(kinds[kind].name) == len && !memcmp(kinds[kind].name, text, len))
-            return kind;
-    }
-    return BP_PROVIDE_END;
+    const struct bp_type_info *info = provide->desc;
+    if (provide->kind != BP_PROVIDE_OTHER)
+        return bpc_kind_is_core(provide->kind) ? provide->kind : BP_PROVIDE_END;
+    if (!info || info->size < sizeof(*info) || !info->kind || !info->kind->name)
+        return BP_PROVIDE_END;
+    enum bp_provide_kind kind = bpc_kind_from_name(info->kind->name, strlen(info->kind->name));
+    return bpc_kind_is_core(kind) ? BP_PROVIDE_END : kind;
 }
 
 const char *bpc_provide_name(const struct bp_provide *provide)
 {
-    static const char chardev[] = "chardev-";
-    const struct bp_type_info *info = provide->desc;
-    if ((unsigned)provide->kind >= KINDS || !provide->desc)
+    if (!provide->desc)
         return NULL;
     switch (provide->kind) {
-    case BP_PROVIDE_CHARDEV: /* announced by its short name */
-        return info->name && g_str_has_prefix(info->name, chardev) ? info->name + strlen(chardev)
-                                                                   : info->name;
+    case BP_PROVIDE_END: return NULL;
     case BP_PROVIDE_INTERFACE: {
         const struct bp_interface *face = provide->desc;
         char name[128];
@@ -119,7 +91,10 @@ const char *bpc_provide_name(const struct bp_provide *provide)
     case BP_PROVIDE_COMMAND: return ((const struct bp_command *)provide->desc)->name;
     case BP_PROVIDE_HMP: return ((const struct bp_hmp_command *)provide->desc)->name;
     case BP_PROVIDE_EVENT: return ((const struct bp_event *)provide->desc)->name;
-    default: return kinds[provide->kind].is_type ? info->name : NULL;
+    case BP_PROVIDE_KIND: return ((const struct bp_kind *)provide->desc)->name;
+    default:
+        return bpc_kind_is_core(provide->kind) ? ((const struct bp_type_info *)provide->desc)->name
+                                               : name_in_kind(provide->kind, provide->desc);
     }
 }
 
@@ -137,20 +112,65 @@ static const char *const *aliases_of(enum bp_provide_kind kind, const void *desc
     return one;
 }
 
-static int check_one(const char *module, const struct bp_provide *provide, struct bp_error *err)
+/* The kind among those that a module brings itself, or that its framework has registered. */
+static const struct bp_kind *find_kind(const struct bp_provide *provides, const char *name)
 {
-    if ((unsigned)provide->kind >= KINDS || !kinds[provide->kind].name || !provide->desc)
+    for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
+        if (p->kind == BP_PROVIDE_KIND && p->desc && !strcmp(bpc_provide_name(p), name))
+            return p->desc;
+    }
+    return bpc_find(BP_PROVIDE_KIND, name);
+}
+
+/* A class of a framework's kind: is the framework there, of the right version, and content? */
+static int check_member(const char *module, const struct bp_provide *provides,
+                        const struct bp_type_info *info, struct bp_error *err)
+{
+    const struct bp_kind *asked = info->kind, *own = find_kind(provides, asked->name);
+    struct bp_error why = {0};
+    if (!own)
+        return bp_fail(err, ENOENT, "Module '%s' provides %s '%s', and no module declares kind %s",
+                       module, asked->name, info->name, asked->name);
+    if (asked->major != own->major || asked->minor > own->minor)
+        return bp_fail(err, EINVAL, "Module '%s' was built for kind %s %u.%u; the framework here has "
+                       "%u.%u", module, own->name, asked->major, asked->minor, own->major, own->minor);
+    if (own->check && own->check(info, &why) < 0)
+        return bp_fail(err, why.code ? why.code : EINVAL, "Module '%s': %s '%s' %s", module, own->name,
+                       info->name, why.message);
+    return 0;
+}
+
+static int check_kind(const char *module, const struct bp_kind *kind, struct bp_error *err)
+{
+    enum bp_provide_kind number = bpc_kind_from_name(kind->name, strlen(kind->name));
+    if (number == BP_PROVIDE_END || bpc_kind_is_core(number))
+        return bp_fail(err, EINVAL, "Module '%s' declares kind '%s', which %s", module, kind->name,
+                       number == BP_PROVIDE_END ? "is no name for one" : "is the core's");
+    if (!kind->shape || kind->shape->size < sizeof(struct bp_type_info))
+        return bp_fail(err, EINVAL, "Module '%s' declares kind '%s' without the shape of its classes",
+                       module, kind->name);
+    return 0;
+}
+
+static int check_one(const char *module, const struct bp_provide *provides,
+                     const struct bp_provide *provide, struct bp_error *err)
+{
+    enum bp_provide_kind kind = kind_of(provide);
+    if (kind == BP_PROVIDE_END || !provide->desc)
         return bp_fail(err, EINVAL, "Module '%s' provides something of unknown kind %u", module,
                        (unsigned)provide->kind);
     uint32_t size = *(const uint32_t *)provide->desc;
-    if (size < kinds[provide->kind].least || size > 65536)
+    if (size < bpc_kind_least(kind) || size > 65536)
         return bp_fail(err, EINVAL, "Module '%s': a %s descriptor says its size is %u bytes",
-                       module, kinds[provide->kind].name, size);
-    const char *name = bpc_provide_name(provide);
+                       module, bpc_kind_name(kind), size);
+    const struct bp_provide named = {kind, provide->desc};
+    const char *name = bpc_provide_name(&named);
     if (!name || !*name)
         return bp_fail(err, EINVAL, "Module '%s' provides a %s without a name", module,
-                       kinds[provide->kind].name);
-    return 0;
+                       bpc_kind_name(kind));
+    if (kind == BP_PROVIDE_KIND)
+        return check_kind(module, provide->desc, err);
+    return bpc_kind_is_core(kind) ? 0 : check_member(module, provides, provide->desc, err);
 }
 
 static void add_entry(enum bp_provide_kind kind, const char *module, const char *name,
@@ -164,52 +184,77 @@ static void add_entry(enum bp_provide_kind kind, const char *module, const char 
     g_hash_table_insert(table_of(kind), e->name, e);
 }
 
+/* The descriptor, or a copy with zeros for what its module's headers did not have yet. */
+static const void *of_full_size(enum bp_provide_kind kind, const void *desc)
+{
+    const struct bp_kind *open = bpc_kind_is_core(kind) ? NULL : bpc_kind(kind);
+    size_t wanted = open ? open->shape->size : bpc_kind_size(kind);
+    uint32_t size = *(const uint32_t *)desc;
+    if (size >= wanted)
+        return desc;
+    void *copy = g_malloc0(wanted);
+    memcpy(copy, desc, size);
+    return copy;
+}
+
 /* An alias that is taken already is left with whoever has it: it is a convenience. */
 static void add_one(const char *module, const struct bp_provide *provide)
 {
-    const void *desc = provide->desc;
-    uint32_t size = *(const uint32_t *)desc;
-    if (size < kinds[provide->kind].size) {
-        void *copy = g_malloc0(kinds[provide->kind].size);
-        memcpy(copy, desc, size);
-        desc = copy;
-    }
-    struct entry *old = g_hash_table_lookup(table_of(provide->kind), bpc_provide_name(provide));
+    enum bp_provide_kind kind = kind_of(provide);
+    const void *desc = of_full_size(kind, provide->desc);
+    const struct bp_provide named = {kind, desc};
+    const char *name = bpc_provide_name(&named);
+    GHashTable *table = table_of(kind);
+    struct entry *old = g_hash_table_lookup(table, name);
     if (old) { /* an alias of something else gives way */
-        g_hash_table_remove(tables[provide->kind], old->name);
+        g_hash_table_remove(table, old->name);
         g_free(old->name);
         g_free(old);
     }
-    add_entry(provide->kind, module, bpc_provide_name(provide), desc, false);
+    add_entry(kind, module, name, desc, false);
     const char *one[2];
-    const char *const *alias = aliases_of(provide->kind, desc, one);
+    const char *const *alias = aliases_of(kind, desc, one);
     for (; alias && *alias; alias++) {
-        if (!g_hash_table_contains(tables[provide->kind], *alias))
-            add_entry(provide->kind, module, *alias, desc, true);
+        if (!g_hash_table_contains(table, *alias))
+            add_entry(kind, module, *alias, desc, true);
     }
+}
+
+static bool same_thing(const struct bp_provide *a, const struct bp_provide *b)
+{
+    const struct bp_provide x = {kind_of(a), a->desc}, y = {kind_of(b), b->desc};
+    return x.kind == y.kind && !strcmp(bpc_provide_name(&x), bpc_provide_name(&y));
 }
 
 int bpc_register_all(const char *module, const struct bp_provide *provides, struct bp_error *err)
 {
     for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
-        int ret = check_one(module, p, err);
+        int ret = check_one(module, provides, p, err);
         if (ret < 0)
             return ret;
-        const char *name = bpc_provide_name(p);
-        const struct entry *old = g_hash_table_lookup(table_of(p->kind), name);
+        const struct bp_provide named = {kind_of(p), p->desc};
+        const char *name = bpc_provide_name(&named);
+        const struct entry *old = g_hash_table_lookup(table_of(named.kind), name);
         if (old && !old->alias)
             return bp_fail(err, EEXIST,
                            "Module '%s' provides %s '%s', which module '%s' already "
                            "provides",
-                           module, kinds[p->kind].name, name, old->module);
+                           module, bpc_kind_name(named.kind), name, old->module);
         for (const struct bp_provide *q = provides; q < p; q++) {
-            if (q->kind == p->kind && !strcmp(bpc_provide_name(q), name))
+            if (same_thing(p, q))
                 return bp_fail(err, EEXIST, "Module '%s' provides %s '%s' twice", module,
-                               kinds[p->kind].name, name);
+                               bpc_kind_name(named.kind), name);
         }
     }
-    for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++)
-        add_one(module, p);
+    /* Kinds first: what is of them looks them up. */
+    for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
+        if (p->kind == BP_PROVIDE_KIND)
+            add_one(module, p);
+    }
+    for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
+        if (p->kind != BP_PROVIDE_KIND)
+            add_one(module, p);
+    }
     return 0;
 }
 
@@ -357,7 +402,7 @@ int bpc_require_interface(const char *name, unsigned major, const void **ret_tab
 static const char *summary_of(enum bp_provide_kind kind, const void *desc)
 {
     const char *text = NULL;
-    if (kinds[kind].is_type)
+    if (bpc_kind_has_types(kind))
         text = ((const struct bp_type_info *)desc)->summary;
     else if (kind == BP_PROVIDE_OPTION)
         text = ((const struct bp_option *)desc)->help;
@@ -367,6 +412,8 @@ static const char *summary_of(enum bp_provide_kind kind, const void *desc)
         text = ((const struct bp_hmp_command *)desc)->summary;
     else if (kind == BP_PROVIDE_EVENT)
         text = ((const struct bp_event *)desc)->summary;
+    else if (kind == BP_PROVIDE_KIND)
+        text = ((const struct bp_kind *)desc)->summary;
     return text ? text : "";
 }
 
@@ -451,11 +498,11 @@ static void visit_provided(const struct bpc_known *known, void *opaque)
     visit->fn(known->name, known->summary, visit->opaque);
 }
 
-void bp_provided_each(enum bp_provide_kind kind,
+void bp_provided_each(const char *kind,
                       void (*fn)(const char *name, const char *summary, void *opaque), void *opaque)
 {
     struct provided_visit visit = {fn, opaque};
-    bpc_each_known(kind, visit_provided, &visit);
+    bpc_each_known(bpc_kind_from_name(kind, strlen(kind)), visit_provided, &visit);
 }
 
 static void offer_near(const struct bpc_known *known, void *opaque)

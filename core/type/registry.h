@@ -9,6 +9,8 @@
 #include <bp/error.h>
 #include <bp/module.h>
 
+#include "kind.h"
+
 /* What is known of a thing without loading it (from ELF notes). Strings are the loader's. */
 struct bpc_known {
     enum bp_provide_kind kind;
@@ -60,8 +62,6 @@ int bpc_register_all(const char *module, const struct bp_provide *provides, stru
 
 /* The name a descriptor is registered under ("isa-serial"; interfaces: "isa/1"). */
 const char *bpc_provide_name(const struct bp_provide *provide);
-const char *bpc_kind_name(enum bp_provide_kind kind); /* "device" as in notes */
-enum bp_provide_kind bpc_kind_from_name(const char *text, size_t len); /* BP_PROVIDE_END: none */
 
 /* Looks up what is registered; NULL when it is not (nothing is loaded). */
 const void *bpc_find(enum bp_provide_kind kind, const char *name);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* The value type a kind is in JSON; BP_VALUE_NULL for those of several. */
-static enum bp_value_type value_type_of(enum bp_kind kind)
+static enum bp_value_type value_type_of(enum bp_field_kind kind)
 {
     switch (kind) {
     case BP_KIND_BOOL: return BP_VALUE_BOOL;

@@ -29,12 +29,12 @@ int bpc_schema_choice(const struct bp_schema *schema, const char *text)
     return -1;
 }
 
-bool bpc_schema_is_integer(enum bp_kind kind)
+bool bpc_schema_is_integer(enum bp_field_kind kind)
 {
     return kind >= BP_KIND_UINT8 && kind <= BP_KIND_SIZE;
 }
 
-bool bpc_schema_is_signed(enum bp_kind kind)
+bool bpc_schema_is_signed(enum bp_field_kind kind)
 {
     return kind >= BP_KIND_INT8 && kind <= BP_KIND_INT64;
 }

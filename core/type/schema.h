@@ -33,8 +33,8 @@ int bpc_schema_dict_from_loose(const struct bp_field *fields, struct bp_value *d
 
 /* The range of an integer kind, narrowed by the field. Signed kinds: *ret_max fits int64_t. */
 void bpc_schema_range(const struct bp_field *field, int64_t *ret_min, uint64_t *ret_max);
-bool bpc_schema_is_integer(enum bp_kind kind); /* sizes too */
-bool bpc_schema_is_signed(enum bp_kind kind);
+bool bpc_schema_is_integer(enum bp_field_kind kind); /* sizes too */
+bool bpc_schema_is_signed(enum bp_field_kind kind);
 /* Index into choices, or -1. */
 int bpc_schema_choice(const struct bp_schema *schema, const char *text);
 extern const char *const bpc_on_off_auto[]; /* "auto", "on", "off", NULL: as ON_OFF_AUTO counts */

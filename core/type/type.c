@@ -16,7 +16,6 @@
 static const struct bpc_type builtin[] = {
     {BP_PROVIDE_END, "accel", "object", NULL, true, 0},
     {BP_PROVIDE_END, "bus", "object", NULL, true, 0},
-    {BP_PROVIDE_END, "chardev", "object", NULL, true, 0},
     {BP_PROVIDE_END, "container", "object", NULL, false, BP_TYPE_NOT_USER_CREATABLE},
     {BP_PROVIDE_END, "cpu", "device", NULL, true, 0},
     {BP_PROVIDE_END, "device", "object", NULL, true, 0},
@@ -25,17 +24,6 @@ static const struct bpc_type builtin[] = {
     {BP_PROVIDE_END, "object", NULL, NULL, true, 0},
     {BP_PROVIDE_END, "sys-bus-device", "device", NULL, true, 0},
     {BP_PROVIDE_END, "x86-machine", "machine", NULL, true, 0},
-};
-
-/* Kinds whose members are types, and how their public names are made. */
-static const struct {
-    enum bp_provide_kind kind;
-    const char *prefix, *suffix, *root;
-} families[] = {
-    {BP_PROVIDE_DEVICE, "", "", "device"},           {BP_PROVIDE_BUS, "", "", "bus"},
-    {BP_PROVIDE_BOARD, "", "-machine", "machine"},   {BP_PROVIDE_CPU, "", "", "cpu"},
-    {BP_PROVIDE_ACCEL, "", "-accel", "accel"},       {BP_PROVIDE_OBJECT, "", "", "object"},
-    {BP_PROVIDE_CHARDEV, "chardev-", "", "chardev"}, {BP_PROVIDE_ABSTRACT, "", "", "object"},
 };
 
 static const struct bpc_type *find_builtin(const char *name)
@@ -59,12 +47,9 @@ static const char *join(const char *prefix, const char *name, const char *suffix
 
 const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type_info *info)
 {
+    const char *suffix = bpc_kind_suffix(kind);
     /* Class names carry the prefix already. */
-    if (kind == BP_PROVIDE_BOARD)
-        return join("", info->name, "-machine");
-    if (kind == BP_PROVIDE_ACCEL)
-        return join("", info->name, "-accel");
-    return info->name;
+    return *suffix ? join("", info->name, suffix) : info->name;
 }
 
 static const char *bus_parent(const char *bus, size_t len)
@@ -76,13 +61,10 @@ static const char *bus_parent(const char *bus, size_t len)
     return parent;
 }
 
-static const char *family_root(enum bp_provide_kind kind)
+static const char *root_of(enum bp_provide_kind number)
 {
-    for (unsigned i = 0; i < BP_COUNT(families); i++) {
-        if (families[i].kind == kind)
-            return families[i].root;
-    }
-    return "object";
+    const struct bp_kind *kind = bpc_kind(number);
+    return kind && kind->parent ? kind->parent : "object";
 }
 
 static const char *parent_of_class(enum bp_provide_kind kind, const struct bp_type_info *info)
@@ -93,7 +75,7 @@ static const char *parent_of_class(enum bp_provide_kind kind, const struct bp_ty
         const struct bp_device_class *class = (const struct bp_device_class *)info;
         return bus_parent(class->bus ? class->bus : "", class->bus ? strlen(class->bus) : 0);
     }
-    return family_root(kind);
+    return root_of(kind);
 }
 
 bool bpc_type_is_core(const char *name)
@@ -101,18 +83,41 @@ bool bpc_type_is_core(const char *name)
     return find_builtin(name) || g_str_has_suffix(name, "-cpu");
 }
 
-static void fill(unsigned family, const void *desc, struct bpc_type *ret_type)
+static void fill(enum bp_provide_kind kind, const void *desc, struct bpc_type *ret_type)
 {
-    const struct bp_provide provide = {families[family].kind, desc};
+    const struct bp_provide provide = {kind, desc};
     const struct bp_type_info *info = desc;
-    const char *name = bpc_provide_name(&provide);
     *ret_type = (struct bpc_type){
-        .kind = provide.kind,
-        .name = join(families[family].prefix, name, families[family].suffix),
-        .parent = g_intern_string(parent_of_class(provide.kind, info)),
-        .provided_as = g_intern_string(name),
-        .abstract = provide.kind == BP_PROVIDE_ABSTRACT,
+        .kind = kind,
+        .name = g_intern_string(bpc_type_public_name(kind, info)),
+        .parent = g_intern_string(parent_of_class(kind, info)),
+        .provided_as = g_intern_string(bpc_provide_name(&provide)),
+        .abstract = kind == BP_PROVIDE_ABSTRACT,
         .flags = info->flags};
+}
+
+struct search {
+    const char *name;
+    struct bpc_type *found;
+    bool done;
+};
+
+static void search_kind(enum bp_provide_kind number, const struct bp_kind *kind, void *opaque)
+{
+    struct search *s = opaque;
+    const char *before = kind->prefix ? kind->prefix : "", *after = bpc_kind_suffix(number);
+    size_t prefix = strlen(before), suffix = strlen(after), len = strlen(s->name);
+    const void *desc;
+    if (s->done || len <= prefix + suffix || !g_str_has_prefix(s->name, before) ||
+        !g_str_has_suffix(s->name, after))
+        return;
+    char *middle = g_strndup(s->name + prefix, len - prefix - suffix);
+    int ret = bpc_describe(number, middle, &desc, NULL);
+    g_free(middle);
+    if (ret < 0)
+        return;
+    fill(number, desc, s->found);
+    s->done = !strcmp(s->found->name, s->name); /* not one of its aliases */
 }
 
 /* Looks one up by its name alone, without collecting all. */
@@ -123,30 +128,15 @@ static bool find_direct(const char *name, struct bpc_type *ret_type)
         *ret_type = *own;
         return true;
     }
-    for (unsigned i = 0; i < BP_COUNT(families); i++) {
-        size_t prefix = strlen(families[i].prefix), suffix = strlen(families[i].suffix);
-        size_t len = strlen(name);
-        const void *desc;
-        if (len <= prefix + suffix || !g_str_has_prefix(name, families[i].prefix) ||
-            !g_str_has_suffix(name, families[i].suffix))
-            continue;
-        char *middle = g_strndup(name + prefix, len - prefix - suffix);
-        int ret = bpc_describe(families[i].kind, middle, &desc, NULL);
-        g_free(middle);
-        if (ret < 0)
-            continue;
-        fill(i, desc, ret_type);
-        if (!strcmp(ret_type->name, name)) /* not one of its aliases */
-            return true;
-    }
-    return false;
+    struct search search = {name, ret_type, false};
+    bpc_each_kind(search_kind, &search);
+    return search.done;
 }
 
 /* ---- all types, collected ---- */
 
 struct collect {
     GHashTable *types; /* name to struct bpc_type * */
-    unsigned family;
 };
 
 static void collect_type(GHashTable *types, const struct bpc_type *type)
@@ -163,7 +153,7 @@ static void collect_known(const struct bpc_known *known, void *opaque)
     /* What is broken cannot be made, so it is no type. */
     if (bpc_describe(known->kind, known->name, &desc, NULL) < 0)
         return;
-    fill(c->family, desc, &type);
+    fill(known->kind, desc, &type);
     collect_type(c->types, &type);
 }
 
@@ -179,13 +169,18 @@ static struct bpc_type derived_parent(const char *name)
     return type;
 }
 
+static void collect_kind(enum bp_provide_kind number, const struct bp_kind *kind, void *opaque)
+{
+    (void)kind;
+    bpc_each_known(number, collect_known, opaque);
+}
+
 static GHashTable *collect_all(void)
 {
     struct collect c = {.types = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free)};
     for (unsigned i = 0; i < BP_COUNT(builtin); i++)
         collect_type(c.types, &builtin[i]);
-    for (c.family = 0; c.family < BP_COUNT(families); c.family++)
-        bpc_each_known(families[c.family].kind, collect_known, &c);
+    bpc_each_kind(collect_kind, &c);
     GList *types = g_hash_table_get_values(c.types);
     for (GList *l = types; l; l = l->next) {
         const struct bpc_type *type = l->data;
@@ -222,7 +217,7 @@ bool bpc_type_chain_has(enum bp_provide_kind kind, const struct bp_type_info *in
         if (type)
             name = type->parent;
         else if (abstract)
-            name = abstract->parent ? abstract->parent : family_root(kind);
+            name = abstract->parent ? abstract->parent : root_of(kind);
         else
             name = derived_parent(name).parent;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Types by the names that clients use in qom-list-types: every device's chain of parents ends
- * "device", "object"; boards are "NAME-machine", accelerators "NAME-accel", chardevs
- * "chardev-NAME". Nothing is loaded to list names or to describe properties. [main]
+ * "device", "object"; boards are "NAME-machine", accelerators "NAME-accel", things of a
+ * framework's kind what it says ("chardev-NAME"). Nothing is loaded to list names or to describe properties. [main]
  */
 #ifndef BPC_TYPE_H
 #define BPC_TYPE_H

@@ -21,6 +21,7 @@
 #include <bp/host/disassembler.h>
 #include <bp/host/secret.h>
 #include <bp/irq.h>
+#include <bp/kind.h>
 #include <bp/log.h>
 #include <bp/loop.h>
 #include <bp/memory.h>
@@ -185,6 +186,21 @@ _Static_assert(offsetof(struct bp_isa_interface, irq) == 16, "bp_isa_interface.i
 _Static_assert(offsetof(struct bp_isa_interface, new_bus) == 24, "bp_isa_interface.new_bus");
 _Static_assert(offsetof(struct bp_isa_interface, set_irqs) == 32, "bp_isa_interface.set_irqs");
 _Static_assert(offsetof(struct bp_isa_interface, reserved) == 40, "bp_isa_interface.reserved");
+_Static_assert(sizeof(struct bp_kind) >= 136, "bp_kind");
+_Static_assert(offsetof(struct bp_kind, size) == 0, "bp_kind.size");
+_Static_assert(offsetof(struct bp_kind, major) == 4, "bp_kind.major");
+_Static_assert(offsetof(struct bp_kind, minor) == 6, "bp_kind.minor");
+_Static_assert(offsetof(struct bp_kind, name) == 8, "bp_kind.name");
+_Static_assert(offsetof(struct bp_kind, heading) == 16, "bp_kind.heading");
+_Static_assert(offsetof(struct bp_kind, summary) == 24, "bp_kind.summary");
+_Static_assert(offsetof(struct bp_kind, option) == 32, "bp_kind.option");
+_Static_assert(offsetof(struct bp_kind, prefix) == 40, "bp_kind.prefix");
+_Static_assert(offsetof(struct bp_kind, parent) == 48, "bp_kind.parent");
+_Static_assert(offsetof(struct bp_kind, container) == 56, "bp_kind.container");
+_Static_assert(offsetof(struct bp_kind, shape) == 64, "bp_kind.shape");
+_Static_assert(offsetof(struct bp_kind, check) == 72, "bp_kind.check");
+_Static_assert(offsetof(struct bp_kind, exercise) == 80, "bp_kind.exercise");
+_Static_assert(offsetof(struct bp_kind, reserved) == 88, "bp_kind.reserved");
 _Static_assert(sizeof(struct bp_mapping) == 48, "bp_mapping");
 _Static_assert(offsetof(struct bp_mapping, region) == 0, "bp_mapping.region");
 _Static_assert(offsetof(struct bp_mapping, host) == 8, "bp_mapping.host");
@@ -215,7 +231,7 @@ _Static_assert(offsetof(struct bp_object_class, type) == 0, "bp_object_class.typ
 _Static_assert(offsetof(struct bp_object_class, complete) == 88, "bp_object_class.complete");
 _Static_assert(offsetof(struct bp_object_class, finalize) == 96, "bp_object_class.finalize");
 _Static_assert(offsetof(struct bp_object_class, can_delete) == 104, "bp_object_class.can_delete");
-_Static_assert(sizeof(struct bp_option) >= 104, "bp_option");
+_Static_assert(sizeof(struct bp_option) >= 120, "bp_option");
 _Static_assert(offsetof(struct bp_option, size) == 0, "bp_option.size");
 _Static_assert(offsetof(struct bp_option, phase) == 4, "bp_option.phase");
 _Static_assert(offsetof(struct bp_option, name) == 8, "bp_option.name");
@@ -229,9 +245,7 @@ _Static_assert(offsetof(struct bp_option, any_keys) == 64, "bp_option.any_keys")
 _Static_assert(offsetof(struct bp_option, merge) == 65, "bp_option.merge");
 _Static_assert(offsetof(struct bp_option, apply) == 72, "bp_option.apply");
 _Static_assert(offsetof(struct bp_option, show_help) == 80, "bp_option.show_help");
-_Static_assert(offsetof(struct bp_option, lists) == 88, "bp_option.lists");
-_Static_assert(offsetof(struct bp_option, reserved_word) == 92, "bp_option.reserved_word");
-_Static_assert(offsetof(struct bp_option, reserved) == 96, "bp_option.reserved");
+_Static_assert(offsetof(struct bp_option, reserved) == 88, "bp_option.reserved");
 _Static_assert(sizeof(struct bp_pci_host) == 40, "bp_pci_host");
 _Static_assert(offsetof(struct bp_pci_host, memory) == 0, "bp_pci_host.memory");
 _Static_assert(offsetof(struct bp_pci_host, io) == 8, "bp_pci_host.io");
@@ -329,6 +343,17 @@ _Static_assert(offsetof(struct bp_serial_params, speed) == 0, "bp_serial_params.
 _Static_assert(offsetof(struct bp_serial_params, parity) == 4, "bp_serial_params.parity");
 _Static_assert(offsetof(struct bp_serial_params, data_bits) == 8, "bp_serial_params.data_bits");
 _Static_assert(offsetof(struct bp_serial_params, stop_bits) == 12, "bp_serial_params.stop_bits");
+_Static_assert(sizeof(struct bp_shape) >= 24, "bp_shape");
+_Static_assert(offsetof(struct bp_shape, name) == 0, "bp_shape.name");
+_Static_assert(offsetof(struct bp_shape, size) == 8, "bp_shape.size");
+_Static_assert(offsetof(struct bp_shape, slots) == 16, "bp_shape.slots");
+_Static_assert(sizeof(struct bp_shape_slot) == 32, "bp_shape_slot");
+_Static_assert(offsetof(struct bp_shape_slot, member) == 0, "bp_shape_slot.member");
+_Static_assert(offsetof(struct bp_shape_slot, what) == 8, "bp_shape_slot.what");
+_Static_assert(offsetof(struct bp_shape_slot, offset) == 12, "bp_shape_slot.offset");
+_Static_assert(offsetof(struct bp_shape_slot, length) == 16, "bp_shape_slot.length");
+_Static_assert(offsetof(struct bp_shape_slot, reserved) == 20, "bp_shape_slot.reserved");
+_Static_assert(offsetof(struct bp_shape_slot, to) == 24, "bp_shape_slot.to");
 _Static_assert(sizeof(struct bp_state_bytes) >= 16, "bp_state_bytes");
 _Static_assert(offsetof(struct bp_state_bytes, data) == 0, "bp_state_bytes.data");
 _Static_assert(offsetof(struct bp_state_bytes, size) == 8, "bp_state_bytes.size");
@@ -360,7 +385,8 @@ _Static_assert(offsetof(struct bp_type_info, summary) == 24, "bp_type_info.summa
 _Static_assert(offsetof(struct bp_type_info, state_size) == 32, "bp_type_info.state_size");
 _Static_assert(offsetof(struct bp_type_info, props) == 40, "bp_type_info.props");
 _Static_assert(offsetof(struct bp_type_info, state) == 48, "bp_type_info.state");
-_Static_assert(offsetof(struct bp_type_info, reserved) == 56, "bp_type_info.reserved");
+_Static_assert(offsetof(struct bp_type_info, kind) == 56, "bp_type_info.kind");
+_Static_assert(offsetof(struct bp_type_info, reserved) == 64, "bp_type_info.reserved");
 _Static_assert(sizeof(struct bp_variant) == 16, "bp_variant");
 _Static_assert(offsetof(struct bp_variant, value) == 0, "bp_variant.value");
 _Static_assert(offsetof(struct bp_variant, schema) == 8, "bp_variant.schema");

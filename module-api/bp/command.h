@@ -26,7 +26,7 @@ struct bp_command {
     const char *summary;
     const struct bp_field *args; /* or NULL */
     /* What it returns: BP_KIND_NONE for {}. */
-    enum bp_kind returns;
+    enum bp_field_kind returns;
     const struct bp_schema *returns_schema;
     /*
      * int fn(ARGS..., [struct bp_value **ret_value,] struct bp_error *err), cast to this type.

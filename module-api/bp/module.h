@@ -25,15 +25,17 @@ enum bp_provide_kind {
     BP_PROVIDE_CPU,       /* const struct bp_cpu_class * */
     BP_PROVIDE_ACCEL,     /* const struct bp_accel_class * */
     BP_PROVIDE_OBJECT,    /* const struct bp_object_class * */
-    BP_PROVIDE_CHARDEV,   /* const struct bp_chardev_class * */
     BP_PROVIDE_INTERFACE, /* const struct bp_interface * */
     BP_PROVIDE_OPTION,    /* const struct bp_option * */
     BP_PROVIDE_COMMAND,   /* const struct bp_command * */
     BP_PROVIDE_HMP,       /* const struct bp_hmp_command * */
     BP_PROVIDE_EVENT,     /* const struct bp_event * */
     BP_PROVIDE_ABSTRACT,  /* const struct bp_type_info *: an abstract parent type */
+    BP_PROVIDE_KIND,      /* const struct bp_kind *: a kind of things that a framework asks for */
+    BP_PROVIDE_OTHER,     /* a class descriptor of such a kind, which its bp_type_info names */
 };
 
+/* What the core knows of kinds by itself stands here; all other kinds: <bp/kind.h>. */
 struct bp_provide {
     enum bp_provide_kind kind;
     const void *desc;

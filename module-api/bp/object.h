@@ -18,6 +18,7 @@ BP_BEGIN_DECLS
 struct bp_object; /* opaque */
 struct bp_owner;  /* opaque: what claimed resources (regions, timers, lines, watches) hang from */
 struct bp_machine; /* opaque; a bp_object at /machine */
+struct bp_kind;
 
 /* Opens every class descriptor. Grows only into `reserved`. */
 struct bp_type_info {
@@ -29,7 +30,8 @@ struct bp_type_info {
     size_t state_size;   /* bytes the core allocates zeroed for each instance */
     const struct bp_field *props;          /* or NULL */
     const struct bp_state_table *state;    /* what is saved; NULL: nothing to save */
-    void *reserved[4];
+    const struct bp_kind *kind; /* BP_PROVIDE_OTHER: of what kind it is; else NULL */
+    void *reserved[3];
 };
 #define BP_TYPE_NOT_USER_CREATABLE (1u << 0) /* made by boards, not with -device or -object */
 #define BP_TYPE_HOTPLUGGABLE (1u << 1)       /* device_add, device_del */
@@ -81,23 +83,22 @@ int bp_object_set_text(struct bp_object *obj, const char *name, const char *text
 
 /* ---- for frameworks, which make objects of the classes that other modules provide ---- */
 /*
- * Makes an object of the class that is announced as kind:name (BP_PROVIDE_CHARDEV, "null"), loading
- * its module when needed: zeroed state, defaults, then `props` (borrowed dict of property values or
- * of the text a user would type; NULL: none), and puts it at CONTAINER/ID ("/chardevs", "serial0");
- * containers that are missing are made. The class descriptor opens with a bp_type_info; none of its
- * callbacks is called. Errors: unknown or broken class, unknown or bad property, -EEXIST: ID is
- * taken.
+ * Makes an object of the class that is announced as kind:name ("chardev", "null"), loading its module
+ * when needed: zeroed state, defaults, then `props` (borrowed dict of property values or of the text a
+ * user would type; NULL: none), and puts it at CONTAINER/ID ("/chardevs", "serial0"; NULL: where the kind
+ * says that its members stand); containers that are missing are made. The class descriptor opens with a
+ * bp_type_info; none of its callbacks is called. Errors: unknown or broken class, unknown or bad
+ * property, -EEXIST: ID is taken; -EINVAL: no container is known.
  */
-int bp_object_new(enum bp_provide_kind kind, const char *name, const char *id,
-                  const char *container, struct bp_value *props, struct bp_object **ret_obj,
-                  struct bp_error *err);
+int bp_object_new(const char *kind, const char *name, const char *id, const char *container,
+                  struct bp_value *props, struct bp_object **ret_obj, struct bp_error *err);
 /* Takes it out of the tree, releases what its owner claimed, and drops the maker's reference; state
  * and properties are freed with the last one. NULL is fine. */
 void bp_object_destroy(struct bp_object *obj);
 /* The class descriptor it was made of: opens with struct bp_type_info. [any] */
 const void *bp_object_class(const struct bp_object *obj);
 /* Calls fn for all that is announced of a kind, loaded or not, sorted by name. Strings borrowed. */
-void bp_provided_each(enum bp_provide_kind kind,
+void bp_provided_each(const char *kind,
                       void (*fn)(const char *name, const char *summary, void *opaque),
                       void *opaque);
 /* Whose state this is, as bp_object_state() gave it. [any] */

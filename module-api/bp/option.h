@@ -38,13 +38,10 @@ struct bp_option {
     int (*apply)(struct bp_value *args, struct bp_error *err);
     /* For "help" as argument of an option that takes a plain string: prints to standard output.
      * args: dict with "name" (what stands before a first comma, if anything does) and "format".
-     * NULL: there is no such help. Options with keys or `lists` need none. */
+     * NULL: there is no such help. Options with keys need none, nor do those whose first word names
+     * something of a kind (bp_kind.option): its properties are keys too, for help and completion. */
     int (*show_help)(struct bp_value *args, struct bp_error *err);
-    /* Kind of things that the first word names (BP_PROVIDE_DEVICE: -device isa-serial), whose
-     * properties are keys too: help and completion come from them. BP_PROVIDE_END: none. */
-    uint32_t lists;
-    uint32_t reserved_word;
-    void *reserved[1];
+    void *reserved[4];
 };
 #define BP_OPTION(ident, NAME, HELP, ...) \
     BP_NOTE("provides=option:" NAME ";summary=" HELP); \

@@ -14,7 +14,7 @@ BP_BEGIN_DECLS
 struct bp_object;
 struct bp_value;
 
-enum bp_kind {
+enum bp_field_kind {
     BP_KIND_NONE,   /* a command that returns nothing: {} */
     BP_KIND_BOOL,   /* C: bool.      on/off/yes/no/true/false */
     BP_KIND_UINT8,  /* C: uint8_t and so on; decimal, 0x hex or 0 octal */
@@ -48,7 +48,7 @@ enum bp_kind {
 /* One named member. Tables end with an entry whose name is NULL. */
 struct bp_field {
     const char *name;
-    enum bp_kind kind;
+    enum bp_field_kind kind;
     uint32_t flags;
     uint32_t offset; /* into the state struct (properties only) */
     const char *def; /* default as the user would type it; NULL: zero, or unset */
@@ -73,12 +73,12 @@ struct bp_variant {
 
 struct bp_schema {
     const char *name; /* for documentation and errors */
-    enum bp_kind kind;
+    enum bp_field_kind kind;
     const struct bp_field *members;     /* STRUCT, UNION, ALTERNATE */
     const char *const *choices;         /* ENUM: NULL-terminated */
     const char *discriminator;          /* UNION */
     const struct bp_variant *variants;  /* UNION */
-    enum bp_kind element_kind;          /* LIST */
+    enum bp_field_kind element_kind;          /* LIST */
     const struct bp_schema *element;    /* LIST of ENUM, STRUCT, ...; else NULL */
     void *reserved[2];
 };

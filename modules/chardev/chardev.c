@@ -153,7 +153,7 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
         return bp_fail(err, EEXIST, "Chardev with id '%s' already exists", id);
     if (!common_bool(common, "mux", &mux, err))
         return -EINVAL;
-    r = bp_object_new(BP_PROVIDE_CHARDEV, type, id, "/chardevs", props, &obj, err);
+    r = bp_object_new("chardev", type, id, NULL, props, &obj, err);
     if (r < 0)
         return r;
     r = open_log(common, &log_fd, err);

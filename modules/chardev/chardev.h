@@ -107,4 +107,7 @@ void terminal_raw(int fd, bool signals); /* once the machine may start */
 void terminal_restore(void);
 bool terminal_active(void);
 
+/* ---- kind.c ---- */
+extern const struct bp_kind chardev_kind;
+
 #endif

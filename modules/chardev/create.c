@@ -105,7 +105,7 @@ static bool is_provided(const char *type)
 {
     struct search search = {type, false};
 
-    bp_provided_each(BP_PROVIDE_CHARDEV, match_name, &search);
+    bp_provided_each("chardev", match_name, &search);
     return search.found;
 }
 

@@ -66,4 +66,4 @@ BP_CHARDEV(file_class, "file", "Output into a file", struct file_state, props,
            .open = file_open, .close = file_close, .write = file_write,
            .accept_input = file_accept_input);
 BP_MODULE("chardev-file", "Files as a character device", imports,
-          {BP_PROVIDE_CHARDEV, &file_class});
+          {BP_PROVIDE_OTHER, &file_class});

@@ -86,7 +86,7 @@ static int apply_chardev(struct bp_value *args, struct bp_error *err)
 }
 
 static const struct bp_field chardev_keys[] = {
-    BP_ARG_OPT("backend", STRING, "kind: null, stdio, file, pipe, pty, socket, ringbuf, ..."),
+    BP_ARG_OPT("backend", STRING, "name of the back end; help lists them"),
     BP_ARG_OPT("id", STRING, "name by which others refer to it"),
     BP_ARG_OPT("mux", BOOL, "several front ends share it, switched with the escape key"),
     BP_ARG_OPT("logfile", STRING, "file that gets a copy of all output"),
@@ -95,7 +95,7 @@ static const struct bp_field chardev_keys[] = {
 BP_OPTION(chardev_option, "chardev", "make a character device", .phase = BP_PHASE_CHARDEV,
           .arg = "backend,id=ID[,mux=on|off][,logfile=PATH][,logappend=on|off][,KEY=VALUE...]",
           .group = "Character devices", .keys = chardev_keys, .implied = "backend",
-          .any_keys = true, .apply = apply_chardev, .lists = BP_PROVIDE_CHARDEV);
+          .any_keys = true, .apply = apply_chardev);
 
 static int apply_echr(struct bp_value *args, struct bp_error *err)
 {
@@ -198,7 +198,9 @@ BP_HMP(hmp_cmd_remove, "chardev-remove", "id", "remove a character device", id_a
 BP_HMP(hmp_cmd_break, "chardev-send-break", "id", "send a break to a character device's user",
        id_args, hmp_break);
 
+BP_DECLARE_KIND("chardev", "Character devices");
 BP_MODULE_WITH_INIT("chardev", "Character devices", BP_NO_IMPORTS, chardev_init,
+                    {BP_PROVIDE_KIND, &chardev_kind},
                     {BP_PROVIDE_INTERFACE, &chardev_interface},
                     {BP_PROVIDE_OPTION, &chardev_option}, {BP_PROVIDE_OPTION, &echr_option},
                     {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_remove},

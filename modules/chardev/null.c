@@ -25,4 +25,4 @@ static int null_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
 
 BP_CHARDEV(null_class, "null", "Takes all output, gives no input", struct null_state, NULL,
            .open = null_open, .write = null_write);
-BP_MODULE("chardev-null", "Null character device", imports, {BP_PROVIDE_CHARDEV, &null_class});
+BP_MODULE("chardev-null", "Null character device", imports, {BP_PROVIDE_OTHER, &null_class});

@@ -78,4 +78,4 @@ BP_CHARDEV(pipe_class, "pipe", "Named pipes", struct pipe_state, props,
            .open = pipe_open, .close = pipe_close, .write = pipe_write,
            .accept_input = pipe_accept_input);
 BP_MODULE("chardev-pipe", "Named pipes as a character device", imports,
-          {BP_PROVIDE_CHARDEV, &pipe_class});
+          {BP_PROVIDE_OTHER, &pipe_class});

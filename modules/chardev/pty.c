@@ -124,4 +124,4 @@ BP_CHARDEV(pty_class, "pty", "Pseudo terminal", struct pty_state, NULL,
            .open = pty_open, .close = pty_close, .write = pty_write,
            .accept_input = pty_accept_input, .filename = pty_filename);
 BP_MODULE("chardev-pty", "Pseudo terminals as a character device", imports,
-          {BP_PROVIDE_CHARDEV, &pty_class});
+          {BP_PROVIDE_OTHER, &pty_class});

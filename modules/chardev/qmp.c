@@ -199,7 +199,7 @@ int qmp_query_backends(struct bp_value **ret_value, struct bp_error *err)
     struct bp_value *list = bp_value_list();
 
     (void)err;
-    bp_provided_each(BP_PROVIDE_CHARDEV, add_name, list);
+    bp_provided_each("chardev", add_name, list);
     *ret_value = list;
     return 0;
 }

@@ -258,6 +258,6 @@ static const struct bp_field props[] = {
 BP_CHARDEV(ringbuf_class, "ringbuf", "Ring buffer in memory", struct ringbuf_state, props,
            .open = ringbuf_open, .close = ringbuf_close, .write = ringbuf_write);
 BP_MODULE("chardev-ringbuf", "Ring buffers as a character device", imports,
-          {BP_PROVIDE_CHARDEV, &ringbuf_class}, {BP_PROVIDE_COMMAND, &cmd_write},
+          {BP_PROVIDE_OTHER, &ringbuf_class}, {BP_PROVIDE_COMMAND, &cmd_write},
           {BP_PROVIDE_COMMAND, &cmd_read}, {BP_PROVIDE_HMP, &hmp_cmd_write},
           {BP_PROVIDE_HMP, &hmp_cmd_read});

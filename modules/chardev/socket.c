@@ -397,4 +397,4 @@ BP_CHARDEV(socket_class, "socket", "TCP or Unix socket, client or server", struc
            props, .open = socket_open, .close = socket_close, .write = socket_write,
            .accept_input = socket_accept_input, .filename = socket_filename);
 BP_MODULE("chardev-socket", "Sockets as a character device", imports,
-          {BP_PROVIDE_CHARDEV, &socket_class});
+          {BP_PROVIDE_OTHER, &socket_class});

@@ -95,4 +95,4 @@ BP_CHARDEV(stdio_class, "stdio", "Standard input and output", struct stdio_state
            .open = stdio_open, .close = stdio_close, .write = stdio_write,
            .accept_input = stdio_accept_input);
 BP_MODULE("chardev-stdio", "Standard input and output as a character device", imports,
-          {BP_PROVIDE_CHARDEV, &stdio_class});
+          {BP_PROVIDE_OTHER, &stdio_class});

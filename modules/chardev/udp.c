@@ -164,4 +164,4 @@ static const struct bp_field props[] = {
 BP_CHARDEV(udp_class, "udp", "UDP datagrams", struct udp_state, props, .open = udp_open,
            .close = udp_close, .write = udp_write, .accept_input = udp_accept_input,
            .filename = udp_filename);
-BP_MODULE("chardev-udp", "UDP as a character device", imports, {BP_PROVIDE_CHARDEV, &udp_class});
+BP_MODULE("chardev-udp", "UDP as a character device", imports, {BP_PROVIDE_OTHER, &udp_class});

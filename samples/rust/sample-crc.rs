@@ -160,7 +160,7 @@ static DEVICE: Shared<bp_device_class> = Shared(bp_device_class {
         size: size_of::<bp_device_class>() as u32, flags: 0, name: c!("sample-crc"),
         parent: null(), summary: c!("CRC-8 of what is written"),
         state_size: size_of::<Crc>() as u64, props: &PROPS.0 as *const _, state: &STATE.0,
-        reserved: [null_mut(); 4],
+        kind: null(), reserved: [null_mut(); 3],
     },
     bus: c!("isa"), category: c!("misc"), bus_info: null(), attach: Some(attach), detach: None,
     reset: Some(reset), unplug_request: None, aliases: null(), reserved: [null_mut(); 4],

@@ -61,9 +61,10 @@ def ranges_are_shown_and_no_number_stands_for_none():
     assert re.search(r"drawers=<uint32> .* \[1\]$", run("-smp", "help").stdout, re.M)
     assert re.search(r"baudbase=.* \[\d+\.\.\d+\] \(default: 115200\)", run("-device", "isa-serial,help").stdout)
     facts = parsed("-help-json")
-    for kind, option in (("devices", "device"), ("chardevs", "chardev"), ("objects", "object"),
-                         ("machines", "machine")):
-        for thing in facts[kind]:
+    for things, option in [(facts["devices"], "device"), (facts["objects"], "object"),
+                           (facts["machines"], "machine")] + [
+                               (k["members"], k["option"]) for k in facts["kinds"]]:
+        for thing in things:
             text = run("-" + option, thing["name"] + ",help").stdout
             assert not re.search(r"default: (4294967295|65535|255|18446744073709551615)\)", text), text
             assert "[0..4294967295]" not in re.sub(r".*=<uint64>.*", "", text), text
@@ -127,7 +128,8 @@ def lists_agree_with_qmp():
             return emulator.command(command, **arguments)["return"]
         assert names(facts["machines"]) == names(ask("query-machines"))
         assert names(facts["cpus"]) == names(ask("query-cpu-definitions"))
-        assert names(facts["chardevs"]) == names(ask("query-chardev-backends"))
+        kind = next(k for k in facts["kinds"] if k["name"] == "chardev")
+        assert names(kind["members"]) == names(ask("query-chardev-backends"))
         assert names(facts["commands"]) == names(ask("query-commands"))
         schema = ask("query-qmp-schema")
         assert names(facts["events"]) == names(e for e in schema if e["meta-type"] == "event")

@@ -220,7 +220,7 @@ def without_a_catalogue_no_package_is_named():
 
 
 def malformed_lines_are_told_once_and_the_rest_is_used():
-    write_catalogue("rubbish\n" + CATALOGUE + "device:a\tb\n\x1b[31mdevice:a\tb\tc\nwheel:a\tb\tc\n")
+    write_catalogue("rubbish\n" + CATALOGUE + "device:a\tb\n\x1b[31mdevice:a\tb\tc\nWheel:a\tb\tc\n")
     try:
         with emulator() as e:
             for _ in range(2):

@@ -37,12 +37,13 @@ static void walk(struct index *index)
         size_t size;
         void *desc;
 
+        touch(index, p->kind);
         touch(index, p->name);
         touch(index, p->summary);
         touch(index, p->attributes);
         if (index_packed(index, i, &packed, &size, &err) < 0 || !size)
             continue;
-        if (describe_unpack((enum bp_provide_kind)p->kind, packed, size, &desc, &err) == 0) {
+        if (describe_unpack(index_string(index, p->kind), packed, size, &desc, &err) == 0) {
             touched += *(const uint8_t *)desc;
             free(desc);
         } else if (!err.message[0]) {

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packages.h"
 #include "fuzz.h"
+#include "packages.h"
 #include "registry.h"
 
 /* What comes from the file is shown on terminals: printable, and no longer than words may be. */
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char text[64];
 
     packages_read((const char *)data, size);
-    for (unsigned kind = BP_PROVIDE_END; kind <= BP_PROVIDE_ABSTRACT; kind++) {
+    for (unsigned kind = BP_PROVIDE_END; kind < bpc_kind_count(); kind++) {
         struct visit v = {kind, 0};
 
         packages_each(kind, visit, &v);

@@ -79,8 +79,10 @@ def everything_is_there():
     system, devices = page("backplane-system.1"), page("backplane-devices.7")
     qmp, hmp = page("backplane-qmp.7"), page("backplane-hmp.7")
     missing = ["-" + o["name"] for o in facts["options"] if "-" + o["name"] not in system]
-    for key in ("machines", "cpus", "accelerators", "chardevs", "objects"):
+    for key in ("machines", "cpus", "accelerators", "objects"):
         missing += [t["name"] for t in facts[key] if t["name"] not in system]
+    assert "chardev" in [k["name"] for k in facts["kinds"]]
+    missing += [t["name"] for k in facts["kinds"] for t in k["members"] if t["name"] not in system]
     for device in facts["devices"]:
         missing += [n for n in [device["name"]] + [p["name"] + "=" for p in device["properties"]]
                     if n not in devices]

@@ -37,6 +37,14 @@ static void print_known(const struct bpc_known *known, void *opaque)
         print_device(known->name);
 }
 
+static void print_kind(enum bp_provide_kind number, const struct bp_kind *kind, void *opaque)
+{
+    if (bpc_kind_is_core(number))
+        return;
+    printf("kind %s: %s\n", kind->name, kind->heading);
+    bpc_each_known(number, print_known, NULL);
+}
+
 static void print_module(struct module *m, void *opaque)
 {
     static const char *const states[] = {"available", "loading", "loaded", "failed"};
@@ -56,8 +64,10 @@ int main(int argc, char **argv)
     bpc_registry_set_loader(&modules_loader);
     for (int i = 2; i < argc; i++)
         print_device(argv[i] + strlen("device:"));
-    for (unsigned kind = BP_PROVIDE_DEVICE; argc == 2 && kind <= BP_PROVIDE_ABSTRACT; kind++)
+    for (unsigned kind = BP_PROVIDE_DEVICE; argc == 2 && kind < BP_PROVIDE_OTHER; kind++)
         bpc_each_known((enum bp_provide_kind)kind, print_known, NULL);
+    if (argc == 2)
+        bpc_each_kind(print_kind, NULL);
     if (argc == 2)
         modules_each(print_module, NULL);
     printf("generation %llx\n", (unsigned long long)modules_generation());

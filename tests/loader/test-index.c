@@ -150,7 +150,7 @@ static void what_is_written_is_read(void)
         g_assert_cmpuint(p->module, ==, i + 1);
         g_assert_cmpint(index_packed(&index, i, &packed, &size, NULL), ==, 0);
         g_assert_cmpuint(size, >, 0);
-        g_assert_cmpint(describe_unpack(p->kind, packed, size, &desc, NULL), ==, 0);
+        g_assert_cmpint(describe_unpack(index_string(&index, p->kind), packed, size, &desc, NULL), ==, 0);
         const struct bp_device_class *class = desc;
         g_assert_cmpstr(class->type.props[0].name, ==, "level");
         g_assert_cmpstr(class->type.props[0].def, ==, "7");

@@ -69,7 +69,7 @@ static const char *const wrong[][2] = {
     {"forbid x", "begins with deny, allow, alias, prefer or rank"},
     {"deny", "a name is missing"},
     {"deny device:", "a name is missing"},
-    {"deny gadget:x", "no such kind"},
+    {"deny Gadget:x", "KIND"},
     {"allow x y", "allow takes one pattern"},
     {"alias pc pc-2", "KIND:NAME is expected"},
     {"alias board:pc", "two words are expected"},

@@ -33,9 +33,9 @@ static void malformed_lines_are_counted_and_left_out(void)
 {
     static const char *const wrong[] = {
         "device:a", "device:a\tb", "device:a\t\tc", "device:\tb\tc", "device\tb\tc:d", ":a\tb\tc",
-        "wheel:a\tb\tc", "device:a\tb\tc\td", "device: a\tb\tc", "device:a \tb\tc", "install x",
+        "Wheel:a\tb\tc", "device:a\tb\tc\td", "device: a\tb\tc", "device:a \tb\tc", "install x",
         "install %d", "install %s %s", "install", "device:\033[31m\tb\tc", "device:a\tb\t\303\244",
-        "modules:a\tb\tc", "device:a\tb\tc\r"};
+        "wheel_:a\tb\tc", "device:a\tb\tc\r"};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
         char *text = g_strdup_printf("device:good\tm\tp\n%s\nbus:good\tm\tp\n", wrong[i]);

@@ -174,7 +174,7 @@ static struct bp_object *new_thing(const char *id)
 {
     struct bp_object *obj = NULL;
     struct bp_error err = {0};
-    if (bp_object_new(BP_PROVIDE_OBJECT, "thing", id, "/test", NULL, &obj, &err) < 0)
+    if (bp_object_new("object", "thing", id, "/test", NULL, &obj, &err) < 0)
         g_error("%s", err.message);
     obj->live = false;
     return obj;
@@ -316,7 +316,7 @@ static void paths_resolve(void)
     struct bp_object *a = new_thing("a"), *other;
     bool ambiguous;
     g_assert_cmpint(
-        bp_object_new(BP_PROVIDE_OBJECT, "thing", "a", "/test/deep/er", NULL, &other, NULL), ==, 0);
+        bp_object_new("object", "thing", "a", "/test/deep/er", NULL, &other, NULL), ==, 0);
     g_assert_null(bp_object_resolve("a", NULL, &ambiguous));
     g_assert_true(ambiguous);
     g_assert_true(bp_object_resolve("er/a", NULL, &ambiguous) == other);
@@ -349,7 +349,7 @@ static void object_takes_a_containers_place(void)
     bp_object_ref(obj);
     bpc_object_remove(obj);
     g_assert_cmpint(
-        bp_object_new(BP_PROVIDE_OBJECT, "thing", "inner", "/test/place", NULL, &child, NULL), ==,
+        bp_object_new("object", "thing", "inner", "/test/place", NULL, &child, NULL), ==,
         0);
     g_assert_cmpstr(bp_object_path(child), ==, "/test/place/inner");
     g_assert_cmpint(bpc_object_add_child(bpc_object_container("/test"), "place", obj, NULL), ==, 0);
@@ -427,7 +427,7 @@ static void globals_change_defaults(void)
     assert_prop(obj, "size", "1024");
     bp_object_destroy(obj);
     g_assert_cmpint(bpc_global_add("thing", "tiny", "8", &err), ==, 0);
-    g_assert_cmpint(bp_object_new(BP_PROVIDE_OBJECT, "thing", "t1", "/test", NULL, &obj, &err), ==,
+    g_assert_cmpint(bp_object_new("object", "thing", "t1", "/test", NULL, &obj, &err), ==,
                     -ENOENT);
     g_assert_nonnull(strstr(err.message, "thing.tiny"));
     bpc_global_warn_unused();

@@ -21,21 +21,23 @@ static const struct bp_device_class parallel = CLASS("isa-parallel", .bus = "isa
 static const struct bp_device_class other_serial = CLASS("isa-serial");
 static const struct bp_device_class named_uart = CLASS("uart");
 static const struct bp_chardev_class null_chardev = {
-    .type = {.size = sizeof(struct bp_chardev_class), .name = "chardev-null"}};
+    .type = {.size = sizeof(struct bp_chardev_class), .name = "chardev-null",
+             .kind = &bp_chardev_kind}};
 static const int isa_table = 1;
 static const struct bp_interface isa = {sizeof(isa), "isa", 1, 0, &isa_table};
 
 static void registered_is_found(void)
 {
     const struct bp_provide provides[] = {{BP_PROVIDE_DEVICE, &serial},
-                                          {BP_PROVIDE_CHARDEV, &null_chardev},
+                                          {BP_PROVIDE_OTHER, &null_chardev},
+                                          {BP_PROVIDE_KIND, &bp_chardev_kind},
                                           {BP_PROVIDE_INTERFACE, &isa},
                                           {BP_PROVIDE_END, NULL}};
     const void *table;
     g_assert_cmpint(bpc_register_all("serial", provides, NULL), ==, 0);
     g_assert_true(bpc_find(BP_PROVIDE_DEVICE, "isa-serial") == &serial);
     g_assert_true(bpc_find(BP_PROVIDE_DEVICE, "uart") == &serial);
-    g_assert_true(bpc_find(BP_PROVIDE_CHARDEV, "null") == &null_chardev);
+    g_assert_true(bpc_find(bpc_kind_from_name("chardev", 7), "null") == &null_chardev);
     g_assert_null(bpc_find(BP_PROVIDE_BUS, "isa-serial"));
     g_assert_cmpint(bpc_require_interface("isa", 1, &table, NULL), ==, 0);
     g_assert_true(table == &isa_table);
@@ -163,7 +165,9 @@ static void mistyped_names_have_near_ones(void)
     bpc_nearest(BP_PROVIDE_DEVICE, "isa-seral", near, 4);
     g_assert_cmpstr(near, ==, "");
     g_assert_cmpint(bpc_kind_from_name("device:x", 6), ==, BP_PROVIDE_DEVICE);
-    g_assert_cmpint(bpc_kind_from_name("devi", 4), ==, BP_PROVIDE_END);
+    g_assert_cmpint(bpc_kind_from_name("devi", 4), >, BP_PROVIDE_OTHER); /* somebody may declare it */
+    g_assert_cmpint(bpc_kind_from_name("Devi", 4), ==, BP_PROVIDE_END);
+    g_assert_cmpint(bpc_kind_from_name("", 0), ==, BP_PROVIDE_END);
     g_assert_cmpstr(bpc_kind_name(BP_PROVIDE_HMP), ==, "hmp");
 }
 

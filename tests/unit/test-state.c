@@ -106,7 +106,7 @@ static void ignore(void *opaque)
 static struct bp_object *new_object(const char *type, const char *id)
 {
     struct bp_object *obj = NULL;
-    g_assert_cmpint(bp_object_new(BP_PROVIDE_OBJECT, type, id, "/test", NULL, &obj, NULL), ==, 0);
+    g_assert_cmpint(bp_object_new("object", type, id, "/test", NULL, &obj, NULL), ==, 0);
     if (!strcmp(type, "thing")) {
         struct thing *t = bp_object_state(obj);
         t->timer = bp_timer_new(bp_object_owner(obj), NULL, BP_CLOCK_VIRTUAL, ignore, NULL);

@@ -17,7 +17,7 @@ struct fields {
 #define BAD(F, ...) ((F)->bad++, check_bad(__VA_ARGS__))
 
 /* Bytes in the state struct (bp/schema.h). */
-static size_t size_of_kind(enum bp_kind kind)
+static size_t size_of_kind(enum bp_field_kind kind)
 {
     switch (kind) {
     case BP_KIND_NONE: return 0;
@@ -34,7 +34,7 @@ static size_t size_of_kind(enum bp_kind kind)
     }
 }
 
-static bool has_default_text(enum bp_kind kind)
+static bool has_default_text(enum bp_field_kind kind)
 {
     return bpc_schema_is_integer(kind) || kind == BP_KIND_BOOL || kind == BP_KIND_NUMBER ||
            kind == BP_KIND_ENUM || kind == BP_KIND_ON_OFF_AUTO;
@@ -103,7 +103,7 @@ static void check_one(struct fields *f, const char *what, const struct bp_field 
 
 struct context {
     struct fields fields;
-    enum bp_provide_kind kind;
+    const char *kind;
     const void *desc;
 };
 
@@ -113,7 +113,7 @@ static void check_table(const char *what, const struct bp_field *fields, void *o
     const struct bp_type_info *type = tool_type_info(c->kind, c->desc);
 
     c->fields.limit = type ? type->state_size : 0;
-    if (c->kind == BP_PROVIDE_BUS && strcmp(what, "property of children") == 0)
+    if (strcmp(c->kind, "bus") == 0 && strcmp(what, "property of children") == 0)
         c->fields.limit = ((const struct bp_bus_class *)c->desc)->child_size;
     for (const struct bp_field *f = fields; f && f->name; f++) {
         check_one(&c->fields, what, f, 0);
@@ -149,7 +149,7 @@ static void check_note(const struct check *check, const struct description *thin
         if (!*summary)
             BAD(&c->fields, "has no summary");
     }
-    if (c->kind == BP_PROVIDE_DEVICE && attributes) {
+    if (strcmp(c->kind, "device") == 0 && attributes) {
         const struct bp_device_class *class = c->desc;
         const char *bus = class->bus ? class->bus : "";
         const char *user = class->type.flags & BP_TYPE_NOT_USER_CREATABLE ? "no" : "yes";

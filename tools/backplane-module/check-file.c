@@ -40,7 +40,7 @@ static unsigned check_table_against_notes(const struct check *check)
     }
     for (size_t i = 0; i < table->provide_count; i++) {
         const struct description *d = &table->provides[i];
-        char *note = g_strdup_printf("%s:%s", bpc_kind_name(d->kind), d->name);
+        char *note = g_strdup_printf("%s:%s", d->kind, d->name);
 
         if (!module_file_has_note(&check->file, "provides", note)) {
             check_bad("it provides %s, which its notes do not list", note);
@@ -72,7 +72,7 @@ static unsigned check_notes_against_table(const struct check *check)
 
         for (size_t i = 0; !found && i < table->provide_count && r[0] == 'p'; i++) {
             const struct description *d = &table->provides[i];
-            char *text = g_strdup_printf("=%s:%s", bpc_kind_name(d->kind), d->name);
+            char *text = g_strdup_printf("=%s:%s", d->kind, d->name);
             size_t length = strlen(text);
 
             found = strncmp(value, text, length) == 0 && (!value[length] || value[length] == ';');

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Checks that load the module: registering, chardevs, objects, and that what is to be called is
- * there (check.h). Commands and options are not called: what they do is not known.
+ * Checks that load the module: registering, objects, things of frameworks' kinds, and that what is to
+ * be called is there (check.h). Commands and options are not called: what they do is not known.
  */
+#include <errno.h>
 #include <string.h>
 
-#include <bp/host/chardev.h>
 #include <bp/command.h>
 #include <bp/device.h>
 #include <bp/option.h>
@@ -43,10 +43,10 @@ void check_load(const struct check *check, const struct description *thing)
     for (size_t i = 0; i < table->provide_count; i++) {
         const struct description *d = &table->provides[i];
 
-        if (bpc_find(d->kind, d->name))
+        if (bpc_find(bpc_kind_from_name(d->kind, strlen(d->kind)), d->name))
             found++;
         else
-            check_bad("%s %s is not there once it is loaded", bpc_kind_name(d->kind), d->name);
+            check_bad("%s %s is not there once it is loaded", d->kind, d->name);
     }
     check_phase("when the host went away");
     bp_test_host_free(host);
@@ -56,13 +56,14 @@ void check_load(const struct check *check, const struct description *thing)
 
 void check_functions(const struct check *check, const struct description *thing)
 {
+    const enum bp_provide_kind kind = kind_from_name(thing->kind, strlen(thing->kind));
     const void *desc;
     bool good = false;
 
     if (!check_host(check))
         return;
-    desc = bpc_find(thing->kind, thing->name);
-    switch (thing->kind) {
+    desc = bpc_find(kind, thing->name);
+    switch (kind) {
     case BP_PROVIDE_OPTION: good = ((const struct bp_option *)desc)->apply != NULL; break;
     case BP_PROVIDE_COMMAND: good = ((const struct bp_command *)desc)->fn != NULL; break;
     case BP_PROVIDE_HMP: good = ((const struct bp_hmp_command *)desc)->fn != NULL; break;
@@ -77,83 +78,42 @@ void check_functions(const struct check *check, const struct description *thing)
     if (good)
         check_ok("has what is to be called");
     else
-        check_bad("%s", thing->kind == BP_PROVIDE_INTERFACE
+        check_bad("%s", kind == BP_PROVIDE_INTERFACE
                             ? "its table does not begin with its size"
                             : "has no function to be called");
 }
 
-/* ---- character devices ---- */
+/* ---- things of frameworks' kinds ---- */
 
-static size_t can_read(void *opaque)
+static void let_time_pass(void *host)
 {
-    return 64;
+    bp_test_step(host, 1000000);
 }
 
-static void ignore_bytes(void *opaque, const uint8_t *buf, size_t length)
-{
-}
-
-static void ignore_event(void *opaque, enum bp_chardev_event event)
-{
-}
-
-static bool use_chardev(const struct bp_chardev_interface *chardev, struct bp_test_host *host,
-                        const char *type)
-{
-    static const struct bp_chardev_handlers handlers = {
-        .can_read = can_read, .read = ignore_bytes, .event = ignore_event};
-    struct bp_value *args = bp_value_dict();
-    uint8_t bytes[256];
-    struct bp_chardev *chr;
-    struct bp_error err = {0};
-    int rc;
-
-    for (unsigned i = 0; i < sizeof(bytes); i++)
-        bytes[i] = (uint8_t)i;
-    bp_value_set(args, "id", bp_value_string("check"));
-    bp_value_set(args, "backend", bp_value_string(type));
-    check_phase("while it was opened");
-    rc = chardev->create(args, &chr, &err);
-    bp_value_unref(args);
-    if (rc < 0) {
-        check_skipped("does not open with defaults alone: %s", err.message);
-        return false;
-    }
-    check_phase("while it was used");
-    if (chardev->connect(chr, &handlers, chr, &err) == 0) {
-        for (unsigned i = 0; i < 64; i++)
-            chardev->write(chr, bytes, sizeof(bytes) - i, chr);
-        chardev->accept_input(chr, chr);
-        bp_test_step(host, 1000000);
-        chardev->disconnect(chr, chr);
-    }
-    check_phase("while it was closed");
-    rc = chardev->remove("check", &err);
-    if (rc < 0)
-        check_bad("is not removed: %s", err.message);
-    return rc == 0;
-}
-
-void check_chardev(const struct check *check, const struct description *thing)
+void check_other(const struct check *check, const struct description *thing)
 {
     struct bp_test_host *host = check_host(check);
-    const struct bp_chardev_class *class;
+    const struct bp_kind *kind;
     struct bp_error err = {0};
-    const void *table;
+    int rc = 0;
 
     if (!host)
         return;
-    class = bpc_find(BP_PROVIDE_CHARDEV, thing->name);
-    if (!class->write) {
-        check_bad("has no write function");
+    kind = bpc_kind(bpc_kind_from_name(thing->kind, strlen(thing->kind)));
+    if (!kind->exercise) {
+        check_skipped("the framework of kind %s does not try what it gets", thing->kind);
         return;
     }
-    if (bpc_require_interface("chardev", 1, &table, &err) < 0) {
+    for (unsigned i = 0; i < 2 && rc == 0; i++) {
+        check_phase("while it was made, used and taken away");
+        rc = kind->exercise(thing->name, let_time_pass, host, &err);
+    }
+    if (rc == -ENOTSUP)
         check_skipped("%s", err.message);
-        return;
-    }
-    if (use_chardev(table, host, thing->name) && use_chardev(table, host, thing->name))
-        check_ok("opens, takes bytes, closes; twice");
+    else if (rc < 0)
+        check_bad("%s", err.message);
+    else
+        check_ok("is made, used and taken away; twice");
 }
 
 /* ---- objects ---- */

@@ -217,11 +217,11 @@ static int do_step(struct report *report, const struct check *check, const struc
 }
 
 /* What is done with a thing of a kind, beyond looking at its tables. */
-static check_fn *runner_of(enum bp_provide_kind kind)
+static check_fn *runner_of(const char *kind)
 {
-    switch (kind) {
+    switch (kind_from_name(kind, strlen(kind))) {
     case BP_PROVIDE_DEVICE: return check_device;
-    case BP_PROVIDE_CHARDEV: return check_chardev;
+    case BP_PROVIDE_OTHER: return check_other;
     case BP_PROVIDE_OBJECT: return check_object;
     case BP_PROVIDE_OPTION:
     case BP_PROVIDE_COMMAND:
@@ -244,7 +244,7 @@ static int do_steps(struct report *report, const struct check *check)
         status = do_step(report, check, &first[i]);
     for (size_t i = 0; i < table->provide_count && status == TOOL_OK; i++) {
         const struct description *d = &table->provides[i];
-        char *title = g_strdup_printf("%s %s", bpc_kind_name(d->kind), d->name);
+        char *title = g_strdup_printf("%s %s", d->kind, d->name);
 
         status = do_step(report, check, &(struct step){title, check_fields, d});
         g_free(title);
@@ -258,7 +258,7 @@ static int do_steps(struct report *report, const struct check *check)
     }
     for (size_t i = 0; i < table->provide_count && status == TOOL_OK; i++) {
         const struct description *d = &table->provides[i];
-        char *title = g_strdup_printf("%s %s", bpc_kind_name(d->kind), d->name);
+        char *title = g_strdup_printf("%s %s", d->kind, d->name);
 
         if (runner_of(d->kind))
             status = do_step(report, check, &(struct step){title, runner_of(d->kind), d});

@@ -31,7 +31,7 @@ void check_phase(const char *fmt, ...) BP_PRINTF(1, 2);
 check_fn check_file, check_symbols, check_constructors, check_fields;
 
 /* ---- by running it (check-load.c, check-device.c) ---- */
-check_fn check_load, check_device, check_chardev, check_object, check_functions;
+check_fn check_load, check_device, check_other, check_object, check_functions;
 /* A host with the module loaded; NULL: told already. */
 struct bp_test_host *check_host(const struct check *check);
 

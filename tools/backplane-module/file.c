@@ -81,10 +81,10 @@ bool module_file_has_note(const struct module_file *file, const char *key, const
     return false;
 }
 
-char *module_file_attributes(const struct module_file *file, enum bp_provide_kind kind,
-                             const char *name, char **ret_summary)
+char *module_file_attributes(const struct module_file *file, const char *kind, const char *name,
+                             char **ret_summary)
 {
-    char *wanted = g_strdup_printf("provides=%s:%s", bpc_kind_name(kind), name);
+    char *wanted = g_strdup_printf("provides=%s:%s", kind, name);
     size_t length = strlen(wanted);
     char *attributes = NULL;
 
@@ -103,29 +103,26 @@ char *module_file_attributes(const struct module_file *file, enum bp_provide_kin
     return attributes;
 }
 
-const struct bp_type_info *tool_type_info(enum bp_provide_kind kind, const void *desc)
+const struct bp_type_info *tool_type_info(const char *kind, const void *desc)
 {
-    switch (kind) {
-    case BP_PROVIDE_DEVICE:
-    case BP_PROVIDE_BUS:
-    case BP_PROVIDE_BOARD:
-    case BP_PROVIDE_CPU:
-    case BP_PROVIDE_ACCEL:
-    case BP_PROVIDE_OBJECT:
-    case BP_PROVIDE_CHARDEV:
-    case BP_PROVIDE_ABSTRACT: return desc; /* each of them begins with it */
-    default: return NULL;
+    switch (kind_from_name(kind, strlen(kind))) {
+    case BP_PROVIDE_INTERFACE:
+    case BP_PROVIDE_OPTION:
+    case BP_PROVIDE_COMMAND:
+    case BP_PROVIDE_HMP:
+    case BP_PROVIDE_EVENT:
+    case BP_PROVIDE_KIND: return NULL;
+    default: return desc; /* each of them begins with it */
     }
 }
 
-void tool_each_fields(enum bp_provide_kind kind, const void *desc, each_fields_fn *fn,
-                      void *opaque)
+void tool_each_fields(const char *kind, const void *desc, each_fields_fn *fn, void *opaque)
 {
     const struct bp_type_info *type = tool_type_info(kind, desc);
 
     if (type)
         fn("property", type->props, opaque);
-    switch (kind) {
+    switch (kind_from_name(kind, strlen(kind))) {
     case BP_PROVIDE_BUS:
         fn("property of children", ((const struct bp_bus_class *)desc)->child_props, opaque);
         break;

@@ -41,7 +41,7 @@ static struct bp_value *describe_provide(const struct module_file *file,
     struct bp_error err = {0};
     void *desc = NULL;
 
-    bp_value_set(dict, "kind", bp_value_string(bpc_kind_name(d->kind)));
+    bp_value_set(dict, "kind", bp_value_string(d->kind));
     bp_value_set(dict, "name", bp_value_string(d->name));
     set_text(dict, "summary", summary);
     set_text(dict, "attributes", attributes);

@@ -47,6 +47,41 @@ static void print_one(const struct bp_value *m)
     putchar('\n');
 }
 
+static void add_name(const struct bpc_known *known, void *opaque)
+{
+    GString *names = opaque;
+
+    g_string_append_printf(names, ", %s", known->name);
+}
+
+static void note_any(const struct bpc_known *known, void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
+/* One that the core knows, that a framework declares, or of which there is something at least. */
+static bool is_known(const char *kind)
+{
+    enum bp_provide_kind number = bpc_kind_from_name(kind, strlen(kind));
+    bool any = bpc_kind(number) != NULL;
+
+    if (!any)
+        bpc_each_known(number, note_any, &any);
+    return any;
+}
+
+static int tell_kinds(const char *kind)
+{
+    GString *names = g_string_new(kind_name(BP_PROVIDE_END + 1));
+
+    for (unsigned k = BP_PROVIDE_END + 2; k < BP_PROVIDE_OTHER; k++)
+        g_string_append_printf(names, ", %s", kind_name(k));
+    bpc_each_known(BP_PROVIDE_KIND, add_name, names);
+    tool_usage(&command_list, "there is no kind %s; kinds: %s", kind, names->str);
+    g_string_free(names, TRUE);
+    return TOOL_TROUBLE;
+}
+
 static int list(const char *kind, bool json, char **directories, int count)
 {
     struct bp_value *all, *chosen = bp_value_list();
@@ -59,6 +94,10 @@ static int list(const char *kind, bool json, char **directories, int count)
             return tool_error("%s is not a directory", directories[i]);
         }
         directories_add(directories[i]);
+    }
+    if (kind && !is_known(kind)) {
+        bp_value_unref(chosen);
+        return tell_kinds(kind);
     }
     query = modules_query();
     modules = bp_value_get(query, "modules");
@@ -97,22 +136,16 @@ static int run(int argc, char **argv)
         else
             kind = optarg;
     }
-    if (kind && bpc_kind_from_name(kind, strlen(kind)) == BP_PROVIDE_END) {
-        GString *names = g_string_new(NULL);
-
-        for (unsigned k = BP_PROVIDE_END + 1; k <= BP_PROVIDE_ABSTRACT; k++)
-            g_string_append_printf(names, "%s%s", names->len ? ", " : "", bpc_kind_name(k));
-        tool_usage(&command_list, "there is no kind %s; kinds: %s", kind, names->str);
-        g_string_free(names, TRUE);
-        return TOOL_TROUBLE;
-    }
+    if (kind && kind_from_name(kind, strlen(kind)) == BP_PROVIDE_END)
+        return tool_usage(&command_list, "%s is no name of a kind: those have small letters, digits "
+                          "and '-'", kind);
     return list(kind, json, argv + optind, argc - optind);
 }
 
 const struct subcommand command_list = {
     "list", "[--json] [--provides KIND] [DIR...]", "List modules, what they provide, or why not",
     "\nWithout a DIR: the modules that the emulator would find.\n\n"
-    "      --provides KIND   only modules that provide something of the kind (device, chardev, ...)\n"
+    "      --provides KIND   only modules that provide something of the kind (device, bus, ...)\n"
     "      --json            everything known, as JSON\n"
     "  -h, --help            this text\n",
     run};

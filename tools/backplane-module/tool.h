@@ -15,6 +15,7 @@
 
 #include "describe.h"
 #include "image.h"
+#include "kinds.h"
 #include "modules.h"
 
 enum tool_status { TOOL_OK, TOOL_NO, TOOL_TROUBLE };
@@ -65,15 +66,14 @@ const char *module_file_note(const struct module_file *file, const char *key);
 /* Does a note "KEY=VALUE" (or "KEY=VALUE;...") exist? */
 bool module_file_has_note(const struct module_file *file, const char *key, const char *value);
 /* "provides=KIND:NAME;ATTRIBUTES;summary=TEXT" of a thing; malloc'd, NULL when there is none. */
-char *module_file_attributes(const struct module_file *file, enum bp_provide_kind kind,
-                             const char *name, char **ret_summary);
+char *module_file_attributes(const struct module_file *file, const char *kind, const char *name,
+                             char **ret_summary);
 
 /* Calls fn for each table of fields that a descriptor has: "properties", "keys", "arguments", ...
  * Tables may be NULL. */
 typedef void each_fields_fn(const char *what, const struct bp_field *fields, void *opaque);
-void tool_each_fields(enum bp_provide_kind kind, const void *desc, each_fields_fn *fn,
-                      void *opaque);
+void tool_each_fields(const char *kind, const void *desc, each_fields_fn *fn, void *opaque);
 /* The bp_type_info that opens a class descriptor; NULL for kinds that have none. */
-const struct bp_type_info *tool_type_info(enum bp_provide_kind kind, const void *desc);
+const struct bp_type_info *tool_type_info(const char *kind, const void *desc);
 
 #endif

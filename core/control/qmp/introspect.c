@@ -48,7 +48,7 @@ static uint64_t mix_texts(uint64_t hash, const char *const *texts)
 
 static uint64_t digest_schema(struct walk *w, const struct bp_schema *schema, unsigned depth);
 
-static uint64_t digest_kind(struct walk *w, uint64_t hash, enum bp_kind kind,
+static uint64_t digest_kind(struct walk *w, uint64_t hash, enum bp_field_kind kind,
                             const struct bp_schema *schema, unsigned depth)
 {
     hash = mix(hash, bpc_schema_is_integer(kind) ? BP_KIND_INT64

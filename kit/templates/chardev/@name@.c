@@ -27,4 +27,4 @@ static int @ident@_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
 BP_CHARDEV(@ident@, "@name@", "One line of help", struct @ident@, NULL, .open = @ident@_open,
            .write = @ident@_write);
 static const struct bp_import @ident@_imports[] = {BP_IMPORT(chardev, "chardev", 1), {0}};
-BP_MODULE("@module@", "One line of help", @ident@_imports, {BP_PROVIDE_CHARDEV, &@ident@});
+BP_MODULE("@module@", "One line of help", @ident@_imports, {BP_PROVIDE_OTHER, &@ident@});

@@ -7,6 +7,7 @@
 #ifndef BP_HOST_CHARDEV_H
 #define BP_HOST_CHARDEV_H
 
+#include <bp/kind.h>
 #include <bp/module.h>
 #include <bp/object.h>
 
@@ -56,12 +57,26 @@ struct bp_chardev_class {
     char *(*filename)(struct bp_chardev *chr);
     void *reserved[4];
 };
+
+/* Back ends are a kind of their own: chardev, of the framework's module. */
+static const struct bp_shape_slot bp_chardev_slots[] BP_UNUSED = {BP_SHAPE_TYPE, BP_SHAPE_END};
+static const struct bp_shape bp_chardev_shape BP_UNUSED = {
+    "bp_chardev_class", sizeof(struct bp_chardev_class), bp_chardev_slots};
+#define BP_CHARDEV_KIND \
+    .size = sizeof(struct bp_kind), .major = 1, .minor = 0, .name = "chardev", \
+    .heading = "Available chardev backend types:", .summary = "Character devices", \
+    .option = "chardev", .prefix = "chardev-", .parent = "chardev", .container = "/chardevs", \
+    .shape = &bp_chardev_shape
+static const struct bp_kind bp_chardev_kind BP_UNUSED = {
+    BP_CHARDEV_KIND, .check = NULL, .exercise = NULL, .reserved = {NULL}};
+
+/* Listed as {BP_PROVIDE_OTHER, &ident}. */
 #define BP_CHARDEV(ident, NAME, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=chardev:" NAME ";summary=" SUMMARY); \
     BP_STORAGE const struct bp_chardev_class ident = { \
         .type = {.size = sizeof(struct bp_chardev_class), .flags = 0, .name = "chardev-" NAME, \
-                 .parent = "chardev", .summary = SUMMARY, .state_size = sizeof(STATE), \
-                 .props = PROPS, .state = NULL, .reserved = {NULL}}, \
+                 .parent = NULL, .summary = SUMMARY, .state_size = sizeof(STATE), \
+                 .props = PROPS, .state = NULL, .kind = &bp_chardev_kind, .reserved = {NULL}}, \
         __VA_ARGS__}
 
 struct bp_chardev_interface { /* chardev/1 */
