@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The board's ACPI tables as a guest finds them in memory: reachable from the root pointer, sums right,
+accepted by iasl, and telling of the processors, I/O APIC and HPET that are there."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from console import TOP, guest_files
+
+sys.path.insert(0, os.path.join(TOP, "tests", "qtest"))
+from qtest import Tap  # noqa: E402
+
+# The board writes tables for a kernel that it starts itself; none of its code runs here.
+KERNEL, _ = guest_files()
+
+
+def tables(q):
+    """{signature: bytes} of all tables, from the root pointer on."""
+    low = q.read(0xe0000, 0x20000)
+    at = next((n for n in range(0, len(low), 16) if low[n:n + 8] == b"RSD PTR "), None)
+    assert at is not None, "no root pointer"
+    assert sum(low[at:at + 20]) % 256 == 0, "sum of the root pointer"
+    found = {}
+
+    def take(address):
+        size = q.readl(address + 4)
+        data = q.read(address, size)
+        name = data[:4].decode()
+        assert 36 <= size <= 1 << 20 and (name == "FACS" or sum(data) % 256 == 0), (name, size)
+        found[name] = data
+        return data
+
+    root = take(int.from_bytes(low[at + 16:at + 20], "little"))
+    for n in range(36, len(root), 4):
+        table = take(int.from_bytes(root[n:n + 4], "little"))
+        if table[:4] == b"FACP":
+            take(int.from_bytes(table[40:44], "little"))
+            facs = int.from_bytes(table[36:40], "little")
+            if facs:
+                assert q.read(facs, 4) == b"FACS" and facs % 64 == 0
+    return found
+
+
+def they_are_found_and_summed(q):
+    found = tables(q)
+    assert {"RSDT", "FACP", "DSDT", "APIC", "HPET"} <= set(found), sorted(found)
+
+
+def iasl_takes_them_apart(q):
+    assert shutil.which("iasl"), "iasl (acpica-tools) is needed to build, and is not here"
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in tables(q).items():
+            path = os.path.join(folder, name)
+            with open(path + ".dat", "wb") as file:
+                file.write(data)
+            done = subprocess.run(["iasl", "-d", name + ".dat"], cwd=folder, capture_output=True, text=True,
+                                  timeout=60, check=False)
+            text = done.stdout + done.stderr
+            assert done.returncode == 0 and os.path.exists(path + ".dsl"), (name, text)
+            for line in text.splitlines():
+                assert "Error" not in line and "Incorrect checksum" not in line, (name, line)
+        # What was taken apart can be put together again.
+        done = subprocess.run(["iasl", "-p", "again", "DSDT.dsl"], cwd=folder, capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def entries(table):
+    at, found = 44, []
+    while at < len(table):
+        size = table[at + 1]
+        assert size >= 2 and at + size <= len(table), "entry of %d bytes at %d" % (size, at)
+        found.append((table[at], table[at:at + size]))
+        at += size
+    return found
+
+
+def processors_and_io_apic_are_told(q):
+    found = entries(tables(q)["APIC"])
+    enabled = [data[3] for kind, data in found if kind == 0 and data[4] & 1]
+    assert sorted(enabled) == [0, 1, 2], enabled
+    apics = [(int.from_bytes(data[4:8], "little"), int.from_bytes(data[8:12], "little"))
+             for kind, data in found if kind == 1]
+    assert apics == [(0xfec00000, 0)], apics
+    # The timer is wired to input 2 of the I/O APIC.
+    assert (0, 2) in [(data[3], int.from_bytes(data[4:8], "little")) for kind, data in found if kind == 2]
+
+
+def power_management_is_where_it_is_told(q):
+    fadt = tables(q)["FACP"]
+    control = int.from_bytes(fadt[64:68], "little")
+    assert int.from_bytes(fadt[46:48], "little") == 9, "system control interrupt"
+    q.outw(control, 0)
+    assert q.inw(control) & 0x2000 == 0
+    timer = int.from_bytes(fadt[76:80], "little")
+    before = q.inl(timer)
+    q.clock_step(1000000)
+    assert (q.inl(timer) - before) % (1 << 24) in range(3500, 3660), "3.579545 MHz"
+
+
+def power_button_is_told(q):
+    fadt = tables(q)["FACP"]
+    event = int.from_bytes(fadt[56:60], "little")  # status, and enable behind it
+    control = int.from_bytes(fadt[64:68], "little")
+    q.irq_intercept_in("ioapic")
+    if not q.inw(control) & 1:  # ACPI takes over, by the command that the table names
+        q.outb(int.from_bytes(fadt[48:52], "little"), fadt[52])
+    assert q.inw(control) & 1, "SCI_EN"
+    q.outw(event, 0xffff)
+    q.outw(event + 2, 0x100)
+    assert q.inw(event) & 0x100 == 0
+    q.qmp("system_powerdown")
+    assert q.inw(event) & 0x100, "the button's status bit"
+    assert q.irq(9), "the system control interrupt"
+    q.outw(event, 0x100)
+    assert q.inw(event) & 0x100 == 0 and not q.irq(9)
+
+
+def hpet_goes_with_the_option(q):
+    assert "HPET" not in tables(q)
+
+
+tap = Tap()
+for case in (they_are_found_and_summed, iasl_takes_them_apart, processors_and_io_apic_are_told,
+             power_management_is_where_it_is_told, power_button_is_told):
+    tap.machine_case(case.__name__, ["-M", "pc", "-smp", "3", "-kernel", KERNEL], case)
+tap.machine_case("hpet_goes_with_the_option", ["-M", "pc,hpet=off", "-kernel", KERNEL], hpet_goes_with_the_option)
+tap.done()
