@@ -16,6 +16,7 @@
 #include "program.h"
 #include "reference.h"
 #include "run.h"
+#include "version.h"
 
 static const char *text_of(struct bp_value *dict, const char *key)
 {

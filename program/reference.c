@@ -17,6 +17,7 @@
 #include "registry.h"
 #include "schema.h"
 #include "type.h"
+#include "version.h"
 
 #define MAX_NESTING 8u    /* members of members */
 #define MAX_MEMBERS 4096u /* in one descriptor; what is beyond is left out */

@@ -40,8 +40,6 @@ bool bpc_options_given(const char *name);
 int bpc_readconfig(const char *path, struct bp_error *err);
 
 /* ---- help ---- */
-/* The version whose command line and protocols this one follows; clients parse it. */
-#define BPC_COMPATIBLE_VERSION "9.1.0"
 /* What describes the program (run.h), or NULL. */
 extern const struct bpc_program *bpc_program;
 /* Adds an item to the list of an option's own help, which goes to bpc_program->items(). */

@@ -15,6 +15,7 @@
 #include "registry.h"
 #include "run.h"
 #include "schema.h"
+#include "version.h"
 
 struct use {
     const struct bp_option *option;

@@ -14,6 +14,7 @@
 #include "machine.h"
 #include "registry.h"
 #include "schema.h"
+#include "version.h"
 
 #define QUERY(IDENT, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN) \
     BP_COMMAND(IDENT, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN, BP_COMMAND_PRECONFIG)
@@ -39,11 +40,11 @@ static int query_version(struct bp_value **ret_value, struct bp_error *err)
     struct bp_value *info = bp_value_dict(), *triple = bp_value_dict();
 
     (void)err;
-    bp_value_set(triple, "micro", bp_value_int(0));
-    bp_value_set(triple, "minor", bp_value_int(1));
-    bp_value_set(triple, "major", bp_value_int(9));
+    bp_value_set(triple, "micro", bp_value_int(BPC_COMPATIBLE_MICRO));
+    bp_value_set(triple, "minor", bp_value_int(BPC_COMPATIBLE_MINOR));
+    bp_value_set(triple, "major", bp_value_int(BPC_COMPATIBLE_MAJOR));
     bp_value_set(info, "qemu", triple);
-    bp_value_set(info, "package", bp_value_string("backplane-" BP_VERSION));
+    bp_value_set(info, "package", bp_value_string(BPC_PACKAGE));
     *ret_value = info;
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "object.h"
 #include "registry.h"
+#include "version.h"
 
 #define INFO(IDENT, NAME, PARAMS, SUMMARY, ARGS) \
     static const struct bp_hmp_command hmp_##IDENT = {sizeof(struct bp_hmp_command), \
@@ -26,7 +27,7 @@ static void print_and_free(struct bp_monitor *mon, char *text)
 static void info_version(struct bp_monitor *mon, struct bp_value *args)
 {
     (void)args;
-    bp_monitor_printf(mon, "9.1.0 (backplane-" BP_VERSION ")\n");
+    bp_monitor_printf(mon, BPC_COMPATIBLE_VERSION " (" BPC_PACKAGE ")\n");
 }
 INFO(version, "version", "", "show the version", NULL);
 

@@ -17,6 +17,7 @@
 #include "command.h"
 #include "monitor-list.h"
 #include "value-stream.h"
+#include "version.h"
 
 #define READ_CHUNK 1024u
 #define BACKLOG_STOPS_READING (64u << 10)
@@ -113,13 +114,14 @@ void bpc_qmp_broadcast(struct bp_value *message)
 
 static void send_greeting(struct qmp *q)
 {
+    static const char text[] =
+        "{\"QMP\":{\"version\":{\"qemu\":{\"micro\":" BPC_VERSION_WORD(BPC_COMPATIBLE_MICRO)
+        ",\"minor\":" BPC_VERSION_WORD(BPC_COMPATIBLE_MINOR)
+        ",\"major\":" BPC_VERSION_WORD(BPC_COMPATIBLE_MAJOR)
+        "},\"package\":\"" BPC_PACKAGE "\"},\"capabilities\":[\"oob\"]}}";
     struct bp_value *greeting;
 
-    bp_value_parse("{\"QMP\":{\"version\":{\"qemu\":{\"micro\":0,\"minor\":1,\"major\":9},"
-                   "\"package\":\"backplane-" BP_VERSION "\"},\"capabilities\":[\"oob\"]}}",
-                   strlen("{\"QMP\":{\"version\":{\"qemu\":{\"micro\":0,\"minor\":1,\"major\":9},"
-                          "\"package\":\"backplane-" BP_VERSION "\"},\"capabilities\":[\"oob\"]}}"),
-                   &greeting, NULL);
+    bp_value_parse(text, sizeof(text) - 1, &greeting, NULL);
     send_value(q, greeting);
     bp_value_unref(greeting);
 }
