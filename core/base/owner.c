@@ -8,6 +8,7 @@
 #include <glib.h>
 
 static GMutex lock;
+void (*bpc_owner_idle_hook)(void);
 
 void bpc_owner_init(struct bp_owner *owner)
 {
@@ -66,6 +67,7 @@ void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
     claim->owner = owner;
     claim->stop = stop;
     claim->release = release;
+    claim->withdraw = NULL;
     claim->next = NULL;
     claim->link = NULL;
     if (!owner)
@@ -84,4 +86,34 @@ void bpc_unclaim(struct bpc_claim *claim)
     g_mutex_lock(&lock);
     unlink_claim(claim);
     g_mutex_unlock(&lock);
+}
+
+void bpc_owner_withdraw(struct bp_owner *owner)
+{
+    for (;;) {
+        void (*withdraw)(struct bpc_claim *claim) = NULL;
+        struct bpc_claim *claim;
+
+        g_mutex_lock(&lock);
+        for (claim = owner->claims; claim && !withdraw; claim = withdraw ? claim : claim->next) {
+            withdraw = claim->withdraw;
+            claim->withdraw = NULL;
+        }
+        g_mutex_unlock(&lock);
+        if (!withdraw)
+            return;
+        withdraw(claim);
+    }
+}
+
+/* Nothing of the owner is touched behind the subtraction. */
+void bpc_owner_leave(struct bp_owner *owner)
+{
+    if (__atomic_sub_fetch(&owner->calls, 2, __ATOMIC_SEQ_CST) == 1 && bpc_owner_idle_hook)
+        bpc_owner_idle_hook();
+}
+
+bool bpc_owner_busy(struct bp_owner *owner)
+{
+    return __atomic_or_fetch(&owner->calls, 1, __ATOMIC_SEQ_CST) != 1;
 }

@@ -20,12 +20,16 @@ struct bpc_claim {
     /* Optional: from now on it calls nobody. Called under the lists' lock, must not wait. Returns the
      * context that runs a callback of it at this moment in another thread, or NULL. */
     struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket);
+    /* Takes the thing away from those who call its owner; it lives on until it is released. NULL:
+     * nobody calls through it. Set after bpc_claim(). */
+    void (*withdraw)(struct bpc_claim *claim);
 };
 
 struct bp_owner {
     struct bpc_claim *claims; /* newest first */
     struct bp_context *context; /* where what it makes lives when it names none; NULL: the main one */
     const char *type, *id;      /* who that is, for people; type lasts for ever, id as long as the owner */
+    uint32_t calls; /* atomic: twice the callbacks under way; bit 0: somebody waits for none */
 };
 
 void bpc_owner_init(struct bp_owner *owner);
@@ -42,5 +46,18 @@ void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
                          void (*release)(struct bpc_claim *claim),
                          struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket));
 void bpc_unclaim(struct bpc_claim *claim);
+
+/* Withdraws every claim, newest first: from here on no callback begins. */
+void bpc_owner_withdraw(struct bp_owner *owner);
+/* Around a callback into an owner's state, so that the state waits for its end. The owner may be
+ * freed as soon as the last one has left. [any] */
+static inline void bpc_owner_enter(struct bp_owner *owner)
+{
+    __atomic_fetch_add(&owner->calls, 2, __ATOMIC_SEQ_CST);
+}
+void bpc_owner_leave(struct bp_owner *owner);
+/* Are callbacks under way? When there are, the end of the last one calls bpc_owner_idle_hook. */
+bool bpc_owner_busy(struct bp_owner *owner);
+extern void (*bpc_owner_idle_hook)(void); /* [any]; set once */
 
 #endif

@@ -210,8 +210,14 @@ void bpc_buses_destroy(struct bp_device *bridge)
 {
     while (bridge->last_bus) {
         struct bp_bus *bus = bridge->last_bus;
-        while (bus->last)
-            bp_device_destroy(bus->last);
+        while (bus->last) {
+            GPtrArray *closing = bpc_devices_of(bridge->obj.machine)->closing;
+
+            if (closing)
+                bp_device_destroy(bus->last);
+            else
+                bpc_device_leave_with_bridge(bus->last);
+        }
         unlink_bus(bridge, bus);
         bp_object_destroy(&bus->obj);
     }

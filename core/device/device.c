@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a device: created, properties set, attached, detached, freed (bp/device.h). Its
- * memory goes in a deferred call, so that a device may end itself from one of its own callbacks.
+ * The life of a device: created, properties set, attached, detached, freed (bp/device.h). How it
+ * leaves is in leave.c.
  */
 #include "device.h"
 
@@ -104,17 +104,18 @@ static void finalize(struct bp_object *obj)
 static void detach(struct bp_device *dev)
 {
     bpc_buses_destroy(dev);
-    if (!dev->attached)
+    if (!dev->linked)
         return;
-    dev->attached = false;
     bpc_owner_quiet(&dev->obj.owner);
-    if (dev->class->detach)
+    if (dev->attached && dev->class->detach)
         dev->class->detach(dev);
+    dev->attached = false;
     bpc_device_lines_disconnect(dev);
-    if (dev->bus && dev->bus_class->child_detach)
+    if (dev->bus_took_it && dev->bus_class->child_detach)
         dev->bus_class->child_detach(dev->bus, dev);
     bpc_owner_release(&dev->obj.owner);
     bpc_bus_unlink(dev);
+    dev->linked = false;
 }
 
 static void dispose(struct bp_object *obj)
@@ -197,24 +198,16 @@ static int attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *er
 {
     int ret = 0;
     bpc_bus_link(bus, dev);
+    dev->linked = true;
     if (bus && dev->bus_class->child_attach)
         ret = dev->bus_class->child_attach(bus, dev, err);
-    if (ret < 0) {
-        bpc_owner_release(&dev->obj.owner);
-        bpc_bus_unlink(dev);
+    if (ret < 0)
         return ret;
-    }
+    dev->bus_took_it = bus != NULL;
     if (dev->class->attach)
         ret = dev->class->attach(dev, err);
-    if (ret < 0) {
-        bpc_buses_destroy(dev);
-        bpc_device_lines_disconnect(dev);
-        if (bus && dev->bus_class->child_detach)
-            dev->bus_class->child_detach(bus, dev);
-        bpc_owner_release(&dev->obj.owner);
-        bpc_bus_unlink(dev);
+    if (ret < 0)
         return ret;
-    }
     dev->attached = true;
     dev->obj.live = true;
     if (bus && dev->bus_class->child_attached)
@@ -233,29 +226,28 @@ int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error 
         ret = bpc_bus_choose(dev->obj.machine, dev->class, &bus, err);
     else if (bus)
         ret = bpc_bus_check(bus, dev->class, err);
+    if (!ret && bus && bus->bridge->leave)
+        ret = bp_fail(err, EBUSY, "Bus '%s' is in the process of unplug", bp_bus_name(bus));
     if (!ret)
         ret = attach(dev, bus, err);
-    if (ret < 0)
+    if (ret < 0) {
+        bpc_object_remove(&dev->obj); /* its id is free at once */
         bp_device_destroy(dev);
+    }
     return ret;
-}
-
-static void unref_later(void *opaque)
-{
-    bp_object_unref(opaque);
 }
 
 void bp_device_destroy(struct bp_device *dev)
 {
     if (!dev || dev->obj.deleted)
         return;
-    bp_object_ref(&dev->obj);
-    bp_object_destroy(&dev->obj);
     GPtrArray *closing = bpc_devices_of(dev->obj.machine)->closing;
-    if (closing)
+    if (closing) {
+        bpc_device_leave_now(dev);
         g_ptr_array_add(closing, dev);
-    else
-        bp_defer(NULL, unref_later, &dev->obj);
+    } else if (!dev->leave) {
+        bpc_device_leave(dev, NULL);
+    }
 }
 
 void bpc_devices_destroy(struct bp_machine *machine)

@@ -28,7 +28,10 @@ struct bp_device {
     struct bpc_line_set *lines;
     struct bp_bus *buses, *last_bus; /* that it bridges to */
     struct bp_device *next, *prev;   /* siblings on the bus, or in the list of those on none */
+    bool linked;      /* in its bus's list, or in that of those on none */
+    bool bus_took_it; /* child_attach() succeeded: child_detach() follows */
     bool attached, hotplugged, unplug_pending;
+    struct bpc_leave *leave; /* it is on its way out (leave.c), or NULL */
 };
 
 struct bp_bus {
@@ -90,6 +93,15 @@ int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev); /* bus NULL: those on none */
 void bpc_bus_unlink(struct bp_device *dev);
 void bpc_buses_destroy(struct bp_device *bridge); /* with all children, last first */
+
+/* ---- leave.c ---- */
+/* Begins a device's leaving. `deleted`: data of the event DEVICE_DELETED that is sent when it has
+ * gone, or NULL. What runs in it, or a vCPU, may make that later than this call. */
+void bpc_device_leave(struct bp_device *dev, struct bp_value *deleted);
+/* Its bridge leaves: everything below was withdrawn and waited for with it. */
+void bpc_device_leave_with_bridge(struct bp_device *dev);
+/* The machine ends: waits, without the machine lock. The reference that remains is the caller's. */
+void bpc_device_leave_now(struct bp_device *dev);
 
 /* ---- irq.c ---- */
 void bpc_irq_freeze(bool on); /* while frozen no level change calls anybody */

@@ -139,7 +139,7 @@ int bpc_device_del(const char *id, struct bp_error *err)
                        id, dev->class->type.name);
     if (dev->obj.users)
         return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: it is in use", id);
-    if (dev->unplug_pending)
+    if (dev->unplug_pending || dev->leave)
         return bp_fail(err, EBUSY, "Device '%.200s' is already in the process of unplug", id);
     if (!dev->class->unplug_request) {
         bp_device_unplugged(dev);
@@ -155,12 +155,11 @@ int bpc_device_del(const char *id, struct bp_error *err)
 
 void bp_device_unplugged(struct bp_device *dev)
 {
-    if (dev->obj.deleted)
+    if (dev->obj.deleted || dev->leave)
         return;
     struct bp_value *data = bp_value_dict();
     if (dev->user_id)
         bp_value_set(data, "device", bp_value_string(dev->user_id));
     bp_value_set(data, "path", bp_value_string(bp_object_path(&dev->obj)));
-    bp_device_destroy(dev);
-    bp_event_send_named("DEVICE_DELETED", data);
+    bpc_device_leave(dev, data);
 }

@@ -211,6 +211,11 @@ void *bp_accel_state(struct bp_accel *accel)
     return accel->obj.state;
 }
 
+struct bp_object *bp_accel_object(struct bp_accel *accel)
+{
+    return &accel->obj;
+}
+
 struct bp_accel *bp_machine_accel(struct bp_machine *m)
 {
     return m->accel;

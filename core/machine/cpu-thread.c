@@ -18,6 +18,7 @@
 #include <bp/loop.h>
 
 #include "loop.h"
+#include "memory.h"
 #include "parts.h"
 
 /* Longest poll before a sleep; sleeps shorter than this make polling worth while. */
@@ -74,6 +75,13 @@ static void sleep_locked(struct bp_cpu *cpu)
     __atomic_store_n(&cpu->sleeping, 0, __ATOMIC_SEQ_CST);
 }
 
+static void sleep_until_kicked(struct bp_cpu *cpu)
+{
+    pthread_mutex_lock(&cpu->lock);
+    sleep_locked(cpu);
+    pthread_mutex_unlock(&cpu->lock);
+}
+
 /* ---- halts ---- */
 
 static bool polling_allowed(void)
@@ -110,13 +118,52 @@ static void sleep_in_halt(struct bp_cpu *cpu)
     if (poll_ns > 0 && poll_for_kick(cpu))
         return;
     start = bp_clock_ns(BP_CLOCK_REALTIME);
-    pthread_mutex_lock(&cpu->lock);
-    sleep_locked(cpu);
-    pthread_mutex_unlock(&cpu->lock);
+    sleep_until_kicked(cpu);
     if (bp_clock_ns(BP_CLOCK_REALTIME) - start > POLL_MAX_NS || !polling_allowed())
         poll_ns = 0;
     else
         poll_ns = poll_ns ? MIN(poll_ns * 2, POLL_MAX_NS) : POLL_FIRST_NS;
+}
+
+/* ---- the memory map ---- */
+
+static void kick_reader(void *opaque)
+{
+    bp_cpu_kick(opaque);
+}
+
+static void settled(struct bpc_quiet *item)
+{
+    struct bp_cpu *cpu = (struct bp_cpu *)((char *)item - offsetof(struct bp_cpu, settle));
+
+    __atomic_store_n(&cpu->settling, false, __ATOMIC_RELEASE);
+    wake(cpu);
+}
+
+/* A guest that moves memory about must not do so faster than the old maps go. */
+#define MAPS_IN_FLIGHT 1024u
+
+/* It has changed the map: it goes on when nobody uses the old one any more. Meanwhile it is quiet
+ * itself, holds nothing, and does what it is asked. */
+static void settle(struct bp_cpu *cpu)
+{
+    cpu->reader.changed_map = false;
+    if (bpc_views_retired() > MAPS_IN_FLIGHT)
+        bpc_views_wait();
+    __atomic_store_n(&cpu->settling, true, __ATOMIC_RELAXED);
+    bpc_quiet_call(&cpu->settle, settled);
+}
+
+static enum bp_cpu_exit run_guest(struct bp_cpu *cpu, const struct bp_accel_class *accel)
+{
+    enum bp_cpu_exit why;
+
+    bpc_reader_enter(&cpu->reader);
+    why = accel->cpu_exec(cpu);
+    bpc_reader_leave(&cpu->reader);
+    if (cpu->reader.changed_map)
+        settle(cpu);
+    return why;
 }
 
 /* ---- what others ask ---- */
@@ -205,11 +252,16 @@ static void *cpu_main(void *opaque)
     const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     current_cpu = cpu;
+    bpc_reader_bind(&cpu->reader);
     pthread_mutex_lock(&cpu->lock);
     cpu->tid = gettid();
     pthread_cond_broadcast(&cpu->report);
     pthread_mutex_unlock(&cpu->lock);
     while (obey(cpu)) {
+        if (__atomic_load_n(&cpu->settling, __ATOMIC_ACQUIRE)) {
+            sleep_until_kicked(cpu);
+            continue;
+        }
         if (__atomic_load_n(&cpu->halted, __ATOMIC_RELAXED)) {
             if (cpu->class->has_work && !cpu->class->has_work(cpu)) {
                 sleep_in_halt(cpu);
@@ -217,7 +269,12 @@ static void *cpu_main(void *opaque)
             }
             __atomic_store_n(&cpu->halted, false, __ATOMIC_RELAXED);
         }
-        take_exit(cpu, accel->cpu_exec(cpu));
+        take_exit(cpu, run_guest(cpu, accel));
+    }
+    while (__atomic_load_n(&cpu->settling, __ATOMIC_ACQUIRE)) { /* its item still waits */
+        __atomic_store_n(&cpu->kicked, 0, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&cpu->settling, __ATOMIC_ACQUIRE))
+            sleep_until_kicked(cpu);
     }
     return NULL;
 }
@@ -231,6 +288,8 @@ void bpc_cpu_thread_init(struct bp_cpu *cpu)
     pthread_cond_init(&cpu->report, NULL);
     cpu->work_tail = &cpu->work;
     cpu->pause = true;
+    cpu->reader = (struct bpc_reader){.kick = kick_reader, .opaque = cpu};
+    bpc_reader_add(&cpu->reader);
 }
 
 int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error *err)

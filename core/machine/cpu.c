@@ -156,6 +156,7 @@ static void cpu_finalize(struct bp_object *obj)
 {
     struct bp_cpu *cpu = (struct bp_cpu *)obj;
 
+    bpc_reader_remove(&cpu->reader);
     free(cpu->accel_state);
     pthread_mutex_destroy(&cpu->lock);
     pthread_cond_destroy(&cpu->wake);

@@ -18,6 +18,7 @@
 #include "device.h"
 #include "machine.h"
 #include "object.h"
+#include "quiet.h"
 
 struct bp_accel {
     struct bp_object obj; /* first */
@@ -42,6 +43,10 @@ struct bp_cpu {
     uint32_t kicked;       /* atomic: leave cpu_exec(), look at what is asked */
     uint32_t sleeping;     /* atomic: waits on `wake`; a kick has to signal */
     bool halted;           /* atomic, written by its thread: last exit was a halt */
+
+    struct bpc_reader reader; /* of the memory map, while it is in cpu_exec() */
+    struct bpc_quiet settle;  /* it changed the map: waits until the others have seen that */
+    bool settling;            /* atomic: it does not run before */
 
     pthread_t thread;
     bool has_thread;

@@ -10,7 +10,8 @@
  * callbacks.
  *
  * An access that spans several regions is done piece by piece in rising order. RAM is reached
- * without any lock; aligned accesses to RAM are single ones.
+ * without any lock, inside a read-side section; aligned accesses to RAM are single ones. For a
+ * callback the section is left: the region is held, and counted with its owner, until it returns.
  */
 #include <bp/log.h>
 #include <bp/loop.h>
@@ -211,52 +212,20 @@ static void log_bad(const struct bp_space *space, uint64_t addr, unsigned size, 
                region ? region->name : "");
 }
 
-static int range_load(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
-                      unsigned size, uint64_t *ret_value)
+/* Leaves the read-side section for a callback of this region, which stays with its owner. */
+static void hold(struct bp_region *region)
 {
-    struct bp_region *region = range->region;
-    uint64_t offset = range->offset + (addr - range->first);
-    int r;
-
-    if (region->host) {
-        *ret_value = host_load(region->host + offset, size);
-        return 0;
-    }
-    r = io_access(region, offset, size, ret_value, false);
-    if (r < 0) {
-        *ret_value = ones(size);
-        log_bad(space, addr, size, "read", region);
-    }
-    return r;
+    bpc_region_ref(region);
+    if (region->claim.owner)
+        bpc_owner_enter(region->claim.owner);
+    bpc_memory_read_unlock();
 }
 
-static void mark(const struct bp_region *region, uint64_t offset, uint64_t len)
+static void drop(struct bp_region *region)
 {
-    if (!region->dirty)
-        return;
-    for (uint64_t page = offset >> BPC_PAGE_SHIFT; page <= (offset + len - 1) >> BPC_PAGE_SHIFT;
-         page++)
-        __atomic_store_n(&region->dirty[page], BP_DIRTY_ALL, __ATOMIC_RELEASE);
-}
-
-static int range_store(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
-                       unsigned size, uint64_t value)
-{
-    struct bp_region *region = range->region;
-    uint64_t offset = range->offset + (addr - range->first);
-    int r;
-
-    if (region->host && !range->readonly) {
-        host_store(region->host + offset, size, value);
-        mark(region, offset, size);
-        return 0;
-    }
-    if (!region->ops) /* read-only memory: the write is dropped */
-        return 0;
-    r = io_access(region, offset, size, &value, true);
-    if (r < 0)
-        log_bad(space, addr, size, "write", region);
-    return r;
+    if (region->claim.owner)
+        bpc_owner_leave(region->claim.owner);
+    bpc_region_unref(region);
 }
 
 /* The range at `addr`, or NULL; *ret_length: bytes from there to its end, or to the next range. */
@@ -277,6 +246,62 @@ static const struct bpc_range *range_at(const struct bp_space *space, uint64_t a
     return NULL;
 }
 
+/* Inside a section, which it leaves; the whole access lies in `range` (NULL: nothing is there). */
+static int range_load(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
+                      unsigned size, uint64_t *ret_value)
+{
+    struct bp_region *region = range ? range->region : NULL;
+    uint64_t offset;
+    int r = -EFAULT;
+
+    if (!range) {
+        bpc_memory_read_unlock();
+    } else if (region->host) {
+        *ret_value = host_load(region->host + range->offset + (addr - range->first), size);
+        bpc_memory_read_unlock();
+        return 0;
+    } else {
+        offset = range->offset + (addr - range->first);
+        hold(region);
+        r = io_access(region, offset, size, ret_value, false);
+    }
+    if (r < 0) {
+        *ret_value = ones(size);
+        log_bad(space, addr, size, "read", region);
+    }
+    if (region)
+        drop(region);
+    return r;
+}
+
+static int range_store(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
+                       unsigned size, uint64_t value)
+{
+    struct bp_region *region = range ? range->region : NULL;
+    uint64_t offset;
+    int r = -EFAULT;
+
+    if (!range) {
+        bpc_memory_read_unlock();
+        log_bad(space, addr, size, "write", NULL);
+        return r;
+    }
+    offset = range->offset + (addr - range->first);
+    if (region->host && !range->readonly) {
+        host_store(region->host + offset, size, value);
+        bp_region_mark_dirty(region, offset, size);
+    } else if (region->ops) {
+        hold(region);
+        r = io_access(region, offset, size, &value, true);
+        if (r < 0)
+            log_bad(space, addr, size, "write", region);
+        drop(region);
+        return r;
+    } /* else read-only memory: the write is dropped */
+    bpc_memory_read_unlock();
+    return 0;
+}
+
 int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
 {
     const struct bpc_range *range;
@@ -285,27 +310,22 @@ int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t
 
     bpc_memory_read_lock();
     range = range_at(space, addr, &length);
-    if (range && length >= size) {
-        r = range_load(space, range, addr, size, &value);
-    } else if (!range && length >= size) {
-        value = ones(size);
-        log_bad(space, addr, size, "read", NULL);
-        r = -EFAULT;
-    } else { /* across a border: aligned pieces; beyond 2^64 it begins again at 0 */
-        for (unsigned done = 0, n; done < size; done += n) {
-            uint64_t part;
-            int part_r;
-
-            range = range_at(space, addr + done, &length);
-            n = piece_size(addr + done, MIN(length, size - done), 8);
-            part = ones(n);
-            part_r = range ? range_load(space, range, addr + done, n, &part) : -EFAULT;
-            if (part_r < 0)
-                r = part_r;
-            value |= part << (done * 8);
-        }
-    }
+    if (length >= size)
+        return range_load(space, range, addr, size, ret_value);
     bpc_memory_read_unlock();
+    /* across a border: aligned pieces; beyond 2^64 it begins again at 0 */
+    for (unsigned done = 0, n; done < size; done += n) {
+        uint64_t part;
+        int part_r;
+
+        bpc_memory_read_lock();
+        range = range_at(space, addr + done, &length);
+        n = piece_size(addr + done, MIN(length, size - done), 8);
+        part_r = range_load(space, range, addr + done, n, &part);
+        if (part_r < 0)
+            r = part_r;
+        value |= part << (done * 8);
+    }
     *ret_value = value;
     return r;
 }
@@ -318,28 +338,26 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
 
     bpc_memory_read_lock();
     range = range_at(space, addr, &length);
-    if (range && length >= size) {
-        r = range_store(space, range, addr, size, value);
-    } else if (!range && length >= size) {
-        log_bad(space, addr, size, "write", NULL);
-        r = -EFAULT;
-    } else {
-        for (unsigned done = 0, n; done < size; done += n) {
-            int part_r;
-
-            range = range_at(space, addr + done, &length);
-            n = piece_size(addr + done, MIN(length, size - done), 8);
-            part_r = range ? range_store(space, range, addr + done, n,
-                                         value >> (done * 8) & ones(n)) : -EFAULT;
-            if (part_r < 0)
-                r = part_r;
-        }
-    }
+    if (length >= size)
+        return range_store(space, range, addr, size, value);
     bpc_memory_read_unlock();
+    for (unsigned done = 0, n; done < size; done += n) {
+        int part_r;
+
+        bpc_memory_read_lock();
+        range = range_at(space, addr + done, &length);
+        n = piece_size(addr + done, MIN(length, size - done), 8);
+        part_r = range_store(space, range, addr + done, n, value >> (done * 8) & ones(n));
+        if (part_r < 0)
+            r = part_r;
+    }
     return r;
 }
 
 /* ---- many bytes ---- */
+
+/* So much of a buffer is copied in one read-side section. */
+#define STRETCH (UINT64_C(1) << 16)
 
 /* The size of the next access to I/O on the way through a buffer: what the region takes, if it can.
  */
@@ -351,50 +369,33 @@ static unsigned buffer_piece(const struct bpc_range *range, uint64_t addr, uint6
     return piece_size(offset, len, MIN(l.valid_max, 8));
 }
 
-static int buffer_io_read(const struct bp_space *space, const struct bpc_range *range,
-                          uint64_t addr, uint8_t *buf, uint64_t len, uint64_t *ret_done)
-{
-    unsigned n = buffer_piece(range, addr, len);
-    uint64_t value;
-    int r = range_load(space, range, addr, n, &value);
-
-    value = GUINT64_TO_LE(value);
-    memcpy(buf, &value, n);
-    *ret_done = n;
-    return r;
-}
-
-static int buffer_io_write(const struct bp_space *space, const struct bpc_range *range,
-                           uint64_t addr, const uint8_t *buf, uint64_t len, uint64_t *ret_done)
-{
-    unsigned n = buffer_piece(range, addr, len);
-    uint64_t value = 0;
-
-    memcpy(&value, buf, n);
-    *ret_done = n;
-    return range_store(space, range, addr, n, GUINT64_FROM_LE(value));
-}
-
 int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len)
 {
     uint8_t *to = buf;
-    int r = 0, part_r;
+    int r = 0;
 
-    bpc_memory_read_lock();
     while (len > 0) {
-        uint64_t n;
-        const struct bpc_range *range = range_at(space, addr, &n);
+        const struct bpc_range *range;
+        uint64_t n, value;
+        int part_r = 0;
 
+        bpc_memory_read_lock();
+        range = range_at(space, addr, &n);
         n = MIN(n, len);
-        part_r = 0;
         if (!range) {
+            bpc_memory_read_unlock();
             memset(to, 0xff, n);
             log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "read", NULL);
             part_r = -EFAULT;
         } else if (range->region->host) {
+            n = MIN(n, STRETCH);
             memcpy(to, range->region->host + range->offset + (addr - range->first), n);
+            bpc_memory_read_unlock();
         } else {
-            part_r = buffer_io_read(space, range, addr, to, n, &n);
+            n = buffer_piece(range, addr, n);
+            part_r = range_load(space, range, addr, (unsigned)n, &value);
+            value = GUINT64_TO_LE(value);
+            memcpy(to, &value, n);
         }
         if (part_r < 0)
             r = part_r;
@@ -402,62 +403,88 @@ int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len
         to += n;
         len -= n;
     }
-    bpc_memory_read_unlock();
     return r;
 }
 
-/* Writes into memory whatever protects it when `force`; NULL `from`: fills with `byte`. */
-static int write_bytes(struct bp_space *space, uint64_t addr, const uint8_t *from, uint8_t byte,
-                       uint64_t len, bool force)
+struct source {
+    const uint8_t *from; /* NULL: `byte` again and again */
+    uint8_t byte;
+};
+
+static void take(struct source *source, uint8_t *to, uint64_t n)
+{
+    if (source->from) {
+        memcpy(to, source->from, n);
+        source->from += n;
+    } else {
+        memset(to, source->byte, n);
+    }
+}
+
+/* The next piece of a write, whatever protects memory when `force`; returns its length. */
+static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source *source,
+                            uint64_t len, bool force, int *ret_r)
+{
+    const struct bpc_range *range;
+    uint64_t n, offset, value = 0;
+
+    bpc_memory_read_lock();
+    range = range_at(space, addr, &n);
+    n = MIN(n, len);
+    *ret_r = 0;
+    if (!range || (force && !range->region->host)) {
+        bpc_memory_read_unlock();
+        log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "write", NULL);
+        *ret_r = -EFAULT;
+    } else if (range->region->host && (force || !range->readonly)) {
+        n = MIN(n, STRETCH);
+        offset = range->offset + (addr - range->first);
+        take(source, range->region->host + offset, n);
+        bp_region_mark_dirty(range->region, offset, n);
+        bpc_memory_read_unlock();
+        return n;
+    } else if (range->region->ops) {
+        n = buffer_piece(range, addr, n);
+        take(source, (uint8_t *)&value, n);
+        *ret_r = range_store(space, range, addr, (unsigned)n, GUINT64_FROM_LE(value));
+        return n;
+    } else {
+        bpc_memory_read_unlock();
+    }
+    if (source->from)
+        source->from += n;
+    return n;
+}
+
+static int write_bytes(struct bp_space *space, uint64_t addr, struct source source, uint64_t len,
+                       bool force)
 {
     int r = 0, part_r;
 
-    bpc_memory_read_lock();
     while (len > 0) {
-        uint64_t n, offset;
-        uint8_t pattern[8];
-        const struct bpc_range *range = range_at(space, addr, &n);
+        uint64_t n = write_piece(space, addr, &source, len, force, &part_r);
 
-        n = MIN(n, len);
-        part_r = 0;
-        if (!range || (force && !range->region->host)) {
-            log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "write", NULL);
-            part_r = -EFAULT;
-        } else if (range->region->host && (force || !range->readonly)) {
-            offset = range->offset + (addr - range->first);
-            if (from)
-                memcpy(range->region->host + offset, from, n);
-            else
-                memset(range->region->host + offset, byte, n);
-            mark(range->region, offset, n);
-        } else if (range->region->ops) {
-            memset(pattern, byte, sizeof(pattern));
-            part_r = buffer_io_write(space, range, addr, from ? from : pattern,
-                                     MIN(n, from ? n : 8), &n);
-        }
         if (part_r < 0)
             r = part_r;
         addr += n;
-        from = from ? from + n : NULL;
         len -= n;
     }
-    bpc_memory_read_unlock();
     return r;
 }
 
 int bp_space_write(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len)
 {
-    return write_bytes(space, addr, buf, 0, len, false);
+    return write_bytes(space, addr, (struct source){buf, 0}, len, false);
 }
 
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len)
 {
-    return write_bytes(space, addr, NULL, byte, len, false);
+    return write_bytes(space, addr, (struct source){NULL, byte}, len, false);
 }
 
 int bp_space_write_rom(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len)
 {
-    return write_bytes(space, addr, buf, 0, len, true);
+    return write_bytes(space, addr, (struct source){buf, 0}, len, true);
 }
 
 void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *ret_mapping)

@@ -2,10 +2,10 @@
 /*
  * Inside of the memory core: regions, flat views, spaces. The tree of regions is changed under the
  * machine lock only (every function that changes it takes the lock itself). Views are immutable and
- * published by RCU. A view holds a reference to each region in it, so that RAM outlives its last
- * reader; an access runs inside one read-side section, so that a callback may free its own region.
- * Callbacks of `parallel` regions may still be running for the length of a grace period after
- * bp_region_free(): their owners keep their state that long.
+ * published by RCU. A view holds a reference to each region in it, and so does a callback that runs,
+ * which is counted with the region's owner besides: no read-side section spans a lock or a callback,
+ * so that they are short. RAM goes when nothing refers to it and every vCPU has passed a quiet point
+ * (quiet.h): a vCPU that runs may hold its host address.
  */
 #ifndef BPC_MEMORY_H
 #define BPC_MEMORY_H
@@ -13,6 +13,7 @@
 #include <bp/memory.h>
 
 #include "owner.h"
+#include "quiet.h"
 
 #define BPC_PAGE_SHIFT 12
 #define BPC_PAGE_SIZE (UINT64_C(1) << BPC_PAGE_SHIFT)
@@ -28,8 +29,9 @@ struct bp_region {
     uint64_t offset; /* in the parent */
     bool enabled, readonly;
     bool visiting;   /* being walked: a region inside itself is skipped */
-    bool dead;       /* freed; kept while views or aliases refer to it. Atomic */
+    bool dead;       /* withdrawn or freed; kept while something refers to it. Atomic */
     unsigned refs;   /* atomic */
+    struct bpc_quiet last;   /* between the last reference and the end */
     struct bp_region *parent, *children, *next; /* children: highest priority, then latest first */
     struct bp_region *all_next, **all_link;     /* every living region, for `info mtree` */
 
@@ -79,17 +81,23 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
 struct bp_region *bpc_region_all(void); /* head of the list of living regions */
 static inline bool bpc_region_dead(const struct bp_region *region)
 {
-    return __atomic_load_n(&region->dead, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&region->dead, __ATOMIC_SEQ_CST);
 }
 
 /* ram.c */
 void bpc_ram_unmap(struct bp_region *region);
+
+/* watch.c: bytes of RAM or ROM were written, not by a vCPU's own store, or are no longer what they
+ * were. [any] */
+void bpc_tell_written(const uint8_t *host, uint64_t len);
 
 /* view.c */
 struct bpc_view *bpc_view_build(struct bp_region *root); /* holds references */
 bool bpc_view_equal(const struct bpc_view *a, const struct bpc_view *b);
 void bpc_view_free(struct bpc_view *view);   /* one that was never published */
 void bpc_view_retire(struct bpc_view *view); /* freed when no reader uses it */
+unsigned bpc_views_retired(void);            /* how many wait for that; [any] */
+void bpc_views_wait(void); /* for those that wait now; without locks and outside of sections */
 void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
                            const struct bpc_listener *listener);
 /* The first range that ends at or after `addr`, or NULL. */

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <glib.h>
+
 #include "memory.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
@@ -144,8 +146,10 @@ int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
 
 void bpc_ram_unmap(struct bp_region *region)
 {
-    if (region->host)
+    if (region->host) {
+        bpc_tell_written(region->host, region->host_size); /* other memory may come to lie there */
         munmap(region->host, region->host_size);
+    }
     if (region->dirty)
         munmap(region->dirty, dirty_bytes(region->host_size));
 }
@@ -170,6 +174,8 @@ void bp_region_mark_dirty(struct bp_region *region, uint64_t offset, uint64_t le
 
     for (; page < end; page++)
         __atomic_store_n(&region->dirty[page], BP_DIRTY_ALL, __ATOMIC_RELEASE);
+    if (region->host && offset < region->host_size)
+        bpc_tell_written(region->host + offset, MIN(len, region->host_size - offset));
 }
 
 bool bp_region_test_clear_dirty(struct bp_region *region, uint64_t offset, uint64_t len,

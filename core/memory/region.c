@@ -22,15 +22,21 @@ void bpc_region_ref(struct bp_region *region)
     __atomic_add_fetch(&region->refs, 1, __ATOMIC_RELAXED);
 }
 
-void bpc_region_unref(struct bp_region *region)
+static void end(struct bpc_quiet *item)
 {
-    if (__atomic_sub_fetch(&region->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
+    struct bp_region *region = (struct bp_region *)((char *)item - offsetof(struct bp_region, last));
+
     if (region->target)
         bpc_region_unref(region->target);
     bpc_ram_unmap(region);
     g_free(region->name);
     g_free(region);
+}
+
+void bpc_region_unref(struct bp_region *region)
+{
+    if (__atomic_sub_fetch(&region->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        bpc_quiet_call(&region->last, end);
 }
 
 static void unlink_child(struct bp_region *child)
@@ -44,21 +50,35 @@ static void unlink_child(struct bp_region *child)
     child->parent = NULL;
 }
 
-static void release(struct bpc_claim *claim)
+static struct bp_region *region_of(struct bpc_claim *claim)
 {
-    struct bp_region *region = (struct bp_region *)((char *)claim -
-                                                    offsetof(struct bp_region, claim));
+    return (struct bp_region *)((char *)claim - offsetof(struct bp_region, claim));
+}
+
+/* Its callbacks look at `dead` after they were counted: who sees none under way sees none later. */
+static void withdraw(struct bpc_claim *claim)
+{
+    struct bp_region *region = region_of(claim);
 
     bp_memory_begin();
     if (region->parent)
         unlink_child(region);
+    __atomic_store_n(&region->dead, true, __ATOMIC_SEQ_CST);
+    bpc_memory_changed();
+    bp_memory_commit();
+}
+
+static void release(struct bpc_claim *claim)
+{
+    struct bp_region *region = region_of(claim);
+
+    bp_memory_begin();
+    withdraw(claim);
     while (region->children)
         unlink_child(region->children);
     *region->all_link = region->all_next;
     if (region->all_next)
         region->all_next->all_link = region->all_link;
-    __atomic_store_n(&region->dead, true, __ATOMIC_RELEASE);
-    bpc_memory_changed();
     bp_memory_commit();
     bpc_region_unref(region);
 }
@@ -81,6 +101,7 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
     all_regions = region;
     bp_machine_unlock(NULL);
     bpc_claim(owner, &region->claim, release);
+    region->claim.withdraw = withdraw;
     return region;
 }
 
@@ -125,6 +146,10 @@ void bp_region_add(struct bp_region *parent, struct bp_region *child, uint64_t o
     bp_memory_begin();
     if (child->parent)
         unlink_child(child);
+    if (bpc_region_dead(child)) { /* withdrawn: it does not come back */
+        bp_memory_commit();
+        return;
+    }
     while (*link && (*link)->priority > priority)
         link = &(*link)->next;
     child->next = *link;

@@ -59,6 +59,7 @@ static void refresh(struct bp_space *space)
         return;
     }
     __atomic_store_n(&space->view, after, __ATOMIC_RELEASE);
+    bpc_quiet_map_changed();
     tell_listeners(space, before, after);
     bpc_view_retire(before);
 }

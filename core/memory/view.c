@@ -174,25 +174,34 @@ void bpc_view_free(struct bpc_view *view)
     g_free(view);
 }
 
-struct retired {
-    struct rcu_head rcu;
-    struct bpc_view *view;
-};
+/* Views that wait for their readers; so many at most, or a map that is changed in a loop would fill
+ * the memory of the host. */
+#define RETIRED_MAX 4096u /* whoever publishes waits: read-side sections are short, and span no lock */
+static unsigned retired; /* atomic */
 
-static void free_retired(struct rcu_head *head)
+static void free_retired(void *opaque)
 {
-    struct retired *retired = caa_container_of(head, struct retired, rcu);
+    bpc_view_free(opaque);
+    __atomic_sub_fetch(&retired, 1, __ATOMIC_RELEASE);
+}
 
-    BPC_TELL_GRACE_PERIOD();
-    bpc_view_free(retired->view);
-    g_free(retired);
+unsigned bpc_views_retired(void)
+{
+    return __atomic_load_n(&retired, __ATOMIC_ACQUIRE);
+}
+
+void bpc_views_wait(void)
+{
+    rcu_barrier();
 }
 
 void bpc_view_retire(struct bpc_view *view)
 {
-    struct retired *retired = g_new(struct retired, 1);
-
-    retired->view = view;
-    BPC_TELL_LEAVING();
-    call_rcu(&retired->rcu, free_retired);
+    if (__atomic_add_fetch(&retired, 1, __ATOMIC_ACQUIRE) > RETIRED_MAX) {
+        BPC_TELL_LEAVING();
+        synchronize_rcu();
+        free_retired(view);
+    } else {
+        bpc_grace_call(free_retired, view);
+    }
 }

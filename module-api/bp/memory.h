@@ -95,7 +95,10 @@ struct bp_mapping {
 void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *ret_mapping); /* [any] */
 
 /* Dirty logs: clients ask which 4 KiB pages of RAM changed. */
-enum bp_dirty_client { BP_DIRTY_DISPLAY = 0, BP_DIRTY_CODE = 1, BP_DIRTY_MIGRATION = 2 };
+enum bp_dirty_client { BP_DIRTY_DISPLAY = 0, BP_DIRTY_MIGRATION = 2 };
+/* Who writes through bp_region_ram() or a mapping says so here, after writing and before anybody can
+ * learn that it is done: the pages are dirty for every client, and code that an accelerator made
+ * from them is dropped. [any] */
 void bp_region_mark_dirty(struct bp_region *region, uint64_t offset, uint64_t len);
 /* Tells whether any page of the range is dirty for the client, and clears it. [any] */
 bool bp_region_test_clear_dirty(struct bp_region *region, uint64_t offset, uint64_t len,

@@ -40,7 +40,7 @@
 #define ABSENT 0x50u
 
 static uint8_t *ram;
-static uint8_t dirty[RAM_SIZE / PAGE]; /* all dirty before a run: the program was just written */
+static uint8_t dirty[RAM_SIZE / PAGE];
 static struct bp_x86_cpu cpu;
 static struct vcpu *vcpu;
 static const uint32_t no_kick;
@@ -204,7 +204,7 @@ static void long_mode(unsigned cpl)
 /* Starts at the state that was set up and runs to a HLT. */
 static void run(void)
 {
-    memset(dirty, BP_DIRTY_ALL, sizeof(dirty));
+    code_written(vcpu->code_map, ram, RAM_SIZE); /* the program was just written */
     vcpu_changed(vcpu);
     cpu.halted = 0;
     g_assert_cmpint(vcpu_run(vcpu, &no_kick), ==, BP_CPU_EXIT_HALTED);
@@ -534,7 +534,7 @@ static void fault_in_delivery_doubles(void)
     protected_mode(0);
     cpu.idtr.limit = 0;
     PROGRAM(0x0f, 0x0b);
-    memset(dirty, BP_DIRTY_ALL, sizeof(dirty));
+    code_written(vcpu->code_map, ram, RAM_SIZE); /* the program was just written */
     vcpu_changed(vcpu);
     g_assert_cmpint(vcpu_run(vcpu, &no_kick), ==, BP_CPU_EXIT_SHUTDOWN);
 }
@@ -724,7 +724,7 @@ static void step_runs_one_instruction(void)
 {
     long_mode(0);
     PROGRAM(0xff, 0xc0, 0xff, 0xc0, 0xf4);
-    memset(dirty, BP_DIRTY_ALL, sizeof(dirty));
+    code_written(vcpu->code_map, ram, RAM_SIZE); /* the program was just written */
     vcpu_changed(vcpu);
     vcpu_step(vcpu);
     g_assert_cmphex(cpu.rip, ==, CODE + 2);
@@ -756,13 +756,14 @@ int main(int argc, char **argv)
     int status;
 
     g_test_init(&argc, &argv, NULL);
-    ram = g_malloc0(RAM_SIZE);
+    ram = aligned_alloc(PAGE, RAM_SIZE);
+    memset(ram, 0, RAM_SIZE);
     clean();
     vcpu = vcpu_new(&cpu, &bus);
     for (unsigned n = 0; n < BP_COUNT(cases); n++)
         g_test_add_func(cases[n].path, cases[n].fn);
     status = g_test_run();
     vcpu_free(vcpu);
-    g_free(ram);
+    free(ram);
     return status;
 }

@@ -199,7 +199,7 @@ static void access_it(struct run *run, uint8_t op)
         break;
     case 7:
         if (region)
-            bp_region_test_clear_dirty(region, addr, address(run), BP_DIRTY_CODE);
+            bp_region_test_clear_dirty(region, addr, address(run), BP_DIRTY_MIGRATION);
         break;
     }
 }

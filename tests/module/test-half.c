@@ -40,6 +40,11 @@ static void device_leaves_under_its_call_nothing_comes_after_detach(void)
     g_assert_true(half_notes.working);
     bp_device_destroy(dev);
     g_assert_true(bp_machine_locked(bp_test_machine(host)));
+    for (unsigned i = 0; i < 10000 && !__atomic_load_n(&half_notes.detached, __ATOMIC_SEQ_CST); i++) {
+        bp_test_step(host, 1); /* an access that was under way delays it */
+        usleep(500);
+    }
+    g_assert_true(__atomic_load_n(&half_notes.detached, __ATOMIC_SEQ_CST));
     g_assert_false(__atomic_load_n(&half_notes.working, __ATOMIC_SEQ_CST));
     __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
     bp_test_step(host, 1);

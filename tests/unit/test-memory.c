@@ -254,12 +254,12 @@ static void dirty_pages_are_seen_once_by_each_client(struct fixture *f, gconstpo
     (void)data;
     g_assert_cmpint(bp_region_new_ram(&f->owner, "ram", 0x40000, &ram, NULL), ==, 0);
     bp_region_add(f->root, ram, 0x1000000, 0);
-    g_assert_false(bp_region_test_clear_dirty(ram, 0, 0x40000, BP_DIRTY_CODE));
+    g_assert_false(bp_region_test_clear_dirty(ram, 0, 0x40000, BP_DIRTY_MIGRATION));
     bp_space_store(f->space, 0x1013ffe, 4, 0); /* two pages */
-    g_assert_false(bp_region_test_clear_dirty(ram, 0x12000, 0x1000, BP_DIRTY_CODE));
-    g_assert_true(bp_region_test_clear_dirty(ram, 0x13000, 0x1000, BP_DIRTY_CODE));
-    g_assert_false(bp_region_test_clear_dirty(ram, 0x13000, 0x1000, BP_DIRTY_CODE));
-    g_assert_true(bp_region_test_clear_dirty(ram, 0x14000, 1, BP_DIRTY_CODE));
+    g_assert_false(bp_region_test_clear_dirty(ram, 0x12000, 0x1000, BP_DIRTY_MIGRATION));
+    g_assert_true(bp_region_test_clear_dirty(ram, 0x13000, 0x1000, BP_DIRTY_MIGRATION));
+    g_assert_false(bp_region_test_clear_dirty(ram, 0x13000, 0x1000, BP_DIRTY_MIGRATION));
+    g_assert_true(bp_region_test_clear_dirty(ram, 0x14000, 1, BP_DIRTY_MIGRATION));
     g_assert_true(bp_region_test_clear_dirty(ram, 0, 0x40000, BP_DIRTY_DISPLAY));
     g_assert_false(bp_region_test_clear_dirty(ram, 0, 0x40000, BP_DIRTY_DISPLAY));
     bp_space_lookup(f->space, 0x1020000, &m);
@@ -267,10 +267,10 @@ static void dirty_pages_are_seen_once_by_each_client(struct fixture *f, gconstpo
     g_assert_true(bp_region_test_clear_dirty(ram, 0x20fff, 1, BP_DIRTY_MIGRATION));
     bp_space_fill(f->space, 0x1030000, 0xee, 0x2000);
     g_assert_cmphex(((uint8_t *)bp_region_ram(ram))[0x31fff], ==, 0xee);
-    g_assert_true(bp_region_test_clear_dirty(ram, 0x31000, 0x1000, BP_DIRTY_CODE));
-    g_assert_false(bp_region_test_clear_dirty(ram, 0x32000, UINT64_MAX, BP_DIRTY_CODE));
+    g_assert_true(bp_region_test_clear_dirty(ram, 0x31000, 0x1000, BP_DIRTY_MIGRATION));
+    g_assert_false(bp_region_test_clear_dirty(ram, 0x32000, UINT64_MAX, BP_DIRTY_MIGRATION));
     bp_region_mark_dirty(ram, 0x3ffff, UINT64_MAX);
-    g_assert_true(bp_region_test_clear_dirty(ram, 0x3f000, 1, BP_DIRTY_CODE));
+    g_assert_true(bp_region_test_clear_dirty(ram, 0x3f000, 1, BP_DIRTY_MIGRATION));
 }
 
 static void huge_ram_costs_nothing(struct fixture *f, gconstpointer data)

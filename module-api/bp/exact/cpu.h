@@ -91,6 +91,7 @@ struct bp_machine *bp_cpu_machine(const struct bp_cpu *cpu); /* [any] */
 struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index); /* NULL: none there. [any] */
 struct bp_cpu *bp_cpu_current(void);       /* of this thread, or NULL */
 void *bp_accel_state(struct bp_accel *accel);
+struct bp_object *bp_accel_object(struct bp_accel *accel);
 struct bp_accel *bp_machine_accel(struct bp_machine *m); /* NULL: not chosen yet; [any] */
 const char *bp_machine_accel_name(struct bp_machine *m); /* "none" until one is chosen */
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The cache of decoded blocks. A block is a straight run of instructions inside one page, known by
- * physical address and mode; each entry compares the page's word in the code map with the one seen
- * when it was decoded, so that stores by any vCPU are noticed. An instruction that crosses a page
- * is a block of its own whose bytes are compared each time.
+ * the host memory that it lies in and its mode (the map may change what a physical address means).
+ * Each entry compares the page's word in the code map with the one seen when it was decoded, so that
+ * writes by anybody are noticed. An instruction that crosses a page is a block of its own whose
+ * bytes are compared each time.
  */
 #include "vcpu.h"
 #include <errno.h>
@@ -70,9 +71,9 @@ static struct block *allocate(struct vcpu *v, size_t size)
     return b;
 }
 
-static struct block **bucket(struct vcpu *v, uint64_t phys)
+static struct block **bucket(struct vcpu *v, const uint8_t *host)
 {
-    return &v->hash[(phys ^ phys >> 14) % HASH_SIZE];
+    return &v->hash[((uintptr_t)host ^ (uintptr_t)host >> 14) % HASH_SIZE];
 }
 
 /* Bytes of physical memory; through the bus where it is not RAM. */
@@ -108,7 +109,7 @@ static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
     b->generation = 0;
     b->word = &b->generation;
     b->succ[0] = b->succ[1] = NULL;
-    b->phys = phys;
+    b->host = NULL;
     return b;
 }
 
@@ -130,16 +131,16 @@ static uint32_t code_begin(struct vcpu *v, uint32_t index)
     return settled;
 }
 
-static struct block *make(struct vcpu *v, uint64_t phys, const uint8_t *host)
+static struct block *make(struct vcpu *v, const uint8_t *host)
 {
-    uint32_t index = (uint32_t)(phys >> 12) & ((1u << CODE_MAP_BITS) - 1);
-    unsigned avail = PAGE - (unsigned)(phys % PAGE), at = 0, count = 0;
+    uint32_t index = code_index(host);
+    unsigned avail = PAGE - (unsigned)((uintptr_t)host % PAGE), at = 0, count = 0;
     uint8_t bytes[MAX_BLOCK * 15]; /* read once: others may write meanwhile */
     uint32_t generation = code_begin(v, index);
     struct block *b, **head;
 
     avail = avail < sizeof(bytes) ? avail : sizeof(bytes);
-    memcpy(bytes, host + phys % PAGE, avail);
+    memcpy(bytes, host, avail);
     while (count < MAX_BLOCK && at < avail) {
         struct code_bytes code = {bytes + at, avail - at};
         enum decode_result r = decode(v, &code, &v->decoded[count]);
@@ -161,10 +162,10 @@ static struct block *make(struct vcpu *v, uint64_t phys, const uint8_t *host)
     b->mode = v->mode;
     b->generation = generation;
     b->word = &v->code_words[index];
-    b->phys = phys;
+    b->host = host;
     memcpy(b->insn, v->decoded, count * sizeof(struct insn));
     memcpy(code_of(b), bytes, at);
-    head = bucket(v, phys);
+    head = bucket(v, host);
     b->hash_next = *head;
     *head = b;
     return b;
@@ -176,12 +177,12 @@ static bool is_current(const struct block *b)
 }
 
 /* The page was written: is the block still what memory says? */
-static bool revalidate(struct vcpu *v, struct block *b, const uint8_t *host)
+static bool revalidate(struct vcpu *v, struct block *b)
 {
     uint32_t index = (uint32_t)(b->word - v->code_words);
     uint32_t generation = code_begin(v, index);
 
-    if (memcmp(host + b->phys % PAGE, code_of(b), b->bytes))
+    if (memcmp(b->host, code_of(b), b->bytes))
         return false;
     b->generation = generation;
     return true;
@@ -207,15 +208,16 @@ static struct block *find(struct vcpu *v, uint64_t lin, uint64_t phys)
 
     if (!host)
         return uncached(v, lin, phys);
-    for (link = bucket(v, phys); (b = *link); link = &b->hash_next) {
-        if (b->phys != phys || b->mode != v->mode)
+    host += phys % PAGE;
+    for (link = bucket(v, host); (b = *link); link = &b->hash_next) {
+        if (b->host != host || b->mode != v->mode)
             continue;
-        if (is_current(b) || revalidate(v, b, host))
+        if (is_current(b) || revalidate(v, b))
             return b;
         *link = b->hash_next;
         break;
     }
-    b = make(v, phys, host);
+    b = make(v, host);
     return b ? b : uncached(v, lin, phys);
 }
 

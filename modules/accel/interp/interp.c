@@ -4,6 +4,7 @@
  * I/O space; the vCPUs of a machine share one code map.
  */
 #include "vcpu.h"
+#include <bp/exact/memory.h>
 #include <bp/memory.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -72,9 +73,20 @@ static void map_commit(void *opaque)
 
     __atomic_store_n(&v->map_changed, 1, __ATOMIC_SEQ_CST);
     bp_cpu_kick(v->x->cpu);
+    if (bp_cpu_current() == v->x->cpu)
+        end_block(v); /* its own doing: no instruction runs before it was heeded */
 }
 
 static const struct bp_memory_listener listener = {.commit = map_commit};
+
+/* Not a vCPU's own store: what was decoded of these bytes is dropped. */
+static void memory_written(void *opaque, const uint8_t *host, uint64_t length)
+{
+    struct bp_cpu *cpu;
+
+    if (code_written(opaque, host, length) && (cpu = bp_cpu_current()))
+        end_block(vcpu_of(cpu));
+}
 
 /* ---- the class ---- */
 
@@ -85,6 +97,7 @@ static int interp_init(struct bp_accel *accel, struct bp_error *err)
     s->map = calloc(1, sizeof(*s->map));
     if (!s->map)
         return bp_fail(err, ENOMEM, "no memory for the code map");
+    bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, s->map);
     return 0;
 }
 

@@ -59,6 +59,8 @@ static void entry_or(struct vcpu *v, uint64_t address, unsigned size, uint32_t b
     __atomic_fetch_or((uint32_t *)(p->host + address % PAGE), bits, __ATOMIC_SEQ_CST);
     if (p->dirty)
         mark_dirty(p->dirty);
+    if (__atomic_load_n(&v->code_words[code_index(p->host)], __ATOMIC_RELAXED) & CODE_CACHED)
+        code_invalidate(v, code_index(p->host));
 }
 
 static uint64_t masked_a20(const struct vcpu *v, uint64_t address)

@@ -106,7 +106,7 @@ const struct opcode opcodes_0f[256] = {
     SIXTEEN(0x80, {exec_jcc, OP_FORCE64 | OP_BRANCH, IZ}),
     SIXTEEN(0x90, {exec_setcc, OP_MODRM | OP_BYTE, 0}),
     [0xa0] = {exec_push_seg, OP_DEFAULT64, 0}, [0xa1] = {exec_pop_seg, OP_DEFAULT64, 0},
-    [0xa2] = {exec_cpuid, 0, 0}, [0xa3] = {exec_bt, OP_MODRM, 0},
+    [0xa2] = {exec_cpuid, OP_BRANCH, 0}, [0xa3] = {exec_bt, OP_MODRM, 0},
     [0xa4] = {exec_shift_double, OP_MODRM, 1}, [0xa5] = {exec_shift_double, OP_MODRM, 0},
     [0xa8] = {exec_push_seg, OP_DEFAULT64, 0}, [0xa9] = {exec_pop_seg, OP_DEFAULT64, 0},
     [0xaa] = {exec_ud, OP_BRANCH, 0}, [0xab] = {exec_bt, OP_MODRM | OP_LOCK, 0},

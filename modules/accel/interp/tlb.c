@@ -12,16 +12,39 @@ static unsigned set_of(const struct vcpu *v)
     return (unsigned)(v->mmu - v->sets);
 }
 
-void code_invalidate(struct vcpu *v, uint32_t index)
+static void drop_code(uint32_t *word)
 {
-    uint32_t old = __atomic_load_n(&v->code_words[index], __ATOMIC_RELAXED);
+    uint32_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
 
     while (old & CODE_CACHED &&
-           !__atomic_compare_exchange_n(&v->code_words[index], &old, (old & ~CODE_FLAGS) + CODE_FLAGS + 1,
-                                        false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+           !__atomic_compare_exchange_n(word, &old, (old & ~CODE_FLAGS) + CODE_FLAGS + 1, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
     }
+}
+
+void code_invalidate(struct vcpu *v, uint32_t index)
+{
+    drop_code(&v->code_words[index]);
     /* The rest of the running block may be what was just changed. */
     end_block(v);
+}
+
+bool code_written(struct code_map *map, const uint8_t *host, uint64_t length)
+{
+    uint32_t first = code_index(host), index;
+    uint64_t pages = (((uintptr_t)host & 0xfff) + length + 0xfff) >> 12;
+    bool found = false;
+
+    if (pages > BP_COUNT(map->word))
+        pages = BP_COUNT(map->word);
+    for (uint64_t n = 0; n < pages; n++) {
+        index = (first + (uint32_t)n) % BP_COUNT(map->word);
+        if (__atomic_load_n(&map->word[index], __ATOMIC_RELAXED) & CODE_CACHED) {
+            drop_code(&map->word[index]);
+            found = true;
+        }
+    }
+    return found;
 }
 
 static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
@@ -45,7 +68,7 @@ static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
         return NULL;
     if (kind == TLB_WRITE && p->readonly)
         return NULL;
-    e->code = (uint32_t)(w.phys >> 12) & ((1u << CODE_MAP_BITS) - 1);
+    e->code = code_index(p->host);
     e->addend = (uintptr_t)p->host - page;
     if (kind == TLB_EXEC)
         e->phys = w.phys;
@@ -55,12 +78,6 @@ static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
                (uint32_t)v->global_generation << 16;
     if (w.large) {
         v->large[page >> 36 & 63] |= (uint64_t)1 << (page >> 30 & 63);
-    }
-    if (kind == TLB_EXEC && p->dirty &&
-        __atomic_load_n(p->dirty, __ATOMIC_ACQUIRE) & 1u << BP_DIRTY_CODE) {
-        /* A device may have written code here that is cached. */
-        __atomic_fetch_and(p->dirty, (uint8_t)~(1u << BP_DIRTY_CODE), __ATOMIC_SEQ_CST);
-        code_invalidate(v, e->code);
     }
     e->tag = page | v->asid_generation;
     v->tlb_used = 1;
@@ -162,7 +179,7 @@ static void store_in_page(struct vcpu *v, uint64_t lin, uint64_t value, unsigned
     phys = translate(v, TLB_WRITE, lin);
     p = phys_lookup(v, phys);
     if (p->host && !p->readonly) { /* a watched page */
-        uint32_t code = (uint32_t)(phys >> 12) & ((1u << CODE_MAP_BITS) - 1);
+        uint32_t code = code_index(p->host);
 
         memcpy(p->host + phys % PAGE, &value, size);
         if (p->dirty)

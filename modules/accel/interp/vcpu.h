@@ -102,9 +102,9 @@ struct tlb_set {
 enum { MMU_SUPERVISOR, MMU_USER, MMU_SMAP, MMU_SETS };
 
 /*
- * One word per physical page (hashed): CODE_CACHED says that some vCPU holds decoded code of the page,
- * CODE_SETTLED that every writer knows; the rest counts its invalidations. Shared by the vCPUs of a
- * machine; words are atomic.
+ * One word per page of host memory (hashed), so that a page is the same at each of its addresses:
+ * CODE_CACHED says that some vCPU holds decoded code of the page, CODE_SETTLED that every writer
+ * knows; the rest counts its invalidations. Shared by the vCPUs of a machine; words are atomic.
  */
 #define CODE_CACHED 1u
 #define CODE_SETTLED 2u
@@ -124,8 +124,7 @@ struct block {
     uint32_t mode;
     uint32_t generation; /* of the code map's word when it was decoded */
     const uint32_t *word;
-    uint64_t phys;
-    uint64_t phys2; /* the second page of a single instruction that crosses, else 0 */
+    const uint8_t *host; /* where the code lies; of what is not cached: NULL */
     struct insn insn[]; /* followed by the code bytes */
 };
 
@@ -306,6 +305,12 @@ void store_slow(struct vcpu *v, uint64_t lin, uint64_t value, unsigned size, uns
 /* An entry to write through, or NULL: I/O, or it crosses a page. Raises faults. */
 struct tlb_entry *write_entry_slow(struct vcpu *v, uint64_t lin, unsigned size, unsigned seg);
 void code_invalidate(struct vcpu *v, uint32_t index);
+static inline uint32_t code_index(const uint8_t *host)
+{
+    return (uint32_t)((uintptr_t)host >> 12) & ((1u << CODE_MAP_BITS) - 1);
+}
+/* Somebody else wrote, behind a full barrier; whether code of these bytes was kept. [any] */
+bool code_written(struct code_map *map, const uint8_t *host, uint64_t length);
 
 static inline void mark_dirty(uint8_t *dirty)
 {

@@ -65,6 +65,7 @@ static void half_detach(struct bp_device *dev)
         set(&half_notes.overlap, 1);
     bp_deferred_free(s->call); /* not running any more: this leaves nothing in the context */
     bp_context_free(s->ctx);
+    set(&half_notes.detached, 1);
 }
 
 BP_HOTPLUG_DEVICE(half, "half", "isa", "Calls itself from another thread", struct half, NULL, NULL,

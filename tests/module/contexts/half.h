@@ -6,6 +6,7 @@
 struct half_notes {
     int busy;    /* its call in the other context has begun */
     int working; /* ... and not ended */
+    int detached; /* detach() was called */
     int overlap; /* detach() ran under it */
     int late;    /* accesses after detach() */
 };
