@@ -4,9 +4,11 @@ data. 64-bit files of either byte order, which is what modules are."""
 import re
 import struct
 
-# Kinds whose names people ask for, and what a package calls them.
+# Kinds that the core knows, and what a package calls those whose names people ask for. All others are
+# declared by a framework's module, as "kind".
 KINDS = {"device": "device", "bus": "bus", "board": "machine", "cpu": "cpu", "accel": "accel",
-         "object": "object", "chardev": "chardev", "interface": "interface"}
+         "object": "object", "interface": "interface", "kind": "kind", "option": None,
+         "command": None, "hmp": None, "event": None, "abstract": None}
 NOTE_SECTION, NOTE_SEGMENT, OWNER = 7, 4, b"Backplane\0"
 
 
@@ -76,10 +78,13 @@ class Module:
 
     def virtual_packages(self):
         """Names for Provides: backplane-device-isa-serial, backplane-interface-isa-1."""
-        return [virtual_name(KINDS[kind], name) for kind, name in self.provides if kind in KINDS]
+        return [virtual_name(KINDS.get(kind, kind), name) for kind, name in self.provides
+                if KINDS.get(kind, kind)]
 
     def needed_packages(self):
         needed = [virtual_name("interface", r) for r in self.requires]
+        kinds = {kind for kind, _ in self.provides if kind not in KINDS}
+        needed += [virtual_name("kind", k) for k in sorted(kinds) if ("kind", k) not in self.provides]
         return needed + ([virtual_name("exact", self.exact_stamp)] if self.exact_stamp else [])
 
 

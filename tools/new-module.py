@@ -4,7 +4,7 @@
 source, its line in meson.build, the test. Outside of the tree: `backplane-module new`.
 
 usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, chardev, object,
-                                   command, option, hmp-command; NAME: like my-card
+                                   command, option, hmp-command, framework; NAME: like my-card
 """
 import os
 import re
@@ -15,7 +15,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = {"isa-device": ("modules/hw/misc", "hw"), "pci-device": ("modules/hw/misc", "hw"),
            "chardev": ("modules/chardev", "chardev"), "object": ("modules/object", "object"),
            "command": ("modules/commands", "monitor"), "option": ("modules/commands", "option"),
-           "hmp-command": ("modules/commands", "monitor")}
+           "hmp-command": ("modules/commands", "monitor"), "framework": ("modules/host", "host")}
+# A framework's header is for other modules: not promised yet, so in a room of its own.
+HEADERS = "module-api/bp/draft"
 ALIASES = {"device": "isa-device"}
 
 
@@ -56,9 +58,15 @@ def add_to_meson(folder, line):
         change(path, old + line)
 
 
+def header(name, values):
+    text = read("kit/templates/framework/@name@.h")
+    return re.sub(r"@(\w+)@", lambda m: values[m[1]], text)
+
+
 def template(kind, name, values):
     """A template as a file of this tree, which has another licence than the templates."""
     text = read("kit/templates/%s/%s" % (kind, name))
+    text = text.replace('#include "@name@.h"', '#include <%s/@name@.h>' % HEADERS.partition("/")[2])
     text = text.replace("SPDX-License-Identifier: MIT", "SPDX-License-Identifier: LGPL-2.1-or-later")
     text = text.replace('#define BP_MODULE_LICENSE "MIT"\n', "")
     return re.sub(r"@(\w+)@", lambda m: values[m[1]], text)
@@ -72,12 +80,15 @@ def main():
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         sys.exit("new-module: %r is not a name like my-card" % name)
     folder, prefix = FOLDERS[kind]
-    values = {"name": name, "ident": name.replace("-", "_"), "module": prefix + "-" + name}
+    ident = name.replace("-", "_")
+    values = {"name": name, "ident": ident, "IDENT": ident.upper(), "module": prefix + "-" + name}
     source, test = "%s/%s.c" % (folder, name), "tests/module/test-%s.c" % name
     for path in (source, test):
         if read(path) is not None:
             sys.exit("new-module: %s exists already" % path)
     write(source, template(kind, "@name@.c", values))
+    if kind == "framework":
+        write("%s/%s.h" % (HEADERS, name), header(name, values))
     add_to_meson(folder, "bp_modules += {'%s': {'sources': files('%s.c')}}\n" % (
         values["module"], name))
     write(test, template(kind, "test-@name@.c", values))

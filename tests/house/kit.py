@@ -25,7 +25,8 @@ SANITIZED = bool(os.environ.get("BP_SANITIZED"))
 ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled"),
        # The tool has the sanitizer's run-time library, the modules made here need none.
        "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
-KINDS = ["isa-device", "pci-device", "chardev", "object", "command", "option", "hmp-command"]
+KINDS = ["isa-device", "pci-device", "chardev", "object", "command", "option", "hmp-command",
+         "framework"]
 
 
 def tool(*arguments, **options):
@@ -58,11 +59,11 @@ def new_writes_each_kind():
         done = tool("new", kind, "my-" + kind, "-C", folder_of(kind))
         assert done.returncode == 0, done.stderr
         wanted = {"Makefile", "meson.build", "my-%s.c" % kind, "test-my-%s.c" % kind,
-                  "my-%s.md" % kind}
+                  "my-%s.md" % kind} | ({"my-framework.h"} if kind == "framework" else set())
         assert set(os.listdir(folder_of(kind))) == wanted, os.listdir(folder_of(kind))
         for name in wanted:
             with open(os.path.join(folder_of(kind), name)) as f:
-                assert not any(p in f.read() for p in ("@name@", "@ident@", "@module@")), name
+                assert not any(p in f.read() for p in ("@name@", "@ident@", "@IDENT@", "@module@")), name
 
 
 def each_template_builds_and_passes_with_make():
@@ -86,7 +87,9 @@ def each_template_loads_in_the_emulator():
     path = ":".join(folder_of(kind) for kind in KINDS)
     with Emulator(PROGRAM, "-module-dir", path, "-machine", "pc", "-device", "my-isa-device,id=i",
                   "-device", "my-pci-device,id=p,addr=5", "-chardev", "my-chardev,id=c",
-                  "-object", "my-object,id=o,level=3", "-my-option", "4,quiet=on") as e:
+                  "-object", "my-object,id=o,level=3", "-my-option", "4,quiet=on",
+                  "-my-framework", "plain,id=f,level=7") as e:
+        assert e.command("qom-get", path="/my-framework/f", property="level") == {"return": 7}
         assert e.command("my-command", value=-7) == {"return": -7}
         said = e.command("human-monitor-command", command_line="my-hmp-command 42")["return"]
         assert "the value is 42" in said, said

@@ -18,7 +18,7 @@ WORK = work_folder("backplane-new-module-")
 MODULES = os.path.join(WORK, "built")
 KINDS = {"device": "modules/hw/misc", "pci-device": "modules/hw/misc", "chardev": "modules/chardev",
          "object": "modules/object", "command": "modules/commands", "option": "modules/commands",
-         "hmp-command": "modules/commands"}
+         "hmp-command": "modules/commands", "framework": "modules/host"}
 
 
 def tool(*args):
@@ -45,6 +45,7 @@ def each_kind_is_written_and_compiles_without_warnings():
             [*CC.split(), "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror",
              "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-shared", "-fPIC",
              "-fvisibility=hidden", "-I", os.path.join(SOURCE, "module-api"),
+             "-I", os.path.join(WORK, "module-api"),
              os.path.join(WORK, folder, name + ".c"), "-o", os.path.join(MODULES, name + ".so"),
              "-L", os.path.join(BUILD, "core"), "-lbackplane"], capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
@@ -59,8 +60,10 @@ def what_is_written_loads_and_works():
     with Emulator(PROGRAM, "-machine", "pc", "-device", "my-device,id=d",
                   "-device", "my-pci-device,id=p,addr=5", "-my-option", "3,quiet=on",
                   "-chardev", "my-chardev,id=c", "-object", "my-object,id=o,level=3",
+                  "-my-framework", "plain,id=f,level=7",
                   env={"BACKPLANE_MODULE_PATH": MODULES}) as e:
         assert e.command("my-command", value=-7) == {"return": -7}
+        assert e.command("qom-get", path="/my-framework/f", property="worked") == {"return": True}
         assert e.command("qom-get", path="/objects/o", property="level") == {"return": 3}
         assert e.command("qom-get", path="/machine/peripheral/d", property="iobase") == {
             "return": 0x300}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * backplane-module graph: which module requires which, by the interfaces that they name. As a tree
- * of text, or for Graphviz.
+ * backplane-module graph: which module requires which, by the interfaces that they name and the kinds
+ * of what they provide. As a tree of text, or for Graphviz.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,39 +16,85 @@ static bool stands_in(const struct module *m, const char *directory)
     return !directory || (!m->source->only && strcmp(m->source->path, directory) == 0);
 }
 
-/* The module that offers "isa/1", or NULL. */
-static const struct module *offered_by(const char *interface)
-{
-    const struct provide *p = modules_find_provide(BP_PROVIDE_INTERFACE, interface, false);
+/* Something that a module cannot do without: an interface, or the framework of a kind. */
+struct need {
+    const char *before, *name; /* "", "isa/1"; "kind ", "chardev" */
+    const struct module *module; /* that has it, or NULL */
+};
 
-    return p ? p->module : NULL;
+static void add_need(GArray *needs, const char *before, enum bp_provide_kind kind, const char *name)
+{
+    const struct provide *p = modules_find_provide(kind, name, false);
+    const struct need need = {before, name, p ? p->module : NULL};
+
+    g_array_append_val(needs, need);
+}
+
+static bool is_noted(const GArray *needs, const char *name)
+{
+    for (unsigned i = 0; i < needs->len; i++)
+        if (strcmp(g_array_index(needs, struct need, i).name, name) == 0)
+            return true;
+    return false;
+}
+
+static GArray *needs_of(const struct module *m)
+{
+    GArray *needs = g_array_new(FALSE, FALSE, sizeof(struct need));
+
+    for (unsigned i = 0; i < m->requires->len; i++)
+        add_need(needs, "", BP_PROVIDE_INTERFACE, m->requires->pdata[i]);
+    for (unsigned i = 0; i < m->provides->len; i++) {
+        const struct provide *p = m->provides->pdata[i];
+        const char *kind = bpc_kind_name(p->kind);
+
+        if (bpc_kind_is_core(p->kind) || is_noted(needs, kind))
+            continue;
+        add_need(needs, "kind ", BP_PROVIDE_KIND, kind);
+        if (g_array_index(needs, struct need, needs->len - 1).module == m)
+            g_array_set_size(needs, needs->len - 1); /* it is the framework itself */
+    }
+    return needs;
 }
 
 static bool is_wanted(const struct module *wanted, const char *directory)
 {
     const GPtrArray *all = modules_all();
+    bool found = false;
 
-    for (unsigned i = 0; i < all->len; i++) {
+    for (unsigned i = 0; i < all->len && !found; i++) {
         const struct module *m = all->pdata[i];
+        GArray *needs = needs_of(m);
 
-        for (unsigned j = 0; m != wanted && stands_in(m, directory) && j < m->requires->len; j++)
-            if (offered_by(m->requires->pdata[j]) == wanted)
-                return true;
+        for (unsigned j = 0; m != wanted && stands_in(m, directory) && j < needs->len; j++)
+            found |= g_array_index(needs, struct need, j).module == wanted;
+        g_array_unref(needs);
     }
-    return false;
+    return found;
 }
 
 static void print_tree(const struct module *m, unsigned depth)
 {
-    for (unsigned i = 0; i < m->requires->len; i++) {
-        const char *interface = m->requires->pdata[i];
-        const struct module *other = offered_by(interface);
+    GArray *needs = needs_of(m);
 
-        printf("%*s%s: %s\n", (int)(4 * depth), "", interface,
-               other ? other->name : "nobody has it");
-        if (other && depth < MAX_DEPTH)
-            print_tree(other, depth + 1);
+    for (unsigned i = 0; i < needs->len; i++) {
+        const struct need *need = &g_array_index(needs, struct need, i);
+
+        printf("%*s%s%s: %s\n", (int)(4 * depth), "", need->before, need->name,
+               need->module ? need->module->name : "nobody has it");
+        if (need->module && depth < MAX_DEPTH)
+            print_tree(need->module, depth + 1);
     }
+    g_array_unref(needs);
+}
+
+static bool needs_any(const struct module *m)
+{
+    GArray *needs = needs_of(m);
+    bool any = needs->len > 0;
+
+    g_array_unref(needs);
+    return any;
 }
 
 static void print_text(const char *directory)
@@ -58,7 +104,7 @@ static void print_text(const char *directory)
     for (unsigned i = 0; i < all->len; i++) {
         const struct module *m = all->pdata[i];
 
-        if (!stands_in(m, directory) || (!m->requires->len && is_wanted(m, directory)))
+        if (!stands_in(m, directory) || (!needs_any(m) && is_wanted(m, directory)))
             continue;
         printf("%s\n", m->name);
         print_tree(m, 1);
@@ -72,17 +118,20 @@ static void print_dot(const char *directory)
     puts("digraph modules {\n    rankdir=LR;\n    node [shape=box];");
     for (unsigned i = 0; i < all->len; i++) {
         const struct module *m = all->pdata[i];
+        GArray *needs;
 
         if (!stands_in(m, directory))
             continue;
         printf("    \"%s\";\n", m->name);
-        for (unsigned j = 0; j < m->requires->len; j++) {
-            const char *interface = m->requires->pdata[j];
-            const struct module *other = offered_by(interface);
+        needs = needs_of(m);
+        for (unsigned j = 0; j < needs->len; j++) {
+            const struct need *need = &g_array_index(needs, struct need, j);
 
-            printf("    \"%s\" -> \"%s\" [label=\"%s\"%s];\n", m->name,
-                   other ? other->name : interface, interface, other ? "" : ", style=dashed");
+            printf("    \"%s\" -> \"%s\" [label=\"%s%s\"%s];\n", m->name,
+                   need->module ? need->module->name : need->name, need->before, need->name,
+                   need->module ? "" : ", style=dashed");
         }
+        g_array_unref(needs);
     }
     puts("}");
 }
@@ -119,8 +168,8 @@ static int run(int argc, char **argv)
 
 const struct subcommand command_graph = {
     "graph", "[--dot] [DIR]", "Show which modules require which",
-    "\nBelow each module stand the interfaces that it requires and who has them. Without a DIR: the\n"
-    "modules that the emulator would find.\n\n"
+    "\nBelow each module stand the interfaces and the frameworks of kinds that it requires, and who has\n"
+    "them. Without a DIR: the modules that the emulator would find.\n\n"
     "      --dot    a graph for Graphviz: backplane-module graph --dot | dot -Tsvg >modules.svg\n"
     "  -h, --help   this text\n",
     run};

@@ -115,12 +115,14 @@ static bool is_name(const char *name)
 
 static char *fill(const char *text, const char *name)
 {
-    char *ident = g_strdelimit(g_strdup(name), "-", '_');
+    char *ident = g_strdelimit(g_strdup(name), "-", '_'), *upper = g_ascii_strup(ident, -1);
     GString *out = g_string_new(text);
 
     g_string_replace(out, "@name@", name, 0);
     g_string_replace(out, "@module@", name, 0);
     g_string_replace(out, "@ident@", ident, 0);
+    g_string_replace(out, "@IDENT@", upper, 0);
+    g_free(upper);
     g_free(ident);
     return g_string_free(out, FALSE);
 }
