@@ -206,6 +206,25 @@ def global_values_reach_devices_of_the_machine():
 
 # ---- what a guest meets ----
 
+def objects_are_made_from_text_and_json():
+    with Emulator(PROGRAM, "-M", "none", "-object", "secret,id=s0,data=a,,b", "-object",
+                  '{"qom-type":"secret","id":"s1","data":"x"}') as machine:
+        names = {entry["name"]: entry["type"] for entry in answer(machine, "qom-list", path="/objects")}
+        assert names["s0"] == names["s1"] == "child<secret>", names
+    for text, word in (("secret,data=x", "id"), ("secret,id=s,data=x,colour=red", "colour"), ("frob,id=s", "frob"),
+                       ('{"qom-type":"secret","id":"s","data":1}', "data")):
+        line = refused("-M", "none", "-object", text)
+        assert word in line, (text, line)
+
+
+def what_belongs_to_a_kernel_needs_one():
+    for option in ("-append", "-initrd"):
+        line = refused("-M", "pc", option, "/dev/null")
+        assert option in line and "-kernel" in line, line
+    assert "/nope" in refused("-M", "pc", "-kernel", "/nope")
+    assert "-kernel" in refused("-M", "pc", "-kernel", "/dev/null")
+
+
 def rtc_text(q):
     def register(number):
         q.outb(0x70, number)
@@ -350,5 +369,5 @@ tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators
          guest_memory_is_in_core_dumps_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told, memory_has_the_size_that_was_asked_for,
          names_are_shown, uuid_is_told, messages_have_time_and_name, global_values_reach_devices_of_the_machine,
-         rtc_starts_as_told, fw_cfg_files_reach_the_guest, reset_and_shutdown_act_as_told,
-         pidfile_is_locked_and_removed, log_goes_where_it_is_told])
+         objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one, rtc_starts_as_told,
+         fw_cfg_files_reach_the_guest, reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])

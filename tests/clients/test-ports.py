@@ -424,6 +424,10 @@ def options_that_contradict_are_refused():
     assert "to" in refused("-M", "none", "-chardev",
                            "socket,id=c,host=127.0.0.1,port=0,server=on,wait=off,to=high")
     assert "port" in refused("-M", "none", "-chardev", "udp,id=c")
+    assert "port" in refused("-M", "none", "-chardev", "socket,id=c,host=127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    assert str(port) in refused("-M", "none", "-chardev", "socket,id=c,host=127.0.0.1,port=%d" % port)
     for length, fine in ((127, True), (128, False)):
         name = "x" * length
         if fine:
