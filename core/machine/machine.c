@@ -364,6 +364,12 @@ const char *bp_machine_append(const struct bp_machine *m)
     return bpc_config.append ? bpc_config.append : "";
 }
 
+bool bp_machine_rtc_slew(const struct bp_machine *m)
+{
+    (void)m;
+    return bpc_config.rtc.drift_slew;
+}
+
 struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n)
 {
     (void)m;

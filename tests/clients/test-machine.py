@@ -258,6 +258,32 @@ def rtc_starts_as_told():
         assert key in line and value in line, line
 
 
+def ticks_after_a_pause(q):
+    """Periodic interrupts of the clock that the guest gets in 200 ms, of which it slept the first half."""
+    def flags():
+        q.outb(0x70, 0x0c)
+        return q.inb(0x71)
+    q.outb(0x70, 0x0a)
+    q.outb(0x71, 0x26)  # 1,024 a second
+    q.outb(0x70, 0x0b)
+    q.outb(0x71, 0x42)  # to interrupt
+    flags()
+    q.clock_step(100000000)
+    count = 0
+    for _ in range(1000):
+        count += flags() & 0xc0 == 0xc0
+        q.clock_step(100000)
+    return count
+
+
+def lost_ticks_come_late_or_never():
+    for args, expected in (([], 103), (["-rtc", "driftfix=none"], 103), (["-rtc", "driftfix=slew"], 204),
+                           (["-global", "mc146818rtc.lost_tick_policy=slew"], 204)):
+        with QTest(["-M", "pc", *args]) as q:
+            count = ticks_after_a_pause(q)
+            assert abs(count - expected) <= 2, (args, count)
+
+
 def fw_cfg(q):
     """Files of fw_cfg by name, read through its ports as a guest does."""
     def read(key, size):
@@ -367,7 +393,9 @@ def log_goes_where_it_is_told():
 
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators_are_tried_in_order,
          guest_memory_is_in_core_dumps_as_told, nodefaults_leaves_out_serial_port_and_monitor,
-         processors_are_counted, wrong_processor_counts_are_told, memory_has_the_size_that_was_asked_for,
-         names_are_shown, uuid_is_told, messages_have_time_and_name, global_values_reach_devices_of_the_machine,
-         objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one, rtc_starts_as_told,
-         fw_cfg_files_reach_the_guest, reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])
+         processors_are_counted, wrong_processor_counts_are_told,
+         memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,
+         messages_have_time_and_name, global_values_reach_devices_of_the_machine,
+         objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one,
+         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest,
+         reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])

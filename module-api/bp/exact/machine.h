@@ -56,6 +56,8 @@ const char *bp_machine_cpu_model(const struct bp_machine *m); /* "-cpu" text up 
 const char *bp_machine_kernel(const struct bp_machine *m);    /* file name or NULL */
 const char *bp_machine_initrd(const struct bp_machine *m);
 const char *bp_machine_append(const struct bp_machine *m);    /* "" when not given */
+/* -rtc driftfix=slew: the clock's periodic interrupts that were lost are to be made up for. [main] */
+bool bp_machine_rtc_slew(const struct bp_machine *m);
 /* The n-th -serial (0 based) as a chardev object: NULL when there is none (or `none`). */
 struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n);
 /* true when the board should make its default devices (no -nodefaults) */

@@ -2,7 +2,9 @@
 /*
  * The PC's real-time clock and battery-backed RAM (Motorola MC146818A data sheet): ports 0x70 and
  * 0x71, century at 0x32. The time and all flags are computed when they are looked at; a timer runs
- * only while an interrupt is enabled. Left out: daylight saving (bit DSE), the square-wave output,
+ * only while an interrupt is enabled. With lost_tick_policy=slew periodic interrupts that came while the last
+ * one had not been read are counted, and raised again after it was, until the guest has had all of them:
+ * systems that count time by them do not fall behind. Left out: daylight saving (bit DSE), the square-wave output,
  * the NMI mask in bit 7 of port 0x70, the second bank of RAM of some chipsets.
  */
 #include <errno.h>
@@ -15,6 +17,7 @@
 
 #define NS 1000000000ll
 #define UIP_NS 244000ll /* update-in-progress goes up so long before the update */
+#define LOST_MAX 65536u /* more periodic interrupts than these are not made up for */
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 
@@ -44,6 +47,9 @@ struct rtc {
     int64_t offset_ns;      /* ... 0..999999999 ns */
     int64_t seen_second; /* up to which second AF and UF have been worked out */
     uint64_t seen_tick;  /* the same for PF, in 1/32768 s of the virtual clock */
+    int lost_tick_policy;
+    uint32_t lost; /* with "slew": periodic interrupts that are still to be made up for ... */
+    int64_t again; /* ... the next one not before this time of the virtual clock */
     struct bp_timer *timer;
     struct bp_irq *irq_out; /* "irq8" */
     bool irq_off;           /* legacy replacement by an HPET */
@@ -191,14 +197,32 @@ static int64_t next_alarm(const struct rtc *s, int64_t after)
 }
 
 /* ---- flags and interrupts ---- */
+/* Periodic interrupts since the last look: one sets the flag, the others are lost, or counted. */
+static void count_periodic(struct rtc *s, uint64_t ticks)
+{
+    uint8_t *c = &s->ram[REG_C];
+    bool counts = s->lost_tick_policy && (s->ram[REG_B] & C_PF);
+
+    if (!counts)
+        s->lost = 0;
+    if (ticks && !(*c & C_PF)) {
+        *c |= C_PF;
+        ticks--;
+    } else if (s->lost && !(*c & C_PF) && bp_timer_now(s->timer) >= s->again) {
+        *c |= C_PF;
+        s->lost--;
+    }
+    if (counts)
+        s->lost = ticks < LOST_MAX - s->lost ? s->lost + (uint32_t)ticks : LOST_MAX;
+}
+
 /* Works out which flags went up since the last look, and drives the line. */
 static void refresh(struct rtc *s)
 {
     uint64_t tick = tick_now(s), period = periodic_ticks(s);
     uint8_t *c = &s->ram[REG_C];
 
-    if (period && tick / period != s->seen_tick / period)
-        *c |= C_PF;
+    count_periodic(s, period ? tick / period - s->seen_tick / period : 0);
     s->seen_tick = tick;
     if (running(s)) {
         int64_t second = clock_now(s).second, alarm;
@@ -239,6 +263,8 @@ static void arm(struct rtc *s)
 
     if ((wanted & C_PF) && period)
         deadline = tick_to_ns((s->seen_tick / period + 1) * period);
+    if ((wanted & C_PF) && s->lost)
+        deadline = earlier(deadline, s->again);
     if ((wanted & (C_AF | C_UF)) && running(s)) {
         struct moment now = clock_now(s);
 
@@ -302,6 +328,7 @@ static void write_time(struct rtc *s, unsigned index, uint8_t value)
 /* Registers A and B decide whether the clock runs. */
 static void write_control(struct rtc *s, unsigned index, uint8_t value)
 {
+    uint64_t period = periodic_ticks(s);
     bool was = running(s), divider_stood = (s->ram[REG_A] & A_DIVIDER) != A_DIVIDER_RUN;
     struct moment now = clock_now(s);
 
@@ -311,6 +338,8 @@ static void write_control(struct rtc *s, unsigned index, uint8_t value)
         s->ram[REG_A] = value & (uint8_t)~A_UIP;
     else
         s->ram[REG_B] = value & B_SET ? value & (uint8_t)~C_UF : value; /* SET clears UIE */
+    if (periodic_ticks(s) != period)
+        s->lost = 0;
     if (!was && running(s)) /* a divider that starts makes its first update half a second later */
         set_clock(s, divider_stood ? NS / 2 : now.ns);
 }
@@ -347,6 +376,8 @@ static uint8_t cmos_read(struct rtc *s)
         refresh(s);
         v = s->ram[REG_C];
         s->ram[REG_C] = 0;
+        if (s->lost && (v & C_PF)) /* a quarter of a period leaves the guest time to return from its handler */
+            s->again = bp_timer_now(s->timer) + tick_to_ns(periodic_ticks(s)) / 4;
         update(s);
         return v;
     default:
@@ -377,7 +408,7 @@ static const struct bp_region_ops rtc_ops = {.read = rtc_read, .write = rtc_writ
 static bool is_sane(const struct rtc *s)
 {
     return s->index < sizeof(s->ram) && s->weekday_shift < 7 && s->offset_ns >= 0 &&
-           s->offset_ns < NS && s->offset_seconds < INT64_MAX / 4 &&
+           s->offset_ns < NS && s->lost <= LOST_MAX && s->again >= 0 && s->offset_seconds < INT64_MAX / 4 &&
            s->offset_seconds > INT64_MIN / 4;
 }
 
@@ -388,6 +419,8 @@ static void rtc_reset(struct bp_device *dev)
 
     s->ram[REG_B] &= (uint8_t)~(C_PF | C_AF | C_UF | 0x08);
     s->ram[REG_C] = 0;
+    s->lost = 0;
+    s->again = 0;
     s->index = 0;
     if (!is_sane(s)) { /* a saved state that was refused half way */
         s->weekday_shift = 0;
@@ -451,15 +484,22 @@ static const struct bp_state_field rtc_fields[] = {
     BP_SAVE(UINT64, struct rtc, seen_second),
     BP_SAVE(UINT64, struct rtc, seen_tick),
     BP_SAVE(BOOL, struct rtc, irq_off),
+    BP_SAVE(UINT32, struct rtc, lost),
+    BP_SAVE(UINT64, struct rtc, again),
     BP_SAVE_END,
 };
 static const struct bp_state_table rtc_table = {.version = 1, .oldest = 1, .fields = rtc_fields,
                                                 .before_save = before_save,
                                                 .after_load = after_load};
 
+static const char *const policies[] = {"discard", "slew", NULL};
+static const struct bp_schema policy_schema = {.name = "RtcLostTickPolicy", .kind = BP_KIND_ENUM,
+                                               .choices = policies};
 static const struct bp_field rtc_props[] = {
     BP_PROP_RANGE("base_year", INT32, struct rtc, base_year, "2000", 0, 9900,
                   "year that year register 0 stands for"),
+    BP_PROP_ENUM("lost_tick_policy", &policy_schema, struct rtc, lost_tick_policy, "discard",
+                 "periodic interrupts that the guest was too late for are dropped, or made up for"),
     BP_FIELDS_END,
 };
 

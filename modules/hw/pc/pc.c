@@ -389,13 +389,28 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     return r;
 }
 
+static int make_rtc(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
+{
+    int r = bp_device_new(pc->machine, "mc146818rtc", NULL, &pc->rtc, err);
+
+    if (r < 0)
+        return r;
+    if (bp_machine_rtc_slew(pc->machine))
+        r = bp_device_set(pc->rtc, "lost_tick_policy", "slew", err);
+    if (r < 0) {
+        bp_device_destroy(pc->rtc);
+        return r;
+    }
+    return bp_device_attach(pc->rtc, isa_bus, err);
+}
+
 static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
                             struct bp_error *err)
 {
     int r = plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
 
     if (r == 0)
-        r = plug(pc, "mc146818rtc", isa_bus, NULL, &pc->rtc, err);
+        r = make_rtc(pc, isa_bus, err);
     if (r < 0)
         return r;
     bp_irq_connect(bp_device_irq_output(pc->pit, "irq0", 0), lines[0]);
