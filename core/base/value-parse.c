@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * JSON texts, strictly as RFC 8259: no comments, no trailing commas, no single quotes, valid UTF-8.
- * Also refused: a key that occurs twice in one object, \u0000 (strings end at NUL here), numbers
- * outside double's range, nesting deeper than BPC_VALUE_DEPTH. An integer outside 64 bits is kept
- * as a double.
+ * JSON texts as RFC 8259 has them (no comments, no trailing commas, valid UTF-8), and QMP's one
+ * addition: a string may stand in single quotes, and \' is an escape. Refused, too: a key that
+ * occurs twice in one object, \u0000 (strings end at NUL here), numbers outside double's range,
+ * nesting deeper than BPC_VALUE_DEPTH. An integer outside 64 bits is kept as a double.
  */
 #include "value-parse.h"
 
@@ -100,7 +100,7 @@ static int parse_unicode_escape(struct parser *ps, GString *out)
 
 static int parse_escape(struct parser *ps, GString *out)
 {
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    static const char from[] = "\"'\\/bfnrt", to[] = "\"'\\/\b\f\n\r\t";
     if (ps->p == ps->end)
         return unexpected(ps, "an escape");
     char c = *ps->p;
@@ -117,11 +117,11 @@ static int parse_escape(struct parser *ps, GString *out)
 }
 
 /* ps->p is behind the opening quote. */
-static int parse_string_body(struct parser *ps, GString *out)
+static int parse_string_body(struct parser *ps, char quote, GString *out)
 {
     for (;;) {
         const char *run = ps->p;
-        while (ps->p < ps->end && *ps->p != '"' && *ps->p != '\\' && (unsigned char)*ps->p >= 0x20)
+        while (ps->p < ps->end && *ps->p != quote && *ps->p != '\\' && (unsigned char)*ps->p >= 0x20)
             ps->p++;
         const char *invalid;
         if (!g_utf8_validate(run, ps->p - run, &invalid)) {
@@ -135,7 +135,7 @@ static int parse_string_body(struct parser *ps, GString *out)
         if ((unsigned char)c < 0x20)
             return bad(ps, "a control character in a string");
         ps->p++;
-        if (c == '"')
+        if (c == quote)
             return 0;
         int ret = parse_escape(ps, out);
         if (ret < 0)
@@ -145,10 +145,11 @@ static int parse_string_body(struct parser *ps, GString *out)
 
 static int parse_string(struct parser *ps, GString **ret_text)
 {
-    if (!accept(ps, '"'))
+    bool simple = accept(ps, '\'');
+    if (!simple && !accept(ps, '"'))
         return unexpected(ps, "a string");
     GString *text = g_string_new(NULL);
-    int ret = parse_string_body(ps, text);
+    int ret = parse_string_body(ps, simple ? '\'' : '"', text);
     if (ret < 0) {
         g_string_free(text, TRUE);
         return ret;
@@ -324,7 +325,7 @@ static int parse_any(struct parser *ps, struct bp_value **ret_value)
     char c = *ps->p;
     if (c == '{' || c == '[')
         return parse_container(ps, ret_value);
-    if (c == '"') {
+    if (c == '"' || c == '\'') {
         GString *text;
         int ret = parse_string(ps, &text);
         if (ret < 0)

@@ -13,7 +13,7 @@
 enum scan {
     SCAN_BETWEEN, /* white space between values */
     SCAN_NESTED,  /* inside brackets, outside a string */
-    SCAN_STRING,  /* inside a string, at any depth */
+    SCAN_STRING,  /* inside a string, at any depth, up to the quote that opened it */
     SCAN_ESCAPE,  /* behind a backslash in one */
     SCAN_SCALAR,  /* in a number or word at top level */
     SCAN_SKIP,    /* after an error, up to the end of the line */
@@ -24,6 +24,7 @@ struct bpc_value_stream {
     size_t taken;
     GByteArray *text; /* of the value being collected */
     enum scan scan;
+    char quote;
     unsigned depth;
     char open[BPC_VALUE_DEPTH + 1]; /* the bracket that closes each level */
 };
@@ -116,7 +117,11 @@ static int scan_structure(struct bpc_value_stream *s, unsigned char c)
         if (!s->depth || s->open[s->depth - 1] != (char)c)
             return -1;
         return --s->depth == 0;
-    case '"': s->scan = SCAN_STRING; return 0;
+    case '"':
+    case '\'':
+        s->scan = SCAN_STRING;
+        s->quote = (char)c;
+        return 0;
     case ':':
     case ',': return s->depth ? 0 : -1;
     default:
@@ -138,7 +143,7 @@ static int scan_string(struct bpc_value_stream *s, unsigned char c)
         s->scan = SCAN_STRING;
     } else if (c == '\\') {
         s->scan = SCAN_ESCAPE;
-    } else if (c == '"') {
+    } else if (c == (unsigned char)s->quote) {
         s->scan = SCAN_NESTED;
         return !s->depth;
     }

@@ -17,6 +17,7 @@
 #include <glib.h>
 
 #include "keyval.h"
+#include "option-groups.h"
 #include "options.h"
 
 #define MAX_FILE (1u << 20)
@@ -26,21 +27,6 @@ struct reader {
     char *group;            /* option's name; NULL: no group opened yet */
     struct bp_value *args;
 };
-
-static const char *option_of_group(const char *group)
-{
-    static const struct {
-        const char *group, *option;
-    } names[] = {
-        {"memory", "m"}, {"smp-opts", "smp"}, {"boot-opts", "boot"},
-    };
-
-    for (size_t i = 0; i < BP_COUNT(names); i++) {
-        if (strcmp(names[i].group, group) == 0)
-            return names[i].option;
-    }
-    return group;
-}
 
 static int end_group(struct reader *rd, struct bp_error *err)
 {
@@ -90,7 +76,7 @@ static int open_group(struct reader *rd, char *text, struct bp_error *err)
     }
     if (!*text)
         return bp_fail(err, EINVAL, "line %u: the group's name is missing", rd->line);
-    rd->group = g_strdup(option_of_group(text));
+    rd->group = g_strdup(bpc_option_of_group(text));
     rd->args = bp_value_dict();
     if (id)
         bp_value_set(rd->args, "id", bp_value_string(id));

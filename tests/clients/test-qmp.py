@@ -309,6 +309,56 @@ def schema_is_closed():
             {n for n, e in schema.items() if e["meta-type"] == "event"}
 
 
+def bytes_are_those_that_scripts_expect():
+    """Compared with QEMU's own: spaces, ASCII, single quotes, line ends of monitor commands."""
+    def line(c, request):
+        c.send(request)
+        while b"\n" not in c.buffer:
+            c.buffer += c.sock.recv(65536)
+        text, c.buffer = c.buffer.split(b"\n", 1)
+        return text.rstrip(b"\r")
+
+    with Machine("-name", "caf\u00e9 \u20ac \U0001f600", "-chardev", "ringbuf,id=r") as m:
+        c = m.client()
+        assert line(c, b'{"execute":"qmp_capabilities"}\n') == b'{"return": {}}'
+        assert line(c, b"{'execute':'query-name','id':'a\\'b'}") == \
+            b'{"return": {"name": "caf\\u00E9 \\u20AC \\uD83D\\uDE00"}, "id": "a\'b"}'
+        assert line(c, b"{'execute':'nope'}").startswith(
+            b'{"error": {"class": "CommandNotFound", "desc": "')
+        text = line(c, b"{'execute':'human-monitor-command','arguments':{'command-line':'info status'}}")
+        assert text.endswith(b'\\r\\n"}') and b"VM status" in text, text
+        text = json.loads(line(c, {"execute": "human-monitor-command",
+                                   "arguments": {"command-line": "help"}}))["return"]
+        assert text.count("\n") == text.count("\r\n") > 20, text
+        assert line(c, "{'execute':'ringbuf-write','arguments':{'device':'r','data':'\u00fc\u007f'}}"
+                    .encode()) == b'{"return": {}}'
+        assert line(c, b"{'execute':'ringbuf-read','arguments':{'device':'r','size':9}}") == \
+            b'{"return": "\\u00FC\\u007F"}'
+
+
+def option_groups_have_their_names():
+    with Machine() as m:
+        c = m.client().negotiate()
+        listed = {x["option"]: {p["name"] for p in x["parameters"]}
+                  for x in c.ok("query-command-line-options")}
+        assert {"order", "once", "strict"} <= listed["boot-opts"] == listed["boot"]
+        assert {"cpus", "cores", "maxcpus"} <= listed["smp-opts"] == listed["smp"]
+        assert {"size", "slots", "maxmem"} <= listed["memory"] == listed["m"]
+        assert {"hpet", "acpi", "usb", "dump-guest-core", "type"} <= listed["machine"], listed["machine"]
+        one = c.ok("query-command-line-options", option="smp-opts")
+        assert len(one) == 1 and one[0]["option"] == "smp-opts", one
+        assert "nope" in c.error("query-command-line-options", option="nope")["desc"]
+
+
+def probed_types_that_are_not_here_have_no_properties():
+    with Machine() as m:
+        c = m.client().negotiate()
+        for name in ("memory-backend-file", "memory-backend-memfd", "none-machine", "generic-pc-machine",
+                     "max-x86_64-cpu"):
+            assert isinstance(c.ok("qom-list-properties", typename=name), list), name
+        assert "nope" in c.error("qom-list-properties", typename="nope")["desc"]
+
+
 def machines_and_types_are_listed():
     with Machine() as m:
         c = m.client().negotiate()
@@ -407,7 +457,7 @@ def human_commands_answer():
         c = m.client().negotiate()
 
         def hmp(line):
-            return c.ok("human-monitor-command", **{"command-line": line})
+            return c.ok("human-monitor-command", **{"command-line": line}).replace("\r\n", "\n")
         assert hmp("info version").startswith("9.1.0")
         assert hmp("info status") == "VM status: running\n"
         assert hmp("print 1+2*(3-1)") == "5\n"
@@ -523,7 +573,8 @@ TESTS = [greeting_names_version, command_before_negotiation_is_refused,
          malformed_request_gets_an_error, random_bytes_do_no_harm, events_precede_the_reply,
          monitors_are_independent, client_may_come_back, reader_that_is_slow_gets_everything,
          quit_ends_with_shutdown_event, signal_ends_with_shutdown_event, reset_is_announced,
-         schema_is_closed, machines_and_types_are_listed, object_tree_is_readable,
+         schema_is_closed, bytes_are_those_that_scripts_expect, option_groups_have_their_names,
+         probed_types_that_are_not_here_have_no_properties, machines_and_types_are_listed, object_tree_is_readable,
          objects_come_and_go, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved, human_commands_answer,
          hostile_human_lines_do_no_harm, terminal_edits_lines, pretty_monitor_indents,
          daemon_is_ready_when_parent_exits]

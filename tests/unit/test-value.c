@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "value-stream.h"
+#include "value-wire.h"
 
 static struct bp_value *parse(const char *text)
 {
@@ -75,6 +76,43 @@ static void integers_at_their_limits_are_exact(void)
     bp_value_unref(w);
 }
 
+static void single_quotes_open_strings_too(void)
+{
+    struct bp_value *v;
+
+    static const char text[] = "{'a':'x\"\\'\\u0041',\"b\":\"'\"}";
+
+    g_assert_cmpint(bp_value_parse(text, sizeof(text) - 1, &v, NULL), ==, 0);
+    g_assert_cmpstr(bp_value_get_string(v, "a"), ==, "x\"'A");
+    g_assert_cmpstr(bp_value_get_string(v, "b"), ==, "'");
+    bp_value_unref(v);
+}
+
+static void assert_wire(const char *json, bool pretty, const char *expected)
+{
+    struct bp_value *v;
+
+    g_assert_cmpint(bp_value_parse(json, strlen(json), &v, NULL), ==, 0);
+    char *text = bpc_value_print_wire(v, pretty);
+    g_assert_cmpstr(text, ==, expected);
+    g_free(text);
+    bp_value_unref(v);
+}
+
+static void wire_text_is_ascii_with_spaces(void)
+{
+    assert_wire("{\"return\":{}}", false, "{\"return\": {}}");
+    assert_wire("{\"a\":[1,2,{\"b\":null}],\"c\":true}", false,
+                "{\"a\": [1, 2, {\"b\": null}], \"c\": true}");
+    assert_wire("[]", false, "[]");
+    assert_wire("\"a:b,c\\\"d:e\"", false, "\"a:b,c\\\"d:e\"");
+    assert_wire("\"h\u00e9\xe2\x82\xac\xf0\x9f\x98\x80\x7f\"", false,
+                "\"h\\u00E9\\u20AC\\uD83D\\uDE00\\u007F\"");
+    assert_wire("\"\\\\\"", false, "\"\\\\\"");
+    assert_wire("\"a\\/b\\n\"", false, "\"a/b\\n\"");
+    assert_wire("{\"a\":[1]}", true, "{\n    \"a\": [\n        1\n    ]\n}");
+}
+
 static void malformed_text_is_refused(void)
 {
     static const char *const bad[] = {
@@ -85,7 +123,8 @@ static void malformed_text_is_refused(void)
         "[1,]",
         "{\"a\":1,}",
         "{a:1}",
-        "{'a':1}",
+        "{'a\":1}",
+        "'a",
         "[1 2]",
         "01",
         "-",
@@ -247,6 +286,7 @@ static void stream_gives_each_value(void)
     assert_stream("{\"execute\":\"a\"}{\"b\":[1,\"]}\"]}\n[]", "vvv");
     assert_stream("1 true\nnull \"x\" ", "vvvv");
     assert_stream("{\"a\":\"\\\"}\"}\n", "v");
+    assert_stream("{'execute':'a','b':\"it's\"}{'c':'}\"'}\n'x'", "vvv");
     assert_stream("12", ""); /* more digits may follow */
     assert_stream("{\"a\":1", "");
     assert_stream("\xff{}\n\xff[]", "vv");
@@ -258,7 +298,7 @@ static void stream_recovers_after_errors(void)
     assert_stream("} garbage\n{\"b\":1}\n", "ev");  /* the rest of the line goes */
     assert_stream("{\"a\":[1}\n{\"b\":1}\n", "ev"); /* wrong bracket */
     assert_stream("{\"a\n{\"b\":1}\n", "ev");       /* a string does not span lines */
-    assert_stream("{\"a\": 'x'}\n{}\n", "ev");
+    assert_stream("{\"a\": 'x\n{}\n", "ev");
     assert_stream("{\"a\"\xff{}\n", "ev"); /* a fresh start on demand */
     assert_stream("foo\n{}\n", "ev");
     assert_stream("{\"a\":1,\"a\":2}{}", "ev");
@@ -321,6 +361,8 @@ int main(int argc, char **argv)
     g_test_add_func("/value/any_json_prints_back", any_json_prints_back);
     g_test_add_func("/value/integers_at_their_limits_are_exact",
                     integers_at_their_limits_are_exact);
+    g_test_add_func("/value/single_quotes_open_strings_too", single_quotes_open_strings_too);
+    g_test_add_func("/value/wire_text_is_ascii_with_spaces", wire_text_is_ascii_with_spaces);
     g_test_add_func("/value/malformed_text_is_refused", malformed_text_is_refused);
     g_test_add_func("/value/nesting_has_a_limit", nesting_has_a_limit);
     g_test_add_func("/value/null_members_exist", null_members_exist);

@@ -34,6 +34,21 @@ static const struct bp_field hmp_args[] = {
     BP_FIELDS_END,
 };
 
+/* Lines end as on a terminal: scripts split them there. */
+static char *as_on_terminal(const GString *out)
+{
+    GString *text = g_string_sized_new(out->len + 64);
+
+    for (gsize i = 0; i < out->len; i++) {
+        if (out->str[i] == '\n' && (i == 0 || out->str[i - 1] != '\r'))
+            g_string_append_c(text, '\r');
+        g_string_append_c(text, out->str[i]);
+    }
+    char *utf8 = g_utf8_make_valid(text->str, (gssize)text->len);
+    g_string_free(text, TRUE);
+    return utf8;
+}
+
 static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_index,
                                  struct bp_value **ret_value, struct bp_error *err)
 {
@@ -43,7 +58,7 @@ static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_in
         return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
     mon.out = g_string_new(NULL);
     bpc_hmp_run(&mon, line);
-    char *utf8 = g_utf8_make_valid(mon.out->str, (gssize)mon.out->len);
+    char *utf8 = as_on_terminal(mon.out);
     *ret_value = bp_value_string(utf8);
     g_free(utf8);
     g_string_free(mon.out, TRUE);

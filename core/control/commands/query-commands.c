@@ -12,9 +12,11 @@
 #include "command.h"
 #include "config.h"
 #include "machine.h"
+#include "option-groups.h"
 #include "registry.h"
 #include "schema.h"
 #include "version.h"
+#include "type.h"
 
 #define QUERY(IDENT, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN) \
     BP_COMMAND(IDENT, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN, BP_COMMAND_PRECONFIG)
@@ -324,22 +326,47 @@ static const struct bp_schema option_list = {.name = "CommandLineOptionInfoList"
                                              .kind = BP_KIND_LIST, .element_kind = BP_KIND_STRUCT,
                                              .element = &option_info};
 
-static struct bp_value *describe_keys(const struct bp_field *keys)
+/* Of a key that several boards have, the first is told. */
+static void describe_key(const struct bp_field *f, void *opaque)
+{
+    struct bp_value *list = opaque, *p;
+    const char *type = f->kind == BP_KIND_BOOL ? "boolean" : f->kind == BP_KIND_SIZE ? "size"
+                     : bpc_schema_is_integer(f->kind) ? "number" : "string";
+
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        if (strcmp(bp_value_get_string(bp_value_at(list, i), "name"), f->name) == 0)
+            return;
+    }
+    p = bp_value_dict();
+    bp_value_set(p, "name", bp_value_string(f->name));
+    bp_value_set(p, "type", bp_value_string(type));
+    if (f->help)
+        bp_value_set(p, "help", bp_value_string(f->help));
+    if (f->def)
+        bp_value_set(p, "default", bp_value_string(f->def));
+    bp_value_append(list, p);
+}
+
+static void describe_board(const struct bpc_known *known, void *opaque)
+{
+    const void *desc;
+
+    if (bpc_describe(BP_PROVIDE_BOARD, known->name, &desc, NULL) == 0)
+        bpc_type_each_field(bpc_type_public_name(BP_PROVIDE_BOARD, desc), false, describe_key, opaque,
+                            NULL);
+}
+
+/* -machine has the properties of the boards, too: clients look for "hpet" there. */
+static struct bp_value *describe_keys(const struct bp_option *option)
 {
     struct bp_value *list = bp_value_list();
 
-    for (const struct bp_field *f = keys; f && f->name; f++) {
-        struct bp_value *p = bp_value_dict();
-        const char *type = f->kind == BP_KIND_BOOL ? "boolean" : f->kind == BP_KIND_SIZE ? "size"
-                         : bpc_schema_is_integer(f->kind) ? "number" : "string";
-
-        bp_value_set(p, "name", bp_value_string(f->name));
-        bp_value_set(p, "type", bp_value_string(type));
-        if (f->help)
-            bp_value_set(p, "help", bp_value_string(f->help));
-        if (f->def)
-            bp_value_set(p, "default", bp_value_string(f->def));
-        bp_value_append(list, p);
+    for (const struct bp_field *f = option->keys; f && f->name; f++)
+        describe_key(f, list);
+    if (option->lists == BP_PROVIDE_BOARD) {
+        for (const struct bp_field *f = bpc_machine_props; f->name; f++)
+            describe_key(f, list);
+        bpc_each_known(BP_PROVIDE_BOARD, describe_board, list);
     }
     return list;
 }
@@ -349,19 +376,29 @@ struct option_walk {
     const char *only;
 };
 
-static void add_option(const struct bpc_known *known, void *opaque)
+static void add_entry(struct option_walk *w, const char *name, const struct bp_option *option)
 {
-    struct option_walk *w = opaque;
     struct bp_value *entry;
-    const void *desc;
 
-    if ((w->only && strcmp(w->only, known->name) != 0) ||
-        bpc_describe(BP_PROVIDE_OPTION, known->name, &desc, NULL) < 0)
+    if (w->only && strcmp(w->only, name) != 0)
         return;
     entry = bp_value_dict();
-    bp_value_set(entry, "option", bp_value_string(known->name));
-    bp_value_set(entry, "parameters", describe_keys(((const struct bp_option *)desc)->keys));
+    bp_value_set(entry, "option", bp_value_string(name));
+    bp_value_set(entry, "parameters", describe_keys(option));
     bp_value_append(w->list, entry);
+}
+
+/* Under the option's name, and under its group's, which is what clients know. */
+static void add_option(const struct bpc_known *known, void *opaque)
+{
+    const char *group = bpc_option_group(known->name);
+    const void *desc;
+
+    if (bpc_describe(BP_PROVIDE_OPTION, known->name, &desc, NULL) < 0)
+        return;
+    add_entry(opaque, known->name, desc);
+    if (group)
+        add_entry(opaque, group, desc);
 }
 
 static int query_options(const char *only, struct bp_value **ret_value, struct bp_error *err)

@@ -17,7 +17,11 @@
 #include "command.h"
 #include "monitor-list.h"
 #include "value-stream.h"
+<<<<<<< HEAD
 #include "version.h"
+=======
+#include "value-wire.h"
+>>>>>>> b51e4fa (qmp: the bytes that scripts expect: spaces, ASCII, single quotes, line ends)
 
 #define READ_CHUNK 1024u
 #define BACKLOG_STOPS_READING (64u << 10)
@@ -87,11 +91,11 @@ static void retry_fired(void *opaque)
 
 static void send_value(struct qmp *q, const struct bp_value *v)
 {
-    char *text = bp_value_print(v, q->pretty);
+    char *text = bpc_value_print_wire(v, q->pretty);
 
     g_byte_array_append(q->out, (const guint8 *)text, (guint)strlen(text));
     g_byte_array_append(q->out, (const guint8 *)"\r\n", 2);
-    free(text);
+    g_free(text);
     push_out(&q->entry);
 }
 
