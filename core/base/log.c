@@ -17,18 +17,28 @@
 uint32_t bp_log_enabled;
 
 const struct bpc_log_item bpc_log_items[] = {
-    {"out_asm", BP_LOG_OUT_ASM, "show generated host code for each compiled block"},
-    {"in_asm", BP_LOG_IN_ASM, "show guest code for each compiled block"},
+    {"in_asm", BP_LOG_IN_ASM, "show guest code for each block that is made ready to run"},
     {"int", BP_LOG_INT, "show interrupts and exceptions in short format"},
-    {"exec", BP_LOG_EXEC, "show each executed block (lots of output)"},
-    {"cpu", BP_LOG_CPU, "show CPU registers before entering a block (lots of output)"},
-    {"mmu", BP_LOG_MMU, "log address translation"},
     {"cpu_reset", BP_LOG_RESET, "show CPU state before CPU resets"},
     {"unimp", BP_LOG_UNIMP, "log accesses to features that are not provided"},
     {"guest_errors", BP_LOG_GUEST_ERROR, "log when the guest does something invalid"},
-    {"page", BP_LOG_PAGE, "log changes of the memory layout"},
-    {"trace", BP_LOG_TRACE, "log trace points"},
     {"slow", BP_LOG_SLOW, "log callbacks that hold up their context for more than 10 ms"},
+    {"out_asm", 0, "the translator"},
+    {"op", 0, "the translator"},
+    {"op_opt", 0, "the translator"},
+    {"op_ind", 0, "the translator"},
+    {"nochain", 0, "the translator"},
+    {"plugin", 0, "plugins of the translator"},
+    {"exec", 0, "a log of each block that runs"},
+    {"cpu", 0, "a log of registers before each block"},
+    {"fpu", 0, "a log of registers before each block"},
+    {"vpu", 0, "a log of registers before each block"},
+    {"mmu", 0, "a log of address translation"},
+    {"pcall", 0, "a log of far calls"},
+    {"page", 0, "a log of the memory layout (info mtree shows it)"},
+    {"strace", 0, "emulation of single programs"},
+    {"tid", 0, "a log file for each thread"},
+    {"trace", 0, "trace points"},
     {NULL, 0, NULL},
 };
 
@@ -52,11 +62,17 @@ int bpc_log_parse(const char *text, uint32_t *ret_mask, struct bp_error *err)
                 mask |= known->mask;
             continue;
         }
-        while (known->name && strcmp(known->name, *item))
+        while (known->name && strcmp(known->name, *item) &&
+               !(known->mask == 0 && g_str_has_prefix(*item, "trace:") && !strcmp(known->name, "trace")))
             known++;
+        if (known->name && known->mask == 0) {
+            int ret = bp_fail(err, ENOTSUP, "log item '%s' is not built yet: %s", *item, known->help);
+            g_strfreev(items);
+            return ret;
+        }
         if (!known->name) {
             GString *accepted = g_string_new(NULL);
-            for (known = bpc_log_items; known->name; known++)
+            for (known = bpc_log_items; known->name && known->mask; known++)
                 g_string_append_printf(accepted, "%s, ", known->name);
             int ret = bp_fail(err, EINVAL, "Unknown log item '%s'; accepted are %sall", *item,
                               accepted->str);

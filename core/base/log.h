@@ -12,8 +12,8 @@
 /* An item of -d. The table ends with name NULL. */
 struct bpc_log_item {
     const char *name; /* "guest_errors" */
-    uint32_t mask;
-    const char *help;
+    uint32_t mask;    /* 0: nobody logs it yet */
+    const char *help; /* or, then, what would have to be there */
 };
 extern const struct bpc_log_item bpc_log_items[];
 

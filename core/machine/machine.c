@@ -242,14 +242,29 @@ int bpc_machine_create_bare(struct bp_machine **ret_machine, struct bp_error *er
     return 0;
 }
 
+/* The vCPU is stopped. */
+static void log_reset(struct bp_cpu *cpu)
+{
+    char *text;
+
+    if (!bp_log_on(BP_LOG_RESET))
+        return;
+    bpc_cpu_sync(cpu);
+    text = cpu->class->dump ? cpu->class->dump(cpu) : NULL;
+    bp_log(BP_LOG_RESET, "CPU Reset (CPU %u)\n%s", cpu->index, text ? text : "");
+    free(text);
+}
+
 void bpc_machine_reset_all(void)
 {
     struct bp_machine *m = bpc_the_machine;
 
     bpc_devices_reset(m);
     for (unsigned i = 0; i < m->cpu_slots; i++) {
-        if (m->cpus[i] && m->cpus[i]->class->reset)
+        if (m->cpus[i] && m->cpus[i]->class->reset) {
+            log_reset(m->cpus[i]);
             m->cpus[i]->class->reset(m->cpus[i]);
+        }
     }
     if (m->board->reset)
         m->board->reset(m);
@@ -268,6 +283,7 @@ int bpc_machine_finish(struct bp_error *err)
         r = bp_fail(err, ENOTSUP, "-kernel: machine '%s' starts no kernel", m->board->type.name);
     if (r < 0)
         return r;
+    bpc_log_code_prepare();
     bpc_machine_reset_all();
     /* Threads exist, paused, before the first start: who pins them asks for their ids under -S. */
     for (unsigned i = 0; i < m->cpu_slots && r == 0 && !m->accel->class->no_cpus; i++) {

@@ -25,6 +25,9 @@ const char *bpc_run_state_name(enum bpc_run_state state);
 /* Carries out pending reset, shutdown, powerdown requests; called by the main loop at each turn.
  * true: the process ends with *ret_status. */
 bool bpc_machine_turn(int *ret_status);
+/* Looks for a disassembler when in_asm is logged; call it after the items changed. */
+void bpc_log_code_prepare(void);
+
 /* ---- start.c: between made and running ---- */
 bool bpc_start_is_held(void); /* somebody is waited for (bp/run.h) */
 void bpc_start_tell_held(void); /* says for whom */

@@ -82,7 +82,7 @@ static int help_d(struct bp_value *args, struct bp_error *err)
     struct bp_value *list = bp_value_list();
 
     (void)err;
-    for (const struct bpc_log_item *i = bpc_log_items; i->name; i++)
+    for (const struct bpc_log_item *i = bpc_log_items; i->name && i->mask; i++)
         bpc_help_item(list, i->name, i->help);
     bpc_program->items(args, "Log items (comma separated):", list);
     return 0;

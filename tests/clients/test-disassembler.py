@@ -160,8 +160,8 @@ def hmp(e, line):
     return e.command("human-monitor-command", command_line=line)["return"].replace("\r", "")
 
 
-def start(mode, program=PROGRAM, env=None):
-    return Emulator(program, "-machine", "pc", "-accel", "interp", "-m", "16", "-kernel",
+def start(mode, program=PROGRAM, env=None, log=None):
+    return Emulator(program, *(("-d", "in_asm,cpu_reset", "-D", log) if log else ()), "-machine", "pc", "-accel", "interp", "-m", "16", "-kernel",
                     kernel(mode), quiet=("-nodefaults", "-display", "none"), env=env)
 
 
@@ -256,6 +256,23 @@ def the_modes_own_text():
         assert "movl     $0x55667788, 0x11223344(%eax, %ecx, 8)" in said, said
 
 
+def logged_code(mode, **options):
+    path = os.path.join(WORK, "log-%d" % mode)
+    with start(mode, log=path, **options) as e:
+        wait_for_mode(e)
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def guest_code_is_logged():
+    for mode in (32, 64):
+        text = logged_code(mode)
+        assert "----------------\nIN: \n0x00100000:  0f 01 15 " in text, text[:300]
+        assert re.search(r"^0x00100000:  0f 01 15 .* lgdtl ", text, re.M), text[:300]
+        assert re.search(r"^0x%08x:  .* jmp " % SPIN, text, re.M), text[-300:]
+    assert re.search(r"^CPU Reset \(CPU 0\)\nrax=", text, re.M), text[:300]
+
+
 def without_the_module_its_package_is_named():
     folder = os.path.join(WORK, "no-disassembler")
     shutil.copytree(os.path.join(BUILD, "modules"), folder,
@@ -275,8 +292,10 @@ def without_the_module_its_package_is_named():
                "backplane-disassembler" in said, said
         assert "xp /i needs" in hmp(e, "xp /2i 0")
         assert hmp(e, "x /2xw 0").startswith("0000000000000000:"), "the other formats go on"
+    log = logged_code(32, program=program, env={"LD_LIBRARY_PATH": os.path.join(BUILD, "core")})
+    assert re.search(r"^0x00100000:  0f 01 15 ([0-9a-f]{2} ){1,5} *$", log, re.M), log[:300]
 
 
 run([code_of_16_bits, code_of_32_bits, code_of_64_bits, any_bytes_are_shown_in_order,
-     the_format_is_that_of_scripts, the_modes_own_text,
+     the_format_is_that_of_scripts, the_modes_own_text, guest_code_is_logged,
      without_the_module_its_package_is_named])

@@ -152,6 +152,18 @@ def what_is_not_built_is_refused_by_name():
     assert "-kernel" in refused("kernel", names=("dash",))
 
 
+def log_items_that_nothing_logs_are_refused():
+    for item, missing in (("out_asm", "translator"), ("exec", "each block"), ("cpu", "registers"),
+                          ("trace:foo", "trace points"), ("page", "info mtree"), ("int,mmu", "translation")):
+        refused("-d", item, names=("-d " + item, "not built yet", missing))
+    listed = run("-d", "help").stdout
+    for item in ("in_asm", "int", "cpu_reset", "guest_errors", "unimp"):
+        assert item in listed
+        starts("-d", item, "-D", "/dev/null")
+    assert "out_asm" not in listed and "exec" not in listed
+    starts("-d", "all", "-D", "/dev/null")
+
+
 def switching_off_what_is_not_there_succeeds():
     for argv in (("-nic", "none"), ("-vga", "none"), ("-parallel", "none"), ("-no-hpet",), ("-no-acpi",),
                  ("-M", "pc,vmport=off"), ("-M", "pc,vmport=auto"), ("-M", "none,usb=off"),
@@ -277,7 +289,7 @@ def random_options_do_no_harm():
 
 TESTS = [version_is_parsed_by_clients, help_arguments_list_and_end, good_options_start,
          bad_options_are_refused, what_is_not_built_is_refused_by_name,
-         switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
+         log_items_that_nothing_logs_are_refused, switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
          few_descriptors_are_told_as_such,
          configuration_file_gives_options, defaults_are_described, random_options_do_no_harm]
 

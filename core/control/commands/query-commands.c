@@ -363,7 +363,7 @@ static struct bp_value *describe_keys(const struct bp_option *option)
 
     for (const struct bp_field *f = option->keys; f && f->name; f++)
         describe_key(f, list);
-    if (option->lists == BP_PROVIDE_BOARD) {
+    if (strcmp(option->name, "machine") == 0) {
         for (const struct bp_field *f = bpc_machine_props; f->name; f++)
             describe_key(f, list);
         bpc_each_known(BP_PROVIDE_BOARD, describe_board, list);

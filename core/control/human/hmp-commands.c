@@ -121,6 +121,7 @@ static void do_log(struct bp_monitor *mon, struct bp_value *args)
         return;
     }
     bpc_log_set(mask);
+    bpc_log_code_prepare();
 }
 HMP(hmp_log, "log", "item1[,...]", "activate logging of the specified items ('none': stop it)",
     log_args, do_log);

@@ -17,11 +17,8 @@
 #include "command.h"
 #include "monitor-list.h"
 #include "value-stream.h"
-<<<<<<< HEAD
-#include "version.h"
-=======
 #include "value-wire.h"
->>>>>>> b51e4fa (qmp: the bytes that scripts expect: spaces, ASCII, single quotes, line ends)
+#include "version.h"
 
 #define READ_CHUNK 1024u
 #define BACKLOG_STOPS_READING (64u << 10)

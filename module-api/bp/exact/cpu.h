@@ -89,6 +89,10 @@ const struct bp_cpu_class *bp_cpu_class(const struct bp_cpu *cpu);
 unsigned bp_cpu_index(const struct bp_cpu *cpu);
 struct bp_machine *bp_cpu_machine(const struct bp_cpu *cpu); /* [any] */
 struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index); /* NULL: none there. [any] */
+/* For accelerators, when BP_LOG_IN_ASM is on: shows guest code that was made ready to run. bits: its
+ * width; address: linear. [any] */
+void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const uint8_t *bytes,
+                     size_t length);
 struct bp_cpu *bp_cpu_current(void);       /* of this thread, or NULL */
 void *bp_accel_state(struct bp_accel *accel);
 struct bp_object *bp_accel_object(struct bp_accel *accel);

@@ -7,6 +7,8 @@
  * bytes are compared each time.
  */
 #include "vcpu.h"
+#include <bp/exact/cpu.h>
+#include <bp/log.h>
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <stdlib.h>
@@ -85,6 +87,12 @@ static void fetch(struct vcpu *v, uint64_t phys, uint8_t *buf, unsigned n)
         buf[k] = p->host ? p->host[(phys + k) % PAGE] : (uint8_t)v->bus.read(v->bus.opaque, phys + k, 1);
 }
 
+static void log_code(const struct vcpu *v, uint64_t lin, const uint8_t *bytes, unsigned count)
+{
+    if (bp_log_on(BP_LOG_IN_ASM) && v->x->cpu)
+        bp_cpu_log_code(v->x->cpu, 16u << (v->mode & MODE_SIZE), lin, bytes, count);
+}
+
 /* One instruction that is decoded anew each time: it crosses a page, or comes from I/O space. */
 static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
 {
@@ -105,6 +113,7 @@ static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
     }
     b->count = 1;
     b->bytes = b->insn[0].len;
+    log_code(v, lin, bytes, b->bytes);
     b->mode = v->mode;
     b->generation = 0;
     b->word = &b->generation;
@@ -131,7 +140,7 @@ static uint32_t code_begin(struct vcpu *v, uint32_t index)
     return settled;
 }
 
-static struct block *make(struct vcpu *v, const uint8_t *host)
+static struct block *make(struct vcpu *v, uint64_t lin, const uint8_t *host)
 {
     uint32_t index = code_index(host);
     unsigned avail = PAGE - (unsigned)((uintptr_t)host % PAGE), at = 0, count = 0;
@@ -168,6 +177,7 @@ static struct block *make(struct vcpu *v, const uint8_t *host)
     head = bucket(v, host);
     b->hash_next = *head;
     *head = b;
+    log_code(v, lin, bytes, at);
     return b;
 }
 
@@ -217,7 +227,7 @@ static struct block *find(struct vcpu *v, uint64_t lin, uint64_t phys)
         *link = b->hash_next;
         break;
     }
-    b = make(v, host);
+    b = make(v, lin, host);
     return b ? b : uncached(v, lin, phys);
 }
 
