@@ -15,8 +15,8 @@
 #include "option-groups.h"
 #include "registry.h"
 #include "schema.h"
-#include "version.h"
 #include "type.h"
+#include "version.h"
 
 #define QUERY(IDENT, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN) \
     BP_COMMAND(IDENT, NAME, SUMMARY, ARGS, RETURNS, SCHEMA, FN, BP_COMMAND_PRECONFIG)
