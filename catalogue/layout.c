@@ -12,6 +12,7 @@
 #include <bp/exact/cpu.h>
 #include <bp/device.h>
 #include <bp/exact/machine.h>
+#include <bp/level.h>
 #include <bp/option.h>
 
 #define PLAIN(TYPE, FIRST, LAST) BP_SHAPE_PLAIN(TYPE, FIRST, LAST)
@@ -24,7 +25,7 @@
 #define SCHEMA(TYPE, MEMBER) BP_SHAPE_SCHEMA(TYPE, MEMBER)
 #define SLOTS_END BP_SHAPE_END
 
-static const struct bp_shape variant_layout, shape_layout;
+static const struct bp_shape variant_layout, shape_layout, level_layout;
 
 static bool kind_has_schema(enum bp_field_kind kind)
 {
@@ -34,7 +35,7 @@ static bool kind_has_schema(enum bp_field_kind kind)
 
 static bool kind_is_known(enum bp_field_kind kind)
 {
-    return (unsigned)kind <= BP_KIND_ANY;
+    return (unsigned)kind <= BP_KIND_FORWARD;
 }
 
 /* Whoever reads a field follows its schema by its kind. */
@@ -42,6 +43,8 @@ static bool check_field(const void *copy)
 {
     const struct bp_field *f = copy;
 
+    if (f->kind == BP_KIND_FORWARD)
+        return f->target && f->forward && strchr(f->forward, '/');
     return kind_is_known(f->kind) &&
            (!kind_has_schema(f->kind) || (f->schema && f->schema->kind == f->kind));
 }
@@ -113,6 +116,7 @@ static const struct bp_shape_slot field_slots[] = {
     STRING(struct bp_field, target),
     PLAIN(struct bp_field, min, max),
     STRINGS(struct bp_field, features),
+    STRING(struct bp_field, forward),
     SLOTS_END};
 const struct bp_shape layout_field = {"bp_field", sizeof(struct bp_field), field_slots};
 
@@ -139,10 +143,13 @@ static const struct bp_shape variant_layout = {"bp_variant", sizeof(struct bp_va
     PLAIN(struct bp_type_info, size, flags), NAME(struct bp_type_info, name), \
         STRING(struct bp_type_info, parent), STRING(struct bp_type_info, summary), \
         PLAIN(struct bp_type_info, state_size, state_size), \
-        FIELDS(struct bp_type_info, props)
+        FIELDS(struct bp_type_info, props), \
+        ONE(struct bp_type_info, description, &level_layout)
 
 static const struct bp_shape_slot type_slots[] = {TYPE_SLOTS, SLOTS_END};
 const struct bp_shape layout_type = {"bp_type_info", sizeof(struct bp_type_info), type_slots};
+static const struct bp_shape level_layout = {"bp_level_class", sizeof(struct bp_level_class),
+                                             type_slots};
 static const struct bp_shape object_layout = {"bp_object_class", sizeof(struct bp_object_class),
                                               type_slots};
 
@@ -335,7 +342,7 @@ static const struct bp_shape *const by_kind[] = {
     [BP_PROVIDE_ACCEL] = &accel_layout,         [BP_PROVIDE_OBJECT] = &object_layout,
     [BP_PROVIDE_INTERFACE] = &interface_layout, [BP_PROVIDE_OPTION] = &option_layout,
     [BP_PROVIDE_COMMAND] = &command_layout,     [BP_PROVIDE_HMP] = &hmp_layout,
-    [BP_PROVIDE_EVENT] = &event_layout,         [BP_PROVIDE_ABSTRACT] = &layout_type,
+    [BP_PROVIDE_EVENT] = &event_layout,         [BP_PROVIDE_ABSTRACT] = &level_layout,
     [BP_PROVIDE_KIND] = &kind_layout,
 };
 

@@ -7,6 +7,7 @@
 
 #include "device.h"
 #include "registry.h"
+#include "type.h"
 
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev)
 {
@@ -46,6 +47,104 @@ void bpc_bus_unlink(struct bp_device *dev)
     if (bus) {
         bus->count--;
         bp_object_unref(&bus->obj);
+    }
+}
+
+/* A bus's types are its levels: base first. */
+static const struct bp_bus_class *class_at(const struct bp_bus *bus, unsigned i)
+{
+    return (const struct bp_bus_class *)bus->obj.levels[i].info;
+}
+
+/* ---- what a bus keeps with a child, and its methods ---- */
+
+static const struct bpc_child_level *child_level(const struct bp_device *dev,
+                                                 const struct bp_bus_class *class)
+{
+    for (unsigned i = 0; i < dev->bus_level_count; i++) {
+        if (dev->bus_levels[i].class == class)
+            return &dev->bus_levels[i];
+    }
+    for (unsigned i = 0; i < dev->bus_level_count; i++) { /* registered as a larger copy */
+        if (!strcmp(dev->bus_levels[i].class->type.name, class->type.name))
+            return &dev->bus_levels[i];
+    }
+    return NULL;
+}
+
+int bpc_bus_keep_child(const struct bp_bus_class *class, struct bp_device *dev,
+                       struct bp_error *err)
+{
+    const void *parent;
+    int ret = 0;
+    if (child_level(dev, class))
+        return 0;
+    if (dev->bus_level_count > 16)
+        return bp_fail(err, ELOOP, "Bus type '%s' extends too many others", class->type.name);
+    if (bpc_type_has_parent_level(BP_PROVIDE_BUS, &class->type)) {
+        ret = bpc_require(BP_PROVIDE_BUS, class->type.parent, &parent, err);
+        if (!ret)
+            ret = bpc_bus_keep_child(parent, dev, err);
+        if (ret < 0)
+            return ret;
+    }
+    void *state = bpc_object_state_alloc(&dev->obj, class->child_size);
+    dev->bus_levels = g_renew(struct bpc_child_level, dev->bus_levels, dev->bus_level_count + 1);
+    dev->bus_levels[dev->bus_level_count++] = (struct bpc_child_level){class, state};
+    return bpc_object_add_props(&dev->obj, class->child_props, state, class->type.name, err);
+}
+
+void bpc_bus_forget_child(struct bp_device *dev)
+{
+    for (unsigned i = 0; i < dev->bus_level_count; i++)
+        bpc_object_state_free(dev->bus_levels[i].state);
+    g_free(dev->bus_levels);
+    dev->bus_levels = NULL;
+    dev->bus_level_count = 0;
+    dev->bus_state = NULL;
+}
+
+int bpc_bus_child_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct bp_bus *bus = dev->bus;
+    dev->bus_attached = 0;
+    for (; bus && dev->bus_attached < bus->obj.level_count; dev->bus_attached++) {
+        const struct bp_bus_class *class = class_at(bus, dev->bus_attached);
+        int ret = class->child_attach ? class->child_attach(bus, dev, err) : 0;
+        if (ret < 0) {
+            bpc_bus_child_detach(dev);
+            return ret;
+        }
+    }
+    return 0;
+}
+
+void bpc_bus_child_attached(struct bp_device *dev)
+{
+    for (unsigned i = 0; i < dev->bus_attached; i++) {
+        const struct bp_bus_class *class = class_at(dev->bus, i);
+        if (class->child_attached)
+            class->child_attached(dev->bus, dev);
+    }
+}
+
+void bpc_bus_child_detach(struct bp_device *dev)
+{
+    while (dev->bus_attached > 0) {
+        const struct bp_bus_class *class = class_at(dev->bus, --dev->bus_attached);
+        if (class->child_detach)
+            class->child_detach(dev->bus, dev);
+    }
+}
+
+void bpc_bus_child_address(struct bp_device *dev, char *buf, size_t size)
+{
+    struct bp_bus *bus = dev->bus;
+    for (unsigned i = bus ? bus->obj.level_count : 0; i-- > 0;) {
+        if (!class_at(bus, i)->child_address)
+            continue;
+        class_at(bus, i)->child_address(dev, buf, size);
+        return;
     }
 }
 
@@ -117,9 +216,12 @@ int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
                        "Device '%s' can't go on bus '%s': it needs a bus of type '%s', "
                        "this one is '%s'",
                        class->type.name, bp_bus_name(bus), class->bus, bp_bus_type(bus));
-    if (bus->class->max_children && bus->count >= bus->class->max_children)
-        return bp_fail(err, ENOSPC, "Bus '%s' is full: it takes %u devices", bp_bus_name(bus),
-                       bus->class->max_children);
+    for (unsigned i = 0; i < bus->obj.level_count; i++) {
+        unsigned most = class_at(bus, i)->max_children;
+        if (most && bus->count >= most)
+            return bp_fail(err, ENOSPC, "Bus '%s' is full: it takes %u devices", bp_bus_name(bus),
+                           most);
+    }
     return 0;
 }
 
@@ -228,6 +330,21 @@ void bpc_buses_destroy(struct bp_device *bridge)
 void *bp_bus_state(struct bp_bus *bus)
 {
     return bus->obj.state;
+}
+
+void *bp_bus_level(const struct bp_bus *bus, const struct bp_bus_class *class)
+{
+    for (unsigned i = 0; i < bus->obj.level_count; i++) {
+        if (class_at(bus, i) == class || !strcmp(class_at(bus, i)->type.name, class->type.name))
+            return bus->obj.levels[i].state;
+    }
+    return NULL;
+}
+
+void *bp_device_bus_level(const struct bp_device *dev, const struct bp_bus_class *class)
+{
+    const struct bpc_child_level *level = child_level(dev, class);
+    return level ? level->state : NULL;
 }
 
 struct bp_device *bp_bus_bridge(struct bp_bus *bus)

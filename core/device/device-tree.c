@@ -74,7 +74,7 @@ static int print_prop(const struct bpc_prop *prop, void *opaque)
     const struct print *p = opaque;
     if (prop->field->flags & BP_FIELD_HIDDEN)
         return 0;
-    char *text = bpc_object_prop_text(p->obj, prop);
+    char *text = bpc_object_prop_text(prop);
     g_string_append_printf(p->out, "%*s%s = %s\n", p->indent, "", prop->field->name, text);
     free(text);
     return 0;
@@ -86,8 +86,7 @@ static void print_device(struct bp_device *dev, GString *out, int indent)
     struct print print = {out, indent + 2, &dev->obj};
     g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", indent, "", dev->class->type.name,
                            dev->user_id ? dev->user_id : "");
-    if (dev->bus && dev->bus_class->child_address)
-        dev->bus_class->child_address(dev, address, sizeof(address));
+    bpc_bus_child_address(dev, address, sizeof(address));
     if (*address)
         g_string_append_printf(out, "%*saddress %s\n", indent + 2, "", address);
     bpc_object_each_prop(&dev->obj, print_prop, &print);

@@ -97,8 +97,23 @@ static void finalize(struct bp_object *obj)
 {
     struct bp_device *dev = device_of(obj);
     bpc_device_lines_free(dev);
-    bpc_object_state_free(dev->bus_state);
+    bpc_bus_forget_child(dev);
     g_free(dev->user_id);
+}
+
+/* Parts that sit on no bus of the whole's. */
+static void destroy_parts(struct bp_device *dev)
+{
+    for (struct bp_object *child = dev->obj.last; child;) {
+        struct bp_object *before = child->prev;
+        if (child->kind != BP_PROVIDE_DEVICE)
+            ; /* a bus: bpc_buses_destroy() */
+        else if (bpc_devices_of(dev->obj.machine)->closing)
+            bp_device_destroy(device_of(child));
+        else
+            bpc_device_leave_with_bridge(device_of(child));
+        child = before;
+    }
 }
 
 static void detach(struct bp_device *dev)
@@ -107,12 +122,13 @@ static void detach(struct bp_device *dev)
     if (!dev->linked)
         return;
     bpc_owner_quiet(&dev->obj.owner);
-    if (dev->attached && dev->class->detach)
+    if (dev->class_attached && dev->class->detach)
         dev->class->detach(dev);
-    dev->attached = false;
+    dev->attached = dev->class_attached = false;
+    bpc_object_detach_levels(&dev->obj);
+    destroy_parts(dev);
     bpc_device_lines_disconnect(dev);
-    if (dev->bus_took_it && dev->bus_class->child_detach)
-        dev->bus_class->child_detach(dev->bus, dev);
+    bpc_bus_child_detach(dev);
     bpc_owner_release(&dev->obj.owner);
     bpc_bus_unlink(dev);
     dev->linked = false;
@@ -121,6 +137,7 @@ static void detach(struct bp_device *dev)
 static void dispose(struct bp_object *obj)
 {
     detach(device_of(obj));
+    destroy_parts(device_of(obj));
 }
 
 /* The bus's own properties of its children, and those of all devices. */
@@ -135,12 +152,13 @@ static int add_props(struct bp_device *dev, struct bp_error *err)
         bp_error_prefix(err, "Device '%s' needs a bus", dev->class->type.name);
         return ret;
     }
-    dev->bus_class = desc;
-    dev->bus_state = bpc_object_state_alloc(&dev->obj, dev->bus_class->child_size);
-    return bpc_object_add_props(&dev->obj, dev->bus_class->child_props, dev->bus_state,
-                                dev->bus_class->type.name, err);
+    ret = bpc_bus_keep_child(desc, dev, err);
+    if (!ret)
+        dev->bus_state = bp_device_bus_level(dev, desc);
+    return ret;
 }
 
+/* Into the object tree. */
 static int place(struct bp_device *dev, const char *id, const char *anonymous, struct bp_error *err)
 {
     if (!id) {
@@ -154,8 +172,9 @@ static int place(struct bp_device *dev, const char *id, const char *anonymous, s
     return bpc_object_add_child(parent, id, &dev->obj, err);
 }
 
-int bpc_device_create(struct bp_machine *machine, const char *type, const char *id,
-                      const char *anonymous, struct bp_device **ret_dev, struct bp_error *err)
+/* One that is nowhere yet. */
+static int create(struct bp_machine *machine, const char *type, struct bp_device **ret_dev,
+                  struct bp_error *err)
 {
     const void *desc;
     int ret = bpc_require(BP_PROVIDE_DEVICE, type, &desc, err);
@@ -175,14 +194,44 @@ int bpc_device_create(struct bp_machine *machine, const char *type, const char *
     dev->obj.finalize = finalize;
     dev->obj.dispose = dispose;
     ret = add_props(dev, err);
+    if (!ret && class->init)
+        ret = class->init(dev, err);
     if (!ret)
         ret = bpc_global_apply(&dev->obj, err);
-    if (!ret)
-        ret = place(dev, id, anonymous, err);
     if (ret < 0)
         bp_object_destroy(&dev->obj);
     else
         *ret_dev = dev;
+    return ret;
+}
+
+int bpc_device_create(struct bp_machine *machine, const char *type, const char *id,
+                      const char *anonymous, struct bp_device **ret_dev, struct bp_error *err)
+{
+    struct bp_device *dev;
+    int ret = create(machine, type, &dev, err);
+    if (ret < 0)
+        return ret;
+    ret = place(dev, id, anonymous, err);
+    if (ret < 0)
+        bp_object_destroy(&dev->obj);
+    else
+        *ret_dev = dev;
+    return ret;
+}
+
+int bp_device_new_part(struct bp_device *whole, const char *type, const char *name,
+                       struct bp_device **ret_part, struct bp_error *err)
+{
+    struct bp_device *part;
+    int ret = create(whole->obj.machine, type, &part, err);
+    if (ret < 0)
+        return ret;
+    ret = bpc_object_add_child(&whole->obj, name, &part->obj, err);
+    if (ret < 0)
+        bp_object_destroy(&part->obj);
+    else
+        *ret_part = part;
     return ret;
 }
 
@@ -194,24 +243,31 @@ int bp_device_new(struct bp_machine *machine, const char *type, const char *id,
 
 /* ---- attaching ---- */
 
+/* All levels, the class's own last. What failed midway is undone when the device leaves. */
+static int attach_levels(struct bp_device *dev, struct bp_error *err)
+{
+    int ret = bpc_object_attach_levels(&dev->obj, err);
+    if (!ret && dev->class->attach)
+        ret = dev->class->attach(dev, err);
+    if (ret < 0)
+        return ret;
+    dev->class_attached = true;
+    return bpc_object_attached_levels(&dev->obj, err);
+}
+
 static int attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
 {
     int ret = 0;
     bpc_bus_link(bus, dev);
     dev->linked = true;
-    if (bus && dev->bus_class->child_attach)
-        ret = dev->bus_class->child_attach(bus, dev, err);
-    if (ret < 0)
-        return ret;
-    dev->bus_took_it = bus != NULL;
-    if (dev->class->attach)
-        ret = dev->class->attach(dev, err);
+    ret = bpc_bus_child_attach(dev, err);
+    if (!ret)
+        ret = attach_levels(dev, err);
     if (ret < 0)
         return ret;
     dev->attached = true;
     dev->obj.live = true;
-    if (bus && dev->bus_class->child_attached)
-        dev->bus_class->child_attached(bus, dev);
+    bpc_bus_child_attached(dev);
     if (dev->class->reset)
         dev->class->reset(dev);
     return 0;
@@ -229,12 +285,19 @@ int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error 
     if (!ret && bus && bus->bridge->leave)
         ret = bp_fail(err, EBUSY, "Bus '%s' is in the process of unplug", bp_bus_name(bus));
     if (!ret)
+        ret = bp_device_place(dev, bus, err);
+    if (!ret)
         ret = attach(dev, bus, err);
     if (ret < 0) {
         bpc_object_remove(&dev->obj); /* its id is free at once */
         bp_device_destroy(dev);
     }
     return ret;
+}
+
+int bp_device_place(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
+{
+    return bus ? bpc_bus_keep_child(bus->class, dev, err) : 0;
 }
 
 void bp_device_destroy(struct bp_device *dev)

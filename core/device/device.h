@@ -23,13 +23,18 @@ struct bp_device {
     const struct bp_device_class *class;
     char *user_id;                        /* -device id=, or NULL */
     struct bp_bus *bus;                   /* where it sits; NULL: unattached, or on no bus */
-    const struct bp_bus_class *bus_class; /* of the bus it plugs into, or NULL */
-    void *bus_state;                      /* bus_class->child_size bytes */
+    struct bpc_child_level {              /* kept for each type of its bus, base first */
+        const struct bp_bus_class *class;
+        void *state; /* class->child_size bytes */
+    } *bus_levels;
+    unsigned bus_level_count;
+    unsigned bus_attached; /* how many of its bus's types took it on (child_attach) */
+    void *bus_state;       /* for the bus type that the class names; NULL: none */
     struct bpc_line_set *lines;
     struct bp_bus *buses, *last_bus; /* that it bridges to */
     struct bp_device *next, *prev;   /* siblings on the bus, or in the list of those on none */
     bool linked;      /* in its bus's list, or in that of those on none */
-    bool bus_took_it; /* child_attach() succeeded: child_detach() follows */
+    bool class_attached; /* its class's attach() succeeded: detach() follows */
     bool attached, hotplugged, unplug_pending;
     struct bpc_leave *leave; /* it is on its way out (leave.c), or NULL */
 };
@@ -90,6 +95,15 @@ int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *cla
 struct bp_bus *bpc_bus_lookup(struct bp_machine *machine, const char *text);
 int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
                   struct bp_error *err);
+/* Blocks and properties for the bus type and those that it extends, as far as there are none yet. */
+int bpc_bus_keep_child(const struct bp_bus_class *class, struct bp_device *dev,
+                       struct bp_error *err);
+void bpc_bus_forget_child(struct bp_device *dev); /* the blocks go */
+/* Methods of the bus that the device sits on; no effect when it sits on none. */
+int bpc_bus_child_attach(struct bp_device *dev, struct bp_error *err);
+void bpc_bus_child_attached(struct bp_device *dev);
+void bpc_bus_child_detach(struct bp_device *dev); /* of those types that took it on */
+void bpc_bus_child_address(struct bp_device *dev, char *buf, size_t size);
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev); /* bus NULL: those on none */
 void bpc_bus_unlink(struct bp_device *dev);
 void bpc_buses_destroy(struct bp_device *bridge); /* with all children, last first */

@@ -42,6 +42,10 @@ static void withdraw(struct bp_device *dev)
         for (struct bp_device *child = bus->first; child; child = child->next)
             withdraw(child);
     }
+    for (struct bp_object *part = dev->obj.first; part; part = part->next) {
+        if (part->kind == BP_PROVIDE_DEVICE)
+            withdraw((struct bp_device *)part);
+    }
 }
 
 static bool busy(struct bp_device *dev)
@@ -52,6 +56,10 @@ static bool busy(struct bp_device *dev)
         any |= bpc_owner_busy(&bus->obj.owner);
         for (struct bp_device *child = bus->first; child; child = child->next)
             any |= busy(child);
+    }
+    for (struct bp_object *part = dev->obj.first; part; part = part->next) {
+        if (part->kind == BP_PROVIDE_DEVICE)
+            any |= busy((struct bp_device *)part);
     }
     return any;
 }

@@ -12,7 +12,6 @@
 
 #include <bp/clock.h>
 
-#include "object.h"
 #include "wire.h"
 
 struct reader {
@@ -86,19 +85,23 @@ static int load_timer(struct reader *r, struct bp_timer *timer)
     return 0;
 }
 
-static int load_scalar(struct reader *r, enum bp_state_kind kind, void *at)
+static int load_scalar(struct reader *r, const struct bp_state_field *field, void *at)
 {
     static const uint8_t widths[] = {[BP_STATE_BOOL] = 1,
                                      [BP_STATE_UINT8] = 1,
                                      [BP_STATE_UINT16] = 2,
                                      [BP_STATE_UINT32] = 4,
                                      [BP_STATE_UINT64] = 8};
+    enum bp_state_kind kind = field->kind;
     uint64_t value = 0;
     if (kind == BP_STATE_TIMER)
         return load_timer(r, *(struct bp_timer **)at);
     int ret = get_le(r, widths[kind], &value);
     if (ret < 0)
         return ret;
+    if ((field->min || field->max) && (value < field->min || value > field->max))
+        return bp_fail(r->err, ERANGE, "%llu is not in %llu..%llu", (unsigned long long)value,
+                       (unsigned long long)field->min, (unsigned long long)field->max);
     switch (kind) {
     case BP_STATE_BOOL:
         if (value > 1)
@@ -133,8 +136,83 @@ static int load_bytes(const struct bp_state_field *field, struct bp_state_bytes 
     return 0;
 }
 
+/* A table of no fields takes five bytes: what claims more elements than fit is refused before memory
+ * is asked for. */
+static int check_count(const struct reader *r, uint32_t count)
+{
+    return count > (size_t)(r->end - r->p) / 5 ? bp_fail(r->err, EINVAL, "its elements are cut off")
+                                               : 0;
+}
+
+void bpc_state_free_vectors(const struct bp_state_table *table, void *state)
+{
+    for (const struct bp_state_field *f = table->fields; f->kind != BP_STATE_END; f++) {
+        char *at = (char *)state + f->offset;
+        uint32_t count = f->kind == BP_STATE_VECTOR   ? *bpc_state_number(f, state)
+                         : f->kind == BP_STATE_STRUCT ? f->count
+                                                      : 0;
+        char *elements = f->kind == BP_STATE_VECTOR ? *(char **)at : at;
+        if (f->kind == BP_STATE_SECTION)
+            bpc_state_free_vectors(f->table, state);
+        for (uint32_t i = 0; i < count; i++)
+            bpc_state_free_vectors(f->table, elements + (size_t)i * f->stride);
+        if (f->kind != BP_STATE_VECTOR)
+            continue;
+        free(elements);
+        *(char **)at = NULL;
+        *bpc_state_number(f, state) = 0;
+    }
+}
+
+static int load_vector(const struct bp_state_field *field, void *state, unsigned depth,
+                       uint32_t count, struct reader *r)
+{
+    const struct bp_state_field only[] = {*field, BP_SAVE_END};
+    const struct bp_state_table alone = {.fields = only};
+    int ret = check_count(r, count);
+    if (ret < 0)
+        return ret;
+    bpc_state_free_vectors(&alone, state); /* what was there before */
+    if (!count)
+        return 0;
+    char *elements = calloc(count, field->stride);
+    if (!elements)
+        return bp_fail(r->err, ENOMEM, "no memory for %u elements", count);
+    *(char **)((char *)state + field->offset) = elements;
+    *bpc_state_number(field, state) = count;
+    for (uint32_t i = 0; !ret && i < count; i++)
+        ret = load_fields(field->table, elements + (size_t)i * field->stride, depth + 1, r);
+    return ret;
+}
+
+static int load_list(const struct bp_state_field *field, void *state, unsigned depth,
+                     uint32_t count, struct reader *r)
+{
+    int ret = check_count(r, count);
+    if (ret < 0)
+        return ret;
+    field->list->clear(state);
+    for (uint32_t i = 0; !ret && i < count; i++) {
+        void *element = field->list->append(state, r->err);
+        ret = element ? load_fields(field->table, element, depth + 1, r) : -EINVAL;
+    }
+    return ret;
+}
+
+static int load_memory(const struct bp_state_field *field, void *state, struct reader *r)
+{
+    uint32_t size = *bpc_state_number(field, state);
+    if ((size_t)(r->end - r->p) != size)
+        return bp_fail(r->err, EINVAL, "%zu bytes, here there are %u", (size_t)(r->end - r->p),
+                       size);
+    if (size)
+        memcpy(*(void **)((char *)state + field->offset), r->p, size);
+    r->p = r->end;
+    return 0;
+}
+
 static int load_payload(const struct bp_state_field *field, void *state, unsigned depth,
-                        struct reader *r)
+                        uint32_t count, struct reader *r)
 {
     char *at = (char *)state + field->offset;
     if (field->kind == BP_STATE_BUFFER) {
@@ -148,9 +226,15 @@ static int load_payload(const struct bp_state_field *field, void *state, unsigne
         return load_bytes(field, (void *)at, r);
     if (field->kind == BP_STATE_SECTION)
         return load_fields(field->table, state, depth + 1, r);
+    if (field->kind == BP_STATE_MEMORY)
+        return load_memory(field, state, r);
+    if (field->kind == BP_STATE_VECTOR)
+        return load_vector(field, state, depth, count, r);
+    if (field->kind == BP_STATE_LIST)
+        return load_list(field, state, depth, count, r);
     for (uint32_t i = 0; i < field->count; i++, at += field->stride) {
         int ret = field->kind == BP_STATE_STRUCT ? load_fields(field->table, at, depth + 1, r)
-                                                 : load_scalar(r, field->kind, at);
+                                                 : load_scalar(r, field, at);
         if (ret < 0)
             return ret;
     }
@@ -168,11 +252,14 @@ static int load_field(const struct bp_state_field *field, void *state, unsigned 
     uint32_t count = field->kind == BP_STATE_SECTION ? 1 : field->count;
     if (h->kind != (uint64_t)field->kind)
         return bp_fail(r->err, EINVAL, "State field '%s' is of another kind", field->name);
-    if (h->count != count)
-        return bp_fail(r->err, EINVAL, "State field '%s' has %u elements, expected %u", field->name,
-                       (unsigned)h->count, count);
+    bool varies = field->kind == BP_STATE_VECTOR || field->kind == BP_STATE_LIST;
+    if (varies ? h->count > count : h->count != count)
+        return bp_fail(r->err, EINVAL,
+                       varies ? "State field '%s' has %u elements, at most %u are possible"
+                              : "State field '%s' has %u elements, expected %u",
+                       field->name, (unsigned)h->count, count);
     struct reader inner = {r->p, r->p + h->length, r->err};
-    int ret = load_payload(field, state, depth, &inner);
+    int ret = load_payload(field, state, depth, (uint32_t)h->count, &inner);
     if (!ret && inner.p != inner.end)
         ret = bp_fail(r->err, EINVAL, "%zu bytes too many", (size_t)(inner.end - inner.p));
     if (ret < 0) {
@@ -251,15 +338,5 @@ int bpc_state_load_table(const struct bp_state_table *table, void *state, const 
         bp_fail(&inner, -ret, "State is not acceptable");
     if (ret < 0 && err)
         *err = inner;
-    return ret;
-}
-
-int bpc_state_load(struct bp_object *obj, const uint8_t *buf, size_t len, struct bp_error *err)
-{
-    if (!obj->info->state)
-        return len ? bp_fail(err, EINVAL, "'%s' has no state to load", bp_object_path(obj)) : 0;
-    int ret = bpc_state_load_table(obj->info->state, obj->state, buf, len, err);
-    if (ret < 0)
-        bp_error_prefix(err, "Loading the state of '%s'", bp_object_path(obj));
     return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Saving state by tables (state.h has the format), and comparing it. */
+/* Saving by tables (state.h has the format). */
 #include "state.h"
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 
 #include <bp/clock.h>
 
-#include "object.h"
 #include "wire.h"
 
 static void put_u8(GByteArray *out, uint8_t v)
@@ -44,8 +43,42 @@ static void save_scalar(enum bp_state_kind kind, const void *at, GByteArray *out
     }
 }
 
+static int save_list(const struct bp_state_field *field, void *state, unsigned depth,
+                     uint32_t count, GByteArray *out, struct bp_error *err)
+{
+    void *element = NULL;
+    int ret = 0;
+    for (uint32_t i = 0; !ret && i < count; i++) {
+        element = field->list->next(state, element);
+        ret = save_fields(field->table, element, depth + 1, out, err);
+    }
+    return ret;
+}
+
+/* How many elements there are now; -EFBIG: more than the table allows. */
+static int count_elements(const struct bp_state_field *field, void *state, uint32_t *ret_count,
+                          struct bp_error *err)
+{
+    uint32_t count = field->count;
+    if (field->kind == BP_STATE_SECTION) {
+        count = 1;
+    } else if (field->kind == BP_STATE_VECTOR) {
+        count = *bpc_state_number(field, state);
+    } else if (field->kind == BP_STATE_LIST) {
+        count = 0;
+        for (void *e = field->list->next(state, NULL); e && count <= field->count;
+             e = field->list->next(state, e))
+            count++;
+    }
+    if (count > field->count && field->kind != BP_STATE_SECTION)
+        return bp_fail(err, EFBIG, "State field '%s' has %u elements, at most %u are possible",
+                       field->name, count, field->count);
+    *ret_count = count;
+    return 0;
+}
+
 static int save_payload(const struct bp_state_field *field, void *state, unsigned depth,
-                        GByteArray *out, struct bp_error *err)
+                        uint32_t count, GByteArray *out, struct bp_error *err)
 {
     char *at = (char *)state + field->offset;
     if (field->kind == BP_STATE_BUFFER) {
@@ -63,8 +96,16 @@ static int save_payload(const struct bp_state_field *field, void *state, unsigne
     }
     if (field->kind == BP_STATE_SECTION)
         return save_fields(field->table, state, depth + 1, out, err);
-    for (uint32_t i = 0; i < field->count; i++, at += field->stride) {
-        if (field->kind != BP_STATE_STRUCT) {
+    if (field->kind == BP_STATE_MEMORY) {
+        g_byte_array_append(out, *(const guint8 **)at, *bpc_state_number(field, state));
+        return 0;
+    }
+    if (field->kind == BP_STATE_LIST)
+        return save_list(field, state, depth, count, out, err);
+    if (field->kind == BP_STATE_VECTOR)
+        at = *(char **)at;
+    for (uint32_t i = 0; i < count; i++, at += field->stride) {
+        if (!field->table) {
             save_scalar(field->kind, at, out);
             continue;
         }
@@ -79,15 +120,19 @@ static int save_field(const struct bp_state_field *field, void *state, unsigned 
                       GByteArray *out, struct bp_error *err)
 {
     size_t name_len = strlen(field->name);
-    if (!name_len || name_len > 255 || (unsigned)field->kind > BP_STATE_BYTES)
+    uint32_t count = 0;
+    if (!name_len || name_len > 255 || (unsigned)field->kind > BP_STATE_LIST)
         return bp_fail(err, EINVAL, "State field '%.255s' cannot be written", field->name);
+    int ret = count_elements(field, state, &count, err);
+    if (ret < 0)
+        return ret;
     put_u8(out, (uint8_t)name_len);
     g_byte_array_append(out, (const guint8 *)field->name, (guint)name_len);
     put_u8(out, (uint8_t)field->kind);
-    put_le(out, field->kind == BP_STATE_SECTION ? 1 : field->count, 4);
+    put_le(out, count, 4);
     guint length_at = out->len;
     put_le(out, 0, 4);
-    int ret = save_payload(field, state, depth, out, err);
+    ret = save_payload(field, state, depth, count, out, err);
     if (ret < 0)
         return ret;
     uint32_t length = out->len - length_at - 4;
@@ -136,41 +181,4 @@ int bpc_state_save_table(const struct bp_state_table *table, void *state, GByteA
     if (ret < 0)
         g_byte_array_set_size(out, before);
     return ret;
-}
-
-int bpc_state_save(struct bp_object *obj, GByteArray *out, struct bp_error *err)
-{
-    if (!obj->info->state)
-        return 0;
-    int ret = bpc_state_save_table(obj->info->state, obj->state, out, err);
-    if (ret < 0)
-        bp_error_prefix(err, "Saving the state of '%s'", bp_object_path(obj));
-    return ret;
-}
-
-bool bpc_state_equal(struct bp_object *a, struct bp_object *b)
-{
-    GByteArray *x = g_byte_array_new(), *y = g_byte_array_new();
-    bool equal = !bpc_state_save(a, x, NULL) && !bpc_state_save(b, y, NULL) && x->len == y->len &&
-                 (!x->len || !memcmp(x->data, y->data, x->len));
-    g_byte_array_unref(x);
-    g_byte_array_unref(y);
-    return equal;
-}
-
-struct visit {
-    int (*fn)(const char *path, struct bp_object *obj, void *opaque);
-    void *opaque;
-};
-
-static int visit_one(struct bp_object *obj, void *opaque)
-{
-    const struct visit *visit = opaque;
-    return obj->info->state ? visit->fn(bp_object_path(obj), obj, visit->opaque) : 0;
-}
-
-int bpc_state_each(int (*fn)(const char *path, struct bp_object *obj, void *opaque), void *opaque)
-{
-    struct visit visit = {fn, opaque};
-    return bpc_object_walk(bpc_object_root(), visit_one, &visit);
 }

@@ -9,6 +9,7 @@
 #include <bp/device.h>
 #include <bp/exact/cpu.h>
 #include <bp/exact/machine.h>
+#include <bp/level.h>
 #include <bp/option.h>
 
 #include "registry.h"
@@ -52,7 +53,7 @@ static const struct {
                         .summary = "Monitor commands"}},
     [BP_PROVIDE_EVENT] = {PLAIN("event", bp_event, offsetof(struct bp_event, reserved)),
                           .summary = "QMP events"}},
-    [BP_PROVIDE_ABSTRACT] = {TYPES("abstract", bp_type_info), .summary = "Abstract types",
+    [BP_PROVIDE_ABSTRACT] = {TYPES("abstract", bp_level_class), .summary = "Abstract types",
                              .parent = "object"}},
     [BP_PROVIDE_KIND] = {PLAIN("kind", bp_kind, offsetof(struct bp_kind, check)),
                          .summary = "Kinds of things"}},

@@ -61,10 +61,10 @@ int bpc_object_add_props(struct bp_object *obj, const struct bp_field *fields, v
     obj->sets = g_renew(struct bpc_prop_set, obj->sets, obj->set_count + 1);
     obj->sets[obj->set_count++] = (struct bpc_prop_set){fields, base, type};
     for (const struct bp_field *f = fields; f->name; f++) {
-        if (!f->def || (!base && !f->set))
+        if (!f->def || (!base && !f->set) || f->kind == BP_KIND_FORWARD)
             continue;
-        struct bpc_prop prop = {f, base, type};
-        int ret = bpc_property_set_default(obj, &prop, err);
+        struct bpc_prop prop = {f, base, type, obj};
+        int ret = bpc_property_set_default(&prop, err);
         if (ret < 0) {
             bp_error_prefix(err, "Default of property '%s.%s'", type, f->name);
             return ret;
@@ -73,22 +73,15 @@ int bpc_object_add_props(struct bp_object *obj, const struct bp_field *fields, v
     return 0;
 }
 
-/* The class's own table and those of abstract parents; parents first, so that a class's default
- * for a property of the same name wins when both write one field. */
-static int add_class_props(struct bp_object *obj, const struct bp_type_info *info, unsigned depth,
-                           struct bp_error *err)
+/* The tables of all levels; the base first, so that a class's property hides a parent's. */
+static int add_level_props(struct bp_object *obj, struct bp_error *err)
 {
-    if (depth > 16)
-        return bp_fail(err, ELOOP, "Type '%s' has too many parents", obj->info->name);
-    const void *parent = NULL;
-    if (info->parent && !bpc_type_is_core(info->parent)) { /* another module may have it */
-        int ret = bpc_require(BP_PROVIDE_ABSTRACT, info->parent, &parent, err);
-        if (!ret)
-            ret = add_class_props(obj, parent, depth + 1, err);
-        if (ret < 0)
-            return ret;
+    int ret = 0;
+    for (unsigned i = 0; !ret && i < obj->level_count; i++) {
+        const struct bpc_level *level = &obj->levels[i];
+        ret = bpc_object_add_props(obj, level->info->props, level->state, level->info->name, err);
     }
-    return bpc_object_add_props(obj, info->props, obj->state, info->name, err);
+    return ret;
 }
 
 /* First of all: the tables' structs may go with finalize(). */
@@ -103,10 +96,8 @@ static void free_props(struct bp_object *obj)
 
 static void free_parts(struct bp_object *obj)
 {
-    bpc_object_state_free(obj->state);
     g_free(obj->id);
     g_free(obj->path);
-    obj->state = NULL;
     obj->id = obj->path = NULL;
 }
 
@@ -118,15 +109,22 @@ int bpc_object_init(struct bp_object *obj, enum bp_provide_kind kind,
     obj->info = info;
     bpc_owner_init(&obj->owner);
     obj->owner.type = info->name; /* constant: modules stay */
-    obj->state = bpc_object_state_alloc(obj, info->state_size);
-    int ret = bpc_object_add_props(obj, object_props, NULL, "object", err);
+    int ret = bpc_object_make_levels(obj, err);
     if (!ret)
-        ret = add_class_props(obj, info, 0, err);
+        ret = bpc_object_add_props(obj, object_props, NULL, "object", err);
+    if (!ret)
+        ret = add_level_props(obj, err);
+    if (!ret)
+        ret = bpc_object_init_levels(obj, err);
     if (!ret && kind != BP_PROVIDE_DEVICE) /* devices have more tables to come */
         ret = bpc_global_apply(obj, err);
     if (ret < 0) {
         bpc_owner_release(&obj->owner);
+        while (obj->last) /* parts that init() made */
+            bp_object_destroy(obj->last);
+        bpc_object_fini_levels(obj);
         free_props(obj);
+        bpc_object_free_levels(obj);
         free_parts(obj);
     }
     return ret;
@@ -146,9 +144,11 @@ void bp_object_unref(struct bp_object *obj)
     while (obj->first)
         bpc_object_remove(obj->first);
     bpc_owner_release(&obj->owner);
+    bpc_object_fini_levels(obj);
     free_props(obj);
     if (obj->finalize)
         obj->finalize(obj);
+    bpc_object_free_levels(obj);
     free_parts(obj);
     free(obj);
 }
@@ -240,6 +240,6 @@ unsigned bp_object_users(const struct bp_object *obj)
 bool bp_object_is_a(const struct bp_object *obj, const char *type)
 {
     const char *name = bp_object_type(obj);
-    return !strcmp(obj->info->name, type) || !strcmp(name, type) ||
+    return !strcmp(name, type) || bpc_object_has_level(obj, type) ||
            bpc_type_chain_has(obj->kind, obj->info, type);
 }

@@ -23,6 +23,13 @@ struct bpc_prop_set {
     const char *type; /* type that declares them, for -global and errors; borrowed */
 };
 
+/* One level of an object: base first, the class's own last. */
+struct bpc_level {
+    const struct bp_type_info *info;     /* its class begins with it; borrowed for ever */
+    const struct bp_level_class *class;  /* hooks; NULL: the object's own class, or a bus's */
+    void *state;                         /* info->state_size bytes, behind a pointer to the object */
+};
+
 struct bp_object {
     unsigned refs;
     enum bp_provide_kind kind;
@@ -32,7 +39,10 @@ struct bp_object {
     struct bp_object *parent;        /* NULL: not in the tree */
     struct bp_object *first, *last, *next, *prev; /* children in order, siblings */
     struct bp_owner owner;
-    void *state;    /* info->state_size bytes, behind a pointer back to the object */
+    struct bpc_level *levels;
+    unsigned level_count;
+    unsigned levels_ready, levels_attached; /* how many init() and attach() succeeded */
+    void *state;    /* of the last level */
     bool live;      /* in use: only WRITE_LIVE properties may still be set */
     bool deleted;   /* taken out; memory waits for the last reference */
     unsigned users; /* LINK properties that point here */
@@ -53,6 +63,19 @@ struct bp_object {
  * undone, the memory remains the caller's. */
 int bpc_object_init(struct bp_object *obj, enum bp_provide_kind kind,
                     const struct bp_type_info *info, struct bp_error *err);
+/* ---- level.c: between it and object.c ---- */
+/* Finds the classes of all levels, loading their modules, and allocates zeroed blocks. */
+int bpc_object_make_levels(struct bp_object *obj, struct bp_error *err);
+int bpc_object_init_levels(struct bp_object *obj, struct bp_error *err); /* init() of each */
+void bpc_object_fini_levels(struct bp_object *obj); /* fini() of those that init()ed */
+void bpc_object_free_levels(struct bp_object *obj); /* the blocks */
+bool bpc_object_has_level(const struct bp_object *obj, const char *name);
+/* ---- for those who attach ---- */
+/* Hooks of levels, in their order; attached ones only after all have attached. What failed midway is
+ * undone by bpc_object_detach_levels(). The object's own class is the caller's. */
+int bpc_object_attach_levels(struct bp_object *obj, struct bp_error *err);
+int bpc_object_attached_levels(struct bp_object *obj, struct bp_error *err);
+void bpc_object_detach_levels(struct bp_object *obj);
 /* Appends a property table and sets its defaults. */
 int bpc_object_add_props(struct bp_object *obj, const struct bp_field *fields, void *base,
                          const char *type, struct bp_error *err);
@@ -80,13 +103,14 @@ int bpc_object_walk(struct bp_object *obj, int (*fn)(struct bp_object *obj, void
 
 /* ---- properties ---- */
 struct bpc_prop {
-    const struct bp_field *field;
+    const struct bp_field *field; /* never of kind FORWARD: its name, and what the part says of it */
     void *base;
     const char *type;
+    struct bp_object *obj; /* whose it is: the object asked, or a part of it */
 };
 /* false: there is none of this name. */
-bool bpc_object_find_prop(const struct bp_object *obj, const char *name, struct bpc_prop *ret_prop);
-int bpc_object_each_prop(const struct bp_object *obj,
+bool bpc_object_find_prop(struct bp_object *obj, const char *name, struct bpc_prop *ret_prop);
+int bpc_object_each_prop(struct bp_object *obj,
                          int (*fn)(const struct bpc_prop *prop, void *opaque), void *opaque);
 /* As bp_object_set(), but text is converted where the property is not a string. */
 int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_value *value,
@@ -98,7 +122,7 @@ int bpc_object_set_all(struct bp_object *obj, const struct bp_value *props, cons
 int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_object *to,
                         struct bp_error *err);
 /* The property's value as one would type it, malloc'd: for info qtree. */
-char *bpc_object_prop_text(struct bp_object *obj, const struct bpc_prop *prop);
+char *bpc_object_prop_text(const struct bpc_prop *prop);
 /* The list of qom-list: dicts {"name","type"} of properties, then children ("child<TYPE>"). */
 struct bp_value *bpc_object_list(struct bp_object *obj);
 /* `info qom-tree [path]`: malloc'd text, or NULL with err. path NULL: /machine. */

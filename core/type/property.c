@@ -18,27 +18,75 @@ static void *field_at(const struct bpc_prop *prop)
     return (char *)prop->base + prop->field->offset;
 }
 
-bool bpc_object_find_prop(const struct bp_object *obj, const char *name, struct bpc_prop *ret_prop)
+const struct bp_field *bpc_property_forwarded(const struct bp_field *whole,
+                                              const struct bp_field *part)
 {
-    /* The last table first: a class's own property hides a parent's of the same name. */
+    static GHashTable *made; /* the pair as text, to the field: made once for each */
+    char *pair = g_strdup_printf("%p %p", (const void *)whole, (const void *)part);
+    if (!made)
+        made = g_hash_table_new(g_str_hash, g_str_equal);
+    struct bp_field *field = g_hash_table_lookup(made, pair);
+    if (field) {
+        g_free(pair);
+        return field;
+    }
+    field = g_memdup2(part, sizeof(*part));
+    field->name = whole->name;
+    field->help = whole->help ? whole->help : part->help;
+    g_hash_table_insert(made, pair, field);
+    return field;
+}
+
+/* The last table first: a class's own property hides a parent's of the same name. */
+static const struct bp_field *find_field(const struct bp_object *obj, const char *name,
+                                         const struct bpc_prop_set **ret_set)
+{
     for (unsigned i = obj->set_count; i-- > 0;) {
         const struct bp_field *field = bpc_schema_find(obj->sets[i].fields, name);
         if (!field)
             continue;
-        *ret_prop = (struct bpc_prop){field, obj->sets[i].base, obj->sets[i].type};
-        return true;
+        *ret_set = &obj->sets[i];
+        return field;
     }
-    return false;
+    return NULL;
 }
 
-int bpc_object_each_prop(const struct bp_object *obj,
+static bool find_prop(struct bp_object *obj, const char *name, unsigned depth,
+                      struct bpc_prop *ret_prop)
+{
+    const struct bpc_prop_set *set;
+    const struct bp_field *field = find_field(obj, name, &set);
+    if (!field || depth > 8)
+        return false;
+    if (field->kind != BP_KIND_FORWARD) {
+        *ret_prop = (struct bpc_prop){field, set->base, set->type, obj};
+        return true;
+    }
+    /* While the part does not exist there is no such property. */
+    const char *slash = strchr(field->forward, '/');
+    char *id = g_strndup(field->forward, (gsize)(slash - field->forward));
+    struct bp_object *part = bpc_object_child(obj, id);
+    bool found = part && find_prop(part, slash + 1, depth + 1, ret_prop);
+    g_free(id);
+    if (found)
+        ret_prop->field = bpc_property_forwarded(field, ret_prop->field);
+    return found;
+}
+
+bool bpc_object_find_prop(struct bp_object *obj, const char *name, struct bpc_prop *ret_prop)
+{
+    return find_prop(obj, name, 0, ret_prop);
+}
+
+int bpc_object_each_prop(struct bp_object *obj,
                          int (*fn)(const struct bpc_prop *prop, void *opaque), void *opaque)
 {
     for (unsigned i = 0; i < obj->set_count; i++) {
         for (const struct bp_field *f = obj->sets[i].fields; f->name; f++) {
-            struct bpc_prop prop = {f, obj->sets[i].base, obj->sets[i].type}, shown;
-            if (!bpc_object_find_prop(obj, f->name, &shown) || shown.field != f)
-                continue; /* hidden by one of the same name */
+            const struct bpc_prop_set *set;
+            struct bpc_prop prop;
+            if (find_field(obj, f->name, &set) != f || !bpc_object_find_prop(obj, f->name, &prop))
+                continue; /* hidden by one of the same name; or its part is missing */
             int ret = fn(&prop, opaque);
             if (ret)
                 return ret;
@@ -133,13 +181,12 @@ static struct bp_value *read_field(const struct bpc_prop *prop)
     }
 }
 
-static int get_prop(struct bp_object *obj, const struct bpc_prop *prop, struct bp_value **ret_value,
-                    struct bp_error *err)
+static int get_prop(const struct bpc_prop *prop, struct bp_value **ret_value, struct bp_error *err)
 {
     if (prop->field->get)
-        return prop->field->get(obj, prop->field, ret_value, err);
+        return prop->field->get(prop->obj, prop->field, ret_value, err);
     if (!prop->base)
-        return bp_fail(err, EACCES, "Property '%s.%s' cannot be read", bp_object_type(obj),
+        return bp_fail(err, EACCES, "Property '%s.%s' cannot be read", bp_object_type(prop->obj),
                        prop->field->name);
     *ret_value = read_field(prop);
     return 0;
@@ -150,7 +197,7 @@ int bp_object_get(struct bp_object *obj, const char *name, struct bp_value **ret
 {
     struct bpc_prop prop;
     if (bpc_object_find_prop(obj, name, &prop))
-        return get_prop(obj, &prop, ret_value, err);
+        return get_prop(&prop, ret_value, err);
     struct bp_object *child = bpc_object_child(obj, name);
     if (!child)
         return not_found(obj, name, err);
@@ -264,14 +311,13 @@ static int write_field(const struct bpc_prop *prop, struct bp_value *value, stru
     return 0;
 }
 
-static int set_prop(struct bp_object *obj, const struct bpc_prop *prop, struct bp_value *value,
-                    struct bp_error *err)
+static int set_prop(const struct bpc_prop *prop, struct bp_value *value, struct bp_error *err)
 {
     int ret = bpc_schema_check(prop->field, value, NULL, err);
     if (ret < 0)
         return ret;
     if (prop->field->set)
-        return prop->field->set(obj, prop->field, value, err);
+        return prop->field->set(prop->obj, prop->field, value, err);
     return write_field(prop, value, err);
 }
 
@@ -287,7 +333,7 @@ static int find_writable(struct bp_object *obj, const char *name, struct bpc_pro
     }
     if ((prop.field->flags & BP_FIELD_READ_ONLY) || (!prop.base && !prop.field->set))
         return bp_fail(err, EACCES, "Property '%s.%s' is read-only", bp_object_type(obj), name);
-    if (obj->live && !(prop.field->flags & BP_FIELD_WRITE_LIVE))
+    if (prop.obj->live && !(prop.field->flags & BP_FIELD_WRITE_LIVE))
         return bp_fail(err, EBUSY, "Property '%s.%s' cannot be set any more: '%s' is in use",
                        bp_object_type(obj), name, bp_object_id(obj));
     *ret_prop = prop;
@@ -299,7 +345,7 @@ int bp_object_set(struct bp_object *obj, const char *name, struct bp_value *valu
 {
     struct bpc_prop prop;
     int ret = find_writable(obj, name, &prop, err);
-    return ret ? ret : set_prop(obj, &prop, value, err);
+    return ret ? ret : set_prop(&prop, value, err);
 }
 
 int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_value *value,
@@ -312,7 +358,7 @@ int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_valu
         ret = bpc_schema_from_loose(prop.field, value, &typed, err);
     if (ret < 0)
         return ret;
-    ret = set_prop(obj, &prop, typed, err);
+    ret = set_prop(&prop, typed, err);
     bp_value_unref(typed);
     return ret;
 }
@@ -327,7 +373,7 @@ int bp_object_set_text(struct bp_object *obj, const char *name, const char *text
         ret = bpc_schema_from_text(prop.field, text, &value, err);
     if (ret < 0)
         return ret;
-    ret = set_prop(obj, &prop, value, err);
+    ret = set_prop(&prop, value, err);
     bp_value_unref(value);
     return ret;
 }
@@ -368,7 +414,7 @@ int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_objec
                        prop.field->target, bp_object_path(to), bp_object_type(to));
     if (prop.field->set) {
         struct bp_value *path = bp_value_string(to ? bp_object_path(to) : "");
-        ret = prop.field->set(obj, prop.field, path, err);
+        ret = prop.field->set(prop.obj, prop.field, path, err);
         bp_value_unref(path);
         return ret;
     }
@@ -376,8 +422,7 @@ int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_objec
     return 0;
 }
 
-int bpc_property_set_default(struct bp_object *obj, const struct bpc_prop *prop,
-                             struct bp_error *err)
+int bpc_property_set_default(const struct bpc_prop *prop, struct bp_error *err)
 {
     struct bp_value *value;
     if (prop->field->kind == BP_KIND_LINK && !*prop->field->def)
@@ -385,7 +430,7 @@ int bpc_property_set_default(struct bp_object *obj, const struct bpc_prop *prop,
     int ret = bpc_schema_from_text(prop->field, prop->field->def, &value, err);
     if (ret < 0)
         return ret;
-    ret = set_prop(obj, prop, value, err);
+    ret = set_prop(prop, value, err);
     bp_value_unref(value);
     return ret;
 }
@@ -393,7 +438,7 @@ int bpc_property_set_default(struct bp_object *obj, const struct bpc_prop *prop,
 void bpc_property_free_all(const struct bpc_prop_set *set)
 {
     for (const struct bp_field *f = set->fields; set->base && f->name; f++) {
-        struct bpc_prop prop = {f, set->base, set->type};
+        struct bpc_prop prop = {f, set->base, set->type, NULL};
         if (f->set || f->get) /* the class's own business */
             continue;
         switch (f->kind) {
@@ -412,10 +457,10 @@ void bpc_property_free_all(const struct bpc_prop_set *set)
     }
 }
 
-char *bpc_object_prop_text(struct bp_object *obj, const struct bpc_prop *prop)
+char *bpc_object_prop_text(const struct bpc_prop *prop)
 {
     struct bp_value *value;
-    if (get_prop(obj, prop, &value, NULL) < 0)
+    if (get_prop(prop, &value, NULL) < 0)
         return bp_strdup("<unknown>");
     char *text;
     if (bp_value_type(value) == BP_VALUE_INT && bpc_schema_is_integer(prop->field->kind) &&

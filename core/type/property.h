@@ -5,8 +5,10 @@
 
 #include "object.h"
 
-int bpc_property_set_default(struct bp_object *obj, const struct bpc_prop *prop,
-                             struct bp_error *err);
+int bpc_property_set_default(const struct bpc_prop *prop, struct bp_error *err);
+/* The property of a part as the whole calls it: its name, and what the part says. Lasts for ever. */
+const struct bp_field *bpc_property_forwarded(const struct bp_field *whole,
+                                              const struct bp_field *part);
 /* Frees strings, values and references that the fields of a table own. */
 void bpc_property_free_all(const struct bpc_prop_set *set);
 

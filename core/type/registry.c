@@ -15,6 +15,7 @@
 #include <bp/exact/cpu.h>
 #include <bp/device.h>
 #include <bp/exact/machine.h>
+#include <bp/level.h>
 #include <bp/option.h>
 
 #include "near.h"
@@ -184,16 +185,22 @@ static void add_entry(enum bp_provide_kind kind, const char *module, const char 
     g_hash_table_insert(table_of(kind), e->name, e);
 }
 
-/* The descriptor, or a copy with zeros for what its module's headers did not have yet. */
-static const void *of_full_size(enum bp_provide_kind kind, const void *desc)
+const void *bpc_registry_grown(enum bp_provide_kind kind, const void *desc)
 {
+    static GHashTable *copies; /* what a module has, to the larger copy */
     const struct bp_kind *open = bpc_kind_is_core(kind) ? NULL : bpc_kind(kind);
     size_t wanted = open ? open->shape->size : bpc_kind_size(kind);
     uint32_t size = *(const uint32_t *)desc;
     if (size >= wanted)
         return desc;
-    void *copy = g_malloc0(wanted);
-    memcpy(copy, desc, size);
+    if (!copies)
+        copies = g_hash_table_new(NULL, NULL);
+    void *copy = g_hash_table_lookup(copies, desc);
+    if (!copy) {
+        copy = g_malloc0(wanted);
+        memcpy(copy, desc, size);
+        g_hash_table_insert(copies, (gpointer)desc, copy);
+    }
     return copy;
 }
 
@@ -201,7 +208,7 @@ static const void *of_full_size(enum bp_provide_kind kind, const void *desc)
 static void add_one(const char *module, const struct bp_provide *provide)
 {
     enum bp_provide_kind kind = kind_of(provide);
-    const void *desc = of_full_size(kind, provide->desc);
+    const void *desc = bpc_registry_grown(kind, provide->desc);
     const struct bp_provide named = {kind, desc};
     const char *name = bpc_provide_name(&named);
     GHashTable *table = table_of(kind);

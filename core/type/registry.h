@@ -63,6 +63,10 @@ int bpc_register_all(const char *module, const struct bp_provide *provides, stru
 /* The name a descriptor is registered under ("isa-serial"; interfaces: "isa/1"). */
 const char *bpc_provide_name(const struct bp_provide *provide);
 
+/* A descriptor of a module built against older headers as one of today's size, new members zero; one of
+ * today's is returned as it is. Lasts as long as the process. */
+const void *bpc_registry_grown(enum bp_provide_kind kind, const void *desc);
+
 /* Looks up what is registered; NULL when it is not (nothing is loaded). */
 const void *bpc_find(enum bp_provide_kind kind, const char *name);
 /* The same, loading the module that has it when needed. -ENOENT: nobody has it; the message lists

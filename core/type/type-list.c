@@ -4,8 +4,9 @@
 #include <glib.h>
 #include <string.h>
 
-#include <bp/device.h>
+#include <bp/level.h>
 
+#include "property.h"
 #include "registry.h"
 #include "schema.h"
 #include "type.h"
@@ -28,14 +29,62 @@ struct walk {
     void (*fn)(const struct bp_field *field, void *opaque);
     void *opaque;
     GHashTable *seen; /* names */
+    unsigned depth;   /* of parts within parts */
 };
+
+static int each_field(const char *name, bool devices_only, const struct walk *walk,
+                      struct bp_error *err);
+
+struct search {
+    const char *name;
+    const struct bp_field *found; /* or NULL */
+};
+
+static void match_field(const struct bp_field *field, void *opaque)
+{
+    struct search *search = opaque;
+    if (!search->found && !strcmp(field->name, search->name))
+        search->found = field;
+}
+
+/* What a part of that type says of its property; NULL: nothing. */
+static const struct bp_field *look_up_forward(const struct walk *walk, const struct bp_field *field)
+{
+    struct search search = {.name = strchr(field->forward, '/') + 1};
+    const struct walk inner = {match_field, &search, g_hash_table_new(g_str_hash, g_str_equal),
+                               walk->depth + 1};
+    if (inner.depth <= 8)
+        each_field(field->target, false, &inner, NULL);
+    g_hash_table_unref(inner.seen);
+    return search.found ? bpc_property_forwarded(field, search.found) : NULL;
+}
+
+static void show_field(const struct walk *walk, const struct bp_field *field)
+{
+    if (field->kind == BP_KIND_FORWARD)
+        field = look_up_forward(walk, field);
+    if (field)
+        walk->fn(field, walk->opaque);
+}
 
 static void walk_fields(const struct walk *walk, const struct bp_field *fields)
 {
     for (; fields && fields->name; fields++) {
         if (!(fields->flags & BP_FIELD_HIDDEN) &&
             g_hash_table_add(walk->seen, (gpointer)fields->name))
-            walk->fn(fields, walk->opaque);
+            show_field(walk, fields);
+    }
+}
+
+/* What a bus, and those that it extends, want of a device. */
+static void walk_bus_fields(const struct walk *walk, const void *desc)
+{
+    for (unsigned depth = 0; depth < 32; depth++) {
+        const struct bp_bus_class *bus = desc;
+        walk_fields(walk, bus->child_props);
+        if (!bpc_type_has_parent_level(BP_PROVIDE_BUS, &bus->type) ||
+            bpc_describe(BP_PROVIDE_BUS, bus->type.parent, &desc, NULL) < 0)
+            break;
     }
 }
 
@@ -47,15 +96,16 @@ static int walk_class(const struct walk *walk, const struct bpc_type *type, stru
         return ret;
     const struct bp_type_info *info = desc;
     walk_fields(walk, info->props);
+    if (info->description)
+        walk_fields(walk, info->description->type.props);
     if (type->kind == BP_PROVIDE_DEVICE) {
         const struct bp_device_class *class = desc;
         if (class->bus && *class->bus && strcmp(class->bus, "system") &&
             !bpc_describe(BP_PROVIDE_BUS, class->bus, &bus, NULL))
-            walk_fields(walk, ((const struct bp_bus_class *)bus)->child_props);
+            walk_bus_fields(walk, bus);
     }
-    for (unsigned depth = 0; info->parent && depth < 16; depth++) {
-        if (bpc_type_is_core(info->parent) ||
-            bpc_describe(BP_PROVIDE_ABSTRACT, info->parent, &desc, NULL) < 0)
+    for (unsigned depth = 0; bpc_type_has_parent_level(type->kind, info) && depth < 32; depth++) {
+        if (bpc_describe(bpc_type_parent_kind(type->kind), info->parent, &desc, NULL) < 0)
             break;
         info = desc;
         walk_fields(walk, info->props);
@@ -81,9 +131,8 @@ static int not_found(const char *name, bool devices_only, struct bp_error *err)
                          devices_only ? "Device" : "Class", name, hint);
 }
 
-int bpc_type_each_field(const char *name, bool devices_only,
-                        void (*fn)(const struct bp_field *field, void *opaque), void *opaque,
-                        struct bp_error *err)
+static int each_field(const char *name, bool devices_only, const struct walk *walk,
+                      struct bp_error *err)
 {
     const void *alias;
     if (!bpc_describe(BP_PROVIDE_DEVICE, name, &alias, NULL))
@@ -99,8 +148,15 @@ int bpc_type_each_field(const char *name, bool devices_only,
         return bp_fail(err, EINVAL, "Parameter 'typename' expects a non-abstract device type");
     if (!type.provided_as)
         return 0;
-    const struct walk walk = {fn, opaque, g_hash_table_new(g_str_hash, g_str_equal)};
-    int ret = walk_class(&walk, &type, err);
+    return walk_class(walk, &type, err);
+}
+
+int bpc_type_each_field(const char *name, bool devices_only,
+                        void (*fn)(const struct bp_field *field, void *opaque), void *opaque,
+                        struct bp_error *err)
+{
+    const struct walk walk = {fn, opaque, g_hash_table_new(g_str_hash, g_str_equal), 0};
+    int ret = each_field(name, devices_only, &walk, err);
     g_hash_table_unref(walk.seen);
     return ret;
 }

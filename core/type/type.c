@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <bp/device.h>
+#include <bp/exact/cpu.h>
 
 #include "registry.h"
 
@@ -78,9 +79,26 @@ static const char *parent_of_class(enum bp_provide_kind kind, const struct bp_ty
     return root_of(kind);
 }
 
-bool bpc_type_is_core(const char *name)
+enum bp_provide_kind bpc_type_parent_kind(enum bp_provide_kind kind)
 {
-    return find_builtin(name) || g_str_has_suffix(name, "-cpu");
+    return kind == BP_PROVIDE_BUS ? BP_PROVIDE_BUS : BP_PROVIDE_ABSTRACT;
+}
+
+/* A processor's parent is named after its architecture; a module may describe it, but need not. */
+static bool follows_from_class(enum bp_provide_kind kind, const struct bp_type_info *info)
+{
+    const struct bp_cpu_class *class = (const struct bp_cpu_class *)info;
+    const void *desc;
+    if (kind != BP_PROVIDE_CPU || info->size < offsetof(struct bp_cpu_class, init) || !class->arch)
+        return false;
+    size_t len = strlen(class->arch);
+    return !strncmp(info->parent, class->arch, len) && !strcmp(info->parent + len, "-cpu") &&
+           bpc_describe(BP_PROVIDE_ABSTRACT, info->parent, &desc, NULL) == -ENOENT;
+}
+
+bool bpc_type_has_parent_level(enum bp_provide_kind kind, const struct bp_type_info *info)
+{
+    return info->parent && !find_builtin(info->parent) && !follows_from_class(kind, info);
 }
 
 static void fill(enum bp_provide_kind kind, const void *desc, struct bpc_type *ret_type)
@@ -157,16 +175,11 @@ static void collect_known(const struct bpc_known *known, void *opaque)
     collect_type(c->types, &type);
 }
 
-/* What a name that only occurs as a parent must be: an abstract type itself. */
-static struct bpc_type derived_parent(const char *name)
+/* What a name that only occurs as the parent of such types must be: an abstract type itself. */
+static struct bpc_type derived_parent(const char *name, enum bp_provide_kind kind)
 {
-    struct bpc_type type = {
-        .kind = BP_PROVIDE_END, .name = name, .parent = "object", .abstract = true};
-    if (g_str_has_suffix(name, "-cpu"))
-        type.parent = "cpu";
-    else if (g_str_has_suffix(name, "-device"))
-        type.parent = "device";
-    return type;
+    return (struct bpc_type){
+        .kind = BP_PROVIDE_END, .name = name, .parent = root_of(kind), .abstract = true};
 }
 
 static void collect_kind(enum bp_provide_kind number, const struct bp_kind *kind, void *opaque)
@@ -185,7 +198,7 @@ static GHashTable *collect_all(void)
     for (GList *l = types; l; l = l->next) {
         const struct bpc_type *type = l->data;
         if (type->parent && !g_hash_table_contains(c.types, type->parent)) {
-            struct bpc_type parent = derived_parent(type->parent);
+            struct bpc_type parent = derived_parent(type->parent, type->kind);
             collect_type(c.types, &parent);
         }
     }
@@ -213,13 +226,11 @@ bool bpc_type_chain_has(enum bp_provide_kind kind, const struct bp_type_info *in
         if (!strcmp(name, ancestor))
             return true;
         const struct bpc_type *type = find_builtin(name);
-        const struct bp_type_info *abstract = bpc_find(BP_PROVIDE_ABSTRACT, name);
+        const struct bp_type_info *parent = bpc_find(bpc_type_parent_kind(kind), name);
         if (type)
             name = type->parent;
-        else if (abstract)
-            name = abstract->parent ? abstract->parent : root_of(kind);
         else
-            name = derived_parent(name).parent;
+            name = parent && parent->parent ? parent->parent : root_of(kind);
     }
     return false;
 }
@@ -241,10 +252,12 @@ bool bpc_type_implements(const char *name, const char *ancestor)
     struct bpc_type type;
     if (!bpc_type_find(name, &type))
         return false;
+    enum bp_provide_kind kind = type.kind;
     for (unsigned depth = 0; name && depth < 32; depth++) {
         if (!strcmp(name, ancestor))
             return true;
-        name = find_direct(name, &type) ? type.parent : derived_parent(name).parent;
+        bool found = depth == 0 || find_direct(name, &type);
+        name = found ? type.parent : derived_parent(name, kind).parent;
     }
     return false;
 }

@@ -22,8 +22,11 @@ struct bpc_type {
 
 /* Finds a type by its public name ("interp-accel"). Strings are borrowed for ever. */
 bool bpc_type_find(const char *name, struct bpc_type *ret_type);
-/* Is it one of the core's own abstract types, or a CPU's derived parent? No module has those. */
-bool bpc_type_is_core(const char *name);
+/* Is the parent that a class names one with a level of its own? Not so the core's abstract types, and
+ * what follows from the class itself (the "x86_64-cpu" of a processor). */
+bool bpc_type_has_parent_level(enum bp_provide_kind kind, const struct bp_type_info *info);
+/* What kind of descriptor a parent is: of a bus a bus, else an abstract type. */
+enum bp_provide_kind bpc_type_parent_kind(enum bp_provide_kind kind);
 /* The public name of a class, and its parent's public name (NULL at the end of the chain). */
 const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type_info *info);
 /* Does the chain of parents of a class hold this name? Nothing is loaded. */

@@ -38,8 +38,23 @@ static int find_class(const char *type, const struct bp_object_class **ret_class
 static void dispose(struct bp_object *obj)
 {
     const struct bp_object_class *class = bp_object_class(obj);
-    if (obj->live && class->finalize)
+    if (!obj->live)
+        return;
+    if (class->finalize)
         class->finalize(obj);
+    bpc_object_detach_levels(obj);
+}
+
+/* The class's own part, with all levels attached. */
+static int finish(struct bp_object *obj, const struct bp_object_class *class, struct bp_error *err)
+{
+    int ret = class->complete ? class->complete(obj, err) : 0;
+    if (!ret) {
+        ret = bpc_object_attached_levels(obj, err);
+        if (ret < 0 && class->finalize)
+            class->finalize(obj);
+    }
+    return ret;
 }
 
 /* Makes it complete; on failure nothing of it is left. */
@@ -51,8 +66,12 @@ static int complete(struct bp_object *obj, const struct bp_object_class *class, 
     int ret = bpc_object_set_all(obj, args, skip, err);
     if (!ret)
         ret = bpc_object_add_child(bpc_object_container("/objects"), id, obj, err);
-    if (!ret && class->complete)
-        ret = class->complete(obj, err);
+    if (!ret)
+        ret = bpc_object_attach_levels(obj, err);
+    if (!ret)
+        ret = finish(obj, class, err);
+    if (ret < 0)
+        bpc_object_detach_levels(obj);
     if (ret < 0)
         bp_object_destroy(obj);
     else

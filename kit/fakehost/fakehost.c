@@ -385,5 +385,8 @@ int bp_test_save(struct bp_device *dev, void **ret_data, size_t *ret_size, struc
 
 int bp_test_restore(struct bp_device *dev, const void *data, size_t size, struct bp_error *err)
 {
-    return bpc_state_load(bp_device_object(dev), data, size, err);
+    struct bp_object *obj = bp_device_object(dev);
+    int rc = bpc_state_load(obj, data, size, err);
+
+    return rc < 0 ? rc : bpc_state_finish(&obj, 1, err);
 }

@@ -22,6 +22,9 @@ struct bp_device_class {
     const char *bus;      /* bus type it plugs into ("isa", "pci", ...); NULL: none ("system") */
     const char *category; /* heading in -device help: "storage", "network", "input", "misc", ... */
     const void *bus_info; /* what the bus type wants to know, e.g. struct bp_pci_info */
+    /* The object is made and defaults are set: make parts whose properties are forwarded
+     * (bp_device_new_part). NULL: nothing to do. */
+    int (*init)(struct bp_device *dev, struct bp_error *err);
     /* All properties are set: claim regions, timers, lines. On failure the core undoes all claims. */
     int (*attach)(struct bp_device *dev, struct bp_error *err);
     void (*detach)(struct bp_device *dev);
@@ -58,7 +61,8 @@ struct bp_device_class {
 #define BP_DEVICE_ALIAS(NAME, ALIAS) BP_NOTE("alias=device:" ALIAS "=" NAME)
 
 void *bp_device_state(struct bp_device *dev); /* [any] */
-struct bp_device *bp_device_of_state(void *state); /* the device whose state this is; [any] */
+/* The device whose state (of any of its levels, or what its bus keeps with it) this is; [any] */
+struct bp_device *bp_device_of_state(void *state);
 struct bp_object *bp_device_object(struct bp_device *dev);
 struct bp_owner *bp_device_owner(struct bp_device *dev);
 /* Where its timers, watches and deferred calls live when they name no other context; the main one
@@ -78,11 +82,17 @@ int bp_device_each(struct bp_machine *machine, const char *type,
                    int (*fn)(struct bp_device *dev, void *opaque), void *opaque);
 
 /* ---- buses ---- */
-/* A bus type. Offered by a bus module; a bridge device makes instances with bp_bus_new(). */
+/*
+ * A bus type. Offered by a bus module; a bridge device makes instances with bp_bus_new(). A type may
+ * extend another (`parent`: "pcie" is a "pci"): devices for the parent plug in too. Such a bus has a
+ * block of state, and keeps one with each child, for itself and for every type that it extends.
+ * Methods are those of the bus that the device sits on: base first, on leaving last.
+ */
 struct bp_bus_class {
     struct bp_type_info type; /* type.props: of the bus itself */
     size_t child_size;        /* bytes of bus state the core keeps with each child, zeroed */
     const struct bp_field *child_props; /* e.g. "addr": into that state; set like device properties */
+    const struct bp_state_table *child_state; /* what is saved of it, with the child; or NULL */
     unsigned max_children;    /* 0: no limit */
     /* Before the child's own attach(): check the address, set up configuration space. */
     int (*child_attach)(struct bp_bus *bus, struct bp_device *child, struct bp_error *err);
@@ -90,7 +100,8 @@ struct bp_bus_class {
     void (*child_attached)(struct bp_bus *bus, struct bp_device *child);
     void (*child_detach)(struct bp_bus *bus, struct bp_device *child);
     void (*reset)(struct bp_bus *bus);
-    /* Address as text for `info qtree` ("04.0"); writes at most `size` bytes. */
+    /* Address as text for `info qtree` ("04.0"); writes at most `size` bytes. NULL: as the type that
+     * it extends does it. */
     void (*child_address)(struct bp_device *child, char *buf, size_t size);
     void *reserved[4];
 };
@@ -105,14 +116,19 @@ struct bp_bus_class {
 /* Makes a bus of `type` below a bridge; `name` NULL: chosen from the bridge's id or "TYPE.N". */
 int bp_bus_new(struct bp_device *bridge, const char *type, const char *name, struct bp_bus **ret_bus,
                struct bp_error *err);
-void *bp_bus_state(struct bp_bus *bus);
+void *bp_bus_state(struct bp_bus *bus); /* that of its own type, not of those that this extends */
+/* The block of a bus type that this one is or extends; NULL: neither. Looks. [any] */
+void *bp_bus_level(const struct bp_bus *bus, const struct bp_bus_class *type);
 struct bp_device *bp_bus_bridge(struct bp_bus *bus);
 const char *bp_bus_name(const struct bp_bus *bus);
 const char *bp_bus_type(const struct bp_bus *bus);
 /* First match in the machine's tree of devices: a name goes before a type. NULL: there is none. */
 struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type);
 struct bp_bus *bp_device_bus(struct bp_device *dev);    /* the bus it sits on, or NULL */
-void *bp_device_bus_state(struct bp_device *dev);       /* child_size bytes kept for its bus */
+/* The child_size bytes kept for the bus type that its class names; NULL: it plugs into no bus. */
+void *bp_device_bus_state(struct bp_device *dev);
+/* Those kept for a bus type that its bus is or extends; NULL: none. Looks. [any] */
+void *bp_device_bus_level(const struct bp_device *dev, const struct bp_bus_class *type);
 /* Calls fn for each child in order of attachment; stops at a non-zero return and returns it. */
 int bp_bus_each_child(struct bp_bus *bus, int (*fn)(struct bp_device *child, void *opaque),
                       void *opaque);
@@ -123,6 +139,13 @@ int bp_bus_each_child(struct bp_bus *bus, int (*fn)(struct bp_device *child, voi
  * one with an id under /machine/peripheral. */
 int bp_device_new(struct bp_machine *machine, const char *type, const char *id,
                   struct bp_device **ret_dev, struct bp_error *err);
+/* A part of a device: an object below it, for its init() or attach(); it goes with the whole. It is
+ * the whole's to attach. Its properties can be forwarded (BP_PROP_FORWARD). */
+int bp_device_new_part(struct bp_device *whole, const char *type, const char *name,
+                       struct bp_device **ret_part, struct bp_error *err);
+/* Says on what bus it will sit, so that the properties that this bus wants of its children can be set,
+ * when its type extends the one that the class names. bp_device_attach() does it too. */
+int bp_device_place(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err);
 int bp_device_set(struct bp_device *dev, const char *prop, const char *text, struct bp_error *err);
 int bp_device_set_uint(struct bp_device *dev, const char *prop, uint64_t v, struct bp_error *err);
 int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object *to,

@@ -19,34 +19,33 @@ struct bp_object; /* opaque */
 struct bp_owner;  /* opaque: what claimed resources (regions, timers, lines, watches) hang from */
 struct bp_machine; /* opaque; a bp_object at /machine */
 struct bp_kind;
+struct bp_level_class; /* bp/level.h */
 
 /* Opens every class descriptor. Grows only into `reserved`. */
 struct bp_type_info {
     uint32_t size;  /* sizeof the whole class descriptor: fields beyond it do not exist */
     uint32_t flags; /* BP_TYPE_* */
     const char *name;    /* e.g. "isa-serial" */
-    const char *parent;  /* abstract parent type, or NULL for the kind's own ("device", ...) */
+    const char *parent;  /* abstract parent type (a level), or NULL for the kind's own ("device") */
     const char *summary; /* one line of help */
     size_t state_size;   /* bytes the core allocates zeroed for each instance */
     const struct bp_field *props;          /* or NULL */
     const struct bp_state_table *state;    /* what is saved; NULL: nothing to save */
     const struct bp_kind *kind; /* BP_PROVIDE_OTHER: of what kind it is; else NULL */
+    /* A level that several names of one module share (bp/level.h): above those of `parent`, below
+     * this class. NULL: none. */
+    const struct bp_level_class *description;
+    const struct bp_level_info *infos; /* for levels below; ends with level NULL; or NULL */
     void *reserved[3];
+};
+/* What a class (or its description) tells one of the levels below it; see bp_object_level_info(). */
+struct bp_level_info {
+    const char *level; /* name of the level, e.g. "virtio"; NULL ends the table */
+    const void *info;  /* as that level's header says */
 };
 #define BP_TYPE_NOT_USER_CREATABLE (1u << 0) /* made by boards, not with -device or -object */
 #define BP_TYPE_HOTPLUGGABLE (1u << 1)       /* device_add, device_del */
 
-/*
- * An abstract parent: classes that name it as `parent` have its properties too (at the same offsets:
- * their state begins with STATE), and answer bp_object_is_a() with its name. Listed as
- * {BP_PROVIDE_ABSTRACT, &ident}.
- */
-#define BP_ABSTRACT(ident, NAME, PARENT, SUMMARY, STATE, PROPS) \
-    BP_NOTE("provides=abstract:" NAME ";summary=" SUMMARY); \
-    BP_STORAGE const struct bp_type_info ident = { \
-        .size = sizeof(struct bp_type_info), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = NAME, \
-        .parent = PARENT, .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, \
-        .state = NULL, .reserved = {NULL}}
 
 /* A user-creatable object (-object, object-add). */
 struct bp_object_class {
@@ -58,7 +57,7 @@ struct bp_object_class {
     bool (*can_delete)(struct bp_object *obj);
 };
 
-void *bp_object_state(struct bp_object *obj);      /* the instance's state; [any] */
+void *bp_object_state(struct bp_object *obj); /* that of its own class, the last level; [any] */
 const char *bp_object_type(const struct bp_object *obj); /* type name; [any] */
 const char *bp_object_id(const struct bp_object *obj);   /* last path component */
 /* Full path such as "/machine/peripheral/serial0"; borrowed until the object moves. */
@@ -101,7 +100,7 @@ const void *bp_object_class(const struct bp_object *obj);
 void bp_provided_each(const char *kind,
                       void (*fn)(const char *name, const char *summary, void *opaque),
                       void *opaque);
-/* Whose state this is, as bp_object_state() gave it. [any] */
+/* Whose state this is, as bp_object_state(), bp_object_level() or a hook gave it. [any] */
 struct bp_object *bp_object_of_state(void *state);
 /* How many LINK properties point at it; not 0: busy, it should not be destroyed. */
 unsigned bp_object_users(const struct bp_object *obj);

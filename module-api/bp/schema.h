@@ -36,6 +36,7 @@ enum bp_field_kind {
     BP_KIND_ALTERNATE, /* schema->members: alternatives by JSON type */
     BP_KIND_LIST,   /* schema->element; in C a struct bp_value * (list) */
     BP_KIND_ANY,    /* C: struct bp_value * */
+    BP_KIND_FORWARD, /* property of a part, see BP_PROP_FORWARD: is of the kind that it is there */
 };
 
 #define BP_FIELD_OPTIONAL (1u << 0)  /* may be left out (properties always may) */
@@ -63,7 +64,8 @@ struct bp_field {
     int (*set)(struct bp_object *obj, const struct bp_field *f, struct bp_value *value,
                struct bp_error *err);
     const char *const *features; /* NULL-terminated feature strings for introspection, or NULL */
-    void *reserved[3];
+    const char *forward;         /* FORWARD: "PART/PROPERTY"; `target` is the part's type */
+    void *reserved[2];
 };
 
 struct bp_variant {
@@ -97,6 +99,13 @@ struct bp_schema {
 #define BP_PROP_RANGE(NAME, KIND, STATE, FIELD, DEFAULT, MIN, MAX, HELP) \
     { .name = NAME, .kind = BP_KIND_##KIND, .offset = offsetof(STATE, FIELD), .def = DEFAULT, \
       .help = HELP, .min = MIN, .max = MAX }
+/*
+ * A property that a part has, under a name of the whole's: the part is the object PART below this one,
+ * made in init() (bp_device_new_part), of type TYPE. BP_PROP_FORWARD("disk-serial", "disk", "scsi-disk",
+ * "serial").
+ */
+#define BP_PROP_FORWARD(NAME, PART, TYPE, PROPERTY) \
+    { .name = NAME, .kind = BP_KIND_FORWARD, .target = TYPE, .forward = PART "/" PROPERTY }
 /* A key of an option, or an argument of a command. */
 #define BP_ARG(NAME, KIND, HELP) { .name = NAME, .kind = BP_KIND_##KIND, .help = HELP }
 #define BP_ARG_OPT(NAME, KIND, HELP) \

@@ -125,45 +125,41 @@ unsafe extern "C" fn reset(dev: *mut bp_device) {
     (*(bp_device_state(dev) as *mut Crc)).sum = 0;
 }
 
-const NO_FIELD: bp_field = bp_field {
-    name: null(), kind: BP_KIND_NONE, flags: 0, offset: 0, def: null(), help: null(),
-    schema: null(), target: null(), min: 0, max: 0, get: None, set: None, features: null(),
-    reserved: [null_mut(); 3],
-};
+/// What a table leaves out is zero, as in C: also what a later version of a header appends.
+macro_rules! zeroed {
+    ($type:ty) => {
+        unsafe { core::mem::transmute::<[u8; size_of::<$type>()], $type>([0; size_of::<$type>()]) }
+    };
+}
+
 static PROPS: Shared<[bp_field; 2]> = Shared([
     bp_field { name: c!("iobase"), kind: BP_KIND_UINT16, offset: OFFSET_IOBASE, def: c!("0x30c"),
-               help: c!("I/O port"), ..NO_FIELD },
-    NO_FIELD,
+               help: c!("I/O port"), ..zeroed!(bp_field) },
+    zeroed!(bp_field),
 ]);
 
-const NO_STATE_FIELD: bp_state_field = bp_state_field {
-    name: null(), kind: BP_STATE_END, offset: 0, count: 0, stride: 0, since: 0, table: null(),
-    needed: None, reserved: [null_mut(); 2],
-};
 static STATE_FIELDS: Shared<[bp_state_field; 2]> = Shared([
     bp_state_field { name: c!("sum"), kind: BP_STATE_UINT8, offset: OFFSET_SUM, count: 1,
-                     stride: 1, ..NO_STATE_FIELD },
-    NO_STATE_FIELD,
+                     stride: 1, ..zeroed!(bp_state_field) },
+    zeroed!(bp_state_field),
 ]);
 static STATE: Shared<bp_state_table> = Shared(bp_state_table {
     name: c!("sample-crc"), version: 1, oldest: 1, fields: &STATE_FIELDS.0 as *const _,
-    before_save: None, after_load: None, reserved: [null_mut(); 2],
+    ..zeroed!(bp_state_table)
 });
 
 static OPS: Shared<bp_region_ops> = Shared(bp_region_ops {
-    read: Some(read), write: Some(write), min_access: 1, max_access: 1, unaligned: 0, parallel: 0,
-    valid_min: 0, valid_max: 0, big_endian: 0, reserved8: 0, reserved: [null_mut(); 2],
+    read: Some(read), write: Some(write), min_access: 1, max_access: 1, ..zeroed!(bp_region_ops)
 });
 
 static DEVICE: Shared<bp_device_class> = Shared(bp_device_class {
     type_: bp_type_info {
-        size: size_of::<bp_device_class>() as u32, flags: 0, name: c!("sample-crc"),
-        parent: null(), summary: c!("CRC-8 of what is written"),
-        state_size: size_of::<Crc>() as u64, props: &PROPS.0 as *const _, state: &STATE.0,
-        kind: null(), reserved: [null_mut(); 3],
+        size: size_of::<bp_device_class>() as u32, name: c!("sample-crc"),
+        summary: c!("CRC-8 of what is written"), state_size: size_of::<Crc>() as u64,
+        props: &PROPS.0 as *const _, state: &STATE.0, ..zeroed!(bp_type_info)
     },
-    bus: c!("isa"), category: c!("misc"), bus_info: null(), attach: Some(attach), detach: None,
-    reset: Some(reset), unplug_request: None, aliases: null(), reserved: [null_mut(); 4],
+    bus: c!("isa"), category: c!("misc"), attach: Some(attach), reset: Some(reset),
+    ..zeroed!(bp_device_class)
 });
 
 static PROVIDES: Shared<[bp_provide; 2]> = Shared([
@@ -183,5 +179,5 @@ pub static bp_module: Shared<bp::bp_module> = Shared(bp::bp_module {
     magic: BP_MODULE_MAGIC, size: size_of::<bp::bp_module>() as u32,
     abi_major: BP_ABI_MAJOR as u16, abi_minor: 0, flags: 0, name: c!("sample-crc"),
     tier: c!("public"), provides: &PROVIDES.0 as *const _, imports: &IMPORTS.0 as *const _,
-    init: None, reserved: [null_mut(); 4],
+    ..zeroed!(bp::bp_module)
 });

@@ -38,7 +38,7 @@ static const struct bp_bus *root_bus(struct pci_bus **ret_bus)
     struct bp_bus *bus = machine ? bp_bus_find(machine, "pci") : NULL;
 
     if (bus)
-        *ret_bus = bp_bus_state(bus);
+        *ret_bus = bp_bus_level(bus, &pci_class);
     return bus;
 }
 

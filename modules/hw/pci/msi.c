@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 
+#include <bp/loop.h>
+
 #include "pci.h"
 
 enum { /* offsets in the capability, 64-bit address */
@@ -120,11 +122,13 @@ void pci_msi_written(struct bp_device *dev)
         flush(dev);
 }
 
-void pci_msi_load(struct pci_fn *fn, uint32_t pending)
+void pci_msi_loaded(struct pci_fn *fn)
 {
     pci_lock(fn);
-    fn->msi.pending = pending;
-    show_pending(fn);
+    if (!fn->msi.at)
+        fn->msi.pending = 0;
+    else
+        show_pending(fn);
     pci_unlock(fn);
 }
 

@@ -125,10 +125,10 @@ static uint64_t table_read(void *opaque, uint64_t addr, unsigned size)
     return read_word(fn, fn->msix.table + addr);
 }
 
+static const uint32_t writable[4] = {0xfffffffcu, UINT32_MAX, UINT32_MAX, ENTRY_MASKED};
+
 static void table_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    static const uint32_t writable[4] = {0xfffffffcu, UINT32_MAX, UINT32_MAX, ENTRY_MASKED};
-
     struct pci_fn *fn = pci_fn_of(opaque);
 
     (void)size;
@@ -214,6 +214,7 @@ int pci_msix_init(struct bp_device *dev, unsigned vectors, unsigned bar, uint32_
         return bp_fail(err, ENOMEM, "PCI: no memory for %u MSI-X vectors", vectors);
     pci_messages_init(dev);
     fn->msix.pba = fn->msix.table + table_size(vectors);
+    fn->msix.size = table_size(vectors) + pba_size(vectors);
     fn->msix.vectors = (uint16_t)vectors;
     fn->msix.at = (uint8_t)at;
     mask_all(fn);
@@ -265,7 +266,15 @@ void pci_msix_free(struct bp_device *dev)
     fn->msix = (struct pci_msix){0};
 }
 
-uint32_t pci_msix_state_size(const struct pci_fn *fn)
+/* Only what a guest could have brought about: entries as it may write them, no vector too many. */
+void pci_msix_loaded(struct pci_fn *fn)
 {
-    return fn->msix.vectors ? table_size(fn->msix.vectors) + pba_size(fn->msix.vectors) : 0;
+    unsigned vectors = fn->msix.vectors;
+
+    pci_lock(fn);
+    for (uint32_t at = 0; at < table_size(vectors); at += 4)
+        pci_set32(fn->msix.table + at, pci_get32(fn->msix.table + at) & writable[at % ENTRY / 4]);
+    for (unsigned v = vectors; v < pba_size(vectors) * 8; v++)
+        fn->msix.pba[v / 8] &= (uint8_t)~(1u << v % 8);
+    pci_unlock(fn);
 }

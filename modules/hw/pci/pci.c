@@ -6,6 +6,7 @@
 #include "pci.h"
 
 #include <bp/log.h>
+#include <bp/loop.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ struct pci_bus *pci_bus_of(struct bp_device *dev)
 {
     struct bp_bus *bus = bp_device_bus(dev);
 
-    return bus && strcmp(bp_bus_type(bus), "pci") == 0 ? bp_bus_state(bus) : NULL;
+    return bus ? bp_bus_level(bus, &pci_class) : NULL;
 }
 
 /* ---- places ---- */
@@ -106,7 +107,7 @@ static int choose_devfn(const struct pci_bus *bus, struct bp_device *dev, int *r
 
 static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error *err)
 {
-    struct pci_bus *bus = bp_bus_state(b);
+    struct pci_bus *bus = bp_bus_level(b, &pci_class);
     struct pci_fn *fn = pci_fn_of(dev);
     const struct bp_pci_info *info = bp_device_class(dev)->bus_info;
     const char *type = bp_device_class(dev)->type.name;
@@ -133,7 +134,7 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
 
 static void child_detach(struct bp_bus *b, struct bp_device *dev)
 {
-    struct pci_bus *bus = bp_bus_state(b);
+    struct pci_bus *bus = bp_bus_level(b, &pci_class);
     struct pci_fn *fn = pci_fn_of(dev);
 
     if (!fn->placed)
@@ -169,7 +170,7 @@ static void child_address(struct bp_device *dev, char *buf, size_t size)
 
 static void bus_reset(struct bp_bus *b)
 {
-    struct pci_bus *bus = bp_bus_state(b);
+    struct pci_bus *bus = bp_bus_level(b, &pci_class);
 
     for (int i = 0; i < 256; i++) {
         if (bus->fn[i])
@@ -188,62 +189,12 @@ static const struct bp_field child_props[] = {
     BP_FIELDS_END,
 };
 
-/* ---- saved state: the configuration spaces of all functions ---- */
-static int before_save(void *state, struct bp_error *err)
-{
-    struct pci_bus *bus = state;
-
-    for (unsigned i = 0; i < 256; i++) {
-        uint8_t *saved = bus->saved + i * PCI_CONFIG_SIZE;
-
-        if (bus->fn[i])
-            memcpy(saved, pci_fn_of(bus->fn[i])->config, PCI_CONFIG_SIZE);
-        else if (saved[0])
-            memset(saved, 0, PCI_CONFIG_SIZE);
-    }
-    return pci_messages_save(bus, err);
-}
-
-static int after_load(void *state, uint32_t version, struct bp_error *err)
-{
-    struct pci_bus *bus = state;
-    int r;
-
-    for (unsigned i = 0; i < 256; i++) {
-        const uint8_t *saved = bus->saved + i * PCI_CONFIG_SIZE;
-
-        if (bus->fn[i] ? memcmp(saved, pci_fn_of(bus->fn[i])->config, 4) != 0
-                       : (saved[0] | saved[1]) != 0)
-            return bp_fail(err, EINVAL, "PCI: slot %u function %u holds another device than the "
-                           "saved state", i >> 3, i & 7);
-    }
-    r = version >= 2 ? pci_messages_check(bus, err) : 0;
-    if (r < 0)
-        return r;
-    if (version >= 2)
-        pci_messages_load(bus);
-    for (unsigned i = 0; i < 256; i++) {
-        if (bus->fn[i])
-            pci_config_load(bus->fn[i], bus->saved + i * PCI_CONFIG_SIZE);
-    }
-    return 0;
-}
-
-static const struct bp_state_field bus_fields[] = {
-    BP_SAVE_BUFFER(struct pci_bus, saved),
-    {.name = "messages", .kind = BP_STATE_BYTES, .offset = offsetof(struct pci_bus, messages),
-     .count = PCI_MESSAGE_STATE_MAX, .since = 2},
-    BP_SAVE_END,
-};
-static const struct bp_state_table bus_state = {.version = 2, .oldest = 1, .fields = bus_fields,
-                                                .before_save = before_save,
-                                                .after_load = after_load};
-
 BP_NOTE("provides=bus:pci;summary=PCI bus");
-static const struct bp_bus_class pci_class = {
+const struct bp_bus_class pci_class = {
     .type = {.size = sizeof(struct bp_bus_class), .name = "pci", .summary = "PCI bus",
-             .state_size = sizeof(struct pci_bus), .state = &bus_state},
-    .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_attach = child_attach,
+             .state_size = sizeof(struct pci_bus)},
+    .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_state = &pci_fn_state,
+    .child_attach = child_attach,
     .child_detach = child_detach, .reset = bus_reset, .child_address = child_address};
 
 /* ---- interface ---- */
@@ -255,14 +206,14 @@ static int new_root(struct bp_device *bridge, const char *name, const struct bp_
 
     if (r < 0)
         return r;
-    ((struct pci_bus *)bp_bus_state(bus))->host = *host;
+    ((struct pci_bus *)bp_bus_level(bus, &pci_class))->host = *host;
     *ret_bus = bus;
     return 0;
 }
 
 static struct bp_device *find(struct bp_bus *root, unsigned number, unsigned devfn)
 {
-    struct pci_bus *bus = bp_bus_state(root);
+    struct pci_bus *bus = bp_bus_level(root, &pci_class);
 
     return number == bus->number && devfn < 256 ? bus->fn[devfn] : NULL;
 }

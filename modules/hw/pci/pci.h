@@ -50,8 +50,6 @@ struct pci_bus {
     struct bp_pci_host host;
     struct bp_device *fn[256];
     uint8_t number;
-    uint8_t saved[256 * PCI_CONFIG_SIZE]; /* configuration spaces, only while saving and loading */
-    struct bp_state_bytes messages; /* MSI and MSI-X of all functions, likewise (message-state.c) */
 };
 
 struct pci_msi {
@@ -64,6 +62,7 @@ struct pci_msix {
     uint16_t vectors; /* 0: none */
     uint8_t at;
     uint8_t *table; /* owned: 16 bytes for each vector, then the pending bits */
+    uint32_t size;  /* of both in bytes */
     uint8_t *pba;
 };
 
@@ -87,6 +86,8 @@ struct pci_fn {
      */
     pthread_mutex_t lock;
     struct bp_deferred *late; /* sends what a message inside of a message left pending */
+    uint8_t saved_devfn;                /* while saving and loading (state.c) */
+    struct bp_state_bytes saved_config; /* likewise */
 };
 
 static inline void pci_lock(struct pci_fn *fn)
@@ -121,11 +122,13 @@ static inline void pci_set32(uint8_t *p, uint32_t v)
     pci_set16(p + 2, (uint16_t)(v >> 16));
 }
 
+extern const struct bp_bus_class pci_class;
+
 /* The bus a device sits on, NULL when it is no PCI bus. */
 struct pci_bus *pci_bus_of(struct bp_device *dev);
 static inline struct pci_fn *pci_fn_of(struct bp_device *dev)
 {
-    return (struct pci_fn *)bp_device_bus_state(dev);
+    return (struct pci_fn *)bp_device_bus_level(dev, &pci_class);
 }
 /* Where the BAR points now; false when its space is off or the address cannot be decoded. */
 bool pci_bar_address(const struct pci_fn *fn, unsigned n, uint64_t *ret_address);
@@ -172,7 +175,7 @@ bool pci_msi_enabled(struct bp_device *dev);
 void pci_msi_notify(struct bp_device *dev, unsigned vector);
 void pci_msi_written(struct bp_device *dev); /* registers changed: send what may go now */
 void pci_msi_reset(struct bp_device *dev);
-void pci_msi_load(struct pci_fn *fn, uint32_t pending); /* from saved state */
+void pci_msi_loaded(struct pci_fn *fn); /* pending bits came from saved state */
 
 /* ---- msix.c ---- */
 int pci_msix_init(struct bp_device *dev, unsigned vectors, unsigned bar, uint32_t table,
@@ -183,13 +186,10 @@ void pci_msix_notify(struct bp_device *dev, unsigned vector);
 void pci_msix_written(struct bp_device *dev);
 void pci_msix_reset(struct bp_device *dev);
 void pci_msix_free(struct bp_device *dev); /* no effect when there is none */
-uint32_t pci_msix_state_size(const struct pci_fn *fn); /* bytes of table and pending bits */
+void pci_msix_loaded(struct pci_fn *fn); /* the table came from saved state */
 
-/* ---- message-state.c ---- */
-#define PCI_MESSAGE_STATE_MAX (16u << 20) /* 256 functions of 2048 vectors need 9 MiB */
-int pci_messages_save(struct pci_bus *bus, struct bp_error *err);
-int pci_messages_check(const struct pci_bus *bus, struct bp_error *err);
-void pci_messages_load(struct pci_bus *bus); /* what was checked */
+/* ---- state.c ---- */
+extern const struct bp_state_table pci_fn_state; /* over struct pci_fn */
 
 /* Name of a class code for people: "Ethernet controller". */
 const char *pci_class_name(uint16_t class_code);

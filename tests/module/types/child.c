@@ -2,10 +2,7 @@
 /* For tests: a device whose abstract parent is in another module, with another name for it. */
 #include <bp/device.h>
 
-#include "types.h"
-
 struct child {
-    struct test_port port;
     uint8_t depth;
 };
 

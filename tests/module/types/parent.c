@@ -2,13 +2,16 @@
 /* For tests: an abstract parent that another module's device has, a command with nested arguments,
  * and the event that it sends. */
 #include <bp/command.h>
+#include <bp/level.h>
 
-#include "types.h"
+struct test_port {
+    uint16_t base;
+};
 
 static const struct bp_field port_props[] = {
     BP_PROP("base", UINT16, struct test_port, base, "0x310", "first port"), BP_FIELDS_END};
-BP_ABSTRACT(test_port, "test-port", "device", "What test ports share", struct test_port,
-            port_props);
+BP_LEVEL(test_port, "test-port", "device", "What test ports share", struct test_port, port_props,
+         NULL);
 
 static const char *const colours[] = {"red", "green", NULL};
 static const struct bp_schema colour = {.name = "TestColour", .kind = BP_KIND_ENUM,
