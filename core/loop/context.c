@@ -4,13 +4,15 @@
  * them all into the main one. A thread starts when something first lives in its context, or when its
  * id is asked for, so that a context that serves nobody costs nothing.
  */
-#include "context.h"
-
 #include <assert.h>
+#include <time.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "coroutine.h"
 #include "loop.h"
+
+#define WAIT_NS 200000
 
 struct bp_context bpc_main_context;
 __thread struct bp_context *bpc_current_context __attribute__((tls_model("initial-exec")));
@@ -31,6 +33,7 @@ static void *context_main(void *opaque)
     while (!__atomic_load_n(&ctx->stop, __ATOMIC_ACQUIRE))
         g_main_context_iteration(ctx->glib, TRUE);
     g_main_context_pop_thread_default(ctx->glib);
+    bpc_fatal_thread_end();
     return NULL;
 }
 
@@ -202,18 +205,36 @@ int bp_context_thread_id(struct bp_context *ctx)
     return tid;
 }
 
+/* Gives those that are waited for the time to end. Outside of coroutines the main thread goes on with
+ * the coroutines that are ready, but with nothing else: no nested loop. */
+static void wait_for_end(struct bp_context *ctx, uint64_t ticket)
+{
+    struct timespec until;
+    unsigned depth;
+
+    if (bp_co_current()) {
+        bpc_co_pause(WAIT_NS);
+        return;
+    }
+    if (bpc_current_context && bpc_co_run_ready(bpc_current_context))
+        return;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += WAIT_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    depth = bpc_machine_unlock_all(); /* what runs may be waiting for it */
+    pthread_mutex_lock(&ctx->lock);
+    if (ctx->ended == ticket)
+        pthread_cond_timedwait(&ctx->done, &ctx->lock, &until);
+    pthread_mutex_unlock(&ctx->lock);
+    bpc_machine_relock(depth);
+}
+
 void bpc_owner_quiet(struct bp_owner *owner)
 {
     struct bp_context *ctx;
     uint64_t ticket = 0;
-    unsigned depth;
 
-    while ((ctx = bpc_owner_stop(owner, &ticket)) != NULL) {
-        depth = bpc_machine_unlock_all(); /* that callback may be waiting for it */
-        pthread_mutex_lock(&ctx->lock);
-        while (ctx->ended == ticket)
-            pthread_cond_wait(&ctx->done, &ctx->lock);
-        pthread_mutex_unlock(&ctx->lock);
-        bpc_machine_relock(depth);
-    }
+    while ((ctx = bpc_owner_stop(owner, &ticket)) != NULL)
+        wait_for_end(ctx, ticket);
 }

@@ -42,7 +42,7 @@ struct bpc_context_stats {
     uint64_t callbacks;
     uint64_t longest_ns;
     char longest_owner[64]; /* "TYPE 'ID'", "core" */
-    const char *longest_kind; /* "timer", ... */
+    char longest_kind[32];    /* "timer", a coroutine's name, ... */
     unsigned queued_most;
 };
 
@@ -67,6 +67,7 @@ struct bp_context {
     bool woken;   /* the next sleep is skipped */
     uint32_t poke; /* atomic: something was queued; ends busy polling */
     uint64_t ended;  /* callbacks that ended */
+    struct bp_co *ready, **ready_tail; /* coroutines to go on with */
     struct bpc_heap heaps[BPC_CLOCKS];
     struct bp_timer *due_head, *due_tail; /* taken from the heaps, to fire in this turn */
     uint64_t next_order;
@@ -78,6 +79,8 @@ struct bp_context {
     uint32_t poll_grow, poll_shrink;
     uint32_t batch;
     int64_t poll_ns; /* now; its own thread's */
+
+    struct bpc_pool *pool; /* of worker threads; NULL: none was needed yet */
 };
 
 extern struct bp_context bpc_main_context;
@@ -109,6 +112,17 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call);
 bool bpc_item_kill(struct bpc_item *item);
 /* The same, and waits for a callback that runs in another thread. */
 bool bpc_item_kill_wait(struct bpc_item *item);
+
+/* ---- worker.c ---- */
+void bpc_workers_end(struct bp_context *ctx);
+
+/* ---- coroutine.c ---- */
+bool bpc_co_run_ready(struct bp_context *ctx);
+
+/* Takes a callback's time and name into the context's books; a long one is told (`-d slow`). On the
+ * context's thread, no lock held. */
+void bpc_context_ran(struct bp_context *ctx, const char *kind, const char *type, const char *id,
+                      int64_t ns);
 
 /* ---- clock.c, timer.c ---- */
 bool bpc_virtual_stands(void);

@@ -53,20 +53,26 @@ void bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *re
     ret_call->start = bp_clock_ns(BP_CLOCK_REALTIME);
 }
 
-static void note_length(struct bpc_item *item, const char *kind, uint64_t ns)
+void bpc_context_ran(struct bp_context *ctx, const char *kind, const char *type, const char *id,
+                     int64_t ns)
 {
-    struct bpc_context_stats *st = &item->ctx->stats;
+    struct bpc_context_stats *st = &ctx->stats;
 
-    st->callbacks++;
-    if (ns <= st->longest_ns)
+    __atomic_store_n(&st->callbacks, st->callbacks + 1, __ATOMIC_RELAXED);
+    if (ns > LONG_NS)
+        bp_log(BP_LOG_SLOW, "context '%s': a %s of %s%s%s took %" G_GINT64_FORMAT " us\n", ctx->name,
+               kind, type ? type : "core", *id ? " " : "", id, ns / 1000);
+    if (ns <= (int64_t)st->longest_ns) /* written on this thread only */
         return;
-    st->longest_ns = ns;
-    st->longest_kind = kind;
-    if (item->owner_type)
-        g_snprintf(st->longest_owner, sizeof(st->longest_owner), "%s%s%s%s", item->owner_type,
-                   *item->owner_id ? " '" : "", item->owner_id, *item->owner_id ? "'" : "");
+    pthread_mutex_lock(&ctx->lock);
+    st->longest_ns = (uint64_t)ns;
+    g_strlcpy(st->longest_kind, kind, sizeof(st->longest_kind));
+    if (type)
+        g_snprintf(st->longest_owner, sizeof(st->longest_owner), "%s%s%s%s", type, *id ? " '" : "", id,
+                   *id ? "'" : "");
     else
         g_strlcpy(st->longest_owner, "core", sizeof(st->longest_owner));
+    pthread_mutex_unlock(&ctx->lock);
 }
 
 bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
@@ -76,12 +82,8 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
     int64_t ns = bp_clock_ns(BP_CLOCK_REALTIME) - call->start;
 
     bpc_blame_swap(call->before);
-    if (ns > LONG_NS)
-        bp_log(BP_LOG_SLOW, "context '%s': a %s of %s%s%s took %" G_GINT64_FORMAT " us\n",
-               ctx->name, kind, item->owner_type ? item->owner_type : "core",
-               *item->owner_id ? " " : "", item->owner_id, ns / 1000);
+    bpc_context_ran(ctx, kind, item->owner_type, item->owner_id, ns);
     pthread_mutex_lock(&ctx->lock);
-    note_length(item, kind, (uint64_t)MAX(ns, 0));
     item->running = false;
     ctx->ended++;
     pthread_cond_broadcast(&ctx->done);

@@ -43,6 +43,11 @@ bool bp_machine_locked(struct bp_machine *machine)
     return depth > 0;
 }
 
+unsigned bpc_machine_depth(void)
+{
+    return depth;
+}
+
 bool bpc_machine_held(void)
 {
     return depth > 0;

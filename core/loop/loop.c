@@ -33,7 +33,7 @@ static bool has_work(struct bp_context *ctx)
     bool work;
 
     pthread_mutex_lock(&ctx->lock);
-    work = ctx->head != NULL;
+    work = ctx->head || ctx->ready;
     pthread_mutex_unlock(&ctx->lock);
     return work || bpc_timers_due(ctx);
 }
@@ -57,6 +57,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc fn, gpointer opaque
     (void)opaque;
     bpc_timers_run_due(ctx);
     bpc_deferred_run(ctx);
+    bpc_co_run_ready(ctx);
     return G_SOURCE_CONTINUE;
 }
 
@@ -154,7 +155,7 @@ static gint context_poll(GPollFD *fds, guint n, gint timeout)
 
     if (timeout != 0 && ctx) {
         pthread_mutex_lock(&ctx->lock);
-        if (ctx->head || ctx->woken)
+        if (ctx->head || ctx->ready || ctx->woken)
             ns = timeout = 0;
         ctx->polling = timeout != 0;
         ctx->woken = false;
@@ -200,6 +201,7 @@ void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *na
     pthread_mutex_init(&ctx->lock, NULL);
     pthread_cond_init(&ctx->done, NULL);
     ctx->tail = &ctx->head;
+    ctx->ready_tail = &ctx->ready;
     ctx->source = g_source_new(&source_funcs, sizeof(struct context_source));
     ((struct context_source *)ctx->source)->ctx = ctx;
     g_source_set_name(ctx->source, "backplane");
@@ -211,6 +213,7 @@ void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *na
 
 void bpc_context_fini(struct bp_context *ctx)
 {
+    bpc_workers_end(ctx);
     g_source_destroy(ctx->source);
     g_source_unref(ctx->source);
     for (int c = 0; c < BPC_CLOCKS; c++)

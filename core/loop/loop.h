@@ -46,6 +46,14 @@ int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *
 unsigned bpc_machine_unlock_all(void); /* 0: this thread did not hold it */
 void bpc_machine_relock(unsigned depth);
 bool bpc_machine_held(void); /* by this thread: any machine's */
+unsigned bpc_machine_depth(void); /* how often */
+/* Prepares this thread for telling of a fatal signal when its stack is used up. */
+void bpc_fatal_thread(void);
+void bpc_fatal_thread_end(void);
+/* From now on fatal signals print who was being called before the default action. [main] */
+void bpc_fatal_install(void);
+/* Whose code lies between `start` and `end`; `name` and `version` last for ever. [main] */
+void bpc_fatal_add_module(const char *name, const char *version, const void *start, const void *end);
 /* Is somebody waiting for the machine lock? A hint. [any] */
 bool bpc_machine_lock_wanted(void);
 

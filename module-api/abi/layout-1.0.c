@@ -15,6 +15,7 @@
 #include <bp/chip/piix.h>
 #include <bp/clock.h>
 #include <bp/command.h>
+#include <bp/coroutine.h>
 #include <bp/device.h>
 #include <bp/error.h>
 #include <bp/host/chardev.h>

@@ -45,6 +45,8 @@ unsigned bp_context_users(struct bp_context *ctx);
  * all that were there when it began). [main] */
 void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned grow, unsigned shrink);
 void bp_context_set_batch(struct bp_context *ctx, unsigned calls);
+/* How many worker threads (bp_co_worker()) there are at least and at most; 0 and 64 at first. */
+int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, struct bp_error *err);
 /* From now on the main context serves them all; those in which something lives already are left as they
  * are. Accelerators that own guest time ask for it before devices exist. [main] */
 void bp_contexts_fold(struct bp_machine *machine);
