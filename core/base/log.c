@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ const struct bpc_log_item bpc_log_items[] = {
     {NULL, 0, NULL},
 };
 
-static GMutex lock;      /* what follows */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* what follows */
 static FILE *log_stream; /* NULL: standard error */
 static char *program_name, *guest_name;
 static bool timestamps;
@@ -136,10 +137,10 @@ int bpc_log_file(const char *path, struct bp_error *err)
         g_free(name);
         setvbuf(stream, NULL, _IOLBF, 0);
     }
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     FILE *old = log_stream;
     log_stream = stream;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     if (old)
         fclose(old);
     return 0;
@@ -147,9 +148,9 @@ int bpc_log_file(const char *path, struct bp_error *err)
 
 static void BP_PRINTF(1, 0) vlog(const char *fmt, va_list ap)
 {
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     vfprintf(log_stream ? log_stream : stderr, fmt, ap);
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 void bp_log(uint32_t items, const char *fmt, ...)
@@ -165,7 +166,7 @@ void bp_log(uint32_t items, const char *fmt, ...)
 void bp_guest_error(const char *kind, const char *fmt, ...)
 {
     bool first = false;
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     guest_error_total++;
     if (!guest_errors)
         guest_errors = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -177,7 +178,7 @@ void bp_guest_error(const char *kind, const char *fmt, ...)
     }
     if (count)
         ++*count;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     if (!first || !bp_log_on(BP_LOG_GUEST_ERROR))
         return;
     va_list ap;
@@ -191,23 +192,23 @@ void bp_guest_error(const char *kind, const char *fmt, ...)
 
 uint64_t bpc_guest_error_count(const char *kind)
 {
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     uint64_t n = guest_error_total;
     if (kind) {
         uint64_t *count = guest_errors ? g_hash_table_lookup(guest_errors, kind) : NULL;
         n = count ? *count : 0;
     }
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     return n;
 }
 
 void bpc_program_name_set(const char *name)
 {
     char *base = g_path_get_basename(name);
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     char *old = program_name;
     program_name = base;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     g_free(old);
 }
 
@@ -218,24 +219,24 @@ const char *bpc_program_name(void)
 
 void bpc_msg_timestamp(bool on)
 {
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     timestamps = on;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 void bpc_msg_guest_name(const char *name)
 {
     char *copy = g_strdup(name);
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     char *old = guest_name;
     guest_name = copy;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     g_free(old);
 }
 
 static void BP_PRINTF(2, 0) message(const char *mark, const char *fmt, va_list ap)
 {
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     GString *line = g_string_new(NULL);
     if (timestamps) {
         int64_t now = g_get_real_time();
@@ -253,7 +254,7 @@ static void BP_PRINTF(2, 0) message(const char *mark, const char *fmt, va_list a
         g_string_append_c(line, '\n');
     fputs(line->str, stderr);
     g_string_free(line, TRUE);
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 void bp_warn(const char *fmt, ...)

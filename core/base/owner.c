@@ -6,8 +6,9 @@
 #include "owner.h"
 
 #include <glib.h>
+#include <pthread.h>
 
-static GMutex lock;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 void (*bpc_owner_idle_hook)(void);
 
 void bpc_owner_init(struct bp_owner *owner)
@@ -29,11 +30,11 @@ static void unlink_claim(struct bpc_claim *claim)
 void bpc_owner_release(struct bp_owner *owner)
 {
     for (;;) {
-        g_mutex_lock(&lock);
+        pthread_mutex_lock(&lock);
         struct bpc_claim *claim = owner->claims;
         if (claim)
             unlink_claim(claim);
-        g_mutex_unlock(&lock);
+        pthread_mutex_unlock(&lock);
         if (!claim)
             return;
         claim->release(claim);
@@ -44,13 +45,13 @@ struct bp_context *bpc_owner_stop(struct bp_owner *owner, uint64_t *ret_ticket)
 {
     struct bp_context *busy = NULL;
 
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
         struct bp_context *ctx = claim->stop ? claim->stop(claim, ret_ticket) : NULL;
 
         busy = ctx ? ctx : busy;
     }
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     return busy;
 }
 
@@ -72,20 +73,20 @@ void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
     claim->link = NULL;
     if (!owner)
         return;
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     claim->next = owner->claims;
     if (claim->next)
         claim->next->link = &claim->next;
     claim->link = &owner->claims;
     owner->claims = claim;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 void bpc_unclaim(struct bpc_claim *claim)
 {
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     unlink_claim(claim);
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 void bpc_owner_withdraw(struct bp_owner *owner)
@@ -94,12 +95,12 @@ void bpc_owner_withdraw(struct bp_owner *owner)
         void (*withdraw)(struct bpc_claim *claim) = NULL;
         struct bpc_claim *claim;
 
-        g_mutex_lock(&lock);
+        pthread_mutex_lock(&lock);
         for (claim = owner->claims; claim && !withdraw; claim = withdraw ? claim : claim->next) {
             withdraw = claim->withdraw;
             claim->withdraw = NULL;
         }
-        g_mutex_unlock(&lock);
+        pthread_mutex_unlock(&lock);
         if (!withdraw)
             return;
         withdraw(claim);

@@ -27,19 +27,19 @@ int bpc_command_find(const char *name, const struct bp_command **ret_command, st
 {
     const void *desc;
     struct bp_error why = {0};
-    int r = bpc_require(BP_PROVIDE_COMMAND, name, &desc, &why);
+    int ret = bpc_require(BP_PROVIDE_COMMAND, name, &desc, &why);
 
-    if (r == -ENOENT) {
+    if (ret == -ENOENT) {
         char hint[BPC_HINT_SIZE];
 
         bpc_missing_hint(BP_PROVIDE_COMMAND, name, hint, sizeof(hint));
         return bp_fail_class(err, BP_ERROR_COMMAND_NOT_FOUND, ENOENT,
                              "The command %.200s has not been found%s", name, hint);
     }
-    if (r < 0) {
+    if (ret < 0) {
         if (err)
             *err = why;
-        return r;
+        return ret;
     }
     *ret_command = desc;
     return 0;
@@ -139,25 +139,25 @@ int bpc_command_call(const struct bp_command *command, struct bp_value *args,
     typedef int (*raw_fn)(struct bp_value *, struct bp_value **, struct bp_error *);
     struct bp_error own = {0};
     struct bp_value *value = NULL;
-    int r = bpc_schema_check_dict(command->args, args,
-                                  (command->flags & BP_COMMAND_ANY_ARGS) != 0, NULL, &own);
+    int ret = bpc_schema_check_dict(command->args, args,
+                                    (command->flags & BP_COMMAND_ANY_ARGS) != 0, NULL, &own);
 
-    if (r == 0) {
+    if (ret == 0) {
         if (command->flags & BP_COMMAND_RAW) {
             struct bp_value *dict = args ? bp_value_ref(args) : bp_value_dict();
 
-            r = ((raw_fn)command->fn)(dict, &value, &own);
+            ret = ((raw_fn)command->fn)(dict, &value, &own);
             bp_value_unref(dict);
         } else {
-            r = call_typed(command, args, &value, &own);
+            ret = call_typed(command, args, &value, &own);
         }
     }
-    if (r < 0) {
+    if (ret < 0) {
         if (!own.code)
-            bp_fail(&own, -r, "%s", g_strerror(-r));
+            bp_fail(&own, -ret, "%s", g_strerror(-ret));
         if (err)
             *err = own;
-        return r;
+        return ret;
     }
     *ret_value = value ? value : bp_value_dict();
     return 0;
@@ -193,7 +193,7 @@ int bpc_control_register(struct bp_error *err)
     for (size_t i = 0; i < BP_COUNT(tables); i++)
         add_provides(all, tables[i].kind, tables[i].table);
     g_array_append_val(all, end);
-    int r = bpc_register_all("core", (const struct bp_provide *)(void *)all->data, err);
+    int ret = bpc_register_all("core", (const struct bp_provide *)(void *)all->data, err);
     g_array_free(all, TRUE);
-    return r;
+    return ret;
 }

@@ -70,7 +70,7 @@ int bpc_keyval_store(struct bp_value *args, const struct bpc_keyval_syntax *synt
     const struct bp_field *field = find_field(syntax, key);
     struct bp_value *dict = args;
     unsigned depth = 0;
-    int r = 0;
+    int ret = 0;
 
     if (field) {
         store_leaf(args, field, key, leaf);
@@ -79,17 +79,18 @@ int bpc_keyval_store(struct bp_value *args, const struct bpc_keyval_syntax *synt
     char **parts = g_strsplit(key, ".", MAX_DEPTH + 2);
     for (; parts[depth]; depth++) {
         if (depth >= MAX_DEPTH) {
-            r = bp_fail(err, EINVAL, "key '%.60s...' has more than %d levels", key, MAX_DEPTH);
+            ret = bp_fail(err, EINVAL, "key '%.60s...' has more than %d levels", key, MAX_DEPTH);
             break;
         }
         if (!valid_fragment(parts[depth])) {
-            r = bp_fail(err, EINVAL, "'%.100s' is not a valid key", key);
+            ret = bp_fail(err, EINVAL, "'%.100s' is not a valid key", key);
             break;
         }
         struct bp_value *present = bp_value_get(dict, parts[depth]);
         if (!parts[depth + 1]) {
             if (present && bp_value_type(present) == BP_VALUE_DICT) {
-                r = bp_fail(err, EINVAL, "key '%.100s' is used both with and without members", key);
+                ret = bp_fail(err, EINVAL, "key '%.100s' is used both with and without members",
+                              key);
                 break;
             }
             store_leaf(dict, depth == 0 ? field : NULL, parts[depth], bp_value_ref(leaf));
@@ -99,14 +100,14 @@ int bpc_keyval_store(struct bp_value *args, const struct bpc_keyval_syntax *synt
             present = bp_value_dict();
             bp_value_set(dict, parts[depth], present);
         } else if (bp_value_type(present) != BP_VALUE_DICT) {
-            r = bp_fail(err, EINVAL, "key '%.100s' is used both with and without members", key);
+            ret = bp_fail(err, EINVAL, "key '%.100s' is used both with and without members", key);
             break;
         }
         dict = present;
     }
     g_strfreev(parts);
     bp_value_unref(leaf);
-    return r;
+    return ret;
 }
 
 struct listing {
@@ -124,24 +125,24 @@ static int finish_member(const char *key, struct bp_value *member, void *opaque)
         l->indices++;
     else
         l->names++;
-    int r = bp_value_type(child) == BP_VALUE_DICT ? bpc_keyval_finish(&child, l->err) : 0;
+    int ret = bp_value_type(child) == BP_VALUE_DICT ? bpc_keyval_finish(&child, l->err) : 0;
     bp_value_set(l->copy, key, child);
-    return r;
+    return ret;
 }
 
 int bpc_keyval_finish(struct bp_value **args, struct bp_error *err)
 {
     struct listing l = {.copy = bp_value_dict(), .err = err};
-    int r = bp_value_each(*args, finish_member, &l);
+    int ret = bp_value_each(*args, finish_member, &l);
 
-    if (r == 0 && l.indices > 0 && l.names > 0)
-        r = bp_fail(err, EINVAL, "list elements and named members are mixed under one key");
-    if (r == 0 && l.indices > MAX_ELEMENTS)
-        r = bp_fail(err, EINVAL, "a list may have at most %d elements", MAX_ELEMENTS);
-    if (r == 0 && l.indices > 0) {
+    if (ret == 0 && l.indices > 0 && l.names > 0)
+        ret = bp_fail(err, EINVAL, "list elements and named members are mixed under one key");
+    if (ret == 0 && l.indices > MAX_ELEMENTS)
+        ret = bp_fail(err, EINVAL, "a list may have at most %d elements", MAX_ELEMENTS);
+    if (ret == 0 && l.indices > 0) {
         struct bp_value *list = bp_value_list();
 
-        for (unsigned i = 0; r == 0 && i < l.indices; i++) {
+        for (unsigned i = 0; ret == 0 && i < l.indices; i++) {
             char key[16];
 
             g_snprintf(key, sizeof(key), "%u", i);
@@ -149,14 +150,14 @@ int bpc_keyval_finish(struct bp_value **args, struct bp_error *err)
             if (element)
                 bp_value_append(list, bp_value_ref(element));
             else
-                r = bp_fail(err, EINVAL, "list element %u is missing", i);
+                ret = bp_fail(err, EINVAL, "list element %u is missing", i);
         }
         bp_value_unref(l.copy);
         l.copy = list;
     }
-    if (r < 0) {
+    if (ret < 0) {
         bp_value_unref(l.copy);
-        return r;
+        return ret;
     }
     bp_value_unref(*args);
     *args = l.copy;
@@ -213,10 +214,10 @@ static int store_switch(struct bp_value *args, const struct bpc_keyval_syntax *s
 static int parse_json(const char *text, struct bp_value **ret_args, struct bp_error *err)
 {
     struct bp_value *v = NULL;
-    int r = bp_value_parse(text, strlen(text), &v, err);
+    int ret = bp_value_parse(text, strlen(text), &v, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (bp_value_type(v) != BP_VALUE_DICT) {
         bp_value_unref(v);
         return bp_fail(err, EINVAL, "expected a JSON object");
@@ -230,39 +231,39 @@ int bpc_keyval_parse(const char *text, const struct bpc_keyval_syntax *syntax,
 {
     struct bp_value *args;
     bool help = false, first = true;
-    int r = 0;
+    int ret = 0;
 
     if (*text == '{') {
-        r = parse_json(text, ret_args, err);
-        if (r == 0)
+        ret = parse_json(text, ret_args, err);
+        if (ret == 0)
             *ret_help = false;
-        return r;
+        return ret;
     }
     args = bp_value_dict();
-    while (r == 0 && *text) {
+    while (ret == 0 && *text) {
         char *value, *word = take_word(&text, &value);
 
         if (value)
-            r = *word ? bpc_keyval_store(args, syntax, word, bp_value_string(value), err)
-                      : bp_fail(err, EINVAL, "expected a key before '='");
+            ret = *word ? bpc_keyval_store(args, syntax, word, bp_value_string(value), err)
+                        : bp_fail(err, EINVAL, "expected a key before '='");
         else if (strcmp(word, "help") == 0 || strcmp(word, "?") == 0)
             help = true;
         else if (first && syntax->implied)
-            r = bpc_keyval_store(args, syntax, syntax->implied, bp_value_string(word), err);
+            ret = bpc_keyval_store(args, syntax, syntax->implied, bp_value_string(word), err);
         else if (*word)
-            r = store_switch(args, syntax, word, err);
+            ret = store_switch(args, syntax, word, err);
         else
-            r = bp_fail(err, EINVAL, "expected a key between two commas");
+            ret = bp_fail(err, EINVAL, "expected a key between two commas");
         first = false;
         g_free(word);
     }
-    if (r == 0)
-        r = bpc_keyval_finish(&args, err);
-    if (r == 0 && bp_value_type(args) != BP_VALUE_DICT)
-        r = bp_fail(err, EINVAL, "expected named keys, not list elements");
-    if (r < 0) {
+    if (ret == 0)
+        ret = bpc_keyval_finish(&args, err);
+    if (ret == 0 && bp_value_type(args) != BP_VALUE_DICT)
+        ret = bp_fail(err, EINVAL, "expected named keys, not list elements");
+    if (ret < 0) {
         bp_value_unref(args);
-        return r;
+        return ret;
     }
     *ret_args = args;
     *ret_help = help;

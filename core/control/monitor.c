@@ -20,10 +20,10 @@ void bpc_monitor_list_add(struct bpc_monitor_entry *entry)
 int bpc_monitor_new(struct bp_chardev *chr, bool control, bool pretty, struct bp_error *err)
 {
     const void *table;
-    int r = bpc_require_interface("chardev", 1, &table, err);
+    int ret = bpc_require_interface("chardev", 1, &table, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     return control ? bpc_qmp_new(table, chr, pretty, err) : bpc_human_new(table, chr, err);
 }
 

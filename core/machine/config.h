@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the command line asked of the machine, filled by core/options before the machine is made.
- * Strings are owned (malloc'd), NULL when not given.
+ * Strings are owned (g_malloc'd), NULL when not given.
  */
 #ifndef BPC_CONFIG_H
 #define BPC_CONFIG_H

@@ -295,14 +295,15 @@ void bpc_cpu_thread_init(struct bp_cpu *cpu)
 int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error *err)
 {
     char name[32];
-    int r;
+    int ret;
 
     g_snprintf(name, sizeof(name), "CPU %u/%s", cpu->index, accel);
     for (char *p = strchr(name, '/'); *p; p++)
         *p = (char)toupper((unsigned char)*p);
-    r = bpc_thread_start(&cpu->thread, name, cpu_main, cpu);
-    if (r != 0)
-        return bp_fail(err, r, "cannot start the thread of CPU %u: %s", cpu->index, strerror(r));
+    ret = bpc_thread_start(&cpu->thread, name, cpu_main, cpu);
+    if (ret != 0)
+        return bp_fail(err, ret, "cannot start the thread of CPU %u: %s", cpu->index,
+                       strerror(ret));
     cpu->has_thread = true;
     return 0;
 }

@@ -61,7 +61,7 @@ int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, con
     struct bp_smp s = *smp;
     const unsigned levels[] = {s.sockets, s.dies, s.clusters, s.cores, s.threads};
     uint64_t product = 1;
-    int r;
+    int ret;
 
     /* Bounded first, so that no product overflows. */
     for (size_t i = 0; i < BP_COUNT(levels); i++) {
@@ -80,8 +80,8 @@ int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, con
         s.max_cpus = s.cpus ? s.cpus : (unsigned)(product > 65536 ? 65536 : product);
     if (s.cpus == 0)
         s.cpus = s.max_cpus;
-    r = check(&s, product, board, err);
-    if (r == 0)
+    ret = check(&s, product, board, err);
+    if (ret == 0)
         *smp = s;
-    return r;
+    return ret;
 }

@@ -61,24 +61,24 @@ static int global_from_keys(const char *text, struct bp_error *err)
     const struct bpc_keyval_syntax syntax = {global_keys, NULL, false};
     struct bp_value *raw, *args;
     bool help;
-    int r = bpc_keyval_parse(text, &syntax, &raw, &help, err);
+    int ret = bpc_keyval_parse(text, &syntax, &raw, &help, err);
 
-    if (r < 0)
-        return r;
-    r = bpc_schema_dict_from_loose(global_keys, raw, false, &args, err);
+    if (ret < 0)
+        return ret;
+    ret = bpc_schema_dict_from_loose(global_keys, raw, false, &args, err);
     bp_value_unref(raw);
-    if (r < 0)
-        return r;
-    r = bpc_global_add(bp_value_get_string(args, "driver"), bp_value_get_string(args, "property"),
-                       bp_value_get_string(args, "value"), err);
+    if (ret < 0)
+        return ret;
+    ret = bpc_global_add(bp_value_get_string(args, "driver"), bp_value_get_string(args, "property"),
+                         bp_value_get_string(args, "value"), err);
     bp_value_unref(args);
-    return r;
+    return ret;
 }
 
 static int apply_global(struct bp_value *args, struct bp_error *err)
 {
     const char *text = bp_value_as_string(args), *equals = strchr(text, '='), *dot;
-    int r;
+    int ret;
 
     if (*text == '{' || strncmp(text, "driver=", 7) == 0)
         return global_from_keys(text, err);
@@ -88,10 +88,10 @@ static int apply_global(struct bp_value *args, struct bp_error *err)
                        "driver=DRIVER,property=PROPERTY,value=VALUE");
     char *driver = g_strndup(text, (gsize)(dot - text));
     char *property = g_strndup(dot + 1, (gsize)(equals - dot - 1));
-    r = bpc_global_add(driver, property, equals + 1, err);
+    ret = bpc_global_add(driver, property, equals + 1, err);
     g_free(driver);
     g_free(property);
-    return r;
+    return ret;
 }
 
 BP_OPTION(option_global, "global", "sets a default of a type's property",
@@ -116,10 +116,10 @@ static int apply_display(struct bp_value *args, struct bp_error *err)
     static const struct bpc_not_built others = {
         "display", NULL, "type[,option...]", "type", "windows and other views of a display",
         "!type=none gl=off window-close=* show-cursor=* show-tabs=*"};
-    int r = bpc_not_built_judge(&others, bp_value_as_string(args), NULL, err);
+    int ret = bpc_not_built_judge(&others, bp_value_as_string(args), NULL, err);
 
-    bpc_startup.display_none = r == 0;
-    return r;
+    bpc_startup.display_none = ret == 0;
+    return ret;
 }
 
 static int help_display(struct bp_value *args, struct bp_error *err)

@@ -6,7 +6,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -24,9 +23,9 @@
 
 static void replace(char **slot, const char *text)
 {
-    char *copy = bp_strdup(text);
+    char *copy = g_strdup(text);
 
-    free(*slot);
+    g_free(*slot);
     *slot = copy;
 }
 
@@ -71,17 +70,17 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
     bpc_config.absent_property = bpc_not_built_property;
     if (type) {
         const void *board;
-        int r = bpc_require(BP_PROVIDE_BOARD, type, &board, err);
+        int ret = bpc_require(BP_PROVIDE_BOARD, type, &board, err);
 
-        if (r == -ENOENT) {
+        if (ret == -ENOENT) {
             char hint[BPC_HINT_SIZE];
 
             bpc_missing_hint(BP_PROVIDE_BOARD, type, hint, sizeof(hint));
             return bp_fail(err, ENOENT, "there is no machine '%.100s'%s; -machine help lists them",
                            type, hint);
         }
-        if (r < 0)
-            return r;
+        if (ret < 0)
+            return ret;
         replace(&bpc_config.board, type);
     }
     if (bp_value_has(args, "kernel"))
@@ -119,15 +118,15 @@ static int apply_cpu(struct bp_value *args, struct bp_error *err)
     const char *text = bp_value_as_string(args);
     const struct bp_cpu_class *class;
     char *model;
-    int r;
+    int ret;
 
     if (!*text || *text == ',')
         return bp_fail(err, EINVAL, "the name of a CPU model is missing; -cpu help lists them");
     model = g_strndup(text, strcspn(text, ","));
-    r = bpc_cpu_find_model(model, &class, err);
+    ret = bpc_cpu_find_model(model, &class, err);
     g_free(model);
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     replace(&bpc_config.cpu, text);
     return 0;
 }
@@ -302,12 +301,12 @@ static int check_drives(const char *key, const char *letters, struct bp_error *e
 
 static int apply_boot(struct bp_value *args, struct bp_error *err)
 {
-    int r = check_drives("order", bp_value_get_string(args, "order"), err);
+    int ret = check_drives("order", bp_value_get_string(args, "order"), err);
 
-    if (r == 0)
-        r = check_drives("once", bp_value_get_string(args, "once"), err);
-    if (r < 0)
-        return r;
+    if (ret == 0)
+        ret = check_drives("once", bp_value_get_string(args, "once"), err);
+    if (ret < 0)
+        return ret;
     bp_value_unref(bpc_config.boot);
     bpc_config.boot = bp_value_ref(args);
     return 0;

@@ -270,11 +270,11 @@ static char *accepted(const struct bpc_not_built *what)
 static int refuse(const struct bpc_not_built *what, struct bp_error *err)
 {
     char *list = accepted(what);
-    int r = bp_fail(err, ENOTSUP, "not built yet: %s%s%s", what->missing,
-                    *list ? "; accepted: " : "", list);
+    int ret = bp_fail(err, ENOTSUP, "not built yet: %s%s%s", what->missing,
+                      *list ? "; accepted: " : "", list);
 
     g_free(list);
-    return r;
+    return ret;
 }
 
 int bpc_not_built_judge(const struct bpc_not_built *what, const char *text, struct bp_value *args,
@@ -300,16 +300,16 @@ int bpc_not_built_property(const char *key, struct bp_value *value, struct bp_er
     char *name = g_strdelimit(g_strndup(key, strcspn(key, ".")), "_", '-');
     const struct bpc_not_built *what = find(bpc_not_built_properties, name, strlen(name));
     struct bp_value *args;
-    int r;
+    int ret;
 
     g_free(name);
     if (!what)
         return -ENOENT;
     args = bp_value_dict();
     bp_value_set(args, what->name, bp_value_ref(value));
-    r = bpc_not_built_judge(what, NULL, args, err);
+    ret = bpc_not_built_judge(what, NULL, args, err);
     bp_value_unref(args);
-    if (r < 0)
+    if (ret < 0)
         bp_error_prefix(err, "key '%.100s'", key);
-    return r;
+    return ret;
 }

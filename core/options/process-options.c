@@ -2,7 +2,6 @@
 /* Options about the process itself: names, log, messages, files, daemon, configuration files. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -30,8 +29,8 @@ static int apply_name(struct bp_value *args, struct bp_error *err)
     const char *process = bp_value_get_string(args, "process");
 
     if (guest) {
-        free(bpc_config.guest_name);
-        bpc_config.guest_name = bp_strdup(guest);
+        g_free(bpc_config.guest_name);
+        bpc_config.guest_name = g_strdup(guest);
     }
     if (msg_guest_name && guest)
         bpc_msg_guest_name(guest);
@@ -70,11 +69,11 @@ BP_OPTION(option_msg, "msg", "how messages look", .arg = "[timestamp=on|off][,gu
 static int apply_d(struct bp_value *args, struct bp_error *err)
 {
     uint32_t mask;
-    int r = bpc_log_parse(bp_value_as_string(args), &mask, err);
+    int ret = bpc_log_parse(bp_value_as_string(args), &mask, err);
 
-    if (r == 0)
+    if (ret == 0)
         bpc_log_set(bp_log_enabled | mask);
-    return r;
+    return ret;
 }
 
 static int help_d(struct bp_value *args, struct bp_error *err)
@@ -107,7 +106,7 @@ static int apply_data_dir(struct bp_value *args, struct bp_error *err)
     while (bpc_config.data_dirs && bpc_config.data_dirs[n])
         n++;
     bpc_config.data_dirs = g_realloc_n(bpc_config.data_dirs, n + 2, sizeof(char *));
-    bpc_config.data_dirs[n] = bp_strdup(bp_value_as_string(args));
+    bpc_config.data_dirs[n] = g_strdup(bp_value_as_string(args));
     bpc_config.data_dirs[n + 1] = NULL;
     return 0;
 }

@@ -30,35 +30,35 @@ struct reader {
 
 static int end_group(struct reader *rd, struct bp_error *err)
 {
-    int r = 0;
+    int ret = 0;
 
     if (rd->group) {
-        r = bpc_keyval_finish(&rd->args, err);
-        if (r == 0 && strcmp(rd->group, "global") == 0) {
+        ret = bpc_keyval_finish(&rd->args, err);
+        if (ret == 0 && strcmp(rd->group, "global") == 0) {
             /* -global takes text; as JSON it is the same three keys */
             char *json = bp_value_print(rd->args, false);
 
-            r = bpc_options_add("global", json, NULL, err);
+            ret = bpc_options_add("global", json, NULL, err);
             free(json);
-        } else if (r == 0) {
-            r = bpc_options_add(rd->group, NULL, rd->args, err);
+        } else if (ret == 0) {
+            ret = bpc_options_add(rd->group, NULL, rd->args, err);
         }
     }
     g_free(rd->group);
     bp_value_unref(rd->args);
     rd->group = NULL;
     rd->args = NULL;
-    return r;
+    return ret;
 }
 
 /* "[name]" or "[name "id"]" */
 static int open_group(struct reader *rd, char *text, struct bp_error *err)
 {
     char *end = strrchr(text, ']'), *id = NULL, *space;
-    int r = end_group(rd, err);
+    int ret = end_group(rd, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (!end || end[1])
         return bp_fail(err, EINVAL, "line %u: expected ']'", rd->line);
     *end = '\0';
@@ -104,10 +104,10 @@ static int read_key(struct reader *rd, char *text, struct bp_error *err)
     } else if (*value == '"') {
         return bp_fail(err, EINVAL, "line %u: the closing quote is missing", rd->line);
     }
-    int r = bpc_keyval_store(rd->args, &syntax, text, bp_value_string(value), err);
-    if (r < 0)
+    int ret = bpc_keyval_store(rd->args, &syntax, text, bp_value_string(value), err);
+    if (ret < 0)
         bp_error_prefix(err, "line %u", rd->line);
-    return r;
+    return ret;
 }
 
 int bpc_readconfig(const char *path, struct bp_error *err)
@@ -116,31 +116,31 @@ int bpc_readconfig(const char *path, struct bp_error *err)
     GError *error = NULL;
     char *text;
     gsize length;
-    int r = 0;
+    int ret = 0;
 
     if (!g_file_get_contents(path, &text, &length, &error)) {
-        r = bp_fail(err, ENOENT, "%s", error->message);
+        ret = bp_fail(err, ENOENT, "%s", error->message);
         g_error_free(error);
-        return r;
+        return ret;
     }
     if (length > MAX_FILE || !g_utf8_validate(text, (gssize)length, NULL)) {
         g_free(text);
         return bp_fail(err, EINVAL, "not a configuration file (UTF-8 text of at most 1 MiB)");
     }
     char **lines = g_strsplit(text, "\n", -1);
-    for (char **l = lines; r == 0 && *l; l++) {
+    for (char **l = lines; ret == 0 && *l; l++) {
         char *line = g_strstrip(*l);
 
         rd.line++;
         if (!*line || *line == '#')
             continue;
-        r = *line == '[' ? open_group(&rd, line, err) : read_key(&rd, line, err);
+        ret = *line == '[' ? open_group(&rd, line, err) : read_key(&rd, line, err);
     }
-    if (r == 0)
-        r = end_group(&rd, err);
+    if (ret == 0)
+        ret = end_group(&rd, err);
     g_free(rd.group);
     bp_value_unref(rd.args);
     g_strfreev(lines);
     g_free(text);
-    return r;
+    return ret;
 }

@@ -56,40 +56,40 @@ static void catch_signals(void)
 /* The command line is read; what ends the program at once (-h, help) is answered. */
 static int read_command_line(int argc, char **argv, struct bp_error *err)
 {
-    int r = bpc_options_register(err);
+    int ret = bpc_options_register(err);
 
-    if (r == 0)
-        r = bpc_control_register(err);
-    if (r == 0)
-        r = bpc_options_parse(argc, argv, err);
-    if (r == BPC_OPTIONS_RUN)
-        r = bpc_options_apply(BP_PHASE_EARLY, err);
-    if (r == BPC_OPTIONS_RUN)
-        r = bpc_options_help(err);
-    return r;
+    if (ret == 0)
+        ret = bpc_control_register(err);
+    if (ret == 0)
+        ret = bpc_options_parse(argc, argv, err);
+    if (ret == BPC_OPTIONS_RUN)
+        ret = bpc_options_apply(BP_PHASE_EARLY, err);
+    if (ret == BPC_OPTIONS_RUN)
+        ret = bpc_options_help(err);
+    return ret;
 }
 
 static int build(struct bp_error *err)
 {
-    int r = bpc_options_apply(BP_PHASE_CHARDEV, err);
+    int ret = bpc_options_apply(BP_PHASE_CHARDEV, err);
 
-    if (r == 0)
-        r = bpc_console_make_serials(err);
-    if (r == 0)
-        r = bpc_options_apply(BP_PHASE_OBJECT, err);
-    if (r == 0)
-        r = bpc_options_apply(BP_PHASE_MACHINE, err);
-    if (r == 0)
-        r = bpc_machine_create(err);
-    if (r == 0)
-        r = bpc_options_apply(BP_PHASE_DEVICE, err);
-    if (r == 0)
-        r = bpc_machine_finish(err);
-    if (r == 0)
-        r = bpc_options_apply(BP_PHASE_LATE, err);
-    if (r == 0)
-        r = bpc_console_make_monitors(err);
-    return r;
+    if (ret == 0)
+        ret = bpc_console_make_serials(err);
+    if (ret == 0)
+        ret = bpc_options_apply(BP_PHASE_OBJECT, err);
+    if (ret == 0)
+        ret = bpc_options_apply(BP_PHASE_MACHINE, err);
+    if (ret == 0)
+        ret = bpc_machine_create(err);
+    if (ret == 0)
+        ret = bpc_options_apply(BP_PHASE_DEVICE, err);
+    if (ret == 0)
+        ret = bpc_machine_finish(err);
+    if (ret == 0)
+        ret = bpc_options_apply(BP_PHASE_LATE, err);
+    if (ret == 0)
+        ret = bpc_console_make_monitors(err);
+    return ret;
 }
 
 /* Serves the main loop until everybody is there for whom the start waits. BPC_OPTIONS_DONE: the
@@ -109,22 +109,22 @@ static int wait_for_others(int *ret_status)
 static int start(int *ret_status, struct bp_error *err)
 {
     const struct bpc_loader *loader = bpc_registry_loader();
-    int r = 0;
+    int ret = 0;
 
     bpc_global_warn_unused();
     bpc_console_warn_hidden();
     catch_signals();
     if (bpc_startup.pidfile)
-        r = bpc_pidfile_write(bpc_startup.pidfile, err);
-    if (r == 0)
-        r = wait_for_others(ret_status);
-    if (r == BPC_OPTIONS_RUN && loader && loader->started)
+        ret = bpc_pidfile_write(bpc_startup.pidfile, err);
+    if (ret == 0)
+        ret = wait_for_others(ret_status);
+    if (ret == BPC_OPTIONS_RUN && loader && loader->started)
         loader->started();
-    if (r == 0)
-        r = bpc_daemon_ready(err);
-    if (r == 0 && !bpc_config.start_paused)
+    if (ret == 0)
+        ret = bpc_daemon_ready(err);
+    if (ret == 0 && !bpc_config.start_paused)
         bpc_machine_start();
-    return r;
+    return ret;
 }
 
 static int main_loop(void)
@@ -140,34 +140,34 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
 {
     struct bp_error err = {0};
     const char *program = argc > 0 ? argv[0] : "backplane-system-x86_64";
-    int status = 1, r;
+    int status = 1, ret;
 
     bpc_program = describing;
     if (bpc_program && argc > 1 && strcmp(argv[1], "-complete") == 0)
         return bpc_program->complete(argc, argv);
     bpc_program_name_set(program);
     bpc_config.arch = bpc_arch_of(program);
-    r = read_command_line(argc, argv, &err);
-    if (r == BPC_OPTIONS_DONE) {
+    ret = read_command_line(argc, argv, &err);
+    if (ret == BPC_OPTIONS_DONE) {
         bpc_options_free();
         return fflush(stdout) == 0 ? 0 : 1;
     }
     /* Before threads exist: only the calling one survives a fork. */
-    if (r == 0 && bpc_config.daemonize)
-        r = bpc_daemon_fork(&err);
-    if (r == 0) {
+    if (ret == 0 && bpc_config.daemonize)
+        ret = bpc_daemon_fork(&err);
+    if (ret == 0) {
         bpc_loop_init();
-        r = build(&err);
-        if (r == 0)
-            r = start(&status, &err);
-        if (r == BPC_OPTIONS_RUN)
+        ret = build(&err);
+        if (ret == 0)
+            ret = start(&status, &err);
+        if (ret == BPC_OPTIONS_RUN)
             status = main_loop();
         bpc_monitors_close(FLUSH_MS);
         bpc_machine_destroy();
         bpc_pidfile_remove();
     }
-    if (r < 0)
+    if (ret < 0)
         bpc_report("%s", err.message);
     bpc_options_free();
-    return r < 0 ? 1 : status;
+    return ret < 0 ? 1 : status;
 }

@@ -226,6 +226,32 @@ def errors_name_their_option_once():
     assert "-kernel" in refused("-kernel", "/dev/null", names=("none",))
 
 
+def files_of_a_direct_start_are_looked_at():
+    """A head as the kernel's boot protocol has it (2.15), and code that halts."""
+    head = bytearray(4096)
+    head[0x1f1] = 1
+    head[0x1fe:0x208] = b"\x55\xaa\xeb\x66HdrS\x0f\x02"
+    head[0x211] = 1
+    for offset, value in ((0x214, 0x100000), (0x22c, 0x7fffffff), (0x238, 2047), (0x258, 0x100000),
+                          (0x260, 4096)):
+        head[offset:offset + 4] = value.to_bytes(4, "little")
+    with tempfile.TemporaryDirectory() as where:
+        for name, data in (("kernel", bytes(head) + b"\xf4" * 4096), ("initrd", b"x"), ("empty", b"")):
+            with open(os.path.join(where, name), "wb") as file:
+                file.write(data)
+        kernel, initrd, empty = (os.path.join(where, name) for name in ("kernel", "initrd", "empty"))
+        base = ("-M", "pc", "-accel", "qtest", "-nodefaults", "-display", "none", "-m", "16")
+        for argv, words in ((("-kernel", kernel, "-initrd", empty), ("-initrd", empty, "empty")),
+                            (("-kernel", empty), ("-kernel", empty)),
+                            (("-kernel", kernel, "-initrd", where), ("-initrd", "regular file")),
+                            (("-initrd", initrd), ("-initrd", "-kernel")),
+                            (("-append", "x"), ("-append", "-kernel"))):
+            done = run(*base, *argv)
+            assert done.returncode == 1 and all(w in done.stderr for w in words), (argv, done)
+        done = run(*base, "-kernel", kernel, "-initrd", initrd, "-monitor", "stdio", text="quit\n")
+        assert done.returncode == 0 and not done.stderr, done
+
+
 def few_descriptors_are_told_as_such():
     said = set()
     for most in range(4, 14):
@@ -290,7 +316,7 @@ def random_options_do_no_harm():
 TESTS = [version_is_parsed_by_clients, help_arguments_list_and_end, good_options_start,
          bad_options_are_refused, what_is_not_built_is_refused_by_name,
          log_items_that_nothing_logs_are_refused, switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
-         few_descriptors_are_told_as_such,
+         few_descriptors_are_told_as_such, files_of_a_direct_start_are_looked_at,
          configuration_file_gives_options, defaults_are_described, random_options_do_no_harm]
 
 

@@ -17,8 +17,8 @@ static int apply(const char *text, struct bp_error *err)
     int r;
 
     bpc_options_free();
-    free(bpc_config.board);
-    free(bpc_config.kernel);
+    g_free(bpc_config.board);
+    g_free(bpc_config.kernel);
     bp_value_unref(bpc_config.accels);
     bp_value_unref(bpc_config.board_props);
     bp_value_unref(bpc_config.boot);

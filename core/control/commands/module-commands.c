@@ -106,12 +106,12 @@ static const struct bp_field load_args[] = {
 static int module_load(const char *name, struct bp_value **ret_value, struct bp_error *err)
 {
     const struct bpc_loader *loader = bpc_registry_loader();
-    int r;
+    int ret;
 
     if (!loader || !loader->load_module || !loader->query_module)
         return no_loader(err);
-    r = loader->load_module(name, err);
-    return r < 0 ? r : loader->query_module(name, ret_value, err);
+    ret = loader->load_module(name, err);
+    return ret < 0 ? ret : loader->query_module(name, ret_value, err);
 }
 BP_COMMAND(cmd_module_load, "module-load", "Loads a module and tells of it", load_args, STRUCT,
            &module_info, module_load, BP_COMMAND_PRECONFIG);

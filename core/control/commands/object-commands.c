@@ -46,11 +46,11 @@ static const struct bp_field path_args[] = {
 static int qom_list(const char *path, struct bp_value **ret_value, struct bp_error *err)
 {
     struct bp_object *obj = NULL;
-    int r = find_object(path, &obj, err);
+    int ret = find_object(path, &obj, err);
 
-    if (r == 0)
+    if (ret == 0)
         *ret_value = bpc_object_list(obj);
-    return r;
+    return ret;
 }
 BP_COMMAND(cmd_qom_list, "qom-list", "Properties and children of an object", path_args, LIST,
            &property_list, qom_list, BP_COMMAND_PRECONFIG);
@@ -65,9 +65,9 @@ static int qom_get(const char *path, const char *property, struct bp_value **ret
                    struct bp_error *err)
 {
     struct bp_object *obj = NULL;
-    int r = find_object(path, &obj, err);
+    int ret = find_object(path, &obj, err);
 
-    return r < 0 ? r : bp_object_get(obj, property, ret_value, err);
+    return ret < 0 ? ret : bp_object_get(obj, property, ret_value, err);
 }
 BP_COMMAND(cmd_qom_get, "qom-get", "Value of an object's property", get_args, ANY, NULL, qom_get,
            BP_COMMAND_PRECONFIG);
@@ -83,9 +83,9 @@ static int qom_set(const char *path, const char *property, struct bp_value *valu
                    struct bp_error *err)
 {
     struct bp_object *obj = NULL;
-    int r = find_object(path, &obj, err);
+    int ret = find_object(path, &obj, err);
 
-    return r < 0 ? r : bp_object_set(obj, property, value, err);
+    return ret < 0 ? ret : bp_object_set(obj, property, value, err);
 }
 BP_COMMAND(cmd_qom_set, "qom-set", "Sets an object's property", set_args, NONE, NULL, qom_set,
            BP_COMMAND_PRECONFIG);

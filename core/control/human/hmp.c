@@ -56,11 +56,11 @@ void bpc_hmp_qmp(struct bp_monitor *mon, const char *name, struct bp_value *args
     const struct bp_command *command;
     struct bp_error err = {0};
     struct bp_value *result = NULL;
-    int r = bpc_command_find(name, &command, &err);
+    int ret = bpc_command_find(name, &command, &err);
 
-    if (r == 0)
-        r = bpc_command_call(command, args, &result, &err);
-    if (r < 0)
+    if (ret == 0)
+        ret = bpc_command_call(command, args, &result, &err);
+    if (ret < 0)
         bpc_hmp_error(mon, &err);
     bp_value_unref(result);
 }
@@ -167,35 +167,35 @@ static int take_number(struct bp_monitor *mon, const struct bp_field *f, const c
 {
     struct bp_value *v;
     uint64_t n;
-    int r;
+    int ret;
 
     if (f->kind == BP_KIND_SIZE) {
         char *word = take_word(text);
 
-        r = word ? bpc_schema_from_text(f, word, ret_value, err)
-                 : bp_fail(err, EINVAL, "the closing quote is missing");
+        ret = word ? bpc_schema_from_text(f, word, ret_value, err)
+                   : bp_fail(err, EINVAL, "the closing quote is missing");
         g_free(word);
-        return r;
+        return ret;
     }
-    r = bpc_expression(mon, text, &n, err);
-    if (r < 0)
-        return r;
+    ret = bpc_expression(mon, text, &n, err);
+    if (ret < 0)
+        return ret;
     if (**text && !isspace((unsigned char)**text))
         return bp_fail(err, EINVAL, "unexpected '%c' after the number", **text);
     v = bpc_schema_is_signed(f->kind) ? bp_value_int((int64_t)n) : bp_value_uint(n);
-    r = bpc_schema_check(f, v, NULL, err);
-    if (r < 0)
+    ret = bpc_schema_check(f, v, NULL, err);
+    if (ret < 0)
         bp_value_unref(v);
     else
         *ret_value = v;
-    return r;
+    return ret;
 }
 
 static int take_text(const struct bp_field *f, const char **text, struct bp_value **ret_value,
                      struct bp_error *err)
 {
     char *word;
-    int r;
+    int ret;
 
     if (f->kind == BP_KIND_STRING && (f->flags & BP_FIELD_REPEATED)) { /* the rest of the line */
         *ret_value = bp_value_string(*text);
@@ -205,9 +205,9 @@ static int take_text(const struct bp_field *f, const char **text, struct bp_valu
     word = take_word(text);
     if (!word)
         return bp_fail(err, EINVAL, "the closing quote is missing");
-    r = bpc_schema_from_text(f, word, ret_value, err);
+    ret = bpc_schema_from_text(f, word, ret_value, err);
     g_free(word);
-    return r;
+    return ret;
 }
 
 static bool skips_field(const struct bp_field *f, const char *p)
@@ -226,7 +226,7 @@ static int read_args(struct bp_monitor *mon, const struct bp_hmp_command *comman
 
     for (const struct bp_field *f = command->args; f && f->name; f++) {
         struct bp_value *v = NULL;
-        int r = 0;
+        int ret = 0;
 
         if (skips_field(f, p)) {
             if (!(f->flags & BP_FIELD_OPTIONAL))
@@ -237,12 +237,12 @@ static int read_args(struct bp_monitor *mon, const struct bp_hmp_command *comman
             v = bp_value_bool(true);
             p += 2;
         } else if (bpc_schema_is_integer(f->kind)) {
-            r = take_number(mon, f, &p, &v, err);
+            ret = take_number(mon, f, &p, &v, err);
         } else {
-            r = take_text(f, &p, &v, err);
+            ret = take_text(f, &p, &v, err);
         }
-        if (r < 0)
-            return r;
+        if (ret < 0)
+            return ret;
         bp_value_set(args, f->name, v);
         p = skip_space(p);
     }

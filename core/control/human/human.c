@@ -162,7 +162,7 @@ int bpc_human_new(const struct bp_chardev_interface *table, struct bp_chardev *c
         .output = output, .line = run_line, .complete = bpc_hmp_complete,
     };
     struct human *h = g_new0(struct human, 1);
-    int r;
+    int ret;
 
     h->table = table;
     h->chr = chr;
@@ -173,10 +173,10 @@ int bpc_human_new(const struct bp_chardev_interface *table, struct bp_chardev *c
     h->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, retry_fired, h);
     h->entry.push_out = push_out;
     h->entry.close = close_human;
-    r = table->connect(chr, &handlers, h, err);
-    if (r < 0) {
+    ret = table->connect(chr, &handlers, h, err);
+    if (ret < 0) {
         free_human(h);
-        return r;
+        return ret;
     }
     bpc_monitor_list_add(&h->entry);
     return 0;

@@ -186,13 +186,13 @@ static int find_command(struct qmp *q, struct bp_value *request,
 {
     struct member_check check = {q, err};
     const char *name, *oob;
-    int r;
+    int ret;
 
     if (bp_value_type(request) != BP_VALUE_DICT)
         return bp_fail(err, EINVAL, "QMP input must be a JSON object");
-    r = bp_value_each(request, check_member, &check);
-    if (r < 0)
-        return r;
+    ret = bp_value_each(request, check_member, &check);
+    if (ret < 0)
+        return ret;
     name = bp_value_get_string(request, "execute");
     oob = bp_value_get_string(request, "exec-oob");
     if (name && oob)
@@ -204,10 +204,10 @@ static int find_command(struct qmp *q, struct bp_value *request,
     if (!q->negotiated && strcmp(name, "qmp_capabilities") != 0)
         return bp_fail_class(err, BP_ERROR_COMMAND_NOT_FOUND, EPERM, "Expecting capabilities "
                              "negotiation with 'qmp_capabilities'");
-    r = bpc_command_find(name, ret_command, err);
-    if (r == 0 && oob && !((*ret_command)->flags & BP_COMMAND_OOB))
+    ret = bpc_command_find(name, ret_command, err);
+    if (ret == 0 && oob && !((*ret_command)->flags & BP_COMMAND_OOB))
         return bp_fail(err, EINVAL, "The command %.100s does not support OOB", name);
-    return r;
+    return ret;
 }
 
 int bpc_qmp_negotiated(bool oob, struct bp_error *err)
@@ -228,14 +228,14 @@ static void handle_request(struct qmp *q, struct bp_value *request)
     struct bp_error err = {0};
     struct bp_value *result = NULL, *reply, *id;
     struct qmp *outer = current;
-    int r = find_command(q, request, &command, &err);
+    int ret = find_command(q, request, &command, &err);
 
     current = q;
-    if (r == 0)
-        r = bpc_command_call(command, bp_value_get(request, "arguments"), &result, &err);
+    if (ret == 0)
+        ret = bpc_command_call(command, bp_value_get(request, "arguments"), &result, &err);
     current = outer;
     bpc_events_flush(); /* what the command caused comes before its reply */
-    if (r < 0) {
+    if (ret < 0) {
         reply_error(q, bp_value_type(request) == BP_VALUE_DICT ? request : NULL, &err);
         return;
     }
@@ -265,11 +265,11 @@ static void qmp_read(void *opaque, const uint8_t *buf, size_t len)
     struct qmp *q = opaque;
     struct bp_value *request;
     struct bp_error err = {0};
-    int r;
+    int ret;
 
     bpc_value_stream_feed(q->stream, buf, len);
-    while ((r = bpc_value_stream_next(q->stream, &request, &err)) != 0) {
-        if (r < 0) {
+    while ((ret = bpc_value_stream_next(q->stream, &request, &err)) != 0) {
+        if (ret < 0) {
             err.kind = BP_ERROR_GENERIC;
             reply_error(q, NULL, &err);
         } else {
@@ -314,7 +314,7 @@ int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr
         .can_read = qmp_can_read, .read = qmp_read, .event = qmp_event,
     };
     struct qmp *q = g_new0(struct qmp, 1);
-    int r;
+    int ret;
 
     q->table = table;
     q->chr = chr;
@@ -325,13 +325,13 @@ int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr
     q->entry.control = true;
     q->entry.push_out = push_out;
     q->entry.close = qmp_close;
-    r = table->connect(chr, &handlers, q, err);
-    if (r < 0) {
+    ret = table->connect(chr, &handlers, q, err);
+    if (ret < 0) {
         bp_timer_free(q->retry);
         bpc_value_stream_free(q->stream);
         g_byte_array_free(q->out, TRUE);
         g_free(q);
-        return r;
+        return ret;
     }
     bpc_monitor_list_add(&q->entry);
     return 0;
