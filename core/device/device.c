@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <bp/loop.h>
+#include <bp/memory.h>
 
 #include "loop.h"
 #include "registry.h"
@@ -379,6 +380,26 @@ const struct bp_device_class *bp_device_class(const struct bp_device *dev)
 struct bp_device *bp_device_from_object(struct bp_object *obj)
 {
     return obj && obj->kind == BP_PROVIDE_DEVICE ? device_of(obj) : NULL;
+}
+
+struct bp_space *bp_machine_memory(struct bp_machine *machine)
+{
+    return ((struct bpc_machine_head *)machine)->memory;
+}
+
+struct bp_space *bp_machine_io(struct bp_machine *machine)
+{
+    return ((struct bpc_machine_head *)machine)->io;
+}
+
+struct bp_space *bp_device_memory(struct bp_device *dev)
+{
+    return bp_machine_memory(dev->obj.machine);
+}
+
+struct bp_space *bp_device_io(struct bp_device *dev)
+{
+    return bp_machine_io(dev->obj.machine);
 }
 
 struct bp_bus *bp_device_bus(struct bp_device *dev)

@@ -57,6 +57,7 @@ struct bpc_machine_head {
          * all are, because boards and neighbours hold pointers to each other. Else NULL. */
         GPtrArray *closing;
     } devices;
+    struct bp_space *memory, *io;
 };
 static inline struct bpc_devices *bpc_devices_of(struct bp_machine *machine)
 {

@@ -218,6 +218,7 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     cpu = bp_alloc(sizeof(*cpu));
     cpu->class = class;
     cpu->index = index;
+    cpu->space = m->memory;
     cpu->obj.machine = m;
     r = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
     if (r < 0) {
@@ -256,6 +257,21 @@ void bpc_cpu_free(struct bp_cpu *cpu)
 void *bp_cpu_state(struct bp_cpu *cpu)
 {
     return cpu->obj.state;
+}
+
+struct bp_space *bp_cpu_space(const struct bp_cpu *cpu)
+{
+    return cpu->space;
+}
+
+struct bp_space *bp_cpu_io(const struct bp_cpu *cpu)
+{
+    return bp_machine_io(bp_cpu_machine(cpu));
+}
+
+void bp_cpu_set_space(struct bp_cpu *cpu, struct bp_space *space)
+{
+    cpu->space = space;
 }
 
 void *bp_cpu_accel_state(struct bp_cpu *cpu)

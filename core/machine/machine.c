@@ -179,6 +179,15 @@ static int make_parts(struct bp_machine *m, struct bp_error *err)
     return r;
 }
 
+/* The roots belong to the machine; whoever maps something there has left before. */
+static void make_spaces(struct bp_machine *m)
+{
+    struct bp_owner *owner = &m->obj.owner;
+
+    m->memory = bp_space_new(owner, "memory", bp_region_new(owner, "system", UINT64_MAX));
+    m->io = bp_space_new(owner, "I/O", bp_region_new(owner, "io", 0x10000));
+}
+
 int bpc_machine_create(struct bp_error *err)
 {
     const struct bp_board_class *board = NULL;
@@ -207,6 +216,7 @@ int bpc_machine_create(struct bp_error *err)
         return r;
     }
     bpc_the_machine = m;
+    make_spaces(m);
     r = make_parts(m, err);
     if (r < 0)
         bpc_machine_destroy();
@@ -237,6 +247,7 @@ int bpc_machine_create_bare(struct bp_machine **ret_machine, struct bp_error *er
         return r;
     }
     make_containers();
+    make_spaces(m);
     m->obj.live = true;
     *ret_machine = bpc_the_machine = m;
     return 0;

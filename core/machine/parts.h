@@ -44,6 +44,7 @@ struct bp_cpu {
     uint32_t sleeping;     /* atomic: waits on `wake`; a kick has to signal */
     bool halted;           /* atomic, written by its thread: last exit was a halt */
 
+    struct bp_space *space; /* what its addresses mean; borrowed */
     struct bpc_reader reader; /* of the memory map, while it is in cpu_exec() */
     struct bpc_quiet settle;  /* it changed the map: waits until the others have seen that */
     bool settling;            /* atomic: it does not run before */
@@ -61,6 +62,7 @@ struct bp_cpu {
 struct bp_machine {
     struct bp_object obj; /* first, then devices: as struct bpc_machine_head has them */
     struct bpc_devices devices;
+    struct bp_space *memory, *io;
     const struct bp_board_class *board;
     struct bp_accel *accel;
     struct bp_smp smp;
@@ -73,6 +75,8 @@ struct bp_machine {
 };
 
 _Static_assert(offsetof(struct bp_machine, devices) == offsetof(struct bpc_machine_head, devices),
+               "a machine begins as core/device knows it");
+_Static_assert(offsetof(struct bp_machine, io) == offsetof(struct bpc_machine_head, io),
                "a machine begins as core/device knows it");
 
 /* smp.c */

@@ -96,120 +96,129 @@ static void host_store(uint8_t *host, unsigned size, uint64_t value)
 
 /* ---- I/O ---- */
 
-struct limits {
-    unsigned min, max, valid_min, valid_max;
+static const struct bp_access nobody = {.size = sizeof(struct bp_access)};
+
+/* One piece of an access to I/O, between the checks and the callback. */
+struct piece {
+    const struct bp_region *region;
+    const struct bp_access *access;
+    int r; /* of the callbacks; the last failure stays */
 };
 
-static struct limits limits_of(const struct bp_region_ops *ops)
+static uint64_t call_read(struct piece *p, uint64_t offset, unsigned size)
 {
-    struct limits l = {
-        .min = ops->min_access ? ops->min_access : 1,
-        .max = ops->max_access ? ops->max_access : 4,
-        .valid_min = ops->valid_min ? ops->valid_min : 1,
-        .valid_max = ops->valid_max ? ops->valid_max : 8,
-    };
+    const struct bp_region_ops *ops = &p->region->ops;
+    void *opaque = p->region->opaque;
+    uint64_t value = ones(size);
+    int r = 0;
 
-    l.max = MAX(l.max, l.min);
-    return l;
-}
-
-static uint64_t call_read(const struct bp_region *region, uint64_t offset, unsigned size)
-{
-    const struct bp_region_ops *ops = region->ops;
-    uint64_t value;
-
-    if (bpc_region_dead(region) || !ops->read)
+    if (bpc_region_dead(p->region))
+        return value;
+    if (ops->read_with)
+        r = ops->read_with(opaque, offset, size, &value, p->access);
+    else if (ops->read)
+        value = ops->read(opaque, offset, size);
+    if (r < 0) {
+        p->r = r == -EIO ? -EIO : -EFAULT;
         return ones(size);
-    value = ops->read(region->opaque, offset, size) & ones(size);
+    }
+    value &= ones(size);
     return ops->big_endian ? swap(value, size) : value;
 }
 
-static void call_write(const struct bp_region *region, uint64_t offset, unsigned size,
-                       uint64_t value)
+static void call_write(struct piece *p, uint64_t offset, unsigned size, uint64_t value)
 {
-    const struct bp_region_ops *ops = region->ops;
+    const struct bp_region_ops *ops = &p->region->ops;
+    void *opaque = p->region->opaque;
+    int r = 0;
 
-    if (bpc_region_dead(region) || !ops->write)
+    if (bpc_region_dead(p->region))
         return;
     value &= ones(size);
-    ops->write(region->opaque, offset, ops->big_endian ? swap(value, size) : value, size);
+    if (ops->big_endian)
+        value = swap(value, size);
+    if (ops->write_with)
+        r = ops->write_with(opaque, offset, value, size, p->access);
+    else if (ops->write)
+        ops->write(opaque, offset, value, size);
+    if (r < 0)
+        p->r = r == -EIO ? -EIO : -EFAULT;
 }
 
-static uint64_t piece_read(const struct bp_region *region, uint64_t offset, unsigned size,
-                           unsigned min)
+static uint64_t piece_read(struct piece *p, uint64_t offset, unsigned size)
 {
-    unsigned lane;
+    unsigned min = p->region->ops.min_access, lane;
 
     if (size >= min)
-        return call_read(region, offset, size);
+        return call_read(p, offset, size);
     lane = (unsigned)(offset % min);
-    return call_read(region, offset - lane, min) >> (lane * 8) & ones(size);
+    return call_read(p, offset - lane, min) >> (lane * 8) & ones(size);
 }
 
-static void piece_write(const struct bp_region *region, uint64_t offset, unsigned size,
-                        unsigned min, uint64_t value)
+static void piece_write(struct piece *p, uint64_t offset, unsigned size, uint64_t value)
 {
-    unsigned lane;
+    unsigned min = p->region->ops.min_access, lane;
     uint64_t whole, mask;
 
     if (size >= min) {
-        call_write(region, offset, size, value);
+        call_write(p, offset, size, value);
         return;
     }
     lane = (unsigned)(offset % min);
     mask = ones(size) << (lane * 8);
-    whole = call_read(region, offset - lane, min);
-    call_write(region, offset - lane, min, (whole & ~mask) | (value << (lane * 8) & mask));
+    whole = call_read(p, offset - lane, min);
+    if (p->r < 0)
+        return; /* what the neighbours are is not known */
+    call_write(p, offset - lane, min, (whole & ~mask) | (value << (lane * 8) & mask));
 }
 
 /* How much of an access at `offset` one callback takes. */
-static unsigned io_piece(const struct bp_region_ops *ops, const struct limits *l, uint64_t offset,
-                         unsigned left)
+static unsigned io_piece(const struct bp_region_ops *ops, uint64_t offset, unsigned left)
 {
-    if (ops->unaligned && left <= l->max && (left & (left - 1)) == 0)
+    if (ops->unaligned && left <= ops->max_access && (left & (left - 1)) == 0)
         return left;
-    return piece_size(offset, left, l->max);
+    return piece_size(offset, left, ops->max_access);
 }
 
 /* One access to I/O, or a write to ROM with callbacks. `is_write`: *value goes in, else comes out.
  */
 static int io_access(const struct bp_region *region, uint64_t offset, unsigned size,
-                     uint64_t *value, bool is_write)
+                     uint64_t *value, bool is_write, const struct bp_access *access)
 {
-    const struct bp_region_ops *ops = region->ops;
-    struct limits l = limits_of(ops);
+    const struct bp_region_ops *ops = &region->ops;
+    struct piece p = {region, access ? access : &nobody, 0};
     uint64_t result = 0;
     bool locked = false;
 
-    if (size < l.valid_min || size > l.valid_max)
+    if (size < ops->valid_min || size > ops->valid_max)
         return -EFAULT;
     if (!ops->parallel && !bp_machine_locked(NULL)) {
         bp_machine_lock(NULL);
         locked = true;
     }
     for (unsigned done = 0, n; done < size; done += n) {
-        n = io_piece(ops, &l, offset + done, size - done);
+        n = io_piece(ops, offset + done, size - done);
         if (is_write)
-            piece_write(region, offset + done, n, l.min, *value >> (done * 8) & ones(n));
+            piece_write(&p, offset + done, n, *value >> (done * 8) & ones(n));
         else
-            result |= piece_read(region, offset + done, n, l.min) << (done * 8);
+            result |= piece_read(&p, offset + done, n) << (done * 8);
     }
     if (locked)
         bp_machine_unlock(NULL);
     if (!is_write)
-        *value = result;
-    return 0;
+        *value = p.r < 0 ? ones(size) : result;
+    return p.r;
 }
 
 /* ---- one access within one range ---- */
 
 static void log_bad(const struct bp_space *space, uint64_t addr, unsigned size, const char *what,
-                    const struct bp_region *region)
+                    const struct bp_region *region, int r)
 {
     if (bp_log_on(BP_LOG_GUEST_ERROR))
         bp_log(BP_LOG_GUEST_ERROR, "%s: %s of %u bytes at 0x%llx: %s%s\n", space->name, what, size,
-               (unsigned long long)addr, region ? "not valid for " : "nothing there",
-               region ? region->name : "");
+               (unsigned long long)addr, r == -EIO ? "bus error from " : region ? "not valid for " :
+               "nothing there", region ? region->name : "");
 }
 
 /* Leaves the read-side section for a callback of this region, which stays with its owner. */
@@ -248,7 +257,7 @@ static const struct bpc_range *range_at(const struct bp_space *space, uint64_t a
 
 /* Inside a section, which it leaves; the whole access lies in `range` (NULL: nothing is there). */
 static int range_load(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
-                      unsigned size, uint64_t *ret_value)
+                      unsigned size, uint64_t *ret_value, const struct bp_access *access)
 {
     struct bp_region *region = range ? range->region : NULL;
     uint64_t offset;
@@ -256,18 +265,18 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
 
     if (!range) {
         bpc_memory_read_unlock();
-    } else if (region->host) {
-        *ret_value = host_load(region->host + range->offset + (addr - range->first), size);
+    } else if (range->host) {
+        *ret_value = host_load(range->host + (addr - range->first), size);
         bpc_memory_read_unlock();
         return 0;
     } else {
         offset = range->offset + (addr - range->first);
         hold(region);
-        r = io_access(region, offset, size, ret_value, false);
+        r = io_access(region, offset, size, ret_value, false, access);
     }
     if (r < 0) {
         *ret_value = ones(size);
-        log_bad(space, addr, size, "read", region);
+        log_bad(space, addr, size, "read", region, r);
     }
     if (region)
         drop(region);
@@ -275,7 +284,7 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
 }
 
 static int range_store(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
-                       unsigned size, uint64_t value)
+                       unsigned size, uint64_t value, const struct bp_access *access)
 {
     struct bp_region *region = range ? range->region : NULL;
     uint64_t offset;
@@ -283,18 +292,18 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
 
     if (!range) {
         bpc_memory_read_unlock();
-        log_bad(space, addr, size, "write", NULL);
+        log_bad(space, addr, size, "write", NULL, r);
         return r;
     }
     offset = range->offset + (addr - range->first);
-    if (region->host && !range->readonly) {
-        host_store(region->host + offset, size, value);
+    if (range->host && !range->readonly) {
+        host_store(range->host + (addr - range->first), size, value);
         bp_region_mark_dirty(region, offset, size);
-    } else if (region->ops) {
+    } else if (region->has_ops) {
         hold(region);
-        r = io_access(region, offset, size, &value, true);
+        r = io_access(region, offset, size, &value, true, access);
         if (r < 0)
-            log_bad(space, addr, size, "write", region);
+            log_bad(space, addr, size, "write", region, r);
         drop(region);
         return r;
     } /* else read-only memory: the write is dropped */
@@ -302,7 +311,8 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
     return 0;
 }
 
-int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
+int bp_space_load_as(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value,
+                     const struct bp_access *access)
 {
     const struct bpc_range *range;
     uint64_t length, value = 0;
@@ -311,7 +321,7 @@ int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t
     bpc_memory_read_lock();
     range = range_at(space, addr, &length);
     if (length >= size)
-        return range_load(space, range, addr, size, ret_value);
+        return range_load(space, range, addr, size, ret_value, access);
     bpc_memory_read_unlock();
     /* across a border: aligned pieces; beyond 2^64 it begins again at 0 */
     for (unsigned done = 0, n; done < size; done += n) {
@@ -321,7 +331,7 @@ int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t
         bpc_memory_read_lock();
         range = range_at(space, addr + done, &length);
         n = piece_size(addr + done, MIN(length, size - done), 8);
-        part_r = range_load(space, range, addr + done, n, &part);
+        part_r = range_load(space, range, addr + done, n, &part, access);
         if (part_r < 0)
             r = part_r;
         value |= part << (done * 8);
@@ -330,7 +340,8 @@ int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t
     return r;
 }
 
-int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value)
+int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
+                      const struct bp_access *access)
 {
     const struct bpc_range *range;
     uint64_t length;
@@ -339,7 +350,7 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
     bpc_memory_read_lock();
     range = range_at(space, addr, &length);
     if (length >= size)
-        return range_store(space, range, addr, size, value);
+        return range_store(space, range, addr, size, value, access);
     bpc_memory_read_unlock();
     for (unsigned done = 0, n; done < size; done += n) {
         int part_r;
@@ -347,11 +358,21 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
         bpc_memory_read_lock();
         range = range_at(space, addr + done, &length);
         n = piece_size(addr + done, MIN(length, size - done), 8);
-        part_r = range_store(space, range, addr + done, n, value >> (done * 8) & ones(n));
+        part_r = range_store(space, range, addr + done, n, value >> (done * 8) & ones(n), access);
         if (part_r < 0)
             r = part_r;
     }
     return r;
+}
+
+int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
+{
+    return bp_space_load_as(space, addr, size, ret_value, NULL);
+}
+
+int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value)
+{
+    return bp_space_store_as(space, addr, size, value, NULL);
 }
 
 /* ---- many bytes ---- */
@@ -364,12 +385,11 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
 static unsigned buffer_piece(const struct bpc_range *range, uint64_t addr, uint64_t len)
 {
     uint64_t offset = range->offset + (addr - range->first);
-    struct limits l = limits_of(range->region->ops);
-
-    return piece_size(offset, len, MIN(l.valid_max, 8));
+    return piece_size(offset, len, MIN(range->region->ops.valid_max, 8));
 }
 
-int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len)
+int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t len,
+                     const struct bp_access *access)
 {
     uint8_t *to = buf;
     int r = 0;
@@ -385,15 +405,15 @@ int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len
         if (!range) {
             bpc_memory_read_unlock();
             memset(to, 0xff, n);
-            log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "read", NULL);
+            log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "read", NULL, -EFAULT);
             part_r = -EFAULT;
-        } else if (range->region->host) {
+        } else if (range->host) {
             n = MIN(n, STRETCH);
-            memcpy(to, range->region->host + range->offset + (addr - range->first), n);
+            memcpy(to, range->host + (addr - range->first), n);
             bpc_memory_read_unlock();
         } else {
             n = buffer_piece(range, addr, n);
-            part_r = range_load(space, range, addr, (unsigned)n, &value);
+            part_r = range_load(space, range, addr, (unsigned)n, &value, access);
             value = GUINT64_TO_LE(value);
             memcpy(to, &value, n);
         }
@@ -409,6 +429,8 @@ int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len
 struct source {
     const uint8_t *from; /* NULL: `byte` again and again */
     uint8_t byte;
+    bool force; /* into whatever memory there is, protected or not */
+    const struct bp_access *access;
 };
 
 static void take(struct source *source, uint8_t *to, uint64_t n)
@@ -421,11 +443,13 @@ static void take(struct source *source, uint8_t *to, uint64_t n)
     }
 }
 
-/* The next piece of a write, whatever protects memory when `force`; returns its length. */
+/* The next piece of a write; returns its length. */
 static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source *source,
-                            uint64_t len, bool force, int *ret_r)
+                            uint64_t len, int *ret_r)
 {
+    const struct bp_access *access = source->access;
     const struct bpc_range *range;
+    bool force = source->force;
     uint64_t n, offset, value = 0;
 
     bpc_memory_read_lock();
@@ -434,19 +458,19 @@ static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source
     *ret_r = 0;
     if (!range || (force && !range->region->host)) {
         bpc_memory_read_unlock();
-        log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "write", NULL);
+        log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "write", NULL, -EFAULT);
         *ret_r = -EFAULT;
-    } else if (range->region->host && (force || !range->readonly)) {
+    } else if (range->region->host && (force || (range->host && !range->readonly))) {
         n = MIN(n, STRETCH);
         offset = range->offset + (addr - range->first);
         take(source, range->region->host + offset, n);
         bp_region_mark_dirty(range->region, offset, n);
         bpc_memory_read_unlock();
         return n;
-    } else if (range->region->ops) {
+    } else if (range->region->has_ops) {
         n = buffer_piece(range, addr, n);
         take(source, (uint8_t *)&value, n);
-        *ret_r = range_store(space, range, addr, (unsigned)n, GUINT64_FROM_LE(value));
+        *ret_r = range_store(space, range, addr, (unsigned)n, GUINT64_FROM_LE(value), access);
         return n;
     } else {
         bpc_memory_read_unlock();
@@ -456,13 +480,12 @@ static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source
     return n;
 }
 
-static int write_bytes(struct bp_space *space, uint64_t addr, struct source source, uint64_t len,
-                       bool force)
+static int write_bytes(struct bp_space *space, uint64_t addr, struct source source, uint64_t len)
 {
     int r = 0, part_r;
 
     while (len > 0) {
-        uint64_t n = write_piece(space, addr, &source, len, force, &part_r);
+        uint64_t n = write_piece(space, addr, &source, len, &part_r);
 
         if (part_r < 0)
             r = part_r;
@@ -472,25 +495,36 @@ static int write_bytes(struct bp_space *space, uint64_t addr, struct source sour
     return r;
 }
 
+int bp_space_write_as(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len,
+                      const struct bp_access *access)
+{
+    return write_bytes(space, addr, (struct source){.from = buf, .access = access}, len);
+}
+
+int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len)
+{
+    return bp_space_read_as(space, addr, buf, len, NULL);
+}
+
 int bp_space_write(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len)
 {
-    return write_bytes(space, addr, (struct source){buf, 0}, len, false);
+    return bp_space_write_as(space, addr, buf, len, NULL);
 }
 
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len)
 {
-    return write_bytes(space, addr, (struct source){NULL, byte}, len, false);
+    return write_bytes(space, addr, (struct source){.byte = byte}, len);
 }
 
 int bp_space_write_rom(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len)
 {
-    return write_bytes(space, addr, (struct source){buf, 0}, len, true);
+    return write_bytes(space, addr, (struct source){.from = buf, .force = true}, len);
 }
 
 void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *ret_mapping)
 {
     const struct bpc_range *range;
-    struct bp_mapping m = {NULL};
+    struct bp_mapping m = {.size = MIN(ret_mapping->size, sizeof(m))};
 
     bpc_memory_read_lock();
     range = range_at(space, addr, &m.length);
@@ -498,11 +532,11 @@ void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *r
         m.region = range->region;
         m.offset = range->offset + (addr - range->first);
         m.readonly = range->readonly;
-        if (m.region->host)
-            m.host = m.region->host + m.offset;
-        if (m.region->dirty)
+        if (range->host)
+            m.host = range->host + (addr - range->first);
+        if (range->logged)
             m.dirty = m.region->dirty + (m.offset >> BPC_PAGE_SHIFT);
     }
     bpc_memory_read_unlock();
-    *ret_mapping = m;
+    memcpy(ret_mapping, &m, m.size);
 }

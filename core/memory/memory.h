@@ -17,6 +17,7 @@
 
 #define BPC_PAGE_SHIFT 12
 #define BPC_PAGE_SIZE (UINT64_C(1) << BPC_PAGE_SHIFT)
+#define BPC_DIRTY_LOGS 8u
 
 enum bpc_region_type { BPC_CONTAINER, BPC_IO, BPC_RAM, BPC_ROM, BPC_ALIAS };
 
@@ -35,12 +36,17 @@ struct bp_region {
     struct bp_region *parent, *children, *next; /* children: highest priority, then latest first */
     struct bp_region *all_next, **all_link;     /* every living region, for `info mtree` */
 
-    const struct bp_region_ops *ops; /* I/O, or ROM with a write callback */
+    bool has_ops;             /* I/O, or ROM with callbacks */
+    struct bp_region_ops ops; /* a copy, with limits filled in and what its author did not know zeroed */
     void *opaque;
 
-    uint8_t *host;     /* RAM, ROM */
+    uint8_t *host;      /* RAM, ROM */
     uint64_t host_size; /* bytes mapped */
-    uint8_t *dirty;    /* RAM: one byte for each page */
+    bool indirect;      /* a ROM device in the mode where reads go to its callbacks */
+    uint8_t *dirty;     /* RAM: one byte for each page, a bit for each log */
+    uint8_t logs;       /* atomic: bits of the logs that are on */
+    unsigned log_starts[BPC_DIRTY_LOGS];
+    uint32_t log_settling; /* atomic: starts that not every writer may know yet */
 
     struct bp_region *target; /* alias: a reference */
     uint64_t target_offset;
@@ -50,7 +56,9 @@ struct bpc_range {
     uint64_t first, last; /* guest addresses, inclusive */
     struct bp_region *region;
     uint64_t offset;      /* of `first` in the region */
+    uint8_t *host;        /* of `first`; NULL: reads go to callbacks */
     bool readonly;
+    bool logged;          /* a dirty log is on */
 };
 
 struct bpc_view {
@@ -59,7 +67,8 @@ struct bpc_view {
 };
 
 struct bpc_listener {
-    const struct bp_memory_listener *table;
+    const struct bp_memory_listener *table; /* by which it is known; NULL: it has left */
+    struct bp_memory_listener copy;
     void *opaque;
     struct bpc_listener *next;
 };
@@ -78,6 +87,8 @@ void bpc_region_ref(struct bp_region *region);
 void bpc_region_unref(struct bp_region *region); /* [any] */
 struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uint64_t size,
                                    enum bpc_region_type type);
+/* Takes over a table of callbacks; NULL: none. */
+void bpc_region_set_ops(struct bp_region *region, const struct bp_region_ops *ops, void *opaque);
 struct bp_region *bpc_region_all(void); /* head of the list of living regions */
 static inline bool bpc_region_dead(const struct bp_region *region)
 {
@@ -98,6 +109,7 @@ void bpc_view_free(struct bpc_view *view);   /* one that was never published */
 void bpc_view_retire(struct bpc_view *view); /* freed when no reader uses it */
 unsigned bpc_views_retired(void);            /* how many wait for that; [any] */
 void bpc_views_wait(void); /* for those that wait now; without locks and outside of sections */
+struct bp_section bpc_section_of(const struct bpc_range *range);
 void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
                            const struct bpc_listener *listener);
 /* The first range that ends at or after `addr`, or NULL. */
@@ -119,6 +131,10 @@ static inline const struct bpc_range *bpc_view_find(const struct bpc_view *view,
 /* space.c */
 void bpc_memory_changed(void); /* the tree was changed, inside bp_memory_begin/commit */
 struct bp_space *bpc_space_all(void);
+/* Calls fn with every listener of every space and each section of this region there. */
+void bpc_tell_sections(struct bp_region *region,
+                       void (*fn)(const struct bpc_listener *listener,
+                                  const struct bp_section *section));
 static inline const struct bpc_view *bpc_space_view(const struct bp_space *space)
 {
     return __atomic_load_n(&space->view, __ATOMIC_ACQUIRE);

@@ -137,8 +137,7 @@ int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
     region = bpc_region_alloc(owner, name, size, BPC_ROM);
     region->host = host;
     region->host_size = host_size;
-    region->ops = ops;
-    region->opaque = opaque;
+    bpc_region_set_ops(region, ops, opaque);
     region->readonly = true;
     *ret_region = region;
     return 0;
@@ -152,52 +151,4 @@ void bpc_ram_unmap(struct bp_region *region)
     }
     if (region->dirty)
         munmap(region->dirty, dirty_bytes(region->host_size));
-}
-
-/* Cuts a range to the region's pages: *ret_first up to, not including, the result. */
-static uint64_t pages(const struct bp_region *region, uint64_t offset, uint64_t len,
-                      uint64_t *ret_first)
-{
-    if (!region->dirty || len == 0 || offset >= region->host_size) {
-        *ret_first = 0;
-        return 0;
-    }
-    if (len > region->host_size - offset)
-        len = region->host_size - offset;
-    *ret_first = offset >> BPC_PAGE_SHIFT;
-    return ((offset + len - 1) >> BPC_PAGE_SHIFT) + 1;
-}
-
-void bp_region_mark_dirty(struct bp_region *region, uint64_t offset, uint64_t len)
-{
-    uint64_t page, end = pages(region, offset, len, &page);
-
-    for (; page < end; page++)
-        __atomic_store_n(&region->dirty[page], BP_DIRTY_ALL, __ATOMIC_RELEASE);
-    if (region->host && offset < region->host_size)
-        bpc_tell_written(region->host + offset, MIN(len, region->host_size - offset));
-}
-
-bool bp_region_test_clear_dirty(struct bp_region *region, uint64_t offset, uint64_t len,
-                                enum bp_dirty_client client)
-{
-    uint8_t bit = (uint8_t)(1u << client);
-    uint64_t page, end = pages(region, offset, len, &page);
-    bool found = false;
-
-    while (page < end) {
-        /* Most pages are clean: eight at a time. */
-        if (page % 8 == 0 && page + 8 <= end &&
-            __atomic_load_n((uint64_t *)(void *)&region->dirty[page], __ATOMIC_RELAXED) == 0) {
-            page += 8;
-            continue;
-        }
-        /* Cleared before the caller looks at the page, so that a later write is seen next time. */
-        if (__atomic_load_n(&region->dirty[page], __ATOMIC_RELAXED) & bit) {
-            __atomic_fetch_and(&region->dirty[page], (uint8_t)~bit, __ATOMIC_ACQ_REL);
-            found = true;
-        }
-        page++;
-    }
-    return found;
 }

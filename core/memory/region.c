@@ -3,8 +3,12 @@
  * Regions: construction, the tree, and changes of a region's place and looks. Each change is a
  * transaction of its own unless the caller has opened one.
  */
+#include <bp/log.h>
 #include <bp/loop.h>
 #include <bp/memory.h>
+
+#include <stddef.h>
+#include <string.h>
 
 #include <glib.h>
 
@@ -105,6 +109,27 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
     return region;
 }
 
+void bpc_region_set_ops(struct bp_region *region, const struct bp_region_ops *ops, void *opaque)
+{
+    struct bp_region_ops *own = &region->ops;
+
+    if (!ops)
+        return;
+    if (ops->size < offsetof(struct bp_region_ops, min_access))
+        bp_warn("region '%s': its table of callbacks says that it has %zu bytes: .size is sizeof of "
+                "it; it answers nothing", region->name, ops->size);
+    else
+        memcpy(own, ops, MIN(ops->size, sizeof(*own)));
+    own->size = sizeof(*own);
+    own->min_access = own->min_access ? own->min_access : 1;
+    own->max_access = own->max_access ? own->max_access : 4;
+    own->max_access = MAX(own->max_access, own->min_access);
+    own->valid_min = own->valid_min ? own->valid_min : 1;
+    own->valid_max = own->valid_max ? own->valid_max : 8;
+    region->has_ops = true;
+    region->opaque = opaque;
+}
+
 struct bp_region *bp_region_new(struct bp_owner *owner, const char *name, uint64_t size)
 {
     return bpc_region_alloc(owner, name, size, BPC_CONTAINER);
@@ -115,8 +140,7 @@ struct bp_region *bp_region_new_io(struct bp_owner *owner, const char *name, uin
 {
     struct bp_region *region = bpc_region_alloc(owner, name, size, BPC_IO);
 
-    region->ops = ops;
-    region->opaque = opaque;
+    bpc_region_set_ops(region, ops, opaque);
     return region;
 }
 
@@ -207,6 +231,12 @@ void bp_region_set_alias_offset(struct bp_region *alias, uint64_t offset)
 void bp_region_set_readonly(struct bp_region *region, bool readonly)
 {
     CHANGE(region, readonly, readonly);
+}
+
+void bp_region_rom_device_mode(struct bp_region *rom, bool direct)
+{
+    if (rom->type == BPC_ROM && rom->has_ops)
+        CHANGE(rom, indirect, !direct);
 }
 
 uint64_t bp_region_size(const struct bp_region *region)

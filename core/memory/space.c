@@ -3,6 +3,8 @@
 #include <bp/loop.h>
 #include <bp/memory.h>
 
+#include <string.h>
+
 #include <glib.h>
 
 #include "memory.h"
@@ -116,7 +118,7 @@ static void release(struct bpc_claim *claim)
     bpc_view_retire(space->view);
     bpc_region_unref(space->root);
     g_free(space->name);
-    g_free(space);
+    bpc_grace_call(g_free, space); /* somebody may be looking for its view */
 }
 
 struct bp_space *bp_space_new(struct bp_owner *owner, const char *name, struct bp_region *root)
@@ -144,36 +146,26 @@ void bp_space_free(struct bp_space *space)
     release(&space->claim);
 }
 
-/* The two spaces of the machine, made at first use and never freed. */
-static struct bp_space *standard_space(struct bp_space **slot, const char *name, const char *root,
-                                       uint64_t size)
+void bpc_tell_sections(struct bp_region *region,
+                       void (*fn)(const struct bpc_listener *listener,
+                                  const struct bp_section *section))
 {
-    struct bp_space *space = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    telling++;
+    for (struct bp_space *space = spaces; space; space = space->next) {
+        for (size_t i = 0; i < space->view->count; i++) {
+            struct bp_section section = bpc_section_of(&space->view->ranges[i]);
 
-    if (space)
-        return space;
-    bp_machine_lock(NULL);
-    space = *slot;
-    if (!space) {
-        space = bp_space_new(NULL, name, bp_region_new(NULL, root, size));
-        __atomic_store_n(slot, space, __ATOMIC_RELEASE);
+            if (section.region != region)
+                continue;
+            for (struct bpc_listener *entry = space->listeners; entry; entry = entry->next)
+                if (entry->table)
+                    fn(entry, &section);
+        }
     }
-    bp_machine_unlock(NULL);
-    return space;
-}
-
-struct bp_space *bp_space_memory(void)
-{
-    static struct bp_space *memory;
-
-    return standard_space(&memory, "memory", "system", UINT64_MAX);
-}
-
-struct bp_space *bp_space_io(void)
-{
-    static struct bp_space *io;
-
-    return standard_space(&io, "I/O", "io", 0x10000);
+    if (--telling == 0) {
+        for (struct bp_space *space = spaces; space; space = space->next)
+            sweep(space);
+    }
 }
 
 struct bp_region *bp_space_root(struct bp_space *space)
@@ -188,6 +180,7 @@ void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *li
     struct bpc_listener *entry = g_new0(struct bpc_listener, 1), **link = &space->listeners;
 
     entry->table = listener;
+    memcpy(&entry->copy, listener, MIN(listener->size, sizeof(entry->copy)));
     entry->opaque = opaque;
     bp_machine_lock(NULL);
     while (*link)

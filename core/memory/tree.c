@@ -13,7 +13,7 @@ static const char *type_name(const struct bp_region *region)
     case BPC_RAM:
         return region->readonly ? "rom" : "ram";
     case BPC_ROM:
-        return region->ops ? "romd" : "rom";
+        return region->has_ops ? "romd" : "rom";
     case BPC_ALIAS:
         return region->readonly && region->target->type == BPC_RAM ? "rom"
                                                                   : type_name(region->target);
@@ -75,8 +75,6 @@ char *bpc_memory_tree_text(void)
     GString *text = g_string_new(NULL);
     GPtrArray *aliased = g_ptr_array_new(), *names = g_ptr_array_new();
 
-    bp_space_memory(); /* shown also when they are empty */
-    bp_space_io();
     bp_machine_lock(NULL);
     for (struct bp_space *space = bpc_space_all(); space; space = space->next)
         g_ptr_array_insert(names, 0, space); /* the oldest first */

@@ -45,7 +45,11 @@ static void fill(GArray *ranges, struct bp_region *region, wide base, wide low, 
             struct bpc_range range = {
                 .first = (uint64_t)low, .last = (uint64_t)(next - 1), .region = region,
                 .offset = (uint64_t)(low - base), .readonly = readonly,
+                .logged = region->logs != 0,
             };
+
+            if (region->host && !region->indirect)
+                range.host = region->host + range.offset;
 
             g_array_insert_val(ranges, i, range);
             i++;
@@ -77,6 +81,7 @@ static void render(GArray *ranges, struct bp_region *region, wide base, wide low
 static bool joins(const struct bpc_range *a, const struct bpc_range *b)
 {
     return a->last + 1 == b->first && a->region == b->region && a->readonly == b->readonly &&
+           !a->host == !b->host &&
            a->offset + (b->first - a->first) == b->offset;
 }
 
@@ -106,7 +111,8 @@ struct bpc_view *bpc_view_build(struct bp_region *root)
 static bool same(const struct bpc_range *a, const struct bpc_range *b)
 {
     return a->first == b->first && a->last == b->last && a->region == b->region &&
-           a->offset == b->offset && a->readonly == b->readonly;
+           a->offset == b->offset && a->readonly == b->readonly && a->host == b->host &&
+           a->logged == b->logged;
 }
 
 bool bpc_view_equal(const struct bpc_view *a, const struct bpc_view *b)
@@ -119,16 +125,21 @@ bool bpc_view_equal(const struct bpc_view *a, const struct bpc_view *b)
     return true;
 }
 
+struct bp_section bpc_section_of(const struct bpc_range *range)
+{
+    uint64_t span = range->last - range->first;
+
+    return (struct bp_section){
+        .size = sizeof(struct bp_section), .region = range->region, .start = range->first,
+        .offset = range->offset, .length = span == UINT64_MAX ? span : span + 1,
+        .host = range->host, .readonly = range->readonly, .logged = range->logged,
+    };
+}
+
 static void tell(void (*fn)(void *opaque, const struct bp_section *section), void *opaque,
                  const struct bpc_range *range)
 {
-    const struct bp_region *region = range->region;
-    uint64_t span = range->last - range->first;
-    struct bp_section section = {
-        .region = range->region, .start = range->first, .offset = range->offset,
-        .length = span == UINT64_MAX ? span : span + 1,
-        .host = region->host ? region->host + range->offset : NULL, .readonly = range->readonly,
-    };
+    struct bp_section section = bpc_section_of(range);
 
     if (fn)
         fn(opaque, &section);
@@ -151,7 +162,7 @@ static void tell_missing(const struct bpc_view *in, const struct bpc_view *other
 void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
                            const struct bpc_listener *listener)
 {
-    const struct bp_memory_listener *table = listener->table;
+    const struct bp_memory_listener *table = &listener->copy;
 
     if (table->begin)
         table->begin(listener->opaque);

@@ -31,8 +31,8 @@ static void find_targets_in(struct exercise *x, struct bp_space *space, bool por
 static void find_targets(struct exercise *x)
 {
     x->count = 0;
-    find_targets_in(x, bp_space_io(), true);
-    find_targets_in(x, bp_space_memory(), false);
+    find_targets_in(x, bp_device_io(x->dev), true);
+    find_targets_in(x, bp_device_memory(x->dev), false);
 }
 
 static uint64_t random_value(GRand *rand)

@@ -77,7 +77,8 @@ static void message_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
 }
 
 static const struct bp_region_ops message_ops = {
-    .read = message_read, .write = message_write, .min_access = 4, .max_access = 4, .valid_min = 4};
+    .size = sizeof(message_ops), .read = message_read, .write = message_write, .min_access = 4,
+    .max_access = 4, .valid_min = 4};
 
 static const struct bp_device_class bridge_class = {
     .type = {.size = sizeof(struct bp_device_class), .flags = BP_TYPE_NOT_USER_CREATABLE,
@@ -114,15 +115,15 @@ static int need_isa(struct bp_test_host *host, struct bp_error *err)
     isa = table;
     for (unsigned i = 0; i < 16; i++)
         lines[i] = bp_device_irq_input(host->bridge, "isa", i);
-    return isa->new_bus(host->bridge, bp_space_root(bp_space_io()),
-                        bp_space_root(bp_space_memory()), lines, &host->isa_bus, err);
+    return isa->new_bus(host->bridge, bp_space_root(bp_machine_io(host->machine)),
+                        bp_space_root(bp_machine_memory(host->machine)), lines, &host->isa_bus, err);
 }
 
 static int need_pci(struct bp_test_host *host, struct bp_error *err)
 {
     const struct bp_pci_host where = {
-        .memory = bp_space_root(bp_space_memory()), .io = bp_space_root(bp_space_io()),
-        .dma = bp_space_memory(), .set_irq = pci_set_irq, .opaque = host};
+        .memory = bp_space_root(bp_machine_memory(host->machine)), .io = bp_space_root(bp_machine_io(host->machine)),
+        .dma = bp_machine_memory(host->machine), .set_irq = pci_set_irq, .opaque = host};
     const void *table;
     int rc;
 
@@ -173,8 +174,8 @@ int bp_test_host_new(const char *module_path, struct bp_test_host **ret_host, st
         rc = bp_region_new_ram(NULL, "test.ram", RAM_SIZE, &host->ram, err);
     if (rc == 0) {
         host->msi = bp_region_new_io(NULL, "test.msi", 0x100000, &message_ops, host);
-        bp_region_add(bp_space_root(bp_space_memory()), host->ram, 0, -1);
-        bp_region_add(bp_space_root(bp_space_memory()), host->msi, MESSAGES, -1);
+        bp_region_add(bp_space_root(bp_machine_memory(host->machine)), host->ram, 0, -1);
+        bp_region_add(bp_space_root(bp_machine_memory(host->machine)), host->msi, MESSAGES, -1);
         rc = bp_device_new(host->machine, "test-bridge", NULL, &host->bridge, err);
     }
     if (rc == 0) {
@@ -269,26 +270,26 @@ uint64_t bp_test_in(struct bp_test_host *host, uint16_t port, unsigned size)
 {
     uint64_t value;
 
-    (void)bp_space_load(bp_space_io(), port, size, &value);
+    (void)bp_space_load(bp_machine_io(host->machine), port, size, &value);
     return value;
 }
 
 void bp_test_out(struct bp_test_host *host, uint16_t port, uint64_t value, unsigned size)
 {
-    (void)bp_space_store(bp_space_io(), port, size, value);
+    (void)bp_space_store(bp_machine_io(host->machine), port, size, value);
 }
 
 uint64_t bp_test_read(struct bp_test_host *host, uint64_t addr, unsigned size)
 {
     uint64_t value;
 
-    (void)bp_space_load(bp_space_memory(), addr, size, &value);
+    (void)bp_space_load(bp_machine_memory(host->machine), addr, size, &value);
     return value;
 }
 
 void bp_test_write(struct bp_test_host *host, uint64_t addr, uint64_t value, unsigned size)
 {
-    (void)bp_space_store(bp_space_memory(), addr, size, value);
+    (void)bp_space_store(bp_machine_memory(host->machine), addr, size, value);
 }
 
 uint32_t bp_test_config_read(struct bp_test_host *host, unsigned devfn, unsigned offset,

@@ -3,6 +3,7 @@
  * Memory: regions form a tree; an address space flattens its tree into an immutable view that
  * readers use without locks. Addresses and sizes are in bytes; a size may be up to 2^64-1.
  * Changes to regions: [main] or a [vcpu] inside an access, under the machine lock.
+ * Structs that begin with `size` are filled with sizeof by who makes them.
  */
 #ifndef BP_MEMORY_H
 #define BP_MEMORY_H
@@ -12,15 +13,39 @@
 
 BP_BEGIN_DECLS
 
+struct bp_device;
+struct bp_machine;
 struct bp_owner;
 struct bp_region; /* opaque */
 struct bp_space;  /* opaque: an address space */
 
-/* Callbacks of an I/O region. The core splits and widens a guest's access to what is declared. */
+/* Who makes an access. All zero but `size`: nobody in particular, nothing known. */
+struct bp_access {
+    size_t size;
+    uint32_t flags;     /* BP_ACCESS_* */
+    uint32_t requester; /* its id on the bus it comes from (PCI: bus << 8 | devfn) */
+    void *reserved[2];
+};
+#define BP_ACCESS_REQUESTER 1u  /* `requester` says who it is */
+#define BP_ACCESS_SECURE 2u     /* from a secure world */
+#define BP_ACCESS_USER 4u       /* unprivileged; neither this nor the next: unspecified */
+#define BP_ACCESS_PRIVILEGED 8u
+
+/*
+ * Callbacks of an I/O region. The core splits and widens a guest's access to what is declared. `addr`
+ * is relative to the region; `size` is 1, 2, 4 or 8; values are little-endian numbers.
+ */
 struct bp_region_ops {
-    /* `addr` is relative to the region; `size` is 1, 2, 4 or 8; values are little-endian numbers. */
+    size_t size; /* sizeof(struct bp_region_ops) */
     uint64_t (*read)(void *opaque, uint64_t addr, unsigned size);
     void (*write)(void *opaque, uint64_t addr, uint64_t value, unsigned size);
+    /* For those that look at who asks, or answer with errors; preferred to the two above. Return 0,
+     * -EIO (bus error: the device refuses) or -EFAULT (decode error: nobody is there). A failed read
+     * gives all ones. `access` is borrowed for the call, never NULL. */
+    int (*read_with)(void *opaque, uint64_t addr, unsigned size, uint64_t *ret_value,
+                     const struct bp_access *access);
+    int (*write_with)(void *opaque, uint64_t addr, uint64_t value, unsigned size,
+                      const struct bp_access *access);
     uint8_t min_access; /* bytes the callbacks can take; 0 means 1 */
     uint8_t max_access; /* 0 means 4 */
     uint8_t unaligned;  /* non-zero: callbacks take unaligned accesses whole */
@@ -29,20 +54,24 @@ struct bp_region_ops {
     uint8_t valid_min, valid_max;
     uint8_t big_endian; /* non-zero: the device is big-endian */
     uint8_t reserved8;
-    void *reserved[2];
+    void *reserved[4];
 };
 
 /* Constructors. The region belongs to `owner` (may be NULL: free it yourself). Names are for
- * `info mtree`. */
+ * `info mtree`. Tables are copied, `opaque` is borrowed until the region's owner has left. */
 struct bp_region *bp_region_new(struct bp_owner *owner, const char *name, uint64_t size); /* container */
 struct bp_region *bp_region_new_io(struct bp_owner *owner, const char *name, uint64_t size,
                                    const struct bp_region_ops *ops, void *opaque);
+/* Zeroed private memory of the host; see bp/exact/ram.h for other kinds. */
 int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
-                      struct bp_region **ret_region, struct bp_error *err); /* memfd-backed, zeroed */
+                      struct bp_region **ret_region, struct bp_error *err);
 /* ROM: reads are direct; guest writes are dropped, or go to ops->write when `ops` is given. */
 int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
                       const struct bp_region_ops *ops, void *opaque, struct bp_region **ret_region,
                       struct bp_error *err);
+/* A ROM with `ops` (a flash chip): `direct` (the mode it begins in): reads see its memory; else
+ * they go to ops->read too. */
+void bp_region_rom_device_mode(struct bp_region *rom, bool direct);
 struct bp_region *bp_region_new_alias(struct bp_owner *owner, const char *name,
                                       struct bp_region *target, uint64_t offset, uint64_t size);
 void bp_region_free(struct bp_region *region); /* removes it from its parent first; NULL is fine */
@@ -65,58 +94,95 @@ void bp_memory_commit(void);
 
 struct bp_space *bp_space_new(struct bp_owner *owner, const char *name, struct bp_region *root);
 void bp_space_free(struct bp_space *space);
-struct bp_space *bp_space_memory(void); /* system memory of the machine */
-struct bp_space *bp_space_io(void);     /* its 64 KiB of I/O ports */
+struct bp_space *bp_machine_memory(struct bp_machine *machine); /* its memory; [any] */
+struct bp_space *bp_machine_io(struct bp_machine *machine);     /* its 64 KiB of I/O ports; [any] */
+struct bp_space *bp_device_memory(struct bp_device *dev);       /* those of its machine; [any] */
+struct bp_space *bp_device_io(struct bp_device *dev);
 struct bp_region *bp_space_root(struct bp_space *space);
 
-/* Accesses; DMA uses these too. Return 0, or -EFAULT when nothing answers at some byte (reads give
- * 0xff there) or the access is not valid. [any] */
+/* Accesses; DMA uses these too. Return 0; -EFAULT when nothing answers at some byte (reads give 0xff
+ * there) or the access is not valid; -EIO when a device answers with a bus error. An access that
+ * reaches I/O takes the machine lock unless the device is parallel. [any] */
 int bp_space_read(struct bp_space *space, uint64_t addr, void *buf, uint64_t len);
 int bp_space_write(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len);
 /* One access of 1, 2, 4 or 8 bytes. `*ret_value` is set even on failure (to all ones). [any] */
 int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value);
 int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value);
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len);
+/* The same with who asks; access NULL: nobody in particular. [any] */
+int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t len,
+                     const struct bp_access *access);
+int bp_space_write_as(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len,
+                      const struct bp_access *access);
+int bp_space_load_as(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value,
+                     const struct bp_access *access);
+int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
+                      const struct bp_access *access);
 
 /* Loads firmware into ROM or RAM regardless of read-only protection, as if it always was there. */
 int bp_space_write_rom(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len);
 
-/* Where an address leads, for accelerators and direct DMA. */
+/* Where an address leads, for accelerators. What it points to stays valid while the machine lock is
+ * held, on a vCPU until its next quiet point (bp/exact/memory.h). Others use bp/dma.h. */
 struct bp_mapping {
-    struct bp_region *region; /* borrowed until the next map change; NULL: nothing there */
+    size_t size;              /* the caller's sizeof */
+    struct bp_region *region; /* NULL: nothing there */
     uint8_t *host;            /* RAM or ROM: host address of `addr`; NULL: I/O */
-    uint8_t *dirty;           /* RAM: dirty byte of addr's 4 KiB page, later pages follow; a writer
-                                 stores BP_DIRTY_ALL after writing. NULL for I/O and ROM */
+    uint8_t *dirty;           /* RAM with a dirty log: byte of addr's 4 KiB page, later pages follow; a
+                                 writer stores BP_DIRTY_ALL after writing. NULL: nobody asks */
     uint64_t offset;          /* in the region */
     uint64_t length;          /* bytes from `addr` on that behave alike (at most 2^64-1) */
     bool readonly;            /* direct writes are not allowed */
+    void *reserved[2];
 };
 #define BP_DIRTY_ALL 0xffu
 void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *ret_mapping); /* [any] */
 
-/* Dirty logs: clients ask which 4 KiB pages of RAM changed. */
-enum bp_dirty_client { BP_DIRTY_DISPLAY = 0, BP_DIRTY_MIGRATION = 2 };
 /* Who writes through bp_region_ram() or a mapping says so here, after writing and before anybody can
- * learn that it is done: the pages are dirty for every client, and code that an accelerator made
- * from them is dropped. [any] */
+ * learn that it is done: the pages are dirty for every log, and code that an accelerator made from
+ * them is dropped. [any] */
 void bp_region_mark_dirty(struct bp_region *region, uint64_t offset, uint64_t len);
-/* Tells whether any page of the range is dirty for the client, and clears it. [any] */
-bool bp_region_test_clear_dirty(struct bp_region *region, uint64_t offset, uint64_t len,
-                                enum bp_dirty_client client);
+
+/*
+ * Dirty logs: which 4 KiB pages of RAM were written. A client makes a log, and switches it on for
+ * the regions it is interested in; where none is on, nobody pays. At most 8 logs at a time.
+ */
+struct bp_dirty_log; /* opaque */
+int bp_dirty_log_new(struct bp_owner *owner, const char *name, struct bp_dirty_log **ret_log,
+                     struct bp_error *err); /* [main]; -EBUSY: there are 8 */
+void bp_dirty_log_free(struct bp_dirty_log *log); /* stops it everywhere first; NULL is fine; [main] */
+/* On and off for a region of RAM. Every page begins dirty. Starts are counted per region. [main] */
+void bp_dirty_log_start(struct bp_dirty_log *log, struct bp_region *region);
+void bp_dirty_log_stop(struct bp_dirty_log *log, struct bp_region *region);
+/* Fetches what accelerators keep for themselves (log_sync of listeners), before reading. [main] */
+void bp_dirty_log_sync(struct bp_dirty_log *log, struct bp_region *region);
+/* Tells whether any page of the range was written since it was asked last, and forgets it; the caller
+ * reads the memory after this call. Right after a start it may say yes without forgetting. [any] */
+bool bp_dirty_log_test_clear(struct bp_dirty_log *log, struct bp_region *region, uint64_t offset,
+                             uint64_t len);
 
 /* Listeners hear of map changes after a commit. [the committing thread] under the machine lock */
 struct bp_section {
+    size_t size;
     struct bp_region *region;
     uint64_t start, length, offset; /* guest address, bytes, offset in the region */
     uint8_t *host;                  /* NULL: I/O */
     bool readonly;
+    bool logged; /* a dirty log is on */
+    void *reserved[2];
 };
 struct bp_memory_listener {
+    size_t size; /* sizeof(struct bp_memory_listener) */
     void (*begin)(void *opaque);
     void (*removed)(void *opaque, const struct bp_section *section);
     void (*added)(void *opaque, const struct bp_section *section);
     void (*commit)(void *opaque); /* the view changed; also when sections only moved */
-    void *reserved[2];
+    /* Dirty logs of a section: the first was switched on, the last off; and what the listener keeps
+     * itself is wanted: it calls bp_region_mark_dirty() for those pages. */
+    void (*log_start)(void *opaque, const struct bp_section *section);
+    void (*log_stop)(void *opaque, const struct bp_section *section);
+    void (*log_sync)(void *opaque, const struct bp_section *section);
+    void *reserved[4];
 };
 /* A new listener is told every present section at once. `listener` is borrowed until removed. */
 void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener, void *opaque);

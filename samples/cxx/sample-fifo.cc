@@ -69,6 +69,7 @@ const bp_state_table fifo_state = {
 BP_USE(isa, bp_isa_interface, "isa", 1);
 
 constexpr bp_region_ops fifo_ops = {
+    .size = sizeof(bp_region_ops),
     .read = [](void *opaque, std::uint64_t addr, unsigned) -> std::uint64_t {
         Fifo &fifo = *static_cast<Fifo *>(opaque);
 

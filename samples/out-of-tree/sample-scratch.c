@@ -33,7 +33,7 @@ static void scratch_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
 }
 
 static const struct bp_region_ops scratch_ops = {
-    .read = scratch_read, .write = scratch_write, .max_access = 1};
+    .size = sizeof(scratch_ops), .read = scratch_read, .write = scratch_write, .max_access = 1};
 
 static int scratch_attach(struct bp_device *dev, struct bp_error *err)
 {

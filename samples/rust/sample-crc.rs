@@ -149,7 +149,8 @@ static STATE: Shared<bp_state_table> = Shared(bp_state_table {
 });
 
 static OPS: Shared<bp_region_ops> = Shared(bp_region_ops {
-    read: Some(read), write: Some(write), min_access: 1, max_access: 1, ..zeroed!(bp_region_ops)
+    size: size_of::<bp_region_ops>() as _, read: Some(read), write: Some(write), min_access: 1,
+    max_access: 1, ..zeroed!(bp_region_ops)
 });
 
 static DEVICE: Shared<bp_device_class> = Shared(bp_device_class {

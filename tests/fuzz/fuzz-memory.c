@@ -23,6 +23,7 @@ struct run {
     struct bp_owner owner;
     struct bp_space *space;
     struct bp_region *regions[REGIONS];
+    struct bp_dirty_log *log;
 };
 
 static uint8_t byte(struct run *run)
@@ -58,11 +59,12 @@ static void io_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
     step(opaque);
 }
 
+#define OPS .size = sizeof(struct bp_region_ops)
 static const struct bp_region_ops shapes[] = {
-    {.read = io_read, .write = io_write},
-    {.read = io_read, .write = io_write, .min_access = 4, .valid_min = 2},
-    {.read = io_read, .write = io_write, .max_access = 1, .big_endian = 1},
-    {.read = io_read, .min_access = 8, .max_access = 8, .unaligned = 1, .parallel = 1},
+    {OPS, .read = io_read, .write = io_write},
+    {OPS, .read = io_read, .write = io_write, .min_access = 4, .valid_min = 2},
+    {OPS, .read = io_read, .write = io_write, .max_access = 1, .big_endian = 1},
+    {OPS, .read = io_read, .min_access = 8, .max_access = 8, .unaligned = 1, .parallel = 1},
 };
 
 static struct bp_region *make(struct run *run)
@@ -136,7 +138,7 @@ static void change(struct run *run, uint8_t op)
 static void check_load(struct run *run, uint64_t addr, unsigned size, uint64_t value)
 {
     for (unsigned i = 0; i < size; i++) {
-        struct bp_mapping m;
+        struct bp_mapping m = {.size = sizeof(m)};
         uint64_t one;
 
         bp_space_lookup(run->space, addr + i, &m);
@@ -153,7 +155,7 @@ static void check_load(struct run *run, uint64_t addr, unsigned size, uint64_t v
 static bool all_memory(struct run *run, uint64_t addr, unsigned size)
 {
     for (unsigned i = 0; i < size; i++) {
-        struct bp_mapping m;
+        struct bp_mapping m = {.size = sizeof(m)};
 
         bp_space_lookup(run->space, addr + i, &m);
         if (!m.host)
@@ -198,8 +200,13 @@ static void access_it(struct run *run, uint8_t op)
             bp_region_mark_dirty(region, addr, address(run));
         break;
     case 7:
-        if (region)
-            bp_region_test_clear_dirty(region, addr, address(run), BP_DIRTY_MIGRATION);
+        if (!region)
+            break;
+        if (op & 0x80)
+            bp_dirty_log_start(run->log, region);
+        else if (op & 0x40)
+            bp_dirty_log_stop(run->log, region);
+        bp_dirty_log_test_clear(run->log, region, addr, address(run));
         break;
     }
 }
@@ -229,6 +236,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     bpc_owner_init(&run.owner);
     run.space = bp_space_new(&run.owner, "fuzz", bp_region_new(&run.owner, "root", UINT64_MAX));
+    if (bp_dirty_log_new(&run.owner, "fuzz", &run.log, NULL) < 0)
+        abort();
     while (run.left > 0)
         step(&run);
     free(bpc_memory_tree_text());

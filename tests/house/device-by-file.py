@@ -40,7 +40,8 @@ static void add(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     ((struct adder *)opaque)->sum += (uint8_t)value;
 }
-static const struct bp_region_ops ops = {.read = get, .write = add, .max_access = 1};
+static const struct bp_region_ops ops = {
+    .size = sizeof(ops), .read = get, .write = add, .max_access = 1};
 
 static int attach(struct bp_device *dev, struct bp_error *err)
 {
@@ -72,7 +73,8 @@ static void set(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     ((struct card *)opaque)->value = value;
 }
-static const struct bp_region_ops ops = {.read = get, .write = set, .max_access = 4};
+static const struct bp_region_ops ops = {
+    .size = sizeof(ops), .read = get, .write = set, .max_access = 4};
 
 static int attach(struct bp_device *dev, struct bp_error *err)
 {

@@ -244,7 +244,7 @@ static void wrong_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
     s->value = (uint8_t)value;
 }
 static const struct bp_region_ops wrong_ops = {
-    .read = wrong_read, .write = wrong_write, .max_access = 1};
+    .size = sizeof(wrong_ops), .read = wrong_read, .write = wrong_write, .max_access = 1};
 static void fire(void *opaque) {}
 static int wrong_attach(struct bp_device *dev, struct bp_error *err)
 {
@@ -277,7 +277,7 @@ WRONG = {
     "exit-in-read": ({"read": "_Exit(0);"}, "ends the process with status 0, during random"),
     "hang-in-reset": ({"reset": "for (;;) { __asm__ volatile(\"\"); }"}, "hangs: not done after 2 "),
     "closes-and-hangs": ({"reset": "for (int i = 3; i < 99; i++) close(i); for (;;) pause();"}, "hangs: "),
-    "leaks-region": ({"attach": 'bp_region_add(bp_space_root(bp_space_io()), bp_region_new_io('
+    "leaks-region": ({"attach": 'bp_region_add(bp_space_root(bp_device_io(dev)), bp_region_new_io('
                                 'NULL, "wrong2", 1, &wrong_ops, s), 0x400, 0);'},
                      "leaves 1 memory regions behind"),
     "leaks-timer": ({"attach": "bp_timer_set(bp_timer_new(NULL, NULL, BP_CLOCK_VIRTUAL, fire, s), "

@@ -150,7 +150,7 @@ static void wait_for(unsigned vector, unsigned count)
 static void *send_messages(void *opaque)
 {
     for (unsigned i = 1; i <= EACH; i++) {
-        g_assert_cmpint(bp_space_store(bp_space_memory(), 0xfee00000u, 4, V_DIRECT), ==, 0);
+        g_assert_cmpint(bp_space_store(bp_machine_memory(bp_test_machine(host)), 0xfee00000u, 4, V_DIRECT), ==, 0);
         wait_for(V_DIRECT, i);
     }
     return NULL;
@@ -242,7 +242,7 @@ static void switched_off_it_forgets_everything(void)
     uint64_t base, value;
 
     set_up();
-    bp_space_store(bp_space_memory(), 0xfee00000u, 4, V_DIRECT);
+    bp_space_store(bp_machine_memory(bp_test_machine(host)), 0xfee00000u, 4, V_DIRECT);
     base = x->apic->get_base(x->apic_opaque);
     g_assert_cmpint(x->apic->set_base(x->apic_opaque, base & ~0xc00ull), ==, 0);
     g_assert_cmpint(x->apic->acknowledge(x->apic_opaque), ==, -1);

@@ -33,8 +33,9 @@ static void card_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
     pci->msix_notify(opaque, (unsigned)value);
 }
 
-static const struct bp_region_ops card_ops = {.read = card_read, .write = card_write,
-                                              .min_access = 4, .max_access = 4};
+static const struct bp_region_ops card_ops = {
+    .size = sizeof(card_ops), .read = card_read, .write = card_write, .min_access = 4,
+    .max_access = 4};
 
 static int msix_attach(struct bp_device *dev, struct bp_error *err)
 {
@@ -321,7 +322,8 @@ static uint64_t slow_read(void *opaque, uint64_t addr, unsigned size)
     return 0x5a5a5a5a;
 }
 
-static const struct bp_region_ops slow_ops = {.read = slow_read, .parallel = 1};
+static const struct bp_region_ops slow_ops = {
+    .size = sizeof(slow_ops), .read = slow_read, .parallel = 1};
 
 static void *read_slowly(void *opaque)
 {
@@ -337,7 +339,7 @@ static void message_while_another_thread_accesses_goes_out(void)
     GThread *thread;
 
     set_up_msix();
-    bp_region_add(bp_space_root(bp_space_memory()), slow, SLOW, 0);
+    bp_region_add(bp_space_root(bp_machine_memory(bp_test_machine(host))), slow, SLOW, 0);
     wr(TABLE + 16 * 5 + 12, 0);
     thread = g_thread_new("reader", read_slowly, &word);
     while (!__atomic_load_n(&slow_inside, __ATOMIC_SEQ_CST))

@@ -26,8 +26,8 @@ static void card_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
 {
 }
 
-static const struct bp_region_ops card_ops = {.read = card_read, .write = card_write,
-                                              .max_access = 1};
+static const struct bp_region_ops card_ops = {
+    .size = sizeof(card_ops), .read = card_read, .write = card_write, .max_access = 1};
 
 static void config_written(struct bp_device *card, unsigned offset, unsigned size)
 {

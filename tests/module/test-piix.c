@@ -332,7 +332,7 @@ static int make_chipset(struct bp_error *err)
     if (rc == 0)
         rc = bp_test_device(host, "i440FX-pcihost", NULL, &bridge, err);
     if (rc == 0)
-        rc = i440fx->set_memory(bridge, bp_space_root(bp_space_memory()), ram, err);
+        rc = i440fx->set_memory(bridge, bp_space_root(bp_device_memory(bridge)), ram, err);
     if (rc == 0)
         rc = plug("PIIX3", "01.0", &piix3, err);
     if (rc == 0)

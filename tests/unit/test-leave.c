@@ -51,7 +51,8 @@ static uint64_t card_read(void *opaque, uint64_t addr, unsigned size)
     return 0;
 }
 
-static const struct bp_region_ops parallel_ops = {.read = card_read, .parallel = 1};
+static const struct bp_region_ops parallel_ops = {
+    .size = sizeof(parallel_ops), .read = card_read, .parallel = 1};
 
 static const struct bp_field card_props[] = {
     BP_PROP("mode", STRING, struct card, mode, "good", "good or fail"), BP_FIELDS_END};
@@ -191,7 +192,7 @@ static void device_waits_for_its_callback(void)
 static void device_waits_for_a_running_vcpu(void)
 {
     struct bp_device *dev = add();
-    struct bp_mapping map;
+    struct bp_mapping map = {.size = sizeof(map)};
     int kicks = 0;
     struct bpc_reader vcpu = {.kick = kick, .opaque = &kicks};
 

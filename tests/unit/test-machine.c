@@ -186,7 +186,7 @@ static int board_init(struct bp_machine *m, struct bp_error *err)
     struct bp_cpu *cpu;
     int r = 0;
 
-    bp_region_add(bp_space_root(bp_space_memory()), bp_machine_ram(m), 0, 0);
+    bp_region_add(bp_space_root(bp_machine_memory(m)), bp_machine_ram(m), 0, 0);
     for (unsigned i = 0; i < bp_machine_smp(m)->cpus && r == 0; i++) {
         r = bp_machine_new_cpu(m, i, &cpu, err);
         if (r == 0 && strcmp(bp_machine_accel_name(bpc_the_machine), "unit") == 0)

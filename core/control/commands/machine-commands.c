@@ -142,7 +142,8 @@ static int read_piece(const struct dump *d, uint64_t addr, uint8_t *buf, uint64_
         if (r < 0)
             return r;
     }
-    return bp_space_read(bp_space_memory(), phys, buf, len) < 0 && d->cpu ? -EFAULT : 0;
+    return bp_space_read(d->cpu ? bp_cpu_space(d->cpu) : bp_machine_memory(bpc_the_machine), phys, buf,
+                         len) < 0 && d->cpu ? -EFAULT : 0;
 }
 
 static int write_all(int fd, const uint8_t *buf, size_t len)
@@ -227,7 +228,7 @@ static const struct bp_field pmemsave_args[] = {
 static int pmemsave(uint64_t val, uint64_t size, const char *filename, struct bp_error *err)
 {
     struct dump d = {NULL, val, size, filename};
-    int r = check_range(val, size, err);
+    int r = bpc_the_machine ? check_range(val, size, err) : bp_fail(err, EINVAL, "There is no machine");
 
     return r < 0 ? r : dump_to_file(&d, err);
 }

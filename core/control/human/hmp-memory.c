@@ -98,9 +98,16 @@ static void translate(struct bp_cpu *cpu, void *opaque)
                     ? bp_cpu_class(cpu)->translate(cpu, l->linear, &l->phys) : -ENOTSUP;
 }
 
+static struct bp_space *space_of(struct bp_cpu *cpu)
+{
+    return cpu ? bp_cpu_space(cpu) : bpc_the_machine ? bp_machine_memory(bpc_the_machine) : NULL;
+}
+
 /* One unit; it may straddle two pages, so each byte is looked up where a page begins. */
 static int read_unit(struct bp_cpu *cpu, uint64_t addr, uint8_t *buf, unsigned size)
 {
+    if (!space_of(cpu))
+        return -EFAULT; /* no machine */
     for (unsigned done = 0; done < size;) {
         unsigned n = (unsigned)MIN(size - done, 4096 - (addr + done) % 4096);
         struct lookup l = {addr + done, addr + done, 0};
@@ -109,7 +116,7 @@ static int read_unit(struct bp_cpu *cpu, uint64_t addr, uint8_t *buf, unsigned s
             bp_cpu_run(cpu, translate, &l);
         if (l.status < 0)
             return l.status;
-        if (bp_space_read(bp_space_memory(), l.phys, buf + done, n) < 0 && cpu)
+        if (bp_space_read(space_of(cpu), l.phys, buf + done, n) < 0 && cpu)
             return -EFAULT;
         done += n;
     }
@@ -149,13 +156,13 @@ static unsigned read_code(struct bp_cpu *cpu, bool virtual, uint64_t addr, uint8
 {
     unsigned done = 0;
 
-    while (done < MAX_INSTRUCTION) {
+    while (space_of(cpu) && done < MAX_INSTRUCTION) {
         unsigned n = (unsigned)MIN(MAX_INSTRUCTION - done, 4096 - (addr + done) % 4096);
         struct lookup l = {addr + done, addr + done, 0};
 
         if (virtual)
             bp_cpu_run(cpu, translate, &l);
-        if (l.status < 0 || bp_space_read(bp_space_memory(), l.phys, buf + done, n) < 0)
+        if (l.status < 0 || bp_space_read(space_of(cpu), l.phys, buf + done, n) < 0)
             break;
         done += n;
     }

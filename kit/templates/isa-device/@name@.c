@@ -30,7 +30,7 @@ static void @ident@_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
 }
 
 static const struct bp_region_ops @ident@_ops = {
-    .read = @ident@_read, .write = @ident@_write, .max_access = 1};
+    .size = sizeof(@ident@_ops), .read = @ident@_read, .write = @ident@_write, .max_access = 1};
 
 static int @ident@_attach(struct bp_device *dev, struct bp_error *err)
 {

@@ -56,7 +56,8 @@ static void @ident@_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
 }
 
 static const struct bp_region_ops @ident@_ops = {
-    .read = @ident@_read, .write = @ident@_write, .min_access = 4, .max_access = 4};
+    .size = sizeof(@ident@_ops), .read = @ident@_read, .write = @ident@_write, .min_access = 4,
+    .max_access = 4};
 
 static int @ident@_attach(struct bp_device *dev, struct bp_error *err)
 {

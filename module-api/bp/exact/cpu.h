@@ -15,6 +15,7 @@ BP_BEGIN_DECLS
 struct bp_cpu;   /* opaque; a bp_object */
 struct bp_accel; /* opaque; a bp_object */
 struct bp_machine;
+struct bp_space;
 
 /* One CPU model. type.name is TYPE such as "qemu64-x86_64-cpu"; props are its features. */
 struct bp_cpu_class {
@@ -93,6 +94,11 @@ struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index); /* NULL: no
  * width; address: linear. [any] */
 void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const uint8_t *bytes,
                      size_t length);
+/* What its addresses mean: its machine's memory, unless the CPU class's init() has given it a space of
+ * its own (borrowed, outlives it). [any] */
+struct bp_space *bp_cpu_space(const struct bp_cpu *cpu);
+struct bp_space *bp_cpu_io(const struct bp_cpu *cpu);
+void bp_cpu_set_space(struct bp_cpu *cpu, struct bp_space *space); /* before cpu_init(); [main] */
 struct bp_cpu *bp_cpu_current(void);       /* of this thread, or NULL */
 void *bp_accel_state(struct bp_accel *accel);
 struct bp_object *bp_accel_object(struct bp_accel *accel);

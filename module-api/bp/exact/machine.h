@@ -67,7 +67,7 @@ char *bp_machine_find_data(const struct bp_machine *m, const char *name);
 const uint8_t *bp_machine_uuid(const struct bp_machine *m); /* 16 bytes, all zero when not set */
 
 /* Main memory, made once by the core with the size from -m: add it (or aliases of it) to
- * bp_space_root(bp_space_memory()). */
+ * bp_space_root(bp_machine_memory(m)). */
 struct bp_region *bp_machine_ram(struct bp_machine *m);
 
 /* CPUs: creates CPU `index` of the model of -cpu, attached to the accelerator; its thread starts

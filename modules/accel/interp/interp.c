@@ -17,12 +17,12 @@ struct cpu_interp {
     struct vcpu *v;
 };
 
+/* opaque: the bp_cpu */
 static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_page)
 {
-    struct bp_mapping m = {0};
+    struct bp_mapping m = {.size = sizeof(m)};
 
-    (void)opaque;
-    bp_space_lookup(bp_space_memory(), address, &m);
+    bp_space_lookup(bp_cpu_space(opaque), address, &m);
     if (!m.host || m.length < PAGE)
         return; /* smaller pieces go through the slow path */
     ret_page->host = m.host;
@@ -34,30 +34,26 @@ static uint64_t space_read(void *opaque, uint64_t address, unsigned size)
 {
     uint64_t value = ~(uint64_t)0;
 
-    (void)opaque;
-    bp_space_load(bp_space_memory(), address, size, &value);
+    bp_space_load(bp_cpu_space(opaque), address, size, &value);
     return value;
 }
 
 static void space_write(void *opaque, uint64_t address, uint64_t value, unsigned size)
 {
-    (void)opaque;
-    bp_space_store(bp_space_memory(), address, size, value);
+    bp_space_store(bp_cpu_space(opaque), address, size, value);
 }
 
 static uint64_t port_in(void *opaque, uint16_t port, unsigned size)
 {
     uint64_t value = ~(uint64_t)0;
 
-    (void)opaque;
-    bp_space_load(bp_space_io(), port, size, &value);
+    bp_space_load(bp_cpu_io(opaque), port, size, &value);
     return value;
 }
 
 static void port_out(void *opaque, uint16_t port, uint64_t value, unsigned size)
 {
-    (void)opaque;
-    bp_space_store(bp_space_io(), port, size, value);
+    bp_space_store(bp_cpu_io(opaque), port, size, value);
 }
 
 static struct vcpu *vcpu_of(struct bp_cpu *cpu)
@@ -77,7 +73,7 @@ static void map_commit(void *opaque)
         end_block(v); /* its own doing: no instruction runs before it was heeded */
 }
 
-static const struct bp_memory_listener listener = {.commit = map_commit};
+static const struct bp_memory_listener listener = {.size = sizeof(listener), .commit = map_commit};
 
 /* Not a vCPU's own store: what was decoded of these bytes is dropped. */
 static void memory_written(void *opaque, const uint8_t *host, uint64_t length)
@@ -103,8 +99,8 @@ static int interp_init(struct bp_accel *accel, struct bp_error *err)
 
 static int interp_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err)
 {
-    static const struct bus bus = {.lookup = space_lookup, .read = space_read, .write = space_write,
-                                   .port_in = port_in, .port_out = port_out};
+    struct bus bus = {.opaque = cpu, .lookup = space_lookup, .read = space_read, .write = space_write,
+                      .port_in = port_in, .port_out = port_out};
     struct interp *s = bp_accel_state(accel);
     struct cpu_interp *c = bp_cpu_accel_state(cpu);
     struct bp_x86_cpu *x = bp_cpu_state(cpu);
@@ -113,7 +109,7 @@ static int interp_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp
     c->v = vcpu_new_shared(x, &bus, s->map);
     if (!c->v)
         return bp_fail(err, ENOMEM, "no memory for a vCPU");
-    bp_space_listen(bp_space_memory(), &listener, c->v);
+    bp_space_listen(bp_cpu_space(cpu), &listener, c->v);
     return 0;
 }
 
@@ -123,7 +119,7 @@ static void interp_cpu_fini(struct bp_cpu *cpu)
 
     if (!c->v)
         return;
-    bp_space_unlisten(bp_space_memory(), &listener, c->v);
+    bp_space_unlisten(bp_cpu_space(cpu), &listener, c->v);
     vcpu_free(c->v);
     c->v = NULL;
 }

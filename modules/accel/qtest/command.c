@@ -28,6 +28,26 @@ struct command {
     void (*run)(struct call *c);
 };
 
+/* The one at /machine, or NULL before there is one. */
+static struct bp_machine *the_machine(void)
+{
+    struct bp_object *obj = bp_object_resolve("/machine", NULL, NULL);
+
+    return obj ? bp_object_machine(obj) : NULL;
+}
+
+static struct bp_space *memory(const struct call *c)
+{
+    (void)c;
+    return bp_machine_memory(the_machine());
+}
+
+static struct bp_space *io(const struct call *c)
+{
+    (void)c;
+    return bp_machine_io(the_machine());
+}
+
 static void fail(struct call *c, const char *reason)
 {
     qtest_printf(c->q, "FAIL %s\n", reason);
@@ -42,7 +62,7 @@ static void ok(struct call *c)
 
 static void port_out(struct call *c)
 {
-    bp_space_store(bp_space_io(), c->num[1] & 0xffff, c->size, c->num[2]);
+    bp_space_store(io(c), c->num[1] & 0xffff, c->size, c->num[2]);
     ok(c);
 }
 
@@ -50,13 +70,13 @@ static void port_in(struct call *c)
 {
     uint64_t value;
 
-    bp_space_load(bp_space_io(), c->num[1] & 0xffff, c->size, &value);
+    bp_space_load(io(c), c->num[1] & 0xffff, c->size, &value);
     qtest_printf(c->q, "OK 0x%04llx\n", (unsigned long long)value);
 }
 
 static void mem_write(struct call *c)
 {
-    bp_space_store(bp_space_memory(), c->num[1], c->size, c->num[2]);
+    bp_space_store(memory(c), c->num[1], c->size, c->num[2]);
     ok(c);
 }
 
@@ -64,7 +84,7 @@ static void mem_read(struct call *c)
 {
     uint64_t value;
 
-    bp_space_load(bp_space_memory(), c->num[1], c->size, &value);
+    bp_space_load(memory(c), c->num[1], c->size, &value);
     qtest_printf(c->q, "OK 0x%016llx\n", (unsigned long long)value);
 }
 
@@ -91,7 +111,7 @@ static void read_range(struct call *c, bool base64)
 
     if (!buf)
         return;
-    bp_space_read(bp_space_memory(), c->num[1], buf, c->num[2]);
+    bp_space_read(memory(c), c->num[1], buf, c->num[2]);
     qtest_append(&text, base64 ? "OK " : "OK 0x", base64 ? 3 : 5);
     if (base64)
         qtest_append_base64(&text, buf, c->num[2]);
@@ -128,7 +148,7 @@ static void write_range(struct call *c, bool base64)
     if (n < 0 || (uint64_t)n != c->num[2]) {
         fail(c, "the data is not as many bytes as the size says");
     } else {
-        bp_space_write(bp_space_memory(), c->num[1], buf, c->num[2]);
+        bp_space_write(memory(c), c->num[1], buf, c->num[2]);
         ok(c);
     }
     free(buf);
@@ -151,20 +171,12 @@ static void fill(struct call *c)
     if (!buf)
         return;
     memset(buf, (int)(c->num[3] & 0xff), c->num[2]);
-    bp_space_write(bp_space_memory(), c->num[1], buf, c->num[2]);
+    bp_space_write(memory(c), c->num[1], buf, c->num[2]);
     ok(c);
     free(buf);
 }
 
 /* ---- time ---- */
-
-/* The one at /machine, or NULL before there is one. */
-static struct bp_machine *the_machine(void)
-{
-    struct bp_object *obj = bp_object_resolve("/machine", NULL, NULL);
-
-    return obj ? bp_object_machine(obj) : NULL;
-}
 
 static bool owns_time(struct call *c)
 {
@@ -300,6 +312,10 @@ void qtest_run_line(struct qtest *q, char *line)
 {
     struct call c = {.q = q};
 
+    if (!the_machine()) {
+        fail(&c, "there is no machine yet");
+        return;
+    }
     if (!split(line, c.word)) {
         fail(&c, "too many words");
         return;

@@ -32,8 +32,8 @@ static void debugcon_write(void *opaque, uint64_t addr, uint64_t value, unsigned
         chardev->write(s->chr, &byte, 1, s);
 }
 
-static const struct bp_region_ops debugcon_ops = {.read = debugcon_read, .write = debugcon_write,
-                                                  .max_access = 1};
+static const struct bp_region_ops debugcon_ops = {
+    .size = sizeof(debugcon_ops), .read = debugcon_read, .write = debugcon_write, .max_access = 1};
 static const struct bp_chardev_handlers handlers = {.can_read = NULL};
 
 static int debugcon_attach(struct bp_device *dev, struct bp_error *err)

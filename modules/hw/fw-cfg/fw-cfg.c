@@ -50,6 +50,7 @@ struct fw_cfg {
     uint16_t key;
     uint32_t offset;
     uint64_t dma_address;
+    struct bp_space *memory;
 };
 
 /* ---- items ---- */
@@ -182,8 +183,9 @@ static void port_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
         select_item(opaque, (uint16_t)value);
 }
 
-static const struct bp_region_ops port_ops = {.read = port_read, .write = port_write,
-                                              .max_access = 2, .valid_max = 2};
+static const struct bp_region_ops port_ops = {
+    .size = sizeof(port_ops), .read = port_read, .write = port_write, .max_access = 2,
+    .valid_max = 2};
 
 /* Reads past the end give zeroes; an item cannot be written. */
 static bool transfer(struct fw_cfg *s, uint32_t control, uint64_t address, uint32_t len)
@@ -195,9 +197,9 @@ static bool transfer(struct fw_cfg *s, uint32_t control, uint64_t address, uint3
     if (control & DMA_READ) {
         n = len < have ? len : have;
         if (n)
-            ok = bp_space_write(bp_space_memory(), address, item->data + s->offset, n) == 0;
+            ok = bp_space_write(s->memory, address, item->data + s->offset, n) == 0;
         if (ok && len > n)
-            ok = bp_space_fill(bp_space_memory(), address + n, 0, len - n) == 0;
+            ok = bp_space_fill(s->memory, address + n, 0, len - n) == 0;
     } else if (control & DMA_WRITE) {
         return false;
     } else if (!(control & DMA_SKIP)) {
@@ -214,7 +216,7 @@ static void run_dma(struct fw_cfg *s)
     uint32_t control, result;
 
     s->dma_address = 0;
-    if (bp_space_read(bp_space_memory(), at, command, sizeof(command)) < 0)
+    if (bp_space_read(s->memory, at, command, sizeof(command)) < 0)
         return;
     control = get_be32(command);
     if (control & DMA_SELECT)
@@ -222,7 +224,7 @@ static void run_dma(struct fw_cfg *s)
     result = transfer(s, control, (uint64_t)get_be32(command + 8) << 32 | get_be32(command + 12),
                       get_be32(command + 4)) ? 0 : DMA_ERROR;
     put_be32(command, result);
-    bp_space_write(bp_space_memory(), at, command, 4);
+    bp_space_write(s->memory, at, command, 4);
 }
 
 static uint64_t dma_read(void *opaque, uint64_t addr, unsigned size)
@@ -248,8 +250,9 @@ static void dma_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     }
 }
 
-static const struct bp_region_ops dma_ops = {.read = dma_read, .write = dma_write, .max_access = 8,
-                                             .big_endian = 1};
+static const struct bp_region_ops dma_ops = {
+    .size = sizeof(dma_ops), .read = dma_read, .write = dma_write, .max_access = 8,
+    .big_endian = 1};
 
 /* ---- device ---- */
 static void fw_cfg_reset(struct bp_device *dev)
@@ -281,6 +284,7 @@ static int fw_cfg_attach(struct bp_device *dev, struct bp_error *err)
     uint8_t id[4] = {s->dma_enabled ? 3 : 1};
     int r;
 
+    s->memory = bp_device_memory(dev);
     if (s->iobase > 0xfffe || s->dma_iobase > 0xfff8)
         return bp_fail(err, EINVAL, "fw_cfg_io: the I/O ports do not fit into 0..0xffff");
     r = set_data(&s->classic[KEY_SIGNATURE], "QEMU", 4, err);

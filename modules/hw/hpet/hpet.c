@@ -338,8 +338,9 @@ static void hpet_write(void *opaque, uint64_t addr64, uint64_t value, unsigned s
         write_compare(&s->timer[n], value, addr, size);
 }
 
-static const struct bp_region_ops hpet_ops = {.read = hpet_read, .write = hpet_write,
-                                              .min_access = 4, .max_access = 8, .valid_min = 4};
+static const struct bp_region_ops hpet_ops = {
+    .size = sizeof(hpet_ops), .read = hpet_read, .write = hpet_write, .min_access = 4,
+    .max_access = 8, .valid_min = 4};
 
 static void hpet_reset(struct bp_device *dev)
 {
@@ -380,7 +381,7 @@ static int hpet_attach(struct bp_device *dev, struct bp_error *err)
     for (unsigned i = 0; i < 2; i++)
         s->legacy[i] = bp_device_irq_output(dev, "legacy", i);
     region = bp_region_new_io(bp_device_owner(dev), "hpet", 0x400, &hpet_ops, s);
-    bp_region_add(bp_space_root(bp_space_memory()), region, s->base, 0);
+    bp_region_add(bp_space_root(bp_device_memory(dev)), region, s->base, 0);
     return 0;
 }
 

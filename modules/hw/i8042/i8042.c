@@ -219,10 +219,10 @@ static void command_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
     poll_devices(s);
 }
 
-static const struct bp_region_ops data_ops = {.read = data_read, .write = data_write,
-                                              .max_access = 1};
-static const struct bp_region_ops command_ops = {.read = status_read, .write = command_write,
-                                                 .max_access = 1};
+static const struct bp_region_ops data_ops = {
+    .size = sizeof(data_ops), .read = data_read, .write = data_write, .max_access = 1};
+static const struct bp_region_ops command_ops = {
+    .size = sizeof(command_ops), .read = status_read, .write = command_write, .max_access = 1};
 
 static void i8042_reset(struct bp_device *dev)
 {
@@ -315,8 +315,8 @@ static void port92_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
         bp_irq_pulse(s->reset);
 }
 
-static const struct bp_region_ops port92_ops = {.read = port92_read, .write = port92_write,
-                                                .max_access = 1};
+static const struct bp_region_ops port92_ops = {
+    .size = sizeof(port92_ops), .read = port92_read, .write = port92_write, .max_access = 1};
 
 static void port92_reset(struct bp_device *dev)
 {

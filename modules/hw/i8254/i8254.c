@@ -416,10 +416,10 @@ static void port_b_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
     set_gate(s, &s->ch[2], value & 1);
 }
 
-static const struct bp_region_ops pit_ops = {.read = pit_read, .write = pit_write,
-                                             .max_access = 1};
-static const struct bp_region_ops port_b_ops = {.read = port_b_read, .write = port_b_write,
-                                                .max_access = 1};
+static const struct bp_region_ops pit_ops = {
+    .size = sizeof(pit_ops), .read = pit_read, .write = pit_write, .max_access = 1};
+static const struct bp_region_ops port_b_ops = {
+    .size = sizeof(port_b_ops), .read = port_b_read, .write = port_b_write, .max_access = 1};
 
 static void gate_irq0_changed(struct bp_device *dev, unsigned n, int level)
 {

@@ -313,12 +313,12 @@ static void elcr_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
     update(s);
 }
 
-static const struct bp_region_ops master_ops = {.read = master_read, .write = master_write,
-                                                .max_access = 1};
-static const struct bp_region_ops slave_ops = {.read = slave_read, .write = slave_write,
-                                               .max_access = 1};
-static const struct bp_region_ops elcr_ops = {.read = elcr_read, .write = elcr_write,
-                                              .max_access = 1};
+static const struct bp_region_ops master_ops = {
+    .size = sizeof(master_ops), .read = master_read, .write = master_write, .max_access = 1};
+static const struct bp_region_ops slave_ops = {
+    .size = sizeof(slave_ops), .read = slave_read, .write = slave_write, .max_access = 1};
+static const struct bp_region_ops elcr_ops = {
+    .size = sizeof(elcr_ops), .read = elcr_read, .write = elcr_write, .max_access = 1};
 
 static void i8259_reset(struct bp_device *dev)
 {

@@ -55,8 +55,8 @@ static void page_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
 }
 
 static const struct bp_region_ops page_ops = {
-    .read = page_read, .write = page_write, .min_access = 4, .max_access = 4, .parallel = 1,
-};
+    .size = sizeof(page_ops), .read = page_read, .write = page_write, .min_access = 4,
+    .max_access = 4, .parallel = 1};
 
 static uint64_t message_read(void *opaque, uint64_t addr, unsigned size)
 {
@@ -71,15 +71,15 @@ static void message_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
 }
 
 static const struct bp_region_ops message_ops = {
-    .read = message_read, .write = message_write, .min_access = 4, .max_access = 4, .parallel = 1,
-};
+    .size = sizeof(message_ops), .read = message_read, .write = message_write, .min_access = 4,
+    .max_access = 4, .parallel = 1};
 
 /* ---- device ---- */
 
 static int bus_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct apic_bus *bus = bp_device_state(dev);
-    struct bp_region *root = bp_space_root(bp_space_memory());
+    struct bp_region *root = bp_space_root(bp_device_memory(dev));
 
     (void)err;
     bus->dev = dev;

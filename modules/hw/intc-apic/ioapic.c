@@ -169,8 +169,8 @@ static void mmio_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
 }
 
 static const struct bp_region_ops ops = {
-    .read = mmio_read, .write = mmio_write, .min_access = 4, .max_access = 4, .parallel = 1,
-};
+    .size = sizeof(ops), .read = mmio_read, .write = mmio_write, .min_access = 4, .max_access = 4,
+    .parallel = 1};
 
 static int attach(struct bp_device *dev, struct bp_error *err)
 {
@@ -180,7 +180,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     pthread_mutex_init(&s->lock, NULL);
     bp_device_add_irq_inputs(dev, "irq", PINS, line_changed);
     struct bp_region *r = bp_region_new_io(bp_device_owner(dev), "ioapic", 0x1000, &ops, s);
-    bp_region_add(bp_space_root(bp_space_memory()), r, s->base, 0x1000);
+    bp_region_add(bp_space_root(bp_device_memory(dev)), r, s->base, 0x1000);
     return 0;
 }
 

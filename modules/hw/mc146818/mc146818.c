@@ -402,8 +402,8 @@ static void rtc_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
         cmos_write(s, (uint8_t)value);
 }
 
-static const struct bp_region_ops rtc_ops = {.read = rtc_read, .write = rtc_write,
-                                             .max_access = 1};
+static const struct bp_region_ops rtc_ops = {
+    .size = sizeof(rtc_ops), .read = rtc_read, .write = rtc_write, .max_access = 1};
 
 static bool is_sane(const struct rtc *s)
 {

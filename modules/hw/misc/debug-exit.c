@@ -23,8 +23,8 @@ static void debug_exit_write(void *opaque, uint64_t addr, uint64_t value, unsign
                             (int)(uint32_t)(value << 1 | 1));
 }
 
-static const struct bp_region_ops debug_exit_ops = {.read = debug_exit_read,
-                                                    .write = debug_exit_write};
+static const struct bp_region_ops debug_exit_ops = {
+    .size = sizeof(debug_exit_ops), .read = debug_exit_read, .write = debug_exit_write};
 
 static int debug_exit_attach(struct bp_device *dev, struct bp_error *err)
 {

@@ -14,7 +14,7 @@ static int none_init(struct bp_machine *m, struct bp_error *err)
 {
     (void)err;
     if (bp_machine_ram(m))
-        bp_region_add(bp_space_root(bp_space_memory()), bp_machine_ram(m), 0, 0);
+        bp_region_add(bp_space_root(bp_machine_memory(m)), bp_machine_ram(m), 0, 0);
     return 0;
 }
 

@@ -262,8 +262,8 @@ static int write_tables(struct tables *t, const struct pc *pc, struct bp_error *
     put64(rsdp + 24, xsdt);
     rsdp[8] = checksum(rsdp, 20);
     rsdp[32] = checksum(rsdp, sizeof(rsdp));
-    bp_space_write(bp_space_memory(), PC_RSDP, rsdp, sizeof(rsdp));
-    bp_space_write(bp_space_memory(), t->base, t->data, t->size);
+    bp_space_write(bp_machine_memory(pc->machine), PC_RSDP, rsdp, sizeof(rsdp));
+    bp_space_write(bp_machine_memory(pc->machine), t->base, t->data, t->size);
     return 0;
 }
 

@@ -49,13 +49,13 @@ static void set_memory_types(const struct pc *pc, struct bp_x86_cpu *x)
 
 /* ---- chipset ---- */
 
-static void out(uint16_t port, uint8_t value)
+static void out(const struct pc *pc, uint16_t port, uint8_t value)
 {
-    bp_space_store(bp_space_io(), port, 1, value);
+    bp_space_store(bp_machine_io(pc->machine), port, 1, value);
 }
 
 /* Vectors where the BIOS has them; everything masked but the cascade, since no handler is there. */
-static void set_up_8259(void)
+static void set_up_8259(const struct pc *pc)
 {
     static const struct {
         uint8_t port, value;
@@ -64,11 +64,11 @@ static void set_up_8259(void)
     uint32_t level = 1u << PC_SCI;
 
     for (size_t i = 0; i < BP_COUNT(words); i++)
-        out(words[i].port, words[i].value);
+        out(pc, words[i].port, words[i].value);
     for (unsigned i = 0; i < 4; i++)
         level |= 1u << pc_pirq[i];
-    out(0x4d0, (uint8_t)level);
-    out(0x4d1, (uint8_t)(level >> 8));
+    out(pc, 0x4d0, (uint8_t)level);
+    out(pc, 0x4d1, (uint8_t)(level >> 8));
 }
 
 static void route_interrupts(struct pc *pc, const struct bp_pci_interface *pci)
@@ -90,9 +90,9 @@ static void route_interrupts(struct pc *pc, const struct bp_pci_interface *pci)
 
 /* ---- memory ---- */
 
-static void poke(uint64_t address, uint64_t value, unsigned size)
+static void poke(const struct pc *pc, uint64_t address, uint64_t value, unsigned size)
 {
-    bp_space_store(bp_space_memory(), address, size, value);
+    bp_space_store(bp_machine_memory(pc->machine), address, size, value);
 }
 
 /* What kernels look for in the BIOS data area: serial ports, equipment, how much conventional memory. */
@@ -102,12 +102,12 @@ static void fill_bda(const struct pc *pc)
 
     for (unsigned i = 0; i < 2; i++) {
         if (pc->serial[i])
-            poke(BDA + 2 * ports++, i ? 0x2f8 : 0x3f8, 2);
+            poke(pc, BDA + 2 * ports++, i ? 0x2f8 : 0x3f8, 2);
     }
-    poke(BDA + 0x0e, EBDA >> 4, 2);
-    poke(BDA + 0x10, 2u | (pc->i8042 ? 4u : 0) | ports << 9, 2); /* coprocessor, mouse, serial ports */
-    poke(BDA + 0x13, EBDA >> 10, 2);
-    poke(EBDA, 1, 1); /* its size in KiB */
+    poke(pc, BDA + 0x0e, EBDA >> 4, 2);
+    poke(pc, BDA + 0x10, 2u | (pc->i8042 ? 4u : 0) | ports << 9, 2); /* coprocessor, mouse, serial ports */
+    poke(pc, BDA + 0x13, EBDA >> 10, 2);
+    poke(pc, EBDA, 1, 1); /* its size in KiB */
 }
 
 void firmware_entry(uint8_t *area)
@@ -141,11 +141,11 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
             break;
         set_memory_types(pc, bp_cpu_state(cpu));
     }
-    set_up_8259();
+    set_up_8259(pc);
     route_interrupts(pc, pci);
     fill_bda(pc);
     firmware_entry(area);
-    bp_space_write(bp_space_memory(), ROM_AREA, area, sizeof(area));
+    bp_space_write(bp_machine_memory(pc->machine), ROM_AREA, area, sizeof(area));
     mp_table_write(pc);
-    pir_table_write();
+    pir_table_write(pc);
 }

@@ -131,12 +131,13 @@ fail:
 }
 
 /* Reads straight into guest memory, which is RAM there. */
-static int load_file(int fd, uint64_t offset, uint64_t size, uint64_t address, struct bp_error *err)
+static int load_file(struct bp_space *memory, int fd, uint64_t offset, uint64_t size,
+                     uint64_t address, struct bp_error *err)
 {
     while (size > 0) {
-        struct bp_mapping map;
+        struct bp_mapping map = {.size = sizeof(map)};
 
-        bp_space_lookup(bp_space_memory(), address, &map);
+        bp_space_lookup(memory, address, &map);
         if (!map.host || map.readonly)
             return bp_fail(err, EFAULT, "no memory at 0x%llx for the kernel's files",
                            (unsigned long long)address);
@@ -207,19 +208,20 @@ static void enter(const struct linux_boot *b, struct bp_x86_cpu *x)
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err)
 {
     static const uint64_t gdt[4] = {0, 0, 0x00cf9b000000ffffull, 0x00cf93000000ffffull};
+    struct bp_space *memory = bp_machine_memory(pc->machine);
     struct linux_boot *b = pc->boot;
     uint8_t page[4096];
     int r;
 
-    r = load_file(b->kernel, b->image.setup_size, b->image.kernel_size, b->image.entry, err);
+    r = load_file(memory, b->kernel, b->image.setup_size, b->image.kernel_size, b->image.entry, err);
     if (r == 0 && b->initrd >= 0)
-        r = load_file(b->initrd, 0, b->initrd_size, b->initrd_address, err);
+        r = load_file(memory, b->initrd, 0, b->initrd_size, b->initrd_address, err);
     if (r < 0)
         return r;
     fill_zero_page(pc, b, page);
-    bp_space_write(bp_space_memory(), ZERO_PAGE, page, sizeof(page));
-    bp_space_write(bp_space_memory(), CMDLINE, b->cmdline, strlen(b->cmdline) + 1);
-    bp_space_write(bp_space_memory(), GDT_ADDRESS, gdt, sizeof(gdt));
+    bp_space_write(memory, ZERO_PAGE, page, sizeof(page));
+    bp_space_write(memory, CMDLINE, b->cmdline, strlen(b->cmdline) + 1);
+    bp_space_write(memory, GDT_ADDRESS, gdt, sizeof(gdt));
     enter(b, cpu);
     return 0;
 }

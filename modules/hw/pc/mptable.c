@@ -148,16 +148,16 @@ void mp_table_write(const struct pc *pc)
     put16(t.data + 34, t.entries);
     put32(t.data + 36, 0xfee00000u);
     set_checksum(t.data, t.size, 7);
-    bp_space_write(bp_space_memory(), CONFIG, t.data, t.size);
+    bp_space_write(bp_machine_memory(pc->machine), CONFIG, t.data, t.size);
 
     put32(floating + 4, CONFIG);
     floating[8] = 1; /* length in paragraphs */
     floating[9] = 4;
     set_checksum(floating, sizeof(floating), 10);
-    bp_space_write(bp_space_memory(), FLOATING, floating, sizeof(floating));
+    bp_space_write(bp_machine_memory(pc->machine), FLOATING, floating, sizeof(floating));
 }
 
-void pir_table_write(void)
+void pir_table_write(const struct pc *pc)
 {
     uint8_t t[32 + 16 * (SLOTS - 1)] = "$PIR";
     unsigned allowed = 0;
@@ -178,5 +178,5 @@ void pir_table_write(void)
         }
     }
     set_checksum(t, sizeof(t), 31);
-    bp_space_write(bp_space_memory(), PIR, t, sizeof(t));
+    bp_space_write(bp_machine_memory(pc->machine), PIR, t, sizeof(t));
 }

@@ -44,7 +44,7 @@ static const struct bp_import imports[] = {
 static int map_ram(struct pc *pc, struct bp_error *err)
 {
     struct bp_owner *owner = bp_machine_owner(pc->machine);
-    struct bp_region *root = bp_space_root(bp_space_memory()), *ram = bp_machine_ram(pc->machine);
+    struct bp_region *root = bp_space_root(bp_machine_memory(pc->machine)), *ram = bp_machine_ram(pc->machine);
     uint64_t size = bp_machine_ram_size(pc->machine);
 
     pc->low_size = size <= PC_LOWMEM_MAX ? size : PC_LOWMEM_SPLIT;
@@ -260,7 +260,7 @@ static int make_chipset(struct pc *pc, struct bp_error *err)
     int r = plug(pc, "i440FX-pcihost", NULL, NULL, &pc->host, err);
 
     if (r == 0)
-        r = i440fx->set_memory(pc->host, bp_space_root(bp_space_memory()),
+        r = i440fx->set_memory(pc->host, bp_space_root(bp_machine_memory(pc->machine)),
                                bp_machine_ram(pc->machine), err);
     if (r < 0)
         return r;

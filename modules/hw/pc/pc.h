@@ -58,7 +58,7 @@ void firmware_entry(uint8_t *area);
 extern const uint8_t pc_pirq[4]; /* ISA interrupts that PIRQA..D lead to */
 /* Tables for kernels without ACPI (mptable.c), into the area at PC_RSDP. */
 void mp_table_write(const struct pc *pc);
-void pir_table_write(void);
+void pir_table_write(const struct pc *pc);
 
 /* A Linux kernel started without firmware. */
 int linux_boot_open(struct pc *pc, struct bp_error *err);

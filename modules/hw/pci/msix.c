@@ -152,9 +152,11 @@ static void pba_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 }
 
 static const struct bp_region_ops table_ops = {
-    .read = table_read, .write = table_write, .min_access = 4, .max_access = 4, .valid_min = 4};
+    .size = sizeof(table_ops), .read = table_read, .write = table_write, .min_access = 4,
+    .max_access = 4, .valid_min = 4};
 static const struct bp_region_ops pba_ops = {
-    .read = pba_read, .write = pba_write, .min_access = 4, .max_access = 4, .valid_min = 4};
+    .size = sizeof(pba_ops), .read = pba_read, .write = pba_write, .min_access = 4,
+    .max_access = 4, .valid_min = 4};
 
 /* ---- life ---- */
 static int check_place(const struct pci_fn *fn, const char *what, unsigned bar, uint32_t offset,

@@ -88,9 +88,10 @@ static void data_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
                           (uint32_t)value, size);
 }
 
-static const struct bp_region_ops address_ops = {.read = address_read, .write = address_write,
-                                                 .unaligned = 1};
-static const struct bp_region_ops data_ops = {.read = data_read, .write = data_write};
+static const struct bp_region_ops address_ops = {
+    .size = sizeof(address_ops), .read = address_read, .write = address_write, .unaligned = 1};
+static const struct bp_region_ops data_ops = {
+    .size = sizeof(data_ops), .read = data_read, .write = data_write};
 
 /* ---- interrupts ---- */
 static void set_pin(void *opaque, unsigned devfn, unsigned pin, int level)
@@ -139,10 +140,10 @@ static void abort_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
     (void)size;
 }
 
-static const struct bp_region_ops abort_ops = {.read = abort_read, .write = abort_write,
-                                               .max_access = 8};
-static const struct bp_region_ops split_ops = {.read = split_read, .write = split_write,
-                                               .max_access = 8};
+static const struct bp_region_ops abort_ops = {
+    .size = sizeof(abort_ops), .read = abort_read, .write = abort_write, .max_access = 8};
+static const struct bp_region_ops split_ops = {
+    .size = sizeof(split_ops), .read = split_read, .write = split_write, .max_access = 8};
 
 /* The nibble of the PAM registers for segment n: 0 is the BIOS area at 0xf0000. */
 static unsigned pam_attribute(const uint8_t *config, unsigned n)
@@ -299,9 +300,9 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct i440fx_host *s = bp_device_state(dev);
     struct bp_owner *owner = bp_device_owner(dev);
-    struct bp_region *io = bp_space_root(bp_space_io());
+    struct bp_region *io = bp_space_root(bp_device_io(dev));
     struct bp_device *function;
-    struct bp_pci_host host = {.io = io, .dma = bp_space_memory(), .set_irq = set_pin, .opaque = s};
+    struct bp_pci_host host = {.io = io, .dma = bp_device_memory(dev), .set_irq = set_pin, .opaque = s};
     int r;
 
     bp_device_add_irq_outputs(dev, "pirq", 4);

@@ -86,8 +86,9 @@ static void coprocessor_write(void *opaque, uint64_t addr, uint64_t value, unsig
     bp_irq_pulse(s->ignne);
 }
 
-static const struct bp_region_ops coprocessor_ops = {.read = coprocessor_read,
-                                                     .write = coprocessor_write, .max_access = 1};
+static const struct bp_region_ops coprocessor_ops = {
+    .size = sizeof(coprocessor_ops), .read = coprocessor_read, .write = coprocessor_write,
+    .max_access = 1};
 
 static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
 {
@@ -114,8 +115,8 @@ static void reset_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
         bp_machine_request_reset(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_RESET);
 }
 
-static const struct bp_region_ops reset_ops = {.read = reset_read, .write = reset_write,
-                                               .max_access = 1};
+static const struct bp_region_ops reset_ops = {
+    .size = sizeof(reset_ops), .read = reset_read, .write = reset_write, .max_access = 1};
 
 static void piix3_reset(struct bp_device *dev)
 {
@@ -143,7 +144,7 @@ static int piix3_attach(struct bp_device *dev, struct bp_error *err)
 
     if (bp_device_class(host) != &i440fx_pcihost_class)
         return bp_fail(err, EINVAL, "PIIX3 sits on the bus of an i440FX-pcihost only");
-    r = isa->new_bus(dev, bp_space_root(bp_space_io()), bp_space_root(bp_space_memory()), NULL,
+    r = isa->new_bus(dev, bp_space_root(bp_device_io(dev)), bp_space_root(bp_device_memory(dev)), NULL,
                      &bus, err);
     for (unsigned n = 0; r == 0 && n < 16; n++)
         r = isa->irq(dev, n, &s->isa_irq[n], err);
@@ -161,7 +162,7 @@ static int piix3_attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_inputs(dev, "ferr", 1, ferr_changed);
     bp_device_add_irq_outputs(dev, "ignne", 1);
     s->ignne = bp_device_irq_output(dev, "ignne", 0);
-    bp_region_add(bp_space_root(bp_space_io()),
+    bp_region_add(bp_space_root(bp_device_io(dev)),
                   bp_region_new_io(bp_device_owner(dev), "coprocessor-error", 1, &coprocessor_ops, s), 0xf0,
                   0);
     i440fx_forward_cf9(host, &reset_ops, s);

@@ -155,7 +155,8 @@ static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
     update(s);
 }
 
-static const struct bp_region_ops pm_ops = {.read = pm_read, .write = pm_write};
+static const struct bp_region_ops pm_ops = {
+    .size = sizeof(pm_ops), .read = pm_read, .write = pm_write};
 
 static uint64_t gpe_read(void *opaque, uint64_t addr, unsigned size)
 {
@@ -179,8 +180,8 @@ static void gpe_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     update(s);
 }
 
-static const struct bp_region_ops gpe_ops = {.read = gpe_read, .write = gpe_write,
-                                             .max_access = 1};
+static const struct bp_region_ops gpe_ops = {
+    .size = sizeof(gpe_ops), .read = gpe_read, .write = gpe_write, .max_access = 1};
 
 static uint64_t apm_read(void *opaque, uint64_t addr, unsigned size)
 {
@@ -207,8 +208,8 @@ static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     update(s);
 }
 
-static const struct bp_region_ops apm_ops = {.read = apm_read, .write = apm_write,
-                                             .max_access = 1};
+static const struct bp_region_ops apm_ops = {
+    .size = sizeof(apm_ops), .read = apm_read, .write = apm_write, .max_access = 1};
 
 /* ---- SMBus host: every transfer ends with "no device answered" ---- */
 static uint64_t smb_read(void *opaque, uint64_t addr, unsigned size)
@@ -238,17 +239,18 @@ static void smb_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     }
 }
 
-static const struct bp_region_ops smb_ops = {.read = smb_read, .write = smb_write,
-                                             .max_access = 1};
+static const struct bp_region_ops smb_ops = {
+    .size = sizeof(smb_ops), .read = smb_read, .write = smb_write, .max_access = 1};
 
 /* ---- configuration space ---- */
-static void map_region(struct bp_region *region, bool *mapped, bool on, uint16_t base)
+static void map_region(struct bp_device *dev, struct bp_region *region, bool *mapped, bool on,
+                       uint16_t base)
 {
     on = on && base != 0;
     if (on && *mapped)
         bp_region_set_address(region, base);
     else if (on)
-        bp_region_add(bp_space_root(bp_space_io()), region, base, 1);
+        bp_region_add(bp_space_root(bp_device_io(dev)), region, base, 1);
     else if (*mapped)
         bp_region_remove(region);
     *mapped = on;
@@ -262,8 +264,8 @@ static void update_map(struct bp_device *dev)
     uint16_t smb = (uint16_t)((c[REG_SMBBA] | c[REG_SMBBA + 1] << 8) & 0xfff0);
 
     bp_memory_begin();
-    map_region(s->pm_region, &s->pm_mapped, c[REG_PMREGMISC] & 1, pm);
-    map_region(s->smb_region, &s->smb_mapped, c[REG_SMBHSTCFG] & 1, smb);
+    map_region(dev, s->pm_region, &s->pm_mapped, c[REG_PMREGMISC] & 1, pm);
+    map_region(dev, s->smb_region, &s->smb_mapped, c[REG_SMBHSTCFG] & 1, smb);
     bp_memory_commit();
 }
 
@@ -347,7 +349,7 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct piix4_pm *s = bp_device_state(dev);
     struct bp_owner *owner = bp_device_owner(dev);
-    struct bp_region *io = bp_space_root(bp_space_io());
+    struct bp_region *io = bp_space_root(bp_device_io(dev));
 
     if (!s->disable_s3)
         return bp_fail(err, ENOTSUP, "PIIX4_PM: suspend to RAM is not available: disable_s3 must "

@@ -35,8 +35,8 @@ static void serial_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
     uart_write(opaque, (unsigned)addr, (uint8_t)value);
 }
 
-static const struct bp_region_ops serial_ops = {.read = serial_read, .write = serial_write,
-                                                .max_access = 1};
+static const struct bp_region_ops serial_ops = {
+    .size = sizeof(serial_ops), .read = serial_read, .write = serial_write, .max_access = 1};
 
 static void serial_reset(struct bp_device *dev)
 {

@@ -108,11 +108,11 @@ char *x86_dump(struct bp_cpu *cpu)
     return text;
 }
 
-static int load_entry(uint64_t address, unsigned size, uint64_t *ret_entry)
+static int load_entry(struct bp_space *memory, uint64_t address, unsigned size, uint64_t *ret_entry)
 {
     uint64_t entry = 0;
 
-    if (bp_space_read(bp_space_memory(), address, &entry, size) < 0 || !(entry & 1))
+    if (bp_space_read(memory, address, &entry, size) < 0 || !(entry & 1))
         return -EFAULT;
     *ret_entry = entry;
     return 0;
@@ -122,6 +122,7 @@ static int load_entry(uint64_t address, unsigned size, uint64_t *ret_entry)
 int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys)
 {
     const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+    struct bp_space *memory = bp_cpu_space(cpu);
     uint64_t entry, table, mask = ((1ull << x->phys_bits) - 1) & ~0xfffull;
 
     if (!(x->cr0 & 0x80000000u)) {
@@ -130,13 +131,13 @@ int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys)
     }
     if (!(x->cr4 & 0x20)) { /* two levels of 4-byte entries */
         linear = (uint32_t)linear;
-        if (load_entry((x->cr3 & 0xfffff000u) + (linear >> 22) * 4, 4, &entry) < 0)
+        if (load_entry(memory, (x->cr3 & 0xfffff000u) + (linear >> 22) * 4, 4, &entry) < 0)
             return -EFAULT;
         if ((entry & 0x80) && (x->cr4 & 0x10)) {
             *ret_phys = (entry & 0xffc00000u) | (entry >> 13 & 0xff) << 32 | (linear & 0x3fffff);
             return 0;
         }
-        if (load_entry((entry & 0xfffff000u) + (linear >> 12 & 0x3ff) * 4, 4, &entry) < 0)
+        if (load_entry(memory, (entry & 0xfffff000u) + (linear >> 12 & 0x3ff) * 4, 4, &entry) < 0)
             return -EFAULT;
         *ret_phys = (entry & 0xfffff000u) | (linear & 0xfff);
         return 0;
@@ -149,7 +150,7 @@ int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys)
         unsigned shift = 12 + 9 * (unsigned)(level - 1);
         uint64_t index = linear >> shift & (!is_long && level == 3 ? 3 : 0x1ff);
 
-        if (load_entry(table + index * 8, 8, &entry) < 0)
+        if (load_entry(memory, table + index * 8, 8, &entry) < 0)
             return -EFAULT;
         if (level > 1 && level < 4 && (entry & 0x80)) {
             uint64_t low = (1ull << shift) - 1;

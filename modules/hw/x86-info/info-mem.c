@@ -25,6 +25,7 @@
 #define MAX_TABLES 20000u
 
 struct walk {
+    struct bp_cpu *cpu;
     struct bp_monitor *mon;
     bool wide;   /* entries of 8 bytes */
     bool pse;    /* large pages in 32-bit paging */
@@ -66,7 +67,7 @@ static void walk_table(struct walk *w, unsigned level, uint64_t table, uint64_t 
     uint8_t bytes[4096];
 
     if (w->tables++ >= MAX_TABLES ||
-        bp_space_read(bp_space_memory(), table, bytes, count * (w->wide ? 8 : 4)) < 0)
+        bp_space_read(bp_cpu_space(w->cpu), table, bytes, count * (w->wide ? 8 : 4)) < 0)
         return;
     for (unsigned i = 0; i < count; i++) {
         uint64_t entry = 0, at = linear + ((uint64_t)i << shift), next;
@@ -110,6 +111,7 @@ static void info_mem(struct bp_monitor *mon, struct bp_value *args)
         bp_monitor_printf(mon, "No CPU available\n");
         return;
     }
+    w.cpu = cpu;
     bp_cpu_run(cpu, read_registers, &r);
     if (!(r.cr0 & CR0_PG)) {
         bp_monitor_printf(mon, "PG disabled\n");

@@ -27,7 +27,7 @@ static uint64_t half_read(void *opaque, uint64_t addr, unsigned size)
     return 0;
 }
 
-static const struct bp_region_ops ops = {.read = half_read, .max_access = 4};
+static const struct bp_region_ops ops = {.size = sizeof(ops), .read = half_read, .max_access = 4};
 
 static void work(void *opaque)
 {
