@@ -182,8 +182,8 @@ static unsigned io_piece(const struct bp_region_ops *ops, uint64_t offset, unsig
 
 /* One access to I/O, or a write to ROM with callbacks. `is_write`: *value goes in, else comes out.
  */
-static int io_access(const struct bp_region *region, uint64_t offset, unsigned size,
-                     uint64_t *value, bool is_write, const struct bp_access *access)
+static int device_access(const struct bp_region *region, uint64_t offset, unsigned size,
+                         uint64_t *value, bool is_write, const struct bp_access *access)
 {
     const struct bp_region_ops *ops = &region->ops;
     struct piece p = {region, access ? access : &nobody, 0};
@@ -255,6 +255,44 @@ static const struct bpc_range *range_at(const struct bp_space *space, uint64_t a
     return NULL;
 }
 
+/* One access within an IOMMU region, as far as each translation reaches. */
+static int iommu_access(struct bp_region *region, uint64_t offset, unsigned size, uint64_t *value,
+                        bool is_write, const struct bp_access *access)
+{
+    uint64_t result = 0;
+    int r = 0;
+
+    for (unsigned done = 0, n; done < size; done += n) {
+        struct bpc_beyond beyond = {.length = 1};
+        uint64_t part;
+        int part_r = bpc_iommu_translate(region, offset + done, access ? access : &nobody, is_write,
+                                         &beyond);
+
+        n = piece_size(offset + done, MIN(beyond.length, size - done), 8);
+        part = is_write ? *value >> (done * 8) & ones(n) : ones(n);
+        bpc_iommu_enter();
+        if (part_r == 0 && is_write)
+            part_r = bp_space_store_as(beyond.space, beyond.address, n, part, access);
+        else if (part_r == 0)
+            part_r = bp_space_load_as(beyond.space, beyond.address, n, &part, access);
+        bpc_iommu_leave();
+        if (part_r < 0)
+            r = part_r;
+        result |= part << (done * 8);
+    }
+    if (!is_write)
+        *value = result;
+    return r;
+}
+
+static int io_access(struct bp_region *region, uint64_t offset, unsigned size, uint64_t *value,
+                     bool is_write, const struct bp_access *access)
+{
+    if (region->type == BPC_IOMMU)
+        return iommu_access(region, offset, size, value, is_write, access);
+    return device_access(region, offset, size, value, is_write, access);
+}
+
 /* Inside a section, which it leaves; the whole access lies in `range` (NULL: nothing is there). */
 static int range_load(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
                       unsigned size, uint64_t *ret_value, const struct bp_access *access)
@@ -299,7 +337,7 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
     if (range->host && !range->readonly) {
         host_store(range->host + (addr - range->first), size, value);
         bp_region_mark_dirty(region, offset, size);
-    } else if (region->has_ops) {
+    } else if (region->has_ops || region->type == BPC_IOMMU) {
         hold(region);
         r = io_access(region, offset, size, &value, true, access);
         if (r < 0)
@@ -380,6 +418,32 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
 /* So much of a buffer is copied in one read-side section. */
 #define STRETCH (UINT64_C(1) << 16)
 
+/* A stretch of a buffer in an IOMMU region; leaves the section. Returns its length. */
+static uint64_t iommu_piece(const struct bpc_range *range, uint64_t addr, uint8_t *to,
+                            const uint8_t *from, uint64_t len, const struct bp_access *access,
+                            int *ret_r)
+{
+    struct bp_region *region = range->region;
+    uint64_t offset = range->offset + (addr - range->first), n = 1;
+    struct bpc_beyond beyond;
+
+    hold(region);
+    *ret_r = bpc_iommu_translate(region, offset, access ? access : &nobody, to == NULL, &beyond);
+    if (*ret_r < 0) {
+        n = MIN(len, BPC_PAGE_SIZE - offset % BPC_PAGE_SIZE); /* the next page may be mapped */
+        if (to)
+            memset(to, 0xff, n);
+    } else {
+        n = MIN(len, beyond.length);
+        bpc_iommu_enter();
+        *ret_r = to ? bp_space_read_as(beyond.space, beyond.address, to, n, access)
+                    : bp_space_write_as(beyond.space, beyond.address, from, n, access);
+        bpc_iommu_leave();
+    }
+    drop(region);
+    return n;
+}
+
 /* The size of the next access to I/O on the way through a buffer: what the region takes, if it can.
  */
 static unsigned buffer_piece(const struct bpc_range *range, uint64_t addr, uint64_t len)
@@ -411,6 +475,8 @@ int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t 
             n = MIN(n, STRETCH);
             memcpy(to, range->host + (addr - range->first), n);
             bpc_memory_read_unlock();
+        } else if (range->region->type == BPC_IOMMU) {
+            n = iommu_piece(range, addr, to, NULL, n, access, &part_r);
         } else {
             n = buffer_piece(range, addr, n);
             part_r = range_load(space, range, addr, (unsigned)n, &value, access);
@@ -467,6 +533,13 @@ static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source
         bp_region_mark_dirty(range->region, offset, n);
         bpc_memory_read_unlock();
         return n;
+    } else if (range->region->type == BPC_IOMMU) {
+        uint8_t page[BPC_PAGE_SIZE];
+
+        n = MIN(n, sizeof(page) - addr % sizeof(page));
+        if (!source->from)
+            memset(page, source->byte, n);
+        n = iommu_piece(range, addr, NULL, source->from ? source->from : page, n, access, ret_r);
     } else if (range->region->has_ops) {
         n = buffer_piece(range, addr, n);
         take(source, (uint8_t *)&value, n);

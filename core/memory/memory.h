@@ -10,6 +10,7 @@
 #ifndef BPC_MEMORY_H
 #define BPC_MEMORY_H
 
+#include <bp/iommu.h>
 #include <bp/memory.h>
 
 #include "owner.h"
@@ -19,7 +20,7 @@
 #define BPC_PAGE_SIZE (UINT64_C(1) << BPC_PAGE_SHIFT)
 #define BPC_DIRTY_LOGS 8u
 
-enum bpc_region_type { BPC_CONTAINER, BPC_IO, BPC_RAM, BPC_ROM, BPC_ALIAS };
+enum bpc_region_type { BPC_CONTAINER, BPC_IO, BPC_RAM, BPC_ROM, BPC_ALIAS, BPC_IOMMU };
 
 struct bp_region {
     struct bpc_claim claim;
@@ -39,6 +40,9 @@ struct bp_region {
     bool has_ops;             /* I/O, or ROM with callbacks */
     struct bp_region_ops ops; /* a copy, with limits filled in and what its author did not know zeroed */
     void *opaque;
+
+    struct bp_iommu_ops iommu;           /* IOMMU: a copy */
+    struct bp_iommu_notifier *notifiers; /* machine lock */
 
     uint8_t *host;      /* RAM, ROM */
     uint64_t host_size; /* bytes mapped */
@@ -97,6 +101,17 @@ static inline bool bpc_region_dead(const struct bp_region *region)
 
 /* ram.c */
 void bpc_ram_unmap(struct bp_region *region);
+
+/* iommu.c: where an access of an IOMMU region goes on; no lock, no section. Nested accesses stand
+ * between enter and leave. */
+struct bpc_beyond {
+    struct bp_space *space;
+    uint64_t address, length;
+};
+int bpc_iommu_translate(const struct bp_region *region, uint64_t offset,
+                        const struct bp_access *access, bool write, struct bpc_beyond *ret_beyond);
+void bpc_iommu_enter(void);
+void bpc_iommu_leave(void);
 
 /* watch.c: bytes of RAM or ROM were written, not by a vCPU's own store, or are no longer what they
  * were. [any] */

@@ -14,6 +14,8 @@ static const char *type_name(const struct bp_region *region)
         return region->readonly ? "rom" : "ram";
     case BPC_ROM:
         return region->has_ops ? "romd" : "rom";
+    case BPC_IOMMU:
+        return "iommu";
     case BPC_ALIAS:
         return region->readonly && region->target->type == BPC_RAM ? "rom"
                                                                   : type_name(region->target);
