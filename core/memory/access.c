@@ -221,8 +221,7 @@ static void log_bad(const struct bp_space *space, uint64_t addr, unsigned size, 
                "nothing there", region ? region->name : "");
 }
 
-/* Leaves the read-side section for a callback of this region, which stays with its owner. */
-static void hold(struct bp_region *region)
+void bpc_region_hold(struct bp_region *region)
 {
     bpc_region_ref(region);
     if (region->claim.owner)
@@ -230,29 +229,11 @@ static void hold(struct bp_region *region)
     bpc_memory_read_unlock();
 }
 
-static void drop(struct bp_region *region)
+void bpc_region_drop(struct bp_region *region)
 {
     if (region->claim.owner)
         bpc_owner_leave(region->claim.owner);
     bpc_region_unref(region);
-}
-
-/* The range at `addr`, or NULL; *ret_length: bytes from there to its end, or to the next range. */
-static const struct bpc_range *range_at(const struct bp_space *space, uint64_t addr,
-                                        uint64_t *ret_length)
-{
-    const struct bpc_view *view = bpc_space_view(space);
-    const struct bpc_range *range = bpc_view_find(view, addr);
-    uint64_t span;
-
-    if (range && range->first <= addr) {
-        span = range->last - addr;
-        *ret_length = span == UINT64_MAX ? span : span + 1;
-        return range;
-    }
-    span = range ? range->first - addr : UINT64_MAX - addr;
-    *ret_length = range || span == UINT64_MAX ? span : span + 1;
-    return NULL;
 }
 
 /* One access within an IOMMU region, as far as each translation reaches. */
@@ -309,7 +290,7 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
         return 0;
     } else {
         offset = range->offset + (addr - range->first);
-        hold(region);
+        bpc_region_hold(region);
         r = io_access(region, offset, size, ret_value, false, access);
     }
     if (r < 0) {
@@ -317,7 +298,7 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
         log_bad(space, addr, size, "read", region, r);
     }
     if (region)
-        drop(region);
+        bpc_region_drop(region);
     return r;
 }
 
@@ -338,11 +319,11 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
         host_store(range->host + (addr - range->first), size, value);
         bp_region_mark_dirty(region, offset, size);
     } else if (region->has_ops || region->type == BPC_IOMMU) {
-        hold(region);
+        bpc_region_hold(region);
         r = io_access(region, offset, size, &value, true, access);
         if (r < 0)
             log_bad(space, addr, size, "write", region, r);
-        drop(region);
+        bpc_region_drop(region);
         return r;
     } /* else read-only memory: the write is dropped */
     bpc_memory_read_unlock();
@@ -357,7 +338,7 @@ int bp_space_load_as(struct bp_space *space, uint64_t addr, unsigned size, uint6
     int r = 0;
 
     bpc_memory_read_lock();
-    range = range_at(space, addr, &length);
+    range = bpc_range_at(space, addr, &length);
     if (length >= size)
         return range_load(space, range, addr, size, ret_value, access);
     bpc_memory_read_unlock();
@@ -367,7 +348,7 @@ int bp_space_load_as(struct bp_space *space, uint64_t addr, unsigned size, uint6
         int part_r;
 
         bpc_memory_read_lock();
-        range = range_at(space, addr + done, &length);
+        range = bpc_range_at(space, addr + done, &length);
         n = piece_size(addr + done, MIN(length, size - done), 8);
         part_r = range_load(space, range, addr + done, n, &part, access);
         if (part_r < 0)
@@ -386,7 +367,7 @@ int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint
     int r = 0;
 
     bpc_memory_read_lock();
-    range = range_at(space, addr, &length);
+    range = bpc_range_at(space, addr, &length);
     if (length >= size)
         return range_store(space, range, addr, size, value, access);
     bpc_memory_read_unlock();
@@ -394,7 +375,7 @@ int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint
         int part_r;
 
         bpc_memory_read_lock();
-        range = range_at(space, addr + done, &length);
+        range = bpc_range_at(space, addr + done, &length);
         n = piece_size(addr + done, MIN(length, size - done), 8);
         part_r = range_store(space, range, addr + done, n, value >> (done * 8) & ones(n), access);
         if (part_r < 0)
@@ -427,7 +408,7 @@ static uint64_t iommu_piece(const struct bpc_range *range, uint64_t addr, uint8_
     uint64_t offset = range->offset + (addr - range->first), n = 1;
     struct bpc_beyond beyond;
 
-    hold(region);
+    bpc_region_hold(region);
     *ret_r = bpc_iommu_translate(region, offset, access ? access : &nobody, to == NULL, &beyond);
     if (*ret_r < 0) {
         n = MIN(len, BPC_PAGE_SIZE - offset % BPC_PAGE_SIZE); /* the next page may be mapped */
@@ -440,7 +421,7 @@ static uint64_t iommu_piece(const struct bpc_range *range, uint64_t addr, uint8_
                     : bp_space_write_as(beyond.space, beyond.address, from, n, access);
         bpc_iommu_leave();
     }
-    drop(region);
+    bpc_region_drop(region);
     return n;
 }
 
@@ -464,7 +445,7 @@ int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t 
         int part_r = 0;
 
         bpc_memory_read_lock();
-        range = range_at(space, addr, &n);
+        range = bpc_range_at(space, addr, &n);
         n = MIN(n, len);
         if (!range) {
             bpc_memory_read_unlock();
@@ -519,7 +500,7 @@ static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source
     uint64_t n, offset, value = 0;
 
     bpc_memory_read_lock();
-    range = range_at(space, addr, &n);
+    range = bpc_range_at(space, addr, &n);
     n = MIN(n, len);
     *ret_r = 0;
     if (!range || (force && !range->region->host)) {
@@ -600,7 +581,7 @@ void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *r
     struct bp_mapping m = {.size = MIN(ret_mapping->size, sizeof(m))};
 
     bpc_memory_read_lock();
-    range = range_at(space, addr, &m.length);
+    range = bpc_range_at(space, addr, &m.length);
     if (range) {
         m.region = range->region;
         m.offset = range->offset + (addr - range->first);

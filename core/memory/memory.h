@@ -45,6 +45,10 @@ struct bp_region {
     struct bp_iommu_notifier *notifiers; /* machine lock */
 
     uint8_t *host;      /* RAM, ROM */
+    uint64_t host_page; /* bytes of the host's pages there */
+    enum bpc_backing { BPC_BACKING_ANONYMOUS, BPC_BACKING_SHARED, BPC_BACKING_PRIVATE_FILE } backing;
+    unsigned pins;                 /* atomic: long claims and mapped DMA */
+    struct bp_ram_claim *claims;   /* machine lock */
     uint64_t host_size; /* bytes mapped */
     bool indirect;      /* a ROM device in the mode where reads go to its callbacks */
     uint8_t *dirty;     /* RAM: one byte for each page, a bit for each log */
@@ -93,6 +97,21 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
                                    enum bpc_region_type type);
 /* Takes over a table of callbacks; NULL: none. */
 void bpc_region_set_ops(struct bp_region *region, const struct bp_region_ops *ops, void *opaque);
+/* Inside a read-side section, which it leaves, for a callback: the region is held, and the call
+ * counted with its owner, until bpc_region_drop(). */
+void bpc_region_hold(struct bp_region *region);
+void bpc_region_drop(struct bp_region *region); /* [any] */
+/* A reference that says that host addresses of it are in use. [any] */
+static inline void bpc_region_pin(struct bp_region *region)
+{
+    bpc_region_ref(region);
+    __atomic_fetch_add(&region->pins, 1, __ATOMIC_ACQ_REL);
+}
+static inline void bpc_region_unpin(struct bp_region *region)
+{
+    __atomic_fetch_sub(&region->pins, 1, __ATOMIC_ACQ_REL);
+    bpc_region_unref(region);
+}
 struct bp_region *bpc_region_all(void); /* head of the list of living regions */
 static inline bool bpc_region_dead(const struct bp_region *region)
 {
@@ -153,6 +172,25 @@ void bpc_tell_sections(struct bp_region *region,
 static inline const struct bpc_view *bpc_space_view(const struct bp_space *space)
 {
     return __atomic_load_n(&space->view, __ATOMIC_ACQUIRE);
+}
+
+/* The range at `addr`, or NULL; *ret_length: bytes from there to its end, or to the next range.
+ * Inside a read-side section. */
+static inline const struct bpc_range *bpc_range_at(const struct bp_space *space, uint64_t addr,
+                                                   uint64_t *ret_length)
+{
+    const struct bpc_view *view = bpc_space_view(space);
+    const struct bpc_range *range = bpc_view_find(view, addr);
+    uint64_t span;
+
+    if (range && range->first <= addr) {
+        span = range->last - addr;
+        *ret_length = span == UINT64_MAX ? span : span + 1;
+        return range;
+    }
+    span = range ? range->first - addr : UINT64_MAX - addr;
+    *ret_length = range || span == UINT64_MAX ? span : span + 1;
+    return NULL;
 }
 
 /* The tree of regions of every space as text for `info mtree`; malloc'd. */

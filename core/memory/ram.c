@@ -115,6 +115,8 @@ int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
     region = bpc_region_alloc(owner, name, size, BPC_RAM);
     region->host = host;
     region->host_size = host_size;
+    region->host_page = BPC_PAGE_SIZE;
+    region->backing = BPC_BACKING_SHARED;
     region->dirty = dirty;
     *ret_region = region;
     return 0;

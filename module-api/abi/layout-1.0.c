@@ -17,10 +17,12 @@
 #include <bp/command.h>
 #include <bp/coroutine.h>
 #include <bp/device.h>
+#include <bp/dma.h>
 #include <bp/error.h>
 #include <bp/host/chardev.h>
 #include <bp/host/disassembler.h>
 #include <bp/host/secret.h>
+#include <bp/iommu.h>
 #include <bp/irq.h>
 #include <bp/kind.h>
 #include <bp/level.h>
@@ -36,6 +38,11 @@
 #include <bp/value.h>
 
 #ifdef __x86_64__
+_Static_assert(sizeof(struct bp_access) >= 32, "bp_access");
+_Static_assert(offsetof(struct bp_access, size) == 0, "bp_access.size");
+_Static_assert(offsetof(struct bp_access, flags) == 8, "bp_access.flags");
+_Static_assert(offsetof(struct bp_access, requester) == 12, "bp_access.requester");
+_Static_assert(offsetof(struct bp_access, reserved) == 16, "bp_access.reserved");
 _Static_assert(sizeof(struct bp_bus_class) >= 208, "bp_bus_class");
 _Static_assert(offsetof(struct bp_bus_class, type) == 0, "bp_bus_class.type");
 _Static_assert(offsetof(struct bp_bus_class, child_size) == 104, "bp_bus_class.child_size");
@@ -184,6 +191,23 @@ _Static_assert(offsetof(struct bp_interface, name) == 8, "bp_interface.name");
 _Static_assert(offsetof(struct bp_interface, major) == 16, "bp_interface.major");
 _Static_assert(offsetof(struct bp_interface, minor) == 18, "bp_interface.minor");
 _Static_assert(offsetof(struct bp_interface, table) == 24, "bp_interface.table");
+_Static_assert(sizeof(struct bp_iommu_entry) >= 72, "bp_iommu_entry");
+_Static_assert(offsetof(struct bp_iommu_entry, size) == 0, "bp_iommu_entry.size");
+_Static_assert(offsetof(struct bp_iommu_entry, target) == 8, "bp_iommu_entry.target");
+_Static_assert(offsetof(struct bp_iommu_entry, address) == 16, "bp_iommu_entry.address");
+_Static_assert(offsetof(struct bp_iommu_entry, translated) == 24, "bp_iommu_entry.translated");
+_Static_assert(offsetof(struct bp_iommu_entry, length) == 32, "bp_iommu_entry.length");
+_Static_assert(offsetof(struct bp_iommu_entry, allowed) == 40, "bp_iommu_entry.allowed");
+_Static_assert(offsetof(struct bp_iommu_entry, requester) == 44, "bp_iommu_entry.requester");
+_Static_assert(offsetof(struct bp_iommu_entry, flags) == 48, "bp_iommu_entry.flags");
+_Static_assert(offsetof(struct bp_iommu_entry, reserved32) == 52, "bp_iommu_entry.reserved32");
+_Static_assert(offsetof(struct bp_iommu_entry, reserved) == 56, "bp_iommu_entry.reserved");
+_Static_assert(sizeof(struct bp_iommu_ops) >= 64, "bp_iommu_ops");
+_Static_assert(offsetof(struct bp_iommu_ops, size) == 0, "bp_iommu_ops.size");
+_Static_assert(offsetof(struct bp_iommu_ops, translate) == 8, "bp_iommu_ops.translate");
+_Static_assert(offsetof(struct bp_iommu_ops, wanted) == 16, "bp_iommu_ops.wanted");
+_Static_assert(offsetof(struct bp_iommu_ops, replay) == 24, "bp_iommu_ops.replay");
+_Static_assert(offsetof(struct bp_iommu_ops, reserved) == 32, "bp_iommu_ops.reserved");
 _Static_assert(sizeof(struct bp_isa_interface) >= 72, "bp_isa_interface");
 _Static_assert(offsetof(struct bp_isa_interface, size) == 0, "bp_isa_interface.size");
 _Static_assert(offsetof(struct bp_isa_interface, add_ports) == 8, "bp_isa_interface.add_ports");
@@ -217,19 +241,25 @@ _Static_assert(offsetof(struct bp_level_class, reserved) == 144, "bp_level_class
 _Static_assert(sizeof(struct bp_level_info) == 16, "bp_level_info");
 _Static_assert(offsetof(struct bp_level_info, level) == 0, "bp_level_info.level");
 _Static_assert(offsetof(struct bp_level_info, info) == 8, "bp_level_info.info");
-_Static_assert(sizeof(struct bp_mapping) == 48, "bp_mapping");
-_Static_assert(offsetof(struct bp_mapping, region) == 0, "bp_mapping.region");
-_Static_assert(offsetof(struct bp_mapping, host) == 8, "bp_mapping.host");
-_Static_assert(offsetof(struct bp_mapping, dirty) == 16, "bp_mapping.dirty");
-_Static_assert(offsetof(struct bp_mapping, offset) == 24, "bp_mapping.offset");
-_Static_assert(offsetof(struct bp_mapping, length) == 32, "bp_mapping.length");
-_Static_assert(offsetof(struct bp_mapping, readonly) == 40, "bp_mapping.readonly");
-_Static_assert(sizeof(struct bp_memory_listener) == 48, "bp_memory_listener");
-_Static_assert(offsetof(struct bp_memory_listener, begin) == 0, "bp_memory_listener.begin");
-_Static_assert(offsetof(struct bp_memory_listener, removed) == 8, "bp_memory_listener.removed");
-_Static_assert(offsetof(struct bp_memory_listener, added) == 16, "bp_memory_listener.added");
-_Static_assert(offsetof(struct bp_memory_listener, commit) == 24, "bp_memory_listener.commit");
-_Static_assert(offsetof(struct bp_memory_listener, reserved) == 32, "bp_memory_listener.reserved");
+_Static_assert(sizeof(struct bp_mapping) >= 72, "bp_mapping");
+_Static_assert(offsetof(struct bp_mapping, size) == 0, "bp_mapping.size");
+_Static_assert(offsetof(struct bp_mapping, region) == 8, "bp_mapping.region");
+_Static_assert(offsetof(struct bp_mapping, host) == 16, "bp_mapping.host");
+_Static_assert(offsetof(struct bp_mapping, dirty) == 24, "bp_mapping.dirty");
+_Static_assert(offsetof(struct bp_mapping, offset) == 32, "bp_mapping.offset");
+_Static_assert(offsetof(struct bp_mapping, length) == 40, "bp_mapping.length");
+_Static_assert(offsetof(struct bp_mapping, readonly) == 48, "bp_mapping.readonly");
+_Static_assert(offsetof(struct bp_mapping, reserved) == 56, "bp_mapping.reserved");
+_Static_assert(sizeof(struct bp_memory_listener) >= 96, "bp_memory_listener");
+_Static_assert(offsetof(struct bp_memory_listener, size) == 0, "bp_memory_listener.size");
+_Static_assert(offsetof(struct bp_memory_listener, begin) == 8, "bp_memory_listener.begin");
+_Static_assert(offsetof(struct bp_memory_listener, removed) == 16, "bp_memory_listener.removed");
+_Static_assert(offsetof(struct bp_memory_listener, added) == 24, "bp_memory_listener.added");
+_Static_assert(offsetof(struct bp_memory_listener, commit) == 32, "bp_memory_listener.commit");
+_Static_assert(offsetof(struct bp_memory_listener, log_start) == 40, "bp_memory_listener.log_start");
+_Static_assert(offsetof(struct bp_memory_listener, log_stop) == 48, "bp_memory_listener.log_stop");
+_Static_assert(offsetof(struct bp_memory_listener, log_sync) == 56, "bp_memory_listener.log_sync");
+_Static_assert(offsetof(struct bp_memory_listener, reserved) == 64, "bp_memory_listener.reserved");
 _Static_assert(sizeof(struct bp_module) >= 88, "bp_module");
 _Static_assert(offsetof(struct bp_module, magic) == 0, "bp_module.magic");
 _Static_assert(offsetof(struct bp_module, size) == 4, "bp_module.size");
@@ -317,18 +347,21 @@ _Static_assert(offsetof(struct bp_piix4_pm_interface, reserved) == 32, "bp_piix4
 _Static_assert(sizeof(struct bp_provide) == 16, "bp_provide");
 _Static_assert(offsetof(struct bp_provide, kind) == 0, "bp_provide.kind");
 _Static_assert(offsetof(struct bp_provide, desc) == 8, "bp_provide.desc");
-_Static_assert(sizeof(struct bp_region_ops) == 40, "bp_region_ops");
-_Static_assert(offsetof(struct bp_region_ops, read) == 0, "bp_region_ops.read");
-_Static_assert(offsetof(struct bp_region_ops, write) == 8, "bp_region_ops.write");
-_Static_assert(offsetof(struct bp_region_ops, min_access) == 16, "bp_region_ops.min_access");
-_Static_assert(offsetof(struct bp_region_ops, max_access) == 17, "bp_region_ops.max_access");
-_Static_assert(offsetof(struct bp_region_ops, unaligned) == 18, "bp_region_ops.unaligned");
-_Static_assert(offsetof(struct bp_region_ops, parallel) == 19, "bp_region_ops.parallel");
-_Static_assert(offsetof(struct bp_region_ops, valid_min) == 20, "bp_region_ops.valid_min");
-_Static_assert(offsetof(struct bp_region_ops, valid_max) == 21, "bp_region_ops.valid_max");
-_Static_assert(offsetof(struct bp_region_ops, big_endian) == 22, "bp_region_ops.big_endian");
-_Static_assert(offsetof(struct bp_region_ops, reserved8) == 23, "bp_region_ops.reserved8");
-_Static_assert(offsetof(struct bp_region_ops, reserved) == 24, "bp_region_ops.reserved");
+_Static_assert(sizeof(struct bp_region_ops) >= 80, "bp_region_ops");
+_Static_assert(offsetof(struct bp_region_ops, size) == 0, "bp_region_ops.size");
+_Static_assert(offsetof(struct bp_region_ops, read) == 8, "bp_region_ops.read");
+_Static_assert(offsetof(struct bp_region_ops, write) == 16, "bp_region_ops.write");
+_Static_assert(offsetof(struct bp_region_ops, read_with) == 24, "bp_region_ops.read_with");
+_Static_assert(offsetof(struct bp_region_ops, write_with) == 32, "bp_region_ops.write_with");
+_Static_assert(offsetof(struct bp_region_ops, min_access) == 40, "bp_region_ops.min_access");
+_Static_assert(offsetof(struct bp_region_ops, max_access) == 41, "bp_region_ops.max_access");
+_Static_assert(offsetof(struct bp_region_ops, unaligned) == 42, "bp_region_ops.unaligned");
+_Static_assert(offsetof(struct bp_region_ops, parallel) == 43, "bp_region_ops.parallel");
+_Static_assert(offsetof(struct bp_region_ops, valid_min) == 44, "bp_region_ops.valid_min");
+_Static_assert(offsetof(struct bp_region_ops, valid_max) == 45, "bp_region_ops.valid_max");
+_Static_assert(offsetof(struct bp_region_ops, big_endian) == 46, "bp_region_ops.big_endian");
+_Static_assert(offsetof(struct bp_region_ops, reserved8) == 47, "bp_region_ops.reserved8");
+_Static_assert(offsetof(struct bp_region_ops, reserved) == 48, "bp_region_ops.reserved");
 _Static_assert(sizeof(struct bp_rtc_nvram_interface) >= 48, "bp_rtc_nvram_interface");
 _Static_assert(offsetof(struct bp_rtc_nvram_interface, size) == 0, "bp_rtc_nvram_interface.size");
 _Static_assert(offsetof(struct bp_rtc_nvram_interface, set) == 8, "bp_rtc_nvram_interface.set");
@@ -347,13 +380,16 @@ _Static_assert(sizeof(struct bp_secret_interface) >= 48, "bp_secret_interface");
 _Static_assert(offsetof(struct bp_secret_interface, size) == 0, "bp_secret_interface.size");
 _Static_assert(offsetof(struct bp_secret_interface, get) == 8, "bp_secret_interface.get");
 _Static_assert(offsetof(struct bp_secret_interface, reserved) == 16, "bp_secret_interface.reserved");
-_Static_assert(sizeof(struct bp_section) == 48, "bp_section");
-_Static_assert(offsetof(struct bp_section, region) == 0, "bp_section.region");
-_Static_assert(offsetof(struct bp_section, start) == 8, "bp_section.start");
-_Static_assert(offsetof(struct bp_section, length) == 16, "bp_section.length");
-_Static_assert(offsetof(struct bp_section, offset) == 24, "bp_section.offset");
-_Static_assert(offsetof(struct bp_section, host) == 32, "bp_section.host");
-_Static_assert(offsetof(struct bp_section, readonly) == 40, "bp_section.readonly");
+_Static_assert(sizeof(struct bp_section) >= 72, "bp_section");
+_Static_assert(offsetof(struct bp_section, size) == 0, "bp_section.size");
+_Static_assert(offsetof(struct bp_section, region) == 8, "bp_section.region");
+_Static_assert(offsetof(struct bp_section, start) == 16, "bp_section.start");
+_Static_assert(offsetof(struct bp_section, length) == 24, "bp_section.length");
+_Static_assert(offsetof(struct bp_section, offset) == 32, "bp_section.offset");
+_Static_assert(offsetof(struct bp_section, host) == 40, "bp_section.host");
+_Static_assert(offsetof(struct bp_section, readonly) == 48, "bp_section.readonly");
+_Static_assert(offsetof(struct bp_section, logged) == 49, "bp_section.logged");
+_Static_assert(offsetof(struct bp_section, reserved) == 56, "bp_section.reserved");
 _Static_assert(sizeof(struct bp_serial_params) == 16, "bp_serial_params");
 _Static_assert(offsetof(struct bp_serial_params, speed) == 0, "bp_serial_params.speed");
 _Static_assert(offsetof(struct bp_serial_params, parity) == 4, "bp_serial_params.parity");
