@@ -9,6 +9,7 @@ library the baseline, which is only right before 1.0 is released, or to record w
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,10 @@ def compare(old, new):
 def main():
     if len(sys.argv) != 4 or sys.argv[1] not in ("check", "accept"):
         sys.exit(__doc__)
+    for tool in ("abidw", "abidiff"):
+        if not shutil.which(tool):
+            sys.exit("abi: %s is missing; Debian's package abigail-tools has it (./dev setup check "
+                     "installs it)" % tool)
     action, source, library = sys.argv[1:]
     baseline = os.path.join(source, BASELINE)
     drop = node_symbols(source, "BACKPLANE_EXACT")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Counts test cases in meson's logs; the last line is "N passed, N failed, N skipped".
+"""Counts test cases in meson's logs; the last line is "N passed, N failed, N skipped". Before it the
+slowest ten tests, which are programs of one or more cases.
 
 usage: count-tests.py MESON-LOGS
 
@@ -34,6 +35,14 @@ def cases(junit):
     return count, failures, tests
 
 
+def print_slowest(results):
+    slowest = sorted(results, key=lambda r: -r.get("duration", 0))[:10]
+    if len(results) > 1:
+        print("slowest:")
+        for result in slowest:
+            print("  %7.1f s  %s" % (result.get("duration", 0), result["name"]))
+
+
 def main():
     logs = sys.argv[1]
     results = []
@@ -50,6 +59,7 @@ def main():
         if result["name"].split(" / ")[-1] not in tests:
             total[1] += 1
             failures.append("%s: %s" % (result["name"], result["result"]))
+    print_slowest(results)
     for failure in failures:
         print("FAILED: " + failure)
     print("%d passed, %d failed, %d skipped" % tuple(total))
