@@ -13,10 +13,9 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
-from qmp import QUIET, Emulator
+from qmp import QUIET, Emulator, cpu_seconds
 from tap import run, work_folder
 
 BUILD = os.path.abspath(sys.argv[2])
@@ -396,9 +395,9 @@ def query_modules_is_quick_with_a_thousand():
             f.write(data)
     with emulator(env={"BACKPLANE_MODULE_PATH": many}) as e:
         e.command("query-modules")
-        started = time.monotonic()
+        started = cpu_seconds(e.process.pid)
         answer = e.command("query-modules")["return"]
-        seconds = time.monotonic() - started
+        seconds = cpu_seconds(e.process.pid) - started
         assert len(answer["modules"]) >= 1000, len(answer["modules"])
         print("# query-modules over %d modules: %.1f ms" % (len(answer["modules"]), seconds * 1e3))
         assert seconds < 1, seconds

@@ -8,13 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 SOURCE, BUILD = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 os.environ["BACKPLANE_BUILD"] = BUILD
 sys.path.insert(0, os.path.join(SOURCE, "tests", "qtest"))
 
-from qmp import Emulator, fails  # noqa: E402
+from qmp import Emulator, cpu_seconds, fails  # noqa: E402
 from qtest import QTest  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
@@ -127,23 +126,23 @@ def config(q, slot, offset):
 
 
 def from_cc_to_an_isa_device_that_answers():
-    begun = time.monotonic()
+    begun = cpu_seconds()
     compile_file(ISA_DEVICE, "mydev")
     with machine("./mydev.so,iobase=0x310") as q:
         q.outb(0x310, 40)
         q.outb(0x310, 2)
         assert q.inb(0x310) == 42
-    seconds = time.monotonic() - begun
+    seconds = cpu_seconds() - begun
     print("# from cc to the answer: %.2f s" % seconds)
     assert seconds < 10, seconds
 
 
 def from_cc_to_a_pci_device_that_is_seen():
-    begun = time.monotonic()
+    begun = cpu_seconds()
     compile_file(PCI_DEVICES, "card")
     with machine("./card.so,addr=5") as q:
         assert config(q, 5, 0) == 0xbeef1b36, hex(config(q, 5, 0))
-    seconds = time.monotonic() - begun
+    seconds = cpu_seconds() - begun
     print("# from cc to the device's configuration space: %.2f s" % seconds)
     assert seconds < 10, seconds
     with Emulator(PROGRAM, "-machine", "pc", "-device", "./card.so,addr=5,id=c") as e:

@@ -2,10 +2,22 @@
 """The emulator with QMP on its standard input and output, for tests of the program as a whole."""
 import json
 import os
+import resource
 import subprocess
 
 # No guest code runs in these tests.
 QUIET = ("-nodefaults", "-display", "none", "-accel", "qtest")
+
+
+def cpu_seconds(pid=None):
+    """Processor time: of a process, or of the children that were waited for. Limits on how long a thing
+    takes are for this: by the clock, others that run at the same time would count."""
+    if pid is None:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Emulator:

@@ -677,11 +677,17 @@ static void callback_may_free_its_region(struct fixture *f, gconstpointer data)
 struct race {
     struct bp_space *space;
     int stop;
+    unsigned rounds[3]; /* of each reader */
+};
+struct racer {
+    struct race *race;
+    unsigned number;
 };
 
 static gpointer reader(gpointer data)
 {
-    struct race *race = data;
+    struct racer *racer = data;
+    struct race *race = racer->race;
     uint64_t value, seen = 0;
 
     while (!__atomic_load_n(&race->stop, __ATOMIC_RELAXED)) {
@@ -692,6 +698,7 @@ static gpointer reader(gpointer data)
                 seen += value == 0x11111111 || value == 0x22222222;
             bp_space_lookup(race->space, at, &m);
         }
+        __atomic_add_fetch(&race->rounds[racer->number], 1, __ATOMIC_RELAXED);
     }
     return GSIZE_TO_POINTER(seen);
 }
@@ -711,13 +718,16 @@ static void readers_run_while_map_changes(void)
     struct bp_owner owner;
     struct bp_region *root, *ram;
     struct race race = {.stop = 0};
+    struct racer racers[3];
     GThread *threads[3];
 
     bpc_owner_init(&owner);
     root = bp_region_new(&owner, "root", UINT64_MAX);
     race.space = bp_space_new(&owner, "race", root);
-    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++)
-        threads[i] = g_thread_new("reader", reader, &race);
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++) {
+        racers[i] = (struct racer){&race, i};
+        threads[i] = g_thread_new("reader", reader, &racers[i]);
+    }
     for (unsigned i = 0; i < 400; i++) {
         struct bp_region *io;
 
@@ -727,6 +737,13 @@ static void readers_run_while_map_changes(void)
         bp_region_add(root, ram, (i % 4) * 0x2000, 0);
         bp_region_add(root, io, (i % 8) * 0x1000, 1);
         g_usleep(50);
+        for (unsigned n = 0; i == 200 && n < G_N_ELEMENTS(threads); n++) {
+            unsigned before = __atomic_load_n(&race.rounds[n], __ATOMIC_RELAXED);
+
+            /* In a whole round this map is seen, however busy the computer is. */
+            while (__atomic_load_n(&race.rounds[n], __ATOMIC_RELAXED) - before < 2)
+                g_usleep(50);
+        }
         bp_region_free(io);
         bp_region_free(ram);
     }
