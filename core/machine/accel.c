@@ -221,6 +221,11 @@ struct bp_accel *bp_machine_accel(struct bp_machine *m)
     return m->accel;
 }
 
+bool bp_machine_runs_code(struct bp_machine *m)
+{
+    return m && m->accel && !m->accel->class->no_cpus;
+}
+
 const char *bp_machine_accel_name(struct bp_machine *m)
 {
     struct bp_accel *accel = m ? m->accel : NULL;

@@ -7,6 +7,7 @@ usage: house.py SOURCE-ROOT BUILD-ROOT CC
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -235,9 +236,10 @@ def api_headers_compile_alone_as_cxx20():
 
 
 def tracked():
-    run = subprocess.run(["git", "-C", ROOT, "-c", "safe.directory=*", "ls-files", "-co",
-                          "--exclude-standard"], capture_output=True, text=True)
-    if run.returncode == 0:
+    run = shutil.which("git") and subprocess.run(
+        ["git", "-C", ROOT, "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard"],
+        capture_output=True, text=True)
+    if run and run.returncode == 0:
         return [p for p in run.stdout.splitlines() if os.path.isfile(os.path.join(ROOT, p))]
     return list(files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "tools", "samples",
                       suffixes=(".c", ".h", ".py", ".build", ".S", ".sh")))

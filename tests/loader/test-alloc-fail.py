@@ -45,7 +45,8 @@ def judge(command, stdin, number):
         done = once(command, stdin, number)
     except subprocess.TimeoutExpired:
         return "allocation %d: hangs" % number
-    if done.returncode == -signal.SIGABRT and done.stderr.startswith(ABORT_LINES):
+    if done.returncode == -signal.SIGABRT and any(
+            line.startswith(ABORT_LINES) for line in done.stderr.splitlines()):
         return None
     if done.returncode not in (0, 1):
         return "allocation %d: status %d: %s" % (number, done.returncode, done.stderr[-300:])

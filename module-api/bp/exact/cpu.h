@@ -104,6 +104,8 @@ void *bp_accel_state(struct bp_accel *accel);
 struct bp_object *bp_accel_object(struct bp_accel *accel);
 struct bp_accel *bp_machine_accel(struct bp_machine *m); /* NULL: not chosen yet; [any] */
 const char *bp_machine_accel_name(struct bp_machine *m); /* "none" until one is chosen */
+/* False: none was chosen yet, or one that runs no guest code (qtest). [any] */
+bool bp_machine_runs_code(struct bp_machine *m);
 
 /* The flag an accelerator polls; non-zero: leave cpu_exec() with BP_CPU_EXIT_KICKED. */
 const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu);

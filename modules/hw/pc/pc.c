@@ -517,8 +517,9 @@ static int pc_ready(struct bp_machine *m, struct bp_error *err)
         return bp_fail(err, EINVAL, "-append needs -kernel");
     char *path = bp_machine_find_data(m, "bios-256k.bin");
     if (!path) {
-        bp_warn("no -kernel and no firmware (bios-256k.bin, package seabios, see -L): "
-                "the processor has nothing to run");
+        if (bp_machine_runs_code(m))
+            bp_warn("no -kernel and no firmware (bios-256k.bin, package seabios, see -L): "
+                    "the processor has nothing to run");
         return 0;
     }
     int r = map_firmware(pc, path, err);
