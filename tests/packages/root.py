@@ -23,10 +23,22 @@ PROGRAM = "/usr/bin/backplane-system-x86_64"
 HEADLESS = ("-nodefaults", "-display", "none")
 
 
-def skipped(case):
+def hindrance():
+    """None, or why no system can be set up here."""
+    if os.geteuid() != 0:
+        return "debootstrap and chroot need root"
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "true"],
+                          capture_output=True, text=True)
+    if done.returncode:
+        return ("mounts of its own need a root directory that is a mount point (in a chroot, bind it on "
+                "itself first): " + done.stderr.strip())
+    return None
+
+
+def skipped(case, reason):
     """The case when there are no rights for it."""
     def skip():
-        raise Skip("debootstrap and chroot need root")
+        raise Skip(reason)
     skip.__name__ = case.__name__
     return skip
 
