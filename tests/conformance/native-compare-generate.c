@@ -218,11 +218,6 @@ static void add_floating(void)
             if (!op || !op->exec || byte == 0x0d || byte == 0x18) {
                 continue;
             }
-#ifdef INTERP_FP_PORTABLE
-            if (byte == 0x52 || byte == 0x53) {
-                continue; /* RSQRT, RCP: approximations of the host's own elsewhere */
-            }
-#endif
             t = add(p == 0 && byte >= 0x60 && byte < 0xff && byte != 0xae && byte != 0xc2 &&
                             byte != 0xc6 ? "mmx" : "sse", 1, byte, SSE);
             t->op = op;

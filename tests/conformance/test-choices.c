@@ -7,6 +7,7 @@
 #include "native-compare.h"
 
 #include <glib.h>
+#include <math.h>
 #include <string.h>
 
 #define FSW_TOP 0x3800u
@@ -126,6 +127,28 @@ static void misaligned_non_canonical_stack_operand_is_a_protection_fault(void)
     g_assert_cmpint(o.vector, ==, 12);
 }
 
+static void approximations_are_the_nearest_numbers(void)
+{
+    static const struct {
+        uint8_t opcode;
+        float operand, result;
+    } cases[] = {
+        {0x53, 1, 1}, {0x53, 3, 1 / 3.0f}, {0x53, -7, -1 / 7.0f}, {0x52, 1, 1},
+        {0x52, 16, 0.25f}, {0x52, 3, 0x1.279a74p-1f}, {0x53, 0x1p-140f, INFINITY},
+        {0x53, -INFINITY, -0.0f}, {0x53, 0x1p127f, 0},
+    };
+
+    for (unsigned n = 0; n < G_N_ELEMENTS(cases); n++) {
+        char bytes[] = {'\xf3', '\x0f', (char)cases[n].opcode, '\xca'}; /* xmm1, xmm2 */
+
+        prepare(bytes, 4);
+        memcpy(c.start.fx + 160 + 32, &cases[n].operand, 4);
+        run();
+        g_assert_cmpmem(o.state.fx + 160 + 16, 4, &cases[n].result, 4);
+        g_assert_cmpmem(o.state.fx + 24, 4, c.start.fx + 24, 4);
+    }
+}
+
 /* The bits that go in come from operand, other operand, operand again. */
 static void double_shift_of_words_beyond_sixteen_rotates_three_words(void)
 {
@@ -183,6 +206,7 @@ int main(int argc, char **argv)
     CASE(x87_store_that_is_not_done_does_not_look_at_its_address);
     CASE(fprem_by_infinity_computes_nothing);
     CASE(misaligned_non_canonical_stack_operand_is_a_protection_fault);
+    CASE(approximations_are_the_nearest_numbers);
     CASE(double_shift_of_words_beyond_sixteen_rotates_three_words);
     CASE(rep_compare_that_faults_keeps_the_flags_before_it);
     CASE(movsxd_of_words_reads_two_bytes);

@@ -3,8 +3,8 @@
  * SSE to SSE3 floating-point arithmetic and compares. Intel SDM volume 1 chapter 11, volume 2.
  * On x86-64 hosts the host's own instruction computes, with the guest's MXCSR, as long as the guest
  * masks all exceptions; softfloat does the rest, and everything elsewhere or when built with
- * INTERP_FP_PORTABLE. RCP and RSQRT are approximations whose bits each processor chooses: those of
- * the host, elsewhere the exact value cut to 12 bits.
+ * INTERP_FP_PORTABLE. RCP and RSQRT are approximations whose bits each processor chooses: here they
+ * are exact to the last bit but one.
  */
 #include "sse-env.h"
 
@@ -293,24 +293,10 @@ static void comiss(struct vcpu *v, const struct insn *i) { compare_flags32(v, i,
 static void ucomisd(struct vcpu *v, const struct insn *i) { compare_flags64(v, i, false); }
 static void comisd(struct vcpu *v, const struct insn *i) { compare_flags64(v, i, true); }
 
-#if HOST_SSE
-HOST("rcpps", host_rcpps)
-HOST("rsqrtps", host_rsqrtps)
-#endif
-
-/* No flags, denormals are zeros, and results too small become zeros. */
+/* No flags, denormals are zeros, and results too small become zeros. The manuals bound the error and
+ * leave the bits to each processor; here it is the nearest number, on every host. */
 static uint32_t approximate(uint32_t bits, bool root)
 {
-#if HOST_SSE
-    union bp_x86_vec d = {.d = {0}}, s = {.d = {bits}};
-
-    if (root) {
-        host_rsqrtps(&d, &s, MXCSR_RESET);
-    } else {
-        host_rcpps(&d, &s, MXCSR_RESET);
-    }
-    return d.d[0];
-#else
     struct sf_env env = {.daz = true, .ftz = true};
     struct sf_num one = {.kind = SF_K_NUMBER, .sig = UINT64_C(1) << 63};
     struct sf_num a = sf_unpack32(&env, bits);
@@ -325,11 +311,7 @@ static uint32_t approximate(uint32_t bits, bool root)
         }
     }
     w = sf_div(&env, one, a);
-    if (w.kind == SF_K_NUMBER) {
-        w.sig = w.sig >> 116 << 116;
-    }
     return sf_pack32(&env, &w);
-#endif
 }
 
 static void approximate_form(struct vcpu *v, const struct insn *i, enum form form, bool root)
