@@ -22,7 +22,7 @@ import tap  # noqa: E402
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 BASE = [PROGRAM, "-M", "none", "-accel", "qtest", "-display", "none", "-nodefaults"]
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
-WAIT = 10 * SLOW
+WAIT = 60 * SLOW
 DIR = tap.work_folder("backplane-chardev-")
 
 

@@ -19,7 +19,7 @@ from qtest import QTest  # noqa: E402
 
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
-WAIT = 20 * SLOW
+WAIT = 60 * SLOW
 
 
 def run(*args, env=None):

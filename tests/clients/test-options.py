@@ -12,7 +12,7 @@ BUILD = os.environ.get("BACKPLANE_BUILD") or (sys.argv[2] if len(sys.argv) > 2 e
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "build"))
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 BASE = ["-M", "none", "-accel", "qtest", "-nodefaults", "-display", "none"]
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 def run(*argv, text=""):

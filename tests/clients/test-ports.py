@@ -24,7 +24,7 @@ from qtest import QTest  # noqa: E402
 
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
-WAIT = 20 * SLOW
+WAIT = 60 * SLOW
 COM1, COM2 = 0x3f8, 0x2f8
 DIR = tap.work_folder("ports-")
 
