@@ -27,6 +27,8 @@ struct bpc_config {
     uint64_t ram_size;            /* 0: the board's default */
     uint64_t ram_max;             /* maxmem, 0: ram_size */
     unsigned ram_slots;
+    char *mem_path;               /* -mem-path, or NULL */
+    bool mem_prealloc;
     struct bp_smp smp;            /* zero fields: computed by bpc_machine_create */
     char *kernel, *initrd, *append;
     bool kernel_taken;            /* the board has asked for it */

@@ -2,13 +2,10 @@
 /*
  * The machine: chosen board, accelerator and main memory as one object at /machine, made from
  * bpc_config, and taken apart at the end.
- *
- * Leaves out: memory hot-plug (slots, maxmem beyond the size), which is refused; memory backends.
  */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <bp/clock.h>
 #include <bp/log.h>
@@ -29,6 +26,8 @@ const struct bp_field bpc_machine_props[] = {
             "guest memory is part of core dumps"),
     BP_PROP("mem-merge", BOOL, struct bp_machine, merge_ram, "on",
             "lets the host merge equal pages"),
+    BP_PROP("memory-backend", STRING, struct bp_machine, memory_backend, NULL,
+            "id of the object memory-backend-* that is the main memory"),
     BP_FIELDS_END,
 };
 
@@ -93,38 +92,6 @@ static int choose_board(const struct bp_board_class **ret_board, struct bp_error
     return 0;
 }
 
-/* ---- main memory ---- */
-
-static int make_ram(struct bp_machine *m, struct bp_error *err)
-{
-    const char *id = m->board->default_ram_id ? m->board->default_ram_id : "ram";
-    uint64_t size = bpc_config.ram_size ? bpc_config.ram_size : m->board->default_ram_size;
-    char text[32];
-    void *host;
-    int r;
-
-    if (bpc_config.ram_slots > 0 || (bpc_config.ram_max && bpc_config.ram_max > size))
-        return bp_fail(err, ENOTSUP, "-m: machine '%s' offers no memory hot-plug: slots and a "
-                       "maxmem above the size are not accepted", m->board->type.name);
-    size = (size + 8191) & ~UINT64_C(8191);
-    m->ram_size = size;
-    if (size == 0)
-        return 0;
-    r = bp_region_new_ram(&m->obj.owner, id, size, &m->ram, err);
-    if (r < 0) {
-        bpc_text_print_size(size, text, sizeof(text));
-        return bp_fail(err, -r, "%sthe guest's memory of %s cannot be had: %s",
-                       bpc_config.ram_size ? "-m: " : "", text, g_strerror(-r));
-    }
-    host = bp_region_ram(m->ram);
-    /* Hints; a host that does not know them is fine. */
-    if (host && !m->dump_ram)
-        (void)madvise(host, size, MADV_DONTDUMP);
-    if (host && m->merge_ram)
-        (void)madvise(host, size, MADV_MERGEABLE);
-    return 0;
-}
-
 /* ---- life ---- */
 
 /* Clients list these even when nothing is in them. */
@@ -172,7 +139,7 @@ static int make_parts(struct bp_machine *m, struct bp_error *err)
     if (r == 0)
         r = bpc_cpu_check_model(m, err);
     if (r == 0)
-        r = make_ram(m, err);
+        r = bpc_machine_make_ram(m, err);
     if (r == 0 && m->board->init)
         r = m->board->init(m, err);
     m->obj.live = true;

@@ -72,6 +72,7 @@ struct bp_machine {
     struct bp_cpu **cpus; /* smp.max_cpus slots */
     unsigned cpu_slots;
     bool dump_ram, merge_ram; /* properties dump-guest-core, mem-merge */
+    char *memory_backend;     /* property: id, or NULL */
 };
 
 _Static_assert(offsetof(struct bp_machine, devices) == offsetof(struct bpc_machine_head, devices),
@@ -79,6 +80,8 @@ _Static_assert(offsetof(struct bp_machine, devices) == offsetof(struct bpc_machi
 _Static_assert(offsetof(struct bp_machine, io) == offsetof(struct bpc_machine_head, io),
                "a machine begins as core/device knows it");
 
+/* main-memory.c */
+int bpc_machine_make_ram(struct bp_machine *m, struct bp_error *err); /* m->ram, m->ram_size */
 /* smp.c */
 int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, const char *arch,
                      struct bp_error *err);

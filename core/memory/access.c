@@ -503,7 +503,7 @@ static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source
     range = bpc_range_at(space, addr, &n);
     n = MIN(n, len);
     *ret_r = 0;
-    if (!range || (force && !range->region->host)) {
+    if (!range || (force && (!range->region->host || range->region->unwritable))) {
         bpc_memory_read_unlock();
         log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "write", NULL, -EFAULT);
         *ret_r = -EFAULT;

@@ -46,6 +46,10 @@ struct bp_region {
 
     uint8_t *host;      /* RAM, ROM */
     uint64_t host_page; /* bytes of the host's pages there */
+    int fd;             /* owned: the file it lies in, or -1 */
+    uint64_t fd_offset;
+    bool unwritable;    /* the host maps it for reading alone */
+    bool forget;        /* what its file holds is dropped at the end */
     enum bpc_backing { BPC_BACKING_ANONYMOUS, BPC_BACKING_SHARED, BPC_BACKING_PRIVATE_FILE } backing;
     unsigned pins;                 /* atomic: long claims and mapped DMA */
     struct bp_ram_claim *claims;   /* machine lock */

@@ -1,21 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * RAM and ROM: host memory that is reserved, not committed, so that hundreds of GiB cost nothing
- * until the guest touches them; and the dirty bytes of RAM. RAM lies in a memfd (to be shared with
- * other processes later), ROM in anonymous memory.
+ * until the guest touches them; and the dirty bytes of RAM. By default it is private anonymous
+ * memory, which the host can merge and put on huge pages; bp/ram.h has the other kinds.
  */
 #include <bp/memory.h>
+#include <bp/ram.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mempolicy.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <glib.h>
 
 #include "memory.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 #define HUGE_PAGE (UINT64_C(2) << 20)
+#define MOST_THREADS 64u
 
 static uint64_t round_up(uint64_t size, uint64_t unit)
 {
@@ -27,21 +39,37 @@ static uint64_t dirty_bytes(uint64_t host_size)
     return round_up(host_size >> BPC_PAGE_SHIFT, BPC_PAGE_SIZE);
 }
 
-/* Maps `fd` (-1: anonymous) at a host address that huge pages can back. NULL: see errno. */
-static uint8_t *map(int fd, uint64_t size)
+static uint64_t page_of(const struct bp_ram_options *o)
 {
-    uint64_t align = size >= HUGE_PAGE ? HUGE_PAGE : BPC_PAGE_SIZE;
-    int flags = MAP_NORESERVE | MAP_FIXED | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    struct statfs fs;
+
+    if (o->flags & BP_RAM_FD && fstatfs(o->fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+        return (uint64_t)fs.f_bsize;
+    return BPC_PAGE_SIZE;
+}
+
+/* ---- mapping ---- */
+
+/* Maps `size` bytes at a host address that huge pages can back. NULL: see errno. */
+static uint8_t *map(const struct bp_ram_options *o, uint64_t size, uint64_t page)
+{
+    bool shared = o->flags & BP_RAM_SHARED, file = o->flags & BP_RAM_FD;
+    uint64_t align = MAX(MAX(o->align, page), size >= HUGE_PAGE ? HUGE_PAGE : BPC_PAGE_SIZE);
+    int protection = PROT_READ | (o->flags & BP_RAM_READ_ONLY && shared ? 0 : PROT_WRITE);
+    int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) | (file ? 0 : MAP_ANONYMOUS) |
+                (o->flags & BP_RAM_RESERVE ? 0 : MAP_NORESERVE);
     uint8_t *area, *start;
     size_t before, after;
 
+    if (o->flags & BP_RAM_SYNC)
+        flags = (flags & ~MAP_SHARED) | MAP_SHARED_VALIDATE | MAP_SYNC;
     area = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return NULL;
     start = (uint8_t *)round_up((uintptr_t)area, align);
     before = (size_t)(start - area);
     after = align - before;
-    if (mmap(start, size, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED) {
+    if (mmap(start, size, protection, flags, file ? o->fd : -1, (off_t)o->offset) == MAP_FAILED) {
         int saved = errno;
 
         munmap(area, size + align);
@@ -53,29 +81,6 @@ static uint8_t *map(int fd, uint64_t size)
     if (after)
         munmap(start + size, after);
     return start;
-}
-
-static int map_ram(const char *name, uint64_t size, uint8_t **ret_host)
-{
-    char label[64];
-    uint8_t *host;
-    size_t n = strnlen(name, sizeof(label) - 1);
-    int fd, r = 0;
-
-    memcpy(label, name, n);
-    label[n] = 0;
-    fd = memfd_create(label, MFD_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, (off_t)size) < 0 || !(host = map(fd, size)))
-        r = -errno;
-    close(fd); /* the mapping keeps the file */
-    if (r < 0)
-        return r;
-    if (size >= HUGE_PAGE)
-        madvise(host, size, MADV_HUGEPAGE);
-    *ret_host = host;
-    return 0;
 }
 
 static int check_size(const char *name, uint64_t size, struct bp_error *err)
@@ -92,40 +97,203 @@ static int no_memory(const char *name, uint64_t size, int r, struct bp_error *er
                    (unsigned long long)size, strerror(-r));
 }
 
-int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
-                      struct bp_region **ret_region, struct bp_error *err)
+static int check(const char *name, const struct bp_ram_options *o, uint64_t page,
+                 struct bp_error *err)
 {
-    struct bp_region *region;
-    uint64_t host_size = round_up(size, BPC_PAGE_SIZE);
-    uint8_t *host = NULL, *dirty;
-    int r = check_size(name, size, err);
+    int r = check_size(name, o->length, err);
 
     if (r < 0)
         return r;
-    r = map_ram(name, host_size, &host);
-    if (r < 0)
-        return no_memory(name, size, r, err);
-    dirty = mmap(NULL, dirty_bytes(host_size), PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (dirty == MAP_FAILED) {
-        r = -errno;
-        munmap(host, host_size);
-        return no_memory(name, size, r, err);
+    if (o->align & (o->align - 1))
+        return bp_fail(err, EINVAL, "memory '%s': an alignment is a power of two, not %llu", name,
+                       (unsigned long long)o->align);
+    if (o->offset % page)
+        return bp_fail(err, EINVAL, "memory '%s': the offset in its file, %llu, is not a multiple of "
+                       "the page size there, %llu", name, (unsigned long long)o->offset,
+                       (unsigned long long)page);
+    if (page > BPC_PAGE_SIZE && o->length % page)
+        return bp_fail(err, EINVAL, "memory '%s': its size, %llu, is not a multiple of the huge pages "
+                       "that it lies on, %llu", name, (unsigned long long)o->length,
+                       (unsigned long long)page);
+    if (o->flags & BP_RAM_READ_ONLY && o->flags & BP_RAM_SHARED && !(o->flags & BP_RAM_ROM))
+        return bp_fail(err, EINVAL, "memory '%s': a shared file that is open for reading alone can only "
+                       "be ROM", name);
+    return 0;
+}
+
+/* ---- nodes ---- */
+
+static int bind_nodes(const char *name, const struct bp_ram_options *o, uint8_t *host,
+                      uint64_t size, struct bp_error *err)
+{
+    static const int modes[] = {MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE};
+    static const char *const words[] = {"default", "preferred", "bind", "interleave"};
+
+    if (o->policy == BP_RAM_DEFAULT)
+        return 0;
+    if (syscall(SYS_mbind, host, size, modes[o->policy], o->nodes, (unsigned long)o->node_words * 64 + 1,
+                MPOL_MF_STRICT | MPOL_MF_MOVE) == 0)
+        return 0;
+    return bp_fail(err, errno, "memory '%s': the host does not take policy '%s' for these nodes: %s%s",
+                   name, words[o->policy], strerror(errno),
+                   errno == EINVAL ? " (is there such a node?)" : "");
+}
+
+/* ---- preallocation ---- */
+
+struct toucher {
+    pthread_t thread;
+    uint8_t *from;
+    uint64_t length, page;
+    bool write, started;
+    int r;
+};
+
+static void *touch(void *opaque)
+{
+    struct toucher *t = opaque;
+
+    if (madvise(t->from, t->length, MADV_POPULATE_WRITE) == 0)
+        return NULL;
+    if (errno != EINVAL) {
+        t->r = errno == EFAULT || errno == EHWPOISON ? -ENOMEM : -errno;
+        return NULL;
     }
-    region = bpc_region_alloc(owner, name, size, BPC_RAM);
+    /* A host that cannot say whether there is enough (Linux before 5.14): only for small pages. */
+    if (t->page > BPC_PAGE_SIZE) {
+        t->r = -EOPNOTSUPP;
+        return NULL;
+    }
+    for (uint64_t at = 0; at < t->length; at += t->page)
+        __atomic_fetch_add(t->from + at, 0, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static int preallocate(const struct bp_ram_options *o, uint8_t *host, uint64_t size, uint64_t page)
+{
+    uint64_t pages = size / page;
+    unsigned count = (unsigned)MIN(MIN(MAX(o->threads, 1u), MOST_THREADS), pages);
+    struct toucher parts[MOST_THREADS] = {0};
+    int r = 0;
+
+    /* A file system that is full says so here, not by a signal later. */
+    if (o->flags & BP_RAM_FD && o->flags & BP_RAM_SHARED && page == BPC_PAGE_SIZE &&
+        (r = posix_fallocate(o->fd, (off_t)o->offset, (off_t)size)) != 0 && r != EOPNOTSUPP)
+        return -r;
+    r = 0;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t first = pages * i / count, last = pages * (i + 1) / count;
+
+        parts[i] = (struct toucher){.from = host + first * page, .length = (last - first) * page,
+                                    .page = page};
+        parts[i].started = i + 1 < count &&
+                           pthread_create(&parts[i].thread, NULL, touch, &parts[i]) == 0;
+        if (!parts[i].started)
+            touch(&parts[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (parts[i].started)
+            pthread_join(parts[i].thread, NULL);
+        if (parts[i].r < 0)
+            r = parts[i].r;
+    }
+    return r;
+}
+
+/* ---- regions ---- */
+
+static void advise(const struct bp_ram_options *o, uint8_t *host, uint64_t size)
+{
+    /* Hints; a host that does not know them is fine. */
+    if (size >= HUGE_PAGE)
+        (void)madvise(host, size, MADV_HUGEPAGE);
+    if (o->flags & BP_RAM_MERGE)
+        (void)madvise(host, size, MADV_MERGEABLE);
+    if (o->flags & BP_RAM_NO_DUMP)
+        (void)madvise(host, size, MADV_DONTDUMP);
+}
+
+static int prepare(const char *name, const struct bp_ram_options *o, uint8_t *host, uint64_t size,
+                   uint64_t page, struct bp_error *err)
+{
+    int r = bind_nodes(name, o, host, size, err);
+
+    if (r < 0)
+        return r;
+    advise(o, host, size);
+    if (!(o->flags & BP_RAM_PREALLOC))
+        return 0;
+    r = preallocate(o, host, size, page);
+    if (r < 0)
+        bp_fail(err, -r, "memory '%s': %llu bytes could not be allocated beforehand: %s", name,
+                (unsigned long long)o->length, strerror(-r));
+    return r;
+}
+
+int bp_region_new_ram_with(struct bp_owner *owner, const char *name,
+                           const struct bp_ram_options *options, struct bp_region **ret_region,
+                           struct bp_error *err)
+{
+    struct bp_ram_options o = {.size = sizeof(o)};
+    struct bp_region *region;
+    uint64_t page, host_size;
+    uint8_t *host, *dirty;
+    int r;
+
+    memcpy(&o, options, MIN(options->size, sizeof(o)));
+    page = page_of(&o);
+    r = check(name, &o, page, err);
+    if (r < 0)
+        return r;
+    host_size = round_up(o.length, page);
+    host = map(&o, host_size, page);
+    if (!host)
+        return no_memory(name, o.length, -errno, err);
+    r = prepare(name, &o, host, host_size, page, err);
+    dirty = r < 0 ? MAP_FAILED : mmap(NULL, dirty_bytes(host_size), PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (dirty == MAP_FAILED) {
+        if (r == 0)
+            r = no_memory(name, o.length, -errno, err);
+        munmap(host, host_size);
+        return r;
+    }
+    region = bpc_region_alloc(owner, name, o.length, BPC_RAM);
     region->host = host;
     region->host_size = host_size;
-    region->host_page = BPC_PAGE_SIZE;
-    region->backing = BPC_BACKING_SHARED;
+    region->host_page = page;
+    region->backing = !(o.flags & BP_RAM_FD) && !(o.flags & BP_RAM_SHARED) ? BPC_BACKING_ANONYMOUS
+                      : o.flags & BP_RAM_SHARED ? BPC_BACKING_SHARED : BPC_BACKING_PRIVATE_FILE;
     region->dirty = dirty;
+    region->readonly = o.flags & BP_RAM_ROM;
+    region->unwritable = o.flags & BP_RAM_READ_ONLY && o.flags & BP_RAM_SHARED;
+    region->forget = o.flags & BP_RAM_FORGET && o.flags & BP_RAM_SHARED;
+    region->fd = o.flags & BP_RAM_FD ? fcntl(o.fd, F_DUPFD_CLOEXEC, 3) : -1;
+    region->fd_offset = o.offset;
     *ret_region = region;
     return 0;
+}
+
+int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
+                      struct bp_region **ret_region, struct bp_error *err)
+{
+    const struct bp_ram_options private = {.size = sizeof(private), .length = size};
+
+    return bp_region_new_ram_with(owner, name, &private, ret_region, err);
+}
+
+int bp_region_fd(const struct bp_region *region, uint64_t *ret_offset)
+{
+    if (region->fd >= 0)
+        *ret_offset = region->fd_offset;
+    return region->fd;
 }
 
 int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
                       const struct bp_region_ops *ops, void *opaque, struct bp_region **ret_region,
                       struct bp_error *err)
 {
+    const struct bp_ram_options private = {.size = sizeof(private), .length = size};
     struct bp_region *region;
     uint64_t host_size = round_up(size, BPC_PAGE_SIZE);
     uint8_t *host;
@@ -133,12 +301,13 @@ int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
 
     if (r < 0)
         return r;
-    host = map(-1, host_size);
+    host = map(&private, host_size, BPC_PAGE_SIZE);
     if (!host)
         return no_memory(name, size, -errno, err);
     region = bpc_region_alloc(owner, name, size, BPC_ROM);
     region->host = host;
     region->host_size = host_size;
+    region->host_page = BPC_PAGE_SIZE;
     bpc_region_set_ops(region, ops, opaque);
     region->readonly = true;
     *ret_region = region;
@@ -149,8 +318,12 @@ void bpc_ram_unmap(struct bp_region *region)
 {
     if (region->host) {
         bpc_tell_written(region->host, region->host_size); /* other memory may come to lie there */
+        if (region->forget)
+            (void)madvise(region->host, region->host_size, MADV_REMOVE);
         munmap(region->host, region->host_size);
     }
     if (region->dirty)
         munmap(region->dirty, dirty_bytes(region->host_size));
+    if (region->fd >= 0)
+        close(region->fd);
 }

@@ -97,6 +97,7 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
     region->type = type;
     region->enabled = true;
     region->refs = 1;
+    region->fd = -1;
     bp_machine_lock(NULL);
     region->all_next = all_regions;
     region->all_link = &all_regions;

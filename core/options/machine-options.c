@@ -276,6 +276,18 @@ TEXT_OPTION(kernel, "kernel", "file", "Boot options", "Linux kernel to start dir
 TEXT_OPTION(initrd, "initrd", "file", "Boot options", "its initial RAM disk", initrd);
 TEXT_OPTION(append, "append", "text", "Boot options", "its command line", append);
 
+TEXT_OPTION(mem_path, "mem-path", "path", "Standard options",
+            "guest memory lies in a file that is made in this folder", mem_path);
+
+static int apply_mem_prealloc(struct bp_value *args, struct bp_error *err)
+{
+    (void)args, (void)err;
+    bpc_config.mem_prealloc = true;
+    return 0;
+}
+BP_OPTION(option_mem_prealloc, "mem-prealloc", "guest memory is allocated at once",
+          .group = "Standard options", .phase = BP_PHASE_MACHINE, .apply = apply_mem_prealloc);
+
 static const struct bp_field boot_keys[] = {
     BP_ARG_OPT("order", STRING, "drive letters in the order to boot from"),
     BP_ARG_OPT("once", STRING, "the same for the first start only"),
@@ -477,7 +489,8 @@ FLAG_OPTION(nodefaults, "nodefaults", "Debug and expert options",
 
 const struct bp_option *const bpc_machine_options[] = {
     &option_machine, &option_cpu, &option_accel, &option_enable_kvm, &option_usb,
-    &option_no_acpi, &option_no_hpet, &option_smp, &option_m, &option_boot, &option_uuid,
+    &option_no_acpi, &option_no_hpet, &option_smp, &option_m, &option_mem_path,
+    &option_mem_prealloc, &option_boot, &option_uuid,
     &option_kernel, &option_initrd, &option_append, &option_rtc, &option_action, &option_stopped,
     &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
 };

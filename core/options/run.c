@@ -21,6 +21,7 @@
 #include "object.h"
 #include "options.h"
 #include "registry.h"
+#include "memory.h"
 #include "run.h"
 
 /* How long the last messages to monitor clients may take at the end. */
@@ -164,6 +165,8 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
             status = main_loop();
         bpc_monitors_close(FLUSH_MS);
         bpc_machine_destroy();
+        bpc_objects_destroy();
+        bpc_views_wait(); /* what the last maps held has gone */
         bpc_pidfile_remove();
     }
     if (ret < 0)

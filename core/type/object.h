@@ -132,6 +132,7 @@ char *bpc_object_tree_text(const char *path, struct bp_error *err);
 /* -object, object-add. args: dict with "qom-type", "id" and properties (typed or text). */
 int bpc_object_add(struct bp_value *args, struct bp_error *err);
 int bpc_object_del(const char *id, struct bp_error *err);
+void bpc_objects_destroy(void); /* all that users made, last first; the program ends */
 
 /* ---- -global ---- */
 /* driver: a type or parent type. Refused only when malformed; unknown ones are warned about. */

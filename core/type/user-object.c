@@ -107,6 +107,19 @@ int bpc_object_add(struct bp_value *args, struct bp_error *err)
     return complete(obj, class, id, args, err);
 }
 
+void bpc_objects_destroy(void)
+{
+    struct bp_object *container = bpc_object_container("/objects"), *obj = container->last;
+
+    while (obj) { /* who refers to another came later */
+        struct bp_object *before = obj->prev;
+
+        if (obj->kind == BP_PROVIDE_OBJECT && !obj->users)
+            bp_object_destroy(obj);
+        obj = before;
+    }
+}
+
 int bpc_object_del(const char *id, struct bp_error *err)
 {
     struct bp_object *obj = bpc_object_child(bpc_object_container("/objects"), id);

@@ -32,6 +32,7 @@
 #include <bp/module.h>
 #include <bp/object.h>
 #include <bp/option.h>
+#include <bp/ram.h>
 #include <bp/run.h>
 #include <bp/schema.h>
 #include <bp/state.h>
@@ -347,6 +348,19 @@ _Static_assert(offsetof(struct bp_piix4_pm_interface, reserved) == 32, "bp_piix4
 _Static_assert(sizeof(struct bp_provide) == 16, "bp_provide");
 _Static_assert(offsetof(struct bp_provide, kind) == 0, "bp_provide.kind");
 _Static_assert(offsetof(struct bp_provide, desc) == 8, "bp_provide.desc");
+_Static_assert(sizeof(struct bp_ram_options) >= 96, "bp_ram_options");
+_Static_assert(offsetof(struct bp_ram_options, size) == 0, "bp_ram_options.size");
+_Static_assert(offsetof(struct bp_ram_options, length) == 8, "bp_ram_options.length");
+_Static_assert(offsetof(struct bp_ram_options, flags) == 16, "bp_ram_options.flags");
+_Static_assert(offsetof(struct bp_ram_options, fd) == 20, "bp_ram_options.fd");
+_Static_assert(offsetof(struct bp_ram_options, offset) == 24, "bp_ram_options.offset");
+_Static_assert(offsetof(struct bp_ram_options, align) == 32, "bp_ram_options.align");
+_Static_assert(offsetof(struct bp_ram_options, threads) == 40, "bp_ram_options.threads");
+_Static_assert(offsetof(struct bp_ram_options, policy) == 44, "bp_ram_options.policy");
+_Static_assert(offsetof(struct bp_ram_options, nodes) == 48, "bp_ram_options.nodes");
+_Static_assert(offsetof(struct bp_ram_options, node_words) == 56, "bp_ram_options.node_words");
+_Static_assert(offsetof(struct bp_ram_options, reserved32) == 60, "bp_ram_options.reserved32");
+_Static_assert(offsetof(struct bp_ram_options, reserved) == 64, "bp_ram_options.reserved");
 _Static_assert(sizeof(struct bp_region_ops) >= 80, "bp_region_ops");
 _Static_assert(offsetof(struct bp_region_ops, size) == 0, "bp_region_ops.size");
 _Static_assert(offsetof(struct bp_region_ops, read) == 8, "bp_region_ops.read");

@@ -28,7 +28,10 @@ ROUNDS = 60
 def machine():
     kernel, initrd = console.guest_files()
     env = {"TSAN_OPTIONS": "halt_on_error=0 exitcode=0 log_path=%s/tsan" % WORK} if THREADS else {}
-    return Emulator(console.BINARY, "-m", "512", "-smp", "2", "-kernel", kernel, "-initrd", initrd,
+    # ThreadSanitizer names what lies in a file.
+    named = ["-object", "memory-backend-memfd,id=pc.ram,size=512M", "-machine",
+             "memory-backend=pc.ram"] if THREADS else []
+    return Emulator(console.BINARY, "-m", "512", "-smp", "2", *named, "-kernel", kernel, "-initrd", initrd,
                     "-append", "console=ttyS0", "-serial", "file:%s/serial" % WORK, env=env,
                     quiet=("-nodefaults", "-display", "none"))
 

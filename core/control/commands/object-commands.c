@@ -139,8 +139,7 @@ static const struct bp_field typename_args[] = {
  * is not here has no properties. */
 static bool is_probed(const char *name)
 {
-    static const char *const names[] = {"memory-backend-file", "memory-backend-memfd",
-                                        "none-machine", "generic-pc-machine", "max-x86_64-cpu"};
+    static const char *const names[] = {"none-machine", "generic-pc-machine", "max-x86_64-cpu"};
 
     for (size_t i = 0; i < BP_COUNT(names); i++) {
         if (strcmp(names[i], name) == 0)

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * memory-backend-file: memory in a file, or in a nameless one in a folder (tmpfs, hugetlbfs). Left out:
+ * persistent memory (pmem=on), which needs more than a mapping to keep its promise; it is refused.
+ */
+#define BP_SHARED
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "backend.h"
+
+enum { AUTO, ON, OFF };
+
+struct file_backend {
+    char *path;
+    uint64_t align, offset;
+    bool share, discard, pmem, readonly;
+    uint64_t length; /* as the level below says */
+    int rom; /* AUTO, ON, OFF */
+};
+
+static int failed(const struct file_backend *b, const char *what, int r, struct bp_error *err)
+{
+    return bp_fail(err, r, "memory-backend-file: %s '%.200s': %s", what, b->path, strerror(r));
+}
+
+static int open_in_folder(const struct file_backend *b, struct bp_error *err)
+{
+    char name[4096];
+    int fd;
+
+    if (b->readonly)
+        return bp_fail(err, EINVAL, "memory-backend-file: '%.200s' is a folder; readonly=on needs a file",
+                       b->path);
+    if (snprintf(name, sizeof(name), "%s/backplane-ram-XXXXXX", b->path) >= (int)sizeof(name))
+        return failed(b, "cannot make a file in", ENAMETOOLONG, err);
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd < 0)
+        return failed(b, "cannot make a file in", errno, err);
+    unlink(name);
+    return fd;
+}
+
+static int open_path(const struct file_backend *b, struct bp_error *err)
+{
+    struct stat st;
+    int fd;
+
+    if (stat(b->path, &st) == 0 && S_ISDIR(st.st_mode))
+        return open_in_folder(b, err);
+    fd = b->readonly ? open(b->path, O_RDONLY | O_CLOEXEC)
+                     : open(b->path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    return fd < 0 ? failed(b, "cannot open", errno, err) : fd;
+}
+
+static uint64_t round_up(uint64_t n, uint64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* A new file gets its length; one that is there has to be long enough. */
+static int fit_length(const struct file_backend *b, int fd, struct bp_error *err)
+{
+    uint64_t page = 4096, needed;
+    struct statfs fs;
+    struct stat st;
+
+    if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+        page = (uint64_t)fs.f_bsize;
+    needed = round_up(b->length, page);
+    if (needed < b->length || b->offset > (uint64_t)INT64_MAX - needed)
+        return failed(b, "size and offset do not fit into", EFBIG, err);
+    needed += b->offset;
+    if (fstat(fd, &st) < 0)
+        return failed(b, "cannot look at", errno, err);
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size >= b->offset + b->length)
+        return 0;
+    if (st.st_size > 0 || b->readonly)
+        return bp_fail(err, EINVAL, "memory-backend-file: '%.200s' has %llu bytes, offset and size need "
+                       "%llu", b->path, (unsigned long long)st.st_size,
+                       (unsigned long long)(b->offset + b->length));
+    return ftruncate(fd, (off_t)needed) < 0 ? failed(b, "cannot lengthen", errno, err) : 0;
+}
+
+static int check(struct bp_object *obj, const struct file_backend *b, struct bp_error *err)
+{
+    int r = backend_check(obj, err);
+
+    if (r < 0)
+        return r;
+    if (!b->path || !*b->path)
+        return bp_fail(err, EINVAL, "memory-backend-file: property 'mem-path' is missing");
+    if (b->pmem)
+        return bp_fail(err, ENOTSUP, "memory-backend-file: pmem=on is not possible: support for persistent "
+                       "memory (libpmem) is missing");
+    if (b->rom == ON && !b->readonly)
+        return bp_fail(err, EINVAL, "memory-backend-file: rom=on needs readonly=on");
+    if (b->rom == OFF && b->readonly && b->share)
+        return bp_fail(err, EINVAL, "memory-backend-file: rom=off does not go together with readonly=on and "
+                       "share=on: nothing could be written");
+    return 0;
+}
+
+static int complete(struct bp_object *obj, struct bp_error *err)
+{
+    struct file_backend *b = bp_object_state(obj);
+    struct bp_ram_options o = {.size = sizeof(o), .flags = BP_RAM_FD, .offset = b->offset,
+                               .align = b->align};
+    int r = check(obj, b, err);
+
+    if (r < 0)
+        return r;
+    b->length = backend_of(obj)->length;
+    o.fd = open_path(b, err);
+    if (o.fd < 0)
+        return o.fd;
+    r = fit_length(b, o.fd, err);
+    if (r < 0) {
+        close(o.fd);
+        return r;
+    }
+    o.flags |= (b->share ? BP_RAM_SHARED : 0) | (b->readonly ? BP_RAM_READ_ONLY : 0) |
+               (b->discard ? BP_RAM_FORGET : 0) |
+               (b->rom == ON || (b->rom == AUTO && b->readonly) ? BP_RAM_ROM : 0);
+    return backend_complete(obj, &o, err);
+}
+
+static const struct bp_field props[] = {
+    BACKEND_SHARE(struct file_backend, "off"),
+    BP_PROP("mem-path", STRING, struct file_backend, path, NULL,
+            "file, or folder for a nameless one; must be given"),
+    BP_PROP("align", SIZE, struct file_backend, align, "0", "of its address in the process"),
+    BP_PROP("offset", SIZE, struct file_backend, offset, "0", "where in the file it begins"),
+    BP_PROP("discard-data", BOOL, struct file_backend, discard, "off",
+            "what the file holds need not be kept at the end"),
+    BP_PROP("pmem", BOOL, struct file_backend, pmem, "off", "persistent memory"),
+    BP_PROP("readonly", BOOL, struct file_backend, readonly, "off", "the file is opened for reading alone"),
+    BP_PROP("rom", ON_OFF_AUTO, struct file_backend, rom, "auto",
+            "the guest cannot write; auto: as readonly says"),
+    BP_FIELDS_END,
+};
+
+BP_NOTE("provides=object:memory-backend-file;summary=Memory in a file");
+const struct bp_object_class backend_file = {
+    .type = {.size = sizeof(struct bp_object_class), .name = "memory-backend-file",
+             .parent = "memory-backend", .summary = "Memory in a file",
+             .state_size = sizeof(struct file_backend), .props = props},
+    .complete = complete, .can_delete = backend_can_delete};
