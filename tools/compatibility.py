@@ -19,9 +19,9 @@ says for each thing that the manual promises, and for what we promise beyond it,
 `./dev promises [AREA]` lists the same from the source tree.
 
 - **works**: a test that can fail does it as a user would. The tests are named in `promises.tsv`.
-- **partly**: works in part; the words beside it say what is missing.
-- **refused**: not built; the program says so in one line and ends with status 1. Nothing is taken
-  silently.
+- **partly**: works in part, or is taken although it has no effect yet; the words beside it say what is
+  missing.
+- **refused**: not built; the program says so in one line and ends with status 1.
 - **planned**: not built, and not yet refused by its name everywhere (a QMP command, a tool).
 - **elsewhere**: can only be shown on another kind of host (macOS, Windows, Xen, special hardware).
 
