@@ -146,8 +146,14 @@ static uint32_t from_guest(const struct channel *c, uint16_t v)
     return n ? n : (c->bcd ? 10000 : 65536);
 }
 
-/* Tick of the next change of channel 0's output after `now`, UINT64_MAX when there is none. In mode
- * 2 the low pulse of one tick and the edge that ends it are one change: the edge. */
+/* Modes whose output is high but for one tick: that low pulse and the edge that ends it are one change here, the
+ * edge. A host that looks late would not see the pulse. */
+static bool is_pulse(const struct channel *c)
+{
+    return c->mode == 2 || c->mode >= 4;
+}
+
+/* Tick of the next change of channel 0's output after `now`, UINT64_MAX when there is none. */
 static uint64_t next_change(struct channel *c, uint64_t now)
 {
     uint64_t d, half, base;
@@ -167,7 +173,7 @@ static uint64_t next_change(struct channel *c, uint64_t now)
     case 1:
         return d < c->count ? c->start + c->count : UINT64_MAX;
     default:
-        return d <= c->count ? c->start + c->count + (d == c->count) : UINT64_MAX;
+        return d <= c->count ? c->start + c->count + 1 : UINT64_MAX;
     }
 }
 
@@ -198,7 +204,7 @@ static void edge_due(void *opaque)
     if (now < at || s->lost_tick_policy == 1 || now - at > BACKLOG_TICKS ||
         s->ch[0].count < SHORTEST_DELAYED)
         at = now;
-    if (s->ch[0].mode == 2 && now >= s->next_edge)
+    if (is_pulse(&s->ch[0]) && now >= s->next_edge)
         bp_irq_set(s->out0, 0);
     drive_irq0(s, at);
 }
