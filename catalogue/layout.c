@@ -158,6 +158,7 @@ static const struct bp_shape_slot device_slots[] = {
     STRING(struct bp_device_class, bus),
     STRING(struct bp_device_class, category),
     STRINGS(struct bp_device_class, aliases),
+    STRING(struct bp_device_class, replaces_default),
     SLOTS_END};
 static const struct bp_shape device_layout = {"bp_device_class", sizeof(struct bp_device_class),
                                               device_slots};

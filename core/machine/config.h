@@ -37,6 +37,8 @@ struct bpc_config {
     bool uuid_set;
     bool daemonize;               /* the process leaves its terminal once everything listens */
     bool nodefaults, no_reboot, no_shutdown, start_paused;
+    char **replaced_defaults;     /* names of defaults whose place a named device takes, NULL-terminated;
+                                     or NULL */
     enum bpc_action on_reboot, on_shutdown, on_panic;
     struct bp_object *serial[BPC_MAX_SERIAL]; /* chardevs; NULL: none */
     char **data_dirs;             /* -L, NULL-terminated, or NULL */

@@ -370,10 +370,12 @@ struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n)
     return n < BPC_MAX_SERIAL ? bpc_config.serial[n] : NULL;
 }
 
-bool bp_machine_defaults(const struct bp_machine *m)
+bool bp_machine_defaults(const struct bp_machine *m, const char *what)
 {
     (void)m;
-    return !bpc_config.nodefaults;
+    return !bpc_config.nodefaults &&
+           !(bpc_config.replaced_defaults &&
+             g_strv_contains((const gchar *const *)bpc_config.replaced_defaults, what));
 }
 
 const uint8_t *bp_machine_uuid(const struct bp_machine *m)

@@ -2,13 +2,15 @@
 /*
  * Serial ports and monitors as the command line gives them, and what they are by default: with
  * -nographic the first serial port and the monitor share the terminal; else the port exists, its
- * output is dropped, and there is no monitor.
+ * output is dropped, and there is no monitor. A device that the user names can take a default's place
+ * (bp_device_class.replaces_default).
  */
 #include <errno.h>
 #include <string.h>
 
 #include <glib.h>
 
+#include <bp/exact/machine.h>
 #include <bp/log.h>
 
 #include "config.h"
@@ -60,8 +62,19 @@ static bool on_stdio(const char *text)
     return text && (strncmp(text, "stdio", 5) == 0 || strncmp(text, "mon:stdio", 9) == 0);
 }
 
+static void note_stdio(struct bp_value *args, void *opaque)
+{
+    if (g_strcmp0(bp_value_get_string(args, "backend"), "stdio") == 0)
+        *(bool *)opaque = true;
+}
+
 static bool stdio_taken(void)
 {
+    bool taken = false;
+
+    bpc_options_each("chardev", note_stdio, &taken);
+    if (taken)
+        return true;
     for (unsigned i = 0; i < bpc_startup.serials; i++) {
         if (on_stdio(bpc_startup.serial[i]))
             return true;
@@ -73,9 +86,32 @@ static bool stdio_taken(void)
     return false;
 }
 
+static void note_replaced(struct bp_value *args, void *opaque)
+{
+    const char *driver = bp_value_get_string(args, "driver");
+    const struct bp_device_class *class;
+    const void *desc;
+
+    if (!driver || bpc_describe(BP_PROVIDE_DEVICE, driver, &desc, NULL) < 0)
+        return; /* what is wrong with it is told when it is made */
+    class = desc;
+    if (class->replaces_default)
+        g_ptr_array_add(opaque, g_strdup(class->replaces_default));
+}
+
+static void find_replaced(void)
+{
+    GPtrArray *names = g_ptr_array_new();
+
+    bpc_options_each("device", note_replaced, names);
+    g_ptr_array_add(names, NULL);
+    bpc_config.replaced_defaults = (char **)g_ptr_array_free(names, FALSE);
+}
+
 static int add_defaults(struct bp_error *err)
 {
-    bool no_serial = bpc_startup.serials == 0, taken = stdio_taken();
+    bool no_serial = bpc_startup.serials == 0 && bp_machine_defaults(NULL, "serial");
+    bool taken = stdio_taken();
     bool want_monitor = bpc_startup.nographic && !bpc_startup.monitor_given && !taken;
     int r = 0;
 
@@ -119,7 +155,10 @@ static int make_serial(const struct bp_chardev_interface *table, unsigned n, str
 int bpc_console_make_serials(struct bp_error *err)
 {
     const struct bp_chardev_interface *table;
-    int r = add_defaults(err);
+    int r;
+
+    find_replaced();
+    r = add_defaults(err);
 
     if (r < 0 || bpc_startup.serials == 0)
         return r;

@@ -35,6 +35,8 @@ void bpc_options_free(void);
 int bpc_options_register(struct bp_error *err);
 /* Is the option among those given? */
 bool bpc_options_given(const char *name);
+/* Calls fn with the arguments of each use of an option, applied or not. */
+void bpc_options_each(const char *name, void (*fn)(struct bp_value *args, void *opaque), void *opaque);
 
 /* Reads an INI file ("[device "id"]", key = "value") into uses. */
 int bpc_readconfig(const char *path, struct bp_error *err);

@@ -218,6 +218,16 @@ bool bpc_options_given(const char *name)
     return false;
 }
 
+void bpc_options_each(const char *name, void (*fn)(struct bp_value *args, void *opaque), void *opaque)
+{
+    for (unsigned i = 0; uses && i < uses->len; i++) {
+        const struct use *u = g_ptr_array_index(uses, i);
+
+        if (strcmp(u->option->name, name) == 0 && u->args && !u->help)
+            fn(u->args, opaque);
+    }
+}
+
 static int overlay_member(const char *key, struct bp_value *member, void *opaque)
 {
     bp_value_set(opaque, key, bp_value_ref(member));

@@ -33,7 +33,10 @@ struct bp_device_class {
     int (*unplug_request)(struct bp_device *dev, struct bp_error *err);
     const char *const *aliases; /* other names for -device, NULL-terminated, or NULL; each has a
                                    BP_DEVICE_ALIAS() too */
-    void *reserved[4];
+    /* Naming one (-device, -readconfig) takes away what boards make by default under this name:
+     * "serial"; or NULL. bp_machine_defaults() tells the board. */
+    const char *replaces_default;
+    void *reserved[3];
 };
 
 /*

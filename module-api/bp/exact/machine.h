@@ -60,8 +60,9 @@ const char *bp_machine_append(const struct bp_machine *m);    /* "" when not giv
 bool bp_machine_rtc_slew(const struct bp_machine *m);
 /* The n-th -serial (0 based) as a chardev object: NULL when there is none (or `none`). */
 struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n);
-/* true when the board should make its default devices (no -nodefaults) */
-bool bp_machine_defaults(const struct bp_machine *m);
+/* Should the board make what it has by default under this name ("serial")? Not with -nodefaults, and
+ * not when the user named a device that replaces it (bp_device_class.replaces_default). */
+bool bp_machine_defaults(const struct bp_machine *m, const char *what);
 /* Finds a data file (firmware) along -L and the built-in path; malloc'd, or NULL. */
 char *bp_machine_find_data(const struct bp_machine *m, const char *name);
 const uint8_t *bp_machine_uuid(const struct bp_machine *m); /* 16 bytes, all zero when not set */

@@ -4,11 +4,20 @@
  * devices are ORed. Left out: DMA channels (they come with the 8237) and memory cards.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <bp/bus/isa.h>
 
+/* I/O ports that a device answers at. */
+struct claim {
+    struct claim *next;
+    struct bp_device *dev;
+    uint32_t base, count;
+};
+
 struct isa_bus {
+    struct claim *claims; /* owned */
     struct bp_region *ports, *memory;
     struct bp_irq *lines[16];
     unsigned raised[16];     /* users that hold the line up */
@@ -52,6 +61,41 @@ static struct bp_bus *isa_bus_of_child(struct bp_device *dev)
     return bus && strcmp(bp_bus_type(bus), "isa") == 0 ? bus : NULL;
 }
 
+static int claim_ports(struct isa_bus *isa, struct bp_device *dev, uint32_t base, uint32_t count,
+                       struct bp_error *err)
+{
+    struct claim *claim;
+
+    for (const struct claim *c = isa->claims; c; c = c->next) {
+        const char *id = bp_device_id(c->dev);
+
+        if (base < c->base + c->count && c->base < base + count)
+            return bp_fail(err, EBUSY, "I/O ports 0x%x to 0x%x: %s%s%s is at 0x%x to 0x%x", base,
+                           base + count - 1, bp_device_class(c->dev)->type.name, id ? ",id=" : "",
+                           id ? id : "", c->base, c->base + c->count - 1);
+    }
+    claim = bp_alloc(sizeof(*claim));
+    *claim = (struct claim){isa->claims, dev, base, count};
+    isa->claims = claim;
+    return 0;
+}
+
+static void drop_claims(struct isa_bus *isa, struct bp_device *dev)
+{
+    struct claim **at = &isa->claims;
+
+    while (*at) {
+        struct claim *c = *at;
+
+        if (c->dev == dev) {
+            *at = c->next;
+            free(c);
+        } else {
+            at = &c->next;
+        }
+    }
+}
+
 static int isa_add_ports(struct bp_device *dev, uint16_t base, unsigned count, const char *name,
                          const struct bp_region_ops *ops, void *opaque,
                          struct bp_region **ret_region, struct bp_error *err)
@@ -66,6 +110,8 @@ static int isa_add_ports(struct bp_device *dev, uint16_t base, unsigned count, c
     if (count == 0 || (uint32_t)base + count > 0x10000)
         return bp_fail(err, EINVAL, "I/O ports 0x%x to 0x%x do not fit into 0..0xffff", base,
                        base + count - 1);
+    if (claim_ports(isa, dev, base, count, err) < 0)
+        return -EBUSY;
     region = bp_region_new_io(bp_device_owner(dev), name, count, ops, opaque);
     bp_region_add(isa->ports, region, base, 0);
     if (ret_region)
@@ -127,6 +173,7 @@ static void child_detach(struct bp_bus *bus, struct bp_device *dev)
 
     for (unsigned n = 0; n < 16; n++)
         line_change(bp_bus_state(bus), &child->raised, n, 0);
+    drop_claims(bp_bus_state(bus), dev);
 }
 
 BP_BUS(isa_class, "isa", "ISA bus", struct isa_bus, .child_size = sizeof(struct isa_child),
