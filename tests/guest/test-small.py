@@ -52,6 +52,19 @@ def fpu_error_without_ne_is_irq_13():
     assert seen["requests"] == 0 and seen["others"] == 0, seen
 
 
+def tables_without_acpi_are_whole():
+    seen = values("tables", "-smp", "3")
+    assert seen["floating"] and seen["mp_sum"] == seen["config_sum"] == 0, seen
+    assert seen["entries"] == seen["counted"], seen
+    assert seen["processors"] == 3 and seen["boot"] == 1 and seen["ioapics"] == 1, seen
+    assert seen["timer_pin"] == 2 and seen["extint"] == 1 and seen["nmi"] == 1, seen
+    assert seen["bad_ids"] == 0, seen
+    assert seen["pir"] and seen["pir_sum"] == 0, seen
+    # Slot 3 pin A goes to PIRQC, and there to the interrupt that both tables and the chipset name.
+    assert seen["pir_link"] == 0x62 and seen["routed"] == seen["mp_pci_pin"], seen
+    assert seen["pm_line"] == 9, seen
+
+
 def entry_of_the_bios_resets_the_machine():
     why = lacking()
     if why:
@@ -64,6 +77,6 @@ def entry_of_the_bios_resets_the_machine():
 
 try:
     run([untouched_apic_passes_8259_interrupts, init_resets_the_local_apic, hpet_reaches_the_io_apic,
-         fpu_error_without_ne_is_irq_13, entry_of_the_bios_resets_the_machine])
+         fpu_error_without_ne_is_irq_13, tables_without_acpi_are_whole, entry_of_the_bios_resets_the_machine])
 finally:
     guests.close()

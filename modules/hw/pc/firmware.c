@@ -5,7 +5,8 @@
  * routing of the chipset (82371SB registers 0x4e, 0x60-0x63), the 8259 pair, the BIOS data area, and at
  * F000:FFF0 and FFFFFFF0 an entry that resets the machine.
  *
- * Not here: BARs (kernels place them), BIOS services (interrupt vectors are 0), option ROMs.
+ * Not here: BARs (kernels place them), option ROMs, BIOS services (interrupt vectors are 0; see
+ * firmware_teletype() for the one exception).
  */
 #include "pc.h"
 
@@ -20,6 +21,7 @@
 
 #define BDA 0x400u
 #define EBDA 0x9fc00u
+#define TELETYPE 0xfe100u
 #define ENTRY 0xfe05bu /* where the entry point of a PC's BIOS always was */
 #define ROM_AREA 0xf0000u
 
@@ -110,6 +112,37 @@ static void fill_bda(const struct pc *pc)
     poke(pc, EBDA, 1, 1); /* its size in KiB */
 }
 
+/* 115200 baud, 8N1, as a firmware whose console is the serial port leaves it. */
+static void set_up_serial(const struct pc *pc)
+{
+    static const uint8_t set[][2] = {{3, 0x83}, {0, 1}, {1, 0}, {3, 0x03}};
+
+    for (unsigned i = 0; i < 2; i++) {
+        for (size_t n = 0; pc->serial[i] && n < BP_COUNT(set); n++)
+            out(pc, (uint16_t)((i ? 0x2f8 : 0x3f8) + set[n][0]), set[n][1]);
+    }
+}
+
+void firmware_teletype(const struct pc *pc)
+{
+    static const uint8_t code[] = {
+        0x80, 0xfc, 0x0e, /* cmp ah, 0x0e */
+        0x75, 0x14,       /* jne out */
+        0x50, 0x52,       /* push ax; push dx */
+        0x88, 0xc4,       /* mov ah, al */
+        0xba, 0xfd, 0x03, /* mov dx, 0x3fd: line status */
+        0xec, 0xa8, 0x20, /* 1: in al, dx; test al, 0x20 */
+        0x74, 0xfb,       /* jz 1b */
+        0xba, 0xf8, 0x03, /* mov dx, 0x3f8 */
+        0x88, 0xe0, 0xee, /* mov al, ah; out dx, al */
+        0x5a, 0x58,       /* pop dx; pop ax */
+        0xcf,             /* out: iret */
+    };
+
+    bp_space_write(bp_machine_memory(pc->machine), TELETYPE, code, sizeof(code));
+    poke(pc, 0x10 * 4, ROM_AREA << 12 | (TELETYPE - ROM_AREA), 4);
+}
+
 void firmware_entry(uint8_t *area)
 {
     static const uint8_t reset[] = {
@@ -143,6 +176,7 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
     }
     set_up_8259(pc);
     route_interrupts(pc, pci);
+    set_up_serial(pc);
     fill_bda(pc);
     firmware_entry(area);
     bp_space_write(bp_machine_memory(pc->machine), ROM_AREA, area, sizeof(area));

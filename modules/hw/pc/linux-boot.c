@@ -4,6 +4,10 @@
  * (Documentation/arch/x86/boot.rst and zero-page.rst). The files stay open, so that a reset finds
  * the bytes that were there at start. Low memory: GDT at 0x8000, zero page at 0x10000, command line
  * at 0x20000.
+ *
+ * A 64-bit kernel on a processor without what every x86-64 has would stop in silence there: it checks in its
+ * real-mode code, which this protocol leaves out, and says there what is missing. It is entered there then, by
+ * the 16-bit protocol: its set-up code stands at 0x10000.
  */
 #include "linux-image.h"
 #include "pc.h"
@@ -17,6 +21,7 @@
 
 #define GDT_ADDRESS 0x8000u
 #define ZERO_PAGE 0x10000u
+#define SETUP 0x10000u
 #define CMDLINE 0x20000u
 #define CMDLINE_ROOM 0x10000u
 
@@ -205,6 +210,44 @@ static void enter(const struct linux_boot *b, struct bp_x86_cpu *x)
     x->rip = b->image.entry;
 }
 
+/* Does the processor lack what the kernel's own check is sure to complain of? */
+static bool must_complain(const struct linux_boot *b, const struct bp_x86_cpu *x)
+{
+    /* FPU, MSR, PAE, CX8, CMOV, FXSR, SSE, SSE2; long mode */
+    const uint32_t basic = 1u << 0 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 15 | 7u << 24;
+
+    return b->image.is_64bit && ((x->features[BP_X86_FW_1_EDX] & basic) != basic ||
+                                 !(x->features[BP_X86_FW_80000001_EDX] & 1u << 29));
+}
+
+static int enter_setup(struct pc *pc, const struct linux_boot *b, struct bp_x86_cpu *x, struct bp_error *err)
+{
+    const uint16_t heap_end = 0xe000 - 0x200;
+    struct bp_space *memory = bp_machine_memory(pc->machine);
+    int r = b->image.setup_size > 0xa000
+                ? bp_fail(err, EFBIG, "the kernel's set-up code of %u bytes is too large",
+                          b->image.setup_size)
+                : load_file(memory, b->kernel, 0, b->image.setup_size, SETUP, err);
+
+    if (r < 0)
+        return r;
+    bp_space_store(memory, SETUP + 0x210, 1, 0xff); /* type_of_loader: none assigned */
+    bp_space_store(memory, SETUP + 0x211, 1, b->head[0x211] | 0x80u); /* CAN_USE_HEAP */
+    bp_space_store(memory, SETUP + 0x224, 2, heap_end);
+    bp_space_store(memory, SETUP + 0x228, 4, CMDLINE);
+    firmware_teletype(pc);
+    for (unsigned i = 0; i < 6; i++)
+        x->seg[i] = (struct bp_x86_segment){SETUP >> 4, 0x93, 0xffff, SETUP};
+    x->seg[BP_CS] = (struct bp_x86_segment){(SETUP >> 4) + 0x20, 0x9b, 0xffff, SETUP + 0x200};
+    x->idtr.base = 0;
+    x->idtr.limit = 0x3ff;
+    x->rflags = 2;
+    memset(x->gpr, 0, sizeof(x->gpr));
+    x->gpr[BP_RSP] = 0xe000;
+    x->rip = 0;
+    return 0;
+}
+
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err)
 {
     static const uint64_t gdt[4] = {0, 0, 0x00cf9b000000ffffull, 0x00cf93000000ffffull};
@@ -222,6 +265,8 @@ int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err
     bp_space_write(memory, ZERO_PAGE, page, sizeof(page));
     bp_space_write(memory, CMDLINE, b->cmdline, strlen(b->cmdline) + 1);
     bp_space_write(memory, GDT_ADDRESS, gdt, sizeof(gdt));
+    if (must_complain(b, cpu))
+        return enter_setup(pc, b, cpu, err);
     enter(b, cpu);
     return 0;
 }

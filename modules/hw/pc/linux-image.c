@@ -55,6 +55,8 @@ int linux_image_parse(const uint8_t *head, size_t len, uint64_t file_size,
         memcpy(&image.preferred, head + 0x258, 8);
         image.init_size = get32(head + 0x260);
     }
+    if (image.protocol >= 0x020c)
+        image.is_64bit = head[0x236] & 1;
     *ret_image = image;
     return 0;
 }

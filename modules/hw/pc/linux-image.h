@@ -19,6 +19,7 @@ struct linux_image {
     uint64_t preferred;      /* pref_address */
     uint32_t init_size;      /* memory the kernel needs from its start address before it knows the map */
     bool relocatable;
+    bool is_64bit;           /* needs a processor with long mode (XLF_KERNEL_64) */
 };
 
 /* head: the first `len` bytes of a file of `file_size` bytes. -ENOEXEC: not a bzImage, or one too old

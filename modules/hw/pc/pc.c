@@ -298,8 +298,6 @@ static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *e
         r = bp_device_attach(dev, isa_bus, err);
         if (r < 0)
             return r;
-        if (i < 2)
-            pc->serial[i] = true;
     }
     return 0;
 }
@@ -527,6 +525,25 @@ static int pc_ready(struct bp_machine *m, struct bp_error *err)
     return r;
 }
 
+/* A serial port at COM1's or COM2's place, whoever made it. */
+static int note_serial(struct bp_device *dev, void *opaque)
+{
+    static const uint64_t base[2] = {0x3f8, 0x2f8}, irq[2] = {4, 3};
+    struct pc *pc = opaque;
+    struct bp_value *port = NULL, *line = NULL;
+
+    if (bp_object_get(bp_device_object(dev), "iobase", &port, NULL) == 0 &&
+        bp_object_get(bp_device_object(dev), "irq", &line, NULL) == 0) {
+        for (unsigned i = 0; i < 2; i++) {
+            if (bp_value_as_int(port) == (int64_t)base[i] && bp_value_as_int(line) == (int64_t)irq[i])
+                pc->serial[i] = true;
+        }
+    }
+    bp_value_unref(port);
+    bp_value_unref(line);
+    return 0;
+}
+
 static void pc_reset(struct bp_machine *m)
 {
     struct pc *pc = bp_machine_state(m);
@@ -540,6 +557,8 @@ static void pc_reset(struct bp_machine *m)
         return;
     }
     i440fx->shadow(pc->host);
+    pc->serial[0] = pc->serial[1] = false;
+    bp_device_each(m, "isa-serial", note_serial, pc);
     firmware_leave(pc, pci);
     apic->virtual_wire(pc->lapic);
     if (pc->acpi)

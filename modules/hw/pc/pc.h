@@ -53,6 +53,8 @@ int acpi_write(const struct pc *pc, struct bp_error *err);
  * chipset's shadow RAM is open. */
 struct bp_pci_interface;
 void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci);
+/* Lets a kernel's real-mode code print: BIOS interrupt 10h, function 0Eh, goes to COM1. Only that. */
+void firmware_teletype(const struct pc *pc);
 /* Writes an entry point that resets the machine into the last 64 KiB of a firmware's area. */
 void firmware_entry(uint8_t *area);
 extern const uint8_t pc_pirq[4]; /* ISA interrupts that PIRQA..D lead to */
