@@ -19,8 +19,8 @@ struct bpc_config {
     char *board;                  /* -machine type or alias; NULL: the default board */
     struct bp_value *board_props; /* other -machine keys: dict of strings, or NULL */
     char *cpu;                    /* "-cpu" text: model[,feature=on...] */
-    /* What the manual has of -machine and no board here, for keys that the board has not: 0: asks for
-     * nothing, -ENOENT: nobody knows it, else what is missing. Or NULL. */
+    /* What the manual has of -machine and no board here, for keys that the board has not: 0:
+     * asks for nothing, -ENOENT: nobody knows it, else what is missing. Or NULL. */
     int (*absent_property)(const char *key, struct bp_value *value, struct bp_error *err);
     const char *accel_option;     /* that gave them: "-accel", "-machine accel=", "-enable-kvm" */
     struct bp_value *accels;      /* list of dicts {"accel": NAME, keys...}, tried in order; or NULL */

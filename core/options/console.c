@@ -2,8 +2,8 @@
 /*
  * Serial ports and monitors as the command line gives them, and what they are by default: with
  * -nographic the first serial port and the monitor share the terminal; else the port exists, its
- * output is dropped, and there is no monitor. A device that the user names can take a default's place
- * (bp_device_class.replaces_default).
+ * output is dropped, and there is no monitor. A device that the user names can take a default's
+ * place (bp_device_class.replaces_default).
  */
 #include <errno.h>
 #include <string.h>

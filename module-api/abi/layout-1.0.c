@@ -121,7 +121,8 @@ _Static_assert(offsetof(struct bp_device_class, detach) == 144, "bp_device_class
 _Static_assert(offsetof(struct bp_device_class, reset) == 152, "bp_device_class.reset");
 _Static_assert(offsetof(struct bp_device_class, unplug_request) == 160, "bp_device_class.unplug_request");
 _Static_assert(offsetof(struct bp_device_class, aliases) == 168, "bp_device_class.aliases");
-_Static_assert(offsetof(struct bp_device_class, reserved) == 176, "bp_device_class.reserved");
+_Static_assert(offsetof(struct bp_device_class, replaces_default) == 176, "bp_device_class.replaces_default");
+_Static_assert(offsetof(struct bp_device_class, reserved) == 184, "bp_device_class.reserved");
 _Static_assert(sizeof(struct bp_disassembler_interface) >= 64, "bp_disassembler_interface");
 _Static_assert(offsetof(struct bp_disassembler_interface, size) == 0, "bp_disassembler_interface.size");
 _Static_assert(offsetof(struct bp_disassembler_interface, open) == 8, "bp_disassembler_interface.open");

@@ -27,7 +27,8 @@ SHORT = (
      "cat current_clocksource", ("IO-APIC", "CPU1", "\nhpet")),
 )
 LONG = [(text, (), INTERRUPTS, ()) for text in (
-    "acpi=off nolapic", "acpi=off noapic", "acpi=off nosmp", "pci=noacpi", "acpi=ht", "acpi=strict", "acpi=rsdt", "acpi=noirq", "noapic",
+    "acpi=off nolapic", "acpi=off noapic", "acpi=off nosmp", "pci=noacpi",
+    "acpi=ht", "acpi=strict", "acpi=rsdt", "acpi=noirq", "noapic",
     "nolapic_timer", "nosmp", "maxcpus=0", "nox2apic", "x2apic_phys", "lapic=notscdeadline", "notsc",
     "tsc=unstable", "clocksource=hpet", "clocksource=pit", "clocksource=acpi_pm", "hpet=disable", "nohpet",
     "no_timer_check", "acpi_skip_timer_override", "disable_mtrr_cleanup", "nopat", "pci=nomsi", "pci=conf1",

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Local APIC, I/O APIC and MSI off the machine lock: two threads send, a processor's thread acknowledges, a
- * fourth pulls lines, while the main thread holds the machine lock all the time. Whatever needed it would
- * stand still. Made for ThreadSanitizer. On the fake host, with a processor that only has an APIC.
+ * Local APIC, I/O APIC and MSI off the machine lock: two threads send, a processor's thread
+ * acknowledges, a fourth pulls lines, while the main thread holds the machine lock all the time.
+ * Whatever needed it would stand still. Made for ThreadSanitizer. On the fake host, with a
+ * processor that only has an APIC.
  */
 #include <glib.h>
 #include <sched.h>

@@ -9,7 +9,8 @@ BP_BEGIN_DECLS
 
 struct bp_fw_cfg_interface { /* fw-cfg/1 */
     uint32_t size;
-    /* `data` is copied. Keys below 0x20 are the classic items, 0x8000 to 0x801f the architecture's. */
+    /* `data` is copied. Keys below 0x20 are the classic items, 0x8000 to 0x801f the
+     * architecture's. */
     int (*add)(struct bp_device *fw_cfg, uint16_t key, const void *data, size_t len,
                struct bp_error *err);
     /* A named file ("etc/acpi/tables"); names are at most 55 bytes. Replaces one of that name. */

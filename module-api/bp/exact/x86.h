@@ -77,8 +77,8 @@ struct bp_x86_apic_ops {
     int (*write_msr)(void *opaque, unsigned index, uint64_t value);
     uint64_t (*get_tsc_deadline)(void *opaque);
     void (*set_tsc_deadline)(void *opaque, uint64_t value);
-    /* The processor takes an INIT: the local APIC becomes as after power-up, but keeps its IDs and its base
-     * (SDM volume 3, 11.4.7.3). */
+    /* The processor takes an INIT: the local APIC becomes as after power-up, but keeps its IDs
+     * and its base (SDM volume 3, 11.4.7.3). */
     void (*init)(void *opaque);
 };
 
@@ -132,8 +132,9 @@ struct bp_x86_cpu {
 
     const struct bp_x86_apic_ops *apic; /* NULL: none */
     void *apic_opaque;
-    /* FERR#: an x87 error that CR0.NE does not make an exception; NULL: nobody listens. [vcpu] without
-     * locks. The chipset answers with an interrupt, and with `ignne`, which lasts as long as the error. */
+    /* FERR#: an x87 error that CR0.NE does not make an exception; NULL: nobody listens. [vcpu]
+     * without locks. The chipset answers with an interrupt, and with `ignne`, which lasts as
+     * long as the error. */
     void (*ferr)(void *opaque);
     void *ferr_opaque;
     uint8_t ignne;
@@ -168,19 +169,20 @@ static inline uint64_t bp_x86_tsc(const struct bp_x86_cpu *x)
 }
 
 /*
- * apic/1: message delivery between local APICs, I/O APIC and MSI. Offered by the local APIC's module.
- * Messages may be sent on any thread, with or without the machine lock; what they reach takes leaf locks
- * only. The rest is [main] under the machine lock, while the board is made.
+ * apic/1: message delivery between local APICs, I/O APIC and MSI. Offered by the local APIC's
+ * module. Messages may be sent on any thread, with or without the machine lock; what they reach
+ * takes leaf locks only. The rest is [main] under the machine lock, while the board is made.
  */
 struct bp_apic_interface {
     uint32_t size;
     /* The bus that local APICs share: device "apic-bus", which stands at 0xfee00000 in memory. */
     int (*new_bus)(struct bp_machine *machine, struct bp_device **ret_bus, struct bp_error *err);
-    /* Makes the local APIC of a processor (device "apic"; inputs "lint" 0 and 1) and connects both. */
+    /* Makes the local APIC of a processor (device "apic"; inputs "lint" 0 and 1) and connects
+     * both. */
     int (*attach)(struct bp_device *bus, struct bp_cpu *cpu, struct bp_device **ret_apic,
                   struct bp_error *err);
-    /* As firmware leaves the first processor's: enabled, LINT0 takes the 8259 pair's interrupts, LINT1 NMI.
-     * For boards that start a kernel without firmware, after reset. */
+    /* As firmware leaves the first processor's: enabled, LINT0 takes the 8259 pair's interrupts,
+     * LINT1 NMI. For boards that start a kernel without firmware, after reset. */
     void (*virtual_wire)(struct bp_device *apic);
     /* As in the I/O APIC's redirection entry and MSI: delivery 0 fixed, 1 lowest priority, 2 SMI,
      * 4 NMI, 5 INIT, 7 ExtINT. [any] */
@@ -188,12 +190,12 @@ struct bp_apic_interface {
                     uint8_t vector, bool level);
     /* Writes that MSIs make (address 0xfeexxxxx). [any] */
     void (*msi)(struct bp_device *bus, uint64_t address, uint32_t data);
-    /* fn hears of EOIs of level-triggered vectors, on any thread without locks; it may send messages. For as
-     * long as the machine. */
+    /* fn hears of EOIs of level-triggered vectors, on any thread without locks; it may send
+     * messages. For as long as the machine. */
     int (*on_eoi)(struct bp_device *bus, void (*fn)(void *opaque, uint8_t vector), void *opaque,
                   struct bp_error *err);
-    /* Where LINT0 in ExtINT mode gets its vector: the 8259 pair's acknowledge cycle, called [vcpu] under the
-     * machine lock. */
+    /* Where LINT0 in ExtINT mode gets its vector: the 8259 pair's acknowledge cycle, called
+     * [vcpu] under the machine lock. */
     void (*set_extint)(struct bp_device *bus, int (*acknowledge)(void *opaque), void *opaque);
     void *reserved[4];
 };

@@ -21,8 +21,8 @@
 /* Raise what makes SSE, or MMX, unavailable. */
 _Noreturn void sse_unavailable(struct vcpu *v, const struct bp_x86_cpu *x);
 void mmx_check(struct vcpu *v, const struct bp_x86_cpu *x);
-/* An unmasked x87 exception is pending: #MF; with CR0.NE clear FERR# and waiting for an interrupt (volume 1,
- * 8.7.2), or nothing while IGNNE# is asserted. */
+/* An unmasked x87 exception is pending: #MF; with CR0.NE clear FERR# and waiting for an
+ * interrupt (volume 1, 8.7.2), or nothing while IGNNE# is asserted. */
 void x87_error(struct vcpu *v);
 static inline void x87_check_pending(struct vcpu *v, const struct bp_x86_cpu *x)
 {

@@ -146,8 +146,8 @@ static uint32_t from_guest(const struct channel *c, uint16_t v)
     return n ? n : (c->bcd ? 10000 : 65536);
 }
 
-/* Modes whose output is high but for one tick: that low pulse and the edge that ends it are one change here, the
- * edge. A host that looks late would not see the pulse. */
+/* Modes whose output is high but for one tick: that low pulse and the edge that ends it are one
+ * change here, the edge. A host that looks late would not see the pulse. */
 static bool is_pulse(const struct channel *c)
 {
     return c->mode == 2 || c->mode >= 4;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The local APIC and the bus between local APICs: their state and what the files of this module share.
+ * The local APIC and the bus between local APICs: their state and what the files of this module
+ * share.
  *
- * Locks: `lapic.lock` is a leaf that guards everything of a local APIC that changes; under it only clocks,
- * timers and bp_cpu_kick() are called. Senders on any thread look at `base`, `id`, `ldr`, `dfr` and `tpr` without
- * it, so that these are written with atomic stores. What goes on to others (messages, EOIs, the 8259 pair's
- * acknowledge cycle) happens after it was released. Only the 8259's cycle and moving the register page need the
- * machine lock; it comes before this one.
+ * Locks: `lapic.lock` is a leaf that guards everything of a local APIC that changes; under it only
+ * clocks, timers and bp_cpu_kick() are called. Senders on any thread look at `base`, `id`, `ldr`,
+ * `dfr` and `tpr` without it, so that these are written with atomic stores. What goes on to others
+ * (messages, EOIs, the 8259 pair's acknowledge cycle) happens after it was released. Only the
+ * 8259's cycle and moving the register page need the machine lock; it comes before this one.
  */
 #ifndef INTC_APIC_H
 #define INTC_APIC_H
@@ -58,7 +59,8 @@ struct eoi_listener {
     void *opaque;
 };
 
-/* Device "apic-bus". Members and listeners are added while the board is made and go with the machine. */
+/* Device "apic-bus". Members and listeners are added while the board is made and go with the
+ * machine. */
 struct apic_bus {
     struct lapic *member[APIC_MAX]; /* atomic; no gaps */
     struct bp_region *page;         /* the register page */
@@ -121,7 +123,8 @@ void lapic_reset_state(struct lapic *s, bool init);
 void lapic_accept(struct lapic *s, unsigned delivery, uint8_t vector, bool level);
 void lapic_accept_locked(struct lapic *s, unsigned delivery, uint8_t vector, bool level);
 
-/* ---- registers.c: the register file, by x2APIC index. -EINVAL: reserved. [any] without the lock ---- */
+/* ---- registers.c ---- */
+/* The register file, by x2APIC index. -EINVAL: reserved. [any] without the lock */
 int lapic_read_reg(struct lapic *s, unsigned index, uint64_t *ret_value);
 /* ICR_LOW in x2APIC mode takes 64 bits. */
 int lapic_write_reg(struct lapic *s, unsigned index, uint64_t value);

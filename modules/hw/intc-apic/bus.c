@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The bus between local APICs (device "apic-bus"), the register page and the decoder of messages in the
- * memory map, interface apic/1 and the module.
+ * The bus between local APICs (device "apic-bus"), the register page and the decoder of messages in
+ * the memory map, interface apic/1 and the module.
  *
- * Each processor sees its own registers at the same address; whoever is no processor (a debugger, qtest) sees
- * the first one's. Around the page, which software may move, is the decoder of messages (SDM 11.11.1:
- * 0xfee00000-0xfeefffff). Both work without the machine lock.
+ * Each processor sees its own registers at the same address; whoever is no processor (a debugger,
+ * qtest) sees the first one's. Around the page, which software may move, is the decoder of messages
+ * (SDM 11.11.1: 0xfee00000-0xfeefffff). Both work without the machine lock.
  */
 #include "apic.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Message delivery between local APICs, I/O APIC and MSI. Intel SDM volume 3, 11.6 and 11.11. On any
- * thread, without the machine lock. Lowest-priority delivery picks the processor with the lowest task
- * priority, the first of equals.
+ * Message delivery between local APICs, I/O APIC and MSI. Intel SDM volume 3, 11.6 and 11.11. On
+ * any thread, without the machine lock. Lowest-priority delivery picks the processor with the
+ * lowest task priority, the first of equals.
  */
 #include "apic.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The I/O APIC: 82093AA data sheet, with the EOI register of version 0x20 (ICH and later).
- * Lines: inputs "irq" 0..23. Not here: the arbitration bus; messages go straight to the local APICs.
+ * The I/O APIC: 82093AA data sheet, with the EOI register of version 0x20 (ICH and later). Lines:
+ * inputs "irq" 0..23. Not here: the arbitration bus; messages go straight to the local APICs.
  *
- * Registers and EOIs come on any thread without the machine lock. Everything that changes is under `lock`,
- * which may be held while a message is delivered: local APICs call back only after they released theirs.
+ * Registers and EOIs come on any thread without the machine lock. Everything that changes is under
+ * `lock`, which may be held while a message is delivered: local APICs call back only after they
+ * released theirs.
  */
 #include <bp/clock.h>
 #include <bp/command.h>

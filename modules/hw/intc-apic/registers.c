@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The local APIC's register file (SDM volume 3, tables 11-1 and 11-6), the same for xAPIC and x2APIC. */
+/* The local APIC's register file (SDM volume 3, tables 11-1 and 11-6), the same for xAPIC and
+ * x2APIC. */
 #include "apic.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The local APIC's timer (SDM volume 3, 11.5.4): one-shot, periodic, TSC deadline. Its clock is 1 GHz, so that
- * one undivided tick is a nanosecond.
+ * The local APIC's timer (SDM volume 3, 11.5.4): one-shot, periodic, TSC deadline. Its clock is 1
+ * GHz, so that one undivided tick is a nanosecond.
  */
 #include "apic.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A machine that starts a kernel without firmware, as firmware would have left it: local APIC in virtual
- * wire mode (MultiProcessor Specification 1.4, 3.6.2.2), memory types (Intel SDM volume 3, 12.11), interrupt
- * routing of the chipset (82371SB registers 0x4e, 0x60-0x63), the 8259 pair, the BIOS data area, and at
- * F000:FFF0 and FFFFFFF0 an entry that resets the machine.
+ * A machine that starts a kernel without firmware, as firmware would have left it: local APIC in
+ * virtual wire mode (MultiProcessor Specification 1.4, 3.6.2.2), memory types (Intel SDM volume 3,
+ * 12.11), interrupt routing of the chipset (82371SB registers 0x4e, 0x60-0x63), the 8259 pair, the
+ * BIOS data area, and at F000:FFF0 and FFFFFFF0 an entry that resets the machine.
  *
  * Not here: BARs (kernels place them), option ROMs, BIOS services (interrupt vectors are 0; see
  * firmware_teletype() for the one exception).
@@ -97,7 +97,8 @@ static void poke(const struct pc *pc, uint64_t address, uint64_t value, unsigned
     bp_space_store(bp_machine_memory(pc->machine), address, size, value);
 }
 
-/* What kernels look for in the BIOS data area: serial ports, equipment, how much conventional memory. */
+/* What kernels look for in the BIOS data area: serial ports, equipment, how much conventional
+ * memory. */
 static void fill_bda(const struct pc *pc)
 {
     unsigned ports = 0;

@@ -5,9 +5,9 @@
  * the bytes that were there at start. Low memory: GDT at 0x8000, zero page at 0x10000, command line
  * at 0x20000.
  *
- * A 64-bit kernel on a processor without what every x86-64 has would stop in silence there: it checks in its
- * real-mode code, which this protocol leaves out, and says there what is missing. It is entered there then, by
- * the 16-bit protocol: its set-up code stands at 0x10000.
+ * A 64-bit kernel on a processor without what every x86-64 has would stop in silence there: it
+ * checks in its real-mode code, which this protocol leaves out, and says there what is missing. It
+ * is entered there then, by the 16-bit protocol: its set-up code stands at 0x10000.
  */
 #include "linux-image.h"
 #include "pc.h"

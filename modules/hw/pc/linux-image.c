@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads a bzImage's header: Documentation/arch/x86/boot.rst of the Linux kernel, "The real-mode kernel
- * header". */
+/* Reads a bzImage's header: Documentation/arch/x86/boot.rst of the Linux kernel, "The real-mode
+ * kernel header". */
 #include "linux-image.h"
 
 #include <errno.h>

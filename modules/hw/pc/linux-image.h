@@ -22,8 +22,8 @@ struct linux_image {
     bool is_64bit;           /* needs a processor with long mode (XLF_KERNEL_64) */
 };
 
-/* head: the first `len` bytes of a file of `file_size` bytes. -ENOEXEC: not a bzImage, or one too old
- * (before protocol 2.06) or not loadable; the message says why. */
+/* head: the first `len` bytes of a file of `file_size` bytes. -ENOEXEC: not a bzImage, or one
+ * too old (before protocol 2.06) or not loadable; the message says why. */
 int linux_image_parse(const uint8_t *head, size_t len, uint64_t file_size,
                       struct linux_image *ret_image, struct bp_error *err);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The tables that came before ACPI, for kernels that do without it: MultiProcessor Specification 1.4, chapter
- * 4 (processors, buses, I/O APIC, interrupt assignments), and the PCI IRQ routing table ($PIR 1.0).
+ * The tables that came before ACPI, for kernels that do without it: MultiProcessor Specification
+ * 1.4, chapter 4 (processors, buses, I/O APIC, interrupt assignments), and the PCI IRQ routing
+ * table ($PIR 1.0).
  */
 #include "pc.h"
 

@@ -83,8 +83,9 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
 /* ---- interrupt wires ---- */
 
 /*
- * A global system interrupt reaches the 8259 pair (0..15, but for 2, which is its cascade) and the I/O
- * APIC. ISA's IRQ 0 is the I/O APIC's pin 2: what the timer and interrupt line 2 of the HPET share.
+ * A global system interrupt reaches the 8259 pair (0..15, but for 2, which is its cascade) and the
+ * I/O APIC. ISA's IRQ 0 is the I/O APIC's pin 2: what the timer and interrupt line 2 of the HPET
+ * share.
  */
 static void gsi_changed(void *opaque, unsigned n, int level)
 {
@@ -213,7 +214,8 @@ static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, str
     return 0;
 }
 
-/* The first processor's coprocessor errors go to the chipset, and its leave to ignore one comes back. */
+/* The first processor's coprocessor errors go to the chipset, and its leave to ignore one comes
+ * back. */
 static void ferr(void *opaque)
 {
     struct pc *pc = opaque;

@@ -49,11 +49,12 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
  * memory. Called at each reset. */
 int acpi_write(const struct pc *pc, struct bp_error *err);
 
-/* The machine as firmware leaves it (firmware.c). Called at each reset after everything was reset and the
- * chipset's shadow RAM is open. */
+/* The machine as firmware leaves it (firmware.c). Called at each reset after everything was
+ * reset and the chipset's shadow RAM is open. */
 struct bp_pci_interface;
 void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci);
-/* Lets a kernel's real-mode code print: BIOS interrupt 10h, function 0Eh, goes to COM1. Only that. */
+/* Lets a kernel's real-mode code print: BIOS interrupt 10h, function 0Eh, goes to COM1. Only
+ * that. */
 void firmware_teletype(const struct pc *pc);
 /* Writes an entry point that resets the machine into the last 64 KiB of a firmware's area. */
 void firmware_entry(uint8_t *area);

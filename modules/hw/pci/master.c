@@ -2,11 +2,11 @@
 /*
  * What a function does as bus master: memory accesses and messages, on any thread.
  *
- * An address that a guest chose may lead back to the function's own registers, which may make it access again, and so
- * on without end. Each thread knows the accesses that it is inside of. A memory access inside of one of the same
- * function is refused. A message inside of an access goes out; inside of a message of the same function it stays
- * pending, and the main loop sends it. So nothing is lost, no stack grows, and accesses on other threads do not
- * matter.
+ * An address that a guest chose may lead back to the function's own registers, which may make it
+ * access again, and so on without end. Each thread knows the accesses that it is inside of. A
+ * memory access inside of one of the same function is refused. A message inside of an access goes
+ * out; inside of a message of the same function it stays pending, and the main loop sends it. So
+ * nothing is lost, no stack grows, and accesses on other threads do not matter.
  */
 #include <errno.h>
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * MSI (PCI Local Bus 3.0, 6.8.1): the capability, per-vector masks and pending bits. A message waits
- * while its vector is masked or the function is no bus master. The capability always has a 64-bit
- * address. Messages are sent on any thread; one that was on its way when its vector is masked may still arrive.
+ * MSI (PCI Local Bus 3.0, 6.8.1): the capability, per-vector masks and pending bits. A message
+ * waits while its vector is masked or the function is no bus master. The capability always has a
+ * 64-bit address. Messages are sent on any thread; one that was on its way when its vector is
+ * masked may still arrive.
  */
 #include <errno.h>
 

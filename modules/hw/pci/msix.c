@@ -3,7 +3,8 @@
  * MSI-X (PCI Local Bus 3.0, 6.8.2): the capability, the vector table and the pending bits in a BAR.
  * A vector's message waits in its pending bit while the vector or the function is masked, or the
  * function is no bus master. Accesses to the table are of four or eight bytes, as 6.8.2 wants them.
- * Messages are sent on any thread; one that was on its way when its vector is masked may still arrive.
+ * Messages are sent on any thread; one that was on its way when its vector is masked may still
+ * arrive.
  */
 #include <errno.h>
 #include <stdlib.h>

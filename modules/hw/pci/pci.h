@@ -81,8 +81,8 @@ struct pci_fn {
     struct pci_msi msi;
     struct pci_msix msix;
     /*
-     * Guards the bytes of `config` that a guest may write, `msi` and `msix`: messages are sent on any thread. A
-     * leaf: nothing is called under it but bp_deferred_schedule().
+     * Guards the bytes of `config` that a guest may write, `msi` and `msix`: messages are sent on
+     * any thread. A leaf: nothing is called under it but bp_deferred_schedule().
      */
     pthread_mutex_t lock;
     struct bp_deferred *late; /* sends what a message inside of a message left pending */
@@ -156,8 +156,8 @@ struct pci_access {
     bool message;
     struct pci_access *outer;
 };
-/* Around each: false when this thread is inside of one of the same function and kind already, that is,
- * when what a guest gave as an address led back to the function's own registers. */
+/* Around each: false when this thread is inside of one of the same function and kind already,
+ * that is, when what a guest gave as an address led back to the function's own registers. */
 bool pci_access_begin(struct pci_access *a, struct pci_fn *fn, bool message);
 void pci_access_end(struct pci_access *a);
 int pci_dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len);
@@ -165,7 +165,8 @@ int pci_dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_
 bool pci_is_master(const struct pci_fn *fn); /* lock held */
 void pci_messages_init(struct bp_device *dev); /* when MSI or MSI-X is added */
 /* For a message that is pending and allowed; lock held. True: it is no longer pending, and
- * pci_message_send() follows once the lock is released. False: it stays so, and the main loop tries again. */
+ * pci_message_send() follows once the lock is released. False: it stays so, and the main loop
+ * tries again. */
 bool pci_message_begin(struct pci_access *a, struct pci_fn *fn);
 void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data);
 

@@ -130,7 +130,8 @@ static const struct bp_field serial_props[] = {
 };
 
 BP_DEVICE(serial_class, "isa-serial", "isa", "16550A serial port", struct isa_serial, serial_props,
-          &serial_table, .category = "input", .replaces_default = "serial", .attach = serial_attach, .detach = serial_detach,
+          &serial_table, .category = "input", .replaces_default = "serial",
+          .attach = serial_attach, .detach = serial_detach,
           .reset = serial_reset);
 
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* CR0.NE clear: an unmasked x87 exception is told over FERR# as IRQ 13, which a write to port 0xf0 ends (Intel SDM
- * volume 1, 8.7.2 and appendix D.2.1). */
+/* CR0.NE clear: an unmasked x87 exception is told over FERR# as IRQ 13, which a write to port
+ * 0xf0 ends (Intel SDM volume 1, 8.7.2 and appendix D.2.1). */
 #include "small.h"
 
 static volatile uint32_t status;

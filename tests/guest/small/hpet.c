@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Timer 0 of the HPET through the I/O APIC, without legacy replacement: one-shot, periodic (64 and 32 bits), level,
- * then with legacy replacement. IA-PC HPET Specification 1.0a. */
+/* Timer 0 of the HPET through the I/O APIC, without legacy replacement: one-shot, periodic (64
+ * and 32 bits), level, then with legacy replacement. IA-PC HPET Specification 1.0a. */
 #include "small.h"
 
 static volatile uint32_t *const hpet = (volatile uint32_t *)HPET;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Two processors: the second one fills its local APIC, is sent INIT, starts again and reads it (Intel SDM volume
- * 3, 11.4.7.3). */
+/* Two processors: the second one fills its local APIC, is sent INIT, starts again and reads it
+ * (Intel SDM volume 3, 11.4.7.3). */
 #include "small.h"
 
 #define STARTS 0x600u

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* 8259 pair, interval timer and clock set up; the local APIC stays as it was found: both interrupts come. */
+/* 8259 pair, interval timer and clock set up; the local APIC stays as it was found: both
+ * interrupts come. */
 #include "small.h"
 
 HANDLER(timer, outb(0x20, 0x20));

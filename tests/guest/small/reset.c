@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a kernel that restarts "through the BIOS" does: real mode, then F000:FFF0. The machine is reset, and this
- * guest begins again; the clock's RAM tells it so. */
+/* What a kernel that restarts "through the BIOS" does: real mode, then F000:FFF0. The machine is
+ * reset, and this guest begins again; the clock's RAM tells it so. */
 #include "small.h"
 
 extern char leave[], leave_end[];

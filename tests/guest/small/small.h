@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What small guests share: ports, MSRs, a console on COM1, interrupt gates. 32-bit code without paging and
- * without a C library; the guest prints `NAME VALUE` lines (hexadecimal) and powers the machine off.
+ * What small guests share: ports, MSRs, a console on COM1, interrupt gates. 32-bit code without
+ * paging and without a C library; the guest prints `NAME VALUE` lines (hexadecimal) and powers the
+ * machine off.
  */
 #ifndef SMALL_H
 #define SMALL_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads what a kernel without ACPI reads: MP tables (MultiProcessor Specification 1.4, chapter 4) and $PIR. */
+/* Reads what a kernel without ACPI reads: MP tables (MultiProcessor Specification 1.4, chapter
+ * 4) and $PIR. */
 #include "small.h"
 
 static uint32_t sum(uint32_t at, uint32_t len)
