@@ -161,6 +161,8 @@ int bpc_machine_create(struct bp_error *err)
     struct bp_machine *m;
     int r = choose_board(&board, err);
 
+    if (r == 0 && !bpc_config.kernel && (bpc_config.initrd || bpc_config.append))
+        return bp_fail(err, EINVAL, "-%s needs -kernel", bpc_config.initrd ? "initrd" : "append");
     if (r == 0) {
         r = bpc_smp_complete(&bpc_config.smp, board, bpc_config.arch, err);
         if (r < 0)
@@ -252,13 +254,27 @@ void bpc_machine_reset_all(void)
     }
 }
 
+/* What was asked for and what the board did not look at. */
+static int check_taken(const struct bp_machine *m, struct bp_error *err)
+{
+    bool has_cpu = false;
+
+    for (unsigned i = 0; i < m->cpu_slots; i++)
+        has_cpu |= m->cpus[i] != NULL;
+    if (bpc_config.kernel && !bpc_config.kernel_taken)
+        return bp_fail(err, ENOTSUP, "-kernel: machine '%s' starts no kernel", m->board->type.name);
+    if (bpc_config.cpu && !has_cpu)
+        return bp_fail(err, ENOTSUP, "-cpu: machine '%s' has no processor", m->board->type.name);
+    return 0;
+}
+
 int bpc_machine_finish(struct bp_error *err)
 {
     struct bp_machine *m = bpc_the_machine;
     int r = m->board->ready ? m->board->ready(m, err) : 0;
 
-    if (r == 0 && bpc_config.kernel && !bpc_config.kernel_taken)
-        r = bp_fail(err, ENOTSUP, "-kernel: machine '%s' starts no kernel", m->board->type.name);
+    if (r == 0)
+        r = check_taken(m, err);
     if (r < 0)
         return r;
     bpc_log_code_prepare();

@@ -94,6 +94,11 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
             return bp_fail(err, EINVAL, "key 'accel' cannot be used together with -accel");
         char **names = g_strsplit(accel, ":", 16);
 
+        if (!names[0]) {
+            g_strfreev(names);
+            return bp_fail(err, EINVAL, "key 'accel': the name of an accelerator is missing; "
+                           "-accel help lists them");
+        }
         for (char **n = names; *n; n++) {
             struct bp_value *dict = bp_value_dict();
 
@@ -429,6 +434,8 @@ static const struct bp_field action_keys[] = {
     BP_ARG_TYPED("reboot", ENUM, &reboot_schema, BP_FIELD_OPTIONAL, "when the guest reboots"),
     BP_ARG_TYPED("shutdown", ENUM, &shutdown_schema, BP_FIELD_OPTIONAL, "when it powers off"),
     BP_ARG_TYPED("panic", ENUM, &panic_schema, BP_FIELD_OPTIONAL, "when it panics"),
+    BP_ARG_TYPED("watchdog", STRING, NULL, BP_FIELD_OPTIONAL | BP_FIELD_HIDDEN,
+                 "when a watchdog expires"),
     BP_FIELDS_END,
 };
 
@@ -452,7 +459,18 @@ static enum bpc_action action_of(const char *text)
 
 static int apply_action(struct bp_value *args, struct bp_error *err)
 {
-    (void)err;
+    const char *watchdog = bp_value_get_string(args, "watchdog");
+
+    const struct bpc_not_built *line = bpc_not_built_find("watchdog-action");
+
+    if (watchdog && line) {
+        int ret = bpc_not_built_judge(line, watchdog, NULL, err);
+
+        if (ret < 0) {
+            bp_error_prefix(err, "key 'watchdog'");
+            return ret;
+        }
+    }
     if (bp_value_has(args, "reboot"))
         bpc_config.on_reboot = action_of(bp_value_get_string(args, "reboot"));
     if (bp_value_has(args, "shutdown"))

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -113,16 +114,14 @@ static int read_key(struct reader *rd, char *text, struct bp_error *err)
 int bpc_readconfig(const char *path, struct bp_error *err)
 {
     struct reader rd = {0};
-    GError *error = NULL;
     char *text;
     gsize length;
     int ret = 0;
 
-    if (!g_file_get_contents(path, &text, &length, &error)) {
-        ret = bp_fail(err, ENOENT, "%s", error->message);
-        g_error_free(error);
-        return ret;
-    }
+    if (access(path, R_OK) < 0)
+        return bp_fail(err, errno, "%s", g_strerror(errno));
+    if (!g_file_get_contents(path, &text, &length, NULL))
+        return bp_fail(err, EIO, "it cannot be read as a file");
     if (length > MAX_FILE || !g_utf8_validate(text, (gssize)length, NULL)) {
         g_free(text);
         return bp_fail(err, EINVAL, "not a configuration file (UTF-8 text of at most 1 MiB)");

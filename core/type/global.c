@@ -40,7 +40,7 @@ int bpc_global_apply(struct bp_object *obj, struct bp_error *err)
         g->used = true;
         int ret = bp_object_set_text(obj, g->property, g->value, err);
         if (ret < 0) {
-            bp_error_prefix(err, "can't apply global %s.%s=%s", g->driver, g->property, g->value);
+            bp_error_prefix(err, "-global %s.%s=%s", g->driver, g->property, g->value);
             return ret;
         }
     }

@@ -221,6 +221,18 @@ def errors_name_their_option_once():
         assert text.startswith(option), (argv, text)
         assert not re.search(": '?%s[ :]" % option, text), (argv, text)
         assert "::" not in text, (argv, text)
+    for argv, words in ((("-global", "secret.data=x", "-object", "secret,id=s,file=/x"), ("data",)),
+                        (("-M", "pc", "-global", "isa-serial.irq=x", "-device", "isa-serial"), ("-global isa-serial.irq=x: ", "irq")),
+                        (("-initrd", "x"), ("-initrd needs -kernel",)),
+                        (("-append", "x"), ("-append needs -kernel",)),
+                        (("-cpu", "qemu64"), ("-cpu: machine 'none' has no processor",)),
+                        (("-action", "watchdog=pause"), ("watchdog", "not built yet", "reset")),
+                        (("-readconfig", "/nonexistent"), ("/nonexistent: No such file",)),
+                        (("-readconfig", "/"), ("-readconfig /: ",))):
+        refused(*argv, names=words)
+    starts("-action", "watchdog=reset")
+    done = run("-M", "pc,accel=", "-S", "-display", "none")
+    assert done.returncode == 1 and "'accel'" in done.stderr, done
     assert "64T" in refused("-m", "99999G")
     assert "-cpu MODEL,help" in run("-M", "pc", "-S", "-accel", "interp", "-cpu", "qemu64,+f").stderr
     assert "-kernel" in refused("-kernel", "/dev/null", names=("none",))

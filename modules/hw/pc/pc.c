@@ -50,8 +50,8 @@ static int map_ram(struct pc *pc, struct bp_error *err)
     pc->low_size = size <= PC_LOWMEM_MAX ? size : PC_LOWMEM_SPLIT;
     pc->high_size = size - pc->low_size;
     if (pc->low_size < 2u << 20)
-        return bp_fail(err, EINVAL, "-m: board pc needs at least 2 MiB of memory, not %llu bytes",
-                       (unsigned long long)size);
+        return bp_fail(err, EINVAL, "-m: board pc needs at least 2 MiB of memory, not %llu KiB",
+                       (unsigned long long)size >> 10);
     bp_region_add(root, bp_region_new_alias(owner, "ram-below-4g", ram, 0, pc->low_size), 0, 0);
     if (pc->high_size)
         bp_region_add(root,
