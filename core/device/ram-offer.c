@@ -78,16 +78,16 @@ static struct offer *find(const struct bp_object *backend)
 static int none(const char *id, const char *who, struct bp_error *err)
 {
     GString *names = g_string_new(NULL);
-    int r;
+    int ret;
 
     for (const struct offer *offer = offers; offer; offer = offer->next)
         g_string_append_printf(names, "%s%s", names->len ? ", " : "; there is: ",
                                bp_object_id(offer->backend));
     if (names->len == 0)
         g_string_append(names, "; -object memory-backend-ram,id=ID,size=SIZE makes one");
-    r = bp_fail(err, ENOENT, "%s: there is no memory back end '%.100s'%.200s", who, id, names->str);
+    ret = bp_fail(err, ENOENT, "%s: there is no memory back end '%.100s'%.200s", who, id, names->str);
     g_string_free(names, true);
-    return r;
+    return ret;
 }
 
 int bp_ram_take(const char *id, struct bp_owner *owner, const char *who, struct bp_region **ret_ram,

@@ -53,13 +53,13 @@ int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
     char *type = g_str_has_suffix(model, "-cpu")
                      ? g_strdup(model) : g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
     const void *desc;
-    int r = bpc_require(BP_PROVIDE_CPU, type, &desc, err);
+    int ret = bpc_require(BP_PROVIDE_CPU, type, &desc, err);
 
-    if (r == -ENOENT)
-        r = unknown_model(model, type, err);
+    if (ret == -ENOENT)
+        ret = unknown_model(model, type, err);
     g_free(type);
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (!bpc_arch_in(((const struct bp_cpu_class *)desc)->arch, bpc_config.arch))
         return bp_fail(err, EINVAL, "CPU model '%s' is not for %s guests", model, bpc_config.arch);
     *ret_class = desc;
@@ -105,17 +105,17 @@ static int set_feature(struct bp_object *obj, const char *name, const char *text
 {
     struct bpc_prop prop;
     char *dashed;
-    int r;
+    int ret;
 
     if (bpc_object_find_prop(obj, name, &prop))
         return bp_object_set_text(obj, name, text, err);
     dashed = g_strdelimit(g_strdup(name), "_", '-'); /* flag names as /proc/cpuinfo writes them */
     if (bpc_object_find_prop(obj, dashed, &prop))
-        r = bp_object_set_text(obj, dashed, text, err);
+        ret = bp_object_set_text(obj, dashed, text, err);
     else
-        r = unknown_feature(obj, name, err);
+        ret = unknown_feature(obj, name, err);
     g_free(dashed);
-    return r;
+    return ret;
 }
 
 /* One of "feature=value", "feature", "+feature", "-feature". */
@@ -135,19 +135,19 @@ static int apply_features(struct bp_object *obj, struct bp_error *err)
 {
     const char *comma = bpc_config.cpu ? strchr(bpc_config.cpu, ',') : NULL;
     char **items;
-    int r = 0;
+    int ret = 0;
 
     if (!comma)
         return 0;
     items = g_strsplit(comma + 1, ",", -1);
-    for (char **item = items; *item && r == 0; item++) {
+    for (char **item = items; *item && ret == 0; item++) {
         if (!**item)
-            r = bp_fail(err, EINVAL, "a feature is missing between two commas");
+            ret = bp_fail(err, EINVAL, "a feature is missing between two commas");
         else
-            r = apply_feature(obj, *item, err);
+            ret = apply_feature(obj, *item, err);
     }
     g_strfreev(items);
-    return r;
+    return ret;
 }
 
 /* ---- making and freeing ---- */
@@ -180,23 +180,23 @@ static int alloc_accel_state(struct bp_machine *m, struct bp_cpu *cpu, struct bp
 static int set_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
 {
     const struct bp_accel_class *accel = m->accel->class;
-    int r = apply_features(&cpu->obj, err);
+    int ret = apply_features(&cpu->obj, err);
 
-    if (r < 0) {
+    if (ret < 0) {
         bp_error_prefix(err, "-cpu %s", m->cpu_model);
-        return r;
+        return ret;
     }
     /* Among the board's devices: clients look for the first one at device[0]. */
     bpc_object_add_child_numbered(bpc_object_container("/machine/unattached"), "device", &cpu->obj);
-    r = alloc_accel_state(m, cpu, err);
+    ret = alloc_accel_state(m, cpu, err);
     __atomic_store_n(&m->cpus[cpu->index], cpu, __ATOMIC_RELEASE);
-    if (r == 0 && cpu->class->init)
-        r = cpu->class->init(cpu, err);
-    if (r == 0 && accel->cpu_init)
-        r = accel->cpu_init(m->accel, cpu, err);
-    cpu->accel_ready = r == 0;
+    if (ret == 0 && cpu->class->init)
+        ret = cpu->class->init(cpu, err);
+    if (ret == 0 && accel->cpu_init)
+        ret = accel->cpu_init(m->accel, cpu, err);
+    cpu->accel_ready = ret == 0;
     cpu->obj.live = true;
-    return r;
+    return ret;
 }
 
 int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
@@ -204,7 +204,7 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
 {
     const struct bp_cpu_class *class;
     struct bp_cpu *cpu;
-    int r;
+    int ret;
 
     if (index >= m->cpu_slots || m->cpus[index])
         return bp_fail(err, EINVAL, "CPU %u: %s", index,
@@ -212,25 +212,25 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     if (!m->cpu_model)
         return bp_fail(err, EINVAL, "machine '%s' has no default CPU model; -cpu names one",
                        m->board->type.name);
-    r = bpc_cpu_find_model(m->cpu_model, &class, err);
-    if (r < 0)
-        return r;
+    ret = bpc_cpu_find_model(m->cpu_model, &class, err);
+    if (ret < 0)
+        return ret;
     cpu = bp_alloc(sizeof(*cpu));
     cpu->class = class;
     cpu->index = index;
     cpu->space = m->memory;
     cpu->obj.machine = m;
-    r = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
-    if (r < 0) {
+    ret = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
+    if (ret < 0) {
         free(cpu);
-        return r;
+        return ret;
     }
     bpc_cpu_thread_init(cpu);
     cpu->obj.finalize = cpu_finalize;
-    r = set_up(m, cpu, err);
-    if (r < 0) {
+    ret = set_up(m, cpu, err);
+    if (ret < 0) {
         bpc_cpu_free(cpu);
-        return r;
+        return ret;
     }
     *ret_cpu = cpu;
     return 0;

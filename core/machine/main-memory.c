@@ -23,10 +23,10 @@ static int from_backend(struct bp_machine *m, const char *id, struct bp_error *e
 {
     struct bp_region *ram;
     char text[32], wanted[32];
-    int r = bp_ram_take(id, &m->obj.owner, "-machine memory-backend", &ram, err);
+    int ret = bp_ram_take(id, &m->obj.owner, "-machine memory-backend", &ram, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     m->ram_size = bp_region_size(ram);
     if (bpc_config.ram_size && bpc_config.ram_size != m->ram_size) {
         bpc_text_print_size(m->ram_size, text, sizeof(text));
@@ -42,7 +42,7 @@ static int from_backend(struct bp_machine *m, const char *id, struct bp_error *e
 static int from_path(struct bp_machine *m, uint64_t size, struct bp_error *err)
 {
     struct bp_value *args = bp_value_dict();
-    int r;
+    int ret;
 
     bp_value_set(args, "qom-type", bp_value_string("memory-backend-file"));
     bp_value_set(args, "id", bp_value_string(ram_id(m)));
@@ -53,13 +53,13 @@ static int from_path(struct bp_machine *m, uint64_t size, struct bp_error *err)
     bp_value_set(args, "merge", bp_value_bool(m->merge_ram));
     bp_value_set(args, "dump", bp_value_bool(m->dump_ram));
     bp_value_set(args, "x-use-canonical-path-for-ramblock-id", bp_value_bool(false));
-    r = bpc_object_add(args, err);
+    ret = bpc_object_add(args, err);
     bp_value_unref(args);
-    if (r == 0)
-        r = from_backend(m, ram_id(m), err);
+    if (ret == 0)
+        ret = from_backend(m, ram_id(m), err);
     else
         bp_error_prefix(err, "-mem-path");
-    return r;
+    return ret;
 }
 
 static int private_memory(struct bp_machine *m, uint64_t size, struct bp_error *err)
@@ -69,13 +69,13 @@ static int private_memory(struct bp_machine *m, uint64_t size, struct bp_error *
         .flags = (m->merge_ram ? BP_RAM_MERGE : 0) | (m->dump_ram ? 0 : BP_RAM_NO_DUMP) |
                  (bpc_config.mem_prealloc ? BP_RAM_PREALLOC : 0)};
     char text[32];
-    int r = bp_region_new_ram_with(&m->obj.owner, ram_id(m), &options, &m->ram, err);
+    int ret = bp_region_new_ram_with(&m->obj.owner, ram_id(m), &options, &m->ram, err);
 
-    if (r == 0)
+    if (ret == 0)
         return 0;
     bpc_text_print_size(size, text, sizeof(text));
-    return bp_fail(err, -r, "%sthe guest's memory of %s cannot be had: %s",
-                   bpc_config.ram_size ? "-m: " : "", text, g_strerror(-r));
+    return bp_fail(err, -ret, "%sthe guest's memory of %s cannot be had: %s",
+                   bpc_config.ram_size ? "-m: " : "", text, g_strerror(-ret));
 }
 
 int bpc_machine_make_ram(struct bp_machine *m, struct bp_error *err)

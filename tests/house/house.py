@@ -30,6 +30,10 @@ inttypes.h limits.h linux/ math.h net/ netdb.h netinet/ poll.h pthread.h pty.h p
 signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h string.h
 strings.h sys/ termios.h time.h ucontext.h unistd.h utmp.h""".split())
 
+# A result is called `r` here still.
+RENAMED_LATER = {"core/machine/" + name for name in ("machine.c", "accel.c")} | {
+    "core/options/" + name for name in ("console.c", "parse.c")}
+
 cases = []
 
 
@@ -313,6 +317,18 @@ def lines_fit_the_screen():
         if max(lengths, default=0) > 120:
             yield "%s: line %d" % (path, lengths.index(max(lengths)) + 1)
     print("# lines beyond column 100: %d" % wide)
+
+
+@case
+def the_core_has_one_style():
+    """Results are called ret, locks are pthread's."""
+    for path in files("core", suffixes=(".c",)):
+        if re.search(r"\bg_(mutex|cond|thread)_|\bG(Mutex|Cond|Thread|RWLock)\b", text(path)):
+            yield "%s: locks and threads are pthread's in the core" % path
+    folders = ["core/" + f for f in ("base", "type", "device", "options", "control", "machine")]
+    for path in files(*folders, suffixes=(".c",)):
+        if re.search(r"\bint r\b", text(path)) and path not in RENAMED_LATER:
+            yield "%s: a result is called ret" % path
 
 
 @case

@@ -137,10 +137,10 @@ static int read_piece(const struct dump *d, uint64_t addr, uint8_t *buf, uint64_
     uint64_t phys = addr;
 
     if (d->cpu && bp_cpu_class(d->cpu)->translate) {
-        int r = bp_cpu_class(d->cpu)->translate(d->cpu, addr, &phys);
+        int ret = bp_cpu_class(d->cpu)->translate(d->cpu, addr, &phys);
 
-        if (r < 0)
-            return r;
+        if (ret < 0)
+            return ret;
     }
     return bp_space_read(d->cpu ? bp_cpu_space(d->cpu) : bp_machine_memory(bpc_the_machine), phys, buf,
                          len) < 0 && d->cpu ? -EFAULT : 0;
@@ -165,29 +165,29 @@ static int dump_to_file(const struct dump *d, struct bp_error *err)
 {
     uint64_t addr = d->addr, left = d->size;
     uint8_t page[4096];
-    int r = 0, fd = open(d->filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int ret = 0, fd = open(d->filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 
     if (fd < 0)
         return bp_fail(err, errno, "Could not open '%.200s': %s", d->filename, g_strerror(errno));
-    while (r == 0 && left > 0) {
+    while (ret == 0 && left > 0) {
         uint64_t n = MIN(left, sizeof(page) - addr % sizeof(page));
 
-        r = read_piece(d, addr, page, n);
-        if (r < 0) {
-            r = bp_fail(err, EFAULT, "Invalid addr 0x%016llx/size %llu specified",
-                        (unsigned long long)d->addr, (unsigned long long)d->size);
+        ret = read_piece(d, addr, page, n);
+        if (ret < 0) {
+            ret = bp_fail(err, EFAULT, "Invalid addr 0x%016llx/size %llu specified",
+                          (unsigned long long)d->addr, (unsigned long long)d->size);
             break;
         }
-        r = write_all(fd, page, n);
-        if (r < 0)
-            r = bp_fail(err, -r, "writing memory to '%.200s' failed: %s", d->filename,
-                        g_strerror(-r));
+        ret = write_all(fd, page, n);
+        if (ret < 0)
+            ret = bp_fail(err, -ret, "writing memory to '%.200s' failed: %s", d->filename,
+                          g_strerror(-ret));
         addr += n;
         left -= n;
     }
-    if (close(fd) < 0 && r == 0)
-        r = bp_fail(err, errno, "closing '%.200s' failed: %s", d->filename, g_strerror(errno));
-    return r;
+    if (close(fd) < 0 && ret == 0)
+        ret = bp_fail(err, errno, "closing '%.200s' failed: %s", d->filename, g_strerror(errno));
+    return ret;
 }
 
 static const struct bp_field memsave_args[] = {
@@ -212,8 +212,8 @@ static int memsave(uint64_t val, uint64_t size, const char *filename, bool has_c
 
     if (!d.cpu)
         return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
-    int r = check_range(val, size, err);
-    return r < 0 ? r : dump_to_file(&d, err);
+    int ret = check_range(val, size, err);
+    return ret < 0 ? ret : dump_to_file(&d, err);
 }
 BP_COMMAND(cmd_memsave, "memsave", "Saves guest memory by virtual address", memsave_args, NONE,
            NULL, memsave, 0);
@@ -228,9 +228,10 @@ static const struct bp_field pmemsave_args[] = {
 static int pmemsave(uint64_t val, uint64_t size, const char *filename, struct bp_error *err)
 {
     struct dump d = {NULL, val, size, filename};
-    int r = bpc_the_machine ? check_range(val, size, err) : bp_fail(err, EINVAL, "There is no machine");
+    int ret = bpc_the_machine ? check_range(val, size, err)
+                              : bp_fail(err, EINVAL, "There is no machine");
 
-    return r < 0 ? r : dump_to_file(&d, err);
+    return ret < 0 ? ret : dump_to_file(&d, err);
 }
 BP_COMMAND(cmd_pmemsave, "pmemsave", "Saves guest memory by physical address", pmemsave_args, NONE,
            NULL, pmemsave, 0);

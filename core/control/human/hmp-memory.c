@@ -200,16 +200,16 @@ static void disassemble(struct bp_monitor *mon, const struct format *f, uint64_t
     struct bp_error err = {0};
     const void *found;
     unsigned bits = 0;
-    int r;
+    int ret;
 
     if (!cpu)
         return;
     bp_cpu_run(cpu, run_state, &bits);
-    r = bpc_require_interface("disassembler", 1, &found, &err);
-    table = r == 0 ? found : NULL;
-    if (r == 0)
-        r = table->open(bp_cpu_class(cpu)->arch, bits, &dis, &err);
-    if (r < 0) {
+    ret = bpc_require_interface("disassembler", 1, &found, &err);
+    table = ret == 0 ? found : NULL;
+    if (ret == 0)
+        ret = table->open(bp_cpu_class(cpu)->arch, bits, &dis, &err);
+    if (ret < 0) {
         bp_monitor_printf(mon, "Error: %s /i needs interface disassembler/1: %s\n",
                           virtual ? "x" : "xp", err.message);
         return;
