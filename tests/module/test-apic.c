@@ -238,6 +238,31 @@ static void init_forgets_interrupts_and_timer(void)
     g_assert_cmphex(value, ==, id);
 }
 
+static void deadline_comes_at_its_time(void)
+{
+    uint64_t now;
+
+    set_up();
+    g_assert_cmphex(bp_test_read(host, 0xfee00030u, 4), ==, UINT32_MAX); /* x2APIC: no page */
+    g_assert_cmpint(x->apic->write_msr(x->apic_opaque, 0x32, 0x40000 | V_SELF), ==, 0);
+    now = bp_x86_tsc(x);
+    x->apic->set_tsc_deadline(x->apic_opaque, now + 5000);
+    g_assert_cmpuint(x->apic->get_tsc_deadline(x->apic_opaque), ==, now + 5000);
+    bp_test_step(host, 4990);
+    g_assert_cmpint(x->apic->acknowledge(x->apic_opaque), ==, -1);
+    bp_test_step(host, 20);
+    g_assert_cmpint(x->apic->acknowledge(x->apic_opaque), ==, V_SELF);
+    g_assert_cmpint(x->apic->write_msr(x->apic_opaque, REG_EOI, 0), ==, 0);
+    g_assert_cmpuint(x->apic->get_tsc_deadline(x->apic_opaque), ==, 0);
+    x->apic->set_tsc_deadline(x->apic_opaque, bp_x86_tsc(x) + 5000);
+    x->apic->set_tsc_deadline(x->apic_opaque, 0); /* disarmed */
+    bp_test_step(host, 10000);
+    g_assert_cmpint(x->apic->acknowledge(x->apic_opaque), ==, -1);
+    x->apic->set_tsc_deadline(x->apic_opaque, 1); /* past */
+    bp_test_step(host, 1);
+    g_assert_cmpint(x->apic->acknowledge(x->apic_opaque), ==, V_SELF);
+}
+
 static void switched_off_it_forgets_everything(void)
 {
     uint64_t base, value;
@@ -276,6 +301,7 @@ int main(int argc, char **argv)
     CASE(messages_need_no_machine_lock);
     CASE(level_comes_again_until_it_falls);
     CASE(init_forgets_interrupts_and_timer);
+    CASE(deadline_comes_at_its_time);
     CASE(switched_off_it_forgets_everything);
     rc = g_test_run();
     bp_test_host_free(host);

@@ -62,6 +62,16 @@ static void counter_runs_at_100_mhz_while_enabled(void)
     g_assert_cmphex(in(COUNTER, 8), ==, 0xfffffff0ull + 100);
 }
 
+static void halves_make_one_register(void)
+{
+    start();
+    out(COUNTER, 0x11111111, 4);
+    out(COUNTER + 4, 0x22222222, 4);
+    g_assert_cmphex(in(COUNTER, 8), ==, 0x2222222211111111ull);
+    out(COUNTER, 0x33333333, 4);
+    g_assert_cmphex(in(COUNTER, 8), ==, 0x2222222233333333ull);
+}
+
 static void one_shot_fires_at_the_match(void)
 {
     start();
@@ -163,6 +173,7 @@ int main(int argc, char **argv)
     CASE(capabilities_name_period_and_timers);
     CASE(counter_runs_at_100_mhz_while_enabled);
     CASE(one_shot_fires_at_the_match);
+    CASE(halves_make_one_register);
     CASE(level_holds_until_status_is_cleared);
     CASE(periodic_adds_the_period);
     CASE(legacy_replacement_uses_lines_0_and_8);

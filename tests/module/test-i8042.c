@@ -158,6 +158,18 @@ static void mouse_answers_and_shows_its_wheel(void)
     expect_aux(80);
 }
 
+static void mouse_is_read_on_demand(void)
+{
+    bp_test_reset(host);
+    mouse(0xf0); /* remote mode */
+    expect_aux(0xfa);
+    mouse(0xeb);
+    expect_aux(0xfa);
+    expect_aux(0x08); /* no button; nothing moved */
+    expect_aux(0x00);
+    expect_aux(0x00);
+}
+
 static void queue_is_bounded(void)
 {
     unsigned n = 0;
@@ -191,13 +203,18 @@ static void a20_and_reset_lines(void)
     g_assert_cmpuint(pulses, ==, 0);
     command(0xfe);
     g_assert_cmpuint(pulses, ==, 1);
+    command(0xd1);
+    data(0xde); /* the output port's bit 0 falls */
+    g_assert_cmpuint(pulses, ==, 2);
+    command(0xd1);
+    data(0xdf);
     bp_test_out(host, 0x92, 0x00, 1);
     g_assert_cmpint(line(port92, "a20"), ==, 0);
     bp_test_out(host, 0x92, 0x02, 1);
     g_assert_cmpint(line(port92, "a20"), ==, 1);
     bp_test_out(host, 0x92, 0x03, 1);
     bp_test_out(host, 0x92, 0x03, 1);
-    g_assert_cmpuint(pulses, ==, 2); /* only the rise counts */
+    g_assert_cmpuint(pulses, ==, 3); /* only the rise counts */
 }
 
 int main(int argc, char **argv)
@@ -217,6 +234,7 @@ int main(int argc, char **argv)
     CASE(each_byte_makes_an_interrupt);
     CASE(mouse_answers_and_shows_its_wheel);
     CASE(queue_is_bounded);
+    CASE(mouse_is_read_on_demand);
     CASE(a20_and_reset_lines);
     rc = g_test_run();
     bp_test_host_free(host);

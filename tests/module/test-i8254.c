@@ -230,6 +230,11 @@ static void bcd_counts_decimally(void)
     g_assert_cmpuint(latched(0), ==, 0x0999);
     step_ticks(999 + 1);
     g_assert_cmpuint(latched(0), ==, 0x9999);
+    out(0x43, 0x31);
+    out(0x40, 0x34);
+    out(0x40, 0x12);
+    step_ticks(1 + 1);
+    g_assert_cmpuint(latched(0), ==, 0x1233);
 }
 
 static void legacy_replacement_silences_channel_0(void)

@@ -92,6 +92,27 @@ static void binary_and_12_hours_are_shown(void)
     g_assert_cmphex(get(0x04), ==, 0x12); /* 12 a.m. */
 }
 
+static void hours_set_before_and_after_noon_are_taken(void)
+{
+    static const struct {
+        uint8_t shown, hour;
+    } cases[] = {{0x12, 0x00}, {0x01, 0x01}, {0x11, 0x11}, {0x92, 0x12}, {0x81, 0x13}, {0x91, 0x23}};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        set_time();
+        set(0x0b, 0x80); /* held, BCD, 12 hours */
+        set(0x00, 0x10);
+        set(0x04, cases[i].shown);
+        set(0x0b, 0x00);
+        bp_test_step(host, 2 * SECOND);
+        g_assert_cmphex(get(0x04), ==, cases[i].shown);
+        set(0x0b, 0x02);
+        bp_test_step(host, 2 * SECOND);
+        g_assert_cmphex(get(0x04), ==, cases[i].hour);
+        g_assert_cmphex(get(0x07), ==, 0x31); /* of the same day */
+    }
+}
+
 static void update_in_progress_precedes_the_update(void)
 {
     set_time(); /* 1 ns before an update */
@@ -209,6 +230,7 @@ int main(int argc, char **argv)
     CASE(set_time_runs_and_carries_into_the_century);
     CASE(set_bit_freezes_the_registers);
     CASE(binary_and_12_hours_are_shown);
+    CASE(hours_set_before_and_after_noon_are_taken);
     CASE(update_in_progress_precedes_the_update);
     CASE(update_ended_interrupts_each_second);
     CASE(alarm_matches_time_and_wildcards);

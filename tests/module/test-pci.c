@@ -120,6 +120,7 @@ static void bars_answer_while_enabled(void)
     g_assert_cmphex(bp_test_read(host, 0xe1000001, 1), ==, 0x41);
     set(0x10, UINT32_MAX, 4); /* sizing must not put it at the end of memory */
     g_assert_cmphex(bp_test_read(host, 0xfffff001, 1), ==, 0xff);
+    g_assert_cmphex(bp_test_read(host, 0xe1000001, 1), ==, 0xff);
     set(0x04, 1, 2);
     g_assert_cmphex(bp_test_read(host, 0x1000000002ull, 1), ==, 0xff);
     g_assert_cmphex(bp_test_in(host, 0xc000, 1), ==, 0x40);

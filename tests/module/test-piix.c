@@ -211,6 +211,10 @@ static void soft_off_asks_for_a_shutdown(void)
 
     bp_test_reset(host);
     bp_test_out(host, PM + 4, BP_PIIX4_SLP_S5 << 10, 2);
+    g_assert_cmphex(bp_test_in(host, PM + 4, 2) >> 10 & 7, ==, BP_PIIX4_SLP_S5);
+    bp_test_out(host, PM + 4, 5 << 10, 2);
+    g_assert_cmphex(bp_test_in(host, PM + 4, 2) >> 10 & 7, ==, 5);
+    bp_test_out(host, PM + 4, BP_PIIX4_SLP_S5 << 10, 2);
     g_assert_false(bpc_machine_turn(&status));
     bp_test_out(host, PM + 4, 0x2000 | BP_PIIX4_SLP_S5 << 10, 2);
     g_assert_true(bpc_machine_turn(&status));

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What boards lay out before the first instruction: tables for the guest (ACPI 6.4 chapter 5, MultiProcessor
+Specification 1.4 chapter 4, the BIOS data area), functions of the PCI bus, processors' features."""
+import os
+import struct
+import tempfile
+
+from qtest import QTest, Tap
+
+# What is on in each model; the rest is off.
+QEMU64 = """apic clflush cmov cx16 cx8 de fpu fxsr hypervisor lahf-lm lm mca mce mmx msr mtrr nx pae pat pge pni
+pse pse36 sep sse sse2 syscall tsc x2apic"""
+MAX = QEMU64 + """ 3dnowprefetch abm adx arat bmi1 bmi2 erms fsgsbase invpcid invtsc movbe pcid pdpe1gb popcnt rdtscp
+smap smep tsc-deadline"""
+
+
+def bzimage():
+    """The least that the 32-bit boot protocol asks of a kernel: a HLT."""
+    image = bytearray(1024)
+    image[0x1f1] = 1
+    struct.pack_into("<H", image, 0x1fe, 0xaa55)
+    image[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", image, 0x206, 0x020f)
+    image[0x211] = 1
+    struct.pack_into("<I", image, 0x214, 0x100000)
+    struct.pack_into("<I", image, 0x22c, 0x7fffffff)
+    struct.pack_into("<I", image, 0x230, 0x200000)
+    image[0x234] = 1
+    struct.pack_into("<I", image, 0x238, 2047)
+    struct.pack_into("<Q", image, 0x258, 0x1000000)
+    struct.pack_into("<I", image, 0x260, 0x100000)
+    return bytes(image) + b"\xf4" * 4096
+
+
+def booted(function, *args):
+    with tempfile.NamedTemporaryFile(suffix=".bz") as kernel:
+        kernel.write(bzimage())
+        kernel.flush()
+        with QTest(["-M", "pc", "-kernel", kernel.name, *args]) as q:
+            function(q)
+
+
+def sums_to_zero(data):
+    return sum(data) % 256 == 0
+
+
+def table(q, at):
+    size = struct.unpack("<I", q.read(at + 4, 4))[0]
+    data = q.read(at, size)
+    assert sums_to_zero(data), (hex(at), data[:4])
+    return data
+
+
+def acpi_tables(q):
+    low = q.read(0xe0000, 0x20000)
+    at = low.index(b"RSD PTR ")
+    assert at % 16 == 0 and sums_to_zero(low[at:at + 20])
+    root = table(q, struct.unpack_from("<I", low, at + 16)[0])
+    assert root[:4] == b"RSDT"
+    tables = [table(q, p) for p, in struct.iter_unpack("<I", root[36:])]
+    return {t[:4]: t for t in tables}
+
+
+def acpi_names_what_is_there(q):
+    tables = acpi_tables(q)
+    assert {b"FACP", b"APIC"} <= set(tables), tables.keys()
+    table(q, struct.unpack_from("<I", tables[b"FACP"], 40)[0])  # the DSDT
+    madt = tables[b"APIC"]
+    assert struct.unpack_from("<I", madt, 36)[0] == 0xfee00000
+    at, cpus, io, overrides = 44, [], [], {}
+    while at < len(madt):
+        kind, size = madt[at:at + 2]
+        if kind == 0:
+            assert size == 8
+            cpus.append(madt[at + 3])
+            assert madt[at + 4] & 1
+        elif kind == 1:
+            assert size == 12
+            io.append(struct.unpack_from("<II", madt, at + 4))
+        elif kind == 2:
+            assert size == 10
+            overrides[madt[at + 3]] = struct.unpack_from("<I", madt, at + 4)[0]
+        assert size >= 2
+        at += size
+    assert at == len(madt) and cpus == [0, 1] and io == [(0xfec00000, 0)], (cpus, io)
+    assert overrides[0] == 2
+
+
+def multiprocessor_tables_add_up(q):
+    low = q.read(0x9f000, 0x61000)
+    at = low.index(b"_MP_")
+    assert at % 16 == 0 and sums_to_zero(low[at:at + 16])
+    config = struct.unpack_from("<I", low, at + 4)[0]
+    size = struct.unpack("<H", q.read(config + 4, 2))[0]
+    data = q.read(config, size)
+    assert data[:4] == b"PCMP" and sums_to_zero(data)
+    assert data[8:28] == b"BKPLNE  Backplane PC"
+    entries, at, kinds = struct.unpack_from("<H", data, 34)[0], 44, []
+    for _ in range(entries):
+        kinds.append(data[at])
+        at += 20 if data[at] == 0 else 8
+    assert at == size and kinds.count(0) == 2 and kinds.count(2) == 1, kinds
+
+
+def data_area_names_ports_and_memory(q):
+    assert q.readw(0x400) == 0x3f8 and q.readw(0x402) == 0x2f8 and q.readw(0x404) == 0
+    assert q.readw(0x410) == 2 | 4 | 2 << 9, hex(q.readw(0x410))
+    assert q.readb(0x412) == 0
+    assert q.readw(0x413) * 1024 == q.readw(0x40e) * 16
+    assert q.readb(q.readw(0x40e) * 16) == 1
+
+
+def query_pci_lists_the_functions():
+    with QTest(["-M", "pc"]) as q:
+        bus, = q.qmp("query-pci")
+        seen = {(d["slot"], d["function"]): d["id"]["device"] for d in bus["devices"]}
+        for slot, function, device in ((0, 0, 0x1237), (1, 0, 0x7000), (1, 3, 0x7113)):
+            assert seen[slot, function] == device, seen
+
+
+def empty_board_has_its_memory_at_0():
+    with QTest(["-M", "none", "-m", "1"]) as q:
+        for at in (0, 0x80000, 0xffffc):
+            q.writel(at, 0x12340000 + (at >> 8))
+            assert q.readl(at) == 0x12340000 + (at >> 8)
+        assert q.readl(0x100000) == 0xffffffff
+
+
+def features_on(model):
+    with QTest(["-M", "pc", "-S", "-cpu", model], accel="interp") as q:
+        cpu = "/machine/unattached/device[0]"
+        names = [p["name"] for p in q.qmp("qom-list", {"path": cpu}) if p["type"] == "bool"]
+        return {name for name in names if q.qmp("qom-get", {"path": cpu, "property": name}) is True}
+
+
+def models_have_their_features():
+    assert features_on("qemu64") == set(QEMU64.split()), sorted(features_on("qemu64"))
+    assert features_on("max") == set(MAX.split()), sorted(features_on("max"))
+
+
+def no_model_has_what_accelerators_do_not_execute():
+    """What is asked for by name is checked; what a model has by itself must pass, too."""
+    with QTest(["-M", "pc", "-S", "-cpu", "qemu64," + ",".join("+" + n for n in MAX.split())],
+               accel="interp") as q:
+        assert not q.errors(), q.errors()
+    assert features_on("qemu64," + ",".join("+" + n for n in MAX.split())) == set(MAX.split())
+
+
+# SDM volume 3, table 10-1
+RESET = """rip=000000000000fff0 rflags=00000002; es =0000 0000000000000000 0000ffff 0093;
+cs =f000 00000000ffff0000 0000ffff 009b; ldt=0000 0000000000000000 0000ffff 0082;
+tr =0000 0000000000000000 0000ffff 008b; gdt=     0000000000000000 0000ffff; idt=     0000000000000000 0000ffff;
+cr0=60000010 cr2=0000000000000000 cr3=0000000000000000 cr4=00000000; dr6=00000000ffff0ff0 dr7=0000000000000400;
+fcw=0040 fsw=0000 valid=ff mxcsr=00001f80"""
+
+
+def processor_starts_as_documented():
+    with QTest(["-M", "pc", "-S"], accel="interp") as q:
+        q.qmp("system_reset")
+        said = q.qmp("human-monitor-command", {"command-line": "info registers"})
+        for part in RESET.replace("\n", " ").split("; "):
+            assert part.strip() in said, (part, said)
+
+
+def features_are_taken_and_given():
+    assert features_on("max,-pni") == set(MAX.split()) - {"pni"}
+    assert features_on("qemu64,pni=off,popcnt=on") == set(QEMU64.split()) - {"pni"} | {"popcnt"}
+
+
+tap = Tap()
+CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
+tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
+tap.case("multiprocessor_tables_add_up", booted, multiprocessor_tables_add_up, *CPUS)
+tap.case("data_area_names_ports_and_memory", booted, data_area_names_ports_and_memory, *CPUS)
+tap.case("query_pci_lists_the_functions", query_pci_lists_the_functions)
+tap.case("empty_board_has_its_memory_at_0", empty_board_has_its_memory_at_0)
+tap.case("models_have_their_features", models_have_their_features)
+tap.case("no_model_has_what_accelerators_do_not_execute", no_model_has_what_accelerators_do_not_execute)
+tap.case("processor_starts_as_documented", processor_starts_as_documented)
+tap.case("features_are_taken_and_given", features_are_taken_and_given)
+tap.done()
