@@ -28,12 +28,13 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
 
         if (missing)
             warn_missing(cpu, i, missing);
+        s->filtered[i] = missing;
         s->x.features[i] = (model->features[i] | (s->plus[i] & ~missing)) & ~s->minus[i];
     }
     if (s->x.tsc_hz < 1000000)
         return bp_fail(err, EINVAL, "tsc-frequency must be at least 1000000 (1 MHz), not %llu",
                        (unsigned long long)s->x.tsc_hz);
-    s->model = model;
+    identity_complete(s, model);
     s->x.cpu = cpu;
     s->x.apic_id = bp_cpu_index(cpu);
     s->x.is_bsp = bp_cpu_index(cpu) == 0;

@@ -247,5 +247,24 @@ const struct bp_field cpu_props[] = {
     {.name = "tsc-frequency", .kind = BP_KIND_UINT64,
      .offset = offsetof(struct x86_model_cpu, x.tsc_hz), .def = "1000000000",
      .help = "ticks of the time stamp counter in a second"},
+#define NUMBER(NAME, MAX, HELP) \
+    {.name = NAME, .kind = BP_KIND_INT64, .min = 0, .max = MAX, .get = identity_get_number, \
+     .set = identity_set_number, .help = HELP}
+#define TEXT(NAME, HELP) \
+    {.name = NAME, .kind = BP_KIND_STRING, .get = identity_get_text, .set = identity_set_text, \
+     .help = HELP}
+#define LISTED(NAME, GET, SCHEMA, HELP) \
+    {.name = NAME, .kind = BP_KIND_LIST, .flags = BP_FIELD_READ_ONLY, .schema = &SCHEMA, \
+     .get = GET, .help = HELP}
+    NUMBER("family", 0x10e, "family that CPUID tells"),
+    NUMBER("model", 0xff, "model that CPUID tells"),
+    NUMBER("stepping", 0xf, "stepping that CPUID tells"),
+    TEXT("vendor", "vendor that CPUID tells, 12 characters"),
+    TEXT("model-id", "name that CPUID tells, up to 48 characters"),
+    LISTED("feature-words", identity_get_words, identity_words_schema, "CPUID feature bits it has"),
+    LISTED("filtered-features", identity_get_words, identity_words_schema,
+           "CPUID feature bits asked for that the accelerator does not execute"),
+    LISTED("unavailable-features", identity_get_unavailable, identity_names_schema,
+           "names of the features that were filtered"),
     BP_FIELDS_END,
 };

@@ -20,7 +20,10 @@ struct model {
 /* The state of a CPU object: the architectural state comes first. */
 struct x86_model_cpu {
     struct bp_x86_cpu x;
-    const struct model *model;
+    const struct model *model; /* NULL until it is complete; then `own` */
+    struct model own;          /* the model, with what -cpu changed of its identity */
+    uint32_t given;            /* what that was: identity.c */
+    uint32_t filtered[FEATURE_WORDS]; /* asked for, but not executed by the accelerator */
     uint32_t plus[FEATURE_WORDS], minus[FEATURE_WORDS]; /* asked for, refused on the command line */
     struct bp_x86_cpuid leaves[MAX_CPUID];
 };
@@ -39,6 +42,25 @@ const char *feature_name(unsigned word, unsigned bit);
 /* What the software accelerators execute, as feature words. */
 extern const uint32_t executable_features[FEATURE_WORDS];
 extern const struct model model_qemu64, model_max;
+
+/* ---- identity.c: get and set functions of properties ---- */
+#define IDENTITY_VENDOR (1u << 8)
+#define IDENTITY_BRAND (1u << 9)
+extern const struct bp_schema identity_words_schema, identity_names_schema;
+int identity_get_number(struct bp_object *obj, const struct bp_field *f,
+                        struct bp_value **ret_value, struct bp_error *err);
+int identity_set_number(struct bp_object *obj, const struct bp_field *f, struct bp_value *value,
+                        struct bp_error *err);
+int identity_get_text(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
+                      struct bp_error *err);
+int identity_set_text(struct bp_object *obj, const struct bp_field *f, struct bp_value *value,
+                      struct bp_error *err);
+int identity_get_words(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
+                       struct bp_error *err);
+int identity_get_unavailable(struct bp_object *obj, const struct bp_field *f,
+                             struct bp_value **ret_value, struct bp_error *err);
+/* Takes over the model but for what was given. */
+void identity_complete(struct x86_model_cpu *s, const struct model *model);
 
 void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads);
 void x86_reset(struct bp_cpu *cpu);

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The CPU's object as clients read it: where it is, its identity, features and what was filtered."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
+from qmp import Emulator, fails  # noqa: E402
+from tap import run  # noqa: E402
+
+PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
+FIRST = "/machine/unattached/device[0]"
+# CPUID bits by their register (AMD APM volume 3, appendix E).
+NX = ({"cpuid-input-eax": 0x80000001, "cpuid-register": "EDX"}, 1 << 20)
+AVX = ({"cpuid-input-eax": 1, "cpuid-register": "ECX"}, 1 << 28)
+
+
+class Machine(Emulator):
+    def __init__(self, *args):
+        super().__init__(PROGRAM, "-M", "pc", *args)
+
+    def get(self, name, path=FIRST):
+        reply = self.command("qom-get", path=path, property=name)
+        assert "return" in reply, reply
+        return reply["return"]
+
+
+def has(words, feature):
+    place, bit = feature
+    for word in words:
+        if all(word[key] == value for key, value in place.items()):
+            return bool(word["features"] & bit)
+    raise AssertionError("no such word: %s in %s" % (place, words))
+
+
+def first_processor_is_the_first_device():
+    with Machine("-smp", "2") as m:
+        cpus = m.command("query-cpus-fast")["return"]
+        assert cpus[0]["qom-path"] == FIRST, cpus
+        assert cpus[1]["qom-path"].startswith("/machine/unattached/device["), cpus
+        assert m.get("apic-id") == 0 and m.get("apic-id", cpus[1]["qom-path"]) == 1
+
+
+def identity_and_features_have_their_types():
+    with Machine() as m:
+        types = {p["name"]: p["type"] for p in m.command("qom-list", path=FIRST)["return"]}
+        assert types["feature-words"] == types["filtered-features"] == "X86CPUFeatureWordInfo", types
+        assert types["unavailable-features"] == "strList" and types["nx"] == "bool", types
+        assert (m.get("family"), m.get("model"), m.get("stepping")) == (15, 107, 1)
+        assert m.get("vendor") == "AuthenticAMD" and m.get("model-id")
+        words = m.get("feature-words")
+        assert has(words, NX) and not has(words, AVX), words
+        assert not any(word["features"] for word in m.get("filtered-features"))
+        assert m.get("unavailable-features") == []
+
+
+def switched_off_features_are_gone():
+    with Machine("-cpu", "qemu64,-nx") as m:
+        assert not has(m.get("feature-words"), NX)
+        assert m.get("nx") is False and m.get("unavailable-features") == []
+
+
+def what_is_not_executed_is_filtered():
+    with Machine("-cpu", "qemu64,+avx") as m:
+        assert m.get("unavailable-features") == ["avx"]
+        assert has(m.get("filtered-features"), AVX) and not has(m.get("feature-words"), AVX)
+
+
+def identity_can_be_chosen():
+    with Machine("-cpu", "qemu64,family=6,model=94,stepping=3,vendor=GenuineIntel,model-id=Mine") as m:
+        assert (m.get("family"), m.get("model"), m.get("stepping")) == (6, 94, 3)
+        assert (m.get("vendor"), m.get("model-id")) == ("GenuineIntel", "Mine")
+        reply = m.command("qom-set", path=FIRST, property="family", value=7)
+        assert "cannot be set" in reply["error"]["desc"], reply
+    for text, words in (("vendor=AMD", ("vendor", "12")), ("family=271", ("family", "270")),
+                        ("stepping=16", ("stepping", "15")), ("model-id=" + "x" * 49, ("48",))):
+        said = fails(PROGRAM, "-M", "pc", "-cpu", "qemu64," + text)
+        assert all(word in said for word in words), said
+
+
+run([first_processor_is_the_first_device, identity_and_features_have_their_types,
+     switched_off_features_are_gone, what_is_not_executed_is_filtered, identity_can_be_chosen])
