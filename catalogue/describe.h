@@ -24,7 +24,7 @@ struct description {
 #define DESCRIBE_MAX (1u << 20)
 
 /* The shortest table there ever was: that of 1.0, which ends with `reserved`. */
-#define MODULE_TABLE_LEAST (offsetof(struct bp_module, reserved) + 4 * sizeof(void *))
+#define MODULE_TABLE_LEAST (offsetof(struct bp_module, reserved) + 3 * sizeof(void *))
 
 /* The table bp_module of a file. */
 struct module_table {

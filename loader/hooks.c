@@ -171,6 +171,7 @@ const struct bpc_loader modules_loader = {
     .load_module = load_named,
     .describe = hook_describe,
     .started = load_started,
+    .ended = load_ended,
     .missing = packages_missing,
     .judge = hook_judge,
     .query_module = modules_query_one,

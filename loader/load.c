@@ -6,10 +6,12 @@
  * stays known together with the reason.
  */
 #include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
+#include "loop.h"
 #include "modules.h"
 #include "open.h"
 #include "safety.h"
@@ -172,6 +174,59 @@ static int start(struct module *m)
     return 0;
 }
 
+/* ---- what is remembered of those that run ---- */
+
+static GPtrArray *running; /* const struct bp_module *, in order of loading */
+
+struct code_range {
+    uintptr_t inside, start, end;
+};
+
+/* Finds the object in memory that has an address, and how far it reaches. */
+static int match_object(struct dl_phdr_info *info, size_t size, void *opaque)
+{
+    struct code_range *range = opaque;
+    uintptr_t start = UINTPTR_MAX, end = 0;
+
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+
+        if (h->p_type != PT_LOAD)
+            continue;
+        start = MIN(start, info->dlpi_addr + h->p_vaddr);
+        end = MAX(end, info->dlpi_addr + h->p_vaddr + h->p_memsz);
+    }
+    if (range->inside < start || range->inside >= end)
+        return 0;
+    range->start = start;
+    range->end = end;
+    return 1;
+}
+
+static void note_started(struct module *m)
+{
+    struct code_range range = {.inside = (uintptr_t)m->desc};
+
+    if (!running)
+        running = g_ptr_array_new();
+    g_ptr_array_add(running, (gpointer)m->desc);
+    if (dl_iterate_phdr(match_object, &range))
+        bpc_fatal_add_module(m->desc->name, g_intern_string(m->version ? m->version : ""),
+                             (void *)range.start, (void *)range.end);
+}
+
+void load_ended(void)
+{
+    for (guint i = running ? running->len : 0; i-- > 0;) {
+        const struct bp_module *desc = running->pdata[i];
+
+        if (desc->size > offsetof(struct bp_module, fini) && desc->fini)
+            desc->fini();
+    }
+    g_clear_pointer(&running, g_ptr_array_unref);
+}
+
 static int load_locked_out(const struct module *m, struct bp_error *err)
 {
     return bp_fail(err, EPERM, "module %s (%s) is needed, and no more modules are loaded since the "
@@ -215,6 +270,7 @@ static int load_in_chain(struct module *m, const struct chain *outer, struct bp_
     g_clear_pointer(&m->error, g_free);
     m->code = 0;
     m->state = MODULE_LOADED;
+    note_started(m);
     bpc_module_loaded(m->name, m->file);
     return 0;
 }

@@ -123,6 +123,7 @@ int module_load(struct module *m, struct bp_error *err);
 int load_provide(enum bp_provide_kind kind, const char *name, struct bp_error *err);
 int load_named(const char *name_or_path, struct bp_error *err);
 void load_started(void);
+void load_ended(void);  /* fini() of all, the last loaded first */
 void load_lock_when_started(bool lock); /* -modules lock=on */
 bool load_locked(void); /* nothing more may be loaded: -modules lock=on took effect */
 bool module_pinned(const struct module *m); /* its file is held open for later */

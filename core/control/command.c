@@ -12,6 +12,8 @@
 
 #include <glib.h>
 
+#include <bp/coroutine.h>
+
 #include "monitor.h"
 #include "registry.h"
 #include "schema.h"
@@ -133,8 +135,8 @@ static int call_typed(const struct bp_command *command, struct bp_value *args,
     return (int)(ffi_sarg)result;
 }
 
-int bpc_command_call(const struct bp_command *command, struct bp_value *args,
-                     struct bp_value **ret_value, struct bp_error *err)
+static int call_checked(const struct bp_command *command, struct bp_value *args,
+                        struct bp_value **ret_value, struct bp_error *err)
 {
     typedef int (*raw_fn)(struct bp_value *, struct bp_value **, struct bp_error *);
     struct bp_error own = {0};
@@ -163,6 +165,16 @@ int bpc_command_call(const struct bp_command *command, struct bp_value *args,
     return 0;
 }
 
+int bpc_command_call(const struct bp_command *command, struct bp_value *args,
+                     struct bp_value **ret_value, struct bp_error *err)
+{
+    /* Whoever calls has to be able to wait. */
+    if ((command->flags & BP_COMMAND_COROUTINE) && !bp_co_current())
+        return bp_fail(err, EDEADLK, "%s may have to wait, and cannot be called from here",
+                       command->name);
+    return call_checked(command, args, ret_value, err);
+}
+
 /* ---- the core's own tables ---- */
 
 static void add_provides(GArray *all, enum bp_provide_kind kind, const void *const *table)
@@ -180,7 +192,8 @@ int bpc_control_register(struct bp_error *err)
         enum bp_provide_kind kind;
         const void *table;
     } tables[] = {
-        {BP_PROVIDE_COMMAND, bpc_query_commands}, {BP_PROVIDE_COMMAND, bpc_machine_commands},
+        {BP_PROVIDE_COMMAND, bpc_query_commands}, {BP_PROVIDE_COMMAND, bpc_context_commands},
+        {BP_PROVIDE_HMP, bpc_hmp_context_commands}, {BP_PROVIDE_COMMAND, bpc_machine_commands},
         {BP_PROVIDE_COMMAND, bpc_object_commands}, {BP_PROVIDE_COMMAND, bpc_monitor_commands},
         {BP_PROVIDE_COMMAND, bpc_module_commands}, {BP_PROVIDE_HMP, bpc_hmp_module_commands},
         {BP_PROVIDE_HMP, bpc_hmp_commands}, {BP_PROVIDE_HMP, bpc_hmp_info_commands},

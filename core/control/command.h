@@ -12,10 +12,12 @@ extern const struct bp_command *const bpc_machine_commands[];
 extern const struct bp_command *const bpc_object_commands[];
 extern const struct bp_command *const bpc_monitor_commands[];
 extern const struct bp_command *const bpc_module_commands[];
+extern const struct bp_command *const bpc_context_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_info_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_memory_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_module_commands[];
+extern const struct bp_hmp_command *const bpc_hmp_context_commands[];
 extern const struct bp_event *const bpc_core_events[];
 
 /* Finds a command, loading the module that has it. Class CommandNotFound when nobody has. */

@@ -140,7 +140,7 @@ void bp_co_queue_free(struct bp_co_queue *queue)
 static int wait_in(struct bp_co_queue *queue, struct bp_co_mutex *mutex, struct bp_co *ended)
 {
     struct waiter w = {.co = bp_co_current()};
-    int r = 0;
+    int ret = 0;
 
     pthread_mutex_lock(&queue->lock);
     if (ended && bp_co_ended(ended)) {
@@ -151,19 +151,19 @@ static int wait_in(struct bp_co_queue *queue, struct bp_co_mutex *mutex, struct 
     pthread_mutex_unlock(&queue->lock);
     if (mutex)
         bp_co_mutex_unlock(mutex);
-    while (r == 0 && !is_granted(&w))
-        r = bp_co_yield();
-    if (r < 0) {
+    while (ret == 0 && !is_granted(&w))
+        ret = bp_co_yield();
+    if (ret < 0) {
         pthread_mutex_lock(&queue->lock);
         if (is_granted(&w))
-            r = 0; /* woken first: the wake-up is not lost */
+            ret = 0; /* woken first: the wake-up is not lost */
         else
             take_out(&queue->waiters, &w);
         pthread_mutex_unlock(&queue->lock);
     }
     if (mutex)
         bp_co_mutex_lock(mutex);
-    return r;
+    return ret;
 }
 
 int bp_co_queue_wait(struct bp_co_queue *queue, struct bp_co_mutex *mutex)

@@ -34,15 +34,15 @@ int bp_co_sleep(enum bp_clock clock, int64_t ns)
 {
     struct bp_co *co = bp_co_current();
     int64_t deadline = after(now_of(co, clock), ns);
-    int r = 0;
+    int ret = 0;
 
     arm(co, clock, deadline);
-    while (r == 0 && bp_timer_pending(co->timer))
-        r = bp_co_yield();
-    if (r == 0 && now_of(co, clock) < deadline)
-        r = bp_co_cancelled() ? -ECANCELED : 0;
+    while (ret == 0 && bp_timer_pending(co->timer))
+        ret = bp_co_yield();
+    if (ret == 0 && now_of(co, clock) < deadline)
+        ret = bp_co_cancelled() ? -ECANCELED : 0;
     bp_timer_cancel(co->timer);
-    return r;
+    return ret;
 }
 
 struct fd_wait {
@@ -66,21 +66,21 @@ int bp_co_wait_fd(int fd, unsigned events, int64_t timeout_ns)
 {
     struct fd_wait wait = {.co = bp_co_current()};
     struct bp_co *co = wait.co;
-    int r = 0;
+    int ret = 0;
 
     if (timeout_ns >= 0)
         arm(co, BP_CLOCK_REALTIME, after(bp_clock_ns(BP_CLOCK_REALTIME), timeout_ns));
     wait.watch = bp_watch_new(NULL, co->home, fd, events, fd_ready, &wait);
-    while (r == 0 && wait.got == 0) {
+    while (ret == 0 && wait.got == 0) {
         if (timeout_ns >= 0 && !bp_timer_pending(co->timer))
-            r = -ETIMEDOUT;
+            ret = -ETIMEDOUT;
         else
-            r = bp_co_yield();
+            ret = bp_co_yield();
     }
     bp_watch_free(wait.watch);
     if (timeout_ns >= 0)
         bp_timer_cancel(co->timer);
-    return wait.got ? (int)wait.got : r;
+    return wait.got ? (int)wait.got : ret;
 }
 
 void bpc_co_pause(int64_t ns)
@@ -94,15 +94,15 @@ void bpc_co_pause(int64_t ns)
 
 int bp_co_join(struct bp_co *co)
 {
-    int r = 0;
+    int ret = 0;
 
     pthread_mutex_lock(&co->join_lock);
     if (!co->joiners)
         co->joiners = bp_co_queue_new();
     pthread_mutex_unlock(&co->join_lock);
-    while (r == 0 && !bp_co_ended(co))
-        r = bpc_co_queue_wait_unless(co->joiners, co);
-    return r;
+    while (ret == 0 && !bp_co_ended(co))
+        ret = bpc_co_queue_wait_unless(co->joiners, co);
+    return ret;
 }
 
 void bp_co_move(struct bp_context *ctx)

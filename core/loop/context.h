@@ -57,7 +57,7 @@ struct bp_context {
     bool stop; /* atomic */
     int tid;   /* atomic; 0: not started */
     unsigned items; /* atomic: that live in it */
-    char name[32];
+    char *name;
 
     pthread_mutex_t lock; /* below */
     pthread_cond_t done;  /* a callback ended */

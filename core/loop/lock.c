@@ -4,21 +4,101 @@
  * costs a load. It is not fair; whoever holds it for long (the main loop) yields when others wait.
  */
 #include <assert.h>
+#include <glib.h>
 #include <pthread.h>
 
+#include "blame.h"
 #include "loop.h"
 
 static pthread_mutex_t machine_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static unsigned waiters; /* atomic */
 static __thread unsigned depth __attribute__((tls_model("initial-exec")));
 
+/* ---- measuring ---- */
+
+static bool profiling;              /* atomic */
+static struct bpc_lock_stats stats; /* under the machine lock */
+static int64_t taken_at;            /* under it; 0: taken before profiling began */
+
+static void note_taken(int64_t asked_at, bool waited)
+{
+    int64_t now = bp_clock_ns(BP_CLOCK_REALTIME);
+
+    taken_at = now;
+    stats.taken++;
+    if (!waited)
+        return;
+    stats.waited++;
+    stats.wait_ns += (uint64_t)(now - asked_at);
+    stats.longest_wait_ns = MAX(stats.longest_wait_ns, (uint64_t)(now - asked_at));
+}
+
+static void note_given_up(void)
+{
+    uint64_t ns;
+
+    if (taken_at == 0)
+        return;
+    ns = (uint64_t)(bp_clock_ns(BP_CLOCK_REALTIME) - taken_at);
+    taken_at = 0;
+    stats.held_ns += ns;
+    if (ns <= stats.longest_held_ns)
+        return;
+    stats.longest_held_ns = ns;
+    /* Who is being called now, if anybody; a turn of the main loop has many. */
+    g_snprintf(stats.longest_holder, sizeof(stats.longest_holder), "%s%s%s",
+               bpc_blame.what ? bpc_blame.what : bpc_loop_is_main() ? "main loop" : "thread",
+               bpc_blame.type ? " of " : "", bpc_blame.type ? bpc_blame.type : "");
+}
+
+void bpc_lock_profile(bool on)
+{
+    __atomic_store_n(&profiling, on, __ATOMIC_RELAXED);
+}
+
+void bpc_lock_profile_reset(void)
+{
+    bp_machine_lock(NULL);
+    stats = (struct bpc_lock_stats){.on = false};
+    bp_machine_unlock(NULL);
+}
+
+void bpc_lock_profile_get(struct bpc_lock_stats *ret_stats)
+{
+    bp_machine_lock(NULL);
+    *ret_stats = stats;
+    bp_machine_unlock(NULL);
+    ret_stats->on = __atomic_load_n(&profiling, __ATOMIC_RELAXED);
+}
+
+/* ---- the lock ---- */
+
 static void take(void)
 {
-    if (pthread_mutex_trylock(&machine_lock) == 0)
+    bool measured = __atomic_load_n(&profiling, __ATOMIC_RELAXED);
+    int64_t asked_at = 0;
+
+    if (pthread_mutex_trylock(&machine_lock) == 0) {
+        if (measured)
+            note_taken(0, false);
         return;
+    }
+    if (measured)
+        asked_at = bp_clock_ns(BP_CLOCK_REALTIME);
     __atomic_fetch_add(&waiters, 1, __ATOMIC_RELAXED);
     pthread_mutex_lock(&machine_lock);
     __atomic_fetch_sub(&waiters, 1, __ATOMIC_RELAXED);
+    if (measured)
+        note_taken(asked_at, true);
+}
+
+static void give_up(void)
+{
+    if (__atomic_load_n(&profiling, __ATOMIC_RELAXED))
+        note_given_up();
+    else
+        taken_at = 0;
+    pthread_mutex_unlock(&machine_lock);
 }
 
 void bp_machine_lock(struct bp_machine *machine)
@@ -34,7 +114,7 @@ void bp_machine_unlock(struct bp_machine *machine)
     (void)machine;
     assert(depth > 0);
     if (--depth == 0)
-        pthread_mutex_unlock(&machine_lock);
+        give_up();
 }
 
 bool bp_machine_locked(struct bp_machine *machine)
@@ -59,7 +139,7 @@ unsigned bpc_machine_unlock_all(void)
 
     if (held > 0) {
         depth = 0;
-        pthread_mutex_unlock(&machine_lock);
+        give_up();
     }
     return held;
 }

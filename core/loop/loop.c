@@ -197,7 +197,7 @@ void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *na
 {
     *ctx = (struct bp_context){.glib = glib, .thread = pthread_self(), .loop = ctx,
                                .polling_until = INT64_MIN};
-    g_strlcpy(ctx->name, name, sizeof(ctx->name));
+    ctx->name = g_strdup(name);
     pthread_mutex_init(&ctx->lock, NULL);
     pthread_cond_init(&ctx->done, NULL);
     ctx->tail = &ctx->head;
@@ -218,6 +218,7 @@ void bpc_context_fini(struct bp_context *ctx)
     g_source_unref(ctx->source);
     for (int c = 0; c < BPC_CLOCKS; c++)
         g_free(ctx->heaps[c].timers);
+    g_free(ctx->name);
     pthread_mutex_destroy(&ctx->lock);
     pthread_cond_destroy(&ctx->done);
 }

@@ -26,6 +26,22 @@ void bpc_loop_wake(void); /* ends the sleep of the main loop; [any], not in a si
 bool bpc_loop_is_main(void); /* is this the main loop's thread? [any] */
 
 bool bpc_contexts_folded(void);
+
+/* What is told of a context; strings last as long as the call. */
+struct bpc_context_info {
+    const char *name;
+    int thread_id; /* 0: not started */
+    bool is_main, folded;
+    unsigned users, queued, queued_most;
+    uint64_t callbacks, longest_ns;
+    char longest_kind[32], longest_owner[64];
+    int64_t poll_max_ns;
+    uint32_t poll_grow, poll_shrink, batch;
+};
+/* The main one first, then the newest first. [any] */
+void bpc_context_info_each(void (*fn)(const struct bpc_context_info *info, void *opaque),
+                           void *opaque);
+struct bp_context *bpc_context_find(const char *name); /* not the main one; or NULL. [main] */
 /* First step of leaving: from now on no timer, watch or deferred call of the owner is called, and
  * those that run at this moment in another thread have ended when it returns. Lets go of the machine
  * lock while it waits. [main] */
@@ -54,6 +70,16 @@ void bpc_fatal_thread_end(void);
 void bpc_fatal_install(void);
 /* Whose code lies between `start` and `end`; `name` and `version` last for ever. [main] */
 void bpc_fatal_add_module(const char *name, const char *version, const void *start, const void *end);
+/* The machine lock, measured while profiling is on (-enable-sync-profile, sync-profile). */
+struct bpc_lock_stats {
+    bool on;
+    uint64_t taken, waited; /* times, and of those that had to wait */
+    uint64_t wait_ns, longest_wait_ns, held_ns, longest_held_ns;
+    char longest_holder[80]; /* who held it longest: "timer of TYPE 'ID'" */
+};
+void bpc_lock_profile(bool on);
+void bpc_lock_profile_reset(void);
+void bpc_lock_profile_get(struct bpc_lock_stats *ret_stats);
 /* Is somebody waiting for the machine lock? A hint. [any] */
 bool bpc_machine_lock_wanted(void);
 

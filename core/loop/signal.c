@@ -50,19 +50,19 @@ int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     sigset_t blocked, before;
     char cut[16];
-    int r;
+    int ret;
 
     sigfillset(&blocked);
     for (size_t i = 0; i < BP_COUNT(faults); i++)
         sigdelset(&blocked, faults[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    r = pthread_create(ret_thread, NULL, fn, opaque);
+    ret = pthread_create(ret_thread, NULL, fn, opaque);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r == 0) {
+    if (ret == 0) {
         g_strlcpy(cut, name, sizeof(cut));
         pthread_setname_np(*ret_thread, cut);
     }
-    return r;
+    return ret;
 }
 
 void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid))

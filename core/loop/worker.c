@@ -35,7 +35,7 @@ static void *worker_main(void *opaque)
     while (!p->stop || p->head) {
         struct work *w = p->head;
         struct timespec until;
-        int r = 0;
+        int ret = 0;
 
         if (w) {
             p->head = w->next;
@@ -53,9 +53,9 @@ static void *worker_main(void *opaque)
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += IDLE_SECONDS;
         p->idle++;
-        r = pthread_cond_timedwait(&p->more, &p->lock, &until);
+        ret = pthread_cond_timedwait(&p->more, &p->lock, &until);
         p->idle--;
-        if (r == ETIMEDOUT && !p->head && p->threads > p->min)
+        if (ret == ETIMEDOUT && !p->head && p->threads > p->min)
             break;
     }
     p->threads--;
@@ -68,13 +68,13 @@ static void *worker_main(void *opaque)
 static int start_one(struct bpc_pool *p)
 {
     pthread_t thread;
-    int r = bpc_thread_start(&thread, "worker", worker_main, p);
+    int ret = bpc_thread_start(&thread, "worker", worker_main, p);
 
-    if (r == 0) {
+    if (ret == 0) {
         pthread_detach(thread);
         p->threads++;
     }
-    return -r;
+    return -ret;
 }
 
 static struct bpc_pool *pool_of(struct bp_context *ctx)
@@ -125,7 +125,7 @@ void bpc_worker_run(struct bp_context *ctx, void (*fn)(void *opaque), void *opaq
 int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, struct bp_error *err)
 {
     struct bpc_pool *p = pool_of(ctx);
-    int r = 0;
+    int ret = 0;
 
     if (max == 0 || min > max)
         return bp_fail(err, EINVAL, "there must be at least one worker thread, and the minimum of %u "
@@ -133,11 +133,11 @@ int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, s
     pthread_mutex_lock(&p->lock);
     p->min = min;
     p->max = max;
-    while (r == 0 && p->threads < min)
-        r = start_one(p);
+    while (ret == 0 && p->threads < min)
+        ret = start_one(p);
     pthread_cond_broadcast(&p->more);
     pthread_mutex_unlock(&p->lock);
-    return r < 0 ? bp_fail(err, -r, "cannot start worker threads: %s", g_strerror(-r)) : 0;
+    return ret < 0 ? bp_fail(err, -ret, "cannot start worker threads: %s", g_strerror(-ret)) : 0;
 }
 
 void bpc_workers_end(struct bp_context *ctx)

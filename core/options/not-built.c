@@ -107,7 +107,6 @@ const struct bpc_not_built bpc_not_built_options[] = {
     {"trace", NULL, "[[enable=]pattern][,events=file][,file=file]", NULL, "trace points", NULL},
     {"plugin", NULL, "file=file[,arg=value]", NULL, "plugins of the translator", NULL},
     {"singlestep", NULL, NULL, NULL, "the translator", NULL},
-    {"enable-sync-profile", NULL, NULL, NULL, "measuring of locks", NULL},
     {"perfmap", NULL, NULL, NULL, "the translator", NULL},
     {"jitdump", NULL, NULL, NULL, "the translator", NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL},

@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "log.h"
+#include "loop.h"
 #include "options.h"
 #include "run.h"
 
@@ -142,6 +143,17 @@ static int apply_pidfile(struct bp_value *args, struct bp_error *err)
     return 0;
 }
 
+static int apply_sync_profile(struct bp_value *args, struct bp_error *err)
+{
+    (void)args;
+    (void)err;
+    bpc_lock_profile(true);
+    return 0;
+}
+BP_OPTION(option_sync_profile, "enable-sync-profile",
+          "measures the machine lock (info sync-profile)", .group = EXPERT,
+          .phase = BP_PHASE_EARLY, .apply = apply_sync_profile);
+
 BP_OPTION(option_pidfile, "pidfile", "writes the process id into this file", .arg = "file",
           .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_pidfile);
 
@@ -174,5 +186,5 @@ BP_OPTION(option_version, "version", "shows the version", .group = "Standard opt
 const struct bp_option *const bpc_process_options[] = {
     &option_h, &option_help_json, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
     &option_data_dir, &option_pidfile, &option_daemonize, &option_readconfig,
-    &option_no_user_config, NULL,
+    &option_no_user_config, &option_sync_profile, NULL,
 };

@@ -157,6 +157,7 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
     if (ret == 0 && bpc_config.daemonize)
         ret = bpc_daemon_fork(&err);
     if (ret == 0) {
+        bpc_fatal_install();
         bpc_loop_init();
         ret = build(&err);
         if (ret == 0)
@@ -168,6 +169,8 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
         bpc_objects_destroy();
         bpc_views_wait(); /* what the last maps held has gone */
         bpc_pidfile_remove();
+        if (bpc_registry_loader() && bpc_registry_loader()->ended)
+            bpc_registry_loader()->ended();
     }
     if (ret < 0)
         bpc_report("%s", err.message);

@@ -38,6 +38,8 @@ struct bpc_loader {
                     struct bp_error *err);
     /* The machine is made and about to run: what -modules lock=on asked for takes effect. */
     void (*started)(void);
+    /* The process ends: modules' fini(), the last loaded first. */
+    void (*ended)(void);
     /* A name that nobody has: "; package backplane-testdev has it ..." and true; or near names that
      * packages have, or an empty text, and false. An empty name: which packages have any of the
      * kind. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <bp/clock.h>
+#include <bp/coroutine.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
 
@@ -338,6 +339,40 @@ bool bp_test_last_message(const struct bp_test_host *host, uint64_t *ret_address
     return true;
 }
 
+struct call {
+    const struct bp_command *command;
+    struct bp_value *values, *reply;
+    struct bp_error err;
+    int rc;
+};
+
+static void call_main(void *opaque)
+{
+    struct call *c = opaque;
+
+    c->rc = bpc_command_call(c->command, c->values, &c->reply, &c->err);
+}
+
+/* The loop turns until the command has ended; the virtual clock stands meanwhile. */
+static int call_in_coroutine(const struct bp_command *command, struct bp_value *values,
+                             struct bp_value **ret_reply, struct bp_error *err)
+{
+    struct call c = {.command = command, .values = values};
+    struct bp_co *co;
+    int rc = bp_co_new(NULL, NULL, command->name, call_main, &c, &co, err);
+
+    if (rc < 0)
+        return rc;
+    bp_co_enter(co);
+    while (!bp_co_ended(co))
+        bpc_loop_run_once(true);
+    bp_co_unref(co);
+    if (c.rc < 0 && err)
+        *err = c.err;
+    *ret_reply = c.reply;
+    return c.rc;
+}
+
 int bp_test_command(struct bp_test_host *host, const char *name, const char *args,
                     char **ret_reply, struct bp_error *err)
 {
@@ -349,7 +384,7 @@ int bp_test_command(struct bp_test_host *host, const char *name, const char *arg
     if (rc == 0 && args)
         rc = bp_value_parse(args, strlen(args), &values, err);
     if (rc == 0)
-        rc = bpc_command_call(command, values, &reply, err);
+        rc = call_in_coroutine(command, values, &reply, err);
     if (rc == 0 && ret_reply)
         *ret_reply = bp_value_print(reply, false);
     bp_value_unref(reply);

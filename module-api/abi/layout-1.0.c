@@ -21,6 +21,7 @@
 #include <bp/error.h>
 #include <bp/host/chardev.h>
 #include <bp/host/disassembler.h>
+#include <bp/host/iothread.h>
 #include <bp/host/secret.h>
 #include <bp/iommu.h>
 #include <bp/irq.h>
@@ -210,6 +211,10 @@ _Static_assert(offsetof(struct bp_iommu_ops, translate) == 8, "bp_iommu_ops.tran
 _Static_assert(offsetof(struct bp_iommu_ops, wanted) == 16, "bp_iommu_ops.wanted");
 _Static_assert(offsetof(struct bp_iommu_ops, replay) == 24, "bp_iommu_ops.replay");
 _Static_assert(offsetof(struct bp_iommu_ops, reserved) == 32, "bp_iommu_ops.reserved");
+_Static_assert(sizeof(struct bp_iothread_interface) >= 48, "bp_iothread_interface");
+_Static_assert(offsetof(struct bp_iothread_interface, size) == 0, "bp_iothread_interface.size");
+_Static_assert(offsetof(struct bp_iothread_interface, context) == 8, "bp_iothread_interface.context");
+_Static_assert(offsetof(struct bp_iothread_interface, reserved) == 16, "bp_iothread_interface.reserved");
 _Static_assert(sizeof(struct bp_isa_interface) >= 72, "bp_isa_interface");
 _Static_assert(offsetof(struct bp_isa_interface, size) == 0, "bp_isa_interface.size");
 _Static_assert(offsetof(struct bp_isa_interface, add_ports) == 8, "bp_isa_interface.add_ports");
@@ -273,7 +278,8 @@ _Static_assert(offsetof(struct bp_module, tier) == 24, "bp_module.tier");
 _Static_assert(offsetof(struct bp_module, provides) == 32, "bp_module.provides");
 _Static_assert(offsetof(struct bp_module, imports) == 40, "bp_module.imports");
 _Static_assert(offsetof(struct bp_module, init) == 48, "bp_module.init");
-_Static_assert(offsetof(struct bp_module, reserved) == 56, "bp_module.reserved");
+_Static_assert(offsetof(struct bp_module, fini) == 56, "bp_module.fini");
+_Static_assert(offsetof(struct bp_module, reserved) == 64, "bp_module.reserved");
 _Static_assert(sizeof(struct bp_object_class) >= 128, "bp_object_class");
 _Static_assert(offsetof(struct bp_object_class, type) == 0, "bp_object_class.type");
 _Static_assert(offsetof(struct bp_object_class, complete) == 104, "bp_object_class.complete");

@@ -17,6 +17,10 @@ BP_BEGIN_DECLS
 #define BP_COMMAND_OOB (1u << 2)
 #define BP_COMMAND_RAW (1u << 3) /* fn is int (*)(struct bp_value *args, struct bp_value **ret_value,
                                     struct bp_error *err); members are still checked */
+/* fn runs in a coroutine (bp/coroutine.h) and may wait; the reply goes out when it returns. The client's later
+ * commands wait for it, out-of-band ones don't. A client that goes cancels it. Arguments live until it
+ * returns. */
+#define BP_COMMAND_COROUTINE (1u << 5)
 #define BP_COMMAND_ANY_ARGS (1u << 4) /* with RAW: unknown members are passed on (device_add) */
 
 struct bp_command {

@@ -68,7 +68,10 @@ struct bp_module {
     /* Optional, rare: called once after imports are resolved, before anything is registered.
      * Failing refuses the module. [main] */
     int (*init)(struct bp_error *err);
-    void *reserved[4];
+    /* Optional, rare: called once at the end of the process, in reverse order of loading, when machine and
+     * monitors are gone; not when init() failed. Its code stays mapped. [main] */
+    void (*fini)(void);
+    void *reserved[3];
 };
 
 /* ---- notes ---- */
@@ -128,6 +131,8 @@ struct bp_module {
  */
 #define BP_NO_IMPORTS NULL
 #define BP_MODULE_WITH_INIT(NAME, SUMMARY, IMPORTS, INIT, ...) \
+    BP_MODULE_WITH_FINI(NAME, SUMMARY, IMPORTS, INIT, NULL, __VA_ARGS__)
+#define BP_MODULE_WITH_FINI(NAME, SUMMARY, IMPORTS, INIT, FINI, ...) \
     BP_NOTE("name=" NAME); \
     BP_NOTE("summary=" SUMMARY); \
     BP_NOTE("version=" BP_MODULE_VERSION); \
@@ -141,7 +146,7 @@ struct bp_module {
     const struct bp_module bp_module = { \
         .magic = BP_MODULE_MAGIC, .size = sizeof(struct bp_module), .abi_major = BP_ABI_MAJOR, \
         .abi_minor = BP_ABI_MINOR, .flags = 0, .name = NAME, .tier = BP_MODULE_TIER, \
-        .provides = bp_module_provides, .imports = IMPORTS, .init = INIT, .reserved = {NULL}}
+        .provides = bp_module_provides, .imports = IMPORTS, .init = INIT, .fini = FINI, .reserved = {NULL}}
 #define BP_MODULE(NAME, SUMMARY, IMPORTS, ...) \
     BP_MODULE_WITH_INIT(NAME, SUMMARY, IMPORTS, NULL, __VA_ARGS__)
 

@@ -65,7 +65,7 @@ static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_in
     return 0;
 }
 BP_COMMAND(cmd_human, "human-monitor-command", "Runs a human monitor command", hmp_args, STRING,
-           NULL, human_monitor_command, 0);
+           NULL, human_monitor_command, BP_COMMAND_COROUTINE);
 
 /* ---- descriptors that came with SCM_RIGHTS, by name ---- */
 

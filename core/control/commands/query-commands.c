@@ -419,19 +419,10 @@ static int query_options(const char *only, struct bp_value **ret_value, struct b
 QUERY(cmd_query_options, "query-command-line-options", "Options and their keys", option_args, LIST,
       &option_list, query_options);
 
-/* ---- lists that are empty here, and the schema ---- */
+/* ---- the schema ---- */
 
 static const struct bp_schema any_list = {.name = "anyList", .kind = BP_KIND_LIST,
                                           .element_kind = BP_KIND_ANY};
-
-static int query_iothreads(struct bp_value **ret_value, struct bp_error *err)
-{
-    (void)err;
-    *ret_value = bp_value_list();
-    return 0;
-}
-QUERY(cmd_query_iothreads, "query-iothreads", "I/O threads", NULL, LIST, &any_list,
-      query_iothreads);
 
 static int query_schema(struct bp_value **ret_value, struct bp_error *err)
 {
@@ -445,5 +436,5 @@ QUERY(cmd_query_schema, "query-qmp-schema", "Commands, events and their types", 
 const struct bp_command *const bpc_query_commands[] = {
     &cmd_query_version, &cmd_query_target, &cmd_query_kvm, &cmd_query_name, &cmd_query_uuid,
     &cmd_query_commands, &cmd_query_machines, &cmd_query_cpu_definitions, &cmd_query_options,
-    &cmd_query_iothreads, &cmd_query_schema, NULL,
+    &cmd_query_schema, NULL,
 };

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include <bp/clock.h>
+#include <bp/coroutine.h>
 
 #include "hmp.h"
 #include "monitor-list.h"
@@ -23,6 +24,17 @@ struct human {
     struct bp_timer *retry;
     GByteArray *out;
     bool open, focused;
+    struct line_job *job;      /* the command that is being waited for, or NULL */
+    GByteArray *typed;         /* what was typed meanwhile */
+    struct bp_deferred *go_on; /* takes that up when it has ended */
+};
+
+/* A line that runs in a coroutine, so that its command may wait. It may outlive the monitor. */
+struct line_job {
+    struct human *h; /* NULL: the monitor has gone */
+    char *line;
+    struct bp_monitor mon;
+    struct bp_co *co; /* NULL: none could be made, it runs without */
 };
 
 static bool push_out(struct bpc_monitor_entry *entry)
@@ -60,12 +72,9 @@ static void output(void *opaque, const char *text, size_t len)
     g_byte_array_append(h->out, (const guint8 *)text, (guint)len);
 }
 
-static void run_line(void *opaque, const char *line)
+static void show_result(struct human *h, const char *text)
 {
-    struct human *h = opaque;
-
-    bpc_hmp_run(&h->mon, line);
-    for (const char *p = h->mon.out->str; *p;) {
+    for (const char *p = text; *p;) {
         size_t n = strcspn(p, "\n");
 
         output(h, p, n);
@@ -73,24 +82,86 @@ static void run_line(void *opaque, const char *line)
             output(h, "\r\n", 2);
         p += n + (p[n] != '\0');
     }
-    g_string_truncate(h->mon.out, 0);
     bpc_readline_show(h->readline);
+}
+
+static void job_main(void *opaque)
+{
+    struct line_job *job = opaque;
+    struct human *h;
+
+    bpc_hmp_run(&job->mon, job->line);
+    h = job->h;
+    if (h) {
+        h->job = NULL;
+        h->mon.cpu_index = job->mon.cpu_index;
+        show_result(h, job->mon.out->str);
+        push_out(&h->entry);
+        bp_deferred_schedule(h->go_on);
+    }
+    g_string_free(job->mon.out, TRUE);
+    g_free(job->line);
+    bp_co_unref(job->co);
+    g_free(job);
+}
+
+static void run_line(void *opaque, const char *line)
+{
+    struct human *h = opaque;
+    struct line_job *job = g_new0(struct line_job, 1);
+
+    job->h = h;
+    job->line = g_strdup(line);
+    job->mon = h->mon;
+    job->mon.out = g_string_new(NULL);
+    h->job = job;
+    if (bp_co_new(NULL, NULL, "monitor command", job_main, job, &job->co, NULL) < 0)
+        job_main(job);
+    else
+        bp_co_enter(job->co);
+}
+
+static void drop_job(struct human *h)
+{
+    struct line_job *job = h->job;
+
+    g_byte_array_set_size(h->typed, 0);
+    if (!job)
+        return;
+    h->job = NULL;
+    job->h = NULL;
+    if (job->co)
+        bp_co_cancel(job->co);
 }
 
 static size_t can_read(void *opaque)
 {
     struct human *h = opaque;
 
-    return h->out->len < BACKLOG_STOPS_READING ? 256 : 0;
+    return h->out->len < BACKLOG_STOPS_READING && h->typed->len == 0 ? 256 : 0;
 }
 
 static void take_input(void *opaque, const uint8_t *buf, size_t len)
 {
     struct human *h = opaque;
 
-    for (size_t i = 0; i < len; i++)
+    size_t i;
+
+    for (i = 0; i < len && !h->job; i++)
         bpc_readline_input(h->readline, buf[i]);
+    g_byte_array_append(h->typed, buf + i, (guint)(len - i));
     push_out(&h->entry);
+}
+
+static void go_on(void *opaque)
+{
+    struct human *h = opaque;
+    GByteArray *typed = h->typed;
+
+    h->typed = g_byte_array_new();
+    take_input(h, typed->data, typed->len);
+    g_byte_array_free(typed, TRUE);
+    h->table->accept_input(h->chr, h);
 }
 
 static void say_hello(struct human *h)
@@ -117,6 +188,7 @@ static void chardev_event(void *opaque, enum bp_chardev_event event)
         break;
     case BP_CHARDEV_CLOSED:
         h->open = false;
+        drop_job(h);
         g_byte_array_set_size(h->out, 0);
         break;
     case BP_CHARDEV_MUX_OUT:
@@ -138,6 +210,8 @@ static void chardev_event(void *opaque, enum bp_chardev_event event)
 static void free_human(struct human *h)
 {
     bp_timer_free(h->retry);
+    bp_deferred_free(h->go_on);
+    g_byte_array_free(h->typed, TRUE);
     bpc_readline_free(h->readline);
     g_byte_array_free(h->out, TRUE);
     g_string_free(h->mon.out, TRUE);
@@ -149,6 +223,7 @@ static void close_human(struct bpc_monitor_entry *entry)
     struct human *h = (struct human *)entry;
 
     h->table->disconnect(h->chr, h);
+    drop_job(h);
     free_human(h);
 }
 
@@ -169,6 +244,8 @@ int bpc_human_new(const struct bp_chardev_interface *table, struct bp_chardev *c
     h->focused = true;
     h->mon.out = g_string_new(NULL);
     h->out = g_byte_array_new();
+    h->typed = g_byte_array_new();
+    h->go_on = bp_deferred_new(NULL, NULL, go_on, h);
     h->readline = bpc_readline_new(PROMPT, &ops, h);
     h->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, retry_fired, h);
     h->entry.push_out = push_out;

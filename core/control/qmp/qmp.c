@@ -12,6 +12,7 @@
 #include <glib.h>
 
 #include <bp/clock.h>
+#include <bp/coroutine.h>
 #include <bp/log.h>
 
 #include "command.h"
@@ -24,6 +25,7 @@
 #define BACKLOG_STOPS_READING (64u << 10)
 #define BACKLOG_DROPS_EVENTS (4u << 20)
 #define RETRY_NS 2000000
+#define WAITING_STOPS_READING 8u /* requests behind one that takes its time */
 
 struct qmp {
     struct bpc_monitor_entry entry; /* first */
@@ -34,6 +36,17 @@ struct qmp {
     GByteArray *out; /* bytes before `sent` are gone */
     size_t sent;
     bool pretty, open, negotiated, oob, warned;
+    struct job *job;  /* the command that is being waited for, or NULL */
+    GQueue *waiting;  /* requests (struct bp_value *) that came meanwhile */
+    struct bp_deferred *go_on; /* takes them up when it has ended */
+};
+
+/* A command that runs in a coroutine. It may outlive its client. */
+struct job {
+    struct qmp *q; /* NULL: the client has gone, nobody wants the reply */
+    const struct bp_command *command;
+    struct bp_value *request;
+    struct bp_co *co;
 };
 
 static struct qmp *current;
@@ -222,23 +235,11 @@ int bpc_qmp_negotiated(bool oob, struct bp_error *err)
     return 0;
 }
 
-static void handle_request(struct qmp *q, struct bp_value *request)
+static void reply_result(struct qmp *q, const struct bp_command *command,
+                         struct bp_value *request, struct bp_value *result)
 {
-    const struct bp_command *command;
-    struct bp_error err = {0};
-    struct bp_value *result = NULL, *reply, *id;
-    struct qmp *outer = current;
-    int ret = find_command(q, request, &command, &err);
+    struct bp_value *reply, *id;
 
-    current = q;
-    if (ret == 0)
-        ret = bpc_command_call(command, bp_value_get(request, "arguments"), &result, &err);
-    current = outer;
-    bpc_events_flush(); /* what the command caused comes before its reply */
-    if (ret < 0) {
-        reply_error(q, bp_value_type(request) == BP_VALUE_DICT ? request : NULL, &err);
-        return;
-    }
     if (!(command->flags & BP_COMMAND_NO_SUCCESS)) {
         reply = bp_value_dict();
         bp_value_set(reply, "return", bp_value_ref(result));
@@ -251,13 +252,124 @@ static void handle_request(struct qmp *q, struct bp_value *request)
     bp_value_unref(result);
 }
 
+/* ---- commands that wait ---- */
+
+static void job_main(void *opaque)
+{
+    struct job *job = opaque;
+    struct bp_error err = {0};
+    struct bp_value *result = NULL;
+    int ret = bpc_command_call(job->command, bp_value_get(job->request, "arguments"), &result, &err);
+    struct qmp *q = job->q;
+
+    bpc_events_flush();
+    if (q) {
+        q->job = NULL;
+        if (ret < 0)
+            reply_error(q, job->request, &err);
+        else
+            reply_result(q, job->command, job->request, result);
+        if (!g_queue_is_empty(q->waiting))
+            bp_deferred_schedule(q->go_on);
+        q->table->accept_input(q->chr, q);
+    } else if (ret == 0) {
+        bp_value_unref(result);
+    }
+    bp_value_unref(job->request);
+    bp_co_unref(job->co);
+    g_free(job);
+}
+
+static int start_job(struct qmp *q, const struct bp_command *command, struct bp_value *request,
+                     struct bp_error *err)
+{
+    struct job *job = g_new0(struct job, 1);
+    int ret = bp_co_new(NULL, NULL, command->name, job_main, job, &job->co, err);
+
+    if (ret < 0) {
+        g_free(job);
+        return ret;
+    }
+    job->q = q;
+    job->command = command;
+    job->request = bp_value_ref(request);
+    q->job = job;
+    bp_co_enter(job->co);
+    return 0;
+}
+
+/* The client goes: what it waited for is cancelled, what it asked for besides is forgotten. */
+static void drop_jobs(struct qmp *q)
+{
+    struct job *job = q->job;
+    struct bp_value *request;
+
+    while ((request = g_queue_pop_head(q->waiting)) != NULL)
+        bp_value_unref(request);
+    if (!job)
+        return;
+    q->job = NULL;
+    job->q = NULL;
+    bp_co_cancel(job->co);
+}
+
+static void handle_request(struct qmp *q, struct bp_value *request)
+{
+    const struct bp_command *command;
+    struct bp_error err = {0};
+    struct bp_value *result = NULL;
+    struct qmp *outer = current;
+    int ret = find_command(q, request, &command, &err);
+
+    current = q;
+    if (ret == 0 && (command->flags & BP_COMMAND_COROUTINE)) {
+        ret = start_job(q, command, request, &err);
+        current = outer;
+        if (ret == 0)
+            return; /* it replies when it has ended */
+    } else if (ret == 0) {
+        ret = bpc_command_call(command, bp_value_get(request, "arguments"), &result, &err);
+    }
+    current = outer;
+    bpc_events_flush(); /* what the command caused comes before its reply */
+    if (ret < 0)
+        reply_error(q, bp_value_type(request) == BP_VALUE_DICT ? request : NULL, &err);
+    else
+        reply_result(q, command, request, result);
+}
+
+/* In order, but that out-of-band ones wait for nobody. */
+static void take_request(struct qmp *q, struct bp_value *request)
+{
+    bool out_of_band = q->oob && bp_value_type(request) == BP_VALUE_DICT &&
+                       bp_value_has(request, "exec-oob");
+
+    if (!out_of_band && (q->job || !g_queue_is_empty(q->waiting)))
+        g_queue_push_tail(q->waiting, bp_value_ref(request));
+    else
+        handle_request(q, request);
+}
+
+static void go_on(void *opaque)
+{
+    struct qmp *q = opaque;
+    struct bp_value *request;
+
+    while (!q->job && (request = g_queue_pop_head(q->waiting)) != NULL) {
+        handle_request(q, request);
+        bp_value_unref(request);
+    }
+    q->table->accept_input(q->chr, q);
+}
+
 /* ---- chardev ---- */
 
 static size_t qmp_can_read(void *opaque)
 {
     struct qmp *q = opaque;
 
-    return backlog(q) < BACKLOG_STOPS_READING ? READ_CHUNK : 0;
+    return backlog(q) < BACKLOG_STOPS_READING && g_queue_get_length(q->waiting) < WAITING_STOPS_READING
+               ? READ_CHUNK : 0;
 }
 
 static void qmp_read(void *opaque, const uint8_t *buf, size_t len)
@@ -273,7 +385,7 @@ static void qmp_read(void *opaque, const uint8_t *buf, size_t len)
             err.kind = BP_ERROR_GENERIC;
             reply_error(q, NULL, &err);
         } else {
-            handle_request(q, request);
+            take_request(q, request);
             bp_value_unref(request);
         }
         memset(&err, 0, sizeof(err));
@@ -286,6 +398,7 @@ static void qmp_event(void *opaque, enum bp_chardev_event event)
 
     if (event != BP_CHARDEV_OPENED && event != BP_CHARDEV_CLOSED)
         return;
+    drop_jobs(q);
     g_byte_array_set_size(q->out, 0);
     q->sent = 0;
     q->negotiated = q->oob = q->warned = false;
@@ -301,6 +414,9 @@ static void qmp_close(struct bpc_monitor_entry *entry)
     struct qmp *q = (struct qmp *)entry;
 
     q->table->disconnect(q->chr, q);
+    drop_jobs(q);
+    g_queue_free(q->waiting);
+    bp_deferred_free(q->go_on);
     bp_timer_free(q->retry);
     bpc_value_stream_free(q->stream);
     g_byte_array_free(q->out, TRUE);
@@ -322,11 +438,15 @@ int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr
     q->out = g_byte_array_new();
     q->stream = bpc_value_stream_new();
     q->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, retry_fired, q);
+    q->waiting = g_queue_new();
+    q->go_on = bp_deferred_new(NULL, NULL, go_on, q);
     q->entry.control = true;
     q->entry.push_out = push_out;
     q->entry.close = qmp_close;
     ret = table->connect(chr, &handlers, q, err);
     if (ret < 0) {
+        g_queue_free(q->waiting);
+        bp_deferred_free(q->go_on);
         bp_timer_free(q->retry);
         bpc_value_stream_free(q->stream);
         g_byte_array_free(q->out, TRUE);
