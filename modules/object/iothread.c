@@ -86,10 +86,10 @@ static struct bp_context *context_of(struct bp_object *obj)
 static const struct bp_field props[] = {
     LIVE("poll-max-ns", poll_max_ns, "32768", INT64_MAX,
          "how long to look for work before sleeping, in ns; 0: not at all"),
-    LIVE("poll-grow", poll_grow, "0", UINT32_MAX, "factor by which looking gets longer; 0: 2"),
-    LIVE("poll-shrink", poll_shrink, "0", UINT32_MAX,
+    LIVE("poll-grow", poll_grow, "0", INT32_MAX, "factor by which looking gets longer; 0: 2"),
+    LIVE("poll-shrink", poll_shrink, "0", INT32_MAX,
          "divisor by which looking gets shorter; 0: not at all any more at once"),
-    LIVE("aio-max-batch", aio_max_batch, "0", UINT32_MAX,
+    LIVE("aio-max-batch", aio_max_batch, "0", INT32_MAX,
          "most requests taken up in one go; 0: all that are there"),
     LIVE("thread-pool-min", pool_min, "0", 4096, "worker threads that are kept"),
     LIVE("thread-pool-max", pool_max, "64", 4096, "most worker threads"),
