@@ -333,6 +333,8 @@ static void describe_key(const struct bp_field *f, void *opaque)
     const char *type = f->kind == BP_KIND_BOOL ? "boolean" : f->kind == BP_KIND_SIZE ? "size"
                      : bpc_schema_is_integer(f->kind) ? "number" : "string";
 
+    if (f->flags & BP_FIELD_HIDDEN)
+        return;
     for (size_t i = 0; i < bp_value_length(list); i++) {
         if (strcmp(bp_value_get_string(bp_value_at(list, i), "name"), f->name) == 0)
             return;
