@@ -94,6 +94,13 @@ static int udp_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
     return (int)len;
 }
 
+/* Where no host is named. By number: on most computers "localhost" is ::1 first, and unlike a connection a
+ * datagram that nobody takes there finds no other way. */
+static const char *this_host(const struct udp_state *s)
+{
+    return (s->ipv6 == ON && s->ipv4 != ON) || s->ipv4 == OFF ? "::1" : "127.0.0.1";
+}
+
 static int udp_open(struct bp_chardev *chr, struct bp_error *err)
 {
     struct udp_state *s = chardev->state(chr);
@@ -108,7 +115,7 @@ static int udp_open(struct bp_chardev *chr, struct bp_error *err)
         return -EINVAL;
     if (s->ipv4 == OFF && s->ipv6 == OFF)
         return bp_fail(err, EINVAL, "chardev: udp: 'ipv4' and 'ipv6' cannot both be off");
-    r = lookup(s, s->host && *s->host ? s->host : "localhost", s->port, 0, AF_UNSPEC, &remote, err);
+    r = lookup(s, s->host && *s->host ? s->host : this_host(s), s->port, 0, AF_UNSPEC, &remote, err);
     if (r < 0)
         return r;
     r = lookup(s, s->local_host, s->local_port, AI_PASSIVE, remote->ai_family, &local, err);
@@ -154,7 +161,7 @@ static char *udp_filename(struct bp_chardev *chr)
 #define KEY(NAME, KIND, FIELD, DEFAULT, HELP) \
     BP_PROP(NAME, KIND, struct udp_state, FIELD, DEFAULT, HELP)
 static const struct bp_field props[] = {
-    KEY("host", STRING, host, NULL, "name or address of the other side (default: localhost)"),
+    KEY("host", STRING, host, NULL, "name or address of the other side (default: this host)"),
     KEY("port", STRING, port, NULL, "its port"),
     KEY("localaddr", STRING, local_host, NULL, "address to receive at (default: all)"),
     KEY("localport", STRING, local_port, NULL, "port to receive at (default: any)"),
