@@ -89,6 +89,26 @@ def features_are_added_and_taken_away():
         assert "popcnt" in flags and "cx16" not in flags, flags
 
 
+def siblings_are_seen():
+    """The manual's example: -smp 8,sockets=2,cores=2,threads=2,maxcpus=8."""
+    with Guest("-m", "256", "-cpu", "max", "-smp", "8,sockets=2,cores=2,threads=2,maxcpus=8") as guest:
+        text = guest.run("cd /sys/devices/system/cpu; for c in cpu[0-9]*; do t=$c/topology; "
+                         "echo at $(cat $t/physical_package_id) $(cat $t/core_id) $(cat $t/core_cpus_list); done")
+        found = sorted(re.findall(r"^at (\d+) (\d+) (\S+)$", text, re.M))
+        assert len({(package, core) for package, core, _ in found}) == 4, text
+        assert sorted(threads for _, _, threads in found) == sorted(2 * ["0-1", "2-3", "4-5", "6-7"]), text
+        assert len({package for package, _, _ in found}) == 2, text
+
+
+def dies_are_seen():
+    with Guest("-m", "256", "-cpu", "max", "-smp", "4,sockets=1,dies=2,cores=2,threads=1") as guest:
+        text = guest.run("cd /sys/devices/system/cpu; for c in cpu[0-9]*; do t=$c/topology; "
+                         "echo at $(cat $t/physical_package_id) $(cat $t/die_id) $(cat $t/core_id); done")
+        found = re.findall(r"^at (\d+) (\d+) (\d+)$", text, re.M)
+        assert len(found) == 4 and len({package for package, _, _ in found}) == 1, text
+        assert sorted(die for _, die, _ in found) == ["0", "0", "1", "1"], text
+
+
 def arranged_machine(tap):
     names = (("processors_are_arranged", processors_are_arranged),
              ("default_model_is_qemu64", default_model_is_qemu64),
@@ -104,7 +124,8 @@ def arranged_machine(tap):
 def main():
     tap = Tap()
     arranged_machine(tap)
-    tap.case("features_are_added_and_taken_away", features_are_added_and_taken_away)
+    for case in (features_are_added_and_taken_away, siblings_are_seen, dies_are_seen):
+        tap.case(case.__name__, case)
     tap.done()
 
 

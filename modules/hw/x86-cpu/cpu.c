@@ -22,6 +22,7 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
 {
     struct x86_model_cpu *s = bp_cpu_state(cpu);
     const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
+    struct x86_topology topology = {1, 1, 1};
 
     for (unsigned i = 0; i < FEATURE_WORDS; i++) {
         uint32_t missing = s->plus[i] & ~executable_features[i];
@@ -40,7 +41,10 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
     s->x.is_bsp = bp_cpu_index(cpu) == 0;
     s->x.phys_bits = 40;
     s->x.linear_bits = 48;
-    cpuid_build(s, smp && smp->cores ? smp->cores : 1, smp && smp->threads ? smp->threads : 1);
+    if (smp)
+        topology = (struct x86_topology){smp->dies ? smp->dies : 1, smp->cores ? smp->cores : 1,
+                                         smp->threads ? smp->threads : 1};
+    cpuid_build(s, &topology);
     return 0;
 }
 

@@ -47,31 +47,66 @@ static void add_brand(struct x86_model_cpu *s, const char *brand)
                    word(text + 16 * i + 8), word(text + 16 * i + 12));
 }
 
-/* Leaf 0xb: topology levels by the bits of the x2APIC id. */
-static void add_topology(struct x86_model_cpu *s, unsigned cores, unsigned threads)
+static unsigned bits_for(unsigned count)
 {
-    unsigned smt_bits = 0, core_bits = 0;
+    unsigned bits = 0;
 
-    while (1u << smt_bits < threads)
-        smt_bits++;
-    while (1u << core_bits < cores)
-        core_bits++;
-    add(s, (struct bp_x86_cpuid){0xb, 0, 0, smt_bits, threads, 0x100, s->x.apic_id});
-    add(s, (struct bp_x86_cpuid){0xb, 1, 0, smt_bits + core_bits, cores * threads, 0x201,
-                                 s->x.apic_id});
-    add(s, (struct bp_x86_cpuid){0xb, 0, 1, 0, 0, 2, s->x.apic_id});
+    while (1u << bits < count)
+        bits++;
+    return bits;
 }
 
-void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads)
+/* Leaves 0xb and, where dies are told of, 0x1f: levels by the bits of the x2APIC id. */
+static void add_topology(struct x86_model_cpu *s, const struct x86_topology *t)
+{
+    unsigned smt = bits_for(t->threads), core = smt + bits_for(t->cores), die = core + bits_for(t->dies);
+    unsigned in_die = t->cores * t->threads, id = s->x.apic_id;
+
+    add(s, (struct bp_x86_cpuid){0xb, 0, 0, smt, t->threads, 0x100, id});
+    add(s, (struct bp_x86_cpuid){0xb, 1, 0, die, t->dies * in_die, 0x201, id});
+    add(s, (struct bp_x86_cpuid){0xb, 0, 1, 0, 0, 2, id});
+    if (t->dies < 2)
+        return;
+    add(s, (struct bp_x86_cpuid){0x1f, 0, 0, smt, t->threads, 0x100, id});
+    add(s, (struct bp_x86_cpuid){0x1f, 1, 0, core, in_die, 0x201, id});
+    add(s, (struct bp_x86_cpuid){0x1f, 2, 0, die, t->dies * in_die, 0x502, id});
+    add(s, (struct bp_x86_cpuid){0x1f, 0, 1, 0, 0, 3, id});
+}
+
+/* Leaves 0x8000001d (caches and who shares them) and 0x8000001e, which feature topoext announces. */
+static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topology *t)
+{
+    static const struct {
+        uint32_t type, level, ways, sets;
+    } caches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}}; /* as leaves 0x80000005 and 6 say */
+    unsigned core = s->x.apic_id >> bits_for(t->threads), die;
+
+    for (unsigned i = 0; i < BP_COUNT(caches); i++)
+        add(s, (struct bp_x86_cpuid){0x8000001d, i, 0,
+                                     caches[i].type | caches[i].level << 5 | 1u << 8 | (t->threads - 1) << 14,
+                                     63 | (caches[i].ways - 1) << 22, caches[i].sets - 1, 0});
+    add(s, (struct bp_x86_cpuid){0x8000001d, 0, 1, 0, 0, 0, 0});
+    die = core >> bits_for(t->cores) & ((1u << bits_for(t->dies)) - 1);
+    core &= (1u << (bits_for(t->cores) + bits_for(t->dies))) - 1;
+    add_simple(s, 0x8000001e, s->x.apic_id, core | (t->threads - 1) << 8, die | (t->dies - 1) << 8, 0);
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t)
 {
     const struct model *m = s->model;
     const uint32_t *f = s->x.features;
-    unsigned logical = cores * threads;
+    unsigned logical = t->dies * t->cores * t->threads; /* of a package */
+    bool topoext = f[BP_X86_FW_80000001_ECX] & 1u << 22;
     /* The AMD copies of leaf 1's EDX. */
     uint32_t copied = strcmp(m->vendor, "AuthenticAMD") == 0 ? f[BP_X86_FW_1_EDX] & 0x0183f3ff : 0;
 
     s->x.cpuid_count = 0;
-    add_simple(s, 0, m->max_leaf, word(m->vendor), word(m->vendor + 8), word(m->vendor + 4));
+    add_simple(s, 0, most(m->max_leaf, t->dies > 1 ? 0x1f : 0), word(m->vendor), word(m->vendor + 8), word(m->vendor + 4));
     add_simple(s, 1, signature(m),
                s->x.apic_id << 24 | (logical > 255 ? 255 : logical) << 16 | 8 << 8,
                f[BP_X86_FW_1_ECX], f[BP_X86_FW_1_EDX] | (logical > 1 ? 1u << 28 : 0));
@@ -79,11 +114,11 @@ void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads)
         add_simple(s, 6, f[BP_X86_FW_6_EAX], 0, 0, 0);
     add(s, (struct bp_x86_cpuid){7, 0, 0, 0, f[BP_X86_FW_7_EBX], f[BP_X86_FW_7_ECX],
                                  f[BP_X86_FW_7_EDX]});
-    add_topology(s, cores, threads);
+    add_topology(s, t);
     if (f[BP_X86_FW_1_ECX] & 1u << 31)
         add_simple(s, 0x40000000, 0x40000000, word("Back"), word("plan"), word("e VM"));
-    add_simple(s, 0x80000000, m->max_extended_leaf, word(m->vendor), word(m->vendor + 8),
-               word(m->vendor + 4));
+    add_simple(s, 0x80000000, most(m->max_extended_leaf, topoext ? 0x8000001e : 0), word(m->vendor),
+               word(m->vendor + 8), word(m->vendor + 4));
     add_simple(s, 0x80000001, signature(m), 0,
                f[BP_X86_FW_80000001_ECX] | (logical > 1 ? 2 : 0),
                f[BP_X86_FW_80000001_EDX] | copied);
@@ -94,5 +129,7 @@ void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads)
     add_simple(s, 0x80000007, 0, 0, 0, f[BP_X86_FW_80000007_EDX]);
     add_simple(s, 0x80000008, (uint32_t)s->x.linear_bits << 8 | s->x.phys_bits,
                f[BP_X86_FW_80000008_EBX], logical > 1 ? logical - 1 : 0, 0);
+    if (topoext)
+        add_extended_topology(s, t);
     s->x.cpuid = s->leaves;
 }

@@ -62,7 +62,11 @@ int identity_get_unavailable(struct bp_object *obj, const struct bp_field *f,
 /* Takes over the model but for what was given. */
 void identity_complete(struct x86_model_cpu *s, const struct model *model);
 
-void cpuid_build(struct x86_model_cpu *s, unsigned cores, unsigned threads);
+/* How many of each there are in the one above; at least 1. Dies are those of a package. */
+struct x86_topology {
+    unsigned dies, cores, threads;
+};
+void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t);
 void x86_reset(struct bp_cpu *cpu);
 char *x86_dump(struct bp_cpu *cpu);
 int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys);

@@ -13,7 +13,7 @@ const uint32_t executable_features[FEATURE_WORDS] = {
     [BP_X86_FW_7_EBX] =
         1u << 0 | 1u << 7 | 1u << 20 | 1u << 10 | 1u << 9 | 1u << 3 | 1u << 8 | 1u << 19,
     [BP_X86_FW_80000001_EDX] = 1u << 11 | 1u << 20 | 1u << 29 | 1u << 27 | 1u << 26,
-    [BP_X86_FW_80000001_ECX] = 1u << 0 | 1u << 5 | 1u << 8,
+    [BP_X86_FW_80000001_ECX] = 1u << 0 | 1u << 5 | 1u << 8 | 1u << 22,
     [BP_X86_FW_80000007_EDX] = 1u << 8,
     [BP_X86_FW_6_EAX] = 1u << 2,
 };
@@ -56,7 +56,7 @@ const struct model model_max = {
                  [BP_X86_FW_7_EBX] = 1u << 0 | 1u << 7 | 1u << 20 | 1u << 10 | 1u << 9 | 1u << 3 |
                                      1u << 8 | 1u << 19,
                  [BP_X86_FW_80000001_EDX] = 1u << 11 | 1u << 20 | 1u << 29 | 1u << 27 | 1u << 26,
-                 [BP_X86_FW_80000001_ECX] = 1u << 0 | 1u << 5 | 1u << 8,
+                 [BP_X86_FW_80000001_ECX] = 1u << 0 | 1u << 5 | 1u << 8 | 1u << 22,
                  [BP_X86_FW_80000007_EDX] = 1u << 8,
                  [BP_X86_FW_6_EAX] = 1u << 2},
 };
