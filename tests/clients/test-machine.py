@@ -97,11 +97,13 @@ def mapping_flags(pid, size):
 ODD = (67 << 20)
 
 
-def guest_memory_is_in_core_dumps_as_told():
-    for keys, in_dumps in (("", True), (",dump-guest-core=on", True), (",dump-guest-core=off", False)):
+def guest_memory_is_dumped_and_merged_as_told():
+    for keys, in_dumps, merged in (("", True, True), (",dump-guest-core=off", False, True),
+                                   (",mem-merge=off", True, False), (",dump-guest-core=on", True, True)):
         with Emulator(PROGRAM, "-machine", "pc" + keys, "-m", "67") as machine:
             flags = mapping_flags(machine.process.pid, ODD)
             assert ("dd" not in flags) == in_dumps, (keys, flags)
+            assert ("mg" in flags) == merged, (keys, flags)
 
 
 def nodefaults_leaves_out_serial_port_and_monitor():
@@ -392,7 +394,7 @@ def log_goes_where_it_is_told():
 
 
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators_are_tried_in_order,
-         guest_memory_is_in_core_dumps_as_told, nodefaults_leaves_out_serial_port_and_monitor,
+         guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,
          messages_have_time_and_name, global_values_reach_devices_of_the_machine,

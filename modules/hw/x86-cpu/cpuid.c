@@ -81,10 +81,12 @@ static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topo
     } caches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}}; /* as leaves 0x80000005 and 6 say */
     unsigned core = s->x.apic_id >> bits_for(t->threads), die;
 
-    for (unsigned i = 0; i < BP_COUNT(caches); i++)
-        add(s, (struct bp_x86_cpuid){0x8000001d, i, 0,
-                                     caches[i].type | caches[i].level << 5 | 1u << 8 | (t->threads - 1) << 14,
-                                     63 | (caches[i].ways - 1) << 22, caches[i].sets - 1, 0});
+    for (unsigned i = 0; i < BP_COUNT(caches); i++) {
+        uint32_t kind = caches[i].type | caches[i].level << 5 | 1u << 8 | (t->threads - 1) << 14;
+
+        add(s, (struct bp_x86_cpuid){0x8000001d, i, 0, kind, 63 | (caches[i].ways - 1) << 22,
+                                     caches[i].sets - 1, 0});
+    }
     add(s, (struct bp_x86_cpuid){0x8000001d, 0, 1, 0, 0, 0, 0});
     die = core >> bits_for(t->cores) & ((1u << bits_for(t->dies)) - 1);
     core &= (1u << (bits_for(t->cores) + bits_for(t->dies))) - 1;
