@@ -9,6 +9,7 @@
 #include "describe.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -665,6 +666,18 @@ void describe_finish(struct module_table *table)
     free(table->name);
     free(table->tier);
     *table = (struct module_table){0};
+}
+
+bool describe_imports(const struct module_table *table, const char *interface)
+{
+    char key[160];
+
+    for (size_t i = 0; i < table->import_count; i++) {
+        snprintf(key, sizeof(key), "%s/%u", table->imports[i].name, table->imports[i].major);
+        if (strcmp(key, interface) == 0)
+            return true;
+    }
+    return false;
 }
 
 uint64_t describe_layout(void)

@@ -49,6 +49,8 @@ struct module_table {
 int describe_image(const struct image *image, struct module_table *ret_table,
                    struct bp_error *err);
 void describe_finish(struct module_table *table);
+/* Does the table import "isa/1"? */
+bool describe_imports(const struct module_table *table, const char *interface);
 
 /*
  * Makes usable structures from a packed descriptor of that kind: one malloc block that begins with the

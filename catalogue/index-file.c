@@ -283,6 +283,9 @@ static bool table_agrees(const struct file_record *r, const struct module_table 
         if (!is_required(r, key))
             return false;
     }
+    for (size_t i = 0; i < RECORD_REQUIRES(r); i++)
+        if (!describe_imports(t, *GROW_AT(&r->requires, const char *, i)))
+            return false;
     return true;
 }
 

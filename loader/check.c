@@ -88,6 +88,14 @@ static int compare_imports(struct module *m, const struct module_table *t)
             return module_refuse(m, true, ENOEXEC, "imports interface %s, which its notes do not "
                                  "list", key);
     }
+    /* A pointer that nobody fills would be followed by the module's first call. */
+    for (unsigned i = 0; i < m->requires->len; i++) {
+        const char *interface = m->requires->pdata[i];
+
+        if (!describe_imports(t, interface))
+            return module_refuse(m, true, ENOEXEC, "uses interface %s (BP_USE), which its table does "
+                                 "not import: BP_IMPORT is missing in its list of imports", interface);
+    }
     return 0;
 }
 

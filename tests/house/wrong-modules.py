@@ -23,6 +23,7 @@ REASONS = {  # device: what the one line must hold
     "broken-library": "needs library libbackplane-absent.so.1",
     "broken-init": "the moon is not full",
     "broken-cycle-a": "broken-cycle-a -> broken-cycle-b -> broken-cycle-a",
+    "broken-import": "uses interface isa/1 (BP_USE), which its table does not import: BP_IMPORT is",
     "broken-requires": "requires interface broken-absent/3",
     "broken-notes": "broken-hidden, which its notes do not list",
     "test-god": "test-good",

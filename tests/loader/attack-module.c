@@ -60,7 +60,10 @@ int (*const attack_pointer)(void) = attack_function;
 #define BP_MODULE_TIER "friendly"
 #endif
 #ifdef REQUIRES
-BP_NOTE("requires=" REQUIRES);
+BP_USE(required, void, REQUIRES, 1);
+static const struct bp_import attack_imports[] = {BP_IMPORT(required, REQUIRES, 1), {0}};
+#else
+#define attack_imports BP_NO_IMPORTS
 #endif
 #ifdef EXTRA_NOTE
 BP_NOTE(EXTRA_NOTE);
@@ -76,7 +79,7 @@ BP_NOTE("provides=object:" NAME ";summary=An attack");
 static const struct bp_object_class attack = {
     .type = {.size = sizeof(struct bp_object_class), .name = NAME, .summary = "An attack",
              .state_size = 1}};
-BP_MODULE(NAME, "An attack", BP_NO_IMPORTS,
+BP_MODULE(NAME, "An attack", attack_imports,
 #ifdef PROVIDES_INTERFACE
           {BP_PROVIDE_INTERFACE, &face},
 #endif

@@ -613,22 +613,22 @@ def shadowing_the_core_s_own_names_is_refused():
 @attack
 def requiring_itself_is_refused():
     p = Place()
-    p.module('-DREQUIRES="attack-face/1"', '-DPROVIDES_INTERFACE="attack-face"')
+    p.module('-DREQUIRES="attack-face"', '-DPROVIDES_INTERFACE="attack-face"')
     refused(p, "requires itself")
 
 
 @attack
 def missing_requirement_is_refused():
     p = Place()
-    p.module('-DREQUIRES="nobody-has-this/4"')
-    refused(p, "requires interface nobody-has-this/4")
+    p.module('-DREQUIRES="nobody-has-this"')
+    refused(p, "requires interface nobody-has-this/1")
 
 
 @attack
 def interface_with_a_path_for_a_name_is_refused():
     p = Place()
     p.module('-DREQUIRES="../../etc/passwd"')
-    refused(p, "requires interface ../../etc/passwd")
+    refused(p, "requires interface ../../etc/passwd/1")
 
 
 @attack

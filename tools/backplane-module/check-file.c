@@ -85,7 +85,8 @@ static unsigned check_notes_against_table(const struct check *check)
             g_free(text);
         }
         if (!found) {
-            check_bad("its notes say %s, its table does not", r);
+            check_bad("its notes say %s, its table does not%s", r,
+                      r[0] == 'r' ? " (BP_USE needs a BP_IMPORT in the list of imports)" : "");
             bad++;
         }
     }
