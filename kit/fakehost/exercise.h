@@ -23,6 +23,7 @@ struct exercise {
     } targets[EXERCISE_MAX_TARGETS];
     unsigned count;
     unsigned devfn; /* PCI: where it answers, or UINT_MAX */
+    bool still;     /* no time passes between accesses */
 };
 
 /* Makes a device with a chardev where it takes one, else with defaults alone; puts what some types
@@ -37,5 +38,11 @@ void exercise_accesses(struct exercise *x, unsigned count);
 /* Saves, resets, loads, saves: -EIO when the bytes differ. Then loads cut and twisted states, which
  * may be refused but must not crash. */
 int exercise_saved_state(struct exercise *x, struct bp_error *err);
+/*
+ * Uses it, saves, uses it further, resets, loads, and compares the bytes of its state struct with what
+ * they were when it was saved: -EIO names the range that did not come back, which its saved table
+ * lacks. -EAGAIN: it does not save or load at all, which exercise_saved_state() tells.
+ */
+int exercise_forgotten_state(struct exercise *x, struct bp_error *err);
 
 #endif

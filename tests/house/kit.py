@@ -8,6 +8,7 @@ usage: kit.py SOURCE-ROOT BUILD-ROOT
 """
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -260,14 +261,14 @@ static void wrong_reset(struct bp_device *dev)
     %(reset)s
 }
 %(extra)s
-BP_DEVICE(wrong, "wrong", "isa", "Wrong", struct wrong, wrong_props, &wrong_state,
+BP_DEVICE(wrong, "wrong", %(bus)s, "Wrong", struct wrong, wrong_props, &wrong_state,
           .attach = wrong_attach, .reset = wrong_reset);
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
 BP_MODULE("wrong", "Wrong", imports, {BP_PROVIDE_DEVICE, &wrong});
 """
 RIGHT = {"prop": 'BP_PROP("iobase", UINT16, struct wrong, iobase, "0x300", "I/O port")',
          "save": "BP_SAVE(UINT8, struct wrong, value)", "read": "", "attach": "",
-         "reset": "s->value = 0;", "extra": ""}
+         "reset": "s->value = 0;", "extra": "", "bus": '"isa"'}
 # What is wrong: name: (what differs, what the report must say).
 WRONG = {
     "nothing": ({}, None),
@@ -300,6 +301,9 @@ WRONG = {
                                    "bp_state_table shifting = {.name = \"wrong\", .version = 1, "
                                    ".oldest = 1, .fields = wrong_fields, .after_load = shift};"},
                          "saved state changed by loading it"),
+    "forgets-register": ({"read": "s->count++; return s->count;"},
+                         "bytes 3 to 3 of its state change while it is used and do not come back"),
+    "unknown-bus": ({"bus": '"eisa"'}, "sits on bus eisa, and so can never be attached: No bus 'eisa'"),
     "notes-lie": ({"extra": 'BP_NOTE("provides=device:other;bus=isa;user=yes;summary=Other");'},
                   "its notes say provides=device:other"),
     "undeclared-import": ({"extra": "#undef BP_IMPORT\nstatic const void *pci;\n#define BP_IMPORT("
@@ -345,6 +349,26 @@ def check_finds_what_is_wrong():
     each(look, [n for n in WRONG if not (SANITIZED and n.startswith(("crash", "abort")))])
 
 
+def check_finds_functions_that_can_never_be_attached():
+    with open(os.path.join(folder_of("pci-device"), "my-pci-device.c")) as f:
+        right = f.read()
+    for name, old, new, text in (
+            ("no-pci-info", r"\.bus_info = &my_pci_device_pci,\s*", "",
+             "can never be attached: device type 'my-pci-device' does not describe its PCI function"),
+            ("odd-bar", "#define BAR_SIZE 0x1000u", "#define BAR_SIZE 3000u",
+             "can never be attached: PCI: BAR 0 has an impossible size of 0xbb8")):
+        source, out = (os.path.join(WORK, name + suffix) for suffix in (".c", ".so"))
+        changed = re.sub(old, new, right)
+        assert changed != right, name
+        with open(source, "w") as f:
+            f.write(changed)
+        good("sh", "-c", 'cc -shared -fPIC -fvisibility=hidden -o "$2" "$1" $(pkg-config --cflags '
+             '--libs backplane)', "sh", source, out)
+        done = tool("check", out)
+        lines = [s for s in done.stdout.splitlines() if s.startswith("not ok")]
+        assert done.returncode == 1 and any(text in s for s in lines), done.stdout
+
+
 def check_finds_writes_outside_of_the_state():
     """With the sanitizer, which the tool must have been built with, too."""
     if not SANITIZED:
@@ -371,4 +395,5 @@ run([new_writes_each_kind, each_template_builds_and_passes_with_make,
      one_line_builds_a_module, info_tells_what_a_module_has, info_refuses_what_is_no_module,
      list_shows_states_and_reasons, graph_shows_who_needs_whom, index_is_written,
      wrong_usage_is_told, modules_of_the_build_pass, check_finds_what_is_wrong,
+     check_finds_functions_that_can_never_be_attached,
      check_finds_writes_outside_of_the_state, the_same_seed_gives_the_same_report])

@@ -238,7 +238,23 @@ static void exercise(const struct check *check, struct bp_test_host *host, struc
     else
         check_ok("attached, reset, %lu random accesses on %u ranges, saved and loaded",
                  check->accesses, x.count);
+    check_phase("while it was saved, used, reset and loaded (--seed %lu)", check->seed);
+    if (exercise_forgotten_state(&x, &err) == -EIO)
+        check_bad("%s", err.message);
     g_rand_free(rand);
+}
+
+/* Is there a property, empty by default, that only its user can fill? A chardev it was given. */
+static bool may_need_more(const struct bp_device_class *class)
+{
+    for (const struct bp_field *f = class->type.props; f && f->name; f++) {
+        bool empty = f->kind == BP_KIND_LINK ? strcmp(f->name, "chardev") != 0
+                                             : f->kind == BP_KIND_STRING || f->kind > BP_KIND_LINK;
+
+        if (empty && !f->def && !(f->flags & BP_FIELD_READ_ONLY))
+            return true;
+    }
+    return class->type.parent != NULL; /* whose properties are not here */
 }
 
 void check_device(const struct check *check, const struct description *thing)
@@ -257,6 +273,8 @@ void check_device(const struct check *check, const struct description *thing)
     if (exercise_make_device(host, thing->name, &dev, &err) < 0) {
         if (class->type.flags & BP_TYPE_NOT_USER_CREATABLE)
             check_skipped("cannot stand alone: %s", err.message);
+        else if (!may_need_more(class))
+            check_bad("can never be attached: %s", err.message);
         else
             check_warning("not tried: it cannot be attached with defaults alone: %s", err.message);
         return;

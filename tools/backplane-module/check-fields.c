@@ -164,6 +164,24 @@ static void check_note(const struct check *check, const struct description *thin
     g_free(attributes);
 }
 
+/* A device whose bus nobody has, here or among what is installed, can never be attached. */
+static void check_bus(const struct check *check, struct context *c)
+{
+    const char *bus = strcmp(c->kind, "device") == 0 ? ((const struct bp_device_class *)c->desc)->bus
+                                                     : NULL;
+    const struct module_table *table = &check->file.table;
+    struct bp_error err = {0};
+    const void *desc;
+
+    if (!bus || strcmp(bus, "system") == 0)
+        return;
+    for (size_t i = 0; i < table->provide_count; i++)
+        if (strcmp(table->provides[i].kind, "bus") == 0 && strcmp(table->provides[i].name, bus) == 0)
+            return;
+    if (bpc_describe(BP_PROVIDE_BUS, bus, &desc, &err) < 0)
+        BAD(&c->fields, "sits on bus %s, and so can never be attached: %s", bus, err.message);
+}
+
 void check_fields(const struct check *check, const struct description *thing)
 {
     struct context c = {.kind = thing->kind};
@@ -177,6 +195,7 @@ void check_fields(const struct check *check, const struct description *thing)
     c.desc = desc;
     tool_each_fields(c.kind, desc, check_table, &c);
     check_note(check, thing, &c);
+    check_bus(check, &c);
     if (!c.fields.bad)
         check_ok("described well: %u fields", c.fields.count);
     free(desc);
