@@ -314,6 +314,8 @@ static void find_all(void)
         g_ptr_array_add(sources, source_open(d->path, d->origin, d->fd, NULL));
     }
     resolve();
+    if (policy_exists())
+        policy_tell_strays();
 }
 
 void modules_add_path(const char *colon_list)

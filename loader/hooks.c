@@ -148,6 +148,30 @@ static int hook_describe(enum bp_provide_kind kind, const char *name, const void
     return 0;
 }
 
+static void hook_each_denied(enum bp_provide_kind kind,
+                             void (*fn)(const char *name, const void *desc, const char *where,
+                                        void *opaque), void *opaque)
+{
+    const GPtrArray *all = policy_exists() ? modules_all() : NULL;
+
+    for (unsigned i = 0; all && i < all->len; i++) {
+        const struct module *m = all->pdata[i];
+
+        for (unsigned j = 0; j < m->provides->len; j++) {
+            struct provide *p = m->provides->pdata[j];
+            const char *where = NULL;
+
+            if (p->kind != kind || p->alias)
+                continue;
+            if (!policy_denies_name(kind, p->name, &where) && !policy_denies_module(m->name, &where))
+                continue;
+            if (!p->description)
+                describe(p, NULL);
+            fn(p->name, p->description, where, opaque);
+        }
+    }
+}
+
 static int hook_judge(enum bp_provide_kind kind, const char **name, struct bp_error *err)
 {
     const char *other, *where;
@@ -174,6 +198,7 @@ const struct bpc_loader modules_loader = {
     .ended = load_ended,
     .missing = packages_missing,
     .judge = hook_judge,
+    .each_denied = hook_each_denied,
     .query_module = modules_query_one,
     .resolve_file = modules_resolve_file,
 };

@@ -31,6 +31,7 @@ struct rule {
     char *pattern, *other;     /* `other`: what an alias means, the preferred module */
     int rank;
     char *where; /* deny: "denied by FILE:LINE (reason)" */
+    char *line;  /* "FILE:LINE" */
 };
 
 static GPtrArray *rules; /* struct rule *; NULL: not read yet */
@@ -45,6 +46,7 @@ static void free_rule(void *p)
     g_free(r->pattern);
     g_free(r->other);
     g_free(r->where);
+    g_free(r->line);
     g_free(r);
 }
 
@@ -115,9 +117,10 @@ static const char *understand(struct rule *r, const char *subject, char *other, 
     return NULL;
 }
 
+static const char *const verbs[] = {"deny", "allow", "alias", "prefer", "rank"};
+
 static void add_line(const char *file, unsigned number, char *line)
 {
-    static const char *const verbs[] = {"deny", "allow", "alias", "prefer", "rank"};
     char none[] = "", *words[3] = {none, none, none}, *at = line + strspn(line, " \t\r"), *where;
     const char *wrong = "a line begins with deny, allow, alias, prefer or rank";
     struct rule *r;
@@ -145,10 +148,11 @@ static void add_line(const char *file, unsigned number, char *line)
     if (wrong) {
         bp_warn("%s: %s; the line is left out", where, wrong);
         free_rule(r);
+        g_free(where);
     } else {
+        r->line = where;
         g_ptr_array_add(rules, r);
     }
-    g_free(where);
 }
 
 void policy_add_text(const char *file, const char *text, size_t length)
@@ -376,6 +380,18 @@ bool policy_rank(const char *module, int *ret_rank)
     if (r)
         *ret_rank = r->rank;
     return r != NULL;
+}
+
+void policy_each(void (*fn)(const struct policy_line *line, void *opaque), void *opaque)
+{
+    read_all();
+    for (unsigned i = 0; i < rules->len; i++) {
+        const struct rule *r = rules->pdata[i];
+        const struct policy_line line = {verbs[r->verb], r->line, r->pattern, r->other, r->kind,
+                                         r->verb == ALIAS};
+
+        fn(&line, opaque);
+    }
 }
 
 bool policy_exists(void)

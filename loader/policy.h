@@ -38,6 +38,17 @@ bool policy_exists(void);
 /* Hash over all lines, for the generation number of query-modules. */
 uint64_t policy_hash(void);
 
+struct policy_line {
+    const char *verb, *where; /* "deny"; "/etc/backplane/modules.d/10-site.conf:3" */
+    const char *name, *other; /* a pattern; or NULL */
+    enum bp_provide_kind kind; /* of KIND:NAME; BP_PROVIDE_END: a module's name */
+    bool invents; /* the name need not be one of a module: `other` must */
+};
+void policy_each(void (*fn)(const struct policy_line *line, void *opaque), void *opaque);
+/* policy-check.c: warns of lines whose names are of nothing that is installed, or that packages of this
+ * version have. */
+void policy_tell_strays(void);
+
 /* Adds the lines of a text, as if it stood in this file; forgets all lines. For tests. */
 void policy_add_text(const char *file, const char *text, size_t length);
 void policy_forget(void);

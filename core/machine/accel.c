@@ -139,8 +139,36 @@ static const struct bp_accel_class no_accel = {
              .name = "none", .summary = "Runs nothing"},
     .arch = "any", .no_cpus = true};
 
+struct denied {
+    int64_t rank;  /* of what is used in its place; -1: nothing is */
+    GString *text; /* "; accelerator 'x' is denied by FILE:LINE (reason)" for each */
+};
+
+static void note_denied(const char *name, const void *desc, const char *where, void *opaque)
+{
+    const struct bp_accel_class *class = desc;
+    struct denied *denied = opaque;
+
+    if (class && !class->no_cpus && bpc_arch_in(class->arch, bpc_config.arch) &&
+        class->rank > denied->rank)
+        g_string_append_printf(denied->text, "; accelerator '%s' is %s", name, where);
+}
+
+/* What was not chosen because somebody denied it. Owned by the caller. */
+static char *denied_above(int64_t rank)
+{
+    const struct bpc_loader *loader = bpc_registry_loader();
+    struct denied denied = {rank, g_string_new(NULL)};
+
+    if (loader && loader->each_denied)
+        loader->each_denied(BP_PROVIDE_ACCEL, note_denied, &denied);
+    return g_string_free(denied.text, FALSE);
+}
+
 static int make_default(struct bp_machine *m, struct bp_error *err)
 {
+    char *denied;
+
     GPtrArray *classes = g_ptr_array_new();
     struct bp_error first = {0};
     int r = -ENOENT;
@@ -167,10 +195,17 @@ static int make_default(struct bp_machine *m, struct bp_error *err)
     } else if (r < 0) {
         char *list = installed(), hint[BPC_HINT_SIZE];
 
+        denied = denied_above(-1);
         bpc_missing_hint(BP_PROVIDE_ACCEL, "", hint, sizeof(hint));
-        bp_fail(err, ENOENT, "no accelerator that runs %s guests is installed; installed: %s%s",
-                bpc_config.arch, list, hint);
+        bp_fail(err, ENOENT, "no accelerator that runs %s guests may be used; installed: %s%s%s",
+                bpc_config.arch, list, denied, *denied ? "" : hint);
+        g_free(denied);
         g_free(list);
+    } else {
+        denied = denied_above(m->accel->class->rank);
+        if (*denied)
+            bp_warn("accelerator '%s' is used%s", m->accel->class->type.name, denied);
+        g_free(denied);
     }
     g_ptr_array_free(classes, TRUE);
     return r;

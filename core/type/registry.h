@@ -47,6 +47,11 @@ struct bpc_loader {
     /* The administrator's word on a name, loaded or not: *name becomes what it stands for; 0, or
      * -EPERM and who denied it where. */
     int (*judge)(enum bp_provide_kind kind, const char **name, struct bp_error *err);
+    /* Calls fn for what the administrator denied of a kind, by its name or with its module, with what
+     * it is (NULL: its file cannot be read) and "denied by FILE:LINE (reason)". */
+    void (*each_denied)(enum bp_provide_kind kind,
+                        void (*fn)(const char *name, const void *desc, const char *where, void *opaque),
+                        void *opaque);
     /* One module's entry of `query`, by name or file. A new reference. */
     int (*query_module)(const char *name_or_path, struct bp_value **ret_value,
                         struct bp_error *err);

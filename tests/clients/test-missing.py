@@ -57,6 +57,16 @@ class Hidden:
             unhide(name)
 
 
+class Unhidden(Hidden):
+    """A few are there after all."""
+
+    def __enter__(self):
+        Hidden.__exit__(self)
+
+    def __exit__(self, *exception):
+        Hidden.__enter__(self)
+
+
 def write_catalogue(text):
     path = os.path.join(MODULES, "catalogue")
     with open(path, "w", encoding="latin-1") as f:
@@ -318,6 +328,45 @@ def denied_things_name_the_line():
         os.unlink(conf)
 
 
+def lines_of_the_policy_that_match_nothing_are_told():
+    conf = os.path.join(ENV["BACKPLANE_MODULE_CONF"], "10-site.conf")
+    with open(conf, "w", encoding="ascii") as f:
+        f.write("deny cpu:max\nalias board:pq pd\nprefer device:isa-serial hw-serail\nrank hw-nothing 3\n"
+                "deny chardev:nul\ndeny lamp:white\n"
+                # These are there, or in a package: nothing is told of them.
+                "deny hw-debugcon\ndeny cpu:max-*\nallow object:secret\nalias board:pq none\n")
+    try:
+        with emulator() as e:
+            e.command("query-modules")
+            e.command("quit")
+            e.process.wait(20)
+            said = [s for s in e.process.stderr.read().splitlines() if "the line does nothing" in s]
+        assert len(said) == 6, said
+        for number, line, words in zip((1, 2, 3, 4, 5, 6), said, (
+                ("deny: there is no cpu max; near names: max-x86_64-cpu",),
+                ("alias: there is no board pd",),
+                ("prefer: there is no module hw-serail; near names: hw-serial",),
+                ("rank: there is no module hw-nothing",),
+                ("deny: there is no chardev nul; near names: null",),
+                ("deny: there is no lamp white",))):
+            has(line, "%s:%d: " % (conf, number), *words)
+    finally:
+        os.unlink(conf)
+
+
+def a_denied_default_accelerator_is_told():
+    conf = os.path.join(ENV["BACKPLANE_MODULE_CONF"], "10-site.conf")
+    with Unhidden("accel-interp", "cpu-x86"):
+        for line in ("deny accel:interp \"too slow\"\n", "deny accel-interp \"too slow\"\n"):
+            with open(conf, "w", encoding="ascii") as f:
+                f.write(line)
+            try:
+                has(refused("-machine", "pc", quiet=NOTHING),
+                    "accelerator 'interp' is denied by %s:1 (too slow)" % conf)
+            finally:
+                os.unlink(conf)
+
+
 def a_name_stands_for_another_where_the_policy_says_so():
     conf = os.path.join(ENV["BACKPLANE_MODULE_CONF"], "10-site.conf")
     with open(conf, "w", encoding="ascii") as f:
@@ -415,6 +464,7 @@ run([device_not_installed_names_its_package, mistyped_device_gives_near_names_of
      malformed_lines_are_told_once_and_the_rest_is_used,
      catalogue_that_others_may_write_is_not_used, query_modules_tells_all,
      generation_changes_with_the_set_of_modules, a_refused_module_tells_why,
-     denied_things_name_the_line, a_name_stands_for_another_where_the_policy_says_so,
+     denied_things_name_the_line, lines_of_the_policy_that_match_nothing_are_told,
+     a_denied_default_accelerator_is_told, a_name_stands_for_another_where_the_policy_says_so,
      module_load_gives_the_entry_and_sends_the_event,
      the_schema_has_commands_and_event, query_modules_is_quick_with_a_thousand])
