@@ -82,7 +82,9 @@ static bool check_command(const void *copy)
 
 static bool check_option(const void *copy)
 {
-    return (unsigned)((const struct bp_option *)copy)->phase <= BP_PHASE_LATE;
+    unsigned phase = (unsigned)((const struct bp_option *)copy)->phase;
+
+    return phase > 0 && phase <= BP_PHASE_LATE;
 }
 
 static bool check_arch(const char *arch)

@@ -26,7 +26,8 @@ extern const struct bp_option *const bpc_process_options[];
 int bpc_options_parse(int argc, char **argv, struct bp_error *err);
 /* Adds one use, as if "-NAME TEXT" or, with `args` (borrowed), "-NAME JSON" had been given. */
 int bpc_options_add(const char *name, const char *text, struct bp_value *args, struct bp_error *err);
-/* Applies the uses of one phase in the order given. */
+/* Applies the uses of one phase in the order given, after those whose phases lie between the one
+ * before and this one. */
 int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err);
 /* Answers the first "help" argument, if there was any; result as above. */
 int bpc_options_help(struct bp_error *err);

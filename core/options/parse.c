@@ -452,20 +452,29 @@ int bpc_options_parse(int argc, char **argv, struct bp_error *err)
     return BPC_OPTIONS_RUN;
 }
 
-int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err)
+static int apply_phase(unsigned phase, struct bp_error *err)
 {
     for (unsigned i = 0; i < uses->len; i++) {
         const struct use *u = g_ptr_array_index(uses, i);
 
         if (u->option->phase != phase || u->help || !u->option->apply)
             continue;
-        int r = u->option->apply(u->args, err);
-        if (r < 0) {
+        int ret = u->option->apply(u->args, err);
+        if (ret < 0) {
             bpc_options_blame(u->option->name, u->text, err);
-            return r;
+            return ret;
         }
     }
     return 0;
+}
+
+int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err)
+{
+    int ret = 0;
+
+    for (unsigned i = (unsigned)phase - 9; ret == 0 && i <= (unsigned)phase; i++)
+        ret = apply_phase(i, err);
+    return ret;
 }
 
 int bpc_options_help(struct bp_error *err)

@@ -73,7 +73,7 @@ int bp_test_option(struct bp_test_host *host, const char *name, const char *text
 {
     int rc = bpc_options_add(name, text, NULL, err);
 
-    for (int phase = BP_PHASE_EARLY; rc == 0 && phase <= BP_PHASE_LATE; phase++)
+    for (int phase = BP_PHASE_EARLY; rc == 0 && phase <= BP_PHASE_LATE; phase += 10)
         rc = bpc_options_apply((enum bp_option_phase)phase, err);
     bpc_options_free();
     return rc;

@@ -11,13 +11,15 @@
 
 BP_BEGIN_DECLS
 
+/* In tens: an option may have a number in between (45: after -machine, before the board is made), and is
+ * applied between its neighbours. */
 enum bp_option_phase {
-    BP_PHASE_EARLY,    /* logging, -name, -L, -readconfig, -nodefaults */
-    BP_PHASE_CHARDEV,  /* chardevs */
-    BP_PHASE_OBJECT,   /* -object and back ends (drives, netdevs, audiodevs) */
-    BP_PHASE_MACHINE,  /* -machine, -cpu, -m, -smp, -accel, -kernel: before the board is made */
-    BP_PHASE_DEVICE,   /* -device: the board exists */
-    BP_PHASE_LATE,     /* monitors, displays */
+    BP_PHASE_EARLY = 10,   /* logging, -name, -L, -readconfig, -nodefaults */
+    BP_PHASE_CHARDEV = 20, /* chardevs */
+    BP_PHASE_OBJECT = 30,  /* -object and back ends (drives, netdevs, audiodevs) */
+    BP_PHASE_MACHINE = 40, /* -machine, -cpu, -m, -smp, -accel, -kernel: before the board is made */
+    BP_PHASE_DEVICE = 50,  /* -device: the board exists */
+    BP_PHASE_LATE = 60,    /* monitors, displays */
 };
 
 struct bp_option {

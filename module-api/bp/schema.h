@@ -71,6 +71,7 @@ struct bp_field {
 struct bp_variant {
     const char *value; /* of the discriminator; NULL ends the table */
     const struct bp_schema *schema; /* STRUCT with the extra members; NULL: none */
+    void *reserved[2];
 };
 
 struct bp_schema {

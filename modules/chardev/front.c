@@ -38,6 +38,10 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
     int i = 0, limit = chr->mux ? FRONTS : 1;
     struct front *front;
 
+    /* All callbacks of today were there from the first day. */
+    if (handlers->size < offsetof(struct bp_chardev_handlers, reserved) || handlers->size > 4096)
+        return bp_fail(err, EINVAL, "Chardev '%s': what uses it says that its callbacks are %u bytes",
+                       chr->id, handlers->size);
     while (i < limit && chr->fronts[i])
         i++;
     if (i == limit && chr->mux)

@@ -28,7 +28,8 @@ static void ignore_bytes(void *opaque, const uint8_t *buf, size_t length)
 
 static int exercise(const char *name, void (*wait)(void *opaque), void *opaque, struct bp_error *err)
 {
-    static const struct bp_chardev_handlers handlers = {.can_read = can_read, .read = ignore_bytes};
+    static const struct bp_chardev_handlers handlers = {
+        .size = sizeof(struct bp_chardev_handlers), .can_read = can_read, .read = ignore_bytes};
     struct bp_value *args = bp_value_dict();
     struct bp_error why = {0};
     struct bp_chardev *chr;

@@ -231,6 +231,7 @@ int bpc_human_new(const struct bp_chardev_interface *table, struct bp_chardev *c
                   struct bp_error *err)
 {
     static const struct bp_chardev_handlers handlers = {
+        .size = sizeof(struct bp_chardev_handlers),
         .can_read = can_read, .read = take_input, .event = chardev_event,
     };
     static const struct bpc_readline_ops ops = {

@@ -427,6 +427,7 @@ int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr
                 struct bp_error *err)
 {
     static const struct bp_chardev_handlers handlers = {
+        .size = sizeof(struct bp_chardev_handlers),
         .can_read = qmp_can_read, .read = qmp_read, .event = qmp_event,
     };
     struct qmp *q = g_new0(struct qmp, 1);

@@ -26,7 +26,7 @@ static void need(int rc, const struct bp_error *err)
 
 static void bytes_are_taken(void)
 {
-    static const struct bp_chardev_handlers handlers = {0};
+    static const struct bp_chardev_handlers handlers = {.size = sizeof(struct bp_chardev_handlers)};
     const struct bp_chardev_interface *chardev;
     struct bp_value *args = bp_value_dict();
     struct bp_error err = {0};

@@ -25,8 +25,9 @@ enum bp_chardev_event {
     BP_CHARDEV_MUX_OUT,
 };
 
-/* A front end's callbacks. */
+/* A front end's callbacks; those beyond `size` do not exist. */
 struct bp_chardev_handlers {
+    uint32_t size; /* sizeof(struct bp_chardev_handlers) */
     /* Bytes that read() will take now; 0: none, until accept_input(). */
     size_t (*can_read)(void *opaque);
     void (*read)(void *opaque, const uint8_t *buf, size_t len); /* len <= can_read() */
@@ -35,7 +36,9 @@ struct bp_chardev_handlers {
 };
 
 struct bp_serial_params {
+    uint32_t size; /* sizeof(struct bp_serial_params) */
     int speed, parity /* 'N' 'E' 'O' */, data_bits, stop_bits;
+    uint32_t reserved[3];
 };
 enum bp_chardev_ioctl { /* arg: struct bp_serial_params *, int * */
     BP_CHARDEV_SET_PARAMS, BP_CHARDEV_SET_BREAK, BP_CHARDEV_GET_TIOCM, BP_CHARDEV_SET_TIOCM,
@@ -85,7 +88,8 @@ struct bp_chardev_interface { /* chardev/1 */
     /* From a property's link or bp_machine_serial(); NULL when the object is no chardev. */
     struct bp_chardev *(*from_object)(struct bp_object *obj);
     struct bp_chardev *(*find)(const char *id); /* borrowed or NULL */
-    /* One front end at a time (a mux takes four); -EBUSY otherwise. handlers is borrowed. */
+    /* One front end at a time (a mux takes four); -EBUSY otherwise. handlers is borrowed. -EINVAL:
+     * its size makes no sense. */
     int (*connect)(struct bp_chardev *chr, const struct bp_chardev_handlers *handlers, void *opaque,
                    struct bp_error *err);
     void (*disconnect)(struct bp_chardev *chr, void *opaque);

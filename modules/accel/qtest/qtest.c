@@ -143,6 +143,7 @@ static void happened(void *opaque, enum bp_chardev_event event)
 }
 
 static const struct bp_chardev_handlers handlers = {
+    .size = sizeof(struct bp_chardev_handlers),
     .can_read = can_read, .read = received, .event = happened,
 };
 

@@ -34,7 +34,7 @@ static void debugcon_write(void *opaque, uint64_t addr, uint64_t value, unsigned
 
 static const struct bp_region_ops debugcon_ops = {
     .size = sizeof(debugcon_ops), .read = debugcon_read, .write = debugcon_write, .max_access = 1};
-static const struct bp_chardev_handlers handlers = {.can_read = NULL};
+static const struct bp_chardev_handlers handlers = {.size = sizeof(struct bp_chardev_handlers)};
 
 static int debugcon_attach(struct bp_device *dev, struct bp_error *err)
 {

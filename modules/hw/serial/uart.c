@@ -225,6 +225,7 @@ static void chardev_event(void *opaque, enum bp_chardev_event event)
 }
 
 static const struct bp_chardev_handlers handlers = {
+    .size = sizeof(struct bp_chardev_handlers),
     .can_read = can_receive, .read = receive, .event = chardev_event};
 
 /* ---- transmitter ---- */
@@ -330,6 +331,7 @@ static void write_mcr(struct uart *u, uint8_t value)
 static void tell_parameters(struct uart *u)
 {
     struct bp_serial_params p = {
+        .size = sizeof(p),
         .speed = (int)(u->baudbase / (u->divisor ? u->divisor : 1)),
         .parity = !(u->lcr & LCR_PARITY) ? 'N' : u->lcr & LCR_EVEN ? 'E' : 'O',
         .data_bits = 5 + (u->lcr & 3),
