@@ -23,7 +23,7 @@ static int choose(const struct module *m, enum bp_provide_kind kind, const char 
     const char *kind_name = bpc_kind_name(kind), *found = NULL;
     GString *names = g_string_new(NULL);
     unsigned count = 0;
-    int r = 0;
+    int ret = 0;
 
     for (unsigned i = 0; i < m->provides->len; i++) {
         const struct provide *p = m->provides->pdata[i];
@@ -37,18 +37,18 @@ static int choose(const struct module *m, enum bp_provide_kind kind, const char 
             g_string_append_printf(names, "%s%s", names->len ? ", " : "", p->name);
     }
     if (count == 0)
-        r = bp_fail(err, ENOENT, "module %s (%s) has no %s that can be made by its file", m->name,
+        ret = bp_fail(err, ENOENT, "module %s (%s) has no %s that can be made by its file", m->name,
                     m->file, kind_name);
     else if (name && !found)
-        r = bp_fail(err, ENOENT, "module %s (%s) has no %s '%.100s'; it has: %s", m->name, m->file,
+        ret = bp_fail(err, ENOENT, "module %s (%s) has no %s '%.100s'; it has: %s", m->name, m->file,
                     kind_name, name, names->str);
     else if (!name && count > 1)
-        r = bp_fail(err, EINVAL, "module %s (%s) has several: %s; say which, as %s:NAME", m->name,
+        ret = bp_fail(err, EINVAL, "module %s (%s) has several: %s; say which, as %s:NAME", m->name,
                     m->file, names->str, m->file);
     else
         *ret_name = found;
     g_string_free(names, TRUE);
-    return r;
+    return ret;
 }
 
 int modules_resolve_file(enum bp_provide_kind kind, const char *path, const char **ret_name,
@@ -57,7 +57,7 @@ int modules_resolve_file(enum bp_provide_kind kind, const char *path, const char
     const char *colon = strrchr(path, ':'), *name = NULL;
     char *file = NULL;
     struct module *m;
-    int r;
+    int ret;
 
     if (safety_privileged())
         return bp_fail(err, EPERM, "'%.200s' is not loaded: files are not taken by their path when "
@@ -67,10 +67,10 @@ int modules_resolve_file(enum bp_provide_kind kind, const char *path, const char
         name = colon + 1;
         file = g_strndup(path, (gsize)(colon - path));
     }
-    r = modules_add_file(file ? file : path, &m, err);
+    ret = modules_add_file(file ? file : path, &m, err);
     g_free(file);
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (m->state == MODULE_FAILED)
         return bp_fail(err, m->code, "%s", m->error);
     return choose(m, kind, name, ret_name, err);

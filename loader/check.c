@@ -17,7 +17,7 @@ static int check_head(struct module *m, const struct module_table *t)
 {
     GString *why = g_string_new(NULL);
     char abi[32];
-    int rc = 0;
+    int ret = 0;
 
     snprintf(abi, sizeof(abi), "%u.%u", t->abi_major, t->abi_minor);
     if (t->magic != BP_MODULE_MAGIC) {
@@ -34,10 +34,10 @@ static int check_head(struct module *m, const struct module_table *t)
             g_string_append_printf(why, "%sno list of what it provides", why->len ? ", " : "");
     }
     if (why->len)
-        rc = module_refuse(m, true, ENOEXEC, "does not fit this program: its table bp_module "
+        ret = module_refuse(m, true, ENOEXEC, "does not fit this program: its table bp_module "
                            "has %s", why->str);
     g_string_free(why, TRUE);
-    return rc;
+    return ret;
 }
 
 static bool in_notes(const struct module *m, const char *kind_name, const char *name)
@@ -101,11 +101,11 @@ static int compare_imports(struct module *m, const struct module_table *t)
 
 int check_table(struct module *m, const struct module_table *table)
 {
-    int rc = check_head(m, table);
+    int ret = check_head(m, table);
 
-    if (rc == 0)
-        rc = compare_provides(m, table);
-    return rc < 0 ? rc : compare_imports(m, table);
+    if (ret == 0)
+        ret = compare_provides(m, table);
+    return ret < 0 ? ret : compare_imports(m, table);
 }
 
 int check_linked(struct module *m)

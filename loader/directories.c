@@ -42,15 +42,15 @@ static bool add(const char *path, const char *origin)
     struct bp_error err = {0};
     struct directory *d;
     struct stat st;
-    int fd, rc = safety_open_directory(absolute, &fd, &err);
+    int fd, ret = safety_open_directory(absolute, &fd, &err);
 
-    if (rc < 0) {
-        if (rc != -ENOENT && rc != -ENOTDIR)
+    if (ret < 0) {
+        if (ret != -ENOENT && ret != -ENOTDIR)
             bp_warn("module directory %s %s", absolute, err.message);
         else if (strcmp(origin, "option") == 0)
             bp_warn("module directory %s does not exist", absolute);
         g_free(absolute);
-        return rc != -ENOENT && rc != -ENOTDIR;
+        return ret != -ENOENT && ret != -ENOTDIR;
     }
     if (fstat(fd, &st) < 0 || is_known(st.st_dev, st.st_ino)) {
         close(fd);

@@ -355,13 +355,13 @@ void modules_freeze(void)
 
 int modules_verify(struct module *m)
 {
-    int rc = m->state == MODULE_LOADED || m->pinned || frozen ? 0 : source_verify(m);
+    int ret = m->state == MODULE_LOADED || m->pinned || frozen ? 0 : source_verify(m);
 
-    if (rc < 0) {
+    if (ret < 0) {
         source_rebuild(m->source);
         resolve();
     }
-    return rc;
+    return ret;
 }
 
 void modules_reread(struct module *m)
@@ -556,24 +556,24 @@ int modules_add_file(const char *path, struct module **ret_module, struct bp_err
     struct bp_error inner = {0};
     struct stat st, parent;
     struct source *s;
-    int fd, rc;
+    int fd, ret;
 
     find_all();
     if (stat(absolute, &st) < 0)
-        rc = bp_fail(err, errno, "module file %s cannot be opened: %s", path, strerror(errno));
+        ret = bp_fail(err, errno, "module file %s cannot be opened: %s", path, strerror(errno));
     else if (!S_ISREG(st.st_mode))
-        rc = bp_fail(err, ENOEXEC, "module file %s is not a regular file", path);
+        ret = bp_fail(err, ENOEXEC, "module file %s is not a regular file", path);
     else if (sources->len >= MAX_FILES)
-        rc = bp_fail(err, ENOSPC, "there are %u module files already", sources->len);
+        ret = bp_fail(err, ENOSPC, "there are %u module files already", sources->len);
     else
-        rc = 0;
-    if (rc < 0) {
+        ret = 0;
+    if (ret < 0) {
         g_free(absolute);
-        return rc;
+        return ret;
     }
     *slash = '\0';
-    rc = safety_open_directory(absolute[0] ? absolute : "/", &fd, &inner);
-    if (rc < 0) {
+    ret = safety_open_directory(absolute[0] ? absolute : "/", &fd, &inner);
+    if (ret < 0) {
         g_free(absolute);
         return bp_fail(err, inner.code, "module file %s: its directory %s", path, inner.message);
     }

@@ -68,13 +68,13 @@ static int take_descriptors(struct module *m, const struct module_table *table,
         for (size_t j = 0; !p->alias && !p->description && j < table->provide_count; j++) {
             const struct description *d = &table->provides[j];
             void *desc;
-            int rc;
+            int ret;
 
             if (strcmp(d->kind, bpc_kind_name(p->kind)) != 0 || strcmp(d->name, p->name) != 0)
                 continue;
-            rc = describe_unpack(d->kind, d->packed, d->size, &desc, err);
-            if (rc < 0)
-                return rc;
+            ret = describe_unpack(d->kind, d->packed, d->size, &desc, err);
+            if (ret < 0)
+                return ret;
             p->description = desc;
         }
     }
@@ -88,22 +88,22 @@ static int describe_from_file(struct provide *p, struct bp_error *err)
     struct module_table table = {0};
     struct image *image = NULL;
     struct stat st;
-    int fd, rc = safety_open_at(m->source->fd, m->source->path, file, &fd, &st, err);
+    int fd, ret = safety_open_at(m->source->fd, m->source->path, file, &fd, &st, err);
 
-    if (rc < 0)
-        return rc;
-    rc = image_open(&(struct notes_source){.fd = fd, .size = (uint64_t)st.st_size}, &image, err);
+    if (ret < 0)
+        return ret;
+    ret = image_open(&(struct notes_source){.fd = fd, .size = (uint64_t)st.st_size}, &image, err);
     close(fd);
-    if (rc == 0)
-        rc = describe_image(image, &table, err);
+    if (ret == 0)
+        ret = describe_image(image, &table, err);
     image_free(image);
-    if (rc == 0)
-        rc = take_descriptors(m, &table, err);
+    if (ret == 0)
+        ret = take_descriptors(m, &table, err);
     describe_finish(&table);
-    if (rc == 0 && !p->description)
-        rc = bp_fail(err, ENOEXEC, "does not provide %s %s, which its notes list",
+    if (ret == 0 && !p->description)
+        ret = bp_fail(err, ENOEXEC, "does not provide %s %s, which its notes list",
                      bpc_kind_name(p->kind), p->name);
-    return rc;
+    return ret;
 }
 
 static int describe(struct provide *p, struct bp_error *err)
@@ -111,11 +111,11 @@ static int describe(struct provide *p, struct bp_error *err)
     const void *packed;
     size_t size;
     void *desc;
-    int rc = index_packed(p->module->index, p->number, &packed, &size, NULL);
+    int ret = index_packed(p->module->index, p->number, &packed, &size, NULL);
 
-    if (rc == 0 && size)
-        rc = describe_unpack(bpc_kind_name(p->kind), packed, size, &desc, NULL);
-    if (rc < 0 || !size) /* not there, or damaged: the file knows */
+    if (ret == 0 && size)
+        ret = describe_unpack(bpc_kind_name(p->kind), packed, size, &desc, NULL);
+    if (ret < 0 || !size) /* not there, or damaged: the file knows */
         return describe_from_file(p, err);
     p->description = desc;
     return 0;
@@ -127,7 +127,7 @@ static int hook_describe(enum bp_provide_kind kind, const char *name, const void
     struct provide *p = modules_find_provide(kind, name, true);
     struct bp_error why = {0};
     const char *where;
-    int rc = 0;
+    int ret = 0;
 
     /* One new reading is enough: after it the entry is as young as the question. */
     if (p && !p->module->source->verified && modules_verify(p->module) < 0)
@@ -140,9 +140,9 @@ static int hook_describe(enum bp_provide_kind kind, const char *name, const void
         return bp_fail(err, EPERM, "%s %s is %s", bpc_kind_name(kind), p->name, where);
     p = target_of(p);
     if (!p->description)
-        rc = describe(p, &why);
-    if (rc < 0)
-        return bp_fail(err, rc == -ENOENT ? ELIBACC : -rc, "module %s (%s) %s", p->module->name,
+        ret = describe(p, &why);
+    if (ret < 0)
+        return bp_fail(err, ret == -ENOENT ? ELIBACC : -ret, "module %s (%s) %s", p->module->name,
                        p->module->file, why.message);
     *ret_desc = p->description;
     return 0;

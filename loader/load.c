@@ -87,22 +87,22 @@ static int load_frameworks(struct module *m, const struct chain *chain)
         struct bp_error inner = {0};
         struct module *other = NULL;
         char hint[BPC_HINT_SIZE];
-        int rc;
+        int ret;
 
         if (bpc_kind_is_core(p->kind) || bpc_find(BP_PROVIDE_KIND, kind))
             continue;
         framework = modules_find_provide(BP_PROVIDE_KIND, kind, true);
         if (framework && framework->module == m)
             continue; /* it declares the kind itself */
-        rc = load_provider(BP_PROVIDE_KIND, kind, chain, &other, &inner);
-        if (rc == -ELOOP && m->state == MODULE_FAILED)
-            return rc; /* part of the cycle, and marked so */
-        if (rc == -ENOENT) {
+        ret = load_provider(BP_PROVIDE_KIND, kind, chain, &other, &inner);
+        if (ret == -ELOOP && m->state == MODULE_FAILED)
+            return ret; /* part of the cycle, and marked so */
+        if (ret == -ENOENT) {
             bpc_missing_hint(BP_PROVIDE_KIND, kind, hint, sizeof(hint));
             return module_refuse(m, false, ELIBACC, "provides %s %s, and no module declares kind %s%s",
                                  kind, p->name, kind, hint);
         }
-        if (rc < 0)
+        if (ret < 0)
             return module_refuse(m, other->refused, inner.code, "provides %s %s, whose framework "
                                  "cannot be used: %s", kind, p->name, inner.message);
     }
@@ -115,16 +115,16 @@ static int load_requirements(struct module *m, const struct chain *chain)
         const char *interface = m->requires->pdata[i];
         struct bp_error inner = {0};
         struct module *other = NULL;
-        int rc;
+        int ret;
 
         if (bpc_find(BP_PROVIDE_INTERFACE, interface))
             continue;
-        rc = load_provider(BP_PROVIDE_INTERFACE, interface, chain, &other, &inner);
-        if (rc == -ENOENT)
+        ret = load_provider(BP_PROVIDE_INTERFACE, interface, chain, &other, &inner);
+        if (ret == -ENOENT)
             return refuse_requirement(m, interface);
-        if (rc == -ELOOP && m->state == MODULE_FAILED)
-            return rc; /* part of the cycle, and marked so */
-        if (rc < 0)
+        if (ret == -ELOOP && m->state == MODULE_FAILED)
+            return ret; /* part of the cycle, and marked so */
+        if (ret < 0)
             return module_refuse(m, other->refused, inner.code, "requires interface %s: %s",
                                  interface, inner.message);
     }
@@ -160,16 +160,16 @@ static int fill_imports(struct module *m)
 static int start(struct module *m)
 {
     struct bp_error inner = {0};
-    int rc = 0;
+    int ret = 0;
 
     if (m->desc->init)
-        rc = m->desc->init(&inner);
-    if (rc < 0)
-        return module_refuse(m, true, inner.code ? inner.code : -rc, "failed to start: %s",
-                             inner.message[0] ? inner.message : strerror(-rc));
-    rc = bpc_register_all(m->name, m->desc->provides, &inner);
-    if (rc < 0)
-        return module_refuse(m, true, inner.code ? inner.code : -rc, "cannot be registered: %s",
+        ret = m->desc->init(&inner);
+    if (ret < 0)
+        return module_refuse(m, true, inner.code ? inner.code : -ret, "failed to start: %s",
+                             inner.message[0] ? inner.message : strerror(-ret));
+    ret = bpc_register_all(m->name, m->desc->provides, &inner);
+    if (ret < 0)
+        return module_refuse(m, true, inner.code ? inner.code : -ret, "cannot be registered: %s",
                              inner.message);
     return 0;
 }
@@ -237,7 +237,7 @@ static int load_in_chain(struct module *m, const struct chain *outer, struct bp_
 {
     const struct chain chain = {m, outer};
     struct opened file = {.fd = -1};
-    int rc = 0;
+    int ret = 0;
 
     if (m->state == MODULE_LOADED)
         return 0;
@@ -248,24 +248,24 @@ static int load_in_chain(struct module *m, const struct chain *outer, struct bp_
     if (locked)
         return load_locked_out(m, err);
     if (!m->desc) {
-        rc = open_checked(m, &file);
-        if (rc == -ESTALE && m->state != MODULE_FAILED)
-            return rc; /* the index tells of another build: the caller looks again */
-        if (rc < 0)
+        ret = open_checked(m, &file);
+        if (ret == -ESTALE && m->state != MODULE_FAILED)
+            return ret; /* the index tells of another build: the caller looks again */
+        if (ret < 0)
             return tell_failure(m, err);
     }
     m->state = MODULE_LOADING;
-    rc = load_requirements(m, &chain);
-    if (rc == 0)
-        rc = load_frameworks(m, &chain);
-    if (rc == 0 && !m->desc)
-        rc = open_linked(m, &file);
+    ret = load_requirements(m, &chain);
+    if (ret == 0)
+        ret = load_frameworks(m, &chain);
+    if (ret == 0 && !m->desc)
+        ret = open_linked(m, &file);
     open_finish(m, &file);
-    if (rc == 0)
-        rc = fill_imports(m);
-    if (rc == 0)
-        rc = start(m);
-    if (rc < 0)
+    if (ret == 0)
+        ret = fill_imports(m);
+    if (ret == 0)
+        ret = start(m);
+    if (ret < 0)
         return tell_failure(m, err);
     g_clear_pointer(&m->error, g_free);
     m->code = 0;
@@ -281,46 +281,46 @@ static int load_provider(enum bp_provide_kind kind, const char *name, const stru
                          struct module **ret_module, struct bp_error *err)
 {
     struct provide *p = modules_find_provide(kind, name, true);
-    int rc;
+    int ret;
 
     if (p && modules_verify(p->module) < 0)
         p = modules_find_provide(kind, name, true);
     if (!p)
         return -ENOENT;
     *ret_module = p->module;
-    rc = load_in_chain(p->module, chain, err);
-    if (rc != -ESTALE || p->module->state == MODULE_FAILED)
-        return rc;
+    ret = load_in_chain(p->module, chain, err);
+    if (ret != -ESTALE || p->module->state == MODULE_FAILED)
+        return ret;
     modules_reread(p->module);
     p = modules_find_provide(kind, name, true);
     if (!p)
         return -ENOENT;
     *ret_module = p->module;
-    rc = load_in_chain(p->module, chain, err);
-    if (rc == -ESTALE && p->module->state != MODULE_FAILED) {
+    ret = load_in_chain(p->module, chain, err);
+    if (ret == -ESTALE && p->module->state != MODULE_FAILED) {
         module_refuse(p->module, false, ESTALE, "changes while it is read; try again");
         return tell_failure(p->module, err);
     }
-    return rc;
+    return ret;
 }
 
 int module_load(struct module *m, struct bp_error *err)
 {
-    int rc = load_in_chain(m, NULL, err);
+    int ret = load_in_chain(m, NULL, err);
 
-    if (rc == -ESTALE && m->state != MODULE_FAILED) {
+    if (ret == -ESTALE && m->state != MODULE_FAILED) {
         char *name = g_strdup(m->name);
 
         modules_reread(m);
         m = modules_find(name);
-        rc = m ? load_in_chain(m, NULL, err)
+        ret = m ? load_in_chain(m, NULL, err)
                : bp_fail(err, ESTALE, "module %s was replaced, and what is there now is none", name);
-        if (rc == -ESTALE && m && m->state != MODULE_FAILED)
-            rc = bp_fail(err, ESTALE, "module %s (%s) changes while it is read; try again", name,
+        if (ret == -ESTALE && m && m->state != MODULE_FAILED)
+            ret = bp_fail(err, ESTALE, "module %s (%s) changes while it is read; try again", name,
                          m->file);
         g_free(name);
     }
-    return rc;
+    return ret;
 }
 
 /* ---- the registry's hooks ---- */
@@ -328,25 +328,25 @@ int module_load(struct module *m, struct bp_error *err)
 int load_provide(enum bp_provide_kind kind, const char *name, struct bp_error *err)
 {
     struct module *m;
-    int rc = load_provider(kind, name, NULL, &m, err);
+    int ret = load_provider(kind, name, NULL, &m, err);
 
-    if (rc == -EPERM && locked)
+    if (ret == -EPERM && locked)
         bp_error_prefix(err, "%s %s", bpc_kind_name(kind), name);
-    return rc; /* -ENOENT: the registry knows the nearest names and tells */
+    return ret; /* -ENOENT: the registry knows the nearest names and tells */
 }
 
 int load_named(const char *name_or_path, struct bp_error *err)
 {
     struct module *m;
-    int rc;
+    int ret;
 
     if (strchr(name_or_path, '/') || g_str_has_suffix(name_or_path, ".so")) {
         if (safety_privileged())
             return bp_fail(err, EPERM, "'%.200s' is not loaded: files are not taken by their path "
                            "when privileges were raised", name_or_path);
-        rc = modules_add_file(name_or_path, &m, err);
-        if (rc < 0)
-            return rc;
+        ret = modules_add_file(name_or_path, &m, err);
+        if (ret < 0)
+            return ret;
     } else {
         m = modules_find(name_or_path);
         if (!m)

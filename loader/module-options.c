@@ -54,31 +54,31 @@ static void preload_one(struct module *m, void *opaque)
 static int preload(const char *list, struct bp_error *err)
 {
     char **names;
-    int rc = 0;
+    int ret = 0;
 
     if (strcmp(list, "all") == 0) {
         modules_each(preload_one, NULL);
         return 0;
     }
     names = g_strsplit(list, ":", -1);
-    for (char **name = names; rc == 0 && *name; name++) {
-        rc = **name ? load_named(*name, err)
+    for (char **name = names; ret == 0 && *name; name++) {
+        ret = **name ? load_named(*name, err)
                     : bp_fail(err, EINVAL, "a module's name is missing between the colons");
     }
     g_strfreev(names);
-    return rc;
+    return ret;
 }
 
 static int apply_modules(struct bp_value *args, struct bp_error *err)
 {
     const char *list = bp_value_get_string(args, "preload");
-    int rc = bp_value_as_bool(bp_value_get(args, "pin")) ? open_pin_all(err) : 0;
+    int ret = bp_value_as_bool(bp_value_get(args, "pin")) ? open_pin_all(err) : 0;
 
-    if (rc == 0 && list && *list)
-        rc = preload(list, err);
-    if (rc == 0)
+    if (ret == 0 && list && *list)
+        ret = preload(list, err);
+    if (ret == 0)
         load_lock_when_started(bp_value_as_bool(bp_value_get(args, "lock")));
-    return rc;
+    return ret;
 }
 
 /* Not BP_OPTION(): that would emit a module's note. */

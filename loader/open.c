@@ -67,18 +67,18 @@ static int check_image(struct module *m, const struct image *image, const struct
 {
     struct module_table table = {0};
     struct bp_error err = {0};
-    int rc = check_identity(m, image, st);
+    int ret = check_identity(m, image, st);
 
-    if (rc == 0)
-        rc = check_contents(m, image, st);
-    if (rc < 0)
-        return rc;
-    rc = image_check(image, &err);
-    if (rc == 0)
-        rc = describe_image(image, &table, &err);
-    rc = rc < 0 ? module_refuse(m, true, err.code, "%s", err.message) : check_table(m, &table);
+    if (ret == 0)
+        ret = check_contents(m, image, st);
+    if (ret < 0)
+        return ret;
+    ret = image_check(image, &err);
+    if (ret == 0)
+        ret = describe_image(image, &table, &err);
+    ret = ret < 0 ? module_refuse(m, true, err.code, "%s", err.message) : check_table(m, &table);
     describe_finish(&table);
-    return rc;
+    return ret;
 }
 
 /* The index was made from these very bytes, after all of these checks. */
@@ -97,27 +97,27 @@ int open_checked(struct module *m, struct opened *ret_file)
     struct opened file = {.fd = -1};
     struct bp_error err = {0};
     struct stat st;
-    int rc = open_file(m, &file.fd, &st);
+    int ret = open_file(m, &file.fd, &st);
 
-    if (rc < 0)
-        return rc;
+    if (ret < 0)
+        return ret;
     if (!was_checked(m, file.fd, &st)) {
-        rc = image_open(&(struct notes_source){.fd = file.fd, .size = (uint64_t)st.st_size},
+        ret = image_open(&(struct notes_source){.fd = file.fd, .size = (uint64_t)st.st_size},
                         &file.image, &err);
-        if (rc < 0 && (uint64_t)st.st_size != entry_of(m)->size)
-            rc = -ESTALE;
-        else if (rc < 0)
-            rc = module_refuse(m, true, err.code, "%s", err.message);
+        if (ret < 0 && (uint64_t)st.st_size != entry_of(m)->size)
+            ret = -ESTALE;
+        else if (ret < 0)
+            ret = module_refuse(m, true, err.code, "%s", err.message);
         else
-            rc = check_image(m, file.image, &st);
+            ret = check_image(m, file.image, &st);
     }
-    if (rc == -ESTALE && m->pinned)
-        rc = module_refuse(m, true, EBADMSG, "was written over after -modules pin=on had opened it");
-    if (rc < 0)
+    if (ret == -ESTALE && m->pinned)
+        ret = module_refuse(m, true, EBADMSG, "was written over after -modules pin=on had opened it");
+    if (ret < 0)
         open_finish(m, &file);
     else
         *ret_file = file;
-    return rc;
+    return ret;
 }
 
 void open_finish(struct module *m, struct opened *file)
@@ -265,7 +265,7 @@ int open_linked(struct module *m, const struct opened *file)
 struct pinning {
     unsigned count;
     struct bp_error *err;
-    int rc;
+    int ret;
 };
 
 static void count_one(struct module *m, void *opaque)
@@ -279,7 +279,7 @@ static void pin_one(struct module *m, void *opaque)
     struct stat st;
     int fd;
 
-    if (p->rc < 0 || m->state != MODULE_AVAILABLE || m->pinned)
+    if (p->ret < 0 || m->state != MODULE_AVAILABLE || m->pinned)
         return;
     if (open_file(m, &fd, &st) < 0) {
         bp_warn("%s", m->error);
@@ -287,7 +287,7 @@ static void pin_one(struct module *m, void *opaque)
     }
     if ((uint64_t)st.st_size != entry_of(m)->size) {
         close(fd);
-        p->rc = bp_fail(p->err, ESTALE, "key 'pin': module %s (%s) is being replaced", m->name,
+        p->ret = bp_fail(p->err, ESTALE, "key 'pin': module %s (%s) is being replaced", m->name,
                         m->file);
         return;
     }
@@ -316,7 +316,7 @@ int open_pin_all(struct bp_error *err)
     }
     modules_each(pin_one, &p);
     modules_freeze();
-    return p.rc;
+    return p.ret;
 }
 
 bool module_pinned(const struct module *m)

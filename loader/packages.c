@@ -162,11 +162,11 @@ static void read_file(const struct directory *directory)
     unsigned bad, first = 0;
     const char *path = directory->path;
     ssize_t length;
-    int fd, r = safety_open_at(directory->fd, path, PACKAGES_FILE, &fd, &st, &err);
+    int fd, ret = safety_open_at(directory->fd, path, PACKAGES_FILE, &fd, &st, &err);
 
-    if (r == -ENOENT)
+    if (ret == -ENOENT)
         return;
-    if (r < 0) {
+    if (ret < 0) {
         bp_warn("%s/" PACKAGES_FILE " %s", path, err.message);
         return;
     }

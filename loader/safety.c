@@ -137,15 +137,15 @@ static int enter(struct walk *w, const char *name)
 {
     int fd = openat(w->directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
-    int rc;
+    int ret;
 
     if (fd < 0)
         return fail_errno(w, errno, name);
     show(w, name);
-    rc = fstat(fd, &st) < 0 ? fail_errno(w, errno, "") : check_owner(w, "", &st);
+    ret = fstat(fd, &st) < 0 ? fail_errno(w, errno, "") : check_owner(w, "", &st);
     close(w->directory);
     w->directory = fd;
-    return rc;
+    return ret;
 }
 
 /* The link's text takes the place of its name. */
@@ -192,31 +192,31 @@ static int open_last(struct walk *w, const char *name, const struct stat *seen, 
 static int walk(struct walk *w, int *ret_fd, struct stat *ret_stat)
 {
     char name[NAME_MAX + 1];
-    int rc = 0;
+    int ret = 0;
 
-    while (rc == 0 && next_component(w, name)) {
+    while (ret == 0 && next_component(w, name)) {
         bool last = w->rest[strspn(w->rest, "/")] == '\0';
         struct stat st;
 
         if (fstatat(w->directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             return fail_errno(w, errno, name);
-        rc = check_owner(w, name, &st);
-        if (rc < 0)
-            return rc;
+        ret = check_owner(w, name, &st);
+        if (ret < 0)
+            return ret;
         if (S_ISLNK(st.st_mode))
-            rc = follow(w, name);
+            ret = follow(w, name);
         else if (!last || !ret_stat)
-            rc = enter(w, name);
+            ret = enter(w, name);
         else
             return open_last(w, name, &st, ret_fd, ret_stat);
     }
-    if (rc == 0 && ret_stat)
+    if (ret == 0 && ret_stat)
         return bp_fail(w->err, ENOEXEC, "is not a regular file");
-    if (rc == 0) {
+    if (ret == 0) {
         *ret_fd = w->directory;
         w->directory = -1;
     }
-    return rc;
+    return ret;
 }
 
 /* The error is always kept, since its code decides what is told. */
@@ -254,33 +254,33 @@ int safety_open_file(const char *path, int *ret_fd, struct stat *ret_stat, struc
     struct bp_error spare;
     struct stat st;
     struct walk w;
-    int rc = begin(&w, path, err, &spare);
+    int ret = begin(&w, path, err, &spare);
 
-    if (rc == 0)
-        rc = walk(&w, ret_fd, ret_stat ? ret_stat : &st);
+    if (ret == 0)
+        ret = walk(&w, ret_fd, ret_stat ? ret_stat : &st);
     end(&w);
-    return rc;
+    return ret;
 }
 
 int safety_open_directory(const char *path, int *ret_fd, struct bp_error *err)
 {
     struct bp_error spare;
     struct walk w;
-    int fd, readable, rc = begin(&w, path, err, &spare);
+    int fd, readable, ret = begin(&w, path, err, &spare);
 
-    if (rc == 0)
-        rc = walk(&w, &fd, NULL);
-    if (rc == 0) {
+    if (ret == 0)
+        ret = walk(&w, &fd, NULL);
+    if (ret == 0) {
         /* An O_PATH descriptor cannot be listed; this one is of the same directory. */
         readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (readable < 0)
-            rc = fail_errno(&w, errno, "");
+            ret = fail_errno(&w, errno, "");
         else
             *ret_fd = readable;
         close(fd);
     }
     end(&w);
-    return rc;
+    return ret;
 }
 
 int safety_open_at(int directory, const char *directory_path, const char *name, int *ret_fd,
@@ -289,7 +289,7 @@ int safety_open_at(int directory, const char *directory_path, const char *name, 
     struct bp_error spare = {0};
     struct stat st, ignored;
     struct walk w = {.directory = directory, .err = err ? err : &spare};
-    int rc;
+    int ret;
 
     snprintf(w.shown, sizeof(w.shown), "%s", directory_path);
     if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -299,10 +299,10 @@ int safety_open_at(int directory, const char *directory_path, const char *name, 
 
         if (asprintf(&path, "%s/%s", directory_path, name) < 0)
             return fail_errno(&w, ENOMEM, name);
-        rc = safety_open_file(path, ret_fd, ret_stat, err);
+        ret = safety_open_file(path, ret_fd, ret_stat, err);
         free(path);
-        return rc;
+        return ret;
     }
-    rc = check_owner(&w, name, &st);
-    return rc < 0 ? rc : open_last(&w, name, &st, ret_fd, ret_stat ? ret_stat : &ignored);
+    ret = check_owner(&w, name, &st);
+    return ret < 0 ? ret : open_last(&w, name, &st, ret_fd, ret_stat ? ret_stat : &ignored);
 }

@@ -46,19 +46,19 @@ static struct index *scan(const struct source *s)
     struct index_bytes bytes = {0};
     struct index *index = g_new0(struct index, 1);
     struct bp_error err = {0};
-    int rc = 0;
+    int ret = 0;
 
     if (s->only)
         names = (struct index_names){.all = (char **)&s->only, .count = 1};
     else
-        rc = index_list_files(&place, &names, &err);
-    if (rc == 0)
-        rc = index_build(&place, &names, 0, &bytes, NULL, &err);
+        ret = index_list_files(&place, &names, &err);
+    if (ret == 0)
+        ret = index_build(&place, &names, 0, &bytes, NULL, &err);
     if (!s->only)
         index_names_finish(&names);
-    if (rc == 0)
-        rc = index_check(bytes.data, bytes.size, index, &err);
-    if (rc < 0) {
+    if (ret == 0)
+        ret = index_check(bytes.data, bytes.size, index, &err);
+    if (ret < 0) {
         bp_warn("module directory %s: %s", s->path, err.message);
         free(bytes.data);
     }
@@ -72,18 +72,18 @@ static struct index *open_index(struct source *s)
     struct bp_error err = {0};
     uint64_t names = 0;
     const struct index_place place = place_of(s);
-    int rc = index_open(&place, index, &err);
+    int ret = index_open(&place, index, &err);
 
-    if (rc == -EPERM || rc == -EBADMSG)
+    if (ret == -EPERM || ret == -EBADMSG)
         bp_warn("module index %s/" INDEX_FILE " %s", s->path, err.message);
-    if (rc == 0)
-        rc = index_hash_files(&place, &names, &err);
-    if (rc == 0 && names == index->header->names)
+    if (ret == 0)
+        ret = index_hash_files(&place, &names, &err);
+    if (ret == 0 && names == index->header->names)
         return index;
-    if (rc == -ENOENT)
+    if (ret == -ENOENT)
         s->no_index = g_strdup("there is none");
     else
-        s->no_index = g_strdup(rc < 0 ? err.message
+        s->no_index = g_strdup(ret < 0 ? err.message
                                       : "files were added, removed or renamed since it was made");
     g_free(index); /* a mapping that does not fit stays: it is rare and small */
     return NULL;
@@ -316,12 +316,12 @@ int source_verify(struct module *m)
 {
     struct stat st;
     const struct index_place place = place_of(m->source);
-    int rc = index_verify_entry(m->index, m->number, &place, &st);
+    int ret = index_verify_entry(m->index, m->number, &place, &st);
 
-    if (rc == 0) {
+    if (ret == 0) {
         m->device = st.st_dev;
         m->inode = st.st_ino;
         m->size = st.st_size;
     }
-    return rc;
+    return ret;
 }

@@ -419,13 +419,13 @@ static int complete(int argc, char **argv, struct bp_error *err)
 int complete_main(int argc, char **argv)
 {
     struct bp_error err = {0};
-    int r;
+    int ret;
 
     bpc_config.arch = bpc_arch_of(argv[0]);
-    r = bpc_options_register(&err);
-    if (r == 0)
-        r = complete(argc, argv, &err);
-    if (r < 0)
+    ret = bpc_options_register(&err);
+    if (ret == 0)
+        ret = complete(argc, argv, &err);
+    if (ret < 0)
         bpc_report("%s", err.message);
-    return r < 0 || fflush(stdout) != 0 ? 1 : 0;
+    return ret < 0 || fflush(stdout) != 0 ? 1 : 0;
 }

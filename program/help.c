@@ -242,10 +242,10 @@ static int help_one(enum bp_provide_kind kind, const char *name, bool json, stru
     const struct bp_type_info *info;
     struct bp_value *value;
     char *title;
-    int r = bpc_reference_find(kind, name, &info, err);
+    int ret = bpc_reference_find(kind, name, &info, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     value = bpc_reference_class(kind, bpc_reference_module(kind, info), info, true);
     if (json)
         return print_json(value);
@@ -330,10 +330,10 @@ static int help_option(const struct bp_option *option, struct bp_value *args, st
     enum bp_provide_kind kind = bpc_kind_of_option(option->name);
     const char *name = bp_value_get_string(args, option->implied ? option->implied : "name");
     bool json;
-    int r = wants_json(args, &json, err);
+    int ret = wants_json(args, &json, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (kind != BP_PROVIDE_END && name)
         return help_one(kind, name, json, err);
     if (kind != BP_PROVIDE_END && json)

@@ -237,14 +237,14 @@ int bpc_reference_find(enum bp_provide_kind kind, const char *name,
                      ? g_strdup_printf("%s-%s-cpu", name, bpc_config.arch) : g_strdup(name);
     const void *desc;
     const char *known;
-    int r = bpc_resolve_file(kind, full, &known, err);
+    int ret = bpc_resolve_file(kind, full, &known, err);
 
-    if (r == 0)
-        r = bpc_describe(kind, known, &desc, err);
-    if (r == 0)
+    if (ret == 0)
+        ret = bpc_describe(kind, known, &desc, err);
+    if (ret == 0)
         *ret_info = desc;
     g_free(full);
-    return r;
+    return ret;
 }
 
 struct owner_search {
