@@ -232,9 +232,11 @@ EVENT(event_reset, "RESET", "The machine was reset", run_end_data);
 EVENT(event_powerdown, "POWERDOWN", "The power button was pressed", NULL);
 EVENT(event_panicked, "GUEST_PANICKED", "The guest says that it panicked", panic_data);
 EVENT(event_deleted, "DEVICE_DELETED", "A device is gone", deleted_data);
+EVENT(event_unplug_error, "DEVICE_UNPLUG_GUEST_ERROR", "The guest did not let a device go",
+      deleted_data);
 EVENT(event_module, "MODULE_LOADED", "A module was loaded", module_data);
 
 const struct bp_event *const bpc_core_events[] = {
     &event_stop, &event_resume, &event_shutdown, &event_reset, &event_powerdown, &event_panicked,
-    &event_deleted, &event_module, NULL,
+    &event_deleted, &event_unplug_error, &event_module, NULL,
 };

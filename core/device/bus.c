@@ -225,11 +225,18 @@ int bpc_bus_check(const struct bp_bus *bus, const struct bp_device_class *class,
     return 0;
 }
 
-int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *class,
+static bool has_slot(const struct bp_bus *bus, const void *class)
+{
+    return bus->hotplug.used && has_room(bus, class);
+}
+
+int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *class, bool hotplug,
                    struct bp_bus **ret_bus, struct bp_error *err)
 {
     struct bp_device *first = bpc_devices_of(machine)->first;
-    struct bp_bus *bus = find_below(first, has_room, class);
+    struct bp_bus *bus = hotplug ? find_below(first, has_slot, class) : NULL;
+    if (!bus)
+        bus = find_below(first, has_room, class);
     if (!bus)
         return bp_fail(err, ENODEV, "No '%s' bus %sfound for device '%s'", class->bus,
                        find_below(first, has_type, class->bus) ? "with room " : "",
@@ -285,6 +292,7 @@ int bp_bus_new(struct bp_device *bridge, const char *type, const char *name,
         bp_object_destroy(&bus->obj);
         return ret;
     }
+    bus->resets = bridge->resets; /* it leaves reset with its bridge */
     bus->obj.live = true;
     if (bridge->last_bus)
         bridge->last_bus->next = bus;
@@ -320,6 +328,7 @@ void bpc_buses_destroy(struct bp_device *bridge)
             else
                 bpc_device_leave_with_bridge(bus->last);
         }
+        bpc_hotplug_forget(bus);
         unlink_bus(bridge, bus);
         bp_object_destroy(&bus->obj);
     }

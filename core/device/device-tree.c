@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* All devices: reset in order, visiting, `info qtree` (device.h). */
+/* All devices: visiting, `info qtree` (device.h). */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device.h"
-
-static void reset_device(struct bp_device *dev)
-{
-    for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
-        for (struct bp_device *child = bus->first; child; child = child->next)
-            reset_device(child);
-        if (bus->class->reset)
-            bus->class->reset(bus);
-    }
-    if (dev->attached && dev->class->reset)
-        dev->class->reset(dev);
-}
-
-void bpc_devices_reset(struct bp_machine *machine)
-{
-    for (struct bp_device *dev = bpc_devices_of(machine)->first; dev; dev = dev->next)
-        reset_device(dev);
-}
 
 static int each_device(struct bp_device *dev, int (*fn)(struct bp_device *dev, void *opaque),
                        void *opaque)

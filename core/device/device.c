@@ -47,7 +47,8 @@ static int get_hotpluggable(struct bp_object *obj, const struct bp_field *f,
 {
     (void)f;
     (void)err;
-    *ret_value = bp_value_bool(obj->info->flags & BP_TYPE_HOTPLUGGABLE);
+    *ret_value = bp_value_bool((obj->info->flags & BP_TYPE_HOTPLUGGABLE) &&
+                               bpc_hotplug_has(obj->machine, device_of(obj)->bus));
     return 0;
 }
 
@@ -122,6 +123,7 @@ static void detach(struct bp_device *dev)
     bpc_buses_destroy(dev);
     if (!dev->linked)
         return;
+    bpc_hotplug_unplug(dev);
     bpc_owner_quiet(&dev->obj.owner);
     if (dev->class_attached && dev->class->detach)
         dev->class->detach(dev);
@@ -263,15 +265,16 @@ static int attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *er
     dev->linked = true;
     ret = bpc_bus_child_attach(dev, err);
     if (!ret)
+        ret = bpc_hotplug_pre_plug(dev, err);
+    if (!ret)
         ret = attach_levels(dev, err);
     if (ret < 0)
         return ret;
     dev->attached = true;
     dev->obj.live = true;
     bpc_bus_child_attached(dev);
-    if (dev->class->reset)
-        dev->class->reset(dev);
-    return 0;
+    bpc_device_reset_attached(dev);
+    return bpc_hotplug_plug(dev, err); /* who could not be told: it is destroyed */
 }
 
 int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
@@ -280,7 +283,7 @@ int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error 
     if (dev->attached)
         return bp_fail(err, EBUSY, "Device '%s' is attached already", bp_object_path(&dev->obj));
     if (!bus && bpc_device_class_has_bus(dev->class))
-        ret = bpc_bus_choose(dev->obj.machine, dev->class, &bus, err);
+        ret = bpc_bus_choose(dev->obj.machine, dev->class, dev->hotplugged, &bus, err);
     else if (bus)
         ret = bpc_bus_check(bus, dev->class, err);
     if (!ret && bus && bus->bridge->leave)

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Devices and buses inside the core. [main] under the machine lock
- *
- * Reset order: for each device that sits on no bus, in order of attachment, everything below it
- * first (children of a bus in order of attachment, then the bus itself), then the device: a bridge
- * finds its children quiet, and lines that children drop while resetting reach a bridge whose own
- * reset then has the last word.
  */
 #ifndef BPC_DEVICE_H
 #define BPC_DEVICE_H
@@ -17,6 +12,13 @@
 #include "object.h"
 
 struct bpc_line_set; /* irq.c */
+
+struct bpc_hotplug { /* who controls slots */
+    struct bpc_claim claim; /* first */
+    struct bp_hotplug_ops ops;
+    void *opaque;
+    bool used;
+};
 
 struct bp_device {
     struct bp_object obj; /* first */
@@ -33,9 +35,11 @@ struct bp_device {
     struct bpc_line_set *lines;
     struct bp_bus *buses, *last_bus; /* that it bridges to */
     struct bp_device *next, *prev;   /* siblings on the bus, or in the list of those on none */
+    unsigned resets;    /* that are asserted and include it */
+    bool reset_entered; /* hold is still to come */
     bool linked;      /* in its bus's list, or in that of those on none */
     bool class_attached; /* its class's attach() succeeded: detach() follows */
-    bool attached, hotplugged, unplug_pending;
+    bool attached, hotplugged, plugged, unplug_pending;
     struct bpc_leave *leave; /* it is on its way out (leave.c), or NULL */
 };
 
@@ -46,6 +50,9 @@ struct bp_bus {
     struct bp_bus *next;            /* of the same bridge */
     struct bp_device *first, *last; /* children */
     unsigned count;
+    unsigned resets; /* as a device's */
+    bool reset_entered, reset_held;
+    struct bpc_hotplug hotplug;
 };
 
 /* How a machine begins, as far as this folder sees it. */
@@ -56,6 +63,7 @@ struct bpc_machine_head {
         /* While the machine ends: devices that are detached already. They keep their memory until
          * all are, because boards and neighbours hold pointers to each other. Else NULL. */
         GPtrArray *closing;
+        struct bpc_hotplug hotplug; /* of devices on no bus */
     } devices;
     struct bp_space *memory, *io;
 };
@@ -74,7 +82,11 @@ int bpc_device_del(const char *id, struct bp_error *err);
 /* By id (as in -device id=) or path; NULL when there is none. */
 struct bp_device *bpc_device_find(const char *id);
 
+/* reset.c: a whole machine reset, or its halves: enter and hold; exit. */
 void bpc_devices_reset(struct bp_machine *machine);
+void bpc_devices_reset_begin(struct bp_machine *machine);
+void bpc_devices_reset_end(struct bp_machine *machine);
+void bpc_device_reset_attached(struct bp_device *dev); /* the one after attach() */
 /* All of them, last attached first; the machine ends. */
 void bpc_devices_destroy(struct bp_machine *machine);
 /* Everything attached, bridges first. Stops at a non-zero return. */
@@ -89,8 +101,8 @@ bool bpc_device_class_has_bus(const struct bp_device_class *class);
 /* As bp_device_new(); without an id it goes into `anonymous` ("/machine/peripheral-anon"). */
 int bpc_device_create(struct bp_machine *machine, const char *type, const char *id,
                       const char *anonymous, struct bp_device **ret_dev, struct bp_error *err);
-/* A bus with room for a device of this class. */
-int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *class,
+/* A bus with room for a device of this class; hotplug: rather one whose slots somebody controls. */
+int bpc_bus_choose(struct bp_machine *machine, const struct bp_device_class *class, bool hotplug,
                    struct bp_bus **ret_bus, struct bp_error *err);
 /* Name, path, or the id of its bridge; NULL when there is none. */
 struct bp_bus *bpc_bus_lookup(struct bp_machine *machine, const char *text);
@@ -117,6 +129,15 @@ void bpc_device_leave(struct bp_device *dev, struct bp_value *deleted);
 void bpc_device_leave_with_bridge(struct bp_device *dev);
 /* The machine ends: waits, without the machine lock. The reference that remains is the caller's. */
 void bpc_device_leave_now(struct bp_device *dev);
+
+/* ---- hotplug.c ---- */
+bool bpc_hotplug_has(struct bp_machine *machine, struct bp_bus *bus);
+int bpc_hotplug_check(struct bp_machine *machine, struct bp_bus *bus, struct bp_error *err);
+int bpc_hotplug_pre_plug(struct bp_device *dev, struct bp_error *err);
+int bpc_hotplug_plug(struct bp_device *dev, struct bp_error *err);
+void bpc_hotplug_unplug(struct bp_device *dev); /* no effect when it was not plugged */
+int bpc_hotplug_request(struct bp_device *dev, struct bp_error *err);
+void bpc_hotplug_forget(struct bp_bus *bus); /* it goes */
 
 /* ---- irq.c ---- */
 void bpc_irq_freeze(bool on); /* while frozen no level change calls anybody */

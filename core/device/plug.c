@@ -50,12 +50,12 @@ static int find_class(const char *driver, bool hotplug, const struct bp_device_c
 }
 
 static int find_bus(struct bp_machine *machine, const char *name,
-                    const struct bp_device_class *class, struct bp_bus **ret_bus,
+                    const struct bp_device_class *class, bool hotplug, struct bp_bus **ret_bus,
                     struct bp_error *err)
 {
     if (!name) {
         if (bpc_device_class_has_bus(class))
-            return bpc_bus_choose(machine, class, ret_bus, err);
+            return bpc_bus_choose(machine, class, hotplug, ret_bus, err);
         *ret_bus = NULL;
         return 0;
     }
@@ -103,14 +103,18 @@ int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotpl
     if (!ret)
         ret = check_id(id, err);
     if (!ret)
-        ret = find_bus(machine, bus_name, class, &bus, err);
+        ret = find_bus(machine, bus_name, class, hotplug, &bus, err);
+    if (!ret && hotplug)
+        ret = bpc_hotplug_check(machine, bus, err);
     if (!ret)
         ret = bpc_device_create(machine, class->type.name, id, "/machine/peripheral-anon", &dev,
                                 err);
     if (ret < 0)
         return ret;
     dev->hotplugged = hotplug;
-    ret = bpc_object_set_all(&dev->obj, args, skip, err);
+    ret = bp_device_place(dev, bus, err);
+    if (!ret)
+        ret = bpc_object_set_all(&dev->obj, args, skip, err);
     if (ret < 0) {
         bp_device_destroy(dev);
         return ret;
@@ -141,25 +145,10 @@ int bpc_device_del(const char *id, struct bp_error *err)
         return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: it is in use", id);
     if (dev->unplug_pending || dev->leave)
         return bp_fail(err, EBUSY, "Device '%.200s' is already in the process of unplug", id);
-    if (!dev->class->unplug_request) {
-        bp_device_unplugged(dev);
-        return 0;
+    int ret = bpc_hotplug_check(dev->obj.machine, dev->bus, err);
+    if (ret < 0) {
+        bp_error_prefix(err, "Device '%.200s' can not be unplugged", id);
+        return ret;
     }
-    /* The class may finish within the call: dev lives on until its memory's deferred call. */
-    dev->unplug_pending = true;
-    int ret = dev->class->unplug_request(dev, err);
-    if (ret < 0)
-        dev->unplug_pending = false;
-    return ret;
-}
-
-void bp_device_unplugged(struct bp_device *dev)
-{
-    if (dev->obj.deleted || dev->leave)
-        return;
-    struct bp_value *data = bp_value_dict();
-    if (dev->user_id)
-        bp_value_set(data, "device", bp_value_string(dev->user_id));
-    bp_value_set(data, "path", bp_value_string(bp_object_path(&dev->obj)));
-    bpc_device_leave(dev, data);
+    return bpc_hotplug_request(dev, err);
 }

@@ -239,13 +239,14 @@ void bpc_machine_reset_all(void)
 {
     struct bp_machine *m = bpc_the_machine;
 
-    bpc_devices_reset(m);
+    bpc_devices_reset_begin(m);
     for (unsigned i = 0; i < m->cpu_slots; i++) {
         if (m->cpus[i] && m->cpus[i]->class->reset) {
             log_reset(m->cpus[i]);
             m->cpus[i]->class->reset(m->cpus[i]);
         }
     }
+    bpc_devices_reset_end(m);
     if (m->board->reset)
         m->board->reset(m);
     for (unsigned i = 0; i < m->cpu_slots; i++) {

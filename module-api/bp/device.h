@@ -17,6 +17,16 @@ BP_BEGIN_DECLS
 struct bp_device; /* opaque; a bp_object */
 struct bp_bus;    /* opaque; a bp_object */
 
+/*
+ * Reset. Its scope: a function alone; a device with all behind it; a bus with its devices and all behind
+ * them; the machine. Its phases, each run for everything in the scope before the next: enter (stop, no
+ * effect outside; far end first, top level first), hold (the state is that of power-on, outputs are
+ * driven; far end first, base first), exit (may act again; near end first, base first). Hooks neither
+ * add nor remove devices. A device is reset after attach(), too.
+ */
+enum bp_reset_phase { BP_RESET_ENTER, BP_RESET_HOLD, BP_RESET_EXIT };
+enum bp_reset_scope { BP_RESET_FUNCTION, BP_RESET_DEVICE, BP_RESET_BUS, BP_RESET_MACHINE };
+
 struct bp_device_class {
     struct bp_type_info type;
     const char *bus;      /* bus type it plugs into ("isa", "pci", ...); NULL: none ("system") */
@@ -28,14 +38,17 @@ struct bp_device_class {
     /* All properties are set: claim regions, timers, lines. On failure the core undoes all claims. */
     int (*attach)(struct bp_device *dev, struct bp_error *err);
     void (*detach)(struct bp_device *dev);
-    void (*reset)(struct bp_device *dev); /* power-on state; called after attach() too */
-    /* The guest is asked to let go (hot unplug); NULL: unplugged at once. */
+    void (*reset)(struct bp_device *dev); /* phase hold: power-on state. Most need no other */
+    /* The guest is asked to let go (hot unplug), where the slot's controller has no way of its own to
+     * ask; NULL: unplugged at once. */
     int (*unplug_request)(struct bp_device *dev, struct bp_error *err);
     const char *const *aliases; /* other names for -device, NULL-terminated, or NULL; each has a
                                    BP_DEVICE_ALIAS() too */
     /* Naming one (-device, -readconfig) takes away what boards make by default under this name:
      * "serial"; or NULL. bp_machine_defaults() tells the board. */
     const char *replaces_default;
+    void (*reset_enter)(struct bp_device *dev, enum bp_reset_scope scope);
+    void (*reset_exit)(struct bp_device *dev, enum bp_reset_scope scope);
     void *reserved[3];
 };
 
@@ -102,7 +115,11 @@ struct bp_bus_class {
     /* After the child's attach() succeeded. */
     void (*child_attached)(struct bp_bus *bus, struct bp_device *child);
     void (*child_detach)(struct bp_bus *bus, struct bp_device *child);
-    void (*reset)(struct bp_bus *bus);
+    /* Of the bus itself, and of what it keeps with a child (before the child's own in hold and exit,
+     * after it in enter); each phase. */
+    void (*reset)(struct bp_bus *bus, enum bp_reset_phase phase, enum bp_reset_scope scope);
+    void (*child_reset)(struct bp_bus *bus, struct bp_device *child, enum bp_reset_phase phase,
+                        enum bp_reset_scope scope);
     /* Address as text for `info qtree` ("04.0"); writes at most `size` bytes. NULL: as the type that
      * it extends does it. */
     void (*child_address)(struct bp_device *child, char *buf, size_t size);
@@ -158,8 +175,52 @@ int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object
 int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err);
 /* Detaches and frees a device; frees an unattached one. NULL is fine. */
 void bp_device_destroy(struct bp_device *dev);
+
+/* ---- reset ---- */
+void bp_device_reset(struct bp_device *dev);          /* and all behind it */
+void bp_device_reset_function(struct bp_device *dev); /* alone */
+void bp_bus_reset(struct bp_bus *bus);                /* its devices and all behind them */
+/* Asserts (enter, hold) or releases (exit) a reset of the bus, as a bridge's control bit does. Setting
+ * it twice is once. What is plugged in meanwhile leaves reset with the bus. */
+void bp_bus_hold_reset(struct bp_bus *bus, bool on);
+bool bp_device_in_reset(const struct bp_device *dev);
+
+/* ---- hot-plug: decided by who controls the slot ---- */
+/*
+ * A bus, its bridge, an ACPI controller or the board registers for a bus, or for devices on no bus (`bus`
+ * is NULL in the calls). All devices come through it, also those that are there from the start
+ * (bp_device_hotplugged() tells). Without a controller nothing comes or goes while the machine runs.
+ * Each slot may be NULL. [main] under the machine lock
+ */
+struct bp_hotplug_ops {
+    uint32_t size; /* sizeof(struct bp_hotplug_ops) */
+    uint32_t flags; /* none yet: 0 */
+    /* The place on the bus is settled, nothing is attached: may it come? Refused in words. */
+    int (*pre_plug)(void *opaque, struct bp_bus *bus, struct bp_device *dev, struct bp_error *err);
+    /* It is attached: tell the guest. On failure it is taken out again. */
+    int (*plug)(void *opaque, struct bp_bus *bus, struct bp_device *dev, struct bp_error *err);
+    /* device_del: ask the guest; bp_device_unplugged() or bp_device_unplug_refused() follows. NULL: the
+     * device's class asks, or it goes at once. */
+    int (*unplug_request)(void *opaque, struct bp_bus *bus, struct bp_device *dev,
+                          struct bp_error *err);
+    /* It leaves, for whatever reason; still attached. */
+    void (*unplug)(void *opaque, struct bp_bus *bus, struct bp_device *dev);
+    /* It has gone without being asked (bp_device_gone); unplug follows. */
+    void (*surprise)(void *opaque, struct bp_bus *bus, struct bp_device *dev);
+    void *reserved[4];
+};
+/* ops is copied; it ends with the owner. NULL: none any more. One for each bus: the last one stands. */
+void bp_bus_set_hotplug(struct bp_bus *bus, struct bp_owner *owner,
+                        const struct bp_hotplug_ops *ops, void *opaque);
+void bp_machine_set_hotplug(struct bp_machine *machine, struct bp_owner *owner,
+                            const struct bp_hotplug_ops *ops, void *opaque);
+bool bp_device_hotplugged(const struct bp_device *dev); /* it came while the machine ran */
 /* The guest has released a device that was asked to go: detach, destroy, send DEVICE_DELETED. */
 void bp_device_unplugged(struct bp_device *dev);
+/* The guest has refused: device_del may be tried again; sends DEVICE_UNPLUG_GUEST_ERROR. */
+void bp_device_unplug_refused(struct bp_device *dev);
+/* It is gone, nobody was asked: its back end died, its cable was pulled. */
+void bp_device_gone(struct bp_device *dev);
 
 BP_END_DECLS
 

@@ -37,7 +37,11 @@ struct bp_level_class {
     void (*detach)(struct bp_object *obj, void *state);
     /* The memory goes. Called when init() succeeded (or is NULL). */
     void (*fini)(struct bp_object *obj, void *state);
-    void *reserved[6];
+    /* Devices: the phases of a reset; `reset` is hold. */
+    void (*reset_enter)(struct bp_device *dev, void *state, enum bp_reset_scope scope);
+    void (*reset)(struct bp_device *dev, void *state, enum bp_reset_scope scope);
+    void (*reset_exit)(struct bp_device *dev, void *state, enum bp_reset_scope scope);
+    void *reserved[4];
 };
 #define BP_LEVEL_CLASS(ident, NAME, PARENT, SUMMARY, STATE, PROPS, TABLE, ...) \
     BP_STORAGE const struct bp_level_class ident = { \

@@ -49,10 +49,11 @@ static void child_detach(struct bp_bus *bus, struct bp_device *child)
     g_string_append_printf(calls, "off%u ", ((struct slot *)bp_device_bus_state(child))->number);
 }
 
-static void bus_reset(struct bp_bus *bus)
+static void bus_reset(struct bp_bus *bus, enum bp_reset_phase phase, enum bp_reset_scope scope)
 {
-    (void)bus;
-    g_string_append(calls, "reset-bus ");
+    (void)bus, (void)scope;
+    if (phase == BP_RESET_HOLD)
+        g_string_append(calls, "reset-bus ");
 }
 
 static void child_address(struct bp_device *child, char *buf, size_t size)
@@ -189,11 +190,15 @@ static void run_loop(void)
         bpc_loop_run_once(false);
 }
 
+/* Everything may come and go. */
+static const struct bp_hotplug_ops anything = {.size = sizeof(anything)};
+
 static void begin(void)
 {
     struct bp_device *dev;
     g_assert_cmpint(bp_device_new(machine, "bridge", NULL, &dev, NULL), ==, 0);
     g_assert_cmpint(bp_device_attach(dev, NULL, NULL), ==, 0);
+    bp_bus_set_hotplug(dev->buses, bp_device_owner(dev), &anything, NULL);
     g_string_truncate(calls, 0);
 }
 
@@ -337,6 +342,131 @@ static void hotplug_needs_a_class_that_allows_it(void)
     end();
 }
 
+/* ---- who controls the slot decides ---- */
+
+static const char *refused; /* the call that fails */
+
+static int decide(const char *call, void *opaque, struct bp_bus *bus, struct bp_device *dev,
+                  struct bp_error *err)
+{
+    g_assert_true(opaque == &refused && bp_device_bus(dev) == bus);
+    g_string_append_printf(calls, "%s%s ", call, bp_device_hotplugged(dev) ? "!" : "");
+    return refused && !strcmp(refused, call) ? bp_fail(err, EPERM, "the door is locked") : 0;
+}
+
+static int pre_plug(void *opaque, struct bp_bus *bus, struct bp_device *dev, struct bp_error *err)
+{
+    g_assert_cmpuint(((struct slot *)bp_device_bus_state(dev))->number, >, 0);
+    return decide("pre", opaque, bus, dev, err);
+}
+
+static int plug(void *opaque, struct bp_bus *bus, struct bp_device *dev, struct bp_error *err)
+{
+    return decide("plug", opaque, bus, dev, err);
+}
+
+static int request(void *opaque, struct bp_bus *bus, struct bp_device *dev, struct bp_error *err)
+{
+    return decide("ask", opaque, bus, dev, err);
+}
+
+static void unplug(void *opaque, struct bp_bus *bus, struct bp_device *dev)
+{
+    decide("unplug", opaque, bus, dev, NULL);
+}
+
+static void surprise(void *opaque, struct bp_bus *bus, struct bp_device *dev)
+{
+    decide("surprise", opaque, bus, dev, NULL);
+}
+
+static const struct bp_hotplug_ops door = {.size = sizeof(door),
+                                           .pre_plug = pre_plug,
+                                           .plug = plug,
+                                           .unplug_request = request,
+                                           .unplug = unplug,
+                                           .surprise = surprise};
+
+static struct bp_bus *begin_with_door(void)
+{
+    begin();
+    struct bp_bus *bus = bp_bus_find(machine, "slots");
+    bp_bus_set_hotplug(bus, bp_device_owner(bp_bus_bridge(bus)), &door, &refused);
+    refused = NULL;
+    return bus;
+}
+
+static void without_a_controller_nothing_comes_or_goes(void)
+{
+    struct bp_error err = {0};
+    begin();
+    struct bp_bus *bus = bp_bus_find(machine, "slots");
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c\"}", false, &err), ==, 0);
+    bp_bus_set_hotplug(bus, NULL, NULL, NULL);
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"d\"}", true, &err), ==, -EINVAL);
+    g_assert_cmpstr(err.message, ==, "Bus 'slots.0' does not support hotplugging");
+    g_assert_cmpint(bpc_device_del("c", &err), ==, -EINVAL);
+    g_assert_nonnull(strstr(err.message, "Bus 'slots.0' does not support hotplugging"));
+    end();
+}
+
+static void controller_sees_each_device_come_and_go(void)
+{
+    struct bp_error err = {0};
+    begin_with_door();
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c\"}", false, &err), ==, 0);
+    assert_calls("on1 pre attach-3f8 reset-3f8 plug ");
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"h\"}", true, &err), ==, 0);
+    assert_calls("on1 pre! attach-3f8 reset-3f8 plug! ");
+    struct bp_device *dev = bpc_device_find("h");
+    g_assert_cmpint(bpc_device_del("h", &err), ==, 0);
+    assert_calls("ask! ");
+    g_assert_cmpint(bpc_device_del("h", &err), ==, -EBUSY);
+    bp_device_unplug_refused(dev); /* the guest holds on to it */
+    g_assert_cmpint(bpc_device_del("h", &err), ==, 0);
+    bp_device_unplugged(dev);
+    assert_calls("ask! unplug! detach-3f8 off1 ");
+    g_assert_null(bpc_device_find("h"));
+    bp_device_gone(bpc_device_find("c"));
+    assert_calls("surprise unplug detach-3f8 off1 ");
+    end();
+}
+
+static void controller_refuses_in_words(void)
+{
+    struct bp_error err = {0};
+    begin_with_door();
+    refused = "pre";
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c\"}", true, &err), ==, -EPERM);
+    g_assert_cmpstr(err.message, ==, "the door is locked");
+    run_loop();
+    assert_calls("on1 pre! off1 ");
+    refused = "plug";
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c\"}", true, &err), ==, -EPERM);
+    run_loop();
+    assert_calls("on1 pre! attach-3f8 reset-3f8 plug! detach-3f8 off1 ");
+    refused = "ask";
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"c\"}", true, &err), ==, 0);
+    g_assert_cmpint(bpc_device_del("c", &err), ==, -EPERM);
+    g_assert_cmpint(bpc_device_del("c", &err), ==, -EPERM); /* not pending */
+    refused = NULL;
+    end();
+}
+
+static void controller_that_goes_controls_no_more(void)
+{
+    struct bp_device *chip;
+    struct bp_error err = {0};
+    struct bp_bus *bus = begin_with_door();
+    g_assert_cmpint(bp_device_new(machine, "bridge", NULL, &chip, &err), ==, 0);
+    g_assert_cmpint(bp_device_attach(chip, NULL, &err), ==, 0);
+    bp_bus_set_hotplug(bus, bp_device_owner(chip), &door, &refused);
+    bp_device_destroy(chip);
+    run_loop();
+    g_assert_cmpint(add("{\"driver\":\"card\",\"bus\":\"slots.0\"}", true, &err), ==, -EINVAL);
+    end();
+}
+
 static void slow_unplug_ends_in_the_devices_own_callback(void)
 {
     struct bp_error err = {0};
@@ -443,6 +573,11 @@ int main(int argc, char **argv)
     g_test_add_func("/device/full_bus_takes_no_more", full_bus_takes_no_more);
     g_test_add_func("/device/hotplug_needs_a_class_that_allows_it",
                     hotplug_needs_a_class_that_allows_it);
+#define CASE(name) g_test_add_func("/device/" #name, name)
+    CASE(without_a_controller_nothing_comes_or_goes);
+    CASE(controller_sees_each_device_come_and_go);
+    CASE(controller_refuses_in_words);
+    CASE(controller_that_goes_controls_no_more);
     g_test_add_func("/device/slow_unplug_ends_in_the_devices_own_callback",
                     slow_unplug_ends_in_the_devices_own_callback);
     g_test_add_func("/device/reset_goes_from_children_to_bridges",

@@ -336,7 +336,10 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     bpc_loop_init();
+    static const struct bp_hotplug_ops anything = {.size = sizeof(anything)};
+
     g_assert_cmpint(bpc_machine_create_bare(&machine, NULL), ==, 0);
+    bp_machine_set_hotplug(machine, bp_machine_owner(machine), &anything, NULL);
     g_assert_cmpint(bpc_register_all("test", provides, NULL), ==, 0);
     root = bp_region_new(&nobody, "root", UINT64_MAX);
     space = bp_space_new(&nobody, "space", root);

@@ -3,6 +3,7 @@
  * The ISA bus (IEEE P996 draft): I/O ports and sixteen interrupt lines. Lines shared by several
  * devices are ORed. Left out: DMA channels (they come with the 8237) and memory cards.
  */
+#define BP_SHARED
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,8 @@ struct isa_child {
     uint16_t raised; /* lines this device holds up */
 };
 
+extern const struct bp_bus_class isa_class;
+
 static void line_change(struct isa_bus *bus, uint16_t *raised, unsigned n, int level)
 {
     uint16_t bit = (uint16_t)(1u << n);
@@ -42,9 +45,9 @@ static void line_change(struct isa_bus *bus, uint16_t *raised, unsigned n, int l
 static void child_line_changed(void *opaque, unsigned n, int level)
 {
     struct bp_device *dev = opaque;
-    struct isa_child *child = bp_device_bus_state(dev);
+    struct isa_child *child = bp_device_bus_level(dev, &isa_class);
 
-    line_change(bp_bus_state(bp_device_bus(dev)), &child->raised, n, level);
+    line_change(bp_bus_level(bp_device_bus(dev), &isa_class), &child->raised, n, level);
 }
 
 static void bridge_line_changed(void *opaque, unsigned n, int level)
@@ -58,7 +61,7 @@ static struct bp_bus *isa_bus_of_child(struct bp_device *dev)
 {
     struct bp_bus *bus = bp_device_bus(dev);
 
-    return bus && strcmp(bp_bus_type(bus), "isa") == 0 ? bus : NULL;
+    return bus && bp_bus_level(bus, &isa_class) ? bus : NULL;
 }
 
 static int claim_ports(struct isa_bus *isa, struct bp_device *dev, uint32_t base, uint32_t count,
@@ -101,7 +104,7 @@ static int isa_add_ports(struct bp_device *dev, uint16_t base, unsigned count, c
                          struct bp_region **ret_region, struct bp_error *err)
 {
     struct bp_bus *bus = isa_bus_of_child(dev);
-    struct isa_bus *isa = bus ? bp_bus_state(bus) : NULL;
+    struct isa_bus *isa = bus ? bp_bus_level(bus, &isa_class) : NULL;
     struct bp_region *region;
 
     if (!isa)
@@ -134,13 +137,13 @@ static int isa_irq(struct bp_device *dev, unsigned n, struct bp_irq **ret_line,
     if (!bus || bp_bus_bridge(bus) != dev)
         return bp_fail(err, EINVAL, "device '%s' is not on an ISA bus",
                        bp_device_class(dev)->type.name);
-    *ret_line = bp_irq_new(bp_device_owner(dev), bridge_line_changed, bp_bus_state(bus), n);
+    *ret_line = bp_irq_new(bp_device_owner(dev), bridge_line_changed, bp_bus_level(bus, &isa_class), n);
     return 0;
 }
 
 static void isa_set_irqs(struct bp_bus *bus, struct bp_irq *const lines[16])
 {
-    struct isa_bus *isa = bp_bus_state(bus);
+    struct isa_bus *isa = bp_bus_level(bus, &isa_class);
 
     for (unsigned n = 0; n < 16; n++) {
         isa->lines[n] = lines ? lines[n] : NULL;
@@ -148,6 +151,9 @@ static void isa_set_irqs(struct bp_bus *bus, struct bp_irq *const lines[16])
             bp_irq_set(isa->lines[n], 1);
     }
 }
+
+/* Nothing on this bus announces itself: a card that its class lets come and go is simply there. */
+static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
 static int isa_new_bus(struct bp_device *bridge, struct bp_region *ports, struct bp_region *memory,
                        struct bp_irq *const lines[16], struct bp_bus **ret_bus,
@@ -159,7 +165,8 @@ static int isa_new_bus(struct bp_device *bridge, struct bp_region *ports, struct
 
     if (r < 0)
         return r;
-    isa = bp_bus_state(bus);
+    isa = bp_bus_level(bus, &isa_class);
+    bp_bus_set_hotplug(bus, bp_device_owner(bridge), &slots, NULL);
     isa->ports = ports;
     isa->memory = memory;
     isa_set_irqs(bus, lines);
@@ -169,11 +176,11 @@ static int isa_new_bus(struct bp_device *bridge, struct bp_region *ports, struct
 
 static void child_detach(struct bp_bus *bus, struct bp_device *dev)
 {
-    struct isa_child *child = bp_device_bus_state(dev);
+    struct isa_child *child = bp_device_bus_level(dev, &isa_class);
 
     for (unsigned n = 0; n < 16; n++)
-        line_change(bp_bus_state(bus), &child->raised, n, 0);
-    drop_claims(bp_bus_state(bus), dev);
+        line_change(bp_bus_level(bus, &isa_class), &child->raised, n, 0);
+    drop_claims(bp_bus_level(bus, &isa_class), dev);
 }
 
 BP_BUS(isa_class, "isa", "ISA bus", struct isa_bus, .child_size = sizeof(struct isa_child),

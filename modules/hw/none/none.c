@@ -12,7 +12,10 @@ struct none_board {
 
 static int none_init(struct bp_machine *m, struct bp_error *err)
 {
+    static const struct bp_hotplug_ops anything = {.size = sizeof(struct bp_hotplug_ops)};
+
     (void)err;
+    bp_machine_set_hotplug(m, bp_machine_owner(m), &anything, NULL);
     if (bp_machine_ram(m))
         bp_region_add(bp_space_root(bp_machine_memory(m)), bp_machine_ram(m), 0, 0);
     return 0;

@@ -428,6 +428,9 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
     return r;
 }
 
+/* What sits on no bus has no slot that a guest would watch. */
+static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
+
 static int pc_init(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
@@ -436,6 +439,7 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
     int r;
 
     pc->machine = m;
+    bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
     if (pc->usb)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
     r = map_ram(pc, err);

@@ -168,14 +168,15 @@ static void child_address(struct bp_device *dev, char *buf, size_t size)
     buf[size - 1 < sizeof(text) - 1 ? size - 1 : sizeof(text) - 1] = 0;
 }
 
-static void bus_reset(struct bp_bus *b)
+/* First no accesses of its own any more, then its configuration space as after power-on. */
+static void child_reset(struct bp_bus *b, struct bp_device *dev, enum bp_reset_phase phase,
+                        enum bp_reset_scope scope)
 {
-    struct pci_bus *bus = bp_bus_level(b, &pci_class);
-
-    for (int i = 0; i < 256; i++) {
-        if (bus->fn[i])
-            pci_config_reset(bus->fn[i]);
-    }
+    (void)b, (void)scope;
+    if (phase == BP_RESET_ENTER)
+        pci_fn_of(dev)->config[PCI_COMMAND] &= (uint8_t)~PCI_COMMAND_MASTER;
+    else if (phase == BP_RESET_HOLD)
+        pci_config_reset(dev);
 }
 
 static const struct bp_field child_props[] = {
@@ -195,7 +196,7 @@ const struct bp_bus_class pci_class = {
              .state_size = sizeof(struct pci_bus)},
     .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_state = &pci_fn_state,
     .child_attach = child_attach,
-    .child_detach = child_detach, .reset = bus_reset, .child_address = child_address};
+    .child_detach = child_detach, .child_reset = child_reset, .child_address = child_address};
 
 /* ---- interface ---- */
 static int new_root(struct bp_device *bridge, const char *name, const struct bp_pci_host *host,

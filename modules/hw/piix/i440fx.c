@@ -296,6 +296,9 @@ static void host_reset(struct bp_device *dev)
     s->address = 0;
 }
 
+/* Cards come and go as they like. The guest is not told: a rescan of the bus finds what came. */
+static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
+
 static int host_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct i440fx_host *s = bp_device_state(dev);
@@ -314,6 +317,8 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
     bp_region_add(io, bp_region_new_io(owner, "pci-data", 4, &data_ops, s), 0xcfc, 0);
     host.memory = s->pci_root;
     r = pci->new_root(dev, "pci.0", &host, &s->bus, err);
+    if (r == 0)
+        bp_bus_set_hotplug(s->bus, owner, &slots, s);
     if (r == 0)
         r = bp_device_new(bp_device_machine(dev), "i440FX", NULL, &function, err);
     if (r < 0)
