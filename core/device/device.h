@@ -63,6 +63,9 @@ struct bpc_machine_head {
         /* While the machine ends: devices that are detached already. They keep their memory until
          * all are, because boards and neighbours hold pointers to each other. Else NULL. */
         GPtrArray *closing;
+        /* -device and device_add of a processor's type; NULL: there is no board. */
+        int (*add_cpu)(struct bp_machine *machine, const char *type, const char *id,
+                       struct bp_value *args, bool hotplug, struct bp_error *err);
         struct bpc_hotplug hotplug; /* of devices on no bus */
     } devices;
     struct bp_space *memory, *io;

@@ -81,11 +81,22 @@ static int check_id(const char *id, struct bp_error *err)
     return 0;
 }
 
+/* Processors are made by the machine; they are devices to those who add them. */
+static bool is_cpu(const char *driver, const char **ret_type)
+{
+    const void *desc;
+    if (bpc_describe(BP_PROVIDE_DEVICE, driver, &desc, NULL) != -ENOENT ||
+        bpc_describe(BP_PROVIDE_CPU, driver, &desc, NULL) < 0)
+        return false;
+    *ret_type = ((const struct bp_type_info *)desc)->name;
+    return true;
+}
+
 int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotplug,
                    struct bp_error *err)
 {
     static const char *const skip[] = {"driver", "id", "bus", NULL};
-    const char *driver = NULL, *id = NULL, *bus_name = NULL;
+    const char *driver = NULL, *id = NULL, *bus_name = NULL, *cpu;
     const struct bp_device_class *class;
     struct bp_bus *bus;
     struct bp_device *dev;
@@ -99,9 +110,11 @@ int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotpl
     if (!ret)
         ret = bpc_resolve_file(BP_PROVIDE_DEVICE, driver, &driver, err);
     if (!ret)
-        ret = find_class(driver, hotplug, &class, err);
-    if (!ret)
         ret = check_id(id, err);
+    if (!ret && is_cpu(driver, &cpu) && bpc_devices_of(machine)->add_cpu)
+        return bpc_devices_of(machine)->add_cpu(machine, cpu, id, args, hotplug, err);
+    if (!ret)
+        ret = find_class(driver, hotplug, &class, err);
     if (!ret)
         ret = find_bus(machine, bus_name, class, hotplug, &bus, err);
     if (!ret && hotplug)
@@ -133,6 +146,12 @@ struct bp_device *bpc_device_find(const char *id)
 int bpc_device_del(const char *id, struct bp_error *err)
 {
     struct bp_device *dev = bpc_device_find(id);
+    struct bp_object *obj =
+        dev ? NULL : bpc_object_child(bpc_object_container("/machine/peripheral"), id);
+    if (obj && obj->kind == BP_PROVIDE_CPU)
+        return bp_fail(err, ENOTSUP,
+                       "Device '%.200s' can not be unplugged: the guest cannot be asked to let "
+                       "go of a CPU", id);
     if (!dev)
         return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "Device '%.200s' not found",
                              id);

@@ -177,18 +177,22 @@ static int alloc_accel_state(struct bp_machine *m, struct bp_cpu *cpu, struct bp
     return 0;
 }
 
-static int set_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+static int put_into_tree(struct bp_cpu *cpu, const char *id, struct bp_error *err)
 {
-    const struct bp_accel_class *accel = m->accel->class;
-    int ret = apply_features(&cpu->obj, err);
-
-    if (ret < 0) {
-        bp_error_prefix(err, "-cpu %s", m->cpu_model);
-        return ret;
-    }
+    if (id)
+        return bpc_object_add_child(bpc_object_container("/machine/peripheral"), id, &cpu->obj, err);
     /* Among the board's devices: clients look for the first one at device[0]. */
     bpc_object_add_child_numbered(bpc_object_container("/machine/unattached"), "device", &cpu->obj);
-    ret = alloc_accel_state(m, cpu, err);
+    return 0;
+}
+
+static int set_up(struct bp_machine *m, struct bp_cpu *cpu, const char *id, struct bp_error *err)
+{
+    const struct bp_accel_class *accel = m->accel->class;
+    int ret = put_into_tree(cpu, id, err);
+
+    if (ret == 0)
+        ret = alloc_accel_state(m, cpu, err);
     __atomic_store_n(&m->cpus[cpu->index], cpu, __ATOMIC_RELEASE);
     if (ret == 0 && cpu->class->init)
         ret = cpu->class->init(cpu, err);
@@ -196,11 +200,32 @@ static int set_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err
         ret = accel->cpu_init(m->accel, cpu, err);
     cpu->accel_ready = ret == 0;
     cpu->obj.live = true;
+    if (ret == 0 && m->board->cpu_plug)
+        ret = m->board->cpu_plug(m, cpu, err);
+    return ret;
+}
+
+/* -cpu's features, then those of this one. */
+static int set_features(const struct bp_machine *m, struct bp_cpu *cpu, const struct bp_value *props,
+                        const char *const *skip, struct bp_error *err)
+{
+    int ret = apply_features(&cpu->obj, err);
+
+    if (ret < 0)
+        bp_error_prefix(err, "-cpu %s", m->cpu_model);
+    else
+        ret = bpc_object_set_all(&cpu->obj, props, skip, err);
     return ret;
 }
 
 int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
                        struct bp_error *err)
+{
+    return bpc_cpu_make(m, index, NULL, NULL, NULL, ret_cpu, err);
+}
+
+int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const struct bp_value *props,
+                 const char *const *skip, struct bp_cpu **ret_cpu, struct bp_error *err)
 {
     const struct bp_cpu_class *class;
     struct bp_cpu *cpu;
@@ -227,7 +252,11 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     }
     bpc_cpu_thread_init(cpu);
     cpu->obj.finalize = cpu_finalize;
-    ret = set_up(m, cpu, err);
+    ret = bpc_object_add_props(&cpu->obj, bpc_cpu_place_props, NULL, "cpu", err);
+    if (ret == 0)
+        ret = set_features(m, cpu, props, skip, err);
+    if (ret == 0)
+        ret = set_up(m, cpu, id, err);
     if (ret < 0) {
         bpc_cpu_free(cpu);
         return ret;
@@ -307,6 +336,11 @@ struct bp_machine *bp_cpu_machine(const struct bp_cpu *cpu)
 struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index)
 {
     return m && index < m->cpu_slots ? __atomic_load_n(&m->cpus[index], __ATOMIC_ACQUIRE) : NULL;
+}
+
+unsigned bpc_cpu_slots(void)
+{
+    return bpc_the_machine ? bpc_the_machine->cpu_slots : 0;
 }
 
 unsigned bpc_cpu_count(void)

@@ -170,11 +170,13 @@ int bpc_machine_create(struct bp_error *err)
     }
     if (r < 0)
         return r;
+    bpc_compat_set(board->type.name, board->compat);
     bpc_run_state_init();
     bpc_rtc_start();
     m = bp_alloc(sizeof(*m));
     m->board = board;
     m->obj.machine = m;
+    m->devices.add_cpu = bpc_cpu_add;
     m->smp = bpc_config.smp;
     m->cpu_slots = m->smp.max_cpus;
     m->cpus = g_new0(struct bp_cpu *, m->cpu_slots);
@@ -311,6 +313,7 @@ void bpc_machine_destroy(void)
     g_free(m->cpus);
     g_free(m->cpu_model);
     bpc_the_machine = NULL;
+    bpc_compat_set(NULL, NULL);
     bp_object_destroy(&m->obj);
 }
 

@@ -45,6 +45,9 @@ int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
                        struct bp_error *err);
 int bpc_cpu_thread_id(struct bp_cpu *cpu);
 unsigned bpc_cpu_count(void);
+unsigned bpc_cpu_slots(void); /* indices are below: maxcpus */
+/* Where processor `index` is in the topology: dict {"socket-id", "core-id", ...}. A new reference. */
+struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index);
 bool bpc_cpu_halted(struct bp_cpu *cpu); /* asleep in HLT; a snapshot. [any] */
 /* Brings lazily kept registers up to date before the state is read. On the vCPU's thread (inside
  * bp_cpu_run), or with it stopped. */

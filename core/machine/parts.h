@@ -93,6 +93,14 @@ void bpc_rtc_start(void);
 /* cpu.c */
 int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err);
 void bpc_cpu_free(struct bp_cpu *cpu);
+/* Makes processor `index` with properties of its own (dict but the keys in `skip`; NULL: none); id as in
+ * -device, or NULL. */
+int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const struct bp_value *props,
+                 const char *const *skip, struct bp_cpu **ret_cpu, struct bp_error *err);
+/* cpu-plug.c */
+int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct bp_value *args,
+                bool hotplug, struct bp_error *err);
+extern const struct bp_field bpc_cpu_place_props[];
 
 /* cpu-thread.c */
 void bpc_cpu_thread_init(struct bp_cpu *cpu);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* -global DRIVER.PROPERTY=VALUE: defaults that the user changes for all objects of a type. */
+/* Defaults that are changed for all objects of a type: by the board, for the version that it stands for,
+ * and by the user (-global DRIVER.PROPERTY=VALUE). */
 #include <errno.h>
 #include <glib.h>
 
@@ -31,8 +32,37 @@ int bpc_global_add(const char *driver, const char *property, const char *value,
     return 0;
 }
 
+static const struct bp_compat *const *compat;
+static const char *compat_board;
+
+void bpc_compat_set(const char *board, const struct bp_compat *const *tables)
+{
+    compat_board = board;
+    compat = tables;
+}
+
+static int apply_compat(struct bp_object *obj, struct bp_error *err)
+{
+    for (const struct bp_compat *const *table = compat; table && *table; table++) {
+        for (const struct bp_compat *c = *table; c->type; c++) {
+            if (!bp_object_is_a(obj, c->type))
+                continue;
+            int ret = bp_object_set_text(obj, c->property, c->value, err);
+            if (ret < 0) {
+                bp_error_prefix(err, "machine '%s' sets %s.%s=%s", compat_board, c->type,
+                                c->property, c->value);
+                return ret;
+            }
+        }
+    }
+    return 0;
+}
+
 int bpc_global_apply(struct bp_object *obj, struct bp_error *err)
 {
+    int compatible = apply_compat(obj, err);
+    if (compatible < 0)
+        return compatible;
     for (guint i = 0; globals && i < globals->len; i++) {
         struct global *g = globals->pdata[i];
         if (!bp_object_is_a(obj, g->driver))

@@ -134,11 +134,14 @@ int bpc_object_add(struct bp_value *args, struct bp_error *err);
 int bpc_object_del(const char *id, struct bp_error *err);
 void bpc_objects_destroy(void); /* all that users made, last first; the program ends */
 
-/* ---- -global ---- */
+/* ---- -global, and what boards say of older versions ---- */
+/* The tables of the board that was chosen, for objects made from now on; NULL: none. Borrowed. */
+void bpc_compat_set(const char *board, const struct bp_compat *const *tables);
 /* driver: a type or parent type. Refused only when malformed; unknown ones are warned about. */
 int bpc_global_add(const char *driver, const char *property, const char *value,
                    struct bp_error *err);
-/* Sets what -global says of the object's type and its parents; an unknown property is an error. */
+/* Sets what the board's tables, then what -global says of the object's type and any of its levels; an
+ * unknown property is an error. */
 int bpc_global_apply(struct bp_object *obj, struct bp_error *err);
 void bpc_global_warn_unused(void); /* once, when the machine stands */
 

@@ -20,11 +20,9 @@ static const struct bpc_type builtin[] = {
     {BP_PROVIDE_END, "container", "object", NULL, false, BP_TYPE_NOT_USER_CREATABLE},
     {BP_PROVIDE_END, "cpu", "device", NULL, true, 0},
     {BP_PROVIDE_END, "device", "object", NULL, true, 0},
-    {BP_PROVIDE_END, "generic-pc-machine", "x86-machine", NULL, true, 0},
     {BP_PROVIDE_END, "machine", "object", NULL, true, 0},
     {BP_PROVIDE_END, "object", NULL, NULL, true, 0},
     {BP_PROVIDE_END, "sys-bus-device", "device", NULL, true, 0},
-    {BP_PROVIDE_END, "x86-machine", "machine", NULL, true, 0},
 };
 
 static const struct bpc_type *find_builtin(const char *name)

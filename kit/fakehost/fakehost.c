@@ -123,6 +123,7 @@ static int need_isa(struct bp_test_host *host, struct bp_error *err)
 static int need_pci(struct bp_test_host *host, struct bp_error *err)
 {
     const struct bp_pci_host where = {
+        .size = sizeof(where),
         .memory = bp_space_root(bp_machine_memory(host->machine)), .io = bp_space_root(bp_machine_io(host->machine)),
         .dma = bp_machine_memory(host->machine), .set_irq = pci_set_irq, .opaque = host};
     const void *table;

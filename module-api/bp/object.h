@@ -42,6 +42,7 @@ struct bp_type_info {
 struct bp_level_info {
     const char *level; /* name of the level, e.g. "virtio"; NULL ends the table */
     const void *info;  /* as that level's header says */
+    void *reserved[2];
 };
 #define BP_TYPE_NOT_USER_CREATABLE (1u << 0) /* made by boards, not with -device or -object */
 #define BP_TYPE_HOTPLUGGABLE (1u << 1)       /* device_add, device_del */
@@ -55,6 +56,13 @@ struct bp_object_class {
     void (*finalize)(struct bp_object *obj); /* before the core frees the state */
     /* May it be deleted now? NULL: yes. */
     bool (*can_delete)(struct bp_object *obj);
+};
+
+/* One line of a board's compatibility table: what a property was in the version that the board stands
+ * for. `type` is the name of a type or of any of its levels; NULL ends the table. */
+struct bp_compat {
+    const char *type, *property;
+    const char *value; /* as a user would type it */
 };
 
 void *bp_object_state(struct bp_object *obj); /* that of its own class, the last level; [any] */

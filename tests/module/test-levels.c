@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "levels/levels.h"
+#include "object.h"
 #include "type.h"
 
 static struct bp_test_host *host;
@@ -193,6 +194,21 @@ static void each_level_saves_its_part(void)
     destroy(dev);
 }
 
+static void defaults_are_changed_by_any_levels_name(void)
+{
+    static const struct bp_compat lines[] = {{"test-base", "speed", "33"}, {"test-leaf", "colour", "2"},
+                                             {NULL}};
+    static const struct bp_compat *const tables[] = {lines, NULL};
+    struct bp_device *dev;
+
+    bpc_compat_set("an-old-board", tables);
+    dev = device("test-leaf-slow", NULL);
+    assert_prop(dev, "speed", "33");
+    assert_prop(dev, "colour", "2");
+    destroy(dev);
+    bpc_compat_set(NULL, NULL);
+}
+
 /* ---- buses ---- */
 
 static void device_plugs_into_a_bus_that_extends_its_own(void)
@@ -315,6 +331,7 @@ int main(int argc, char **argv)
     CASE(nearer_level_hides_a_property);
     CASE(type_lists_the_properties_of_all_levels);
     CASE(each_level_saves_its_part);
+    CASE(defaults_are_changed_by_any_levels_name);
     CASE(device_plugs_into_a_bus_that_extends_its_own);
     CASE(bus_that_refuses_is_left_by_those_it_extends);
     CASE(plain_bus_does_not_take_what_needs_the_wider);

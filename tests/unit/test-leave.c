@@ -332,12 +332,11 @@ static void quiet_calls_come_in_order_of_readers(void)
 
 int main(int argc, char **argv)
 {
+    static const struct bp_hotplug_ops anything = {.size = sizeof(anything)};
     int r;
 
     g_test_init(&argc, &argv, NULL);
     bpc_loop_init();
-    static const struct bp_hotplug_ops anything = {.size = sizeof(anything)};
-
     g_assert_cmpint(bpc_machine_create_bare(&machine, NULL), ==, 0);
     bp_machine_set_hotplug(machine, bp_machine_owner(machine), &anything, NULL);
     g_assert_cmpint(bpc_register_all("test", provides, NULL), ==, 0);

@@ -10,6 +10,7 @@
 #include "object.h"
 #include "registry.h"
 #include "state.h"
+#include "wire.h"
 
 struct part {
     uint16_t a;
@@ -331,9 +332,171 @@ static void bytes_of_any_number_come_back(void)
     g_assert_cmpint(bpc_state_load_table(&table, &over, lying, sizeof(lying), NULL), <, 0);
 }
 
+/* ---- memory, vectors, lists, ranges ---- */
+struct point {
+    uint8_t x;
+};
+
+struct node {
+    struct node *next;
+    uint32_t value;
+};
+
+struct box {
+    uint8_t *memory;
+    uint32_t memory_size, point_count, index;
+    struct point *points;
+    struct node *first;
+};
+
+static void *node_next(void *state, void *element)
+{
+    return element ? (void *)((struct node *)element)->next : (void *)((struct box *)state)->first;
+}
+
+static void node_clear(void *state)
+{
+    struct box *box = state;
+    while (box->first) {
+        struct node *node = box->first;
+        box->first = node->next;
+        g_free(node);
+    }
+}
+
+static void *node_append(void *state, struct bp_error *err)
+{
+    struct node **at = &((struct box *)state)->first;
+    while (*at)
+        at = &(*at)->next;
+    return *at = g_new0(struct node, 1);
+}
+
+static const struct bp_state_list nodes = {
+    .size = sizeof(nodes), .next = node_next, .clear = node_clear, .append = node_append};
+static const struct bp_state_field point_fields[] = {BP_SAVE(UINT8, struct point, x), BP_SAVE_END};
+static const struct bp_state_table point_table = {.version = 1, .oldest = 1, .fields = point_fields};
+static const struct bp_state_field node_fields[] = {BP_SAVE(UINT32, struct node, value), BP_SAVE_END};
+static const struct bp_state_table node_table = {.version = 1, .oldest = 1, .fields = node_fields};
+static const struct bp_state_field box_fields[] = {
+    BP_SAVE_MEMORY(struct box, memory, memory_size),
+    BP_SAVE_VECTOR(struct box, points, point_count, 3, &point_table),
+    BP_SAVE_LIST("nodes", &nodes, 2, &node_table), BP_SAVE_RANGE(UINT32, struct box, index, 0, 7),
+    BP_SAVE_END};
+static const struct bp_state_table box_table = {.version = 1, .oldest = 1, .fields = box_fields};
+
+static void elements_of_any_number_come_back(void)
+{
+    uint8_t there[4] = "abc", here[4] = "";
+    struct point points[4] = {{1}, {2}, {3}, {4}};
+    struct box from = {there, 4, 2, 5, points, NULL}, to = {here, 4, 0, 0, NULL, NULL};
+    GByteArray *out = g_byte_array_new();
+    struct bp_error err = {0};
+    ((struct node *)node_append(&from, NULL))->value = 7;
+    ((struct node *)node_append(&to, NULL))->value = 1; /* replaced */
+    ((struct node *)node_append(&to, NULL))->value = 2;
+    g_assert_cmpint(bpc_state_save_table(&box_table, &from, out, &err), ==, 0);
+    g_assert_cmpint(bpc_state_load_table(&box_table, &to, out->data, out->len, &err), ==, 0);
+    g_assert_cmpstr((char *)here, ==, "abc");
+    g_assert_cmpuint(to.point_count, ==, 2);
+    g_assert_cmpuint(to.points[1].x, ==, 2);
+    g_assert_cmpuint(to.first->value, ==, 7);
+    g_assert_null(to.first->next);
+    /* What was settled at attach must be the same here. */
+    to.memory_size = 3;
+    g_assert_cmpint(bpc_state_load_table(&box_table, &to, out->data, out->len, &err), ==, -EINVAL);
+    g_assert_nonnull(strstr(err.message, "4 bytes, here there are 3"));
+    to.memory_size = 4;
+    for (guint len = 0; len < out->len; len++)
+        g_assert_cmpint(bpc_state_load_table(&box_table, &to, out->data, len, NULL), <, 0);
+    /* More than the table allows is neither saved nor loaded; nor is what is out of range. */
+    from.point_count = 4;
+    g_assert_cmpint(bpc_state_save_table(&box_table, &from, out, &err), ==, -EFBIG);
+    from.point_count = 0;
+    node_append(&from, NULL);
+    node_append(&from, NULL);
+    g_assert_cmpint(bpc_state_save_table(&box_table, &from, out, &err), ==, -EFBIG);
+    node_clear(&from);
+    from.index = 8;
+    g_byte_array_set_size(out, 0);
+    g_assert_cmpint(bpc_state_save_table(&box_table, &from, out, &err), ==, 0);
+    g_assert_cmpint(bpc_state_load_table(&box_table, &to, out->data, out->len, &err), ==, -ERANGE);
+    g_assert_nonnull(strstr(err.message, "8 is not in 0..7"));
+    bpc_state_free_vectors(&box_table, &to);
+    node_clear(&to);
+    g_byte_array_unref(out);
+}
+
+/* ---- the last pass ---- */
+static GString *passes;
+
+struct link {
+    uint8_t id;
+};
+
+static int link_loaded(void *state, struct bp_error *err)
+{
+    g_string_append_printf(passes, "%u ", ((struct link *)state)->id);
+    return ((struct link *)state)->id == 9 ? bp_fail(err, EIO, "nine is not wanted") : 0;
+}
+
+static const struct bp_state_field link_fields[] = {BP_SAVE(UINT8, struct link, id), BP_SAVE_END};
+#define LINK(ident, NAME, ORDER) \
+    static const struct bp_state_table ident##_table = {.version = 1, .oldest = 1, \
+                                                        .fields = link_fields, \
+                                                        .loaded = link_loaded, \
+                                                        .loaded_order = ORDER}; \
+    static const struct bp_object_class ident = {.type = {.size = sizeof(ident), .name = NAME, \
+                                                          .state_size = sizeof(struct link), \
+                                                          .state = &ident##_table}}
+LINK(late_link, "late-link", BP_STATE_ORDER_REQUESTS);
+LINK(early_link, "early-link", BP_STATE_ORDER_LINES);
+
+static void last_pass_goes_in_order_when_all_is_loaded(void)
+{
+    static const char *const types[] = {"late-link", "early-link", "late-link", "early-link"};
+    struct bp_object *objs[4], *root;
+    GByteArray *out = g_byte_array_new();
+    struct bp_error err = {0};
+    passes = g_string_new(NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        char id[2] = {(char)('a' + i), 0};
+        objs[i] = new_object(types[i], id);
+        ((struct link *)bp_object_state(objs[i]))->id = (uint8_t)i;
+    }
+    root = bp_object_resolve("/test", NULL, NULL);
+    g_assert_cmpint(bpc_state_save_tree(root, out, &err), ==, 0);
+    for (unsigned i = 0; i < 4; i++)
+        ((struct link *)bp_object_state(objs[i]))->id = 0xff;
+    g_assert_cmpint(bpc_state_load_tree(root, out->data, out->len, &err), ==, 0);
+    g_assert_cmpstr(passes->str, ==, "1 3 0 2 ");
+    for (guint len = 0; len < out->len; len++) {
+        guint8 *cut = g_memdup2(out->data, len);
+        g_string_truncate(passes, 0);
+        g_assert_cmpint(bpc_state_load_tree(root, cut, len, NULL), <, 0);
+        g_assert_cmpstr(passes->str, ==, ""); /* not before all is there */
+        g_free(cut);
+    }
+    ((struct link *)bp_object_state(objs[1]))->id = 9;
+    g_byte_array_set_size(out, 0);
+    g_assert_cmpint(bpc_state_save_tree(root, out, &err), ==, 0);
+    g_assert_cmpint(bpc_state_load_tree(root, out->data, out->len, &err), ==, -EIO);
+    g_assert_cmpstr(err.message, ==,
+                    "'/test/b' cannot go on from the loaded state: nine is not wanted");
+    bp_object_destroy(objs[3]); /* the state is that of another machine */
+    g_assert_cmpint(bpc_state_load_tree(root, out->data, out->len, &err), ==, -EINVAL);
+    g_assert_nonnull(strstr(err.message, "'/test/d', which is not here"));
+    for (unsigned i = 0; i < 3; i++)
+        bp_object_destroy(objs[i]);
+    g_string_free(passes, TRUE);
+    g_byte_array_unref(out);
+}
+
 int main(int argc, char **argv)
 {
     const struct bp_provide provides[] = {{BP_PROVIDE_OBJECT, &thing_class},
+                                          {BP_PROVIDE_OBJECT, &late_link},
+                                          {BP_PROVIDE_OBJECT, &early_link},
                                           {BP_PROVIDE_OBJECT, &plain_class},
                                           {BP_PROVIDE_END, NULL}};
     g_test_init(&argc, &argv, NULL);
@@ -342,6 +505,9 @@ int main(int argc, char **argv)
     g_test_add_func("/state/saved_state_loads_back", saved_state_loads_back);
     g_test_add_func("/state/older_versions_load_newer_ones_do_not",
                     older_versions_load_newer_ones_do_not);
+    g_test_add_func("/state/elements_of_any_number_come_back", elements_of_any_number_come_back);
+    g_test_add_func("/state/last_pass_goes_in_order_when_all_is_loaded",
+                    last_pass_goes_in_order_when_all_is_loaded);
     g_test_add_func("/state/refusals_reach_the_caller", refusals_reach_the_caller);
     g_test_add_func("/state/bytes_of_any_number_come_back", bytes_of_any_number_come_back);
     g_test_add_func("/state/lying_streams_are_refused", lying_streams_are_refused);

@@ -89,11 +89,19 @@ BP_COMMAND(cmd_system_powerdown, "system_powerdown", "Presses the power button",
 
 /* ---- CPUs ---- */
 
+static const struct bp_field place_fields[] = {
+    BP_ARG_OPT("socket-id", INT64, "socket"), BP_ARG_OPT("die-id", INT64, "die of the socket"),
+    BP_ARG_OPT("cluster-id", INT64, "cluster of the die"), BP_ARG_OPT("core-id", INT64, "core"),
+    BP_ARG_OPT("thread-id", INT64, "thread of the core"), BP_FIELDS_END,
+};
+static const struct bp_schema cpu_place = {.name = "CpuInstanceProperties",
+                                           .kind = BP_KIND_STRUCT, .members = place_fields};
 static const struct bp_field cpu_fields[] = {
     BP_ARG("cpu-index", INT64, "index"),
     BP_ARG("qom-path", STRING, "path in the object tree"),
     BP_ARG("thread-id", INT64, "host thread"),
     BP_ARG("target", STRING, "architecture"),
+    BP_ARG_TYPED("props", STRUCT, &cpu_place, BP_FIELD_OPTIONAL, "its place in the topology"),
     BP_FIELDS_END,
 };
 static const struct bp_schema cpu_info = {.name = "CpuInfoFast", .kind = BP_KIND_STRUCT,
@@ -105,7 +113,7 @@ static int query_cpus(struct bp_value **ret_value, struct bp_error *err)
 {
     (void)err;
     *ret_value = bp_value_list();
-    for (unsigned i = 0; i < bpc_cpu_count(); i++) {
+    for (unsigned i = 0; i < bpc_cpu_slots(); i++) {
         struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
         struct bp_value *entry;
 
@@ -115,6 +123,7 @@ static int query_cpus(struct bp_value **ret_value, struct bp_error *err)
         bp_value_set(entry, "thread-id", bp_value_int(bpc_cpu_thread_id(cpu)));
         bp_value_set(entry, "cpu-index", bp_value_int(i));
         bp_value_set(entry, "target", bp_value_string(bpc_config.arch));
+        bp_value_set(entry, "props", bpc_cpu_place(bpc_the_machine, i));
         bp_value_set(entry, "qom-path", bp_value_string(bp_object_path(bp_cpu_object(cpu))));
         bp_value_append(*ret_value, entry);
     }
@@ -122,6 +131,47 @@ static int query_cpus(struct bp_value **ret_value, struct bp_error *err)
 }
 BP_COMMAND(cmd_query_cpus, "query-cpus-fast", "CPUs of the machine", NULL, LIST, &cpu_list,
            query_cpus, 0);
+
+static const struct bp_field hotpluggable_fields[] = {
+    BP_ARG("type", STRING, "what device_add calls it"), BP_ARG("vcpus-count", INT64, "how many it is"),
+    BP_ARG_TYPED("props", STRUCT, &cpu_place, 0, "its place, to give to device_add"),
+    BP_ARG_OPT("qom-path", STRING, "it is there, under this path"), BP_FIELDS_END,
+};
+static const struct bp_schema hotpluggable = {.name = "HotpluggableCPU", .kind = BP_KIND_STRUCT,
+                                              .members = hotpluggable_fields};
+static const struct bp_schema hotpluggable_list = {.name = "HotpluggableCPUList",
+                                                   .kind = BP_KIND_LIST,
+                                                   .element_kind = BP_KIND_STRUCT,
+                                                   .element = &hotpluggable};
+
+/* The last ones first, as clients know it. */
+static int query_hotpluggable(struct bp_value **ret_value, struct bp_error *err)
+{
+    const struct bp_board_class *board = bpc_machine_board();
+    const char *model = board ? bp_machine_cpu_model(bpc_the_machine) : NULL;
+    const struct bp_cpu_class *class;
+
+    if (!board || !board->hotpluggable_cpus || !model)
+        return bp_fail(err, ENOTSUP, "machine does not support hot-plugging CPUs");
+    int r = bpc_cpu_find_model(model, &class, err);
+    if (r < 0)
+        return r;
+    *ret_value = bp_value_list();
+    for (unsigned i = bpc_cpu_slots(); i-- > 0;) {
+        struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
+        struct bp_value *entry = bp_value_dict();
+
+        bp_value_set(entry, "type", bp_value_string(class->type.name));
+        bp_value_set(entry, "vcpus-count", bp_value_int(1));
+        bp_value_set(entry, "props", bpc_cpu_place(bpc_the_machine, i));
+        if (cpu)
+            bp_value_set(entry, "qom-path", bp_value_string(bp_object_path(bp_cpu_object(cpu))));
+        bp_value_append(*ret_value, entry);
+    }
+    return 0;
+}
+BP_COMMAND(cmd_query_hotpluggable, "query-hotpluggable-cpus", "CPUs that are there or may come", NULL,
+           LIST, &hotpluggable_list, query_hotpluggable, 0);
 
 /* ---- memory to a file ---- */
 
@@ -238,5 +288,5 @@ BP_COMMAND(cmd_pmemsave, "pmemsave", "Saves guest memory by physical address", p
 
 const struct bp_command *const bpc_machine_commands[] = {
     &cmd_query_status, &cmd_stop, &cmd_cont, &cmd_quit, &cmd_system_reset, &cmd_system_powerdown,
-    &cmd_query_cpus, &cmd_memsave, &cmd_pmemsave, NULL,
+    &cmd_query_cpus, &cmd_query_hotpluggable, &cmd_memsave, &cmd_pmemsave, NULL,
 };

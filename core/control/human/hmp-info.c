@@ -92,7 +92,7 @@ INFO(registers, "registers", "[-a]", "show the cpu registers (-a: of all CPUs)",
 static void info_cpus(struct bp_monitor *mon, struct bp_value *args)
 {
     (void)args;
-    for (unsigned i = 0; i < bpc_cpu_count(); i++) {
+    for (unsigned i = 0; i < bpc_cpu_slots(); i++) {
         struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
 
         if (cpu)

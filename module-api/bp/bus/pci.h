@@ -34,12 +34,15 @@ struct bp_pci_info {
 
 /* What a host bridge gives to a root bus. */
 struct bp_pci_host {
+    uint32_t size; /* sizeof(struct bp_pci_host) */
+    uint32_t flags; /* none yet: 0 */
     struct bp_region *memory, *io; /* where BARs appear */
     struct bp_space *dma;          /* where devices' DMA goes */
     /* Pin (0..3) of the function at devfn changed its level. Called for each change of each
      * function: a host line that several share counts those that hold it up. */
     void (*set_irq)(void *opaque, unsigned devfn, unsigned pin, int level);
     void *opaque;
+    void *reserved[4];
 };
 
 struct bp_pci_interface { /* pci/1 */

@@ -24,18 +24,29 @@ struct bp_board_class {
     uint64_t default_ram_size;     /* bytes */
     const char *default_ram_id;    /* e.g. "pc.ram" */
     bool hotpluggable_cpus;
+    /* Tables of this version, applied to every object in their order (so a later line has the last word),
+     * before -global; the list ends with NULL. NULL: none. */
+    const struct bp_compat *const *compat;
     /* Creates CPUs, memory, devices. */
     int (*init)(struct bp_machine *m, struct bp_error *err);
     /* All -device devices are attached: build tables, load the kernel. */
     int (*ready)(struct bp_machine *m, struct bp_error *err);
     void (*reset)(struct bp_machine *m);     /* after all devices and CPUs were reset */
+    /* A processor of -device (or, `hotplug`, of device_add while the machine runs) is about to take
+     * this index: may it? Refused in words. NULL: before the start only. With hotpluggable_cpus. */
+    int (*cpu_pre_plug)(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err);
+    /* A processor is made, by bp_machine_new_cpu() or by a user: wire it. Indices may have holes. */
+    int (*cpu_plug)(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
     void (*powerdown)(struct bp_machine *m); /* the power button was pressed (system_powerdown) */
     void *reserved[4];
 };
+/* PARENT: an abstract type ("x86-machine"), or NULL. */
 #define BP_BOARD(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
+    BP_BOARD_OF(ident, NAME, NULL, ARCH, SUMMARY, STATE, PROPS, __VA_ARGS__)
+#define BP_BOARD_OF(ident, NAME, PARENT, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=board:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
     BP_STORAGE const struct bp_board_class ident = { \
-        .type = {.size = sizeof(struct bp_board_class), .flags = 0, .name = NAME, .parent = NULL, \
+        .type = {.size = sizeof(struct bp_board_class), .flags = 0, .name = NAME, .parent = PARENT, \
                  .summary = SUMMARY, .state_size = sizeof(STATE), .props = PROPS, .state = NULL, \
                  .reserved = {NULL}}, \
         .arch = ARCH, __VA_ARGS__}

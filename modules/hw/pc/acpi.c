@@ -161,10 +161,10 @@ static void add_fadt(struct tables *t, const struct pc *pc, uint32_t dsdt, uint3
     list(t, p);
 }
 
-static void add_madt(struct tables *t, unsigned cpus)
+static void add_madt(struct tables *t, const struct pc *pc)
 {
     static const uint8_t level_irqs[] = {5, 9, 10, 11}; /* PCI and SCI: level, active high */
-    uint32_t len = HEADER + 8 + cpus * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
+    uint32_t len = HEADER + 8 + pc_cpus(pc) * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
     uint8_t *p = begin(t, "APIC", len, 3), *e;
 
     if (!p)
@@ -172,12 +172,15 @@ static void add_madt(struct tables *t, unsigned cpus)
     put32(p + 36, 0xfee00000u);
     put32(p + 40, 1); /* an 8259 pair is there too */
     e = p + HEADER + 8;
-    for (unsigned i = 0; i < cpus; i++, e += 8) {
+    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
+        if (!bp_machine_cpu(pc->machine, i))
+            continue;
         e[0] = 0;
         e[1] = 8;
         e[2] = (uint8_t)i;
         e[3] = (uint8_t)i;
         put32(e + 4, 1);
+        e += 8;
     }
     e[0] = 1;
     e[1] = 12;
@@ -229,7 +232,6 @@ static uint32_t add_root(struct tables *t, const char *signature, unsigned width
 
 static int write_tables(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
-    const struct bp_smp *smp = bp_machine_smp(pc->machine);
     uint8_t rsdp[36] = "RSD PTR ";
     uint8_t *facs = append(t, 64, 64);
     uint8_t *dsdt = copy_aml(t, dsdt_aml_code, sizeof(dsdt_aml_code));
@@ -240,7 +242,7 @@ static int write_tables(struct tables *t, const struct pc *pc, struct bp_error *
     put32(facs + 4, 64);
     facs[32] = 1;
     add_fadt(t, pc, address_of(t, dsdt), address_of(t, facs));
-    add_madt(t, smp->cpus);
+    add_madt(t, pc);
     if (pc->hpet_dev) {
         add_hpet(t);
         list(t, copy_aml(t, ssdt_hpet_aml_code, sizeof(ssdt_hpet_aml_code)));

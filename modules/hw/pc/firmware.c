@@ -168,11 +168,11 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
 {
     uint8_t area[PC_ROM_SIZE] = {0};
 
-    for (unsigned i = 0;; i++) {
+    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
 
         if (!cpu)
-            break;
+            continue;
         set_memory_types(pc, bp_cpu_state(cpu));
     }
     set_up_8259(pc);

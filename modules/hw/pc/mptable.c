@@ -58,13 +58,13 @@ static uint8_t *entry(struct table *t, uint8_t type, unsigned len)
 
 static void add_processors(const struct pc *pc, struct table *t)
 {
-    for (unsigned i = 0;; i++) {
+    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
         const struct bp_x86_cpu *x = cpu ? bp_cpu_state(cpu) : NULL;
         uint8_t *p;
 
         if (!x)
-            break;
+            continue;
         p = entry(t, MP_PROCESSOR, 20);
         p[1] = (uint8_t)x->apic_id;
         p[2] = LAPIC_VERSION;

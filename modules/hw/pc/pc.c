@@ -6,6 +6,7 @@
  */
 #include "pc.h"
 
+#include <bp/level.h>
 #include <bp/command.h>
 #include <bp/chip/fw-cfg.h>
 #include <bp/chip/i440fx.h>
@@ -133,10 +134,10 @@ static void a20_changed(void *opaque, unsigned n, int level)
     const struct pc *pc = opaque;
 
     (void)n;
-    for (unsigned i = 0;; i++) {
+    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
         if (!cpu)
-            break;
+            continue;
         if (((struct bp_x86_cpu *)bp_cpu_state(cpu))->a20_masked != !level)
             bp_cpu_run_async(cpu, set_a20, level ? NULL : opaque);
     }
@@ -183,19 +184,45 @@ static int make_cpus(struct pc *pc, struct bp_error *err)
 
     for (unsigned i = 0; i < smp->cpus; i++) {
         struct bp_cpu *cpu;
-        struct bp_device *lapic;
 
         r = bp_machine_new_cpu(pc->machine, i, &cpu, err);
-        if (r == 0 && i == 0)
-            r = apic->new_bus(pc->machine, &pc->apic_bus, err);
-        if (r == 0)
-            r = apic->attach(pc->apic_bus, cpu, &lapic, err);
         if (r < 0)
             return r;
-        if (i == 0)
-            pc->lapic = lapic;
     }
     return 0;
+}
+
+/* Each processor has its local APIC. */
+static int cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+{
+    struct pc *pc = bp_machine_state(m);
+    struct bp_device *lapic;
+    int r = 0;
+
+    if (!pc->apic_bus)
+        r = apic->new_bus(m, &pc->apic_bus, err);
+    if (r == 0)
+        r = apic->attach(pc->apic_bus, cpu, &lapic, err);
+    if (r == 0 && bp_cpu_index(cpu) == 0)
+        pc->lapic = lapic;
+    return r;
+}
+
+/* Tables and firmware tell of those that are there at the start. */
+static int cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err)
+{
+    (void)m, (void)index;
+    return hotplug ? bp_fail(err, ENOTSUP, "a running guest cannot be told of a new CPU: ACPI CPU "
+                             "hot-plug is not built; give it with -device before the start") : 0;
+}
+
+unsigned pc_cpus(const struct pc *pc)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++)
+        count += bp_machine_cpu(pc->machine, i) != NULL;
+    return count;
 }
 
 static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
@@ -354,7 +381,7 @@ static void fill_nvram(struct pc *pc)
         {0x15, 640 & 0xff}, {0x16, 640 >> 8}, {0x17, extended}, {0x18, extended >> 8},
         {0x30, extended}, {0x31, extended >> 8}, {0x34, above16}, {0x35, above16 >> 8},
         {0x5b, high}, {0x5c, high >> 8}, {0x5d, high >> 16},
-        {0x5f, bp_machine_smp(pc->machine)->cpus - 1},
+        {0x5f, pc_cpus(pc) - 1},
     };
 
     for (size_t i = 0; i < BP_COUNT(bytes); i++)
@@ -364,7 +391,7 @@ static void fill_nvram(struct pc *pc)
 static int make_fw_cfg(struct pc *pc, struct bp_error *err)
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
-    uint16_t cpus = (uint16_t)smp->cpus, max_cpus = (uint16_t)smp->max_cpus;
+    uint16_t max_cpus = (uint16_t)smp->max_cpus;
     uint64_t low = pc->low_size;
     struct e820 map[16];
     unsigned n = pc_memory_map(pc, map, BP_COUNT(map));
@@ -380,8 +407,6 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
         r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x03, &low, sizeof(low), err);
-    if (r == 0)
-        r = fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x0f, &max_cpus, sizeof(max_cpus), err);
     if (r == 0)
@@ -423,8 +448,6 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
         r = make_serial(pc, isa_bus, err);
     if (r == 0)
         r = make_fw_cfg(pc, err);
-    if (r == 0)
-        fill_nvram(pc);
     return r;
 }
 
@@ -509,9 +532,14 @@ static int map_entry(struct pc *pc, struct bp_error *err)
 static int pc_ready(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
+    uint16_t cpus = (uint16_t)pc_cpus(pc); /* those of -device, too */
+    int r = fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
 
+    if (r < 0)
+        return r;
+    fill_nvram(pc);
     if (bp_machine_kernel(m)) {
-        int r = linux_boot_open(pc, err);
+        r = linux_boot_open(pc, err);
 
         return r < 0 ? r : map_entry(pc, err);
     }
@@ -526,7 +554,7 @@ static int pc_ready(struct bp_machine *m, struct bp_error *err)
                     "the processor has nothing to run");
         return 0;
     }
-    int r = map_firmware(pc, path, err);
+    r = map_firmware(pc, path, err);
     free(path);
     return r;
 }
@@ -593,9 +621,18 @@ static const struct bp_field pc_props[] = {
     BP_FIELDS_END,
 };
 
-BP_BOARD(pc_board, "pc-i440fx-9.1", "x86_64", "Standard PC (i440FX + PIIX, 1996)", struct pc, pc_props,
+struct no_state {
+    char none;
+};
+
+/* What clients know as the parents of every PC. */
+BP_LEVEL(x86_machine, "x86-machine", "machine", "Machines with x86 processors", struct no_state, NULL,
+         NULL);
+BP_LEVEL(generic_pc, "generic-pc-machine", "x86-machine", "Standard PCs", struct no_state, NULL, NULL);
+BP_BOARD_OF(pc_board, "pc-i440fx-9.1", "generic-pc-machine", "x86_64", "Standard PC (i440FX + PIIX, 1996)", struct pc, pc_props,
          .alias = "pc", .is_default = true, .max_cpus = 255, .default_cpu = "qemu64",
          .default_ram_size = 128u << 20, .default_ram_id = "pc.ram", .init = pc_init,
+         .hotpluggable_cpus = true, .cpu_pre_plug = cpu_pre_plug, .cpu_plug = cpu_plug,
          .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown);
 BP_BOARD_ALIAS("pc-i440fx-9.1", "pc");
 BP_NOTE("default=board:pc-i440fx-9.1");
@@ -620,4 +657,5 @@ BP_HMP(info_irq_command, "info irq", "", "show how often each interrupt line was
        info_irq);
 
 BP_MODULE("board-pc", "Board pc (i440FX, PIIX)", imports, {BP_PROVIDE_BOARD, &pc_board},
+          {BP_PROVIDE_ABSTRACT, &x86_machine}, {BP_PROVIDE_ABSTRACT, &generic_pc},
           {BP_PROVIDE_HMP, &info_irq_command});

@@ -68,4 +68,7 @@ int linux_boot_open(struct pc *pc, struct bp_error *err);
 /* Copies kernel, initrd and parameters into memory and sets the first processor to its entry. */
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err);
 
+/* How many processors there are. */
+unsigned pc_cpus(const struct pc *pc);
+
 #endif

@@ -207,7 +207,9 @@ static int new_root(struct bp_device *bridge, const char *name, const struct bp_
 
     if (r < 0)
         return r;
-    ((struct pci_bus *)bp_bus_level(bus, &pci_class))->host = *host;
+    /* What an older bridge does not know of stays zero. */
+    memcpy(&((struct pci_bus *)bp_bus_level(bus, &pci_class))->host, host,
+           host->size < sizeof(*host) ? host->size : sizeof(*host));
     *ret_bus = bus;
     return 0;
 }

@@ -305,7 +305,8 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
     struct bp_owner *owner = bp_device_owner(dev);
     struct bp_region *io = bp_space_root(bp_device_io(dev));
     struct bp_device *function;
-    struct bp_pci_host host = {.io = io, .dma = bp_device_memory(dev), .set_irq = set_pin, .opaque = s};
+    struct bp_pci_host host = {.size = sizeof(host), .io = io, .dma = bp_device_memory(dev),
+                               .set_irq = set_pin, .opaque = s};
     int r;
 
     bp_device_add_irq_outputs(dev, "pirq", 4);

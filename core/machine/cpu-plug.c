@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Processors that users add: -device and device_add of a CPU type, with the place that it takes in the
+ * topology of -smp. The board decides whether one may come.
+ */
+#include <glib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "registry.h"
+
+enum { SOCKET, DIE, CLUSTER, CORE, THREAD, LEVELS };
+static const char *const keys[LEVELS] = {"socket-id", "die-id", "cluster-id", "core-id", "thread-id"};
+
+static void sizes(const struct bp_smp *s, unsigned n[LEVELS])
+{
+    const unsigned all[LEVELS] = {s->sockets, s->dies, s->clusters, s->cores, s->threads};
+    for (unsigned i = 0; i < LEVELS; i++)
+        n[i] = all[i] ? all[i] : 1;
+}
+
+/* Dies and clusters are named only where there are several. */
+static bool is_named(const unsigned n[LEVELS], unsigned level)
+{
+    return (level != DIE && level != CLUSTER) || n[level] > 1;
+}
+
+struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index)
+{
+    struct bp_value *place = bp_value_dict();
+    unsigned n[LEVELS], at[LEVELS];
+
+    sizes(&m->smp, n);
+    for (unsigned i = LEVELS; i-- > 0; index /= n[i])
+        at[i] = index % n[i];
+    for (unsigned i = 0; i < LEVELS; i++) {
+        if (is_named(n, i))
+            bp_value_set(place, keys[i], bp_value_uint(at[i]));
+    }
+    return place;
+}
+
+/* What the property's name says of the processor's place. */
+static int get_place(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
+                     struct bp_error *err)
+{
+    const struct bp_cpu *cpu = (const struct bp_cpu *)obj;
+    struct bp_value *place = bpc_cpu_place(cpu->obj.machine, cpu->index);
+    int64_t id = bp_value_has(place, f->name) ? bp_value_as_int(bp_value_get(place, f->name)) : 0;
+
+    (void)err;
+    *ret_value = bp_value_int(id);
+    bp_value_unref(place);
+    return 0;
+}
+
+#define PLACE(NAME, HELP) \
+    {.name = NAME, .kind = BP_KIND_INT32, .flags = BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN, .help = HELP, \
+     .get = get_place}
+const struct bp_field bpc_cpu_place_props[] = {
+    PLACE("socket-id", "socket that it is in"), PLACE("die-id", "die of the socket"),
+    PLACE("cluster-id", "cluster of the die"), PLACE("core-id", "core of the cluster"),
+    PLACE("thread-id", "thread of the core"), BP_FIELDS_END,
+};
+
+/* One of the ids as number or text; in 0..most-1. */
+static int get_id(const struct bp_value *args, const char *key, unsigned most, unsigned *ret_id,
+                  struct bp_error *err)
+{
+    const struct bp_value *v = bp_value_get(args, key);
+    const char *text = bp_value_get_string(args, key);
+    guint64 id = 0;
+
+    if (!v)
+        return bp_fail(err, EINVAL, "CPU %s is not set", key);
+    if (text && !g_ascii_string_to_unsigned(text, 10, 0, UINT32_MAX, &id, NULL))
+        return bp_fail(err, EINVAL, "Parameter '%s' expects a number, not '%.100s'", key, text);
+    if (!text && (bp_value_type(v) != BP_VALUE_INT || bp_value_is_negative(v)))
+        return bp_fail(err, EINVAL, "Parameter '%s' expects a number from 0 to %u", key, most - 1);
+    if (!text)
+        id = bp_value_as_uint(v);
+    if (id >= most)
+        return bp_fail(err, ERANGE, "Invalid CPU %s: %" G_GUINT64_FORMAT " must be in range 0:%u", key,
+                       id, most - 1);
+    *ret_id = (unsigned)id;
+    return 0;
+}
+
+static int find_index(const struct bp_machine *m, const struct bp_value *args, unsigned *ret_index,
+                      struct bp_error *err)
+{
+    unsigned n[LEVELS], index = 0, id;
+
+    sizes(&m->smp, n);
+    for (unsigned i = 0; i < LEVELS; i++) {
+        int r = 0;
+
+        id = 0;
+        if (is_named(n, i) || bp_value_has(args, keys[i]))
+            r = get_id(args, keys[i], n[i], &id, err);
+        if (r < 0)
+            return r;
+        index = index * n[i] + id;
+    }
+    *ret_index = index;
+    return 0;
+}
+
+static int may_come(struct bp_machine *m, const char *type, unsigned index, bool hotplug,
+                    struct bp_error *err)
+{
+    const struct bp_board_class *board = m->board;
+    const struct bp_cpu_class *class;
+    int r;
+
+    if (!m->cpu_model)
+        return bp_fail(err, EINVAL, "machine '%s' has no processors", board->type.name);
+    r = bpc_cpu_find_model(m->cpu_model, &class, err);
+    if (r < 0)
+        return r;
+    if (strcmp(class->type.name, type) != 0)
+        return bp_fail(err, EINVAL, "Invalid CPU type, expected cpu type: '%s'", class->type.name);
+    if (m->cpus[index])
+        return bp_fail(err, EEXIST, "CPU %u, which has this socket-id, core-id and thread-id, exists",
+                       index);
+    if (board->cpu_pre_plug)
+        return board->cpu_pre_plug(m, index, hotplug, err);
+    if (hotplug)
+        return bp_fail(err, ENOTSUP, "machine '%s' cannot tell its guest of a CPU that comes while it "
+                       "runs", board->type.name);
+    return 0;
+}
+
+int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct bp_value *args,
+                bool hotplug, struct bp_error *err)
+{
+    static const char *const skip[] = {"driver", "id", "bus", "socket-id", "die-id", "cluster-id",
+                                       "core-id", "thread-id", NULL};
+    unsigned index = 0;
+    struct bp_cpu *cpu;
+    int r;
+
+    if (!m->board->hotpluggable_cpus)
+        return bp_fail(err, EINVAL, "machine '%s' takes no CPUs by -device and device_add: -smp says "
+                       "how many it has", m->board->type.name);
+    if (bp_value_has(args, "bus"))
+        return bp_fail(err, EINVAL, "Device '%s' plugs into no bus", type);
+    r = find_index(m, args, &index, err);
+    if (r == 0)
+        r = may_come(m, type, index, hotplug, err);
+    if (r == 0)
+        r = bpc_cpu_make(m, index, id, args, skip, &cpu, err);
+    if (r < 0 || !hotplug || m->accel->class->no_cpus)
+        return r;
+    if (cpu->class->reset)
+        cpu->class->reset(cpu);
+    r = bpc_cpu_thread_start(cpu, m->accel->class->type.name, err);
+    if (r < 0) {
+        bpc_cpu_free(cpu);
+        return r;
+    }
+    bpc_cpu_changed(cpu);
+    if (bp_machine_running(m))
+        bpc_cpu_resume(cpu);
+    return 0;
+}
