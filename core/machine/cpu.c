@@ -47,11 +47,40 @@ static int unknown_model(const char *model, const char *type, struct bp_error *e
                    model, bpc_config.arch);
 }
 
+struct model_search {
+    const char *model;
+    char *type;
+};
+
+static void match_model(const struct bpc_known *known, void *opaque)
+{
+    struct model_search *search = opaque;
+    const struct bp_cpu_class *class;
+    const void *desc;
+
+    if (search->type || bpc_describe(BP_PROVIDE_CPU, known->name, &desc, NULL) < 0)
+        return;
+    class = desc;
+    if (bpc_arch_in(class->arch, bpc_config.arch) && strcmp(class->model, search->model) == 0)
+        search->type = g_strdup(known->name);
+}
+
+/* The name of the type that is the model, by what classes say; of an unknown one what it would be. */
+static char *type_of(const char *model)
+{
+    struct model_search search = {model, NULL};
+    const void *desc;
+
+    if (bpc_describe(BP_PROVIDE_CPU, model, &desc, NULL) != -ENOENT)
+        return g_strdup(model);
+    bpc_each_known(BP_PROVIDE_CPU, match_model, &search);
+    return search.type ? search.type : g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
+}
+
 int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
                        struct bp_error *err)
 {
-    char *type = g_str_has_suffix(model, "-cpu")
-                     ? g_strdup(model) : g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
+    char *type = type_of(model);
     const void *desc;
     int ret = bpc_require(BP_PROVIDE_CPU, type, &desc, err);
 

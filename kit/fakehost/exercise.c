@@ -12,6 +12,7 @@
 
 #include "memory.h"
 #include "registry.h"
+#include "state.h"
 
 static void find_targets_in(struct exercise *x, struct bp_space *space, bool ports)
 {
@@ -163,6 +164,32 @@ static void load_twisted(struct exercise *x, const void *saved, size_t size)
     }
 }
 
+static int save_machine(struct exercise *x, GByteArray *out, struct bp_error *err)
+{
+    return bpc_state_save_tree(bp_object_resolve("/machine", NULL, NULL), out, err);
+}
+
+/* All that is there: buses, what they keep with their children, parts, and the last pass. */
+static int machine_state(struct exercise *x, struct bp_error *err)
+{
+    GByteArray *before = g_byte_array_new(), *after = g_byte_array_new();
+    int rc = save_machine(x, before, err);
+
+    bp_test_reset(x->host);
+    if (rc == 0)
+        rc = bpc_state_load_tree(bp_object_resolve("/machine", NULL, NULL), before->data, before->len,
+                                 err);
+    if (rc == 0)
+        rc = save_machine(x, after, err);
+    if (rc == 0)
+        rc = compare(before->data, before->len, after->data, after->len, err);
+    if (rc < 0)
+        bp_error_prefix(err, "the whole machine");
+    g_byte_array_unref(before);
+    g_byte_array_unref(after);
+    return rc;
+}
+
 int exercise_saved_state(struct exercise *x, struct bp_error *err)
 {
     void *before, *after;
@@ -182,6 +209,8 @@ int exercise_saved_state(struct exercise *x, struct bp_error *err)
     } else {
         rc = compare(before, before_size, after, after_size, err);
         free(after);
+        if (rc == 0)
+            rc = machine_state(x, err);
         load_twisted(x, before, before_size);
     }
     free(before);

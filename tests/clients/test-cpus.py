@@ -39,6 +39,8 @@ def query_tells_who_is_there_and_who_may_come():
         assert "qom-path" in all_[0] and "qom-path" not in all_[1], all_
         assert all_[1]["type"] == TYPE and all_[1]["vcpus-count"] == 1
         assert all_[1]["props"] == {"socket-id": 1, "core-id": 0, "thread-id": 0}
+        text = e.command("human-monitor-command", **{"command-line": "info hotpluggable-cpus"})
+        assert text["return"].count(TYPE) == 2 and 'socket-id: "1"' in text["return"], text
 
 
 def cpu_of_the_command_line_is_there():

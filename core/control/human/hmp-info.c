@@ -75,7 +75,7 @@ static void info_registers(struct bp_monitor *mon, struct bp_value *args)
 
     if (!all && !bpc_hmp_cpu(mon))
         return;
-    for (unsigned i = all ? 0 : mon->cpu_index; i < (all ? bpc_cpu_count() : mon->cpu_index + 1);
+    for (unsigned i = all ? 0 : mon->cpu_index; i < (all ? bpc_cpu_slots() : mon->cpu_index + 1);
          i++) {
         struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
         struct dump d = {NULL};
@@ -101,6 +101,42 @@ static void info_cpus(struct bp_monitor *mon, struct bp_value *args)
     }
 }
 INFO(cpus, "cpus", "", "show infos for each CPU", NULL);
+
+static int print_id(const char *key, struct bp_value *id, void *mon)
+{
+    bp_monitor_printf(mon, "    %s: \"%lld\"\n", key, (long long)bp_value_as_int(id));
+    return 0;
+}
+
+static void info_hotpluggable_cpus(struct bp_monitor *mon, struct bp_value *args)
+{
+    const struct bp_command *query;
+    struct bp_value *list = NULL;
+    struct bp_error err = {0};
+    int r = bpc_command_find("query-hotpluggable-cpus", &query, &err);
+
+    (void)args;
+    if (r == 0)
+        r = bpc_command_call(query, NULL, &list, &err);
+    if (r < 0) {
+        bpc_hmp_error(mon, &err);
+        return;
+    }
+    bp_monitor_printf(mon, "Hotpluggable CPUs:\n");
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        const struct bp_value *cpu = bp_value_at(list, i);
+        const char *path = bp_value_get_string(cpu, "qom-path");
+
+        bp_monitor_printf(mon, "  type: \"%s\"\n  vcpus_count: \"1\"\n",
+                          bp_value_get_string(cpu, "type"));
+        if (path)
+            bp_monitor_printf(mon, "  qom_path: \"%s\"\n", path);
+        bp_monitor_printf(mon, "  CPUInstance Properties:\n");
+        bp_value_each(bp_value_get(cpu, "props"), print_id, mon);
+    }
+    bp_value_unref(list);
+}
+INFO(hotpluggable_cpus, "hotpluggable-cpus", "", "show the CPUs that are there or may come", NULL);
 
 /* ---- trees ---- */
 
@@ -135,6 +171,6 @@ static void info_qom_tree(struct bp_monitor *mon, struct bp_value *args)
 INFO(qom_tree, "qom-tree", "[path]", "show QOM composition tree", tree_args);
 
 const struct bp_hmp_command *const bpc_hmp_info_commands[] = {
-    &hmp_version, &hmp_status, &hmp_name, &hmp_registers, &hmp_cpus, &hmp_mtree, &hmp_qtree,
+    &hmp_version, &hmp_status, &hmp_name, &hmp_registers, &hmp_cpus, &hmp_hotpluggable_cpus, &hmp_mtree, &hmp_qtree,
     &hmp_qom_tree, NULL,
 };

@@ -629,7 +629,8 @@ struct no_state {
 BP_LEVEL(x86_machine, "x86-machine", "machine", "Machines with x86 processors", struct no_state, NULL,
          NULL);
 BP_LEVEL(generic_pc, "generic-pc-machine", "x86-machine", "Standard PCs", struct no_state, NULL, NULL);
-BP_BOARD_OF(pc_board, "pc-i440fx-9.1", "generic-pc-machine", "x86_64", "Standard PC (i440FX + PIIX, 1996)", struct pc, pc_props,
+BP_BOARD_OF(pc_board, "pc-i440fx-9.1", "generic-pc-machine", "x86_64",
+            "Standard PC (i440FX + PIIX, 1996)", struct pc, pc_props,
          .alias = "pc", .is_default = true, .max_cpus = 255, .default_cpu = "qemu64",
          .default_ram_size = 128u << 20, .default_ram_id = "pc.ram", .init = pc_init,
          .hotpluggable_cpus = true, .cpu_pre_plug = cpu_pre_plug, .cpu_plug = cpu_plug,
