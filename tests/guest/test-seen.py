@@ -109,6 +109,17 @@ def dies_are_seen():
         assert sorted(die for _, die, _ in found) == ["0", "0", "1", "1"], text
 
 
+def processor_given_as_a_device_runs():
+    """Three places, of which the last one is taken by -device: a hole in between."""
+    with Guest("-m", "256", "-smp", "1,maxcpus=3,sockets=3", "-device",
+               "qemu64-x86_64-cpu,id=late,socket-id=2,core-id=0,thread-id=0") as guest:
+        text = guest.run("cat /proc/cpuinfo")
+        assert re.findall(r"^processor\s*: (\d+)$", text, re.M) == ["0", "1"], text
+        assert re.findall(r"^apicid\s*: (\d+)$", text, re.M) == ["0", "2"], text
+        assert "cpu1 ran it" in guest.run("taskset 2 echo cpu1 ran it || (grep -c . /proc/stat; "
+                                          "grep -a '^cpu1 ' /proc/stat && echo cpu1 ran it)")
+
+
 def arranged_machine(tap):
     names = (("processors_are_arranged", processors_are_arranged),
              ("default_model_is_qemu64", default_model_is_qemu64),
@@ -124,7 +135,8 @@ def arranged_machine(tap):
 def main():
     tap = Tap()
     arranged_machine(tap)
-    for case in (features_are_added_and_taken_away, siblings_are_seen, dies_are_seen):
+    for case in (features_are_added_and_taken_away, siblings_are_seen, dies_are_seen,
+                 processor_given_as_a_device_runs):
         tap.case(case.__name__, case)
     tap.done()
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/device.h>
+#include <bp/level.h>
 
 #include "check.h"
 #include "schema.h"
@@ -81,6 +81,11 @@ static void check_one(struct fields *f, const char *what, const struct bp_field 
     bool is_signed = bpc_schema_is_signed(field->kind);
 
     f->count++;
+    if (field->kind == BP_KIND_FORWARD) { /* its part says the rest */
+        if (!field->target || !field->forward || !strchr(field->forward, '/'))
+            BAD(f, "%s %s does not say of what part it is", what, field->name);
+        return;
+    }
     if (!field->help || !*field->help)
         BAD(f, "%s %s has no help text", what, field->name);
     else if (strpbrk(field->help, "\n\t"))
@@ -115,6 +120,8 @@ static void check_table(const char *what, const struct bp_field *fields, void *o
     c->fields.limit = type ? type->state_size : 0;
     if (strcmp(c->kind, "bus") == 0 && strcmp(what, "property of children") == 0)
         c->fields.limit = ((const struct bp_bus_class *)c->desc)->child_size;
+    if (strcmp(what, "property of the description") == 0)
+        c->fields.limit = type->description->type.state_size;
     for (const struct bp_field *f = fields; f && f->name; f++) {
         check_one(&c->fields, what, f, 0);
         for (const struct bp_field *g = fields; g < f; g++)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include <bp/command.h>
-#include <bp/device.h>
+#include <bp/level.h>
 #include <bp/option.h>
 
 #include "tool.h"
@@ -122,6 +122,8 @@ void tool_each_fields(const char *kind, const void *desc, each_fields_fn *fn, vo
 
     if (type)
         fn("property", type->props, opaque);
+    if (type && type->description)
+        fn("property of the description", type->description->type.props, opaque);
     switch (kind_from_name(kind, strlen(kind))) {
     case BP_PROVIDE_BUS:
         fn("property of children", ((const struct bp_bus_class *)desc)->child_props, opaque);
