@@ -575,22 +575,35 @@ int bp_space_write_rom(struct bp_space *space, uint64_t addr, const void *buf, u
     return write_bytes(space, addr, (struct source){.from = buf, .force = true}, len);
 }
 
+static void fill_mapping(const struct bpc_range *range, uint64_t addr, struct bp_mapping *m)
+{
+    uint64_t into = addr - range->first;
+
+    m->region = range->region;
+    m->offset = range->offset + into;
+    m->readonly = range->readonly;
+    m->host = range->host ? range->host + into : NULL;
+    m->dirty = range->logged ? range->region->dirty + (m->offset >> BPC_PAGE_SHIFT) : NULL;
+}
+
 void bp_space_lookup(struct bp_space *space, uint64_t addr, struct bp_mapping *ret_mapping)
 {
     const struct bpc_range *range;
-    struct bp_mapping m = {.size = MIN(ret_mapping->size, sizeof(m))};
+    struct bp_mapping own, *m = ret_mapping->size == sizeof(own) ? ret_mapping : &own;
 
     bpc_memory_read_lock();
-    range = bpc_range_at(space, addr, &m.length);
+    range = bpc_range_at(space, addr, &m->length);
     if (range) {
-        m.region = range->region;
-        m.offset = range->offset + (addr - range->first);
-        m.readonly = range->readonly;
-        if (range->host)
-            m.host = range->host + (addr - range->first);
-        if (range->logged)
-            m.dirty = m.region->dirty + (m.offset >> BPC_PAGE_SHIFT);
+        fill_mapping(range, addr, m);
+    } else {
+        m->region = NULL;
+        m->host = m->dirty = NULL;
+        m->offset = 0;
+        m->readonly = false;
     }
     bpc_memory_read_unlock();
-    memcpy(ret_mapping, &m, m.size);
+    if (m == &own) { /* a caller of another version */
+        own.size = MIN(ret_mapping->size, sizeof(own));
+        memcpy(ret_mapping, &own, own.size);
+    }
 }

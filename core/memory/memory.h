@@ -75,6 +75,7 @@ struct bpc_range {
 
 struct bpc_view {
     size_t count;
+    const uint64_t *lasts;     /* of the ranges, behind them: close together for the search */
     struct bpc_range ranges[]; /* sorted, disjoint */
 };
 
@@ -150,20 +151,22 @@ void bpc_views_wait(void); /* for those that wait now; without locks and outside
 struct bp_section bpc_section_of(const struct bpc_range *range);
 void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
                            const struct bpc_listener *listener);
-/* The first range that ends at or after `addr`, or NULL. */
+/* The first range that ends at or after `addr`, or NULL. Without branches to be guessed: where the
+ * next access goes nobody knows. */
 static inline const struct bpc_range *bpc_view_find(const struct bpc_view *view, uint64_t addr)
 {
-    size_t low = 0, high = view->count;
+    const uint64_t *at = view->lasts;
+    size_t left = view->count;
 
-    while (low < high) {
-        size_t middle = (low + high) / 2;
+    if (left == 0 || at[left - 1] < addr)
+        return NULL;
+    while (left > 1) {
+        size_t half = left / 2;
 
-        if (view->ranges[middle].last < addr)
-            low = middle + 1;
-        else
-            high = middle;
+        at = at[half - 1] < addr ? at + half : at;
+        left -= half;
     }
-    return low < view->count ? &view->ranges[low] : NULL;
+    return &view->ranges[at - view->lasts];
 }
 
 /* space.c */

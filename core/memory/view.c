@@ -89,10 +89,12 @@ struct bpc_view *bpc_view_build(struct bp_region *root)
 {
     GArray *ranges = g_array_new(false, false, sizeof(struct bpc_range));
     struct bpc_view *view;
+    uint64_t *lasts;
     size_t count = 0;
 
     render(ranges, root, 0, 0, (wide)1 << 64, false);
-    view = g_malloc(sizeof(*view) + ranges->len * sizeof(struct bpc_range));
+    view = g_malloc(sizeof(*view) + ranges->len * (sizeof(struct bpc_range) + sizeof(*lasts)));
+    lasts = (uint64_t *)&view->ranges[ranges->len];
     for (guint i = 0; i < ranges->len; i++) {
         const struct bpc_range *range = &g_array_index(ranges, struct bpc_range, i);
 
@@ -102,8 +104,11 @@ struct bpc_view *bpc_view_build(struct bp_region *root)
             view->ranges[count++] = *range;
     }
     view->count = count;
-    for (size_t i = 0; i < count; i++)
+    view->lasts = lasts;
+    for (size_t i = 0; i < count; i++) {
+        lasts[i] = view->ranges[i].last;
         bpc_region_ref(view->ranges[i].region);
+    }
     g_array_free(ranges, true);
     return view;
 }
