@@ -59,7 +59,8 @@ static unsigned bits_for(unsigned count)
 /* Leaves 0xb and, where dies are told of, 0x1f: levels by the bits of the x2APIC id. */
 static void add_topology(struct x86_model_cpu *s, const struct x86_topology *t)
 {
-    unsigned smt = bits_for(t->threads), core = smt + bits_for(t->cores), die = core + bits_for(t->dies);
+    unsigned smt = bits_for(t->threads), core = smt + bits_for(t->cores);
+    unsigned die = core + bits_for(t->dies);
     unsigned in_die = t->cores * t->threads, id = s->x.apic_id;
 
     add(s, (struct bp_x86_cpuid){0xb, 0, 0, smt, t->threads, 0x100, id});
@@ -78,7 +79,7 @@ static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topo
 {
     static const struct {
         uint32_t type, level, ways, sets;
-    } caches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}}; /* as leaves 0x80000005 and 6 say */
+    } caches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}}; /* as leaves 0x80000005, 6 */
     unsigned core = s->x.apic_id >> bits_for(t->threads), die;
 
     for (unsigned i = 0; i < BP_COUNT(caches); i++) {
@@ -90,7 +91,8 @@ static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topo
     add(s, (struct bp_x86_cpuid){0x8000001d, 0, 1, 0, 0, 0, 0});
     die = core >> bits_for(t->cores) & ((1u << bits_for(t->dies)) - 1);
     core &= (1u << (bits_for(t->cores) + bits_for(t->dies))) - 1;
-    add_simple(s, 0x8000001e, s->x.apic_id, core | (t->threads - 1) << 8, die | (t->dies - 1) << 8, 0);
+    add_simple(s, 0x8000001e, s->x.apic_id, core | (t->threads - 1) << 8, die | (t->dies - 1) << 8,
+               0);
 }
 
 static uint32_t most(uint32_t a, uint32_t b)
@@ -108,7 +110,8 @@ void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t)
     uint32_t copied = strcmp(m->vendor, "AuthenticAMD") == 0 ? f[BP_X86_FW_1_EDX] & 0x0183f3ff : 0;
 
     s->x.cpuid_count = 0;
-    add_simple(s, 0, most(m->max_leaf, t->dies > 1 ? 0x1f : 0), word(m->vendor), word(m->vendor + 8), word(m->vendor + 4));
+    add_simple(s, 0, most(m->max_leaf, t->dies > 1 ? 0x1f : 0), word(m->vendor), word(m->vendor + 8),
+               word(m->vendor + 4));
     add_simple(s, 1, signature(m),
                s->x.apic_id << 24 | (logical > 255 ? 255 : logical) << 16 | 8 << 8,
                f[BP_X86_FW_1_ECX], f[BP_X86_FW_1_EDX] | (logical > 1 ? 1u << 28 : 0));
