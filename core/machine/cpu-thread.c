@@ -149,7 +149,7 @@ static void settle(struct bp_cpu *cpu)
 {
     cpu->reader.changed_map = false;
     if (bpc_views_retired() > MAPS_IN_FLIGHT)
-        bpc_views_wait();
+        bpc_grace_wait();
     __atomic_store_n(&cpu->settling, true, __ATOMIC_RELAXED);
     bpc_quiet_call(&cpu->settle, settled);
 }

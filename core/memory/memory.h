@@ -147,7 +147,6 @@ bool bpc_view_equal(const struct bpc_view *a, const struct bpc_view *b);
 void bpc_view_free(struct bpc_view *view);   /* one that was never published */
 void bpc_view_retire(struct bpc_view *view); /* freed when no reader uses it */
 unsigned bpc_views_retired(void);            /* how many wait for that; [any] */
-void bpc_views_wait(void); /* for those that wait now; without locks and outside of sections */
 struct bp_section bpc_section_of(const struct bpc_range *range);
 void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
                            const struct bpc_listener *listener);

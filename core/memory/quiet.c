@@ -135,6 +135,34 @@ static void after_grace(struct rcu_head *head)
     g_free(grace);
 }
 
+struct awaited {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool over;
+};
+
+static void is_over(void *opaque)
+{
+    struct awaited *a = opaque;
+
+    pthread_mutex_lock(&a->lock);
+    a->over = true;
+    pthread_cond_signal(&a->cond);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Calls come in the order in which they were asked for. */
+void bpc_grace_wait(void)
+{
+    struct awaited a = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
+    bpc_grace_call(is_over, &a);
+    pthread_mutex_lock(&a.lock);
+    while (!a.over)
+        pthread_cond_wait(&a.cond, &a.lock);
+    pthread_mutex_unlock(&a.lock);
+}
+
 void bpc_grace_call(void (*fn)(void *opaque), void *opaque)
 {
     struct grace *grace = g_new(struct grace, 1);

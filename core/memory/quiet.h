@@ -43,5 +43,7 @@ void bpc_quiet_map_changed(void);
 /* Calls fn on a thread of the RCU library when every read-side section that is open now has ended.
  * It must not wait. [any] */
 void bpc_grace_call(void (*fn)(void *opaque), void *opaque);
+/* Returns when all that bpc_grace_call() was asked for before has been called. Outside of sections. */
+void bpc_grace_wait(void);
 
 #endif

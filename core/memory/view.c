@@ -206,11 +206,6 @@ unsigned bpc_views_retired(void)
     return __atomic_load_n(&retired, __ATOMIC_ACQUIRE);
 }
 
-void bpc_views_wait(void)
-{
-    rcu_barrier();
-}
-
 void bpc_view_retire(struct bpc_view *view)
 {
     if (__atomic_add_fetch(&retired, 1, __ATOMIC_ACQUIRE) > RETIRED_MAX) {

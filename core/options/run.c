@@ -167,7 +167,7 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
         bpc_monitors_close(FLUSH_MS);
         bpc_machine_destroy();
         bpc_objects_destroy();
-        bpc_views_wait(); /* what the last maps held has gone */
+        bpc_grace_wait(); /* what the last maps held has gone */
         bpc_pidfile_remove();
         if (bpc_registry_loader() && bpc_registry_loader()->ended)
             bpc_registry_loader()->ended();
