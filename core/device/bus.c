@@ -188,6 +188,15 @@ struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type)
     return bus ? bus : find_below(first, has_type, name_or_type);
 }
 
+struct bp_bus *bp_device_bridged(struct bp_device *bridge, const char *type)
+{
+    struct bp_bus *bus = bridge->buses;
+
+    while (bus && !has_type(bus, type))
+        bus = bus->next;
+    return bus;
+}
+
 static struct bp_bus *bus_from_object(struct bp_object *obj)
 {
     return obj && obj->kind == BP_PROVIDE_BUS ? (struct bp_bus *)obj : NULL;

@@ -236,6 +236,9 @@ static void attaching_calls_bus_then_device(void)
     g_assert_true(bpc_device_find("/machine/peripheral/c0") == dev);
     g_assert_true(bp_device_bus(dev) == bp_bus_find(machine, "slots.0"));
     g_assert_true(bp_bus_find(machine, "slots") == bp_bus_find(machine, "slots.0"));
+    g_assert_true(bp_device_bridged(bp_bus_bridge(bp_device_bus(dev)), "slots") == bp_device_bus(dev));
+    g_assert_null(bp_device_bridged(bp_bus_bridge(bp_device_bus(dev)), "pci"));
+    g_assert_null(bp_device_bridged(dev, "slots"));
     g_assert_true(bp_object_is_a(bp_device_object(dev), "slots-device"));
     g_assert_true(bp_object_is_a(bp_device_object(dev), "device"));
     struct bp_value *v;

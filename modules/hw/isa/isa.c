@@ -133,8 +133,8 @@ static int isa_irq(struct bp_device *dev, unsigned n, struct bp_irq **ret_line,
         *ret_line = bp_irq_new(bp_device_owner(dev), child_line_changed, dev, n);
         return 0;
     }
-    bus = bp_bus_find(bp_device_machine(dev), "isa");
-    if (!bus || bp_bus_bridge(bus) != dev)
+    bus = bp_device_bridged(dev, "isa");
+    if (!bus)
         return bp_fail(err, EINVAL, "device '%s' is not on an ISA bus",
                        bp_device_class(dev)->type.name);
     *ret_line = bp_irq_new(bp_device_owner(dev), bridge_line_changed, bp_bus_level(bus, &isa_class), n);

@@ -293,7 +293,7 @@ static int make_chipset(struct pc *pc, struct bp_error *err)
                                bp_machine_ram(pc->machine), err);
     if (r < 0)
         return r;
-    pc->pci_bus = bp_bus_find(pc->machine, "pci.0");
+    pc->pci_bus = bp_device_bridged(pc->host, "pci");
     r = plug(pc, "PIIX3", pc->pci_bus, "01.0", &pc->isa_bridge, err);
     if (r == 0)
         r = plug(pc, "PIIX4_PM", pc->pci_bus, "01.3", &pc->pm, err);
@@ -472,7 +472,7 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
         r = make_chipset(pc, err);
     if (r < 0)
         return r;
-    isa_bus = bp_bus_find(pc->machine, "isa.0");
+    isa_bus = bp_device_bridged(pc->isa_bridge, "isa");
     for (unsigned i = 0; i < 16; i++)
         lines[i] = gsi_line(pc, GSI_ISA, i);
     isa->set_irqs(isa_bus, lines);
