@@ -58,14 +58,6 @@ void bp_on_start(void (*fn)(void *opaque), void *opaque)
     g_array_append_val(waiting, call);
 }
 
-void bp_on_start_cancel(void *opaque)
-{
-    for (guint i = 0; waiting && i < waiting->len; i++) {
-        if (g_array_index(waiting, struct on_start, i).opaque == opaque)
-            g_array_remove_index(waiting, i--);
-    }
-}
-
 bool bp_leaves_terminal(void)
 {
     return bpc_config.daemonize;

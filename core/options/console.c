@@ -23,10 +23,10 @@ struct bpc_startup bpc_startup;
 static int chardevs(const struct bp_chardev_interface **ret_table, struct bp_error *err)
 {
     const void *table;
-    int r = bpc_require_interface("chardev", 1, &table, err);
+    int ret = bpc_require_interface("chardev", 1, &table, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     *ret_table = table;
     return 0;
 }
@@ -113,7 +113,7 @@ static int add_defaults(struct bp_error *err)
     bool no_serial = bpc_startup.serials == 0 && bp_machine_defaults(NULL, "serial");
     bool taken = stdio_taken();
     bool want_monitor = bpc_startup.nographic && !bpc_startup.monitor_given && !taken;
-    int r = 0;
+    int ret = 0;
 
     if (bpc_config.nodefaults)
         return 0;
@@ -122,11 +122,11 @@ static int add_defaults(struct bp_error *err)
                        "terminal, which -daemonize leaves: add -nodefaults, or -serial and "
                        "-monitor");
     if (no_serial)
-        r = bpc_console_add_serial(!bpc_startup.nographic || taken ? "null"
-                                   : want_monitor ? "mon:stdio" : "stdio", err);
+        ret = bpc_console_add_serial(!bpc_startup.nographic || taken ? "null"
+                                     : want_monitor ? "mon:stdio" : "stdio", err);
     else if (want_monitor)
-        r = bpc_console_add_monitor("stdio", NULL, false, false, err);
-    return r;
+        ret = bpc_console_add_monitor("stdio", NULL, false, false, err);
+    return ret;
 }
 
 static int make_serial(const struct bp_chardev_interface *table, unsigned n, struct bp_error *err)
@@ -136,38 +136,38 @@ static int make_serial(const struct bp_chardev_interface *table, unsigned n, str
     char *id = strncmp(text, "chardev:", 8) == 0 ? g_strdup(text + 8)
                                                  : g_strdup_printf("serial%u", n);
     char *path = g_strdup_printf("/chardevs/%s", id);
-    int r = table->create_legacy(id, text, &chr, err);
+    int ret = table->create_legacy(id, text, &chr, err);
 
-    if (r == 0 && chr) {
+    if (ret == 0 && chr) {
         bpc_config.serial[n] = bp_object_resolve(path, NULL, NULL);
         if (!bpc_config.serial[n])
-            r = bp_fail(err, ENOENT, "there is no object %s", path);
+            ret = bp_fail(err, ENOENT, "there is no object %s", path);
         if (strncmp(text, "mon:", 4) == 0)
             bpc_startup.mon_mux[bpc_startup.mon_muxes++] = chr;
     }
-    if (r < 0)
+    if (ret < 0)
         bpc_options_blame("serial", text, err);
     g_free(path);
     g_free(id);
-    return r;
+    return ret;
 }
 
 int bpc_console_make_serials(struct bp_error *err)
 {
     const struct bp_chardev_interface *table;
-    int r;
+    int ret;
 
     find_replaced();
-    r = add_defaults(err);
+    ret = add_defaults(err);
 
-    if (r < 0 || bpc_startup.serials == 0)
-        return r;
+    if (ret < 0 || bpc_startup.serials == 0)
+        return ret;
     if (bpc_startup.serials == 1 && strcmp(bpc_startup.serial[0], "none") == 0)
         return 0;
-    r = chardevs(&table, err);
-    for (unsigned i = 0; r == 0 && i < bpc_startup.serials; i++)
-        r = make_serial(table, i, err);
-    return r;
+    ret = chardevs(&table, err);
+    for (unsigned i = 0; ret == 0 && i < bpc_startup.serials; i++)
+        ret = make_serial(table, i, err);
+    return ret;
 }
 
 static int make_monitor(const struct bp_chardev_interface *table, unsigned n, struct bp_error *err)
@@ -175,49 +175,49 @@ static int make_monitor(const struct bp_chardev_interface *table, unsigned n, st
     const char *text = bpc_startup.monitors[n].text, *id = bpc_startup.monitors[n].chardev;
     bool control = bpc_startup.monitors[n].control;
     struct bp_chardev *chr = NULL;
-    int r = 0;
+    int ret = 0;
 
     if (id) {
         chr = table->find(id);
         if (!chr)
-            r = bp_fail(err, ENOENT, "-mon: key 'chardev': there is no chardev '%.100s'", id);
+            ret = bp_fail(err, ENOENT, "-mon: key 'chardev': there is no chardev '%.100s'", id);
     } else {
         char *name = g_strdup_printf("compat_monitor%u", n);
 
-        r = table->create_legacy(name, text, &chr, err);
+        ret = table->create_legacy(name, text, &chr, err);
         g_free(name);
-        if (r < 0)
+        if (ret < 0)
             bpc_options_blame(control ? "qmp" : "monitor", text, err);
     }
-    if (r == 0 && chr) {
-        r = bpc_monitor_new(chr, control, bpc_startup.monitors[n].pretty, err);
-        if (r < 0 && id)
+    if (ret == 0 && chr) {
+        ret = bpc_monitor_new(chr, control, bpc_startup.monitors[n].pretty, err);
+        if (ret < 0 && id)
             bp_error_prefix(err, "-mon chardev=%s", id);
-        else if (r < 0)
+        else if (ret < 0)
             bpc_options_blame(control ? "qmp" : "monitor", text, err);
     }
-    return r;
+    return ret;
 }
 
 int bpc_console_make_monitors(struct bp_error *err)
 {
     const struct bp_chardev_interface *table;
-    int r;
+    int ret;
 
     if (bpc_startup.monitor_count == 0 && bpc_startup.mon_muxes == 0)
         return 0;
-    r = chardevs(&table, err);
-    for (unsigned i = 0; r == 0 && i < bpc_startup.mon_muxes; i++)
-        r = bpc_monitor_new(bpc_startup.mon_mux[i], false, false, err);
-    for (unsigned i = 0; r == 0 && i < bpc_startup.monitor_count; i++)
-        r = make_monitor(table, i, err);
-    for (unsigned i = 0; r == 0 && i < bpc_startup.mon_muxes; i++) {
+    ret = chardevs(&table, err);
+    for (unsigned i = 0; ret == 0 && i < bpc_startup.mon_muxes; i++)
+        ret = bpc_monitor_new(bpc_startup.mon_mux[i], false, false, err);
+    for (unsigned i = 0; ret == 0 && i < bpc_startup.monitor_count; i++)
+        ret = make_monitor(table, i, err);
+    for (unsigned i = 0; ret == 0 && i < bpc_startup.mon_muxes; i++) {
         const char *hint = table->leave_hint(bpc_startup.mon_mux[i]);
 
         if (hint)
             bp_info("%s", hint);
     }
-    return r;
+    return ret;
 }
 
 void bpc_console_warn_hidden(void)

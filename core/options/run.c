@@ -114,6 +114,8 @@ static int start(int *ret_status, struct bp_error *err)
 
     bpc_global_warn_unused();
     bpc_console_warn_hidden();
+    if (bpc_config.daemonize && bp_log_enabled && !bpc_options_given("D"))
+        bp_warn("-d without -D: nobody sees the log once -daemonize has left the terminal");
     catch_signals();
     if (bpc_startup.pidfile)
         ret = bpc_pidfile_write(bpc_startup.pidfile, err);

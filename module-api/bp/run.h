@@ -57,7 +57,6 @@ void bp_start_release(struct bp_start_hold *hold); /* NULL is fine. [main] */
  * was before. For what should not happen while the program still waits, such as a terminal that
  * goes raw. [main] under the machine lock */
 void bp_on_start(void (*fn)(void *opaque), void *opaque);
-void bp_on_start_cancel(void *opaque); /* all calls with this opaque. [main] */
 /* Does the process leave its terminal (-daemonize)? Then standard input and output are not for use. */
 bool bp_leaves_terminal(void);
 

@@ -4,9 +4,11 @@
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 BUILD = os.environ.get("BACKPLANE_BUILD") or (sys.argv[2] if len(sys.argv) > 2 else os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "build"))
@@ -162,6 +164,20 @@ def log_items_that_nothing_logs_are_refused():
         starts("-d", item, "-D", "/dev/null")
     assert "out_asm" not in listed and "exec" not in listed
     starts("-d", "all", "-D", "/dev/null")
+
+
+def log_that_nobody_would_see_is_told():
+    with tempfile.TemporaryDirectory() as where:
+        pid = os.path.join(where, "pid")
+        for log, told in (((), True), (("-D", os.path.join(where, "log")), False)):
+            done = run(*BASE, "-S", "-daemonize", "-pidfile", pid, "-d", "int", *log)
+            assert done.returncode == 0 and ("-d without -D" in done.stderr) == told, done
+            with open(pid, encoding="ascii") as file:
+                os.kill(int(file.read()), signal.SIGTERM)
+            end = time.monotonic() + TIMEOUT
+            while os.path.exists(pid):
+                assert time.monotonic() < end, "the daemon does not end"
+                time.sleep(0.01)
 
 
 def switching_off_what_is_not_there_succeeds():
@@ -327,7 +343,7 @@ def random_options_do_no_harm():
 
 TESTS = [version_is_parsed_by_clients, help_arguments_list_and_end, good_options_start,
          bad_options_are_refused, what_is_not_built_is_refused_by_name,
-         log_items_that_nothing_logs_are_refused, switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
+         log_items_that_nothing_logs_are_refused, log_that_nobody_would_see_is_told, switching_off_what_is_not_there_succeeds, mistakes_get_a_hint, errors_name_their_option_once,
          few_descriptors_are_told_as_such, files_of_a_direct_start_are_looked_at,
          configuration_file_gives_options, defaults_are_described, random_options_do_no_harm]
 

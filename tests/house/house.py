@@ -32,7 +32,7 @@ strings.h sys/ termios.h time.h ucontext.h unistd.h utmp.h""".split())
 
 # A result is called `r` here still.
 RENAMED_LATER = {"core/machine/" + name for name in ("machine.c", "accel.c")} | {
-    "core/options/" + name for name in ("console.c", "parse.c")}
+    "core/options/parse.c"}
 
 cases = []
 
