@@ -93,13 +93,13 @@ static int find_index(const struct bp_machine *m, const struct bp_value *args, u
 
     sizes(&m->smp, n);
     for (unsigned i = 0; i < LEVELS; i++) {
-        int r = 0;
+        int ret = 0;
 
         id = 0;
         if (is_named(n, i) || bp_value_has(args, keys[i]))
-            r = get_id(args, keys[i], n[i], &id, err);
-        if (r < 0)
-            return r;
+            ret = get_id(args, keys[i], n[i], &id, err);
+        if (ret < 0)
+            return ret;
         index = index * n[i] + id;
     }
     *ret_index = index;
@@ -111,13 +111,13 @@ static int may_come(struct bp_machine *m, const char *type, unsigned index, bool
 {
     const struct bp_board_class *board = m->board;
     const struct bp_cpu_class *class;
-    int r;
+    int ret;
 
     if (!m->cpu_model)
         return bp_fail(err, EINVAL, "machine '%s' has no processors", board->type.name);
-    r = bpc_cpu_find_model(m->cpu_model, &class, err);
-    if (r < 0)
-        return r;
+    ret = bpc_cpu_find_model(m->cpu_model, &class, err);
+    if (ret < 0)
+        return ret;
     if (strcmp(class->type.name, type) != 0)
         return bp_fail(err, EINVAL, "Invalid CPU type, expected cpu type: '%s'", class->type.name);
     if (m->cpus[index])
@@ -138,26 +138,26 @@ int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct b
                                        "core-id", "thread-id", NULL};
     unsigned index = 0;
     struct bp_cpu *cpu;
-    int r;
+    int ret;
 
     if (!m->board->hotpluggable_cpus)
         return bp_fail(err, EINVAL, "machine '%s' takes no CPUs by -device and device_add: -smp says "
                        "how many it has", m->board->type.name);
     if (bp_value_has(args, "bus"))
         return bp_fail(err, EINVAL, "Device '%s' plugs into no bus", type);
-    r = find_index(m, args, &index, err);
-    if (r == 0)
-        r = may_come(m, type, index, hotplug, err);
-    if (r == 0)
-        r = bpc_cpu_make(m, index, id, args, skip, &cpu, err);
-    if (r < 0 || !hotplug || m->accel->class->no_cpus)
-        return r;
+    ret = find_index(m, args, &index, err);
+    if (ret == 0)
+        ret = may_come(m, type, index, hotplug, err);
+    if (ret == 0)
+        ret = bpc_cpu_make(m, index, id, args, skip, &cpu, err);
+    if (ret < 0 || !hotplug || m->accel->class->no_cpus)
+        return ret;
     if (cpu->class->reset)
         cpu->class->reset(cpu);
-    r = bpc_cpu_thread_start(cpu, m->accel->class->type.name, err);
-    if (r < 0) {
+    ret = bpc_cpu_thread_start(cpu, m->accel->class->type.name, err);
+    if (ret < 0) {
         bpc_cpu_free(cpu);
-        return r;
+        return ret;
     }
     bpc_cpu_changed(cpu);
     if (bp_machine_running(m))

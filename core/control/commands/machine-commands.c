@@ -153,9 +153,9 @@ static int query_hotpluggable(struct bp_value **ret_value, struct bp_error *err)
 
     if (!board || !board->hotpluggable_cpus || !model)
         return bp_fail(err, ENOTSUP, "machine does not support hot-plugging CPUs");
-    int r = bpc_cpu_find_model(model, &class, err);
-    if (r < 0)
-        return r;
+    int ret = bpc_cpu_find_model(model, &class, err);
+    if (ret < 0)
+        return ret;
     *ret_value = bp_value_list();
     for (unsigned i = bpc_cpu_slots(); i-- > 0;) {
         struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);

@@ -113,12 +113,12 @@ static void info_hotpluggable_cpus(struct bp_monitor *mon, struct bp_value *args
     const struct bp_command *query;
     struct bp_value *list = NULL;
     struct bp_error err = {0};
-    int r = bpc_command_find("query-hotpluggable-cpus", &query, &err);
+    int ret = bpc_command_find("query-hotpluggable-cpus", &query, &err);
 
     (void)args;
-    if (r == 0)
-        r = bpc_command_call(query, NULL, &list, &err);
-    if (r < 0) {
+    if (ret == 0)
+        ret = bpc_command_call(query, NULL, &list, &err);
+    if (ret < 0) {
         bpc_hmp_error(mon, &err);
         return;
     }
