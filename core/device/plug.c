@@ -160,6 +160,9 @@ int bpc_device_del(const char *id, struct bp_error *err)
                        "Device '%.200s' can not be unplugged: '%s' does not support "
                        "hotplugging",
                        id, dev->class->type.name);
+    if (bp_device_from_object(dev->obj.parent))
+        return bp_fail(err, EINVAL, "Device '%.200s' can not be unplugged: it is a part of '%s'", id,
+                       bp_object_path(dev->obj.parent));
     if (dev->obj.users)
         return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: it is in use", id);
     if (dev->unplug_pending || dev->leave)

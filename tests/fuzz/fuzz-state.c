@@ -8,6 +8,7 @@
 
 #include <bp/base.h>
 
+#include "registry.h"
 #include "state.h"
 #include "wire.h"
 
@@ -146,6 +147,33 @@ static void there_and_back(struct all *s)
     g_byte_array_unref(two);
 }
 
+/* ---- objects: parts, and all of them in a tree ---- */
+static const struct bp_object_class class = {
+    .type = {.size = sizeof(class), .name = "fuzz", .state_size = sizeof(struct inner),
+             .state = &inner_table}};
+
+static void load_objects(const uint8_t *data, size_t size)
+{
+    static const struct bp_provide provides[] = {{BP_PROVIDE_OBJECT, &class}, {BP_PROVIDE_END, NULL}};
+    static struct bp_object *obj, *root;
+    struct bp_error err = {0};
+    int ret;
+
+    if (!obj) {
+        if (bpc_register_all("fuzz", provides, NULL) < 0 ||
+            bp_object_new("object", "fuzz", "a", "/o", NULL, &obj, NULL) < 0)
+            abort();
+        root = bp_object_resolve("/o", NULL, NULL);
+    }
+    ret = bpc_state_load(obj, data, size, &err);
+    if ((ret < 0) != (err.code != 0))
+        abort();
+    err.code = 0;
+    ret = bpc_state_load_tree(root, data, size, &err);
+    if ((ret < 0) != (err.code != 0))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t memory[5] = {1, 2, 3, 4, 5};
@@ -162,6 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (ret == 0)
         there_and_back(&s);
     finish(&s);
+    load_objects(copy, size);
     free(copy);
     return 0;
 }

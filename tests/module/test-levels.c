@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "levels/levels.h"
+#include "device.h"
 #include "object.h"
 #include "type.h"
 
@@ -300,6 +301,8 @@ static void property_of_a_part_is_set_through_the_whole(void)
     g_assert_nonnull(inner);
     assert_prop(bp_device_from_object(inner), "colour", "4");
     assert_prop(bp_device_from_object(inner), "lanes", "2");
+    g_assert_cmpint(bpc_device_del(path, &err), ==, -EINVAL);
+    g_assert_nonnull(strstr(err.message, "it is a part of '/machine/"));
     text = get(dev, "nothing"); /* its part does not exist */
     g_assert_nonnull(strstr(text, "not found"));
     g_free(text);

@@ -26,7 +26,9 @@ struct isa_bus {
 };
 
 struct isa_child {
-    uint16_t raised; /* lines this device holds up */
+    uint16_t raised;  /* lines this device holds up */
+    uint16_t claimed; /* lines it may hold up */
+    uint16_t saved;   /* raised, while saving and loading */
 };
 
 extern const struct bp_bus_class isa_class;
@@ -130,6 +132,7 @@ static int isa_irq(struct bp_device *dev, unsigned n, struct bp_irq **ret_line,
     if (n > 15)
         return bp_fail(err, EINVAL, "ISA interrupt %u is out of range: 0 to 15", n);
     if (bus) {
+        ((struct isa_child *)bp_device_bus_level(dev, &isa_class))->claimed |= (uint16_t)(1u << n);
         *ret_line = bp_irq_new(bp_device_owner(dev), child_line_changed, dev, n);
         return 0;
     }
@@ -174,6 +177,46 @@ static int isa_new_bus(struct bp_device *bridge, struct bp_region *ports, struct
     return 0;
 }
 
+/* ---- saved with each device: the lines that it holds up ---- */
+static int before_save(void *state, struct bp_error *err)
+{
+    struct isa_child *child = state;
+
+    (void)err;
+    child->saved = child->raised;
+    return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    const struct isa_child *child = state;
+
+    (void)version;
+    return child->saved & ~child->claimed
+               ? bp_fail(err, EINVAL, "ISA: a line is up that the device does not have") : 0;
+}
+
+/* The interrupt controller is loaded, and knows the level as it was: no edge comes of it. */
+static int loaded(void *state, struct bp_error *err)
+{
+    struct isa_child *child = state;
+    struct bp_bus *bus = bp_device_bus(bp_device_of_state(child));
+
+    (void)err;
+    for (unsigned n = 0; bus && n < 16; n++)
+        line_change(bp_bus_level(bus, &isa_class), &child->raised, n, child->saved >> n & 1);
+    return 0;
+}
+
+static const struct bp_state_field child_fields[] = {
+    {.name = "raised", .kind = BP_STATE_UINT16, .offset = offsetof(struct isa_child, saved),
+     .count = 1, .stride = 2},
+    BP_SAVE_END,
+};
+static const struct bp_state_table child_table = {
+    .version = 1, .oldest = 1, .fields = child_fields, .before_save = before_save,
+    .after_load = after_load, .loaded = loaded, .loaded_order = BP_STATE_ORDER_LINES};
+
 static void child_detach(struct bp_bus *bus, struct bp_device *dev)
 {
     struct isa_child *child = bp_device_bus_level(dev, &isa_class);
@@ -184,6 +227,7 @@ static void child_detach(struct bp_bus *bus, struct bp_device *dev)
 }
 
 BP_BUS(isa_class, "isa", "ISA bus", struct isa_bus, .child_size = sizeof(struct isa_child),
+       .child_state = &child_table,
        .child_detach = child_detach);
 
 static const struct bp_isa_interface isa_table = {

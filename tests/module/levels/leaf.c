@@ -66,7 +66,7 @@ static const struct bp_level_class leaf = {
     .init = leaf_init, .attach = leaf_attach, .attached = leaf_attached, .detach = leaf_detach,
     .fini = leaf_fini};
 BP_NAMED(leaf_slow, "test-leaf-slow", "system", "test-slow", "A leaf, slowly", &leaf);
-BP_NAMED(leaf_fast, "test-leaf-fast", "system", "test-fast", "A leaf, fast", &leaf);
+BP_HOTPLUG_NAMED(leaf_fast, "test-leaf-fast", "system", "test-fast", "A leaf, fast", &leaf);
 
 /* ---- a card ---- */
 
