@@ -168,7 +168,13 @@ void bpc_device_reset_attached(struct bp_device *dev)
     dev->resets = around + 1;
     device_phase(dev, BP_RESET_ENTER, BP_RESET_DEVICE);
     device_phase(dev, BP_RESET_HOLD, BP_RESET_DEVICE);
-    dev->resets = around; /* it leaves with the bus that it was plugged into */
+    dev->resets = around; /* it leaves with the bus that it was plugged into, and all behind it */
+    for (unsigned n = 0; n < around; n++) {
+        for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
+            phase_of_bus(bus, BP_RESET_ENTER, BP_RESET_DEVICE);
+            phase_of_bus(bus, BP_RESET_HOLD, BP_RESET_DEVICE);
+        }
+    }
     if (!around)
         device_phase(dev, BP_RESET_EXIT, BP_RESET_DEVICE);
 }

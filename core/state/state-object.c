@@ -36,6 +36,8 @@ static void add_part(GPtrArray *parts, struct bp_object *obj, const char *prefix
 static void add_parts(struct bp_object *obj, GPtrArray *parts)
 {
     const struct bp_device *dev = bp_device_from_object(obj);
+    if (dev && !dev->attached)
+        return; /* not part of the machine yet */
     for (unsigned i = 0; dev && i < dev->bus_level_count; i++) {
         const struct bpc_child_level *level = &dev->bus_levels[i];
         add_part(parts, obj, "bus/", level->class->type.name, level->class->child_state,

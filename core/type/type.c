@@ -96,7 +96,8 @@ static bool follows_from_class(enum bp_provide_kind kind, const struct bp_type_i
 
 bool bpc_type_has_parent_level(enum bp_provide_kind kind, const struct bp_type_info *info)
 {
-    return info->parent && !find_builtin(info->parent) && !follows_from_class(kind, info);
+    return info->parent && !find_builtin(info->parent) && strcmp(info->parent, root_of(kind)) &&
+           !follows_from_class(kind, info);
 }
 
 static void fill(enum bp_provide_kind kind, const void *desc, struct bpc_type *ret_type)

@@ -217,6 +217,24 @@ static void what_comes_into_a_bus_in_reset_leaves_it_with_the_bus(void)
     end();
 }
 
+static void what_is_behind_a_bridge_that_comes_into_reset_is_in_reset(void)
+{
+    begin();
+    bp_bus_hold_reset(inner_bus, true);
+    bp_bus_hold_reset(outer_bus, true);
+    g_string_truncate(calls, 0);
+    struct bp_bus *behind = make("inner-bridge", "new", inner_bus)->buses;
+    assert_calls("new-ed slot-ed slot-hd new-h bus-ed bus-hd ");
+    bp_bus_hold_reset(inner_bus, false);
+    assert_calls("");
+    make("card", "late", behind);
+    assert_calls("late-ed slot-ed slot-hd late-h ");
+    bp_bus_hold_reset(outer_bus, false);
+    assert_calls("bus-xb slot-xb a-xb slot-xb in-xb bus-xb slot-xb b-xb slot-xb new-xb bus-xb "
+                 "slot-xb late-xb ");
+    end();
+}
+
 static void hook_that_resets_again_ends(void)
 {
     begin();
@@ -245,6 +263,7 @@ int main(int argc, char **argv)
     CASE(machine_runs_each_phase_for_all);
     CASE(resets_that_overlap_count);
     CASE(what_comes_into_a_bus_in_reset_leaves_it_with_the_bus);
+    CASE(what_is_behind_a_bridge_that_comes_into_reset_is_in_reset);
     CASE(hook_that_resets_again_ends);
     return g_test_run();
 }
