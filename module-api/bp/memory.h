@@ -62,7 +62,7 @@ struct bp_region_ops {
 struct bp_region *bp_region_new(struct bp_owner *owner, const char *name, uint64_t size); /* container */
 struct bp_region *bp_region_new_io(struct bp_owner *owner, const char *name, uint64_t size,
                                    const struct bp_region_ops *ops, void *opaque);
-/* Zeroed private memory of the host; see bp/exact/ram.h for other kinds. */
+/* Zeroed private memory of the host; see bp/ram.h for other kinds. */
 int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
                       struct bp_region **ret_region, struct bp_error *err);
 /* ROM: reads are direct; guest writes are dropped, or go to ops->write when `ops` is given. */
