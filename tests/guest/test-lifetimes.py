@@ -62,7 +62,13 @@ def kernel(rounds, smp):
 def start(rounds, smp, *more):
     return Emulator(console.BINARY, "-machine", "pc", "-accel", "interp", "-m", "64", "-smp", str(smp),
                     "-kernel", kernel(rounds, int(smp > 1)), "-uuid", UUID, "-device",
-                    "isa-debug-exit", *more, quiet=("-nodefaults", "-display", "none"))
+                    "isa-debug-exit", "-S", *more, quiet=("-nodefaults", "-display", "none"))
+
+
+def go(e):
+    """Without waiting for the reply: a guest may have ended the machine before it is read."""
+    e.process.stdin.write('{"execute":"cont"}\n')
+    e.process.stdin.flush()
 
 
 def resident(e):
@@ -84,6 +90,7 @@ def unplug(e, name):
 
 def code_overwritten_by_dma_is_not_run():
     with start(200, 1) as e:
+        go(e)
         assert e.process.wait(timeout=60 * SLOW) == NEW_CODE_RAN
 
 
@@ -91,6 +98,7 @@ def moving_and_plugging_under_two_processors(rounds):
     delays, sizes = [], []
     plugs = 0
     with start(rounds, 2) as e:
+        assert "return" in e.command("cont")
         try:
             while True:
                 assert "return" in e.command("device_add", driver=RAMBAR, id="r", addr="5")
@@ -117,10 +125,11 @@ def memory_moves_and_goes_under_two_processors():
 
 
 def linux_boots_while_memory_comes_and_goes():
+    """Linux is spared its check that the timer ticks within 10 ms, which a busy computer may fail."""
     kernel_file, initrd = console.guest_files()
     serial = os.path.join(WORK, "serial")
     with Emulator(console.BINARY, "-m", "512", "-smp", "2", "-kernel", kernel_file, "-initrd", initrd,
-                  "-append", "console=ttyS0", "-serial", "file:" + serial,
+                  "-append", "console=ttyS0 no_timer_check", "-serial", "file:" + serial,
                   quiet=("-nodefaults", "-display", "none")) as e:
         end = time.monotonic() + 120 * SLOW
         plugs = 0
