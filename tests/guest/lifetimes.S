@@ -43,7 +43,6 @@ _start:
     je 3b
     .endif
 round:
-    movl $0, VERSION
     mov %ebp, %ecx
     call rewrite
     mov %ebp, VERSION
@@ -67,6 +66,7 @@ round:
     call config_write
     mov %ebx, (%ebx)
     mov %ebx, 0x1000(%ebx)
+    movl $0, VERSION       # before the count: who has that sees no older version
     incl COUNT
     cmpl $ROUNDS, COUNT
     jb round
