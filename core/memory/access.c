@@ -22,6 +22,7 @@
 
 #include <glib.h>
 
+#include "blame.h"
 #include "memory.h"
 #include "read-side.h"
 
@@ -105,19 +106,31 @@ struct piece {
     int r; /* of the callbacks; the last failure stays */
 };
 
+/* Whose callback it is, for the last words should it crash. */
+static struct bpc_blame blame(const struct bp_region *region)
+{
+    const struct bp_owner *owner = region->claim.owner;
+    struct bpc_blame who = {owner ? owner->type : NULL, owner ? owner->id : NULL, "register access"};
+
+    return bpc_blame_swap(who);
+}
+
 static uint64_t call_read(struct piece *p, uint64_t offset, unsigned size)
 {
     const struct bp_region_ops *ops = &p->region->ops;
     void *opaque = p->region->opaque;
     uint64_t value = ones(size);
+    struct bpc_blame before;
     int r = 0;
 
     if (bpc_region_dead(p->region))
         return value;
+    before = blame(p->region);
     if (ops->read_with)
         r = ops->read_with(opaque, offset, size, &value, p->access);
     else if (ops->read)
         value = ops->read(opaque, offset, size);
+    bpc_blame_swap(before);
     if (r < 0) {
         p->r = r == -EIO ? -EIO : -EFAULT;
         return ones(size);
@@ -130,10 +143,12 @@ static void call_write(struct piece *p, uint64_t offset, unsigned size, uint64_t
 {
     const struct bp_region_ops *ops = &p->region->ops;
     void *opaque = p->region->opaque;
+    struct bpc_blame before;
     int r = 0;
 
     if (bpc_region_dead(p->region))
         return;
+    before = blame(p->region);
     value &= ones(size);
     if (ops->big_endian)
         value = swap(value, size);
@@ -141,6 +156,7 @@ static void call_write(struct piece *p, uint64_t offset, unsigned size, uint64_t
         r = ops->write_with(opaque, offset, value, size, p->access);
     else if (ops->write)
         ops->write(opaque, offset, value, size);
+    bpc_blame_swap(before);
     if (r < 0)
         p->r = r == -EIO ? -EIO : -EFAULT;
 }

@@ -89,6 +89,84 @@ static void do_object_del(struct bp_monitor *mon, struct bp_value *args)
 }
 HMP(hmp_object_del, "object_del", "id", "destroy object", id_args, do_object_del);
 
+/* ---- the object tree ---- */
+
+/* Carries out the QMP command; what it returns, or NULL after an error was shown. */
+static struct bp_value *ask(struct bp_monitor *mon, const char *name, struct bp_value *args)
+{
+    const struct bp_command *command;
+    struct bp_error err = {0};
+    struct bp_value *result = NULL;
+    int ret = bpc_command_find(name, &command, &err);
+
+    if (ret == 0)
+        ret = bpc_command_call(command, args, &result, &err);
+    if (ret < 0)
+        bpc_hmp_error(mon, &err);
+    return ret < 0 ? NULL : result;
+}
+
+static const struct bp_field path_args[] = {
+    BP_ARG_OPT("path", STRING, "path in the object tree"), BP_FIELDS_END,
+};
+
+static void do_qom_list(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct bp_value *list;
+
+    if (!bp_value_has(args, "path"))
+        bp_value_set(args, "path", bp_value_string("/"));
+    list = ask(mon, "qom-list", args);
+    for (size_t i = 0; i < bp_value_length(list); i++) {
+        struct bp_value *entry = bp_value_at(list, i);
+
+        bp_monitor_printf(mon, "%s (%s)\n", bp_value_get_string(entry, "name"),
+                          bp_value_get_string(entry, "type"));
+    }
+    bp_value_unref(list);
+}
+HMP(hmp_qom_list, "qom-list", "[path]", "list children and properties of an object", path_args,
+    do_qom_list);
+
+static const struct bp_field property_args[] = {
+    BP_ARG("path", STRING, "path in the object tree"), BP_ARG("property", STRING, "name of a property"),
+    BP_FIELDS_END,
+};
+
+static void do_qom_get(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct bp_value *value = ask(mon, "qom-get", args);
+    char *text;
+
+    if (!value)
+        return;
+    text = bp_value_print(value, true);
+    bp_monitor_printf(mon, "%s\n", text);
+    free(text);
+    bp_value_unref(value);
+}
+HMP(hmp_qom_get, "qom-get", "path property", "show the value of an object's property", property_args,
+    do_qom_get);
+
+static const struct bp_field value_args[] = {
+    BP_ARG("path", STRING, "path in the object tree"), BP_ARG("property", STRING, "name of a property"),
+    {.name = "value", .kind = BP_KIND_STRING, .flags = BP_FIELD_REPEATED,
+     .help = "JSON, or a text"},
+    BP_FIELDS_END,
+};
+
+static void do_qom_set(struct bp_monitor *mon, struct bp_value *args)
+{
+    const char *text = bp_value_get_string(args, "value");
+    struct bp_value *value;
+
+    if (text && bp_value_parse(text, strlen(text), &value, NULL) == 0)
+        bp_value_set(args, "value", value);
+    bp_value_unref(ask(mon, "qom-set", args));
+}
+HMP(hmp_qom_set, "qom-set", "path property value", "change an object's property", value_args,
+    do_qom_set);
+
 /* ---- cpu, log ---- */
 
 static const struct bp_field cpu_args[] = {
@@ -128,5 +206,6 @@ HMP(hmp_log, "log", "item1[,...]", "activate logging of the specified items ('no
 
 const struct bp_hmp_command *const bpc_hmp_commands[] = {
     &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_device_add,
-    &hmp_device_del, &hmp_object_add, &hmp_object_del, &hmp_cpu, &hmp_log, NULL,
+    &hmp_device_del, &hmp_object_add, &hmp_object_del, &hmp_qom_list, &hmp_qom_get,
+    &hmp_qom_set, &hmp_cpu, &hmp_log, NULL,
 };
