@@ -181,6 +181,11 @@ static void match_option(enum bp_provide_kind number, const struct bp_kind *kind
 enum bp_provide_kind bpc_kind_of_option(const char *option)
 {
     struct option_search search = {option, BP_PROVIDE_END};
-    bpc_each_kind(match_option, &search);
+    struct walk walk = {match_option, &search};
+    /* The core's own first: -device help need not read what frameworks say. */
+    for (unsigned kind = BP_PROVIDE_END + 1; kind < BP_COUNT(own); kind++)
+        match_option(kind, &own[kind].kind, &search);
+    if (!search.found)
+        bpc_each_known(BP_PROVIDE_KIND, visit_known, &walk);
     return search.found;
 }
