@@ -17,7 +17,7 @@
 #include "registry.h"
 #include "text.h"
 
-struct bpc_config bpc_config = {.arch = "x86_64"};
+struct bpc_config bpc_config = {.arch = BPC_DEFAULT_ARCH};
 struct bp_machine *bpc_the_machine;
 
 /* Properties that every board has. */
@@ -164,7 +164,7 @@ int bpc_machine_create(struct bp_error *err)
     if (r == 0 && !bpc_config.kernel && (bpc_config.initrd || bpc_config.append))
         return bp_fail(err, EINVAL, "-%s needs -kernel", bpc_config.initrd ? "initrd" : "append");
     if (r == 0) {
-        r = bpc_smp_complete(&bpc_config.smp, board, bpc_config.arch, err);
+        r = bpc_smp_complete(&bpc_config.smp, board, err);
         if (r < 0)
             bp_error_prefix(err, "-smp");
     }

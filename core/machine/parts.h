@@ -83,7 +83,7 @@ _Static_assert(offsetof(struct bp_machine, io) == offsetof(struct bpc_machine_he
 /* main-memory.c */
 int bpc_machine_make_ram(struct bp_machine *m, struct bp_error *err); /* m->ram, m->ram_size */
 /* smp.c */
-int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, const char *arch,
+int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board,
                      struct bp_error *err);
 /* accel.c */
 int bpc_accel_choose(struct bp_machine *m, struct bp_error *err);

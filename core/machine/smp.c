@@ -55,7 +55,7 @@ static int check(const struct bp_smp *s, uint64_t product, const struct bp_board
     return 0;
 }
 
-int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, const char *arch,
+int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board,
                      struct bp_error *err)
 {
     struct bp_smp s = *smp;
@@ -70,7 +70,7 @@ int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board, con
     }
     s.dies = or_one(s.dies);
     s.clusters = or_one(s.clusters);
-    if (s.clusters > 1 && (strcmp(arch, "x86_64") == 0 || strcmp(arch, "i386") == 0))
+    if (s.clusters > 1 && !board->has_clusters)
         return bp_fail(err, EINVAL, "clusters > 1 not supported by this machine's CPU topology");
     fill_levels(&s, s.max_cpus ? s.max_cpus : s.cpus);
     product = (uint64_t)s.sockets * s.dies * s.clusters;

@@ -34,7 +34,7 @@ const char *bpc_arch_of(const char *program)
 
     base = base ? base + 1 : program;
     at = strstr(base, mark);
-    return at && at[sizeof(mark) - 1] ? at + sizeof(mark) - 1 : "x86_64";
+    return at && at[sizeof(mark) - 1] ? at + sizeof(mark) - 1 : BPC_DEFAULT_ARCH;
 }
 
 static void on_signal(int signo, int pid)
@@ -142,7 +142,7 @@ static int main_loop(void)
 int bpc_run(int argc, char **argv, const struct bpc_program *describing)
 {
     struct bp_error err = {0};
-    const char *program = argc > 0 ? argv[0] : "backplane-system-x86_64";
+    const char *program = argc > 0 ? argv[0] : "backplane-system-" BPC_DEFAULT_ARCH;
     int status = 1, ret;
 
     bpc_program = describing;
