@@ -68,10 +68,28 @@ static void assert_prop(struct bp_device *dev, const char *name, const char *exp
     free(text);
 }
 
+static unsigned lives_ended(void)
+{
+    unsigned count = 0;
+
+    for (const char *at = levels->calls(); (at = strstr(at, "base.fini ")) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Waits for the last hook too, so that it is not taken for one of the next test's. */
 static void destroy(struct bp_device *dev)
 {
+    bool leaf = bp_object_is_a(bp_device_object(dev), "test-base") ||
+                bp_object_is_a(bp_device_object(dev), "test-whole");
+    unsigned before = lives_ended();
+
     bp_device_destroy(dev);
     bp_test_step(host, 0);
+    for (unsigned i = 0; leaf && i < 20000 && lives_ended() == before; i++) {
+        bp_test_step(host, 0);
+        g_usleep(500);
+    }
 }
 
 static void hooks_go_up_and_come_down(void)
