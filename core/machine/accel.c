@@ -57,29 +57,29 @@ static int make(struct bp_machine *m, const struct bp_accel_class *class,
 {
     static const char *const skip[] = {"accel", NULL};
     struct bp_accel *accel = bp_alloc(sizeof(*accel));
-    int r;
+    int ret;
 
     accel->class = class;
     accel->obj.machine = m;
-    r = bpc_object_init(&accel->obj, BP_PROVIDE_ACCEL, &class->type, err);
-    if (r < 0) {
+    ret = bpc_object_init(&accel->obj, BP_PROVIDE_ACCEL, &class->type, err);
+    if (ret < 0) {
         free(accel);
-        return r;
+        return ret;
     }
     if (props)
-        r = bpc_object_set_all(&accel->obj, props, skip, err);
-    if (r == 0)
-        r = bpc_object_add_child(&m->obj, "accel", &accel->obj, err);
+        ret = bpc_object_set_all(&accel->obj, props, skip, err);
+    if (ret == 0)
+        ret = bpc_object_add_child(&m->obj, "accel", &accel->obj, err);
     m->accel = accel; /* bp_machine_accel() inside init() */
-    if (r == 0 && class->init)
-        r = class->init(accel, err);
+    if (ret == 0 && class->init)
+        ret = class->init(accel, err);
     accel->obj.live = true;
-    if (r < 0) {
+    if (ret < 0) {
         m->accel = NULL;
         bpc_accel_free(accel);
         bp_error_prefix(err, "accelerator '%s'", class->type.name);
     }
-    return r;
+    return ret;
 }
 
 static int make_named(struct bp_machine *m, const char *name, const struct bp_value *props,
@@ -87,7 +87,7 @@ static int make_named(struct bp_machine *m, const char *name, const struct bp_va
 {
     const struct bp_accel_class *class;
     const void *desc;
-    int r;
+    int ret;
 
     if (!is_known(name)) {
         char *names = installed(), hint[BPC_HINT_SIZE];
@@ -98,9 +98,9 @@ static int make_named(struct bp_machine *m, const char *name, const struct bp_va
         g_free(names);
         return -ENOENT;
     }
-    r = bpc_require(BP_PROVIDE_ACCEL, name, &desc, err);
-    if (r < 0)
-        return r;
+    ret = bpc_require(BP_PROVIDE_ACCEL, name, &desc, err);
+    if (ret < 0)
+        return ret;
     class = desc;
     if (!bpc_arch_in(class->arch, bpc_config.arch))
         return bp_fail(err, ENOTSUP, "accelerator '%s' does not run %s guests; it runs: %s", name,
@@ -171,28 +171,28 @@ static int make_default(struct bp_machine *m, struct bp_error *err)
 
     GPtrArray *classes = g_ptr_array_new();
     struct bp_error first = {0};
-    int r = -ENOENT;
+    int ret = -ENOENT;
 
     bpc_each_known(BP_PROVIDE_ACCEL, collect, classes);
     g_ptr_array_sort(classes, by_rank);
-    for (guint i = 0; r < 0 && i < classes->len; i++) {
+    for (guint i = 0; ret < 0 && i < classes->len; i++) {
         const char *name = ((const struct bp_type_info *)classes->pdata[i])->name;
         struct bp_error why = {0};
         const void *desc;
 
-        r = bpc_require(BP_PROVIDE_ACCEL, name, &desc, &why);
-        if (r < 0)
+        ret = bpc_require(BP_PROVIDE_ACCEL, name, &desc, &why);
+        if (ret < 0)
             bp_warn("accelerator '%s': %s", name, why.message);
         else
-            r = make(m, desc, NULL, &why);
-        if (r < 0 && !first.code)
+            ret = make(m, desc, NULL, &why);
+        if (ret < 0 && !first.code)
             first = why;
     }
     if (classes->len == 0 && !m->board->default_cpu && !bpc_config.cpu) {
-        r = make(m, &no_accel, NULL, err);
-    } else if (r < 0 && first.code) {
+        ret = make(m, &no_accel, NULL, err);
+    } else if (ret < 0 && first.code) {
         bp_fail(err, first.code, "%s", first.message);
-    } else if (r < 0) {
+    } else if (ret < 0) {
         char *list = installed(), hint[BPC_HINT_SIZE];
 
         denied = denied_above(-1);
@@ -208,14 +208,14 @@ static int make_default(struct bp_machine *m, struct bp_error *err)
         g_free(denied);
     }
     g_ptr_array_free(classes, TRUE);
-    return r;
+    return ret;
 }
 
 int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
 {
     size_t count = bp_value_length(bpc_config.accels);
     const char *option = bpc_config.accel_option ? bpc_config.accel_option : "-accel";
-    int r = -EINVAL;
+    int ret = -EINVAL;
 
     if (count == 0)
         return make_default(m, err);
@@ -224,14 +224,14 @@ int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
         const char *name = bp_value_get_string(props, "accel");
         struct bp_error why = {0};
 
-        r = make_named(m, name ? name : "", props, &why);
-        if (r == 0)
+        ret = make_named(m, name ? name : "", props, &why);
+        if (ret == 0)
             return 0;
         if (i + 1 == count)
             return bp_fail(err, why.code, "%s: %s", option, why.message);
         bp_warn("%s: %s; trying the next one", option, why.message);
     }
-    return r;
+    return ret;
 }
 
 void bpc_accel_free(struct bp_accel *accel)

@@ -59,19 +59,19 @@ static int default_board(const char **ret_name, struct bp_error *err)
 {
     struct board_search search = {NULL, g_string_new(NULL)};
     char hint[BPC_HINT_SIZE];
-    int r = 0;
+    int ret = 0;
 
     bpc_each_known(BP_PROVIDE_BOARD, look_at_board, &search);
     if (search.found) {
         *ret_name = search.found;
     } else {
         bpc_missing_hint(BP_PROVIDE_BOARD, "", hint, sizeof(hint));
-        r = bp_fail(err, ENOENT, "no default machine for %s guests is installed; -machine takes: "
+        ret = bp_fail(err, ENOENT, "no default machine for %s guests is installed; -machine takes: "
                     "%s%s", bpc_config.arch,
                     search.names->len ? search.names->str : "none of what is installed", hint);
     }
     g_string_free(search.names, TRUE);
-    return r;
+    return ret;
 }
 
 static int choose_board(const struct bp_board_class **ret_board, struct bp_error *err)
@@ -79,12 +79,12 @@ static int choose_board(const struct bp_board_class **ret_board, struct bp_error
     const struct bp_board_class *board;
     const char *name = bpc_config.board;
     const void *desc;
-    int r = name ? 0 : default_board(&name, err);
+    int ret = name ? 0 : default_board(&name, err);
 
-    if (r == 0)
-        r = bpc_require(BP_PROVIDE_BOARD, name, &desc, err);
-    if (r < 0)
-        return r;
+    if (ret == 0)
+        ret = bpc_require(BP_PROVIDE_BOARD, name, &desc, err);
+    if (ret < 0)
+        return ret;
     board = desc;
     if (!bpc_arch_in(board->arch, bpc_config.arch))
         return bp_fail(err, EINVAL, "-machine %s: it is not for %s guests", name, bpc_config.arch);
@@ -114,36 +114,36 @@ static int set_board_key(const char *key, struct bp_value *value, void *opaque)
 {
     const struct board_keys *keys = opaque;
     struct bpc_prop prop;
-    int r = -ENOENT;
+    int ret = -ENOENT;
 
     if (bpc_config.absent_property && !bpc_object_find_prop(&keys->m->obj, key, &prop))
-        r = bpc_config.absent_property(key, value, keys->err);
-    return r != -ENOENT ? r : bpc_object_set_loose(&keys->m->obj, key, value, keys->err);
+        ret = bpc_config.absent_property(key, value, keys->err);
+    return ret != -ENOENT ? ret : bpc_object_set_loose(&keys->m->obj, key, value, keys->err);
 }
 
 static int make_parts(struct bp_machine *m, struct bp_error *err)
 {
     struct board_keys keys = {m, err};
-    int r = bpc_object_add_props(&m->obj, bpc_machine_props, m, "machine", err);
+    int ret = bpc_object_add_props(&m->obj, bpc_machine_props, m, "machine", err);
 
-    if (r == 0 && bpc_config.board_props)
-        r = bp_value_each(bpc_config.board_props, set_board_key, &keys);
-    if (r < 0) {
+    if (ret == 0 && bpc_config.board_props)
+        ret = bp_value_each(bpc_config.board_props, set_board_key, &keys);
+    if (ret < 0) {
         bp_error_prefix(err, "-machine %s", m->board->type.name);
-        return r;
+        return ret;
     }
-    r = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
+    ret = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
     make_containers();
-    if (r == 0)
-        r = bpc_accel_choose(m, err);
-    if (r == 0)
-        r = bpc_cpu_check_model(m, err);
-    if (r == 0)
-        r = bpc_machine_make_ram(m, err);
-    if (r == 0 && m->board->init)
-        r = m->board->init(m, err);
+    if (ret == 0)
+        ret = bpc_accel_choose(m, err);
+    if (ret == 0)
+        ret = bpc_cpu_check_model(m, err);
+    if (ret == 0)
+        ret = bpc_machine_make_ram(m, err);
+    if (ret == 0 && m->board->init)
+        ret = m->board->init(m, err);
     m->obj.live = true;
-    return r;
+    return ret;
 }
 
 /* The roots belong to the machine; whoever maps something there has left before. */
@@ -159,17 +159,17 @@ int bpc_machine_create(struct bp_error *err)
 {
     const struct bp_board_class *board = NULL;
     struct bp_machine *m;
-    int r = choose_board(&board, err);
+    int ret = choose_board(&board, err);
 
-    if (r == 0 && !bpc_config.kernel && (bpc_config.initrd || bpc_config.append))
+    if (ret == 0 && !bpc_config.kernel && (bpc_config.initrd || bpc_config.append))
         return bp_fail(err, EINVAL, "-%s needs -kernel", bpc_config.initrd ? "initrd" : "append");
-    if (r == 0) {
-        r = bpc_smp_complete(&bpc_config.smp, board, err);
-        if (r < 0)
+    if (ret == 0) {
+        ret = bpc_smp_complete(&bpc_config.smp, board, err);
+        if (ret < 0)
             bp_error_prefix(err, "-smp");
     }
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     bpc_compat_set(board->type.name, board->compat);
     bpc_run_state_init();
     bpc_rtc_start();
@@ -180,18 +180,18 @@ int bpc_machine_create(struct bp_error *err)
     m->smp = bpc_config.smp;
     m->cpu_slots = m->smp.max_cpus;
     m->cpus = g_new0(struct bp_cpu *, m->cpu_slots);
-    r = bpc_object_init(&m->obj, BP_PROVIDE_BOARD, &board->type, err);
-    if (r < 0) {
+    ret = bpc_object_init(&m->obj, BP_PROVIDE_BOARD, &board->type, err);
+    if (ret < 0) {
         g_free(m->cpus);
         free(m);
-        return r;
+        return ret;
     }
     bpc_the_machine = m;
     make_spaces(m);
-    r = make_parts(m, err);
-    if (r < 0)
+    ret = make_parts(m, err);
+    if (ret < 0)
         bpc_machine_destroy();
-    return r;
+    return ret;
 }
 
 /* What stands in for a board where there is none. */
@@ -203,19 +203,19 @@ static const struct bp_board_class bare_board = {
 int bpc_machine_create_bare(struct bp_machine **ret_machine, struct bp_error *err)
 {
     struct bp_machine *m = bp_alloc(sizeof(*m));
-    int r;
+    int ret;
 
     m->board = &bare_board;
     m->obj.machine = m;
-    r = bpc_object_init(&m->obj, BP_PROVIDE_BOARD, &bare_board.type, err);
-    if (r < 0) {
+    ret = bpc_object_init(&m->obj, BP_PROVIDE_BOARD, &bare_board.type, err);
+    if (ret < 0) {
         free(m);
-        return r;
+        return ret;
     }
-    r = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
-    if (r < 0) {
+    ret = bpc_object_add_child(bpc_object_root(), "machine", &m->obj, err);
+    if (ret < 0) {
         bp_object_destroy(&m->obj);
-        return r;
+        return ret;
     }
     make_containers();
     make_spaces(m);
@@ -274,20 +274,20 @@ static int check_taken(const struct bp_machine *m, struct bp_error *err)
 int bpc_machine_finish(struct bp_error *err)
 {
     struct bp_machine *m = bpc_the_machine;
-    int r = m->board->ready ? m->board->ready(m, err) : 0;
+    int ret = m->board->ready ? m->board->ready(m, err) : 0;
 
-    if (r == 0)
-        r = check_taken(m, err);
-    if (r < 0)
-        return r;
+    if (ret == 0)
+        ret = check_taken(m, err);
+    if (ret < 0)
+        return ret;
     bpc_log_code_prepare();
     bpc_machine_reset_all();
     /* Threads exist, paused, before the first start: who pins them asks for their ids under -S. */
-    for (unsigned i = 0; i < m->cpu_slots && r == 0 && !m->accel->class->no_cpus; i++) {
+    for (unsigned i = 0; i < m->cpu_slots && ret == 0 && !m->accel->class->no_cpus; i++) {
         if (m->cpus[i])
-            r = bpc_cpu_thread_start(m->cpus[i], m->accel->class->type.name, err);
+            ret = bpc_cpu_thread_start(m->cpus[i], m->accel->class->type.name, err);
     }
-    return r;
+    return ret;
 }
 
 void bpc_machine_destroy(void)

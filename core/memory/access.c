@@ -103,7 +103,7 @@ static const struct bp_access nobody = {.size = sizeof(struct bp_access)};
 struct piece {
     const struct bp_region *region;
     const struct bp_access *access;
-    int r; /* of the callbacks; the last failure stays */
+    int ret; /* of the callbacks; the last failure stays */
 };
 
 /* Whose callback it is, for the last words should it crash. */
@@ -121,18 +121,18 @@ static uint64_t call_read(struct piece *p, uint64_t offset, unsigned size)
     void *opaque = p->region->opaque;
     uint64_t value = ones(size);
     struct bpc_blame before;
-    int r = 0;
+    int ret = 0;
 
     if (bpc_region_dead(p->region))
         return value;
     before = blame(p->region);
     if (ops->read_with)
-        r = ops->read_with(opaque, offset, size, &value, p->access);
+        ret = ops->read_with(opaque, offset, size, &value, p->access);
     else if (ops->read)
         value = ops->read(opaque, offset, size);
     bpc_blame_swap(before);
-    if (r < 0) {
-        p->r = r == -EIO ? -EIO : -EFAULT;
+    if (ret < 0) {
+        p->ret = ret == -EIO ? -EIO : -EFAULT;
         return ones(size);
     }
     value &= ones(size);
@@ -144,7 +144,7 @@ static void call_write(struct piece *p, uint64_t offset, unsigned size, uint64_t
     const struct bp_region_ops *ops = &p->region->ops;
     void *opaque = p->region->opaque;
     struct bpc_blame before;
-    int r = 0;
+    int ret = 0;
 
     if (bpc_region_dead(p->region))
         return;
@@ -153,12 +153,12 @@ static void call_write(struct piece *p, uint64_t offset, unsigned size, uint64_t
     if (ops->big_endian)
         value = swap(value, size);
     if (ops->write_with)
-        r = ops->write_with(opaque, offset, value, size, p->access);
+        ret = ops->write_with(opaque, offset, value, size, p->access);
     else if (ops->write)
         ops->write(opaque, offset, value, size);
     bpc_blame_swap(before);
-    if (r < 0)
-        p->r = r == -EIO ? -EIO : -EFAULT;
+    if (ret < 0)
+        p->ret = ret == -EIO ? -EIO : -EFAULT;
 }
 
 static uint64_t piece_read(struct piece *p, uint64_t offset, unsigned size)
@@ -183,7 +183,7 @@ static void piece_write(struct piece *p, uint64_t offset, unsigned size, uint64_
     lane = (unsigned)(offset % min);
     mask = ones(size) << (lane * 8);
     whole = call_read(p, offset - lane, min);
-    if (p->r < 0)
+    if (p->ret < 0)
         return; /* what the neighbours are is not known */
     call_write(p, offset - lane, min, (whole & ~mask) | (value << (lane * 8) & mask));
 }
@@ -222,18 +222,19 @@ static int device_access(const struct bp_region *region, uint64_t offset, unsign
     if (locked)
         bp_machine_unlock(NULL);
     if (!is_write)
-        *value = p.r < 0 ? ones(size) : result;
-    return p.r;
+        *value = p.ret < 0 ? ones(size) : result;
+    return p.ret;
 }
 
 /* ---- one access within one range ---- */
 
 static void log_bad(const struct bp_space *space, uint64_t addr, unsigned size, const char *what,
-                    const struct bp_region *region, int r)
+                    const struct bp_region *region, int ret)
 {
     if (bp_log_on(BP_LOG_GUEST_ERROR))
         bp_log(BP_LOG_GUEST_ERROR, "%s: %s of %u bytes at 0x%llx: %s%s\n", space->name, what, size,
-               (unsigned long long)addr, r == -EIO ? "bus error from " : region ? "not valid for " :
+               (unsigned long long)addr, ret == -EIO ? "bus error from " :
+               region ? "not valid for " :
                "nothing there", region ? region->name : "");
 }
 
@@ -257,29 +258,29 @@ static int iommu_access(struct bp_region *region, uint64_t offset, unsigned size
                         bool is_write, const struct bp_access *access)
 {
     uint64_t result = 0;
-    int r = 0;
+    int ret = 0;
 
     for (unsigned done = 0, n; done < size; done += n) {
         struct bpc_beyond beyond = {.length = 1};
         uint64_t part;
-        int part_r = bpc_iommu_translate(region, offset + done, access ? access : &nobody, is_write,
-                                         &beyond);
+        int part_ret = bpc_iommu_translate(region, offset + done, access ? access : &nobody,
+                                           is_write, &beyond);
 
         n = piece_size(offset + done, MIN(beyond.length, size - done), 8);
         part = is_write ? *value >> (done * 8) & ones(n) : ones(n);
         bpc_iommu_enter();
-        if (part_r == 0 && is_write)
-            part_r = bp_space_store_as(beyond.space, beyond.address, n, part, access);
-        else if (part_r == 0)
-            part_r = bp_space_load_as(beyond.space, beyond.address, n, &part, access);
+        if (part_ret == 0 && is_write)
+            part_ret = bp_space_store_as(beyond.space, beyond.address, n, part, access);
+        else if (part_ret == 0)
+            part_ret = bp_space_load_as(beyond.space, beyond.address, n, &part, access);
         bpc_iommu_leave();
-        if (part_r < 0)
-            r = part_r;
+        if (part_ret < 0)
+            ret = part_ret;
         result |= part << (done * 8);
     }
     if (!is_write)
         *value = result;
-    return r;
+    return ret;
 }
 
 static int io_access(struct bp_region *region, uint64_t offset, unsigned size, uint64_t *value,
@@ -296,7 +297,7 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
 {
     struct bp_region *region = range ? range->region : NULL;
     uint64_t offset;
-    int r = -EFAULT;
+    int ret = -EFAULT;
 
     if (!range) {
         bpc_memory_read_unlock();
@@ -307,15 +308,15 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
     } else {
         offset = range->offset + (addr - range->first);
         bpc_region_hold(region);
-        r = io_access(region, offset, size, ret_value, false, access);
+        ret = io_access(region, offset, size, ret_value, false, access);
     }
-    if (r < 0) {
+    if (ret < 0) {
         *ret_value = ones(size);
-        log_bad(space, addr, size, "read", region, r);
+        log_bad(space, addr, size, "read", region, ret);
     }
     if (region)
         bpc_region_drop(region);
-    return r;
+    return ret;
 }
 
 static int range_store(const struct bp_space *space, const struct bpc_range *range, uint64_t addr,
@@ -323,12 +324,12 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
 {
     struct bp_region *region = range ? range->region : NULL;
     uint64_t offset;
-    int r = -EFAULT;
+    int ret = -EFAULT;
 
     if (!range) {
         bpc_memory_read_unlock();
-        log_bad(space, addr, size, "write", NULL, r);
-        return r;
+        log_bad(space, addr, size, "write", NULL, ret);
+        return ret;
     }
     offset = range->offset + (addr - range->first);
     if (range->host && !range->readonly) {
@@ -336,11 +337,11 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
         bp_region_mark_dirty(region, offset, size);
     } else if (region->has_ops || region->type == BPC_IOMMU) {
         bpc_region_hold(region);
-        r = io_access(region, offset, size, &value, true, access);
-        if (r < 0)
-            log_bad(space, addr, size, "write", region, r);
+        ret = io_access(region, offset, size, &value, true, access);
+        if (ret < 0)
+            log_bad(space, addr, size, "write", region, ret);
         bpc_region_drop(region);
-        return r;
+        return ret;
     } /* else read-only memory: the write is dropped */
     bpc_memory_read_unlock();
     return 0;
@@ -351,7 +352,7 @@ int bp_space_load_as(struct bp_space *space, uint64_t addr, unsigned size, uint6
 {
     const struct bpc_range *range;
     uint64_t length, value = 0;
-    int r = 0;
+    int ret = 0;
 
     bpc_memory_read_lock();
     range = bpc_range_at(space, addr, &length);
@@ -361,18 +362,18 @@ int bp_space_load_as(struct bp_space *space, uint64_t addr, unsigned size, uint6
     /* across a border: aligned pieces; beyond 2^64 it begins again at 0 */
     for (unsigned done = 0, n; done < size; done += n) {
         uint64_t part;
-        int part_r;
+        int part_ret;
 
         bpc_memory_read_lock();
         range = bpc_range_at(space, addr + done, &length);
         n = piece_size(addr + done, MIN(length, size - done), 8);
-        part_r = range_load(space, range, addr + done, n, &part, access);
-        if (part_r < 0)
-            r = part_r;
+        part_ret = range_load(space, range, addr + done, n, &part, access);
+        if (part_ret < 0)
+            ret = part_ret;
         value |= part << (done * 8);
     }
     *ret_value = value;
-    return r;
+    return ret;
 }
 
 int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
@@ -380,7 +381,7 @@ int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint
 {
     const struct bpc_range *range;
     uint64_t length;
-    int r = 0;
+    int ret = 0;
 
     bpc_memory_read_lock();
     range = bpc_range_at(space, addr, &length);
@@ -388,16 +389,16 @@ int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint
         return range_store(space, range, addr, size, value, access);
     bpc_memory_read_unlock();
     for (unsigned done = 0, n; done < size; done += n) {
-        int part_r;
+        int part_ret;
 
         bpc_memory_read_lock();
         range = bpc_range_at(space, addr + done, &length);
         n = piece_size(addr + done, MIN(length, size - done), 8);
-        part_r = range_store(space, range, addr + done, n, value >> (done * 8) & ones(n), access);
-        if (part_r < 0)
-            r = part_r;
+        part_ret = range_store(space, range, addr + done, n, value >> (done * 8) & ones(n), access);
+        if (part_ret < 0)
+            ret = part_ret;
     }
-    return r;
+    return ret;
 }
 
 int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
@@ -453,12 +454,12 @@ int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t 
                      const struct bp_access *access)
 {
     uint8_t *to = buf;
-    int r = 0;
+    int ret = 0;
 
     while (len > 0) {
         const struct bpc_range *range;
         uint64_t n, value;
-        int part_r = 0;
+        int part_ret = 0;
 
         bpc_memory_read_lock();
         range = bpc_range_at(space, addr, &n);
@@ -467,26 +468,26 @@ int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t 
             bpc_memory_read_unlock();
             memset(to, 0xff, n);
             log_bad(space, addr, (unsigned)MIN(n, UINT32_MAX), "read", NULL, -EFAULT);
-            part_r = -EFAULT;
+            part_ret = -EFAULT;
         } else if (range->host) {
             n = MIN(n, STRETCH);
             memcpy(to, range->host + (addr - range->first), n);
             bpc_memory_read_unlock();
         } else if (range->region->type == BPC_IOMMU) {
-            n = iommu_piece(range, addr, to, NULL, n, access, &part_r);
+            n = iommu_piece(range, addr, to, NULL, n, access, &part_ret);
         } else {
             n = buffer_piece(range, addr, n);
-            part_r = range_load(space, range, addr, (unsigned)n, &value, access);
+            part_ret = range_load(space, range, addr, (unsigned)n, &value, access);
             value = GUINT64_TO_LE(value);
             memcpy(to, &value, n);
         }
-        if (part_r < 0)
-            r = part_r;
+        if (part_ret < 0)
+            ret = part_ret;
         addr += n;
         to += n;
         len -= n;
     }
-    return r;
+    return ret;
 }
 
 struct source {
@@ -552,17 +553,17 @@ static uint64_t write_piece(struct bp_space *space, uint64_t addr, struct source
 
 static int write_bytes(struct bp_space *space, uint64_t addr, struct source source, uint64_t len)
 {
-    int r = 0, part_r;
+    int ret = 0, part_ret;
 
     while (len > 0) {
-        uint64_t n = write_piece(space, addr, &source, len, &part_r);
+        uint64_t n = write_piece(space, addr, &source, len, &part_ret);
 
-        if (part_r < 0)
-            r = part_r;
+        if (part_ret < 0)
+            ret = part_ret;
         addr += n;
         len -= n;
     }
-    return r;
+    return ret;
 }
 
 int bp_space_write_as(struct bp_space *space, uint64_t addr, const void *buf, uint64_t len,

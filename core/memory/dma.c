@@ -77,19 +77,19 @@ static void serve(void *opaque)
 
 static int take(struct bp_dma *dma, uint64_t n)
 {
-    int r = 0;
+    int ret = 0;
 
     if (n > BP_DMA_BOUNCE_MAX - dma->bounced)
         return -EMSGSIZE;
     pthread_mutex_lock(&lock);
     if (n > BP_DMA_BOUNCE_MAX - in_use)
-        r = -EAGAIN;
+        ret = -EAGAIN;
     else
         in_use += n;
     pthread_mutex_unlock(&lock);
-    if (r == 0)
+    if (ret == 0)
         dma->bounced += n;
-    return r;
+    return ret;
 }
 
 static void give_back(struct bp_dma *dma)
@@ -170,10 +170,10 @@ static void add_part(struct bp_dma *dma, const struct part *part)
 static int map_bounce(struct bp_dma *dma, struct bp_space *space, uint64_t addr, uint64_t length)
 {
     struct part part = {.space = space, .addr = addr, .length = length};
-    int r = take(dma, length);
+    int ret = take(dma, length);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     part.host = g_malloc0(length);
     add_part(dma, &part); /* from here on it goes with the mapping */
     if (dma->direction == BP_DMA_FROM_DEVICE)
@@ -187,23 +187,23 @@ static int map_translated(struct bp_dma *dma, struct bp_region *region, uint64_t
                           uint64_t length)
 {
     bool writes = dma->direction != BP_DMA_TO_DEVICE;
-    int r = 0;
+    int ret = 0;
 
-    while (r == 0 && length > 0) {
+    while (ret == 0 && length > 0) {
         struct bpc_beyond beyond;
         uint64_t n;
 
-        r = bpc_iommu_translate(region, offset, &dma->access, writes, &beyond);
-        if (r < 0)
-            return r;
+        ret = bpc_iommu_translate(region, offset, &dma->access, writes, &beyond);
+        if (ret < 0)
+            return ret;
         n = MIN(length, beyond.length);
         bpc_iommu_enter();
-        r = map_stretch(dma, beyond.space, beyond.address, n);
+        ret = map_stretch(dma, beyond.space, beyond.address, n);
         bpc_iommu_leave();
         offset += n;
         length -= n;
     }
-    return r;
+    return ret;
 }
 
 /* The first range of the stretch; returns how much of it is done, or an error. */
@@ -214,7 +214,7 @@ static int map_range(struct bp_dma *dma, struct bp_space *space, uint64_t addr, 
     struct bp_region *region;
     struct part part;
     uint64_t n, offset;
-    int r;
+    int ret;
 
     bpc_memory_read_lock();
     range = bpc_range_at(space, addr, &n);
@@ -238,34 +238,34 @@ static int map_range(struct bp_dma *dma, struct bp_space *space, uint64_t addr, 
         return map_bounce(dma, space, addr, n);
     }
     bpc_region_hold(region);
-    r = map_translated(dma, region, offset, n);
+    ret = map_translated(dma, region, offset, n);
     bpc_region_drop(region);
-    return r;
+    return ret;
 }
 
 static int map_stretch(struct bp_dma *dma, struct bp_space *space, uint64_t addr, uint64_t length)
 {
-    int r = 0;
+    int ret = 0;
 
-    while (r == 0 && length > 0) {
+    while (ret == 0 && length > 0) {
         uint64_t n;
 
-        r = map_range(dma, space, addr, length, &n);
+        ret = map_range(dma, space, addr, length, &n);
         addr += n;
         length -= n;
     }
-    return r;
+    return ret;
 }
 
 /* Takes over `done` bytes from the start; 0: nothing was written. */
 static int finish(struct bp_dma *dma, uint64_t done)
 {
-    int r = 0;
+    int ret = 0;
 
     for (guint i = 0; i < dma->parts->len; i++) {
         const struct part *part = &g_array_index(dma->parts, struct part, i);
         uint64_t n = MIN(done, part->length);
-        int part_r = 0;
+        int part_ret = 0;
 
         done -= n;
         if (part->ram) {
@@ -274,24 +274,24 @@ static int finish(struct bp_dma *dma, uint64_t done)
             bpc_region_unpin(part->ram);
         } else {
             if (n > 0)
-                part_r = bp_space_write_as(part->space, part->addr, part->host, n, &dma->access);
+                part_ret = bp_space_write_as(part->space, part->addr, part->host, n, &dma->access);
             g_free(part->host);
         }
-        if (part_r < 0)
-            r = part_r;
+        if (part_ret < 0)
+            ret = part_ret;
     }
     give_back(dma);
     g_array_free(dma->parts, true);
     g_array_free(dma->vectors, true);
     g_free(dma);
-    return r;
+    return ret;
 }
 
 int bp_dma_map(struct bp_space *space, uint64_t addr, uint64_t length, enum bp_dma_direction direction,
                const struct bp_access *access, struct bp_dma **ret_dma)
 {
     struct bp_dma *dma = g_new0(struct bp_dma, 1);
-    int r;
+    int ret;
 
     dma->direction = direction;
     if (access)
@@ -299,12 +299,12 @@ int bp_dma_map(struct bp_space *space, uint64_t addr, uint64_t length, enum bp_d
     dma->access.size = sizeof(dma->access);
     dma->parts = g_array_new(false, false, sizeof(struct part));
     dma->vectors = g_array_new(false, false, sizeof(struct iovec));
-    r = map_stretch(dma, space, addr, length);
-    if (r < 0)
+    ret = map_stretch(dma, space, addr, length);
+    if (ret < 0)
         (void)finish(dma, 0);
     else
         *ret_dma = dma;
-    return r;
+    return ret;
 }
 
 const struct iovec *bp_dma_vectors(const struct bp_dma *dma, unsigned *ret_count)

@@ -44,12 +44,12 @@ int bpc_iommu_translate(const struct bp_region *region, uint64_t offset,
 {
     struct bp_iommu_entry e = {.size = sizeof(e)};
     uint64_t into;
-    int r = -EFAULT;
+    int ret = -EFAULT;
 
     if (depth < MAX_DEPTH && !bpc_region_dead(region) && region->iommu.translate)
-        r = region->iommu.translate(region->opaque, offset, access, write, &e);
-    if (r < 0)
-        return r == -EIO ? r : -EFAULT;
+        ret = region->iommu.translate(region->opaque, offset, access, write, &e);
+    if (ret < 0)
+        return ret == -EIO ? ret : -EFAULT;
     into = offset - e.address;
     if (!(e.allowed & (write ? BP_IOMMU_WRITE : BP_IOMMU_READ)) || !e.target || into >= e.length)
         return -EFAULT;

@@ -96,7 +96,7 @@ unsigned bp_ram_pins(const struct bp_region *ram)
 
 int bp_ram_discard(struct bp_region *ram, uint64_t offset, uint64_t length)
 {
-    int r = 0;
+    int ret = 0;
 
     if (ram->type != BPC_RAM || length == 0 || (offset | length) % ram->host_page ||
         offset > ram->host_size || length > ram->host_size - offset)
@@ -105,12 +105,12 @@ int bp_ram_discard(struct bp_region *ram, uint64_t offset, uint64_t length)
         return -ENOTSUP; /* its file would show again, not zeroes */
     bp_machine_lock(NULL);
     if (find(ram, BP_RAM_PINNED))
-        r = -EBUSY;
+        ret = -EBUSY;
     else if (madvise(ram->host + offset, length,
                      ram->backing == BPC_BACKING_SHARED ? MADV_REMOVE : MADV_DONTNEED) < 0)
-        r = errno == EOPNOTSUPP || errno == ENOSYS ? -ENOTSUP : -errno;
+        ret = errno == EOPNOTSUPP || errno == ENOSYS ? -ENOTSUP : -errno;
     else
         bp_region_mark_dirty(ram, offset, length);
     bp_machine_unlock(NULL);
-    return r;
+    return ret;
 }

@@ -91,19 +91,19 @@ static int check_size(const char *name, uint64_t size, struct bp_error *err)
     return 0;
 }
 
-static int no_memory(const char *name, uint64_t size, int r, struct bp_error *err)
+static int no_memory(const char *name, uint64_t size, int ret, struct bp_error *err)
 {
-    return bp_fail(err, -r, "cannot set up guest memory '%s' of %llu bytes: %s", name,
-                   (unsigned long long)size, strerror(-r));
+    return bp_fail(err, -ret, "cannot set up guest memory '%s' of %llu bytes: %s", name,
+                   (unsigned long long)size, strerror(-ret));
 }
 
 static int check(const char *name, const struct bp_ram_options *o, uint64_t page,
                  struct bp_error *err)
 {
-    int r = check_size(name, o->length, err);
+    int ret = check_size(name, o->length, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (o->align & (o->align - 1))
         return bp_fail(err, EINVAL, "memory '%s': an alignment is a power of two, not %llu", name,
                        (unsigned long long)o->align);
@@ -146,7 +146,7 @@ struct toucher {
     uint8_t *from;
     uint64_t length, page;
     bool write, started;
-    int r;
+    int ret;
 };
 
 static void *touch(void *opaque)
@@ -156,12 +156,12 @@ static void *touch(void *opaque)
     if (madvise(t->from, t->length, MADV_POPULATE_WRITE) == 0)
         return NULL;
     if (errno != EINVAL) {
-        t->r = errno == EFAULT || errno == EHWPOISON ? -ENOMEM : -errno;
+        t->ret = errno == EFAULT || errno == EHWPOISON ? -ENOMEM : -errno;
         return NULL;
     }
     /* A host that cannot say whether there is enough (Linux before 5.14): only for small pages. */
     if (t->page > BPC_PAGE_SIZE) {
-        t->r = -EOPNOTSUPP;
+        t->ret = -EOPNOTSUPP;
         return NULL;
     }
     for (uint64_t at = 0; at < t->length; at += t->page)
@@ -174,13 +174,13 @@ static int preallocate(const struct bp_ram_options *o, uint8_t *host, uint64_t s
     uint64_t pages = size / page;
     unsigned count = (unsigned)MIN(MIN(MAX(o->threads, 1u), MOST_THREADS), pages);
     struct toucher parts[MOST_THREADS] = {0};
-    int r = 0;
+    int ret = 0;
 
     /* A file system that is full says so here, not by a signal later. */
     if (o->flags & BP_RAM_FD && o->flags & BP_RAM_SHARED && page == BPC_PAGE_SIZE &&
-        (r = posix_fallocate(o->fd, (off_t)o->offset, (off_t)size)) != 0 && r != EOPNOTSUPP)
-        return -r;
-    r = 0;
+        (ret = posix_fallocate(o->fd, (off_t)o->offset, (off_t)size)) != 0 && ret != EOPNOTSUPP)
+        return -ret;
+    ret = 0;
     for (unsigned i = 0; i < count; i++) {
         uint64_t first = pages * i / count, last = pages * (i + 1) / count;
 
@@ -194,10 +194,10 @@ static int preallocate(const struct bp_ram_options *o, uint8_t *host, uint64_t s
     for (unsigned i = 0; i < count; i++) {
         if (parts[i].started)
             pthread_join(parts[i].thread, NULL);
-        if (parts[i].r < 0)
-            r = parts[i].r;
+        if (parts[i].ret < 0)
+            ret = parts[i].ret;
     }
-    return r;
+    return ret;
 }
 
 /* ---- regions ---- */
@@ -216,18 +216,18 @@ static void advise(const struct bp_ram_options *o, uint8_t *host, uint64_t size)
 static int prepare(const char *name, const struct bp_ram_options *o, uint8_t *host, uint64_t size,
                    uint64_t page, struct bp_error *err)
 {
-    int r = bind_nodes(name, o, host, size, err);
+    int ret = bind_nodes(name, o, host, size, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     advise(o, host, size);
     if (!(o->flags & BP_RAM_PREALLOC))
         return 0;
-    r = preallocate(o, host, size, page);
-    if (r < 0)
-        bp_fail(err, -r, "memory '%s': %llu bytes could not be allocated beforehand: %s", name,
-                (unsigned long long)o->length, strerror(-r));
-    return r;
+    ret = preallocate(o, host, size, page);
+    if (ret < 0)
+        bp_fail(err, -ret, "memory '%s': %llu bytes could not be allocated beforehand: %s", name,
+                (unsigned long long)o->length, strerror(-ret));
+    return ret;
 }
 
 int bp_region_new_ram_with(struct bp_owner *owner, const char *name,
@@ -238,25 +238,25 @@ int bp_region_new_ram_with(struct bp_owner *owner, const char *name,
     struct bp_region *region;
     uint64_t page, host_size;
     uint8_t *host, *dirty;
-    int r;
+    int ret;
 
     memcpy(&o, options, MIN(options->size, sizeof(o)));
     page = page_of(&o);
-    r = check(name, &o, page, err);
-    if (r < 0)
-        return r;
+    ret = check(name, &o, page, err);
+    if (ret < 0)
+        return ret;
     host_size = round_up(o.length, page);
     host = map(&o, host_size, page);
     if (!host)
         return no_memory(name, o.length, -errno, err);
-    r = prepare(name, &o, host, host_size, page, err);
-    dirty = r < 0 ? MAP_FAILED : mmap(NULL, dirty_bytes(host_size), PROT_READ | PROT_WRITE,
+    ret = prepare(name, &o, host, host_size, page, err);
+    dirty = ret < 0 ? MAP_FAILED : mmap(NULL, dirty_bytes(host_size), PROT_READ | PROT_WRITE,
                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (dirty == MAP_FAILED) {
-        if (r == 0)
-            r = no_memory(name, o.length, -errno, err);
+        if (ret == 0)
+            ret = no_memory(name, o.length, -errno, err);
         munmap(host, host_size);
-        return r;
+        return ret;
     }
     region = bpc_region_alloc(owner, name, o.length, BPC_RAM);
     region->host = host;
@@ -297,10 +297,10 @@ int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
     struct bp_region *region;
     uint64_t host_size = round_up(size, BPC_PAGE_SIZE);
     uint8_t *host;
-    int r = check_size(name, size, err);
+    int ret = check_size(name, size, err);
 
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     host = map(&private, host_size, BPC_PAGE_SIZE);
     if (!host)
         return no_memory(name, size, -errno, err);

@@ -81,9 +81,9 @@ int bpc_options_register(struct bp_error *err)
         }
     }
     g_array_append_val(provides, end);
-    int r = bpc_register_all("core", (const struct bp_provide *)(void *)provides->data, err);
+    int ret = bpc_register_all("core", (const struct bp_provide *)(void *)provides->data, err);
     g_array_free(provides, TRUE);
-    return r;
+    return ret;
 }
 
 const struct bp_option *bpc_option_describe(const char *name)
@@ -126,7 +126,7 @@ static int find_option(const char *name, const char *text, const struct bp_optio
     const struct bp_option *option = find_core_option(name);
     struct bp_value *args;
     const void *desc;
-    int r;
+    int ret;
 
     if (!option && plain_help(text, &args)) {
         bp_value_unref(args);
@@ -138,17 +138,17 @@ static int find_option(const char *name, const char *text, const struct bp_optio
         *ret_option = option;
         return 0;
     }
-    r = bpc_require(BP_PROVIDE_OPTION, name, &desc, err);
-    if (r == 0) {
+    ret = bpc_require(BP_PROVIDE_OPTION, name, &desc, err);
+    if (ret == 0) {
         *ret_option = desc;
         return 0;
     }
-    if (r != -ENOENT) {
+    if (ret != -ENOENT) {
         bp_error_prefix(err, "-%s", name);
-        return r;
+        return ret;
     }
     *ret_option = NULL;
-    return r;
+    return ret;
 }
 
 /* A package has it, or it stands in the table of what is not built yet, or nobody knows it. */
@@ -200,11 +200,11 @@ void bpc_options_blame(const char *name, const char *text, struct bp_error *err)
 static int judge_not_built(const struct bpc_not_built *what, const char *text,
                            struct bp_value *args, struct bp_error *err)
 {
-    int r = bpc_not_built_judge(what, text, args, err);
+    int ret = bpc_not_built_judge(what, text, args, err);
 
-    if (r < 0)
+    if (ret < 0)
         bpc_options_blame(what->name, text, err);
-    return r;
+    return ret;
 }
 
 bool bpc_options_given(const char *name)
@@ -260,9 +260,9 @@ static int check_key(const char *key, struct bp_value *member, void *opaque)
     GString *known = g_string_new(NULL);
     for (const struct bp_field *f = c->option->keys; f->name; f++)
         g_string_append_printf(known, "%s%s", known->len ? ", " : "", f->name);
-    int r = bp_fail(c->err, EINVAL, "there is no key '%.100s'; accepted: %s", key, known->str);
+    int ret = bp_fail(c->err, EINVAL, "there is no key '%.100s'; accepted: %s", key, known->str);
     g_string_free(known, TRUE);
-    return r;
+    return ret;
 }
 
 /* Splits and checks the argument of one use. Takes nothing, gives a reference. */
@@ -272,7 +272,7 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
     const struct bpc_keyval_syntax syntax = {option->keys, option->implied, option->any_keys};
     struct bp_value *raw, *checked;
     bool help = false;
-    int r;
+    int ret;
 
     if (!takes_keys(option)) {
         if (given)
@@ -289,9 +289,9 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
     if (given) {
         raw = bp_value_ref(given);
     } else {
-        r = bpc_keyval_parse(text, &syntax, &raw, &help, err);
-        if (r < 0)
-            return r;
+        ret = bpc_keyval_parse(text, &syntax, &raw, &help, err);
+        if (ret < 0)
+            return ret;
     }
     if (help) {
         *ret_help = true;
@@ -301,16 +301,16 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
     if (!option->any_keys) {
         struct key_check check = {option, err};
 
-        r = bp_value_each(raw, check_key, &check);
-        if (r < 0) {
+        ret = bp_value_each(raw, check_key, &check);
+        if (ret < 0) {
             bp_value_unref(raw);
-            return r;
+            return ret;
         }
     }
-    r = bpc_schema_dict_from_loose(option->keys, raw, option->any_keys, &checked, err);
+    ret = bpc_schema_dict_from_loose(option->keys, raw, option->any_keys, &checked, err);
     bp_value_unref(raw);
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     *ret_help = false;
     *ret_args = checked;
     return 0;
@@ -326,11 +326,11 @@ static int add_use(const struct bp_option *option, const char *text, struct bp_v
         return bp_fail(err, EINVAL, "-%s takes no keys, so it has no group in a file",
                        option->name);
     if (option->arg) {
-        int r = read_args(option, text, given, &args, &help, err);
+        int ret = read_args(option, text, given, &args, &help, err);
 
-        if (r < 0) {
+        if (ret < 0) {
             bpc_options_blame(option->name, text, err);
-            return r;
+            return ret;
         }
     }
     struct use *same = option->merge && !help ? find_mergeable(option) : NULL;
@@ -354,16 +354,16 @@ int bpc_options_add(const char *name, const char *text, struct bp_value *args, s
 {
     const struct bpc_not_built *missing;
     const struct bp_option *option;
-    int r;
+    int ret;
 
     if (!uses)
         uses = g_ptr_array_new_with_free_func(free_use);
-    r = find_option(name, text, &option, err);
-    if (r == -ENOENT && !option) {
+    ret = find_option(name, text, &option, err);
+    if (ret == -ENOENT && !option) {
         missing = find_not_built(name);
         return missing ? judge_not_built(missing, text, args, err) : unknown_option(name, err);
     }
-    return r < 0 ? r : add_use(option, text, args, err);
+    return ret < 0 ? ret : add_use(option, text, args, err);
 }
 
 /* "-NAME" of which only the table knows; *i moves over its argument. */
@@ -384,7 +384,7 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
 {
     const char *name = argv[*i] + (argv[*i][1] == '-' ? 2 : 1), *text = NULL;
     const struct bp_option *option;
-    int r;
+    int ret;
 
     if (!*name)
         return bp_fail(err, EINVAL, "'%s' is not an option; -help lists them", argv[*i]);
@@ -403,11 +403,11 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
             bpc_program->everything();
         return BPC_OPTIONS_DONE;
     }
-    r = find_option(name, *i + 1 < argc ? argv[*i + 1] : NULL, &option, err);
-    if (r == -ENOENT && !option)
+    ret = find_option(name, *i + 1 < argc ? argv[*i + 1] : NULL, &option, err);
+    if (ret == -ENOENT && !option)
         return parse_not_built(argc, argv, name, i, err);
-    if (r < 0)
-        return r;
+    if (ret < 0)
+        return ret;
     if (option->arg) {
         if (*i + 1 >= argc)
             return bp_fail(err, EINVAL, "-%s: an argument is missing: -%s %s", name, option->name,
@@ -415,10 +415,10 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
         text = argv[++*i];
     }
     if (strcmp(option->name, "readconfig") == 0) {
-        r = bpc_readconfig(text, err);
-        if (r < 0)
+        ret = bpc_readconfig(text, err);
+        if (ret < 0)
             bpc_options_blame("readconfig", text, err);
-        return r;
+        return ret;
     }
     return add_use(option, text, NULL, err);
 }
@@ -427,12 +427,12 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
 static int parse_image(const char *word, struct bp_error *err)
 {
     const struct bp_option *hda;
-    int r = find_option("hda", NULL, &hda, err);
+    int ret = find_option("hda", NULL, &hda, err);
 
-    if (r == 0)
+    if (ret == 0)
         return add_use(hda, word, NULL, err);
     if (hda)
-        return r;
+        return ret;
     if (bpc_option_describe(word) || bpc_not_built_find(word))
         return bp_fail(err, EINVAL, "'%.200s' is no option without its dash: -%.200s", word, word);
     return bp_fail(err, ENOTSUP, "'%.200s' would be the image of a disk, and disks are not built "
@@ -444,10 +444,10 @@ int bpc_options_parse(int argc, char **argv, struct bp_error *err)
     if (!uses)
         uses = g_ptr_array_new_with_free_func(free_use);
     for (int i = 1; i < argc; i++) {
-        int r = argv[i][0] == '-' ? parse_word(argc, argv, &i, err) : parse_image(argv[i], err);
+        int ret = argv[i][0] == '-' ? parse_word(argc, argv, &i, err) : parse_image(argv[i], err);
 
-        if (r != BPC_OPTIONS_RUN)
-            return r;
+        if (ret != BPC_OPTIONS_RUN)
+            return ret;
     }
     return BPC_OPTIONS_RUN;
 }
@@ -484,11 +484,11 @@ int bpc_options_help(struct bp_error *err)
 
         if (!u->help)
             continue;
-        int r = bpc_program ? bpc_program->option(u->option, u->args, err)
+        int ret = bpc_program ? bpc_program->option(u->option, u->args, err)
                             : bp_fail(err, ENOSYS, "this program has no help");
-        if (r < 0) {
+        if (ret < 0) {
             bpc_options_blame(u->option->name, u->text, err);
-            return r;
+            return ret;
         }
         return BPC_OPTIONS_DONE;
     }
