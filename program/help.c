@@ -370,4 +370,6 @@ static void help_items(struct bp_value *args, const char *title, struct bp_value
 
 const struct bpc_program bpc_program_description = {
     .usage = help_usage, .everything = help_everything, .option = help_option,
-    .items = help_items, .complete = complete_main};
+    .items = help_items, .complete = complete_main,
+    .options_not_built = program_options_not_built,
+    .properties_not_built = program_properties_not_built};

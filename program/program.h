@@ -3,7 +3,12 @@
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
+#include "run.h"
+
 /* complete.c: "PROGRAM -complete CWORD -- WORDS..."; returns the exit status. */
 int complete_main(int argc, char **argv);
+
+/* not-built.c */
+extern const struct bpc_not_built program_options_not_built[], program_properties_not_built[];
 
 #endif

@@ -48,16 +48,7 @@ extern const struct bpc_program *bpc_program;
 /* Adds an item to the list of an option's own help, which goes to bpc_program->items(). */
 void bpc_help_item(struct bp_value *list, const char *name, const char *summary);
 
-/* ---- not-built.c: what the manual has and nothing here offers yet ---- */
-struct bpc_not_built {
-    const char *name, *alias; /* an option's, without dashes; or a key of -machine */
-    const char *arg;          /* as in bp_option; NULL: takes none */
-    const char *implied;      /* key of a first word without "=", or NULL */
-    const char *missing;      /* what would have to be built: "sound cards and audio back ends" */
-    const char *harmless;     /* forms that are accepted, see the tables; or NULL */
-};
-/* Each ends with a NULL name. */
-extern const struct bpc_not_built bpc_not_built_options[], bpc_not_built_properties[];
+/* ---- not-built.c: what the manual has and nothing here offers yet (run.h, program/not-built.c) ---- */
 /* The option's line, or NULL. */
 const struct bpc_not_built *bpc_not_built_find(const char *name);
 /* 0: this use asks for nothing that is missing; else -ENOTSUP and what is. `text` is the argument,

@@ -7,6 +7,15 @@
 
 /* What a program brings along to describe itself. Everything is told from descriptors: nothing is
  * loaded for it. */
+/* What the manual has and nothing here offers yet. A table ends with a NULL name. */
+struct bpc_not_built {
+    const char *name, *alias; /* an option's, without dashes; or a key of -machine */
+    const char *arg;          /* as in bp_option; NULL: takes none */
+    const char *implied;      /* key of a first word without "=", or NULL */
+    const char *missing;      /* what would have to be built: "sound cards and audio back ends" */
+    const char *harmless;     /* forms that are accepted, see the tables; or NULL */
+};
+
 struct bpc_program {
     void (*usage)(void);      /* -h */
     void (*everything)(void); /* -help-json */
@@ -15,6 +24,7 @@ struct bpc_program {
     /* Prints the items of an option's own help in the format that `args` ask for; takes the list. */
     void (*items)(struct bp_value *args, const char *title, struct bp_value *list);
     int (*complete)(int argc, char **argv); /* -complete, for shells; returns the exit status */
+    const struct bpc_not_built *options_not_built, *properties_not_built;
 };
 extern const struct bpc_program bpc_program_description; /* in the program itself: program/help.c */
 

@@ -12,7 +12,7 @@ import tap
 
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 LIST = os.path.join(SOURCE, "tests", "house", "manual-options.txt")
-TABLE = os.path.join(SOURCE, "core", "options", "not-built.c")
+TABLE = os.path.join(SOURCE, "program", "not-built.c")
 
 
 def manual():
@@ -23,7 +23,7 @@ def manual():
 def table():
     with open(TABLE, encoding="ascii") as file:
         text = file.read()
-    rows = re.search(r"bpc_not_built_options\[\] = \{\n(.*?)\n\};", text, re.S)[1]
+    rows = re.search(r"program_options_not_built\[\] = \{\n(.*?)\n\};", text, re.S)[1]
     return re.findall(r'^    \{"([^"]+)", (?:NULL|"([^"]*)"), (NULL|")', rows, re.M)
 
 
@@ -37,12 +37,12 @@ def every_option_of_the_manual_is_known():
     known = built() | {row[0] for row in table()} | {row[1] for row in table()}
     assert len(manual()) > 120 and len(table()) > 50, (len(manual()), len(table()))
     unknown = [name for name in manual() if name not in known]
-    assert not unknown, "neither built nor in core/options/not-built.c: %s" % unknown
+    assert not unknown, "neither built nor in program/not-built.c: %s" % unknown
 
 
 def no_option_is_built_and_called_not_built():
     both = [row[0] for row in table() if row[0] in built()]
-    assert not both, "built by now: remove their lines from core/options/not-built.c: %s" % both
+    assert not both, "built by now: remove their lines from program/not-built.c: %s" % both
 
 
 def the_table_has_each_once_and_the_manual_has_it():
