@@ -27,6 +27,7 @@ struct bpc_claim {
 
 struct bp_owner {
     struct bpc_claim *claims; /* newest first */
+    struct bpc_owner_lock *lock; /* held around its callbacks; NULL: the machine lock is */
     struct bp_context *context; /* where what it makes lives when it names none; NULL: the main one */
     const char *type, *id;      /* who that is, for people; type lasts for ever, id as long as the owner */
     uint32_t calls; /* atomic: twice the callbacks under way; bit 0: somebody waits for none */

@@ -100,6 +100,7 @@ static void finalize(struct bp_object *obj)
     struct bp_device *dev = device_of(obj);
     bpc_device_lines_free(dev);
     bpc_bus_forget_child(dev);
+    bpc_owner_lock_free(&dev->obj.owner);
     g_free(dev->user_id);
 }
 
@@ -196,6 +197,8 @@ static int create(struct bp_machine *machine, const char *type, struct bp_device
     }
     dev->obj.finalize = finalize;
     dev->obj.dispose = dispose;
+    if (class->threads == BP_THREADS_OWN)
+        bpc_owner_lock_make(&dev->obj.owner);
     ret = add_props(dev, err);
     if (!ret && class->init)
         ret = class->init(dev, err);
@@ -356,6 +359,16 @@ struct bp_owner *bp_device_owner(struct bp_device *dev)
 struct bp_machine *bp_device_machine(const struct bp_device *dev)
 {
     return dev->obj.machine;
+}
+
+void bp_device_lock(struct bp_device *dev)
+{
+    bpc_owner_lock_take(&dev->obj.owner);
+}
+
+void bp_device_unlock(struct bp_device *dev)
+{
+    bpc_owner_lock_drop(&dev->obj.owner);
 }
 
 struct bp_context *bp_device_context(struct bp_device *dev)

@@ -5,6 +5,7 @@
  * already is not entered again, and leaves with the last one.
  */
 #include "device.h"
+#include "loop.h"
 
 #include <bp/level.h>
 
@@ -25,6 +26,7 @@ static void child_phase(struct bp_device *dev, enum bp_reset_phase phase, enum b
 static void level_phase(struct bp_device *dev, enum bp_reset_phase phase, enum bp_reset_scope scope)
 {
     unsigned count = dev->obj.level_count;
+    struct bpc_hold hold = bpc_owner_hold(&dev->obj.owner);
     for (unsigned n = 0; n < count; n++) {
         const struct bpc_level *level =
             &dev->obj.levels[phase == BP_RESET_ENTER ? count - 1 - n : n];
@@ -37,17 +39,20 @@ static void level_phase(struct bp_device *dev, enum bp_reset_phase phase, enum b
         if (fn)
             fn(dev, level->state, scope);
     }
+    bpc_owner_let_go(&dev->obj.owner, hold);
 }
 
 static void class_phase(struct bp_device *dev, enum bp_reset_phase phase, enum bp_reset_scope scope)
 {
     const struct bp_device_class *class = dev->class;
+    struct bpc_hold hold = bpc_owner_hold(&dev->obj.owner);
     if (phase == BP_RESET_ENTER && class->reset_enter)
         class->reset_enter(dev, scope);
     if (phase == BP_RESET_HOLD && class->reset)
         class->reset(dev);
     if (phase == BP_RESET_EXIT && class->reset_exit)
         class->reset_exit(dev, scope);
+    bpc_owner_let_go(&dev->obj.owner, hold);
 }
 
 static void device_phase(struct bp_device *dev, enum bp_reset_phase phase, enum bp_reset_scope scope)

@@ -16,6 +16,7 @@
 #include <bp/loop.h>
 
 #include "blame.h"
+#include "loop.h"
 #include "owner.h"
 
 #define BPC_CLOCKS 3
@@ -28,6 +29,7 @@ struct bpc_item {
     struct bpc_claim claim;
     struct bp_context *home, *ctx; /* where it lives, and who serves that (folded: the main one) */
     bool running, dead, stopped; /* under ctx->lock; stopped: its owner leaves, nothing new starts */
+    unsigned generation;         /* of arming; a call that others took back meanwhile is not made */
     unsigned waiters;            /* in bpc_item_free_wait(): the last of them frees it */
     const char *owner_type;      /* of the owner, or NULL; a constant */
     char owner_id[24];
@@ -100,13 +102,16 @@ void bpc_context_wake(struct bp_context *ctx); /* [any] */
 /* ---- item.c ---- */
 void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx,
                    void (*release)(struct bpc_claim *claim));
-/* Around a callback, with ctx->lock held; begin gives it up, end takes it again. end returns true
+/* Around a callback, with ctx->lock held; begin gives it up, end takes it again. begin returns false
+ * when the call was taken back meanwhile: it is not made, end comes all the same. end returns true
  * when the item is dead and the caller frees it. */
 struct bpc_call {
     struct bpc_blame before;
+    struct bpc_hold hold;
     int64_t start;
+    bool locked; /* with the owner's own lock */
 };
-void bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call);
+bool bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call);
 bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call);
 /* With ctx->lock held: marks it dead. true: nobody runs it, the caller frees it now. */
 bool bpc_item_kill(struct bpc_item *item);

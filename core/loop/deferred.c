@@ -118,8 +118,8 @@ void bpc_deferred_run(struct bp_context *ctx)
             continue;
         if (d->once)
             d->item.dead = true;
-        bpc_item_begin(&d->item, "deferred call", &call);
-        d->fn(d->opaque);
+        if (bpc_item_begin(&d->item, "deferred call", &call))
+            d->fn(d->opaque);
         if (bpc_item_end(&d->item, &call))
             g_free(d);
     }

@@ -43,14 +43,26 @@ void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_cont
     bpc_claim_stoppable(owner, &item->claim, release, stop);
 }
 
-void bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call)
+bool bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call)
 {
     struct bpc_blame blame = {item->owner_type, item->owner_id, kind};
+    struct bp_owner *owner = item->claim.owner;
+    unsigned generation = item->generation;
+    bool go = true;
 
     item->running = true;
     pthread_mutex_unlock(&item->ctx->lock);
+    ret_call->locked = owner && owner->lock;
+    if (ret_call->locked) {
+        ret_call->hold = bpc_owner_hold(owner);
+        /* Who held it until now may have taken this call back. */
+        pthread_mutex_lock(&item->ctx->lock);
+        go = !item->dead && !item->stopped && item->generation == generation;
+        pthread_mutex_unlock(&item->ctx->lock);
+    }
     ret_call->before = bpc_blame_swap(blame);
     ret_call->start = bp_clock_ns(BP_CLOCK_REALTIME);
+    return go;
 }
 
 void bpc_context_ran(struct bp_context *ctx, const char *kind, const char *type, const char *id,
@@ -82,6 +94,8 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
     int64_t ns = bp_clock_ns(BP_CLOCK_REALTIME) - call->start;
 
     bpc_blame_swap(call->before);
+    if (call->locked)
+        bpc_owner_let_go(item->claim.owner, call->hold);
     bpc_context_ran(ctx, kind, item->owner_type, item->owner_id, ns);
     pthread_mutex_lock(&ctx->lock);
     item->running = false;

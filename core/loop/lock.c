@@ -8,11 +8,13 @@
 #include <pthread.h>
 
 #include "blame.h"
+#include "owner.h"
 #include "loop.h"
 
 static pthread_mutex_t machine_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static unsigned waiters; /* atomic */
 static __thread unsigned depth __attribute__((tls_model("initial-exec")));
+static __thread struct bpc_owner_lock *held __attribute__((tls_model("initial-exec")));
 
 /* ---- measuring ---- */
 
@@ -104,6 +106,7 @@ static void give_up(void)
 void bp_machine_lock(struct bp_machine *machine)
 {
     (void)machine; /* one per process today */
+    assert(depth > 0 || !held); /* the machine lock comes before a device's */
     if (depth == 0)
         take();
     depth++;
@@ -121,6 +124,84 @@ bool bp_machine_locked(struct bp_machine *machine)
 {
     (void)machine;
     return depth > 0;
+}
+
+/* ---- locks of devices ---- */
+
+struct bpc_owner_lock {
+    pthread_mutex_t mutex;
+};
+
+void bpc_owner_lock_make(struct bp_owner *owner)
+{
+    if (owner->lock)
+        return;
+    owner->lock = g_new0(struct bpc_owner_lock, 1);
+    pthread_mutex_init(&owner->lock->mutex, NULL);
+}
+
+void bpc_owner_lock_free(struct bp_owner *owner)
+{
+    if (!owner->lock)
+        return;
+    pthread_mutex_destroy(&owner->lock->mutex);
+    g_free(owner->lock);
+    owner->lock = NULL;
+}
+
+void bpc_owner_lock_take(struct bp_owner *owner)
+{
+    assert(!held);
+    if (!owner->lock) {
+        bp_machine_lock(NULL);
+        return;
+    }
+    pthread_mutex_lock(&owner->lock->mutex);
+    held = owner->lock;
+}
+
+void bpc_owner_lock_drop(struct bp_owner *owner)
+{
+    assert(held == owner->lock);
+    if (!owner->lock) {
+        bp_machine_unlock(NULL);
+        return;
+    }
+    held = NULL;
+    pthread_mutex_unlock(&owner->lock->mutex);
+}
+
+struct bpc_hold bpc_owner_hold(struct bp_owner *owner)
+{
+    struct bpc_owner_lock *want = owner ? owner->lock : NULL;
+    struct bpc_hold hold = {.before = held, .same = want && want == held};
+
+    if (hold.same)
+        return hold;
+    if (held)
+        pthread_mutex_unlock(&held->mutex);
+    held = NULL;
+    if (want) {
+        pthread_mutex_lock(&want->mutex);
+        held = want;
+    } else if (depth == 0) {
+        bp_machine_lock(NULL);
+        hold.machine = true;
+    }
+    return hold;
+}
+
+void bpc_owner_let_go(struct bp_owner *owner, struct bpc_hold hold)
+{
+    if (hold.same)
+        return;
+    if (owner && owner->lock)
+        pthread_mutex_unlock(&owner->lock->mutex);
+    else if (hold.machine)
+        bp_machine_unlock(NULL);
+    held = hold.before;
+    if (held)
+        pthread_mutex_lock(&held->mutex);
 }
 
 unsigned bpc_machine_depth(void)

@@ -70,6 +70,24 @@ void bpc_fatal_thread_end(void);
 void bpc_fatal_install(void);
 /* Whose code lies between `start` and `end`; `name` and `version` last for ever. [main] */
 void bpc_fatal_add_module(const char *name, const char *version, const void *start, const void *end);
+/*
+ * What is held around an owner's register callbacks, timers and completions: the machine lock, or the lock
+ * of a device whose class says BP_THREADS_OWN. Order: machine lock, then one such lock. Whoever calls on
+ * behalf of another owner lets go of the lock of his own meanwhile: DMA that reaches I/O runs without.
+ */
+struct bpc_owner_lock;
+struct bpc_hold {
+    struct bpc_owner_lock *before; /* of this thread; taken again at the end */
+    bool machine, same;
+};
+void bpc_owner_lock_make(struct bp_owner *owner);
+void bpc_owner_lock_free(struct bp_owner *owner);
+/* Between two waits of an owner's coroutine: the same lock, held by nobody else of this thread. */
+void bpc_owner_lock_take(struct bp_owner *owner);
+void bpc_owner_lock_drop(struct bp_owner *owner);
+struct bpc_hold bpc_owner_hold(struct bp_owner *owner); /* [any]; NULL: the machine lock */
+void bpc_owner_let_go(struct bp_owner *owner, struct bpc_hold hold);
+
 /* The machine lock, measured while profiling is on (-enable-sync-profile, sync-profile). */
 struct bpc_lock_stats {
     bool on;

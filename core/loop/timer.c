@@ -145,8 +145,8 @@ static void fire(struct bp_timer *t)
 {
     struct bpc_call call;
 
-    bpc_item_begin(&t->item, "timer", &call);
-    t->fire(t->opaque);
+    if (bpc_item_begin(&t->item, "timer", &call))
+        t->fire(t->opaque);
     if (bpc_item_end(&t->item, &call)) {
         take_out(t); /* it may have armed itself before it freed itself */
         g_free(t);
@@ -243,6 +243,7 @@ void bp_timer_set(struct bp_timer *timer, int64_t deadline_ns)
 
     pthread_mutex_lock(&ctx->lock);
     take_out(timer);
+    timer->item.generation++;
     if (!timer->item.stopped && !timer->item.dead) {
         timer->deadline = MAX(deadline_ns, 0);
         timer->order = ctx->next_order++;
@@ -259,6 +260,7 @@ void bp_timer_cancel(struct bp_timer *timer)
 {
     pthread_mutex_lock(&timer->item.ctx->lock);
     take_out(timer);
+    timer->item.generation++;
     pthread_mutex_unlock(&timer->item.ctx->lock);
 }
 

@@ -48,8 +48,8 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
         pthread_mutex_unlock(&ctx->lock);
         return G_SOURCE_CONTINUE;
     }
-    bpc_item_begin(&w->item, "watch", &call);
-    w->ready(w->opaque, events);
+    if (bpc_item_begin(&w->item, "watch", &call))
+        w->ready(w->opaque, events);
     (void)bpc_item_end(&w->item, &call); /* dead: the source frees it when GLib lets go of that */
     pthread_mutex_unlock(&ctx->lock);
     return G_SOURCE_CONTINUE;

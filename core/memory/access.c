@@ -23,6 +23,7 @@
 #include <glib.h>
 
 #include "blame.h"
+#include "loop.h"
 #include "memory.h"
 #include "read-side.h"
 
@@ -203,15 +204,14 @@ static int device_access(const struct bp_region *region, uint64_t offset, unsign
 {
     const struct bp_region_ops *ops = &region->ops;
     struct piece p = {region, access ? access : &nobody, 0};
+    struct bp_owner *owner = region->claim.owner;
     uint64_t result = 0;
-    bool locked = false;
+    struct bpc_hold hold = {.before = NULL};
 
     if (size < ops->valid_min || size > ops->valid_max)
         return -EFAULT;
-    if (!ops->parallel && !bp_machine_locked(NULL)) {
-        bp_machine_lock(NULL);
-        locked = true;
-    }
+    if (!ops->parallel)
+        hold = bpc_owner_hold(owner);
     for (unsigned done = 0, n; done < size; done += n) {
         n = io_piece(ops, offset + done, size - done);
         if (is_write)
@@ -219,8 +219,8 @@ static int device_access(const struct bp_region *region, uint64_t offset, unsign
         else
             result |= piece_read(&p, offset + done, n) << (done * 8);
     }
-    if (locked)
-        bp_machine_unlock(NULL);
+    if (!ops->parallel)
+        bpc_owner_let_go(owner, hold);
     if (!is_write)
         *value = p.ret < 0 ? ones(size) : result;
     return p.ret;

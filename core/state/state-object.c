@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "loop.h"
 
 struct part {
     char *name;
@@ -91,8 +92,10 @@ int bpc_state_save(struct bp_object *obj, GByteArray *out, struct bp_error *err)
     GPtrArray *parts = parts_of(obj);
     guint before = out->len;
     int ret = 0;
+    struct bpc_hold hold = bpc_owner_hold(&obj->owner);
     for (guint i = 0; !ret && i < parts->len; i++)
         ret = save_part(parts->pdata[i], out, err);
+    bpc_owner_let_go(&obj->owner, hold);
     if (parts->len)
         put_le(out, 0, 1);
     if (ret < 0) {
@@ -204,8 +207,11 @@ int bpc_state_load(struct bp_object *obj, const uint8_t *buf, size_t len, struct
     int ret = 0;
     if (!parts->len && len)
         ret = bp_fail(err, EINVAL, "'%s' has no state to load", bp_object_path(obj));
-    else if (parts->len)
+    else if (parts->len) {
+        struct bpc_hold hold = bpc_owner_hold(&obj->owner);
         ret = load_parts(parts, &r, err);
+        bpc_owner_let_go(&obj->owner, hold);
+    }
     if (!ret && parts->len && r.p != r.end)
         ret = bp_fail(err, EINVAL, "%zu bytes follow the state", (size_t)(r.end - r.p));
     if (ret < 0 && parts->len)

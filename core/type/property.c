@@ -3,6 +3,7 @@
  * Properties: reading and writing the fields of state structs by their tables (bp/schema.h). A
  * field without a set function is the core's to write and, for strings, values and links, to free.
  */
+#include "loop.h"
 #include "property.h"
 
 #include <errno.h>
@@ -316,9 +317,11 @@ static int set_prop(const struct bpc_prop *prop, struct bp_value *value, struct 
     int ret = bpc_schema_check(prop->field, value, NULL, err);
     if (ret < 0)
         return ret;
-    if (prop->field->set)
-        return prop->field->set(prop->obj, prop->field, value, err);
-    return write_field(prop, value, err);
+    struct bpc_hold hold = bpc_owner_hold(&prop->obj->owner);
+    ret = prop->field->set ? prop->field->set(prop->obj, prop->field, value, err)
+                           : write_field(prop, value, err);
+    bpc_owner_let_go(&prop->obj->owner, hold);
+    return ret;
 }
 
 static int find_writable(struct bp_object *obj, const char *name, struct bpc_prop *ret_prop,

@@ -49,8 +49,16 @@ struct bp_device_class {
     const char *replaces_default;
     void (*reset_enter)(struct bp_device *dev, enum bp_reset_scope scope);
     void (*reset_exit)(struct bp_device *dev, enum bp_reset_scope scope);
-    void *reserved[3];
+    /* BP_THREADS_SERIALISED (0, the default): its callbacks hold the machine lock. BP_THREADS_OWN: its register
+     * callbacks, timers, watches and deferred calls, in any context, hold a lock that the host keeps for each
+     * such device, and not the machine lock; reset, saving, loading and property writes hold both. While a
+     * callback of it reaches another device's registers, its lock is let go. Its coroutines hold it
+     * between bp_device_lock() and bp_device_unlock(), never across a wait. */
+    uint32_t threads;
+    void *reserved[2];
 };
+#define BP_THREADS_SERIALISED 0u
+#define BP_THREADS_OWN 1u
 
 /*
  * BP_DEVICE(debug_exit, "isa-debug-exit", "isa", "Lets a guest end the emulator",
@@ -85,6 +93,9 @@ struct bp_owner *bp_device_owner(struct bp_device *dev);
  * until bp_device_set_context(), which attach() calls before it makes any. [any]; set: [main] */
 struct bp_context *bp_device_context(struct bp_device *dev);
 void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx);
+/* What its callbacks hold: its own lock, or the machine lock. Not inside of them. [any] */
+void bp_device_lock(struct bp_device *dev);
+void bp_device_unlock(struct bp_device *dev);
 /* The machine it is made for: never NULL. [any] */
 struct bp_machine *bp_device_machine(const struct bp_device *dev);
 const char *bp_device_id(const struct bp_device *dev); /* -device id=, or NULL */
