@@ -131,7 +131,8 @@ _Static_assert(offsetof(struct bp_device_class, aliases) == 168, "bp_device_clas
 _Static_assert(offsetof(struct bp_device_class, replaces_default) == 176, "bp_device_class.replaces_default");
 _Static_assert(offsetof(struct bp_device_class, reset_enter) == 184, "bp_device_class.reset_enter");
 _Static_assert(offsetof(struct bp_device_class, reset_exit) == 192, "bp_device_class.reset_exit");
-_Static_assert(offsetof(struct bp_device_class, reserved) == 200, "bp_device_class.reserved");
+_Static_assert(offsetof(struct bp_device_class, threads) == 200, "bp_device_class.threads");
+_Static_assert(offsetof(struct bp_device_class, reserved) == 208, "bp_device_class.reserved");
 _Static_assert(sizeof(struct bp_disassembler_interface) >= 64, "bp_disassembler_interface");
 _Static_assert(offsetof(struct bp_disassembler_interface, size) == 0, "bp_disassembler_interface.size");
 _Static_assert(offsetof(struct bp_disassembler_interface, open) == 8, "bp_disassembler_interface.open");
