@@ -132,7 +132,8 @@ static uint64_t served_read(void *opaque, uint64_t addr, unsigned size)
     return 0;
 }
 
-static const struct bp_region_ops served_ops = {.size = sizeof(struct bp_region_ops), .read = served_read, .max_access = 1};
+static const struct bp_region_ops served_ops = {.size = sizeof(struct bp_region_ops), .read = served_read,
+                                                .max_access = 1};
 
 struct served {
     char unused;
