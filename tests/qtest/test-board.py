@@ -12,7 +12,7 @@ from qtest import QTest, Tap
 QEMU64 = """apic clflush cmov cx16 cx8 de fpu fxsr hypervisor lahf-lm lm mca mce mmx msr mtrr nx pae pat pge pni
 pse pse36 sep sse sse2 syscall tsc x2apic"""
 MAX = QEMU64 + """ 3dnowprefetch abm adx arat bmi1 bmi2 erms fsgsbase invpcid invtsc movbe pcid pdpe1gb popcnt rdtscp
-smap smep tsc-deadline"""
+smap smep topoext tsc-deadline"""
 
 
 def bzimage():
