@@ -11,9 +11,9 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <glib.h>
 
@@ -111,6 +111,29 @@ static int read_key(struct reader *rd, char *text, struct bp_error *err)
     return ret;
 }
 
+/* At most one byte more than is allowed: what never ends is a file as well. */
+static int read_text(const char *path, char **ret_text, gsize *ret_length, struct bp_error *err)
+{
+    FILE *file = fopen(path, "re");
+    char *text;
+    gsize length;
+
+    if (!file)
+        return bp_fail(err, errno, "%s", g_strerror(errno));
+    text = g_malloc(MAX_FILE + 2);
+    length = fread(text, 1, MAX_FILE + 1, file);
+    bool failed = ferror(file);
+    fclose(file);
+    if (failed) {
+        g_free(text);
+        return bp_fail(err, EIO, "it cannot be read as a file");
+    }
+    text[length] = '\0';
+    *ret_text = text;
+    *ret_length = length;
+    return 0;
+}
+
 int bpc_readconfig(const char *path, struct bp_error *err)
 {
     struct reader rd = {0};
@@ -118,10 +141,9 @@ int bpc_readconfig(const char *path, struct bp_error *err)
     gsize length;
     int ret = 0;
 
-    if (access(path, R_OK) < 0)
-        return bp_fail(err, errno, "%s", g_strerror(errno));
-    if (!g_file_get_contents(path, &text, &length, NULL))
-        return bp_fail(err, EIO, "it cannot be read as a file");
+    ret = read_text(path, &text, &length, err);
+    if (ret < 0)
+        return ret;
     if (length > MAX_FILE || !g_utf8_validate(text, (gssize)length, NULL)) {
         g_free(text);
         return bp_fail(err, EINVAL, "not a configuration file (UTF-8 text of at most 1 MiB)");

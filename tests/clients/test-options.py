@@ -244,7 +244,8 @@ def errors_name_their_option_once():
                         (("-cpu", "qemu64"), ("-cpu: machine 'none' has no processor",)),
                         (("-action", "watchdog=pause"), ("watchdog", "not built yet", "reset")),
                         (("-readconfig", "/nonexistent"), ("/nonexistent: No such file",)),
-                        (("-readconfig", "/"), ("-readconfig /: ",))):
+                        (("-readconfig", "/"), ("-readconfig /: ",)),
+                        (("-readconfig", "/dev/zero"), ("at most 1 MiB",))):
         refused(*argv, names=words)
     starts("-action", "watchdog=reset")
     done = run("-M", "pc,accel=", "-S", "-display", "none")
