@@ -85,7 +85,9 @@ static int open_log(struct bp_value *common, int *ret_fd, struct bp_error *err)
         return -EINVAL;
     if (!path)
         return 0;
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    /* A pipe that nobody reads must not hold up anybody, now or later. */
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (append ? O_APPEND : O_TRUNC),
+              0666);
     if (fd < 0)
         return bp_fail(err, errno, "Unable to open logfile '%s': %s", path, strerror(errno));
     *ret_fd = fd;

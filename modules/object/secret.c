@@ -5,11 +5,16 @@
  */
 #include <bp/host/secret.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define MOST_BYTES (1u << 20)
+#define PATIENCE_MS 30000 /* with who has a pipe open and has not written yet */
 
 enum { FORMAT_RAW, FORMAT_BASE64 };
 
@@ -56,23 +61,51 @@ static int decode_base64(uint8_t *bytes, size_t *len)
     return 0;
 }
 
+/* Up to one byte more than is allowed; what comes through a pipe may take its time, within limits. */
+static int read_up(int fd, struct secret *s)
+{
+    while (s->len <= MOST_BYTES) {
+        ssize_t n = read(fd, s->bytes + s->len, MOST_BYTES + 1 - s->len);
+
+        if (n == 0)
+            return 0;
+        if (n > 0)
+            s->len += (size_t)n;
+        else if (errno == EAGAIN && poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, PATIENCE_MS) == 0)
+            return -ETIMEDOUT;
+        else if (errno != EAGAIN && errno != EINTR)
+            return -errno;
+    }
+    return 0;
+}
+
+static int read_opened(int fd, struct secret *s, struct bp_error *err)
+{
+    struct stat st;
+    int r;
+
+    s->bytes = malloc(MOST_BYTES + 1);
+    if (!s->bytes)
+        return bp_fail(err, ENOMEM, "secret: out of memory");
+    r = read_up(fd, s);
+    if (r < 0)
+        return bp_fail(err, -r, "secret: file %s cannot be read: %s", s->file, strerror(-r));
+    if (s->len > MOST_BYTES)
+        return bp_fail(err, EFBIG, "secret: file %s is longer than %u bytes", s->file, MOST_BYTES);
+    if (s->len == 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
+        return bp_fail(err, ENODATA, "secret: file %s is a pipe that nobody writes to", s->file);
+    return 0;
+}
+
 static int read_file(struct secret *s, struct bp_error *err)
 {
-    FILE *f = fopen(s->file, "rbe");
-    size_t got;
+    int fd = open(s->file, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), r;
 
-    if (!f)
+    if (fd < 0)
         return bp_fail(err, errno, "secret: file %s: %s", s->file, strerror(errno));
-    s->bytes = malloc(MOST_BYTES + 1);
-    got = s->bytes ? fread(s->bytes, 1, MOST_BYTES + 1, f) : 0;
-    bool failed = ferror(f);
-    fclose(f);
-    if (!s->bytes || failed)
-        return bp_fail(err, EIO, "secret: file %s cannot be read", s->file);
-    if (got > MOST_BYTES)
-        return bp_fail(err, EFBIG, "secret: file %s is longer than %u bytes", s->file, MOST_BYTES);
-    s->len = got;
-    return 0;
+    r = read_opened(fd, s, err);
+    close(fd);
+    return r;
 }
 
 static void finalize(struct bp_object *obj)

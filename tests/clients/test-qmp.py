@@ -452,6 +452,49 @@ def memory_is_saved():
         assert c.error("memsave", val=0, size=1, filename=path)
 
 
+def memory_goes_to_a_pipe_while_others_are_served():
+    with Machine("-m", "1M", monitors=2) as m:
+        c, other = m.client().negotiate(), m.client(1).negotiate()
+        path = os.path.join(m.dir.name, "pipe")
+        os.mkfifo(path)
+        assert path in c.error("pmemsave", val=0, size=1, filename=path)["desc"]  # nobody reads
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(reader, True)
+        c.send({"execute": "pmemsave", "arguments": {"val": 0, "size": 1 << 20, "filename": path}})
+        other.ok("query-status")
+        got = 0
+        while got < 1 << 20:
+            got += len(os.read(reader, 65536))
+        assert c.reply() == {"return": {}}
+        # One that would never end ends with its client.
+        c.send({"execute": "pmemsave", "arguments": {"val": 0, "size": 1 << 62, "filename": path}})
+        got = 0
+        while got < 1 << 22:  # it may not have opened the pipe yet
+            got += len(os.read(reader, 65536))
+        c.close()
+        while os.read(reader, 65536):
+            pass
+        os.close(reader)
+        other.ok("query-status")
+
+
+def files_that_block_hold_up_nobody():
+    with Machine() as m:
+        c = m.client().negotiate()
+        path = os.path.join(m.dir.name, "pipe")
+        os.mkfifo(path)
+        log = {"type": "null", "data": {"logfile": path}}
+        file = {"type": "file", "data": {"out": path}}
+        assert path in c.error("object-add", **{"qom-type": "secret", "id": "s", "file": path})["desc"]
+        for backend in (log, file):
+            assert path in c.error("chardev-add", id="c", backend=backend)["desc"]
+        reader = os.open(path, os.O_RDWR)
+        os.write(reader, b"word")
+        c.ok("chardev-add", id="c", backend=log)
+        c.ok("object-add", **{"qom-type": "secret", "id": "s", "file": "/dev/null"})
+        os.close(reader)
+
+
 def human_commands_answer():
     with Machine() as m:
         c = m.client().negotiate()
@@ -575,7 +618,8 @@ TESTS = [greeting_names_version, command_before_negotiation_is_refused,
          quit_ends_with_shutdown_event, signal_ends_with_shutdown_event, reset_is_announced,
          schema_is_closed, bytes_are_those_that_scripts_expect, option_groups_have_their_names,
          probed_types_that_are_not_here_have_no_properties, machines_and_types_are_listed, object_tree_is_readable,
-         objects_come_and_go, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved, human_commands_answer,
+         objects_come_and_go, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved,
+         memory_goes_to_a_pipe_while_others_are_served, files_that_block_hold_up_nobody, human_commands_answer,
          hostile_human_lines_do_no_harm, terminal_edits_lines, pretty_monitor_indents,
          daemon_is_ready_when_parent_exits]
 

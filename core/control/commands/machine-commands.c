@@ -2,11 +2,13 @@
 /* QMP commands over the running machine: run state, CPUs, reset and power, memory to a file. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <glib.h>
 
+#include <bp/coroutine.h>
 #include <bp/exact/machine.h>
 #include <bp/memory.h>
 
@@ -175,67 +177,100 @@ BP_COMMAND(cmd_query_hotpluggable, "query-hotpluggable-cpus", "CPUs that are the
 
 /* ---- memory to a file ---- */
 
+/* After so many bytes others have their turn: a dump may be as large as an address space. */
+#define DUMP_SLICE (1u << 20)
+
 struct dump {
-    struct bp_cpu *cpu; /* NULL: physical addresses */
+    int cpu; /* index; -1: physical addresses */
     uint64_t addr, size;
     const char *filename;
+    int fd;
 };
+
+struct lookup {
+    uint64_t linear, phys;
+    int status;
+};
+
+static void translate(struct bp_cpu *cpu, void *opaque)
+{
+    struct lookup *l = opaque;
+
+    bpc_cpu_sync(cpu);
+    if (bp_cpu_class(cpu)->translate)
+        l->status = bp_cpu_class(cpu)->translate(cpu, l->linear, &l->phys);
+}
 
 /* Reads up to `len` bytes that stay within one page; -EFAULT when the address is not mapped. */
 static int read_piece(const struct dump *d, uint64_t addr, uint8_t *buf, uint64_t len)
 {
-    uint64_t phys = addr;
+    struct lookup l = {addr, addr, 0};
+    struct bp_cpu *cpu;
 
-    if (d->cpu && bp_cpu_class(d->cpu)->translate) {
-        int ret = bp_cpu_class(d->cpu)->translate(d->cpu, addr, &phys);
-
-        if (ret < 0)
-            return ret;
+    if (d->cpu < 0) { /* what is not there reads as ones */
+        bp_space_read(bp_machine_memory(bpc_the_machine), addr, buf, len);
+        return 0;
     }
-    return bp_space_read(d->cpu ? bp_cpu_space(d->cpu) : bp_machine_memory(bpc_the_machine), phys, buf,
-                         len) < 0 && d->cpu ? -EFAULT : 0;
+    cpu = bp_machine_cpu(bpc_the_machine, (unsigned)d->cpu); /* others ran since it was looked up */
+    if (!cpu)
+        return -ENODEV;
+    bp_cpu_run(cpu, translate, &l);
+    if (l.status == 0 && bp_space_read(bp_cpu_space(cpu), l.phys, buf, len) < 0)
+        l.status = -EFAULT;
+    return l.status;
 }
 
+/* [waits] for who reads from a pipe. */
 static int write_all(int fd, const uint8_t *buf, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(fd, buf, len);
+        int ret = n > 0 ? 0 : n < 0 ? -errno : -EIO;
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        buf += n;
-        len -= (size_t)n;
+        if (ret == -EAGAIN)
+            ret = bp_co_wait_fd(fd, BP_WATCH_OUT, -1);
+        if (ret < 0 && ret != -EINTR)
+            return ret;
+        if (n > 0) {
+            buf += n;
+            len -= (size_t)n;
+        }
     }
     return 0;
 }
 
-static int dump_to_file(const struct dump *d, struct bp_error *err)
+static int dump_page(const struct dump *d, uint64_t addr, uint64_t len, struct bp_error *err)
+{
+    uint8_t page[4096];
+    int ret = read_piece(d, addr, page, len);
+
+    if (ret < 0)
+        return bp_fail(err, EFAULT, "Invalid addr 0x%016llx/size %llu specified",
+                       (unsigned long long)d->addr, (unsigned long long)d->size);
+    ret = write_all(d->fd, page, len);
+    return ret < 0 ? bp_fail(err, -ret, "writing memory to '%.200s' failed: %s", d->filename,
+                             g_strerror(-ret)) : 0;
+}
+
+/* In a coroutine, which ends when the client goes. */
+static int dump_to_file(struct dump *d, struct bp_error *err)
 {
     uint64_t addr = d->addr, left = d->size;
-    uint8_t page[4096];
-    int ret = 0, fd = open(d->filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int ret = 0;
 
-    if (fd < 0)
+    d->fd = open(d->filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    if (d->fd < 0)
         return bp_fail(err, errno, "Could not open '%.200s': %s", d->filename, g_strerror(errno));
     while (ret == 0 && left > 0) {
-        uint64_t n = MIN(left, sizeof(page) - addr % sizeof(page));
+        uint64_t n = MIN(left, 4096 - addr % 4096);
 
-        ret = read_piece(d, addr, page, n);
-        if (ret < 0) {
-            ret = bp_fail(err, EFAULT, "Invalid addr 0x%016llx/size %llu specified",
-                          (unsigned long long)d->addr, (unsigned long long)d->size);
-            break;
-        }
-        ret = write_all(fd, page, n);
-        if (ret < 0)
-            ret = bp_fail(err, -ret, "writing memory to '%.200s' failed: %s", d->filename,
-                          g_strerror(-ret));
+        ret = dump_page(d, addr, n, err);
         addr += n;
         left -= n;
+        if (ret == 0 && addr % DUMP_SLICE == 0 && bp_co_sleep(BP_CLOCK_REALTIME, 1) < 0)
+            ret = bp_fail(err, ECANCELED, "nobody waits for '%.200s' any more", d->filename);
     }
-    if (close(fd) < 0 && ret == 0)
+    if (close(d->fd) < 0 && ret == 0)
         ret = bp_fail(err, errno, "closing '%.200s' failed: %s", d->filename, g_strerror(errno));
     return ret;
 }
@@ -258,15 +293,15 @@ static int check_range(uint64_t addr, uint64_t size, struct bp_error *err)
 static int memsave(uint64_t val, uint64_t size, const char *filename, bool has_cpu,
                    uint64_t cpu_index, struct bp_error *err)
 {
-    struct dump d = {bp_machine_cpu(bpc_the_machine, has_cpu ? (unsigned)cpu_index : 0), val, size, filename};
+    struct dump d = {has_cpu ? (int)cpu_index : 0, val, size, filename, -1};
 
-    if (!d.cpu)
+    if ((has_cpu && cpu_index > INT_MAX) || !bp_machine_cpu(bpc_the_machine, (unsigned)d.cpu))
         return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
     int ret = check_range(val, size, err);
     return ret < 0 ? ret : dump_to_file(&d, err);
 }
 BP_COMMAND(cmd_memsave, "memsave", "Saves guest memory by virtual address", memsave_args, NONE,
-           NULL, memsave, 0);
+           NULL, memsave, BP_COMMAND_COROUTINE);
 
 static const struct bp_field pmemsave_args[] = {
     BP_ARG("val", UINT64, "physical address"),
@@ -277,14 +312,14 @@ static const struct bp_field pmemsave_args[] = {
 
 static int pmemsave(uint64_t val, uint64_t size, const char *filename, struct bp_error *err)
 {
-    struct dump d = {NULL, val, size, filename};
+    struct dump d = {-1, val, size, filename, -1};
     int ret = bpc_the_machine ? check_range(val, size, err)
                               : bp_fail(err, EINVAL, "There is no machine");
 
     return ret < 0 ? ret : dump_to_file(&d, err);
 }
 BP_COMMAND(cmd_pmemsave, "pmemsave", "Saves guest memory by physical address", pmemsave_args, NONE,
-           NULL, pmemsave, 0);
+           NULL, pmemsave, BP_COMMAND_COROUTINE);
 
 const struct bp_command *const bpc_machine_commands[] = {
     &cmd_query_status, &cmd_stop, &cmd_cont, &cmd_quit, &cmd_system_reset, &cmd_system_powerdown,
