@@ -76,6 +76,7 @@ struct bpc_range {
 struct bpc_view {
     size_t count;
     const uint64_t *lasts;     /* of the ranges, behind them: close together for the search */
+    const struct bpc_range *largest; /* of RAM or ROM; NULL: there is none */
     struct bpc_range ranges[]; /* sorted, disjoint */
 };
 
@@ -186,9 +187,12 @@ static inline const struct bpc_range *bpc_range_at(const struct bp_space *space,
                                                    uint64_t *ret_length)
 {
     const struct bpc_view *view = bpc_space_view(space);
-    const struct bpc_range *range = bpc_view_find(view, addr);
+    const struct bpc_range *range = view->largest;
     uint64_t span;
 
+    /* Most go to main memory. */
+    if (!range || addr - range->first > range->last - range->first)
+        range = bpc_view_find(view, addr);
     if (range && range->first <= addr) {
         span = range->last - addr;
         *ret_length = span == UINT64_MAX ? span : span + 1;

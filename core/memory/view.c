@@ -105,9 +105,14 @@ struct bpc_view *bpc_view_build(struct bp_region *root)
     }
     view->count = count;
     view->lasts = lasts;
+    view->largest = NULL;
     for (size_t i = 0; i < count; i++) {
-        lasts[i] = view->ranges[i].last;
-        bpc_region_ref(view->ranges[i].region);
+        const struct bpc_range *range = &view->ranges[i], *most = view->largest;
+
+        lasts[i] = range->last;
+        bpc_region_ref(range->region);
+        if (range->host && (!most || range->last - range->first > most->last - most->first))
+            view->largest = range;
     }
     g_array_free(ranges, true);
     return view;
