@@ -7,6 +7,7 @@ usage: abi.py check|accept SOURCE-ROOT LIBRARY      LIBRARY: libbackplane.so.1.x
 check says in one line whether modules built against the baseline still work; accept makes the
 library the baseline, which is only right before 1.0 is released, or to record what was appended.
 """
+import glob
 import os
 import re
 import shutil
@@ -25,7 +26,20 @@ DROP = """[suppress_function]
 [suppress_function]
   symbol_name_regexp = ^(%s)$
   drop = yes
+[suppress_type]
+  name_regexp = ^(%s|bpc_.*)$
+  drop = yes
 """
+
+
+def opaque_types(headers):
+    """Structures that the headers name and do not show: what is in them is nobody's business."""
+    text = ""
+    for path in glob.glob(os.path.join(headers, "**", "*.h"), recursive=True):
+        with open(path) as f:
+            text += re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+    shown = set(re.findall(r"struct (\w+) \{", text))
+    return sorted(set(re.findall(r"struct (bp_\w+)", text)) - shown)
 
 
 def node_symbols(source, node):
@@ -39,7 +53,8 @@ def node_symbols(source, node):
 def describe(library, headers, output, drop=()):
     """Writes what abidw says of a library; only types that the headers declare count."""
     with tempfile.NamedTemporaryFile("w", suffix=".suppr") as suppressions:
-        suppressions.write(DROP % "|".join(drop or ["none"]))
+        suppressions.write(DROP % ("|".join(drop or ["none"]),
+                                   "|".join(opaque_types(headers) or ["none"])))
         suppressions.flush()
         subprocess.run(["abidw", "--headers-dir", headers, "--drop-private-types", "--no-show-locs",
                         "--no-corpus-path", "--no-comp-dir-path", "--suppressions",
