@@ -110,8 +110,13 @@ void bpc_owner_withdraw(struct bp_owner *owner)
 /* Nothing of the owner is touched behind the subtraction. */
 void bpc_owner_leave(struct bp_owner *owner)
 {
-    if (__atomic_sub_fetch(&owner->calls, 2, __ATOMIC_SEQ_CST) == 1 && bpc_owner_idle_hook)
-        bpc_owner_idle_hook();
+    void (*hook)(void);
+
+    if (__atomic_sub_fetch(&owner->calls, 2, __ATOMIC_SEQ_CST) != 1)
+        return;
+    hook = __atomic_load_n(&bpc_owner_idle_hook, __ATOMIC_ACQUIRE);
+    if (hook)
+        hook();
 }
 
 bool bpc_owner_busy(struct bp_owner *owner)

@@ -59,6 +59,6 @@ static inline void bpc_owner_enter(struct bp_owner *owner)
 void bpc_owner_leave(struct bp_owner *owner);
 /* Are callbacks under way? When there are, the end of the last one calls bpc_owner_idle_hook. */
 bool bpc_owner_busy(struct bp_owner *owner);
-extern void (*bpc_owner_idle_hook)(void); /* [any]; set once */
+extern void (*bpc_owner_idle_hook)(void); /* [any]; atomic */
 
 #endif

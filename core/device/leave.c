@@ -155,7 +155,7 @@ void bpc_device_leave(struct bp_device *dev, struct bp_value *deleted)
 {
     struct bpc_leave *leave = g_new0(struct bpc_leave, 1);
 
-    bpc_owner_idle_hook = owner_idle;
+    __atomic_store_n(&bpc_owner_idle_hook, owner_idle, __ATOMIC_RELEASE);
     leave->dev = dev;
     leave->deleted = deleted;
     leave->refs = 2;
@@ -184,7 +184,7 @@ void bpc_device_leave_now(struct bp_device *dev)
 {
     unsigned depth;
 
-    bpc_owner_idle_hook = owner_idle;
+    __atomic_store_n(&bpc_owner_idle_hook, owner_idle, __ATOMIC_RELEASE);
     bp_memory_begin();
     withdraw(dev);
     bp_memory_commit();
