@@ -40,6 +40,13 @@ static void unlink_queued(struct bp_deferred *d)
     d->queued = false;
 }
 
+static void discard(struct bp_deferred *d)
+{
+    if (d->gone)
+        d->gone(d->opaque);
+    g_free(d);
+}
+
 static void destroy(struct bp_deferred *d, bool wait)
 {
     struct bp_context *ctx = d->item.ctx;
@@ -50,9 +57,10 @@ static void destroy(struct bp_deferred *d, bool wait)
     gone = wait ? bpc_item_kill_wait(&d->item) : bpc_item_kill(&d->item);
     if (wait)
         unlink_queued(d);
+    pthread_cond_broadcast(&ctx->done); /* drains */
     pthread_mutex_unlock(&ctx->lock);
     if (gone)
-        g_free(d);
+        discard(d);
 }
 
 static void release(struct bpc_claim *claim)
@@ -60,15 +68,24 @@ static void release(struct bpc_claim *claim)
     destroy((struct bp_deferred *)claim, false);
 }
 
-struct bp_deferred *bp_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
-                                    void (*fn)(void *opaque), void *opaque)
+struct bp_deferred *bpc_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
+                                     const char *kind, void (*fn)(void *opaque),
+                                     void (*gone)(void *opaque), void *opaque)
 {
     struct bp_deferred *d = g_new0(struct bp_deferred, 1);
 
+    d->kind = kind;
     d->fn = fn;
+    d->gone = gone;
     d->opaque = opaque;
     bpc_item_init(&d->item, owner, ctx, release);
     return d;
+}
+
+struct bp_deferred *bp_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
+                                    void (*fn)(void *opaque), void *opaque)
+{
+    return bpc_deferred_new(owner, ctx, "deferred call", fn, NULL, opaque);
 }
 
 void bp_deferred_schedule(struct bp_deferred *deferred)
@@ -100,6 +117,19 @@ void bp_defer(struct bp_context *ctx, void (*fn)(void *opaque), void *opaque)
     enqueue(d);
 }
 
+/* With the context's lock, which it gives up meanwhile; out of the queue. */
+static void run_one(struct bp_deferred *d)
+{
+    struct bpc_call call;
+
+    if (bpc_item_begin(&d->item, d->kind, &call))
+        d->fn(d->opaque);
+    if (bpc_item_end(&d->item, &call))
+        discard(d);
+    else
+        d->runs++;
+}
+
 /* Calls queued from the beginning on wait for the next turn, so that watches get theirs. */
 void bpc_deferred_run(struct bp_context *ctx)
 {
@@ -111,17 +141,73 @@ void bpc_deferred_run(struct bp_context *ctx)
     if (ctx->batch > 0)
         left = MIN(left, ctx->batch);
     for (; left > 0 && (d = ctx->head) != NULL; left--) {
-        struct bpc_call call;
-
         unlink_queued(d);
         if (d->item.stopped && !d->once)
             continue;
         if (d->once)
             d->item.dead = true;
-        if (bpc_item_begin(&d->item, "deferred call", &call))
-            d->fn(d->opaque);
-        if (bpc_item_end(&d->item, &call))
-            g_free(d);
+        run_one(d);
     }
     pthread_mutex_unlock(&ctx->lock);
+}
+
+/* ---- waiting for one ---- */
+
+struct bpc_drain {
+    struct bp_deferred *d; /* counted as a waiter of it */
+    uint64_t upto;         /* that many runs */
+};
+
+static bool will_run(const struct bp_deferred *d)
+{
+    const struct bp_context *ctx = d->item.ctx;
+
+    return d->queued && !d->item.dead && !d->item.stopped && (ctx->is_main || ctx->has_thread);
+}
+
+struct bpc_drain *bpc_deferred_drain_begin(struct bp_deferred *d)
+{
+    struct bp_context *ctx = d->item.ctx;
+    struct bpc_drain *drain = NULL;
+
+    pthread_mutex_lock(&ctx->lock);
+    if (d->item.running || will_run(d)) {
+        drain = g_new(struct bpc_drain, 1);
+        drain->d = d;
+        drain->upto = d->runs + d->item.running + d->queued;
+        d->item.waiters++;
+    }
+    pthread_mutex_unlock(&ctx->lock);
+    return drain;
+}
+
+void bpc_deferred_drain_end(struct bpc_drain *drain)
+{
+    struct bp_deferred *d = drain->d;
+    struct bp_context *ctx = d->item.ctx;
+    unsigned depth;
+    bool gone;
+
+    pthread_mutex_lock(&ctx->lock);
+    if (pthread_equal(ctx->thread, pthread_self())) {
+        if (!d->item.running && will_run(d)) { /* else it is its own callback that asks */
+            unlink_queued(d);
+            run_one(d);
+        }
+    } else if (d->runs < drain->upto) {
+        pthread_mutex_unlock(&ctx->lock);
+        depth = bpc_machine_unlock_all();
+        pthread_mutex_lock(&ctx->lock);
+        while (d->runs < drain->upto && (d->item.running || will_run(d)))
+            pthread_cond_wait(&ctx->done, &ctx->lock);
+        pthread_mutex_unlock(&ctx->lock);
+        bpc_machine_relock(depth);
+        pthread_mutex_lock(&ctx->lock);
+    }
+    d->item.waiters--;
+    gone = d->item.dead && bpc_item_kill(&d->item);
+    pthread_mutex_unlock(&ctx->lock);
+    if (gone)
+        discard(d);
+    g_free(drain);
 }

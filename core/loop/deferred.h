@@ -9,7 +9,10 @@ struct bp_deferred {
     struct bpc_item item; /* first */
     struct bp_deferred *next;
     void (*fn)(void *opaque);
+    void (*gone)(void *opaque); /* or NULL */
     void *opaque;
+    const char *kind;
+    uint64_t runs; /* under the context's lock */
     bool queued, once; /* under the context's lock */
 };
 

@@ -26,6 +26,7 @@ static struct bp_context *stop(struct bpc_claim *claim, uint64_t *ret_ticket)
         busy = ctx;
         *ret_ticket = ctx->ended;
     }
+    pthread_cond_broadcast(&ctx->done); /* who waits for a call that will not be made */
     pthread_mutex_unlock(&ctx->lock);
     return busy;
 }

@@ -171,6 +171,11 @@ void bpc_owner_lock_drop(struct bp_owner *owner)
     pthread_mutex_unlock(&owner->lock->mutex);
 }
 
+bool bpc_owner_lock_held(void)
+{
+    return held != NULL;
+}
+
 struct bpc_hold bpc_owner_hold(struct bp_owner *owner)
 {
     struct bpc_owner_lock *want = owner ? owner->lock : NULL;

@@ -48,6 +48,18 @@ struct bp_context *bpc_context_find(const char *name); /* not the main one; or N
 struct bp_owner;
 void bpc_owner_quiet(struct bp_owner *owner);
 
+/* A deferred call with a name of its own kind; gone(opaque) comes when nobody calls it any more. It may
+ * be called under the context's lock: it must not wait. [any] */
+struct bp_deferred *bpc_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
+                                     const char *kind, void (*fn)(void *opaque),
+                                     void (*gone)(void *opaque), void *opaque);
+/* Waits until a deferred call that is scheduled, and one that runs, has ended. begin makes sure that it
+ * stays until end; NULL: there is nothing to wait for. end makes the call itself on the context's own
+ * thread; elsewhere it lets go of the machine lock while it waits. */
+struct bpc_drain;
+struct bpc_drain *bpc_deferred_drain_begin(struct bp_deferred *deferred);
+void bpc_deferred_drain_end(struct bpc_drain *drain);
+
 /* Calls fn on the main loop when the process gets the signal; `pid` is the sender's or 0. Each
  * signal has one fn; a later call replaces it, NULL restores the default action. [main] */
 void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid));
@@ -85,6 +97,7 @@ void bpc_owner_lock_free(struct bp_owner *owner);
 /* Between two waits of an owner's coroutine: the same lock, held by nobody else of this thread. */
 void bpc_owner_lock_take(struct bp_owner *owner);
 void bpc_owner_lock_drop(struct bp_owner *owner);
+bool bpc_owner_lock_held(void); /* any device's, by this thread */
 struct bpc_hold bpc_owner_hold(struct bp_owner *owner); /* [any]; NULL: the machine lock */
 void bpc_owner_let_go(struct bp_owner *owner, struct bpc_hold hold);
 

@@ -12,6 +12,7 @@
 #include <bp/log.h>
 
 #include "device.h"
+#include "doorbell.h"
 #include "loop.h"
 #include "parts.h"
 
@@ -209,6 +210,7 @@ void bpc_machine_start(void)
     bpc_clock_virtual_run(true);
     if (!tell(true))
         return; /* it was stopped again, and they know */
+    bpc_doorbells_start();
     bp_event_send_named("RESUME", NULL);
     bpc_cpus_resume();
 }
@@ -226,6 +228,7 @@ void bpc_machine_stop(enum bpc_run_state state)
     bpc_clock_virtual_run(false);
     bpc_cpus_pause();
     set_state(state);
+    bpc_doorbells_stop(); /* before devices hear of it, and started after them */
     if (tell(false))
         bp_event_send_named("STOP", NULL);
 }

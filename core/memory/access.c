@@ -23,6 +23,7 @@
 #include <glib.h>
 
 #include "blame.h"
+#include "doorbell.h"
 #include "loop.h"
 #include "memory.h"
 #include "read-side.h"
@@ -210,6 +211,10 @@ static int device_access(const struct bp_region *region, uint64_t offset, unsign
 
     if (size < ops->valid_min || size > ops->valid_max)
         return -EFAULT;
+    if (is_write && __atomic_load_n(&region->bells, __ATOMIC_ACQUIRE) &&
+        bpc_doorbell_written(region, offset, size,
+                             ops->big_endian ? swap(*value & ones(size), size) : *value & ones(size)))
+        return 0;
     if (!ops->parallel)
         hold = bpc_owner_hold(owner);
     for (unsigned done = 0, n; done < size; done += n) {

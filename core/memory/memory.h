@@ -40,6 +40,7 @@ struct bp_region {
     bool has_ops;             /* I/O, or ROM with callbacks */
     struct bp_region_ops ops; /* a copy, with limits filled in and what its author did not know zeroed */
     void *opaque;
+    struct bp_doorbell *bells; /* atomic; changed under their lock (doorbell.c) */
 
     struct bp_iommu_ops iommu;           /* IOMMU: a copy */
     struct bp_iommu_notifier *notifiers; /* machine lock */

@@ -18,6 +18,7 @@
 #include <bp/coroutine.h>
 #include <bp/device.h>
 #include <bp/dma.h>
+#include <bp/doorbell.h>
 #include <bp/error.h>
 #include <bp/host/chardev.h>
 #include <bp/host/disassembler.h>
@@ -139,6 +140,13 @@ _Static_assert(offsetof(struct bp_disassembler_interface, open) == 8, "bp_disass
 _Static_assert(offsetof(struct bp_disassembler_interface, decode) == 16, "bp_disassembler_interface.decode");
 _Static_assert(offsetof(struct bp_disassembler_interface, close) == 24, "bp_disassembler_interface.close");
 _Static_assert(offsetof(struct bp_disassembler_interface, reserved) == 32, "bp_disassembler_interface.reserved");
+_Static_assert(sizeof(struct bp_doorbell_match) >= 48, "bp_doorbell_match");
+_Static_assert(offsetof(struct bp_doorbell_match, size) == 0, "bp_doorbell_match.size");
+_Static_assert(offsetof(struct bp_doorbell_match, offset) == 8, "bp_doorbell_match.offset");
+_Static_assert(offsetof(struct bp_doorbell_match, flags) == 16, "bp_doorbell_match.flags");
+_Static_assert(offsetof(struct bp_doorbell_match, access_size) == 20, "bp_doorbell_match.access_size");
+_Static_assert(offsetof(struct bp_doorbell_match, value) == 24, "bp_doorbell_match.value");
+_Static_assert(offsetof(struct bp_doorbell_match, reserved) == 32, "bp_doorbell_match.reserved");
 _Static_assert(sizeof(struct bp_error) == 1024, "bp_error");
 _Static_assert(offsetof(struct bp_error, code) == 0, "bp_error.code");
 _Static_assert(offsetof(struct bp_error, kind) == 4, "bp_error.kind");
