@@ -280,6 +280,14 @@ static int attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *er
     return bpc_hotplug_plug(dev, err); /* who could not be told: it is destroyed */
 }
 
+/* With what it sits on, or is a part of. */
+static bool leaves(const struct bp_device *dev)
+{
+    while (dev && !dev->leave)
+        dev = dev->bus ? dev->bus->bridge : bp_device_from_object(dev->obj.parent);
+    return dev != NULL;
+}
+
 int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
 {
     int ret = 0;
@@ -289,7 +297,7 @@ int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error 
         ret = bpc_bus_choose(dev->obj.machine, dev->class, dev->hotplugged, &bus, err);
     else if (bus)
         ret = bpc_bus_check(bus, dev->class, err);
-    if (!ret && bus && bus->bridge->leave)
+    if (!ret && bus && leaves(bus->bridge))
         ret = bp_fail(err, EBUSY, "Bus '%s' is in the process of unplug", bp_bus_name(bus));
     if (!ret)
         ret = bp_device_place(dev, bus, err);

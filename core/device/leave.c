@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include <bp/command.h>
+#include <bp/level.h>
 #include <bp/loop.h>
 
 #include "device.h"
@@ -60,6 +61,24 @@ static bool busy(struct bp_device *dev)
     for (struct bp_object *part = dev->obj.first; part; part = part->next) {
         if (part->kind == BP_PROVIDE_DEVICE)
             any |= busy((struct bp_device *)part);
+    }
+    return any;
+}
+
+/* Whether there is a detach() to come, its own, a level's or one below: it may take away what a vCPU holds. */
+static bool detaches(struct bp_device *dev)
+{
+    bool any = dev->attached || dev->class_attached;
+
+    for (unsigned i = 0; i < dev->obj.levels_attached; i++)
+        any |= dev->obj.levels[i].class && dev->obj.levels[i].class->detach;
+    for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
+        for (struct bp_device *child = bus->first; child; child = child->next)
+            any |= detaches(child);
+    }
+    for (struct bp_object *part = dev->obj.first; part; part = part->next) {
+        if (part->kind == BP_PROVIDE_DEVICE)
+            any |= detaches((struct bp_device *)part);
     }
     return any;
 }
@@ -165,9 +184,9 @@ void bpc_device_leave(struct bp_device *dev, struct bp_value *deleted)
     bp_memory_begin();
     withdraw(dev);
     bp_memory_commit();
-    if (dev->attached) {
+    if (detaches(dev)) {
         bpc_quiet_call(&leave->quiet, passed);
-    } else { /* no detach() that could take away what a vCPU holds; RAM looks after itself */
+    } else { /* RAM looks after itself */
         leave->passed = true;
         leave_unref(leave);
     }

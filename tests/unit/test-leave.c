@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <bp/command.h>
+#include <bp/level.h>
 #include <bp/loop.h>
 #include <bp/memory.h>
 
@@ -87,8 +88,73 @@ static const struct bp_device_class card_class = {
     .type = {.size = sizeof(card_class), .name = "card", .flags = BP_TYPE_HOTPLUGGABLE,
              .state_size = sizeof(struct card), .props = card_props},
     .attach = card_attach, .detach = card_detach};
+
+/* A rack has shelves, shelves have books. A rack may come with a shelf, and fail then. */
+static int shelf_detached;
+static const struct bp_bus_class rack_bus = {
+    .type = {.size = sizeof(rack_bus), .name = "rack-bus", .state_size = 8}};
+static const struct bp_bus_class shelf_bus = {
+    .type = {.size = sizeof(shelf_bus), .name = "shelf-bus", .state_size = 8}};
+
+static int shelf_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct bp_bus *bus;
+
+    return bp_bus_new(dev, "shelf-bus", NULL, &bus, err);
+}
+
+static void shelf_detach(struct bp_device *dev)
+{
+    (void)dev;
+    shelf_detached++;
+}
+
+static int rack_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct card *card = bp_device_state(dev);
+    struct bp_device *shelf;
+    struct bp_bus *bus;
+    int r = bp_bus_new(dev, "rack-bus", NULL, &bus, err);
+
+    if (r == 0)
+        r = bp_device_new(bp_device_machine(dev), "shelf", NULL, &shelf, err);
+    if (r == 0)
+        r = bp_device_attach(shelf, bus, err);
+    return r == 0 && !strcmp(card->mode, "fail") ? bp_fail(err, EIO, "told to fail") : r;
+}
+
+#define FURNITURE(NAME, BUS, ...) \
+    static const struct bp_device_class NAME##_class = { \
+        .type = {.size = sizeof(NAME##_class), .name = #NAME, .flags = BP_TYPE_HOTPLUGGABLE, \
+                 .state_size = sizeof(struct card), .props = card_props}, \
+        .bus = BUS, __VA_ARGS__}
+FURNITURE(rack, "system", .attach = rack_attach);
+FURNITURE(shelf, "rack-bus", .attach = shelf_attach, .detach = shelf_detach);
+FURNITURE(book, "shelf-bus", .attach = NULL);
+
+/* A level below a device that fails when it had attached. */
+static void base_detach(struct bp_object *obj, void *state)
+{
+    (void)obj, (void)state;
+    shelf_detached++;
+}
+
+static int failing_attach(struct bp_device *dev, struct bp_error *err)
+{
+    (void)dev;
+    return bp_fail(err, EIO, "told to fail");
+}
+
+static const struct bp_level_class base_level = {
+    .type = {.size = sizeof(base_level), .name = "base", .parent = "device",
+             .flags = BP_TYPE_NOT_USER_CREATABLE, .state_size = 8}, .detach = base_detach};
+static const struct bp_device_class derived_class = {
+    .type = {.size = sizeof(derived_class), .name = "derived", .parent = "base", .state_size = 8},
+    .attach = failing_attach};
 static const struct bp_provide provides[] = {
-    {BP_PROVIDE_DEVICE, &card_class}, {BP_PROVIDE_END, NULL}};
+    {BP_PROVIDE_DEVICE, &card_class}, {BP_PROVIDE_DEVICE, &rack_class}, {BP_PROVIDE_DEVICE, &shelf_class},
+    {BP_PROVIDE_DEVICE, &book_class}, {BP_PROVIDE_BUS, &rack_bus}, {BP_PROVIDE_BUS, &shelf_bus},
+    {BP_PROVIDE_ABSTRACT, &base_level}, {BP_PROVIDE_DEVICE, &derived_class}, {BP_PROVIDE_END, NULL}};
 
 /* ---- help ---- */
 
@@ -254,6 +320,55 @@ static void unplugging_twice_is_refused_meanwhile(void)
     g_assert_cmpint(bpc_device_del("c0", &err), ==, -ENOENT);
 }
 
+static void nothing_comes_below_what_leaves(void)
+{
+    int kicks = 0;
+    struct bpc_reader vcpu = {.kick = kick, .opaque = &kicks};
+    struct bp_device *rack, *book;
+    struct bp_error err = {0};
+    struct bp_bus *shelf;
+
+    g_assert_cmpint(bp_device_new(machine, "rack", "r0", &rack, NULL), ==, 0);
+    g_assert_cmpint(bp_device_attach(rack, NULL, NULL), ==, 0);
+    shelf = rack->buses->first->buses;
+    bpc_reader_add(&vcpu);
+    bpc_reader_enter(&vcpu);
+    bp_device_destroy(rack);
+    g_assert_cmpint(bp_device_new(machine, "book", NULL, &book, NULL), ==, 0);
+    g_assert_cmpint(bp_device_attach(book, shelf, &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.message, "in the process of unplug"));
+    bpc_reader_leave(&vcpu);
+    turn_often();
+    bpc_reader_remove(&vcpu);
+    g_assert_null(bpc_object_child(bpc_object_container("/machine/peripheral"), "r0"));
+}
+
+/* What had been attached before the failure may be in use as well. */
+static void failed_attach_waits_for_a_running_vcpu(void)
+{
+    static const char *const types[] = {"rack", "derived"};
+
+    for (unsigned i = 0; i < 2; i++) {
+        int kicks = 0;
+        struct bpc_reader vcpu = {.kick = kick, .opaque = &kicks};
+        struct bp_device *dev;
+
+        shelf_detached = 0;
+        bpc_reader_add(&vcpu);
+        bpc_reader_enter(&vcpu);
+        g_assert_cmpint(bp_device_new(machine, types[i], NULL, &dev, NULL), ==, 0);
+        if (i == 0)
+            g_assert_cmpint(bp_device_set(dev, "mode", "fail", NULL), ==, 0);
+        g_assert_cmpint(bp_device_attach(dev, NULL, NULL), ==, -EIO);
+        turn_often();
+        g_assert_cmpint(shelf_detached, ==, 0);
+        bpc_reader_leave(&vcpu);
+        turn_often();
+        g_assert_cmpint(shelf_detached, ==, 1);
+        bpc_reader_remove(&vcpu);
+    }
+}
+
 static void *let_go_soon(void *opaque)
 {
     (void)opaque;
@@ -347,6 +462,8 @@ int main(int argc, char **argv)
     CASE(device_waits_for_a_running_vcpu);
     CASE(failed_attach_waits_for_its_callback);
     CASE(unplugging_twice_is_refused_meanwhile);
+    CASE(nothing_comes_below_what_leaves);
+    CASE(failed_attach_waits_for_a_running_vcpu);
     CASE(end_of_the_machine_waits_for_callbacks);
     CASE(end_of_the_machine_finishes_who_is_leaving);
     CASE(quiet_calls_come_in_order_of_readers);
