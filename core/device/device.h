@@ -90,6 +90,7 @@ void bpc_devices_reset(struct bp_machine *machine);
 void bpc_devices_reset_begin(struct bp_machine *machine);
 void bpc_devices_reset_end(struct bp_machine *machine);
 void bpc_device_reset_attached(struct bp_device *dev); /* the one after attach() */
+bool bpc_reset_under_way(void); /* within a hook of it: the tree is being walked. [main] */
 /* All of them, last attached first; the machine ends. */
 void bpc_devices_destroy(struct bp_machine *machine);
 /* Everything attached, bridges first. Stops at a non-zero return. */

@@ -6,8 +6,9 @@
  *   3. detach(), and what it had claimed is released;
  *   4. a grace period: readers that found it before are through;
  *   5. its memory goes, on the main loop.
- * Nobody waits: 2 and 4 are continuations. When nothing is under way, 3 follows within the call. While
- * the whole machine ends (its vCPUs stand), 2 is waited for, without the machine lock.
+ * Nobody waits: 2 and 4 are continuations. When nothing is under way, 3 follows within the call, but not
+ * within a reset, which walks over the tree. While the whole machine ends (its vCPUs stand), 2 is waited
+ * for, without the machine lock.
  */
 #include <glib.h>
 #include <pthread.h>
@@ -190,7 +191,11 @@ void bpc_device_leave(struct bp_device *dev, struct bp_value *deleted)
         leave->passed = true;
         leave_unref(leave);
     }
-    if (ready(leave))
+    if (!ready(leave))
+        return;
+    if (bpc_reset_under_way())
+        bp_defer(NULL, look, NULL); /* who walks over the tree wants to go on from it */
+    else
         finish_later(dev);
 }
 

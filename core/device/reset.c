@@ -9,6 +9,13 @@
 
 #include <bp/level.h>
 
+static unsigned under_way; /* walks over the tree, one inside another. [main] */
+
+bool bpc_reset_under_way(void)
+{
+    return under_way > 0;
+}
+
 /* ---- one device ---- */
 
 static void child_phase(struct bp_device *dev, enum bp_reset_phase phase, enum bp_reset_scope scope)
@@ -105,12 +112,14 @@ static void phase_of_device(struct bp_device *dev, bool behind, enum bp_reset_ph
 static void phase_of_bus(struct bp_bus *bus, enum bp_reset_phase phase, enum bp_reset_scope scope)
 {
     bool part = takes_part(&bus->resets, &bus->reset_entered, phase);
+    under_way++;
     if (phase == BP_RESET_EXIT && part)
         bus_phase(bus, phase, scope);
     for (struct bp_device *child = bus->first; child; child = child->next)
         phase_of_device(child, true, phase, scope);
     if (phase != BP_RESET_EXIT && part)
         bus_phase(bus, phase, scope);
+    under_way--;
 }
 
 /* Entered and held from the far end: a bridge finds its children quiet, and what its own reset does to
@@ -119,12 +128,14 @@ static void phase_of_device(struct bp_device *dev, bool behind, enum bp_reset_ph
                             enum bp_reset_scope scope)
 {
     bool part = takes_part(&dev->resets, &dev->reset_entered, phase);
+    under_way++;
     if (phase == BP_RESET_EXIT && part)
         device_phase(dev, phase, scope);
     for (struct bp_bus *bus = dev->buses; bus && behind; bus = bus->next)
         phase_of_bus(bus, phase, scope);
     if (phase != BP_RESET_EXIT && part)
         device_phase(dev, phase, scope);
+    under_way--;
 }
 
 static void reset_device(struct bp_device *dev, bool behind, enum bp_reset_scope scope)
@@ -170,6 +181,7 @@ bool bp_device_in_reset(const struct bp_device *dev)
 void bpc_device_reset_attached(struct bp_device *dev)
 {
     unsigned around = dev->bus ? dev->bus->resets : 0;
+    under_way++;
     dev->resets = around + 1;
     device_phase(dev, BP_RESET_ENTER, BP_RESET_DEVICE);
     device_phase(dev, BP_RESET_HOLD, BP_RESET_DEVICE);
@@ -182,14 +194,17 @@ void bpc_device_reset_attached(struct bp_device *dev)
     }
     if (!around)
         device_phase(dev, BP_RESET_EXIT, BP_RESET_DEVICE);
+    under_way--;
 }
 
 /* ---- the machine ---- */
 
 static void machine_phase(struct bp_machine *machine, enum bp_reset_phase phase)
 {
+    under_way++;
     for (struct bp_device *dev = bpc_devices_of(machine)->first; dev; dev = dev->next)
         phase_of_device(dev, true, phase, BP_RESET_MACHINE);
+    under_way--;
 }
 
 void bpc_devices_reset_begin(struct bp_machine *machine)

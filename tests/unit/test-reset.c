@@ -14,6 +14,7 @@
 static struct bp_machine *machine;
 static GString *calls;
 static bool nested; /* a card's hold resets its bus again */
+static bool ejected; /* card "a" is unplugged while it leaves reset */
 
 #define assert_calls(text) \
     do { \
@@ -55,6 +56,8 @@ static void card_hold(struct bp_device *dev)
 static void card_exit(struct bp_device *dev, enum bp_reset_scope scope)
 {
     note(name_of(dev), BP_RESET_EXIT, scope);
+    if (ejected && !strcmp(name_of(dev), "a"))
+        bp_device_unplugged(dev);
 }
 
 static void base_enter(struct bp_device *dev, void *state, enum bp_reset_scope scope)
@@ -137,7 +140,7 @@ static void begin(void)
 
 static void end(void)
 {
-    nested = false;
+    nested = ejected = false;
     bp_device_destroy(top);
     bpc_loop_run_once(false);
     g_string_truncate(calls, 0);
@@ -248,6 +251,18 @@ static void hook_that_resets_again_ends(void)
     end();
 }
 
+static void who_goes_in_a_hook_stops_no_reset(void)
+{
+    begin();
+    ejected = true;
+    bp_bus_reset(outer_bus);
+    g_assert_false(bp_device_in_reset(inner_bus->first));
+    bpc_loop_run_once(false);
+    g_assert_true(outer_bus->first == inner_bus->bridge); /* "a" has gone */
+    g_assert_cmpuint(outer_bus->count, ==, 1);
+    end();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -265,5 +280,6 @@ int main(int argc, char **argv)
     CASE(what_comes_into_a_bus_in_reset_leaves_it_with_the_bus);
     CASE(what_is_behind_a_bridge_that_comes_into_reset_is_in_reset);
     CASE(hook_that_resets_again_ends);
+    CASE(who_goes_in_a_hook_stops_no_reset);
     return g_test_run();
 }
