@@ -5,6 +5,7 @@
  * id is asked for, so that a context that serves nobody costs nothing.
  */
 #include <assert.h>
+#include <sched.h>
 #include <time.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,6 +87,16 @@ int bp_context_new(struct bp_machine *machine, const char *name, struct bp_conte
     return 0;
 }
 
+/* Whoever queued the last of its work, or freed the last of its items, in another thread: it may not
+ * have given up the lock yet, or not have woken the loop, which had seen the work already. */
+static void await_others(struct bp_context *ctx)
+{
+    pthread_mutex_lock(&ctx->lock);
+    pthread_mutex_unlock(&ctx->lock);
+    while (__atomic_load_n(&ctx->wakers, __ATOMIC_ACQUIRE) > 0)
+        sched_yield();
+}
+
 void bp_context_free(struct bp_context *ctx)
 {
     if (!ctx)
@@ -100,6 +111,7 @@ void bp_context_free(struct bp_context *ctx)
     }
     pthread_mutex_unlock(&list_lock);
     stop_thread(ctx);
+    await_others(ctx);
     bpc_context_fini(ctx);
     g_main_context_unref(ctx->glib);
     g_free(ctx);
@@ -230,8 +242,7 @@ void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned gro
     __atomic_store_n(&ctx->poll_grow, grow, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->poll_shrink, shrink, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->poll_max_ns, max_ns, __ATOMIC_RELAXED);
-    if (ctx->has_thread)
-        bpc_context_wake(ctx);
+    bpc_context_wake(ctx); /* it may be asleep without looking */
 }
 
 void bp_context_set_batch(struct bp_context *ctx, unsigned calls)

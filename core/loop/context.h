@@ -67,6 +67,7 @@ struct bp_context {
     unsigned queued;
     bool polling; /* asleep, or about to be: has to be woken */
     bool woken;   /* the next sleep is skipped */
+    unsigned wakers; /* atomic: about to wake it; more under the lock, fewer without */
     uint32_t poke; /* atomic: something was queued; ends busy polling */
     uint64_t ended;  /* callbacks that ended */
     struct bp_co *ready, **ready_tail; /* coroutines to go on with */
@@ -98,6 +99,10 @@ extern __thread struct bp_context *bpc_current_context __attribute__((tls_model(
 void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name);
 void bpc_context_fini(struct bp_context *ctx);
 void bpc_context_wake(struct bp_context *ctx); /* [any] */
+/* With ctx->lock held: there is something to do. true: it sleeps, and bpc_context_rouse() has to follow
+ * once the lock is given up; until then the context is not freed, whatever its thread does. */
+bool bpc_context_poke(struct bp_context *ctx);
+void bpc_context_rouse(struct bp_context *ctx);
 
 /* ---- item.c ---- */
 void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx,

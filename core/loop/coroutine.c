@@ -74,12 +74,10 @@ static void push_ready(struct bp_co *co)
     co->next = NULL;
     *ctx->ready_tail = co;
     ctx->ready_tail = &co->next;
-    __atomic_store_n(&ctx->poke, 1, __ATOMIC_RELEASE);
-    wake = ctx->polling;
-    ctx->polling = false;
+    wake = bpc_context_poke(ctx);
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
-        g_main_context_wakeup(ctx->glib);
+        bpc_context_rouse(ctx);
 }
 
 static bool change(struct bp_co *co, int from, int to)

@@ -15,13 +15,11 @@ static void enqueue(struct bp_deferred *d)
         ctx->tail = &d->next;
         ctx->queued++;
         ctx->stats.queued_most = MAX(ctx->stats.queued_most, ctx->queued);
-        __atomic_store_n(&ctx->poke, 1, __ATOMIC_RELEASE);
-        wake = ctx->polling;
-        ctx->polling = false;
+        wake = bpc_context_poke(ctx);
     }
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
-        g_main_context_wakeup(ctx->glib);
+        bpc_context_rouse(ctx);
 }
 
 static void unlink_queued(struct bp_deferred *d)

@@ -179,18 +179,33 @@ static gint context_poll(GPollFD *fds, guint n, gint timeout)
     return ret;
 }
 
+bool bpc_context_poke(struct bp_context *ctx)
+{
+    bool wake = ctx->polling;
+
+    ctx->polling = false;
+    if (wake)
+        __atomic_fetch_add(&ctx->wakers, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&ctx->poke, 1, __ATOMIC_RELEASE);
+    return wake;
+}
+
+void bpc_context_rouse(struct bp_context *ctx)
+{
+    g_main_context_wakeup(ctx->glib);
+    __atomic_fetch_sub(&ctx->wakers, 1, __ATOMIC_RELEASE); /* it may be gone now */
+}
+
 void bpc_context_wake(struct bp_context *ctx)
 {
     bool wake;
 
     pthread_mutex_lock(&ctx->lock);
-    wake = ctx->polling;
-    ctx->polling = false;
+    wake = bpc_context_poke(ctx);
     ctx->woken = !wake;
-    __atomic_store_n(&ctx->poke, 1, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
-        g_main_context_wakeup(ctx->glib);
+        bpc_context_rouse(ctx);
 }
 
 void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The main loop, watches, deferred calls, I/O threads, signals and the machine lock. */
 #include <glib.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -222,6 +224,44 @@ static gpointer waker(gpointer opaque)
 }
 
 /* A wake-up that comes between looking and sleeping is not lost: this would hang. */
+static gint calls_elsewhere;
+
+static void call_elsewhere(void *opaque)
+{
+    (void)opaque;
+    g_atomic_int_inc(&calls_elsewhere);
+}
+
+static void *last_call(void *opaque)
+{
+    bp_defer(opaque, call_elsewhere, NULL);
+    return NULL;
+}
+
+/* A loop that polls busily sees the call before whoever made it has woken it; then nothing is left that
+ * keeps the context. Sanitizers tell when it is touched once more. */
+static void freed_with_the_last_call_is_not_touched_again(void)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        struct bp_context *ctx;
+        pthread_t thread;
+
+        g_assert_cmpint(bp_context_new(NULL, "short-lived", &ctx, NULL), ==, 0);
+        bp_context_set_polling(ctx, 10000000, 5000, 0);
+        g_atomic_int_set(&calls_elsewhere, 0);
+        for (gint done = 0; done < 4; done++) { /* short sleeps: it begins to poll */
+            bp_defer(ctx, call_elsewhere, NULL);
+            while (g_atomic_int_get(&calls_elsewhere) == done)
+                usleep(20);
+        }
+        g_assert_cmpint(pthread_create(&thread, NULL, last_call, ctx), ==, 0);
+        while (g_atomic_int_get(&calls_elsewhere) < 5 || bp_context_users(ctx) > 0)
+            sched_yield();
+        bp_context_free(ctx);
+        pthread_join(thread, NULL);
+    }
+}
+
 static void wake_before_sleep_is_not_lost(void)
 {
     static gint flag;
@@ -302,6 +342,8 @@ int main(int argc, char **argv)
     g_test_add_func("/loop/owner-released_watches-gone", released_owner_takes_watches_and_calls);
     g_test_add_func("/loop/iothread_calls-there-and-back", iothread_calls_go_there_and_back);
     g_test_add_func("/loop/iothread_watches", iothread_serves_watches);
+    g_test_add_func("/loop/freed-with-last-call_not-touched",
+                    freed_with_the_last_call_is_not_touched_again);
     g_test_add_func("/loop/wake-before-sleep_not-lost", wake_before_sleep_is_not_lost);
     g_test_add_func("/loop/signal_told-on-loop", signal_is_told_on_the_loop);
     g_test_add_func("/loop/machine-lock_recursive", machine_lock_is_recursive_and_excludes);
