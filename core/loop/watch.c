@@ -4,6 +4,17 @@
 
 #include "context.h"
 
+/* The library is not instrumented: ThreadSanitizer is told what its reference counts order. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define TELL_LET_GO(w) __tsan_release(w)
+#define TELL_LAST(w) __tsan_acquire(w)
+#else
+#define TELL_LET_GO(w) ((void)0)
+#define TELL_LAST(w) ((void)0)
+#endif
+
 struct bp_watch {
     struct bpc_item item; /* first */
     GSource *source;
@@ -57,7 +68,10 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
 
 static void watch_finalize(GSource *source)
 {
-    g_free(((struct watch_source *)source)->watch);
+    struct bp_watch *w = ((struct watch_source *)source)->watch;
+
+    TELL_LAST(w);
+    g_free(w);
 }
 
 static GSourceFuncs watch_funcs = {
@@ -66,14 +80,17 @@ static GSourceFuncs watch_funcs = {
 
 static void destroy(struct bp_watch *w, bool wait)
 {
-    struct bp_context *ctx = w->item.ctx;
+    struct bp_context *home = w->item.home, *ctx = w->item.ctx;
     GSource *source = w->source;
 
+    __atomic_fetch_add(&home->items, 1, __ATOMIC_RELAXED); /* GLib looks at the source's context */
     pthread_mutex_lock(&ctx->lock);
     (void)(wait ? bpc_item_kill_wait(&w->item) : bpc_item_kill(&w->item));
     pthread_mutex_unlock(&ctx->lock);
     g_source_destroy(source); /* never waits: one that is being dispatched ends afterwards */
+    TELL_LET_GO(w);
     g_source_unref(source);   /* frees w, once the loop lets go of it too */
+    __atomic_fetch_sub(&home->items, 1, __ATOMIC_RELEASE);
 }
 
 static void release(struct bpc_claim *claim)
