@@ -23,7 +23,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = work_folder("backplane-lifetimes-")
 RAMBAR = os.path.join(console.BUILD, "tests/guest/test-rambar.so")
 LONG = os.environ.get("BACKPLANE_LONG") == "1"
-SLOW = 30 if os.environ.get("BACKPLANE_TSAN") == "1" else console.SLOW
+THREADS = os.environ.get("BACKPLANE_TSAN") == "1"
+SLOW = 30 if THREADS else console.SLOW
 LOAD = 0x100000
 # Two versions of a function, as bytes 0 and 8: mov eax,1; ret and mov eax,2; ret.
 UUID = "b8010000-00c3-9090-b802-000000c39090"
@@ -117,7 +118,8 @@ def moving_and_plugging_under_two_processors(rounds):
     print("# %d plugs; the monitor's answer took %.1f ms (median), %.1f at most; %d KiB, %d at the end"
           % (plugs, statistics.median(delays) * 1000, max(delays) * 1000, middle, end), flush=True)
     assert statistics.median(delays) < 0.1 * SLOW
-    assert end < middle + 16384, "memory grows: %r" % sizes[::max(1, len(sizes) // 20)]
+    # ThreadSanitizer keeps books on every mapping there ever was.
+    assert THREADS or end < middle + 16384, "memory grows: %r" % sizes[::max(1, len(sizes) // 20)]
 
 
 def memory_moves_and_goes_under_two_processors():

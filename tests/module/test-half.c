@@ -37,7 +37,7 @@ static void device_leaves_under_its_call_nothing_comes_after_detach(void)
     pthread_create(&thread, NULL, vcpu, host);
     while (!__atomic_load_n(&half_notes.busy, __ATOMIC_SEQ_CST))
         usleep(100);
-    g_assert_true(half_notes.working);
+    g_assert_true(__atomic_load_n(&half_notes.working, __ATOMIC_SEQ_CST));
     bp_device_destroy(dev);
     g_assert_true(bp_machine_locked(bp_test_machine(host)));
     for (unsigned i = 0; i < 10000 && !__atomic_load_n(&half_notes.detached, __ATOMIC_SEQ_CST); i++) {
@@ -49,8 +49,8 @@ static void device_leaves_under_its_call_nothing_comes_after_detach(void)
     __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
     bp_test_step(host, 1);
     pthread_join(thread, NULL);
-    g_assert_false(half_notes.overlap);
-    g_assert_false(half_notes.late);
+    g_assert_false(__atomic_load_n(&half_notes.overlap, __ATOMIC_SEQ_CST));
+    g_assert_false(__atomic_load_n(&half_notes.late, __ATOMIC_SEQ_CST));
     bp_test_host_free(host);
 }
 
