@@ -14,6 +14,7 @@ void *__tsan_get_current_fiber(void);
 void *__tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+#include "loop.h"
 #endif
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
@@ -29,7 +30,9 @@ static inline void leaving(struct bpc_fibre *from, struct bpc_fibre *to, bool en
     __sanitizer_start_switch_fiber(ends ? NULL : &from->fake_stack, to->stack, to->size);
 #endif
 #ifdef BPC_TSAN
+    bpc_machine_tell_handed_over(false); /* to it, a fibre is a thread: the lock is not its own */
     __tsan_switch_to_fiber(to->tsan, 0);
+    bpc_machine_tell_handed_over(true);
 #endif
     (void)ends;
 }

@@ -8,8 +8,13 @@
 #include <pthread.h>
 
 #include "blame.h"
-#include "owner.h"
+#include "fibre.h"
 #include "loop.h"
+#include "owner.h"
+
+#ifdef BPC_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
 
 static pthread_mutex_t machine_lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
 static unsigned waiters; /* atomic */
@@ -243,3 +248,18 @@ bool bpc_machine_lock_wanted(void)
 {
     return __atomic_load_n(&waiters, __ATOMIC_RELAXED) > 0;
 }
+
+#ifdef BPC_TSAN
+void bpc_machine_tell_handed_over(bool taken)
+{
+    if (depth == 0)
+        return;
+    if (taken) {
+        __tsan_mutex_pre_lock(&machine_lock, __tsan_mutex_try_lock);
+        __tsan_mutex_post_lock(&machine_lock, __tsan_mutex_try_lock, 0);
+    } else {
+        __tsan_mutex_pre_unlock(&machine_lock, 0);
+        __tsan_mutex_post_unlock(&machine_lock, 0);
+    }
+}
+#endif

@@ -75,6 +75,8 @@ unsigned bpc_machine_unlock_all(void); /* 0: this thread did not hold it */
 void bpc_machine_relock(unsigned depth);
 bool bpc_machine_held(void); /* by this thread: any machine's */
 unsigned bpc_machine_depth(void); /* how often */
+/* Builds with ThreadSanitizer: around a switch of stacks, for what this thread holds. */
+void bpc_machine_tell_handed_over(bool taken);
 /* Prepares this thread for telling of a fatal signal when its stack is used up. */
 void bpc_fatal_thread(void);
 void bpc_fatal_thread_end(void);

@@ -112,6 +112,44 @@ static void wakeup_before_the_wait_is_kept(void)
     g_assert_cmpuint(turns, ==, 1);
 }
 
+/* ---- the machine lock, which is the thread's ---- */
+
+static unsigned under_the_lock;
+
+static void *takes_the_lock(void *opaque)
+{
+    (void)opaque;
+    bp_machine_lock(NULL);
+    under_the_lock++;
+    bp_machine_unlock(NULL);
+    return NULL;
+}
+
+static void gives_the_lock_up(void *opaque)
+{
+    pthread_t thread;
+    unsigned depth;
+
+    (void)opaque;
+    under_the_lock++;
+    g_assert_cmpint(pthread_create(&thread, NULL, takes_the_lock, NULL), ==, 0);
+    depth = bpc_machine_unlock_all();
+    g_assert_cmpuint(depth, >, 0);
+    pthread_join(thread, NULL);
+    bpc_machine_relock(depth);
+    g_assert_cmpuint(under_the_lock, ==, 2);
+    g_assert_cmpint(bp_co_sleep(BP_CLOCK_REALTIME, 1000), ==, 0);
+    under_the_lock++;
+}
+
+static void lock_is_given_up_and_taken_inside(void)
+{
+    under_the_lock = 0;
+    run(gives_the_lock_up, NULL);
+    g_assert_true(bp_machine_locked(NULL));
+    g_assert_cmpuint(under_the_lock, ==, 3);
+}
+
 /* ---- time and descriptors ---- */
 
 static void sleeper(void *opaque)
@@ -501,6 +539,7 @@ int main(int argc, char **argv)
     g_test_add_func("/coroutine/entered_runs-until-yield", entered_runs_until_it_yields);
     g_test_add_func("/coroutine/inner_returns-to-outer", one_enters_another);
     g_test_add_func("/coroutine/early-wakeup_kept", wakeup_before_the_wait_is_kept);
+    g_test_add_func("/coroutine/lock_given-up-inside", lock_is_given_up_and_taken_inside);
     g_test_add_func("/coroutine/sleep_lasts-as-said", sleep_lasts_as_long_as_said);
     g_test_add_func("/coroutine/descriptor_waited-for", descriptor_is_waited_for);
     g_test_add_func("/coroutine/cancelled_ends-every-wait", cancelled_ends_every_wait);
