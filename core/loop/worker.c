@@ -125,16 +125,23 @@ void bpc_worker_run(struct bp_context *ctx, void (*fn)(void *opaque), void *opaq
 int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, struct bp_error *err)
 {
     struct bpc_pool *p = pool_of(ctx);
+    unsigned old_min, old_max;
     int ret = 0;
 
     if (max == 0 || min > max)
         return bp_fail(err, EINVAL, "there must be at least one worker thread, and the minimum of %u "
                        "must not be above the maximum of %u", min, max);
     pthread_mutex_lock(&p->lock);
+    old_min = p->min;
+    old_max = p->max;
     p->min = min;
     p->max = max;
     while (ret == 0 && p->threads < min)
         ret = start_one(p);
+    if (ret < 0) { /* those that did start end when they have nothing to do */
+        p->min = old_min;
+        p->max = old_max;
+    }
     pthread_cond_broadcast(&p->more);
     pthread_mutex_unlock(&p->lock);
     return ret < 0 ? bp_fail(err, -ret, "cannot start worker threads: %s", g_strerror(-ret)) : 0;

@@ -56,8 +56,9 @@ static int open_path(const struct file_backend *b, struct bp_error *err)
 
     if (stat(b->path, &st) == 0 && S_ISDIR(st.st_mode))
         return open_in_folder(b, err);
-    fd = b->readonly ? open(b->path, O_RDONLY | O_CLOEXEC)
-                     : open(b->path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    /* Not to wait for who writes to a pipe: it cannot be memory. */
+    fd = b->readonly ? open(b->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+                     : open(b->path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
     return fd < 0 ? failed(b, "cannot open", errno, err) : fd;
 }
 

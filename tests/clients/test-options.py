@@ -268,11 +268,13 @@ def files_of_a_direct_start_are_looked_at():
         for name, data in (("kernel", bytes(head) + b"\xf4" * 4096), ("initrd", b"x"), ("empty", b"")):
             with open(os.path.join(where, name), "wb") as file:
                 file.write(data)
-        kernel, initrd, empty = (os.path.join(where, name) for name in ("kernel", "initrd", "empty"))
+        kernel, initrd, empty, pipe = (os.path.join(where, n) for n in ("kernel", "initrd", "empty", "pipe"))
+        os.mkfifo(pipe)  # nobody writes to it
         base = ("-M", "pc", "-accel", "qtest", "-nodefaults", "-display", "none", "-m", "16")
         for argv, words in ((("-kernel", kernel, "-initrd", empty), ("-initrd", empty, "empty")),
                             (("-kernel", empty), ("-kernel", empty)),
                             (("-kernel", kernel, "-initrd", where), ("-initrd", "regular file")),
+                            (("-kernel", pipe), ("-kernel", "regular file")),
                             (("-initrd", initrd), ("-initrd", "-kernel")),
                             (("-append", "x"), ("-append", "-kernel"))):
             done = run(*base, *argv)

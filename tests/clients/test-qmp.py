@@ -486,6 +486,9 @@ def files_that_block_hold_up_nobody():
         log = {"type": "null", "data": {"logfile": path}}
         file = {"type": "file", "data": {"out": path}}
         assert path in c.error("object-add", **{"qom-type": "secret", "id": "s", "file": path})["desc"]
+        for readonly in (False, True):
+            assert "error" in c.run("object-add", **{
+                "qom-type": "memory-backend-file", "id": "m", "size": 4096, "mem-path": path, "readonly": readonly})
         for backend in (log, file):
             assert path in c.error("chardev-add", id="c", backend=backend)["desc"]
         reader = os.open(path, os.O_RDWR)

@@ -39,7 +39,7 @@ static int open_file(const char *what, const char *path, int *ret_fd, uint64_t *
                      struct bp_error *err)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); /* a pipe is refused below */
 
     if (fd < 0)
         return bp_fail(err, errno, "-%s %s: %s", what, path, strerror(errno));
