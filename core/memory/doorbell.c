@@ -163,6 +163,19 @@ static bool collide(const struct bp_doorbell_match *a, const struct bp_doorbell_
            (!(a->flags & b->flags & BP_DOORBELL_MATCH_VALUE) || a->value == b->value);
 }
 
+static void tell(const struct bpc_listener *listener, const struct bp_section *section)
+{
+    if (listener->copy.doorbells)
+        listener->copy.doorbells(listener->opaque, section);
+}
+
+static void tell_listeners(struct bp_region *region)
+{
+    bp_machine_lock(NULL);
+    bpc_tell_sections(region, tell);
+    bp_machine_unlock(NULL);
+}
+
 /* No writer finds it from now on. */
 static void withdraw(struct bpc_claim *claim)
 {
@@ -185,6 +198,7 @@ static void withdraw(struct bpc_claim *claim)
     pthread_mutex_unlock(&list_lock);
     if (!region)
         return;
+    tell_listeners(region);
     bpc_region_unref(region);
     bpc_grace_call(unref, bell);
 }
@@ -254,6 +268,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
     }
     bpc_claim(owner, &bell->claim, release); /* newer than the deferred call: goes before it */
     bell->claim.withdraw = withdraw;
+    tell_listeners(region);
     *ret_bell = bell;
     return 0;
 }
@@ -318,18 +333,21 @@ static GPtrArray *every_bell(void)
     return bells;
 }
 
-void bpc_doorbells_stop(void)
+void bpc_doorbells_drain(void)
 {
     GPtrArray *bells = every_bell();
+    bool settle = __atomic_load_n(&held, __ATOMIC_SEQ_CST);
 
     for (guint i = 0; i < bells->len; i++)
-        drain(bells->pdata[i], false);
+        drain(bells->pdata[i], settle);
+    g_ptr_array_unref(bells);
+}
+
+void bpc_doorbells_stop(void)
+{
+    bpc_doorbells_drain();
     __atomic_store_n(&held, true, __ATOMIC_SEQ_CST);
-    g_ptr_array_unref(bells);
-    bells = every_bell(); /* those that were made meanwhile too */
-    for (guint i = 0; i < bells->len; i++)
-        drain(bells->pdata[i], true);
-    g_ptr_array_unref(bells);
+    bpc_doorbells_drain(); /* what began meanwhile */
 }
 
 void bpc_doorbells_start(void)

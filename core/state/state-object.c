@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "doorbell.h"
 #include "loop.h"
 
 struct part {
@@ -283,6 +284,7 @@ int bpc_state_save_tree(struct bp_object *root, GByteArray *out, struct bp_error
     GPtrArray *objs = objects_below(root);
     guint before = out->len;
     int ret = 0;
+    bpc_doorbells_drain(); /* what a guest has rung for is in the devices' state */
     for (guint i = 0; !ret && i < objs->len; i++) {
         const char *path = bp_object_path(objs->pdata[i]);
         size_t len = strlen(path);

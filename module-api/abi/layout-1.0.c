@@ -296,7 +296,8 @@ _Static_assert(offsetof(struct bp_memory_listener, commit) == 32, "bp_memory_lis
 _Static_assert(offsetof(struct bp_memory_listener, log_start) == 40, "bp_memory_listener.log_start");
 _Static_assert(offsetof(struct bp_memory_listener, log_stop) == 48, "bp_memory_listener.log_stop");
 _Static_assert(offsetof(struct bp_memory_listener, log_sync) == 56, "bp_memory_listener.log_sync");
-_Static_assert(offsetof(struct bp_memory_listener, reserved) == 64, "bp_memory_listener.reserved");
+_Static_assert(offsetof(struct bp_memory_listener, doorbells) == 64, "bp_memory_listener.doorbells");
+_Static_assert(offsetof(struct bp_memory_listener, reserved) == 72, "bp_memory_listener.reserved");
 _Static_assert(sizeof(struct bp_module) >= 88, "bp_module");
 _Static_assert(offsetof(struct bp_module, magic) == 0, "bp_module.magic");
 _Static_assert(offsetof(struct bp_module, size) == 4, "bp_module.size");

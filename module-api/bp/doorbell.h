@@ -35,12 +35,12 @@ struct bp_doorbell_match {
  * A bell on an I/O region, of an owner and a context (NULL: the owner's, the main one by default). It
  * leaves the map with its region, and with its owner: after a device's detach() nothing is called.
  * -EINVAL: no I/O region, not within it, a size or value that no write has, both flags at once;
- * -EEXIST: a write could ring another bell of the region too. [any]
+ * -EEXIST: a write could ring another bell of the region too. [main]
  */
 int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_region *region,
                     const struct bp_doorbell_match *match, void (*rung)(void *opaque),
                     void *opaque, struct bp_doorbell **ret_bell, struct bp_error *err);
-/* Returns at once; a rung() that runs in another thread ends later. NULL is fine. [any] */
+/* Returns at once; a rung() that runs in another thread ends later. NULL is fine. [main] */
 void bp_doorbell_free(struct bp_doorbell *bell);
 
 /* Rings it by hand. [any] */
@@ -57,8 +57,8 @@ void bp_doorbell_clear(struct bp_doorbell *bell);
 int bp_doorbell_drain(struct bp_doorbell *bell);
 
 /* Calls fn for each bell of a region, for accelerators that can match writes themselves: they call
- * bp_doorbell_ring(). Those with BP_DOORBELL_KEEP_VALUE have to come the long way. fn must not make or
- * free bells. [any] */
+ * bp_doorbell_ring(); doorbells() of a memory listener says when to ask again. Those with
+ * BP_DOORBELL_KEEP_VALUE have to come the long way. fn must not make or free bells. [any] */
 void bp_doorbell_each(struct bp_region *region,
                       void (*fn)(struct bp_doorbell *bell, const struct bp_doorbell_match *match,
                                  void *opaque),

@@ -182,7 +182,10 @@ struct bp_memory_listener {
     void (*log_start)(void *opaque, const struct bp_section *section);
     void (*log_stop)(void *opaque, const struct bp_section *section);
     void (*log_sync)(void *opaque, const struct bp_section *section);
-    void *reserved[4];
+    /* Doorbells of a section's region came or went (bp/doorbell.h: bp_doorbell_each() has the list); a
+     * section that is added may have some from the beginning. */
+    void (*doorbells)(void *opaque, const struct bp_section *section);
+    void *reserved[3];
 };
 /* A new listener is told every present section at once. `listener` is borrowed until removed. */
 void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener, void *opaque);

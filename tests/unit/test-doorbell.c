@@ -18,6 +18,7 @@
 #include "machine.h"
 #include "memory.h"
 #include "registry.h"
+#include "state.h"
 
 static struct bp_machine *machine;
 static struct bp_owner nobody;
@@ -263,6 +264,12 @@ static void list_one(struct bp_doorbell *bell, const struct bp_doorbell_match *m
     *sum += match->offset * 0x10000 + match->access_size * 0x100 + match->value;
 }
 
+static void count_one(struct bp_doorbell *bell, const struct bp_doorbell_match *match, void *opaque)
+{
+    (void)bell, (void)match;
+    ++*(unsigned *)opaque;
+}
+
 static void accelerator_finds_the_bells(void)
 {
     uint64_t sum = 0;
@@ -274,6 +281,50 @@ static void accelerator_finds_the_bells(void)
     bp_doorbell_each(p.io, list_one, &sum);
     g_assert_cmphex(sum, ==, 0x300603);
     expect(&p, 2, 0);
+    bpc_owner_release(&p.owner);
+}
+
+static void hear(void *opaque, const struct bp_section *section)
+{
+    unsigned *heard = opaque;
+
+    g_assert_cmphex(section->start, ==, 0x1000);
+    heard[0]++;
+    heard[1] = 0;
+    bp_doorbell_each(section->region, count_one, &heard[1]);
+}
+
+static void listener_hears_of_bells(void)
+{
+    static const struct bp_memory_listener listener = {.size = sizeof(listener), .doorbells = hear};
+    unsigned heard[2] = {0};
+    struct bp_doorbell *first;
+    struct plain p;
+
+    plain_begin(&p, &plain_ops);
+    bp_space_listen(space, &listener, heard);
+    first = bell_at(&p, 0x10, 4, 0, 0);
+    bell_at(&p, 0x20, 4, 0, 0);
+    g_assert_cmpuint(heard[0], ==, 2);
+    g_assert_cmpuint(heard[1], ==, 2);
+    bp_doorbell_free(first);
+    g_assert_cmpuint(heard[0], ==, 3);
+    g_assert_cmpuint(heard[1], ==, 1);
+    bp_space_unlisten(space, &listener, heard);
+    bpc_owner_release(&p.owner);
+}
+
+static void saving_handles_what_was_rung(void)
+{
+    GByteArray *out = g_byte_array_new();
+    struct plain p;
+
+    plain_begin(&p, &plain_ops);
+    bell_at(&p, 0x10, 4, 0, 0);
+    store(0x10, 4, 1);
+    g_assert_cmpint(bpc_state_save_tree(bpc_object_container("/machine"), out, NULL), ==, 0);
+    g_assert_cmpuint(p.rung, ==, 1);
+    g_byte_array_unref(out);
     bpc_owner_release(&p.owner);
 }
 
@@ -581,6 +632,8 @@ int main(int argc, char **argv)
     CASE(freed_bell_leaves_writes_to_the_callback);
     CASE(bells_that_cannot_be_are_refused);
     CASE(accelerator_finds_the_bells);
+    CASE(listener_hears_of_bells);
+    CASE(saving_handles_what_was_rung);
     CASE(drain_on_its_own_thread_calls_the_handler);
     CASE(ring_takes_no_machine_lock);
     CASE(stopped_machine_holds_rings);
