@@ -65,21 +65,49 @@ void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
                          void (*release)(struct bpc_claim *claim),
                          struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket))
 {
-    claim->owner = owner;
-    claim->stop = stop;
-    claim->release = release;
-    claim->withdraw = NULL;
-    claim->next = NULL;
-    claim->link = NULL;
+    (void)bpc_claim_movable(owner, claim, release, stop, NULL, false, NULL);
+}
+
+bool bpc_claim_movable(struct bp_owner *owner, struct bpc_claim *claim,
+                       void (*release)(struct bpc_claim *claim),
+                       struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket),
+                       bool (*hold)(struct bpc_claim *claim, enum bpc_hold_step step,
+                                    struct bp_context *to),
+                       bool follows, struct bp_context *context)
+{
+    *claim = (struct bpc_claim){.owner = owner, .stop = stop, .release = release, .hold = hold};
     if (!owner)
-        return;
+        return true;
     pthread_mutex_lock(&lock);
+    if (follows && owner->context != context) {
+        pthread_mutex_unlock(&lock);
+        return false;
+    }
+    claim->held = owner->drained;
     claim->next = owner->claims;
     if (claim->next)
         claim->next->link = &claim->next;
     claim->link = &owner->claims;
     owner->claims = claim;
     pthread_mutex_unlock(&lock);
+    return true;
+}
+
+bool bpc_owner_hold_claims(struct bp_owner *owner, enum bpc_hold_step step, struct bp_context *to)
+{
+    bool wait = false;
+
+    pthread_mutex_lock(&lock);
+    if (step != BPC_HOLD_ASK)
+        owner->drained = step == BPC_HOLD_BEGIN;
+    if (to)
+        __atomic_store_n(&owner->context, to, __ATOMIC_RELEASE);
+    for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
+        if (claim->hold && claim->hold(claim, step, to))
+            wait = true;
+    }
+    pthread_mutex_unlock(&lock);
+    return wait;
 }
 
 void bpc_unclaim(struct bpc_claim *claim)

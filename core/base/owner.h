@@ -12,6 +12,13 @@
 struct bp_context;
 struct bp_owner;
 
+/* What bpc_owner_hold_claims() asks each claim that calls its owner. */
+enum bpc_hold_step {
+    BPC_HOLD_ASK,    /* is it a request under way (a coroutine)? */
+    BPC_HOLD_BEGIN,  /* from now on it calls nobody, but forgets nothing. Does it at this moment? */
+    BPC_HOLD_RESUME, /* it goes on: where it was, or in another context */
+};
+
 /* Embedded in the claimed thing. */
 struct bpc_claim {
     struct bpc_claim *next, **link;           /* link NULL: not claimed */
@@ -23,12 +30,18 @@ struct bpc_claim {
     /* Takes the thing away from those who call its owner; it lives on until it is released. NULL:
      * nobody calls through it. Set after bpc_claim(). */
     void (*withdraw)(struct bpc_claim *claim);
+    /* Optional. Called under the lists' lock, must not wait. `to` (RESUME): where those go that follow their
+     * owner; NULL: nowhere. Returns whether there is something to wait for. */
+    bool (*hold)(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to);
+    bool held; /* set under the lists' lock and the thing's own; the end of what it does is told */
 };
 
 struct bp_owner {
     struct bpc_claim *claims; /* newest first */
     struct bpc_owner_lock *lock; /* held around its callbacks; NULL: the machine lock is */
     struct bp_context *context; /* where what it makes lives when it names none; NULL: the main one */
+    struct bp_participant *participant; /* [main]; or NULL */
+    bool drained; /* under the lists' lock: what is claimed is held from the beginning */
     const char *type, *id;      /* who that is, for people; type lasts for ever, id as long as the owner */
     uint32_t calls; /* atomic: twice the callbacks under way; bit 0: somebody waits for none */
 };
@@ -46,6 +59,17 @@ void bpc_claim(struct bp_owner *owner, struct bpc_claim *claim,
 void bpc_claim_stoppable(struct bp_owner *owner, struct bpc_claim *claim,
                          void (*release)(struct bpc_claim *claim),
                          struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket));
+/* As bpc_claim_stoppable(), for what can be held. With `follows`, only if the owner's context is still that
+ * one: false, and nothing is claimed, when it was moved meanwhile. */
+bool bpc_claim_movable(struct bp_owner *owner, struct bpc_claim *claim,
+                       void (*release)(struct bpc_claim *claim),
+                       struct bp_context *(*stop)(struct bpc_claim *claim, uint64_t *ret_ticket),
+                       bool (*hold)(struct bpc_claim *claim, enum bpc_hold_step step,
+                                    struct bp_context *to),
+                       bool follows, struct bp_context *context);
+/* Asks all claims, newest first; true: at least one is to be waited for. RESUME with `to`: that is the
+ * owner's context now. */
+bool bpc_owner_hold_claims(struct bp_owner *owner, enum bpc_hold_step step, struct bp_context *to);
 void bpc_unclaim(struct bpc_claim *claim);
 
 /* Withdraws every claim, newest first: from here on no callback begins. */

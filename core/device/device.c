@@ -197,6 +197,7 @@ static int create(struct bp_machine *machine, const char *type, struct bp_device
     }
     dev->obj.finalize = finalize;
     dev->obj.dispose = dispose;
+    dev->obj.put_into = bpc_device_put_into;
     if (class->threads == BP_THREADS_OWN)
         bpc_owner_lock_make(&dev->obj.owner);
     ret = add_props(dev, err);
@@ -381,14 +382,14 @@ void bp_device_unlock(struct bp_device *dev)
 
 struct bp_context *bp_device_context(struct bp_device *dev)
 {
-    struct bp_context *ctx = dev->obj.owner.context;
+    struct bp_context *ctx = __atomic_load_n(&dev->obj.owner.context, __ATOMIC_ACQUIRE);
 
     return ctx ? ctx : bp_context_main(dev->obj.machine);
 }
 
 void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx)
 {
-    dev->obj.owner.context = ctx;
+    __atomic_store_n(&dev->obj.owner.context, ctx, __ATOMIC_RELEASE);
 }
 
 const char *bp_device_id(const struct bp_device *dev)

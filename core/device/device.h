@@ -143,6 +143,10 @@ void bpc_hotplug_unplug(struct bp_device *dev); /* no effect when it was not plu
 int bpc_hotplug_request(struct bp_device *dev, struct bp_error *err);
 void bpc_hotplug_forget(struct bp_bus *bus); /* it goes */
 
+/* ---- move.c ---- */
+/* What a BP_PROP_IOTHREAD property does when it is set. */
+int bpc_device_put_into(struct bp_object *obj, struct bp_object *iothread, struct bp_error *err);
+
 /* ---- irq.c ---- */
 void bpc_irq_freeze(bool on); /* while frozen no level change calls anybody */
 void bpc_device_lines_disconnect(struct bp_device *dev); /* at detach: nothing arrives any more */

@@ -20,6 +20,7 @@ __thread struct bp_context *bpc_current_context __attribute__((tls_model("initia
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* what follows; before any ctx->lock */
 static struct bp_context *others; /* newest first */
+static struct bp_context *spare;  /* freed ones */
 static bool folded;
 
 /* ---- threads ---- */
@@ -74,7 +75,14 @@ int bp_context_new(struct bp_machine *machine, const char *name, struct bp_conte
     struct bp_context *ctx;
 
     (void)err; /* room for a context with reasons to fail */
-    ctx = g_new0(struct bp_context, 1);
+    pthread_mutex_lock(&list_lock);
+    ctx = spare;
+    spare = ctx ? ctx->next : NULL;
+    pthread_mutex_unlock(&list_lock);
+    if (!ctx) {
+        ctx = g_new0(struct bp_context, 1);
+        bpc_context_init_locks(ctx);
+    }
     bpc_context_init(ctx, g_main_context_new(), name);
     ctx->machine = machine;
     pthread_mutex_lock(&list_lock);
@@ -114,7 +122,10 @@ void bp_context_free(struct bp_context *ctx)
     await_others(ctx);
     bpc_context_fini(ctx);
     g_main_context_unref(ctx->glib);
-    g_free(ctx);
+    pthread_mutex_lock(&list_lock);
+    ctx->next = spare;
+    spare = ctx;
+    pthread_mutex_unlock(&list_lock);
 }
 
 void bp_contexts_fold(struct bp_machine *machine)
@@ -158,7 +169,7 @@ const char *bp_context_name(const struct bp_context *ctx)
 struct bp_context *bpc_context_choose(struct bp_owner *owner, struct bp_context *ctx)
 {
     if (!ctx && owner)
-        ctx = owner->context;
+        ctx = __atomic_load_n(&owner->context, __ATOMIC_ACQUIRE);
     if (!ctx)
         return &bpc_main_context;
     if (ctx->loop == ctx && !ctx->is_main) {

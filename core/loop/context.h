@@ -27,10 +27,14 @@
  */
 struct bpc_item {
     struct bpc_claim claim;
-    struct bp_context *home, *ctx; /* where it lives, and who serves that (folded: the main one) */
+    struct bp_context *home; /* where it lives */
+    struct bp_context *ctx;  /* atomic: who serves that (folded: the main one). Changes while it is held */
+    bool follows;            /* its owner, into another context */
     bool running, dead, stopped; /* under ctx->lock; stopped: its owner leaves, nothing new starts */
     unsigned generation;         /* of arming; a call that others took back meanwhile is not made */
+    uint64_t runs;               /* that ended */
     unsigned waiters;            /* in bpc_item_free_wait(): the last of them frees it */
+    const struct bpc_item_kind *kind;
     const char *owner_type;      /* of the owner, or NULL; a constant */
     char owner_id[24];
 };
@@ -49,6 +53,11 @@ struct bpc_context_stats {
 };
 
 struct bp_context {
+    /* Stay when the context is freed, and the memory too: who rings an item that moves away may still be
+     * about to look for it here. */
+    pthread_mutex_t lock; /* what is below */
+    pthread_cond_t done;  /* a callback ended */
+
     GMainContext *glib;
     GSource *source; /* runs the queue, the timers and what coroutines wait for */
     struct bp_context *loop; /* who serves it: itself, or the main one when it is folded */
@@ -61,8 +70,6 @@ struct bp_context {
     unsigned items; /* atomic: that live in it */
     char *name;
 
-    pthread_mutex_t lock; /* below */
-    pthread_cond_t done;  /* a callback ended */
     struct bp_deferred *head, **tail;
     unsigned queued;
     bool polling; /* asleep, or about to be: has to be woken */
@@ -96,6 +103,7 @@ void bpc_context_each(void (*fn)(struct bp_context *ctx, void *opaque), void *op
 extern __thread struct bp_context *bpc_current_context __attribute__((tls_model("initial-exec")));
 
 /* ---- loop.c ---- */
+void bpc_context_init_locks(struct bp_context *ctx); /* once in a life */
 void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name);
 void bpc_context_fini(struct bp_context *ctx);
 void bpc_context_wake(struct bp_context *ctx); /* [any] */
@@ -105,8 +113,17 @@ bool bpc_context_poke(struct bp_context *ctx);
 void bpc_context_rouse(struct bp_context *ctx);
 
 /* ---- item.c ---- */
+struct bpc_item_kind {
+    void (*release)(struct bpc_claim *claim);
+    /* With ctx->lock held: out of the context, remembering what it was about to do. */
+    void (*hold)(struct bpc_item *item);
+    /* Into the context that serves it now; no lock held. */
+    void (*resume)(struct bpc_item *item);
+};
 void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx,
-                   void (*release)(struct bpc_claim *claim));
+                   const struct bpc_item_kind *kind);
+/* Locks the context that serves it now. */
+struct bp_context *bpc_item_lock(const struct bpc_item *item);
 /* Around a callback, with ctx->lock held; begin gives it up, end takes it again. begin returns false
  * when the call was taken back meanwhile: it is not made, end comes all the same. end returns true
  * when the item is dead and the caller frees it. */
@@ -122,6 +139,10 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call);
 bool bpc_item_kill(struct bpc_item *item);
 /* The same, and waits for a callback that runs in another thread. */
 bool bpc_item_kill_wait(struct bpc_item *item);
+
+/* ---- participant.c ---- */
+/* Something of an owner that is being drained has ended; no lock held. [any] */
+void bpc_drain_look(void);
 
 /* ---- worker.c ---- */
 void bpc_workers_end(struct bp_context *ctx);

@@ -114,8 +114,10 @@ void bp_co_wake(struct bp_co *co)
 static void finish(struct bp_co *co)
 {
     struct bp_context *ctx = co->ctx;
+    bool held;
 
     bpc_unclaim(&co->claim);
+    held = co->claim.held; /* nobody sets it any more */
     bpc_fibre_fini(&co->fibre);
     bpc_stack_put(co->fibre.stack);
     pthread_mutex_lock(&all_lock);
@@ -135,6 +137,8 @@ static void finish(struct bp_co *co)
     pthread_cond_broadcast(&ctx->done);
     pthread_mutex_unlock(&ctx->lock);
     bp_co_unref(co); /* its own */
+    if (held)
+        bpc_drain_look();
 }
 
 /* Runs a QUEUED one on this thread, its context's, until it waits or ends. */
@@ -279,6 +283,14 @@ static struct bp_context *stop(struct bpc_claim *claim, uint64_t *ret_ticket)
     return ctx;
 }
 
+/* Its owner is drained: its end is waited for, whatever it does until then. */
+static bool hold(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to)
+{
+    (void)to;
+    claim->held = step != BPC_HOLD_RESUME;
+    return claim->held;
+}
+
 /* Nobody waited for it, because nobody could: it goes on for itself. */
 static void release(struct bpc_claim *claim)
 {
@@ -316,7 +328,7 @@ int bp_co_new(struct bp_owner *owner, struct bp_context *ctx, const char *name,
         co->all_next->all_link = &co->all_next;
     bpc_co_all = co;
     pthread_mutex_unlock(&all_lock);
-    bpc_claim_stoppable(owner, &co->claim, release, stop);
+    (void)bpc_claim_movable(owner, &co->claim, release, stop, hold, false, NULL);
     *ret_co = co;
     return 0;
 }

@@ -4,11 +4,12 @@
 
 static void enqueue(struct bp_deferred *d)
 {
-    struct bp_context *ctx = d->item.ctx;
+    struct bp_context *ctx = bpc_item_lock(&d->item);
     bool wake = false;
 
-    pthread_mutex_lock(&ctx->lock);
-    if (!d->queued && !d->item.dead && !d->item.stopped) {
+    if (d->item.claim.held) {
+        d->rung = true;
+    } else if (!d->queued && !d->item.dead && !d->item.stopped) {
         d->queued = true;
         d->next = NULL;
         *ctx->tail = d;
@@ -47,10 +48,9 @@ static void discard(struct bp_deferred *d)
 
 static void destroy(struct bp_deferred *d, bool wait)
 {
-    struct bp_context *ctx = d->item.ctx;
+    struct bp_context *ctx = bpc_item_lock(&d->item);
     bool gone;
 
-    pthread_mutex_lock(&ctx->lock);
     unlink_queued(d);
     gone = wait ? bpc_item_kill_wait(&d->item) : bpc_item_kill(&d->item);
     if (wait)
@@ -66,6 +66,29 @@ static void release(struct bpc_claim *claim)
     destroy((struct bp_deferred *)claim, false);
 }
 
+static void hold(struct bpc_item *item)
+{
+    struct bp_deferred *d = (struct bp_deferred *)item;
+
+    d->rung |= d->queued;
+    unlink_queued(d);
+    pthread_cond_broadcast(&item->ctx->done); /* it is kept: nobody waits for it */
+}
+
+static void resume(struct bpc_item *item)
+{
+    struct bp_deferred *d = (struct bp_deferred *)item;
+    struct bp_context *ctx = bpc_item_lock(item);
+    bool rung = d->rung;
+
+    d->rung = false;
+    pthread_mutex_unlock(&ctx->lock);
+    if (rung)
+        enqueue(d);
+}
+
+static const struct bpc_item_kind deferred_kind = {release, hold, resume};
+
 struct bp_deferred *bpc_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
                                      const char *kind, void (*fn)(void *opaque),
                                      void (*gone)(void *opaque), void *opaque)
@@ -76,7 +99,7 @@ struct bp_deferred *bpc_deferred_new(struct bp_owner *owner, struct bp_context *
     d->fn = fn;
     d->gone = gone;
     d->opaque = opaque;
-    bpc_item_init(&d->item, owner, ctx, release);
+    bpc_item_init(&d->item, owner, ctx, &deferred_kind);
     return d;
 }
 
@@ -124,8 +147,6 @@ static void run_one(struct bp_deferred *d)
         d->fn(d->opaque);
     if (bpc_item_end(&d->item, &call))
         discard(d);
-    else
-        d->runs++;
 }
 
 /* Calls queued from the beginning on wait for the next turn, so that watches get theirs. */
@@ -165,14 +186,13 @@ static bool will_run(const struct bp_deferred *d)
 
 struct bpc_drain *bpc_deferred_drain_begin(struct bp_deferred *d)
 {
-    struct bp_context *ctx = d->item.ctx;
+    struct bp_context *ctx = bpc_item_lock(&d->item);
     struct bpc_drain *drain = NULL;
 
-    pthread_mutex_lock(&ctx->lock);
     if (d->item.running || will_run(d)) {
         drain = g_new(struct bpc_drain, 1);
         drain->d = d;
-        drain->upto = d->runs + d->item.running + d->queued;
+        drain->upto = d->item.runs + d->item.running + d->queued;
         d->item.waiters++;
     }
     pthread_mutex_unlock(&ctx->lock);
@@ -182,25 +202,27 @@ struct bpc_drain *bpc_deferred_drain_begin(struct bp_deferred *d)
 void bpc_deferred_drain_end(struct bpc_drain *drain)
 {
     struct bp_deferred *d = drain->d;
-    struct bp_context *ctx = d->item.ctx;
+    struct bp_context *ctx = bpc_item_lock(&d->item);
     unsigned depth;
     bool gone;
 
-    pthread_mutex_lock(&ctx->lock);
     if (pthread_equal(ctx->thread, pthread_self())) {
         if (!d->item.running && will_run(d)) { /* else it is its own callback that asks */
             unlink_queued(d);
             run_one(d);
         }
-    } else if (d->runs < drain->upto) {
+    } else if (d->item.runs < drain->upto) {
         pthread_mutex_unlock(&ctx->lock);
         depth = bpc_machine_unlock_all();
-        pthread_mutex_lock(&ctx->lock);
-        while (d->runs < drain->upto && (d->item.running || will_run(d)))
+        ctx = bpc_item_lock(&d->item);
+        while (d->item.runs < drain->upto && (d->item.running || will_run(d))) {
             pthread_cond_wait(&ctx->done, &ctx->lock);
+            pthread_mutex_unlock(&ctx->lock);
+            ctx = bpc_item_lock(&d->item); /* it may have moved */
+        }
         pthread_mutex_unlock(&ctx->lock);
         bpc_machine_relock(depth);
-        pthread_mutex_lock(&ctx->lock);
+        ctx = bpc_item_lock(&d->item);
     }
     d->item.waiters--;
     gone = d->item.dead && bpc_item_kill(&d->item);

@@ -12,8 +12,8 @@ struct bp_deferred {
     void (*gone)(void *opaque); /* or NULL */
     void *opaque;
     const char *kind;
-    uint64_t runs; /* under the context's lock */
     bool queued, once; /* under the context's lock */
+    bool rung; /* while it was held; under it too */
 };
 
 /* One turn of the queue. */

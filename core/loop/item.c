@@ -15,12 +15,59 @@
 /* Longer callbacks are told by name, if they hold up others. */
 #define LONG_NS 10000000
 
+struct bp_context *bpc_item_lock(const struct bpc_item *item)
+{
+    for (;;) {
+        struct bp_context *ctx = __atomic_load_n(&item->ctx, __ATOMIC_ACQUIRE);
+
+        pthread_mutex_lock(&ctx->lock);
+        if (ctx == __atomic_load_n(&item->ctx, __ATOMIC_RELAXED))
+            return ctx;
+        pthread_mutex_unlock(&ctx->lock); /* it has moved */
+    }
+}
+
+/* Another context; nothing of it is in the one where it is, whose lock is held. */
+static void put_into(struct bpc_item *item, struct bp_context *home)
+{
+    __atomic_fetch_sub(&item->home->items, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&home->items, 1, __ATOMIC_RELAXED);
+    item->home = home;
+    __atomic_store_n(&item->ctx, home->loop, __ATOMIC_RELEASE);
+}
+
+static bool hold(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to)
+{
+    struct bpc_item *item = (struct bpc_item *)claim;
+    struct bp_context *ctx;
+    bool running;
+
+    if (step == BPC_HOLD_ASK)
+        return false;
+    ctx = bpc_item_lock(item);
+    if (step == BPC_HOLD_BEGIN) {
+        claim->held = true;
+        item->kind->hold(item);
+        running = item->running;
+        pthread_mutex_unlock(&ctx->lock);
+        return running;
+    }
+    if (to && item->follows) {
+        put_into(item, to);
+        pthread_mutex_unlock(&ctx->lock);
+        ctx = bpc_item_lock(item);
+    }
+    claim->held = false;
+    pthread_mutex_unlock(&ctx->lock);
+    item->kind->resume(item);
+    return false;
+}
+
 static struct bp_context *stop(struct bpc_claim *claim, uint64_t *ret_ticket)
 {
     struct bpc_item *item = (struct bpc_item *)claim;
-    struct bp_context *ctx = item->ctx, *busy = NULL;
+    struct bp_context *ctx = bpc_item_lock(item), *busy = NULL;
 
-    pthread_mutex_lock(&ctx->lock);
     item->stopped = true;
     if (item->running && !pthread_equal(ctx->thread, pthread_self())) {
         busy = ctx;
@@ -32,16 +79,25 @@ static struct bp_context *stop(struct bpc_claim *claim, uint64_t *ret_ticket)
 }
 
 void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx,
-                   void (*release)(struct bpc_claim *claim))
+                   const struct bpc_item_kind *kind)
 {
-    item->home = bpc_context_choose(owner, ctx);
-    item->ctx = item->home->loop;
+    struct bp_context *context;
+
+    item->kind = kind;
+    item->follows = owner && !ctx;
     if (owner && owner->type) {
         item->owner_type = owner->type;
         g_strlcpy(item->owner_id, owner->id ? owner->id : "", sizeof(item->owner_id));
     }
-    __atomic_fetch_add(&item->home->items, 1, __ATOMIC_RELAXED);
-    bpc_claim_stoppable(owner, &item->claim, release, stop);
+    do { /* its owner may be moved meanwhile */
+        context = owner ? __atomic_load_n(&owner->context, __ATOMIC_ACQUIRE) : NULL;
+        item->home = bpc_context_choose(NULL, ctx ? ctx : context);
+        item->ctx = item->home->loop;
+        __atomic_fetch_add(&item->home->items, 1, __ATOMIC_RELAXED);
+        if (bpc_claim_movable(owner, &item->claim, kind->release, stop, hold, item->follows, context))
+            return;
+        __atomic_fetch_sub(&item->home->items, 1, __ATOMIC_RELEASE);
+    } while (true);
 }
 
 bool bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call)
@@ -90,7 +146,8 @@ void bpc_context_ran(struct bp_context *ctx, const char *kind, const char *type,
 
 bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
 {
-    struct bp_context *ctx = item->ctx;
+    struct bp_context *ctx = item->ctx; /* does not change while it runs */
+    bool gone, held;
     const char *kind = bpc_blame.what;
     int64_t ns = bp_clock_ns(BP_CLOCK_REALTIME) - call->start;
 
@@ -100,12 +157,19 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
     bpc_context_ran(ctx, kind, item->owner_type, item->owner_id, ns);
     pthread_mutex_lock(&ctx->lock);
     item->running = false;
+    item->runs++;
     ctx->ended++;
     pthread_cond_broadcast(&ctx->done);
-    if (!item->dead || item->waiters > 0)
-        return false;
-    __atomic_fetch_sub(&item->home->items, 1, __ATOMIC_RELEASE);
-    return true;
+    held = item->claim.held;
+    gone = item->dead && item->waiters == 0;
+    if (gone)
+        __atomic_fetch_sub(&item->home->items, 1, __ATOMIC_RELEASE);
+    if (held) { /* from here on the item is its owner's again, unless it is gone */
+        pthread_mutex_unlock(&ctx->lock);
+        bpc_drain_look();
+        pthread_mutex_lock(&ctx->lock);
+    }
+    return gone;
 }
 
 bool bpc_item_kill(struct bpc_item *item)

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -208,13 +210,20 @@ void bpc_context_wake(struct bp_context *ctx)
         bpc_context_rouse(ctx);
 }
 
-void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name)
+void bpc_context_init_locks(struct bp_context *ctx)
 {
-    *ctx = (struct bp_context){.glib = glib, .thread = pthread_self(), .loop = ctx,
-                               .polling_until = INT64_MIN};
-    ctx->name = g_strdup(name);
     pthread_mutex_init(&ctx->lock, NULL);
     pthread_cond_init(&ctx->done, NULL);
+}
+
+void bpc_context_init(struct bp_context *ctx, GMainContext *glib, const char *name)
+{
+    memset(&ctx->glib, 0, sizeof(*ctx) - offsetof(struct bp_context, glib));
+    ctx->glib = glib;
+    ctx->thread = pthread_self();
+    ctx->loop = ctx;
+    ctx->polling_until = INT64_MIN;
+    ctx->name = g_strdup(name);
     ctx->tail = &ctx->head;
     ctx->ready_tail = &ctx->ready;
     ctx->source = g_source_new(&source_funcs, sizeof(struct context_source));
@@ -234,8 +243,6 @@ void bpc_context_fini(struct bp_context *ctx)
     for (int c = 0; c < BPC_CLOCKS; c++)
         g_free(ctx->heaps[c].timers);
     g_free(ctx->name);
-    pthread_mutex_destroy(&ctx->lock);
-    pthread_cond_destroy(&ctx->done);
 }
 
 /* ---- the main loop ---- */
@@ -244,6 +251,7 @@ void bpc_loop_init(void)
 {
     if (bpc_main_context.glib)
         return;
+    bpc_context_init_locks(&bpc_main_context);
     bpc_context_init(&bpc_main_context, g_main_context_default(), "main");
     bpc_main_context.is_main = true;
     bpc_current_context = &bpc_main_context;

@@ -11,7 +11,7 @@
 /* The host clock may be set while we sleep: its timers look again this often. */
 #define HOST_RECHECK_NS 1000000000ll
 
-enum timer_where { TIMER_IDLE, TIMER_HEAP, TIMER_DUE };
+enum timer_where { TIMER_IDLE, TIMER_HEAP, TIMER_DUE, TIMER_HELD };
 
 struct bp_timer {
     struct bpc_item item; /* first */
@@ -138,6 +138,7 @@ static void take_out(struct bp_timer *t)
         heap_remove(t);
     else if (t->where == TIMER_DUE)
         due_remove(t);
+    t->where = TIMER_IDLE;
 }
 
 /* Runs the callback of a timer that was taken out; the context's lock held, dropped meanwhile. */
@@ -157,10 +158,9 @@ static void fire(struct bp_timer *t)
 
 static void destroy(struct bp_timer *t, bool wait)
 {
-    struct bp_context *ctx = t->item.ctx;
+    struct bp_context *ctx = bpc_item_lock(&t->item);
     bool gone;
 
-    pthread_mutex_lock(&ctx->lock);
     take_out(t);
     gone = wait ? bpc_item_kill_wait(&t->item) : bpc_item_kill(&t->item);
     if (gone)
@@ -175,6 +175,10 @@ static void release(struct bpc_claim *claim)
     destroy((struct bp_timer *)claim, false);
 }
 
+static void hold(struct bpc_item *item);
+static void resume(struct bpc_item *item);
+static const struct bpc_item_kind timer_kind = {release, hold, resume};
+
 struct bp_timer *bp_timer_new(struct bp_owner *owner, struct bp_context *ctx, enum bp_clock clock,
                               void (*fire_fn)(void *opaque), void *opaque)
 {
@@ -183,7 +187,7 @@ struct bp_timer *bp_timer_new(struct bp_owner *owner, struct bp_context *ctx, en
     t->clock = clock <= BP_CLOCK_VIRTUAL ? clock : BP_CLOCK_VIRTUAL;
     t->fire = fire_fn;
     t->opaque = opaque;
-    bpc_item_init(&t->item, owner, ctx, release);
+    bpc_item_init(&t->item, owner, ctx, &timer_kind);
     return t;
 }
 
@@ -236,20 +240,48 @@ static bool must_wake(struct bp_context *ctx, enum bp_clock clock)
     return true;
 }
 
+/* With its context's lock held; true: the context has to be woken. */
+static bool arm(struct bp_timer *t, struct bp_context *ctx)
+{
+    t->order = ctx->next_order++;
+    if (t->item.claim.held) {
+        t->where = TIMER_HELD;
+        return false;
+    }
+    heap_insert(t);
+    return t->index == 0 && ctx->polling_until != INT64_MIN && must_wake(ctx, t->clock);
+}
+
+static void hold(struct bpc_item *item)
+{
+    struct bp_timer *t = (struct bp_timer *)item;
+    bool armed = t->where != TIMER_IDLE;
+
+    take_out(t);
+    t->where = armed ? TIMER_HELD : TIMER_IDLE;
+}
+
+static void resume(struct bpc_item *item)
+{
+    struct bp_timer *t = (struct bp_timer *)item;
+    struct bp_context *ctx = bpc_item_lock(item);
+    bool wake = t->where == TIMER_HELD && arm(t, ctx);
+
+    pthread_mutex_unlock(&ctx->lock);
+    if (wake)
+        bpc_context_wake(ctx);
+}
+
 void bp_timer_set(struct bp_timer *timer, int64_t deadline_ns)
 {
-    struct bp_context *ctx = timer->item.ctx;
+    struct bp_context *ctx = bpc_item_lock(&timer->item);
     bool wake = false;
 
-    pthread_mutex_lock(&ctx->lock);
     take_out(timer);
     timer->item.generation++;
     if (!timer->item.stopped && !timer->item.dead) {
         timer->deadline = MAX(deadline_ns, 0);
-        timer->order = ctx->next_order++;
-        heap_insert(timer);
-        if (timer->index == 0 && ctx->polling_until != INT64_MIN)
-            wake = must_wake(ctx, timer->clock);
+        wake = arm(timer, ctx);
     }
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
@@ -258,10 +290,11 @@ void bp_timer_set(struct bp_timer *timer, int64_t deadline_ns)
 
 void bp_timer_cancel(struct bp_timer *timer)
 {
-    pthread_mutex_lock(&timer->item.ctx->lock);
+    struct bp_context *ctx = bpc_item_lock(&timer->item);
+
     take_out(timer);
     timer->item.generation++;
-    pthread_mutex_unlock(&timer->item.ctx->lock);
+    pthread_mutex_unlock(&ctx->lock);
 }
 
 bool bp_timer_pending(const struct bp_timer *timer)
@@ -271,11 +304,10 @@ bool bp_timer_pending(const struct bp_timer *timer)
 
 int64_t bp_timer_deadline(const struct bp_timer *timer)
 {
-    int64_t deadline;
+    struct bp_context *ctx = bpc_item_lock(&timer->item);
+    int64_t deadline = timer->where == TIMER_IDLE ? -1 : timer->deadline;
 
-    pthread_mutex_lock(&timer->item.ctx->lock);
-    deadline = timer->where == TIMER_IDLE ? -1 : timer->deadline;
-    pthread_mutex_unlock(&timer->item.ctx->lock);
+    pthread_mutex_unlock(&ctx->lock);
     return deadline;
 }
 

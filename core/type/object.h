@@ -54,6 +54,8 @@ struct bp_object {
     /* What bp_object_destroy() does first for a kind of its own (devices: detach). NULL: nothing.
      */
     void (*dispose)(struct bp_object *obj);
+    /* A BP_FIELD_CONTEXT property is about to become `iothread` (NULL: none); NULL: there can be none. */
+    int (*put_into)(struct bp_object *obj, struct bp_object *iothread, struct bp_error *err);
 };
 
 /* ---- making ---- */

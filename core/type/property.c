@@ -265,14 +265,23 @@ static int find_link(const struct bp_field *field, const char *text, struct bp_o
                          field->target ? field->target : "object", text);
 }
 
+static int put_link(const struct bpc_prop *prop, struct bp_object *to, struct bp_error *err)
+{
+    int ret = 0;
+    if (prop->field->flags & BP_FIELD_CONTEXT)
+        ret = prop->obj->put_into ? prop->obj->put_into(prop->obj, to, err)
+                                  : bp_fail(err, EINVAL, "'%s' works in no context", prop->field->name);
+    if (!ret)
+        replace_link(field_at(prop), to);
+    return ret;
+}
+
 static int write_link(const struct bpc_prop *prop, const struct bp_value *value,
                       struct bp_error *err)
 {
     struct bp_object *to = NULL;
     int ret = find_link(prop->field, bp_value_as_string(value), &to, err);
-    if (!ret)
-        replace_link(field_at(prop), to);
-    return ret;
+    return ret ? ret : put_link(prop, to, err);
 }
 
 /* `value` has been checked against the field. */
@@ -421,8 +430,7 @@ int bpc_object_set_link(struct bp_object *obj, const char *name, struct bp_objec
         bp_value_unref(path);
         return ret;
     }
-    replace_link(field_at(&prop), to);
-    return 0;
+    return put_link(&prop, to, err);
 }
 
 int bpc_property_set_default(const struct bpc_prop *prop, struct bp_error *err)

@@ -93,6 +93,13 @@ struct bp_owner *bp_device_owner(struct bp_device *dev);
  * until bp_device_set_context(), which attach() calls before it makes any. [any]; set: [main] */
 struct bp_context *bp_device_context(struct bp_device *dev);
 void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx);
+/* Moves one with BP_THREADS_OWN to a context (NULL: the main one) while it works: drains it, moves what it
+ * made with NULL for the context, and lets it go on; see bp_participant_move(). Register accesses are
+ * answered all the while. A device that keeps requests in flight outside of its callbacks and coroutines
+ * says so with bp_participant_new(). Before attach() it is put there at once. Errors: -EINVAL: it keeps to
+ * the machine lock; -ENODEV: it is leaving. [main] */
+int bp_device_move(struct bp_device *dev, struct bp_context *ctx, void (*done)(void *opaque, int ret),
+                   void *opaque, struct bp_error *err);
 /* What its callbacks hold: its own lock, or the machine lock. Not inside of them. [any] */
 void bp_device_lock(struct bp_device *dev);
 void bp_device_unlock(struct bp_device *dev);

@@ -22,6 +22,7 @@ struct bp_machine;
 struct bp_context;  /* opaque */
 struct bp_watch;    /* opaque */
 struct bp_deferred; /* opaque */
+struct bp_participant; /* opaque */
 
 /* ---- contexts ---- */
 /* The main loop's. `machine` NULL: before there is one. [any] */
@@ -85,6 +86,43 @@ void bp_deferred_free(struct bp_deferred *deferred);
 void bp_deferred_free_wait(struct bp_deferred *deferred);
 /* One anonymous deferred call in a context (NULL: the main one). It cannot be taken back. [any] */
 void bp_defer(struct bp_context *ctx, void (*fn)(void *opaque), void *opaque);
+
+/* ---- draining and moving ---- */
+/*
+ * A participant is an owner whose work can be drained (nothing in flight, nothing new) and moved to
+ * another context; devices are moved with bp_device_move(). Draining waits for nobody: `done` is called on
+ * the main thread later. In turn: drain_begin(), from which it takes nothing new up, with its timers,
+ * watches and deferred calls still served; when it is not busy any more and its coroutines have ended (long
+ * ones are ended by drain_begin()), those are held: what is armed, ready or scheduled meanwhile comes after
+ * the drain. Then moved(), when it was moved, and drain_end(). An owner that leaves gets neither; `done`
+ * gets -ECANCELED before its detach(). All [main], holding what the owner's property writes hold, in
+ * `done` the machine lock only.
+ */
+struct bp_participant_ops {
+    uint32_t size; /* of this struct */
+    void (*drain_begin)(void *opaque);
+    /* Is something in flight? NULL: only callbacks and coroutines. When that changes it calls
+     * bp_participant_idle(). */
+    bool (*busy)(void *opaque);
+    void (*drain_end)(void *opaque);
+    void (*moved)(void *opaque, struct bp_context *ctx);
+    void *reserved[4];
+};
+/* The owner's participant; there is one, and a second call replaces `ops` (NULL: none) and `opaque`. It
+ * goes with its owner. [main] */
+struct bp_participant *bp_participant_new(struct bp_owner *owner, const struct bp_participant_ops *ops,
+                                          void *opaque);
+/* Drains it; each successful call is followed by one drain_end(), also before `done` was called.
+ * -ENODEV: its owner is leaving. [main] */
+int bp_participant_drain_begin(struct bp_participant *participant, void (*done)(void *opaque, int ret),
+                               void *opaque, struct bp_error *err);
+void bp_participant_drain_end(struct bp_participant *participant);
+/* Drains it, moves what lives in its owner's context (what was made with NULL for the context) to `ctx`
+ * (NULL: the main one), and ends the drain; `done` may be NULL. While others keep it drained the move
+ * waits. A later move takes the place of one that is under way, whose `done` gets -ECANCELED. [main] */
+int bp_participant_move(struct bp_participant *participant, struct bp_context *ctx,
+                        void (*done)(void *opaque, int ret), void *opaque, struct bp_error *err);
+void bp_participant_idle(struct bp_participant *participant); /* it may not be busy any more; [any] */
 
 /* ---- the machine lock ---- */
 /* Recursive for one thread. `machine` NULL: before there is one. [any] */

@@ -44,6 +44,7 @@ enum bp_field_kind {
 #define BP_FIELD_WRITE_LIVE (1u << 2) /* may be set after attach */
 #define BP_FIELD_HIDDEN (1u << 3)    /* not listed in help */
 #define BP_FIELD_DEPRECATED (1u << 4)
+#define BP_FIELD_CONTEXT (1u << 6)   /* LINK: the device works in that iothread's context */
 #define BP_FIELD_REPEATED (1u << 5)  /* option key that may occur several times: collected in a list */
 
 /* One named member. Tables end with an entry whose name is NULL. */
@@ -94,6 +95,13 @@ struct bp_schema {
 #define BP_PROP_LINK(NAME, TARGET, STATE, FIELD, HELP) \
     { .name = NAME, .kind = BP_KIND_LINK, .offset = offsetof(STATE, FIELD), .help = HELP, \
       .target = TARGET }
+/* The I/O thread in whose context a device works (BP_THREADS_OWN): its field is a struct bp_object *. The
+ * core sees to the rest: bp_device_context() is that one before attach(); setting it later moves the device
+ * (bp_device_move()). Unset: the main one. */
+#define BP_PROP_IOTHREAD(NAME, STATE, FIELD) \
+    { .name = NAME, .kind = BP_KIND_LINK, .flags = BP_FIELD_WRITE_LIVE | BP_FIELD_CONTEXT, \
+      .offset = offsetof(STATE, FIELD), .help = "I/O thread that it works in; none: the main one", \
+      .target = "iothread" }
 #define BP_PROP_ENUM(NAME, SCHEMA, STATE, FIELD, DEFAULT, HELP) \
     { .name = NAME, .kind = BP_KIND_ENUM, .offset = offsetof(STATE, FIELD), .def = DEFAULT, \
       .help = HELP, .schema = SCHEMA }

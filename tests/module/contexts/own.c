@@ -11,6 +11,7 @@
 struct own {
     uint32_t level;
     unsigned inside;
+    struct bp_object *iothread; /* or NULL: a context of its own, then the main one */
     struct bp_context *ctx;
     struct bp_timer *timer;
 };
@@ -50,6 +51,7 @@ static void fire(void *opaque)
 
     enter(s);
     own_notes.fires++;
+    __atomic_store_n(&own_notes.where, bp_context_current(), __ATOMIC_SEQ_CST);
     own_notes.with_machine += bp_machine_locked(NULL);
     usleep(20);
     bp_timer_set(s->timer, bp_timer_now(s->timer) + 100000);
@@ -81,6 +83,7 @@ static int get_level(struct bp_object *obj, const struct bp_field *f, struct bp_
 }
 
 static const struct bp_field own_props[] = {
+    BP_PROP_IOTHREAD("iothread", struct own, iothread),
     {.name = "level", .kind = BP_KIND_UINT32, .flags = BP_FIELD_WRITE_LIVE,
      .offset = offsetof(struct own, level), .def = "0", .help = "a number", .set = set_level,
      .get = get_level},
@@ -92,11 +95,12 @@ static int own_attach(struct bp_device *dev, struct bp_error *err)
     struct own *s = bp_device_state(dev);
     int ret = isa->add_ports(dev, 0x310, 2, "own", &own_ops, s, NULL, err);
 
-    if (ret == 0)
+    if (ret == 0 && !s->iothread)
         ret = bp_context_new(bp_device_machine(dev), "own", &s->ctx, err);
     if (ret < 0)
         return ret;
-    bp_device_set_context(dev, s->ctx);
+    if (s->ctx)
+        bp_device_set_context(dev, s->ctx);
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_REALTIME, fire, s);
     bp_timer_set(s->timer, 0);
     return 0;

@@ -4,6 +4,7 @@
 #define OWN_H
 
 struct own_notes {
+    const void *where; /* atomic: the context that its timer fired in last */
     unsigned reads, fires, resets, sets; /* of "own", under its lock */
     unsigned overlaps;        /* two of its callbacks at once */
     unsigned with_machine;    /* register callbacks or timers that held the machine lock */
