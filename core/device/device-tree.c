@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "marks.h"
 
 static int each_device(struct bp_device *dev, int (*fn)(struct bp_device *dev, void *opaque),
                        void *opaque)
@@ -42,6 +43,7 @@ static int offer(struct bp_device *dev, void *opaque)
 int bp_device_each(struct bp_machine *machine, const char *type,
                    int (*fn)(struct bp_device *dev, void *opaque), void *opaque)
 {
+    bpc_assert_locked();
     return bpc_devices_each(machine, offer, &(struct wanted){type, fn, opaque});
 }
 

@@ -14,6 +14,7 @@
 #include <bp/memory.h>
 
 #include "loop.h"
+#include "marks.h"
 #include "registry.h"
 #include "type.h"
 
@@ -230,6 +231,7 @@ int bpc_device_create(struct bp_machine *machine, const char *type, const char *
 int bp_device_new_part(struct bp_device *whole, const char *type, const char *name,
                        struct bp_device **ret_part, struct bp_error *err)
 {
+    bpc_assert_locked();
     struct bp_device *part;
     int ret = create(whole->obj.machine, type, &part, err);
     if (ret < 0)
@@ -245,6 +247,7 @@ int bp_device_new_part(struct bp_device *whole, const char *type, const char *na
 int bp_device_new(struct bp_machine *machine, const char *type, const char *id,
                   struct bp_device **ret_dev, struct bp_error *err)
 {
+    bpc_assert_locked();
     return bpc_device_create(machine, type, id, "/machine/unattached", ret_dev, err);
 }
 
@@ -291,6 +294,7 @@ static bool leaves(const struct bp_device *dev)
 
 int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
 {
+    bpc_assert_locked();
     int ret = 0;
     if (dev->attached)
         return bp_fail(err, EBUSY, "Device '%s' is attached already", bp_object_path(&dev->obj));
@@ -318,6 +322,7 @@ int bp_device_place(struct bp_device *dev, struct bp_bus *bus, struct bp_error *
 
 void bp_device_destroy(struct bp_device *dev)
 {
+    bpc_assert_locked();
     if (!dev || dev->obj.deleted)
         return;
     GPtrArray *closing = bpc_devices_of(dev->obj.machine)->closing;

@@ -6,6 +6,7 @@
 #include <bp/loop.h>
 
 #include "device.h"
+#include "marks.h"
 #include "registry.h"
 
 static int check(struct bp_device *dev, struct bp_error *err)
@@ -19,6 +20,7 @@ static int check(struct bp_device *dev, struct bp_error *err)
 int bp_device_move(struct bp_device *dev, struct bp_context *ctx, void (*done)(void *opaque, int ret),
                    void *opaque, struct bp_error *err)
 {
+    bpc_assert_main();
     struct bp_owner *owner = &dev->obj.owner;
     int ret = check(dev, err);
 

@@ -12,6 +12,7 @@
 
 #include "coroutine.h"
 #include "loop.h"
+#include "marks.h"
 
 #define WAIT_NS 200000
 
@@ -72,6 +73,7 @@ static void stop_thread(struct bp_context *ctx)
 int bp_context_new(struct bp_machine *machine, const char *name, struct bp_context **ret_ctx,
                    struct bp_error *err)
 {
+    bpc_assert_main();
     struct bp_context *ctx;
 
     (void)err; /* room for a context with reasons to fail */
@@ -107,6 +109,7 @@ static void await_others(struct bp_context *ctx)
 
 void bp_context_free(struct bp_context *ctx)
 {
+    bpc_assert_main();
     if (!ctx)
         return;
     assert(!ctx->is_main && bp_context_users(ctx) == 0);
@@ -130,6 +133,7 @@ void bp_context_free(struct bp_context *ctx)
 
 void bp_contexts_fold(struct bp_machine *machine)
 {
+    bpc_assert_main();
     (void)machine; /* one per process today */
     pthread_mutex_lock(&list_lock);
     folded = true;

@@ -12,6 +12,7 @@
 
 #include "context.h"
 #include "loop.h"
+#include "marks.h"
 
 struct waiting {
     struct waiting *next;
@@ -212,6 +213,7 @@ static void release(struct bpc_claim *claim)
 struct bp_participant *bp_participant_new(struct bp_owner *owner, const struct bp_participant_ops *ops,
                                           void *opaque)
 {
+    bpc_assert_main();
     struct bp_participant *p = owner->participant;
 
     if (!p) {
@@ -228,6 +230,7 @@ struct bp_participant *bp_participant_new(struct bp_owner *owner, const struct b
 int bp_participant_drain_begin(struct bp_participant *p, void (*done)(void *opaque, int ret), void *opaque,
                                struct bp_error *err)
 {
+    bpc_assert_main();
     struct waiting *waiting;
 
     if (p->gone)
@@ -244,6 +247,7 @@ int bp_participant_drain_begin(struct bp_participant *p, void (*done)(void *opaq
 
 void bp_participant_drain_end(struct bp_participant *p)
 {
+    bpc_assert_main();
     if (p->gone)
         return;
     if (--p->drains > 0)
@@ -257,6 +261,7 @@ void bp_participant_drain_end(struct bp_participant *p)
 int bp_participant_move(struct bp_participant *p, struct bp_context *ctx, void (*done)(void *opaque, int ret),
                         void *opaque, struct bp_error *err)
 {
+    bpc_assert_main();
     if (p->gone)
         return bp_fail(err, ENODEV, "It is on its way out: it cannot be moved");
     ctx = ctx ? ctx : &bpc_main_context;

@@ -10,6 +10,7 @@
 #include "near.h"
 #include "parts.h"
 #include "registry.h"
+#include "marks.h"
 
 /* ---- the model ---- */
 
@@ -250,6 +251,7 @@ static int set_features(const struct bp_machine *m, struct bp_cpu *cpu, const st
 int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
                        struct bp_error *err)
 {
+    bpc_assert_locked();
     return bpc_cpu_make(m, index, NULL, NULL, NULL, ret_cpu, err);
 }
 

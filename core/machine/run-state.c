@@ -14,6 +14,7 @@
 #include "device.h"
 #include "doorbell.h"
 #include "loop.h"
+#include "marks.h"
 #include "parts.h"
 
 #define BIT(state) (1u << BPC_RUN_##state)
@@ -111,6 +112,7 @@ static void release_listener(struct bpc_claim *claim)
 void bp_machine_on_run_change(struct bp_machine *machine, struct bp_owner *owner, int order,
                               void (*fn)(void *opaque, bool running), void *opaque)
 {
+    bpc_assert_locked();
     struct run_listener *l = g_new0(struct run_listener, 1), *after = last_listener;
 
     l->fn = fn;

@@ -13,6 +13,7 @@
 #include <glib.h>
 
 #include "memory.h"
+#include "marks.h"
 
 static struct bp_region *all_regions;
 
@@ -166,6 +167,7 @@ void bp_region_free(struct bp_region *region)
 
 void bp_region_add(struct bp_region *parent, struct bp_region *child, uint64_t offset, int priority)
 {
+    bpc_assert_locked();
     struct bp_region **link = &parent->children;
 
     bp_memory_begin();
@@ -188,6 +190,7 @@ void bp_region_add(struct bp_region *parent, struct bp_region *child, uint64_t o
 
 void bp_region_remove(struct bp_region *child)
 {
+    bpc_assert_locked();
     bp_memory_begin();
     if (child->parent) {
         unlink_child(child);

@@ -8,6 +8,7 @@
 #include <glib.h>
 
 #include "memory.h"
+#include "marks.h"
 
 static struct bp_space *spaces;
 static unsigned depth;  /* open transactions */
@@ -68,6 +69,7 @@ static void refresh(struct bp_space *space)
 
 void bp_memory_begin(void)
 {
+    bpc_assert_locked();
     bp_machine_lock(NULL);
     depth++;
 }
@@ -92,6 +94,7 @@ static void publish(void)
 
 void bp_memory_commit(void)
 {
+    bpc_assert_locked();
     if (--depth == 0 && changed && !publishing)
         publish();
     bp_machine_unlock(NULL);
@@ -123,6 +126,7 @@ static void release(struct bpc_claim *claim)
 
 struct bp_space *bp_space_new(struct bp_owner *owner, const char *name, struct bp_region *root)
 {
+    bpc_assert_locked();
     struct bp_space *space = g_new0(struct bp_space, 1);
 
     space->name = g_strdup(name);
@@ -140,6 +144,7 @@ struct bp_space *bp_space_new(struct bp_owner *owner, const char *name, struct b
 
 void bp_space_free(struct bp_space *space)
 {
+    bpc_assert_locked();
     if (!space)
         return;
     bpc_unclaim(&space->claim);
@@ -176,6 +181,7 @@ struct bp_region *bp_space_root(struct bp_space *space)
 void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener,
                      void *opaque)
 {
+    bpc_assert_locked();
     static const struct bpc_view nothing;
     struct bpc_listener *entry = g_new0(struct bpc_listener, 1), **link = &space->listeners;
 
@@ -193,6 +199,7 @@ void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *li
 void bp_space_unlisten(struct bp_space *space, const struct bp_memory_listener *listener,
                        void *opaque)
 {
+    bpc_assert_locked();
     struct bpc_listener **link = &space->listeners, *entry;
 
     bp_machine_lock(NULL);

@@ -11,6 +11,7 @@
 #include "property.h"
 #include "registry.h"
 #include "type.h"
+#include "marks.h"
 
 #define STATE_HEADER 16 /* the back pointer, padded so that the state keeps malloc's alignment */
 
@@ -155,6 +156,7 @@ void bp_object_unref(struct bp_object *obj)
 
 void bp_object_destroy(struct bp_object *obj)
 {
+    bpc_assert_locked();
     if (!obj || obj->deleted)
         return;
     obj->deleted = true;
@@ -169,6 +171,7 @@ void bp_object_destroy(struct bp_object *obj)
 int bp_object_new(const char *kind_name, const char *name, const char *id, const char *container,
                   struct bp_value *props, struct bp_object **ret_obj, struct bp_error *err)
 {
+    bpc_assert_locked();
     enum bp_provide_kind kind = bpc_kind_from_name(kind_name, strlen(kind_name));
     const void *info;
     int ret = bpc_require(kind, name, &info, err);

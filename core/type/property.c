@@ -4,6 +4,7 @@
  * field without a set function is the core's to write and, for strings, values and links, to free.
  */
 #include "loop.h"
+#include "marks.h"
 #include "property.h"
 
 #include <errno.h>
@@ -196,6 +197,7 @@ static int get_prop(const struct bpc_prop *prop, struct bp_value **ret_value, st
 int bp_object_get(struct bp_object *obj, const char *name, struct bp_value **ret_value,
                   struct bp_error *err)
 {
+    bpc_assert_locked();
     struct bpc_prop prop;
     if (bpc_object_find_prop(obj, name, &prop))
         return get_prop(&prop, ret_value, err);
@@ -355,6 +357,7 @@ static int find_writable(struct bp_object *obj, const char *name, struct bpc_pro
 int bp_object_set(struct bp_object *obj, const char *name, struct bp_value *value,
                   struct bp_error *err)
 {
+    bpc_assert_locked();
     struct bpc_prop prop;
     int ret = find_writable(obj, name, &prop, err);
     return ret ? ret : set_prop(&prop, value, err);
@@ -378,6 +381,7 @@ int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_valu
 int bp_object_set_text(struct bp_object *obj, const char *name, const char *text,
                        struct bp_error *err)
 {
+    bpc_assert_locked();
     struct bpc_prop prop;
     struct bp_value *value;
     int ret = find_writable(obj, name, &prop, err);

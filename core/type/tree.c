@@ -7,6 +7,7 @@
 
 #include "object.h"
 #include "schema.h"
+#include "marks.h"
 
 static const struct bp_type_info container_info = {.size = sizeof(struct bp_type_info),
                                                    .flags = BP_TYPE_NOT_USER_CREATABLE,
@@ -227,6 +228,7 @@ static int try_from(struct bp_object *obj, void *opaque)
 
 struct bp_object *bp_object_resolve(const char *path, const char *type, bool *ret_ambiguous)
 {
+    bpc_assert_locked();
     if (ret_ambiguous)
         *ret_ambiguous = false;
     if (!*path || strlen(path) > 4096)

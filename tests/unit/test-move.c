@@ -9,6 +9,7 @@
 #include <bp/loop.h>
 
 #include "loop.h"
+#include "marks.h"
 #include "owner.h"
 
 #define MOVES 1000
@@ -404,6 +405,41 @@ static void later_move_takes_the_place_of_an_earlier(void)
     bp_context_free(ctx[1]);
 }
 
+/* ---- marks ---- */
+
+static void *make_context(void *opaque)
+{
+    struct bp_context *ctx;
+
+    (void)opaque;
+    bp_machine_lock(NULL);
+    bp_context_new(NULL, "wrong", &ctx, NULL);
+    bp_machine_unlock(NULL);
+    return NULL;
+}
+
+/* Only where it is compiled in does what is [main] end a process that calls it from another thread. */
+static void main_mark_is_asserted_when_compiled_in(void)
+{
+    pthread_t thread;
+    unsigned depth;
+
+    if (g_test_subprocess()) {
+        depth = bpc_machine_unlock_all();
+        pthread_create(&thread, NULL, make_context, NULL);
+        pthread_join(thread, NULL);
+        bpc_machine_relock(depth);
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    if (bpc_marks_asserted()) {
+        g_test_trap_assert_failed();
+        g_test_trap_assert_stderr("*bp_context_new*bpc_mark_main*");
+    } else {
+        g_test_trap_assert_passed();
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -417,5 +453,6 @@ int main(int argc, char **argv)
     CASE(coroutine_is_waited_for);
     CASE(owner_that_leaves_while_drained_cancels);
     CASE(later_move_takes_the_place_of_an_earlier);
+    CASE(main_mark_is_asserted_when_compiled_in);
     return g_test_run();
 }
