@@ -108,8 +108,12 @@ bool bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *re
     bool go = true;
 
     item->running = true;
-    pthread_mutex_unlock(&item->ctx->lock);
     ret_call->locked = owner && owner->lock;
+    /* Counted with its owner, whose lock it waits for: the item may be freed meanwhile, and nobody else
+     * would know that this thread is here. */
+    if (ret_call->locked)
+        bpc_owner_enter(owner);
+    pthread_mutex_unlock(&item->ctx->lock);
     if (ret_call->locked) {
         ret_call->hold = bpc_owner_hold(owner);
         /* Who held it until now may have taken this call back. */
@@ -152,8 +156,10 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
     int64_t ns = bp_clock_ns(BP_CLOCK_REALTIME) - call->start;
 
     bpc_blame_swap(call->before);
-    if (call->locked)
+    if (call->locked) {
         bpc_owner_let_go(item->claim.owner, call->hold);
+        bpc_owner_leave(item->claim.owner);
+    }
     bpc_context_ran(ctx, kind, item->owner_type, item->owner_id, ns);
     pthread_mutex_lock(&ctx->lock);
     item->running = false;
