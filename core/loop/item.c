@@ -21,7 +21,7 @@ struct bp_context *bpc_item_lock(const struct bpc_item *item)
         struct bp_context *ctx = __atomic_load_n(&item->ctx, __ATOMIC_ACQUIRE);
 
         pthread_mutex_lock(&ctx->lock);
-        if (ctx == __atomic_load_n(&item->ctx, __ATOMIC_RELAXED))
+        if (ctx == __atomic_load_n(&item->ctx, __ATOMIC_ACQUIRE)) /* gone and back: after the return */
             return ctx;
         pthread_mutex_unlock(&ctx->lock); /* it has moved */
     }

@@ -33,7 +33,7 @@ struct thing {
 static void check(struct thing *t)
 {
     if (bp_context_current() != t->where || __atomic_load_n(&t->held, __ATOMIC_SEQ_CST))
-        t->wrong++;
+        __atomic_fetch_add(&t->wrong, 1, __ATOMIC_SEQ_CST);
 }
 
 static void fire(void *opaque)
@@ -41,7 +41,7 @@ static void fire(void *opaque)
     struct thing *t = opaque;
 
     check(t);
-    t->fired++;
+    __atomic_fetch_add(&t->fired, 1, __ATOMIC_SEQ_CST);
     bp_timer_set(t->timer, bp_timer_now(t->timer) + 20000);
 }
 
