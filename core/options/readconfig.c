@@ -137,8 +137,8 @@ static int read_text(const char *path, char **ret_text, gsize *ret_length, struc
 int bpc_readconfig(const char *path, struct bp_error *err)
 {
     struct reader rd = {0};
-    char *text;
-    gsize length;
+    char *text = NULL;
+    gsize length = 0;
     int ret = 0;
 
     ret = read_text(path, &text, &length, err);
