@@ -3,6 +3,7 @@
 Guest memory from back ends: files, memfd, POSIX shared memory, anonymous; what the kernel shows of it in
 /proc, and what another process finds in the file. Usage: test-memory-backends.py SOURCE-ROOT BUILD-ROOT
 """
+import contextlib
 import fcntl
 import os
 import re
@@ -10,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 os.environ.setdefault("BACKPLANE_BUILD", sys.argv[2])
 sys.path[:0] = [os.path.join(sys.argv[1], "tests", folder) for folder in ("house", "qtest")]
@@ -254,6 +254,58 @@ def memfd_is_shared_and_sealed():
     assert "hugetlbsize" in line, line
 
 
+@contextlib.contextmanager
+def huge_pages(count):
+    """Reserves so many more of the kernel's huge pages, and a file system that hands them out."""
+    setting = "/proc/sys/vm/nr_hugepages"
+    if os.geteuid() != 0 or not os.path.exists(setting):
+        raise tap.Skip("reserving huge pages takes root, and a kernel that has them")
+    with open(setting, encoding="ascii") as file:
+        before = int(file.read())
+
+    def reserve(wanted):
+        with open(setting, "w", encoding="ascii") as file:
+            file.write(str(wanted))
+
+    folder = path("huge")
+    os.mkdir(folder)
+    try:
+        reserve(before + count)
+        if free_huge_pages() < count:
+            raise tap.Skip("the kernel cannot set %d huge pages aside now" % count)
+        if subprocess.run(["mount", "-t", "hugetlbfs", "none", folder], capture_output=True, check=False).returncode:
+            raise tap.Skip("no hugetlbfs can be mounted here")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", folder], check=True)
+    finally:
+        os.rmdir(folder)
+        reserve(before)
+
+
+def free_huge_pages():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return int(re.search(r"HugePages_Free: +(\d+)", file.read())[1])
+
+
+def reserved_huge_pages_are_used():
+    """-mem-path, the manual's example and a memfd, each of 16 pages of 2 MiB that the kernel set aside."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        if "Hugepagesize:       2048 kB" not in file.read():
+            raise tap.Skip("huge pages are not 2 MiB here")
+    pc = ("-M", "pc,memory-backend=m", "-m", "32", "-object")
+    with huge_pages(16) as folder:
+        for args in (("-M", "pc", "-m", "32", "-mem-path", folder, "-mem-prealloc"),
+                     (*pc, "memory-backend-file,id=m,size=32M,mem-path=%s,prealloc=on,share=on" % folder),
+                     (*pc, "memory-backend-memfd,id=m,size=32M,hugetlb=on,hugetlbsize=2M,prealloc=on")):
+            before = free_huge_pages()
+            with Emulator(PROGRAM, "-accel", "qtest", *args):
+                assert before - free_huge_pages() == 16, (args, before, free_huge_pages())
+            assert free_huge_pages() == before, args
+            assert os.listdir(folder) == [], os.listdir(folder)
+
+
 def shared_memory_is_posix_and_always_shared():
     with Emulator(PROGRAM, "-M", "none", *backend("shm")) as machine:
         found = mapping(machine.process.pid)
@@ -275,6 +327,7 @@ try:
              data_is_discarded_at_the_end_alone, part_of_a_file_begins_at_its_offset,
              readonly_files_are_rom_or_private_memory, memory_is_merged_dumped_and_preallocated_as_told,
              memory_is_bound_to_nodes_as_told, addresses_are_aligned_as_told, memfd_is_shared_and_sealed,
+             reserved_huge_pages_are_used,
              shared_memory_is_posix_and_always_shared, mistakes_are_named])
 finally:
     shutil.rmtree(SHM, ignore_errors=True)
