@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # A guest for test-lifetimes.py (32-bit boot protocol). The first processor overwrites code by DMA of
 # fw_cfg (the UUID holds two versions: mov eax,1 or 2; ret) and calls it, moves the BARs of PCI slot 5
-# between two places and writes there. The second one calls the same code, and writes to both places
-# all the time. Each that gets code which was not there any more ends the machine with status 3 (code
+# between two places and writes there; BAR 1 is given its ports. The second one calls the same code, and writes to both places
+# and to the ports all the time. Each that gets code which was not there any more ends the machine with status 3 (code
 # 1); after ROUNDS rounds the status is 5 (code 2). Rounds are counted at COUNT.
 # Symbols: ROUNDS; SMP (0: the first processor alone).
 CODE = 0x200000        # the code that is rewritten
@@ -12,6 +12,7 @@ COUNT = 0x300200
 AP_BEATS = 0x300204
 PLACE = 0xe1000000
 STEP = 0x01000000
+PORTS = 0xc000         # BAR 1
 APIC = 0xfee00000
 
 .code32
@@ -61,8 +62,11 @@ round:
     mov $0x80002810, %eax
     mov %ebx, %ecx
     call config_write
+    mov $0x80002814, %eax
+    mov $PORTS, %ecx
+    call config_write
     mov $0x80002804, %eax
-    mov $2, %ecx
+    mov $3, %ecx
     call config_write
     mov %ebx, (%ebx)
     mov %ebx, 0x1000(%ebx)
@@ -119,6 +123,12 @@ ap_loop:
     incl AP_BEATS
     mov %esp, PLACE
     mov %esp, PLACE + STEP + 0x2000
+    mov $PORTS, %edx       # a register, a doorbell, one with a value
+    outl %eax, %dx
+    add $4, %edx
+    outl %eax, %dx
+    add $4, %edx
+    outl %eax, %dx
     mov COUNT, %esi
     mov VERSION, %ebp
     test %ebp, %ebp

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What runs does not see what has gone: code that was overwritten by DMA, RAM of a device that was
-unplugged, maps that were replaced. A small guest (lifetimes.S) works on that with two processors
+unplugged or moved to another I/O thread, maps that were replaced. A small guest (lifetimes.S) works on that with two processors
 while devices come and go; then Linux boots while they do.
 
 usage: test-lifetimes.py      (BACKPLANE_BUILD names the build; BACKPLANE_LONG=1: a million moves)
@@ -97,25 +97,43 @@ def code_overwritten_by_dma_is_not_run():
         assert e.process.wait(timeout=60 * SLOW) == NEW_CODE_RAN
 
 
+THREADS_OF_IO = ("-object", "iothread,id=io0", "-object", "iothread,id=io1")
+
+
+def move(e, name):
+    return e.command("qom-set", path="/machine/peripheral/r", property="iothread", value=name)
+
+
+def counts(e):
+    return [e.command("qom-get", path="/machine/peripheral/r", property=what)["return"]
+            for what in ("writes", "rings", "values", "fires")]
+
+
 def moving_and_plugging_under_two_processors(rounds):
-    delays, sizes = [], []
+    delays, sizes, seen = [], [], [0, 0, 0, 0]
     plugs = 0
-    with start(rounds, 2) as e:
+    with start(rounds, 2, *THREADS_OF_IO) as e:
         assert "return" in e.command("cont")
         try:
             while True:
-                assert "return" in e.command("device_add", driver=RAMBAR, id="r", addr="5")
+                assert "return" in e.command("device_add", driver=RAMBAR, id="r", addr="5", iothread="io0")
                 before = time.monotonic()
                 e.command("query-status")
                 delays.append(time.monotonic() - before)
                 sizes.append(resident(e))
-                time.sleep(0.02)
+                for name in ("io1", "io0", "io1"):
+                    assert "return" in move(e, name)
+                    time.sleep(0.01)
+                seen = [a + b for a, b in zip(seen, counts(e))]
+                move(e, "io0") # it leaves in the middle of that
                 unplug(e, "r")
                 plugs += 1
         except (AssertionError, BrokenPipeError, StopIteration) as problem:
             status = e.process.wait(timeout=60 * SLOW)
             assert status == NEW_CODE_RAN, (status, problem, e.process.stderr.read())
     assert plugs > 3, "the guest ended after %d plugs" % plugs
+    print("# writes, rings, values taken, timers: %r" % seen, flush=True)
+    assert all(seen), seen
     middle, end = statistics.median(sizes[len(sizes) // 4:len(sizes) // 2]), sizes[-1]
     print("# %d plugs; the monitor's answer took %.1f ms (median), %.1f at most; %d KiB, %d at the end"
           % (plugs, statistics.median(delays) * 1000, max(delays) * 1000, middle, end), flush=True)
@@ -134,11 +152,12 @@ def linux_boots_while_memory_comes_and_goes():
     serial = os.path.join(WORK, "serial")
     with Emulator(console.BINARY, "-m", "512", "-smp", "2", "-kernel", kernel_file, "-initrd", initrd,
                   "-append", "console=ttyS0 no_timer_check", "-serial", "file:" + serial,
-                  quiet=("-nodefaults", "-display", "none")) as e:
+                  *THREADS_OF_IO, quiet=("-nodefaults", "-display", "none")) as e:
         end = time.monotonic() + 120 * SLOW
         plugs = 0
         while True:
-            assert "return" in e.command("device_add", driver=RAMBAR, id="r", addr="5")
+            assert "return" in e.command("device_add", driver=RAMBAR, id="r", addr="5", iothread="io0")
+            assert "return" in move(e, "io1")
             time.sleep(0.05)
             unplug(e, "r")
             plugs += 1
