@@ -185,13 +185,19 @@ static struct bp_value *read_field(const struct bpc_prop *prop)
 
 static int get_prop(const struct bpc_prop *prop, struct bp_value **ret_value, struct bp_error *err)
 {
-    if (prop->field->get)
-        return prop->field->get(prop->obj, prop->field, ret_value, err);
-    if (!prop->base)
+    struct bpc_hold hold;
+    int ret = 0;
+
+    if (!prop->field->get && !prop->base)
         return bp_fail(err, EACCES, "Property '%s.%s' cannot be read", bp_object_type(prop->obj),
                        prop->field->name);
-    *ret_value = read_field(prop);
-    return 0;
+    hold = bpc_owner_hold(&prop->obj->owner);
+    if (prop->field->get)
+        ret = prop->field->get(prop->obj, prop->field, ret_value, err);
+    else
+        *ret_value = read_field(prop);
+    bpc_owner_let_go(&prop->obj->owner, hold);
+    return ret;
 }
 
 int bp_object_get(struct bp_object *obj, const char *name, struct bp_value **ret_value,

@@ -51,7 +51,7 @@ struct bp_device_class {
     void (*reset_exit)(struct bp_device *dev, enum bp_reset_scope scope);
     /* BP_THREADS_SERIALISED (0, the default): its callbacks hold the machine lock. BP_THREADS_OWN: its register
      * callbacks, timers, watches and deferred calls, in any context, hold a lock that the host keeps for each
-     * such device, and not the machine lock; reset, saving, loading and property writes hold both. While a
+     * such device, and not the machine lock; reset, saving, loading and properties hold both. While a
      * callback of it reaches another device's registers, its lock is let go. Its coroutines hold it
      * between bp_device_lock() and bp_device_unlock(), never across a wait. */
     uint32_t threads;
