@@ -10,6 +10,7 @@
 #include <bp/bus/pci.h>
 #include <bp/chip/fw-cfg.h>
 #include <bp/chip/i440fx.h>
+#include <bp/chip/i8237.h>
 #include <bp/chip/i8259.h>
 #include <bp/chip/mc146818.h>
 #include <bp/chip/piix.h>
@@ -426,6 +427,13 @@ _Static_assert(offsetof(struct bp_i440fx_interface, set_memory) == 8, "bp_i440fx
 _Static_assert(offsetof(struct bp_i440fx_interface, pci_memory) == 16, "bp_i440fx_interface.pci_memory");
 _Static_assert(offsetof(struct bp_i440fx_interface, shadow) == 24, "bp_i440fx_interface.shadow");
 _Static_assert(offsetof(struct bp_i440fx_interface, reserved) == 32, "bp_i440fx_interface.reserved");
+_Static_assert(sizeof(struct bp_i8237_interface) >= 72, "bp_i8237_interface");
+_Static_assert(offsetof(struct bp_i8237_interface, size) == 0, "bp_i8237_interface.size");
+_Static_assert(offsetof(struct bp_i8237_interface, claim) == 8, "bp_i8237_interface.claim");
+_Static_assert(offsetof(struct bp_i8237_interface, release) == 16, "bp_i8237_interface.release");
+_Static_assert(offsetof(struct bp_i8237_interface, request) == 24, "bp_i8237_interface.request");
+_Static_assert(offsetof(struct bp_i8237_interface, move) == 32, "bp_i8237_interface.move");
+_Static_assert(offsetof(struct bp_i8237_interface, reserved) == 40, "bp_i8237_interface.reserved");
 _Static_assert(sizeof(struct bp_i8259_interface) >= 56, "bp_i8259_interface");
 _Static_assert(offsetof(struct bp_i8259_interface, size) == 0, "bp_i8259_interface.size");
 _Static_assert(offsetof(struct bp_i8259_interface, acknowledge) == 8, "bp_i8259_interface.acknowledge");
@@ -471,7 +479,9 @@ _Static_assert(offsetof(struct bp_isa_interface, add_ports) == 8, "bp_isa_interf
 _Static_assert(offsetof(struct bp_isa_interface, irq) == 16, "bp_isa_interface.irq");
 _Static_assert(offsetof(struct bp_isa_interface, new_bus) == 24, "bp_isa_interface.new_bus");
 _Static_assert(offsetof(struct bp_isa_interface, set_irqs) == 32, "bp_isa_interface.set_irqs");
-_Static_assert(offsetof(struct bp_isa_interface, reserved) == 40, "bp_isa_interface.reserved");
+_Static_assert(offsetof(struct bp_isa_interface, set_dma) == 40, "bp_isa_interface.set_dma");
+_Static_assert(offsetof(struct bp_isa_interface, dma) == 48, "bp_isa_interface.dma");
+_Static_assert(offsetof(struct bp_isa_interface, reserved) == 56, "bp_isa_interface.reserved");
 _Static_assert(sizeof(struct bp_kind) >= 136, "bp_kind");
 _Static_assert(offsetof(struct bp_kind, size) == 0, "bp_kind.size");
 _Static_assert(offsetof(struct bp_kind, major) == 4, "bp_kind.major");

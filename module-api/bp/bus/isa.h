@@ -23,7 +23,11 @@ struct bp_isa_interface { /* isa/1 */
                    struct bp_irq *const lines[16], struct bp_bus **ret_bus, struct bp_error *err);
     /* Sets or changes where IRQ lines lead, for boards that wire after the bridge is attached. */
     void (*set_irqs)(struct bp_bus *bus, struct bp_irq *const lines[16]);
-    void *reserved[4];
+    /* From minor 1 on. For the DMA controllers (bp/chip/i8237.h), from attach(): n is 0 (channels 0..3) or
+     * 1 (4..7); it ends when the device leaves. dma: the device, or NULL when there is none. */
+    int (*set_dma)(struct bp_bus *bus, unsigned n, struct bp_device *controller, struct bp_error *err);
+    struct bp_device *(*dma)(struct bp_bus *bus, unsigned n);
+    void *reserved[2];
 };
 
 BP_END_DECLS

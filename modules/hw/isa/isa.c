@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The ISA bus (IEEE P996 draft): I/O ports and sixteen interrupt lines. Lines shared by several
- * devices are ORed. Left out: DMA channels (they come with the 8237) and memory cards.
+ * devices are ORed. DMA channels belong to their controllers, which the bus knows. Left out: memory cards.
  */
 #define BP_SHARED
 #include <errno.h>
@@ -23,6 +23,7 @@ struct isa_bus {
     struct bp_irq *lines[16];
     unsigned raised[16];     /* users that hold the line up */
     uint16_t bridge_raised;  /* lines that the bridge itself holds up */
+    struct bp_device *dma[2];
 };
 
 struct isa_child {
@@ -155,6 +156,25 @@ static void isa_set_irqs(struct bp_bus *bus, struct bp_irq *const lines[16])
     }
 }
 
+static int isa_set_dma(struct bp_bus *bus, unsigned n, struct bp_device *controller,
+                       struct bp_error *err)
+{
+    struct isa_bus *isa = bp_bus_level(bus, &isa_class);
+
+    if (isa->dma[n])
+        return bp_fail(err, EBUSY, "%s: DMA channels %u to %u have their controller already",
+                       bp_device_class(controller)->type.name, 4 * n, 4 * n + 3);
+    isa->dma[n] = controller;
+    return 0;
+}
+
+static struct bp_device *isa_dma(struct bp_bus *bus, unsigned n)
+{
+    const struct isa_bus *isa = bp_bus_level(bus, &isa_class);
+
+    return isa && n < 2 ? isa->dma[n] : NULL;
+}
+
 /* Nothing on this bus announces itself: a card that its class lets come and go is simply there. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
@@ -220,10 +240,14 @@ static const struct bp_state_table child_table = {
 static void child_detach(struct bp_bus *bus, struct bp_device *dev)
 {
     struct isa_child *child = bp_device_bus_level(dev, &isa_class);
+    struct isa_bus *isa = bp_bus_level(bus, &isa_class);
 
     for (unsigned n = 0; n < 16; n++)
-        line_change(bp_bus_level(bus, &isa_class), &child->raised, n, 0);
-    drop_claims(bp_bus_level(bus, &isa_class), dev);
+        line_change(isa, &child->raised, n, 0);
+    drop_claims(isa, dev);
+    for (unsigned n = 0; n < 2; n++)
+        if (isa->dma[n] == dev)
+            isa->dma[n] = NULL;
 }
 
 BP_BUS(isa_class, "isa", "ISA bus", struct isa_bus, .child_size = sizeof(struct isa_child),
@@ -236,8 +260,10 @@ static const struct bp_isa_interface isa_table = {
     .irq = isa_irq,
     .new_bus = isa_new_bus,
     .set_irqs = isa_set_irqs,
+    .set_dma = isa_set_dma,
+    .dma = isa_dma,
 };
-BP_INTERFACE(isa_interface, "isa", 1, 0, &isa_table);
+BP_INTERFACE(isa_interface, "isa", 1, 1, &isa_table);
 
 BP_MODULE("isa", "ISA bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &isa_class},
           {BP_PROVIDE_INTERFACE, &isa_interface});

@@ -126,6 +126,17 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BKPLNE", "BKPLPC", 1)
                         IRQNoFlags () { 2 }
                     })
                 }
+                Device (DMAC)
+                {
+                    Name (_HID, EisaId ("PNP0200"))
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x00, 0x00, 1, 0x10)
+                        IO (Decode16, 0x80, 0x80, 1, 0x10)
+                        IO (Decode16, 0xC0, 0xC0, 1, 0x20)
+                        DMA (Compatibility, NotBusMaster, Transfer8_16) { 4 }
+                    })
+                }
                 Device (PIT)
                 {
                     Name (_HID, EisaId ("PNP0100"))

@@ -73,6 +73,13 @@ static void set_up_8259(const struct pc *pc)
     out(pc, 0x4d1, (uint8_t)(level >> 8));
 }
 
+/* The second controller lets the first one through. */
+static void set_up_dma(const struct pc *pc)
+{
+    out(pc, 0xd6, 0xc0);
+    out(pc, 0xd4, 0x00);
+}
+
 static void route_interrupts(struct pc *pc, const struct bp_pci_interface *pci)
 {
     struct bp_bus *bus = pc->pci_bus;
@@ -176,6 +183,7 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
         set_memory_types(pc, bp_cpu_state(cpu));
     }
     set_up_8259(pc);
+    set_up_dma(pc);
     route_interrupts(pc, pci);
     set_up_serial(pc);
     fill_bda(pc);

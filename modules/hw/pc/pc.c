@@ -414,6 +414,32 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     return r;
 }
 
+/* The first moves bytes, the second words. */
+static int make_dma(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
+{
+    static const unsigned base[2] = {0x00, 0xc0}, page_base[2] = {0x80, 0x88};
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < 2; i++) {
+        struct bp_device *dev;
+
+        r = bp_device_new(pc->machine, "i8257", NULL, &dev, err);
+        if (r < 0)
+            return r;
+        r = bp_device_set_uint(dev, "base", base[i], err);
+        if (r == 0)
+            r = bp_device_set_uint(dev, "page-base", page_base[i], err);
+        if (r == 0)
+            r = bp_device_set_uint(dev, "dshift", i, err);
+        if (r < 0) {
+            bp_device_destroy(dev);
+            return r;
+        }
+        r = bp_device_attach(dev, isa_bus, err);
+    }
+    return r;
+}
+
 static int make_rtc(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
 {
     int r = bp_device_new(pc->machine, "mc146818rtc", NULL, &pc->rtc, err);
@@ -434,6 +460,8 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
 {
     int r = plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
 
+    if (r == 0)
+        r = make_dma(pc, isa_bus, err);
     if (r == 0)
         r = make_rtc(pc, isa_bus, err);
     if (r < 0)
