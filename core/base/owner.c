@@ -41,16 +41,25 @@ void bpc_owner_release(struct bp_owner *owner)
     }
 }
 
-struct bp_context *bpc_owner_stop(struct bp_owner *owner, uint64_t *ret_ticket)
+static struct bp_context *stop_all(struct bp_owner *owner, uint64_t *ret_ticket)
 {
     struct bp_context *busy = NULL;
 
-    pthread_mutex_lock(&lock);
     for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
-        struct bp_context *ctx = claim->stop ? claim->stop(claim, ret_ticket) : NULL;
+        struct bp_context *ctx = claim->nested ? stop_all(claim->nested, ret_ticket)
+                                 : claim->stop ? claim->stop(claim, ret_ticket) : NULL;
 
         busy = ctx ? ctx : busy;
     }
+    return busy;
+}
+
+struct bp_context *bpc_owner_stop(struct bp_owner *owner, uint64_t *ret_ticket)
+{
+    struct bp_context *busy;
+
+    pthread_mutex_lock(&lock);
+    busy = stop_all(owner, ret_ticket);
     pthread_mutex_unlock(&lock);
     return busy;
 }
@@ -98,9 +107,9 @@ bool bpc_owner_hold_claims(struct bp_owner *owner, enum bpc_hold_step step, stru
     bool wait = false;
 
     pthread_mutex_lock(&lock);
-    if (step != BPC_HOLD_ASK)
+    if (step == BPC_HOLD_BEGIN || step == BPC_HOLD_RESUME)
         owner->drained = step == BPC_HOLD_BEGIN;
-    if (to)
+    if (step == BPC_HOLD_MOVE)
         __atomic_store_n(&owner->context, to, __ATOMIC_RELEASE);
     for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
         if (claim->hold && claim->hold(claim, step, to))
@@ -114,6 +123,25 @@ void bpc_unclaim(struct bpc_claim *claim)
 {
     pthread_mutex_lock(&lock);
     unlink_claim(claim);
+    pthread_mutex_unlock(&lock);
+}
+
+struct bp_owner *bpc_claim_owner(struct bpc_claim *claim)
+{
+    struct bp_owner *owner;
+
+    pthread_mutex_lock(&lock);
+    owner = claim->link ? claim->owner : NULL;
+    pthread_mutex_unlock(&lock);
+    return owner;
+}
+
+void bpc_claim_nested(struct bp_owner *owner, struct bpc_claim *claim,
+                      void (*release)(struct bpc_claim *claim), struct bp_owner *nested)
+{
+    (void)bpc_claim_movable(owner, claim, release, NULL, NULL, false, NULL);
+    pthread_mutex_lock(&lock);
+    claim->nested = nested;
     pthread_mutex_unlock(&lock);
 }
 
@@ -147,7 +175,23 @@ void bpc_owner_leave(struct bp_owner *owner)
         hook();
 }
 
+static bool any_busy(struct bp_owner *owner)
+{
+    bool any = __atomic_or_fetch(&owner->calls, 1, __ATOMIC_SEQ_CST) != 1;
+
+    for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
+        if (claim->nested)
+            any |= any_busy(claim->nested);
+    }
+    return any;
+}
+
 bool bpc_owner_busy(struct bp_owner *owner)
 {
-    return __atomic_or_fetch(&owner->calls, 1, __ATOMIC_SEQ_CST) != 1;
+    bool any;
+
+    pthread_mutex_lock(&lock);
+    any = any_busy(owner);
+    pthread_mutex_unlock(&lock);
+    return any;
 }

@@ -16,7 +16,8 @@ struct bp_owner;
 enum bpc_hold_step {
     BPC_HOLD_ASK,    /* is it a request under way (a coroutine)? */
     BPC_HOLD_BEGIN,  /* from now on it calls nobody, but forgets nothing. Does it at this moment? */
-    BPC_HOLD_RESUME, /* it goes on: where it was, or in another context */
+    BPC_HOLD_MOVE,   /* while held: those that follow their owner go to another context */
+    BPC_HOLD_RESUME, /* it goes on */
 };
 
 /* Embedded in the claimed thing. */
@@ -30,10 +31,11 @@ struct bpc_claim {
     /* Takes the thing away from those who call its owner; it lives on until it is released. NULL:
      * nobody calls through it. Set after bpc_claim(). */
     void (*withdraw)(struct bpc_claim *claim);
-    /* Optional. Called under the lists' lock, must not wait. `to` (RESUME): where those go that follow their
-     * owner; NULL: nowhere. Returns whether there is something to wait for. */
+    /* Optional. Called under the lists' lock, must not wait. `to`: of MOVE. Returns whether there is something
+     * to wait for. */
     bool (*hold)(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to);
     bool held; /* set under the lists' lock and the thing's own; the end of what it does is told */
+    struct bp_owner *nested; /* bpc_claim_nested() */
 };
 
 struct bp_owner {
@@ -67,10 +69,16 @@ bool bpc_claim_movable(struct bp_owner *owner, struct bpc_claim *claim,
                        bool (*hold)(struct bpc_claim *claim, enum bpc_hold_step step,
                                     struct bp_context *to),
                        bool follows, struct bp_context *context);
-/* Asks all claims, newest first; true: at least one is to be waited for. RESUME with `to`: that is the
- * owner's context now. */
+/* The thing is an owner itself, which leaves with this one: both are stopped, and their callbacks waited for,
+ * together. */
+void bpc_claim_nested(struct bp_owner *owner, struct bpc_claim *claim,
+                      void (*release)(struct bpc_claim *claim), struct bp_owner *nested);
+/* Asks all claims, newest first (those of owners that leave with it are asked by their own participants);
+ * true: at least one is to be waited for. MOVE: `to` is the owner's context now. */
 bool bpc_owner_hold_claims(struct bp_owner *owner, enum bpc_hold_step step, struct bp_context *to);
 void bpc_unclaim(struct bpc_claim *claim);
+/* Whose it is; NULL: nobody's, or not any more. [any]; the answer stays true on the main thread */
+struct bp_owner *bpc_claim_owner(struct bpc_claim *claim);
 
 /* Withdraws every claim, newest first: from here on no callback begins. */
 void bpc_owner_withdraw(struct bp_owner *owner);

@@ -394,7 +394,7 @@ struct bp_context *bp_device_context(struct bp_device *dev)
 
 void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx)
 {
-    __atomic_store_n(&dev->obj.owner.context, ctx, __ATOMIC_RELEASE);
+    bpc_owner_put_into(&dev->obj.owner, ctx);
 }
 
 const char *bp_device_id(const struct bp_device *dev)

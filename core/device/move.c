@@ -21,7 +21,6 @@ int bp_device_move(struct bp_device *dev, struct bp_context *ctx, void (*done)(v
                    void *opaque, struct bp_error *err)
 {
     bpc_assert_main();
-    struct bp_owner *owner = &dev->obj.owner;
     int ret = check(dev, err);
 
     if (ret < 0)
@@ -34,9 +33,7 @@ int bp_device_move(struct bp_device *dev, struct bp_context *ctx, void (*done)(v
             done(opaque, 0);
         return 0;
     }
-    return bp_participant_move(owner->participant ? owner->participant
-                                                  : bp_participant_new(owner, NULL, NULL),
-                               ctx, done, opaque, err);
+    return bp_participant_move(bp_participant_of(&dev->obj.owner), ctx, done, opaque, err);
 }
 
 int bpc_device_put_into(struct bp_object *obj, struct bp_object *iothread, struct bp_error *err)

@@ -35,6 +35,10 @@ struct bpc_item {
     uint64_t runs;               /* that ended */
     unsigned waiters;            /* in bpc_item_free_wait(): the last of them frees it */
     const struct bpc_item_kind *kind;
+    bool names;                               /* a context, for its owner: it is in the list of those */
+    struct bpc_item *named_next, **named_link;
+    struct bp_owner *named_owner;
+    struct bp_context *named_context;
     const char *owner_type;      /* of the owner, or NULL; a constant */
     char owner_id[24];
 };
@@ -90,6 +94,7 @@ struct bp_context {
     uint32_t batch;
     int64_t poll_ns; /* now; its own thread's */
 
+    unsigned drains; /* [main] bp_context_drain_begin() */
     struct bpc_pool *pool; /* of worker threads; NULL: none was needed yet */
 };
 
@@ -135,10 +140,19 @@ struct bpc_call {
 };
 bool bpc_item_begin(struct bpc_item *item, const char *kind, struct bpc_call *ret_call);
 bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call);
+void bpc_item_unclaim(struct bpc_item *item); /* its owner forgets it; no lock held */
 /* With ctx->lock held: marks it dead. true: nobody runs it, the caller frees it now. */
 bool bpc_item_kill(struct bpc_item *item);
 /* The same, and waits for a callback that runs in another thread. */
 bool bpc_item_kill_wait(struct bpc_item *item);
+
+/* The owners of what names a context; fn under locks, it only takes notes. On the main thread the owners
+ * stay. */
+void bpc_items_named_each(struct bp_context *ctx, void (*fn)(struct bp_owner *owner, void *opaque),
+                          void *opaque);
+/* ---- coroutine.c: the same of coroutines. */
+void bpc_co_owners_each(struct bp_context *ctx, void (*fn)(struct bp_owner *owner, void *opaque),
+                        void *opaque);
 
 /* ---- participant.c ---- */
 /* Something of an owner that is being drained has ended; no lock held. [any] */

@@ -255,6 +255,19 @@ __attribute__((noinline)) struct bp_context *bp_co_context(struct bp_co *co)
     return co->home;
 }
 
+void bpc_co_owners_each(struct bp_context *ctx, void (*fn)(struct bp_owner *owner, void *opaque),
+                        void *opaque)
+{
+    pthread_mutex_lock(&all_lock);
+    for (struct bp_co *co = bpc_co_all; co; co = co->all_next) {
+        struct bp_owner *owner = co->home == ctx ? bpc_claim_owner(&co->claim) : NULL;
+
+        if (owner)
+            fn(owner, opaque);
+    }
+    pthread_mutex_unlock(&all_lock);
+}
+
 /* ---- making ---- */
 
 static void co_main(void *opaque)
@@ -287,7 +300,8 @@ static struct bp_context *stop(struct bpc_claim *claim, uint64_t *ret_ticket)
 static bool hold(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to)
 {
     (void)to;
-    claim->held = step != BPC_HOLD_RESUME;
+    if (step != BPC_HOLD_MOVE)
+        claim->held = step != BPC_HOLD_RESUME;
     return claim->held;
 }
 

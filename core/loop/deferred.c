@@ -118,7 +118,7 @@ void bp_deferred_free(struct bp_deferred *deferred)
 {
     if (!deferred)
         return;
-    bpc_unclaim(&deferred->item.claim);
+    bpc_item_unclaim(&deferred->item);
     destroy(deferred, false);
 }
 
@@ -126,7 +126,7 @@ void bp_deferred_free_wait(struct bp_deferred *deferred)
 {
     if (!deferred)
         return;
-    bpc_unclaim(&deferred->item.claim);
+    bpc_item_unclaim(&deferred->item);
     destroy(deferred, true);
 }
 

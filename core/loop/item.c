@@ -36,6 +36,60 @@ static void put_into(struct bpc_item *item, struct bp_context *home)
     __atomic_store_n(&item->ctx, home->loop, __ATOMIC_RELEASE);
 }
 
+/* ---- those that name a context, which need not be their owner's ---- */
+
+/* An item is in the list as long as its owner has it, so that on the main thread its owner is there. */
+static pthread_mutex_t named_lock = PTHREAD_MUTEX_INITIALIZER; /* inside of all others */
+static struct bpc_item *named;
+
+static void list_named(struct bpc_item *item, struct bp_owner *owner, struct bp_context *ctx)
+{
+    pthread_mutex_lock(&named_lock);
+    item->named_owner = owner;
+    item->named_context = ctx;
+    item->named_next = named;
+    item->named_link = &named;
+    if (named)
+        named->named_link = &item->named_next;
+    named = item;
+    pthread_mutex_unlock(&named_lock);
+}
+
+static void unlist_named(struct bpc_item *item)
+{
+    if (!item->names)
+        return;
+    pthread_mutex_lock(&named_lock);
+    if (!item->named_link) {
+        pthread_mutex_unlock(&named_lock);
+        return;
+    }
+    *item->named_link = item->named_next;
+    if (item->named_next)
+        item->named_next->named_link = item->named_link;
+    item->named_link = NULL;
+    pthread_mutex_unlock(&named_lock);
+}
+
+void bpc_items_named_each(struct bp_context *ctx, void (*fn)(struct bp_owner *owner, void *opaque),
+                          void *opaque)
+{
+    pthread_mutex_lock(&named_lock);
+    for (struct bpc_item *item = named; item; item = item->named_next) {
+        if (item->named_context == ctx)
+            fn(item->named_owner, opaque);
+    }
+    pthread_mutex_unlock(&named_lock);
+}
+
+/* ---- held and stopped ---- */
+
+void bpc_item_unclaim(struct bpc_item *item)
+{
+    unlist_named(item);
+    bpc_unclaim(&item->claim);
+}
+
 static bool hold(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to)
 {
     struct bpc_item *item = (struct bpc_item *)claim;
@@ -52,10 +106,11 @@ static bool hold(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_con
         pthread_mutex_unlock(&ctx->lock);
         return running;
     }
-    if (to && item->follows) {
-        put_into(item, to);
+    if (step == BPC_HOLD_MOVE) {
+        if (item->follows)
+            put_into(item, to);
         pthread_mutex_unlock(&ctx->lock);
-        ctx = bpc_item_lock(item);
+        return false;
     }
     claim->held = false;
     pthread_mutex_unlock(&ctx->lock);
@@ -89,6 +144,9 @@ void bpc_item_init(struct bpc_item *item, struct bp_owner *owner, struct bp_cont
         item->owner_type = owner->type;
         g_strlcpy(item->owner_id, owner->id ? owner->id : "", sizeof(item->owner_id));
     }
+    item->names = owner && ctx && !ctx->is_main;
+    if (item->names)
+        list_named(item, owner, ctx);
     do { /* its owner may be moved meanwhile */
         context = owner ? __atomic_load_n(&owner->context, __ATOMIC_ACQUIRE) : NULL;
         item->home = bpc_context_choose(NULL, ctx ? ctx : context);
@@ -180,6 +238,7 @@ bool bpc_item_end(struct bpc_item *item, const struct bpc_call *call)
 
 bool bpc_item_kill(struct bpc_item *item)
 {
+    unlist_named(item);
     item->dead = true;
     if (item->running || item->waiters > 0)
         return false;

@@ -48,6 +48,9 @@ struct bp_context *bpc_context_find(const char *name); /* not the main one; or N
 struct bp_owner;
 void bpc_owner_quiet(struct bp_owner *owner);
 
+/* Where what it makes lives from now on, before it has made anything; NULL: the main context. [main] */
+void bpc_owner_put_into(struct bp_owner *owner, struct bp_context *ctx);
+
 /* A deferred call with a name of its own kind; gone(opaque) comes when nobody calls it any more. It may
  * be called under the context's lock: it must not wait. [any] */
 struct bp_deferred *bpc_deferred_new(struct bp_owner *owner, struct bp_context *ctx,

@@ -195,7 +195,7 @@ void bp_timer_free(struct bp_timer *timer)
 {
     if (!timer)
         return;
-    bpc_unclaim(&timer->item.claim);
+    bpc_item_unclaim(&timer->item);
     destroy(timer, false);
 }
 
@@ -203,7 +203,7 @@ void bp_timer_free_wait(struct bp_timer *timer)
 {
     if (!timer)
         return;
-    bpc_unclaim(&timer->item.claim);
+    bpc_item_unclaim(&timer->item);
     destroy(timer, true);
 }
 

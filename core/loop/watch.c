@@ -179,7 +179,7 @@ void bp_watch_free(struct bp_watch *watch)
 {
     if (!watch)
         return;
-    bpc_unclaim(&watch->item.claim);
+    bpc_item_unclaim(&watch->item);
     destroy(watch, false);
 }
 
@@ -187,6 +187,6 @@ void bp_watch_free_wait(struct bp_watch *watch)
 {
     if (!watch)
         return;
-    bpc_unclaim(&watch->item.claim);
+    bpc_item_unclaim(&watch->item);
     destroy(watch, true);
 }
