@@ -65,8 +65,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"compat", NULL, "[deprecated-input=policy][,...]", NULL, "policies for deprecated interfaces",
      "deprecated-input=accept deprecated-output=accept unstable-input=accept "
      "unstable-output=accept"},
-    {"parallel", NULL, "dev", "dev", "parallel ports", "dev=none"},
-    {"debugcon", NULL, "dev", "dev", "a debug console", "dev=none"},
     {"preconfig", NULL, NULL, NULL, "the state before the machine is made", NULL},
     {"overcommit", NULL, "[mem-lock=on|off][,cpu-pm=on|off]", NULL,
      "locked memory and power management by the guest", "mem-lock=off cpu-pm=off"},
@@ -82,7 +80,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"only-migratable", NULL, NULL, NULL, MIGRATION, NULL},
     {"dump-vmstate", NULL, "file", NULL, MIGRATION, NULL},
     {"icount", NULL, "[shift=n|auto][,...]", NULL, "a clock that counts instructions", NULL},
-    {"watchdog-action", NULL, "action", "action", "watchdog devices", "action=reset"},
     {"runas", NULL, "user", NULL, PRIVILEGES, NULL},
     {"chroot", NULL, "dir", NULL, PRIVILEGES, NULL},
     {"run-with", NULL, "[async-teardown=on|off][,chroot=dir][,user=user]", NULL, PRIVILEGES,

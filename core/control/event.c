@@ -222,6 +222,11 @@ static const struct bp_field panic_data[] = {
     BP_FIELDS_END,
 };
 
+static const struct bp_field watchdog_data[] = {
+    BP_ARG("action", STRING, "what follows: reset, shutdown, poweroff, pause, debug, none or inject-nmi"),
+    BP_FIELDS_END,
+};
+
 #define EVENT(IDENT, NAME, SUMMARY, DATA) \
     static const struct bp_event IDENT = {sizeof(struct bp_event), NAME, SUMMARY, DATA, 0, \
                                           {NULL, NULL}}
@@ -231,6 +236,7 @@ EVENT(event_shutdown, "SHUTDOWN", "The machine was shut down", run_end_data);
 EVENT(event_reset, "RESET", "The machine was reset", run_end_data);
 EVENT(event_powerdown, "POWERDOWN", "The power button was pressed", NULL);
 EVENT(event_panicked, "GUEST_PANICKED", "The guest says that it panicked", panic_data);
+EVENT(event_watchdog, "WATCHDOG", "A watchdog's time is over", watchdog_data);
 EVENT(event_deleted, "DEVICE_DELETED", "A device is gone", deleted_data);
 EVENT(event_unplug_error, "DEVICE_UNPLUG_GUEST_ERROR", "The guest did not let a device go",
       deleted_data);
@@ -238,5 +244,5 @@ EVENT(event_module, "MODULE_LOADED", "A module was loaded", module_data);
 
 const struct bp_event *const bpc_core_events[] = {
     &event_stop, &event_resume, &event_shutdown, &event_reset, &event_powerdown, &event_panicked,
-    &event_deleted, &event_unplug_error, &event_module, NULL,
+    &event_watchdog, &event_deleted, &event_unplug_error, &event_module, NULL,
 };

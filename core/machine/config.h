@@ -10,9 +10,11 @@
 #include <bp/exact/machine.h>
 
 #define BPC_MAX_SERIAL 8
+#define BPC_MAX_PARALLEL 3
 
 enum bpc_action { BPC_ACTION_DEFAULT, BPC_ACTION_RESET, BPC_ACTION_SHUTDOWN, BPC_ACTION_POWEROFF,
-                  BPC_ACTION_PAUSE, BPC_ACTION_DEBUG, BPC_ACTION_NONE, BPC_ACTION_EXIT_FAILURE };
+                  BPC_ACTION_PAUSE, BPC_ACTION_DEBUG, BPC_ACTION_NONE, BPC_ACTION_EXIT_FAILURE,
+                  BPC_ACTION_INJECT_NMI };
 
 struct bpc_config {
     const char *arch;             /* from the program's name: "x86_64" */
@@ -39,8 +41,9 @@ struct bpc_config {
     bool nodefaults, no_reboot, no_shutdown, start_paused;
     char **replaced_defaults;     /* names of defaults whose place a named device takes, NULL-terminated;
                                      or NULL */
-    enum bpc_action on_reboot, on_shutdown, on_panic;
+    enum bpc_action on_reboot, on_shutdown, on_panic, on_watchdog;
     struct bp_object *serial[BPC_MAX_SERIAL]; /* chardevs; NULL: none */
+    struct bp_object *parallel[BPC_MAX_PARALLEL];
     char **data_dirs;             /* -L, NULL-terminated, or NULL */
     struct {
         enum { BPC_RTC_UTC, BPC_RTC_LOCALTIME, BPC_RTC_DATE } base;

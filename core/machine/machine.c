@@ -390,6 +390,12 @@ struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n)
     return n < BPC_MAX_SERIAL ? bpc_config.serial[n] : NULL;
 }
 
+struct bp_object *bp_machine_parallel(struct bp_machine *m, unsigned n)
+{
+    (void)m;
+    return n < BPC_MAX_PARALLEL ? bpc_config.parallel[n] : NULL;
+}
+
 bool bp_machine_defaults(const struct bp_machine *m, const char *what)
 {
     (void)m;

@@ -38,6 +38,15 @@ void bpc_machine_destroy(void); /* stops vCPU threads, detaches everything */
 bool bpc_machine_needs_reset(void);
 /* Asks the main loop to stop the machine in this state (a device's error, a watchdog). [any] */
 void bpc_machine_request_stop(enum bpc_run_state state);
+/* Gives every processor a non-maskable interrupt; -ENOTSUP: the board has no way to. [main] */
+int bpc_machine_inject_nmi(struct bp_error *err);
+
+/* ---- actions.c: what follows what the guest does (-action) ---- */
+extern const struct bp_schema bpc_reboot_actions, bpc_shutdown_actions, bpc_panic_actions,
+    bpc_watchdog_actions;
+/* Sets those whose text is not NULL; each is among its schema's choices. [main] */
+void bpc_actions_set(const char *reboot, const char *shutdown, const char *panic, const char *watchdog);
+
 /* Host thread id of a vCPU, for query-cpus-fast; 0 when it has no thread (accelerator qtest). */
 /* "qemu64" or the type's own name "qemu64-x86_64-cpu"; near models and the package when there is
  * none. Its module is loaded. */

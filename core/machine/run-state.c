@@ -310,6 +310,12 @@ void bpc_machine_request_stop(enum bpc_run_state state)
     pause_soon();
 }
 
+void bp_machine_request_stop(struct bp_machine *machine, enum bp_stop_cause cause)
+{
+    (void)machine;
+    bpc_machine_request_stop(cause == BP_STOP_WATCHDOG ? BPC_RUN_WATCHDOG : BPC_RUN_IO_ERROR);
+}
+
 /* ---- carrying them out ---- */
 
 static void send_with_cause(const char *event, enum bp_shutdown_cause cause)
@@ -335,8 +341,10 @@ static void reset(enum bp_shutdown_cause cause)
 /* Does this end only pause the machine? A user's or the host's word always ends it. */
 static bool stays(enum bp_shutdown_cause cause)
 {
-    if (cause == BP_SHUTDOWN_GUEST_PANIC)
-        return bpc_config.on_panic == BPC_ACTION_PAUSE;
+    if (cause == BP_SHUTDOWN_GUEST_PANIC && bpc_config.on_panic == BPC_ACTION_PAUSE)
+        return true;
+    if (cause == BP_SHUTDOWN_GUEST_PANIC && bpc_config.on_panic == BPC_ACTION_EXIT_FAILURE)
+        return false;
     if (!causes[cause].guest && cause != BP_SHUTDOWN_HOST_QMP_SYSTEM_RESET)
         return false;
     return bpc_config.on_shutdown == BPC_ACTION_PAUSE ||

@@ -40,6 +40,15 @@ int bpc_console_add_serial(const char *text, struct bp_error *err)
     return 0;
 }
 
+int bpc_console_add_parallel(const char *text, struct bp_error *err)
+{
+    if (bpc_startup.parallels == BP_COUNT(bpc_startup.parallel))
+        return bp_fail(err, E2BIG, "at most %zu parallel ports are accepted",
+                       BP_COUNT(bpc_startup.parallel));
+    bpc_startup.parallel[bpc_startup.parallels++] = g_strdup(text);
+    return 0;
+}
+
 int bpc_console_add_monitor(const char *text, const char *chardev, bool control, bool pretty,
                             struct bp_error *err)
 {
@@ -77,6 +86,10 @@ static bool stdio_taken(void)
         return true;
     for (unsigned i = 0; i < bpc_startup.serials; i++) {
         if (on_stdio(bpc_startup.serial[i]))
+            return true;
+    }
+    for (unsigned i = 0; i < bpc_startup.parallels; i++) {
+        if (on_stdio(bpc_startup.parallel[i]))
             return true;
     }
     for (unsigned i = 0; i < bpc_startup.monitor_count; i++) {
@@ -117,6 +130,10 @@ static int add_defaults(struct bp_error *err)
 
     if (bpc_config.nodefaults)
         return 0;
+    if (bpc_startup.parallels == 0 && bp_machine_defaults(NULL, "parallel"))
+        ret = bpc_console_add_parallel("null", err);
+    if (ret < 0)
+        return ret;
     if (bpc_config.daemonize && bpc_startup.nographic && (no_serial || want_monitor))
         return bp_fail(err, EINVAL, "-nographic puts the serial port and the monitor on the "
                        "terminal, which -daemonize leaves: add -nodefaults, or -serial and "
@@ -129,27 +146,37 @@ static int add_defaults(struct bp_error *err)
     return ret;
 }
 
-static int make_serial(const struct bp_chardev_interface *table, unsigned n, struct bp_error *err)
+/* The chardev of port n, "serial" or "parallel". */
+static int make_port(const struct bp_chardev_interface *table, const char *kind, const char *text,
+                     unsigned n, struct bp_object **ret_chardev, struct bp_error *err)
 {
-    const char *text = bpc_startup.serial[n];
     struct bp_chardev *chr = NULL;
     char *id = strncmp(text, "chardev:", 8) == 0 ? g_strdup(text + 8)
-                                                 : g_strdup_printf("serial%u", n);
+                                                 : g_strdup_printf("%s%u", kind, n);
     char *path = g_strdup_printf("/chardevs/%s", id);
     int ret = table->create_legacy(id, text, &chr, err);
 
     if (ret == 0 && chr) {
-        bpc_config.serial[n] = bp_object_resolve(path, NULL, NULL);
-        if (!bpc_config.serial[n])
+        *ret_chardev = bp_object_resolve(path, NULL, NULL);
+        if (!*ret_chardev)
             ret = bp_fail(err, ENOENT, "there is no object %s", path);
         if (strncmp(text, "mon:", 4) == 0)
             bpc_startup.mon_mux[bpc_startup.mon_muxes++] = chr;
     }
     if (ret < 0)
-        bpc_options_blame("serial", text, err);
+        bpc_options_blame(kind, text, err);
     g_free(path);
     g_free(id);
     return ret;
+}
+
+static bool all_none(char *const *texts, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(texts[i], "none") != 0)
+            return false;
+    }
+    return true;
 }
 
 int bpc_console_make_serials(struct bp_error *err)
@@ -160,13 +187,14 @@ int bpc_console_make_serials(struct bp_error *err)
     find_replaced();
     ret = add_defaults(err);
 
-    if (ret < 0 || bpc_startup.serials == 0)
+    if (ret < 0 || (all_none(bpc_startup.serial, bpc_startup.serials) &&
+                    all_none(bpc_startup.parallel, bpc_startup.parallels)))
         return ret;
-    if (bpc_startup.serials == 1 && strcmp(bpc_startup.serial[0], "none") == 0)
-        return 0;
     ret = chardevs(&table, err);
     for (unsigned i = 0; ret == 0 && i < bpc_startup.serials; i++)
-        ret = make_serial(table, i, err);
+        ret = make_port(table, "serial", bpc_startup.serial[i], i, &bpc_config.serial[i], err);
+    for (unsigned i = 0; ret == 0 && i < bpc_startup.parallels; i++)
+        ret = make_port(table, "parallel", bpc_startup.parallel[i], i, &bpc_config.parallel[i], err);
     return ret;
 }
 

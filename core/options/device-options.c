@@ -166,6 +166,14 @@ static int apply_serial(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_serial, "serial", "where the next serial port leads", .arg = "dev",
           .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_serial, .show_help = help_dev);
 
+static int apply_parallel(struct bp_value *args, struct bp_error *err)
+{
+    return bpc_console_add_parallel(bp_value_as_string(args), err);
+}
+
+BP_OPTION(option_parallel, "parallel", "where the next parallel port leads", .arg = "dev",
+          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_parallel, .show_help = help_dev);
+
 static int apply_monitor(struct bp_value *args, struct bp_error *err)
 {
     return bpc_console_add_monitor(bp_value_as_string(args), NULL, false, false, err);
@@ -218,5 +226,5 @@ BP_OPTION(option_mon, "mon", "a monitor on a chardev",
 
 const struct bp_option *const bpc_device_options[] = {
     &option_device, &option_object, &option_global, &option_nographic, &option_display,
-    &option_serial, &option_monitor, &option_qmp, &option_qmp_pretty, &option_mon, NULL,
+    &option_serial, &option_parallel, &option_monitor, &option_qmp, &option_qmp_pretty, &option_mon, NULL,
 };

@@ -421,70 +421,46 @@ BP_OPTION(option_rtc, "rtc", "where the real-time clock starts and what drives i
 
 /* ---- the end of the machine ---- */
 
-static const char *const reboot_choices[] = {"reset", "shutdown", NULL};
-static const struct bp_schema reboot_schema = {.name = "reboot", .kind = BP_KIND_ENUM,
-                                               .choices = reboot_choices};
-static const char *const shutdown_choices[] = {"poweroff", "pause", NULL};
-static const struct bp_schema shutdown_schema = {.name = "shutdown", .kind = BP_KIND_ENUM,
-                                                 .choices = shutdown_choices};
-static const char *const panic_choices[] = {"pause", "shutdown", "exit-failure", "none", NULL};
-static const struct bp_schema panic_schema = {.name = "panic", .kind = BP_KIND_ENUM,
-                                              .choices = panic_choices};
 static const struct bp_field action_keys[] = {
-    BP_ARG_TYPED("reboot", ENUM, &reboot_schema, BP_FIELD_OPTIONAL, "when the guest reboots"),
-    BP_ARG_TYPED("shutdown", ENUM, &shutdown_schema, BP_FIELD_OPTIONAL, "when it powers off"),
-    BP_ARG_TYPED("panic", ENUM, &panic_schema, BP_FIELD_OPTIONAL, "when it panics"),
-    BP_ARG_TYPED("watchdog", STRING, NULL, BP_FIELD_OPTIONAL | BP_FIELD_HIDDEN,
+    BP_ARG_TYPED("reboot", ENUM, &bpc_reboot_actions, BP_FIELD_OPTIONAL, "when the guest reboots"),
+    BP_ARG_TYPED("shutdown", ENUM, &bpc_shutdown_actions, BP_FIELD_OPTIONAL, "when it powers off"),
+    BP_ARG_TYPED("panic", ENUM, &bpc_panic_actions, BP_FIELD_OPTIONAL, "when it panics"),
+    BP_ARG_TYPED("watchdog", ENUM, &bpc_watchdog_actions, BP_FIELD_OPTIONAL,
                  "when a watchdog expires"),
     BP_FIELDS_END,
 };
 
-static enum bpc_action action_of(const char *text)
-{
-    static const struct {
-        const char *name;
-        enum bpc_action action;
-    } names[] = {
-        {"reset", BPC_ACTION_RESET}, {"shutdown", BPC_ACTION_SHUTDOWN},
-        {"poweroff", BPC_ACTION_POWEROFF}, {"pause", BPC_ACTION_PAUSE},
-        {"none", BPC_ACTION_NONE}, {"exit-failure", BPC_ACTION_EXIT_FAILURE},
-    };
-
-    for (size_t i = 0; i < BP_COUNT(names); i++) {
-        if (strcmp(names[i].name, text) == 0)
-            return names[i].action;
-    }
-    return BPC_ACTION_DEFAULT;
-}
-
 static int apply_action(struct bp_value *args, struct bp_error *err)
 {
-    const char *watchdog = bp_value_get_string(args, "watchdog");
-
-    const struct bpc_not_built *line = bpc_not_built_find("watchdog-action");
-
-    if (watchdog && line) {
-        int ret = bpc_not_built_judge(line, watchdog, NULL, err);
-
-        if (ret < 0) {
-            bp_error_prefix(err, "key 'watchdog'");
-            return ret;
-        }
-    }
-    if (bp_value_has(args, "reboot"))
-        bpc_config.on_reboot = action_of(bp_value_get_string(args, "reboot"));
-    if (bp_value_has(args, "shutdown"))
-        bpc_config.on_shutdown = action_of(bp_value_get_string(args, "shutdown"));
-    if (bp_value_has(args, "panic"))
-        bpc_config.on_panic = action_of(bp_value_get_string(args, "panic"));
+    (void)err;
+    bpc_actions_set(bp_value_get_string(args, "reboot"), bp_value_get_string(args, "shutdown"),
+                    bp_value_get_string(args, "panic"), bp_value_get_string(args, "watchdog"));
     return 0;
 }
 
-BP_OPTION(option_action, "action", "what happens when the guest reboots, powers off or panics",
+BP_OPTION(option_action, "action",
+          "what happens when the guest reboots, powers off or panics, or a watchdog expires",
           .arg = "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=pause|shutdown|"
-                 "exit-failure|none]",
+                 "exit-failure|none][,watchdog=reset|shutdown|poweroff|inject-nmi|pause|debug|none]",
           .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = action_keys,
-          .merge = true, .apply = apply_action);
+          .apply = apply_action);
+
+static const struct bp_field watchdog_keys[] = {
+    BP_ARG_TYPED("action", ENUM, &bpc_watchdog_actions, 0, "when a watchdog expires"),
+    BP_FIELDS_END,
+};
+
+static int apply_watchdog(struct bp_value *args, struct bp_error *err)
+{
+    (void)err;
+    bpc_actions_set(NULL, NULL, NULL, bp_value_get_string(args, "action"));
+    return 0;
+}
+
+BP_OPTION(option_watchdog, "watchdog-action", "what happens when a watchdog expires",
+          .arg = "reset|shutdown|poweroff|inject-nmi|pause|debug|none",
+          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = watchdog_keys,
+          .implied = "action", .apply = apply_watchdog);
 
 #define FLAG_OPTION(IDENT, NAME, GROUP, HELP, FIELD) \
     static int apply_##IDENT(struct bp_value *args, struct bp_error *err) \
@@ -509,6 +485,6 @@ const struct bp_option *const bpc_machine_options[] = {
     &option_machine, &option_cpu, &option_accel, &option_enable_kvm, &option_usb,
     &option_no_acpi, &option_no_hpet, &option_smp, &option_m, &option_mem_path,
     &option_mem_prealloc, &option_boot, &option_uuid,
-    &option_kernel, &option_initrd, &option_append, &option_rtc, &option_action, &option_stopped,
+    &option_kernel, &option_initrd, &option_append, &option_rtc, &option_action, &option_watchdog, &option_stopped,
     &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
 };

@@ -70,6 +70,8 @@ struct bpc_startup {
     char *pidfile;
     char *serial[8];          /* texts of -serial, BPC_MAX_SERIAL */
     unsigned serials;
+    char *parallel[3];        /* of -parallel, BPC_MAX_PARALLEL */
+    unsigned parallels;
     struct {
         char *text;           /* of -monitor, -qmp; or NULL with */
         char *chardev;        /* the id given to -mon */
@@ -77,13 +79,14 @@ struct bpc_startup {
     } monitors[BPC_MAX_MONITORS];
     unsigned monitor_count;
     bool monitor_given;       /* -monitor or -mon: no default one */
-    struct bp_chardev *mon_mux[8]; /* chardevs of -serial mon:..., which want a monitor too */
+    struct bp_chardev *mon_mux[11]; /* chardevs of -serial and -parallel mon:..., which want a monitor too */
     unsigned mon_muxes;
 };
 extern struct bpc_startup bpc_startup;
 
 /* ---- console.c: serial ports, monitors and what they are without options ---- */
 int bpc_console_add_serial(const char *text, struct bp_error *err);
+int bpc_console_add_parallel(const char *text, struct bp_error *err);
 int bpc_console_add_monitor(const char *text, const char *chardev, bool control, bool pretty,
                             struct bp_error *err);
 /* Fills in the defaults, then makes the chardevs of serial ports; after BP_PHASE_CHARDEV. */

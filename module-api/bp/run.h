@@ -30,6 +30,12 @@ void bp_machine_request_powerdown(struct bp_machine *machine);
 /* Ends the process with this status, at the main loop's next turn (isa-debug-exit). */
 void bp_machine_request_exit(struct bp_machine *machine, int status);
 bool bp_machine_running(struct bp_machine *machine);
+/* Asks that it stops until somebody says `cont`: a back end's error (werror=stop). */
+enum bp_stop_cause { BP_STOP_WATCHDOG, BP_STOP_IO_ERROR };
+void bp_machine_request_stop(struct bp_machine *machine, enum bp_stop_cause cause);
+/* A watchdog's time is over: sends WATCHDOG and does what -watchdog-action asks for, a reset by default.
+ * [main] under the machine lock */
+void bp_machine_watchdog_expired(struct bp_machine *machine);
 
 /*
  * Hears of each start and stop of the machine. Starts are told in ascending `order`, stops in descending:

@@ -190,7 +190,7 @@ def switching_off_what_is_not_there_succeeds():
                  ("-vnc", "none"), ("-gdb", "none"), ("-debugcon", "none"), ("-sandbox", "off"),
                  ("-sandbox", "off,spawn=deny"), ("-overcommit", "mem-lock=off"),
                  ("-overcommit", "cpu-pm=off,mem-lock=no"), ("-k", "en-us"), ("-no-fd-bootchk",),
-                 ("-watchdog-action", "reset"), ("-run-with", "async-teardown=off"),
+                 ("-watchdog-action", "reset"), ("-watchdog-action", "action=pause"), ("-run-with", "async-teardown=off"),
                  ("-semihosting-config", "enable=off"), ("-compat", "deprecated-input=accept"),
                  ("-m", "0")):
         starts(*argv)
@@ -242,7 +242,7 @@ def errors_name_their_option_once():
                         (("-initrd", "x"), ("-initrd needs -kernel",)),
                         (("-append", "x"), ("-append needs -kernel",)),
                         (("-cpu", "qemu64"), ("-cpu: machine 'none' has no processor",)),
-                        (("-action", "watchdog=pause"), ("watchdog", "not built yet", "reset")),
+                        (("-action", "watchdog=bark"), ("watchdog", "bark", "inject-nmi")),
                         (("-readconfig", "/nonexistent"), ("/nonexistent: No such file",)),
                         (("-readconfig", "/"), ("-readconfig /: ",)),
                         (("-readconfig", "/dev/zero"), ("at most 1 MiB",))):

@@ -89,6 +89,51 @@ static int system_powerdown(struct bp_error *err)
 BP_COMMAND(cmd_system_powerdown, "system_powerdown", "Presses the power button", NULL, NONE, NULL,
            system_powerdown, 0);
 
+static int inject_nmi(struct bp_error *err)
+{
+    return bpc_machine_inject_nmi(err);
+}
+BP_COMMAND(cmd_inject_nmi, "inject-nmi", "Gives every CPU a non-maskable interrupt", NULL, NONE, NULL,
+           inject_nmi, 0);
+
+/* ---- actions ---- */
+
+static const struct bp_field set_action_args[] = {
+    BP_ARG_TYPED("reboot", ENUM, &bpc_reboot_actions, BP_FIELD_OPTIONAL, "when the guest reboots"),
+    BP_ARG_TYPED("shutdown", ENUM, &bpc_shutdown_actions, BP_FIELD_OPTIONAL, "when it powers off"),
+    BP_ARG_TYPED("panic", ENUM, &bpc_panic_actions, BP_FIELD_OPTIONAL, "when it panics"),
+    BP_ARG_TYPED("watchdog", ENUM, &bpc_watchdog_actions, BP_FIELD_OPTIONAL,
+                 "when a watchdog expires"),
+    BP_FIELDS_END,
+};
+
+static int set_action(bool has_reboot, int reboot, bool has_shutdown, int shutdown, bool has_panic,
+                      int panic, bool has_watchdog, int watchdog, struct bp_error *err)
+{
+    (void)err;
+    bpc_actions_set(has_reboot ? bpc_reboot_actions.choices[reboot] : NULL,
+                    has_shutdown ? bpc_shutdown_actions.choices[shutdown] : NULL,
+                    has_panic ? bpc_panic_actions.choices[panic] : NULL,
+                    has_watchdog ? bpc_watchdog_actions.choices[watchdog] : NULL);
+    return 0;
+}
+BP_COMMAND(cmd_set_action, "set-action", "Sets what follows what the guest does, as -action does",
+           set_action_args, NONE, NULL, set_action, BP_COMMAND_PRECONFIG);
+
+static const struct bp_field watchdog_args[] = {
+    BP_ARG_TYPED("action", ENUM, &bpc_watchdog_actions, 0, "when a watchdog expires"),
+    BP_FIELDS_END,
+};
+
+static int watchdog_set_action(int action, struct bp_error *err)
+{
+    (void)err;
+    bpc_actions_set(NULL, NULL, NULL, bpc_watchdog_actions.choices[action]);
+    return 0;
+}
+BP_COMMAND(cmd_watchdog, "watchdog-set-action", "Sets what happens when a watchdog expires",
+           watchdog_args, NONE, NULL, watchdog_set_action, 0);
+
 /* ---- CPUs ---- */
 
 static const struct bp_field place_fields[] = {
@@ -323,5 +368,6 @@ BP_COMMAND(cmd_pmemsave, "pmemsave", "Saves guest memory by physical address", p
 
 const struct bp_command *const bpc_machine_commands[] = {
     &cmd_query_status, &cmd_stop, &cmd_cont, &cmd_quit, &cmd_system_reset, &cmd_system_powerdown,
+    &cmd_inject_nmi, &cmd_set_action, &cmd_watchdog,
     &cmd_query_cpus, &cmd_query_hotpluggable, &cmd_memsave, &cmd_pmemsave, NULL,
 };

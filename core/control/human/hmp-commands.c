@@ -34,6 +34,18 @@ PLAIN(cont, "cont", "cont", "resume emulation");
 PLAIN(quit, "quit", "quit", "quit the emulator");
 PLAIN(reset, "system_reset", "system_reset", "reset the system");
 PLAIN(powerdown, "system_powerdown", "system_powerdown", "send system power down event");
+PLAIN(nmi, "nmi", "inject-nmi", "inject an NMI");
+
+static const struct bp_field watchdog_args[] = {
+    BP_ARG("action", STRING, "reset, shutdown, poweroff, pause, debug, none or inject-nmi"),
+    BP_FIELDS_END,
+};
+
+static void do_watchdog(struct bp_monitor *mon, struct bp_value *args)
+{
+    bpc_hmp_qmp(mon, "watchdog-set-action", args);
+}
+HMP(hmp_watchdog, "watchdog_action", "action", "change watchdog action", watchdog_args, do_watchdog);
 
 /* ---- devices and objects: option text becomes the QMP command's arguments ---- */
 
@@ -205,7 +217,7 @@ HMP(hmp_log, "log", "item1[,...]", "activate logging of the specified items ('no
     log_args, do_log);
 
 const struct bp_hmp_command *const bpc_hmp_commands[] = {
-    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_device_add,
+    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_nmi, &hmp_watchdog, &hmp_device_add,
     &hmp_device_del, &hmp_object_add, &hmp_object_del, &hmp_qom_list, &hmp_qom_get,
     &hmp_qom_set, &hmp_cpu, &hmp_log, NULL,
 };

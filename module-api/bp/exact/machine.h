@@ -39,7 +39,8 @@ struct bp_board_class {
     /* A processor is made, by bp_machine_new_cpu() or by a user: wire it. Indices may have holes. */
     int (*cpu_plug)(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
     void (*powerdown)(struct bp_machine *m); /* the power button was pressed (system_powerdown) */
-    void *reserved[4];
+    void (*nmi)(struct bp_machine *m); /* a non-maskable interrupt for every processor (inject-nmi) */
+    void *reserved[3];
 };
 /* PARENT: an abstract type ("x86-machine"), or NULL. */
 #define BP_BOARD(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
@@ -72,6 +73,7 @@ const char *bp_machine_append(const struct bp_machine *m);    /* "" when not giv
 bool bp_machine_rtc_slew(const struct bp_machine *m);
 /* The n-th -serial (0 based) as a chardev object: NULL when there is none (or `none`). */
 struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n);
+struct bp_object *bp_machine_parallel(struct bp_machine *m, unsigned n); /* of -parallel, the same way */
 /* Should the board make what it has by default under this name ("serial")? Not with -nodefaults, and
  * not when the user named a device that replaces it (bp_device_class.replaces_default). */
 bool bp_machine_defaults(const struct bp_machine *m, const char *what);

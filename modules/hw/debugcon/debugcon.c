@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* A port that carries a guest's debug text to a character device; reads give the readback value. */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <bp/host/chardev.h>
 #include <bp/bus/isa.h>
+#include <bp/command.h>
+#include <bp/option.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
@@ -77,6 +81,44 @@ BP_DEVICE(debugcon_class, "isa-debugcon", "isa", "Debug text port", struct debug
           debugcon_props, NULL, .category = "misc", .attach = debugcon_attach,
           .detach = debugcon_detach);
 
+/* -debugcon: the port at its usual place, with the back end that a short form names. */
+static int option_apply(struct bp_value *args, struct bp_error *err)
+{
+    struct bp_machine *machine = bp_command_machine();
+    struct bp_chardev *chr = NULL;
+    struct bp_object *back_end;
+    struct bp_device *dev;
+    const char *text = bp_value_as_string(args);
+    const char *name = strncmp(text, "chardev:", 8) == 0 ? text + 8 : "debugcon";
+    char path[160];
+    int r;
+
+    if (strcmp(text, "none") == 0)
+        return 0;
+    if (!machine)
+        return bp_fail(err, ENODEV, "there is no machine");
+    r = chardev->create_legacy(name, text, &chr, err);
+    if (r < 0 || !chr)
+        return r;
+    snprintf(path, sizeof(path), "/chardevs/%s", name);
+    back_end = bp_object_resolve(path, "chardev", NULL);
+    if (!back_end)
+        return bp_fail(err, ENOENT, "there is no character device '%.100s'", name);
+    r = bp_device_new(machine, "isa-debugcon", NULL, &dev, err);
+    if (r < 0)
+        return r;
+    r = bp_device_set_link(dev, "chardev", back_end, err);
+    if (r < 0) {
+        bp_device_destroy(dev);
+        return r;
+    }
+    return bp_device_attach(dev, NULL, err);
+}
+BP_OPTION(debugcon_option, "debugcon", "where the text that a guest writes to port 0xe9 goes",
+          .phase = BP_PHASE_DEVICE, .arg = "dev", .group = "Debug and expert options",
+          .apply = option_apply);
+
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1),
                                            BP_IMPORT(chardev, "chardev", 1), {0}};
-BP_MODULE("hw-debugcon", "Debug text port", imports, {BP_PROVIDE_DEVICE, &debugcon_class});
+BP_MODULE("hw-debugcon", "Debug text port", imports, {BP_PROVIDE_DEVICE, &debugcon_class},
+          {BP_PROVIDE_OPTION, &debugcon_option});

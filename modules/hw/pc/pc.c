@@ -331,6 +331,31 @@ static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *e
     return 0;
 }
 
+static int make_parallel(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
+{
+    for (unsigned i = 0; i < PC_PARALLELS; i++) {
+        struct bp_object *chardev = bp_machine_parallel(pc->machine, i);
+        struct bp_device *dev;
+
+        if (!chardev)
+            continue;
+        int r = bp_device_new(pc->machine, "isa-parallel", NULL, &dev, err);
+        if (r < 0)
+            return r;
+        r = bp_device_set_uint(dev, "index", i, err);
+        if (r == 0)
+            r = bp_device_set_link(dev, "chardev", chardev, err);
+        if (r < 0) {
+            bp_device_destroy(dev);
+            return r;
+        }
+        r = bp_device_attach(dev, isa_bus, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
                                     struct bp_irq *const lines[16], struct bp_error *err)
 {
@@ -474,6 +499,8 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
         r = make_hpet(pc, err);
     if (r == 0)
         r = make_serial(pc, isa_bus, err);
+    if (r == 0)
+        r = make_parallel(pc, isa_bus, err);
     if (r == 0)
         r = make_fw_cfg(pc, err);
     return r;
@@ -640,6 +667,19 @@ static void pc_powerdown(struct bp_machine *m)
     piix4->power_button(pc->pm);
 }
 
+static int pulse_nmi(struct bp_device *lapic, void *opaque)
+{
+    (void)opaque;
+    bp_irq_pulse(bp_device_irq_input(lapic, "lint", 1));
+    return 0;
+}
+
+/* LINT1 of every processor, as the board's NMI wire leads there. */
+static void pc_nmi(struct bp_machine *m)
+{
+    bp_device_each(m, "apic", pulse_nmi, NULL);
+}
+
 static const struct bp_field pc_props[] = {
     BP_PROP("acpi", BOOL, struct pc, acpi, "on", "ACPI tables"),
     BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
@@ -662,7 +702,7 @@ BP_BOARD_OF(pc_board, "pc-i440fx-9.1", "generic-pc-machine", "x86_64",
          .alias = "pc", .is_default = true, .max_cpus = 255, .default_cpu = "qemu64",
          .default_ram_size = 128u << 20, .default_ram_id = "pc.ram", .init = pc_init,
          .hotpluggable_cpus = true, .cpu_pre_plug = cpu_pre_plug, .cpu_plug = cpu_plug,
-         .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown);
+         .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown, .nmi = pc_nmi);
 BP_BOARD_ALIAS("pc-i440fx-9.1", "pc");
 BP_NOTE("default=board:pc-i440fx-9.1");
 

@@ -9,6 +9,7 @@
 #define PC_PM_BASE 0x600u
 #define PC_SCI 9u
 #define PC_SERIALS 4u
+#define PC_PARALLELS 3u
 #define PC_LOWMEM_MAX 0xe0000000ull   /* the PCI hole begins here at the latest */
 #define PC_LOWMEM_SPLIT 0xc0000000ull /* and here when memory goes on above 4 GiB */
 #define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
