@@ -13,6 +13,8 @@
 struct pvpanic {
     uint8_t events; /* those that it offers: what a read gives */
 };
+extern const struct bp_device_class pvpanic_isa;
+extern const struct bp_import pvpanic_imports[];
 extern const struct bp_region_ops pvpanic_ops; /* opaque: struct pvpanic, first in a device's state */
 #define PVPANIC_PROP(STATE, FIELD) \
     BP_PROP_RANGE("events", UINT8, STATE, FIELD, "7", 0, 7, \
