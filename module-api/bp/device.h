@@ -193,6 +193,8 @@ int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object
 /* Attaches to `bus` (NULL: a bus of the class's type is looked for). On failure the device is
  * destroyed. */
 int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err);
+/* Finds a data file (firmware, ROM) as a path, along -L and in the built-in places; malloc'd, or NULL. [main] */
+char *bp_machine_find_data(const struct bp_machine *m, const char *name);
 /* Detaches and frees a device; frees an unattached one. NULL is fine. */
 void bp_device_destroy(struct bp_device *dev);
 

@@ -24,11 +24,6 @@ static const struct bp_state_field @ident@_fields[] = {
 static const struct bp_state_table @ident@_state = {
     .name = "@name@", .version = 1, .oldest = 1, .fields = @ident@_fields};
 
-/* Use numbers of your own. */
-static const struct bp_pci_info @ident@_pci = {
-    .size = sizeof(struct bp_pci_info), .vendor = 0x1234, .device = 0x0001, .class_code = 0x0880,
-    .interrupt_pin = 1};
-
 BP_USE(pci, struct bp_pci_interface, "pci", 1);
 
 static uint64_t @ident@_read(void *opaque, uint64_t addr, unsigned size)
@@ -59,13 +54,10 @@ static const struct bp_region_ops @ident@_ops = {
     .size = sizeof(@ident@_ops), .read = @ident@_read, .write = @ident@_write, .min_access = 4,
     .max_access = 4};
 
-static int @ident@_attach(struct bp_device *dev, struct bp_error *err)
-{
-    struct bp_region *bar = bp_region_new_io(bp_device_owner(dev), "@name@", BAR_SIZE,
-                                             &@ident@_ops, bp_device_state(dev));
-
-    return pci->add_bar(dev, 0, BP_PCI_BAR_MEM32, bar, err);
-}
+/* Use numbers of your own. What else can stand here (MSI, capabilities, a ROM) is in bp/bus/pci.h. */
+static const struct bp_pci_info @ident@_pci = {
+    .size = sizeof(struct bp_pci_info), .vendor = 0x1234, .device = 0x0001, .class_code = 0x0880,
+    .interrupt_pin = 1, .bar[0] = {BP_PCI_BAR_MEM32, BAR_SIZE, "@name@", &@ident@_ops}};
 
 static void @ident@_reset(struct bp_device *dev)
 {
@@ -78,6 +70,6 @@ static void @ident@_reset(struct bp_device *dev)
 
 BP_HOTPLUG_DEVICE(@ident@, "@name@", "pci", "One line of help", struct @ident@, @ident@_props,
                   &@ident@_state, .category = "misc", .bus_info = &@ident@_pci,
-                  .attach = @ident@_attach, .reset = @ident@_reset);
+                  .reset = @ident@_reset);
 static const struct bp_import @ident@_imports[] = {BP_IMPORT(pci, "pci", 1), {0}};
 BP_MODULE("@module@", "One line of help", @ident@_imports, {BP_PROVIDE_DEVICE, &@ident@});

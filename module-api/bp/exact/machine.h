@@ -77,8 +77,6 @@ struct bp_object *bp_machine_parallel(struct bp_machine *m, unsigned n); /* of -
 /* Should the board make what it has by default under this name ("serial")? Not with -nodefaults, and
  * not when the user named a device that replaces it (bp_device_class.replaces_default). */
 bool bp_machine_defaults(const struct bp_machine *m, const char *what);
-/* Finds a data file (firmware) along -L and the built-in path; malloc'd, or NULL. */
-char *bp_machine_find_data(const struct bp_machine *m, const char *name);
 const uint8_t *bp_machine_uuid(const struct bp_machine *m); /* 16 bytes, all zero when not set */
 
 /* Main memory, made once by the core with the size from -m: add it (or aliases of it) to

@@ -48,7 +48,7 @@ static void print_function(struct bp_monitor *mon, const struct pci_bus *bus, st
     const uint8_t *c = fn->config;
     const char *id = bp_device_id(dev), *name = pci_class_name(pci_get16(c + PCI_CLASS));
 
-    bp_monitor_printf(mon, "  Bus %2u, device %3u, function %u:\n    ", bus->number, fn->devfn >> 3,
+    bp_monitor_printf(mon, "  Bus %2u, device %3u, function %u:\n    ", pci_bus_number(bus), fn->devfn >> 3,
                       fn->devfn & 7);
     if (name)
         bp_monitor_printf(mon, "%s", name);
@@ -197,7 +197,7 @@ static struct bp_value *describe_function(const struct pci_bus *bus, struct bp_d
     bp_value_set(id, "vendor", bp_value_int(pci_get16(c + PCI_VENDOR)));
     bp_value_set(id, "subsystem", bp_value_int(pci_get16(c + PCI_SUBSYSTEM)));
     bp_value_set(id, "subsystem-vendor", bp_value_int(pci_get16(c + PCI_SUBSYSTEM_VENDOR)));
-    bp_value_set(v, "bus", bp_value_int(bus->number));
+    bp_value_set(v, "bus", bp_value_int(pci_bus_number(bus)));
     bp_value_set(v, "slot", bp_value_int(fn->devfn >> 3));
     bp_value_set(v, "function", bp_value_int(fn->devfn & 7));
     bp_value_set(v, "class_info", class_info);
@@ -223,7 +223,7 @@ static int query_pci(struct bp_value **ret_value, struct bp_error *err)
             if (bus->fn[i])
                 bp_value_append(devices, describe_function(bus, bus->fn[i]));
         }
-        bp_value_set(entry, "bus", bp_value_int(bus->number));
+        bp_value_set(entry, "bus", bp_value_int(pci_bus_number(bus)));
         bp_value_set(entry, "devices", devices);
         bp_value_append(list, entry);
     }

@@ -36,9 +36,23 @@ void pci_access_end(struct pci_access *a)
     innermost = a->outer;
 }
 
+/* The function and all bridges on its way; of those the bit is read without their locks: an access
+ * that is under way when the guest takes it back may still arrive. */
 bool pci_is_master(const struct pci_fn *fn)
 {
-    return pci_get16(fn->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
+    if (!(fn->config[PCI_COMMAND] & PCI_COMMAND_MASTER) || !pci_is_awake(fn))
+        return false;
+    for (struct bp_device *b = pci_bus_of(fn->device)->bridge; b; b = pci_bus_of(b)->bridge) {
+        if (!(pci_peek(pci_fn_of(b)->config + PCI_COMMAND) & PCI_COMMAND_MASTER))
+            return false;
+    }
+    return true;
+}
+
+static struct bp_access requested_by(struct bp_device *dev)
+{
+    return (struct bp_access){.size = sizeof(struct bp_access), .flags = BP_ACCESS_REQUESTER,
+                              .requester = pci_requester(dev)};
 }
 
 static void tell_loop(const struct pci_fn *fn)
@@ -65,24 +79,28 @@ static int begin(struct bp_device *dev, struct pci_access *a)
 
 int pci_dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len)
 {
+    struct bp_access who;
     struct pci_access a;
     int r = begin(dev, &a);
 
     if (r < 0)
         return r;
-    r = bp_space_read(pci_bus_of(dev)->host.dma, addr, buf, len);
+    who = requested_by(dev);
+    r = bp_space_read_as(pci_bus_of(dev)->host.dma, addr, buf, len, &who);
     pci_access_end(&a);
     return r;
 }
 
 int pci_dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len)
 {
+    struct bp_access who;
     struct pci_access a;
     int r = begin(dev, &a);
 
     if (r < 0)
         return r;
-    r = bp_space_write(pci_bus_of(dev)->host.dma, addr, buf, len);
+    who = requested_by(dev);
+    r = bp_space_write_as(pci_bus_of(dev)->host.dma, addr, buf, len, &who);
     pci_access_end(&a);
     return r;
 }
@@ -115,6 +133,8 @@ bool pci_message_begin(struct pci_access *a, struct pci_fn *fn)
 
 void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data)
 {
-    (void)bp_space_store(pci_bus_of(dev)->host.dma, address, 4, data);
+    const struct bp_access who = requested_by(dev);
+
+    (void)bp_space_store_as(pci_bus_of(dev)->host.dma, address, 4, data, &who);
     pci_access_end(a);
 }

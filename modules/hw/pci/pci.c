@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The PCI bus (PCI Local Bus 3.0): places of functions, configuration cycles, BARs, INTx, DMA.
- * Left out: bridges (bus 0 is the only bus), PCI Express, expansion ROMs.
+ * The PCI bus and its extension, the PCI Express bus: places of functions, and the interface of both.
  */
 #include "pci.h"
 
@@ -10,8 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define AUTO_FIRST_SLOT 1
 
 struct pci_bus *pci_bus_of(struct bp_device *dev)
 {
@@ -44,7 +41,7 @@ static int parse_addr(const char *text, int *ret_devfn, struct bp_error *err)
 
 static int free_slot(const struct pci_bus *bus)
 {
-    for (int devfn = AUTO_FIRST_SLOT << 3; devfn < 256; devfn += 8) {
+    for (int devfn = bus->first_slot << 3; devfn < bus->slots << 3; devfn += 8) {
         bool used = false;
 
         for (int i = 0; i < 8; i++)
@@ -91,6 +88,9 @@ static int choose_devfn(const struct pci_bus *bus, struct bp_device *dev, int *r
         devfn = free_slot(bus);
     if (devfn < 0)
         return bp_fail(err, EBUSY, "PCI: no slot/function available for %s, all in use", type);
+    if (devfn >> 3 >= bus->slots)
+        return bp_fail(err, EINVAL, "PCI: slot %d is not on this bus, which has %u of them, from 0 on (%s)",
+                       devfn >> 3, bus->slots, type);
     user = bus->fn[devfn];
     if (user) {
         id = bp_device_id(user);
@@ -105,6 +105,29 @@ static int choose_devfn(const struct pci_bus *bus, struct bp_device *dev, int *r
     return r;
 }
 
+static void leave_place(struct pci_bus *bus, struct bp_device *dev)
+{
+    struct pci_fn *fn = pci_fn_of(dev);
+
+    if (!fn->placed)
+        return;
+    if (fn->config) {
+        fn->intx = false;
+        pci_update_intx(dev);
+    }
+    pci_take_bars(fn);
+    pci_take_windows(fn);
+    pci_msix_free(dev);
+    fn->msi = (struct pci_msi){0};
+    fn->late = NULL; /* the device's, like all that it claims */
+    bus->bridges -= fn->secondary != NULL;
+    fn->secondary = NULL;
+    bus->fn[fn->devfn] = NULL;
+    fn->placed = false;
+    pci_config_free(fn);
+    pthread_mutex_destroy(&fn->lock);
+}
+
 static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error *err)
 {
     struct pci_bus *bus = bp_bus_level(b, &pci_class);
@@ -113,47 +136,37 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
     const char *type = bp_device_class(dev)->type.name;
     int devfn = 0, r;
 
-    if (!info || info->size < offsetof(struct bp_pci_info, reserved8))
+    if (!info || info->size < offsetof(struct bp_pci_info, reserved))
         return bp_fail(err, EINVAL, "device type '%s' does not describe its PCI function", type);
-    if (info->header_type != 0 || info->express)
-        return bp_fail(err, ENOTSUP, "PCI: %s is a bridge or a PCI Express device, which this bus "
-                       "does not carry", type);
-    if (fn->romfile && fn->romfile[0])
-        return bp_fail(err, ENOTSUP, "PCI: expansion ROMs are not available: romfile= must be "
-                       "empty");
+    if (info->header_type > 1)
+        return bp_fail(err, EINVAL, "PCI: %s has a header of type %u: 0 and 1 are known", type,
+                       info->header_type);
+    if (!bus->express && (info->express == BP_PCI_EXPRESS_ROOT_PORT || info->express == BP_PCI_EXPRESS_UPSTREAM ||
+                          info->express == BP_PCI_EXPRESS_DOWNSTREAM || info->express == BP_PCI_EXPRESS_TO_PCI))
+        return bp_fail(err, EINVAL, "PCI: %s needs a PCI Express bus", type);
     r = choose_devfn(bus, dev, &devfn, err);
     if (r < 0)
         return r;
     fn->devfn = (uint8_t)devfn;
     fn->placed = true;
+    fn->express_type = bus->express ? info->express : 0;
     pthread_mutex_init(&fn->lock, NULL);
     bus->fn[devfn] = dev;
-    pci_config_init(dev);
-    return 0;
+    r = pci_config_init(dev, err);
+    if (r < 0)
+        leave_place(bus, dev);
+    return r;
+}
+
+static void child_attached(struct bp_bus *b, struct bp_device *dev)
+{
+    (void)b;
+    pci_config_settled(pci_fn_of(dev));
 }
 
 static void child_detach(struct bp_bus *b, struct bp_device *dev)
 {
-    struct pci_bus *bus = bp_bus_level(b, &pci_class);
-    struct pci_fn *fn = pci_fn_of(dev);
-
-    if (!fn->placed)
-        return;
-    fn->intx = false;
-    pci_update_intx(dev);
-    bp_memory_begin();
-    for (unsigned n = 0; n < PCI_BARS; n++) {
-        if (fn->bar[n].region && fn->bar[n].mapped)
-            bp_region_remove(fn->bar[n].region);
-        fn->bar[n] = (struct pci_bar){0};
-    }
-    bp_memory_commit();
-    pci_msix_free(dev);
-    fn->msi = (struct pci_msi){0};
-    fn->late = NULL; /* the device's, like all that it claims */
-    pthread_mutex_destroy(&fn->lock);
-    bus->fn[fn->devfn] = NULL;
-    fn->placed = false;
+    leave_place(bp_bus_level(b, &pci_class), dev);
 }
 
 static void child_address(struct bp_device *dev, char *buf, size_t size)
@@ -172,11 +185,11 @@ static void child_address(struct bp_device *dev, char *buf, size_t size)
 static void child_reset(struct bp_bus *b, struct bp_device *dev, enum bp_reset_phase phase,
                         enum bp_reset_scope scope)
 {
-    (void)b, (void)scope;
+    (void)b;
     if (phase == BP_RESET_ENTER)
         pci_fn_of(dev)->config[PCI_COMMAND] &= (uint8_t)~PCI_COMMAND_MASTER;
     else if (phase == BP_RESET_HOLD)
-        pci_config_reset(dev);
+        pci_config_reset(dev, scope);
 }
 
 static const struct bp_field child_props[] = {
@@ -185,8 +198,12 @@ static const struct bp_field child_props[] = {
             "given"),
     BP_PROP("multifunction", BOOL, struct pci_fn, multifunction, "off",
             "whether more functions may share the slot"),
-    BP_PROP("romfile", STRING, struct pci_fn, romfile, NULL, "expansion ROM: empty for none"),
-    BP_PROP("rombar", UINT32, struct pci_fn, rombar, "1", "whether an expansion ROM has a BAR"),
+    BP_PROP("romfile", STRING, struct pci_fn, romfile, NULL,
+            "file with the expansion ROM; empty for none; the device's own when not given"),
+    BP_PROP("rombar", UINT32, struct pci_fn, rombar, "1",
+            "0: the guest sees no expansion ROM"),
+    BP_PROP("romsize", UINT32, struct pci_fn, romsize, "4294967295",
+            "bytes of the expansion ROM's BAR, a power of two; 4294967295: as the file needs"),
     BP_FIELDS_END,
 };
 
@@ -195,30 +212,54 @@ const struct bp_bus_class pci_class = {
     .type = {.size = sizeof(struct bp_bus_class), .name = "pci", .summary = "PCI bus",
              .state_size = sizeof(struct pci_bus)},
     .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_state = &pci_fn_state,
-    .child_attach = child_attach,
+    .child_attach = child_attach, .child_attached = child_attached,
     .child_detach = child_detach, .child_reset = child_reset, .child_address = child_address};
+
+/* What is different is known by where a function sits: all is in the level that both have. */
+struct no_state {
+    char none;
+};
+BP_NOTE("provides=bus:pcie;summary=PCI Express bus");
+const struct bp_bus_class pcie_class = {
+    .type = {.size = sizeof(struct bp_bus_class), .name = "pcie", .parent = "pci",
+             .summary = "PCI Express bus", .state_size = sizeof(struct no_state)}};
 
 /* ---- interface ---- */
 static int new_root(struct bp_device *bridge, const char *name, const struct bp_pci_host *host,
                     struct bp_bus **ret_bus, struct bp_error *err)
 {
+    struct bp_pci_host known = {0}; /* what an older bridge does not know of stays zero */
+    struct pci_bus *pci;
     struct bp_bus *bus;
-    int r = bp_bus_new(bridge, "pci", name, &bus, err);
+    int r;
 
+    memcpy(&known, host, host->size < sizeof(known) ? host->size : sizeof(known));
+    r = bp_bus_new(bridge, known.type ? known.type : "pci", name, &bus, err);
     if (r < 0)
         return r;
-    /* What an older bridge does not know of stays zero. */
-    memcpy(&((struct pci_bus *)bp_bus_level(bus, &pci_class))->host, host,
-           host->size < sizeof(*host) ? host->size : sizeof(*host));
+    pci = bp_bus_level(bus, &pci_class);
+    if (!pci)
+        return bp_fail(err, EINVAL, "PCI: bus type '%s' is no PCI bus", known.type);
+    pci->host = known;
+    pci->first_slot = 1; /* the host bridge itself has slot 0 */
+    pci->slots = 32;
+    pci->express = bp_bus_level(bus, &pcie_class) != NULL;
     *ret_bus = bus;
     return 0;
 }
 
 static struct bp_device *find(struct bp_bus *root, unsigned number, unsigned devfn)
 {
-    struct pci_bus *bus = bp_bus_level(root, &pci_class);
+    const struct pci_bus *bus = pci_bus_numbered(bp_bus_level(root, &pci_class), number);
 
-    return number == bus->number && devfn < 256 ? bus->fn[devfn] : NULL;
+    return bus && devfn < 256 ? bus->fn[devfn] : NULL;
+}
+
+static struct bp_device *function(struct bp_bus *bus, unsigned devfn)
+{
+    const struct pci_bus *pci = bp_bus_level(bus, &pci_class);
+
+    return pci && devfn < 256 ? pci->fn[devfn] : NULL;
 }
 
 static uint32_t root_config_read(struct bp_bus *root, unsigned number, unsigned devfn,
@@ -253,54 +294,26 @@ static uint8_t *write1clear(struct bp_device *dev)
     return pci_fn_of(dev)->write1clear;
 }
 
-int pci_add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_region *region,
-                struct bp_error *err)
-{
-    struct pci_fn *fn = pci_fn_of(dev);
-    uint64_t size = bp_region_size(region), min = flags & BP_PCI_BAR_IO ? 4 : 16, mask;
-    unsigned last = flags & BP_PCI_BAR_MEM64 ? n + 1 : n;
-
-    if (last >= PCI_BARS || fn->bar[n].region || fn->bar[last].region ||
-        (n > 0 && (fn->bar[n - 1].flags & BP_PCI_BAR_MEM64)))
-        return bp_fail(err, EINVAL, "PCI: BAR %u is out of range or used twice", n);
-    if (size < min || (size & (size - 1)) ||
-        (!(flags & BP_PCI_BAR_MEM64) && size > 1ull << 31) ||
-        ((flags & BP_PCI_BAR_IO) && size > 256))
-        return bp_fail(err, EINVAL, "PCI: BAR %u has an impossible size of 0x%llx", n,
-                       (unsigned long long)size);
-    fn->bar[n] = (struct pci_bar){.region = region, .size = size, .flags = flags};
-    mask = ~(size - 1);
-    pci_set32(fn->config + PCI_BAR0 + 4 * n, flags);
-    pci_set32(fn->writable + PCI_BAR0 + 4 * n, (uint32_t)mask);
-    if (flags & BP_PCI_BAR_MEM64)
-        pci_set32(fn->writable + PCI_BAR0 + 4 * n + 4, (uint32_t)(mask >> 32));
-    return 0;
-}
-
 static void set_irq(struct bp_device *dev, int level)
 {
     pci_fn_of(dev)->intx = level != 0;
     pci_update_intx(dev);
 }
 
-int pci_add_capability(struct bp_device *dev, uint8_t id, unsigned size, unsigned *ret_offset,
-                       struct bp_error *err)
+static struct bp_region *bar(struct bp_device *dev, unsigned n)
 {
-    struct pci_fn *fn = pci_fn_of(dev);
-    unsigned at = (fn->next_capability + 3u) & ~3u;
-    uint8_t *link = &fn->config[PCI_CAPABILITIES];
+    return n < PCI_BARS ? pci_fn_of(dev)->bar[n].region : NULL;
+}
 
-    if (size < 2 || at + size > PCI_CONFIG_SIZE)
-        return bp_fail(err, ENOSPC, "PCI: no room for capability 0x%02x of %u bytes", id, size);
-    while (*link)
-        link = &fn->config[*link + 1];
-    *link = (uint8_t)at;
-    fn->config[at] = id;
-    fn->config[at + 1] = 0;
-    fn->config[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
-    fn->next_capability = (uint16_t)(at + size);
-    *ret_offset = at;
-    return 0;
+static void interrupt(struct bp_device *dev, unsigned vector, int level)
+{
+    bool rises = level && !pci_fn_of(dev)->intx;
+
+    set_irq(dev, level);
+    if (!rises)
+        return;
+    pci_msix_notify(dev, vector);
+    pci_msi_notify(dev, vector);
 }
 
 static unsigned devfn_of(struct bp_device *dev)
@@ -336,9 +349,19 @@ static const struct bp_pci_interface pci_table = {
     .msi_notify = pci_msi_notify,
     .dma_read = pci_dma_read,
     .dma_write = pci_dma_write,
+    .new_bus = pci_new_bus,
+    .add_fields = pci_add_fields,
+    .add_capabilities = pci_add_capabilities,
+    .capability = pci_capability,
+    .bar = bar,
+    .interrupt = interrupt,
+    .requester = pci_requester,
+    .function = function,
+    .set_config = pci_set_config,
 };
 BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
 
 BP_MODULE("pci", "PCI bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &pci_class},
+          {BP_PROVIDE_BUS, &pcie_class},
           {BP_PROVIDE_INTERFACE, &pci_interface}, {BP_PROVIDE_COMMAND, &pci_query_command},
           {BP_PROVIDE_HMP, &pci_info_command});

@@ -10,6 +10,7 @@
 #include <bp/loop.h>
 
 #define PCI_CONFIG_SIZE 256u
+#define PCI_EXPRESS_CONFIG_SIZE 4096u
 #define PCI_BARS 6
 
 enum { /* configuration registers, PCI Local Bus 3.0 chapter 6.1 */
@@ -30,7 +31,29 @@ enum { /* configuration registers, PCI Local Bus 3.0 chapter 6.1 */
     PCI_CAPABILITIES = 0x34,
     PCI_INTERRUPT_LINE = 0x3c,
     PCI_INTERRUPT_PIN = 0x3d,
+    /* of bridges, PCI-to-PCI Bridge 1.2 chapter 3.2 */
+    PCI_PRIMARY = 0x18,
+    PCI_SECONDARY = 0x19,
+    PCI_SUBORDINATE = 0x1a,
+    PCI_SECONDARY_LATENCY = 0x1b,
+    PCI_IO_BASE = 0x1c,
+    PCI_IO_LIMIT = 0x1d,
+    PCI_SECONDARY_STATUS = 0x1e,
+    PCI_MEMORY_BASE = 0x20,
+    PCI_MEMORY_LIMIT = 0x22,
+    PCI_PREFETCH_BASE = 0x24,
+    PCI_PREFETCH_LIMIT = 0x26,
+    PCI_PREFETCH_BASE_HIGH = 0x28,
+    PCI_PREFETCH_LIMIT_HIGH = 0x2c,
+    PCI_BRIDGE_ROM = 0x38,
+    PCI_BRIDGE_CONTROL = 0x3e,
 };
+#define PCI_HEADER_END 0x40u
+#define PCI_CAP_POWER 0x01u
+#define PCI_CAP_MSI 0x05u
+#define PCI_CAP_EXPRESS 0x10u
+#define PCI_CAP_MSIX 0x11u
+#define PCI_CAP_ADVANCED 0x13u
 
 #define PCI_COMMAND_IO 0x0001u
 #define PCI_COMMAND_MEMORY 0x0002u
@@ -41,15 +64,27 @@ enum { /* configuration registers, PCI Local Bus 3.0 chapter 6.1 */
 
 struct pci_bar {
     struct bp_region *region; /* NULL: none */
-    uint64_t size;
+    uint64_t size, address; /* the latter while mapped */
     uint32_t flags;  /* BP_PCI_BAR_* */
     bool mapped;
 };
 
+enum { PCI_WINDOW_IO, PCI_WINDOW_MEMORY, PCI_WINDOW_PREFETCH, PCI_WINDOW_VGA_MEMORY,
+       PCI_WINDOW_VGA_IO, PCI_WINDOW_VGA_IO2, PCI_WINDOWS };
+
+struct pci_window { /* of a bridge: part of the secondary bus's space, in the primary's */
+    struct bp_region *alias;
+    uint64_t base, size; /* while mapped */
+    bool mapped;
+};
+
 struct pci_bus {
-    struct bp_pci_host host;
+    struct bp_pci_host host;  /* the root's; memory and io are those of this bus */
     struct bp_device *fn[256];
-    uint8_t number;
+    struct bp_device *bridge; /* the function that this bus is behind; NULL: a root */
+    unsigned bridges;         /* of its functions */
+    uint8_t first_slot, slots;
+    bool express;
 };
 
 struct pci_msi {
@@ -75,9 +110,20 @@ struct pci_fn {
     uint8_t devfn;
     bool placed;
     bool intx, intx_out; /* level the device gives; level passed on to the host */
-    uint16_t next_capability; /* first free byte for capabilities */
-    uint8_t config[PCI_CONFIG_SIZE], writable[PCI_CONFIG_SIZE], write1clear[PCI_CONFIG_SIZE];
+    uint32_t size; /* bytes of configuration space; of each of the arrays, which lie behind `config` */
+    uint8_t *config, *writable, *write1clear;
+    uint8_t *live, *sticky; /* bits that the device changes; that only the machine's reset touches */
+    uint8_t *initial;       /* what a reset brings back */
+    uint8_t *used;          /* bytes that capabilities take */
+    uint16_t last_extended; /* the last extended capability, 0: none */
+    uint8_t express, power, advanced; /* where these capabilities are, 0: none */
+    uint8_t express_type;             /* BP_PCI_EXPRESS_*, 0: a conventional function */
+    struct bp_device *device;
+    struct bp_bus *secondary;         /* a bridge's */
+    struct pci_window window[PCI_WINDOWS];
     struct pci_bar bar[PCI_BARS];
+    struct pci_bar rom; /* flags: 0 */
+    uint32_t romsize;   /* as the user gave it */
     struct pci_msi msi;
     struct pci_msix msix;
     /*
@@ -116,13 +162,19 @@ static inline void pci_set16(uint8_t *p, uint16_t v)
     p[1] = (uint8_t)(v >> 8);
 }
 
+/* A byte that any thread looks at without the lock: bus numbers, who may be a master. */
+static inline uint8_t pci_peek(const uint8_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
 static inline void pci_set32(uint8_t *p, uint32_t v)
 {
     pci_set16(p, (uint16_t)v);
     pci_set16(p + 2, (uint16_t)(v >> 16));
 }
 
-extern const struct bp_bus_class pci_class;
+extern const struct bp_bus_class pci_class, pcie_class;
 
 /* The bus a device sits on, NULL when it is no PCI bus. */
 struct pci_bus *pci_bus_of(struct bp_device *dev);
@@ -130,24 +182,59 @@ static inline struct pci_fn *pci_fn_of(struct bp_device *dev)
 {
     return (struct pci_fn *)bp_device_bus_level(dev, &pci_class);
 }
-/* Where the BAR points now; false when its space is off or the address cannot be decoded. */
-bool pci_bar_address(const struct pci_fn *fn, unsigned n, uint64_t *ret_address);
-/* Puts BARs and the interrupt pin where configuration space says. */
-void pci_update_bars(struct bp_device *dev);
-void pci_update_intx(struct bp_device *dev);
-
+/* ---- config.c: registers ---- */
 uint32_t pci_config_read(struct bp_device *dev, unsigned offset, unsigned size);
 void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, unsigned size);
-/* Fills in the header and what of it a guest may write; also what a reset does. */
-void pci_config_init(struct bp_device *dev);
-void pci_config_reset(struct bp_device *dev);
-/* Takes over from a saved configuration space what a guest may have written. */
+/* Makes the space and fills in the header from the class's table; free: no effect when there is none. */
+int pci_config_init(struct bp_device *dev, struct bp_error *err);
+void pci_config_free(struct pci_fn *fn);
+/* What stands there now is what a reset brings back. */
+void pci_config_settled(struct pci_fn *fn);
+void pci_config_reset(struct bp_device *dev, enum bp_reset_scope scope);
+/* Takes over from a saved configuration space what a guest or the device may have changed. */
 void pci_config_load(struct bp_device *dev, const uint8_t *saved);
+void pci_set_config(struct bp_device *dev, unsigned offset, unsigned width, uint32_t clear, uint32_t set);
+void pci_add_fields(struct bp_device *dev, unsigned base, const struct bp_pci_field *fields);
 
-int pci_add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_region *region,
-                struct bp_error *err);
+/* ---- capability.c ---- */
 int pci_add_capability(struct bp_device *dev, uint8_t id, unsigned size, unsigned *ret_offset,
                        struct bp_error *err);
+int pci_add_capabilities(struct bp_device *dev, const struct bp_pci_capability *table,
+                         struct bp_error *err);
+unsigned pci_capability(struct bp_device *dev, uint16_t id, bool extended);
+/* Those that the class's flags ask for: power management, function level reset, PCI Express. */
+int pci_standard_capabilities(struct bp_device *dev, struct bp_error *err);
+/* In D0: it decodes and may be a master. Lock held, or the machine lock. */
+bool pci_is_awake(const struct pci_fn *fn);
+/* After a write: puts back what no power state is; true: the function is to be reset. Lock held. */
+bool pci_capabilities_written(struct pci_fn *fn, unsigned offset, unsigned size, uint8_t old_power);
+
+/* ---- bar.c ---- */
+/* Where the BAR points now; false when its space is off or the address cannot be decoded. */
+bool pci_bar_address(const struct pci_fn *fn, unsigned n, uint64_t *ret_address);
+bool pci_rom_address(const struct pci_fn *fn, uint64_t *ret_address);
+/* Puts BARs where configuration space says; take: out of the way. */
+void pci_update_bars(struct bp_device *dev);
+void pci_take_bars(struct pci_fn *fn);
+int pci_add_bar(struct bp_device *dev, unsigned n, unsigned flags, struct bp_region *region,
+                struct bp_error *err);
+int pci_table_bars(struct bp_device *dev, struct bp_error *err); /* the class's */
+int pci_add_rom(struct bp_device *dev, struct bp_error *err);
+
+/* ---- bridge.c ---- */
+int pci_new_bus(struct bp_device *bridge, const struct bp_pci_secondary *what,
+                struct bp_bus **ret_bus, struct bp_error *err);
+void pci_bridge_header(struct pci_fn *fn);
+/* Puts the windows and the secondary bus's reset as the registers say. */
+void pci_update_bridge(struct bp_device *dev);
+void pci_take_windows(struct pci_fn *fn);
+unsigned pci_bus_number(const struct pci_bus *bus);
+struct pci_bus *pci_bus_numbered(struct pci_bus *bus, unsigned number);
+/* The pin as the slot's bus and all bridges on the way have it. */
+void pci_update_intx(struct bp_device *dev);
+uint16_t pci_requester(struct bp_device *dev);
+/* A window of the bridge: inclusive; false: closed. */
+bool pci_window_range(const struct pci_fn *fn, unsigned window, uint64_t *ret_base, uint64_t *ret_limit);
 
 /* ---- master.c: [any] ---- */
 /* An access that a function makes as a bus master, on the stack of the thread that makes it. */

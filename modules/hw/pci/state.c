@@ -15,11 +15,11 @@ static int before_save(void *state, struct bp_error *err)
     struct pci_fn *fn = state;
 
     fn->saved_devfn = fn->devfn;
-    fn->saved_config.data = malloc(PCI_CONFIG_SIZE);
+    fn->saved_config.data = malloc(fn->size);
     if (!fn->saved_config.data)
         return bp_fail(err, ENOMEM, "PCI: no memory to save a configuration space");
-    memcpy(fn->saved_config.data, fn->config, PCI_CONFIG_SIZE);
-    fn->saved_config.size = PCI_CONFIG_SIZE;
+    memcpy(fn->saved_config.data, fn->config, fn->size);
+    fn->saved_config.size = fn->size;
     return 0;
 }
 
@@ -29,9 +29,9 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     const uint8_t *saved = fn->saved_config.data;
 
     (void)version;
-    if (fn->saved_config.size != PCI_CONFIG_SIZE)
+    if (fn->saved_config.size != fn->size)
         return bp_fail(err, EINVAL, "PCI: a configuration space of %u bytes, here it has %u",
-                       fn->saved_config.size, PCI_CONFIG_SIZE);
+                       fn->saved_config.size, fn->size);
     if (fn->saved_devfn != fn->devfn || memcmp(saved, fn->config, 4) != 0)
         return bp_fail(err, EINVAL, "PCI: the state is that of device %04x:%04x in slot %u function "
                        "%u; here %04x:%04x is in slot %u function %u", pci_get16(saved),
@@ -48,7 +48,7 @@ static const struct bp_state_field fields[] = {
     {.name = "devfn", .kind = BP_STATE_UINT8, .offset = offsetof(struct pci_fn, saved_devfn),
      .count = 1, .stride = 1},
     {.name = "config", .kind = BP_STATE_BYTES, .offset = offsetof(struct pci_fn, saved_config),
-     .count = PCI_CONFIG_SIZE, .stride = 1},
+     .count = PCI_EXPRESS_CONFIG_SIZE, .stride = 1},
     BP_SAVE(BOOL, struct pci_fn, intx),
     {.name = "msi", .kind = BP_STATE_UINT32, .offset = offsetof(struct pci_fn, msi.pending),
      .count = 1, .stride = 4},
