@@ -332,7 +332,7 @@ def the_core_has_one_style():
 def large_files_are_known():
     known = ratchets("lines")
     for path in files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "samples"):
-        lines = text(path).count("\n")
+        lines = 0 if path.startswith("module-api/abi/") else text(path).count("\n")  # those are generated
         if lines > known.get(path, MAX_LINES):
             yield "%s has %d lines (limit %d; reviewed ones: tests/house/ratchets.txt)" % (
                 path, lines, known.get(path, MAX_LINES))

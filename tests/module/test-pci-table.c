@@ -5,12 +5,12 @@
  */
 #include <glib.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <bp/bus/pci.h>
 #include <bp/test.h>
 
 #include "registry.h"
+#include "../house/work-folder.h"
 
 #define CARD 0x20
 #define BRIDGE 0x28
@@ -392,8 +392,8 @@ int main(int argc, char **argv)
     int rc;
 
     g_test_init(&argc, &argv, NULL);
-    folder = g_dir_make_tmp("test-pci-table-XXXXXX", NULL);
-    if (!folder || chdir(folder) < 0)
+    folder = work_folder("test-pci-table");
+    if (chdir(folder) < 0)
         g_error("no folder to work in");
     if (bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err) < 0 ||
         bpc_register_all("test-pci-table", provides, &err) < 0 ||
@@ -415,7 +415,6 @@ int main(int argc, char **argv)
     CASE(saved_bridge_is_the_same_again);
     rc = g_test_run();
     bp_test_host_free(host);
-    rmdir(folder);
     g_free(folder);
     return rc;
 }
