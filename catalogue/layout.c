@@ -161,6 +161,8 @@ static const struct bp_shape_slot device_slots[] = {
     STRING(struct bp_device_class, category),
     STRINGS(struct bp_device_class, aliases),
     STRING(struct bp_device_class, replaces_default),
+    STRING(struct bp_device_class, firmware_name),
+    STRING(struct bp_device_class, boot_suffix),
     SLOTS_END};
 static const struct bp_shape device_layout = {"bp_device_class", sizeof(struct bp_device_class),
                                               device_slots};

@@ -56,6 +56,11 @@ static const struct bp_bus_class *class_at(const struct bp_bus *bus, unsigned i)
     return (const struct bp_bus_class *)bus->obj.levels[i].info;
 }
 
+const struct bp_bus_class *bpc_bus_class_at(const struct bp_bus *bus, unsigned level)
+{
+    return class_at(bus, level);
+}
+
 /* ---- what a bus keeps with a child, and its methods ---- */
 
 static const struct bpc_child_level *child_level(const struct bp_device *dev,

@@ -121,6 +121,8 @@ int bpc_bus_child_attach(struct bp_device *dev, struct bp_error *err);
 void bpc_bus_child_attached(struct bp_device *dev);
 void bpc_bus_child_detach(struct bp_device *dev); /* of those types that took it on */
 void bpc_bus_child_address(struct bp_device *dev, char *buf, size_t size);
+const struct bp_bus_class *bpc_bus_class_at(const struct bp_bus *bus, unsigned level); /* base first */
+char *bpc_device_firmware_path(struct bp_device *dev); /* firmware-path.c; g_malloc'd */
 void bpc_bus_link(struct bp_bus *bus, struct bp_device *dev); /* bus NULL: those on none */
 void bpc_bus_unlink(struct bp_device *dev);
 void bpc_buses_destroy(struct bp_device *bridge); /* with all children, last first */

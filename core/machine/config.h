@@ -11,6 +11,7 @@
 
 #define BPC_MAX_SERIAL 8
 #define BPC_MAX_PARALLEL 3
+#define BPC_MAX_OPTION_ROMS 16
 
 enum bpc_action { BPC_ACTION_DEFAULT, BPC_ACTION_RESET, BPC_ACTION_SHUTDOWN, BPC_ACTION_POWEROFF,
                   BPC_ACTION_PAUSE, BPC_ACTION_DEBUG, BPC_ACTION_NONE, BPC_ACTION_EXIT_FAILURE,
@@ -34,6 +35,14 @@ struct bpc_config {
     struct bp_smp smp;            /* zero fields: computed by bpc_machine_create */
     char *kernel, *initrd, *append;
     bool kernel_taken;            /* the board has asked for it */
+    char *bios;                   /* -bios, or NULL */
+    bool bios_taken;
+    struct bpc_option_rom {
+        char *path;
+        int32_t bootindex;        /* -1: none */
+    } *option_roms;               /* -option-rom */
+    unsigned option_rom_count;
+    bool option_roms_taken;
     char *name, *guest_name;
     uint8_t uuid[16];
     bool uuid_set;
@@ -51,7 +60,7 @@ struct bpc_config {
         enum bp_clock clock;
         bool drift_slew;
     } rtc;
-    struct bp_value *boot;        /* -boot: dict of order, once, menu, splash, strict, ...; or NULL */
+    struct bp_boot boot;          /* -boot; its strings are owned */
     struct bp_value *globals;     /* list of dicts {"driver","property","value"}, or NULL */
 };
 

@@ -29,11 +29,17 @@ static char *executable_dir(void)
     return dir;
 }
 
+static const char *const system_dirs[] = {"/usr/share/backplane", "/usr/share/qemu", "/usr/share/seabios",
+                                          "/usr/share/OVMF", "/usr/lib/ipxe/qemu", NULL};
+
+const char *const *bpc_data_dirs(void)
+{
+    return system_dirs;
+}
+
 char *bp_machine_find_data(const struct bp_machine *m, const char *name)
 {
     static const char *const beside[] = {"share/backplane", "../share/backplane"};
-    static const char *const system[] = {"/usr/share/backplane", "/usr/share/qemu",
-                                         "/usr/share/seabios", "/usr/share/OVMF"};
     char *found = NULL, *dir;
 
     (void)m;
@@ -51,7 +57,7 @@ char *bp_machine_find_data(const struct bp_machine *m, const char *name)
         g_free(path);
     }
     g_free(dir);
-    for (size_t i = 0; !found && i < BP_COUNT(system); i++)
-        found = try_file(system[i], name);
+    for (const char *const *d = system_dirs; *d && !found; d++)
+        found = try_file(*d, name);
     return found ? found : try_file(".", name);
 }

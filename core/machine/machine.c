@@ -17,7 +17,8 @@
 #include "registry.h"
 #include "text.h"
 
-struct bpc_config bpc_config = {.arch = BPC_DEFAULT_ARCH};
+struct bpc_config bpc_config = {
+    .arch = BPC_DEFAULT_ARCH, .boot = {.splash_time = -1, .reboot_timeout = -2}};
 struct bp_machine *bpc_the_machine;
 
 /* Properties that every board has. */
@@ -241,6 +242,7 @@ void bpc_machine_reset_all(void)
 {
     struct bp_machine *m = bpc_the_machine;
 
+    bpc_boot_started(m);
     bpc_devices_reset_begin(m);
     for (unsigned i = 0; i < m->cpu_slots; i++) {
         if (m->cpus[i] && m->cpus[i]->class->reset) {
@@ -266,6 +268,11 @@ static int check_taken(const struct bp_machine *m, struct bp_error *err)
         has_cpu |= m->cpus[i] != NULL;
     if (bpc_config.kernel && !bpc_config.kernel_taken)
         return bp_fail(err, ENOTSUP, "-kernel: machine '%s' starts no kernel", m->board->type.name);
+    if (bpc_config.bios && !bpc_config.bios_taken)
+        return bp_fail(err, ENOTSUP, "-bios: machine '%s' has no place for firmware", m->board->type.name);
+    if (bpc_config.option_rom_count && !bpc_config.option_roms_taken)
+        return bp_fail(err, ENOTSUP, "-option-rom: machine '%s' has no firmware that would run it",
+                       m->board->type.name);
     if (bpc_config.cpu && !has_cpu)
         return bp_fail(err, ENOTSUP, "-cpu: machine '%s' has no processor", m->board->type.name);
     return 0;
@@ -313,6 +320,7 @@ void bpc_machine_destroy(void)
     g_free(m->cpus);
     g_free(m->cpu_model);
     bpc_the_machine = NULL;
+    bpc_boot_forget();
     bpc_compat_set(NULL, NULL);
     bp_object_destroy(&m->obj);
 }
@@ -376,6 +384,24 @@ const char *bp_machine_append(const struct bp_machine *m)
 {
     (void)m;
     return bpc_config.append ? bpc_config.append : "";
+}
+
+const char *bp_machine_bios(const struct bp_machine *m)
+{
+    (void)m;
+    bpc_config.bios_taken = true;
+    return bpc_config.bios;
+}
+
+const char *bp_machine_option_rom(const struct bp_machine *m, unsigned n, int32_t *ret_bootindex)
+{
+    (void)m;
+    bpc_config.option_roms_taken = true;
+    if (n >= bpc_config.option_rom_count)
+        return NULL;
+    if (ret_bootindex)
+        *ret_bootindex = bpc_config.option_roms[n].bootindex;
+    return bpc_config.option_roms[n].path;
 }
 
 bool bp_machine_rtc_slew(const struct bp_machine *m)

@@ -33,6 +33,9 @@ bool bpc_start_is_held(void); /* somebody is waited for (bp/run.h) */
 void bpc_start_tell_held(void); /* says for whom */
 void bpc_start_done(void);    /* nobody is any more: what was put off is done */
 
+/* Where data files are looked for after -L and what is beside the program; NULL-terminated. */
+const char *const *bpc_data_dirs(void);
+
 void bpc_machine_destroy(void); /* stops vCPU threads, detaches everything */
 /* May it be started? After a shutdown, a panic or an internal error only a reset helps. */
 bool bpc_machine_needs_reset(void);

@@ -80,6 +80,9 @@ _Static_assert(offsetof(struct bp_machine, devices) == offsetof(struct bpc_machi
 _Static_assert(offsetof(struct bp_machine, io) == offsetof(struct bpc_machine_head, io),
                "a machine begins as core/device knows it");
 
+/* boot-order.c */
+void bpc_boot_started(const struct bp_machine *m); /* a reset begins, the first of which starts the machine */
+void bpc_boot_forget(void);
 /* main-memory.c */
 int bpc_machine_make_ram(struct bp_machine *m, struct bp_error *err); /* m->ram, m->ram_size */
 /* smp.c */

@@ -9,6 +9,7 @@
 #include "keyval.h"
 #include "machine.h"
 #include "object.h"
+#include "config.h"
 #include "options.h"
 #include "run.h"
 #include "schema.h"
@@ -105,6 +106,10 @@ static int apply_nographic(struct bp_value *args, struct bp_error *err)
     (void)args;
     (void)err;
     bpc_startup.nographic = true;
+    if (!bpc_config.board_props) /* what -machine says later stands */
+        bpc_config.board_props = bp_value_dict();
+    bp_value_set(bpc_config.board_props, "graphics", bp_value_string("off"));
+    bpc_config.absent_property = bpc_not_built_property;
     return 0;
 }
 

@@ -37,6 +37,7 @@ static const struct bp_field machine_keys[] = {
     BP_ARG_OPT("kernel", STRING, "as -kernel"),
     BP_ARG_OPT("initrd", STRING, "as -initrd"),
     BP_ARG_OPT("append", STRING, "as -append"),
+    BP_ARG_OPT("firmware", STRING, "as -bios"),
     BP_FIELDS_END,
 };
 
@@ -89,6 +90,8 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
         replace(&bpc_config.initrd, bp_value_get_string(args, "initrd"));
     if (bp_value_has(args, "append"))
         replace(&bpc_config.append, bp_value_get_string(args, "append"));
+    if (bp_value_has(args, "firmware"))
+        replace(&bpc_config.bios, bp_value_get_string(args, "firmware"));
     if (accel) {
         if (bpc_options_given("accel"))
             return bp_fail(err, EINVAL, "key 'accel' cannot be used together with -accel");
@@ -187,6 +190,7 @@ BP_OPTION(option_enable_kvm, "enable-kvm", "as -accel kvm", .group = "Standard o
     BP_OPTION(option_##IDENT, NAME, HELP, .group = "Standard options", \
               .phase = BP_PHASE_MACHINE, .apply = apply_##IDENT)
 BOARD_OPTION(usb, "usb", "as -machine usb=on", "usb", "on");
+BOARD_OPTION(no_fd_bootchk, "no-fd-bootchk", "as -machine fd-bootchk=off", "fd-bootchk", "off");
 BOARD_OPTION(no_acpi, "no-acpi", "as -machine acpi=off", "acpi", "off");
 BOARD_OPTION(no_hpet, "no-hpet", "as -machine hpet=off", "hpet", "off");
 
@@ -280,6 +284,33 @@ BP_OPTION(option_smp, "smp", "number and topology of CPUs",
 TEXT_OPTION(kernel, "kernel", "file", "Boot options", "Linux kernel to start directly", kernel);
 TEXT_OPTION(initrd, "initrd", "file", "Boot options", "its initial RAM disk", initrd);
 TEXT_OPTION(append, "append", "text", "Boot options", "its command line", append);
+TEXT_OPTION(bios, "bios", "file", "Boot options", "firmware, in place of the machine's own (see -L)", bios);
+
+static const struct bp_field option_rom_keys[] = {
+    BP_ARG("romfile", STRING, "file with the ROM"),
+    {.name = "bootindex", .kind = BP_KIND_INT32, .flags = BP_FIELD_OPTIONAL, .min = 0, .max = INT32_MAX,
+     .help = "its place in the order of booting"},
+    BP_FIELDS_END,
+};
+
+static int apply_option_rom(struct bp_value *args, struct bp_error *err)
+{
+    unsigned n = bpc_config.option_rom_count;
+    struct bpc_option_rom *rom;
+
+    if (n == BPC_MAX_OPTION_ROMS)
+        return bp_fail(err, E2BIG, "at most %u can be given", BPC_MAX_OPTION_ROMS);
+    bpc_config.option_roms = g_realloc_n(bpc_config.option_roms, n + 1, sizeof(*rom));
+    rom = &bpc_config.option_roms[n];
+    rom->path = g_strdup(bp_value_get_string(args, "romfile"));
+    rom->bootindex = bp_value_has(args, "bootindex")
+                         ? (int32_t)bp_value_as_int(bp_value_get(args, "bootindex")) : -1;
+    bpc_config.option_rom_count++;
+    return 0;
+}
+BP_OPTION(option_option_rom, "option-rom", "a ROM that firmware runs, as if a card had brought it",
+          .arg = "[romfile=]file[,bootindex=n]", .group = "Boot options", .phase = BP_PHASE_MACHINE,
+          .keys = option_rom_keys, .implied = "romfile", .apply = apply_option_rom);
 
 TEXT_OPTION(mem_path, "mem-path", "path", "Standard options",
             "guest memory lies in a file that is made in this folder", mem_path);
@@ -297,9 +328,11 @@ static const struct bp_field boot_keys[] = {
     BP_ARG_OPT("order", STRING, "drive letters in the order to boot from"),
     BP_ARG_OPT("once", STRING, "the same for the first start only"),
     BP_ARG_OPT("menu", BOOL, "firmware shows a boot menu"),
-    BP_ARG_OPT("splash", STRING, "picture that firmware shows"),
-    BP_ARG_OPT("splash-time", INT32, "how long, in ms"),
-    BP_ARG_OPT("reboot-timeout", INT32, "ms until a failed boot is tried again; -1: never"),
+    BP_ARG_OPT("splash", STRING, "picture that firmware shows, JPEG or BMP"),
+    {.name = "splash-time", .kind = BP_KIND_INT32, .flags = BP_FIELD_OPTIONAL, .min = 0, .max = 65535,
+     .help = "how long, in ms"},
+    {.name = "reboot-timeout", .kind = BP_KIND_INT32, .flags = BP_FIELD_OPTIONAL, .min = -1, .max = 65535,
+     .help = "ms until a failed boot is tried again; -1: never"},
     BP_ARG_OPT("strict", BOOL, "boot only from devices with a bootindex"),
     BP_FIELDS_END,
 };
@@ -318,19 +351,33 @@ static int check_drives(const char *key, const char *letters, struct bp_error *e
 
 static int apply_boot(struct bp_value *args, struct bp_error *err)
 {
-    int ret = check_drives("order", bp_value_get_string(args, "order"), err);
+    const char *order = bp_value_get_string(args, "order"), *once = bp_value_get_string(args, "once");
+    struct bp_boot *boot = &bpc_config.boot;
+    int ret = check_drives("order", order, err);
 
     if (ret == 0)
-        ret = check_drives("once", bp_value_get_string(args, "once"), err);
+        ret = check_drives("once", once, err);
     if (ret < 0)
         return ret;
-    bp_value_unref(bpc_config.boot);
-    bpc_config.boot = bp_value_ref(args);
+    if (order)
+        replace(&boot->order, order);
+    if (once)
+        replace(&boot->once, once);
+    if (bp_value_has(args, "splash"))
+        replace(&boot->splash, bp_value_get_string(args, "splash"));
+    boot->menu_given = bp_value_has(args, "menu");
+    boot->menu = bp_value_as_bool(bp_value_get(args, "menu"));
+    boot->strict = bp_value_as_bool(bp_value_get(args, "strict"));
+    if (bp_value_has(args, "splash-time"))
+        boot->splash_time = (int32_t)bp_value_as_int(bp_value_get(args, "splash-time"));
+    if (bp_value_has(args, "reboot-timeout"))
+        boot->reboot_timeout = (int32_t)bp_value_as_int(bp_value_get(args, "reboot-timeout"));
     return 0;
 }
 
 BP_OPTION(option_boot, "boot", "order of drives to boot from, menu",
-          .arg = "[order=drives][,once=drives][,menu=on|off][,strict=on|off]",
+          .arg = "[order=drives][,once=drives][,menu=on|off][,splash=file][,splash-time=ms]"
+                 "[,reboot-timeout=ms][,strict=on|off]",
           .group = "Standard options", .phase = BP_PHASE_MACHINE, .keys = boot_keys,
           .implied = "order", .merge = true, .apply = apply_boot);
 
@@ -483,8 +530,9 @@ FLAG_OPTION(nodefaults, "nodefaults", "Debug and expert options",
 
 const struct bp_option *const bpc_machine_options[] = {
     &option_machine, &option_cpu, &option_accel, &option_enable_kvm, &option_usb,
-    &option_no_acpi, &option_no_hpet, &option_smp, &option_m, &option_mem_path,
+    &option_no_acpi, &option_no_fd_bootchk, &option_no_hpet, &option_smp, &option_m, &option_mem_path,
     &option_mem_prealloc, &option_boot, &option_uuid,
-    &option_kernel, &option_initrd, &option_append, &option_rtc, &option_action, &option_watchdog, &option_stopped,
+    &option_kernel, &option_initrd, &option_append, &option_bios, &option_option_rom, &option_rtc,
+    &option_action, &option_watchdog, &option_stopped,
     &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
 };

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "log.h"
 #include "loop.h"
+#include "machine.h"
 #include "options.h"
 #include "run.h"
 
@@ -114,16 +115,13 @@ static int apply_data_dir(struct bp_value *args, struct bp_error *err)
 
 static int help_data_dir(struct bp_value *args, struct bp_error *err)
 {
-    /* As bp_machine_find_data() goes through them. */
-    static const char *const built_in[] = {"/usr/share/backplane", "/usr/share/qemu",
-                                           "/usr/share/seabios", "/usr/share/OVMF"};
     struct bp_value *list = bp_value_list();
 
     (void)err;
     for (char **dir = bpc_config.data_dirs; dir && *dir; dir++)
         bpc_help_item(list, *dir, NULL);
-    for (size_t i = 0; i < BP_COUNT(built_in); i++)
-        bpc_help_item(list, built_in[i], NULL);
+    for (const char *const *dir = bpc_data_dirs(); *dir; dir++)
+        bpc_help_item(list, *dir, NULL);
     bpc_program->items(args, NULL, list);
     return 0;
 }

@@ -55,8 +55,15 @@ struct bp_device_class {
      * callback of it reaches another device's registers, its lock is let go. Its coroutines hold it
      * between bp_device_lock() and bp_device_unlock(), never across a wait. */
     uint32_t threads;
-    void *reserved[2];
+    /* What firmware calls it in paths (IEEE 1275): "pci@i0cf8" for what sits on no bus, "fdc" for what its bus
+     * adds an address to; NULL: its bus names it. */
+    const char *firmware_name;
+    /* With a property "bootindex" (BP_PROP_BOOTINDEX): what is booted, below the device: "disk@0". NULL: itself. */
+    const char *boot_suffix;
 };
+/* Order in which firmware tries it, -1: it does not; the property of what can be booted from. */
+#define BP_PROP_BOOTINDEX(STATE, FIELD) \
+    BP_PROP_RANGE("bootindex", INT32, STATE, FIELD, "-1", -1, INT32_MAX, "place in the order of booting, -1: none")
 #define BP_THREADS_SERIALISED 0u
 #define BP_THREADS_OWN 1u
 
@@ -141,7 +148,10 @@ struct bp_bus_class {
     /* Address as text for `info qtree` ("04.0"); writes at most `size` bytes. NULL: as the type that
      * it extends does it. */
     void (*child_address)(struct bp_device *child, char *buf, size_t size);
-    void *reserved[4];
+    /* Its part of a firmware path: "ide@1,1"; writes at most `size` bytes. NULL: as the type that it extends
+     * does it; when none does, "NAME@ADDRESS" of firmware_name and child_address. */
+    void (*child_firmware_path)(struct bp_device *child, char *buf, size_t size);
+    void *reserved[3];
 };
 #define BP_BUS(ident, NAME, SUMMARY, STATE, ...) \
     BP_NOTE("provides=bus:" NAME ";summary=" SUMMARY); \

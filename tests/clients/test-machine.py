@@ -320,6 +320,30 @@ def fw_cfg_files_reach_the_guest():
     assert "string" in refused("-fw_cfg", "name=opt/x")
 
 
+def nvram(q, index):
+    q.outb(0x70, index)
+    return q.inb(0x71)
+
+
+def boot_order_reaches_the_clocks_memory():
+    def order(q):
+        return nvram(q, 0x3d) & 15, nvram(q, 0x3d) >> 4, nvram(q, 0x38) >> 4
+    for letters, codes in (("a", (1, 0, 0)), ("nc", (4, 2, 0)), ("dca", (3, 2, 1)), ("bop", (1, 4, 4))):
+        for option in ("order=" + letters, letters):
+            with QTest(["-M", "pc", "-boot", option]) as q:
+                assert order(q) == codes, (option, order(q))
+    with QTest(["-M", "pc", "-boot", "once=d"]) as q:
+        assert order(q) == (3, 0, 0) and not nvram(q, 0x38) & 1
+        q.qmp("system_reset")
+        event(q, "RESET")
+        assert order(q) == (2, 1, 3), order(q)  # disk, floppy, CD-ROM: the board's own
+        q.qmp("system_reset")
+        assert order(q) == (2, 1, 3), order(q)
+    for args in (("-no-fd-bootchk",), ("-machine", "fd-bootchk=off")):
+        with QTest(["-M", "pc", *args]) as q:
+            assert nvram(q, 0x38) & 1
+
+
 def event(q, name):
     """The data of the next event of that name; a command brings what has come."""
     end = time.monotonic() + WAIT
@@ -399,5 +423,5 @@ tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,
          messages_have_time_and_name, global_values_reach_devices_of_the_machine,
          objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one,
-         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest,
+         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest, boot_order_reaches_the_clocks_memory,
          reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])

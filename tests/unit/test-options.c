@@ -21,7 +21,6 @@ static int apply(const char *text, struct bp_error *err)
     g_free(bpc_config.kernel);
     bp_value_unref(bpc_config.accels);
     bp_value_unref(bpc_config.board_props);
-    bp_value_unref(bpc_config.boot);
     memset(&bpc_config, 0, sizeof(bpc_config));
     bpc_config.arch = "x86_64";
     memset(err, 0, sizeof(*err));

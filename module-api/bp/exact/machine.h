@@ -69,6 +69,26 @@ const char *bp_machine_cpu_model(const struct bp_machine *m); /* "-cpu" text up 
 const char *bp_machine_kernel(const struct bp_machine *m);    /* file name or NULL */
 const char *bp_machine_initrd(const struct bp_machine *m);
 const char *bp_machine_append(const struct bp_machine *m);    /* "" when not given */
+/* File name of the firmware (-bios, -machine firmware=), or NULL: the board's own. */
+const char *bp_machine_bios(const struct bp_machine *m);
+/* The n-th -option-rom (0 based): its file name, NULL past the last; its bootindex, -1 for none. */
+const char *bp_machine_option_rom(const struct bp_machine *m, unsigned n, int32_t *ret_bootindex);
+/* -boot. */
+struct bp_boot {
+    char *order, *once;     /* drive letters; NULL: not given */
+    const char *now;        /* those of the two that hold for this start */
+    bool menu, strict;
+    bool menu_given;
+    char *splash;           /* file name, or NULL */
+    int32_t splash_time;    /* ms 0..65535, -1: not given */
+    int32_t reboot_timeout; /* ms 0..65535, -1: never; -2: not given */
+};
+/* As it holds now: `once` until the machine is reset for the first time. Borrowed until the next call. */
+const struct bp_boot *bp_machine_boot(const struct bp_machine *m);
+/* What firmware is to try first, by bootindex: one firmware path in each line, of the attached devices and of
+ * -option-rom; with -boot strict=on the last one is "HALT". malloc'd, "" when there is none. -EINVAL: two have
+ * one bootindex. */
+int bp_machine_boot_list(struct bp_machine *m, char **ret_text, struct bp_error *err);
 /* -rtc driftfix=slew: the clock's periodic interrupts that were lost are to be made up for. [main] */
 bool bp_machine_rtc_slew(const struct bp_machine *m);
 /* The n-th -serial (0 based) as a chardev object: NULL when there is none (or `none`). */

@@ -2,8 +2,7 @@
 /*
  * The firmware configuration device (specification: Linux Documentation/ABI/testing/
  * sysfs-firmware-qemu_fw_cfg and the device's public interface description): selector at 0x510,
- * data at 0x511, DMA address at 0x514, a directory of named items. Left out: items that the guest
- * may write.
+ * data at 0x511, DMA address at 0x514, a directory of named items, some of which the guest may write by DMA.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +26,8 @@ BP_USE(isa, struct bp_isa_interface, "isa", 1);
 #define KEY_MASK 0x3fffu
 #define KEY_ARCH 0x8000u /* the architecture's own keys, beside the common ones */
 #define MAX_ITEM (256ull << 20) /* bytes of one item */
+#define MAX_WRITABLE 4096u      /* bytes of one that the guest may write */
+#define MAX_SAVED (MAX_FILES * (MAX_NAME + 4u + MAX_WRITABLE))
 
 #define DMA_ERROR 0x01u
 #define DMA_READ 0x02u
@@ -39,6 +40,11 @@ struct item {
     uint8_t *data; /* owned */
     uint32_t len;
     char name[MAX_NAME]; /* files only */
+    void (*selected)(void *opaque); /* NULL: it stays as it is */
+    void *selected_opaque;
+    bool writable;
+    void (*written)(void *opaque); /* or NULL */
+    void *written_opaque;
 };
 
 struct fw_cfg {
@@ -51,6 +57,7 @@ struct fw_cfg {
     uint32_t offset;
     uint64_t dma_address;
     struct bp_space *memory;
+    struct bp_state_bytes writable; /* while saving and loading: name, length, bytes of each writable file */
 };
 
 /* ---- items ---- */
@@ -130,6 +137,15 @@ static int fw_cfg_add(struct bp_device *dev, uint16_t key, const void *data, siz
     return set_data(key & KEY_ARCH ? &s->arch[n] : &s->classic[n], data, len, err);
 }
 
+static struct item *find_file(struct fw_cfg *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->files; i++) {
+        if (strcmp(s->file[i].name, name) == 0)
+            return &s->file[i];
+    }
+    return NULL;
+}
+
 static int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *data, size_t len,
                            struct bp_error *err)
 {
@@ -159,11 +175,57 @@ static int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *
     return make_directory(s, err);
 }
 
+static int fw_cfg_on_select(struct bp_device *dev, const char *name, void (*fn)(void *opaque), void *opaque,
+                            struct bp_error *err)
+{
+    struct item *item = find_file(bp_device_state(dev), name);
+
+    if (!item)
+        return bp_fail(err, ENOENT, "fw_cfg: there is no file '%s'", name);
+    item->selected = fn;
+    item->selected_opaque = opaque;
+    return 0;
+}
+
+static int fw_cfg_add_writable(struct bp_device *dev, const char *name, const void *data, size_t len,
+                               void (*written)(void *opaque), void *opaque, struct bp_error *err)
+{
+    struct item *item;
+    int r;
+
+    if (len > MAX_WRITABLE)
+        return bp_fail(err, EFBIG, "fw_cfg: '%s': a file that the guest may write has at most %u bytes", name,
+                       MAX_WRITABLE);
+    r = fw_cfg_add_file(dev, name, data, len, err);
+    if (r < 0)
+        return r;
+    item = find_file(bp_device_state(dev), name);
+    item->writable = true;
+    item->written = written;
+    item->written_opaque = opaque;
+    return 0;
+}
+
+static const void *fw_cfg_content(struct bp_device *dev, const char *name, size_t *ret_len)
+{
+    const struct item *item = find_file(bp_device_state(dev), name);
+
+    if (!item)
+        return NULL;
+    *ret_len = item->len;
+    return item->data;
+}
+
 /* ---- ports ---- */
 static void select_item(struct fw_cfg *s, uint16_t key)
 {
+    const struct item *item;
+
     s->key = key;
     s->offset = 0;
+    item = selected(s);
+    if (item && item->selected)
+        item->selected(item->selected_opaque);
 }
 
 static uint64_t port_read(void *opaque, uint64_t addr, unsigned size)
@@ -187,7 +249,24 @@ static const struct bp_region_ops port_ops = {
     .size = sizeof(port_ops), .read = port_read, .write = port_write, .max_access = 2,
     .valid_max = 2};
 
-/* Reads past the end give zeroes; an item cannot be written. */
+/* The guest writes: within what is there, and only where it may. */
+static bool take(struct fw_cfg *s, uint64_t address, uint32_t len)
+{
+    struct item *item = selected(s);
+
+    if (!item || !item->writable || s->offset > item->len || len > item->len - s->offset) {
+        bp_guest_error("fw-cfg-write", "fw_cfg: write of %u bytes to key 0x%x refused", len, s->key);
+        return false;
+    }
+    if (bp_space_read(s->memory, address, item->data + s->offset, len) < 0)
+        return false;
+    s->offset += len;
+    if (item->written)
+        item->written(item->written_opaque);
+    return true;
+}
+
+/* Reads past the end give zeroes. */
 static bool transfer(struct fw_cfg *s, uint32_t control, uint64_t address, uint32_t len)
 {
     const struct item *item = selected(s);
@@ -201,7 +280,7 @@ static bool transfer(struct fw_cfg *s, uint32_t control, uint64_t address, uint3
         if (ok && len > n)
             ok = bp_space_fill(s->memory, address + n, 0, len - n) == 0;
     } else if (control & DMA_WRITE) {
-        return false;
+        return take(s, address, len);
     } else if (!(control & DMA_SKIP)) {
         return true;
     }
@@ -259,7 +338,7 @@ static void fw_cfg_reset(struct bp_device *dev)
 {
     struct fw_cfg *s = bp_device_state(dev);
 
-    select_item(s, 0);
+    select_item(s, KEY_SIGNATURE);
     s->dma_address = 0;
 }
 
@@ -301,14 +380,66 @@ static int fw_cfg_attach(struct bp_device *dev, struct bp_error *err)
     return r;
 }
 
+static uint32_t packed_size(const struct fw_cfg *s)
+{
+    uint32_t size = 0;
+
+    for (uint32_t i = 0; i < s->files; i++)
+        size += s->file[i].writable ? MAX_NAME + 4 + s->file[i].len : 0;
+    return size;
+}
+
+static int before_save(void *state, struct bp_error *err)
+{
+    struct fw_cfg *s = state;
+    uint8_t *p;
+
+    s->writable.size = packed_size(s);
+    s->writable.data = p = s->writable.size ? malloc(s->writable.size) : NULL;
+    if (s->writable.size && !p)
+        return bp_fail(err, ENOMEM, "fw_cfg: no memory to save %u bytes", s->writable.size);
+    for (uint32_t i = 0; i < s->files; i++) {
+        const struct item *item = &s->file[i];
+
+        if (!item->writable)
+            continue;
+        memcpy(p, item->name, MAX_NAME);
+        put_be32(p + MAX_NAME, item->len);
+        memcpy(p + MAX_NAME + 4, item->data, item->len);
+        p += MAX_NAME + 4 + item->len;
+    }
+    return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct fw_cfg *s = state;
+    const uint8_t *p = s->writable.data;
+    size_t left = s->writable.size;
+
+    (void)version;
+    while (left > 0) {
+        uint32_t len = left < MAX_NAME + 4 ? UINT32_MAX : get_be32(p + MAX_NAME);
+        struct item *item = left < MAX_NAME + 4 || p[MAX_NAME - 1] ? NULL : find_file(s, (const char *)p);
+
+        if (!item || !item->writable || item->len != len || left - MAX_NAME - 4 < len)
+            return bp_fail(err, EINVAL, "fw_cfg: the saved files are not those of this machine");
+        memcpy(item->data, p + MAX_NAME + 4, len);
+        p += MAX_NAME + 4 + len;
+        left -= MAX_NAME + 4 + len;
+    }
+    return 0;
+}
+
 static const struct bp_state_field fw_cfg_fields[] = {
     BP_SAVE(UINT16, struct fw_cfg, key),
     BP_SAVE(UINT32, struct fw_cfg, offset),
     BP_SAVE(UINT64, struct fw_cfg, dma_address),
+    BP_SAVE_BYTES(struct fw_cfg, writable, MAX_SAVED),
     BP_SAVE_END,
 };
-static const struct bp_state_table fw_cfg_table = {.version = 1, .oldest = 1,
-                                                   .fields = fw_cfg_fields};
+static const struct bp_state_table fw_cfg_table = {.version = 2, .oldest = 2, .fields = fw_cfg_fields,
+                                                   .before_save = before_save, .after_load = after_load};
 
 static const struct bp_field fw_cfg_props[] = {
     BP_PROP("iobase", UINT32, struct fw_cfg, iobase, "0x510", "I/O port of the selector"),
@@ -323,7 +454,8 @@ BP_BOARD_DEVICE(fw_cfg_class, "fw_cfg_io", "isa", "Firmware configuration", stru
                 .detach = fw_cfg_detach, .reset = fw_cfg_reset);
 
 static const struct bp_fw_cfg_interface fw_cfg_interface_table = {
-    .size = sizeof(struct bp_fw_cfg_interface), .add = fw_cfg_add, .add_file = fw_cfg_add_file};
+    .size = sizeof(struct bp_fw_cfg_interface), .add = fw_cfg_add, .add_file = fw_cfg_add_file,
+    .on_select = fw_cfg_on_select, .add_writable = fw_cfg_add_writable, .content = fw_cfg_content};
 BP_INTERFACE(fw_cfg_interface, "fw-cfg", 1, 0, &fw_cfg_interface_table);
 
 /* ---- -fw_cfg ---- */

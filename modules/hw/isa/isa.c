@@ -5,6 +5,7 @@
  */
 #define BP_SHARED
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,8 +251,26 @@ static void child_detach(struct bp_bus *bus, struct bp_device *dev)
             isa->dma[n] = NULL;
 }
 
+/* Its name and first port: "fdc@03f0". */
+static void child_firmware_path(struct bp_device *dev, char *buf, size_t size)
+{
+    const struct isa_bus *isa = bp_bus_level(bp_device_bus(dev), &isa_class);
+    const struct bp_device_class *class = bp_device_class(dev);
+    const char *name = class->firmware_name ? class->firmware_name : class->type.name;
+    uint32_t base = UINT32_MAX;
+
+    for (const struct claim *c = isa->claims; c; c = c->next) {
+        if (c->dev == dev && c->base < base)
+            base = c->base;
+    }
+    if (base == UINT32_MAX)
+        snprintf(buf, size, "%s", name);
+    else
+        snprintf(buf, size, "%s@%04x", name, base);
+}
+
 BP_BUS(isa_class, "isa", "ISA bus", struct isa_bus, .child_size = sizeof(struct isa_child),
-       .child_state = &child_table,
+       .child_state = &child_table, .child_firmware_path = child_firmware_path,
        .child_detach = child_detach);
 
 static const struct bp_isa_interface isa_table = {

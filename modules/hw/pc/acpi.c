@@ -3,6 +3,7 @@
  * The ACPI tables of board pc: RSDP, RSDT, XSDT, FADT (revision 3), FACS, MADT, HPET, and the DSDT
  * and SSDTs that are compiled from ASL. ACPI 6.4, chapters 5.2.5 to 5.2.12; IA-PC HPET 1.0a.
  */
+#include "acpi-image.h"
 #include "pc.h"
 
 #include <bp/chip/piix.h>
@@ -16,40 +17,16 @@
 #include "ssdt_fwcfg.hex"
 #include "ssdt_hpet.hex"
 
-/* A growing image of what goes to the end of low memory. */
+/* What is being built. */
 struct tables {
-    uint8_t *data;
-    uint32_t size, room;
-    uint32_t base; /* its guest address */
-    uint32_t entries[16];
+    struct acpi_image image;
+    uint8_t *entries[16]; /* that RSDT and XSDT list */
     unsigned count;
-    bool full;
 };
 
 static void *append(struct tables *t, uint32_t len, uint32_t align)
 {
-    uint32_t at = (t->size + align - 1) / align * align;
-
-    if (len > t->room || at > t->room - len) {
-        t->full = true;
-        return NULL;
-    }
-    t->size = at + len;
-    return t->data + at;
-}
-
-static uint32_t address_of(const struct tables *t, const void *p)
-{
-    return t->base + (uint32_t)((const uint8_t *)p - t->data);
-}
-
-static uint8_t checksum(const uint8_t *p, uint32_t len)
-{
-    uint8_t sum = 0;
-
-    while (len--)
-        sum = (uint8_t)(sum + *p++);
-    return (uint8_t)-sum;
+    return acpi_image_append(&t->image, len, align);
 }
 
 static void put16(uint8_t *p, uint16_t v)
@@ -87,19 +64,20 @@ static uint8_t *begin(struct tables *t, const char *signature, uint32_t len, uin
     return p;
 }
 
-static void finish(uint8_t *p)
+static void finish(struct tables *t, uint8_t *p)
 {
     uint32_t len;
 
     memcpy(&len, p + 4, 4);
-    p[9] = 0;
-    p[9] = checksum(p, len);
+    acpi_image_sum(&t->image, p + 9, p, len);
 }
 
-static void list(struct tables *t, const uint8_t *p)
+static void list(struct tables *t, uint8_t *p)
 {
-    if (t->count < BP_COUNT(t->entries))
-        t->entries[t->count++] = address_of(t, p);
+    if (!p || t->count == BP_COUNT(t->entries))
+        t->image.full = true;
+    else
+        t->entries[t->count++] = p;
 }
 
 static uint8_t *copy_aml(struct tables *t, const uint8_t *aml, uint32_t size)
@@ -121,14 +99,14 @@ static void put_port(uint8_t *p, uint16_t port, uint8_t bits, uint8_t access)
     put64(p + 4, port);
 }
 
-static void add_fadt(struct tables *t, const struct pc *pc, uint32_t dsdt, uint32_t facs)
+static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt, const uint8_t *facs)
 {
     uint8_t *p = begin(t, "FACP", 244, 3);
 
     if (!p)
         return;
-    put32(p + 36, facs);
-    put32(p + 40, dsdt);
+    acpi_image_point(&t->image, p + 36, 4, facs);
+    acpi_image_point(&t->image, p + 40, 4, dsdt);
     p[45] = 0; /* preferred profile: unspecified */
     put16(p + 46, PC_SCI);
     put32(p + 48, BP_PIIX4_SMI_PORT);
@@ -151,13 +129,12 @@ static void add_fadt(struct tables *t, const struct pc *pc, uint32_t dsdt, uint3
     put32(p + 112, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 10);
     put_port(p + 116, 0xcf9, 8, 1);
     p[128] = 0x0e;
-    put64(p + 132, facs);
-    put64(p + 140, dsdt);
+    acpi_image_point(&t->image, p + 140, 8, dsdt); /* X_FIRMWARE_CTRL stays 0: only one of the two may be set */
     put_port(p + 148, PC_PM_BASE, 32, 2);
     put_port(p + 172, PC_PM_BASE + 4, 16, 2);
     put_port(p + 208, PC_PM_BASE + 8, 32, 3);
     put_port(p + 220, BP_PIIX4_GPE0, BP_PIIX4_GPE0_LENGTH * 8, 1);
-    finish(p);
+    finish(t, p);
     list(t, p);
 }
 
@@ -201,7 +178,7 @@ static void add_madt(struct tables *t, const struct pc *pc)
     e[1] = 6;
     e[2] = 0xff;
     e[5] = 1;
-    finish(p);
+    finish(t, p);
     list(t, p);
 }
 
@@ -214,34 +191,47 @@ static void add_hpet(struct tables *t)
     put32(p + 36, 0x8086a201); /* 8086, legacy capable, 64 bits, three comparators, revision 1 */
     put64(p + 44, 0xfed00000u);
     put16(p + 53, 100);
-    finish(p);
+    finish(t, p);
     list(t, p);
 }
 
-static uint32_t add_root(struct tables *t, const char *signature, unsigned width)
+static uint8_t *add_root(struct tables *t, const char *signature, unsigned width)
 {
     uint8_t *p = begin(t, signature, HEADER + t->count * width, 1);
 
     if (!p)
-        return 0;
+        return NULL;
     for (unsigned i = 0; i < t->count; i++)
-        memcpy(p + HEADER + i * width, &(uint64_t){t->entries[i]}, width);
-    finish(p);
-    return address_of(t, p);
+        acpi_image_point(&t->image, p + HEADER + i * width, width, t->entries[i]);
+    finish(t, p);
+    return p;
 }
 
-static int write_tables(struct tables *t, const struct pc *pc, struct bp_error *err)
+static void add_rsdp(struct acpi_image *image, const uint8_t *rsdt, const uint8_t *xsdt)
 {
-    uint8_t rsdp[36] = "RSD PTR ";
+    uint8_t *rsdp = image->rsdp;
+
+    memcpy(rsdp, "RSD PTR ", 8);
+    memcpy(rsdp + 9, "BKPLNE", 6);
+    rsdp[15] = 2;
+    put32(rsdp + 20, sizeof(image->rsdp));
+    acpi_image_point(image, rsdp + 16, 4, rsdt);
+    acpi_image_point(image, rsdp + 24, 8, xsdt);
+    acpi_image_sum(image, rsdp + 8, rsdp, 20);
+    acpi_image_sum(image, rsdp + 32, rsdp, sizeof(image->rsdp));
+}
+
+static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
+{
     uint8_t *facs = append(t, 64, 64);
     uint8_t *dsdt = copy_aml(t, dsdt_aml_code, sizeof(dsdt_aml_code));
 
     if (!facs || !dsdt)
-        return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->room);
+        return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
     memcpy(facs, "FACS", 4);
     put32(facs + 4, 64);
     facs[32] = 1;
-    add_fadt(t, pc, address_of(t, dsdt), address_of(t, facs));
+    add_fadt(t, pc, dsdt, facs);
     add_madt(t, pc);
     if (pc->hpet_dev) {
         add_hpet(t);
@@ -253,30 +243,40 @@ static int write_tables(struct tables *t, const struct pc *pc, struct bp_error *
         list(t, copy_aml(t, ssdt_com2_aml_code, sizeof(ssdt_com2_aml_code)));
     if (pc->fw_cfg)
         list(t, copy_aml(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
-    uint32_t rsdt = add_root(t, "RSDT", 4), xsdt = add_root(t, "XSDT", 8);
-    if (t->full)
-        return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->room);
+    uint8_t *rsdt = add_root(t, "RSDT", 4), *xsdt = add_root(t, "XSDT", 8);
+    if (t->image.full)
+        return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
+    add_rsdp(&t->image, rsdt, xsdt);
+    return 0;
+}
 
-    memcpy(rsdp + 9, "BKPLNE", 6);
-    rsdp[15] = 2;
-    put32(rsdp + 16, rsdt);
-    put32(rsdp + 20, sizeof(rsdp));
-    put64(rsdp + 24, xsdt);
-    rsdp[8] = checksum(rsdp, 20);
-    rsdp[32] = checksum(rsdp, sizeof(rsdp));
-    bp_space_write(bp_machine_memory(pc->machine), PC_RSDP, rsdp, sizeof(rsdp));
-    bp_space_write(bp_machine_memory(pc->machine), t->base, t->data, t->size);
+int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err)
+{
+    struct tables t = {.count = 0};
+    int r = acpi_image_new(&t.image, PC_ACPI_SIZE, err);
+
+    if (r == 0)
+        r = build(&t, pc, err);
+    if (r < 0) {
+        acpi_image_free(&t.image);
+        return r;
+    }
+    *ret_image = t.image;
     return 0;
 }
 
 int acpi_write(const struct pc *pc, struct bp_error *err)
 {
-    struct tables t = {.room = PC_ACPI_SIZE, .base = (uint32_t)(pc->low_size - PC_ACPI_SIZE)};
+    uint32_t base = (uint32_t)(pc->low_size - PC_ACPI_SIZE);
+    struct bp_space *memory = bp_machine_memory(pc->machine);
+    struct acpi_image image;
+    int r = acpi_build(pc, &image, err);
 
-    t.data = calloc(1, t.room);
-    if (!t.data)
-        return bp_fail(err, ENOMEM, "out of memory");
-    int r = write_tables(&t, pc, err);
-    free(t.data);
-    return r;
+    if (r < 0)
+        return r;
+    acpi_image_place(&image, base);
+    bp_space_write(memory, PC_RSDP, image.rsdp, sizeof(image.rsdp));
+    bp_space_write(memory, base, image.data, image.size);
+    acpi_image_free(&image);
+    return 0;
 }

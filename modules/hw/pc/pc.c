@@ -4,6 +4,7 @@
  * their lines and starts Linux directly (-kernel) or firmware. Every part is a module of its own;
  * what is here is only which parts there are and where their wires go.
  */
+#include "boot-items.h"
 #include "pc.h"
 
 #include <bp/level.h>
@@ -18,11 +19,8 @@
 #include <bp/chip/mc146818.h>
 #include <bp/chip/piix.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
 BP_USE(ioapic, struct bp_ioapic_interface, "ioapic", 1);
@@ -418,24 +416,14 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
     uint16_t max_cpus = (uint16_t)smp->max_cpus;
     uint64_t low = pc->low_size;
-    struct e820 map[16];
-    unsigned n = pc_memory_map(pc, map, BP_COUNT(map));
-    uint8_t packed[16 * 20];
     int r = plug(pc, "fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
 
-    for (unsigned i = 0; i < n; i++) {
-        memcpy(packed + 20 * i, &map[i].start, 8);
-        memcpy(packed + 20 * i + 8, &map[i].length, 8);
-        memcpy(packed + 20 * i + 16, &map[i].type, 4);
-    }
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x03, &low, sizeof(low), err);
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x0f, &max_cpus, sizeof(max_cpus), err);
-    if (r == 0)
-        r = fw_cfg->add_file(pc->fw_cfg, "etc/e820", packed, 20 * n, err);
     return r;
 }
 
@@ -542,31 +530,29 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
 /* ---- start ---- */
 
 /* Firmware stands at the end of the first 4 GiB; its last 128 KiB also below 1 MiB. */
-static int map_firmware(struct pc *pc, const char *path, struct bp_error *err)
+static int map_firmware(struct pc *pc, const char *name, struct bp_error *err)
 {
     struct bp_owner *owner = bp_machine_owner(pc->machine);
     struct bp_region *rom, *pci = i440fx->pci_memory(pc->host);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
-    int r;
+    uint8_t *data;
+    size_t size;
+    int r = boot_read_file(pc->machine, "-bios", name, 16u << 20, &data, &size, err);
 
-    if (size < 0)
-        return bp_fail(err, errno, "firmware %s: %s", path, strerror(errno));
-    if (size == 0 || size % 65536 || size > 16 << 20) {
-        close(fd);
-        return bp_fail(err, EINVAL, "firmware %s: size %lld is not a multiple of 64 KiB up to 16 MiB",
-                       path, (long long)size);
-    }
-    r = bp_region_new_rom(owner, "pc.bios", (uint64_t)size, NULL, NULL, &rom, err);
-    if (r == 0 && pread(fd, bp_region_ram(rom), (size_t)size, 0) != size)
-        r = bp_fail(err, EIO, "firmware %s: cannot be read whole", path);
-    close(fd);
     if (r < 0)
         return r;
-    uint64_t low = size < 131072 ? (uint64_t)size : 131072;
-    bp_region_add(pci, rom, (1ull << 32) - (uint64_t)size, 0);
-    bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, (uint64_t)size - low, low),
-                  (1u << 20) - low, 1);
+    if (size % 65536)
+        r = bp_fail(err, EINVAL, "-bios %s: it has %zu bytes; accepted: a multiple of 64 KiB up to 16 MiB", name,
+                    size);
+    if (r == 0)
+        r = bp_region_new_rom(owner, "pc.bios", size, NULL, NULL, &rom, err);
+    if (r == 0)
+        memcpy(bp_region_ram(rom), data, size);
+    free(data);
+    if (r < 0)
+        return r;
+    uint64_t low = size < 131072 ? size : 131072;
+    bp_region_add(pci, rom, (1ull << 32) - size, 0);
+    bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, size - low, low), (1u << 20) - low, 1);
     pc->firmware = true;
     return 0;
 }
@@ -582,36 +568,6 @@ static int map_entry(struct pc *pc, struct bp_error *err)
     firmware_entry(bp_region_ram(rom));
     bp_region_add(i440fx->pci_memory(pc->host), rom, (1ull << 32) - PC_ROM_SIZE, 0);
     return 0;
-}
-
-static int pc_ready(struct bp_machine *m, struct bp_error *err)
-{
-    struct pc *pc = bp_machine_state(m);
-    uint16_t cpus = (uint16_t)pc_cpus(pc); /* those of -device, too */
-    int r = fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
-
-    if (r < 0)
-        return r;
-    fill_nvram(pc);
-    if (bp_machine_kernel(m)) {
-        r = linux_boot_open(pc, err);
-
-        return r < 0 ? r : map_entry(pc, err);
-    }
-    if (bp_machine_initrd(m))
-        return bp_fail(err, EINVAL, "-initrd needs -kernel");
-    if (*bp_machine_append(m))
-        return bp_fail(err, EINVAL, "-append needs -kernel");
-    char *path = bp_machine_find_data(m, "bios-256k.bin");
-    if (!path) {
-        if (bp_machine_runs_code(m))
-            bp_warn("no -kernel and no firmware (bios-256k.bin, package seabios, see -L): "
-                    "the processor has nothing to run");
-        return 0;
-    }
-    r = map_firmware(pc, path, err);
-    free(path);
-    return r;
 }
 
 /* A serial port at COM1's or COM2's place, whoever made it. */
@@ -633,6 +589,85 @@ static int note_serial(struct bp_device *dev, void *opaque)
     return 0;
 }
 
+static void note_serials(struct pc *pc)
+{
+    pc->serial[0] = pc->serial[1] = false;
+    bp_device_each(pc->machine, "isa-serial", note_serial, pc);
+}
+
+/* When all devices have their places, and again each time firmware asks: where things are decides what is told. */
+static void refresh_acpi(void *opaque)
+{
+    struct bp_error err = {0};
+
+    note_serials(opaque);
+    if (boot_put_acpi(opaque, fw_cfg, &err) < 0)
+        bp_warn("%s", err.message);
+}
+
+static int firmware_open(struct pc *pc, struct bp_error *err)
+{
+    const char *bios = bp_machine_bios(pc->machine);
+    int r;
+
+    if (!bios) {
+        char *path = bp_machine_find_data(pc->machine, PC_FIRMWARE);
+
+        if (!path) {
+            if (bp_machine_runs_code(pc->machine))
+                bp_warn("no -kernel and no firmware (" PC_FIRMWARE ", package seabios, see -L): "
+                        "the processor has nothing to run");
+            return 0;
+        }
+        free(path);
+    }
+    r = map_firmware(pc, bios ? bios : PC_FIRMWARE, err);
+    if (r == 0)
+        r = boot_items_add(pc, fw_cfg, err);
+    if (r == 0 && pc->acpi) {
+        note_serials(pc);
+        r = boot_put_acpi(pc, fw_cfg, err);
+        if (r == 0)
+            r = fw_cfg->on_select(pc->fw_cfg, "etc/table-loader", refresh_acpi, pc, err);
+    }
+    return r;
+}
+
+static int check_boot(struct bp_machine *m, struct bp_error *err)
+{
+    const struct bp_boot *boot = bp_machine_boot(m);
+    int r = boot->order ? boot_check_order("order", boot->order, err) : 0;
+
+    return r == 0 && boot->once ? boot_check_order("once", boot->once, err) : r;
+}
+
+static int pc_ready(struct bp_machine *m, struct bp_error *err)
+{
+    struct pc *pc = bp_machine_state(m);
+    uint16_t cpus = (uint16_t)pc_cpus(pc); /* those of -device, too */
+    int r = fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
+
+    if (r < 0)
+        return r;
+    r = check_boot(m, err);
+    if (r < 0)
+        return r;
+    fill_nvram(pc);
+    if (bp_machine_kernel(m)) {
+        if (bp_machine_bios(m) || bp_machine_option_rom(m, 0, NULL))
+            return bp_fail(err, ENOTSUP, "-%s together with -kernel: a kernel starts here without firmware",
+                           bp_machine_bios(m) ? "bios" : "option-rom");
+        r = linux_boot_open(pc, err);
+
+        return r < 0 ? r : map_entry(pc, err);
+    }
+    if (bp_machine_initrd(m))
+        return bp_fail(err, EINVAL, "-initrd needs -kernel");
+    if (*bp_machine_append(m))
+        return bp_fail(err, EINVAL, "-append needs -kernel");
+    return firmware_open(pc, err);
+}
+
 static void pc_reset(struct bp_machine *m)
 {
     struct pc *pc = bp_machine_state(m);
@@ -643,11 +678,12 @@ static void pc_reset(struct bp_machine *m)
     if (!pc->boot) {
         if (!pc->firmware)
             cpu->halted = cpu->wait_for_sipi = 1;
+        else
+            boot_items_reset(pc, fw_cfg, nvram);
         return;
     }
     i440fx->shadow(pc->host);
-    pc->serial[0] = pc->serial[1] = false;
-    bp_device_each(m, "isa-serial", note_serial, pc);
+    note_serials(pc);
     firmware_leave(pc, pci);
     apic->virtual_wire(pc->lapic);
     if (pc->acpi)
@@ -685,6 +721,7 @@ static const struct bp_field pc_props[] = {
     BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
     BP_PROP("i8042", BOOL, struct pc, i8042, "on", "keyboard controller"),
     BP_PROP("graphics", BOOL, struct pc, graphics, "on", "a display adapter when one is built"),
+    BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on", "firmware looks for a boot sector's signature on floppies"),
     BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),
     BP_FIELDS_END,
 };

@@ -8,8 +8,11 @@
 
 #define PC_PM_BASE 0x600u
 #define PC_SCI 9u
+#define PC_SLP_S4 2u /* what the DSDT has in \_S4 and \_S5 */
+#define PC_SLP_S5 0u
 #define PC_SERIALS 4u
 #define PC_PARALLELS 3u
+#define PC_FIRMWARE "bios-256k.bin" /* of package seabios */
 #define PC_LOWMEM_MAX 0xe0000000ull   /* the PCI hole begins here at the latest */
 #define PC_LOWMEM_SPLIT 0xc0000000ull /* and here when memory goes on above 4 GiB */
 #define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
@@ -25,7 +28,7 @@ enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_SOURCES };
 struct pc {
     /* properties */
     bool acpi, hpet, i8042;
-    bool graphics, usb;
+    bool graphics, usb, fd_bootchk;
 
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
@@ -46,7 +49,10 @@ struct e820 {
 };
 unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
 
-/* Builds all ACPI tables into guest memory: the root pointer at PC_RSDP, the rest at the end of low
+/* All ACPI tables, as they are to be now. */
+struct acpi_image;
+int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err);
+/* Puts all ACPI tables into guest memory: the root pointer at PC_RSDP, the rest at the end of low
  * memory. Called at each reset. */
 int acpi_write(const struct pc *pc, struct bp_error *err);
 

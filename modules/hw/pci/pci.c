@@ -4,6 +4,7 @@
  */
 #include "pci.h"
 
+#include <stdio.h>
 #include <bp/log.h>
 #include <bp/loop.h>
 #include <errno.h>
@@ -181,6 +182,32 @@ static void child_address(struct bp_device *dev, char *buf, size_t size)
     buf[size - 1 < sizeof(text) - 1 ? size - 1 : sizeof(text) - 1] = 0;
 }
 
+/* Names of classes by the PCI bus binding to IEEE 1275, as far as firmware looks for them. */
+static void child_firmware_path(struct bp_device *dev, char *buf, size_t size)
+{
+    static const struct {
+        uint16_t class;
+        const char *name;
+    } names[] = {
+        {0x0100, "scsi"}, {0x0101, "ide"}, {0x0102, "fdc"}, {0x0103, "ipi"}, {0x0104, "raid"}, {0x0200, "ethernet"},
+        {0x0201, "token-ring"}, {0x0202, "fddi"}, {0x0203, "atm"}, {0x0300, "display"}, {0x0601, "isa"},
+        {0x0602, "eisa"}, {0x0604, "pci-bridge"}, {0x0c03, "usb"}, {0x0c04, "fibre-channel"},
+    };
+    const struct pci_fn *fn = pci_fn_of(dev);
+    const uint8_t *c = fn->config;
+    const char *name = NULL;
+    char generic[24], function[8] = "";
+
+    for (size_t i = 0; i < BP_COUNT(names); i++) {
+        if (names[i].class == (c[0x0b] << 8 | c[0x0a]))
+            name = names[i].name;
+    }
+    snprintf(generic, sizeof(generic), "pci%x,%x", c[1] << 8 | c[0], c[3] << 8 | c[2]);
+    if (fn->devfn & 7)
+        snprintf(function, sizeof(function), ",%x", fn->devfn & 7u);
+    snprintf(buf, size, "%s@%x%s", name ? name : generic, fn->devfn >> 3, function);
+}
+
 /* First no accesses of its own any more, then its configuration space as after power-on. */
 static void child_reset(struct bp_bus *b, struct bp_device *dev, enum bp_reset_phase phase,
                         enum bp_reset_scope scope)
@@ -213,7 +240,8 @@ const struct bp_bus_class pci_class = {
              .state_size = sizeof(struct pci_bus)},
     .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_state = &pci_fn_state,
     .child_attach = child_attach, .child_attached = child_attached,
-    .child_detach = child_detach, .child_reset = child_reset, .child_address = child_address};
+    .child_detach = child_detach, .child_reset = child_reset, .child_address = child_address,
+    .child_firmware_path = child_firmware_path};
 
 /* What is different is known by where a function sits: all is in the level that both have. */
 struct no_state {

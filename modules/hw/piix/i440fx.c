@@ -339,5 +339,5 @@ static const struct bp_state_field host_fields[] = {
 static const struct bp_state_table host_table = {.version = 1, .oldest = 1, .fields = host_fields};
 
 BP_BOARD_DEVICE(i440fx_pcihost_class, "i440FX-pcihost", "system", "82441FX PCI host bridge",
-                struct i440fx_host, NULL, &host_table, .category = "bridge",
+                struct i440fx_host, NULL, &host_table, .category = "bridge", .firmware_name = "pci@i0cf8",
                 .attach = host_attach, .reset = host_reset);

@@ -32,6 +32,7 @@ enum { /* from PMBASE */
 #define CONTROL_SLEEP 0x2000u
 #define CONTROL_WRITABLE 0x1c02u /* SLP_TYP, BRLD_EN */
 
+#define REG_DEVACTB 0x58u
 #define REG_PMBA 0x40u
 #define REG_PMREGMISC 0x80u
 #define REG_SMBBA 0x90u
@@ -321,6 +322,8 @@ static void pm_reset(struct bp_device *dev)
 {
     struct piix4_pm *s = bp_device_state(dev);
 
+    /* APMC_EN: firmware takes the SMI for set up, and does not wait for one that nobody takes. */
+    pci->config(dev)[REG_DEVACTB + 3] = 0x02;
     s->status = s->enable = s->control = 0;
     s->gpe_status = s->gpe_enable = 0;
     s->apm_control = s->apm_status = 0;
