@@ -102,6 +102,7 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"usb", NULL, "on|off", "usb", "USB controllers and devices", "usb=off"},
     {"acpi", NULL, "on|off", "acpi", "ACPI tables for this machine", "acpi=off|auto"},
     {"hpet", NULL, "on|off", "hpet", "an HPET for this machine", "hpet=off"},
+    {"fd-bootchk", NULL, "on|off", "fd-bootchk", "firmware on this machine", "fd-bootchk=off"},
     {"i8042", NULL, "on|off", "i8042", "a keyboard controller for this machine", "i8042=off"},
     {"graphics", NULL, "on|off", "graphics", SCREEN, "graphics=off"},
     {"vmport", NULL, "on|off|auto", "vmport", "the VMware port", "vmport=off|auto"},

@@ -423,5 +423,6 @@ tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,
          messages_have_time_and_name, global_values_reach_devices_of_the_machine,
          objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one,
-         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest, boot_order_reaches_the_clocks_memory,
+         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest,
+         boot_order_reaches_the_clocks_memory,
          reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])

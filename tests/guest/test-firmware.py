@@ -89,7 +89,8 @@ def option_rom(path, text, boots=None, bad=False):
     rom[0x60:0x60 + len(code)] = code
     if boots:
         rom[0x1a:0x1c] = b"\x20\0"
-        header = bytearray(b"$PnP\x01\x02\0\0\0\0" + bytes(4) + bytes(4) + b"\x02\0\0\x04" + bytes(4) + b"\0\x01" + bytes(4))
+        header = bytearray(b"$PnP\x01\x02\0\0\0\0" + bytes(8) + b"\x02\0\0\x04" + bytes(4) +
+                           b"\0\x01" + bytes(4))
         header[9] = -sum(header) & 0xff
         rom[0x20:0x40] = header
         code = say(boots)[:-1] + b"\xcd\x18\xcb"

@@ -721,7 +721,8 @@ static const struct bp_field pc_props[] = {
     BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
     BP_PROP("i8042", BOOL, struct pc, i8042, "on", "keyboard controller"),
     BP_PROP("graphics", BOOL, struct pc, graphics, "on", "a display adapter when one is built"),
-    BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on", "firmware looks for a boot sector's signature on floppies"),
+    BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on",
+            "firmware looks for a boot sector's signature on floppies"),
     BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),
     BP_FIELDS_END,
 };
