@@ -14,6 +14,7 @@
 
 #include <bp/coroutine.h>
 
+#include "marks.h"
 #include "monitor.h"
 #include "registry.h"
 #include "schema.h"
@@ -22,6 +23,7 @@
 
 struct bp_machine *bp_command_machine(void)
 {
+    bpc_assert_main();
     return bpc_the_machine;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "marks.h"
 #include "registry.h"
 #include "type.h"
 
@@ -188,6 +189,7 @@ static bool has_room(const struct bp_bus *bus, const void *class)
 
 struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type)
 {
+    bpc_assert_locked();
     struct bp_device *first = bpc_devices_of(machine)->first;
     struct bp_bus *bus = find_below(first, has_name, name_or_type);
     return bus ? bus : find_below(first, has_type, name_or_type);
@@ -195,6 +197,7 @@ struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type)
 
 struct bp_bus *bp_device_bridged(struct bp_device *bridge, const char *type)
 {
+    bpc_assert_locked();
     struct bp_bus *bus = bridge->buses;
 
     while (bus && !has_type(bus, type))
@@ -284,6 +287,7 @@ static char *choose_name(const struct bp_device *bridge, const char *type)
 int bp_bus_new(struct bp_device *bridge, const char *type, const char *name,
                struct bp_bus **ret_bus, struct bp_error *err)
 {
+    bpc_assert_locked();
     const void *desc;
     int ret = bpc_require(BP_PROVIDE_BUS, type, &desc, err);
     if (ret < 0)
@@ -388,6 +392,7 @@ const char *bp_bus_type(const struct bp_bus *bus)
 int bp_bus_each_child(struct bp_bus *bus, int (*fn)(struct bp_device *child, void *opaque),
                       void *opaque)
 {
+    bpc_assert_locked();
     for (struct bp_device *child = bus->first; child;) {
         struct bp_device *next = child->next; /* fn may destroy the child it is shown */
         int ret = fn(child, opaque);

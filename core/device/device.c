@@ -317,6 +317,7 @@ int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error 
 
 int bp_device_place(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err)
 {
+    bpc_assert_locked();
     return bus ? bpc_bus_keep_child(bus->class, dev, err) : 0;
 }
 
@@ -394,6 +395,7 @@ struct bp_context *bp_device_context(struct bp_device *dev)
 
 void bp_device_set_context(struct bp_device *dev, struct bp_context *ctx)
 {
+    bpc_assert_main();
     bpc_owner_put_into(&dev->obj.owner, ctx);
 }
 
@@ -444,11 +446,13 @@ void *bp_device_bus_state(struct bp_device *dev)
 
 int bp_device_set(struct bp_device *dev, const char *prop, const char *text, struct bp_error *err)
 {
+    bpc_assert_locked();
     return bp_object_set_text(&dev->obj, prop, text, err);
 }
 
 int bp_device_set_uint(struct bp_device *dev, const char *prop, uint64_t v, struct bp_error *err)
 {
+    bpc_assert_locked();
     struct bp_value *value = bp_value_uint(v);
     int ret = bp_object_set(&dev->obj, prop, value, err);
     bp_value_unref(value);
@@ -458,5 +462,6 @@ int bp_device_set_uint(struct bp_device *dev, const char *prop, uint64_t v, stru
 int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object *to,
                        struct bp_error *err)
 {
+    bpc_assert_locked();
     return bpc_object_set_link(&dev->obj, prop, to, err);
 }

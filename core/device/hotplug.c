@@ -9,6 +9,7 @@
 #include <bp/command.h>
 
 #include "device.h"
+#include "marks.h"
 
 static void let_go(struct bpc_claim *claim)
 {
@@ -37,12 +38,14 @@ static void set(struct bpc_hotplug *slot, struct bp_owner *owner, const struct b
 void bp_bus_set_hotplug(struct bp_bus *bus, struct bp_owner *owner,
                         const struct bp_hotplug_ops *ops, void *opaque)
 {
+    bpc_assert_locked();
     set(&bus->hotplug, owner, ops, opaque);
 }
 
 void bp_machine_set_hotplug(struct bp_machine *machine, struct bp_owner *owner,
                             const struct bp_hotplug_ops *ops, void *opaque)
 {
+    bpc_assert_locked();
     set(&bpc_devices_of(machine)->hotplug, owner, ops, opaque);
 }
 
@@ -113,6 +116,7 @@ int bpc_hotplug_request(struct bp_device *dev, struct bp_error *err)
 
 bool bp_device_hotplugged(const struct bp_device *dev)
 {
+    bpc_assert_locked();
     return dev->hotplugged;
 }
 
@@ -127,12 +131,14 @@ static struct bp_value *name_of(struct bp_device *dev)
 
 void bp_device_unplugged(struct bp_device *dev)
 {
+    bpc_assert_locked();
     if (!dev->obj.deleted && !dev->leave)
         bpc_device_leave(dev, name_of(dev)); /* DEVICE_DELETED follows when it is gone */
 }
 
 void bp_device_unplug_refused(struct bp_device *dev)
 {
+    bpc_assert_locked();
     if (dev->obj.deleted || dev->leave || !dev->unplug_pending)
         return;
     dev->unplug_pending = false;
@@ -141,6 +147,7 @@ void bp_device_unplug_refused(struct bp_device *dev)
 
 void bp_device_gone(struct bp_device *dev)
 {
+    bpc_assert_locked();
     if (dev->obj.deleted || dev->leave)
         return;
     const struct bpc_hotplug *slot = slot_of(dev->obj.machine, dev->bus);

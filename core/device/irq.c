@@ -12,6 +12,7 @@
 #include <bp/log.h>
 
 #include "device.h"
+#include "marks.h"
 
 struct bp_irq {
     struct bpc_claim claim; /* of free-standing ones */
@@ -82,6 +83,7 @@ static struct bpc_line_set *add_set(struct bp_device *dev, const char *name, uns
 void bp_device_add_irq_inputs(struct bp_device *dev, const char *name, unsigned count,
                               void (*changed)(struct bp_device *dev, unsigned n, int level))
 {
+    bpc_assert_locked();
     struct bpc_line_set *set = add_set(dev, name, count, true);
     for (unsigned n = 0; n < count; n++)
         set->lines[n].dev_changed = changed;
@@ -89,6 +91,7 @@ void bp_device_add_irq_inputs(struct bp_device *dev, const char *name, unsigned 
 
 void bp_device_add_irq_outputs(struct bp_device *dev, const char *name, unsigned count)
 {
+    bpc_assert_locked();
     add_set(dev, name, count, false);
 }
 
@@ -121,6 +124,7 @@ static void tell(struct bp_irq *line)
 
 void bp_irq_set(struct bp_irq *line, int level)
 {
+    bpc_assert_locked();
     while (line) {
         line->level = level;
         if (!frozen)
@@ -131,6 +135,7 @@ void bp_irq_set(struct bp_irq *line, int level)
 
 int bp_irq_level(const struct bp_irq *line)
 {
+    bpc_assert_locked();
     return line ? line->level : 0;
 }
 
@@ -150,6 +155,7 @@ static void cut(struct bp_irq *output)
 
 void bp_irq_connect(struct bp_irq *output, struct bp_irq *input)
 {
+    bpc_assert_locked();
     if (!output || output->sink == input)
         return;
     for (const struct bp_irq *line = input; line; line = line->sink) {
@@ -189,6 +195,7 @@ struct bp_irq *bp_irq_new(struct bp_owner *owner,
                           void (*changed)(void *opaque, unsigned n, int level), void *opaque,
                           unsigned n)
 {
+    bpc_assert_locked();
     struct bp_irq *line = calloc(1, sizeof(*line));
     if (!line)
         g_error("out of memory for interrupt lines");
@@ -243,5 +250,6 @@ void bp_device_intercept_irqs(struct bp_device *dev, bool inputs,
                               void (*fn)(void *opaque, const char *name, unsigned n, int level),
                               void *opaque)
 {
+    bpc_assert_locked();
     bpc_device_intercept(dev, inputs, fn, opaque);
 }

@@ -8,6 +8,7 @@
 
 #include <glib.h>
 
+#include "marks.h"
 #include "memory.h"
 #include "object.h"
 
@@ -57,6 +58,7 @@ static void release_taking(struct bpc_claim *claim)
 
 void bp_ram_offer(struct bp_object *backend, struct bp_region *ram)
 {
+    bpc_assert_main();
     struct offer *offer = g_new0(struct offer, 1);
 
     offer->backend = backend;
@@ -93,6 +95,7 @@ static int none(const char *id, const char *who, struct bp_error *err)
 int bp_ram_take(const char *id, struct bp_owner *owner, const char *who, struct bp_region **ret_ram,
                 struct bp_error *err)
 {
+    bpc_assert_main();
     struct bp_object *obj = bpc_object_child(bpc_object_container("/objects"), id);
     struct offer *offer;
     struct taking *taking;
@@ -117,6 +120,7 @@ int bp_ram_take(const char *id, struct bp_owner *owner, const char *who, struct 
 
 bool bp_ram_is_taken(const struct bp_object *backend)
 {
+    bpc_assert_locked();
     const struct offer *offer = find(backend);
 
     return offer && offer->taken;
@@ -125,6 +129,7 @@ bool bp_ram_is_taken(const struct bp_object *backend)
 void bp_ram_each(void (*fn)(struct bp_object *backend, struct bp_region *ram, void *opaque),
                  void *opaque)
 {
+    bpc_assert_main();
     for (const struct offer *offer = offers, *next; offer; offer = next) {
         next = offer->next;
         fn(offer->backend, offer->ram, opaque);

@@ -6,6 +6,7 @@
  */
 #include "device.h"
 #include "loop.h"
+#include "marks.h"
 
 #include <bp/level.h>
 
@@ -146,22 +147,26 @@ static void reset_device(struct bp_device *dev, bool behind, enum bp_reset_scope
 
 void bp_device_reset(struct bp_device *dev)
 {
+    bpc_assert_locked();
     reset_device(dev, true, BP_RESET_DEVICE);
 }
 
 void bp_device_reset_function(struct bp_device *dev)
 {
+    bpc_assert_locked();
     reset_device(dev, false, BP_RESET_FUNCTION);
 }
 
 void bp_bus_reset(struct bp_bus *bus)
 {
+    bpc_assert_locked();
     for (enum bp_reset_phase phase = BP_RESET_ENTER; phase <= BP_RESET_EXIT; phase++)
         phase_of_bus(bus, phase, BP_RESET_BUS);
 }
 
 void bp_bus_hold_reset(struct bp_bus *bus, bool on)
 {
+    bpc_assert_locked();
     if (bus->reset_held == on)
         return;
     bus->reset_held = on;
@@ -175,6 +180,7 @@ void bp_bus_hold_reset(struct bp_bus *bus, bool on)
 
 bool bp_device_in_reset(const struct bp_device *dev)
 {
+    bpc_assert_locked();
     return dev->resets != 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "context.h"
 #include "loop.h"
+#include "marks.h"
 
 /* Callbacks that one standing instant may run before the main loop gets its turn. */
 #define INSTANT_LIMIT 100000u
@@ -104,6 +105,7 @@ void bpc_clock_virtual_set(int64_t ns)
 
 void bp_virtual_manual(struct bp_machine *machine)
 {
+    bpc_assert_main();
     (void)machine;
     bpc_clock_virtual_run(false);
     virtual_by_hand = true;
@@ -111,6 +113,7 @@ void bp_virtual_manual(struct bp_machine *machine)
 
 int64_t bp_virtual_next_deadline(struct bp_machine *machine)
 {
+    bpc_assert_main();
     (void)machine;
     return bpc_timers_next(&bpc_main_context, BP_CLOCK_VIRTUAL);
 }
@@ -130,6 +133,7 @@ static bool reach(int64_t deadline)
 
 void bp_virtual_advance_to(struct bp_machine *machine, int64_t ns)
 {
+    bpc_assert_main();
     (void)machine;
     instant_left = INSTANT_LIMIT;
     while (bpc_virtual_stands() && bpc_timers_fire_until(&bpc_main_context, ns, reach))

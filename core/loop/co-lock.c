@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "coroutine.h"
+#include "marks.h"
 
 struct waiter {
     struct bp_co *co;
@@ -85,6 +86,7 @@ void bp_co_mutex_free(struct bp_co_mutex *mutex)
 
 void bp_co_mutex_lock(struct bp_co_mutex *mutex)
 {
+    bpc_assert_coroutine();
     struct waiter w = {.co = bp_co_current()};
 
     pthread_mutex_lock(&mutex->lock);
@@ -102,6 +104,7 @@ void bp_co_mutex_lock(struct bp_co_mutex *mutex)
 
 void bp_co_mutex_unlock(struct bp_co_mutex *mutex)
 {
+    bpc_assert_coroutine();
     struct bp_co *next;
 
     pthread_mutex_lock(&mutex->lock);
@@ -168,6 +171,7 @@ static int wait_in(struct bp_co_queue *queue, struct bp_co_mutex *mutex, struct 
 
 int bp_co_queue_wait(struct bp_co_queue *queue, struct bp_co_mutex *mutex)
 {
+    bpc_assert_coroutine();
     return wait_in(queue, mutex, NULL);
 }
 

@@ -4,6 +4,7 @@
 
 #include "coroutine.h"
 #include "loop.h"
+#include "marks.h"
 
 static void wake_it(void *opaque)
 {
@@ -32,6 +33,7 @@ static int64_t after(int64_t now, int64_t ns)
 
 int bp_co_sleep(enum bp_clock clock, int64_t ns)
 {
+    bpc_assert_coroutine();
     struct bp_co *co = bp_co_current();
     int64_t deadline = after(now_of(co, clock), ns);
     int ret = 0;
@@ -64,6 +66,7 @@ static void fd_ready(void *opaque, unsigned events)
 /* The callback comes on the thread that this coroutine waits on: no lock is needed for `wait`. */
 int bp_co_wait_fd(int fd, unsigned events, int64_t timeout_ns)
 {
+    bpc_assert_coroutine();
     struct fd_wait wait = {.co = bp_co_current()};
     struct bp_co *co = wait.co;
     int ret = 0;
@@ -94,6 +97,7 @@ void bpc_co_pause(int64_t ns)
 
 int bp_co_join(struct bp_co *co)
 {
+    bpc_assert_coroutine();
     int ret = 0;
 
     pthread_mutex_lock(&co->join_lock);
@@ -107,6 +111,7 @@ int bp_co_join(struct bp_co *co)
 
 void bp_co_move(struct bp_context *ctx)
 {
+    bpc_assert_coroutine();
     struct bp_co *co = bp_co_current();
 
     ctx = bpc_context_choose(NULL, ctx);
@@ -139,6 +144,7 @@ static void do_job(void *opaque)
 
 void bp_co_run_in(struct bp_context *ctx, void (*fn)(void *opaque), void *opaque)
 {
+    bpc_assert_coroutine();
     struct bp_context *back = bp_co_current()->home;
 
     bp_co_move(ctx);
@@ -148,6 +154,7 @@ void bp_co_run_in(struct bp_context *ctx, void (*fn)(void *opaque), void *opaque
 
 void bp_co_worker(void (*fn)(void *opaque), void *opaque)
 {
+    bpc_assert_coroutine();
     struct job job = {.co = bp_co_current(), .fn = fn, .opaque = opaque};
 
     bpc_worker_run(job.co->home, do_job, &job);

@@ -254,6 +254,7 @@ struct bp_context *bpc_context_find(const char *name)
 
 void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned grow, unsigned shrink)
 {
+    bpc_assert_main();
     __atomic_store_n(&ctx->poll_grow, grow, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->poll_shrink, shrink, __ATOMIC_RELAXED);
     __atomic_store_n(&ctx->poll_max_ns, max_ns, __ATOMIC_RELAXED);
@@ -262,11 +263,13 @@ void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned gro
 
 void bp_context_set_batch(struct bp_context *ctx, unsigned calls)
 {
+    bpc_assert_main();
     __atomic_store_n(&ctx->batch, calls, __ATOMIC_RELAXED);
 }
 
 int bp_context_thread_id(struct bp_context *ctx)
 {
+    bpc_assert_main();
     int tid, ret;
 
     if (ctx->is_main || ctx->loop != ctx)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "marks.h"
 #include "stack.h"
 
 struct bp_co *bpc_co_all;
@@ -226,6 +227,7 @@ void bpc_co_wait(struct bp_co *co)
 
 int bp_co_yield(void)
 {
+    bpc_assert_coroutine();
     struct bp_co *co = bp_co_current();
 
     if (__atomic_load_n(&co->cancelled, __ATOMIC_ACQUIRE))
@@ -236,6 +238,7 @@ int bp_co_yield(void)
 
 bool bp_co_cancelled(void)
 {
+    bpc_assert_coroutine();
     return __atomic_load_n(&bp_co_current()->cancelled, __ATOMIC_ACQUIRE);
 }
 

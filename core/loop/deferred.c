@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Deferred calls: queued on a context, run once at its next turn in the order of scheduling. */
 #include "deferred.h"
+#include "marks.h"
 
 static void enqueue(struct bp_deferred *d)
 {
@@ -124,6 +125,7 @@ void bp_deferred_free(struct bp_deferred *deferred)
 
 void bp_deferred_free_wait(struct bp_deferred *deferred)
 {
+    bpc_assert_unlocked();
     if (!deferred)
         return;
     bpc_item_unclaim(&deferred->item);

@@ -3,6 +3,7 @@
 #include "marks.h"
 
 #include "context.h"
+#include "coroutine.h"
 #include "loop.h"
 
 bool bpc_marks_asserted(void)
@@ -24,5 +25,17 @@ bool bpc_mark_main(void)
 bool bpc_mark_locked(void)
 {
     return !bpc_main_context.glib || bpc_machine_held();
+}
+
+bool bpc_mark_unlocked(void)
+{
+    return !bpc_main_context.glib || (!bpc_machine_held() && !bpc_owner_lock_held());
+}
+
+bool bpc_mark_coroutine(void)
+{
+    struct bp_co *co = bp_co_current();
+
+    return co && bpc_machine_held() == co->ctx->is_main;
 }
 #endif

@@ -7,6 +7,7 @@
 
 #include "context.h"
 #include "loop.h"
+#include "marks.h"
 
 /* The host clock may be set while we sleep: its timers look again this often. */
 #define HOST_RECHECK_NS 1000000000ll
@@ -201,6 +202,7 @@ void bp_timer_free(struct bp_timer *timer)
 
 void bp_timer_free_wait(struct bp_timer *timer)
 {
+    bpc_assert_unlocked();
     if (!timer)
         return;
     bpc_item_unclaim(&timer->item);

@@ -3,6 +3,7 @@
 #include <glib-unix.h>
 
 #include "context.h"
+#include "marks.h"
 
 /* The library is not instrumented: ThreadSanitizer is told what its reference counts order. */
 #ifdef __SANITIZE_THREAD__
@@ -185,6 +186,7 @@ void bp_watch_free(struct bp_watch *watch)
 
 void bp_watch_free_wait(struct bp_watch *watch)
 {
+    bpc_assert_unlocked();
     if (!watch)
         return;
     bpc_item_unclaim(&watch->item);

@@ -9,6 +9,7 @@
 #include "context.h"
 #include "coroutine.h"
 #include "loop.h"
+#include "marks.h"
 
 #define IDLE_SECONDS 10
 #define MAX_DEFAULT 64u
@@ -124,6 +125,7 @@ void bpc_worker_run(struct bp_context *ctx, void (*fn)(void *opaque), void *opaq
 
 int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, struct bp_error *err)
 {
+    bpc_assert_main();
     struct bpc_pool *p = pool_of(ctx);
     unsigned old_min, old_max;
     int ret = 0;

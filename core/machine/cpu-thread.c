@@ -18,6 +18,7 @@
 #include <bp/loop.h>
 
 #include "loop.h"
+#include "marks.h"
 #include "memory.h"
 #include "parts.h"
 
@@ -158,8 +159,10 @@ static enum bp_cpu_exit run_guest(struct bp_cpu *cpu, const struct bp_accel_clas
 {
     enum bp_cpu_exit why;
 
+    bpc_assert_vcpu(cpu, current_cpu);
     bpc_reader_enter(&cpu->reader);
     why = accel->cpu_exec(cpu);
+    bpc_assert_vcpu(cpu, current_cpu); /* it came back with what it took */
     bpc_reader_leave(&cpu->reader);
     if (cpu->reader.changed_map)
         settle(cpu);
@@ -263,6 +266,7 @@ static void *cpu_main(void *opaque)
             continue;
         }
         if (__atomic_load_n(&cpu->halted, __ATOMIC_RELAXED)) {
+            bpc_assert_vcpu(cpu, current_cpu);
             if (cpu->class->has_work && !cpu->class->has_work(cpu)) {
                 sleep_in_halt(cpu);
                 continue;

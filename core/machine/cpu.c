@@ -9,8 +9,8 @@
 
 #include "near.h"
 #include "parts.h"
-#include "registry.h"
 #include "marks.h"
+#include "registry.h"
 
 /* ---- the model ---- */
 
@@ -251,7 +251,7 @@ static int set_features(const struct bp_machine *m, struct bp_cpu *cpu, const st
 int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret_cpu,
                        struct bp_error *err)
 {
-    bpc_assert_locked();
+    bpc_assert_main();
     return bpc_cpu_make(m, index, NULL, NULL, NULL, ret_cpu, err);
 }
 
@@ -331,6 +331,7 @@ struct bp_space *bp_cpu_io(const struct bp_cpu *cpu)
 
 void bp_cpu_set_space(struct bp_cpu *cpu, struct bp_space *space)
 {
+    bpc_assert_main();
     cpu->space = space;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "marks.h"
 #include "parts.h"
 
 static char *try_file(const char *dir, const char *name)
@@ -39,6 +40,7 @@ const char *const *bpc_data_dirs(void)
 
 char *bp_machine_find_data(const struct bp_machine *m, const char *name)
 {
+    bpc_assert_main();
     static const char *const beside[] = {"share/backplane", "../share/backplane"};
     char *found = NULL, *dir;
 

@@ -13,6 +13,7 @@
 
 #include "device.h"
 #include "loop.h"
+#include "marks.h"
 #include "parts.h"
 #include "registry.h"
 #include "text.h"
@@ -406,12 +407,14 @@ const char *bp_machine_option_rom(const struct bp_machine *m, unsigned n, int32_
 
 bool bp_machine_rtc_slew(const struct bp_machine *m)
 {
+    bpc_assert_main();
     (void)m;
     return bpc_config.rtc.drift_slew;
 }
 
 struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n)
 {
+    bpc_assert_locked();
     (void)m;
     return n < BPC_MAX_SERIAL ? bpc_config.serial[n] : NULL;
 }
@@ -424,6 +427,7 @@ struct bp_object *bp_machine_parallel(struct bp_machine *m, unsigned n)
 
 bool bp_machine_defaults(const struct bp_machine *m, const char *what)
 {
+    bpc_assert_locked();
     (void)m;
     return !bpc_config.nodefaults &&
            !(bpc_config.replaced_defaults &&

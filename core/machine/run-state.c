@@ -112,7 +112,7 @@ static void release_listener(struct bpc_claim *claim)
 void bp_machine_on_run_change(struct bp_machine *machine, struct bp_owner *owner, int order,
                               void (*fn)(void *opaque, bool running), void *opaque)
 {
-    bpc_assert_locked();
+    bpc_assert_main();
     struct run_listener *l = g_new0(struct run_listener, 1), *after = last_listener;
 
     l->fn = fn;

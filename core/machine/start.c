@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "machine.h"
+#include "marks.h"
 
 struct bp_start_hold {
     char *what;
@@ -24,6 +25,7 @@ static GArray *waiting; /* of on_start */
 
 struct bp_start_hold *bp_start_hold(const char *what)
 {
+    bpc_assert_main();
     struct bp_start_hold *hold;
 
     if (started)
@@ -38,6 +40,7 @@ struct bp_start_hold *bp_start_hold(const char *what)
 
 void bp_start_release(struct bp_start_hold *hold)
 {
+    bpc_assert_main();
     if (!hold)
         return;
     g_ptr_array_remove(holds, hold);
@@ -47,6 +50,7 @@ void bp_start_release(struct bp_start_hold *hold)
 
 void bp_on_start(void (*fn)(void *opaque), void *opaque)
 {
+    bpc_assert_main();
     struct on_start call = {fn, opaque};
 
     if (started) {

@@ -14,6 +14,7 @@
 
 #include <glib.h>
 
+#include "marks.h"
 #include "memory.h"
 
 struct bp_dirty_log {
@@ -102,6 +103,7 @@ static void switch_off(struct bp_dirty_log *log, struct bp_region *region)
 
 void bp_dirty_log_start(struct bp_dirty_log *log, struct bp_region *region)
 {
+    bpc_assert_main();
     if (!region->dirty)
         return;
     bp_machine_lock(NULL);
@@ -114,6 +116,7 @@ void bp_dirty_log_start(struct bp_dirty_log *log, struct bp_region *region)
 
 void bp_dirty_log_stop(struct bp_dirty_log *log, struct bp_region *region)
 {
+    bpc_assert_main();
     bp_machine_lock(NULL);
     if (g_ptr_array_remove_fast(log->regions, region)) {
         if (--region->log_starts[log->bit] == 0)
@@ -143,6 +146,7 @@ static void release(struct bpc_claim *claim)
 int bp_dirty_log_new(struct bp_owner *owner, const char *name, struct bp_dirty_log **ret_log,
                      struct bp_error *err)
 {
+    bpc_assert_main();
     struct bp_dirty_log *log;
     unsigned bit = 0;
 
@@ -166,6 +170,7 @@ int bp_dirty_log_new(struct bp_owner *owner, const char *name, struct bp_dirty_l
 
 void bp_dirty_log_free(struct bp_dirty_log *log)
 {
+    bpc_assert_main();
     if (!log)
         return;
     bpc_unclaim(&log->claim);
@@ -203,6 +208,7 @@ void bp_region_mark_dirty(struct bp_region *region, uint64_t offset, uint64_t le
 
 void bp_dirty_log_sync(struct bp_dirty_log *log, struct bp_region *region)
 {
+    bpc_assert_main();
     bp_machine_lock(NULL);
     if (region->log_starts[log->bit] > 0)
         bpc_tell_sections(region, tell_sync);

@@ -13,6 +13,7 @@
 
 #include <glib.h>
 
+#include "marks.h"
 #include "memory.h"
 #include "read-side.h"
 
@@ -141,6 +142,7 @@ struct bp_dma_wait *bp_dma_when_free(struct bp_owner *owner, void (*fn)(void *op
 
 void bp_dma_wait_free(struct bp_dma_wait *wait)
 {
+    bpc_assert_main();
     if (!wait)
         return;
     bpc_unclaim(&wait->claim);

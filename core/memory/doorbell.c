@@ -18,6 +18,7 @@
 
 #include "doorbell.h"
 #include "loop.h"
+#include "marks.h"
 #include "memory.h"
 #include "read-side.h"
 
@@ -240,6 +241,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
                     const struct bp_doorbell_match *match, void (*rung)(void *opaque), void *opaque,
                     struct bp_doorbell **ret_bell, struct bp_error *err)
 {
+    bpc_assert_main();
     struct bp_doorbell_match own = {.size = sizeof(own)};
     struct bp_doorbell *bell;
     int ret;
@@ -275,6 +277,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
 
 void bp_doorbell_free(struct bp_doorbell *bell)
 {
+    bpc_assert_main();
     if (!bell)
         return;
     bpc_unclaim(&bell->claim);

@@ -12,6 +12,7 @@
 
 #include <glib.h>
 
+#include "marks.h"
 #include "memory.h"
 
 #define MAX_DEPTH 8u
@@ -32,6 +33,7 @@ static unsigned telling; /* notifiers are being called: none is freed. Machine l
 struct bp_region *bp_region_new_iommu(struct bp_owner *owner, const char *name, uint64_t size,
                                       const struct bp_iommu_ops *ops, void *opaque)
 {
+    bpc_assert_locked();
     struct bp_region *region = bpc_region_alloc(owner, name, size, BPC_IOMMU);
 
     memcpy(&region->iommu, ops, MIN(ops->size, sizeof(region->iommu)));
@@ -116,6 +118,7 @@ struct bp_iommu_notifier *bp_iommu_notify(struct bp_owner *owner, struct bp_regi
                                                           const struct bp_iommu_entry *entry),
                                           void *opaque)
 {
+    bpc_assert_main();
     struct bp_iommu_notifier *n = g_new0(struct bp_iommu_notifier, 1);
     bool was_wanted;
 
@@ -140,6 +143,7 @@ struct bp_iommu_notifier *bp_iommu_notify(struct bp_owner *owner, struct bp_regi
 
 void bp_iommu_notifier_free(struct bp_iommu_notifier *notifier)
 {
+    bpc_assert_main();
     if (!notifier)
         return;
     bpc_unclaim(&notifier->claim);
@@ -148,6 +152,7 @@ void bp_iommu_notifier_free(struct bp_iommu_notifier *notifier)
 
 void bp_iommu_tell(struct bp_iommu_notifier *to, const struct bp_iommu_entry *entry)
 {
+    bpc_assert_locked();
     uint64_t last = entry->address + entry->length - 1;
 
     if (!to->dead && entry->length > 0 && entry->address <= to->last && last >= to->first)
@@ -156,6 +161,7 @@ void bp_iommu_tell(struct bp_iommu_notifier *to, const struct bp_iommu_entry *en
 
 void bp_iommu_changed(struct bp_region *iommu, const struct bp_iommu_entry *entry)
 {
+    bpc_assert_locked();
     bp_machine_lock(NULL);
     telling++;
     for (struct bp_iommu_notifier *n = iommu->notifiers; n; n = n->next)

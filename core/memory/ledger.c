@@ -9,6 +9,7 @@
 
 #include <glib.h>
 
+#include "marks.h"
 #include "memory.h"
 
 struct bp_ram_claim {
@@ -50,6 +51,7 @@ static void release(struct bpc_claim *base)
 int bp_ram_claim(struct bp_owner *owner, struct bp_region *ram, enum bp_ram_use use, const char *who,
                  struct bp_ram_claim **ret_claim, struct bp_error *err)
 {
+    bpc_assert_main();
     const struct bp_ram_claim *other;
     struct bp_ram_claim *claim;
 
@@ -83,6 +85,7 @@ int bp_ram_claim(struct bp_owner *owner, struct bp_region *ram, enum bp_ram_use 
 
 void bp_ram_claim_free(struct bp_ram_claim *claim)
 {
+    bpc_assert_main();
     if (!claim)
         return;
     bpc_unclaim(&claim->claim);
@@ -96,6 +99,7 @@ unsigned bp_ram_pins(const struct bp_region *ram)
 
 int bp_ram_discard(struct bp_region *ram, uint64_t offset, uint64_t length)
 {
+    bpc_assert_main();
     int ret = 0;
 
     if (ram->type != BPC_RAM || length == 0 || (offset | length) % ram->host_page ||

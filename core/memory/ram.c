@@ -20,6 +20,7 @@
 
 #include <glib.h>
 
+#include "marks.h"
 #include "memory.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -234,6 +235,7 @@ int bp_region_new_ram_with(struct bp_owner *owner, const char *name,
                            const struct bp_ram_options *options, struct bp_region **ret_region,
                            struct bp_error *err)
 {
+    bpc_assert_locked();
     struct bp_ram_options o = {.size = sizeof(o)};
     struct bp_region *region;
     uint64_t page, host_size;
@@ -277,6 +279,7 @@ int bp_region_new_ram_with(struct bp_owner *owner, const char *name,
 int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
                       struct bp_region **ret_region, struct bp_error *err)
 {
+    bpc_assert_locked();
     const struct bp_ram_options private = {.size = sizeof(private), .length = size};
 
     return bp_region_new_ram_with(owner, name, &private, ret_region, err);
@@ -293,6 +296,7 @@ int bp_region_new_rom(struct bp_owner *owner, const char *name, uint64_t size,
                       const struct bp_region_ops *ops, void *opaque, struct bp_region **ret_region,
                       struct bp_error *err)
 {
+    bpc_assert_locked();
     const struct bp_ram_options private = {.size = sizeof(private), .length = size};
     struct bp_region *region;
     uint64_t host_size = round_up(size, BPC_PAGE_SIZE);

@@ -12,8 +12,8 @@
 
 #include <glib.h>
 
-#include "memory.h"
 #include "marks.h"
+#include "memory.h"
 
 static struct bp_region *all_regions;
 
@@ -134,12 +134,14 @@ void bpc_region_set_ops(struct bp_region *region, const struct bp_region_ops *op
 
 struct bp_region *bp_region_new(struct bp_owner *owner, const char *name, uint64_t size)
 {
+    bpc_assert_locked();
     return bpc_region_alloc(owner, name, size, BPC_CONTAINER);
 }
 
 struct bp_region *bp_region_new_io(struct bp_owner *owner, const char *name, uint64_t size,
                                    const struct bp_region_ops *ops, void *opaque)
 {
+    bpc_assert_locked();
     struct bp_region *region = bpc_region_alloc(owner, name, size, BPC_IO);
 
     bpc_region_set_ops(region, ops, opaque);
@@ -149,6 +151,7 @@ struct bp_region *bp_region_new_io(struct bp_owner *owner, const char *name, uin
 struct bp_region *bp_region_new_alias(struct bp_owner *owner, const char *name,
                                       struct bp_region *target, uint64_t offset, uint64_t size)
 {
+    bpc_assert_locked();
     struct bp_region *region = bpc_region_alloc(owner, name, size, BPC_ALIAS);
 
     bpc_region_ref(target);
@@ -159,6 +162,7 @@ struct bp_region *bp_region_new_alias(struct bp_owner *owner, const char *name,
 
 void bp_region_free(struct bp_region *region)
 {
+    bpc_assert_locked();
     if (!region)
         return;
     bpc_unclaim(&region->claim);
@@ -211,16 +215,19 @@ void bp_region_remove(struct bp_region *child)
 
 void bp_region_set_enabled(struct bp_region *region, bool enabled)
 {
+    bpc_assert_locked();
     CHANGE(region, enabled, enabled);
 }
 
 void bp_region_set_address(struct bp_region *region, uint64_t offset)
 {
+    bpc_assert_locked();
     CHANGE(region, offset, offset);
 }
 
 void bp_region_set_size(struct bp_region *region, uint64_t size)
 {
+    bpc_assert_locked();
     /* What was never mapped cannot be shown. */
     if (region->host && size > region->host_size)
         size = region->host_size;
@@ -229,16 +236,19 @@ void bp_region_set_size(struct bp_region *region, uint64_t size)
 
 void bp_region_set_alias_offset(struct bp_region *alias, uint64_t offset)
 {
+    bpc_assert_locked();
     CHANGE(alias, target_offset, offset);
 }
 
 void bp_region_set_readonly(struct bp_region *region, bool readonly)
 {
+    bpc_assert_locked();
     CHANGE(region, readonly, readonly);
 }
 
 void bp_region_rom_device_mode(struct bp_region *rom, bool direct)
 {
+    bpc_assert_locked();
     if (rom->type == BPC_ROM && rom->has_ops)
         CHANGE(rom, indirect, !direct);
 }

@@ -10,8 +10,8 @@
 #include "loop.h"
 #include "property.h"
 #include "registry.h"
-#include "type.h"
 #include "marks.h"
+#include "type.h"
 
 #define STATE_HEADER 16 /* the back pointer, padded so that the state keeps malloc's alignment */
 
@@ -133,6 +133,7 @@ int bpc_object_init(struct bp_object *obj, enum bp_provide_kind kind,
 
 struct bp_object *bp_object_ref(struct bp_object *obj)
 {
+    bpc_assert_locked();
     if (obj)
         __atomic_add_fetch(&obj->refs, 1, __ATOMIC_RELAXED);
     return obj;
@@ -140,6 +141,7 @@ struct bp_object *bp_object_ref(struct bp_object *obj)
 
 void bp_object_unref(struct bp_object *obj)
 {
+    bpc_assert_locked();
     if (!obj || __atomic_sub_fetch(&obj->refs, 1, __ATOMIC_ACQ_REL))
         return;
     while (obj->first)
@@ -156,7 +158,7 @@ void bp_object_unref(struct bp_object *obj)
 
 void bp_object_destroy(struct bp_object *obj)
 {
-    bpc_assert_locked();
+    bpc_assert_main();
     if (!obj || obj->deleted)
         return;
     obj->deleted = true;
@@ -171,7 +173,7 @@ void bp_object_destroy(struct bp_object *obj)
 int bp_object_new(const char *kind_name, const char *name, const char *id, const char *container,
                   struct bp_value *props, struct bp_object **ret_obj, struct bp_error *err)
 {
-    bpc_assert_locked();
+    bpc_assert_main();
     enum bp_provide_kind kind = bpc_kind_from_name(kind_name, strlen(kind_name));
     const void *info;
     int ret = bpc_require(kind, name, &info, err);
@@ -237,11 +239,13 @@ struct bp_machine *bp_object_machine(const struct bp_object *obj)
 
 unsigned bp_object_users(const struct bp_object *obj)
 {
+    bpc_assert_locked();
     return obj->users;
 }
 
 bool bp_object_is_a(const struct bp_object *obj, const char *type)
 {
+    bpc_assert_locked();
     const char *name = bp_object_type(obj);
     return !strcmp(name, type) || bpc_object_has_level(obj, type) ||
            bpc_type_chain_has(obj->kind, obj->info, type);

@@ -18,6 +18,7 @@
 #include <bp/level.h>
 #include <bp/option.h>
 
+#include "marks.h"
 #include "near.h"
 
 struct entry {
@@ -508,6 +509,7 @@ static void visit_provided(const struct bpc_known *known, void *opaque)
 void bp_provided_each(const char *kind,
                       void (*fn)(const char *name, const char *summary, void *opaque), void *opaque)
 {
+    bpc_assert_locked();
     struct provided_visit visit = {fn, opaque};
     bpc_each_known(bpc_kind_from_name(kind, strlen(kind)), visit_provided, &visit);
 }

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "object.h"
-#include "schema.h"
 #include "marks.h"
+#include "schema.h"
 
 static const struct bp_type_info container_info = {.size = sizeof(struct bp_type_info),
                                                    .flags = BP_TYPE_NOT_USER_CREATABLE,
@@ -150,6 +150,7 @@ struct bp_object *bpc_object_container(const char *path)
 
 const char *bp_object_path(struct bp_object *obj)
 {
+    bpc_assert_locked();
     if (obj->path)
         return obj->path;
     GString *path = g_string_new(NULL);

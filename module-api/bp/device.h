@@ -172,7 +172,7 @@ const char *bp_bus_name(const struct bp_bus *bus);
 const char *bp_bus_type(const struct bp_bus *bus);
 /* First match in the machine's tree of devices: a name goes before a type. NULL: there is none. */
 struct bp_bus *bp_bus_find(struct bp_machine *machine, const char *name_or_type);
-struct bp_bus *bp_device_bus(struct bp_device *dev);    /* the bus it sits on, or NULL */
+struct bp_bus *bp_device_bus(struct bp_device *dev);    /* the bus it sits on, or NULL; [any] */
 /* The first bus of a type that the device bridges to, or NULL: for boards that lay wires to it. */
 struct bp_bus *bp_device_bridged(struct bp_device *bridge, const char *type);
 /* The child_size bytes kept for the bus type that its class names; NULL: it plugs into no bus. */

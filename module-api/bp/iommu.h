@@ -54,7 +54,8 @@ struct bp_iommu_notifier *bp_iommu_notify(struct bp_owner *owner, struct bp_regi
                                                           const struct bp_iommu_entry *entry),
                                           void *opaque); /* [main] */
 void bp_iommu_notifier_free(struct bp_iommu_notifier *notifier); /* NULL is fine; [main] */
-/* The IOMMU says what changed: to all whose range it touches. [main] under the machine lock */
+/* The IOMMU says what changed: to all whose range it touches. [main] or a [vcpu] inside an
+ * access, under the machine lock */
 void bp_iommu_changed(struct bp_region *iommu, const struct bp_iommu_entry *entry);
 void bp_iommu_tell(struct bp_iommu_notifier *to, const struct bp_iommu_entry *entry); /* in replay() */
 

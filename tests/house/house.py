@@ -328,6 +328,39 @@ def the_core_has_one_style():
             yield "%s: a result is called ret" % path
 
 
+def marked_functions():
+    """(name, mark) of each function that its own comment, behind or above it, marks with one mark alone."""
+    for path in api_headers():
+        for block in re.split(r"\n\s*\n", text("module-api/" + path)):
+            above = set()
+            for m in re.finditer(r"^[ ]*/\*(.*?)\*/|^[a-z][^;{}\n]*?\*?\b(bp_\w+)\([^;{]*?\)[^;{]*;(?: */\*(.*?)\*/)?",
+                                 block, re.S | re.M):
+                said = set(re.findall(r"\[(main|vcpu|any|waits)\]", m.group(1) or m.group(3) or ""))
+                if m.group(2) is None:
+                    above = said
+                elif len(said or above) == 1:
+                    yield m.group(2), (said or above).pop()
+
+
+@case
+def functions_assert_their_marks():
+    """Debug builds assert what the headers promise (docs/contexts.md)."""
+    bodies = {}
+    for path in files("core"):
+        for m in re.finditer(r"^[a-z][^\n;{}=]*?\b\*?(bp_\w+)\([^;{}]*\)\n\{\n(.*?)^\}", text(path), re.S | re.M):
+            bodies[m.group(1)] = path, m.group(2)
+    wanted = {"main": r"bpc_assert_(main|locked)\(\)", "waits": r"bpc_assert_coroutine\(\)",
+              "any": r"^(?!.*bpc_assert_main)"}
+    checked = 0
+    for name, mark in marked_functions():
+        if name in bodies and mark in wanted:
+            checked += 1
+            if not re.search(wanted[mark], bodies[name][1], re.S):
+                yield "%s: %s() is marked [%s] and does not assert it" % (bodies[name][0], name, mark)
+    if checked < 50:
+        yield "only %d functions with marks were found" % checked
+
+
 @case
 def large_files_are_known():
     known = ratchets("lines")

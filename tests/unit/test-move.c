@@ -6,6 +6,7 @@
 
 #include <bp/clock.h>
 #include <bp/coroutine.h>
+#include <bp/irq.h>
 #include <bp/loop.h>
 
 #include "loop.h"
@@ -418,26 +419,83 @@ static void *make_context(void *opaque)
     return NULL;
 }
 
-/* Only where it is compiled in does what is [main] end a process that calls it from another thread. */
-static void main_mark_is_asserted_when_compiled_in(void)
+/* Only where marks are compiled in does what breaks one end the process. */
+static void breaks(const char *mark)
 {
-    pthread_t thread;
-    unsigned depth;
-
-    if (g_test_subprocess()) {
-        depth = bpc_machine_unlock_all();
-        pthread_create(&thread, NULL, make_context, NULL);
-        pthread_join(thread, NULL);
-        bpc_machine_relock(depth);
-        return;
-    }
     g_test_trap_subprocess(NULL, 0, 0);
     if (bpc_marks_asserted()) {
         g_test_trap_assert_failed();
-        g_test_trap_assert_stderr("*bp_context_new*bpc_mark_main*");
+        g_test_trap_assert_stderr(mark);
     } else {
         g_test_trap_assert_passed();
     }
+}
+
+static void on_another_thread(void *(*fn)(void *opaque))
+{
+    pthread_t thread;
+    unsigned depth = bpc_machine_unlock_all();
+
+    pthread_create(&thread, NULL, fn, NULL);
+    pthread_join(thread, NULL);
+    bpc_machine_relock(depth);
+}
+
+static void main_mark_is_asserted_when_compiled_in(void)
+{
+    if (g_test_subprocess())
+        on_another_thread(make_context);
+    else
+        breaks("*bp_context_new*bpc_mark_main*");
+}
+
+static void *set_line(void *opaque)
+{
+    bp_irq_set(NULL, 1);
+    return opaque;
+}
+
+static void lock_mark_is_asserted_when_compiled_in(void)
+{
+    if (g_test_subprocess())
+        on_another_thread(set_line);
+    else
+        breaks("*bp_irq_set*bpc_mark_locked*");
+}
+
+/* NULL is fine, the lock is not. */
+static void mark_of_what_waits_for_callbacks_is_asserted_when_compiled_in(void)
+{
+    if (g_test_subprocess())
+        bp_timer_free_wait(NULL);
+    else
+        breaks("*bp_timer_free_wait*bpc_mark_unlocked*");
+}
+
+static void lock_and_wait(void *opaque)
+{
+    (void)opaque;
+    bp_machine_lock(NULL);
+    bp_co_cancelled();
+    bp_machine_unlock(NULL);
+}
+
+static void coroutine_mark_is_asserted_when_compiled_in(void)
+{
+    struct bp_context *ctx;
+    struct bp_co *co;
+
+    if (!g_test_subprocess()) {
+        breaks("*bp_co_cancelled*bpc_mark_coroutine*");
+        return;
+    }
+    bp_context_new(NULL, "io", &ctx, NULL);
+    bp_co_new(NULL, ctx, "wrong", lock_and_wait, NULL, &co, NULL);
+    bp_co_enter(co);
+    while (!bp_co_ended(co))
+        bpc_loop_run_once(false);
+    bp_co_unref(co);
+    bp_context_free(ctx);
 }
 
 int main(int argc, char **argv)
@@ -454,5 +512,8 @@ int main(int argc, char **argv)
     CASE(owner_that_leaves_while_drained_cancels);
     CASE(later_move_takes_the_place_of_an_earlier);
     CASE(main_mark_is_asserted_when_compiled_in);
+    CASE(lock_mark_is_asserted_when_compiled_in);
+    CASE(mark_of_what_waits_for_callbacks_is_asserted_when_compiled_in);
+    CASE(coroutine_mark_is_asserted_when_compiled_in);
     return g_test_run();
 }

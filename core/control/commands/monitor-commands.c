@@ -9,6 +9,7 @@
 #include "command.h"
 #include "hmp.h"
 #include "machine.h"
+#include "marks.h"
 
 static const char *const capability_names[] = {"oob", NULL};
 static const struct bp_schema capability = {.name = "QMPCapability", .kind = BP_KIND_ENUM,
@@ -77,6 +78,7 @@ static const struct bp_field fd_args[] = {
 
 int bp_fd_take(const char *name, struct bp_error *err)
 {
+    bpc_assert_main();
     void *value;
 
     if (!named_fds || !g_hash_table_lookup_extended(named_fds, name, NULL, &value))

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What ThreadSanitizer reports about a machine, but for races for the guest's own memory: guests race as
+they like. That memory lies in files of their own, so that reports name it."""
+import glob
+import os
+
+from tap import Skip
+
+THREADS = os.environ.get("BACKPLANE_TSAN") == "1"
+# Main memory, and what test-rambar shows.
+GUEST_MEMORY = ("(memfd:pc.ram", "(memfd:rambar")
+
+
+def environment(folder):
+    if not THREADS:
+        return {}
+    return {"TSAN_OPTIONS": "halt_on_error=0 exitcode=0 log_path=%s/tsan" % folder}
+
+
+def main_memory(size):
+    if not THREADS:
+        return []
+    return ["-object", "memory-backend-memfd,id=pc.ram,size=" + size, "-machine", "memory-backend=pc.ram"]
+
+
+def judge(folder):
+    """The last case of a test whose machines had environment() and main_memory()."""
+    if not THREADS:
+        raise Skip("this build has no ThreadSanitizer")
+    reports = []
+    for path in glob.glob(folder + "/tsan*"):
+        with open(path, errors="replace") as f:
+            reports += [r for r in f.read().split("==================") if "WARNING" in r or "ERROR" in r]
+    ours = [r for r in reports if not any(name in r for name in GUEST_MEMORY)]
+    print("# %d reports, %d of them about more than guest memory" % (len(reports), len(ours)), flush=True)
+    assert reports, "ThreadSanitizer was not at work"
+    assert not ours, "\n".join(r[:3000] for r in ours[:3])
