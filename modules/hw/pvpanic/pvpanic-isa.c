@@ -9,7 +9,8 @@
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
-const struct bp_import pvpanic_imports[] = {BP_IMPORT(isa, "isa", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1), {0}};
+const struct bp_import pvpanic_imports[] = {
+    BP_IMPORT(isa, "isa", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1), {0}};
 
 struct pvpanic_isa {
     struct pvpanic base;
@@ -30,7 +31,7 @@ static int tell_firmware(struct bp_device *device, void *opaque)
 static int pvpanic_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct pvpanic_isa *s = bp_device_state(dev);
-    int r = isa->add_ports(dev, s->ioport, 1, "pvpanic", &pvpanic_ops, s, NULL, err);
+    int r = isa->add_ports(dev, s->ioport, 1, "pvpanic", &pvpanic_byte, s, NULL, err);
 
     if (r == 0)
         bp_device_each(bp_device_machine(dev), "fw_cfg_io", tell_firmware, s);

@@ -20,8 +20,8 @@ BP_EVENT(event_pvshutdown, "GUEST_PVSHUTDOWN", "The guest asks by pvpanic to be 
 
 static uint64_t pvpanic_read(void *opaque, uint64_t addr, unsigned size)
 {
-    (void)addr, (void)size;
-    return ((struct pvpanic *)opaque)->events;
+    (void)size;
+    return addr == 0 ? ((struct pvpanic *)opaque)->events : 0;
 }
 
 static void pvpanic_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
@@ -29,7 +29,9 @@ static void pvpanic_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
     const struct pvpanic *s = opaque;
     struct bp_machine *machine = bp_device_machine(bp_device_of_state(opaque));
 
-    (void)addr, (void)size;
+    (void)size;
+    if (addr != 0)
+        return;
     if (value & ~(uint64_t)s->events)
         bp_guest_error("pvpanic", "pvpanic: event 0x%02x is not offered (0x%02x are)", (unsigned)value,
                        s->events);
@@ -48,8 +50,9 @@ static void pvpanic_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
     }
 }
 
-const struct bp_region_ops pvpanic_ops = {
-    .size = sizeof(pvpanic_ops), .read = pvpanic_read, .write = pvpanic_write, .max_access = 1};
+const struct bp_region_ops pvpanic_byte = {
+    .size = sizeof(pvpanic_byte), .read = pvpanic_read, .write = pvpanic_write, .max_access = 1};
 
 BP_MODULE("hw-pvpanic", "Notice of a guest's panic", pvpanic_imports, {BP_PROVIDE_DEVICE, &pvpanic_isa},
+          {BP_PROVIDE_DEVICE, &pvpanic_pci_device},
           {BP_PROVIDE_EVENT, &event_crashloaded}, {BP_PROVIDE_EVENT, &event_pvshutdown});

@@ -13,9 +13,9 @@
 struct pvpanic {
     uint8_t events; /* those that it offers: what a read gives */
 };
-extern const struct bp_device_class pvpanic_isa;
+extern const struct bp_device_class pvpanic_isa, pvpanic_pci_device;
 extern const struct bp_import pvpanic_imports[];
-extern const struct bp_region_ops pvpanic_ops; /* opaque: struct pvpanic, first in a device's state */
+extern const struct bp_region_ops pvpanic_byte; /* opaque: struct pvpanic, first in a device's state */
 #define PVPANIC_PROP(STATE, FIELD) \
     BP_PROP_RANGE("events", UINT8, STATE, FIELD, "7", 0, 7, \
                   "what a guest may tell: 1 a panic, 2 a panic that a crash kernel takes over, 4 a shutdown")
