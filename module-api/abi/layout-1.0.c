@@ -663,7 +663,8 @@ _Static_assert(offsetof(struct bp_pci_interface, interrupt) == 216, "bp_pci_inte
 _Static_assert(offsetof(struct bp_pci_interface, requester) == 224, "bp_pci_interface.requester");
 _Static_assert(offsetof(struct bp_pci_interface, function) == 232, "bp_pci_interface.function");
 _Static_assert(offsetof(struct bp_pci_interface, set_config) == 240, "bp_pci_interface.set_config");
-_Static_assert(offsetof(struct bp_pci_interface, reserved) == 248, "bp_pci_interface.reserved");
+_Static_assert(offsetof(struct bp_pci_interface, set_bus_power) == 248, "bp_pci_interface.set_bus_power");
+_Static_assert(offsetof(struct bp_pci_interface, reserved) == 256, "bp_pci_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_msix) == 12, "bp_pci_msix");
 _Static_assert(offsetof(struct bp_pci_msix, vectors) == 0, "bp_pci_msix.vectors");
 _Static_assert(offsetof(struct bp_pci_msix, bar) == 2, "bp_pci_msix.bar");

@@ -200,7 +200,9 @@ struct bp_pci_interface { /* pci/1 */
     /* Changes registers as the hardware does, whatever the guest may write. [any] */
     void (*set_config)(struct bp_device *dev, unsigned offset, unsigned width, uint32_t clear,
                        uint32_t set);
-    void *reserved[8];
+    /* The slot behind a port: without power nothing answers there, and what is in it is in reset. */
+    void (*set_bus_power)(struct bp_bus *bus, bool on);
+    void *reserved[7];
 };
 
 BP_END_DECLS

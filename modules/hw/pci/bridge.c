@@ -201,7 +201,18 @@ void pci_update_bridge(struct bp_device *dev)
     for (unsigned n = 0; n < PCI_WINDOWS; n++)
         update_window(dev, n);
     bp_memory_commit();
-    bp_bus_hold_reset(fn->secondary, pci_get16(fn->config + PCI_BRIDGE_CONTROL) & CONTROL_RESET);
+    bp_bus_hold_reset(fn->secondary, secondary_of(fn)->off ||
+                      (pci_get16(fn->config + PCI_BRIDGE_CONTROL) & CONTROL_RESET));
+}
+
+void pci_set_bus_power(struct bp_bus *b, bool on)
+{
+    struct pci_bus *bus = bp_bus_level(b, &pci_class);
+
+    if (!bus || !bus->bridge || bus->off == !on)
+        return;
+    bus->off = !on;
+    pci_update_bridge(bus->bridge);
 }
 
 void pci_take_windows(struct pci_fn *fn)

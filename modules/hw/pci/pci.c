@@ -280,7 +280,7 @@ static struct bp_device *find(struct bp_bus *root, unsigned number, unsigned dev
 {
     const struct pci_bus *bus = pci_bus_numbered(bp_bus_level(root, &pci_class), number);
 
-    return bus && devfn < 256 ? bus->fn[devfn] : NULL;
+    return bus && !bus->off && devfn < 256 ? bus->fn[devfn] : NULL;
 }
 
 static struct bp_device *function(struct bp_bus *bus, unsigned devfn)
@@ -386,6 +386,7 @@ static const struct bp_pci_interface pci_table = {
     .requester = pci_requester,
     .function = function,
     .set_config = pci_set_config,
+    .set_bus_power = pci_set_bus_power,
 };
 BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
 

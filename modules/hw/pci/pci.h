@@ -85,6 +85,7 @@ struct pci_bus {
     unsigned bridges;         /* of its functions */
     uint8_t first_slot, slots;
     bool express;
+    bool off; /* its slot has no power: nobody answers, what is there is in reset */
 };
 
 struct pci_msi {
@@ -233,6 +234,7 @@ struct pci_bus *pci_bus_numbered(struct pci_bus *bus, unsigned number);
 /* The pin as the slot's bus and all bridges on the way have it. */
 void pci_update_intx(struct bp_device *dev);
 uint16_t pci_requester(struct bp_device *dev);
+void pci_set_bus_power(struct bp_bus *bus, bool on);
 /* A window of the bridge: inclusive; false: closed. */
 bool pci_window_range(const struct pci_fn *fn, unsigned window, uint64_t *ret_base, uint64_t *ret_limit);
 
