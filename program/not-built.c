@@ -46,7 +46,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"virtfs", NULL, "local|synth,mount_tag=tag[,...]", NULL, "shared folders (9p)", NULL},
     {"usbdevice", NULL, "name", NULL, "USB controllers and devices", NULL},
     {"spice", NULL, "option[,option...]", NULL, "a SPICE server", NULL},
-    {"vga", NULL, "type", "type", SCREEN, "type=none"},
     {"full-screen", NULL, NULL, NULL, SCREEN, NULL},
     {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, SCREEN, NULL},
     {"rotate", NULL, "degrees", "degrees", SCREEN, "degrees=0"},

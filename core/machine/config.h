@@ -6,6 +6,8 @@
 #ifndef BPC_CONFIG_H
 #define BPC_CONFIG_H
 
+#include <glib.h>
+
 #include <bp/clock.h>
 #include <bp/exact/machine.h>
 
@@ -48,6 +50,7 @@ struct bpc_config {
     bool uuid_set;
     bool daemonize;               /* the process leaves its terminal once everything listens */
     bool nodefaults, no_reboot, no_shutdown, start_paused;
+    GHashTable *choices;          /* of what boards make by default: name to choice; or NULL */
     char **replaced_defaults;     /* names of defaults whose place a named device takes, NULL-terminated;
                                      or NULL */
     enum bpc_action on_reboot, on_shutdown, on_panic, on_watchdog;

@@ -10,6 +10,7 @@
 #include <bp/clock.h>
 #include <bp/log.h>
 #include <bp/memory.h>
+#include <bp/option.h>
 
 #include "device.h"
 #include "loop.h"
@@ -432,6 +433,19 @@ bool bp_machine_defaults(const struct bp_machine *m, const char *what)
     return !bpc_config.nodefaults &&
            !(bpc_config.replaced_defaults &&
              g_strv_contains((const gchar *const *)bpc_config.replaced_defaults, what));
+}
+
+const char *bp_machine_choice(const struct bp_machine *m, const char *what)
+{
+    (void)m;
+    return bpc_config.choices ? g_hash_table_lookup(bpc_config.choices, what) : NULL;
+}
+
+void bp_choose_default(const char *what, const char *choice)
+{
+    if (!bpc_config.choices)
+        bpc_config.choices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_hash_table_insert(bpc_config.choices, g_strdup(what), g_strdup(choice));
 }
 
 const uint8_t *bp_machine_uuid(const struct bp_machine *m)

@@ -248,9 +248,20 @@ int bpc_console_make_monitors(struct bp_error *err)
     return ret;
 }
 
+static void note_use(struct bp_value *args, void *opaque)
+{
+    (void)args;
+    *(bool *)opaque = true;
+}
+
 void bpc_console_warn_hidden(void)
 {
-    if (!bpc_config.nodefaults && !bpc_startup.nographic && !bpc_startup.display_none)
-        bp_warn("no display module is installed, so nothing is shown (-display none); "
-                "-nographic puts the serial port and the monitor on this terminal");
+    bool shown = bpc_config.nodefaults || bpc_startup.nographic;
+
+    bpc_options_each("display", note_use, &shown);
+    bpc_options_each("vnc", note_use, &shown);
+    if (!shown)
+        bp_warn("no window is opened, as with -display none; -nographic puts the serial port and the "
+                "monitor on this terminal, and the monitor's screendump and screen-text show the "
+                "screen");
 }

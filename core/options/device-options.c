@@ -116,31 +116,6 @@ static int apply_nographic(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_nographic, "nographic", "no display; serial port and monitor on the terminal",
           .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_nographic);
 
-static int apply_display(struct bp_value *args, struct bp_error *err)
-{
-    static const struct bpc_not_built others = {
-        "display", NULL, "type[,option...]", "type", "windows and other views of a display",
-        "!type=none gl=off window-close=* show-cursor=* show-tabs=*"};
-    int ret = bpc_not_built_judge(&others, bp_value_as_string(args), NULL, err);
-
-    bpc_startup.display_none = ret == 0;
-    return ret;
-}
-
-static int help_display(struct bp_value *args, struct bp_error *err)
-{
-    struct bp_value *list = bp_value_list();
-
-    (void)err;
-    bpc_help_item(list, "none", NULL);
-    bpc_program->items(args, "Available display backend types:", list);
-    return 0;
-}
-
-BP_OPTION(option_display, "display", "how the guest's display is shown", .arg = "none",
-          .group = CONSOLES, .phase = BP_PHASE_EARLY, .apply = apply_display,
-          .show_help = help_display);
-
 /* The short forms of -serial, -monitor and the like. */
 static int help_dev(struct bp_value *args, struct bp_error *err)
 {
@@ -230,6 +205,6 @@ BP_OPTION(option_mon, "mon", "a monitor on a chardev",
           .phase = BP_PHASE_EARLY, .keys = mon_keys, .implied = "chardev", .apply = apply_mon);
 
 const struct bp_option *const bpc_device_options[] = {
-    &option_device, &option_object, &option_global, &option_nographic, &option_display,
-    &option_serial, &option_parallel, &option_monitor, &option_qmp, &option_qmp_pretty, &option_mon, NULL,
+    &option_device, &option_object, &option_global, &option_nographic, &option_serial,
+    &option_parallel, &option_monitor, &option_qmp, &option_qmp_pretty, &option_mon, NULL,
 };

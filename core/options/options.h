@@ -66,7 +66,7 @@ void bpc_options_blame(const char *name, const char *text, struct bp_error *err)
 
 /* What the options ask of the process. Strings are owned. */
 struct bpc_startup {
-    bool nographic, display_none;
+    bool nographic;
     char *pidfile;
     char *serial[8];          /* texts of -serial, BPC_MAX_SERIAL */
     unsigned serials;

@@ -50,6 +50,10 @@ struct bp_option {
     BP_STORAGE const struct bp_option ident = {.size = sizeof(struct bp_option), .name = NAME, \
                                            .help = HELP, __VA_ARGS__}
 
+/* For an option that says what boards make by default under a name ("vga"): the last choice stands; what
+ * it means is the board's. Up to BP_PHASE_MACHINE. [main] */
+void bp_choose_default(const char *what, const char *choice);
+
 BP_END_DECLS
 
 #endif

@@ -97,6 +97,9 @@ struct bp_object *bp_machine_parallel(struct bp_machine *m, unsigned n); /* of -
 /* Should the board make what it has by default under this name ("serial")? Not with -nodefaults, and
  * not when the user named a device that replaces it (bp_device_class.replaces_default). */
 bool bp_machine_defaults(const struct bp_machine *m, const char *what);
+/* What an option asked for in its place (bp_choose_default(): "-vga cirrus"), with -nodefaults too; NULL:
+ * none did. Borrowed. */
+const char *bp_machine_choice(const struct bp_machine *m, const char *what);
 const uint8_t *bp_machine_uuid(const struct bp_machine *m); /* 16 bytes, all zero when not set */
 
 /* Main memory, made once by the core with the size from -m: add it (or aliases of it) to
