@@ -3,6 +3,7 @@
  * The machine: chosen board, accelerator and main memory as one object at /machine, made from
  * bpc_config, and taken apart at the end.
  */
+#include <errno.h>
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,9 +262,55 @@ void bpc_machine_reset_all(void)
     }
 }
 
+struct choice {
+    char *name;
+    bool asked; /* by the board */
+};
+
+static void free_choice(gpointer data)
+{
+    struct choice *choice = data;
+
+    g_free(choice->name);
+    g_free(choice);
+}
+
+const char *bp_machine_choice(const struct bp_machine *m, const char *what)
+{
+    struct choice *choice = bpc_config.choices ? g_hash_table_lookup(bpc_config.choices, what) : NULL;
+
+    (void)m;
+    if (!choice)
+        return NULL;
+    choice->asked = true;
+    return choice->name;
+}
+
+void bp_choose_default(const char *what, const char *name)
+{
+    struct choice *choice = g_new0(struct choice, 1);
+
+    bpc_assert_main();
+    choice->name = g_strdup(name);
+    if (!bpc_config.choices)
+        bpc_config.choices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_choice);
+    g_hash_table_insert(bpc_config.choices, g_strdup(what), choice);
+}
+
+static void check_choice(gpointer what, gpointer data, gpointer opaque)
+{
+    const struct choice *choice = data;
+    struct bp_error *err = opaque;
+
+    if (!choice->asked && strcmp(choice->name, "none") != 0)
+        bp_fail(err, ENOTSUP, "-%s %s: machine '%s' has no place for it; use -%s none", (char *)what,
+                choice->name, bpc_the_machine->board->type.name, (char *)what);
+}
+
 /* What was asked for and what the board did not look at. */
 static int check_taken(const struct bp_machine *m, struct bp_error *err)
 {
+    struct bp_error why = {0};
     bool has_cpu = false;
 
     for (unsigned i = 0; i < m->cpu_slots; i++)
@@ -277,6 +324,10 @@ static int check_taken(const struct bp_machine *m, struct bp_error *err)
                        m->board->type.name);
     if (bpc_config.cpu && !has_cpu)
         return bp_fail(err, ENOTSUP, "-cpu: machine '%s' has no processor", m->board->type.name);
+    if (bpc_config.choices)
+        g_hash_table_foreach(bpc_config.choices, check_choice, &why);
+    if (why.code)
+        return bp_fail(err, why.code, "%s", why.message);
     return 0;
 }
 
@@ -433,19 +484,6 @@ bool bp_machine_defaults(const struct bp_machine *m, const char *what)
     return !bpc_config.nodefaults &&
            !(bpc_config.replaced_defaults &&
              g_strv_contains((const gchar *const *)bpc_config.replaced_defaults, what));
-}
-
-const char *bp_machine_choice(const struct bp_machine *m, const char *what)
-{
-    (void)m;
-    return bpc_config.choices ? g_hash_table_lookup(bpc_config.choices, what) : NULL;
-}
-
-void bp_choose_default(const char *what, const char *choice)
-{
-    if (!bpc_config.choices)
-        bpc_config.choices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_hash_table_insert(bpc_config.choices, g_strdup(what), g_strdup(choice));
 }
 
 const uint8_t *bp_machine_uuid(const struct bp_machine *m)

@@ -108,7 +108,7 @@ static int find_type(const char *type, struct bp_error *err)
         return 0;
     for (unsigned i = 0; i < BP_COUNT(not_built); i++)
         if (!strcmp(type, not_built[i].name))
-            return bp_fail(err, ENOTSUP, "not built yet: %s", not_built[i].missing);
+            return bp_fail(err, ENOTSUP, "not built yet: %s; use -display none", not_built[i].missing);
     return 0; /* making it says what is wrong */
 }
 

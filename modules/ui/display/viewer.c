@@ -55,7 +55,10 @@ void viewer_free(struct bp_viewer *viewer)
 
 static bool has_damage(const struct bp_viewer *viewer)
 {
-    return viewer->forgotten || !viewer->seen || !viewer->console->picture || viewer->console->generation > viewer->seen;
+    const struct bp_console *console = viewer->console;
+
+    return viewer->forgotten || !viewer->seen || !console->picture ||
+           console->generation > viewer->seen;
 }
 
 void viewer_want(struct bp_viewer *viewer)
