@@ -310,7 +310,7 @@ def ratchets(kind):
 def lines_fit_the_screen():
     wide = 0
     for path in files("core", "catalogue", "loader", "program", "modules", "module-api", "tests", "samples"):
-        lengths = [len(line) for line in text(path).splitlines()]
+        lengths = [len(line) for line in text(path).splitlines() if not path.startswith("module-api/abi/")]
         wide += sum(length > 100 for length in lengths)
         if max(lengths, default=0) > 120:
             yield "%s: line %d" % (path, lengths.index(max(lengths)) + 1)
