@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include <bp/base.h>
+#include <bp/bus/i2c.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
 #include <bp/chip/fw-cfg.h>
@@ -14,6 +15,7 @@
 #include <bp/chip/i8259.h>
 #include <bp/chip/mc146818.h>
 #include <bp/chip/piix.h>
+#include <bp/chip/smbus-eeprom.h>
 #include <bp/clock.h>
 #include <bp/command.h>
 #include <bp/coroutine.h>
@@ -534,6 +536,20 @@ _Static_assert(offsetof(struct bp_hotplug_ops, unplug_request) == 24, "bp_hotplu
 _Static_assert(offsetof(struct bp_hotplug_ops, unplug) == 32, "bp_hotplug_ops.unplug");
 _Static_assert(offsetof(struct bp_hotplug_ops, surprise) == 40, "bp_hotplug_ops.surprise");
 _Static_assert(offsetof(struct bp_hotplug_ops, reserved) == 48, "bp_hotplug_ops.reserved");
+_Static_assert(sizeof(struct bp_i2c_info) >= 72, "bp_i2c_info");
+_Static_assert(offsetof(struct bp_i2c_info, size) == 0, "bp_i2c_info.size");
+_Static_assert(offsetof(struct bp_i2c_info, address) == 4, "bp_i2c_info.address");
+_Static_assert(offsetof(struct bp_i2c_info, reserved8) == 5, "bp_i2c_info.reserved8");
+_Static_assert(offsetof(struct bp_i2c_info, start) == 8, "bp_i2c_info.start");
+_Static_assert(offsetof(struct bp_i2c_info, send) == 16, "bp_i2c_info.send");
+_Static_assert(offsetof(struct bp_i2c_info, receive) == 24, "bp_i2c_info.receive");
+_Static_assert(offsetof(struct bp_i2c_info, stop) == 32, "bp_i2c_info.stop");
+_Static_assert(offsetof(struct bp_i2c_info, reserved) == 40, "bp_i2c_info.reserved");
+_Static_assert(sizeof(struct bp_i2c_interface) >= 72, "bp_i2c_interface");
+_Static_assert(offsetof(struct bp_i2c_interface, size) == 0, "bp_i2c_interface.size");
+_Static_assert(offsetof(struct bp_i2c_interface, new_bus) == 8, "bp_i2c_interface.new_bus");
+_Static_assert(offsetof(struct bp_i2c_interface, smbus) == 16, "bp_i2c_interface.smbus");
+_Static_assert(offsetof(struct bp_i2c_interface, reserved) == 24, "bp_i2c_interface.reserved");
 _Static_assert(sizeof(struct bp_i440fx_interface) >= 64, "bp_i440fx_interface");
 _Static_assert(offsetof(struct bp_i440fx_interface, size) == 0, "bp_i440fx_interface.size");
 _Static_assert(offsetof(struct bp_i440fx_interface, set_memory) == 8, "bp_i440fx_interface.set_memory");
@@ -905,6 +921,20 @@ _Static_assert(offsetof(struct bp_shape_slot, offset) == 12, "bp_shape_slot.offs
 _Static_assert(offsetof(struct bp_shape_slot, length) == 16, "bp_shape_slot.length");
 _Static_assert(offsetof(struct bp_shape_slot, reserved) == 20, "bp_shape_slot.reserved");
 _Static_assert(offsetof(struct bp_shape_slot, to) == 24, "bp_shape_slot.to");
+_Static_assert(sizeof(struct bp_smbus_eeprom_interface) >= 40, "bp_smbus_eeprom_interface");
+_Static_assert(offsetof(struct bp_smbus_eeprom_interface, size) == 0, "bp_smbus_eeprom_interface.size");
+_Static_assert(offsetof(struct bp_smbus_eeprom_interface, set) == 8, "bp_smbus_eeprom_interface.set");
+_Static_assert(offsetof(struct bp_smbus_eeprom_interface, set_dimm) == 16, "bp_smbus_eeprom_interface.set_dimm");
+_Static_assert(offsetof(struct bp_smbus_eeprom_interface, reserved) == 24, "bp_smbus_eeprom_interface.reserved");
+_Static_assert(sizeof(struct bp_smbus_transfer) >= 64, "bp_smbus_transfer");
+_Static_assert(offsetof(struct bp_smbus_transfer, size) == 0, "bp_smbus_transfer.size");
+_Static_assert(offsetof(struct bp_smbus_transfer, protocol) == 4, "bp_smbus_transfer.protocol");
+_Static_assert(offsetof(struct bp_smbus_transfer, read) == 8, "bp_smbus_transfer.read");
+_Static_assert(offsetof(struct bp_smbus_transfer, address) == 9, "bp_smbus_transfer.address");
+_Static_assert(offsetof(struct bp_smbus_transfer, command) == 10, "bp_smbus_transfer.command");
+_Static_assert(offsetof(struct bp_smbus_transfer, count) == 11, "bp_smbus_transfer.count");
+_Static_assert(offsetof(struct bp_smbus_transfer, data) == 12, "bp_smbus_transfer.data");
+_Static_assert(offsetof(struct bp_smbus_transfer, reserved) == 48, "bp_smbus_transfer.reserved");
 _Static_assert(sizeof(struct bp_state_bytes) >= 16, "bp_state_bytes");
 _Static_assert(offsetof(struct bp_state_bytes, data) == 0, "bp_state_bytes.data");
 _Static_assert(offsetof(struct bp_state_bytes, size) == 8, "bp_state_bytes.size");

@@ -18,6 +18,7 @@
 #include <bp/loop.h>
 #include <bp/chip/mc146818.h>
 #include <bp/chip/piix.h>
+#include <bp/chip/smbus-eeprom.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,11 +32,14 @@ BP_USE(i440fx, struct bp_i440fx_interface, "i440fx", 1);
 BP_USE(piix4, struct bp_piix4_pm_interface, "piix4-pm", 1);
 BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
+BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
 static const struct bp_import imports[] = {
     BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
     BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(piix4, "piix4-pm", 1),
-    BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1), {NULL, 0, 0, NULL},
+    BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
+    BP_IMPORT(eeprom, "smbus-eeprom", 1),
+    {NULL, 0, 0, NULL},
 };
 
 /* ---- memory ---- */
@@ -297,7 +301,7 @@ static int make_chipset(struct pc *pc, struct bp_error *err)
         r = plug(pc, "PIIX4_PM", pc->pci_bus, "01.3", &pc->pm, err);
     if (r == 0)
         piix4->enable(pc->pm, PC_PM_BASE);
-    return r;
+    return r < 0 ? r : pc_make_dimms(pc->machine, eeprom, bp_device_bridged(pc->pm, "i2c-bus"), err);
 }
 
 static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)

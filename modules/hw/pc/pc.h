@@ -75,6 +75,11 @@ int linux_boot_open(struct pc *pc, struct bp_error *err);
 /* Copies kernel, initrd and parameters into memory and sets the first processor to its entry. */
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err);
 
+/* The memory modules' EEPROMs (dimms.c). */
+struct bp_smbus_eeprom_interface;
+int pc_make_dimms(struct bp_machine *machine, const struct bp_smbus_eeprom_interface *eeprom,
+                  struct bp_bus *smbus, struct bp_error *err);
+
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
 

@@ -13,6 +13,8 @@
 
 /* Imported in module.c, under the names that its macros give. */
 extern const struct bp_isa_interface *const *const piix_isa;
+struct bp_i2c_interface;
+extern const struct bp_i2c_interface *const *const piix_i2c;
 extern const struct bp_pci_interface *const *const piix_pci;
 #define isa (*piix_isa)
 #define pci (*piix_pci)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Power management of Intel's 82371AB (PIIX4 data sheet, order 290562, chapter 7; ACPI 6.4 chapter
- * 4.8), function 3: PM1 registers, PM timer, GPE0, the APM ports 0xb2/0xb3 and an SMBus host on
- * which no device answers. Left out: SMI, suspend to RAM, device idle timers, PCI hot-plug.
+ * 4.8), function 3: PM1 registers, PM timer, GPE0, the APM ports 0xb2/0xb3 and an SMBus host
+ * (smbus.c). Left out: SMI, suspend to RAM, device idle timers, PCI hot-plug.
  */
 #define BP_SHARED
 #include "piix.h"
+#include "smbus.h"
 
 #include <bp/clock.h>
 #include <bp/log.h>
@@ -38,16 +39,11 @@ enum { /* from PMBASE */
 #define REG_SMBBA 0x90u
 #define REG_SMBHSTCFG 0xd2u
 
-#define SMB_STATUS_DONE 0x02u
-#define SMB_STATUS_ERROR 0x04u
-#define SMB_STATUS_BITS 0x1eu
-#define SMB_START 0x40u
-
 struct piix4_pm {
     uint16_t status, enable, control;
     uint16_t gpe_status, gpe_enable;
     uint8_t apm_control, apm_status;
-    uint8_t smb[16];
+    struct piix4_smbus smb;
     uint64_t seen_half;  /* half periods of the PM timer already turned into its status bit */
     struct bp_timer *timer;
     struct bp_irq *sci;
@@ -212,37 +208,6 @@ static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 static const struct bp_region_ops apm_ops = {
     .size = sizeof(apm_ops), .read = apm_read, .write = apm_write, .max_access = 1};
 
-/* ---- SMBus host: every transfer ends with "no device answered" ---- */
-static uint64_t smb_read(void *opaque, uint64_t addr, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-
-    (void)size;
-    return s->smb[addr & 15];
-}
-
-static void smb_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-
-    (void)size;
-    switch (addr) {
-    case 0:
-        s->smb[0] &= (uint8_t)~(value & SMB_STATUS_BITS);
-        return;
-    case 2:
-        s->smb[2] = (uint8_t)value & (uint8_t)~SMB_START;
-        if (value & SMB_START)
-            s->smb[0] |= SMB_STATUS_ERROR;
-        return;
-    default:
-        s->smb[addr & 15] = (uint8_t)value;
-    }
-}
-
-static const struct bp_region_ops smb_ops = {
-    .size = sizeof(smb_ops), .read = smb_read, .write = smb_write, .max_access = 1};
-
 /* ---- configuration space ---- */
 static void map_region(struct bp_device *dev, struct bp_region *region, bool *mapped, bool on,
                        uint16_t base)
@@ -327,8 +292,7 @@ static void pm_reset(struct bp_device *dev)
     s->status = s->enable = s->control = 0;
     s->gpe_status = s->gpe_enable = 0;
     s->apm_control = s->apm_status = 0;
-    for (unsigned i = 0; i < sizeof(s->smb); i++)
-        s->smb[i] = 0;
+    piix4_smbus_reset(&s->smb);
     s->seen_half = pm_ticks(s) / TIMER_HALF;
     set_bases(dev);
     update(s);
@@ -364,12 +328,12 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
     s->sci = bp_device_irq_output(dev, "sci", 0);
     s->timer = bp_timer_new(owner, NULL, BP_CLOCK_VIRTUAL, timer_due, s);
     s->pm_region = bp_region_new_io(owner, "piix4-pm", PM_SIZE, &pm_ops, s);
-    s->smb_region = bp_region_new_io(owner, "piix4-smbus", 16, &smb_ops, s);
+    s->smb_region = bp_region_new_io(owner, "piix4-smbus", PIIX4_SMBUS_PORTS, &piix4_smbus_ops, &s->smb);
     bp_region_add(io, bp_region_new_io(owner, "piix4-gpe0", BP_PIIX4_GPE0_LENGTH, &gpe_ops, s),
                   BP_PIIX4_GPE0, 0);
     bp_region_add(io, bp_region_new_io(owner, "apm", 2, &apm_ops, s), BP_PIIX4_SMI_PORT, 0);
     describe_config(dev);
-    return 0;
+    return piix4_smbus_init(&s->smb, dev, err);
 }
 
 static const struct bp_state_field pm_fields[] = {
@@ -380,7 +344,8 @@ static const struct bp_state_field pm_fields[] = {
     BP_SAVE(UINT16, struct piix4_pm, gpe_enable),
     BP_SAVE(UINT8, struct piix4_pm, apm_control),
     BP_SAVE(UINT8, struct piix4_pm, apm_status),
-    BP_SAVE_BUFFER(struct piix4_pm, smb),
+    {.name = "smb", .kind = BP_STATE_STRUCT, .offset = offsetof(struct piix4_pm, smb), .count = 1,
+     .stride = sizeof(struct piix4_smbus), .table = &piix4_smbus_state},
     BP_SAVE(UINT64, struct piix4_pm, seen_half),
     BP_SAVE_END,
 };
