@@ -10,6 +10,11 @@
 #include <bp/doorbell.h>
 #include <bp/loop.h>
 #include <bp/memory.h>
+#include <bp/ram.h>
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct rambar {
     struct bp_object *iothread;
@@ -17,6 +22,7 @@ struct rambar {
     struct bp_doorbell *event, *value;
     uint64_t writes, rings, values, fires;
     uint32_t inside, gone;
+    bool named;
 };
 BP_USE(pci, struct bp_pci_interface, "pci", 1);
 static const struct bp_pci_info info = {
@@ -64,6 +70,23 @@ static void fire(void *opaque)
 
 static const struct bp_region_ops ops = {.size = sizeof(ops), .write = write_register};
 
+/* Its memory; `named`: in a file, whose name ThreadSanitizer shows in reports. */
+static int make_ram(struct rambar *s, struct bp_owner *owner, struct bp_region **ret_ram, struct bp_error *err)
+{
+    struct bp_ram_options options = {.size = sizeof(options), .length = 1 << 20};
+    int ret;
+
+    if (!s->named)
+        return bp_region_new_ram(owner, "rambar", options.length, ret_ram, err);
+    options.flags = BP_RAM_FD | BP_RAM_SHARED;
+    options.fd = memfd_create("rambar", MFD_CLOEXEC);
+    if (options.fd < 0 || ftruncate(options.fd, (off_t)options.length) < 0)
+        return bp_fail(err, -errno, "no file for the memory of test-rambar");
+    ret = bp_region_new_ram_with(owner, "rambar", &options, ret_ram, err);
+    close(options.fd);
+    return ret;
+}
+
 static int attach(struct bp_device *dev, struct bp_error *err)
 {
     struct rambar *s = bp_device_state(dev);
@@ -72,7 +95,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
                                    value = {.size = sizeof(value), .offset = 8,
                                             .flags = BP_DOORBELL_KEEP_VALUE};
     struct bp_region *ram, *ports = bp_region_new_io(owner, "rambar-ports", 32, &ops, s);
-    int ret = bp_region_new_ram(owner, "rambar", 1 << 20, &ram, err);
+    int ret = make_ram(s, owner, &ram, err);
 
     if (ret == 0)
         ret = pci->add_bar(dev, 0, BP_PCI_BAR_MEM32, ram, err);
@@ -101,7 +124,8 @@ static void detach(struct bp_device *dev)
       .offset = offsetof(struct rambar, FIELD), .help = "how often that was" }
 static const struct bp_field props[] = {
     BP_PROP_IOTHREAD("iothread", struct rambar, iothread), COUNTER(writes), COUNTER(rings), COUNTER(values),
-    COUNTER(fires), BP_FIELDS_END,
+    COUNTER(fires), BP_PROP("named", BOOL, struct rambar, named, "false", "its memory lies in a file"),
+    BP_FIELDS_END,
 };
 
 BP_HOTPLUG_DEVICE(rambar, "test-rambar", "pci", "RAM and doorbells behind BARs", struct rambar, props, NULL,

@@ -6,7 +6,6 @@ be reported, except in the guest's own memory, where guests race as they like.
 
 usage: test-threads.py      (BACKPLANE_BUILD names the build)
 """
-import glob
 import os
 import random
 import re
@@ -16,23 +15,20 @@ import time
 import console
 
 sys.path.insert(0, os.path.join(console.TOP, "tests/house"))
+import races  # noqa: E402
 from qmp import Emulator  # noqa: E402
-from tap import Skip, run, work_folder  # noqa: E402
+from tap import run, work_folder  # noqa: E402
 
-THREADS = os.environ.get("BACKPLANE_TSAN") == "1"
-SLOW = 30 if THREADS else console.SLOW
+SLOW = 30 if races.THREADS else console.SLOW
 WORK = work_folder("backplane-threads-")
 ROUNDS = 60
 
 
 def machine():
     kernel, initrd = console.guest_files()
-    env = {"TSAN_OPTIONS": "halt_on_error=0 exitcode=0 log_path=%s/tsan" % WORK} if THREADS else {}
-    # ThreadSanitizer names what lies in a file.
-    named = ["-object", "memory-backend-memfd,id=pc.ram,size=512M", "-machine",
-             "memory-backend=pc.ram"] if THREADS else []
-    return Emulator(console.BINARY, "-m", "512", "-smp", "2", *named, "-kernel", kernel, "-initrd", initrd,
-                    "-append", "console=ttyS0 no_timer_check", "-serial", "file:%s/serial" % WORK, env=env,
+    return Emulator(console.BINARY, "-m", "512", "-smp", "2", *races.main_memory("512M"), "-kernel", kernel,
+                    "-initrd", initrd, "-append", "console=ttyS0 no_timer_check", "-serial",
+                    "file:%s/serial" % WORK, env=races.environment(WORK),
                     quiet=("-nodefaults", "-display", "none"))
 
 
@@ -80,16 +76,7 @@ def disturbed_machine_goes_on_and_boots():
 
 
 def only_the_guest_s_memory_is_raced_for():
-    if not THREADS:
-        raise Skip("this build has no ThreadSanitizer")
-    reports = []
-    for path in glob.glob(WORK + "/tsan*"):
-        with open(path, errors="replace") as f:
-            reports += [r for r in f.read().split("==================") if "WARNING" in r]
-    ours = [r for r in reports if "(memfd:pc.ram" not in r]
-    print("# %d reports, %d of them about more than guest memory" % (len(reports), len(ours)), flush=True)
-    assert reports, "ThreadSanitizer was not at work"
-    assert not ours, "\n".join(r[:3000] for r in ours[:3])
+    races.judge(WORK)
 
 
 run([disturbed_machine_goes_on_and_boots, only_the_guest_s_memory_is_raced_for])

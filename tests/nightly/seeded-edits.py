@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Do the tests notice when the core is wrong? One small edit at a time (a comparison flipped, a call
-dropped, a constant off by one, a condition turned round) is compiled into a copy of libbackplane, and the
-quick tests run on that copy. An edit that some test fails on, or hangs on, was caught.
+dropped, a constant off by one, a condition turned round) is compiled into a copy of libbackplane, and tests
+run on that copy: the suites quick and module, then those of others that the file concerns (CONCERNED). An edit
+that some test fails on, or hangs on, was caught.
 
 usage: seeded-edits.py [--seed N] [--count N] [--floor PERCENT] [--only FILE:LINE] [--first TEST,...] FILE|FOLDER...
 
@@ -42,6 +43,13 @@ NUMBER = re.compile(r"(?<![\w.\"])(0x[0-9a-fA-F]+|\d+)([uUlL]*)(?![\w.\"])")
 CONDITION = re.compile(r"^(\s*(?:\} else )?(?:if|while) )\((.*)\)( \{)?$")
 # A statement of one line that calls or assigns; what declares cannot go.
 STATEMENT = re.compile(r"^(\s+)((?:[\w>\-.\[\]*()&]+ [|&+\-]?= |\*?[\w>\-.\[\]]+(?:\+\+|--);|[a-z_]\w*\().*;)$")
+# Tests of slower suites, by the beginning of a file's path.
+CONCERNED = {
+    "core/loop/": ("last-words", "contexts", "iothreads"),
+    "core/memory/": ("test-ram", "memory-backends"),
+    "core/type/": ("help", "defaults", "qmp"),
+    "core/device/": ("test-board", "cpus", "qmp"),
+}
 # What tells, or checks what cannot be, is not what these tests are for.
 SPARED = re.compile(r"\b(assert|g_assert\w*|bpc_assert_\w+|static_assert|bp_log\w*|bpc_log\w*|abort)\s*\(")
 
@@ -85,9 +93,7 @@ def edits_of_line(line, plain):
         yield "drop", re.sub(r"\b(break|continue|return);", ";", line)
 
 
-def sites(path):
-    with open(os.path.join(TOP, path), encoding="utf-8") as f:
-        text = f.read()
+def sites(path, text):
     lines, plain = text.split("\n"), blank(text).split("\n")
     for number in bodies(plain):
         if SPARED.search(plain[number]) or plain[number].lstrip().startswith("#"):
@@ -105,11 +111,13 @@ class Bench:
             self.commands = {os.path.normpath(os.path.join(c["directory"], c["file"])): c for c in json.load(f)}
         self.link = self.commands_of(LIBRARY)[-1]
         self.plain = {}
+        self.sources = {}
         self.tests = []
         for test in json.loads(self.output(["meson", "introspect", "--tests", BUILD])):
             suites = {s.split(":")[-1] for s in test["suite"]}
             program = test["cmd"][0]
-            if suites & {"quick", "module"} and program.startswith(BUILD) and os.path.isfile(program):
+            test["quick"] = bool(suites & {"quick", "module"} and program.startswith(BUILD))
+            if test["quick"] or suites & {"clients", "qtest"}:
                 self.tests.append(test)
         self.tests.sort(key=lambda t: t["name"])
         self.first = first
@@ -121,6 +129,13 @@ class Bench:
 
     def commands_of(self, target):
         return self.output(["ninja", "-t", "commands", target]).strip().split("\n")
+
+    def source(self, path):
+        """As it was when it was first asked for."""
+        if path not in self.sources:
+            with open(os.path.join(TOP, path), encoding="utf-8") as f:
+                self.sources[path] = f.read()
+        return self.sources[path]
 
     def compile(self, path, text):
         """The object of this text in place of `path`'s; None when it is not C."""
@@ -151,8 +166,7 @@ class Bench:
         if path not in self.plain:
             edited = made + ".edited"
             os.rename(made, edited)
-            with open(os.path.join(TOP, path), encoding="utf-8") as f:
-                self.plain[path] = self.code(self.compile(path, f.read()))
+            self.plain[path] = self.code(self.compile(path, self.source(path)))
             os.rename(edited, made)
         return self.code(made) == self.plain[path]
 
@@ -199,11 +213,16 @@ class Bench:
         self.took[test["name"]] = max(self.took.get(test["name"], 0), time.monotonic() - began if passed else 0)
         return passed
 
-    def baseline(self):
+    @staticmethod
+    def concerned(path):
+        return [name for start, names in CONCERNED.items() if path.startswith(start) for name in names]
+
+    def baseline(self, paths):
         """The tests that pass on the copy without an edit; those alone can catch one."""
         path = "core/loop/clock.c"
-        with open(os.path.join(TOP, path), encoding="utf-8") as f:
-            self.library(path, self.compile(path, f.read()))
+        self.library(path, self.compile(path, self.source(path)))
+        wanted = {name for path in paths for name in self.concerned(path)}
+        self.tests = [t for t in self.tests if t["quick"] or t["name"] in wanted]
         good = [t for t in self.tests if self.run(t, 120)]
         for test in self.tests:
             if test not in good:
@@ -214,12 +233,15 @@ class Bench:
     def catch(self, path):
         """The name of the test that fails, or None. Those named like the file or its folder come first."""
         words = re.split(r"[-/.]", path)[1:-1]
+        concerned = self.concerned(path)
 
         def order(test):
             name = test["name"]
-            return (name not in self.first, not any(w in name for w in words))
-        for test in sorted(self.tests, key=order):
-            if not self.run(test, 15 + 10 * self.took[test["name"]]):
+            return (name not in self.first, not test["quick"], not any(w in name for w in words))
+        for test in sorted((t for t in self.tests if t["quick"] or t["name"] in concerned), key=order):
+            limit = 15 + 10 * self.took[test["name"]]
+            # Twice: a test that fails once in a while has not caught it.
+            if not self.run(test, limit) and not self.run(test, limit):
                 return test["name"]
         return None
 
@@ -236,11 +258,11 @@ def known():
     return found
 
 
-def drawn(paths, seed):
+def drawn(bench, paths, seed):
     """All edits in an order that the seed gives; each kind has the same share as long as it lasts."""
     lots = {kind: [] for kind in KINDS}
     for path in paths:
-        for edit in sites(path):
+        for edit in sites(path, bench.source(path)):
             lots[edit[0]].append(edit)
     draw = random.Random(seed)
     for lot in lots.values():
@@ -254,13 +276,12 @@ def drawn(paths, seed):
 def try_edits(bench, paths, options):
     equivalent = known()
     caught, survived, same, tried = 0, [], 0, 0
-    for kind, path, number, old, new in drawn(paths, options.seed):
+    for kind, path, number, old, new in drawn(bench, paths, options.seed):
         if options.only and options.only != "%s:%d" % (path, number + 1):
             continue
         if tried == options.count:
             break
-        with open(os.path.join(TOP, path), encoding="utf-8") as f:
-            lines = f.read().split("\n")
+        lines = bench.source(path).split("\n")
         lines[number] = new
         made = bench.compile(path, "\n".join(lines))
         if not made or bench.same(path, made):
@@ -288,16 +309,18 @@ def main():
     parser.add_argument("--first", default="", help="tests to begin with, by their names in meson")
     parser.add_argument("what", nargs="+", help="files, folders, or several joined by commas")
     options = parser.parse_args()
-    bench = Bench(options.first.split(","))
-    bench.baseline()
-    print("1..%d" % len(options.what), flush=True)
-    bad = False
-    for number, what in enumerate(options.what, 1):
-        paths = []
+    groups = []
+    for what in options.what:
+        groups.append([])
         for part in what.split(","):
             whole = os.path.join(TOP, part)
-            paths += [part] if os.path.isfile(whole) else sorted(
+            groups[-1] += [part] if os.path.isfile(whole) else sorted(
                 os.path.join(part, name) for name in os.listdir(whole) if name.endswith(".c"))
+    bench = Bench(options.first.split(","))
+    bench.baseline(sum(groups, []))
+    print("1..%d" % len(groups), flush=True)
+    bad = False
+    for number, (what, paths) in enumerate(zip(options.what, groups), 1):
         caught, survived, same = try_edits(bench, paths, options)
         share = 100 * caught // (caught + survived) if caught + survived else 100
         good = share >= options.floor

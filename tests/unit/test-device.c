@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "machine.h"
 #include "registry.h"
+#include "type.h"
 
 static struct bp_machine *machine;
 static GString *calls; /* what was called, in order */
@@ -242,6 +243,12 @@ static void attaching_calls_bus_then_device(void)
     g_assert_true(bp_object_is_a(bp_device_object(dev), "slots-device"));
     g_assert_true(bp_object_is_a(bp_device_object(dev), "device"));
     struct bp_value *v;
+    g_assert_cmpint(bp_object_get(bp_device_object(dev), "realized", &v, NULL), ==, 0);
+    g_assert_true(bp_value_as_bool(v));
+    bp_value_unref(v);
+    g_assert_cmpint(bp_object_get(bp_device_object(dev), "hotplugged", &v, NULL), ==, 0);
+    g_assert_false(bp_value_as_bool(v));
+    bp_value_unref(v);
     g_assert_cmpint(bp_object_get(bp_device_object(dev), "parent_bus", &v, NULL), ==, 0);
     g_assert_cmpstr(bp_value_as_string(v), ==, "/machine/unattached/device[0]/slots.0");
     bp_value_unref(v);
@@ -543,6 +550,22 @@ static void trees_are_printed(void)
     end();
 }
 
+/* What the bus wants of a child is listed among the child's properties, each once. */
+static void properties_of_the_bus_are_listed_too(void)
+{
+    struct bp_value *list;
+    GString *names = g_string_new(NULL);
+    g_assert_cmpint(bpc_type_properties("card", true, &list, NULL), ==, 0);
+    for (size_t i = 0; i < bp_value_length(list); i++)
+        g_string_append_printf(names, "%s ", bp_value_get_string(bp_value_at(list, i), "name"));
+    g_assert_nonnull(strstr(names->str, "port "));
+    g_assert_nonnull(strstr(names->str, "slot "));
+    g_assert_nonnull(strstr(names->str, "label "));
+    g_assert_true(strstr(names->str, "slot ") == g_strrstr(names->str, "slot "));
+    g_string_free(names, TRUE);
+    bp_value_unref(list);
+}
+
 static void board_devices_that_are_never_attached_are_freed(void)
 {
     struct bp_device *dev;
@@ -587,6 +610,7 @@ int main(int argc, char **argv)
                     reset_goes_from_children_to_bridges);
     g_test_add_func("/device/lines_go_with_their_device", lines_go_with_their_device);
     g_test_add_func("/device/trees_are_printed", trees_are_printed);
+    CASE(properties_of_the_bus_are_listed_too);
     g_test_add_func("/device/board_devices_that_are_never_attached_are_freed",
                     board_devices_that_are_never_attached_are_freed);
     int ret = g_test_run();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Dirty logs: by whom they are seen, and that no write is missed. */
+#include <bp/exact/memory.h>
 #include <bp/memory.h>
 
 #include <errno.h>
@@ -109,6 +110,46 @@ static void logs_that_are_off_cost_nothing_and_hear_nothing(struct fixture *f, g
     g_assert_null(m.dirty);
 }
 
+struct write_heard {
+    const uint8_t *host;
+    uint64_t length;
+    unsigned calls;
+};
+
+static void hear_write(void *opaque, const uint8_t *host, uint64_t length)
+{
+    struct write_heard *heard = opaque;
+
+    heard->host = host;
+    heard->length = length;
+    heard->calls++;
+}
+
+static void what_is_marked_is_told_to_who_watches_as_far_as_there_is_memory(struct fixture *f,
+                                                                            gconstpointer data)
+{
+    struct write_heard heard = {.calls = 0};
+    struct bp_write_watch *watch;
+    struct bp_region *ram;
+    const uint8_t *host;
+
+    (void)data;
+    g_assert_cmpint(bp_region_new_ram(&f->owner, "ram", 0x4000, &ram, NULL), ==, 0);
+    host = bp_region_ram(ram);
+    watch = bp_write_watch_new(&f->owner, hear_write, &heard);
+    bp_region_mark_dirty(ram, 0x1000, 0x10);
+    g_assert_cmpuint(heard.calls, ==, 1);
+    g_assert_true(heard.host == host + 0x1000 && heard.length == 0x10);
+    bp_region_mark_dirty(ram, 0x3ff0, 0x1000);
+    g_assert_cmpuint(heard.calls, ==, 2);
+    g_assert_true(heard.host == host + 0x3ff0 && heard.length == 0x10);
+    bp_region_mark_dirty(ram, 0x4000, 0x10);
+    bp_region_mark_dirty(ram, UINT64_MAX, 1);
+    bp_region_mark_dirty(ram, 0x1000, 0);
+    g_assert_cmpuint(heard.calls, ==, 2);
+    bp_write_watch_free(watch);
+}
+
 static void a_ninth_dirty_log_is_refused(struct fixture *f, gconstpointer data)
 {
     struct bp_dirty_log *log;
@@ -210,6 +251,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     CASE(dirty_pages_are_seen_once_by_each_log);
     CASE(logs_that_are_off_cost_nothing_and_hear_nothing);
+    CASE(what_is_marked_is_told_to_who_watches_as_far_as_there_is_memory);
     CASE(a_ninth_dirty_log_is_refused);
     CASE(writes_by_who_does_not_know_of_a_log_are_not_missed);
     CASE(listeners_keep_logs_too);

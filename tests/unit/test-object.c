@@ -267,6 +267,26 @@ static void setting_checks_type_and_range(void)
     bp_object_destroy(obj);
 }
 
+/* Each value that a user can say comes back as it was said. */
+static void values_are_read_as_they_were_set(void)
+{
+    static const struct {
+        const char *name, *value;
+    } cases[] = {
+        {"flag", "false"}, {"flag", "true"}, {"small", "1"}, {"small", "9"}, {"big", "0"},
+        {"big", "9223372036854775808"}, {"level", "-5"}, {"level", "-1"}, {"size", "0"},
+        {"size", "18446744073709551615"}, {"ratio", "-2.5"}, {"text", "\"\""}, {"mode", "\"fast\""},
+        {"mode", "\"safe\""}, {"when", "\"on\""}, {"when", "\"off\""}, {"when", "\"auto\""},
+        {"list", "[]"}, {"list", "[0,255]"},
+    };
+    struct bp_object *obj = new_thing("t0");
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_assert_cmpint(set(obj, cases[i].name, cases[i].value, NULL), ==, 0);
+        assert_prop(obj, cases[i].name, cases[i].value);
+    }
+    bp_object_destroy(obj);
+}
+
 static void owned_values_are_replaced_and_freed(void)
 {
     struct bp_object *obj = new_thing("t0");
@@ -332,6 +352,10 @@ static void paths_resolve(void)
     g_free(longer);
     bp_object_destroy(a);
     g_assert_true(bp_object_resolve("a", NULL, NULL) == other);
+    struct bp_value *child; /* who is there is a property of the container, too */
+    g_assert_cmpint(bp_object_get(bp_object_resolve("/test/deep", NULL, NULL), "er", &child, NULL), ==, 0);
+    g_assert_cmpstr(bp_value_as_string(child), ==, "/test/deep/er");
+    bp_value_unref(child);
     char *text = bpc_object_tree_text("/test", NULL);
     g_assert_cmpstr(text, ==,
                     "/test (container)\n  /deep (container)\n    /er (container)\n"
@@ -513,6 +537,7 @@ int main(int argc, char **argv)
     g_assert_cmpint(bpc_register_all("test", provides, NULL), ==, 0);
     g_test_add_func("/object/defaults_are_set", defaults_are_set);
     g_test_add_func("/object/setting_checks_type_and_range", setting_checks_type_and_range);
+    g_test_add_func("/object/values_are_read_as_they_were_set", values_are_read_as_they_were_set);
     g_test_add_func("/object/owned_values_are_replaced_and_freed",
                     owned_values_are_replaced_and_freed);
     g_test_add_func("/object/live_objects_take_live_properties_only",

@@ -6,7 +6,9 @@
 
 #include <bp/host/chardev.h>
 #include <bp/device.h>
+#include <bp/exact/machine.h>
 
+#include "kind.h"
 #include "registry.h"
 
 static const char *const serial_aliases[] = {"uart", NULL};
@@ -96,6 +98,50 @@ static void older_descriptor_is_widened_with_zeros(void)
     g_assert_cmpstr(class->bus, ==, "isa");
     g_assert_null(class->attach);
     g_assert_null(class->aliases);
+}
+
+/* ---- what is told of kinds and classes ---- */
+
+static const struct bp_cpu_class fast_cpu = {
+    .type = {.size = sizeof(struct bp_cpu_class), .name = "fast-any-cpu"}, .model = "fast", .arch = "any"};
+static const struct bp_accel_class slow_accel = {
+    .type = {.size = sizeof(struct bp_accel_class), .name = "slow"}, .arch = "abacus"};
+static const struct bp_board_class flat_board = {
+    .type = {.size = sizeof(struct bp_board_class), .name = "flat"}, .arch = "any"};
+
+static void note_attributes(const struct bpc_known *known, void *opaque)
+{
+    g_string_append_printf(opaque, "%s:%s ", known->name, known->attributes);
+}
+
+static void assert_attributes(enum bp_provide_kind kind, const char *name, const char *attributes)
+{
+    GString *all = g_string_new(NULL);
+    char *want = g_strdup_printf("%s:%s ", name, attributes);
+    bpc_each_known(kind, note_attributes, all);
+    g_assert_nonnull(strstr(all->str, want));
+    g_free(want);
+    g_string_free(all, TRUE);
+}
+
+static void registered_classes_tell_what_notes_would(void)
+{
+    const struct bp_provide provides[] = {{BP_PROVIDE_CPU, &fast_cpu}, {BP_PROVIDE_ACCEL, &slow_accel},
+                                          {BP_PROVIDE_BOARD, &flat_board}, {BP_PROVIDE_END, NULL}};
+    g_assert_cmpint(bpc_register_all("classes", provides, NULL), ==, 0);
+    assert_attributes(BP_PROVIDE_CPU, "fast-any-cpu", "arch=any;model=fast");
+    assert_attributes(BP_PROVIDE_ACCEL, "slow", "arch=abacus");
+    assert_attributes(BP_PROVIDE_BOARD, "flat", "arch=any");
+    assert_attributes(BP_PROVIDE_DEVICE, "isa-serial", "bus=isa;user=yes");
+}
+
+static void options_name_kinds(void)
+{
+    g_assert_cmpint(bpc_kind_of_option("device"), ==, BP_PROVIDE_DEVICE);
+    g_assert_cmpint(bpc_kind_of_option("accel"), ==, BP_PROVIDE_ACCEL);
+    g_assert_cmpint(bpc_kind_of_option("cpu"), ==, BP_PROVIDE_CPU);
+    g_assert_cmpint(bpc_kind_of_option("chardev"), ==, bpc_kind_from_name("chardev", 7));
+    g_assert_cmpint(bpc_kind_of_option("abacus"), ==, BP_PROVIDE_END);
 }
 
 /* ---- a loader ---- */
@@ -268,6 +314,9 @@ int main(int argc, char **argv)
                     malformed_descriptors_are_refused);
     g_test_add_func("/registry/older_descriptor_is_widened_with_zeros",
                     older_descriptor_is_widened_with_zeros);
+    g_test_add_func("/registry/registered_classes_tell_what_notes_would",
+                    registered_classes_tell_what_notes_would);
+    g_test_add_func("/registry/options_name_kinds", options_name_kinds);
     g_test_add_func("/registry/unloaded_is_loaded_on_demand", unloaded_is_loaded_on_demand);
     g_test_add_func("/registry/mistyped_names_have_near_ones", mistyped_names_have_near_ones);
     g_test_add_func("/registry/what_is_missing_is_explained", what_is_missing_is_explained);

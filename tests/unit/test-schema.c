@@ -79,6 +79,34 @@ static void dicts_are_checked_member_by_member(void)
     g_assert_cmpint(bpc_schema_check_dict(NULL, NULL, false, NULL, &err), ==, 0);
 }
 
+/* The least and the most of each kind of number are taken, what lies beyond isn't. */
+static void numbers_are_bounded_by_their_kind(void)
+{
+    static const struct {
+        enum bp_field_kind kind;
+        const char *least, *most, *below, *above;
+    } cases[] = {
+        {BP_KIND_UINT8, "0", "255", "-1", "256"},
+        {BP_KIND_UINT16, "0", "65535", "-1", "65536"},
+        {BP_KIND_UINT32, "0", "4294967295", "-1", "4294967296"},
+        {BP_KIND_UINT64, "0", "18446744073709551615", "-1", NULL},
+        {BP_KIND_SIZE, "0", "18446744073709551615", "-1", NULL},
+        {BP_KIND_INT32, "-2147483648", "2147483647", "-2147483649", "2147483648"},
+        {BP_KIND_INT64, "-9223372036854775808", "9223372036854775807", NULL, "9223372036854775808"},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        const struct bp_field field = {.name = "n", .kind = cases[i].kind};
+        const char *const texts[] = {cases[i].least, cases[i].most, cases[i].below, cases[i].above};
+        for (unsigned which = 0; which < 4; which++) {
+            if (!texts[which])
+                continue;
+            struct bp_value *v = json(texts[which]);
+            g_assert_cmpint(bpc_schema_check(&field, v, NULL, NULL), ==, which < 2 ? 0 : -ERANGE);
+            bp_value_unref(v);
+        }
+    }
+}
+
 static void unions_follow_their_discriminator(void)
 {
     assert_check("{\"id\":\"x\",\"addr\":{\"type\":\"unix\",\"path\":\"/x\"}}", "");
@@ -160,6 +188,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/schema/dicts_are_checked_member_by_member",
                     dicts_are_checked_member_by_member);
+    g_test_add_func("/schema/numbers_are_bounded_by_their_kind", numbers_are_bounded_by_their_kind);
     g_test_add_func("/schema/unions_follow_their_discriminator", unions_follow_their_discriminator);
     g_test_add_func("/schema/alternates_go_by_json_type", alternates_go_by_json_type);
     g_test_add_func("/schema/loose_text_becomes_typed", loose_text_becomes_typed);

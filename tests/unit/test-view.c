@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Views of the tree of regions: stretches that are one, and the tree as text. */
+#include <bp/memory.h>
+
+#include <string.h>
+
+#include <glib.h>
+
+#include "loop.h"
+#include "memory.h"
+
+struct fixture {
+    struct bp_owner owner;
+    struct bp_region *root;
+    struct bp_space *space;
+};
+
+static void set_up(struct fixture *f, gconstpointer data)
+{
+    (void)data;
+    bpc_owner_init(&f->owner);
+    f->root = bp_region_new(&f->owner, "root", UINT64_MAX);
+    f->space = bp_space_new(&f->owner, "test", f->root);
+}
+
+static void tear_down(struct fixture *f, gconstpointer data)
+{
+    (void)data;
+    bpc_owner_release(&f->owner);
+}
+
+/* Two pieces of one RAM that meet are one stretch, for look-ups and for listeners. */
+static void count_section(void *opaque, const struct bp_section *section)
+{
+    (void)section;
+    ++*(unsigned *)opaque;
+}
+
+static void pieces_that_meet_are_one(struct fixture *f, gconstpointer data)
+{
+    static const struct bp_memory_listener listener = {.size = sizeof(listener), .added = count_section};
+    struct bp_region *ram, *low, *high;
+    struct bp_mapping m = {.size = sizeof(m)};
+    unsigned sections = 0;
+
+    (void)data;
+    g_assert_cmpint(bp_region_new_ram(&f->owner, "ram", 0x4000, &ram, NULL), ==, 0);
+    low = bp_region_new_alias(&f->owner, "low", ram, 0, 0x1000);
+    high = bp_region_new_alias(&f->owner, "high", ram, 0x1000, 0x1000);
+    bp_region_add(f->root, low, 0x10000, 0);
+    bp_region_add(f->root, high, 0x11000, 0);
+    bp_space_lookup(f->space, 0x10800, &m);
+    g_assert_cmpuint(m.length, ==, 0x1800);
+    bp_space_listen(f->space, &listener, &sections);
+    g_assert_cmpuint(sections, ==, 1);
+    bp_space_unlisten(f->space, &listener, &sections);
+    sections = 0;
+    bp_region_set_alias_offset(high, 0x2000); /* they don't follow each other any more */
+    bp_space_lookup(f->space, 0x10800, &m);
+    g_assert_cmpuint(m.length, ==, 0x800);
+    bp_space_listen(f->space, &listener, &sections);
+    g_assert_cmpuint(sections, ==, 2);
+    bp_space_unlisten(f->space, &listener, &sections);
+}
+
+static void tree_is_told_in_the_order_of_addresses(struct fixture *f, gconstpointer data)
+{
+    static const char *const order[] = {"first", "over", "under", "last", NULL};
+    char *text, *at;
+
+    (void)data;
+    bp_region_add(f->root, bp_region_new(&f->owner, "last", 16), 0x3000, 9);
+    bp_region_add(f->root, bp_region_new(&f->owner, "first", 16), 0x1000, -5);
+    bp_region_add(f->root, bp_region_new(&f->owner, "under", 16), 0x2000, 0);
+    bp_region_add(f->root, bp_region_new(&f->owner, "over", 16), 0x2000, 1);
+    at = text = bpc_memory_tree_text();
+    for (unsigned i = 0; order[i]; i++) {
+        at = strstr(at, order[i]);
+        g_assert_nonnull(at);
+    }
+    g_assert_nonnull(strstr(text, "0000000000002000-000000000000200f (prio 1, i/o): over"));
+    g_free(text);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    bpc_loop_init();
+#define CASE(name) g_test_add("/view/" #name, struct fixture, NULL, set_up, name, tear_down)
+    CASE(pieces_that_meet_are_one);
+    CASE(tree_is_told_in_the_order_of_addresses);
+    return g_test_run();
+}
