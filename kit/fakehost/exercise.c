@@ -270,7 +270,8 @@ int exercise_forgotten_state(struct exercise *x, struct bp_error *err)
 /* What some types want to find in place. */
 static const struct {
     const char *type, *companion;
-} companions[] = {{"PIIX3", "i440FX-pcihost"}, {"i440FX", "i440FX-pcihost"}};
+} companions[] = {{"PIIX3", "i440FX-pcihost"}, {"i440FX", "i440FX-pcihost"},
+                 {"ICH9-LPC", "q35-pcihost"}, {"mch", "q35-pcihost"}};
 
 static int make_chardev(struct bp_error *err)
 {

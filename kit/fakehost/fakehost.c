@@ -120,10 +120,11 @@ static int need_isa(struct bp_test_host *host, struct bp_error *err)
                         bp_space_root(bp_machine_memory(host->machine)), lines, &host->isa_bus, err);
 }
 
-static int need_pci(struct bp_test_host *host, struct bp_error *err)
+/* A bus of type "pci" or "pcie": the first device that needs one decides what there is. */
+static int need_pci(struct bp_test_host *host, const char *type, struct bp_error *err)
 {
     const struct bp_pci_host where = {
-        .size = sizeof(where),
+        .size = sizeof(where), .type = type,
         .memory = bp_space_root(bp_machine_memory(host->machine)), .io = bp_space_root(bp_machine_io(host->machine)),
         .dma = bp_machine_memory(host->machine), .set_irq = pci_set_irq, .opaque = host};
     const void *table;
@@ -134,10 +135,10 @@ static int need_pci(struct bp_test_host *host, struct bp_error *err)
         return rc;
     host->pci = table;
     if (!host->pci_bus)
-        host->pci_bus = bp_bus_find(host->machine, "pci");
+        host->pci_bus = bp_bus_find(host->machine, type);
     if (host->pci_bus)
         return 0;
-    return host->pci->new_root(host->bridge, "pci.0", &where, &host->pci_bus, err);
+    return host->pci->new_root(host->bridge, strcmp(type, "pcie") == 0 ? "pcie.0" : "pci.0", &where, &host->pci_bus, err);
 }
 
 static bool keep_contexts;
@@ -249,8 +250,8 @@ int bp_test_device(struct bp_test_host *host, const char *type, const char *prop
     if (class->bus && strcmp(class->bus, "isa") == 0) {
         rc = need_isa(host, err);
         bus = host->isa_bus;
-    } else if (class->bus && strcmp(class->bus, "pci") == 0) {
-        rc = need_pci(host, err);
+    } else if (class->bus && (strcmp(class->bus, "pci") == 0 || strcmp(class->bus, "pcie") == 0)) {
+        rc = need_pci(host, class->bus, err);
         bus = host->pci_bus;
     }
     if (rc == 0)

@@ -19,8 +19,8 @@
 static struct bp_test_host *host;
 static struct bp_device *bridge, *piix3, *pm;
 static struct bp_region *ram;
-static const struct bp_i440fx_interface *i440fx;
-static const struct bp_piix4_pm_interface *piix4;
+static const struct bp_pc_host_interface *i440fx;
+static const struct bp_pc_pm_interface *piix4;
 static const struct bp_pci_interface *pci;
 static int isa_levels[16];
 

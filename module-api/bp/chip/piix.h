@@ -10,9 +10,7 @@
 #ifndef BP_CHIP_PIIX_H
 #define BP_CHIP_PIIX_H
 
-#include <bp/device.h>
-
-BP_BEGIN_DECLS
+#include <bp/chip/pc-host.h>
 
 #define BP_PIIX4_GPE0 0xafe0u
 #define BP_PIIX4_GPE0_LENGTH 4u
@@ -25,17 +23,6 @@ BP_BEGIN_DECLS
 #define BP_PIIX4_SLP_S5 0u
 #define BP_PIIX4_SLP_S4 2u
 
-struct bp_piix4_pm_interface { /* piix4-pm/1 */
-    uint32_t size;
-    /* Sets the base of the power management ports (a multiple of 64) and enables them, as firmware
-     * does through registers 0x40 and 0x80; kept over resets. */
-    void (*enable)(struct bp_device *pm, uint16_t pmbase);
-    void (*power_button)(struct bp_device *pm); /* pressed */
-    /* Sets bits of the GPE0 status (0..15), for hot-plug controllers. */
-    void (*gpe)(struct bp_device *pm, uint16_t bits);
-    void *reserved[4];
-};
-
-BP_END_DECLS
+/* Interface piix4-pm/1 is a struct bp_pc_pm_interface; `gpe` raises bits 0..15 of GPE0. */
 
 #endif

@@ -5,6 +5,7 @@
  * view of 0xa0000 (D_OPEN shows that RAM to everybody), DRAM and ECC registers, which only store.
  */
 #define BP_SHARED
+#include "pam.h"
 #include "piix.h"
 
 #include <bp/chip/i440fx.h>
@@ -13,16 +14,6 @@
 #define REG_PAM6 0x5fu
 #define REG_SMRAM 0x72u
 #define SMRAM_OPEN 0x40u
-#define SEGMENTS 13
-#define PAM_READ 1u
-#define PAM_WRITE 2u
-
-struct segment { /* of 0xc0000-0xfffff */
-    struct i440fx_host *host;
-    uint32_t base, size;
-    struct bp_region *ram;   /* alias of main memory */
-    struct bp_region *split; /* reads from PCI, writes to main memory */
-};
 
 struct i440fx_host {
     struct bp_region *pci_root; /* the PCI memory space */
@@ -31,8 +22,7 @@ struct i440fx_host {
     struct bp_device *function; /* 00.0 */
     struct bp_irq *pirq[4];
     unsigned raised[4]; /* functions that hold each PIRQ up */
-    struct bp_region *system, *ram, *smram;
-    struct segment segment[SEGMENTS];
+    struct pam pam;
     uint32_t address; /* port 0xcf8 */
     const struct bp_region_ops *cf9_ops; /* the ISA bridge's port behind it */
     void *cf9_opaque;
@@ -104,110 +94,25 @@ static void set_pin(void *opaque, unsigned devfn, unsigned pin, int level)
 }
 
 /* ---- shadow RAM ---- */
-static uint64_t split_read(void *opaque, uint64_t addr, unsigned size)
-{
-    struct segment *seg = opaque;
-    uint64_t v;
-
-    bp_space_load(seg->host->pci_space, seg->base + addr, size, &v);
-    return v;
-}
-
-static void split_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct segment *seg = opaque;
-    uint8_t *ram = bp_region_ram(seg->host->ram);
-
-    for (unsigned i = 0; i < size; i++, value >>= 8)
-        ram[seg->base + addr + i] = (uint8_t)value;
-    bp_region_mark_dirty(seg->host->ram, seg->base + addr, size);
-}
-
-/* No PCI device answers: reads end with a master abort. */
-static uint64_t abort_read(void *opaque, uint64_t addr, unsigned size)
-{
-    (void)opaque;
-    (void)addr;
-    (void)size;
-    return UINT64_MAX;
-}
-
-static void abort_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    (void)opaque;
-    (void)addr;
-    (void)value;
-    (void)size;
-}
-
-static const struct bp_region_ops abort_ops = {
-    .size = sizeof(abort_ops), .read = abort_read, .write = abort_write, .max_access = 8};
-static const struct bp_region_ops split_ops = {
-    .size = sizeof(split_ops), .read = split_read, .write = split_write, .max_access = 8};
-
-/* The nibble of the PAM registers for segment n: 0 is the BIOS area at 0xf0000. */
-static unsigned pam_attribute(const uint8_t *config, unsigned n)
-{
-    if (n == 0)
-        return config[REG_PAM0] >> 4;
-    n--;
-    return n & 1 ? config[REG_PAM0 + 1 + n / 2] >> 4 : config[REG_PAM0 + 1 + n / 2] & 15;
-}
-
 static void update_memory(struct i440fx_host *s)
 {
     const uint8_t *config;
 
-    if (!s->system || !s->function)
+    if (!s->function)
         return;
     config = pci->config(s->function);
-    bp_memory_begin();
-    for (unsigned n = 0; n < SEGMENTS; n++) {
-        struct segment *seg = &s->segment[n];
-        unsigned attribute = pam_attribute(config, n);
-
-        bp_region_set_enabled(seg->ram, attribute & PAM_READ);
-        bp_region_set_readonly(seg->ram, !(attribute & PAM_WRITE));
-        bp_region_set_enabled(seg->split, (attribute & 3) == PAM_WRITE);
-    }
-    bp_region_set_enabled(s->smram, config[REG_SMRAM] & SMRAM_OPEN);
-    bp_memory_commit();
+    pam_update(&s->pam, config + REG_PAM0, config[REG_SMRAM] & SMRAM_OPEN);
 }
 
 static int set_memory(struct bp_device *dev, struct bp_region *system, struct bp_region *ram,
                       struct bp_error *err)
 {
     struct i440fx_host *s = bp_device_state(dev);
-    struct bp_owner *owner = bp_device_owner(dev);
-    struct bp_region *window;
+    int r = pam_set_memory(&s->pam, bp_device_owner(dev), s->pci_root, s->pci_space, system, ram, err);
 
-    if (s->system || bp_region_size(ram) < 0x100000)
-        return bp_fail(err, EINVAL, s->system ? "i440FX: memory was set already"
-                                              : "i440FX needs at least 1 MiB of memory");
-    s->system = system;
-    s->ram = ram;
-    bp_memory_begin();
-    bp_region_add(system, s->pci_root, 0, -1);
-    /* Main memory below must not shine through where no PCI device is. */
-    bp_region_add(system, bp_region_new_io(owner, "pci-abort", 0x60000, &abort_ops, s), 0xa0000, 1);
-    window = bp_region_new_alias(owner, "pci-low", s->pci_root, 0xa0000, 0x60000);
-    bp_region_add(system, window, 0xa0000, 1);
-    s->smram = bp_region_new_alias(owner, "smram", ram, 0xa0000, 0x20000);
-    bp_region_add(system, s->smram, 0xa0000, 2);
-    for (unsigned n = 0; n < SEGMENTS; n++) {
-        struct segment *seg = &s->segment[n];
-
-        seg->host = s;
-        seg->base = n == 0 ? 0xf0000 : 0xc0000 + (n - 1) * 0x4000;
-        seg->size = n == 0 ? 0x10000 : 0x4000;
-        seg->ram = bp_region_new_alias(owner, "shadow-ram", ram, seg->base, seg->size);
-        bp_region_add(system, seg->ram, seg->base, 2);
-        seg->split = bp_region_new_io(owner, "shadow-write", seg->size, &split_ops, seg);
-        bp_region_add(system, seg->split, seg->base, 2);
-    }
-    update_memory(s);
-    bp_memory_commit();
-    return 0;
+    if (r == 0)
+        update_memory(s);
+    return r;
 }
 
 static struct bp_region *pci_memory(struct bp_device *dev)
@@ -218,16 +123,13 @@ static struct bp_region *pci_memory(struct bp_device *dev)
 static void shadow(struct bp_device *dev)
 {
     struct i440fx_host *s = bp_device_state(dev);
-    uint8_t *config = pci->config(s->function);
 
-    config[REG_PAM0] = 0x30;
-    for (unsigned reg = REG_PAM0 + 1; reg <= REG_PAM6; reg++)
-        config[reg] = 0x33;
+    pam_shadow(pci->config(s->function) + REG_PAM0);
     update_memory(s);
 }
 
-const struct bp_i440fx_interface i440fx_table = {
-    .size = sizeof(struct bp_i440fx_interface), .set_memory = set_memory, .pci_memory = pci_memory,
+const struct bp_pc_host_interface i440fx_table = {
+    .size = sizeof(struct bp_pc_host_interface), .set_memory = set_memory, .pci_memory = pci_memory,
     .shadow = shadow};
 
 /* ---- function 00.0 ---- */
@@ -247,11 +149,7 @@ static void config_written(struct bp_device *dev, unsigned offset, unsigned size
 static void i440fx_reset(struct bp_device *dev)
 {
     struct i440fx *f = bp_device_state(dev);
-    uint8_t *config = pci->config(dev);
 
-    for (unsigned reg = REG_PAM0; reg <= REG_PAM6; reg++)
-        config[reg] = 0;
-    config[REG_SMRAM] = 0x02;
     update_memory(f->host);
 }
 
@@ -259,15 +157,11 @@ static int i440fx_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct i440fx *f = bp_device_state(dev);
     struct bp_device *bridge = bp_bus_bridge(bp_device_bus(dev));
-    uint8_t *writable = pci->writable(dev);
 
     if (bp_device_class(bridge) != &i440fx_pcihost_class)
         return bp_fail(err, EINVAL, "i440FX sits on the bus of an i440FX-pcihost only");
     f->host = bp_device_state(bridge);
     f->host->function = dev;
-    for (unsigned reg = REG_PAM0; reg <= REG_PAM6; reg++)
-        writable[reg] = reg == REG_PAM0 ? 0x30 : 0x33;
-    writable[REG_SMRAM] = 0x78;
     return 0;
 }
 
@@ -279,10 +173,17 @@ static void i440fx_detach(struct bp_device *dev)
         f->host->function = NULL;
 }
 
+static const struct bp_pci_field i440fx_fields[] = {
+    {.offset = REG_PAM0, .width = 1, .rw = 0x30},
+    {.offset = REG_PAM0 + 1, .width = 4, .rw = 0x33333333},
+    {.offset = REG_PAM0 + 5, .width = 2, .rw = 0x3333},
+    {.offset = REG_SMRAM, .width = 1, .value = 0x02, .rw = 0x78},
+    BP_PCI_FIELDS_END,
+};
 static const struct bp_pci_info i440fx_info = {
     .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x1237, .revision = 2,
     .class_code = 0x0600, .subsystem_vendor = 0x1af4, .subsystem = 0x1100,
-    .config_written = config_written};
+    .fields = i440fx_fields, .config_written = config_written};
 
 BP_BOARD_DEVICE(i440fx_class, "i440FX", "pci", "82441FX host bridge", struct i440fx, NULL,
                 NULL, .category = "bridge", .bus_info = &i440fx_info, .attach = i440fx_attach,

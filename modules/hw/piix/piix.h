@@ -22,10 +22,15 @@ extern const struct bp_pci_interface *const *const piix_pci;
 /* Byte accesses to port 0xcf9, inside the host's address port, go to `ops` (NULL: none). */
 void i440fx_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque);
 
+void q35_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque);
+/* Where the pins of a slot from 25 on lead: four bits for each pin, PIRQA is 0. */
+void q35_set_route(struct bp_device *host, unsigned slot, uint16_t route);
+
 extern const struct bp_device_class i440fx_class, i440fx_pcihost_class, piix3_class,
-    piix4_pm_class;
-extern const struct bp_i440fx_interface i440fx_table;
-extern const struct bp_piix4_pm_interface piix4_pm_table;
-extern const struct bp_event piix_suspend_disk;
+    piix4_pm_class, mch_class, q35_pcihost_class, ich9_lpc_class;
+extern const struct bp_pc_host_interface q35_table;
+extern const struct bp_pc_pm_interface ich9_lpc_table;
+extern const struct bp_pc_host_interface i440fx_table;
+extern const struct bp_pc_pm_interface piix4_pm_table;
 
 #endif

@@ -5,33 +5,11 @@
  * (smbus.c). Left out: SMI, suspend to RAM, device idle timers, PCI hot-plug.
  */
 #define BP_SHARED
+#include "acpi-pm.h"
 #include "piix.h"
 #include "smbus.h"
 
-#include <bp/clock.h>
-#include <bp/log.h>
-#include <bp/run.h>
-
-#define PM_HZ 3579545u
-#define TIMER_HALF (1u << 23) /* the status bit goes up when bit 23 changes */
-
-enum { /* from PMBASE */
-    PM1_STATUS = 0x00,
-    PM1_CONTROL = 0x04,
-    PM_TIMER = 0x08,
-    PM_SIZE = 0x40,
-};
-
-#define PM1_TIMER 0x0001u
-#define PM1_GLOBAL 0x0020u
-#define PM1_POWER_BUTTON 0x0100u
-#define PM1_RTC 0x0400u
-#define PM1_WAKE 0x8000u
-#define PM1_STATUS_BITS (PM1_TIMER | 0x0010u | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC | PM1_WAKE)
-#define PM1_ENABLE_BITS (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC)
-#define CONTROL_SCI 0x0001u
-#define CONTROL_SLEEP 0x2000u
-#define CONTROL_WRITABLE 0x1c02u /* SLP_TYP, BRLD_EN */
+#define PM_SIZE 0x40u
 
 #define REG_DEVACTB 0x58u
 #define REG_PMBA 0x40u
@@ -40,116 +18,25 @@ enum { /* from PMBASE */
 #define REG_SMBHSTCFG 0xd2u
 
 struct piix4_pm {
-    uint16_t status, enable, control;
-    uint16_t gpe_status, gpe_enable;
+    struct acpi_pm pm;
     uint8_t apm_control, apm_status;
     struct piix4_smbus smb;
-    uint64_t seen_half;  /* half periods of the PM timer already turned into its status bit */
-    struct bp_timer *timer;
-    struct bp_irq *sci;
     struct bp_region *pm_region, *smb_region;
     bool pm_mapped, smb_mapped;
     uint16_t board_base; /* PMBASE that the board asked for, 0: none */
     uint32_t smb_io_base;
-    uint8_t disable_s3, disable_s4;
+    uint8_t disable_s3;
 };
 
-/* ---- PM timer ---- */
-static uint64_t pm_ticks(const struct piix4_pm *s)
-{
-    return (uint64_t)((unsigned __int128)(uint64_t)bp_timer_now(s->timer) * PM_HZ /
-                      1000000000u);
-}
-
-static int64_t pm_ticks_to_ns(uint64_t ticks)
-{
-    unsigned __int128 ns = ((unsigned __int128)ticks * 1000000000u + PM_HZ - 1) / PM_HZ;
-
-    return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
-}
-
-static void update(struct piix4_pm *s)
-{
-    uint64_t half = pm_ticks(s) / TIMER_HALF;
-    bool sci;
-
-    if (half != s->seen_half)
-        s->status |= PM1_TIMER;
-    s->seen_half = half;
-    sci = (s->status & s->enable & PM1_ENABLE_BITS) || (s->gpe_status & s->gpe_enable);
-    bp_irq_set(s->sci, sci && (s->control & CONTROL_SCI));
-    if ((s->enable & PM1_TIMER) && !(s->status & PM1_TIMER))
-        bp_timer_set(s->timer, pm_ticks_to_ns((half + 1) * TIMER_HALF));
-    else
-        bp_timer_cancel(s->timer);
-}
-
-static void timer_due(void *opaque)
-{
-    update(opaque);
-}
-
-/* ---- sleeping ---- */
-BP_EVENT(piix_suspend_disk, "SUSPEND_DISK",
-         "The guest asked to be saved to its disk and switched off", NULL, 0);
-
-static void sleep_now(struct piix4_pm *s, unsigned type)
-{
-    if (type == BP_PIIX4_SLP_S5) {
-        bp_machine_request_shutdown(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_SHUTDOWN);
-    } else if (type == BP_PIIX4_SLP_S4 && !s->disable_s4) {
-        bp_event_send(&piix_suspend_disk, NULL);
-        bp_machine_request_shutdown(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_SHUTDOWN);
-    } else {
-        bp_guest_error("piix4-sleep", "PIIX4_PM: sleep type %u is not available", type);
-    }
-}
-
-/* ---- PM1 and timer ports ---- */
-static uint32_t pm_dword(struct piix4_pm *s, unsigned addr)
-{
-    switch (addr) {
-    case PM1_STATUS:
-        return s->status | (uint32_t)s->enable << 16;
-    case PM1_CONTROL:
-        return s->control;
-    case PM_TIMER:
-        return (uint32_t)pm_ticks(s) & 0xffffff;
-    default:
-        return 0;
-    }
-}
-
+/* ---- ports ---- */
 static uint64_t pm_read(void *opaque, uint64_t addr, unsigned size)
 {
-    (void)size;
-    update(opaque);
-    return pm_dword(opaque, (unsigned)addr & ~3u) >> (8 * (addr & 3));
+    return acpi_pm_read(&((struct piix4_pm *)opaque)->pm, addr, size);
 }
 
 static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    struct piix4_pm *s = opaque;
-    unsigned shift = 8 * (addr & 3);
-    uint32_t mask = (size == 4 ? UINT32_MAX : (1u << 8 * size) - 1) << shift;
-    uint32_t v = (uint32_t)value << shift & mask;
-
-    update(s);
-    switch (addr & ~3ull) {
-    case PM1_STATUS:
-        s->status &= (uint16_t)~(v & PM1_STATUS_BITS);
-        s->enable = (uint16_t)(((s->enable & ~(mask >> 16)) | v >> 16) & PM1_ENABLE_BITS);
-        break;
-    case PM1_CONTROL: /* SLP_EN always reads 0; SCI_EN belongs to the APM port */
-        mask &= CONTROL_WRITABLE;
-        s->control = (uint16_t)((s->control & ~mask) | (v & mask));
-        if (v & CONTROL_SLEEP)
-            sleep_now(s, s->control >> 10 & 7);
-        break;
-    default:
-        return;
-    }
-    update(s);
+    acpi_pm_write(&((struct piix4_pm *)opaque)->pm, addr, value, size);
 }
 
 static const struct bp_region_ops pm_ops = {
@@ -157,24 +44,14 @@ static const struct bp_region_ops pm_ops = {
 
 static uint64_t gpe_read(void *opaque, uint64_t addr, unsigned size)
 {
-    struct piix4_pm *s = opaque;
-    uint16_t v = addr < 2 ? s->gpe_status : s->gpe_enable;
-
     (void)size;
-    return addr & 1 ? v >> 8 : v & 0xff;
+    return acpi_gpe_read(&((struct piix4_pm *)opaque)->pm, addr, BP_PIIX4_GPE0_LENGTH);
 }
 
 static void gpe_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    struct piix4_pm *s = opaque;
-    unsigned shift = addr & 1 ? 8 : 0;
-
     (void)size;
-    if (addr < 2)
-        s->gpe_status &= (uint16_t)~((value & 0xff) << shift);
-    else
-        s->gpe_enable = (uint16_t)((s->gpe_enable & ~(0xffu << shift)) | (value & 0xff) << shift);
-    update(s);
+    acpi_gpe_write(&((struct piix4_pm *)opaque)->pm, addr, (uint8_t)value, BP_PIIX4_GPE0_LENGTH);
 }
 
 static const struct bp_region_ops gpe_ops = {
@@ -198,11 +75,8 @@ static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
         return;
     }
     s->apm_control = (uint8_t)value;
-    if (value == BP_PIIX4_ACPI_ENABLE)
-        s->control |= CONTROL_SCI;
-    else if (value == BP_PIIX4_ACPI_DISABLE)
-        s->control &= (uint16_t)~CONTROL_SCI;
-    update(s);
+    if (value == BP_PIIX4_ACPI_ENABLE || value == BP_PIIX4_ACPI_DISABLE)
+        acpi_pm_enable_sci(&s->pm, value == BP_PIIX4_ACPI_ENABLE);
 }
 
 static const struct bp_region_ops apm_ops = {
@@ -264,22 +138,16 @@ static void pm_enable(struct bp_device *dev, uint16_t pmbase)
 
 static void power_button(struct bp_device *dev)
 {
-    struct piix4_pm *s = bp_device_state(dev);
-
-    s->status |= PM1_POWER_BUTTON;
-    update(s);
+    acpi_pm_power_button(&((struct piix4_pm *)bp_device_state(dev))->pm);
 }
 
 static void gpe(struct bp_device *dev, uint16_t bits)
 {
-    struct piix4_pm *s = bp_device_state(dev);
-
-    s->gpe_status |= bits;
-    update(s);
+    acpi_pm_gpe(&((struct piix4_pm *)bp_device_state(dev))->pm, bits);
 }
 
-const struct bp_piix4_pm_interface piix4_pm_table = {
-    .size = sizeof(struct bp_piix4_pm_interface), .enable = pm_enable,
+const struct bp_pc_pm_interface piix4_pm_table = {
+    .size = sizeof(struct bp_pc_pm_interface), .enable = pm_enable,
     .power_button = power_button, .gpe = gpe};
 
 /* ---- device ---- */
@@ -289,13 +157,10 @@ static void pm_reset(struct bp_device *dev)
 
     /* APMC_EN: firmware takes the SMI for set up, and does not wait for one that nobody takes. */
     pci->config(dev)[REG_DEVACTB + 3] = 0x02;
-    s->status = s->enable = s->control = 0;
-    s->gpe_status = s->gpe_enable = 0;
     s->apm_control = s->apm_status = 0;
     piix4_smbus_reset(&s->smb);
-    s->seen_half = pm_ticks(s) / TIMER_HALF;
     set_bases(dev);
-    update(s);
+    acpi_pm_reset(&s->pm);
 }
 
 static void describe_config(struct bp_device *dev)
@@ -324,9 +189,7 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
     if (s->smb_io_base > 0xfff0 || (s->smb_io_base & 15))
         return bp_fail(err, EINVAL, "property 'smb_io_base' of PIIX4_PM must be a multiple of 16 "
                        "up to 0xfff0");
-    bp_device_add_irq_outputs(dev, "sci", 1);
-    s->sci = bp_device_irq_output(dev, "sci", 0);
-    s->timer = bp_timer_new(owner, NULL, BP_CLOCK_VIRTUAL, timer_due, s);
+    acpi_pm_init(&s->pm, dev);
     s->pm_region = bp_region_new_io(owner, "piix4-pm", PM_SIZE, &pm_ops, s);
     s->smb_region = bp_region_new_io(owner, "piix4-smbus", PIIX4_SMBUS_PORTS, &piix4_smbus_ops, &s->smb);
     bp_region_add(io, bp_region_new_io(owner, "piix4-gpe0", BP_PIIX4_GPE0_LENGTH, &gpe_ops, s),
@@ -337,16 +200,11 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
 }
 
 static const struct bp_state_field pm_fields[] = {
-    BP_SAVE(UINT16, struct piix4_pm, status),
-    BP_SAVE(UINT16, struct piix4_pm, enable),
-    BP_SAVE(UINT16, struct piix4_pm, control),
-    BP_SAVE(UINT16, struct piix4_pm, gpe_status),
-    BP_SAVE(UINT16, struct piix4_pm, gpe_enable),
+    ACPI_PM_SAVE(struct piix4_pm, pm),
     BP_SAVE(UINT8, struct piix4_pm, apm_control),
     BP_SAVE(UINT8, struct piix4_pm, apm_status),
     {.name = "smb", .kind = BP_STATE_STRUCT, .offset = offsetof(struct piix4_pm, smb), .count = 1,
      .stride = sizeof(struct piix4_smbus), .table = &piix4_smbus_state},
-    BP_SAVE(UINT64, struct piix4_pm, seen_half),
     BP_SAVE_END,
 };
 static int after_load(void *state, uint32_t version, struct bp_error *err)
@@ -354,7 +212,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     (void)version;
     (void)err;
     update_map(bp_device_of_state(state));
-    update(state);
+    acpi_pm_update(&((struct piix4_pm *)state)->pm);
     return 0;
 }
 static const struct bp_state_table pm_table = {.version = 1, .oldest = 1, .fields = pm_fields,
@@ -363,7 +221,7 @@ static const struct bp_state_table pm_table = {.version = 1, .oldest = 1, .field
 static const struct bp_field pm_props[] = {
     BP_PROP_RANGE("disable_s3", UINT8, struct piix4_pm, disable_s3, "1", 0, 1,
                   "no suspend to RAM (1)"),
-    BP_PROP_RANGE("disable_s4", UINT8, struct piix4_pm, disable_s4, "0", 0, 1,
+    BP_PROP_RANGE("disable_s4", UINT8, struct piix4_pm, pm.disable_s4, "0", 0, 1,
                   "no suspend to disk (1)"),
     BP_PROP("smb_io_base", UINT32, struct piix4_pm, smb_io_base, "0xb100",
             "first I/O port of the SMBus host, 0 for none"),
