@@ -13,7 +13,9 @@
 #include <bp/chip/i440fx.h>
 #include <bp/chip/i8237.h>
 #include <bp/chip/i8259.h>
+#include <bp/chip/ich9.h>
 #include <bp/chip/mc146818.h>
+#include <bp/chip/pc-host.h>
 #include <bp/chip/piix.h>
 #include <bp/chip/smbus-eeprom.h>
 #include <bp/clock.h>
@@ -550,12 +552,6 @@ _Static_assert(offsetof(struct bp_i2c_interface, size) == 0, "bp_i2c_interface.s
 _Static_assert(offsetof(struct bp_i2c_interface, new_bus) == 8, "bp_i2c_interface.new_bus");
 _Static_assert(offsetof(struct bp_i2c_interface, smbus) == 16, "bp_i2c_interface.smbus");
 _Static_assert(offsetof(struct bp_i2c_interface, reserved) == 24, "bp_i2c_interface.reserved");
-_Static_assert(sizeof(struct bp_i440fx_interface) >= 64, "bp_i440fx_interface");
-_Static_assert(offsetof(struct bp_i440fx_interface, size) == 0, "bp_i440fx_interface.size");
-_Static_assert(offsetof(struct bp_i440fx_interface, set_memory) == 8, "bp_i440fx_interface.set_memory");
-_Static_assert(offsetof(struct bp_i440fx_interface, pci_memory) == 16, "bp_i440fx_interface.pci_memory");
-_Static_assert(offsetof(struct bp_i440fx_interface, shadow) == 24, "bp_i440fx_interface.shadow");
-_Static_assert(offsetof(struct bp_i440fx_interface, reserved) == 32, "bp_i440fx_interface.reserved");
 _Static_assert(sizeof(struct bp_i8237_interface) >= 72, "bp_i8237_interface");
 _Static_assert(offsetof(struct bp_i8237_interface, size) == 0, "bp_i8237_interface.size");
 _Static_assert(offsetof(struct bp_i8237_interface, claim) == 8, "bp_i8237_interface.claim");
@@ -731,6 +727,20 @@ _Static_assert(offsetof(struct bp_participant_ops, busy) == 16, "bp_participant_
 _Static_assert(offsetof(struct bp_participant_ops, drain_end) == 24, "bp_participant_ops.drain_end");
 _Static_assert(offsetof(struct bp_participant_ops, moved) == 32, "bp_participant_ops.moved");
 _Static_assert(offsetof(struct bp_participant_ops, reserved) == 40, "bp_participant_ops.reserved");
+_Static_assert(sizeof(struct bp_pc_host_interface) >= 80, "bp_pc_host_interface");
+_Static_assert(offsetof(struct bp_pc_host_interface, size) == 0, "bp_pc_host_interface.size");
+_Static_assert(offsetof(struct bp_pc_host_interface, set_memory) == 8, "bp_pc_host_interface.set_memory");
+_Static_assert(offsetof(struct bp_pc_host_interface, pci_memory) == 16, "bp_pc_host_interface.pci_memory");
+_Static_assert(offsetof(struct bp_pc_host_interface, shadow) == 24, "bp_pc_host_interface.shadow");
+_Static_assert(offsetof(struct bp_pc_host_interface, set_ecam) == 32, "bp_pc_host_interface.set_ecam");
+_Static_assert(offsetof(struct bp_pc_host_interface, ecam) == 40, "bp_pc_host_interface.ecam");
+_Static_assert(offsetof(struct bp_pc_host_interface, reserved) == 48, "bp_pc_host_interface.reserved");
+_Static_assert(sizeof(struct bp_pc_pm_interface) >= 64, "bp_pc_pm_interface");
+_Static_assert(offsetof(struct bp_pc_pm_interface, size) == 0, "bp_pc_pm_interface.size");
+_Static_assert(offsetof(struct bp_pc_pm_interface, enable) == 8, "bp_pc_pm_interface.enable");
+_Static_assert(offsetof(struct bp_pc_pm_interface, power_button) == 16, "bp_pc_pm_interface.power_button");
+_Static_assert(offsetof(struct bp_pc_pm_interface, gpe) == 24, "bp_pc_pm_interface.gpe");
+_Static_assert(offsetof(struct bp_pc_pm_interface, reserved) == 32, "bp_pc_pm_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_bar) >= 24, "bp_pci_bar");
 _Static_assert(offsetof(struct bp_pci_bar, flags) == 0, "bp_pci_bar.flags");
 _Static_assert(offsetof(struct bp_pci_bar, size) == 4, "bp_pci_bar.size");
@@ -833,12 +843,6 @@ _Static_assert(offsetof(struct bp_pci_secondary, reserved8) == 6, "bp_pci_second
 _Static_assert(offsetof(struct bp_pci_secondary, type) == 8, "bp_pci_secondary.type");
 _Static_assert(offsetof(struct bp_pci_secondary, name) == 16, "bp_pci_secondary.name");
 _Static_assert(offsetof(struct bp_pci_secondary, reserved) == 24, "bp_pci_secondary.reserved");
-_Static_assert(sizeof(struct bp_piix4_pm_interface) >= 64, "bp_piix4_pm_interface");
-_Static_assert(offsetof(struct bp_piix4_pm_interface, size) == 0, "bp_piix4_pm_interface.size");
-_Static_assert(offsetof(struct bp_piix4_pm_interface, enable) == 8, "bp_piix4_pm_interface.enable");
-_Static_assert(offsetof(struct bp_piix4_pm_interface, power_button) == 16, "bp_piix4_pm_interface.power_button");
-_Static_assert(offsetof(struct bp_piix4_pm_interface, gpe) == 24, "bp_piix4_pm_interface.gpe");
-_Static_assert(offsetof(struct bp_piix4_pm_interface, reserved) == 32, "bp_piix4_pm_interface.reserved");
 _Static_assert(sizeof(struct bp_provide) == 16, "bp_provide");
 _Static_assert(offsetof(struct bp_provide, kind) == 0, "bp_provide.kind");
 _Static_assert(offsetof(struct bp_provide, desc) == 8, "bp_provide.desc");

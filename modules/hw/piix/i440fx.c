@@ -8,7 +8,6 @@
 #include "pam.h"
 #include "piix.h"
 
-#include <bp/chip/i440fx.h>
 
 #define REG_PAM0 0x59u
 #define REG_PAM6 0x5fu

@@ -30,4 +30,5 @@ BP_MODULE("hw-piix", "Intel chipsets 440FX and Q35", imports, {BP_PROVIDE_DEVICE
           {BP_PROVIDE_DEVICE, &piix4_pm_class}, {BP_PROVIDE_INTERFACE, &i440fx_interface},
           {BP_PROVIDE_DEVICE, &q35_pcihost_class}, {BP_PROVIDE_DEVICE, &mch_class},
           {BP_PROVIDE_DEVICE, &ich9_lpc_class}, {BP_PROVIDE_INTERFACE, &q35_interface},
-          {BP_PROVIDE_INTERFACE, &ich9_lpc_interface}, {BP_PROVIDE_INTERFACE, &piix4_pm_interface}, {BP_PROVIDE_EVENT, &acpi_pm_suspend_disk});
+          {BP_PROVIDE_INTERFACE, &ich9_lpc_interface},
+          {BP_PROVIDE_INTERFACE, &piix4_pm_interface}, {BP_PROVIDE_EVENT, &acpi_pm_suspend_disk});

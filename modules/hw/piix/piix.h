@@ -6,10 +6,9 @@
 #include <errno.h>
 
 #include <bp/command.h>
-#include <bp/chip/i440fx.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
-#include <bp/chip/piix.h>
+#include <bp/chip/pc-host.h>
 
 /* Imported in module.c, under the names that its macros give. */
 extern const struct bp_isa_interface *const *const piix_isa;

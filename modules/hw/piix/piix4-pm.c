@@ -9,6 +9,8 @@
 #include "piix.h"
 #include "smbus.h"
 
+#include <bp/chip/piix.h>
+
 #define PM_SIZE 0x40u
 
 #define REG_DEVACTB 0x58u
