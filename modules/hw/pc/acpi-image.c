@@ -11,7 +11,7 @@
 #define COMMAND_SIZE 128u
 #define FILE_NAME 56u
 
-enum { ALLOCATE = 1, ADD_POINTER = 2, ADD_CHECKSUM = 3 };
+enum { ALLOCATE = 1, ADD_POINTER = 2, ADD_CHECKSUM = 3, WRITE_POINTER = 4 };
 enum { ZONE_HIGH = 1, ZONE_FSEG = 2 };
 
 struct acpi_fixup {
@@ -85,6 +85,12 @@ void acpi_image_sum(struct acpi_image *image, uint8_t *byte, const void *start, 
     add(image, (struct acpi_fixup){offset_of(image, byte), offset_of(image, start), len, 0});
 }
 
+void acpi_image_tell(struct acpi_image *image, const char *file, const void *target)
+{
+    image->told_file = file;
+    image->told_offset = offset_of(image, target);
+}
+
 void acpi_image_place(struct acpi_image *image, uint32_t base)
 {
     for (unsigned i = 0; i < image->fixup_count; i++) {
@@ -144,14 +150,24 @@ static uint8_t *apply(uint8_t *c, const struct acpi_fixup *f)
     return c + COMMAND_SIZE;
 }
 
+static uint8_t *tell(uint8_t *c, const char *file, uint32_t offset)
+{
+    put32(c, WRITE_POINTER);
+    strcpy((char *)c + 4, file);
+    strcpy((char *)c + 4 + FILE_NAME, ACPI_TABLES_FILE);
+    put32(c + 8 + 2 * FILE_NAME, offset);
+    c[12 + 2 * FILE_NAME] = 8;
+    return c + COMMAND_SIZE;
+}
+
 int acpi_image_script(const struct acpi_image *image, uint8_t **ret_script, size_t *ret_size, struct bp_error *err)
 {
-    size_t size = (2 + (size_t)image->fixup_count) * COMMAND_SIZE;
+    size_t size = (2 + (size_t)image->fixup_count + (image->told_file != NULL)) * COMMAND_SIZE;
     uint8_t *script = calloc(1, size), *c = script;
 
     if (!script)
         return bp_fail(err, ENOMEM, "no memory for the ACPI tables' loader");
-    c = allocate(c, ACPI_TABLES_FILE, 64, ZONE_HIGH); /* the FACS wants that */
+    c = allocate(c, ACPI_TABLES_FILE, 4096, ZONE_HIGH); /* the FACS wants 64, a page in it more */
     c = allocate(c, ACPI_RSDP_FILE, 16, ZONE_FSEG);
     for (int pointers = 1; pointers >= 0; pointers--) {
         for (unsigned i = 0; i < image->fixup_count; i++) {
@@ -159,6 +175,8 @@ int acpi_image_script(const struct acpi_image *image, uint8_t **ret_script, size
                 c = apply(c, &image->fixups[i]);
         }
     }
+    if (image->told_file)
+        tell(c, image->told_file, image->told_offset);
     *ret_script = script;
     *ret_size = size;
     return 0;

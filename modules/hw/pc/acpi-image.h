@@ -23,6 +23,8 @@ struct acpi_image {
     bool full; /* something did not fit */
     struct acpi_fixup *fixups; /* owned */
     unsigned fixup_count, fixup_room;
+    const char *told_file; /* acpi_image_tell(), or NULL */
+    uint32_t told_offset;
 };
 
 int acpi_image_new(struct acpi_image *image, uint32_t room, struct bp_error *err);
@@ -33,6 +35,8 @@ void *acpi_image_append(struct acpi_image *image, uint32_t len, uint32_t align);
 void acpi_image_point(struct acpi_image *image, void *field, unsigned width, const void *target);
 /* `byte` shall make the sum of `len` bytes from `start` 0; in the tables or in rsdp. After the pointers in them. */
 void acpi_image_sum(struct acpi_image *image, uint8_t *byte, const void *start, uint32_t len);
+/* Firmware shall write the address of `target` in the tables to a fw_cfg file (8 bytes; borrowed name). Once. */
+void acpi_image_tell(struct acpi_image *image, const char *file, const void *target);
 void acpi_image_place(struct acpi_image *image, uint32_t base);
 /* malloc'd commands, 128 bytes each. */
 int acpi_image_script(const struct acpi_image *image, uint8_t **ret_script, size_t *ret_size, struct bp_error *err);

@@ -16,6 +16,8 @@
 #include "ssdt_com2.hex"
 #include "ssdt_fwcfg.hex"
 #include "ssdt_hpet.hex"
+#include "ssdt_pvpanic.hex"
+#include "ssdt_vmgenid.hex"
 
 /* What is being built. */
 struct tables {
@@ -221,6 +223,26 @@ static void add_rsdp(struct acpi_image *image, const uint8_t *rsdt, const uint8_
     acpi_image_sum(image, rsdp + 32, rsdp, sizeof(image->rsdp));
 }
 
+#define VMGENID_PAGE 4096u
+
+/* Its page stands among the tables; a name in its SSDT leads there. */
+static void add_vmgenid(struct tables *t)
+{
+    static const uint8_t name[] = {'V', 'G', 'I', 'A', 0x0c}; /* a DWord follows */
+    uint8_t *aml = copy_aml(t, ssdt_vmgenid_aml_code, sizeof(ssdt_vmgenid_aml_code));
+    uint8_t *page = append(t, VMGENID_PAGE, VMGENID_PAGE);
+    uint8_t *at = aml && page ? memmem(aml, sizeof(ssdt_vmgenid_aml_code), name, sizeof(name)) : NULL;
+
+    list(t, aml);
+    if (!at) {
+        t->image.full = true;
+        return;
+    }
+    acpi_image_point(&t->image, at + sizeof(name), 4, page);
+    acpi_image_sum(&t->image, aml + 9, aml, sizeof(ssdt_vmgenid_aml_code));
+    acpi_image_tell(&t->image, "etc/vmgenid_addr", page);
+}
+
 static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
     uint8_t *facs = append(t, 64, 64);
@@ -243,6 +265,10 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
         list(t, copy_aml(t, ssdt_com2_aml_code, sizeof(ssdt_com2_aml_code)));
     if (pc->fw_cfg)
         list(t, copy_aml(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
+    if (pc->pvpanic)
+        list(t, copy_aml(t, ssdt_pvpanic_aml_code, sizeof(ssdt_pvpanic_aml_code)));
+    if (pc->vmgenid)
+        add_vmgenid(t);
     uint8_t *rsdt = add_root(t, "RSDT", 4), *xsdt = add_root(t, "XSDT", 8);
     if (t->image.full)
         return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
@@ -277,6 +303,8 @@ int acpi_write(const struct pc *pc, struct bp_error *err)
     acpi_image_place(&image, base);
     bp_space_write(memory, PC_RSDP, image.rsdp, sizeof(image.rsdp));
     bp_space_write(memory, base, image.data, image.size);
+    if (pc->vmgenid)
+        r = bp_device_set_uint(pc->vmgenid, "address", (uint64_t)base + image.told_offset, err);
     acpi_image_free(&image);
-    return 0;
+    return r;
 }

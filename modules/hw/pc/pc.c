@@ -304,60 +304,6 @@ static int make_chipset(struct pc *pc, struct bp_error *err)
     return r < 0 ? r : pc_make_dimms(pc->machine, eeprom, bp_device_bridged(pc->pm, "i2c-bus"), err);
 }
 
-static int make_serial(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
-{
-    for (unsigned i = PC_SERIALS; i < 2 * PC_SERIALS; i++)
-        if (bp_machine_serial(pc->machine, i))
-            return bp_fail(err, E2BIG, "-serial: this board has places for %u serial ports; this would "
-                           "be number %u", PC_SERIALS, i + 1);
-    for (unsigned i = 0; i < PC_SERIALS; i++) {
-        struct bp_object *chardev = bp_machine_serial(pc->machine, i);
-        struct bp_device *dev;
-
-        if (!chardev)
-            continue;
-        int r = bp_device_new(pc->machine, "isa-serial", NULL, &dev, err);
-        if (r < 0)
-            return r;
-        r = bp_device_set_uint(dev, "index", i, err);
-        if (r == 0)
-            r = bp_device_set_link(dev, "chardev", chardev, err);
-        if (r < 0) {
-            bp_device_destroy(dev);
-            return r;
-        }
-        r = bp_device_attach(dev, isa_bus, err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int make_parallel(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
-{
-    for (unsigned i = 0; i < PC_PARALLELS; i++) {
-        struct bp_object *chardev = bp_machine_parallel(pc->machine, i);
-        struct bp_device *dev;
-
-        if (!chardev)
-            continue;
-        int r = bp_device_new(pc->machine, "isa-parallel", NULL, &dev, err);
-        if (r < 0)
-            return r;
-        r = bp_device_set_uint(dev, "index", i, err);
-        if (r == 0)
-            r = bp_device_set_link(dev, "chardev", chardev, err);
-        if (r < 0) {
-            bp_device_destroy(dev);
-            return r;
-        }
-        r = bp_device_attach(dev, isa_bus, err);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
                                     struct bp_irq *const lines[16], struct bp_error *err)
 {
@@ -490,9 +436,9 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
     if (r == 0 && pc->hpet)
         r = make_hpet(pc, err);
     if (r == 0)
-        r = make_serial(pc, isa_bus, err);
+        r = pc_make_serial(pc->machine, isa_bus, err);
     if (r == 0)
-        r = make_parallel(pc, isa_bus, err);
+        r = pc_make_parallel(pc->machine, isa_bus, err);
     if (r == 0)
         r = make_fw_cfg(pc, err);
     return r;
@@ -645,6 +591,38 @@ static int check_boot(struct bp_machine *m, struct bp_error *err)
     return r == 0 && boot->once ? boot_check_order("once", boot->once, err) : r;
 }
 
+/* ---- devices that users add and tables name ---- */
+
+static void generation_changed(void *opaque, unsigned n, int level)
+{
+    const struct pc *pc = opaque;
+
+    (void)n;
+    if (level)
+        piix4->gpe(pc->pm, PC_GPE_VMGENID);
+}
+
+static int note_vmgenid(struct bp_device *dev, void *opaque)
+{
+    struct pc *pc = opaque;
+
+    pc->vmgenid = dev;
+    bp_irq_connect(bp_device_irq_output(dev, "changed", 0),
+                   bp_irq_new(bp_machine_owner(pc->machine), generation_changed, pc, 0));
+    return 1;
+}
+
+static int note_pvpanic(struct bp_device *dev, void *opaque)
+{
+    struct bp_value *port = NULL;
+
+    if (bp_object_get(bp_device_object(dev), "ioport", &port, NULL) == 0 &&
+        bp_value_as_int(port) == PC_PVPANIC_PORT)
+        ((struct pc *)opaque)->pvpanic = true;
+    bp_value_unref(port);
+    return 0;
+}
+
 static int pc_ready(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
@@ -657,6 +635,8 @@ static int pc_ready(struct bp_machine *m, struct bp_error *err)
     if (r < 0)
         return r;
     fill_nvram(pc);
+    bp_device_each(m, "pvpanic", note_pvpanic, pc);
+    bp_device_each(m, "vmgenid", note_vmgenid, pc);
     if (bp_machine_kernel(m)) {
         if (bp_machine_bios(m) || bp_machine_option_rom(m, 0, NULL))
             return bp_fail(err, ENOTSUP, "-%s together with -kernel: a kernel starts here without firmware",

@@ -12,6 +12,8 @@
 #define PC_SLP_S5 0u
 #define PC_SERIALS 4u
 #define PC_PARALLELS 3u
+#define PC_PVPANIC_PORT 0x505 /* as its ACPI device says */
+#define PC_GPE_VMGENID (1u << 5)
 #define PC_FIRMWARE "bios-256k.bin" /* of package seabios */
 #define PC_LOWMEM_MAX 0xe0000000ull   /* the PCI hole begins here at the latest */
 #define PC_LOWMEM_SPLIT 0xc0000000ull /* and here when memory goes on above 4 GiB */
@@ -36,6 +38,8 @@ struct pc {
     struct bp_device *apic_bus, *lapic; /* the latter of the first processor */
     struct bp_bus *pci_bus;
     bool serial[2];
+    bool pvpanic; /* at its usual port */
+    struct bp_device *vmgenid; /* or NULL */
     uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
     uint64_t gsi_count[GSI_COUNT]; /* how often each was raised */
     struct linux_boot *boot;
@@ -74,6 +78,10 @@ void pir_table_write(const struct pc *pc);
 int linux_boot_open(struct pc *pc, struct bp_error *err);
 /* Copies kernel, initrd and parameters into memory and sets the first processor to its entry. */
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err);
+
+/* -serial and -parallel (ports.c). */
+int pc_make_serial(struct bp_machine *machine, struct bp_bus *isa_bus, struct bp_error *err);
+int pc_make_parallel(struct bp_machine *machine, struct bp_bus *isa_bus, struct bp_error *err);
 
 /* The memory modules' EEPROMs (dimms.c). */
 struct bp_smbus_eeprom_interface;
