@@ -11,7 +11,8 @@ import time
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("BACKPLANE_BUILD", os.path.join(TOP, "build"))
-BINARY = os.path.join(BUILD, "backplane-system-x86_64")
+# Something that runs it (under valgrind, say) may stand in for the program.
+BINARY = os.environ.get("BACKPLANE_PROGRAM", os.path.join(BUILD, "backplane-system-x86_64"))
 # Sanitized builds are several times slower.
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
 
