@@ -406,6 +406,31 @@ int bp_space_store_as(struct bp_space *space, uint64_t addr, unsigned size, uint
     return ret;
 }
 
+static bool takes_posts(const struct bpc_range *range)
+{
+    const struct bp_region *region = range->region;
+
+    if (range->host && !range->readonly)
+        return true;
+    return !range->host && region->type == BPC_IO && region->has_ops &&
+           region->ops.parallel == BP_PARALLEL_LEAF &&
+           !__atomic_load_n(&region->bells, __ATOMIC_ACQUIRE);
+}
+
+int bp_space_post(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
+                  const struct bp_access *access)
+{
+    const struct bpc_range *range;
+    uint64_t length;
+
+    bpc_memory_read_lock();
+    range = bpc_range_at(space, addr, &length);
+    if (range && length >= size && takes_posts(range))
+        return range_store(space, range, addr, size, value, access);
+    bpc_memory_read_unlock();
+    return -EAGAIN;
+}
+
 int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
 {
     return bp_space_load_as(space, addr, size, ret_value, NULL);

@@ -49,13 +49,18 @@ struct bp_region_ops {
     uint8_t min_access; /* bytes the callbacks can take; 0 means 1 */
     uint8_t max_access; /* 0 means 4 */
     uint8_t unaligned;  /* non-zero: callbacks take unaligned accesses whole */
-    uint8_t parallel;   /* non-zero: called without the machine lock */
+    uint8_t parallel;   /* non-zero: called without the machine lock (BP_PARALLEL, BP_PARALLEL_LEAF) */
     /* What a guest may do; anything else is an error (reads give all ones). 0: 1 and 8. */
     uint8_t valid_min, valid_max;
     uint8_t big_endian; /* non-zero: the device is big-endian */
     uint8_t reserved8;
     void *reserved[4];
 };
+
+#define BP_PARALLEL 1u
+/* And its callbacks take no locks but leaves of their own, and reach no other I/O: who holds a leaf lock himself may
+ * write there (bp_space_post()). Interrupt controllers that receive messages are so. */
+#define BP_PARALLEL_LEAF 2u
 
 /* Constructors. The region belongs to `owner` (may be NULL: free it yourself). Names are for
  * `info mtree`. Tables are copied, `opaque` is borrowed until the region's owner has left. */
@@ -108,6 +113,10 @@ int bp_space_write(struct bp_space *space, uint64_t addr, const void *buf, uint6
 /* One access of 1, 2, 4 or 8 bytes. `*ret_value` is set even on failure (to all ones). [any] */
 int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value);
 int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value);
+/* A store that takes no lock but leaves, for who holds a leaf lock: to RAM, or to I/O that is BP_PARALLEL_LEAF.
+ * -EAGAIN: something else is there, or not all of it is there; nothing was done. [any] */
+int bp_space_post(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
+                  const struct bp_access *access);
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len);
 /* The same with who asks; access NULL: nobody in particular. [any] */
 int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t len,

@@ -352,6 +352,78 @@ static void message_while_another_thread_accesses_goes_out(void)
     bp_region_free(slow);
 }
 
+/* Somewhere that receives messages, and is slow about it. */
+#define CONTROLLER 0x71000000u
+static unsigned received;
+
+static void receive(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    __atomic_store_n(&slow_inside, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&slow_go, __ATOMIC_SEQ_CST))
+        g_usleep(100);
+    g_usleep(20000);
+    __atomic_fetch_add(&received, 1, __ATOMIC_SEQ_CST);
+}
+
+static const struct bp_region_ops controller_ops = {
+    .size = sizeof(controller_ops), .write = receive, .parallel = BP_PARALLEL_LEAF};
+
+static void *send_messages(void *opaque)
+{
+    if (opaque)
+        pci->msi_notify(opaque, 0);
+    else
+        pci->msix_notify(msix, 5);
+    return NULL;
+}
+
+/* Begins a message on another thread, masks it meanwhile, and reads that back: then nothing comes any more. */
+static void mask_while_it_is_sent(struct bp_device *dev)
+{
+    struct bp_region *there = bp_region_new_io(NULL, "controller", 4, &controller_ops, NULL);
+    unsigned before;
+    GThread *thread;
+
+    bp_region_add(bp_space_root(bp_machine_memory(bp_test_machine(host))), there, CONTROLLER, 0);
+    __atomic_store_n(&slow_inside, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&slow_go, 0, __ATOMIC_SEQ_CST);
+    received = 0;
+    thread = g_thread_new("sender", send_messages, dev);
+    while (!__atomic_load_n(&slow_inside, __ATOMIC_SEQ_CST))
+        g_usleep(100);
+    __atomic_store_n(&slow_go, 1, __ATOMIC_SEQ_CST);
+    if (dev) {
+        set(MSI_DEVFN, CAP + 16, 1, 4);
+        g_assert_cmphex(get(MSI_DEVFN, CAP + 16, 4), ==, 1);
+    } else {
+        wr(TABLE + 16 * 5 + 12, 1);
+        g_assert_cmphex(rd(TABLE + 16 * 5 + 12), ==, 1);
+    }
+    before = __atomic_load_n(&received, __ATOMIC_SEQ_CST);
+    g_thread_join(thread);
+    g_assert_cmpuint(before, ==, 1);
+    g_assert_cmpuint(received, ==, 1);
+    send_messages(dev); /* stays pending */
+    g_assert_cmpuint(received, ==, 1);
+    bp_region_free(there);
+}
+
+static void masked_vector_s_message_has_arrived_or_waits(void)
+{
+    set_up_msix();
+    wr(TABLE + 16 * 5, CONTROLLER);
+    wr(TABLE + 16 * 5 + 4, 0);
+    wr(TABLE + 16 * 5 + 12, 0);
+    mask_while_it_is_sent(NULL);
+    g_assert_cmphex(rd(PBA), ==, 1u << 5);
+    bp_test_reset(host);
+    set(MSI_DEVFN, 0x04, 4, 2);
+    set(MSI_DEVFN, CAP + 4, CONTROLLER, 4);
+    set(MSI_DEVFN, CAP + 2, 0x0001, 2);
+    mask_while_it_is_sent(msi);
+    g_assert_cmphex(get(MSI_DEVFN, CAP + 20, 4), ==, 1);
+}
+
 static void msix_reset_masks_and_forgets(void)
 {
     set_up_msix();
@@ -498,6 +570,7 @@ int main(int argc, char **argv)
     CASE(accesses_that_lead_back_come_to_an_end);
     CASE(message_inside_of_an_access_goes_out);
     CASE(message_while_another_thread_accesses_goes_out);
+    CASE(masked_vector_s_message_has_arrived_or_waits);
     CASE(msix_reset_masks_and_forgets);
     CASE(saved_state_brings_tables_and_pending_bits_back);
     CASE(msi_counts_masks_and_sends);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Views of the tree of regions: stretches that are one, and the tree as text. */
+/* Views of the tree of regions: stretches that are one, the tree as text, and who may store under a lock. */
 #include <bp/memory.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include <glib.h>
@@ -82,6 +83,47 @@ static void tree_is_told_in_the_order_of_addresses(struct fixture *f, gconstpoin
     g_free(text);
 }
 
+/* ---- stores by who holds a leaf lock ---- */
+
+static void note_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
+{
+    (void)addr;
+    *(uint64_t *)opaque = value << 8 | size;
+}
+
+static void posts_go_where_no_lock_is_taken(struct fixture *f, gconstpointer data)
+{
+    static const struct bp_region_ops plain = {.size = sizeof(plain), .write = note_write},
+                                      parallel = {.size = sizeof(parallel), .write = note_write,
+                                                  .parallel = BP_PARALLEL},
+                                      leaf = {.size = sizeof(leaf), .write = note_write,
+                                              .parallel = BP_PARALLEL_LEAF};
+    struct bp_region *ram, *rom;
+    uint64_t seen = 0;
+    uint32_t word;
+
+    (void)data;
+    g_assert_cmpint(bp_region_new_ram(&f->owner, "ram", 0x1000, &ram, NULL), ==, 0);
+    g_assert_cmpint(bp_region_new_rom(&f->owner, "rom", 0x1000, NULL, NULL, &rom, NULL), ==, 0);
+    bp_region_add(f->root, ram, 0, 0);
+    bp_region_add(f->root, rom, 0x1000, 0);
+    bp_region_add(f->root, bp_region_new_io(&f->owner, "plain", 16, &plain, &seen), 0x2000, 0);
+    bp_region_add(f->root, bp_region_new_io(&f->owner, "parallel", 16, &parallel, &seen), 0x3000, 0);
+    bp_region_add(f->root, bp_region_new_io(&f->owner, "leaf", 16, &leaf, &seen), 0x4000, 0);
+    g_assert_cmpint(bp_space_post(f->space, 0x10, 4, 0x11223344, NULL), ==, 0);
+    bp_space_read(f->space, 0x10, &word, 4);
+    g_assert_cmphex(GUINT32_FROM_LE(word), ==, 0x11223344);
+    g_assert_cmpint(bp_space_post(f->space, 0xffe, 4, 1, NULL), ==, -EAGAIN);
+    g_assert_cmpint(bp_space_post(f->space, 0x1000, 4, 1, NULL), ==, -EAGAIN);
+    g_assert_cmpint(bp_space_post(f->space, 0x2000, 4, 1, NULL), ==, -EAGAIN);
+    g_assert_cmpint(bp_space_post(f->space, 0x3000, 4, 1, NULL), ==, -EAGAIN);
+    g_assert_cmpint(bp_space_post(f->space, 0x9000, 4, 1, NULL), ==, -EAGAIN);
+    g_assert_cmphex(seen, ==, 0);
+    g_assert_cmpint(bp_space_post(f->space, 0x4004, 4, 0xab, NULL), ==, 0);
+    g_assert_cmphex(seen, ==, 0xab04);
+    g_assert_cmpint(bp_space_post(f->space, 0x400e, 4, 1, NULL), ==, -EAGAIN);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -89,5 +131,6 @@ int main(int argc, char **argv)
 #define CASE(name) g_test_add("/view/" #name, struct fixture, NULL, set_up, name, tear_down)
     CASE(pieces_that_meet_are_one);
     CASE(tree_is_told_in_the_order_of_addresses);
+    CASE(posts_go_where_no_lock_is_taken);
     return g_test_run();
 }

@@ -56,7 +56,7 @@ static void page_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
 
 static const struct bp_region_ops page_ops = {
     .size = sizeof(page_ops), .read = page_read, .write = page_write, .min_access = 4,
-    .max_access = 4, .parallel = 1};
+    .max_access = 4, .parallel = BP_PARALLEL_LEAF};
 
 static uint64_t message_read(void *opaque, uint64_t addr, unsigned size)
 {
@@ -72,7 +72,7 @@ static void message_write(void *opaque, uint64_t addr, uint64_t value, unsigned 
 
 static const struct bp_region_ops message_ops = {
     .size = sizeof(message_ops), .read = message_read, .write = message_write, .min_access = 4,
-    .max_access = 4, .parallel = 1};
+    .max_access = 4, .parallel = BP_PARALLEL_LEAF};
 
 /* ---- device ---- */
 

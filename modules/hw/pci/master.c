@@ -123,12 +123,18 @@ void pci_messages_init(struct bp_device *dev)
         fn->late = bp_deferred_new(bp_device_owner(dev), NULL, send_late, dev);
 }
 
-bool pci_message_begin(struct pci_access *a, struct pci_fn *fn)
+/* To an interrupt controller (and to RAM) it goes under the function's lock: once a guest has masked it, it comes
+ * no more. */
+enum pci_message pci_message_begin(struct pci_access *a, struct pci_fn *fn, uint64_t address, uint32_t data)
 {
+    const struct bp_access who = requested_by(fn->device);
+
+    if (bp_space_post(pci_bus_of(fn->device)->host.dma, address, 4, data, &who) != -EAGAIN)
+        return PCI_MESSAGE_SENT;
     if (pci_access_begin(a, fn, true))
-        return true;
+        return PCI_MESSAGE_BEGUN;
     bp_deferred_schedule(fn->late);
-    return false;
+    return PCI_MESSAGE_HELD;
 }
 
 void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data)

@@ -2,8 +2,7 @@
 /*
  * MSI (PCI Local Bus 3.0, 6.8.1): the capability, per-vector masks and pending bits. A message
  * waits while its vector is masked or the function is no bus master. The capability always has a
- * 64-bit address. Messages are sent on any thread; one that was on its way when its vector is
- * masked may still arrive.
+ * 64-bit address. Messages are sent on any thread; what is masked comes no more, as msix.c says.
  */
 #include <errno.h>
 
@@ -65,20 +64,25 @@ static void show_pending(struct pci_fn *fn)
         pci_set32(fn->config + fn->msi.at + MSI_PENDING, fn->msi.pending);
 }
 
-/* Takes one pending message that may go; lock held. */
-static bool take(struct pci_fn *fn, struct pci_access *a, uint64_t *ret_address, uint32_t *ret_data)
+/* Takes one pending message that may go; lock held. HELD: there is none. */
+static enum pci_message take(struct pci_fn *fn, struct pci_access *a, uint64_t *ret_address,
+                             uint32_t *ret_data)
 {
+    enum pci_message how;
     const uint8_t *cap = fn->config + fn->msi.at;
     uint32_t low = (1u << granted(fn)) - 1, ready = fn->msi.pending & ~masks(fn), v;
 
-    if (!ready || !enabled(fn) || !pci_is_master(fn) || !pci_message_begin(a, fn))
-        return false;
+    if (!ready || !enabled(fn) || !pci_is_master(fn))
+        return PCI_MESSAGE_HELD;
     v = (uint32_t)__builtin_ctz(ready);
-    fn->msi.pending &= ~(1u << v);
-    show_pending(fn);
     *ret_address = pci_get32(cap + MSI_ADDRESS) | (uint64_t)pci_get32(cap + MSI_ADDRESS + 4) << 32;
     *ret_data = (pci_get16(cap + MSI_DATA) & ~low) | (v & low);
-    return true;
+    how = pci_message_begin(a, fn, *ret_address, *ret_data);
+    if (how != PCI_MESSAGE_HELD) {
+        fn->msi.pending &= ~(1u << v);
+        show_pending(fn);
+    }
+    return how;
 }
 
 /* Sends what is pending and allowed; not more than there are vectors, for sending may make more. */
@@ -90,14 +94,15 @@ static void flush(struct bp_device *dev)
         struct pci_access a;
         uint64_t address;
         uint32_t data;
-        bool go;
+        enum pci_message how;
 
         pci_lock(fn);
-        go = take(fn, &a, &address, &data);
+        how = take(fn, &a, &address, &data);
         pci_unlock(fn);
-        if (!go)
+        if (how == PCI_MESSAGE_HELD)
             return;
-        pci_message_send(dev, &a, address, data);
+        if (how == PCI_MESSAGE_BEGUN)
+            pci_message_send(dev, &a, address, data);
     }
 }
 

@@ -3,8 +3,8 @@
  * MSI-X (PCI Local Bus 3.0, 6.8.2): the capability, the vector table and the pending bits in a BAR.
  * A vector's message waits in its pending bit while the vector or the function is masked, or the
  * function is no bus master. Accesses to the table are of four or eight bytes, as 6.8.2 wants them.
- * Messages are sent on any thread; one that was on its way when its vector is masked may still
- * arrive.
+ * Messages are sent on any thread. Once a vector is masked none arrives any more (6.8.3.5), but at an address
+ * where neither an interrupt controller nor RAM is: there one that is on its way still may.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,21 +53,23 @@ bool pci_msix_enabled(struct bp_device *dev)
     return on;
 }
 
-/* Takes the vector's message if it is pending and nothing holds it back; lock held. */
+/* Takes the vector's message if it is pending and nothing holds it back; lock held. True: it is to be sent. */
 static bool take(struct pci_fn *fn, unsigned vector, struct pci_access *a, uint64_t *ret_address,
                  uint32_t *ret_data)
 {
     const uint8_t *entry = fn->msix.table + ENTRY * vector;
     uint8_t *pending = fn->msix.pba + vector / 8, bit = (uint8_t)(1u << vector % 8);
+    enum pci_message how;
 
     if (!(*pending & bit) || (control(fn) & (MSIX_ENABLE | MSIX_FUNCTION_MASK)) != MSIX_ENABLE ||
-        (pci_get32(entry + ENTRY_CONTROL) & ENTRY_MASKED) || !pci_is_master(fn) ||
-        !pci_message_begin(a, fn))
+        (pci_get32(entry + ENTRY_CONTROL) & ENTRY_MASKED) || !pci_is_master(fn))
         return false;
-    *pending &= (uint8_t)~bit;
     *ret_address = pci_get32(entry) | (uint64_t)pci_get32(entry + 4) << 32;
     *ret_data = pci_get32(entry + ENTRY_DATA);
-    return true;
+    how = pci_message_begin(a, fn, *ret_address, *ret_data);
+    if (how != PCI_MESSAGE_HELD)
+        *pending &= (uint8_t)~bit;
+    return how == PCI_MESSAGE_BEGUN;
 }
 
 static void flush_vector(struct bp_device *dev, unsigned vector)

@@ -129,7 +129,7 @@ struct pci_fn {
     struct pci_msix msix;
     /*
      * Guards the bytes of `config` that a guest may write, `msi` and `msix`: messages are sent on
-     * any thread. A leaf: nothing is called under it but bp_deferred_schedule().
+     * any thread. A leaf: nothing is called under it but bp_deferred_schedule() and bp_space_post().
      */
     pthread_mutex_t lock;
     struct bp_deferred *late; /* sends what a message inside of a message left pending */
@@ -253,10 +253,10 @@ int pci_dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len);
 int pci_dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_t len);
 bool pci_is_master(const struct pci_fn *fn); /* lock held */
 void pci_messages_init(struct bp_device *dev); /* when MSI or MSI-X is added */
-/* For a message that is pending and allowed; lock held. True: it is no longer pending, and
- * pci_message_send() follows once the lock is released. False: it stays so, and the main loop
- * tries again. */
-bool pci_message_begin(struct pci_access *a, struct pci_fn *fn);
+/* For a message that is pending and allowed; lock held. SENT, BEGUN: it is no longer pending; it has arrived, or
+ * pci_message_send() follows once the lock is released. HELD: it stays so, and the main loop tries again. */
+enum pci_message { PCI_MESSAGE_HELD, PCI_MESSAGE_SENT, PCI_MESSAGE_BEGUN };
+enum pci_message pci_message_begin(struct pci_access *a, struct pci_fn *fn, uint64_t address, uint32_t data);
 void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data);
 
 /* ---- msi.c ---- */
