@@ -236,6 +236,11 @@ int bp_co_yield(void)
     return __atomic_load_n(&co->cancelled, __ATOMIC_ACQUIRE) ? -ECANCELED : 0;
 }
 
+void bp_co_await(void)
+{
+    bpc_co_wait(bp_co_current());
+}
+
 bool bp_co_cancelled(void)
 {
     bpc_assert_coroutine();

@@ -338,6 +338,8 @@ int bpc_machine_finish(struct bp_error *err)
 
     if (ret == 0)
         ret = check_taken(m, err);
+    if (ret == 0)
+        ret = bpc_start_complete(err);
     if (ret < 0)
         return ret;
     bpc_log_code_prepare();

@@ -29,6 +29,7 @@ bool bpc_machine_turn(int *ret_status);
 void bpc_log_code_prepare(void);
 
 /* ---- start.c: between made and running ---- */
+int bpc_start_complete(struct bp_error *err); /* asks those of bp_on_complete() */
 bool bpc_start_is_held(void); /* somebody is waited for (bp/run.h) */
 void bpc_start_tell_held(void); /* says for whom */
 void bpc_start_done(void);    /* nobody is any more: what was put off is done */

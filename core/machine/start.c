@@ -62,6 +62,38 @@ void bp_on_start(void (*fn)(void *opaque), void *opaque)
     g_array_append_val(waiting, call);
 }
 
+struct on_complete {
+    int (*fn)(void *opaque, struct bp_error *err);
+    void *opaque;
+};
+
+static GArray *completing; /* of on_complete */
+
+void bp_on_complete(int (*fn)(void *opaque, struct bp_error *err), void *opaque)
+{
+    struct on_complete call = {fn, opaque};
+
+    if (!completing)
+        completing = g_array_new(FALSE, FALSE, sizeof(struct on_complete));
+    g_array_append_val(completing, call);
+}
+
+int bpc_start_complete(struct bp_error *err)
+{
+    GArray *calls = completing;
+    int ret = 0;
+
+    completing = NULL;
+    for (guint i = 0; calls && ret == 0 && i < calls->len; i++) {
+        const struct on_complete *call = &g_array_index(calls, struct on_complete, i);
+
+        ret = call->fn(call->opaque, err);
+    }
+    if (calls)
+        g_array_free(calls, TRUE);
+    return ret;
+}
+
 bool bp_leaves_terminal(void)
 {
     return bpc_config.daemonize;

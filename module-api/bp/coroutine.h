@@ -52,6 +52,9 @@ bool bp_co_cancelled(void); /* the current one */
 /* Until bp_co_enter() or bp_co_wake(). It may come back early: look at what you wait for, and again. 0 or
  * -ECANCELED. */
 int bp_co_yield(void);
+/* The same, but cancelling neither ends it nor shows in it: for who must not go on before the host has let
+ * go of a buffer. Something has to come that wakes it. */
+void bp_co_await(void);
 /* 0, or -ECANCELED. */
 int bp_co_sleep(enum bp_clock clock, int64_t ns);
 /* Until the descriptor is ready for one of BP_WATCH_*: those bits, -ETIMEDOUT after timeout_ns (-1: never),

@@ -7,6 +7,7 @@
 #define BP_RUN_H
 
 #include <bp/base.h>
+#include <bp/error.h>
 
 BP_BEGIN_DECLS
 
@@ -63,6 +64,9 @@ void bp_start_release(struct bp_start_hold *hold); /* NULL is fine. [main] */
  * was before. For what should not happen while the program still waits, such as a terminal that
  * goes raw. [main] under the machine lock */
 void bp_on_start(void (*fn)(void *opaque), void *opaque);
+/* Calls fn when board and devices of the command line are complete: a failure ends the program with its
+ * message. For what the command line asked for and nobody took. Before that only. [main] */
+void bp_on_complete(int (*fn)(void *opaque, struct bp_error *err), void *opaque);
 /* Does the process leave its terminal (-daemonize)? Then standard input and output are not for use. */
 bool bp_leaves_terminal(void);
 

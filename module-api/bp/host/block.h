@@ -141,6 +141,7 @@ struct bp_block_snapshot { /* one of an image's internal ones */
 struct bp_block_open_flags {
     uint32_t size;
     bool read_only, force_share, direct, no_flush, discard, inactive;
+    bool auto_read_only; /* open: may fall back, and says so with set_read_only() */
 };
 
 /* ---- drivers ---- */
@@ -150,6 +151,10 @@ struct bp_block_open_flags {
 #define BP_BLOCK_FILTER (1u << 2)    /* shows its filtered child as it is */
 #define BP_BLOCK_OWN_CONTEXT (1u << 3) /* slots run in the node's context only; else in any thread's */
 #define BP_BLOCK_READ_ONLY_DRIVER (1u << 4) /* never writes; read-only=on has to be said */
+#define BP_BLOCK_GROWS (1u << 5) /* a write past its end makes it longer; else it is resized before */
+/* Reads are serialised against writes that overlap them: they may write themselves (copy on read). */
+#define BP_BLOCK_SERIAL_READS (1u << 6)
+#define BP_BLOCK_NO_NAME (1u << 7) /* needs no file name: null, throttle */
 
 /*
  * A driver: only what it has is filled in, the framework does the rest (bounce buffers, alignment, zeroes
@@ -162,7 +167,9 @@ struct bp_block_open_flags {
 struct bp_block_driver {
     struct bp_type_info type; /* see BP_BLOCK_DRIVER */
     uint32_t flags;           /* BP_BLOCK_PROTOCOL, ... */
-    uint32_t reserved0;
+    /* Flags of requests (BP_BLOCK_FUA) that its write and write_zeroes carry out themselves or hand on to
+     * children; the framework does the others. */
+    uint32_t native;
     const struct bp_block_child_info *children; /* or NULL */
     const char *const *protocols;  /* "nbd", NULL: URLs that it opens, for file=nbd://...; or NULL */
     const char *const *suffixes;   /* of file names, a hint for probing; or NULL */
@@ -197,6 +204,16 @@ struct bp_block_driver {
      * framework's rule for the role. Pure. [main] */
     void (*permissions)(struct bp_block_node *node, const char *child, uint32_t roles,
                         uint32_t need, uint32_t shared, uint32_t *ret_need, uint32_t *ret_shared);
+    /* What users need of it, and let others do, is about to become this: what the new state wants beyond
+     * the old is locked, all or nothing; then commit gives back what is not wanted any more, or abort
+     * what prepare took. For locks on the host. NULL: nothing to do. [main] */
+    int (*permissions_prepare)(struct bp_block_node *node, uint32_t need, uint32_t shared,
+                               struct bp_error *err);
+    void (*permissions_commit)(struct bp_block_node *node);
+    void (*permissions_abort)(struct bp_block_node *node);
+    /* Requests that it holds back (throttling) are let go from begin to end. [main] */
+    void (*drain_begin)(struct bp_block_node *node);
+    void (*drain_end)(struct bp_block_node *node);
     /* New options or flags: prepare all or nothing, then commit or abort. [co], drained */
     int (*reopen_prepare)(struct bp_block_node *node, const struct bp_block_open_flags *flags,
                           struct bp_value *options, struct bp_error *err);
@@ -228,7 +245,10 @@ struct bp_block_driver {
     int (*eject)(struct bp_block_node *node, bool open);
     int (*lock_tray)(struct bp_block_node *node, bool locked);
     void (*moved)(struct bp_block_node *node, struct bp_context *ctx); /* OWN_CONTEXT: drained. [main] */
-    void *reserved[16];
+    /* What was submitted between is to go to the host at once. [any], the requests' context */
+    void (*plug)(struct bp_block_node *node);
+    void (*unplug)(struct bp_block_node *node);
+    void *reserved[14];
 };
 
 static const struct bp_shape_slot bp_block_child_slots[] BP_UNUSED = {
@@ -284,6 +304,7 @@ struct bp_blk_ops {
 };
 #define BP_BLK_REMOVABLE (1u << 0) /* may be without a medium */
 #define BP_BLK_READ_ONLY (1u << 1) /* never writes (CD-ROM) */
+#define BP_BLK_READ_ONLY_OK (1u << 2) /* takes a read-only medium, too: see writable() */
 
 enum bp_block_on_error { BP_BLOCK_ON_ERROR_AUTO, BP_BLOCK_ON_ERROR_REPORT, BP_BLOCK_ON_ERROR_IGNORE,
                          BP_BLOCK_ON_ERROR_STOP, BP_BLOCK_ON_ERROR_ENOSPC };
@@ -375,6 +396,7 @@ struct bp_block_interface { /* block/1 */
      * werror/rerror: with "stop" the machine is paused and the request is tried again at `cont`; it
      * stays in flight for the front end, which saves it as such and submits it again when loaded.
      * -ENOMEDIUM without medium. req NULL: BP_BLOCK_FLUSH. From the blk's context. NULL is never returned.
+     * Offset and length need no alignment. The array of vectors stays, too.
      */
     struct bp_blk_request *(*submit)(struct bp_blk *blk, enum bp_block_op op,
                                      const struct bp_block_request *req,
@@ -382,8 +404,12 @@ struct bp_block_interface { /* block/1 */
     /* Asks it to end soon: `done` still comes, with -ECANCELED or as it ended. From the blk's context,
      * before `done`. */
     void (*cancel)(struct bp_blk_request *request);
-    /* The same in a coroutine: returns when it has ended. [co] */
+    /* The same in a coroutine: returns when it has ended; without werror/rerror. [co] */
     int (*submit_co)(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
+    /* The same outside of a coroutine, before it returns, holding up the main loop: for attach(), which
+     * reads a flash chip or a partition table. Without werror/rerror. -EWOULDBLOCK: a driver in the graph
+     * cannot do that. [main] */
+    int (*now)(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
     /* Batches: what is submitted between goes to the host at once at the end; nests. */
     void (*plug)(struct bp_blk *blk);
     void (*unplug)(struct bp_blk *blk);
@@ -436,6 +462,10 @@ struct bp_block_interface { /* block/1 */
     int (*child_resize)(struct bp_block_child *child, uint64_t length, bool exact, struct bp_error *err);
     void (*child_limits)(struct bp_block_child *child, struct bp_block_limits *ret);
     void (*set_filename)(struct bp_block_node *node, const char *filename); /* copied; for queries */
+    void (*set_read_only)(struct bp_block_node *node); /* in open, with auto_read_only. [co] */
+    /* May this coroutine wait? If not (`now`, -drive), what it needs is done on the spot, also when that
+     * blocks, or fails with -EWOULDBLOCK. [co] */
+    bool (*may_wait)(void);
     /* Fatal damage found: no further writes; BLOCK_IMAGE_CORRUPTED. */
     void (*corrupted)(struct bp_block_node *node, const char *why, uint64_t offset, uint64_t bytes);
 

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Inside of the block framework: nodes, edges, requests that are under way, blks, drives. */
+#ifndef BLOCK_H
+#define BLOCK_H
+
+#include <pthread.h>
+
+#include <bp/command.h>
+#include <bp/coroutine.h>
+#include <bp/host/block.h>
+
+#define MAX_NODE_NAME 127u
+#define MAX_BOUNCE ((size_t)1 << 20) /* bytes of a bounce buffer */
+
+enum detect_zeroes { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
+
+/* A request that a node works on; lives on the stack of its coroutine. */
+struct tracked {
+    struct tracked *next, **link;
+    uint64_t start, end; /* with what the alignment adds */
+    bool serialising;
+};
+
+struct bp_block_node {
+    struct bp_block_node *next; /* of all, oldest first */
+    struct bp_object *obj;
+    const struct bp_block_driver *driver;
+    char *name;
+    char *filename; /* or NULL */
+    bool named;     /* by the user: he has a reference */
+    bool opened;
+    bool corrupt;
+    bool no_flush, direct;
+    bool unmap; /* discard=unmap */
+    enum detect_zeroes detect;
+    bool guard_header; /* probed as raw: block 0 must not become another format's header */
+    unsigned refs;
+    struct bp_block_open_flags flags;
+    bool auto_read_only;
+    struct bp_block_limits limits;
+    int64_t length; /* atomic */
+    struct bp_block_child *children, *parents;
+    uint32_t need, shared, new_need, new_shared; /* summed over the parents */
+    bool prepared; /* permissions_prepare() succeeded in the change under way */
+    bool touched;
+    struct bp_context *ctx; /* NULL: the main one */
+    struct bp_value *options; /* as it was made of, for reopen */
+
+    struct bp_co_mutex *mutex; /* of `tracked` */
+    struct bp_co_queue *waiters;
+    struct tracked *tracked, **tracked_tail;
+    uint64_t writes, flushed; /* atomic: writes completed; how many of them a flush has covered, plus 1 */
+    uint64_t highest_write;   /* atomic: end of the farthest write */
+    uint64_t threshold;       /* of block-set-write-threshold; 0: none */
+};
+
+struct bp_block_child {
+    struct bp_block_child *next, *next_parent;
+    char *name;
+    uint32_t roles;
+    struct bp_block_node *parent; /* NULL: blk is */
+    struct bp_blk *blk;
+    struct bp_block_node *node;
+    uint32_t need, shared, new_need, new_shared;
+};
+
+struct block_stats {
+    uint64_t bytes[5], operations[5], failed[5], invalid[5], ns[5]; /* by enum bp_block_op */
+    int64_t last_access; /* ns of BP_CLOCK_REALTIME; 0: never */
+};
+
+struct bp_blk_request {
+    struct bp_blk_request *next, **link; /* of the blk's list: all that were not told of */
+    struct bp_blk_request *next_done;
+    struct bp_blk *blk;
+    struct bp_co *co; /* while it runs */
+    enum bp_block_op op;
+    struct bp_block_request req;
+    void (*done)(void *opaque, int ret);
+    void *opaque;
+    int ret;
+    int64_t since;
+    bool cancelled, held, retry, queued, ended; /* under the lock */
+};
+
+/* Somebody waits until nothing is in flight. */
+struct drain_waiter {
+    struct drain_waiter *next;
+    void (*fn)(void *opaque);
+    void *opaque;
+};
+
+struct bp_blk {
+    struct bp_blk *next; /* of all, oldest first */
+    char *name;          /* of a -drive, or NULL */
+    struct bp_block_child root; /* node NULL: no medium */
+    struct bp_device *dev;      /* or NULL */
+    struct bp_owner *owner;     /* of its deferred calls and coroutines; NULL: nobody has it open */
+    struct bp_context *ctx;
+    bool open;                  /* by a device or an export */
+    const struct bp_blk_ops *ops;
+    void *opaque;
+    uint32_t ops_flags;
+    bool share_rw, read_only;
+    bool write_cache, drive_write_cache;
+    bool locked, tray_is_open;
+    int werror, rerror, drive_werror, drive_rerror;
+    bool account_invalid, account_failed;
+    char *serial;
+    struct drive *drive; /* or NULL */
+
+    pthread_mutex_t lock; /* of the lists below */
+    struct bp_blk_request *requests, *done_list, **done_tail;
+    unsigned in_flight;      /* neither held nor queued, not told of; atomic, changed under the lock */
+    unsigned quiesced;       /* drains under way; changed under the lock */
+    struct bp_co_mutex *gate_mutex;
+    struct bp_co_queue *gate; /* coroutines that wait for the end of drains */
+    struct bp_deferred *tell;
+    struct block_stats stats;
+    struct drain_waiter *drain_waiters;
+    unsigned plugged;
+    struct bp_value *throttle; /* as it was set, for query-block; or NULL */
+};
+
+struct drive {
+    struct drive *next; /* in order of the command line */
+    struct bp_blk *blk;
+    char *id, *serial;
+    const char *interface; /* NULL: the board's default */
+    int bus, unit, index;  /* -1: not given */
+    bool placed, claimed, cdrom, by_default;
+    struct bp_value *args; /* as given; for `change` and messages */
+    char *file;            /* or NULL */
+};
+
+extern struct bp_block_node *block_nodes;
+extern struct bp_blk *block_blks;
+extern const struct bp_kind block_kind, block_aio_kind;
+
+/* node.c: [main] */
+struct bp_block_node *node_find(const char *name);
+struct bp_block_node *node_of_object(struct bp_object *obj);
+/* Makes one of options; they are taken apart, not kept. The caller gets a reference. [co] */
+int node_new(struct bp_value *options, struct bp_block_node *parent, uint32_t roles,
+             struct bp_block_node **ret_node, struct bp_error *err);
+struct bp_block_node *node_ref(struct bp_block_node *node);
+void node_unref(struct bp_block_node *node); /* [co], or in the end */
+int node_refresh(struct bp_block_node *node, struct bp_error *err); /* length and limits. [co] */
+void node_set_length(struct bp_block_node *node, uint64_t length);
+int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_error *err); /* [co] */
+bool value_bool(const struct bp_value *value, bool *ret);
+int take_bool(struct bp_value *options, const char *key, bool *ret, struct bp_error *err);
+/* Runs fn in a coroutine that ends before this returns; fn must find out by may_wait(). [main] */
+int run_now(int (*fn)(void *opaque, struct bp_error *err), void *opaque, struct bp_error *err);
+bool may_wait(void);
+
+/* graph.c: [main] */
+struct bp_block_child *child_new(const char *name, uint32_t roles, struct bp_block_node *parent,
+                                 struct bp_block_node *node);
+void child_free(struct bp_block_child *child); /* drops its reference */
+void child_point(struct bp_block_child *child, struct bp_block_node *node); /* NULL: at nothing */
+/* Recomputes what is below an edge (or a node) with what it asks for now: all or nothing. */
+int permissions_set(struct bp_block_child *child, uint32_t need, uint32_t shared,
+                    struct bp_error *err);
+int permissions_update(struct bp_block_node *node, struct bp_error *err);
+struct bp_block_child *node_child(struct bp_block_node *node, const char *name);
+struct bp_block_child *node_primary(struct bp_block_node *node);
+struct bp_block_child *node_child_role(struct bp_block_node *node, uint32_t role);
+bool node_is_below(struct bp_block_node *node, struct bp_block_node *of);
+/* Puts `filter` above `node`: every parent of `node` (but `filter` itself) uses it from now on. */
+int graph_insert(struct bp_block_node *node, struct bp_block_node *filter, struct bp_error *err);
+int graph_remove(struct bp_block_node *filter, struct bp_error *err);
+char *user_text(const struct bp_block_child *child); /* malloc'd: who it is, for messages */
+
+/* request.c: [co] */
+int node_request(struct bp_block_node *node, enum bp_block_op op, const struct bp_block_request *req);
+int node_flush(struct bp_block_node *node);
+int node_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes,
+                struct bp_block_status *ret);
+int node_resize(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
+                struct bp_error *err);
+/* track.c */
+int track_begin(struct bp_block_node *node, struct tracked *t, uint64_t start, uint64_t end,
+                bool serialising);
+void track_end(struct bp_block_node *node, struct tracked *t);
+/* vector.c */
+unsigned iov_slice(struct iovec *to, const struct iovec *iov, unsigned n, size_t skip, size_t bytes);
+void iov_fill(const struct iovec *iov, unsigned n, size_t skip, int byte, size_t bytes);
+size_t iov_gather(const struct iovec *iov, unsigned n, size_t skip, void *buf, size_t bytes);
+void iov_scatter(const struct iovec *iov, unsigned n, size_t skip, const void *buf, size_t bytes);
+bool iov_is_zero(const struct iovec *iov, unsigned n);
+bool iov_is_aligned(const struct iovec *iov, unsigned n, size_t alignment);
+
+/* blk.c */
+struct bp_blk *blk_new(const char *name);
+void blk_free(struct bp_blk *blk);
+struct bp_blk *blk_find(const char *name); /* of a drive */
+int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *ctx,
+             struct bp_blk_conf *conf, const struct bp_blk_ops *ops, void *opaque,
+             struct bp_blk **ret_blk, struct bp_error *err);
+void blk_close(struct bp_blk *blk);
+int blk_insert(struct bp_blk *blk, struct bp_block_node *node, struct bp_error *err);
+void blk_remove(struct bp_blk *blk);
+void blk_media_changed(struct bp_blk *blk, bool loaded);
+bool blk_inserted(struct bp_blk *blk);
+bool blk_writable(struct bp_blk *blk);
+int64_t blk_length(struct bp_blk *blk);
+const char *blk_name(struct bp_blk *blk);
+const char *blk_device_path(struct bp_blk *blk); /* id or path of who has it open; "" */
+void blk_resized(struct bp_block_node *node);
+struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
+                                  const struct bp_block_request *req,
+                                  void (*done)(void *opaque, int ret), void *opaque);
+void blk_cancel(struct bp_blk_request *request);
+int blk_submit_co(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
+int blk_now(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
+void blk_plug(struct bp_blk *blk);
+void blk_unplug(struct bp_blk *blk);
+void blk_drain(struct bp_blk *blk, void (*fn)(void *opaque), void *opaque);
+/* Every blk above the node takes nothing new up; returns when nothing of them is in flight. [co] */
+int drain_begin(struct bp_block_node *node, struct bp_error *err);
+void drain_end(struct bp_block_node *node);
+int blk_drain_begin(struct bp_blk *blk, struct bp_error *err); /* this one alone; [co] */
+void blk_drain_end(struct bp_blk *blk);
+/* [any]: one more, and may it start at once? / one less. */
+bool blk_enter(struct bp_blk *blk);
+void blk_leave(struct bp_blk *blk);
+void blk_go_on(struct bp_blk *blk); /* starts what was queued */
+void blk_start(struct bp_blk_request *r);
+void blk_watch_machine(struct bp_machine *machine);
+void blk_flush_all(void); /* on the spot. [main] */
+/* error.c: what becomes of a request that failed. true: it is held until `cont`. */
+bool blk_judge(struct bp_blk_request *r);
+
+/* conf.c */
+int conf_complete(struct bp_blk *blk, struct bp_blk_conf *conf, struct bp_error *err);
+int conf_geometry(struct bp_blk *blk, struct bp_blk_conf *conf, uint32_t max_cyls, uint32_t max_heads,
+                  uint32_t max_secs, struct bp_error *err);
+
+/* drive.c */
+int drive_new(struct bp_value *args, struct drive **ret_drive, struct bp_error *err);
+struct drive *drive_find(const char *id);
+void drive_free(struct drive *drive);
+bool drive_get(struct bp_machine *machine, const char *interface, unsigned n,
+               struct bp_block_drive *ret);
+void drive_claim(struct bp_machine *machine, const char *id);
+void drive_interfaces(struct bp_machine *machine, const char *default_interface,
+                      const char *const *names, const unsigned *units_per_bus);
+int drive_open_file(struct drive *drive, struct bp_value *args, struct bp_block_node **ret_node,
+                    struct bp_error *err);
+extern bool drive_snapshot_all;
+
+int drive_check_claimed(void *opaque, struct bp_error *err);
+void drive_free_all(void);
+
+/* throttle-keys.c */
+struct throttle_key {
+    const char *flat, *dashed, *qmp; /* of -drive, of throttle-group, of block_set_io_throttle */
+};
+extern const struct throttle_key throttle_keys[];
+struct bp_value *throttle_limits(struct bp_value *args, struct bp_error *err);
+
+/* probe.c */
+/* The driver that says it knows these bytes best; NULL: none, so raw. `*ret_score` is how sure. */
+const char *probe_format(const uint8_t *head, size_t length, const char *file);
+int probe_node(struct bp_block_node *node, const char **ret_format, struct bp_error *err); /* [co] */
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Inside of module `block-file`: an open file or block device of the host. */
+#ifndef BLOCK_FILE_H
+#define BLOCK_FILE_H
+
+#include <sys/types.h>
+
+#include <bp/host/block-aio.h>
+#include <bp/host/block.h>
+
+struct file_locks {
+    int fd; /* of its own: locks belong to an open file, and a reopened one is another; -1: none */
+    const char *name;
+    uint32_t need, shared;         /* in force */
+    uint32_t new_need, new_shared; /* prepared */
+};
+
+struct file_state {
+    char *filename;
+    int aio;     /* enum file_aio */
+    int locking; /* auto, on, off */
+    int fd;
+    int flush_error; /* of a flush that failed: what it lost is lost; -errno */
+    bool device;     /* a block device */
+    bool direct;
+    int new_fd;      /* between reopen_prepare() and its end; -1: the same */
+    bool new_direct;
+    unsigned align, memory_align;
+    struct file_locks locks;
+    struct bp_object *engine; /* of kind block-aio; NULL: threads */
+    const struct bp_block_aio_class *engine_class;
+};
+enum file_aio { FILE_AIO_THREADS, FILE_AIO_NATIVE, FILE_AIO_URING };
+
+/* file-lock.c */
+int locks_open(struct file_locks *locks, const char *name, int fd, int mode, struct bp_error *err);
+void locks_close(struct file_locks *locks);
+int locks_prepare(struct file_locks *locks, uint32_t need, uint32_t shared, struct bp_error *err);
+void locks_commit(struct file_locks *locks);
+void locks_abort(struct file_locks *locks);
+
+/* file-open.c */
+int file_open_fd(const char *name, int flags, struct bp_error *err);
+void file_probe_alignment(struct file_state *s);
+int64_t file_fd_length(int fd, bool device);
+
+/* file-create.c */
+extern const struct bp_field file_create_options[];
+int file_create(struct bp_value *options, struct bp_error *err);
+int file_preallocate(int fd, uint64_t from, uint64_t to, const char *how, struct bp_error *err);
+
+#endif
