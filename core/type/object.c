@@ -170,6 +170,12 @@ void bp_object_destroy(struct bp_object *obj)
     bp_object_unref(obj);
 }
 
+int bp_provided_class(const char *kind, const char *name, const void **ret_class, struct bp_error *err)
+{
+    bpc_assert_main();
+    return bpc_require(bpc_kind_from_name(kind, strlen(kind)), name, ret_class, err);
+}
+
 int bp_object_new(const char *kind_name, const char *name, const char *id, const char *container,
                   struct bp_value *props, struct bp_object **ret_obj, struct bp_error *err)
 {

@@ -99,6 +99,9 @@ int bp_object_set_text(struct bp_object *obj, const char *name, const char *text
  */
 int bp_object_new(const char *kind, const char *name, const char *id, const char *container,
                   struct bp_value *props, struct bp_object **ret_obj, struct bp_error *err);
+/* The class descriptor that bp_object_new() would make an object of; its module is loaded when needed. Errors:
+ * unknown or broken class. */
+int bp_provided_class(const char *kind, const char *name, const void **ret_class, struct bp_error *err);
 /* Takes it out of the tree, releases what its owner claimed, and drops the maker's reference; state
  * and properties are freed with the last one. NULL is fine. */
 void bp_object_destroy(struct bp_object *obj);

@@ -268,6 +268,11 @@ static void tell(void *opaque)
     }
 }
 
+struct bp_deferred *blk_new_teller(struct bp_blk *blk)
+{
+    return bp_deferred_new(blk->owner, blk->ctx, tell, blk);
+}
+
 /* Held and queued ones end at once, others when they notice. */
 void blk_cancel(struct bp_blk_request *r)
 {
@@ -447,7 +452,7 @@ int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *c
              struct bp_blk_conf *conf, const struct bp_blk_ops *ops, void *opaque,
              struct bp_blk **ret_blk, struct bp_error *err)
 {
-    struct bp_blk *blk;
+    struct bp_blk *blk = NULL;
     int ret;
 
     if (ops && ops->size < offsetof(struct bp_blk_ops, media_changed))
@@ -470,7 +475,7 @@ int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *c
     }
     if (dev)
         blk_watch_machine(bp_device_machine(dev));
-    blk->tell = bp_deferred_new(blk->owner, ctx, tell, blk);
+    blk->tell = blk_new_teller(blk);
     *ret_blk = blk;
     return 0;
 }

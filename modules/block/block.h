@@ -172,6 +172,8 @@ int graph_insert(struct bp_block_node *node, struct bp_block_node *filter, struc
 int graph_remove(struct bp_block_node *filter, struct bp_error *err);
 char *user_text(const struct bp_block_child *child); /* malloc'd: who it is, for messages */
 
+int node_del(const char *name, struct bp_error *err); /* [co] */
+
 /* request.c: [co] */
 int node_request(struct bp_block_node *node, enum bp_block_op op, const struct bp_block_request *req);
 int node_flush(struct bp_block_node *node);
@@ -201,6 +203,8 @@ int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *c
 void blk_close(struct bp_blk *blk);
 int blk_insert(struct bp_blk *blk, struct bp_block_node *node, struct bp_error *err);
 void blk_remove(struct bp_blk *blk);
+void blk_tray(struct bp_blk *blk, bool open);
+struct bp_deferred *blk_new_teller(struct bp_blk *blk);
 void blk_media_changed(struct bp_blk *blk, bool loaded);
 bool blk_inserted(struct bp_blk *blk);
 bool blk_writable(struct bp_blk *blk);

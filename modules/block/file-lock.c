@@ -77,7 +77,7 @@ static bool has_lock(const char *pid, const char *fd, const char *inode)
     bool found = false;
     FILE *f;
 
-    snprintf(path, sizeof(path), "/proc/%s/fdinfo/%s", pid, fd);
+    snprintf(path, sizeof(path), "/proc/%.32s/fdinfo/%.32s", pid, fd);
     f = fopen(path, "re");
     while (f && !found && fgets(line, sizeof(line), f))
         found = strncmp(line, "lock:", 5) == 0 && strstr(line, inode);

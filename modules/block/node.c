@@ -240,7 +240,6 @@ static int choose_name(struct bp_block_node *node, struct bp_value *options, str
     if (drive_find(name))
         return bp_fail(err, EEXIST, "node-name '%s' is the id of a drive", name);
     node->name = bp_strdup(name);
-    node->named = true;
     bp_value_remove(options, "node-name");
     return 0;
 }
@@ -282,7 +281,7 @@ static int make_child(struct bp_block_node *node, const struct bp_block_child_in
 static int make_list(struct bp_block_node *node, const struct bp_block_child_info *info,
                      const char *key, struct bp_value *list, struct bp_error *err)
 {
-    char name[80];
+    char name[96];
     int ret = 0;
 
     if (bp_value_type(list) != BP_VALUE_LIST)
@@ -321,20 +320,6 @@ static int make_children(struct bp_block_node *node, struct bp_value *options, s
     return ret;
 }
 
-struct setting {
-    struct bp_block_node *node;
-    struct bp_error *err;
-};
-
-static int set_property(const char *key, struct bp_value *value, void *opaque)
-{
-    struct setting *set = opaque;
-    const char *text = bp_value_as_string(value);
-
-    return text ? bp_object_set_text(set->node->obj, key, text, set->err)
-                : bp_object_set(set->node->obj, key, value, set->err);
-}
-
 /* ---- making ---- */
 
 static void link_last(struct bp_block_node *node)
@@ -346,10 +331,23 @@ static void link_last(struct bp_block_node *node)
     *link = node;
 }
 
-static void destroy(struct bp_block_node *node)
+static void unlink_it(struct bp_block_node *node)
 {
     struct bp_block_node **link = &block_nodes;
 
+    while (*link && *link != node)
+        link = &(*link)->next;
+    if (*link)
+        *link = node->next;
+}
+
+/* Nobody uses it; from here on nobody finds it. [co] */
+static int destroy(void *opaque, struct bp_error *err)
+{
+    struct bp_block_node *node = opaque;
+
+    (void)err;
+    unlink_it(node);
     if (node->opened) {
         node_flush(node);
         if (node->driver->close)
@@ -358,10 +356,6 @@ static void destroy(struct bp_block_node *node)
     }
     while (node->children)
         child_free(node->children);
-    while (*link && *link != node)
-        link = &(*link)->next;
-    if (*link)
-        *link = node->next;
     bp_object_destroy(node->obj);
     bp_co_queue_free(node->waiters);
     bp_co_mutex_free(node->mutex);
@@ -369,12 +363,37 @@ static void destroy(struct bp_block_node *node)
     free(node->name);
     free(node->filename);
     free(node);
+    return 0;
 }
 
 void node_unref(struct bp_block_node *node)
 {
-    if (--node->refs == 0)
-        destroy(node);
+    if (--node->refs > 0)
+        return;
+    if (bp_co_current())
+        destroy(node, NULL);
+    else
+        run_now(destroy, node, NULL);
+}
+
+int node_del(const char *name, struct bp_error *err)
+{
+    struct bp_block_node *node = node_find(name);
+    char *user;
+
+    if (!node)
+        return bp_fail(err, ENOENT, "there is no node '%s'", name);
+    if (!node->named)
+        return bp_fail(err, EINVAL, "node '%s' was not made by a user: it goes with what uses it", name);
+    if (node->parents) {
+        user = user_text(node->parents);
+        bp_fail(err, EBUSY, "node '%s' is in use by %s", name, user);
+        free(user);
+        return -EBUSY;
+    }
+    node->named = false;
+    node_unref(node);
+    return 0;
 }
 
 static bool power_of_two(uint64_t v)
@@ -433,15 +452,15 @@ static int open_it(struct bp_block_node *node, struct bp_error *err)
     return ret < 0 ? ret : permissions_update(node, err);
 }
 
-static int fill_in(struct bp_block_node *node, struct bp_value *options, struct bp_error *err)
+static int fill_in(struct bp_block_node *node, const char *driver, struct bp_value *options,
+                   struct bp_error *err)
 {
-    struct setting set = {node, err};
     int ret = take_common(node, options, err);
 
     if (ret == 0)
         ret = make_children(node, options, err);
     if (ret == 0)
-        ret = bp_value_each(options, set_property, &set);
+        ret = bp_object_new("block-driver", driver, node->name, NULL, options, &node->obj, err);
     if (ret == 0)
         ret = open_it(node, err);
     return ret;
@@ -472,16 +491,21 @@ static const struct {
     {"nvme", "NVMe controllers of the host"}, {"io_uring", "libblkio"},
 };
 
-static int make_object(struct bp_block_node *node, const char *driver, struct bp_error *err)
+static int find_driver(struct bp_block_node *node, const char *driver, struct bp_error *err)
 {
     const char *found[2] = {driver, NULL};
+    const void *class;
+    int ret;
 
     bp_provided_each("block-driver", provided, found);
     for (unsigned i = 0; !found[1] && i < BP_COUNT(not_built); i++)
         if (!strcmp(driver, not_built[i].name))
             return bp_fail(err, ENOTSUP, "driver '%s': not built yet: %s", driver,
                            not_built[i].missing);
-    return bp_object_new("block-driver", driver, node->name, NULL, NULL, &node->obj, err);
+    ret = bp_provided_class("block-driver", driver, &class, err);
+    if (ret == 0)
+        node->driver = class;
+    return ret;
 }
 
 int node_new(struct bp_value *given, struct bp_block_node *parent, uint32_t roles,
@@ -507,12 +531,11 @@ int node_new(struct bp_value *given, struct bp_block_node *parent, uint32_t role
     inherit(node, parent, roles);
     ret = choose_name(node, options, err);
     if (ret == 0)
-        ret = make_object(node, driver, err);
+        ret = find_driver(node, driver, err);
     if (ret == 0) {
-        node->driver = bp_object_class(node->obj);
         bp_value_remove(options, "driver");
         link_last(node);
-        ret = fill_in(node, options, err);
+        ret = fill_in(node, bp_value_get_string(given, "driver"), options, err);
     }
     bp_value_unref(options);
     if (ret < 0) {

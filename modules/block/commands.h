@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The functions of the module's commands. */
+#ifndef BLOCK_COMMANDS_H
+#define BLOCK_COMMANDS_H
+
+#include "events.h"
+
+/* query.c */
+int qmp_query_block(struct bp_value **ret_value, struct bp_error *err);
+int qmp_query_named_block_nodes(bool has_flat, bool flat, struct bp_value **ret_value,
+                                struct bp_error *err);
+int qmp_query_blockstats(bool has_nodes, bool nodes, struct bp_value **ret_value, struct bp_error *err);
+const char *node_shown_name(const struct bp_block_node *node);
+
+/* qmp.c */
+int qmp_blockdev_add(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_blockdev_del(const char *node_name, struct bp_error *err);
+int qmp_blockdev_reopen(struct bp_value *list, struct bp_error *err);
+int qmp_block_resize(const char *device, const char *node_name, uint64_t size, struct bp_error *err);
+int qmp_write_threshold(const char *node_name, uint64_t threshold, struct bp_error *err);
+int block_commit(const char *device, struct bp_error *err);
+
+/* media.c */
+struct bp_blk *medium_blk(const char *device, const char *id, struct bp_error *err);
+int qmp_eject(const char *device, const char *id, bool has_force, bool force, struct bp_error *err);
+int qmp_open_tray(const char *device, const char *id, bool has_force, bool force, struct bp_error *err);
+int qmp_close_tray(const char *device, const char *id, struct bp_error *err);
+int qmp_insert_medium(const char *id, const char *node_name, struct bp_error *err);
+int qmp_remove_medium(const char *id, struct bp_error *err);
+int qmp_change_medium(const char *device, const char *id, const char *filename, const char *format,
+                      bool has_force, bool force, bool has_mode, int mode, struct bp_error *err);
+bool blk_tray_is_open(struct bp_blk *blk);
+
+/* hmp.c */
+extern const struct bp_hmp_command hmp_info_block, hmp_info_blockstats, hmp_drive_add, hmp_drive_del,
+    hmp_commit, hmp_block_resize, hmp_eject, hmp_change, hmp_throttle;
+
+/* throttle-command.c */
+int qmp_set_io_throttle(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+#endif

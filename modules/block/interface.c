@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Interface block/1: what the framework's other files do, as others see it. */
+#define BP_SHARED
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "events.h"
+
+static bool blk_write_cache(struct bp_blk *blk)
+{
+    return blk->write_cache;
+}
+
+static void blk_set_write_cache(struct bp_blk *blk, bool on)
+{
+    blk->write_cache = on;
+}
+
+static void blk_limits(struct bp_blk *blk, struct bp_block_limits *ret)
+{
+    struct bp_block_limits limits = {.size = sizeof(limits)};
+
+    if (blk->root.node)
+        limits = blk->root.node->limits;
+    limits.size = ret->size ? ret->size : (uint32_t)sizeof(limits);
+    memcpy(ret, &limits, limits.size < sizeof(limits) ? limits.size : sizeof(limits));
+}
+
+static unsigned blk_in_flight(struct bp_blk *blk)
+{
+    return __atomic_load_n(&blk->in_flight, __ATOMIC_ACQUIRE);
+}
+
+static void blk_set_context(struct bp_blk *blk, struct bp_context *ctx)
+{
+    bp_deferred_free(blk->tell);
+    blk->ctx = ctx;
+    blk->tell = blk_new_teller(blk);
+}
+
+static void blk_account_invalid(struct bp_blk *blk, enum bp_block_op op)
+{
+    pthread_mutex_lock(&blk->lock);
+    blk->stats.invalid[op]++;
+    if (blk->account_invalid)
+        blk->stats.last_access = bp_clock_ns(BP_CLOCK_REALTIME);
+    pthread_mutex_unlock(&blk->lock);
+}
+
+static const char *blk_serial(struct bp_blk *blk)
+{
+    return blk->serial;
+}
+
+static void blk_lock_medium(struct bp_blk *blk, bool locked)
+{
+    struct bp_block_node *node = blk->root.node;
+
+    blk->locked = locked;
+    if (node && node->driver->lock_tray)
+        node->driver->lock_tray(node, locked);
+}
+
+/* ---- drivers ---- */
+
+static void *iface_state(struct bp_block_node *node)
+{
+    return bp_object_state(node->obj);
+}
+
+static struct bp_block_node *iface_of_state(void *state)
+{
+    return node_of_object(bp_object_of_state(state));
+}
+
+static const char *iface_name(struct bp_block_node *node)
+{
+    return node->name;
+}
+
+static struct bp_owner *iface_owner(struct bp_block_node *node)
+{
+    return bp_object_owner(node->obj);
+}
+
+static struct bp_context *iface_context(struct bp_block_node *node)
+{
+    return node->ctx ? node->ctx : bp_context_main(NULL);
+}
+
+static void iface_open_flags(struct bp_block_node *node, struct bp_block_open_flags *ret)
+{
+    uint32_t size = ret->size ? ret->size : (uint32_t)sizeof(*ret);
+
+    memcpy(ret, &node->flags, size < sizeof(node->flags) ? size : sizeof(node->flags));
+    ret->size = size;
+}
+
+static struct bp_block_node *iface_child_node(struct bp_block_child *child)
+{
+    return child->node;
+}
+
+static int iface_child_request(struct bp_block_child *child, enum bp_block_op op,
+                               const struct bp_block_request *req)
+{
+    bool changes = op == BP_BLOCK_WRITE || op == BP_BLOCK_WRITE_ZEROES || op == BP_BLOCK_DISCARD;
+
+    if (!child->node)
+        return -ENOMEDIUM;
+    if (changes && !(child->need & BP_BLOCK_PERM_WRITE) &&
+        !(req->flags & BP_BLOCK_UNCHANGED && child->need & BP_BLOCK_PERM_UNCHANGED))
+        return -EPERM;
+    return node_request(child->node, op, req);
+}
+
+static int iface_child_status(struct bp_block_child *child, uint64_t offset, uint64_t bytes,
+                              struct bp_block_status *ret)
+{
+    return child->node ? node_status(child->node, offset, bytes, ret) : -ENOMEDIUM;
+}
+
+static int64_t iface_child_length(struct bp_block_child *child)
+{
+    return child->node ? __atomic_load_n(&child->node->length, __ATOMIC_ACQUIRE) : -ENOMEDIUM;
+}
+
+static int iface_child_resize(struct bp_block_child *child, uint64_t length, bool exact,
+                              struct bp_error *err)
+{
+    return node_resize(child->node, length, exact, NULL, err);
+}
+
+static void iface_child_limits(struct bp_block_child *child, struct bp_block_limits *ret)
+{
+    *ret = child->node->limits;
+}
+
+static void iface_set_filename(struct bp_block_node *node, const char *filename)
+{
+    free(node->filename);
+    node->filename = bp_strdup(filename);
+}
+
+static void iface_set_read_only(struct bp_block_node *node)
+{
+    node->flags.read_only = true;
+}
+
+static const struct bp_field corrupted_data[] = {
+    BP_ARG("device", STRING, "the drive; or empty"), BP_ARG_OPT("node-name", STRING, "the node"),
+    BP_ARG("msg", STRING, "what was found"), BP_ARG_OPT("offset", INT64, "where, in bytes"),
+    BP_ARG_OPT("size", INT64, "how many bytes"),
+    BP_ARG("fatal", BOOL, "nothing is written to it any more"), BP_FIELDS_END};
+BP_EVENT(block_corrupted_event, "BLOCK_IMAGE_CORRUPTED", "an image was found to be damaged",
+         corrupted_data, 0);
+
+static void iface_corrupted(struct bp_block_node *node, const char *why, uint64_t offset,
+                            uint64_t bytes)
+{
+    struct bp_value *data;
+
+    if (__atomic_exchange_n(&node->corrupt, true, __ATOMIC_ACQ_REL))
+        return;
+    data = bp_value_dict();
+    bp_value_set(data, "device", bp_value_string(""));
+    bp_value_set(data, "node-name", bp_value_string(node->name));
+    bp_value_set(data, "msg", bp_value_string(why));
+    bp_value_set(data, "offset", bp_value_uint(offset));
+    bp_value_set(data, "size", bp_value_uint(bytes));
+    bp_value_set(data, "fatal", bp_value_bool(true));
+    bp_event_send(&block_corrupted_event, data);
+}
+
+/* ---- jobs, exports, tools ---- */
+
+static struct bp_block_node *iface_find(const char *name)
+{
+    struct bp_block_node *node = node_find(name);
+    struct bp_blk *blk = node ? NULL : blk_find(name);
+
+    return node ? node : blk ? blk->root.node : NULL;
+}
+
+static int iface_node_new(struct bp_value *options, struct bp_block_node **ret_node,
+                          struct bp_error *err)
+{
+    return node_new(options, NULL, 0, ret_node, err);
+}
+
+static const struct bp_block_interface table = {
+    .size = sizeof(table), .open = blk_open, .close = blk_close, .conf_complete = conf_complete,
+    .geometry = conf_geometry, .submit = blk_submit, .cancel = blk_cancel, .submit_co = blk_submit_co,
+    .now = blk_now, .plug = blk_plug, .unplug = blk_unplug, .length = blk_length,
+    .inserted = blk_inserted, .writable = blk_writable, .write_cache = blk_write_cache,
+    .set_write_cache = blk_set_write_cache, .limits = blk_limits, .in_flight = blk_in_flight,
+    .drain = blk_drain, .set_context = blk_set_context, .tray = blk_tray,
+    .lock_medium = blk_lock_medium, .account_invalid = blk_account_invalid, .name = blk_name,
+    .serial = blk_serial, .drive = drive_get, .claim = drive_claim, .interfaces = drive_interfaces,
+    .state = iface_state, .of_state = iface_of_state, .node_name = iface_name, .owner = iface_owner,
+    .context = iface_context, .open_flags = iface_open_flags, .child = node_child,
+    .child_node = iface_child_node, .length_changed = node_set_length,
+    .child_request = iface_child_request, .child_status = iface_child_status,
+    .child_length = iface_child_length, .child_resize = iface_child_resize,
+    .child_limits = iface_child_limits, .set_filename = iface_set_filename,
+    .set_read_only = iface_set_read_only, .may_wait = may_wait, .corrupted = iface_corrupted,
+    .find = iface_find, .node_new = iface_node_new, .node_del = node_del, .node_ref = node_ref,
+    .node_unref = node_unref,
+};
+BP_INTERFACE(block_interface, "block", 1, 0, &table);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Media of removable devices: trays, and what is in them. A device without a tray of its own (a floppy drive)
+ * takes and gives media at any time; one with a tray is asked to open it, and the medium goes when
+ * it is open. [main], coroutines
+ */
+#define BP_SHARED
+#include <errno.h>
+#include <string.h>
+
+#include <bp/device.h>
+
+#include "commands.h"
+
+#define HAS(OPS, MEMBER) ((OPS) && (OPS)->size > offsetof(struct bp_blk_ops, MEMBER) && (OPS)->MEMBER)
+
+static const struct bp_field tray_data[] = {
+    BP_ARG("device", STRING, "the drive; or empty"), BP_ARG("id", STRING, "path of the device"),
+    BP_ARG("tray-open", BOOL, "it is open now"), BP_FIELDS_END};
+BP_EVENT(block_tray_event, "DEVICE_TRAY_MOVED", "a tray opened or closed", tray_data, 0);
+
+static bool has_tray(struct bp_blk *blk)
+{
+    return HAS(blk->ops, tray_open);
+}
+
+bool blk_tray_is_open(struct bp_blk *blk)
+{
+    return has_tray(blk) && blk->ops->tray_open(blk->opaque);
+}
+
+/* The device says that its tray has moved. */
+void blk_tray(struct bp_blk *blk, bool open)
+{
+    struct bp_block_node *node = blk->root.node;
+    struct bp_value *data;
+
+    if (blk->tray_is_open == open)
+        return;
+    blk->tray_is_open = open;
+    if (node && node->driver->eject)
+        node->driver->eject(node, open);
+    data = bp_value_dict();
+    bp_value_set(data, "device", bp_value_string(blk->name ? blk->name : ""));
+    bp_value_set(data, "id", bp_value_string(blk->dev ? bp_object_path(bp_device_object(blk->dev)) : ""));
+    bp_value_set(data, "tray-open", bp_value_bool(open));
+    bp_event_send(&block_tray_event, data);
+}
+
+/* By the drive's id, or by the device's id or path. */
+struct bp_blk *medium_blk(const char *device, const char *id, struct bp_error *err)
+{
+    if (!device == !id) {
+        bp_fail(err, EINVAL, "give one of 'device' and 'id'");
+        return NULL;
+    }
+    for (struct bp_blk *blk = block_blks; blk; blk = blk->next) {
+        if (device && blk->name && !strcmp(blk->name, device))
+            return blk;
+        if (id && blk->dev && (!strcmp(blk_device_path(blk), id) ||
+                               !strcmp(bp_object_path(bp_device_object(blk->dev)), id)))
+            return blk;
+    }
+    bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, device ? "there is no drive '%s'"
+                                                                 : "device '%s' has no drive",
+                  device ? device : id);
+    return NULL;
+}
+
+static struct bp_blk *removable_blk(const char *device, const char *id, struct bp_error *err)
+{
+    struct bp_blk *blk = medium_blk(device, id, err);
+
+    if (blk && blk->open && !(blk->ops_flags & BP_BLK_REMOVABLE)) {
+        bp_fail(err, EINVAL, "device '%s' takes no other medium", device ? device : id);
+        return NULL;
+    }
+    return blk;
+}
+
+/* 0: it is open; -EINPROGRESS: the guest was asked. */
+static int open_tray(struct bp_blk *blk, bool force, struct bp_error *err)
+{
+    bool locked;
+
+    if (!has_tray(blk) || blk_tray_is_open(blk))
+        return 0;
+    locked = HAS(blk->ops, medium_locked) && blk->ops->medium_locked(blk->opaque);
+    if (HAS(blk->ops, eject_request) && (locked || force))
+        blk->ops->eject_request(blk->opaque, force);
+    if (locked && !force)
+        return bp_fail(err, EINPROGRESS, "device '%s' is locked and force was not specified, wait for "
+                       "tray to open and try again", blk_name(blk));
+    if (HAS(blk->ops, media_changed))
+        blk->ops->media_changed(blk->opaque, false);
+    return 0;
+}
+
+static int take_out(struct bp_blk *blk, struct bp_error *err)
+{
+    int ret;
+
+    if (!blk->root.node)
+        return 0;
+    if (has_tray(blk) && !blk_tray_is_open(blk))
+        return bp_fail(err, EBUSY, "the tray of '%s' is not open", blk_name(blk));
+    ret = blk_drain_begin(blk, err);
+    if (ret < 0)
+        return ret;
+    blk_remove(blk);
+    blk_drain_end(blk);
+    if (!has_tray(blk))
+        blk_media_changed(blk, false);
+    return 0;
+}
+
+static int put_in(struct bp_blk *blk, struct bp_block_node *node, struct bp_error *err)
+{
+    int ret;
+
+    if (blk->root.node)
+        return bp_fail(err, EBUSY, "there is already a medium in '%s'", blk_name(blk));
+    if (has_tray(blk) && !blk_tray_is_open(blk))
+        return bp_fail(err, EBUSY, "the tray of '%s' is not open", blk_name(blk));
+    ret = blk_drain_begin(blk, err);
+    if (ret < 0)
+        return ret;
+    ret = blk_insert(blk, node, err);
+    blk_drain_end(blk);
+    if (ret == 0 && !has_tray(blk))
+        blk_media_changed(blk, true);
+    return ret;
+}
+
+static void close_tray(struct bp_blk *blk)
+{
+    if (has_tray(blk) && blk_tray_is_open(blk))
+        blk_media_changed(blk, blk->root.node != NULL);
+}
+
+/* ---- commands ---- */
+
+int qmp_open_tray(const char *device, const char *id, bool has_force, bool force, struct bp_error *err)
+{
+    struct bp_blk *blk = removable_blk(device, id, err);
+    int ret;
+
+    if (!blk)
+        return -ENOENT;
+    if (!has_tray(blk))
+        return bp_fail(err, ENOTSUP, "device '%s' has no tray", blk_name(blk));
+    ret = open_tray(blk, has_force && force, err);
+    if (ret == -EINPROGRESS && err)
+        *err = (struct bp_error){0}; /* it was asked: that is all that this command does */
+    return ret == -EINPROGRESS ? 0 : ret;
+}
+
+int qmp_close_tray(const char *device, const char *id, struct bp_error *err)
+{
+    struct bp_blk *blk = removable_blk(device, id, err);
+
+    if (!blk)
+        return -ENOENT;
+    if (!has_tray(blk))
+        return bp_fail(err, ENOTSUP, "device '%s' has no tray", blk_name(blk));
+    close_tray(blk);
+    return 0;
+}
+
+int qmp_eject(const char *device, const char *id, bool has_force, bool force, struct bp_error *err)
+{
+    struct bp_blk *blk = removable_blk(device, id, err);
+    int ret;
+
+    if (!blk)
+        return -ENOENT;
+    ret = open_tray(blk, has_force && force, err);
+    return ret < 0 ? ret : take_out(blk, err);
+}
+
+int qmp_insert_medium(const char *id, const char *node_name, struct bp_error *err)
+{
+    struct bp_blk *blk = removable_blk(NULL, id, err);
+    struct bp_block_node *node = node_find(node_name);
+
+    if (!blk)
+        return -ENOENT;
+    if (!node)
+        return bp_fail(err, ENOENT, "there is no node '%s'", node_name);
+    return put_in(blk, node, err);
+}
+
+int qmp_remove_medium(const char *id, struct bp_error *err)
+{
+    struct bp_blk *blk = removable_blk(NULL, id, err);
+
+    return blk ? take_out(blk, err) : -ENOENT;
+}
+
+enum change_mode { MODE_RETAIN, MODE_READ_ONLY, MODE_READ_WRITE };
+
+/* What the drive was made with stays, but for the file. */
+static struct bp_value *new_args(struct bp_blk *blk, const char *filename, const char *format, int mode)
+{
+    struct bp_value *args = blk->drive ? bp_value_copy(blk->drive->args) : bp_value_dict();
+    bool read_only = mode == MODE_READ_ONLY ||
+                     (mode == MODE_RETAIN && blk->root.node && blk->root.node->flags.read_only);
+
+    bp_value_remove(args, "node-name");
+    bp_value_remove(args, "format");
+    bp_value_remove(args, "driver");
+    bp_value_remove(args, "read-only");
+    bp_value_remove(args, "snapshot");
+    bp_value_set(args, "file", bp_value_string(filename));
+    bp_value_set(args, "readonly", bp_value_bool(read_only));
+    if (format)
+        bp_value_set(args, "format", bp_value_string(format));
+    return args;
+}
+
+int qmp_change_medium(const char *device, const char *id, const char *filename, const char *format,
+                      bool has_force, bool force, bool has_mode, int mode, struct bp_error *err)
+{
+    struct bp_blk *blk = removable_blk(device, id, err);
+    struct drive nameless = {.blk = blk, .bus = -1};
+    struct bp_block_node *node;
+    struct bp_value *args;
+    int ret;
+
+    if (!blk)
+        return -ENOENT;
+    nameless.cdrom = blk->drive ? blk->drive->cdrom : blk->ops_flags & BP_BLK_READ_ONLY;
+    args = new_args(blk, filename, format, has_mode ? mode : MODE_RETAIN);
+    ret = drive_open_file(&nameless, args, &node, err);
+    bp_value_unref(args);
+    if (ret < 0)
+        return ret;
+    ret = open_tray(blk, has_force && force, err);
+    if (ret == 0)
+        ret = take_out(blk, err);
+    if (ret == 0)
+        ret = put_in(blk, node, err);
+    node_unref(node);
+    if (ret == 0)
+        close_tray(blk);
+    return ret;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Module `block`: interface block/1, the options of disks, their QMP and monitor commands. */
+#include <stdlib.h>
+
+#include "commands.h"
+#include "schemas.h"
+
+static const struct bp_field flat_args[] = {
+    BP_ARG_OPT("flat", BOOL, "without what is below"), BP_FIELDS_END};
+static const struct bp_field stats_args[] = {
+    BP_ARG_OPT("query-nodes", BOOL, "of nodes, not of drives"), BP_FIELDS_END};
+static const struct bp_field add_args[] = {
+    BP_ARG("driver", STRING, "block driver"), BP_ARG("node-name", STRING, "name of the new node"),
+    BP_FIELDS_END};
+static const struct bp_field del_args[] = {BP_ARG("node-name", STRING, "the node"), BP_FIELDS_END};
+static const struct bp_field reopen_args[] = {
+    BP_ARG_TYPED("options", LIST, &any_list, 0, "of each node, as for blockdev-add"), BP_FIELDS_END};
+static const struct bp_field resize_args[] = {
+    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("node-name", STRING, "or the node"),
+    BP_ARG("size", SIZE, "its new length, in bytes"), BP_FIELDS_END};
+static const struct bp_field threshold_args[] = {
+    BP_ARG("node-name", STRING, "the node"),
+    BP_ARG("write-threshold", UINT64, "bytes from the beginning; 0: none"), BP_FIELDS_END};
+static const struct bp_field eject_args[] = {
+    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    BP_ARG_OPT("force", BOOL, "also when the guest has locked it"), BP_FIELDS_END};
+static const struct bp_field close_args[] = {
+    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    BP_FIELDS_END};
+static const struct bp_field insert_args[] = {
+    BP_ARG("id", STRING, "the device"), BP_ARG("node-name", STRING, "the node"), BP_FIELDS_END};
+static const struct bp_field remove_args[] = {BP_ARG("id", STRING, "the device"), BP_FIELDS_END};
+static const char *const change_modes[] = {"retain", "read-only", "read-write", NULL};
+static const struct bp_schema change_mode = {"BlockdevChangeReadOnlyMode", BP_KIND_ENUM,
+                                             .choices = change_modes};
+static const struct bp_field change_args[] = {
+    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    BP_ARG("filename", STRING, "image of the new medium"),
+    BP_ARG_OPT("format", STRING, "its format; without it, it is found out"),
+    BP_ARG_OPT("force", BOOL, "also when the guest has locked the tray"),
+    BP_ARG_TYPED("read-only-mode", ENUM, &change_mode, BP_FIELD_OPTIONAL, "may it be written to"),
+    BP_FIELDS_END};
+
+#define WAITS BP_COMMAND_COROUTINE
+BP_COMMAND(cmd_query_block, "query-block", "list drives and disks", NULL, LIST, &block_info_list,
+           qmp_query_block, WAITS);
+BP_COMMAND(cmd_query_nodes, "query-named-block-nodes", "list block nodes", flat_args, LIST,
+           &device_info_list, qmp_query_named_block_nodes, WAITS);
+BP_COMMAND(cmd_query_stats, "query-blockstats", "count what disks did", stats_args, LIST,
+           &block_stats_list, qmp_query_blockstats, WAITS);
+BP_COMMAND(cmd_add, "blockdev-add", "make a block node", add_args, NONE, NULL, qmp_blockdev_add,
+           BP_COMMAND_RAW | BP_COMMAND_ANY_ARGS | WAITS);
+BP_COMMAND(cmd_del, "blockdev-del", "remove a block node", del_args, NONE, NULL, qmp_blockdev_del,
+           WAITS);
+BP_COMMAND(cmd_reopen, "blockdev-reopen", "change the options of block nodes", reopen_args, NONE, NULL,
+           qmp_blockdev_reopen, WAITS);
+BP_COMMAND(cmd_resize, "block_resize", "change the length of a disk", resize_args, NONE, NULL,
+           qmp_block_resize, WAITS);
+BP_COMMAND(cmd_threshold, "block-set-write-threshold", "tell when a write goes beyond an offset",
+           threshold_args, NONE, NULL, qmp_write_threshold, 0);
+BP_COMMAND(cmd_eject, "eject", "take the medium out of a removable device", eject_args, NONE, NULL,
+           qmp_eject, WAITS);
+BP_COMMAND(cmd_open_tray, "blockdev-open-tray", "open a tray, or ask the guest to", eject_args, NONE,
+           NULL, qmp_open_tray, WAITS);
+BP_COMMAND(cmd_close_tray, "blockdev-close-tray", "close a tray", close_args, NONE, NULL,
+           qmp_close_tray, WAITS);
+BP_COMMAND(cmd_insert, "blockdev-insert-medium", "put a node into an open tray", insert_args, NONE,
+           NULL, qmp_insert_medium, WAITS);
+BP_COMMAND(cmd_remove, "blockdev-remove-medium", "take the medium out of an open tray", remove_args,
+           NONE, NULL, qmp_remove_medium, WAITS);
+BP_COMMAND(cmd_change, "blockdev-change-medium", "put another image into a removable device",
+           change_args, NONE, NULL, qmp_change_medium, WAITS);
+
+/* The process ends: what was written is flushed, locks are given back. */
+static void end(void)
+{
+    blk_flush_all();
+    drive_free_all();
+    for (struct bp_block_node *n = block_nodes, *next; n; n = next) {
+        next = n->next;
+        if (n->named) {
+            n->named = false;
+            node_unref(n);
+            next = block_nodes; /* others went with it */
+        }
+    }
+}
+
+BP_DECLARE_KIND("block-driver", "Block drivers");
+BP_DECLARE_KIND("block-aio", "Asynchronous I/O of the host");
+BP_MODULE_WITH_FINI(
+    "block", "Disks and their images", BP_NO_IMPORTS, NULL, end, {BP_PROVIDE_KIND, &block_kind},
+    {BP_PROVIDE_KIND, &block_aio_kind}, {BP_PROVIDE_INTERFACE, &block_interface},
+    {BP_PROVIDE_OPTION, &option_blockdev}, {BP_PROVIDE_OPTION, &option_drive},
+    {BP_PROVIDE_OPTION, &option_hda}, {BP_PROVIDE_OPTION, &option_hdb},
+    {BP_PROVIDE_OPTION, &option_hdc}, {BP_PROVIDE_OPTION, &option_hdd},
+    {BP_PROVIDE_OPTION, &option_cdrom}, {BP_PROVIDE_OPTION, &option_fda},
+    {BP_PROVIDE_OPTION, &option_fdb}, {BP_PROVIDE_OPTION, &option_pflash},
+    {BP_PROVIDE_OPTION, &option_mtdblock}, {BP_PROVIDE_OPTION, &option_sd},
+    {BP_PROVIDE_OPTION, &option_snapshot}, {BP_PROVIDE_EVENT, &block_io_error_event},
+    {BP_PROVIDE_EVENT, &block_threshold_event}, {BP_PROVIDE_EVENT, &block_tray_event},
+    {BP_PROVIDE_EVENT, &block_corrupted_event}, {BP_PROVIDE_COMMAND, &cmd_query_block},
+    {BP_PROVIDE_COMMAND, &cmd_query_nodes}, {BP_PROVIDE_COMMAND, &cmd_query_stats},
+    {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_del}, {BP_PROVIDE_COMMAND, &cmd_reopen},
+    {BP_PROVIDE_COMMAND, &cmd_resize}, {BP_PROVIDE_COMMAND, &cmd_threshold},
+    {BP_PROVIDE_COMMAND, &cmd_eject}, {BP_PROVIDE_COMMAND, &cmd_open_tray},
+    {BP_PROVIDE_COMMAND, &cmd_close_tray}, {BP_PROVIDE_COMMAND, &cmd_insert},
+    {BP_PROVIDE_COMMAND, &cmd_remove}, {BP_PROVIDE_COMMAND, &cmd_change});
