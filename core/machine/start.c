@@ -71,6 +71,7 @@ static GArray *completing; /* of on_complete */
 
 void bp_on_complete(int (*fn)(void *opaque, struct bp_error *err), void *opaque)
 {
+    bpc_assert_main();
     struct on_complete call = {fn, opaque};
 
     if (!completing)

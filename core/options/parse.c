@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -427,16 +428,17 @@ static int parse_word(int argc, char **argv, int *i, struct bp_error *err)
 static int parse_image(const char *word, struct bp_error *err)
 {
     const struct bp_option *hda;
-    int ret = find_option("hda", NULL, &hda, err);
+    int ret;
 
+    if ((bpc_option_describe(word) || bpc_not_built_find(word)) && access(word, F_OK) < 0)
+        return bp_fail(err, EINVAL, "'%.200s' is no option without its dash: -%.200s", word, word);
+    ret = find_option("hda", NULL, &hda, err);
     if (ret == 0)
         return add_use(hda, word, NULL, err);
     if (hda)
         return ret;
-    if (bpc_option_describe(word) || bpc_not_built_find(word))
-        return bp_fail(err, EINVAL, "'%.200s' is no option without its dash: -%.200s", word, word);
-    return bp_fail(err, ENOTSUP, "'%.200s' would be the image of a disk, and disks are not built "
-                   "yet; options begin with a dash", word);
+    return bp_fail(err, ENOTSUP, "'%.200s' would be the image of a disk, and no module here has disks; "
+                   "options begin with a dash", word);
 }
 
 int bpc_options_parse(int argc, char **argv, struct bp_error *err)

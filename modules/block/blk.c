@@ -517,12 +517,19 @@ void blk_remove(struct bp_blk *blk)
 
 int blk_insert(struct bp_blk *blk, struct bp_block_node *node, struct bp_error *err)
 {
+    struct bp_block_node *old = blk->root.node;
     int ret;
 
+    if (old)
+        node_ref(old);
     point_root(blk, node);
     ret = take_permissions(blk, err);
-    if (ret < 0)
-        point_root(blk, NULL);
+    if (ret < 0) {
+        point_root(blk, old);
+        take_permissions(blk, NULL);
+    }
+    if (old)
+        node_unref(old);
     return ret;
 }
 

@@ -35,6 +35,10 @@ bool blk_tray_is_open(struct bp_blk *blk);
 extern const struct bp_hmp_command hmp_info_block, hmp_info_blockstats, hmp_drive_add, hmp_drive_del,
     hmp_commit, hmp_block_resize, hmp_eject, hmp_change, hmp_throttle;
 
+/* options.c: a key of -drive from text */
+int drive_set_key(struct bp_value *args, const char *key, const char *text, struct bp_error *err);
+
 /* throttle-command.c */
+void blk_note_limits(struct bp_blk *blk, struct bp_value *limits, const char *group);
 int qmp_set_io_throttle(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
 #endif

@@ -41,7 +41,21 @@ static const struct bp_field change_args[] = {
     BP_ARG_TYPED("read-only-mode", ENUM, &change_mode, BP_FIELD_OPTIONAL, "may it be written to"),
     BP_FIELDS_END};
 
+#define LIMIT_ARG(NAME) BP_ARG_OPT(NAME, INT64, "a limit; 0: none")
+static const struct bp_field throttle_args[] = {
+    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    BP_ARG("bps", INT64, "bytes a second; 0: no limit"), BP_ARG("bps_rd", INT64, "the same for reads"),
+    BP_ARG("bps_wr", INT64, "the same for writes"), BP_ARG("iops", INT64, "requests a second"),
+    BP_ARG("iops_rd", INT64, "the same for reads"), BP_ARG("iops_wr", INT64, "the same for writes"),
+    LIMIT_ARG("bps_max"), LIMIT_ARG("bps_rd_max"), LIMIT_ARG("bps_wr_max"), LIMIT_ARG("iops_max"),
+    LIMIT_ARG("iops_rd_max"), LIMIT_ARG("iops_wr_max"), LIMIT_ARG("bps_max_length"),
+    LIMIT_ARG("bps_rd_max_length"), LIMIT_ARG("bps_wr_max_length"), LIMIT_ARG("iops_max_length"),
+    LIMIT_ARG("iops_rd_max_length"), LIMIT_ARG("iops_wr_max_length"), LIMIT_ARG("iops_size"),
+    BP_ARG_OPT("group", STRING, "drives of one group share the limits"), BP_FIELDS_END};
+
 #define WAITS BP_COMMAND_COROUTINE
+BP_COMMAND(cmd_throttle, "block_set_io_throttle", "limit bytes and requests a second of a drive",
+           throttle_args, NONE, NULL, qmp_set_io_throttle, BP_COMMAND_RAW | WAITS);
 BP_COMMAND(cmd_query_block, "query-block", "list drives and disks", NULL, LIST, &block_info_list,
            qmp_query_block, WAITS);
 BP_COMMAND(cmd_query_nodes, "query-named-block-nodes", "list block nodes", flat_args, LIST,
@@ -105,4 +119,9 @@ BP_MODULE_WITH_FINI(
     {BP_PROVIDE_COMMAND, &cmd_resize}, {BP_PROVIDE_COMMAND, &cmd_threshold},
     {BP_PROVIDE_COMMAND, &cmd_eject}, {BP_PROVIDE_COMMAND, &cmd_open_tray},
     {BP_PROVIDE_COMMAND, &cmd_close_tray}, {BP_PROVIDE_COMMAND, &cmd_insert},
-    {BP_PROVIDE_COMMAND, &cmd_remove}, {BP_PROVIDE_COMMAND, &cmd_change});
+    {BP_PROVIDE_COMMAND, &cmd_remove}, {BP_PROVIDE_COMMAND, &cmd_change},
+    {BP_PROVIDE_COMMAND, &cmd_throttle}, {BP_PROVIDE_HMP, &hmp_info_block},
+    {BP_PROVIDE_HMP, &hmp_info_blockstats}, {BP_PROVIDE_HMP, &hmp_drive_add},
+    {BP_PROVIDE_HMP, &hmp_drive_del}, {BP_PROVIDE_HMP, &hmp_commit},
+    {BP_PROVIDE_HMP, &hmp_block_resize}, {BP_PROVIDE_HMP, &hmp_eject}, {BP_PROVIDE_HMP, &hmp_change},
+    {BP_PROVIDE_HMP, &hmp_throttle});

@@ -8,7 +8,7 @@
 
 #include <bp/run.h>
 
-#include "events.h"
+#include "commands.h"
 
 #define GROUP "Disks"
 #define PHASE_BLOCKDEV ((enum bp_option_phase)34) /* secrets, throttle groups and I/O threads exist */
@@ -123,6 +123,34 @@ BP_OPTION(option_drive, "drive", "make a drive: an image and its place on the bo
                  "[,detect-zeroes=on|off|unmap][,bps=b][,iops=i][,group=g][,KEY=VALUE...]",
           .group = GROUP, .keys = drive_keys, .implied = "file", .any_keys = true,
           .apply = apply_drive);
+
+int drive_set_key(struct bp_value *args, const char *key, const char *text, struct bp_error *err)
+{
+    const struct bp_field *f = drive_keys;
+    struct bp_value *value = bp_value_string(text);
+    char *end;
+    bool on;
+
+    while (f->name && strcmp(f->name, key) != 0)
+        f++;
+    if (f->name && f->kind == BP_KIND_BOOL) {
+        bool good = value_bool(value, &on);
+
+        bp_value_unref(value);
+        if (!good)
+            return bp_fail(err, EINVAL, "key '%s' expects 'on' or 'off'", key);
+        value = bp_value_bool(on);
+    } else if (f->name && f->kind != BP_KIND_STRING) {
+        unsigned long long n = strtoull(text, &end, 0);
+
+        bp_value_unref(value);
+        if (*end || !*text || *text == '-' || (f->kind == BP_KIND_UINT16 && n > UINT16_MAX))
+            return bp_fail(err, EINVAL, "key '%s' expects a number, not '%s'", key, text);
+        value = bp_value_uint(n);
+    }
+    bp_value_set(args, key, value);
+    return 0;
+}
 
 /* ---- short forms ---- */
 

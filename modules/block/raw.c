@@ -138,7 +138,8 @@ static const struct bp_block_child_info children[] = {
     {.name = NULL}};
 
 BP_BLOCK_DRIVER(raw_driver, "raw", "An image without a format", struct raw_state, props,
-                .flags = BP_BLOCK_FORMAT | BP_BLOCK_FILTER | BP_BLOCK_GROWS, .native = BP_BLOCK_FUA | BP_BLOCK_UNCHANGED,
+                .flags = BP_BLOCK_FORMAT | BP_BLOCK_FILTER | BP_BLOCK_GROWS,
+                .native = BP_BLOCK_FUA | BP_BLOCK_UNCHANGED,
                 .children = children, .open = raw_open, .read = raw_read, .write = raw_write,
                 .write_zeroes = raw_zeroes, .discard = raw_discard, .status = raw_status,
                 .length = raw_length, .resize = raw_resize, .limits = raw_limits);

@@ -12,6 +12,8 @@
 #include <bp/host/block.h>
 #include <bp/test.h>
 
+#include "../house/work-folder.h"
+
 static struct bp_test_host *host;
 static const struct bp_block_interface *block;
 static char *dir;
@@ -402,8 +404,7 @@ int main(int argc, char **argv)
     int ret;
 
     g_test_init(&argc, &argv, NULL);
-    dir = g_dir_make_tmp("backplane-block-XXXXXX", NULL);
-    g_assert_nonnull(dir);
+    dir = work_folder("backplane-block");
     bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err);
     g_assert_cmpstr(err.message, ==, "");
     bp_test_interface(host, "block", 1, &table, &err);
@@ -422,12 +423,5 @@ int main(int argc, char **argv)
     CASE(a_removable_drive_takes_another_medium);
     ret = g_test_run();
     bp_test_host_free(host);
-    {
-        char *rm = g_strdup_printf("rm -rf '%s'", dir);
-
-        if (system(rm) != 0)
-            ret = 1;
-        g_free(rm);
-    }
     return ret;
 }
