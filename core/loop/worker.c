@@ -101,6 +101,7 @@ void bpc_worker_run(struct bp_context *ctx, void (*fn)(void *opaque), void *opaq
     struct bpc_pool *p = pool_of(ctx);
     struct work *w = g_new0(struct work, 1);
     bool none = false;
+    unsigned depth;
 
     w->fn = fn;
     w->opaque = opaque;
@@ -118,7 +119,9 @@ void bpc_worker_run(struct bp_context *ctx, void (*fn)(void *opaque), void *opaq
     }
     pthread_mutex_unlock(&p->lock);
     if (none) {
+        depth = bpc_machine_unlock_all(); /* as on a thread of the pool */
         fn(opaque);
+        bpc_machine_relock(depth);
         g_free(w);
     }
 }

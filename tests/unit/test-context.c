@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <bp/clock.h>
+#include <bp/coroutine.h>
 #include <bp/loop.h>
 
 #include "loop.h"
@@ -254,6 +255,41 @@ static void thread_has_its_name_and_a_stack_for_signals(void)
     g_assert_cmpstr(outside, ==, "a name that is ");
 }
 
+#ifndef __SANITIZE_THREAD__
+static void note_lock(void *opaque)
+{
+    *(int *)opaque = bp_machine_locked(NULL) ? -1 : 1;
+}
+
+static void work(void *opaque)
+{
+    bp_co_worker(note_lock, opaque);
+}
+
+/* Stacks that no computer has room for: the host gives no thread. */
+static void work_without_a_thread_is_done_without_the_lock(void)
+{
+    pthread_attr_t usual, huge;
+    struct bp_co *co;
+    int seen = 0;
+
+    g_assert_cmpint(pthread_getattr_default_np(&usual), ==, 0);
+    pthread_attr_init(&huge);
+    pthread_attr_setstacksize(&huge, (size_t)1 << 50);
+    g_assert_cmpint(pthread_setattr_default_np(&huge), ==, 0);
+    g_assert_cmpint(bp_co_new(NULL, NULL, "worker", work, &seen, &co, NULL), ==, 0);
+    bp_co_enter(co);
+    while (!bp_co_ended(co))
+        bpc_loop_run_once(false);
+    bp_co_unref(co);
+    pthread_setattr_default_np(&usual);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&usual);
+    g_assert_cmpint(seen, ==, 1);
+    g_assert_true(bp_machine_locked(NULL));
+}
+#endif
+
 static unsigned signals;
 
 static void signalled(int signo, int pid)
@@ -291,6 +327,9 @@ int main(int argc, char **argv)
     CASE(call_that_waits_for_the_lock_is_made);
     CASE(freed_under_the_lock_its_call_is_not_made);
     CASE(thread_has_its_name_and_a_stack_for_signals);
+#ifndef __SANITIZE_THREAD__
+    CASE(work_without_a_thread_is_done_without_the_lock);
+#endif
     CASE(signal_nobody_waits_for_any_more_is_forgotten);
     return g_test_run();
 }
