@@ -154,11 +154,6 @@ def memory_moves_and_goes_under_two_processors():
     moving_and_plugging_under_two_processors(1000000 if LONG else 20000 if BRIEF else 60000)
 
 
-# Half of a boot under a sanitizer are ciphers that test themselves and certificates.
-SHORT = " cryptomgr.notests initcall_blacklist=load_system_certificate_list,init_kprobe_trace,crypto_kdf108_init" \
-        if races.THREADS else ""
-
-
 def linux_boots_while_memory_comes_and_goes():
     if BRIEF:
         raise Skip("BACKPLANE_SHORT is set")
@@ -170,7 +165,7 @@ def _linux_boots():
     kernel_file, initrd = console.guest_files()
     serial = os.path.join(WORK, "serial")
     with Emulator(console.BINARY, "-m", "512", "-smp", "2", "-kernel", kernel_file, "-initrd", initrd,
-                  "-append", "console=ttyS0 no_timer_check" + SHORT, "-serial", "file:" + serial,
+                  "-append", "console=ttyS0 no_timer_check" + races.LINUX, "-serial", "file:" + serial,
                   *races.main_memory("512M"), *THREADS_OF_IO, env=BOUNDED,
                   quiet=("-nodefaults", "-display", "none")) as e:
         end = time.monotonic() + 120 * SLOW

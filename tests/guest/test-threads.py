@@ -27,7 +27,7 @@ ROUNDS = 60
 def machine():
     kernel, initrd = console.guest_files()
     return Emulator(console.BINARY, "-m", "512", "-smp", "2", *races.main_memory("512M"), "-kernel", kernel,
-                    "-initrd", initrd, "-append", "console=ttyS0 no_timer_check", "-serial",
+                    "-initrd", initrd, "-append", "console=ttyS0 no_timer_check" + races.LINUX, "-serial",
                     "file:%s/serial" % WORK, env=races.environment(WORK),
                     quiet=("-nodefaults", "-display", "none"))
 

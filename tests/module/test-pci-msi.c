@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <bp/bus/pci.h>
+#include <bp/loop.h>
 #include <bp/test.h>
 
 #include "registry.h"
@@ -424,6 +425,50 @@ static void masked_vector_s_message_has_arrived_or_waits(void)
     g_assert_cmphex(get(MSI_DEVFN, CAP + 20, 4), ==, 1);
 }
 
+static bool table_done;
+
+static void *work_on_the_table(void *opaque)
+{
+    struct bp_space *memory = opaque;
+    uint64_t value;
+
+    bp_space_store(memory, TABLE + 16 * 5, 4, CONTROLLER);
+    bp_space_store(memory, TABLE + 16 * 5 + 4, 4, 0);
+    pci->msix_notify(msix, 5);
+    bp_space_load(memory, PBA, 4, &value);
+    g_assert_cmphex(value, ==, 1u << 5);
+    bp_space_store(memory, TABLE + 16 * 5 + 12, 4, 0); /* not masked: it goes out */
+    bp_space_load(memory, TABLE + 16 * 5 + 12, 4, &value);
+    g_assert_cmphex(value, ==, 0);
+    __atomic_store_n(&table_done, true, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+/* A vCPU masks and unmasks while others hold the machine lock. */
+static void table_does_not_wait_for_the_machine_lock(void)
+{
+    struct bp_machine *machine = bp_test_machine(host);
+    struct bp_region *there = bp_region_new_io(NULL, "controller", 4, &controller_ops, NULL);
+    GThread *thread;
+    unsigned spins = 0;
+    bool done;
+
+    set_up_msix();
+    bp_region_add(bp_space_root(bp_machine_memory(machine)), there, CONTROLLER, 0);
+    __atomic_store_n(&slow_go, 1, __ATOMIC_SEQ_CST);
+    received = 0;
+    g_assert_true(bp_machine_locked(machine));
+    thread = g_thread_new("vcpu", work_on_the_table, bp_machine_memory(machine));
+    while (!(done = __atomic_load_n(&table_done, __ATOMIC_SEQ_CST)) && spins++ < 200000)
+        g_usleep(100);
+    bp_machine_unlock(machine); /* if it waits, let it end */
+    g_thread_join(thread);
+    bp_machine_lock(machine);
+    g_assert_true(done);
+    g_assert_cmpuint(received, ==, 1);
+    bp_region_free(there);
+}
+
 static void msix_reset_masks_and_forgets(void)
 {
     set_up_msix();
@@ -570,6 +615,7 @@ int main(int argc, char **argv)
     CASE(accesses_that_lead_back_come_to_an_end);
     CASE(message_inside_of_an_access_goes_out);
     CASE(message_while_another_thread_accesses_goes_out);
+    CASE(table_does_not_wait_for_the_machine_lock);
     CASE(masked_vector_s_message_has_arrived_or_waits);
     CASE(msix_reset_masks_and_forgets);
     CASE(saved_state_brings_tables_and_pending_bits_back);

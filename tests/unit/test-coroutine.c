@@ -177,6 +177,7 @@ static void reader(void *opaque)
     char c;
 
     g_assert_cmpint(bp_co_wait_fd(fds[0], BP_WATCH_IN, 2 * MS), ==, -ETIMEDOUT);
+    g_assert_cmpint(bp_co_wait_fd(fds[0], BP_WATCH_IN, 0), ==, -ETIMEDOUT); /* a look */
     g_assert_cmpint(bp_co_wait_fd(fds[1], BP_WATCH_OUT, -1), ==, BP_WATCH_OUT);
     g_assert_cmpint(write(fds[1], "x", 1), ==, 1);
     g_assert_cmpint(bp_co_wait_fd(fds[0], BP_WATCH_IN, -1), ==, BP_WATCH_IN);

@@ -64,6 +64,32 @@ static void pieces_that_meet_are_one(struct fixture *f, gconstpointer data)
     bp_space_unlisten(f->space, &listener, &sections);
 }
 
+static void count_commit(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+/* A change of the tree that nobody could see from the addresses is not told. */
+static void change_that_shows_nothing_is_not_told(struct fixture *f, gconstpointer data)
+{
+    static const struct bp_memory_listener listener = {.size = sizeof(listener), .commit = count_commit};
+    struct bp_region *ram, *hidden;
+    unsigned commits = 0;
+
+    (void)data;
+    g_assert_cmpint(bp_region_new_ram(&f->owner, "ram", 0x1000, &ram, NULL), ==, 0);
+    g_assert_cmpint(bp_region_new_ram(&f->owner, "hidden", 0x1000, &hidden, NULL), ==, 0);
+    bp_region_add(f->root, ram, 0x1000, 0);
+    bp_space_listen(f->space, &listener, &commits);
+    commits = 0;
+    bp_region_add(f->root, bp_region_new(&f->owner, "empty", 0x100), 0x100000, 0);
+    bp_region_add(f->root, hidden, 0x1000, -1);
+    g_assert_cmpuint(commits, ==, 0);
+    bp_region_set_address(hidden, 0x1800);
+    g_assert_cmpuint(commits, ==, 1);
+    bp_space_unlisten(f->space, &listener, &commits);
+}
+
 static void tree_is_told_in_the_order_of_addresses(struct fixture *f, gconstpointer data)
 {
     static const char *const order[] = {"first", "over", "under", "last", NULL};
@@ -130,6 +156,7 @@ int main(int argc, char **argv)
     bpc_loop_init();
 #define CASE(name) g_test_add("/view/" #name, struct fixture, NULL, set_up, name, tear_down)
     CASE(pieces_that_meet_are_one);
+    CASE(change_that_shows_nothing_is_not_told);
     CASE(tree_is_told_in_the_order_of_addresses);
     CASE(posts_go_where_no_lock_is_taken);
     return g_test_run();

@@ -3,8 +3,9 @@
  * MSI-X (PCI Local Bus 3.0, 6.8.2): the capability, the vector table and the pending bits in a BAR.
  * A vector's message waits in its pending bit while the vector or the function is masked, or the
  * function is no bus master. Accesses to the table are of four or eight bytes, as 6.8.2 wants them.
- * Messages are sent on any thread. Once a vector is masked none arrives any more (6.8.3.5), but at an address
- * where neither an interrupt controller nor RAM is: there one that is on its way still may.
+ * The table and the pending bits are answered without the machine lock, and messages are sent on any
+ * thread. Once a vector is masked none arrives any more (6.8.3.5), but at an address where neither an
+ * interrupt controller nor RAM is: there one that is on its way still may.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -156,10 +157,10 @@ static void pba_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 
 static const struct bp_region_ops table_ops = {
     .size = sizeof(table_ops), .read = table_read, .write = table_write, .min_access = 4,
-    .max_access = 4, .valid_min = 4};
+    .max_access = 4, .parallel = BP_PARALLEL, .valid_min = 4};
 static const struct bp_region_ops pba_ops = {
     .size = sizeof(pba_ops), .read = pba_read, .write = pba_write, .min_access = 4,
-    .max_access = 4, .valid_min = 4};
+    .max_access = 4, .parallel = BP_PARALLEL, .valid_min = 4};
 
 /* ---- life ---- */
 static int check_place(const struct pci_fn *fn, const char *what, unsigned bar, uint32_t offset,
