@@ -202,7 +202,9 @@ struct bp_pci_interface { /* pci/1 */
                        uint32_t set);
     /* The slot behind a port: without power nothing answers there, and what is in it is in reset. */
     void (*set_bus_power)(struct bp_bus *bus, bool on);
-    void *reserved[7];
+    /* What its bus decodes, memory or ports, where BARs appear too: for the addresses of old (a VGA's). */
+    struct bp_region *(*bus_region)(struct bp_device *dev, bool io);
+    void *reserved[6];
 };
 
 BP_END_DECLS

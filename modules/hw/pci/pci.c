@@ -354,6 +354,13 @@ static struct bp_space *dma(struct bp_device *dev)
     return pci_bus_of(dev)->host.dma;
 }
 
+static struct bp_region *bus_region(struct bp_device *dev, bool io)
+{
+    const struct bp_pci_host *host = &pci_bus_of(dev)->host;
+
+    return io ? host->io : host->memory;
+}
+
 static const struct bp_pci_interface pci_table = {
     .size = sizeof(struct bp_pci_interface),
     .new_root = new_root,
@@ -387,6 +394,7 @@ static const struct bp_pci_interface pci_table = {
     .function = function,
     .set_config = pci_set_config,
     .set_bus_power = pci_set_bus_power,
+    .bus_region = bus_region,
 };
 BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
 
