@@ -55,6 +55,15 @@ struct bp_input_ops {
     void *reserved[4];
 };
 
+/* A device as others see it. */
+struct bp_input_description {
+    uint32_t size, takes; /* BP_INPUT_TAKES_* */
+    const char *name;
+    unsigned index; /* as long as it lives */
+    bool current;   /* of the pointers at the default seat, the one that gets the events */
+    void *reserved[2];
+};
+
 struct bp_input_interface { /* input/1 */
     uint32_t size;
 
@@ -94,6 +103,11 @@ struct bp_input_interface { /* input/1 */
      * number ("0x2a": an XT scan code, 0x80 added where e0 comes before it); 0: there is none. */
     uint16_t (*key_code)(const char *name);
     const char *(*key_name)(uint16_t code); /* QMP's name, or NULL */
+    /* All devices of a machine, by index; stops at a return that is not 0, and returns it. */
+    int (*each)(struct bp_machine *machine,
+                int (*fn)(const struct bp_input_description *device, void *opaque), void *opaque);
+    /* The pointer with this index gets the events from now on. -ENOENT in words. */
+    int (*select)(struct bp_machine *machine, unsigned index, struct bp_error *err);
     void *reserved[8];
 };
 

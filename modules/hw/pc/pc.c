@@ -444,34 +444,6 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
     return r;
 }
 
-/* The display adapter of -vga, or the default one. */
-static int make_vga(struct pc *pc, struct bp_error *err)
-{
-    static const struct {
-        const char *name, *type; /* NULL: not built yet */
-    } adapters[] = {{"std", "VGA"}, {"cirrus", NULL}, {"vmware", NULL}, {"qxl", NULL}, {"virtio", NULL},
-                    {"xenfb", NULL}};
-    const char *name = bp_machine_choice(pc->machine, "vga");
-    struct bp_device *dev;
-    int r;
-
-    if (!name)
-        name = bp_machine_defaults(pc->machine, "vga") ? "std" : "none";
-    if (!strcmp(name, "none"))
-        return 0;
-    for (unsigned i = 0; i < BP_COUNT(adapters); i++) {
-        if (strcmp(name, adapters[i].name) != 0)
-            continue;
-        if (!adapters[i].type)
-            return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std or none", name);
-        r = bp_device_new(pc->machine, adapters[i].type, NULL, &dev, err);
-        if (r == 0 && (r = bp_device_set(dev, "addr", "02.0", err)) < 0)
-            bp_device_destroy(dev);
-        return r < 0 ? r : bp_device_attach(dev, pc->pci_bus, err);
-    }
-    return bp_fail(err, EINVAL, "-vga %s: this machine has std and none", name);
-}
-
 /* What sits on no bus has no slot that a guest would watch. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
@@ -502,7 +474,7 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
         return r;
     connect_coprocessor(pc);
     bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), gsi_line(pc, GSI_PM, PC_SCI));
-    r = make_vga(pc, err);
+    r = pc_make_vga(m, pc->pci_bus, err);
     return r < 0 ? r : make_isa_devices(pc, isa_bus, lines, err);
 }
 

@@ -91,4 +91,7 @@ int pc_make_dimms(struct bp_machine *machine, const struct bp_smbus_eeprom_inter
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
 
+/* Makes the display adapter that -vga names, by default `std`, at slot 2 of a PCI bus. */
+int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error *err);
+
 #endif

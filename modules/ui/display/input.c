@@ -415,9 +415,47 @@ static void release_all(struct bp_machine *machine, struct bp_console *console)
     drain_seat(machine, seat);
 }
 
+/* ---- for the monitor ---- */
+
+static int each(struct bp_machine *machine,
+                int (*fn)(const struct bp_input_description *device, void *opaque), void *opaque)
+{
+    const struct bp_input_device *pointer = input_current_pointer(machine), *next;
+    unsigned from = 0;
+    int ret = 0;
+
+    do { /* by index, whichever was activated last */
+        next = NULL;
+        for (const struct bp_input_device *d = input_devices; d; d = d->next)
+            if (machine_of(d) == machine && d->index >= from && (!next || d->index < next->index))
+                next = d;
+        if (next) {
+            struct bp_input_description description = {
+                .size = sizeof(description), .takes = next->ops.takes, .name = next->ops.name,
+                .index = next->index, .current = next == pointer};
+
+            from = next->index + 1;
+            ret = fn(&description, opaque);
+        }
+    } while (next && !ret);
+    return ret;
+}
+
+static int select_pointer(struct bp_machine *machine, unsigned index, struct bp_error *err)
+{
+    for (struct bp_input_device *d = input_devices; d; d = d->next) {
+        if (machine_of(d) == machine && d->index == index && input_is_pointer(d)) {
+            input_activate(d);
+            return 0;
+        }
+    }
+    return bp_fail(err, ENOENT, "there is no mouse with the number %u", index);
+}
+
 const struct bp_input_interface input_table = {
     .size = sizeof(input_table), .device_new = device_new, .device_free = device_free,
     .activate = input_activate, .room = room, .set_leds = set_leds, .send = send, .space = space,
     .pointer = pointer, .is_absolute = is_absolute, .leds = leds, .listen = listen,
     .unlisten = unlisten, .release_all = release_all, .key_code = key_code, .key_name = key_name,
+    .each = each, .select = select_pointer,
 };

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The display adapter that a PC has by default, or by -vga. */
+#include <errno.h>
+#include <string.h>
+
+#include "pc.h"
+
+int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error *err)
+{
+    static const struct {
+        const char *name, *type; /* NULL: not built yet */
+    } adapters[] = {{"std", "VGA"}, {"cirrus", NULL}, {"vmware", NULL}, {"qxl", NULL}, {"virtio", NULL},
+                    {"xenfb", NULL}};
+    const char *name = bp_machine_choice(machine, "vga");
+    struct bp_device *dev;
+    int r;
+
+    if (!name)
+        name = bp_machine_defaults(machine, "vga") ? "std" : "none";
+    if (!strcmp(name, "none"))
+        return 0;
+    for (unsigned i = 0; i < BP_COUNT(adapters); i++) {
+        if (strcmp(name, adapters[i].name) != 0)
+            continue;
+        if (!adapters[i].type)
+            return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std or none", name);
+        r = bp_device_new(machine, adapters[i].type, NULL, &dev, err);
+        if (r == 0 && (r = bp_device_set(dev, "addr", "02.0", err)) < 0)
+            bp_device_destroy(dev);
+        return r < 0 ? r : bp_device_attach(dev, bus, err);
+    }
+    return bp_fail(err, EINVAL, "-vga %s: this machine has std and none", name);
+}
