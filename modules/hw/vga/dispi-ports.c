@@ -43,27 +43,11 @@ static void index_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
         vga_dispi_write(vga, vga->dispi.index, (uint16_t)value);
 }
 
-/* Two ports of 16 bits that stand side by side: 1ce and 1cf. */
+/* Two ports of 16 bits that stand side by side: 1ce and 1cf. The data is at 1d0 too, for those that are
+ * strict about alignment. */
 const struct bp_region_ops vga_dispi_index_ops = {
     .size = sizeof(vga_dispi_index_ops), .read = index_read, .write = index_write, .min_access = 1,
     .max_access = 2, .unaligned = 1};
-
-static uint64_t data_read(void *opaque, uint64_t addr, unsigned size)
-{
-    (void)addr;
-    return index_read(opaque, 1, size);
-}
-
-static void data_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    (void)addr;
-    index_write(opaque, 1, value, size);
-}
-
-/* Where those that are strict about alignment find it. */
-const struct bp_region_ops vga_dispi_data_ops = {
-    .size = sizeof(vga_dispi_data_ops), .read = data_read, .write = data_write, .min_access = 2,
-    .max_access = 2};
 
 static uint64_t flat_read(void *opaque, uint64_t addr, unsigned size)
 {

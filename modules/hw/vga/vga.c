@@ -70,7 +70,7 @@ void vga_add_ports(struct vga *vga, struct bp_region *io)
         const struct bp_region_ops *ops;
     } ranges[] = {{0x3b4, 2, &vga_ports_3b4}, {0x3ba, 1, &vga_ports_3ba}, {0x3c0, 16, &vga_ports_ops},
                   {0x3d4, 2, &vga_ports_3d4}, {0x3da, 1, &vga_ports_3da},
-                  {0x1ce, 2, &vga_dispi_index_ops}, {0x1d0, 2, &vga_dispi_data_ops}};
+                  {0x1ce, 4, &vga_dispi_index_ops}};
 
     for (unsigned i = 0; i < BP_COUNT(ranges); i++)
         bp_region_add(io, bp_region_new_io(owner, "vga.ports", ranges[i].count, ranges[i].ops, vga),

@@ -117,8 +117,7 @@ int dispi_after_load(struct dispi *dispi, uint32_t vram_size, struct bp_error *e
 void dispi_surface(const struct dispi *dispi, struct bp_surface_options *ret_options);
 uint16_t vga_dispi_read(struct vga *vga, unsigned index);
 void vga_dispi_write(struct vga *vga, unsigned index, uint16_t value);
-extern const struct bp_region_ops vga_dispi_index_ops; /* ports 1ce and 1cf */
-extern const struct bp_region_ops vga_dispi_data_ops;  /* port 1d0: the data again, aligned */
+extern const struct bp_region_ops vga_dispi_index_ops; /* ports 1ce to 1d1 */
 extern const struct bp_region_ops vga_dispi_flat_ops;  /* registers at index * 2 */
 extern const struct bp_state_table dispi_state;
 
