@@ -6,12 +6,18 @@
  */
 #include <errno.h>
 
+#include <string.h>
+
+#include <linux/input-event-codes.h>
+
 #include <bp/bus/isa.h>
+#include <bp/host/input.h>
 #include <bp/log.h>
 
 #include "ps2.h"
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
+BP_USE(input, struct bp_input_interface, "input", 1);
 
 #define STATUS_OUTPUT_FULL 0x01u
 #define STATUS_SYSTEM 0x04u
@@ -39,7 +45,9 @@ struct i8042 {
     bool full, from_aux, last_command;
     uint8_t command; /* waits for its data byte at 0x60, 0: none */
     uint8_t port;    /* output port: A20 and reset */
+    bool break_code; /* translating: f0 came, the next code is that of a key that goes up */
     struct bp_irq *irq1, *irq12, *a20, *reset;
+    struct bp_input_device *keys, *pointer;
 };
 
 static void update_lines(struct i8042 *s)
@@ -56,16 +64,47 @@ static void fill(struct i8042 *s, uint8_t byte, bool aux)
     s->from_aux = aux;
 }
 
+/* The keyboard's next byte, as the controller passes it on; false: nothing yet. */
+static bool next_key_byte(struct i8042 *s, uint8_t *ret_byte)
+{
+    uint8_t byte;
+
+    while (ps2_keyboard_next(&s->keyboard, &byte)) {
+        if (!(s->ram[0] & MODE_TRANSLATE)) {
+            s->break_code = false;
+            *ret_byte = byte;
+            return true;
+        }
+        if (byte == 0xf0) {
+            s->break_code = true;
+            continue;
+        }
+        *ret_byte = ps2_translate(byte);
+        /* Only codes have a bit for going up; e0 and answers to commands go through. */
+        if (s->break_code && byte <= 0x84)
+            *ret_byte |= 0x80;
+        if (byte != 0xe0 && byte != 0xe1)
+            s->break_code = false;
+        return true;
+    }
+    return false;
+}
+
 /* Takes the next byte of a device when the output buffer is free. */
 static void poll_devices(struct i8042 *s)
 {
     uint8_t byte;
 
-    if (!s->full && !(s->ram[0] & MODE_KBD_OFF) && ps2_keyboard_next(&s->keyboard, &byte))
-        fill(s, s->ram[0] & MODE_TRANSLATE ? ps2_translate(byte) : byte, false);
+    if (!s->full && !(s->ram[0] & MODE_KBD_OFF) && next_key_byte(s, &byte))
+        fill(s, byte, false);
     if (!s->full && !(s->ram[0] & MODE_AUX_OFF) && ps2_mouse_next(&s->mouse, &byte))
         fill(s, byte, true);
     update_lines(s);
+    ps2_mouse_flush(&s->mouse);
+    if (s->keys && ps2_keyboard_space(&s->keyboard))
+        input->room(s->keys);
+    if (s->pointer && ps2_mouse_space(&s->mouse))
+        input->room(s->pointer);
 }
 
 static void write_port(struct i8042 *s, uint8_t value)
@@ -159,6 +198,8 @@ static void command_data(struct i8042 *s, uint8_t command, uint8_t value)
     case 0xd4:
         s->ram[0] &= (uint8_t)~MODE_AUX_OFF;
         ps2_mouse_write(&s->mouse, value);
+        if (value == 0xf4)
+            input->activate(s->pointer);
         break;
     default:
         s->ram[command & 31] = value;
@@ -180,6 +221,9 @@ static void data_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
     } else {
         s->ram[0] &= (uint8_t)~MODE_KBD_OFF; /* writing to the keyboard enables its interface */
         ps2_keyboard_write(&s->keyboard, (uint8_t)value);
+        input->set_leds(s->keys, s->keyboard.leds);
+        if (value == 0xf4)
+            input->activate(s->keys);
     }
     poll_devices(s);
 }
@@ -224,6 +268,68 @@ static const struct bp_region_ops data_ops = {
 static const struct bp_region_ops command_ops = {
     .size = sizeof(command_ops), .read = status_read, .write = command_write, .max_access = 1};
 
+/* ---- input ---- */
+
+static unsigned key_space(void *opaque)
+{
+    return ps2_keyboard_space(&((struct i8042 *)opaque)->keyboard);
+}
+
+static void key_event(void *opaque, const struct bp_input_event *event)
+{
+    struct i8042 *s = opaque;
+
+    ps2_keyboard_key(&s->keyboard, event->code, event->value != 0);
+    poll_devices(s);
+}
+
+static unsigned pointer_space(void *opaque)
+{
+    return ps2_mouse_space(&((struct i8042 *)opaque)->mouse);
+}
+
+static void pointer_event(void *opaque, const struct bp_input_event *event)
+{
+    static const struct {
+        uint16_t code;
+        unsigned bit;
+    } buttons[] = {{BTN_LEFT, 1}, {BTN_RIGHT, 2}, {BTN_MIDDLE, 4}, {BTN_SIDE, 8}, {BTN_EXTRA, 16}};
+    struct ps2_mouse *mouse = &((struct i8042 *)opaque)->mouse;
+
+    if (event->type == BP_INPUT_REL) {
+        ps2_mouse_move(mouse, event->code == REL_X ? event->value : 0,
+                       event->code == REL_Y ? event->value : 0,
+                       event->code == REL_WHEEL ? event->value : 0);
+        return;
+    }
+    for (unsigned i = 0; i < BP_COUNT(buttons); i++)
+        if (event->code == buttons[i].code)
+            ps2_mouse_button(mouse, buttons[i].bit, event->value != 0);
+}
+
+static void pointer_sync(void *opaque)
+{
+    struct i8042 *s = opaque;
+
+    ps2_mouse_flush(&s->mouse);
+    poll_devices(s);
+}
+
+static const struct bp_input_ops key_ops = {
+    .size = sizeof(key_ops), .takes = BP_INPUT_TAKES_KEYS, .name = "PS/2 Keyboard", .space = key_space,
+    .event = key_event};
+static const struct bp_input_ops pointer_ops = {
+    .size = sizeof(pointer_ops), .takes = BP_INPUT_TAKES_RELATIVE, .name = "PS/2 Mouse",
+    .space = pointer_space, .event = pointer_event, .sync = pointer_sync};
+
+static void i8042_detach(struct bp_device *dev)
+{
+    struct i8042 *s = bp_device_state(dev);
+
+    input->device_free(s->keys);
+    input->device_free(s->pointer);
+}
+
 static void i8042_reset(struct bp_device *dev)
 {
     struct i8042 *s = bp_device_state(dev);
@@ -234,7 +340,8 @@ static void i8042_reset(struct bp_device *dev)
         s->ram[i] = 0;
     /* As firmware leaves it: both interrupts on, translating, self-test passed. */
     s->ram[0] = MODE_KBD_IRQ | MODE_AUX_IRQ | MODE_SYSTEM | MODE_TRANSLATE;
-    s->full = s->from_aux = s->last_command = false;
+    s->full = s->from_aux = s->last_command = s->break_code = false;
+    input->set_leds(s->keys, 0);
     s->command = s->output = 0;
     s->port = OUT_RESET | OUT_A20;
     update_lines(s);
@@ -254,6 +361,14 @@ static int i8042_attach(struct bp_device *dev, struct bp_error *err)
     r = isa->add_ports(dev, 0x60, 1, "i8042-data", &data_ops, s, NULL, err);
     if (r == 0)
         r = isa->add_ports(dev, 0x64, 1, "i8042-command", &command_ops, s, NULL, err);
+    if (r == 0)
+        r = input->device_new(bp_device_object(dev), NULL, &key_ops, s, &s->keys, err);
+    if (r == 0)
+        r = input->device_new(bp_device_object(dev), NULL, &pointer_ops, s, &s->pointer, err);
+    if (r < 0) {
+        input->device_free(s->keys);
+        s->keys = NULL;
+    }
     return r;
 }
 
@@ -269,6 +384,7 @@ static const struct bp_state_field i8042_fields[] = {
     BP_SAVE(BOOL, struct i8042, last_command),
     BP_SAVE(UINT8, struct i8042, command),
     BP_SAVE(UINT8, struct i8042, port),
+    BP_SAVE(BOOL, struct i8042, break_code),
     BP_SAVE_END,
 };
 static int after_load(void *state, uint32_t version, struct bp_error *err)
@@ -284,7 +400,7 @@ static const struct bp_state_table i8042_table = {.version = 1, .oldest = 1,
 
 BP_BOARD_DEVICE(i8042_class, "i8042", "isa", "PS/2 keyboard controller, keyboard and mouse",
                 struct i8042, NULL, &i8042_table, .category = "input", .attach = i8042_attach,
-                .reset = i8042_reset);
+                .detach = i8042_detach, .reset = i8042_reset);
 
 /* ---- port 0x92 ---- */
 #define PORT_A_RESET 0x01u
@@ -348,6 +464,7 @@ BP_BOARD_DEVICE(port92_class, "port92", "isa", "System control port A: A20 and f
                 struct port92, NULL, &port92_table, .category = "misc", .attach = port92_attach,
                 .reset = port92_reset);
 
-static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), BP_IMPORT(input, "input", 1),
+                                           {0}};
 BP_MODULE("hw-i8042", "PS/2 keyboard controller", imports, {BP_PROVIDE_DEVICE, &i8042_class},
           {BP_PROVIDE_DEVICE, &port92_class});

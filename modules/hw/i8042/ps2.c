@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * PS/2 keyboard and mouse protocol (see ps2.h). Left out: keys and motion, which need an input
- * source; both devices answer all commands.
+ * PS/2 keyboard and mouse protocol (see ps2.h). Left out: keys that repeat by themselves (who sends keys
+ * repeats them), and the pace of the mouse's samples: it tells at once, and collects while it has to wait.
  */
 #include "ps2.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include <linux/input-event-codes.h>
 
 #define ACK 0xfau
 #define RESEND 0xfeu
@@ -58,11 +60,102 @@ uint8_t ps2_translate(uint8_t byte)
 }
 
 /* ---- keyboard ---- */
+#define KEY_BYTES 8u /* of the longest sequence */
+
+/* Set 3: the keys that tell when they go up, at first: the shifts, control and alt of the left. */
+static void default_breaks(struct ps2_keyboard *k)
+{
+    static const uint8_t codes[] = {0x12, 0x59, 0x11, 0x14, 0x19};
+
+    memset(k->breaks, 0, sizeof(k->breaks));
+    for (unsigned i = 0; i < sizeof(codes); i++)
+        k->breaks[codes[i] / 8] |= (uint8_t)(1 << codes[i] % 8);
+}
+
 static void keyboard_defaults(struct ps2_keyboard *k)
 {
     k->scan_set = 2;
     k->rate = 0x2b;
     k->leds = 0;
+    default_breaks(k);
+}
+
+static void put_code(struct ps2_keyboard *k, uint8_t prefix, uint8_t code, bool down)
+{
+    if (prefix)
+        put(&k->queue, prefix);
+    if (k->scan_set == 1) {
+        put(&k->queue, (uint8_t)(ps2_translate(code) | (down ? 0 : 0x80)));
+        return;
+    }
+    if (!down)
+        put(&k->queue, 0xf0);
+    put(&k->queue, code);
+}
+
+/* Print and Pause are what they are for the sake of the first PC. */
+static void put_print(struct ps2_keyboard *k, bool down)
+{
+    if (k->alt) {
+        put_code(k, 0, 0x84, down);
+    } else if (k->ctrl) {
+        put_code(k, 0xe0, 0x7c, down);
+    } else {
+        put_code(k, 0xe0, down ? 0x12 : 0x7c, down);
+        put_code(k, 0xe0, down ? 0x7c : 0x12, down);
+    }
+}
+
+static void put_pause(struct ps2_keyboard *k, bool down)
+{
+    if (!down)
+        return;
+    if (k->ctrl) {
+        put_code(k, 0xe0, 0x7e, true);
+        put_code(k, 0xe0, 0x7e, false);
+        return;
+    }
+    put_code(k, 0xe1, 0x14, true);
+    put_code(k, 0, 0x77, true);
+    put_code(k, 0xe1, 0x14, false);
+    put_code(k, 0, 0x77, false);
+}
+
+static void put_set3(struct ps2_keyboard *k, uint8_t code, bool down)
+{
+    if (down)
+        put(&k->queue, code);
+    else if (k->breaks[code / 8] & 1 << code % 8)
+        put_code(k, 0, code, false);
+}
+
+void ps2_keyboard_key(struct ps2_keyboard *k, uint16_t code, bool down)
+{
+    uint16_t set2 = ps2_set2(code);
+
+    if (code == KEY_LEFTALT || code == KEY_RIGHTALT)
+        k->alt = down;
+    if (code == KEY_LEFTCTRL || code == KEY_RIGHTCTRL)
+        k->ctrl = down;
+    if (!k->scanning || ps2_keyboard_space(k) == 0)
+        return;
+    if (k->scan_set == 3 && ps2_set3(code))
+        put_set3(k, ps2_set3(code), down);
+    else if (k->scan_set == 3)
+        return;
+    else if (code == KEY_SYSRQ)
+        put_print(k, down);
+    else if (code == KEY_PAUSE)
+        put_pause(k, down);
+    else if (set2)
+        put_code(k, (uint8_t)(set2 >> 8), (uint8_t)set2, down);
+}
+
+unsigned ps2_keyboard_space(const struct ps2_keyboard *k)
+{
+    unsigned used = k->queue.count + 16u; /* answers to commands have their place */
+
+    return used >= PS2_QUEUE ? 0 : (PS2_QUEUE - used) / KEY_BYTES;
 }
 
 void ps2_keyboard_reset(struct ps2_keyboard *k)
@@ -95,7 +188,12 @@ static void keyboard_parameter(struct ps2_keyboard *k, uint8_t byte)
         else
             k->scan_set = byte;
         return;
-    default: /* key types of set 3 */
+    default: /* single keys of set 3: more may follow */
+        if (command == 0xfc)
+            k->breaks[byte / 8] |= (uint8_t)(1 << byte % 8);
+        else
+            k->breaks[byte / 8] &= (uint8_t)~(1 << byte % 8);
+        k->command = command;
         break;
     }
     put(&k->queue, ACK);
@@ -138,10 +236,11 @@ void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t byte)
         k->scanning = byte == 0xf6;
         put(&k->queue, ACK);
         break;
-    case 0xf7: /* types of all keys, set 3 */
+    case 0xf7: /* types of all keys, set 3: typematic, make and break, make only, all of them */
     case 0xf8:
     case 0xf9:
     case 0xfa:
+        memset(k->breaks, byte == 0xf8 || byte == 0xfa ? 0xff : 0, sizeof(k->breaks));
         put(&k->queue, ACK);
         break;
     case 0xfe:
@@ -185,14 +284,83 @@ void ps2_mouse_reset(struct ps2_mouse *m)
     mouse_defaults(m);
 }
 
-/* A movement packet: nothing moved. */
+#define PACKET_BYTES 4u
+
+static int32_t clamp(int32_t value, int32_t least, int32_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+/* What scaling 2:1 makes of a way, in stream mode. */
+static int32_t scaled(const struct ps2_mouse *m, int32_t way)
+{
+    static const uint8_t table[6] = {0, 1, 1, 3, 6, 9};
+    int32_t length = way < 0 ? -way : way;
+
+    if (!m->scaling || m->remote)
+        return way;
+    length = clamp(length < 6 ? table[length] : 2 * length, 0, 255);
+    return way < 0 ? -length : length;
+}
+
+/* A movement packet: as much of the way as it holds, the rest stays. */
 static void put_packet(struct ps2_mouse *m)
 {
-    put(&m->queue, 0x08 | (m->buttons & 7));
-    put(&m->queue, 0);
-    put(&m->queue, 0);
-    if (m->id)
-        put(&m->queue, 0);
+    int32_t x = clamp((int32_t)m->dx, -255, 255), y = clamp((int32_t)m->dy, -255, 255);
+    int32_t z = clamp((int32_t)m->dz, m->id == 3 ? -127 : -7, m->id == 3 ? 127 : 7);
+
+    m->dx -= (uint32_t)x;
+    m->dy -= (uint32_t)y;
+    m->dz -= (uint32_t)z;
+    x = scaled(m, x);
+    y = scaled(m, y);
+    put(&m->queue, (uint8_t)(0x08 | (m->buttons & 7) | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0)));
+    put(&m->queue, (uint8_t)x);
+    put(&m->queue, (uint8_t)y);
+    if (m->id == 3)
+        put(&m->queue, (uint8_t)z);
+    else if (m->id == 4)
+        put(&m->queue, (uint8_t)((z & 0x0f) | (m->buttons & 0x18) << 1));
+    m->told = m->buttons;
+}
+
+unsigned ps2_mouse_space(const struct ps2_mouse *m)
+{
+    unsigned used = m->queue.count + 16u;
+
+    if (!m->reporting || m->remote)
+        return PS2_QUEUE; /* only collected */
+    return used >= PS2_QUEUE ? 0 : (PS2_QUEUE - used) / PACKET_BYTES;
+}
+
+void ps2_mouse_flush(struct ps2_mouse *m)
+{
+    if (!m->reporting || m->remote || m->wrap)
+        return;
+    if (!m->id)
+        m->dz = 0; /* no wheel is told of */
+    while ((m->dx || m->dy || m->dz || m->told != m->buttons) && ps2_mouse_space(m))
+        put_packet(m);
+}
+
+/* Far enough for any screen; nobody adds until it wraps around. */
+static uint32_t add(uint32_t to, int32_t way)
+{
+    return (uint32_t)clamp(clamp((int32_t)to, -65536, 65536) + clamp(way, -65536, 65536), -65536, 65536);
+}
+
+void ps2_mouse_move(struct ps2_mouse *m, int32_t dx, int32_t dy, int32_t wheel)
+{
+    m->dx = add(m->dx, dx);
+    m->dy = add(m->dy, -clamp(dy, -65536, 65536));
+    m->dz = add(m->dz, -clamp(wheel, -65536, 65536));
+}
+
+void ps2_mouse_button(struct ps2_mouse *m, unsigned bit, bool down)
+{
+    if (m->told != m->buttons)
+        ps2_mouse_flush(m); /* a click within one gesture is one all the same */
+    m->buttons = (uint8_t)(down ? m->buttons | bit : m->buttons & ~bit);
 }
 
 static void set_mouse_rate(struct ps2_mouse *m, uint8_t rate)
@@ -208,7 +376,8 @@ static void set_mouse_rate(struct ps2_mouse *m, uint8_t rate)
 
 static void mouse_status(struct ps2_mouse *m)
 {
-    put(&m->queue, (uint8_t)(m->remote << 6 | m->reporting << 5 | m->scaling << 4 | m->buttons));
+    put(&m->queue, (uint8_t)(m->remote << 6 | m->reporting << 5 | m->scaling << 4 |
+                             (m->buttons & 1) << 2 | (m->buttons & 4) >> 1 | (m->buttons & 2) >> 1));
     put(&m->queue, m->resolution);
     put(&m->queue, m->rate);
 }
@@ -216,6 +385,8 @@ static void mouse_status(struct ps2_mouse *m)
 static void mouse_command(struct ps2_mouse *m, uint8_t byte)
 {
     put(&m->queue, ACK);
+    if (byte != 0xe9 && byte != 0xeb && byte != 0xf2) /* most begin to count anew */
+        m->dx = m->dy = m->dz = 0;
     switch (byte) {
     case 0xe6:
     case 0xe7:
@@ -330,6 +501,9 @@ static const struct bp_state_field keyboard_fields[] = {
     BP_SAVE(UINT8, struct ps2_keyboard, leds),
     BP_SAVE(UINT8, struct ps2_keyboard, rate),
     BP_SAVE(BOOL, struct ps2_keyboard, scanning),
+    BP_SAVE(BOOL, struct ps2_keyboard, alt),
+    BP_SAVE(BOOL, struct ps2_keyboard, ctrl),
+    BP_SAVE_BUFFER(struct ps2_keyboard, breaks),
     BP_SAVE_END,
 };
 const struct bp_state_table ps2_keyboard_state = {.name = "ps2-keyboard", .version = 1,
@@ -344,11 +518,28 @@ static const struct bp_state_field mouse_fields[] = {
     BP_SAVE(UINT8, struct ps2_mouse, resolution),
     BP_SAVE_BUFFER(struct ps2_mouse, recent_rates),
     BP_SAVE(UINT8, struct ps2_mouse, buttons),
+    BP_SAVE(UINT8, struct ps2_mouse, told),
+    BP_SAVE(UINT32, struct ps2_mouse, dx),
+    BP_SAVE(UINT32, struct ps2_mouse, dy),
+    BP_SAVE(UINT32, struct ps2_mouse, dz),
     BP_SAVE(BOOL, struct ps2_mouse, reporting),
     BP_SAVE(BOOL, struct ps2_mouse, remote),
     BP_SAVE(BOOL, struct ps2_mouse, scaling),
     BP_SAVE(BOOL, struct ps2_mouse, wrap),
     BP_SAVE_END,
 };
+static int mouse_after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct ps2_mouse *m = state;
+
+    (void)version;
+    (void)err;
+    m->dx = add(m->dx, 0);
+    m->dy = add(m->dy, 0);
+    m->dz = add(m->dz, 0);
+    return 0;
+}
+
 const struct bp_state_table ps2_mouse_state = {.name = "ps2-mouse", .version = 1, .oldest = 1,
-                                               .fields = mouse_fields};
+                                               .fields = mouse_fields,
+                                               .after_load = mouse_after_load};
