@@ -400,6 +400,15 @@ void bp_test_step(struct bp_test_host *host, int64_t ns)
     bpc_loop_run_once(false);
 }
 
+void bp_test_run(struct bp_test_host *host, bool on)
+{
+    (void)host;
+    if (on)
+        bpc_machine_start();
+    else
+        bpc_machine_stop(BPC_RUN_PAUSED);
+}
+
 void bp_test_reset(struct bp_test_host *host)
 {
     bpc_devices_reset(host->machine);

@@ -62,6 +62,8 @@ int bp_test_command(struct bp_test_host *host, const char *name, const char *arg
 
 /* Lets virtual time pass: due timers run in order. Then runs what was deferred. */
 void bp_test_step(struct bp_test_host *host, int64_t ns);
+/* The machine runs, as devices see it (bp_machine_running()), or stands, as at first. */
+void bp_test_run(struct bp_test_host *host, bool on);
 void bp_test_reset(struct bp_test_host *host); /* every device, as a machine reset does */
 
 /* A device's saved state as malloc'd bytes (caller frees with free()); equal states give equal

@@ -401,7 +401,7 @@ static void release_all(struct bp_machine *machine, struct bp_console *console)
 
         if (!at_seat(d, machine, seat))
             continue;
-        for (uint16_t code = 0; code < CODES; code++) {
+        for (uint16_t code = CODES - 1; code; code--) {
             const struct bp_input_event up = {BP_INPUT_KEY, code, 0};
 
             if (!(d->down[code / 8] & 1 << code % 8))
