@@ -13,9 +13,11 @@
 #ifndef BP_HOST_INPUT_H
 #define BP_HOST_INPUT_H
 
-#include <bp/host/display.h>
+#include <bp/object.h>
 
 BP_BEGIN_DECLS
+
+struct bp_console; /* bp/host/display.h */
 
 struct bp_input_device; /* opaque: who takes events */
 

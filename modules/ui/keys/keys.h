@@ -4,6 +4,7 @@
 #define UI_KEYS_H
 
 #include <bp/command.h>
+#include <bp/host/display.h>
 #include <bp/host/input.h>
 
 extern const struct bp_input_interface *keys_input;
