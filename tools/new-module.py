@@ -3,8 +3,8 @@
 """Writes a module into this tree from kit/templates, so that it builds and passes its test: the
 source, its line in meson.build, the test. Outside of the tree: `backplane-module new`.
 
-usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, chardev, object,
-                                   command, option, hmp-command, framework; NAME: like my-card
+usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, chardev, display,
+                                   object, command, option, hmp-command, framework; NAME: like my-card
 """
 import os
 import re
@@ -13,7 +13,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Kind of template: folder, and what the module's name begins with.
 FOLDERS = {"isa-device": ("modules/hw/misc", "hw"), "pci-device": ("modules/hw/misc", "hw"),
-           "chardev": ("modules/chardev", "chardev"), "object": ("modules/object", "object"),
+           "chardev": ("modules/chardev", "chardev"), "display": ("modules/ui", "ui"), "object": ("modules/object", "object"),
            "command": ("modules/commands", "monitor"), "option": ("modules/commands", "option"),
            "hmp-command": ("modules/commands", "monitor"), "framework": ("modules/host", "host")}
 # A framework's header is for other modules: not promised yet, so in a room of its own.
