@@ -762,9 +762,11 @@ for case in (function_is_that_of_the_card, registers_in_memory_are_those_of_the_
              fonts_of_any_height_harm_nobody, writes_beyond_the_planes_wrap, reset_leaves_vbe,
              pictures_of_what_is_not_there_are_refused):
     tap.machine_case(case.__name__, ARGS, case)
-for bits in (8, 15, 16, 24, 32):
-    tap.machine_case("picture_of_vbe_with_%d_bits_is_exact" % bits, ARGS, vbe_case(bits))
-for kind in ("secondary-vga", "bochs-display"):
-    tap.machine_case("%s_has_a_screen_of_its_own" % kind.replace("-", "_"),
-                     ARGS + ["-device", kind + ",id=second,addr=05.0"], second_of(kind))
+for name, bits in (("picture_of_vbe_with_8_bits_is_exact", 8), ("picture_of_vbe_with_15_bits_is_exact", 15),
+                   ("picture_of_vbe_with_16_bits_is_exact", 16), ("picture_of_vbe_with_24_bits_is_exact", 24),
+                   ("picture_of_vbe_with_32_bits_is_exact", 32)):
+    tap.machine_case(name, ARGS, vbe_case(bits))
+for name, kind in (("secondary_vga_has_a_screen_of_its_own", "secondary-vga"),
+                   ("bochs_display_has_a_screen_of_its_own", "bochs-display")):
+    tap.machine_case(name, ARGS + ["-device", kind + ",id=second,addr=05.0"], second_of(kind))
 tap.done()
