@@ -50,6 +50,8 @@ CONCERNED = {
     "core/type/": ("help", "defaults", "qmp"),
     "core/device/": ("test-board", "cpus", "qmp"),
 }
+# How large a variable is on the stack.
+ARRAY = re.compile(r"^\s+(?:static |const |unsigned )*(?:char|u?int\d*_t|struct \w+) [^=]*\[")
 # What tells, or checks what cannot be, is not what these tests are for.
 SPARED = re.compile(r"\b(assert|g_assert\w*|bpc_assert_\w+|static_assert|bp_log\w*|bpc_log\w*|abort)\s*\(")
 
@@ -81,6 +83,8 @@ def edits_of_line(line, plain):
         table = COMPARE if m.group(1) in COMPARE else OPERATOR
         yield "compare" if table is COMPARE else "operator", put(*m.span(1), table[m.group(1)])
     for m in NUMBER.finditer(plain):
+        if ARRAY.match(plain) and plain[m.start() - 1] == "[":
+            continue
         value = int(m.group(1), 0)
         yield "constant", put(*m.span(1), (hex if m.group(1).startswith("0x") else str)(value + 1))
     m = CONDITION.match(plain)

@@ -4,12 +4,14 @@
 #include <glib.h>
 #include <string.h>
 
+#include <bp/command.h>
 #include <bp/host/chardev.h>
 #include <bp/device.h>
 #include <bp/exact/machine.h>
 
 #include "kind.h"
 #include "registry.h"
+#include "type.h"
 
 static const char *const serial_aliases[] = {"uart", NULL};
 #define CLASS(NAME, ...)                                                                           \
@@ -23,7 +25,7 @@ static const struct bp_device_class parallel = CLASS("isa-parallel", .bus = "isa
 static const struct bp_device_class other_serial = CLASS("isa-serial");
 static const struct bp_device_class named_uart = CLASS("uart");
 static const struct bp_chardev_class null_chardev = {
-    .type = {.size = sizeof(struct bp_chardev_class), .name = "chardev-null",
+    .type = {.size = sizeof(struct bp_chardev_class), .name = "chardev-null", .summary = "nowhere",
              .kind = &bp_chardev_kind}};
 static const int isa_table = 1;
 static const struct bp_interface isa = {sizeof(isa), "isa", 1, 0, &isa_table};
@@ -133,6 +135,48 @@ static void registered_classes_tell_what_notes_would(void)
     assert_attributes(BP_PROVIDE_ACCEL, "slow", "arch=abacus");
     assert_attributes(BP_PROVIDE_BOARD, "flat", "arch=any");
     assert_attributes(BP_PROVIDE_DEVICE, "isa-serial", "bus=isa;user=yes");
+}
+
+static int lamp_option(void)
+{
+    return 0;
+}
+static const struct bp_command lamp_command = {
+    .size = sizeof(struct bp_command), .name = "query-lamps", .summary = "which shine", .fn = (void (*)(void))lamp_option};
+static const struct bp_event lamp_event = {
+    .size = sizeof(struct bp_event), .name = "LAMP_ON", .summary = "one shines"};
+
+static void note_summary(const struct bpc_known *known, void *opaque)
+{
+    g_string_append_printf(opaque, "%s:%s;", known->name, known->summary);
+}
+
+static void assert_summary(enum bp_provide_kind kind, const char *wanted)
+{
+    GString *all = g_string_new(NULL);
+    bpc_each_known(kind, note_summary, all);
+    if (!strstr(all->str, wanted))
+        g_error("'%s' is not in '%s'", wanted, all->str);
+    g_string_free(all, TRUE);
+}
+
+static void each_sort_of_thing_has_its_line(void)
+{
+    const struct bp_provide provides[] = {{BP_PROVIDE_COMMAND, &lamp_command},
+                                          {BP_PROVIDE_EVENT, &lamp_event}, {BP_PROVIDE_END, NULL}};
+    struct bpc_type type;
+    g_assert_cmpint(bpc_register_all("lamps", provides, NULL), ==, 0);
+    assert_summary(BP_PROVIDE_KIND, "chardev:Character devices;");
+    assert_summary(BP_PROVIDE_COMMAND, "query-lamps:which shine;");
+    assert_summary(BP_PROVIDE_EVENT, "LAMP_ON:one shines;");
+    assert_summary(BP_PROVIDE_DEVICE, "isa-serial:a isa-serial;");
+    assert_summary(bpc_kind_from_name("chardev", 7), "null:nowhere;");
+    /* A type is known by its public name, which the kind's prefix is part of. */
+    g_assert_true(bpc_type_find("chardev-null", &type));
+    g_assert_cmpstr(type.name, ==, "chardev-null");
+    g_assert_false(bpc_type_find("chardev-", &type));
+    g_assert_false(bpc_type_find("chardev-blue", &type));
+    g_assert_false(bpc_type_find("null", &type));
 }
 
 static void options_name_kinds(void)
@@ -316,6 +360,7 @@ int main(int argc, char **argv)
                     older_descriptor_is_widened_with_zeros);
     g_test_add_func("/registry/registered_classes_tell_what_notes_would",
                     registered_classes_tell_what_notes_would);
+    g_test_add_func("/registry/each_sort_of_thing_has_its_line", each_sort_of_thing_has_its_line);
     g_test_add_func("/registry/options_name_kinds", options_name_kinds);
     g_test_add_func("/registry/unloaded_is_loaded_on_demand", unloaded_is_loaded_on_demand);
     g_test_add_func("/registry/mistyped_names_have_near_ones", mistyped_names_have_near_ones);

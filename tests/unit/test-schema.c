@@ -31,12 +31,16 @@ static const struct bp_field either[] = {{.name = "null", .kind = BP_KIND_NONE},
                                          BP_ARG_TYPED("addr", UNION, &addr_schema, 0, ""),
                                          BP_FIELDS_END};
 static const struct bp_schema either_schema = {.kind = BP_KIND_ALTERNATE, .members = either};
+static const struct bp_field no_null[] = {BP_ARG("number", INT32, ""), BP_ARG("name", STRING, ""),
+                                          BP_FIELDS_END};
+static const struct bp_schema no_null_schema = {.kind = BP_KIND_ALTERNATE, .members = no_null};
 static const struct bp_schema addrs_schema = {
     .kind = BP_KIND_LIST, .element_kind = BP_KIND_UNION, .element = &addr_schema};
 static const struct bp_field args[] = {
     BP_ARG("id", STRING, "id"),
     BP_ARG_TYPED("addr", UNION, &addr_schema, BP_FIELD_OPTIONAL, "where"),
     BP_ARG_TYPED("either", ALTERNATE, &either_schema, BP_FIELD_OPTIONAL, "either"),
+    BP_ARG_TYPED("neither", ALTERNATE, &no_null_schema, BP_FIELD_OPTIONAL, "but null"),
     BP_ARG_TYPED("addrs", LIST, &addrs_schema, BP_FIELD_OPTIONAL, "many"),
     {.name = "word", .kind = BP_KIND_STRING, .flags = BP_FIELD_REPEATED},
     BP_ARG_OPT("size", SIZE, "size"),
@@ -127,6 +131,9 @@ static void unions_follow_their_discriminator(void)
 static void alternates_go_by_json_type(void)
 {
     assert_check("{\"id\":\"x\",\"either\":null}", "");
+    assert_check("{\"id\":\"x\",\"neither\":\"a\"}", "");
+    assert_check("{\"id\":\"x\",\"neither\":null}",
+                 "Invalid parameter type for 'neither', expected: integer or string");
     assert_check("{\"id\":\"x\",\"either\":5}", "");
     assert_check("{\"id\":\"x\",\"either\":\"name\"}", "");
     assert_check("{\"id\":\"x\",\"either\":{\"type\":\"none\"}}", "");

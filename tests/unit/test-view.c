@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Views of the tree of regions: stretches that are one, the tree as text, and who may store under a lock. */
 #include <bp/memory.h>
+#include <bp/ram.h>
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <glib.h>
 
@@ -109,6 +111,47 @@ static void tree_is_told_in_the_order_of_addresses(struct fixture *f, gconstpoin
     g_free(text);
 }
 
+static uint64_t ask_size(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)addr;
+    *(unsigned *)opaque = size;
+    return 0x1122334455667788;
+}
+
+/* Who takes nothing below eight bytes takes eight, whatever is (not) said of the most. */
+static void least_access_is_the_most_at_least(struct fixture *f, gconstpointer data)
+{
+    static const struct bp_region_ops ops = {.size = sizeof(ops), .read = ask_size, .min_access = 8};
+    unsigned size = 0;
+    uint64_t value;
+
+    (void)data;
+    bp_region_add(f->root, bp_region_new_io(&f->owner, "wide", 16, &ops, &size), 0, 0);
+    g_assert_cmpint(bp_space_load(f->space, 8, 8, &value), ==, 0);
+    g_assert_cmpuint(size, ==, 8);
+    g_assert_cmphex(value, ==, 0x1122334455667788);
+    g_assert_cmpint(bp_space_load(f->space, 2, 2, &value), ==, 0);
+    g_assert_cmpuint(size, ==, 8);
+    g_assert_cmphex(value, ==, 0x5566);
+}
+
+static void memory_that_is_there_beforehand_says_nothing(struct fixture *f, gconstpointer data)
+{
+    const struct bp_ram_options options = {.size = sizeof(options), .length = 1 << 20,
+                                           .flags = BP_RAM_PREALLOC, .threads = 3};
+    struct bp_error err = {0};
+    struct bp_region *ram;
+    unsigned char there[256];
+
+    (void)data;
+    g_assert_cmpint(bp_region_new_ram_with(&f->owner, "ram", &options, &ram, &err), ==, 0);
+    g_assert_cmpint(err.code, ==, 0);
+    g_assert_cmpstr(err.message, ==, "");
+    g_assert_cmpint(mincore(bp_region_ram(ram), 1 << 20, there), ==, 0);
+    for (unsigned i = 0; i < sizeof(there); i++)
+        g_assert_true(there[i] & 1);
+}
+
 /* ---- stores by who holds a leaf lock ---- */
 
 static void note_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
@@ -158,6 +201,8 @@ int main(int argc, char **argv)
     CASE(pieces_that_meet_are_one);
     CASE(change_that_shows_nothing_is_not_told);
     CASE(tree_is_told_in_the_order_of_addresses);
+    CASE(least_access_is_the_most_at_least);
+    CASE(memory_that_is_there_beforehand_says_nothing);
     CASE(posts_go_where_no_lock_is_taken);
     return g_test_run();
 }
