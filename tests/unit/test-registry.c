@@ -142,7 +142,8 @@ static int lamp_option(void)
     return 0;
 }
 static const struct bp_command lamp_command = {
-    .size = sizeof(struct bp_command), .name = "query-lamps", .summary = "which shine", .fn = (void (*)(void))lamp_option};
+    .size = sizeof(struct bp_command), .name = "query-lamps", .summary = "which shine",
+    .fn = (void (*)(void))lamp_option};
 static const struct bp_event lamp_event = {
     .size = sizeof(struct bp_event), .name = "LAMP_ON", .summary = "one shines"};
 
@@ -234,6 +235,8 @@ static void unloaded_is_loaded_on_demand(void)
     g_assert_cmpstr(names->str, ==, "isa-parallel- isa-serial+ old-device+ uart+ ");
     g_string_free(names, TRUE);
     g_assert_cmpuint(loads, ==, 0);
+    assert_attributes(BP_PROVIDE_DEVICE, "isa-serial", "bus=isa;user=yes;x=y"); /* the note says more */
+    assert_attributes(BP_PROVIDE_DEVICE, "isa-parallel", "bus=isa;user=yes");
     g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "isa-parallel", &desc, &err), ==, 0);
     g_assert_true(desc == &parallel);
     g_assert_cmpint(bpc_require(BP_PROVIDE_DEVICE, "isa-parallel", &desc, &err), ==, 0);
