@@ -17,7 +17,7 @@
 
 #define INDEX_FILE "modules.idx"
 #define INDEX_MAGIC "BPINDEX\n"
-#define INDEX_VERSION 2u
+#define INDEX_VERSION 3u
 #define INDEX_BYTE_ORDER 0x01020304u
 #define INDEX_MAX_SIZE (256u << 20) /* bytes of a whole index */
 #define INDEX_MAX_FILES 4096u       /* modules of a directory; more are not looked at */

@@ -25,26 +25,34 @@ static uint64_t mix(uint64_t h, uint64_t word)
     return h ^ h >> 29;
 }
 
-/* Four lanes: a multiplication need not wait for the one before. */
+/* Both halves of the product: one multiplication for two words. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Four lanes: a multiplication need not wait for the one before. Every start sums what it maps of modules. */
 uint64_t index_sum(const void *data, size_t size)
 {
-    uint64_t lane[4] = {0x243f6a8885a308d3u, 0x13198a2e03707344u, 0xa4093822299f31d0u,
-                        0x082efa98ec4e6c89u};
-    uint64_t word[4] = {0};
+    static const uint64_t key[4] = {0x243f6a8885a308d3u, 0x13198a2e03707344u, 0xa4093822299f31d0u,
+                                    0x082efa98ec4e6c89u};
+    uint64_t lane[4] = {key[3], key[2], key[1], key[0]}, word[8] = {0};
     const uint8_t *at = data, *end = at + size / sizeof(word) * sizeof(word);
 
     for (; at < end; at += sizeof(word)) {
         memcpy(word, at, sizeof(word));
-        lane[0] = mix(lane[0], word[0]);
-        lane[1] = mix(lane[1], word[1]);
-        lane[2] = mix(lane[2], word[2]);
-        lane[3] = mix(lane[3], word[3]);
+        lane[0] = fold(lane[0] ^ word[0], key[0] ^ word[1]);
+        lane[1] = fold(lane[1] ^ word[2], key[1] ^ word[3]);
+        lane[2] = fold(lane[2] ^ word[4], key[2] ^ word[5]);
+        lane[3] = fold(lane[3] ^ word[6], key[3] ^ word[7]);
     }
     memset(word, 0, sizeof(word));
     if (size % sizeof(word))
         memcpy(word, at, size % sizeof(word));
     for (unsigned i = 0; i < 4; i++)
-        lane[i] = mix(lane[i], word[i]);
+        lane[i] = mix(mix(lane[i], word[2 * i]), word[2 * i + 1]);
     return mix(mix(mix(mix(size, lane[0]), lane[1]), lane[2]), lane[3]);
 }
 

@@ -460,6 +460,12 @@ struct provide *modules_find_provide(enum bp_provide_kind kind, const char *name
     return p;
 }
 
+bool modules_list(enum bp_provide_kind kind, const char *name)
+{
+    find_all();
+    return find_provide(kind, name, false) != NULL;
+}
+
 static struct module *find_module(const char *name)
 {
     struct module *failed = NULL;

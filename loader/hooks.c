@@ -20,9 +20,9 @@ static void hook_each(enum bp_provide_kind kind,
     const GPtrArray *provides;
     const char *where;
 
-    /* Every start looks for a board and an accelerator, and must not cost a system call for each of
-     * a thousand devices. */
-    if (kind == BP_PROVIDE_BOARD || kind == BP_PROVIDE_ACCEL)
+    /* Every start looks for a board, an accelerator and a CPU model, and must not cost a system call for
+     * each of a thousand devices. */
+    if (kind == BP_PROVIDE_BOARD || kind == BP_PROVIDE_ACCEL || kind == BP_PROVIDE_CPU)
         modules_verify_kind(kind);
     else
         modules_verify_all();
@@ -201,4 +201,5 @@ const struct bpc_loader modules_loader = {
     .each_denied = hook_each_denied,
     .query_module = modules_query_one,
     .resolve_file = modules_resolve_file,
+    .lists = modules_list,
 };

@@ -95,6 +95,8 @@ void modules_each(void (*fn)(struct module *m, void *opaque), void *opaque);
 const GPtrArray *modules_provides(void);
 /* The provide that serves kind:name. With `or_failed`, also one of a module that was refused. */
 struct provide *modules_find_provide(enum bp_provide_kind kind, const char *name, bool or_failed);
+/* bpc_loader.lists */
+bool modules_list(enum bp_provide_kind kind, const char *name);
 struct module *modules_find(const char *name); /* NULL: no such module */
 /* The module in this file, which is added when it is not known yet. Never NULL on success; the
  * module may be a refused one. */

@@ -53,17 +53,33 @@ struct model_search {
     char *type;
 };
 
+/* The value of a key in "arch=x86_64;model=max"; NULL: there is none. */
+static const char *attribute(const char *text, const char *key)
+{
+    size_t length = strlen(key);
+
+    while (text && (strncmp(text, key, length) != 0 || text[length] != '=')) {
+        text = strchr(text, ';');
+        text += text != NULL;
+    }
+    return text ? text + length + 1 : NULL;
+}
+
+/* By what is announced: reading a class of a module that is not loaded costs more. */
 static void match_model(const struct bpc_known *known, void *opaque)
 {
     struct model_search *search = opaque;
-    const struct bp_cpu_class *class;
-    const void *desc;
+    const char *model = attribute(known->attributes, "model"), *list = attribute(known->attributes, "arch");
+    size_t length = strlen(search->model);
+    char *archs;
 
-    if (search->type || bpc_describe(BP_PROVIDE_CPU, known->name, &desc, NULL) < 0)
+    if (search->type || !model || strncmp(model, search->model, length) != 0 ||
+        (model[length] && model[length] != ';'))
         return;
-    class = desc;
-    if (bpc_arch_in(class->arch, bpc_config.arch) && strcmp(class->model, search->model) == 0)
+    archs = list ? g_strndup(list, strcspn(list, ";")) : NULL;
+    if (bpc_arch_in(archs, bpc_config.arch))
         search->type = g_strdup(known->name);
+    g_free(archs);
 }
 
 /* The name of the type that is the model, by what classes say; of an unknown one what it would be. */
@@ -72,10 +88,13 @@ static char *type_of(const char *model)
     struct model_search search = {model, NULL};
     const void *desc;
 
+    if (!g_str_has_suffix(model, "-cpu"))
+        bpc_each_known(BP_PROVIDE_CPU, match_model, &search);
+    if (search.type)
+        return search.type;
     if (bpc_describe(BP_PROVIDE_CPU, model, &desc, NULL) != -ENOENT)
         return g_strdup(model);
-    bpc_each_known(BP_PROVIDE_CPU, match_model, &search);
-    return search.type ? search.type : g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
+    return g_strdup_printf("%s-%s-cpu", model, bpc_config.arch);
 }
 
 int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,

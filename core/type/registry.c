@@ -228,32 +228,56 @@ static void add_one(const char *module, const struct bp_provide *provide)
     }
 }
 
-static bool same_thing(const struct bp_provide *a, const struct bp_provide *b)
+struct named {
+    enum bp_provide_kind kind;
+    const char *name;
+};
+
+static guint hash_named(gconstpointer key)
 {
-    const struct bp_provide x = {kind_of(a), a->desc}, y = {kind_of(b), b->desc};
-    return x.kind == y.kind && !strcmp(bpc_provide_name(&x), bpc_provide_name(&y));
+    const struct named *n = key;
+    return g_str_hash(n->name) * 31 + n->kind;
 }
 
-int bpc_register_all(const char *module, const struct bp_provide *provides, struct bp_error *err)
+static gboolean same_named(gconstpointer a, gconstpointer b)
+{
+    const struct named *x = a, *y = b;
+    return x->kind == y->kind && !strcmp(x->name, y->name);
+}
+
+/* Is everything what it says it is, and has nobody its name? */
+static int check_all(const char *module, const struct bp_provide *provides, GHashTable *seen,
+                     struct bp_error *err)
 {
     for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
         int ret = check_one(module, provides, p, err);
         if (ret < 0)
             return ret;
-        const struct bp_provide named = {kind_of(p), p->desc};
-        const char *name = bpc_provide_name(&named);
-        const struct entry *old = g_hash_table_lookup(table_of(named.kind), name);
+        const struct bp_provide provide = {kind_of(p), p->desc};
+        struct named *named = g_new(struct named, 1);
+        *named = (struct named){provide.kind, bpc_provide_name(&provide)};
+        const struct entry *old = g_hash_table_lookup(table_of(named->kind), named->name);
+        bool twice = g_hash_table_contains(seen, named);
+        g_hash_table_add(seen, named);
         if (old && !old->alias)
             return bp_fail(err, EEXIST,
                            "Module '%s' provides %s '%s', which module '%s' already "
                            "provides",
-                           module, bpc_kind_name(named.kind), name, old->module);
-        for (const struct bp_provide *q = provides; q < p; q++) {
-            if (same_thing(p, q))
-                return bp_fail(err, EEXIST, "Module '%s' provides %s '%s' twice", module,
-                               bpc_kind_name(named.kind), name);
-        }
+                           module, bpc_kind_name(provide.kind), old->name, old->module);
+        if (twice)
+            return bp_fail(err, EEXIST, "Module '%s' provides %s '%s' twice", module,
+                           bpc_kind_name(provide.kind), bpc_provide_name(&provide));
     }
+    return 0;
+}
+
+int bpc_register_all(const char *module, const struct bp_provide *provides, struct bp_error *err)
+{
+    GHashTable *seen = g_hash_table_new_full(hash_named, same_named, g_free, NULL);
+    int ret = check_all(module, provides, seen, err);
+    g_hash_table_unref(seen);
+    if (ret < 0)
+        return ret;
     /* Kinds first: what is of them looks them up. */
     for (const struct bp_provide *p = provides; p->kind != BP_PROVIDE_END; p++) {
         if (p->kind == BP_PROVIDE_KIND)
@@ -504,6 +528,13 @@ static void visit_provided(const struct bpc_known *known, void *opaque)
 {
     const struct provided_visit *visit = opaque;
     visit->fn(known->name, known->summary, visit->opaque);
+}
+
+bool bp_provided(const char *kind, const char *name)
+{
+    bpc_assert_main();
+    const void *desc;
+    return bpc_describe(bpc_kind_from_name(kind, strlen(kind)), name, &desc, NULL) == 0;
 }
 
 void bp_provided_each(const char *kind,

@@ -59,6 +59,8 @@ struct bpc_loader {
      * the kind is meant: NAME, or the only one it has. Nothing is loaded. Borrowed for ever. */
     int (*resolve_file)(enum bp_provide_kind kind, const char *path, const char **ret_name,
                         struct bp_error *err);
+    /* Is it in what is known by now? No file is looked at, and nothing is loaded. Optional. */
+    bool (*lists)(enum bp_provide_kind kind, const char *name);
 };
 void bpc_registry_set_loader(const struct bpc_loader *loader); /* borrowed, for ever */
 const struct bpc_loader *bpc_registry_loader(void);            /* or NULL */

@@ -86,12 +86,13 @@ enum bp_provide_kind bpc_type_parent_kind(enum bp_provide_kind kind)
 static bool follows_from_class(enum bp_provide_kind kind, const struct bp_type_info *info)
 {
     const struct bp_cpu_class *class = (const struct bp_cpu_class *)info;
-    const void *desc;
+    const struct bpc_loader *loader = bpc_registry_loader();
     if (kind != BP_PROVIDE_CPU || info->size < offsetof(struct bp_cpu_class, init) || !class->arch)
         return false;
     size_t len = strlen(class->arch);
     return !strncmp(info->parent, class->arch, len) && !strcmp(info->parent + len, "-cpu") &&
-           bpc_describe(BP_PROVIDE_ABSTRACT, info->parent, &desc, NULL) == -ENOENT;
+           !bpc_find(BP_PROVIDE_ABSTRACT, info->parent) &&
+           !(loader && loader->lists && loader->lists(BP_PROVIDE_ABSTRACT, info->parent));
 }
 
 bool bpc_type_has_parent_level(enum bp_provide_kind kind, const struct bp_type_info *info)

@@ -111,6 +111,8 @@ const void *bp_object_class(const struct bp_object *obj);
 void bp_provided_each(const char *kind,
                       void (*fn)(const char *name, const char *summary, void *opaque),
                       void *opaque);
+/* Is it announced, loaded or not, and not denied? [main] */
+bool bp_provided(const char *kind, const char *name);
 /* Whose state this is, as bp_object_state(), bp_object_level() or a hook gave it. [any] */
 struct bp_object *bp_object_of_state(void *state);
 /* How many LINK properties point at it; not 0: busy, it should not be destroyed. */

@@ -87,28 +87,6 @@ static const char *missing_form(const char *text)
     return NULL;
 }
 
-struct search {
-    const char *name;
-    bool found;
-};
-
-static void match_name(const char *name, const char *summary, void *opaque)
-{
-    struct search *search = opaque;
-
-    (void)summary;
-    if (!strcmp(name, search->name))
-        search->found = true;
-}
-
-static bool is_provided(const char *type)
-{
-    struct search search = {type, false};
-
-    bp_provided_each("chardev", match_name, &search);
-    return search.found;
-}
-
 int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err)
 {
     const char *id = bp_value_get_string(args, "id");
@@ -119,9 +97,9 @@ int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct 
     if (!type)
         return bp_fail(err, EINVAL, "chardev: \"backend\" missing: say which kind it is");
     type = canonical(type);
-    if (!is_provided(type) && missing_backend(type))
+    if (!bp_provided("chardev", type) && missing_backend(type))
         return bp_fail(err, ENOTSUP, "chardev: %s: not built yet: %s", type, missing_backend(type));
-    if (!id && is_provided(type))
+    if (!id && bp_provided("chardev", type))
         return bp_fail(err, EINVAL, "chardev: no id specified");
     split.props = bp_value_dict();
     bp_value_each(args, split_member, &split);
