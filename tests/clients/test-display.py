@@ -7,7 +7,6 @@ import os
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
 
@@ -18,7 +17,7 @@ from qmp import Emulator  # noqa: E402
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 WAIT = 60 * float(os.environ.get("BACKPLANE_SLOW", "1"))
 VGABIOS = "/usr/share/seabios/vgabios-stdvga.bin"
-DIR = tempfile.mkdtemp(prefix="backplane-display-")
+DIR = tap.work_folder("backplane-display-")
 QUIET = ("-display", "none", "-m", "32")
 
 
