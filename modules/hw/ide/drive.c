@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The drives as devices: their properties, what they take from the block layer, what is saved of them. */
+#define BP_SHARED
+#include <stdlib.h>
+#include <string.h>
+
+#include "drive.h"
+
+/* ---- what the block layer says ---- */
+
+static void media_changed(void *opaque, bool loaded)
+{
+    struct ide_drive *s = opaque;
+
+    if (s->cd)
+        mmc_medium(s, loaded);
+}
+
+static void eject_request(void *opaque, bool force)
+{
+    struct ide_drive *s = opaque;
+
+    if (s->cd)
+        mmc_eject_wanted(s, force);
+}
+
+static bool tray_open(void *opaque)
+{
+    return ((struct ide_drive *)opaque)->tray_open;
+}
+
+static bool medium_locked(void *opaque)
+{
+    return ((struct ide_drive *)opaque)->locked;
+}
+
+static void resized(void *opaque)
+{
+    struct ide_drive *s = opaque;
+    int64_t length = block->length(s->blk);
+
+    s->sectors = length > 0 ? (uint64_t)length / SECTOR : 0;
+}
+
+static const struct bp_blk_ops disk_ops = {.size = sizeof(disk_ops), .resized = resized};
+static const struct bp_blk_ops cd_ops = {
+    .size = sizeof(cd_ops), .flags = BP_BLK_REMOVABLE | BP_BLK_READ_ONLY,
+    .media_changed = media_changed, .eject_request = eject_request, .tray_open = tray_open,
+    .medium_locked = medium_locked, .resized = resized};
+
+/* ---- coming and going ---- */
+
+static int check_text(const char *type, const char *prop, const char *text, size_t max,
+                      struct bp_error *err)
+{
+    if (text && strlen(text) > max)
+        return bp_fail(err, EINVAL, "%s: property '%s' has at most %zu characters, not %zu", type, prop,
+                       max, strlen(text));
+    return 0;
+}
+
+static int check_props(struct ide_drive *s, const char *type, struct bp_error *err)
+{
+    int r = check_text(type, "serial", s->serial, 20, err);
+
+    if (r == 0)
+        r = check_text(type, "model", s->model, 40, err);
+    if (r == 0)
+        r = check_text(type, "ver", s->version, 8, err);
+    if (r < 0)
+        return r;
+    if (s->conf.logical_block_size && s->conf.logical_block_size != SECTOR)
+        return bp_fail(err, ENOTSUP, "%s: logical_block_size must be 512: drives with larger logical "
+                       "sectors are not built; physical_block_size may be larger", type);
+    if (s->win2k_install_hack)
+        return bp_fail(err, ENOTSUP, "%s: win2k-install-hack is not built; use off", type);
+    return 0;
+}
+
+static int take_disk(struct ide_drive *s, const char *type, struct bp_error *err)
+{
+    int64_t length = block->length(s->blk);
+    int r;
+
+    if (length < 0)
+        return bp_fail(err, (int)-length, "%s: the length of '%s': %s", type, block->name(s->blk),
+                       strerror((int)-length));
+    s->sectors = (uint64_t)length / SECTOR;
+    if (s->cd)
+        return 0;
+    r = block->geometry(s->blk, &s->conf, 65535, 16, 255, err);
+    if (r < 0)
+        return r;
+    s->cyls = s->conf.cyls;
+    s->heads = s->conf.heads;
+    s->secs = s->conf.secs;
+    if (s->cyls > 65535 || s->heads > 16 || s->secs > 255 || !s->heads || !s->secs)
+        return bp_fail(err, EINVAL, "%s: a geometry of %u cylinders, %u heads, %u sectors: there are up to "
+                       "65535, 1 to 16, 1 to 255", type, s->cyls, s->heads, s->secs);
+    return 0;
+}
+
+static int attach(struct bp_device *dev, bool cd, struct bp_error *err)
+{
+    struct ide_drive *s = bp_device_state(dev);
+    const char *type = bp_device_class(dev)->type.name;
+    int r = check_props(s, type, err);
+
+    s->dev = dev;
+    s->cd = cd;
+    if (r < 0)
+        return r;
+    if (!s->model)
+        s->model = bp_strdup(cd ? "QEMU DVD-ROM" : "QEMU HARDDISK");
+    if (!s->version)
+        s->version = bp_strdup("2.5+");
+    if (!cd && !(s->conf.drive && *s->conf.drive))
+        return bp_fail(err, EINVAL, "%s: property 'drive' is missing: which disk does it show?", type);
+    r = block->open(dev, bp_device_owner(dev), NULL, &s->conf, cd ? &cd_ops : &disk_ops, s, &s->blk, err);
+    if (r == 0)
+        r = block->conf_complete(s->blk, &s->conf, err);
+    if (r == 0)
+        r = take_disk(s, type, err);
+    if (r < 0)
+        return r;
+    if (!s->serial && block->serial(s->blk)) {
+        r = check_text(type, "serial", block->serial(s->blk), 20, err);
+        if (r < 0)
+            return r;
+        s->serial = bp_strdup(block->serial(s->blk));
+    }
+    ide_tally_new(s);
+    s->again = bp_deferred_new(bp_device_owner(dev), NULL, ide_take_up, s);
+    r = ide_bus_join(s, err);
+    if (r < 0)
+        ide_tally_leave(s);
+    return r;
+}
+
+static int hd_attach(struct bp_device *dev, struct bp_error *err)
+{
+    return attach(dev, false, err);
+}
+
+static int cd_attach(struct bp_device *dev, struct bp_error *err)
+{
+    return attach(dev, true, err);
+}
+
+static void drive_detach(struct bp_device *dev)
+{
+    struct ide_drive *s = bp_device_state(dev);
+
+    ide_let_go(s);
+    ide_bus_leave(s);
+    ide_tally_leave(s);
+    free(s->data);
+    s->data = NULL;
+}
+
+static void drive_reset(struct bp_device *dev)
+{
+    struct ide_drive *s = bp_device_state(dev);
+
+    s->regs.control = 0;
+    ide_reset_settings(s);
+    ide_software_reset(s);
+    ide_update_irq(s->bus);
+}
+
+/* ---- saved state ---- */
+
+static bool buffer_used(const struct ide_drive *s)
+{
+    return s->data && s->data_len &&
+           (s->phase != PHASE_IDLE || s->step == STEP_WRITE || s->step == STEP_TRIM);
+}
+
+static int before_save(void *state, struct bp_error *err)
+{
+    struct ide_drive *s = state;
+
+    s->saved_data = (struct bp_state_bytes){NULL, 0, 0};
+    if (!buffer_used(s))
+        return 0;
+    s->saved_data.data = malloc(s->data_len);
+    if (!s->saved_data.data)
+        return bp_fail(err, ENOMEM, "IDE: no memory for a drive's buffer");
+    memcpy(s->saved_data.data, s->data, s->data_len);
+    s->saved_data.size = s->data_len;
+    return 0;
+}
+
+/* Whatever a stream says, no index may lead outside, and no step may lack what it works on. */
+static bool plausible(const struct ide_drive *s)
+{
+    uint32_t stride = s->task == TASK_PACKET_READ ? s->cd_stride : SECTOR;
+    bool needs_buffer = s->phase != PHASE_IDLE || s->step == STEP_WRITE || s->step == STEP_TRIM;
+
+    if (s->data_pos > s->drq_end && s->phase != PHASE_DMA_IN && s->phase != PHASE_DMA_OUT)
+        return false;
+    if (s->data_pos > s->data_len || s->drq_end > s->data_len || s->data_len > DATA_MAX)
+        return false;
+    if (needs_buffer && s->data_len && s->saved_data.size != s->data_len)
+        return false;
+    if (s->step == STEP_TRIM && (s->task != TASK_TRIM || s->trim_next >= s->data_len / 8))
+        return false;
+    if (s->step == STEP_WRITE && (s->task != TASK_WRITE || s->data_len != s->chunk * SECTOR))
+        return false;
+    if (s->task == TASK_PACKET_READ && (!s->cd || stride > 2352 || stride == 0 || s->byte_limit < 2))
+        return false;
+    if (s->task == TASK_PACKET_REPLY && (!s->cd || s->byte_limit < 2))
+        return false;
+    if (s->phase == PHASE_PACKET && (!s->cd || s->data_len != PACKET_SIZE))
+        return false;
+    if (s->dma_wanted && s->phase != PHASE_DMA_IN && s->phase != PHASE_DMA_OUT)
+        return false;
+    return s->chunk <= s->left && (uint64_t)s->chunk * stride <= DATA_MAX &&
+           ((s->task != TASK_READ && s->task != TASK_WRITE) || s->per_block) && s->left <= 0x7fffffff;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct ide_drive *s = state;
+
+    (void)version;
+    if (!plausible(s))
+        return bp_fail(err, EINVAL, "IDE: the saved state of a drive contradicts itself");
+    for (unsigned tag = 0; tag < QUEUE_DEPTH; tag++)
+        if (s->queued[tag].busy && (!ide_serial(s) || !s->queued[tag].left ||
+                                    s->queued[tag].lba >= s->sectors ||
+                                    s->queued[tag].left > s->sectors - s->queued[tag].lba))
+            return bp_fail(err, EINVAL, "IDE: a queued command of a saved drive is out of range");
+    if (s->saved_data.size) {
+        ide_need_data(s);
+        memcpy(s->data, s->saved_data.data, s->saved_data.size);
+    }
+    if (s->heads_now > 16)
+        return bp_fail(err, EINVAL, "IDE: the saved geometry of a drive is none");
+    ide_bus_restored(s);
+    return 0;
+}
+
+/* Before loading nothing of this drive's own may still be under way; then what was goes on. */
+static int loaded(void *state, struct bp_error *err)
+{
+    struct ide_drive *s = state;
+
+    (void)err;
+    if (s->blk && !s->cd)
+        block->set_write_cache(s->blk, s->write_cache);
+    if (s->cd && s->locked)
+        block->lock_medium(s->blk, true);
+    bp_deferred_schedule(s->again);
+    return 0;
+}
+
+void ide_take_up(void *opaque)
+{
+    struct ide_drive *s = opaque;
+
+    if (!s->bus)
+        return;
+    if (s->diagnose && s->tally->pending == 0)
+        ide_software_reset(s);
+    if (s->step != STEP_NONE && !s->job)
+        ide_step_again(s);
+    else if (s->dma_wanted)
+        s->bus->ops.flags & BP_IDE_SERIAL ? ide_dma_go(s) : s->bus->ops.dma_request(s->bus->opaque, 1);
+    ide_queue_resume(s);
+}
+
+static const struct bp_state_field regs_fields[] = {
+    BP_SAVE(UINT8, struct bp_ide_registers, status), BP_SAVE(UINT8, struct bp_ide_registers, error),
+    BP_SAVE(UINT8, struct bp_ide_registers, command), BP_SAVE(UINT8, struct bp_ide_registers, feature),
+    BP_SAVE(UINT8, struct bp_ide_registers, hob_feature), BP_SAVE(UINT8, struct bp_ide_registers, count),
+    BP_SAVE(UINT8, struct bp_ide_registers, low), BP_SAVE(UINT8, struct bp_ide_registers, mid),
+    BP_SAVE(UINT8, struct bp_ide_registers, high), BP_SAVE(UINT8, struct bp_ide_registers, device),
+    BP_SAVE(UINT8, struct bp_ide_registers, hob_count), BP_SAVE(UINT8, struct bp_ide_registers, hob_low),
+    BP_SAVE(UINT8, struct bp_ide_registers, hob_mid), BP_SAVE(UINT8, struct bp_ide_registers, hob_high),
+    BP_SAVE(UINT8, struct bp_ide_registers, control), BP_SAVE_END};
+static const struct bp_state_table regs_table = {.version = 1, .oldest = 1, .fields = regs_fields};
+
+static const struct bp_state_field test_fields[] = {
+    BP_SAVE(UINT8, struct smart_test, kind), BP_SAVE(UINT8, struct smart_test, status),
+    BP_SAVE(UINT16, struct smart_test, hours), BP_SAVE_END};
+static const struct bp_state_table test_table = {.version = 1, .oldest = 1, .fields = test_fields};
+
+static const struct bp_state_field queued_fields[] = {
+    BP_SAVE(UINT64, struct ide_queued, lba), BP_SAVE(UINT32, struct ide_queued, left),
+    BP_SAVE(BOOL, struct ide_queued, busy), BP_SAVE(BOOL, struct ide_queued, write),
+    BP_SAVE(BOOL, struct ide_queued, fua), BP_SAVE_END};
+static const struct bp_state_table queued_table = {.version = 1, .oldest = 1, .fields = queued_fields};
+
+static const struct bp_state_field drive_fields[] = {
+    {.name = "regs", .kind = BP_STATE_STRUCT, .offset = offsetof(struct ide_drive, regs), .count = 1,
+     .stride = sizeof(struct bp_ide_registers), .table = &regs_table},
+    BP_SAVE(BOOL, struct ide_drive, irq),
+    BP_SAVE_RANGE(UINT8, struct ide_drive, phase, PHASE_IDLE, PHASE_PACKET),
+    BP_SAVE_RANGE(UINT8, struct ide_drive, step, STEP_NONE, STEP_TRIM),
+    BP_SAVE_RANGE(UINT8, struct ide_drive, task, TASK_NONE, TASK_PACKET_REPLY),
+    BP_SAVE(BOOL, struct ide_drive, dma), BP_SAVE(BOOL, struct ide_drive, dma_wanted),
+    BP_SAVE(BOOL, struct ide_drive, ext), BP_SAVE(BOOL, struct ide_drive, fua),
+    BP_SAVE(BOOL, struct ide_drive, lba_mode), BP_SAVE(BOOL, struct ide_drive, diagnose),
+    BP_SAVE(UINT64, struct ide_drive, lba), BP_SAVE(UINT32, struct ide_drive, left),
+    BP_SAVE(UINT32, struct ide_drive, per_block), BP_SAVE(UINT32, struct ide_drive, chunk),
+    BP_SAVE(UINT32, struct ide_drive, data_pos), BP_SAVE(UINT32, struct ide_drive, data_len),
+    BP_SAVE(UINT32, struct ide_drive, drq_end), BP_SAVE(UINT32, struct ide_drive, trim_next),
+    BP_SAVE_BYTES(struct ide_drive, saved_data, DATA_MAX),
+    BP_SAVE(UINT8, struct ide_drive, multiple), BP_SAVE(UINT8, struct ide_drive, transfer_mode),
+    BP_SAVE(UINT8, struct ide_drive, heads_now), BP_SAVE(UINT8, struct ide_drive, secs_now),
+    BP_SAVE(UINT16, struct ide_drive, cyls_now), BP_SAVE(UINT8, struct ide_drive, power),
+    BP_SAVE(BOOL, struct ide_drive, asleep), BP_SAVE(BOOL, struct ide_drive, write_cache),
+    BP_SAVE(BOOL, struct ide_drive, look_ahead), BP_SAVE(BOOL, struct ide_drive, smart),
+    BP_SAVE(BOOL, struct ide_drive, smart_autosave),
+    BP_SAVE_RANGE(UINT8, struct ide_drive, smart_tests, 0, 21),
+    BP_SAVE_STRUCTS(struct ide_drive, tests, &test_table),
+    BP_SAVE_BUFFER(struct ide_drive, store),
+    BP_SAVE_STRUCTS(struct ide_drive, queued, &queued_table),
+    BP_SAVE(BOOL, struct ide_drive, queue_failed), BP_SAVE_BUFFER(struct ide_drive, queue_log),
+    BP_SAVE_BUFFER(struct ide_drive, cdb), BP_SAVE(UINT8, struct ide_drive, sense),
+    BP_SAVE(UINT8, struct ide_drive, asc), BP_SAVE(UINT8, struct ide_drive, ascq),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, byte_limit, 0, 0xfffe),
+    BP_SAVE(UINT32, struct ide_drive, cd_stride), BP_SAVE(UINT8, struct ide_drive, cd_parts),
+    BP_SAVE(BOOL, struct ide_drive, tray_open), BP_SAVE(BOOL, struct ide_drive, locked),
+    BP_SAVE(BOOL, struct ide_drive, attention_medium), BP_SAVE(BOOL, struct ide_drive, attention_reset),
+    BP_SAVE_RANGE(UINT8, struct ide_drive, medium_event, 0, 3), BP_SAVE_END};
+static const struct bp_state_table drive_table = {
+    .version = 1, .oldest = 1, .fields = drive_fields, .before_save = before_save,
+    .after_load = after_load, .loaded = loaded, .loaded_order = BP_STATE_ORDER_REQUESTS};
+
+/* ---- classes ---- */
+
+static const char *const chs_trans_names[] = {"auto", "none", "lba", "large", "rechs", NULL};
+static const struct bp_schema chs_trans_schema = {"BiosAtaTranslation", BP_KIND_ENUM, NULL,
+                                                  chs_trans_names, NULL, NULL, BP_KIND_NONE, NULL,
+                                                  {NULL}};
+#define COMMON_PROPS \
+    BP_BLK_PROPS(struct ide_drive, conf), \
+    BP_PROP("serial", STRING, struct ide_drive, serial, NULL, "serial number, up to 20 characters"), \
+    BP_PROP("ver", STRING, struct ide_drive, version, NULL, "firmware version, up to 8 characters"), \
+    BP_PROP("model", STRING, struct ide_drive, model, NULL, "model, up to 40 characters"), \
+    BP_PROP("wwn", UINT64, struct ide_drive, wwn, "0", "world wide name; 0: none"), \
+    BP_PROP("unit", UINT32, struct ide_drive, unit, "0xffffffff", \
+            "0 master, 1 slave; otherwise the next that is free"), \
+    BP_PROP("bootindex", INT32, struct ide_drive, conf.bootindex, "-1", "place in the order of booting"), \
+    BP_PROP("win2k-install-hack", BOOL, struct ide_drive, win2k_install_hack, "off", \
+            "slow down for Windows 2000's installer")
+
+static const struct bp_field hd_props[] = {
+    COMMON_PROPS, BP_BLK_GEOMETRY_PROPS(struct ide_drive, conf),
+    BP_PROP_ENUM("bios-chs-trans", &chs_trans_schema, struct ide_drive, chs_trans, "auto",
+                 "how firmware translates the geometry"),
+    BP_PROP("rotation_rate", UINT16, struct ide_drive, rotation_rate, "0",
+            "turns per minute; 1: it does not turn, 0: not told"),
+    BP_FIELDS_END};
+static const struct bp_field cd_props[] = {COMMON_PROPS, BP_FIELDS_END};
+
+BP_HOTPLUG_DEVICE(ide_hd_class, "ide-hd", "IDE", "ATA disk", struct ide_drive, hd_props, &drive_table,
+                  .category = "storage", .attach = hd_attach, .detach = drive_detach,
+                  .reset = drive_reset);
+BP_HOTPLUG_DEVICE(ide_cd_class, "ide-cd", "IDE", "ATAPI CD and DVD-ROM drive", struct ide_drive, cd_props,
+                  &drive_table, .category = "storage", .attach = cd_attach, .detach = drive_detach,
+                  .reset = drive_reset, .replaces_default = "cdrom");
