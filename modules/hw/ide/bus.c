@@ -247,7 +247,7 @@ static uint32_t bus_read_data(struct bp_bus *b, unsigned size)
 
     if (!s)
         return of(b)->drives[0] ? 0 : UINT32_MAX >> (32 - 8 * size);
-    if (s->phase != PHASE_PIO_IN || !(s->regs.status & BP_IDE_DATA_REQUEST))
+    if (s->phase != PHASE_PIO_IN || !(s->regs.status & BP_IDE_DATA_REQUEST) || !s->data)
         return 0;
     for (unsigned i = 0; i < size && s->data_pos < s->drq_end; i++)
         value |= (uint32_t)s->data[s->data_pos++] << 8 * i;
@@ -260,7 +260,7 @@ static void bus_write_data(struct bp_bus *b, uint32_t value, unsigned size)
 {
     struct ide_drive *s = selected(of(b));
 
-    if (!s || !(s->regs.status & BP_IDE_DATA_REQUEST) ||
+    if (!s || !(s->regs.status & BP_IDE_DATA_REQUEST) || !s->data ||
         (s->phase != PHASE_PIO_OUT && s->phase != PHASE_PACKET))
         return;
     for (unsigned i = 0; i < size && s->data_pos < s->drq_end; i++)

@@ -156,6 +156,8 @@ static void drive_detach(struct bp_device *dev)
     ide_tally_leave(s);
     free(s->data);
     s->data = NULL;
+    for (unsigned tag = 0; tag < QUEUE_DEPTH; tag++)
+        free(s->queued[tag].restored);
 }
 
 static void drive_reset(struct bp_device *dev)
@@ -176,19 +178,30 @@ static bool buffer_used(const struct ide_drive *s)
            (s->phase != PHASE_IDLE || s->step == STEP_WRITE || s->step == STEP_TRIM);
 }
 
+static int save_bytes(struct bp_state_bytes *out, const uint8_t *data, uint32_t size, struct bp_error *err)
+{
+    *out = (struct bp_state_bytes){NULL, 0, 0};
+    if (!size)
+        return 0;
+    out->data = malloc(size);
+    if (!out->data)
+        return bp_fail(err, ENOMEM, "IDE: no memory for a drive's buffer");
+    memcpy(out->data, data, size);
+    out->size = size;
+    return 0;
+}
+
 static int before_save(void *state, struct bp_error *err)
 {
     struct ide_drive *s = state;
+    int r = save_bytes(&s->saved_data, s->data, buffer_used(s) ? s->data_len : 0, err);
 
-    s->saved_data = (struct bp_state_bytes){NULL, 0, 0};
-    if (!buffer_used(s))
-        return 0;
-    s->saved_data.data = malloc(s->data_len);
-    if (!s->saved_data.data)
-        return bp_fail(err, ENOMEM, "IDE: no memory for a drive's buffer");
-    memcpy(s->saved_data.data, s->data, s->data_len);
-    s->saved_data.size = s->data_len;
-    return 0;
+    for (unsigned tag = 0; r == 0 && tag < QUEUE_DEPTH; tag++) {
+        struct ide_queued *q = &s->queued[tag];
+
+        r = save_bytes(&q->saved_data, q->data, q->fetched ? q->chunk * SECTOR : 0, err);
+    }
+    return r;
 }
 
 /* Whatever a stream says, no index may lead outside, and no step may lack what it works on. */
@@ -213,30 +226,85 @@ static bool plausible(const struct ide_drive *s)
         return false;
     if (s->phase == PHASE_PACKET && (!s->cd || s->data_len != PACKET_SIZE))
         return false;
+    if ((s->phase == PHASE_DMA_IN || s->phase == PHASE_DMA_OUT) && !ide_has_dma(s))
+        return false;
     if (s->dma_wanted && s->phase != PHASE_DMA_IN && s->phase != PHASE_DMA_OUT)
         return false;
     return s->chunk <= s->left && (uint64_t)s->chunk * stride <= DATA_MAX &&
            ((s->task != TASK_READ && s->task != TASK_WRITE) || s->per_block) && s->left <= 0x7fffffff;
 }
 
+/* The bytes are there until their element is read. */
+static int queued_loaded(void *state, uint32_t version, struct bp_error *err)
+{
+    struct ide_queued *q = state;
+
+    (void)version, (void)err;
+    free(q->restored);
+    q->restored = NULL;
+    q->restored_size = q->saved_data.size;
+    if (q->restored_size) {
+        q->restored = bp_alloc(DATA_MAX);
+        memcpy(q->restored, q->saved_data.data, q->restored_size);
+    }
+    return 0;
+}
+
+static bool load_queued(const struct ide_drive *s, struct ide_queued *q)
+{
+    if (!q->busy)
+        return !q->fetched && !q->restored_size;
+    if (!ide_serial(s) || !q->left || q->left > 65536 || q->chunk > q->left || q->lba >= s->sectors ||
+        q->left > s->sectors - q->lba || q->restored_size != (q->fetched ? q->chunk * SECTOR : 0) ||
+        (q->fetched && (!q->write || !q->chunk)))
+        return false;
+    q->data = q->restored;
+    q->restored = NULL;
+    return true;
+}
+
+/* What this drive itself had under way is not what was loaded. */
+static void drop_requests(struct ide_drive *s)
+{
+    s->epoch++;
+    if (s->job) {
+        ide_job_let_go(s, s->job, s->data);
+        s->job = NULL;
+        s->data = NULL;
+    }
+    for (unsigned tag = 0; tag < QUEUE_DEPTH; tag++) {
+        struct ide_queued *q = &s->queued[tag];
+
+        if (q->job)
+            ide_job_let_go(s, q->job, q->data);
+        else
+            free(q->data);
+        q->job = NULL;
+        q->data = NULL;
+        q->number = s->epoch;
+    }
+}
+
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
     struct ide_drive *s = state;
+    int r = 0;
 
     (void)version;
-    if (!plausible(s))
-        return bp_fail(err, EINVAL, "IDE: the saved state of a drive contradicts itself");
-    for (unsigned tag = 0; tag < QUEUE_DEPTH; tag++)
-        if (s->queued[tag].busy && (!ide_serial(s) || !s->queued[tag].left ||
-                                    s->queued[tag].lba >= s->sectors ||
-                                    s->queued[tag].left > s->sectors - s->queued[tag].lba))
-            return bp_fail(err, EINVAL, "IDE: a queued command of a saved drive is out of range");
+    drop_requests(s);
+    for (unsigned tag = 0; r == 0 && tag < QUEUE_DEPTH; tag++)
+        if (!load_queued(s, &s->queued[tag]))
+            r = bp_fail(err, EINVAL, "IDE: a queued command of a saved drive is out of range");
+    if (r == 0 && (!plausible(s) || s->heads_now > 16))
+        r = bp_fail(err, EINVAL, "IDE: the saved state of a drive contradicts itself");
+    if (r < 0) {
+        ide_let_go(s);
+        return r;
+    }
     if (s->saved_data.size) {
         ide_need_data(s);
         memcpy(s->data, s->saved_data.data, s->saved_data.size);
     }
-    if (s->heads_now > 16)
-        return bp_fail(err, EINVAL, "IDE: the saved geometry of a drive is none");
     ide_bus_restored(s);
     return 0;
 }
@@ -289,8 +357,11 @@ static const struct bp_state_table test_table = {.version = 1, .oldest = 1, .fie
 static const struct bp_state_field queued_fields[] = {
     BP_SAVE(UINT64, struct ide_queued, lba), BP_SAVE(UINT32, struct ide_queued, left),
     BP_SAVE(BOOL, struct ide_queued, busy), BP_SAVE(BOOL, struct ide_queued, write),
-    BP_SAVE(BOOL, struct ide_queued, fua), BP_SAVE_END};
-static const struct bp_state_table queued_table = {.version = 1, .oldest = 1, .fields = queued_fields};
+    BP_SAVE(BOOL, struct ide_queued, fua), BP_SAVE_RANGE(UINT32, struct ide_queued, chunk, 0, DATA_MAX / SECTOR),
+    BP_SAVE(BOOL, struct ide_queued, fetched), BP_SAVE_BYTES(struct ide_queued, saved_data, DATA_MAX),
+    BP_SAVE_END};
+static const struct bp_state_table queued_table = {
+    .version = 1, .oldest = 1, .fields = queued_fields, .after_load = queued_loaded};
 
 static const struct bp_state_field drive_fields[] = {
     {.name = "regs", .kind = BP_STATE_STRUCT, .offset = offsetof(struct ide_drive, regs), .count = 1,
@@ -303,9 +374,12 @@ static const struct bp_state_field drive_fields[] = {
     BP_SAVE(BOOL, struct ide_drive, ext), BP_SAVE(BOOL, struct ide_drive, fua),
     BP_SAVE(BOOL, struct ide_drive, lba_mode), BP_SAVE(BOOL, struct ide_drive, diagnose),
     BP_SAVE(UINT64, struct ide_drive, lba), BP_SAVE(UINT32, struct ide_drive, left),
-    BP_SAVE(UINT32, struct ide_drive, per_block), BP_SAVE(UINT32, struct ide_drive, chunk),
-    BP_SAVE(UINT32, struct ide_drive, data_pos), BP_SAVE(UINT32, struct ide_drive, data_len),
-    BP_SAVE(UINT32, struct ide_drive, drq_end), BP_SAVE(UINT32, struct ide_drive, trim_next),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, per_block, 0, 16),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, chunk, 0, DATA_MAX / SECTOR),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, data_pos, 0, DATA_MAX),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, data_len, 0, DATA_MAX),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, drq_end, 0, DATA_MAX),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, trim_next, 0, DATA_MAX / 8),
     BP_SAVE_BYTES(struct ide_drive, saved_data, DATA_MAX),
     BP_SAVE(UINT8, struct ide_drive, multiple), BP_SAVE(UINT8, struct ide_drive, transfer_mode),
     BP_SAVE(UINT8, struct ide_drive, heads_now), BP_SAVE(UINT8, struct ide_drive, secs_now),
@@ -321,7 +395,7 @@ static const struct bp_state_field drive_fields[] = {
     BP_SAVE_BUFFER(struct ide_drive, cdb), BP_SAVE(UINT8, struct ide_drive, sense),
     BP_SAVE(UINT8, struct ide_drive, asc), BP_SAVE(UINT8, struct ide_drive, ascq),
     BP_SAVE_RANGE(UINT32, struct ide_drive, byte_limit, 0, 0xfffe),
-    BP_SAVE(UINT32, struct ide_drive, cd_stride), BP_SAVE(UINT8, struct ide_drive, cd_parts),
+    BP_SAVE_RANGE(UINT32, struct ide_drive, cd_stride, 0, 2352), BP_SAVE(UINT8, struct ide_drive, cd_parts),
     BP_SAVE(BOOL, struct ide_drive, tray_open), BP_SAVE(BOOL, struct ide_drive, locked),
     BP_SAVE(BOOL, struct ide_drive, attention_medium), BP_SAVE(BOOL, struct ide_drive, attention_reset),
     BP_SAVE_RANGE(UINT8, struct ide_drive, medium_event, 0, 3), BP_SAVE_END};

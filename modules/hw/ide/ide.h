@@ -65,6 +65,10 @@ struct ide_queued {
     uint32_t number;      /* tells it from others that have used the tag */
     uint8_t *data;
     bool busy, write, fua;
+    bool fetched; /* a chunk to be written is in `data`: it isn't fetched again */
+    struct bp_state_bytes saved_data;
+    uint8_t *restored; /* what was loaded of it, DATA_MAX bytes */
+    uint32_t restored_size;
 };
 
 struct smart_test {

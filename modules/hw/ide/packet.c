@@ -121,7 +121,7 @@ void ide_packet_read_done(struct ide_drive *s, int ret)
         ide_packet_check(s, 2, 0x3a, 0);
         return;
     }
-    if (ret < 0) {
+    if (ret < 0 || (uint64_t)s->chunk * s->cd_stride > DATA_MAX) {
         ide_packet_check(s, 3, 0x11, 0); /* unrecovered read error */
         return;
     }

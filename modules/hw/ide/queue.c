@@ -19,7 +19,7 @@ static void forget(struct ide_drive *s, struct ide_queued *q)
         free(q->data);
     }
     q->data = NULL;
-    q->busy = false;
+    q->busy = q->fetched = false;
 }
 
 bool ide_queue_busy(const struct ide_drive *s)
@@ -84,6 +84,7 @@ static void write_chunk(struct ide_drive *s, int tag)
 {
     struct ide_queued *q = &s->queued[tag];
 
+    q->fetched = true;
     ide_job_submit(s, &q->job, tag, q->data, BP_BLOCK_WRITE, q->lba * SECTOR,
                    (uint64_t)q->chunk * SECTOR, q->fua ? BP_BLOCK_FUA : 0);
 }
@@ -127,6 +128,7 @@ void ide_queue_done(struct ide_drive *s, int tag, int ret)
     }
     if (!q->write && !move(s, tag, true))
         return;
+    q->fetched = false;
     q->lba += q->chunk;
     q->left -= q->chunk;
     if (q->left) {
@@ -158,6 +160,7 @@ void ide_queue(struct ide_drive *s)
         ide_fail(s, error);
         return;
     }
+    free(q->restored);
     *q = (struct ide_queued){.lba = lba, .left = left, .busy = true, .write = r->command == 0x61,
                              .fua = r->device & 0x80, .number = s->epoch, .data = bp_alloc(left < DATA_MAX / SECTOR
                                                                        ? left * SECTOR : DATA_MAX)};
@@ -169,15 +172,19 @@ void ide_queue(struct ide_drive *s)
         begin_chunk(s, (int)tag);
 }
 
-/* What was loaded: each command begins its chunk again. */
+/* What was loaded: each command begins its chunk again, but for data that it has fetched. */
 void ide_queue_resume(struct ide_drive *s)
 {
     for (unsigned tag = 0; tag < QUEUE_DEPTH; tag++) {
         struct ide_queued *q = &s->queued[tag];
 
-        if (!q->busy)
+        if (!q->busy || q->job)
             continue;
-        q->data = bp_alloc(q->left < DATA_MAX / SECTOR ? q->left * SECTOR : DATA_MAX);
-        begin_chunk(s, (int)tag);
+        if (!q->data)
+            q->data = bp_alloc(q->left < DATA_MAX / SECTOR ? q->left * SECTOR : DATA_MAX);
+        if (q->fetched)
+            write_chunk(s, (int)tag);
+        else
+            begin_chunk(s, (int)tag);
     }
 }
