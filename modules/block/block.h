@@ -247,6 +247,8 @@ struct drive *drive_find(const char *id);
 void drive_free(struct drive *drive);
 bool drive_get(struct bp_machine *machine, const char *interface, unsigned n,
                struct bp_block_drive *ret);
+int drive_add_default(struct bp_machine *machine, const char *interface, int bus, int unit, bool cdrom,
+                      struct bp_block_drive *ret, struct bp_error *err);
 void drive_claim(struct bp_machine *machine, const char *id);
 void drive_interfaces(struct bp_machine *machine, const char *default_interface,
                       const char *const *names, const unsigned *units_per_bus);

@@ -293,6 +293,13 @@ void drive_free(struct drive *drive)
 
 /* ---- boards ---- */
 
+static void tell(const struct drive *d, struct bp_block_drive *ret)
+{
+    *ret = (struct bp_block_drive){
+        .size = sizeof(*ret), .id = d->blk->name, .interface = interface_of(d), .bus = d->bus,
+        .unit = d->unit, .cdrom = d->cdrom, .by_default = d->by_default, .serial = d->serial};
+}
+
 bool drive_get(struct bp_machine *machine, const char *interface, unsigned n,
                struct bp_block_drive *ret)
 {
@@ -314,10 +321,7 @@ bool drive_get(struct bp_machine *machine, const char *interface, unsigned n,
             return false;
         last = best;
     }
-    *ret = (struct bp_block_drive){
-        .size = sizeof(*ret), .id = best->blk->name, .interface = interface_of(best),
-        .bus = best->bus, .unit = best->unit, .cdrom = best->cdrom, .by_default = best->by_default,
-        .serial = best->serial};
+    tell(best, ret);
     return true;
 }
 
@@ -354,6 +358,31 @@ void drive_interfaces(struct bp_machine *machine, const char *default_name, cons
     for (struct drive *d = drives; d; d = d->next)
         if (!d->interface)
             place(d, number(d->args, "bus"), number(d->args, "unit"), NULL);
+}
+
+int drive_add_default(struct bp_machine *machine, const char *interface, int bus, int unit, bool cdrom,
+                      struct bp_block_drive *ret, struct bp_error *err)
+{
+    struct bp_value *args;
+    struct drive *d;
+    int r;
+
+    (void)machine;
+    if (at(interface, bus, unit, NULL))
+        return bp_fail(err, EEXIST, "there is a drive at if=%s,bus=%d,unit=%d", interface, bus, unit);
+    args = bp_value_dict();
+    bp_value_set(args, "if", bp_value_string(interface));
+    bp_value_set(args, "bus", bp_value_int(bus));
+    bp_value_set(args, "unit", bp_value_int(unit));
+    if (cdrom)
+        bp_value_set(args, "media", bp_value_string("cdrom"));
+    r = drive_new(args, &d, err);
+    bp_value_unref(args);
+    if (r < 0)
+        return r;
+    d->by_default = true;
+    tell(d, ret);
+    return 0;
 }
 
 /* The command line that would have been right. */

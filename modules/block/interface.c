@@ -198,6 +198,7 @@ static const struct bp_block_interface table = {
     .drain = blk_drain, .set_context = blk_set_context, .tray = blk_tray,
     .lock_medium = blk_lock_medium, .account_invalid = blk_account_invalid, .name = blk_name,
     .serial = blk_serial, .drive = drive_get, .claim = drive_claim, .interfaces = drive_interfaces,
+    .add_default = drive_add_default,
     .state = iface_state, .of_state = iface_of_state, .node_name = iface_name, .owner = iface_owner,
     .context = iface_context, .open_flags = iface_open_flags, .child = node_child,
     .child_node = iface_child_node, .length_changed = node_set_length,

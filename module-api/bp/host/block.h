@@ -442,6 +442,12 @@ struct bp_block_interface { /* block/1 */
     void (*interfaces)(struct bp_machine *machine, const char *default_interface,
                        const char *const *names, const unsigned *units_per_bus);
 
+    /* The board's own empty drive for removable media at a place, under the usual name ("ide1-cd0",
+     * "floppy0"), for a device that it makes; *ret as drive() gives it. -EEXIST: the user has one there.
+     * [main] */
+    int (*add_default)(struct bp_machine *machine, const char *interface, int bus, int unit, bool cdrom,
+                       struct bp_block_drive *ret, struct bp_error *err);
+
     /* ---- for drivers: all of a node's own ---- */
     void *(*state)(struct bp_block_node *node);
     struct bp_block_node *(*of_state)(void *state);

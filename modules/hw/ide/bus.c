@@ -7,6 +7,7 @@
  */
 #define BP_SHARED
 #include <stdio.h>
+#include <string.h>
 
 #include "ide.h"
 
@@ -34,17 +35,26 @@ void ide_update_irq(struct ide_bus *bus)
 
 /* ---- units ---- */
 
-static int serial_number(struct ide_drive *s)
+/* Which of its adapter's: what follows the dot in its name. */
+static unsigned channel_number(const struct ide_bus *bus)
 {
+    const char *dot = strrchr(bp_bus_name(bus->bus), '.');
     unsigned n = 0;
-    const char *name = bp_bus_name(s->bus->bus), *dot = NULL;
 
-    for (const char *p = name; *p; p++)
-        if (*p == '.')
-            dot = p;
     (void)sscanf(dot ? dot + 1 : "0", "%u", &n);
-    n = (n > 9999 ? 0 : n) * (s->bus->ops.flags & BP_IDE_SERIAL ? 1 : 2) + s->unit + 1;
-    return (int)n;
+    return n > 9999 ? 0 : n;
+}
+
+static unsigned serial_number(const struct ide_drive *s)
+{
+    return channel_number(s->bus) * (ide_serial(s) ? 1 : 2) + s->unit + 1;
+}
+
+static void child_firmware_path(struct bp_device *child, char *buf, size_t size)
+{
+    const struct ide_drive *s = bp_device_state(child);
+
+    snprintf(buf, size, "drive@%x/disk@%x", channel_number(s->bus), s->unit);
 }
 
 int ide_bus_join(struct ide_drive *s, struct bp_error *err)
@@ -72,7 +82,7 @@ int ide_bus_join(struct ide_drive *s, struct bp_error *err)
     if (!s->serial) {
         char text[24];
 
-        snprintf(text, sizeof(text), "QM%05d", serial_number(s));
+        snprintf(text, sizeof(text), "QM%05u", serial_number(s));
         s->serial = bp_strdup(text);
     }
     return 0;
@@ -451,4 +461,5 @@ const struct bp_ide_interface ide_table = {
     .command = bus_command, .registers = bus_registers, .packet_device = bus_packet_device,
     .stop = bus_stop};
 
-BP_BUS(ide_bus_class, "IDE", "IDE bus", struct ide_bus, .max_children = BP_IDE_UNITS);
+BP_BUS(ide_bus_class, "IDE", "IDE bus", struct ide_bus, .max_children = BP_IDE_UNITS,
+       .child_firmware_path = child_firmware_path);

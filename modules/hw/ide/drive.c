@@ -417,7 +417,7 @@ static const struct bp_schema chs_trans_schema = {"BiosAtaTranslation", BP_KIND_
     BP_PROP("wwn", UINT64, struct ide_drive, wwn, "0", "world wide name; 0: none"), \
     BP_PROP("unit", UINT32, struct ide_drive, unit, "0xffffffff", \
             "0 master, 1 slave; otherwise the next that is free"), \
-    BP_PROP("bootindex", INT32, struct ide_drive, conf.bootindex, "-1", "place in the order of booting"), \
+    BP_PROP_BOOTINDEX(struct ide_drive, conf.bootindex), \
     BP_PROP("win2k-install-hack", BOOL, struct ide_drive, win2k_install_hack, "off", \
             "slow down for Windows 2000's installer")
 

@@ -73,6 +73,17 @@ static void set_up_8259(const struct pc *pc)
     out(pc, 0x4d1, (uint8_t)(level >> 8));
 }
 
+/* Both IDE channels answer at their ports, with slow timing. */
+static void open_ide(const struct pc *pc, const struct bp_pci_interface *pci)
+{
+    struct bp_bus *bus = pc->pci_bus;
+
+    if ((pci->config_read(bus, 0, PC_IDE_DEVFN, 0x08, 4) >> 16) != 0x0101)
+        return;
+    pci->config_write(bus, 0, PC_IDE_DEVFN, 0x40, 0x80008000, 4);
+    pci->config_write(bus, 0, PC_IDE_DEVFN, 0x04, 0x0001, 2);
+}
+
 /* The second controller lets the first one through. */
 static void set_up_dma(const struct pc *pc)
 {
@@ -184,6 +195,7 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
     }
     set_up_8259(pc);
     set_up_dma(pc);
+    open_ide(pc, pci);
     route_interrupts(pc, pci);
     set_up_serial(pc);
     fill_bda(pc);

@@ -5,6 +5,7 @@
  * what is here is only which parts there are and where their wires go.
  */
 #include "boot-items.h"
+#include "disks.h"
 #include "pc.h"
 
 #include <bp/level.h>
@@ -32,13 +33,15 @@ BP_USE(i440fx, struct bp_pc_host_interface, "i440fx", 1);
 BP_USE(piix4, struct bp_pc_pm_interface, "piix4-pm", 1);
 BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
+BP_USE(block, struct bp_block_interface, "block", 1);
+BP_USE(ide, struct bp_ide_interface, "ide", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
 static const struct bp_import imports[] = {
     BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
     BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(piix4, "piix4-pm", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
-    BP_IMPORT(eeprom, "smbus-eeprom", 1),
+    BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
     {NULL, 0, 0, NULL},
 };
 
@@ -359,6 +362,7 @@ static void fill_nvram(struct pc *pc)
 
     for (size_t i = 0; i < BP_COUNT(bytes); i++)
         nvram->set(pc->rtc, bytes[i].index, (uint8_t)bytes[i].value);
+    disks_to_nvram(pc->machine, pc->rtc, ide, nvram);
 }
 
 static int make_fw_cfg(struct pc *pc, struct bp_error *err)
@@ -444,6 +448,19 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
     return r;
 }
 
+/* The IDE function of the chipset, with the drives of if=ide. */
+static int make_ide(struct pc *pc, struct bp_irq *const lines[16], struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r = plug(pc, "piix3-ide", pc->pci_bus, "01.1", &dev, err);
+
+    if (r < 0)
+        return r;
+    bp_irq_connect(bp_device_irq_output(dev, "irq", 0), lines[14]);
+    bp_irq_connect(bp_device_irq_output(dev, "irq", 1), lines[15]);
+    return disks_make_ide(pc->machine, block, BP_IDE_UNITS, err);
+}
+
 /* What sits on no bus has no slot that a guest would watch. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
@@ -455,6 +472,7 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
     int r;
 
     pc->machine = m;
+    disks_places(m, block);
     bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
     if (pc->usb)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
@@ -475,7 +493,9 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
     connect_coprocessor(pc);
     bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), gsi_line(pc, GSI_PM, PC_SCI));
     r = pc_make_vga(m, pc->pci_bus, err);
-    return r < 0 ? r : make_isa_devices(pc, isa_bus, lines, err);
+    if (r == 0)
+        r = make_isa_devices(pc, isa_bus, lines, err);
+    return r < 0 ? r : make_ide(pc, lines, err);
 }
 
 /* ---- start ---- */

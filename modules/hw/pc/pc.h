@@ -21,6 +21,7 @@
 #define PC_RSDP 0xf0000u
 #define PC_ROM_SIZE 0x10000u          /* of the firmware's area below 1 MiB, and of its ROM below 4 GiB */
 #define PC_PIIX3_DEVFN 0x08u
+#define PC_IDE_DEVFN 0x09u
 #define PC_PM_DEVFN 0x0bu
 
 /* Who drives a global system interrupt; their levels are ORed. */

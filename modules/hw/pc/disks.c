@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Disks of a PC: drives that users gave with if=ide or if=floppy (and -hda, -cdrom, -fda, ...) become
+ * devices, the default CD-ROM drive is made, and firmware is told of all by the clock's battery-backed RAM.
+ */
+#include "disks.h"
+
+#include <stdlib.h>
+
+#include <bp/value.h>
+
+void disks_places(struct bp_machine *m, const struct bp_block_interface *block)
+{
+    static const char *const names[] = {"ide", "floppy", NULL};
+    static const unsigned units[] = {2, 2};
+
+    block->interfaces(m, "ide", names, units);
+}
+
+static int new_drive(struct bp_machine *m, const char *type, const char *bus_name, unsigned unit,
+                     const char *drive, const struct bp_block_interface *block, struct bp_error *err)
+{
+    struct bp_bus *bus = bp_bus_find(m, bus_name);
+    struct bp_device *dev;
+    int r;
+
+    if (!bus)
+        return bp_fail(err, EINVAL, "drive '%s': this board has no bus '%s'", drive, bus_name);
+    r = bp_device_new(m, type, NULL, &dev, err);
+    if (r < 0)
+        return r;
+    r = bp_device_set(dev, "drive", drive, err);
+    if (r == 0)
+        r = bp_device_set_uint(dev, "unit", unit, err);
+    if (r < 0) {
+        bp_device_destroy(dev);
+        return r;
+    }
+    r = bp_device_attach(dev, bus, err);
+    if (r == 0)
+        block->claim(m, drive);
+    return r;
+}
+
+int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block, unsigned units,
+                   struct bp_error *err)
+{
+    struct bp_block_drive drive = {.size = sizeof(drive)};
+    char bus[24];
+    int r = 0;
+
+    for (unsigned n = 0; r == 0 && block->drive(m, "ide", n, &drive); n++) {
+        snprintf(bus, sizeof(bus), "ide.%d", drive.bus);
+        if (!bp_bus_find(m, bus))
+            continue; /* the block layer says what would have been right */
+        r = new_drive(m, drive.cdrom ? "ide-cd" : "ide-hd", bus, (unsigned)drive.unit, drive.id, block, err);
+        if (r < 0)
+            bp_error_prefix(err, "drive '%s'", drive.id);
+    }
+    /* The third place is the CD-ROM drive's: the second cable's first unit, or the third port. */
+    if (r == 0 && bp_machine_defaults(m, "cdrom")) {
+        int at = 2 / (int)units, unit = 2 % (int)units;
+
+        r = block->add_default(m, "ide", at, unit, true, &drive, err);
+        snprintf(bus, sizeof(bus), "ide.%d", at);
+        if (r == 0)
+            r = new_drive(m, "ide-cd", bus, (unsigned)unit, drive.id, block, err);
+        else if (r == -EEXIST)
+            r = 0;
+    }
+    return r;
+}
+
+/* Types 46 and 47 are tables of firmware's: 0x19, 0x1a say so, the geometry follows; 0x39 has two bits for each
+ * of four disks: how their addresses are translated. */
+void disks_to_nvram(struct bp_machine *m, struct bp_device *rtc, const struct bp_ide_interface *ide,
+                    const struct bp_rtc_nvram_interface *nvram)
+{
+    static const uint8_t table[2] = {0x1b, 0x24}, type[2] = {0x19, 0x1a};
+    uint8_t types = 0, translation = 0;
+
+    for (unsigned n = 0; n < 4; n++) {
+        struct bp_ide_geometry g = {.size = sizeof(g)};
+        struct bp_bus *bus = bp_bus_find(m, n < 2 ? "ide.0" : "ide.1");
+
+        if (!bus || !ide->geometry(bus, n & 1, &g))
+            continue;
+        translation |= (uint8_t)(g.translation << 2 * n);
+        if (n >= 2)
+            continue;
+        const uint8_t bytes[9] = {(uint8_t)g.cyls, (uint8_t)(g.cyls >> 8), (uint8_t)g.heads, 0xff, 0xff,
+                                  (uint8_t)(0xc0 | (g.heads > 8) << 3), (uint8_t)g.cyls,
+                                  (uint8_t)(g.cyls >> 8), (uint8_t)g.secs};
+        types |= n ? 0x0f : 0xf0;
+        nvram->set(rtc, type[n], 47);
+        for (unsigned i = 0; i < 9; i++)
+            nvram->set(rtc, table[n] + i, bytes[i]);
+    }
+    nvram->set(rtc, 0x12, types);
+    nvram->set(rtc, 0x39, translation);
+}

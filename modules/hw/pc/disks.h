@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Disks of a PC (disks.c). [main] under the machine lock */
+#ifndef PC_DISKS_H
+#define PC_DISKS_H
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <bp/bus/ide.h>
+#include <bp/chip/mc146818.h>
+#include <bp/exact/machine.h>
+#include <bp/host/block.h>
+
+/* What places for -drive the board has: said before anything else is made. */
+void disks_places(struct bp_machine *m, const struct bp_block_interface *block);
+/* Devices for the drives of if=ide on the buses ide.0, ide.1, ...; `units`: of each bus. */
+int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block, unsigned units,
+                   struct bp_error *err);
+/* Disk types, geometries and translation. */
+void disks_to_nvram(struct bp_machine *m, struct bp_device *rtc, const struct bp_ide_interface *ide,
+                    const struct bp_rtc_nvram_interface *nvram);
+
+#endif
