@@ -617,7 +617,6 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     fill_disks();
     if (bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err) < 0 ||
-        bp_test_load(host, g_getenv("FAKE_BLOCK"), &err) < 0 ||
         bpc_require_interface("block", 1, (const void **)&fake_block, &err) < 0 ||
         bp_test_device(host, "ahci", "addr=02.0", &hba, &err) < 0 ||
         plug_drive(host, "ide-hd", "ide.0", "drive=d0", &disk, &err) < 0 ||

@@ -911,7 +911,6 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     fill_disks();
     if (bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err) < 0 ||
-        bp_test_load(host, g_getenv("FAKE_BLOCK"), &err) < 0 ||
         bpc_require_interface("block", 1, (const void **)&fake_block, &err) < 0 ||
         bp_test_device(host, "piix3-ide", "addr=01.1", &adapter, &err) < 0 ||
         plug_drive(host, "ide-hd", "ide.0", "drive=d0,physical_block_size=4096,rotation_rate=7200,"
