@@ -183,7 +183,8 @@ static const struct bp_shape_slot board_slots[] = {
     STRING(struct bp_board_class, default_cpu),
     PLAIN(struct bp_board_class, default_ram_size, default_ram_size),
     STRING(struct bp_board_class, default_ram_id),
-    PLAIN(struct bp_board_class, hotpluggable_cpus, hotpluggable_cpus),
+    PLAIN(struct bp_board_class, hotpluggable_cpus, prefer_sockets),
+    STRING(struct bp_board_class, deprecated),
     SLOTS_END};
 static const struct bp_shape board_layout = {"bp_board_class", sizeof(struct bp_board_class),
                                              board_slots};

@@ -270,7 +270,8 @@ static void print_machine(struct bp_value *m)
         printf("%-20s %s (alias of %s)\n", bp_value_as_string(bp_value_at(aliases, i)), summary,
                name);
     printf("%-20s %s%s\n", name, summary,
-           bp_value_as_bool(bp_value_get(m, "default")) ? " (default)" : "");
+           bp_value_as_bool(bp_value_get(m, "default")) ? " (default)"
+           : bp_value_as_bool(bp_value_get(m, "deprecated")) ? " (deprecated)" : "");
 }
 
 static void print_device(struct bp_value *device)

@@ -323,6 +323,7 @@ static void set_board(struct bp_value *dict, const struct bp_board_class *board)
     if (board->alias)
         bp_value_set(dict, "aliases", texts(aliases));
     bp_value_set(dict, "default", bp_value_bool(board->is_default));
+    bp_value_set(dict, "deprecated", bp_value_bool(board->deprecated != NULL));
     set_text(dict, "default-cpu", board->default_cpu);
 }
 

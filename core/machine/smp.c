@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The arithmetic of -smp: what was left out is computed, cores before sockets before threads, and
+ * The arithmetic of -smp: what was left out is computed, cores before sockets before threads (sockets
+ * before cores on boards that say so), and
  * the product of the hierarchy must be maxcpus.
  */
 #include <errno.h>
@@ -14,7 +15,7 @@ static unsigned or_one(unsigned n)
 }
 
 /* Fills the level that is left open so that the product becomes `total`. */
-static void fill_levels(struct bp_smp *s, unsigned total)
+static void fill_levels(struct bp_smp *s, unsigned total, bool prefer_sockets)
 {
     uint64_t fixed = (uint64_t)s->dies * s->clusters;
 
@@ -22,6 +23,10 @@ static void fill_levels(struct bp_smp *s, unsigned total)
         s->sockets = or_one(s->sockets);
         s->cores = or_one(s->cores);
         s->threads = or_one(s->threads);
+    } else if (prefer_sockets && s->sockets == 0) {
+        s->cores = or_one(s->cores);
+        s->threads = or_one(s->threads);
+        s->sockets = (unsigned)(total / (fixed * s->cores * s->threads));
     } else if (s->cores == 0) {
         s->sockets = or_one(s->sockets);
         s->threads = or_one(s->threads);
@@ -72,7 +77,7 @@ int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board,
     s.clusters = or_one(s.clusters);
     if (s.clusters > 1 && !board->has_clusters)
         return bp_fail(err, EINVAL, "clusters > 1 not supported by this machine's CPU topology");
-    fill_levels(&s, s.max_cpus ? s.max_cpus : s.cpus);
+    fill_levels(&s, s.max_cpus ? s.max_cpus : s.cpus, board->prefer_sockets);
     product = (uint64_t)s.sockets * s.dies * s.clusters;
     product = product > UINT32_MAX ? UINT32_MAX : product * s.cores;
     product = product > UINT32_MAX ? UINT32_MAX : product * s.threads;

@@ -142,7 +142,8 @@ def program_answers():
     mode, words = ask("-device", "")
     assert "isa-serial" in words and "help" in words and "i440FX" not in words
     assert ask("-M", "pc,acpi=") == ("open", ["pc,acpi=on", "pc,acpi=off"])
-    assert ask("-M", "p") == ("open", ["pc-i440fx-9.1", "pc"])
+    assert ask("-M", "pc-i440fx-9") == ("open", ["pc-i440fx-9.0", "pc-i440fx-9.1"])
+    assert ask("-M", "pc-q35-9.1") == ("open", ["pc-q35-9.1"]) and ask("-M", "q") == ("open", ["q35"])
     assert ask("-device", "driver=isa-serial,iob") == ("open", ["driver=isa-serial,iobase="])
     assert ask("-cpu", "qemu64,+fsgs") == ("open", ["qemu64,+fsgsbase"])
     assert ask("-cpu", "qemu64,fsgs") == ("open", ["qemu64,fsgsbase="])

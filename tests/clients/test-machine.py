@@ -67,6 +67,33 @@ def machine_list_marks_the_default():
     assert [name for name, line in lines.items() if "(default)" in line] == ["pc-i440fx-9.1"], lines
 
 
+VERSIONS = ["2.4", "2.5", "2.6", "2.7", "2.8", "2.9", "2.10", "2.11", "2.12", "3.0", "3.1", "4.0", "4.1", "4.2", "5.0",
+            "5.1", "5.2", "6.0", "6.1", "6.2", "7.0", "7.1", "7.2", "8.0", "8.1", "8.2", "9.0", "9.1"]
+
+
+def every_version_is_there_and_says_when_it_goes():
+    with Emulator(PROGRAM, "-M", "none") as machine:
+        boards = {m["name"]: m for m in answer(machine, "query-machines")}
+    for family, more in (("pc-i440fx-", []), ("pc-q35-", ["4.0.1"])):
+        assert {name for name in boards if name.startswith(family)} == {family + v for v in VERSIONS + more}
+        assert [v for v in VERSIONS if boards[family + v]["deprecated"]] == VERSIONS[:9]
+    assert boards["pc-q35-9.1"]["alias"] == "q35" and boards["pc-i440fx-9.1"]["alias"] == "pc"
+    done = run("-machine", "help")
+    assert "(deprecated)" in next(s for s in done.stdout.splitlines() if s.startswith("pc-q35-2.8 "))
+    for board in ("pc-i440fx-2.8", "pc-q35-2.8", "pc-q35-8.2", "q35"):
+        with Emulator(PROGRAM, "-M", board) as machine:
+            want = "pc-q35-9.1" if board == "q35" else board
+            assert answer(machine, "qom-get", path="/machine", property="type") == want + "-machine"
+
+
+def processors_fill_sockets_before_6_2_and_cores_since():
+    for board, wanted in (("pc-i440fx-6.1", {(0, 0), (1, 0)}), ("pc-q35-2.8", {(0, 0), (1, 0)}),
+                          ("pc-i440fx-6.2", {(0, 0), (0, 1)}), ("q35", {(0, 0), (0, 1)})):
+        with Emulator(PROGRAM, "-M", board, "-smp", "2") as machine:
+            places = [c["props"] for c in answer(machine, "query-hotpluggable-cpus")]
+            assert {(c["socket-id"], c["core-id"]) for c in places} == wanted, (board, places)
+
+
 def accelerators_are_tried_in_order():
     for args in (("-machine", "pc,accel=nope:qtest"), ("-accel", "nope", "-accel", "qtest")):
         with Emulator(PROGRAM, *args, quiet=("-nodefaults", "-display", "none")) as machine:
@@ -417,7 +444,9 @@ def log_goes_where_it_is_told():
     assert "frob" in refused("-d", "frob")
 
 
-tap.run([machine_is_chosen_by_name, machine_list_marks_the_default, accelerators_are_tried_in_order,
+tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
+         every_version_is_there_and_says_when_it_goes, processors_fill_sockets_before_6_2_and_cores_since,
+         accelerators_are_tried_in_order,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,

@@ -24,6 +24,8 @@ struct bp_board_class {
     uint64_t default_ram_size;     /* bytes */
     const char *default_ram_id;    /* e.g. "pc.ram" */
     bool hotpluggable_cpus;
+    bool prefer_sockets; /* -smp: sockets before cores, when it has to choose */
+    const char *deprecated; /* why, in words; NULL: it is not */
     bool has_clusters; /* -smp clusters= above 1: a level between dies and cores */
     /* Tables of this version, applied to every object in their order (so a later line has the last word),
      * before -global; the list ends with NULL. NULL: none. */

@@ -4,14 +4,15 @@
  * and SSDTs that are compiled from ASL. ACPI 6.4, chapters 5.2.5 to 5.2.12; IA-PC HPET 1.0a.
  */
 #include "acpi-image.h"
+#include "chipset.h"
 #include "pc.h"
 
-#include <bp/chip/piix.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dsdt.hex"
+#include "dsdt_q35.hex"
 #include "ssdt_com1.hex"
 #include "ssdt_com2.hex"
 #include "ssdt_fwcfg.hex"
@@ -111,17 +112,17 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     acpi_image_point(&t->image, p + 40, 4, dsdt);
     p[45] = 0; /* preferred profile: unspecified */
     put16(p + 46, PC_SCI);
-    put32(p + 48, BP_PIIX4_SMI_PORT);
-    p[52] = BP_PIIX4_ACPI_ENABLE;
-    p[53] = BP_PIIX4_ACPI_DISABLE;
+    put32(p + 48, 0xb2);
+    p[52] = pc->chipset->acpi_enable;
+    p[53] = pc->chipset->acpi_disable;
     put32(p + 56, PC_PM_BASE);
     put32(p + 64, PC_PM_BASE + 4);
     put32(p + 76, PC_PM_BASE + 8);
-    put32(p + 80, BP_PIIX4_GPE0);
+    put32(p + 80, pc->chipset->gpe0);
     p[88] = 4; /* PM1 event, control, timer, GPE0 lengths */
     p[89] = 2;
     p[91] = 4;
-    p[92] = BP_PIIX4_GPE0_LENGTH;
+    p[92] = pc->chipset->gpe0_length;
     put16(p + 96, 0xfff);  /* C2 and C3 are not supported */
     put16(p + 98, 0xfff);
     p[106] = 0;    /* no day alarm */
@@ -135,7 +136,7 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     put_port(p + 148, PC_PM_BASE, 32, 2);
     put_port(p + 172, PC_PM_BASE + 4, 16, 2);
     put_port(p + 208, PC_PM_BASE + 8, 32, 3);
-    put_port(p + 220, BP_PIIX4_GPE0, BP_PIIX4_GPE0_LENGTH * 8, 1);
+    put_port(p + 220, pc->chipset->gpe0, (uint8_t)(pc->chipset->gpe0_length * 8), 1);
     finish(t, p);
     list(t, p);
 }
@@ -197,6 +198,21 @@ static void add_hpet(struct tables *t)
     list(t, p);
 }
 
+/* Where configuration space is mapped (PCI Firmware 3.0, 4.1.2), as the host bridge has it now. */
+static void add_mcfg(struct tables *t, const struct pc *pc)
+{
+    unsigned buses = 0;
+    uint64_t base = pc->host_if->ecam ? pc->host_if->ecam(pc->host, &buses) : 0;
+    uint8_t *p = base ? begin(t, "MCFG", HEADER + 8 + 16, 1) : NULL;
+
+    if (!p)
+        return;
+    put64(p + HEADER + 8, base);
+    p[HEADER + 8 + 11] = (uint8_t)(buses - 1);
+    finish(t, p);
+    list(t, p);
+}
+
 static uint8_t *add_root(struct tables *t, const char *signature, unsigned width)
 {
     uint8_t *p = begin(t, signature, HEADER + t->count * width, 1);
@@ -246,7 +262,9 @@ static void add_vmgenid(struct tables *t)
 static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
     uint8_t *facs = append(t, 64, 64);
-    uint8_t *dsdt = copy_aml(t, dsdt_aml_code, sizeof(dsdt_aml_code));
+    uint8_t *dsdt = pc->chipset == &pc_q35
+                        ? copy_aml(t, dsdt_q35_aml_code, sizeof(dsdt_q35_aml_code))
+                        : copy_aml(t, dsdt_aml_code, sizeof(dsdt_aml_code));
 
     if (!facs || !dsdt)
         return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
@@ -255,6 +273,7 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     facs[32] = 1;
     add_fadt(t, pc, dsdt, facs);
     add_madt(t, pc);
+    add_mcfg(t, pc);
     if (pc->hpet_dev) {
         add_hpet(t);
         list(t, copy_aml(t, ssdt_hpet_aml_code, sizeof(ssdt_hpet_aml_code)));

@@ -8,6 +8,7 @@
  * Not here: BARs (kernels place them), option ROMs, BIOS services (interrupt vectors are 0; see
  * firmware_teletype() for the one exception).
  */
+#include "chipset.h"
 #include "pc.h"
 
 #include <bp/bus/pci.h>
@@ -35,17 +36,28 @@ static uint64_t repeat(uint8_t type)
     return type * 0x0101010101010101ull;
 }
 
+/* size: a power of two that base is a multiple of. */
+static void set_uncached(struct bp_x86_cpu *x, unsigned n, uint32_t base, uint32_t size)
+{
+    x->mtrr_base[n] = base | MTRR_UC;
+    x->mtrr_mask[n] = (~((uint64_t)size - 1) & ((1ull << x->phys_bits) - 1)) | MTRR_VALID;
+}
+
 /* Write-back but for the hole where devices are; the same on every processor. */
 static void set_memory_types(const struct pc *pc, struct bp_x86_cpu *x)
 {
-    uint64_t hole = pc->low_size > PC_LOWMEM_SPLIT ? PC_LOWMEM_MAX : PC_LOWMEM_SPLIT;
-
     if (!(x->features[BP_X86_FW_1_EDX] & 1u << 12))
         return;
     for (unsigned i = 0; i < BP_COUNT(x->mtrr_fixed); i++)
         x->mtrr_fixed[i] = repeat(i < 2 ? MTRR_WB : i == 2 ? MTRR_UC : MTRR_WP);
-    x->mtrr_base[0] = hole | MTRR_UC;
-    x->mtrr_mask[0] = (~((1ull << 32) - hole - 1) & ((1ull << x->phys_bits) - 1)) | MTRR_VALID;
+    if (pc->chipset->ecam) {
+        set_uncached(x, 0, 0xc0000000u, 1u << 30);
+        set_uncached(x, 1, (uint32_t)pc->chipset->ecam, 1u << 28);
+    } else if (pc->low_size > pc->chipset->low_split) {
+        set_uncached(x, 0, (uint32_t)pc->chipset->low_max, 1u << 29);
+    } else {
+        set_uncached(x, 0, (uint32_t)pc->chipset->low_split, 1u << 30);
+    }
     x->mtrr_def_type = MTRR_ON | MTRR_WB;
 }
 
@@ -95,16 +107,18 @@ static void route_interrupts(struct pc *pc, const struct bp_pci_interface *pci)
 {
     struct bp_bus *bus = pc->pci_bus;
 
-    for (unsigned n = 0; n < 4; n++)
-        pci->config_write(bus, 0, PC_PIIX3_DEVFN, 0x60 + n, pc_pirq[n], 1);
-    pci->config_write(bus, 0, PC_PIIX3_DEVFN, 0x4e, 0x33, 1); /* also FERR# and the mouse's line */
+    for (unsigned n = 0; n < pc->chipset->pirqs; n++)
+        pci->config_write(bus, 0, pc->chipset->router_devfn, pc_pirq_register(n), pc_pirq[n & 3], 1);
+    if (pc->chipset == &pc_i440fx) /* also FERR# and the mouse's line */
+        pci->config_write(bus, 0, pc->chipset->router_devfn, 0x4e, 0x33, 1);
+    if (pc->chipset->ecam)
+        pc->host_if->set_ecam(pc->host, pc->chipset->ecam);
     for (unsigned devfn = 0; devfn < 256; devfn++) {
         uint32_t pin = pci->config_read(bus, 0, devfn, 0x3d, 1);
 
         if (pin < 1 || pin > 4)
             continue;
-        pci->config_write(bus, 0, devfn, 0x3c,
-                          devfn == PC_PM_DEVFN ? PC_SCI : pc_pirq[(pin - 1 + (devfn >> 3) - 1) & 3], 1);
+        pci->config_write(bus, 0, devfn, 0x3c, pc_isa_irq_of(pc, devfn >> 3, pin - 1), 1);
     }
 }
 

@@ -4,6 +4,7 @@
  * 1.4, chapter 4 (processors, buses, I/O APIC, interrupt assignments), and the PCI IRQ routing
  * table ($PIR 1.0).
  */
+#include "chipset.h"
 #include "pc.h"
 
 #include <string.h>
@@ -95,11 +96,6 @@ static void add_interrupt(struct table *t, uint8_t entry_type, uint8_t type, uns
     p[7] = pin;
 }
 
-static unsigned pci_irq(unsigned slot, unsigned pin)
-{
-    return slot == PC_PM_DEVFN >> 3 && pin == 0 ? PC_SCI : pc_pirq[(pin + slot - 1) & 3];
-}
-
 static bool is_pci(unsigned irq)
 {
     for (unsigned i = 0; i < 4; i++) {
@@ -109,17 +105,18 @@ static bool is_pci(unsigned irq)
     return false;
 }
 
-static void add_interrupts(struct table *t)
+static void add_interrupts(const struct pc *pc, struct table *t)
 {
     for (unsigned irq = 0; irq < 16; irq++) {
-        if (irq != 2 && !is_pci(irq)) /* 2 is the cascade */
+        if (irq != 2 && (pc->chipset->pirqs_at_ioapic || !is_pci(irq))) /* 2 is the cascade */
             add_interrupt(t, MP_INTERRUPT, MP_INT, irq == PC_SCI ? LEVEL_HIGH : 0, BUS_ISA, (uint8_t)irq,
                           0, (uint8_t)(irq == 0 ? 2 : irq));
     }
     for (unsigned slot = 1; slot < SLOTS; slot++) {
         for (unsigned pin = 0; pin < 4; pin++)
             add_interrupt(t, MP_INTERRUPT, MP_INT, LEVEL_HIGH, BUS_PCI, (uint8_t)(slot << 2 | pin), 0,
-                          (uint8_t)pci_irq(slot, pin));
+                          (uint8_t)(pc->chipset->pirqs_at_ioapic ? 16 + pc_pirq_of(pc, slot, pin)
+                                                                   : pc_isa_irq_of(pc, slot, pin)));
     }
     add_interrupt(t, MP_LOCAL_INTERRUPT, MP_EXTINT, 0, BUS_ISA, 0, 0, 0); /* the first one's LINT0 */
     add_interrupt(t, MP_LOCAL_INTERRUPT, MP_NMI, 0, BUS_ISA, 0, 0xff, 1);
@@ -140,7 +137,7 @@ void mp_table_write(const struct pc *pc)
     p[2] = IOAPIC_VERSION;
     p[3] = 1;
     put32(p + 4, 0xfec00000u);
-    add_interrupts(&t);
+    add_interrupts(pc, &t);
 
     memcpy(t.data, "PCMP", 4);
     put16(t.data + 4, t.size);
@@ -167,14 +164,14 @@ void pir_table_write(const struct pc *pc)
         allowed |= 1u << pc_pirq[i];
     put16(t + 4, 0x0100);
     put16(t + 6, sizeof(t));
-    t[9] = PC_PIIX3_DEVFN;
-    put32(t + 12, 0x122e8086); /* compatible router: PIIX */
+    t[9] = pc->chipset->router_devfn;
+    put32(t + 12, pc->chipset->router_id);
     for (unsigned slot = 1; slot < SLOTS; slot++) {
         uint8_t *p = t + 32 + 16 * (slot - 1);
 
         p[1] = (uint8_t)(slot << 3);
         for (unsigned pin = 0; pin < 4; pin++) {
-            p[2 + 3 * pin] = (uint8_t)(0x60 + ((pin + slot - 1) & 3));
+            p[2 + 3 * pin] = (uint8_t)pc_pirq_register(pc_pirq_of(pc, slot, pin));
             put16(p + 3 + 3 * pin, allowed | 1u << 5);
         }
     }

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Board pc: a PC of the 82440FX generation. It makes the processors and the fixed devices, wires
+ * Boards pc (82440FX) and q35: PCs. A board makes the processors and the fixed devices, wires
  * their lines and starts Linux directly (-kernel) or firmware. Every part is a module of its own;
  * what is here is only which parts there are and where their wires go.
  */
+#define BP_SHARED
 #include "boot-items.h"
+#include "chipset.h"
 #include "disks.h"
 #include "pc.h"
 
-#include <bp/level.h>
 #include <bp/command.h>
 #include <bp/chip/fw-cfg.h>
-#include <bp/chip/i440fx.h>
 #include <bp/chip/i8259.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
 #include <bp/log.h>
 #include <bp/loop.h>
 #include <bp/chip/mc146818.h>
-#include <bp/chip/piix.h>
 #include <bp/chip/smbus-eeprom.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -30,16 +29,19 @@ BP_USE(isa, struct bp_isa_interface, "isa", 1);
 BP_USE(pci, struct bp_pci_interface, "pci", 1);
 BP_USE(i8259, struct bp_i8259_interface, "i8259", 1);
 BP_USE(i440fx, struct bp_pc_host_interface, "i440fx", 1);
+BP_USE(q35, struct bp_pc_host_interface, "q35", 1);
 BP_USE(piix4, struct bp_pc_pm_interface, "piix4-pm", 1);
+BP_USE(ich9, struct bp_pc_pm_interface, "ich9-lpc", 1);
 BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 BP_USE(block, struct bp_block_interface, "block", 1);
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
-static const struct bp_import imports[] = {
+const struct bp_import pc_imports[] = {
     BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
-    BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(piix4, "piix4-pm", 1),
+    BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(q35, "q35", 1), BP_IMPORT(piix4, "piix4-pm", 1),
+    BP_IMPORT(ich9, "ich9-lpc", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
     {NULL, 0, 0, NULL},
@@ -53,10 +55,10 @@ static int map_ram(struct pc *pc, struct bp_error *err)
     struct bp_region *root = bp_space_root(bp_machine_memory(pc->machine)), *ram = bp_machine_ram(pc->machine);
     uint64_t size = bp_machine_ram_size(pc->machine);
 
-    pc->low_size = size <= PC_LOWMEM_MAX ? size : PC_LOWMEM_SPLIT;
+    pc->low_size = size <= pc->chipset->low_max ? size : pc->chipset->low_split;
     pc->high_size = size - pc->low_size;
     if (pc->low_size < 2u << 20)
-        return bp_fail(err, EINVAL, "-m: board pc needs at least 2 MiB of memory, not %llu KiB",
+        return bp_fail(err, EINVAL, "-m: a PC needs at least 2 MiB of memory, not %llu KiB",
                        (unsigned long long)size >> 10);
     bp_region_add(root, bp_region_new_alias(owner, "ram-below-4g", ram, 0, pc->low_size), 0, 0);
     if (pc->high_size)
@@ -74,6 +76,7 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
         {0xf0000, 0x10000, 2},
         {0x100000, pc->low_size - PC_ACPI_SIZE - 0x100000, 1},
         {pc->low_size - PC_ACPI_SIZE, PC_ACPI_SIZE, 3},
+        {pc->chipset->ecam, pc->chipset->ecam ? 0x10000000u : 0, 2},
         {0xfffc0000u, 0x40000, 2},
         {1ull << 32, pc->high_size, 1},
     };
@@ -115,7 +118,7 @@ static void gsi_changed(void *opaque, unsigned n, int level)
         bp_irq_set(bp_device_irq_input(pc->ioapic, "irq", gsi), any);
 }
 
-static struct bp_irq *gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi)
+struct bp_irq *pc_gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi)
 {
     return bp_irq_new(bp_machine_owner(pc->machine), gsi_changed, pc, (unsigned)source << 8 | gsi);
 }
@@ -159,8 +162,8 @@ static void reset_requested(void *opaque, unsigned n, int level)
 
 /* ---- devices ---- */
 
-static int plug(struct pc *pc, const char *type, struct bp_bus *bus, const char *addr,
-                struct bp_device **ret_dev, struct bp_error *err)
+int pc_plug(struct pc *pc, const char *type, struct bp_bus *bus, const char *addr,
+            struct bp_device **ret_dev, struct bp_error *err)
 {
     struct bp_device *dev;
     int r = bp_device_new(pc->machine, type, NULL, &dev, err);
@@ -198,7 +201,7 @@ static int make_cpus(struct pc *pc, struct bp_error *err)
 }
 
 /* Each processor has its local APIC. */
-static int cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
     struct bp_device *lapic;
@@ -214,7 +217,7 @@ static int cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *e
 }
 
 /* Tables and firmware tell of those that are there at the start. */
-static int cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err)
+int pc_cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err)
 {
     (void)m, (void)index;
     return hotplug ? bp_fail(err, ENOTSUP, "a running guest cannot be told of a new CPU: ACPI CPU "
@@ -232,10 +235,10 @@ unsigned pc_cpus(const struct pc *pc)
 
 static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
 {
-    int r = plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
+    int r = pc_plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
 
     if (r == 0)
-        r = plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
+        r = pc_plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
     if (r == 0)
         r = ioapic->connect(pc->ioapic, pc->apic_bus, err);
     if (r < 0)
@@ -289,33 +292,15 @@ static void connect_coprocessor(struct pc *pc)
                    bp_irq_new(bp_machine_owner(pc->machine), ignne_changed, pc, 0));
 }
 
-static int make_chipset(struct pc *pc, struct bp_error *err)
-{
-    int r = plug(pc, "i440FX-pcihost", NULL, NULL, &pc->host, err);
-
-    if (r == 0)
-        r = i440fx->set_memory(pc->host, bp_space_root(bp_machine_memory(pc->machine)),
-                               bp_machine_ram(pc->machine), err);
-    if (r < 0)
-        return r;
-    pc->pci_bus = bp_device_bridged(pc->host, "pci");
-    r = plug(pc, "PIIX3", pc->pci_bus, "01.0", &pc->isa_bridge, err);
-    if (r == 0)
-        r = plug(pc, "PIIX4_PM", pc->pci_bus, "01.3", &pc->pm, err);
-    if (r == 0)
-        piix4->enable(pc->pm, PC_PM_BASE);
-    return r < 0 ? r : pc_make_dimms(pc->machine, eeprom, bp_device_bridged(pc->pm, "i2c-bus"), err);
-}
-
 static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
                                     struct bp_irq *const lines[16], struct bp_error *err)
 {
     struct bp_owner *owner = bp_machine_owner(pc->machine);
     struct bp_device *kbd = NULL, *port92 = NULL;
-    int r = plug(pc, "i8042", isa_bus, NULL, &kbd, err);
+    int r = pc_plug(pc, "i8042", isa_bus, NULL, &kbd, err);
 
     if (r == 0)
-        r = plug(pc, "port92", isa_bus, NULL, &port92, err);
+        r = pc_plug(pc, "port92", isa_bus, NULL, &port92, err);
     if (r < 0)
         return r;
     bp_irq_connect(bp_device_irq_output(kbd, "irq1", 0), lines[1]);
@@ -330,12 +315,12 @@ static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
 
 static int make_hpet(struct pc *pc, struct bp_error *err)
 {
-    int r = plug(pc, "hpet", NULL, NULL, &pc->hpet_dev, err);
+    int r = pc_plug(pc, "hpet", NULL, NULL, &pc->hpet_dev, err);
 
     if (r < 0)
         return r;
     for (unsigned i = 0; i < GSI_COUNT; i++)
-        bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "irq", i), gsi_line(pc, GSI_HPET, i));
+        bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "irq", i), pc_gsi_line(pc, GSI_HPET, i));
     bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 0),
                    bp_device_irq_input(pc->pit, "gate-irq0", 0));
     bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 1),
@@ -370,7 +355,7 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
     uint16_t max_cpus = (uint16_t)smp->max_cpus;
     uint64_t low = pc->low_size;
-    int r = plug(pc, "fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
+    int r = pc_plug(pc, "fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
 
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
@@ -425,7 +410,7 @@ static int make_rtc(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
 static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
                             struct bp_error *err)
 {
-    int r = plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
+    int r = pc_plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
 
     if (r == 0)
         r = make_dma(pc, isa_bus, err);
@@ -452,7 +437,7 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
 static int make_ide(struct pc *pc, struct bp_irq *const lines[16], struct bp_error *err)
 {
     struct bp_device *dev;
-    int r = plug(pc, "piix3-ide", pc->pci_bus, "01.1", &dev, err);
+    int r = pc_plug(pc, "piix3-ide", pc->pci_bus, "01.1", &dev, err);
 
     if (r < 0)
         return r;
@@ -464,7 +449,7 @@ static int make_ide(struct pc *pc, struct bp_irq *const lines[16], struct bp_err
 /* What sits on no bus has no slot that a guest would watch. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
-static int pc_init(struct bp_machine *m, struct bp_error *err)
+static int init(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
     struct bp_irq *lines[16];
@@ -480,22 +465,44 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
     if (r == 0)
         r = make_cpus(pc, err); /* clients expect the first one to be the first device */
     if (r == 0)
-        r = make_chipset(pc, err);
+        r = pc->chipset->make(pc, pci, err);
+    if (r == 0 && pc->smbus)
+        r = pc_make_dimms(m, eeprom, pc->smbus, err);
     if (r < 0)
         return r;
     isa_bus = bp_device_bridged(pc->isa_bridge, "isa");
     for (unsigned i = 0; i < 16; i++)
-        lines[i] = gsi_line(pc, GSI_ISA, i);
+        lines[i] = pc_gsi_line(pc, GSI_ISA, i);
     isa->set_irqs(isa_bus, lines);
     r = make_interrupt_controllers(pc, isa_bus, err);
     if (r < 0)
         return r;
     connect_coprocessor(pc);
-    bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), gsi_line(pc, GSI_PM, PC_SCI));
+    bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), pc_gsi_line(pc, GSI_PM, PC_SCI));
     r = pc_make_vga(m, pc->pci_bus, err);
     if (r == 0)
         r = make_isa_devices(pc, isa_bus, lines, err);
-    return r < 0 ? r : make_ide(pc, lines, err);
+    return r < 0 || pc->chipset != &pc_i440fx ? r : make_ide(pc, lines, err);
+}
+
+int pc_init_i440fx(struct bp_machine *m, struct bp_error *err)
+{
+    struct pc *pc = bp_machine_state(m);
+
+    pc->chipset = &pc_i440fx;
+    pc->host_if = i440fx;
+    pc->pm_if = piix4;
+    return init(m, err);
+}
+
+int pc_init_q35(struct bp_machine *m, struct bp_error *err)
+{
+    struct pc *pc = bp_machine_state(m);
+
+    pc->chipset = &pc_q35;
+    pc->host_if = q35;
+    pc->pm_if = ich9;
+    return init(m, err);
 }
 
 /* ---- start ---- */
@@ -504,7 +511,7 @@ static int pc_init(struct bp_machine *m, struct bp_error *err)
 static int map_firmware(struct pc *pc, const char *name, struct bp_error *err)
 {
     struct bp_owner *owner = bp_machine_owner(pc->machine);
-    struct bp_region *rom, *pci = i440fx->pci_memory(pc->host);
+    struct bp_region *rom, *pci = pc->host_if->pci_memory(pc->host);
     uint8_t *data;
     size_t size;
     int r = boot_read_file(pc->machine, "-bios", name, 16u << 20, &data, &size, err);
@@ -537,7 +544,7 @@ static int map_entry(struct pc *pc, struct bp_error *err)
     if (r < 0)
         return r;
     firmware_entry(bp_region_ram(rom));
-    bp_region_add(i440fx->pci_memory(pc->host), rom, (1ull << 32) - PC_ROM_SIZE, 0);
+    bp_region_add(pc->host_if->pci_memory(pc->host), rom, (1ull << 32) - PC_ROM_SIZE, 0);
     return 0;
 }
 
@@ -620,7 +627,7 @@ static void generation_changed(void *opaque, unsigned n, int level)
 
     (void)n;
     if (level)
-        piix4->gpe(pc->pm, PC_GPE_VMGENID);
+        pc->pm_if->gpe(pc->pm, PC_GPE_VMGENID);
 }
 
 static int note_vmgenid(struct bp_device *dev, void *opaque)
@@ -644,7 +651,7 @@ static int note_pvpanic(struct bp_device *dev, void *opaque)
     return 0;
 }
 
-static int pc_ready(struct bp_machine *m, struct bp_error *err)
+int pc_ready(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
     uint16_t cpus = (uint16_t)pc_cpus(pc); /* those of -device, too */
@@ -673,7 +680,7 @@ static int pc_ready(struct bp_machine *m, struct bp_error *err)
     return firmware_open(pc, err);
 }
 
-static void pc_reset(struct bp_machine *m)
+void pc_reset(struct bp_machine *m)
 {
     struct pc *pc = bp_machine_state(m);
     struct bp_x86_cpu *cpu = bp_cpu_state(bp_machine_cpu(m, 0));
@@ -687,7 +694,7 @@ static void pc_reset(struct bp_machine *m)
             boot_items_reset(pc, fw_cfg, nvram);
         return;
     }
-    i440fx->shadow(pc->host);
+    pc->host_if->shadow(pc->host);
     note_serials(pc);
     firmware_leave(pc, pci);
     apic->virtual_wire(pc->lapic);
@@ -701,11 +708,11 @@ static void pc_reset(struct bp_machine *m)
     }
 }
 
-static void pc_powerdown(struct bp_machine *m)
+void pc_powerdown(struct bp_machine *m)
 {
     struct pc *pc = bp_machine_state(m);
 
-    piix4->power_button(pc->pm);
+    pc->pm_if->power_button(pc->pm);
 }
 
 static int pulse_nmi(struct bp_device *lapic, void *opaque)
@@ -716,42 +723,26 @@ static int pulse_nmi(struct bp_device *lapic, void *opaque)
 }
 
 /* LINT1 of every processor, as the board's NMI wire leads there. */
-static void pc_nmi(struct bp_machine *m)
+void pc_nmi(struct bp_machine *m)
 {
     bp_device_each(m, "apic", pulse_nmi, NULL);
 }
 
-static const struct bp_field pc_props[] = {
+const struct bp_field pc_props[] = {
     BP_PROP("acpi", BOOL, struct pc, acpi, "on", "ACPI tables"),
     BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
     BP_PROP("i8042", BOOL, struct pc, i8042, "on", "keyboard controller"),
     BP_PROP("graphics", BOOL, struct pc, graphics, "on", "a display adapter when one is built"),
     BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on",
             "firmware looks for a boot sector's signature on floppies"),
+    BP_PROP("smbus", BOOL, struct pc, with_smbus, "on", "SMBus host (q35; that of pc is always there)"),
     BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),
     BP_FIELDS_END,
 };
 
-struct no_state {
-    char none;
-};
-
-/* What clients know as the parents of every PC. */
-BP_LEVEL(x86_machine, "x86-machine", "machine", "Machines with x86 processors", struct no_state, NULL,
-         NULL);
-BP_LEVEL(generic_pc, "generic-pc-machine", "x86-machine", "Standard PCs", struct no_state, NULL, NULL);
-BP_BOARD_OF(pc_board, "pc-i440fx-9.1", "generic-pc-machine", "x86_64",
-            "Standard PC (i440FX + PIIX, 1996)", struct pc, pc_props,
-         .alias = "pc", .is_default = true, .max_cpus = 255, .default_cpu = "qemu64",
-         .default_ram_size = 128u << 20, .default_ram_id = "pc.ram", .init = pc_init,
-         .hotpluggable_cpus = true, .cpu_pre_plug = cpu_pre_plug, .cpu_plug = cpu_plug,
-         .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown, .nmi = pc_nmi);
-BP_BOARD_ALIAS("pc-i440fx-9.1", "pc");
-BP_NOTE("default=board:pc-i440fx-9.1");
-
 static void info_irq(struct bp_monitor *mon, struct bp_value *args)
 {
-    struct bp_object *obj = bp_object_resolve("/machine", "pc-i440fx-9.1-machine", NULL);
+    struct bp_object *obj = bp_object_resolve("/machine", "generic-pc-machine", NULL);
     const struct pc *pc = obj ? bp_object_state(obj) : NULL;
 
     (void)args;
@@ -765,9 +756,4 @@ static void info_irq(struct bp_monitor *mon, struct bp_value *args)
                               pc->gsi_levels[i] ? " asserted" : "");
     }
 }
-BP_HMP(info_irq_command, "info irq", "", "show how often each interrupt line was raised", NULL,
-       info_irq);
-
-BP_MODULE("board-pc", "Board pc (i440FX, PIIX)", imports, {BP_PROVIDE_BOARD, &pc_board},
-          {BP_PROVIDE_ABSTRACT, &x86_machine}, {BP_PROVIDE_ABSTRACT, &generic_pc},
-          {BP_PROVIDE_HMP, &info_irq_command});
+BP_HMP(pc_info_irq, "info irq", "", "show how often each interrupt line was raised", NULL, info_irq);

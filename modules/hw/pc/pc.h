@@ -15,29 +15,29 @@
 #define PC_PVPANIC_PORT 0x505 /* as its ACPI device says */
 #define PC_GPE_VMGENID (1u << 5)
 #define PC_FIRMWARE "bios-256k.bin" /* of package seabios */
-#define PC_LOWMEM_MAX 0xe0000000ull   /* the PCI hole begins here at the latest */
-#define PC_LOWMEM_SPLIT 0xc0000000ull /* and here when memory goes on above 4 GiB */
 #define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
 #define PC_RSDP 0xf0000u
 #define PC_ROM_SIZE 0x10000u          /* of the firmware's area below 1 MiB, and of its ROM below 4 GiB */
-#define PC_PIIX3_DEVFN 0x08u
 #define PC_IDE_DEVFN 0x09u
 #define PC_PM_DEVFN 0x0bu
 
 /* Who drives a global system interrupt; their levels are ORed. */
-enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_SOURCES };
+enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_PIRQ, GSI_SOURCES };
 #define GSI_COUNT 24
 
 struct pc {
     /* properties */
     bool acpi, hpet, i8042;
-    bool graphics, usb, fd_bootchk;
+    bool graphics, usb, fd_bootchk, with_smbus;
 
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
     struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev;
     struct bp_device *apic_bus, *lapic; /* the latter of the first processor */
-    struct bp_bus *pci_bus;
+    const struct pc_chipset *chipset;
+    const struct bp_pc_host_interface *host_if;
+    const struct bp_pc_pm_interface *pm_if;
+    struct bp_bus *pci_bus, *smbus; /* the latter NULL: none */
     bool serial[2];
     bool pvpanic; /* at its usual port */
     struct bp_device *vmgenid; /* or NULL */
@@ -88,6 +88,22 @@ int pc_make_parallel(struct bp_machine *machine, struct bp_bus *isa_bus, struct 
 struct bp_smbus_eeprom_interface;
 int pc_make_dimms(struct bp_machine *machine, const struct bp_smbus_eeprom_interface *eeprom,
                   struct bp_bus *smbus, struct bp_error *err);
+
+/* A new line to a global system interrupt. */
+struct bp_irq *pc_gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi);
+
+/* The boards' callbacks (pc.c), for the table of versions (boards.c). */
+int pc_init_i440fx(struct bp_machine *m, struct bp_error *err);
+int pc_init_q35(struct bp_machine *m, struct bp_error *err);
+int pc_ready(struct bp_machine *m, struct bp_error *err);
+void pc_reset(struct bp_machine *m);
+void pc_powerdown(struct bp_machine *m);
+void pc_nmi(struct bp_machine *m);
+int pc_cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err);
+int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
+extern const struct bp_field pc_props[];
+extern const struct bp_hmp_command pc_info_irq;
+extern const struct bp_import pc_imports[];
 
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);

@@ -146,7 +146,8 @@ static int plug(void *opaque, struct bp_bus *bus, struct bp_device *dev, struct 
         change(port, EXP_SLOTCTL, POWER_OFF | INDICATOR, INDICATOR_ON);
         change(port, EXP_SLOTSTA, 0, PRESENT);
     } else if (!(get16(port, EXP_SLOTSTA) & PRESENT)) {
-        happened(port, PRESENT | PRESENCE_CHANGED);
+        /* Drivers of a slot with a button wait for it: who plugs a card in presses it. */
+        happened(port, PRESENT | PRESENCE_CHANGED | BUTTON);
     }
     update_link(port);
     return 0;

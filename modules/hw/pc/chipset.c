@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The chipsets: 82440FX with PIIX3 and PIIX4's power management; Q35 with ICH9. */
+#include "chipset.h"
+#include "pc.h"
+
+#include <bp/chip/ich9.h>
+#include <bp/chip/piix.h>
+
+static int make_host(struct pc *pc, struct bp_error *err)
+{
+    int r = pc_plug(pc, pc->chipset->host, NULL, NULL, &pc->host, err);
+
+    if (r == 0)
+        r = pc->host_if->set_memory(pc->host, bp_space_root(bp_machine_memory(pc->machine)),
+                                    bp_machine_ram(pc->machine), err);
+    if (r == 0)
+        pc->pci_bus = bp_device_bridged(pc->host, pc->chipset->bus);
+    return r;
+}
+
+static int make_i440fx(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err)
+{
+    int r = make_host(pc, err);
+
+    (void)pci;
+    if (r == 0)
+        r = pc_plug(pc, "PIIX3", pc->pci_bus, "01.0", &pc->isa_bridge, err);
+    if (r == 0)
+        r = pc_plug(pc, "PIIX4_PM", pc->pci_bus, "01.3", &pc->pm, err);
+    if (r < 0)
+        return r;
+    pc->pm_if->enable(pc->pm, PC_PM_BASE);
+    pc->smbus = bp_device_bridged(pc->pm, "i2c-bus");
+    return 0;
+}
+
+/* Slot 1f: 0 LPC, 2 AHCI (not built), 3 SMBus. */
+static int make_q35(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err)
+{
+    struct bp_device *smbus = NULL;
+    int r = make_host(pc, err);
+
+    (void)pci;
+    if (r == 0)
+        r = pc_plug(pc, "ICH9-LPC", pc->pci_bus, "1f.0", &pc->isa_bridge, err);
+    if (r < 0)
+        return r;
+    pc->pm = pc->isa_bridge;
+    for (unsigned n = 0; n < pc->chipset->pirqs; n++)
+        bp_irq_connect(bp_device_irq_output(pc->isa_bridge, "pirq", n), pc_gsi_line(pc, GSI_PIRQ, 16 + n));
+    pc->pm_if->enable(pc->pm, PC_PM_BASE);
+    if (pc->with_smbus)
+        r = pc_plug(pc, "ICH9-SMB", pc->pci_bus, "1f.3", &smbus, err);
+    if (smbus)
+        pc->smbus = bp_device_bridged(smbus, "i2c-bus");
+    return r;
+}
+
+const struct pc_chipset pc_i440fx = {
+    .host = "i440FX-pcihost", .bus = "pci", .low_max = 0xe0000000ull, .low_split = 0xc0000000ull,
+    .gpe0 = BP_PIIX4_GPE0, .gpe0_length = BP_PIIX4_GPE0_LENGTH, .acpi_enable = BP_PIIX4_ACPI_ENABLE,
+    .acpi_disable = BP_PIIX4_ACPI_DISABLE, .router_devfn = 0x08, .router_id = 0x122e8086, .pirqs = 4,
+    .make = make_i440fx};
+const struct pc_chipset pc_q35 = {
+    .host = "q35-pcihost", .bus = "pcie", .low_max = 0xb0000000ull, .low_split = 0x80000000ull,
+    .gpe0 = PC_PM_BASE + BP_ICH9_GPE0, .gpe0_length = BP_ICH9_GPE0_LENGTH,
+    .acpi_enable = BP_ICH9_ACPI_ENABLE, .acpi_disable = BP_ICH9_ACPI_DISABLE, .router_devfn = 0xf8,
+    .router_id = 0x29188086, .pirqs = 8, .pirqs_at_ioapic = true, .ecam = 0xb0000000ull,
+    .make = make_q35};
+
+unsigned pc_pirq_register(unsigned n)
+{
+    return n < 4 ? 0x60 + n : 0x68 + n - 4;
+}
+
+unsigned pc_pirq_of(const struct pc *pc, unsigned slot, unsigned pin)
+{
+    if (pc->chipset == &pc_i440fx)
+        return (pin + slot - 1) & 3;
+    return slot < 25 ? 4 + ((pin + slot) & 3) : pin & 3;
+}
+
+unsigned pc_isa_irq_of(const struct pc *pc, unsigned slot, unsigned pin)
+{
+    if (pc->chipset == &pc_i440fx && slot == PC_PM_DEVFN >> 3 && pin == 0)
+        return PC_SCI; /* by wire */
+    return pc_pirq[pc_pirq_of(pc, slot, pin) & 3];
+}

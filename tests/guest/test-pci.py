@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Debian's kernel on board q35: buses behind ports, switches and bridges are found, cards come and go while it
+runs."""
+import json
+import os
+import socket
+
+from console import BINARY, Console, Tap, guest_files
+from tap import work_folder
+
+KERNEL, INITRD = guest_files()
+WORK = work_folder("guest-pci-")
+BOOT_SECONDS = 240
+TREE = ["-device", "pcie-root-port,id=rp0,addr=3,chassis=1", "-device", "edu,bus=rp0",
+        "-device", "pcie-root-port,id=rp1,addr=4,chassis=2",
+        "-device", "pcie-root-port,id=rp2,addr=5,chassis=3", "-device", "x3130-upstream,bus=rp2,id=up",
+        "-device", "xio3130-downstream,bus=up,id=d0,addr=0,chassis=4", "-device", "edu,bus=d0",
+        "-device", "pcie-root-port,id=rp3,addr=6,chassis=5", "-device", "pcie-pci-bridge,bus=rp3,id=p",
+        "-device", "edu,bus=p,addr=2", "-device", "i82801b11-bridge,id=dmi,addr=1e",
+        "-device", "pci-bridge,bus=dmi,id=br,addr=1,chassis_nr=6", "-device", "edu,bus=br,addr=7"]
+
+
+class Guest:
+    def __init__(self, *extra, append="console=ttyS0"):
+        path = os.path.join(WORK, "qmp")
+        if os.path.exists(path):
+            os.unlink(path)
+        self.console = Console([BINARY, "-m", "512", "-nographic", "-kernel", KERNEL, "-initrd", INITRD, "-append",
+                                append, "-qmp", "unix:%s,server=on,wait=off" % path, *extra])
+        self.log = self.console.expect("Backplane guest is up", BOOT_SECONDS)
+        self.console.expect("# ", 60)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rw")
+        self.file.readline()
+        self.qmp("qmp_capabilities")
+
+    def qmp(self, name, **arguments):
+        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            reply = json.loads(self.file.readline())
+            assert "error" not in reply, reply
+            if "return" in reply:
+                return reply["return"]
+
+    def ask(self, command, answer, seconds=60):
+        self.console.type(command + "\n")
+        return self.console.expect(answer, seconds)
+
+    def wait_for(self, condition, seconds=60):
+        self.ask("n=0; while ! (%s) && [ $n -lt %d ]; do sleep 1; n=$((n+1)); done; (%s) && echo ye''s"
+                 % (condition, seconds, condition), "\nyes", 3 * seconds)
+
+    def close(self):
+        self.socket.close()
+        self.console.close()
+
+
+def guest(*extra, **more):
+    def with_guest(function):
+        def run():
+            g = Guest(*extra, **more)
+            try:
+                function(g)
+                g.console.type("poweroff -f\n")
+                assert g.console.wait(120) == 0
+            finally:
+                g.close()
+        return run
+    return with_guest
+
+
+@guest("-M", "q35", *TREE, "-smp", "2")
+def every_function_is_found(g):
+    for line in g.log.splitlines():
+        bad = "ACPI Error" in line or "ACPI BIOS Error" in line or "BAR" in line and "failed" in line or \
+            "can't" in line and "pci" in line or "firmware bug" in line.lower()
+        assert not bad, line
+    seen = g.ask("cat /sys/bus/pci/devices/*/uevent | grep PCI_ID | sort | uniq -c; echo en''d", "\nend")
+    for ids, number in (("8086:29C0", 1), ("8086:2918", 1), ("8086:2930", 1), ("1234:11E8", 4), ("1B36:000C", 4),
+                        ("104C:8232", 1), ("104C:8233", 1), ("1B36:000E", 1), ("1B36:0001", 1), ("8086:244E", 1)):
+        assert "%d PCI_ID=%s" % (number, ids) in seen, (ids, seen)
+    # Each has its BAR inside the windows of the bridges above it.
+    g.ask("for d in /sys/bus/pci/devices/*; do read a b c < $d/resource; echo $(cat $d/device) $a; done "
+          "| grep -c '0x11e8 0x00000000[c-f]'; echo en''d", "\n4")
+    assert "MMCONFIG" in g.log
+
+
+@guest("-M", "q35", *TREE)
+def cards_come_and_go_in_ports(g):
+    there = "grep -q 1234:11E8 /sys/bus/pci/devices/0000:00:04.0/*/uevent 2>/dev/null"
+    for _ in range(2):
+        g.qmp("device_add", driver="edu", bus="rp1", id="card")
+        g.wait_for(there)
+        g.qmp("device_del", id="card")
+        g.wait_for("! " + there)
+        for _ in range(60):
+            names = [d["name"] for d in g.qmp("qom-list", path="/machine/peripheral")]
+            if "card" not in names:
+                break
+            g.ask("sleep 1; echo slep''t", "slept")
+        assert "card" not in names, "the guest let go of it, and it stays"
+
+
+tap = Tap()
+tap.case("every_function_behind_ports_and_bridges_is_found", every_function_is_found)
+tap.case("cards_come_and_go_in_ports", cards_come_and_go_in_ports)
+tap.done()
