@@ -157,6 +157,66 @@ static void folded_when_nothing_lives_there_yet(void)
     bp_deferred_free(lives);
 }
 
+/* ---- guest time ---- */
+
+/* A context that is asleep when the machine goes on looks at its timers again. */
+static void sleeping_context_hears_that_guest_time_goes_on(void)
+{
+    struct bp_context *ctx = new_context("io");
+    bool fired = false;
+    struct bp_timer *timer = bp_timer_new(NULL, ctx, BP_CLOCK_VIRTUAL, set_flag, &fired);
+
+    bp_timer_set(timer, bp_timer_now(timer) + 1000000);
+    g_usleep(20000);
+    g_assert_false(__atomic_load_n(&fired, __ATOMIC_SEQ_CST)); /* guest time stands */
+    bpc_clock_virtual_run(true);
+    wait_for(&fired);
+    bpc_clock_virtual_run(false);
+    bp_machine_unlock(NULL);
+    bp_timer_free_wait(timer);
+    bp_machine_lock(NULL);
+    bp_context_free(ctx);
+}
+
+/* ---- the machine lock, measured ---- */
+
+static void *take_and_give(void *opaque)
+{
+    bp_machine_lock(NULL);
+    bp_machine_unlock(NULL);
+    return opaque;
+}
+
+static void waits_for_the_lock_are_measured(void)
+{
+    const uint64_t second = UINT64_C(1000000000);
+    struct bpc_lock_stats stats;
+    pthread_t thread;
+
+    bpc_lock_profile_reset();
+    bpc_lock_profile(true);
+    pthread_create(&thread, NULL, take_and_give, NULL);
+    while (!bpc_machine_lock_wanted())
+        g_usleep(100);
+    g_usleep(5000);
+    bp_machine_unlock(NULL);
+    pthread_join(thread, NULL);
+    bp_machine_lock(NULL);
+    bpc_lock_profile_get(&stats);
+    bpc_lock_profile(false);
+    g_assert_true(stats.on);
+    g_assert_cmpuint(stats.waited, >=, 1);
+    g_assert_cmpuint(stats.taken, >=, 2);
+    g_assert_cmpuint(stats.wait_ns, >=, 5000000);
+    g_assert_cmpuint(stats.wait_ns, <, 600 * second);
+    g_assert_cmpuint(stats.longest_wait_ns, >=, 5000000);
+    g_assert_cmpuint(stats.longest_wait_ns, <=, stats.wait_ns);
+    g_assert_cmpuint(stats.longest_held_ns, <=, stats.held_ns);
+    bpc_lock_profile_reset();
+    bpc_lock_profile_get(&stats);
+    g_assert_cmpuint(stats.wait_ns, ==, 0);
+}
+
 /* ---- calls taken back ---- */
 
 static void count(void *opaque)
@@ -218,7 +278,15 @@ static void freed_under_the_lock_its_call_is_not_made(void)
 
 static void *name_and_stack(void *opaque)
 {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     stack_t first, second, none;
+    sigset_t blocked;
+
+    /* signals are the main thread's, but for its own faults */
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    g_assert_true(sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGUSR1));
+    for (unsigned i = 0; i < G_N_ELEMENTS(faults); i++)
+        g_assert_false(sigismember(&blocked, faults[i]));
 
     pthread_getname_np(pthread_self(), opaque, 16);
     bpc_fatal_thread();
@@ -242,10 +310,13 @@ static void thread_has_its_name_and_a_stack_for_signals(void)
     pthread_t thread;
     char inside[16] = "", outside[16] = "";
     struct gate gate = {.inside = false};
+    sigset_t blocked;
 
     g_assert_cmpint(bpc_thread_start(&thread, "a name that is longer than fifteen", (void *)name_and_stack,
                                      inside), ==, 0);
     pthread_join(thread, NULL);
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    g_assert_false(sigismember(&blocked, SIGTERM));
     /* its name may come after its first steps: look from outside */
     g_assert_cmpint(bpc_thread_start(&thread, "a name that is longer than fifteen",
                                      (void *)stand_in_the_gate, &gate), ==, 0);
@@ -324,6 +395,8 @@ int main(int argc, char **argv)
     CASE(queue_and_callbacks_are_told);
     CASE(main_context_is_told_too);
     CASE(folded_when_nothing_lives_there_yet);
+    CASE(sleeping_context_hears_that_guest_time_goes_on);
+    CASE(waits_for_the_lock_are_measured);
     CASE(call_that_waits_for_the_lock_is_made);
     CASE(freed_under_the_lock_its_call_is_not_made);
     CASE(thread_has_its_name_and_a_stack_for_signals);

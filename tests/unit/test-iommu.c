@@ -108,6 +108,14 @@ static void iommu_translates_by_requester(struct fixture *f, gconstpointer data)
     /* over a page border: two translations */
     g_assert_cmpint(bp_space_load_as(dma, 0xffe, 4, &value, &who), ==, 0);
     g_assert_cmpmem(&value, 4, "abcd", 4);
+    /* and a write */
+    t.table[1] = PAGE_RW(0x11);
+    g_assert_cmpint(bp_space_store_as(dma, 0xffc, 8, GUINT64_FROM_LE(UINT64_C(0x8877665544332211)), &who), ==, 0);
+    g_assert_cmpmem(host + 0x3ffc, 4, "\x11\x22\x33\x44", 4);
+    g_assert_cmpmem(host + 0x1000, 4, "\x55\x66\x77\x88", 4);
+    memcpy(host + 0x3ffe, "ab", 2);
+    memcpy(host + 0x1000, "cdef", 4);
+    t.table[1] = PAGE_R(0x11);
     g_assert_cmpint(bp_space_read_as(dma, 0xffe, buf, 6, &who), ==, 0);
     g_assert_cmpmem(buf, 6, "abcdef", 6);
     g_assert_cmpint(bp_space_store_as(dma, 0x3010, 4, 0x64636261, &who), ==, 0);

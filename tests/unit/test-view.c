@@ -95,6 +95,7 @@ static void change_that_shows_nothing_is_not_told(struct fixture *f, gconstpoint
 static void tree_is_told_in_the_order_of_addresses(struct fixture *f, gconstpointer data)
 {
     static const char *const order[] = {"first", "over", "under", "last", NULL};
+    struct bp_region *ram, *shadow;
     char *text, *at;
 
     (void)data;
@@ -102,12 +103,19 @@ static void tree_is_told_in_the_order_of_addresses(struct fixture *f, gconstpoin
     bp_region_add(f->root, bp_region_new(&f->owner, "first", 16), 0x1000, -5);
     bp_region_add(f->root, bp_region_new(&f->owner, "under", 16), 0x2000, 0);
     bp_region_add(f->root, bp_region_new(&f->owner, "over", 16), 0x2000, 1);
+    g_assert_cmpint(bp_region_new_ram(&f->owner, "chips", 0x1000, &ram, NULL), ==, 0);
+    shadow = bp_region_new_alias(&f->owner, "shadow", ram, 0, 0x1000);
+    bp_region_set_readonly(shadow, true);
+    bp_region_add(f->root, shadow, 0x5000, 0);
+    bp_region_add(f->root, bp_region_new_alias(&f->owner, "copy", ram, 0, 0x1000), 0x6000, 0);
     at = text = bpc_memory_tree_text();
     for (unsigned i = 0; order[i]; i++) {
         at = strstr(at, order[i]);
         g_assert_nonnull(at);
     }
     g_assert_nonnull(strstr(text, "0000000000002000-000000000000200f (prio 1, i/o): over"));
+    g_assert_nonnull(strstr(text, "(prio 0, rom): alias shadow @chips"));
+    g_assert_nonnull(strstr(text, "(prio 0, ram): alias copy @chips"));
     g_free(text);
 }
 
