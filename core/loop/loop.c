@@ -141,8 +141,10 @@ static int sleep_in_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t 
             return ret;
         }
     }
-    if (ns >= 0)
-        ns = MAX(ns - (bp_clock_ns(BP_CLOCK_REALTIME) - start), 0);
+    if (ns >= 0) {
+        ns -= bp_clock_ns(BP_CLOCK_REALTIME) - start;
+        ns = MAX(ns, 0); /* below zero would be for ever: the clock is read once */
+    }
     ret = poll_fds(fds, n, ns);
     adapt(ctx, max, false, bp_clock_ns(BP_CLOCK_REALTIME) - start);
     return ret;

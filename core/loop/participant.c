@@ -335,8 +335,11 @@ static unsigned height(const struct bp_participant *p)
 {
     unsigned most = 0;
 
-    FOR_EACH_FOLLOWER(f, p)
-        most = MAX(most, 1 + height(f));
+    FOR_EACH_FOLLOWER(f, p) {
+        unsigned above = 1 + height(f); /* once: MAX() would ask twice, and so on at each step */
+
+        most = MAX(most, above);
+    }
     return most;
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Owners that are no objects, those that follow others, and draining all that lives in a context. */
-#include <glib.h>
 #include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <bp/clock.h>
 #include <bp/coroutine.h>
@@ -468,6 +470,34 @@ static void following_in_a_circle_is_refused(void)
     bp_owner_free(a.owner);
 }
 
+/* The bound counts all that would follow one another, above and below. */
+#define MANY 1100u
+static void long_chains_are_refused_at_their_bound(void)
+{
+    struct bp_owner *owner[MANY];
+    struct bp_participant *part[MANY];
+    struct bp_error err = {0};
+    unsigned most = 0;
+
+    for (unsigned i = 0; i < MANY; i++) {
+        owner[i] = bp_owner_new(NULL, "link", NULL, 0);
+        part[i] = bp_participant_new(owner[i], NULL, NULL);
+    }
+    while (most < MANY - 2 && bp_participant_follow(part[most + 1], part[most], true, &err) == 0)
+        most++;
+    g_assert_cmpint(err.code, ==, ELOOP);
+    g_assert_nonnull(strstr(err.message, "More than"));
+    g_assert_cmpuint(strtoul(strstr(err.message, "More than") + 10, NULL, 10), ==, most + 1);
+    /* The same chain, begun from its end. */
+    for (unsigned i = 1; i <= most; i++)
+        g_assert_cmpint(bp_participant_follow(part[i], NULL, true, NULL), ==, 0);
+    for (unsigned i = most; i >= 1; i--)
+        g_assert_cmpint(bp_participant_follow(part[i], part[i - 1], true, NULL), ==, 0);
+    g_assert_cmpint(bp_participant_follow(part[0], part[MANY - 1], true, NULL), ==, -ELOOP);
+    for (unsigned i = 0; i < MANY; i++)
+        bp_owner_free(owner[i]);
+}
+
 struct ringer {
     struct node *a, *b;
     bool stop;
@@ -705,6 +735,7 @@ int main(int argc, char **argv)
     CASE(follower_kept_by_another_delays_the_move);
     CASE(follower_gained_and_lost_during_a_drain);
     CASE(following_in_a_circle_is_refused);
+    CASE(long_chains_are_refused_at_their_bound);
     CASE(leader_and_follower_under_load_move_and_drain);
     CASE(context_is_drained_with_all_that_lives_there);
     CASE(drains_of_a_context_nest_and_end_early);
