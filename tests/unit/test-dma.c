@@ -288,6 +288,21 @@ static void pinning_and_discarding_exclude_each_other(void)
     tear_down();
 }
 
+static void claims_go_with_their_owner(void)
+{
+    struct bp_ram_claim *pin, *balloon;
+    struct bp_owner other;
+
+    set_up();
+    bpc_owner_init(&other);
+    g_assert_cmpint(bp_ram_claim(&other, ram, BP_RAM_PINNED, "vhost", &pin, NULL), ==, 0);
+    g_assert_cmpint(bp_ram_claim(&owner, ram, BP_RAM_DISCARDED, "balloon", &balloon, NULL), ==, -EBUSY);
+    bpc_owner_release(&other);
+    g_assert_cmpuint(bp_ram_pins(ram), ==, 0);
+    g_assert_cmpint(bp_ram_claim(&owner, ram, BP_RAM_DISCARDED, "balloon", &balloon, NULL), ==, 0);
+    tear_down();
+}
+
 #define CASE(name) g_test_add_func("/dma/" #name, name)
 
 int main(int argc, char **argv)
@@ -303,5 +318,6 @@ int main(int argc, char **argv)
     CASE(full_buffers_are_back_pressure);
     CASE(translated_pages_are_vectors);
     CASE(pinning_and_discarding_exclude_each_other);
+    CASE(claims_go_with_their_owner);
     return g_test_run();
 }

@@ -331,6 +331,27 @@ static void links_resolve_count_and_check_type(void)
     bp_object_destroy(a);
 }
 
+/* Users name back ends by id: those come first, in this order, whatever else has that id. */
+static void links_look_where_back_ends_are(void)
+{
+    static const char *const places[] = {"/chardevs", "/objects", "/machine/peripheral", "/backend"};
+    struct bp_object *a = new_thing("a"), *elsewhere = new_thing("b"), *there[4];
+    for (unsigned i = 0; i < 4; i++)
+        g_assert_cmpint(bp_object_new("object", "thing", "b", places[i], NULL, &there[i], NULL), ==, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        char *path = g_strdup_printf("\"%s/b\"", places[i]);
+        g_assert_cmpint(bp_object_set_text(a, "peer", "b", NULL), ==, 0);
+        assert_prop(a, "peer", path);
+        g_free(path);
+        g_assert_cmpint(bp_object_set_text(a, "peer", "", NULL), ==, 0);
+        bp_object_destroy(there[i]);
+    }
+    g_assert_cmpint(bp_object_set_text(a, "peer", "b", NULL), ==, 0);
+    assert_prop(a, "peer", "\"/test/b\"");
+    bp_object_destroy(a);
+    bp_object_destroy(elsewhere);
+}
+
 static void paths_resolve(void)
 {
     struct bp_object *a = new_thing("a"), *other;
@@ -544,6 +565,7 @@ int main(int argc, char **argv)
                     live_objects_take_live_properties_only);
     g_test_add_func("/object/links_resolve_count_and_check_type",
                     links_resolve_count_and_check_type);
+    g_test_add_func("/object/links_look_where_back_ends_are", links_look_where_back_ends_are);
     g_test_add_func("/object/paths_resolve", paths_resolve);
     g_test_add_func("/object/object_takes_a_containers_place", object_takes_a_containers_place);
     g_test_add_func("/object/user_objects_come_and_go", user_objects_come_and_go);
