@@ -466,6 +466,13 @@ bool bp_machine_rtc_slew(const struct bp_machine *m)
     return bpc_config.rtc.drift_slew;
 }
 
+const char *bp_machine_guest_name(struct bp_machine *machine)
+{
+    (void)machine;
+    bpc_assert_main();
+    return bpc_config.guest_name;
+}
+
 struct bp_object *bp_machine_serial(struct bp_machine *m, unsigned n)
 {
     bpc_assert_locked();

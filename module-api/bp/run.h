@@ -30,6 +30,7 @@ void bp_machine_request_shutdown(struct bp_machine *machine, enum bp_shutdown_ca
 void bp_machine_request_powerdown(struct bp_machine *machine);
 /* Ends the process with this status, at the main loop's next turn (isa-debug-exit). */
 void bp_machine_request_exit(struct bp_machine *machine, int status);
+const char *bp_machine_guest_name(struct bp_machine *machine); /* -name; NULL: none was given. [main] */
 bool bp_machine_running(struct bp_machine *machine);
 /* Asks that it stops until somebody says `cont`: a back end's error (werror=stop). */
 enum bp_stop_cause { BP_STOP_WATCHDOG, BP_STOP_IO_ERROR };

@@ -126,7 +126,7 @@ def what_is_not_built_is_refused_by_name():
                         (("-netdev", "user,id=n"), ("-netdev", "network")),
                         (("-nic", "user"), ("-nic user", "network", "none")),
                         (("-net", "nic"), ("-net nic", "none")), (("-vga", "std"), ("-vga std", "none")),
-                        (("-usb",), ("usb", "USB")), (("-vnc", ":0"), ("-vnc :0", "VNC", "none")),
+                        (("-usb",), ("usb", "USB")),
                         (("-bios", "x"), ("-bios", "firmware")), (("-s",), ("-s", "debugger")),
                         (("-gdb", "tcp::1"), ("-gdb", "debugger")),
                         (("-icount", "shift=1"), ("-icount", "instructions")),

@@ -66,7 +66,7 @@ def set_abi(major, minor):
 def build():
     if not os.path.exists(os.path.join(BUILD, "build.ninja")):
         subprocess.run(["meson", "setup", BUILD, TREE, "-Dtests=false", "-Dbuildtype=plain",
-                        "-Dcapstone=disabled"], check=True, capture_output=True)
+                        "-Dcapstone=disabled", "-Dvnc=disabled"], check=True, capture_output=True)
     targets = subprocess.run(["ninja", "-C", BUILD, "-t", "targets", "all"], check=True,
                              capture_output=True, text=True).stdout
     modules = [m for m in re.findall(r"(?m)^(modules/[\w-]+\.so): ", targets)

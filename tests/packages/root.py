@@ -15,7 +15,8 @@ from tap import Skip
 SUITE = "bookworm"
 # Downloaded once into the tar file, so that installing them needs no network: what our packages
 # depend on, and what building a module takes.
-LIBRARIES = ["libglib2.0-0", "libjson-c5", "liburcu8", "libffi8", "zlib1g", "libcapstone4"]
+LIBRARIES = ["libglib2.0-0", "libjson-c5", "liburcu8", "libffi8", "zlib1g", "libcapstone4", "libnettle8", "libxkbcommon0",
+             "libjpeg62-turbo", "libpng16-16", "xkb-data"]
 BUILD_TOOLS = ["gcc", "libc6-dev", "meson", "pkg-config", "libglib2.0-dev"]
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root",
                "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": "/tmp"}

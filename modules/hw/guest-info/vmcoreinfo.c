@@ -70,7 +70,8 @@ static int get_number(struct bp_object *obj, const struct bp_field *f, struct bp
 }
 
 #define NUMBER(NAME, HELP) \
-    {.name = NAME, .kind = BP_KIND_UINT64, .flags = BP_FIELD_READ_ONLY, .get = get_number, .help = HELP}
+    {.name = NAME, .kind = BP_KIND_UINT64, .flags = BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN, \
+     .get = get_number, .help = HELP}
 static const struct bp_field vmcoreinfo_props[] = {
     NUMBER("guest-format", "format of the notes as the guest wrote it: 0 none, 1 ELF"),
     NUMBER("size", "bytes of the notes"),

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What monitors ask of VNC servers and tell them, and events. */
+#define BP_SHARED
+#include "vnc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "module.h"
+
+/* ---- shapes ---- */
+
+static const struct bp_field end_fields[] = {
+    BP_ARG("host", STRING, "address"), BP_ARG("service", STRING, "port, or path"),
+    BP_ARG("family", STRING, "ipv4, ipv6, unix or unknown"), BP_ARG("websocket", BOOL, "it speaks WebSocket"),
+    BP_ARG_OPT("auth", STRING, "none or vnc"), BP_FIELDS_END};
+static const struct bp_schema end_info = {.name = "VncBasicInfo", .kind = BP_KIND_STRUCT, .members = end_fields};
+static const struct bp_field event_fields[] = {
+    BP_ARG_TYPED("server", STRUCT, &end_info, 0, "our end"),
+    BP_ARG_TYPED("client", STRUCT, &end_info, 0, "the viewer's end"), BP_FIELDS_END};
+BP_EVENT(vnc_connected, "VNC_CONNECTED", "A viewer has come", event_fields, 0);
+BP_EVENT(vnc_initialized, "VNC_INITIALIZED", "A viewer has got through the handshake", event_fields, 0);
+BP_EVENT(vnc_disconnected, "VNC_DISCONNECTED", "A viewer has gone", event_fields, 0);
+
+static const char *auth_of(const struct vnc *s)
+{
+    return vnc_wants_password(s) ? "vnc" : "none";
+}
+
+static struct bp_value *end_value(const char *host, const char *service, const char *family, bool websocket)
+{
+    struct bp_value *v = bp_value_dict();
+
+    bp_value_set(v, "host", bp_value_string(host));
+    bp_value_set(v, "service", bp_value_string(service));
+    bp_value_set(v, "family", bp_value_string(family));
+    bp_value_set(v, "websocket", bp_value_bool(websocket));
+    return v;
+}
+
+static struct bp_value *socket_value(int fd, bool websocket)
+{
+    char host[64], service[32], family[8];
+
+    vnc_describe_socket(fd, false, host, service, family);
+    return end_value(host, service, family, websocket);
+}
+
+struct bp_value *vnc_client_info(const struct vnc_client *c)
+{
+    return end_value(c->host, c->service, c->family, c->is_websocket);
+}
+
+void vnc_tell(const struct vnc_client *c, enum vnc_event event)
+{
+    static const struct bp_event *const events[] = {&vnc_connected, &vnc_initialized, &vnc_disconnected};
+    struct bp_value *data = bp_value_dict(), *ours = socket_value(c->fd, c->is_websocket);
+
+    bp_value_set(ours, "auth", bp_value_string(auth_of(c->server)));
+    bp_value_set(data, "server", ours);
+    bp_value_set(data, "client", vnc_client_info(c));
+    bp_event_send(events[event], data);
+}
+
+/* ---- query-vnc, query-vnc-servers ---- */
+
+static struct bp_value *clients_value(const struct vnc *s)
+{
+    struct bp_value *list = bp_value_list();
+
+    for (const struct vnc_client *c = s->clients; c; c = c->next) {
+        if (!c->closing && c->rfb.state == RFB_NORMAL)
+            bp_value_append(list, vnc_client_info(c));
+    }
+    return list;
+}
+
+static const struct bp_schema end_list = {.name = "VncBasicInfoList", .kind = BP_KIND_LIST,
+                                          .element_kind = BP_KIND_STRUCT, .element = &end_info};
+static const struct bp_field info_fields[] = {
+    BP_ARG("enabled", BOOL, "there is a server"), BP_ARG_OPT("host", STRING, "where it listens"),
+    BP_ARG_OPT("family", STRING, "ipv4, ipv6 or unix"), BP_ARG_OPT("service", STRING, "port, or path"),
+    BP_ARG_OPT("auth", STRING, "none or vnc"),
+    BP_ARG_TYPED("clients", LIST, &end_list, BP_FIELD_OPTIONAL, "viewers that are there"), BP_FIELDS_END};
+static const struct bp_schema vnc_info_schema = {.name = "VncInfo", .kind = BP_KIND_STRUCT, .members = info_fields};
+
+static int query(struct bp_value **ret_value, struct bp_error *err)
+{
+    const struct vnc *s = vnc_find(NULL);
+    struct bp_value *v = bp_value_dict();
+
+    (void)err;
+    *ret_value = v;
+    bp_value_set(v, "enabled", bp_value_bool(s != NULL));
+    if (!s)
+        return 0;
+    for (unsigned i = 0; i < VNC_LISTENERS; i++) {
+        char host[64], service[32], family[8];
+
+        if (!s->listeners[i].watch || s->listeners[i].websocket)
+            continue;
+        vnc_describe_socket(s->listeners[i].fd, false, host, service, family);
+        bp_value_set(v, "host", bp_value_string(host));
+        bp_value_set(v, "service", bp_value_string(service));
+        bp_value_set(v, "family", bp_value_string(family));
+        break;
+    }
+    bp_value_set(v, "auth", bp_value_string(auth_of(s)));
+    bp_value_set(v, "clients", clients_value(s));
+    return 0;
+}
+BP_COMMAND(vnc_query, "query-vnc", "The first VNC server and its viewers", NULL, STRUCT, &vnc_info_schema, query,
+           0);
+
+static const struct bp_field server_fields[] = {
+    BP_ARG("id", STRING, "its name"), BP_ARG_TYPED("server", LIST, &end_list, 0, "where it listens"),
+    BP_ARG_TYPED("clients", LIST, &end_list, 0, "viewers that are there"),
+    BP_ARG("auth", STRING, "none or vnc"), BP_ARG_OPT("display", STRING, "device whose screen it shows"),
+    BP_FIELDS_END};
+static const struct bp_schema server_info = {.name = "VncInfo2", .kind = BP_KIND_STRUCT, .members = server_fields};
+static const struct bp_schema server_list = {.name = "VncInfo2List", .kind = BP_KIND_LIST,
+                                             .element_kind = BP_KIND_STRUCT, .element = &server_info};
+
+static struct bp_value *listeners_value(const struct vnc *s)
+{
+    struct bp_value *list = bp_value_list();
+
+    for (unsigned i = 0; i < VNC_LISTENERS; i++) {
+        struct bp_value *end;
+
+        if (!s->listeners[i].watch)
+            continue;
+        end = socket_value(s->listeners[i].fd, s->listeners[i].websocket);
+        bp_value_set(end, "auth", bp_value_string(auth_of(s)));
+        bp_value_append(list, end);
+    }
+    return list;
+}
+
+static int query_servers(struct bp_value **ret_value, struct bp_error *err)
+{
+    (void)err;
+    *ret_value = bp_value_list();
+    for (const struct vnc *s = vnc_servers; s; s = s->next) {
+        struct bp_value *v = bp_value_dict();
+
+        bp_value_set(v, "id", bp_value_string(s->id));
+        bp_value_set(v, "server", listeners_value(s));
+        bp_value_set(v, "clients", clients_value(s));
+        bp_value_set(v, "auth", bp_value_string(auth_of(s)));
+        if (s->device)
+            bp_value_set(v, "display", bp_value_string(s->device));
+        bp_value_append(*ret_value, v);
+    }
+    return 0;
+}
+BP_COMMAND(vnc_query_servers, "query-vnc-servers", "VNC servers and their viewers", NULL, LIST, &server_list,
+           query_servers, 0);
+
+static void info(struct bp_monitor *mon, struct bp_value *args)
+{
+    (void)args;
+    if (!vnc_servers)
+        bp_monitor_printf(mon, "None\n");
+    for (const struct vnc *s = vnc_servers; s; s = s->next) {
+        bp_monitor_printf(mon, "%s:\n", s->id);
+        for (unsigned i = 0; i < VNC_LISTENERS; i++) {
+            char host[64], service[32], family[8];
+
+            if (!s->listeners[i].watch)
+                continue;
+            vnc_describe_socket(s->listeners[i].fd, false, host, service, family);
+            bp_monitor_printf(mon, "  Server: %s:%s (%s%s)\n", host, service, family,
+                              s->listeners[i].websocket ? ", WebSocket" : "");
+        }
+        bp_monitor_printf(mon, "    Auth: %s\n", auth_of(s));
+        for (const struct vnc_client *c = s->clients; c; c = c->next) {
+            if (!c->closing && c->rfb.state == RFB_NORMAL)
+                bp_monitor_printf(mon, "  Client: %s:%s (%s%s), %ux%u\n", c->host, c->service, c->family,
+                                  c->is_websocket ? ", WebSocket" : "", c->width, c->height);
+        }
+    }
+}
+BP_HMP(vnc_info, "info vnc", "", "show the vnc server status", NULL, info);
+
+/* ---- passwords ---- */
+
+static const char *const protocols[] = {"vnc", "spice", NULL};
+static const struct bp_schema protocol_schema = {.name = "DisplayProtocol", .kind = BP_KIND_ENUM,
+                                                 .choices = protocols};
+static const char *const connected_choices[] = {"keep", "fail", "disconnect", NULL};
+static const struct bp_schema connected_schema = {.name = "SetPasswordAction", .kind = BP_KIND_ENUM,
+                                                  .choices = connected_choices};
+
+static int server_of(int protocol, const char *id, struct vnc **ret_server, struct bp_error *err)
+{
+    struct vnc *s;
+
+    if (protocol != 0)
+        return bp_fail(err, ENOTSUP, "not built yet: a SPICE server");
+    s = vnc_find(id);
+    if (!s)
+        return id ? bp_fail(err, ENOENT, "there is no VNC server '%.60s'", id)
+                  : bp_fail_class(err, BP_ERROR_DEVICE_NOT_ACTIVE, ENODEV, "there is no VNC server");
+    *ret_server = s;
+    return 0;
+}
+
+static int change(int protocol, const char *id, const char *password, struct bp_error *err)
+{
+    struct vnc *s = NULL;
+    int r = server_of(protocol, id, &s, err);
+
+    if (r < 0)
+        return r;
+    if (!vnc_wants_password(s))
+        return bp_fail(err, EINVAL, "VNC server '%.60s' wants no password: start it with password=on", s->id);
+    free(s->secret);
+    s->secret = bp_strdup(password);
+    return 0;
+}
+
+static const struct bp_field set_password_args[] = {
+    BP_ARG_TYPED("protocol", ENUM, &protocol_schema, 0, "vnc"), BP_ARG("password", STRING, "the new password"),
+    BP_ARG_TYPED("connected", ENUM, &connected_schema, BP_FIELD_OPTIONAL,
+                 "what becomes of viewers that are there: keep"),
+    BP_ARG_OPT("display", STRING, "name of the server"), BP_FIELDS_END};
+
+static int set_password(int protocol, const char *password, bool has_connected, int connected,
+                        const char *id, struct bp_error *err)
+{
+    if (has_connected && connected != 0)
+        return bp_fail(err, EINVAL, "argument 'connected': VNC has 'keep' only");
+    return change(protocol, id, password, err);
+}
+BP_COMMAND(vnc_set_password, "set_password", "Sets the password that viewers need", set_password_args, NONE, NULL,
+           set_password, 0);
+
+static const struct bp_field change_args[] = {BP_ARG("password", STRING, "the new password"), BP_FIELDS_END};
+
+static int change_password(const char *password, struct bp_error *err)
+{
+    return change(0, NULL, password, err);
+}
+BP_COMMAND(vnc_change_password, "change-vnc-password", "Sets the password that viewers of the first VNC server need",
+           change_args, NONE, NULL, change_password, 0);
+
+/* "now", "never", "+SECONDS", or seconds since the epoch. */
+static int parse_time(const char *text, int64_t *ret_time, struct bp_error *err)
+{
+    char *end;
+    long long number;
+
+    if (strcmp(text, "now") == 0) {
+        *ret_time = 0;
+        return 0;
+    }
+    if (strcmp(text, "never") == 0) {
+        *ret_time = INT64_MAX;
+        return 0;
+    }
+    errno = 0;
+    number = strtoll(text + (*text == '+'), &end, 10);
+    if (errno || *end || text[*text == '+'] < '0' || text[*text == '+'] > '9' || number > INT64_MAX / 2)
+        return bp_fail(err, EINVAL, "time '%.60s' is none; use now, never, +SECONDS or seconds since 1970", text);
+    *ret_time = *text == '+' ? (int64_t)time(NULL) + number : number;
+    return 0;
+}
+
+static const struct bp_field expire_args[] = {
+    BP_ARG_TYPED("protocol", ENUM, &protocol_schema, 0, "vnc"),
+    BP_ARG("time", STRING, "now, never, +SECONDS, or seconds since 1970"),
+    BP_ARG_OPT("display", STRING, "name of the server"), BP_FIELDS_END};
+
+static int expire_password(int protocol, const char *text, const char *id, struct bp_error *err)
+{
+    struct vnc *s = NULL;
+    int64_t when = 0;
+    int r = server_of(protocol, id, &s, err);
+
+    if (r == 0)
+        r = parse_time(text, &when, err);
+    if (r == 0)
+        s->expires_s = when;
+    return r;
+}
+BP_COMMAND(vnc_expire_password, "expire_password", "Says until when the password is good", expire_args, NONE, NULL,
+           expire_password, 0);
+
+static const struct bp_field hmp_password_args[] = {
+    BP_ARG("protocol", STRING, "vnc"), BP_ARG("password", STRING, "password"),
+    BP_ARG_OPT("connected", STRING, "keep"), BP_FIELDS_END};
+
+static int protocol_of(struct bp_value *args, struct bp_error *err)
+{
+    const char *text = bp_value_get_string(args, "protocol");
+
+    if (strcmp(text, "vnc") == 0)
+        return 0;
+    return strcmp(text, "spice") == 0 ? 1 : bp_fail(err, EINVAL, "protocol '%.60s' is not vnc or spice", text);
+}
+
+static void hmp_set_password(struct bp_monitor *mon, struct bp_value *args)
+{
+    const char *connected = bp_value_get_string(args, "connected");
+    struct bp_error err = {0};
+    int r = protocol_of(args, &err);
+
+    if (r >= 0 && connected && strcmp(connected, "keep") != 0)
+        r = bp_fail(&err, EINVAL, "argument 'connected': VNC has 'keep' only");
+    if (r >= 0)
+        r = change(r, NULL, bp_value_get_string(args, "password"), &err);
+    if (r < 0)
+        bp_monitor_printf(mon, "Error: %s\n", err.message);
+}
+BP_HMP(vnc_hmp_set_password, "set_password", "protocol password [keep]", "set spice/vnc password",
+       hmp_password_args, hmp_set_password);
+
+static const struct bp_field hmp_expire_args[] = {
+    BP_ARG("protocol", STRING, "vnc"), BP_ARG("time", STRING, "now, never, +SECONDS or seconds since 1970"),
+    BP_FIELDS_END};
+
+static void hmp_expire_password(struct bp_monitor *mon, struct bp_value *args)
+{
+    struct bp_error err = {0};
+    int r = protocol_of(args, &err);
+
+    if (r >= 0)
+        r = expire_password(r, bp_value_get_string(args, "time"), NULL, &err);
+    if (r < 0)
+        bp_monitor_printf(mon, "Error: %s\n", err.message);
+}
+BP_HMP(vnc_hmp_expire_password, "expire_password", "protocol time", "set spice/vnc password expire-time",
+       hmp_expire_args, hmp_expire_password);
+
+/* ---- what is refused ---- */
+
+static const char *const reload_types[] = {"vnc", NULL};
+static const struct bp_schema reload_type = {.name = "DisplayReloadType", .kind = BP_KIND_ENUM,
+                                             .choices = reload_types};
+static const struct bp_field reload_args[] = {
+    BP_ARG_TYPED("type", ENUM, &reload_type, 0, "vnc"),
+    BP_ARG_OPT("tls-certs", BOOL, "read the TLS certificates again"), BP_FIELDS_END};
+
+static int reload(int type, bool has_certs, bool certs, struct bp_error *err)
+{
+    (void)type;
+    return has_certs && certs ? bp_fail(err, ENOTSUP, "VNC servers have no TLS certificates: TLS for VNC is not "
+                                        "built yet") : 0;
+}
+BP_COMMAND(vnc_reload, "display-reload", "Reads the TLS certificates of displays again", reload_args, NONE, NULL,
+           reload, 0);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which key gives a symbol, by the layout of -k. */
+#ifndef VNC_KEYMAP_H
+#define VNC_KEYMAP_H
+
+#include <bp/error.h>
+
+struct keymap; /* opaque */
+
+/* `language` as -k has it ("de", "en-us", "pt-br"); NULL: en-us. -EINVAL: there is no such layout. */
+int keymap_new(const char *language, struct keymap **ret_map, struct bp_error *err);
+void keymap_free(struct keymap *map); /* NULL is fine */
+/* KEY_* for an X keysym, 0: none; *ret_shift: the symbol stands on the key's shifted level. */
+uint16_t keymap_find(const struct keymap *map, uint32_t keysym, bool *ret_shift);
+
+#endif

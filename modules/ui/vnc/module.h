@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the module provides, and other modules' tables. */
+#ifndef VNC_MODULE_H
+#define VNC_MODULE_H
+
+#include <bp/command.h>
+#include <bp/option.h>
+
+struct bp_display_class;
+extern const struct bp_display_class vnc_class;
+extern const struct bp_option vnc_option, k_option;
+extern const struct bp_command vnc_query, vnc_query_servers, vnc_set_password, vnc_expire_password,
+    vnc_change_password, vnc_reload;
+extern const struct bp_hmp_command vnc_info, vnc_hmp_set_password, vnc_hmp_expire_password;
+extern const struct bp_event vnc_connected, vnc_initialized, vnc_disconnected;
+
+int vnc_secret_get(const char *id, const uint8_t **ret_data, size_t *ret_length);
+
+#endif

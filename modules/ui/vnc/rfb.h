@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One connection of the Remote Framebuffer protocol (RFC 6143, and what the community's specification adds to
+ * it), without socket, screen or machine: bytes in, calls of struct rfb_host, bytes out. Of one thread at a time.
+ */
+#ifndef VNC_RFB_H
+#define VNC_RFB_H
+
+#include <bp/base.h>
+#include <sys/types.h>
+#include <zlib.h>
+
+/* ---- bytes that grow ---- */
+
+struct rfb_buffer {
+    uint8_t *data; /* owned */
+    size_t size, room;
+};
+uint8_t *rfb_reserve(struct rfb_buffer *b, size_t bytes); /* room for so many more; size stays */
+void rfb_put(struct rfb_buffer *b, const void *data, size_t bytes);
+void rfb_put8(struct rfb_buffer *b, uint8_t v);
+void rfb_put16(struct rfb_buffer *b, uint16_t v); /* most significant byte first, as all of RFB */
+void rfb_put32(struct rfb_buffer *b, uint32_t v);
+void rfb_drop(struct rfb_buffer *b, size_t bytes); /* from the beginning */
+void rfb_buffer_free(struct rfb_buffer *b);
+
+/* ---- pixels ---- */
+
+struct rfb_format {
+    uint8_t bits, depth;
+    bool big_endian, true_colour;
+    uint16_t red_max, green_max, blue_max;
+    uint8_t red_shift, green_shift, blue_shift;
+    /* Computed. */
+    uint32_t red[256], green[256], blue[256]; /* ours to the client's, in its place */
+    uint8_t bytes;  /* of a pixel */
+    uint8_t packed; /* of a CPIXEL: bytes, or 3 */
+    bool packed_high; /* CPIXEL: the upper three bytes */
+    bool rgb;       /* a TPIXEL is red, green, blue */
+};
+/* From the 16 bytes of PIXEL_FORMAT; -EINVAL: makes no sense. */
+int rfb_format_set(struct rfb_format *f, const uint8_t wire[16]);
+void rfb_format_put(const struct rfb_format *f, uint8_t wire[16]);
+void rfb_format_default(struct rfb_format *f);
+/* Converts pixels 0x00RRGGBB; returns behind the last byte written. */
+uint8_t *rfb_pixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
+uint8_t *rfb_cpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
+uint8_t *rfb_tpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
+
+/* Different colours of a picture, as far as there are at most `most`. */
+struct rfb_palette {
+    uint32_t colours[256];
+    unsigned count, most; /* count > most: there are more */
+    uint16_t slots[1024]; /* index + 1 */
+};
+struct rfb_image {
+    const uint32_t *pixels; /* the first */
+    size_t stride;          /* pixels from line to line */
+    uint32_t width, height;
+};
+void rfb_palette_make(struct rfb_palette *p, const struct rfb_image *image, unsigned most);
+unsigned rfb_palette_index(const struct rfb_palette *p, uint32_t colour);
+
+/* ---- the connection ---- */
+
+enum rfb_encoding {
+    RFB_RAW = 0, RFB_HEXTILE = 5, RFB_ZLIB = 6, RFB_TIGHT = 7, RFB_ZRLE = 16,
+    RFB_DESKTOP_SIZE = -223, RFB_LAST_RECT = -224, RFB_CURSOR = -239, RFB_POINTER_TYPE = -257,
+    RFB_EXTENDED_KEY = -258, RFB_TIGHT_PNG = -260, RFB_LED_STATE = -261, RFB_DESKTOP_NAME = -307,
+    RFB_EXTENDED_DESKTOP_SIZE = -308, RFB_XVP = -309, RFB_ALPHA_CURSOR = -314,
+};
+#define RFB_HAS_DESKTOP_SIZE 1u /* pseudo-encodings that the client takes */
+#define RFB_HAS_CURSOR 2u
+#define RFB_HAS_POINTER_TYPE 4u
+#define RFB_HAS_EXTENDED_KEY 8u
+#define RFB_HAS_LED_STATE 0x10u
+#define RFB_HAS_DESKTOP_NAME 0x20u
+#define RFB_HAS_EXTENDED_DESKTOP_SIZE 0x40u
+#define RFB_HAS_XVP 0x80u
+#define RFB_HAS_ALPHA_CURSOR 0x100u
+
+#define RFB_CHALLENGE 16u
+#define RFB_CUT_TEXT_MAX (16u << 20) /* more ends the connection; ours is dropped anyhow */
+
+enum rfb_power { RFB_POWER_SHUTDOWN = 2, RFB_POWER_REBOOT = 3, RFB_POWER_RESET = 4 };
+
+struct rfb_host {
+    /* Is there a password, and is this the challenge made with it? Words why not, or NULL. */
+    const char *(*authenticate)(void *opaque, const uint8_t challenge[RFB_CHALLENGE],
+                                const uint8_t response[RFB_CHALLENGE]);
+    /* The client is in: sets *ret_width, *ret_height and the name (borrowed). False: it may not. */
+    bool (*initialized)(void *opaque, bool shared, uint16_t *ret_width, uint16_t *ret_height,
+                        const char **ret_name);
+    void (*encodings)(void *opaque); /* the client said what it takes */
+    void (*request)(void *opaque, bool incremental, uint16_t x, uint16_t y, uint16_t width, uint16_t height);
+    /* -EBUSY: not now; rfb_input() stops in front of it. `xt`: scan code, with 0x80 for e0, or 0. */
+    int (*key)(void *opaque, bool down, uint32_t keysym, uint32_t xt);
+    int (*pointer)(void *opaque, uint8_t buttons, uint16_t x, uint16_t y);
+    void (*resize)(void *opaque, uint16_t width, uint16_t height);
+    bool (*power)(void *opaque, enum rfb_power what); /* false: refused */
+};
+
+enum rfb_state { RFB_VERSION, RFB_SECURITY, RFB_AUTHENTICATION, RFB_INIT, RFB_NORMAL };
+
+struct rfb {
+    const struct rfb_host *host;
+    void *opaque;
+    enum rfb_state state;
+    unsigned minor;     /* of the protocol: 3, 7 or 8 */
+    bool wants_password;
+    bool busy;          /* rfb_input() stopped in front of what cannot be taken now */
+    uint8_t challenge[RFB_CHALLENGE];
+    uint64_t skip;      /* bytes of cut text to come */
+    struct rfb_format format;
+    bool palette_due;   /* the client is to be told of a colour map */
+    enum rfb_encoding encoding;
+    uint32_t has;       /* RFB_HAS_* */
+    int quality;        /* 0..9; -1: no losses */
+    int compression;    /* 0..9 */
+    bool lossy;         /* the server allows JPEG */
+    uint8_t cursor_shown;
+    struct rfb_buffer out, scratch, squeezed;
+    struct rfb_palette palette;
+    z_stream zrle, zlib, tight[4];
+    uint8_t streams;    /* which of them are open: bit 0 zrle, 1 zlib, 2..5 tight */
+};
+
+/* `challenge`: random bytes, when a password is wanted, else NULL. Sends the version. */
+void rfb_begin(struct rfb *c, const struct rfb_host *host, void *opaque, const uint8_t *challenge);
+void rfb_end(struct rfb *c);
+/* Takes whole messages; returns the bytes taken. Negative: the connection is to be closed (what is in `out`
+ * may still go), and why. */
+ssize_t rfb_input(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why);
+
+/* ---- updates ---- */
+
+/* At most: lines of text and widths that all encodings take. */
+#define RFB_RECT_PIXELS 262144u
+#define RFB_RECT_WIDTH 2048u
+
+void rfb_update(struct rfb *c, uint16_t rects); /* so many follow */
+void rfb_rect(struct rfb *c, uint16_t x, uint16_t y, uint16_t width, uint16_t height, int32_t encoding);
+/* One of at most RFB_RECT_PIXELS and RFB_RECT_WIDTH, in the client's encoding. */
+void rfb_encode(struct rfb *c, uint16_t x, uint16_t y, const struct rfb_image *image);
+void rfb_colour_map(struct rfb *c); /* when palette_due */
+/* Pseudo-rectangles. */
+void rfb_put_screens(struct rfb *c, uint16_t reason, uint16_t status, uint16_t width, uint16_t height);
+/* `pixels`: ARGB, not premultiplied. */
+void rfb_put_cursor(struct rfb *c, uint16_t hot_x, uint16_t hot_y, uint16_t width, uint16_t height,
+                    const uint32_t *pixels);
+void rfb_put_power(struct rfb *c, uint8_t code); /* 0: failed, 1: there is power control */
+
+/* ---- encodings ---- */
+void rfb_hextile(struct rfb *c, const struct rfb_image *image);
+void rfb_zrle(struct rfb *c, const struct rfb_image *image);
+void rfb_tight(struct rfb *c, const struct rfb_image *image);
+/* Appends what a stream (an index of `streams`) makes of the bytes, flushed. */
+void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t size, struct rfb_buffer *to);
+/* Pictures in files' formats. False: it was not possible. */
+bool rfb_jpeg(struct rfb_buffer *to, const struct rfb_image *image, int quality);
+bool rfb_png(struct rfb_buffer *to, const struct rfb_image *image, int compression);
+
+#endif

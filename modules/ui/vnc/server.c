@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A VNC server as -vnc and -display vnc= ask for it: its keys, its password, its screen. */
+#define BP_SHARED
+#include "vnc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <nettle/des.h>
+
+#include <bp/command.h>
+#include <bp/host/secret.h>
+#include <bp/log.h>
+#include <bp/option.h>
+#include <bp/run.h>
+
+#include "module.h"
+
+#define display (*vnc_display)
+#define input (*vnc_input)
+
+struct vnc *vnc_servers;
+static char *layout; /* of -k, which is for all servers; NULL: en-us */
+
+struct vnc *vnc_find(const char *id)
+{
+    struct vnc *s = vnc_servers;
+
+    while (s && id && strcmp(s->id, id) != 0)
+        s = s->next;
+    return s;
+}
+
+const char *vnc_name(const struct vnc *s)
+{
+    static char name[160];
+    const char *guest = bp_machine_guest_name(s->machine);
+
+    if (guest && *guest)
+        snprintf(name, sizeof(name), "Backplane (%.128s)", guest);
+    else
+        snprintf(name, sizeof(name), "Backplane");
+    return name;
+}
+
+/* ---- passwords ---- */
+
+bool vnc_wants_password(const struct vnc *s)
+{
+    return s->password || s->password_secret;
+}
+
+/* RFC 6143, 7.2.2: eight bytes of password, each with its bits the other way round, are a key of DES. */
+static void encrypt(const char *password, size_t length, const uint8_t *challenge, uint8_t out[RFB_CHALLENGE])
+{
+    uint8_t key[DES_KEY_SIZE] = {0};
+    struct des_ctx des;
+
+    for (size_t i = 0; i < length && i < sizeof(key); i++) {
+        for (unsigned bit = 0; bit < 8; bit++)
+            key[i] |= (uint8_t)(((uint8_t)password[i] >> bit & 1) << (7 - bit));
+    }
+    des_set_key(&des, key); /* 0: a weak key, which works as well */
+    des_encrypt(&des, RFB_CHALLENGE, out, challenge);
+    memset(key, 0, sizeof(key));
+}
+
+const char *vnc_authenticate(struct vnc *s, const uint8_t *challenge, const uint8_t *response)
+{
+    const char *password = s->secret;
+    size_t length = password ? strlen(password) : 0;
+    uint8_t wanted[RFB_CHALLENGE], differs = 0;
+
+    if (s->password_secret && !s->secret) {
+        const uint8_t *data;
+
+        if (vnc_secret_get(s->password_secret, &data, &length) < 0)
+            return "the secret with the password is gone";
+        password = (const char *)data;
+    }
+    if (!password)
+        return "no password is set";
+    if (time(NULL) >= s->expires_s)
+        return "the password has expired";
+    encrypt(password, length, challenge, wanted);
+    for (unsigned i = 0; i < RFB_CHALLENGE; i++)
+        differs |= wanted[i] ^ response[i];
+    return differs ? "wrong password" : NULL;
+}
+
+/* ---- what clients are told ---- */
+
+static void input_changed(void *opaque)
+{
+    struct vnc *s = opaque;
+
+    for (struct vnc_client *c = s->clients, *next; c; c = next) {
+        next = c->next;
+        c->leds_due = c->pointer_due = true;
+        vnc_client_resume(c);
+        if (!c->closing && c->rfb.state == RFB_NORMAL)
+            vnc_client_push(c);
+    }
+}
+
+static void choose_console(struct vnc *s)
+{
+    s->console = NULL;
+    if (s->device)
+        display->console_find(s->machine, s->device, s->head, &s->console, NULL);
+    else
+        s->console = display->console_at(s->machine, 0);
+}
+
+static void consoles_changed(void *opaque)
+{
+    struct vnc *s = opaque;
+
+    choose_console(s);
+    for (struct vnc_client *c = s->clients; c; c = c->next) {
+        if (c->closing || c->rfb.state != RFB_NORMAL)
+            continue;
+        if (!c->viewer && s->console)
+            vnc_screen_watch(c);
+    }
+}
+
+/* ---- opening ---- */
+
+static int check(const struct vnc *s, struct bp_error *err)
+{
+    static const char tls[] = "is not built yet: TLS for VNC", sasl[] = "is not built yet: SASL for VNC";
+
+    if (s->tls_creds || s->tls_authz)
+        return bp_fail(err, ENOTSUP, "key '%s' %s", s->tls_creds ? "tls-creds" : "tls-authz", tls);
+    if (s->sasl || s->sasl_authz)
+        return bp_fail(err, ENOTSUP, "key '%s' %s; use sasl=off", s->sasl ? "sasl" : "sasl-authz", sasl);
+    if (s->acl)
+        return bp_fail(err, ENOTSUP, "key 'acl' is not built yet: access control lists for VNC; use acl=off");
+    if (s->audiodev)
+        return bp_fail(err, ENOTSUP, "key 'audiodev' is not built yet: sound over VNC");
+    if (s->password && s->password_secret)
+        return bp_fail(err, EINVAL, "keys 'password' and 'password-secret' exclude each other");
+    if (s->to && s->to > 65535 - 5900)
+        return bp_fail(err, EINVAL, "key 'to' must be 0 to %u", 65535 - 5900);
+    return 0;
+}
+
+int vnc_open(struct bp_object *obj, struct bp_error *err)
+{
+    struct vnc *s = bp_object_state(obj);
+    const uint8_t *data;
+    size_t length;
+    int r = check(s, err);
+
+    if (r < 0)
+        return r;
+    if (!s->address || strcmp(s->address, "none") == 0)
+        return 0; /* nothing is opened */
+    s->obj = obj;
+    s->machine = bp_command_machine();
+    if (!s->machine)
+        return bp_fail(err, ENODEV, "there is no machine whose screen could be shown");
+    if (!s->id)
+        s->id = bp_strdup(vnc_servers ? bp_object_id(obj) : "default");
+    if (vnc_find(s->id))
+        return bp_fail(err, EEXIST, "there is a VNC server '%.60s' already", s->id);
+    if (s->password_secret && vnc_secret_get(s->password_secret, &data, &length) < 0)
+        return bp_fail(err, ENOENT, "key 'password-secret': there is no secret '%.60s'", s->password_secret);
+    s->expires_s = INT64_MAX;
+    if (s->device)
+        r = display->console_find(s->machine, s->device, s->head, &s->console, err);
+    if (r == 0)
+        r = keymap_new(layout, &s->keymap, err);
+    if (r < 0)
+        return r;
+    choose_console(s);
+    r = vnc_listen(s, err);
+    if (r < 0) {
+        vnc_unlisten(s);
+        keymap_free(s->keymap);
+        return r;
+    }
+    input->listen(input_changed, s);
+    display->console_listen(consoles_changed, s);
+    s->next = vnc_servers;
+    vnc_servers = s;
+    return 0;
+}
+
+void vnc_close(struct bp_object *obj)
+{
+    struct vnc *s = bp_object_state(obj), **at = &vnc_servers;
+
+    while (*at && *at != s)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    *at = s->next;
+    input->unlisten(input_changed, s);
+    display->console_unlisten(consoles_changed, s);
+    vnc_unlisten(s);
+    keymap_free(s->keymap);
+    free(s->secret);
+}
+
+/* ---- keys of -vnc ---- */
+
+static const char *const share_choices[] = {"allow-exclusive", "force-shared", "ignore", NULL};
+static const struct bp_schema share_schema = {.name = "share", .kind = BP_KIND_ENUM, .choices = share_choices};
+
+#define KEY(NAME, KIND, FIELD, DEFAULT, HELP) \
+    {.name = NAME, .kind = BP_KIND_##KIND, .flags = BP_FIELD_OPTIONAL, .offset = offsetof(struct vnc, FIELD), \
+     .def = DEFAULT, .help = HELP}
+static const struct bp_field vnc_props[] = {
+    KEY("vnc", STRING, address, NULL, "HOST:DISPLAY, :DISPLAY, unix:PATH or none"),
+    KEY("id", STRING, id, NULL, "name of the server"),
+    KEY("to", UINT32, to, "0", "last display number that is tried when others are in use"),
+    KEY("ipv4", ON_OFF_AUTO, ipv4, NULL, "listen on IPv4"),
+    KEY("ipv6", ON_OFF_AUTO, ipv6, NULL, "listen on IPv6"),
+    KEY("reverse", BOOL, reverse, "off", "call a viewer that listens at HOST:PORT"),
+    KEY("websocket", STRING, websocket, NULL, "on, PORT, HOST:PORT or unix:PATH: speak WebSocket there, too"),
+    KEY("password", BOOL, password, "off", "clients need the password that set_password sets"),
+    KEY("password-secret", STRING, password_secret, NULL, "id of the secret that is the password"),
+    {.name = "share", .kind = BP_KIND_ENUM, .flags = BP_FIELD_OPTIONAL, .offset = offsetof(struct vnc, share),
+     .def = "allow-exclusive", .schema = &share_schema, .help = "may clients be there beside each other"},
+    KEY("lossy", BOOL, lossy, "off", "JPEG for clients that ask for a quality"),
+    KEY("non-adaptive", BOOL, non_adaptive, "off", "no losses by the server's own choice; there are none"),
+    KEY("key-delay-ms", UINT32, key_delay_ms, "10", "between a client's keys"),
+    KEY("power-control", BOOL, power_control, "off", "clients may shut down and reset the machine"),
+    KEY("display", STRING, device, NULL, "id of the device whose screen is shown"),
+    KEY("head", UINT32, head, "0", "which of the device's screens"),
+    KEY("tls-creds", STRING, tls_creds, NULL, "not built yet"),
+    KEY("tls-authz", STRING, tls_authz, NULL, "not built yet"),
+    KEY("sasl", BOOL, sasl, "off", "not built yet"),
+    KEY("sasl-authz", STRING, sasl_authz, NULL, "not built yet"),
+    KEY("acl", BOOL, acl, "off", "not built yet"),
+    KEY("audiodev", STRING, audiodev, NULL, "not built yet"),
+    BP_FIELDS_END,
+};
+BP_DISPLAY(vnc_class, "vnc", "Viewers over the network (RFB)", struct vnc, vnc_props, .open = vnc_open,
+           .close = vnc_close);
+
+static int apply_vnc(struct bp_value *args, struct bp_error *err)
+{
+    static unsigned count; /* for names alone */
+    const char *address = bp_value_get_string(args, "vnc");
+    struct bp_object *obj;
+    char id[24];
+    int r;
+
+    if (address && strcmp(address, "none") == 0)
+        return 0;
+    if (!address)
+        return bp_fail(err, EINVAL, "the display is missing: HOST:DISPLAY, :DISPLAY, unix:PATH or none");
+    snprintf(id, sizeof(id), "vnc%u", ++count);
+    r = bp_object_new("display", "vnc", id, NULL, args, &obj, err);
+    if (r < 0)
+        return r;
+    r = vnc_open(obj, err);
+    if (r < 0)
+        bp_object_destroy(obj);
+    return r;
+}
+BP_OPTION(vnc_option, "vnc", "a VNC server", .phase = BP_PHASE_LATE, .arg = "DISPLAY[,KEY=VALUE...]",
+          .group = "Consoles", .keys = vnc_props, .implied = "vnc", .apply = apply_vnc);
+
+static int apply_layout(struct bp_value *args, struct bp_error *err)
+{
+    const char *name = bp_value_as_string(args);
+    struct keymap *map;
+    int r = keymap_new(name, &map, err);
+
+    if (r < 0)
+        return r;
+    keymap_free(map);
+    free(layout);
+    layout = bp_strdup(name);
+    return 0;
+}
+BP_OPTION(k_option, "k", "the keyboard layout of clients that name symbols", .phase = BP_PHASE_EARLY,
+          .arg = "LANGUAGE", .group = "Consoles", .apply = apply_layout);

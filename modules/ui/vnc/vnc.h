@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The VNC server: what its files share. [main] under the machine lock. */
+#ifndef VNC_H
+#define VNC_H
+
+#include <sys/socket.h>
+
+#include <bp/clock.h>
+#include <bp/host/display.h>
+#include <bp/host/input.h>
+#include <bp/loop.h>
+
+#include "keymap.h"
+#include "rfb.h"
+#include "websocket.h"
+
+#define VNC_LISTENERS 16u
+#define VNC_CLIENTS 64u
+
+extern const struct bp_display_interface *const *const vnc_display;
+extern const struct bp_input_interface *const *const vnc_input;
+
+enum vnc_share { VNC_ALLOW_EXCLUSIVE, VNC_FORCE_SHARED, VNC_IGNORE };
+
+struct vnc_listener {
+    struct vnc *server;
+    struct bp_watch *watch; /* NULL: none here */
+    int fd;
+    bool websocket;
+};
+
+/* A server: the state of a display object. */
+struct vnc {
+    /* Properties. */
+    char *address, *websocket, *password_secret, *device, *id;
+    char *tls_creds, *tls_authz, *sasl_authz, *audiodev;
+    bool password, reverse, sasl, acl, lossy, non_adaptive, power_control;
+    int ipv4, ipv6, share; /* on, off, auto */
+    uint32_t to, head, key_delay_ms;
+
+    struct bp_object *obj;
+    struct bp_machine *machine;
+    struct bp_console *console; /* NULL: the machine has none */
+    struct vnc_listener listeners[VNC_LISTENERS];
+    struct vnc_client *clients;
+    unsigned client_count;
+    char *secret;       /* password that was set, or NULL */
+    int64_t expires_s;  /* of it: seconds since the epoch; INT64_MAX: never */
+    struct keymap *keymap;
+    char *unlink_path[2]; /* of UNIX sockets */
+    struct vnc *next;
+};
+extern struct vnc *vnc_servers; /* of the process: what query-vnc-servers lists */
+struct vnc *vnc_find(const char *id); /* NULL: the first; or NULL */
+
+struct vnc_rects {
+    struct bp_rect *rects; /* owned */
+    size_t count, room;
+};
+
+struct vnc_client {
+    struct vnc *server;
+    struct vnc_client *next;
+    int fd;
+    struct bp_watch *watch;
+    struct bp_timer *pause;  /* of its input: between keys, or until there is room */
+    struct bp_timer *give_up; /* until it has got through the handshake */
+    struct rfb rfb;
+    struct rfb_buffer in, payload, wire; /* as received; unwrapped; to be sent */
+    struct websocket ws;
+    bool is_websocket, paused, closing, shared;
+    char host[64], service[32], family[8]; /* of its end */
+    /* The picture. */
+    struct bp_viewer *viewer;
+    uint16_t width, height; /* that it was told */
+    uint8_t *dirty;         /* of tiles: to be sent */
+    uint32_t columns, rows;
+    bool requested, incremental;
+    struct bp_rect asked;
+    bool sending;           /* `frame` is held; `todo` from `done` on is to come */
+    struct bp_frame frame;
+    struct vnc_rects todo;
+    size_t done;
+    /* What it is to be told besides. */
+    bool cursor_due, leds_due, name_due, screens_due, pointer_due, power_due, key_due;
+    uint16_t screens_reason, screens_status;
+    /* Input. */
+    uint8_t buttons;
+    uint16_t last_x, last_y;
+    bool shift; /* the client holds Shift */
+    uint8_t held[96]; /* keys that are down, a bit for each code */
+};
+
+/* ---- server.c ---- */
+int vnc_open(struct bp_object *obj, struct bp_error *err);
+void vnc_close(struct bp_object *obj);
+/* Words why not, or NULL: the password that counts, for a client that answers. */
+const char *vnc_authenticate(struct vnc *s, const uint8_t *challenge, const uint8_t *response);
+bool vnc_wants_password(const struct vnc *s);
+
+/* ---- listen.c ---- */
+int vnc_listen(struct vnc *s, struct bp_error *err);
+void vnc_unlisten(struct vnc *s);
+/* Numbers of an address as text. */
+void vnc_describe(const struct sockaddr *address, socklen_t length, char host[64], char service[32],
+                  char family[8]);
+void vnc_describe_socket(int fd, bool peer, char host[64], char service[32], char family[8]);
+
+/* ---- client.c ---- */
+void vnc_client_new(struct vnc *s, int fd, bool websocket); /* takes fd */
+void vnc_client_free(struct vnc_client *c);
+/* Sends what is there, and an update when it is time for one. It may be gone after this. */
+void vnc_client_push(struct vnc_client *c);
+void vnc_client_resume(struct vnc_client *c); /* takes input again */
+const char *vnc_name(const struct vnc *s);
+
+/* ---- screen.c ---- */
+void vnc_screen_open(struct vnc_client *c); /* a viewer of the server's console */
+void vnc_screen_watch(struct vnc_client *c); /* the console that has come */
+void vnc_screen_close(struct vnc_client *c);
+void vnc_screen_request(struct vnc_client *c, bool incremental, const struct bp_rect *area);
+void vnc_screen_size(struct vnc *s, uint16_t *ret_width, uint16_t *ret_height); /* as of now */
+/* Puts as much of an update as there should be now into rfb.out. */
+void vnc_screen_update(struct vnc_client *c);
+
+/* ---- keys.c ---- */
+int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt);
+int vnc_pointer(struct vnc_client *c, uint8_t buttons, uint16_t x, uint16_t y);
+void vnc_release_keys(struct vnc_client *c);
+
+/* ---- commands.c ---- */
+struct bp_value *vnc_client_info(const struct vnc_client *c);
+enum vnc_event { VNC_CONNECTED, VNC_INITIALIZED, VNC_DISCONNECTED };
+void vnc_tell(const struct vnc_client *c, enum vnc_event event);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* WebSocket (RFC 6455), the server's side: what comes is unwrapped, what goes is wrapped. */
+#ifndef VNC_WEBSOCKET_H
+#define VNC_WEBSOCKET_H
+
+#include "rfb.h"
+
+#define WEBSOCKET_REQUEST_MAX 8192u
+
+struct websocket {
+    bool open;            /* the handshake is over */
+    bool in_payload;      /* `left` bytes of a frame are to come */
+    uint8_t opcode, mask[4];
+    uint64_t left, at;    /* of the payload */
+    uint8_t control[125]; /* payload of a ping */
+    bool closed;          /* the client says that it is the end */
+};
+
+/* Takes what it can of the bytes: the handshake's answer and pongs go to `reply` (as they are), payload to
+ * `payload`. Returns the bytes taken; negative: no WebSocket, and why. */
+ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct rfb_buffer *payload,
+                        struct rfb_buffer *reply, const char **ret_why);
+/* Puts the head of a frame of so many bytes. */
+void websocket_wrap(struct rfb_buffer *to, size_t size);
+
+#endif
