@@ -37,7 +37,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"rotate", NULL, "degrees", "degrees", SCREEN, "degrees=0"},
     {"portrait", NULL, NULL, NULL, SCREEN, NULL},
     {"acpitable", NULL, "[sig=str][,data=file][,...]", NULL, TABLES, NULL},
-    {"smbios", NULL, "file=binary|type=n[,...]", NULL, TABLES, NULL},
     {"nic", NULL, "type[,option...]", "type", NETWORK, "type=none"},
     {"netdev", NULL, "type,id=id[,option...]", NULL, NETWORK, NULL},
     {"net", NULL, "nic|none|type[,option...]", "type", NETWORK, "type=none"},

@@ -59,6 +59,15 @@ static void store_leaf(struct bp_value *dict, const struct bp_field *field, cons
             bp_value_set(dict, key, list);
         }
         bp_value_append(list, leaf);
+        if (field->forward) { /* keys whose order among each other counts */
+            struct bp_value *order = bp_value_get(dict, field->forward);
+
+            if (!order || bp_value_type(order) != BP_VALUE_LIST) {
+                order = bp_value_list();
+                bp_value_set(dict, field->forward, order);
+            }
+            bp_value_append(order, bp_value_string(key));
+        }
         return;
     }
     bp_value_set(dict, key, leaf);

@@ -18,6 +18,7 @@
 #include <bp/chip/mc146818.h>
 #include <bp/chip/pc-host.h>
 #include <bp/chip/piix.h>
+#include <bp/chip/smbios.h>
 #include <bp/chip/smbus-eeprom.h>
 #include <bp/clock.h>
 #include <bp/command.h>
@@ -1012,6 +1013,24 @@ _Static_assert(offsetof(struct bp_shape_slot, offset) == 12, "bp_shape_slot.offs
 _Static_assert(offsetof(struct bp_shape_slot, length) == 16, "bp_shape_slot.length");
 _Static_assert(offsetof(struct bp_shape_slot, reserved) == 20, "bp_shape_slot.reserved");
 _Static_assert(offsetof(struct bp_shape_slot, to) == 24, "bp_shape_slot.to");
+_Static_assert(sizeof(struct bp_smbios_facts) >= 112, "bp_smbios_facts");
+_Static_assert(offsetof(struct bp_smbios_facts, size) == 0, "bp_smbios_facts.size");
+_Static_assert(offsetof(struct bp_smbios_facts, entry_point) == 4, "bp_smbios_facts.entry_point");
+_Static_assert(offsetof(struct bp_smbios_facts, manufacturer) == 8, "bp_smbios_facts.manufacturer");
+_Static_assert(offsetof(struct bp_smbios_facts, product) == 16, "bp_smbios_facts.product");
+_Static_assert(offsetof(struct bp_smbios_facts, version) == 24, "bp_smbios_facts.version");
+_Static_assert(offsetof(struct bp_smbios_facts, uuid) == 32, "bp_smbios_facts.uuid");
+_Static_assert(offsetof(struct bp_smbios_facts, sockets) == 40, "bp_smbios_facts.sockets");
+_Static_assert(offsetof(struct bp_smbios_facts, cores) == 44, "bp_smbios_facts.cores");
+_Static_assert(offsetof(struct bp_smbios_facts, threads) == 48, "bp_smbios_facts.threads");
+_Static_assert(offsetof(struct bp_smbios_facts, processor_id) == 56, "bp_smbios_facts.processor_id");
+_Static_assert(offsetof(struct bp_smbios_facts, ram_low) == 64, "bp_smbios_facts.ram_low");
+_Static_assert(offsetof(struct bp_smbios_facts, ram_high) == 72, "bp_smbios_facts.ram_high");
+_Static_assert(offsetof(struct bp_smbios_facts, reserved) == 80, "bp_smbios_facts.reserved");
+_Static_assert(sizeof(struct bp_smbios_interface) >= 48, "bp_smbios_interface");
+_Static_assert(offsetof(struct bp_smbios_interface, size) == 0, "bp_smbios_interface.size");
+_Static_assert(offsetof(struct bp_smbios_interface, build) == 8, "bp_smbios_interface.build");
+_Static_assert(offsetof(struct bp_smbios_interface, reserved) == 16, "bp_smbios_interface.reserved");
 _Static_assert(sizeof(struct bp_smbus_eeprom_interface) >= 40, "bp_smbus_eeprom_interface");
 _Static_assert(offsetof(struct bp_smbus_eeprom_interface, size) == 0, "bp_smbus_eeprom_interface.size");
 _Static_assert(offsetof(struct bp_smbus_eeprom_interface, set) == 8, "bp_smbus_eeprom_interface.set");

@@ -65,7 +65,8 @@ struct bp_field {
     int (*set)(struct bp_object *obj, const struct bp_field *f, struct bp_value *value,
                struct bp_error *err);
     const char *const *features; /* NULL-terminated feature strings for introspection, or NULL */
-    const char *forward;         /* FORWARD: "PART/PROPERTY"; `target` is the part's type */
+    const char *forward;         /* FORWARD: "PART/PROPERTY"; `target` is the part's type. A key with REPEATED: the
+                                    (hidden, repeated) key that lists the names of such keys as they were given */
     void *reserved[2];
 };
 

@@ -146,7 +146,7 @@ def firmware_is_found_where_it_is_told():
 def wrong_boot_options_name_what_is_right():
     for wrong, right in (("order=e", "n to p"), ("once=acdn", "three"), ("splash-time=65536", "65535"),
                          ("reboot-timeout=65536", "65535"), ("reboot-timeout=-2", "-1"), ("menu=maybe", "on"),
-                         ("splash=/nope", "/nope"), ("splash=" + os.path.abspath(__file__), "24 bits")):
+                         ("splash=/nonexistent/x", "/nonexistent/x"), ("splash=" + os.path.abspath(__file__), "24 bits")):
         said = fails(BINARY, "-boot", wrong)
         assert right in said and len(said.splitlines()) == 1, (wrong, said)
 

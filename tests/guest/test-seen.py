@@ -77,6 +77,12 @@ def serial_port_is_a_16550a(guest):
     assert not re.search(r"1: uart:16550A", text), text
 
 
+def smbios_tables_are_found_without_firmware(guest):
+    text = guest.run("cd /sys/class/dmi/id; echo $(cat sys_vendor), $(cat product_version), $(cat product_serial)")
+    assert "QEMU, pc-i440fx-9.1, S,1" in text, text
+    assert "SMBIOS 2.8 present" in guest.run("dmesg | grep -a SMBIOS")
+
+
 def clock_starts_where_it_was_told(guest):
     text = guest.run("date -u -r /proc/1 +%Y; cat /sys/class/rtc/rtc0/date; dmesg | grep -a 'setting system clock'")
     assert re.search(r"2006-06-17", text), text
@@ -125,9 +131,10 @@ def arranged_machine(tap):
              ("default_model_is_qemu64", default_model_is_qemu64),
              ("memory_and_command_line_arrive", memory_and_command_line_arrive),
              ("serial_port_is_a_16550a", serial_port_is_a_16550a),
+             ("smbios_tables_are_found_without_firmware", smbios_tables_are_found_without_firmware),
              ("clock_starts_where_it_was_told", clock_starts_where_it_was_told))
     with Guest("-m", "300", "-smp", "8,sockets=2,cores=4,maxcpus=8", "-rtc",
-               "base=2006-06-17T16:01:21", append='console=ttyS0 promise="kept, twice"') as guest:
+               "base=2006-06-17T16:01:21", "-smbios", "type=1,serial=S,,1", append='console=ttyS0 promise="kept, twice"') as guest:
         for name, function in names:
             tap.case(name, function, guest)
 

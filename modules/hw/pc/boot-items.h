@@ -8,6 +8,7 @@
 struct pc;
 struct bp_fw_cfg_interface;
 struct bp_rtc_nvram_interface;
+struct bp_smbios_interface;
 
 /* A file found along -L, of 1 to `max` bytes; malloc'd. `option` begins the error. */
 int boot_read_file(struct bp_machine *m, const char *option, const char *name, size_t max, uint8_t **ret_data,
@@ -24,5 +25,11 @@ int boot_put_acpi(struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struc
 /* At each reset: the order of booting. */
 void boot_items_reset(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg,
                       const struct bp_rtc_nvram_interface *nvram);
+
+/* smbios-tables.c: to firmware; or where none runs: is there room? and into memory, at each reset. */
+int smbios_to_firmware(const struct pc *pc, const struct bp_smbios_interface *smbios,
+                       const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err);
+int smbios_check(const struct pc *pc, const struct bp_smbios_interface *smbios, struct bp_error *err);
+int smbios_write(const struct pc *pc, const struct bp_smbios_interface *smbios, struct bp_error *err);
 
 #endif

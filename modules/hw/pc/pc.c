@@ -12,6 +12,7 @@
 
 #include <bp/command.h>
 #include <bp/chip/fw-cfg.h>
+#include <bp/chip/smbios.h>
 #include <bp/chip/i8259.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
@@ -33,6 +34,7 @@ BP_USE(q35, struct bp_pc_host_interface, "q35", 1);
 BP_USE(piix4, struct bp_pc_pm_interface, "piix4-pm", 1);
 BP_USE(ich9, struct bp_pc_pm_interface, "ich9-lpc", 1);
 BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
+BP_USE(smbios, struct bp_smbios_interface, "smbios", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 BP_USE(block, struct bp_block_interface, "block", 1);
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
@@ -44,6 +46,7 @@ const struct bp_import pc_imports[] = {
     BP_IMPORT(ich9, "ich9-lpc", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
+    BP_IMPORT(smbios, "smbios", 1),
     {NULL, 0, 0, NULL},
 };
 
@@ -358,6 +361,9 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     int r = pc_plug(pc, "fw_cfg_io", NULL, NULL, &pc->fw_cfg, err);
 
     if (r == 0)
+        r = pc_plug(pc, "smbios", NULL, NULL, &pc->smbios, err);
+
+    if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x03, &low, sizeof(low), err);
@@ -451,6 +457,7 @@ static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops
 
 static int init(struct bp_machine *m, struct bp_error *err)
 {
+    const struct bp_board_class *board = bp_object_class(bp_machine_object(m));
     struct pc *pc = bp_machine_state(m);
     struct bp_irq *lines[16];
     struct bp_bus *isa_bus;
@@ -458,6 +465,8 @@ static int init(struct bp_machine *m, struct bp_error *err)
 
     pc->machine = m;
     disks_places(m, block);
+    pc->product = board->type.summary;
+    pc->version = board->type.name;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
     if (pc->usb)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
@@ -602,6 +611,8 @@ static int firmware_open(struct pc *pc, struct bp_error *err)
     r = map_firmware(pc, bios ? bios : PC_FIRMWARE, err);
     if (r == 0)
         r = boot_items_add(pc, fw_cfg, err);
+    if (r == 0)
+        r = smbios_to_firmware(pc, smbios, fw_cfg, err);
     if (r == 0 && pc->acpi) {
         note_serials(pc);
         r = boot_put_acpi(pc, fw_cfg, err);
@@ -670,7 +681,8 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
             return bp_fail(err, ENOTSUP, "-%s together with -kernel: a kernel starts here without firmware",
                            bp_machine_bios(m) ? "bios" : "option-rom");
         r = linux_boot_open(pc, err);
-
+        if (r == 0)
+            r = smbios_check(pc, smbios, err);
         return r < 0 ? r : map_entry(pc, err);
     }
     if (bp_machine_initrd(m))
@@ -701,6 +713,8 @@ void pc_reset(struct bp_machine *m)
     if (pc->acpi)
         r = acpi_write(pc, &err);
     if (r == 0)
+        r = smbios_write(pc, smbios, &err);
+    if (r == 0)
         r = linux_boot_reset(pc, cpu, &err);
     if (r < 0) {
         bp_warn("%s", err.message);
@@ -728,6 +742,8 @@ void pc_nmi(struct bp_machine *m)
     bp_device_each(m, "apic", pulse_nmi, NULL);
 }
 
+static const char *const entries[] = {"32", "64", "auto", NULL};
+static const struct bp_schema entry_schema = {.name = "SmbiosEntryPointType", .kind = BP_KIND_ENUM, .choices = entries};
 const struct bp_field pc_props[] = {
     BP_PROP("acpi", BOOL, struct pc, acpi, "on", "ACPI tables"),
     BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
@@ -736,6 +752,8 @@ const struct bp_field pc_props[] = {
     BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on",
             "firmware looks for a boot sector's signature on floppies"),
     BP_PROP("smbus", BOOL, struct pc, with_smbus, "on", "SMBus host (q35; that of pc is always there)"),
+    BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "32",
+                 "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
     BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),
     BP_FIELDS_END,
 };

@@ -29,6 +29,7 @@ struct pc {
     /* properties */
     bool acpi, hpet, i8042;
     bool graphics, usb, fd_bootchk, with_smbus;
+    int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
@@ -38,6 +39,8 @@ struct pc {
     const struct bp_pc_host_interface *host_if;
     const struct bp_pc_pm_interface *pm_if;
     struct bp_bus *pci_bus, *smbus; /* the latter NULL: none */
+    struct bp_device *smbios;
+    const char *product, *version; /* what SMBIOS calls it */
     bool serial[2];
     bool pvpanic; /* at its usual port */
     struct bp_device *vmgenid; /* or NULL */
