@@ -88,11 +88,10 @@ def every_function_is_found(g):
     assert "MMCONFIG" in g.log
 
 
-@guest("-M", "q35", *TREE)
-def cards_come_and_go_in_ports(g):
-    there = "grep -q 1234:11E8 /sys/bus/pci/devices/0000:00:04.0/*/uevent 2>/dev/null"
+def come_and_go(g, where, bus, **place):
+    there = "grep -q 1234:11E8 %s 2>/dev/null" % where
     for _ in range(2):
-        g.qmp("device_add", driver="edu", bus="rp1", id="card")
+        g.qmp("device_add", driver="edu", bus=bus, id="card", **place)
         g.wait_for(there)
         g.qmp("device_del", id="card")
         g.wait_for("! " + there)
@@ -104,7 +103,30 @@ def cards_come_and_go_in_ports(g):
         assert "card" not in names, "the guest let go of it, and it stays"
 
 
+@guest("-M", "q35", *TREE)
+def cards_come_and_go_in_ports(g):
+    come_and_go(g, "/sys/bus/pci/devices/0000:00:04.0/*/uevent", "rp1")
+
+
+@guest("-M", "pc", "-device", "pci-bridge,id=br,addr=6,chassis_nr=1")
+def cards_come_and_go_by_acpi(g):
+    come_and_go(g, "/sys/bus/pci/devices/0000:00:05.0/uevent", "pci.0", addr="5")
+    come_and_go(g, "/sys/bus/pci/devices/0000:01:03.0/uevent", "br", addr="3")
+
+
+def processors_come(g):
+    g.qmp("device_add", driver="qemu64-x86_64-cpu", **{"socket-id": 0, "core-id": 2, "thread-id": 0})
+    g.wait_for("[ -d /sys/devices/system/cpu/cpu1 ]")
+    g.ask("echo 1 > /sys/devices/system/cpu/cpu1/online; grep -c ^processor /proc/cpuinfo; echo en''d", "2")
+    g.qmp("device_add", driver="qemu64-x86_64-cpu", **{"socket-id": 0, "core-id": 1, "thread-id": 0})
+    g.wait_for("[ -d /sys/devices/system/cpu/cpu2 ]")
+    g.ask("echo 1 > /sys/devices/system/cpu/cpu2/online; grep -c ^processor /proc/cpuinfo; echo en''d", "3")
+
+
 tap = Tap()
 tap.case("every_function_behind_ports_and_bridges_is_found", every_function_is_found)
 tap.case("cards_come_and_go_in_ports", cards_come_and_go_in_ports)
+tap.case("cards_come_and_go_by_acpi", cards_come_and_go_by_acpi)
+tap.case("processors_come_on_pc", guest("-M", "pc", "-smp", "1,maxcpus=4")(processors_come))
+tap.case("processors_come_on_q35", guest("-M", "q35", "-smp", "1,maxcpus=4")(processors_come))
 tap.done()

@@ -42,6 +42,8 @@ struct bp_pc_pm_interface {
     void (*power_button)(struct bp_device *pm); /* pressed */
     /* Sets bits of the GPE0 status (0..15), for hot-plug controllers. */
     void (*gpe)(struct bp_device *pm, uint16_t bits);
+    /* Does a system listen: ACPI mode, and all of these events enabled? */
+    bool (*gpe_enabled)(struct bp_device *pm, uint16_t bits);
     void *reserved[4];
 };
 

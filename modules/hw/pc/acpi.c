@@ -3,6 +3,7 @@
  * The ACPI tables of board pc: RSDP, RSDT, XSDT, FADT (revision 3), FACS, MADT, HPET, and the DSDT
  * and SSDTs that are compiled from ASL. ACPI 6.4, chapters 5.2.5 to 5.2.12; IA-PC HPET 1.0a.
  */
+#include "acpi-cpuhp.h"
 #include "acpi-image.h"
 #include "chipset.h"
 #include "pc.h"
@@ -14,6 +15,9 @@
 #include "dsdt.hex"
 #include "dsdt_q35.hex"
 #include "ssdt_com1.hex"
+#include "ssdt_cpuhp.hex"
+#include "ssdt_pcihp.hex"
+#include "ssdt_pcihp_bus.hex"
 #include "ssdt_com2.hex"
 #include "ssdt_fwcfg.hex"
 #include "ssdt_hpet.hex"
@@ -23,7 +27,7 @@
 /* What is being built. */
 struct tables {
     struct acpi_image image;
-    uint8_t *entries[16]; /* that RSDT and XSDT list */
+    uint8_t *entries[32]; /* that RSDT and XSDT list */
     unsigned count;
 };
 
@@ -144,7 +148,8 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
 static void add_madt(struct tables *t, const struct pc *pc)
 {
     static const uint8_t level_irqs[] = {5, 9, 10, 11}; /* PCI and SCI: level, active high */
-    uint32_t len = HEADER + 8 + pc_cpus(pc) * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
+    const unsigned cpus = pc->cpuhp ? bp_machine_smp(pc->machine)->max_cpus : pc_cpus(pc);
+    uint32_t len = HEADER + 8 + cpus * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
     uint8_t *p = begin(t, "APIC", len, 3), *e;
 
     if (!p)
@@ -153,13 +158,15 @@ static void add_madt(struct tables *t, const struct pc *pc)
     put32(p + 40, 1); /* an 8259 pair is there too */
     e = p + HEADER + 8;
     for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
-        if (!bp_machine_cpu(pc->machine, i))
+        bool there = bp_machine_cpu(pc->machine, i) != NULL;
+
+        if (!there && !pc->cpuhp)
             continue;
         e[0] = 0;
         e[1] = 8;
         e[2] = (uint8_t)i;
         e[3] = (uint8_t)i;
-        put32(e + 4, 1);
+        put32(e + 4, there); /* or may come */
         e += 8;
     }
     e[0] = 1;
@@ -242,6 +249,50 @@ static void add_rsdp(struct acpi_image *image, const uint8_t *rsdt, const uint8_
 #define VMGENID_PAGE 4096u
 
 /* Its page stands among the tables; a name in its SSDT leads there. */
+/* The slots behind the bridge in a slot of the root bus. */
+static void add_hotplug_bus(struct tables *t, unsigned slot, uint8_t number)
+{
+    static const char hex[] = "0123456789ABCDEF", name[] = "SFF_";
+    const uint32_t size = sizeof(ssdt_pcihp_bus_aml_code);
+    uint8_t *aml = copy_aml(t, ssdt_pcihp_bus_aml_code, size), *at = aml;
+
+    list(t, aml);
+    if (!aml)
+        return;
+    while ((at = memmem(at, size - (uint32_t)(at - aml), name, 4)) != NULL) {
+        at[1] = (uint8_t)hex[slot >> 4];
+        at[2] = (uint8_t)hex[slot & 15];
+    }
+    at = memmem(aml, size, "BSEL\x0a\xee", 6);
+    if (at)
+        at[5] = number;
+    finish(t, aml);
+}
+
+static void add_hotplug(struct tables *t, const struct pc *pc)
+{
+    uint32_t size;
+    uint8_t *aml, *p;
+
+    if (pc->pcihp)
+        list(t, copy_aml(t, ssdt_pcihp_aml_code, sizeof(ssdt_pcihp_aml_code)));
+    for (unsigned slot = 0; slot < 32; slot++) {
+        if (pc->hotplug_bus[slot])
+            add_hotplug_bus(t, slot, pc->hotplug_bus[slot]);
+    }
+    if (!pc->cpuhp)
+        return;
+    list(t, copy_aml(t, ssdt_cpuhp_aml_code, sizeof(ssdt_cpuhp_aml_code)));
+    aml = acpi_cpuhp_aml(bp_machine_smp(pc->machine)->max_cpus, &size);
+    p = aml ? begin(t, "SSDT", HEADER + size, 2) : NULL;
+    if (p) {
+        memcpy(p + HEADER, aml, size);
+        finish(t, p);
+    }
+    list(t, p);
+    free(aml);
+}
+
 static void add_vmgenid(struct tables *t)
 {
     static const uint8_t name[] = {'V', 'G', 'I', 'A', 0x0c}; /* a DWord follows */
@@ -286,6 +337,7 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
         list(t, copy_aml(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
     if (pc->pvpanic)
         list(t, copy_aml(t, ssdt_pvpanic_aml_code, sizeof(ssdt_pvpanic_aml_code)));
+    add_hotplug(t, pc);
     if (pc->vmgenid)
         add_vmgenid(t);
     uint8_t *rsdt = add_root(t, "RSDT", 4), *xsdt = add_root(t, "XSDT", 8);

@@ -5,6 +5,8 @@
  * in their compatibility table what it was before.
  */
 #define BP_SHARED
+#include "acpi-cpuhp.h"
+#include "acpi-pcihp.h"
 #include "pc.h"
 
 #include <bp/command.h>
@@ -67,5 +69,6 @@ BP_BOARD_ALIAS("pc-q35-9.1", "q35");
 BP_MODULE("board-pc", "Boards pc (i440FX, PIIX) and q35 (Q35, ICH9)", pc_imports,
           OLDER_VERSIONS(PROVIDE_I440FX) OLDER_VERSIONS(PROVIDE_Q35) Q35_ONLY(PROVIDE_Q35)
           {BP_PROVIDE_BOARD, &pc_i440fx_9_1}, {BP_PROVIDE_BOARD, &pc_q35_9_1},
+          {BP_PROVIDE_DEVICE, &acpi_pcihp_class}, {BP_PROVIDE_DEVICE, &acpi_cpuhp_class},
           {BP_PROVIDE_ABSTRACT, &x86_machine}, {BP_PROVIDE_ABSTRACT, &generic_pc},
           {BP_PROVIDE_HMP, &pc_info_irq});

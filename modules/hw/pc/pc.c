@@ -5,6 +5,8 @@
  * what is here is only which parts there are and where their wires go.
  */
 #define BP_SHARED
+#include "acpi-cpuhp.h"
+#include "acpi-pcihp.h"
 #include "boot-items.h"
 #include "chipset.h"
 #include "disks.h"
@@ -216,15 +218,22 @@ int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
         r = apic->attach(pc->apic_bus, cpu, &lapic, err);
     if (r == 0 && bp_cpu_index(cpu) == 0)
         pc->lapic = lapic;
+    if (r == 0 && pc->cpu_comes)
+        acpi_cpuhp_came(pc->cpuhp, bp_cpu_index(cpu));
     return r;
 }
 
-/* Tables and firmware tell of those that are there at the start. */
+/* Tables and firmware tell of those that are there at the start, ACPI of those that come later. */
 int pc_cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err)
 {
-    (void)m, (void)index;
-    return hotplug ? bp_fail(err, ENOTSUP, "a running guest cannot be told of a new CPU: ACPI CPU "
-                             "hot-plug is not built; give it with -device before the start") : 0;
+    struct pc *pc = bp_machine_state(m);
+
+    (void)index;
+    pc->cpu_comes = hotplug;
+    if (hotplug && !pc->cpuhp)
+        return bp_fail(err, ENOTSUP, "a running guest is told of a new CPU by ACPI, which this machine does not "
+                       "have (acpi=off); give it with -device before the start");
+    return 0;
 }
 
 unsigned pc_cpus(const struct pc *pc)
@@ -452,6 +461,40 @@ static int make_ide(struct pc *pc, struct bp_irq *const lines[16], struct bp_err
     return disks_make_ide(pc->machine, block, BP_IDE_UNITS, err);
 }
 
+/* Ports of PCI Express have slots of their own; those of a conventional root bus are ACPI's. */
+static int make_hotplug(struct pc *pc, struct bp_error *err)
+{
+    int r = pc_plug(pc, "acpi-cpu-hotplug", NULL, NULL, &pc->cpuhp, err);
+
+    if (r == 0)
+        acpi_cpuhp_connect(pc->cpuhp, pc->pm, pc->pm_if);
+    if (r < 0 || pc->chipset->ecam)
+        return r;
+    r = pc_plug(pc, "acpi-pci-hotplug", NULL, NULL, &pc->pcihp, err);
+    if (r < 0)
+        return r;
+    acpi_pcihp_connect(pc->pcihp, pci, pc->pm, pc->pm_if);
+    acpi_pcihp_add(pc->pcihp, pc->pci_bus);
+    return 0;
+}
+
+/* The buses behind bridges that are there from the start. */
+static void add_hotplug_buses(struct pc *pc)
+{
+    unsigned room = 8; /* what the tables have room for */
+
+    for (unsigned slot = 0; pc->pcihp && slot < 32 && room; slot++) {
+        struct bp_device *dev = pci->function(pc->pci_bus, slot << 3);
+        struct bp_bus *bus = dev ? bp_device_bridged(dev, "pci") : NULL;
+        int number = bus ? acpi_pcihp_add(pc->pcihp, bus) : -ENOENT;
+
+        if (number < 0)
+            continue;
+        pc->hotplug_bus[slot] = (uint8_t)number;
+        room--;
+    }
+}
+
 /* What sits on no bus has no slot that a guest would watch. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
@@ -477,6 +520,8 @@ static int init(struct bp_machine *m, struct bp_error *err)
         r = pc->chipset->make(pc, pci, err);
     if (r == 0 && pc->smbus)
         r = pc_make_dimms(m, eeprom, pc->smbus, err);
+    if (r == 0 && pc->acpi)
+        r = make_hotplug(pc, err);
     if (r < 0)
         return r;
     isa_bus = bp_device_bridged(pc->isa_bridge, "isa");
@@ -674,6 +719,7 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
     if (r < 0)
         return r;
     fill_nvram(pc);
+    add_hotplug_buses(pc);
     bp_device_each(m, "pvpanic", note_pvpanic, pc);
     bp_device_each(m, "vmgenid", note_vmgenid, pc);
     if (bp_machine_kernel(m)) {

@@ -46,6 +46,9 @@ struct pc {
     struct bp_device *vmgenid; /* or NULL */
     uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
     uint64_t gsi_count[GSI_COUNT]; /* how often each was raised */
+    struct bp_device *pcihp, *cpuhp; /* ACPI's hot-plug controllers; NULL: none */
+    uint8_t hotplug_bus[32]; /* number of the bus behind the bridge in a slot of the root bus; 0: none */
+    bool cpu_comes;          /* a processor is being plugged into the running machine */
     struct linux_boot *boot;
     bool firmware;
 };

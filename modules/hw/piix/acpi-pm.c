@@ -153,6 +153,11 @@ void acpi_pm_gpe(struct acpi_pm *s, uint16_t bits)
     acpi_pm_update(s);
 }
 
+bool acpi_pm_gpe_enabled(const struct acpi_pm *s, uint16_t bits)
+{
+    return (s->control & CONTROL_SCI) && (s->gpe_enable & bits) == bits;
+}
+
 /* ---- the rest ---- */
 void acpi_pm_enable_sci(struct acpi_pm *s, bool on)
 {

@@ -35,6 +35,7 @@ void acpi_gpe_write(struct acpi_pm *pm, uint64_t addr, uint8_t value, unsigned l
 void acpi_pm_enable_sci(struct acpi_pm *pm, bool on); /* ACPI mode */
 void acpi_pm_power_button(struct acpi_pm *pm);
 void acpi_pm_gpe(struct acpi_pm *pm, uint16_t bits);
+bool acpi_pm_gpe_enabled(const struct acpi_pm *pm, uint16_t bits);
 
 extern const struct bp_state_table acpi_pm_state; /* of a struct acpi_pm */
 extern const struct bp_event acpi_pm_suspend_disk;

@@ -292,9 +292,14 @@ static void gpe(struct bp_device *dev, uint16_t bits)
     acpi_pm_gpe(&((struct ich9_lpc *)bp_device_state(dev))->pm, bits);
 }
 
+static bool gpe_enabled(struct bp_device *dev, uint16_t bits)
+{
+    return acpi_pm_gpe_enabled(&((struct ich9_lpc *)bp_device_state(dev))->pm, bits);
+}
+
 const struct bp_pc_pm_interface ich9_lpc_table = {
     .size = sizeof(struct bp_pc_pm_interface), .enable = pm_enable, .power_button = power_button,
-    .gpe = gpe};
+    .gpe = gpe, .gpe_enabled = gpe_enabled};
 
 /* ---- life ---- */
 static void lpc_reset(struct bp_device *dev)
@@ -308,6 +313,8 @@ static void lpc_reset(struct bp_device *dev)
     s->reset_control = s->coprocessor_error = s->apm_control = s->apm_status = 0;
     for (unsigned i = 0; i < sizeof(s->smi); i++)
         s->smi[i] = 0;
+    /* APMC_EN: firmware takes the SMI for set up, and does not wait for one that nobody takes. */
+    s->smi[0] = 0x20;
     set_base(dev);
     acpi_pm_reset(&s->pm);
     update_irqs(dev);

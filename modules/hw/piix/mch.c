@@ -323,9 +323,6 @@ static void host_reset(struct bp_device *dev)
     s->address = 0;
 }
 
-/* Cards come and go as they like. The guest is told by who controls the slot. */
-static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
-
 static int host_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct q35_host *s = bp_device_state(dev);
@@ -347,9 +344,8 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
     bp_region_add(io, bp_region_new_io(owner, "pci-address", 4, &address_ops, s), 0xcf8, 0);
     bp_region_add(io, bp_region_new_io(owner, "pci-data", 4, &data_ops, s), 0xcfc, 0);
     host.memory = s->pci_root;
+    /* Nothing comes or goes on the root bus itself: ports have slots. */
     r = pci->new_root(dev, "pcie.0", &host, &s->bus, err);
-    if (r == 0)
-        bp_bus_set_hotplug(s->bus, owner, &slots, s);
     if (r == 0)
         r = bp_device_new(bp_device_machine(dev), "mch", NULL, &function, err);
     if (r < 0)

@@ -148,9 +148,14 @@ static void gpe(struct bp_device *dev, uint16_t bits)
     acpi_pm_gpe(&((struct piix4_pm *)bp_device_state(dev))->pm, bits);
 }
 
+static bool gpe_enabled(struct bp_device *dev, uint16_t bits)
+{
+    return acpi_pm_gpe_enabled(&((struct piix4_pm *)bp_device_state(dev))->pm, bits);
+}
+
 const struct bp_pc_pm_interface piix4_pm_table = {
     .size = sizeof(struct bp_pc_pm_interface), .enable = pm_enable,
-    .power_button = power_button, .gpe = gpe};
+    .power_button = power_button, .gpe = gpe, .gpe_enabled = gpe_enabled};
 
 /* ---- device ---- */
 static void pm_reset(struct bp_device *dev)
