@@ -54,11 +54,20 @@ def cpu_of_the_command_line_is_there():
         assert "can not be unplugged" in e.command("device_del", id="c")["error"]["desc"]
 
 
-def running_guest_cannot_be_told():
+def running_machine_takes_a_new_one():
+    """What a guest makes of it is tested with a guest (tests/guest/test-pci.py)."""
     with Emulator(PROGRAM, *TWO) as e:
+        reply = e.command("device_add", driver=TYPE, id="c", **{"socket-id": 1, "core-id": 0, "thread-id": 0})
+        assert reply == {"return": {}}, reply
+        assert places(e)[1]["qom-path"] == "/machine/peripheral/c"
+        assert [c["cpu-index"] for c in e.command("query-cpus-fast")["return"]] == [0, 1]
+
+
+def guest_without_acpi_cannot_be_told():
+    with Emulator(PROGRAM, *TWO, "-machine", "acpi=off") as e:
         said = e.command("device_add", driver=TYPE, id="c", **{
             "socket-id": 1, "core-id": 0, "thread-id": 0})["error"]["desc"]
-        assert "ACPI CPU hot-plug is not built" in said and "-device" in said, said
+        assert "acpi=off" in said and "-device" in said, said
         assert "qom-path" not in places(e)[1]
 
 
@@ -81,4 +90,5 @@ def features_can_be_given():
 
 
 run([query_tells_who_is_there_and_who_may_come, cpu_of_the_command_line_is_there,
-     running_guest_cannot_be_told, wrong_places_are_refused, features_can_be_given])
+     running_machine_takes_a_new_one, guest_without_acpi_cannot_be_told, wrong_places_are_refused,
+     features_can_be_given])
