@@ -94,6 +94,19 @@ def processors_fill_sockets_before_6_2_and_cores_since():
             assert {(c["socket-id"], c["core-id"]) for c in places} == wanted, (board, places)
 
 
+def parts_that_are_not_built_are_refused_in_words():
+    for board in ("pc", "q35"):
+        for given, words in (("nvdimm=on", "NVDIMMs are not built; use nvdimm=off"),
+                             ("hmat=on", "not built"), ("vmport=on", "VMware's port is not built"),
+                             ("smm=on", "not built"), ("default-bus-bypass-iommu=on", "no IOMMU"),
+                             ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
+                             ("vmport=perhaps", "on, off and auto"), ("usb=on", "no USB controller")):
+            said = refused("-machine", board + "," + given)
+            assert given in said and words in said, said
+        with Emulator(PROGRAM, "-machine", board + ",nvdimm=off,vmport=off,smm=auto,pit=on,pic=on,hmat=off") as machine:
+            assert answer(machine, "query-status")["running"]
+
+
 def accelerators_are_tried_in_order():
     for args in (("-machine", "pc,accel=nope:qtest"), ("-accel", "nope", "-accel", "qtest")):
         with Emulator(PROGRAM, *args, quiet=("-nodefaults", "-display", "none")) as machine:
@@ -446,6 +459,7 @@ def log_goes_where_it_is_told():
 
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          every_version_is_there_and_says_when_it_goes, processors_fill_sockets_before_6_2_and_cores_since,
+         parts_that_are_not_built_are_refused_in_words,
          accelerators_are_tried_in_order,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,

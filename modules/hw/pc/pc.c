@@ -513,7 +513,9 @@ static int init(struct bp_machine *m, struct bp_error *err)
     bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
     if (pc->usb)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
-    r = map_ram(pc, err);
+    r = pc_check_choices(pc, err);
+    if (r == 0)
+        r = map_ram(pc, err);
     if (r == 0)
         r = make_cpus(pc, err); /* clients expect the first one to be the first device */
     if (r == 0)
@@ -800,6 +802,14 @@ const struct bp_field pc_props[] = {
     BP_PROP("smbus", BOOL, struct pc, with_smbus, "on", "SMBus host (q35; that of pc is always there)"),
     BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "32",
                  "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
+    BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658: on, off, auto (off)"),
+    BP_PROP("smm", STRING, struct pc, choices.smm, "auto", "system management mode: on, off, auto (off)"),
+    BP_PROP("nvdimm", BOOL, struct pc, choices.nvdimm, "off", "NVDIMMs"),
+    BP_PROP("hmat", BOOL, struct pc, choices.hmat, "off", "attributes of memory (HMAT)"),
+    BP_PROP("default-bus-bypass-iommu", BOOL, struct pc, choices.bypass_iommu, "off",
+            "devices on the root bus are not behind an IOMMU"),
+    BP_PROP("pit", BOOL, struct pc, choices.pit, "on", "interval timer"),
+    BP_PROP("pic", BOOL, struct pc, choices.pic, "on", "interrupt controllers of the ISA bus"),
     BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),
     BP_FIELDS_END,
 };

@@ -31,6 +31,11 @@ struct pc {
     bool graphics, usb, fd_bootchk, with_smbus;
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
+    struct {
+        char *vmport, *smm;
+        bool nvdimm, hmat, bypass_iommu, pit, pic;
+    } choices; /* of parts that are not built, or always there (choices.c) */
+
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
     struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev;
@@ -110,6 +115,8 @@ int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
 extern const struct bp_field pc_props[];
 extern const struct bp_hmp_command pc_info_irq;
 extern const struct bp_import pc_imports[];
+
+int pc_check_choices(const struct pc *pc, struct bp_error *err);
 
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
