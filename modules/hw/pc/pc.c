@@ -6,7 +6,6 @@
  */
 #define BP_SHARED
 #include "acpi-cpuhp.h"
-#include "acpi-pcihp.h"
 #include "boot-items.h"
 #include "chipset.h"
 #include "disks.h"
@@ -461,40 +460,6 @@ static int make_ide(struct pc *pc, struct bp_irq *const lines[16], struct bp_err
     return disks_make_ide(pc->machine, block, BP_IDE_UNITS, err);
 }
 
-/* Ports of PCI Express have slots of their own; those of a conventional root bus are ACPI's. */
-static int make_hotplug(struct pc *pc, struct bp_error *err)
-{
-    int r = pc_plug(pc, "acpi-cpu-hotplug", NULL, NULL, &pc->cpuhp, err);
-
-    if (r == 0)
-        acpi_cpuhp_connect(pc->cpuhp, pc->pm, pc->pm_if);
-    if (r < 0 || pc->chipset->ecam)
-        return r;
-    r = pc_plug(pc, "acpi-pci-hotplug", NULL, NULL, &pc->pcihp, err);
-    if (r < 0)
-        return r;
-    acpi_pcihp_connect(pc->pcihp, pci, pc->pm, pc->pm_if);
-    acpi_pcihp_add(pc->pcihp, pc->pci_bus);
-    return 0;
-}
-
-/* The buses behind bridges that are there from the start. */
-static void add_hotplug_buses(struct pc *pc)
-{
-    unsigned room = 8; /* what the tables have room for */
-
-    for (unsigned slot = 0; pc->pcihp && slot < 32 && room; slot++) {
-        struct bp_device *dev = pci->function(pc->pci_bus, slot << 3);
-        struct bp_bus *bus = dev ? bp_device_bridged(dev, "pci") : NULL;
-        int number = bus ? acpi_pcihp_add(pc->pcihp, bus) : -ENOENT;
-
-        if (number < 0)
-            continue;
-        pc->hotplug_bus[slot] = (uint8_t)number;
-        room--;
-    }
-}
-
 /* What sits on no bus has no slot that a guest would watch. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
@@ -523,7 +488,7 @@ static int init(struct bp_machine *m, struct bp_error *err)
     if (r == 0 && pc->smbus)
         r = pc_make_dimms(m, eeprom, pc->smbus, err);
     if (r == 0 && pc->acpi)
-        r = make_hotplug(pc, err);
+        r = pc_make_hotplug(pc, pci, err);
     if (r < 0)
         return r;
     isa_bus = bp_device_bridged(pc->isa_bridge, "isa");
@@ -721,7 +686,7 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
     if (r < 0)
         return r;
     fill_nvram(pc);
-    add_hotplug_buses(pc);
+    pc_add_hotplug_buses(pc, pci);
     bp_device_each(m, "pvpanic", note_pvpanic, pc);
     bp_device_each(m, "vmgenid", note_vmgenid, pc);
     if (bp_machine_kernel(m)) {

@@ -116,6 +116,10 @@ extern const struct bp_field pc_props[];
 extern const struct bp_hmp_command pc_info_irq;
 extern const struct bp_import pc_imports[];
 
+/* Processors and cards that come and go (hotplug.c); the second when all devices are there. */
+int pc_make_hotplug(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err);
+void pc_add_hotplug_buses(struct pc *pc, const struct bp_pci_interface *pci);
+
 int pc_check_choices(const struct pc *pc, struct bp_error *err);
 
 /* How many processors there are. */

@@ -28,6 +28,7 @@ struct piix4_pm {
     uint16_t board_base; /* PMBASE that the board asked for, 0: none */
     uint32_t smb_io_base;
     uint8_t disable_s3;
+    bool hotplug, bridge_hotplug; /* the board looks at them */
 };
 
 /* ---- ports ---- */
@@ -230,6 +231,10 @@ static const struct bp_field pm_props[] = {
                   "no suspend to RAM (1)"),
     BP_PROP_RANGE("disable_s4", UINT8, struct piix4_pm, pm.disable_s4, "0", 0, 1,
                   "no suspend to disk (1)"),
+    BP_PROP("acpi-root-pci-hotplug", BOOL, struct piix4_pm, hotplug, "on",
+            "cards on the root bus come and go by ACPI; off: at once, the guest is not told"),
+    BP_PROP("acpi-pci-hotplug-with-bridge-support", BOOL, struct piix4_pm, bridge_hotplug, "on",
+            "so do cards behind bridges on it"),
     BP_PROP("smb_io_base", UINT32, struct piix4_pm, smb_io_base, "0xb100",
             "first I/O port of the SMBus host, 0 for none"),
     BP_FIELDS_END,
