@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Board q35 by its data sheets (316966 Q35, 316972 ICH9): configuration space by both mechanisms, interrupt
 routing, power management; buses behind bridges and ports; native hot-plug (PCI Express Base 3.0, 6.7)."""
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 
 from qtest import QTest, Tap
@@ -242,6 +246,54 @@ def slot_that_cannot_refuses(q):
     refused(q, "device_add", {"driver": "edu", "bus": "rp", "addr": "1", "id": "card"}, "slot 1 is not on this bus")
 
 
+# ---- what lspci makes of it ----
+
+def walk(q, bus, found):
+    """All functions from a bus on, whose bridges get numbers; returns the highest number."""
+    last = bus
+    for devfn in range(256):
+        if q.readl(at(bus, devfn, 0)) == 0xFFFFFFFF:
+            continue
+        if q.readb(at(bus, devfn, 0x0E)) & 0x7F == 1:
+            q.writel(at(bus, devfn, 0x18), bus | last + 1 << 8 | 0xFF << 16)
+            last = walk(q, last + 1, found)
+            q.writeb(at(bus, devfn, 0x1A), last)
+        size = 256 if q.readl(at(bus, devfn, 0x100)) == 0xFFFFFFFF else 4096
+        found.append(("%02x:%02x.%d" % (bus, devfn >> 3, devfn & 7), q.read(at(bus, devfn, 0), size)))
+    return last
+
+
+def lspci_finds_nothing_odd(q):
+    found = []
+    map_ecam(q)
+    walk(q, 0, found)
+    with tempfile.NamedTemporaryFile("w", suffix=".lspci") as dump:
+        for name, data in sorted(found):
+            dump.write(name + " x\n")
+            for i in range(0, len(data), 16):
+                dump.write("%02x: %s\n" % (i, data[i:i + 16].hex(" ")))
+            dump.write("\n")
+        dump.flush()
+        # Without resources of the host's kernel and hardware database.
+        done = subprocess.run(["lspci", "-F", dump.name, "-vv", "-n"], capture_output=True, text=True,
+                              env={**os.environ, "LC_ALL": "C"})
+    assert done.returncode == 0, done.stderr
+    functions = [line for line in done.stdout.splitlines() if line[:1].isalnum()]
+    assert len(functions) == len(found) and len(found) >= 14, functions
+    for odd in ("!!!", "nknown", "access denied", "<chain", "<?>", "<available"):
+        assert odd not in done.stdout, [line for line in done.stdout.splitlines() if odd in line]
+    for wanted in ("Express (v2) Root Port (Slot+)", "Express (v2) Upstream Port", "Express (v2) Downstream Port (Slot+)",
+                   "PCI-Express to PCI/PCI-X Bridge", "Power Management version 3", "MSI: Enable-",
+                   "Slot ID: 0 slots, First+, chassis 06", "Capabilities: [50] Subsystem"):
+        assert wanted in done.stdout, (wanted, done.stdout)
+
+
+TREE = ["-device", "pcie-root-port,id=rp0,addr=3,chassis=1", "-device", "edu,bus=rp0",
+        "-device", "ioh3420,id=rp2,addr=5,chassis=3", "-device", "x3130-upstream,bus=rp2,id=up",
+        "-device", "xio3130-downstream,bus=up,id=d0,addr=0,chassis=4", "-device", "edu,bus=d0",
+        "-device", "pcie-root-port,id=rp3,addr=6,chassis=5", "-device", "pcie-pci-bridge,bus=rp3,id=p",
+        "-device", "edu,bus=p,addr=2", "-device", "i82801b11-bridge,id=dmi,addr=1e",
+        "-device", "pci-bridge,bus=dmi,id=br,addr=1,chassis_nr=6", "-device", "i6300esb,bus=br,addr=2"]
 PORT = ["-device", "pcie-root-port,id=rp,addr=4"]
 t = Tap()
 for name, args, function in (
@@ -263,4 +315,8 @@ for name, args, function in (
         ("slot_that_cannot_refuses", ["-device", "pcie-root-port,id=rp,addr=4,hotplug=off"],
          slot_that_cannot_refuses)):
     t.machine_case(name, ["-M", "q35", *args], function)
+if shutil.which("lspci"):
+    t.machine_case("lspci_finds_nothing_odd", ["-M", "q35", *TREE], lspci_finds_nothing_odd)
+else:
+    t.skip("lspci_finds_nothing_odd", "pciutils is not installed")
 t.done()

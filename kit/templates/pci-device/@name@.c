@@ -54,10 +54,12 @@ static const struct bp_region_ops @ident@_ops = {
     .size = sizeof(@ident@_ops), .read = @ident@_read, .write = @ident@_write, .min_access = 4,
     .max_access = 4};
 
-/* Use numbers of your own. What else can stand here (MSI, capabilities, a ROM) is in bp/bus/pci.h. */
+/* Use numbers of your own. On a PCI Express bus it is an endpoint of that, elsewhere a conventional function. What
+ * else can stand here (MSI, capabilities, a ROM) is in bp/bus/pci.h. */
 static const struct bp_pci_info @ident@_pci = {
     .size = sizeof(struct bp_pci_info), .vendor = 0x1234, .device = 0x0001, .class_code = 0x0880,
-    .interrupt_pin = 1, .bar[0] = {BP_PCI_BAR_MEM32, BAR_SIZE, "@name@", &@ident@_ops}};
+    .interrupt_pin = 1, .express = BP_PCI_EXPRESS_ENDPOINT,
+    .bar[0] = {BP_PCI_BAR_MEM32, BAR_SIZE, "@name@", &@ident@_ops}};
 
 static void @ident@_reset(struct bp_device *dev)
 {
