@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a guest finds on each version of the boards pc and q35 is what tests/conformance/machines.json has: the
 functions of the root bus with their configuration space after a reset, the ACPI tables (of those that are
-compiled from ASL only the names: the compiler has its own say), the files of fw_cfg with firmware. A version that was released never
-changes; what guests shall see differently is a new version's.
+compiled from ASL only the names: the compiler has its own say), the files of fw_cfg with firmware. A version
+that was released never changes; what guests shall see differently is a new version's.
 
 usage: test-machines.py [--accept]     --accept: write down what is found now, for a version that is not released
 """
@@ -80,7 +80,7 @@ def files(q):
     for _ in range(count):
         entry = bytes(q.inb(0x511) for _ in range(64))
         name, size = entry[8:].split(b"\0")[0].decode(), struct.unpack_from(">I", entry)[0]
-        listed.append(name if "acpi" in name or "loader" in name else "%s %d" % (name, size))
+        listed.append(name if any(w in name for w in ("acpi", "loader", "smbios")) else "%s %d" % (name, size))
     return sorted(listed)
 
 
