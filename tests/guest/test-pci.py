@@ -7,6 +7,7 @@ import os
 import socket
 
 from console import BINARY, Console, Tap, guest_files
+from firmware import Firmware
 from tap import work_folder
 
 KERNEL, INITRD = guest_files()
@@ -123,7 +124,19 @@ def processors_come(g):
     g.ask("echo 1 > /sys/devices/system/cpu/cpu2/online; grep -c ^processor /proc/cpuinfo; echo en''d", "3")
 
 
+def firmware_sets_q35_up():
+    with Firmware("-machine", "q35", *TREE) as machine:
+        debug = machine.expect("debug", "No bootable device.")
+    assert "PCIe: using q35 mmconfig at 0xb0000000" in debug and "Found 4 cpu" not in debug, debug
+    assert "PCI: init bdf=00:1f.0 id=8086:2918" in debug and "Using pmtimer, ioport 0x608" in debug, debug
+    assert "ACPI: parse DSDT at" in debug, debug
+    # It found what is behind the bridges, gave it numbers, and opened windows for it.
+    for function in ("id=1b36:000c", "id=104c:8233", "id=1b36:0001", "id=1234:11e8"):
+        assert function in debug, (function, debug)
+
+
 tap = Tap()
+tap.case("firmware_sets_q35_up", firmware_sets_q35_up)
 tap.case("every_function_behind_ports_and_bridges_is_found", every_function_is_found)
 tap.case("cards_come_and_go_in_ports", cards_come_and_go_in_ports)
 tap.case("cards_come_and_go_by_acpi", cards_come_and_go_by_acpi)
