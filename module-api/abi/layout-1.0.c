@@ -822,12 +822,13 @@ _Static_assert(offsetof(struct bp_pc_host_interface, shadow) == 24, "bp_pc_host_
 _Static_assert(offsetof(struct bp_pc_host_interface, set_ecam) == 32, "bp_pc_host_interface.set_ecam");
 _Static_assert(offsetof(struct bp_pc_host_interface, ecam) == 40, "bp_pc_host_interface.ecam");
 _Static_assert(offsetof(struct bp_pc_host_interface, reserved) == 48, "bp_pc_host_interface.reserved");
-_Static_assert(sizeof(struct bp_pc_pm_interface) >= 64, "bp_pc_pm_interface");
+_Static_assert(sizeof(struct bp_pc_pm_interface) >= 72, "bp_pc_pm_interface");
 _Static_assert(offsetof(struct bp_pc_pm_interface, size) == 0, "bp_pc_pm_interface.size");
 _Static_assert(offsetof(struct bp_pc_pm_interface, enable) == 8, "bp_pc_pm_interface.enable");
 _Static_assert(offsetof(struct bp_pc_pm_interface, power_button) == 16, "bp_pc_pm_interface.power_button");
 _Static_assert(offsetof(struct bp_pc_pm_interface, gpe) == 24, "bp_pc_pm_interface.gpe");
-_Static_assert(offsetof(struct bp_pc_pm_interface, reserved) == 32, "bp_pc_pm_interface.reserved");
+_Static_assert(offsetof(struct bp_pc_pm_interface, gpe_enabled) == 32, "bp_pc_pm_interface.gpe_enabled");
+_Static_assert(offsetof(struct bp_pc_pm_interface, reserved) == 40, "bp_pc_pm_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_bar) >= 24, "bp_pci_bar");
 _Static_assert(offsetof(struct bp_pci_bar, flags) == 0, "bp_pci_bar.flags");
 _Static_assert(offsetof(struct bp_pci_bar, size) == 4, "bp_pci_bar.size");

@@ -14,7 +14,7 @@
 #define BP_SHARED
 #include "acpi-pcihp.h"
 
-#include <bp/exact/machine.h>
+#include <bp/memory.h>
 #include <errno.h>
 
 struct slots { /* of one bus */
