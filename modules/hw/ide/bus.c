@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <bp/log.h>
+
 #include "ide.h"
 
 #define NOBODY 0x7fu

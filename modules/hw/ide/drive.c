@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "drive.h"
+#include "ide.h"
 
 /* ---- what the block layer says ---- */
 

@@ -7,7 +7,6 @@
 
 #include <bp/bus/ide.h>
 #include <bp/host/block.h>
-#include <bp/log.h>
 
 /* Imported in module.c. */
 extern const struct bp_block_interface *const *const ide_block;
@@ -153,6 +152,10 @@ struct ide_drive {
     bool tray_open, locked, attention_medium, attention_reset;
     uint8_t medium_event;
 };
+
+/* drive.c */
+extern const struct bp_device_class ide_hd_class, ide_cd_class;
+void ide_take_up(void *opaque); /* what a loaded drive had under way */
 
 /* bus.c */
 extern const struct bp_bus_class ide_bus_class;

@@ -4,7 +4,7 @@
 
 BP_USE(block_import, struct bp_block_interface, "block", 1);
 
-#include "drive.h"
+#include "ide.h"
 
 const struct bp_block_interface *const *const ide_block = &block_import;
 
