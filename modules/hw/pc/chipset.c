@@ -34,7 +34,7 @@ static int make_i440fx(struct pc *pc, const struct bp_pci_interface *pci, struct
     return 0;
 }
 
-/* Slot 1f: 0 LPC, 2 AHCI (not built), 3 SMBus. */
+/* Slot 1f: 0 LPC, 2 AHCI (make_disks()), 3 SMBus. */
 static int make_q35(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err)
 {
     struct bp_device *smbus = NULL;

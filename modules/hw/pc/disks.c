@@ -9,10 +9,10 @@
 
 #include <bp/value.h>
 
-void disks_places(struct bp_machine *m, const struct bp_block_interface *block)
+void disks_places(struct bp_machine *m, const struct bp_block_interface *block, unsigned ide_units)
 {
     static const char *const names[] = {"ide", "floppy", NULL};
-    static const unsigned units[] = {2, 2};
+    const unsigned units[] = {ide_units, 2};
 
     block->interfaces(m, "ide", names, units);
 }
@@ -69,6 +69,44 @@ int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block,
             r = 0;
     }
     return r;
+}
+
+int disks_make_floppies(struct bp_machine *m, struct bp_bus *isa, const struct bp_block_interface *block,
+                        bool with_default, struct bp_device **ret_fdc, struct bp_error *err)
+{
+    struct bp_block_drive drive = {.size = sizeof(drive)};
+    struct bp_device *fdc;
+    const char *bus;
+    int r = bp_device_new(m, "isa-fdc", NULL, &fdc, err);
+
+    if (r == 0)
+        r = bp_device_attach(fdc, isa, err);
+    if (r < 0)
+        return r;
+    *ret_fdc = fdc;
+    bus = bp_bus_name(bp_device_bridged(fdc, "floppy-bus"));
+    for (unsigned n = 0; r == 0 && block->drive(m, "floppy", n, &drive); n++)
+        if (drive.bus == 0)
+            r = new_drive(m, "floppy", bus, (unsigned)drive.unit, drive.id, block, err);
+    if (r == 0 && with_default && bp_machine_defaults(m, "floppy")) {
+        r = block->add_default(m, "floppy", 0, 0, false, &drive, err);
+        if (r == 0)
+            r = new_drive(m, "floppy", bus, 0, drive.id, block, err);
+        else if (r == -EEXIST)
+            r = 0;
+    }
+    return r;
+}
+
+/* 0x10: types of the floppy drives; 0x14: what there is: coprocessor, mouse, floppy drives. */
+void disks_floppies_to_nvram(struct bp_device *fdc, struct bp_device *rtc, const struct bp_fdc_interface *iface,
+                             const struct bp_rtc_nvram_interface *nvram)
+{
+    uint8_t a = fdc ? iface->drive_type(fdc, 0) : 0, b = fdc ? iface->drive_type(fdc, 1) : 0;
+    unsigned drives = (a != 0) + (b != 0);
+
+    nvram->set(rtc, 0x10, (uint8_t)(a << 4 | b));
+    nvram->set(rtc, 0x14, (uint8_t)(0x06 | (drives ? 1 | (drives - 1) << 6 : 0)));
 }
 
 /* Types 46 and 47 are tables of firmware's: 0x19, 0x1a say so, the geometry follows; 0x39 has two bits for each

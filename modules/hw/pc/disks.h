@@ -7,15 +7,22 @@
 #include <stdio.h>
 
 #include <bp/bus/ide.h>
+#include <bp/chip/fdc.h>
 #include <bp/chip/mc146818.h>
 #include <bp/exact/machine.h>
 #include <bp/host/block.h>
 
 /* What places for -drive the board has: said before anything else is made. */
-void disks_places(struct bp_machine *m, const struct bp_block_interface *block);
+void disks_places(struct bp_machine *m, const struct bp_block_interface *block, unsigned ide_units);
 /* Devices for the drives of if=ide on the buses ide.0, ide.1, ...; `units`: of each bus. */
 int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block, unsigned units,
                    struct bp_error *err);
+/* The controller, with the drives of if=floppy and the default one. */
+int disks_make_floppies(struct bp_machine *m, struct bp_bus *isa, const struct bp_block_interface *block,
+                        bool with_default, struct bp_device **ret_fdc, struct bp_error *err);
+/* fdc NULL: there is no controller. */
+void disks_floppies_to_nvram(struct bp_device *fdc, struct bp_device *rtc, const struct bp_fdc_interface *iface,
+                             const struct bp_rtc_nvram_interface *nvram);
 /* Disk types, geometries and translation. */
 void disks_to_nvram(struct bp_machine *m, struct bp_device *rtc, const struct bp_ide_interface *ide,
                     const struct bp_rtc_nvram_interface *nvram);

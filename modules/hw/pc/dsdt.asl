@@ -116,6 +116,17 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BKPLNE", "BKPLPC", 1)
                 }
 
                 Include ("isa_devices.asl")
+                Device (FDC0)
+                {
+                    Name (_HID, EisaId ("PNP0700"))
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x03F2, 0x03F2, 1, 4)
+                        IO (Decode16, 0x03F7, 0x03F7, 1, 1)
+                        IRQNoFlags () { 6 }
+                        DMA (Compatibility, NotBusMaster, Transfer8) { 2 }
+                    })
+                }
             }
         }
 

@@ -39,6 +39,7 @@ BP_USE(smbios, struct bp_smbios_interface, "smbios", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 BP_USE(block, struct bp_block_interface, "block", 1);
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
+BP_USE(fdc, struct bp_fdc_interface, "fdc", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
 const struct bp_import pc_imports[] = {
@@ -47,7 +48,7 @@ const struct bp_import pc_imports[] = {
     BP_IMPORT(ich9, "ich9-lpc", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
-    BP_IMPORT(smbios, "smbios", 1),
+    BP_IMPORT(smbios, "smbios", 1), BP_IMPORT(fdc, "fdc", 1),
     {NULL, 0, 0, NULL},
 };
 
@@ -359,6 +360,7 @@ static void fill_nvram(struct pc *pc)
     for (size_t i = 0; i < BP_COUNT(bytes); i++)
         nvram->set(pc->rtc, bytes[i].index, (uint8_t)bytes[i].value);
     disks_to_nvram(pc->machine, pc->rtc, ide, nvram);
+    disks_floppies_to_nvram(pc->fdc, pc->rtc, fdc, nvram);
 }
 
 static int make_fw_cfg(struct pc *pc, struct bp_error *err)
@@ -447,17 +449,23 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
     return r;
 }
 
-/* The IDE function of the chipset, with the drives of if=ide. */
-static int make_ide(struct pc *pc, struct bp_irq *const lines[16], struct bp_error *err)
+/* The chipset's IDE or AHCI function with the drives of if=ide; a floppy controller, which a q35 has only for drives
+ * that somebody gave it. */
+static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
+                      struct bp_error *err)
 {
+    struct bp_block_drive drive = {.size = sizeof(drive)};
+    bool old = pc->chipset == &pc_i440fx;
     struct bp_device *dev;
-    int r = pc_plug(pc, "piix3-ide", pc->pci_bus, "01.1", &dev, err);
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    bp_irq_connect(bp_device_irq_output(dev, "irq", 0), lines[14]);
-    bp_irq_connect(bp_device_irq_output(dev, "irq", 1), lines[15]);
-    return disks_make_ide(pc->machine, block, BP_IDE_UNITS, err);
+    if (old || block->drive(pc->machine, "floppy", 0, &drive))
+        r = disks_make_floppies(pc->machine, isa_bus, block, old, &pc->fdc, err);
+    if (r == 0)
+        r = pc_plug(pc, old ? "piix3-ide" : "ich9-ahci", pc->pci_bus, old ? "01.1" : "1f.2", &dev, err);
+    for (unsigned n = 0; r == 0 && old && n < 2; n++)
+        bp_irq_connect(bp_device_irq_output(dev, "irq", n), lines[14 + n]);
+    return r < 0 ? r : disks_make_ide(pc->machine, block, old ? BP_IDE_UNITS : 1, err);
 }
 
 /* What sits on no bus has no slot that a guest would watch. */
@@ -472,7 +480,7 @@ static int init(struct bp_machine *m, struct bp_error *err)
     int r;
 
     pc->machine = m;
-    disks_places(m, block);
+    disks_places(m, block, pc->chipset == &pc_i440fx ? BP_IDE_UNITS : 1);
     pc->product = board->type.summary;
     pc->version = board->type.name;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
@@ -503,7 +511,9 @@ static int init(struct bp_machine *m, struct bp_error *err)
     r = pc_make_vga(m, pc->pci_bus, err);
     if (r == 0)
         r = make_isa_devices(pc, isa_bus, lines, err);
-    return r < 0 || pc->chipset != &pc_i440fx ? r : make_ide(pc, lines, err);
+    if (r == 0)
+        r = make_disks(pc, isa_bus, lines, err);
+    return r;
 }
 
 int pc_init_i440fx(struct bp_machine *m, struct bp_error *err)

@@ -38,7 +38,7 @@ struct pc {
 
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
-    struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev;
+    struct bp_device *pic, *ioapic, *pit, *rtc, *host, *isa_bridge, *pm, *fw_cfg, *hpet_dev, *fdc;
     struct bp_device *apic_bus, *lapic; /* the latter of the first processor */
     const struct pc_chipset *chipset;
     const struct bp_pc_host_interface *host_if;

@@ -16,11 +16,13 @@
 struct fake_disk fake_disks[] = {
     {.name = "d0", .length = DISK_BYTES, .loaded = true}, {.name = "d1", .length = DISK_BYTES, .loaded = true},
     {.name = "cd", .length = DISK_BYTES, .loaded = true, .read_only = true},
-    {.name = "hole", .length = DISK_BYTES, .read_only = true}, {.name = NULL}};
+    {.name = "hole", .length = DISK_BYTES, .read_only = true},
+    {.name = "fd", .length = 1440 << 10, .loaded = true}, {.name = NULL}};
 #define d0 (&fake_disks[0])
 #define d1 (&fake_disks[1])
 #define cd (&fake_disks[2])
 #define hole (&fake_disks[3])
+#define fd (&fake_disks[4])
 
 static const struct bp_block_interface *fake_block;
 
