@@ -98,6 +98,43 @@ def ide_and_ahci(folder):
     is_clean(sata)
 
 
+def floppy_is_read_and_written():
+    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
+        path = os.path.join(folder, "floppy.img")
+        digest = pattern(path, 1440 << 10)
+        console = boot("-fda", path)
+        try:
+            text = run(console, "dd if=/dev/fd0 bs=18k 2>/dev/null | md5sum", 400)
+            assert digest in text, text
+            run(console, "yes backplane | dd of=/dev/fd0 bs=512 seek=100 count=9 2>/dev/null; sync", 300)
+            console.type("poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+        with open(path, "rb") as f:
+            data = f.read()
+        assert data[100 * 512:109 * 512] == (b"backplane\n" * 500)[:9 * 512], "what was written is not in the image"
+        assert len(data) == 1440 << 10
+
+
+def q35_has_its_disk_on_ahci():
+    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
+        path = os.path.join(folder, "disk.img")
+        image(path, 64 << 20, True)
+        console = boot("-machine", "q35", "-drive", f"file={path},format=raw", "-global",
+                       "ide-hd.physical_block_size=4096")
+        try:
+            name = name_of(console, "0000:00:1f.2")[0]
+            text = run(console, f"cat /sys/block/{name}/queue/physical_block_size")
+            assert "\n4096\n" in text, text
+            write_and_read(console, name, "AHCI")
+            console.type("sync; poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+        is_clean(path)
+
+
 def kernel_writes_and_reads_ide_and_ahci_disks():
     with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
         for what, good in ide_and_ahci(folder):
@@ -114,4 +151,6 @@ else:
     else:
         tap = Tap()
         tap.case("kernel_writes_and_reads_ide_and_ahci_disks", kernel_writes_and_reads_ide_and_ahci_disks)
+        tap.case("q35_has_its_disk_on_ahci", q35_has_its_disk_on_ahci)
+        tap.case("floppy_is_read_and_written", floppy_is_read_and_written)
         tap.done()

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""SeaBIOS boots from disks, CDs and floppies: a boot sector reads the next sector by BIOS and prints it on COM1."""
+import os
+import struct
+import tempfile
+
+from console import BINARY, Console, Tap
+
+# xor ax, ax; mov ds, ax; mov es, ax; mov ax, 0x0201; mov bx, 0x7e00; mov cx, 2; mov dh, 0; int 0x13
+# mov si, 0x7e00; 1: lodsb; test al, al; jz 2f; mov dx, 0x3f8; out dx, al; jmp 1b; 2: cli; hlt; jmp 2b
+CODE = bytes.fromhex("31c0 8ed8 8ec0 b80102 bb007e b90200 b600 cd13"
+                     "be007e ac 84c0 7406 baf803 ee ebf5 fa f4 ebfc")
+SECONDS = 120
+
+
+def sectors(text):
+    return CODE.ljust(510, b"\0") + b"\x55\xaa" + (text.encode() + b"\r\n\0").ljust(512, b"\0")
+
+
+def disk(path, text, size):
+    with open(path, "wb") as f:
+        f.write(sectors(text))
+        f.truncate(size)
+
+
+def cd(path, text):
+    """An ISO image with nothing but what El Torito needs."""
+    def descriptor(kind, rest):
+        return (bytes([kind]) + b"CD001\1" + rest).ljust(2048, b"\0")
+
+    catalog = bytes([1, 0, 0, 0]) + b"Backplane".ljust(24, b"\0") + b"\0\0\x55\xaa"
+    total = -sum(struct.unpack("<16H", catalog)) & 0xffff
+    catalog = catalog[:28] + struct.pack("<H", total) + catalog[30:]
+    catalog += struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 20)
+    with open(path, "wb") as f:
+        f.write(bytes(16 * 2048))
+        f.write(descriptor(1, b""))
+        f.write(descriptor(0, b"EL TORITO SPECIFICATION".ljust(64, b"\0") + struct.pack("<I", 19)))
+        f.write(descriptor(255, b""))
+        f.write(catalog.ljust(2048, b"\0"))
+        f.write(sectors(text).ljust(2048, b"\0"))
+        f.write(bytes(100 * 2048))
+
+
+def prints(text, *args):
+    console = Console([BINARY, "-m", "64", "-display", "none", "-serial", "stdio", "-monitor", "none", *args])
+    try:
+        console.expect(text, SECONDS)
+    finally:
+        console.close()
+
+
+def boots(what, make, *args):
+    with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+        path = os.path.join(folder, "image")
+        make(path, what)
+        prints(what, *(arg.replace("IMAGE", path) for arg in args))
+
+
+def megabytes(path, text):
+    disk(path, text, 8 << 20)
+
+
+def floppy(path, text):
+    disk(path, text, 1440 << 10)
+
+
+def ide_disk():
+    boots("the IDE disk is booted", megabytes, "-hda", "IMAGE")
+
+
+def slave_disk_by_bootindex():
+    with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+        first, second = os.path.join(folder, "first"), os.path.join(folder, "second")
+        megabytes(first, "the first disk is booted")
+        megabytes(second, "the second disk is booted")
+        prints("the second disk is booted", "-drive", f"file={first},format=raw", "-drive",
+               f"file={second},format=raw,if=none,id=b", "-device", "ide-hd,drive=b,bus=ide.0,unit=1,bootindex=0")
+
+
+def cdrom():
+    boots("the CD is booted", cd, "-cdrom", "IMAGE", "-boot", "d")
+
+
+def floppy_disk():
+    boots("the floppy is booted", floppy, "-drive", "file=IMAGE,format=raw,if=floppy", "-boot", "a")
+    boots("the floppy of -fda is booted", floppy, "-fda", "IMAGE", "-boot", "a")
+
+
+def ahci_disk_of_a_pc():
+    boots("the AHCI disk is booted", megabytes, "-device", "ahci,id=sata", "-drive",
+          "file=IMAGE,format=raw,if=none,id=d", "-device", "ide-hd,drive=d,bus=sata.3,bootindex=1")
+
+
+if __name__ == "__main__":
+    tap = Tap()
+    tap.case("ide_disk_boots", ide_disk)
+    tap.case("slave_disk_with_bootindex_0_boots_first", slave_disk_by_bootindex)
+    tap.case("cd_boots", cdrom)
+    tap.case("floppy_boots", floppy_disk)
+    tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
+    tap.done()
