@@ -126,10 +126,13 @@ static int floppy_attach(struct bp_device *dev, struct bp_error *err)
         return bp_fail(err, EINVAL, "floppy: sectors have 512 bytes: logical_block_size and "
                        "physical_block_size are 512");
     r = block->open(dev, bp_device_owner(dev), NULL, &d->conf, &ops, d, &d->blk, err);
-    if (r == 0)
-        r = block->conf_complete(d->blk, &d->conf, err);
     if (r < 0)
         return r;
+    r = block->conf_complete(d->blk, &d->conf, err);
+    if (r < 0) {
+        block->close(d->blk);
+        return r;
+    }
     d->fdc = s;
     s->drives[d->unit] = d;
     choose_type(d);
@@ -142,6 +145,8 @@ static void floppy_detach(struct bp_device *dev)
     struct floppy *d = bp_device_state(dev);
 
     transfer_stop(d->fdc);
+    block->close(d->blk);
+    transfer_forget(d->fdc, d);
     d->fdc->drives[d->unit] = NULL;
     d->fdc = NULL;
 }

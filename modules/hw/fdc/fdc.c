@@ -173,21 +173,13 @@ static int fdc_attach(struct bp_device *dev, struct bp_error *err)
         r = isa->add_ports(dev, (uint16_t)(s->iobase + 7), 1, "fdc-input", &dir_ops, s, NULL, err);
     if (r == 0)
         r = bp_bus_new(dev, "floppy-bus", NULL, &s->bus, err);
-    if (r == 0)
-        r = dma->claim(dev, s->dma_channel, transfer_ready, s, err);
-    if (r < 0)
-        return r;
-    s->tally = bp_alloc(sizeof(*s->tally));
-    s->tally->references = 1;
-    s->tally->fdc = s;
-    return 0;
+    return r < 0 ? r : dma->claim(dev, s->dma_channel, transfer_ready, s, err);
 }
 
 static void fdc_detach(struct bp_device *dev)
 {
     struct fdc *s = bp_device_state(dev);
 
-    transfer_leave(s);
     dma->release(dev, s->dma_channel);
 }
 
@@ -210,8 +202,8 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
 
     (void)version;
     if (s->job) { /* of before */
-        s->job->fdc = NULL;
-        s->tally->pending++;
+        s->job->let_go = true;
+        s->pending++;
         block->cancel(s->job->request);
         s->job = NULL;
     }

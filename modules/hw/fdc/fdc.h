@@ -45,17 +45,15 @@ enum fdc_task { TASK_NONE, TASK_READ, TASK_WRITE, TASK_VERIFY, TASK_FORMAT };
 /* What the block layer is doing; plain data, so that a loaded controller does it again. */
 enum fdc_step { STEP_NONE, STEP_READ, STEP_WRITE };
 
-/* A request to the block layer; when nobody waits for it any more, its buffer is its own. */
+/* A request to the block layer; when nobody waits for it any more, it still has its own buffer. */
 struct fdc_job {
-    struct fdc *fdc;  /* NULL: let go */
-    struct fdc_tally *tally;
+    struct fdc *fdc;
+    struct floppy *drive;
+    struct fdc_job *next, **link; /* among those of the controller */
+    bool let_go;
     struct bp_blk_request *request;
     struct iovec iov;
     uint8_t buffer[SECTOR];
-};
-struct fdc_tally {
-    unsigned pending, references;
-    struct fdc *fdc; /* NULL: gone */
 };
 
 struct fdc {
@@ -66,8 +64,9 @@ struct fdc {
     struct bp_bus *bus;
     struct bp_deferred *again;
     struct floppy *drives[UNITS];
-    struct fdc_tally *tally;
-    struct fdc_job *job;
+    struct fdc_job *jobs; /* all of them */
+    unsigned pending;     /* of which nobody waits for so many */
+    struct fdc_job *job;  /* the one that it waits for */
 
     uint8_t dor, tdr, rate;
     uint8_t specify[2], config, precompensation, perpendicular;
@@ -108,7 +107,7 @@ void transfer_pio_write(struct fdc *s, uint8_t value);
 void transfer_ready(void *opaque); /* DMA can move */
 void transfer_stop(struct fdc *s);
 void transfer_resume(struct fdc *s);
-void transfer_leave(struct fdc *s);
+void transfer_forget(struct fdc *s, const struct floppy *d); /* the block layer has forgotten its requests */
 bool transfer_plausible(const struct fdc *s);
 
 #endif

@@ -48,38 +48,47 @@ static void finish(struct fdc *s, uint8_t st0, uint8_t st1, uint8_t st2)
 
 /* ---- requests to the block layer ---- */
 
-static void tally_drop(struct fdc_tally *tally)
-{
-    if (--tally->references == 0)
-        free(tally);
-}
-
 static void step_done(struct fdc *s, enum fdc_step step, int ret);
+
+static void job_free(struct fdc_job *job)
+{
+    *job->link = job->next;
+    if (job->next)
+        job->next->link = job->link;
+    free(job);
+}
 
 static void job_done(void *opaque, int ret)
 {
     struct fdc_job *job = opaque;
-    struct fdc_tally *tally = job->tally;
     struct fdc *s = job->fdc;
-    enum fdc_step step;
+    enum fdc_step step = (enum fdc_step)s->step;
+    bool let_go = job->let_go;
 
-    if (s) {
-        step = (enum fdc_step)s->step;
+    if (!let_go && step == STEP_READ && ret >= 0)
+        memcpy(s->buffer, job->buffer, SECTOR);
+    job_free(job);
+    if (!let_go) {
         s->job = NULL;
         s->step = STEP_NONE;
-        if (step == STEP_READ && ret >= 0)
-            memcpy(s->buffer, job->buffer, SECTOR);
-        free(job);
         step_done(s, step, ret);
-    } else {
-        free(job);
-        tally->pending--;
-        if (tally->fdc && tally->fdc->waits && !tally->pending) {
-            tally->fdc->waits = false;
-            submit(tally->fdc);
-        }
+    } else if (--s->pending == 0 && s->waits) {
+        s->waits = false;
+        submit(s);
     }
-    tally_drop(tally);
+}
+
+void transfer_forget(struct fdc *s, const struct floppy *d)
+{
+    struct fdc_job *next;
+
+    for (struct fdc_job *job = s->jobs; job; job = next) {
+        next = job->next;
+        if (job->drive != d)
+            continue;
+        s->pending -= job->let_go;
+        job_free(job);
+    }
 }
 
 static uint64_t offset(const struct fdc *s, const struct floppy *d)
@@ -99,14 +108,18 @@ static void submit(struct fdc *s)
         finish(s, ST0_ABNORMAL, ST1_NO_ADDRESS, 0);
         return;
     }
-    if (s->tally->pending) {
+    if (s->pending) {
         s->waits = true;
         return;
     }
     job = bp_alloc(sizeof(*job));
     job->fdc = s;
-    job->tally = s->tally;
-    s->tally->references++;
+    job->drive = d;
+    job->next = s->jobs;
+    job->link = &s->jobs;
+    if (job->next)
+        job->next->link = &job->next;
+    s->jobs = job;
     memcpy(job->buffer, s->buffer, SECTOR);
     job->iov = (struct iovec){job->buffer, SECTOR};
     req.iov = &job->iov;
@@ -134,17 +147,9 @@ void transfer_stop(struct fdc *s)
     dma->request(s->dev, s->dma_channel, false);
     if (!job)
         return;
-    job->fdc = NULL;
-    s->tally->pending++;
+    job->let_go = true;
+    s->pending++;
     block->cancel(job->request);
-}
-
-void transfer_leave(struct fdc *s)
-{
-    transfer_stop(s);
-    s->tally->fdc = NULL;
-    tally_drop(s->tally);
-    s->tally = NULL;
 }
 
 /* ---- sectors ---- */

@@ -514,7 +514,7 @@ void ide_software_reset(struct ide_drive *s)
     ide_let_go(s);
     s->irq = false;
     s->asleep = false;
-    if (s->tally->pending) { /* it goes on when the last one has ended */
+    if (s->tally.pending) { /* it goes on when the last one has ended */
         s->diagnose = true;
         s->regs.status = BP_IDE_BUSY;
         return;

@@ -100,6 +100,24 @@ static int take_disk(struct ide_drive *s, const char *type, struct bp_error *err
     return 0;
 }
 
+/* What follows once the block layer has given its handle. */
+static int take_up_medium(struct ide_drive *s, const char *type, struct bp_error *err)
+{
+    int r = block->conf_complete(s->blk, &s->conf, err);
+
+    if (r == 0)
+        r = take_disk(s, type, err);
+    if (r < 0)
+        return r;
+    if (!s->serial && block->serial(s->blk)) {
+        r = check_text(type, "serial", block->serial(s->blk), 20, err);
+        if (r < 0)
+            return r;
+        s->serial = bp_strdup(block->serial(s->blk));
+    }
+    return ide_bus_join(s, err);
+}
+
 static int attach(struct bp_device *dev, bool cd, struct bp_error *err)
 {
     struct ide_drive *s = bp_device_state(dev);
@@ -117,23 +135,14 @@ static int attach(struct bp_device *dev, bool cd, struct bp_error *err)
     if (!cd && !(s->conf.drive && *s->conf.drive))
         return bp_fail(err, EINVAL, "%s: property 'drive' is missing: which disk does it show?", type);
     r = block->open(dev, bp_device_owner(dev), NULL, &s->conf, cd ? &cd_ops : &disk_ops, s, &s->blk, err);
-    if (r == 0)
-        r = block->conf_complete(s->blk, &s->conf, err);
-    if (r == 0)
-        r = take_disk(s, type, err);
     if (r < 0)
         return r;
-    if (!s->serial && block->serial(s->blk)) {
-        r = check_text(type, "serial", block->serial(s->blk), 20, err);
-        if (r < 0)
-            return r;
-        s->serial = bp_strdup(block->serial(s->blk));
-    }
-    ide_tally_new(s);
     s->again = bp_deferred_new(bp_device_owner(dev), NULL, ide_take_up, s);
-    r = ide_bus_join(s, err);
-    if (r < 0)
-        ide_tally_leave(s);
+    r = take_up_medium(s, type, err);
+    if (r < 0) {
+        block->close(s->blk);
+        s->blk = NULL;
+    }
     return r;
 }
 
@@ -153,7 +162,9 @@ static void drive_detach(struct bp_device *dev)
 
     ide_let_go(s);
     ide_bus_leave(s);
-    ide_tally_leave(s);
+    block->close(s->blk);
+    s->blk = NULL;
+    ide_jobs_free(s);
     free(s->data);
     s->data = NULL;
     for (unsigned tag = 0; tag < QUEUE_DEPTH; tag++)
@@ -329,7 +340,7 @@ void ide_take_up(void *opaque)
 
     if (!s->bus)
         return;
-    if (s->diagnose && s->tally->pending == 0)
+    if (s->diagnose && s->tally.pending == 0)
         ide_software_reset(s);
     if (s->step != STEP_NONE && !s->job)
         ide_step_again(s);

@@ -39,17 +39,18 @@ enum ide_task { TASK_NONE, TASK_READ, TASK_WRITE, TASK_REPLY, TASK_TRIM, TASK_ST
 
 struct ide_drive;
 
-/* Requests that nobody waits for any more, and the drive that stays busy until they have ended. */
+/* A drive's requests; `pending`: those that nobody waits for any more, until which it stays busy. */
 struct ide_tally {
-    unsigned pending, references;
-    struct ide_drive *drive; /* NULL: gone */
+    unsigned pending;
+    struct ide_job *jobs; /* all of them */
 };
 
 /* A request to the block layer. It outlives a reset of its drive: then nobody waits for it, but the
  * buffer that it uses is its own until it has ended. */
 struct ide_job {
     struct ide_drive *drive; /* NULL: it was let go */
-    struct ide_tally *tally; /* counted */
+    struct ide_job *next, **link; /* among those of its drive's tally */
+    struct ide_drive *whose;
     struct bp_blk_request *request;
     struct iovec iov;
     uint8_t *buffer; /* owned once it was let go */
@@ -120,7 +121,7 @@ struct ide_drive {
     uint8_t *data;  /* DATA_MAX bytes, or NULL until needed */
     struct bp_state_bytes saved_data;
     struct ide_job *job;
-    struct ide_tally *tally;
+    struct ide_tally tally;
     uint32_t epoch;  /* counts commands and resets */
     bool moving;     /* inside of ops.transfer() */
     bool pumping;    /* inside of the loop that moves a serial drive's PIO data */
@@ -193,8 +194,7 @@ void ide_let_go(struct ide_drive *s); /* of everything that is under way */
 void ide_job_submit(struct ide_drive *s, struct ide_job **place, int tag, uint8_t *buffer,
                     enum bp_block_op op, uint64_t offset, uint64_t bytes, uint32_t flags);
 void ide_job_let_go(struct ide_drive *s, struct ide_job *job, uint8_t *buffer);
-void ide_tally_new(struct ide_drive *s);
-void ide_tally_leave(struct ide_drive *s);
+void ide_jobs_free(struct ide_drive *s); /* the block layer has forgotten them */
 void ide_resume(struct ide_drive *s); /* what was loaded goes on */
 
 /* ata.c */

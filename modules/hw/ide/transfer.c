@@ -233,37 +233,29 @@ void ide_want(struct ide_drive *s, uint32_t length)
 
 /* ---- requests ---- */
 
-void ide_tally_new(struct ide_drive *s)
+static void job_free(struct ide_job *job)
 {
-    s->tally = bp_alloc(sizeof(*s->tally));
-    s->tally->references = 1;
-    s->tally->drive = s;
+    *job->link = job->next;
+    if (job->next)
+        job->next->link = job->link;
+    free(job->buffer);
+    free(job);
 }
 
-static void tally_drop(struct ide_tally *tally)
+void ide_jobs_free(struct ide_drive *s)
 {
-    if (--tally->references == 0)
-        free(tally);
-}
-
-void ide_tally_leave(struct ide_drive *s)
-{
-    if (!s->tally)
-        return;
-    s->tally->drive = NULL;
-    tally_drop(s->tally);
-    s->tally = NULL;
+    while (s->tally.jobs)
+        job_free(s->tally.jobs);
+    s->tally.pending = 0;
 }
 
 static void let_go_ended(struct ide_job *job)
 {
-    struct ide_drive *s = job->tally->drive;
+    struct ide_drive *s = job->whose;
 
-    job->tally->pending--;
-    free(job->buffer);
-    tally_drop(job->tally);
-    free(job);
-    if (s && s->bus && s->diagnose && s->tally->pending == 0)
+    s->tally.pending--;
+    job_free(job);
+    if (s->bus && s->diagnose && s->tally.pending == 0)
         ide_software_reset(s);
 }
 
@@ -278,8 +270,7 @@ static void job_done(void *opaque, int ret)
         let_go_ended(job);
         return;
     }
-    tally_drop(job->tally);
-    free(job);
+    job_free(job);
     if (tag >= 0) {
         s->queued[tag].job = NULL;
         ide_queue_done(s, tag, ret);
@@ -298,9 +289,12 @@ void ide_job_submit(struct ide_drive *s, struct ide_job **place, int tag, uint8_
                                        .bytes = bytes};
     struct ide_job *job = bp_alloc(sizeof(*job));
 
-    job->drive = s;
-    job->tally = s->tally;
-    job->tally->references++;
+    job->drive = job->whose = s;
+    job->next = s->tally.jobs;
+    job->link = &s->tally.jobs;
+    if (job->next)
+        job->next->link = &job->next;
+    s->tally.jobs = job;
     job->tag = tag;
     job->iov = (struct iovec){buffer, bytes};
     if (op == BP_BLOCK_READ || op == BP_BLOCK_WRITE) {
@@ -315,7 +309,7 @@ void ide_job_let_go(struct ide_drive *s, struct ide_job *job, uint8_t *buffer)
 {
     job->drive = NULL;
     job->buffer = buffer;
-    s->tally->pending++;
+    s->tally.pending++;
     block->cancel(job->request);
 }
 

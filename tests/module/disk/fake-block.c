@@ -30,9 +30,19 @@ static int fake_open(struct bp_device *dev, struct bp_owner *owner, struct bp_co
     return bp_fail(err, ENOENT, "no drive '%s'", conf->drive ? conf->drive : "");
 }
 
+/* Nobody hears of what is under way. */
 static void fake_close(struct bp_blk *blk)
 {
-    (void)blk;
+    struct fake_disk *d = of(blk);
+
+    while (d->pending) {
+        struct fake_pending *p = d->pending;
+
+        d->pending = p->next;
+        free(p);
+    }
+    d->tail = &d->pending;
+    d->ops = NULL;
 }
 
 static int fake_conf_complete(struct bp_blk *blk, struct bp_blk_conf *conf, struct bp_error *err)
