@@ -21,24 +21,32 @@ def entry(number, name, mode, data=b"", rdev=(0, 0)):
     return header + b"\0" * (-len(header) % 4) + data + b"\0" * (-len(data) % 4)
 
 
+def package_tree(name):
+    """The files of a package of Debian's, unpacked."""
+    tree = os.path.join(CACHE, name)
+    if os.path.isdir(tree):
+        return tree
+    deb = os.path.join(CACHE, name + ".deb.d")
+    os.makedirs(deb, exist_ok=True)
+    subprocess.run(["apt-get", "download", "-q", name], cwd=deb, check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    subprocess.run(["dpkg-deb", "-x", glob.glob(deb + "/*.deb")[0], tree + ".new"], check=True)
+    shutil.rmtree(deb)
+    os.rename(tree + ".new", tree)
+    return tree
+
+
 def kernel_tree():
     """Debian's standard kernel, unpacked; the one for clouds has no drivers of such disks."""
-    tree = os.path.join(CACHE, "tree")
-    if glob.glob(tree + "/boot/vmlinuz-*"):
-        return tree
+    for tree in glob.glob(os.path.join(CACHE, "linux-image-*")):
+        if glob.glob(tree + "/boot/vmlinuz-*"):
+            return tree
     out = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], check=True, stdout=subprocess.PIPE,
                          text=True).stdout
     names = [line.split()[-1] for line in out.splitlines() if "Depends: linux-image-" in line]
     if not names:
         raise FileNotFoundError("no package linux-image-amd64 in apt's lists")
-    deb = os.path.join(CACHE, "deb")
-    os.makedirs(deb, exist_ok=True)
-    subprocess.run(["apt-get", "download", "-q", names[0]], cwd=deb, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-    subprocess.run(["dpkg-deb", "-x", glob.glob(deb + "/linux-image-*.deb")[0], tree + ".new"], check=True)
-    shutil.rmtree(deb)
-    os.rename(tree + ".new", tree)
-    return tree
+    return package_tree(names[0])
 
 
 def modules_in_order(base):

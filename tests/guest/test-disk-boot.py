@@ -3,9 +3,12 @@
 """SeaBIOS boots from disks, CDs and floppies: a boot sector reads the next sector by BIOS and prints it on COM1."""
 import os
 import struct
+import subprocess
 import tempfile
+import time
 
-from console import BINARY, Console, Tap
+import disk as packages
+from console import BINARY, SLOW, Console, Tap
 
 # xor ax, ax; mov ds, ax; mov es, ax; mov ax, 0x0201; mov bx, 0x7e00; mov cx, 2; mov dh, 0; int 0x13
 # mov si, 0x7e00; 1: lodsb; test al, al; jz 2f; mov dx, 0x3f8; out dx, al; jmp 1b; 2: cli; hlt; jmp 2b
@@ -93,6 +96,39 @@ def ahci_disk_of_a_pc():
           "file=IMAGE,format=raw,if=none,id=d", "-device", "ide-hd,drive=d,bus=sata.3,bootindex=1")
 
 
+def grub_menu(*args):
+    """GRUB's rescue images draw their menu: it is read off the screen."""
+    console = Console([BINARY, "-m", "128", "-display", "none", "-serial", "none", "-monitor", "stdio", *args])
+    try:
+        console.expect("(qemu) ", 30)
+        end = time.monotonic() + SECONDS * SLOW
+        screen = ""
+        while "GNU GRUB" not in screen or "Memtest86+" not in screen:
+            assert time.monotonic() < end, screen
+            time.sleep(1)
+            console.type("screen-text\n")
+            screen = console.expect("(qemu) ", 30)
+    finally:
+        console.close()
+
+
+def grub():
+    return os.path.join(packages.package_tree("grub-rescue-pc"), "usr/lib/grub-rescue")
+
+
+def grub_cd():
+    grub_menu("-cdrom", os.path.join(grub(), "grub-rescue-cdrom.iso"), "-boot", "d")
+
+
+def grub_floppy():
+    grub_menu("-drive", f"file={grub()}/grub-rescue-floppy.img,format=raw,if=floppy,readonly=on", "-boot", "a")
+
+
+def grub_ahci_cd():
+    grub_menu("-device", "ahci,id=sata", "-drive", f"file={grub()}/grub-rescue-cdrom.iso,format=raw,if=none,id=c,"
+              "media=cdrom", "-device", "ide-cd,drive=c,bus=sata.0,bootindex=0")
+
+
 if __name__ == "__main__":
     tap = Tap()
     tap.case("ide_disk_boots", ide_disk)
@@ -100,4 +136,15 @@ if __name__ == "__main__":
     tap.case("cd_boots", cdrom)
     tap.case("floppy_boots", floppy_disk)
     tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
+    why = None
+    try:
+        grub()
+    except (OSError, subprocess.SubprocessError) as error:
+        why = f"Debian's package grub-rescue-pc cannot be had: {error}"
+    for name, case in (("grub_shows_its_menu_from_cd", grub_cd), ("grub_shows_its_menu_from_floppy", grub_floppy),
+                       ("grub_shows_its_menu_from_cd_on_ahci", grub_ahci_cd)):
+        if why:
+            tap.skip(name, why)
+        else:
+            tap.case(name, case)
     tap.done()
