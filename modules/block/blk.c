@@ -19,6 +19,7 @@ struct bp_blk *blk_new(const char *name)
 {
     struct bp_blk *blk = bp_alloc(sizeof(*blk)), **link = &block_blks;
 
+    blk->refs = 1;
     blk->name = bp_strdup(name);
     blk->root.name = bp_strdup("root");
     blk->root.blk = blk;
@@ -50,14 +51,16 @@ static void point_root(struct bp_blk *blk, struct bp_block_node *node)
     }
 }
 
-void blk_free(struct bp_blk *blk)
+struct bp_blk *blk_ref(struct bp_blk *blk)
 {
-    struct bp_blk **link = &block_blks;
+    blk->refs++;
+    return blk;
+}
 
-    point_root(blk, NULL);
-    while (*link != blk)
-        link = &(*link)->next;
-    *link = blk->next;
+void blk_unref(struct bp_blk *blk)
+{
+    if (--blk->refs > 0)
+        return;
     pthread_mutex_destroy(&blk->lock);
     bp_co_mutex_free(blk->gate_mutex);
     bp_co_queue_free(blk->gate);
@@ -66,6 +69,18 @@ void blk_free(struct bp_blk *blk)
     free(blk->name);
     free(blk->serial);
     free(blk);
+}
+
+/* From now on nobody finds it. */
+void blk_free(struct bp_blk *blk)
+{
+    struct bp_blk **link = &block_blks;
+
+    point_root(blk, NULL);
+    while (*link != blk)
+        link = &(*link)->next;
+    *link = blk->next;
+    blk_unref(blk);
 }
 
 struct bp_blk *blk_find(const char *name)
@@ -221,6 +236,7 @@ struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
                                   void (*done)(void *opaque, int ret), void *opaque)
 {
     struct bp_blk_request *r = bp_alloc(sizeof(*r));
+    bool queued;
 
     r->blk = blk;
     r->op = op;
@@ -235,11 +251,11 @@ struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
     if (r->next)
         r->next->link = &r->next;
     blk->requests = r;
-    r->queued = blk->quiesced > 0;
-    if (!r->queued)
-        blk->in_flight++;
+    queued = r->queued = blk->quiesced > 0;
+    if (!queued)
+        __atomic_fetch_add(&blk->in_flight, 1, __ATOMIC_ACQ_REL);
     pthread_mutex_unlock(&blk->lock);
-    if (!r->queued)
+    if (!queued) /* the end of the drain starts those, maybe by now */
         blk_start(r);
     return r;
 }
@@ -286,7 +302,7 @@ void blk_cancel(struct bp_blk_request *r)
     if (waits) {
         r->held = r->queued = false;
         r->ret = -ECANCELED;
-        blk->in_flight++;
+        __atomic_fetch_add(&blk->in_flight, 1, __ATOMIC_ACQ_REL);
     } else if (r->co) {
         co = bp_co_ref(r->co);
     }
@@ -441,6 +457,8 @@ static void let_go(struct bp_blk *blk)
     blk->ops_flags = 0;
     blk->owner = NULL;
     blk->dev = NULL;
+    free(blk->path);
+    blk->path = NULL;
     blk->ctx = NULL;
     blk->locked = blk->tray_is_open = false;
     take_permissions(blk, NULL);
@@ -462,6 +480,7 @@ int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *c
         return ret;
     blk->open = true;
     blk->dev = dev;
+    blk->path = dev ? bp_strdup(bp_object_path(bp_device_object(dev))) : NULL;
     blk->owner = owner ? owner : dev ? bp_device_owner(dev) : NULL;
     blk->ctx = ctx;
     blk->ops = ops;
@@ -496,7 +515,7 @@ void blk_close(struct bp_blk *blk)
     }
     blk->requests = blk->done_list = NULL;
     blk->done_tail = &blk->done_list;
-    blk->in_flight = 0;
+    blk_nobody_waits(blk);
     let_go(blk);
 }
 

@@ -179,9 +179,9 @@ static int read_line(struct debug_state *s, char *line, struct bp_value **group,
         bp_value_unref(*group);
         *group = bp_value_dict();
         *sets = !strcmp(text, "[set-state]");
-        return ret == 0 && !*sets && strcmp(text, "[inject-error]") != 0
-                   ? bp_fail(err, EINVAL, "there is no group '%s'; there are [inject-error] and [set-state]",
-                             text) : ret;
+        if (ret == 0 && !*sets && strcmp(text, "[inject-error]") != 0)
+            ret = bp_fail(err, EINVAL, "there is no group '%s'; there are [inject-error] and [set-state]", text);
+        return ret;
     }
     equals = strchr(text, '=');
     if (!equals || !*group)
@@ -223,8 +223,10 @@ static bool matches(struct debug_state *s, struct rule *r, enum event event, enu
     int64_t first = req ? (int64_t)(req->offset / 512) : 0;
     int64_t last = req ? (int64_t)((req->offset + req->bytes + 511) / 512) : 0;
 
-    if (r->spent || (r->event != NONE && r->event != event) || (r->state && r->state != s->state) ||
-        (r->type >= 0 && types[r->type] != op))
+    /* A flush raises two events, but is one request. */
+    if (r->spent || (r->event == NONE ? event == FLUSH_TO_DISK : r->event != event))
+        return false;
+    if ((r->state && r->state != s->state) || (r->type >= 0 && types[r->type] != op))
         return false;
     if (r->sector >= 0 && (!req || r->sector < first || r->sector >= last))
         return false;

@@ -92,9 +92,11 @@ struct drain_waiter {
 
 struct bp_blk {
     struct bp_blk *next; /* of all, oldest first */
+    unsigned refs;       /* of coroutines that wait with it, and one until blk_free(); [main] */
     char *name;          /* of a -drive, or NULL */
     struct bp_block_child root; /* node NULL: no medium */
     struct bp_device *dev;      /* or NULL */
+    char *path;                 /* of the device, for events of any thread; or NULL */
     struct bp_owner *owner;     /* of its deferred calls and coroutines; NULL: nobody has it open */
     struct bp_context *ctx;
     bool open;                  /* by a device or an export */
@@ -129,6 +131,7 @@ struct drive {
     const char *interface; /* NULL: the board's default */
     int bus, unit, index;  /* -1: not given */
     bool placed, claimed, cdrom, by_default;
+    bool probed; /* taken for raw; said when the machine is complete */
     struct bp_value *args; /* as given; for `change` and messages */
     char *file;            /* or NULL */
 };
@@ -155,6 +158,7 @@ int run_now(int (*fn)(void *opaque, struct bp_error *err), void *opaque, struct 
 bool may_wait(void);
 
 /* graph.c: [main] */
+extern pthread_mutex_t graph_lock; /* of lists of parents and of roots, for who reads them in other threads */
 struct bp_block_child *child_new(const char *name, uint32_t roles, struct bp_block_node *parent,
                                  struct bp_block_node *node);
 void child_free(struct bp_block_child *child); /* drops its reference */
@@ -196,6 +200,9 @@ bool iov_is_aligned(const struct iovec *iov, unsigned n, size_t alignment);
 /* blk.c */
 struct bp_blk *blk_new(const char *name);
 void blk_free(struct bp_blk *blk);
+struct bp_blk *blk_ref(struct bp_blk *blk);
+void blk_unref(struct bp_blk *blk);
+void blk_nobody_waits(struct bp_blk *blk); /* it is closed: nothing is in flight any more */
 struct bp_blk *blk_find(const char *name); /* of a drive */
 int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *ctx,
              struct bp_blk_conf *conf, const struct bp_blk_ops *ops, void *opaque,
@@ -258,6 +265,8 @@ extern bool drive_snapshot_all;
 
 int drive_check_claimed(void *opaque, struct bp_error *err);
 void drive_free_all(void);
+/* Its image was taken for raw: said at once, or when the machine is complete. */
+void drive_warn_probed(struct drive *drive, const char *filename);
 
 /* throttle-keys.c */
 struct throttle_key {
@@ -269,6 +278,8 @@ struct bp_value *throttle_limits(struct bp_value *args, struct bp_error *err);
 /* probe.c */
 /* The driver that says it knows these bytes best; NULL: none, so raw. `*ret_score` is how sure. */
 const char *probe_format(const uint8_t *head, size_t length, const char *file);
+/* The same of what needs no driver. [any] */
+const char *probe_magic(const uint8_t *head, size_t length);
 int probe_node(struct bp_block_node *node, const char **ret_format, struct bp_error *err); /* [co] */
 
 #endif

@@ -21,7 +21,7 @@ bool blk_enter(struct bp_blk *blk)
     pthread_mutex_lock(&blk->lock);
     may = blk->quiesced == 0;
     if (may)
-        blk->in_flight++;
+        __atomic_fetch_add(&blk->in_flight, 1, __ATOMIC_ACQ_REL);
     pthread_mutex_unlock(&blk->lock);
     return may;
 }
@@ -31,7 +31,7 @@ void blk_leave(struct bp_blk *blk)
     struct drain_waiter *waiters = NULL, *next;
 
     pthread_mutex_lock(&blk->lock);
-    if (--blk->in_flight == 0) {
+    if (__atomic_sub_fetch(&blk->in_flight, 1, __ATOMIC_ACQ_REL) == 0) {
         waiters = blk->drain_waiters;
         blk->drain_waiters = NULL;
     }
@@ -41,6 +41,12 @@ void blk_leave(struct bp_blk *blk)
         bp_defer(bp_context_main(NULL), waiters->fn, waiters->opaque);
         free(waiters);
     }
+}
+
+void blk_nobody_waits(struct bp_blk *blk)
+{
+    __atomic_store_n(&blk->in_flight, 1, __ATOMIC_RELEASE);
+    blk_leave(blk);
 }
 
 void blk_drain(struct bp_blk *blk, void (*fn)(void *opaque), void *opaque)
@@ -115,6 +121,7 @@ static int wait_idle(struct bp_blk *blk, struct bp_error *err)
     return 0;
 }
 
+/* The caller holds a reference. */
 int blk_drain_begin(struct bp_blk *blk, struct bp_error *err)
 {
     int ret;
@@ -137,7 +144,7 @@ void blk_go_on(struct bp_blk *blk)
             r = r->next;
         if (r) {
             r->queued = false;
-            blk->in_flight++;
+            __atomic_fetch_add(&blk->in_flight, 1, __ATOMIC_ACQ_REL);
         }
         pthread_mutex_unlock(&blk->lock);
         if (!r)
@@ -168,16 +175,26 @@ static bool is_above(struct bp_blk *blk, struct bp_block_node *node)
     return blk->root.node && (!node || node_is_below(node, blk->root.node));
 }
 
+/* Blks come and go while others are waited for: each that is waited for is held. */
 int drain_begin(struct bp_block_node *node, struct bp_error *err)
 {
+    struct bp_blk **list;
+    size_t n = 0, count = 0;
     int ret = 0;
 
     for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
+        count++;
+    list = bp_alloc((count + 1) * sizeof(struct bp_blk *));
+    for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
         if (is_above(blk, node))
-            quiesce(blk);
-    for (struct bp_blk *blk = block_blks; ret == 0 && blk; blk = blk->next)
-        if (is_above(blk, node))
-            ret = wait_idle(blk, err);
+            list[n++] = blk_ref(blk);
+    for (size_t i = 0; i < n; i++)
+        quiesce(list[i]);
+    for (size_t i = 0; ret == 0 && i < n; i++)
+        ret = wait_idle(list[i], err);
+    for (size_t i = 0; i < n; i++)
+        blk_unref(list[i]);
+    free(list);
     if (ret < 0)
         drain_end(node);
     return ret;
@@ -217,6 +234,7 @@ static void retry_held(struct bp_blk *blk)
     pthread_mutex_unlock(&blk->lock);
     for (;;) {
         struct bp_blk_request *r;
+        bool queued = true;
 
         pthread_mutex_lock(&blk->lock);
         r = blk->requests;
@@ -224,14 +242,14 @@ static void retry_held(struct bp_blk *blk)
             r = r->next;
         if (r) {
             r->held = r->retry = false;
-            r->queued = blk->quiesced > 0;
-            if (!r->queued)
-                blk->in_flight++;
+            queued = r->queued = blk->quiesced > 0;
+            if (!queued)
+                __atomic_fetch_add(&blk->in_flight, 1, __ATOMIC_ACQ_REL);
         }
         pthread_mutex_unlock(&blk->lock);
         if (!r)
             return;
-        if (!r->queued)
+        if (!queued)
             blk_start(r);
     }
 }

@@ -10,9 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <bp/log.h>
-
-#include "block.h"
+#include "commands.h"
 
 bool drive_snapshot_all;
 
@@ -23,7 +21,7 @@ static bool is_own(const char *key)
         "id", "if", "bus", "unit", "index", "media", "snapshot", "cache", "cache.direct",
         "cache.no-flush", "cache.writeback", "aio", "format", "driver", "werror", "rerror", "readonly",
         "read-only", "copy-on-read", "serial", "file", "node-name", "group", "throttling",
-        "auto-read-only", "discard", "detect-zeroes", "force-share", NULL};
+        "auto-read-only", "discard", "detect-zeroes", "force-share", "said", NULL};
 
     if (!strncmp(key, "file.", 5) || !strncmp(key, "bps", 3) || !strncmp(key, "iops", 4))
         return true;
@@ -167,13 +165,6 @@ static int file_options(struct bp_value *args, struct bp_value **ret, struct bp_
     return 0;
 }
 
-static void warn_probed(struct drive *d, struct bp_block_node *file)
-{
-    bp_warn("drive '%s': no format was given for '%s', and it is taken for raw; so that a guest can't make "
-            "it look like another format, such writes to its first sector are refused; format=raw "
-            "lifts that and this warning", d->blk->name, file->filename ? file->filename : "");
-}
-
 /* *format is as given, or found out by looking. */
 static int choose_format(struct drive *d, struct bp_block_node *file, const char **format,
                          bool *ret_guard, struct bp_error *err)
@@ -189,7 +180,7 @@ static int choose_format(struct drive *d, struct bp_block_node *file, const char
     *format = found ? found : "raw";
     *ret_guard = !found && !file->flags.read_only;
     if (*ret_guard)
-        warn_probed(d, file);
+        drive_warn_probed(d, file->filename ? file->filename : "");
     return 0;
 }
 
@@ -328,6 +319,7 @@ static int throttle(struct drive *d, struct bp_value *args, struct bp_block_node
         bp_value_unref(limits);
         return 0;
     }
+    blk_note_limits(d->blk, limits, bp_value_get_string(args, "group"));
     options = bp_value_dict();
     bp_value_set(options, "driver", bp_value_string("throttle"));
     bp_value_set(options, "limits", limits);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/log.h>
+
 #include "block.h"
 
 static struct drive *drives; /* in order of the command line */
@@ -196,11 +198,32 @@ static int read_cache(struct drive *d, struct bp_error *err)
     return 0;
 }
 
+/* Keys that -drive had in older releases, and where that went. */
+static int refuse_dropped(struct bp_value *args, struct bp_error *err)
+{
+    static const char *const of_device[] = {"serial", "cyls", "heads", "secs", "trans", "addr", NULL};
+
+    for (unsigned i = 0; of_device[i]; i++) {
+        struct bp_value *v = bp_value_get(args, of_device[i]);
+        const char *key = !strcmp(of_device[i], "trans") ? "bios-chs-trans" : of_device[i];
+
+        if (v)
+            return bp_fail(err, EINVAL, "%s= belongs to the device now: -drive ...,if=none,id=d -device "
+                           "ide-hd,drive=d,%s=%s", of_device[i], key,
+                           bp_value_as_string(v) ? bp_value_as_string(v) : "...");
+    }
+    if (bp_value_has(args, "boot"))
+        return bp_fail(err, EINVAL, "boot= is gone: -device ...,bootindex=1 says what is started from first");
+    return 0;
+}
+
 static int read_common(struct drive *d, struct bp_error *err)
 {
     const char *id = bp_value_get_string(d->args, "id");
-    int ret = read_media(d, err);
+    int ret = refuse_dropped(d->args, err);
 
+    if (ret == 0)
+        ret = read_media(d, err);
     if (ret == 0)
         ret = on_error(d->args, "werror", false, &d->blk->drive_werror, err);
     if (ret == 0)
@@ -215,9 +238,6 @@ static int read_common(struct drive *d, struct bp_error *err)
         ret = read_place(d, err);
     if (ret < 0)
         return ret;
-    if (bp_value_get_string(d->args, "serial"))
-        return bp_fail(err, EINVAL, "serial= belongs to the device now: -device ...,drive=ID,serial=%s",
-                       bp_value_get_string(d->args, "serial"));
     if (id) {
         d->id = bp_strdup(id);
         d->blk->name = bp_strdup(id);
@@ -283,6 +303,7 @@ void drive_free(struct drive *drive)
     while (*link != drive)
         link = &(*link)->next;
     *link = drive->next;
+    drive->blk->drive = NULL;
     blk_free(drive->blk);
     bp_value_unref(drive->args);
     free(drive->id);
@@ -390,7 +411,7 @@ static int complain(const struct drive *d, struct bp_error *err)
 {
     const char *interface = interface_of(d);
     const char *file = bp_value_get_string(d->args, "file");
-    const char *bus = "DEVICE";
+    const char *bus = "DEVICE", *said = bp_value_get_string(d->args, "said");
 
     if (!strcmp(interface, "virtio"))
         bus = "virtio-blk-pci";
@@ -400,11 +421,36 @@ static int complain(const struct drive *d, struct bp_error *err)
         bus = d->cdrom ? "scsi-cd" : "scsi-hd";
     else if (!strcmp(interface, "floppy"))
         bus = "floppy";
+    if (said)
+        return bp_fail(err, EINVAL, "%s: this machine has no if=%s,bus=%d,unit=%d; -drive file=%s,if=none,"
+                       "id=%s -device %s,drive=%s takes it to a device of its own", said, interface, d->bus,
+                       d->unit, file, d->blk->name, bus, d->blk->name);
     return bp_fail(err, EINVAL, "-drive %s%s%sif=%s,bus=%d,unit=%d: this machine has no such place; "
                    "-drive %s%s%sif=none,id=%s -device %s,drive=%s takes it to a device of its own",
                    file ? "file=" : "", file ? file : "", file ? "," : "", interface, d->bus, d->unit,
                    file ? "file=" : "", file ? file : "", file ? "," : "", d->blk->name, bus,
                    d->blk->name);
+}
+
+static bool complete;
+
+static void warn(const struct drive *d, const char *filename)
+{
+    bp_warn("drive '%s': no format was given for '%s', and it is taken for raw; so that a guest can't make "
+            "it look like another format, such writes to its first sector are refused; format=raw lifts "
+            "that and this warning", blk_name(d->blk), filename);
+}
+
+void drive_warn_probed(struct drive *drive, const char *filename)
+{
+    struct drive *d = drives;
+
+    while (d && d != drive)
+        d = d->next;
+    if (d && !complete)
+        d->probed = true;
+    else
+        warn(drive, filename);
 }
 
 int drive_check_claimed(void *opaque, struct bp_error *err)
@@ -416,6 +462,11 @@ int drive_check_claimed(void *opaque, struct bp_error *err)
         if (strcmp(interface_of(d), "none") != 0 && !d->claimed && !d->blk->open && !d->by_default)
             return complain(d, err);
     }
+    complete = true;
+    for (struct drive *d = drives; d; d = d->next)
+        if (d->probed)
+            warn(d, bp_value_get_string(d->args, "file") ? bp_value_get_string(d->args, "file")
+                 : d->blk->root.node ? d->blk->root.node->filename : "");
     return 0;
 }
 

@@ -33,7 +33,7 @@ static void tell(struct bp_blk *blk, enum bp_block_op op, int error, int action)
     if (node)
         bp_value_set(data, "node-name", bp_value_string(node->name));
     bp_value_set(data, "qom-path",
-                 bp_value_string(blk->dev ? bp_object_path(bp_device_object(blk->dev)) : ""));
+                 bp_value_string(blk->path ? blk->path : ""));
     bp_value_set(data, "operation", bp_value_string(op == BP_BLOCK_READ ? "read" : "write"));
     bp_value_set(data, "action", bp_value_string(action == BP_BLOCK_ON_ERROR_IGNORE ? "ignore"
                                                  : action == BP_BLOCK_ON_ERROR_STOP ? "stop"

@@ -11,25 +11,31 @@
 
 #include "block.h"
 
+pthread_mutex_t graph_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static void link_parent(struct bp_block_child *child, struct bp_block_node *node)
 {
     struct bp_block_child **link = &node->parents;
 
+    pthread_mutex_lock(&graph_lock);
     while (*link)
         link = &(*link)->next_parent;
     child->next_parent = NULL;
     *link = child;
     child->node = node;
+    pthread_mutex_unlock(&graph_lock);
 }
 
 static void unlink_parent(struct bp_block_child *child)
 {
     struct bp_block_child **link = &child->node->parents;
 
+    pthread_mutex_lock(&graph_lock);
     while (*link != child)
         link = &(*link)->next_parent;
     *link = child->next_parent;
     child->node = NULL;
+    pthread_mutex_unlock(&graph_lock);
 }
 
 struct bp_block_child *child_new(const char *name, uint32_t roles, struct bp_block_node *parent,

@@ -173,16 +173,16 @@ static int remove_drive(const char *id, struct bp_error *err)
 
     if (!blk || !blk->drive)
         return bp_fail(err, ENOENT, "there is no drive '%s'", id);
-    if (blk->root.node) {
-        ret = blk_drain_begin(blk, err);
-        if (ret < 0)
-            return ret;
+    blk_ref(blk);
+    ret = blk->root.node ? blk_drain_begin(blk, err) : 0;
+    if (ret == 0 && blk->root.node) {
         blk_remove(blk);
         blk_drain_end(blk);
     }
-    if (!blk->open)
+    if (ret == 0 && !blk->open && drive_find(id) == blk->drive)
         drive_free(blk->drive);
-    return 0; /* a device that shows it has an empty drive from now on */
+    blk_unref(blk);
+    return ret; /* a device that shows it has an empty drive from now on */
 }
 
 static void drive_del(struct bp_monitor *mon, struct bp_value *args)

@@ -17,12 +17,45 @@ static void blk_set_write_cache(struct bp_blk *blk, bool on)
     blk->write_cache = on;
 }
 
+/* From any thread, while the medium may be changed by the main one. */
+static int64_t locked_length(struct bp_blk *blk)
+{
+    int64_t length;
+
+    pthread_mutex_lock(&graph_lock);
+    length = blk_length(blk);
+    pthread_mutex_unlock(&graph_lock);
+    return length;
+}
+
+static bool locked_inserted(struct bp_blk *blk)
+{
+    bool inserted;
+
+    pthread_mutex_lock(&graph_lock);
+    inserted = blk_inserted(blk);
+    pthread_mutex_unlock(&graph_lock);
+    return inserted;
+}
+
+static bool locked_writable(struct bp_blk *blk)
+{
+    bool writable;
+
+    pthread_mutex_lock(&graph_lock);
+    writable = blk_writable(blk);
+    pthread_mutex_unlock(&graph_lock);
+    return writable;
+}
+
 static void blk_limits(struct bp_blk *blk, struct bp_block_limits *ret)
 {
     struct bp_block_limits limits = {.size = sizeof(limits)};
 
+    pthread_mutex_lock(&graph_lock);
     if (blk->root.node)
         limits = blk->root.node->limits;
+    pthread_mutex_unlock(&graph_lock);
     limits.size = ret->size ? ret->size : (uint32_t)sizeof(limits);
     memcpy(ret, &limits, limits.size < sizeof(limits) ? limits.size : sizeof(limits));
 }
@@ -192,8 +225,8 @@ static int iface_node_new(struct bp_value *options, struct bp_block_node **ret_n
 static const struct bp_block_interface table = {
     .size = sizeof(table), .open = blk_open, .close = blk_close, .conf_complete = conf_complete,
     .geometry = conf_geometry, .submit = blk_submit, .cancel = blk_cancel, .submit_co = blk_submit_co,
-    .now = blk_now, .plug = blk_plug, .unplug = blk_unplug, .length = blk_length,
-    .inserted = blk_inserted, .writable = blk_writable, .write_cache = blk_write_cache,
+    .now = blk_now, .plug = blk_plug, .unplug = blk_unplug, .length = locked_length,
+    .inserted = locked_inserted, .writable = locked_writable, .write_cache = blk_write_cache,
     .set_write_cache = blk_set_write_cache, .limits = blk_limits, .in_flight = blk_in_flight,
     .drain = blk_drain, .set_context = blk_set_context, .tray = blk_tray,
     .lock_medium = blk_lock_medium, .account_invalid = blk_account_invalid, .name = blk_name,

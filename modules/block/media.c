@@ -174,27 +174,40 @@ int qmp_eject(const char *device, const char *id, bool has_force, bool force, st
 
     if (!blk)
         return -ENOENT;
-    ret = open_tray(blk, has_force && force, err);
-    return ret < 0 ? ret : take_out(blk, err);
+    ret = open_tray(blk_ref(blk), has_force && force, err);
+    if (ret == 0)
+        ret = take_out(blk, err);
+    blk_unref(blk);
+    return ret;
 }
 
 int qmp_insert_medium(const char *id, const char *node_name, struct bp_error *err)
 {
     struct bp_blk *blk = removable_blk(NULL, id, err);
     struct bp_block_node *node = node_find(node_name);
+    int ret;
 
     if (!blk)
         return -ENOENT;
     if (!node)
         return bp_fail(err, ENOENT, "there is no node '%s'", node_name);
-    return put_in(blk, node, err);
+    node_ref(node);
+    ret = put_in(blk_ref(blk), node, err);
+    blk_unref(blk);
+    node_unref(node);
+    return ret;
 }
 
 int qmp_remove_medium(const char *id, struct bp_error *err)
 {
     struct bp_blk *blk = removable_blk(NULL, id, err);
+    int ret;
 
-    return blk ? take_out(blk, err) : -ENOENT;
+    if (!blk)
+        return -ENOENT;
+    ret = take_out(blk_ref(blk), err);
+    blk_unref(blk);
+    return ret;
 }
 
 enum change_mode { MODE_RETAIN, MODE_READ_ONLY, MODE_READ_WRITE };
@@ -231,10 +244,13 @@ int qmp_change_medium(const char *device, const char *id, const char *filename, 
         return -ENOENT;
     nameless.cdrom = blk->drive ? blk->drive->cdrom : blk->ops_flags & BP_BLK_READ_ONLY;
     args = new_args(blk, filename, format, has_mode ? mode : MODE_RETAIN);
+    blk_ref(blk);
     ret = drive_open_file(&nameless, args, &node, err);
     bp_value_unref(args);
-    if (ret < 0)
+    if (ret < 0) {
+        blk_unref(blk);
         return ret;
+    }
     ret = open_tray(blk, has_force && force, err);
     if (ret == 0)
         ret = take_out(blk, err);
@@ -243,5 +259,6 @@ int qmp_change_medium(const char *device, const char *id, const char *filename, 
     node_unref(node);
     if (ret == 0)
         close_tray(blk);
+    blk_unref(blk);
     return ret;
 }

@@ -427,13 +427,21 @@ int node_refresh(struct bp_block_node *node, struct bp_error *err)
     return 0;
 }
 
-void node_set_length(struct bp_block_node *node, uint64_t length)
+static void set_length(struct bp_block_node *node, uint64_t length)
 {
     if (__atomic_exchange_n(&node->length, (int64_t)length, __ATOMIC_ACQ_REL) == (int64_t)length)
         return;
     for (struct bp_block_child *p = node->parents; p; p = p->next_parent)
-        if (p->parent && p->parent->driver->flags & BP_BLOCK_FILTER && !p->parent->driver->length)
-            node_set_length(p->parent, length);
+        if (p->parent && p->parent->driver->flags & BP_BLOCK_FILTER && !p->parent->driver->length &&
+            node_primary(p->parent) == p)
+            set_length(p->parent, length);
+}
+
+void node_set_length(struct bp_block_node *node, uint64_t length)
+{
+    pthread_mutex_lock(&graph_lock);
+    set_length(node, length);
+    pthread_mutex_unlock(&graph_lock);
 }
 
 static int open_it(struct bp_block_node *node, struct bp_error *err)

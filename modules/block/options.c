@@ -154,13 +154,14 @@ int drive_set_key(struct bp_value *args, const char *key, const char *text, stru
 
 /* ---- short forms ---- */
 
-static int apply_short(struct bp_value *args, const char *interface, int index, const char *media,
-                       struct bp_error *err)
+static int apply_short(const char *name, struct bp_value *args, const char *interface, int index,
+                       const char *media, struct bp_error *err)
 {
     struct bp_value *drive = bp_value_dict();
     int ret;
 
     bp_value_set(drive, "file", bp_value_ref(args));
+    bp_value_set(drive, "said", bp_value_string_printf("-%s %s", name, bp_value_as_string(args)));
     if (interface)
         bp_value_set(drive, "if", bp_value_string(interface));
     if (index >= 0)
@@ -175,7 +176,7 @@ static int apply_short(struct bp_value *args, const char *interface, int index, 
 #define SHORT(IDENT, NAME, HELP, INTERFACE, INDEX, MEDIA) \
     static int apply_##IDENT(struct bp_value *args, struct bp_error *err) \
     { \
-        return apply_short(args, INTERFACE, INDEX, MEDIA, err); \
+        return apply_short(NAME, args, INTERFACE, INDEX, MEDIA, err); \
     } \
     BP_OPTION(option_##IDENT, NAME, HELP, .phase = PHASE_DRIVE, .arg = "file", .group = GROUP, \
               .apply = apply_##IDENT)

@@ -49,14 +49,22 @@ static void ask(const char *name, const char *summary, void *opaque)
     }
 }
 
-const char *probe_format(const uint8_t *head, size_t length, const char *file)
+const char *probe_magic(const uint8_t *head, size_t length)
 {
-    struct search search = {head, length, file, NULL, 0};
-
     for (unsigned i = 0; i < BP_COUNT(magics); i++)
         if (magics[i].offset + magics[i].length <= length &&
             !memcmp(head + magics[i].offset, magics[i].bytes, magics[i].length))
             return magics[i].format;
+    return NULL;
+}
+
+const char *probe_format(const uint8_t *head, size_t length, const char *file)
+{
+    struct search search = {head, length, file, NULL, 0};
+    const char *known = probe_magic(head, length);
+
+    if (known)
+        return known;
     bp_provided_each("block-driver", ask, &search);
     return search.best;
 }

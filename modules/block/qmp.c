@@ -42,11 +42,12 @@ int qmp_blockdev_reopen(struct bp_value *list, struct bp_error *err)
                            : "member 'node-name' is missing", name);
         if (driver && strcmp(driver, node->driver->type.name + sizeof("block-") - 1) != 0)
             return bp_fail(err, EINVAL, "node '%s': its driver cannot be changed", name);
-        ret = drain_begin(node, err);
-        if (ret < 0)
-            return ret;
-        ret = node_reopen(node, options, err);
-        drain_end(node);
+        ret = drain_begin(node_ref(node), err);
+        if (ret == 0) {
+            ret = node_reopen(node, options, err);
+            drain_end(node);
+        }
+        node_unref(node);
     }
     return ret;
 }
@@ -82,13 +83,14 @@ int qmp_block_resize(const char *device, const char *node_name, uint64_t size, s
             free(user);
             return -EBUSY;
         }
-    ret = drain_begin(node, err);
-    if (ret < 0)
-        return ret;
-    ret = node_resize(node, size, true, NULL, err);
-    drain_end(node);
+    ret = drain_begin(node_ref(node), err);
+    if (ret == 0) {
+        ret = node_resize(node, size, true, NULL, err);
+        drain_end(node);
+    }
     if (ret == 0)
         blk_resized(node);
+    node_unref(node);
     return ret;
 }
 
@@ -206,10 +208,11 @@ int block_commit(const char *device, struct bp_error *err)
         return bp_fail(err, ENOMEDIUM, "there is no medium in '%s'", device);
     if (!edge)
         return bp_fail(err, ENOTSUP, "'%s' has no backing file to write back to", device);
-    ret = drain_begin(node, err);
-    if (ret < 0)
-        return ret;
-    ret = commit_drained(node, edge, err);
-    drain_end(node);
+    ret = drain_begin(node_ref(node), err);
+    if (ret == 0) {
+        ret = commit_drained(node, edge, err);
+        drain_end(node);
+    }
+    node_unref(node);
     return ret;
 }

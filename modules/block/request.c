@@ -371,7 +371,7 @@ static bool breaks_header(struct bp_block_node *node, const struct bp_block_requ
     if (!node->guard_header || req->offset >= sizeof(head) || !req->iov)
         return false;
     iov_gather(req->iov, req->iov_count, 0, head + req->offset, sizeof(head) - (size_t)req->offset);
-    return req->offset == 0 && probe_format(head, sizeof(head), NULL) != NULL;
+    return req->offset == 0 && probe_magic(head, sizeof(head)) != NULL;
 }
 
 static int check(struct bp_block_node *node, enum bp_block_op op, const struct bp_block_request *req,

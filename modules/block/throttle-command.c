@@ -69,9 +69,15 @@ int qmp_set_io_throttle(struct bp_value *args, struct bp_value **ret_value, stru
     if (!blk->root.node)
         return bp_fail(err, ENOMEDIUM, "there is no medium in '%s'", blk_name(blk));
     limits = read_limits(args);
-    ret = drain_begin(blk->root.node, err);
+    blk_ref(blk);
+    ret = blk_drain_begin(blk, err);
+    if (ret == 0 && !blk->root.node) { /* it went meanwhile */
+        blk_drain_end(blk);
+        ret = bp_fail(err, ENOMEDIUM, "there is no medium in '%s'", blk_name(blk));
+    }
     if (ret < 0) {
         bp_value_unref(limits);
+        blk_unref(blk);
         return ret;
     }
     top = blk->root.node;
@@ -89,7 +95,8 @@ int qmp_set_io_throttle(struct bp_value *args, struct bp_value **ret_value, stru
     }
     if (ret == 0)
         blk_note_limits(blk, limits, group);
-    drain_end(base);
+    blk_drain_end(blk);
+    blk_unref(blk);
     node_unref(base);
     bp_value_unref(limits);
     if (ret == 0)
