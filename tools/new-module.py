@@ -3,7 +3,7 @@
 """Writes a module into this tree from kit/templates, so that it builds and passes its test: the
 source, its line in meson.build, the test. Outside of the tree: `backplane-module new`.
 
-usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, chardev, display,
+usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, block-driver, chardev, display,
                                    object, command, option, hmp-command, framework; NAME: like my-card
 """
 import os
@@ -13,7 +13,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Kind of template: folder, and what the module's name begins with.
 FOLDERS = {"isa-device": ("modules/hw/misc", "hw"), "pci-device": ("modules/hw/misc", "hw"),
-           "chardev": ("modules/chardev", "chardev"), "display": ("modules/ui", "ui"), "object": ("modules/object", "object"),
+           "block-driver": ("modules/block", "block"), "chardev": ("modules/chardev", "chardev"),
+           "display": ("modules/ui", "ui"), "object": ("modules/object", "object"),
            "command": ("modules/commands", "monitor"), "option": ("modules/commands", "option"),
            "hmp-command": ("modules/commands", "monitor"), "framework": ("modules/host", "host")}
 # A framework's header is for other modules: not promised yet, so in a room of its own.

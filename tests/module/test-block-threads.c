@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Requests from several I/O threads to one graph, while the main thread changes it: what is written in pieces of
+ * blocks is all there, each request ends once, draining lets nothing through. For ThreadSanitizer too.
+ */
+#include "block-front.h"
+
+#include <bp/host/iothread.h>
+
+enum { FRONTS = 3, SECTORS = 96, FLYING = 6 };
+
+struct worker {
+    struct front front;
+    struct bp_context *ctx;
+    unsigned index, next, flying;
+    unsigned errors;
+    bool over; /* atomic: all of them ended */
+    uint8_t bufs[FLYING][512];
+    struct iovec iov[FLYING];
+    struct slot {
+        struct worker *w;
+        unsigned i;
+    } slots[FLYING];
+};
+
+static struct worker workers[FRONTS];
+
+static void pump(struct worker *w, unsigned i);
+
+/* In the front's context, under its owner's lock. */
+static void written(void *opaque, int ret)
+{
+    struct slot *slot = opaque;
+    struct worker *w = slot->w;
+
+    g_assert_true(bp_context_current() == w->ctx);
+    w->errors += ret != 0;
+    w->flying--;
+    pump(w, slot->i);
+}
+
+/* Sectors that are this one's: each block of 4096 bytes has some of every front's. */
+static void pump(struct worker *w, unsigned i)
+{
+    struct bp_block_request req = {.size = sizeof(req), .bytes = 512, .iov = &w->iov[i], .iov_count = 1};
+    unsigned sector = w->next * FRONTS + w->index;
+
+    if (w->next == SECTORS) {
+        if (w->flying == 0)
+            __atomic_store_n(&w->over, true, __ATOMIC_RELEASE);
+        return;
+    }
+    w->next++;
+    w->flying++;
+    memset(w->bufs[i], (int)(sector + 1), 512);
+    w->iov[i] = (struct iovec){w->bufs[i], 512};
+    w->slots[i] = (struct slot){w, i};
+    req.offset = sector * 512;
+    block->submit(w->front.blk, BP_BLOCK_WRITE, &req, written, &w->slots[i]);
+}
+
+static void begin(void *opaque)
+{
+    struct worker *w = opaque;
+
+    bp_owner_lock(w->front.owner);
+    for (unsigned i = 0; i < FLYING; i++)
+        pump(w, i);
+    bp_owner_unlock(w->front.owner);
+}
+
+static void open_worker(struct worker *w, unsigned index)
+{
+    const struct bp_iothread_interface *iothread;
+    struct bp_blk_conf conf = {.drive = (char *)"n", .share_rw = true};
+    char *id = g_strdup_printf("io%u", index);
+    struct bp_error err = {0};
+    struct bp_object *obj;
+    const void *table;
+
+    memset(w, 0, sizeof(*w));
+    w->index = index;
+    obj = bp_object_resolve(id, "iothread", NULL);
+    if (!obj)
+        bp_test_object(host, "iothread", id, NULL, &obj, &err);
+    g_assert_cmpstr(err.message, ==, "");
+    bp_test_interface(host, "iothread", 1, &table, &err);
+    iothread = table;
+    w->ctx = iothread->context(obj);
+    w->front.owner = bp_owner_new(NULL, "test", id, BP_OWNER_LOCK);
+    bp_owner_set_context(w->front.owner, w->ctx);
+    block->open(NULL, w->front.owner, NULL, &conf, &fixed, w, &w->front.blk, &err);
+    g_assert_cmpstr(err.message, ==, "");
+    g_free(id);
+}
+
+static bool all_over(void)
+{
+    bool over = true;
+
+    for (unsigned i = 0; i < FRONTS; i++)
+        over &= __atomic_load_n(&workers[i].over, __ATOMIC_ACQUIRE);
+    return over;
+}
+
+static void run_workers(const char *path, void (*meanwhile)(void))
+{
+    for (unsigned i = 0; i < FRONTS; i++)
+        open_worker(&workers[i], i);
+    for (unsigned i = 0; i < FRONTS; i++)
+        bp_defer(workers[i].ctx, begin, &workers[i]);
+    for (unsigned turn = 0; turn < 60000 && !all_over(); turn++) {
+        if (meanwhile)
+            meanwhile();
+        bp_test_step(host, 0);
+        g_usleep(1000);
+    }
+    g_assert_true(all_over());
+    for (unsigned i = 0; i < FRONTS; i++) {
+        g_assert_cmpuint(workers[i].errors, ==, 0);
+        while (block->in_flight(workers[i].front.blk))
+            g_usleep(1000);
+        close_front(&workers[i].front);
+    }
+    for (unsigned sector = 0; sector < SECTORS * FRONTS; sector++)
+        assert_file_bytes(path, sector * 512, (uint8_t)(sector + 1), 512);
+}
+
+static char *make_graph(const char *name, const char *aio, bool direct)
+{
+    char *path = make_file(name, 1 << 20);
+
+    command("blockdev-add", "{\"driver\": \"blkdebug\", \"node-name\": \"n\", \"align\": 4096, \"image\": {"
+            "\"driver\": \"file\", \"filename\": \"%s\", \"aio\": \"%s\", \"cache\": {\"direct\": %s}}}", path, aio,
+            direct ? "true" : "false");
+    return path;
+}
+
+static void pieces_of_blocks_are_all_there(void)
+{
+    char *path = make_graph("t.img", "threads", false);
+
+    run_workers(path, NULL);
+    command("blockdev-del", "{\"node-name\": \"n\"}");
+    g_free(path);
+}
+
+static void resize_while_busy(void)
+{
+    static unsigned n;
+
+    command("block_resize", "{\"node-name\": \"n\", \"size\": %u}", (1 << 20) + 4096 * (++n % 7));
+}
+
+static void the_graph_changes_under_them(void)
+{
+    char *path = make_graph("g.img", "threads", false);
+
+    run_workers(path, resize_while_busy);
+    command("blockdev-del", "{\"node-name\": \"n\"}");
+    g_free(path);
+}
+
+static void queues_of_the_kernel_serve_each_thread(void)
+{
+    static const char *const ways[] = {"io_uring", "native"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+        char *path = make_file("q.img", 1 << 20), *args;
+        struct bp_error err = {0};
+        int ret;
+
+        args = g_strdup_printf("{\"driver\": \"file\", \"node-name\": \"trial\", \"filename\": \"%s\", \"aio\": "
+                               "\"%s\", \"cache\": {\"direct\": true}}", path, ways[i]);
+        ret = bp_test_command(host, "blockdev-add", args, NULL, &err);
+        g_free(args);
+        g_free(path);
+        if (ret < 0) {
+            g_test_message("%s", err.message); /* not on every host */
+            continue;
+        }
+        command("blockdev-del", "{\"node-name\": \"trial\"}");
+        path = make_graph("q.img", ways[i], true);
+        run_workers(path, NULL);
+        command("blockdev-del", "{\"node-name\": \"n\"}");
+        g_free(path);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    bp_test_keep_contexts();
+    start_host(&argc, &argv);
+    g_test_add_func("/block-threads/pieces_of_blocks_are_all_there", pieces_of_blocks_are_all_there);
+    g_test_add_func("/block-threads/the_graph_changes_under_them", the_graph_changes_under_them);
+    g_test_add_func("/block-threads/queues_of_the_kernel_serve_each_thread",
+                    queues_of_the_kernel_serve_each_thread);
+    ret = g_test_run();
+    bp_test_host_free(host);
+    return ret;
+}
