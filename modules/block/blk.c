@@ -334,25 +334,58 @@ int blk_submit_co(struct bp_blk *blk, enum bp_block_op op, const struct bp_block
     return ret;
 }
 
+/* With memory of its own: should it not end in time, the caller's is gone. */
 struct now_request {
     struct bp_blk *blk;
+    struct bp_block_node *node; /* stays until it has ended; or NULL */
     enum bp_block_op op;
-    const struct bp_block_request *req;
+    struct bp_block_request req;
+    struct iovec iov;
+    const struct bp_block_request *given; /* the caller's */
 };
 
 static int submit_now(void *opaque, struct bp_error *err)
 {
-    const struct now_request *n = opaque;
+    struct now_request *n = opaque;
+    int ret = blk_submit_co(n->blk, n->op, n->op == BP_BLOCK_FLUSH ? NULL : &n->req);
 
     (void)err;
-    return blk_submit_co(n->blk, n->op, n->req);
+    if (ret == 0 && n->op == BP_BLOCK_READ && !may_wait()) /* the caller is still there */
+        iov_scatter(n->given->iov, n->given->iov_count, 0, n->iov.iov_base, n->iov.iov_len);
+    return ret;
+}
+
+static void drop_now(void *opaque)
+{
+    struct now_request *n = opaque;
+
+    free(n->iov.iov_base);
+    if (n->node)
+        node_unref(n->node);
+    blk_unref(n->blk);
+    free(n);
 }
 
 int blk_now(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req)
 {
-    struct now_request now = {blk, op, req};
+    struct now_request *n = bp_alloc(sizeof(*n));
+    bool data = op == BP_BLOCK_READ || op == BP_BLOCK_WRITE;
+    void *base = data ? malloc(req->bytes ? (size_t)req->bytes : 1) : NULL;
 
-    return run_now(submit_now, &now, NULL);
+    if (data && !base) {
+        free(n);
+        return -ENOMEM;
+    }
+    *n = (struct now_request){.blk = blk_ref(blk), .op = op, .given = req,
+                              .node = blk->root.node ? node_ref(blk->root.node) : NULL};
+    if (req)
+        memcpy(&n->req, req, req->size < sizeof(n->req) ? req->size : sizeof(n->req));
+    n->iov = (struct iovec){base, data ? (size_t)req->bytes : 0};
+    if (op == BP_BLOCK_WRITE)
+        iov_gather(req->iov, req->iov_count, 0, base, (size_t)req->bytes);
+    n->req.iov = data ? &n->iov : NULL;
+    n->req.iov_count = data ? 1 : 0;
+    return run_now(submit_now, n, drop_now, NULL);
 }
 
 static void each_node(struct bp_block_node *node, void (*fn)(struct bp_block_node *node))
@@ -502,6 +535,7 @@ int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *c
 void blk_close(struct bp_blk *blk)
 {
     struct bp_blk_request *next;
+    unsigned counted = 0;
 
     if (!blk)
         return;
@@ -510,12 +544,14 @@ void blk_close(struct bp_blk *blk)
     /* What ended and was not told of, and what waits for `cont`: nobody is there any more to hear. */
     for (struct bp_blk_request *r = blk->requests; r; r = next) {
         next = r->next;
+        counted += !r->held && !r->queued;
         bp_co_unref(r->co);
         free(r);
     }
     blk->requests = blk->done_list = NULL;
     blk->done_tail = &blk->done_list;
-    blk_nobody_waits(blk);
+    while (counted-- > 0)
+        blk_leave(blk);
     let_go(blk);
 }
 

@@ -19,6 +19,8 @@ struct tracked {
     struct tracked *next, **link;
     uint64_t start, end; /* with what the alignment adds */
     bool serialising;
+    struct bp_co *waits; /* for others to end; NULL: it works */
+    bool again;          /* atomic: one of them may have ended */
 };
 
 struct bp_block_node {
@@ -46,8 +48,7 @@ struct bp_block_node {
     struct bp_context *ctx; /* NULL: the main one */
     struct bp_value *options; /* as it was made of, for reopen */
 
-    struct bp_co_mutex *mutex; /* of `tracked` */
-    struct bp_co_queue *waiters;
+    pthread_mutex_t track_lock;
     struct tracked *tracked, **tracked_tail;
     uint64_t writes, flushed; /* atomic: writes completed; how many of them a flush has covered, plus 1 */
     uint64_t highest_write;   /* atomic: end of the farthest write */
@@ -153,8 +154,11 @@ void node_set_length(struct bp_block_node *node, uint64_t length);
 int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_error *err); /* [co] */
 bool value_bool(const struct bp_value *value, bool *ret);
 int take_bool(struct bp_value *options, const char *key, bool *ret, struct bp_error *err);
-/* Runs fn in a coroutine that ends before this returns; fn must find out by may_wait(). [main] */
-int run_now(int (*fn)(void *opaque, struct bp_error *err), void *opaque, struct bp_error *err);
+/* Runs fn in a coroutine that should end before this returns; fn finds out by may_wait(). -EWOULDBLOCK: it
+ * waits all the same, for a driver's lock that another thread holds, and goes on by itself: then `opaque` is
+ * given to `drop` (or NULL) when it has ended, and not before. [main] */
+int run_now(int (*fn)(void *opaque, struct bp_error *err), void *opaque, void (*drop)(void *opaque),
+            struct bp_error *err);
 bool may_wait(void);
 
 /* graph.c: [main] */
@@ -202,7 +206,6 @@ struct bp_blk *blk_new(const char *name);
 void blk_free(struct bp_blk *blk);
 struct bp_blk *blk_ref(struct bp_blk *blk);
 void blk_unref(struct bp_blk *blk);
-void blk_nobody_waits(struct bp_blk *blk); /* it is closed: nothing is in flight any more */
 struct bp_blk *blk_find(const char *name); /* of a drive */
 int blk_open(struct bp_device *dev, struct bp_owner *owner, struct bp_context *ctx,
              struct bp_blk_conf *conf, const struct bp_blk_ops *ops, void *opaque,

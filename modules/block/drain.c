@@ -43,12 +43,6 @@ void blk_leave(struct bp_blk *blk)
     }
 }
 
-void blk_nobody_waits(struct bp_blk *blk)
-{
-    __atomic_store_n(&blk->in_flight, 1, __ATOMIC_RELEASE);
-    blk_leave(blk);
-}
-
 void blk_drain(struct bp_blk *blk, void (*fn)(void *opaque), void *opaque)
 {
     struct drain_waiter *w = bp_alloc(sizeof(*w));
@@ -222,7 +216,7 @@ static int flush_all(void *opaque, struct bp_error *err)
 
 void blk_flush_all(void)
 {
-    run_now(flush_all, NULL, NULL);
+    run_now(flush_all, NULL, NULL, NULL);
 }
 
 static void retry_held(struct bp_blk *blk)

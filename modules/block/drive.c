@@ -286,7 +286,9 @@ int drive_new(struct bp_value *args, struct drive **ret_drive, struct bp_error *
     *link = d;
     ret = read_common(d, err);
     if (ret == 0 && has_medium(d->args))
-        ret = bp_co_current() && may_wait() ? insert(d, err) : run_now(insert, d, err);
+        ret = bp_co_current() && may_wait() ? insert(d, err) : run_now(insert, d, NULL, err);
+    if (ret == -EWOULDBLOCK)
+        return ret; /* it goes on with it */
     if (ret < 0) {
         drive_free(d);
         return ret;

@@ -67,7 +67,7 @@ static int try_driver(void *opaque, struct bp_error *err)
 
 static int exercise(const char *name, void (*wait)(void *opaque), void *opaque, struct bp_error *err)
 {
-    int ret = run_now(try_driver, (void *)(uintptr_t)name, err);
+    int ret = run_now(try_driver, (void *)(uintptr_t)name, NULL, err);
 
     wait(opaque);
     return ret;

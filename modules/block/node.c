@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/log.h>
-
 #include "block.h"
 
 struct bp_block_node *block_nodes;
@@ -53,8 +51,10 @@ bool may_wait(void)
 struct now {
     int (*fn)(void *opaque, struct bp_error *err);
     void *opaque;
+    void (*drop)(void *opaque);
     struct bp_error err;
     int ret;
+    bool left_alone; /* run_now() has returned */
 };
 
 static void run_it(void *opaque)
@@ -62,27 +62,44 @@ static void run_it(void *opaque)
     struct now *now = opaque;
 
     now->ret = now->fn(now->opaque, &now->err);
+    if (!now->left_alone)
+        return;
+    if (now->drop)
+        now->drop(now->opaque);
+    free(now);
 }
 
-int run_now(int (*fn)(void *opaque, struct bp_error *err), void *opaque, struct bp_error *err)
+int run_now(int (*fn)(void *opaque, struct bp_error *err), void *opaque, void (*drop)(void *opaque),
+            struct bp_error *err)
 {
-    struct now now = {.fn = fn, .opaque = opaque};
+    struct now *now = bp_alloc(sizeof(*now));
     struct bp_co *co, *outer = now_co;
-    int ret = bp_co_new(NULL, bp_context_main(NULL), "block-now", run_it, &now, &co, err);
+    int ret;
 
-    if (ret < 0)
+    *now = (struct now){.fn = fn, .opaque = opaque, .drop = drop};
+    ret = bp_co_new(NULL, bp_context_main(NULL), "block-now", run_it, now, &co, err);
+    if (ret < 0) {
+        if (drop)
+            drop(opaque);
+        free(now);
         return ret;
+    }
     __atomic_store_n(&now_co, co, __ATOMIC_RELEASE);
     bp_co_enter(co);
     __atomic_store_n(&now_co, outer, __ATOMIC_RELEASE);
-    if (!bp_co_ended(co)) { /* a driver that waits where it must not: its stack refers to ours */
-        bp_warn("a block driver waited where it was told not to");
-        abort();
+    if (!bp_co_ended(co)) {
+        now->left_alone = true;
+        bp_co_unref(co);
+        return bp_fail(err, EWOULDBLOCK, "a block driver is busy with another thread's request");
     }
     bp_co_unref(co);
-    if (now.ret < 0 && err)
-        *err = now.err;
-    return now.ret;
+    ret = now->ret;
+    if (ret < 0 && err)
+        *err = now->err;
+    if (drop)
+        drop(opaque);
+    free(now);
+    return ret;
 }
 
 /* ---- options ---- */
@@ -357,8 +374,7 @@ static int destroy(void *opaque, struct bp_error *err)
     while (node->children)
         child_free(node->children);
     bp_object_destroy(node->obj);
-    bp_co_queue_free(node->waiters);
-    bp_co_mutex_free(node->mutex);
+    pthread_mutex_destroy(&node->track_lock);
     bp_value_unref(node->options);
     free(node->name);
     free(node->filename);
@@ -373,7 +389,7 @@ void node_unref(struct bp_block_node *node)
     if (bp_co_current())
         destroy(node, NULL);
     else
-        run_now(destroy, node, NULL);
+        run_now(destroy, node, NULL, NULL);
 }
 
 int node_del(const char *name, struct bp_error *err)
@@ -529,8 +545,7 @@ int node_new(struct bp_value *given, struct bp_block_node *parent, uint32_t role
     node = bp_alloc(sizeof(*node));
     node->refs = 1;
     node->tracked_tail = &node->tracked;
-    node->mutex = bp_co_mutex_new();
-    node->waiters = bp_co_queue_new();
+    pthread_mutex_init(&node->track_lock, NULL);
     node->shared = node->new_shared = BP_BLOCK_PERM_ALL;
     node->options = bp_value_copy(given);
     node->flags.size = sizeof(node->flags);

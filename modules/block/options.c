@@ -33,7 +33,7 @@ static int apply_blockdev(struct bp_value *args, struct bp_error *err)
         return bp_fail(err, EINVAL, "key 'driver' is missing; -blockdev help lists them");
     if (!bp_value_get_string(args, "node-name"))
         return bp_fail(err, EINVAL, "key 'node-name' is missing: others refer to the node by it");
-    return run_now(make_node, args, err);
+    return run_now(make_node, args, NULL, err);
 }
 
 static const struct bp_field blockdev_keys[] = {

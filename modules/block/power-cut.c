@@ -267,6 +267,17 @@ static void cut_close(struct bp_block_node *node)
     bp_co_mutex_free(s->mutex);
 }
 
+/* What is kept back is written when nobody uses it any more, too. */
+static void cut_permissions(struct bp_block_node *node, const char *child, uint32_t roles, uint32_t need,
+                            uint32_t shared, uint32_t *ret_need, uint32_t *ret_shared)
+{
+    (void)node;
+    (void)child;
+    (void)roles;
+    *ret_need = need | BP_BLOCK_PERM_READ | BP_BLOCK_PERM_WRITE;
+    *ret_shared = shared;
+}
+
 static void cut_limits(struct bp_block_node *node, struct bp_block_limits *limits)
 {
     (void)node;
@@ -318,5 +329,5 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(cut_driver, "power-cut", "A disk whose power fails, for tests", struct cut_state, props,
                 .flags = BP_BLOCK_FILTER | BP_BLOCK_NO_NAME, .native = BP_BLOCK_FUA, .children = children,
                 .open = cut_open, .close = cut_close, .read = cut_read, .write = cut_write,
-                .flush = cut_flush, .limits = cut_limits);
+                .flush = cut_flush, .limits = cut_limits, .permissions = cut_permissions);
 BP_MODULE("block-power-cut", "Disks whose power fails", imports, {BP_PROVIDE_OTHER, &cut_driver});

@@ -23,6 +23,7 @@ static bool has_to_wait(const struct bp_block_node *node, const struct tracked *
     return false;
 }
 
+/* Under the lock: those that wait look again. */
 static void unlink_it(struct bp_block_node *node, struct tracked *t)
 {
     *t->link = t->next;
@@ -30,7 +31,29 @@ static void unlink_it(struct bp_block_node *node, struct tracked *t)
         t->next->link = t->link;
     else
         node->tracked_tail = t->link;
-    bp_co_queue_wake_all(node->waiters);
+    for (struct tracked *other = node->tracked; other; other = other->next) {
+        if (!other->waits)
+            continue;
+        __atomic_store_n(&other->again, true, __ATOMIC_RELEASE);
+        bp_co_wake(other->waits);
+    }
+}
+
+/* Gives up the lock meanwhile. A wake-up that comes before the wait is not lost. */
+static int wait_for_others(struct bp_block_node *node, struct tracked *t)
+{
+    int ret = 0;
+
+    if (!may_wait())
+        return -EWOULDBLOCK;
+    t->waits = bp_co_current();
+    __atomic_store_n(&t->again, false, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&node->track_lock);
+    while (ret == 0 && !__atomic_load_n(&t->again, __ATOMIC_ACQUIRE))
+        ret = bp_co_yield();
+    pthread_mutex_lock(&node->track_lock);
+    t->waits = NULL;
+    return ret;
 }
 
 /* 0; -ECANCELED, or -EWOULDBLOCK for who may not wait: then it is not tracked. */
@@ -40,21 +63,21 @@ int track_begin(struct bp_block_node *node, struct tracked *t, uint64_t start, u
     int ret = 0;
 
     *t = (struct tracked){.start = start, .end = end, .serialising = serialising};
-    bp_co_mutex_lock(node->mutex);
+    pthread_mutex_lock(&node->track_lock);
     t->link = node->tracked_tail;
     *t->link = t;
     node->tracked_tail = &t->next;
     while (ret == 0 && has_to_wait(node, t))
-        ret = may_wait() ? bp_co_queue_wait(node->waiters, node->mutex) : -EWOULDBLOCK;
+        ret = wait_for_others(node, t);
     if (ret < 0)
         unlink_it(node, t);
-    bp_co_mutex_unlock(node->mutex);
+    pthread_mutex_unlock(&node->track_lock);
     return ret;
 }
 
 void track_end(struct bp_block_node *node, struct tracked *t)
 {
-    bp_co_mutex_lock(node->mutex);
+    pthread_mutex_lock(&node->track_lock);
     unlink_it(node, t);
-    bp_co_mutex_unlock(node->mutex);
+    pthread_mutex_unlock(&node->track_lock);
 }
