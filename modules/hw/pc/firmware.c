@@ -213,6 +213,7 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
     route_interrupts(pc, pci);
     set_up_serial(pc);
     fill_bda(pc);
+    pc->text_mode = text_mode_set_up(pc);
     firmware_entry(area);
     bp_space_write(bp_machine_memory(pc->machine), ROM_AREA, area, sizeof(area));
     mp_table_write(pc);

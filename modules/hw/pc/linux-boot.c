@@ -164,6 +164,19 @@ static void put32(uint8_t *page, unsigned offset, uint32_t value)
     memcpy(page + offset, &value, 4);
 }
 
+/* Mode 3: 80 columns, 25 lines of characters 16 dots high, on a VGA; all zero: there is no screen. */
+static void fill_screen_info(const struct pc *pc, uint8_t *page)
+{
+    if (!pc->text_mode)
+        return;
+    page[0x06] = 3;
+    page[0x07] = 80;
+    page[0x0a] = 3; /* 256 KiB, as an EGA would say */
+    page[0x0e] = 25;
+    page[0x0f] = 1;
+    page[0x10] = 16;
+}
+
 static void fill_zero_page(const struct pc *pc, const struct linux_boot *b, uint8_t *page)
 {
     struct e820 map[16];
@@ -187,8 +200,7 @@ static void fill_zero_page(const struct pc *pc, const struct linux_boot *b, uint
         memcpy(page + 0x2d0 + 20 * i + 8, &map[i].length, 8);
         put32(page, 0x2d0 + 20 * i + 16, map[i].type);
     }
-    /* screen_info: an 80x25 text screen is assumed where nothing else is told; there is none. */
-    page[0x0f] = 0;
+    fill_screen_info(pc, page);
 }
 
 static void enter(const struct linux_boot *b, struct bp_x86_cpu *x)

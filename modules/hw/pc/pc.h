@@ -56,6 +56,7 @@ struct pc {
     bool cpu_comes;          /* a processor is being plugged into the running machine */
     struct linux_boot *boot;
     bool firmware;
+    bool text_mode; /* without firmware: the adapter shows text */
 };
 
 /* One entry of the memory map as BIOS function E820 gives it. */
@@ -125,6 +126,8 @@ int pc_check_choices(const struct pc *pc, struct bp_error *err);
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
 
+/* Sets a VGA to its text mode, as firmware leaves it (text-mode.c). False: there is none, or no font. */
+bool text_mode_set_up(const struct pc *pc);
 /* Makes the display adapter that -vga names, by default `std`, at slot 2 of a PCI bus. */
 int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error *err);
 
