@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Debian's kernel on its screen: the console of the VGA is read as text, and keys are typed."""
+import os
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
+from console import BINARY, Tap, guest_files  # noqa: E402
+from qmp import Emulator  # noqa: E402
+
+KERNEL, INITRD = guest_files()
+BOOT_SECONDS = 150
+NAMES = {" ": "spc", "\n": "ret", "-": "minus", "/": "slash", ".": "dot", ";": "semicolon", "=": "equal",
+         "'": "apostrophe", "[": "bracket_left", "]": "bracket_right", "\\": "backslash", ",": "comma"}
+SHIFTED = dict(zip("!@#$%^&*()_+{}|:\"<>?", "1234567890-=[]\\;',./"))
+
+
+def lines(e):
+    reply = e.command("query-screen-text")
+    return [line.rstrip() for line in reply["return"]["lines"]] if "return" in reply else []
+
+
+def expect(e, fits, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        seen = lines(e)
+        if fits(seen):
+            return seen
+        time.sleep(0.2)
+    raise AssertionError("\n".join(lines(e)))
+
+
+def key(name, down):
+    return {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": name}}}
+
+
+def type_text(e, text):
+    for char in text:
+        plain = SHIFTED.get(char, char.lower())
+        name = NAMES.get(plain, plain)
+        events = [key(name, True), key(name, False)]
+        if char in SHIFTED or char.isupper():
+            events = [key("shift", True), *events, key("shift", False)]
+        reply = e.command("input-send-event", events=events)
+        assert reply == {"return": {}}, reply
+
+
+def machine(*extra):
+    return Emulator(BINARY, "-m", "512", "-kernel", KERNEL, "-initrd", INITRD, "-append", "console=tty0", *extra,
+                    quiet=("-display", "none"))
+
+
+def typed_commands_are_answered_on_the_screen():
+    with machine() as e:
+        expect(e, lambda seen: "guest#" in seen, BOOT_SECONDS)
+        sent = "The_quick 'brown' {fox}: jumps | over <12> lazy & (dogs) + 3*4 = 5%"
+        type_text(e, "clear; echo \"%s\"; echo $((6 * 7))\n" % sent)
+        seen = expect(e, lambda seen: "42" in seen, 60)
+        assert sent in seen, seen
+        # Fast and much: nothing is lost.
+        type_text(e, "clear\n" + "".join("echo line%d\n" % n for n in range(20)))
+        expect(e, lambda seen: "line19" in seen, 60)
+        seen = [line for line in lines(e) if line.startswith("line")]
+        assert seen == ["line%d" % n for n in range(20)][-len(seen):], seen
+        with tempfile.NamedTemporaryFile() as file:
+            assert e.command("screendump", filename=file.name) == {"return": {}}
+            assert file.read(15) == b"P6\n720 400\n255\n"
+        type_text(e, "clear; cat /proc/bus/input/devices | grep Name\n")
+        expect(e, lambda seen: any("AT Translated Set 2 keyboard" in line for line in seen), 60)
+
+
+tap = Tap()
+tap.case("typed_commands_are_answered_on_the_screen", typed_commands_are_answered_on_the_screen)
+tap.done()
