@@ -9,12 +9,12 @@ from qtest import QTest, Tap
 ROUNDS = 6000
 MMIO = ((0xFEC00000, 0x100), (0xFED00000, 0x400), (0xFEE00000, 0x1000), (0xA0000, 0x60000))
 PORTS = ((0x20, 2), (0x40, 4), (0x60, 5), (0x70, 2), (0x92, 1), (0xA0, 2), (0xB2, 2), (0xE9, 1),
-         (0x3F8, 8), (0x4D0, 2), (0x510, 2), (0x600, 0x40), (0xCF8, 8), (0xAFE0, 4), (0xB100, 16))
+         (0x3B4, 7), (0x3C0, 27), (0x1CE, 4), (0x3F8, 8), (0x4D0, 2), (0x510, 2), (0x600, 0x40), (0xCF8, 8), (0xAFE0, 4), (0xB100, 16))
 
 
 def drive(seed):
     rand = random.Random(seed)
-    extra = ["-no-shutdown", "-serial", "null", "-chardev", "null,id=log",
+    extra = ["-no-shutdown", "-vga", "std", "-serial", "null", "-chardev", "null,id=log",
              "-device", "isa-debugcon,chardev=log"]
     with QTest(["-M", "pc", *extra]) as q:
         for _ in range(ROUNDS):
