@@ -220,14 +220,21 @@ void vga_map(struct vga *vga)
     if (!vga->window)
         return;
     aperture(vga, &from, &size);
+    if (!is_plain(vga) || bank + size > vga->vram_size)
+        size = 0;
+    /* Drivers write these registers for each byte that they draw: a map is not made for nothing. */
+    if (size == vga->direct_size &&
+        (!size || (from == vga->direct_from && bank == vga->direct_bank)))
+        return;
+    vga->direct_size = size;
+    vga->direct_from = from;
+    vga->direct_bank = bank;
     bp_memory_begin();
-    if (size && is_plain(vga) && bank + size <= vga->vram_size) {
+    if (size) {
         bp_region_set_alias_offset(vga->direct, bank);
         bp_region_set_size(vga->direct, size);
         bp_region_set_address(vga->direct, 0xa0000 + from);
-        bp_region_set_enabled(vga->direct, true);
-    } else {
-        bp_region_set_enabled(vga->direct, false);
     }
+    bp_region_set_enabled(vga->direct, size != 0);
     bp_memory_commit();
 }

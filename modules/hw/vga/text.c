@@ -3,6 +3,7 @@
  * Text modes as cells: characters from plane 0, attributes from plane 1, fonts from plane 2; with the
  * cursor, blinking, underlines, line drawing in the ninth column, panning, preset row and line compare.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "vga.h"
@@ -24,7 +25,7 @@ static uint32_t font_offset(unsigned number)
 
 static void set_font(struct vga *vga, uint32_t height, bool twice)
 {
-    static uint8_t bitmap[512 * 64];
+    uint8_t *bitmap = bp_alloc(512 * 64);
     unsigned map = vga->seq[SEQ_CHARACTER_MAP];
     unsigned b = (map & 3) | (map >> 2 & 4), a = (map >> 2 & 3) | (map >> 3 & 4);
     struct bp_font font = {
@@ -40,6 +41,7 @@ static void set_font(struct vga *vga, uint32_t height, bool twice)
                 vga->memory[4 * (size_t)((from + (twice ? line / 2 : line)) & (VGA_PLANE - 1)) + 2];
     }
     vga_display->surface_set_font(vga->surface, &font);
+    free(bitmap);
 }
 
 /* Goes down the screen as the beam does; returns the number of rows. */
@@ -155,7 +157,7 @@ static void fill(struct vga *vga, const struct row *rows, struct bp_cells *cells
 
 void vga_show_text(struct vga *vga)
 {
-    static struct row rows[MAX_ROWS];
+    struct row *rows = bp_alloc(MAX_ROWS * sizeof(*rows));
     struct vga_geometry g;
     struct bp_cells *cells;
     uint32_t n, height, columns;
@@ -166,6 +168,7 @@ void vga_show_text(struct vga *vga)
     columns = g.columns + (rows[0].place.x_shift ? 1 : 0);
     if (columns > MAX_COLUMNS || !need_cells(vga, columns, n)) {
         vga_display->set_surface(vga->console, NULL);
+        free(rows);
         return;
     }
     cells = vga_display->surface_cells(vga->surface);
@@ -175,4 +178,5 @@ void vga_show_text(struct vga *vga)
     fill(vga, rows, cells);
     fill_cursor(vga, rows, n, g.columns, height, g.doubled, &cells->cursor);
     vga_display->set_surface(vga->console, vga->surface);
+    free(rows);
 }

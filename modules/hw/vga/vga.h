@@ -58,6 +58,8 @@ struct vga {
     /* where the CPU sees it */
     struct bp_region *window;  /* 128 KiB of I/O, or NULL (secondary-vga) */
     struct bp_region *direct;  /* alias of linear memory before it */
+    uint32_t direct_from, direct_size; /* where it is: in the window, bytes (0: off) */
+    uint64_t direct_bank;
     /* registers */
     uint8_t misc, feature;
     uint8_t seq_index, seq[8];

@@ -4,6 +4,7 @@
  * order of code page 437 is known by its five block characters (db to df): full, lower half, left half,
  * right half, upper half; with an empty space before.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -55,7 +56,7 @@ static unsigned add(const struct font *f, struct font *fonts, unsigned count)
 static unsigned search(const uint8_t *memory, size_t length, uint32_t bytes_per_row, struct font *fonts,
                        unsigned count)
 {
-    static struct font f; /* too large for a coroutine's stack */
+    struct font *f = bp_alloc(sizeof(*f)); /* large for a coroutine's stack */
     uint8_t left = bytes_per_row == 1 ? 0xf0 : 0xff, right = bytes_per_row == 1 ? 0x0f : 0x00;
     uint8_t left2 = bytes_per_row == 1 ? 0xf0 : 0x00, right2 = bytes_per_row == 1 ? 0x0f : 0xff;
     uint8_t needle[16];
@@ -71,18 +72,19 @@ static unsigned search(const uint8_t *memory, size_t length, uint32_t bytes_per_
 
         while (run < middle && run < 64 && memory[middle - 1 - run] == (run & 1 ? left : left2))
             run++;
-        memset(&f, 0, sizeof(f));
-        f.bytes_per_row = bytes_per_row;
-        f.width = 8 * bytes_per_row;
-        f.height = (uint32_t)(run / bytes_per_row);
-        if (f.height >= 8 && f.height <= 32 &&
-            is_font(memory, length, middle - f.height * bytes_per_row, &f)) {
-            memcpy(f.bitmap, memory + middle - 0xdeu * f.height * bytes_per_row,
-                   256u * f.height * bytes_per_row);
-            count = add(&f, fonts, count);
+        memset(f, 0, sizeof(*f));
+        f->bytes_per_row = bytes_per_row;
+        f->width = 8 * bytes_per_row;
+        f->height = (uint32_t)(run / bytes_per_row);
+        if (f->height >= 8 && f->height <= 32 &&
+            is_font(memory, length, middle - f->height * bytes_per_row, f)) {
+            memcpy(f->bitmap, memory + middle - 0xdeu * f->height * bytes_per_row,
+                   256u * f->height * bytes_per_row);
+            count = add(f, fonts, count);
         }
         at++;
     }
+    free(f);
     return count;
 }
 
