@@ -163,7 +163,8 @@ void console_set_surface(struct bp_console *console, struct bp_surface *surface)
         return;
     if (surface)
         surface_ref(surface);
-    if (console->watched) { /* it may be the last to hold the region */
+    /* Pages of the same memory stay watched: guests that show one page after the other. */
+    if (console->watched && (!surface || surface->region != console->watched->region)) {
         watched_stop(console->watched);
         console->watched = NULL;
     }
