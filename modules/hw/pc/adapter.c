@@ -24,9 +24,8 @@ int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error 
             continue;
         if (!adapters[i].type)
             return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std or none", name);
+        /* In the first slot that is free: 2 behind the PIIX3, 1 beside the ICH9. */
         r = bp_device_new(machine, adapters[i].type, NULL, &dev, err);
-        if (r == 0 && (r = bp_device_set(dev, "addr", "02.0", err)) < 0)
-            bp_device_destroy(dev);
         return r < 0 ? r : bp_device_attach(dev, bus, err);
     }
     return bp_fail(err, EINVAL, "-vga %s: this machine has std and none", name);
