@@ -71,6 +71,42 @@ def typed_commands_are_answered_on_the_screen():
         expect(e, lambda seen: any("AT Translated Set 2 keyboard" in line for line in seen), 60)
 
 
+def from_disc(image):
+    return Emulator(BINARY, "-m", "64", "-cdrom", image, "-boot", "d", quiet=("-display", "none"))
+
+
+def memory_test_draws_its_screen(image):
+    with from_disc(image) as e:
+        expect(e, lambda seen: seen and "Memtest86+ v" in seen[0] and "Errors: 0" in seen[7], BOOT_SECONDS)
+        seen = expect(e, lambda seen: seen and any("<F1> Configuration" in line for line in seen), BOOT_SECONDS)
+        assert "\u2500\u2500\u2500\u2534" in seen[6], seen[6]  # line drawing
+        with tempfile.NamedTemporaryFile() as file:
+            assert e.command("screendump", filename=file.name) == {"return": {}}
+            header, pixels = file.read(15), file.read()
+        assert header == b"P6\n720 400\n255\n"
+        assert pixels[-3:] == b"\xaa\xaa\xaa" and b"\0\0\xaa" in pixels, pixels[-3:]  # grey bar, blue screen
+
+
+def boot_loader_shows_its_menu(image):
+    with from_disc(image) as e:
+        seen = expect(e, lambda seen: seen and any("GNU GRUB  version" in line for line in seen), BOOT_SECONDS)
+        assert any("\u250c\u2500\u2500" in line for line in seen), seen  # a frame
+        type_text(e, "c")
+        expect(e, lambda seen: any(line.startswith("grub>") for line in seen), BOOT_SECONDS)
+        type_text(e, "echo six times seven\n")
+        expect(e, lambda seen: "six times seven" in seen, BOOT_SECONDS)
+
+
+ROOT = os.environ.get("BACKPLANE_IMAGES", "/")  # under which Debian's packages are unpacked
+MEMTEST = os.path.join(ROOT, "usr/lib/memtest86+/memtest86+x64.iso")
+GRUB = os.path.join(ROOT, "usr/lib/grub-rescue/grub-rescue-cdrom.iso")
+
 tap = Tap()
 tap.case("typed_commands_are_answered_on_the_screen", typed_commands_are_answered_on_the_screen)
+for name, function, image in (("memory_test_draws_its_screen", memory_test_draws_its_screen, MEMTEST),
+                              ("boot_loader_shows_its_menu", boot_loader_shows_its_menu, GRUB)):
+    if os.path.exists(image):
+        tap.case(name, function, image)
+    else:
+        tap.skip(name, "there is no " + image)
 tap.done()
