@@ -166,11 +166,14 @@ void bpc_owner_withdraw(struct bp_owner *owner)
 /* Nothing of the owner is touched behind the subtraction. */
 void bpc_owner_leave(struct bp_owner *owner)
 {
-    void (*hook)(void);
+    if (__atomic_sub_fetch(&owner->calls, 2, __ATOMIC_SEQ_CST) == 1)
+        bpc_owner_tell_idle();
+}
 
-    if (__atomic_sub_fetch(&owner->calls, 2, __ATOMIC_SEQ_CST) != 1)
-        return;
-    hook = __atomic_load_n(&bpc_owner_idle_hook, __ATOMIC_ACQUIRE);
+void bpc_owner_tell_idle(void)
+{
+    void (*hook)(void) = __atomic_load_n(&bpc_owner_idle_hook, __ATOMIC_ACQUIRE);
+
     if (hook)
         hook();
 }
@@ -182,6 +185,8 @@ static bool any_busy(struct bp_owner *owner)
     for (struct bpc_claim *claim = owner->claims; claim; claim = claim->next) {
         if (claim->nested)
             any |= any_busy(claim->nested);
+        if (claim->busy)
+            any |= claim->busy(claim);
     }
     return any;
 }

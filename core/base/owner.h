@@ -36,6 +36,9 @@ struct bpc_claim {
     bool (*hold)(struct bpc_claim *claim, enum bpc_hold_step step, struct bp_context *to);
     bool held; /* set under the lists' lock and the thing's own; the end of what it does is told */
     struct bp_owner *nested; /* bpc_claim_nested() */
+    /* Optional: does a callback that came through it run? Its end is told (bpc_owner_tell_idle()). Under the
+     * lists' lock. Set after bpc_claim(). */
+    bool (*busy)(struct bpc_claim *claim);
 };
 
 struct bp_owner {
@@ -91,6 +94,7 @@ static inline void bpc_owner_enter(struct bp_owner *owner)
 void bpc_owner_leave(struct bp_owner *owner);
 /* Are callbacks under way? When there are, the end of the last one calls bpc_owner_idle_hook. */
 bool bpc_owner_busy(struct bp_owner *owner);
+void bpc_owner_tell_idle(void); /* calls bpc_owner_idle_hook; [any] */
 extern void (*bpc_owner_idle_hook)(void); /* [any]; atomic */
 
 #endif

@@ -243,21 +243,6 @@ static void log_bad(const struct bp_space *space, uint64_t addr, unsigned size, 
                "nothing there", region ? region->name : "");
 }
 
-void bpc_region_hold(struct bp_region *region)
-{
-    bpc_region_ref(region);
-    if (region->claim.owner)
-        bpc_owner_enter(region->claim.owner);
-    bpc_memory_read_unlock();
-}
-
-void bpc_region_drop(struct bp_region *region)
-{
-    if (region->claim.owner)
-        bpc_owner_leave(region->claim.owner);
-    bpc_region_unref(region);
-}
-
 /* One access within an IOMMU region, as far as each translation reaches. */
 static int iommu_access(struct bp_region *region, uint64_t offset, unsigned size, uint64_t *value,
                         bool is_write, const struct bp_access *access)
@@ -312,7 +297,10 @@ static int range_load(const struct bp_space *space, const struct bpc_range *rang
         return 0;
     } else {
         offset = range->offset + (addr - range->first);
-        bpc_region_hold(region);
+        if (!bpc_region_hold(region)) {
+            *ret_value = ones(size);
+            return 0;
+        }
         ret = io_access(region, offset, size, ret_value, false, access);
     }
     if (ret < 0) {
@@ -341,7 +329,8 @@ static int range_store(const struct bp_space *space, const struct bpc_range *ran
         host_store(range->host + (addr - range->first), size, value);
         bp_region_mark_dirty(region, offset, size);
     } else if (region->has_ops || region->type == BPC_IOMMU) {
-        bpc_region_hold(region);
+        if (!bpc_region_hold(region))
+            return 0;
         ret = io_access(region, offset, size, &value, true, access);
         if (ret < 0)
             log_bad(space, addr, size, "write", region, ret);
@@ -454,9 +443,10 @@ static uint64_t iommu_piece(const struct bpc_range *range, uint64_t addr, uint8_
     struct bp_region *region = range->region;
     uint64_t offset = range->offset + (addr - range->first), n = 1;
     struct bpc_beyond beyond;
+    bool held = bpc_region_hold(region);
 
-    bpc_region_hold(region);
-    *ret_r = bpc_iommu_translate(region, offset, access ? access : &nobody, to == NULL, &beyond);
+    *ret_r = held ? bpc_iommu_translate(region, offset, access ? access : &nobody, to == NULL, &beyond)
+                  : -EFAULT;
     if (*ret_r < 0) {
         n = MIN(len, BPC_PAGE_SIZE - offset % BPC_PAGE_SIZE); /* the next page may be mapped */
         if (to)
@@ -468,7 +458,8 @@ static uint64_t iommu_piece(const struct bpc_range *range, uint64_t addr, uint8_
                     : bp_space_write_as(beyond.space, beyond.address, from, n, access);
         bpc_iommu_leave();
     }
-    bpc_region_drop(region);
+    if (held)
+        bpc_region_drop(region);
     return n;
 }
 

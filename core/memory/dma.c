@@ -239,7 +239,8 @@ static int map_range(struct bp_dma *dma, struct bp_space *space, uint64_t addr, 
         bpc_memory_read_unlock();
         return map_bounce(dma, space, addr, n);
     }
-    bpc_region_hold(region);
+    if (!bpc_region_hold(region))
+        return -EFAULT;
     ret = map_translated(dma, region, offset, n);
     bpc_region_drop(region);
     return ret;

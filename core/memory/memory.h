@@ -14,6 +14,7 @@
 #include <bp/memory.h>
 
 #include "owner.h"
+#include "read-side.h"
 #include "quiet.h"
 
 #define BPC_PAGE_SHIFT 12
@@ -32,7 +33,7 @@ struct bp_region {
     bool enabled, readonly;
     bool visiting;   /* being walked: a region inside itself is skipped */
     bool dead;       /* withdrawn or freed; kept while something refers to it. Atomic */
-    unsigned refs;   /* atomic */
+    uint64_t refs;   /* atomic: references, and callbacks under way (region.c) */
     struct bpc_quiet last;   /* between the last reference and the end */
     struct bp_region *parent, *children, *next; /* children: highest priority, then latest first */
     struct bp_region *all_next, **all_link;     /* every living region, for `info mtree` */
@@ -104,10 +105,40 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
                                    enum bpc_region_type type);
 /* Takes over a table of callbacks; NULL: none. */
 void bpc_region_set_ops(struct bp_region *region, const struct bp_region_ops *ops, void *opaque);
-/* Inside a read-side section, which it leaves, for a callback: the region is held, and the call
- * counted with its owner, until bpc_region_drop(). */
-void bpc_region_hold(struct bp_region *region);
-void bpc_region_drop(struct bp_region *region); /* [any] */
+/*
+ * Inside a read-side section, which it leaves, for a callback: until bpc_region_drop() the region is held
+ * and its owner does not go. One count says both: BPC_REGION_CALL in `refs`. false: it is dead, nobody is
+ * to be called and nothing is to be dropped. [any]
+ */
+#define BPC_REGION_CALL (UINT64_C(1) << 32)
+bool bpc_region_hold_dead(struct bp_region *region); /* gives the count back; false */
+/* What a drop left: the last reference, or the end of a callback that somebody waits for. */
+void bpc_region_dropped(struct bp_region *region, struct bp_owner *owner, uint64_t before, uint64_t now);
+#define BPC_REGION_PINS (UINT64_C(1) << 62)
+#define BPC_REGION_CALLS(REFS) ((REFS) & (BPC_REGION_PINS - 1) & ~(BPC_REGION_CALL - 1))
+static inline bool bpc_region_hold(struct bp_region *region)
+{
+    __atomic_fetch_add(&region->refs, BPC_REGION_CALL, __ATOMIC_SEQ_CST);
+    if (__builtin_expect(__atomic_load_n(&region->dead, __ATOMIC_SEQ_CST), false))
+        return bpc_region_hold_dead(region);
+    bpc_memory_read_unlock();
+    return true;
+}
+/* The region is not looked at behind the exchange. */
+static inline void bpc_region_drop(struct bp_region *region)
+{
+    struct bp_owner *owner = region->claim.owner;
+    uint64_t before = __atomic_load_n(&region->refs, __ATOMIC_RELAXED), now;
+
+    do {
+        now = before - BPC_REGION_CALL;
+        if (BPC_REGION_CALLS(now) == 0)
+            now &= ~BPC_REGION_PINS;
+    } while (!__atomic_compare_exchange_n(&region->refs, &before, now, true, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED));
+    if (__builtin_expect(now == 0 || before >= BPC_REGION_PINS, false))
+        bpc_region_dropped(region, owner, before, now);
+}
 /* A reference that says that host addresses of it are in use. [any] */
 static inline void bpc_region_pin(struct bp_region *region)
 {

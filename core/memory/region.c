@@ -22,6 +22,13 @@ struct bp_region *bpc_region_all(void)
     return all_regions;
 }
 
+/*
+ * refs: references in the low half; callbacks under way above, one count for what keeps the region and
+ * for what keeps its owner. WAITED: the owner leaves and asks whether any are left. PINS: the region was freed
+ * in the middle of one, and counts with its owner until none runs.
+ */
+#define WAITED (UINT64_C(1) << 63)
+
 void bpc_region_ref(struct bp_region *region)
 {
     __atomic_add_fetch(&region->refs, 1, __ATOMIC_RELAXED);
@@ -38,10 +45,41 @@ static void end(struct bpc_quiet *item)
     g_free(region);
 }
 
+static void end_if_last(struct bp_region *region, uint64_t now)
+{
+    if ((now & ~WAITED) == 0)
+        bpc_quiet_call(&region->last, end);
+}
+
 void bpc_region_unref(struct bp_region *region)
 {
-    if (__atomic_sub_fetch(&region->refs, 1, __ATOMIC_ACQ_REL) == 0)
-        bpc_quiet_call(&region->last, end);
+    end_if_last(region, __atomic_sub_fetch(&region->refs, 1, __ATOMIC_ACQ_REL));
+}
+
+void bpc_region_dropped(struct bp_region *region, struct bp_owner *owner, uint64_t before, uint64_t now)
+{
+    if (BPC_REGION_CALLS(now) != 0)
+        return;
+    end_if_last(region, now);
+    if (before & ~now & BPC_REGION_PINS)
+        bpc_owner_leave(owner);
+    else if (now & WAITED)
+        bpc_owner_tell_idle();
+}
+
+bool bpc_region_hold_dead(struct bp_region *region)
+{
+    bpc_region_drop(region);
+    bpc_memory_read_unlock();
+    return false;
+}
+
+/* Whoever was counted before `dead` was set is seen here; who comes later sees `dead`. */
+static bool busy(struct bpc_claim *claim)
+{
+    struct bp_region *region = (struct bp_region *)((char *)claim - offsetof(struct bp_region, claim));
+
+    return BPC_REGION_CALLS(__atomic_fetch_or(&region->refs, WAITED, __ATOMIC_SEQ_CST)) != 0;
 }
 
 static void unlink_child(struct bp_region *child)
@@ -108,6 +146,7 @@ struct bp_region *bpc_region_alloc(struct bp_owner *owner, const char *name, uin
     bp_machine_unlock(NULL);
     bpc_claim(owner, &region->claim, release);
     region->claim.withdraw = withdraw;
+    region->claim.busy = busy;
     return region;
 }
 
@@ -163,9 +202,27 @@ struct bp_region *bp_region_new_alias(struct bp_owner *owner, const char *name,
 void bp_region_free(struct bp_region *region)
 {
     bpc_assert_locked();
+    struct bp_owner *owner;
+    uint64_t before;
+
     if (!region)
         return;
+    owner = region->claim.owner;
     bpc_unclaim(&region->claim);
+    if (!owner) {
+        release(&region->claim);
+        return;
+    }
+    withdraw(&region->claim); /* dead: no callback begins from here on */
+    bpc_owner_enter(owner);
+    before = __atomic_fetch_or(&region->refs, BPC_REGION_PINS, __ATOMIC_SEQ_CST) | BPC_REGION_PINS;
+    while (before & BPC_REGION_PINS && BPC_REGION_CALLS(before) == 0) { /* none runs */
+        if (__atomic_compare_exchange_n(&region->refs, &before, before & ~BPC_REGION_PINS, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            bpc_owner_leave(owner);
+            break;
+        }
+    }
     release(&region->claim);
 }
 
