@@ -44,6 +44,7 @@ struct bp_object {
     unsigned levels_ready, levels_attached; /* how many init() and attach() succeeded */
     void *state;    /* of the last level */
     bool live;      /* in use: only WRITE_LIVE properties may still be set */
+    bool making;    /* its complete() may be waiting: nobody finds it, but its name is taken */
     bool deleted;   /* taken out; memory waits for the last reference */
     unsigned users; /* LINK properties that point here */
     struct bpc_prop_set *sets;

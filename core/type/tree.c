@@ -36,13 +36,19 @@ static bool is_container(const struct bp_object *obj)
     return obj->info == &container_info;
 }
 
-struct bp_object *bpc_object_child(const struct bp_object *parent, const char *id)
+static struct bp_object *who_has(const struct bp_object *parent, const char *id)
 {
     for (struct bp_object *child = parent->first; child; child = child->next) {
         if (!strcmp(child->id, id))
             return child;
     }
     return NULL;
+}
+
+struct bp_object *bpc_object_child(const struct bp_object *parent, const char *id)
+{
+    struct bp_object *child = who_has(parent, id);
+    return child && child->making ? NULL : child;
 }
 
 static void forget_paths(struct bp_object *obj)
@@ -86,7 +92,7 @@ static void unlink_child(struct bp_object *obj)
 int bpc_object_add_child(struct bp_object *parent, const char *id, struct bp_object *obj,
                          struct bp_error *err)
 {
-    struct bp_object *old = bpc_object_child(parent, id);
+    struct bp_object *old = who_has(parent, id);
     if (old && !is_container(old))
         return bp_fail(err, EEXIST, "Duplicate ID '%s' in '%s'", id, bp_object_path(parent));
     bp_object_ref(obj);
@@ -109,7 +115,7 @@ void bpc_object_add_child_numbered(struct bp_object *parent, const char *prefix,
 {
     for (unsigned n = 0;; n++) {
         char *id = g_strdup_printf("%s[%u]", prefix, n);
-        bool taken = bpc_object_child(parent, id) != NULL;
+        bool taken = who_has(parent, id) != NULL;
         if (!taken) {
             bp_object_ref(obj);
             link_child(parent, id, obj);
@@ -135,7 +141,7 @@ struct bp_object *bpc_object_container(const char *path)
     for (char **part = parts; *part; part++) {
         if (!**part)
             continue;
-        struct bp_object *child = bpc_object_child(at, *part);
+        struct bp_object *child = who_has(at, *part);
         if (!child) {
             child = container_new();
             bp_object_ref(child);
@@ -197,8 +203,8 @@ static struct bp_object *walk_path(struct bp_object *from, char **parts, bool li
 int bpc_object_walk(struct bp_object *obj, int (*fn)(struct bp_object *obj, void *opaque),
                     void *opaque)
 {
-    int ret = fn(obj, opaque);
-    for (struct bp_object *child = obj->first; child && !ret;) {
+    int ret = obj->making ? 0 : fn(obj, opaque);
+    for (struct bp_object *child = obj->making ? NULL : obj->first; child && !ret;) {
         struct bp_object *next = child->next; /* fn may remove the child it is shown */
         ret = bpc_object_walk(child, fn, opaque);
         child = next;
@@ -271,6 +277,8 @@ struct bp_value *bpc_object_list(struct bp_object *obj)
     struct bp_value *list = bp_value_list();
     bpc_object_each_prop(obj, list_prop, list);
     for (const struct bp_object *child = obj->first; child; child = child->next) {
+        if (child->making)
+            continue;
         char *type = g_strdup_printf("child<%s>", bp_object_type(child));
         list_one(list, child->id, type);
         g_free(type);
@@ -282,6 +290,8 @@ static void print_tree(const struct bp_object *obj, const char *name, unsigned d
 {
     g_string_append_printf(out, "%*s%s (%s)\n", (int)depth * 2, "", name, bp_object_type(obj));
     for (const struct bp_object *child = obj->first; child; child = child->next) {
+        if (child->making)
+            continue;
         char *child_name = g_strconcat("/", child->id, NULL);
         print_tree(child, child_name, depth + 1, out);
         g_free(child_name);

@@ -66,10 +66,12 @@ static int complete(struct bp_object *obj, const struct bp_object_class *class, 
     int ret = bpc_object_set_all(obj, args, skip, err);
     if (!ret)
         ret = bpc_object_add_child(bpc_object_container("/objects"), id, obj, err);
+    obj->making = true; /* others may come while it waits, in a coroutine */
     if (!ret)
         ret = bpc_object_attach_levels(obj, err);
     if (!ret)
         ret = finish(obj, class, err);
+    obj->making = false;
     if (ret < 0)
         bpc_object_detach_levels(obj);
     if (ret < 0)
@@ -114,7 +116,7 @@ void bpc_objects_destroy(void)
     while (obj) { /* who refers to another came later */
         struct bp_object *before = obj->prev;
 
-        if (obj->kind == BP_PROVIDE_OBJECT && !obj->users)
+        if (obj->kind == BP_PROVIDE_OBJECT && !obj->users && !obj->making)
             bp_object_destroy(obj);
         obj = before;
     }

@@ -3,6 +3,7 @@
  * Object "secret": a password or key, given as text or in a file, raw or in base64 (RFC 4648). Not
  * here: secrets that are encrypted with another one (keyid, iv).
  */
+#include <bp/coroutine.h>
 #include <bp/host/secret.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,9 +62,23 @@ static int decode_base64(uint8_t *bytes, size_t *len)
     return 0;
 }
 
+/* With who writes to a pipe; a command waits without stopping anybody else. */
+static int wait_for_more(int fd)
+{
+    int ret;
+
+    if (bp_co_current()) {
+        ret = bp_co_wait_fd(fd, BP_WATCH_IN, PATIENCE_MS * 1000000ll);
+        return ret < 0 ? ret : 0;
+    }
+    return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, PATIENCE_MS) == 0 ? -ETIMEDOUT : 0;
+}
+
 /* Up to one byte more than is allowed; what comes through a pipe may take its time, within limits. */
 static int read_up(int fd, struct secret *s)
 {
+    int ret;
+
     while (s->len <= MOST_BYTES) {
         ssize_t n = read(fd, s->bytes + s->len, MOST_BYTES + 1 - s->len);
 
@@ -71,10 +86,10 @@ static int read_up(int fd, struct secret *s)
             return 0;
         if (n > 0)
             s->len += (size_t)n;
-        else if (errno == EAGAIN && poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, PATIENCE_MS) == 0)
-            return -ETIMEDOUT;
         else if (errno != EAGAIN && errno != EINTR)
             return -errno;
+        else if (errno == EAGAIN && (ret = wait_for_more(fd)) < 0)
+            return ret;
     }
     return 0;
 }

@@ -411,6 +411,45 @@ def objects_come_and_go():
         assert [e["name"] for e in c.ok("qom-list", path="/objects")].count("second") == 0
 
 
+def object_that_waits_for_a_pipe_holds_up_nobody():
+    with Machine(monitors=3) as m:
+        fifo = os.path.join(m.dir.name, "fifo")
+        os.mkfifo(fifo)
+        pipe = os.open(fifo, os.O_RDWR)
+        slow, other, goer = (m.client(n).negotiate() for n in range(3))
+        slow.send({"execute": "object-add", "arguments": {"qom-type": "secret", "id": "s", "file": fifo}})
+        begin = time.monotonic()
+        for _ in range(20):
+            other.ok("query-status")
+        assert time.monotonic() - begin < 15, "others waited for the pipe"
+        assert "s" not in [entry["name"] for entry in other.ok("qom-list", path="/objects")]
+        # What is not ready is nobody's to use, but its name is taken.
+        other.error("qom-get", path="/objects/s", property="file")
+        assert "not found" in other.error("object-del", id="s")["desc"]
+        assert "uplicate" in other.error("object-add", **{"qom-type": "secret", "id": "s", "data": "x"})["desc"]
+        # A client that goes gives up; its name is free again.
+        goer.send({"execute": "object-add", "arguments": {"qom-type": "secret", "id": "g", "file": fifo}})
+        other.ok("query-status")
+        goer.close()
+        deadline = time.monotonic() + TIMEOUT
+        while "error" in other.run("object-add", **{"qom-type": "secret", "id": "g", "data": "x"}):
+            assert time.monotonic() < deadline, "the name stays taken"
+            time.sleep(0.01)
+        os.write(pipe, b"password")
+        os.close(pipe)
+        assert slow.reply() == {"return": {}}
+        names = [entry["name"] for entry in other.ok("qom-list", path="/objects")]
+        assert "s" in names and "g" in names, names
+        other.ok("object-del", id="s")
+        # One that nobody ever writes to does not keep the program from ending.
+        pipe = os.open(fifo, os.O_RDWR)
+        slow.send({"execute": "object-add", "arguments": {"qom-type": "secret", "id": "t", "file": fifo}})
+        other.ok("query-status")
+        other.ok("quit")
+        assert m.end() == 0
+        os.close(pipe)
+
+
 def chardevs_come_and_go():
     with Machine() as m:
         c = m.client().negotiate()
@@ -621,7 +660,7 @@ TESTS = [greeting_names_version, command_before_negotiation_is_refused,
          quit_ends_with_shutdown_event, signal_ends_with_shutdown_event, reset_is_announced,
          schema_is_closed, bytes_are_those_that_scripts_expect, option_groups_have_their_names,
          probed_types_that_are_not_here_have_no_properties, machines_and_types_are_listed, object_tree_is_readable,
-         objects_come_and_go, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved,
+         objects_come_and_go, object_that_waits_for_a_pipe_holds_up_nobody, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved,
          memory_goes_to_a_pipe_while_others_are_served, files_that_block_hold_up_nobody, human_commands_answer,
          hostile_human_lines_do_no_harm, terminal_edits_lines, pretty_monitor_indents,
          daemon_is_ready_when_parent_exits]

@@ -217,7 +217,7 @@ static int object_add(struct bp_value *args, struct bp_value **ret_value, struct
     return bpc_object_add(args, err);
 }
 BP_COMMAND(cmd_object_add, "object-add", "Makes an object", object_add_args, NONE, NULL, object_add,
-           BP_COMMAND_RAW | BP_COMMAND_ANY_ARGS | BP_COMMAND_PRECONFIG);
+           BP_COMMAND_RAW | BP_COMMAND_ANY_ARGS | BP_COMMAND_PRECONFIG | BP_COMMAND_COROUTINE);
 
 static int object_del(const char *id, struct bp_error *err)
 {
