@@ -129,11 +129,62 @@ static struct bp_value *name_of(struct bp_device *dev)
     return data;
 }
 
+/* ---- who uses what would leave ---- */
+
+static int add_object(struct bp_object *obj, void *opaque)
+{
+    g_hash_table_add(opaque, obj);
+    return 0;
+}
+
+static void add_all(struct bp_device *dev, GHashTable *leaving)
+{
+    (void)bpc_object_walk(&dev->obj, add_object, leaving);
+    for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
+        g_hash_table_add(leaving, &bus->obj);
+        for (struct bp_device *child = bus->first; child; child = child->next)
+            add_all(child, leaving);
+    }
+    for (struct bp_object *part = dev->obj.first; part; part = part->next) {
+        if (part->kind == BP_PROVIDE_DEVICE)
+            add_all((struct bp_device *)part, leaving);
+    }
+}
+
+struct bp_object *bpc_device_used(struct bp_device *dev)
+{
+    GHashTable *leaving = g_hash_table_new(NULL, NULL);
+    struct bp_object *used = NULL;
+    GHashTableIter it, others;
+    gpointer obj, other;
+
+    add_all(dev, leaving);
+    g_hash_table_iter_init(&it, leaving);
+    while (!used && g_hash_table_iter_next(&it, &obj, NULL)) {
+        unsigned users = ((struct bp_object *)obj)->users;
+
+        g_hash_table_iter_init(&others, leaving);
+        while (users > 0 && g_hash_table_iter_next(&others, &other, NULL))
+            users -= MIN(users, bpc_object_links_to(other, obj));
+        used = users > 0 ? obj : NULL;
+    }
+    g_hash_table_unref(leaving);
+    return used;
+}
+
+/* An ejected device that something still points to stays: device_del had asked, but whoever ejects need not
+ * have been asked by it. */
 void bp_device_unplugged(struct bp_device *dev)
 {
     bpc_assert_locked();
-    if (!dev->obj.deleted && !dev->leave)
-        bpc_device_leave(dev, name_of(dev)); /* DEVICE_DELETED follows when it is gone */
+    if (dev->obj.deleted || dev->leave)
+        return;
+    if (bpc_device_used(dev)) {
+        dev->unplug_pending = true;
+        bp_device_unplug_refused(dev);
+        return;
+    }
+    bpc_device_leave(dev, name_of(dev)); /* DEVICE_DELETED follows when it is gone */
 }
 
 void bp_device_unplug_refused(struct bp_device *dev)

@@ -163,8 +163,12 @@ int bpc_device_del(const char *id, struct bp_error *err)
     if (bp_device_from_object(dev->obj.parent))
         return bp_fail(err, EINVAL, "Device '%.200s' can not be unplugged: it is a part of '%s'", id,
                        bp_object_path(dev->obj.parent));
-    if (dev->obj.users)
+    struct bp_object *used = bpc_device_used(dev);
+    if (used == &dev->obj)
         return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: it is in use", id);
+    if (used)
+        return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: '%s' goes with it and is in use",
+                       id, bp_object_path(used));
     if (dev->unplug_pending || dev->leave)
         return bp_fail(err, EBUSY, "Device '%.200s' is already in the process of unplug", id);
     int ret = bpc_hotplug_check(dev->obj.machine, dev->bus, err);

@@ -88,6 +88,8 @@ static int add_level_props(struct bp_object *obj, struct bp_error *err)
 /* First of all: the tables' structs may go with finalize(). */
 static void free_props(struct bp_object *obj)
 {
+    if (obj->links_dropped) /* counted down again with the reference */
+        bpc_object_count_links(obj, 1);
     for (unsigned i = 0; i < obj->set_count; i++)
         bpc_property_free_all(&obj->sets[i]);
     g_free(obj->sets);
@@ -166,6 +168,8 @@ void bp_object_destroy(struct bp_object *obj)
         obj->dispose(obj);
     bpc_owner_quiet(&obj->owner);
     bpc_owner_release(&obj->owner);
+    bpc_object_count_links(obj, -1); /* who hears that it has gone may remove what it used */
+    obj->links_dropped = true;
     bpc_object_remove(obj);
     bp_object_unref(obj);
 }

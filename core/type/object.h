@@ -46,6 +46,7 @@ struct bp_object {
     bool live;      /* in use: only WRITE_LIVE properties may still be set */
     bool making;    /* its complete() may be waiting: nobody finds it, but its name is taken */
     bool deleted;   /* taken out; memory waits for the last reference */
+    bool links_dropped; /* destroyed: what its links point to is not in use by it any more */
     unsigned users; /* LINK properties that point here */
     struct bpc_prop_set *sets;
     unsigned set_count;
@@ -115,6 +116,10 @@ struct bpc_prop {
 bool bpc_object_find_prop(struct bp_object *obj, const char *name, struct bpc_prop *ret_prop);
 int bpc_object_each_prop(struct bp_object *obj,
                          int (*fn)(const struct bpc_prop *prop, void *opaque), void *opaque);
+/* Counts those that its links point to as used by it once more, or (-1) once less. */
+void bpc_object_count_links(struct bp_object *obj, int by);
+/* How many LINK properties of it point to `to`. */
+unsigned bpc_object_links_to(struct bp_object *obj, const struct bp_object *to);
 /* As bp_object_set(), but text is converted where the property is not a string. */
 int bpc_object_set_loose(struct bp_object *obj, const char *name, struct bp_value *value,
                          struct bp_error *err);

@@ -237,6 +237,40 @@ static void replace_value(struct bp_value **at, struct bp_value *value)
     bp_value_unref(old);
 }
 
+struct link_count {
+    const struct bp_object *to;
+    unsigned count;
+};
+
+static int count_link(const struct bpc_prop *prop, void *opaque)
+{
+    struct link_count *links = opaque;
+    if (prop->field->kind == BP_KIND_LINK && !prop->field->get &&
+        *(struct bp_object *const *)field_at(prop) == links->to)
+        links->count++;
+    return 0;
+}
+
+unsigned bpc_object_links_to(struct bp_object *obj, const struct bp_object *to)
+{
+    struct link_count links = {to, 0};
+    bpc_object_each_prop(obj, count_link, &links);
+    return links.count;
+}
+
+void bpc_object_count_links(struct bp_object *obj, int by)
+{
+    for (unsigned i = 0; i < obj->set_count; i++) {
+        const struct bpc_prop_set *set = &obj->sets[i];
+        for (const struct bp_field *f = set->fields; set->base && f->name; f++) {
+            struct bp_object *to = f->kind == BP_KIND_LINK && !f->set && !f->get
+                                       ? *(struct bp_object **)((char *)set->base + f->offset) : NULL;
+            if (to)
+                to->users += (unsigned)by;
+        }
+    }
+}
+
 static int find_link(const struct bp_field *field, const char *text, struct bp_object **ret_to,
                      struct bp_error *err)
 {

@@ -247,7 +247,8 @@ void bp_bus_set_hotplug(struct bp_bus *bus, struct bp_owner *owner,
 void bp_machine_set_hotplug(struct bp_machine *machine, struct bp_owner *owner,
                             const struct bp_hotplug_ops *ops, void *opaque);
 bool bp_device_hotplugged(const struct bp_device *dev); /* it came while the machine ran */
-/* The guest has released a device that was asked to go: detach, destroy, send DEVICE_DELETED. */
+/* The guest has released a device that was asked to go: detach, destroy, send DEVICE_DELETED. When something else
+ * uses it, or what is behind it, it stays as if the guest had refused. */
 void bp_device_unplugged(struct bp_device *dev);
 /* The guest has refused: device_del may be tried again; sends DEVICE_UNPLUG_GUEST_ERROR. */
 void bp_device_unplug_refused(struct bp_device *dev);

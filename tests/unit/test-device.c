@@ -178,7 +178,35 @@ static const struct bp_device_class cold = CARD("cold-card", 0);
 static const struct bp_device_class lonely = {.type = {.size = sizeof(lonely), .name = "lonely"},
                                               .bus = "missing"};
 
+/* Everything may come and go. */
+static const struct bp_hotplug_ops anything = {.size = sizeof(anything)};
+
+/* A bridge that can be plugged, and a card that uses another device. */
+static int hot_bridge_attach(struct bp_device *dev, struct bp_error *err)
+{
+    struct bp_bus *bus;
+    int ret = bp_bus_new(dev, "slots", bp_device_id(dev), &bus, err);
+    if (!ret)
+        bp_bus_set_hotplug(bus, bp_device_owner(dev), &anything, NULL);
+    return ret;
+}
+
+static const struct bp_device_class hot_bridge = {
+    .type = {.size = sizeof(hot_bridge), .name = "hot-bridge", .flags = BP_TYPE_HOTPLUGGABLE},
+    .bus = "slots", .attach = hot_bridge_attach};
+
+struct user {
+    struct bp_object *peer;
+};
+static const struct bp_field user_props[] = {
+    BP_PROP_LINK("peer", "device", struct user, peer, "whom it uses"), BP_FIELDS_END};
+static const struct bp_device_class user_card = {
+    .type = {.size = sizeof(user_card), .name = "user-card", .flags = BP_TYPE_HOTPLUGGABLE,
+             .state_size = sizeof(struct user), .props = user_props},
+    .bus = "slots"};
+
 static const struct bp_provide provides[] = {
+    {BP_PROVIDE_DEVICE, &hot_bridge}, {BP_PROVIDE_DEVICE, &user_card},
     {BP_PROVIDE_BUS, &slots},   {BP_PROVIDE_DEVICE, &bridge}, {BP_PROVIDE_DEVICE, &card},
     {BP_PROVIDE_DEVICE, &slow}, {BP_PROVIDE_DEVICE, &cold},   {BP_PROVIDE_DEVICE, &lonely},
     {BP_PROVIDE_END, NULL}};
@@ -190,9 +218,6 @@ static void run_loop(void)
     for (int i = 0; i < 5; i++)
         bpc_loop_run_once(false);
 }
-
-/* Everything may come and go. */
-static const struct bp_hotplug_ops anything = {.size = sizeof(anything)};
 
 static void begin(void)
 {
@@ -329,6 +354,33 @@ static void full_bus_takes_no_more(void)
     g_assert_cmpint(add("{\"driver\":\"card\"}", false, &err), ==, -ENODEV);
     g_assert_cmpstr(err.message, ==, "No 'slots' bus with room found for device 'card'");
     g_assert_cmpint(add("{\"driver\":\"card\",\"bus\":\"slots.0\"}", false, &err), ==, -ENOSPC);
+    end();
+}
+
+static void bridge_does_not_leave_with_what_others_use(void)
+{
+    struct bp_error err = {0};
+    begin();
+    g_assert_cmpint(add("{\"driver\":\"hot-bridge\",\"id\":\"hot\",\"bus\":\"slots.0\"}", true, &err), ==, 0);
+    struct bp_device *hot = bpc_device_find("hot");
+    g_assert_cmpint(add("{\"driver\":\"card\",\"id\":\"used\",\"bus\":\"hot\"}", true, &err), ==, 0);
+    /* Who goes as well is no reason to stay. */
+    g_assert_cmpint(add("{\"driver\":\"user-card\",\"id\":\"within\",\"bus\":\"hot\",\"peer\":\"used\"}",
+                        true, &err), ==, 0);
+    g_assert_null(bpc_device_used(hot));
+    g_assert_cmpint(add("{\"driver\":\"user-card\",\"id\":\"out\",\"bus\":\"slots.0\",\"slot\":\"2\","
+                        "\"peer\":\"used\"}", true, &err), ==, 0);
+    g_assert_cmpint(bpc_device_del("used", &err), ==, -EBUSY);
+    g_assert_cmpint(bpc_device_del("hot", &err), ==, -EBUSY);
+    g_assert_nonnull(strstr(err.message, "/machine/peripheral/used"));
+    bp_device_unplugged(hot); /* ejected by the guest all the same */
+    run_loop();
+    g_assert_true(bpc_device_find("hot") == hot && bpc_device_find("used"));
+    g_assert_cmpint(bpc_device_del("out", &err), ==, 0); /* uses nothing any more, though its memory waits */
+    g_assert_cmpint(bpc_device_del("hot", &err), ==, 0);
+    run_loop();
+    g_assert_null(bpc_device_find("hot"));
+    g_assert_null(bpc_device_find("used"));
     end();
 }
 
@@ -600,6 +652,7 @@ int main(int argc, char **argv)
     g_test_add_func("/device/hotplug_needs_a_class_that_allows_it",
                     hotplug_needs_a_class_that_allows_it);
 #define CASE(name) g_test_add_func("/device/" #name, name)
+    CASE(bridge_does_not_leave_with_what_others_use);
     CASE(without_a_controller_nothing_comes_or_goes);
     CASE(controller_sees_each_device_come_and_go);
     CASE(controller_refuses_in_words);
