@@ -10,6 +10,7 @@
 extern const struct bp_command *const bpc_query_commands[];
 extern const struct bp_command *const bpc_machine_commands[];
 extern const struct bp_command *const bpc_object_commands[];
+extern const struct bp_command *const bpc_probe_commands[];
 extern const struct bp_command *const bpc_monitor_commands[];
 extern const struct bp_command *const bpc_module_commands[];
 extern const struct bp_command *const bpc_context_commands[];

@@ -315,6 +315,49 @@ int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const str
     return 0;
 }
 
+static int add_setting(const struct bpc_prop *prop, void *opaque)
+{
+    struct bp_value *value;
+
+    if (prop->field->kind == BP_KIND_BOOL && prop->field->set &&
+        bp_object_get(prop->obj, prop->field->name, &value, NULL) == 0)
+        bp_value_set(opaque, prop->field->name, value);
+    return 0;
+}
+
+/* On a processor that belongs to no machine's slot, and goes again. */
+int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_value *props,
+                   struct bp_value **ret_props, struct bp_error *err)
+{
+    const struct bp_cpu_class *class;
+    struct bp_cpu *cpu;
+    int ret = bpc_cpu_find_model(model, &class, err);
+
+    if (ret < 0)
+        return ret;
+    cpu = bp_alloc(sizeof(*cpu));
+    cpu->class = class;
+    cpu->space = m->memory;
+    cpu->obj.machine = m;
+    ret = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
+    if (ret < 0) {
+        free(cpu);
+        return ret;
+    }
+    bpc_cpu_thread_init(cpu);
+    cpu->obj.finalize = cpu_finalize;
+    if (props)
+        ret = bpc_object_set_all(&cpu->obj, props, NULL, err);
+    if (ret == 0 && class->init)
+        ret = class->init(cpu, err);
+    if (ret == 0) {
+        *ret_props = bp_value_dict();
+        bpc_object_each_prop(&cpu->obj, add_setting, *ret_props);
+    }
+    bp_object_destroy(&cpu->obj);
+    return ret;
+}
+
 void bpc_cpu_free(struct bp_cpu *cpu)
 {
     struct bp_machine *m;

@@ -82,6 +82,12 @@ enum bp_provide_kind bpc_type_parent_kind(enum bp_provide_kind kind)
     return kind == BP_PROVIDE_BUS ? BP_PROVIDE_BUS : BP_PROVIDE_ABSTRACT;
 }
 
+bool bpc_type_is_of_machine(const char *name)
+{
+    /* CPU models have no suffix of their kind: theirs is the parent's name, "x86_64-cpu". */
+    return g_str_has_suffix(name, bpc_kind_suffix(BP_PROVIDE_BOARD)) || g_str_has_suffix(name, "-cpu");
+}
+
 /* A processor's parent is named after its architecture; a module may describe it, but need not. */
 static bool follows_from_class(enum bp_provide_kind kind, const struct bp_type_info *info)
 {

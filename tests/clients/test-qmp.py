@@ -356,7 +356,43 @@ def probed_types_that_are_not_here_have_no_properties():
         for name in ("memory-backend-file", "memory-backend-memfd", "none-machine", "generic-pc-machine",
                      "max-x86_64-cpu"):
             assert isinstance(c.ok("qom-list-properties", typename=name), list), name
+        for name in ("of-tomorrow-machine", "of-tomorrow-x86_64-cpu"):  # by their kind, not by their names
+            assert c.ok("qom-list-properties", typename=name) == [], name
+        assert "nope" in c.error("qom-list-properties", typename="nope-device")["desc"]
         assert "nope" in c.error("qom-list-properties", typename="nope")["desc"]
+
+
+def what_clients_probe_is_answered():
+    with Machine() as m:
+        c = m.client().negotiate()
+        for name in ("query-migrate-capabilities", "query-tpm-models", "query-tpm-types", "query-tpm"):
+            assert c.ok(name) == [], name
+        for name in ("query-sev", "query-sev-capabilities", "query-sgx", "query-sgx-capabilities"):
+            error = c.error(name)
+            assert error["class"] == "GenericError" and "not there" in error["desc"], (name, error)
+
+
+def cpu_models_are_expanded():
+    for base in (None, ["-M", "pc", "-S", "-nodefaults", "-display", "none"]):
+        with Machine(base=base) as m:
+            c = m.client().negotiate()
+            expand = lambda name, **props: c.ok("query-cpu-model-expansion", type="full",
+                                                model={"name": name, "props": props})["model"]
+            least, most = expand("qemu64"), expand("max")
+            assert least["name"] == "qemu64" and most["name"] == "max"
+            assert least["props"].keys() == most["props"].keys()
+            assert all(isinstance(v, bool) for v in most["props"].values()), most
+            assert least["props"]["sse2"] and most["props"]["sse2"]
+            assert sum(least["props"].values()) < sum(most["props"].values())
+            changed = expand("max", sse2=False)["props"]
+            assert not changed["sse2"] and changed["lm"]
+            for wanted, word in (({"name": "host"}, "host"), ({"name": "max", "props": {"nope": True}}, "nope"),
+                                 ({"name": "max", "props": 1}, "props")):
+                error = c.error("query-cpu-model-expansion", type="full", model=wanted)
+                assert error["class"] == "GenericError" and word in error["desc"], error
+            assert "static" in c.error("query-cpu-model-expansion", type="static", model={"name": "max"})["desc"]
+            assert len([o for o in c.ok("qom-list", path="/machine/unattached")
+                        if o["type"].endswith("-cpu>")]) == (1 if base else 0)
 
 
 def machines_and_types_are_listed():
@@ -659,7 +695,8 @@ TESTS = [greeting_names_version, command_before_negotiation_is_refused,
          monitors_are_independent, client_may_come_back, reader_that_is_slow_gets_everything,
          quit_ends_with_shutdown_event, signal_ends_with_shutdown_event, reset_is_announced,
          schema_is_closed, bytes_are_those_that_scripts_expect, option_groups_have_their_names,
-         probed_types_that_are_not_here_have_no_properties, machines_and_types_are_listed, object_tree_is_readable,
+         probed_types_that_are_not_here_have_no_properties, what_clients_probe_is_answered,
+         cpu_models_are_expanded, machines_and_types_are_listed, object_tree_is_readable,
          objects_come_and_go, object_that_waits_for_a_pipe_holds_up_nobody, chardevs_come_and_go, descriptor_gets_a_name, memory_is_saved,
          memory_goes_to_a_pipe_while_others_are_served, files_that_block_hold_up_nobody, human_commands_answer,
          hostile_human_lines_do_no_harm, terminal_edits_lines, pretty_monitor_indents,

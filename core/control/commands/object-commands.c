@@ -135,25 +135,14 @@ static const struct bp_field typename_args[] = {
     BP_ARG("typename", STRING, "name of the type"), BP_FIELDS_END,
 };
 
-/* libvirt asks for these whether or not they are listed and does not survive an error: a type that
- * is not here has no properties. */
-static bool is_probed(const char *name)
-{
-    static const char *const names[] = {"none-machine", "generic-pc-machine", "max-x86_64-cpu"};
-
-    for (size_t i = 0; i < BP_COUNT(names); i++) {
-        if (strcmp(names[i], name) == 0)
-            return true;
-    }
-    return false;
-}
-
 static int qom_list_properties(const char *name, struct bp_value **ret_value, struct bp_error *err)
 {
     struct bp_error why = {0};
     int ret = bpc_type_properties(name, false, ret_value, &why);
 
-    if (ret == -ENOENT && is_probed(name)) {
+    /* Clients ask for boards and CPU models whether or not they are listed, and do not survive an error: one
+     * that is not here has no properties. */
+    if (ret == -ENOENT && bpc_type_is_of_machine(name)) {
         *ret_value = bp_value_list();
         return 0;
     }

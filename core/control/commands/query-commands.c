@@ -247,55 +247,6 @@ static int query_machines(struct bp_value **ret_value, struct bp_error *err)
 QUERY(cmd_query_machines, "query-machines", "Boards that can be emulated", NULL, LIST,
       &machine_list, query_machines);
 
-/* ---- CPU models ---- */
-
-static const struct bp_schema string_list = {.name = "strList", .kind = BP_KIND_LIST,
-                                             .element_kind = BP_KIND_STRING};
-static const struct bp_field cpu_fields[] = {
-    BP_ARG("name", STRING, "model, as in -cpu"),
-    BP_ARG("static", BOOL, "never changes"),
-    BP_ARG("migration-safe", BOOL, "the same on every host"),
-    BP_ARG_TYPED("unavailable-features", LIST, &string_list, BP_FIELD_OPTIONAL, "missing ones"),
-    BP_ARG("typename", STRING, "its type"),
-    BP_ARG("deprecated", BOOL, "going to be removed"),
-    BP_FIELDS_END,
-};
-static const struct bp_schema cpu_info = {.name = "CpuDefinitionInfo", .kind = BP_KIND_STRUCT,
-                                          .members = cpu_fields};
-static const struct bp_schema cpu_list = {.name = "CpuDefinitionInfoList", .kind = BP_KIND_LIST,
-                                          .element_kind = BP_KIND_STRUCT, .element = &cpu_info};
-
-static void add_cpu_model(const struct bpc_known *known, void *opaque)
-{
-    const struct bp_cpu_class *class;
-    struct bp_value *entry;
-    const void *desc;
-
-    if (bpc_describe(BP_PROVIDE_CPU, known->name, &desc, NULL) < 0)
-        return;
-    class = desc;
-    if (!bpc_arch_in(class->arch, bpc_config.arch))
-        return;
-    entry = bp_value_dict();
-    bp_value_set(entry, "name", bp_value_string(class->model));
-    bp_value_set(entry, "typename", bp_value_string(known->name));
-    bp_value_set(entry, "unavailable-features", bp_value_list());
-    bp_value_set(entry, "static", bp_value_bool(false));
-    bp_value_set(entry, "migration-safe", bp_value_bool(strcmp(class->model, "max") != 0));
-    bp_value_set(entry, "deprecated", bp_value_bool(false));
-    bp_value_append(opaque, entry);
-}
-
-static int query_cpu_definitions(struct bp_value **ret_value, struct bp_error *err)
-{
-    (void)err;
-    *ret_value = bp_value_list();
-    bpc_each_known(BP_PROVIDE_CPU, add_cpu_model, *ret_value);
-    return 0;
-}
-QUERY(cmd_query_cpu_definitions, "query-cpu-definitions", "CPU models", NULL, LIST, &cpu_list,
-      query_cpu_definitions);
-
 /* ---- command-line options ---- */
 
 static const struct bp_field option_args[] = {
@@ -437,6 +388,6 @@ QUERY(cmd_query_schema, "query-qmp-schema", "Commands, events and their types", 
 
 const struct bp_command *const bpc_query_commands[] = {
     &cmd_query_version, &cmd_query_target, &cmd_query_kvm, &cmd_query_name, &cmd_query_uuid,
-    &cmd_query_commands, &cmd_query_machines, &cmd_query_cpu_definitions, &cmd_query_options,
+    &cmd_query_commands, &cmd_query_machines, &cmd_query_options,
     &cmd_query_schema, NULL,
 };
