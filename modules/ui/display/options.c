@@ -81,7 +81,7 @@ static const struct {
     {"gtk", "windows of GTK"}, {"sdl", "windows of SDL"}, {"curses", "screens in a terminal"},
     {"cocoa", "windows of macOS, which is no host of ours"}, {"dbus", "displays over D-Bus"},
     {"egl-headless", "OpenGL for displays"}, {"spice-app", "a SPICE server"},
-    {"vnc", "a VNC server"}, {"web", "a display for web browsers"},
+    {"web", "a display for web browsers"},
 };
 
 static struct bp_value *display_asked; /* the last -display, as it was applied; or NULL */
