@@ -14,7 +14,6 @@
 #define SCREEN "display adapters and windows"
 #define AUDIO "sound cards and audio back ends"
 #define MIGRATION "migration and snapshots"
-#define TABLES "tables for firmware from the command line"
 #define PRIVILEGES "giving up privileges"
 
 /* `harmless`: see core/options/not-built.c. */
@@ -36,7 +35,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, SCREEN, NULL},
     {"rotate", NULL, "degrees", "degrees", SCREEN, "degrees=0"},
     {"portrait", NULL, NULL, NULL, SCREEN, NULL},
-    {"acpitable", NULL, "[sig=str][,data=file][,...]", NULL, TABLES, NULL},
     {"nic", NULL, "type[,option...]", "type", NETWORK, "type=none"},
     {"netdev", NULL, "type,id=id[,option...]", NULL, NETWORK, NULL},
     {"net", NULL, "nic|none|type[,option...]", "type", NETWORK, "type=none"},
@@ -102,8 +100,6 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"kernel-irqchip", NULL, "on|off|split", "kernel-irqchip", "the KVM accelerator",
      "kernel-irqchip=off"},
     {"igd-passthru", NULL, "on|off", "igd-passthru", "Xen", "igd-passthru=off"},
-    {"pflash0", NULL, "node", NULL, DISKS, NULL},
-    {"pflash1", NULL, "node", NULL, DISKS, NULL},
     {"dtb", NULL, "file", NULL, "boards with a device tree", NULL},
     {"pcspk-audiodev", NULL, "id", NULL, AUDIO, NULL},
     {"sata", NULL, "on|off", "sata", DISKS, "sata=off"},

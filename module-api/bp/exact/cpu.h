@@ -35,7 +35,10 @@ struct bp_cpu_class {
     int (*get_register)(struct bp_cpu *cpu, const char *name, uint64_t *ret_value);
     /* How wide the code is that it executes now (x86: 16, 32 or 64), for disassembling it. */
     unsigned (*code_bits)(struct bp_cpu *cpu);
-    void *reserved[3];
+    /* After a reset, before it runs: it starts at this physical address, and does not wait to be woken. NULL:
+     * cannot. vCPU stopped. */
+    void (*set_start)(struct bp_cpu *cpu, uint64_t address);
+    void *reserved[2];
 };
 #define BP_CPU(ident, MODEL, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=cpu:" MODEL "-" ARCH "-cpu;arch=" ARCH ";model=" MODEL ";summary=" SUMMARY); \

@@ -8,6 +8,7 @@
 #include "chipset.h"
 #include "pc.h"
 
+#include <bp/chip/acpi-tables.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,9 @@
 /* What is being built. */
 struct tables {
     struct acpi_image image;
-    uint8_t *entries[32]; /* that RSDT and XSDT list */
+    uint8_t *entries[64]; /* that RSDT and XSDT list */
     unsigned count;
+    const uint8_t *slic; /* the user's, or NULL */
 };
 
 static void *append(struct tables *t, uint32_t len, uint32_t align)
@@ -68,6 +70,9 @@ static uint8_t *begin(struct tables *t, const char *signature, uint32_t len, uin
     put32(p + 24, 1);
     memcpy(p + 28, "BKPL", 4);
     put32(p + 32, 1);
+    /* Who reads a SLIC wants to find its ids in these, too. */
+    if (t->slic && (memcmp(signature, "FACP", 4) == 0 || memcmp(signature + 1, "SDT", 3) == 0))
+        memcpy(p + 10, t->slic + 10, 14);
     return p;
 }
 
@@ -310,6 +315,37 @@ static void add_vmgenid(struct tables *t)
     acpi_image_tell(&t->image, "etc/vmgenid_addr", page);
 }
 
+/* -acpitable */
+static void add_users(struct tables *t, const struct pc *pc)
+{
+    const uint8_t *data;
+    size_t len;
+
+    for (unsigned n = 0; (data = pc->users->table(pc->acpi_tables, n, &len)); n++) {
+        uint8_t *p = append(t, (uint32_t)len, 16);
+
+        if (!p)
+            return;
+        memcpy(p, data, len);
+        list(t, p);
+    }
+}
+
+static uint32_t size_of_users(const struct pc *pc, const uint8_t **ret_slic)
+{
+    const uint8_t *data;
+    uint32_t size = 0;
+    size_t len;
+
+    *ret_slic = NULL;
+    for (unsigned n = 0; (data = pc->users->table(pc->acpi_tables, n, &len)); n++) {
+        size += (uint32_t)len + 16;
+        if (memcmp(data, "SLIC", 4) == 0)
+            *ret_slic = data;
+    }
+    return size;
+}
+
 static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
     uint8_t *facs = append(t, 64, 64);
@@ -340,6 +376,7 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     add_hotplug(t, pc);
     if (pc->vmgenid)
         add_vmgenid(t);
+    add_users(t, pc);
     uint8_t *rsdt = add_root(t, "RSDT", 4), *xsdt = add_root(t, "XSDT", 8);
     if (t->image.full)
         return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
@@ -350,7 +387,8 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err)
 {
     struct tables t = {.count = 0};
-    int r = acpi_image_new(&t.image, PC_ACPI_SIZE, err);
+    uint32_t users = size_of_users(pc, &t.slic);
+    int r = acpi_image_new(&t.image, PC_ACPI_SIZE + users, err);
 
     if (r == 0)
         r = build(&t, pc, err);
@@ -362,12 +400,35 @@ int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_erro
     return 0;
 }
 
+/* Where no firmware places them they have so much room. */
+static int build_here(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err)
+{
+    int r = acpi_build(pc, ret_image, err);
+
+    if (r < 0 || ret_image->size <= PC_ACPI_SIZE)
+        return r;
+    acpi_image_free(ret_image);
+    return bp_fail(err, E2BIG, "-acpitable: the tables have more than the %u bytes that there is "
+            "room for without firmware: "
+                   "add -bios " PC_FIRMWARE, PC_ACPI_SIZE);
+}
+
+int acpi_check(const struct pc *pc, struct bp_error *err)
+{
+    struct acpi_image image;
+    int r = build_here(pc, &image, err);
+
+    if (r == 0)
+        acpi_image_free(&image);
+    return r;
+}
+
 int acpi_write(const struct pc *pc, struct bp_error *err)
 {
     uint32_t base = (uint32_t)(pc->low_size - PC_ACPI_SIZE);
     struct bp_space *memory = bp_machine_memory(pc->machine);
     struct acpi_image image;
-    int r = acpi_build(pc, &image, err);
+    int r = build_here(pc, &image, err);
 
     if (r < 0)
         return r;

@@ -11,8 +11,8 @@
 
 void disks_places(struct bp_machine *m, const struct bp_block_interface *block, unsigned ide_units)
 {
-    static const char *const names[] = {"ide", "floppy", NULL};
-    const unsigned units[] = {ide_units, 2};
+    static const char *const names[] = {"ide", "floppy", "pflash", NULL};
+    const unsigned units[] = {ide_units, 2, 0};
 
     block->interfaces(m, "ide", names, units);
 }

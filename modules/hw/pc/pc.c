@@ -8,11 +8,14 @@
 #include "acpi-cpuhp.h"
 #include "boot-items.h"
 #include "chipset.h"
+#include "flash.h"
 #include "disks.h"
 #include "pc.h"
 
 #include <bp/command.h>
+#include <bp/chip/acpi-tables.h>
 #include <bp/chip/fw-cfg.h>
+#include <bp/chip/pflash.h>
 #include <bp/chip/smbios.h>
 #include <bp/chip/i8259.h>
 #include <bp/bus/isa.h>
@@ -35,6 +38,8 @@ BP_USE(q35, struct bp_pc_host_interface, "q35", 1);
 BP_USE(piix4, struct bp_pc_pm_interface, "piix4-pm", 1);
 BP_USE(ich9, struct bp_pc_pm_interface, "ich9-lpc", 1);
 BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
+BP_USE(pflash, struct bp_pflash_interface, "pflash", 1);
+BP_USE(acpi_tables, struct bp_acpi_tables_interface, "acpi-tables", 1);
 BP_USE(smbios, struct bp_smbios_interface, "smbios", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 BP_USE(block, struct bp_block_interface, "block", 1);
@@ -43,12 +48,14 @@ BP_USE(fdc, struct bp_fdc_interface, "fdc", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
 const struct bp_import pc_imports[] = {
-    BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1), BP_IMPORT(i8259, "i8259", 1),
+    BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1),
+    BP_IMPORT(i8259, "i8259", 1),
     BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(q35, "q35", 1), BP_IMPORT(piix4, "piix4-pm", 1),
     BP_IMPORT(ich9, "ich9-lpc", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
-    BP_IMPORT(smbios, "smbios", 1), BP_IMPORT(fdc, "fdc", 1),
+    BP_IMPORT(smbios, "smbios", 1), BP_IMPORT(fdc, "fdc", 1), BP_IMPORT(acpi_tables, "acpi-tables", 1),
+    BP_IMPORT(pflash, "pflash", 1),
     {NULL, 0, 0, NULL},
 };
 
@@ -372,6 +379,9 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
 
     if (r == 0)
         r = pc_plug(pc, "smbios", NULL, NULL, &pc->smbios, err);
+    if (r == 0)
+        r = pc_plug(pc, "acpi-tables", NULL, NULL, &pc->acpi_tables, err);
+    pc->users = acpi_tables;
 
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
@@ -549,7 +559,11 @@ static int map_firmware(struct pc *pc, const char *name, struct bp_error *err)
 
     if (r < 0)
         return r;
-    if (size % 65536)
+    if (flash_is_code_alone(data, size))
+        r = bp_fail(err, EINVAL, "-bios %s is UEFI's code without its variables: give both as flash chips, -drive "
+                    "if=pflash,unit=0,format=raw,readonly=on,file=%s -drive if=pflash,unit=1,format=raw,"
+                    "file=COPY-OF-OVMF_VARS.fd", name, name);
+    else if (size % 65536)
         r = bp_fail(err, EINVAL, "-bios %s: it has %zu bytes; accepted: a multiple of 64 KiB up to 16 MiB", name,
                     size);
     if (r == 0)
@@ -617,9 +631,13 @@ static void refresh_acpi(void *opaque)
 static int firmware_open(struct pc *pc, struct bp_error *err)
 {
     const char *bios = bp_machine_bios(pc->machine);
-    int r;
+    int r = 0;
 
-    if (!bios) {
+    if (pc->firmware && bios)
+        return bp_fail(err, EINVAL, "-bios %s: the first flash chip (if=pflash) stands in its "
+                "place: give one of the two",
+                       bios);
+    if (!bios && !pc->firmware) {
         char *path = bp_machine_find_data(pc->machine, PC_FIRMWARE);
 
         if (!path) {
@@ -630,7 +648,8 @@ static int firmware_open(struct pc *pc, struct bp_error *err)
         }
         free(path);
     }
-    r = map_firmware(pc, bios ? bios : PC_FIRMWARE, err);
+    if (!pc->firmware)
+        r = map_firmware(pc, bios ? bios : PC_FIRMWARE, err);
     if (r == 0)
         r = boot_items_add(pc, fw_cfg, err);
     if (r == 0)
@@ -697,15 +716,23 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
         return r;
     fill_nvram(pc);
     pc_add_hotplug_buses(pc, pci);
+    r = flash_make(pc, block, pflash, pc->host_if->pci_memory(pc->host), err);
+    if (r < 0)
+        return r;
     bp_device_each(m, "pvpanic", note_pvpanic, pc);
     bp_device_each(m, "vmgenid", note_vmgenid, pc);
     if (bp_machine_kernel(m)) {
+        if (pc->firmware)
+            return bp_fail(err, ENOTSUP, "-drive if=pflash together with -kernel: a kernel starts "
+                    "here without firmware");
         if (bp_machine_bios(m) || bp_machine_option_rom(m, 0, NULL))
             return bp_fail(err, ENOTSUP, "-%s together with -kernel: a kernel starts here without firmware",
                            bp_machine_bios(m) ? "bios" : "option-rom");
         r = linux_boot_open(pc, err);
         if (r == 0)
             r = smbios_check(pc, smbios, err);
+        if (r == 0 && pc->acpi)
+            r = acpi_check(pc, err);
         return r < 0 ? r : map_entry(pc, err);
     }
     if (bp_machine_initrd(m))
@@ -766,7 +793,8 @@ void pc_nmi(struct bp_machine *m)
 }
 
 static const char *const entries[] = {"32", "64", "auto", NULL};
-static const struct bp_schema entry_schema = {.name = "SmbiosEntryPointType", .kind = BP_KIND_ENUM, .choices = entries};
+static const struct bp_schema entry_schema = {.name = "SmbiosEntryPointType", .kind = BP_KIND_ENUM,
+    .choices = entries};
 const struct bp_field pc_props[] = {
     BP_PROP("acpi", BOOL, struct pc, acpi, "on", "ACPI tables"),
     BP_PROP("hpet", BOOL, struct pc, hpet, "on", "high precision event timer"),
@@ -775,6 +803,8 @@ const struct bp_field pc_props[] = {
     BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on",
             "firmware looks for a boot sector's signature on floppies"),
     BP_PROP("smbus", BOOL, struct pc, with_smbus, "on", "SMBus host (q35; that of pc is always there)"),
+    BP_PROP("pflash0", STRING, struct pc, pflash[0], NULL, "block node of the flash chip that ends at 4 GiB"),
+    BP_PROP("pflash1", STRING, struct pc, pflash[1], NULL, "block node of the flash chip below it"),
     BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "32",
                  "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
     BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658: on, off, auto (off)"),

@@ -29,6 +29,7 @@ struct pc {
     /* properties */
     bool acpi, hpet, i8042;
     bool graphics, usb, fd_bootchk, with_smbus;
+    char *pflash[2]; /* nodes of the flash chips, or NULL */
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
     struct {
@@ -44,7 +45,8 @@ struct pc {
     const struct bp_pc_host_interface *host_if;
     const struct bp_pc_pm_interface *pm_if;
     struct bp_bus *pci_bus, *smbus; /* the latter NULL: none */
-    struct bp_device *smbios;
+    struct bp_device *smbios, *acpi_tables;
+    const struct bp_acpi_tables_interface *users; /* of acpi_tables */
     const char *product, *version; /* what SMBIOS calls it */
     bool serial[2];
     bool pvpanic; /* at its usual port */
@@ -68,9 +70,11 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
 
 /* All ACPI tables, as they are to be now. */
 struct acpi_image;
+struct bp_acpi_tables_interface;
 int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err);
 /* Puts all ACPI tables into guest memory: the root pointer at PC_RSDP, the rest at the end of low
  * memory. Called at each reset. */
+int acpi_check(const struct pc *pc, struct bp_error *err); /* is there room for them without firmware? */
 int acpi_write(const struct pc *pc, struct bp_error *err);
 
 /* The machine as firmware leaves it (firmware.c). Called at each reset after everything was

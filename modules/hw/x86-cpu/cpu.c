@@ -77,6 +77,18 @@ static uint64_t get_pc(struct bp_cpu *cpu)
     return x->seg[BP_CS].base + x->rip;
 }
 
+/* In real mode, with the code segment from 0 on and no limit below 4 GiB. */
+static void set_start(struct bp_cpu *cpu, uint64_t address)
+{
+    struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    x->seg[BP_CS].selector = 0;
+    x->seg[BP_CS].base = 0;
+    x->seg[BP_CS].limit = 0xffffffffu;
+    x->rip = address;
+    x->halted = x->wait_for_sipi = 0;
+}
+
 static unsigned code_bits(struct bp_cpu *cpu)
 {
     const struct bp_x86_cpu *x = bp_cpu_state(cpu);
@@ -88,7 +100,8 @@ static unsigned code_bits(struct bp_cpu *cpu)
 
 #define CPU_SLOTS \
     .reset = x86_reset, .has_work = has_work, .dump = x86_dump, .translate = x86_translate, \
-    .pc = get_pc, .get_register = x86_get_register, .code_bits = code_bits
+    .pc = get_pc, .get_register = x86_get_register, .code_bits = code_bits, \
+    .set_start = set_start
 
 BP_CPU(cpu_qemu64, "qemu64", "x86_64", "Least common 64-bit processor", struct x86_model_cpu,
        cpu_props, .init = init_qemu64, CPU_SLOTS);

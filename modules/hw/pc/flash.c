@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Flash chips of a PC: unit 0 of if=pflash (or the node that pflash0= names) ends at 4 GiB, unit 1 is right below it.
+ * What unit 0 has last is below 1 MiB, too. With UEFI firmware unit 0 holds the code and unit 1 the variables.
+ */
+#include "flash.h"
+#include "pc.h"
+
+#include <bp/chip/pflash.h>
+#include <bp/host/block.h>
+#include <errno.h>
+#include <string.h>
+
+#define SECTOR 4096u
+#define MAX_SIZE (8u << 20) /* of both */
+#define LOW_SIZE 131072u
+
+/* The names of the two images; NULL: none. Strings of drives last as long as the drives. */
+static int find_images(struct pc *pc, const struct bp_block_interface *block, const char *images[2],
+                       struct bp_error *err)
+{
+    struct bp_block_drive drive = {.size = sizeof(drive)};
+
+    images[0] = pc->pflash[0] && *pc->pflash[0] ? pc->pflash[0] : NULL;
+    images[1] = pc->pflash[1] && *pc->pflash[1] ? pc->pflash[1] : NULL;
+    for (unsigned n = 0; block->drive(pc->machine, "pflash", n, &drive); n++) {
+        if (drive.unit > 1)
+            return bp_fail(err, EINVAL, "drive '%s': there are two flash chips here: if=pflash,unit=0 and unit=1",
+                           drive.id);
+        if (images[drive.unit])
+            return bp_fail(err, EINVAL, "-machine pflash%d=%s and drive '%s' are for the same flash chip", drive.unit,
+                           images[drive.unit], drive.id);
+        images[drive.unit] = drive.id;
+        block->claim(pc->machine, drive.id);
+    }
+    if (images[1] && !images[0])
+        return bp_fail(err, EINVAL, "drive '%s' is the second flash chip, and there is no first: "
+                "give firmware's code as "
+                       "-drive if=pflash,unit=0,format=raw,readonly=on,file=CODE.fd, its variables as unit=1",
+                           images[1]);
+    return 0;
+}
+
+static int make_chip(struct pc *pc, unsigned n, const char *image, struct bp_device **ret_dev, struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r = bp_device_new(pc->machine, "cfi.pflash01", NULL, &dev, err);
+
+    if (r < 0)
+        return r;
+    r = bp_device_set(dev, "drive", image, err);
+    if (r == 0)
+        r = bp_device_set_uint(dev, "sector-length", SECTOR, err);
+    if (r == 0)
+        r = bp_device_set(dev, "name", n ? "system.flash1" : "system.flash0", err);
+    if (r < 0) {
+        bp_device_destroy(dev);
+        return r;
+    }
+    *ret_dev = dev;
+    return bp_device_attach(dev, NULL, err);
+}
+
+bool flash_is_code_alone(const uint8_t *image, size_t size)
+{
+    static const uint8_t variables[16] = {0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c,
+                                          0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f, 0x50};
+
+    /* A firmware volume (UEFI PI 1.7, volume 3, 3.2.1) that is not that of the variables. */
+    return size > 0x40 && memcmp(image + 0x28, "_FVH", 4) == 0 && memcmp(image + 0x10, variables, 16) != 0;
+}
+
+static int map_low(struct pc *pc, struct bp_region *pci, struct bp_region *flash, struct bp_error *err)
+{
+    uint64_t size = bp_region_size(flash), low = size < LOW_SIZE ? size : LOW_SIZE;
+    struct bp_region *rom;
+    int r = bp_region_new_rom(bp_machine_owner(pc->machine), "pc.bios-low", low, NULL, NULL, &rom, err);
+
+    if (r < 0)
+        return r;
+    memcpy(bp_region_ram(rom), (uint8_t *)bp_region_ram(flash) + size - low, low);
+    bp_region_add(pci, rom, (1u << 20) - low, 1);
+    return 0;
+}
+
+int flash_make(struct pc *pc, const struct bp_block_interface *block, const struct bp_pflash_interface *pflash,
+               struct bp_region *pci, struct bp_error *err)
+{
+    const char *images[2];
+    uint64_t end = 1ull << 32;
+    int r = find_images(pc, block, images, err);
+
+    for (unsigned n = 0; r == 0 && n < 2 && images[n]; n++) {
+        struct bp_device *dev;
+        struct bp_region *region;
+
+        r = make_chip(pc, n, images[n], &dev, err);
+        if (r < 0)
+            return r;
+        region = pflash->region(dev);
+        end -= bp_region_size(region);
+        if ((1ull << 32) - end > MAX_SIZE)
+            return bp_fail(err, EFBIG, "drive '%s': flash chips of this board have 8 MiB together "
+                    "at most; with this one "
+                           "of %llu KiB there would be %llu KiB", images[n],
+                           (unsigned long long)bp_region_size(region) >> 10,
+                               (unsigned long long)((1ull << 32) - end) >> 10);
+        if (n == 0 && !images[1] && flash_is_code_alone(bp_region_ram(region), bp_region_size(region)))
+            return bp_fail(err, EINVAL, "drive '%s' is UEFI's code without its variables: add a "
+                    "copy of the variables' "
+                           "template as -drive if=pflash,unit=1,format=raw,file=COPY-OF-OVMF_VARS.fd", images[n]);
+        bp_region_add(pci, region, end, 0);
+        if (n == 0)
+            r = map_low(pc, pci, region, err);
+        pc->firmware = true;
+    }
+    return r;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Flash chips of a PC (flash.c). Under the machine lock. */
+#ifndef FLASH_H
+#define FLASH_H
+
+#include <bp/device.h>
+
+struct pc;
+struct bp_block_interface;
+struct bp_pflash_interface;
+
+/* Makes and maps what drives with if=pflash and the board's properties name; sets pc->firmware if there is any. */
+int flash_make(struct pc *pc, const struct bp_block_interface *block, const struct bp_pflash_interface *pflash,
+               struct bp_region *pci, struct bp_error *err);
+/* UEFI code that expects its variables in a chip of their own. */
+bool flash_is_code_alone(const uint8_t *image, size_t size);
+
+#endif
