@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from console import BINARY, TOP
+from console import BINARY, TOP, guest_files
 from firmware import Firmware
 
 sys.path.insert(0, os.path.join(TOP, "tests/house"))
@@ -127,6 +127,19 @@ def bootindex_decides_who_is_first():
     assert "<boot two>" in debug and "<boot one>" not in debug, debug
 
 
+def kernel_starts_through_firmware():
+    kernel, initrd = guest_files()
+    with Firmware("-m", "256", "-bios", "bios-256k.bin", "-kernel", kernel, "-initrd", initrd, "-append",
+                  "console=ttyS0 through=firmware") as machine:
+        serial = machine.expect("serial", "Backplane guest is up", seconds=300)
+        debug = machine.text("debug")
+    assert "Booting from ROM..." in debug and "/rom@genroms/linuxboot.bin" in debug, debug
+    assert "Command line: console=ttyS0 through=firmware\n" in serial, serial[:3000]
+    # Firmware's memory map, the tables that it placed: not what the board leaves where no firmware runs.
+    assert "DMI: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1." in serial, serial[:6000]
+    assert "ACPI: XSDT 0x" in serial and "ACPI BIOS Error" not in serial, serial[:8000]
+
+
 def firmware_is_found_where_it_is_told():
     folder = work_folder("bios-")
     shutil.copy(SEABIOS, folder + "/mine.bin")
@@ -146,7 +159,8 @@ def firmware_is_found_where_it_is_told():
 def wrong_boot_options_name_what_is_right():
     for wrong, right in (("order=e", "n to p"), ("once=acdn", "three"), ("splash-time=65536", "65535"),
                          ("reboot-timeout=65536", "65535"), ("reboot-timeout=-2", "-1"), ("menu=maybe", "on"),
-                         ("splash=/nonexistent/x", "/nonexistent/x"), ("splash=" + os.path.abspath(__file__), "24 bits")):
+                         ("splash=/nonexistent/x", "/nonexistent/x"),
+                         ("splash=" + os.path.abspath(__file__), "24 bits")):
         said = fails(BINARY, "-boot", wrong)
         assert right in said and len(said.splitlines()) == 1, (wrong, said)
 
@@ -154,5 +168,6 @@ def wrong_boot_options_name_what_is_right():
 run([starts_without_a_disk_and_says_so, finds_memory_and_processors, no_graphics_puts_its_text_on_the_serial_port,
      failed_boot_is_tried_again_after_reboot_timeout,
      menu_waits_as_long_as_splash_time_says, strict_tries_nothing_without_a_bootindex,
-     system_reset_starts_it_again, option_roms_run, bootindex_decides_who_is_first, firmware_is_found_where_it_is_told,
+     system_reset_starts_it_again, option_roms_run, bootindex_decides_who_is_first,
+     kernel_starts_through_firmware, firmware_is_found_where_it_is_told,
      wrong_boot_options_name_what_is_right])

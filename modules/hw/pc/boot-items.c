@@ -99,7 +99,16 @@ static int add_boot_list(const struct pc *pc, const struct bp_fw_cfg_interface *
 
     if (r < 0)
         return r;
-    r = fw_cfg->add_file(pc->fw_cfg, "bootorder", list, *list ? strlen(list) + 1 : 0, err);
+    size_t room = strlen(list) + sizeof("/rom@genroms/" BOOT_KERNEL_ROM "\n");
+    char *text = malloc(room);
+    if (text) {
+        snprintf(text, room, "%s%s%s", pc->boot ? "/rom@genroms/" BOOT_KERNEL_ROM : "", pc->boot && *list ? "\n" : "",
+                 list);
+        r = fw_cfg->add_file(pc->fw_cfg, "bootorder", text, *text ? strlen(text) + 1 : 0, err);
+    } else {
+        r = bp_fail(err, ENOMEM, "no memory for the order of booting");
+    }
+    free(text);
     free(list);
     return r;
 }

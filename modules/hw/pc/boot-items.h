@@ -26,6 +26,9 @@ int boot_put_acpi(struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struc
 void boot_items_reset(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg,
                       const struct bp_rtc_nvram_interface *nvram);
 
+/* kernel-items.c: kernel, initrd and command line of -kernel, and the option ROM that starts them. */
+int kernel_to_firmware(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err);
+#define BOOT_KERNEL_ROM "linuxboot.bin"
 /* smbios-tables.c: to firmware; or where none runs: is there room? and into memory, at each reset. */
 int smbios_to_firmware(const struct pc *pc, const struct bp_smbios_interface *smbios,
                        const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err);

@@ -55,7 +55,8 @@ static int open_file(const char *what, const char *path, int *ret_fd, uint64_t *
 /* Where the initrd goes: as high as the kernel allows, below the ACPI tables. */
 static int place_initrd(const struct pc *pc, struct linux_boot *b, struct bp_error *err)
 {
-    uint64_t top = pc->low_size - PC_ACPI_SIZE;
+    /* Firmware takes the end of low memory for itself and the tables. */
+    uint64_t top = pc->low_size - (pc->firmware ? 1u << 20 : PC_ACPI_SIZE);
     uint64_t kernel_end = (b->image.preferred > b->image.entry ? b->image.preferred
                                                                : b->image.entry) +
                           (b->image.init_size > b->image.kernel_size ? b->image.init_size
@@ -258,6 +259,16 @@ static int enter_setup(struct pc *pc, const struct linux_boot *b, struct bp_x86_
     x->gpr[BP_RSP] = 0xe000;
     x->rip = 0;
     return 0;
+}
+
+void linux_boot_parts(const struct pc *pc, struct linux_parts *ret)
+{
+    const struct linux_boot *b = pc->boot;
+
+    *ret = (struct linux_parts){
+        .kernel = b->kernel, .initrd = b->initrd, .setup_size = b->image.setup_size,
+        .kernel_size = b->image.kernel_size, .initrd_size = b->initrd_size, .kernel_address = b->image.entry,
+        .initrd_address = b->initrd_address, .setup_address = SETUP, .cmdline_address = CMDLINE, .cmdline = b->cmdline};
 }
 
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err)

@@ -721,13 +721,17 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
         return r;
     bp_device_each(m, "pvpanic", note_pvpanic, pc);
     bp_device_each(m, "vmgenid", note_vmgenid, pc);
+    if (bp_machine_kernel(m) && (pc->firmware || bp_machine_bios(m) || bp_machine_option_rom(m, 0, NULL))) {
+        bool flash = pc->firmware;
+
+        pc->firmware = true; /* which takes its place in memory */
+        r = linux_boot_open(pc, err);
+        pc->firmware = flash;
+        if (r == 0)
+            r = firmware_open(pc, err);
+        return r < 0 ? r : kernel_to_firmware(pc, fw_cfg, err);
+    }
     if (bp_machine_kernel(m)) {
-        if (pc->firmware)
-            return bp_fail(err, ENOTSUP, "-drive if=pflash together with -kernel: a kernel starts "
-                    "here without firmware");
-        if (bp_machine_bios(m) || bp_machine_option_rom(m, 0, NULL))
-            return bp_fail(err, ENOTSUP, "-%s together with -kernel: a kernel starts here without firmware",
-                           bp_machine_bios(m) ? "bios" : "option-rom");
         r = linux_boot_open(pc, err);
         if (r == 0)
             r = smbios_check(pc, smbios, err);
@@ -749,7 +753,7 @@ void pc_reset(struct bp_machine *m)
     struct bp_error err = {0};
     int r = 0;
 
-    if (!pc->boot) {
+    if (!pc->boot || pc->firmware) {
         if (!pc->firmware)
             cpu->halted = cpu->wait_for_sipi = 1;
         else

@@ -127,6 +127,16 @@ void pc_add_hotplug_buses(struct pc *pc, const struct bp_pci_interface *pci);
 
 int pc_check_choices(const struct pc *pc, struct bp_error *err);
 
+/* What linux_boot_open() found, for firmware that loads it. */
+struct linux_parts {
+    int kernel, initrd; /* descriptors; -1: none */
+    uint32_t setup_size;
+    uint64_t kernel_size, initrd_size; /* the former without the set-up code, which is before it */
+    uint64_t kernel_address, initrd_address, setup_address, cmdline_address;
+    const char *cmdline;
+};
+void linux_boot_parts(const struct pc *pc, struct linux_parts *ret);
+
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
 
