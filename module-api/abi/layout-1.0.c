@@ -10,6 +10,8 @@
 #include <bp/bus/ide.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
+#include <bp/chip/acpi-tables.h>
+#include <bp/chip/fdc.h>
 #include <bp/chip/fw-cfg.h>
 #include <bp/chip/i440fx.h>
 #include <bp/chip/i8237.h>
@@ -17,6 +19,7 @@
 #include <bp/chip/ich9.h>
 #include <bp/chip/mc146818.h>
 #include <bp/chip/pc-host.h>
+#include <bp/chip/pflash.h>
 #include <bp/chip/piix.h>
 #include <bp/chip/smbios.h>
 #include <bp/chip/smbus-eeprom.h>
@@ -57,6 +60,10 @@ _Static_assert(offsetof(struct bp_access, size) == 0, "bp_access.size");
 _Static_assert(offsetof(struct bp_access, flags) == 8, "bp_access.flags");
 _Static_assert(offsetof(struct bp_access, requester) == 12, "bp_access.requester");
 _Static_assert(offsetof(struct bp_access, reserved) == 16, "bp_access.reserved");
+_Static_assert(sizeof(struct bp_acpi_tables_interface) >= 48, "bp_acpi_tables_interface");
+_Static_assert(offsetof(struct bp_acpi_tables_interface, size) == 0, "bp_acpi_tables_interface.size");
+_Static_assert(offsetof(struct bp_acpi_tables_interface, table) == 8, "bp_acpi_tables_interface.table");
+_Static_assert(offsetof(struct bp_acpi_tables_interface, reserved) == 16, "bp_acpi_tables_interface.reserved");
 _Static_assert(sizeof(struct bp_blk_conf) == 104, "bp_blk_conf");
 _Static_assert(offsetof(struct bp_blk_conf, drive) == 0, "bp_blk_conf.drive");
 _Static_assert(offsetof(struct bp_blk_conf, logical_block_size) == 8, "bp_blk_conf.logical_block_size");
@@ -501,6 +508,10 @@ _Static_assert(offsetof(struct bp_event, summary) == 16, "bp_event.summary");
 _Static_assert(offsetof(struct bp_event, data) == 24, "bp_event.data");
 _Static_assert(offsetof(struct bp_event, rate_ms) == 32, "bp_event.rate_ms");
 _Static_assert(offsetof(struct bp_event, reserved) == 40, "bp_event.reserved");
+_Static_assert(sizeof(struct bp_fdc_interface) >= 48, "bp_fdc_interface");
+_Static_assert(offsetof(struct bp_fdc_interface, size) == 0, "bp_fdc_interface.size");
+_Static_assert(offsetof(struct bp_fdc_interface, drive_type) == 8, "bp_fdc_interface.drive_type");
+_Static_assert(offsetof(struct bp_fdc_interface, reserved) == 16, "bp_fdc_interface.reserved");
 _Static_assert(sizeof(struct bp_field) == 120, "bp_field");
 _Static_assert(offsetof(struct bp_field, name) == 0, "bp_field.name");
 _Static_assert(offsetof(struct bp_field, kind) == 8, "bp_field.kind");
@@ -932,6 +943,10 @@ _Static_assert(offsetof(struct bp_pci_secondary, reserved8) == 6, "bp_pci_second
 _Static_assert(offsetof(struct bp_pci_secondary, type) == 8, "bp_pci_secondary.type");
 _Static_assert(offsetof(struct bp_pci_secondary, name) == 16, "bp_pci_secondary.name");
 _Static_assert(offsetof(struct bp_pci_secondary, reserved) == 24, "bp_pci_secondary.reserved");
+_Static_assert(sizeof(struct bp_pflash_interface) >= 48, "bp_pflash_interface");
+_Static_assert(offsetof(struct bp_pflash_interface, size) == 0, "bp_pflash_interface.size");
+_Static_assert(offsetof(struct bp_pflash_interface, region) == 8, "bp_pflash_interface.region");
+_Static_assert(offsetof(struct bp_pflash_interface, reserved) == 16, "bp_pflash_interface.reserved");
 _Static_assert(sizeof(struct bp_provide) == 16, "bp_provide");
 _Static_assert(offsetof(struct bp_provide, kind) == 0, "bp_provide.kind");
 _Static_assert(offsetof(struct bp_provide, desc) == 8, "bp_provide.desc");
