@@ -41,8 +41,7 @@ int pc_check_choices(const struct pc *pc, struct bp_error *err)
         const char *text = *(char *const *)((const char *)pc + autos[i].offset);
 
         if (!strcmp(text, "on"))
-            return bp_fail(err, ENOTSUP, "-machine %s=on: %s; use %s=off", autos[i].name, autos[i].words,
-                           autos[i].name);
+            return bp_fail(err, ENOTSUP, "-machine %s=on: %s; accepted: off, auto", autos[i].name, autos[i].words);
         if (strcmp(text, "off") && strcmp(text, "auto"))
             return bp_fail(err, EINVAL, "-machine %s=%s: accepted are on, off and auto", autos[i].name, text);
     }
