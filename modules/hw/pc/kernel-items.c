@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "linuxboot.h"
+#include "linuxboot.hex"
 
 #define ROM_SIZE 512u
 #define SETUP_MAX 0xa000u

@@ -59,48 +59,6 @@ const struct bp_import pc_imports[] = {
     {NULL, 0, 0, NULL},
 };
 
-/* ---- memory ---- */
-
-static int map_ram(struct pc *pc, struct bp_error *err)
-{
-    struct bp_owner *owner = bp_machine_owner(pc->machine);
-    struct bp_region *root = bp_space_root(bp_machine_memory(pc->machine)), *ram = bp_machine_ram(pc->machine);
-    uint64_t size = bp_machine_ram_size(pc->machine);
-
-    pc->low_size = size <= pc->chipset->low_max ? size : pc->chipset->low_split;
-    pc->high_size = size - pc->low_size;
-    if (pc->low_size < 2u << 20)
-        return bp_fail(err, EINVAL, "-m: a PC needs at least 2 MiB of memory, not %llu KiB",
-                       (unsigned long long)size >> 10);
-    bp_region_add(root, bp_region_new_alias(owner, "ram-below-4g", ram, 0, pc->low_size), 0, 0);
-    if (pc->high_size)
-        bp_region_add(root,
-                      bp_region_new_alias(owner, "ram-above-4g", ram, pc->low_size, pc->high_size),
-                      1ull << 32, 0);
-    return 0;
-}
-
-unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
-{
-    const struct e820 all[] = {
-        {0, 0x9fc00, 1},
-        {0x9fc00, 0x400, 2},
-        {0xf0000, 0x10000, 2},
-        {0x100000, pc->low_size - PC_ACPI_SIZE - 0x100000, 1},
-        {pc->low_size - PC_ACPI_SIZE, PC_ACPI_SIZE, 3},
-        {pc->chipset->ecam, pc->chipset->ecam ? 0x10000000u : 0, 2},
-        {0xfffc0000u, 0x40000, 2},
-        {1ull << 32, pc->high_size, 1},
-    };
-    unsigned n = 0;
-
-    for (size_t i = 0; i < BP_COUNT(all) && n < max; i++) {
-        if (all[i].length)
-            map[n++] = all[i];
-    }
-    return n;
-}
-
 /* ---- interrupt wires ---- */
 
 /*
@@ -498,7 +456,7 @@ static int init(struct bp_machine *m, struct bp_error *err)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
     r = pc_check_choices(pc, err);
     if (r == 0)
-        r = map_ram(pc, err);
+        r = pc_map_ram(pc, err);
     if (r == 0)
         r = make_cpus(pc, err); /* clients expect the first one to be the first device */
     if (r == 0)

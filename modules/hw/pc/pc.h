@@ -66,6 +66,8 @@ struct e820 {
     uint64_t start, length;
     uint32_t type; /* 1 usable, 2 reserved, 3 ACPI data */
 };
+/* Puts RAM below 4 GiB and above. */
+int pc_map_ram(struct pc *pc, struct bp_error *err);
 unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
 
 /* All ACPI tables, as they are to be now. */
