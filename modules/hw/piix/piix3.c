@@ -3,7 +3,7 @@
  * Intel 82371SB (PIIX3 data sheet, order 290550), function 0: bridge to the ISA bus, routing of
  * PIRQA..D to ISA interrupts (registers 0x60..0x63), reset control at 0xcf9, coprocessor errors:
  * while bit 5 of XBCS (0x4e) is set, input "ferr" raises ISA interrupt 13 until port 0xf0 is
- * written, which pulses output "ignne". Left out: ISA DMA, the distributed registers of the other
+ * written, which pulses output "ignne". Left out: the distributed registers of the other
  * X-bus chip selects, which only store.
  */
 #define BP_SHARED
