@@ -96,6 +96,14 @@ def ahci_disk_of_a_pc():
           "file=IMAGE,format=raw,if=none,id=d", "-device", "ide-hd,drive=d,bus=sata.3,bootindex=1")
 
 
+def q35_disk():
+    boots("the disk of a q35 is booted", megabytes, "-machine", "q35", "-hda", "IMAGE")
+
+
+def q35_cdrom():
+    boots("the CD of a q35 is booted", cd, "-machine", "q35", "-cdrom", "IMAGE", "-boot", "d")
+
+
 def grub_menu(*args):
     """GRUB's rescue images draw their menu: it is read off the screen."""
     console = Console([BINARY, "-m", "128", "-display", "none", "-serial", "none", "-monitor", "stdio", *args])
@@ -136,6 +144,8 @@ if __name__ == "__main__":
     tap.case("cd_boots", cdrom)
     tap.case("floppy_boots", floppy_disk)
     tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
+    tap.case("q35_disk_boots", q35_disk)
+    tap.case("q35_cd_boots", q35_cdrom)
     why = None
     try:
         grub()
