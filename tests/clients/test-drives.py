@@ -350,6 +350,42 @@ def a_full_disk_pauses_the_machine_until_cont():
     assert word_at(path, 1) == 0x77
 
 
+def fill_until_it_is_full(q, disk):
+    count = 0
+    while q.qmp("query-status")["status"] != "io-error":
+        assert count < 64
+        disk.start(WRITE, count * 128, 128, count + 1)
+        count += 1
+        for _ in range(200):
+            if not disk.flying() or q.qmp("query-status")["status"] == "io-error":
+                break
+            time.sleep(0.001)
+    return count
+
+
+def a_file_system_that_is_full_loses_nothing_either():
+    folder = os.path.join(WORK, "full")
+    os.makedirs(folder)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True,
+                      check=False).returncode != 0:
+        raise tap.Skip("no file system may be mounted here")
+    try:
+        path, ballast = image("full/disk.img", 4 << 20), image("full/ballast", 600000, byte=1)
+        with machine("-drive", "file=%s,format=raw,if=none,id=d" % path, "-device", "disk-probe,drive=d") as q:
+            q.qmp("cont")
+            disk = Disk(q)
+            count = fill_until_it_is_full(q, disk)
+            data = event(q, "BLOCK_IO_ERROR")
+            assert data["nospace"] and data["action"] == "stop", data
+            os.truncate(ballast, 0)
+            q.qmp("cont")
+            assert disk.wait() == 0
+            for i in range(count):
+                assert disk.read(i * 128) == i + 1, (i, count)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def errors_are_reported_ignored_or_stop_the_machine():
     path = image("err.img")
     for keys, op, error, expected, action in (
@@ -563,7 +599,8 @@ tap.run([a_drive_is_opened_and_listed, blockdevs_are_made_of_text_and_json, wron
          options_put_drives_in_their_places, places_that_a_board_lacks_come_with_the_right_line, a_probed_raw_image_is_warned_of,
          cache_modes_reach_the_host, an_image_in_use_names_the_process, two_users_of_a_drive_are_both_named,
          read_only_images_are_never_written, snapshots_leave_the_image_alone_until_commit,
-         a_full_disk_pauses_the_machine_until_cont, errors_are_reported_ignored_or_stop_the_machine,
+         a_full_disk_pauses_the_machine_until_cont, a_file_system_that_is_full_loses_nothing_either,
+         errors_are_reported_ignored_or_stop_the_machine,
          any_request_may_fail_and_none_hangs, killing_the_process_loses_nothing_that_was_flushed,
          media_come_and_go, a_disk_is_made_longer_while_it_is_used, limits_are_set_and_taken_away,
          discards_and_zeroes_give_room_back, drives_of_a_group_share_their_limit, a_given_format_is_not_looked_for,
