@@ -509,7 +509,8 @@ def limits_are_set_and_taken_away():
 def discards_and_zeroes_give_room_back():
     for keys, freed in (("", False), (",discard=unmap", True), (",discard=on", True), (",discard=off", False)):
         path = image("room.img", byte=5)
-        with machine("-drive", "file=%s,format=raw,if=none,id=d%s" % (path, keys), "-device", "disk-probe,drive=d") as q:
+        with machine("-drive", "file=%s,format=raw,if=none,id=d%s" % (path, keys),
+                     "-device", "disk-probe,drive=d") as q:
             before = os.stat(path).st_blocks
             for sector in range(0, 2048, 128):
                 assert Disk(q).do(DISCARD, sector, 128) == 0
@@ -517,7 +518,8 @@ def discards_and_zeroes_give_room_back():
             assert Disk(q).read(100) == (0 if freed else 0x05050505)
     for keys, freed in (("", False), (",detect-zeroes=on", False), (",discard=unmap,detect-zeroes=unmap", True)):
         path = image("room.img", byte=5)
-        with machine("-drive", "file=%s,format=raw,if=none,id=d%s" % (path, keys), "-device", "disk-probe,drive=d") as q:
+        with machine("-drive", "file=%s,format=raw,if=none,id=d%s" % (path, keys),
+                     "-device", "disk-probe,drive=d") as q:
             before = os.stat(path).st_blocks
             for sector in range(0, 2048, 128):
                 assert Disk(q).do(WRITE, sector, 128, 0) == 0
@@ -596,7 +598,8 @@ def devices_leave_with_requests_in_flight():
 
 
 tap.run([a_drive_is_opened_and_listed, blockdevs_are_made_of_text_and_json, wrong_options_are_one_line,
-         options_put_drives_in_their_places, places_that_a_board_lacks_come_with_the_right_line, a_probed_raw_image_is_warned_of,
+         options_put_drives_in_their_places, places_that_a_board_lacks_come_with_the_right_line,
+         a_probed_raw_image_is_warned_of,
          cache_modes_reach_the_host, an_image_in_use_names_the_process, two_users_of_a_drive_are_both_named,
          read_only_images_are_never_written, snapshots_leave_the_image_alone_until_commit,
          a_full_disk_pauses_the_machine_until_cont, a_file_system_that_is_full_loses_nothing_either,
