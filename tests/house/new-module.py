@@ -30,7 +30,8 @@ def tool(*args):
 def prepare():
     os.makedirs(MODULES)
     for path in ("tools/new-module.py", "modules/meson.build", "modules/hw/misc/meson.build",
-                 "modules/chardev/meson.build", "modules/block/meson.build", "modules/object/meson.build", "modules/ui/meson.build",
+                 "modules/chardev/meson.build", "modules/block/meson.build",
+                 "modules/object/meson.build", "modules/ui/meson.build",
                  "tests/module/meson.build"):
         os.makedirs(os.path.dirname(os.path.join(WORK, path)), exist_ok=True)
         shutil.copy(os.path.join(SOURCE, path), os.path.join(WORK, path))
