@@ -335,7 +335,7 @@ static const struct bp_schema bp_block_on_error_schema BP_UNUSED = {
             "bytes that the medium writes at once; 0: as it has"), \
     BP_PROP("min_io_size", UINT32, STATE, CONF.min_io_size, "0", "smallest efficient request, in bytes"), \
     BP_PROP("opt_io_size", UINT32, STATE, CONF.opt_io_size, "0", "best size of requests, in bytes"), \
-    BP_PROP("discard_granularity", UINT32, STATE, CONF.discard_granularity, "0xffffffff", \
+    BP_PROP("discard_granularity", UINT32, STATE, CONF.discard_granularity, "4294967295", \
             "bytes of the smallest discard; 0: none are offered"), \
     BP_PROP("write-cache", ON_OFF_AUTO, STATE, CONF.write_cache, "auto", \
             "the guest sees a volatile write cache"), \

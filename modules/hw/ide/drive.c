@@ -426,7 +426,7 @@ static const struct bp_schema chs_trans_schema = {"BiosAtaTranslation", BP_KIND_
     BP_PROP("ver", STRING, struct ide_drive, version, NULL, "firmware version, up to 8 characters"), \
     BP_PROP("model", STRING, struct ide_drive, model, NULL, "model, up to 40 characters"), \
     BP_PROP("wwn", UINT64, struct ide_drive, wwn, "0", "world wide name; 0: none"), \
-    BP_PROP("unit", UINT32, struct ide_drive, unit, "0xffffffff", \
+    BP_PROP("unit", UINT32, struct ide_drive, unit, "4294967295", \
             "0 master, 1 slave; otherwise the next that is free"), \
     BP_PROP_BOOTINDEX(struct ide_drive, conf.bootindex), \
     BP_PROP("win2k-install-hack", BOOL, struct ide_drive, win2k_install_hack, "off", \
