@@ -77,7 +77,7 @@ def from_disc(image):
 
 def memory_test_draws_its_screen(image):
     with from_disc(image) as e:
-        expect(e, lambda seen: seen and "Memtest86+ v" in seen[0] and "Errors: 0" in seen[7], BOOT_SECONDS)
+        expect(e, lambda seen: seen and "Memtest86+ v" in seen[0] and any("Errors: 0" in line for line in seen), BOOT_SECONDS)
         seen = expect(e, lambda seen: seen and any("<F1> Configuration" in line for line in seen), BOOT_SECONDS)
         assert "\u2500\u2500\u2500\u2534" in seen[6], seen[6]  # line drawing
         with tempfile.NamedTemporaryFile() as file:
