@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Flash chips of a PC: unit 0 of if=pflash (or the node that pflash0= names) ends at 4 GiB, unit 1 is right below it.
- * What unit 0 has last is below 1 MiB, too. With UEFI firmware unit 0 holds the code and unit 1 the variables.
+ * Where firmware of a PC is in memory: a ROM, or flash chips. Unit 0 of if=pflash (or the node that pflash0= names)
+ * ends at 4 GiB, unit 1 is right below it. What unit 0 has last is below 1 MiB, too. With UEFI firmware unit 0 holds the
+ * code and unit 1 the variables.
  */
 #include "flash.h"
+#include "boot-items.h"
 #include "pc.h"
 
+#include <bp/chip/pc-host.h>
 #include <bp/chip/pflash.h>
 #include <bp/host/block.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SECTOR 4096u
@@ -115,4 +119,35 @@ int flash_make(struct pc *pc, const struct bp_block_interface *block, const stru
         pc->firmware = true;
     }
     return r;
+}
+
+int firmware_map(struct pc *pc, const char *name, struct bp_error *err)
+{
+    struct bp_owner *owner = bp_machine_owner(pc->machine);
+    struct bp_region *rom, *pci = pc->host_if->pci_memory(pc->host);
+    uint8_t *data;
+    size_t size;
+    int r = boot_read_file(pc->machine, "-bios", name, 16u << 20, &data, &size, err);
+
+    if (r < 0)
+        return r;
+    if (flash_is_code_alone(data, size))
+        r = bp_fail(err, EINVAL, "-bios %s is UEFI's code without its variables: give both as flash chips, -drive "
+                    "if=pflash,unit=0,format=raw,readonly=on,file=%s -drive if=pflash,unit=1,format=raw,"
+                    "file=COPY-OF-OVMF_VARS.fd", name, name);
+    else if (size % 65536)
+        r = bp_fail(err, EINVAL, "-bios %s: it has %zu bytes; accepted: a multiple of 64 KiB up to 16 MiB", name,
+                    size);
+    if (r == 0)
+        r = bp_region_new_rom(owner, "pc.bios", size, NULL, NULL, &rom, err);
+    if (r == 0)
+        memcpy(bp_region_ram(rom), data, size);
+    free(data);
+    if (r < 0)
+        return r;
+    uint64_t low = size < 131072 ? size : 131072;
+    bp_region_add(pci, rom, (1ull << 32) - size, 0);
+    bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, size - low, low), (1u << 20) - low, 1);
+    pc->firmware = true;
+    return 0;
 }

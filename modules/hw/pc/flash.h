@@ -12,6 +12,8 @@ struct bp_pflash_interface;
 /* Makes and maps what drives with if=pflash and the board's properties name; sets pc->firmware if there is any. */
 int flash_make(struct pc *pc, const struct bp_block_interface *block, const struct bp_pflash_interface *pflash,
                struct bp_region *pci, struct bp_error *err);
+/* Firmware from a file (found along -L) stands at the end of the first 4 GiB; its last 128 KiB also below 1 MiB. */
+int firmware_map(struct pc *pc, const char *name, struct bp_error *err);
 /* UEFI code that expects its variables in a chip of their own. */
 bool flash_is_code_alone(const uint8_t *image, size_t size);
 

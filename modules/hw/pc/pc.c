@@ -506,38 +506,6 @@ int pc_init_q35(struct bp_machine *m, struct bp_error *err)
 
 /* ---- start ---- */
 
-/* Firmware stands at the end of the first 4 GiB; its last 128 KiB also below 1 MiB. */
-static int map_firmware(struct pc *pc, const char *name, struct bp_error *err)
-{
-    struct bp_owner *owner = bp_machine_owner(pc->machine);
-    struct bp_region *rom, *pci = pc->host_if->pci_memory(pc->host);
-    uint8_t *data;
-    size_t size;
-    int r = boot_read_file(pc->machine, "-bios", name, 16u << 20, &data, &size, err);
-
-    if (r < 0)
-        return r;
-    if (flash_is_code_alone(data, size))
-        r = bp_fail(err, EINVAL, "-bios %s is UEFI's code without its variables: give both as flash chips, -drive "
-                    "if=pflash,unit=0,format=raw,readonly=on,file=%s -drive if=pflash,unit=1,format=raw,"
-                    "file=COPY-OF-OVMF_VARS.fd", name, name);
-    else if (size % 65536)
-        r = bp_fail(err, EINVAL, "-bios %s: it has %zu bytes; accepted: a multiple of 64 KiB up to 16 MiB", name,
-                    size);
-    if (r == 0)
-        r = bp_region_new_rom(owner, "pc.bios", size, NULL, NULL, &rom, err);
-    if (r == 0)
-        memcpy(bp_region_ram(rom), data, size);
-    free(data);
-    if (r < 0)
-        return r;
-    uint64_t low = size < 131072 ? size : 131072;
-    bp_region_add(pci, rom, (1ull << 32) - size, 0);
-    bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, size - low, low), (1u << 20) - low, 1);
-    pc->firmware = true;
-    return 0;
-}
-
 /* What stands there without firmware: an entry that resets the machine. */
 static int map_entry(struct pc *pc, struct bp_error *err)
 {
@@ -607,7 +575,7 @@ static int firmware_open(struct pc *pc, struct bp_error *err)
         free(path);
     }
     if (!pc->firmware)
-        r = map_firmware(pc, bios ? bios : PC_FIRMWARE, err);
+        r = firmware_map(pc, bios ? bios : PC_FIRMWARE, err);
     if (r == 0)
         r = boot_items_add(pc, fw_cfg, err);
     if (r == 0)
