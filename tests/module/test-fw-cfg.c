@@ -128,6 +128,73 @@ static void architecture_keys_are_apart(void)
     g_assert_cmphex(bp_test_read(host, 0x2000, 2), ==, 0x6370);
 }
 
+static void count(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+static uint32_t key_of(const char *name)
+{
+    uint32_t found = 0, files;
+
+    select_item(0x19);
+    files = be32();
+    for (uint32_t i = 0; i < files; i++) {
+        char text[57] = "";
+        uint32_t key;
+
+        be32();
+        key = be32() >> 16;
+        for (unsigned j = 0; j < 56; j++)
+            text[j] = (char)byte();
+        if (!strcmp(text, name))
+            found = key;
+    }
+    g_assert_cmphex(found, !=, 0);
+    return found;
+}
+
+static void writable_files_take_what_fits(void)
+{
+    unsigned writes = 0;
+    struct bp_error err = {0};
+    size_t len = 0;
+    uint32_t key;
+
+    g_assert_cmpint(fw_cfg->add_writable(dev, "etc/w", "12345678", 8, count, &writes, NULL), ==, 0);
+    key = key_of("etc/w") << 16;
+    bp_test_write(host, 0x2000, 0x44434241, 4);
+    g_assert_cmphex(dma(key | 0x18, 4, 0x2000), ==, 0);
+    g_assert_cmpuint(writes, ==, 1);
+    g_assert_cmpint(memcmp(fw_cfg->content(dev, "etc/w", &len), "ABCD5678", 8), ==, 0);
+    g_assert_cmpuint(len, ==, 8);
+    g_assert_cmphex(dma(0x10, 4, 0x2000), ==, 0); /* where the last one ended */
+    g_assert_cmphex(dma(0x10, 1, 0x2000), ==, 1); /* beyond its end */
+    g_assert_cmphex(dma(key | 0x18, 9, 0x2000), ==, 1);
+    g_assert_cmphex(dma(key | 0x18, UINT32_MAX, 0x2000), ==, 1);
+    g_assert_cmpint(memcmp(fw_cfg->content(dev, "etc/w", &len), "ABCDABCD", 8), ==, 0);
+    g_assert_cmpuint(writes, ==, 2);
+    g_assert_cmpint(fw_cfg->add_writable(dev, "etc/big", "", 4097, NULL, NULL, &err), <, 0);
+    g_assert_null(fw_cfg->content(dev, "etc/none", &len));
+}
+
+static void files_are_brought_up_to_date_when_selected(void)
+{
+    unsigned selected = 0;
+    uint32_t key;
+
+    g_assert_cmpint(fw_cfg->add_file(dev, "etc/fresh", "x", 1, NULL), ==, 0);
+    g_assert_cmpint(fw_cfg->on_select(dev, "etc/fresh", count, &selected, NULL), ==, 0);
+    g_assert_cmpint(fw_cfg->on_select(dev, "etc/none", count, &selected, NULL), <, 0);
+    key = key_of("etc/fresh");
+    select_item((uint16_t)key);
+    g_assert_cmpuint(selected, ==, 1);
+    g_assert_cmpuint(byte(), ==, 'x');
+    g_assert_cmpuint(selected, ==, 1);
+    g_assert_cmphex(dma(key << 16 | 0x0a, 1, 0x2000), ==, 0);
+    g_assert_cmpuint(selected, ==, 2);
+}
+
 int main(int argc, char **argv)
 {
     struct bp_error err = {0};
@@ -144,6 +211,8 @@ int main(int argc, char **argv)
     CASE(impossible_items_are_refused);
     CASE(dma_reads_items);
     CASE(architecture_keys_are_apart);
+    CASE(writable_files_take_what_fits);
+    CASE(files_are_brought_up_to_date_when_selected);
     rc = g_test_run();
     bp_test_host_free(host);
     return rc;

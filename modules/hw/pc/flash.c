@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where firmware of a PC is in memory: a ROM, or flash chips. Unit 0 of if=pflash (or the node that pflash0= names)
- * ends at 4 GiB, unit 1 is right below it. What unit 0 has last is below 1 MiB, too. With UEFI firmware unit 0 holds the
- * code and unit 1 the variables.
+ * Where firmware of a PC is in memory: a ROM, or flash chips. Unit 0 of if=pflash (or the node that pflash0=
+ * names) ends at 4 GiB, unit 1 is right below it. What unit 0 has last is below 1 MiB, too. With UEFI firmware
+ * unit 0 holds the code and unit 1 the variables.
  */
 #include "flash.h"
 #include "boot-items.h"
@@ -149,5 +149,17 @@ int firmware_map(struct pc *pc, const char *name, struct bp_error *err)
     bp_region_add(pci, rom, (1ull << 32) - size, 0);
     bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, size - low, low), (1u << 20) - low, 1);
     pc->firmware = true;
+    return 0;
+}
+
+int firmware_map_entry(struct pc *pc, struct bp_error *err)
+{
+    struct bp_region *rom;
+    int r = bp_region_new_rom(bp_machine_owner(pc->machine), "pc.entry", PC_ROM_SIZE, NULL, NULL, &rom, err);
+
+    if (r < 0)
+        return r;
+    firmware_entry(bp_region_ram(rom));
+    bp_region_add(pc->host_if->pci_memory(pc->host), rom, (1ull << 32) - PC_ROM_SIZE, 0);
     return 0;
 }

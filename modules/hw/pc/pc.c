@@ -506,19 +506,6 @@ int pc_init_q35(struct bp_machine *m, struct bp_error *err)
 
 /* ---- start ---- */
 
-/* What stands there without firmware: an entry that resets the machine. */
-static int map_entry(struct pc *pc, struct bp_error *err)
-{
-    struct bp_region *rom;
-    int r = bp_region_new_rom(bp_machine_owner(pc->machine), "pc.entry", PC_ROM_SIZE, NULL, NULL, &rom, err);
-
-    if (r < 0)
-        return r;
-    firmware_entry(bp_region_ram(rom));
-    bp_region_add(pc->host_if->pci_memory(pc->host), rom, (1ull << 32) - PC_ROM_SIZE, 0);
-    return 0;
-}
-
 /* A serial port at COM1's or COM2's place, whoever made it. */
 static int note_serial(struct bp_device *dev, void *opaque)
 {
@@ -663,7 +650,7 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
             r = smbios_check(pc, smbios, err);
         if (r == 0 && pc->acpi)
             r = acpi_check(pc, err);
-        return r < 0 ? r : map_entry(pc, err);
+        return r < 0 ? r : firmware_map_entry(pc, err);
     }
     if (bp_machine_initrd(m))
         return bp_fail(err, EINVAL, "-initrd needs -kernel");
