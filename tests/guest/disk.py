@@ -8,9 +8,8 @@ import shutil
 import stat
 import subprocess
 
-from console import TOP
+from packages import CACHE, package_tree
 
-CACHE = os.path.join(TOP, ".cache", "disk-guest")
 DRIVERS = ("crc32c_generic", "ata_piix", "ahci", "sd_mod", "sr_mod", "ext4", "isofs", "floppy", "sg")
 
 
@@ -19,21 +18,6 @@ def entry(number, name, mode, data=b"", rdev=(0, 0)):
     fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, rdev[0], rdev[1], len(encoded), 0)
     header = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
     return header + b"\0" * (-len(header) % 4) + data + b"\0" * (-len(data) % 4)
-
-
-def package_tree(name):
-    """The files of a package of Debian's, unpacked."""
-    tree = os.path.join(CACHE, name)
-    if os.path.isdir(tree):
-        return tree
-    deb = os.path.join(CACHE, name + ".deb.d")
-    os.makedirs(deb, exist_ok=True)
-    subprocess.run(["apt-get", "download", "-q", name], cwd=deb, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-    subprocess.run(["dpkg-deb", "-x", glob.glob(deb + "/*.deb")[0], tree + ".new"], check=True)
-    shutil.rmtree(deb)
-    os.rename(tree + ".new", tree)
-    return tree
 
 
 def kernel_tree():

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 
-import disk as packages
+import packages
 from console import BINARY, SLOW, Console, Tap
 
 # xor ax, ax; mov ds, ax; mov es, ax; mov ax, 0x0201; mov bx, 0x7e00; mov cx, 2; mov dh, 0; int 0x13

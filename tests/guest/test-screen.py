@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Debian's kernel on its screen: the console of the VGA is read as text, and keys are typed."""
 import os
+import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
+import packages  # noqa: E402
 from console import BINARY, Tap, guest_files  # noqa: E402
 from qmp import Emulator  # noqa: E402
 
@@ -97,16 +99,20 @@ def boot_loader_shows_its_menu(image):
         expect(e, lambda seen: "six times seven" in seen, BOOT_SECONDS)
 
 
-ROOT = os.environ.get("BACKPLANE_IMAGES", "/")  # under which Debian's packages are unpacked
-MEMTEST = os.path.join(ROOT, "usr/lib/memtest86+/memtest86+x64.iso")
-GRUB = os.path.join(ROOT, "usr/lib/grub-rescue/grub-rescue-cdrom.iso")
-
 tap = Tap()
 tap.case("typed_commands_are_answered_on_the_screen", typed_commands_are_answered_on_the_screen)
-for name, function, image in (("memory_test_draws_its_screen", memory_test_draws_its_screen, MEMTEST),
-                              ("boot_loader_shows_its_menu", boot_loader_shows_its_menu, GRUB)):
-    if os.path.exists(image):
-        tap.case(name, function, image)
-    else:
-        tap.skip(name, "there is no " + image)
+for name, function, package, image in (
+        ("memory_test_draws_its_screen", memory_test_draws_its_screen, "memtest86+",
+         "usr/lib/memtest86+/memtest86+x64.iso"),
+        ("boot_loader_shows_its_menu", boot_loader_shows_its_menu, "grub-rescue-pc",
+         "usr/lib/grub-rescue/grub-rescue-cdrom.iso")):
+    try:
+        tree = packages.package_tree(package)
+    except (OSError, subprocess.SubprocessError) as error:
+        tap.skip(name, "Debian's package %s cannot be had: %s" % (package, error))
+        continue
+    found = os.path.join(tree, image)
+    if not os.path.exists(found):
+        found = os.path.join(tree, "boot", os.path.basename(image))
+    tap.case(name, function, found)
 tap.done()
