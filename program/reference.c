@@ -124,14 +124,15 @@ static bool stands_for_none(const struct bp_field *f)
 {
     static const struct {
         enum bp_field_kind kind;
-        const char *def;
+        guint64 max;
     } none[] = {
-        {BP_KIND_UINT8, "255"}, {BP_KIND_UINT16, "65535"}, {BP_KIND_UINT32, "4294967295"},
-        {BP_KIND_UINT64, "18446744073709551615"},
+        {BP_KIND_UINT8, UINT8_MAX}, {BP_KIND_UINT16, UINT16_MAX}, {BP_KIND_UINT32, UINT32_MAX},
+        {BP_KIND_UINT64, UINT64_MAX},
     };
 
     for (size_t i = 0; i < BP_COUNT(none); i++) {
-        if (f->kind == none[i].kind && strcmp(f->def, none[i].def) == 0)
+        /* By what it is: authors write it in hexadecimal too. */
+        if (f->kind == none[i].kind && g_ascii_strtoull(f->def, NULL, 0) == none[i].max)
             return !f->min && !f->max;
     }
     return false;

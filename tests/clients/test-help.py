@@ -104,6 +104,7 @@ def devices_stand_under_their_categories():
 def properties_agree_with_qmp():
     devices = parsed("-device", "help,format=json")
     assert any(not d["user-creatable"] for d in devices)
+    largest = {"uint%u" % bits: 2**bits - 1 for bits in (8, 16, 32, 64)}
     with Emulator(PROGRAM, "-machine", "none") as emulator:
         types = {t["name"] for t in emulator.command("qom-list-types", implements="device")["return"]}
         for device in devices:
@@ -114,8 +115,8 @@ def properties_agree_with_qmp():
             theirs = [(p["name"], p["type"], p.get("description"), p.get("default-value"))
                       for p in listed]
             # Help leaves a number out that only says "not given"; clients know it.
-            theirs = [(*t[:3], None) if t[1] == "uint32" and t[3] == 2**32 - 1 and o[3] is None else t
-                      for o, t in zip(ours, theirs)]
+            theirs = [(*t[:3], None) if t[3] == largest.get(t[1]) and o[3] is None else t
+                      for o, t in zip(ours, theirs, strict=True)]
             assert ours == theirs, device["name"]
             for alias in device.get("aliases", []):
                 assert emulator.command("device-list-properties", typename=alias)["return"] == listed
