@@ -28,8 +28,27 @@ static size_t size_of_state_kind(enum bp_state_kind kind)
     case BP_STATE_UINT64:
     case BP_STATE_TIMER: return 8;
     case BP_STATE_BUFFER: return 1;
+    case BP_STATE_MEMORY:
+    case BP_STATE_VECTOR: return sizeof(void *);
+    case BP_STATE_BYTES: return sizeof(struct bp_state_bytes);
     default: return 0; /* the size of what a table is over is not known */
     }
+}
+
+/* Where in the struct the field ends. `count` of what lies elsewhere is a limit, not a size. */
+static size_t end_of_field(const struct bp_state_field *f)
+{
+    bool elsewhere = f->kind == BP_STATE_MEMORY || f->kind == BP_STATE_VECTOR ||
+                     f->kind == BP_STATE_BYTES || f->kind == BP_STATE_LIST;
+    size_t end = f->offset + size_of_state_kind(f->kind);
+
+    if (f->kind == BP_STATE_STRUCT)
+        end += f->stride;
+    if (f->count > 1 && !elsewhere)
+        end += (size_t)(f->count - 1) * MAX(f->stride, 1);
+    if (f->kind == BP_STATE_MEMORY || f->kind == BP_STATE_VECTOR)
+        end = MAX(end, f->number + sizeof(uint32_t));
+    return end;
 }
 
 /* The table may name bytes that are not the device's. */
@@ -45,10 +64,8 @@ static bool check_state_table(const struct bp_device_class *class)
         good = false;
     }
     for (const struct bp_state_field *f = table->fields; f->kind != BP_STATE_END; f++) {
-        size_t end = f->offset + size_of_state_kind(f->kind);
+        size_t end = end_of_field(f);
 
-        if (f->count > 1)
-            end += (size_t)(f->count - 1) * MAX(f->stride, 1);
         if (f->kind != BP_STATE_SECTION && end > class->type.state_size) {
             check_bad("the saved field %s ends at byte %zu of a state of %zu bytes",
                       f->name ? f->name : "(without a name)", end, class->type.state_size);
