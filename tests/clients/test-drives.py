@@ -188,7 +188,7 @@ def places_that_a_board_lacks_come_with_the_right_line():
 
 
 def options_put_drives_in_their_places():
-    a, b, c, d = (image("place-%s.img" % name) for name in "abcd")
+    a, b, c, d = (image("place-%s.img" % name, 1440 << 10) for name in "abcd")
 
     def places(*args):
         with QTest(["-M", "pc", *args]) as q:
@@ -199,6 +199,8 @@ def options_put_drives_in_their_places():
         "ide0-hd0": a, "ide0-hd1": b, "ide1-hd0": c, "ide1-hd1": d}
     assert places("-drive", "file=" + a, "-drive", "file=" + b) == {"ide0-hd0": a, "ide0-hd1": b}
     assert places(a) == {"ide0-hd0": a}
+    assert places("-fda", a, "-fdb", b) == places("-drive", "file=%s,index=0,if=floppy" % a, "-drive",
+                                                  "file=%s,index=1,if=floppy" % b) == {"floppy0": a, "floppy1": b}
     assert places("-drive", "file=%s,if=ide,index=3,media=disk" % a) == {"ide1-hd1": a}
     assert places("-drive", "file=%s,bus=1,unit=1" % a, "-drive", "file=%s,index=1" % b) == {
         "ide0-hd1": b, "ide1-hd1": a}

@@ -24,7 +24,7 @@ from tap import Skip, run, work_folder  # noqa: E402
 FOLDER = work_folder("vnc-")
 MEMORY, REGISTERS = 0xE0000000, 0xE8000000
 PICTURES = (rfb.RAW, rfb.HEXTILE, rfb.ZLIB, rfb.TIGHT, rfb.ZRLE)
-KEY_A, KEY_1, KEY_LEFTSHIFT, KEY_RIGHTCTRL, KEY_Z, KEY_Y = 30, 2, 42, 97, 44, 21
+KEY_A, KEY_1, KEY_LEFTSHIFT, KEY_RIGHTCTRL, KEY_Z, KEY_Y, KEY_RIGHTALT = 30, 2, 42, 97, 44, 21, 100
 BTN_LEFT, BTN_RIGHT, BTN_MIDDLE = 0x110, 0x111, 0x112
 
 
@@ -374,12 +374,14 @@ def keys_arrive_by_symbol_and_by_code():
 
 
 def layout_decides_which_key_it_is():
-    with Machine("-k", "de", vnc=",key-delay-ms=0") as q:
-        c = q.connect()
-        for keysym in (ord("z"), ord("y"), 0xF6):
-            c.key(keysym, True)
-            c.key(keysym, False)
-        assert [e[1] for e in q.wait_events(6)][::2] == [KEY_Y, KEY_Z, 39]
+    for option, codes in ((("-k", "de"), [KEY_Y, KEY_Z, 12]), (("-k", "en-us"), [KEY_Z, KEY_Y, 53]),
+                          ((), [KEY_Z, KEY_Y, 53])):
+        with Machine(*option, vnc=",key-delay-ms=0") as q:
+            c = q.connect()
+            for keysym in (ord("z"), ord("y"), ord("/") if codes[2] == 53 else 0xDF):
+                c.key(keysym, True)
+                c.key(keysym, False)
+            assert [e[1] for e in q.wait_events(6)][::2] == codes
     with Machine("-k", "ru", vnc=",key-delay-ms=0") as q:
         c = q.connect()
         for keysym in (0x6C6, ord("a")):  # Cyrillic ef, and a Latin letter all the same
@@ -391,6 +393,44 @@ def layout_decides_which_key_it_is():
             raise AssertionError("it was accepted")
     except Failed as error:
         assert "tlh" in str(error) and "en-us" in str(error), error
+
+
+LAYOUTS = ("ar da de de-ch en-gb en-us es et fi fo fr fr-be fr-ca fr-ch hr hu is it ja lt lv mk nl nl-be no pl pt "
+           "pt-br ru sl sv th tr").split()
+
+
+def every_layout_is_loaded():
+    """Each has the digit 1, on a key of its own or, as the French and the Belgians do, with Shift."""
+    assert len(LAYOUTS) == 33
+    for layout in LAYOUTS:
+        with Machine("-k", layout, vnc=",key-delay-ms=0") as q:
+            c = q.connect()
+            c.key(ord("1"), True)
+            c.key(ord("1"), False)
+            shifted = layout in ("fr", "fr-be", "nl-be")
+            found = q.wait_events(4 if shifted else 2)
+            assert ((1, KEY_LEFTSHIFT, 1) in found) == shifted, (layout, found)
+
+
+def symbols_come_with_their_modifiers():
+    """A client that names a symbol alone: what is held for it is up again before the next key can come."""
+    for layout, keysym, modifiers, code in (("de", ord("@"), [KEY_RIGHTALT], 16), ("de", ord('"'), [KEY_LEFTSHIFT], 3),
+                                            ("de", 0xBF, [KEY_LEFTSHIFT, KEY_RIGHTALT], 12),
+                                            ("fr", ord("1"), [KEY_LEFTSHIFT], 2), ("fr", ord("#"), [KEY_RIGHTALT], 4),
+                                            ("fr", ord("a"), [], 16)):
+        with Machine("-k", layout, vnc=",key-delay-ms=0") as q:
+            c = q.connect()
+            c.key(keysym, True)
+            c.key(keysym, False)
+            wanted = [*[(1, m, 1) for m in modifiers], (1, code, 1), *[(1, m, 0) for m in modifiers[::-1]], (1, code, 0)]
+            found = q.wait_events(len(wanted))
+            assert found == wanted, (layout, chr(keysym), found)
+    with Machine("-k", "de", vnc=",key-delay-ms=0") as q:
+        c = q.connect()
+        for keysym, down in ((0xFE03, True), (ord("@"), True), (ord("@"), False), (0xFE03, False)):
+            c.key(keysym, down)  # a client that holds AltGr itself
+        found = q.wait_events(4)
+        assert found == [(1, KEY_RIGHTALT, 1), (1, 16, 1), (1, 16, 0), (1, KEY_RIGHTALT, 0)], found
 
 
 def pointer_arrives():
@@ -870,7 +910,8 @@ def more_clients_than_allowed_wait_outside():
 run([viewers_see_what_screendump_sees, every_encoding_shows_the_picture, every_pixel_format_in_every_encoding, tight_takes_each_of_its_forms,
      small_changes_come_alone, part_of_the_picture_can_be_asked_for, lossy_server_sends_jpeg_when_asked,
      new_size_is_told, client_that_asks_for_a_size_is_told_whose_it_is, cursor_is_sent,
-     keys_arrive_by_symbol_and_by_code, layout_decides_which_key_it_is, pointer_arrives,
+     keys_arrive_by_symbol_and_by_code, layout_decides_which_key_it_is, every_layout_is_loaded,
+     symbols_come_with_their_modifiers, pointer_arrives,
      relative_pointer_is_told_and_used, ten_thousand_events_lose_nothing, keys_keep_their_distance,
      every_version_is_spoken, password_is_set_changed_and_expires, sharing_is_as_told,
      clients_are_listed_and_told_of, display_number_is_a_port, next_free_number_is_taken,

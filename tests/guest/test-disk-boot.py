@@ -71,6 +71,7 @@ def floppy(path, text):
 
 def ide_disk():
     boots("the IDE disk is booted", megabytes, "-hda", "IMAGE")
+    boots("the image without an option is booted", megabytes, "IMAGE")
 
 
 def slave_disk_by_bootindex():

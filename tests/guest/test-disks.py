@@ -117,6 +117,84 @@ def floppy_is_read_and_written():
         assert len(data) == 1440 << 10
 
 
+PLACES = ("ata1/host0/target0:0:0/", "ata1/host0/target0:0:1/", "ata2/host1/target1:0:0/", "ata2/host1/target1:0:1/")
+
+
+def media(folder):
+    """Six media with contents of their own: paths, and digests by path."""
+    paths = [os.path.join(folder, name) for name in ("a", "b", "c", "d", "x", "y")]
+    return paths, {path: pattern(path, size) for path, size in
+                   zip(paths, [(1 << 20) + 2048 * n for n in range(4)] + [1440 << 10, 720 << 10])}
+
+
+def contents(console, device):
+    found = re.search("([0-9a-f]{32})  -", run(console, f"dd if=/dev/{device} bs=2048 2>/dev/null | md5sum", 400))
+    return found and found.group(1)
+
+
+def expect_on_cables(console, wanted):
+    """`wanted`: for each of the four places the kind of device, and the digest of its medium."""
+    text = run(console, "for d in /sys/block/s[dr]*; do readlink $d; done")
+    for place, (kind, digest) in zip(PLACES, wanted):
+        names = re.findall(re.escape(place) + r"\S*/block/(\w+)", text)
+        assert len(names) == 1 and names[0].startswith(kind), (place, text)
+        if digest:
+            found = contents(console, names[0])
+            assert found == digest, (place, names, found)
+
+
+def kernel_sees_each_drive_in_its_place():
+    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
+        (a, b, c, d, x, y), digests = media(folder)
+        console = boot(a, "-hdb", b, "-hdc", c, "-hdd", d, "-fdb", x)
+        try:
+            expect_on_cables(console, [("sd", digests[path]) for path in (a, b, c, d)])
+            found = contents(console, "fd1")
+            assert found == digests[x], found
+            console.type("poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+
+
+def image_without_an_option_is_sda():
+    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
+        path = os.path.join(folder, "disk.img")
+        digest = pattern(path, 1 << 20)
+        console = boot(path)
+        try:
+            text = run(console, "readlink /sys/block/sda; readlink /sys/bus/pci/devices/0000:00:01.1/driver")
+            assert PLACES[0] in text and "drivers/ata_piix" in text, text
+            assert contents(console, "sda") == digest
+            console.type("poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+
+
+def kernel_sees_what_drive_options_place():
+    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
+        (a, b, c, d, x, y), digests = media(folder)
+        console = boot("-drive", f"file={a}", "-drive", "if=ide,index=1,media=cdrom", "-drive",
+                       f"file={c},index=2,media=cdrom", "-drive", f"file={d},bus=1,unit=1,media=disk", "-drive",
+                       f"file={x},index=0,if=floppy", "-drive", f"file={y},index=1,if=floppy")
+        try:
+            expect_on_cables(console, [("sd", digests[a]), ("sr", None), ("sr", digests[c]), ("sd", digests[d])])
+            assert contents(console, "fd0") == digests[x]
+            assert contents(console, "fd1") == digests[y]
+            console.type("\x01c")
+            console.expect("(qemu) ", 30)
+            console.type(f"change ide0-cd1 {b} raw\n")
+            console.expect("(qemu) ", 30)
+            console.type("\x01c\n")
+            console.expect("# ", 60)
+            expect_on_cables(console, [("sd", None), ("sr", digests[b])])
+            console.type("poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+
+
 def q35_has_its_disk_on_ahci():
     with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
         path = os.path.join(folder, "disk.img")
@@ -151,6 +229,9 @@ else:
     else:
         tap = Tap()
         tap.case("kernel_writes_and_reads_ide_and_ahci_disks", kernel_writes_and_reads_ide_and_ahci_disks)
+        tap.case("kernel_sees_each_drive_in_its_place", kernel_sees_each_drive_in_its_place)
+        tap.case("image_without_an_option_is_sda", image_without_an_option_is_sda)
+        tap.case("kernel_sees_what_drive_options_place", kernel_sees_what_drive_options_place)
         tap.case("q35_has_its_disk_on_ahci", q35_has_its_disk_on_ahci)
         tap.case("floppy_is_read_and_written", floppy_is_read_and_written)
         tap.done()

@@ -3,6 +3,7 @@
 repository of the packages that were built. debootstrap makes it once; it is kept as a tar file.
 Mounts are seen by the test alone: it runs in a mount namespace (enter_namespace())."""
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ SUITE = "bookworm"
 # Downloaded once into the tar file, so that installing them needs no network: what our packages
 # depend on, and what building a module takes.
 LIBRARIES = ["libglib2.0-0", "libjson-c5", "liburcu8", "libffi8", "zlib1g", "libcapstone4", "libnettle8", "libxkbcommon0",
-             "libjpeg62-turbo", "libpng16-16", "xkb-data"]
+             "libjpeg62-turbo", "libpng16-16", "xkb-data", "libaio1", "liburing2"]
 BUILD_TOOLS = ["gcc", "libc6-dev", "meson", "pkg-config", "libglib2.0-dev"]
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root",
                "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": "/tmp"}
@@ -88,7 +89,9 @@ def proxy_settings():
 
 class Root:
     def __init__(self, cache):
-        self.tar = os.path.join(cache, "root-%s.tar" % SUITE)
+        # A list that has changed makes another system.
+        lists = " ".join(LIBRARIES + BUILD_TOOLS).encode()
+        self.tar = os.path.join(cache, "root-%s-%s.tar" % (SUITE, hashlib.sha256(lists).hexdigest()[:8]))
         self.path = os.path.join(cache, "root")
         os.makedirs(cache, exist_ok=True)
 

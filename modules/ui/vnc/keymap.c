@@ -48,12 +48,18 @@ struct filling {
     size_t room;
 };
 
+/* Codes that no keyboard has: XKB hangs modifiers on them (LVL3; LVL5, ALT, META, SUPR, HYPR). */
+static bool is_virtual(uint32_t code)
+{
+    return code == 84 || (code >= 195 && code <= 199);
+}
+
 static void add_key(struct xkb_keymap *xkb, xkb_keycode_t key, void *opaque)
 {
     struct filling *f = opaque;
     xkb_layout_index_t layouts = xkb_keymap_num_layouts_for_key(xkb, key);
 
-    if (key < EVDEV || key - EVDEV > 0x2ff)
+    if (key < EVDEV || key - EVDEV > 0x2ff || is_virtual(key - EVDEV))
         return;
     for (unsigned at = 0; at < layouts * LEVELS; at++) { /* of the first layout, then of the one behind it */
         const xkb_keysym_t *symbols;
@@ -117,7 +123,7 @@ void keymap_free(struct keymap *map)
     free(map);
 }
 
-uint16_t keymap_find(const struct keymap *map, uint32_t keysym, bool *ret_shift)
+uint16_t keymap_find(const struct keymap *map, uint32_t keysym, unsigned *ret_level)
 {
     size_t low = 0, high = map->count;
 
@@ -131,6 +137,6 @@ uint16_t keymap_find(const struct keymap *map, uint32_t keysym, bool *ret_shift)
     }
     if (low == map->count || map->entries[low].keysym != keysym)
         return 0;
-    *ret_shift = map->entries[low].level % LEVELS == 1;
+    *ret_level = map->entries[low].level % LEVELS;
     return map->entries[low].code;
 }

@@ -10,7 +10,7 @@ struct keymap; /* opaque */
 /* `language` as -k has it ("de", "en-us", "pt-br"); NULL: en-us. -EINVAL: there is no such layout. */
 int keymap_new(const char *language, struct keymap **ret_map, struct bp_error *err);
 void keymap_free(struct keymap *map); /* NULL is fine */
-/* KEY_* for an X keysym, 0: none; *ret_shift: the symbol stands on the key's shifted level. */
-uint16_t keymap_find(const struct keymap *map, uint32_t keysym, bool *ret_shift);
+/* KEY_* for an X keysym, 0: none; *ret_level: 1 when the key gives the symbol with Shift, 2 with AltGr, 3 with both. */
+uint16_t keymap_find(const struct keymap *map, uint32_t keysym, unsigned *ret_level);
 
 #endif

@@ -41,9 +41,9 @@ static bool is_held(const struct vnc_client *c, uint16_t code)
 
 int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt)
 {
-    struct bp_input_event events[4];
-    unsigned count = 0;
-    bool shifted = false, wrap;
+    struct bp_input_event events[5];
+    unsigned count = 0, level = 0;
+    bool shift, altgr;
     uint16_t code = 0;
 
     if (c->paused || crowded(c))
@@ -54,16 +54,21 @@ int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt)
         snprintf(text, sizeof(text), "0x%x", xt & 0xff);
         code = input->key_code(text);
     } else {
-        code = keymap_find(c->server->keymap, keysym, &shifted);
+        code = keymap_find(c->server->keymap, keysym, &level);
     }
     if (!code || (!down && !is_held(c, code)))
         return 0;
-    /* A client that names symbols without holding Shift: the key that gives them needs it. */
-    wrap = shifted && down && !is_held(c, KEY_LEFTSHIFT) && !is_held(c, KEY_RIGHTSHIFT);
-    if (wrap)
+    /* A client that names symbols without holding Shift or AltGr: the key that gives them needs it. */
+    shift = level & 1 && down && !is_held(c, KEY_LEFTSHIFT) && !is_held(c, KEY_RIGHTSHIFT);
+    altgr = level & 2 && down && !is_held(c, KEY_RIGHTALT);
+    if (shift)
         events[count++] = (struct bp_input_event){BP_INPUT_KEY, KEY_LEFTSHIFT, 1};
+    if (altgr)
+        events[count++] = (struct bp_input_event){BP_INPUT_KEY, KEY_RIGHTALT, 1};
     events[count++] = (struct bp_input_event){BP_INPUT_KEY, code, down ? is_held(c, code) ? 2 : 1 : 0};
-    if (wrap)
+    if (altgr)
+        events[count++] = (struct bp_input_event){BP_INPUT_KEY, KEY_RIGHTALT, 0};
+    if (shift)
         events[count++] = (struct bp_input_event){BP_INPUT_KEY, KEY_LEFTSHIFT, 0};
     send_events(c, events, count);
     note_held(c, code, down);
