@@ -140,6 +140,28 @@ def kernel_starts_through_firmware():
     assert "ACPI: XSDT 0x" in serial and "ACPI BIOS Error" not in serial, serial[:8000]
 
 
+def kernel_without_32_bit_entry_is_started_by_firmware():
+    # mov si, 0x80; 1: cs lodsb; test al, al; jz 2f; mov dx, 0x3f8; out dx, al; jmp 1b; 2: cli; hlt; jmp 2b
+    code = bytes.fromhex("be8000 2eac 84c0 7406 baf803 ee ebf4 fa f4 ebfc")
+    image = bytearray(5 * 512 + 512)
+    image[0x1f1] = 4
+    image[0x1fe:0x211] = b"\x55\xaa\xeb\x66HdrS\x07\x02".ljust(19, b"\0")
+    image[0x211] = 1  # LOADED_HIGH; code32_start stays 0
+    image[0x22c:0x230] = b"\xff\xff\xff\x7f"
+    image[0x238:0x23c] = b"\xff\x07\0\0"
+    image[0x268:0x268 + len(code)] = code
+    image[0x280:0x29b] = b"set-up code runs from ROM\r\n"
+    path = work_folder("real-") + "/real.bin"
+    with open(path, "wb") as f:
+        f.write(image)
+    for board in ("pc", "q35"):
+        with Firmware("-M", board, "-kernel", path) as machine:
+            machine.expect("serial", "set-up code runs from ROM")
+            assert "Booting from ROM..." in machine.text("debug"), machine.text("debug")
+    said = fails(BINARY, "-machine", "firmware=nope.bin", "-kernel", path)
+    assert "nope.bin" in said, said
+
+
 def firmware_is_found_where_it_is_told():
     folder = work_folder("bios-")
     shutil.copy(SEABIOS, folder + "/mine.bin")
@@ -169,5 +191,5 @@ run([starts_without_a_disk_and_says_so, finds_memory_and_processors, no_graphics
      failed_boot_is_tried_again_after_reboot_timeout,
      menu_waits_as_long_as_splash_time_says, strict_tries_nothing_without_a_bootindex,
      system_reset_starts_it_again, option_roms_run, bootindex_decides_who_is_first,
-     kernel_starts_through_firmware, firmware_is_found_where_it_is_told,
+     kernel_starts_through_firmware, kernel_without_32_bit_entry_is_started_by_firmware, firmware_is_found_where_it_is_told,
      wrong_boot_options_name_what_is_right])

@@ -70,8 +70,24 @@ static void other_files_are_refused_by_name(void)
     good_head(head);
     refused(head, sizeof(head), 27 * 512, "cut short");
     good_head(head);
+    head[0x215] = 0x10;
     head[0x216] = 0;
     refused(head, sizeof(head), 10 << 20, "below 1 MiB");
+}
+
+static void header_without_32_bit_entry_needs_firmware(void)
+{
+    uint8_t head[LINUX_HEADER_BYTES];
+    struct linux_image image;
+    struct bp_error err = {0};
+
+    good_head(head);
+    g_assert_cmpint(linux_image_parse(head, sizeof(head), 10 << 20, &image, &err), ==, 0);
+    g_assert_false(image.real_mode_only);
+    memset(head + 0x214, 0, 4);
+    g_assert_cmpint(linux_image_parse(head, sizeof(head), 10 << 20, &image, &err), ==, 0);
+    g_assert_true(image.real_mode_only);
+    g_assert_cmphex(image.entry, ==, 0x100000);
 }
 
 static void mutated_headers_stay_in_bounds(void)
@@ -108,6 +124,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/linux-image/good_header_is_read", good_header_is_read);
     g_test_add_func("/linux-image/other_files_are_refused_by_name", other_files_are_refused_by_name);
+    g_test_add_func("/linux-image/header_without_32_bit_entry_needs_firmware",
+                    header_without_32_bit_entry_needs_firmware);
     g_test_add_func("/linux-image/mutated_headers_stay_in_bounds", mutated_headers_stay_in_bounds);
     return g_test_run();
 }

@@ -33,6 +33,7 @@ struct linux_boot {
     uint8_t head[LINUX_HEADER_BYTES];
     size_t head_size;
     const char *cmdline;
+    bool by_firmware;
 };
 
 static int open_file(const char *what, const char *path, int *ret_fd, uint64_t *ret_size,
@@ -56,7 +57,7 @@ static int open_file(const char *what, const char *path, int *ret_fd, uint64_t *
 static int place_initrd(const struct pc *pc, struct linux_boot *b, struct bp_error *err)
 {
     /* Firmware takes the end of low memory for itself and the tables. */
-    uint64_t top = pc->low_size - (pc->firmware ? 1u << 20 : PC_ACPI_SIZE);
+    uint64_t top = pc->low_size - (b->by_firmware ? 1u << 20 : PC_ACPI_SIZE);
     uint64_t kernel_end = (b->image.preferred > b->image.entry ? b->image.preferred
                                                                : b->image.entry) +
                           (b->image.init_size > b->image.kernel_size ? b->image.init_size
@@ -113,6 +114,8 @@ int linux_boot_open(struct pc *pc, struct bp_error *err)
         bp_error_prefix(err, "-kernel %s", kernel);
         goto fail;
     }
+    b->by_firmware = b->image.real_mode_only || pc->firmware || bp_machine_bios(pc->machine) ||
+                     bp_machine_option_rom(pc->machine, 0, NULL);
     size_t max = b->image.cmdline_max < CMDLINE_ROOM ? b->image.cmdline_max : CMDLINE_ROOM - 1;
     if (strlen(b->cmdline) > max) {
         r = bp_fail(err, EINVAL, "-append: %zu characters, this kernel takes %zu",
@@ -259,6 +262,11 @@ static int enter_setup(struct pc *pc, const struct linux_boot *b, struct bp_x86_
     x->gpr[BP_RSP] = 0xe000;
     x->rip = 0;
     return 0;
+}
+
+bool linux_boot_by_firmware(const struct pc *pc)
+{
+    return pc->boot->by_firmware;
 }
 
 void linux_boot_parts(const struct pc *pc, struct linux_parts *ret)

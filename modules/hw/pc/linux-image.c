@@ -45,6 +45,9 @@ int linux_image_parse(const uint8_t *head, size_t len, uint64_t file_size,
     if (LINUX_HEADER_OFFSET + image.header_size > len || image.header_size > 0x290 - 0x1f1)
         image.header_size = 0x268 - LINUX_HEADER_OFFSET;
     image.entry = get32(head + 0x214);
+    image.real_mode_only = image.entry == 0;
+    if (image.real_mode_only)
+        image.entry = 0x100000; /* where a bzImage is loaded */
     if (image.entry < 0x100000)
         return bp_fail(err, ENOEXEC, "entry point 0x%x is below 1 MiB", image.entry);
     image.initrd_max = get32(head + 0x22c);

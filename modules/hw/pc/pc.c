@@ -554,6 +554,9 @@ static int firmware_open(struct pc *pc, struct bp_error *err)
         char *path = bp_machine_find_data(pc->machine, PC_FIRMWARE);
 
         if (!path) {
+            if (bp_machine_kernel(pc->machine))
+                return bp_fail(err, ENOENT, "-kernel %s: firmware is to start it, and there is none (" PC_FIRMWARE
+                               ", package seabios, see -L)", bp_machine_kernel(pc->machine));
             if (bp_machine_runs_code(pc->machine))
                 bp_warn("no -kernel and no firmware (" PC_FIRMWARE ", package seabios, see -L): "
                         "the processor has nothing to run");
@@ -634,18 +637,12 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
         return r;
     bp_device_each(m, "pvpanic", note_pvpanic, pc);
     bp_device_each(m, "vmgenid", note_vmgenid, pc);
-    if (bp_machine_kernel(m) && (pc->firmware || bp_machine_bios(m) || bp_machine_option_rom(m, 0, NULL))) {
-        bool flash = pc->firmware;
-
-        pc->firmware = true; /* which takes its place in memory */
-        r = linux_boot_open(pc, err);
-        pc->firmware = flash;
-        if (r == 0)
-            r = firmware_open(pc, err);
-        return r < 0 ? r : kernel_to_firmware(pc, fw_cfg, err);
-    }
     if (bp_machine_kernel(m)) {
         r = linux_boot_open(pc, err);
+        if (r == 0 && linux_boot_by_firmware(pc)) {
+            r = firmware_open(pc, err);
+            return r < 0 ? r : kernel_to_firmware(pc, fw_cfg, err);
+        }
         if (r == 0)
             r = smbios_check(pc, smbios, err);
         if (r == 0 && pc->acpi)

@@ -138,6 +138,8 @@ struct linux_parts {
     const char *cmdline;
 };
 void linux_boot_parts(const struct pc *pc, struct linux_parts *ret);
+/* Is firmware to start it? It is there, or the kernel has no other entry. After linux_boot_open(). */
+bool linux_boot_by_firmware(const struct pc *pc);
 
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
