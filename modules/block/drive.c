@@ -333,7 +333,7 @@ bool drive_get(struct bp_machine *machine, const char *interface, unsigned n,
     for (unsigned i = 0; i <= n; i++) {
         best = NULL;
         for (const struct drive *d = drives; d; d = d->next) {
-            if (strcmp(interface_of(d), interface) != 0)
+            if (!d->placed || strcmp(interface_of(d), interface) != 0)
                 continue;
             if (last && (d->bus < last->bus || (d->bus == last->bus && d->unit <= last->unit)))
                 continue;
@@ -357,6 +357,13 @@ void drive_claim(struct bp_machine *machine, const char *id)
         d->claimed = true;
 }
 
+static void forget_name(struct drive *d)
+{
+    free(d->id);
+    free(d->blk->name);
+    d->id = d->blk->name = NULL;
+}
+
 void drive_interfaces(struct bp_machine *machine, const char *default_name, const char *const *names,
                       const unsigned *units_per_bus)
 {
@@ -370,17 +377,19 @@ void drive_interfaces(struct bp_machine *machine, const char *default_name, cons
         offered[index] = true;
         units[index] = units_per_bus[i];
     }
-    if (!default_name || interface_index(default_name) < 0)
-        return;
-    default_interface = interfaces[interface_index(default_name)];
-    /* Those that named no interface find their place anew. What does not fit is said when the machine is
-     * complete. */
-    for (struct drive *d = drives; d; d = d->next)
-        if (!d->interface)
-            d->placed = false;
-    for (struct drive *d = drives; d; d = d->next)
-        if (!d->interface)
-            place(d, number(d->args, "bus"), number(d->args, "unit"), NULL);
+    if (default_name && interface_index(default_name) >= 0)
+        default_interface = interfaces[interface_index(default_name)];
+    /* What number, place and name mean depends on the board: all find theirs anew. What does not fit is said
+     * when the machine is complete. */
+    for (struct drive *d = drives; d; d = d->next) {
+        d->placed = false;
+        if (!bp_value_has(d->args, "id"))
+            forget_name(d);
+    }
+    for (struct drive *d = drives; d; d = d->next) {
+        place(d, number(d->args, "bus"), number(d->args, "unit"), NULL);
+        name_it(d);
+    }
 }
 
 int drive_add_default(struct bp_machine *machine, const char *interface, int bus, int unit, bool cdrom,
@@ -459,8 +468,13 @@ int drive_check_claimed(void *opaque, struct bp_error *err)
 {
     (void)opaque;
     for (struct drive *d = drives; d; d = d->next) {
-        if (!d->placed)
-            return place(d, number(d->args, "bus"), number(d->args, "unit"), err);
+        if (!d->placed) {
+            int ret = place(d, number(d->args, "bus"), number(d->args, "unit"), err);
+
+            if (ret < 0)
+                bp_error_prefix(err, "drive '%s'", d->blk->name);
+            return ret;
+        }
         if (strcmp(interface_of(d), "none") != 0 && !d->claimed && !d->blk->open && !d->by_default)
             return complain(d, err);
     }

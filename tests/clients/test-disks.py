@@ -77,6 +77,20 @@ def medium_of_the_default_drive_is_changed_and_ejected():
         assert "inserted" not in drives(machine)["ide1-cd0"]
 
 
+def numbers_of_drives_mean_what_the_board_has():
+    paths = [image("n%d.img" % i) for i in range(3)]
+    for board, names in (("pc", ["ide0-hd0", "ide0-hd1", "ide1-hd1"]), ("q35", ["ide0-hd0", "ide1-hd0", "ide3-hd0"])):
+        for interface in ("", ",if=ide"):
+            given = []
+            for path, index in zip(paths, (0, 1, 3)):
+                given += ["-drive", f"file={path},format=raw,index={index}{interface}"]
+            with Emulator(PROGRAM, "-machine", board, *given) as machine:
+                found = {name: drive["inserted"]["file"] for name, drive in drives(machine).items()}
+            assert found == dict(zip(names, paths)), (board, interface, found)
+    said = fails(PROGRAM, "-machine", "q35", "-drive", f"file={paths[0]},format=raw,if=ide,bus=1,unit=1")
+    assert "unit=1" in said and "'ide1-hd1'" in said, said
+
+
 def wrong_places_and_properties_are_refused_in_words():
     path = image("wrong.img")
     drive = ("-drive", f"file={path},format=raw,if=none,id=d")
@@ -93,4 +107,5 @@ tap.run([drive_on_ahci_comes_and_goes_again_and_again,
          drives_of_a_cable_stay,
          default_drives_are_there_unless_they_are_not_wanted,
          medium_of_the_default_drive_is_changed_and_ejected,
+         numbers_of_drives_mean_what_the_board_has,
          wrong_places_and_properties_are_refused_in_words])
