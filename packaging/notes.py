@@ -78,8 +78,9 @@ class Module:
 
     def virtual_packages(self):
         """Names for Provides: backplane-device-isa-serial, backplane-interface-isa-1."""
+        # A board's versions come with the board; dpkg allows a field 5000 characters.
         return [virtual_name(KINDS.get(kind, kind), name) for kind, name in self.provides
-                if KINDS.get(kind, kind)]
+                if KINDS.get(kind, kind) and not (kind == "board" and re.search(r"-\d+(\.\d+)+$", name))]
 
     def needed_packages(self):
         needed = [virtual_name("interface", r) for r in self.requires]

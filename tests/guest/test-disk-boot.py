@@ -92,6 +92,73 @@ def floppy_disk():
     boots("the floppy of -fda is booted", floppy, "-fda", "IMAGE", "-boot", "a")
 
 
+def order_decides():
+    with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+        a, c, d = (os.path.join(folder, name) for name in "acd")
+        floppy(a, "the floppy is booted")
+        megabytes(c, "the IDE disk is booted")
+        cd(d, "the CD is booted")
+        media = ("-fda", a, "-hda", c, "-cdrom", d)
+        for order, what in (("order=a", "the floppy"), ("order=c", "the IDE disk"), ("order=dc", "the CD")):
+            prints(what + " is booted", *media, "-boot", order)
+        console = Console([BINARY, "-m", "64", "-display", "none", "-serial", "mon:stdio", *media, "-boot", "once=d"])
+        try:
+            console.expect("the CD is booted", SECONDS)
+            console.type("\x01c")
+            console.expect("(qemu) ", 30)
+            console.type("system_reset\n\x01c")
+            console.expect("the IDE disk is booted", SECONDS)
+        finally:
+            console.close()
+
+
+def unsigned(path, text):
+    floppy(path, text)
+    with open(path, "r+b") as f:
+        f.seek(510)
+        f.write(b"\0\0")
+
+
+def floppy_without_signature():
+    for option in (("-no-fd-bootchk",), ("-machine", "fd-bootchk=off")):
+        boots("the unsigned floppy is booted", unsigned, "-fda", "IMAGE", "-boot", "a", *option)
+    with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+        path, other = os.path.join(folder, "image"), os.path.join(folder, "other")
+        unsigned(path, "the unsigned floppy is booted")
+        megabytes(other, "the disk is booted instead")
+        prints("the disk is booted instead", "-fda", path, "-hda", other, "-boot", "ac")
+
+
+def splash():
+    """A picture of one colour fills its mode until the time is over."""
+    with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+        picture, dump = os.path.join(folder, "boot.bmp"), os.path.join(folder, "dump.ppm")
+        with open(picture, "wb") as f:
+            size = 640 * 480 * 3
+            f.write(struct.pack("<2sIII", b"BM", 54 + size, 0, 54))
+            f.write(struct.pack("<IiiHHIIiiII", 40, 640, 480, 1, 24, 0, size, 2835, 2835, 0, 0))
+            f.write(bytes((0x30, 0x80, 0xd0)) * (640 * 480))
+        console = Console([BINARY, "-m", "64", "-display", "none", "-serial", "none", "-monitor", "stdio", "-boot",
+                           f"menu=on,splash={picture},splash-time=5000"])
+        try:
+            seen, end = [], time.monotonic() + SECONDS * SLOW
+            console.expect("(qemu) ", 30)
+            while len(seen) < 2:  # it comes, and it goes
+                assert time.monotonic() < end, seen
+                console.type(f"screendump {dump}\n")
+                console.expect("(qemu) ", 30)
+                with open(dump, "rb") as f:
+                    data = f.read()
+                shown = data.startswith(b"P6\n640 480\n") and data[-3:] == b"\xd0\x80\x30" and \
+                    data.count(b"\xd0\x80\x30") == 640 * 480
+                if shown != (seen[-1] if seen else False):
+                    seen.append(shown)
+                time.sleep(0.2)
+            assert seen == [True, False], seen
+        finally:
+            console.close()
+
+
 def ahci_disk_of_a_pc():
     boots("the AHCI disk is booted", megabytes, "-device", "ahci,id=sata", "-drive",
           "file=IMAGE,format=raw,if=none,id=d", "-device", "ide-hd,drive=d,bus=sata.3,bootindex=1")
@@ -144,6 +211,9 @@ if __name__ == "__main__":
     tap.case("slave_disk_with_bootindex_0_boots_first", slave_disk_by_bootindex)
     tap.case("cd_boots", cdrom)
     tap.case("floppy_boots", floppy_disk)
+    tap.case("order_decides_what_boots_and_once_is_once", order_decides)
+    tap.case("floppy_without_signature_boots_when_told", floppy_without_signature)
+    tap.case("splash_is_on_the_screen_for_its_time", splash)
     tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
     tap.case("q35_disk_boots", q35_disk)
     tap.case("q35_cd_boots", q35_cdrom)

@@ -94,7 +94,10 @@ def a_package_counts_at_once_when_it_comes_and_goes():
     ROOT.install("backplane-testdev")
     assert "isa-debug-exit" in ROOT.devices()
     after = ROOT.index_is_fresh()
-    assert set(after) - set(before) == {"accel-qtest.so", "hw-debug-exit.so", "hw-debugcon.so"}
+    its = {os.path.basename(path) for path in ROOT.command("dpkg", "-L", "backplane-testdev").split()
+           if path.endswith(".so")}
+    assert {"accel-qtest.so", "hw-debug-exit.so", "hw-debugcon.so", "hw-edu.so"} <= its, its
+    assert set(after) - set(before) == its, (before, after)
     ROOT.command("apt-get", "remove", "-q", "-y", "backplane-testdev")
     assert "isa-debug-exit" not in ROOT.devices()
     assert set(ROOT.index_is_fresh()) == set(before)
