@@ -962,7 +962,7 @@ def denied_module_is_not_loaded_by_its_name():
 
 @attack
 def denied_module_is_not_loaded_by_its_path():
-    denied("deny *\nallow object-secret\nallow accel-*\nallow hw-none\nallow chardev*\n",
+    denied("deny *\nallow object-secret\nallow accel-*\nallow hw-none\nallow chardev*\nallow display\n",
            trigger=lambda p: (("module-load", {"name": p.file()}),))
 
 
