@@ -733,6 +733,14 @@ def websocket_has_a_port_of_its_own():
     with plain("-vnc", "127.0.0.1:%d,websocket=on" % n) as q:
         rfb.Client(rfb.WebSocket(rfb.connect(5700 + n))).close()
         assert [e["websocket"] for e in q.qmp("query-vnc-servers")[0]["server"]] == [False, True]
+        for port in (5700 + n, 5900 + n):  # on that address, and on no other of this computer's
+            with socket.create_connection(("127.0.0.1", port), 30):
+                pass
+            try:
+                socket.create_connection(("127.0.0.2", port), 30).close()
+            except ConnectionRefusedError:
+                continue
+            raise AssertionError("port %d is open on another address" % port)
     with plain("-vnc", "127.0.0.1:%d,websocket=%d" % (n, 5700 + n)):
         rfb.Client(rfb.WebSocket(rfb.connect(5700 + n))).close()
     with plain("-vnc", "127.0.0.1:%d,websocket=127.0.0.1:%d" % (n, 5700 + n)):
