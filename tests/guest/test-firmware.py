@@ -162,6 +162,19 @@ def kernel_without_32_bit_entry_is_started_by_firmware():
     assert "nope.bin" in said, said
 
 
+def tables_that_come_while_firmware_runs_have_room():
+    # MCFG comes when firmware has set the window up; so many tables before it that the script's page ends somewhere.
+    path = work_folder("table-") + "/body"
+    with open(path, "wb") as f:
+        f.write(bytes(4))
+    for more in range(6):
+        with Firmware("-machine", "q35", *("-acpitable", "sig=ZZZZ,data=" + path) * more) as machine:
+            machine.expect("debug", NO_DISK)
+            machine.command("quit")
+            said = machine.emulator.process.stderr.read()
+        assert "grew" not in said and "warning" not in said, (more, said)
+
+
 def firmware_is_found_where_it_is_told():
     folder = work_folder("bios-")
     shutil.copy(SEABIOS, folder + "/mine.bin")
@@ -191,5 +204,6 @@ run([starts_without_a_disk_and_says_so, finds_memory_and_processors, no_graphics
      failed_boot_is_tried_again_after_reboot_timeout,
      menu_waits_as_long_as_splash_time_says, strict_tries_nothing_without_a_bootindex,
      system_reset_starts_it_again, option_roms_run, bootindex_decides_who_is_first,
-     kernel_starts_through_firmware, kernel_without_32_bit_entry_is_started_by_firmware, firmware_is_found_where_it_is_told,
+     kernel_starts_through_firmware, kernel_without_32_bit_entry_is_started_by_firmware,
+     tables_that_come_while_firmware_runs_have_room, firmware_is_found_where_it_is_told,
      wrong_boot_options_name_what_is_right])

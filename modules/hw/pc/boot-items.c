@@ -242,7 +242,10 @@ static size_t round_up(size_t n)
     return (n + PAGE) / PAGE * PAGE;
 }
 
-/* Firmware reads the sizes before it reads the files: they are settled at the start, with room, and stay. */
+/*
+ * Firmware reads the sizes before it reads the files: they are settled at the start, and stay. There is room for
+ * half as much again: tables come when firmware has set a device up (MCFG), or a device is plugged.
+ */
 static int put(struct bp_device *dev, const struct bp_fw_cfg_interface *fw_cfg, const char *name, const void *data,
                size_t size, struct bp_error *err)
 {
@@ -251,7 +254,7 @@ static int put(struct bp_device *dev, const struct bp_fw_cfg_interface *fw_cfg, 
     int r;
 
     if (!fw_cfg->content(dev, name, &room))
-        room = round_up(size);
+        room = round_up(size + size / 2);
     if (size > room)
         return bp_fail(err, ENOSPC, "fw_cfg: '%s' grew from %zu to %zu bytes", name, room, size);
     padded = calloc(1, room);
