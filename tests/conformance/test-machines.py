@@ -3,7 +3,8 @@
 """What a guest finds on each version of the boards pc and q35 is what tests/conformance/machines.json has: the
 functions of the root bus with their configuration space after a reset, the ACPI tables (of those that are
 compiled from ASL only the names: the compiler has its own say), the files of fw_cfg with firmware. A version
-that was released never changes; what guests shall see differently is a new version's.
+that was released never changes; what guests shall see differently is a new version's. Each version is a case,
+such as pc-q35-2.8_shows_what_it_did.
 
 usage: test-machines.py [--accept]     --accept: write down what is found now, for a version that is not released
 """
