@@ -29,7 +29,7 @@ NEVER_APPENDED = {"bp_type_info", "bp_state_bytes"}
 
 
 def copy_tree():
-    shutil.copytree(SOURCE, TREE, ignore=shutil.ignore_patterns("build*", ".git", ".cache",
+    shutil.copytree(SOURCE, TREE, ignore=shutil.ignore_patterns("build", "build-*", ".git", ".cache",
                                                                 "__pycache__"))
 
 
