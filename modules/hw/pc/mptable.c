@@ -11,7 +11,6 @@
 
 #define FLOATING 0xf0040u
 #define CONFIG 0xf0050u
-#define PIR 0xf8000u
 #define LEVEL_HIGH 0x000du
 #define BUS_PCI 0u
 #define BUS_ISA 1u
@@ -160,6 +159,7 @@ void pir_table_write(const struct pc *pc)
     uint8_t t[32 + 16 * (SLOTS - 1)] = "$PIR";
     unsigned allowed = 0;
 
+    _Static_assert(sizeof(t) <= PC_SMBIOS_TABLES - PC_PIR, "SMBIOS tables come after it");
     for (unsigned i = 0; i < 4; i++)
         allowed |= 1u << pc_pirq[i];
     put16(t + 4, 0x0100);
@@ -176,5 +176,5 @@ void pir_table_write(const struct pc *pc)
         }
     }
     set_checksum(t, sizeof(t), 31);
-    bp_space_write(bp_machine_memory(pc->machine), PIR, t, sizeof(t));
+    bp_space_write(bp_machine_memory(pc->machine), PC_PIR, t, sizeof(t));
 }

@@ -17,6 +17,9 @@
 #define PC_FIRMWARE "bios-256k.bin" /* of package seabios */
 #define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
 #define PC_RSDP 0xf0000u
+#define PC_SMBIOS_ANCHOR 0xf7fd0u     /* 16-byte aligned between 0xf0000 and 0xfffff (DSP0134, 5.2.1) */
+#define PC_PIR 0xf8000u               /* interrupt routing table */
+#define PC_SMBIOS_TABLES 0xf8400u     /* up to the entry's code at 0xfe05b */
 #define PC_ROM_SIZE 0x10000u          /* of the firmware's area below 1 MiB, and of its ROM below 4 GiB */
 #define PC_IDE_DEVFN 0x09u
 #define PC_PM_DEVFN 0x0bu

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANCHOR 0xf7fd0u /* 16-byte aligned between 0xf0000 and 0xfffff (DSP0134, 5.2.1) */
-#define TABLES 0xf8200u
 #define TABLES_MAX 0x5c00u
 
 /* CPUID leaf 1 of the first processor: EAX, EDX << 32. */
@@ -65,7 +63,7 @@ static int build_here(const struct pc *pc, const struct bp_smbios_interface *smb
     int r;
 
     fill(pc, &facts);
-    r = smbios->build(pc->smbios, &facts, TABLES, ret_tables, ret_size, anchor, ret_anchor_size, err);
+    r = smbios->build(pc->smbios, &facts, PC_SMBIOS_TABLES, ret_tables, ret_size, anchor, ret_anchor_size, err);
     if (r < 0 || *ret_size <= TABLES_MAX)
         return r;
     r = bp_fail(err, E2BIG, "-smbios: the tables have %zu bytes, and %u is all that there is room for without "
@@ -94,8 +92,8 @@ int smbios_write(const struct pc *pc, const struct bp_smbios_interface *smbios, 
 
     if (r < 0)
         return r;
-    bp_space_write(memory, TABLES, tables, size);
-    bp_space_write(memory, ANCHOR, anchor, anchor_size);
+    bp_space_write(memory, PC_SMBIOS_TABLES, tables, size);
+    bp_space_write(memory, PC_SMBIOS_ANCHOR, anchor, anchor_size);
     free(tables);
     return 0;
 }

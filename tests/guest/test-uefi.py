@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""UEFI firmware (Debian's OVMF) as a user starts it: a pair of flash chips on board q35, to its shell on the serial
+line; a variable that the guest has set is there after the program was killed."""
+import os
+import shutil
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
+from console import BINARY, Console, Tap, guest_files  # noqa: E402
+
+CODE, VARS = ("/usr/share/OVMF/OVMF_%s_4M.fd" % name for name in ("CODE", "VARS"))
+SECONDS = 200
+
+
+def start(variables, *args):
+    return Console([BINARY, "-M", "q35", "-m", "512", "-display", "none", "-monitor", "none", "-serial", "stdio",
+                    "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}",
+                    "-drive", f"if=pflash,format=raw,file={variables}", *args])
+
+
+def to_shell(console):
+    console.expect("Interactive Shell", SECONDS)
+    console.expect("to skip", SECONDS)
+    console.type("\033")
+    console.expect("Shell> ", SECONDS)
+
+
+def variable_survives_a_kill():
+    with tempfile.TemporaryDirectory(prefix="backplane-uefi-") as folder:
+        variables = os.path.join(folder, "vars.fd")
+        shutil.copyfile(VARS, variables)
+        console = start(variables)
+        try:
+            to_shell(console)
+            console.type("set colour green\r")
+            console.expect("Shell> ", 60)
+            console.type("ver\r")
+            console.expect("UEFI v2.", 60)
+        finally:
+            console.close()  # SIGKILL
+        console = start(variables)
+        try:
+            to_shell(console)
+            console.type("echo it is %colour%\r")
+            console.expect("it is green", 60)
+        finally:
+            console.close()
+
+
+def kernel_starts_by_its_efi_stub():
+    kernel, initrd = guest_files()
+    with tempfile.TemporaryDirectory(prefix="backplane-uefi-") as folder:
+        variables = os.path.join(folder, "vars.fd")
+        shutil.copyfile(VARS, variables)
+        console = start(variables, "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0")
+        try:
+            console.expect("EFI v2.", SECONDS)
+            console.expect("Backplane guest is up", SECONDS)
+            console.expect("# ", 30)
+            console.type("test -d /sys/firmware/efi && echo firmware is $((6 * 7))\n")
+            console.expect("firmware is 42", 30)
+        finally:
+            console.close()
+
+
+tap = Tap()
+for name, function in (("shell_comes_up_and_a_variable_survives_a_kill", variable_survives_a_kill),
+                       ("kernel_starts_by_its_efi_stub", kernel_starts_by_its_efi_stub)):
+    if os.path.exists(CODE):
+        tap.case(name, function)
+    else:
+        tap.skip(name, "there is no " + CODE)
+tap.done()
