@@ -17,70 +17,19 @@
 struct i440fx_host {
     struct bp_region *pci_root; /* the PCI memory space */
     struct bp_space *pci_space;
-    struct bp_bus *bus;
     struct bp_device *function; /* 00.0 */
     struct bp_irq *pirq[4];
     unsigned raised[4]; /* functions that hold each PIRQ up */
     struct pam pam;
-    uint32_t address; /* port 0xcf8 */
-    const struct bp_region_ops *cf9_ops; /* the ISA bridge's port behind it */
-    void *cf9_opaque;
+    struct config_ports ports; /* and the root bus */
 };
-
-/* ---- configuration mechanism 1 ---- */
-static uint64_t address_read(void *opaque, uint64_t addr, unsigned size)
-{
-    struct i440fx_host *s = opaque;
-
-    if (addr == 1 && size == 1 && s->cf9_ops)
-        return s->cf9_ops->read(s->cf9_opaque, 0, 1);
-    return addr == 0 && size == 4 ? s->address : UINT64_MAX;
-}
-
-static void address_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct i440fx_host *s = opaque;
-
-    /* Only a double word reaches the address register; 0xcf9 belongs to the ISA bridge. */
-    if (addr == 0 && size == 4)
-        s->address = (uint32_t)value & 0x80fffffcu;
-    else if (addr == 1 && size == 1 && s->cf9_ops)
-        s->cf9_ops->write(s->cf9_opaque, 0, value, 1);
-}
 
 void i440fx_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque)
 {
     struct i440fx_host *s = bp_device_state(host);
 
-    s->cf9_ops = ops;
-    s->cf9_opaque = opaque;
+    config_ports_forward_cf9(&s->ports, ops, opaque);
 }
-
-static uint64_t data_read(void *opaque, uint64_t addr, unsigned size)
-{
-    struct i440fx_host *s = opaque;
-    uint32_t a = s->address;
-
-    if (!(a & 0x80000000u))
-        return UINT64_MAX;
-    return pci->config_read(s->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)addr,
-                            size);
-}
-
-static void data_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct i440fx_host *s = opaque;
-    uint32_t a = s->address;
-
-    if (a & 0x80000000u)
-        pci->config_write(s->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)addr,
-                          (uint32_t)value, size);
-}
-
-static const struct bp_region_ops address_ops = {
-    .size = sizeof(address_ops), .read = address_read, .write = address_write, .unaligned = 1};
-static const struct bp_region_ops data_ops = {
-    .size = sizeof(data_ops), .read = data_read, .write = data_write};
 
 /* ---- interrupts ---- */
 static void set_pin(void *opaque, unsigned devfn, unsigned pin, int level)
@@ -193,7 +142,7 @@ static void host_reset(struct bp_device *dev)
 {
     struct i440fx_host *s = bp_device_state(dev);
 
-    s->address = 0;
+    s->ports.address = 0;
 }
 
 /* Cards come and go as they like. The guest is not told: a rescan of the bus finds what came. */
@@ -214,12 +163,11 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
         s->pirq[n] = bp_device_irq_output(dev, "pirq", n);
     s->pci_root = bp_region_new(owner, "pci", UINT64_MAX);
     s->pci_space = bp_space_new(owner, "pci", s->pci_root);
-    bp_region_add(io, bp_region_new_io(owner, "pci-address", 4, &address_ops, s), 0xcf8, 0);
-    bp_region_add(io, bp_region_new_io(owner, "pci-data", 4, &data_ops, s), 0xcfc, 0);
+    config_ports_add(&s->ports, owner, io);
     host.memory = s->pci_root;
-    r = pci->new_root(dev, "pci.0", &host, &s->bus, err);
+    r = pci->new_root(dev, "pci.0", &host, &s->ports.bus, err);
     if (r == 0)
-        bp_bus_set_hotplug(s->bus, owner, &slots, s);
+        bp_bus_set_hotplug(s->ports.bus, owner, &slots, s);
     if (r == 0)
         r = bp_device_new(bp_device_machine(dev), "i440FX", NULL, &function, err);
     if (r < 0)
@@ -229,11 +177,11 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
         bp_device_destroy(function);
         return r;
     }
-    return bp_device_attach(function, s->bus, err);
+    return bp_device_attach(function, s->ports.bus, err);
 }
 
 static const struct bp_state_field host_fields[] = {
-    BP_SAVE(UINT32, struct i440fx_host, address),
+    CONFIG_PORTS_SAVE(struct i440fx_host, ports),
     BP_SAVE_END,
 };
 static const struct bp_state_table host_table = {.version = 1, .oldest = 1, .fields = host_fields};

@@ -11,7 +11,6 @@
 #include "piix.h"
 
 #include <bp/chip/ich9.h>
-#include <bp/run.h>
 
 enum {
     REG_PMBASE = 0x40, REG_ACPI_CNTL = 0x44, REG_GPIOBASE = 0x48, REG_GC = 0x4c, REG_PIRQ = 0x60,
@@ -22,9 +21,6 @@ enum {
 /* ISA interrupts that a PIRQ may be routed to: 3-7, 9-12, 14, 15. */
 #define PIRQ_ALLOWED 0xdef8u
 #define ACPI_ON 0x80u
-#define COPROCESSOR_IRQ 13u
-#define RESET_SYSTEM 2u
-#define RESET_CPU 4u
 #define PM_SIZE 0x80u
 #define PM_SMI 0x30u /* SMI_EN and SMI_STS */
 #define RCBA_SIZE 0x4000u
@@ -32,9 +28,9 @@ enum {
 
 struct ich9_lpc {
     struct acpi_pm pm;
-    struct bp_irq *isa_irq[16], *pirq[8], *ignne;
+    struct bp_irq *isa_irq[16], *pirq[8];
     uint8_t pirq_level[8];
-    uint8_t reset_control, coprocessor_error;
+    struct south_ports ports;
     uint8_t apm_control, apm_status;
     uint8_t smi[16]; /* SMI_EN, SMI_STS and what follows: stored */
     uint16_t route[7]; /* of D25IR to D31IR */
@@ -60,7 +56,7 @@ static void update_irqs(struct bp_device *dev)
         bp_irq_set(s->pirq[n], s->pirq_level[n]);
     }
     levels &= PIRQ_ALLOWED;
-    if (s->coprocessor_error)
+    if (s->ports.coprocessor_error)
         levels |= 1u << COPROCESSOR_IRQ;
     for (unsigned n = 0; n < 16; n++)
         bp_irq_set(s->isa_irq[n], levels >> n & 1);
@@ -79,54 +75,9 @@ static void ferr_changed(struct bp_device *dev, unsigned n, int level)
     struct ich9_lpc *s = bp_device_state(dev);
 
     (void)n;
-    if (!level)
-        return;
-    s->coprocessor_error = 1;
-    update_irqs(dev);
+    if (level)
+        south_ports_error(&s->ports);
 }
-
-static uint64_t coprocessor_read(void *opaque, uint64_t addr, unsigned size)
-{
-    (void)opaque, (void)addr, (void)size;
-    return 0xff; /* write only */
-}
-
-static void coprocessor_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct ich9_lpc *s = opaque;
-
-    (void)addr, (void)value, (void)size;
-    if (!s->coprocessor_error)
-        return;
-    s->coprocessor_error = 0;
-    update_irqs(bp_device_of_state(s));
-    bp_irq_pulse(s->ignne);
-}
-
-static const struct bp_region_ops coprocessor_ops = {
-    .size = sizeof(coprocessor_ops), .read = coprocessor_read, .write = coprocessor_write,
-    .max_access = 1};
-
-/* ---- reset control ---- */
-static uint64_t reset_read(void *opaque, uint64_t addr, unsigned size)
-{
-    (void)addr, (void)size;
-    return ((struct ich9_lpc *)opaque)->reset_control;
-}
-
-static void reset_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct ich9_lpc *s = opaque;
-    bool rising = (value & RESET_CPU) && !(s->reset_control & RESET_CPU);
-
-    (void)addr, (void)size;
-    s->reset_control = (uint8_t)value & (RESET_SYSTEM | RESET_CPU);
-    if (rising)
-        bp_machine_request_reset(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_RESET);
-}
-
-static const struct bp_region_ops reset_ops = {
-    .size = sizeof(reset_ops), .read = reset_read, .write = reset_write, .max_access = 1};
 
 /* ---- power management ports, byte by byte behind PM1 and the timer ---- */
 static uint64_t pm_read(void *opaque, uint64_t addr, unsigned size)
@@ -310,7 +261,8 @@ static void lpc_reset(struct bp_device *dev)
         s->route[slot - 25] = 0x3210;
         q35_set_route(s->host, slot, 0x3210);
     }
-    s->reset_control = s->coprocessor_error = s->apm_control = s->apm_status = 0;
+    s->apm_control = s->apm_status = 0;
+    south_ports_reset(&s->ports);
     for (unsigned i = 0; i < sizeof(s->smi); i++)
         s->smi[i] = 0;
     /* APMC_EN: firmware takes the SMI for set up, and does not wait for one that nobody takes. */
@@ -329,7 +281,6 @@ static void make_regions(struct bp_device *dev)
     s->pm_region = bp_region_new_io(owner, "ich9-pm", PM_SIZE, &pm_ops, s);
     s->rcba_region = bp_region_new_io(owner, "lpc-rcrb-mmio", RCBA_SIZE, &rcba_ops, s);
     bp_region_add(io, bp_region_new_io(owner, "apm", 2, &apm_ops, s), BP_ICH9_SMI_PORT, 0);
-    bp_region_add(io, bp_region_new_io(owner, "coprocessor-error", 1, &coprocessor_ops, s), 0xf0, 0);
 }
 
 static int lpc_attach(struct bp_device *dev, struct bp_error *err)
@@ -350,15 +301,14 @@ static int lpc_attach(struct bp_device *dev, struct bp_error *err)
     bp_device_add_irq_outputs(dev, "pirq", 8);
     bp_device_add_irq_inputs(dev, "pirq", 8, pirq_changed);
     bp_device_add_irq_inputs(dev, "ferr", 1, ferr_changed);
-    bp_device_add_irq_outputs(dev, "ignne", 1);
-    s->ignne = bp_device_irq_output(dev, "ignne", 0);
+    south_ports_init(&s->ports, dev, update_irqs);
     for (unsigned n = 0; n < 8; n++)
         s->pirq[n] = bp_device_irq_output(dev, "pirq", n);
     for (unsigned n = 0; n < 8; n++)
         bp_irq_connect(bp_device_irq_output(s->host, "pirq", n), bp_device_irq_input(dev, "pirq", n));
     acpi_pm_init(&s->pm, dev);
     make_regions(dev);
-    q35_forward_cf9(s->host, &reset_ops, s);
+    q35_forward_cf9(s->host, &south_reset_ops, &s->ports);
     return 0;
 }
 
@@ -383,8 +333,8 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
 static const struct bp_state_field lpc_state_fields[] = {
     ACPI_PM_SAVE(struct ich9_lpc, pm),
     BP_SAVE_BUFFER(struct ich9_lpc, pirq_level),
-    BP_SAVE(UINT8, struct ich9_lpc, reset_control),
-    BP_SAVE(UINT8, struct ich9_lpc, coprocessor_error),
+    SOUTH_PORTS_SAVE(struct ich9_lpc, ports, reset_control, 0),
+    SOUTH_PORTS_SAVE(struct ich9_lpc, ports, coprocessor_error, 0),
     BP_SAVE(UINT8, struct ich9_lpc, apm_control),
     BP_SAVE(UINT8, struct ich9_lpc, apm_status),
     BP_SAVE_BUFFER(struct ich9_lpc, smi),

@@ -24,7 +24,6 @@ enum {
 struct q35_host {
     struct bp_region *pci_root; /* the PCI memory space */
     struct bp_space *pci_space;
-    struct bp_bus *bus;
     struct bp_device *function; /* 00.0 */
     struct bp_irq *pirq[8];
     unsigned raised[8]; /* functions that hold each PIRQ up */
@@ -32,79 +31,30 @@ struct q35_host {
     struct pam pam;
     struct bp_region *ecam;
     uint64_t ecam_base, ecam_size; /* while it is mapped */
-    uint32_t address; /* port 0xcf8 */
-    const struct bp_region_ops *cf9_ops; /* the LPC bridge's port behind it */
-    void *cf9_opaque;
+    struct config_ports ports; /* and the root bus */
     uint16_t pin_count[256][4]; /* raised, of each place on the root bus: routes may change */
 };
-
-/* ---- configuration mechanism 1 ---- */
-static uint64_t address_read(void *opaque, uint64_t addr, unsigned size)
-{
-    struct q35_host *s = opaque;
-
-    if (addr == 1 && size == 1 && s->cf9_ops)
-        return s->cf9_ops->read(s->cf9_opaque, 0, 1);
-    return addr == 0 && size == 4 ? s->address : UINT64_MAX;
-}
-
-static void address_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct q35_host *s = opaque;
-
-    if (addr == 0 && size == 4)
-        s->address = (uint32_t)value & 0x80fffffcu;
-    else if (addr == 1 && size == 1 && s->cf9_ops)
-        s->cf9_ops->write(s->cf9_opaque, 0, value, 1);
-}
 
 void q35_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque)
 {
     struct q35_host *s = bp_device_state(host);
 
-    s->cf9_ops = ops;
-    s->cf9_opaque = opaque;
+    config_ports_forward_cf9(&s->ports, ops, opaque);
 }
-
-static uint64_t data_read(void *opaque, uint64_t addr, unsigned size)
-{
-    struct q35_host *s = opaque;
-    uint32_t a = s->address;
-
-    if (!(a & 0x80000000u))
-        return UINT64_MAX;
-    return pci->config_read(s->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)addr,
-                            size);
-}
-
-static void data_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct q35_host *s = opaque;
-    uint32_t a = s->address;
-
-    if (a & 0x80000000u)
-        pci->config_write(s->bus, a >> 16 & 0xff, a >> 8 & 0xff, (a & 0xfc) + (unsigned)addr,
-                          (uint32_t)value, size);
-}
-
-static const struct bp_region_ops address_ops = {
-    .size = sizeof(address_ops), .read = address_read, .write = address_write, .unaligned = 1};
-static const struct bp_region_ops data_ops = {
-    .size = sizeof(data_ops), .read = data_read, .write = data_write};
 
 /* ---- the enhanced mechanism: bus, place and register are the address ---- */
 static uint64_t ecam_read(void *opaque, uint64_t addr, unsigned size)
 {
     struct q35_host *s = opaque;
 
-    return pci->config_read(s->bus, (unsigned)(addr >> 20), addr >> 12 & 0xff, addr & 0xfff, size);
+    return pci->config_read(s->ports.bus, (unsigned)(addr >> 20), addr >> 12 & 0xff, addr & 0xfff, size);
 }
 
 static void ecam_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     struct q35_host *s = opaque;
 
-    pci->config_write(s->bus, (unsigned)(addr >> 20), addr >> 12 & 0xff, addr & 0xfff, (uint32_t)value,
+    pci->config_write(s->ports.bus, (unsigned)(addr >> 20), addr >> 12 & 0xff, addr & 0xfff, (uint32_t)value,
                       size);
 }
 
@@ -320,7 +270,7 @@ static void host_reset(struct bp_device *dev)
 {
     struct q35_host *s = bp_device_state(dev);
 
-    s->address = 0;
+    s->ports.address = 0;
 }
 
 static int host_attach(struct bp_device *dev, struct bp_error *err)
@@ -341,11 +291,10 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
     s->pci_root = bp_region_new(owner, "pci", UINT64_MAX);
     s->pci_space = bp_space_new(owner, "pci", s->pci_root);
     s->ecam = bp_region_new_io(owner, "pcie-mmcfg", ECAM_MAX, &ecam_ops, s);
-    bp_region_add(io, bp_region_new_io(owner, "pci-address", 4, &address_ops, s), 0xcf8, 0);
-    bp_region_add(io, bp_region_new_io(owner, "pci-data", 4, &data_ops, s), 0xcfc, 0);
+    config_ports_add(&s->ports, owner, io);
     host.memory = s->pci_root;
     /* Nothing comes or goes on the root bus itself: ports have slots. */
-    r = pci->new_root(dev, "pcie.0", &host, &s->bus, err);
+    r = pci->new_root(dev, "pcie.0", &host, &s->ports.bus, err);
     if (r == 0)
         r = bp_device_new(bp_device_machine(dev), "mch", NULL, &function, err);
     if (r < 0)
@@ -355,11 +304,11 @@ static int host_attach(struct bp_device *dev, struct bp_error *err)
         bp_device_destroy(function);
         return r;
     }
-    return bp_device_attach(function, s->bus, err);
+    return bp_device_attach(function, s->ports.bus, err);
 }
 
 static const struct bp_state_field host_fields[] = {
-    BP_SAVE(UINT32, struct q35_host, address),
+    CONFIG_PORTS_SAVE(struct q35_host, ports),
     BP_SAVE_END,
 };
 static const struct bp_state_table host_table = {.version = 1, .oldest = 1, .fields = host_fields};

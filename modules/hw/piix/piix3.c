@@ -9,7 +9,6 @@
 #define BP_SHARED
 #include "piix.h"
 
-#include <bp/run.h>
 
 #define REG_PIRQ 0x60u
 #define PIRQ_OFF 0x80u
@@ -18,17 +17,12 @@
 
 #define REG_XBCS 0x4eu
 #define XBCS_COPROCESSOR 0x20u
-#define COPROCESSOR_IRQ 13u
 
-#define RESET_SYSTEM 2u
-#define RESET_CPU 4u
 
 struct piix3 {
     struct bp_irq *isa_irq[16];
     uint8_t pirq_level[4];
-    uint8_t reset_control;
-    uint8_t coprocessor_error; /* latched */
-    struct bp_irq *ignne;
+    struct south_ports ports;
 };
 
 static void update_irqs(struct bp_device *dev)
@@ -44,7 +38,7 @@ static void update_irqs(struct bp_device *dev)
             levels |= 1u << (route & 15);
     }
     levels &= PIRQ_ALLOWED;
-    if (s->coprocessor_error)
+    if (s->ports.coprocessor_error)
         levels |= 1u << COPROCESSOR_IRQ;
     for (unsigned n = 0; n < 16; n++)
         bp_irq_set(s->isa_irq[n], levels >> n & 1);
@@ -65,59 +59,14 @@ static void ferr_changed(struct bp_device *dev, unsigned n, int level)
     (void)n;
     if (!level || !(pci->config(dev)[REG_XBCS] & XBCS_COPROCESSOR))
         return;
-    s->coprocessor_error = 1;
-    update_irqs(dev);
+    south_ports_error(&s->ports);
 }
-
-static uint64_t coprocessor_read(void *opaque, uint64_t addr, unsigned size)
-{
-    (void)opaque, (void)addr, (void)size;
-    return 0xff; /* write only */
-}
-
-static void coprocessor_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct piix3 *s = opaque;
-
-    (void)addr, (void)value, (void)size;
-    if (!s->coprocessor_error)
-        return;
-    s->coprocessor_error = 0;
-    update_irqs(bp_device_of_state(s));
-    bp_irq_pulse(s->ignne);
-}
-
-static const struct bp_region_ops coprocessor_ops = {
-    .size = sizeof(coprocessor_ops), .read = coprocessor_read, .write = coprocessor_write,
-    .max_access = 1};
 
 static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
 {
     if (offset < REG_PIRQ + 4 && offset + size > REG_PIRQ)
         update_irqs(dev);
 }
-
-static uint64_t reset_read(void *opaque, uint64_t addr, unsigned size)
-{
-    (void)addr;
-    (void)size;
-    return ((struct piix3 *)opaque)->reset_control;
-}
-
-static void reset_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
-{
-    struct piix3 *s = opaque;
-    bool rising = (value & RESET_CPU) && !(s->reset_control & RESET_CPU);
-
-    (void)addr;
-    (void)size;
-    s->reset_control = (uint8_t)value & (RESET_SYSTEM | RESET_CPU);
-    if (rising)
-        bp_machine_request_reset(bp_device_machine(bp_device_of_state(s)), BP_SHUTDOWN_GUEST_RESET);
-}
-
-static const struct bp_region_ops reset_ops = {
-    .size = sizeof(reset_ops), .read = reset_read, .write = reset_write, .max_access = 1};
 
 static void piix3_reset(struct bp_device *dev)
 {
@@ -130,8 +79,7 @@ static void piix3_reset(struct bp_device *dev)
     config[0x4e] = 0x03;
     config[0x69] = 0x02;
     config[0x82] = 0; /* deterministic latency control */
-    s->reset_control = 0;
-    s->coprocessor_error = 0;
+    south_ports_reset(&s->ports);
     update_irqs(dev);
 }
 
@@ -161,12 +109,8 @@ static int piix3_attach(struct bp_device *dev, struct bp_error *err)
     for (unsigned n = 0; n < 4; n++)
         bp_irq_connect(bp_device_irq_output(host, "pirq", n), bp_device_irq_input(dev, "pirq", n));
     bp_device_add_irq_inputs(dev, "ferr", 1, ferr_changed);
-    bp_device_add_irq_outputs(dev, "ignne", 1);
-    s->ignne = bp_device_irq_output(dev, "ignne", 0);
-    bp_region_add(bp_space_root(bp_device_io(dev)),
-                  bp_region_new_io(bp_device_owner(dev), "coprocessor-error", 1, &coprocessor_ops, s), 0xf0,
-                  0);
-    i440fx_forward_cf9(host, &reset_ops, s);
+    south_ports_init(&s->ports, dev, update_irqs);
+    i440fx_forward_cf9(host, &south_reset_ops, &s->ports);
     return 0;
 }
 
@@ -177,8 +121,8 @@ static void piix3_detach(struct bp_device *dev)
 
 static const struct bp_state_field piix3_fields[] = {
     BP_SAVE_BUFFER(struct piix3, pirq_level),
-    BP_SAVE(UINT8, struct piix3, reset_control),
-    BP_SAVE_SINCE(2, UINT8, struct piix3, coprocessor_error),
+    SOUTH_PORTS_SAVE(struct piix3, ports, reset_control, 0),
+    SOUTH_PORTS_SAVE(struct piix3, ports, coprocessor_error, 2),
     BP_SAVE_END,
 };
 static int after_load(void *state, uint32_t version, struct bp_error *err)
