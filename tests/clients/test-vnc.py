@@ -826,6 +826,22 @@ def stalled_clients_cost_a_bounded_amount():
             c.close()
 
 
+def who_reads_no_answers_can_ask_no_more():
+    ping = b"\x89\xfd" + bytes(4) + b"p" * 125
+    with Machine(vnc=",websocket=unix:%s/flood" % FOLDER) as q:
+        plain_client, ws = q.connect(), rfb.WebSocket(rfb.connect(path=FOLDER + "/flood"))
+        for sock, question in ((ws.sock, ping), (plain_client.sock, struct.pack(">BxBB", 250, 1, 2))):
+            data, sent = question * (65536 // len(question)), 0
+            with contextlib.suppress(socket.timeout):
+                sock.settimeout(5)
+                while sent < 64 << 20:
+                    sent += sock.send(data[sent % len(question):])
+            assert sent < 64 << 20, "answers to %d bytes are kept" % sent
+            sock.settimeout(60)
+        frames = [ws.frame() for _ in range(1001)]  # the server's version too
+        assert frames.count((10, b"p" * 125)) == 1000, frames[:3]
+
+
 HOSTILE = {
     "cut text of 4 GiB": struct.pack(">BxxxI", 6, 0xFFFFFFFF),
     "cut text longer than allowed": struct.pack(">BxxxI", 6, (16 << 20) + 1),
@@ -925,5 +941,5 @@ run([viewers_see_what_screendump_sees, every_encoding_shows_the_picture, every_p
      clients_are_listed_and_told_of, display_number_is_a_port, next_free_number_is_taken,
      server_calls_a_listening_viewer, websocket_shows_the_same, websocket_has_a_port_of_its_own,
      display_option_is_the_same, power_is_the_clients_where_it_may, what_cannot_be_is_refused_in_words,
-     stalled_clients_cost_a_bounded_amount, hostile_messages_end_only_their_client,
+     stalled_clients_cost_a_bounded_amount, who_reads_no_answers_can_ask_no_more, hostile_messages_end_only_their_client,
      bad_handshakes_end_only_their_client, more_clients_than_allowed_wait_outside])

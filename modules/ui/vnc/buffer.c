@@ -46,6 +46,8 @@ void rfb_put32(struct rfb_buffer *b, uint32_t v)
 
 void rfb_drop(struct rfb_buffer *b, size_t bytes)
 {
+    if (!bytes)
+        return;
     b->size -= bytes;
     if (b->size)
         memmove(b->data, b->data + bytes, b->size);

@@ -17,6 +17,7 @@
 #define input (*vnc_input)
 #define READ_AT_ONCE 65536u
 #define PAYLOAD_MOST (1u << 20) /* more than any message; only then is something left */
+#define UNSENT_MOST (4u << 20) /* more than an update leaves there; from there on nothing is read */
 #define HANDSHAKE_NS 60000000000ll
 #define RETRY_NS 10000000ll
 
@@ -98,7 +99,8 @@ void vnc_client_push(struct vnc_client *c)
     if (broken)
         end(c);
     else
-        bp_watch_set(c->watch, (c->paused || c->rfb.busy ? 0 : BP_WATCH_IN) |
+        /* Who reads no answers (to pings, to XVP) can ask no more. */
+        bp_watch_set(c->watch, (c->paused || c->rfb.busy || unsent(c) > UNSENT_MOST ? 0 : BP_WATCH_IN) |
                                    (unsent(c) || c->sending ? BP_WATCH_OUT : 0));
 }
 
