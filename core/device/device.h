@@ -80,10 +80,10 @@ static inline struct bpc_devices *bpc_devices_of(struct bp_machine *machine)
  * hotplug: class and bus must allow it. */
 int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotplug,
                    struct bp_error *err);
-/* device_del: id or path. DEVICE_DELETED follows when it is gone. */
 /* What of a device, its parts and what is behind its buses is in use by something that is not among them; or
  * NULL. */
 struct bp_object *bpc_device_used(struct bp_device *dev);
+/* device_del: id or path. DEVICE_DELETED follows when it is gone. */
 int bpc_device_del(const char *id, struct bp_error *err);
 /* By id (as in -device id=) or path; NULL when there is none. */
 struct bp_device *bpc_device_find(const char *id);

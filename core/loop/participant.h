@@ -35,7 +35,7 @@ struct bp_participant {
 extern struct bp_participant *bpc_participants;
 
 struct bp_participant *bpc_participant_of(struct bp_owner *owner); /* makes one that has no ops */
-/* One more drain of it, that nobody is told of; -1: its owner is leaving. */
+/* One more drain of it, that nobody is told of; -ENODEV: its owner is leaving. */
 int bpc_participant_keep(struct bp_participant *p);
 /* That one ends; it may go on within the call. */
 void bpc_participant_let_go(struct bp_participant *p);

@@ -3,7 +3,6 @@
  * What follows what the guest does: their names on the command line and in QMP, and what a watchdog's
  * end leads to. Reboots, shutdowns and panics are carried out in run-state.c.
  */
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 

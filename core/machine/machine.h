@@ -51,8 +51,7 @@ extern const struct bp_schema bpc_reboot_actions, bpc_shutdown_actions, bpc_pani
 /* Sets those whose text is not NULL; each is among its schema's choices. [main] */
 void bpc_actions_set(const char *reboot, const char *shutdown, const char *panic, const char *watchdog);
 
-/* Host thread id of a vCPU, for query-cpus-fast; 0 when it has no thread (accelerator qtest). */
-/* The boolean and numeric properties of a model with `props` (a dict or NULL) set, as one that is made now would
+/* The features (on or off) of a model with `props` (a dict or NULL) set, as one that is made now would
  * have them. A new dict. */
 int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_value *props,
                    struct bp_value **ret_props, struct bp_error *err);
@@ -60,6 +59,7 @@ int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_valu
  * none. Its module is loaded. */
 int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
                        struct bp_error *err);
+/* Host thread id of a vCPU, for query-cpus-fast; 0 when it has no thread (accelerator qtest). */
 int bpc_cpu_thread_id(struct bp_cpu *cpu);
 unsigned bpc_cpu_count(void);
 unsigned bpc_cpu_slots(void); /* indices are below: maxcpus */

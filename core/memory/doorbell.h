@@ -10,11 +10,11 @@
 bool bpc_doorbell_written(const struct bp_region *region, uint64_t offset, unsigned size,
                           uint64_t value);
 
-/* What was rung is handled, unless the machine stands. The same about the lock. [main] */
-void bpc_doorbells_drain(void);
 /* The machine stops: what was rung is handled, what is rung from now on is held. Lets go of the
  * machine lock while it waits. [main] */
 void bpc_doorbells_stop(void);
+/* What was rung is handled, unless the machine stands. The same about the lock. [main] */
+void bpc_doorbells_drain(void);
 /* It goes on: each bell is rung. [main] */
 void bpc_doorbells_start(void);
 

@@ -5,8 +5,6 @@
 
 #include <bp/option.h>
 
-/* What a program brings along to describe itself. Everything is told from descriptors: nothing is
- * loaded for it. */
 /* What the manual has and nothing here offers yet. A table ends with a NULL name. */
 struct bpc_not_built {
     const char *name, *alias; /* an option's, without dashes; or a key of -machine */
@@ -16,6 +14,8 @@ struct bpc_not_built {
     const char *harmless;     /* forms that are accepted, see the tables; or NULL */
 };
 
+/* What a program brings along to describe itself. Everything is told from descriptors: nothing is
+ * loaded for it. */
 struct bpc_program {
     void (*usage)(void);      /* -h */
     void (*everything)(void); /* -help-json */

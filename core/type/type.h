@@ -25,9 +25,9 @@ bool bpc_type_find(const char *name, struct bpc_type *ret_type);
 /* Is the parent that a class names one with a level of its own? Not so the core's abstract types, and
  * what follows from the class itself (the "x86_64-cpu" of a processor). */
 bool bpc_type_has_parent_level(enum bp_provide_kind kind, const struct bp_type_info *info);
-/* What kind of descriptor a parent is: of a bus a bus, else an abstract type. */
 /* Is that what a board's or CPU model's type would be called, whether there is one or not? */
 bool bpc_type_is_of_machine(const char *name);
+/* What kind of descriptor a parent is: of a bus a bus, else an abstract type. */
 enum bp_provide_kind bpc_type_parent_kind(enum bp_provide_kind kind);
 /* The public name of a class, and its parent's public name (NULL at the end of the chain). */
 const char *bpc_type_public_name(enum bp_provide_kind kind, const struct bp_type_info *info);
