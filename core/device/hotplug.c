@@ -131,24 +131,19 @@ static struct bp_value *name_of(struct bp_device *dev)
 
 /* ---- who uses what would leave ---- */
 
-static int add_object(struct bp_object *obj, void *opaque)
+/* With what is on the buses of a device; what is below it in the tree, its parts, the walk comes to. */
+static int add_object(struct bp_object *obj, void *leaving)
 {
-    g_hash_table_add(opaque, obj);
-    return 0;
-}
+    struct bp_device *dev = bp_device_from_object(obj);
 
-static void add_all(struct bp_device *dev, GHashTable *leaving)
-{
-    (void)bpc_object_walk(&dev->obj, add_object, leaving);
+    if (!g_hash_table_add(leaving, obj) || !dev)
+        return 0;
     for (struct bp_bus *bus = dev->buses; bus; bus = bus->next) {
         g_hash_table_add(leaving, &bus->obj);
         for (struct bp_device *child = bus->first; child; child = child->next)
-            add_all(child, leaving);
+            (void)bpc_object_walk(&child->obj, add_object, leaving);
     }
-    for (struct bp_object *part = dev->obj.first; part; part = part->next) {
-        if (part->kind == BP_PROVIDE_DEVICE)
-            add_all((struct bp_device *)part, leaving);
-    }
+    return 0;
 }
 
 struct bp_object *bpc_device_used(struct bp_device *dev)
@@ -158,7 +153,7 @@ struct bp_object *bpc_device_used(struct bp_device *dev)
     GHashTableIter it, others;
     gpointer obj, other;
 
-    add_all(dev, leaving);
+    (void)bpc_object_walk(&dev->obj, add_object, leaving);
     g_hash_table_iter_init(&it, leaving);
     while (!used && g_hash_table_iter_next(&it, &obj, NULL)) {
         unsigned users = ((struct bp_object *)obj)->users;

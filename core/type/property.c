@@ -242,12 +242,17 @@ struct link_count {
     unsigned count;
 };
 
+/* What a LINK counts as used: one that the core writes and lets go; of others the class keeps account. */
+static struct bp_object *counted_link(const struct bp_field *field, void *base)
+{
+    bool own = field->kind == BP_KIND_LINK && base && !field->set && !field->get;
+    return own ? *(struct bp_object **)((char *)base + field->offset) : NULL;
+}
+
 static int count_link(const struct bpc_prop *prop, void *opaque)
 {
     struct link_count *links = opaque;
-    if (prop->field->kind == BP_KIND_LINK && !prop->field->get &&
-        *(struct bp_object *const *)field_at(prop) == links->to)
-        links->count++;
+    links->count += counted_link(prop->field, prop->base) == links->to;
     return 0;
 }
 
@@ -263,8 +268,7 @@ void bpc_object_count_links(struct bp_object *obj, int by)
     for (unsigned i = 0; i < obj->set_count; i++) {
         const struct bpc_prop_set *set = &obj->sets[i];
         for (const struct bp_field *f = set->fields; set->base && f->name; f++) {
-            struct bp_object *to = f->kind == BP_KIND_LINK && !f->set && !f->get
-                                       ? *(struct bp_object **)((char *)set->base + f->offset) : NULL;
+            struct bp_object *to = counted_link(f, set->base);
             if (to)
                 to->users += (unsigned)by;
         }
