@@ -103,21 +103,6 @@ HMP(hmp_object_del, "object_del", "id", "destroy object", id_args, do_object_del
 
 /* ---- the object tree ---- */
 
-/* Carries out the QMP command; what it returns, or NULL after an error was shown. */
-static struct bp_value *ask(struct bp_monitor *mon, const char *name, struct bp_value *args)
-{
-    const struct bp_command *command;
-    struct bp_error err = {0};
-    struct bp_value *result = NULL;
-    int ret = bpc_command_find(name, &command, &err);
-
-    if (ret == 0)
-        ret = bpc_command_call(command, args, &result, &err);
-    if (ret < 0)
-        bpc_hmp_error(mon, &err);
-    return ret < 0 ? NULL : result;
-}
-
 static const struct bp_field path_args[] = {
     BP_ARG_OPT("path", STRING, "path in the object tree"), BP_FIELDS_END,
 };
@@ -128,7 +113,7 @@ static void do_qom_list(struct bp_monitor *mon, struct bp_value *args)
 
     if (!bp_value_has(args, "path"))
         bp_value_set(args, "path", bp_value_string("/"));
-    list = ask(mon, "qom-list", args);
+    list = bpc_hmp_ask(mon, "qom-list", args);
     for (size_t i = 0; i < bp_value_length(list); i++) {
         struct bp_value *entry = bp_value_at(list, i);
 
@@ -147,7 +132,7 @@ static const struct bp_field property_args[] = {
 
 static void do_qom_get(struct bp_monitor *mon, struct bp_value *args)
 {
-    struct bp_value *value = ask(mon, "qom-get", args);
+    struct bp_value *value = bpc_hmp_ask(mon, "qom-get", args);
     char *text;
 
     if (!value)
@@ -174,7 +159,7 @@ static void do_qom_set(struct bp_monitor *mon, struct bp_value *args)
 
     if (text && bp_value_parse(text, strlen(text), &value, NULL) == 0)
         bp_value_set(args, "value", value);
-    bp_value_unref(ask(mon, "qom-set", args));
+    bpc_hmp_qmp(mon, "qom-set", args);
 }
 HMP(hmp_qom_set, "qom-set", "path property value", "change an object's property", value_args,
     do_qom_set);

@@ -110,18 +110,11 @@ static int print_id(const char *key, struct bp_value *id, void *mon)
 
 static void info_hotpluggable_cpus(struct bp_monitor *mon, struct bp_value *args)
 {
-    const struct bp_command *query;
-    struct bp_value *list = NULL;
-    struct bp_error err = {0};
-    int ret = bpc_command_find("query-hotpluggable-cpus", &query, &err);
+    struct bp_value *list = bpc_hmp_ask(mon, "query-hotpluggable-cpus", NULL);
 
     (void)args;
-    if (ret == 0)
-        ret = bpc_command_call(query, NULL, &list, &err);
-    if (ret < 0) {
-        bpc_hmp_error(mon, &err);
+    if (!list)
         return;
-    }
     bp_monitor_printf(mon, "Hotpluggable CPUs:\n");
     for (size_t i = 0; i < bp_value_length(list); i++) {
         const struct bp_value *cpu = bp_value_at(list, i);

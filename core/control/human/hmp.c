@@ -51,7 +51,7 @@ struct bp_cpu *bpc_hmp_cpu(struct bp_monitor *mon)
     return cpu;
 }
 
-void bpc_hmp_qmp(struct bp_monitor *mon, const char *name, struct bp_value *args)
+struct bp_value *bpc_hmp_ask(struct bp_monitor *mon, const char *name, struct bp_value *args)
 {
     const struct bp_command *command;
     struct bp_error err = {0};
@@ -62,7 +62,12 @@ void bpc_hmp_qmp(struct bp_monitor *mon, const char *name, struct bp_value *args
         ret = bpc_command_call(command, args, &result, &err);
     if (ret < 0)
         bpc_hmp_error(mon, &err);
-    bp_value_unref(result);
+    return ret < 0 ? NULL : result;
+}
+
+void bpc_hmp_qmp(struct bp_monitor *mon, const char *name, struct bp_value *args)
+{
+    bp_value_unref(bpc_hmp_ask(mon, name, args));
 }
 
 /* ---- names ---- */

@@ -22,7 +22,10 @@ GPtrArray *bpc_hmp_complete(const char *prefix);
 void bpc_hmp_help(struct bp_monitor *mon, const char *name);
 struct bp_cpu *bpc_hmp_cpu(struct bp_monitor *mon); /* says so and returns NULL when there is none */
 void bpc_hmp_error(struct bp_monitor *mon, const struct bp_error *err);
-/* Runs a QMP command's function by name with these arguments (borrowed, or NULL). */
+/* Runs a QMP command's function by name with these arguments (borrowed, or NULL). Returns what it returns, or
+ * NULL after an error was shown. */
+struct bp_value *bpc_hmp_ask(struct bp_monitor *mon, const char *command, struct bp_value *args);
+/* The same for one that returns nothing. */
 void bpc_hmp_qmp(struct bp_monitor *mon, const char *command, struct bp_value *args);
 
 /* expr.c: an expression as gdb has them: numbers, 'c', $registers, + - * / % & | ^ ~ << >> ( ).
