@@ -187,8 +187,7 @@ int node_request(struct bp_block_node *node, enum bp_block_op op, const struct b
 int node_flush(struct bp_block_node *node);
 int node_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes,
                 struct bp_block_status *ret);
-int node_resize(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
-                struct bp_error *err);
+int node_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
 /* track.c */
 int track_begin(struct bp_block_node *node, struct tracked *t, uint64_t start, uint64_t end,
                 bool serialising);

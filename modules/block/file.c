@@ -286,8 +286,7 @@ static int64_t file_length(struct bp_block_node *node)
     return file_fd_length(s->fd, s->device);
 }
 
-static int file_resize(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
-                       struct bp_error *err)
+static int file_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
 {
     struct file_state *s = block->state(node);
     int64_t before = file_fd_length(s->fd, s->device);
@@ -298,7 +297,7 @@ static int file_resize(struct bp_block_node *node, uint64_t length, bool exact, 
     if (ftruncate(s->fd, (off_t)length) < 0)
         return bp_fail(err, errno, "cannot make '%s' %llu bytes long: %s", s->filename,
                        (unsigned long long)length, strerror(errno));
-    return file_preallocate(s->fd, before < 0 ? 0 : (uint64_t)before, length, prealloc, err);
+    return 0;
 }
 
 static void file_limits(struct bp_block_node *node, struct bp_block_limits *limits)
@@ -514,8 +513,8 @@ static const struct bp_field props[] = {
     BP_FIELDS_END};
 
 #define SLOTS \
-    .native = BP_BLOCK_FUA | BP_BLOCK_UNCHANGED, .create_options = file_create_options, .open = file_open, \
-    .close = file_close, .read = file_read, .write = file_write, .flush = file_flush, \
+    .native = BP_BLOCK_FUA | BP_BLOCK_UNCHANGED, .open = file_open, .close = file_close, \
+    .read = file_read, .write = file_write, .flush = file_flush, \
     .discard = file_discard, .write_zeroes = file_write_zeroes, .status = file_status, \
     .length = file_length, .resize = file_resize, .limits = file_limits, .allocated = file_allocated, \
     .permissions_prepare = file_prepare, .permissions_commit = file_commit, \
@@ -523,7 +522,7 @@ static const struct bp_field props[] = {
     .reopen_commit = reopen_commit, .reopen_abort = reopen_abort, .plug = plug, .unplug = unplug
 
 BP_BLOCK_DRIVER(file_driver, "file", "A file of the host", struct file_state, props,
-                .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_GROWS, .create = file_create, SLOTS);
+                .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_GROWS, SLOTS);
 BP_BLOCK_DRIVER(device_driver, "host_device", "A block device of the host", struct file_state, props,
                 .flags = BP_BLOCK_PROTOCOL, SLOTS);
 

@@ -44,9 +44,4 @@ int file_open_fd(const char *name, int flags, struct bp_error *err);
 void file_probe_alignment(struct file_state *s);
 int64_t file_fd_length(int fd, bool device);
 
-/* file-create.c */
-extern const struct bp_field file_create_options[];
-int file_create(struct bp_value *options, struct bp_error *err);
-int file_preallocate(int fd, uint64_t from, uint64_t to, const char *how, struct bp_error *err);
-
 #endif

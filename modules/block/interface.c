@@ -162,7 +162,7 @@ static int64_t iface_child_length(struct bp_block_child *child)
 static int iface_child_resize(struct bp_block_child *child, uint64_t length, bool exact,
                               struct bp_error *err)
 {
-    return node_resize(child->node, length, exact, NULL, err);
+    return node_resize(child->node, length, exact, err);
 }
 
 static void iface_child_limits(struct bp_block_child *child, struct bp_block_limits *ret)

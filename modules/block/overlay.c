@@ -270,11 +270,9 @@ static int set_length(struct overlay_state *s, uint64_t length, struct bp_error 
     return 0;
 }
 
-static int overlay_resize(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
-                          struct bp_error *err)
+static int overlay_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
 {
     (void)exact;
-    (void)prealloc;
     return set_length(block->state(node), length, err);
 }
 

@@ -85,7 +85,7 @@ int qmp_block_resize(const char *device, const char *node_name, uint64_t size, s
         }
     ret = drain_begin(node_ref(node), err);
     if (ret == 0) {
-        ret = node_resize(node, size, true, NULL, err);
+        ret = node_resize(node, size, true, err);
         drain_end(node);
     }
     if (ret == 0)
@@ -134,7 +134,7 @@ static int copy_allocated(struct bp_block_node *top, struct bp_block_node *base)
     int ret = buf ? 0 : -ENOMEM;
 
     if (ret == 0 && end > (uint64_t)base->length)
-        ret = node_resize(base, end, false, NULL, NULL);
+        ret = node_resize(base, end, false, NULL);
     while (ret == 0 && at < end) {
         struct bp_block_status status;
 

@@ -109,12 +109,10 @@ static int raw_status(struct bp_block_node *node, uint64_t offset, uint64_t byte
     return block->child_status(s->file, offset + s->offset, bytes, ret);
 }
 
-static int raw_resize(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
-                      struct bp_error *err)
+static int raw_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
 {
     const struct raw_state *s = block->state(node);
 
-    (void)prealloc;
     if (s->limited)
         return bp_fail(err, ENOTSUP, "its key 'size' fixes its length");
     return block->child_resize(s->file, length + s->offset, exact, err);

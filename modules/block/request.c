@@ -208,7 +208,7 @@ static int trim(struct bp_block_node *node, uint64_t end, uint64_t before, uint6
 
     if (padded_end <= want || padded_end <= before || !node->driver->resize)
         return 0;
-    return node->driver->resize(node, want, false, NULL, NULL);
+    return node->driver->resize(node, want, false, NULL);
 }
 
 /* Vectors to where they belong; the range is tracked. */
@@ -401,7 +401,7 @@ static int changed(struct bp_block_node *node, enum bp_block_op op, struct bp_bl
     int ret;
 
     if (op != BP_BLOCK_DISCARD && end > node_end(node) && !(node->driver->flags & BP_BLOCK_GROWS)) {
-        ret = node_resize(node, end, false, NULL, NULL);
+        ret = node_resize(node, end, false, NULL);
         if (ret < 0)
             return ret;
     }
@@ -506,8 +506,7 @@ int node_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes,
     return 0;
 }
 
-int node_resize(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
-                struct bp_error *err)
+int node_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
 {
     struct bp_block_child *primary = node_primary(node);
     int ret;
@@ -518,9 +517,9 @@ int node_resize(struct bp_block_node *node, uint64_t length, bool exact, const c
     if (node->flags.read_only)
         return bp_fail(err, EACCES, "node '%s' is read-only", node->name);
     if (node->driver->resize)
-        ret = node->driver->resize(node, length, exact, prealloc, err);
+        ret = node->driver->resize(node, length, exact, err);
     else if (node->driver->flags & BP_BLOCK_FILTER && primary)
-        ret = node_resize(primary->node, length, exact, prealloc, err);
+        ret = node_resize(primary->node, length, exact, err);
     else
         return bp_fail(err, ENOTSUP, "node '%s': driver '%s' cannot change its length", node->name,
                        node->driver->type.name + sizeof("block-") - 1);

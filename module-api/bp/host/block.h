@@ -4,9 +4,9 @@
  * that stands before one (a format, a filter, a throttle); nodes form a graph. Drivers make nodes of
  * constant tables (kind block-driver); front ends (disks, exports) use a graph through a blk handle.
  *
- * Requests are coroutines and may run in any context unless the driver says otherwise; the graph and
- * everything marked [main] changes on the main thread under the machine lock, after draining what it
- * touches. Lengths and offsets are in bytes throughout.
+ * Requests are coroutines and may run in any context; the graph and everything marked [main] changes on
+ * the main thread under the machine lock, after draining what it touches. Lengths and offsets are in bytes
+ * throughout.
  */
 #ifndef BP_HOST_BLOCK_H
 #define BP_HOST_BLOCK_H
@@ -35,8 +35,6 @@ struct bp_machine;
 #define BP_BLOCK_MAY_UNMAP (1u << 1)    /* write zeroes: may deallocate when that reads as zeroes */
 #define BP_BLOCK_NO_FALLBACK (1u << 2)  /* write zeroes: -ENOTSUP rather than writing a buffer */
 #define BP_BLOCK_UNCHANGED (1u << 3)    /* write: the guest sees the same data afterwards (copy on read) */
-#define BP_BLOCK_SERIALISED (1u << 4)   /* no overlapping request runs beside it; the framework's to set */
-#define BP_BLOCK_PREFETCH (1u << 5)     /* read without vectors: bring it near, no data wanted */
 
 /* One read, write, discard or write of zeroes. Borrowed by whoever is called. */
 struct bp_block_request {
@@ -46,7 +44,6 @@ struct bp_block_request {
     const struct iovec *iov; /* read and write: of `bytes` in all; else NULL */
     unsigned iov_count;
     uint32_t reserved0;
-    int64_t deadline; /* ns of BP_CLOCK_REALTIME after which policy hears of it; 0: none */
     void *account;    /* to whom it is accounted: the blk, a job; NULL: nobody */
     void *reserved[4];
 };
@@ -115,32 +112,10 @@ struct bp_block_info {
     void *reserved[4];
 };
 
-struct bp_block_check { /* result of `check`; counts */
-    uint32_t size;
-    uint32_t flags;
-    uint64_t errors, leaks, repaired_errors, repaired_leaks, check_errors;
-    uint64_t end_offset, clusters, allocated, fragmented, compressed;
-    void *reserved[4];
-};
-#define BP_BLOCK_CHECK_FIX_LEAKS (1u << 0)
-#define BP_BLOCK_CHECK_FIX_ERRORS (1u << 1)
-
-struct bp_block_measure { uint32_t size; uint32_t reserved0; uint64_t required, fully_allocated, bitmaps; };
-
-struct bp_block_snapshot { /* one of an image's internal ones */
-    uint32_t size;
-    uint32_t reserved0;
-    char id[128], name[256];
-    uint64_t state_bytes, seconds, icount;
-    int64_t clock_ns;
-    uint32_t nanoseconds;
-    uint32_t reserved1;
-};
-
 /* Why a node is reopened: what will be so afterwards. */
 struct bp_block_open_flags {
     uint32_t size;
-    bool read_only, force_share, direct, no_flush, discard, inactive;
+    bool read_only, force_share, direct, no_flush, discard;
     bool auto_read_only; /* open: may fall back, and says so with set_read_only() */
 };
 
@@ -149,12 +124,11 @@ struct bp_block_open_flags {
 #define BP_BLOCK_PROTOCOL (1u << 0)  /* opens host things; a leaf; no format inside is probed for it */
 #define BP_BLOCK_FORMAT (1u << 1)    /* has a header that `probe` knows */
 #define BP_BLOCK_FILTER (1u << 2)    /* shows its filtered child as it is */
-#define BP_BLOCK_OWN_CONTEXT (1u << 3) /* slots run in the node's context only; else in any thread's */
-#define BP_BLOCK_READ_ONLY_DRIVER (1u << 4) /* never writes; read-only=on has to be said */
-#define BP_BLOCK_GROWS (1u << 5) /* a write past its end makes it longer; else it is resized before */
+#define BP_BLOCK_READ_ONLY_DRIVER (1u << 3) /* never writes; read-only=on has to be said */
+#define BP_BLOCK_GROWS (1u << 4) /* a write past its end makes it longer; else it is resized before */
 /* Reads are serialised against writes that overlap them: they may write themselves (copy on read). */
-#define BP_BLOCK_SERIAL_READS (1u << 6)
-#define BP_BLOCK_NO_NAME (1u << 7) /* needs no file name: null, throttle */
+#define BP_BLOCK_SERIAL_READS (1u << 5)
+#define BP_BLOCK_NO_NAME (1u << 6) /* needs no file name: null, throttle */
 
 /*
  * A driver: only what it has is filled in, the framework does the rest (bounce buffers, alignment, zeroes
@@ -171,9 +145,6 @@ struct bp_block_driver {
      * children; the framework does the others. */
     uint32_t native;
     const struct bp_block_child_info *children; /* or NULL */
-    const char *const *protocols;  /* "nbd", NULL: URLs that it opens, for file=nbd://...; or NULL */
-    const char *const *suffixes;   /* of file names, a hint for probing; or NULL */
-    const struct bp_field *create_options; /* keys of create and amend (blockdev-create, img create -o) */
     /* How sure it is that a node whose first bytes are these is in its format: 0 no ... 100. `file` is
      * the name, or NULL. [any] */
     int (*probe)(const uint8_t *head, size_t length, const char *file);
@@ -181,8 +152,6 @@ struct bp_block_driver {
     int (*open)(struct bp_block_node *node, const struct bp_block_open_flags *flags,
                 struct bp_error *err);
     void (*close)(struct bp_block_node *node); /* [co], main context; nothing is in flight */
-    /* Turns a file name or URL into options (dict, borrowed, added to). [main] */
-    int (*parse_filename)(const char *filename, struct bp_value *options, struct bp_error *err);
 
     int (*read)(struct bp_block_node *node, const struct bp_block_request *req);  /* [co] */
     int (*write)(struct bp_block_node *node, const struct bp_block_request *req); /* [co] */
@@ -194,8 +163,7 @@ struct bp_block_driver {
                   struct bp_block_status *ret);
     int64_t (*length)(struct bp_block_node *node); /* bytes or -errno. [co]; NULL: the primary child's */
     /* exact: not longer than asked for. [co] */
-    int (*resize)(struct bp_block_node *node, uint64_t length, bool exact, const char *prealloc,
-                  struct bp_error *err);
+    int (*resize)(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
     void (*limits)(struct bp_block_node *node, struct bp_block_limits *limits); /* [main], at open, reopen */
     int (*info)(struct bp_block_node *node, struct bp_block_info *ret); /* [co] */
     int64_t (*allocated)(struct bp_block_node *node); /* bytes on the host, or -errno. [co] */
@@ -219,32 +187,12 @@ struct bp_block_driver {
                           struct bp_value *options, struct bp_error *err);
     void (*reopen_commit)(struct bp_block_node *node);
     void (*reopen_abort)(struct bp_block_node *node);
-    /* Locks and caches change hands (migration): afterwards another process may open the image. [co] */
-    int (*inactivate)(struct bp_block_node *node);
-    int (*activate)(struct bp_block_node *node, struct bp_error *err);
-
-    int (*create)(struct bp_value *options, struct bp_error *err); /* makes an image. [co] */
-    int (*amend)(struct bp_block_node *node, struct bp_value *options, bool force, struct bp_error *err);
-    int (*check)(struct bp_block_node *node, uint32_t flags, struct bp_block_check *ret);
-    int (*measure)(struct bp_value *options, struct bp_block_node *source, struct bp_block_measure *ret,
-                   struct bp_error *err);
-    int (*snapshot_create)(struct bp_block_node *node, struct bp_block_snapshot *snapshot,
-                           struct bp_error *err);
-    int (*snapshot_apply)(struct bp_block_node *node, const char *id, struct bp_error *err);
-    int (*snapshot_delete)(struct bp_block_node *node, const char *id, struct bp_error *err);
-    /* Calls fn for each; stops at non-zero. */
-    int (*snapshot_list)(struct bp_block_node *node,
-                         int (*fn)(const struct bp_block_snapshot *snapshot, void *opaque), void *opaque);
-    int (*state_read)(struct bp_block_node *node, uint64_t offset, void *buf, size_t bytes);
-    int (*state_write)(struct bp_block_node *node, uint64_t offset, const void *buf, size_t bytes);
-    int (*set_backing)(struct bp_block_node *node, const char *file, const char *format); /* in the header */
     int (*make_empty)(struct bp_block_node *node); /* everything is read from backing again. [co] */
 
     /* Removable host media; NULL: none. */
     bool (*inserted)(struct bp_block_node *node);
     int (*eject)(struct bp_block_node *node, bool open);
     int (*lock_tray)(struct bp_block_node *node, bool locked);
-    void (*moved)(struct bp_block_node *node, struct bp_context *ctx); /* OWN_CONTEXT: drained. [main] */
     /* What was submitted between is to go to the host at once. [any], the requests' context */
     void (*plug)(struct bp_block_node *node);
     void (*unplug)(struct bp_block_node *node);
@@ -260,9 +208,7 @@ static const struct bp_shape bp_block_child_shape BP_UNUSED = {
 static const struct bp_shape_slot bp_block_driver_slots[] BP_UNUSED = {
     BP_SHAPE_TYPE, BP_SHAPE_PLAIN(struct bp_block_driver, flags, flags),
     BP_SHAPE_TABLE(struct bp_block_driver, children, &bp_block_child_shape),
-    BP_SHAPE_POINTER(struct bp_block_driver, protocols, BP_SHAPED_STRINGS, NULL),
-    BP_SHAPE_POINTER(struct bp_block_driver, suffixes, BP_SHAPED_STRINGS, NULL),
-    BP_SHAPE_POINTER(struct bp_block_driver, create_options, BP_SHAPED_FIELDS, NULL), BP_SHAPE_END};
+    BP_SHAPE_END};
 static const struct bp_shape bp_block_driver_shape BP_UNUSED = {
     "bp_block_driver", sizeof(struct bp_block_driver), bp_block_driver_slots};
 #define BP_BLOCK_KIND \
