@@ -586,6 +586,12 @@ int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_
     flags = trial.flags;
     if (ret == 0 && flags.read_only && node->need & BP_BLOCK_PERM_WRITE)
         ret = bp_fail(err, EBUSY, "node '%s' has users that write", node->name);
+    if (ret == 0 && flags.read_only && !node->flags.read_only) { /* later flushes pass it by */
+        ret = node_flush(node);
+        if (ret < 0)
+            bp_fail(err, -ret, "node '%s': what was written to it cannot be flushed: %s", node->name,
+                    strerror(-ret));
+    }
     if (ret == 0 && node->driver->reopen_prepare)
         ret = node->driver->reopen_prepare(node, &flags, rest, err);
     else if (ret == 0 && bp_value_length(rest) > 0)

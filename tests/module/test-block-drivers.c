@@ -538,6 +538,23 @@ static void a_failing_flush_is_told(void)
     del("r");
 }
 
+static void what_was_written_is_flushed_before_a_node_is_read_only(void)
+{
+    struct front f;
+
+    command("blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"r\", \"file\": {\"driver\": \"blkdebug\", "
+            "\"node-name\": \"d\", \"image\": {\"driver\": \"null-co\"}, \"inject-error\": [{\"event\": "
+            "\"flush_to_disk\", \"errno\": 5, \"once\": true}]}}");
+    open_front(&f, "r");
+    fill(&f, 0, 1, 512, 0, 0);
+    close_front(&f);
+    assert_refused(refused("blockdev-reopen", "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"r\", "
+                           "\"file\": \"d\", \"read-only\": true}]}"), "flush");
+    command("blockdev-reopen", "{\"options\": [{\"driver\": \"raw\", \"node-name\": \"r\", \"file\": \"d\", "
+            "\"read-only\": true}]}");
+    del("r");
+}
+
 static void a_node_is_made_longer_and_reopened(void)
 {
     char *path = make_file("rs.img", 65536);
@@ -642,6 +659,7 @@ int main(int argc, char **argv)
     CASE(a_power_cut_keeps_what_was_flushed);
     CASE(every_prefix_of_writes_keeps_its_flushes);
     CASE(a_failing_flush_is_told);
+    CASE(what_was_written_is_flushed_before_a_node_is_read_only);
     CASE(a_node_is_made_longer_and_reopened);
     CASE(probed_raw_keeps_other_formats_headers_out);
     CASE(writes_beyond_a_threshold_are_counted);
