@@ -171,6 +171,20 @@ def contents_outlive_the_process():
         assert q.read(VARS + 0x100, 4) == b"kept"
 
 
+def what_a_slow_disk_has_not_taken_yet_is_written_at_the_end():
+    code, slow = image("code", pattern(SIZE0)), image("slow", b"\xff" * SIZE1)
+    want = bytearray(b"\xff" * SIZE1)
+    with QTest(["-M", "pc", "-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code,
+                "-drive", "if=pflash,unit=1,format=raw,iops=1,file=" + slow]) as q:
+        for n in range(0, SIZE1, 8192):
+            q.writeb(VARS + n, 0x40)
+            q.writeb(VARS + n, n >> 12)
+            want[n] = n >> 12
+        q.writeb(VARS, 0xff)
+    with open(slow, "rb") as f:
+        assert f.read() == want
+
+
 def killed_process_leaves_what_was_programmed():
     want = bytearray(b"\xff" * SIZE1)
     q = Chips()
@@ -257,5 +271,5 @@ def mistakes_name_what_is_right():
 tap.run([images_are_where_firmware_is, pflash_option_and_nodes_name_the_same_chips, query_describes_the_chip,
          firmware_recognises_flash_by_its_status, programming_clears_bits_and_erasing_sets_a_sector,
          buffers_are_programmed_at_once, what_is_read_only_stays, contents_outlive_the_process,
-         killed_process_leaves_what_was_programmed, file_is_always_as_the_chip_was_at_some_moment,
-         reset_reads_the_array_again, random_commands_harm_nobody, mistakes_name_what_is_right])
+         what_a_slow_disk_has_not_taken_yet_is_written_at_the_end, killed_process_leaves_what_was_programmed,
+         file_is_always_as_the_chip_was_at_some_moment, reset_reads_the_array_again, random_commands_harm_nobody, mistakes_name_what_is_right])

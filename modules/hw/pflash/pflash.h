@@ -17,7 +17,8 @@ struct pflash_store {
     uint64_t size;
     struct bp_deferred *deferred;
     uint64_t first, end;  /* bytes that are still to be written; first == end: none */
-    uint8_t *copy;        /* owned: of what is being written */
+    uint8_t *copy;        /* owned: of what is being written ... */
+    uint64_t writing_at;  /* ... and where it goes */
     struct iovec iov;
     bool writing, unflushed;
 };

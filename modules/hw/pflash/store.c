@@ -78,8 +78,23 @@ static void write_rest(struct pflash_store *s)
     s->first = s->end = 0;
 }
 
+static void extend(struct pflash_store *s, uint64_t offset, uint64_t bytes)
+{
+    if (s->first == s->end) {
+        s->first = offset;
+        s->end = offset + bytes;
+        return;
+    }
+    if (offset < s->first)
+        s->first = offset;
+    if (offset + bytes > s->end)
+        s->end = offset + bytes;
+}
+
 void pflash_store_close(struct pflash_store *s)
 {
+    if (s->copy) /* under way, held or throttled: it ended with the device, perhaps before it was written */
+        extend(s, s->writing_at, s->iov.iov_len);
     write_rest(s);
     block->close(s->blk);
     s->blk = NULL;
@@ -130,6 +145,7 @@ static void write_behind(void *opaque)
     s->copy = bp_alloc(bytes);
     memcpy(s->copy, s->memory + first, bytes);
     s->iov = (struct iovec){s->copy, bytes};
+    s->writing_at = first;
     s->first = s->end = 0;
     s->writing = s->unflushed = true;
     struct bp_block_request req = {.size = sizeof(req), .offset = first, .bytes = bytes, .iov = &s->iov,
@@ -141,14 +157,6 @@ void pflash_store_dirty(struct pflash_store *s, uint64_t offset, uint64_t bytes)
 {
     if (!s->blk)
         return;
-    if (s->first == s->end) {
-        s->first = offset;
-        s->end = offset + bytes;
-    } else {
-        if (offset < s->first)
-            s->first = offset;
-        if (offset + bytes > s->end)
-            s->end = offset + bytes;
-    }
+    extend(s, offset, bytes);
     bp_deferred_schedule(s->deferred);
 }
