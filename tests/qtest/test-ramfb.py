@@ -74,6 +74,26 @@ def frame_buffers_that_are_none_stay_dark(q):
     assert screen(q)[:15] == b"P6\n320 200\n255\n"
 
 
+def memory_kib(q):
+    with open("/proc/%d/status" % q.process.pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
+def between_lines_nothing_is_read_or_kept(q):
+    end = 64 << 20  # of RAM
+    q.write(end - 4096 - 16, b"\x11" * 16)
+    q.write(end - 16, b"\x22" * 16)
+    tell(q, "XR24", 4, 2, 4096, end - 4096 - 16)  # the second line's rest would lie behind it
+    assert screen(q) == picture(4, 2, b"\x11" * 12 + b"\x22" * 12)
+    for n in range(12):  # the guest's memory itself counts from here on
+        q.write(FRAME + (n << 22), bytes(4 << 20))
+    before = memory_kib(q)
+    tell(q, "XR24", 4, 48, 1 << 20)
+    q.write(FRAME + (47 << 20), b"\x33" * 16)
+    assert screen(q) == picture(4, 48, bytes(12 * 47) + b"\x33" * 12)
+    assert memory_kib(q) - before < 16 << 10
+
+
 def reset_makes_it_dark(q):
     tell(q, "XR24", 320, 200, 1280)
     assert screen(q)[:15] == b"P6\n320 200\n255\n"
@@ -83,6 +103,7 @@ def reset_makes_it_dark(q):
 
 
 tap = Tap()
-for case in (frame_buffer_is_shown, frame_buffers_that_are_none_stay_dark, reset_makes_it_dark):
+for case in (frame_buffer_is_shown, frame_buffers_that_are_none_stay_dark, between_lines_nothing_is_read_or_kept,
+             reset_makes_it_dark):
     tap.machine_case(case.__name__, ["-M", "pc", "-m", "64", "-device", "ramfb"], case)
 tap.done()

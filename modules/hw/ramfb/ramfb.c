@@ -65,6 +65,12 @@ static uint32_t format_of(uint32_t fourcc)
     return 0;
 }
 
+/* What is shown of a line; formats begin with their bits per pixel. */
+static uint64_t line_bytes(const struct config *c)
+{
+    return (uint64_t)c->width * (format_of(c->fourcc) >> 24) / 8;
+}
+
 static bool read_config(const struct ramfb *s, struct config *c)
 {
     size_t length = 0;
@@ -81,13 +87,15 @@ static bool read_config(const struct ramfb *s, struct config *c)
     return c->width && c->height;
 }
 
-/* A surface for what is asked; false: it makes no sense. */
+/* A surface for what is asked, without what the guest leaves between its lines; false: it makes no sense. */
 static bool need_surface(struct ramfb *s, const struct config *c)
 {
     struct bp_surface_options o = {.size = sizeof(o), .format = format_of(c->fourcc), .width = c->width,
-                                   .height = c->height, .stride = c->stride};
+                                   .height = c->height};
     struct bp_surface *surface = NULL;
 
+    if (c->stride && c->stride < line_bytes(c))
+        return false;
     if (s->surface && !memcmp(&o, &s->shown, sizeof(o)))
         return true;
     if (display->surface_new(&o, &surface, NULL) < 0)
@@ -98,14 +106,9 @@ static bool need_surface(struct ramfb *s, const struct config *c)
     return true;
 }
 
-/* Copies lines from guest RAM; false: some of it is none. Under the machine lock. */
-static bool copy(struct ramfb *s, const struct config *c)
+/* Copies a line from guest RAM; false: some of it is none. */
+static bool copy_line(struct bp_space *memory, uint64_t address, uint8_t *to, uint64_t left)
 {
-    struct bp_space *memory = bp_device_memory(s->dev);
-    uint32_t stride;
-    uint8_t *to = display->surface_data(s->surface, &stride);
-    uint64_t left = (uint64_t)stride * c->height, address = c->address;
-
     while (left) {
         struct bp_mapping m = {.size = sizeof(m)};
         uint64_t n;
@@ -118,6 +121,23 @@ static bool copy(struct ramfb *s, const struct config *c)
         to += n;
         address += n;
         left -= n;
+    }
+    return true;
+}
+
+/* Copies the picture; false: some of it is not in guest RAM. Under the machine lock. */
+static bool copy(struct ramfb *s, const struct config *c)
+{
+    struct bp_space *memory = bp_device_memory(s->dev);
+    uint32_t stride;
+    uint8_t *to = display->surface_data(s->surface, &stride);
+    uint64_t step = c->stride ? c->stride : stride;
+
+    if (c->address > UINT64_MAX - step * c->height)
+        return false;
+    for (uint32_t y = 0; y < c->height; y++) {
+        if (!copy_line(memory, c->address + y * step, to + (size_t)y * stride, line_bytes(c)))
+            return false;
     }
     return true;
 }
