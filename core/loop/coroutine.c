@@ -238,6 +238,7 @@ int bp_co_yield(void)
 
 void bp_co_await(void)
 {
+    bpc_assert_coroutine();
     bpc_co_wait(bp_co_current());
 }
 

@@ -222,6 +222,7 @@ static int wait_for(struct co_wait *wait)
 int bp_participant_drain(struct bp_participant *p, struct bp_error *err)
 {
     bpc_assert_main();
+    bpc_assert_coroutine();
     struct co_wait wait = {.co = bp_co_current()};
     int ret = bp_participant_drain_begin(p, tell_co, &wait, err);
 
@@ -235,6 +236,7 @@ int bp_participant_drain(struct bp_participant *p, struct bp_error *err)
 void bp_context_drain(struct bp_context *ctx)
 {
     bpc_assert_main();
+    bpc_assert_coroutine();
     struct co_wait wait = {.co = bp_co_current()};
 
     bp_context_drain_begin(ctx, tell_co, &wait);
