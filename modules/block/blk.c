@@ -44,7 +44,11 @@ static void point_root(struct bp_blk *blk, struct bp_block_node *node)
 
     if (old)
         node_ref(old);
+    if (blk->quiesced && node)
+        node_tell_drained(node, true);
     child_point(&blk->root, node);
+    if (old && blk->quiesced)
+        node_tell_drained(old, false);
     if (old) {
         permissions_update(old, NULL); /* nobody asks for more than before */
         node_unref(old);

@@ -235,6 +235,7 @@ int drain_begin(struct bp_block_node *node, struct bp_error *err);
 void drain_end(struct bp_block_node *node);
 int blk_drain_begin(struct bp_blk *blk, struct bp_error *err); /* this one alone; [co] */
 void blk_drain_end(struct bp_blk *blk);
+void node_tell_drained(struct bp_block_node *node, bool begin); /* it, and all below */
 /* [any]: one more, and may it start at once? / one less. */
 bool blk_enter(struct bp_blk *blk);
 void blk_leave(struct bp_blk *blk);

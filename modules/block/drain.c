@@ -61,7 +61,7 @@ void blk_drain(struct bp_blk *blk, void (*fn)(void *opaque), void *opaque)
     free(w);
 }
 
-static void each_below(struct bp_block_node *node, bool begin)
+void node_tell_drained(struct bp_block_node *node, bool begin)
 {
     void (*fn)(struct bp_block_node *) = begin ? node->driver->drain_begin : node->driver->drain_end;
 
@@ -69,7 +69,7 @@ static void each_below(struct bp_block_node *node, bool begin)
         fn(node);
     for (struct bp_block_child *c = node->children; c; c = c->next)
         if (c->node)
-            each_below(c->node, begin);
+            node_tell_drained(c->node, begin);
 }
 
 static void quiesce(struct bp_blk *blk)
@@ -82,7 +82,7 @@ static void quiesce(struct bp_blk *blk)
     if (HAS(blk->ops, drained_begin))
         blk->ops->drained_begin(blk->opaque);
     if (blk->root.node)
-        each_below(blk->root.node, true);
+        node_tell_drained(blk->root.node, true);
 }
 
 struct waiting {
@@ -157,7 +157,7 @@ void blk_drain_end(struct bp_blk *blk)
     if (left > 0)
         return;
     if (blk->root.node)
-        each_below(blk->root.node, false);
+        node_tell_drained(blk->root.node, false);
     bp_co_queue_wake_all(blk->gate);
     blk_go_on(blk);
     if (HAS(blk->ops, drained_end))

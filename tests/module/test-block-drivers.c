@@ -320,6 +320,31 @@ static void draining_lets_go_what_is_throttled(void)
     free(bp_test_hmp(host, "drive_del slow"));
 }
 
+static void limits_hold_when_the_medium_is_taken_out_of_a_drive(void)
+{
+    struct bp_error err = {0};
+    struct bp_object *group;
+    uint8_t buf[512];
+    struct front f;
+    gint64 began;
+
+    bp_test_object(host, "throttle-group", "out", "{\"limits\": {\"iops-total\": 100}}", &group, &err);
+    g_assert_cmpstr(err.message, ==, "");
+    bp_test_option(host, "drive", "if=none,id=out,driver=throttle,throttle-group=out,node-name=t,"
+                   "file.driver=null-co", &err);
+    g_assert_cmpstr(err.message, ==, "");
+    command("blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"r\", \"file\": \"t\"}");
+    command("eject", "{\"device\": \"out\"}");
+    open_front(&f, "r");
+    began = g_get_monotonic_time();
+    for (unsigned i = 0; i < 40; i++)
+        g_assert_cmpint(request(&f, BP_BLOCK_READ, 0, buf, 512, 0), ==, 0);
+    g_assert_cmpint(g_get_monotonic_time() - began, >, 250000); /* 40 at 100 a second, but for the first 10 */
+    close_front(&f);
+    del("r");
+    free(bp_test_hmp(host, "drive_del out"));
+}
+
 static void wrong_limits_are_refused(void)
 {
     static const char *const wrong[] = {"bps=1000,bps_rd=1000", "iops_max=5", "iops=10,iops_max=5",
@@ -652,6 +677,7 @@ int main(int argc, char **argv)
     CASE(copy_on_read_fills_the_image);
     CASE(limits_of_a_group_hold_requests_back);
     CASE(draining_lets_go_what_is_throttled);
+    CASE(limits_hold_when_the_medium_is_taken_out_of_a_drive);
     CASE(wrong_limits_are_refused);
     CASE(injected_errors_come_when_told);
     CASE(rules_come_from_a_file);
