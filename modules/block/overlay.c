@@ -272,8 +272,13 @@ static int set_length(struct overlay_state *s, uint64_t length, struct bp_error 
 
 static int overlay_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
 {
+    struct overlay_state *s = block->state(node);
+
     (void)exact;
-    return set_length(block->state(node), length, err);
+    if (length < s->length) /* what is cut off would come back from below when it grows again */
+        return bp_fail(err, ENOTSUP, "a temporary overlay cannot be made shorter; it has %llu bytes",
+                       (unsigned long long)s->length);
+    return set_length(s, length, err);
 }
 
 static void overlay_limits(struct bp_block_node *node, struct bp_block_limits *limits)

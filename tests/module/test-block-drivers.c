@@ -227,6 +227,10 @@ static void an_overlay_keeps_its_base_until_commit(void)
     assert_reads(&f, 5000, 1, 9000);
     assert_reads(&f, 4999, byte_at(4999), 1);
     assert_reads(&f, 99999, byte_at(99999), 1);
+    /* What is cut off would come back from below when it grows again. */
+    assert_refused(refused("block_resize", "{\"device\": \"over\", \"size\": 50000}"), "shorter");
+    g_assert_cmpint(block->length(f.blk), ==, 100000);
+    assert_reads(&f, 99999, byte_at(99999), 1);
     after = get(path, &length);
     g_assert_cmpmem(before, 100000, after, length);
     g_free(after);
