@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 from console import BINARY, TOP, guest_files
 from firmware import Firmware
@@ -57,6 +58,10 @@ def menu_waits_as_long_as_splash_time_says():
     with Firmware("-boot", "menu=on,splash-time=1") as machine:
         serial = machine.expect("serial", NO_DISK)
     assert "Press ESC for boot menu" in serial, serial
+    began = time.monotonic()
+    with Firmware("-boot", "menu=on,splash-time=6000") as machine:
+        machine.expect("serial", NO_DISK)
+    assert time.monotonic() - began > 5.9  # firmware's own time would be 2.5 seconds
     with Firmware("-boot", "menu=off") as machine:
         serial = machine.expect("serial", NO_DISK)
     assert "boot menu" not in serial, serial
