@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Block drivers and filters, one by one: what each promises, looked at from above and in the files below. */
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "block-front.h"
 
 static char *get(const char *path, size_t *length)
@@ -47,25 +53,65 @@ static int flush(struct front *f)
 
 /* ---- ways to the kernel ---- */
 
+static bool is_built(const char *module)
+{
+    char *path = g_strdup_printf("%s/%s.so", g_getenv("BACKPLANE_MODULES"), module);
+    bool there = g_file_test(path, G_FILE_TEST_EXISTS);
+
+    g_free(path);
+    return there;
+}
+
+/* Whether the kernel and this build have a way, asked without the code that is tested. */
+static bool way_is_there(const char *way)
+{
+    struct io_uring_params params = {0};
+    aio_context_t io = 0;
+    long ret = -1;
+
+    if (!strcmp(way, "native") && is_built("block-aio-native"))
+        ret = syscall(SYS_io_setup, 1, &io);
+    if (!strcmp(way, "io_uring") && is_built("block-aio-uring"))
+        ret = syscall(SYS_io_uring_setup, 2, &params);
+    if (ret >= 0 && io)
+        syscall(SYS_io_destroy, io);
+    else if (ret >= 0)
+        close((int)ret);
+    return ret >= 0 || !strcmp(way, "threads");
+}
+
+static bool file_system_does_direct_io(const char *path)
+{
+    int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 static void each_aio_way_moves_the_same_bytes(void)
 {
     static const char *const ways[] = {"threads", "native", "io_uring"};
     char *path = make_file("aio.img", 1 << 20);
+    bool direct = file_system_does_direct_io(path);
 
     for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
         struct bp_error err = {0};
         struct front f;
         char *args = g_strdup_printf("{\"driver\": \"file\", \"node-name\": \"f\", \"filename\": \"%s\", "
-                                     "\"aio\": \"%s\", \"cache\": {\"direct\": true}}", path, ways[i]);
+                                     "\"aio\": \"%s\", \"cache\": {\"direct\": %s}}", path, ways[i],
+                                     direct || i == 1 ? "true" : "false");
         int ret = bp_test_command(host, "blockdev-add", args, NULL, &err);
 
         g_free(args);
         /* Not every host has each: then the message says what is missing. */
-        if (ret < 0) {
-            g_assert_nonnull(strstr(err.message, i == 0 ? "direct" : ways[i]));
+        if (!way_is_there(ways[i]) || (i == 1 && !direct)) {
+            g_assert_cmpint(ret, <, 0);
+            g_assert_nonnull(strstr(err.message, direct || i != 1 ? ways[i] : "direct"));
             g_test_message("%s", err.message);
             continue;
         }
+        g_assert_cmpstr(ret < 0 ? err.message : "", ==, "");
         open_front(&f, "f");
         for (unsigned n = 0; n < 40; n++) {
             fill(&f, 1000 + n * 5000, (uint8_t)(n + i), 3000 + n, n % 3 ? 0 : BP_BLOCK_FUA, 0);
@@ -93,18 +139,16 @@ static void native_aio_needs_direct_io(void)
 static void a_short_last_block_stays_short(void)
 {
     char *path = make_file("short.img", 10000), *data;
-    struct bp_error err = {0};
     struct front f;
     size_t length;
-    char *args = g_strdup_printf("{\"driver\": \"file\", \"node-name\": \"f\", \"filename\": \"%s\", "
-                                 "\"cache\": {\"direct\": true}}", path);
 
-    if (bp_test_command(host, "blockdev-add", args, NULL, &err) < 0) {
-        g_test_skip(err.message);
-        g_free(args);
+    if (!file_system_does_direct_io(path)) {
+        g_test_skip("the file system of temporary files does no direct I/O");
+        g_free(path);
         return;
     }
-    g_free(args);
+    command("blockdev-add", "{\"driver\": \"file\", \"node-name\": \"f\", \"filename\": \"%s\", "
+            "\"cache\": {\"direct\": true}}", path);
     open_front(&f, "f");
     fill(&f, 9900, 7, 100, 0, 0);
     assert_reads(&f, 9900, 7, 100);
