@@ -12,6 +12,7 @@
 #include "loop.h"
 #include "owner.h"
 #include "quiet.h"
+#include "waiting.h"
 
 /* A node of some framework: an owner with a timer and a deferred call. */
 struct node {
@@ -105,20 +106,6 @@ static struct bp_context *context(const char *name)
     return ctx;
 }
 
-static void turns(unsigned n)
-{
-    while (n-- > 0) {
-        bpc_loop_run_once(false);
-        g_usleep(100);
-    }
-}
-
-static void until_true(const bool *flag)
-{
-    while (!__atomic_load_n(flag, __ATOMIC_SEQ_CST))
-        turns(1);
-}
-
 /* Rings, and waits for the answer. */
 static void ring(struct node *n)
 {
@@ -184,35 +171,6 @@ static void owner_with_a_lock_is_called_under_it(void)
         turns(1);
     bp_owner_free(n.owner);
     bp_context_free(a);
-}
-
-struct slow {
-    bool runs, end, ended; /* atomic */
-};
-
-static void run_until_told(void *opaque)
-{
-    struct slow *s = opaque;
-
-    __atomic_store_n(&s->runs, true, __ATOMIC_SEQ_CST);
-    while (!__atomic_load_n(&s->end, __ATOMIC_SEQ_CST))
-        g_usleep(100);
-    __atomic_store_n(&s->ended, true, __ATOMIC_SEQ_CST);
-}
-
-struct freeing {
-    struct bp_owner *owner;
-    struct slow *slow;
-    bool freed;
-};
-
-static void free_owner(void *opaque)
-{
-    struct freeing *f = opaque;
-
-    bp_owner_free(f->owner);
-    g_assert_true(__atomic_load_n(&f->slow->ended, __ATOMIC_SEQ_CST));
-    f->freed = true;
 }
 
 static void owner_freed_in_a_coroutine_waits_and_the_loop_goes_on(void)

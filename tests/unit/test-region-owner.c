@@ -10,49 +10,7 @@
 #include "memory.h"
 #include "owner.h"
 #include "quiet.h"
-
-static void turns(unsigned n)
-{
-    while (n-- > 0) {
-        bpc_loop_run_once(false);
-        g_usleep(100);
-    }
-}
-
-static void until_true(const bool *flag)
-{
-    while (!__atomic_load_n(flag, __ATOMIC_SEQ_CST))
-        turns(1);
-}
-
-struct slow {
-    bool runs, end, ended; /* atomic */
-};
-
-static void run_until_told(void *opaque)
-{
-    struct slow *s = opaque;
-
-    __atomic_store_n(&s->runs, true, __ATOMIC_SEQ_CST);
-    while (!__atomic_load_n(&s->end, __ATOMIC_SEQ_CST))
-        g_usleep(100);
-    __atomic_store_n(&s->ended, true, __ATOMIC_SEQ_CST);
-}
-
-struct freeing {
-    struct bp_owner *owner;
-    struct slow *slow;
-    bool freed;
-};
-
-static void free_owner(void *opaque)
-{
-    struct freeing *f = opaque;
-
-    bp_owner_free(f->owner);
-    g_assert_true(__atomic_load_n(&f->slow->ended, __ATOMIC_SEQ_CST));
-    f->freed = true;
-}
+#include "waiting.h"
 
 static uint64_t slow_read(void *opaque, uint64_t offset, unsigned size)
 {
