@@ -44,10 +44,10 @@ static int split_member(const char *key, struct bp_value *member, void *opaque)
     return 0;
 }
 
-/* Names that a back end has had before. */
+/* Names that a back end has had before: the manual's examples have them still. */
 static const char *canonical(const char *type)
 {
-    return !strcmp(type, "memory") ? "ringbuf" : type;
+    return !strcmp(type, "memory") ? "ringbuf" : !strcmp(type, "tcp") ? "socket" : type;
 }
 
 /* What the manual has and no module offers yet, by the name of the back end or by how the short form

@@ -164,23 +164,28 @@ def more_than_three_are_refused():
 def documented_multiplexers_work():
     """Monitor and parallel port on one, two serial ports on the other."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [os.path.join(folder, name) for name in ("a", "b")]
-        muxes = [word for n, path in enumerate(paths) for word in
-                 ("-chardev", "socket,path=%s,server=on,wait=off,mux=on,id=char%d" % (path, n))]
-        with QTest(["-M", "pc", *muxes, "-mon", "chardev=char0,mode=readline", "-parallel", "chardev:char0",
+        path, server = os.path.join(folder, "a"), socket.create_server(("127.0.0.1", 0))
+        server.settimeout(30)
+        with QTest(["-M", "pc", "-chardev", "socket,path=%s,server=on,wait=off,mux=on,id=char0" % path,
+                    "-chardev", "tcp,host=127.0.0.1,port=%d,mux=on,id=char1" % server.getsockname()[1],
+                    "-mon", "chardev=char0,mode=readline", "-parallel", "chardev:char0",
                     "-serial", "chardev:char1", "-serial", "chardev:char1"]) as q:
-            peers = [socket.socket(socket.AF_UNIX) for _ in paths]
-            for peer, path in zip(peers, paths):
+            peers = [socket.socket(socket.AF_UNIX), server.accept()[0]]
+            peers[0].connect(path)
+            for peer in peers:
                 peer.settimeout(30)
-                peer.connect(path)
-            strobe(q, ord("P"))
+            for byte in b"<printed>":
+                strobe(q, byte)
             q.outb(0x3F8, ord("1"))
             q.outb(0x2F8, ord("2"))
             assert peers[1].recv(2, socket.MSG_WAITALL) == b"12"
             said = b""
-            while b"P" not in said:
-                said += peers[0].recv(4096)
-            for peer in peers:
+            peers[0].sendall(b"\x01c")  # from the printer to the monitor
+            while b"<printed>" not in said or b"(qemu)" not in said:
+                more = peers[0].recv(4096)
+                assert more, said
+                said += more
+            for peer in (*peers, server):
                 peer.close()
 
 
