@@ -133,18 +133,21 @@ def type8_and_9_are_told():
     options = ("-smbios", "type=8,internal_reference=J1,external_reference=USB1,connector_type=0x12,port_type=0x10",
                "-smbios", "type=8,internal_reference=J2", "-device", "edu,id=card,addr=0x12", "-smbios",
                "type=9,slot_designation=Slot1,slot_type=0xa5,slot_data_bus_width=8,current_usage=4,slot_length=4,"
-               "slot_id=7,slot_characteristics1=4,slot_characteristics2=1,pcidev=card",
-               "-smbios", "type=9,slot_designation=Slot2,slot_characteristics12=2")
+               "slot_id=7,slot_characteristics1=4,slot_characteristics2=1,pci_device=card",
+               "-smbios", "type=9,slot_designation=Slot2,slot_characteristics12=2", "-smbios",
+               "type=9,slot_designation=Slot3,pcidev=card")
     text = decode(*by_firmware(*options))
     ports, slots = section(text, 8), section(text, 9)
     assert ports[0] == {"Internal Reference Designator": "J1", "Internal Connector Type": "None",
                         "External Reference Designator": "USB1", "External Connector Type": "Access Bus (USB)",
                         "Port Type": "USB"}, ports
     assert ports[1]["Internal Reference Designator"] == "J2", ports
-    assert slots[0]["Designation"] == "Slot1" and slots[0]["Type"].endswith("PCI Express"), slots
+    assert slots[0]["Designation"] == "Slot1" and slots[0]["Type"] == "x1 PCI Express", slots  # 8 is x1, as 7.10.2 has it
+    assert "3.3 V is provided" in text and "PME signal is supported" in text, text
     assert slots[0]["Current Usage"] == "In Use" and slots[0]["Length"] == "Long" and slots[0]["ID"] == "7", slots
     assert slots[0]["Bus Address"] == "0000:00:12.0", slots
     assert slots[1]["Designation"] == "Slot2" and "Bus Address" not in slots[1], slots
+    assert slots[2]["Designation"] == "Slot3" and slots[2]["Bus Address"] == "0000:00:12.0", slots
 
 
 def oem_strings_keep_their_order():

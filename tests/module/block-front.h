@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/aio_abi.h>
+#include <linux/io_uring.h>
 
 #include <bp/host/block.h>
 #include <bp/test.h>
@@ -172,6 +176,42 @@ static G_GNUC_UNUSED void assert_file_bytes(const char *path, uint64_t offset, u
     for (size_t i = 0; i < bytes; i++)
         g_assert_cmpint(fgetc(f), ==, byte);
     fclose(f);
+}
+
+static G_GNUC_UNUSED bool is_built(const char *module)
+{
+    char *path = g_strdup_printf("%s/%s.so", g_getenv("BACKPLANE_MODULES"), module);
+    bool there = g_file_test(path, G_FILE_TEST_EXISTS);
+
+    g_free(path);
+    return there;
+}
+
+/* Whether the kernel and this build have a way, asked without the code that is tested. */
+static G_GNUC_UNUSED bool way_is_there(const char *way)
+{
+    struct io_uring_params params = {0};
+    aio_context_t io = 0;
+    long ret = -1;
+
+    if (!strcmp(way, "native") && is_built("block-aio-native"))
+        ret = syscall(SYS_io_setup, 1, &io);
+    if (!strcmp(way, "io_uring") && is_built("block-aio-uring"))
+        ret = syscall(SYS_io_uring_setup, 2, &params);
+    if (ret >= 0 && io)
+        syscall(SYS_io_destroy, io);
+    else if (ret >= 0)
+        close((int)ret);
+    return ret >= 0 || !strcmp(way, "threads");
+}
+
+static G_GNUC_UNUSED bool file_system_does_direct_io(const char *path)
+{
+    int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 static G_GNUC_UNUSED void start_host(int *argc, char ***argv)

@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Block drivers and filters, one by one: what each promises, looked at from above and in the files below. */
-#include <fcntl.h>
-#include <linux/aio_abi.h>
-#include <linux/io_uring.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "block-front.h"
 
 static char *get(const char *path, size_t *length)
@@ -52,42 +46,6 @@ static int flush(struct front *f)
 }
 
 /* ---- ways to the kernel ---- */
-
-static bool is_built(const char *module)
-{
-    char *path = g_strdup_printf("%s/%s.so", g_getenv("BACKPLANE_MODULES"), module);
-    bool there = g_file_test(path, G_FILE_TEST_EXISTS);
-
-    g_free(path);
-    return there;
-}
-
-/* Whether the kernel and this build have a way, asked without the code that is tested. */
-static bool way_is_there(const char *way)
-{
-    struct io_uring_params params = {0};
-    aio_context_t io = 0;
-    long ret = -1;
-
-    if (!strcmp(way, "native") && is_built("block-aio-native"))
-        ret = syscall(SYS_io_setup, 1, &io);
-    if (!strcmp(way, "io_uring") && is_built("block-aio-uring"))
-        ret = syscall(SYS_io_uring_setup, 2, &params);
-    if (ret >= 0 && io)
-        syscall(SYS_io_destroy, io);
-    else if (ret >= 0)
-        close((int)ret);
-    return ret >= 0 || !strcmp(way, "threads");
-}
-
-static bool file_system_does_direct_io(const char *path)
-{
-    int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
 
 static void each_aio_way_moves_the_same_bytes(void)
 {
@@ -348,20 +306,20 @@ static void draining_lets_go_what_is_throttled(void)
     uint8_t buf[512];
     struct iovec iov = {buf, 512};
     struct bp_block_request req = {.size = sizeof(req), .bytes = 512, .iov = &iov, .iov_count = 1};
-    struct answer a[8] = {{0, 1}};
+    struct answer a[40] = {{0, 1}};
     gint64 began = g_get_monotonic_time();
     struct front f;
 
     bp_test_option(host, "drive", "file=null-co://,format=null-co,if=none,id=slow,iops=1", &err);
     g_assert_cmpstr(err.message, ==, "");
     open_front(&f, "slow");
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < G_N_ELEMENTS(a); i++)
         block->submit(f.blk, BP_BLOCK_READ, &req, answered, &a[i]);
     command("block_set_io_throttle", "{\"device\": \"slow\", \"bps\": 0, \"bps_rd\": 0, \"bps_wr\": 0, "
             "\"iops\": 0, \"iops_rd\": 0, \"iops_wr\": 0}");
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < G_N_ELEMENTS(a); i++)
         wait_for(&a[i]);
-    g_assert_cmpint(g_get_monotonic_time() - began, <, 6000000);
+    g_assert_cmpint(g_get_monotonic_time() - began, <, 30000000); /* one a second it would be 39 */
     for (unsigned i = 0; i < 200; i++)
         g_assert_cmpint(request(&f, BP_BLOCK_READ, 0, buf, 512, 0), ==, 0);
     close_front(&f);
