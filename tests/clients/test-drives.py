@@ -268,6 +268,14 @@ def cache_modes_reach_the_host():
             (info,) = q.qmp("query-block")
             assert info["inserted"]["cache"] == {"writeback": writeback, "direct": direct, "no-flush": no_flush}, info
             assert bool(flags_of(q, path) & os.O_DIRECT) == direct, mode
+    for mode, flags in (("writeback", 0), ("none", 0), ("writethrough", 2), ("directsync", 2)):
+        image("c.log", 0)
+        with machine("-drive", "driver=blklogwrites,file.driver=file,file.filename=%s,log.driver=file,log.filename=%s,"
+                     "if=none,id=d,cache=%s" % (path, log, mode), "-device", "disk-probe,drive=d") as q:
+            assert Disk(q).do(WRITE, 3, 1, 9) == 0
+        with open(log, "rb") as f:
+            f.seek(512)
+            assert struct.unpack("<QQQ", f.read(24)) == (3, 1, flags), mode
     for write_cache, flags in (("on", 0), ("off", 2)):
         image("c.log", 0)
         with machine("-blockdev", json.dumps({"driver": "blklogwrites", "node-name": "w",

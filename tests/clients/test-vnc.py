@@ -660,6 +660,10 @@ def display_number_is_a_port():
         c.request()
         c.update()
         assert (c.width, c.height) == (640, 480)  # no screen: a blank one
+    with plain("-vnc", ":%d" % n):  # no host: any address
+        for host in ("127.0.0.1", "127.0.0.2"):
+            with socket.create_connection((host, 5900 + n), 30) as s:
+                assert s.recv(12) == b"RFB 003.008\n", host
 
 
 def next_free_number_is_taken():
