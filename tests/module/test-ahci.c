@@ -487,6 +487,28 @@ static void dma_into_its_own_registers_is_harmless(void)
     g_assert_true(run(&(struct command){.code = 0x25, .lba = 5, .count = 1}, 512));
 }
 
+/* The first bytes of the data are the global control register's, with HR: the rest does not go to address 0. */
+static void data_do_not_reset_the_controller_that_moves_them(void)
+{
+    start();
+    memcpy(d0->data + 5 * 512, "\1\0\0\200", 4);
+    for (uint32_t at = 0; at < 1024; at += 4)
+        bp_test_write(host, at, 0x5aa5f00f, 4);
+    lay(&(struct command){.code = 0x25, .lba = 5, .count = 2, .entries = 2}, 0);
+    bp_test_write(host, TABLES + 0x80, ABAR + GHC, 4);
+    bp_test_write(host, TABLES + 0x84, 0, 4);
+    bp_test_write(host, TABLES + 0x8c, 3, 4);
+    bp_test_write(host, TABLES + 0x90, MEMORY, 4);
+    bp_test_write(host, TABLES + 0x94, 0, 4);
+    bp_test_write(host, TABLES + 0x9c, 1019, 4);
+    pout(0, CI, 1);
+    steps(6);
+    for (uint32_t at = 0; at < 1024; at += 4)
+        g_assert_cmphex(bp_test_read(host, at, 4), ==, 0x5aa5f00f);
+    recover(0);
+    g_assert_true(run(&(struct command){.code = 0x25, .lba = 5, .count = 1}, 512));
+}
+
 /* A table of 65535 descriptors of two bytes, and a frame that is none. */
 static void strange_commands_do_not_hang(void)
 {
@@ -638,6 +660,7 @@ int main(int argc, char **argv)
     CASE(short_tables_overflow_and_stop);
     CASE(lists_outside_of_memory_are_fatal_errors);
     CASE(dma_into_its_own_registers_is_harmless);
+    CASE(data_do_not_reset_the_controller_that_moves_them);
     CASE(strange_commands_do_not_hang);
     CASE(requests_in_flight_are_saved);
     CASE(random_accesses_do_no_harm);

@@ -47,6 +47,14 @@ static void controller_reset(struct ahci *s)
     ahci_update(s);
 }
 
+static bool moves(const struct ahci *s)
+{
+    for (unsigned i = 0; i < AHCI_PORTS; i++)
+        if (s->ports[i].moving)
+            return true;
+    return false;
+}
+
 static uint32_t read_register(const struct ahci *s, unsigned reg)
 {
     if (reg >= PORT) {
@@ -76,7 +84,9 @@ static void write_register(struct ahci *s, unsigned reg, uint32_t value)
     switch (reg) {
     case GHC:
         s->ghc = GHC_AE | (value & GHC_IE);
-        if (value & GHC_HR)
+        if (value & GHC_HR && moves(s)) /* it would go on with what the reset has forgotten */
+            bp_guest_error("ahci-dma-loop", "AHCI: a transfer led to the controller's own registers");
+        else if (value & GHC_HR)
             controller_reset(s);
         break;
     case IS:
