@@ -256,6 +256,21 @@ static void error_stops_the_port_until_it_is_started_again(void)
     g_assert_true(run(&(struct command){.code = 0x25, .lba = 1, .count = 1}, 512));
 }
 
+static void failed_writes_and_flushes_are_faults(void)
+{
+    static const uint8_t codes[] = {0x35, 0xea};
+
+    start();
+    for (unsigned i = 0; i < 2; i++) {
+        d0->fail_at = 1;
+        g_assert_false(run(&(struct command){.code = codes[i], .lba = 5, .count = 1, .write = i == 0},
+                           i == 0 ? 512 : 0));
+        g_assert_cmphex(pin(0, TFD) & 0x21, ==, 0x21); /* DF and ERR */
+        g_assert_cmphex(pin(0, PIS) & 0x40000000, ==, 0x40000000);
+        recover(0);
+    }
+}
+
 static void failed_queue_is_told_by_its_log(void)
 {
     start();
@@ -650,6 +665,7 @@ int main(int argc, char **argv)
     CASE(dma_and_pio_read_and_write);
     CASE(queued_commands_end_in_any_order);
     CASE(error_stops_the_port_until_it_is_started_again);
+    CASE(failed_writes_and_flushes_are_faults);
     CASE(failed_queue_is_told_by_its_log);
     CASE(packets_read_the_cd);
     CASE(soft_reset_sends_the_signature);

@@ -261,9 +261,10 @@ static void io_failed(struct ide_drive *s, enum ide_step step)
 {
     if (step == STEP_READ || step == STEP_VERIFY || step == STEP_WRITE)
         ide_set_address(s, s->lba);
-    ide_fail(s, step == STEP_READ || step == STEP_VERIFY ? ERROR_DATA : ERROR_ABORT);
     if (step == STEP_WRITE || step == STEP_FLUSH)
-        s->regs.status |= BP_IDE_FAULT;
+        ide_fault(s, ERROR_ABORT);
+    else
+        ide_fail(s, step == STEP_READ || step == STEP_VERIFY ? ERROR_DATA : ERROR_ABORT);
 }
 
 void ide_step_done(struct ide_drive *s, enum ide_step step, int ret)

@@ -179,6 +179,7 @@ static inline bool ide_has_dma(const struct ide_drive *s)
 /* transfer.c: how data, and the news that a command has ended, get to the host. */
 void ide_end(struct ide_drive *s); /* BSY, DRQ and the phase go; interrupt */
 void ide_fail(struct ide_drive *s, uint8_t error);
+void ide_fault(struct ide_drive *s, uint8_t error); /* the same; what was written is not safe */
 void ide_offer(struct ide_drive *s, uint32_t length); /* data_len bytes in `data` are for the host */
 void ide_want(struct ide_drive *s, uint32_t length);  /* so many bytes are wanted of it */
 void ide_end_quietly(struct ide_drive *s); /* as PIO reads end: the host knows it by itself */

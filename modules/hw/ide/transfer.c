@@ -49,12 +49,22 @@ void ide_end(struct ide_drive *s)
     tell(s);
 }
 
-void ide_fail(struct ide_drive *s, uint8_t error)
+static void fail(struct ide_drive *s, uint8_t error, uint8_t fault)
 {
     idle(s);
     s->regs.error = error;
-    s->regs.status = STATUS_IDLE | BP_IDE_ERROR;
+    s->regs.status = STATUS_IDLE | BP_IDE_ERROR | fault;
     tell(s);
+}
+
+void ide_fail(struct ide_drive *s, uint8_t error)
+{
+    fail(s, error, 0);
+}
+
+void ide_fault(struct ide_drive *s, uint8_t error)
+{
+    fail(s, error, BP_IDE_FAULT);
 }
 
 void ide_end_quietly(struct ide_drive *s)
