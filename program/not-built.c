@@ -9,9 +9,8 @@
 
 #include "program.h"
 
-#define DISKS "block devices and their images"
 #define NETWORK "network cards and back ends"
-#define SCREEN "display adapters and windows"
+#define WINDOWS "windows, and screens that are turned or begin with a size"
 #define AUDIO "sound cards and audio back ends"
 #define MIGRATION "migration and snapshots"
 #define PRIVILEGES "giving up privileges"
@@ -25,16 +24,16 @@ const struct bpc_not_built program_options_not_built[] = {
     {"audiodev", NULL, "[driver=]driver,id=id", "driver", AUDIO,
      "!driver=none id=* timer-period=* in=* out=*"},
     {"audio-help", NULL, NULL, NULL, AUDIO, NULL},
-    {"iscsi", NULL, "[user=user][,...]", NULL, DISKS, NULL},
-    {"win2k-hack", NULL, NULL, NULL, "IDE disks", NULL},
+    {"iscsi", NULL, "[user=user][,...]", NULL, "iSCSI disks", NULL},
+    {"win2k-hack", NULL, NULL, NULL, "IDE disks that are slow enough for a set-up of Windows 2000", NULL},
     {"fsdev", NULL, "local|synth,id=id[,...]", NULL, "shared folders (9p)", NULL},
     {"virtfs", NULL, "local|synth,mount_tag=tag[,...]", NULL, "shared folders (9p)", NULL},
     {"usbdevice", NULL, "name", NULL, "USB controllers and devices", NULL},
     {"spice", NULL, "option[,option...]", NULL, "a SPICE server", NULL},
-    {"full-screen", NULL, NULL, NULL, SCREEN, NULL},
-    {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, SCREEN, NULL},
-    {"rotate", NULL, "degrees", "degrees", SCREEN, "degrees=0"},
-    {"portrait", NULL, NULL, NULL, SCREEN, NULL},
+    {"full-screen", NULL, NULL, NULL, WINDOWS, NULL},
+    {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, WINDOWS, NULL},
+    {"rotate", NULL, "degrees", "degrees", WINDOWS, "degrees=0"},
+    {"portrait", NULL, NULL, NULL, WINDOWS, NULL},
     {"nic", NULL, "type[,option...]", "type", NETWORK, "type=none"},
     {"netdev", NULL, "type,id=id[,option...]", NULL, NETWORK, NULL},
     {"net", NULL, "nic|none|type[,option...]", "type", NETWORK, "type=none"},
@@ -85,7 +84,7 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"hpet", NULL, "on|off", "hpet", "an HPET for this machine", "hpet=off"},
     {"fd-bootchk", NULL, "on|off", "fd-bootchk", "firmware on this machine", "fd-bootchk=off"},
     {"i8042", NULL, "on|off", "i8042", "a keyboard controller for this machine", "i8042=off"},
-    {"graphics", NULL, "on|off", "graphics", SCREEN, "graphics=off"},
+    {"graphics", NULL, "on|off", "graphics", "a display adapter for this machine", "graphics=off"},
     {"vmport", NULL, "on|off|auto", "vmport", "the VMware port", "vmport=off|auto"},
     {"aes-key-wrap", NULL, "on|off", "aes-key-wrap", "boards of s390", "aes-key-wrap=off"},
     {"dea-key-wrap", NULL, "on|off", "dea-key-wrap", "boards of s390", "dea-key-wrap=off"},
@@ -102,6 +101,5 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"igd-passthru", NULL, "on|off", "igd-passthru", "Xen", "igd-passthru=off"},
     {"dtb", NULL, "file", NULL, "boards with a device tree", NULL},
     {"pcspk-audiodev", NULL, "id", NULL, AUDIO, NULL},
-    {"sata", NULL, "on|off", "sata", DISKS, "sata=off"},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };

@@ -107,6 +107,14 @@ def parts_that_are_not_built_are_refused_in_words():
             assert answer(machine, "query-status")["running"]
 
 
+def q35_has_a_sata_controller_unless_told_otherwise():
+    for given, there in ((), True), (("-machine", "sata=on"), True), (("-machine", "sata=off"), False):
+        with Emulator(PROGRAM, "-M", "q35", *given) as machine:
+            slots = [d["slot"] for bus in answer(machine, "query-pci") for d in bus["devices"] if d["function"] == 2]
+            assert (0x1f in slots) == there, (given, slots)
+    assert "ide" in refused("-machine", "q35,sata=off", "-drive", "driver=null-co,if=ide")
+
+
 def accelerators_are_tried_in_order():
     for args in (("-machine", "pc,accel=nope:qtest"), ("-accel", "nope", "-accel", "qtest")):
         with Emulator(PROGRAM, *args, quiet=("-nodefaults", "-display", "none")) as machine:
@@ -459,7 +467,7 @@ def log_goes_where_it_is_told():
 
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          every_version_is_there_and_says_when_it_goes, processors_fill_sockets_before_6_2_and_cores_since,
-         parts_that_are_not_built_are_refused_in_words,
+         parts_that_are_not_built_are_refused_in_words, q35_has_a_sata_controller_unless_told_otherwise,
          accelerators_are_tried_in_order,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,

@@ -122,7 +122,7 @@ def bad_options_are_refused():
 
 
 def what_is_not_built_is_refused_by_name():
-    for argv, names in ((("-iscsi", "user=u"), ("-iscsi", "block devices")),
+    for argv, names in ((("-iscsi", "user=u"), ("-iscsi", "iSCSI disks")),
                         (("-netdev", "user,id=n"), ("-netdev", "network")),
                         (("-nic", "user"), ("-nic user", "network", "none")),
                         (("-net", "nic"), ("-net nic", "none")), (("-vga", "std"), ("-vga std", "none")),

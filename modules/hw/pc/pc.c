@@ -429,8 +429,9 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
 
     if (old || block->drive(pc->machine, "floppy", 0, &drive))
         r = disks_make_floppies(pc->machine, isa_bus, block, old, &pc->fdc, err);
-    if (r == 0)
-        r = pc_plug(pc, old ? "piix3-ide" : "ich9-ahci", pc->pci_bus, old ? "01.1" : "1f.2", &dev, err);
+    if (r < 0 || (!old && !pc->sata))
+        return r;
+    r = pc_plug(pc, old ? "piix3-ide" : "ich9-ahci", pc->pci_bus, old ? "01.1" : "1f.2", &dev, err);
     for (unsigned n = 0; r == 0 && old && n < 2; n++)
         bp_irq_connect(bp_device_irq_output(dev, "irq", n), lines[14 + n]);
     return r < 0 ? r : disks_make_ide(pc->machine, block, old ? BP_IDE_UNITS : 1, err);
@@ -717,6 +718,7 @@ const struct bp_field pc_props[] = {
     BP_PROP("fd-bootchk", BOOL, struct pc, fd_bootchk, "on",
             "firmware looks for a boot sector's signature on floppies"),
     BP_PROP("smbus", BOOL, struct pc, with_smbus, "on", "SMBus host (q35; that of pc is always there)"),
+    BP_PROP("sata", BOOL, struct pc, sata, "on", "AHCI controller (q35; a pc has IDE)"),
     BP_PROP("pflash0", STRING, struct pc, pflash[0], NULL, "block node of the flash chip that ends at 4 GiB"),
     BP_PROP("pflash1", STRING, struct pc, pflash[1], NULL, "block node of the flash chip below it"),
     BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "32",

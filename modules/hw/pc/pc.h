@@ -31,7 +31,7 @@ enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_PIRQ, GSI_SOURCES };
 struct pc {
     /* properties */
     bool acpi, hpet, i8042;
-    bool graphics, usb, fd_bootchk, with_smbus;
+    bool graphics, usb, fd_bootchk, with_smbus, sata;
     char *pflash[2]; /* nodes of the flash chips, or NULL */
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
