@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -106,19 +107,21 @@ static int unix_address(const char *path, struct sockaddr_un *ret_address, struc
 static int listen_unix(struct vnc *s, const char *path, bool websocket, struct bp_error *err)
 {
     struct sockaddr_un address;
+    struct stat st;
     int fd, r = unix_address(path, &address, err);
 
     if (r < 0)
         return r;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+        unlink(path); /* left by an earlier process; never another kind of file */
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    unlink(path);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 128) < 0) {
         r = bp_fail(err, errno, "%s: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);
         return r;
     }
-    s->unlink_path[websocket] = bp_strdup(path);
+    s->unlink_path[websocket] = realpath(path, NULL); /* -daemonize changes the directory */
     return add(s, fd, websocket, err);
 }
 
