@@ -165,40 +165,26 @@ static void gone(void *opaque)
 static const struct bp_viewer_ops viewer_ops = {
     .size = sizeof(viewer_ops), .changed = changed, .cursor = cursor_changed, .gone = gone};
 
-static const struct bp_viewer_ops glance_ops = {.size = sizeof(glance_ops)};
-
-void vnc_screen_size(struct vnc *s, uint16_t *ret_width, uint16_t *ret_height)
+static void watch(struct vnc_client *c)
 {
-    struct bp_viewer *viewer;
-    struct bp_frame frame = {.size = sizeof(frame)};
-
-    *ret_width = BLANK_WIDTH;
-    *ret_height = BLANK_HEIGHT;
-    if (!s->console || display->viewer_new(s->console, "vnc", 0, &glance_ops, NULL, &viewer, NULL) < 0)
-        return;
-    if (display->pull(viewer, &frame, NULL) == 0) {
-        *ret_width = (uint16_t)frame.width;
-        *ret_height = (uint16_t)frame.height;
-        display->release(&frame);
-    }
-    display->viewer_free(viewer);
+    if (c->server->console &&
+        display->viewer_new(c->server->console, "vnc", 0, &viewer_ops, c, &c->viewer, NULL) < 0)
+        c->viewer = NULL;
 }
 
 void vnc_screen_open(struct vnc_client *c)
 {
-    uint16_t width, height;
+    struct bp_frame frame = {.size = sizeof(frame), .width = BLANK_WIDTH, .height = BLANK_HEIGHT};
 
-    if (c->server->console &&
-        display->viewer_new(c->server->console, "vnc", 0, &viewer_ops, c, &c->viewer, NULL) < 0)
-        c->viewer = NULL;
-    vnc_screen_size(c->server, &width, &height);
-    set_size(c, width, height);
+    watch(c);
+    if (c->viewer && display->pull(c->viewer, &frame, NULL) == 0)
+        display->release(&frame);
+    set_size(c, (uint16_t)frame.width, (uint16_t)frame.height); /* and all of it is to be sent */
 }
 
 void vnc_screen_watch(struct vnc_client *c)
 {
-    if (display->viewer_new(c->server->console, "vnc", 0, &viewer_ops, c, &c->viewer, NULL) < 0)
-        c->viewer = NULL;
+    watch(c);
     vnc_client_push(c);
 }
 

@@ -87,7 +87,6 @@ struct vnc_client {
     /* Input. */
     uint8_t buttons;
     uint16_t last_x, last_y;
-    bool shift; /* the client holds Shift */
     uint8_t held[96]; /* keys that are down, a bit for each code */
 };
 
@@ -119,7 +118,6 @@ void vnc_screen_open(struct vnc_client *c); /* a viewer of the server's console 
 void vnc_screen_watch(struct vnc_client *c); /* the console that has come */
 void vnc_screen_close(struct vnc_client *c);
 void vnc_screen_request(struct vnc_client *c, bool incremental, const struct bp_rect *area);
-void vnc_screen_size(struct vnc *s, uint16_t *ret_width, uint16_t *ret_height); /* as of now */
 /* Puts as much of an update as there should be now into rfb.out. */
 void vnc_screen_update(struct vnc_client *c);
 
