@@ -7,12 +7,6 @@
 #define TILE 16u
 enum { IS_RAW = 1, BACKGROUND = 2, FOREGROUND = 4, ANY_SUBRECTS = 8, COLOURED = 16 };
 
-struct tile {
-    const uint32_t *pixels;
-    size_t stride;
-    unsigned width, height;
-};
-
 struct previous { /* colours that stay from tile to tile */
     uint32_t background, foreground;
     bool has_background, has_foreground;
@@ -20,13 +14,11 @@ struct previous { /* colours that stay from tile to tile */
 
 static void put_colour(struct rfb *c, struct rfb_buffer *to, uint32_t colour)
 {
-    rfb_reserve(to, 4);
-    rfb_pixels(&c->format, to->data + to->size, &colour, 1);
-    to->size += c->format.bytes;
+    rfb_put_pixels(to, &c->format, rfb_pixels, &colour, 1);
 }
 
 /* The most frequent of the first two colours, and how many there are: 1, 2 or 3 (more). */
-static unsigned look(const struct tile *t, uint32_t *ret_background, uint32_t *ret_foreground)
+static unsigned look(const struct rfb_image *t, uint32_t *ret_background, uint32_t *ret_foreground)
 {
     uint32_t first = t->pixels[0], second = 0;
     unsigned firsts = 0, seconds = 0, others = 0;
@@ -51,7 +43,7 @@ static unsigned look(const struct tile *t, uint32_t *ret_background, uint32_t *r
 }
 
 /* All that is not background, as rectangles; returns how many, or 256: too many bytes. */
-static unsigned cut(struct rfb *c, const struct tile *t, uint32_t background, bool coloured, size_t most)
+static unsigned cut(struct rfb *c, const struct rfb_image *t, uint32_t background, bool coloured, size_t most)
 {
     bool done[TILE][TILE] = {{false}};
     unsigned count = 0;
@@ -83,18 +75,14 @@ static unsigned cut(struct rfb *c, const struct tile *t, uint32_t background, bo
     return count;
 }
 
-static void put_raw_tile(struct rfb *c, const struct tile *t, struct previous *previous)
+static void put_raw_tile(struct rfb *c, const struct rfb_image *t, struct previous *previous)
 {
     rfb_put8(&c->out, IS_RAW);
-    for (unsigned y = 0; y < t->height; y++) {
-        rfb_reserve(&c->out, (size_t)t->width * c->format.bytes);
-        rfb_pixels(&c->format, c->out.data + c->out.size, t->pixels + y * t->stride, t->width);
-        c->out.size += (size_t)t->width * c->format.bytes;
-    }
+    rfb_put_image(&c->out, &c->format, rfb_pixels, t);
     previous->has_background = previous->has_foreground = false;
 }
 
-static void put_tile(struct rfb *c, const struct tile *t, struct previous *previous)
+static void put_tile(struct rfb *c, const struct rfb_image *t, struct previous *previous)
 {
     uint32_t background, foreground;
     unsigned colours = look(t, &background, &foreground), count = 0;
@@ -137,7 +125,7 @@ void rfb_hextile(struct rfb *c, const struct rfb_image *image)
 
     for (uint32_t y = 0; y < image->height; y += TILE) {
         for (uint32_t x = 0; x < image->width; x += TILE) {
-            const struct tile t = {
+            const struct rfb_image t = {
                 .pixels = image->pixels + y * image->stride + x, .stride = image->stride,
                 .width = image->width - x < TILE ? image->width - x : TILE,
                 .height = image->height - y < TILE ? image->height - y : TILE};

@@ -46,6 +46,10 @@ void rfb_format_default(struct rfb_format *f);
 uint8_t *rfb_pixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
 uint8_t *rfb_cpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
 uint8_t *rfb_tpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
+/* Appends what one of these three makes of pixels. */
+typedef uint8_t *rfb_converter(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
+void rfb_put_pixels(struct rfb_buffer *b, const struct rfb_format *f, rfb_converter *convert, const uint32_t *from,
+                    size_t count);
 
 /* Different colours of a picture, as far as there are at most `most`. */
 struct rfb_palette {
@@ -60,6 +64,9 @@ struct rfb_image {
 };
 void rfb_palette_make(struct rfb_palette *p, const struct rfb_image *image, unsigned most);
 unsigned rfb_palette_index(const struct rfb_palette *p, uint32_t colour);
+/* Appends a picture, line after line. */
+void rfb_put_image(struct rfb_buffer *b, const struct rfb_format *f, rfb_converter *convert,
+                   const struct rfb_image *image);
 
 /* ---- the connection ---- */
 

@@ -26,9 +26,7 @@ static void put_length(struct rfb_buffer *to, size_t length)
 
 static void put_colours(struct rfb *c, struct rfb_buffer *to, const uint32_t *colours, size_t count)
 {
-    uint8_t *end = rfb_tpixels(&c->format, rfb_reserve(to, count * 4), colours, count);
-
-    to->size = (size_t)(end - to->data);
+    rfb_put_pixels(to, &c->format, rfb_tpixels, colours, count);
 }
 
 /* What stands in scratch. */
@@ -84,8 +82,7 @@ static void put_pixels(struct rfb *c, const struct rfb_image *image)
 {
     rfb_put8(&c->out, STREAM_PIXELS << 4);
     c->scratch.size = 0;
-    for (uint32_t y = 0; y < image->height; y++)
-        put_colours(c, &c->scratch, image->pixels + y * image->stride, image->width);
+    rfb_put_image(&c->scratch, &c->format, rfb_tpixels, image);
     put_data(c, STREAM_PIXELS);
 }
 

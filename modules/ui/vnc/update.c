@@ -20,19 +20,10 @@ void rfb_rect(struct rfb *c, uint16_t x, uint16_t y, uint16_t width, uint16_t he
     rfb_put32(&c->out, (uint32_t)encoding);
 }
 
-static void put_raw(struct rfb *c, struct rfb_buffer *to, const struct rfb_image *image)
-{
-    for (uint32_t y = 0; y < image->height; y++) {
-        rfb_reserve(to, (size_t)image->width * c->format.bytes);
-        rfb_pixels(&c->format, to->data + to->size, image->pixels + y * image->stride, image->width);
-        to->size += (size_t)image->width * c->format.bytes;
-    }
-}
-
 static void put_zlib(struct rfb *c, const struct rfb_image *image)
 {
     c->scratch.size = c->squeezed.size = 0;
-    put_raw(c, &c->scratch, image);
+    rfb_put_image(&c->scratch, &c->format, rfb_pixels, image);
     rfb_deflate(c, 1, c->scratch.data, c->scratch.size, &c->squeezed);
     rfb_put32(&c->out, (uint32_t)c->squeezed.size);
     rfb_put(&c->out, c->squeezed.data, c->squeezed.size);
@@ -56,7 +47,7 @@ void rfb_encode(struct rfb *c, uint16_t x, uint16_t y, const struct rfb_image *i
         put_zlib(c, image);
         break;
     default:
-        put_raw(c, &c->out, image);
+        rfb_put_image(&c->out, &c->format, rfb_pixels, image);
         break;
     }
 }
@@ -133,9 +124,7 @@ void rfb_put_cursor(struct rfb *c, uint16_t hot_x, uint16_t hot_y, uint16_t widt
         return;
     }
     rfb_rect(c, hot_x, hot_y, width, height, RFB_CURSOR);
-    rfb_reserve(&c->out, count * c->format.bytes);
-    rfb_pixels(&c->format, c->out.data + c->out.size, pixels, count);
-    c->out.size += count * c->format.bytes;
+    rfb_put_pixels(&c->out, &c->format, rfb_pixels, pixels, count);
     for (uint16_t y = 0; y < height; y++) { /* a mask: what is more than half there */
         for (unsigned x = 0; x < width; x += 8) {
             uint8_t bits = 0;

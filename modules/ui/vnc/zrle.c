@@ -8,9 +8,7 @@
 
 static void put_colours(struct rfb *c, const uint32_t *colours, size_t count)
 {
-    rfb_reserve(&c->scratch, count * 4);
-    rfb_cpixels(&c->format, c->scratch.data + c->scratch.size, colours, count);
-    c->scratch.size += count * c->format.packed;
+    rfb_put_pixels(&c->scratch, &c->format, rfb_cpixels, colours, count);
 }
 
 /* Walks over runs, which go on from line to line. */
@@ -132,8 +130,7 @@ static void put_tile(struct rfb *c, const struct rfb_image *tile)
         put_runs(c, tile, false);
     } else {
         rfb_put8(&c->scratch, 0);
-        for (uint32_t y = 0; y < tile->height; y++)
-            put_colours(c, tile->pixels + y * tile->stride, tile->width);
+        rfb_put_image(&c->scratch, &c->format, rfb_cpixels, tile);
     }
 }
 
