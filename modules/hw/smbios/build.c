@@ -270,15 +270,13 @@ static int slot(struct build *b, const struct smbios_entry *e, unsigned n)
 
 static int onboard(struct build *b, const struct smbios_entry *e, unsigned n)
 {
-    static const char *const kinds[] = {"other", "unknown", "video", "scsi", "ethernet", "tokenring", "sound", "pata",
-                                        "sata", "sas"}; /* 7.42.2, from 1 on */
     const char *id = bp_value_get_string(e->fields, "pcidev"), *kind = bp_value_get_string(e->fields, "kind");
     uint8_t devfn = 0xff, type = 1;
 
     if (id && find_pci(b, 41, id, &devfn) < 0)
         return -EINVAL;
-    for (unsigned i = 0; kind && i < BP_COUNT(kinds); i++) {
-        if (strcmp(kind, kinds[i]) == 0)
+    for (unsigned i = 0; kind && smbios_device_kinds[i]; i++) {
+        if (strcmp(kind, smbios_device_kinds[i]) == 0)
             type = (uint8_t)(i + 1);
     }
     smbios_begin(&b->out, 41, 0x0b, (uint16_t)(0x2900 + n));

@@ -37,9 +37,9 @@ static const struct {
 #define REPEATED(NAME, FLAGS, HELP) \
     {.name = NAME, .kind = BP_KIND_STRING, .flags = BP_FIELD_OPTIONAL | BP_FIELD_REPEATED | (FLAGS), .help = HELP, \
      .forward = (FLAGS) ? NULL : "order"}
-static const char *const kinds[] = {"other", "unknown", "video", "scsi", "ethernet", "tokenring", "sound", "pata",
-                                    "sata", "sas", NULL};
-static const struct bp_schema kind_schema = {.name = "kind", .kind = BP_KIND_ENUM, .choices = kinds};
+const char *const smbios_device_kinds[] = {"other", "unknown", "video", "scsi", "ethernet", "tokenring", "sound",
+                                           "pata", "sata", "sas", NULL};
+static const struct bp_schema kind_schema = {.name = "kind", .kind = BP_KIND_ENUM, .choices = smbios_device_kinds};
 static const struct bp_field keys[] = {
     BP_ARG_OPT("file", STRING, "file with whole structures"),
     NUMBER("type", 255, "which structure the other keys describe: 0, 1, 2, 3, 4, 8, 9, 11, 17 or 41"),

@@ -24,6 +24,7 @@ struct smbios {
 
 /* option.c */
 extern const struct bp_option smbios_option;
+extern const char *const smbios_device_kinds[]; /* 7.42.2, from 1 on; ends with NULL */
 bool smbios_has_file(const struct smbios *s, unsigned type);
 void smbios_forget(struct smbios *s);
 /* Length of the structure at data, with its strings; 0: it is not whole. */
