@@ -47,6 +47,21 @@ int bp_device_each(struct bp_machine *machine, const char *type,
     return bpc_devices_each(machine, offer, &(struct wanted){type, fn, opaque});
 }
 
+static int take(struct bp_device *dev, void *opaque)
+{
+    *(struct bp_device **)opaque = dev;
+    return 1;
+}
+
+struct bp_device *bp_device_first(struct bp_machine *machine, const char *type)
+{
+    struct bp_device *dev = NULL;
+
+    bpc_assert_locked();
+    bpc_devices_each(machine, offer, &(struct wanted){type, take, &dev});
+    return dev;
+}
+
 struct print {
     GString *out;
     int indent;

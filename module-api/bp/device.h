@@ -121,6 +121,8 @@ struct bp_device *bp_device_from_object(struct bp_object *obj); /* NULL when it 
  * works with one is given it. [main] under the machine lock */
 int bp_device_each(struct bp_machine *machine, const char *type,
                    int (*fn)(struct bp_device *dev, void *opaque), void *opaque);
+/* The first of these; NULL: there is none. [main] under the machine lock */
+struct bp_device *bp_device_first(struct bp_machine *machine, const char *type);
 
 /* ---- buses ---- */
 /*

@@ -155,23 +155,15 @@ static const struct bp_field keys[] = {
     BP_FIELDS_END,
 };
 
-static int take_first(struct bp_device *dev, void *opaque)
-{
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
 static int apply(struct bp_value *args, struct bp_error *err)
 {
     struct bp_machine *machine = bp_command_machine();
-    struct bp_device *dev = NULL;
+    struct bp_device *dev = machine ? bp_device_first(machine, "acpi-tables") : NULL;
     struct acpi_tables *s;
     uint8_t *data = NULL;
     size_t len = 0;
     int r;
 
-    if (machine)
-        bp_device_each(machine, "acpi-tables", take_first, &dev);
     if (!dev)
         return bp_fail(err, ENODEV, "this machine has no ACPI tables");
     s = bp_device_state(dev);

@@ -494,26 +494,18 @@ static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, stru
     return 0;
 }
 
-static int take_first(struct bp_device *dev, void *opaque)
-{
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
 static int option_apply(struct bp_value *args, struct bp_error *err)
 {
     const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
     const char *string = bp_value_get_string(args, "string");
     struct bp_machine *machine = bp_command_machine();
-    struct bp_device *dev = NULL;
+    struct bp_device *dev = machine ? bp_device_first(machine, "fw_cfg_io") : NULL;
     uint8_t *data = NULL;
     size_t len = 0;
     int r;
 
     if (!name || !file == !string)
         return bp_fail(err, EINVAL, "needs name= and one of file= and string=");
-    if (machine)
-        bp_device_each(machine, "fw_cfg_io", take_first, &dev);
     if (!dev)
         return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
     if (string) {

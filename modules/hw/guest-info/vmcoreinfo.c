@@ -20,12 +20,6 @@ struct vmcoreinfo {
     struct bp_device *fw_cfg;
 };
 
-static int take_first(struct bp_device *dev, void *opaque)
-{
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
 static int refuse_second(struct bp_device *dev, void *opaque)
 {
     return dev != opaque;
@@ -37,7 +31,7 @@ static int vmcoreinfo_attach(struct bp_device *dev, struct bp_error *err)
 
     if (bp_device_each(bp_device_machine(dev), "vmcoreinfo", refuse_second, dev))
         return bp_fail(err, EEXIST, "there is a vmcoreinfo device already");
-    bp_device_each(bp_device_machine(dev), "fw_cfg_io", take_first, &s->fw_cfg);
+    s->fw_cfg = bp_device_first(bp_device_machine(dev), "fw_cfg_io");
     if (!s->fw_cfg)
         return bp_fail(err, ENODEV, "vmcoreinfo needs a machine with a fw_cfg device");
     return fw_cfg->add_writable(s->fw_cfg, FILE_NAME, nothing_yet, FILE_SIZE, NULL, NULL, err);

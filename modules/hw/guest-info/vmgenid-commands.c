@@ -5,18 +5,14 @@
 
 #include "vmgenid.h"
 
-static int take_text(struct bp_device *dev, void *opaque)
-{
-    vmgenid_text(bp_device_state(dev), opaque);
-    return 1;
-}
-
 static int find(char text[VMGENID_TEXT], struct bp_error *err)
 {
     struct bp_machine *machine = bp_command_machine();
+    struct bp_device *dev = machine ? bp_device_first(machine, "vmgenid") : NULL;
 
-    if (!machine || !bp_device_each(machine, "vmgenid", take_text, text))
+    if (!dev)
         return bp_fail(err, ENODEV, "VM Generation ID device not found");
+    vmgenid_text(bp_device_state(dev), text);
     return 0;
 }
 

@@ -24,12 +24,6 @@ static int refuse_second(struct bp_device *dev, void *opaque)
     return dev != opaque;
 }
 
-static int take_first(struct bp_device *dev, void *opaque)
-{
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
 static void show(const struct vmgenid *s)
 {
     if (s->address)
@@ -156,7 +150,7 @@ static int vmgenid_attach(struct bp_device *dev, struct bp_error *err)
 
     if (bp_device_each(bp_device_machine(dev), "vmgenid", refuse_second, dev))
         return bp_fail(err, EEXIST, "there is a vmgenid device already");
-    bp_device_each(bp_device_machine(dev), "fw_cfg_io", take_first, &s->fw_cfg);
+    s->fw_cfg = bp_device_first(bp_device_machine(dev), "fw_cfg_io");
     if (!s->fw_cfg)
         return bp_fail(err, ENODEV, "vmgenid needs a machine with ACPI tables and a fw_cfg device");
     s->dev = dev;

@@ -183,12 +183,6 @@ static int add_rom(struct ramfb *s, struct bp_error *err)
     return ret;
 }
 
-static int take_first(struct bp_device *dev, void *opaque)
-{
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
 static const uint8_t nothing_yet[FILE_SIZE];
 
 static int ramfb_attach(struct bp_device *dev, struct bp_error *err)
@@ -197,7 +191,7 @@ static int ramfb_attach(struct bp_device *dev, struct bp_error *err)
     int ret;
 
     s->dev = dev;
-    bp_device_each(bp_device_machine(dev), "fw_cfg_io", take_first, &s->fw_cfg);
+    s->fw_cfg = bp_device_first(bp_device_machine(dev), "fw_cfg_io");
     if (!s->fw_cfg)
         return bp_fail(err, ENODEV, "ramfb needs a machine with a fw_cfg device");
     ret = fw_cfg->add_writable(s->fw_cfg, FILE_NAME, nothing_yet, FILE_SIZE, NULL, NULL, err);

@@ -303,19 +303,11 @@ static int take_fields(struct smbios *s, struct bp_value *args, struct bp_error 
     return type == 11 ? read_strings(e->fields, err) : 0;
 }
 
-static int take_first(struct bp_device *dev, void *opaque)
-{
-    *(struct bp_device **)opaque = dev;
-    return 1;
-}
-
 static int apply(struct bp_value *args, struct bp_error *err)
 {
     struct bp_machine *machine = bp_command_machine();
-    struct bp_device *dev = NULL;
+    struct bp_device *dev = machine ? bp_device_first(machine, "smbios") : NULL;
 
-    if (machine)
-        bp_device_each(machine, "smbios", take_first, &dev);
     if (!dev)
         return bp_fail(err, ENODEV, "this machine has no SMBIOS tables");
     if (bp_value_has(args, "file"))
