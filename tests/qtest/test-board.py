@@ -168,6 +168,20 @@ def features_are_taken_and_given():
     assert features_on("qemu64,pni=off,popcnt=on") == set(QEMU64.split()) - {"pni"} | {"popcnt"}
 
 
+def processor_that_came_is_counted_at_the_next_reset():
+    def counted(q):
+        q.outb(0x70, 0x5f)
+        q.outw(0x510, 0x05)
+        return q.inb(0x71), q.inb(0x511) | q.inb(0x511) << 8
+
+    with QTest(["-M", "pc", "-smp", "1,maxcpus=3"]) as q:
+        assert counted(q) == (0, 1), counted(q)
+        q.qmp("device_add", {"driver": "qemu64-x86_64-cpu", "socket-id": 0, "core-id": 1, "thread-id": 0})
+        assert counted(q) == (0, 1), counted(q)
+        q.qmp("system_reset")
+        assert counted(q) == (1, 2), counted(q)
+
+
 tap = Tap()
 CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
 tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
@@ -179,4 +193,5 @@ tap.case("models_have_their_features", models_have_their_features)
 tap.case("no_model_has_what_accelerators_do_not_execute", no_model_has_what_accelerators_do_not_execute)
 tap.case("processor_starts_as_documented", processor_starts_as_documented)
 tap.case("features_are_taken_and_given", features_are_taken_and_given)
+tap.case("processor_that_came_is_counted_at_the_next_reset", processor_that_came_is_counted_at_the_next_reset)
 tap.done()

@@ -319,13 +319,21 @@ static void fill_nvram(struct pc *pc)
         {0x15, 640 & 0xff}, {0x16, 640 >> 8}, {0x17, extended}, {0x18, extended >> 8},
         {0x30, extended}, {0x31, extended >> 8}, {0x34, above16}, {0x35, above16 >> 8},
         {0x5b, high}, {0x5c, high >> 8}, {0x5d, high >> 16},
-        {0x5f, pc_cpus(pc) - 1},
     };
 
     for (size_t i = 0; i < BP_COUNT(bytes); i++)
         nvram->set(pc->rtc, bytes[i].index, (uint8_t)bytes[i].value);
     disks_to_nvram(pc->machine, pc->rtc, ide, nvram);
     disks_floppies_to_nvram(pc->fdc, pc->rtc, fdc, nvram);
+}
+
+/* How many processors firmware is to wait for: those of -device, too, and those that came since the last reset. */
+static int tell_cpus(const struct pc *pc, struct bp_error *err)
+{
+    uint16_t cpus = (uint16_t)pc_cpus(pc);
+
+    nvram->set(pc->rtc, 0x5f, (uint8_t)(cpus - 1));
+    return fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
 }
 
 static int make_fw_cfg(struct pc *pc, struct bp_error *err)
@@ -623,12 +631,8 @@ static int note_pvpanic(struct bp_device *dev, void *opaque)
 int pc_ready(struct bp_machine *m, struct bp_error *err)
 {
     struct pc *pc = bp_machine_state(m);
-    uint16_t cpus = (uint16_t)pc_cpus(pc); /* those of -device, too */
-    int r = fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
+    int r = check_boot(m, err);
 
-    if (r < 0)
-        return r;
-    r = check_boot(m, err);
     if (r < 0)
         return r;
     fill_nvram(pc);
@@ -664,6 +668,8 @@ void pc_reset(struct bp_machine *m)
     struct bp_error err = {0};
     int r = 0;
 
+    if (tell_cpus(pc, &err) < 0)
+        bp_warn("%s", err.message);
     if (!pc->boot || pc->firmware) {
         if (!pc->firmware)
             cpu->halted = cpu->wait_for_sipi = 1;
