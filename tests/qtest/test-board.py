@@ -87,6 +87,16 @@ def acpi_names_what_is_there(q):
     assert overrides[0] == 2
 
 
+def vga_is_told_absent_only_where_there_is_none():
+    for args, absent in (("-vga", "none"), 4), (("-vga", "std"), 0), (("-vga", "none", "-device", "isa-vga"), 0):
+        for board in "pc", "q35":
+            booted(lambda q, want=absent: eq(acpi_tables(q)[b"FACP"][109] & 4, want), "-M", board, *args)
+
+
+def eq(got, want):
+    assert got == want, (got, want)
+
+
 def multiprocessor_tables_add_up(q):
     low = q.read(0x9f000, 0x61000)
     at = low.index(b"_MP_")
@@ -185,6 +195,7 @@ def processor_that_came_is_counted_at_the_next_reset():
 tap = Tap()
 CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
 tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
+tap.case("vga_is_told_absent_only_where_there_is_none", vga_is_told_absent_only_where_there_is_none)
 tap.case("multiprocessor_tables_add_up", booted, multiprocessor_tables_add_up, *CPUS)
 tap.case("data_area_names_ports_and_memory", booted, data_area_names_ports_and_memory, *CPUS)
 tap.case("query_pci_lists_the_functions", query_pci_lists_the_functions)

@@ -111,6 +111,15 @@ static void put_port(uint8_t *p, uint16_t port, uint8_t bits, uint8_t access)
     put64(p + 4, port);
 }
 
+/* Port 3c0 is every VGA's, whatever bus it sits on. */
+static bool has_vga(const struct pc *pc)
+{
+    struct bp_mapping map = {.size = sizeof(map)};
+
+    bp_space_lookup(bp_machine_io(pc->machine), 0x3c0, &map);
+    return map.region != NULL;
+}
+
 static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt, const uint8_t *facs)
 {
     uint8_t *p = begin(t, "FACP", 244, 3);
@@ -136,7 +145,8 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     put16(p + 98, 0xfff);
     p[106] = 0;    /* no day alarm */
     p[108] = 0x32; /* century */
-    put16(p + 109, (uint16_t)(1 | (pc->i8042 ? 2 : 0) | 4)); /* legacy devices, 8042, no VGA */
+    /* legacy devices, 8042, no VGA */
+    put16(p + 109, (uint16_t)(1 | (pc->i8042 ? 2 : 0) | (has_vga(pc) ? 0 : 4)));
     /* WBINVD, C1, no sleep button, RTC not fixed, reset register */
     put32(p + 112, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 10);
     put_port(p + 116, 0xcf9, 8, 1);
@@ -253,7 +263,6 @@ static void add_rsdp(struct acpi_image *image, const uint8_t *rsdt, const uint8_
 
 #define VMGENID_PAGE 4096u
 
-/* Its page stands among the tables; a name in its SSDT leads there. */
 /* The slots behind the bridge in a slot of the root bus. */
 static void add_hotplug_bus(struct tables *t, unsigned slot, uint8_t number)
 {
@@ -298,6 +307,7 @@ static void add_hotplug(struct tables *t, const struct pc *pc)
     free(aml);
 }
 
+/* Its page stands among the tables; a name in its SSDT leads there. */
 static void add_vmgenid(struct tables *t)
 {
     static const uint8_t name[] = {'V', 'G', 'I', 'A', 0x0c}; /* a DWord follows */
