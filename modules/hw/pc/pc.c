@@ -114,9 +114,9 @@ static void a20_changed(void *opaque, unsigned n, int level)
     (void)n;
     for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
-        if (!cpu)
-            continue;
-        if (((struct bp_x86_cpu *)bp_cpu_state(cpu))->a20_masked != !level)
+
+        /* Not compared with what the processor has: an earlier change may still wait for it. */
+        if (cpu)
             bp_cpu_run_async(cpu, set_a20, level ? NULL : opaque);
     }
 }
