@@ -210,6 +210,12 @@ static void run(void *opaque)
         return;
     }
     pthread_mutex_lock(&blk->lock);
+    if (r->cancelled) { /* while it was judged: nobody else ends it */
+        pthread_mutex_unlock(&blk->lock);
+        r->ret = -ECANCELED;
+        ended(r);
+        return;
+    }
     co = r->co;
     r->co = NULL;
     r->held = true;
