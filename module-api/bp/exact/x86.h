@@ -56,7 +56,7 @@ struct bp_x86_cpuid {
 /* Requests to a processor; bits of `interrupts`, set atomically. */
 #define BP_X86_INT_HARD (1u << 0) /* the local APIC (or PIC) has a vector to deliver */
 #define BP_X86_INT_NMI (1u << 1)
-#define BP_X86_INT_SMI (1u << 2)
+#define BP_X86_INT_SMI (1u << 2) /* an SMI; waits while `smm` is set and while it waits for a SIPI */
 #define BP_X86_INT_INIT (1u << 3)
 #define BP_X86_INT_SIPI (1u << 4) /* vector in sipi_vector */
 #define BP_X86_INT_MACHINE_CHECK (1u << 5)
@@ -109,7 +109,7 @@ struct bp_x86_cpu {
     uint64_t tsc_offset, tsc_adjust; /* guest TSC = host-derived TSC + offset */
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_status, mcg_ctl, mc_bank[4 * 10];
-    uint64_t smbase;
+    uint64_t smbase; /* 0x30000 after a reset; an INIT keeps it. RSM takes it from the saved state */
 
     /* Delivery */
     uint32_t interrupts;   /* BP_X86_INT_*, atomic */
@@ -138,6 +138,11 @@ struct bp_x86_cpu {
     void (*ferr)(void *opaque);
     void *ferr_opaque;
     uint8_t ignne;
+    /* What its physical addresses mean while `smm` is set: bp_cpu_space() with SMRAM shown. One for all
+     * processors of the machine; borrowed, set by the board before the machine runs, constant then. NULL: there is
+     * no system management mode, an SMI has no effect. I/O ports are the same in both. Accesses in SMM that end
+     * in a device's callback carry BP_ACCESS_SECURE. */
+    struct bp_space *smm_space;
     struct bp_cpu *cpu;
 };
 
