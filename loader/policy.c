@@ -296,11 +296,12 @@ static void read_all(void)
 {
     static const char *const places[] = {"/usr/lib/backplane/modules.d",
                                          "/run/backplane/modules.d", "/etc/backplane/modules.d"};
-    const char *instead = safety_privileged() ? NULL : secure_getenv("BACKPLANE_MODULE_CONF");
+    const char *instead;
     GTree *files;
 
     if (rules)
         return;
+    instead = safety_privileged() ? NULL : secure_getenv("BACKPLANE_MODULE_CONF");
     rules = g_ptr_array_new_with_free_func(free_rule);
     files = g_tree_new_full(by_name, NULL, g_free, g_free);
     if (instead) {

@@ -288,9 +288,13 @@ int safety_open_at(int directory, const char *directory_path, const char *name, 
 {
     struct bp_error spare = {0};
     struct stat st, ignored;
-    struct walk w = {.directory = directory, .err = err ? err : &spare};
+    struct walk w; /* of pages: what is not used is not cleared */
     int ret;
 
+    w.directory = directory;
+    w.rest[0] = '\0';
+    w.links = 0;
+    w.err = err ? err : &spare;
     snprintf(w.shown, sizeof(w.shown), "%s", directory_path);
     if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return fail_errno(&w, errno, name);

@@ -122,6 +122,8 @@ static int not_found(struct bp_object *obj, const char *name, struct bp_error *e
 {
     char near_text[200], names[300];
     struct bpc_near near;
+    if (!err)
+        return -ENOENT; /* nobody reads what would have been right */
     bpc_near_init(&near, name);
     for (unsigned i = 0; i < obj->set_count; i++) {
         for (const struct bp_field *f = obj->sets[i].fields; f->name; f++) {
