@@ -10,6 +10,7 @@
 
 #include <bp/log.h>
 
+#include "marks.h"
 #include "parts.h"
 #include "registry.h"
 
@@ -266,4 +267,13 @@ const char *bp_machine_accel_name(struct bp_machine *m)
     struct bp_accel *accel = m ? m->accel : NULL;
 
     return accel ? accel->class->type.name : "none";
+}
+
+void bp_machine_cpu_features(struct bp_machine *m, uint32_t *words, unsigned count)
+{
+    struct bp_accel *accel = m ? m->accel : NULL;
+
+    bpc_assert_main();
+    if (accel && accel->class->cpu_features)
+        accel->class->cpu_features(accel, words, count);
 }

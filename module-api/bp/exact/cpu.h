@@ -75,6 +75,9 @@ struct bp_accel_class {
     /* Before the state is read from outside: bring lazily kept state (flags) up to date. [vcpu or
      * main with the vCPU stopped] */
     void (*cpu_sync)(struct bp_cpu *cpu);
+    /* Clears what it does not execute of a CPU's features: words of bits that the architecture numbers (x86:
+     * enum bp_x86_feature_word). NULL: it executes all there are. [main] */
+    void (*cpu_features)(struct bp_accel *accel, uint32_t *words, unsigned count);
     void *reserved[4];
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
@@ -107,6 +110,8 @@ void *bp_accel_state(struct bp_accel *accel);
 struct bp_object *bp_accel_object(struct bp_accel *accel);
 struct bp_accel *bp_machine_accel(struct bp_machine *m); /* NULL: not chosen yet; [any] */
 const char *bp_machine_accel_name(struct bp_machine *m); /* "none" until one is chosen */
+/* Asks the accelerator's cpu_features(); without one, nothing is cleared. [main] */
+void bp_machine_cpu_features(struct bp_machine *m, uint32_t *words, unsigned count);
 /* False: none was chosen yet, or one that runs no guest code (qtest). [any] */
 bool bp_machine_runs_code(struct bp_machine *m);
 

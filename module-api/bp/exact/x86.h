@@ -38,13 +38,13 @@ struct bp_x86_st { /* an 80-bit register */
     uint16_t sign_exponent;
 };
 
-union bp_x86_vec {
-    uint8_t b[32];
-    uint16_t w[16];
-    uint32_t d[8];
-    uint64_t q[4];
-    float s[8];
-    double f[4];
+union bp_x86_vec { /* XMM in the low 16 bytes, YMM in the low 32, ZMM in all */
+    uint8_t b[64];
+    uint16_t w[32];
+    uint32_t d[16];
+    uint64_t q[8];
+    float s[16];
+    double f[8];
 };
 
 struct bp_x86_cpuid {
@@ -82,6 +82,24 @@ struct bp_x86_apic_ops {
     void (*init)(void *opaque);
 };
 
+/* Feature words: the raw CPUID registers. */
+enum bp_x86_feature_word {
+    BP_X86_FW_1_EDX, BP_X86_FW_1_ECX, BP_X86_FW_7_EBX, BP_X86_FW_7_ECX, BP_X86_FW_7_EDX,
+    BP_X86_FW_80000001_EDX, BP_X86_FW_80000001_ECX, BP_X86_FW_80000007_EDX, BP_X86_FW_80000008_EBX,
+    BP_X86_FW_D1_EAX, BP_X86_FW_6_EAX, BP_X86_FW_7_1_EAX, BP_X86_FW_7_1_EDX, BP_X86_FW_7_2_EDX,
+    BP_X86_FW_80000021_EAX, BP_X86_FW_8000000A_EDX, BP_X86_FW_40000001_EAX, BP_X86_FW_ARCH_CAPABILITIES,
+    BP_X86_FW_COUNT = 24,
+};
+
+/* State components of XSAVE (SDM volume 1, 13.1): bits of XCR0 and IA32_XSS. */
+#define BP_X86_XS_X87 (1u << 0)
+#define BP_X86_XS_SSE (1u << 1)
+#define BP_X86_XS_AVX (1u << 2)
+#define BP_X86_XS_OPMASK (1u << 5)
+#define BP_X86_XS_ZMM_HIGH (1u << 6)
+#define BP_X86_XS_ZMM_16_31 (1u << 7)
+#define BP_X86_XS_PKRU (1u << 9)
+
 struct bp_x86_cpu {
     uint64_t gpr[16];
     uint64_t rip;
@@ -89,7 +107,8 @@ struct bp_x86_cpu {
     struct bp_x86_segment seg[6];
     struct bp_x86_segment ldtr, tr, gdtr, idtr; /* gdtr, idtr: base and limit only */
     uint64_t cr0, cr2, cr3, cr4; /* cr8 is the local APIC's */
-    uint64_t xcr0;
+    uint64_t xcr0, xss; /* what XSAVE and XSAVES may save: BP_X86_XS_* */
+    uint32_t pkru;
     uint64_t dr[8];
     uint64_t efer;
 
@@ -99,7 +118,8 @@ struct bp_x86_cpu {
     uint64_t fip, fdp;
     uint16_t fcs, fds;
     struct bp_x86_st fpr[8]; /* physical registers; MMX register i is fpr[i].mantissa */
-    union bp_x86_vec vec[16];
+    union bp_x86_vec vec[32]; /* from 16 on with AVX-512 only */
+    uint64_t opmask[8];       /* with AVX-512 only */
     uint32_t mxcsr;
 
     /* MSRs */
@@ -128,7 +148,7 @@ struct bp_x86_cpu {
     uint8_t is_bsp;
     uint8_t phys_bits, linear_bits;
     uint64_t tsc_hz;
-    uint32_t features[16]; /* BP_X86_F_*: words as below */
+    uint32_t features[BP_X86_FW_COUNT]; /* only what the accelerator executes */
 
     const struct bp_x86_apic_ops *apic; /* NULL: none */
     void *apic_opaque;
@@ -144,13 +164,6 @@ struct bp_x86_cpu {
      * in a device's callback carry BP_ACCESS_SECURE. */
     struct bp_space *smm_space;
     struct bp_cpu *cpu;
-};
-
-/* Feature words: the raw CPUID registers. */
-enum bp_x86_feature_word {
-    BP_X86_FW_1_EDX, BP_X86_FW_1_ECX, BP_X86_FW_7_EBX, BP_X86_FW_7_ECX, BP_X86_FW_7_EDX,
-    BP_X86_FW_80000001_EDX, BP_X86_FW_80000001_ECX, BP_X86_FW_80000007_EDX, BP_X86_FW_80000008_EBX,
-    BP_X86_FW_D1_EAX, BP_X86_FW_6_EAX,
 };
 
 /* Raises requests and wakes the vCPU; lowers BP_X86_INT_HARD. Inline so that every user shares it.

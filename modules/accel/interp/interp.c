@@ -139,9 +139,16 @@ static void interp_sync(struct bp_cpu *cpu)
     vcpu_sync(vcpu_of(cpu));
 }
 
+static void interp_features(struct bp_accel *accel, uint32_t *words, unsigned count)
+{
+    (void)accel;
+    for (unsigned n = 0; n < count; n++)
+        words[n] &= n < BP_X86_FW_COUNT ? x86_executed_features[n] : 0;
+}
+
 BP_ACCEL(interp, "interp", "x86_64,i386", "Reference interpreter", struct interp, NULL, .rank = 10,
          .init = interp_init, .cpu_size = sizeof(struct cpu_interp), .cpu_init = interp_cpu_init,
          .cpu_fini = interp_cpu_fini, .cpu_exec = interp_exec, .cpu_changed = interp_changed,
-         .cpu_sync = interp_sync);
+         .cpu_sync = interp_sync, .cpu_features = interp_features);
 
 BP_MODULE("accel-interp", "x86 reference interpreter", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &interp});

@@ -585,6 +585,9 @@ extern const struct opcode opcodes_1[256], opcodes_0f[256];
 const struct opcode *opcode_0f38(const struct insn *i);
 const struct opcode *opcode_vex(const struct vcpu *v, const struct insn *i, unsigned pp);
 
+/* CPUID's feature bits that the software accelerators execute: features.c */
+extern const uint32_t x86_executed_features[BP_X86_FW_COUNT];
+
 /* ---- handlers by subject; the tables name them ---- */
 #define H(name) void name(struct vcpu *v, const struct insn *i)
 exec_fn exec_ud, exec_gp0;

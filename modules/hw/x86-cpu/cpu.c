@@ -24,13 +24,17 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
     const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
     struct x86_topology topology = {1, 1, 1};
 
+    uint32_t executed[FEATURE_WORDS];
+
+    memset(executed, 0xff, sizeof(executed));
+    bp_machine_cpu_features(bp_cpu_machine(cpu), executed, FEATURE_WORDS);
     for (unsigned i = 0; i < FEATURE_WORDS; i++) {
-        uint32_t missing = s->plus[i] & ~executable_features[i];
+        uint32_t missing = s->plus[i] & ~executed[i];
 
         if (missing)
             warn_missing(cpu, i, missing);
         s->filtered[i] = missing;
-        s->x.features[i] = (model->features[i] | (s->plus[i] & ~missing)) & ~s->minus[i];
+        s->x.features[i] = (model->features[i] | (s->plus[i] & ~missing)) & ~s->minus[i] & executed[i];
     }
     if (s->x.tsc_hz < 1000000)
         return bp_fail(err, EINVAL, "tsc-frequency must be at least 1000000 (1 MHz), not %llu",

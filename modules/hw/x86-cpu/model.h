@@ -5,7 +5,7 @@
 
 #include <bp/exact/x86.h>
 
-#define FEATURE_WORDS 16
+#define FEATURE_WORDS BP_X86_FW_COUNT
 #define MAX_CPUID 40
 
 struct model {
@@ -39,8 +39,6 @@ const struct feature *feature_find(const char *name);
 /* The feature's name for a bit, or NULL. */
 const char *feature_name(unsigned word, unsigned bit);
 
-/* What the software accelerators execute, as feature words. */
-extern const uint32_t executable_features[FEATURE_WORDS];
 extern const struct model model_qemu64, model_max;
 
 /* ---- identity.c: get and set functions of properties ---- */

@@ -2,22 +2,6 @@
 /* The CPU models: constant tables. A model never has more than an accelerator executes. */
 #include "model.h"
 
-/* What the software accelerators execute; anything else that is asked for is refused with a
- * warning. The feature lists of the models are subsets. */
-const uint32_t executable_features[FEATURE_WORDS] = {
-    [BP_X86_FW_1_EDX] = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 |
-                        1u << 8 | 1u << 9 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 15 |
-                        1u << 16 | 1u << 17 | 1u << 19 | 1u << 23 | 1u << 24 | 1u << 25 | 1u << 26,
-    [BP_X86_FW_1_ECX] =
-        1u << 0 | 1u << 13 | 1u << 31 | 1u << 21 | 1u << 17 | 1u << 24 | 1u << 23 | 1u << 22,
-    [BP_X86_FW_7_EBX] =
-        1u << 0 | 1u << 7 | 1u << 20 | 1u << 10 | 1u << 9 | 1u << 3 | 1u << 8 | 1u << 19,
-    [BP_X86_FW_80000001_EDX] = 1u << 11 | 1u << 20 | 1u << 29 | 1u << 27 | 1u << 26,
-    [BP_X86_FW_80000001_ECX] = 1u << 0 | 1u << 5 | 1u << 8 | 1u << 22,
-    [BP_X86_FW_80000007_EDX] = 1u << 8,
-    [BP_X86_FW_6_EAX] = 1u << 2,
-};
-
 /* The least a 64-bit system expects; the same on every host and accelerator. */
 const struct model model_qemu64 = {
     .name = "qemu64",

@@ -37,6 +37,7 @@ void x86_reset(struct bp_cpu *cpu)
     x->apic_opaque = old.apic_opaque;
     x->ferr = old.ferr;
     x->ferr_opaque = old.ferr_opaque;
+    x->smm_space = old.smm_space;
     x->cpu = old.cpu;
     x->a20_masked = old.a20_masked;
 
@@ -58,6 +59,7 @@ void x86_reset(struct bp_cpu *cpu)
     x->mxcsr = 0x1f80;
     x->pat = 0x0007040600070406ull;
     x->misc_enable = 1;
+    x->smbase = 0x30000;
     if (!x->is_bsp) {
         x->halted = 1;
         x->wait_for_sipi = 1;
