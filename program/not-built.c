@@ -9,7 +9,6 @@
 
 #include "program.h"
 
-#define NETWORK "network cards and back ends"
 #define WINDOWS "windows, and screens that are turned or begin with a size"
 #define AUDIO "sound cards and audio back ends"
 #define MIGRATION "migration and snapshots"
@@ -34,9 +33,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, WINDOWS, NULL},
     {"rotate", NULL, "degrees", "degrees", WINDOWS, "degrees=0"},
     {"portrait", NULL, NULL, NULL, WINDOWS, NULL},
-    {"nic", NULL, "type[,option...]", "type", NETWORK, "type=none"},
-    {"netdev", NULL, "type,id=id[,option...]", NULL, NETWORK, NULL},
-    {"net", NULL, "nic|none|type[,option...]", "type", NETWORK, "type=none"},
     {"tpmdev", NULL, "passthrough|emulator,id=id[,option...]", NULL, "TPM devices", NULL},
     {"dtb", NULL, "file", NULL, "boards with a device tree", NULL},
     {"compat", NULL, "[deprecated-input=policy][,...]", NULL, "policies for deprecated interfaces",

@@ -88,7 +88,7 @@ def set_up():
         lines += ["%s\t%s\t%s" % (p, m["name"], package) for p in m["provides"]]
         lines.append("module:%s\t%s\t%s" % (m["name"], m["name"], package))
     # What no module here has: an option, a command.
-    lines += ["option:netdev\tnet\tbackplane-net", "command:query-spice\tspice\tbackplane-spice",
+    lines += ["option:acpitool\tnet\tbackplane-net", "command:query-spice\tspice\tbackplane-spice",
               "board:pc\tboard-pc\tbackplane-board-pc", "device:e1000\thw-e1000\tbackplane-e1000"]
     global CATALOGUE
     CATALOGUE = "\n".join(lines) + "\n"
@@ -159,12 +159,12 @@ def chardev_and_object_not_installed_name_their_packages():
 
 
 def option_not_installed_names_its_package():
-    has(refused("-netdev", "user,id=n"), "-netdev: there is no such option",
+    has(refused("-acpitool", "user,id=n"), "-acpitool: there is no such option",
         install("backplane-net"))
     with Hidden("hw-fw-cfg"):
         has(refused("-fw_cfg", "name=opt/x,string=y"), install("backplane-hw-fw-cfg"))
     has(refused("-machne", "pc"), "near names: machine")
-    has(refused("-netdv", "x"), "not installed: netdev in package backplane-net")
+    has(refused("-acpitol", "x"), "not installed: acpitool in package backplane-net")
     with Hidden("chardev"):
         has(refused("-chardev", "null,id=c"), install("backplane-chardev"))
         has(refused("-serial", "mon:stdio"), "interface", install("backplane-chardev"))
@@ -199,7 +199,7 @@ def adding_what_is_not_installed_names_its_package():
         error = e.command("device-list-properties", typename="isa-debug-exit")["error"]
         assert error["class"] == "DeviceNotFound", error
         has(error["desc"], "Device 'isa-debug-exit' not found", install("backplane-hw-debug-exit"))
-        has(e.command("query-command-line-options", option="netdev")["error"]["desc"],
+        has(e.command("query-command-line-options", option="acpitool")["error"]["desc"],
             install("backplane-net"))
 
 

@@ -123,9 +123,9 @@ def bad_options_are_refused():
 
 def what_is_not_built_is_refused_by_name():
     for argv, names in ((("-iscsi", "user=u"), ("-iscsi", "iSCSI disks")),
-                        (("-netdev", "user,id=n"), ("-netdev", "network")),
-                        (("-nic", "user"), ("-nic user", "network", "none")),
-                        (("-net", "nic"), ("-net nic", "none")), (("-vga", "std"), ("-vga std", "none")),
+                        (("-netdev", "vhost-vdpa,id=n"), ("-netdev", "vDPA")),
+                        (("-nic", "netmap"), ("-nic netmap", "netmap")),
+                        (("-vga", "std"), ("-vga std", "none")),
                         (("-usb",), ("usb", "USB")),
                         (("-bios", "x"), ("-bios", "firmware")), (("-s",), ("-s", "debugger")),
                         (("-gdb", "tcp::1"), ("-gdb", "debugger")),
