@@ -64,7 +64,9 @@ static uint32_t le32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static bool guess_from_table(struct bp_blk *blk, uint64_t sectors, struct bp_blk_conf *conf)
+/* Tables are written with the addresses of the BIOS, which are mostly translated ones (255 heads), or are for those
+ * that know nothing of it (a GPT's 256): they say nothing about the disk then. */
+static bool guess_from_table(struct bp_blk *blk, uint64_t sectors, uint32_t max_heads, struct bp_blk_conf *conf)
 {
     uint8_t mbr[512];
     struct iovec iov = {mbr, sizeof(mbr)};
@@ -80,12 +82,17 @@ static bool guess_from_table(struct bp_blk *blk, uint64_t sectors, struct bp_blk
 
         if (le32(entry + 12) == 0 || entry[5] == 0 || secs == 0)
             continue;
+        if (heads > max_heads) {
+            conf->translated = true;
+            continue;
+        }
         cyls = sectors / (heads * secs);
         if (cyls < 1 || cyls > 16383)
             continue;
         conf->cyls = (uint32_t)cyls;
         conf->heads = heads;
         conf->secs = secs;
+        conf->translated = false;
         return true;
     }
     return false;
@@ -96,7 +103,8 @@ int conf_geometry(struct bp_blk *blk, struct bp_blk_conf *conf, uint32_t max_cyl
 {
     uint64_t sectors = (uint64_t)blk_length(blk) / 512, cyls;
 
-    if (!conf->cyls && !conf->heads && !conf->secs && !guess_from_table(blk, sectors, conf)) {
+    if (!conf->cyls && !conf->heads && !conf->secs &&
+        !guess_from_table(blk, sectors, max_heads, conf)) {
         cyls = sectors / (16 * 63);
         conf->cyls = cyls > 16383 ? 16383 : cyls < 2 ? 2 : (uint32_t)cyls;
         conf->heads = 16;

@@ -192,6 +192,29 @@ def processor_that_came_is_counted_at_the_next_reset():
         assert counted(q) == (1, 2), counted(q)
 
 
+def geometry_of_a_disk(end, size=64 << 20):
+    """(cylinders, heads, sectors, how they are translated) of a disk whose partition table ends with these bytes."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(446) + bytes((0x80, 0, 2, 0, 0xee, *end, 1, 0, 0, 0)) + b"\xff\xff\1\0" + bytes(48) + b"\x55\xaa")
+        file.truncate(size)
+        file.flush()
+        with QTest(["-M", "pc", "-drive", "file=%s,format=raw" % file.name]) as q:
+            def cell(number):
+                q.outb(0x70, number)
+                return q.inb(0x71)
+            return cell(0x1b) | cell(0x1c) << 8, cell(0x1d), cell(0x23), cell(0x39) & 3
+
+
+def partition_tables_of_all_kinds_are_lived_with():
+    plain, small = (64 << 20) // 512 // (16 * 63), (64 << 20) // 512 // (8 * 17)
+    assert geometry_of_a_disk((0, 0, 0)) == (plain, 16, 63, 0)
+    assert geometry_of_a_disk((7, 17, 5)) == (small, 8, 17, 0)
+    assert geometry_of_a_disk((15, 63, 5)) == (plain, 16, 63, 0)
+    # More heads than such a disk has are the BIOS's translation: 255 as fdisk has it, 256 of a GPT.
+    for heads in (254, 255, 16):
+        assert geometry_of_a_disk((heads, 255, 255)) == (plain, 16, 63, 1), heads
+
+
 tap = Tap()
 CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
 tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
@@ -205,4 +228,5 @@ tap.case("no_model_has_what_accelerators_do_not_execute", no_model_has_what_acce
 tap.case("processor_starts_as_documented", processor_starts_as_documented)
 tap.case("features_are_taken_and_given", features_are_taken_and_given)
 tap.case("processor_that_came_is_counted_at_the_next_reset", processor_that_came_is_counted_at_the_next_reset)
+tap.case("partition_tables_of_all_kinds_are_lived_with", partition_tables_of_all_kinds_are_lived_with)
 tap.done()

@@ -266,6 +266,7 @@ struct bp_blk_conf {
     int account_invalid, account_failed; /* on, off, auto */
     int32_t bootindex;            /* -1: none */
     uint32_t cyls, heads, secs;   /* 0: chosen */
+    bool translated;              /* out: the partition table has more heads than the disk can have */
     void *reserved[4];
 };
 static const char *const bp_block_on_error_names[] BP_UNUSED = {"auto", "report", "ignore", "stop",

@@ -375,7 +375,7 @@ static bool bus_geometry(struct bp_bus *b, unsigned unit, struct bp_ide_geometry
     ret->translation = 1;
     if (s->chs_trans)
         ret->translation = (uint8_t)(s->chs_trans - 1);
-    else if (s->cyls <= 1024)
+    else if (s->cyls <= 1024 && !s->conf.translated)
         ret->translation = 0;
     return true;
 }
