@@ -222,10 +222,12 @@ def floppy(m):
             transfer(target, mode, command)
             m.answers((hex(target), command))
     m.again()
-    q.outb(0x3F2, 0)
-    result = transfer(BUFFER, 0x46, 0xE6)
-    assert result[0] & 0xC0 == 0, result
-    assert q.read(BUFFER, 512) == bytes(range(256)) * 2
+    q.write(BUFFER, b"round about" * 40)
+    for target, mode, command in ((BUFFER, 0x4A, 0xC5), (BUFFER + 4096, 0x46, 0xE6)):
+        q.outb(0x3F2, 0)
+        result = transfer(target, mode, command)
+        assert result[0] & 0xC0 == 0, result
+    assert q.read(BUFFER + 4096, 440) == b"round about" * 40
 
 
 def hostile(board, function, *args):
