@@ -3,7 +3,7 @@
 """Linux finds its way on the machine with every kernel parameter that makes it do without a part of it, and
 says so itself when the processor does not suffice.
 
-usage: test-parameters.py [nightly]     (nightly: the long list)
+usage: test-parameters.py [nightly [FROM]]     (nightly: the long list of params.txt, from its FROM-th on)
 """
 import os
 import sys
@@ -26,16 +26,20 @@ SHORT = (
     ("clocksource=hpet", ("-smp", "2"), INTERRUPTS + "; cd /sys/devices/system/clocksource/clocksource0; "
      "cat current_clocksource", ("IO-APIC", "CPU1", "\nhpet")),
 )
-LONG = [(text, (), INTERRUPTS, ()) for text in (
-    "acpi=off nolapic", "acpi=off noapic", "acpi=off nosmp", "pci=noacpi",
-    "acpi=ht", "acpi=strict", "acpi=rsdt", "acpi=noirq", "noapic",
-    "nolapic_timer", "nosmp", "maxcpus=0", "nox2apic", "x2apic_phys", "lapic=notscdeadline", "notsc",
-    "tsc=unstable", "clocksource=hpet", "clocksource=pit", "clocksource=acpi_pm", "hpet=disable", "nohpet",
-    "no_timer_check", "acpi_skip_timer_override", "disable_mtrr_cleanup", "nopat", "pci=nomsi", "pci=conf1",
-    "pci=bios", "pci=biosirq", "pci=routeirq", "pci=nocrs", "pci=noacpi noapic", "mem=256M", "noxsave",
-    "mce=off", "idle=poll", "idle=halt", "pnp=off", "pnpacpi=off", "nohz=off", "highres=off",
-    "lpj=4000000", "nosmap nosmep", "noinvpcid nopcid", "noreplace-smp", "irqpoll", "acpi_sci=edge",
-    "i8042.noaux i8042.nopnp")]
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def long_list():
+    """The lines of params.txt."""
+    found = []
+    with open(os.path.join(HERE, "params.txt"), encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("#"):
+                continue
+            text, options, command, words = ([part.strip() for part in line.split("|")] + ["", "", ""])[:4]
+            words = [word.replace("\\n", "\n") for word in words.split(", ") if word]
+            found.append((text, tuple(options.split()), command or INTERRUPTS, words))
+    return found
 
 
 def machine(parameters, *options):
@@ -43,13 +47,22 @@ def machine(parameters, *options):
                     "-initrd", INITRD, "-append", "console=ttyS0 " + parameters])
 
 
+def restarts(console):
+    console.type("reboot -f\n")
+    status = console.wait(60)  # -no-reboot: a reset ends the program
+    assert status == 0, "exit status %s" % status
+
+
 def boots(parameters, options, command, wanted):
     console = machine(parameters, *options)
     try:
         console.expect(BANNER, 150)
         console.expect("# ", 30)
-        console.type("clear; sleep 1; " + command + "; echo e''nd\n")  # a timer that counts
-        text = console.expect("\nend", 60).replace("\r", "")
+        if command == "reboot":
+            restarts(console)
+            return
+        console.type("clear; sleep 1; echo; " + command + "; echo e''nd\n")  # a timer that counts
+        text = console.expect("\nend", 60).replace("\r", "") + "\n"
         for word in wanted:
             assert word in text, "%s: %r is not in %s" % (parameters, word, text)
     finally:
@@ -59,7 +72,7 @@ def boots(parameters, options, command, wanted):
 def boot_case(entry):
     def case():
         boots(*entry)
-    case.__name__ = "boots_with_" + "".join(c if c.isalnum() else "_" for c in entry[0])
+    case.__name__ = "boots_with_" + "".join(c if c.isalnum() else "_" for c in " ".join((entry[0], *entry[1])))
     return case
 
 
@@ -68,9 +81,7 @@ def restart_through_the_bios_resets():
     try:
         console.expect(BANNER, 150)
         console.expect("# ", 30)
-        console.type("reboot -f\n")
-        status = console.wait(60)  # -no-reboot: a reset ends the program
-        assert status == 0, "exit status %s" % status
+        restarts(console)
     finally:
         console.close()
 
@@ -88,7 +99,7 @@ def kernel_names_what_the_processor_lacks():
 
 
 if "nightly" in sys.argv[1:]:
-    run([boot_case(entry) for entry in LONG])
+    run([boot_case(entry) for entry in long_list()[int((sys.argv[2:] or ["1"])[0]) - 1:]])
 else:
     run([boot_case(entry) for entry in SHORT] +
         [restart_through_the_bios_resets, kernel_names_what_the_processor_lacks])
