@@ -82,6 +82,7 @@ _Static_assert(offsetof(struct bp_blk_conf, bootindex) == 52, "bp_blk_conf.booti
 _Static_assert(offsetof(struct bp_blk_conf, cyls) == 56, "bp_blk_conf.cyls");
 _Static_assert(offsetof(struct bp_blk_conf, heads) == 60, "bp_blk_conf.heads");
 _Static_assert(offsetof(struct bp_blk_conf, secs) == 64, "bp_blk_conf.secs");
+_Static_assert(offsetof(struct bp_blk_conf, translated) == 68, "bp_blk_conf.translated");
 _Static_assert(offsetof(struct bp_blk_conf, reserved) == 72, "bp_blk_conf.reserved");
 _Static_assert(sizeof(struct bp_blk_ops) >= 112, "bp_blk_ops");
 _Static_assert(offsetof(struct bp_blk_ops, size) == 0, "bp_blk_ops.size");
