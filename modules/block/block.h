@@ -230,9 +230,15 @@ int blk_now(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_reque
 void blk_plug(struct bp_blk *blk);
 void blk_unplug(struct bp_blk *blk);
 void blk_drain(struct bp_blk *blk, void (*fn)(void *opaque), void *opaque);
-/* Every blk above the node takes nothing new up; returns when nothing of them is in flight. [co] */
-int drain_begin(struct bp_block_node *node, struct bp_error *err);
-void drain_end(struct bp_block_node *node);
+/* The blks that a drain has stopped; each is held. */
+struct drained {
+    struct bp_blk **blks;
+    size_t count;
+};
+/* Every blk above the node takes nothing new up; returns when nothing of them is in flight. The same blks go
+ * on at drain_end(), wherever they are then. [co] */
+int drain_begin(struct bp_block_node *node, struct drained *ret_drained, struct bp_error *err);
+void drain_end(struct drained *drained);
 int blk_drain_begin(struct bp_blk *blk, struct bp_error *err); /* this one alone; [co] */
 void blk_drain_end(struct bp_blk *blk);
 void node_tell_drained(struct bp_block_node *node, bool begin); /* it, and all below */

@@ -169,37 +169,38 @@ static bool is_above(struct bp_blk *blk, struct bp_block_node *node)
     return blk->root.node && (!node || node_is_below(node, blk->root.node));
 }
 
-/* Blks come and go while others are waited for: each that is waited for is held. */
-int drain_begin(struct bp_block_node *node, struct bp_error *err)
+/* Blks come and go meanwhile, and the graph changes: those that were stopped here are held, and go on. */
+int drain_begin(struct bp_block_node *node, struct drained *ret_drained, struct bp_error *err)
 {
-    struct bp_blk **list;
-    size_t n = 0, count = 0;
+    struct drained d = {NULL, 0};
+    size_t count = 0;
     int ret = 0;
 
     for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
         count++;
-    list = bp_alloc((count + 1) * sizeof(struct bp_blk *));
+    d.blks = bp_alloc((count + 1) * sizeof(struct bp_blk *));
     for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
         if (is_above(blk, node))
-            list[n++] = blk_ref(blk);
-    for (size_t i = 0; i < n; i++)
-        quiesce(list[i]);
-    for (size_t i = 0; ret == 0 && i < n; i++)
-        ret = wait_idle(list[i], err);
-    for (size_t i = 0; i < n; i++)
-        blk_unref(list[i]);
-    free(list);
+            d.blks[d.count++] = blk_ref(blk);
+    for (size_t i = 0; i < d.count; i++)
+        quiesce(d.blks[i]);
+    for (size_t i = 0; ret == 0 && i < d.count; i++)
+        ret = wait_idle(d.blks[i], err);
     if (ret < 0)
-        drain_end(node);
+        drain_end(&d);
+    else
+        *ret_drained = d;
     return ret;
 }
 
-/* The same blks: who changed the graph meanwhile sees to it that they still are above. */
-void drain_end(struct bp_block_node *node)
+void drain_end(struct drained *drained)
 {
-    for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
-        if (blk->quiesced && is_above(blk, node))
-            blk_drain_end(blk);
+    for (size_t i = 0; i < drained->count; i++) {
+        blk_drain_end(drained->blks[i]);
+        blk_unref(drained->blks[i]);
+    }
+    free(drained->blks);
+    *drained = (struct drained){NULL, 0};
 }
 
 /* ---- the machine's starts and stops ---- */

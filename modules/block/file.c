@@ -32,6 +32,7 @@ struct op {
     struct file_state *s;
     enum what what;
     bool sync; /* on stable storage when done */
+    int sync_error; /* of an engine that wrote it with a sync; 0: none tried */
     const struct iovec *iov;
     unsigned iov_count;
     uint64_t offset, bytes;
@@ -61,15 +62,39 @@ static void zero_rest(const struct iovec *iov, unsigned n)
         memset(iov[i].iov_base, 0, iov[i].iov_len);
 }
 
+/* The kernel forgets what it could not write: a later flush that succeeds would tell a lie. */
+static int lost(struct file_state *s, int error)
+{
+    __atomic_store_n(&s->flush_error, error, __ATOMIC_RELEASE);
+    return error;
+}
+
+static int sync_file(struct file_state *s)
+{
+    return fdatasync(s->fd) < 0 ? lost(s, -errno) : 0;
+}
+
+/* Room may be made, and the same request sent again. */
+static bool is_full(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT || error == -EFBIG;
+}
+
+/*
+ * With RWF_DSYNC an error is the write's or the sync's, and the sync's may be of what others wrote before.
+ * Only a write that fails by itself for want of room has lost nothing.
+ */
 static int move_bytes(struct op *op)
 {
     struct iovec local[32], *iov = op->iov_count <= BP_COUNT(local)
                                        ? local : malloc(op->iov_count * sizeof(*iov));
-    int flags = op->sync ? RWF_DSYNC : 0, ret = 0;
+    int flags = op->sync ? RWF_DSYNC : 0, ret = 0, sync_error = op->sync_error;
     uint64_t done = 0;
 
     if (!iov)
         return -ENOMEM;
+    if (sync_error)
+        flags = 0;
     while (ret == 0 && done < op->bytes) {
         unsigned n = rest(iov, op->iov, op->iov_count, (size_t)done);
         off_t at = (off_t)(op->offset + done);
@@ -85,12 +110,17 @@ static int move_bytes(struct op *op)
             ret = -ENOSPC;
         } else if (errno == EOPNOTSUPP && flags) {
             flags = 0;
+        } else if (errno != EINTR && flags) {
+            sync_error = -errno;
+            flags = 0;
         } else if (errno != EINTR) {
             ret = -errno;
         }
     }
-    if (ret == 0 && op->sync && !flags && fdatasync(op->s->fd) < 0)
-        ret = -errno;
+    if (sync_error && !(ret < 0 && is_full(ret)))
+        ret = lost(op->s, sync_error);
+    else if (ret == 0 && op->sync && !flags)
+        ret = sync_file(op->s);
     if (iov != local)
         free(iov);
     return ret;
@@ -128,7 +158,7 @@ static void perform(void *opaque)
         op->ret = move_bytes(op);
         return;
     case FLUSH:
-        op->ret = fdatasync(op->s->fd) < 0 ? -errno : 0;
+        op->ret = sync_file(op->s);
         return;
     case PUNCH:
         op->ret = allocate(op, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
@@ -143,8 +173,8 @@ static void perform(void *opaque)
         op->ret = device_range(op, BLKZEROOUT);
         break;
     }
-    if (op->ret == 0 && op->sync && fdatasync(op->s->fd) < 0)
-        op->ret = -errno;
+    if (op->ret == 0 && op->sync)
+        op->ret = sync_file(op->s);
 }
 
 static int run(struct op *op)
@@ -181,6 +211,10 @@ static int transfer(struct bp_block_node *node, const struct bp_block_request *r
                     .bytes = req->bytes};
     int ret = try_engine(&op);
 
+    if (what == WRITE && op.sync && ret < 0 && ret != -ENOTSUP && ret != -ECANCELED) {
+        op.sync_error = ret;
+        return run(&op);
+    }
     return ret == -ENOTSUP ? run(&op) : ret;
 }
 
@@ -205,10 +239,7 @@ static int file_flush(struct bp_block_node *node)
     ret = try_engine(&op);
     if (ret == -ENOTSUP)
         ret = run(&op);
-    /* The kernel forgets what it could not write: a later flush that succeeds would tell a lie. */
-    if (ret < 0 && ret != -ECANCELED)
-        __atomic_store_n(&s->flush_error, ret, __ATOMIC_RELEASE);
-    return ret;
+    return ret < 0 && ret != -ECANCELED ? lost(s, ret) : ret;
 }
 
 static int file_discard(struct bp_block_node *node, const struct bp_block_request *req)

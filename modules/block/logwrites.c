@@ -147,11 +147,32 @@ static void log_limits(struct bp_block_node *node, struct bp_block_limits *limit
     limits->max_transfer = 1 << 20;
 }
 
+/* Entries as the superblock counts them have to lie within the log: nothing of it is to be believed. */
+static int walk(struct log_state *s, uint64_t entries, uint8_t *buf)
+{
+    int64_t length = block->child_length(s->log);
+    uint64_t sectors = length < 0 ? 0 : (uint64_t)length / s->sector_size;
+    int ret = length < 0 ? (int)length : entries < sectors ? 0 : -EINVAL;
+
+    while (ret == 0 && s->entries < entries) {
+        uint64_t data;
+
+        ret = s->next < sectors ? log_io(s, BP_BLOCK_READ, s->next, buf, s->sector_size) : -EINVAL;
+        if (ret < 0)
+            break;
+        data = get64(buf + 16) & DISCARD ? 0 : get64(buf + 8);
+        if (data > sectors - s->next - 1)
+            return -EINVAL;
+        s->next += 1 + data;
+        s->entries++;
+    }
+    return ret;
+}
+
 /* Goes on after the last entry of a log that is there. */
 static int find_end(struct log_state *s, struct bp_error *err)
 {
     uint8_t *buf = calloc(1, s->sector_size);
-    uint64_t entries;
     int ret = buf ? log_io(s, BP_BLOCK_READ, 0, buf, s->sector_size) : -ENOMEM;
 
     if (ret < 0 || get64(buf) != MAGIC || get64(buf + 8) != VERSION ||
@@ -160,13 +181,11 @@ static int find_end(struct log_state *s, struct bp_error *err)
         return bp_fail(err, ret < 0 ? -ret : EINVAL, "log-append=on: 'log' holds no log with sectors of "
                        "%llu bytes", (unsigned long long)s->sector_size);
     }
-    entries = get64(buf + 16);
-    while (ret == 0 && s->entries < entries) {
-        ret = log_io(s, BP_BLOCK_READ, s->next, buf, s->sector_size);
-        s->next += 1 + (get64(buf + 16) & DISCARD ? 0 : get64(buf + 8));
-        s->entries++;
-    }
+    ret = walk(s, get64(buf + 16), buf);
     free(buf);
+    if (ret == -EINVAL)
+        return bp_fail(err, EINVAL, "log-append=on: the log is damaged: its %llu entries do not lie within it",
+                       (unsigned long long)s->entries);
     return ret < 0 ? bp_fail(err, -ret, "log-append=on: the log cannot be read: %s", strerror(-ret)) : 0;
 }
 

@@ -36,16 +36,17 @@ int qmp_blockdev_reopen(struct bp_value *list, struct bp_error *err)
         const char *name = bp_value_get_string(options, "node-name");
         struct bp_block_node *node = name ? node_find(name) : NULL;
         const char *driver = bp_value_get_string(options, "driver");
+        struct drained drained;
 
         if (!node)
             return bp_fail(err, name ? ENOENT : EINVAL, name ? "there is no node '%s'"
                            : "member 'node-name' is missing", name);
         if (driver && strcmp(driver, node->driver->type.name + sizeof("block-") - 1) != 0)
             return bp_fail(err, EINVAL, "node '%s': its driver cannot be changed", name);
-        ret = drain_begin(node_ref(node), err);
+        ret = drain_begin(node_ref(node), &drained, err);
         if (ret == 0) {
             ret = node_reopen(node, options, err);
-            drain_end(node);
+            drain_end(&drained);
         }
         node_unref(node);
     }
@@ -71,6 +72,7 @@ static struct bp_block_node *named_node(const char *device, const char *node_nam
 int qmp_block_resize(const char *device, const char *node_name, uint64_t size, struct bp_error *err)
 {
     struct bp_block_node *node = named_node(device, node_name, err);
+    struct drained drained;
     int ret;
 
     if (!node)
@@ -83,10 +85,10 @@ int qmp_block_resize(const char *device, const char *node_name, uint64_t size, s
             free(user);
             return -EBUSY;
         }
-    ret = drain_begin(node_ref(node), err);
+    ret = drain_begin(node_ref(node), &drained, err);
     if (ret == 0) {
         ret = node_resize(node, size, true, err);
-        drain_end(node);
+        drain_end(&drained);
     }
     if (ret == 0)
         blk_resized(node);
@@ -198,6 +200,7 @@ int block_commit(const char *device, struct bp_error *err)
     struct bp_blk *blk = blk_find(device);
     struct bp_block_node *node = blk ? blk->root.node : node_find(device);
     struct bp_block_child *edge = NULL;
+    struct drained drained;
     int ret;
 
     if (!blk && !node)
@@ -208,10 +211,10 @@ int block_commit(const char *device, struct bp_error *err)
         return bp_fail(err, ENOMEDIUM, "there is no medium in '%s'", device);
     if (!edge)
         return bp_fail(err, ENOTSUP, "'%s' has no backing file to write back to", device);
-    ret = drain_begin(node_ref(node), err);
+    ret = drain_begin(node_ref(node), &drained, err);
     if (ret == 0) {
         ret = commit_drained(node, edge, err);
-        drain_end(node);
+        drain_end(&drained);
     }
     node_unref(node);
     return ret;

@@ -569,6 +569,98 @@ static void a_failing_flush_is_told(void)
     del("r");
 }
 
+/* Modules find this before libc's: a disk that loses what it should have written, once. */
+static int sync_failure;
+static unsigned full_writes;
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    int error = __atomic_load_n(&sync_failure, __ATOMIC_ACQUIRE);
+
+    if (full_writes) {
+        full_writes--;
+        errno = ENOSPC;
+        return -1;
+    }
+    if (flags && error) {
+        (void)!pwritev(fd, iov, count, offset);
+        sync_failure = 0;
+        errno = error;
+        return -1;
+    }
+    return syscall(SYS_pwritev2, fd, iov, count, (long)offset, 0l, flags);
+}
+
+static void what_a_failed_fua_lost_is_told_at_the_next_flush(void)
+{
+    static const int errors[] = {EIO, ENOSPC};
+    char *path = make_file("fua.img", 65536);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++) {
+        struct front f;
+
+        add_file("f", path);
+        open_front(&f, "f");
+        g_assert_cmpint(flush(&f), ==, 0);
+        sync_failure = errors[i];
+        fill(&f, 4096, 1, 512, BP_BLOCK_FUA, -errors[i]);
+        g_assert_cmpint(sync_failure, ==, 0);
+        fill(&f, 8192, 1, 512, 0, 0);
+        g_assert_cmpint(flush(&f), ==, -errors[i]);
+        g_assert_cmpint(flush(&f), ==, -errors[i]);
+        close_front(&f);
+        del("f");
+    }
+    g_free(path);
+}
+
+static void a_write_that_finds_no_room_loses_nothing_else(void)
+{
+    char *path = make_file("room.img", 65536);
+    struct front f;
+
+    add_file("f", path);
+    open_front(&f, "f");
+    full_writes = 2; /* with the sync, and without */
+    fill(&f, 4096, 1, 512, BP_BLOCK_FUA, -ENOSPC);
+    g_assert_cmpint(full_writes, ==, 0);
+    fill(&f, 4096, 1, 512, BP_BLOCK_FUA, 0);
+    g_assert_cmpint(flush(&f), ==, 0);
+    close_front(&f);
+    del("f");
+    g_free(path);
+}
+
+static void put_words(char *data, size_t at, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+    const uint64_t words[4] = {a, b, c, d};
+
+    memcpy(data + at, words, sizeof(words));
+}
+
+static void a_damaged_log_is_refused(void)
+{
+    static const struct { uint64_t entries, sectors, flags; } wrong[] = {
+        {UINT64_MAX, 0, 0}, {8, 0, 0}, {1, UINT64_MAX, 0}, {1, 7, 0}, {3, 6, 0}};
+    char *data = g_malloc0(8 * 512), *path = path_of("bad.log"), *image = make_file("bad.img", 4096);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        put_words(data, 0, 0x6a736677736872, 1, wrong[i].entries, 512);
+        put_words(data, 512, 0, wrong[i].sectors, wrong[i].flags, 0);
+        g_assert_true(g_file_set_contents(path, data, 8 * 512, NULL));
+        add_file("f", image);
+        add_file("l", path);
+        assert_refused(refused("blockdev-add", "{\"driver\": \"blklogwrites\", \"node-name\": \"w\", "
+                               "\"file\": \"f\", \"log\": \"l\", \"log-append\": true}"), "damaged");
+        del("f");
+        del("l");
+    }
+    g_free(data);
+    g_free(path);
+    g_free(image);
+}
+
 static void what_was_written_is_flushed_before_a_node_is_read_only(void)
 {
     struct front f;
@@ -691,6 +783,9 @@ int main(int argc, char **argv)
     CASE(a_power_cut_keeps_what_was_flushed);
     CASE(every_prefix_of_writes_keeps_its_flushes);
     CASE(a_failing_flush_is_told);
+    CASE(what_a_failed_fua_lost_is_told_at_the_next_flush);
+    CASE(a_write_that_finds_no_room_loses_nothing_else);
+    CASE(a_damaged_log_is_refused);
     CASE(what_was_written_is_flushed_before_a_node_is_read_only);
     CASE(a_node_is_made_longer_and_reopened);
     CASE(probed_raw_keeps_other_formats_headers_out);
