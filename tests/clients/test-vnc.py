@@ -808,6 +808,24 @@ def only_a_socket_gives_way_to_a_socket():
         rfb.Client(rfb.connect(path=path)).close()
 
 
+def socket_that_is_served_is_not_taken_over():
+    path = os.path.join(FOLDER, "served")
+    with plain("-vnc", "unix:" + path):
+        try:
+            with plain("-vnc", "unix:" + path):
+                raise AssertionError("accepted")
+        except Failed as error:
+            assert "-vnc" in str(error) and path in str(error) and "serves" in str(error), error
+        rfb.Client(rfb.connect(path=path)).close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(path + "d")
+        try:
+            with plain("-vnc", "unix:" + path + "d"):
+                raise AssertionError("accepted")
+        except Failed as error:
+            assert "serves" in str(error), error
+
+
 # ---- slow and hostile clients ----
 
 def memory_kib(q):
@@ -961,6 +979,6 @@ run([viewers_see_what_screendump_sees, every_encoding_shows_the_picture, every_p
      clients_are_listed_and_told_of, display_number_is_a_port, next_free_number_is_taken,
      server_calls_a_listening_viewer, websocket_shows_the_same, websocket_has_a_port_of_its_own,
      display_option_is_the_same, power_is_the_clients_where_it_may, what_cannot_be_is_refused_in_words,
-     only_a_socket_gives_way_to_a_socket,
+     only_a_socket_gives_way_to_a_socket, socket_that_is_served_is_not_taken_over,
      stalled_clients_cost_a_bounded_amount, who_reads_no_answers_can_ask_no_more, hostile_messages_end_only_their_client,
      bad_handshakes_end_only_their_client, more_clients_than_allowed_wait_outside])

@@ -65,6 +65,12 @@ def tables_without_acpi_are_whole():
     assert seen["pm_line"] == 9, seen
 
 
+def a20_is_masked_only_when_nobody_lets_it_through():
+    seen = values("a20")
+    assert seen["start"] == seen["keyboard"] == seen["port92"] == seen["again"] == seen["both"] == seen["end"] == 1, seen
+    assert seen["neither"] == seen["last"] == 0, seen
+
+
 def entry_of_the_bios_resets_the_machine():
     why = lacking()
     if why:
@@ -77,6 +83,7 @@ def entry_of_the_bios_resets_the_machine():
 
 try:
     run([untouched_apic_passes_8259_interrupts, init_resets_the_local_apic, hpet_reaches_the_io_apic,
-         fpu_error_without_ne_is_irq_13, tables_without_acpi_are_whole, entry_of_the_bios_resets_the_machine])
+         fpu_error_without_ne_is_irq_13, tables_without_acpi_are_whole, entry_of_the_bios_resets_the_machine,
+         a20_is_masked_only_when_nobody_lets_it_through])
 finally:
     guests.close()

@@ -400,6 +400,104 @@ static void viewer_that_wants_is_told_once(void)
     display->surface_unref(surface);
 }
 
+/* ---- input ---- */
+
+struct typed {
+    unsigned count;
+    uint16_t code[32];
+    int32_t value[32];
+};
+
+static void typed_event(void *opaque, const struct bp_input_event *event)
+{
+    struct typed *t = opaque;
+
+    g_assert_cmpuint(t->count, <, G_N_ELEMENTS(t->code));
+    t->code[t->count] = event->code;
+    t->value[t->count++] = event->value;
+}
+
+static void count_call(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+static struct bp_input_device *make_keyboard(struct typed *t)
+{
+    const struct bp_input_ops ops = {.size = sizeof(ops), .takes = BP_INPUT_TAKES_KEYS, .name = "test",
+                                     .event = typed_event};
+    struct bp_error err = {0};
+    struct bp_input_device *d = NULL;
+
+    good(input->device_new(bp_device_object(device), NULL, &ops, t, &d, &err), &err);
+    bp_test_step(host, 0);
+    return d;
+}
+
+static void many_changes_of_leds_are_told_once(void)
+{
+    struct typed t = {0};
+    struct bp_input_device *d = make_keyboard(&t);
+    unsigned calls = 0;
+
+    input->listen(count_call, &calls);
+    for (unsigned i = 0; i < 100000; i++)
+        input->set_leds(d, i & 1 ? 2 : 1);
+    g_assert_cmpuint(calls, ==, 0);
+    bp_test_step(host, 0);
+    g_assert_cmpuint(calls, ==, 1);
+    input->device_free(d);
+    bp_test_step(host, 0);
+    g_assert_cmpuint(calls, ==, 2);
+    input->unlisten(count_call, &calls);
+}
+
+static void press(const char *key)
+{
+    struct bp_error err = {0};
+    char *args = g_strdup_printf("{\"keys\": [{\"type\": \"qcode\", \"data\": \"%s\"}], "
+                                 "\"hold-time\": 20}", key);
+
+    bp_test_command(host, "send-key", args, NULL, &err);
+    g_assert_cmpstr(err.message, ==, "");
+    g_free(args);
+}
+
+static void keys_wait_while_the_machine_stands(void)
+{
+    struct typed t = {0};
+    struct bp_input_device *d = make_keyboard(&t);
+
+    bp_test_run(host, true);
+    press("a");
+    press("b");
+    bp_test_step(host, 0);
+    g_assert_cmpuint(t.count, ==, 1);
+    while (t.count < 2) { /* a goes up; b comes next */
+        g_usleep(1000);
+        bp_test_step(host, 0);
+    }
+    bp_test_run(host, false);
+    for (unsigned i = 0; i < 60; i++) {
+        g_usleep(1000);
+        bp_test_step(host, 0);
+    }
+    g_assert_cmpuint(t.count, ==, 2);
+    bp_test_run(host, true);
+    for (unsigned i = 0; i < 30000 && t.count < 4; i++) {
+        g_usleep(1000);
+        bp_test_step(host, 0);
+    }
+    g_assert_cmpuint(t.count, ==, 4);
+    g_assert_cmpuint(t.code[1], ==, KEY_A);
+    g_assert_cmpuint(t.code[2], ==, KEY_B);
+    g_assert_cmpint(t.value[2], ==, 1);
+    g_assert_cmpint(t.value[3], ==, 0);
+    bp_test_run(host, false);
+    input->device_free(d);
+    bp_test_step(host, 0);
+}
+
 int main(int argc, char **argv)
 {
     struct bp_error err = {0};
@@ -422,5 +520,7 @@ int main(int argc, char **argv)
     CASE(formats_are_read_as_pixman_has_them);
     CASE(cells_are_drawn_with_their_font);
     CASE(viewer_that_wants_is_told_once);
+    CASE(many_changes_of_leds_are_told_once);
+    CASE(keys_wait_while_the_machine_stands);
     return g_test_run();
 }

@@ -195,6 +195,65 @@ static void files_are_brought_up_to_date_when_selected(void)
     g_assert_cmpuint(selected, ==, 2);
 }
 
+/* The guest may know them from the directory. */
+static void selectors_stay_once_the_guest_has_looked(void)
+{
+    uint32_t key;
+
+    g_assert_cmpint(fw_cfg->add_file(dev, "etc/known", "k", 1, NULL), ==, 0);
+    key = key_of("etc/known");
+    g_assert_cmpint(fw_cfg->add_file(dev, "etc/a-late-one", "l", 1, NULL), ==, 0);
+    g_assert_cmphex(key_of("etc/known"), ==, key);
+    select_item((uint16_t)key);
+    g_assert_cmpuint(byte(), ==, 'k');
+    select_item((uint16_t)key_of("etc/a-late-one"));
+    g_assert_cmpuint(byte(), ==, 'l');
+}
+
+static uint32_t state_of_dma(void)
+{
+    return GUINT32_SWAP_LE_BE((uint32_t)bp_test_read(host, 0x1000, 4));
+}
+
+static void long_reads_go_step_by_step(void)
+{
+    uint32_t bytes = (512u << 10) + 1024;
+    void *saved;
+    size_t size;
+
+    bp_test_write(host, 0x10000 + bytes - 8, UINT64_MAX, 8);
+    bp_test_write(host, 0x10000 + bytes, UINT64_MAX, 8);
+    g_assert_cmphex(dma(0x0000000a, bytes, 0x10000), !=, 0); /* under way */
+    g_assert_cmphex(bp_test_read(host, 0x10000, 8), ==, 0x554d4551);
+    g_assert_cmphex(bp_test_read(host, 0x10000 + bytes - 8, 8), ==, UINT64_MAX);
+    bp_test_write(host, 0x3000, 0, 8);
+    bp_test_write(host, 0x3008, 0, 8);
+    bp_test_out(host, 0x518, GUINT32_SWAP_LE_BE(0x3000u), 4);
+    g_assert_cmphex(GUINT32_SWAP_LE_BE((uint32_t)bp_test_read(host, 0x3000, 4)), ==, 1); /* one at a time */
+    g_assert_cmpint(bp_test_save(dev, &saved, &size, NULL), ==, 0);
+    for (unsigned i = 0; i < 20; i++)
+        bp_test_step(host, 0);
+    g_assert_cmphex(state_of_dma(), ==, 0);
+    g_assert_cmphex(bp_test_read(host, 0x10000 + bytes - 8, 8), ==, 0);
+    g_assert_cmphex(bp_test_read(host, 0x10000 + bytes, 8), ==, UINT64_MAX);
+    /* What was saved on the way goes on where it is loaded. */
+    bp_test_write(host, 0x10000 + bytes - 8, UINT64_MAX, 8);
+    g_assert_cmpint(bp_test_restore(dev, saved, size, NULL), ==, 0);
+    for (unsigned i = 0; i < 20; i++)
+        bp_test_step(host, 0);
+    g_assert_cmphex(bp_test_read(host, 0x10000 + bytes - 8, 8), ==, 0);
+    free(saved);
+    g_assert_cmphex(dma(0x0000000a, UINT32_MAX, 0x10000), !=, 0);
+    for (unsigned i = 0; i < 5000 && state_of_dma() & ~1u; i++)
+        bp_test_step(host, 0);
+    g_assert_cmphex(state_of_dma(), ==, 1); /* beyond the memory */
+    g_assert_cmphex(dma(0x0000000a, bytes, 0x10000), !=, 0);
+    bp_test_reset(host);
+    for (unsigned i = 0; i < 20; i++)
+        bp_test_step(host, 0);
+    g_assert_cmphex(state_of_dma(), !=, 0); /* a reset ends it without a word */
+}
+
 int main(int argc, char **argv)
 {
     struct bp_error err = {0};
@@ -206,12 +265,14 @@ int main(int argc, char **argv)
         bpc_require_interface("fw-cfg", 1, (const void **)&fw_cfg, &err) < 0)
         g_error("%s", err.message);
 #define CASE(name) g_test_add_func("/fw-cfg/" #name, name)
+    CASE(directory_is_sorted); /* first: then the guest has looked */
     CASE(signature_and_id);
-    CASE(directory_is_sorted);
     CASE(impossible_items_are_refused);
     CASE(dma_reads_items);
     CASE(architecture_keys_are_apart);
     CASE(writable_files_take_what_fits);
+    CASE(selectors_stay_once_the_guest_has_looked);
+    CASE(long_reads_go_step_by_step);
     CASE(files_are_brought_up_to_date_when_selected);
     rc = g_test_run();
     bp_test_host_free(host);

@@ -423,6 +423,26 @@ static void bad_memory_stops_the_master_and_a_reset_helps(void)
     g_assert_cmphex(bp_test_in(host, BM + 2, 1) & 2, ==, 2);
 }
 
+static void diagnostics_end_after_what_was_under_way(void)
+{
+    start();
+    d0->hold = true;
+    address(0, 1, false);
+    out(COMMAND, 0x20);
+    bp_test_step(host, 0);
+    g_assert_cmphex(alternate() & BSY, ==, BSY);
+    rises = 0;
+    out(COMMAND, 0x90);
+    g_assert_cmphex(alternate(), ==, BSY); /* the disk still has a request of the drive's */
+    g_assert_cmpuint(rises, ==, 0);
+    d0->hold = false;
+    release(d0);
+    g_assert_cmphex(wait_idle(), ==, 0x50);
+    g_assert_cmpuint(rises, ==, 1);
+    g_assert_cmphex(in(ERROR), ==, 1);
+    g_assert_cmphex(command(0x90), ==, 0x50); /* at once, with nothing under way */
+}
+
 static void without_mastery_nothing_moves(void)
 {
     start();
@@ -485,6 +505,7 @@ int main(int argc, char **argv)
     CASE(dma_writes_large_blocks);
     CASE(longer_list_stays_active_shorter_one_waits);
     CASE(bad_memory_stops_the_master_and_a_reset_helps);
+    CASE(diagnostics_end_after_what_was_under_way);
     CASE(without_mastery_nothing_moves);
     CASE(trim_discards_ranges);
     rc = g_test_run();

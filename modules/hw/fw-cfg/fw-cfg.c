@@ -14,6 +14,7 @@
 #include <bp/bus/isa.h>
 #include <bp/option.h>
 #include <bp/log.h>
+#include <bp/loop.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 
@@ -29,6 +30,7 @@ BP_USE(isa, struct bp_isa_interface, "isa", 1);
 #define MAX_WRITABLE 4096u      /* bytes of one that the guest may write */
 #define MAX_SAVED (MAX_FILES * (MAX_NAME + 4u + MAX_WRITABLE))
 
+#define DMA_STEP (256u << 10) /* bytes moved at once under the machine lock */
 #define DMA_ERROR 0x01u
 #define DMA_READ 0x02u
 #define DMA_SKIP 0x04u
@@ -49,13 +51,20 @@ struct item {
 
 struct fw_cfg {
     struct item classic[KEY_FIRST_FILE], arch[KEY_FIRST_FILE];
-    struct item file[MAX_FILES]; /* sorted by name; selector KEY_FIRST_FILE + index */
+    struct item file[MAX_FILES]; /* selector KEY_FIRST_FILE + index */
     uint32_t files;
+    bool looked_at; /* the guest may know selectors: they stay. Before that files are sorted by name */
     uint32_t iobase, dma_iobase;
     bool dma_enabled;
     uint16_t key;
     uint32_t offset;
     uint64_t dma_address;
+    /* A DMA that is under way: a long one goes step by step. */
+    uint64_t dma_at;   /* its command; written to when it ends */
+    uint64_t dma_to;
+    uint32_t dma_left;
+    bool dma_busy;
+    struct bp_deferred *dma_step;
     struct bp_space *memory;
     struct bp_state_bytes writable; /* while saving and loading: name, length, bytes of each writable file */
 };
@@ -152,17 +161,19 @@ static int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *
     struct fw_cfg *s = bp_device_state(dev);
     struct item item = {0};
     uint32_t at = 0;
-    int order = 1, r;
+    int r;
 
     if (!name[0] || strlen(name) >= MAX_NAME)
         return bp_fail(err, EINVAL, "fw_cfg: file name '%s' must have 1 to %u bytes", name,
                        MAX_NAME - 1);
-    while (at < s->files && (order = strcmp(s->file[at].name, name)) < 0)
-        at++;
-    if (at < s->files && order == 0) {
-        r = set_data(&s->file[at], data, len, err);
+    struct item *there = find_file(s, name);
+
+    if (there) {
+        r = set_data(there, data, len, err);
         return r < 0 ? r : make_directory(s, err);
     }
+    while (at < s->files && (s->looked_at || strcmp(s->file[at].name, name) < 0))
+        at++;
     if (s->files == MAX_FILES)
         return bp_fail(err, ENOSPC, "fw_cfg: more than %u files", MAX_FILES);
     r = set_data(&item, data, len, err);
@@ -241,8 +252,12 @@ static uint64_t port_read(void *opaque, uint64_t addr, unsigned size)
 
 static void port_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    if (addr == 0 && size == 2)
-        select_item(opaque, (uint16_t)value);
+    struct fw_cfg *s = opaque;
+
+    if (addr != 0 || size != 2)
+        return;
+    s->looked_at = true;
+    select_item(s, (uint16_t)value);
 }
 
 static const struct bp_region_ops port_ops = {
@@ -266,44 +281,83 @@ static bool take(struct fw_cfg *s, uint64_t address, uint32_t len)
     return true;
 }
 
+static void advance(struct fw_cfg *s, uint32_t len)
+{
+    s->offset = len > UINT32_MAX - s->offset ? UINT32_MAX : s->offset + len;
+}
+
 /* Reads past the end give zeroes. */
-static bool transfer(struct fw_cfg *s, uint32_t control, uint64_t address, uint32_t len)
+static bool give(struct fw_cfg *s, uint64_t address, uint32_t len)
 {
     const struct item *item = selected(s);
-    uint32_t have = item && s->offset < item->len ? item->len - s->offset : 0, n;
-    bool ok = true;
+    uint32_t have = item && s->offset < item->len ? item->len - s->offset : 0, n = len < have ? len : have;
+    bool ok = n == 0 || bp_space_write(s->memory, address, item->data + s->offset, n) == 0;
 
-    if (control & DMA_READ) {
-        n = len < have ? len : have;
-        if (n)
-            ok = bp_space_write(s->memory, address, item->data + s->offset, n) == 0;
-        if (ok && len > n)
-            ok = bp_space_fill(s->memory, address + n, 0, len - n) == 0;
-    } else if (control & DMA_WRITE) {
-        return take(s, address, len);
-    } else if (!(control & DMA_SKIP)) {
-        return true;
-    }
-    s->offset = len > UINT32_MAX - s->offset ? UINT32_MAX : s->offset + len;
+    if (ok && len > n)
+        ok = bp_space_fill(s->memory, address + n, 0, len - n) == 0;
+    advance(s, len);
     return ok;
+}
+
+static void end_dma(struct fw_cfg *s, uint64_t at, bool ok)
+{
+    uint8_t result[4];
+
+    put_be32(result, ok ? 0 : DMA_ERROR);
+    bp_space_write(s->memory, at, result, sizeof(result));
+}
+
+/* A part of a long read; the guest waits for the end of it by the command's first word. */
+static void go_on(void *opaque)
+{
+    struct fw_cfg *s = opaque;
+    uint32_t n = s->dma_left < DMA_STEP ? s->dma_left : DMA_STEP;
+    bool ok;
+
+    if (!s->dma_busy)
+        return;
+    ok = give(s, s->dma_to, n);
+    s->dma_to += n;
+    s->dma_left -= n;
+    if (ok && s->dma_left) {
+        bp_deferred_schedule(s->dma_step);
+        return;
+    }
+    s->dma_busy = false;
+    end_dma(s, s->dma_at, ok);
 }
 
 static void run_dma(struct fw_cfg *s)
 {
-    uint64_t at = s->dma_address;
+    uint64_t at = s->dma_address, address;
     uint8_t command[16];
-    uint32_t control, result;
+    uint32_t control, len;
 
     s->dma_address = 0;
+    s->looked_at = true;
     if (bp_space_read(s->memory, at, command, sizeof(command)) < 0)
         return;
+    if (s->dma_busy) {
+        bp_guest_error("fw-cfg-busy", "fw_cfg: a DMA was started while another one is under way");
+        end_dma(s, at, false);
+        return;
+    }
     control = get_be32(command);
+    len = get_be32(command + 4);
+    address = (uint64_t)get_be32(command + 8) << 32 | get_be32(command + 12);
     if (control & DMA_SELECT)
         select_item(s, (uint16_t)(control >> 16));
-    result = transfer(s, control, (uint64_t)get_be32(command + 8) << 32 | get_be32(command + 12),
-                      get_be32(command + 4)) ? 0 : DMA_ERROR;
-    put_be32(command, result);
-    bp_space_write(s->memory, at, command, 4);
+    if (control & DMA_READ) {
+        s->dma_busy = true;
+        s->dma_at = at;
+        s->dma_to = address;
+        s->dma_left = len;
+        go_on(s);
+        return;
+    }
+    if (!(control & DMA_WRITE) && control & DMA_SKIP)
+        advance(s, len);
+    end_dma(s, at, !(control & DMA_WRITE) || take(s, address, len));
 }
 
 static uint64_t dma_read(void *opaque, uint64_t addr, unsigned size)
@@ -340,6 +394,7 @@ static void fw_cfg_reset(struct bp_device *dev)
 
     select_item(s, KEY_SIGNATURE);
     s->dma_address = 0;
+    s->dma_busy = false;
 }
 
 static void fw_cfg_detach(struct bp_device *dev)
@@ -364,6 +419,7 @@ static int fw_cfg_attach(struct bp_device *dev, struct bp_error *err)
     int r;
 
     s->memory = bp_device_memory(dev);
+    s->dma_step = bp_deferred_new(bp_device_owner(dev), NULL, go_on, s);
     if (s->iobase > 0xfffe || s->dma_iobase > 0xfff8)
         return bp_fail(err, EINVAL, "fw_cfg_io: the I/O ports do not fit into 0..0xffff");
     r = set_data(&s->classic[KEY_SIGNATURE], "QEMU", 4, err);
@@ -418,6 +474,9 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     size_t left = s->writable.size;
 
     (void)version;
+    s->looked_at = true;
+    if (s->dma_busy)
+        bp_deferred_schedule(s->dma_step);
     while (left > 0) {
         uint32_t len = left < MAX_NAME + 4 ? UINT32_MAX : get_be32(p + MAX_NAME);
         struct item *item = left < MAX_NAME + 4 || p[MAX_NAME - 1] ? NULL : find_file(s, (const char *)p);
@@ -435,10 +494,14 @@ static const struct bp_state_field fw_cfg_fields[] = {
     BP_SAVE(UINT16, struct fw_cfg, key),
     BP_SAVE(UINT32, struct fw_cfg, offset),
     BP_SAVE(UINT64, struct fw_cfg, dma_address),
+    BP_SAVE(UINT64, struct fw_cfg, dma_at),
+    BP_SAVE(UINT64, struct fw_cfg, dma_to),
+    BP_SAVE(UINT32, struct fw_cfg, dma_left),
+    BP_SAVE(BOOL, struct fw_cfg, dma_busy),
     BP_SAVE_BYTES(struct fw_cfg, writable, MAX_SAVED),
     BP_SAVE_END,
 };
-static const struct bp_state_table fw_cfg_table = {.version = 2, .oldest = 2, .fields = fw_cfg_fields,
+static const struct bp_state_table fw_cfg_table = {.version = 3, .oldest = 3, .fields = fw_cfg_fields,
                                                    .before_save = before_save, .after_load = after_load};
 
 static const struct bp_field fw_cfg_props[] = {

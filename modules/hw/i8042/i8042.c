@@ -438,8 +438,8 @@ static void port92_reset(struct bp_device *dev)
 {
     struct port92 *s = bp_device_state(dev);
 
-    s->value = PORT_A_A20; /* as firmware leaves it */
-    bp_irq_set(s->a20, 1);
+    s->value = 0; /* the keyboard controller lets A20 through meanwhile */
+    bp_irq_set(s->a20, 0);
 }
 
 static int port92_attach(struct bp_device *dev, struct bp_error *err)
@@ -457,8 +457,16 @@ static const struct bp_state_field port92_fields[] = {
     BP_SAVE(UINT8, struct port92, value),
     BP_SAVE_END,
 };
-static const struct bp_state_table port92_table = {.version = 1, .oldest = 1,
-                                                   .fields = port92_fields};
+static int port92_loaded(void *state, uint32_t version, struct bp_error *err)
+{
+    const struct port92 *s = state;
+
+    (void)version, (void)err;
+    bp_irq_set(s->a20, (s->value & PORT_A_A20) != 0);
+    return 0;
+}
+static const struct bp_state_table port92_table = {.version = 1, .oldest = 1, .fields = port92_fields,
+                                                   .after_load = port92_loaded};
 
 BP_BOARD_DEVICE(port92_class, "port92", "isa", "System control port A: A20 and fast reset",
                 struct port92, NULL, &port92_table, .category = "misc", .attach = port92_attach,

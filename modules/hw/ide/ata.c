@@ -506,7 +506,7 @@ void ide_signature(struct ide_drive *s)
         .status = s->cd ? 0 : STATUS_IDLE, .error = 1, .count = 1, .low = 1, .mid = s->cd ? 0x14 : 0,
         .high = s->cd ? 0xeb : 0, .control = control};
     s->asleep = false;
-    s->diagnose = false;
+    s->diagnose = DIAGNOSE_NONE;
     s->queue_failed = false;
 }
 
@@ -516,7 +516,7 @@ void ide_software_reset(struct ide_drive *s)
     s->irq = false;
     s->asleep = false;
     if (s->tally.pending) { /* it goes on when the last one has ended */
-        s->diagnose = true;
+        s->diagnose = DIAGNOSE_RESET;
         s->regs.status = BP_IDE_BUSY;
         return;
     }

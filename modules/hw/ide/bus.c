@@ -180,6 +180,7 @@ static void write_control(struct ide_bus *bus, uint8_t value)
         s->regs.control = value & (CONTROL_RESET | CONTROL_NO_INTERRUPT | CONTROL_HIGH_ORDER);
         if (reset && !was) {
             ide_let_go(s);
+            s->diagnose = DIAGNOSE_NONE;
             s->irq = false;
             s->regs.status = BP_IDE_BUSY;
         } else if (!reset && was) {
@@ -191,19 +192,41 @@ static void write_control(struct ide_bus *bus, uint8_t value)
     ide_update_irq(bus);
 }
 
+/* Goes on when the last request of either drive has ended. */
+void ide_diagnose_go(struct ide_bus *bus)
+{
+    for (unsigned i = 0; i < BP_IDE_UNITS; i++)
+        if (bus->drives[i] && bus->drives[i]->diagnose == DIAGNOSE_COMMAND && bus->drives[i]->tally.pending)
+            return;
+    for (unsigned i = 0; i < BP_IDE_UNITS; i++) {
+        struct ide_drive *s = bus->drives[i];
+
+        if (!s || s->diagnose != DIAGNOSE_COMMAND)
+            continue;
+        ide_signature(s);
+        if (bus->ops.flags & BP_IDE_SERIAL)
+            bus->ops.registers(bus->opaque, 0, &s->regs, true);
+        else if (i == 0)
+            s->irq = true;
+    }
+    ide_update_irq(bus);
+}
+
 /* Both do it, device 0 tells the result. */
 static void diagnose(struct ide_bus *bus)
 {
     for (unsigned i = 0; i < BP_IDE_UNITS; i++) {
-        if (!bus->drives[i])
+        struct ide_drive *s = bus->drives[i];
+
+        if (!s)
             continue;
-        ide_let_go(bus->drives[i]);
-        ide_signature(bus->drives[i]);
+        ide_let_go(s);
+        s->irq = false;
+        s->regs.status = BP_IDE_BUSY;
+        s->diagnose = DIAGNOSE_COMMAND;
     }
     bus->selected = 0;
-    if (bus->drives[0])
-        bus->drives[0]->irq = true;
-    ide_update_irq(bus);
+    ide_diagnose_go(bus);
 }
 
 static void write_command(struct ide_bus *bus, uint8_t value)
@@ -306,6 +329,7 @@ static void bus_command(struct bp_bus *b, const struct bp_ide_registers *regs, b
         s->regs.control = control & (CONTROL_RESET | CONTROL_NO_INTERRUPT);
         if (reset && !was) {
             ide_let_go(s);
+            s->diagnose = DIAGNOSE_NONE;
             s->regs.status = BP_IDE_BUSY;
         } else if (was && !reset) {
             ide_software_reset(s);
@@ -325,9 +349,7 @@ static void bus_command(struct bp_bus *b, const struct bp_ide_registers *regs, b
     }
     s->regs.control = control;
     if (regs->command == 0x90) {
-        ide_let_go(s);
-        ide_signature(s);
-        bus->ops.registers(bus->opaque, 0, &s->regs, true);
+        diagnose(bus);
         return;
     }
     ide_command(s, regs->command);

@@ -334,14 +334,22 @@ static int loaded(void *state, struct bp_error *err)
     return 0;
 }
 
+void ide_diagnose_again(struct ide_drive *s)
+{
+    if (s->diagnose == DIAGNOSE_RESET)
+        ide_software_reset(s);
+    else if (s->diagnose == DIAGNOSE_COMMAND)
+        ide_diagnose_go(s->bus);
+}
+
 void ide_take_up(void *opaque)
 {
     struct ide_drive *s = opaque;
 
     if (!s->bus)
         return;
-    if (s->diagnose && s->tally.pending == 0)
-        ide_software_reset(s);
+    if (s->tally.pending == 0)
+        ide_diagnose_again(s);
     if (s->step != STEP_NONE && !s->job)
         ide_step_again(s);
     else if (s->dma_wanted)
@@ -383,7 +391,7 @@ static const struct bp_state_field drive_fields[] = {
     BP_SAVE_RANGE(UINT8, struct ide_drive, task, TASK_NONE, TASK_PACKET_REPLY),
     BP_SAVE(BOOL, struct ide_drive, dma), BP_SAVE(BOOL, struct ide_drive, dma_wanted),
     BP_SAVE(BOOL, struct ide_drive, ext), BP_SAVE(BOOL, struct ide_drive, fua),
-    BP_SAVE(BOOL, struct ide_drive, lba_mode), BP_SAVE(BOOL, struct ide_drive, diagnose),
+    BP_SAVE(BOOL, struct ide_drive, lba_mode), BP_SAVE_RANGE(UINT8, struct ide_drive, diagnose, 0, DIAGNOSE_COMMAND),
     BP_SAVE(UINT64, struct ide_drive, lba), BP_SAVE(UINT32, struct ide_drive, left),
     BP_SAVE_RANGE(UINT32, struct ide_drive, per_block, 0, 16),
     BP_SAVE_RANGE(UINT32, struct ide_drive, chunk, 0, DATA_MAX / SECTOR),

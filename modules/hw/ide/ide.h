@@ -40,6 +40,8 @@ enum ide_task { TASK_NONE, TASK_READ, TASK_WRITE, TASK_REPLY, TASK_TRIM, TASK_ST
 struct ide_drive;
 
 /* A drive's requests; `pending`: those that nobody waits for any more, until which it stays busy. */
+enum ide_diagnose { DIAGNOSE_NONE, DIAGNOSE_RESET, DIAGNOSE_COMMAND };
+
 struct ide_tally {
     unsigned pending;
     struct ide_job *jobs; /* all of them */
@@ -112,7 +114,7 @@ struct ide_drive {
     uint8_t phase, step, task;
     bool dma, dma_wanted, ext, fua;
     bool lba_mode;  /* its address was not CHS: what an error reports */
-    bool diagnose;  /* busy after a reset until old requests have ended; then the signature */
+    uint8_t diagnose; /* enum ide_diagnose: busy until old requests have ended; then the signature */
     uint64_t lba;
     uint32_t left;  /* sectors still to do, those in the buffer included */
     uint32_t per_block; /* sectors of a data request block */
@@ -208,6 +210,8 @@ void ide_set_address(struct ide_drive *s, uint64_t lba); /* into the registers *
 void ide_signature(struct ide_drive *s);
 void ide_reset_settings(struct ide_drive *s);
 void ide_software_reset(struct ide_drive *s);
+void ide_diagnose_go(struct ide_bus *bus);
+void ide_diagnose_again(struct ide_drive *s); /* its last request has ended */
 
 /* identify.c */
 void ide_identify(const struct ide_drive *s, uint8_t out[SECTOR]);

@@ -265,8 +265,8 @@ static void let_go_ended(struct ide_job *job)
 
     s->tally.pending--;
     job_free(job);
-    if (s->bus && s->diagnose && s->tally.pending == 0)
-        ide_software_reset(s);
+    if (s->bus && s->tally.pending == 0)
+        ide_diagnose_again(s);
 }
 
 static void job_done(void *opaque, int ret)

@@ -107,17 +107,21 @@ static void set_a20(struct bp_cpu *cpu, void *opaque)
     x->a20_masked = opaque != NULL;
 }
 
+/* The chipset ORs what the keyboard controller (source 0) and port 92h (source 1) want. */
 static void a20_changed(void *opaque, unsigned n, int level)
 {
-    const struct pc *pc = opaque;
+    struct pc *pc = opaque;
 
-    (void)n;
+    if (level)
+        pc->a20 |= (uint8_t)(1u << n);
+    else
+        pc->a20 &= (uint8_t)~(1u << n);
     for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
 
         /* Not compared with what the processor has: an earlier change may still wait for it. */
         if (cpu)
-            bp_cpu_run_async(cpu, set_a20, level ? NULL : opaque);
+            bp_cpu_run_async(cpu, set_a20, pc->a20 ? NULL : opaque);
     }
 }
 

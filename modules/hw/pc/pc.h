@@ -54,6 +54,7 @@ struct pc {
     bool serial[2];
     bool pvpanic; /* at its usual port */
     struct bp_device *vmgenid; /* or NULL */
+    uint8_t a20; /* a bit for each source that lets it through */
     uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
     uint64_t gsi_count[GSI_COUNT]; /* how often each was raised */
     struct bp_device *pcihp, *cpuhp; /* ACPI's hot-plug controllers; NULL: none */

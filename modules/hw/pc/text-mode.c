@@ -5,11 +5,10 @@
  * console there. The font is taken out of the video BIOS's file: 256 characters of 16 lines, known by the
  * block characters (db to df of code page 437).
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "boot-items.h"
 #include "pc.h"
 
 #define BIOS_FILE "vgabios-stdvga.bin"
@@ -64,20 +63,16 @@ static const uint8_t *find_font(const uint8_t *bios, size_t size)
 /* Into plane 2, 32 bytes for each character. */
 static bool load_font(const struct pc *pc)
 {
-    char *path = bp_machine_find_data(pc->machine, BIOS_FILE);
-    uint8_t *bios = path ? malloc(MAX_BIOS) : NULL, plane[256 * 32] = {0};
-    int fd = bios ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    ssize_t size = fd < 0 ? 0 : read(fd, bios, MAX_BIOS);
-    const uint8_t *font = size > 0 ? find_font(bios, (size_t)size) : NULL;
+    uint8_t *bios = NULL, plane[256 * 32] = {0};
+    size_t size = 0;
+    int r = boot_read_file(pc->machine, "the video BIOS", BIOS_FILE, MAX_BIOS, &bios, &size, NULL);
+    const uint8_t *font = r == 0 ? find_font(bios, size) : NULL;
 
     for (unsigned i = 0; font && i < 256; i++)
         memcpy(plane + 32 * i, font + LINES * i, LINES);
     if (font)
         bp_space_write(bp_machine_memory(pc->machine), WINDOW, plane, sizeof(plane));
-    if (fd >= 0)
-        close(fd);
     free(bios);
-    free(path);
     return font != NULL;
 }
 

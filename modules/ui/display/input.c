@@ -28,9 +28,10 @@ static struct bp_machine *machine_of(const struct bp_input_device *d)
     return bp_object_machine(d->device);
 }
 
+/* However often a guest changes something: it is one call. */
 static void tell_soon(const struct bp_input_device *d)
 {
-    bp_defer(bp_context_main(machine_of(d)), tell, NULL);
+    bp_deferred_schedule(d->teller);
 }
 
 /* ---- queues ---- */
@@ -92,6 +93,7 @@ static int device_new(struct bp_object *device, struct bp_console *console,
     memcpy(&d->ops, ops, ops->size < sizeof(*ops) ? ops->size : sizeof(*ops));
     d->opaque = opaque;
     d->index = index;
+    d->teller = bp_deferred_new(NULL, bp_context_main(bp_object_machine(device)), tell, NULL);
     d->drain = bp_deferred_new(NULL, bp_context_main(bp_object_machine(device)), drain, d);
     while (*link)
         link = &(*link)->next;
@@ -114,8 +116,9 @@ static void device_free(struct bp_input_device *d)
 {
     if (!d)
         return;
-    tell_soon(d);
+    bp_defer(bp_context_main(machine_of(d)), tell, NULL); /* it has no other call any more */
     *link_of(d) = d->next;
+    bp_deferred_free(d->teller);
     bp_deferred_free(d->drain);
     free(d->queue);
     free(d);

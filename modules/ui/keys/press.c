@@ -50,26 +50,21 @@ static void drop(void)
 static void step(void *opaque)
 {
     int64_t now = bp_clock_ns(BP_CLOCK_REALTIME);
+    int ret;
 
     (void)opaque;
     if (!first)
         return;
-    if (down) {
-        int ret = send(first, false, NULL);
-
-        if (ret == -EAGAIN || ret == -EBUSY) { /* the machine is paused, its queue full */
-            bp_timer_set(timer, now + RETRY_NS);
-            return;
-        }
+    ret = send(first, !down, NULL);
+    if (ret == -EAGAIN || ret == -EBUSY) { /* the machine is paused, its queue full */
+        bp_timer_set(timer, now + RETRY_NS);
+    } else if (down || ret < 0) {
         drop();
         bp_timer_set(timer, now + 1000000);
-        return;
-    }
-    if (send(first, true, NULL) < 0)
-        drop();
-    else
+    } else {
         down = true;
-    bp_timer_set(timer, now + (down ? (int64_t)first->hold_ms * 1000000 : 0));
+        bp_timer_set(timer, now + (int64_t)first->hold_ms * 1000000);
+    }
 }
 
 int keys_press(struct bp_machine *machine, const uint16_t *codes, unsigned count, uint32_t hold_ms,

@@ -36,7 +36,7 @@ static void end(struct vnc_client *c)
     c->requested = false;
     bp_watch_free(c->watch);
     c->watch = NULL;
-    bp_defer(bp_context_main(c->server->machine), end_later, c);
+    bp_deferred_schedule(c->ender);
 }
 
 /* ---- output ---- */
@@ -307,6 +307,7 @@ void vnc_client_new(struct vnc *s, int fd, bool websocket)
     c->is_websocket = websocket;
     vnc_describe_socket(fd, true, c->host, c->service, c->family);
     rfb_begin(&c->rfb, &host, c, password ? challenge : NULL);
+    c->ender = bp_deferred_new(NULL, main, end_later, c);
     c->pause = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, pause_over, c);
     c->give_up = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, too_slow, c);
     bp_timer_set(c->give_up, bp_timer_now(c->give_up) + HANDSHAKE_NS);
@@ -331,6 +332,7 @@ void vnc_client_free(struct vnc_client *c)
     vnc_screen_close(c);
     if (c->watch)
         bp_watch_free(c->watch);
+    bp_deferred_free(c->ender);
     bp_timer_free(c->pause);
     if (c->give_up)
         bp_timer_free(c->give_up);

@@ -104,16 +104,35 @@ static int unix_address(const char *path, struct sockaddr_un *ret_address, struc
     return 0;
 }
 
+/* What an earlier process left may go; not what somebody serves, and no other kind of file. */
+static int make_way(const char *path, const struct sockaddr_un *address, struct bp_error *err)
+{
+    struct stat st;
+    int fd, why;
+
+    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return 0; /* bind() tells */
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return bp_fail(err, errno, "%s: %s", path, strerror(errno));
+    why = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
+    close(fd);
+    if (why == ECONNREFUSED)
+        return unlink(path) < 0 ? bp_fail(err, errno, "%s: %s", path, strerror(errno)) : 0;
+    /* 0, EAGAIN: somebody listens there; EPROTOTYPE: another kind of socket; EACCES: not ours. */
+    return bp_fail(err, EADDRINUSE, "%s: another process serves this socket%s%s", path,
+                   why && why != EAGAIN ? ": " : "", why && why != EAGAIN ? strerror(why) : "");
+}
+
 static int listen_unix(struct vnc *s, const char *path, bool websocket, struct bp_error *err)
 {
     struct sockaddr_un address;
-    struct stat st;
     int fd, r = unix_address(path, &address, err);
 
+    if (r == 0)
+        r = make_way(path, &address, err);
     if (r < 0)
         return r;
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path); /* left by an earlier process; never another kind of file */
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 128) < 0) {
         r = bp_fail(err, errno, "%s: %s", path, strerror(errno));

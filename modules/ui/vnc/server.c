@@ -203,6 +203,8 @@ void vnc_close(struct bp_object *obj)
     input->unlisten(input_changed, s);
     display->console_unlisten(consoles_changed, s);
     vnc_unlisten(s);
+    while (s->clients)
+        vnc_client_free(s->clients);
     keymap_free(s->keymap);
     free(s->secret);
 }

@@ -64,6 +64,7 @@ struct vnc_client {
     int fd;
     struct bp_watch *watch;
     struct bp_timer *pause;  /* of its input: between keys, or until there is room */
+    struct bp_deferred *ender; /* it is to go */
     struct bp_timer *give_up; /* until it has got through the handshake */
     struct rfb rfb;
     struct rfb_buffer in, payload, wire; /* as received; unwrapped; to be sent */
