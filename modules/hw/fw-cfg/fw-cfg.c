@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/command.h>
 #include <bp/chip/fw-cfg.h>
 #include <bp/bus/isa.h>
-#include <bp/option.h>
 #include <bp/log.h>
 #include <bp/loop.h>
+
+#include "fw-cfg.h"
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 
@@ -26,7 +26,6 @@ BP_USE(isa, struct bp_isa_interface, "isa", 1);
 #define MAX_NAME 56u
 #define KEY_MASK 0x3fffu
 #define KEY_ARCH 0x8000u /* the architecture's own keys, beside the common ones */
-#define MAX_ITEM (256ull << 20) /* bytes of one item */
 #define MAX_WRITABLE 4096u      /* bytes of one that the guest may write */
 #define MAX_SAVED (MAX_FILES * (MAX_NAME + 4u + MAX_WRITABLE))
 
@@ -155,7 +154,7 @@ static struct item *find_file(struct fw_cfg *s, const char *name)
     return NULL;
 }
 
-static int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *data, size_t len,
+int fw_cfg_add_file(struct bp_device *dev, const char *name, const void *data, size_t len,
                            struct bp_error *err)
 {
     struct fw_cfg *s = bp_device_state(dev);
@@ -520,81 +519,6 @@ static const struct bp_fw_cfg_interface fw_cfg_interface_table = {
     .size = sizeof(struct bp_fw_cfg_interface), .add = fw_cfg_add, .add_file = fw_cfg_add_file,
     .on_select = fw_cfg_on_select, .add_writable = fw_cfg_add_writable, .content = fw_cfg_content};
 BP_INTERFACE(fw_cfg_interface, "fw-cfg", 1, 0, &fw_cfg_interface_table);
-
-/* ---- -fw_cfg ---- */
-static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, struct bp_error *err)
-{
-    FILE *f = fopen(path, "rb");
-    uint8_t *data = NULL;
-    size_t len = 0, size = 0, n;
-    int r = 0;
-
-    if (!f)
-        return bp_fail(err, errno, "cannot open '%s': %s", path, strerror(errno));
-    do {
-        if (len == size) {
-            uint8_t *more = size < MAX_ITEM ? realloc(data, size ? size * 2 : 65536) : NULL;
-
-            if (!more) {
-                r = bp_fail(err, EFBIG, "'%s' is too large", path);
-                break;
-            }
-            data = more;
-            size = size ? size * 2 : 65536;
-        }
-        n = fread(data + len, 1, size - len, f);
-        len += n;
-    } while (n > 0);
-    if (r == 0 && ferror(f))
-        r = bp_fail(err, EIO, "cannot read '%s'", path);
-    fclose(f);
-    if (r < 0) {
-        free(data);
-        return r;
-    }
-    *ret_data = data;
-    *ret_len = len;
-    return 0;
-}
-
-static int option_apply(struct bp_value *args, struct bp_error *err)
-{
-    const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
-    const char *string = bp_value_get_string(args, "string");
-    struct bp_machine *machine = bp_command_machine();
-    struct bp_device *dev = machine ? bp_device_first(machine, "fw_cfg_io") : NULL;
-    uint8_t *data = NULL;
-    size_t len = 0;
-    int r;
-
-    if (!name || !file == !string)
-        return bp_fail(err, EINVAL, "needs name= and one of file= and string=");
-    if (!dev)
-        return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
-    if (string) {
-        r = fw_cfg_add_file(dev, name, string, strlen(string), err);
-    } else {
-        r = read_file(file, &data, &len, err);
-        if (r == 0)
-            r = fw_cfg_add_file(dev, name, data, len, err);
-        free(data);
-    }
-    if (r == 0 && strncmp(name, "opt/", 4) != 0)
-        bp_warn("-fw_cfg: names of users' items begin with \"opt/\"; '%s' may be taken for firmware's own",
-                name);
-    return r;
-}
-
-static const struct bp_field option_keys[] = {
-    BP_ARG_OPT("name", STRING, "name of the item, by custom opt/REVERSED.DOMAIN/NAME"),
-    BP_ARG_OPT("file", STRING, "file with its contents"),
-    BP_ARG_OPT("string", STRING, "its contents as text"),
-    BP_FIELDS_END,
-};
-BP_OPTION(fw_cfg_option, "fw_cfg", "add a named item to the firmware configuration device",
-          .phase = BP_PHASE_DEVICE, .arg = "[name=]NAME,file=FILE|string=TEXT",
-          .group = "Debug and expert options", .keys = option_keys, .implied = "name",
-          .apply = option_apply);
 
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
 BP_MODULE("hw-fw-cfg", "Firmware configuration device", imports,

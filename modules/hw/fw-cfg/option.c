@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* -fw_cfg: the user's own items. */
+#define BP_SHARED
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bp/command.h>
+#include <bp/log.h>
+#include <bp/option.h>
+
+#include "fw-cfg.h"
+
+static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, struct bp_error *err)
+{
+    FILE *f = fopen(path, "rb");
+    uint8_t *data = NULL;
+    size_t len = 0, size = 0, n;
+    int r = 0;
+
+    if (!f)
+        return bp_fail(err, errno, "cannot open '%s': %s", path, strerror(errno));
+    do {
+        if (len == size) {
+            uint8_t *more = size < MAX_ITEM ? realloc(data, size ? size * 2 : 65536) : NULL;
+
+            if (!more) {
+                r = bp_fail(err, EFBIG, "'%s' is too large", path);
+                break;
+            }
+            data = more;
+            size = size ? size * 2 : 65536;
+        }
+        n = fread(data + len, 1, size - len, f);
+        len += n;
+    } while (n > 0);
+    if (r == 0 && ferror(f))
+        r = bp_fail(err, EIO, "cannot read '%s'", path);
+    fclose(f);
+    if (r < 0) {
+        free(data);
+        return r;
+    }
+    *ret_data = data;
+    *ret_len = len;
+    return 0;
+}
+
+static int option_apply(struct bp_value *args, struct bp_error *err)
+{
+    const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
+    const char *string = bp_value_get_string(args, "string");
+    struct bp_machine *machine = bp_command_machine();
+    struct bp_device *dev = machine ? bp_device_first(machine, "fw_cfg_io") : NULL;
+    uint8_t *data = NULL;
+    size_t len = 0;
+    int r;
+
+    if (!name || !file == !string)
+        return bp_fail(err, EINVAL, "needs name= and one of file= and string=");
+    if (!dev)
+        return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
+    if (string) {
+        r = fw_cfg_add_file(dev, name, string, strlen(string), err);
+    } else {
+        r = read_file(file, &data, &len, err);
+        if (r == 0)
+            r = fw_cfg_add_file(dev, name, data, len, err);
+        free(data);
+    }
+    if (r == 0 && strncmp(name, "opt/", 4) != 0)
+        bp_warn("-fw_cfg: names of users' items begin with \"opt/\"; '%s' may be taken for firmware's own",
+                name);
+    return r;
+}
+
+static const struct bp_field option_keys[] = {
+    BP_ARG_OPT("name", STRING, "name of the item, by custom opt/REVERSED.DOMAIN/NAME"),
+    BP_ARG_OPT("file", STRING, "file with its contents"),
+    BP_ARG_OPT("string", STRING, "its contents as text"),
+    BP_FIELDS_END,
+};
+BP_OPTION(fw_cfg_option, "fw_cfg", "add a named item to the firmware configuration device",
+          .phase = BP_PHASE_DEVICE, .arg = "[name=]NAME,file=FILE|string=TEXT",
+          .group = "Debug and expert options", .keys = option_keys, .implied = "name",
+          .apply = option_apply);
