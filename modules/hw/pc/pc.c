@@ -18,6 +18,7 @@
 #include <bp/chip/pflash.h>
 #include <bp/chip/smbios.h>
 #include <bp/chip/i8259.h>
+#include <bp/host/net.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
 #include <bp/log.h>
@@ -43,6 +44,7 @@ BP_USE(acpi_tables, struct bp_acpi_tables_interface, "acpi-tables", 1);
 BP_USE(smbios, struct bp_smbios_interface, "smbios", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 BP_USE(block, struct bp_block_interface, "block", 1);
+BP_USE(net, struct bp_net_interface, "net", 1);
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
 BP_USE(fdc, struct bp_fdc_interface, "fdc", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
@@ -55,7 +57,7 @@ const struct bp_import pc_imports[] = {
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
     BP_IMPORT(smbios, "smbios", 1), BP_IMPORT(fdc, "fdc", 1), BP_IMPORT(acpi_tables, "acpi-tables", 1),
-    BP_IMPORT(pflash, "pflash", 1),
+    BP_IMPORT(pflash, "pflash", 1), BP_IMPORT(net, "net", 1),
     {NULL, 0, 0, NULL},
 };
 
@@ -490,6 +492,8 @@ static int init(struct bp_machine *m, struct bp_error *err)
     connect_coprocessor(pc);
     bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), pc_gsi_line(pc, GSI_PM, PC_SCI));
     r = pc_make_vga(m, pc->pci_bus, err);
+    if (r == 0)
+        r = net->make_nics(m, "e1000", bp_machine_defaults(m, "net"), err);
     if (r == 0)
         r = make_isa_devices(pc, isa_bus, lines, err);
     if (r == 0)
