@@ -259,8 +259,8 @@ char *datagram_text(struct datagram *d)
 {
     char *local = d->local.family ? place_text(&d->local) : NULL;
     char *remote = d->remote.family ? place_text(&d->remote) : NULL, *text = NULL;
-    int r = asprintf(&text, "%s%s%s%s", local ? "local=" : "", local ? local : "", remote ? local ? ",remote=" : "remote=" : "",
-                     remote ? remote : "");
+    int r = asprintf(&text, "%s%s%s%s%s", local ? "local=" : "", local ? local : "", local && remote ? "," : "",
+                     remote ? "remote=" : "", remote ? remote : "");
 
     free(local);
     free(remote);
