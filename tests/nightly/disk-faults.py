@@ -5,7 +5,7 @@ What a guest has flushed is there: after the process was killed, after every wri
 Any request may fail: the guest sees it, and nothing hangs. A full disk pauses the machine. The disks are an IDE disk of
 `pc` and an AHCI disk of `q35`, driven without a guest (tests/qtest/ata.py).
 
-usage: disk-faults.py [KILLS [STEP]]     (default: 10000 kills, and every request of the script fails, STEP 1)
+usage: disk-faults.py [KILLS [STEP [CASE...]]]     (default: 10000 kills, every request of the script fails, all cases)
 """
 import json
 import os
@@ -22,7 +22,7 @@ import tap  # noqa: E402
 from ata import FLUSH, READ, WRITE, WRITE_FUA, Ahci, Ide  # noqa: E402
 from qtest import QTest  # noqa: E402
 
-KILLS, STEP = [int(arg) for arg in (sys.argv[1:] + ["10000", "1"][len(sys.argv[1:]):])][:2]
+KILLS, STEP = [int(arg) for arg in (*sys.argv[1:2], "10000")[:1] + (*sys.argv[2:3], "1")[:1]]
 SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
 WORK = tap.work_folder("disk-faults-", os.path.join(os.environ.get("BACKPLANE_BUILD", os.path.join(TOP, "build"))))
 SECTORS = 2048
@@ -362,6 +362,7 @@ def full_disk_pauses_and_loses_nothing():
 
 
 if __name__ == "__main__":
-    tap.run([every_prefix_of_a_log_has_what_was_flushed, power_cut_after_any_write_leaves_what_was_flushed,
-             every_request_may_fail, a_machine_that_stops_at_an_error_goes_on, full_disk_pauses_and_loses_nothing,
-             kills_lose_nothing_that_was_flushed])
+    tap.run([case for case in (
+        every_prefix_of_a_log_has_what_was_flushed, power_cut_after_any_write_leaves_what_was_flushed,
+        every_request_may_fail, a_machine_that_stops_at_an_error_goes_on, full_disk_pauses_and_loses_nothing,
+        kills_lose_nothing_that_was_flushed) if case.__name__ in (sys.argv[3:] or [case.__name__])])
