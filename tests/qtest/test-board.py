@@ -215,6 +215,16 @@ def partition_tables_of_all_kinds_are_lived_with():
         assert geometry_of_a_disk((heads, 255, 255)) == (plain, 16, 63, 1), heads
 
 
+def functions_of_the_chips_have_their_status():
+    """Timing of DEVSEL and back-to-back cycles as the data sheets of 82371SB and 82371AB have them; ids of who made it."""
+    with QTest(["-M", "pc", "-device", "i6300esb,addr=5"]) as q:
+        for slot, function, offset, value in ((1, 0, 4, 0x02000000), (1, 1, 4, 0x02800000), (1, 3, 4, 0x02800000),
+                                              (1, 0, 0x70, 0x80), (1, 0, 0x74, 0x0C0C0000), (1, 0, 0x78, 2),
+                                              (1, 0, 0xA0, 8), (1, 0, 0xA8, 15), (5, 0, 0x2C, 0x11001AF4)):
+            q.outl(0xCF8, 0x80000000 | slot << 11 | function << 8 | offset)
+            assert q.inl(0xCFC) == value, (slot, function, hex(offset), hex(q.inl(0xCFC)))
+
+
 tap = Tap()
 CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
 tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
@@ -229,4 +239,5 @@ tap.case("processor_starts_as_documented", processor_starts_as_documented)
 tap.case("features_are_taken_and_given", features_are_taken_and_given)
 tap.case("processor_that_came_is_counted_at_the_next_reset", processor_that_came_is_counted_at_the_next_reset)
 tap.case("partition_tables_of_all_kinds_are_lived_with", partition_tables_of_all_kinds_are_lived_with)
+tap.case("functions_of_the_chips_have_their_status", functions_of_the_chips_have_their_status)
 tap.done()

@@ -321,10 +321,13 @@ static const struct bp_state_field piix_ide_fields[] = {
 static const struct bp_state_table piix_ide_table = {
     .version = 1, .oldest = 1, .fields = piix_ide_fields, .after_load = after_load};
 
+/* Both sheets have medium DEVSEL and fast back-to-back in the status. */
 static const struct bp_pci_field timing_3[] = {
+    {0x06, 2, 0, 0x0280, 0, 0xf900, 0},
     {REG_IDETIM, 2, 0, 0, 0xffff, 0, 0}, {REG_IDETIM + 2, 2, 0, 0, 0xffff, 0, 0},
     {0x44, 1, 0, 0, 0xff, 0, 0}, BP_PCI_FIELDS_END};
 static const struct bp_pci_field timing_4[] = {
+    {0x06, 2, 0, 0x0280, 0, 0xf900, 0},
     {REG_IDETIM, 2, 0, 0, 0xffff, 0, 0}, {REG_IDETIM + 2, 2, 0, 0, 0xffff, 0, 0},
     {0x44, 1, 0, 0, 0xff, 0, 0}, {0x48, 1, 0, 0, 0x0f, 0, 0}, {0x4a, 2, 0, 0, 0x3333, 0, 0},
     BP_PCI_FIELDS_END};

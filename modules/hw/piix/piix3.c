@@ -135,9 +135,18 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
 static const struct bp_state_table piix3_table = {.version = 2, .oldest = 1,
                                                   .fields = piix3_fields, .after_load = after_load};
 
+/* Registers that only store: motherboard interrupt and DMA, chip select, SMI control and fast off. */
+static const struct bp_pci_field piix3_registers[] = {
+    {.offset = 0x06, .width = 2, .value = 0x0200, .w1c = 0xf900}, /* medium DEVSEL */
+    {.offset = 0x70, .width = 1, .value = 0x80, .rw = 0xef},
+    {.offset = 0x76, .width = 2, .value = 0x0c0c, .rw = 0x8f8f},
+    {.offset = 0x78, .width = 2, .value = 0x0002, .rw = 0xffff},
+    {.offset = 0xa0, .width = 1, .value = 0x08, .rw = 0x1f},
+    {.offset = 0xa8, .width = 1, .value = 0x0f, .rw = 0xff},
+    BP_PCI_FIELDS_END};
 static const struct bp_pci_info piix3_info = {
     .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x7000, .class_code = 0x0601,
-    .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .config_written = config_written};
+    .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .fields = piix3_registers, .config_written = config_written};
 
 BP_BOARD_DEVICE(piix3_class, "PIIX3", "pci", "82371SB PCI to ISA bridge", struct piix3, NULL,
                 &piix3_table, .category = "bridge", .bus_info = &piix3_info,

@@ -240,10 +240,13 @@ static const struct bp_field pm_props[] = {
     BP_FIELDS_END,
 };
 
+static const struct bp_pci_field pm_registers[] = {
+    {.offset = 0x06, .width = 2, .value = 0x0280, .w1c = 0xf900}, /* medium DEVSEL, fast back-to-back */
+    BP_PCI_FIELDS_END};
 static const struct bp_pci_info pm_info = {
     .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x7113, .revision = 3,
     .class_code = 0x0680, .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .interrupt_pin = 1,
-    .config_written = config_written};
+    .fields = pm_registers, .config_written = config_written};
 
 BP_BOARD_DEVICE(piix4_pm_class, "PIIX4_PM", "pci", "82371AB power management",
                 struct piix4_pm, pm_props, &pm_table, .category = "bridge", .bus_info = &pm_info,

@@ -206,6 +206,7 @@ static const struct bp_pci_field registers[] = {
     BP_PCI_FIELDS_END};
 static const struct bp_pci_info info = {
     .size = sizeof(info), .vendor = 0x8086, .device = 0x25ab, .class_code = 0x0880,
+    .subsystem_vendor = 0x1af4, .subsystem = 0x1100,
     .config_written = config_written, .fields = registers,
     .bar = {{.flags = BP_PCI_BAR_MEM32, .size = 16, .name = "i6300esb", .ops = &i6300esb_ops}}};
 
