@@ -11,6 +11,7 @@ import time
 
 import root
 from console import BINARY, SLOW, TOP, Console
+from disk import SPARED
 
 sys.path.insert(0, os.path.join(TOP, "tests/house"))
 from tap import work_folder  # noqa: E402
@@ -27,12 +28,13 @@ DISKS = {
     "floppy": ("pc", ["-drive", "file=FLOPPY,format=raw,if=floppy", "-drive", "file=IMAGE,format=raw", "-boot", "a"]),
 }
 SMALL = "init=/small"
+QUICK = SMALL + " " + SPARED
 
 
 class Debian:
     """One machine. Without `copy` nothing that it writes is kept."""
 
-    def __init__(self, disk="ide", *extra, uefi=False, cpus=1, parameters=SMALL, copy=False, binary=BINARY):
+    def __init__(self, disk="ide", *extra, uefi=False, cpus=1, parameters=QUICK, copy=False, binary=BINARY):
         board, options = DISKS[disk]
         image, floppy = root.make()
         self.image = image

@@ -11,6 +11,7 @@ import tempfile
 
 import disk
 from console import BINARY, Console, Tap
+from disk import SPARED
 
 BOOT_SECONDS = 300
 MKFS = shutil.which("mkfs.ext4") or "/sbin/mkfs.ext4"
@@ -35,7 +36,7 @@ def pattern(path, size):
 def boot(*args):
     kernel, initrd = disk.guest()
     console = Console([BINARY, "-m", "512", "-nographic", "-kernel", kernel, "-initrd", initrd,
-                       "-append", "console=ttyS0 quiet", *args])
+                       "-append", "console=ttyS0 quiet " + SPARED, *args])
     console.expect("Disk guest is up", BOOT_SECONDS)
     console.expect("# ", 60)
     return console
@@ -71,50 +72,51 @@ def name_of(console, host):
     return names
 
 
-def ide_and_ahci(folder):
-    ide, sata, cd = (os.path.join(folder, name) for name in ("ide.img", "sata.img", "cd.img"))
-    image(ide, 64 << 20, True)
-    image(sata, 64 << 20, True)
-    digest = pattern(cd, 2 << 20)
-    console = boot("-drive", f"file={ide},format=raw", "-cdrom", cd, "-device", "ahci,id=sata,addr=06.0",
-                   "-drive", f"file={sata},format=raw,if=none,id=second", "-device",
-                   "ide-hd,drive=second,bus=sata.0,serial=backplane-1")
-    try:
+def poweroff(console):
+    console.type("sync; poweroff -f\n")
+    assert console.wait(120) == 0
+
+
+class First:
+    """A guest with disks on IDE, ATAPI and AHCI and a floppy disk; cases share it."""
+
+    def __init__(self, folder):
+        self.ide, self.sata, self.cd, self.floppy = (os.path.join(folder, name) for name in ("ide", "sata", "cd", "fd"))
+        image(self.ide, 64 << 20, True)
+        image(self.sata, 64 << 20, True)
+        self.digest, self.floppy_digest = pattern(self.cd, 2 << 20), pattern(self.floppy, 1440 << 10)
+        self.console = boot("-drive", f"file={self.ide},format=raw", "-cdrom", self.cd, "-fda", self.floppy, "-device",
+                            "ahci,id=sata,addr=06.0", "-drive", f"file={self.sata},format=raw,if=none,id=second",
+                            "-device", "ide-hd,drive=second,bus=sata.0,serial=backplane-1")
+
+    def kernel_writes_and_reads_ide_and_ahci_disks(self):
+        console = self.console
         on_ide, on_ahci = name_of(console, "0000:00:01.1"), name_of(console, "0000:00:06.0")
-        yield "both controllers have their drives", len(on_ide) == 2 and len(on_ahci) == 1
+        assert len(on_ide) == 2 and len(on_ahci) == 1, (on_ide, on_ahci)
         write_and_read(console, [n for n in on_ide if n.startswith("sd")][0], "IDE")
         write_and_read(console, on_ahci[0], "AHCI")
         text = run(console, "dd if=/dev/sr0 bs=2048 2>/dev/null | md5sum", 300)
-        yield "the CD has what its image has", digest in text
+        assert self.digest in text, "the CD has not what its image has: " + text
         text = run(console, f"cat /sys/block/{on_ahci[0]}/device/vpd_pg80 | tr -d '\\000'")
-        yield "the serial number is the user's", "backplane-1" in text
+        assert "backplane-1" in text, text
         errors = run(console, "dmesg | grep -iE 'exception|failed command|i/o error|timeout' | grep -v sr0")
-        yield "the kernel has nothing to complain of", "ata" not in errors.replace("dmesg | grep", "").lower()
-        console.type("sync; poweroff -f\n")
-        yield "it powers off", console.wait(120) == 0
-    finally:
-        console.close()
-    is_clean(ide)
-    is_clean(sata)
+        assert "ata" not in errors.replace("dmesg | grep", "").lower(), errors
 
+    def floppy_is_read_and_written(self):
+        text = run(self.console, "dd if=/dev/fd0 bs=18k 2>/dev/null | md5sum", 400)
+        assert self.floppy_digest in text, text
+        run(self.console, "yes backplane | dd of=/dev/fd0 bs=512 seek=100 count=9 2>/dev/null; sync", 300)
 
-def floppy_is_read_and_written():
-    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
-        path = os.path.join(folder, "floppy.img")
-        digest = pattern(path, 1440 << 10)
-        console = boot("-fda", path)
-        try:
-            text = run(console, "dd if=/dev/fd0 bs=18k 2>/dev/null | md5sum", 400)
-            assert digest in text, text
-            run(console, "yes backplane | dd of=/dev/fd0 bs=512 seek=100 count=9 2>/dev/null; sync", 300)
-            console.type("poweroff -f\n")
-            assert console.wait(120) == 0
-        finally:
-            console.close()
-        with open(path, "rb") as f:
+    def images_have_what_was_written(self):
+        poweroff(self.console)
+        is_clean(self.ide)
+        is_clean(self.sata)
+        with open(self.floppy, "rb") as f:
             data = f.read()
         assert data[100 * 512:109 * 512] == (b"backplane\n" * 500)[:9 * 512], "what was written is not in the image"
         assert len(data) == 1440 << 10
+
+    CASES = (kernel_writes_and_reads_ide_and_ahci_disks, floppy_is_read_and_written, images_have_what_was_written)
 
 
 PLACES = ("ata1/host0/target0:0:0/", "ata1/host0/target0:0:1/", "ata2/host1/target1:0:0/", "ata2/host1/target1:0:1/")
@@ -143,33 +145,25 @@ def expect_on_cables(console, wanted):
             assert found == digest, (place, names, found)
 
 
-def kernel_sees_each_drive_in_its_place():
-    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
-        (a, b, c, d, x, y), digests = media(folder)
-        console = boot(a, "-hdb", b, "-hdc", c, "-hdd", d, "-fdb", x)
-        try:
-            expect_on_cables(console, [("sd", digests[path]) for path in (a, b, c, d)])
-            found = contents(console, "fd1")
-            assert found == digests[x], found
-            console.type("poweroff -f\n")
-            assert console.wait(120) == 0
-        finally:
-            console.close()
+class Second:
+    """A guest with an image without an option and three drives beside it; cases share it."""
 
+    def __init__(self, folder):
+        (self.a, self.b, self.c, self.d, self.x, _), self.digests = media(folder)
+        self.console = boot(self.a, "-hdb", self.b, "-hdc", self.c, "-hdd", self.d, "-fdb", self.x)
 
-def image_without_an_option_is_sda():
-    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
-        path = os.path.join(folder, "disk.img")
-        digest = pattern(path, 1 << 20)
-        console = boot(path)
-        try:
-            text = run(console, "readlink /sys/block/sda; readlink /sys/bus/pci/devices/0000:00:01.1/driver")
-            assert PLACES[0] in text and "drivers/ata_piix" in text, text
-            assert contents(console, "sda") == digest
-            console.type("poweroff -f\n")
-            assert console.wait(120) == 0
-        finally:
-            console.close()
+    def image_without_an_option_is_sda(self):
+        text = run(self.console, "readlink /sys/block/sda; readlink /sys/bus/pci/devices/0000:00:01.1/driver")
+        assert PLACES[0] in text and "drivers/ata_piix" in text, text
+        assert contents(self.console, "sda") == self.digests[self.a]
+
+    def kernel_sees_each_drive_in_its_place(self):
+        expect_on_cables(self.console, [("sd", self.digests[path]) for path in (self.a, self.b, self.c, self.d)])
+        found = contents(self.console, "fd1")
+        assert found == self.digests[self.x], found
+        poweroff(self.console)
+
+    CASES = (image_without_an_option_is_sda, kernel_sees_each_drive_in_its_place)
 
 
 def kernel_sees_what_drive_options_place():
@@ -213,10 +207,20 @@ def q35_has_its_disk_on_ahci():
         is_clean(path)
 
 
-def kernel_writes_and_reads_ide_and_ahci_disks():
+def share_a_guest(tap, kind):
     with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
-        for what, good in ide_and_ahci(folder):
-            assert good, what
+        guest = None
+
+        def case(function):
+            nonlocal guest
+            guest = guest or kind(folder)
+            function(guest)
+        try:
+            for function in kind.CASES:
+                tap.case(function.__name__, case, function)
+        finally:
+            if guest:
+                guest.console.close()
 
 
 if not os.path.exists(MKFS) or not os.path.exists(FSCK):
@@ -228,10 +232,8 @@ else:
         print(f"1..0 # SKIP Debian's kernel package cannot be had: {error}")
     else:
         tap = Tap()
-        tap.case("kernel_writes_and_reads_ide_and_ahci_disks", kernel_writes_and_reads_ide_and_ahci_disks)
-        tap.case("kernel_sees_each_drive_in_its_place", kernel_sees_each_drive_in_its_place)
-        tap.case("image_without_an_option_is_sda", image_without_an_option_is_sda)
+        share_a_guest(tap, First)
+        share_a_guest(tap, Second)
         tap.case("kernel_sees_what_drive_options_place", kernel_sees_what_drive_options_place)
         tap.case("q35_has_its_disk_on_ahci", q35_has_its_disk_on_ahci)
-        tap.case("floppy_is_read_and_written", floppy_is_read_and_written)
         tap.done()

@@ -76,7 +76,7 @@ def installer(console):
 
 
 GRUB = ("GNU GRUB", "Memtest86+")
-LANGUAGES = ("Select a language", "English", "Esperanto")
+LANGUAGES = ("Select a language", "Language:", "English")
 # name, package, path in it (or of what is installed), options from the path, where it speaks, what it says
 IMAGES = (
     ("installer_on_serial", "debian-installer-12-netboot-amd64", INSTALLER + "linux",

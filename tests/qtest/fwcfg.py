@@ -21,8 +21,12 @@ def dma(q, control, length, key=None, address=DATA_AT):
 
 def directory(q):
     """{name: (key, size)}"""
-    count = int.from_bytes(item(q, 0x19, 4), "big")
-    entries = item(q, 0x19, 4 + 64 * count)[4:]
+    def read(size):
+        assert dma(q, READ, size, 0x19) == 0
+        return q.read(DATA_AT, size)
+
+    count = int.from_bytes(read(4), "big")
+    entries = read(4 + 64 * count)[4:]
     found = {}
     for at in range(0, len(entries), 64):
         name = entries[at + 8:at + 64].rstrip(b"\0").decode()
