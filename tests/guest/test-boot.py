@@ -26,8 +26,8 @@ def ask(console, command, answer):
     return console.expect(answer, 60)
 
 
-def shell_answers(cpus):
-    console = machine("-smp", str(cpus))
+def shell_answers(cpus, *extra):
+    console = machine("-smp", str(cpus), *extra)
     try:
         to_shell(console)
         ask(console, "echo six times seven is $((6 * 7))", "six times seven is 42")
@@ -47,6 +47,22 @@ def one_cpu():
 
 def two_cpus():
     shell_answers(2)
+
+
+def translated_one_cpu():
+    shell_answers(1, "-accel", "tcg")
+
+
+def translated_two_cpus():
+    shell_answers(2, "-accel", "tcg")
+
+
+def translated_in_a_small_cache():
+    shell_answers(1, "-accel", "tcg,tb-size=1")
+
+
+def translated_one_by_one():
+    shell_answers(1, "-accel", "tcg,one-insn-per-tb=on")
 
 
 def reboot_comes_back():
@@ -86,6 +102,10 @@ def no_reboot_ends():
 tap = Tap()
 tap.case("one_cpu_reaches_shell_and_powers_off", one_cpu)
 tap.case("two_cpus_reach_shell_and_power_off", two_cpus)
+tap.case("translated_one_cpu_reaches_shell_and_powers_off", translated_one_cpu)
+tap.case("translated_two_cpus_reach_shell_and_power_off", translated_two_cpus)
+tap.case("translated_in_a_small_cache_reaches_shell", translated_in_a_small_cache)
+tap.case("translated_one_by_one_reaches_shell", translated_one_by_one)
 tap.case("reboot_comes_back_and_monitor_keys_work", reboot_comes_back)
 tap.case("no_reboot_ends_the_process", no_reboot_ends)
 tap.done()

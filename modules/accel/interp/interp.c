@@ -3,6 +3,7 @@
  * The accelerator `interp`: the reference interpreter. Connects a vCPU with the machine's memory and
  * I/O space; the vCPUs of a machine share one code map.
  */
+#include "machine.h"
 #include "vcpu.h"
 #include <bp/exact/memory.h>
 #include <bp/memory.h>
@@ -16,45 +17,6 @@ struct interp {
 struct cpu_interp {
     struct vcpu *v;
 };
-
-/* opaque: the bp_cpu */
-static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_page)
-{
-    struct bp_mapping m = {.size = sizeof(m)};
-
-    bp_space_lookup(bp_cpu_space(opaque), address, &m);
-    if (!m.host || m.length < PAGE)
-        return; /* smaller pieces go through the slow path */
-    ret_page->host = m.host;
-    ret_page->dirty = m.dirty;
-    ret_page->readonly = m.readonly;
-}
-
-static uint64_t space_read(void *opaque, uint64_t address, unsigned size)
-{
-    uint64_t value = ~(uint64_t)0;
-
-    bp_space_load(bp_cpu_space(opaque), address, size, &value);
-    return value;
-}
-
-static void space_write(void *opaque, uint64_t address, uint64_t value, unsigned size)
-{
-    bp_space_store(bp_cpu_space(opaque), address, size, value);
-}
-
-static uint64_t port_in(void *opaque, uint16_t port, unsigned size)
-{
-    uint64_t value = ~(uint64_t)0;
-
-    bp_space_load(bp_cpu_io(opaque), port, size, &value);
-    return value;
-}
-
-static void port_out(void *opaque, uint16_t port, uint64_t value, unsigned size)
-{
-    bp_space_store(bp_cpu_io(opaque), port, size, value);
-}
 
 static struct vcpu *vcpu_of(struct bp_cpu *cpu)
 {
@@ -99,13 +61,13 @@ static int interp_init(struct bp_accel *accel, struct bp_error *err)
 
 static int interp_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err)
 {
-    struct bus bus = {.opaque = cpu, .lookup = space_lookup, .read = space_read, .write = space_write,
-                      .port_in = port_in, .port_out = port_out};
     struct interp *s = bp_accel_state(accel);
     struct cpu_interp *c = bp_cpu_accel_state(cpu);
     struct bp_x86_cpu *x = bp_cpu_state(cpu);
+    struct bus bus;
 
     x->cpu = cpu;
+    machine_bus(cpu, &bus);
     c->v = vcpu_new_shared(x, &bus, s->map);
     if (!c->v)
         return bp_fail(err, ENOMEM, "no memory for a vCPU");

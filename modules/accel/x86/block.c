@@ -122,8 +122,7 @@ static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
     return b;
 }
 
-/* Code of this page will be read and kept: from here on writes are seen. Returns its generation. */
-static uint32_t code_begin(struct vcpu *v, uint32_t index)
+uint32_t code_begin(struct vcpu *v, uint32_t index)
 {
     uint32_t seen = __atomic_or_fetch(&v->code_words[index], CODE_CACHED, __ATOMIC_SEQ_CST);
     uint32_t settled = seen | CODE_SETTLED;

@@ -5,6 +5,7 @@
  * 6 (priorities, table 6-2), 8.4 (INIT and SIPI) and 17 (debug).
  */
 #include "vcpu.h"
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,12 +196,8 @@ static void run_single(struct vcpu *v)
         deliver_debug(v, bits);
 }
 
-/* What attend() says beside a reason to leave. */
-enum { GO_ON = -1, /* nothing is in the way of the next block */
-       AGAIN = -2 }; /* something was delivered or executed: look again */
-
 /* Work between blocks. */
-static int attend(struct vcpu *v, const uint32_t *kick)
+int vcpu_attend(struct vcpu *v, const uint32_t *kick)
 {
     struct bp_x86_cpu *x = v->x;
 
@@ -224,21 +221,21 @@ static int attend(struct vcpu *v, const uint32_t *kick)
         x->shadow = 0;
         v->attention = 1;
         run_single(v);
-        return AGAIN;
+        return ATTEND_AGAIN;
     }
     if (take_interrupt(v, __atomic_load_n(&x->interrupts, __ATOMIC_SEQ_CST)))
-        return AGAIN;
+        return ATTEND_AGAIN;
     if (x->halted)
         return BP_CPU_EXIT_HALTED;
     if (v->single) {
         v->attention = 1;
         run_single(v);
-        return AGAIN;
+        return ATTEND_AGAIN;
     }
-    return GO_ON;
+    return ATTEND_GO_ON;
 }
 
-static void fault(struct vcpu *v)
+void vcpu_fault(struct vcpu *v)
 {
     struct bp_x86_cpu *x = v->x;
 
@@ -260,6 +257,11 @@ static void fault(struct vcpu *v)
     exception_deliver(v);
 }
 
+void vcpu_run_block(struct vcpu *v)
+{
+    run_block(v, block_next(v));
+}
+
 static enum bp_cpu_exit run(struct vcpu *v, const uint32_t *kick)
 {
     const uint32_t *pending = &v->x->interrupts;
@@ -267,15 +269,15 @@ static enum bp_cpu_exit run(struct vcpu *v, const uint32_t *kick)
     v->kick = kick;
     v->attention = 1;
     if (_setjmp(v->jmp))
-        fault(v);
+        vcpu_fault(v);
     for (;;) {
         if (unlikely(__atomic_load_n(v->kick, __ATOMIC_RELAXED) |
                      __atomic_load_n(pending, __ATOMIC_RELAXED) | v->attention)) {
-            int why = attend(v, v->kick);
+            int why = vcpu_attend(v, v->kick);
 
             if (why >= 0)
                 return (enum bp_cpu_exit)why;
-            if (why == AGAIN)
+            if (why == ATTEND_AGAIN)
                 continue;
         }
         run_block(v, block_next(v));
@@ -300,10 +302,10 @@ enum bp_cpu_exit vcpu_step(struct vcpu *v)
     v->kick = &never;
     v->prev = NULL;
     if (_setjmp(v->jmp)) {
-        fault(v);
+        vcpu_fault(v);
     } else {
-        why = attend(v, &never);
-        if (why == GO_ON)
+        why = vcpu_attend(v, &never);
+        if (why == ATTEND_GO_ON)
             run_single(v);
         if (why < 0)
             why = BP_CPU_EXIT_KICKED;
@@ -319,19 +321,14 @@ enum bp_cpu_exit vcpu_step(struct vcpu *v)
 
 /* ---- life ---- */
 
-struct vcpu *vcpu_new_shared(struct bp_x86_cpu *x, const struct bus *bus, struct code_map *map)
+int vcpu_init(struct vcpu *v, struct bp_x86_cpu *x, const struct bus *bus, struct code_map *map)
 {
-    struct vcpu *v = calloc(1, sizeof(*v));
-
-    if (!v)
-        return NULL;
     v->own_map = map == NULL;
     v->code_map = map ? map : calloc(1, sizeof(*map));
     if (!v->code_map || blocks_init(v)) {
         if (v->own_map)
             free(v->code_map);
-        free(v);
-        return NULL;
+        return -ENOMEM;
     }
     v->x = x;
     v->bus = *bus;
@@ -340,6 +337,25 @@ struct vcpu *vcpu_new_shared(struct bp_x86_cpu *x, const struct bus *bus, struct
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     v->mmu = &v->sets[0];
     vcpu_changed(v);
+    return 0;
+}
+
+void vcpu_deinit(struct vcpu *v)
+{
+    blocks_free(v);
+    __atomic_fetch_sub(&v->code_map->users, 1, __ATOMIC_RELAXED);
+    if (v->own_map)
+        free(v->code_map);
+}
+
+struct vcpu *vcpu_new_shared(struct bp_x86_cpu *x, const struct bus *bus, struct code_map *map)
+{
+    struct vcpu *v = calloc(1, sizeof(*v));
+
+    if (v && vcpu_init(v, x, bus, map)) {
+        free(v);
+        return NULL;
+    }
     return v;
 }
 
@@ -352,10 +368,7 @@ void vcpu_free(struct vcpu *v)
 {
     if (!v)
         return;
-    blocks_free(v);
-    __atomic_fetch_sub(&v->code_map->users, 1, __ATOMIC_RELAXED);
-    if (v->own_map)
-        free(v->code_map);
+    vcpu_deinit(v);
     free(v);
 }
 

@@ -12,19 +12,26 @@ static unsigned set_of(const struct vcpu *v)
     return (unsigned)(v->mmu - v->sets);
 }
 
-static void drop_code(uint32_t *word)
+static void drop_code(struct code_map *map, uint32_t index)
 {
+    uint32_t *word = &map->word[index];
     uint32_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
 
-    while (old & CODE_CACHED &&
-           !__atomic_compare_exchange_n(word, &old, (old & ~CODE_FLAGS) + CODE_FLAGS + 1, false,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    for (;;) {
+        if (!(old & CODE_CACHED))
+            return;
+        if (__atomic_compare_exchange_n(word, &old, (old & ~CODE_FLAGS) + CODE_FLAGS + 1, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            break;
     }
+    __atomic_fetch_add(&map->drops, 1, __ATOMIC_SEQ_CST);
+    if (map->dropped)
+        map->dropped(map);
 }
 
 void code_invalidate(struct vcpu *v, uint32_t index)
 {
-    drop_code(&v->code_words[index]);
+    drop_code(v->code_map, index);
     /* The rest of the running block may be what was just changed. */
     end_block(v);
 }
@@ -40,7 +47,7 @@ bool code_written(struct code_map *map, const uint8_t *host, uint64_t length)
     for (uint64_t n = 0; n < pages; n++) {
         index = (first + (uint32_t)n) % BP_COUNT(map->word);
         if (__atomic_load_n(&map->word[index], __ATOMIC_RELAXED) & CODE_CACHED) {
-            drop_code(&map->word[index]);
+            drop_code(map, index);
             found = true;
         }
     }

@@ -113,6 +113,8 @@ enum { MMU_SUPERVISOR, MMU_USER, MMU_SMAP, MMU_SETS };
 struct code_map {
     uint32_t word[1u << CODE_MAP_BITS];
     uint32_t users; /* vCPUs */
+    uint32_t drops; /* counts pages whose code was dropped; atomic */
+    void (*dropped)(struct code_map *map); /* told of each, or NULL. [any] */
 };
 
 struct block {
@@ -217,10 +219,21 @@ struct vcpu {
 struct vcpu *vcpu_new(struct bp_x86_cpu *x, const struct bus *bus);
 struct vcpu *vcpu_new_shared(struct bp_x86_cpu *x, const struct bus *bus, struct code_map *map);
 void vcpu_free(struct vcpu *v);
+/* The same in the caller's memory, which is zeroed. -ENOMEM */
+int vcpu_init(struct vcpu *v, struct bp_x86_cpu *x, const struct bus *bus, struct code_map *map);
+void vcpu_deinit(struct vcpu *v);
 enum bp_cpu_exit vcpu_step(struct vcpu *v); /* exactly one instruction or delivery */
 enum bp_cpu_exit vcpu_run(struct vcpu *v, const uint32_t *kick_flag);
 void vcpu_changed(struct vcpu *v); /* the state was written from outside */
 void vcpu_sync(struct vcpu *v);    /* the state will be read from outside */
+
+/* ---- for a run loop of one's own: run.c ---- */
+/* Between blocks: what vcpu_attend() says beside a reason (enum bp_cpu_exit) to leave. */
+enum { ATTEND_GO_ON = -1, /* nothing is in the way of the next block */
+       ATTEND_AGAIN = -2 }; /* something was delivered or executed: look again */
+int vcpu_attend(struct vcpu *v, const uint32_t *kick);
+void vcpu_fault(struct vcpu *v);     /* after the jump that raise_exception() makes */
+void vcpu_run_block(struct vcpu *v); /* one decoded block, interpreted */
 
 /* ---- flags ---- */
 uint32_t flags_compute(const struct vcpu *v); /* arithmetic flags of the lazy operation */
@@ -309,6 +322,8 @@ static inline uint32_t code_index(const uint8_t *host)
 {
     return (uint32_t)((uintptr_t)host >> 12) & ((1u << CODE_MAP_BITS) - 1);
 }
+/* Code of this page will be read and kept: from here on writes are seen. Returns the page's word. */
+uint32_t code_begin(struct vcpu *v, uint32_t index);
 /* Somebody else wrote, behind a full barrier; whether code of these bytes was kept. [any] */
 bool code_written(struct code_map *map, const uint8_t *host, uint64_t length);
 

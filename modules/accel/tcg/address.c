@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest memory operands. The software TLB is looked up inline: the entry's index comes from the first
+ * byte's page, what is compared from the last one's, so that an access which crosses a page misses. A miss
+ * goes out of line, fills the entry and tries again, or leaves the instruction to the interpreter.
+ */
+#include "translate.h"
+
+#define ENTRY_SHIFT 5
+_Static_assert(sizeof(struct tlb_entry) == 1 << ENTRY_SHIFT, "the index is scaled by a shift");
+
+struct where where_of(struct tr *t, const struct insn *i)
+{
+    struct where w = {.base = -1, .index = -1, .scale = i->scale, .disp = i->disp};
+
+    if (i->base == BASE_RIP) {
+        w.rip = true;
+        w.disp += t->next;
+    } else if (i->base != NO_REG) {
+        w.base = (int8_t)i->base;
+    }
+    if (i->index != NO_REG)
+        w.index = (int8_t)i->index;
+    if (i->seg == BP_FS)
+        w.segment = SLOT(fs_base);
+    else if (i->seg == BP_GS)
+        w.segment = SLOT(gs_base);
+    return w;
+}
+
+/* A home, or -1. */
+static int home(int guest)
+{
+    return guest < 0 ? -1 : home_of[guest];
+}
+
+/* `to` = address + extra. Changes no flags when segment is 0 and both registers have homes. */
+void emit_address(struct tr *t, int to, const struct where *w, int64_t extra)
+{
+    int32_t disp = (int32_t)(w->disp + extra);
+    int base = home(w->base), index = home(w->index);
+    struct rm rm;
+
+    if (w->rip) {
+        emit_load(&t->c, to, FRAME, SLOT(page));
+        base = to;
+    } else if (w->index >= 0 && index < 0) {
+        emit_load(&t->c, to, FRAME, GPR_SLOT(w->index));
+        if (w->base >= 0 && base < 0) {
+            if (w->scale)
+                emit_shift(&t->c, 4, 8, to, w->scale);
+            emit_rm(&t->c, 0x03, 8, to, FRAME, GPR_SLOT(w->base));
+            rm = rm_mem(to, disp);
+            goto put;
+        }
+        index = to;
+    } else if (w->base >= 0 && base < 0) {
+        emit_load(&t->c, to, FRAME, GPR_SLOT(w->base));
+        base = to;
+    }
+    if (base < 0 && index < 0) {
+        emit_mov64(&t->c, to, (uint64_t)(int64_t)(w->disp + extra));
+        goto segment;
+    }
+    rm = rm_index(base, index, w->scale, disp);
+put:
+    if (rm.index < 0 && disp == 0) {
+        if (rm.base != to)
+            emit_mov(&t->c, to, rm.base);
+    } else {
+        emit(&t->c, 0x8d, 8, to, &rm);
+    }
+segment:
+    if (w->segment)
+        emit_rm(&t->c, 0x03, 8, to, FRAME, w->segment);
+}
+
+struct stub *stub_new(struct tr *t, enum stub_kind kind, const struct insn *i)
+{
+    struct stub *s = &t->stubs[t->stub_count++];
+
+    *s = (struct stub){.kind = (uint8_t)kind, .i = i, .info = t->offset};
+    return s;
+}
+
+struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsigned size, enum access kind,
+                 unsigned align)
+{
+    int32_t at = (int32_t)(t->tlb + (kind == ACCESS_WRITE ? sizeof(struct tlb_entry) * TLB_SIZE : 0));
+    int base = home(w->base);
+    const uint8_t *start;
+    struct stub *s;
+
+    flags_save(t);
+    t->host = false;
+    start = t->c.p;
+    emit_address(t, SCRATCH0, w, 0);
+    emit_address(t, SCRATCH1, w, align > 1 ? 0 : (int64_t)size - 1);
+    emit_shift(&t->c, 5, 4, SCRATCH0, 12 - ENTRY_SHIFT);
+    emit_alu_imm(&t->c, 4, 4, SCRATCH0, (TLB_SIZE - 1) << ENTRY_SHIFT);
+    emit_alu_imm(&t->c, 4, 8, SCRATCH1, align > 1 ? (int32_t)(-4096 | (int32_t)(align - 1)) : -4096);
+    emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, VCPU_SLOT(generation)); /* misaligned: no sum is equal */
+    {
+        struct rm tag = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, tag));
+        struct rm addend = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, addend));
+
+        emit(&t->c, 0x3b, 8, SCRATCH1, &tag);
+        s = stub_new(t, STUB_ACCESS, i);
+        s->site[0] = emit_jcc(&t->c, CC_NE);
+        s->again = start;
+        s->info |= size << INFO_SIZE_SHIFT | (kind == ACCESS_WRITE ? INFO_WRITE : 0);
+        s->where = *w;
+        emit(&t->c, 0x8b, 8, SCRATCH1, &addend);
+    }
+    if (w->segment)
+        emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, w->segment);
+    if (w->rip) {
+        emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, SLOT(page));
+        return rm_mem(SCRATCH1, (int32_t)w->disp);
+    }
+    if (w->base >= 0 && base < 0) {
+        emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, GPR_SLOT(w->base));
+        base = -1;
+    }
+    if (w->index >= 0) {
+        int index = home(w->index);
+
+        if (index >= 0 && base < 0)
+            return rm_index(SCRATCH1, index, w->scale, (int32_t)w->disp);
+        if (index >= 0 && w->scale == 0) {
+            struct rm sum = rm_index(SCRATCH1, base, 0, 0);
+
+            emit(&t->c, 0x8d, 8, SCRATCH1, &sum);
+            return rm_index(SCRATCH1, index, 0, (int32_t)w->disp);
+        }
+        if (index >= 0) {
+            struct rm sum = rm_index(SCRATCH1, base, 0, 0);
+
+            emit(&t->c, 0x8d, 8, SCRATCH1, &sum);
+            return rm_index(SCRATCH1, index, w->scale, (int32_t)w->disp);
+        }
+        for (unsigned n = 0; n < 1u << w->scale; n++) /* rare: the index lives in the frame */
+            emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, GPR_SLOT(w->index));
+    }
+    if (base >= 0)
+        return rm_index(SCRATCH1, base, 0, (int32_t)w->disp);
+    return rm_mem(SCRATCH1, (int32_t)w->disp);
+}
+
+void keep_entry(struct tr *t)
+{
+    emit_store(&t->c, SCRATCH0, FRAME, SLOT(entry));
+    t->entry_kept = true;
+}
+
+static void wrote_from(struct tr *t, const struct insn *i, bool redo)
+{
+    int32_t at = (int32_t)(t->tlb + sizeof(struct tlb_entry) * TLB_SIZE);
+    struct rm dirty = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, dirty));
+    struct rm index = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, code));
+    struct rm word = rm_index(SCRATCH1, SCRATCH0, 2, 0);
+    struct stub *s;
+
+    emit(&t->c, 0x8b, 8, SCRATCH1, &dirty);
+    emit_rm(&t->c, 0xc6, 1, 0, SCRATCH1, 0);
+    put8(&t->c, BP_DIRTY_ALL);
+    emit(&t->c, 0x8b, 4, SCRATCH0, &index);
+    emit_load(&t->c, SCRATCH1, FRAME, SLOT(code_words));
+    emit(&t->c, 0xf6, 1, 0, &word);
+    put8(&t->c, CODE_CACHED);
+    s = stub_new(t, redo ? STUB_REDO : STUB_WRITTEN, i);
+    s->site[0] = emit_jcc(&t->c, CC_NE);
+    s->delta = t->next;
+}
+
+void wrote(struct tr *t, const struct insn *i, bool redo)
+{
+    /* The host's flags may be the instruction's own. They are wanted by whoever comes, and by the
+     * interpreter when it goes on. */
+    if (t->host && !t->saved) {
+        if (!t->entry_kept)
+            keep_entry(t);
+        flags_save(t);
+    }
+    t->host = false;
+    if (t->entry_kept)
+        emit_load(&t->c, SCRATCH0, FRAME, SLOT(entry));
+    t->entry_kept = false;
+    wrote_from(t, i, redo);
+}
+
+void redo_if(struct tr *t, const struct insn *i, unsigned cc)
+{
+    struct stub *s = stub_new(t, STUB_REDO, i);
+
+    s->site[0] = emit_jcc(&t->c, cc);
+}

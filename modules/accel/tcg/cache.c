@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The cache of translated blocks: by the host memory that the code lies in and its mode, so that it is the
+ * same at every linear address. Chained jumps stay inside a page; from page to page one goes through the jump
+ * cache, whose tags hold a key that changes with the address space. When a page is written its blocks become
+ * invalid and their exits are unchained; a block whose bytes turn out to be the same comes back.
+ */
+#include "tcg.h"
+#include <bp/error.h>
+#include <bp/exact/cpu.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define DEFAULT_MIB 64u
+#define WORDS (1u << CODE_MAP_BITS)
+
+static void *map(size_t size, int prot)
+{
+    void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int cache_init(struct tcg_cpu *c, struct bp_error *err)
+{
+    c->buffer_size = (size_t)(c->machine->tb_size ? c->machine->tb_size : DEFAULT_MIB) << 20;
+    c->arena_size = c->buffer_size;
+    c->buffer = map(c->buffer_size, PROT_READ | PROT_WRITE | PROT_EXEC);
+    c->arena = map(c->arena_size, PROT_READ | PROT_WRITE);
+    c->page_head = map(WORDS * sizeof(*c->page_head), PROT_READ | PROT_WRITE);
+    c->page_generation = map(WORDS * sizeof(*c->page_generation), PROT_READ | PROT_WRITE);
+    c->pages = map(WORDS * sizeof(*c->pages), PROT_READ | PROT_WRITE);
+    if (!c->buffer || !c->arena || !c->page_head || !c->page_generation || !c->pages) {
+        cache_free(c);
+        return bp_fail(err, ENOMEM, "no memory for translated code (tb-size=%zu MiB)", c->buffer_size >> 20);
+    }
+    thunks_make(c);
+    cache_flush(c);
+    c->flushes = 0;
+    return 0;
+}
+
+static void unmap(void *p, size_t size)
+{
+    if (p)
+        munmap(p, size);
+}
+
+void cache_free(struct tcg_cpu *c)
+{
+    unmap(c->buffer, c->buffer_size);
+    unmap(c->arena, c->arena_size);
+    unmap(c->page_head, WORDS * sizeof(*c->page_head));
+    unmap(c->page_generation, WORDS * sizeof(*c->page_generation));
+    unmap(c->pages, WORDS * sizeof(*c->pages));
+    c->buffer = c->arena = NULL;
+}
+
+static void jumps_forget(struct tcg_cpu *c)
+{
+    memset(c->f.jump, 0, sizeof(c->f.jump));
+}
+
+void cache_flush(struct tcg_cpu *c)
+{
+    for (uint32_t n = 0; n < c->page_count; n++)
+        c->page_head[c->pages[n]] = NULL;
+    c->page_count = 0;
+    memset(c->hash, 0, sizeof(c->hash));
+    jumps_forget(c);
+    c->f.link = NULL;
+    c->at = c->buffer + THUNK_BYTES;
+    c->arena_used = 0;
+    c->flushes++;
+}
+
+void *cache_alloc(struct tcg_cpu *c, size_t size)
+{
+    void *p = c->arena + c->arena_used;
+
+    size = (size + 15) & ~(size_t)15;
+    if (c->arena_used + size > c->arena_size)
+        return NULL;
+    c->arena_used += size;
+    return p;
+}
+
+/* ---- pages that are written ---- */
+
+static void unchain(struct tb *tb)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        struct tb_link *l = &tb->link[n];
+
+        if (l->site) {
+            int32_t rel = (int32_t)(l->stub - (l->site + 4));
+
+            __atomic_store_n((uint32_t *)l->site, (uint32_t)rel, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+void cache_drop_stale(struct tcg_cpu *c)
+{
+    uint32_t kept = 0;
+    bool any = false;
+
+    c->drops_seen = __atomic_load_n(&c->machine->map.drops, __ATOMIC_ACQUIRE);
+    for (uint32_t n = 0; n < c->page_count; n++) {
+        uint32_t index = c->pages[n];
+
+        if (__atomic_load_n(&c->v.code_words[index], __ATOMIC_RELAXED) == c->page_generation[index]) {
+            c->pages[kept++] = index;
+            continue;
+        }
+        for (struct tb *tb = c->page_head[index]; tb; tb = tb->page_next) {
+            tb->valid = 0;
+            unchain(tb);
+        }
+        c->page_head[index] = NULL;
+        c->invalidated++;
+        any = true;
+    }
+    c->page_count = kept;
+    if (any) {
+        jumps_forget(c);
+        c->f.link = NULL;
+    }
+}
+
+static void page_add(struct tcg_cpu *c, struct tb *tb, uint32_t generation)
+{
+    if (!c->page_head[tb->index]) {
+        c->pages[c->page_count++] = tb->index;
+        c->page_generation[tb->index] = generation;
+    }
+    tb->page_next = c->page_head[tb->index];
+    c->page_head[tb->index] = tb;
+    tb->valid = 1;
+}
+
+/* ---- finding ---- */
+
+uint32_t tb_mode(const struct tcg_cpu *c)
+{
+    const struct vcpu *v = &c->v;
+    const struct bp_x86_cpu *x = v->x;
+    uint32_t mode = v->mode | (uint32_t)(v->mmu - v->sets) << MODE_MMU_SHIFT;
+
+    if (!(x->cr0 & (CR0_EM | CR0_TS)) && x->cr4 & CR4_OSFXSR && (x->mxcsr & 0x1f80) == 0x1f80)
+        mode |= MODE_SIMD;
+    return mode;
+}
+
+static struct tb **bucket(struct tcg_cpu *c, const uint8_t *host)
+{
+    return &c->hash[((uintptr_t)host ^ (uintptr_t)host >> 14) % TB_HASH];
+}
+
+static struct tb *look(struct tcg_cpu *c, const uint8_t *host, uint32_t mode)
+{
+    for (struct tb *tb = *bucket(c, host); tb; tb = tb->hash_next) {
+        if (tb->host == host && tb->mode == mode) {
+            uint32_t generation;
+
+            if (tb->valid)
+                return tb;
+            generation = code_begin(&c->v, tb->index);
+            if (memcmp(host, tb->code, tb->bytes) == 0) {
+                if (c->page_head[tb->index] && c->page_generation[tb->index] != generation)
+                    cache_drop_stale(c);
+                page_add(c, tb, generation);
+                return tb;
+            }
+        }
+    }
+    return NULL;
+}
+
+static struct tb *make(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode)
+{
+    uint32_t index = code_index(host), generation;
+    struct tb *tb, **head;
+
+    if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size ||
+        c->arena_used + MAX_TB_CODE > c->arena_size)
+        cache_flush(c);
+    generation = code_begin(&c->v, index);
+    if (c->page_head[index] && c->page_generation[index] != generation)
+        cache_drop_stale(c);
+    tb = translate(c, host, linear, mode);
+    if (!tb)
+        return NULL;
+    tb->index = index;
+    head = bucket(c, host);
+    tb->hash_next = *head;
+    *head = tb;
+    page_add(c, tb, generation);
+    return tb;
+}
+
+struct tb *cache_find(struct tcg_cpu *c)
+{
+    struct vcpu *v = &c->v;
+    uint64_t linear = v->x->rip, phys;
+    uint32_t mode = tb_mode(c);
+    const uint8_t *host;
+    struct jump *j;
+    struct tb *tb;
+
+    v->cur = NULL;
+    phys = exec_phys(v, linear);
+    host = phys_lookup(v, phys)->host;
+    if (!host)
+        return NULL;
+    host += phys % PAGE;
+    tb = look(c, host, mode);
+    if (!tb)
+        tb = make(c, host, linear, mode);
+    if (!tb)
+        return NULL;
+    j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
+    j->tag = linear << 16 | c->f.key;
+    j->code = tb->entry_saved;
+    return tb;
+}
+
+void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to)
+{
+    const uint8_t *target = from->to_saved ? to->entry_saved : to->entry_host;
+    int32_t rel = (int32_t)(target - (from->site + 4));
+
+    (void)c;
+    if (!from->owner->valid || PAGE_OF((uintptr_t)from->owner->host) != PAGE_OF((uintptr_t)to->host) ||
+        from->owner->mode != to->mode)
+        return;
+    __atomic_store_n((uint32_t *)from->site, (uint32_t)rel, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How blocks end. An exit inside the page is a jump that is patched once its target is translated; one that
+ * leads to another page, or whose target is computed, asks the jump cache. Where a loop could go on for
+ * ever, exit_request is looked at. What is rare stands out of line, behind the block.
+ */
+#include "translate.h"
+
+static void store_delta(struct tr *t, int64_t delta)
+{
+    emit_rm(&t->c, 0xc7, 8, 0, FRAME, SLOT(exit_delta));
+    put32(&t->c, (uint32_t)delta);
+}
+
+static uint8_t *poll(struct tr *t)
+{
+    emit_rm(&t->c, 0x83, 4, 7, FRAME, SLOT(exit_request));
+    put8(&t->c, 0);
+    return emit_jcc(&t->c, CC_NE);
+}
+
+/* SCRATCH1: the target. On a miss or a request jumps to what is returned in ret_site. */
+static void probe(struct tr *t, uint8_t *ret_site[2])
+{
+    struct rm entry = rm_index(FRAME, SCRATCH0, 0, SLOT(jump));
+
+    ret_site[0] = poll(t);
+    emit_rr(&t->c, 0x89, 4, SCRATCH1, SCRATCH0);
+    emit_shift(&t->c, 5, 4, SCRATCH0, 12);
+    emit_rr(&t->c, 0x33, 4, SCRATCH0, SCRATCH1);
+    emit_alu_imm(&t->c, 4, 4, SCRATCH0, JUMPS - 1);
+    emit_shift(&t->c, 4, 4, SCRATCH0, 4);
+    emit_shift(&t->c, 4, 8, SCRATCH1, 16);
+    emit_rm(&t->c, 0x0b, 8, SCRATCH1, FRAME, SLOT(key));
+    emit(&t->c, 0x3b, 8, SCRATCH1, &entry);
+    ret_site[1] = emit_jcc(&t->c, CC_NE);
+    emit_shift(&t->c, 7, 8, SCRATCH1, 16);
+    emit_alu_imm(&t->c, 4, 8, SCRATCH1, -4096);
+    emit_store(&t->c, SCRATCH1, FRAME, SLOT(page));
+}
+
+static void jump_found(struct tr *t)
+{
+    struct rm code = rm_index(FRAME, SCRATCH0, 0, SLOT(jump) + (int32_t)offsetof(struct jump, code));
+
+    emit(&t->c, 0xff, 4, 4, &code);
+    t->ended = true;
+}
+
+void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *))
+{
+    uint8_t *site[2];
+    struct stub *s;
+
+    flags_save(t);
+    t->host = false;
+    probe(t, site);
+    s = stub_new(t, STUB_REDO, i);
+    s->site[0] = site[0];
+    s->site[1] = site[1];
+    if (commit)
+        commit(t, i);
+    jump_found(t);
+}
+
+static void link_here(struct tr *t, unsigned n, uint8_t *site, int64_t delta)
+{
+    struct stub *s = stub_new(t, STUB_LINK, NULL);
+    struct tb_link *l = &t->tb->link[n];
+
+    l->site = site;
+    l->owner = t->tb;
+    l->to_saved = t->saved;
+    s->link = n;
+    s->delta = delta;
+    s->host = t->host;
+    s->saved = t->saved;
+}
+
+static bool in_page(int64_t delta)
+{
+    return delta >= 0 && delta < (int64_t)PAGE;
+}
+
+void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delta)
+{
+    uint8_t *site[2] = {NULL, NULL};
+    struct stub *s;
+
+    if (in_page(delta) && delta > t->offset) {
+        link_here(t, link, emit_jmp(&t->c), delta);
+        t->ended = true;
+        return;
+    }
+    flags_save(t);
+    t->host = false;
+    if (in_page(delta)) {
+        site[0] = poll(t);
+        link_here(t, link, emit_jmp(&t->c), delta);
+        t->ended = true;
+    } else {
+        emit_load(&t->c, SCRATCH1, FRAME, SLOT(page));
+        emit_alu_imm(&t->c, 0, 8, SCRATCH1, (int32_t)delta);
+        probe(t, site);
+        jump_found(t);
+    }
+    s = stub_new(t, STUB_LEAVE, i);
+    s->site[0] = site[0];
+    s->site[1] = site[1];
+    s->delta = delta;
+}
+
+void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)
+{
+    uint8_t *site = emit_jcc(&t->c, cc);
+    struct stub *s;
+
+    if (in_page(delta) && delta > t->offset) {
+        link_here(t, 0, site, delta);
+        return;
+    }
+    s = stub_new(t, STUB_TAKEN, i);
+    s->site[0] = site;
+    s->delta = delta;
+    s->host = t->host;
+    s->saved = t->saved;
+}
+
+void call_interp(struct tr *t, const struct insn *i, bool last)
+{
+    flags_save(t);
+    emit_mov64(&t->c, SCRATCH1, (uintptr_t)i);
+    emit_mov32(&t->c, SCRATCH0, t->offset | (last ? INFO_LAST : 0));
+    emit_call_to(&t->c, t->cpu->thunk_interp);
+    t->saved = true;
+    t->host = false;
+    t->simd_live = false;
+    t->ended = last;
+}
+
+void need_simd(struct tr *t)
+{
+    uint8_t *skip;
+
+    if (t->simd_live)
+        return;
+    flags_save(t);
+    t->host = false;
+    emit_rm(&t->c, 0x83, 4, 7, FRAME, SLOT(simd_live));
+    put8(&t->c, 0);
+    put8(&t->c, 0x75); /* jne */
+    skip = t->c.p;
+    put8(&t->c, 0);
+    emit_call_to(&t->c, t->cpu->thunk_simd);
+    *skip = (uint8_t)(t->c.p - skip - 1);
+    t->simd_live = true;
+}
+
+static void stub_emit(struct tr *t, struct stub *s)
+{
+    t->host = s->host;
+    t->saved = s->saved;
+    for (unsigned n = 0; n < 2; n++) {
+        if (s->site[n])
+            patch(s->site[n], t->c.p);
+    }
+    switch (s->kind) {
+    case STUB_ACCESS:
+        emit_address(t, SCRATCH1, &s->where, 0);
+        emit_mov32(&t->c, SCRATCH0, s->info);
+        emit_call_to(&t->c, t->cpu->thunk_slow);
+        emit_jmp_to(&t->c, s->again);
+        break;
+    case STUB_REDO:
+        emit_mov32(&t->c, SCRATCH0, s->info | INFO_REDO);
+        emit_call_to(&t->c, t->cpu->thunk_slow);
+        break;
+    case STUB_WRITTEN:
+        emit_mov(&t->c, SCRATCH1, SCRATCH0);
+        store_delta(t, s->delta);
+        emit_mov32(&t->c, SCRATCH0, s->info | INFO_WRITTEN);
+        emit_call_to(&t->c, t->cpu->thunk_slow);
+        break;
+    case STUB_LINK:
+        t->tb->link[s->link].stub = t->c.p;
+        patch(t->tb->link[s->link].site, t->c.p);
+        flags_save(t);
+        emit_mov64(&t->c, SCRATCH0, (uintptr_t)&t->tb->link[s->link]);
+        emit_store(&t->c, SCRATCH0, FRAME, SLOT(link));
+        /* fall through */
+    case STUB_LEAVE:
+        store_delta(t, s->delta);
+        emit_jmp_to(&t->c, t->cpu->thunk_exit);
+        break;
+    case STUB_TAKEN:
+        t->offset = s->info & INFO_OFFSET;
+        exit_direct(t, s->i, 0, s->delta);
+        break;
+    }
+}
+
+void stubs_emit(struct tr *t)
+{
+    for (unsigned n = 0; n < t->stub_count; n++) {
+        struct stub s = t->stubs[n];
+
+        stub_emit(t, &s);
+    }
+}

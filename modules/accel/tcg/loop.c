@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The run loop: look at what is asked, find or make the block at CS:RIP, enter translated code, look at why it
+ * came back. Code that is not 64-bit runs on the interpreter.
+ */
+#include "tcg.h"
+#include <bp/error.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+/* What linear addresses mean may have changed: entries of the jump cache answer to a key. */
+static void key_update(struct tcg_cpu *c)
+{
+    struct vcpu *v = &c->v;
+    uint64_t now = v->jump_key << 16 | tb_mode(c);
+
+    if (now == c->key_seen)
+        return;
+    c->key_seen = now;
+    if (++c->key_counter > 0xffff) {
+        c->key_counter = 1;
+        for (unsigned n = 0; n < JUMPS; n++)
+            c->f.jump[n].tag = 0;
+    }
+    c->f.key = c->key_counter;
+}
+
+static void enter(struct tcg_cpu *c, const uint8_t *code)
+{
+    struct jit_frame *f = &c->f;
+    struct vcpu *v = &c->v;
+
+    f->link = NULL;
+    f->exit_synced = 0;
+    f->page = PAGE_OF(v->x->rip);
+    sync_out(c);
+    c->enter((uint8_t *)f + FRAME_BIAS, code);
+    if (!f->exit_synced) {
+        sync_in(c);
+        v->x->rip = f->page + (uint64_t)f->exit_delta;
+    }
+}
+
+static void run_translated(struct tcg_cpu *c)
+{
+    struct tb_link *link = c->f.link;
+    struct tb *tb;
+
+    key_update(c);
+    tb = cache_find(c);
+    if (!tb) {
+        c->f.link = NULL;
+        vcpu_run_block(&c->v);
+        return;
+    }
+    if (link && c->f.link == link)
+        cache_link(c, link, tb);
+    c->mode_running = tb->mode;
+    enter(c, tb->entry_saved);
+}
+
+enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
+{
+    struct vcpu *v = &c->v;
+
+    v->kick = kick;
+    v->attention = 1;
+    c->f.link = NULL;
+    if (_setjmp(v->jmp)) {
+        c->f.link = NULL;
+        vcpu_fault(v);
+    }
+    for (;;) {
+        __atomic_store_n(&c->f.exit_request, 0, __ATOMIC_SEQ_CST);
+        if (unlikely(__atomic_load_n(v->kick, __ATOMIC_RELAXED) |
+                     __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED) | v->attention)) {
+            int why;
+
+            c->f.link = NULL;
+            why = vcpu_attend(v, v->kick);
+            if (why >= 0)
+                return (enum bp_cpu_exit)why;
+            if (why == ATTEND_AGAIN)
+                continue;
+        }
+        if (unlikely(__atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen))
+            cache_drop_stale(c);
+        if (v->long64) {
+            run_translated(c);
+        } else {
+            c->f.link = NULL;
+            vcpu_run_block(v);
+        }
+    }
+}
+
+/* ---- life ---- */
+
+/* Code was dropped: every vCPU looks at its blocks before it goes on. [any] */
+static void dropped(struct code_map *map)
+{
+    struct tcg_machine *m = (struct tcg_machine *)((uint8_t *)map - offsetof(struct tcg_machine, map));
+
+    for (struct tcg_cpu *c = __atomic_load_n(&m->cpus, __ATOMIC_ACQUIRE); c; c = c->next)
+        __atomic_store_n(&c->f.exit_request, 1, __ATOMIC_SEQ_CST);
+}
+
+struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const struct bus *bus, struct bp_error *err)
+{
+    struct tcg_cpu *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (c == MAP_FAILED) {
+        bp_fail(err, ENOMEM, "no memory for a vCPU");
+        return NULL;
+    }
+    c->machine = m;
+    c->f.x = x;
+    c->f.host_mxcsr = 0x1f80;
+    m->map.dropped = dropped;
+    if (vcpu_init(&c->v, x, bus, &m->map)) {
+        bp_fail(err, ENOMEM, "no memory for a vCPU");
+        goto fail;
+    }
+    if (cache_init(c, err)) {
+        vcpu_deinit(&c->v);
+        goto fail;
+    }
+    c->f.code_words = c->v.code_words;
+    c->next = m->cpus;
+    __atomic_store_n(&m->cpus, c, __ATOMIC_RELEASE);
+    return c;
+fail:
+    munmap(c, sizeof(*c));
+    return NULL;
+}
+
+void tcg_cpu_free(struct tcg_cpu *c)
+{
+    struct tcg_cpu **link;
+
+    for (link = &c->machine->cpus; *link; link = &(*link)->next) {
+        if (*link == c) {
+            *link = c->next;
+            break;
+        }
+    }
+    cache_free(c);
+    vcpu_deinit(&c->v);
+    munmap(c, sizeof(*c));
+}

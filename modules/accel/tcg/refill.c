@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A miss of the software TLB, the way that is usual: long mode, four levels, all entries allow the access, and
+ * the accessed and dirty bits are set. Compiled without SIMD, so that the guest's XMM registers stay where they
+ * are. Everything else is left to the interpreter. Intel SDM volume 3, 4.5.
+ */
+#include "tcg.h"
+
+#define PTE_P 1u
+#define PTE_W 2u
+#define PTE_U 4u
+#define PTE_A 0x20u
+#define PTE_D 0x40u
+#define PTE_PS 0x80u
+#define PTE_G 0x100u
+
+static const struct phys_page *cached(struct vcpu *v, uint64_t address)
+{
+    struct phys_cache *p = &v->phys[(address >> 12) % BP_COUNT(v->phys)];
+
+    return p->page == (PAGE_OF(address) | 1) ? &p->p : NULL;
+}
+
+struct walked {
+    uint64_t phys, all, entry;
+    bool large;
+};
+
+static bool walk(struct vcpu *v, uint64_t lin, struct walked *w)
+{
+    const struct bp_x86_cpu *x = v->x;
+    uint64_t bits = (((uint64_t)1 << x->phys_bits) - 1) & ~(uint64_t)0xfff;
+    uint64_t reserved = ((uint64_t)1 << 52) - ((uint64_t)1 << x->phys_bits);
+    uint64_t e = x->cr3 & bits;
+
+    if (!(x->efer & EFER_NXE))
+        reserved |= (uint64_t)1 << 63;
+    w->all = ~(uint64_t)0;
+    w->large = false;
+    for (int shift = 39;; shift -= 9) {
+        uint64_t at = (e & bits) | (lin >> shift & 0x1ff) << 3;
+        const struct phys_page *p = cached(v, at);
+
+        if (!p || !p->host)
+            return false;
+        e = __atomic_load_n((const uint64_t *)(p->host + (at & 0xfff)), __ATOMIC_RELAXED);
+        if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & reserved)
+            return false;
+        w->all &= e;
+        w->entry = e;
+        if (shift == 12) {
+            w->phys = e & bits;
+            return true;
+        }
+        if (e & PTE_PS) {
+            uint64_t inside = ((uint64_t)1 << shift) - 1;
+
+            if (shift != 21 || e & inside & ~(uint64_t)0x1fff)
+                return false;
+            w->large = true;
+            w->phys = (e & bits & ~inside) | (lin & inside & ~(uint64_t)0xfff);
+            return true;
+        }
+    }
+}
+
+static bool allowed(const struct vcpu *v, const struct walked *w, bool write)
+{
+    unsigned set = (unsigned)(v->mmu - v->sets);
+
+    if (set == MMU_USER ? !(w->all & PTE_U) : set == MMU_SMAP && w->all & PTE_U)
+        return false;
+    return !write || ((w->entry & PTE_D) && (w->all & PTE_W));
+}
+
+int refill(struct jit_frame *f)
+{
+    struct tcg_cpu *c = tcg_of_frame(f);
+    struct vcpu *v = &c->v;
+    uint64_t lin = f->linear, page = PAGE_OF(lin);
+    unsigned size = f->info >> INFO_SIZE_SHIFT & 31;
+    bool write = f->info & INFO_WRITE;
+    const struct phys_page *p;
+    struct tlb_entry *e;
+    struct walked w;
+
+    if (f->info & (INFO_REDO | INFO_WRITTEN) || (lin & 0xfff) + size > PAGE || v->generation == 0xfff || v->single ||
+        v->x->a20_masked || (v->x->cr4 & 0x401000u) || !is_canonical(lin) ||
+        __atomic_load_n(&v->map_changed, __ATOMIC_RELAXED))
+        return 1;
+    e = tlb_at(v, write ? TLB_WRITE : TLB_READ, lin);
+    if (e->tag == (page | v->generation))
+        return 1; /* a hit that the fast path does not take: misaligned */
+    if (PAGE_OF(e->tag) == page && e->tag & 0xfff && e->flags & TLB_GLOBAL && e->flags >> 16 == v->global_generation) {
+        e->tag = page | v->asid_generation;
+        return 0;
+    }
+    if (!(v->x->cr0 & CR0_PG) || !walk(v, lin, &w) || !allowed(v, &w, write))
+        return 1;
+    p = cached(v, w.phys);
+    if (!p || !p->host || (write && p->readonly))
+        return 1;
+    e->code = code_index(p->host);
+    e->addend = (uintptr_t)p->host - page;
+    e->dirty = p->dirty ? p->dirty : &v->no_dirty;
+    e->flags = (w.entry & PTE_G && v->x->cr4 & CR4_PGE ? TLB_GLOBAL : 0) | (w.large ? TLB_LARGE : 0) |
+               (uint32_t)v->global_generation << 16;
+    if (w.large)
+        v->large[page >> 36 & 63] |= (uint64_t)1 << (page >> 30 & 63);
+    e->tag = page | v->asid_generation;
+    v->tlb_used = 1;
+    return 0;
+}

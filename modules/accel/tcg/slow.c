@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What translated code calls: single instructions that the interpreter executes, because the translator
+ * doesn't know them or because they touch memory that has no direct way (I/O, page crossings, faults).
+ */
+#include "tcg.h"
+#include <string.h>
+
+void sync_in(struct tcg_cpu *c)
+{
+    struct bp_x86_cpu *x = c->v.x;
+    uint32_t ax = c->f.flags;
+
+    for (unsigned r = 0; r < 16; r++) {
+        if (home_of[r] < 0)
+            x->gpr[r] = c->f.gpr[r];
+    }
+    flags_set_eager(&c->v, (ax >> 8 & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | (ax & 1 ? F_OF : 0));
+}
+
+void sync_out(struct tcg_cpu *c)
+{
+    struct bp_x86_cpu *x = c->v.x;
+    uint32_t f = arith_flags(&c->v);
+
+    for (unsigned r = 0; r < 16; r++) {
+        if (home_of[r] < 0)
+            c->f.gpr[r] = x->gpr[r];
+    }
+    c->f.flags = ((f & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | 2) << 8 | (f & F_OF ? 1 : 0);
+    c->f.fs_base = x->seg[BP_FS].base;
+    c->f.gs_base = x->seg[BP_GS].base;
+}
+
+static void execute(struct vcpu *v, const struct insn *i)
+{
+    v->cur = i;
+    v->block_end = i + 1;
+    v->x->rip += i->len;
+    i->exec(v, i);
+    v->cur = NULL;
+}
+
+/* The instruction at RIP, decoded again: it lies inside one page. */
+static void decode_here(struct vcpu *v, struct insn *i)
+{
+    uint64_t phys = exec_phys(v, v->x->rip);
+    unsigned avail = PAGE - (unsigned)(phys & 0xfff);
+    const struct phys_page *p = phys_lookup(v, phys);
+    uint8_t bytes[15];
+    struct code_bytes code = {bytes, avail < 15 ? avail : 15};
+
+    for (unsigned n = 0; n < code.avail; n++)
+        bytes[n] = p->host ? p->host[(phys & 0xfff) + n] : (uint8_t)v->bus.read(v->bus.opaque, phys + n, 1);
+    if (decode(v, &code, i) == DECODE_MORE)
+        i->exec = NULL; /* it was rewritten meanwhile, and crosses the page now */
+}
+
+int slow_insn(struct jit_frame *f)
+{
+    struct tcg_cpu *c = tcg_of_frame(f);
+    struct vcpu *v = &c->v;
+    struct insn *i = &c->redo; /* outlives a fault's longjmp() */
+
+    sync_in(c);
+    f->exit_synced = 1;
+    v->cur = NULL;
+    if (f->info & INFO_WRITTEN) {
+        v->x->rip = f->page + (uint64_t)f->exit_delta;
+        code_invalidate(v, (uint32_t)f->linear);
+        return 1;
+    }
+    v->x->rip = f->page + (f->info & INFO_OFFSET);
+    decode_here(v, i);
+    c->interpreted++;
+    if (i->exec)
+        execute(v, i);
+    return 1;
+}
+
+int slow_interp(struct jit_frame *f)
+{
+    struct tcg_cpu *c = tcg_of_frame(f);
+    struct vcpu *v = &c->v;
+    const struct insn *i = (const struct insn *)(uintptr_t)f->linear;
+
+    sync_in(c);
+    v->x->rip = f->page + (f->info & INFO_OFFSET);
+    c->interpreted++;
+    execute(v, i);
+    if (f->info & INFO_LAST || !v->block_end || v->attention || f->exit_request ||
+        tb_mode(c) != c->mode_running || __atomic_load_n(v->kick, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED)) {
+        f->exit_synced = 1;
+        return 1;
+    }
+    sync_out(c);
+    return 0;
+}

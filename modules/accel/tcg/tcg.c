@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The accelerator `tcg`: translates x86 to the host's x86-64. Connects vCPUs with the machine's memory and I/O
+ * space; translated code is each vCPU's own, the map of pages that hold code is the machine's.
+ */
+#include "tcg.h"
+#include "machine.h"
+#include <bp/exact/memory.h>
+#include <bp/memory.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct accel_tcg {
+    struct tcg_machine *m;
+    uint32_t tb_size;
+    bool one_insn;
+};
+
+struct cpu_tcg {
+    struct tcg_cpu *c;
+};
+
+static struct tcg_cpu *tcg_of(struct bp_cpu *cpu)
+{
+    return ((struct cpu_tcg *)bp_cpu_accel_state(cpu))->c;
+}
+
+static void map_commit(void *opaque)
+{
+    struct tcg_cpu *c = opaque;
+    struct vcpu *v = &c->v;
+
+    __atomic_store_n(&v->map_changed, 1, __ATOMIC_SEQ_CST);
+    bp_cpu_kick(v->x->cpu);
+    if (bp_cpu_current() == v->x->cpu)
+        end_block(v); /* its own doing: no instruction runs before it was heeded */
+}
+
+static const struct bp_memory_listener listener = {.size = sizeof(listener), .commit = map_commit};
+
+static void memory_written(void *opaque, const uint8_t *host, uint64_t length)
+{
+    struct bp_cpu *cpu;
+
+    if (code_written(opaque, host, length) && (cpu = bp_cpu_current()))
+        end_block(&tcg_of(cpu)->v);
+}
+
+static int tcg_init(struct bp_accel *accel, struct bp_error *err)
+{
+    struct accel_tcg *s = bp_accel_state(accel);
+
+#if !defined(__x86_64__)
+    return bp_fail(err, ENOTSUP, "tcg translates on x86-64 hosts only; -accel interp runs everywhere");
+#endif
+    s->m = calloc(1, sizeof(*s->m));
+    if (!s->m)
+        return bp_fail(err, ENOMEM, "no memory for the code map");
+    s->m->tb_size = s->tb_size;
+    s->m->one_insn = s->one_insn;
+    bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, &s->m->map);
+    return 0;
+}
+
+static int tcg_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err)
+{
+    struct accel_tcg *s = bp_accel_state(accel);
+    struct cpu_tcg *t = bp_cpu_accel_state(cpu);
+    struct bp_x86_cpu *x = bp_cpu_state(cpu);
+    struct tcg_cpu *c;
+    struct bus bus;
+
+    x->cpu = cpu;
+    machine_bus(cpu, &bus);
+    c = tcg_cpu_new(s->m, x, &bus, err);
+    if (!c)
+        return -ENOMEM;
+    t->c = c;
+    bp_space_listen(bp_cpu_space(cpu), &listener, c);
+    return 0;
+}
+
+static void tcg_cpu_fini(struct bp_cpu *cpu)
+{
+    struct cpu_tcg *t = bp_cpu_accel_state(cpu);
+    struct tcg_cpu *c = t->c;
+
+    if (!c)
+        return;
+    bp_space_unlisten(bp_cpu_space(cpu), &listener, c);
+    tcg_cpu_free(c);
+    t->c = NULL;
+}
+
+static enum bp_cpu_exit tcg_exec(struct bp_cpu *cpu)
+{
+    return tcg_run(tcg_of(cpu), bp_cpu_kick_flag(cpu));
+}
+
+static void tcg_kick(struct bp_cpu *cpu)
+{
+    __atomic_store_n(&tcg_of(cpu)->f.exit_request, 1, __ATOMIC_SEQ_CST);
+}
+
+static void tcg_changed(struct bp_cpu *cpu)
+{
+    vcpu_changed(&tcg_of(cpu)->v);
+}
+
+static void tcg_sync(struct bp_cpu *cpu)
+{
+    vcpu_sync(&tcg_of(cpu)->v);
+}
+
+static void tcg_features(struct bp_accel *accel, uint32_t *words, unsigned count)
+{
+    (void)accel;
+    for (unsigned n = 0; n < count; n++)
+        words[n] &= n < BP_X86_FW_COUNT ? x86_executed_features[n] : 0;
+}
+
+static const struct bp_field props[] = {
+    BP_PROP_RANGE("tb-size", UINT32, struct accel_tcg, tb_size, "0", 0, 2048,
+                  "MiB of translated code for each vCPU; 0: 64"),
+    BP_PROP("one-insn-per-tb", BOOL, struct accel_tcg, one_insn, "off", "translate instruction by instruction"),
+    BP_FIELDS_END};
+
+BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 5, .init = tcg_init,
+         .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini,
+         .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
+         .cpu_features = tcg_features);
+
+BP_MODULE("accel-tcg", "x86 translator", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &tcg});

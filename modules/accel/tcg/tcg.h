@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The translator's vCPU: the interpreter's (x86/vcpu.h) with a frame in front that translated code
+ * reaches by one register, and its own cache of translated blocks. docs/translator.md has pictures.
+ */
+#ifndef TCG_TCG_H
+#define TCG_TCG_H
+
+#include "vcpu.h"
+#include <stddef.h>
+
+/* Host registers by number. */
+enum { H_AX, H_CX, H_DX, H_BX, H_SP, H_BP, H_SI, H_DI, H_8, H_9, H_10, H_11, H_12, H_13, H_14, H_15 };
+#define SCRATCH0 H_AX /* also LAHF's */
+#define SCRATCH1 H_15
+#define FRAME H_BP
+
+/* Where each guest register lives; -1: in the frame. */
+extern const int8_t home_of[16];
+
+struct jump {
+    uint64_t tag; /* linear address << 16 | key; 0: none */
+    const uint8_t *code;
+};
+#define JUMPS 4096u
+
+/*
+ * What translated code reaches as [rbp + small displacement]: rbp points FRAME_BIAS bytes into it.
+ * Flags are kept as LAHF and SETO AL leave them in AX.
+ */
+struct jit_frame {
+    uint64_t gpr[16];  /* only those without a register of their own */
+    uint64_t page;     /* linear address of the page that the running block lies in */
+    uint32_t flags;
+    uint32_t exit_request; /* leave at the next poll. [any] */
+    uint64_t key;      /* of the jump cache: what a linear address means now */
+    uint64_t fs_base, gs_base;
+    uint64_t temp, entry;
+    uint64_t linear;   /* arguments of the thunks */
+    uint32_t info;
+    uint32_t simd_live; /* the host's XMM registers hold the guest's */
+    struct bp_x86_cpu *x;
+    struct tb_link *link; /* the exit that was taken, when it can be chained */
+    int64_t exit_delta;   /* of rip from `page` */
+    uint32_t *code_words;
+    uint32_t host_mxcsr;
+    uint32_t exit_synced; /* rip is right already: exit_delta says nothing */
+    struct jump jump[JUMPS];
+};
+#define FRAME_BIAS 128
+
+struct tb;
+struct tb_link {
+    uint8_t *site;   /* rel32 of the jump; NULL: this exit is not there */
+    uint8_t *stub;   /* where it leads when nothing is chained */
+    struct tb *owner;
+    uint8_t to_saved; /* flags are in the frame when it is taken */
+};
+
+/* A translated block: a straight run of instructions inside one page of host memory. */
+struct tb {
+    struct tb *hash_next, *page_next;
+    const uint8_t *host;
+    uint32_t mode;
+    uint32_t index; /* of the page's code word */
+    uint16_t bytes, count;
+    uint8_t valid;
+    const uint8_t *entry_host;  /* flags are the host's */
+    const uint8_t *entry_saved; /* flags are in the frame */
+    struct tb_link link[2];
+    const struct insn *insns; /* those that the interpreter executes */
+    uint8_t code[];           /* what was translated */
+};
+
+/* Modes of translated code, beside those of vcpu.h */
+#define MODE_MMU_SHIFT 8 /* MMU_* */
+#define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
+
+#define TB_HASH 65536u
+#define THUNK_BYTES 4096u
+#define MAX_TB_CODE (64u << 10) /* of host code, for one block */
+
+struct tcg_cpu {
+    struct jit_frame f;
+    struct tcg_machine *machine;
+    struct tcg_cpu *next; /* of the machine */
+    uint8_t *buffer;      /* host code */
+    size_t buffer_size;
+    uint8_t *at;
+    uint8_t *arena; /* blocks and kept instructions */
+    size_t arena_size, arena_used;
+    struct tb *hash[TB_HASH];
+    struct tb **page_head; /* by code word */
+    uint32_t *page_generation;
+    uint32_t *pages, page_count, page_room; /* those with blocks */
+    uint32_t drops_seen;
+    uint64_t key_seen, key_counter;
+    /* thunks */
+    void (*enter)(void *frame, const uint8_t *code);
+    const uint8_t *thunk_exit, *thunk_exit_synced, *thunk_slow, *thunk_interp, *thunk_simd;
+    struct insn redo;
+    uint32_t mode_now; /* of what is being translated */
+    uint32_t mode_running;
+    /* counts, for `info jit` */
+    uint64_t translated_blocks, translated_insns, translated_bytes, flushes, invalidated, interpreted;
+    uint64_t translate_ns;
+    struct vcpu v;
+};
+static inline struct tcg_cpu *tcg_of_frame(void *frame)
+{
+    return (struct tcg_cpu *)((uint8_t *)frame - offsetof(struct tcg_cpu, f));
+}
+
+struct tcg_machine {
+    struct code_map map;
+    struct tcg_cpu *cpus; /* list; changed under the machine lock before vCPUs run */
+    uint32_t tb_size;     /* MiB, 0: the default */
+    uint8_t one_insn;
+    uint8_t check;
+};
+
+/* ---- cache.c ---- */
+int cache_init(struct tcg_cpu *c, struct bp_error *err);
+void cache_free(struct tcg_cpu *c);
+/* The block at CS:RIP, translated when there is none; NULL: the interpreter has to do it. Raises fetch
+ * faults. */
+struct tb *cache_find(struct tcg_cpu *c);
+void cache_flush(struct tcg_cpu *c);
+void cache_drop_stale(struct tcg_cpu *c); /* blocks of pages that were written */
+void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to);
+void *cache_alloc(struct tcg_cpu *c, size_t size); /* NULL: full */
+uint32_t tb_mode(const struct tcg_cpu *c);
+
+/* ---- translate.c ---- */
+struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode);
+
+/* ---- thunks.c ---- */
+void thunks_make(struct tcg_cpu *c);
+
+/* ---- slow.c: what translated code calls ---- */
+/* info of a slow path */
+#define INFO_OFFSET 0xfffu      /* of the instruction in its page */
+#define INFO_SIZE_SHIFT 12      /* bytes, 5 bits */
+#define INFO_WRITE (1u << 17)
+#define INFO_REDO (1u << 18)    /* not an access: let the interpreter execute it */
+#define INFO_WRITTEN (1u << 19) /* the instruction is done; its page held code */
+#define INFO_LAST (1u << 20)    /* of thunk_interp: leave afterwards */
+int slow_insn(struct jit_frame *f);
+int slow_interp(struct jit_frame *f);
+void sync_in(struct tcg_cpu *c);  /* from the frame to the state */
+void sync_out(struct tcg_cpu *c); /* from the state to the frame */
+/* refill.c, compiled without SIMD: 0: try again; 1: it takes more */
+int refill(struct jit_frame *f);
+
+/* ---- loop.c ---- */
+/* A vCPU of the machine, which outlives it; NULL: err says why. [main], while no vCPU runs */
+struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const struct bus *bus, struct bp_error *err);
+void tcg_cpu_free(struct tcg_cpu *c);
+enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The border between C and translated code. Translated code keeps guest registers in nearly all of the host's;
+ * what it calls finds them in the architectural state and may return, or leave by longjmp(). C code compiled
+ * without SIMD is called with the guest's XMM registers in place; for all other they are saved first.
+ */
+#include "translate.h"
+
+#define XGPR(r) ((int32_t)offsetof(struct bp_x86_cpu, gpr) + (int32_t)(r) * 8)
+#define XVEC(n) ((int32_t)offsetof(struct bp_x86_cpu, vec) + (int32_t)(n) * (int32_t)sizeof(union bp_x86_vec))
+#define RETURN_BYTES 8
+
+static const uint8_t callee_saved[] = {H_BX, H_BP, H_12, H_13, H_14, H_15};
+
+static void push_pop(struct code *c, bool push, int reg)
+{
+    if (reg >= 8)
+        put8(c, 0x41);
+    put8(c, (push ? 0x50u : 0x58u) | (unsigned)(reg & 7));
+}
+
+/* H_15 becomes the architectural state's address. */
+static void move_gprs(struct code *c, bool store, bool all)
+{
+    emit_load(c, H_15, FRAME, SLOT(x));
+    for (unsigned r = 0; r < 16; r++) {
+        int h = home_of[r];
+        bool kept = h == H_BX || h >= H_12; /* by C functions */
+
+        if (h >= 0 && (store || all || !kept))
+            emit_rm(c, store ? 0x89 : 0x8b, 8, h, H_15, XGPR(r));
+    }
+}
+
+static void call_c(struct code *c, uintptr_t fn)
+{
+    emit_lea(c, H_DI, FRAME, -FRAME_BIAS);
+    emit_mov64(c, H_AX, fn);
+    emit_rr(c, 0xff, 4, 2, H_AX);
+}
+
+/* H_15: the state. Saves the guest's XMM registers and MXCSR when they are here. */
+static void save_simd(struct code *c)
+{
+    uint8_t *skip;
+
+    emit_rm(c, 0x83, 4, 7, FRAME, SLOT(simd_live));
+    put8(c, 0);
+    skip = emit_jcc(c, CC_E);
+    for (int n = 0; n < 16; n++)
+        emit_rm(c, 0x0f11, 4, n, H_15, XVEC(n));
+    emit_rm(c, 0x0fae, 4, 3, H_15, (int32_t)offsetof(struct bp_x86_cpu, mxcsr));
+    emit_rm(c, 0x0fae, 4, 2, FRAME, SLOT(host_mxcsr));
+    emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(simd_live));
+    put32(c, 0);
+    patch(skip, c->p);
+}
+
+static void make_simd(struct code *c)
+{
+    emit_load(c, H_15, FRAME, SLOT(x));
+    for (int n = 0; n < 16; n++)
+        emit_rm(c, 0x0f10, 4, n, H_15, XVEC(n));
+    emit_rm(c, 0x0fae, 4, 2, H_15, (int32_t)offsetof(struct bp_x86_cpu, mxcsr));
+    emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(simd_live));
+    put32(c, 1);
+    put8(c, 0xc3);
+}
+
+static void leave(struct code *c)
+{
+    emit_alu_imm(c, 0, 8, H_SP, 8);
+    for (unsigned n = sizeof(callee_saved); n-- > 0;)
+        push_pop(c, false, callee_saved[n]);
+    put8(c, 0xc3);
+}
+
+static const uint8_t *aligned(struct code *c)
+{
+    c->p = (uint8_t *)(((uintptr_t)c->p + 15) & ~(uintptr_t)15);
+    return c->p;
+}
+
+void thunks_make(struct tcg_cpu *cpu)
+{
+    struct code code = {cpu->buffer}, *c = &code;
+    uint8_t *site;
+
+    /* enter(frame + bias, code) */
+    cpu->enter = (void (*)(void *, const uint8_t *))(uintptr_t)c->p;
+    for (unsigned n = 0; n < sizeof(callee_saved); n++)
+        push_pop(c, true, callee_saved[n]);
+    emit_alu_imm(c, 5, 8, H_SP, 8);
+    emit_mov(c, FRAME, H_DI);
+    emit_mov(c, H_AX, H_SI);
+    move_gprs(c, false, true);
+    emit_rr(c, 0xff, 4, 4, H_AX);
+
+    cpu->thunk_exit = aligned(c);
+    move_gprs(c, true, true);
+    save_simd(c);
+    leave(c);
+
+    cpu->thunk_simd = aligned(c);
+    make_simd(c);
+
+    /* SCRATCH0: info, SCRATCH1: linear address. Returns when the TLB was filled. */
+    cpu->thunk_slow = aligned(c);
+    emit_alu_imm(c, 5, 8, H_SP, RETURN_BYTES);
+    emit_rm(c, 0x89, 4, SCRATCH0, FRAME, SLOT(info));
+    emit_store(c, SCRATCH1, FRAME, SLOT(linear));
+    move_gprs(c, true, true);
+    call_c(c, (uintptr_t)refill);
+    emit_rr(c, 0x85, 4, H_AX, H_AX);
+    site = emit_jcc(c, CC_NE);
+    move_gprs(c, false, false);
+    emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
+    put8(c, 0xc3);
+    patch(site, c->p);
+    save_simd(c); /* H_15 is kept by C functions */
+    call_c(c, (uintptr_t)slow_insn);
+    emit_alu_imm(c, 0, 8, H_SP, 2 * RETURN_BYTES);
+    leave(c);
+
+    /* SCRATCH0: info, SCRATCH1: the instruction. Returns when the block goes on. */
+    cpu->thunk_interp = aligned(c);
+    emit_alu_imm(c, 5, 8, H_SP, RETURN_BYTES);
+    emit_rm(c, 0x89, 4, SCRATCH0, FRAME, SLOT(info));
+    emit_store(c, SCRATCH1, FRAME, SLOT(linear));
+    move_gprs(c, true, true);
+    save_simd(c);
+    call_c(c, (uintptr_t)slow_interp);
+    emit_rr(c, 0x85, 4, H_AX, H_AX);
+    site = emit_jcc(c, CC_NE);
+    move_gprs(c, false, true);
+    emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
+    put8(c, 0xc3);
+    patch(site, c->p);
+    emit_alu_imm(c, 0, 8, H_SP, 2 * RETURN_BYTES);
+    leave(c);
+    cpu->at = (uint8_t *)aligned(c);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One pass over a straight run of instructions: decode, find out backwards who looks at which flags, emit.
+ * A block has two entries: one for predecessors that leave the flags in the host's register, one for those
+ * that leave them in the frame; the block is built for what its first instructions want.
+ */
+#include "translate.h"
+#include <bp/exact/cpu.h>
+#include <bp/log.h>
+#include <time.h>
+
+static unsigned decode_run(struct tcg_cpu *c, const uint8_t *bytes, unsigned avail, unsigned *ret_bytes,
+                           bool *ret_end)
+{
+    struct vcpu *v = &c->v;
+    unsigned at = 0, count = 0, max = c->machine->one_insn ? 1 : MAX_BLOCK;
+
+    *ret_end = false;
+    while (count < max && at < avail) {
+        struct code_bytes code = {bytes + at, avail - at};
+        enum decode_result r = decode(v, &code, &v->decoded[count]);
+
+        if (r == DECODE_MORE)
+            break;
+        at += v->decoded[count++].len;
+        if (r == DECODE_END) {
+            *ret_end = true;
+            break;
+        }
+    }
+    *ret_bytes = at;
+    return count;
+}
+
+/* Which instructions are followed by somebody who looks at the flags before all are written again. True: so
+ * is the beginning. */
+static bool liveness(const struct rule *rules, unsigned count, bool *after)
+{
+    bool live = true;
+
+    for (unsigned n = count; n-- > 0;) {
+        const struct rule *r = &rules[n];
+
+        after[n] = live;
+        if (!r->emit || r->memory || r->flags == FLAGS_USE || r->flags == FLAGS_USE_SET)
+            live = true;
+        else if (r->flags == FLAGS_SET)
+            live = false;
+    }
+    return live;
+}
+
+/* Code that takes over the flags, and both entries. */
+static void prologue(struct tr *t, const struct rule *rules, unsigned count, bool live)
+{
+    bool want_host = false;
+
+    for (unsigned n = 0; live && n < count; n++) {
+        const struct rule *r = &rules[n];
+
+        if (!r->emit || r->memory || r->simd)
+            break;
+        if (r->flags != FLAGS_NONE) {
+            want_host = true;
+            break;
+        }
+    }
+    t->host = t->saved = false;
+    if (!live) {
+        t->tb->entry_host = t->tb->entry_saved = t->c.p;
+        return;
+    }
+    if (want_host) {
+        t->tb->entry_saved = t->c.p;
+        t->saved = true;
+        flags_to_host(t);
+        t->saved = false;
+        t->tb->entry_host = t->c.p;
+    } else {
+        t->tb->entry_host = t->c.p;
+        t->host = true;
+        flags_save(t);
+        t->host = false;
+        t->tb->entry_saved = t->c.p;
+    }
+}
+
+static void emit_all(struct tr *t, const struct insn *insns, const struct rule *rules, const bool *after,
+                     unsigned count, bool end)
+{
+    for (unsigned n = 0; n < count; n++) {
+        const struct insn *i = &insns[n];
+        const struct rule *r = &rules[n];
+
+        t->next = t->offset + i->len;
+        t->flags_after = after[n];
+        if (!r->emit) {
+            call_interp(t, i, end && n == count - 1);
+        } else {
+            if (r->simd)
+                need_simd(t);
+            if (!r->memory && (r->flags >= FLAGS_USE || (r->flags == FLAGS_PART && after[n])))
+                flags_to_host(t);
+            t->entry_kept = false;
+            r->emit(t, i);
+        }
+        if (t->ended)
+            break;
+        t->offset = t->next;
+    }
+    if (!t->ended) {
+        t->offset -= count ? insns[count - 1].len : 0; /* a jump from the last one */
+        exit_direct(t, NULL, 1, t->next);
+    }
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static struct insn *keep(struct tcg_cpu *c, unsigned count)
+{
+    struct insn *kept = cache_alloc(c, count * sizeof(*kept));
+
+    if (kept)
+        memcpy(kept, c->v.decoded, count * sizeof(*kept));
+    return kept;
+}
+
+static void log_code(const struct tcg_cpu *c, uint64_t linear, const uint8_t *bytes, unsigned count)
+{
+    if (bp_log_on(BP_LOG_IN_ASM) && c->v.x->cpu)
+        bp_cpu_log_code(c->v.x->cpu, 16u << (c->v.mode & MODE_SIZE), linear, bytes, count);
+}
+
+struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode)
+{
+    static __thread struct tr t;
+    unsigned avail = PAGE - (unsigned)((uintptr_t)host % PAGE), count, size;
+    uint8_t bytes[MAX_BLOCK * 15]; /* read once: others may write meanwhile */
+    struct rule rules[MAX_BLOCK];
+    bool after[MAX_BLOCK], end, live, interp = false;
+    uint64_t start = now_ns();
+    const struct insn *insns;
+    struct tb *tb;
+
+    avail = avail < sizeof(bytes) ? avail : (unsigned)sizeof(bytes);
+    memcpy(bytes, host, avail);
+    c->mode_now = mode;
+    count = decode_run(c, bytes, avail, &size, &end);
+    if (count == 0)
+        return NULL;
+    for (unsigned n = 0; n < count; n++) {
+        rules[n] = rule_of(c, &c->v.decoded[n]);
+        interp |= !rules[n].emit;
+    }
+    tb = cache_alloc(c, sizeof(*tb) + size);
+    insns = tb && interp ? keep(c, count) : c->v.decoded;
+    if (!tb || !insns)
+        return NULL;
+    memset(tb, 0, sizeof(*tb));
+    tb->host = host;
+    tb->mode = mode;
+    tb->bytes = (uint16_t)size;
+    tb->count = (uint16_t)count;
+    memcpy(tb->code, bytes, size);
+    live = liveness(rules, count, after);
+    t.c.p = c->at;
+    t.cpu = c;
+    t.tb = tb;
+    t.linear = linear;
+    t.offset = linear & 0xfff;
+    t.tlb = (unsigned)(offsetof(struct tcg_cpu, v) + offsetof(struct vcpu, sets) - FRAME_BIAS +
+                       (mode >> MODE_MMU_SHIFT & 3) * sizeof(struct tlb_set));
+    t.simd_live = t.ended = t.entry_kept = false;
+    t.stub_count = 0;
+    prologue(&t, rules, count, live);
+    emit_all(&t, insns, rules, after, count, end);
+    stubs_emit(&t);
+    c->translated_blocks++;
+    c->translated_insns += count;
+    c->translated_bytes += (uint64_t)(t.c.p - c->at);
+    c->at = (uint8_t *)(((uintptr_t)t.c.p + 15) & ~(uintptr_t)15);
+    log_code(c, linear, bytes, size);
+    c->translate_ns += now_ns() - start;
+    return tb;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One translation under way. An emitter turns one guest instruction into host code; it asks here for
+ * registers, addresses and flags. Emitters stand in op-*.c, one file per group; rules.c finds them.
+ */
+#ifndef TCG_TRANSLATE_H
+#define TCG_TRANSLATE_H
+
+#include "emit.h"
+#include "tcg.h"
+
+struct tr;
+typedef void emit_fn(struct tr *t, const struct insn *i);
+
+/* What an instruction does with the arithmetic flags. */
+enum flag_effect {
+    FLAGS_NONE,
+    FLAGS_SET,     /* writes all */
+    FLAGS_PART,    /* writes some, or perhaps none */
+    FLAGS_USE,     /* reads */
+    FLAGS_USE_SET, /* reads, then writes all */
+};
+
+struct rule {
+    emit_fn *emit; /* NULL: the interpreter executes it */
+    uint8_t flags; /* enum flag_effect */
+    uint8_t memory; /* touches guest memory: may fault, wants the flags saved */
+    uint8_t simd;   /* needs the guest's XMM registers in the host's */
+};
+struct rule rule_of(const struct tcg_cpu *c, const struct insn *i);
+struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
+
+struct where { /* an address of the guest: [base + index << scale + disp] and a segment's base */
+    int8_t base, index; /* guest registers, -1: none */
+    uint8_t scale;
+    int64_t disp;
+    bool rip;           /* disp counts from the page's linear address */
+    int32_t segment;    /* slot of a base to be added, 0: none */
+};
+
+enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_WRITTEN, STUB_LINK, STUB_LEAVE, STUB_TAKEN };
+struct stub {
+    uint8_t kind;
+    const struct insn *i;
+    uint8_t *site[2];     /* jumps that lead here */
+    const uint8_t *again; /* where an access is tried again */
+    struct where where;   /* of the access */
+    uint32_t info;
+    int64_t delta;
+    unsigned link;  /* which exit */
+    bool host, saved; /* where the flags are there */
+};
+#define MAX_STUBS (MAX_BLOCK * 6 + 8)
+
+struct tr {
+    struct code c; /* first: emitters pass &t->c */
+    struct tcg_cpu *cpu;
+    struct tb *tb;
+    uint64_t linear; /* of the block */
+    unsigned offset; /* of the current instruction in its page */
+    unsigned next;   /* of the one behind it: 4096 when that is in the next page */
+    unsigned tlb;    /* displacement of this mode's TLB from FRAME */
+    /* Where the guest's flags are: */
+    bool host, saved;
+    bool flags_after; /* somebody looks at the flags that are there behind the current instruction */
+    bool simd_live;
+    bool entry_kept; /* SCRATCH0's TLB entry is in the frame */
+    bool ended; /* the block has left already */
+    struct stub stubs[MAX_STUBS];
+    unsigned stub_count;
+};
+
+#define SLOT(field) ((int32_t)offsetof(struct jit_frame, field) - FRAME_BIAS)
+#define GPR_SLOT(r) (SLOT(gpr) + (int32_t)(r) * 8)
+#define VCPU_SLOT(field) \
+    ((int32_t)(offsetof(struct tcg_cpu, v) + offsetof(struct vcpu, field)) - FRAME_BIAS)
+
+/* ---- registers ---- */
+/* The host register that holds guest register r; one without a home is loaded into `scratch`. */
+int use_gpr(struct tr *t, unsigned r, int scratch);
+/* To write it: use_gpr() or, when nothing of the old value stays, the register only; then done_gpr(). */
+int dest_gpr(struct tr *t, unsigned r, int scratch);
+void done_gpr(struct tr *t, unsigned r, int reg);
+static inline bool high_byte(const struct insn *i, unsigned r) /* AH, CH, DH, BH */
+{
+    return r >= 4 && r < 8 && !(i->prefixes & PREFIX_REX);
+}
+
+/* ---- flags ---- */
+void flags_save(struct tr *t);    /* to the frame, when they are not there */
+void flags_to_host(struct tr *t); /* uses SCRATCH0 */
+/* The host's flags are about to be lost. */
+static inline void flags_clobber(struct tr *t)
+{
+    if (t->flags_after)
+        flags_save(t);
+    t->host = false;
+}
+/* The instruction just emitted has written all (or all that it writes). */
+static inline void flags_set(struct tr *t)
+{
+    t->host = true;
+    t->saved = false;
+}
+
+/* ---- memory: address.c ---- */
+enum access { ACCESS_READ, ACCESS_WRITE };
+struct where where_of(struct tr *t, const struct insn *i);
+void emit_address(struct tr *t, int to, const struct where *w, int64_t extra);
+/*
+ * Checks an access and gives its host operand. Saves the flags before, clobbers the host's. Uses both scratch
+ * registers; the operand uses SCRATCH1 only. Behind a write, wrote() must follow, before which SCRATCH0
+ * must stay unless keep_index(). align: a power of two that a misaligned address of which faults.
+ */
+struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsigned size, enum access kind,
+                 unsigned align);
+void keep_entry(struct tr *t); /* SCRATCH0 is free now; wrote() finds the entry again */
+/* Marks dirty, looks for code. redo: executing the instruction again does no harm. */
+void wrote(struct tr *t, const struct insn *i, bool redo);
+/* A jump to here leaves the instruction to the interpreter; it has changed nothing yet. */
+void redo_if(struct tr *t, const struct insn *i, unsigned cc);
+struct stub *stub_new(struct tr *t, enum stub_kind kind, const struct insn *i);
+
+/* ---- leaving: exits.c ---- */
+/* To linear page + delta, inside this page or not. */
+void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delta);
+/* Taken when cc holds. */
+void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta);
+/* Target's linear address in SCRATCH1; `commit` puts what is left to do when it is known. */
+void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *));
+void stubs_emit(struct tr *t);
+void call_interp(struct tr *t, const struct insn *i, bool last);
+void need_simd(struct tr *t);
+
+/* ---- emitters ---- */
+emit_fn op_alu, op_alu_imm, op_alu_acc, op_test, op_incdec, op_not_neg, op_mul, op_div, op_imul2, op_imul3,
+    op_cbw, op_cwd;
+emit_fn op_shift, op_shift_cl, op_shift_double, op_bt, op_bt_imm, op_bsf, op_bswap, op_popcnt, op_xadd,
+    op_cmpxchg, op_xchg;
+emit_fn op_mov_store, op_mov_load, op_mov_imm, op_mov_imm_reg, op_lea, op_movx, op_cmov, op_setcc, op_push,
+    op_pop, op_push_imm, op_push_rm, op_leave, op_nop, op_xchg_ax, op_flag;
+emit_fn op_jcc, op_jmp, op_call, op_ret, op_jmp_rm, op_call_rm;
+emit_fn op_sse, op_sse_gpr;
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How a vCPU reaches its machine's memory and I/O space. */
+#include "machine.h"
+#include <bp/exact/memory.h>
+#include <bp/memory.h>
+
+/* opaque: the bp_cpu */
+static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_page)
+{
+    struct bp_mapping m = {.size = sizeof(m)};
+
+    bp_space_lookup(bp_cpu_space(opaque), address, &m);
+    if (!m.host || m.length < PAGE)
+        return; /* smaller pieces go through the slow path */
+    ret_page->host = m.host;
+    ret_page->dirty = m.dirty;
+    ret_page->readonly = m.readonly;
+}
+
+static uint64_t space_read(void *opaque, uint64_t address, unsigned size)
+{
+    uint64_t value = ~(uint64_t)0;
+
+    bp_space_load(bp_cpu_space(opaque), address, size, &value);
+    return value;
+}
+
+static void space_write(void *opaque, uint64_t address, uint64_t value, unsigned size)
+{
+    bp_space_store(bp_cpu_space(opaque), address, size, value);
+}
+
+static uint64_t port_in(void *opaque, uint16_t port, unsigned size)
+{
+    uint64_t value = ~(uint64_t)0;
+
+    bp_space_load(bp_cpu_io(opaque), port, size, &value);
+    return value;
+}
+
+static void port_out(void *opaque, uint16_t port, uint64_t value, unsigned size)
+{
+    bp_space_store(bp_cpu_io(opaque), port, size, value);
+}
+
+void machine_bus(struct bp_cpu *cpu, struct bus *ret_bus)
+{
+    *ret_bus = (struct bus){.opaque = cpu, .lookup = space_lookup, .read = space_read, .write = space_write,
+                            .port_in = port_in, .port_out = port_out};
+}

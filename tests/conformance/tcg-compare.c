@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The translator against the interpreter: random blocks of user-mode code, made of native-compare's
+ * instructions, run on both from the same state until they fault or come to their end; then registers, flags,
+ * memory and what was pushed for the fault have to be equal. Some blocks cross pages, jump, or change their
+ * own code; a second thread asks for exits at random moments. Prints TAP.
+ * tcg-compare [--cases N] [--seed S] [--first N] [--show N]
+ */
+#include "native-compare-values.h"
+#include "tcg.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define UPPER UINT64_C(0xffff800000000000)
+enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_CODE = 0x4000, PT_DATA = 0x5000, PDPT_UPPER = 0x6000,
+       PD_UPPER = 0x7000, GDT = 0x8000, IDT = 0x9000, TSS = 0xa000, STACK = 0xb000, HANDLERS = 0xc000,
+       CODE = 0x10000, DATA = 0x20000, RAM = 0x30000 };
+#define CODE_PAGES 16u
+#define MAX_STEPS 4000
+#define HLT 0xf4
+#define EQUAL "random_blocks_end_in_the_same_state"
+#define TRANSLATED "most_blocks_are_translated"
+
+struct side {
+    uint8_t *ram;
+    uint8_t dirty[RAM / 4096];
+    struct bp_x86_cpu x;
+    struct vcpu *v;
+    struct tcg_cpu *c; /* NULL: the interpreter */
+};
+static struct side interp, tcg;
+static struct tcg_machine machine;
+static uint32_t never;
+static uint64_t show = 3;
+
+/* ---- the machine ---- */
+
+static void put64_at(struct side *s, uint32_t at, uint64_t value)
+{
+    memcpy(s->ram + at, &value, 8);
+}
+static void lookup(void *opaque, uint64_t page, struct phys_page *ret_page)
+{
+    struct side *s = opaque;
+
+    *ret_page = (struct phys_page){.host = page < RAM ? s->ram + page : NULL,
+                                   .dirty = page < RAM ? &s->dirty[page >> 12] : NULL};
+}
+static uint64_t read_io(void *opaque, uint64_t address, unsigned size)
+{
+    (void)opaque, (void)address, (void)size;
+    return ~UINT64_C(0);
+}
+static void write_io(void *opaque, uint64_t address, uint64_t value, unsigned size)
+{
+    (void)opaque, (void)address, (void)value, (void)size;
+}
+static uint64_t port_in(void *opaque, uint16_t port, unsigned size)
+{
+    (void)opaque, (void)port, (void)size;
+    return ~UINT64_C(0);
+}
+static void port_out(void *opaque, uint16_t port, uint64_t value, unsigned size)
+{
+    (void)opaque, (void)port, (void)value, (void)size;
+}
+
+static void build_tables(struct side *s)
+{
+    put64_at(s, PML4, PDPT | 7);
+    put64_at(s, PML4 + 256 * 8, PDPT_UPPER | 3);
+    put64_at(s, PDPT, PD | 7);
+    put64_at(s, PD + (CODE_BASE >> 21) * 8, PT_CODE | 7);
+    put64_at(s, PD + (DATA_BASE >> 21) * 8, PT_DATA | 7);
+    for (unsigned n = 0; n < CODE_PAGES; n++)
+        put64_at(s, PT_CODE + n * 8, (CODE + n * 0x1000u) | 7);
+    put64_at(s, PT_DATA, DATA | 7);
+    put64_at(s, PT_DATA + 8, (DATA + 0x1000u) | 7);
+    put64_at(s, PT_DATA + 16, (DATA + 0x2000u) | 5);
+    put64_at(s, PDPT_UPPER, PD_UPPER | 3);
+    put64_at(s, PD_UPPER, 0x83);
+    put64_at(s, GDT + 0x10, UINT64_C(0x00af9b000000ffff));
+    put64_at(s, GDT + 0x18, UINT64_C(0x00cf93000000ffff));
+    put64_at(s, GDT + 0x28, UINT64_C(0x00cff3000000ffff));
+    put64_at(s, GDT + 0x30, UINT64_C(0x00affb000000ffff));
+    put64_at(s, TSS + 4, UPPER + STACK + 0x1000);
+    s->ram[TSS + 0x66] = 0x68;
+    for (unsigned n = 0; n < 32; n++) {
+        uint64_t target = UPPER + HANDLERS + n * 16;
+
+        put64_at(s, IDT + n * 16, (target & 0xffff) | UINT64_C(0x10) << 16 | UINT64_C(0x8e00) << 32 |
+                                      (target >> 16 & 0xffff) << 48);
+        put64_at(s, IDT + n * 16 + 8, target >> 32);
+        s->ram[HANDLERS + n * 16] = HLT;
+    }
+    memset(s->ram + CODE, HLT, CODE_PAGES * 4096);
+}
+
+static void system_state(struct side *s)
+{
+    struct bp_x86_cpu *x = &s->x;
+
+    x->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
+    x->cr3 = PML4;
+    x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
+    x->xcr0 = 1;
+    x->dr[6] = 0xffff0ff0;
+    x->dr[7] = 0x400;
+    x->gdtr = (struct bp_x86_segment){.base = UPPER + GDT, .limit = 0x7f};
+    x->idtr = (struct bp_x86_segment){.base = UPPER + IDT, .limit = 0xfff};
+    x->tr = (struct bp_x86_segment){.selector = 0x40, .attr = 0x8b, .limit = 0x67, .base = UPPER + TSS};
+    x->phys_bits = 40;
+    x->linear_bits = 48;
+    x->tsc_hz = 1000000000;
+    x->features[BP_X86_FW_1_EDX] = UINT32_MAX;
+    x->features[BP_X86_FW_1_ECX] = 1u | 1u << 13 | 1u << 23; /* SSE3, CMPXCHG16B, POPCNT */
+    x->features[BP_X86_FW_80000001_EDX] = UINT32_MAX;
+    x->features[BP_X86_FW_80000001_ECX] = 1; /* LAHF */
+    fp_reset(x);
+}
+
+static bool side_init(struct side *s, bool translate)
+{
+    struct bus bus = {.opaque = s, .lookup = lookup, .read = read_io, .write = write_io, .port_in = port_in,
+                      .port_out = port_out};
+
+    s->ram = aligned_alloc(4096, RAM);
+    memset(s->ram, 0, RAM);
+    build_tables(s);
+    system_state(s);
+    if (translate) {
+        s->c = tcg_cpu_new(&machine, &s->x, &bus, NULL);
+        s->v = s->c ? &s->c->v : NULL;
+    } else {
+        s->v = vcpu_new(&s->x, &bus);
+    }
+    return s->v != NULL;
+}
+
+static void user_mode(struct side *s)
+{
+    struct bp_x86_segment data = {.selector = 0x2b, .attr = 0xc0f3, .limit = UINT32_MAX};
+
+    for (unsigned n = 0; n < 6; n++) {
+        s->x.seg[n] = data;
+        if (n != BP_SS && n != BP_CS)
+            s->x.seg[n].selector = 0;
+    }
+    s->x.seg[BP_CS] = (struct bp_x86_segment){.selector = 0x33, .attr = 0xa0fb, .limit = UINT32_MAX};
+    s->x.halted = 0;
+    s->x.cr2 = 0;
+}
+
+/* ---- a block ---- */
+
+struct random_block {
+    uint64_t at; /* where it begins */
+    uint8_t bytes[512];
+    unsigned length;
+    bool jumps;
+    struct state start;
+};
+
+static void put(struct random_block *b, const void *bytes, unsigned count)
+{
+    memcpy(b->bytes + b->length, bytes, count);
+    b->length += count;
+}
+
+static void put_mov(struct random_block *b, unsigned reg, uint64_t value)
+{
+    uint8_t code[10] = {(uint8_t)(0x48 | reg >> 3), (uint8_t)(0xb8 | (reg & 7))};
+
+    memcpy(code + 2, &value, 8);
+    put(b, code, 10);
+}
+
+/* The registers that an instruction's address is made of. */
+static void find_address(struct side *s, const struct test_case *c, unsigned *ret_base, unsigned *ret_index)
+{
+    struct code_bytes code = {c->bytes, sizeof(c->bytes)};
+    struct insn i;
+
+    *ret_base = *ret_index = NO_REG;
+    if (decode(s->v, &code, &i) == DECODE_MORE || !c->memory)
+        return;
+    *ret_base = i.base < 16 ? i.base : NO_REG;
+    *ret_index = i.index;
+}
+
+/* AF after logic is the same everywhere. What a shift by CL leaves depends on what comes before it. */
+static bool leaves_undefined(const struct test_case *c)
+{
+    bool by_cl = c->opcode == 0xd2 || c->opcode == 0xd3 || c->opcode == 0x0fa5 || c->opcode == 0x0fad;
+    bool logic = c->opcode < 0x40 || (c->opcode >= 0x80 && c->opcode <= 0x85) || c->opcode == 0xa8 ||
+                 c->opcode == 0xa9 || ((c->opcode & 0xfe) == 0xf6 && (c->reg & 7) == 0);
+
+    return by_cl || (c->undefined_flags && !logic);
+}
+
+/* One instruction, behind moves that give its address registers the values it was made for. */
+static void add_instruction(struct random_block *b, uint64_t seed, bool first)
+{
+    static const uint8_t define_flags[] = {0x48, 0x83, 0xf8, 0x07}; /* cmp rax, 7 */
+    struct test_case c;
+    unsigned base, index, setup = 0;
+
+    generate(&c, seed, b->at + b->length);
+    find_address(&interp, &c, &base, &index);
+    if (first) {
+        b->start = c.start;
+    } else {
+        unsigned moves = 0;
+        bool more = seed % 3 == 0 || c.repeat;
+        static const uint8_t extra[] = {BP_RCX, BP_RSI, BP_RDI, BP_RSP};
+
+        moves += base != NO_REG;
+        moves += index != NO_REG && index != base;
+        setup = moves * 10 + (more ? sizeof(extra) * 10 : 0);
+        generate(&c, seed, b->at + b->length + setup);
+        if (more) {
+            for (unsigned n = 0; n < sizeof(extra); n++)
+                put_mov(b, extra[n], c.start.gpr[extra[n]]);
+        }
+        if (base != NO_REG)
+            put_mov(b, base, c.start.gpr[base]);
+        if (index != NO_REG && index != base)
+            put_mov(b, index, c.start.gpr[index]);
+    }
+    b->jumps |= c.single_step;
+    put(b, c.bytes, c.length);
+    if (leaves_undefined(&c)) /* nobody may look at them */
+        put(b, define_flags, sizeof(define_flags));
+}
+
+/* Writes the immediate of a MOV that follows. */
+static void add_self_modification(struct random_block *b)
+{
+    uint8_t store[7] = {0xc6, 0x05}, nops = (uint8_t)below(3);
+    uint8_t target[7] = {0x48, 0xc7, 0xc0, 1, 2, 3, 4}; /* mov rax, imm32 */
+    int32_t disp = nops + 3 + (int32_t)below(4);
+
+    memcpy(store + 2, &disp, 4);
+    store[6] = (uint8_t)below(256);
+    put(b, store, 7);
+    for (unsigned n = 0; n < nops; n++)
+        put(b, "\x90", 1);
+    put(b, target, 7);
+}
+
+static void make_block(struct random_block *b, uint64_t seed)
+{
+    unsigned count = 1 + (unsigned)(seed % 9);
+    uint8_t end = HLT;
+
+    rng_seed(seed ^ UINT64_C(0x5bd1e995));
+    b->length = 0;
+    b->jumps = false;
+    b->at = CODE_BASE + below(CODE_PAGES - 2) * 4096u + (chance(30) ? 4096 - below(200) : below(3800));
+    for (unsigned n = 0; n < count; n++) {
+        bool modify = n && chance(6);
+
+        add_instruction(b, seed * 16 + n, n == 0);
+        rng_seed(seed ^ (UINT64_C(0x9e3779b97f4a7c15) * (n + 1)));
+        if (modify)
+            add_self_modification(b);
+    }
+    put(b, &end, 1);
+}
+
+static void load_fx(struct bp_x86_cpu *x, const uint8_t *fx)
+{
+    unsigned top;
+
+    memcpy(&x->fcw, fx, 2);
+    memcpy(&x->fsw, fx + 2, 2);
+    x->fpu_valid = fx[4];
+    memcpy(&x->fip, fx + 8, 8);
+    memcpy(&x->fdp, fx + 16, 8);
+    memcpy(&x->mxcsr, fx + 24, 4);
+    x->fop = 0;
+    x->fcs = x->fds = 0;
+    top = x->fsw >> 11 & 7;
+    for (unsigned n = 0; n < 8; n++) {
+        memcpy(&x->fpr[(top + n) & 7].mantissa, fx + 32 + 16 * n, 8);
+        memcpy(&x->fpr[(top + n) & 7].sign_exponent, fx + 40 + 16 * n, 2);
+    }
+    for (unsigned n = 0; n < 16; n++)
+        memcpy(&x->vec[n], fx + 160 + 16 * n, 16);
+}
+
+static void prepare(struct side *s, const struct random_block *b)
+{
+    struct bp_x86_cpu *x = &s->x;
+
+    user_mode(s);
+    vcpu_changed(s->v);
+    memset(s->ram + DATA, 0, 0x3000);
+    memset(s->ram + STACK, 0, 0x1000);
+    for (unsigned n = 0; n < b->length; n++)
+        store8(s->v, b->at + n, b->bytes[n], BP_DS);
+    memcpy(x->gpr, b->start.gpr, sizeof(x->gpr));
+    x->rip = b->at;
+    x->rflags = b->start.rflags;
+    load_fx(x, b->start.fx);
+    memcpy(s->ram + DATA + (WINDOW_BASE - DATA_BASE), b->start.memory, WINDOW_SIZE);
+    memset(s->dirty, 0, sizeof(s->dirty));
+    vcpu_changed(s->v);
+}
+
+/* Back to what there was: HLT everywhere. */
+static void clean(struct side *s, const struct random_block *b)
+{
+    user_mode(s);
+    vcpu_changed(s->v);
+    for (unsigned n = 0; n < CODE_PAGES * 4096; n++) {
+        if (s->ram[CODE + n] != HLT)
+            store8(s->v, CODE_BASE + n, HLT, BP_DS);
+    }
+    (void)b;
+}
+
+/* False: it does not come to an end. */
+static bool run_interp(struct side *s)
+{
+    for (unsigned n = 0; n < MAX_STEPS; n++) {
+        vcpu_step(s->v);
+        if (s->x.halted) {
+            vcpu_sync(s->v);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void run_tcg(struct side *s)
+{
+    while (!s->x.halted)
+        tcg_run(s->c, &never);
+    vcpu_sync(s->v);
+}
+
+/* ---- comparison ---- */
+
+static bool equal(const struct side *a, const struct side *b)
+{
+    return !memcmp(a->x.gpr, b->x.gpr, sizeof(a->x.gpr)) && a->x.rip == b->x.rip && a->x.rflags == b->x.rflags &&
+           a->x.cr2 == b->x.cr2 && !memcmp(a->ram, b->ram, RAM) && !memcmp(a->x.vec, b->x.vec, sizeof(a->x.vec)) &&
+           a->x.mxcsr == b->x.mxcsr && a->x.fsw == b->x.fsw && a->x.fcw == b->x.fcw &&
+           !memcmp(a->x.fpr, b->x.fpr, sizeof(a->x.fpr)) && !memcmp(a->dirty, b->dirty, sizeof(a->dirty));
+}
+
+/* A jump into an instruction may meet one that leaves flags undefined: those that were pushed differ then. */
+static bool only_flags_differ(const struct random_block *b)
+{
+    enum { PUSHED = STACK + 0x1000 - 24 };
+    uint64_t flags, now = tcg.x.rflags;
+    bool same;
+
+    if (!b->jumps || (now ^ interp.x.rflags) & ~(uint64_t)F_ARITH)
+        return false;
+    tcg.x.rflags = interp.x.rflags; /* the handler's still has them, too */
+    memcpy(&flags, tcg.ram + PUSHED, 8);
+    memcpy(tcg.ram + PUSHED, interp.ram + PUSHED, 8);
+    same = equal(&interp, &tcg) && !((flags ^ *(uint64_t *)(interp.ram + PUSHED)) & ~(uint64_t)F_ARITH);
+    memcpy(tcg.ram + PUSHED, &flags, 8);
+    tcg.x.rflags = now;
+    return same;
+}
+
+static void report(const struct random_block *b, uint64_t seed)
+{
+    static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+
+    printf("# case %" PRIu64 " at %" PRIx64 ":", seed, b->at);
+    for (unsigned n = 0; n < b->length; n++)
+        printf("%02x", b->bytes[n]);
+    printf("\n");
+    for (unsigned n = 0; n < 16; n++) {
+        if (interp.x.gpr[n] != tcg.x.gpr[n])
+            printf("#   %s: start %" PRIx64 " interp %" PRIx64 " tcg %" PRIx64 "\n", names[n], b->start.gpr[n],
+                   interp.x.gpr[n], tcg.x.gpr[n]);
+    }
+    if (interp.x.rip != tcg.x.rip || interp.x.cr2 != tcg.x.cr2)
+        printf("#   rip: interp %" PRIx64 " tcg %" PRIx64 " cr2 %" PRIx64 " %" PRIx64 "\n", interp.x.rip, tcg.x.rip,
+               interp.x.cr2, tcg.x.cr2);
+    if (interp.x.mxcsr != tcg.x.mxcsr || interp.x.fsw != tcg.x.fsw)
+        printf("#   mxcsr: interp %x tcg %x, fsw %x %x\n", interp.x.mxcsr, tcg.x.mxcsr, interp.x.fsw, tcg.x.fsw);
+    for (unsigned n = 0; n < 16; n++) {
+        if (memcmp(&interp.x.vec[n], &tcg.x.vec[n], 16))
+            printf("#   xmm%u: interp %016" PRIx64 "%016" PRIx64 " tcg %016" PRIx64 "%016" PRIx64 "\n", n,
+                   interp.x.vec[n].q[1], interp.x.vec[n].q[0], tcg.x.vec[n].q[1], tcg.x.vec[n].q[0]);
+    }
+    for (unsigned n = 0, shown = 0; n < RAM && shown < 6; n += 8) {
+        uint64_t a, c;
+
+        memcpy(&a, interp.ram + n, 8);
+        memcpy(&c, tcg.ram + n, 8);
+        if (a != c) {
+            printf("#   memory %x: interp %016" PRIx64 " tcg %016" PRIx64 "\n", n, a, c);
+            shown++;
+        }
+    }
+    for (unsigned n = 0; n < RAM / 4096; n++) {
+        if (interp.dirty[n] != tcg.dirty[n])
+            printf("#   dirty %x: interp %x tcg %x\n", n, interp.dirty[n], tcg.dirty[n]);
+    }
+}
+
+static void *asker(void *opaque)
+{
+    struct tcg_cpu *c = opaque;
+
+    for (;;) {
+        __atomic_store_n(&c->f.exit_request, 1, __ATOMIC_SEQ_CST);
+        usleep(50);
+    }
+    return NULL;
+}
+
+static int worker(uint64_t cases, uint64_t first, uint64_t seed)
+{
+    uint64_t different = 0, endless = 0, undefined = 0;
+    struct random_block b;
+    pthread_t thread;
+
+    generate_init();
+    if (!side_init(&interp, false) || !side_init(&tcg, true)) {
+        printf("Bail out! no memory\n");
+        return 1;
+    }
+    pthread_create(&thread, NULL, asker, tcg.c);
+    for (uint64_t n = first; n < first + cases; n++) {
+        alarm(20);
+        make_block(&b, seed * UINT64_C(0xd1342543de82ef95) + n);
+        prepare(&interp, &b);
+        prepare(&tcg, &b);
+        if (run_interp(&interp)) {
+            run_tcg(&tcg);
+            if (!equal(&interp, &tcg) && only_flags_differ(&b)) {
+                undefined++;
+            } else if (!equal(&interp, &tcg)) {
+                different++;
+                if (show) {
+                    show--;
+                    report(&b, n);
+                }
+                memcpy(tcg.ram + DATA, interp.ram + DATA, 0x3000);
+            }
+        } else {
+            endless++;
+        }
+        clean(&interp, &b);
+        clean(&tcg, &b);
+    }
+    printf("%sok 1 %s\n", different ? "not " : "", EQUAL);
+    printf("# %" PRIu64 " blocks, %" PRIu64 " different, %" PRIu64 " in undefined flags, %" PRIu64 " without an end; %" PRIu64
+           " translated, %" PRIu64 " instructions in them, %" PRIu64 " executions by the interpreter\n",
+           cases, different, undefined, endless, tcg.c->translated_blocks, tcg.c->translated_insns, tcg.c->interpreted);
+    printf("%sok 2 %s\n1..2\n",
+           tcg.c->translated_blocks * 2 < cases || undefined * 1000 > cases + 1000 ? "not " : "", TRANSLATED);
+    return different || undefined * 1000 > cases + 1000;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t cases = 100000, seed = 1, first = 0;
+    int status;
+    pid_t child;
+
+    if (argc > 1 && !strcmp(argv[1], "-l")) {
+        printf("%s\n%s\n", EQUAL, TRANSLATED);
+        return 0;
+    }
+    for (int n = 1; n + 1 < argc; n += 2) {
+        if (!strcmp(argv[n], "--cases"))
+            cases = strtoull(argv[n + 1], NULL, 0);
+        else if (!strcmp(argv[n], "--seed"))
+            seed = strtoull(argv[n + 1], NULL, 0);
+        else if (!strcmp(argv[n], "--first"))
+            first = strtoull(argv[n + 1], NULL, 0);
+        else if (!strcmp(argv[n], "--show"))
+            show = strtoull(argv[n + 1], NULL, 0);
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (getenv("TCG_COMPARE_NOFORK"))
+        return worker(cases, first, seed);
+    child = fork(); /* a case that goes astray kills the child, not the report */
+    if (child == 0)
+        exit(worker(cases, first, seed));
+    if (child < 0 || waitpid(child, &status, 0) < 0) {
+        perror("tcg-compare");
+        return 1;
+    }
+    if (WIFSIGNALED(status)) {
+        printf("Bail out! signal %d\n", WTERMSIG(status));
+        return 1;
+    }
+    return WEXITSTATUS(status);
+}
