@@ -153,40 +153,17 @@ void keep_entry(struct tr *t)
     t->entry_kept = true;
 }
 
-static void wrote_from(struct tr *t, const struct insn *i, bool redo)
+void wrote(struct tr *t)
 {
     int32_t at = (int32_t)(t->tlb + sizeof(struct tlb_entry) * TLB_SIZE);
     struct rm dirty = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, dirty));
-    struct rm index = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, code));
-    struct rm word = rm_index(SCRATCH1, SCRATCH0, 2, 0);
-    struct stub *s;
 
-    emit(&t->c, 0x8b, 8, SCRATCH1, &dirty);
-    emit_rm(&t->c, 0xc6, 1, 0, SCRATCH1, 0);
-    put8(&t->c, BP_DIRTY_ALL);
-    emit(&t->c, 0x8b, 4, SCRATCH0, &index);
-    emit_load(&t->c, SCRATCH1, FRAME, SLOT(code_words));
-    emit(&t->c, 0xf6, 1, 0, &word);
-    put8(&t->c, CODE_CACHED);
-    s = stub_new(t, redo ? STUB_REDO : STUB_WRITTEN, i);
-    s->site[0] = emit_jcc(&t->c, CC_NE);
-    s->delta = t->next;
-}
-
-void wrote(struct tr *t, const struct insn *i, bool redo)
-{
-    /* The host's flags may be the instruction's own. They are wanted by whoever comes, and by the
-     * interpreter when it goes on. */
-    if (t->host && !t->saved) {
-        if (!t->entry_kept)
-            keep_entry(t);
-        flags_save(t);
-    }
-    t->host = false;
     if (t->entry_kept)
         emit_load(&t->c, SCRATCH0, FRAME, SLOT(entry));
     t->entry_kept = false;
-    wrote_from(t, i, redo);
+    emit(&t->c, 0x8b, 8, SCRATCH1, &dirty);
+    emit_rm(&t->c, 0xc6, 1, 0, SCRATCH1, 0);
+    put8(&t->c, BP_DIRTY_ALL);
 }
 
 void redo_if(struct tr *t, const struct insn *i, unsigned cc)

@@ -32,7 +32,8 @@ int cache_init(struct tcg_cpu *c, struct bp_error *err)
     c->page_head = map(WORDS * sizeof(*c->page_head), PROT_READ | PROT_WRITE);
     c->page_generation = map(WORDS * sizeof(*c->page_generation), PROT_READ | PROT_WRITE);
     c->pages = map(WORDS * sizeof(*c->pages), PROT_READ | PROT_WRITE);
-    if (!c->buffer || !c->arena || !c->page_head || !c->page_generation || !c->pages) {
+    c->writers = map(WORDS * sizeof(*c->writers), PROT_READ | PROT_WRITE);
+    if (!c->writers || !c->buffer || !c->arena || !c->page_head || !c->page_generation || !c->pages) {
         cache_free(c);
         return bp_fail(err, ENOMEM, "no memory for translated code (tb-size=%zu MiB)", c->buffer_size >> 20);
     }
@@ -55,6 +56,7 @@ void cache_free(struct tcg_cpu *c)
     unmap(c->page_head, WORDS * sizeof(*c->page_head));
     unmap(c->page_generation, WORDS * sizeof(*c->page_generation));
     unmap(c->pages, WORDS * sizeof(*c->pages));
+    unmap(c->writers, WORDS * sizeof(*c->writers));
     c->buffer = c->arena = NULL;
 }
 
@@ -221,6 +223,11 @@ struct tb *cache_find(struct tcg_cpu *c)
         tb = make(c, host, linear, mode);
     if (!tb)
         return NULL;
+    exec_note(v, linear);
+    if (!(mode & MODE_USER) && !c->kernel_local && !(tlb_at(v, TLB_EXEC, linear)->flags & TLB_GLOBAL)) {
+        c->kernel_local = 1;
+        key_update(c);
+    }
     j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
     j->tag = linear << 16 | c->f.key;
     j->code = tb->entry_saved;

@@ -175,12 +175,6 @@ static void stub_emit(struct tr *t, struct stub *s)
         emit_mov32(&t->c, SCRATCH0, s->info | INFO_REDO);
         emit_call_to(&t->c, t->cpu->thunk_slow);
         break;
-    case STUB_WRITTEN:
-        emit_mov(&t->c, SCRATCH1, SCRATCH0);
-        store_delta(t, s->delta);
-        emit_mov32(&t->c, SCRATCH0, s->info | INFO_WRITTEN);
-        emit_call_to(&t->c, t->cpu->thunk_slow);
-        break;
     case STUB_LINK:
         t->tb->link[s->link].stub = t->c.p;
         patch(t->tb->link[s->link].site, t->c.p);

@@ -6,23 +6,41 @@
 #include "tcg.h"
 #include <bp/error.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
-/* What linear addresses mean may have changed: entries of the jump cache answer to a key. */
-static void key_update(struct tcg_cpu *c)
+/*
+ * Entries of the jump cache answer to a key, which stands for what linear addresses mean: an epoch, a mode, and
+ * an address space, of which the kernel's code is independent as long as it lies in global pages.
+ */
+void key_update(struct tcg_cpu *c)
 {
     struct vcpu *v = &c->v;
-    uint64_t now = v->jump_key << 16 | tb_mode(c);
+    uint32_t mode = tb_mode(c);
+    struct key now = {.epoch = v->exec_epoch, .mode = mode}, *k;
 
-    if (now == c->key_seen)
-        return;
-    c->key_seen = now;
+    if (c->kernel_epoch != v->exec_epoch) {
+        c->kernel_epoch = v->exec_epoch;
+        c->kernel_local = 0;
+    }
+    if (mode & MODE_USER || c->kernel_local)
+        now.generation = (uint16_t)v->asid_generation;
+    for (unsigned n = 0; n < KEYS; n++) {
+        k = &c->keys[n];
+        if (k->epoch == now.epoch && k->mode == now.mode && k->generation == now.generation && k->key) {
+            c->f.key = k->key;
+            return;
+        }
+    }
     if (++c->key_counter > 0xffff) {
         c->key_counter = 1;
-        for (unsigned n = 0; n < JUMPS; n++)
-            c->f.jump[n].tag = 0;
+        memset(c->keys, 0, sizeof(c->keys));
+        memset(c->f.jump, 0, sizeof(c->f.jump));
     }
-    c->f.key = c->key_counter;
+    k = &c->keys[c->key_next++ % KEYS];
+    *k = now;
+    k->key = (uint16_t)c->key_counter;
+    c->f.key = k->key;
 }
 
 static void enter(struct tcg_cpu *c, const uint8_t *code)
@@ -34,7 +52,10 @@ static void enter(struct tcg_cpu *c, const uint8_t *code)
     f->exit_synced = 0;
     f->page = PAGE_OF(v->x->rip);
     sync_out(c);
+    if (!code_enter(c))
+        return;
     c->enter((uint8_t *)f + FRAME_BIAS, code);
+    code_leave(c);
     if (!f->exit_synced) {
         sync_in(c);
         v->x->rip = f->page + (uint64_t)f->exit_delta;
@@ -68,6 +89,7 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
     c->f.link = NULL;
     if (_setjmp(v->jmp)) {
         c->f.link = NULL;
+        code_leave(c);
         vcpu_fault(v);
     }
     for (;;) {
@@ -83,6 +105,8 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
             if (why == ATTEND_AGAIN)
                 continue;
         }
+        if (unlikely(__atomic_load_n(&c->stale_count, __ATOMIC_RELAXED)))
+            stale_heed(c);
         if (unlikely(__atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen))
             cache_drop_stale(c);
         if (v->long64) {
@@ -118,6 +142,7 @@ struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const s
     c->f.x = x;
     c->f.host_mxcsr = 0x1f80;
     m->map.dropped = dropped;
+    writers_init(m);
     if (vcpu_init(&c->v, x, bus, &m->map)) {
         bp_fail(err, ENOMEM, "no memory for a vCPU");
         goto fail;
@@ -126,7 +151,7 @@ struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const s
         vcpu_deinit(&c->v);
         goto fail;
     }
-    c->f.code_words = c->v.code_words;
+    c->v.writers = c->writers;
     c->next = m->cpus;
     __atomic_store_n(&m->cpus, c, __ATOMIC_RELEASE);
     return c;

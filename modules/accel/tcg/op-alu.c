@@ -46,7 +46,7 @@ static void alu_rm_reg(struct tr *t, const struct insn *i, unsigned op)
     emit(&t->c, opcode | lock(i), i->opsize, src, &m);
     flags_set(t);
     if (op != OP_CMP)
-        wrote(t, i, false);
+        wrote(t);
 }
 
 static void alu_reg_rm(struct tr *t, const struct insn *i, unsigned op)
@@ -133,7 +133,7 @@ void op_alu_imm(struct tr *t, const struct insn *i)
     }
     put_alu_imm(t, i, op, &m, lock(i));
     if (op != OP_CMP)
-        wrote(t, i, false);
+        wrote(t);
 }
 
 /* 84 and 85 with a register; A8, A9, F6 /0 and F7 /0 with an immediate. */
@@ -184,7 +184,7 @@ static void unary(struct tr *t, const struct insn *i, uint32_t opcode, int op, b
     emit(&t->c, opcode | rm_width(i) | lock(i), i->opsize, op, &m);
     if (sets)
         flags_set(t);
-    wrote(t, i, false);
+    wrote(t);
 }
 
 void op_incdec(struct tr *t, const struct insn *i)

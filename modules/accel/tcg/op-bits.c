@@ -39,7 +39,7 @@ static void shift(struct tr *t, const struct insn *i, uint32_t opcode, int reg, 
     if (imm >= 0)
         put8(&t->c, (unsigned)imm);
     flags_set(t);
-    wrote(t, i, false);
+    wrote(t);
 }
 
 void op_shift(struct tr *t, const struct insn *i)
@@ -83,7 +83,7 @@ void op_shift_double(struct tr *t, const struct insn *i)
     if (imm >= 0)
         put8(&t->c, (unsigned)imm);
     flags_set(t);
-    wrote(t, i, false);
+    wrote(t);
 }
 
 /* BT, BTS, BTR, BTC of a register by a register. */
@@ -124,7 +124,7 @@ void op_bt_imm(struct tr *t, const struct insn *i)
     put8(&t->c, bit);
     flags_set(t);
     if (op != 4)
-        wrote(t, i, false);
+        wrote(t);
 }
 
 static void scan(struct tr *t, const struct insn *i, uint32_t opcode, bool partial)
@@ -195,7 +195,7 @@ void op_xadd(struct tr *t, const struct insn *i)
     emit(&t->c, opcode | lock(i), i->opsize, reg, &m);
     flags_set(t);
     done_gpr(t, i->reg, reg);
-    wrote(t, i, false);
+    wrote(t);
 }
 
 void op_cmpxchg(struct tr *t, const struct insn *i)
@@ -229,7 +229,7 @@ void op_cmpxchg(struct tr *t, const struct insn *i)
     emit(&t->c, opcode | lock(i), i->opsize, home_of[i->reg], &m);
     flags_set(t);
     emit_mov(&t->c, ax, H_AX);
-    wrote(t, i, false);
+    wrote(t);
 }
 
 void op_xchg(struct tr *t, const struct insn *i)
@@ -254,7 +254,7 @@ void op_xchg(struct tr *t, const struct insn *i)
     reg = use_gpr(t, i->reg, SCRATCH0);
     emit(&t->c, opcode, i->opsize, reg, &m);
     done_gpr(t, i->reg, reg);
-    wrote(t, i, false);
+    wrote(t);
 }
 
 void op_xchg_ax(struct tr *t, const struct insn *i)

@@ -45,7 +45,7 @@ void op_mov_store(struct tr *t, const struct insn *i)
         keep_entry(t);
     src = use_gpr(t, i->reg, SCRATCH0);
     emit(&t->c, (i->opsize == 1 ? 0x88u | E_REG8 : 0x89u), i->opsize, src, &m);
-    wrote(t, i, true);
+    wrote(t);
 }
 
 void op_mov_load(struct tr *t, const struct insn *i)
@@ -92,7 +92,7 @@ void op_mov_imm(struct tr *t, const struct insn *i)
 
     emit(&t->c, opcode, i->opsize, 0, &m);
     put_imm(&t->c, i->imm, i->opsize);
-    wrote(t, i, true);
+    wrote(t);
 }
 
 void op_mov_imm_reg(struct tr *t, const struct insn *i)
@@ -185,7 +185,7 @@ void op_setcc(struct tr *t, const struct insn *i)
     keep_entry(t);
     flags_to_host(t);
     emit(&t->c, 0x0f00u | i->opcode, 1, 0, &m);
-    wrote(t, i, true);
+    wrote(t);
 }
 
 void op_nop(struct tr *t, const struct insn *i)
@@ -222,7 +222,7 @@ void op_push(struct tr *t, const struct insn *i)
         keep_entry(t);
     src = use_gpr(t, i->reg, SCRATCH0);
     emit(&t->c, 0x89, 8, src, &m);
-    wrote(t, i, true);
+    wrote(t);
     move_rsp(t, -8);
 }
 
@@ -232,7 +232,7 @@ void op_push_imm(struct tr *t, const struct insn *i)
 
     emit(&t->c, 0xc7, 8, 0, &m);
     put32(&t->c, (uint32_t)i->imm);
-    wrote(t, i, true);
+    wrote(t);
     move_rsp(t, -8);
 }
 
@@ -253,7 +253,7 @@ void op_push_rm(struct tr *t, const struct insn *i)
     keep_entry(t);
     emit_load(&t->c, SCRATCH0, FRAME, SLOT(temp));
     emit(&t->c, 0x89, 8, SCRATCH0, &m);
-    wrote(t, i, true);
+    wrote(t);
     move_rsp(t, -8);
 }
 

@@ -115,7 +115,7 @@ void op_sse(struct tr *t, const struct insn *i)
     if (k & FLAGS)
         flags_set(t);
     if (store && i->rm == RM_MEM)
-        wrote(t, i, true);
+        wrote(t);
 }
 
 /* Between general and XMM registers; one of both may be memory. */
@@ -141,7 +141,7 @@ void op_sse_gpr(struct tr *t, const struct insn *i)
         rm = access(t, i, &w, size, store ? ACCESS_WRITE : ACCESS_READ, 0);
         emit(&t->c, opcode, size, i->reg, &rm);
         if (store)
-            wrote(t, i, true);
+            wrote(t);
         return;
     }
     if (i->rm != RM_MEM) {

@@ -14,11 +14,13 @@
 #define PTE_PS 0x80u
 #define PTE_G 0x100u
 
-static const struct phys_page *cached(struct vcpu *v, uint64_t address)
+static const struct phys_range *range_of(const struct tcg_cpu *c, uint64_t address)
 {
-    struct phys_cache *p = &v->phys[(address >> 12) % BP_COUNT(v->phys)];
-
-    return p->page == (PAGE_OF(address) | 1) ? &p->p : NULL;
+    for (unsigned n = 0; n < PHYS_RANGES; n++) {
+        if (address - c->v.ranges[n].start < c->v.ranges[n].length)
+            return &c->v.ranges[n];
+    }
+    return NULL;
 }
 
 struct walked {
@@ -26,8 +28,9 @@ struct walked {
     bool large;
 };
 
-static bool walk(struct vcpu *v, uint64_t lin, struct walked *w)
+static bool walk(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
 {
+    const struct vcpu *v = &c->v;
     const struct bp_x86_cpu *x = v->x;
     uint64_t bits = (((uint64_t)1 << x->phys_bits) - 1) & ~(uint64_t)0xfff;
     uint64_t reserved = ((uint64_t)1 << 52) - ((uint64_t)1 << x->phys_bits);
@@ -39,11 +42,11 @@ static bool walk(struct vcpu *v, uint64_t lin, struct walked *w)
     w->large = false;
     for (int shift = 39;; shift -= 9) {
         uint64_t at = (e & bits) | (lin >> shift & 0x1ff) << 3;
-        const struct phys_page *p = cached(v, at);
+        const struct phys_range *r = range_of(c, at);
 
-        if (!p || !p->host)
+        if (!r)
             return false;
-        e = __atomic_load_n((const uint64_t *)(p->host + (at & 0xfff)), __ATOMIC_RELAXED);
+        e = __atomic_load_n((const uint64_t *)(r->host + (at - r->start)), __ATOMIC_RELAXED);
         if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & reserved)
             return false;
         w->all &= e;
@@ -80,11 +83,12 @@ int refill(struct jit_frame *f)
     uint64_t lin = f->linear, page = PAGE_OF(lin);
     unsigned size = f->info >> INFO_SIZE_SHIFT & 31;
     bool write = f->info & INFO_WRITE;
-    const struct phys_page *p;
+    const struct phys_range *r;
     struct tlb_entry *e;
     struct walked w;
+    uint8_t *host;
 
-    if (f->info & (INFO_REDO | INFO_WRITTEN) || (lin & 0xfff) + size > PAGE || v->generation == 0xfff || v->single ||
+    if (f->info & INFO_REDO || (lin & 0xfff) + size > PAGE || v->generation == 0xfff || v->single ||
         v->x->a20_masked || (v->x->cr4 & 0x401000u) || !is_canonical(lin) ||
         __atomic_load_n(&v->map_changed, __ATOMIC_RELAXED))
         return 1;
@@ -95,19 +99,27 @@ int refill(struct jit_frame *f)
         e->tag = page | v->asid_generation;
         return 0;
     }
-    if (!(v->x->cr0 & CR0_PG) || !walk(v, lin, &w) || !allowed(v, &w, write))
+    if (!(v->x->cr0 & CR0_PG) || !walk(c, lin, &w) || !allowed(v, &w, write))
         return 1;
-    p = cached(v, w.phys);
-    if (!p || !p->host || (write && p->readonly))
+    r = range_of(c, w.phys);
+    if (!r || (write && r->readonly))
         return 1;
-    e->code = code_index(p->host);
-    e->addend = (uintptr_t)p->host - page;
-    e->dirty = p->dirty ? p->dirty : &v->no_dirty;
+    host = r->host + (w.phys - r->start);
+    e->code = code_index(host);
+    e->addend = (uintptr_t)host - page;
+    e->dirty = r->dirty ? r->dirty + ((w.phys - r->start) >> 12) : &v->no_dirty;
     e->flags = (w.entry & PTE_G && v->x->cr4 & CR4_PGE ? TLB_GLOBAL : 0) | (w.large ? TLB_LARGE : 0) |
                (uint32_t)v->global_generation << 16;
     if (w.large)
         v->large[page >> 36 & 63] |= (uint64_t)1 << (page >> 30 & 63);
     e->tag = page | v->asid_generation;
     v->tlb_used = 1;
+    if (write) {
+        writer_note(v, e);
+        if (__atomic_load_n(&v->code_words[e->code], __ATOMIC_SEQ_CST) & CODE_CACHED) {
+            e->tag = 0;
+            return 1;
+        }
+    }
     return 0;
 }

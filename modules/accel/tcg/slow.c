@@ -62,14 +62,10 @@ int slow_insn(struct jit_frame *f)
     struct vcpu *v = &c->v;
     struct insn *i = &c->redo; /* outlives a fault's longjmp() */
 
+    code_leave(c);
     sync_in(c);
     f->exit_synced = 1;
     v->cur = NULL;
-    if (f->info & INFO_WRITTEN) {
-        v->x->rip = f->page + (uint64_t)f->exit_delta;
-        code_invalidate(v, (uint32_t)f->linear);
-        return 1;
-    }
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     decode_here(v, i);
     c->interpreted++;
@@ -84,6 +80,7 @@ int slow_interp(struct jit_frame *f)
     struct vcpu *v = &c->v;
     const struct insn *i = (const struct insn *)(uintptr_t)f->linear;
 
+    code_leave(c);
     sync_in(c);
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     c->interpreted++;
@@ -95,5 +92,8 @@ int slow_interp(struct jit_frame *f)
         return 1;
     }
     sync_out(c);
-    return 0;
+    if (code_enter(c))
+        return 0;
+    f->exit_synced = 1;
+    return 1;
 }

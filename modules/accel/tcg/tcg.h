@@ -42,7 +42,6 @@ struct jit_frame {
     struct bp_x86_cpu *x;
     struct tb_link *link; /* the exit that was taken, when it can be chained */
     int64_t exit_delta;   /* of rip from `page` */
-    uint32_t *code_words;
     uint32_t host_mxcsr;
     uint32_t exit_synced; /* rip is right already: exit_delta says nothing */
     struct jump jump[JUMPS];
@@ -77,6 +76,8 @@ struct tb {
 #define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
 
 #define TB_HASH 65536u
+#define KEYS 16u
+#define STALE 64u
 #define THUNK_BYTES 4096u
 #define MAX_TB_CODE (64u << 10) /* of host code, for one block */
 
@@ -92,9 +93,23 @@ struct tcg_cpu {
     struct tb *hash[TB_HASH];
     struct tb **page_head; /* by code word */
     uint32_t *page_generation;
+    uint32_t *writers; /* by code word, see vcpu.h */
     uint32_t *pages, page_count, page_room; /* those with blocks */
     uint32_t drops_seen;
-    uint64_t key_seen, key_counter;
+    /* Keys of the jump cache by what they stand for */
+    struct key {
+        uint64_t epoch;
+        uint32_t mode;
+        uint16_t generation, key;
+    } keys[KEYS];
+    uint32_t key_next, key_counter;
+    uint8_t kernel_local; /* some code of the kernel is not in global pages */
+    uint64_t kernel_epoch;
+    /* Pages that became code: whom this vCPU must no longer write to. From other vCPUs. */
+    uint32_t in_code; /* translated code runs, and may write through what the TLB says */
+    uint32_t acks;
+    uint32_t stale_lock, stale_count;
+    uint32_t stale[STALE];
     /* thunks */
     void (*enter)(void *frame, const uint8_t *code);
     const uint8_t *thunk_exit, *thunk_exit_synced, *thunk_slow, *thunk_interp, *thunk_simd;
@@ -131,6 +146,16 @@ void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to);
 void *cache_alloc(struct tcg_cpu *c, size_t size); /* NULL: full */
 uint32_t tb_mode(const struct tcg_cpu *c);
 
+/* ---- writers.c: pages that become code ---- */
+void writers_init(struct tcg_machine *m);
+/* From here on others wait until what they announce is heeded; false: something is waiting to be. */
+bool code_enter(struct tcg_cpu *c);
+static inline void code_leave(struct tcg_cpu *c)
+{
+    __atomic_store_n(&c->in_code, 0, __ATOMIC_SEQ_CST);
+}
+void stale_heed(struct tcg_cpu *c);
+
 /* ---- translate.c ---- */
 struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode);
 
@@ -143,7 +168,6 @@ void thunks_make(struct tcg_cpu *c);
 #define INFO_SIZE_SHIFT 12      /* bytes, 5 bits */
 #define INFO_WRITE (1u << 17)
 #define INFO_REDO (1u << 18)    /* not an access: let the interpreter execute it */
-#define INFO_WRITTEN (1u << 19) /* the instruction is done; its page held code */
 #define INFO_LAST (1u << 20)    /* of thunk_interp: leave afterwards */
 int slow_insn(struct jit_frame *f);
 int slow_interp(struct jit_frame *f);
@@ -153,6 +177,7 @@ void sync_out(struct tcg_cpu *c); /* from the state to the frame */
 int refill(struct jit_frame *f);
 
 /* ---- loop.c ---- */
+void key_update(struct tcg_cpu *c); /* after a change of mode or address space */
 /* A vCPU of the machine, which outlives it; NULL: err says why. [main], while no vCPU runs */
 struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const struct bus *bus, struct bp_error *err);
 void tcg_cpu_free(struct tcg_cpu *c);

@@ -38,7 +38,7 @@ struct where { /* an address of the guest: [base + index << scale + disp] and a 
     int32_t segment;    /* slot of a base to be added, 0: none */
 };
 
-enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_WRITTEN, STUB_LINK, STUB_LEAVE, STUB_TAKEN };
+enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN };
 struct stub {
     uint8_t kind;
     const struct insn *i;
@@ -115,8 +115,8 @@ void emit_address(struct tr *t, int to, const struct where *w, int64_t extra);
 struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsigned size, enum access kind,
                  unsigned align);
 void keep_entry(struct tr *t); /* SCRATCH0 is free now; wrote() finds the entry again */
-/* Marks dirty, looks for code. redo: executing the instruction again does no harm. */
-void wrote(struct tr *t, const struct insn *i, bool redo);
+/* Marks the page dirty. Changes no flags. */
+void wrote(struct tr *t);
 /* A jump to here leaves the instruction to the interpreter; it has changed nothing yet. */
 void redo_if(struct tr *t, const struct insn *i, unsigned cc);
 struct stub *stub_new(struct tr *t, enum stub_kind kind, const struct insn *i);

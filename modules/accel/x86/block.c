@@ -124,9 +124,11 @@ static struct block *uncached(struct vcpu *v, uint64_t lin, uint64_t phys)
 
 uint32_t code_begin(struct vcpu *v, uint32_t index)
 {
-    uint32_t seen = __atomic_or_fetch(&v->code_words[index], CODE_CACHED, __ATOMIC_SEQ_CST);
-    uint32_t settled = seen | CODE_SETTLED;
+    uint32_t before = __atomic_fetch_or(&v->code_words[index], CODE_CACHED, __ATOMIC_SEQ_CST);
+    uint32_t seen = before | CODE_CACHED, settled = seen | CODE_SETTLED;
 
+    if (v->code_map->cached && !(before & CODE_SETTLED))
+        v->code_map->cached(v->code_map, v, index);
     if (seen == settled)
         return settled;
     /* A writer that did not see the flag has its write in memory behind this. Nobody who comes later may

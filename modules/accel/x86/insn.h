@@ -54,6 +54,7 @@ struct phys_page {
     uint8_t *host;  /* start of the 4 KiB page; NULL: I/O */
     uint8_t *dirty; /* dirty byte or NULL */
     bool readonly;
+    uint64_t length; /* bytes from here on that behave alike; 0: the page */
 };
 struct bus {
     void *opaque;

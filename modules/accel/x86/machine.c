@@ -15,6 +15,7 @@ static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_p
     ret_page->host = m.host;
     ret_page->dirty = m.dirty;
     ret_page->readonly = m.readonly;
+    ret_page->length = m.length;
 }
 
 static uint64_t space_read(void *opaque, uint64_t address, unsigned size)

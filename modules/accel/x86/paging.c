@@ -6,6 +6,7 @@
  */
 #include "vcpu.h"
 #include "paging.h"
+#include <string.h>
 
 #define PF_P 1u
 #define PF_W 2u
@@ -22,6 +23,29 @@
 #define PTE_G 0x100u
 #define PTE_NX ((uint64_t)1 << 63)
 
+void phys_forget(struct vcpu *v)
+{
+    memset(v->phys, 0, sizeof(v->phys));
+    memset(v->ranges, 0, sizeof(v->ranges));
+}
+
+static void range_learn(struct vcpu *v, uint64_t page, const struct phys_page *p)
+{
+    struct phys_range now = {.start = page, .length = PAGE_OF(p->length), .host = p->host, .dirty = p->dirty,
+                             .readonly = p->readonly};
+
+    for (unsigned n = 0; n < PHYS_RANGES; n++) { /* one with the same end grows downwards */
+        struct phys_range *r = &v->ranges[n];
+
+        if (r->length && r->start + r->length == page + now.length && r->host - r->start == p->host - page) {
+            if (page < r->start)
+                *r = now;
+            return;
+        }
+    }
+    v->ranges[v->range_next++ % PHYS_RANGES] = now;
+}
+
 const struct phys_page *phys_lookup(struct vcpu *v, uint64_t address)
 {
     uint64_t page = PAGE_OF(address);
@@ -31,6 +55,8 @@ const struct phys_page *phys_lookup(struct vcpu *v, uint64_t address)
         c->p = (struct phys_page){0};
         v->bus.lookup(v->bus.opaque, page, &c->p);
         c->page = page | 1;
+        if (c->p.host && c->p.length > PAGE)
+            range_learn(v, page, &c->p);
     }
     return &c->p;
 }

@@ -208,7 +208,7 @@ int vcpu_attend(struct vcpu *v, const uint32_t *kick)
         return BP_CPU_EXIT_SHUTDOWN;
     }
     if (__atomic_exchange_n(&v->map_changed, 0, __ATOMIC_SEQ_CST) || x->a20_masked != v->a20) {
-        memset(v->phys, 0, sizeof(v->phys));
+        phys_forget(v);
         v->a20 = x->a20_masked;
         tlb_reset(v);
     }
@@ -382,7 +382,7 @@ void vcpu_changed(struct vcpu *v)
     v->a20 = x->a20_masked;
     v->delivering = 0;
     v->external = 0;
-    memset(v->phys, 0, sizeof(v->phys));
+    phys_forget(v);
     tlb_reset(v);
     if ((x->cr0 & CR0_PG) && (x->cr4 & CR4_PAE) && !(x->efer & EFER_LMA))
         pae_load_pdptes(v, x->cr3);

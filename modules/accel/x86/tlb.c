@@ -88,6 +88,11 @@ static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
     }
     e->tag = page | v->asid_generation;
     v->tlb_used = 1;
+    /* Code pages have no lasting entry to write through: translated code does not look. */
+    if (kind == TLB_WRITE)
+        writer_note(v, e);
+    if (kind == TLB_WRITE && __atomic_load_n(&v->code_words[e->code], __ATOMIC_SEQ_CST) & CODE_CACHED)
+        e->tag = 0;
     return e;
 }
 
@@ -319,6 +324,37 @@ static void jump_flush(struct vcpu *v)
     v->prev = NULL;
 }
 
+void writers_drop(struct vcpu *v, uint32_t index)
+{
+    struct tlb_entry *all = &v->sets[0].e[0][0];
+    uint32_t number = v->writers[index];
+
+    v->writers[index] = 0;
+    if (number == 0)
+        return;
+    if (number != WRITERS_MANY) {
+        if (all[number - 1].code == index)
+            all[number - 1].tag = 0;
+        return;
+    }
+    for (unsigned s = 0; s < MMU_SETS; s++) {
+        for (unsigned n = 0; n < TLB_SIZE; n++) {
+            struct tlb_entry *e = &v->sets[s].e[TLB_WRITE][n];
+
+            if (e->code == index)
+                e->tag = 0;
+        }
+    }
+}
+
+void exec_forget(struct vcpu *v)
+{
+    v->exec_epoch++;
+    if (v->exec_noted)
+        memset(v->exec_filter, 0, sizeof(v->exec_filter));
+    v->exec_noted = 0;
+}
+
 static void use_generation(struct vcpu *v, uint64_t generation)
 {
     v->asid_generation = generation;
@@ -332,6 +368,7 @@ void tlb_reset(struct vcpu *v)
         memset(v->sets, 0, sizeof(v->sets));
         v->tlb_used = 0;
     }
+    exec_forget(v);
     memset(v->pcid_generation, 0, sizeof(v->pcid_generation));
     v->next_generation = 1;
     use_generation(v, v->next_generation++);
@@ -359,6 +396,7 @@ void tlb_flush(struct vcpu *v, bool global)
             tlb_reset(v);
         memset(v->pcid_generation, 0, sizeof(v->pcid_generation));
         memset(v->large, 0, sizeof(v->large));
+        exec_forget(v);
     }
     use_generation(v, new_generation(v));
     v->pcid_generation[current_pcid(v)] = (uint16_t)v->asid_generation;
@@ -413,7 +451,11 @@ void tlb_flush_page(struct vcpu *v, uint64_t lin)
                 e->tag = 0;
         }
     }
-    if (v->large[lin >> 36 & 63] >> (lin >> 30 & 63) & 1)
+    if (v->large[lin >> 36 & 63] >> (lin >> 30 & 63) & 1) {
         flush_large(v, lin);
+        exec_forget(v);
+    } else if (v->exec_filter[lin >> 18 & 1023] >> (lin >> 12 & 63) & 1) {
+        exec_forget(v);
+    }
     jump_flush(v);
 }

@@ -77,7 +77,7 @@ enum cc_kind {
     CC_DEC,
 };
 
-#define TLB_SIZE 1024u
+#define TLB_SIZE 4096u
 #define PAGE 4096u
 #define PAGE_OF(a) ((a) & ~(uint64_t)0xfff)
 
@@ -115,6 +115,8 @@ struct code_map {
     uint32_t users; /* vCPUs */
     uint32_t drops; /* counts pages whose code was dropped; atomic */
     void (*dropped)(struct code_map *map); /* told of each, or NULL. [any] */
+    /* Code of a page is about to be kept for the first time; or NULL. */
+    void (*cached)(struct code_map *map, struct vcpu *v, uint32_t index);
 };
 
 struct block {
@@ -144,6 +146,14 @@ struct phys_cache {
     uint64_t page; /* address | 1 */
     struct phys_page p;
 };
+
+/* A stretch of RAM: longer memory of what phys_lookup() was told. */
+struct phys_range {
+    uint64_t start, length;
+    uint8_t *host, *dirty;
+    bool readonly;
+};
+#define PHYS_RANGES 8u
 
 /* Block modes */
 #define MODE_SIZE 3u /* 0: 16-bit code, 1: 32-bit, 2: 64-bit */
@@ -193,9 +203,17 @@ struct vcpu {
     uint16_t next_generation;
     uint8_t tlb_used; /* something was entered since the last reset of the TLB */
     uint16_t global_generation; /* counts flushes of global entries */
+    /* For who keeps more of executable pages than the TLB does: the epoch counts when all of it is void; pages
+     * that matter are noted in the filter, so that others may be flushed one by one without effect. */
+    uint64_t exec_epoch;
+    uint64_t exec_filter[1024];
+    uint8_t exec_noted;
+    uint32_t *writers; /* by code word: the TLB entry that writes to such a page, see writer_note(); or NULL */
     uint64_t large[64]; /* hashed GiB that hold large pages */
     uint32_t map_changed; /* set from any thread */
     struct phys_cache phys[256];
+    struct phys_range ranges[PHYS_RANGES];
+    uint32_t range_next;
     uint64_t pdpte[4];
     uint8_t no_dirty;
     uint8_t a20; /* the masking that the TLB was filled with */
@@ -437,7 +455,26 @@ void tlb_reset(struct vcpu *v);
 bool pae_load_pdptes(struct vcpu *v, uint64_t cr3); /* false: a reserved bit is set */
 uint64_t exec_phys(struct vcpu *v, uint64_t lin); /* raises #PF; address of the byte */
 const struct phys_page *phys_lookup(struct vcpu *v, uint64_t address);
+void phys_forget(struct vcpu *v); /* the map changed */
 uint64_t phys_read(struct vcpu *v, uint64_t address, unsigned size);
+/* Which entries write to a page: none, one (its number + 1), or perhaps more. */
+#define WRITERS_MANY 0xffffffffu
+static inline void writer_note(struct vcpu *v, const struct tlb_entry *e)
+{
+    uint32_t number = (uint32_t)(e - &v->sets[0].e[0][0]) + 1, *at;
+
+    if (!v->writers)
+        return;
+    at = &v->writers[e->code];
+    *at = *at == 0 || *at == number ? number : WRITERS_MANY;
+}
+void writers_drop(struct vcpu *v, uint32_t index); /* they will miss */
+void exec_forget(struct vcpu *v); /* a new epoch */
+static inline void exec_note(struct vcpu *v, uint64_t lin)
+{
+    v->exec_filter[lin >> 18 & 1023] |= (uint64_t)1 << (lin >> 12 & 63);
+    v->exec_noted = 1;
+}
 static inline bool is_canonical(uint64_t a)
 {
     return (uint64_t)((int64_t)(a << 16) >> 16) == a;
