@@ -70,6 +70,7 @@ void cache_flush(struct tcg_cpu *c)
     for (uint32_t n = 0; n < c->page_count; n++)
         c->page_head[c->pages[n]] = NULL;
     c->page_count = 0;
+    c->crossing = NULL;
     memset(c->hash, 0, sizeof(c->hash));
     jumps_forget(c);
     c->f.link = NULL;
@@ -104,6 +105,23 @@ static void unchain(struct tb *tb)
     }
 }
 
+static bool drop_crossing(struct tcg_cpu *c)
+{
+    bool any = false;
+
+    for (struct tb **link = &c->crossing, *tb; (tb = *link);) {
+        if (__atomic_load_n(&c->v.code_words[tb->index2], __ATOMIC_RELAXED) != tb->generation2 || !tb->valid) {
+            tb->valid = 0;
+            unchain(tb);
+            *link = tb->crossing_next;
+            any = true;
+        } else {
+            link = &tb->crossing_next;
+        }
+    }
+    return any;
+}
+
 void cache_drop_stale(struct tcg_cpu *c)
 {
     uint32_t kept = 0;
@@ -126,6 +144,7 @@ void cache_drop_stale(struct tcg_cpu *c)
         any = true;
     }
     c->page_count = kept;
+    any |= drop_crossing(c);
     if (any) {
         jumps_forget(c);
         c->f.link = NULL;
@@ -161,45 +180,86 @@ static struct tb **bucket(struct tcg_cpu *c, const uint8_t *host)
     return &c->hash[((uintptr_t)host ^ (uintptr_t)host >> 14) % TB_HASH];
 }
 
+/* Where the page behind this one lies; NULL: not in RAM. Raises fetch faults. */
+static const uint8_t *next_page(struct tcg_cpu *c)
+{
+    uint64_t phys = exec_phys(&c->v, PAGE_OF(c->v.x->rip) + PAGE);
+
+    return phys_lookup(&c->v, phys)->host;
+}
+
+static void page_use(struct tcg_cpu *c, struct tb *tb, uint32_t generation)
+{
+    if (c->page_head[tb->index] && c->page_generation[tb->index] != generation)
+        cache_drop_stale(c);
+    page_add(c, tb, generation);
+    if (tb->host2) {
+        tb->crossing_next = c->crossing;
+        c->crossing = tb;
+    }
+}
+
+/* The page was written: is the block still what memory says? */
+static bool comes_back(struct tcg_cpu *c, struct tb *tb)
+{
+    uint32_t generation = code_begin(&c->v, tb->index);
+    unsigned here = tb->host2 ? tb->first : tb->bytes;
+
+    if (tb->host2) {
+        drop_crossing(c); /* it is in the list perhaps */
+        tb->generation2 = code_begin(&c->v, tb->index2);
+    }
+    if (memcmp(tb->host, tb->code, here) || (tb->host2 && memcmp(tb->host2, tb->code + here, tb->bytes - here)))
+        return false;
+    page_use(c, tb, generation);
+    return true;
+}
+
 static struct tb *look(struct tcg_cpu *c, const uint8_t *host, uint32_t mode)
 {
-    for (struct tb *tb = *bucket(c, host); tb; tb = tb->hash_next) {
-        if (tb->host == host && tb->mode == mode) {
-            uint32_t generation;
+    const uint8_t *host2 = NULL;
 
-            if (tb->valid)
-                return tb;
-            generation = code_begin(&c->v, tb->index);
-            if (memcmp(host, tb->code, tb->bytes) == 0) {
-                if (c->page_head[tb->index] && c->page_generation[tb->index] != generation)
-                    cache_drop_stale(c);
-                page_add(c, tb, generation);
-                return tb;
-            }
+    for (struct tb *tb = *bucket(c, host); tb; tb = tb->hash_next) {
+        if (tb->host != host || tb->mode != mode)
+            continue;
+        if (tb->host2) {
+            if (!host2)
+                host2 = next_page(c);
+            if (tb->host2 != host2)
+                continue;
         }
+        if (tb->valid || comes_back(c, tb))
+            return tb;
     }
     return NULL;
 }
 
 static struct tb *make(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode)
 {
-    uint32_t index = code_index(host), generation;
+    uint32_t generation, generation2 = 0;
+    const uint8_t *host2 = NULL;
     struct tb *tb, **head;
 
-    if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size ||
-        c->arena_used + MAX_TB_CODE > c->arena_size)
+    if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size || c->arena_used + MAX_TB_CODE > c->arena_size)
         cache_flush(c);
-    generation = code_begin(&c->v, index);
-    if (c->page_head[index] && c->page_generation[index] != generation)
-        cache_drop_stale(c);
-    tb = translate(c, host, linear, mode);
+    generation = code_begin(&c->v, code_index(host));
+    tb = translate(c, host, NULL, linear, mode);
+    if (!tb && (linear & 0xfff) > PAGE - 15) {
+        host2 = next_page(c);
+        if (!host2)
+            return NULL;
+        generation2 = code_begin(&c->v, code_index(host2));
+        tb = translate(c, host, host2, linear, mode);
+    }
     if (!tb)
         return NULL;
-    tb->index = index;
+    tb->index = code_index(host);
+    tb->index2 = host2 ? code_index(host2) : 0;
+    tb->generation2 = generation2;
     head = bucket(c, host);
     tb->hash_next = *head;
     *head = tb;
-    page_add(c, tb, generation);
+    page_use(c, tb, generation);
     return tb;
 }
 
@@ -224,6 +284,8 @@ struct tb *cache_find(struct tcg_cpu *c)
     if (!tb)
         return NULL;
     exec_note(v, linear);
+    if (tb->host2)
+        exec_note(v, linear + PAGE);
     if (!(mode & MODE_USER) && !c->kernel_local && !(tlb_at(v, TLB_EXEC, linear)->flags & TLB_GLOBAL)) {
         c->kernel_local = 1;
         key_update(c);
@@ -239,9 +301,14 @@ void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to)
     const uint8_t *target = from->to_saved ? to->entry_saved : to->entry_host;
     int32_t rel = (int32_t)(target - (from->site + 4));
 
-    (void)c;
     if (!from->owner->valid || PAGE_OF((uintptr_t)from->owner->host) != PAGE_OF((uintptr_t)to->host) ||
         from->owner->mode != to->mode)
         return;
+    if (to->host2) { /* where it goes on depends on the address space */
+        if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size)
+            return;
+        target = translate_probe(c, (int64_t)((uintptr_t)to->host & 0xfff), from->to_saved);
+        rel = (int32_t)(target - (from->site + 4));
+    }
     __atomic_store_n((uint32_t *)from->site, (uint32_t)rel, __ATOMIC_RELAXED);
 }

@@ -82,9 +82,26 @@ static bool in_page(int64_t delta)
     return delta >= 0 && delta < (int64_t)PAGE;
 }
 
+void exit_probe(struct tr *t, const struct insn *i, int64_t delta)
+{
+    uint8_t *site[2];
+    struct stub *s;
+
+    flags_save(t);
+    t->host = false;
+    emit_load(&t->c, SCRATCH1, FRAME, SLOT(page));
+    emit_alu_imm(&t->c, 0, 8, SCRATCH1, (int32_t)delta);
+    probe(t, site);
+    jump_found(t);
+    s = stub_new(t, STUB_LEAVE, i);
+    s->site[0] = site[0];
+    s->site[1] = site[1];
+    s->delta = delta;
+}
+
 void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delta)
 {
-    uint8_t *site[2] = {NULL, NULL};
+    uint8_t *site;
     struct stub *s;
 
     if (in_page(delta) && delta > t->offset) {
@@ -95,19 +112,15 @@ void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delt
     flags_save(t);
     t->host = false;
     if (in_page(delta)) {
-        site[0] = poll(t);
+        site = poll(t);
         link_here(t, link, emit_jmp(&t->c), delta);
         t->ended = true;
+        s = stub_new(t, STUB_LEAVE, i);
+        s->site[0] = site;
+        s->delta = delta;
     } else {
-        emit_load(&t->c, SCRATCH1, FRAME, SLOT(page));
-        emit_alu_imm(&t->c, 0, 8, SCRATCH1, (int32_t)delta);
-        probe(t, site);
-        jump_found(t);
+        exit_probe(t, i, delta);
     }
-    s = stub_new(t, STUB_LEAVE, i);
-    s->site[0] = site[0];
-    s->site[1] = site[1];
-    s->delta = delta;
 }
 
 void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)

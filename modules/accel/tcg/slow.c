@@ -41,19 +41,29 @@ static void execute(struct vcpu *v, const struct insn *i)
     v->cur = NULL;
 }
 
-/* The instruction at RIP, decoded again: it lies inside one page. */
+static void fetch(struct vcpu *v, uint64_t linear, uint8_t *to, unsigned count)
+{
+    uint64_t phys = exec_phys(v, linear);
+    const struct phys_page *p = phys_lookup(v, phys);
+
+    for (unsigned n = 0; n < count; n++)
+        to[n] = p->host ? p->host[(phys & 0xfff) + n] : (uint8_t)v->bus.read(v->bus.opaque, phys + n, 1);
+}
+
+/* The instruction at RIP, decoded again. */
 static void decode_here(struct vcpu *v, struct insn *i)
 {
-    uint64_t phys = exec_phys(v, v->x->rip);
-    unsigned avail = PAGE - (unsigned)(phys & 0xfff);
-    const struct phys_page *p = phys_lookup(v, phys);
+    uint64_t rip = v->x->rip;
+    unsigned first = PAGE - (unsigned)(rip & 0xfff);
     uint8_t bytes[15];
-    struct code_bytes code = {bytes, avail < 15 ? avail : 15};
+    struct code_bytes code = {bytes, first < 15 ? first : 15};
 
-    for (unsigned n = 0; n < code.avail; n++)
-        bytes[n] = p->host ? p->host[(phys & 0xfff) + n] : (uint8_t)v->bus.read(v->bus.opaque, phys + n, 1);
-    if (decode(v, &code, i) == DECODE_MORE)
-        i->exec = NULL; /* it was rewritten meanwhile, and crosses the page now */
+    fetch(v, rip, bytes, code.avail);
+    if (decode(v, &code, i) == DECODE_MORE) {
+        fetch(v, rip + first, bytes + first, 15 - first);
+        code.avail = 15;
+        decode(v, &code, i);
+    }
 }
 
 int slow_insn(struct jit_frame *f)
@@ -69,8 +79,7 @@ int slow_insn(struct jit_frame *f)
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     decode_here(v, i);
     c->interpreted++;
-    if (i->exec)
-        execute(v, i);
+    execute(v, i);
     return 1;
 }
 

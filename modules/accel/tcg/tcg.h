@@ -64,6 +64,11 @@ struct tb {
     uint32_t index; /* of the page's code word */
     uint16_t bytes, count;
     uint8_t valid;
+    /* One instruction that crosses a page goes on at host2 with its bytes from `first` on. */
+    uint8_t first;
+    const uint8_t *host2;
+    uint32_t index2, generation2;
+    struct tb *crossing_next;
     const uint8_t *entry_host;  /* flags are the host's */
     const uint8_t *entry_saved; /* flags are in the frame */
     struct tb_link link[2];
@@ -94,7 +99,8 @@ struct tcg_cpu {
     struct tb **page_head; /* by code word */
     uint32_t *page_generation;
     uint32_t *writers; /* by code word, see vcpu.h */
-    uint32_t *pages, page_count, page_room; /* those with blocks */
+    uint32_t *pages, page_count; /* those with blocks */
+    struct tb *crossing; /* valid ones that cross pages */
     uint32_t drops_seen;
     /* Keys of the jump cache by what they stand for */
     struct key {
@@ -157,7 +163,11 @@ static inline void code_leave(struct tcg_cpu *c)
 void stale_heed(struct tcg_cpu *c);
 
 /* ---- translate.c ---- */
-struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode);
+/* host2: where the code goes on in the next page, for an instruction that crosses; NULL: it ends with the page. *
+ * NULL: no memory, or (host2 == NULL) the first instruction crosses. */
+struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host2, uint64_t linear, uint32_t mode);
+/* Code that goes to page + delta by the jump cache, for an exit that cannot be chained. */
+const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved);
 
 /* ---- thunks.c ---- */
 void thunks_make(struct tcg_cpu *c);

@@ -9,12 +9,14 @@
 #include <bp/log.h>
 #include <time.h>
 
-static unsigned decode_run(struct tcg_cpu *c, const uint8_t *bytes, unsigned avail, unsigned *ret_bytes,
-                           bool *ret_end)
+static unsigned decode_run(struct tcg_cpu *c, const uint8_t *bytes, unsigned avail, unsigned max,
+                           unsigned *ret_bytes, bool *ret_end)
 {
     struct vcpu *v = &c->v;
-    unsigned at = 0, count = 0, max = c->machine->one_insn ? 1 : MAX_BLOCK;
+    unsigned at = 0, count = 0;
 
+    if (c->machine->one_insn)
+        max = 1;
     *ret_end = false;
     while (count < max && at < avail) {
         struct code_bytes code = {bytes + at, avail - at};
@@ -137,9 +139,9 @@ static void log_code(const struct tcg_cpu *c, uint64_t linear, const uint8_t *by
         bp_cpu_log_code(c->v.x->cpu, 16u << (c->v.mode & MODE_SIZE), linear, bytes, count);
 }
 
-struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, uint32_t mode)
+struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host2, uint64_t linear, uint32_t mode)
 {
-    static __thread struct tr t;
+    static __thread struct tr t; /* large */
     unsigned avail = PAGE - (unsigned)((uintptr_t)host % PAGE), count, size;
     uint8_t bytes[MAX_BLOCK * 15]; /* read once: others may write meanwhile */
     struct rule rules[MAX_BLOCK];
@@ -150,10 +152,15 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, ui
 
     avail = avail < sizeof(bytes) ? avail : (unsigned)sizeof(bytes);
     memcpy(bytes, host, avail);
-    c->mode_now = mode;
-    count = decode_run(c, bytes, avail, &size, &end);
+    if (host2) {
+        memcpy(bytes + avail, host2, 15 - avail);
+        count = decode_run(c, bytes, 15, 1, &size, &end);
+    } else {
+        count = decode_run(c, bytes, avail, MAX_BLOCK, &size, &end);
+    }
     if (count == 0)
         return NULL;
+    c->mode_now = mode;
     for (unsigned n = 0; n < count; n++) {
         rules[n] = rule_of(c, &c->v.decoded[n]);
         interp |= !rules[n].emit;
@@ -164,6 +171,8 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, ui
         return NULL;
     memset(tb, 0, sizeof(*tb));
     tb->host = host;
+    tb->host2 = host2;
+    tb->first = host2 ? (uint8_t)avail : 0;
     tb->mode = mode;
     tb->bytes = (uint16_t)size;
     tb->count = (uint16_t)count;
@@ -188,4 +197,20 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, ui
     log_code(c, linear, bytes, size);
     c->translate_ns += now_ns() - start;
     return tb;
+}
+
+const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved)
+{
+    static __thread struct tr t;
+    const uint8_t *start = c->at;
+
+    t.c.p = c->at;
+    t.cpu = c;
+    t.host = !saved;
+    t.saved = saved;
+    t.stub_count = 0;
+    exit_probe(&t, NULL, delta);
+    stubs_emit(&t);
+    c->at = (uint8_t *)(((uintptr_t)t.c.p + 15) & ~(uintptr_t)15);
+    return start;
 }

@@ -128,6 +128,7 @@ void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delt
 void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta);
 /* Target's linear address in SCRATCH1; `commit` puts what is left to do when it is known. */
 void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *));
+void exit_probe(struct tr *t, const struct insn *i, int64_t delta); /* by the jump cache */
 void stubs_emit(struct tr *t);
 void call_interp(struct tr *t, const struct insn *i, bool last);
 void need_simd(struct tr *t);
