@@ -19,6 +19,7 @@ void key_update(struct tcg_cpu *c)
     uint32_t mode = tb_mode(c);
     struct key now = {.epoch = v->exec_epoch, .mode = mode}, *k;
 
+    c->mode_running = mode;
     if (c->kernel_epoch != v->exec_epoch) {
         c->kernel_epoch = v->exec_epoch;
         c->kernel_local = 0;
@@ -26,8 +27,9 @@ void key_update(struct tcg_cpu *c)
     if (mode & MODE_USER || c->kernel_local)
         now.generation = (uint16_t)v->asid_generation;
     for (unsigned n = 0; n < KEYS; n++) {
-        k = &c->keys[n];
+        k = &c->keys[(c->key_last + n) % KEYS];
         if (k->epoch == now.epoch && k->mode == now.mode && k->generation == now.generation && k->key) {
+            c->key_last += n;
             c->f.key = k->key;
             return;
         }
@@ -68,6 +70,15 @@ static void run_translated(struct tcg_cpu *c)
     struct tb *tb;
 
     key_update(c);
+    if (!link) {
+        uint64_t rip = c->v.x->rip;
+        const struct jump *j = &c->f.jump[((uint32_t)rip ^ (uint32_t)rip >> 12) % JUMPS];
+
+        if (j->tag == (rip << 16 | c->f.key) && is_canonical(rip)) {
+            enter(c, j->code);
+            return;
+        }
+    }
     tb = cache_find(c);
     if (!tb) {
         c->f.link = NULL;
@@ -76,7 +87,6 @@ static void run_translated(struct tcg_cpu *c)
     }
     if (link && c->f.link == link)
         cache_link(c, link, tb);
-    c->mode_running = tb->mode;
     enter(c, tb->entry_saved);
 }
 

@@ -6,15 +6,16 @@
 #include "tcg.h"
 #include <string.h>
 
+/* Guest registers that have no host register (state.c). */
+static const uint8_t homeless[] = {BP_R10, BP_R11, BP_R14, BP_R15};
+
 void sync_in(struct tcg_cpu *c)
 {
     struct bp_x86_cpu *x = c->v.x;
     uint32_t ax = c->f.flags;
 
-    for (unsigned r = 0; r < 16; r++) {
-        if (home_of[r] < 0)
-            x->gpr[r] = c->f.gpr[r];
-    }
+    for (unsigned n = 0; n < BP_COUNT(homeless); n++)
+        x->gpr[homeless[n]] = c->f.gpr[homeless[n]];
     flags_set_eager(&c->v, (ax >> 8 & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | (ax & 1 ? F_OF : 0));
 }
 
@@ -23,10 +24,8 @@ void sync_out(struct tcg_cpu *c)
     struct bp_x86_cpu *x = c->v.x;
     uint32_t f = arith_flags(&c->v);
 
-    for (unsigned r = 0; r < 16; r++) {
-        if (home_of[r] < 0)
-            c->f.gpr[r] = x->gpr[r];
-    }
+    for (unsigned n = 0; n < BP_COUNT(homeless); n++)
+        c->f.gpr[homeless[n]] = x->gpr[homeless[n]];
     c->f.flags = ((f & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | 2) << 8 | (f & F_OF ? 1 : 0);
     c->f.fs_base = x->seg[BP_FS].base;
     c->f.gs_base = x->seg[BP_GS].base;

@@ -108,7 +108,7 @@ struct tcg_cpu {
         uint32_t mode;
         uint16_t generation, key;
     } keys[KEYS];
-    uint32_t key_next, key_counter;
+    uint32_t key_next, key_last, key_counter;
     uint8_t kernel_local; /* some code of the kernel is not in global pages */
     uint64_t kernel_epoch;
     /* Pages that became code: whom this vCPU must no longer write to. From other vCPUs. */
