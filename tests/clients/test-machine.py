@@ -4,6 +4,7 @@ What the command line says about machine, processors, memory, names and the end 
 from outside: by QMP, in /proc, and through the guest's ports. Usage: test-machine.py SOURCE-ROOT BUILD-ROOT
 """
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -125,6 +126,27 @@ def accelerators_are_tried_in_order():
     assert "speed" in refused("-accel", "qtest,speed=9", accel=())
     listed = run("-accel", "help")
     assert listed.returncode == 0 and re.search(r"^ *interp\b", listed.stdout, re.M), listed
+
+
+def accelerator_modules(machine):
+    with open("/proc/%d/maps" % machine.process.pid, encoding="ascii") as file:
+        return set(re.findall(r"accel-(\w+)\.so", file.read()))
+
+
+def translator_is_the_default():
+    if platform.machine() != "x86_64":
+        return  # it is there on x86-64 hosts only
+    quiet = ("-nodefaults", "-display", "none", "-S")
+    for args in ((), ("-accel", "tcg"), ("-machine", "pc,accel=tcg:interp"), ("-accel", "nope", "-accel", "tcg")):
+        with Emulator(PROGRAM, *args, quiet=quiet) as machine:
+            assert accelerator_modules(machine) == {"tcg"}, args
+    with Emulator(PROGRAM, "-machine", "pc,accel=kvm:tcg", quiet=quiet) as machine:
+        assert accelerator_modules(machine) == {"tcg"}
+        machine.process.kill()
+        assert "kvm" in machine.process.stderr.read()
+    with Emulator(PROGRAM, "-accel", "interp", quiet=quiet) as machine:
+        assert accelerator_modules(machine) == {"interp"}
+    assert "tb-size" in refused("-accel", "tcg,tb-size=4096", accel=())
 
 
 def mapping_flags(pid, size):
@@ -468,7 +490,7 @@ def log_goes_where_it_is_told():
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          every_version_is_there_and_says_when_it_goes, processors_fill_sockets_before_6_2_and_cores_since,
          parts_that_are_not_built_are_refused_in_words, q35_has_a_sata_controller_unless_told_otherwise,
-         accelerators_are_tried_in_order,
+         accelerators_are_tried_in_order, translator_is_the_default,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,

@@ -673,7 +673,7 @@ def daemon_is_ready_when_parent_exits():
     with tempfile.TemporaryDirectory() as where:
         path, pidfile = os.path.join(where, "qmp"), os.path.join(where, "pid")
         argv = [PROGRAM, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine",
-                "none,accel=kvm:qtest", "-qmp", f"unix:{path},server=on,wait=off", "-pidfile",
+                "none,accel=kvm:tcg", "-qmp", f"unix:{path},server=on,wait=off", "-pidfile",
                 pidfile, "-daemonize"]
         assert subprocess.run(argv, timeout=TIMEOUT).returncode == 0
         with open(pidfile) as f:

@@ -463,8 +463,9 @@ static int worker(uint64_t cases, uint64_t first, uint64_t seed)
         clean(&tcg, &b);
     }
     printf("%sok 1 %s\n", different ? "not " : "", EQUAL);
-    printf("# %" PRIu64 " blocks, %" PRIu64 " different, %" PRIu64 " in undefined flags, %" PRIu64 " without an end; %" PRIu64
-           " translated, %" PRIu64 " instructions in them, %" PRIu64 " executions by the interpreter\n",
+    printf("# %" PRIu64 " blocks, %" PRIu64 " different, %" PRIu64 " in undefined flags, %" PRIu64
+           " without an end; %" PRIu64 " translated, %" PRIu64 " instructions in them, %" PRIu64
+           " executions by the interpreter\n",
            cases, different, undefined, endless, tcg.c->translated_blocks, tcg.c->translated_insns, tcg.c->interpreted);
     printf("%sok 2 %s\n1..2\n",
            tcg.c->translated_blocks * 2 < cases || undefined * 1000 > cases + 1000 ? "not " : "", TRANSLATED);

@@ -37,9 +37,8 @@ int cache_init(struct tcg_cpu *c, struct bp_error *err)
         cache_free(c);
         return bp_fail(err, ENOMEM, "no memory for translated code (tb-size=%zu MiB)", c->buffer_size >> 20);
     }
-    thunks_make(c);
-    cache_flush(c);
-    c->flushes = 0;
+    thunks_make(c); /* the rest stays untouched until something runs: start-up time */
+    c->at = c->buffer + THUNK_BYTES;
     return 0;
 }
 
@@ -290,6 +289,8 @@ struct tb *cache_find(struct tcg_cpu *c)
         c->kernel_local = 1;
         key_update(c);
     }
+    if (!has_tag(linear))
+        return tb;
     j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
     j->tag = linear << 16 | c->f.key;
     j->code = tb->entry_saved;

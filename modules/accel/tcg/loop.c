@@ -74,7 +74,7 @@ static void run_translated(struct tcg_cpu *c)
         uint64_t rip = c->v.x->rip;
         const struct jump *j = &c->f.jump[((uint32_t)rip ^ (uint32_t)rip >> 12) % JUMPS];
 
-        if (j->tag == (rip << 16 | c->f.key) && is_canonical(rip)) {
+        if (j->tag == (rip << 16 | c->f.key) && has_tag(rip)) {
             enter(c, j->code);
             return;
         }

@@ -125,7 +125,7 @@ static const struct bp_field props[] = {
     BP_PROP("one-insn-per-tb", BOOL, struct accel_tcg, one_insn, "off", "translate instruction by instruction"),
     BP_FIELDS_END};
 
-BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 5, .init = tcg_init,
+BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .init = tcg_init,
          .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini,
          .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
          .cpu_features = tcg_features);

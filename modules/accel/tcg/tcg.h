@@ -23,6 +23,11 @@ struct jump {
     const uint8_t *code;
 };
 #define JUMPS 4096u
+/* With five levels of paging there are addresses whose upper bits a tag has no room for. */
+static inline bool has_tag(uint64_t linear)
+{
+    return (uint64_t)((int64_t)(linear << 16) >> 16) == linear;
+}
 
 /*
  * What translated code reaches as [rbp + small displacement]: rbp points FRAME_BIAS bytes into it.
