@@ -35,6 +35,8 @@ struct bp_block_node {
     bool no_flush, direct;
     bool unmap; /* discard=unmap */
     enum detect_zeroes detect;
+    bool no_backing;             /* the user wants none below, whatever the image says */
+    char *want_file, *want_format; /* backing file that the image names, still to be opened; or NULL */
     bool guard_header; /* probed as raw: block 0 must not become another format's header */
     unsigned refs;
     struct bp_block_open_flags flags;
@@ -147,6 +149,10 @@ struct bp_block_node *node_of_object(struct bp_object *obj);
 /* Makes one of options; they are taken apart, not kept. The caller gets a reference. [co] */
 int node_new(struct bp_value *options, struct bp_block_node *parent, uint32_t roles,
              struct bp_block_node **ret_node, struct bp_error *err);
+/* The same without the backing files that images name. */
+int node_new_alone(struct bp_value *options, struct bp_block_node *parent, uint32_t roles,
+                   struct bp_block_node **ret_node, struct bp_error *err);
+int node_driver_class(const char *driver, const void **ret_class, struct bp_error *err);
 struct bp_block_node *node_ref(struct bp_block_node *node);
 void node_unref(struct bp_block_node *node); /* [co], or in the end */
 int node_refresh(struct bp_block_node *node, struct bp_error *err); /* length and limits. [co] */
@@ -283,6 +289,22 @@ struct throttle_key {
 };
 extern const struct throttle_key throttle_keys[];
 struct bp_value *throttle_limits(struct bp_value *args, struct bp_error *err);
+
+/* image.c: [co] */
+char *image_resolve(const struct bp_block_node *from, const char *name); /* malloc'd */
+int image_open(const char *name, const char *format, struct bp_value *more, struct bp_block_node **ret_node,
+               struct bp_error *err);
+int image_open_child(struct bp_block_node *node, const char *child, const char *filename, const char *format,
+                     struct bp_error *err);
+void image_want_backing(struct bp_block_node *node, const char *filename, const char *format);
+int image_open_wanted(struct bp_block_node *top, struct bp_error *err);
+struct bp_block_node *image_backing(struct bp_block_node *node);
+int image_read(struct bp_block_node *node, const struct bp_block_request *req); /* of a chain */
+int image_status(struct bp_block_node *node, struct bp_block_node *base, uint64_t offset, uint64_t bytes,
+                 struct bp_block_node **ret_node, unsigned *ret_depth, struct bp_block_status *ret);
+int image_create(struct bp_value *options, struct bp_error *err);
+/* drive-file.c: options of a node for a file name or URL */
+int name_options(const char *name, struct bp_value **ret, struct bp_error *err);
 
 /* probe.c */
 /* The driver that says it knows these bytes best; NULL: none, so raw. `*ret_score` is how sure. */

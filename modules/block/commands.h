@@ -10,6 +10,7 @@ int qmp_query_block(struct bp_value **ret_value, struct bp_error *err);
 int qmp_query_named_block_nodes(bool has_flat, bool flat, struct bp_value **ret_value,
                                 struct bp_error *err);
 int qmp_query_blockstats(bool has_nodes, bool nodes, struct bp_value **ret_value, struct bp_error *err);
+struct bp_value *image_info(struct bp_block_node *node, bool chain); /* ImageInfo */
 const char *node_shown_name(const struct bp_block_node *node);
 
 /* qmp.c */

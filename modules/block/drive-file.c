@@ -109,7 +109,7 @@ static int json_name(const char *text, struct bp_value **ret, struct bp_error *e
 }
 
 /* Options of a node for a file name or URL. */
-static int parse_name(const char *name, struct bp_value **ret, struct bp_error *err)
+int name_options(const char *name, struct bp_value **ret, struct bp_error *err)
 {
     size_t scheme = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789+-_");
     struct stat st;
@@ -153,7 +153,7 @@ static int file_options(struct bp_value *args, struct bp_value **ret, struct bp_
     if (!name || !*name) {
         *ret = g.to = bp_value_dict();
     } else {
-        r = parse_name(name, ret, err);
+        r = name_options(name, ret, err);
         if (r < 0)
             return r;
         g.to = *ret;

@@ -457,6 +457,72 @@ static void file_close(struct bp_block_node *node)
     s->fd = -1;
 }
 
+/* ---- new files ---- */
+
+static int fill_file(int fd, uint64_t size, const char *how)
+{
+    static const char zeroes[65536];
+
+    if (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0)
+        return -errno;
+    if (size && !strcmp(how, "falloc"))
+        return -posix_fallocate(fd, 0, (off_t)size);
+    for (uint64_t at = 0; !strcmp(how, "full") && at < size;) {
+        ssize_t n = pwrite(fd, zeroes, size - at < sizeof(zeroes) ? (size_t)(size - at) : sizeof(zeroes), (off_t)at);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        at += n > 0 ? (uint64_t)n : 0;
+    }
+    return 0;
+}
+
+struct new_file {
+    int fd;
+    uint64_t size;
+    const char *how;
+    int ret;
+};
+
+static void fill_new(void *opaque)
+{
+    struct new_file *n = opaque;
+
+    n->ret = fill_file(n->fd, n->size, n->how);
+}
+
+/* Nothing is done to a file that somebody else uses. */
+static int file_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err)
+{
+    const char *name = bp_value_get_string(options, "filename"), *how = bp_value_get_string(options, "preallocation");
+    struct new_file n = {.size = bp_value_as_uint(bp_value_get(options, "size")), .how = how ? how : "off"};
+    struct file_locks locks;
+    int ret;
+
+    (void)file;
+    if (!name || !*name)
+        return bp_fail(err, EINVAL, "key 'filename' is missing");
+    if (strcmp(n.how, "off") != 0 && strcmp(n.how, "falloc") != 0 && strcmp(n.how, "full") != 0)
+        return bp_fail(err, EINVAL, "preallocation=%s: a file knows off, falloc and full", how);
+    n.fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
+    if (n.fd < 0)
+        return bp_fail(err, errno, "cannot make '%s': %s", name, strerror(errno));
+    ret = locks_open(&locks, name, n.fd, 0, err);
+    if (ret == 0)
+        ret = locks_prepare(&locks, BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE, BP_BLOCK_PERM_READ, err);
+    if (ret == 0) {
+        locks_commit(&locks);
+        if (block->may_wait())
+            bp_co_worker(fill_new, &n);
+        else
+            fill_new(&n);
+        ret = n.ret < 0 ? bp_fail(err, -n.ret, "'%s': %s", name, strerror(-n.ret)) : 0;
+    }
+    locks_close(&locks);
+    close(n.fd);
+    return ret;
+}
+
 /* ---- permissions and reopening ---- */
 
 static int file_prepare(struct bp_block_node *node, uint32_t need, uint32_t shared,
@@ -553,7 +619,7 @@ static const struct bp_field props[] = {
     .reopen_commit = reopen_commit, .reopen_abort = reopen_abort, .plug = plug, .unplug = unplug
 
 BP_BLOCK_DRIVER(file_driver, "file", "A file of the host", struct file_state, props,
-                .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_GROWS, SLOTS);
+                .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_GROWS, .create = file_create, SLOTS);
 BP_BLOCK_DRIVER(device_driver, "host_device", "A block device of the host", struct file_state, props,
                 .flags = BP_BLOCK_PROTOCOL, SLOTS);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "events.h"
+#include "commands.h"
 
 static bool blk_write_cache(struct bp_blk *blk)
 {
@@ -145,6 +145,8 @@ static int iface_child_request(struct bp_block_child *child, enum bp_block_op op
     if (changes && !(child->need & BP_BLOCK_PERM_WRITE) &&
         !(req->flags & BP_BLOCK_UNCHANGED && child->need & BP_BLOCK_PERM_UNCHANGED))
         return -EPERM;
+    if (op == BP_BLOCK_READ && child->roles & BP_BLOCK_BACKING)
+        return image_read(child->node, req);
     return node_request(child->node, op, req);
 }
 
@@ -222,6 +224,67 @@ static int iface_node_new(struct bp_value *options, struct bp_block_node **ret_n
     return node_new(options, NULL, 0, ret_node, err);
 }
 
+static int no_slot(const struct bp_block_node *node, const char *what, struct bp_error *err)
+{
+    return bp_fail(err, ENOTSUP, "images in the format '%s' %s", node->driver->type.name + sizeof("block-") - 1, what);
+}
+
+static int iface_check(struct bp_block_node *node, uint32_t fix, struct bp_block_check *ret, struct bp_error *err)
+{
+    return node->driver->check ? node->driver->check(node, fix, ret, err) : no_slot(node, "cannot be checked", err);
+}
+
+static int iface_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
+                          struct bp_value **ret_list, struct bp_error *err)
+{
+    return node->driver->snapshot ? node->driver->snapshot(node, op, name, ret_list, err)
+                                  : no_slot(node, "have no snapshots", err);
+}
+
+static int iface_change_backing(struct bp_block_node *node, const char *file, const char *format,
+                                struct bp_error *err)
+{
+    return node->driver->change_backing ? node->driver->change_backing(node, file, format, err)
+                                        : no_slot(node, "have no backing files", err);
+}
+
+static int iface_measure(const char *name, struct bp_value *options, uint64_t size, uint64_t used,
+                         struct bp_block_measure *ret, struct bp_error *err)
+{
+    const struct bp_block_driver *driver;
+    const void *class;
+    int r = node_driver_class(name, &class, err);
+
+    if (r < 0)
+        return r;
+    driver = class;
+    return driver->measure ? driver->measure(options, size, used, ret, err)
+                           : bp_fail(err, ENOTSUP, "images in the format '%s' cannot be measured", name);
+}
+
+static int iface_resize(struct bp_block_node *node, uint64_t length, struct bp_error *err)
+{
+    return node_resize(node, length, true, err);
+}
+
+static int iface_make_empty(struct bp_block_node *node, struct bp_error *err)
+{
+    int ret = node->driver->make_empty ? node->driver->make_empty(node)
+                                       : no_slot(node, "cannot be made empty", err);
+
+    return ret < 0 && (!err || !err->code) ? bp_fail(err, -ret, "it cannot be made empty: %s", strerror(-ret)) : ret;
+}
+
+static const char *iface_driver(struct bp_block_node *node)
+{
+    return node->driver->type.name + sizeof("block-") - 1;
+}
+
+static const char *iface_filename(struct bp_block_node *node)
+{
+    return node->filename ? node->filename : "";
+}
+
 static const struct bp_block_interface table = {
     .size = sizeof(table), .open = blk_open, .close = blk_close, .conf_complete = conf_complete,
     .geometry = conf_geometry, .submit = blk_submit, .cancel = blk_cancel, .submit_co = blk_submit_co,
@@ -240,6 +303,11 @@ static const struct bp_block_interface table = {
     .child_limits = iface_child_limits, .set_filename = iface_set_filename,
     .set_read_only = iface_set_read_only, .may_wait = may_wait, .corrupted = iface_corrupted,
     .find = iface_find, .node_new = iface_node_new, .node_del = node_del, .node_ref = node_ref,
-    .node_unref = node_unref,
+    .node_unref = node_unref, .open_child = image_open_child, .want_backing = image_want_backing,
+    .image_open = image_open, .image_create = image_create, .image_info = image_info, .image_check = iface_check,
+    .image_snapshot = iface_snapshot, .image_change_backing = iface_change_backing,
+    .image_measure = iface_measure, .image_resize = iface_resize, .image_make_empty = iface_make_empty,
+    .image_status = image_status, .image_backing = image_backing, .image_filename = iface_filename,
+    .image_driver = iface_driver,
 };
 BP_INTERFACE(block_interface, "block", 1, 0, &table);

@@ -323,7 +323,10 @@ static int make_children(struct bp_block_node *node, struct bp_value *options, s
 
         snprintf(key, sizeof(key), "%.*s", (int)(many ? len - 1 : len), info->name);
         value = bp_value_get(options, key);
-        if (!value || bp_value_type(value) == BP_VALUE_NULL) {
+        if (value && info->roles & BP_BLOCK_BACKING &&
+            (bp_value_type(value) == BP_VALUE_NULL || (bp_value_as_string(value) && !*bp_value_as_string(value)))) {
+            node->no_backing = true;
+        } else if (!value || bp_value_type(value) == BP_VALUE_NULL) {
             if (!(info->roles & BP_BLOCK_OPTIONAL))
                 return bp_fail(err, EINVAL, "driver '%s' needs the key '%s': the name of a node, or "
                                "the options of a new one (%s.driver=...)",
@@ -378,6 +381,8 @@ static int destroy(void *opaque, struct bp_error *err)
     bp_value_unref(node->options);
     free(node->name);
     free(node->filename);
+    free(node->want_file);
+    free(node->want_format);
     free(node);
     return 0;
 }
@@ -501,7 +506,7 @@ static void provided(const char *name, const char *summary, void *opaque)
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"qcow2", "images in the format qcow2"}, {"qcow", "images in the format qcow"},
+    {"qcow", "images in the format qcow"},
     {"vmdk", "images of VMware"}, {"vdi", "images of VirtualBox"}, {"vpc", "images of Virtual PC"},
     {"vhdx", "images of Hyper-V"}, {"qed", "images in the format qed"},
     {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
@@ -515,18 +520,23 @@ static const struct {
     {"nvme", "NVMe controllers of the host"}, {"io_uring", "libblkio"},
 };
 
-static int find_driver(struct bp_block_node *node, const char *driver, struct bp_error *err)
+int node_driver_class(const char *driver, const void **ret_class, struct bp_error *err)
 {
     const char *found[2] = {driver, NULL};
-    const void *class;
-    int ret;
 
     bp_provided_each("block-driver", provided, found);
     for (unsigned i = 0; !found[1] && i < BP_COUNT(not_built); i++)
         if (!strcmp(driver, not_built[i].name))
             return bp_fail(err, ENOTSUP, "driver '%s': not built yet: %s", driver,
                            not_built[i].missing);
-    ret = bp_provided_class("block-driver", driver, &class, err);
+    return bp_provided_class("block-driver", driver, ret_class, err);
+}
+
+static int find_driver(struct bp_block_node *node, const char *driver, struct bp_error *err)
+{
+    const void *class;
+    int ret = node_driver_class(driver, &class, err);
+
     if (ret == 0)
         node->driver = class;
     return ret;
@@ -534,6 +544,22 @@ static int find_driver(struct bp_block_node *node, const char *driver, struct bp
 
 int node_new(struct bp_value *given, struct bp_block_node *parent, uint32_t roles,
              struct bp_block_node **ret_node, struct bp_error *err)
+{
+    struct bp_block_node *node;
+    int ret = node_new_alone(given, parent, roles, &node, err);
+
+    if (ret < 0)
+        return ret;
+    ret = image_open_wanted(node, err);
+    if (ret < 0)
+        node_unref(node);
+    else
+        *ret_node = node;
+    return ret;
+}
+
+int node_new_alone(struct bp_value *given, struct bp_block_node *parent, uint32_t roles,
+                   struct bp_block_node **ret_node, struct bp_error *err)
 {
     const char *driver = bp_value_get_string(given, "driver");
     struct bp_value *options;

@@ -43,7 +43,7 @@ static int64_t allocated(struct bp_block_node *node)
 
 /* ---- an image ---- */
 
-static struct bp_value *image_info(struct bp_block_node *node, bool chain)
+struct bp_value *image_info(struct bp_block_node *node, bool chain)
 {
     struct bp_block_node *backing = backing_of(node);
     struct bp_block_info info = {.size = sizeof(info)};
@@ -63,6 +63,23 @@ static struct bp_value *image_info(struct bp_block_node *node, bool chain)
             SET(v, "encrypted", bool, true);
         if (info.specific)
             bp_value_set(v, "format-specific", info.specific);
+        if (info.backing_file) {
+            char *full = image_resolve(node, info.backing_file);
+
+            SET(v, "backing-filename", string, info.backing_file);
+            SET(v, "full-backing-filename", string, full);
+            free(full);
+        }
+        if (info.backing_format)
+            SET(v, "backing-filename-format", string, info.backing_format);
+        if (node->driver->snapshot) {
+            struct bp_value *list = NULL;
+
+            if (node->driver->snapshot(node, BP_BLOCK_SNAPSHOT_LIST, NULL, &list, NULL) == 0 &&
+                bp_value_length(list) > 0)
+                bp_value_set(v, "snapshots", bp_value_ref(list));
+            bp_value_unref(list);
+        }
         free(info.backing_file);
         free(info.backing_format);
     } else {

@@ -125,6 +125,23 @@ static void raw_limits(struct bp_block_node *node, struct bp_block_limits *limit
     limits->memory_alignment = 0;
 }
 
+static int raw_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err)
+{
+    uint64_t size = bp_value_as_uint(bp_value_get(options, "size"));
+
+    return (uint64_t)block->child_length(file) == size ? 0 : block->child_resize(file, size, true, err);
+}
+
+static int raw_measure(struct bp_value *options, uint64_t size, uint64_t used, struct bp_block_measure *ret,
+                       struct bp_error *err)
+{
+    (void)used;
+    (void)err;
+    ret->required = ret->fully_allocated = bp_value_has(options, "size")
+                                               ? bp_value_as_uint(bp_value_get(options, "size")) : size;
+    return 0;
+}
+
 static const struct bp_field props[] = {
     BP_PROP("offset", SIZE, struct raw_state, offset, "0", "where in `file` it begins, in bytes"),
     {.name = "size", .kind = BP_KIND_SIZE, .help = "bytes of `file` that it shows; not given: all",
@@ -140,5 +157,6 @@ BP_BLOCK_DRIVER(raw_driver, "raw", "An image without a format", struct raw_state
                 .native = BP_BLOCK_FUA | BP_BLOCK_UNCHANGED,
                 .children = children, .open = raw_open, .read = raw_read, .write = raw_write,
                 .write_zeroes = raw_zeroes, .discard = raw_discard, .status = raw_status,
-                .length = raw_length, .resize = raw_resize, .limits = raw_limits);
+                .length = raw_length, .resize = raw_resize, .limits = raw_limits,
+                .create = raw_create, .measure = raw_measure);
 BP_MODULE("block-raw", "Raw disk images", imports, {BP_PROVIDE_OTHER, &raw_driver});

@@ -415,6 +415,8 @@ static int changed(struct bp_block_node *node, enum bp_block_op op, struct bp_bl
           : op == BP_BLOCK_WRITE_ZEROES ? zeroes(node, req) : discard(node, req);
     if (ret == 0 && op != BP_BLOCK_DISCARD)
         wrote(node, end);
+    else if (ret == 0) /* a flush makes it last, too */
+        __atomic_fetch_add(&node->writes, 1, __ATOMIC_ACQ_REL);
     if (ret == 0 && (req->flags & BP_BLOCK_FUA) && !(node->driver->native & BP_BLOCK_FUA))
         ret = node_flush(node);
     return ret;

@@ -166,7 +166,7 @@ def wrong_options_are_one_line():
             (("-drive", "file=/nonexistent/x,if=none"), ("-drive", "/nonexistent/x", "No such file")),
             (("-drive", "file=%s,if=foo" % path), ("if=foo", "virtio")),
             (("-drive", "file=%s,if=none,cache=foo" % path), ("cache=foo", "writethrough")),
-            (("-drive", "file=%s,if=none,format=qcow2" % path), ("qcow2", "not built")),
+            (("-drive", "file=%s,if=none,format=vmdk" % path), ("vmdk", "not built")),
             (("-drive", "file=%s,if=none,format=rwa" % path), ("rwa", "raw")),
             (("-drive", "file=%s,if=none,werror=foo" % path), ("werror=foo", "enospc")),
             (("-drive", "file=%s,if=none,rerror=enospc" % path), ("rerror=enospc", "stop")),
@@ -603,7 +603,7 @@ def a_given_format_is_not_looked_for():
     path = image("fmt.img")
     with open(path, "r+b") as f:
         f.write(b"QFI\xfb\0\0\0\3")
-    refused("-M", "none", "-drive", "file=%s,if=none" % path, names=("qcow2", "not built"))
+    refused("-M", "none", "-drive", "file=%s,if=none" % path, names=("qcow2", "clusters"))
     with machine("-drive", "file=%s,format=raw,if=none,id=d" % path, "-device", "disk-probe,drive=d") as q:
         assert Disk(q).read(0) == 0xFB494651
         assert Disk(q).do(WRITE, 0, 1, 0xFB494651) == 0

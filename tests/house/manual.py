@@ -42,7 +42,7 @@ def need_man():
 
 def pages_render_without_warnings():
     need_man()
-    assert len(PAGES) == 6, PAGES
+    assert len(PAGES) == 7, PAGES
     for path in PAGES:
         done = rendered(path)
         assert done.returncode == 0 and not done.stderr, (path, done.stderr)

@@ -34,6 +34,7 @@ struct bp_machine;
 #define BP_BLOCK_FUA (1u << 0)          /* write, write zeroes: on stable storage when it completes */
 #define BP_BLOCK_MAY_UNMAP (1u << 1)    /* write zeroes: may deallocate when that reads as zeroes */
 #define BP_BLOCK_NO_FALLBACK (1u << 2)  /* write zeroes: -ENOTSUP rather than writing a buffer */
+#define BP_BLOCK_COMPRESSED (1u << 4)   /* write: compressed, where the format can (native tells) */
 #define BP_BLOCK_UNCHANGED (1u << 3)    /* write: the guest sees the same data afterwards (copy on read) */
 
 /* One read, write, discard or write of zeroes. Borrowed by whoever is called. */
@@ -111,6 +112,30 @@ struct bp_block_info {
     struct bp_value *specific; /* driver's own (format-specific); or NULL */
     void *reserved[4];
 };
+
+/* What a check of an image found. */
+struct bp_block_check {
+    uint32_t size;
+    uint32_t reserved0;
+    uint64_t corruptions, leaks, check_errors, corruptions_fixed, leaks_fixed;
+    uint64_t image_end, total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    void (*say)(void *opaque, const char *text); /* hears of each finding; or NULL */
+    void *opaque;
+    void *reserved[2];
+};
+#define BP_BLOCK_FIX_LEAKS (1u << 0)
+#define BP_BLOCK_FIX_ERRORS (1u << 1)
+
+/* Bytes that the file of an image will have. */
+struct bp_block_measure {
+    uint32_t size;
+    uint32_t reserved0;
+    uint64_t required, fully_allocated;
+    void *reserved[2];
+};
+
+enum bp_block_snapshot_op { BP_BLOCK_SNAPSHOT_LIST, BP_BLOCK_SNAPSHOT_CREATE, BP_BLOCK_SNAPSHOT_APPLY,
+                            BP_BLOCK_SNAPSHOT_DELETE };
 
 /* Why a node is reopened: what will be so afterwards. */
 struct bp_block_open_flags {
@@ -196,7 +221,22 @@ struct bp_block_driver {
     /* What was submitted between is to go to the host at once. [any], the requests' context */
     void (*plug)(struct bp_block_node *node);
     void (*unplug)(struct bp_block_node *node);
-    void *reserved[14];
+
+    /* A new image of options (BlockdevCreateOptions, with dashes) in an empty or old file; protocols: `file` NULL, a
+     * new file. [co] */
+    int (*create)(struct bp_block_child *file, struct bp_value *options, struct bp_error *err);
+    /* fix: BP_BLOCK_FIX_*. [co] */
+    int (*check)(struct bp_block_node *node, uint32_t fix, struct bp_block_check *ret, struct bp_error *err);
+    /* By name, else by id; *ret_list (LIST only): SnapshotInfo of each. Drained. [co] */
+    int (*snapshot)(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
+                    struct bp_value **ret_list, struct bp_error *err);
+    /* What the image says of what is below; NULL: nothing is. Drained. [co] */
+    int (*change_backing)(struct bp_block_node *node, const char *file, const char *format, struct bp_error *err);
+    /* Of a new image with these options that will hold `used` bytes of `size`. Pure. */
+    int (*measure)(struct bp_value *options, uint64_t size, uint64_t used, struct bp_block_measure *ret,
+                   struct bp_error *err);
+    void (*children_changed)(struct bp_block_node *node); /* others than at open. [main], drained */
+    void *reserved[8];
 };
 
 static const struct bp_shape_slot bp_block_child_slots[] BP_UNUSED = {
@@ -429,7 +469,34 @@ struct bp_block_interface { /* block/1 */
     int (*node_del)(const char *node_name, struct bp_error *err); /* [co] */
     struct bp_block_node *(*node_ref)(struct bp_block_node *node);
     void (*node_unref)(struct bp_block_node *node);
-    void *reserved[16];
+    /* ---- for formats, in open ---- */
+    /* The image names a child itself: by a file name, relative to its own, and a format (NULL: looked for). Nothing is
+     * done when the user gave one. A backing file is opened after open() has returned. [co] */
+    int (*open_child)(struct bp_block_node *node, const char *child, const char *filename, const char *format,
+                      struct bp_error *err);
+    void (*want_backing)(struct bp_block_node *node, const char *filename, const char *format);
+    /* ---- images, for tools and jobs. All [co] ---- */
+    /* By file name or URL; more (or NULL): keys for its nodes ("read-only", "cache"). */
+    int (*image_open)(const char *name, const char *format, struct bp_value *more, struct bp_block_node **ret_node,
+                      struct bp_error *err);
+    int (*image_create)(struct bp_value *options, struct bp_error *err);
+    struct bp_value *(*image_info)(struct bp_block_node *node, bool chain); /* ImageInfo */
+    int (*image_check)(struct bp_block_node *node, uint32_t fix, struct bp_block_check *ret, struct bp_error *err);
+    int (*image_snapshot)(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
+                          struct bp_value **ret_list, struct bp_error *err);
+    int (*image_change_backing)(struct bp_block_node *node, const char *file, const char *format,
+                                struct bp_error *err);
+    int (*image_measure)(const char *driver, struct bp_value *options, uint64_t size, uint64_t used,
+                         struct bp_block_measure *ret, struct bp_error *err);
+    int (*image_resize)(struct bp_block_node *node, uint64_t length, struct bp_error *err);
+    int (*image_make_empty)(struct bp_block_node *node, struct bp_error *err);
+    /* Which image of the chain above `base` (NULL: all of it) holds an offset, and how deep it lies. */
+    int (*image_status)(struct bp_block_node *node, struct bp_block_node *base, uint64_t offset, uint64_t bytes,
+                        struct bp_block_node **ret_node, unsigned *ret_depth, struct bp_block_status *ret);
+    struct bp_block_node *(*image_backing)(struct bp_block_node *node); /* or NULL */
+    const char *(*image_filename)(struct bp_block_node *node); /* "" when it has none; borrowed */
+    const char *(*image_driver)(struct bp_block_node *node);   /* "qcow2" */
+    void *reserved[10];
 };
 
 BP_END_DECLS

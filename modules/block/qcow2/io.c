@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Requests: which clusters they lock, where their data goes, and what the tables say afterwards. [co], any context */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qcow2.h"
+
+#define ALLOC_AT_ONCE (8u << 20) /* bytes of new clusters for one piece of a write */
+
+/* ---- the file below ---- */
+
+int io_child(struct qcow *s, struct bp_block_child *child, enum bp_block_op op, uint64_t offset, void *buf,
+             uint64_t bytes)
+{
+    struct iovec iov = {buf, (size_t)bytes};
+    struct bp_block_request req = {.size = sizeof(req), .offset = offset, .bytes = bytes, .iov = buf ? &iov : NULL,
+                                   .iov_count = buf ? 1 : 0};
+
+    (void)s;
+    return block->child_request(child, op, &req);
+}
+
+/* Vectors of `bytes` from `skip` on, after room for one more. */
+static struct iovec *cut(const struct iovec *iov, unsigned n, uint64_t skip, uint64_t bytes, unsigned *ret_n)
+{
+    struct iovec *to = malloc((n + 2) * sizeof(*to));
+    unsigned used = 0;
+
+    for (unsigned i = 0; to && i < n && bytes > 0; i++) {
+        uint64_t length = iov[i].iov_len;
+
+        if (skip >= length) {
+            skip -= length;
+            continue;
+        }
+        length -= skip;
+        if (length > bytes)
+            length = bytes;
+        to[1 + used].iov_base = (char *)iov[i].iov_base + skip;
+        to[1 + used++].iov_len = (size_t)length;
+        bytes -= length;
+        skip = 0;
+    }
+    *ret_n = used;
+    return to;
+}
+
+static void copy_out(const struct iovec *iov, unsigned n, uint64_t skip, const uint8_t *from, uint64_t bytes)
+{
+    for (unsigned i = 0; i < n && bytes > 0; i++) {
+        uint64_t length = iov[i].iov_len;
+
+        if (skip >= length) {
+            skip -= length;
+            continue;
+        }
+        length = length - skip < bytes ? length - skip : bytes;
+        if (from)
+            memcpy((char *)iov[i].iov_base + skip, from, (size_t)length);
+        else
+            memset((char *)iov[i].iov_base + skip, 0, (size_t)length);
+        from = from ? from + length : NULL;
+        bytes -= length;
+        skip = 0;
+    }
+}
+
+static int vectors(struct bp_block_child *child, enum bp_block_op op, uint64_t offset, const struct iovec *iov,
+                   unsigned n, uint64_t skip, uint64_t bytes)
+{
+    unsigned used;
+    struct iovec *part = cut(iov, n, skip, bytes, &used);
+    struct bp_block_request req = {.size = sizeof(req), .offset = offset, .bytes = bytes, .iov_count = used};
+    int ret;
+
+    if (!part)
+        return -ENOMEM;
+    req.iov = part + 1;
+    ret = block->child_request(child, op, &req);
+    free(part);
+    return ret;
+}
+
+/* ---- ranges ---- */
+
+void range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone)
+{
+    struct range *other;
+
+    *r = (struct range){.first = offset >> s->cluster_bits, .last = (offset + bytes - 1) >> s->cluster_bits,
+                        .alone = alone};
+    bp_co_mutex_lock(s->lock);
+    for (;;) {
+        for (other = s->ranges; other; other = other->next)
+            if (other->first <= r->last && r->first <= other->last && (alone || other->alone))
+                break;
+        if (!other)
+            break;
+        while (bp_co_queue_wait(s->range_free, s->lock) < 0 && bp_co_cancelled()) {
+            /* A cancelled request ends as soon as it may. */
+            bp_co_mutex_unlock(s->lock);
+            bp_co_await();
+            bp_co_mutex_lock(s->lock);
+            break;
+        }
+    }
+    r->next = s->ranges;
+    r->link = &s->ranges;
+    if (r->next)
+        r->next->link = &r->next;
+    s->ranges = r;
+    bp_co_mutex_unlock(s->lock);
+}
+
+void range_unlock(struct qcow *s, struct range *r)
+{
+    bp_co_mutex_lock(s->lock);
+    *r->link = r->next;
+    if (r->next)
+        r->next->link = r->link;
+    bp_co_mutex_unlock(s->lock);
+    bp_co_queue_wake_all(s->range_free);
+}
+
+/* ---- reading ---- */
+
+struct unpacking {
+    const struct qcow *s;
+    const uint8_t *data;
+    uint32_t bytes;
+    uint8_t *out;
+    int ret;
+};
+
+static void unpack_it(void *opaque)
+{
+    struct unpacking *u = opaque;
+
+    u->ret = unpack(u->s, u->data, u->bytes, u->out);
+}
+
+static int read_packed(struct qcow *s, const struct extent *e, uint64_t inside, const struct iovec *iov, unsigned n,
+                       uint64_t skip)
+{
+    uint8_t *buf = malloc((size_t)e->packed_bytes + s->cluster);
+    struct unpacking u = {s, buf, e->packed_bytes, buf + e->packed_bytes, 0};
+    int ret = buf ? io_child(s, s->file, BP_BLOCK_READ, e->host, buf, e->packed_bytes) : -ENOMEM;
+
+    if (ret == 0) {
+        if (block->may_wait())
+            bp_co_worker(unpack_it, &u);
+        else
+            unpack_it(&u);
+        ret = u.ret;
+    }
+    if (ret == 0)
+        copy_out(iov, n, skip, u.out + inside, e->bytes);
+    free(buf);
+    return ret;
+}
+
+/* The range is locked. */
+static int read_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n,
+                      uint64_t skip)
+{
+    int ret = 0;
+
+    while (ret == 0 && bytes > 0) {
+        struct extent e;
+
+        bp_co_mutex_lock(s->lock);
+        ret = map_find(s, guest, bytes, &e);
+        bp_co_mutex_unlock(s->lock);
+        if (ret < 0)
+            return ret;
+        if (e.type == UNALLOCATED && s->backing)
+            ret = vectors(s->backing, BP_BLOCK_READ, guest, iov, n, skip, e.bytes);
+        else if (e.type == NORMAL)
+            ret = vectors(s->data, BP_BLOCK_READ, e.host, iov, n, skip, e.bytes);
+        else if (e.type == PACKED)
+            ret = read_packed(s, &e, guest & (s->cluster - 1), iov, n, skip);
+        else
+            copy_out(iov, n, skip, NULL, e.bytes);
+        guest += e.bytes;
+        skip += e.bytes;
+        bytes -= e.bytes;
+    }
+    return ret;
+}
+
+int qcow_read(struct bp_block_node *node, const struct bp_block_request *req)
+{
+    struct qcow *s = block->state(node);
+    struct range r;
+    int ret;
+
+    range_lock(s, &r, req->offset, req->bytes, false);
+    ret = read_range(s, req->offset, req->bytes, req->iov, req->iov_count, 0);
+    range_unlock(s, &r);
+    return ret;
+}
+
+/* ---- writing ---- */
+
+/* A piece of a write whose clusters are new, or partly filled for the first time. */
+struct plan {
+    uint64_t guest, bytes; /* of the request */
+    uint64_t from, to;     /* what is written, with what was there before and after it */
+    uint64_t base, host, clusters; /* first cluster: of the guest, of the file */
+    bool fresh;
+    uint64_t *old; /* entries as they were; NULL: the cluster stays */
+};
+
+static bool is_own(const struct qcow *s, uint64_t entry)
+{
+    return !(entry & COMPRESSED) && entry & COPIED && (entry & OFFSET_MASK || has_data_file(s));
+}
+
+/* Data that only other tables may go on referring to: all of it moves. */
+static bool holds_data(const struct qcow *s, uint64_t entry, uint64_t bitmap)
+{
+    return entry & COMPRESSED || (s->subs > 1 && entry & OFFSET_MASK && bitmap & UINT32_MAX);
+}
+
+static uint64_t plan_from(const struct qcow *s, const struct plan *p, uint64_t entry, uint64_t bitmap)
+{
+    uint64_t inside = p->guest - p->base;
+
+    if (p->fresh && holds_data(s, entry, bitmap))
+        return p->base;
+    if (!p->fresh && entry_type(s, entry, bitmap, (unsigned)(inside / s->sub)) == NORMAL)
+        return p->guest;
+    return down(p->guest, s->sub);
+}
+
+static uint64_t plan_to(const struct qcow *s, const struct plan *p, uint64_t entry, uint64_t bitmap)
+{
+    uint64_t end = p->guest + p->bytes, inside = (end - 1) & (s->cluster - 1);
+
+    if (p->fresh && holds_data(s, entry, bitmap))
+        return up(end, s->cluster);
+    if (!p->fresh && entry_type(s, entry, bitmap, (unsigned)(inside / s->sub)) == NORMAL)
+        return end;
+    return up(end, s->sub);
+}
+
+/* New clusters for as many in a row as need one, and are told in the same slice. */
+static int plan_clusters(struct qcow *s, struct plan *p, const struct slice *slice, const uint8_t *at)
+{
+    uint64_t most = ALLOC_AT_ONCE >> s->cluster_bits ? ALLOC_AT_ONCE >> s->cluster_bits : 1, n = 1, host, got;
+    int ret;
+
+    while (n < most && p->base + n * s->cluster < p->guest + p->bytes &&
+           at + (n + 1) * s->entry <= slice->data + s->meta.size && !is_own(s, get64(at + n * s->entry)))
+        n++;
+    if (has_data_file(s)) {
+        host = p->base;
+        got = n;
+    } else {
+        ret = clusters_alloc(s, n, 1, &host, &got);
+        if (ret < 0)
+            return ret;
+    }
+    p->old = malloc(got * sizeof(*p->old));
+    if (!p->old) {
+        if (!has_data_file(s))
+            clusters_free(s, host, got, false);
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < got; i++)
+        p->old[i] = get64(at + i * s->entry);
+    p->host = host;
+    p->clusters = got;
+    return 0;
+}
+
+static int plan_make(struct qcow *s, struct plan *p)
+{
+    struct slice *slice;
+    uint64_t entry, bitmap, last;
+    uint8_t *at;
+    int ret = header_mark(s);
+
+    if (ret == 0)
+        ret = map_entry(s, p->guest, true, &slice, &at);
+    if (ret < 0)
+        return ret;
+    entry = get64(at);
+    p->base = down(p->guest, s->cluster);
+    p->fresh = !is_own(s, entry);
+    p->clusters = 1;
+    p->host = has_data_file(s) ? p->base : down(entry & OFFSET_MASK, s->cluster);
+    if (p->fresh)
+        ret = plan_clusters(s, p, slice, at);
+    if (ret == 0) {
+        if (p->bytes > p->base + p->clusters * s->cluster - p->guest)
+            p->bytes = p->base + p->clusters * s->cluster - p->guest;
+        bitmap = s->subs > 1 ? get64(at + 8) : 0;
+        p->from = plan_from(s, p, entry, bitmap);
+        last = ((p->guest + p->bytes - 1) >> s->cluster_bits) - (p->base >> s->cluster_bits);
+        entry = get64(at + last * s->entry);
+        bitmap = s->subs > 1 ? get64(at + last * s->entry + 8) : 0;
+        p->to = plan_to(s, p, entry, bitmap);
+    }
+    meta_put(slice);
+    return ret;
+}
+
+/* What was there before and after what is written, in the same write. */
+static int plan_write(struct qcow *s, const struct plan *p, const struct iovec *iov, unsigned n, uint64_t skip)
+{
+    uint64_t head = p->guest - p->from, tail = p->to - p->guest - p->bytes;
+    uint8_t *edges = head + tail ? malloc(head + tail) : NULL;
+    unsigned used;
+    struct iovec *all = cut(iov, n, skip, p->bytes, &used), *first = all ? all + 1 : NULL;
+    struct bp_block_request req = {.size = sizeof(req), .offset = p->host + (p->from - p->base),
+                                   .bytes = p->to - p->from};
+    int ret = !all || (head + tail && !edges) ? -ENOMEM : 0;
+
+    if (ret == 0 && head) {
+        *--first = (struct iovec){edges, (size_t)head};
+        used++;
+        ret = read_range(s, p->from, head, first, 1, 0);
+    }
+    if (ret == 0 && tail) {
+        first[used] = (struct iovec){edges + head, (size_t)tail};
+        ret = read_range(s, p->guest + p->bytes, tail, &first[used++], 1, 0);
+    }
+    req.iov = first;
+    req.iov_count = used;
+    if (ret == 0)
+        ret = block->child_request(s->data, BP_BLOCK_WRITE, &req);
+    free(all);
+    free(edges);
+    return ret;
+}
+
+static uint64_t new_bitmap(const struct qcow *s, const struct plan *p, uint64_t cluster, uint64_t old, bool keep)
+{
+    uint64_t base = p->base + cluster * s->cluster, lo = p->from > base ? p->from - base : 0;
+    uint64_t hi = p->to - base < s->cluster ? p->to - base : s->cluster;
+    uint64_t bits = 0;
+
+    for (uint64_t i = lo / s->sub; i < up(hi, s->sub) / s->sub; i++)
+        bits |= UINT64_C(1) << i;
+    return ((keep ? old : old & ~(uint64_t)UINT32_MAX) & ~(bits << 32)) | bits;
+}
+
+static int plan_link(struct qcow *s, const struct plan *p)
+{
+    struct slice *slice;
+    uint8_t *at;
+    int ret = map_entry(s, p->base, true, &slice, &at);
+
+    if (ret < 0)
+        return ret;
+    for (uint64_t i = 0; i < p->clusters; i++, at += s->entry) {
+        put64(at, (p->host + i * s->cluster) | COPIED);
+        if (s->subs > 1)
+            put64(at + 8, new_bitmap(s, p, i, p->old && p->old[i] & COMPRESSED ? 0 : get64(at + 8), !p->old));
+        if (p->old)
+            entry_free(s, p->old[i], s->discard_other);
+    }
+    meta_dirty(&s->meta, slice);
+    meta_put(slice);
+    return 0;
+}
+
+/* As much as goes in one piece: *ret_bytes. */
+static int write_new(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n,
+                     uint64_t skip, uint64_t *ret_bytes)
+{
+    struct plan p = {.guest = guest, .bytes = bytes < ALLOC_AT_ONCE ? bytes : ALLOC_AT_ONCE};
+    struct range r;
+    int ret;
+
+    range_lock(s, &r, guest, p.bytes, true);
+    bp_co_mutex_lock(s->lock);
+    ret = plan_make(s, &p);
+    bp_co_mutex_unlock(s->lock);
+    if (ret == 0) {
+        ret = plan_write(s, &p, iov, n, skip);
+        bp_co_mutex_lock(s->lock);
+        if (ret == 0)
+            ret = plan_link(s, &p);
+        if (ret < 0 && p.fresh && !has_data_file(s))
+            clusters_free(s, p.host, p.clusters, false);
+        bp_co_mutex_unlock(s->lock);
+    }
+    range_unlock(s, &r);
+    free(p.old);
+    *ret_bytes = p.bytes;
+    return ret;
+}
+
+/* Where the data lies already, by itself: nothing changes but the data. */
+static int write_old(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n,
+                     uint64_t skip, uint64_t *ret_bytes)
+{
+    struct extent e = {.bytes = 0};
+    struct range r;
+    int ret;
+
+    *ret_bytes = 0;
+    range_lock(s, &r, guest, bytes, false);
+    bp_co_mutex_lock(s->lock);
+    ret = header_mark(s);
+    if (ret == 0)
+        ret = map_find(s, guest, bytes, &e);
+    bp_co_mutex_unlock(s->lock);
+    if (ret == 0 && e.type == NORMAL && e.own) {
+        ret = vectors(s->data, BP_BLOCK_WRITE, e.host, iov, n, skip, e.bytes);
+        *ret_bytes = e.bytes;
+    }
+    range_unlock(s, &r);
+    return ret;
+}
+
+static int write_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n,
+                       uint64_t skip)
+{
+    while (bytes > 0) {
+        uint64_t done;
+        int ret = write_old(s, guest, bytes, iov, n, skip, &done);
+
+        if (ret == 0 && done == 0)
+            ret = write_new(s, guest, bytes, iov, n, skip, &done);
+        if (ret < 0)
+            return ret;
+        guest += done;
+        skip += done;
+        bytes -= done;
+    }
+    return 0;
+}
+
+/* ---- compressed ---- */
+
+struct packing {
+    const struct qcow *s;
+    const uint8_t *data;
+    uint8_t *out;
+    uint32_t bytes;
+    int ret;
+};
+
+static void pack_it(void *opaque)
+{
+    struct packing *p = opaque;
+
+    p->ret = pack(p->s, p->data, p->out, &p->bytes);
+}
+
+static int link_packed(struct qcow *s, uint64_t guest, uint64_t offset, uint32_t bytes)
+{
+    unsigned shift = 62 - (s->cluster_bits - 8);
+    uint64_t sectors = ((offset + bytes - 1) >> 9) - (offset >> 9), old;
+    struct slice *slice;
+    uint8_t *at;
+    int ret = map_entry(s, guest, true, &slice, &at);
+
+    if (ret < 0)
+        return ret;
+    old = get64(at);
+    put64(at, offset | sectors << shift | COMPRESSED);
+    if (s->subs > 1)
+        put64(at + 8, 0);
+    meta_dirty(&s->meta, slice);
+    meta_put(slice);
+    entry_free(s, old, s->discard_other);
+    return 0;
+}
+
+static int write_packed(struct qcow *s, uint64_t guest, const uint8_t *data, uint32_t bytes)
+{
+    uint64_t offset = 0;
+    struct range r;
+    int ret;
+
+    range_lock(s, &r, guest, s->cluster, true);
+    bp_co_mutex_lock(s->lock);
+    ret = header_mark(s);
+    if (ret == 0)
+        ret = bytes_alloc(s, bytes, &offset);
+    bp_co_mutex_unlock(s->lock);
+    if (ret == 0) {
+        ret = io_child(s, s->file, BP_BLOCK_WRITE, offset, (void *)(uintptr_t)data, bytes);
+        bp_co_mutex_lock(s->lock);
+        if (ret == 0)
+            ret = link_packed(s, guest, offset, bytes);
+        if (ret < 0)
+            clusters_free(s, down(offset, s->cluster),
+                          (up(offset + bytes, s->cluster) - down(offset, s->cluster)) >> s->cluster_bits, false);
+        bp_co_mutex_unlock(s->lock);
+    }
+    range_unlock(s, &r);
+    return ret;
+}
+
+/* Whole clusters, the last one up to the end of the disk; others are written as they are. */
+static int write_compressed(struct qcow *s, const struct bp_block_request *req)
+{
+    uint8_t *buf = malloc(2 * (size_t)s->cluster);
+    uint64_t done = 0;
+    int ret = buf ? 0 : -ENOMEM;
+
+    while (ret == 0 && done < req->bytes) {
+        uint64_t guest = req->offset + done, bytes = req->bytes - done;
+        struct packing p = {s, buf, buf + s->cluster, 0, 0};
+
+        if (bytes > s->cluster - (guest & (s->cluster - 1)))
+            bytes = s->cluster - (guest & (s->cluster - 1));
+        if ((guest & (s->cluster - 1)) == 0 && (bytes == s->cluster || guest + bytes == s->size) &&
+            !has_data_file(s)) {
+            struct iovec to = {buf, (size_t)bytes};
+            unsigned n;
+            struct iovec *part = cut(req->iov, req->iov_count, done, bytes, &n);
+
+            if (!part) {
+                ret = -ENOMEM;
+                break;
+            }
+            for (unsigned i = 0; i < n; i++) {
+                memcpy(to.iov_base, part[1 + i].iov_base, part[1 + i].iov_len);
+                to.iov_base = (char *)to.iov_base + part[1 + i].iov_len;
+            }
+            free(part);
+            memset(buf + bytes, 0, (size_t)(s->cluster - bytes));
+            if (block->may_wait())
+                bp_co_worker(pack_it, &p);
+            else
+                pack_it(&p);
+            ret = p.ret;
+        }
+        if (ret == 0)
+            ret = p.bytes ? write_packed(s, guest, p.out, p.bytes)
+                          : write_range(s, guest, bytes, req->iov, req->iov_count, done);
+        done += bytes;
+    }
+    free(buf);
+    return ret;
+}
+
+int qcow_write(struct bp_block_node *node, const struct bp_block_request *req)
+{
+    struct qcow *s = block->state(node);
+
+    return req->flags & BP_BLOCK_COMPRESSED ? write_compressed(s, req)
+                                            : write_range(s, req->offset, req->bytes, req->iov, req->iov_count, 0);
+}
+
+/* ---- zeroes and discards ---- */
+
+static int write_zero_bytes(struct qcow *s, uint64_t guest, uint64_t bytes)
+{
+    struct iovec iov = {calloc(1, (size_t)bytes), (size_t)bytes};
+    int ret = iov.iov_base ? write_range(s, guest, bytes, &iov, 1, 0) : -ENOMEM;
+
+    free(iov.iov_base);
+    return ret;
+}
+
+enum erase { ERASE_ZERO, ERASE_ZERO_UNMAP, ERASE_DISCARD };
+
+static void erase_entry(struct qcow *s, uint8_t *at, enum erase how)
+{
+    uint64_t entry = get64(at), zero;
+    bool keep = how == ERASE_ZERO && is_own(s, entry);
+    bool hide = s->backing && s->version >= 3; /* what is below would show */
+
+    if (how != ERASE_ZERO && !hide && !s->backing)
+        zero = 0;
+    else
+        zero = s->subs > 1 ? 0 : ZERO;
+    if (s->version < 3)
+        zero = 0;
+    if (!s->backing && s->subs == 1 && entry_type(s, entry, 0, 0) == UNALLOCATED)
+        return;
+    put64(at, (keep ? entry & (OFFSET_MASK | COPIED) : 0) | (keep && s->subs == 1 ? ZERO : zero));
+    if (s->subs > 1)
+        put64(at + 8, how != ERASE_ZERO && !s->backing ? 0 : (uint64_t)UINT32_MAX << 32);
+    if (!keep)
+        entry_free(s, entry, how == ERASE_ZERO ? s->discard_other : s->discard_requests);
+}
+
+/* Whole clusters; the last one may go beyond the end of the disk. */
+static int erase(struct qcow *s, uint64_t guest, uint64_t end, enum erase how)
+{
+    struct range r;
+    int ret;
+
+    range_lock(s, &r, guest, end - guest, true);
+    bp_co_mutex_lock(s->lock);
+    ret = header_mark(s);
+    while (ret == 0 && guest < end) {
+        struct slice *slice;
+        struct extent e;
+        uint8_t *at;
+
+        /* No table is made for what is nothing already. */
+        ret = map_find(s, guest, end - guest, &e);
+        if (ret == 0 && e.bytes >= s->cluster && e.type == UNALLOCATED && !s->backing) {
+            guest += down(e.bytes, s->cluster);
+            continue;
+        }
+        if (ret == 0)
+            ret = map_entry(s, guest, true, &slice, &at);
+        if (ret < 0)
+            break;
+        for (; guest < end && at < slice->data + s->meta.size; guest += s->cluster, at += s->entry)
+            erase_entry(s, at, how);
+        meta_dirty(&s->meta, slice);
+        meta_put(slice);
+    }
+    bp_co_mutex_unlock(s->lock);
+    range_unlock(s, &r);
+    return ret;
+}
+
+int qcow_zeroes(struct bp_block_node *node, const struct bp_block_request *req)
+{
+    struct qcow *s = block->state(node);
+    uint64_t end = req->offset + req->bytes, first = up(req->offset, s->cluster), last = down(end, s->cluster);
+    int ret = 0;
+
+    if (end == s->size) /* nothing lies behind it */
+        last = up(end, s->cluster);
+    if ((s->version < 3 && s->backing) || has_data_file(s))
+        return -ENOTSUP;
+    if (first >= last)
+        return req->flags & BP_BLOCK_NO_FALLBACK ? -ENOTSUP : write_zero_bytes(s, req->offset, req->bytes);
+    if (first > req->offset)
+        ret = write_zero_bytes(s, req->offset, first - req->offset);
+    if (ret == 0)
+        ret = erase(s, first, last, req->flags & BP_BLOCK_MAY_UNMAP || s->version < 3 ? ERASE_ZERO_UNMAP : ERASE_ZERO);
+    if (ret == 0 && end > last)
+        ret = write_zero_bytes(s, last, end - last);
+    return ret;
+}
+
+int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req)
+{
+    struct qcow *s = block->state(node);
+    uint64_t end = req->offset + req->bytes, first = up(req->offset, s->cluster), last = down(end, s->cluster);
+
+    if (end == s->size)
+        last = up(end, s->cluster);
+    if (first >= last || has_data_file(s) || (s->version < 3 && s->backing))
+        return 0;
+    return erase(s, first, last, ERASE_DISCARD);
+}
+
+/* ---- the rest ---- */
+
+int qcow_sync(struct qcow *s)
+{
+    int ret = meta_write(&s->meta, META_LEVELS - 1);
+
+    if (ret == 0 && s->freed) {
+        ret = meta_sync(&s->meta);
+        if (ret == 0)
+            ret = refcounts_settle(s);
+    }
+    return ret;
+}
+
+int qcow_flush(struct bp_block_node *node)
+{
+    struct qcow *s = block->state(node);
+    int ret;
+
+    bp_co_mutex_lock(s->lock);
+    ret = qcow_sync(s);
+    bp_co_mutex_unlock(s->lock);
+    return ret;
+}
+
+int qcow_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, struct bp_block_status *ret)
+{
+    struct qcow *s = block->state(node);
+    struct extent e;
+    int r;
+
+    bp_co_mutex_lock(s->lock);
+    r = map_find(s, offset, bytes, &e);
+    bp_co_mutex_unlock(s->lock);
+    if (r < 0)
+        return r;
+    ret->bytes = e.bytes;
+    switch (e.type) {
+    case UNALLOCATED:
+        ret->flags = s->backing ? 0 : BP_BLOCK_STATUS_ZERO;
+        break;
+    case ZERO_PLAIN:
+    case ZERO_ALLOCATED:
+        ret->flags = BP_BLOCK_STATUS_ZERO | BP_BLOCK_STATUS_ALLOCATED;
+        break;
+    case NORMAL:
+        ret->flags = BP_BLOCK_STATUS_DATA | BP_BLOCK_STATUS_ALLOCATED | BP_BLOCK_STATUS_OFFSET_VALID;
+        ret->map = e.host;
+        ret->file = block->child_node(s->data);
+        break;
+    case PACKED:
+        ret->flags = BP_BLOCK_STATUS_DATA | BP_BLOCK_STATUS_ALLOCATED | BP_BLOCK_STATUS_COMPRESSED;
+        break;
+    }
+    return 0;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Images in the format qcow2 (its public specification, versions 2 and 3): what the files of the module share.
+ *
+ * Guest clusters are found by two levels of tables (L1, L2); each cluster of the file has a reference count. A
+ * request first locks the clusters that it touches (range.c), shared where nothing moves, alone where clusters are
+ * allocated, zeroed or given back; the tables are looked at and changed under `lock`, for a short time. Data is
+ * moved without it.
+ */
+#ifndef QCOW2_H
+#define QCOW2_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <bp/coroutine.h>
+#include <bp/host/block.h>
+
+#include "meta.h"
+
+extern const struct bp_block_interface *block;
+
+#define MAGIC 0x514649fbu
+#define MIN_CLUSTER_BITS 9u
+#define MAX_CLUSTER_BITS 21u
+#define MAX_L1 (32u << 20) /* bytes */
+#define MAX_REFTABLE (8u << 20)
+#define MAX_SNAPSHOTS 65536u
+#define MAX_SNAPSHOT_TABLE (64u << 20)
+#define MAX_NAME 1023u
+
+#define COPIED (UINT64_C(1) << 63)
+#define COMPRESSED (UINT64_C(1) << 62)
+#define ZERO UINT64_C(1)
+#define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+
+#define INCOMPAT_DIRTY 1u
+#define INCOMPAT_CORRUPT 2u
+#define INCOMPAT_DATA_FILE 4u
+#define INCOMPAT_COMPRESSION 8u
+#define INCOMPAT_EXTENDED_L2 16u
+#define COMPAT_LAZY 1u
+#define AUTOCLEAR_BITMAPS 1u
+#define AUTOCLEAR_RAW_DATA 2u
+
+#define EXT_END 0u
+#define EXT_BACKING_FORMAT 0xe2792acau
+#define EXT_FEATURES 0x6803f857u
+#define EXT_BITMAPS 0x23852875u
+#define EXT_LUKS 0x0537be77u
+#define EXT_DATA_FILE 0x44415441u
+
+enum cluster_type { UNALLOCATED, ZERO_PLAIN, ZERO_ALLOCATED, NORMAL, PACKED };
+
+/* A header extension that is kept as it is. */
+struct extension {
+    struct extension *next;
+    uint32_t type, length;
+    uint8_t data[];
+};
+
+struct snapshot {
+    char *id, *name;
+    uint64_t l1_offset, vm_clock_ns, vm_state_size, disk_size, icount;
+    uint32_t l1_size, seconds, nanoseconds;
+    uint32_t extra_size;
+    uint8_t *extra; /* as it stands in the file */
+};
+
+/* Clusters that a request works on. */
+struct range {
+    struct range *next, **link;
+    uint64_t first, last;
+    bool alone;
+};
+
+/* References that go when the tables that held them are safely gone. */
+struct freed {
+    struct freed *next;
+    uint64_t offset, clusters;
+    bool discard; /* the file below may give the room back */
+};
+
+struct qcow {
+    /* Keys. */
+    bool repair, discard_requests, discard_snapshot, discard_other;
+    int lazy; /* on, off, auto */
+    uint64_t cache_size, l2_cache_size, refcount_cache_size, l2_entry_size, clean_interval;
+    char *overlap_check, *data_file_name;
+
+    struct bp_block_node *node;
+    struct bp_block_child *file, *data; /* `data` is `file` when the image has no data file */
+    struct bp_block_child *backing;     /* or NULL */
+
+    unsigned version, cluster_bits, refcount_order;
+    uint32_t cluster, header_length;
+    uint64_t size, incompat, compat, autoclear;
+    uint8_t compression; /* 0: zlib, 1: zstd */
+    uint64_t l1_offset, reftable_offset, snapshots_offset;
+    uint32_t l1_size, reftable_clusters, snapshot_count;
+    uint64_t *l1, *reftable;
+    char *backing_file, *backing_format, *data_file; /* as stored, or NULL */
+    struct extension *extensions;
+    struct snapshot *snapshots;
+
+    unsigned l2_bits;  /* entries of an L2 table, as a power of two */
+    unsigned entry;    /* bytes of one */
+    unsigned subs;     /* subclusters of a cluster: 1 or 32 */
+    uint32_t sub;      /* bytes of one */
+    unsigned ref_bits; /* counts in a refcount block, as a power of two */
+
+    struct bp_co_mutex *lock; /* of all below, and of the tables */
+    struct meta meta;
+    struct range *ranges;
+    struct bp_co_queue *range_free;
+    struct freed *freed, *freed_last;
+    uint64_t hint;   /* number of the first cluster that may be free */
+    uint64_t packed; /* where the next compressed cluster may go; 0: a new one */
+    bool marked;     /* the image says that it is being written to */
+    bool read_only, read_only_next;
+};
+
+static inline uint64_t down(uint64_t v, uint64_t to)
+{
+    return v & ~(to - 1);
+}
+
+static inline uint64_t up(uint64_t v, uint64_t to)
+{
+    return down(v + to - 1, to);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint64_t get64(const uint8_t *p)
+{
+    return (uint64_t)get32(p) << 32 | get32(p + 4);
+}
+
+static inline uint16_t get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline void put16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+static inline void put32(uint8_t *p, uint32_t v)
+{
+    put16(p, (uint16_t)(v >> 16));
+    put16(p + 2, (uint16_t)v);
+}
+
+static inline void put64(uint8_t *p, uint64_t v)
+{
+    put32(p, (uint32_t)(v >> 32));
+    put32(p + 4, (uint32_t)v);
+}
+
+static inline bool has_data_file(const struct qcow *s)
+{
+    return s->incompat & INCOMPAT_DATA_FILE;
+}
+
+/* ---- header.c ---- */
+int header_read(struct qcow *s, struct bp_error *err);
+void header_free(struct qcow *s);
+int header_write(struct qcow *s); /* all of it; who calls sees to the order */
+/* Marks the image as being written to, where that is due. Under the lock. */
+int header_mark(struct qcow *s);
+int header_damaged(struct qcow *s, const char *why, uint64_t offset); /* -EIO */
+
+/* ---- refcount.c: under the lock ---- */
+int refcounts_open(struct qcow *s, struct bp_error *err);
+int refcount_get(struct qcow *s, uint64_t cluster, uint64_t *ret_count);
+int refcount_add(struct qcow *s, uint64_t cluster, uint64_t count, int64_t add);
+int refcount_set(struct qcow *s, uint64_t cluster, uint64_t value);
+/* Clusters in a row, one to `want`; *ret_got: how many. */
+int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_offset, uint64_t *ret_got);
+int bytes_alloc(struct qcow *s, uint32_t bytes, uint64_t *ret_offset); /* for compressed data */
+void clusters_free(struct qcow *s, uint64_t offset, uint64_t clusters, bool discard);
+int refcounts_settle(struct qcow *s); /* what was freed, after the tables are safe */
+
+/* ---- map.c: under the lock ---- */
+struct extent {
+    enum cluster_type type;
+    uint64_t host, bytes; /* PACKED: `host` is a byte offset */
+    uint32_t packed_bytes;
+    bool own;             /* nobody else refers to it */
+};
+int map_open(struct qcow *s, struct bp_error *err);
+/* What is at `guest`, as far as it is of one kind and in a row. */
+int map_find(struct qcow *s, uint64_t guest, uint64_t bytes, struct extent *ret);
+/* An entry of an L2 table: its slice, pinned, and where it is in it. `write`: the table becomes our own. *ret_slice
+ * NULL: there is no table. */
+int map_entry(struct qcow *s, uint64_t guest, bool write, struct slice **ret_slice, uint8_t **ret_at);
+enum cluster_type entry_type(const struct qcow *s, uint64_t entry, uint64_t bitmap, unsigned sub);
+void packed_place(const struct qcow *s, uint64_t entry, uint64_t *ret_offset, uint32_t *ret_bytes);
+void entry_free(struct qcow *s, uint64_t entry, bool discard);
+int l1_write(struct qcow *s, uint64_t first, uint64_t count);
+int l1_grow(struct qcow *s, uint64_t entries);
+
+/* ---- io.c ---- */
+int io_child(struct qcow *s, struct bp_block_child *child, enum bp_block_op op, uint64_t offset, void *buf,
+             uint64_t bytes);
+int qcow_read(struct bp_block_node *node, const struct bp_block_request *req);
+int qcow_write(struct bp_block_node *node, const struct bp_block_request *req);
+int qcow_zeroes(struct bp_block_node *node, const struct bp_block_request *req);
+int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req);
+int qcow_flush(struct bp_block_node *node);
+int qcow_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, struct bp_block_status *ret);
+int qcow_sync(struct qcow *s); /* everything, in order, to stable storage. Under the lock */
+void range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone);
+void range_unlock(struct qcow *s, struct range *r);
+
+/* ---- compress.c ---- */
+/* On a worker thread. `out` has a cluster's room; 0: it does not get smaller. */
+int pack(const struct qcow *s, const uint8_t *data, uint8_t *out, uint32_t *ret_bytes);
+int unpack(const struct qcow *s, const uint8_t *data, uint32_t bytes, uint8_t *out);
+bool has_zstd(void);
+
+/* ---- snapshot.c ---- */
+int snapshots_read(struct qcow *s, struct bp_error *err);
+void snapshots_free(struct qcow *s);
+int qcow_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
+                  struct bp_value **ret_list, struct bp_error *err);
+struct bp_value *snapshots_list(const struct qcow *s);
+
+/* ---- check.c ---- */
+int check_locked(struct qcow *s, uint32_t fix, struct bp_block_check *ret);
+int qcow_check(struct bp_block_node *node, uint32_t fix, struct bp_block_check *ret, struct bp_error *err);
+
+/* ---- create.c ---- */
+int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err);
+int qcow_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
+int qcow_measure(struct bp_value *options, uint64_t size, uint64_t used, struct bp_block_measure *ret,
+                 struct bp_error *err);
+
+#endif

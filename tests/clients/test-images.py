@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+backplane-img beside Debian's qemu-img: what one makes the other reads, with the same words and statuses.
+Usage: test-images.py SOURCE-ROOT BUILD-ROOT
+"""
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
+import tap  # noqa: E402
+
+TOOL = os.path.join(sys.argv[2], "backplane-img")
+PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
+PEER = shutil.which("qemu-img")
+FOLDER = tap.work_folder("images-")
+WAIT = 120 * float(os.environ.get("BACKPLANE_SLOW", "1"))
+
+
+def path(name):
+    return os.path.join(FOLDER, name)
+
+
+def run(*args, status=0, tool=TOOL):
+    done = subprocess.run([tool, *args], capture_output=True, text=True, timeout=WAIT, stdin=subprocess.DEVNULL,
+                          cwd=FOLDER, check=False)
+    assert done.returncode == status, (args, done)
+    return done.stdout if status == 0 else done.stdout + done.stderr
+
+
+def peer(*args, status=0):
+    if not PEER:
+        raise tap.Skip("qemu-img is missing (package qemu-utils)")
+    return run(*args, status=status, tool=PEER)
+
+
+def raw(name, length, seed, holes=True):
+    rand, data = random.Random(seed), bytearray(length)
+    for at in range(0, length, 65536):
+        kind = rand.randrange(4)
+        if kind and holes:
+            data[at:at + 65536] = (rand.randbytes(65536) if kind == 1 else bytes([kind]) * 65536)[:length - at]
+        elif not holes:
+            data[at:at + 65536] = rand.randbytes(min(65536, length - at))
+    with open(path(name), "wb") as f:
+        f.write(data)
+    return bytes(data)
+
+
+def content(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
+def new_images_are_as_the_others_are():
+    for options in ((), ("-o", "cluster_size=4k"), ("-o", "compat=0.10"), ("-o", "extended_l2=on"),
+                    ("-o", "lazy_refcounts=on,refcount_bits=8"), ("-o", "preallocation=metadata"),
+                    ("-o", "cluster_size=2M,preallocation=falloc")):
+        run("create", "-q", "-f", "qcow2", *options, "ours.qcow2", "48M")
+        peer("create", "-q", "-f", "qcow2", *options, "theirs.qcow2", "48M")
+        assert peer("check", "ours.qcow2").startswith("No errors"), options
+        assert run("check", "theirs.qcow2").startswith("No errors"), options
+        ours, theirs = (json.loads(tool("info", "--output=json", name)) for tool, name in
+                        ((run, "ours.qcow2"), (peer, "ours.qcow2")))
+        for key in ("virtual-size", "cluster-size", "format", "format-specific", "dirty-flag"):
+            assert ours[key] == theirs[key], (options, key, ours, theirs)
+
+
+def converting_keeps_every_byte():
+    data = raw("a.raw", 5 * 1048576 + 512, 1)
+    for options in ((), ("-c",), ("-o", "cluster_size=512"), ("-c", "-o", "cluster_size=4k"),
+                    ("-o", "extended_l2=on"), ("-o", "compat=0.10"), ("-S", "0"), ("-m", "1")):
+        run("convert", "-O", "qcow2", *options, "a.raw", "b.qcow2")
+        run("check", "-q", "b.qcow2")
+        peer("check", "-q", "b.qcow2")
+        peer("compare", "-q", "a.raw", "b.qcow2")
+        run("convert", "-O", "raw", "b.qcow2", "c.raw")
+        assert content("c.raw") == data, options
+        peer("convert", "-O", "qcow2", *(o for o in options if o != "-m"), *(() if "-m" not in options else ()),
+             "a.raw", "d.qcow2") if "-m" not in options else None
+        if "-m" not in options:
+            run("compare", "-q", "a.raw", "d.qcow2")
+    run("convert", "-O", "raw", "a.raw", "a.raw", "twice.raw")
+    assert content("twice.raw") == data + data
+
+
+def differences_have_statuses():
+    data = raw("x.raw", 1048576, 2)
+    with open(path("y.raw"), "wb") as f:
+        f.write(data[:70000] + bytes([data[70000] ^ 1]) + data[70001:])
+    assert run("compare", "x.raw", "x.raw") == "Images are identical.\n"
+    assert "offset 70000!" in run("compare", "x.raw", "y.raw", status=1)
+    with open(path("z.raw"), "wb") as f:
+        f.write(data + bytes(512))
+    assert "mismatch" in run("compare", "x.raw", "z.raw")
+    assert "mismatch" in run("compare", "-s", "x.raw", "z.raw", status=1)
+    run("compare", "x.raw", "nothing.raw", status=2)
+
+
+def chains_are_made_told_and_written_back():
+    data = raw("base.raw", 2 * 1048576, 3)
+    run("convert", "-O", "qcow2", "base.raw", "base.qcow2")
+    run("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "mid.qcow2")
+    run("create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", "top.qcow2")
+    run("bench", "-q", "-w", "-c", "30", "-S", "50000", "-s", "777", "--pattern=9", "top.qcow2")
+    wanted = bytearray(data)
+    for i in range(30):
+        wanted[i * 50000:i * 50000 + 777] = bytes([9]) * 777
+    run("convert", "-O", "raw", "top.qcow2", "now.raw")
+    assert content("now.raw") == wanted
+    chain = json.loads(run("info", "--output=json", "--backing-chain", "top.qcow2"))
+    assert [i["filename"] for i in chain] == ["top.qcow2", "mid.qcow2", "base.qcow2"], chain
+    assert {i.get("backing-filename") for i in chain} == {"mid.qcow2", "base.qcow2", None}
+    depths = {p["depth"] for p in json.loads(run("map", "--output=json", "top.qcow2"))}
+    theirs = {p["depth"] for p in json.loads(peer("map", "--output=json", "top.qcow2"))}
+    assert depths == theirs, (depths, theirs)
+    run("commit", "-q", "top.qcow2")
+    run("commit", "-q", "mid.qcow2")
+    run("convert", "-O", "raw", "base.qcow2", "now.raw")
+    assert content("now.raw") == wanted
+    run("check", "-q", "base.qcow2")
+    os.unlink(path("mid.qcow2"))
+    said = run("convert", "-O", "raw", "top.qcow2", "now.raw", status=1)
+    assert "mid.qcow2" in said and "top.qcow2" in said, said
+    assert "mid.qcow2" in run("info", "top.qcow2")  # what is below need not be there
+
+
+def rebasing_keeps_what_is_read():
+    raw("one.raw", 1048576, 4)
+    raw("two.raw", 1048576, 5)
+    run("create", "-q", "-f", "qcow2", "-b", "one.raw", "-F", "raw", "r.qcow2")
+    run("bench", "-q", "-w", "-c", "5", "-S", "100000", "-s", "999", "--pattern=3", "r.qcow2")
+    run("convert", "-O", "raw", "r.qcow2", "before.raw")
+    run("rebase", "-b", "two.raw", "-F", "raw", "r.qcow2")
+    run("convert", "-O", "raw", "r.qcow2", "after.raw")
+    assert content("before.raw") == content("after.raw")
+    peer("check", "-q", "r.qcow2")
+    peer("compare", "-q", "before.raw", "r.qcow2")
+    run("rebase", "-b", "", "r.qcow2")
+    assert "backing" not in run("info", "r.qcow2")
+    run("compare", "-q", "before.raw", "r.qcow2")
+    run("rebase", "-u", "-b", "gone.raw", "-F", "raw", "r.qcow2")
+    assert json.loads(run("info", "--output=json", "r.qcow2"))["backing-filename"] == "gone.raw"
+
+
+def snapshots_come_and_go():
+    raw("s.raw", 1048576, 6)
+    run("convert", "-O", "qcow2", "s.raw", "s.qcow2")
+    run("snapshot", "-c", "first", "s.qcow2")
+    run("bench", "-q", "-w", "-c", "9", "-S", "90000", "-s", "5000", "s.qcow2")
+    peer("check", "-q", "s.qcow2")
+    assert "first" in peer("snapshot", "-l", "s.qcow2") and "first" in run("snapshot", "-l", "s.qcow2")
+    run("compare", "-q", "s.raw", "s.qcow2", status=1)
+    run("snapshot", "-a", "first", "s.qcow2")
+    run("compare", "-q", "s.raw", "s.qcow2")
+    peer("snapshot", "-c", "theirs", "s.qcow2")
+    run("check", "-q", "s.qcow2")
+    run("snapshot", "-d", "first", "s.qcow2")
+    run("snapshot", "-d", "theirs", "s.qcow2")
+    peer("check", "-q", "s.qcow2")
+    assert "no snapshot 'x'" in run("snapshot", "-d", "x", "s.qcow2", status=1)
+
+
+def lengths_change():
+    raw("l.raw", 1048576, 7)
+    run("convert", "-O", "qcow2", "l.raw", "l.qcow2")
+    run("resize", "-q", "l.qcow2", "+1M")
+    assert json.loads(peer("info", "--output=json", "l.qcow2"))["virtual-size"] == 2097152
+    assert "--shrink" in run("resize", "l.qcow2", "1M", status=1)
+    run("resize", "-q", "--shrink", "l.qcow2", "-1M")
+    peer("check", "-q", "l.qcow2")
+    run("compare", "-q", "l.raw", "l.qcow2")
+    run("resize", "-q", "-f", "raw", "l.raw", "1.5M")
+    assert os.path.getsize(path("l.raw")) == 1572864
+
+
+def lost_clusters_are_found_and_given_back():
+    raw("k.raw", 1048576, 8, holes=False)
+    run("convert", "-O", "qcow2", "k.raw", "k.qcow2")
+    with open(path("k.qcow2"), "r+b") as f:  # a count for a cluster that nobody refers to
+        f.seek(2 * 65536 + 2 * 100)
+        f.write(b"\0\1")
+    assert "1 leaked" in run("check", "k.qcow2", status=3)
+    assert json.loads(run("check", "--output=json", "k.qcow2", status=3).split("\n", 1)[0] and
+                      subprocess.run([TOOL, "check", "-q", "--output=json", path("k.qcow2")], capture_output=True,
+                                     text=True, check=False).stdout)["leaks"] == 1
+    assert "repaired" in run("check", "-r", "leaks", "k.qcow2")
+    peer("check", "-q", "k.qcow2")
+    with open(path("k.qcow2"), "r+b") as f:  # a count that is missing
+        f.seek(2 * 65536 + 2 * 5)
+        f.write(b"\0\0")
+    run("check", "-q", "k.qcow2", status=2)
+    run("check", "-q", "-r", "all", "k.qcow2")
+    peer("check", "-q", "k.qcow2")
+    run("compare", "-q", "k.raw", "k.qcow2")
+    run("check", "k.raw", status=63)
+
+
+def measures_agree():
+    raw("m.raw", 3 * 1048576, 9)
+    for args in (("--size", "10G"), ("-o", "cluster_size=4k", "--size", "1G"), ("-f", "raw", "m.raw")):
+        ours, theirs = (json.loads(tool("measure", "-O", "qcow2", "--output=json", *args)) for tool in (run, peer))
+        assert ours["fully-allocated"] == theirs["fully-allocated"], (args, ours, theirs)
+        assert ours["required"] == theirs["required"], (args, ours, theirs)
+
+
+def parts_are_copied():
+    data = raw("p.raw", 1048576, 10, holes=False)
+    run("dd", "bs=4096", "skip=3", "count=7", "if=p.raw", "of=part.raw")
+    assert content("part.raw") == data[3 * 4096:10 * 4096]
+
+
+def images_in_use_are_left_alone():
+    run("create", "-q", "-f", "qcow2", "used.qcow2", "1M")
+    with subprocess.Popen([PROGRAM, "-M", "none", "-display", "none", "-qmp", "stdio", "-drive",
+                           "file=%s,if=none,id=d" % path("used.qcow2")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as machine:
+        machine.stdout.readline()
+        said = run("resize", "used.qcow2", "2M", status=1)
+        assert "lock" in said and "used.qcow2" in said, said
+        said = run("create", "-f", "qcow2", "used.qcow2", "2M", status=1)
+        assert "lock" in said, said
+        run("info", "-U", "used.qcow2")
+        machine.stdin.close()
+        machine.kill()
+    run("resize", "-q", "used.qcow2", "2M")
+
+
+def the_documented_example_runs():
+    run("create", "-q", "-f", "qcow2", "example.qcow2", "1M")
+    with subprocess.Popen([PROGRAM, "-M", "none", "-display", "none", "-qmp", "stdio", "-blockdev",
+                           "driver=file,node-name=my_file,filename=%s" % path("example.qcow2"), "-blockdev",
+                           "driver=qcow2,node-name=hda,file=my_file,overlap-check=none,cache-size=16777216"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as machine:
+        out, _ = machine.communicate('{"execute": "qmp_capabilities"}\n{"execute": "query-named-block-nodes"}\n'
+                                     '{"execute": "quit"}\n', timeout=WAIT)
+    nodes = next(r["return"] for r in map(json.loads, out.splitlines()) if isinstance(r.get("return"), list))
+    image = next(n for n in nodes if n["node-name"] == "hda")["image"]
+    assert image["virtual-size"] == 1048576 and image["format-specific"]["data"]["compat"] == "1.1", image
+
+
+def wrong_words_are_told():
+    for args, word in ((("create", "-f", "qcow2", "w.qcow2"), "size"), (("create", "w.raw", "12Z"), "size"),
+                       (("create", "-f", "nix", "w", "1M"), "nix"), (("info", "nothing"), "nothing"),
+                       (("create", "-f", "qcow2", "-o", "cluster_size=1000", "w", "1M"), "cluster_size"),
+                       (("convert", "-O", "raw", "-c", "nothing", "w"), "ompression"), (("frobnicate",), "frobnicate"),
+                       (("create", "-f", "vmdk", "w", "1M"), "not built"), (("amend", "w"), "not built"),
+                       (("create", "-f", "qcow2", "-b", "nothing", "-F", "raw", "w"), "nothing"),
+                       (("rebase", "nothing"), "-b"), (("measure",), "--size"), (("map",), "file name")):
+        said = run(*args, status=1)
+        assert word in said and "backplane-img: " in said, (args, said)
+
+
+tap.run([new_images_are_as_the_others_are, converting_keeps_every_byte, differences_have_statuses,
+         chains_are_made_told_and_written_back, rebasing_keeps_what_is_read, snapshots_come_and_go, lengths_change,
+         lost_clusters_are_found_and_given_back, measures_agree, parts_are_copied, images_in_use_are_left_alone,
+         the_documented_example_runs, wrong_words_are_told])

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The format qcow2 when powers are cut, requests fail, and bytes are not what they were. */
+#include "qcow2-images.h"
+
+/* ---- powers and errors ---- */
+
+struct cut {
+    struct walk w;
+    uint8_t *flushed, *touched; /* touched: since the last flush */
+};
+
+/* Until the power goes. */
+static int cut_requests(void *opaque, struct bp_error *err)
+{
+    struct cut *c = opaque;
+    struct walk *w = &c->w;
+    uint8_t buf[4096];
+
+    (void)err;
+    for (unsigned i = 0; i < 400; i++) {
+        uint64_t at = any(w, LENGTH / 512) * 512, bytes = 512 * (1 + any(w, 8));
+        int what = (int)any(w, 10), ret;
+
+        bytes = bytes < LENGTH - at ? bytes : LENGTH - at;
+        if (what == 0) {
+            ret = ask(&w->f, BP_BLOCK_FLUSH, 0, NULL, 0, 0);
+            if (ret == 0) {
+                memcpy(c->flushed, w->model, LENGTH);
+                memset(c->touched, 0, LENGTH);
+            }
+        } else if (what == 1) {
+            memset(c->touched + at, 1, bytes);
+            ret = ask(&w->f, BP_BLOCK_WRITE_ZEROES, at, NULL, bytes, BP_BLOCK_MAY_UNMAP);
+            memset(w->model + at, 0, bytes);
+        } else {
+            memset(buf, 1 + (int)any(w, 255), bytes);
+            memset(c->touched + at, 1, bytes);
+            ret = ask(&w->f, BP_BLOCK_WRITE, at, buf, bytes, 0);
+            memcpy(w->model + at, buf, bytes);
+        }
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+/* What was flushed is there; the check finds leaks at most, and mends them. */
+static void cut_once(const char *more, unsigned seed)
+{
+    struct cut c = {.w = {.model = g_malloc0(LENGTH), .length = LENGTH, .rand = g_rand_new_with_seed(seed)},
+                    .flushed = g_malloc0(LENGTH), .touched = g_malloc0(LENGTH)};
+    char *path = path_of("cut.qcow2");
+    uint8_t *all = g_malloc(LENGTH);
+    struct bp_block_check check;
+
+    create(path, LENGTH, more);
+    command("blockdev-add", "{\"driver\": \"qcow2\", \"node-name\": \"q\", \"discard\": \"unmap\", \"file\": "
+            "{\"driver\": "
+            "\"power-cut\", \"seed\": %u, \"cut-after\": %u, \"forget\": true, \"reorder\": true, \"tear\": %s, "
+            "\"file\": "
+            "{\"driver\": \"file\", \"filename\": \"%s\", \"cache\": {\"no-flush\": "
+            "true}}}}", seed, 5 + seed * 7 % 190,
+            seed % 3 ? "false" : "true", path);
+    open_front(&c.w.f, "q");
+    in_co(cut_requests, &c, NULL);
+    close_front(&c.w.f);
+    close_image();
+    open_image(path, "");
+    check = look(0);
+    if (check.corruptions + check.check_errors)
+        g_error("seed %u%s: %llu corruptions after a power cut", seed, more, (unsigned long long)check.corruptions);
+    look(BP_BLOCK_FIX_LEAKS);
+    assert_clean();
+    open_front(&c.w.f, "q");
+    g_assert_cmpint(ask(&c.w.f, BP_BLOCK_READ, 0, all, LENGTH, 0), ==, 0);
+    for (size_t i = 0; i < LENGTH; i++)
+        if (!c.touched[i] && all[i] != c.flushed[i])
+            g_error("seed %u%s: byte %zu was flushed as %u and is %u", seed, more, i, c.flushed[i], all[i]);
+    close_front(&c.w.f);
+    close_image();
+    if (seed % 8 == 0)
+        peer("qemu-img check -q %s", path);
+    g_rand_free(c.w.rand);
+    g_free(c.w.model);
+    g_free(c.flushed);
+    g_free(c.touched);
+    g_free(all);
+    g_free(path);
+}
+
+static void power_cuts_lose_nothing_that_was_flushed(void)
+{
+    unsigned seeds = g_test_thorough() ? 5000 : 24;
+
+    for (unsigned seed = 0; seed < seeds; seed++) {
+        cut_once("", seed);
+        cut_once(", \"cluster-size\": 4096", seed);
+        if (seed % 4 == 0)
+            cut_once(", \"cluster-size\": 512", seed);
+    }
+}
+
+static int failing_requests(void *opaque, struct bp_error *err)
+{
+    struct walk *w = opaque;
+    unsigned failures = 0;
+    uint8_t buf[5000];
+
+    (void)err;
+    for (unsigned i = 0; i < 60; i++) {
+        uint64_t at = any(w, LENGTH - sizeof(buf));
+        int ret;
+
+        memset(buf, (int)i + 1, sizeof(buf));
+        ret = i % 7 ? ask(&w->f, BP_BLOCK_WRITE, at, buf, sizeof(buf), 0) : ask(&w->f, BP_BLOCK_FLUSH, 0, NULL, 0, 0);
+        failures += ret < 0;
+        if (i % 7 && ret == 0)
+            memcpy(w->model + at, buf, sizeof(buf));
+        else if (i % 7)
+            ask(&w->f, BP_BLOCK_READ, at, w->model + at, sizeof(buf), 0);
+    }
+    g_assert_cmpuint(failures, <=, 1);
+    assert_all_reads(w);
+    return 0;
+}
+
+/* The n-th write to the file fails: whoever asked is told, and the image stays whole. */
+static void requests_that_fail_leave_the_image_whole(void)
+{
+    char *path = path_of("fail.qcow2");
+
+    for (unsigned n = 0; n < 60; n++) {
+        struct walk w = {.model = g_malloc0(LENGTH), .length = LENGTH, .rand = g_rand_new_with_seed(n)};
+
+        create(path, LENGTH, n & 1 ? ", \"cluster-size\": 1024" : "");
+        command("blockdev-add", "{\"driver\": \"qcow2\", \"node-name\": \"q\", \"file\": {\"driver\": \"blkdebug\", "
+                "\"inject-error\": [{\"event\": \"none\", \"iotype\": \"write\", \"errno\": %d, \"once\": true, "
+                "\"skip\": %u}], \"image\": {\"driver\": \"file\", \"filename\": \"%s\", \"cache\": "
+                "{\"no-flush\": true}}}}",
+                n % 3 ? 5 : 28, n, path);
+        open_front(&w.f, "q");
+        in_co(failing_requests, &w, NULL);
+        close_front(&w.f);
+        g_assert_cmpuint(look(0).corruptions, ==, 0);
+        close_image();
+        open_image(path, "");
+        g_assert_cmpuint(look(0).corruptions, ==, 0);
+        close_image();
+        g_rand_free(w.rand);
+        g_free(w.model);
+    }
+    g_free(path);
+}
+
+static void an_image_left_dirty_is_repaired_when_it_is_written_to(void)
+{
+    char *path = path_of("dirty.qcow2"), *data;
+    struct front f;
+    uint8_t buf[512] = {1};
+    size_t length;
+
+    create(path, LENGTH, ", \"lazy-refcounts\": true");
+    open_image(path, "");
+    open_front(&f, "q");
+    g_assert_cmpint(ask(&f, BP_BLOCK_WRITE, 70000, buf, 512, 0), ==, 0);
+    g_assert_cmpint(ask(&f, BP_BLOCK_FLUSH, 0, NULL, 0, 0), ==, 0);
+    g_assert_true(g_file_get_contents(path, &data, &length, NULL)); /* as after a crash */
+    close_front(&f);
+    close_image();
+    g_assert_cmpint(data[79] & 1, ==, 1);
+    memset(data + 131072 + 8, 0, 64); /* counts that were not written */
+    g_assert_true(g_file_set_contents(path, data, (gssize)length, NULL));
+    g_free(data);
+    open_image(path, "");
+    g_assert_cmpuint(look(0).corruptions, >, 0);
+    open_front(&f, "q");
+    g_assert_cmpint(ask(&f, BP_BLOCK_WRITE, 0, buf, 512, 0), ==, 0);
+    close_front(&f);
+    close_image();
+    open_image(path, "");
+    assert_clean();
+    close_image();
+    g_assert_true(g_file_get_contents(path, &data, &length, NULL));
+    g_assert_cmpint(data[79] & 1, ==, 0);
+    g_free(data);
+    g_free(path);
+}
+
+/* ---- damage ---- */
+
+static void damaged_headers_are_refused_in_words(void)
+{
+    static const struct { size_t at; uint8_t bytes[4]; const char *word; } wrongs[] = {
+        {4, {0, 0, 0, 9}, "version"}, {20, {0, 0, 0, 40}, "clusters"}, {20, {0, 0, 0, 3}, "clusters"},
+        {32, {0, 0, 0, 2}, "LUKS"}, {36, {0x7f, 0xff, 0xff, 0xff}, "L1"}, {44, {0, 0, 1, 1}, "L1"},
+        {56, {0, 0, 0, 0}, "reference counts"}, {56, {0, 1, 0, 0}, "refcount"}, {60, {0, 9, 9, 9}, "snapshots"},
+        {76, {0x80, 0, 0, 0}, "feature"}, {96, {0, 0, 0, 9}, "bits"}, {100, {0, 0, 0, 5}, "header"},
+        {24, {0, 0xff, 0, 0}, "L1"}, {76, {0, 0, 0, 2}, "damaged"}};
+    char *path = path_of("bad.qcow2"), *data, *good;
+    size_t length;
+
+    create(path, LENGTH, "");
+    g_assert_true(g_file_get_contents(path, &good, &length, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrongs); i++) {
+        data = g_memdup2(good, length);
+        memcpy(data + wrongs[i].at, wrongs[i].bytes, 4);
+        g_assert_true(g_file_set_contents(path, data, (gssize)length, NULL));
+        assert_refused(refused("blockdev-add", "{\"driver\": \"qcow2\", \"node-name\": \"q\", \"file\": {\"driver\": "
+                               "\"file\", \"filename\": \"%s\"}}", path), wrongs[i].word);
+        g_free(data);
+    }
+    g_free(good);
+    g_free(path);
+}
+
+/* Whatever bytes change: requests fail or succeed, memory stays bounded, nothing crashes. */
+static void random_damage_does_no_harm(void)
+{
+    char *path = path_of("damage.qcow2"), *good, *name = path_of("d.qcow2");
+    unsigned rounds = g_test_thorough() ? 20000 : 150;
+    struct front f;
+    uint8_t *buf = g_malloc(65536);
+    GRand *rand = g_rand_new_with_seed(5);
+    size_t length;
+
+    create(path, LENGTH, ", \"cluster-size\": 4096");
+    open_image(path, "");
+    open_front(&f, "q");
+    for (unsigned i = 0; i < 20; i++) {
+        memset(buf, (int)i, 65536);
+        g_assert_cmpint(ask(&f, BP_BLOCK_WRITE, i * 100000, buf, 20000, i & 1 ? BP_BLOCK_COMPRESSED : 0), ==, 0);
+    }
+    close_front(&f);
+    snap(BP_BLOCK_SNAPSHOT_CREATE, "s");
+    close_image();
+    g_assert_true(g_file_get_contents(path, &good, &length, NULL));
+    for (unsigned n = 0; n < rounds; n++) {
+        char *data = g_memdup2(good, length), *args;
+        struct bp_error err = {0};
+
+        for (int i = g_rand_int_range(rand, 1, 5); i > 0; i--) {
+            size_t at = (size_t)(g_rand_int_range(rand, 0, 3) ? g_rand_int_range(rand, 0, 7) * 4096 +
+                                 g_rand_int_range(rand, 0, 128) : g_rand_int_range(rand, 0, (gint32)length));
+
+            data[at] = (char)g_rand_int(rand);
+        }
+        g_assert_true(g_file_set_contents(name, data, (gssize)length, NULL));
+        g_free(data);
+        args = g_strdup_printf("{\"driver\": \"qcow2\", \"node-name\": \"q\", \"discard\": \"unmap\", \"file\": "
+                "{\"driver\": "
+                               "\"file\", \"filename\": \"%s\", \"cache\": {\"no-flush\": true}}}", name);
+        if (bp_test_command(host, "blockdev-add", args, NULL, &err) == 0) {
+            struct checking c = {.fix = n & 1 ? 3 : 0};
+
+            if (try_open(&f, "q", &fixed, false, &err) == 0) {
+                ask(&f, BP_BLOCK_READ, 0, buf, 65536, 0);
+                ask(&f, BP_BLOCK_WRITE, 100000, buf, 3000, 0);
+                ask(&f, BP_BLOCK_DISCARD, 200000, NULL, 100000, 0);
+                ask(&f, BP_BLOCK_FLUSH, 0, NULL, 0, 0);
+                close_front(&f);
+            }
+            in_co(check_it, &c, NULL);
+            close_image();
+        }
+        g_free(args);
+    }
+    g_rand_free(rand);
+    g_free(good);
+    g_free(buf);
+    g_free(path);
+    g_free(name);
+}
+
+int main(int argc, char **argv)
+{
+    int ret;
+
+    start_host(&argc, &argv);
+#define CASE(NAME) g_test_add_func("/qcow2-faults/" #NAME, NAME)
+    CASE(power_cuts_lose_nothing_that_was_flushed);
+    CASE(requests_that_fail_leave_the_image_whole);
+    CASE(an_image_left_dirty_is_repaired_when_it_is_written_to);
+    CASE(damaged_headers_are_refused_in_words);
+    CASE(random_damage_does_no_harm);
+    ret = g_test_run();
+    bp_test_host_free(host);
+    return ret;
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * convert and dd: what is in one or more images goes into another one. Several coroutines take the next piece each;
+ * what reads as zeroes is not copied.
+ */
+#include "img.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECE (2u << 20)
+#define MAX_WORKERS 16u
+
+struct copy {
+    struct image *sources, target;
+    unsigned count;
+    uint64_t length, next, done; /* bytes of all sources */
+    uint64_t limit;              /* bytes that the target has */
+    uint32_t grain;              /* compressed: a cluster; else what is looked at for zeroes */
+    bool compressed, fresh, shown, backed; /* fresh: what is not written reads as zeroes */
+    unsigned workers, running;
+    struct bp_co *waits;
+    struct bp_co_mutex *lock; /* of `next`: looking what comes waits */
+    int error;
+    uint64_t error_at;
+    bool error_reads;
+};
+
+/* The source that a byte of the whole comes from. */
+static struct image *source_at(struct copy *c, uint64_t at, uint64_t *ret_offset)
+{
+    for (unsigned i = 0; i < c->count; i++) {
+        if (at < c->sources[i].length) {
+            *ret_offset = at;
+            return &c->sources[i];
+        }
+        at -= c->sources[i].length;
+    }
+    return NULL;
+}
+
+struct piece {
+    struct image *from;
+    uint64_t at, offset, bytes; /* of the whole, of the source */
+    bool zero, skip;            /* skip: what is below the target has it */
+};
+
+static int next_piece(struct copy *c, struct piece *p)
+{
+    struct bp_block_status status = {.size = sizeof(status)};
+    struct bp_block_node *holder;
+    uint64_t left;
+    unsigned depth;
+
+    p->at = c->next;
+    p->from = source_at(c, c->next, &p->offset);
+    left = p->from->length - p->offset;
+    if (c->compressed) { /* whole clusters */
+        p->bytes = left < c->grain ? left : c->grain;
+        p->zero = p->skip = false;
+    } else {
+        int r = block->image_status(p->from->node, NULL, p->offset, left, &holder, &depth, &status);
+
+        if (r < 0)
+            return r;
+        p->zero = status.flags & BP_BLOCK_STATUS_ZERO;
+        p->skip = false;
+        p->bytes = status.bytes;
+        if (!p->zero && p->bytes > PIECE)
+            p->bytes = PIECE;
+        if (p->zero && p->bytes > UINT64_C(1) << 30)
+            p->bytes = UINT64_C(1) << 30;
+    }
+    c->next += p->bytes;
+    return 0;
+}
+
+static int write_zero(struct copy *c, uint64_t at, uint64_t bytes)
+{
+    if (c->fresh && !c->backed)
+        return 0;
+    return disk_io(&c->target, BP_BLOCK_WRITE_ZEROES, at, NULL, bytes, BP_BLOCK_MAY_UNMAP);
+}
+
+/* Runs of zeroes, in whole grains, are not written. */
+static int write_data(struct copy *c, uint64_t at, uint8_t *buf, uint64_t bytes)
+{
+    uint64_t done = 0;
+    int r = 0;
+
+    if (c->compressed)
+        return all_zero(buf, (size_t)bytes) ? write_zero(c, at, bytes)
+               : disk_io(&c->target, BP_BLOCK_WRITE, at, buf, bytes, BP_BLOCK_COMPRESSED);
+    if (!c->grain)
+        return disk_io(&c->target, BP_BLOCK_WRITE, at, buf, bytes, 0);
+    while (r == 0 && done < bytes) {
+        uint64_t n = c->grain - (at + done) % c->grain, run;
+        bool zero;
+
+        n = n < bytes - done ? n : bytes - done;
+        zero = all_zero(buf + done, (size_t)n);
+        for (run = n; done + run < bytes; run += n) {
+            n = c->grain < bytes - done - run ? c->grain : bytes - done - run;
+            if (all_zero(buf + done + run, (size_t)n) != zero)
+                break;
+        }
+        r = zero ? write_zero(c, at + done, run)
+                 : disk_io(&c->target, BP_BLOCK_WRITE, at + done, buf + done, run, 0);
+        done += run;
+    }
+    return r;
+}
+
+static void fail(struct copy *c, int error, uint64_t at, bool reads)
+{
+    if (c->error == 0) {
+        c->error = error;
+        c->error_at = at;
+        c->error_reads = reads;
+    }
+}
+
+static void work(void *opaque)
+{
+    struct copy *c = opaque;
+    uint8_t *buf = NULL;
+
+    if (posix_memalign((void **)&buf, 4096, PIECE) != 0)
+        fail(c, -ENOMEM, 0, true);
+    while (c->error == 0 && c->next < c->length) {
+        struct piece p;
+        int r = 0;
+        bool more;
+
+        bp_co_mutex_lock(c->lock);
+        more = c->error == 0 && c->next < c->length;
+        if (more)
+            r = next_piece(c, &p);
+        bp_co_mutex_unlock(c->lock);
+        if (r < 0)
+            fail(c, r, c->next, true);
+        if (r < 0 || !more)
+            break;
+        if (p.zero) {
+            r = write_zero(c, p.at, p.bytes);
+        } else {
+            r = disk_io(p.from, BP_BLOCK_READ, p.offset, buf, p.bytes, 0);
+            if (r < 0) {
+                fail(c, r, p.at, true);
+                break;
+            }
+            r = write_data(c, p.at, buf, p.bytes);
+        }
+        if (r < 0)
+            fail(c, r, p.at, false);
+        c->done += p.bytes;
+        progress(c->done, c->length, c->shown);
+    }
+    free(buf);
+    if (--c->running == 0)
+        bp_co_wake(c->waits);
+}
+
+static int copy_all(struct copy *c)
+{
+    unsigned started = 0;
+
+    c->waits = bp_co_current();
+    c->lock = bp_co_mutex_new();
+    c->running = 1;
+    progress(0, c->length, c->shown);
+    for (; started < c->workers; started++) {
+        struct bp_co *co;
+
+        if (bp_co_new(NULL, bp_context_main(NULL), "convert", work, c, &co, NULL) < 0)
+            break;
+        c->running++;
+        bp_co_enter(co);
+        bp_co_unref(co);
+    }
+    if (!started)
+        fail(c, -ENOMEM, 0, true);
+    c->running--;
+    while (c->running)
+        bp_co_await();
+    bp_co_mutex_free(c->lock);
+    if (c->error)
+        return complain("error while %s at byte %llu: %s", c->error_reads ? "reading" : "writing",
+                        (unsigned long long)c->error_at, strerror(-c->error));
+    if (disk_flush(&c->target) < 0)
+        return complain("error while writing: what was written cannot be flushed");
+    progress(c->length, c->length, c->shown);
+    return 0;
+}
+
+/* ---- convert ---- */
+
+struct wish {
+    struct how from, to;
+    struct bp_value *options;
+    const char *format;
+    uint64_t sparse;
+    bool compressed, existing, target_zero, shown;
+    unsigned workers;
+};
+
+static int take_switches(struct wish *w, int argc, char **argv)
+{
+    static const struct option longs[] = {LONG_OPTIONS, {"target-is-zero", no_argument, NULL, 260},
+                                          {"target-image-opts", no_argument, NULL, 261},
+                                          {"salvage", no_argument, NULL, 262}, {"bitmaps", no_argument, NULL, 263},
+                                          {NULL, 0, NULL, 0}};
+    int c, r = 0;
+
+    while (r == 0 && (c = getopt_long(argc, argv, "B:CF:O:S:T:UWcf:hl:m:no:pqr:t:", longs, NULL)) != -1) {
+        switch (c) {
+        case 'B': bp_value_set(w->options, "backing_file", bp_value_string(optarg)); break;
+        case 'F': bp_value_set(w->options, "backing_fmt", bp_value_string(optarg)); break;
+        case 'C': case 'W': break; /* copies are offloaded, and out of order, where it helps */
+        case 'O': w->format = optarg; break;
+        case 'S': r = parse_size(optarg, &w->sparse) ? 0 : complain("Invalid buffer size for sparse output specified.");
+                  break;
+        case 'T': w->from.cache = optarg; break;
+        case 't': w->to.cache = optarg; break;
+        case 'U': w->from.force_share = true; break;
+        case 'c': w->compressed = true; break;
+        case 'f': w->from.format = optarg; break;
+        case 'm': w->workers = (unsigned)strtoul(optarg, NULL, 10);
+                  r = w->workers >= 1 && w->workers <= MAX_WORKERS
+                          ? 0 : complain("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16");
+                  break;
+        case 'n': w->existing = true; break;
+        case 'o': r = parse_keys(optarg, false, w->options); break;
+        case 'p': w->shown = true; break;
+        case 'q': quiet = true; break;
+        case 256: w->from.image_opts = true; break;
+        case 260: w->target_zero = true; break;
+        case 261: w->to.image_opts = true; break;
+        default: r = complain(c == 'h' || c == '?' ? "convert: see backplane-img --help"
+                                                   : "convert: one of the options given is not built yet"); break;
+        }
+    }
+    return r;
+}
+
+static int make_target(struct wish *w, const char *name, uint64_t length)
+{
+    const char *said = bp_value_get_string(w->options, "size");
+    uint64_t size = length;
+
+    if (w->existing)
+        return 0;
+    if (said && !parse_size(said, &size))
+        return complain("Invalid image size '%s'", said);
+    bp_value_set(w->options, "size", bp_value_uint((size + 511) / 512 * 512));
+    return disk_make(name, w->format, w->options);
+}
+
+static uint32_t cluster_of(struct image *image)
+{
+    struct bp_value *info = block->image_info(image->node, false);
+    uint32_t cluster = (uint32_t)bp_value_as_uint(bp_value_get(info, "cluster-size"));
+
+    bp_value_unref(info);
+    return cluster;
+}
+
+static int open_target(struct wish *w, const char *name, struct copy *c)
+{
+    w->to.write = true;
+    if (!w->to.format)
+        w->to.format = w->format;
+    if (disk_open(name, &w->to, &c->target))
+        return 1;
+    if (c->target.length < c->length) {
+        disk_close(&c->target);
+        return complain("output file is smaller than input file");
+    }
+    c->backed = block->image_backing(c->target.node) != NULL;
+    c->fresh = !w->existing || w->target_zero;
+    c->grain = (uint32_t)w->sparse;
+    if (!w->compressed)
+        return 0;
+    c->grain = cluster_of(&c->target);
+    c->compressed = true;
+    if (c->grain && strcmp(block->image_driver(c->target.node), "qcow2") == 0)
+        return 0;
+    disk_close(&c->target);
+    return complain("Compression not supported for this file format");
+}
+
+static int convert(struct wish *w, unsigned count, char **names, const char *target)
+{
+    struct copy c = {.count = 0, .workers = w->workers, .shown = w->shown};
+    int r = 0;
+
+    c.sources = calloc(count, sizeof(*c.sources));
+    if (!c.sources)
+        return complain("no memory");
+    for (unsigned i = 0; r == 0 && i < count; i++) {
+        r = disk_open(names[i], &w->from, &c.sources[i]);
+        if (r == 0) {
+            c.length += c.sources[i].length;
+            c.count++;
+        }
+    }
+    if (r == 0)
+        r = make_target(w, target, c.length);
+    if (r == 0)
+        r = open_target(w, target, &c);
+    if (r == 0) {
+        r = copy_all(&c);
+        disk_close(&c.target);
+    }
+    for (unsigned i = 0; i < c.count; i++)
+        disk_close(&c.sources[i]);
+    free(c.sources);
+    return r;
+}
+
+int run_convert(int argc, char **argv)
+{
+    struct wish w = {.options = bp_value_dict(), .format = "raw", .sparse = 4096, .workers = 8};
+    int r;
+
+    w.to.cache = "unsafe";
+    r = take_switches(&w, argc, argv);
+    if (r == 0 && argc - optind < 2)
+        r = complain("Must specify image file name");
+    if (r == 0 && w.existing && bp_value_length(w.options) > 0)
+        r = complain("-o has no effect when skipping image creation");
+    if (r == 0 && w.compressed && !strcmp(w.format, "raw"))
+        r = complain("Compression not supported for this file format");
+    if (r == 0)
+        r = convert(&w, (unsigned)(argc - optind - 1), argv + optind, argv[argc - 1]);
+    bp_value_unref(w.options);
+    return r;
+}
+
+/* ---- dd ---- */
+
+static int dd_copy(struct image *from, struct image *to, uint64_t skip, uint64_t bytes, uint64_t bs)
+{
+    uint8_t *buf = malloc(bs);
+    int r = buf ? 0 : -ENOMEM;
+
+    for (uint64_t at = 0; r == 0 && at < bytes; at += bs) {
+        uint64_t n = bytes - at < bs ? bytes - at : bs;
+
+        r = disk_io(from, BP_BLOCK_READ, skip + at, buf, n, 0);
+        if (r < 0)
+            complain("error while reading from input image file: %s", strerror(-r));
+        else if ((r = disk_io(to, BP_BLOCK_WRITE, at, buf, n, 0)) < 0)
+            complain("error while writing to output image file: %s", strerror(-r));
+    }
+    free(buf);
+    if (r == 0 && disk_flush(to) < 0)
+        r = -EIO;
+    return r < 0;
+}
+
+int run_dd(int argc, char **argv)
+{
+    static const struct option longs[] = {LONG_OPTIONS, {NULL, 0, NULL, 0}};
+    struct how from = {.write = false}, to = {.write = true};
+    const char *in = NULL, *out = NULL, *format = "raw";
+    uint64_t bs = 512, count = UINT64_MAX, skip = 0, bytes;
+    struct bp_value *options;
+    struct image a, b;
+    int c, r = 0;
+
+    while ((c = getopt_long(argc, argv, "f:hO:U", longs, NULL)) != -1) {
+        switch (c) {
+        case 'f': from.format = optarg; break;
+        case 'O': format = optarg; break;
+        case 'U': from.force_share = true; break;
+        case 256: from.image_opts = true; break;
+        default: return complain("dd: see backplane-img --help");
+        }
+    }
+    for (; r == 0 && optind < argc; optind++) {
+        const char *arg = argv[optind];
+
+        if (!strncmp(arg, "if=", 3))
+            in = arg + 3;
+        else if (!strncmp(arg, "of=", 3))
+            out = arg + 3;
+        else if (!strncmp(arg, "bs=", 3))
+            r = parse_size(arg + 3, &bs) && bs && bs <= 1u << 30 ? 0 : complain("invalid number: '%s'", arg + 3);
+        else if (!strncmp(arg, "count=", 6))
+            r = parse_size(arg + 6, &count) ? 0 : complain("invalid number: '%s'", arg + 6);
+        else if (!strncmp(arg, "skip=", 5))
+            r = parse_size(arg + 5, &skip) ? 0 : complain("invalid number: '%s'", arg + 5);
+        else
+            r = complain("unrecognized operand %s", arg);
+    }
+    if (r == 0 && (!in || !out))
+        r = complain("Must specify both input and output file names");
+    if (r || disk_open(in, &from, &a))
+        return 1;
+    skip = skip < a.length / bs + 1 ? skip * bs : a.length;
+    bytes = skip < a.length ? a.length - skip : 0;
+    if (count < bytes / bs + 1 && count * bs < bytes)
+        bytes = count * bs;
+    options = bp_value_dict();
+    bp_value_set(options, "size", bp_value_uint(bytes));
+    r = disk_make(out, format, options);
+    bp_value_unref(options);
+    to.format = format;
+    if (r == 0 && (r = disk_open(out, &to, &b)) == 0) {
+        r = dd_copy(&a, &b, skip, bytes, bs);
+        disk_close(&b);
+    }
+    disk_close(&a);
+    return r;
+}
