@@ -231,6 +231,8 @@ static const struct bp_field watchdog_data[] = {
     static const struct bp_event IDENT = {sizeof(struct bp_event), NAME, SUMMARY, DATA, 0, \
                                           {NULL, NULL}}
 EVENT(event_stop, "STOP", "The machine stopped", NULL);
+EVENT(event_suspend, "SUSPEND", "The guest sleeps with its memory kept", NULL);
+EVENT(event_wakeup, "WAKEUP", "The guest was woken from its sleep", NULL);
 EVENT(event_resume, "RESUME", "The machine runs on", NULL);
 EVENT(event_shutdown, "SHUTDOWN", "The machine was shut down", run_end_data);
 EVENT(event_reset, "RESET", "The machine was reset", run_end_data);
@@ -243,6 +245,6 @@ EVENT(event_unplug_error, "DEVICE_UNPLUG_GUEST_ERROR", "The guest did not let a 
 EVENT(event_module, "MODULE_LOADED", "A module was loaded", module_data);
 
 const struct bp_event *const bpc_core_events[] = {
-    &event_stop, &event_resume, &event_shutdown, &event_reset, &event_powerdown, &event_panicked,
+    &event_stop, &event_resume, &event_suspend, &event_wakeup, &event_shutdown, &event_reset, &event_powerdown, &event_panicked,
     &event_watchdog, &event_deleted, &event_unplug_error, &event_module, NULL,
 };

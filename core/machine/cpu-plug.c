@@ -160,7 +160,7 @@ int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct b
         return ret;
     }
     bpc_cpu_changed(cpu);
-    if (bp_machine_running(m))
+    if (bpc_machine_executes())
         bpc_cpu_resume(cpu);
     return 0;
 }

@@ -241,11 +241,17 @@ static void log_reset(struct bp_cpu *cpu)
     free(text);
 }
 
-void bpc_machine_reset_all(void)
-{
-    struct bp_machine *m = bpc_the_machine;
+static bool waking;
 
-    bpc_boot_started(m);
+bool bp_machine_waking(struct bp_machine *machine)
+{
+    bpc_assert_main();
+    (void)machine;
+    return waking;
+}
+
+static void reset_parts(struct bp_machine *m)
+{
     bpc_devices_reset_begin(m);
     for (unsigned i = 0; i < m->cpu_slots; i++) {
         if (m->cpus[i] && m->cpus[i]->class->reset) {
@@ -254,12 +260,36 @@ void bpc_machine_reset_all(void)
         }
     }
     bpc_devices_reset_end(m);
-    if (m->board->reset)
-        m->board->reset(m);
+}
+
+static void cpus_changed(const struct bp_machine *m)
+{
     for (unsigned i = 0; i < m->cpu_slots; i++) {
         if (m->cpus[i])
             bpc_cpu_changed(m->cpus[i]);
     }
+}
+
+void bpc_machine_reset_all(void)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    bpc_boot_started(m);
+    reset_parts(m);
+    if (m->board->reset)
+        m->board->reset(m);
+    cpus_changed(m);
+}
+
+void bpc_machine_wake_all(enum bp_wakeup_cause cause)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    waking = true;
+    reset_parts(m);
+    m->board->wakeup(m, cause);
+    waking = false;
+    cpus_changed(m);
 }
 
 struct choice {

@@ -21,6 +21,8 @@ int bpc_machine_finish(struct bp_error *err);
 void bpc_machine_start(void);                       /* `cont`: vCPUs run; sends RESUME */
 void bpc_machine_stop(enum bpc_run_state state);    /* waits until every vCPU stopped; sends STOP */
 enum bpc_run_state bpc_machine_state(void);
+bool bpc_machine_executes(void); /* vCPUs run; not so while the guest sleeps, when clock and devices do */
+bool bpc_machine_asleep(void);   /* the guest sleeps, whether or not the machine is stopped beside that */
 const char *bpc_run_state_name(enum bpc_run_state state);
 /* Carries out pending reset, shutdown, powerdown requests; called by the main loop at each turn.
  * true: the process ends with *ret_status. */

@@ -116,6 +116,7 @@ void bpc_cpu_resume(struct bp_cpu *cpu);
 /* run-state.c */
 void bpc_run_state_init(void);
 void bpc_machine_reset_all(void); /* devices, CPUs, board; vCPUs are stopped */
+void bpc_machine_wake_all(enum bp_wakeup_cause cause); /* so, but RAM is not rewritten; the board can */
 void bpc_cpus_pause(void);        /* and waits */
 void bpc_cpus_resume(void);
 

@@ -59,11 +59,13 @@ static const struct {
 };
 
 static enum bpc_run_state run_state; /* atomic; written by the main thread */
+static bool asleep;                  /* the guest sleeps; suspended, or stopped meanwhile. Main thread */
 
 struct requests {
-    bool any, reset, shutdown, powerdown, exit, stop;
+    bool any, reset, shutdown, powerdown, exit, stop, suspend, wakeup;
     enum bp_shutdown_cause reset_cause, shutdown_cause;
     enum bpc_run_state stop_state;
+    enum bp_wakeup_cause wakeup_cause;
     int exit_status;
 };
 static pthread_mutex_t request_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -72,7 +74,7 @@ static struct requests asked; /* request_lock */
 /* Is there something in it for which vCPUs stand? */
 static bool pausing(const struct requests *r)
 {
-    return r->reset || r->shutdown || r->exit || r->stop;
+    return r->reset || r->shutdown || r->exit || r->stop || r->suspend;
 }
 
 /* ---- listeners ---- */
@@ -162,7 +164,19 @@ const char *bpc_run_state_name(enum bpc_run_state state)
 bool bp_machine_running(struct bp_machine *machine)
 {
     (void)machine; /* one per process today */
+    enum bpc_run_state state = bpc_machine_state();
+
+    return state == BPC_RUN_RUNNING || state == BPC_RUN_SUSPENDED;
+}
+
+bool bpc_machine_executes(void)
+{
     return bpc_machine_state() == BPC_RUN_RUNNING;
+}
+
+bool bpc_machine_asleep(void)
+{
+    return asleep;
 }
 
 bool bpc_machine_needs_reset(void)
@@ -208,13 +222,14 @@ void bpc_machine_start(void)
 {
     if (!bpc_the_machine || bp_machine_running(bpc_the_machine) || bpc_machine_needs_reset())
         return;
-    set_state(BPC_RUN_RUNNING);
+    set_state(asleep ? BPC_RUN_SUSPENDED : BPC_RUN_RUNNING);
     bpc_clock_virtual_run(true);
     if (!tell(true))
         return; /* it was stopped again, and they know */
     bpc_doorbells_start();
     bp_event_send_named("RESUME", NULL);
-    bpc_cpus_resume();
+    if (bpc_machine_executes())
+        bpc_cpus_resume();
 }
 
 void bpc_machine_stop(enum bpc_run_state state)
@@ -285,6 +300,29 @@ void bp_machine_request_powerdown(struct bp_machine *machine)
     bpc_loop_wake();
 }
 
+void bp_machine_request_suspend(struct bp_machine *machine)
+{
+    (void)machine;
+    pthread_mutex_lock(&request_lock);
+    asked.suspend = true;
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    pause_soon();
+}
+
+void bp_machine_request_wakeup(struct bp_machine *machine, enum bp_wakeup_cause cause)
+{
+    (void)machine;
+    pthread_mutex_lock(&request_lock);
+    if (!asked.wakeup) { /* the first cause stands */
+        asked.wakeup = true;
+        asked.wakeup_cause = cause;
+    }
+    __atomic_store_n(&asked.any, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&request_lock);
+    bpc_loop_wake();
+}
+
 void bp_machine_request_exit(struct bp_machine *machine, int status)
 {
     (void)machine;
@@ -332,10 +370,41 @@ static void reset(enum bp_shutdown_cause cause)
     bool running = bp_machine_running(bpc_the_machine);
 
     bpc_cpus_pause();
+    asleep = false;
     bpc_machine_reset_all();
     send_with_cause("RESET", cause);
-    if (!running && bpc_machine_state() != BPC_RUN_INMIGRATE)
+    if (running)
+        set_state(BPC_RUN_RUNNING); /* it may have slept */
+    else if (bpc_machine_state() != BPC_RUN_INMIGRATE)
         set_state(BPC_RUN_PRELAUNCH);
+}
+
+/* What is stopped already goes to sleep when it goes on. */
+static void suspend(void)
+{
+    if (asleep || !bpc_the_machine)
+        return;
+    if (!bpc_the_machine->board->wakeup) {
+        bp_guest_error("suspend", "the guest asked to sleep, which machine '%s' cannot",
+                       bpc_the_machine->board->type.name);
+        return;
+    }
+    bpc_cpus_pause();
+    asleep = true;
+    if (bpc_machine_executes())
+        set_state(BPC_RUN_SUSPENDED);
+    bp_event_send_named("SUSPEND", NULL);
+}
+
+static void wake_up(enum bp_wakeup_cause cause)
+{
+    if (!asleep)
+        return;
+    asleep = false;
+    bpc_machine_wake_all(cause);
+    if (bpc_machine_state() == BPC_RUN_SUSPENDED)
+        set_state(BPC_RUN_RUNNING);
+    bp_event_send_named("WAKEUP", NULL);
 }
 
 /* Does this end only pause the machine? A user's or the host's word always ends it. */
@@ -412,14 +481,18 @@ bool bpc_machine_turn(int *ret_status)
         ends = shut_down(todo.shutdown_cause, ret_status);
     if (ends)
         return true;
+    if (todo.suspend)
+        suspend();
     if (todo.reset && bpc_the_machine)
         reset(todo.reset_cause);
+    if (todo.wakeup)
+        wake_up(todo.wakeup_cause);
     if (todo.powerdown && bpc_the_machine) {
         bp_event_send_named("POWERDOWN", NULL);
         if (bpc_the_machine->board->powerdown)
             bpc_the_machine->board->powerdown(bpc_the_machine);
     }
-    if (bp_machine_running(bpc_the_machine))
+    if (bpc_machine_executes())
         bpc_cpus_resume();
     return false;
 }
@@ -427,4 +500,5 @@ bool bpc_machine_turn(int *ret_status)
 void bpc_run_state_init(void)
 {
     __atomic_store_n(&run_state, BPC_RUN_PRELAUNCH, __ATOMIC_RELEASE);
+    asleep = false;
 }

@@ -28,9 +28,21 @@ enum bp_shutdown_cause {
 void bp_machine_request_reset(struct bp_machine *machine, enum bp_shutdown_cause cause);
 void bp_machine_request_shutdown(struct bp_machine *machine, enum bp_shutdown_cause cause);
 void bp_machine_request_powerdown(struct bp_machine *machine);
+/*
+ * Sleep with memory kept (suspend to RAM). The main loop stops the vCPUs and sends SUSPEND; clocks and devices go on.
+ * A wake-up resets devices and processors, but nothing rewrites RAM; then the board shows the way back to what sleeps
+ * there. It has no effect on a machine that is awake; one that is asked for while the sleep is only asked for, too,
+ * ends that at once.
+ */
+enum bp_wakeup_cause { BP_WAKEUP_OTHER, BP_WAKEUP_RTC, BP_WAKEUP_POWER_BUTTON };
+void bp_machine_request_suspend(struct bp_machine *machine);
+void bp_machine_request_wakeup(struct bp_machine *machine, enum bp_wakeup_cause cause);
+/* Is the reset that goes on a wake-up's? Who puts something into RAM at a reset does not then. [main] */
+bool bp_machine_waking(struct bp_machine *machine);
 /* Ends the process with this status, at the main loop's next turn (isa-debug-exit). */
 void bp_machine_request_exit(struct bp_machine *machine, int status);
 const char *bp_machine_guest_name(struct bp_machine *machine); /* -name; NULL: none was given. [main] */
+/* Do clock and devices go on? Also while the guest sleeps. */
 bool bp_machine_running(struct bp_machine *machine);
 /* Asks that it stops until somebody says `cont`: a back end's error (werror=stop). */
 enum bp_stop_cause { BP_STOP_WATCHDOG, BP_STOP_IO_ERROR };

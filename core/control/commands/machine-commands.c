@@ -38,7 +38,7 @@ static int query_status(struct bp_value **ret_value, struct bp_error *err)
     (void)err;
     *ret_value = bp_value_dict();
     bp_value_set(*ret_value, "status", bp_value_string(bpc_run_state_name(bpc_machine_state())));
-    bp_value_set(*ret_value, "running", bp_value_bool(bp_machine_running(bpc_the_machine)));
+    bp_value_set(*ret_value, "running", bp_value_bool(bpc_machine_executes()));
     return 0;
 }
 BP_COMMAND(cmd_query_status, "query-status", "Run state of the machine", NULL, STRUCT, &status_info,
@@ -88,6 +88,20 @@ static int system_powerdown(struct bp_error *err)
 }
 BP_COMMAND(cmd_system_powerdown, "system_powerdown", "Presses the power button", NULL, NONE, NULL,
            system_powerdown, 0);
+
+static int system_wakeup(struct bp_error *err)
+{
+    const struct bp_board_class *board = bpc_machine_board();
+
+    if (!board || !board->wakeup)
+        return bp_fail(err, ENOTSUP, "machine '%s' has no sleep to wake from", board ? board->type.name : "none");
+    if (!bpc_machine_asleep())
+        return bp_fail(err, EPERM, "Unable to wake up: guest is not in suspended state");
+    bp_machine_request_wakeup(bpc_the_machine, BP_WAKEUP_OTHER);
+    return 0;
+}
+BP_COMMAND(cmd_system_wakeup, "system_wakeup", "Wakes a guest that sleeps with its memory kept", NULL, NONE, NULL,
+           system_wakeup, 0);
 
 static int inject_nmi(struct bp_error *err)
 {
@@ -368,6 +382,6 @@ BP_COMMAND(cmd_pmemsave, "pmemsave", "Saves guest memory by physical address", p
 
 const struct bp_command *const bpc_machine_commands[] = {
     &cmd_query_status, &cmd_stop, &cmd_cont, &cmd_quit, &cmd_system_reset, &cmd_system_powerdown,
-    &cmd_inject_nmi, &cmd_set_action, &cmd_watchdog,
+    &cmd_system_wakeup, &cmd_inject_nmi, &cmd_set_action, &cmd_watchdog,
     &cmd_query_cpus, &cmd_query_hotpluggable, &cmd_memsave, &cmd_pmemsave, NULL,
 };

@@ -34,6 +34,7 @@ PLAIN(cont, "cont", "cont", "resume emulation");
 PLAIN(quit, "quit", "quit", "quit the emulator");
 PLAIN(reset, "system_reset", "system_reset", "reset the system");
 PLAIN(powerdown, "system_powerdown", "system_powerdown", "send system power down event");
+PLAIN(wakeup, "system_wakeup", "system_wakeup", "wakeup guest from suspend");
 PLAIN(nmi, "nmi", "inject-nmi", "inject an NMI");
 
 static const struct bp_field watchdog_args[] = {
@@ -202,7 +203,7 @@ HMP(hmp_log, "log", "item1[,...]", "activate logging of the specified items ('no
     log_args, do_log);
 
 const struct bp_hmp_command *const bpc_hmp_commands[] = {
-    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_nmi, &hmp_watchdog, &hmp_device_add,
+    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_wakeup, &hmp_nmi, &hmp_watchdog, &hmp_device_add,
     &hmp_device_del, &hmp_object_add, &hmp_object_del, &hmp_qom_list, &hmp_qom_get,
     &hmp_qom_set, &hmp_cpu, &hmp_log, NULL,
 };

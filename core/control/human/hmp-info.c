@@ -36,8 +36,8 @@ static void info_status(struct bp_monitor *mon, struct bp_value *args)
     enum bpc_run_state state = bpc_machine_state();
 
     (void)args;
-    bp_monitor_printf(mon, "VM status: %s", bp_machine_running(bpc_the_machine) ? "running" : "paused");
-    if (!bp_machine_running(bpc_the_machine) && state != BPC_RUN_PAUSED)
+    bp_monitor_printf(mon, "VM status: %s", bpc_machine_executes() ? "running" : "paused");
+    if (!bpc_machine_executes() && state != BPC_RUN_PAUSED)
         bp_monitor_printf(mon, " (%s)", bpc_run_state_name(state));
     bp_monitor_printf(mon, "\n");
 }

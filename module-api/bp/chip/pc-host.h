@@ -5,12 +5,14 @@
  *
  * Host bridges: "i440FX-pcihost" (makes bus "pci.0" and its own function 00.0) and "q35-pcihost" (makes
  * "pcie.0" and 00.0 "mch"). Power management: PM1 status +0, enable +2, control +4, timer +8 (24 bits,
- * 3.579545 MHz) from its base; output line "sci", level, active high.
+ * 3.579545 MHz) from its base; output line "sci", level, active high;
+ * input line "rtc", the clock's alarm, which wakes from suspend to RAM. Properties disable_s3 and disable_s4.
  */
 #ifndef BP_CHIP_PC_HOST_H
 #define BP_CHIP_PC_HOST_H
 
 #include <bp/device.h>
+#include <bp/run.h>
 
 BP_BEGIN_DECLS
 
@@ -44,7 +46,9 @@ struct bp_pc_pm_interface {
     void (*gpe)(struct bp_device *pm, uint16_t bits);
     /* Does a system listen: ACPI mode, and all of these events enabled? */
     bool (*gpe_enabled)(struct bp_device *pm, uint16_t bits);
-    void *reserved[4];
+    /* The machine wakes from suspend to RAM; after the reset. */
+    void (*woken)(struct bp_device *pm, enum bp_wakeup_cause cause);
+    void *reserved[3];
 };
 
 BP_END_DECLS

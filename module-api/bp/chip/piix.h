@@ -18,9 +18,9 @@
 #define BP_PIIX4_ACPI_ENABLE 0xf1u
 #define BP_PIIX4_ACPI_DISABLE 0xf0u
 
-/* SLP_TYP values of PM1 control, for the packages \_S4 and \_S5. Suspend to RAM (\_S3) is not
- * built: boards must not announce it. */
+/* SLP_TYP values of PM1 control, for the packages \_S3, \_S4 and \_S5. */
 #define BP_PIIX4_SLP_S5 0u
+#define BP_PIIX4_SLP_S3 1u
 #define BP_PIIX4_SLP_S4 2u
 
 /* Interface piix4-pm/1 is a struct bp_pc_pm_interface; `gpe` raises bits 0..15 of GPE0. */

@@ -42,7 +42,10 @@ struct bp_board_class {
     int (*cpu_plug)(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
     void (*powerdown)(struct bp_machine *m); /* the power button was pressed (system_powerdown) */
     void (*nmi)(struct bp_machine *m); /* a non-maskable interrupt for every processor (inject-nmi) */
-    void *reserved[3];
+    /* In the place of reset() when the machine wakes from sleep: RAM is as the guest left it. NULL: such a machine
+     * cannot sleep. */
+    void (*wakeup)(struct bp_machine *m, enum bp_wakeup_cause cause);
+    void *reserved[2];
 };
 /* PARENT: an abstract type ("x86-machine"), or NULL. */
 #define BP_BOARD(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \

@@ -154,6 +154,8 @@ static void loader_reset_exit(struct bp_device *dev, enum bp_reset_scope scope)
     struct bp_cpu *cpu = cpu_of(dev);
     uint64_t address = 0;
 
+    if (bp_machine_waking(bp_device_machine(dev)))
+        return; /* what sleeps in RAM goes on */
     if (load(dev, &address) < 0)
         bp_warn("loader: there is no memory at 0x%llx any more", (unsigned long long)address);
     if (cpu && scope == BP_RESET_MACHINE)

@@ -52,6 +52,7 @@ struct rtc {
     int64_t again; /* ... the next one not before this time of the virtual clock */
     struct bp_timer *timer;
     struct bp_irq *irq_out; /* "irq8" */
+    struct bp_irq *alarm_out; /* "alarm": its enabled alarm, whoever replaces the interrupt */
     bool irq_off;           /* legacy replacement by an HPET */
 };
 
@@ -239,6 +240,7 @@ static void refresh(struct rtc *s)
         *c |= C_IRQF;
     else
         *c &= (uint8_t)~C_IRQF;
+    bp_irq_set(s->alarm_out, (*c & s->ram[REG_B] & C_AF) != 0);
     bp_irq_set(s->irq_out, (*c & C_IRQF) && !s->irq_off);
 }
 
@@ -445,8 +447,10 @@ static int rtc_attach(struct bp_device *dev, struct bp_error *err)
     struct rtc *s = bp_device_state(dev);
 
     bp_device_add_irq_outputs(dev, "irq8", 1);
+    bp_device_add_irq_outputs(dev, "alarm", 1);
     bp_device_add_irq_inputs(dev, "gate-irq8", 1, gate_changed);
     s->irq_out = bp_device_irq_output(dev, "irq8", 0);
+    s->alarm_out = bp_device_irq_output(dev, "alarm", 0);
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, timer_due, s);
     s->ram[REG_A] = A_DIVIDER_RUN | 6; /* 1024 Hz, as firmware leaves it */
     s->ram[REG_B] = B_24H;

@@ -23,6 +23,8 @@
 #include "ssdt_fwcfg.hex"
 #include "ssdt_hpet.hex"
 #include "ssdt_pvpanic.hex"
+#include "ssdt_s3.hex"
+#include "ssdt_s4.hex"
 #include "ssdt_vmgenid.hex"
 
 /* What is being built. */
@@ -147,8 +149,8 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     p[108] = 0x32; /* century */
     /* legacy devices, 8042, no VGA */
     put16(p + 109, (uint16_t)(1 | (pc->i8042 ? 2 : 0) | (has_vga(pc) ? 0 : 4)));
-    /* WBINVD, C1, no sleep button, RTC not fixed, reset register */
-    put32(p + 112, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 10);
+    /* WBINVD, C1, no sleep button, reset register; the clock's alarm has its bit in PM1 */
+    put32(p + 112, 1u << 0 | 1u << 2 | 1u << 5 | 1u << 10);
     put_port(p + 116, 0xcf9, 8, 1);
     p[128] = 0x0e;
     acpi_image_point(&t->image, p + 140, 8, dsdt); /* X_FIRMWARE_CTRL stays 0: only one of the two may be set */
@@ -381,6 +383,10 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
         list(t, copy_aml(t, ssdt_com2_aml_code, sizeof(ssdt_com2_aml_code)));
     if (pc->fw_cfg)
         list(t, copy_aml(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
+    if (acpi_has_sleep(pc, 3))
+        list(t, copy_aml(t, ssdt_s3_aml_code, sizeof(ssdt_s3_aml_code)));
+    if (acpi_has_sleep(pc, 4))
+        list(t, copy_aml(t, ssdt_s4_aml_code, sizeof(ssdt_s4_aml_code)));
     if (pc->pvpanic)
         list(t, copy_aml(t, ssdt_pvpanic_aml_code, sizeof(ssdt_pvpanic_aml_code)));
     add_hotplug(t, pc);
@@ -392,6 +398,16 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
         return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
     add_rsdp(&t->image, rsdt, xsdt);
     return 0;
+}
+
+bool acpi_has_sleep(const struct pc *pc, unsigned state)
+{
+    struct bp_value *disabled = NULL;
+    bool has = bp_object_get(bp_device_object(pc->pm), state == 3 ? "disable_s3" : "disable_s4", &disabled, NULL) == 0 &&
+               bp_value_as_int(disabled) == 0;
+
+    bp_value_unref(disabled);
+    return has;
 }
 
 int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err)
@@ -431,6 +447,11 @@ int acpi_check(const struct pc *pc, struct bp_error *err)
     if (r == 0)
         acpi_image_free(&image);
     return r;
+}
+
+uint64_t acpi_facs_address(const struct pc *pc)
+{
+    return pc->low_size - PC_ACPI_SIZE; /* build() begins with it */
 }
 
 int acpi_write(const struct pc *pc, struct bp_error *err)

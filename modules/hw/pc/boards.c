@@ -41,6 +41,7 @@ BP_LEVEL(generic_pc, "generic-pc-machine", "x86-machine", "Standard PCs", struct
     .max_cpus = 255, .default_cpu = "qemu64", .default_ram_size = 128u << 20, \
     .default_ram_id = "pc.ram", .hotpluggable_cpus = true, .cpu_pre_plug = pc_cpu_pre_plug, \
     .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown, \
+    .wakeup = pc_wakeup, \
     .nmi = pc_nmi
 #define I440FX(ID, VERSION, SOCKETS, WHY, ...) \
     BP_BOARD_OF(pc_i440fx_##ID, "pc-i440fx-" VERSION, "generic-pc-machine", "x86_64", \

@@ -217,8 +217,9 @@ static int add_memory_map(const struct pc *pc, const struct bp_fw_cfg_interface 
 
 static int add_machine(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
 {
-    /* For S0 to S5: bit 7 it is there, bits 0-6 what SLP_TYP says for it. S3 is not there. */
-    const uint8_t states[6] = {0x80, 0, 0, 1, 0x80 | PC_SLP_S4, 0x80 | PC_SLP_S5};
+    /* For S0 to S5: bit 7 it is there, bits 0-6 what SLP_TYP says for it. */
+    const uint8_t states[6] = {0x80, 0, 0, (acpi_has_sleep(pc, 3) ? 0x80 : 0) | PC_SLP_S3,
+                               (acpi_has_sleep(pc, 4) ? 0x80 : 0) | PC_SLP_S4, 0x80 | PC_SLP_S5};
     const uint64_t sercon = 0x3f8;
     const uint32_t irq0_override = 1;
     const uint16_t nographic = !pc->graphics;

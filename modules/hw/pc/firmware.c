@@ -196,10 +196,9 @@ void firmware_entry(uint8_t *area)
     memcpy(area + 0xfff0, top, sizeof(top));
 }
 
-void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
+/* All but memory. */
+void firmware_chipset(struct pc *pc, const struct bp_pci_interface *pci)
 {
-    uint8_t area[PC_ROM_SIZE] = {0};
-
     for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
 
@@ -212,8 +211,15 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
     open_ide(pc, pci);
     route_interrupts(pc, pci);
     set_up_serial(pc);
-    fill_bda(pc);
     pc->text_mode = text_mode_set_up(pc);
+}
+
+void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
+{
+    uint8_t area[PC_ROM_SIZE] = {0};
+
+    firmware_chipset(pc, pci);
+    fill_bda(pc);
     firmware_entry(area);
     bp_space_write(bp_machine_memory(pc->machine), ROM_AREA, area, sizeof(area));
     mp_table_write(pc);

@@ -31,7 +31,8 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
         {0x9fc00, 0x400, 2},
         {0xf0000, 0x10000, 2},
         {0x100000, pc->low_size - PC_ACPI_SIZE - 0x100000, 1},
-        {pc->low_size - PC_ACPI_SIZE, PC_ACPI_SIZE, 3},
+        /* Both sides go on writing there: the FACS, the page of vmgenid. */
+        {pc->low_size - PC_ACPI_SIZE, PC_ACPI_SIZE, 4},
         {pc->chipset->ecam, pc->chipset->ecam ? 0x10000000u : 0, 2},
         {0xfffc0000u, 0x40000, 2},
         {1ull << 32, pc->high_size, 1},

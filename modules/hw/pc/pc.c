@@ -416,6 +416,7 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
         r = make_rtc(pc, isa_bus, err);
     if (r < 0)
         return r;
+    bp_irq_connect(bp_device_irq_output(pc->rtc, "alarm", 0), bp_device_irq_input(pc->pm, "rtc", 0));
     bp_irq_connect(bp_device_irq_output(pc->pit, "irq0", 0), lines[0]);
     bp_irq_connect(bp_device_irq_output(pc->rtc, "irq8", 0), lines[8]);
     if (pc->i8042)
@@ -699,6 +700,11 @@ void pc_reset(struct bp_machine *m)
         bp_warn("%s", err.message);
         bp_machine_request_shutdown(m, BP_SHUTDOWN_HOST_ERROR);
     }
+}
+
+void pc_wakeup(struct bp_machine *m, enum bp_wakeup_cause cause)
+{
+    pc_wake(bp_machine_state(m), cause, pci, nvram, apic);
 }
 
 void pc_powerdown(struct bp_machine *m)

@@ -8,7 +8,8 @@
 
 #define PC_PM_BASE 0x600u
 #define PC_SCI 9u
-#define PC_SLP_S4 2u /* what the DSDT has in \_S4 and \_S5 */
+#define PC_SLP_S3 1u /* what the tables have in \_S3, \_S4 and \_S5 */
+#define PC_SLP_S4 2u
 #define PC_SLP_S5 0u
 #define PC_SERIALS 4u
 #define PC_PARALLELS 3u
@@ -68,7 +69,7 @@ struct pc {
 /* One entry of the memory map as BIOS function E820 gives it. */
 struct e820 {
     uint64_t start, length;
-    uint32_t type; /* 1 usable, 2 reserved, 3 ACPI data */
+    uint32_t type; /* 1 usable, 2 reserved, 3 ACPI data, 4 ACPI's in use (NVS) */
 };
 /* Puts RAM below 4 GiB and above. */
 int pc_map_ram(struct pc *pc, struct bp_error *err);
@@ -82,11 +83,21 @@ int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_erro
  * memory. Called at each reset. */
 int acpi_check(const struct pc *pc, struct bp_error *err); /* is there room for them without firmware? */
 int acpi_write(const struct pc *pc, struct bp_error *err);
+/* Where acpi_write() puts the FACS, which guests write to. */
+uint64_t acpi_facs_address(const struct pc *pc);
+/* Does the power management have sleep state 3 or 4? */
+bool acpi_has_sleep(const struct pc *pc, unsigned state);
 
 /* The machine as firmware leaves it (firmware.c). Called at each reset after everything was
  * reset and the chipset's shadow RAM is open. */
 struct bp_pci_interface;
 void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci);
+/* The same without what stands in memory. */
+void firmware_chipset(struct pc *pc, const struct bp_pci_interface *pci);
+/* From suspend to RAM (wakeup.c), in the place of a reset's. */
+struct bp_rtc_nvram_interface;
+void pc_wake(struct pc *pc, enum bp_wakeup_cause cause, const struct bp_pci_interface *pci,
+             const struct bp_rtc_nvram_interface *nvram, const struct bp_apic_interface *apic);
 /* Lets a kernel's real-mode code print: BIOS interrupt 10h, function 0Eh, goes to COM1. Only
  * that. */
 void firmware_teletype(const struct pc *pc);
@@ -119,6 +130,7 @@ int pc_init_i440fx(struct bp_machine *m, struct bp_error *err);
 int pc_init_q35(struct bp_machine *m, struct bp_error *err);
 int pc_ready(struct bp_machine *m, struct bp_error *err);
 void pc_reset(struct bp_machine *m);
+void pc_wakeup(struct bp_machine *m, enum bp_wakeup_cause cause);
 void pc_powerdown(struct bp_machine *m);
 void pc_nmi(struct bp_machine *m);
 int pc_cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* The fixed registers of ACPI (acpi-pm.h). Left out: suspend to RAM, the global lock's interrupt. */
+/* The fixed registers of ACPI (acpi-pm.h). Left out: the global lock's interrupt. */
 #define BP_SHARED
 #include "acpi-pm.h"
 
@@ -26,7 +26,7 @@ enum { /* from the base */
 #define PM1_ENABLE_BITS (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC)
 #define CONTROL_SCI 0x0001u
 #define CONTROL_SLEEP 0x2000u
-#define CONTROL_WRITABLE 0x1c02u /* SLP_TYP, BRLD_EN */
+#define CONTROL_WRITABLE 0x1c03u /* SLP_TYP, BRLD_EN, SCI_EN */
 
 /* ---- PM timer ---- */
 static uint64_t pm_ticks(const struct acpi_pm *s)
@@ -67,9 +67,22 @@ static void timer_due(void *opaque)
 BP_EVENT(acpi_pm_suspend_disk, "SUSPEND_DISK",
          "The guest asked to be saved to its disk and switched off", NULL, 0);
 
+/* What would wake it may have come already: it does not sleep through that. */
+static void sleep_with_memory(struct acpi_pm *s)
+{
+    s->sleeping = 1;
+    bp_machine_request_suspend(s->machine);
+    if (s->status & PM1_POWER_BUTTON)
+        bp_machine_request_wakeup(s->machine, BP_WAKEUP_POWER_BUTTON);
+    else if (s->status & s->enable & PM1_RTC)
+        bp_machine_request_wakeup(s->machine, BP_WAKEUP_RTC);
+}
+
 static void sleep_now(struct acpi_pm *s, unsigned type)
 {
-    if (type == BP_PIIX4_SLP_S5) {
+    if (type == BP_PIIX4_SLP_S3 && !s->disable_s3) {
+        sleep_with_memory(s);
+    } else if (type == BP_PIIX4_SLP_S5) {
         bp_machine_request_shutdown(s->machine, BP_SHUTDOWN_GUEST_SHUTDOWN);
     } else if (type == BP_PIIX4_SLP_S4 && !s->disable_s4) {
         bp_event_send(&acpi_pm_suspend_disk, NULL);
@@ -113,7 +126,7 @@ void acpi_pm_write(struct acpi_pm *s, uint64_t addr, uint64_t value, unsigned si
         s->status &= (uint16_t)~(v & PM1_STATUS_BITS);
         s->enable = (uint16_t)(((s->enable & ~(mask >> 16)) | v >> 16) & PM1_ENABLE_BITS);
         break;
-    case PM1_CONTROL: /* SLP_EN always reads 0; SCI_EN belongs to the APM port */
+    case PM1_CONTROL: /* SLP_EN always reads 0 */
         mask &= CONTROL_WRITABLE;
         s->control = (uint16_t)((s->control & ~mask) | (v & mask));
         if (v & CONTROL_SLEEP)
@@ -168,12 +181,39 @@ void acpi_pm_enable_sci(struct acpi_pm *s, bool on)
 void acpi_pm_power_button(struct acpi_pm *s)
 {
     s->status |= PM1_POWER_BUTTON;
+    if (s->sleeping)
+        bp_machine_request_wakeup(s->machine, BP_WAKEUP_POWER_BUTTON);
+    acpi_pm_update(s);
+}
+
+/* The clock's alarm has come, or was acknowledged. */
+static void rtc_alarm(struct bp_device *dev, unsigned n, int level)
+{
+    struct acpi_pm *s = bp_device_state(dev); /* acpi_pm_init() has seen that it begins so */
+
+    (void)n;
+    if (!level)
+        return;
+    s->status |= PM1_RTC;
+    if (s->sleeping && (s->enable & PM1_RTC))
+        bp_machine_request_wakeup(s->machine, BP_WAKEUP_RTC);
+    acpi_pm_update(s);
+}
+
+void acpi_pm_woken(struct acpi_pm *s, enum bp_wakeup_cause cause)
+{
+    s->status |= PM1_WAKE;
+    if (cause == BP_WAKEUP_RTC)
+        s->status |= PM1_RTC;
+    else if (cause == BP_WAKEUP_POWER_BUTTON)
+        s->status |= PM1_POWER_BUTTON;
     acpi_pm_update(s);
 }
 
 void acpi_pm_reset(struct acpi_pm *s)
 {
     s->status = s->enable = s->control = 0;
+    s->sleeping = 0;
     s->gpe_status = s->gpe_enable = 0;
     s->seen_half = pm_ticks(s) / TIMER_HALF;
     acpi_pm_update(s);
@@ -182,6 +222,7 @@ void acpi_pm_reset(struct acpi_pm *s)
 void acpi_pm_init(struct acpi_pm *s, struct bp_device *dev)
 {
     bp_device_add_irq_outputs(dev, "sci", 1);
+    bp_device_add_irq_inputs(dev, "rtc", 1, rtc_alarm);
     s->sci = bp_device_irq_output(dev, "sci", 0);
     s->machine = bp_device_machine(dev);
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, timer_due, s);
@@ -194,6 +235,7 @@ static const struct bp_state_field fields[] = {
     BP_SAVE(UINT16, struct acpi_pm, gpe_status),
     BP_SAVE(UINT16, struct acpi_pm, gpe_enable),
     BP_SAVE(UINT64, struct acpi_pm, seen_half),
+    BP_SAVE(UINT8, struct acpi_pm, sleeping),
     BP_SAVE_END,
 };
 const struct bp_state_table acpi_pm_state = {.version = 1, .oldest = 1, .fields = fields};

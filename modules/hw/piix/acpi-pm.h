@@ -8,6 +8,7 @@
 
 #include <bp/clock.h>
 #include <bp/device.h>
+#include <bp/run.h>
 #include <bp/state.h>
 
 #define ACPI_PM_SIZE 0x0cu /* PM1 and the timer, from the base */
@@ -16,13 +17,15 @@ struct acpi_pm {
     uint16_t status, enable, control;
     uint16_t gpe_status, gpe_enable; /* of GPE0; registers behind the first 16 bits read 0 */
     uint64_t seen_half; /* half periods of the PM timer already turned into its status bit */
-    uint8_t disable_s4;
+    uint8_t disable_s3, disable_s4;
+    uint8_t sleeping; /* S3 was entered; until the reset of the wake-up */
     struct bp_timer *timer;
     struct bp_irq *sci;
     struct bp_machine *machine;
 };
 
-/* From attach(): makes output line "sci" and the timer. */
+/* From attach(): makes output line "sci", input line "rtc" (the clock's alarm) and the timer. The device's state begins
+ * with it. */
 void acpi_pm_init(struct acpi_pm *pm, struct bp_device *dev);
 void acpi_pm_reset(struct acpi_pm *pm);
 void acpi_pm_update(struct acpi_pm *pm); /* after something changed; also after loading */
@@ -34,6 +37,7 @@ uint8_t acpi_gpe_read(const struct acpi_pm *pm, uint64_t addr, unsigned length);
 void acpi_gpe_write(struct acpi_pm *pm, uint64_t addr, uint8_t value, unsigned length);
 void acpi_pm_enable_sci(struct acpi_pm *pm, bool on); /* ACPI mode */
 void acpi_pm_power_button(struct acpi_pm *pm);
+void acpi_pm_woken(struct acpi_pm *pm, enum bp_wakeup_cause cause); /* after the reset */
 void acpi_pm_gpe(struct acpi_pm *pm, uint16_t bits);
 bool acpi_pm_gpe_enabled(const struct acpi_pm *pm, uint16_t bits);
 

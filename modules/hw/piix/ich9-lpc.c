@@ -3,7 +3,7 @@
  * Intel ICH9's LPC bridge (I/O Controller Hub 9 data sheet, order 316972, chapters 10 and 13): bridge to the
  * ISA bus, routing of PIRQA..H to ISA interrupts, device interrupt routes of RCBA, power management
  * ports (PM1, timer, GPE0, SMI registers), reset control at 0xcf9, the APM ports, coprocessor errors.
- * Left out: SMI, suspend to RAM, TCO, GPIO and the other chipset configuration registers, which store
+ * Left out: SMI, TCO, GPIO and the other chipset configuration registers, which store
  * at most; SCI on other lines than ISA interrupt 9.
  */
 #define BP_SHARED
@@ -27,7 +27,7 @@ enum {
 #define RCBA_D31IR 0x3140u /* and D30IR, D29IR, D28IR; D27IR to D25IR follow */
 
 struct ich9_lpc {
-    struct acpi_pm pm;
+    struct acpi_pm pm; /* first */
     struct bp_irq *isa_irq[16], *pirq[8];
     uint8_t pirq_level[8];
     struct south_ports ports;
@@ -248,9 +248,14 @@ static bool gpe_enabled(struct bp_device *dev, uint16_t bits)
     return acpi_pm_gpe_enabled(&((struct ich9_lpc *)bp_device_state(dev))->pm, bits);
 }
 
+static void woken(struct bp_device *dev, enum bp_wakeup_cause cause)
+{
+    acpi_pm_woken(&((struct ich9_lpc *)bp_device_state(dev))->pm, cause);
+}
+
 const struct bp_pc_pm_interface ich9_lpc_table = {
     .size = sizeof(struct bp_pc_pm_interface), .enable = pm_enable, .power_button = power_button,
-    .gpe = gpe, .gpe_enabled = gpe_enabled};
+    .gpe = gpe, .gpe_enabled = gpe_enabled, .woken = woken};
 
 /* ---- life ---- */
 static void lpc_reset(struct bp_device *dev)
@@ -345,6 +350,8 @@ static const struct bp_state_table lpc_table = {.version = 1, .oldest = 1, .fiel
                                                 .after_load = after_load};
 
 static const struct bp_field lpc_props[] = {
+    BP_PROP_RANGE("disable_s3", UINT8, struct ich9_lpc, pm.disable_s3, "0", 0, 1,
+                  "no suspend to RAM (1)"),
     BP_PROP_RANGE("disable_s4", UINT8, struct ich9_lpc, pm.disable_s4, "0", 0, 1,
                   "no suspend to disk (1)"),
     BP_FIELDS_END,

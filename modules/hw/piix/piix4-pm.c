@@ -20,14 +20,13 @@
 #define REG_SMBHSTCFG 0xd2u
 
 struct piix4_pm {
-    struct acpi_pm pm;
+    struct acpi_pm pm; /* first */
     uint8_t apm_control, apm_status;
     struct piix4_smbus smb;
     struct bp_region *pm_region, *smb_region;
     bool pm_mapped, smb_mapped;
     uint16_t board_base; /* PMBASE that the board asked for, 0: none */
     uint32_t smb_io_base;
-    uint8_t disable_s3;
     bool hotplug, bridge_hotplug; /* the board looks at them */
 };
 
@@ -154,9 +153,14 @@ static bool gpe_enabled(struct bp_device *dev, uint16_t bits)
     return acpi_pm_gpe_enabled(&((struct piix4_pm *)bp_device_state(dev))->pm, bits);
 }
 
+static void woken(struct bp_device *dev, enum bp_wakeup_cause cause)
+{
+    acpi_pm_woken(&((struct piix4_pm *)bp_device_state(dev))->pm, cause);
+}
+
 const struct bp_pc_pm_interface piix4_pm_table = {
     .size = sizeof(struct bp_pc_pm_interface), .enable = pm_enable,
-    .power_button = power_button, .gpe = gpe, .gpe_enabled = gpe_enabled};
+    .power_button = power_button, .gpe = gpe, .gpe_enabled = gpe_enabled, .woken = woken};
 
 /* ---- device ---- */
 static void pm_reset(struct bp_device *dev)
@@ -191,9 +195,6 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
     struct bp_owner *owner = bp_device_owner(dev);
     struct bp_region *io = bp_space_root(bp_device_io(dev));
 
-    if (!s->disable_s3)
-        return bp_fail(err, ENOTSUP, "PIIX4_PM: suspend to RAM is not available: disable_s3 must "
-                       "be 1");
     if (s->smb_io_base > 0xfff0 || (s->smb_io_base & 15))
         return bp_fail(err, EINVAL, "property 'smb_io_base' of PIIX4_PM must be a multiple of 16 "
                        "up to 0xfff0");
@@ -227,7 +228,7 @@ static const struct bp_state_table pm_table = {.version = 1, .oldest = 1, .field
                                                .after_load = after_load};
 
 static const struct bp_field pm_props[] = {
-    BP_PROP_RANGE("disable_s3", UINT8, struct piix4_pm, disable_s3, "1", 0, 1,
+    BP_PROP_RANGE("disable_s3", UINT8, struct piix4_pm, pm.disable_s3, "0", 0, 1,
                   "no suspend to RAM (1)"),
     BP_PROP_RANGE("disable_s4", UINT8, struct piix4_pm, pm.disable_s4, "0", 0, 1,
                   "no suspend to disk (1)"),
