@@ -91,7 +91,7 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"cxl", NULL, "on|off", "cxl", "CXL", "cxl=off"},
     {"cxl-fmw", NULL, "list", NULL, "CXL", NULL},
     {"sgx-epc", NULL, "list", NULL, "SGX enclaves", NULL},
-    {"smm", NULL, "on|off|auto", "smm", "system management mode", "smm=off|auto"},
+    {"smm", NULL, "on|off|auto", "smm", "system management mode for this machine", "smm=off|auto"},
     {"kernel-irqchip", NULL, "on|off|split", "kernel-irqchip", "the KVM accelerator",
      "kernel-irqchip=off"},
     {"igd-passthru", NULL, "on|off", "igd-passthru", "Xen", "igd-passthru=off"},

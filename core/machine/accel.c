@@ -262,6 +262,11 @@ bool bp_machine_runs_code(struct bp_machine *m)
     return m && m->accel && !m->accel->class->no_cpus;
 }
 
+bool bp_machine_has_smm(struct bp_machine *m)
+{
+    return m && m->accel && (m->accel->class->smm || m->accel->class->no_cpus);
+}
+
 const char *bp_machine_accel_name(struct bp_machine *m)
 {
     struct bp_accel *accel = m ? m->accel : NULL;

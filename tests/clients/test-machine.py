@@ -99,7 +99,7 @@ def parts_that_are_not_built_are_refused_in_words():
     for board in ("pc", "q35"):
         for given, words in (("nvdimm=on", "NVDIMMs are not built; use nvdimm=off"),
                              ("hmat=on", "not built"), ("vmport=on", "VMware's port is not built"),
-                             ("smm=on", "not built"), ("default-bus-bypass-iommu=on", "no IOMMU"),
+                             ("default-bus-bypass-iommu=on", "no IOMMU"),
                              ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
                              ("vmport=perhaps", "on, off and auto"), ("usb=on", "no USB controller")):
             said = refused("-machine", board + "," + given)

@@ -237,7 +237,7 @@ static void completion_finds_commands(void)
     g_assert_cmpstr(g_ptr_array_index(found, 0), ==, "info version");
     g_ptr_array_free(found, TRUE);
     found = bpc_hmp_complete("system_");
-    g_assert_cmpuint(found->len, ==, 2);
+    g_assert_cmpuint(found->len, ==, 3);
     g_ptr_array_free(found, TRUE);
     g_ptr_array_free(bpc_hmp_complete("\xff"), TRUE);
 }

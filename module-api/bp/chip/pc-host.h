@@ -6,7 +6,9 @@
  * Host bridges: "i440FX-pcihost" (makes bus "pci.0" and its own function 00.0) and "q35-pcihost" (makes
  * "pcie.0" and 00.0 "mch"). Power management: PM1 status +0, enable +2, control +4, timer +8 (24 bits,
  * 3.579545 MHz) from its base; output line "sci", level, active high;
- * input line "rtc", the clock's alarm, which wakes from suspend to RAM. Properties disable_s3 and disable_s4.
+ * input line "rtc", the clock's alarm, which wakes from suspend to RAM. Properties disable_s3, disable_s4 and
+ * smm-enabled: with it output line "smi" pulses when the APM port is written and SMIs are enabled (0: for the processor
+ * that writes, 1: for all); without it firmware finds SMIs enabled already, so that it does not wait for one.
  */
 #ifndef BP_CHIP_PC_HOST_H
 #define BP_CHIP_PC_HOST_H
@@ -33,7 +35,10 @@ struct bp_pc_host_interface {
     void (*set_ecam)(struct bp_device *host, uint64_t base);
     /* Where it is now and for how many buses; 0: nowhere. NULL as above. */
     uint64_t (*ecam)(struct bp_device *host, unsigned *ret_buses);
-    void *reserved[4];
+    /* After set_memory(): memory as it is seen in system management mode, which follows the SMRAM registers from
+     * now on; `low_size`: where low memory, whose end is the top segment, ends. Owned by the host bridge. */
+    struct bp_space *(*smm_memory)(struct bp_device *host, uint64_t low_size);
+    void *reserved[3];
 };
 
 struct bp_pc_pm_interface {
@@ -48,7 +53,10 @@ struct bp_pc_pm_interface {
     bool (*gpe_enabled)(struct bp_device *pm, uint16_t bits);
     /* The machine wakes from suspend to RAM; after the reset. */
     void (*woken)(struct bp_device *pm, enum bp_wakeup_cause cause);
-    void *reserved[3];
+    /* Do SMIs of the APM port reach every processor, not only the one that wrote it? Until the next reset. NULL:
+     * they never do. */
+    void (*smi_broadcast)(struct bp_device *pm, bool on);
+    void *reserved[2];
 };
 
 BP_END_DECLS

@@ -61,6 +61,7 @@ struct bp_accel_class {
     const char *arch;         /* guests it can run, comma separated, or "any" */
     unsigned rank;            /* among installed ones the highest is the default */
     bool no_cpus;             /* runs no guest code (qtest): vCPU threads are not started */
+    bool smm;                 /* x86: SMIs are taken, in bp_x86_cpu.smm_space; else boards do without that mode */
     int (*init)(struct bp_accel *accel, struct bp_error *err);
     size_t cpu_size; /* bytes of accelerator state kept with each vCPU, zeroed: bp_cpu_accel_state */
     int (*cpu_init)(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err); /* [main] */
@@ -114,6 +115,8 @@ const char *bp_machine_accel_name(struct bp_machine *m); /* "none" until one is 
 void bp_machine_cpu_features(struct bp_machine *m, uint32_t *words, unsigned count);
 /* False: none was chosen yet, or one that runs no guest code (qtest). [any] */
 bool bp_machine_runs_code(struct bp_machine *m);
+/* Does the accelerator take SMIs? Also yes when it runs no code: then only registers are looked at. [any] */
+bool bp_machine_has_smm(struct bp_machine *m);
 
 /* The flag an accelerator polls; non-zero: leave cpu_exec() with BP_CPU_EXIT_KICKED. */
 const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu);

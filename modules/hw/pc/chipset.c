@@ -18,6 +18,27 @@ static int make_host(struct pc *pc, struct bp_error *err)
     return r;
 }
 
+/* With what it has to know before it is attached. */
+static int plug_pm(struct pc *pc, const char *type, const char *addr, struct bp_device **ret_dev, struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r = bp_device_new(pc->machine, type, NULL, &dev, err);
+
+    if (r < 0)
+        return r;
+    r = bp_device_set(dev, "addr", addr, err);
+    if (r == 0)
+        r = bp_device_set(dev, "multifunction", "on", err);
+    if (r == 0)
+        r = bp_device_set(dev, "smm-enabled", pc->smm ? "on" : "off", err);
+    if (r < 0) {
+        bp_device_destroy(dev);
+        return r;
+    }
+    *ret_dev = dev;
+    return bp_device_attach(dev, pc->pci_bus, err);
+}
+
 static int make_i440fx(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err)
 {
     int r = make_host(pc, err);
@@ -26,7 +47,7 @@ static int make_i440fx(struct pc *pc, const struct bp_pci_interface *pci, struct
     if (r == 0)
         r = pc_plug(pc, "PIIX3", pc->pci_bus, "01.0", &pc->isa_bridge, err);
     if (r == 0)
-        r = pc_plug(pc, "PIIX4_PM", pc->pci_bus, "01.3", &pc->pm, err);
+        r = plug_pm(pc, "PIIX4_PM", "01.3", &pc->pm, err);
     if (r < 0)
         return r;
     pc->pm_if->enable(pc->pm, PC_PM_BASE);
@@ -42,7 +63,7 @@ static int make_q35(struct pc *pc, const struct bp_pci_interface *pci, struct bp
 
     (void)pci;
     if (r == 0)
-        r = pc_plug(pc, "ICH9-LPC", pc->pci_bus, "1f.0", &pc->isa_bridge, err);
+        r = plug_pm(pc, "ICH9-LPC", "1f.0", &pc->isa_bridge, err);
     if (r < 0)
         return r;
     pc->pm = pc->isa_bridge;

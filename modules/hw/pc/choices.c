@@ -25,7 +25,6 @@ static const struct {
     const char *name, *words;
 } autos[] = {
     {offsetof(struct pc, choices.vmport), "vmport", "VMware's port is not built"},
-    {offsetof(struct pc, choices.smm), "smm", "system management mode is not built"},
 };
 
 int pc_check_choices(const struct pc *pc, struct bp_error *err)

@@ -189,6 +189,7 @@ int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
         r = apic->attach(pc->apic_bus, cpu, &lapic, err);
     if (r == 0 && bp_cpu_index(cpu) == 0)
         pc->lapic = lapic;
+    smm_cpu(pc, cpu);
     if (r == 0 && pc->cpu_comes)
         acpi_cpuhp_came(pc->cpuhp, bp_cpu_index(cpu));
     return r;
@@ -354,6 +355,7 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     if (r == 0)
         r = pc_plug(pc, "acpi-tables", NULL, NULL, &pc->acpi_tables, err);
     pc->users = acpi_tables;
+    pc->fw_cfg_if = fw_cfg;
 
     if (r == 0)
         r = fw_cfg->add(pc->fw_cfg, 0x02, bp_machine_uuid(pc->machine), 16, err);
@@ -472,11 +474,15 @@ static int init(struct bp_machine *m, struct bp_error *err)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
     r = pc_check_choices(pc, err);
     if (r == 0)
+        r = smm_choose(pc, err);
+    if (r == 0)
         r = pc_map_ram(pc, err);
     if (r == 0)
         r = make_cpus(pc, err); /* clients expect the first one to be the first device */
     if (r == 0)
         r = pc->chipset->make(pc, pci, err);
+    if (r == 0)
+        smm_connect(pc);
     if (r == 0 && pc->smbus)
         r = pc_make_dimms(m, eeprom, pc->smbus, err);
     if (r == 0 && pc->acpi)
@@ -587,6 +593,8 @@ static int firmware_open(struct pc *pc, struct bp_error *err)
     if (r == 0)
         r = boot_items_add(pc, fw_cfg, err);
     if (r == 0)
+        r = smm_to_firmware(pc, err);
+    if (r == 0)
         r = smbios_to_firmware(pc, smbios, fw_cfg, err);
     if (r == 0 && pc->acpi) {
         note_serials(pc);
@@ -679,6 +687,7 @@ void pc_reset(struct bp_machine *m)
 
     if (tell_cpus(pc, &err) < 0)
         bp_warn("%s", err.message);
+    smm_reset(pc);
     if (!pc->boot || pc->firmware) {
         if (!pc->firmware)
             cpu->halted = cpu->wait_for_sipi = 1;
@@ -744,7 +753,7 @@ const struct bp_field pc_props[] = {
     BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "32",
                  "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
     BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658: on, off, auto (off)"),
-    BP_PROP("smm", STRING, struct pc, choices.smm, "auto", "system management mode: on, off, auto (off)"),
+    BP_PROP("smm", STRING, struct pc, choices.smm, "auto", "system management mode: on, off, auto (where the accelerator runs it)"),
     BP_PROP("nvdimm", BOOL, struct pc, choices.nvdimm, "off", "NVDIMMs"),
     BP_PROP("hmat", BOOL, struct pc, choices.hmat, "off", "attributes of memory (HMAT)"),
     BP_PROP("default-bus-bypass-iommu", BOOL, struct pc, choices.bypass_iommu, "off",

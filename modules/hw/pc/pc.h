@@ -29,6 +29,8 @@
 enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_PIRQ, GSI_SOURCES };
 #define GSI_COUNT 24
 
+struct bp_fw_cfg_interface;
+
 struct pc {
     /* properties */
     bool acpi, hpet, i8042;
@@ -61,6 +63,9 @@ struct pc {
     struct bp_device *pcihp, *cpuhp; /* ACPI's hot-plug controllers; NULL: none */
     uint8_t hotplug_bus[32]; /* number of the bus behind the bridge in a slot of the root bus; 0: none */
     bool cpu_comes;          /* a processor is being plugged into the running machine */
+    bool smm;
+    struct bp_space *smm_space; /* memory as processors see it in system management mode; NULL: there is none */
+    const struct bp_fw_cfg_interface *fw_cfg_if;
     struct linux_boot *boot;
     bool firmware;
     bool text_mode; /* without firmware: the adapter shows text */
@@ -142,6 +147,14 @@ extern const struct bp_import pc_imports[];
 /* Processors and cards that come and go (hotplug.c); the second when all devices are there. */
 int pc_make_hotplug(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err);
 void pc_add_hotplug_buses(struct pc *pc, const struct bp_pci_interface *pci);
+
+/* System management mode (smm.c): whether there is any; after the chipset is made: wires and memory; for each processor
+ * that comes later; files for firmware, and at each reset. */
+int smm_choose(struct pc *pc, struct bp_error *err);
+void smm_connect(struct pc *pc);
+void smm_cpu(const struct pc *pc, struct bp_cpu *cpu);
+int smm_to_firmware(struct pc *pc, struct bp_error *err);
+void smm_reset(const struct pc *pc);
 
 int pc_check_choices(const struct pc *pc, struct bp_error *err);
 

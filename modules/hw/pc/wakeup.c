@@ -37,6 +37,7 @@ void pc_wake(struct pc *pc, enum bp_wakeup_cause cause, const struct bp_pci_inte
 {
     pc->host_if->shadow(pc->host);
     pc->pm_if->woken(pc->pm, cause);
+    smm_reset(pc);
     if (pc->firmware) {
         nvram->set(pc->rtc, CMOS_SHUTDOWN, SHUTDOWN_WOKEN);
         return;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Intel 82441FX (i440FX PMC data sheet, order 290549): host bridge with configuration mechanism 1
- * at 0xcf8/0xcfc, PAM registers (shadow RAM at 0xc0000-0xfffff) and SMRAM. Left out: SMM's private
- * view of 0xa0000 (D_OPEN shows that RAM to everybody), DRAM and ECC registers, which only store.
+ * at 0xcf8/0xcfc, PAM registers (shadow RAM at 0xc0000-0xfffff) and SMRAM. Left out: DRAM and ECC
+ * registers, which only store.
  */
 #define BP_SHARED
 #include "pam.h"
 #include "piix.h"
+#include "smram.h"
 
 
 #define REG_PAM0 0x59u
 #define REG_PAM6 0x5fu
 #define REG_SMRAM 0x72u
-#define SMRAM_OPEN 0x40u
 
 struct i440fx_host {
     struct bp_region *pci_root; /* the PCI memory space */
@@ -21,6 +21,7 @@ struct i440fx_host {
     struct bp_irq *pirq[4];
     unsigned raised[4]; /* functions that hold each PIRQ up */
     struct pam pam;
+    struct smram smram;
     struct config_ports ports; /* and the root bus */
 };
 
@@ -44,11 +45,13 @@ static void set_pin(void *opaque, unsigned devfn, unsigned pin, int level)
 /* ---- shadow RAM ---- */
 static void update_memory(struct i440fx_host *s)
 {
-    const uint8_t *config;
+    uint8_t *config;
 
     if (!s->function)
         return;
     config = pci->config(s->function);
+    smram_lock(config + REG_SMRAM, pci->writable(s->function) + REG_SMRAM);
+    smram_update(&s->smram, config[REG_SMRAM] & SMRAM_ENABLE, 0);
     pam_update(&s->pam, config + REG_PAM0, config[REG_SMRAM] & SMRAM_OPEN);
 }
 
@@ -76,9 +79,18 @@ static void shadow(struct bp_device *dev)
     update_memory(s);
 }
 
+static struct bp_space *smm_memory(struct bp_device *dev, uint64_t low_size)
+{
+    struct i440fx_host *s = bp_device_state(dev);
+
+    smram_init(&s->smram, bp_device_owner(dev), s->pam.system, s->pam.ram, low_size);
+    update_memory(s);
+    return s->smram.space;
+}
+
 const struct bp_pc_host_interface i440fx_table = {
     .size = sizeof(struct bp_pc_host_interface), .set_memory = set_memory, .pci_memory = pci_memory,
-    .shadow = shadow};
+    .shadow = shadow, .smm_memory = smm_memory};
 
 /* ---- function 00.0 ---- */
 struct i440fx {
@@ -125,7 +137,7 @@ static const struct bp_pci_field i440fx_fields[] = {
     {.offset = REG_PAM0, .width = 1, .rw = 0x30},
     {.offset = REG_PAM0 + 1, .width = 4, .rw = 0x33333333},
     {.offset = REG_PAM0 + 5, .width = 2, .rw = 0x3333},
-    {.offset = REG_SMRAM, .width = 1, .value = 0x02, .rw = 0x78},
+    {.offset = REG_SMRAM, .width = 1, .value = 0x02, .rw = 0x78, .live = 0x58},
     BP_PCI_FIELDS_END,
 };
 static const struct bp_pci_info i440fx_info = {

@@ -3,7 +3,7 @@
  * Intel ICH9's LPC bridge (I/O Controller Hub 9 data sheet, order 316972, chapters 10 and 13): bridge to the
  * ISA bus, routing of PIRQA..H to ISA interrupts, device interrupt routes of RCBA, power management
  * ports (PM1, timer, GPE0, SMI registers), reset control at 0xcf9, the APM ports, coprocessor errors.
- * Left out: SMI, TCO, GPIO and the other chipset configuration registers, which store
+ * SMIs come from the APM ports only. Left out: TCO, GPIO and the other chipset configuration registers, which store
  * at most; SCI on other lines than ISA interrupt 9.
  */
 #define BP_SHARED
@@ -23,6 +23,9 @@ enum {
 #define ACPI_ON 0x80u
 #define PM_SIZE 0x80u
 #define PM_SMI 0x30u /* SMI_EN and SMI_STS */
+#define SMI_GLOBAL 0x01u /* GBL_SMI_EN; locked by SMI_LOCK in GEN_PMCON_1 */
+#define SMI_APM 0x20u    /* APMC_EN, APM_STS */
+#define SMI_LOCK 0x10u
 #define RCBA_SIZE 0x4000u
 #define RCBA_D31IR 0x3140u /* and D30IR, D29IR, D28IR; D27IR to D25IR follow */
 
@@ -33,6 +36,9 @@ struct ich9_lpc {
     struct south_ports ports;
     uint8_t apm_control, apm_status;
     uint8_t smi[16]; /* SMI_EN, SMI_STS and what follows: stored */
+    bool smm;
+    uint8_t smi_to_all;
+    struct bp_irq *smi_out[2]; /* to who writes the APM port, to all */
     uint16_t route[7]; /* of D25IR to D31IR */
     struct bp_region *pm_region, *rcba_region;
     bool pm_mapped, rcba_mapped;
@@ -99,6 +105,13 @@ static uint64_t pm_read(void *opaque, uint64_t addr, unsigned size)
     return v;
 }
 
+static void write_smi_enable(struct ich9_lpc *s, unsigned at, uint8_t value)
+{
+    uint8_t locked = at == 0 && pci->config(bp_device_of_state(s))[REG_GEN_PMCON] & SMI_LOCK ? SMI_GLOBAL : 0;
+
+    s->smi[at] = (uint8_t)((value & ~locked) | (s->smi[at] & locked));
+}
+
 static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     struct ich9_lpc *s = opaque;
@@ -113,7 +126,7 @@ static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
         if (at - BP_ICH9_GPE0 < BP_ICH9_GPE0_LENGTH)
             acpi_gpe_write(&s->pm, at - BP_ICH9_GPE0, (uint8_t)value, BP_ICH9_GPE0_LENGTH);
         else if (at - PM_SMI < 4)
-            s->smi[at - PM_SMI] = (uint8_t)value;
+            write_smi_enable(s, (unsigned)(at - PM_SMI), (uint8_t)value);
         else if (at - PM_SMI < 8)
             s->smi[at - PM_SMI] &= (uint8_t)~value;
     }
@@ -141,6 +154,10 @@ static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     s->apm_control = (uint8_t)value;
     if (value == BP_ICH9_ACPI_ENABLE || value == BP_ICH9_ACPI_DISABLE)
         acpi_pm_enable_sci(&s->pm, value == BP_ICH9_ACPI_ENABLE);
+    if (!s->smm || !(s->smi[0] & SMI_APM))
+        return;
+    s->smi[4] |= SMI_APM;
+    bp_irq_pulse(s->smi_out[s->smi_to_all]);
 }
 
 static const struct bp_region_ops apm_ops = {
@@ -211,9 +228,18 @@ static void update_map(struct bp_device *dev)
     bp_memory_commit();
 }
 
+/* SMI_LOCK stays until a reset (13.8.1.1). */
+static void lock_smi(struct bp_device *dev)
+{
+    uint8_t *writable = pci->writable(dev) + REG_GEN_PMCON;
+
+    *writable = pci->config(dev)[REG_GEN_PMCON] & SMI_LOCK ? 0xff & ~SMI_LOCK : 0xff;
+}
+
 static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
 {
     (void)offset, (void)size;
+    lock_smi(dev);
     update_irqs(dev);
     update_map(dev);
 }
@@ -253,9 +279,14 @@ static void woken(struct bp_device *dev, enum bp_wakeup_cause cause)
     acpi_pm_woken(&((struct ich9_lpc *)bp_device_state(dev))->pm, cause);
 }
 
+static void smi_broadcast(struct bp_device *dev, bool on)
+{
+    ((struct ich9_lpc *)bp_device_state(dev))->smi_to_all = on;
+}
+
 const struct bp_pc_pm_interface ich9_lpc_table = {
     .size = sizeof(struct bp_pc_pm_interface), .enable = pm_enable, .power_button = power_button,
-    .gpe = gpe, .gpe_enabled = gpe_enabled, .woken = woken};
+    .gpe = gpe, .gpe_enabled = gpe_enabled, .woken = woken, .smi_broadcast = smi_broadcast};
 
 /* ---- life ---- */
 static void lpc_reset(struct bp_device *dev)
@@ -270,8 +301,10 @@ static void lpc_reset(struct bp_device *dev)
     south_ports_reset(&s->ports);
     for (unsigned i = 0; i < sizeof(s->smi); i++)
         s->smi[i] = 0;
-    /* APMC_EN: firmware takes the SMI for set up, and does not wait for one that nobody takes. */
-    s->smi[0] = 0x20;
+    /* Where nobody takes an SMI firmware finds it set up, and does not wait for one. */
+    s->smi[0] = s->smm ? 0 : SMI_APM;
+    s->smi_to_all = 0;
+    lock_smi(dev);
     set_base(dev);
     acpi_pm_reset(&s->pm);
     update_irqs(dev);
@@ -312,6 +345,9 @@ static int lpc_attach(struct bp_device *dev, struct bp_error *err)
     for (unsigned n = 0; n < 8; n++)
         bp_irq_connect(bp_device_irq_output(s->host, "pirq", n), bp_device_irq_input(dev, "pirq", n));
     acpi_pm_init(&s->pm, dev);
+    bp_device_add_irq_outputs(dev, "smi", 2);
+    for (unsigned n = 0; n < 2; n++)
+        s->smi_out[n] = bp_device_irq_output(dev, "smi", n);
     make_regions(dev);
     q35_forward_cf9(s->host, &south_reset_ops, &s->ports);
     return 0;
@@ -329,6 +365,8 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     (void)version, (void)err;
     for (unsigned slot = 25; slot < 32; slot++)
         q35_set_route(s->host, slot, s->route[slot - 25]);
+    s->smi_to_all = s->smi_to_all != 0;
+    lock_smi(bp_device_of_state(s));
     update_map(bp_device_of_state(s));
     update_irqs(bp_device_of_state(s));
     acpi_pm_update(&s->pm);
@@ -343,6 +381,7 @@ static const struct bp_state_field lpc_state_fields[] = {
     BP_SAVE(UINT8, struct ich9_lpc, apm_control),
     BP_SAVE(UINT8, struct ich9_lpc, apm_status),
     BP_SAVE_BUFFER(struct ich9_lpc, smi),
+    BP_SAVE(UINT8, struct ich9_lpc, smi_to_all),
     BP_SAVE_ARRAY(UINT16, struct ich9_lpc, route),
     BP_SAVE_END,
 };
@@ -350,6 +389,7 @@ static const struct bp_state_table lpc_table = {.version = 1, .oldest = 1, .fiel
                                                 .after_load = after_load};
 
 static const struct bp_field lpc_props[] = {
+    BP_PROP("smm-enabled", BOOL, struct ich9_lpc, smm, "off", "SMIs are raised; firmware sets them up"),
     BP_PROP_RANGE("disable_s3", UINT8, struct ich9_lpc, pm.disable_s3, "0", 0, 1,
                   "no suspend to RAM (1)"),
     BP_PROP_RANGE("disable_s4", UINT8, struct ich9_lpc, pm.disable_s4, "0", 0, 1,
@@ -367,7 +407,7 @@ static const struct bp_pci_field lpc_fields[] = {
     {.offset = REG_PIRQ2, .width = 4, .value = 0x80808080, .rw = 0x8f8f8f8f},
     {.offset = REG_IODEC, .width = 2, .rw = 0x1377},
     {.offset = REG_LPC_EN, .width = 2, .rw = 0x3f0f},
-    {.offset = REG_GEN_PMCON, .width = 4, .rw = 0x0000ffff},
+    {.offset = REG_GEN_PMCON, .width = 4, .rw = 0x0000ffff, .live = SMI_LOCK},
     {.offset = REG_RCBA, .width = 4, .rw = 0xffffc001},
     BP_PCI_FIELDS_END,
 };

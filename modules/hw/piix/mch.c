@@ -2,24 +2,31 @@
 /*
  * Intel Q35 memory controller hub (3 Series chipset data sheet, order 316966, chapter 5): host bridge
  * with configuration mechanism 1 at 0xcf8/0xcfc, the enhanced mechanism (ECAM) where PCIEXBAR says,
- * PAM and SMRAM registers. Left out: SMM's private view of 0xa0000 and TSEG (D_OPEN shows that RAM to
- * everybody), DRAM, clock and DMI registers, whose base registers are there but map nothing; the
+ * PAM and SMRAM registers; at 0x50 what virtual firmware asks for a larger TSEG. Left out: DRAM, clock and DMI registers, whose base registers are there but map nothing; the
  * graphics port.
  */
 #define BP_SHARED
 #include "pam.h"
 #include "piix.h"
+#include "smram.h"
 
 #include <bp/chip/ich9.h>
 
 enum {
-    REG_EPBAR = 0x40, REG_MCHBAR = 0x48, REG_GGC = 0x52, REG_DEVEN = 0x54, REG_PCIEXBAR = 0x60,
+    REG_EPBAR = 0x40, REG_MCHBAR = 0x48, REG_EXT_TSEG = 0x50, REG_GGC = 0x52, REG_DEVEN = 0x54, REG_PCIEXBAR = 0x60,
     REG_DMIBAR = 0x68, REG_PAM0 = 0x90, REG_SMRAM = 0x9d, REG_ESMRAMC = 0x9e, REG_TOM = 0xa0,
     REG_TOUUD = 0xa2, REG_TOLUD = 0xb0, REG_SKPD = 0xdc,
 };
-#define SMRAM_OPEN 0x40u
+#define TSEG_ON 0x01u
+#define TSEG_SIZE 0x06u /* 1, 2 or 8 MiB; 3: what REG_EXT_TSEG says */
+#define EXT_TSEG_ASK 0xffffu
 #define ECAM_ON 1u
 #define ECAM_MAX 0x10000000u /* 256 buses */
+
+struct mch { /* function 00.0 */
+    struct q35_host *host;
+    uint16_t ext_tseg; /* MiB that firmware is offered; 0: none */
+};
 
 struct q35_host {
     struct bp_region *pci_root; /* the PCI memory space */
@@ -29,11 +36,17 @@ struct q35_host {
     unsigned raised[8]; /* functions that hold each PIRQ up */
     uint8_t route[7][4]; /* PIRQ of the pins of slots 25 to 31 */
     struct pam pam;
+    struct smram smram;
     struct bp_region *ecam;
     uint64_t ecam_base, ecam_size; /* while it is mapped */
     struct config_ports ports; /* and the root bus */
     uint16_t pin_count[256][4]; /* raised, of each place on the root bus: routes may change */
 };
+
+static const struct mch *function_of(const struct q35_host *s)
+{
+    return bp_device_state(s->function);
+}
 
 void q35_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, void *opaque)
 {
@@ -128,13 +141,32 @@ void q35_set_route(struct bp_device *host, unsigned slot, uint16_t route)
 }
 
 /* ---- memory ---- */
+static uint64_t tseg_size(const struct q35_host *s, const uint8_t *config)
+{
+    static const uint8_t mebibytes[] = {1, 2, 8};
+    unsigned n = (config[REG_ESMRAMC] & TSEG_SIZE) >> 1;
+
+    if (!(config[REG_ESMRAMC] & TSEG_ON))
+        return 0;
+    return (uint64_t)(n < 3 ? mebibytes[n] : function_of(s)->ext_tseg) << 20;
+}
+
+/* Locked with SMRAM: TSEG's size and whether it is there. */
+static void lock_tseg(const uint8_t *config, uint8_t *writable)
+{
+    writable[REG_ESMRAMC] = config[REG_SMRAM] & SMRAM_LOCK ? 0 : 0x87;
+}
+
 static void update_memory(struct q35_host *s)
 {
-    const uint8_t *config;
+    uint8_t *config;
 
     if (!s->function)
         return;
     config = pci->config(s->function);
+    smram_lock(config + REG_SMRAM, pci->writable(s->function) + REG_SMRAM);
+    lock_tseg(config, pci->writable(s->function));
+    smram_update(&s->smram, config[REG_SMRAM] & SMRAM_ENABLE, tseg_size(s, config));
     pam_update(&s->pam, config + REG_PAM0, config[REG_SMRAM] & SMRAM_OPEN);
     update_ecam(s);
 }
@@ -163,6 +195,15 @@ static void shadow(struct bp_device *dev)
     update_memory(s);
 }
 
+static struct bp_space *smm_memory(struct bp_device *dev, uint64_t low_size)
+{
+    struct q35_host *s = bp_device_state(dev);
+
+    smram_init(&s->smram, bp_device_owner(dev), s->pam.system, s->pam.ram, low_size);
+    update_memory(s);
+    return s->smram.space;
+}
+
 static void set_ecam(struct bp_device *dev, uint64_t base)
 {
     struct q35_host *s = bp_device_state(dev);
@@ -182,19 +223,18 @@ static uint64_t ecam(struct bp_device *dev, unsigned *ret_buses)
 
 const struct bp_pc_host_interface q35_table = {
     .size = sizeof(struct bp_pc_host_interface), .set_memory = set_memory, .pci_memory = pci_memory,
-    .shadow = shadow, .set_ecam = set_ecam, .ecam = ecam};
+    .shadow = shadow, .smm_memory = smm_memory, .set_ecam = set_ecam, .ecam = ecam};
 
 /* ---- function 00.0 ---- */
-struct mch {
-    struct q35_host *host;
-};
-
 static void config_written(struct bp_device *dev, unsigned offset, unsigned size)
 {
     struct mch *f = bp_device_state(dev);
 
     if (offset < REG_TOM && offset + size > REG_PCIEXBAR)
         update_memory(f->host);
+    /* Who asks reads what there is; where nothing is offered what was written stays. */
+    if (offset < REG_EXT_TSEG + 2 && offset + size > REG_EXT_TSEG && f->ext_tseg)
+        pci->set_config(dev, REG_EXT_TSEG, 2, EXT_TSEG_ASK, f->ext_tseg);
 }
 
 static void mch_reset(struct bp_device *dev)
@@ -240,6 +280,7 @@ static const struct bp_state_table mch_state = {.version = 1, .oldest = 1, .fiel
 static const struct bp_pci_field mch_fields[] = {
     {.offset = REG_EPBAR, .width = 4, .rw = 0xfffff001},
     {.offset = REG_MCHBAR, .width = 4, .rw = 0xffffc001},
+    {.offset = REG_EXT_TSEG, .width = 2, .rw = 0xffff, .live = 0xffff},
     {.offset = REG_GGC, .width = 2, .value = 0x0030},
     {.offset = REG_DEVEN, .width = 4, .value = 0x00000003}, /* host bridge; the graphics port, not built, is hidden */
     {.offset = REG_PCIEXBAR, .width = 4, .value = 0xe0000000, .rw = 0xfc000007},
@@ -248,20 +289,25 @@ static const struct bp_pci_field mch_fields[] = {
     {.offset = REG_PAM0, .width = 1, .rw = 0x30},
     {.offset = REG_PAM0 + 1, .width = 4, .rw = 0x33333333},
     {.offset = REG_PAM0 + 5, .width = 2, .rw = 0x3333},
-    {.offset = REG_SMRAM, .width = 1, .value = 0x02, .rw = 0x78},
-    {.offset = REG_ESMRAMC, .width = 1, .value = 0x38, .rw = 0x87},
+    {.offset = REG_SMRAM, .width = 1, .value = 0x02, .rw = 0x78, .live = 0x58},
+    {.offset = REG_ESMRAMC, .width = 1, .value = 0x38, .rw = 0x87, .live = 0x87},
     {.offset = REG_TOM, .width = 2, .value = 0x0001, .rw = 0x03ff},
     {.offset = REG_TOUUD, .width = 2, .rw = 0xffff},
     {.offset = REG_TOLUD, .width = 2, .value = 0x0010, .rw = 0xfff0},
     {.offset = REG_SKPD, .width = 4, .rw = 0xffffffff},
     BP_PCI_FIELDS_END,
 };
+static const struct bp_field mch_props[] = {
+    BP_PROP_RANGE("extended-tseg-mbytes", UINT16, struct mch, ext_tseg, "16", 0, 0xfff,
+                  "size of the top segment that firmware may choose beside 1, 2 and 8 MiB; 0: no other"),
+    BP_FIELDS_END,
+};
 static const struct bp_pci_info mch_info = {
     .size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = 0x29c0, .class_code = 0x0600,
     .subsystem_vendor = 0x1af4, .subsystem = 0x1100, .fields = mch_fields,
     .config_written = config_written};
 
-BP_BOARD_DEVICE(mch_class, "mch", "pci", "Intel Q35 host bridge", struct mch, NULL, &mch_state,
+BP_BOARD_DEVICE(mch_class, "mch", "pci", "Intel Q35 host bridge", struct mch, mch_props, &mch_state,
                 .category = "bridge", .bus_info = &mch_info, .attach = mch_attach,
                 .detach = mch_detach, .reset = mch_reset);
 

@@ -14,6 +14,7 @@
 #define PM_SIZE 0x40u
 
 #define REG_DEVACTB 0x58u
+#define APMC_EN 0x02u /* in its highest byte: writing the APM port raises an SMI */
 #define REG_PMBA 0x40u
 #define REG_PMREGMISC 0x80u
 #define REG_SMBBA 0x90u
@@ -28,6 +29,8 @@ struct piix4_pm {
     uint16_t board_base; /* PMBASE that the board asked for, 0: none */
     uint32_t smb_io_base;
     bool hotplug, bridge_hotplug; /* the board looks at them */
+    bool smm;
+    struct bp_irq *smi;
 };
 
 /* ---- ports ---- */
@@ -70,6 +73,7 @@ static uint64_t apm_read(void *opaque, uint64_t addr, unsigned size)
 static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     struct piix4_pm *s = opaque;
+    const uint8_t *config = pci->config(bp_device_of_state(s));
 
     (void)size;
     if (addr) {
@@ -79,6 +83,8 @@ static void apm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     s->apm_control = (uint8_t)value;
     if (value == BP_PIIX4_ACPI_ENABLE || value == BP_PIIX4_ACPI_DISABLE)
         acpi_pm_enable_sci(&s->pm, value == BP_PIIX4_ACPI_ENABLE);
+    if (s->smm && config[REG_DEVACTB + 3] & APMC_EN)
+        bp_irq_pulse(s->smi);
 }
 
 static const struct bp_region_ops apm_ops = {
@@ -167,8 +173,8 @@ static void pm_reset(struct bp_device *dev)
 {
     struct piix4_pm *s = bp_device_state(dev);
 
-    /* APMC_EN: firmware takes the SMI for set up, and does not wait for one that nobody takes. */
-    pci->config(dev)[REG_DEVACTB + 3] = 0x02;
+    /* Where nobody takes an SMI firmware finds it set up, and does not wait for one. */
+    pci->config(dev)[REG_DEVACTB + 3] = s->smm ? 0 : APMC_EN;
     s->apm_control = s->apm_status = 0;
     piix4_smbus_reset(&s->smb);
     set_bases(dev);
@@ -199,6 +205,8 @@ static int pm_attach(struct bp_device *dev, struct bp_error *err)
         return bp_fail(err, EINVAL, "property 'smb_io_base' of PIIX4_PM must be a multiple of 16 "
                        "up to 0xfff0");
     acpi_pm_init(&s->pm, dev);
+    bp_device_add_irq_outputs(dev, "smi", 1);
+    s->smi = bp_device_irq_output(dev, "smi", 0);
     s->pm_region = bp_region_new_io(owner, "piix4-pm", PM_SIZE, &pm_ops, s);
     s->smb_region = bp_region_new_io(owner, "piix4-smbus", PIIX4_SMBUS_PORTS, &piix4_smbus_ops, &s->smb);
     bp_region_add(io, bp_region_new_io(owner, "piix4-gpe0", BP_PIIX4_GPE0_LENGTH, &gpe_ops, s),
@@ -232,6 +240,7 @@ static const struct bp_field pm_props[] = {
                   "no suspend to RAM (1)"),
     BP_PROP_RANGE("disable_s4", UINT8, struct piix4_pm, pm.disable_s4, "0", 0, 1,
                   "no suspend to disk (1)"),
+    BP_PROP("smm-enabled", BOOL, struct piix4_pm, smm, "off", "SMIs are raised; firmware sets them up"),
     BP_PROP("acpi-root-pci-hotplug", BOOL, struct piix4_pm, hotplug, "on",
             "cards on the root bus come and go by ACPI; off: at once, the guest is not told"),
     BP_PROP("acpi-pci-hotplug-with-bridge-support", BOOL, struct piix4_pm, bridge_hotplug, "on",
