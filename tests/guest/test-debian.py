@@ -42,7 +42,7 @@ FIELDS = {  # (type, key): (keyword of dmidecode's output, value)
     8: (("external_reference", "External Reference Designator", "Ext"),
         ("internal_reference", "Internal Reference Designator", "Int"), ("connector_type", "External Connector Type", "16"),
         ("port_type", "Port Type", "16")),
-    9: (("slot_designation", "Designation", "Slot"), ("slot_type", "Type", "32-bit PCI"), ("slot_id", "ID", "7")),
+    9: (("slot_designation", "Designation", "Slot"), ("slot_type", "Type", "PCI"), ("slot_id", "ID", "7")),
     17: (("loc_pfx", "Locator", "Dimm 0"), ("bank", "Bank Locator", "B0"), ("manufacturer", "Manufacturer", "RamMaker"),
          ("serial", "Serial Number", "S-17"), ("asset", "Asset Tag", "A-17"), ("part", "Part Number", "P-17"),
          ("speed", "Speed", "3200 MT/s")),

@@ -18,7 +18,7 @@ from console import BINARY, SLOW, Console, Tap  # noqa: E402
 from qmp import Emulator  # noqa: E402
 from tap import work_folder  # noqa: E402
 
-SECONDS = 600
+SECONDS = float(os.environ.get("IMAGE_SECONDS", "600"))
 WORK = work_folder("guest-images-")
 OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
 INSTALLER = "usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/"
