@@ -129,6 +129,21 @@ def query_pci_lists_the_functions():
             assert seen[slot, function] == device, seen
 
 
+def query_pci_tells_where_bars_are():
+    with QTest(["-M", "pc", "-vga", "std"]) as q:
+        for function, offset, value in ((0x10, 0x10, 0xF0000008), (0x10, 0x18, 0xF1000000), (0x10, 0x30, 0xF2000001),
+                                        (0x10, 4, 2), (0x09, 0x20, 0x1001), (0x09, 4, 1)):
+            q.outl(0xCF8, 0x80000000 | function << 8 | offset)
+            q.outl(0xCFC, value)
+        bus, = q.qmp("query-pci")
+        seen = {(d["slot"], d["function"]): [r["address"] for r in d["regions"]] for d in bus["devices"]}
+        assert seen[2, 0] == [0xF0000000, 0xF1000000, 0xF2000000] and seen[1, 1] == [0x1000], seen
+        said = q.qmp("human-monitor-command", {"command-line": "info pci"})
+        for text in ("BAR0: 32 bit prefetchable memory at 0xf0000000", "BAR2: 32 bit memory at 0xf1000000",
+                     "BAR6: 32 bit memory at 0xf2000000", "BAR4: I/O at 0x1000 "):
+            assert text in said, (text, said)
+
+
 def empty_board_has_its_memory_at_0():
     with QTest(["-M", "none", "-m", "1"]) as q:
         for at in (0, 0x80000, 0xffffc):
@@ -232,6 +247,7 @@ tap.case("vga_is_told_absent_only_where_there_is_none", vga_is_told_absent_only_
 tap.case("multiprocessor_tables_add_up", booted, multiprocessor_tables_add_up, *CPUS)
 tap.case("data_area_names_ports_and_memory", booted, data_area_names_ports_and_memory, *CPUS)
 tap.case("query_pci_lists_the_functions", query_pci_lists_the_functions)
+tap.case("query_pci_tells_where_bars_are", query_pci_tells_where_bars_are)
 tap.case("empty_board_has_its_memory_at_0", empty_board_has_its_memory_at_0)
 tap.case("models_have_their_features", models_have_their_features)
 tap.case("no_model_has_what_accelerators_do_not_execute", no_model_has_what_accelerators_do_not_execute)

@@ -42,9 +42,19 @@ static const struct bp_bus *root_bus(struct pci_bus **ret_bus)
     return bus;
 }
 
-static void print_bar(struct bp_monitor *mon, unsigned n, const struct pci_bar *bar, bool mapped,
-                      uint64_t at)
+/* BAR n, or the ROM as number PCI_BARS: is it mapped, and where? */
+static bool place(const struct pci_fn *fn, unsigned n, uint64_t *ret_at)
 {
+    *ret_at = 0;
+    return n < PCI_BARS ? pci_bar_address(fn, n, ret_at) : pci_rom_address(fn, ret_at);
+}
+
+static void print_bar(struct bp_monitor *mon, const struct pci_fn *fn, unsigned n)
+{
+    const struct pci_bar *bar = n < PCI_BARS ? &fn->bar[n] : &fn->rom;
+    uint64_t at;
+    bool mapped = place(fn, n, &at);
+
     bp_monitor_printf(mon, "      BAR%u: %s%s", n, bar->flags & BP_PCI_BAR_IO ? "I/O" :
                       bar->flags & BP_PCI_BAR_MEM64 ? "64 bit" : "32 bit",
                       bar->flags & BP_PCI_BAR_IO ? "" :
@@ -83,7 +93,6 @@ static void print_function(struct bp_monitor *mon, const struct pci_bus *bus, st
     const struct pci_fn *fn = pci_fn_of(dev);
     const uint8_t *c = fn->config;
     const char *id = bp_device_id(dev), *name = pci_class_name(pci_get16(c + PCI_CLASS));
-    uint64_t at = 0;
 
     bp_monitor_printf(mon, "  Bus %2u, device %3u, function %u:\n    ", pci_bus_number(bus),
                       fn->devfn >> 3, fn->devfn & 7);
@@ -103,10 +112,10 @@ static void print_function(struct bp_monitor *mon, const struct pci_bus *bus, st
         print_bridge(mon, fn);
     for (unsigned n = 0; n < PCI_BARS; n++) {
         if (fn->bar[n].region)
-            print_bar(mon, n, &fn->bar[n], pci_bar_address(fn, n, &at), at);
+            print_bar(mon, fn, n);
     }
     if (fn->rom.region)
-        print_bar(mon, PCI_BARS, &fn->rom, pci_rom_address(fn, &at), at);
+        print_bar(mon, fn, PCI_BARS);
     bp_monitor_printf(mon, "      id \"%s\"\n", id ? id : "");
     if (fn->secondary)
         print_bus(mon, bp_bus_level(fn->secondary, &pci_class));
@@ -216,9 +225,12 @@ static const struct bp_schema buses_schema = {.name = "PciInfoList", .kind = BP_
                                               .element_kind = BP_KIND_STRUCT,
                                               .element = &bus_schema};
 
-static struct bp_value *describe_bar(unsigned n, const struct pci_bar *bar, bool mapped, uint64_t at)
+static struct bp_value *describe_bar(const struct pci_fn *fn, unsigned n)
 {
+    const struct pci_bar *bar = n < PCI_BARS ? &fn->bar[n] : &fn->rom;
     struct bp_value *v = bp_value_dict();
+    uint64_t at;
+    bool mapped = place(fn, n, &at);
 
     bp_value_set(v, "bar", bp_value_int(n));
     bp_value_set(v, "type", bp_value_string(bar->flags & BP_PCI_BAR_IO ? "io" : "memory"));
@@ -234,14 +246,13 @@ static struct bp_value *describe_bar(unsigned n, const struct pci_bar *bar, bool
 static struct bp_value *describe_bars(const struct pci_fn *fn)
 {
     struct bp_value *list = bp_value_list();
-    uint64_t at = 0;
 
     for (unsigned n = 0; n < PCI_BARS; n++) {
         if (fn->bar[n].region)
-            bp_value_append(list, describe_bar(n, &fn->bar[n], pci_bar_address(fn, n, &at), at));
+            bp_value_append(list, describe_bar(fn, n));
     }
     if (fn->rom.region)
-        bp_value_append(list, describe_bar(PCI_BARS, &fn->rom, pci_rom_address(fn, &at), at));
+        bp_value_append(list, describe_bar(fn, PCI_BARS));
     return list;
 }
 
