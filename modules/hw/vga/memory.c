@@ -45,7 +45,8 @@ struct place {
     unsigned plane;   /* CHAINED: which; ODD_EVEN: 0 or 1 */
 };
 
-/* The part of the window that is on, relative to 0xa0000. */
+/* The part of the window that is on, relative to 0xa0000. Bit 1 of the miscellaneous register would turn it off; firmware
+ * that was written on emulators does not set it (GRUB as the BIOS). */
 static void aperture(const struct vga *vga, uint32_t *ret_from, uint32_t *ret_size)
 {
     static const uint32_t from[4] = {0, 0, 0x10000, 0x18000};
@@ -53,7 +54,7 @@ static void aperture(const struct vga *vga, uint32_t *ret_from, uint32_t *ret_si
     unsigned map = vga->gr[GR_MISC] >> 2 & 3;
 
     *ret_from = from[map];
-    *ret_size = vga->misc & 2 ? size[map] : 0; /* RAM is off */
+    *ret_size = size[map];
 }
 
 static uint64_t bank_offset(const struct vga *vga)

@@ -265,10 +265,11 @@ static void show_graphics(struct vga *vga)
 
 /* ---- all ---- */
 
+/* A sequencer or CRT controller in reset shows nothing either, but there is firmware that was written on emulators and
+ * leaves them so (GRUB as the BIOS). */
 static bool is_off(const struct vga *vga)
 {
-    return (vga->seq[SEQ_CLOCKING] & 0x20) || (vga->seq[SEQ_RESET] & 3) != 3 ||
-           !(vga->attr_index & 0x20) || !(vga->crtc[CR_MODE] & 0x80);
+    return (vga->seq[SEQ_CLOCKING] & 0x20) || !(vga->attr_index & 0x20);
 }
 
 static void update(void *opaque)
