@@ -62,7 +62,7 @@ static void other_files_are_refused_by_name(void)
     head[0x202] = 'X';
     refused(head, sizeof(head), 10 << 20, "HdrS");
     good_head(head);
-    head[0x206] = 0x05;
+    head[0x206] = 0x01;
     refused(head, sizeof(head), 10 << 20, "too old");
     good_head(head);
     head[0x211] = 0;
@@ -88,6 +88,17 @@ static void header_without_32_bit_entry_needs_firmware(void)
     g_assert_cmpint(linux_image_parse(head, sizeof(head), 10 << 20, &image, &err), ==, 0);
     g_assert_true(image.real_mode_only);
     g_assert_cmphex(image.entry, ==, 0x100000);
+    good_head(head);
+    head[0x206] = 0x03; /* memdisk's */
+    memset(head + 0x230, 0xff, 16);
+    g_assert_cmpint(linux_image_parse(head, sizeof(head), 10 << 20, &image, &err), ==, 0);
+    g_assert_true(image.real_mode_only);
+    g_assert_false(image.relocatable);
+    g_assert_cmpuint(image.cmdline_max, ==, 255);
+    g_assert_cmphex(image.initrd_max, ==, 0x7fffffff);
+    head[0x206] = 0x02;
+    g_assert_cmpint(linux_image_parse(head, sizeof(head), 10 << 20, &image, &err), ==, 0);
+    g_assert_cmphex(image.initrd_max, ==, 0x37ffffff);
 }
 
 static void mutated_headers_stay_in_bounds(void)

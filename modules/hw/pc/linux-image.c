@@ -30,8 +30,8 @@ int linux_image_parse(const uint8_t *head, size_t len, uint64_t file_size,
     if (get16(head + 0x1fe) != 0xaa55 || memcmp(head + 0x202, "HdrS", 4) != 0)
         return bp_fail(err, ENOEXEC, "no Linux kernel: signature 'HdrS' is missing");
     image.protocol = get16(head + 0x206);
-    if (image.protocol < 0x0206)
-        return bp_fail(err, ENOEXEC, "boot protocol %u.%02u is too old; 2.06 or later is needed",
+    if (image.protocol < 0x0202)
+        return bp_fail(err, ENOEXEC, "boot protocol %u.%02u is too old; 2.02 or later is needed",
                        image.protocol >> 8, image.protocol & 0xff);
     if (!(head[0x211] & 1))
         return bp_fail(err, ENOEXEC, "a zImage, which loads low; a bzImage is needed");
@@ -45,13 +45,14 @@ int linux_image_parse(const uint8_t *head, size_t len, uint64_t file_size,
     if (LINUX_HEADER_OFFSET + image.header_size > len || image.header_size > 0x290 - 0x1f1)
         image.header_size = 0x268 - LINUX_HEADER_OFFSET;
     image.entry = get32(head + 0x214);
-    image.real_mode_only = image.entry == 0;
+    /* The 32-bit protocol wants fields of 2.06; what is older (memdisk) firmware starts, by the 16-bit one. */
+    image.real_mode_only = image.entry == 0 || image.protocol < 0x0206;
     if (image.real_mode_only)
         image.entry = 0x100000; /* where a bzImage is loaded */
     if (image.entry < 0x100000)
         return bp_fail(err, ENOEXEC, "entry point 0x%x is below 1 MiB", image.entry);
-    image.initrd_max = get32(head + 0x22c);
-    image.cmdline_max = get32(head + 0x238);
+    image.initrd_max = image.protocol >= 0x0203 ? get32(head + 0x22c) : 0x37ffffff;
+    image.cmdline_max = image.protocol >= 0x0206 ? get32(head + 0x238) : 255;
     if (image.protocol >= 0x0205)
         image.relocatable = head[0x234];
     if (image.protocol >= 0x020a) {

@@ -14,7 +14,7 @@ struct linux_image {
     uint64_t kernel_size;    /* bytes that follow: protected-mode code and payload */
     uint32_t header_size;    /* bytes from LINUX_HEADER_OFFSET to copy into the zero page */
     uint32_t entry;          /* code32_start: load address */
-    bool real_mode_only;     /* has no 32-bit entry: needs firmware, as network loaders packed as kernels do */
+    bool real_mode_only;     /* has no 32-bit entry that is known here: needs firmware, as loaders packed as kernels do */
     uint32_t initrd_max;     /* highest address an initrd's byte may have */
     uint32_t cmdline_max;    /* bytes, without the final zero */
     uint64_t preferred;      /* pref_address */
@@ -24,7 +24,7 @@ struct linux_image {
 };
 
 /* head: the first `len` bytes of a file of `file_size` bytes. -ENOEXEC: not a bzImage, or one
- * too old (before protocol 2.06) or not loadable; the message says why. */
+ * too old (before protocol 2.02) or not loadable; the message says why. */
 int linux_image_parse(const uint8_t *head, size_t len, uint64_t file_size,
                       struct linux_image *ret_image, struct bp_error *err);
 
