@@ -8,6 +8,7 @@ one or two processors. systemd: the whole system, and that it restarts. referenc
 looks like with the same devices is written to reference/ (run by hand when devices or packages change).
 """
 import base64
+import hashlib
 import os
 import re
 import shutil
@@ -100,19 +101,48 @@ def fields_are_shown(d):
 
 
 def drivers_find_devices(d):
-    d.check("modprobe -a i6300esb pvpanic-pci qemu_fw_cfg i2c-piix4 i2c-dev bochs ib700wdt; true")
+    d.check("modprobe -a i6300esb pvpanic-pci qemu_fw_cfg i2c-piix4 i2c-dev bochs")
     text = d.check("for n in /sys/bus/pci/devices/*/driver; do echo $n $(readlink -f $n); done")
     for place, driver in (("00:01.1", "ata_piix"), ("00:01.3", "piix4_smbus"), ("00:05.0", "i6300ESB timer"),
                           ("00:06.0", "pvpanic-pci")):
         assert re.search(r"%s/driver \S*/%s" % (place, driver), text), (place, driver, text)
     assert "i6300ESB timer" in d.check("cat /sys/class/watchdog/*/identity")
-    assert "hello" in d.check("cat /sys/firmware/qemu_fw_cfg/by_name/opt/com.mycompany/blob/raw")
+    with open(os.path.join(WORK, "my_blob.bin"), "rb") as f:
+        digest = hashlib.md5(f.read()).hexdigest()
+    assert digest in d.check("md5sum /sys/firmware/qemu_fw_cfg/by_name/opt/com.mycompany/blob/raw")
     # The memory's description on the SMBus.
     number = re.search(r"i2c-(\d+)\s+smbus\s+SMBus PIIX4", d.check("i2cdetect -l"))
     assert number, d.ask("i2cdetect -l")
     assert "50" in d.check("i2cdetect -y %s 0x50 0x57" % number.group(1))
     assert "Maker" in d.check("cat /sys/class/dmi/id/sys_vendor")
     assert "CaseMaker" in d.check("cat /sys/class/dmi/id/chassis_vendor")
+
+
+def kernel_draws_by_its_driver(d):
+    """bochs-drm, in the preferred mode of the EDID."""
+    assert "1280x800" in d.check("cat /sys/class/drm/card0-Virtual-1/modes").split()[0]
+    assert "1280,800" in d.check("cat /sys/class/graphics/fb0/virtual_size")
+    d.check("dmesg -n 1; echo drawn by the kernel > /dev/tty0")
+    path = os.path.join(WORK, "screen.ppm")
+    d.qmp("screendump", filename=path)
+    with open(path, "rb") as f:
+        data = f.read()
+    assert data.startswith(b"P6\n1280 800\n255\n") and len(set(data[16:])) > 1, data[:20]
+    end = time.monotonic() + 60 * SLOW
+    while not any("drawn by the kernel" in line for line in d.qmp("query-screen-text")["lines"]):
+        assert time.monotonic() < end, d.qmp("query-screen-text")
+        time.sleep(1)
+
+
+def power_button_is_heard(d):
+    d.check("modprobe -a button evdev")
+    event = re.search(r"Power Button(?:.*\n)*?H: Handlers=.*?(event\d+)", d.check("cat /proc/bus/input/devices"))
+    assert event, d.ask("cat /proc/bus/input/devices")
+    d.check("(timeout 120 head -c 24 /dev/input/%s | od -An -tx2 > /tmp/button; touch /tmp/heard) &" % event.group(1))
+    d.check("sleep 1")
+    d.qmp("system_powerdown")
+    d.wait_for("[ -e /tmp/heard ]")
+    assert d.check("cat /tmp/button").split()[8:11] == ["0001", "0074", "0001"], d.ask("cat /tmp/button")  # KEY_POWER
 
 
 def tables_decompile(d):
@@ -213,20 +243,21 @@ def fio_verifies(d):
         assert "err= 0" in text, text
 
 
-def disks(d):
-    """The guest's names of its root's disk and of the other one: they are found in any order."""
-    first = d.check("findfs LABEL=" + root.LABEL).strip()[5:8]
-    return first, "sdb" if first == "sda" else "sda"
+def disk_at(d, place):
+    """The guest's name of a disk: they are found in any order."""
+    found = re.search(r"%s/\S*/block/(sd\w)" % place, d.check("for n in /sys/block/sd*; do readlink $n; done"))
+    assert found, place
+    return found.group(1)
 
 
 def cache_is_seen(d):
-    first, second = disks(d)
-    assert "write back" in d.check("cat /sys/block/%s/queue/write_cache" % first)
-    assert "write through" in d.check("cat /sys/block/%s/queue/write_cache" % second)
+    """As -drive and -device say."""
+    for place, said in (("target0:0:0", "write back"), ("target0:0:1", "write through"), ("target1:0:1", "write through")):
+        assert said in d.check("cat /sys/block/%s/queue/write_cache" % disk_at(d, place)), place
 
 
 def disk_is_trimmed(d):
-    path, second = os.path.join(WORK, "trim.img"), disks(d)[1]
+    path, second = os.path.join(WORK, "trim.img"), disk_at(d, "target0:0:1")
     d.check("dd if=/dev/urandom of=/dev/%s bs=1M count=8 oflag=direct 2>/dev/null" % second)
     before = os.stat(path).st_blocks
     d.check("blkdiscard /dev/" + second)
@@ -242,16 +273,24 @@ def powers_off_clean(d):
 
 def by_day(tap):
     trim = os.path.join(WORK, "trim.img")
-    with open(trim, "wb") as f:
-        f.truncate(16 << 20)
+    third = os.path.join(WORK, "third.img")
+    for path in (trim, third):
+        with open(path, "wb") as f:
+            f.truncate(16 << 20)
+    blob = os.path.join(WORK, "my_blob.bin")
+    with open(blob, "wb") as f:
+        f.write(bytes(range(256)) * 33 + b"\n")
     options = [*CARDS[5:], *smbios()]
     options = [option.replace("edu,addr=4", "edu,addr=4,id=card") for option in options]
-    with Debian("ide", *options, "-vga", "std", "-fw_cfg", "name=opt/com.mycompany/blob,string=hello", "-drive",
+    with Debian("ide", *options, "-vga", "std", "-fw_cfg", "name=opt/com.mycompany/blob,file=" + blob, "-drive",
+                f"file={third},format=raw,if=ide,index=3,cache.writeback=off", "-drive",
                 f"file={trim},format=raw,if=none,id=second,discard=unmap", "-device",
                 "ide-hd,drive=second,bus=ide.0,unit=1,write-cache=off", copy=True) as d:
         for name, case in (("reaches_login", reaches_login), ("lspci_is_clean", pci_is_clean),
                            ("every_smbios_field_is_shown", fields_are_shown),
                            ("drivers_find_their_devices", drivers_find_devices),
+                           ("kernel_draws_by_its_driver", kernel_draws_by_its_driver),
+                           ("power_button_is_heard", power_button_is_heard),
                            ("acpi_tables_decompile", tables_decompile),
                            ("write_cache_is_seen", cache_is_seen), ("disk_is_trimmed", disk_is_trimmed),
                            ("cards_come_and_go_while_the_disk_is_busy", cards_come_and_go_while_the_disk_is_busy),
