@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A Debian system starts from its disk, and finds in the machine what was put into it.
 
-usage: test-debian.py [matrix|systemd|reference]
+usage: test-debian.py [day|matrix [NAME...]|systemd|compare|reference]
 By day: one start (IDE, BIOS) and what programs in the guest say. matrix: every way to connect the disk, firmware and
 one or two processors. systemd: the whole system, and that it restarts. reference: what Debian's emulator's machine
 looks like with the same devices is written to reference/ (run by hand when devices or packages change).
@@ -317,7 +317,9 @@ def matrix(tap):
             if uefi and (disk == "floppy" or not os.path.exists(OVMF[0])):
                 continue
             for cpus in (1, 2):
-                tap.case("%s_%s_%d_cpu" % (disk, "uefi" if uefi else "bios", cpus), combination, disk, uefi, cpus)
+                name = "%s_%s_%d_cpu" % (disk, "uefi" if uefi else "bios", cpus)
+                if name in (sys.argv[2:] or [name]):
+                    tap.case(name, combination, disk, uefi, cpus)
 
 
 def whole_system(cpus):
