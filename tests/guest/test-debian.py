@@ -142,7 +142,8 @@ def power_button_is_heard(d):
     d.check("sleep 1")
     d.qmp("system_powerdown")
     d.wait_for("[ -e /tmp/heard ]")
-    assert d.check("cat /tmp/button").split()[8:11] == ["0001", "0074", "0001"], d.ask("cat /tmp/button")  # KEY_POWER
+    text = d.check("cat /tmp/button")
+    assert re.search(r"\b0001 0074 0001\b", text), text  # KEY_POWER is pressed
 
 
 def tables_decompile(d):
