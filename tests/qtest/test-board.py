@@ -240,6 +240,41 @@ def functions_of_the_chips_have_their_status():
             assert q.inl(0xCFC) == value, (slot, function, hex(offset), hex(q.inl(0xCFC)))
 
 
+def firmware_counts_processors_by_hot_plug():
+    """As the public description has it: the newer interface is found, and all that can be are gone through."""
+    def count(q):
+        q.outl(0xAF00, 0)
+        q.outl(0xAF00, 0)
+        q.outb(0xAF05, 0)
+        assert q.inl(0xAF00) == 0
+        there = possible = 0
+        while True:
+            there += q.inb(0xAF04) & 1
+            possible += 1
+            q.outl(0xAF00, possible)
+            selected = q.inl(0xAF08)
+            assert selected in (0, possible) and possible < 300, (selected, possible)
+            if selected == 0:
+                return there, possible
+
+    with QTest(["-M", "pc", "-smp", "2,maxcpus=5"]) as q:
+        assert count(q) == (2, 5), count(q)
+        q.qmp("device_add", {"driver": "qemu64-x86_64-cpu", "socket-id": 0, "core-id": 3, "thread-id": 0})
+        assert count(q) == (3, 5), count(q)
+        q.outl(0xAF00, 1)
+        q.outb(0xAF05, 0)  # the one that came
+        assert q.inl(0xAF08) == 3 and q.inb(0xAF04) == 3
+        q.outb(0xAF05, 3)
+        assert (q.inl(0xAF08), q.inl(0xAF00)) == (3, 0)
+        q.outb(0xAF04, 2)
+        assert q.inb(0xAF04) == 1
+        q.outl(0xAF00, 1)
+        q.outb(0xAF05, 0)
+        assert q.inl(0xAF08) == 1 and q.inb(0xAF04) == 1
+    with QTest(["-M", "pc"]) as q:
+        assert count(q) == (1, 1), count(q)
+
+
 tap = Tap()
 CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
 tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
@@ -256,4 +291,5 @@ tap.case("features_are_taken_and_given", features_are_taken_and_given)
 tap.case("processor_that_came_is_counted_at_the_next_reset", processor_that_came_is_counted_at_the_next_reset)
 tap.case("partition_tables_of_all_kinds_are_lived_with", partition_tables_of_all_kinds_are_lived_with)
 tap.case("functions_of_the_chips_have_their_status", functions_of_the_chips_have_their_status)
+tap.case("firmware_counts_processors_by_hot_plug", firmware_counts_processors_by_hot_plug)
 tap.done()

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Hot-plug of processors by ACPI: three registers of 32 bits at 0xaf00, whose driver is ssdt_cpuhp.asl, and the
- * part of the tables that depends on how many processors there can be. Left out: processors that go.
+ * Hot-plug of processors by ACPI: registers at 0xaf00 as firmware knows them (OVMF counts processors there; the public
+ * description is QEMU's docs/specs/acpi_cpu_hotplug), whose driver is ssdt_cpuhp.asl, and the part of the tables that
+ * depends on how many processors there can be. The older interface, a bitmap, is never on. Left out: processors that go, _OST.
  *
- *   +0  number of the processor that the next register is about
- *   +4  bit 0 it is there; bit 1 it came, writing 1 to that forgets
- *   +8  the first one that came; all ones: none
+ *   +0  4 bytes, written: number of the processor that the others are about; read: upper half of its id (command 3)
+ *   +4  1 byte: bit 0 it is there; bit 1 it came, writing 1 to that forgets
+ *   +5  1 byte, written: command. 0 selects the first one that came, if one did; 3: its id is asked for
+ *   +8  4 bytes, read: the number that is selected, 0 when there can be no such (command 0); its APIC id (command 3)
  */
 #define BP_SHARED
 #include "acpi-cpuhp.h"
@@ -20,17 +22,19 @@ struct acpi_cpuhp {
     const struct bp_pc_pm_interface *pm_if;
     struct bp_device *pm;
     uint32_t selected;
+    uint8_t command;
     uint8_t came[MOST];
 };
 
 /* ---- registers ---- */
-static uint32_t first_that_came(const struct acpi_cpuhp *s)
+enum { SELECTOR = 0, FLAGS = 4, COMMAND = 5, DATA = 8 };
+enum { NEXT_EVENT = 0, GET_ID = 3 };
+
+static bool can_be(struct acpi_cpuhp *s, uint32_t n)
 {
-    for (unsigned i = 0; i < MOST; i++) {
-        if (s->came[i])
-            return i;
-    }
-    return UINT32_MAX;
+    struct bp_machine *m = bp_device_machine(bp_device_of_state(s));
+
+    return n < MOST && n < bp_machine_smp(m)->max_cpus;
 }
 
 static uint64_t read_register(void *opaque, uint64_t addr, unsigned size)
@@ -39,29 +43,43 @@ static uint64_t read_register(void *opaque, uint64_t addr, unsigned size)
     struct bp_machine *m = bp_device_machine(bp_device_of_state(s));
 
     (void)size;
-    if (addr == 0)
-        return s->selected;
-    if (addr == 8)
-        return first_that_came(s);
-    if (s->selected >= MOST || s->selected >= bp_machine_smp(m)->max_cpus)
+    if (!can_be(s, s->selected))
         return 0;
-    return (bp_machine_cpu(m, s->selected) ? 1u : 0) | (s->came[s->selected] ? 2u : 0);
+    if (addr == FLAGS)
+        return (bp_machine_cpu(m, s->selected) ? 1u : 0) | (s->came[s->selected] ? 2u : 0);
+    if (addr == DATA && (s->command == NEXT_EVENT || s->command == GET_ID))
+        return s->selected; /* which is its APIC id, too */
+    return 0;
+}
+
+static void select_next_event(struct acpi_cpuhp *s)
+{
+    for (uint32_t i = 0; i < MOST; i++) {
+        if (s->came[i]) {
+            s->selected = i;
+            return;
+        }
+    }
 }
 
 static void write_register(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     struct acpi_cpuhp *s = opaque;
 
-    (void)size;
-    if (addr == 0)
+    if (addr == SELECTOR && size == 4)
         s->selected = (uint32_t)value;
-    else if (addr == 4 && (value & 2) && s->selected < MOST)
+    if (addr == FLAGS && (value & 2) && s->selected < MOST)
         s->came[s->selected] = 0;
+    if (addr == COMMAND) {
+        s->command = (uint8_t)value;
+        if (s->command == NEXT_EVENT)
+            select_next_event(s);
+    }
 }
 
 static const struct bp_region_ops ops = {
-    .size = sizeof(ops), .read = read_register, .write = write_register, .min_access = 4, .max_access = 4,
-    .valid_min = 4};
+    .size = sizeof(ops), .read = read_register, .write = write_register, .min_access = 1, .max_access = 4,
+    .valid_min = 1};
 
 void acpi_cpuhp_came(struct bp_device *dev, unsigned index)
 {
@@ -214,13 +232,14 @@ static void reset(struct bp_device *dev)
 {
     struct acpi_cpuhp *s = bp_device_state(dev);
 
-    s->selected = 0;
+    s->selected = s->command = 0;
     memset(s->came, 0, sizeof(s->came));
 }
 
 static const struct bp_state_field fields[] = {
-    BP_SAVE(UINT32, struct acpi_cpuhp, selected), BP_SAVE_BUFFER(struct acpi_cpuhp, came), BP_SAVE_END};
-static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields};
+    BP_SAVE(UINT32, struct acpi_cpuhp, selected), BP_SAVE(UINT8, struct acpi_cpuhp, command),
+    BP_SAVE_BUFFER(struct acpi_cpuhp, came), BP_SAVE_END};
+static const struct bp_state_table table = {.version = 2, .oldest = 2, .fields = fields};
 
 BP_BOARD_DEVICE(acpi_cpuhp_class, "acpi-cpu-hotplug", "system", "Hot-plug of processors by ACPI",
                 struct acpi_cpuhp, NULL, &table, .category = "cpu", .attach = attach, .reset = reset);

@@ -16,20 +16,28 @@ DefinitionBlock ("ssdt_cpuhp.aml", "SSDT", 2, "BKPLNE", "BKPLCPU", 1)
             Name (_CRS, ResourceTemplate () { IO (Decode16, 0xAF00, 0xAF00, 1, 0x0C) })
         }
         OperationRegion (CPUR, SystemIO, 0xAF00, 0x0C)
-        Field (CPUR, DWordAcc, NoLock, WriteAsZeros)
+        Field (CPUR, ByteAcc, NoLock, WriteAsZeros)
         {
-            CSEL, 32, // the processor that the next is about
-            CFLG, 32, // bit 0 it is there; bit 1 it came, writing 1 forgets
-            CNXT, 32  // the first one that came; 0xFFFFFFFF: none
+            Offset (4),
+            CENA, 1, // the processor that is selected is there
+            CINS, 1, // it came; writing 1 forgets
+            Offset (5),
+            CCMD, 8  // 0: select one that came, if one did
+        }
+        Field (CPUR, DWordAcc, NoLock, Preserve)
+        {
+            CSEL, 32, // the processor that the others are about
+            Offset (8),
+            CDAT, 32  // its number
         }
         Mutex (CLCK, 0)
         Method (CSTA, 1, NotSerialized)
         {
             Acquire (CLCK, 0xFFFF)
             Store (Arg0, CSEL)
-            Store (CFLG, Local0)
+            Store (CENA, Local0)
             Release (CLCK)
-            If (And (Local0, One)) { Return (0x0F) }
+            If (Local0) { Return (0x0F) }
             Return (Zero)
         }
         // A local APIC's entry of the MADT: number and APIC id are the same.
@@ -46,14 +54,12 @@ DefinitionBlock ("ssdt_cpuhp.aml", "SSDT", 2, "BKPLNE", "BKPLCPU", 1)
             While (One)
             {
                 Acquire (CLCK, 0xFFFF)
-                Store (CNXT, Local0)
-                If (LNotEqual (Local0, 0xFFFFFFFF))
-                {
-                    Store (Local0, CSEL)
-                    Store (2, CFLG)
-                }
+                Store (Zero, CCMD)
+                Store (CDAT, Local0)
+                Store (CINS, Local1)
+                If (Local1) { Store (One, CINS) }
                 Release (CLCK)
-                If (LEqual (Local0, 0xFFFFFFFF)) { Break }
+                If (LNot (Local1)) { Break }
                 CTFY (Local0, One)
             }
         }
