@@ -127,7 +127,7 @@ def screen(e):
 
 
 def on_screen(options, wanted):
-    with Emulator(BINARY, *options, quiet=("-display", "none")) as e:
+    with Emulator(BINARY, *options, quiet=("-display", "none", "-nic", "none")) as e:
         end, seen = time.monotonic() + SECONDS * SLOW, ""
         while not all(word in seen for word in wanted):
             assert time.monotonic() < end, seen
@@ -136,7 +136,7 @@ def on_screen(options, wanted):
 
 
 def on_serial(options, wanted):
-    console = Console([BINARY, "-display", "none", "-serial", "stdio", "-monitor", "none", *options])
+    console = Console([BINARY, "-display", "none", "-nic", "none", "-serial", "stdio", "-monitor", "none", *options])
     try:
         end, seen = time.monotonic() + SECONDS * SLOW, ""
         while not all(word in seen for word in wanted):
@@ -149,7 +149,7 @@ def on_serial(options, wanted):
 
 def pixels(options, _):
     """Something is drawn that is more than one colour, and goes on to change."""
-    with Emulator(BINARY, *options, quiet=("-display", "none")) as e:
+    with Emulator(BINARY, *options, quiet=("-display", "none", "-nic", "none")) as e:
         path, pictures, end = os.path.join(WORK, "picture.ppm"), set(), time.monotonic() + SECONDS * SLOW
         while len(pictures) < 6:
             assert time.monotonic() < end, len(pictures)
