@@ -21,11 +21,12 @@ def cpu_seconds(pid=None):
 
 
 class Emulator:
-    def __init__(self, program, *args, env=None, quiet=QUIET):
+    def __init__(self, program, *args, env=None, quiet=QUIET, pass_fds=()):
         self.process = subprocess.Popen(
             [program, *quiet, "-qmp", "stdio", *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **(env or {})})
+            env={**os.environ, **(env or {})}, pass_fds=pass_fds)
+        self.events = []
 
     def __enter__(self):
         self.greeting = self.read()
@@ -43,7 +44,7 @@ class Emulator:
         return json.loads(line)
 
     def command(self, name, /, **arguments):
-        """The reply, {"return":...} or {"error":...}; events are dropped."""
+        """The reply, {"return":...} or {"error":...}; events go to `events`."""
         request = {"execute": name}
         if arguments:
             request["arguments"] = {key.replace("_", "-"): v for key, v in arguments.items()}
@@ -53,6 +54,16 @@ class Emulator:
             reply = self.read()
             if "event" not in reply:
                 return reply
+            self.events.append(reply)
+
+    def wait_event(self, name):
+        """The data of the next event of this name, which may have come already."""
+        while True:
+            for at, event in enumerate(self.events):
+                if event["event"] == name:
+                    del self.events[:at + 1]
+                    return event.get("data")
+            self.events.append(self.read())
 
 
 def fails(program, *args, env=None):

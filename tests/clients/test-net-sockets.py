@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Networks over sockets (stream, dgram, socket): the other side is this test, or another machine.
+
+usage: test-net-sockets.py SOURCE-ROOT BUILD-ROOT
+"""
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+
+ROOT, BUILD = sys.argv[1:3]
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tests", "house"))
+import tap  # noqa: E402
+from qmp import Emulator, fails  # noqa: E402
+from wire import ALL, MAC, Wire, options  # noqa: E402
+
+PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
+FOLDER = tap.work_folder("net-sockets-")
+FRAME = ALL + MAC + b"\x88\xb5" + bytes(range(200))
+BACK = MAC + b"\x52\x54\0\0\0\x01" + b"\x88\xb5" + b"back" * 300
+
+
+@contextlib.contextmanager
+def machine(netdev, name="one", pass_fds=()):
+    """A machine with this netdev and the end of its wire, as wire.emulator."""
+    folder = os.path.join(FOLDER, name)
+    os.makedirs(folder, exist_ok=True)
+    wire = Wire(folder)
+    try:
+        with Emulator(PROGRAM, "-M", "none", *options(folder, netdev), pass_fds=pass_fds) as e:
+            wire.emulator = e
+            yield wire
+    finally:
+        wire.close()
+
+
+def refused(netdev, *words):
+    said = fails(PROGRAM, "-M", "none", "-netdev", netdev)
+    for word in words:
+        assert word in said, (word, said)
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def framed(data):
+    return struct.pack(">I", len(data)) + data
+
+
+def exactly(s, count):
+    data = b""
+    while len(data) < count:
+        part = s.recv(count - len(data))
+        assert part, "the connection ended"
+        data += part
+    return data
+
+
+def both_ways(wire, s, told=True):
+    """Frames get from the wire to a connection and back. `told`: an event says when it is there."""
+    s.settimeout(20)
+    data = wire.emulator.wait_event("NETDEV_STREAM_CONNECTED") if told else None
+    wire.send(FRAME)
+    length = struct.unpack(">I", exactly(s, 4))[0]
+    assert exactly(s, length) == FRAME
+    whole = framed(BACK)
+    s.sendall(whole[:7])  # in two pieces
+    s.sendall(whole[7:] + framed(FRAME))
+    assert wire.frame(20) == BACK
+    assert wire.frame(20) == FRAME
+    return data
+
+
+def machines_hear_each_other(a, b):
+    end = time.monotonic() + 20
+    got = None
+    while got is None:  # the connection may still be made
+        assert time.monotonic() < end, "nothing comes"
+        a.send(FRAME)
+        got = b.frame(0.5)
+    assert got == FRAME
+    while b.frame(0.2) is not None:
+        pass
+    b.send(BACK)
+    assert a.frame(20) == BACK
+    assert a.frame(0.2) is None and b.frame(0.2) is None, "a frame comes back to who sent it"
+
+
+# ---- stream ----
+
+def listening_stream_takes_a_connection():
+    port = free_port()
+    with machine("stream,server=on,addr.type=inet,addr.host=127.0.0.1,addr.port=%d" % port) as w:
+        for _ in range(2):  # one after the other
+            with socket.create_connection(("127.0.0.1", port), 20) as s:
+                data = both_ways(w, s)
+                assert data["netdev-id"] == "n" and data["addr"].startswith("127.0.0.1:"), data
+            assert w.emulator.wait_event("NETDEV_STREAM_DISCONNECTED") == {"netdev-id": "n"}
+
+
+def connecting_stream_comes_back():
+    path = os.path.join(FOLDER, "server")
+    with machine("stream,server=off,addr.type=unix,addr.path=%s,reconnect-ms=20" % path) as w:
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(path)
+                s.listen(1)
+                s.settimeout(20)
+                with s.accept()[0] as c:
+                    both_ways(w, c)
+            os.unlink(path)
+            w.emulator.wait_event("NETDEV_STREAM_DISCONNECTED")
+
+
+def stream_tries_ports_up_to_the_last():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        if port > 65500:
+            raise tap.Skip("the kernel gave one of the last ports")
+        with machine("stream,server=on,addr.type=inet,addr.host=127.0.0.1,addr.port=%d,addr.to=%d" % (port, port + 30)) as w:
+            text = w.emulator.command("human-monitor-command", command_line="info network")["return"]
+            chosen = int(text.split("listening at 127.0.0.1:")[1].split()[0])
+            assert port < chosen <= port + 30
+            with socket.create_connection(("127.0.0.1", chosen), 20) as s:
+                both_ways(w, s)
+        refused("stream,id=n,server=on,addr.type=inet,addr.host=127.0.0.1,addr.port=%d" % port, "Address already in use")
+
+
+def abstract_names_are_tight_or_padded():
+    name = "backplane-test-%d" % os.getpid()
+    for tight, address in (("on", "\0" + name), ("off", ("\0" + name).ljust(108, "\0"))):
+        with machine("stream,server=on,addr.type=unix,addr.path=%s,addr.abstract=on,addr.tight=%s" % (name, tight)) as w, \
+                socket.socket(socket.AF_UNIX) as s:
+            s.connect(address.encode())
+            both_ways(w, s)
+
+
+def stream_takes_a_descriptor():
+    ours, theirs = socket.socketpair()
+    with ours, theirs, machine("stream,addr.type=fd,addr.str=%d" % theirs.fileno(), pass_fds=(theirs.fileno(),)) as w:
+        both_ways(w, ours, told=False)
+    with open(os.devnull, "rb") as f:
+        refused("stream,id=n,addr.type=fd,addr.str=0", "no stream socket")
+        assert f
+
+
+def stream_speaks_multipath_tcp():
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen(1)
+            s.settimeout(20)
+            with machine("stream,addr.type=inet,addr.host=127.0.0.1,addr.port=%d,addr.mptcp=on,addr.keep-alive=on"
+                         % s.getsockname()[1]) as w, s.accept()[0] as c:
+                both_ways(w, c)
+    except OSError as error:
+        raise tap.Skip("this kernel has no multipath TCP: %s" % error)
+
+
+def stream_keeps_to_its_family():
+    port = free_port()
+    with machine("stream,server=on,addr.type=inet,addr.host=localhost,addr.port=%d,addr.ipv4=on,addr.ipv6=off" % port) as w, \
+            socket.create_connection(("127.0.0.1", port), 20) as s:
+        both_ways(w, s)
+
+
+def frame_of_a_gigabyte_ends_the_connection():
+    path = os.path.join(FOLDER, "hostile")
+    with machine("stream,server=on,addr.type=unix,addr.path=" + path) as w:
+        for attack in (struct.pack(">I", 1 << 30), struct.pack(">I", 0xFFFFFFFF) + bytes(100000), framed(b"")[:3]):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(path)
+                w.emulator.wait_event("NETDEV_STREAM_CONNECTED")
+                with contextlib.suppress(OSError):
+                    s.sendall(attack)
+                    if len(attack) > 3:
+                        assert s.recv(1) == b""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            both_ways(w, s)
+
+
+def peer_that_reads_nothing_holds_up_nobody():
+    path = os.path.join(FOLDER, "slow")
+    with machine("stream,server=on,addr.type=unix,addr.path=" + path) as w, socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        w.emulator.wait_event("NETDEV_STREAM_CONNECTED")
+        w.socket.setblocking(False)
+        for _ in range(20000):
+            with contextlib.suppress(BlockingIOError):
+                w.send(FRAME)
+        assert w.emulator.command("query-status")["return"]
+        s.settimeout(20)
+        for _ in range(100):  # what comes is whole
+            assert exactly(s, struct.unpack(">I", exactly(s, 4))[0]) == FRAME
+
+
+def two_machines_hear_each_other_by_stream():
+    path = os.path.join(FOLDER, "pair")
+    with machine("stream,server=on,addr.type=unix,addr.path=" + path) as a, \
+            machine("stream,server=off,addr.type=unix,addr.path=%s,reconnect-ms=50" % path, "two") as b:
+        machines_hear_each_other(a, b)
+
+
+# ---- dgram ----
+
+def datagrams_go_between_two_ports():
+    one, two = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    keys = "dgram,local.type=inet,local.host=127.0.0.1,local.port=%d,remote.type=inet,remote.host=127.0.0.1,remote.port=%d"
+    with machine(keys % (one, two)) as a, machine(keys % (two, one), "two") as b:
+        machines_hear_each_other(a, b)
+
+
+def datagrams_go_between_two_paths():
+    one, two = os.path.join(FOLDER, "d1"), os.path.join(FOLDER, "d2")
+    keys = "dgram,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s"
+    with machine(keys % (one, two)) as a, machine(keys % (two, one), "two") as b:
+        machines_hear_each_other(a, b)
+
+
+def dgram_takes_a_descriptor():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs, machine("dgram,local.type=fd,local.str=%d" % theirs.fileno(), pass_fds=(theirs.fileno(),)) as w:
+        ours.settimeout(20)
+        w.send(FRAME)
+        assert ours.recv(70000) == FRAME
+        ours.send(BACK)
+        assert w.frame(20) == BACK
+        ours.send(b"")
+        ours.send(bytes(66000))
+        ours.send(FRAME)
+        assert w.frame(20) == FRAME, "only what is a frame"
+
+
+def three_machines_share_a_group():
+    port = free_port(socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                         socket.inet_aton("230.0.0.77") + socket.inet_aton("127.0.0.1"))
+        except OSError as error:
+            raise tap.Skip("no multicast here: %s" % error)
+    new = "dgram,remote.type=inet,remote.host=230.0.0.77,remote.port=%d,local.type=inet,local.host=127.0.0.1" % port
+    old = "socket,mcast=230.0.0.77:%d,localaddr=127.0.0.1" % port
+    with machine(new) as a, machine(old, "two") as b, machine(new, "three") as c:
+        machines_hear_each_other(a, b)
+        while c.frame(0.2) is not None:
+            pass
+        a.send(FRAME)
+        assert b.frame(20) == FRAME and c.frame(20) == FRAME
+
+
+# ---- socket ----
+
+def old_keys_join_two_machines():
+    port = free_port()
+    with machine("socket,listen=127.0.0.1:%d" % port) as a, \
+            machine("socket,connect=127.0.0.1:%d" % port, "two") as b:
+        machines_hear_each_other(a, b)
+    one, two = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    keys = "socket,udp=127.0.0.1:%d,localaddr=127.0.0.1:%d"
+    with machine(keys % (one, two)) as a, machine(keys % (two, one), "two") as b:
+        machines_hear_each_other(a, b)
+
+
+def old_fd_is_of_the_kind_that_it_is():
+    ours, theirs = socket.socketpair()
+    with ours, theirs, machine("socket,fd=%d" % theirs.fileno(), pass_fds=(theirs.fileno(),)) as w:
+        both_ways(w, ours, told=False)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs, machine("socket,fd=%d" % theirs.fileno(), pass_fds=(theirs.fileno(),)) as w:
+        ours.settimeout(20)
+        w.send(FRAME)
+        assert ours.recv(70000) == FRAME
+
+
+def wrong_keys_are_refused_in_words():
+    refused("stream,id=n", "'addr' is missing")
+    refused("stream,id=n,addr.type=inet,addr.host=x", "port")
+    refused("stream,id=n,addr.type=unix", "path")
+    refused("stream,id=n,addr.type=pigeon,addr.path=x", "inet")
+    refused("stream,id=n,addr.type=inet,addr.host=no.such.name.invalid,addr.port=1,addr.numeric=on", "resolution failed")
+    refused("stream,id=n,server=on,addr.type=inet,addr.host=127.0.0.1,addr.port=1,addr.keep-alive=on", "keep-alive")
+    refused("stream,id=n,server=on,addr.type=inet,addr.host=127.0.0.1,addr.port=1,reconnect-ms=5", "for a client")
+    refused("stream,id=n,addr.type=unix,addr.path=/nonexistent/s", "/nonexistent/s", "No such file")
+    refused("stream,id=n,addr.type=fd,addr.str=77", "77", "descriptor")
+    refused("stream,id=n,addr.type=inet,addr.host=::1,addr.port=1,addr.ipv4=off,addr.ipv6=off", "both be off")
+    refused("dgram,id=n", "'local' or 'remote' is missing")
+    refused("dgram,id=n,remote.type=inet,remote.host=127.0.0.1,remote.port=1", "'local' is missing")
+    refused("socket,id=n", "exactly one")
+    refused("socket,id=n,listen=:1,connect=:2", "exactly one")
+    refused("socket,id=n,listen=1", "HOST:PORT")
+    refused("socket,id=n,mcast=127.0.0.1:1", "multicast")
+    refused("socket,id=n,udp=127.0.0.1:1", "localaddr")
+
+
+def nobody_listens_at_a_socket_that_was_removed():
+    path = os.path.join(FOLDER, "gone")
+    with Emulator(PROGRAM, "-M", "none") as e:
+        assert "return" in e.command("netdev_add", type="stream", id="a", server=True,
+                                     addr={"type": "unix", "path": path})
+        assert os.path.exists(path)
+        assert "return" in e.command("netdev_del", id="a")
+        assert not os.path.exists(path)
+
+
+tap.run([listening_stream_takes_a_connection, connecting_stream_comes_back, stream_tries_ports_up_to_the_last,
+         abstract_names_are_tight_or_padded, stream_takes_a_descriptor, stream_speaks_multipath_tcp,
+         stream_keeps_to_its_family, frame_of_a_gigabyte_ends_the_connection,
+         peer_that_reads_nothing_holds_up_nobody, two_machines_hear_each_other_by_stream,
+         datagrams_go_between_two_ports, datagrams_go_between_two_paths, dgram_takes_a_descriptor,
+         three_machines_share_a_group, old_keys_join_two_machines, old_fd_is_of_the_kind_that_it_is,
+         wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])
