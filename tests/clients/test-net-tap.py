@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""TAP interfaces and bridges, in a network namespace of our own: the host's kernel is the other side.
+
+usage: test-net-tap.py SOURCE-ROOT BUILD-ROOT BRIDGE-HELPER
+"""
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+ROOT, BUILD, HELPER = sys.argv[1:4]
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tests", "house"))
+import tap  # noqa: E402
+from qmp import Emulator, fails  # noqa: E402
+from wire import ALL, MAC, Wire, options  # noqa: E402
+
+INSIDE = "BACKPLANE_TEST_NAMESPACE"
+if INSIDE not in os.environ:
+    # Twice: in namespaces of our own, if there can be any.
+    probe = ["unshare", "-Urnm", "sh", "-c", "ip link set lo up && ip tuntap add probe mode tap"]
+    if shutil.which("ip") and shutil.which("unshare") and \
+            subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode == 0:
+        os.execvpe("unshare", ["unshare", "-Urnm", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
+    print("1..0 # SKIP no TAP interfaces in namespaces here (iproute2, user namespaces, /dev/net/tun)")
+    sys.exit(0)
+
+PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
+FOLDER = tap.work_folder("net-tap-")
+os.chdir(FOLDER)
+OUT = ALL + MAC + b"\x88\xb5" + b"from the guest" * 10
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
+
+
+def ip(*words):
+    return subprocess.run(["ip", *words], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True).stdout
+
+
+@contextlib.contextmanager
+def machine(netdev, pass_fds=()):
+    wire = Wire(FOLDER)
+    try:
+        with Emulator(PROGRAM, "-M", "none", *options(FOLDER, netdev), pass_fds=pass_fds) as e:
+            wire.emulator = e
+            wire.ip = "10.9.0.2"
+            yield wire
+    finally:
+        wire.close()
+
+
+def interface(wire):
+    text = wire.emulator.command("human-monitor-command", command_line="info network")["return"]
+    return text.split("ifname=")[1].split(",")[0].split()[0]
+
+
+def host_answers(wire, address="10.9.0.1"):
+    """The kernel behind the interface answers pings; and it hears datagrams."""
+    wire.ping(address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind((address, 0))
+        s.settimeout(20)
+        wire.send_udp(address, 4000, s.getsockname()[1], b"to the host" * 100)
+        data, source = s.recvfrom(2000)
+        assert data == b"to the host" * 100
+        s.sendto(b"to the guest", source)  # its checksum is left to us
+        assert wire.udp(4000) == (b"to the guest", address, s.getsockname()[1])
+
+
+def script(name, text):
+    path = os.path.join(FOLDER, name)
+    with open(path, "w", encoding="ascii") as f:
+        f.write("#!/bin/sh\n" + text)
+    os.chmod(path, 0o755)
+    return path
+
+
+def refused(netdev, *words):
+    said = fails(PROGRAM, "-M", "none", "-netdev", netdev)
+    for word in words:
+        assert word in said, (word, said)
+
+
+def interface_has_its_name_and_the_host_answers():
+    with machine("tap,ifname=lab0,script=no,downscript=no") as w:
+        ip("addr", "add", "10.9.0.1/24", "dev", "lab0")
+        ip("link", "set", "lab0", "up")
+        host_answers(w)
+    assert "lab0" not in ip("-br", "link"), "it goes with the machine"
+
+
+def kernel_names_an_interface_that_has_no_name():
+    with machine("tap,script=no") as w:
+        assert interface(w) in ip("-br", "link")
+
+
+def scripts_configure_it_and_clear_up():
+    up = script("up", 'echo "up $1" >> %s/log; ip addr add 10.9.0.1/24 dev "$1" && ip link set "$1" up\n' % FOLDER)
+    down = script("down", 'echo "down $1" >> %s/log; ip -br link show "$1" >> %s/log\n' % (FOLDER, FOLDER))
+    with machine("tap,ifname=lab1,script=%s,downscript=%s" % (up, down)) as w:
+        host_answers(w)
+        assert w.emulator.command("netdev_del", id="n") == {"return": {}}
+    with open(os.path.join(FOLDER, "log"), encoding="ascii") as f:
+        lines = f.read().splitlines()
+    assert lines[:2] == ["up lab1", "down lab1"] and lines[2].startswith("lab1"), lines
+    bad = script("bad", "exit 3\n")
+    refused("tap,id=n,script=" + bad, bad, "status 3")
+    refused("tap,id=n,script=/nonexistent/up", "/nonexistent/up", "script=no")
+
+
+def open_descriptor_is_taken():
+    with open("/dev/net/tun", "r+b", buffering=0) as f:
+        fcntl.ioctl(f, TUNSETIFF, struct.pack("16sH14x", b"lab2", IFF_TAP | IFF_NO_PI))
+        ip("addr", "add", "10.9.0.1/24", "dev", "lab2")
+        ip("link", "set", "lab2", "up")
+        with machine("tap,fd=%d" % f.fileno(), pass_fds=(f.fileno(),)) as w:
+            host_answers(w)
+    refused("tap,id=n,fd=0", "no TAP interface")
+    refused("tap,id=n,fd=0,ifname=x", "'fd'")
+
+
+def long_segments_are_cut_for_who_takes_none():
+    """The kernel may hand over segments of 64 KiB: the wire's end gets frames."""
+    with machine("tap,ifname=lab3,script=no") as w:
+        ip("addr", "add", "10.9.0.1/24", "dev", "lab3")
+        ip("link", "set", "lab3", "up")
+        with socket.socket() as s:
+            s.bind(("10.9.0.1", 0))
+            s.listen(1)
+            s.settimeout(20)
+            from wire import Tcp
+            c = Tcp(w, "10.9.0.1", s.getsockname()[1], 40001)
+            assert c.connect()
+            theirs = s.accept()[0]
+            data = os.urandom(60000)
+            theirs.sendall(data)
+            theirs.close()
+            assert c.read(len(data)) == data
+
+
+def helper_puts_it_on_the_bridge():
+    ip("link", "add", "br7", "type", "bridge")
+    ip("addr", "add", "10.9.0.1/24", "dev", "br7")
+    ip("link", "set", "br7", "up")
+    try:
+        with open("bridge.conf", "w", encoding="ascii") as f:
+            f.write("# ours\nallow br7\n")
+        os.chmod("bridge.conf", 0o644)
+        for netdev in ("bridge,br=br7,helper=" + HELPER, "tap,br=br7,helper=" + HELPER,
+                       "tap,br=br7,helper=%s --use-vnet" % HELPER):
+            with machine(netdev) as w:
+                name = interface(w)
+                assert "master br7" in ip("link", "show", name)
+                end = time.monotonic() + 20
+                while "state forwarding" not in ip("-d", "link", "show", name):
+                    assert time.monotonic() < end, "the port does not forward"
+                    time.sleep(0.05)
+                host_answers(w)
+    finally:
+        ip("link", "del", "br7")
+
+
+def helper_refuses_what_its_rules_deny():
+    ip("link", "add", "br8", "type", "bridge")
+    try:
+        rules = [("deny br8\nallow all\n", "denied"), ("allow br9\n", "denied"), ("", "denied"),
+                 ("allow all\ninclude other.conf\n", "denied"), ("permit br8\n", "is not allow"),
+                 ("allow\n", "missing")]
+        with open("other.conf", "w", encoding="ascii") as f:
+            f.write("deny br8\n")
+        for text, word in rules:
+            with open("bridge.conf", "w", encoding="ascii") as f:
+                f.write(text)
+            refused("bridge,id=n,br=br8,helper=" + HELPER, word, "made no interface on bridge br8")
+        with open("bridge.conf", "w", encoding="ascii") as f:
+            f.write("allow br8\n")
+        os.chmod("bridge.conf", 0o666)
+        refused("bridge,id=n,br=br8,helper=" + HELPER, "not everybody can write")
+        os.chmod("bridge.conf", 0o644)
+        refused("bridge,id=n,br=br10,helper=" + HELPER, "denied")
+        os.unlink("bridge.conf")
+        run = subprocess.run([HELPER, "--br=../x", "--fd=0"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        assert run.returncode == 1 and b"no name of a bridge" in run.stderr, run
+        run = subprocess.run([HELPER, "--br=br8", "--fd=0"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        assert run.returncode == 1 and b"no socket" in run.stderr, run
+    finally:
+        ip("link", "del", "br8")
+
+
+def vhost_is_refused_in_words():
+    refused("tap,id=n,script=no,vhost=on", "vhost=on", "vhost=off")
+    with machine("tap,script=no,vhost=off") as w:
+        assert interface(w)
+
+
+def name_that_is_too_long_is_refused():
+    refused("tap,id=n,script=no,ifname=abcdefghijklmnopq", "at most 15")
+    refused("tap,id=n,helper=/nonexistent/helper", "/nonexistent/helper")
+
+
+tap.run([interface_has_its_name_and_the_host_answers, kernel_names_an_interface_that_has_no_name,
+         scripts_configure_it_and_clear_up, open_descriptor_is_taken, long_segments_are_cut_for_who_takes_none,
+         helper_puts_it_on_the_bridge, helper_refuses_what_its_rules_deny, vhost_is_refused_in_words,
+         name_that_is_too_long_is_refused])
