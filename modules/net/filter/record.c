@@ -193,7 +193,8 @@ static void read_bytes(void *opaque, const uint8_t *buf, size_t length)
         buf += n;
         length -= n;
         if (in->have >= (in->header ? 8u : 4u) && get_be32(in->bytes) > RECORD_MAX - 8) {
-            bp_warn("a filter's chardev sends a packet of %u bytes: nothing more is taken from it", get_be32(in->bytes));
+            bp_warn("a filter's chardev sends a packet of %u bytes: nothing more is taken from it",
+                    get_be32(in->bytes));
             in->skipping = true;
         } else if (in->have == wanted(in) && in->have > (in->header ? 8u : 4u) - 1 && !hand_over(in)) {
             bp_warn("a filter's chardev sends a header of an unknown size: nothing more is taken from it");

@@ -16,7 +16,8 @@
     static const struct bp_field ident##_members[] = {__VA_ARGS__, BP_FIELDS_END}; \
     static const struct bp_schema ident = {NAME, BP_KIND_STRUCT, .members = ident##_members}
 STRUCT_OF(inet, "InetSocketAddress", BP_ARG_OPT("host", STRING, "name or address"),
-          BP_ARG_OPT("port", STRING, "port or service name"), BP_ARG_OPT("to", UINT16, "last port to try when listening"),
+          BP_ARG_OPT("port", STRING, "port or service name"),
+          BP_ARG_OPT("to", UINT16, "last port to try when listening"),
           BP_ARG_OPT("numeric", BOOL, "host and port are numbers: nothing is looked up"),
           BP_ARG_OPT("keep-alive", BOOL, "SO_KEEPALIVE on a connection that is made"),
           BP_ARG_OPT("mptcp", BOOL, "multipath TCP"), BP_ARG_OPT("ipv4", BOOL, "use IPv4"),

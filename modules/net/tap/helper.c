@@ -138,7 +138,8 @@ int helper_run(const char *helper, const char *bridge, int *ret_fd, struct bp_er
     if (!helper)
         helper = default_helper();
     if (!helper)
-        return bp_fail(err, ENOENT, "the bridge helper (backplane-bridge-helper) is not installed; name one with helper=");
+        return bp_fail(err, ENOENT, "the bridge helper (backplane-bridge-helper) is not installed; name one with "
+                       "helper=");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) < 0)
         return bp_fail(err, errno, "helper %s: %s", helper, strerror(errno));
     r = start(helper, bridge, channel[1], &pid);

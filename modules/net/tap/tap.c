@@ -290,7 +290,8 @@ static int check_keys(struct tap *s, struct bp_error *err)
     if (s->fd && s->fds)
         return bp_fail(err, EINVAL, "either 'fd' or 'fds'");
     if (s->helper && (s->ifname || s->script || s->downscript || s->queues))
-        return bp_fail(err, EINVAL, "'helper' makes the interface: ifname, script, downscript and queues do not go with it");
+        return bp_fail(err, EINVAL, "'helper' makes the interface: ifname, script, downscript and queues do not "
+                       "go with it");
     if (s->queues > MAX_QUEUES)
         return bp_fail(err, EINVAL, "queues=%u: at most %u", s->queues, MAX_QUEUES);
     if (s->ifname && strlen(s->ifname) >= IFNAMSIZ)
