@@ -41,7 +41,7 @@ poweroff -f
 UDHCPC = """#!/bin/sh
 case $1 in
 bound|renew)
-    ip addr flush dev $interface
+    ip -4 addr flush dev $interface
     ip addr add $ip/$mask dev $interface
     for r in $router; do ip route add default via $r dev $interface; done
     : > /etc/resolv.conf
