@@ -77,13 +77,14 @@ static bool mac_in_use(const uint8_t mac[6])
     return false;
 }
 
-static int choose_mac(struct bp_nic *nic, struct bp_error *err)
+static int choose_mac(struct bp_nic *nic, struct bp_netdev *nd, struct bp_error *err)
 {
     char text[18];
 
     if (nic->conf->mac)
         return mac_parse(nic->conf->mac, nic->mac, err);
-    memcpy(nic->mac, (uint8_t[]){0x52, 0x54, 0x00, 0x12, 0x34, 0x56}, 6);
+    if (!nd || !nd->class->default_mac || !nd->class->default_mac(nd, nic->mac))
+        memcpy(nic->mac, (uint8_t[]){0x52, 0x54, 0x00, 0x12, 0x34, 0x56}, 6);
     while (mac_in_use(nic->mac))
         if (++nic->mac[5] == 0)
             nic->mac[4]++;
@@ -142,7 +143,7 @@ int nic_new(struct bp_device *dev, struct bp_net_conf *conf, unsigned queues,
     nic->conf = conf;
     nic->ops = ops;
     nic->opaque = opaque;
-    r = choose_mac(nic, err);
+    r = choose_mac(nic, nd, err);
     if (r < 0) {
         free(nic);
         return r;

@@ -282,7 +282,121 @@ def old_fd_is_of_the_kind_that_it_is():
         assert ours.recv(70000) == FRAME
 
 
+# ---- l2tpv3 ----
+
+def pseudowire_has_the_form_of_the_rfc():
+    ours, theirs = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    keys = "l2tpv3,src=127.0.0.1,dst=127.0.0.1,udp=on,srcport=%d,dstport=%d,txsession=0x11223344,rxsession=77" % (theirs, ours)
+    for more, sent, received in (
+            ("", struct.pack(">III", 0x30000, 0x11223344, 0), struct.pack(">III", 0x30000, 77, 5)),
+            (",counter=off", struct.pack(">II", 0x30000, 0x11223344), struct.pack(">II", 0x30000, 77)),
+            (",txcookie=0xabcd,rxcookie=0x1234,counter=off", struct.pack(">III", 0x30000, 0x11223344, 0xABCD),
+             struct.pack(">III", 0x30000, 77, 0x1234)),
+            (",txcookie=0xabcd00000001,rxcookie=0x123400000002,cookie64=on,offset=8",
+             struct.pack(">IIQI", 0x30000, 0x11223344, 0xABCD00000001, 0) + bytes(8),
+             struct.pack(">IIQI", 0x30000, 77, 0x123400000002, 9) + bytes(8))):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("127.0.0.1", ours))
+            s.connect(("127.0.0.1", theirs))
+            s.settimeout(20)
+            with machine(keys + more) as w:
+                w.send(FRAME)
+                assert s.recv(70000) == sent + FRAME, more
+                for wrong in (received[:4] + b"\0\0\0\x4e" + received[8:] + FRAME, received[:-1], b"", b"\0\2" + received[2:] + FRAME,
+                              received + FRAME[:13]):
+                    s.send(wrong)
+                if "cookie" in more:
+                    s.send(received[:11] + b"\x77" + received[12:] + FRAME)
+                s.send(received + BACK)
+                assert w.frame(20) == BACK, more
+                if "counter=off" not in more:  # what came already does not come again
+                    s.send(received + BACK)
+                    assert w.frame(0.3) is None
+
+
+def two_machines_hear_each_other_by_pseudowire():
+    one, two = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    for more in ("", ",counter=on,pincounter=on", ",ipv6=on"):
+        host = "::1" if "ipv6" in more else "127.0.0.1"
+        keys = "l2tpv3,src=%s,dst=%s,udp=on,srcport=%%d,dstport=%%d,txsession=0xffffffff,rxsession=0xffffffff%s" % (host, host, more)
+        with machine(keys % (one, two)) as a, machine(keys % (two, one), "two") as b:
+            machines_hear_each_other(a, b)
+
+
+# ---- switch ----
+
+def machines_of_a_switch_are_told_apart():
+    os.environ["XDG_RUNTIME_DIR"] = FOLDER
+    with machine("switch,name=lab") as a, machine("switch,name=lab", "two") as b, machine("switch,name=lab", "three") as c, \
+            machine("switch,name=other", "four") as d:
+        a.send(FRAME)
+        assert b.frame(20) == FRAME and c.frame(20) == FRAME
+        assert d.frame(0.3) is None and a.frame(0.1) is None
+        b.send(BACK)  # to a, which has been heard
+        assert a.frame(20) == BACK
+        assert c.frame(0.3) is None, "it is known where a is"
+        for w in (a, b, c, d):
+            assert w.emulator.command("netdev_del", id="n") == {"return": {}}
+    assert os.listdir(os.path.join(FOLDER, "backplane-switch")) == [], "nothing is left behind"
+
+
+def nics_of_a_switch_have_addresses_of_their_own():
+    os.environ["XDG_RUNTIME_DIR"] = FOLDER
+    texts = []
+    for _ in range(2):
+        with Emulator(PROGRAM, "-M", "pc", "-nic", "switch,name=lab") as e:
+            text = e.command("human-monitor-command", command_line="info network")["return"]
+            texts.append(text.split("macaddr=")[1][:17])
+    assert texts[0] != texts[1] and "52:54:00:12:34:56" not in texts, texts
+
+
+def switch_is_late_and_lossy_as_it_is_told():
+    os.environ["XDG_RUNTIME_DIR"] = FOLDER
+    with machine("switch,name=lab,delay=100") as a, machine("switch,name=lab", "two") as b:
+        for _ in range(3):
+            start = time.monotonic()
+            a.send(FRAME)
+            assert b.frame(20) == FRAME
+            assert time.monotonic() - start > 0.09
+    got = []
+    for seed in (7, 7, 8):
+        with machine("switch,name=lab,loss=20,seed=%d" % seed) as a, machine("switch,name=lab", "two") as b:
+            heard = []
+            for n in range(400):
+                a.send(FRAME[:14] + struct.pack(">I", n) + bytes(50))
+                while True:
+                    f = b.frame(0.002)
+                    if f is None:
+                        break
+                    heard.append(struct.unpack(">I", f[14:18])[0])
+            while True:
+                f = b.frame(1)
+                if f is None:
+                    break
+                heard.append(struct.unpack(">I", f[14:18])[0])
+            got.append(heard)
+    assert got[0] == got[1] != got[2]
+    assert all(280 < len(heard) < 360 for heard in got), [len(heard) for heard in got]
+    with machine("switch,name=lab,rate=800000") as a, machine("switch,name=lab", "two") as b:
+        start = time.monotonic()
+        for n in range(20):
+            a.send(FRAME[:14] + bytes(986))
+        for n in range(20):
+            assert b.frame(20) is not None
+        assert time.monotonic() - start > 0.17, "20 kB at 100 kB a second take 200 ms"
+
+
 def wrong_keys_are_refused_in_words():
+    os.environ["XDG_RUNTIME_DIR"] = FOLDER
+    refused("l2tpv3,id=n,src=127.0.0.1,dst=127.0.0.1", "'txsession' is missing")
+    refused("l2tpv3,id=n,dst=127.0.0.1,txsession=1", "'src' is missing")
+    refused("l2tpv3,id=n,src=127.0.0.1,dst=127.0.0.1,txsession=x", "txsession=x")
+    refused("l2tpv3,id=n,src=127.0.0.1,dst=127.0.0.1,txsession=1,txcookie=0x100000000", "32 bits")
+    refused("l2tpv3,id=n,src=127.0.0.1,dst=127.0.0.1,txsession=1,udp=on", "srcport")
+    refused("switch,id=n", "'name' is missing")
+    refused("switch,id=n,name=../x", "no name")
+    refused("switch,id=n,name=x,delay=5,jitter=6", "jitter=6")
+    refused("switch,id=n,name=x,loss=101", "0 to 100")
     refused("stream,id=n", "'addr' is missing")
     refused("stream,id=n,addr.type=inet,addr.host=x", "port")
     refused("stream,id=n,addr.type=unix", "path")
@@ -318,4 +432,6 @@ tap.run([listening_stream_takes_a_connection, connecting_stream_comes_back, stre
          peer_that_reads_nothing_holds_up_nobody, two_machines_hear_each_other_by_stream,
          datagrams_go_between_two_ports, datagrams_go_between_two_paths, dgram_takes_a_descriptor,
          three_machines_share_a_group, old_keys_join_two_machines, old_fd_is_of_the_kind_that_it_is,
-         wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])
+         pseudowire_has_the_form_of_the_rfc, two_machines_hear_each_other_by_pseudowire,
+         machines_of_a_switch_are_told_apart, nics_of_a_switch_have_addresses_of_their_own,
+         switch_is_late_and_lossy_as_it_is_told, wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])

@@ -110,7 +110,10 @@ struct bp_netdev_class {
     void (*link)(struct bp_netdev *nd, bool up); /* or NULL */
     /* For `info network`, malloc'd: "net=10.0.2.0,restrict=off"; or NULL. */
     char *(*info)(struct bp_netdev *nd);
-    void *reserved[6];
+    /* The address of a NIC that was given none, where machines that do not know of each other meet; false, or NULL: as
+     * everywhere. */
+    bool (*default_mac)(struct bp_netdev *nd, uint8_t mac[6]);
+    void *reserved[5];
 };
 
 static const struct bp_shape_slot bp_netdev_slots[] BP_UNUSED = {
