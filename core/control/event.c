@@ -245,6 +245,7 @@ EVENT(event_unplug_error, "DEVICE_UNPLUG_GUEST_ERROR", "The guest did not let a 
 EVENT(event_module, "MODULE_LOADED", "A module was loaded", module_data);
 
 const struct bp_event *const bpc_core_events[] = {
-    &event_stop, &event_resume, &event_suspend, &event_wakeup, &event_shutdown, &event_reset, &event_powerdown, &event_panicked,
+    &event_stop, &event_resume, &event_suspend, &event_wakeup, &event_shutdown, &event_reset, &event_powerdown,
+            &event_panicked,
     &event_watchdog, &event_deleted, &event_unplug_error, &event_module, NULL,
 };

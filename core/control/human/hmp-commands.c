@@ -203,7 +203,8 @@ HMP(hmp_log, "log", "item1[,...]", "activate logging of the specified items ('no
     log_args, do_log);
 
 const struct bp_hmp_command *const bpc_hmp_commands[] = {
-    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_wakeup, &hmp_nmi, &hmp_watchdog, &hmp_device_add,
+    &hmp_help, &hmp_stop, &hmp_cont, &hmp_quit, &hmp_reset, &hmp_powerdown, &hmp_wakeup, &hmp_nmi, &hmp_watchdog,
+            &hmp_device_add,
     &hmp_device_del, &hmp_object_add, &hmp_object_del, &hmp_qom_list, &hmp_qom_get,
     &hmp_qom_set, &hmp_cpu, &hmp_log, NULL,
 };

@@ -160,7 +160,8 @@ struct bp_x86_cpu {
     uint8_t ignne;
     /* What its physical addresses mean while `smm` is set: bp_cpu_space() with SMRAM shown. One for all
      * processors of the machine; borrowed, set by the board before the machine runs, constant then. NULL: there is
-     * no system management mode, an SMI has no effect. It may change when the other one does not. I/O ports are the same in both. Accesses in SMM that end
+     * no system management mode, an SMI has no effect. It may change when the other one does not. I/O ports are the
+     * same in both. Accesses in SMM that end
      * in a device's callback carry BP_ACCESS_SECURE. */
     struct bp_space *smm_space;
     struct bp_cpu *cpu;

@@ -2,7 +2,8 @@
 /*
  * Hot-plug of processors by ACPI: registers at 0xaf00 as firmware knows them (OVMF counts processors there; the public
  * description is QEMU's docs/specs/acpi_cpu_hotplug), whose driver is ssdt_cpuhp.asl, and the part of the tables that
- * depends on how many processors there can be. The older interface, a bitmap, is never on. Left out: processors that go, _OST.
+ * depends on how many processors there can be. The older interface, a bitmap, is never on. Left out: processors that
+ * go, _OST.
  *
  *   +0  4 bytes, written: number of the processor that the others are about; read: upper half of its id (command 3)
  *   +4  1 byte: bit 0 it is there; bit 1 it came, writing 1 to that forgets

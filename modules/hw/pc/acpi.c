@@ -403,7 +403,8 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 bool acpi_has_sleep(const struct pc *pc, unsigned state)
 {
     struct bp_value *disabled = NULL;
-    bool has = bp_object_get(bp_device_object(pc->pm), state == 3 ? "disable_s3" : "disable_s4", &disabled, NULL) == 0 &&
+    bool has = bp_object_get(bp_device_object(pc->pm), state == 3 ? "disable_s3" : "disable_s4", &disabled,
+                             NULL) == 0 &&
                bp_value_as_int(disabled) == 0;
 
     bp_value_unref(disabled);

@@ -14,7 +14,8 @@ struct linux_image {
     uint64_t kernel_size;    /* bytes that follow: protected-mode code and payload */
     uint32_t header_size;    /* bytes from LINUX_HEADER_OFFSET to copy into the zero page */
     uint32_t entry;          /* code32_start: load address */
-    bool real_mode_only;     /* has no 32-bit entry that is known here: needs firmware, as loaders packed as kernels do */
+    bool real_mode_only;     /* has no 32-bit entry that is known here: needs firmware, as loaders packed as
+                                kernels do */
     uint32_t initrd_max;     /* highest address an initrd's byte may have */
     uint32_t cmdline_max;    /* bytes, without the final zero */
     uint64_t preferred;      /* pref_address */

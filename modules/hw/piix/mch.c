@@ -2,7 +2,8 @@
 /*
  * Intel Q35 memory controller hub (3 Series chipset data sheet, order 316966, chapter 5): host bridge
  * with configuration mechanism 1 at 0xcf8/0xcfc, the enhanced mechanism (ECAM) where PCIEXBAR says,
- * PAM and SMRAM registers; at 0x50 what virtual firmware asks for a larger TSEG. Left out: DRAM, clock and DMI registers, whose base registers are there but map nothing; the
+ * PAM and SMRAM registers; at 0x50 what virtual firmware asks for a larger TSEG. Left out: DRAM, clock and DMI
+ * registers, whose base registers are there but map nothing; the
  * graphics port.
  */
 #define BP_SHARED

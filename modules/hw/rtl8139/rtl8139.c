@@ -135,7 +135,9 @@ static uint32_t slots_summary(const struct rtl8139 *s)
     for (unsigned i = 0; i < 4; i++) {
         uint32_t tsd = get32(s, TSD + 4 * i);
 
-        v |= (tsd & TSD_OWN ? 1u << i : 0) | (tsd & TSD_TABT ? 1u << (4 + i) : 0) | (tsd & TSD_TOK ? 1u << (12 + i) : 0);
+        v |= tsd & TSD_OWN ? 1u << i : 0;
+        v |= tsd & TSD_TABT ? 1u << (4 + i) : 0;
+        v |= tsd & TSD_TOK ? 1u << (12 + i) : 0;
     }
     return v;
 }

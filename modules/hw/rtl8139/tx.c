@@ -52,7 +52,8 @@ static uint64_t add(uint64_t sum, const uint8_t *p, uint32_t length)
     return length ? sum + ((uint64_t)p[0] << 8) : sum;
 }
 
-/* Of IPv4 alone: what else there is goes as it is. The driver leaves the transport's sum 0 or whatever: it is begun anew
+/* Of IPv4 alone: what else there is goes as it is. The driver leaves the transport's sum 0 or whatever: it is begun
+ * anew
  * with the pseudo header. */
 static void leave_sums(struct rtl8139 *s)
 {

@@ -45,7 +45,8 @@ struct place {
     unsigned plane;   /* CHAINED: which; ODD_EVEN: 0 or 1 */
 };
 
-/* The part of the window that is on, relative to 0xa0000. Bit 1 of the miscellaneous register would turn it off; firmware
+/* The part of the window that is on, relative to 0xa0000. Bit 1 of the miscellaneous register would turn it off;
+ * firmware
  * that was written on emulators does not set it (GRUB as the BIOS). */
 static void aperture(const struct vga *vga, uint32_t *ret_from, uint32_t *ret_size)
 {

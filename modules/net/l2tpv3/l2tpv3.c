@@ -264,7 +264,8 @@ static int read_numbers(struct tunnel *s, struct bp_error *err)
     return r;
 }
 
-static int look_up(const struct tunnel *s, const char *host, const char *port, struct addrinfo **ret, struct bp_error *err)
+static int look_up(const struct tunnel *s, const char *host, const char *port, struct addrinfo **ret,
+                   struct bp_error *err)
 {
     struct addrinfo hints = {.ai_family = s->ipv6 ? AF_INET6 : AF_INET, .ai_socktype = s->udp ? SOCK_DGRAM : SOCK_RAW,
                              .ai_protocol = s->udp ? 0 : PROTOCOL};

@@ -145,7 +145,8 @@ static void again(struct net_switch *s, const struct sockaddr_un *to, const void
 }
 
 /* A member that has gone without a word leaves its socket: whoever finds that takes it away. */
-static void send_to(struct net_switch *s, const struct sockaddr_un *to, const void *bytes, uint32_t length, unsigned tries)
+static void send_to(struct net_switch *s, const struct sockaddr_un *to, const void *bytes, uint32_t length,
+                    unsigned tries)
 {
     if (sendto(s->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)to, sizeof(*to)) >= 0)
         return;
@@ -345,7 +346,8 @@ static int open_switch(struct bp_netdev *nd, struct bp_error *err)
     s->nd = nd;
     s->fd = -1;
     if (!s->name || !*s->name || strchr(s->name, '/') || s->name[0] == '.')
-        return bp_fail(err, EINVAL, "netdev: switch: 'name' is missing, or no name: machines that give the same one are joined");
+        return bp_fail(err, EINVAL,
+                       "netdev: switch: 'name' is missing, or no name: machines that give the same one are joined");
     if (s->jitter > s->delay)
         return bp_fail(err, EINVAL, "netdev: switch: jitter=%u is more than delay=%u: nothing arrives before it is sent",
                        s->jitter, s->delay);

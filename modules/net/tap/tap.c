@@ -285,7 +285,8 @@ static int check_keys(struct tap *s, struct bp_error *err)
                        ? "vhost=on: this host has no /dev/vhost-net (kernel module vhost_net); use vhost=off"
                        : "vhost=on: not built yet: the kernel's vhost-net; use vhost=off");
     if ((s->fd || s->fds) && (s->ifname || s->script || s->downscript || s->helper || s->br || s->queues))
-        return bp_fail(err, EINVAL, "'fd' is an interface that is configured already: ifname, script, downscript, helper, "
+        return bp_fail(err, EINVAL,
+                       "'fd' is an interface that is configured already: ifname, script, downscript, helper, "
                        "br and queues do not go with it");
     if (s->fd && s->fds)
         return bp_fail(err, EINVAL, "either 'fd' or 'fds'");
@@ -295,7 +296,8 @@ static int check_keys(struct tap *s, struct bp_error *err)
     if (s->queues > MAX_QUEUES)
         return bp_fail(err, EINVAL, "queues=%u: at most %u", s->queues, MAX_QUEUES);
     if (s->ifname && strlen(s->ifname) >= IFNAMSIZ)
-        return bp_fail(err, EINVAL, "ifname=%s: a name of an interface has at most %d characters", s->ifname, IFNAMSIZ - 1);
+        return bp_fail(err, EINVAL, "ifname=%s: a name of an interface has at most %d characters", s->ifname,
+                       IFNAMSIZ - 1);
     return 0;
 }
 
