@@ -325,7 +325,8 @@ static int make_folder(struct net_switch *s, struct bp_error *err)
         n = snprintf(base, sizeof(base), "%s/backplane-switch", run);
     else
         n = snprintf(base, sizeof(base), "/tmp/backplane-switch-%u", (unsigned)geteuid());
-    if (n >= (int)sizeof(base) || snprintf(s->folder, sizeof(s->folder), "%s/%s", base, s->name) >= (int)sizeof(s->folder))
+    if (n >= (int)sizeof(base) || snprintf(s->folder, sizeof(s->folder), "%s/%s", base,
+                                           s->name) >= (int)sizeof(s->folder))
         return bp_fail(err, ENAMETOOLONG, "netdev: switch: name=%s is too long for a path of a socket", s->name);
     for (unsigned i = 0; i < 2; i++) {
         const char *path = i ? s->folder : base;

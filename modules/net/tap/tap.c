@@ -206,7 +206,8 @@ static int add_queue(struct tap *s, int fd, struct bp_error *err)
     if (ioctl(fd, TUNGETIFF, &request) < 0)
         return bp_fail(err, EINVAL, "descriptor %d is no TAP interface", fd);
     if (!(request.ifr_flags & IFF_TAP) || !(request.ifr_flags & IFF_NO_PI))
-        return bp_fail(err, EINVAL, "descriptor %d: an interface of kind TAP, without packet information, is wanted", fd);
+        return bp_fail(err, EINVAL,
+                       "descriptor %d: an interface of kind TAP, without packet information, is wanted", fd);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     s->header = request.ifr_flags & IFF_VNET_HDR;
