@@ -9,20 +9,21 @@
 #include "parts.h"
 #include "registry.h"
 
-enum { SOCKET, DIE, CLUSTER, CORE, THREAD, LEVELS };
-static const char *const keys[LEVELS] = {"socket-id", "die-id", "cluster-id", "core-id", "thread-id"};
+enum { SOCKET, DIE, CLUSTER, MODULE, CORE, THREAD, LEVELS };
+static const char *const keys[LEVELS] = {"socket-id", "die-id", "cluster-id", "module-id", "core-id",
+                                         "thread-id"};
 
 static void sizes(const struct bp_smp *s, unsigned n[LEVELS])
 {
-    const unsigned all[LEVELS] = {s->sockets, s->dies, s->clusters, s->cores, s->threads};
+    const unsigned all[LEVELS] = {s->sockets, s->dies, s->clusters, s->modules, s->cores, s->threads};
     for (unsigned i = 0; i < LEVELS; i++)
         n[i] = all[i] ? all[i] : 1;
 }
 
-/* Dies and clusters are named only where there are several. */
+/* Dies, clusters and modules are named only where there are several. */
 static bool is_named(const unsigned n[LEVELS], unsigned level)
 {
-    return (level != DIE && level != CLUSTER) || n[level] > 1;
+    return (level < DIE || level > MODULE) || n[level] > 1;
 }
 
 struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index)
@@ -59,7 +60,8 @@ static int get_place(struct bp_object *obj, const struct bp_field *f, struct bp_
      .get = get_place}
 const struct bp_field bpc_cpu_place_props[] = {
     PLACE("socket-id", "socket that it is in"), PLACE("die-id", "die of the socket"),
-    PLACE("cluster-id", "cluster of the die"), PLACE("core-id", "core of the cluster"),
+    PLACE("cluster-id", "cluster of the die"), PLACE("module-id", "module of the cluster"),
+    PLACE("core-id", "core of the module"),
     PLACE("thread-id", "thread of the core"), BP_FIELDS_END,
 };
 
@@ -134,7 +136,7 @@ static int may_come(struct bp_machine *m, const char *type, unsigned index, bool
 int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct bp_value *args,
                 bool hotplug, struct bp_error *err)
 {
-    static const char *const skip[] = {"driver", "id", "bus", "socket-id", "die-id", "cluster-id",
+    static const char *const skip[] = {"driver", "id", "bus", "socket-id", "die-id", "cluster-id", "module-id",
                                        "core-id", "thread-id", NULL};
     unsigned index = 0;
     struct bp_cpu *cpu;

@@ -17,7 +17,7 @@ static unsigned or_one(unsigned n)
 /* Fills the level that is left open so that the product becomes `total`. */
 static void fill_levels(struct bp_smp *s, unsigned total, bool prefer_sockets)
 {
-    uint64_t fixed = (uint64_t)s->dies * s->clusters;
+    uint64_t fixed = (uint64_t)s->dies * s->clusters * s->modules;
 
     if (total == 0) {
         s->sockets = or_one(s->sockets);
@@ -48,8 +48,9 @@ static int check(const struct bp_smp *s, uint64_t product, const struct bp_board
     if (product != s->max_cpus)
         return bp_fail(err, EINVAL,
                        "invalid CPU topology: product of the hierarchy must match maxcpus: sockets "
-                       "(%u) * dies (%u) * clusters (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
-                       s->sockets, s->dies, s->clusters, s->cores, s->threads, s->max_cpus);
+                       "(%u) * dies (%u) * %s (%u) * cores (%u) * threads (%u) != maxcpus (%u)",
+                       s->sockets, s->dies, s->modules > 1 ? "modules" : "clusters", s->clusters * s->modules,
+                       s->cores, s->threads, s->max_cpus);
     if (s->max_cpus < s->cpus)
         return bp_fail(err, EINVAL,
                        "invalid CPU topology: maxcpus (%u) must be equal to or greater than cpus (%u)",
@@ -64,7 +65,7 @@ int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board,
                      struct bp_error *err)
 {
     struct bp_smp s = *smp;
-    const unsigned levels[] = {s.sockets, s.dies, s.clusters, s.cores, s.threads};
+    const unsigned levels[] = {s.sockets, s.dies, s.clusters, s.modules, s.cores, s.threads};
     uint64_t product = 1;
     int ret;
 
@@ -75,10 +76,14 @@ int bpc_smp_complete(struct bp_smp *smp, const struct bp_board_class *board,
     }
     s.dies = or_one(s.dies);
     s.clusters = or_one(s.clusters);
+    s.modules = or_one(s.modules);
     if (s.clusters > 1 && !board->has_clusters)
         return bp_fail(err, EINVAL, "clusters > 1 not supported by this machine's CPU topology");
+    if (s.modules > 1 && !board->has_modules)
+        return bp_fail(err, EINVAL, "modules > 1 not supported by this machine's CPU topology");
     fill_levels(&s, s.max_cpus ? s.max_cpus : s.cpus, board->prefer_sockets);
     product = (uint64_t)s.sockets * s.dies * s.clusters;
+    product = product > UINT32_MAX ? UINT32_MAX : product * s.modules;
     product = product > UINT32_MAX ? UINT32_MAX : product * s.cores;
     product = product > UINT32_MAX ? UINT32_MAX : product * s.threads;
     if (s.max_cpus == 0)

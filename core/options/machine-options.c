@@ -241,11 +241,11 @@ static const struct bp_field smp_keys[] = {
     SMP_KEY("sockets", "sockets of the board"),
     SMP_KEY("dies", "dies of a socket"),
     SMP_KEY("clusters", "clusters of a die"),
-    SMP_KEY("cores", "cores of a cluster"),
+    SMP_KEY("modules", "modules of a cluster"),
+    SMP_KEY("cores", "cores of a module"),
     SMP_KEY("threads", "threads of a core"),
     SMP_ONE("drawers"),
     SMP_ONE("books"),
-    SMP_ONE("modules"),
     BP_FIELDS_END,
 };
 
@@ -260,13 +260,14 @@ static int apply_smp(struct bp_value *args, struct bp_error *err)
     smp->sockets = (unsigned)bp_value_as_uint(bp_value_get(args, "sockets"));
     smp->dies = (unsigned)bp_value_as_uint(bp_value_get(args, "dies"));
     smp->clusters = (unsigned)bp_value_as_uint(bp_value_get(args, "clusters"));
+    smp->modules = (unsigned)bp_value_as_uint(bp_value_get(args, "modules"));
     smp->cores = (unsigned)bp_value_as_uint(bp_value_get(args, "cores"));
     smp->threads = (unsigned)bp_value_as_uint(bp_value_get(args, "threads"));
     return 0;
 }
 
 BP_OPTION(option_smp, "smp", "number and topology of CPUs",
-          .arg = "[[cpus=]n][,maxcpus=n][,sockets=n][,dies=n][,clusters=n][,cores=n][,threads=n]",
+          .arg = "[[cpus=]n][,maxcpus=n][,sockets=n][,dies=n][,clusters=n][,modules=n][,cores=n][,threads=n]",
           .group = "Standard options", .phase = BP_PHASE_MACHINE, .keys = smp_keys,
           .implied = "cpus", .merge = true, .apply = apply_smp);
 

@@ -53,6 +53,7 @@ static void topology_is_completed_or_refused(void)
     smp_case((struct bp_smp){.cpus = 2, .max_cpus = 1}, "maxcpus (1) must be equal to or greater");
     smp_case((struct bp_smp){.cpus = 300}, "supports at most 8");
     smp_case((struct bp_smp){.cpus = 2, .clusters = 2}, "clusters > 1 not supported");
+    smp_case((struct bp_smp){.cpus = 2, .modules = 2}, "modules > 1 not supported");
     smp_case((struct bp_smp){.sockets = 4096, .dies = 4096, .cores = 4096, .threads = 4096},
              "product of the hierarchy");
     smp_case((struct bp_smp){.sockets = 5000}, "at most 4096");

@@ -27,6 +27,7 @@ struct bp_board_class {
     bool prefer_sockets; /* -smp: sockets before cores, when it has to choose */
     const char *deprecated; /* why, in words; NULL: it is not */
     bool has_clusters; /* -smp clusters= above 1: a level between dies and cores */
+    bool has_modules;  /* the same of modules=, between clusters and cores */
     /* Tables of this version, applied to every object in their order (so a later line has the last word),
      * before -global; the list ends with NULL. NULL: none. */
     const struct bp_compat *const *compat;
@@ -67,7 +68,7 @@ struct bp_object *bp_machine_object(struct bp_machine *m);
 /* What the command line asked for. Strings are borrowed and last as long as the machine. */
 uint64_t bp_machine_ram_size(const struct bp_machine *m); /* bytes */
 struct bp_smp {
-    unsigned cpus, max_cpus, sockets, dies, clusters, cores, threads;
+    unsigned cpus, max_cpus, sockets, dies, clusters, modules, cores, threads;
 };
 const struct bp_smp *bp_machine_smp(const struct bp_machine *m);
 const char *bp_machine_cpu_model(const struct bp_machine *m); /* "-cpu" text up to the first comma */

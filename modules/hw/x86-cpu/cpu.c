@@ -22,7 +22,7 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
 {
     struct x86_model_cpu *s = bp_cpu_state(cpu);
     const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
-    struct x86_topology topology = {1, 1, 1};
+    struct x86_topology topology = {1, 1, 1, 1};
 
     uint32_t executed[FEATURE_WORDS];
 
@@ -41,13 +41,13 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
                        (unsigned long long)s->x.tsc_hz);
     identity_complete(s, model);
     s->x.cpu = cpu;
-    s->x.apic_id = bp_cpu_index(cpu);
+    s->x.apic_id = smp ? bp_x86_apic_id(smp, bp_cpu_index(cpu)) : bp_cpu_index(cpu);
     s->x.is_bsp = bp_cpu_index(cpu) == 0;
     s->x.phys_bits = 40;
     s->x.linear_bits = 48;
     if (smp)
-        topology = (struct x86_topology){smp->dies ? smp->dies : 1, smp->cores ? smp->cores : 1,
-                                         smp->threads ? smp->threads : 1};
+        topology = (struct x86_topology){smp->dies ? smp->dies : 1, smp->modules ? smp->modules : 1,
+                                         smp->cores ? smp->cores : 1, smp->threads ? smp->threads : 1};
     cpuid_build(s, &topology);
     return 0;
 }

@@ -56,22 +56,35 @@ static unsigned bits_for(unsigned count)
     return bits;
 }
 
-/* Leaves 0xb and, where dies are told of, 0x1f: levels by the bits of the x2APIC id. */
+/* Leaf 0x1f is there where a package has more levels than cores and threads. */
+static bool has_more_levels(const struct x86_topology *t)
+{
+    return t->dies > 1 || t->modules > 1;
+}
+
+/* Leaves 0xb and 0x1f: levels by the bits of the x2APIC id. Types: 1 thread, 2 core, 3 module, 5 die. */
 static void add_topology(struct x86_model_cpu *s, const struct x86_topology *t)
 {
     unsigned smt = bits_for(t->threads), core = smt + bits_for(t->cores);
-    unsigned die = core + bits_for(t->dies);
-    unsigned in_die = t->cores * t->threads, id = s->x.apic_id;
+    unsigned module = core + bits_for(t->modules), die = module + bits_for(t->dies);
+    unsigned in_module = t->cores * t->threads, in_die = t->modules * in_module, id = s->x.apic_id, n = 2;
 
     add(s, (struct bp_x86_cpuid){0xb, 0, 0, smt, t->threads, 0x100, id});
     add(s, (struct bp_x86_cpuid){0xb, 1, 0, die, t->dies * in_die, 0x201, id});
     add(s, (struct bp_x86_cpuid){0xb, 0, 1, 0, 0, 2, id});
-    if (t->dies < 2)
+    if (!has_more_levels(t))
         return;
     add(s, (struct bp_x86_cpuid){0x1f, 0, 0, smt, t->threads, 0x100, id});
-    add(s, (struct bp_x86_cpuid){0x1f, 1, 0, core, in_die, 0x201, id});
-    add(s, (struct bp_x86_cpuid){0x1f, 2, 0, die, t->dies * in_die, 0x502, id});
-    add(s, (struct bp_x86_cpuid){0x1f, 0, 1, 0, 0, 3, id});
+    add(s, (struct bp_x86_cpuid){0x1f, 1, 0, core, in_module, 0x201, id});
+    if (t->modules > 1) {
+        add(s, (struct bp_x86_cpuid){0x1f, n, 0, module, in_die, 0x300 | n, id});
+        n++;
+    }
+    if (t->dies > 1) {
+        add(s, (struct bp_x86_cpuid){0x1f, n, 0, die, t->dies * in_die, 0x500 | n, id});
+        n++;
+    }
+    add(s, (struct bp_x86_cpuid){0x1f, 0, 1, 0, 0, n, id});
 }
 
 /* Leaves 0x8000001d (caches and who shares them) and 0x8000001e, which feature topoext announces. */
@@ -89,8 +102,8 @@ static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topo
                                      caches[i].sets - 1, 0});
     }
     add(s, (struct bp_x86_cpuid){0x8000001d, 0, 1, 0, 0, 0, 0});
-    die = core >> bits_for(t->cores) & ((1u << bits_for(t->dies)) - 1);
-    core &= (1u << (bits_for(t->cores) + bits_for(t->dies))) - 1;
+    die = core >> (bits_for(t->cores) + bits_for(t->modules)) & ((1u << bits_for(t->dies)) - 1);
+    core &= (1u << (bits_for(t->cores) + bits_for(t->modules) + bits_for(t->dies))) - 1;
     add_simple(s, 0x8000001e, s->x.apic_id, core | (t->threads - 1) << 8, die | (t->dies - 1) << 8,
                0);
 }
@@ -104,13 +117,13 @@ void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t)
 {
     const struct model *m = s->model;
     const uint32_t *f = s->x.features;
-    unsigned logical = t->dies * t->cores * t->threads; /* of a package */
+    unsigned logical = t->dies * t->modules * t->cores * t->threads; /* of a package */
     bool topoext = f[BP_X86_FW_80000001_ECX] & 1u << 22;
     /* The AMD copies of leaf 1's EDX. */
     uint32_t copied = strcmp(m->vendor, "AuthenticAMD") == 0 ? f[BP_X86_FW_1_EDX] & 0x0183f3ff : 0;
 
     s->x.cpuid_count = 0;
-    add_simple(s, 0, most(m->max_leaf, t->dies > 1 ? 0x1f : 0), word(m->vendor), word(m->vendor + 8),
+    add_simple(s, 0, most(m->max_leaf, has_more_levels(t) ? 0x1f : 0), word(m->vendor), word(m->vendor + 8),
                word(m->vendor + 4));
     add_simple(s, 1, signature(m),
                s->x.apic_id << 24 | (logical > 255 ? 255 : logical) << 16 | 8 << 8,

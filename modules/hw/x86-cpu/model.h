@@ -62,7 +62,7 @@ void identity_complete(struct x86_model_cpu *s, const struct model *model);
 
 /* How many of each there are in the one above; at least 1. Dies are those of a package. */
 struct x86_topology {
-    unsigned dies, cores, threads;
+    unsigned dies, modules, cores, threads;
 };
 void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t);
 void x86_reset(struct bp_cpu *cpu);
