@@ -24,7 +24,6 @@ const struct bpc_not_built program_options_not_built[] = {
      "!driver=none id=* timer-period=* in=* out=*"},
     {"audio-help", NULL, NULL, NULL, AUDIO, NULL},
     {"iscsi", NULL, "[user=user][,...]", NULL, "iSCSI disks", NULL},
-    {"win2k-hack", NULL, NULL, NULL, "IDE disks that are slow enough for a set-up of Windows 2000", NULL},
     {"fsdev", NULL, "local|synth,id=id[,...]", NULL, "shared folders (9p)", NULL},
     {"virtfs", NULL, "local|synth,mount_tag=tag[,...]", NULL, "shared folders (9p)", NULL},
     {"usbdevice", NULL, "name", NULL, "USB controllers and devices", NULL},
@@ -39,8 +38,6 @@ const struct bpc_not_built program_options_not_built[] = {
      "deprecated-input=accept deprecated-output=accept unstable-input=accept "
      "unstable-output=accept"},
     {"preconfig", NULL, NULL, NULL, "the state before the machine is made", NULL},
-    {"overcommit", NULL, "[mem-lock=on|off][,cpu-pm=on|off]", NULL,
-     "locked memory and power management by the guest", "mem-lock=off cpu-pm=off"},
     {"gdb", NULL, "dev", "dev", "a debugger's stub", "dev=none"},
     {"s", NULL, NULL, NULL, "a debugger's stub (-gdb tcp::1234)", NULL},
     {"dfilter", NULL, "range[,...]", NULL, "a filter of the log by address", NULL},

@@ -99,6 +99,17 @@ BP_OPTION(option_global, "global", "sets a default of a type's property",
           .arg = "driver.property=value", .group = DEVICES, .phase = BP_PHASE_EARLY,
           .apply = apply_global);
 
+static int apply_win2k(struct bp_value *args, struct bp_error *err)
+{
+    int ret = bpc_global_add("ide-hd", "win2k-install-hack", "on", err);
+
+    (void)args;
+    return ret == 0 ? bpc_global_add("ide-cd", "win2k-install-hack", "on", err) : ret;
+}
+
+BP_OPTION(option_win2k, "win2k-hack", "IDE disks are slow enough for a set-up of Windows 2000", .group = DEVICES,
+          .phase = BP_PHASE_EARLY, .apply = apply_win2k);
+
 /* ---- consoles ---- */
 
 static int apply_nographic(struct bp_value *args, struct bp_error *err)
@@ -205,6 +216,6 @@ BP_OPTION(option_mon, "mon", "a monitor on a chardev",
           .phase = BP_PHASE_EARLY, .keys = mon_keys, .implied = "chardev", .apply = apply_mon);
 
 const struct bp_option *const bpc_device_options[] = {
-    &option_device, &option_object, &option_global, &option_nographic, &option_serial,
+    &option_device, &option_object, &option_global, &option_win2k, &option_nographic, &option_serial,
     &option_parallel, &option_monitor, &option_qmp, &option_qmp_pretty, &option_mon, NULL,
 };

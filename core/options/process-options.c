@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <glib.h>
 
@@ -166,6 +168,33 @@ static int apply_daemonize(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_daemonize, "daemonize", "goes to the background once everything listens",
           .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_daemonize);
 
+static const struct bp_field overcommit_keys[] = {
+    BP_ARG_OPT("mem-lock", BOOL, "keeps all memory of the program and its guest in RAM"),
+    BP_ARG_OPT("cpu-pm", BOOL, "the guest uses the processor's power states itself (KVM)"),
+    BP_FIELDS_END,
+};
+
+/* When the machine stands: a limit that is too low then fails here, with a reason, and not somewhere else. */
+static int apply_overcommit(struct bp_value *args, struct bp_error *err)
+{
+    struct rlimit limit = {0};
+    int ret;
+
+    if (bp_value_as_bool(bp_value_get(args, "cpu-pm")))
+        return bp_fail(err, ENOTSUP, "cpu-pm=on: power states of the guest's own need the KVM accelerator, which is not "
+                       "built; use cpu-pm=off");
+    if (!bp_value_as_bool(bp_value_get(args, "mem-lock")) || mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
+        return 0;
+    ret = errno;
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    return bp_fail(err, ret, "mem-lock=on: memory cannot be locked: %s (RLIMIT_MEMLOCK is %llu KiB: ulimit -l)",
+                   strerror(ret), (unsigned long long)(limit.rlim_cur >> 10));
+}
+
+BP_OPTION(option_overcommit, "overcommit", "what the guest may have more of than the host", .group = EXPERT,
+          .arg = "[mem-lock=on|off][,cpu-pm=on|off]", .phase = BP_PHASE_LATE, .keys = overcommit_keys, .merge = true,
+          .apply = apply_overcommit);
+
 /* Read while the command line is parsed, where it stands. */
 BP_OPTION(option_readconfig, "readconfig", "reads options from a configuration file",
           .arg = "file", .group = EXPERT, .phase = BP_PHASE_EARLY);
@@ -184,5 +213,5 @@ BP_OPTION(option_version, "version", "shows the version", .group = "Standard opt
 const struct bp_option *const bpc_process_options[] = {
     &option_h, &option_help_json, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
     &option_data_dir, &option_pidfile, &option_daemonize, &option_readconfig,
-    &option_no_user_config, &option_sync_profile, NULL,
+    &option_no_user_config, &option_sync_profile, &option_overcommit, NULL,
 };

@@ -4,9 +4,11 @@ Guest memory from back ends: files, memfd, POSIX shared memory, anonymous; what 
 /proc, and what another process finds in the file. Usage: test-memory-backends.py SOURCE-ROOT BUILD-ROOT
 """
 import contextlib
+import ctypes
 import fcntl
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -314,6 +316,31 @@ def shared_memory_is_posix_and_always_shared():
     assert "share" in refused("-M", "none", *backend("shm", "share=off"))
 
 
+def locked(pid):
+    with open("/proc/%d/status" % pid, encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmLck:"))
+
+
+def without_the_right_to_lock():
+    """Also for root: the bounding set loses CAP_IPC_LOCK."""
+    ctypes.CDLL(None).prctl(24, 14, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+
+
+def memory_is_locked_when_it_may_be():
+    with Emulator(PROGRAM, "-M", "none", "-m", "67M", "-overcommit", "mem-lock=off") as machine:
+        assert locked(machine.process.pid) == 0
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    if os.geteuid() == 0 or limit == resource.RLIM_INFINITY:
+        with Emulator(PROGRAM, "-M", "none", "-m", "67M", "-overcommit", "mem-lock=on") as machine:
+            assert locked(machine.process.pid) >= 67 << 10, locked(machine.process.pid)
+            assert mapping(machine.process.pid).resident == SIZE
+    done = subprocess.run([PROGRAM, "-display", "none", "-nodefaults", "-accel", "qtest", "-M", "none", "-m", "67M",
+                           "-overcommit", "mem-lock=on"], capture_output=True, text=True, timeout=WAIT,
+                          stdin=subprocess.DEVNULL, check=False, preexec_fn=without_the_right_to_lock)
+    assert done.returncode == 1 and "RLIMIT_MEMLOCK is 64 KiB" in done.stderr, done
+
+
 def mistakes_are_named():
     for args, word in ((backend("file"), "mem-path"), (["-object", "memory-backend-ram,id=m"], "size"),
                        (backend("ram", size="0"), "size"), (backend("ram", "nope=1"), "nope"),
@@ -328,7 +355,7 @@ try:
              data_is_discarded_at_the_end_alone, part_of_a_file_begins_at_its_offset,
              readonly_files_are_rom_or_private_memory, memory_is_merged_dumped_and_preallocated_as_told,
              memory_is_bound_to_nodes_as_told, addresses_are_aligned_as_told, memfd_is_shared_and_sealed,
-             reserved_huge_pages_are_used,
+             reserved_huge_pages_are_used, memory_is_locked_when_it_may_be,
              shared_memory_is_posix_and_always_shared, mistakes_are_named])
 finally:
     shutil.rmtree(SHM, ignore_errors=True)

@@ -134,7 +134,7 @@ def what_is_not_built_is_refused_by_name():
                         (("-audiodev", "id=a"), ("-audiodev", "audio")),
                         (("-audio", "none,model=hda"), ("-audio", "audio", "none")),
                         (("-sandbox", "on"), ("-sandbox on", "sandbox", "off")),
-                        (("-overcommit", "mem-lock=on"), ("-overcommit", "mem-lock=off")),
+                        (("-overcommit", "cpu-pm=on"), ("-overcommit", "KVM", "cpu-pm=off")),
                         (("-M", "pc,vmport=on"), ("-machine", "vmport", "VMware", "off, auto")),
                         (("-M", "none,usb=on"), ("-machine", "usb")),
                         (("-M", "pc,cxl-fmw.0.size=1G"), ("-machine", "cxl-fmw", "CXL")),

@@ -5,6 +5,7 @@ Specification 1.4 chapter 4, the BIOS data area), functions of the PCI bus, proc
 import os
 import struct
 import tempfile
+import time
 
 from qtest import QTest, Tap
 
@@ -39,6 +40,35 @@ def booted(function, *args):
         kernel.flush()
         with QTest(["-M", "pc", "-kernel", kernel.name, *args]) as q:
             function(q)
+
+
+def disk_for_windows_2000_is_busy_after_each_block(q):
+    """For a millisecond; others only until the file has it."""
+    q.outb(0x3F6, 0)
+    for port, value in ((0x1F6, 0xE0), (0x1F2, 2), (0x1F3, 5), (0x1F4, 0), (0x1F5, 0), (0x1F7, 0x30)):
+        q.outb(port, value)
+    for block in range(2):
+        assert q.inb(0x1F7) & 0x88 == 0x08, hex(q.inb(0x1F7))
+        for word in range(256):
+            q.outw(0x1F0, 0x2000 + block)
+        assert q.inb(0x1F7) & 0x80
+        q.clock_step(999999)
+        assert q.inb(0x1F7) & 0x80
+        q.clock_step(1)
+        while q.inb(0x1F7) & 0x80:
+            time.sleep(0.01)
+    assert q.inb(0x1F7) & 0x89 == 0
+    with open(q.disk, "rb") as disk:
+        data = disk.read()[5 * 512:7 * 512]
+    assert data == b"\0\x20" * 256 + b"\1\x20" * 256, data[:8]
+
+
+def windows_2000():
+    with tempfile.NamedTemporaryFile(suffix=".img") as disk:
+        disk.truncate(1 << 20)
+        with QTest(["-M", "pc", "-win2k-hack", "-drive", "format=raw,file=" + disk.name]) as q:
+            q.disk = disk.name
+            disk_for_windows_2000_is_busy_after_each_block(q)
 
 
 def sums_to_zero(data):
@@ -276,6 +306,7 @@ def firmware_counts_processors_by_hot_plug():
 
 
 tap = Tap()
+tap.case("disk_for_windows_2000_is_busy_after_each_block", windows_2000)
 CPUS = ("-smp", "2", "-serial", "null", "-serial", "null")
 tap.case("acpi_names_what_is_there", booted, acpi_names_what_is_there, *CPUS)
 tap.case("vga_is_told_absent_only_where_there_is_none", vga_is_told_absent_only_where_there_is_none)

@@ -72,8 +72,6 @@ static int check_props(struct ide_drive *s, const char *type, struct bp_error *e
     if (s->conf.logical_block_size && s->conf.logical_block_size != SECTOR)
         return bp_fail(err, ENOTSUP, "%s: logical_block_size must be 512: drives with larger logical "
                        "sectors are not built; physical_block_size may be larger", type);
-    if (s->win2k_install_hack)
-        return bp_fail(err, ENOTSUP, "%s: win2k-install-hack is not built; use off", type);
     return 0;
 }
 
@@ -128,6 +126,7 @@ static int attach(struct bp_device *dev, bool cd, struct bp_error *err)
     s->cd = cd;
     if (r < 0)
         return r;
+    ide_slow_down(s);
     if (!s->model)
         s->model = bp_strdup(cd ? "QEMU DVD-ROM" : "QEMU HARDDISK");
     if (!s->version)
@@ -331,6 +330,7 @@ static int loaded(void *state, struct bp_error *err)
     if (s->cd && s->locked)
         block->lock_medium(s->blk, true);
     bp_deferred_schedule(s->again);
+    ide_slow_resume(s);
     return 0;
 }
 

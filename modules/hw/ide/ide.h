@@ -97,6 +97,8 @@ struct ide_drive {
     uint16_t rotation_rate;
     int chs_trans;
     bool win2k_install_hack;
+    struct bp_timer *slow; /* with it: a block that was written is taken so much later; NULL: at once */
+    uint32_t slow_epoch;
 
     struct bp_device *dev;
     struct ide_bus *bus; /* NULL while it has none */
@@ -179,6 +181,8 @@ static inline bool ide_has_dma(const struct ide_drive *s)
 }
 
 /* transfer.c: how data, and the news that a command has ended, get to the host. */
+void ide_slow_down(struct ide_drive *s); /* from attach(), as win2k-install-hack says */
+void ide_slow_resume(struct ide_drive *s); /* after loading */
 void ide_end(struct ide_drive *s); /* BSY, DRQ and the phase go; interrupt */
 void ide_fail(struct ide_drive *s, uint8_t error);
 void ide_fault(struct ide_drive *s, uint8_t error); /* the same; what was written is not safe */

@@ -6,6 +6,8 @@
  */
 #include <stdlib.h>
 
+#include <bp/clock.h>
+
 #include "ide.h"
 
 void ide_need_data(struct ide_drive *s)
@@ -168,6 +170,36 @@ void ide_next_block(struct ide_drive *s, bool first)
     }
 }
 
+/* Windows 2000's installer fills the disk with its log when the interrupt after a written block comes at once. The
+ * drive is busy meanwhile. */
+#define SLOW_NS 1000000
+
+static void take_now(void *opaque)
+{
+    struct ide_drive *s = opaque;
+
+    if (s->slow_epoch == s->epoch && s->phase == PHASE_PIO_OUT && s->regs.status == BP_IDE_BUSY)
+        ide_data_in(s);
+}
+
+static void take_later(struct ide_drive *s)
+{
+    s->slow_epoch = s->epoch;
+    bp_timer_set(s->slow, bp_timer_now(s->slow) + SLOW_NS);
+}
+
+void ide_slow_resume(struct ide_drive *s)
+{
+    if (s->slow && s->phase == PHASE_PIO_OUT && s->regs.status == BP_IDE_BUSY && s->step == STEP_NONE)
+        take_later(s);
+}
+
+void ide_slow_down(struct ide_drive *s)
+{
+    if (s->win2k_install_hack)
+        s->slow = bp_timer_new(bp_device_owner(s->dev), NULL, BP_CLOCK_VIRTUAL, take_now, s);
+}
+
 void ide_block_moved(struct ide_drive *s)
 {
     if (s->data_pos < s->data_len) {
@@ -179,6 +211,8 @@ void ide_block_moved(struct ide_drive *s)
         ide_packet_received(s);
     else if (s->phase == PHASE_PIO_IN)
         ide_data_out(s);
+    else if (s->slow)
+        take_later(s);
     else
         ide_data_in(s);
 }
