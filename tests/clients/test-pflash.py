@@ -268,8 +268,21 @@ def mistakes_name_what_is_right():
         assert right in said, (options, said)
 
 
+def chip_of_smm_listens_to_nobody_else():
+    """Accesses from here are no processor's in system management mode."""
+    with Chips("-global", "driver=cfi.pflash01,property=secure,value=on") as q:
+        for command in (0x90, 0x70, 0x98):
+            q.writeb(VARS, command)
+            assert q.readb(VARS) == 0xff, hex(q.readb(VARS))
+        q.program(VARS, b"\x12\x34")
+        assert q.read(VARS, 2) == b"\xff\xff"
+    with Chips() as q:
+        q.writeb(VARS, 0x70)
+        assert q.readb(VARS) != 0xff
+
+
 tap.run([images_are_where_firmware_is, pflash_option_and_nodes_name_the_same_chips, query_describes_the_chip,
          firmware_recognises_flash_by_its_status, programming_clears_bits_and_erasing_sets_a_sector,
          buffers_are_programmed_at_once, what_is_read_only_stays, contents_outlive_the_process,
          what_a_slow_disk_has_not_taken_yet_is_written_at_the_end, killed_process_leaves_what_was_programmed,
-         file_is_always_as_the_chip_was_at_some_moment, reset_reads_the_array_again, random_commands_harm_nobody, mistakes_name_what_is_right])
+         file_is_always_as_the_chip_was_at_some_moment, reset_reads_the_array_again, chip_of_smm_listens_to_nobody_else, random_commands_harm_nobody, mistakes_name_what_is_right])

@@ -16,7 +16,7 @@
 #include <pthread.h>
 
 #define PINS 24
-#define VERSION 0x20u
+#define VERSION_EOI 0x20u /* from this version on there is an EOI register */
 #define ENTRY_MASKED (1ull << 16)
 #define ENTRY_LEVEL (1ull << 15)
 #define ENTRY_REMOTE_IRR (1ull << 14)
@@ -29,6 +29,7 @@ enum { ID = 0, VER = 1, ARB = 2, TABLE = 0x10 };
 
 struct ioapic {
     uint64_t base;
+    uint8_t version;
     uint32_t id;
     uint8_t select;
     uint8_t level[PINS];
@@ -97,7 +98,7 @@ static uint32_t read_register(struct ioapic *s)
     if (index == ID || index == ARB)
         return s->id << 24;
     if (index == VER)
-        return (PINS - 1) << 16 | VERSION;
+        return (PINS - 1) << 16 | s->version;
     if (index >= TABLE && index < TABLE + 2 * PINS) {
         uint64_t e = s->entry[(index - TABLE) / 2];
         return index & 1 ? (uint32_t)(e >> 32) : (uint32_t)e;
@@ -152,7 +153,8 @@ static void write_locked(struct ioapic *s, uint64_t addr, uint64_t value)
             bp_guest_error("ioapic-register", "write of I/O APIC register 0x%x", s->select);
         break;
     case EOI:
-        eoi_locked(s, (uint8_t)value);
+        if (s->version >= VERSION_EOI)
+            eoi_locked(s, (uint8_t)value);
         break;
     default:
         break;
@@ -204,6 +206,8 @@ static void reset(struct bp_device *dev)
 
 static const struct bp_field props[] = {
     BP_PROP("base", UINT64, struct ioapic, base, "0xfec00000", "guest physical address"),
+    BP_PROP_RANGE("version", UINT8, struct ioapic, version, "0x20", 0x11, 0x20,
+                  "version that it shows; before 0x20 there is no EOI register"),
     BP_FIELDS_END,
 };
 static const struct bp_state_field fields[] = {

@@ -68,6 +68,20 @@ static struct bp_bus *isa_bus_of_child(struct bp_device *dev)
     return bus && bp_bus_level(bus, &isa_class) ? bus : NULL;
 }
 
+/* What is no ISA device's answers at ports, too: the chipset, PCI functions with an I/O BAR. */
+static int check_others(struct bp_device *dev, uint32_t base, uint32_t count, struct bp_error *err)
+{
+    for (uint32_t at = base; at < base + count; at++) {
+        struct bp_mapping map = {.size = sizeof(map)};
+
+        bp_space_lookup(bp_device_io(dev), at, &map);
+        if (map.region)
+            return bp_fail(err, EBUSY, "I/O ports 0x%x to 0x%x: '%s' is at 0x%x (info mtree)", base, base + count - 1,
+                           bp_region_name(map.region), at);
+    }
+    return 0;
+}
+
 static int claim_ports(struct isa_bus *isa, struct bp_device *dev, uint32_t base, uint32_t count,
                        struct bp_error *err)
 {
@@ -81,6 +95,8 @@ static int claim_ports(struct isa_bus *isa, struct bp_device *dev, uint32_t base
                            base + count - 1, bp_device_class(c->dev)->type.name, id ? ",id=" : "",
                            id ? id : "", c->base, c->base + c->count - 1);
     }
+    if (bp_space_root(bp_device_io(dev)) == isa->ports && check_others(dev, base, count, err) < 0)
+        return -EBUSY;
     claim = bp_alloc(sizeof(*claim));
     *claim = (struct claim){isa->claims, dev, base, count};
     isa->claims = claim;

@@ -302,8 +302,20 @@ static void flash_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
     }
 }
 
+/* With secure=on only SMM is listened to: others see what is there, and change nothing. */
+static int flash_write_with(void *opaque, uint64_t addr, uint64_t value, unsigned size, const struct bp_access *access)
+{
+    struct cfi01 *s = opaque;
+
+    if (s->secure && !(access->flags & BP_ACCESS_SECURE))
+        bp_guest_error("pflash-secure", "flash chip '%s': written by code that is not SMM's", s->name ? s->name : "");
+    else
+        flash_write(s, addr, value, size);
+    return 0;
+}
+
 static const struct bp_region_ops flash_ops = {
-    .size = sizeof(flash_ops), .read = flash_read, .write = flash_write, .max_access = 4, .valid_max = 4};
+    .size = sizeof(flash_ops), .read = flash_read, .write_with = flash_write_with, .max_access = 4, .valid_max = 4};
 
 /* ---- device ---- */
 
@@ -326,9 +338,6 @@ static int check(struct cfi01 *s, uint64_t length, struct bp_error *err)
 {
     if (!s->device_width)
         s->device_width = s->width;
-    if (s->secure)
-        return bp_fail(err, ENOTSUP, "cfi.pflash01: secure=on needs accesses that say whether SMM makes them; use "
-                       "secure=off");
     if (!is_power(s->width) || s->width > 4 || !is_power(s->device_width) || s->device_width > s->width)
         return bp_fail(err, EINVAL, "cfi.pflash01: 'width' must be 1, 2 or 4 bytes, 'device-width' one of these up to "
                        "it");
