@@ -181,8 +181,8 @@ static int apply_overcommit(struct bp_value *args, struct bp_error *err)
     int ret;
 
     if (bp_value_as_bool(bp_value_get(args, "cpu-pm")))
-        return bp_fail(err, ENOTSUP, "cpu-pm=on: power states of the guest's own need the KVM accelerator, which is not "
-                       "built; use cpu-pm=off");
+        return bp_fail(err, ENOTSUP, "cpu-pm=on: power states of the guest's own need the KVM accelerator, which "
+                       "is not built; use cpu-pm=off");
     if (!bp_value_as_bool(bp_value_get(args, "mem-lock")) || mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
         return 0;
     ret = errno;

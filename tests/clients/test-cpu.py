@@ -78,5 +78,26 @@ def identity_can_be_chosen():
         assert all(word in said for word in words), said
 
 
-run([first_processor_is_the_first_device, identity_and_features_have_their_types,
+def modules_are_a_level_of_their_own():
+    with Machine("-smp", "32,sockets=2,dies=2,modules=2,cores=2,threads=2,maxcpus=32") as m:
+        cpus = m.command("query-cpus-fast")["return"]
+        assert len(cpus) == 32 and cpus[31]["props"] == {"socket-id": 1, "die-id": 1, "module-id": 1, "core-id": 1,
+                                                         "thread-id": 1}, cpus[31]
+        assert cpus[4]["props"] == {"socket-id": 0, "die-id": 0, "module-id": 1, "core-id": 0, "thread-id": 0}, cpus[4]
+        assert m.get("module-id", cpus[5]["qom-path"]) == 1
+    with Machine("-smp", "cpus=2,modules=2") as m:
+        assert [c["props"]["module-id"] for c in m.command("query-cpus-fast")["return"]] == [0, 1]
+    said = fails(PROGRAM, "-M", "none", "-smp", "2,modules=2")
+    assert "modules > 1" in said, said
+
+
+def ids_follow_the_topology():
+    with Machine("-smp", "6,sockets=2,cores=3") as m:
+        ids = [m.get("apic-id", c["qom-path"]) for c in m.command("query-cpus-fast")["return"]]
+        assert ids == [0, 1, 2, 4, 5, 6], ids
+    said = fails(PROGRAM, "-M", "pc", "-smp", "255,sockets=85,cores=3")
+    assert "APIC id 338" in said and "powers of two" in said, said
+
+
+run([modules_are_a_level_of_their_own, ids_follow_the_topology, first_processor_is_the_first_device, identity_and_features_have_their_types,
      switched_off_features_are_gone, what_is_not_executed_is_filtered, identity_can_be_chosen])

@@ -108,6 +108,14 @@ def parts_that_are_not_built_are_refused_in_words():
             assert answer(machine, "query-status")["running"]
 
 
+def memory_encryption_names_an_object():
+    for board in ("pc", "q35"):
+        said = refused("-machine", board + ",memory-encryption=sev0")
+        assert "memory-encryption=sev0" in said and "no -object" in said, said
+        said = refused("-machine", board + ",memory-encryption=s", "-object", "secret,id=s,data=x")
+        assert "a secret does not keep" in said, said
+
+
 def q35_has_a_sata_controller_unless_told_otherwise():
     for given, there in ((), True), (("-machine", "sata=on"), True), (("-machine", "sata=off"), False):
         with Emulator(PROGRAM, "-M", "q35", *given) as machine:
@@ -495,7 +503,7 @@ tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          processors_are_counted, wrong_processor_counts_are_told,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,
          messages_have_time_and_name, global_values_reach_devices_of_the_machine,
-         objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one,
+         memory_encryption_names_an_object, objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one,
          rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest,
          boot_order_reaches_the_clocks_memory,
          reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])

@@ -221,7 +221,8 @@ def tables_end_at_65535_bytes():
     path = os.path.join(FOLDER, "long")
     with open(path, "w", encoding="ascii") as f:
         f.write("x" * 40000)
-    said = refused("-smbios", "type=11,path=%s" % path, "-smbios", "type=11,path=%s" % path)
+    said = refused("-machine", "smbios-entry-point-type=32", "-smbios", "type=11,path=%s" % path, "-smbios",
+                   "type=11,path=%s" % path)
     assert "65535" in said and "smbios-entry-point-type=64" in said, said
     for kind in ("64", "auto"):
         anchor, tables = by_firmware("-smbios", "type=11,path=%s" % path, "-smbios", "type=11,path=%s" % path, kind=kind)

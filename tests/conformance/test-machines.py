@@ -90,12 +90,35 @@ def describe(version):
         kernel.write(bzimage())
         kernel.flush()
         with QTest(["-M", version, "-kernel", kernel.name]) as q:
-            found = {"functions": functions(q), "acpi": tables(q)}
+            found = {"functions": functions(q), "acpi": tables(q), "properties": properties(version)}
     with tempfile.NamedTemporaryFile(suffix=".bin") as bios:  # no code runs: any firmware will do
         bios.write(bytes(65536))
         bios.flush()
         with QTest(["-M", version, "-bios", bios.name]) as q:
             return {**found, "fw_cfg": files(q)}
+
+
+def properties(version):
+    """What devices that users add are like, and registers that versions differ in."""
+    with QTest(["-M", version, "-vga", "std", "-device", "pvpanic,id=p", "-device", "pvpanic-pci,id=pp"]) as q:
+        def get(path, name):
+            return q.qmp("qom-get", {"path": path, "property": name})
+
+        found = {"pvpanic": get("/machine/peripheral/p", "events"), "pvpanic-pci": get("/machine/peripheral/pp", "events"),
+                 "smbios-entry-point-type": get("/machine", "smbios-entry-point-type"),
+                 "VGA.edid": get(q.path("VGA"), "edid")}
+        if version.startswith("pc-i440fx-"):
+            found["isa-fdc.fallback"] = get(q.path("isa-fdc"), "fallback")
+        else:
+            q.outl(0xCF8, 0x80000050)
+            q.outw(0xCFC, 0xFFFF)
+            found["mch extended TSEG"] = q.inw(0xCFC)
+            found["ICH9-LPC.x-smi-broadcast"] = get(q.path("ICH9-LPC"), "x-smi-broadcast")
+        q.writel(0xFEC00000, 1)
+        found["I/O APIC"] = "%x" % q.readl(0xFEC00010)
+        q.outw(0x510, 1)
+        found["fw_cfg"] = q.inb(0x511)
+    return found
 
 
 def versions():

@@ -3,6 +3,7 @@
 """The board's ACPI tables as a guest finds them in memory: reachable from the root pointer, sums right,
 accepted by iasl, and telling of the processors, I/O APIC and HPET that are there."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,20 @@ def tables(q):
     return found
 
 
+def all_tables(q):
+    """The bytes of each table that the root table lists, and of the DSDT."""
+    low = q.read(0xe0000, 0x20000)
+    at = next(n for n in range(0, len(low), 16) if low[n:n + 8] == b"RSD PTR ")
+
+    def take(address):
+        return q.read(address, q.readl(address + 4))
+
+    root = take(int.from_bytes(low[at + 16:at + 20], "little"))
+    found = [take(int.from_bytes(root[n:n + 4], "little")) for n in range(36, len(root), 4)]
+    fadt = next(data for data in found if data[:4] == b"FACP")
+    return found + [take(int.from_bytes(fadt[40:44], "little"))]
+
+
 def they_are_found_and_summed(q):
     found = tables(q)
     assert {"RSDT", "FACP", "DSDT", "APIC", "HPET"} <= set(found), sorted(found)
@@ -66,6 +81,43 @@ def iasl_takes_them_apart(q):
         done = subprocess.run(["iasl", "-p", "again", "DSDT.dsl"], cwd=folder, capture_output=True, text=True,
                               timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+INTERRUPT = "(89 06 00 09 01 0A 00 00 00 79 00)"  # a resource template: interrupt 10
+ARGUMENTS = {"_SRS": INTERRUPT,
+             # PCI's host bridge capabilities; a PCI function's specific methods
+             "_OSC": "(5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66) 1 3 (00 00 00 00 1F 00 00 00 1F 00 00 00)",
+             "_DSM": "(D0 37 C9 E5 53 35 7A 4D 91 17 EA 4D 19 C3 43 4D) 1 0 [ ]"}
+
+
+def acpiexec(folder, commands):
+    # Registers read all ones: that is also where lists of what came end.
+    done = subprocess.run(["acpiexec", "-di", "-fv", "0xFF", *sorted(os.listdir(folder))], cwd=folder,
+                          input="\n".join(commands) + "\nquit\n", capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    return done.stdout + done.stderr
+
+
+def every_method_is_evaluated(q):
+    assert shutil.which("acpiexec"), "acpiexec (acpica-tools) is needed to build, and is not here"
+    with tempfile.TemporaryDirectory() as folder:
+        for n, data in enumerate(all_tables(q)):
+            with open(os.path.join(folder, "%s%d.dat" % (data[:4].decode(), n)), "wb") as file:
+                file.write(data)
+        methods = [(name, int(count)) for name, count in
+                   re.findall(r"^\s+(\\\S+) Method\s+0x\w+ \w+ Args (\d)", acpiexec(folder, ["methods"]), re.M)
+                   if name != "\\_OSI" and not name.startswith("\\_TI.")]  # these two are acpiexec's own
+        assert len(methods) > 40, methods
+        text = acpiexec(folder, ["evaluate %s %s" % (name, ARGUMENTS.get(name[-4:], "1 " * count))
+                                 for name, count in methods])
+    for name, _ in methods:
+        assert "valuation of %s" % name in text, (name, text[-1000:])
+        # What it returns may be longer than what acpiexec shows (a routing table): that is all it says then.
+        at = text.replace(name + " failed with status AE_BUFFER_OVERFLOW", "").find("Evaluation of %s failed" % name)
+        assert at < 0, text[max(0, at - 1000):at + 300]
+    for line in text.splitlines():
+        if not re.search("^Unexpected AE_|AE_BUFFER_OVERFLOW|AML Debugger buffer", line):  # it tries what is not there, whatever the tables
+            assert "ACPI Error" not in line and "ACPI Exception" not in line and "ACPI Warning" not in line, line
 
 
 def entries(table):
@@ -119,6 +171,12 @@ def power_button_is_told(q):
     assert q.inw(event) & 0x100 == 0 and not q.irq(9)
 
 
+def ids_have_holes_where_levels_are_no_powers_of_two(q):
+    found = [data for kind, data in entries(tables(q)["APIC"]) if kind == 0]
+    assert [data[2] for data in found] == list(range(6)), found
+    assert [data[3] for data in found] == [0, 1, 2, 4, 5, 6], found
+
+
 def hpet_goes_with_the_option(q):
     assert "HPET" not in tables(q)
 
@@ -127,5 +185,12 @@ tap = Tap()
 for case in (they_are_found_and_summed, iasl_takes_them_apart, processors_and_io_apic_are_told,
              power_management_is_where_it_is_told, power_button_is_told):
     tap.machine_case(case.__name__, ["-M", "pc", "-smp", "3", "-kernel", KERNEL], case)
+ALL = ["-smp", "2,maxcpus=4", "-device", "pvpanic", "-device", "vmgenid,guid=auto", "-serial", "null", "-serial", "null",
+       "-kernel", KERNEL]
+for board in ("pc", "q35"):
+    tap.machine_case(board + "_every_method_is_evaluated", ["-M", board, *ALL], every_method_is_evaluated)
+tap.machine_case("ids_have_holes_where_levels_are_no_powers_of_two",
+                 ["-M", "pc", "-smp", "6,sockets=2,cores=3", "-kernel", KERNEL],
+                 ids_have_holes_where_levels_are_no_powers_of_two)
 tap.machine_case("hpet_goes_with_the_option", ["-M", "pc,hpet=off", "-kernel", KERNEL], hpet_goes_with_the_option)
 tap.done()

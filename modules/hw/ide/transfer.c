@@ -170,6 +170,21 @@ void ide_next_block(struct ide_drive *s, bool first)
     }
 }
 
+static void block_moved(struct ide_drive *s)
+{
+    if (s->data_pos < s->data_len) {
+        ide_next_block(s, false);
+        return;
+    }
+    s->regs.status = BP_IDE_BUSY;
+    if (s->phase == PHASE_PACKET)
+        ide_packet_received(s);
+    else if (s->phase == PHASE_PIO_IN)
+        ide_data_out(s);
+    else
+        ide_data_in(s);
+}
+
 /* Windows 2000's installer fills the disk with its log when the interrupt after a written block comes at once. The
  * drive is busy meanwhile. */
 #define SLOW_NS 1000000
@@ -179,7 +194,7 @@ static void take_now(void *opaque)
     struct ide_drive *s = opaque;
 
     if (s->slow_epoch == s->epoch && s->phase == PHASE_PIO_OUT && s->regs.status == BP_IDE_BUSY)
-        ide_data_in(s);
+        block_moved(s);
 }
 
 static void take_later(struct ide_drive *s)
@@ -202,19 +217,12 @@ void ide_slow_down(struct ide_drive *s)
 
 void ide_block_moved(struct ide_drive *s)
 {
-    if (s->data_pos < s->data_len) {
-        ide_next_block(s, false);
+    if (!s->slow || s->phase != PHASE_PIO_OUT) {
+        block_moved(s);
         return;
     }
     s->regs.status = BP_IDE_BUSY;
-    if (s->phase == PHASE_PACKET)
-        ide_packet_received(s);
-    else if (s->phase == PHASE_PIO_IN)
-        ide_data_out(s);
-    else if (s->slow)
-        take_later(s);
-    else
-        ide_data_in(s);
+    take_later(s);
 }
 
 static void want_dma(struct ide_drive *s)

@@ -151,8 +151,8 @@ static void name_of(struct aml *a, unsigned n)
     byte(a, (unsigned char)hex[n & 15]);
 }
 
-/* Method NAME without arguments that returns FUNCTION (n). */
-static void forward(struct aml *a, const char *name, const char *function, unsigned n)
+/* Method NAME without arguments that returns FUNCTION (n), or FUNCTION (n, id). */
+static void forward(struct aml *a, const char *name, const char *function, unsigned n, const uint32_t *id)
 {
     uint32_t at;
 
@@ -163,10 +163,12 @@ static void forward(struct aml *a, const char *name, const char *function, unsig
     byte(a, 0xa4);
     bytes(a, function, 4);
     number(a, n);
+    if (id)
+        number(a, *id);
     end(a, at);
 }
 
-static void add_processor(struct aml *a, unsigned n)
+static void add_processor(struct aml *a, unsigned n, uint32_t id)
 {
     uint32_t at;
 
@@ -176,8 +178,8 @@ static void add_processor(struct aml *a, unsigned n)
     bytes(a, "\x08_HID\x0d" "ACPI0007", 15); /* with the string's end */
     bytes(a, "\x08_UID", 5);
     number(a, n);
-    forward(a, "_STA", "CSTA", n);
-    forward(a, "_MAT", "CMAT", n);
+    forward(a, "_STA", "CSTA", n, NULL);
+    forward(a, "_MAT", "CMAT", n, &id);
     end(a, at);
 }
 
@@ -196,7 +198,7 @@ static void add_notify(struct aml *a, unsigned n)
     end(a, at);
 }
 
-uint8_t *acpi_cpuhp_aml(unsigned count, uint32_t *ret_size)
+uint8_t *acpi_cpuhp_aml(const uint32_t *ids, unsigned count, uint32_t *ret_size)
 {
     struct aml a = {.data = malloc(64 + 128u * (count > MOST ? MOST : count))};
     uint32_t scope, method;
@@ -207,7 +209,7 @@ uint8_t *acpi_cpuhp_aml(unsigned count, uint32_t *ret_size)
     scope = begin(&a);
     bytes(&a, "\\_SB_", 5);
     for (unsigned n = 0; n < count && n < MOST; n++)
-        add_processor(&a, n);
+        add_processor(&a, n, ids[n]);
     byte(&a, 0x14);
     method = begin(&a);
     bytes(&a, "CTFY\x02", 5);

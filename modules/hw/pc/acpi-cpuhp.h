@@ -12,8 +12,8 @@ extern const struct bp_device_class acpi_cpuhp_class; /* "acpi-cpu-hotplug" */
 
 void acpi_cpuhp_connect(struct bp_device *dev, struct bp_device *pm, const struct bp_pc_pm_interface *pm_if);
 void acpi_cpuhp_came(struct bp_device *dev, unsigned index); /* while the machine runs */
-/* AML of devices C000 ... and of method CTFY, in scope \_SB, for `count` processors: malloc'd, without a table
- * header. NULL: no memory. */
-uint8_t *acpi_cpuhp_aml(unsigned count, uint32_t *ret_size);
+/* AML of devices C000 ... and of method CTFY, in scope \_SB, for `count` processors with these APIC ids:
+ * malloc'd, without a table header. NULL: no memory. */
+uint8_t *acpi_cpuhp_aml(const uint32_t *ids, unsigned count, uint32_t *ret_size);
 
 #endif

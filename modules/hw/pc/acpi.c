@@ -6,15 +6,15 @@
 #include "acpi-cpuhp.h"
 #include "acpi-image.h"
 #include "chipset.h"
+#include "low-memory.h"
 #include "pc.h"
 
 #include <bp/chip/acpi-tables.h>
+#include <bp/exact/x86-topology.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dsdt.hex"
-#include "dsdt_q35.hex"
 #include "ssdt_com1.hex"
 #include "ssdt_cpuhp.hex"
 #include "ssdt_pcihp.hex"
@@ -182,7 +182,7 @@ static void add_madt(struct tables *t, const struct pc *pc)
         e[0] = 0;
         e[1] = 8;
         e[2] = (uint8_t)i;
-        e[3] = (uint8_t)i;
+        e[3] = (uint8_t)bp_x86_apic_id(bp_machine_smp(pc->machine), i);
         put32(e + 4, there); /* or may come */
         e += 8;
     }
@@ -287,6 +287,7 @@ static void add_hotplug_bus(struct tables *t, unsigned slot, uint8_t number)
 
 static void add_hotplug(struct tables *t, const struct pc *pc)
 {
+    uint32_t ids[256];
     uint32_t size;
     uint8_t *aml, *p;
 
@@ -299,7 +300,9 @@ static void add_hotplug(struct tables *t, const struct pc *pc)
     if (!pc->cpuhp)
         return;
     list(t, copy_aml(t, ssdt_cpuhp_aml_code, sizeof(ssdt_cpuhp_aml_code)));
-    aml = acpi_cpuhp_aml(bp_machine_smp(pc->machine)->max_cpus, &size);
+    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus && i < BP_COUNT(ids); i++)
+        ids[i] = bp_x86_apic_id(bp_machine_smp(pc->machine), i);
+    aml = acpi_cpuhp_aml(ids, bp_machine_smp(pc->machine)->max_cpus, &size);
     p = aml ? begin(t, "SSDT", HEADER + size, 2) : NULL;
     if (p) {
         memcpy(p + HEADER, aml, size);
@@ -361,9 +364,7 @@ static uint32_t size_of_users(const struct pc *pc, const uint8_t **ret_slic)
 static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
     uint8_t *facs = append(t, 64, 64);
-    uint8_t *dsdt = pc->chipset == &pc_q35
-                        ? copy_aml(t, dsdt_q35_aml_code, sizeof(dsdt_q35_aml_code))
-                        : copy_aml(t, dsdt_aml_code, sizeof(dsdt_aml_code));
+    uint8_t *dsdt = copy_aml(t, pc->chipset->dsdt, pc->chipset->dsdt_size);
 
     if (!facs || !dsdt)
         return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
@@ -403,8 +404,8 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 bool acpi_has_sleep(const struct pc *pc, unsigned state)
 {
     struct bp_value *disabled = NULL;
-    bool has = bp_object_get(bp_device_object(pc->pm), state == 3 ? "disable_s3" : "disable_s4", &disabled,
-                             NULL) == 0 &&
+    const char *property = state == 3 ? "disable_s3" : "disable_s4";
+    bool has = pc->pm && bp_object_get(bp_device_object(pc->pm), property, &disabled, NULL) == 0 &&
                bp_value_as_int(disabled) == 0;
 
     bp_value_unref(disabled);
@@ -442,9 +443,14 @@ static int build_here(const struct pc *pc, struct acpi_image *ret_image, struct 
 
 int acpi_check(const struct pc *pc, struct bp_error *err)
 {
+    const uint8_t *slic;
     struct acpi_image image;
-    int r = build_here(pc, &image, err);
+    int r = 0;
 
+    if (size_of_users(pc, &slic)) /* ours alone have the room */
+        r = build_here(pc, &image, err);
+    else
+        return 0;
     if (r == 0)
         acpi_image_free(&image);
     return r;
@@ -465,7 +471,7 @@ int acpi_write(const struct pc *pc, struct bp_error *err)
     if (r < 0)
         return r;
     acpi_image_place(&image, base);
-    bp_space_write(memory, PC_RSDP, image.rsdp, sizeof(image.rsdp));
+    bp_space_write(memory, LOW_RSDP, image.rsdp, sizeof(image.rsdp));
     bp_space_write(memory, base, image.data, image.size);
     if (pc->vmgenid)
         r = bp_device_set_uint(pc->vmgenid, "address", (uint64_t)base + image.told_offset, err);

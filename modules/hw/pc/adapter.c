@@ -5,7 +5,7 @@
 
 #include "pc.h"
 
-int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error *err)
+int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, struct bp_error *err)
 {
     static const struct {
         const char *name, *type; /* NULL: not built yet */
@@ -25,7 +25,9 @@ int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error 
         if (!adapters[i].type)
             return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std or none", name);
         /* In the first slot that is free: 2 behind the PIIX3, 1 beside the ICH9. */
-        r = bp_device_new(machine, adapters[i].type, NULL, &dev, err);
+        if (isa_only && strcmp(name, "std") != 0)
+            break;
+        r = bp_device_new(machine, isa_only ? "isa-vga" : adapters[i].type, NULL, &dev, err);
         return r < 0 ? r : bp_device_attach(dev, bus, err);
     }
     return bp_fail(err, EINVAL, "-vga %s: this machine has std and none", name);

@@ -23,6 +23,7 @@
 #define KEY_IRQ0_OVERRIDE 0x8002u
 #define MAX_ROM (16u << 20)
 #define PAGE 4096u
+#define ISA_VGA_ROM "vgabios-isavga.bin" /* of package seabios */
 
 /* ---- files of the user's ---- */
 
@@ -200,6 +201,25 @@ static int add_option_roms(const struct pc *pc, const struct bp_fw_cfg_interface
     return r;
 }
 
+/* An adapter on the ISA bus has no ROM of its own that firmware would find. */
+static int add_vga_rom(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
+{
+    struct bp_error why = {0};
+    uint8_t *data;
+    size_t size;
+    int r;
+
+    if (!bp_device_first(pc->machine, "isa-vga"))
+        return 0;
+    if (boot_read_file(pc->machine, "-device isa-vga", ISA_VGA_ROM, MAX_ROM, &data, &size, &why) < 0) {
+        bp_warn("the screen stays dark: %s", why.message);
+        return 0;
+    }
+    r = fw_cfg->add_file(pc->fw_cfg, "vgaroms/" ISA_VGA_ROM, data, size, err);
+    free(data);
+    return r;
+}
+
 /* ---- the machine ---- */
 
 static int add_memory_map(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
@@ -295,6 +315,8 @@ int boot_items_add(struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, stru
 
     if (r == 0)
         r = add_boot_options(pc, fw_cfg, err);
+    if (r == 0)
+        r = add_vga_rom(pc, fw_cfg, err);
     if (r == 0)
         r = add_option_roms(pc, fw_cfg, err);
     return r;

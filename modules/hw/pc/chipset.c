@@ -4,7 +4,11 @@
 #include "pc.h"
 
 #include <bp/chip/ich9.h>
+#include <bp/bus/ide.h>
 #include <bp/chip/piix.h>
+
+#include "dsdt.hex"
+#include "dsdt_q35.hex"
 
 static int make_host(struct pc *pc, struct bp_error *err)
 {
@@ -77,16 +81,31 @@ static int make_q35(struct pc *pc, const struct bp_pci_interface *pci, struct bp
     return r;
 }
 
+static unsigned i440fx_pirq_of(unsigned slot, unsigned pin)
+{
+    return (pin + slot - 1) & 3;
+}
+
+static unsigned q35_pirq_of(unsigned slot, unsigned pin)
+{
+    return slot < 25 ? 4 + ((pin + slot) & 3) : pin & 3;
+}
+
 const struct pc_chipset pc_i440fx = {
     .host = "i440FX-pcihost", .bus = "pci", .low_max = 0xe0000000ull, .low_split = 0xc0000000ull,
     .gpe0 = BP_PIIX4_GPE0, .gpe0_length = BP_PIIX4_GPE0_LENGTH, .acpi_enable = BP_PIIX4_ACPI_ENABLE,
     .acpi_disable = BP_PIIX4_ACPI_DISABLE, .router_devfn = 0x08, .router_id = 0x122e8086, .pirqs = 4,
+    .pirq_of = i440fx_pirq_of, .sci_slot = PC_PM_DEVFN >> 3, .xbcs = 0x33, /* FERR# and the mouse's line, too */
+    .disks = "piix3-ide", .disks_addr = "01.1", .disk_units = BP_IDE_UNITS, .disk_irqs = true, .floppies = true,
+    .dsdt = dsdt_aml_code, .dsdt_size = sizeof(dsdt_aml_code),
     .make = make_i440fx};
 const struct pc_chipset pc_q35 = {
     .host = "q35-pcihost", .bus = "pcie", .low_max = 0xb0000000ull, .low_split = 0x80000000ull,
     .gpe0 = PC_PM_BASE + BP_ICH9_GPE0, .gpe0_length = BP_ICH9_GPE0_LENGTH,
     .acpi_enable = BP_ICH9_ACPI_ENABLE, .acpi_disable = BP_ICH9_ACPI_DISABLE, .router_devfn = 0xf8,
     .router_id = 0x29188086, .pirqs = 8, .pirqs_at_ioapic = true, .ecam = 0xb0000000ull,
+    .pirq_of = q35_pirq_of, .disks = "ich9-ahci", .disks_addr = "1f.2", .disk_units = 1,
+    .dsdt = dsdt_q35_aml_code, .dsdt_size = sizeof(dsdt_q35_aml_code),
     .make = make_q35};
 
 unsigned pc_pirq_register(unsigned n)
@@ -96,14 +115,25 @@ unsigned pc_pirq_register(unsigned n)
 
 unsigned pc_pirq_of(const struct pc *pc, unsigned slot, unsigned pin)
 {
-    if (pc->chipset == &pc_i440fx)
-        return (pin + slot - 1) & 3;
-    return slot < 25 ? 4 + ((pin + slot) & 3) : pin & 3;
+    return pc->chipset->pirq_of(slot, pin);
 }
 
 unsigned pc_isa_irq_of(const struct pc *pc, unsigned slot, unsigned pin)
 {
-    if (pc->chipset == &pc_i440fx && slot == PC_PM_DEVFN >> 3 && pin == 0)
-        return PC_SCI; /* by wire */
+    if (pc->chipset->sci_slot && slot == pc->chipset->sci_slot && pin == 0)
+        return PC_SCI;
     return pc_pirq[pc_pirq_of(pc, slot, pin) & 3];
+}
+
+static int pulse_nmi(struct bp_device *lapic, void *opaque)
+{
+    (void)opaque;
+    bp_irq_pulse(bp_device_irq_input(lapic, "lint", 1));
+    return 0;
+}
+
+/* LINT1 of every processor, as the board's NMI wire leads there. */
+void pc_nmi(struct bp_machine *m)
+{
+    bp_device_each(m, "apic", pulse_nmi, NULL);
 }

@@ -18,10 +18,23 @@ struct pc_chipset {
     uint32_t router_id;     /* device and vendor of a compatible one, for the $PIR table */
     unsigned pirqs;         /* 4 or 8 */
     bool pirqs_at_ioapic;   /* at pins 16 and up; else an I/O APIC sees what they are routed to */
+    unsigned (*pirq_of)(unsigned slot, unsigned pin); /* after a reset */
+    uint8_t sci_slot;       /* whose pin A leads to the SCI by wire; 0: none */
+    uint8_t xbcs;           /* register 0x4e of the router (X-bus chip select), as firmware sets it; 0: not there */
+    const char *disks, *disks_addr; /* the function with the disks of if=ide */
+    unsigned disk_units;    /* on each of its buses */
+    bool disk_irqs;         /* it has outputs "irq" 0 and 1, for IRQ 14 and 15; else it is a SATA controller (sata=) */
+    bool floppies;          /* a floppy controller is there, with or without drives */
+    bool no_pci;            /* nor what comes with it: ACPI, I/O APIC, SMM, shadow registers */
+    const uint8_t *dsdt;    /* compiled */
+    uint32_t dsdt_size;
     uint64_t ecam;          /* where configuration space is mapped for a kernel without firmware; 0: nowhere */
     int (*make)(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err);
 };
-extern const struct pc_chipset pc_i440fx, pc_q35;
+extern const struct pc_chipset pc_i440fx, pc_q35, pc_isapc;
+
+/* Of isapc.c: the two IDE channels. */
+int isapc_make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err);
 
 /* Register of the router that says where PIRQ n leads. */
 unsigned pc_pirq_register(unsigned n);

@@ -5,7 +5,10 @@
  */
 #include "pc.h"
 
+#include <bp/exact/x86-topology.h>
+
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -27,8 +30,30 @@ static const struct {
     {offsetof(struct pc, choices.vmport), "vmport", "VMware's port is not built"},
 };
 
+/* No type of object that could do it is built; any other is none. */
+static int check_encryption(const struct pc *pc, struct bp_error *err)
+{
+    const char *id = pc->choices.memory_encryption;
+    struct bp_object *obj;
+    char path[160];
+
+    if (!id || !*id)
+        return 0;
+    snprintf(path, sizeof(path), "/objects/%.128s", id);
+    obj = bp_object_resolve(path, NULL, NULL);
+    if (!obj)
+        return bp_fail(err, ENOENT, "-machine memory-encryption=%s: there is no -object with this id that keeps a "
+                       "guest's memory encrypted", id);
+    return bp_fail(err, EINVAL, "-machine memory-encryption=%s: a %s does not keep a guest's memory encrypted", id,
+                   bp_object_type(obj));
+}
+
 int pc_check_choices(const struct pc *pc, struct bp_error *err)
 {
+    int r = check_encryption(pc, err);
+
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < BP_COUNT(switches); i++) {
         bool on = *(const bool *)((const char *)pc + switches[i].offset);
 
@@ -45,4 +70,16 @@ int pc_check_choices(const struct pc *pc, struct bp_error *err)
             return bp_fail(err, EINVAL, "-machine %s=%s: accepted are on, off and auto", autos[i].name, text);
     }
     return 0;
+}
+
+/* An xAPIC's ids have 8 bits, of which all ones mean everybody. */
+int pc_check_apic_ids(struct bp_machine *m, struct bp_error *err)
+{
+    const struct bp_smp *smp = bp_machine_smp(m);
+    uint32_t last = bp_x86_apic_id(smp, smp->max_cpus - 1);
+
+    if (last < 255)
+        return 0;
+    return bp_fail(err, EINVAL, "-smp: with this topology the last of %u processors has APIC id %u, and ids end "
+                   "at 254: make cores, threads, modules and dies powers of two", smp->max_cpus, last);
 }

@@ -9,6 +9,7 @@
  * firmware_teletype() for the one exception).
  */
 #include "chipset.h"
+#include "low-memory.h"
 #include "pc.h"
 
 #include <bp/bus/pci.h>
@@ -20,11 +21,6 @@
 #define MTRR_ON 0xc00u     /* of the default type: MTRRs, and the fixed ranges */
 #define MTRR_VALID 0x800u  /* of a mask */
 
-#define BDA 0x400u
-#define EBDA 0x9fc00u
-#define TELETYPE 0xfe100u
-#define ENTRY 0xfe05bu /* where the entry point of a PC's BIOS always was */
-#define ROM_AREA 0xf0000u
 
 /* Where PIRQA..D lead: as the DSDT's links have it before a kernel sets them. */
 const uint8_t pc_pirq[4] = {10, 10, 11, 11};
@@ -109,8 +105,8 @@ static void route_interrupts(struct pc *pc, const struct bp_pci_interface *pci)
 
     for (unsigned n = 0; n < pc->chipset->pirqs; n++)
         pci->config_write(bus, 0, pc->chipset->router_devfn, pc_pirq_register(n), pc_pirq[n & 3], 1);
-    if (pc->chipset == &pc_i440fx) /* also FERR# and the mouse's line */
-        pci->config_write(bus, 0, pc->chipset->router_devfn, 0x4e, 0x33, 1);
+    if (pc->chipset->xbcs)
+        pci->config_write(bus, 0, pc->chipset->router_devfn, 0x4e, pc->chipset->xbcs, 1);
     if (pc->chipset->ecam)
         pc->host_if->set_ecam(pc->host, pc->chipset->ecam);
     for (unsigned devfn = 0; devfn < 256; devfn++) {
@@ -137,12 +133,12 @@ static void fill_bda(const struct pc *pc)
 
     for (unsigned i = 0; i < 2; i++) {
         if (pc->serial[i])
-            poke(pc, BDA + 2 * ports++, i ? 0x2f8 : 0x3f8, 2);
+            poke(pc, LOW_BDA + 2 * ports++, i ? 0x2f8 : 0x3f8, 2);
     }
-    poke(pc, BDA + 0x0e, EBDA >> 4, 2);
-    poke(pc, BDA + 0x10, 2u | (pc->i8042 ? 4u : 0) | ports << 9, 2); /* coprocessor, mouse, serial ports */
-    poke(pc, BDA + 0x13, EBDA >> 10, 2);
-    poke(pc, EBDA, 1, 1); /* its size in KiB */
+    poke(pc, LOW_BDA + 0x0e, LOW_EBDA >> 4, 2);
+    poke(pc, LOW_BDA + 0x10, 2u | (pc->i8042 ? 4u : 0) | ports << 9, 2); /* coprocessor, mouse, serial ports */
+    poke(pc, LOW_BDA + 0x13, LOW_EBDA >> 10, 2);
+    poke(pc, LOW_EBDA, 1, 1); /* its size in KiB */
 }
 
 /* 115200 baud, 8N1, as a firmware whose console is the serial port leaves it. */
@@ -172,8 +168,8 @@ void firmware_teletype(const struct pc *pc)
         0xcf,             /* out: iret */
     };
 
-    bp_space_write(bp_machine_memory(pc->machine), TELETYPE, code, sizeof(code));
-    poke(pc, 0x10 * 4, ROM_AREA << 12 | (TELETYPE - ROM_AREA), 4);
+    bp_space_write(bp_machine_memory(pc->machine), LOW_TELETYPE, code, sizeof(code));
+    poke(pc, 0x10 * 4, LOW_ROM_AREA << 12 | (LOW_TELETYPE - LOW_ROM_AREA), 4);
 }
 
 void firmware_entry(uint8_t *area)
@@ -192,7 +188,7 @@ void firmware_entry(uint8_t *area)
         0,
     };
 
-    memcpy(area + ENTRY - ROM_AREA, reset, sizeof(reset));
+    memcpy(area + LOW_ENTRY - LOW_ROM_AREA, reset, sizeof(reset));
     memcpy(area + 0xfff0, top, sizeof(top));
 }
 
@@ -221,7 +217,7 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
     firmware_chipset(pc, pci);
     fill_bda(pc);
     firmware_entry(area);
-    bp_space_write(bp_machine_memory(pc->machine), ROM_AREA, area, sizeof(area));
+    bp_space_write(bp_machine_memory(pc->machine), LOW_ROM_AREA, area, sizeof(area));
     mp_table_write(pc);
     pir_table_write(pc);
 }

@@ -6,6 +6,7 @@
  */
 #include "flash.h"
 #include "boot-items.h"
+#include "chipset.h"
 #include "pc.h"
 
 #include <bp/chip/pc-host.h>
@@ -147,9 +148,20 @@ int firmware_map(struct pc *pc, const char *name, struct bp_error *err)
         return r;
     uint64_t low = size < 131072 ? size : 131072;
     bp_region_add(pci, rom, (1ull << 32) - size, 0);
-    bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, size - low, low), (1u << 20) - low, 1);
+    if (pc->chipset->no_pci)
+        pc->bios = rom;
+    else
+        bp_region_add(pci, bp_region_new_alias(owner, "pc.bios-low", rom, size - low, low), (1u << 20) - low, 1);
     pc->firmware = true;
     return 0;
+}
+
+void firmware_copy(const struct pc *pc)
+{
+    uint64_t size = bp_region_size(pc->bios), low = size < LOW_SIZE ? size : LOW_SIZE;
+
+    bp_space_write(bp_machine_memory(pc->machine), (1u << 20) - low, (uint8_t *)bp_region_ram(pc->bios) + size - low,
+                   low);
 }
 
 int firmware_map_entry(struct pc *pc, struct bp_error *err)

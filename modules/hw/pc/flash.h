@@ -14,6 +14,8 @@ int flash_make(struct pc *pc, const struct bp_block_interface *block, const stru
                struct bp_region *pci, struct bp_error *err);
 /* Firmware from a file (found along -L) stands at the end of the first 4 GiB; its last 128 KiB also below 1 MiB. */
 int firmware_map(struct pc *pc, const char *name, struct bp_error *err);
+/* Copies its end to memory below 1 MiB, where a board has nothing that would map it; at each reset. */
+void firmware_copy(const struct pc *pc);
 /* What stands there without firmware: an entry that resets the machine. */
 int firmware_map_entry(struct pc *pc, struct bp_error *err);
 /* UEFI code that expects its variables in a chip of their own. */

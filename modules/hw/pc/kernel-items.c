@@ -4,6 +4,7 @@
  * that starts them, for firmware that knows option ROMs (linuxboot.S).
  */
 #include "boot-items.h"
+#include "kernel-boot.h"
 #include "pc.h"
 
 #include <bp/chip/fw-cfg.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernelboot.hex"
 #include "linuxboot.hex"
 
 #define ROM_SIZE 512u
@@ -108,16 +110,35 @@ static uint8_t sum(const uint8_t *p, size_t size)
     return total;
 }
 
-static int add_rom(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
+_Static_assert(sizeof(linuxboot_code) < ROM_SIZE, "the ROM has a byte left for its checksum");
+_Static_assert(sizeof(kernelboot_code) < ROM_SIZE, "so has this one");
+
+static int add_rom(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, const uint8_t *code, size_t size,
+                   struct bp_error *err)
 {
     uint8_t rom[ROM_SIZE] = {0};
 
-    _Static_assert(sizeof(linuxboot_code) < ROM_SIZE, "the ROM has a byte left for its checksum");
-    memcpy(rom, linuxboot_code, sizeof(linuxboot_code));
+    memcpy(rom, code, size);
     rom[2] = ROM_SIZE / 512;
     rom[PNP_HEADER + 9] = (uint8_t)-sum(rom + PNP_HEADER, 32);
     rom[ROM_SIZE - 1] = (uint8_t)-sum(rom, ROM_SIZE);
     return boot_add_option_rom(pc, fw_cfg, BOOT_KERNEL_ROM, rom, sizeof(rom), err);
+}
+
+static int other_to_firmware(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
+{
+    static const struct keys *const keys[4] = {&kernel_keys, &initrd_keys, &cmdline_keys, &setup_keys};
+    struct kernel_piece pieces[4];
+    int r = kernel_boot_pieces(pc, linux_boot_other(pc), pieces, err);
+
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < 4; i++) {
+        if (r == 0 && pieces[i].size)
+            r = add(pc, fw_cfg, keys[i], pieces[i].address, pieces[i].data, pieces[i].size, err);
+        free(pieces[i].data);
+    }
+    return r == 0 ? add_rom(pc, fw_cfg, kernelboot_code, sizeof(kernelboot_code), err) : r;
 }
 
 int kernel_to_firmware(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
@@ -125,6 +146,8 @@ int kernel_to_firmware(const struct pc *pc, const struct bp_fw_cfg_interface *fw
     struct linux_parts parts;
     int r;
 
+    if (linux_boot_other(pc))
+        return other_to_firmware(pc, fw_cfg, err);
     linux_boot_parts(pc, &parts);
     r = add_file(pc, fw_cfg, &kernel_keys, parts.kernel_address, parts.kernel, parts.setup_size, parts.kernel_size,
                  err);
@@ -134,5 +157,5 @@ int kernel_to_firmware(const struct pc *pc, const struct bp_fw_cfg_interface *fw
         r = add(pc, fw_cfg, &cmdline_keys, parts.cmdline_address, parts.cmdline, strlen(parts.cmdline) + 1, err);
     if (r == 0)
         r = add_setup(pc, fw_cfg, &parts, err);
-    return r == 0 ? add_rom(pc, fw_cfg, err) : r;
+    return r == 0 ? add_rom(pc, fw_cfg, linuxboot_code, sizeof(linuxboot_code), err) : r;
 }

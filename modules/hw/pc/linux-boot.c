@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Starts a Linux kernel without firmware, by the 32-bit boot protocol
+ * Starts a Linux kernel (kernel-boot.c has other kinds) without firmware, by the 32-bit boot protocol
  * (Documentation/arch/x86/boot.rst and zero-page.rst). The files stay open, so that a reset finds
- * the bytes that were there at start. Low memory: GDT at 0x8000, zero page at 0x10000, command line
- * at 0x20000.
+ * the bytes that were there at start. low-memory.h has the places.
  *
  * A 64-bit kernel on a processor without what every x86-64 has would stop in silence there: it
  * checks in its real-mode code, which this protocol leaves out, and says there what is missing. It
  * is entered there then, by the 16-bit protocol: its set-up code stands at 0x10000.
  */
+#include "chipset.h"
+#include "kernel-boot.h"
 #include "linux-image.h"
+#include "low-memory.h"
 #include "pc.h"
 
 #include <errno.h>
@@ -19,13 +21,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define GDT_ADDRESS 0x8000u
-#define ZERO_PAGE 0x10000u
-#define SETUP 0x10000u
-#define CMDLINE 0x20000u
-#define CMDLINE_ROOM 0x10000u
 
 struct linux_boot {
+    struct kernel_boot *other; /* not a Linux kernel by its own protocol; NULL: it is one */
     struct linux_image image;
     int kernel, initrd; /* owned descriptors; -1: none */
     uint64_t initrd_size;
@@ -86,7 +84,15 @@ static void close_files(struct linux_boot *b)
         close(b->kernel);
     if (b->initrd >= 0)
         close(b->initrd);
+    kernel_boot_free(b->other);
     free(b);
+}
+
+/* Did the user name any, or can the board not do without? */
+static bool has_firmware(const struct pc *pc)
+{
+    return pc->firmware || pc->chipset->no_pci || bp_machine_bios(pc->machine) ||
+           bp_machine_option_rom(pc->machine, 0, NULL);
 }
 
 int linux_boot_open(struct pc *pc, struct bp_error *err)
@@ -100,6 +106,14 @@ int linux_boot_open(struct pc *pc, struct bp_error *err)
         return bp_fail(err, ENOMEM, "out of memory");
     b->kernel = b->initrd = -1;
     b->cmdline = bp_machine_append(pc->machine);
+    r = kernel_boot_open(pc, &b->other, err);
+    if (r < 0)
+        goto fail;
+    if (b->other) {
+        b->by_firmware = has_firmware(pc);
+        pc->boot = b;
+        return 0;
+    }
     r = open_file("kernel", kernel, &b->kernel, &size, err);
     if (r < 0)
         goto fail;
@@ -114,9 +128,8 @@ int linux_boot_open(struct pc *pc, struct bp_error *err)
         bp_error_prefix(err, "-kernel %s", kernel);
         goto fail;
     }
-    b->by_firmware = b->image.real_mode_only || pc->firmware || bp_machine_bios(pc->machine) ||
-                     bp_machine_option_rom(pc->machine, 0, NULL);
-    size_t max = b->image.cmdline_max < CMDLINE_ROOM ? b->image.cmdline_max : CMDLINE_ROOM - 1;
+    b->by_firmware = b->image.real_mode_only || has_firmware(pc);
+    size_t max = b->image.cmdline_max < LOW_CMDLINE_SIZE ? b->image.cmdline_max : LOW_CMDLINE_SIZE - 1;
     if (strlen(b->cmdline) > max) {
         r = bp_fail(err, EINVAL, "-append: %zu characters, this kernel takes %zu",
                     strlen(b->cmdline), max);
@@ -185,7 +198,7 @@ static void fill_zero_page(const struct pc *pc, const struct linux_boot *b, uint
 {
     struct e820 map[16];
     unsigned n = pc_memory_map(pc, map, BP_COUNT(map));
-    uint64_t rsdp = pc->acpi ? PC_RSDP : 0;
+    uint64_t rsdp = pc->acpi ? LOW_RSDP : 0;
 
     memset(page, 0, 4096);
     memcpy(page + LINUX_HEADER_OFFSET, b->head + LINUX_HEADER_OFFSET, b->image.header_size);
@@ -194,7 +207,7 @@ static void fill_zero_page(const struct pc *pc, const struct linux_boot *b, uint
     put32(page, 0x1fa, 0xffff); /* vid_mode: normal */
     page[0x1fc] = b->head[0x1fc];
     page[0x1fd] = b->head[0x1fd];
-    put32(page, 0x228, CMDLINE);
+    put32(page, 0x228, LOW_CMDLINE);
     put32(page, 0x218, (uint32_t)b->initrd_address);
     put32(page, 0x21c, (uint32_t)b->initrd_size);
     memcpy(page + 0x070, &rsdp, 8);
@@ -214,15 +227,15 @@ static void enter(const struct linux_boot *b, struct bp_x86_cpu *x)
     for (unsigned i = 0; i < 6; i++)
         x->seg[i] = data;
     x->seg[BP_CS] = (struct bp_x86_segment){0x10, 0xc09b, 0xffffffffu, 0};
-    x->gdtr.base = GDT_ADDRESS;
+    x->gdtr.base = LOW_GDT;
     x->gdtr.limit = 31;
     x->idtr.base = 0;
     x->idtr.limit = 0;
     x->cr0 = 0x11; /* PE, ET */
     x->rflags = 2;
     memset(x->gpr, 0, sizeof(x->gpr));
-    x->gpr[BP_RSI] = ZERO_PAGE;
-    x->gpr[BP_RSP] = ZERO_PAGE;
+    x->gpr[BP_RSI] = LOW_ZERO_PAGE;
+    x->gpr[BP_RSP] = LOW_ZERO_PAGE;
     x->rip = b->image.entry;
 }
 
@@ -243,18 +256,18 @@ static int enter_setup(struct pc *pc, const struct linux_boot *b, struct bp_x86_
     int r = b->image.setup_size > 0xa000
                 ? bp_fail(err, EFBIG, "the kernel's set-up code of %u bytes is too large",
                           b->image.setup_size)
-                : load_file(memory, b->kernel, 0, b->image.setup_size, SETUP, err);
+                : load_file(memory, b->kernel, 0, b->image.setup_size, LOW_SETUP, err);
 
     if (r < 0)
         return r;
-    bp_space_store(memory, SETUP + 0x210, 1, 0xff); /* type_of_loader: none assigned */
-    bp_space_store(memory, SETUP + 0x211, 1, b->head[0x211] | 0x80u); /* CAN_USE_HEAP */
-    bp_space_store(memory, SETUP + 0x224, 2, heap_end);
-    bp_space_store(memory, SETUP + 0x228, 4, CMDLINE);
+    bp_space_store(memory, LOW_SETUP + 0x210, 1, 0xff); /* type_of_loader: none assigned */
+    bp_space_store(memory, LOW_SETUP + 0x211, 1, b->head[0x211] | 0x80u); /* CAN_USE_HEAP */
+    bp_space_store(memory, LOW_SETUP + 0x224, 2, heap_end);
+    bp_space_store(memory, LOW_SETUP + 0x228, 4, LOW_CMDLINE);
     firmware_teletype(pc);
     for (unsigned i = 0; i < 6; i++)
-        x->seg[i] = (struct bp_x86_segment){SETUP >> 4, 0x93, 0xffff, SETUP};
-    x->seg[BP_CS] = (struct bp_x86_segment){(SETUP >> 4) + 0x20, 0x9b, 0xffff, SETUP + 0x200};
+        x->seg[i] = (struct bp_x86_segment){LOW_SETUP >> 4, 0x93, 0xffff, LOW_SETUP};
+    x->seg[BP_CS] = (struct bp_x86_segment){(LOW_SETUP >> 4) + 0x20, 0x9b, 0xffff, LOW_SETUP + 0x200};
     x->idtr.base = 0;
     x->idtr.limit = 0x3ff;
     x->rflags = 2;
@@ -262,6 +275,19 @@ static int enter_setup(struct pc *pc, const struct linux_boot *b, struct bp_x86_
     x->gpr[BP_RSP] = 0xe000;
     x->rip = 0;
     return 0;
+}
+
+void pc_write_gdt(const struct pc *pc)
+{
+    static const uint64_t gdt[] = {0, 0, 0x00cf9b000000ffffull, 0x00cf93000000ffffull};
+
+    _Static_assert(sizeof(gdt) == LOW_GDT_SIZE, "it has its place");
+    bp_space_write(bp_machine_memory(pc->machine), LOW_GDT, gdt, sizeof(gdt));
+}
+
+const struct kernel_boot *linux_boot_other(const struct pc *pc)
+{
+    return pc->boot->other;
 }
 
 bool linux_boot_by_firmware(const struct pc *pc)
@@ -276,26 +302,28 @@ void linux_boot_parts(const struct pc *pc, struct linux_parts *ret)
     *ret = (struct linux_parts){
         .kernel = b->kernel, .initrd = b->initrd, .setup_size = b->image.setup_size,
         .kernel_size = b->image.kernel_size, .initrd_size = b->initrd_size, .kernel_address = b->image.entry,
-        .initrd_address = b->initrd_address, .setup_address = SETUP, .cmdline_address = CMDLINE, .cmdline = b->cmdline};
+        .initrd_address = b->initrd_address, .setup_address = LOW_SETUP,
+        .cmdline_address = LOW_CMDLINE, .cmdline = b->cmdline};
 }
 
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err)
 {
-    static const uint64_t gdt[4] = {0, 0, 0x00cf9b000000ffffull, 0x00cf93000000ffffull};
     struct bp_space *memory = bp_machine_memory(pc->machine);
     struct linux_boot *b = pc->boot;
     uint8_t page[4096];
     int r;
 
+    if (b->other)
+        return kernel_boot_reset(pc, b->other, cpu, err);
     r = load_file(memory, b->kernel, b->image.setup_size, b->image.kernel_size, b->image.entry, err);
     if (r == 0 && b->initrd >= 0)
         r = load_file(memory, b->initrd, 0, b->initrd_size, b->initrd_address, err);
     if (r < 0)
         return r;
     fill_zero_page(pc, b, page);
-    bp_space_write(memory, ZERO_PAGE, page, sizeof(page));
-    bp_space_write(memory, CMDLINE, b->cmdline, strlen(b->cmdline) + 1);
-    bp_space_write(memory, GDT_ADDRESS, gdt, sizeof(gdt));
+    bp_space_write(memory, LOW_ZERO_PAGE, page, sizeof(page));
+    bp_space_write(memory, LOW_CMDLINE, b->cmdline, strlen(b->cmdline) + 1);
+    pc_write_gdt(pc);
     if (must_complain(b, cpu))
         return enter_setup(pc, b, cpu, err);
     enter(b, cpu);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Where RAM lies in a PC's address space, and what firmware or a kernel is told of it. */
 #include "chipset.h"
+#include "low-memory.h"
 #include "pc.h"
 
 #include <errno.h>
@@ -27,9 +28,9 @@ int pc_map_ram(struct pc *pc, struct bp_error *err)
 unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)
 {
     const struct e820 all[] = {
-        {0, 0x9fc00, 1},
-        {0x9fc00, 0x400, 2},
-        {0xf0000, 0x10000, 2},
+        {0, LOW_EBDA, 1},
+        {LOW_EBDA, LOW_EBDA_SIZE, 2},
+        {LOW_ROM_AREA, LOW_ROM_AREA_SIZE, 2},
         {0x100000, pc->low_size - PC_ACPI_SIZE - 0x100000, 1},
         /* Both sides go on writing there: the FACS, the page of vmgenid. */
         {pc->low_size - PC_ACPI_SIZE, PC_ACPI_SIZE, 4},

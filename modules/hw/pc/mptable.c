@@ -5,24 +5,22 @@
  * table ($PIR 1.0).
  */
 #include "chipset.h"
+#include "low-memory.h"
 #include "pc.h"
 
 #include <string.h>
 
-#define FLOATING 0xf0040u
-#define CONFIG 0xf0050u
 #define LEVEL_HIGH 0x000du
 #define BUS_PCI 0u
 #define BUS_ISA 1u
 #define LAPIC_VERSION 0x14u
-#define IOAPIC_VERSION 0x20u
 #define SLOTS 32u
 
 enum { MP_PROCESSOR, MP_BUS, MP_IOAPIC, MP_INTERRUPT, MP_LOCAL_INTERRUPT };
 enum { MP_INT = 0, MP_NMI = 1, MP_EXTINT = 3 };
 
 struct table {
-    uint8_t data[0x2000]; /* 255 processors and 150 interrupts need 6,400 bytes */
+    uint8_t data[LOW_MP_CONFIG_SIZE]; /* 255 processors and 150 interrupts need 6,400 bytes */
     unsigned size, entries;
 };
 
@@ -121,6 +119,17 @@ static void add_interrupts(const struct pc *pc, struct table *t)
     add_interrupt(t, MP_LOCAL_INTERRUPT, MP_NMI, 0, BUS_ISA, 0, 0xff, 1);
 }
 
+static uint8_t ioapic_version(const struct pc *pc)
+{
+    struct bp_value *version = NULL;
+    uint8_t found = 0;
+
+    if (bp_object_get(bp_device_object(pc->ioapic), "version", &version, NULL) == 0)
+        found = (uint8_t)bp_value_as_int(version);
+    bp_value_unref(version);
+    return found;
+}
+
 void mp_table_write(const struct pc *pc)
 {
     static struct table zero;
@@ -133,7 +142,7 @@ void mp_table_write(const struct pc *pc)
     add_bus(&t, BUS_PCI, "PCI   ");
     add_bus(&t, BUS_ISA, "ISA   ");
     p = entry(&t, MP_IOAPIC, 8);
-    p[2] = IOAPIC_VERSION;
+    p[2] = ioapic_version(pc);
     p[3] = 1;
     put32(p + 4, 0xfec00000u);
     add_interrupts(pc, &t);
@@ -145,13 +154,13 @@ void mp_table_write(const struct pc *pc)
     put16(t.data + 34, t.entries);
     put32(t.data + 36, 0xfee00000u);
     set_checksum(t.data, t.size, 7);
-    bp_space_write(bp_machine_memory(pc->machine), CONFIG, t.data, t.size);
+    bp_space_write(bp_machine_memory(pc->machine), LOW_MP_CONFIG, t.data, t.size);
 
-    put32(floating + 4, CONFIG);
+    put32(floating + 4, LOW_MP_CONFIG);
     floating[8] = 1; /* length in paragraphs */
     floating[9] = 4;
     set_checksum(floating, sizeof(floating), 10);
-    bp_space_write(bp_machine_memory(pc->machine), FLOATING, floating, sizeof(floating));
+    bp_space_write(bp_machine_memory(pc->machine), LOW_MP_FLOATING, floating, sizeof(floating));
 }
 
 void pir_table_write(const struct pc *pc)
@@ -159,7 +168,7 @@ void pir_table_write(const struct pc *pc)
     uint8_t t[32 + 16 * (SLOTS - 1)] = "$PIR";
     unsigned allowed = 0;
 
-    _Static_assert(sizeof(t) <= PC_SMBIOS_TABLES - PC_PIR, "SMBIOS tables come after it");
+    _Static_assert(sizeof(t) <= LOW_PIR_SIZE, "it has room");
     for (unsigned i = 0; i < 4; i++)
         allowed |= 1u << pc_pirq[i];
     put16(t + 4, 0x0100);
@@ -176,5 +185,5 @@ void pir_table_write(const struct pc *pc)
         }
     }
     set_checksum(t, sizeof(t), 31);
-    bp_space_write(bp_machine_memory(pc->machine), PC_PIR, t, sizeof(t));
+    bp_space_write(bp_machine_memory(pc->machine), LOW_PIR, t, sizeof(t));
 }

@@ -10,6 +10,7 @@
 #include "chipset.h"
 #include "flash.h"
 #include "disks.h"
+#include "isa-bridge.h"
 #include "pc.h"
 
 #include <bp/command.h>
@@ -32,6 +33,7 @@
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
 BP_USE(ioapic, struct bp_ioapic_interface, "ioapic", 1);
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
+const struct bp_isa_interface *const *const pc_isa = &isa;
 BP_USE(pci, struct bp_pci_interface, "pci", 1);
 BP_USE(i8259, struct bp_i8259_interface, "i8259", 1);
 BP_USE(i440fx, struct bp_pc_host_interface, "i440fx", 1);
@@ -79,11 +81,13 @@ static void gsi_changed(void *opaque, unsigned n, int level)
         pc->gsi_levels[gsi] |= (uint8_t)bit;
     else
         pc->gsi_levels[gsi] &= (uint8_t)~bit;
-    if (!pc->pic || !pc->ioapic)
+    if (!pc->pic || (!pc->ioapic && !pc->chipset->no_pci))
         return; /* the wires are being laid */
     int any = pc->gsi_levels[gsi] != 0;
     if (gsi < 16 && gsi != 2)
         bp_irq_set(bp_device_irq_input(pc->pic, "irq", gsi), any);
+    if (!pc->ioapic)
+        return;
     if (gsi == 0 || gsi == 2)
         bp_irq_set(bp_device_irq_input(pc->ioapic, "irq", 2), pc->gsi_levels[0] || pc->gsi_levels[2]);
     else
@@ -221,9 +225,9 @@ static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, str
 {
     int r = pc_plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
 
-    if (r == 0)
+    if (r == 0 && !pc->chipset->no_pci)
         r = pc_plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
-    if (r == 0)
+    if (r == 0 && pc->ioapic)
         r = ioapic->connect(pc->ioapic, pc->apic_bus, err);
     if (r < 0)
         return r;
@@ -418,7 +422,8 @@ static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq
         r = make_rtc(pc, isa_bus, err);
     if (r < 0)
         return r;
-    bp_irq_connect(bp_device_irq_output(pc->rtc, "alarm", 0), bp_device_irq_input(pc->pm, "rtc", 0));
+    if (pc->pm)
+        bp_irq_connect(bp_device_irq_output(pc->rtc, "alarm", 0), bp_device_irq_input(pc->pm, "rtc", 0));
     bp_irq_connect(bp_device_irq_output(pc->pit, "irq0", 0), lines[0]);
     bp_irq_connect(bp_device_irq_output(pc->rtc, "irq8", 0), lines[8]);
     if (pc->i8042)
@@ -440,7 +445,8 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
                       struct bp_error *err)
 {
     struct bp_block_drive drive = {.size = sizeof(drive)};
-    bool old = pc->chipset == &pc_i440fx;
+    const struct pc_chipset *c = pc->chipset;
+    bool old = c->floppies;
     struct bp_device *dev;
     int r = 0;
 
@@ -448,16 +454,19 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
         r = disks_make_floppies(pc->machine, isa_bus, block, old, &pc->fdc, err);
     if (r < 0 || (!old && !pc->sata))
         return r;
-    r = pc_plug(pc, old ? "piix3-ide" : "ich9-ahci", pc->pci_bus, old ? "01.1" : "1f.2", &dev, err);
-    for (unsigned n = 0; r == 0 && old && n < 2; n++)
+    if (c->no_pci)
+        r = isapc_make_disks(pc, isa_bus, err);
+    else
+        r = pc_plug(pc, c->disks, pc->pci_bus, c->disks_addr, &dev, err);
+    for (unsigned n = 0; r == 0 && c->disk_irqs && n < 2; n++)
         bp_irq_connect(bp_device_irq_output(dev, "irq", n), lines[14 + n]);
-    return r < 0 ? r : disks_make_ide(pc->machine, block, old ? BP_IDE_UNITS : 1, err);
+    return r < 0 ? r : disks_make_ide(pc->machine, block, c->disk_units, err);
 }
 
 /* What sits on no bus has no slot that a guest would watch. */
 static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
 
-static int init(struct bp_machine *m, struct bp_error *err)
+int pc_init(struct bp_machine *m, struct bp_error *err)
 {
     const struct bp_board_class *board = bp_object_class(bp_machine_object(m));
     struct pc *pc = bp_machine_state(m);
@@ -466,14 +475,17 @@ static int init(struct bp_machine *m, struct bp_error *err)
     int r;
 
     pc->machine = m;
-    disks_places(m, block, pc->chipset == &pc_i440fx ? BP_IDE_UNITS : 1);
+    timeline_begin(&pc->timeline, m);
+    disks_places(m, block, pc->chipset->disk_units);
     pc->product = board->type.summary;
     pc->version = board->type.name;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
     if (pc->usb)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
-    r = pc_check_choices(pc, err);
+    r = pc_check_apic_ids(m, err);
     if (r == 0)
+        r = pc_check_choices(pc, err);
+    if (r == 0 && !pc->chipset->no_pci)
         r = smm_choose(pc, err);
     if (r == 0)
         r = pc_map_ram(pc, err);
@@ -496,10 +508,12 @@ static int init(struct bp_machine *m, struct bp_error *err)
     r = make_interrupt_controllers(pc, isa_bus, err);
     if (r < 0)
         return r;
-    connect_coprocessor(pc);
-    bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), pc_gsi_line(pc, GSI_PM, PC_SCI));
-    r = pc_make_vga(m, pc->pci_bus, err);
-    if (r == 0)
+    if (!pc->chipset->no_pci) {
+        connect_coprocessor(pc);
+        bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), pc_gsi_line(pc, GSI_PM, PC_SCI));
+    }
+    r = pc_make_vga(m, pc->pci_bus ? pc->pci_bus : isa_bus, pc->chipset->no_pci, err);
+    if (r == 0 && !pc->chipset->no_pci)
         r = net->make_nics(m, "e1000", bp_machine_defaults(m, "net"), err);
     if (r == 0)
         r = make_isa_devices(pc, isa_bus, lines, err);
@@ -515,7 +529,7 @@ int pc_init_i440fx(struct bp_machine *m, struct bp_error *err)
     pc->chipset = &pc_i440fx;
     pc->host_if = i440fx;
     pc->pm_if = piix4;
-    return init(m, err);
+    return pc_init(m, err);
 }
 
 int pc_init_q35(struct bp_machine *m, struct bp_error *err)
@@ -525,7 +539,7 @@ int pc_init_q35(struct bp_machine *m, struct bp_error *err)
     pc->chipset = &pc_q35;
     pc->host_if = q35;
     pc->pm_if = ich9;
-    return init(m, err);
+    return pc_init(m, err);
 }
 
 /* ---- start ---- */
@@ -568,6 +582,7 @@ static void refresh_acpi(void *opaque)
 static int firmware_open(struct pc *pc, struct bp_error *err)
 {
     const char *bios = bp_machine_bios(pc->machine);
+    const char *own = pc->chipset->no_pci ? ISAPC_FIRMWARE : PC_FIRMWARE;
     int r = 0;
 
     if (pc->firmware && bios)
@@ -575,21 +590,21 @@ static int firmware_open(struct pc *pc, struct bp_error *err)
                 "place: give one of the two",
                        bios);
     if (!bios && !pc->firmware) {
-        char *path = bp_machine_find_data(pc->machine, PC_FIRMWARE);
+        char *path = bp_machine_find_data(pc->machine, own);
 
         if (!path) {
             if (bp_machine_kernel(pc->machine))
-                return bp_fail(err, ENOENT, "-kernel %s: firmware is to start it, and there is none (" PC_FIRMWARE
-                               ", package seabios, see -L)", bp_machine_kernel(pc->machine));
+                return bp_fail(err, ENOENT, "-kernel %s: firmware is to start it, and there is none (%s, package "
+                               "seabios, see -L)", bp_machine_kernel(pc->machine), own);
             if (bp_machine_runs_code(pc->machine))
-                bp_warn("no -kernel and no firmware (" PC_FIRMWARE ", package seabios, see -L): "
-                        "the processor has nothing to run");
+                bp_warn("no -kernel and no firmware (%s, package seabios, see -L): the processor has nothing to run",
+                        own);
             return 0;
         }
         free(path);
     }
     if (!pc->firmware)
-        r = firmware_map(pc, bios ? bios : PC_FIRMWARE, err);
+        r = firmware_map(pc, bios ? bios : own, err);
     if (r == 0)
         r = boot_items_add(pc, fw_cfg, err);
     if (r == 0)
@@ -620,7 +635,7 @@ static void generation_changed(void *opaque, unsigned n, int level)
     const struct pc *pc = opaque;
 
     (void)n;
-    if (level)
+    if (level && pc->pm)
         pc->pm_if->gpe(pc->pm, PC_GPE_VMGENID);
 }
 
@@ -688,6 +703,11 @@ void pc_reset(struct bp_machine *m)
     if (tell_cpus(pc, &err) < 0)
         bp_warn("%s", err.message);
     smm_reset(pc);
+    timeline_reset(&pc->timeline);
+    if (pc->bios)
+        firmware_copy(pc);
+    if (pc->chipset->no_pci)
+        apic->virtual_wire(pc->lapic);
     if (!pc->boot || pc->firmware) {
         if (!pc->firmware)
             cpu->halted = cpu->wait_for_sipi = 1;
@@ -720,20 +740,8 @@ void pc_powerdown(struct bp_machine *m)
 {
     struct pc *pc = bp_machine_state(m);
 
-    pc->pm_if->power_button(pc->pm);
-}
-
-static int pulse_nmi(struct bp_device *lapic, void *opaque)
-{
-    (void)opaque;
-    bp_irq_pulse(bp_device_irq_input(lapic, "lint", 1));
-    return 0;
-}
-
-/* LINT1 of every processor, as the board's NMI wire leads there. */
-void pc_nmi(struct bp_machine *m)
-{
-    bp_device_each(m, "apic", pulse_nmi, NULL);
+    if (pc->pm)
+        pc->pm_if->power_button(pc->pm);
 }
 
 static const char *const entries[] = {"32", "64", "auto", NULL};
@@ -750,11 +758,13 @@ const struct bp_field pc_props[] = {
     BP_PROP("sata", BOOL, struct pc, sata, "on", "AHCI controller (q35; a pc has IDE)"),
     BP_PROP("pflash0", STRING, struct pc, pflash[0], NULL, "block node of the flash chip that ends at 4 GiB"),
     BP_PROP("pflash1", STRING, struct pc, pflash[1], NULL, "block node of the flash chip below it"),
-    BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "32",
+    BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "auto",
                  "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
     BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658: on, off, auto (off)"),
     BP_PROP("smm", STRING, struct pc, choices.smm, "auto",
             "system management mode: on, off, auto (where the accelerator runs it)"),
+    BP_PROP("memory-encryption", STRING, struct pc, choices.memory_encryption, NULL,
+            "id of the object that keeps the memory encrypted"),
     BP_PROP("nvdimm", BOOL, struct pc, choices.nvdimm, "off", "NVDIMMs"),
     BP_PROP("hmat", BOOL, struct pc, choices.hmat, "off", "attributes of memory (HMAT)"),
     BP_PROP("default-bus-bypass-iommu", BOOL, struct pc, choices.bypass_iommu, "off",

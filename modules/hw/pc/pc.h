@@ -3,6 +3,8 @@
 #ifndef PC_H
 #define PC_H
 
+#include "timeline.h"
+
 #include <bp/exact/machine.h>
 #include <bp/exact/x86.h>
 
@@ -16,11 +18,8 @@
 #define PC_PVPANIC_PORT 0x505 /* as its ACPI device says */
 #define PC_GPE_VMGENID (1u << 5)
 #define PC_FIRMWARE "bios-256k.bin" /* of package seabios */
+#define ISAPC_FIRMWARE "bios.bin"     /* likewise: it runs where it is copied to, below 1 MiB */
 #define PC_ACPI_SIZE 0x10000u         /* taken from the end of low memory */
-#define PC_RSDP 0xf0000u
-#define PC_SMBIOS_ANCHOR 0xf7fd0u     /* 16-byte aligned between 0xf0000 and 0xfffff (DSP0134, 5.2.1) */
-#define PC_PIR 0xf8000u               /* interrupt routing table */
-#define PC_SMBIOS_TABLES 0xf8400u     /* up to the entry's code at 0xfe05b */
 #define PC_ROM_SIZE 0x10000u          /* of the firmware's area below 1 MiB, and of its ROM below 4 GiB */
 #define PC_IDE_DEVFN 0x09u
 #define PC_PM_DEVFN 0x0bu
@@ -30,6 +29,7 @@ enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_PIRQ, GSI_SOURCES };
 #define GSI_COUNT 24
 
 struct bp_fw_cfg_interface;
+struct bp_isa_interface;
 
 struct pc {
     /* properties */
@@ -39,7 +39,7 @@ struct pc {
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
     struct {
-        char *vmport, *smm;
+        char *vmport, *smm, *memory_encryption;
         bool nvdimm, hmat, bypass_iommu, pit, pic;
     } choices; /* of parts that are not built, or always there (choices.c) */
 
@@ -66,7 +66,9 @@ struct pc {
     bool smm;
     struct bp_space *smm_space; /* memory as processors see it in system management mode; NULL: there is none */
     const struct bp_fw_cfg_interface *fw_cfg_if;
+    struct timeline timeline;
     struct linux_boot *boot;
+    struct bp_region *bios; /* isapc: its end is copied to memory below 1 MiB; NULL: it is mapped there */
     bool firmware;
     bool text_mode; /* without firmware: the adapter shows text */
 };
@@ -84,7 +86,7 @@ unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max);
 struct acpi_image;
 struct bp_acpi_tables_interface;
 int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err);
-/* Puts all ACPI tables into guest memory: the root pointer at PC_RSDP, the rest at the end of low
+/* Puts all ACPI tables into guest memory: the root pointer at LOW_RSDP, the rest at the end of low
  * memory. Called at each reset. */
 int acpi_check(const struct pc *pc, struct bp_error *err); /* is there room for them without firmware? */
 int acpi_write(const struct pc *pc, struct bp_error *err);
@@ -109,7 +111,7 @@ void firmware_teletype(const struct pc *pc);
 /* Writes an entry point that resets the machine into the last 64 KiB of a firmware's area. */
 void firmware_entry(uint8_t *area);
 extern const uint8_t pc_pirq[4]; /* ISA interrupts that PIRQA..D lead to */
-/* Tables for kernels without ACPI (mptable.c), into the area at PC_RSDP. */
+/* Tables for kernels without ACPI (mptable.c), into the area at LOW_RSDP. */
 void mp_table_write(const struct pc *pc);
 void pir_table_write(const struct pc *pc);
 
@@ -133,6 +135,8 @@ struct bp_irq *pc_gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi);
 /* The boards' callbacks (pc.c), for the table of versions (boards.c). */
 int pc_init_i440fx(struct bp_machine *m, struct bp_error *err);
 int pc_init_q35(struct bp_machine *m, struct bp_error *err);
+int pc_init_isapc(struct bp_machine *m, struct bp_error *err);
+int pc_init(struct bp_machine *m, struct bp_error *err); /* the rest of all three */
 int pc_ready(struct bp_machine *m, struct bp_error *err);
 void pc_reset(struct bp_machine *m);
 void pc_wakeup(struct bp_machine *m, enum bp_wakeup_cause cause);
@@ -156,6 +160,7 @@ void smm_cpu(const struct pc *pc, struct bp_cpu *cpu);
 int smm_to_firmware(struct pc *pc, struct bp_error *err);
 void smm_reset(const struct pc *pc);
 
+int pc_check_apic_ids(struct bp_machine *m, struct bp_error *err);
 int pc_check_choices(const struct pc *pc, struct bp_error *err);
 
 /* What linux_boot_open() found, for firmware that loads it. */
@@ -167,6 +172,11 @@ struct linux_parts {
     const char *cmdline;
 };
 void linux_boot_parts(const struct pc *pc, struct linux_parts *ret);
+/* Or a kernel of another kind (kernel-boot.h); NULL: it is a Linux kernel. */
+struct kernel_boot;
+const struct kernel_boot *linux_boot_other(const struct pc *pc);
+/* Flat segments for kernels that start in protected mode: code 0x10, data 0x18. */
+void pc_write_gdt(const struct pc *pc);
 /* Is firmware to start it? It is there, or the kernel has no other entry. After linux_boot_open(). */
 bool linux_boot_by_firmware(const struct pc *pc);
 
@@ -175,7 +185,7 @@ unsigned pc_cpus(const struct pc *pc);
 
 /* Sets a VGA to its text mode, as firmware leaves it (text-mode.c). False: there is none, or no font. */
 bool text_mode_set_up(const struct pc *pc);
-/* Makes the display adapter that -vga names, by default `std`, at slot 2 of a PCI bus. */
-int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, struct bp_error *err);
+/* Makes the display adapter that -vga names, by default `std`, on this bus: PCI, or ISA where there is no other. */
+int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, struct bp_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* SMBIOS tables of a PC: to firmware by fw_cfg, or into the firmware's area where none runs. */
 #include "boot-items.h"
+#include "low-memory.h"
 #include "pc.h"
 
 #include <bp/chip/fw-cfg.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLES_MAX 0x5c00u
 
 /* CPUID leaf 1 of the first processor: EAX, EDX << 32. */
 static uint64_t processor_id(const struct pc *pc)
@@ -27,7 +27,7 @@ static uint64_t processor_id(const struct pc *pc)
 static void fill(const struct pc *pc, struct bp_smbios_facts *facts)
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
-    uint32_t cores = smp->dies * smp->clusters * smp->cores;
+    uint32_t cores = smp->dies * smp->clusters * smp->modules * smp->cores;
 
     *facts = (struct bp_smbios_facts){
         .size = sizeof(*facts), .manufacturer = "QEMU", .product = pc->product, .version = pc->version,
@@ -63,11 +63,11 @@ static int build_here(const struct pc *pc, const struct bp_smbios_interface *smb
     int r;
 
     fill(pc, &facts);
-    r = smbios->build(pc->smbios, &facts, PC_SMBIOS_TABLES, ret_tables, ret_size, anchor, ret_anchor_size, err);
-    if (r < 0 || *ret_size <= TABLES_MAX)
+    r = smbios->build(pc->smbios, &facts, LOW_SMBIOS_TABLES, ret_tables, ret_size, anchor, ret_anchor_size, err);
+    if (r < 0 || *ret_size <= LOW_SMBIOS_TABLES_SIZE)
         return r;
     r = bp_fail(err, E2BIG, "-smbios: the tables have %zu bytes, and %u is all that there is room for without "
-                "firmware: shorten them, or add -bios " PC_FIRMWARE, *ret_size, TABLES_MAX);
+                "firmware: shorten them, or add -bios " PC_FIRMWARE, *ret_size, LOW_SMBIOS_TABLES_SIZE);
     free(*ret_tables);
     return r;
 }
@@ -92,8 +92,8 @@ int smbios_write(const struct pc *pc, const struct bp_smbios_interface *smbios, 
 
     if (r < 0)
         return r;
-    bp_space_write(memory, PC_SMBIOS_TABLES, tables, size);
-    bp_space_write(memory, PC_SMBIOS_ANCHOR, anchor, anchor_size);
+    bp_space_write(memory, LOW_SMBIOS_TABLES, tables, size);
+    bp_space_write(memory, LOW_SMBIOS_ANCHOR, anchor, anchor_size);
     free(tables);
     return 0;
 }

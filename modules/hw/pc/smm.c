@@ -79,7 +79,13 @@ void smm_cpu(const struct pc *pc, struct bp_cpu *cpu)
 
 static bool negotiates(const struct pc *pc)
 {
-    return pc->smm && pc->pm_if->smi_broadcast;
+    struct bp_value *offered = NULL;
+    bool is = pc->smm && pc->pm_if->smi_broadcast &&
+              bp_object_get(bp_device_object(pc->pm), "x-smi-broadcast", &offered, NULL) == 0 &&
+              bp_value_as_bool(offered);
+
+    bp_value_unref(offered);
+    return is;
 }
 
 /* Firmware has written what it wants, and asks whether it may have it. That stands then until a reset. */

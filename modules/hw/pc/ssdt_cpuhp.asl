@@ -40,12 +40,12 @@ DefinitionBlock ("ssdt_cpuhp.aml", "SSDT", 2, "BKPLNE", "BKPLCPU", 1)
             If (Local0) { Return (0x0F) }
             Return (Zero)
         }
-        // A local APIC's entry of the MADT: number and APIC id are the same.
-        Method (CMAT, 1, Serialized)
+        // A local APIC's entry of the MADT: number and APIC id.
+        Method (CMAT, 2, Serialized)
         {
             Name (ENTR, Buffer () { 0, 8, 0, 0, 0, 0, 0, 0 })
             Store (Arg0, Index (ENTR, 2))
-            Store (Arg0, Index (ENTR, 3))
+            Store (Arg1, Index (ENTR, 3))
             If (CSTA (Arg0)) { Store (One, Index (ENTR, 4)) } Else { Store (Zero, Index (ENTR, 4)) }
             Return (ENTR)
         }

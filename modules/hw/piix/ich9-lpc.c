@@ -36,7 +36,7 @@ struct ich9_lpc {
     struct south_ports ports;
     uint8_t apm_control, apm_status;
     uint8_t smi[16]; /* SMI_EN, SMI_STS and what follows: stored */
-    bool smm;
+    bool smm, broadcast;
     uint8_t smi_to_all;
     struct bp_irq *smi_out[2]; /* to who writes the APM port, to all */
     uint16_t route[7]; /* of D25IR to D31IR */
@@ -389,6 +389,8 @@ static const struct bp_state_table lpc_table = {.version = 1, .oldest = 1, .fiel
                                                 .after_load = after_load};
 
 static const struct bp_field lpc_props[] = {
+    BP_PROP("x-smi-broadcast", BOOL, struct ich9_lpc, broadcast, "on",
+            "firmware may ask that SMIs of the APM port reach all processors"),
     BP_PROP("smm-enabled", BOOL, struct ich9_lpc, smm, "off", "SMIs are raised; firmware sets them up"),
     BP_PROP_RANGE("disable_s3", UINT8, struct ich9_lpc, pm.disable_s3, "0", 0, 1,
                   "no suspend to RAM (1)"),

@@ -3,7 +3,7 @@
 #include "model.h"
 
 #include <bp/log.h>
-#include <bp/exact/machine.h>
+#include <bp/exact/x86-topology.h>
 #include <errno.h>
 #include <string.h>
 
