@@ -118,6 +118,14 @@ def drivers_find_devices(d):
     assert "CaseMaker" in d.check("cat /sys/class/dmi/id/chassis_vendor")
 
 
+def guest_is_told_and_tells(d):
+    """A changed generation reaches the kernel's driver; where the notes for a crash dump are reaches the host."""
+    d.qmp("qom-set", path="/machine/peripheral/generation", property="guid", value="auto")
+    d.wait_for("dmesg | grep -q 'crng reseeded due to virtual machine fork'")
+    device = "/machine/peripheral/notes"
+    assert d.qmp("qom-get", path=device, property="paddr") and d.qmp("qom-get", path=device, property="guest-format") == 1
+
+
 def kernel_draws_by_its_driver(d):
     """bochs-drm, in the preferred mode of the EDID."""
     assert "1280x800" in d.check("cat /sys/class/drm/card0-Virtual-1/modes").split()[0]
@@ -283,6 +291,7 @@ def by_day(tap):
         f.write(bytes(range(256)) * 33 + b"\n")
     options = [*CARDS[5:], *smbios()]
     options = [option.replace("edu,addr=4", "edu,addr=4,id=card") for option in options]
+    options += ["-device", "vmgenid,guid=auto,id=generation", "-device", "vmcoreinfo,id=notes"]
     with Debian("ide", *options, "-vga", "std", "-fw_cfg", "name=opt/com.mycompany/blob,file=" + blob, "-drive",
                 f"file={third},format=raw,if=ide,index=3,cache.writeback=off", "-drive",
                 f"file={trim},format=raw,if=none,id=second,discard=unmap", "-device",
@@ -290,6 +299,7 @@ def by_day(tap):
         for name, case in (("reaches_login", reaches_login), ("lspci_is_clean", pci_is_clean),
                            ("every_smbios_field_is_shown", fields_are_shown),
                            ("drivers_find_their_devices", drivers_find_devices),
+                           ("guest_is_told_and_tells", guest_is_told_and_tells),
                            ("kernel_draws_by_its_driver", kernel_draws_by_its_driver),
                            ("power_button_is_heard", power_button_is_heard),
                            ("acpi_tables_decompile", tables_decompile),
