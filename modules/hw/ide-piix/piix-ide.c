@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The IDE function of PIIX3 and PIIX4 (82371SB, order 290550; 82371AB, order 290562): two channels at the
- * ports and interrupts that AT computers had them, decoded while bit 15 of IDETIM (0x40, 0x42) is set, and
- * bus master registers in BAR 4 (Programming Interface for Bus Master IDE Controller, 1.0). Timings are
- * kept and have no effect. Interrupts are outputs "irq" 0 and 1, for ISA interrupts 14 and 15.
+ * ports and interrupts that AT computers had them, and bus master registers in BAR 4 (Programming Interface for
+ * Bus Master IDE Controller, 1.0). Timings are kept and have no effect; neither has bit 15 of IDETIM (0x40, 0x42), by
+ * which firmware lets a channel be decoded: OVMF never sets it. Interrupts are outputs "irq" 0 and 1, for ISA interrupts 14 and 15.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,6 @@ BP_USE(pci, struct bp_pci_interface, "pci", 1);
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
 
 #define REG_IDETIM 0x40u
-#define DECODE 0x8000u
 enum { BM_COMMAND = 0, BM_STATUS = 2, BM_TABLE = 4 };
 #define COMMAND_START 0x01u
 #define COMMAND_TO_MEMORY 0x08u
@@ -231,7 +230,7 @@ static void update_map(struct piix_ide *s)
     const uint8_t *config = pci->config(s->dev);
 
     for (unsigned i = 0; i < 2; i++) {
-        bool on = config[REG_IDETIM + 2 * i + 1] & DECODE >> 8 && config[4] & 1;
+        bool on = config[4] & 1;
 
         if (on == s->ch[i].mapped)
             continue;
