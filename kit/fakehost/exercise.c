@@ -333,12 +333,55 @@ static bool takes_chardev(const char *type)
     return false;
 }
 
+/* What sits on a bus of another device, or needs a medium. */
+static const struct {
+    const char *type, *controller, *bus, *props;
+    bool medium;
+} placed[] = {{"floppy", "isa-fdc", "floppy-bus", "drive=d", true},
+              {"loader", NULL, NULL, "addr=4096,data=1,data-len=4", false}};
+
+static int set_all(struct bp_device *dev, const char *props, struct bp_error *err)
+{
+    gchar **pairs = g_strsplit(props, ",", -1);
+    int rc = 0;
+
+    for (gchar **p = pairs; rc == 0 && *p; p++) {
+        char *value = strchr(*p, '=');
+
+        *value++ = '\0';
+        rc = bp_device_set(dev, *p, value, err);
+    }
+    g_strfreev(pairs);
+    return rc;
+}
+
+static int make_placed(struct bp_test_host *host, unsigned i, struct bp_device **ret_dev, struct bp_error *err)
+{
+    struct bp_machine *machine = bp_test_machine(host);
+    struct bp_device *controller;
+    int rc = 0;
+
+    if (placed[i].medium)
+        bp_test_command(host, "blockdev-add", "{\"driver\": \"null-co\", \"node-name\": \"d\", \"size\": 1474560, "
+                        "\"read-zeroes\": true, \"read-only\": false}", NULL, NULL); /* or it is there */
+    if (placed[i].controller)
+        rc = exercise_make_device(host, placed[i].controller, &controller, err);
+    if (rc == 0)
+        rc = bp_device_new(machine, placed[i].type, NULL, ret_dev, err);
+    if (rc == 0)
+        rc = set_all(*ret_dev, placed[i].props, err);
+    return rc < 0 ? rc : bp_device_attach(*ret_dev, placed[i].bus ? bp_bus_find(machine, placed[i].bus) : NULL, err);
+}
+
 int exercise_make_device(struct bp_test_host *host, const char *type, struct bp_device **ret_dev,
                          struct bp_error *err)
 {
     struct bp_device *companion;
     int rc;
 
+    for (unsigned i = 0; i < BP_COUNT(placed); i++)
+        if (strcmp(type, placed[i].type) == 0)
+            return make_placed(host, i, ret_dev, err);
     for (unsigned i = 0; i < BP_COUNT(companions); i++) {
         if (strcmp(type, companions[i].type) != 0)
             continue;
