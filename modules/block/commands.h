@@ -21,6 +21,12 @@ int qmp_block_resize(const char *device, const char *node_name, uint64_t size, s
 int qmp_write_threshold(const char *node_name, uint64_t threshold, struct bp_error *err);
 int block_commit(const char *device, struct bp_error *err);
 
+/* job.c */
+int qmp_blockdev_create(const char *id, struct bp_value *options, struct bp_error *err);
+int qmp_query_jobs(struct bp_value **ret_value, struct bp_error *err);
+int qmp_job_dismiss(const char *id, struct bp_error *err);
+void jobs_end(void);
+
 /* media.c */
 struct bp_blk *medium_blk(const char *device, const char *id, struct bp_error *err);
 int qmp_eject(const char *device, const char *id, bool has_force, bool force, struct bp_error *err);

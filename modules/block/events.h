@@ -8,7 +8,7 @@
 #include "block.h"
 
 extern const struct bp_event block_io_error_event, block_threshold_event, block_tray_event,
-    block_corrupted_event;
+    block_corrupted_event, job_status_event;
 extern const struct bp_interface block_interface;
 extern const struct bp_option option_blockdev, option_drive, option_hda, option_hdb, option_hdc,
     option_hdd, option_cdrom, option_fda, option_fdb, option_pflash, option_mtdblock, option_sd,

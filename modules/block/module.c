@@ -41,6 +41,11 @@ static const struct bp_field change_args[] = {
     BP_ARG_TYPED("read-only-mode", ENUM, &change_mode, BP_FIELD_OPTIONAL, "may it be written to"),
     BP_FIELDS_END};
 
+static const struct bp_field create_args[] = {
+    BP_ARG("job-id", STRING, "name of the job"),
+    BP_ARG("options", ANY, "driver, size, file and what else the driver knows"), BP_FIELDS_END};
+static const struct bp_field job_args[] = {BP_ARG("id", STRING, "the job"), BP_FIELDS_END};
+
 #define LIMIT_ARG(NAME) BP_ARG_OPT(NAME, INT64, "a limit; 0: none")
 static const struct bp_field throttle_args[] = {
     BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
@@ -64,6 +69,11 @@ BP_COMMAND(cmd_query_stats, "query-blockstats", "count what disks did", stats_ar
            &block_stats_list, qmp_query_blockstats, WAITS);
 BP_COMMAND(cmd_add, "blockdev-add", "make a block node", add_args, NONE, NULL, qmp_blockdev_add,
            BP_COMMAND_RAW | BP_COMMAND_ANY_ARGS | WAITS);
+BP_COMMAND(cmd_create, "blockdev-create", "start a job that makes an image", create_args, NONE, NULL,
+           qmp_blockdev_create, 0);
+BP_COMMAND(cmd_jobs, "query-jobs", "list jobs", NULL, LIST, &job_list, qmp_query_jobs, 0);
+BP_COMMAND(cmd_dismiss, "job-dismiss", "forget a job that has ended", job_args, NONE, NULL, qmp_job_dismiss,
+           0);
 BP_COMMAND(cmd_del, "blockdev-del", "remove a block node", del_args, NONE, NULL, qmp_blockdev_del,
            WAITS);
 BP_COMMAND(cmd_reopen, "blockdev-reopen", "change the options of block nodes", reopen_args, NONE, NULL,
@@ -89,6 +99,7 @@ BP_COMMAND(cmd_change, "blockdev-change-medium", "put another image into a remov
 static void end(void)
 {
     blk_flush_all();
+    jobs_end();
     drive_free_all();
     for (struct bp_block_node *n = block_nodes, *next; n; n = next) {
         next = n->next;
@@ -115,7 +126,9 @@ BP_MODULE_WITH_FINI(
     {BP_PROVIDE_EVENT, &block_threshold_event}, {BP_PROVIDE_EVENT, &block_tray_event},
     {BP_PROVIDE_EVENT, &block_corrupted_event}, {BP_PROVIDE_COMMAND, &cmd_query_block},
     {BP_PROVIDE_COMMAND, &cmd_query_nodes}, {BP_PROVIDE_COMMAND, &cmd_query_stats},
-    {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_del}, {BP_PROVIDE_COMMAND, &cmd_reopen},
+    {BP_PROVIDE_EVENT, &job_status_event}, {BP_PROVIDE_COMMAND, &cmd_create}, {BP_PROVIDE_COMMAND, &cmd_jobs},
+    {BP_PROVIDE_COMMAND, &cmd_dismiss}, {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_del},
+    {BP_PROVIDE_COMMAND, &cmd_reopen},
     {BP_PROVIDE_COMMAND, &cmd_resize}, {BP_PROVIDE_COMMAND, &cmd_threshold},
     {BP_PROVIDE_COMMAND, &cmd_eject}, {BP_PROVIDE_COMMAND, &cmd_open_tray},
     {BP_PROVIDE_COMMAND, &cmd_close_tray}, {BP_PROVIDE_COMMAND, &cmd_insert},

@@ -7,6 +7,18 @@
 
 static const struct bp_schema any_list BP_UNUSED = {"anyList", BP_KIND_LIST, .element_kind = BP_KIND_ANY};
 
+static const char *const job_states[] = {"undefined", "created", "running", "paused", "ready", "standby", "waiting",
+                                         "pending", "aborting", "concluded", "null", NULL};
+static const struct bp_schema job_state_schema = {"JobStatus", BP_KIND_ENUM, .choices = job_states};
+static const struct bp_field job_members[] = {
+    BP_ARG("id", STRING, "the job"), BP_ARG("type", STRING, "what it does"),
+    BP_ARG_TYPED("status", ENUM, &job_state_schema, 0, "its state"),
+    BP_ARG("current-progress", INT64, "how far it is"), BP_ARG("total-progress", INT64, "of how much"),
+    BP_ARG_OPT("error", STRING, "why it failed"), BP_FIELDS_END};
+static const struct bp_schema job_schema = {"JobInfo", BP_KIND_STRUCT, .members = job_members};
+static const struct bp_schema job_list BP_UNUSED = {
+    "JobInfoList", BP_KIND_LIST, .element_kind = BP_KIND_STRUCT, .element = &job_schema};
+
 static const struct bp_field image_members[] = {
     BP_ARG("filename", STRING, "the image"), BP_ARG("format", STRING, "its format"),
     BP_ARG("virtual-size", INT64, "bytes that the guest sees"),
@@ -15,6 +27,8 @@ static const struct bp_field image_members[] = {
     BP_ARG_OPT("cluster-size", INT64, "bytes"), BP_ARG_OPT("encrypted", BOOL, "it is encrypted"),
     BP_ARG_OPT("backing-filename", STRING, "what it is based on"),
     BP_ARG_OPT("full-backing-filename", STRING, "the same"),
+    BP_ARG_OPT("backing-filename-format", STRING, "its format"),
+    BP_ARG_OPT("snapshots", ANY, "snapshots in the image"),
     BP_ARG_OPT("backing-image", ANY, "the same for what it is based on"),
     BP_ARG_OPT("format-specific", ANY, "what only its format has"), BP_FIELDS_END};
 static const struct bp_schema image_schema = {"ImageInfo", BP_KIND_STRUCT, .members = image_members};

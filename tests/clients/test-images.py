@@ -9,9 +9,11 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import tap  # noqa: E402
+from qmp import Emulator  # noqa: E402
 
 TOOL = os.path.join(sys.argv[2], "backplane-img")
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
@@ -242,6 +244,50 @@ def the_documented_example_runs():
     assert image["virtual-size"] == 1048576 and image["format-specific"]["data"]["compat"] == "1.1", image
 
 
+class Watched(Emulator):
+    """Keeps events."""
+
+    def read(self):
+        reply = super().read()
+        if "event" in reply:
+            self.__dict__.setdefault("events", []).append(reply)
+        return reply
+
+
+def machines_make_images_in_jobs():
+    with Watched(PROGRAM, "-M", "none") as e:
+        def made(name, options):
+            reply = e.command("blockdev-create", job_id=name, options=options)
+            assert reply == {"return": {}}, reply
+            deadline, job = time.monotonic() + WAIT, {"status": ""}
+            while job["status"] != "concluded" and time.monotonic() < deadline:
+                job, = (j for j in e.command("query-jobs")["return"] if j["id"] == name)
+            assert job["type"] == "create" and job["status"] == "concluded", job
+            seen = [v["data"]["status"] for v in e.events if v["event"] == "JOB_STATUS_CHANGE" and
+                    v["data"]["id"] == name]
+            assert job["current-progress"] == job["total-progress"], job
+            assert e.command("job-dismiss", id=name) == {"return": {}}
+            assert not [j for j in e.command("query-jobs")["return"] if j["id"] == name]
+            return seen, job.get("error")
+
+        file = path("made.qcow2")
+        assert made("j0", {"driver": "file", "filename": file, "size": 0}) == (
+            ["created", "running", "waiting", "pending", "concluded"], None)
+        assert e.command("blockdev-add", driver="file", filename=file, node_name="f") == {"return": {}}
+        assert made("j1", {"driver": "qcow2", "file": "f", "size": 1 << 30, "cluster-size": 4096})[1] is None
+        seen, why = made("j2", {"driver": "qcow2", "file": "f", "size": 1 << 20, "cluster-size": 1000})
+        assert "aborting" in seen and "cluster_size" in why, (seen, why)
+        for args, word in (({"job_id": "9", "options": {"driver": "file"}}, "job-id"),
+                           ({"job_id": "x", "options": {}}, "driver"),
+                           ({"job_id": "x", "options": {"driver": "null-co"}}, "null-co")):
+            said = e.command("blockdev-create", **args)["error"]["desc"]
+            assert word in said, said
+        assert "no job" in e.command("job-dismiss", id="x")["error"]["desc"]
+    info = json.loads(peer("info", "--output=json", "made.qcow2"))
+    assert info["virtual-size"] == 1 << 30 and info["cluster-size"] == 4096, info
+    peer("check", "-q", "made.qcow2")
+
+
 def wrong_words_are_told():
     for args, word in ((("create", "-f", "qcow2", "w.qcow2"), "size"), (("create", "w.raw", "12Z"), "size"),
                        (("create", "-f", "nix", "w", "1M"), "nix"), (("info", "nothing"), "nothing"),
@@ -257,4 +303,4 @@ def wrong_words_are_told():
 tap.run([new_images_are_as_the_others_are, converting_keeps_every_byte, differences_have_statuses,
          chains_are_made_told_and_written_back, rebasing_keeps_what_is_read, snapshots_come_and_go, lengths_change,
          lost_clusters_are_found_and_given_back, measures_agree, parts_are_copied, images_in_use_are_left_alone,
-         the_documented_example_runs, wrong_words_are_told])
+         the_documented_example_runs, machines_make_images_in_jobs, wrong_words_are_told])

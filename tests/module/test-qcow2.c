@@ -152,6 +152,40 @@ static void what_is_compressed_with_zstd_is_read(void)
     walk_on(", \"compression-type\": \"zstd\"", NULL, 5, 80, true);
 }
 
+static void requests_that_wait_for_each_other_can_be_cancelled(void)
+{
+    char *path = path_of("cancel.qcow2");
+    struct bp_blk_request *pending[64];
+    struct answer answers[64] = {{0, 1}};
+    uint8_t buf[3000] = {1};
+    struct iovec iov = {buf, sizeof(buf)};
+    struct bp_block_request req = {.size = sizeof(req), .bytes = sizeof(buf), .iov = &iov, .iov_count = 1};
+    struct front f;
+
+    create(path, LENGTH, "");
+    open_image(path, "");
+    for (unsigned round = 0; round < 20; round++) {
+        open_front(&f, "q");
+        for (unsigned i = 0; i < G_N_ELEMENTS(pending); i++) { /* all in one new cluster */
+            answers[i] = (struct answer){0, 1};
+            req.offset = round * 65536 + i * 900;
+            pending[i] = block->submit(f.blk, BP_BLOCK_WRITE, &req, answered, &answers[i]);
+        }
+        for (unsigned i = 1; i < G_N_ELEMENTS(pending); i += 2)
+            block->cancel(pending[i]);
+        for (unsigned i = 0; i < G_N_ELEMENTS(pending); i++) {
+            if (!answers[i].count)
+                wait_for(&answers[i]);
+            g_assert_true(answers[i].ret == 0 || (i & 1 && answers[i].ret == -ECANCELED));
+        }
+        close_front(&f);
+    }
+    assert_clean();
+    close_image();
+    peer("qemu-img check -q %s", path);
+    g_free(path);
+}
+
 /* ---- snapshots ---- */
 
 static void snapshots_keep_what_was(void)
@@ -376,6 +410,7 @@ int main(int argc, char **argv)
     CASE(random_requests_see_what_is_below);
     CASE(data_may_lie_in_another_file);
     CASE(what_is_compressed_with_zstd_is_read);
+    CASE(requests_that_wait_for_each_other_can_be_cancelled);
     CASE(snapshots_keep_what_was);
     CASE(long_chains_are_opened_and_read);
     CASE(null_leaves_out_what_is_below);

@@ -229,7 +229,8 @@ static int take_switches(struct wish *w, int argc, char **argv)
         case 'f': w->from.format = optarg; break;
         case 'm': w->workers = (unsigned)strtoul(optarg, NULL, 10);
                   r = w->workers >= 1 && w->workers <= MAX_WORKERS
-                          ? 0 : complain("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16");
+                          ? 0 : complain("Invalid number of coroutines. Allowed number of coroutines is between "
+                                         "1 and 16");
                   break;
         case 'n': w->existing = true; break;
         case 'o': r = parse_keys(optarg, false, w->options); break;

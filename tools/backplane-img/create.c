@@ -198,7 +198,8 @@ void print_snapshots(struct bp_value *list)
     for (size_t i = 0; i < bp_value_length(list); i++) {
         struct bp_value *v = bp_value_at(list, i);
         char *size = human_size(bp_value_as_uint(bp_value_get(v, "vm-state-size"))), date[40], clock[40];
-        uint64_t s = bp_value_as_uint(bp_value_get(v, "vm-clock-sec")), ns = bp_value_as_uint(bp_value_get(v, "vm-clock-nsec"));
+        uint64_t s = bp_value_as_uint(bp_value_get(v, "vm-clock-sec"));
+        uint64_t ns = bp_value_as_uint(bp_value_get(v, "vm-clock-nsec"));
         time_t when = (time_t)bp_value_as_int(bp_value_get(v, "date-sec"));
         struct tm tm;
 
@@ -246,8 +247,9 @@ int run_snapshot(int argc, char **argv)
         c = bp_fail(&err, EIO, "it cannot be flushed");
     disk_close(&image);
     if (c < 0)
-        return complain("Could not %s snapshot: %s", op == BP_BLOCK_SNAPSHOT_CREATE ? "create" : op == BP_BLOCK_SNAPSHOT_APPLY
-                        ? "apply" : op == BP_BLOCK_SNAPSHOT_DELETE ? "delete" : "list", err.message);
+        return complain("Could not %s snapshot: %s", op == BP_BLOCK_SNAPSHOT_CREATE ? "create"
+                        : op == BP_BLOCK_SNAPSHOT_APPLY ? "apply" : op == BP_BLOCK_SNAPSHOT_DELETE ? "delete" : "list",
+                        err.message);
     if (list && bp_value_length(list) > 0)
         print_snapshots(list);
     bp_value_unref(list);

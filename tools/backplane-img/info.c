@@ -51,7 +51,8 @@ static void print_info(struct bp_value *v)
     uint64_t size = bp_value_as_uint(bp_value_get(v, "virtual-size"));
     char *virtual = human_size(size), *actual = human_size(bp_value_as_uint(bp_value_get(v, "actual-size")));
     struct bp_value *specific = bp_value_get(v, "format-specific");
-    const char *backing = bp_value_get_string(v, "backing-filename"), *full = bp_value_get_string(v, "full-backing-filename");
+    const char *backing = bp_value_get_string(v, "backing-filename");
+    const char *full = bp_value_get_string(v, "full-backing-filename");
 
     printf("image: %s\nfile format: %s\nvirtual size: %s (%llu bytes)\ndisk size: %s\n",
            bp_value_get_string(v, "filename"), bp_value_get_string(v, "format"), virtual, (unsigned long long)size,
@@ -149,8 +150,8 @@ static void print_check_json(struct bp_block_node *node, const struct bp_block_c
 static void print_check(const struct bp_block_check *k)
 {
     if (k->corruptions_fixed || k->leaks_fixed)
-        say("The following inconsistencies were found and repaired:\n\n    %llu leaked clusters\n    %llu corruptions\n\n"
-            "Double checking the fixed image now...\n", (unsigned long long)k->leaks_fixed,
+        say("The following inconsistencies were found and repaired:\n\n    %llu leaked clusters\n    %llu corruptions\n"
+            "\nDouble checking the fixed image now...\n", (unsigned long long)k->leaks_fixed,
             (unsigned long long)k->corruptions_fixed);
     if (!k->corruptions && !k->leaks && !k->check_errors)
         say("No errors were found on the image.\n");

@@ -17,8 +17,9 @@ static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 static void release(struct qcow *s)
 {
     meta_free(&s->meta);
+    if (s->lock)
+        pthread_mutex_destroy(&s->range_lock);
     bp_co_mutex_free(s->lock);
-    bp_co_queue_free(s->range_free);
     snapshots_free(s);
     header_free(s);
     free(s->l1);
@@ -101,7 +102,8 @@ static int qcow_open(struct bp_block_node *node, const struct bp_block_open_flag
     ret = header_read(s, err);
     if (ret == 0) {
         s->lock = bp_co_mutex_new();
-        s->range_free = bp_co_queue_new();
+        pthread_mutex_init(&s->range_lock, NULL);
+        s->range_tail = &s->ranges;
         if (s->lazy == 0)
             s->lazy = s->compat & COMPAT_LAZY ? 1 : 2;
         ret = open_parts(node, s, err);

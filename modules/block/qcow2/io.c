@@ -84,43 +84,71 @@ static int vectors(struct bp_block_child *child, enum bp_block_op op, uint64_t o
 
 /* ---- ranges ---- */
 
-void range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone)
+/* Of those that came before: nobody waits in a ring. */
+static bool has_to_wait(const struct qcow *s, const struct range *r)
 {
-    struct range *other;
+    for (const struct range *other = s->ranges; other && other != r; other = other->next)
+        if (other->first <= r->last && r->first <= other->last && (r->alone || other->alone))
+            return true;
+    return false;
+}
+
+/* Under the lock: those that wait look again. */
+static void unlink_range(struct qcow *s, struct range *r)
+{
+    *r->link = r->next;
+    if (r->next)
+        r->next->link = r->link;
+    else
+        s->range_tail = r->link;
+    for (struct range *other = s->ranges; other; other = other->next) {
+        if (!other->waits)
+            continue;
+        __atomic_store_n(&other->again, true, __ATOMIC_RELEASE);
+        bp_co_wake(other->waits);
+    }
+}
+
+/* Gives up the lock meanwhile. A wake-up that comes before the wait is not lost. */
+static int wait_for_others(struct qcow *s, struct range *r)
+{
+    int ret = 0;
+
+    if (!block->may_wait())
+        return -EWOULDBLOCK;
+    r->waits = bp_co_current();
+    __atomic_store_n(&r->again, false, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&s->range_lock);
+    while (ret == 0 && !__atomic_load_n(&r->again, __ATOMIC_ACQUIRE))
+        ret = bp_co_yield();
+    pthread_mutex_lock(&s->range_lock);
+    r->waits = NULL;
+    return ret;
+}
+
+int range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone)
+{
+    int ret = 0;
 
     *r = (struct range){.first = offset >> s->cluster_bits, .last = (offset + bytes - 1) >> s->cluster_bits,
                         .alone = alone};
-    bp_co_mutex_lock(s->lock);
-    for (;;) {
-        for (other = s->ranges; other; other = other->next)
-            if (other->first <= r->last && r->first <= other->last && (alone || other->alone))
-                break;
-        if (!other)
-            break;
-        while (bp_co_queue_wait(s->range_free, s->lock) < 0 && bp_co_cancelled()) {
-            /* A cancelled request ends as soon as it may. */
-            bp_co_mutex_unlock(s->lock);
-            bp_co_await();
-            bp_co_mutex_lock(s->lock);
-            break;
-        }
-    }
-    r->next = s->ranges;
-    r->link = &s->ranges;
-    if (r->next)
-        r->next->link = &r->next;
-    s->ranges = r;
-    bp_co_mutex_unlock(s->lock);
+    pthread_mutex_lock(&s->range_lock);
+    r->link = s->range_tail;
+    *r->link = r;
+    s->range_tail = &r->next;
+    while (ret == 0 && has_to_wait(s, r))
+        ret = wait_for_others(s, r);
+    if (ret < 0)
+        unlink_range(s, r);
+    pthread_mutex_unlock(&s->range_lock);
+    return ret;
 }
 
 void range_unlock(struct qcow *s, struct range *r)
 {
-    bp_co_mutex_lock(s->lock);
-    *r->link = r->next;
-    if (r->next)
-        r->next->link = r->link;
-    bp_co_mutex_unlock(s->lock);
-    bp_co_queue_wake_all(s->range_free);
+    pthread_mutex_lock(&s->range_lock);
+    unlink_range(s, r);
+    pthread_mutex_unlock(&s->range_lock);
 }
 
 /* ---- reading ---- */
@@ -195,7 +223,9 @@ int qcow_read(struct bp_block_node *node, const struct bp_block_request *req)
     struct range r;
     int ret;
 
-    range_lock(s, &r, req->offset, req->bytes, false);
+    ret = range_lock(s, &r, req->offset, req->bytes, false);
+    if (ret < 0)
+        return ret;
     ret = read_range(s, req->offset, req->bytes, req->iov, req->iov_count, 0);
     range_unlock(s, &r);
     return ret;
@@ -375,7 +405,9 @@ static int write_new(struct qcow *s, uint64_t guest, uint64_t bytes, const struc
     struct range r;
     int ret;
 
-    range_lock(s, &r, guest, p.bytes, true);
+    ret = range_lock(s, &r, guest, p.bytes, true);
+    if (ret < 0)
+        return ret;
     bp_co_mutex_lock(s->lock);
     ret = plan_make(s, &p);
     bp_co_mutex_unlock(s->lock);
@@ -403,7 +435,9 @@ static int write_old(struct qcow *s, uint64_t guest, uint64_t bytes, const struc
     int ret;
 
     *ret_bytes = 0;
-    range_lock(s, &r, guest, bytes, false);
+    ret = range_lock(s, &r, guest, bytes, false);
+    if (ret < 0)
+        return ret;
     bp_co_mutex_lock(s->lock);
     ret = header_mark(s);
     if (ret == 0)
@@ -478,7 +512,9 @@ static int write_packed(struct qcow *s, uint64_t guest, const uint8_t *data, uin
     struct range r;
     int ret;
 
-    range_lock(s, &r, guest, s->cluster, true);
+    ret = range_lock(s, &r, guest, s->cluster, true);
+    if (ret < 0)
+        return ret;
     bp_co_mutex_lock(s->lock);
     ret = header_mark(s);
     if (ret == 0)
@@ -590,7 +626,9 @@ static int erase(struct qcow *s, uint64_t guest, uint64_t end, enum erase how)
     struct range r;
     int ret;
 
-    range_lock(s, &r, guest, end - guest, true);
+    ret = range_lock(s, &r, guest, end - guest, true);
+    if (ret < 0)
+        return ret;
     bp_co_mutex_lock(s->lock);
     ret = header_mark(s);
     while (ret == 0 && guest < end) {

@@ -10,6 +10,7 @@
 #ifndef QCOW2_H
 #define QCOW2_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -72,6 +73,8 @@ struct range {
     struct range *next, **link;
     uint64_t first, last;
     bool alone;
+    struct bp_co *waits; /* for others that came before; NULL: it works */
+    bool again;          /* atomic: one of them may have ended */
 };
 
 /* References that go when the tables that held them are safely gone. */
@@ -111,8 +114,8 @@ struct qcow {
 
     struct bp_co_mutex *lock; /* of all below, and of the tables */
     struct meta meta;
-    struct range *ranges;
-    struct bp_co_queue *range_free;
+    pthread_mutex_t range_lock; /* of the list of ranges: oldest first */
+    struct range *ranges, **range_tail;
     struct freed *freed, *freed_last;
     uint64_t hint;   /* number of the first cluster that may be free */
     uint64_t packed; /* where the next compressed cluster may go; 0: a new one */
@@ -216,7 +219,8 @@ int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req)
 int qcow_flush(struct bp_block_node *node);
 int qcow_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, struct bp_block_status *ret);
 int qcow_sync(struct qcow *s); /* everything, in order, to stable storage. Under the lock */
-void range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone);
+/* Waits for those that came before and overlap. 0; -ECANCELED, or -EWOULDBLOCK for who may not wait. */
+int range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone);
 void range_unlock(struct qcow *s, struct range *r);
 
 /* ---- compress.c ---- */
