@@ -171,6 +171,8 @@ uint32_t tb_mode(const struct tcg_cpu *c)
 
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && x->cr4 & CR4_OSFXSR && (x->mxcsr & 0x1f80) == 0x1f80)
         mode |= MODE_SIMD;
+    if (!(x->cr0 & (CR0_EM | CR0_TS)) && (x->fcw & 0x3f) == 0x3f && !(x->fsw & 0x80))
+        mode |= MODE_X87;
     return mode;
 }
 

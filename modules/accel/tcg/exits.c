@@ -147,26 +147,37 @@ void call_interp(struct tr *t, const struct insn *i, bool last)
     emit_call_to(&t->c, t->cpu->thunk_interp);
     t->saved = true;
     t->host = false;
-    t->simd_live = false;
+    t->simd_live = t->x87_live = false;
     t->ended = last;
 }
 
-void need_simd(struct tr *t)
+static void need(struct tr *t, int32_t live, const uint8_t *thunk)
 {
     uint8_t *skip;
 
-    if (t->simd_live)
-        return;
     flags_save(t);
     t->host = false;
-    emit_rm(&t->c, 0x83, 4, 7, FRAME, SLOT(simd_live));
+    emit_rm(&t->c, 0x83, 4, 7, FRAME, live);
     put8(&t->c, 0);
     put8(&t->c, 0x75); /* jne */
     skip = t->c.p;
     put8(&t->c, 0);
-    emit_call_to(&t->c, t->cpu->thunk_simd);
+    emit_call_to(&t->c, thunk);
     *skip = (uint8_t)(t->c.p - skip - 1);
+}
+
+void need_simd(struct tr *t)
+{
+    if (!t->simd_live)
+        need(t, SLOT(simd_live), t->cpu->thunk_simd);
     t->simd_live = true;
+}
+
+void need_x87(struct tr *t)
+{
+    if (!t->x87_live)
+        need(t, SLOT(x87_live), t->cpu->thunk_x87);
+    t->x87_live = true;
 }
 
 static void stub_emit(struct tr *t, struct stub *s)

@@ -123,3 +123,60 @@ int refill(struct jit_frame *f)
     }
     return 0;
 }
+
+/* ---- x87 ---- */
+
+enum { IMAGE_FCW = 0, IMAGE_FSW = 4, IMAGE_TAGS = 8, IMAGE_ST = 28, TAG_EMPTY = 3 };
+
+static void image_put16(struct jit_frame *f, unsigned at, uint16_t value)
+{
+    f->x87[at] = (uint8_t)value;
+    f->x87[at + 1] = (uint8_t)(value >> 8);
+}
+
+static uint16_t image_get16(const struct jit_frame *f, unsigned at)
+{
+    return (uint16_t)(f->x87[at] | f->x87[at + 1] << 8);
+}
+
+void x87_to_image(struct jit_frame *f)
+{
+    const struct bp_x86_cpu *x = f->x;
+    unsigned top = x->fsw >> 11 & 7;
+    uint16_t tags = 0;
+
+    for (unsigned n = 0; n < 8; n++) {
+        const struct bp_x86_st *r = &x->fpr[(top + n) & 7];
+        uint8_t *at = &f->x87[IMAGE_ST + n * 10];
+
+        __builtin_memcpy(at, &r->mantissa, 8);
+        __builtin_memcpy(at + 8, &r->sign_exponent, 2);
+        if (!(x->fpu_valid >> n & 1)) /* by physical register */
+            tags |= (uint16_t)(TAG_EMPTY << (n * 2));
+    }
+    image_put16(f, IMAGE_FCW, x->fcw);
+    image_put16(f, IMAGE_FSW, x->fsw);
+    image_put16(f, IMAGE_TAGS, tags);
+}
+
+void x87_from_image(struct jit_frame *f)
+{
+    struct bp_x86_cpu *x = f->x;
+    uint16_t tags = image_get16(f, IMAGE_TAGS);
+    unsigned top;
+
+    x->fcw = image_get16(f, IMAGE_FCW);
+    x->fsw = image_get16(f, IMAGE_FSW);
+    top = x->fsw >> 11 & 7;
+    x->fpu_valid = 0;
+    for (unsigned n = 0; n < 8; n++) {
+        struct bp_x86_st *r = &x->fpr[(top + n) & 7];
+        const uint8_t *at = &f->x87[IMAGE_ST + n * 10];
+
+        __builtin_memcpy(&r->mantissa, at, 8);
+        __builtin_memcpy(&r->sign_exponent, at + 8, 2);
+        if ((tags >> (n * 2) & 3) != TAG_EMPTY)
+            x->fpu_valid |= (uint8_t)(1u << n);
+    }
+    f->x87_saved = 0;
+}

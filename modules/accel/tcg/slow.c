@@ -14,6 +14,8 @@ void sync_in(struct tcg_cpu *c)
     struct bp_x86_cpu *x = c->v.x;
     uint32_t ax = c->f.flags;
 
+    if (c->f.x87_saved)
+        x87_from_image(&c->f);
     for (unsigned n = 0; n < BP_COUNT(homeless); n++)
         x->gpr[homeless[n]] = c->f.gpr[homeless[n]];
     flags_set_eager(&c->v, (ax >> 8 & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | (ax & 1 ? F_OF : 0));

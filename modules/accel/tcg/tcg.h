@@ -44,6 +44,9 @@ struct jit_frame {
     uint64_t linear;   /* arguments of the thunks */
     uint32_t info;
     uint32_t simd_live; /* the host's XMM registers hold the guest's */
+    uint32_t x87_live;  /* so does its x87 stack */
+    uint32_t x87_saved; /* `x87` is newer than the state */
+    uint8_t x87[108];   /* as FNSAVE and FRSTOR have it */
     struct bp_x86_cpu *x;
     struct tb_link *link; /* the exit that was taken, when it can be chained */
     int64_t exit_delta;   /* of rip from `page` */
@@ -83,6 +86,7 @@ struct tb {
 
 /* Modes of translated code, beside those of vcpu.h */
 #define MODE_MMU_SHIFT 8 /* MMU_* */
+#define MODE_X87 0x800u  /* so can x87 instructions */
 #define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
 
 #define TB_HASH 65536u
@@ -123,7 +127,7 @@ struct tcg_cpu {
     uint32_t stale[STALE];
     /* thunks */
     void (*enter)(void *frame, const uint8_t *code);
-    const uint8_t *thunk_exit, *thunk_exit_synced, *thunk_slow, *thunk_interp, *thunk_simd;
+    const uint8_t *thunk_exit, *thunk_exit_synced, *thunk_slow, *thunk_interp, *thunk_simd, *thunk_x87;
     struct insn redo;
     uint32_t mode_now; /* of what is being translated */
     uint32_t mode_running;
@@ -190,6 +194,9 @@ void sync_in(struct tcg_cpu *c);  /* from the frame to the state */
 void sync_out(struct tcg_cpu *c); /* from the state to the frame */
 /* refill.c, compiled without SIMD: 0: try again; 1: it takes more */
 int refill(struct jit_frame *f);
+/* Between the state and the image in the frame. */
+void x87_to_image(struct jit_frame *f);
+void x87_from_image(struct jit_frame *f);
 
 /* ---- loop.c ---- */
 void key_update(struct tcg_cpu *c); /* after a change of mode or address space */

@@ -39,7 +39,7 @@ static void call_c(struct code *c, uintptr_t fn)
     emit_rr(c, 0xff, 4, 2, H_AX);
 }
 
-/* H_15: the state. Saves the guest's XMM registers and MXCSR when they are here. */
+/* H_15: the state. Saves the guest's XMM registers, MXCSR and x87 stack when they are here. */
 static void save_simd(struct code *c)
 {
     uint8_t *skip;
@@ -54,6 +54,28 @@ static void save_simd(struct code *c)
     emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(simd_live));
     put32(c, 0);
     patch(skip, c->p);
+    emit_rm(c, 0x83, 4, 7, FRAME, SLOT(x87_live));
+    put8(c, 0);
+    skip = emit_jcc(c, CC_E);
+    emit_rm(c, 0xdd, 4, 6, FRAME, SLOT(x87)); /* FNSAVE: leaves the host's as after FNINIT */
+    emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(x87_live));
+    put32(c, 0);
+    emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(x87_saved));
+    put32(c, 1);
+    patch(skip, c->p);
+}
+
+static void make_x87(struct code *c)
+{
+    emit_alu_imm(c, 5, 8, H_SP, RETURN_BYTES);
+    move_gprs(c, true, true);
+    call_c(c, (uintptr_t)x87_to_image);
+    emit_rm(c, 0xdd, 4, 4, FRAME, SLOT(x87)); /* FRSTOR */
+    emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(x87_live));
+    put32(c, 1);
+    move_gprs(c, false, false);
+    emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
+    put8(c, 0xc3);
 }
 
 static void make_simd(struct code *c)
@@ -103,6 +125,8 @@ void thunks_make(struct tcg_cpu *cpu)
 
     cpu->thunk_simd = aligned(c);
     make_simd(c);
+    cpu->thunk_x87 = aligned(c);
+    make_x87(c);
 
     /* SCRATCH0: info, SCRATCH1: linear address. Returns when the TLB was filled. */
     cpu->thunk_slow = aligned(c);

@@ -60,7 +60,7 @@ static void prologue(struct tr *t, const struct rule *rules, unsigned count, boo
     for (unsigned n = 0; live && n < count; n++) {
         const struct rule *r = &rules[n];
 
-        if (!r->emit || r->memory || r->simd)
+        if (!r->emit || r->memory || r->simd || r->x87)
             break;
         if (r->flags != FLAGS_NONE) {
             want_host = true;
@@ -101,6 +101,8 @@ static void emit_all(struct tr *t, const struct insn *insns, const struct rule *
         } else {
             if (r->simd)
                 need_simd(t);
+            if (r->x87)
+                need_x87(t);
             if (!r->memory && (r->flags >= FLAGS_USE || (r->flags == FLAGS_PART && after[n])))
                 flags_to_host(t);
             t->entry_kept = false;
@@ -185,7 +187,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     t.offset = linear & 0xfff;
     t.tlb = (unsigned)(offsetof(struct tcg_cpu, v) + offsetof(struct vcpu, sets) - FRAME_BIAS +
                        (mode >> MODE_MMU_SHIFT & 3) * sizeof(struct tlb_set));
-    t.simd_live = t.ended = t.entry_kept = false;
+    t.simd_live = t.x87_live = t.ended = t.entry_kept = false;
     t.stub_count = 0;
     prologue(&t, rules, count, live);
     emit_all(&t, insns, rules, after, count, end);

@@ -26,9 +26,11 @@ struct rule {
     uint8_t flags; /* enum flag_effect */
     uint8_t memory; /* touches guest memory: may fault, wants the flags saved */
     uint8_t simd;   /* needs the guest's XMM registers in the host's */
+    uint8_t x87;    /* ... x87 stack */
 };
 struct rule rule_of(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
+struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
 
 struct where { /* an address of the guest: [base + index << scale + disp] and a segment's base */
     int8_t base, index; /* guest registers, -1: none */
@@ -63,7 +65,7 @@ struct tr {
     /* Where the guest's flags are: */
     bool host, saved;
     bool flags_after; /* somebody looks at the flags that are there behind the current instruction */
-    bool simd_live;
+    bool simd_live, x87_live;
     bool entry_kept; /* SCRATCH0's TLB entry is in the frame */
     bool ended; /* the block has left already */
     struct stub stubs[MAX_STUBS];
@@ -132,6 +134,7 @@ void exit_probe(struct tr *t, const struct insn *i, int64_t delta); /* by the ju
 void stubs_emit(struct tr *t);
 void call_interp(struct tr *t, const struct insn *i, bool last);
 void need_simd(struct tr *t);
+void need_x87(struct tr *t);
 
 /* ---- emitters ---- */
 emit_fn op_alu, op_alu_imm, op_alu_acc, op_test, op_incdec, op_not_neg, op_mul, op_div, op_imul2, op_imul3,
@@ -141,6 +144,6 @@ emit_fn op_shift, op_shift_cl, op_shift_double, op_bt, op_bt_imm, op_bsf, op_bsw
 emit_fn op_mov_store, op_mov_load, op_mov_imm, op_mov_imm_reg, op_lea, op_movx, op_cmov, op_setcc, op_push,
     op_pop, op_push_imm, op_push_rm, op_leave, op_nop, op_xchg_ax, op_flag;
 emit_fn op_jcc, op_jmp, op_call, op_ret, op_jmp_rm, op_call_rm;
-emit_fn op_sse, op_sse_gpr;
+emit_fn op_sse, op_sse_gpr, op_x87;
 
 #endif
