@@ -157,6 +157,28 @@ def translator_is_the_default():
     assert "tb-size" in refused("-accel", "tcg,tb-size=4096", accel=())
 
 
+def writable_and_executable(machine):
+    with open("/proc/%d/maps" % machine.process.pid, encoding="ascii") as file:
+        return [line for line in file if line.split()[1].startswith("rwx")]
+
+
+def translator_takes_its_properties():
+    if platform.machine() != "x86_64":
+        return
+    quiet = ("-nodefaults", "-display", "none", "-S", "-smp", "2")
+    with Emulator(PROGRAM, "-accel", "tcg,split-wx=off,thread=multi", quiet=quiet) as machine:
+        assert writable_and_executable(machine)
+        threads = os.listdir("/proc/%d/task" % machine.process.pid)
+        cpus = answer(machine, "query-cpus-fast")
+        assert len({str(cpu["thread-id"]) for cpu in cpus} & set(threads)) == 2
+    with Emulator(PROGRAM, "-accel", "tcg,split-wx=on", quiet=quiet) as machine:
+        assert not writable_and_executable(machine)
+    with Emulator(PROGRAM, "-accel", "tcg,thread=single", quiet=quiet[:-2]) as machine:
+        assert len(answer(machine, "query-cpus-fast")) == 1
+    assert "thread=single" in refused("-accel", "tcg,thread=single", "-smp", "2", accel=())
+    assert "multi" in refused("-accel", "tcg,thread=many", accel=())
+
+
 def mapping_flags(pid, size):
     """VmFlags of the mapping that has `size` bytes and may be written."""
     found, flags = None, []
@@ -498,7 +520,7 @@ def log_goes_where_it_is_told():
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          every_version_is_there_and_says_when_it_goes, processors_fill_sockets_before_6_2_and_cores_since,
          parts_that_are_not_built_are_refused_in_words, q35_has_a_sata_controller_unless_told_otherwise,
-         accelerators_are_tried_in_order, translator_is_the_default,
+         accelerators_are_tried_in_order, translator_is_the_default, translator_takes_its_properties,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,

@@ -58,7 +58,7 @@ def translated_two_cpus():
 
 
 def translated_in_a_small_cache():
-    shell_answers(1, "-accel", "tcg,tb-size=1")
+    shell_answers(1, "-accel", "tcg,tb-size=1,split-wx=on")
 
 
 def translated_one_by_one():

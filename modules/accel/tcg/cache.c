@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define DEFAULT_MIB 64u
 #define WORDS (1u << CODE_MAP_BITS)
@@ -23,11 +24,38 @@ static void *map(size_t size, int prot)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Code is written through one mapping and executed through another; neither allows both. */
+static void map_twice(struct tcg_cpu *c)
+{
+    int fd = memfd_create("translated code", MFD_CLOEXEC);
+    uint8_t *exec;
+
+    if (fd < 0 || ftruncate(fd, (off_t)c->buffer_size) < 0)
+        goto out;
+    c->buffer = mmap(NULL, c->buffer_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    exec = mmap(NULL, c->buffer_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    if (c->buffer == MAP_FAILED || exec == MAP_FAILED) {
+        if (c->buffer != MAP_FAILED)
+            munmap(c->buffer, c->buffer_size);
+        if (exec != MAP_FAILED)
+            munmap(exec, c->buffer_size);
+        c->buffer = NULL;
+        goto out;
+    }
+    c->exec_delta = exec - c->buffer;
+out:
+    if (fd >= 0)
+        close(fd);
+}
+
 int cache_init(struct tcg_cpu *c, struct bp_error *err)
 {
     c->buffer_size = (size_t)(c->machine->tb_size ? c->machine->tb_size : DEFAULT_MIB) << 20;
     c->arena_size = c->buffer_size;
-    c->buffer = map(c->buffer_size, PROT_READ | PROT_WRITE | PROT_EXEC);
+    if (c->machine->split_wx)
+        map_twice(c);
+    else
+        c->buffer = map(c->buffer_size, PROT_READ | PROT_WRITE | PROT_EXEC);
     c->arena = map(c->arena_size, PROT_READ | PROT_WRITE);
     c->page_head = map(WORDS * sizeof(*c->page_head), PROT_READ | PROT_WRITE);
     c->page_generation = map(WORDS * sizeof(*c->page_generation), PROT_READ | PROT_WRITE);
@@ -50,6 +78,8 @@ static void unmap(void *p, size_t size)
 
 void cache_free(struct tcg_cpu *c)
 {
+    if (c->exec_delta)
+        unmap(c->buffer + c->exec_delta, c->buffer_size);
     unmap(c->buffer, c->buffer_size);
     unmap(c->arena, c->arena_size);
     unmap(c->page_head, WORDS * sizeof(*c->page_head));
@@ -295,7 +325,7 @@ struct tb *cache_find(struct tcg_cpu *c)
         return tb;
     j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
     j->tag = linear << 16 | c->f.key;
-    j->code = tb->entry_saved;
+    j->code = tb->entry_saved + c->exec_delta;
     return tb;
 }
 

@@ -87,7 +87,7 @@ static void run_translated(struct tcg_cpu *c)
     }
     if (link && c->f.link == link)
         cache_link(c, link, tb);
-    enter(c, tb->entry_saved);
+    enter(c, tb->entry_saved + c->exec_delta);
 }
 
 enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)

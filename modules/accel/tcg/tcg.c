@@ -10,10 +10,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { THREAD_MULTI, THREAD_SINGLE };
+
 struct accel_tcg {
     struct tcg_machine *m;
     uint32_t tb_size;
-    bool one_insn;
+    bool one_insn, split_wx;
+    int thread;
 };
 
 struct cpu_tcg {
@@ -58,6 +61,8 @@ static int tcg_init(struct bp_accel *accel, struct bp_error *err)
         return bp_fail(err, ENOMEM, "no memory for the code map");
     s->m->tb_size = s->tb_size;
     s->m->one_insn = s->one_insn;
+    s->m->split_wx = s->split_wx;
+    s->m->single_thread = s->thread == THREAD_SINGLE;
     bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, &s->m->map);
     return 0;
 }
@@ -72,6 +77,9 @@ static int tcg_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_er
 
     x->cpu = cpu;
     machine_bus(cpu, &bus);
+    if (s->m->single_thread && s->m->cpus)
+        return bp_fail(err, ENOTSUP, "-accel tcg,thread=single runs one processor only: several in one thread are not "
+                       "built yet (thread=multi)");
     c = tcg_cpu_new(s->m, x, &bus, err);
     if (!c)
         return -ENOMEM;
@@ -119,10 +127,15 @@ static void tcg_features(struct bp_accel *accel, uint32_t *words, unsigned count
         words[n] &= n < BP_X86_FW_COUNT ? x86_executed_features[n] : 0;
 }
 
+static const char *const threads[] = {"multi", "single", NULL};
+static const struct bp_schema thread_kind = {.name = "TcgThread", .kind = BP_KIND_ENUM, .choices = threads};
 static const struct bp_field props[] = {
     BP_PROP_RANGE("tb-size", UINT32, struct accel_tcg, tb_size, "0", 0, 2048,
                   "MiB of translated code for each vCPU; 0: 64"),
     BP_PROP("one-insn-per-tb", BOOL, struct accel_tcg, one_insn, "off", "translate instruction by instruction"),
+    BP_PROP("split-wx", BOOL, struct accel_tcg, split_wx, "off", "no mapping is writable and executable"),
+    BP_PROP_ENUM("thread", &thread_kind, struct accel_tcg, thread, "multi",
+                 "multi: one for each processor; single: one for all"),
     BP_FIELDS_END};
 
 BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .init = tcg_init,

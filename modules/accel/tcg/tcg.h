@@ -99,7 +99,8 @@ struct tcg_cpu {
     struct jit_frame f;
     struct tcg_machine *machine;
     struct tcg_cpu *next; /* of the machine */
-    uint8_t *buffer;      /* host code */
+    uint8_t *buffer;      /* host code, where it is written */
+    ptrdiff_t exec_delta; /* from there to where it is executed: 0 without split-wx */
     size_t buffer_size;
     uint8_t *at;
     uint8_t *arena; /* blocks and kept instructions */
@@ -146,7 +147,8 @@ struct tcg_machine {
     struct tcg_cpu *cpus; /* list; changed under the machine lock before vCPUs run */
     uint32_t tb_size;     /* MiB, 0: the default */
     uint8_t one_insn;
-    uint8_t check;
+    uint8_t split_wx;
+    uint8_t single_thread;
 };
 
 /* ---- cache.c ---- */

@@ -109,7 +109,7 @@ void thunks_make(struct tcg_cpu *cpu)
     uint8_t *site;
 
     /* enter(frame + bias, code) */
-    cpu->enter = (void (*)(void *, const uint8_t *))(uintptr_t)c->p;
+    cpu->enter = (void (*)(void *, const uint8_t *))(uintptr_t)(c->p + cpu->exec_delta);
     for (unsigned n = 0; n < sizeof(callee_saved); n++)
         push_pop(c, true, callee_saved[n]);
     emit_alu_imm(c, 5, 8, H_SP, 8);
