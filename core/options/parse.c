@@ -119,7 +119,7 @@ static bool takes_keys(const struct bp_option *option)
     return option->keys || option->any_keys;
 }
 
-/* `text` is the argument, if there is one: for help alone no module is loaded. -ENOENT: nobody has
+/* `text` is the argument, if there is one: for help about a kind no module is loaded. -ENOENT: nobody has
  * it; no message then. */
 static int find_option(const char *name, const char *text, const struct bp_option **ret_option,
                        struct bp_error *err)
@@ -132,7 +132,7 @@ static int find_option(const char *name, const char *text, const struct bp_optio
     if (!option && plain_help(text, &args)) {
         bp_value_unref(args);
         option = bpc_option_describe(name);
-        if (option && !takes_keys(option) && !bpc_kind_of_option(option->name))
+        if (option && !bpc_kind_of_option(option->name))
             option = NULL; /* its own code knows */
     }
     if (option) {
@@ -266,6 +266,22 @@ static int check_key(const char *key, struct bp_value *member, void *opaque)
     return ret;
 }
 
+static int is_help(const char *key, struct bp_value *member, void *opaque)
+{
+    const char *text = bp_value_as_string(member), *only = opaque;
+
+    return (!only || strcmp(key, only) == 0) && text && strcmp(text, "help") == 0;
+}
+
+/* "driver=help", where the key names something of a kind, and "model=help" of an option that tells more. */
+static bool asks_for_help(const struct bp_option *option, struct bp_value *args)
+{
+    if (option->show_help)
+        return bp_value_each(args, is_help, NULL);
+    return option->implied && bpc_kind_of_option(option->name) != BP_PROVIDE_END &&
+           bp_value_each(args, is_help, (void *)(uintptr_t)option->implied);
+}
+
 /* Splits and checks the argument of one use. Takes nothing, gives a reference. */
 static int read_args(const struct bp_option *option, const char *text, struct bp_value *given,
                      struct bp_value **ret_args, bool *ret_help, struct bp_error *err)
@@ -293,6 +309,11 @@ static int read_args(const struct bp_option *option, const char *text, struct bp
         ret = bpc_keyval_parse(text, &syntax, &raw, &help, err);
         if (ret < 0)
             return ret;
+        if (!help && asks_for_help(option, raw)) {
+            help = true;
+            if (!option->show_help)
+                bp_value_remove(raw, option->implied);
+        }
     }
     if (help) {
         *ret_help = true;
@@ -454,8 +475,23 @@ int bpc_options_parse(int argc, char **argv, struct bp_error *err)
     return BPC_OPTIONS_RUN;
 }
 
+static unsigned applying; /* the phase */
+
+int bp_option_add(const char *name, struct bp_value *args, struct bp_error *err)
+{
+    const struct bp_option *option;
+    int ret = find_option(name, NULL, &option, err);
+
+    if (ret < 0)
+        return option ? ret : unknown_option(name, err);
+    if (!applying || option->phase <= applying)
+        return bp_fail(err, EBUSY, "-%s is too late now", name);
+    return add_use(option, NULL, args, err);
+}
+
 static int apply_phase(unsigned phase, struct bp_error *err)
 {
+    applying = phase;
     for (unsigned i = 0; i < uses->len; i++) {
         const struct use *u = g_ptr_array_index(uses, i);
 

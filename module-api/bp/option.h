@@ -40,7 +40,8 @@ struct bp_option {
     int (*apply)(struct bp_value *args, struct bp_error *err);
     /* For "help" as argument of an option that takes a plain string: prints to standard output.
      * args: dict with "name" (what stands before a first comma, if anything does) and "format".
-     * NULL: there is no such help. Options with keys need none, nor do those whose first word names
+     * NULL: there is no such help. With keys it is also what `KEY=help` prints (model=help), args having the
+     * keys as text. Options with keys need none, nor do those whose first word names
      * something of a kind (bp_kind.option): its properties are keys too, for help and completion. */
     int (*show_help)(struct bp_value *args, struct bp_error *err);
     void *reserved[4];
@@ -53,6 +54,11 @@ struct bp_option {
 /* For an option that says what boards make by default under a name ("vga"): the last choice stands; what
  * it means is the board's. Up to BP_PHASE_MACHINE. [main] */
 void bp_choose_default(const char *what, const char *choice);
+
+/* For an option that stands for others too ("-audio" makes a sound card): as if "-NAME" stood last on the command
+ * line, with these keys (borrowed). Only while options are applied, and only one of a later phase: -EBUSY. Errors
+ * in the keys are told now. [main] */
+int bp_option_add(const char *name, struct bp_value *args, struct bp_error *err);
 
 BP_END_DECLS
 
