@@ -170,8 +170,10 @@ static bool symbol_is_sane(const struct image *image, const Elf64_Sym *symbol)
         return ELF64_ST_VISIBILITY(symbol->st_other) == STV_DEFAULT &&
                ELF64_ST_BIND(symbol->st_info) != STB_LOCAL &&
                ELF64_ST_TYPE(symbol->st_info) <= STT_TLS;
+    /* One that says where a segment ends (_end, which some libraries want exported) lies just behind it. */
     return symbol->st_shndx >= SHN_LORESERVE || !symbol->st_value ||
-           ELF64_ST_TYPE(symbol->st_info) == STT_TLS || image_segment(image, symbol->st_value);
+           ELF64_ST_TYPE(symbol->st_info) == STT_TLS || image_segment(image, symbol->st_value) ||
+           (!symbol->st_size && image_segment(image, symbol->st_value - 1));
 }
 
 static bool symbols_are_sane(const struct image *image)

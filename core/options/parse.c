@@ -12,6 +12,7 @@
 #include <glib.h>
 
 #include "keyval.h"
+#include "marks.h"
 #include "options.h"
 #include "registry.h"
 #include "run.h"
@@ -479,6 +480,7 @@ static unsigned applying; /* the phase */
 
 int bp_option_add(const char *name, struct bp_value *args, struct bp_error *err)
 {
+    bpc_assert_main();
     const struct bp_option *option;
     int ret = find_option(name, NULL, &option, err);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/log.h>
 #include <bp/loop.h>
 
 #include "audio.h"
@@ -233,18 +234,24 @@ static int open_stream(struct audio_dev *dev, struct bp_voice *v, bool raw, stru
     struct bp_audio_request request = {.size = sizeof(request), .input = v->input,
                                        .buffer_us = d->buffer_length, .name = v->name};
     const struct bp_audiodev_class *class = dev->class;
+    struct bp_error why = {0};
     struct audio_stream *s;
     void *host = NULL;
     int r;
 
     choose_format(dev, v, &request.format);
-    r = class->stream_open(dev->obj, &request, &host, err);
-    if (r == -ENOTSUP) { /* it has no such direction: silence, at guest time */
+    r = class->stream_open(dev->obj, &request, &host, &why);
+    if (r == -ENOTSUP || (r == -ENODEV && v->input)) { /* no such direction, no microphone: silence, at guest time */
+        if (r == -ENODEV)
+            bp_warn("audiodev %s: %s; silence is recorded", dev->id, why.message);
         class = &none_class;
-        r = class->stream_open(dev->obj, &request, &host, err);
+        r = class->stream_open(dev->obj, &request, &host, &why);
     }
-    if (r < 0)
+    if (r < 0) {
+        if (err)
+            *err = why;
         return r;
+    }
     if (raw && memcmp(&request.format, &v->format, sizeof(v->format)) != 0) {
         class->stream_close(host);
         return bp_fail(err, EINVAL, "the host has not the guest's format, which mixing-engine=off needs");

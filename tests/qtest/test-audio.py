@@ -2,79 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Sound cards and the mixing engine: what a card plays is found in the file of -audiodev wav, sample for sample
 where nothing is converted, at the right pitch where it is. The clock is stepped by hand."""
-import math
 import os
 import struct
 import tempfile
-import wave
 
+from ac97 import (CODEC, LIST, MASTER, OUT, SECOND, SOUND, config, hertz_of, lay_buffers, read_wav, set_rate,
+                  start_card, tone, without_silence)
 from qtest import QTest, Tap
-
-SECOND = 1000000000
-CODEC, MASTER = 0xC000, 0xC100  # where the BARs are put
-LIST, SOUND = 0x100000, 0x200000
-OUT = MASTER + 0x10
-
-
-def config(q, devfn, offset, value, size=4):
-    q.outl(0xCF8, 0x80000000 | devfn << 8 | offset & ~3)
-    (q.outl if size == 4 else q.outw)(0xCFC + (offset & 3), value)
-
-
-def start_card(q):
-    config(q, 4 << 3, 0x10, CODEC)
-    config(q, 4 << 3, 0x14, MASTER)
-    config(q, 4 << 3, 4, 5, 2)
-    q.outl(MASTER + 0x2C, 2)
-    assert q.inl(MASTER + 0x30) & 0x100, "the codec is not ready"
-    q.outw(CODEC + 0x02, 0)       # master: 0 dB
-    q.outw(CODEC + 0x18, 0x0808)  # PCM: 0 dB
-
-
-def set_rate(q, rate):
-    q.outw(CODEC + 0x2A, 1)
-    q.outw(CODEC + 0x2C, rate)
-    assert q.inw(CODEC + 0x2C) == rate
-
-
-def lay_buffers(q, frames, pieces, interrupt=False):
-    """The frames (pairs of 16-bit numbers) in so many buffers; the number of the last one."""
-    each = (len(frames) + pieces - 1) // pieces
-    at = SOUND
-    for n in range(pieces):
-        part = frames[n * each:(n + 1) * each]
-        data = b"".join(struct.pack("<hh", *f) for f in part)
-        if data:
-            q.write(at, data)
-        q.write(LIST + 8 * n, struct.pack("<II", at, 2 * len(part) | (1 << 31 if interrupt else 0)))
-        at += len(data)
-    q.outl(OUT, LIST)
-    q.outb(OUT + 5, pieces - 1)
-
-
-def read_wav(path):
-    with wave.open(path) as f:
-        assert f.getsampwidth() == 2
-        data = f.readframes(f.getnframes())
-        return f.getframerate(), f.getnchannels(), list(struct.iter_unpack("<%dh" % f.getnchannels(), data))
-
-
-def tone(rate, hertz, frames, loud=20000):
-    return [(round(loud * math.sin(2 * math.pi * hertz * i / rate)),) * 2 for i in range(frames)]
-
-
-def hertz_of(samples, rate):
-    """By its rising zero crossings, to a fraction of a sample."""
-    at = [i + samples[i] / (samples[i] - samples[i + 1])
-          for i in range(len(samples) - 1) if samples[i] < 0 <= samples[i + 1] and samples[i] != samples[i + 1]]
-    return rate * (len(at) - 1) / (at[-1] - at[0])
-
-
-def without_silence(frames):
-    first = next(i for i, f in enumerate(frames) if any(f))
-    last = max(i for i, f in enumerate(frames) if any(f))
-    return frames[first:last + 1]
-
 
 def play(frames, rate, pieces=4, driver="", card=(), steps=200, before=None):
     """What the file holds after the card played the frames."""
@@ -270,16 +204,252 @@ def query_audiodevs_tells(q):
                              "format": "u8", "voices": 1}, got
 
 
+# ---- HD Audio ----
+
+HDA, STREAM = 0xE0000000, 0xE0000100  # its BAR; the first output stream
+
+
+class Codec:
+    """Immediate commands to the codec at address 0."""
+
+    def __init__(self, q, devfn=6 << 3):
+        self.q = q
+        config(q, devfn, 0x10, HDA)
+        config(q, devfn, 4, 6, 2)
+        q.writel(HDA + 8, 1)
+        assert q.readl(HDA + 8) & 1
+        assert q.readw(HDA + 0xE) == 1, "no codec announced itself"
+
+    def __call__(self, node, verb, payload=0):
+        word = node << 20 | (verb << 8 | payload if verb > 0xF else verb << 16 | payload)
+        self.q.writel(HDA + 0x60, word)
+        self.q.writew(HDA + 0x68, 1)
+        assert self.q.readw(HDA + 0x68) & 3 == 2, "no response"
+        self.q.writew(HDA + 0x68, 2)
+        return self.q.readl(HDA + 0x64)
+
+
+def play_hda(q, codec, frames, word=0x11, loops=1, seconds=0.5):
+    data = b"".join(struct.pack("<hh", *f) for f in frames)
+    half = len(data) // 8 * 4
+    q.write(SOUND, data)
+    q.write(LIST, struct.pack("<QIIQII", SOUND, half, 1, SOUND + half, len(data) - half, 1))
+    codec(2, 0x2, word)        # the converter's format
+    codec(2, 0x706, 0x10)      # stream 1
+    codec(3, 0x707, 0x40)      # the pin is an output
+    q.writel(STREAM + 0x08, len(data))
+    q.writew(STREAM + 0x0C, 1)
+    q.writew(STREAM + 0x12, word)
+    q.writel(STREAM + 0x18, LIST)
+    q.writel(STREAM, 0x100006)  # stream 1, run, interrupt on completion
+    for _ in range(int(100 * seconds)):
+        q.clock_step(SECOND // 100)
+
+
+def hda_plays_sample_for_sample(_):
+    frames = [((i * 7919) % 65536 - 32768 or 1, (i * 104729) % 65536 - 32768 or 1) for i in range(4096)]
+    for controller, codec in (("intel-hda", "hda-duplex"), ("ich9-intel-hda", "hda-output"),
+                              ("intel-hda", "hda-micro")):
+        with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+            path = os.path.join(folder, "out.wav")
+            with QTest(["-M", "pc", "-audiodev", "wav,id=a,out.frequency=48000,path=" + path, "-device",
+                        controller + ",addr=6", "-device", codec + ",audiodev=a"]) as q:
+                play_hda(q, Codec(q), frames)
+            rate, channels, got = read_wav(path)
+            assert (rate, channels) == (48000, 2)
+            assert got[:4096] == frames and got[4096:8192] == frames, "it does not go round"
+
+
+def hda_s_rates_keep_the_pitch(_):
+    for word, rate in ((0x4011, 44100), (0x0511, 8000), (0x0A11, 32000), (0x0811, 96000)):
+        with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+            path = os.path.join(folder, "out.wav")
+            with QTest(["-M", "pc", "-audiodev", "wav,id=a,path=" + path, "-device", "intel-hda,addr=6",
+                        "-device", "hda-output,audiodev=a"]) as q:
+                play_hda(q, Codec(q), tone(rate, 1000, rate // 100 * 40), word)
+            got = [f[0] for f in without_silence(read_wav(path)[2])]
+            hertz = hertz_of(got, 44100)
+            assert abs(hertz - 1000) < 1, "%#x: %.2f" % (word, hertz)
+
+
+def hda_codec_says_what_it_is(q):
+    c = Codec(q)
+    assert c(0, 0xF00, 0) == 0x1AF40022
+    assert c(0, 0xF00, 4) == 0x00010001, "one function group"
+    assert c(1, 0xF00, 5) == 1
+    assert c(1, 0xF00, 4) == 0x00020004, "four widgets"
+    assert [c(n, 0xF00, 9) >> 20 for n in (2, 3, 4, 5)] == [0, 4, 1, 4]
+    assert c(3, 0xF02) == 2 and c(4, 0xF02) == 5
+    assert c(2, 0xF00, 0x12) & 0x7F00 == 74 << 8
+    c(2, 0x3, 0xB000 | 30)
+    assert c(2, 0xB, 0xA000) == 30 and c(2, 0xB, 0x8000) == 30
+    c(2, 0x3, 0x9000 | 0x80 | 100)
+    assert c(2, 0xB, 0x8000) == 0x80 | 74, "more steps than there are"
+    assert c(9, 0xF00, 9) == 0, "no such node"
+    c(1, 0x7FF)
+    assert c(2, 0xB, 0x8000) == 74
+
+
+def hda_rings_answer_and_interrupt(q):
+    Codec(q)
+    q.writel(HDA + 0x40, LIST)
+    q.writel(HDA + 0x50, LIST + 0x1000)
+    q.writew(HDA + 0x4A, 0x8000)
+    assert q.readw(HDA + 0x4A) & 0x8000
+    q.writew(HDA + 0x4A, 0)
+    assert q.readw(HDA + 0x4A) == 0
+    q.writew(HDA + 0x58, 0x8000)
+    q.writew(HDA + 0x5A, 2)
+    q.writeb(HDA + 0x5C, 3)
+    q.writel(HDA + 0x20, 0xC0000000)
+    q.write(LIST + 4, struct.pack("<II", 0x000F0000, 0x000F0004))
+    q.writeb(HDA + 0x4C, 2)
+    q.writew(HDA + 0x48, 1)
+    assert q.readw(HDA + 0x58) == 1 and not q.readb(HDA + 0x5D)
+    q.writew(HDA + 0x48, 2)
+    assert q.readw(HDA + 0x58) == 2 and q.readb(HDA + 0x5D) == 1
+    assert q.readl(HDA + 0x24) == 0xC0000000
+    assert struct.unpack("<IIII", q.read(LIST + 0x1008, 16)) == (0x1AF40022, 0, 0x00010001, 0)
+    q.writeb(HDA + 0x5D, 1)
+    assert not q.readl(HDA + 0x24)
+    # A write pointer beyond the ring is taken modulo its size, and the ring is gone round once at most.
+    q.writew(HDA + 0x48, 0xFFFF)
+    assert q.readw(HDA + 0x4A) == 0xFF
+
+
+def hda_position_and_clock_advance(q):
+    c = Codec(q)
+    q.writel(HDA + 0x70, (LIST + 0x2000) | 1)
+    before = q.readl(HDA + 0x30)
+    play_hda(q, c, tone(48000, 1000, 48000), seconds=0.25)
+    assert abs(q.readl(HDA + 0x30) - before - 6000000) < 24000
+    at = q.readl(STREAM + 4)
+    assert abs(at - 48000) < 2500, at
+    assert q.readl(HDA + 0x2000 + 0x104) == at, "the alias"
+    assert struct.unpack("<I", q.read(LIST + 0x2000 + 8 * 4, 4))[0] == at
+    q.writel(STREAM, 0x100000)
+    q.clock_step(SECOND // 10)
+    assert q.readl(STREAM + 4) == at
+    q.writel(STREAM, 1)
+    assert q.readl(STREAM) & 1 and q.readl(STREAM + 4) == 0
+
+
+def hda_lists_that_make_no_sense_end(q):
+    c = Codec(q)
+    for entry in ((0xFFFFFFFFFFFFFFF0, 0xFFFFFFFF, 1), (HDA, 0x1000, 1), (SOUND, 0, 1), (0, 1, 1)):
+        for n in range(256):
+            q.write(LIST + 16 * n, struct.pack("<QII", *entry))
+        c(2, 0x706, 0x10)
+        q.writel(STREAM + 8, 0xFFFFFFFF)
+        q.writew(STREAM + 0xC, 255)
+        q.writel(STREAM + 0x18, LIST)
+        q.writel(STREAM, 0x10001E)
+        for _ in range(3):
+            q.clock_step(SECOND // 50)
+        q.writel(STREAM, 0)
+        q.writel(STREAM, 1)
+        q.writel(STREAM, 0)
+    q.writel(STREAM + 0x18, 0xFFFFFF80)
+    q.writel(STREAM + 0x1C, 0xFFFFFFFF)
+    q.writel(STREAM, 0x10001E)
+    q.clock_step(SECOND // 50)
+    assert q.readb(STREAM + 3) & 0x10, "no descriptor error"
+    assert c(0, 0xF00, 0) == 0x1AF40022
+
+
+# ---- ES1370 ----
+
+ES = 0xC200
+
+
+def start_es1370(q, rate=None):
+    config(q, 7 << 3, 0x10, ES)
+    config(q, 7 << 3, 4, 5, 2)
+    if rate:
+        q.outl(ES, (1411200 // rate - 2) << 16 | 2)
+
+
+def play_es1370(q, frames, which=1, control=0x22, serial=0xC):
+    """which 1: DAC2 in stereo of 16 bits, with an interrupt at the end of the buffer."""
+    q.write(SOUND, b"".join(struct.pack("<hh", *f) for f in frames))
+    q.outl(ES + 0xC, 0xC)
+    q.outl(ES + 0x30 + 8 * which, SOUND)
+    q.outl(ES + 0x34 + 8 * which, len(frames) - 1)
+    q.outl(ES + 0x24 + 4 * which, len(frames) - 1)
+    q.outl(ES + 0x20, serial | 0x100 << which)
+    q.outl(ES, q.inl(ES) | control)
+
+
+def es1370_plays_sample_for_sample(_):
+    frames = [((i * 7919) % 65536 - 32768 or 1, (i * 104729) % 65536 - 32768 or 1) for i in range(4096)]
+    with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+        path = os.path.join(folder, "out.wav")
+        with QTest(["-M", "pc", "-audiodev", "wav,id=a,out.frequency=44100,path=" + path, "-device",
+                    "ES1370,audiodev=a,addr=7"]) as q:
+            start_es1370(q, 44100)
+            play_es1370(q, frames)
+            for _ in range(30):
+                q.clock_step(SECOND // 100)
+            assert q.inl(ES + 4) == 0x80000002, "%#x" % q.inl(ES + 4)
+            q.outl(ES + 0x20, 0xC)
+            assert q.inl(ES + 4) == 0
+        rate, channels, got = read_wav(path)
+        assert (rate, channels) == (44100, 2)
+        assert got[:4096] == frames and got[4096:8192] == frames, "it does not go round"
+
+
+def es1370_stops_and_pauses(q):
+    start_es1370(q, 44100)
+    play_es1370(q, [(1, 1)] * 1000, serial=0xC | 0x4000)  # DAC2 stops after the count
+    for _ in range(10):
+        q.clock_step(SECOND // 100)
+    assert q.inl(ES + 4) == 0x80000002
+    frame = q.inl(ES + 0x3C) >> 16
+    q.clock_step(SECOND // 10)
+    assert q.inl(ES + 0x3C) >> 16 == frame
+    q.outl(ES, q.inl(ES) & ~0x20)
+    play_es1370(q, [(1, 1)] * 40000, serial=0xC | 0x1000)  # paused
+    q.clock_step(SECOND // 10)
+    assert q.inl(ES + 0x28) >> 16 == 39999
+    q.outl(ES + 0x20, 0xC)
+    for _ in range(10):
+        q.clock_step(SECOND // 100)
+    gone = 39999 - (q.inl(ES + 0x28) >> 16)
+    assert abs(gone - 4410) < 500, gone
+
+
+def es1370_s_first_dac_has_four_rates(_):
+    for n, rate in enumerate((5512, 11025, 22050, 44100)):
+        with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+            path = os.path.join(folder, "out.wav")
+            with QTest(["-M", "pc", "-audiodev", "wav,id=a,path=" + path, "-device",
+                        "ES1370,audiodev=a,addr=7"]) as q:
+                start_es1370(q)
+                play_es1370(q, tone(rate, 500, rate // 5), which=0, control=0x42 | n << 12, serial=3)
+                for _ in range(30):
+                    q.clock_step(SECOND // 100)
+            got = [f[0] for f in without_silence(read_wav(path)[2])]
+            hertz = hertz_of(got[200:6000], 44100)
+            assert abs(hertz - 500) < 1, "%d: %.2f" % (rate, hertz)
+
+
 tap = Tap()
 for case in (what_is_played_at_the_host_rate_is_in_the_file_sample_for_sample, another_rate_keeps_the_pitch,
              mono_and_other_sample_formats_come_out, guest_format_is_the_file_s_without_fixed_settings,
-             volume_and_mute_are_heard, two_cards_are_mixed):
+             volume_and_mute_are_heard, two_cards_are_mixed, hda_plays_sample_for_sample, hda_s_rates_keep_the_pitch,
+             es1370_plays_sample_for_sample, es1370_s_first_dac_has_four_rates):
     tap.case(case.__name__, lambda c=case: c(None))
 CARD = ["-M", "pc", "-audiodev", "none,id=a", "-device", "AC97,audiodev=a,addr=4"]
 for case in (the_card_plays_at_the_pace_of_guest_time, each_buffer_and_the_last_interrupt,
              more_buffers_after_the_end_go_on, what_is_recorded_from_nothing_is_silence_at_its_rate,
              lists_that_make_no_sense_end, codec_keeps_what_it_has_and_no_more):
     tap.machine_case(case.__name__, CARD, case)
+for case in (hda_codec_says_what_it_is, hda_rings_answer_and_interrupt, hda_position_and_clock_advance,
+             hda_lists_that_make_no_sense_end):
+    tap.machine_case(case.__name__, ["-M", "pc", "-audiodev", "none,id=a", "-device", "intel-hda,addr=6", "-device",
+                                     "hda-duplex,audiodev=a"], case)
+tap.machine_case("es1370_stops_and_pauses", ["-M", "pc", "-audiodev", "none,id=a", "-device",
+                                             "ES1370,audiodev=a,addr=7"], es1370_stops_and_pauses)
 tap.machine_case("query_audiodevs_tells", ["-M", "pc", "-audiodev",
                                            '{"driver":"none","id":"a","out":{"frequency":8000,"channels":1,'
                                            '"format":"u8"}}'], query_audiodevs_tells)

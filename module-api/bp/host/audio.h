@@ -134,7 +134,8 @@ struct bp_audiodev_class {
     /* Properties are set: look whether there is what it needs. -ENODEV: nothing to play on here. */
     int (*open)(struct bp_object *obj, struct bp_error *err);
     void (*close)(struct bp_object *obj);
-    /* -ENOTSUP: it has no such direction. */
+    /* -ENOTSUP: it has no such direction; -ENODEV: the host has nothing to play on, or to record from (the guest
+     * then records silence); -ENOENT: not what the user named. */
     int (*stream_open)(struct bp_object *obj, struct bp_audio_request *request, void **ret_stream,
                        struct bp_error *err);
     void (*stream_close)(void *stream);

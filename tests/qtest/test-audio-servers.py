@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Back ends with the servers and libraries that they are for: PulseAudio, PipeWire, ALSA, SDL. An AC97 card
+plays 1 kHz, the peer's own tools record it: the pitch is right within a thousandth. The clock of the
+machine is stepped as real time passes.
+"""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import wave
+
+from ac97 import OUT, hertz_of, lay_buffers, set_rate, start_card, tone
+from qtest import QTest, Tap
+
+SECONDS = 1.5
+RATE = 48000
+SLOW = float(os.environ.get("BACKPLANE_SLOW", "1"))
+try:
+    os.nice(-15)  # servers and machines have to keep up with real time, whatever else runs
+except PermissionError:
+    pass
+
+
+class Missing(Exception):
+    pass
+
+
+def needs(*programs):
+    for name in programs:
+        if not shutil.which(name):
+            raise Missing(name + " is not installed")
+
+
+class Home:
+    """A folder for a server of our own, with what it needs in the environment; its processes end with it."""
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="audio-")
+        self.path = self.folder.name
+        os.chmod(self.path, 0o700)
+        self.env = {**{k: v for k, v in os.environ.items() if not k.startswith(("PULSE", "PIPEWIRE", "DBUS"))},
+                    "HOME": self.path, "XDG_RUNTIME_DIR": self.path, "XDG_CONFIG_HOME": self.path,
+                    "XDG_STATE_HOME": self.path, "DISPLAY": "", "DBUS_SESSION_BUS_ADDRESS": "disabled:"}
+        self.processes = []
+        return self
+
+    def start(self, *command, **more):
+        log = open(self.file("log-%d" % len(self.processes)), "w")
+        self.processes.append(subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL,
+                                               stdout=more.get("stdout", log), stderr=log, cwd=self.path))
+        return self.processes[-1]
+
+    def file(self, name):
+        return os.path.join(self.path, name)
+
+    def run(self, *command):
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=30, cwd=self.path)
+
+    def wait(self, what, condition):
+        end = time.monotonic() + 20 * SLOW
+        while time.monotonic() < end:
+            if condition():
+                return
+            time.sleep(0.1)
+        logs = ""
+        for n in range(len(self.processes)):
+            with open(self.file("log-%d" % n)) as f:
+                logs += f.read()[-600:]
+        raise AssertionError("%s did not come: %s" % (what, logs))
+
+    def __exit__(self, *exception):
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in reversed(self.processes):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.folder.cleanup()
+
+
+class Machine(QTest):
+    """With the server's environment: the program inherits ours while it is started."""
+
+    def __init__(self, home, *args):
+        before = dict(os.environ)
+        os.environ.update(home.env)
+        for name in set(before) - set(home.env):
+            del os.environ[name]
+        try:
+            super().__init__(["-M", "pc", *args])
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def play(q, seconds=SECONDS, heard=None):
+    """A tone of a kilohertz from the card, while real time passes: so long, or until there is a second
+    of it in a file (servers may have silence prepared that comes first)."""
+    start_card(q)
+    set_rate(q, RATE)
+    frames = tone(RATE, 1000, int(RATE * 0.3))
+    lay_buffers(q, frames, 4)
+    q.outb(OUT + 0xB, 1)
+    begin, now, looked = time.monotonic(), 0.0, 0.0
+    while now < (20 * SLOW if heard else seconds):
+        passed = time.monotonic() - begin
+        if passed > now:
+            q.clock_step(int((passed - now) * 1e9))
+            now = passed
+        q.outb(OUT + 5, (q.inb(OUT + 4) + 3) % 4)  # it never comes to the end
+        time.sleep(0.005)
+        if heard and now > looked + 0.5:
+            looked = now
+            if os.path.exists(heard) and seconds_heard(heard) > 1.2:
+                break
+    return q.qmp("human-monitor-command", {"command-line": "info audio"})
+
+
+def seconds_heard(path):
+    """Of what is no silence, at 44100 frames of four bytes a second."""
+    with open(path, "rb") as f:
+        data = f.read()
+    return len(data[44:].lstrip(b"\0")) / 176400
+
+
+def is_the_tone(frames, rate, least=0.5):
+    """At least so many seconds of it without a gap."""
+    samples = [f if isinstance(f, int) else f[0] for f in frames]
+    loud, best, at = 0, (0, 0), None
+    quiet = 0
+    for i, v in enumerate(samples):  # the longest stretch without a millisecond of silence
+        if abs(v) > 2000:
+            if at is None:
+                at = i
+            quiet, loud = 0, i
+        elif at is not None:
+            quiet += 1
+            if quiet > rate // 1000:
+                best = max(best, (loud - at, at))
+                at = None
+    if at is not None:
+        best = max(best, (loud - at, at))
+    length, begin = best
+    assert length >= least * rate, "the longest stretch has %.3f s of %.3f s" % (length / rate, len(samples) / rate)
+    hertz = hertz_of(samples[begin:begin + length], rate)
+    assert abs(hertz - 1000) < 1.5, "%.2f Hz" % hertz
+
+
+def frames_of(path, channels=2, width=2):
+    """Of a WAV file, or of raw samples, even when its writer was stopped."""
+    import struct
+    with open(path, "rb") as f:
+        data = f.read()
+    if data[:4] == b"RIFF":
+        data = data[data.index(b"data") + 8:]
+    n = len(data) // (channels * width)
+    if width == 4:  # 32 bits: the upper ones
+        return [(struct.unpack_from("<i", data, i * channels * 4)[0] >> 16,) for i in range(n)]
+    return [struct.unpack_from("<%dh" % channels, data, i * channels * 2) for i in range(n)]
+
+
+# ---- PulseAudio ----
+
+def pulse(home):
+    needs("pulseaudio", "pactl", "parec")
+    home.start("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes", "--use-pid-file=no",
+               "-L", "module-native-protocol-unix socket=%s auth-anonymous=1" % home.file("socket"),
+               "-L", "module-null-sink sink_name=first rate=44100",
+               "-L", "module-null-sink sink_name=second rate=44100")
+    home.env["PULSE_SERVER"] = "unix:" + home.file("socket")
+    home.wait("PulseAudio", lambda: home.run("pactl", "info").returncode == 0)
+
+
+def record_pulse(home, sink="first"):
+    home.start("parec", "-d", sink + ".monitor", "--rate=44100", "--channels=2", "--format=s16le",
+               "--latency-msec=20", "--raw", home.file("heard"))
+    home.wait("parec", lambda: "parec" in home.run("pactl", "list", "source-outputs").stdout)
+
+
+def pulseaudio_hears_the_tone():
+    with Home() as home:
+        pulse(home)
+        record_pulse(home)
+        with Machine(home, "-audiodev", "pa,id=a", "-device", "AC97,audiodev=a,addr=4") as q:
+            said = play(q, heard=home.file("heard"))
+            inputs = home.run("pactl", "-f", "json", "list", "sink-inputs").stdout
+            assert "ac97.out" in inputs, inputs
+            assert "latency" in said, said
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+def pulseaudio_s_keys_do_what_they_say():
+    with Home() as home:
+        pulse(home)
+        server = home.env.pop("PULSE_SERVER")
+        with Machine(home, "-audiodev", "pa,id=a,server=%s,out.name=second,out.stream-name=guest,out.latency=200000,"
+                     "out.voices=2,out.format=f32,out.frequency=32000" % server, "-device", "AC97,audiodev=a,addr=4",
+                     "-device", "AC97,audiodev=a,addr=5") as q:
+            home.env["PULSE_SERVER"] = server
+            record_pulse(home, "second")
+            play(q, heard=home.file("heard"))
+            got = json.loads(home.run("pactl", "-f", "json", "list", "sink-inputs").stdout)
+            sinks = {s["index"]: s["name"] for s in json.loads(
+                home.run("pactl", "-f", "json", "list", "sinks").stdout)}
+            assert len(got) == 2, got
+            for one in got:
+                assert sinks[one["sink"]] == "second", one
+                assert one["properties"]["media.name"] == "guest", one
+                assert one["sample_specification"] == "float32le 2ch 32000Hz", one
+                assert one["buffer_latency_usec"] <= 220000, one
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+def pulseaudio_is_recorded_from():
+    import struct
+    with Home() as home:
+        pulse(home)
+        with open(home.file("tone"), "wb") as f:
+            for left, right in tone(44100, 1000, 44100 * 6):
+                f.write(struct.pack("<hh", left, right))
+        home.start("pacat", "-d", "first", "--rate=44100", "--channels=2", "--format=s16le", "--raw",
+                   "--latency-msec=20", home.file("tone"))
+        with Machine(home, "-audiodev", "pa,id=a,in.name=first.monitor", "-device", "AC97,audiodev=a,addr=4") as q:
+            start_card(q)
+            q.outw(0xC000 + 0x1C, 0)  # record gain
+            for n in range(32):
+                q.write(0x100000 + 8 * n, struct.pack("<II", 0x200000 + 0x8000 * n, 0x4000))
+            q.outl(0xC100, 0x100000)
+            q.outb(0xC105, 31)
+            q.outb(0xC10B, 1)
+            begin, now = time.monotonic(), 0.0
+            while now < 20 * SLOW and q.inb(0xC104) < 8:
+                passed = time.monotonic() - begin
+                q.clock_step(int((passed - now) * 1e9))
+                now = passed
+                time.sleep(0.005)
+            index = q.inb(0xC104)
+            assert index >= 8, index
+            data = q.read(0x200000, 0x8000 * index)
+        is_the_tone(list(struct.iter_unpack("<hh", data)), 48000)
+
+
+def pulseaudio_that_is_not_there_is_told():
+    with Home() as home:
+        needs("pulseaudio")
+        try:
+            with Machine(home, "-audiodev", "pa,id=a,server=unix:" + home.file("none")):
+                raise AssertionError("it started")
+        except AssertionError as e:
+            assert "no PulseAudio server at unix:" in str(e), e
+
+
+def pulseaudio_may_go_away():
+    with Home() as home:
+        pulse(home)
+        with Machine(home, "-audiodev", "pa,id=a", "-device", "AC97,audiodev=a,addr=4") as q:
+            play(q, 0.3)
+            home.processes[0].kill()
+            home.processes[0].wait()
+            play(q, 0.5)
+            assert "the server is gone" in q.errors()
+            q._errors.truncate(0)
+
+
+# ---- PipeWire ----
+
+def pipewire(home):
+    needs("pipewire", "wireplumber", "pw-record", "pw-dump", "pw-cli", "dbus-run-session")
+    home.start("pipewire")
+    home.wait("PipeWire", lambda: os.path.exists(home.file("pipewire-0")))
+    home.start("dbus-run-session", "--", "wireplumber")
+    for name in ("first", "second"):
+        home.start("pw-cli", "-m", "create-node", "adapter",
+                   "{ factory.name=support.null-audio-sink node.name=%s media.class=Audio/Sink object.linger=true "
+                   "audio.position=[FL FR] monitor.channel-volumes=true }" % name)
+    home.wait("its sinks", lambda: {"first", "second"} <= set(nodes(home)))
+
+
+def nodes(home):
+    try:
+        dump = json.loads(home.run("pw-dump").stdout or "[]")
+    except ValueError:
+        return {}
+    return {o["info"]["props"].get("node.name"): o for o in dump if o["type"] == "PipeWire:Interface:Node"}
+
+
+def pipewire_hears_the_tone():
+    with Home() as home:
+        pipewire(home)
+        with Machine(home, "-audiodev", "pipewire,id=a,out.name=second,out.stream-name=guest,out.latency=100000",
+                     "-device", "AC97,audiodev=a,addr=4") as q:
+            home.start("pw-record", "--target", "second", "-P", "{ stream.capture.sink=true }", "--rate", "44100",
+                       "--channels", "2", "--format", "s16", home.file("heard.wav"))
+            home.wait("pw-record", lambda: "pw-record" in nodes(home))
+            play(q, 0.5)  # it is linked meanwhile
+            node = nodes(home)["guest"]["info"]["props"]
+            assert node["node.latency"] == "4410/44100", node
+            assert node["target.object"] == "second", node
+            play(q, heard=home.file("heard.wav"))
+        home.processes[-1].terminate()
+        home.processes[-1].wait()
+        is_the_tone(frames_of(home.file("heard.wav")), 44100)
+
+
+def pipewire_that_is_not_there_is_told():
+    with Home() as home:
+        try:
+            with Machine(home, "-audiodev", "pipewire,id=a"):
+                raise AssertionError("it started")
+        except AssertionError as e:
+            assert "no PipeWire server" in str(e), e
+
+
+# ---- ALSA ----
+
+def alsa(home, text):
+    with open(home.file(".asoundrc"), "w") as f:
+        f.write(text)
+
+
+def alsa_hears_the_tone():
+    with Home() as home:
+        heard = home.file("heard")
+        alsa(home, """pcm.slow { type null }
+pcm.heard { type plug slave.pcm { type file slave.pcm slow file %s format raw } }""" % heard)
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=heard,in.dev=null,out.frequency=44100,out.format=s16,"
+                     "out.period-length=10000,threshold=20000,out.try-poll=off",
+                     "-device", "AC97,audiodev=a,addr=4") as q:
+            play(q, heard=heard)
+        is_the_tone(frames_of(heard), 44100)
+
+
+def alsa_devices_that_are_not_there_are_told():
+    with Home() as home:
+        try:
+            with Machine(home, "-audiodev", "alsa,id=a,out.dev=nowhere"):
+                raise AssertionError("it started")
+        except AssertionError as e:
+            assert "nowhere" in str(e) and "aplay -L" in str(e), e
+
+
+# ---- SDL ----
+
+def sdl_hears_the_tone():
+    with Home() as home:
+        home.env.update(SDL_AUDIODRIVER="disk", SDL_DISKAUDIOFILE=home.file("heard"),
+                        SDL_DISKAUDIOFILEIN="/dev/zero")
+        with Machine(home, "-audiodev", "sdl,id=a,out.buffer-count=2", "-device", "AC97,audiodev=a,addr=4") as q:
+            play(q, heard=home.file("heard"))
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+# ---- no choice ----
+
+def without_a_word_the_best_that_opens_is_taken():
+    with Home() as home:
+        with Machine(home, "-device", "AC97,addr=4") as q:
+            drivers = [d["driver"] for d in q.qmp("query-audiodevs")]
+            assert len(drivers) == 1 and drivers[0] not in ("pa", "pipewire", "wav"), drivers
+        pulse(home)
+        with Machine(home, "-device", "AC97,addr=4") as q:
+            assert [d["driver"] for d in q.qmp("query-audiodevs")] == ["pa"]
+
+
+tap = Tap()
+for case in (pulseaudio_hears_the_tone, pulseaudio_s_keys_do_what_they_say, pulseaudio_is_recorded_from,
+             pulseaudio_that_is_not_there_is_told, pulseaudio_may_go_away, pipewire_hears_the_tone,
+             pipewire_that_is_not_there_is_told, alsa_hears_the_tone, alsa_devices_that_are_not_there_are_told,
+             sdl_hears_the_tone, without_a_word_the_best_that_opens_is_taken):
+    tap.case(case.__name__, case)
+tap.done()
