@@ -125,8 +125,8 @@ static int stream_open(struct bp_object *obj, struct bp_audio_request *request, 
     r = snd_pcm_open(&pcm, d->dev, request->input ? SND_PCM_STREAM_CAPTURE : SND_PCM_STREAM_PLAYBACK,
                      SND_PCM_NONBLOCK);
     if (r < 0)
-        return bp_fail(err, strcmp(d->dev, "default") ? ENOENT : ENODEV, "ALSA device '%.100s' for %s: %s; aplay -L lists them", d->dev,
-                       request->input ? "recording" : "playing", snd_strerror(r));
+        return bp_fail(err, strcmp(d->dev, "default") ? ENOENT : ENODEV, "ALSA device '%.100s' for %s: %s; "
+                       "aplay -L lists them", d->dev, request->input ? "recording" : "playing", snd_strerror(r));
     r = set_hardware(pcm, d, request);
     if (r == 0 && !request->input)
         r = set_software(pcm, s, request->format.rate);

@@ -195,7 +195,8 @@ static uint32_t stream_latency(void *stream)
 
 #define DIRECTION(DIR) \
     BP_PROP(#DIR ".dev", STRING, struct oss, DIR.dev, "/dev/dsp", "device file"), \
-    BP_PROP_RANGE(#DIR ".buffer-count", UINT32, struct oss, DIR.count, "4", 2, 64, "pieces that the buffer is made of"), \
+    BP_PROP_RANGE(#DIR ".buffer-count", UINT32, struct oss, DIR.count, "4", 2, 64, \
+                  "pieces that the buffer is made of"), \
     BP_PROP(#DIR ".try-poll", BOOL, struct oss, DIR.try_poll, "on", \
             "wake up when the device does; the timer does that here, so that it changes nothing")
 static const struct bp_field props[] = {

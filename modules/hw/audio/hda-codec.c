@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Codecs for an HD Audio link (revision 1.0a, chapter 7): hda-duplex (line out, line in), hda-output (line out
- * alone), hda-micro (speaker, microphone). One function group with a converter and a pin for each direction; what a node is
- * stands in a table.
+ * alone), hda-micro (speaker, microphone). One function group with a converter and a pin for each direction.
  */
 #include <math.h>
 #include <string.h>
