@@ -10,7 +10,6 @@
 #include "program.h"
 
 #define WINDOWS "windows, and screens that are turned or begin with a size"
-#define AUDIO "sound cards and audio back ends"
 #define MIGRATION "migration and snapshots"
 #define PRIVILEGES "giving up privileges"
 
@@ -90,6 +89,5 @@ const struct bpc_not_built program_properties_not_built[] = {
      "kernel-irqchip=off"},
     {"igd-passthru", NULL, "on|off", "igd-passthru", "Xen", "igd-passthru=off"},
     {"dtb", NULL, "file", NULL, "boards with a device tree", NULL},
-    {"pcspk-audiodev", NULL, "id", NULL, AUDIO, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };

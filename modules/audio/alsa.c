@@ -143,20 +143,6 @@ static int stream_open(struct bp_object *obj, struct bp_audio_request *request, 
     return 0;
 }
 
-/* The default device is looked for when nobody said that it shall be ALSA: is it there? */
-static int alsa_open(struct bp_object *obj, struct bp_error *err)
-{
-    struct bp_audio_request request = {.size = sizeof(request), .format = {44100, 2, BP_SAMPLE_S16, {0}}};
-    void *stream;
-    int r = stream_open(obj, &request, &stream, err);
-
-    if (r < 0)
-        return r;
-    snd_pcm_close(((struct alsa_stream *)stream)->pcm);
-    free(stream);
-    return 0;
-}
-
 static void stream_close(void *stream)
 {
     struct alsa_stream *t = stream;
@@ -267,7 +253,7 @@ static const struct bp_field props[] = {
     BP_AUDIODEV_PROPS(struct alsa, options), DIRECTION(in), DIRECTION(out),
     BP_PROP_RANGE("threshold", UINT32, struct alsa, threshold, "0", 0, 10000000,
                   "microseconds of sound that wait before playing starts"), BP_FIELDS_END};
-BP_AUDIODEV(alsa_class, "alsa", "ALSA", struct alsa, options, props, .preference = 30, .open = alsa_open,
+BP_AUDIODEV(alsa_class, "alsa", "ALSA", struct alsa, options, props, .preference = 30,
             .stream_open = stream_open, .stream_close = stream_close, .stream_run = stream_run,
             .stream_room = stream_room, .stream_write = stream_write, .stream_read = stream_read,
             .stream_latency = stream_latency);

@@ -180,15 +180,42 @@ static void collect(const char *name, const char *summary, void *opaque)
     c->count++;
 }
 
-/* The best that opens here; in the end nothing, which always does. */
+/* There may be a server or library, and nothing that it plays on. */
+static bool plays(struct audio_dev *dev)
+{
+    struct bp_audio_request request = {.size = sizeof(request), .format = {44100, 2, BP_SAMPLE_S16, {0}},
+                                       .name = "default"};
+    void *stream;
+
+    if (dev->class->stream_open(dev->obj, &request, &stream, NULL) < 0)
+        return false;
+    dev->class->stream_close(stream);
+    return true;
+}
+
+static void unmake(struct audio_dev *dev)
+{
+    if (dev->class->close)
+        dev->class->close(dev->obj);
+    destroy(dev);
+}
+
+/* The best that plays here; in the end nothing, which always does. */
 static int make_default(struct bp_error *err)
 {
     struct candidates c = {.count = 0};
+    struct audio_dev *dev;
 
     bp_provided_each("audiodev", collect, &c);
-    for (unsigned i = 0; i < c.count; i++)
-        if (make(c.name[i], "default-audiodev", NULL, &chosen, NULL) == 0)
+    for (unsigned i = 0; i < c.count; i++) {
+        if (make(c.name[i], "default-audiodev", NULL, &dev, NULL) < 0)
+            continue;
+        if (plays(dev)) {
+            chosen = dev;
             return 0;
+        }
+        unmake(dev);
+    }
     return make("none", "default-audiodev", NULL, &chosen, err);
 }
 
@@ -238,9 +265,7 @@ int audio_exercise(const char *name, void (*wait)(void *opaque), void *opaque, s
                 dev->class->stream_run(stream, false);
             dev->class->stream_close(stream);
         }
-        if (dev->class->close)
-            dev->class->close(dev->obj);
-        destroy(dev);
+        unmake(dev);
     }
     return r < 0 ? bp_fail(err, ENOTSUP, "does not play with defaults alone: %s", why.message) : 0;
 }

@@ -113,15 +113,6 @@ static int stream_open(struct bp_object *obj, struct bp_audio_request *request, 
     return 0;
 }
 
-static int oss_open(struct bp_object *obj, struct bp_error *err)
-{
-    const struct oss *s = bp_object_state(obj);
-
-    if (access(s->out.dev, F_OK) == 0 || access(s->in.dev, F_OK) == 0)
-        return 0;
-    return bp_fail(err, ENODEV, "OSS device '%.100s': %s", s->out.dev, strerror(errno));
-}
-
 static void stream_close(void *stream)
 {
     struct oss_stream *t = stream;
@@ -207,7 +198,7 @@ static const struct bp_field props[] = {
     BP_PROP_RANGE("dsp-policy", INT32, struct oss, policy, "5", -1, 10,
                   "from 0, least delay, to 10; -1: by the sizes of the buffer. Of version 4 only"),
     BP_FIELDS_END};
-BP_AUDIODEV(oss_class, "oss", "Open Sound System", struct oss, options, props, .preference = 10, .open = oss_open,
+BP_AUDIODEV(oss_class, "oss", "Open Sound System", struct oss, options, props, .preference = 10,
             .stream_open = stream_open, .stream_close = stream_close, .stream_run = stream_run,
             .stream_room = stream_room, .stream_write = stream_write, .stream_read = stream_read,
             .stream_latency = stream_latency);

@@ -74,6 +74,17 @@ def none_is_heard_nowhere():
         assert [d["driver"] for d in e.command("query-audiodevs")["return"]] == ["none"]
 
 
+def the_manual_s_example_is_the_same_both_ways():
+    """-audiodev DRIVER,id=X -device sb16,audiodev=X and -audio DRIVER,model=sb16."""
+    said = []
+    for args in (["-audiodev", "none,id=audiodev0", "-device", "sb16,audiodev=audiodev0"],
+                 ["-audio", "none,model=sb16"]):
+        with Emulator(PROGRAM, "-M", "pc", *args) as e:
+            text = e.command("human-monitor-command", command_line="info qtree")["return"]
+            said.append((e.command("query-audiodevs")["return"], text))
+    assert said[0] == said[1] and "sb16" in said[0][1]
+
+
 def a_card_without_any_still_works():
     with Emulator(PROGRAM, "-M", "pc", "-device", "AC97", ) as e:
         assert len(e.command("query-audiodevs")["return"]) == 1
@@ -123,4 +134,5 @@ def one_file_serves_one_stream():
 
 tap.run([drivers_are_listed, models_are_listed, the_shortcut_makes_card_and_back_end,
          without_a_model_it_is_the_default, none_is_heard_nowhere, a_card_without_any_still_works,
+         the_manual_s_example_is_the_same_both_ways,
          keys_of_both_directions_are_taken, mistakes_are_told, one_file_serves_one_stream])

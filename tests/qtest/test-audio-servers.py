@@ -339,7 +339,7 @@ pcm.heard { type plug slave.pcm { type file slave.pcm slow file %s format raw } 
 def alsa_devices_that_are_not_there_are_told():
     with Home() as home:
         try:
-            with Machine(home, "-audiodev", "alsa,id=a,out.dev=nowhere"):
+            with Machine(home, "-audiodev", "alsa,id=a,out.dev=nowhere", "-device", "AC97,audiodev=a"):
                 raise AssertionError("it started")
         except AssertionError as e:
             assert "nowhere" in str(e) and "aplay -L" in str(e), e

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Sound cards and the mixing engine: what a card plays is found in the file of -audiodev wav, sample for sample
 where nothing is converted, at the right pitch where it is. The clock is stepped by hand."""
+import math
 import os
 import struct
 import tempfile
@@ -433,11 +434,168 @@ def es1370_s_first_dac_has_four_rates(_):
             assert abs(hertz - 500) < 1, "%d: %.2f" % (rate, hertz)
 
 
+# ---- Sound Blaster 16 ----
+
+SB = 0x220
+
+
+def dsp(q, *data):
+    for byte in data:
+        assert not q.inb(SB + 0xC) & 0x80
+        q.outb(SB + 0xC, byte)
+
+
+def dsp_read(q):
+    assert q.inb(SB + 0xE) & 0x80, "nothing to be read"
+    return q.inb(SB + 0xA)
+
+
+def dma_channel(q, channel, address, count, to_memory=False):
+    """Of bytes (1) or words (5): automatic."""
+    mode = 0x58 if not to_memory else 0x54
+    if channel == 1:
+        base, page, mask, modes, clear, unit = 0x02, 0x83, 0x0A, 0x0B, 0x0C, 1
+    else:
+        base, page, mask, modes, clear, unit = 0xC4, 0x8B, 0xD4, 0xD6, 0xD8, 2
+    q.outb(0xD6, 0xC0)  # the cascade
+    q.outb(0xD4, 0)
+    q.outb(mask, 4 | channel & 3)
+    q.outb(clear, 0)
+    q.outb(modes, mode | channel & 3)
+    low = address // unit & 0xFFFF
+    q.outb(base, low & 0xFF)
+    q.outb(base, low >> 8)
+    step = 1 if channel == 1 else 2
+    q.outb(base + step, count - 1 & 0xFF)
+    q.outb(base + step, count - 1 >> 8)
+    q.outb(page, address >> 16)
+    q.outb(mask, channel & 3)
+
+
+def start_sb16(q):
+    q.outb(SB + 6, 1)
+    q.outb(SB + 6, 0)
+    assert dsp_read(q) == 0xAA
+
+
+def sb16_says_what_it_is(q):
+    start_sb16(q)
+    dsp(q, 0xE1)
+    assert (dsp_read(q), dsp_read(q)) == (4, 5)
+    dsp(q, 0xE0, 0x5A)
+    assert dsp_read(q) == 0xA5
+    dsp(q, 0xE4, 0x77, 0xE8)
+    assert dsp_read(q) == 0x77
+    dsp(q, 0xE3)
+    assert bytes(dsp_read(q) for _ in range(9)) == b"COPYRIGHT"
+    q.outb(SB + 4, 0x80)
+    assert q.inb(SB + 5) == 2
+    q.outb(SB + 4, 0x81)
+    assert q.inb(SB + 5) == 0x22
+    dsp(q, 0xF2)
+    q.outb(SB + 4, 0x82)
+    assert q.inb(SB + 5) == 1
+    q.inb(SB + 0xE)
+    assert q.inb(SB + 5) == 0
+
+
+def sb16_plays_words_sample_for_sample(_):
+    frames = [((i * 7919) % 65536 - 32768 or 1, (i * 104729) % 65536 - 32768 or 1) for i in range(2048)]
+    with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+        path = os.path.join(folder, "out.wav")
+        with QTest(["-M", "pc", "-audiodev", "wav,id=a,path=" + path, "-device", "sb16,audiodev=a"]) as q:
+            start_sb16(q)
+            q.write(SOUND, b"".join(struct.pack("<hh", *f) for f in frames))
+            dma_channel(q, 5, SOUND, 4096)
+            dsp(q, 0x41, 44100 >> 8, 44100 & 0xFF, 0xB6, 0x30, 4095 & 0xFF, 4095 >> 8)
+            interrupts = 0
+            for _ in range(30):
+                q.clock_step(SECOND // 100)
+                q.outb(SB + 4, 0x82)
+                if q.inb(SB + 5) & 2:
+                    interrupts += 1
+                    q.inb(SB + 0xF)
+            assert 4 <= interrupts <= 7, interrupts
+        rate, channels, got = read_wav(path)
+        assert (rate, channels) == (44100, 2)
+        assert got[:2048] == frames and got[2048:4096] == frames
+
+
+def sb16_plays_bytes_of_the_old_commands(_):
+    with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+        path = os.path.join(folder, "out.wav")
+        with QTest(["-M", "pc", "-audiodev", "wav,id=a,path=" + path, "-device", "sb16,audiodev=a"]) as q:
+            start_sb16(q)
+            wave_ = bytes(128 + round(100 * math.sin(2 * math.pi * i * 500 / 10000))
+                          for i in range(2000))
+            q.write(SOUND, wave_)
+            dma_channel(q, 1, SOUND, 2000)
+            dsp(q, 0xD1, 0x40, 156, 0x48, 1999 & 0xFF, 1999 >> 8, 0x1C)  # 1000000 / (256 - 156) = 10 kHz
+            for _ in range(50):
+                q.clock_step(SECOND // 100)
+            dsp(q, 0xD0)
+            q.clock_step(SECOND // 10)
+        got = [f[0] for f in without_silence(read_wav(path)[2])]
+        hertz = hertz_of(got, 44100)
+        assert abs(hertz - 500) < 1, hertz
+
+
+def sb16_stops_and_waits(q):
+    start_sb16(q)
+    dma_channel(q, 5, SOUND, 4096)
+    dsp(q, 0x41, 44100 >> 8, 44100 & 0xFF, 0xB0, 0x10, 999 & 0xFF, 999 >> 8)  # once
+    for _ in range(10):
+        q.clock_step(SECOND // 100)
+    q.outb(SB + 4, 0x82)
+    assert q.inb(SB + 5) == 2
+    q.inb(SB + 0xF)
+    q.clock_step(SECOND // 10)
+    assert q.inb(SB + 5) == 0, "it went on"
+    dsp(q, 0xB6, 0x10, 999 & 0xFF, 999 >> 8)
+    q.clock_step(SECOND // 10)
+    dsp(q, 0xD9)  # after this block
+    for _ in range(10):
+        q.clock_step(SECOND // 100)
+    q.inb(SB + 0xF)
+    q.clock_step(SECOND // 10)
+    assert q.inb(SB + 5) == 0
+    q.outb(0xD4, 4 | 1)  # masked: it waits, for ever
+    dsp(q, 0xB6, 0x10, 999 & 0xFF, 999 >> 8)
+    q.clock_step(SECOND)
+    assert q.inb(SB + 5) == 0
+    for byte in range(256):  # whatever comes
+        dsp(q, byte, 0xFF, 0xFF, 0xFF)
+    q.clock_step(SECOND)
+    start_sb16(q)
+
+
+# ---- the speaker ----
+
+def speaker_is_heard_at_its_pitch(_):
+    with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+        path = os.path.join(folder, "out.wav")
+        with QTest(["-M", "pc,pcspk-audiodev=a", "-audiodev", "wav,id=a,path=" + path]) as q:
+            q.outb(0x43, 0xB6)
+            q.outb(0x42, 1193 & 0xFF)
+            q.outb(0x42, 1193 >> 8)  # 1000 Hz
+            q.clock_step(SECOND // 10)
+            q.outb(0x61, q.inb(0x61) | 3)
+            for _ in range(50):
+                q.clock_step(SECOND // 100)
+            q.outb(0x61, q.inb(0x61) & ~3)
+            q.clock_step(SECOND // 10)
+        got = [f[0] for f in read_wav(path)[2]]
+        assert abs(len(got) / 44100 - 0.5) < 0.03, len(got)
+        hertz = hertz_of(got, 44100)
+        assert abs(hertz - 1193182 / 1193) < 1, hertz
+
+
 tap = Tap()
 for case in (what_is_played_at_the_host_rate_is_in_the_file_sample_for_sample, another_rate_keeps_the_pitch,
              mono_and_other_sample_formats_come_out, guest_format_is_the_file_s_without_fixed_settings,
              volume_and_mute_are_heard, two_cards_are_mixed, hda_plays_sample_for_sample, hda_s_rates_keep_the_pitch,
-             es1370_plays_sample_for_sample, es1370_s_first_dac_has_four_rates):
+             es1370_plays_sample_for_sample, es1370_s_first_dac_has_four_rates, sb16_plays_words_sample_for_sample,
+             sb16_plays_bytes_of_the_old_commands, speaker_is_heard_at_its_pitch):
     tap.case(case.__name__, lambda c=case: c(None))
 CARD = ["-M", "pc", "-audiodev", "none,id=a", "-device", "AC97,audiodev=a,addr=4"]
 for case in (the_card_plays_at_the_pace_of_guest_time, each_buffer_and_the_last_interrupt,
@@ -448,6 +606,8 @@ for case in (hda_codec_says_what_it_is, hda_rings_answer_and_interrupt, hda_posi
              hda_lists_that_make_no_sense_end):
     tap.machine_case(case.__name__, ["-M", "pc", "-audiodev", "none,id=a", "-device", "intel-hda,addr=6", "-device",
                                      "hda-duplex,audiodev=a"], case)
+for case in (sb16_says_what_it_is, sb16_stops_and_waits):
+    tap.machine_case(case.__name__, ["-M", "pc", "-audiodev", "none,id=a", "-device", "sb16,audiodev=a"], case)
 tap.machine_case("es1370_stops_and_pauses", ["-M", "pc", "-audiodev", "none,id=a", "-device",
                                              "ES1370,audiodev=a,addr=7"], es1370_stops_and_pauses)
 tap.machine_case("query_audiodevs_tells", ["-M", "pc", "-audiodev",

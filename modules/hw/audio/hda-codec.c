@@ -271,7 +271,8 @@ static uint32_t pin_verb(struct codec *s, unsigned node, unsigned verb, uint8_t 
     case 0x71d:
     case 0x71e:
     case 0x71f:
-        s->pin_default[i] = (s->pin_default[i] & ~(0xffu << 8 * (verb - 0x71c))) | (uint32_t)payload << 8 * (verb - 0x71c);
+        s->pin_default[i] &= ~(0xffu << 8 * (verb - 0x71c));
+        s->pin_default[i] |= (uint32_t)payload << 8 * (verb - 0x71c);
         return 0;
     default:
         return 0;

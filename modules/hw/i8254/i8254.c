@@ -3,12 +3,13 @@
  * The 8254 programmable interval timer of a PC (Intel 8254 data sheet, order 231164) and system
  * control port B at 0x61 (gate and output of channel 2, refresh toggle). Counters are computed from
  * the virtual clock when they are looked at; only channel 0 has a timer, for its interrupt.
- * Left out: sound from the speaker.
+ * What the speaker hears it tells those who ask (bp/chip/pit.h).
  */
 #include <errno.h>
 
 #include <bp/clock.h>
 #include <bp/bus/isa.h>
+#include <bp/chip/pit.h>
 
 #define PIT_HZ 1193182u
 #define MAX_TICK (1ull << 56) /* beyond what the clock reaches */
@@ -40,7 +41,7 @@ struct channel {
 struct pit {
     struct channel ch[3];
     struct bp_timer *timer;
-    struct bp_irq *out0;
+    struct bp_irq *out0, *tone;
     uint32_t iobase;
     int lost_tick_policy;
     uint64_t next_edge; /* tick of channel 0's next change that the timer waits for */
@@ -389,6 +390,14 @@ static uint64_t pit_read(void *opaque, uint64_t addr, unsigned size)
     return addr < 3 ? read_count(s, &s->ch[addr]) : 0xff; /* the control word cannot be read */
 }
 
+/* Ticks in a period of the tone that gets through to the speaker; 0: none. */
+static uint32_t tone_of(const struct pit *s)
+{
+    const struct channel *c = &s->ch[2];
+
+    return s->speaker && c->gate && c->counting && !c->stopped && c->mode == 3 ? c->count : 0;
+}
+
 static void pit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
     struct pit *s = opaque;
@@ -398,6 +407,7 @@ static void pit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
         write_control(s, (uint8_t)value);
     else
         write_count(s, &s->ch[addr], (uint8_t)value);
+    bp_irq_set(s->tone, tone_of(s) != 0);
 }
 
 /* Port 0x61. Bit 4 toggles with each refresh request of channel 1, about every 15 us. */
@@ -420,7 +430,18 @@ static void port_b_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
     (void)size;
     s->speaker = value & 2;
     set_gate(s, &s->ch[2], value & 1);
+    bp_irq_set(s->tone, tone_of(s) != 0);
 }
+
+static uint32_t iface_tone(struct bp_device *dev)
+{
+    struct pit *s = bp_device_state(dev);
+
+    settle(&s->ch[2], tick_now(s));
+    return tone_of(s);
+}
+static const struct bp_pit_interface pit_table_iface = {.size = sizeof(pit_table_iface), .tone = iface_tone};
+BP_INTERFACE(pit_interface, "pit", 1, 0, &pit_table_iface);
 
 static const struct bp_region_ops pit_ops = {
     .size = sizeof(pit_ops), .read = pit_read, .write = pit_write, .max_access = 1};
@@ -447,6 +468,7 @@ static void pit_reset(struct bp_device *dev)
     for (int i = 0; i < 3; i++)
         s->ch[i] = (struct channel){.mode = 3, .count = 65536, .order = LOW_HIGH, .gate = i != 2};
     s->speaker = false;
+    bp_irq_set(s->tone, 0);
     drive_irq0(s, tick_now(s));
 }
 
@@ -458,6 +480,8 @@ static int pit_attach(struct bp_device *dev, struct bp_error *err)
     if (s->iobase > 0xfffc)
         return bp_fail(err, EINVAL, "property 'iobase' of isa-pit must be at most 0xfffc");
     bp_device_add_irq_outputs(dev, "irq0", 1);
+    bp_device_add_irq_outputs(dev, "speaker", 1);
+    s->tone = bp_device_irq_output(dev, "speaker", 0);
     bp_device_add_irq_inputs(dev, "gate-irq0", 1, gate_irq0_changed);
     s->out0 = bp_device_irq_output(dev, "irq0", 0);
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, edge_due, s);
@@ -530,4 +554,5 @@ BP_BOARD_DEVICE(pit_class, "isa-pit", "isa", "8254 interval timer", struct pit, 
                 &pit_table, .category = "misc", .attach = pit_attach, .reset = pit_reset);
 
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
-BP_MODULE("hw-i8254", "8254 interval timer", imports, {BP_PROVIDE_DEVICE, &pit_class});
+BP_MODULE("hw-i8254", "8254 interval timer", imports, {BP_PROVIDE_DEVICE, &pit_class},
+          {BP_PROVIDE_INTERFACE, &pit_interface});

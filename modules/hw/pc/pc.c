@@ -411,11 +411,37 @@ static int make_rtc(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
     return bp_device_attach(pc->rtc, isa_bus, err);
 }
 
+/* Heard only when an audiodev is named for it. */
+static int make_speaker(struct pc *pc, struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r;
+
+    if (!pc->pcspk_audiodev)
+        return 0;
+    r = bp_device_new(pc->machine, "isa-pcspk", NULL, &dev, err);
+    if (r < 0)
+        return r;
+    r = bp_device_set_link(dev, "audiodev", pc->pcspk_audiodev, err);
+    if (r == 0)
+        r = bp_device_set_link(dev, "pit", bp_device_object(pc->pit), err);
+    if (r < 0) {
+        bp_device_destroy(dev);
+        return r;
+    }
+    r = bp_device_attach(dev, NULL, err);
+    if (r == 0)
+        bp_irq_connect(bp_device_irq_output(pc->pit, "speaker", 0), bp_device_irq_input(dev, "tone", 0));
+    return r;
+}
+
 static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
                             struct bp_error *err)
 {
     int r = pc_plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
 
+    if (r == 0)
+        r = make_speaker(pc, err);
     if (r == 0)
         r = make_dma(pc, isa_bus, err);
     if (r == 0)
@@ -769,6 +795,7 @@ const struct bp_field pc_props[] = {
     BP_PROP("hmat", BOOL, struct pc, choices.hmat, "off", "attributes of memory (HMAT)"),
     BP_PROP("default-bus-bypass-iommu", BOOL, struct pc, choices.bypass_iommu, "off",
             "devices on the root bus are not behind an IOMMU"),
+    BP_PROP_LINK("pcspk-audiodev", "audiodev", struct pc, pcspk_audiodev, "where the speaker is heard"),
     BP_PROP("pit", BOOL, struct pc, choices.pit, "on", "interval timer"),
     BP_PROP("pic", BOOL, struct pc, choices.pic, "on", "interrupt controllers of the ISA bus"),
     BP_PROP("usb", BOOL, struct pc, usb, "off", "USB controller"),

@@ -36,6 +36,7 @@ struct pc {
     bool acpi, hpet, i8042;
     bool graphics, usb, fd_bootchk, with_smbus, sata;
     char *pflash[2]; /* nodes of the flash chips, or NULL */
+    struct bp_object *pcspk_audiodev; /* or NULL */
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
     struct {
@@ -189,3 +190,4 @@ bool text_mode_set_up(const struct pc *pc);
 int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, struct bp_error *err);
 
 #endif
+
