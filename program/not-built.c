@@ -33,8 +33,6 @@ const struct bpc_not_built program_options_not_built[] = {
      "deprecated-input=accept deprecated-output=accept unstable-input=accept "
      "unstable-output=accept"},
     {"preconfig", NULL, NULL, NULL, "the state before the machine is made", NULL},
-    {"gdb", NULL, "dev", "dev", "a debugger's stub", "dev=none"},
-    {"s", NULL, NULL, NULL, "a debugger's stub (-gdb tcp::1234)", NULL},
     {"dfilter", NULL, "range[,...]", NULL, "a filter of the log by address", NULL},
     {"seed", NULL, "number", NULL, "repeatable random numbers", NULL},
     {"xen-domid", NULL, "id", NULL, "Xen", NULL},

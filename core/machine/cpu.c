@@ -207,6 +207,7 @@ static void cpu_finalize(struct bp_object *obj)
 
     bpc_reader_remove(&cpu->reader);
     free(cpu->accel_state);
+    g_free(cpu->debug_points);
     pthread_mutex_destroy(&cpu->lock);
     pthread_cond_destroy(&cpu->wake);
     pthread_cond_destroy(&cpu->report);

@@ -14,6 +14,8 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include <bp/exact/debug.h>
+
 #include "config.h"
 #include "device.h"
 #include "machine.h"
@@ -57,6 +59,11 @@ struct bp_cpu {
     bool pause, paused, quit;
     pid_t tid;
     struct cpu_work *work, **work_tail;
+
+    struct bp_debug debug; /* what a debugger asks; written while it stands */
+    struct bp_debug_point *debug_points;
+    struct bp_debug_hit debug_hit;
+    bool held; /* stands although the machine runs */
 };
 
 struct bp_machine {
@@ -112,6 +119,9 @@ void bpc_cpu_thread_stop(struct bp_cpu *cpu); /* ends and joins it */
 void bpc_cpu_ask_pause(struct bp_cpu *cpu);   /* does not wait; [any] */
 void bpc_cpu_wait_paused(struct bp_cpu *cpu);
 void bpc_cpu_resume(struct bp_cpu *cpu);
+
+/* debug.c */
+void bpc_debug_stopped(struct bp_machine *m);
 
 /* run-state.c */
 void bpc_run_state_init(void);

@@ -212,7 +212,7 @@ void bpc_cpus_resume(void)
      * are noted before vCPUs are paused, so that one that isn't noted here pauses them after this. */
     pthread_mutex_lock(&request_lock);
     for (unsigned i = 0; i < bpc_the_machine->cpu_slots && !pausing(&asked); i++) {
-        if (bpc_the_machine->cpus[i])
+        if (bpc_the_machine->cpus[i] && !bpc_the_machine->cpus[i]->held)
             bpc_cpu_resume(bpc_the_machine->cpus[i]);
     }
     pthread_mutex_unlock(&request_lock);
@@ -244,6 +244,7 @@ void bpc_machine_stop(enum bpc_run_state state)
     }
     bpc_clock_virtual_run(false);
     bpc_cpus_pause();
+    bpc_debug_stopped(bpc_the_machine);
     set_state(state);
     bpc_doorbells_stop(); /* before devices hear of it, and started after them */
     if (tell(false))

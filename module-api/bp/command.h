@@ -82,6 +82,9 @@ struct bp_machine *bp_command_machine(void);
 /* Where an HMP command's text goes. */
 struct bp_monitor;
 void bp_monitor_printf(struct bp_monitor *mon, const char *fmt, ...) BP_PRINTF(2, 3);
+/* Carries out one line of the human monitor, for protocols that pass such lines on. Returns its text
+ * (malloc'd), or NULL. [main] */
+char *bp_monitor_execute(const char *line);
 
 struct bp_hmp_command {
     uint32_t size;

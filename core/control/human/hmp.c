@@ -368,3 +368,14 @@ void bpc_hmp_run(struct bp_monitor *mon, const char *line)
     }
     g_free(name);
 }
+
+char *bp_monitor_execute(const char *line)
+{
+    struct bp_monitor mon = {g_string_new(NULL), 0};
+    char *text;
+
+    bpc_hmp_run(&mon, line);
+    text = strdup(mon.out->str);
+    g_string_free(mon.out, TRUE);
+    return text;
+}

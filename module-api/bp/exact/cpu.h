@@ -16,6 +16,22 @@ struct bp_cpu;   /* opaque; a bp_object */
 struct bp_accel; /* opaque; a bp_object */
 struct bp_machine;
 struct bp_space;
+struct bp_debug; /* bp/exact/debug.h */
+
+/*
+ * A CPU's registers as a debugger sees them, numbered from 0 in the order of the description, which has gdb's
+ * form for targets ("target.xml", Appendix G of its manual). vCPU stopped and synced. [main]
+ */
+struct bp_cpu_registers {
+    /* One file of the description, malloc'd; NULL: there is none of the name. */
+    char *(*describe)(struct bp_cpu *cpu, const char *name);
+    unsigned (*count)(struct bp_cpu *cpu);
+    /* Bytes as the guest has them in memory. Returns how many, at most 64; -EINVAL: no such register. */
+    int (*read)(struct bp_cpu *cpu, unsigned number, uint8_t *buf);
+    int (*write)(struct bp_cpu *cpu, unsigned number, const uint8_t *buf, unsigned length);
+    uint64_t (*get_pc)(struct bp_cpu *cpu); /* as in the description: without a segment's base */
+    void (*set_pc)(struct bp_cpu *cpu, uint64_t address);
+};
 
 /* One CPU model. type.name is TYPE such as "qemu64-x86_64-cpu"; props are its features. */
 struct bp_cpu_class {
@@ -38,7 +54,8 @@ struct bp_cpu_class {
     /* After a reset, before it runs: it starts at this physical address, and does not wait to be woken. NULL:
      * cannot. vCPU stopped. */
     void (*set_start)(struct bp_cpu *cpu, uint64_t address);
-    void *reserved[2];
+    const struct bp_cpu_registers *registers; /* NULL: cannot be debugged */
+    void *reserved[1];
 };
 #define BP_CPU(ident, MODEL, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=cpu:" MODEL "-" ARCH "-cpu;arch=" ARCH ";model=" MODEL ";summary=" SUMMARY); \
@@ -79,7 +96,10 @@ struct bp_accel_class {
     /* Clears what it does not execute of a CPU's features: words of bits that the architecture numbers (x86:
      * enum bp_x86_feature_word). NULL: it executes all there are. [main] */
     void (*cpu_features)(struct bp_accel *accel, uint32_t *words, unsigned count);
-    void *reserved[4];
+    /* What cpu_exec() does for a debugger from its next call on: borrowed until the next call of this; NULL:
+     * nothing. NULL: cannot. vCPU stopped. [main] */
+    void (*cpu_debug)(struct bp_cpu *cpu, const struct bp_debug *debug);
+    void *reserved[3];
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \

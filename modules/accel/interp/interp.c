@@ -88,7 +88,12 @@ static void interp_cpu_fini(struct bp_cpu *cpu)
 
 static enum bp_cpu_exit interp_exec(struct bp_cpu *cpu)
 {
-    return vcpu_run(vcpu_of(cpu), bp_cpu_kick_flag(cpu));
+    struct vcpu *v = vcpu_of(cpu);
+    enum bp_cpu_exit why = vcpu_run(v, bp_cpu_kick_flag(cpu));
+
+    if (why == BP_CPU_EXIT_DEBUG)
+        bp_cpu_debug_hit(cpu, &v->hit);
+    return why;
 }
 
 static void interp_changed(struct bp_cpu *cpu)
@@ -108,9 +113,14 @@ static void interp_features(struct bp_accel *accel, uint32_t *words, unsigned co
         words[n] &= n < BP_X86_FW_COUNT ? x86_executed_features[n] : 0;
 }
 
+static void interp_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
+{
+    vcpu_debug(vcpu_of(cpu), debug);
+}
+
 BP_ACCEL(interp, "interp", "x86_64,i386", "Reference interpreter", struct interp, NULL, .rank = 10,
          .init = interp_init, .cpu_size = sizeof(struct cpu_interp), .cpu_init = interp_cpu_init,
          .cpu_fini = interp_cpu_fini, .cpu_exec = interp_exec, .cpu_changed = interp_changed,
-         .cpu_sync = interp_sync, .cpu_features = interp_features);
+         .cpu_sync = interp_sync, .cpu_features = interp_features, .cpu_debug = interp_debug);
 
 BP_MODULE("accel-interp", "x86 reference interpreter", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &interp});

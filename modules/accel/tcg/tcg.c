@@ -102,7 +102,15 @@ static void tcg_cpu_fini(struct bp_cpu *cpu)
 
 static enum bp_cpu_exit tcg_exec(struct bp_cpu *cpu)
 {
-    return tcg_run(tcg_of(cpu), bp_cpu_kick_flag(cpu));
+    struct tcg_cpu *c = tcg_of(cpu);
+    enum bp_cpu_exit why;
+
+    if (!c->v.debug)
+        return tcg_run(c, bp_cpu_kick_flag(cpu));
+    why = vcpu_run(&c->v, bp_cpu_kick_flag(cpu)); /* the interpreter serves a debugger's points and steps */
+    if (why == BP_CPU_EXIT_DEBUG)
+        bp_cpu_debug_hit(cpu, &c->v.hit);
+    return why;
 }
 
 static void tcg_kick(struct bp_cpu *cpu)
@@ -118,6 +126,11 @@ static void tcg_changed(struct bp_cpu *cpu)
 static void tcg_sync(struct bp_cpu *cpu)
 {
     vcpu_sync(&tcg_of(cpu)->v);
+}
+
+static void tcg_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
+{
+    vcpu_debug(&tcg_of(cpu)->v, debug);
 }
 
 static void tcg_features(struct bp_accel *accel, uint32_t *words, unsigned count)
@@ -141,6 +154,6 @@ static const struct bp_field props[] = {
 BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .init = tcg_init,
          .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini,
          .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
-         .cpu_features = tcg_features);
+         .cpu_features = tcg_features, .cpu_debug = tcg_debug);
 
 BP_MODULE("accel-tcg", "x86 translator", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &tcg});

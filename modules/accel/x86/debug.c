@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Debug registers: code and data breakpoints. While any is enabled, or TF is set, instructions run
- * one at a time and watched pages stay out of the TLB. Intel SDM volume 3, chapter 17.2.
+ * one at a time and watched pages stay out of the TLB. Intel SDM volume 3, chapter 17.2. Points of a debugger
+ * outside watch pages the same way; code goes on in blocks up to one that holds a point.
  */
 #include "vcpu.h"
 
@@ -65,8 +66,75 @@ static void data_hit(struct vcpu *v, uint64_t address, unsigned size, unsigned k
     }
 }
 
+/* ---- a debugger outside ---- */
+
+bool point_at(struct vcpu *v, uint64_t linear)
+{
+    for (unsigned n = 0; n < v->debug->count; n++) {
+        const struct bp_debug_point *p = &v->debug->points[n];
+
+        if (p->kind == BP_DEBUG_EXECUTE && p->address == linear) {
+            v->hit = (struct bp_debug_hit){BP_DEBUG_AT_POINT, BP_DEBUG_EXECUTE, linear};
+            return true;
+        }
+    }
+    return false;
+}
+
+bool point_within(const struct vcpu *v, uint64_t linear, unsigned bytes)
+{
+    for (unsigned n = 0; n < v->debug->count; n++) {
+        const struct bp_debug_point *p = &v->debug->points[n];
+
+        if (p->kind == BP_DEBUG_EXECUTE && p->address - linear < bytes)
+            return true;
+    }
+    return false;
+}
+
+static bool watches(const struct bp_debug_point *p, bool write)
+{
+    return p->kind == BP_DEBUG_ACCESS || p->kind == (write ? BP_DEBUG_WRITE : BP_DEBUG_READ);
+}
+
+static void point_data(struct vcpu *v, uint64_t linear, unsigned size, bool write)
+{
+    for (unsigned n = 0; n < v->debug->count; n++) {
+        const struct bp_debug_point *p = &v->debug->points[n];
+        uint64_t at = linear > p->address ? linear : p->address;
+
+        if (v->hit.reason || !watches(p, write) || at - linear >= size || at - p->address >= p->length)
+            continue;
+        v->hit = (struct bp_debug_hit){BP_DEBUG_AT_POINT, p->kind, at};
+        v->attention = 1;
+        end_block(v);
+    }
+}
+
+static bool point_watches_page(const struct vcpu *v, uint64_t page)
+{
+    for (unsigned n = 0; n < v->debug->count; n++) {
+        const struct bp_debug_point *p = &v->debug->points[n];
+        uint64_t at = page > p->address ? page : p->address;
+
+        if (p->kind != BP_DEBUG_EXECUTE && at - page < PAGE && at - p->address < p->length)
+            return true;
+    }
+    return false;
+}
+
+void vcpu_debug(struct vcpu *v, const struct bp_debug *debug)
+{
+    v->debug = debug;
+    v->hit.reason = BP_DEBUG_NOTHING;
+    tlb_flush(v, true); /* watched pages must miss */
+    v->attention = 1;
+}
+
 void debug_data(struct vcpu *v, uint64_t linear, unsigned size, bool write)
 {
+    if (v->debug)
+        point_data(v, linear, size, write);
     data_hit(v, linear, size, write ? 1u << 1 | 1u << 3 : 1u << 3);
 }
 
@@ -81,6 +149,8 @@ bool debug_page_watched(const struct vcpu *v, uint64_t page)
 {
     uint64_t dr7 = v->x->dr[7];
 
+    if (unlikely(v->debug != NULL) && point_watches_page(v, page))
+        return true;
     if (likely(!(dr7 & 0xff)))
         return false;
     for (unsigned n = 0; n < 4; n++) {

@@ -196,6 +196,19 @@ static void run_single(struct vcpu *v)
         deliver_debug(v, bits);
 }
 
+static uint64_t pc_linear(const struct vcpu *v)
+{
+    uint64_t linear = v->cs_base + v->x->rip;
+
+    return v->long64 ? linear : (uint32_t)linear;
+}
+
+/* A debugger's step is one instruction, without what interrupts it unless that was asked for. */
+static bool takes_interrupts(const struct vcpu *v)
+{
+    return likely(!v->debug) || !v->debug->step || v->debug->step_interrupts || v->x->halted;
+}
+
 /* Work between blocks. */
 int vcpu_attend(struct vcpu *v, const uint32_t *kick)
 {
@@ -218,17 +231,26 @@ int vcpu_attend(struct vcpu *v, const uint32_t *kick)
     if (x->wait_for_sipi)
         return BP_CPU_EXIT_HALTED;
     if (x->shadow) { /* one instruction without interrupts */
+        if (unlikely(v->debug != NULL) && point_at(v, pc_linear(v)))
+            return BP_CPU_EXIT_DEBUG;
         x->shadow = 0;
         v->attention = 1;
+        v->began = 1;
         run_single(v);
         return ATTEND_AGAIN;
     }
-    if (take_interrupt(v, __atomic_load_n(&x->interrupts, __ATOMIC_SEQ_CST)))
+    if (takes_interrupts(v) &&
+        take_interrupt(v, __atomic_load_n(&x->interrupts, __ATOMIC_SEQ_CST))) {
+        v->began = 1;
         return ATTEND_AGAIN;
+    }
     if (x->halted)
         return BP_CPU_EXIT_HALTED;
+    if (unlikely(v->debug != NULL) && point_at(v, pc_linear(v)))
+        return BP_CPU_EXIT_DEBUG;
     if (v->single) {
         v->attention = 1;
+        v->began = 1;
         run_single(v);
         return ATTEND_AGAIN;
     }
@@ -284,9 +306,47 @@ static enum bp_cpu_exit run(struct vcpu *v, const uint32_t *kick)
     }
 }
 
+/* Has the debugger to hear of what was just executed or delivered? */
+static bool debugger_waits(struct vcpu *v)
+{
+    if (!v->hit.reason && v->debug->step)
+        v->hit = (struct bp_debug_hit){.reason = BP_DEBUG_STEPPED};
+    return v->hit.reason != BP_DEBUG_NOTHING;
+}
+
+/* As run(), for a debugger: a step ends behind one instruction or delivery; points are looked at wherever
+ * one can be. */
+static enum bp_cpu_exit run_debugged(struct vcpu *v, const uint32_t *kick)
+{
+    v->kick = kick;
+    v->began = 0;
+    v->hit.reason = BP_DEBUG_NOTHING;
+    if (_setjmp(v->jmp))
+        vcpu_fault(v);
+    for (;;) {
+        const struct block *b;
+        int why;
+
+        if (v->began && debugger_waits(v))
+            return BP_CPU_EXIT_DEBUG;
+        v->began = 0;
+        why = vcpu_attend(v, kick);
+        if (why >= 0)
+            return (enum bp_cpu_exit)why;
+        if (why == ATTEND_AGAIN)
+            continue;
+        v->began = 1;
+        b = block_next(v);
+        if (v->debug->step || point_within(v, pc_linear(v) + 1, b->bytes))
+            run_single(v);
+        else
+            run_block(v, b);
+    }
+}
+
 enum bp_cpu_exit vcpu_run(struct vcpu *v, const uint32_t *kick_flag)
 {
-    enum bp_cpu_exit why = run(v, kick_flag);
+    enum bp_cpu_exit why = v->debug ? run_debugged(v, kick_flag) : run(v, kick_flag);
 
     v->cur = NULL;
     v->prev = NULL;

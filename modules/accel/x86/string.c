@@ -44,6 +44,7 @@ static bool rep_next(struct vcpu *v, const struct insn *i, uint64_t n)
     if (left == 0)
         return false;
     if (unlikely(__atomic_load_n(v->kick, __ATOMIC_RELAXED) | v->single | v->dr6_pending |
+                 (uint32_t)v->hit.reason | (v->debug && v->debug->step) |
                  __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED))) {
         v->x->rip -= i->len;
         v->attention = 1;

@@ -8,7 +8,7 @@
 #define INTERP_VCPU_H
 
 #include "insn.h"
-#include <bp/exact/cpu.h>
+#include <bp/exact/debug.h>
 
 #define likely(c) __builtin_expect(!!(c), 1)
 #define unlikely(c) __builtin_expect(!!(c), 0)
@@ -227,8 +227,11 @@ struct vcpu {
     uint8_t external;     /* EXT bit: the event came from outside the program */
     uint8_t shutdown;
     uint8_t single;       /* one instruction at a time: TF or breakpoints */
+    uint8_t began;        /* an instruction or a delivery, since a debugger was last asked */
     uint8_t resume;       /* RF was set for this instruction */
     uint32_t dr6_pending; /* data breakpoints that the instruction hit */
+    const struct bp_debug *debug; /* a debugger outside wants something; NULL: none does */
+    struct bp_debug_hit hit;      /* why vcpu_run() returned BP_CPU_EXIT_DEBUG */
     struct tlb_set sets[MMU_SETS];
 };
 
@@ -244,6 +247,7 @@ enum bp_cpu_exit vcpu_step(struct vcpu *v); /* exactly one instruction or delive
 enum bp_cpu_exit vcpu_run(struct vcpu *v, const uint32_t *kick_flag);
 void vcpu_changed(struct vcpu *v); /* the state was written from outside */
 void vcpu_sync(struct vcpu *v);    /* the state will be read from outside */
+void vcpu_debug(struct vcpu *v, const struct bp_debug *debug); /* borrowed; NULL: no debugger */
 
 /* ---- for a run loop of one's own: run.c ---- */
 /* Between blocks: what vcpu_attend() says beside a reason (enum bp_cpu_exit) to leave. */
@@ -679,5 +683,8 @@ bool debug_code_hit(struct vcpu *v, uint64_t linear);
 void debug_data(struct vcpu *v, uint64_t linear, unsigned size, bool write);
 bool debug_page_watched(const struct vcpu *v, uint64_t page);
 bool debug_io(struct vcpu *v, uint16_t port, unsigned size);
+/* Points of a debugger outside: does one lie at this address (noted in v->hit), or in these bytes of code? */
+bool point_at(struct vcpu *v, uint64_t linear);
+bool point_within(const struct vcpu *v, uint64_t linear, unsigned bytes);
 
 #endif

@@ -105,7 +105,7 @@ static unsigned code_bits(struct bp_cpu *cpu)
 #define CPU_SLOTS \
     .reset = x86_reset, .has_work = has_work, .dump = x86_dump, .translate = x86_translate, \
     .pc = get_pc, .get_register = x86_get_register, .code_bits = code_bits, \
-    .set_start = set_start
+    .set_start = set_start, .registers = &x86_registers
 
 BP_CPU(cpu_qemu64, "qemu64", "x86_64", "Least common 64-bit processor", struct x86_model_cpu,
        cpu_props, .init = init_qemu64, CPU_SLOTS);

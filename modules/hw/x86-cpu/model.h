@@ -65,6 +65,7 @@ struct x86_topology {
     unsigned dies, modules, cores, threads;
 };
 void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t);
+extern const struct bp_cpu_registers x86_registers; /* registers.c */
 void x86_reset(struct bp_cpu *cpu);
 char *x86_dump(struct bp_cpu *cpu);
 int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys);
