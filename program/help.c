@@ -373,4 +373,5 @@ const struct bpc_program bpc_program_description = {
     .usage = help_usage, .everything = help_everything, .option = help_option,
     .items = help_items, .complete = complete_main,
     .options_not_built = program_options_not_built,
-    .properties_not_built = program_properties_not_built};
+    .properties_not_built = program_properties_not_built,
+    .hmp_not_built = program_hmp_not_built};

@@ -20,6 +20,10 @@ extern const struct bpc_log_item bpc_log_items[];
 /* "int,guest_errors" to a mask; "" is 0. The error lists what is accepted. */
 int bpc_log_parse(const char *text, uint32_t *ret_mask, struct bp_error *err);
 void bpc_log_set(uint32_t mask);
+/* "START+SIZE,START-SIZE,START..END": what is logged of guest code from now on. [main], before others log */
+int bpc_log_filter(const char *text, struct bp_error *err);
+/* Is guest code of these bytes to be logged? [any] */
+bool bpc_log_wanted(uint64_t address, uint64_t length);
 /* Where the log goes from now on: a file ("%d" becomes the process id), or NULL: standard error. */
 int bpc_log_file(const char *path, struct bp_error *err);
 /* How often guests did wrong things of this kind; NULL: all kinds together. */

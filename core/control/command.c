@@ -197,10 +197,12 @@ int bpc_control_register(struct bp_error *err)
         {BP_PROVIDE_COMMAND, bpc_query_commands}, {BP_PROVIDE_COMMAND, bpc_context_commands},
         {BP_PROVIDE_HMP, bpc_hmp_context_commands}, {BP_PROVIDE_COMMAND, bpc_machine_commands},
         {BP_PROVIDE_COMMAND, bpc_object_commands}, {BP_PROVIDE_COMMAND, bpc_probe_commands},
-        {BP_PROVIDE_COMMAND, bpc_monitor_commands},
+        {BP_PROVIDE_COMMAND, bpc_monitor_commands}, {BP_PROVIDE_COMMAND, bpc_fd_commands},
+        {BP_PROVIDE_COMMAND, bpc_migrate_commands},
         {BP_PROVIDE_COMMAND, bpc_module_commands}, {BP_PROVIDE_HMP, bpc_hmp_module_commands},
         {BP_PROVIDE_HMP, bpc_hmp_commands}, {BP_PROVIDE_HMP, bpc_hmp_info_commands},
-        {BP_PROVIDE_HMP, bpc_hmp_memory_commands}, {BP_PROVIDE_EVENT, bpc_core_events},
+        {BP_PROVIDE_HMP, bpc_hmp_memory_commands}, {BP_PROVIDE_HMP, bpc_hmp_io_commands},
+        {BP_PROVIDE_EVENT, bpc_core_events},
     };
     GArray *all = g_array_new(FALSE, FALSE, sizeof(struct bp_provide));
     struct bp_provide end = {BP_PROVIDE_END, NULL};

@@ -43,8 +43,10 @@ int bp_debug_set_points(struct bp_machine *m, const struct bp_debug_point *point
                         struct bp_error *err)
 {
     bool running = bp_machine_running(m);
-    int ret = bp_debug_check(m, err);
+    int ret;
 
+    bpc_assert_main();
+    ret = bp_debug_check(m, err);
     if (ret < 0)
         return ret;
     if (running)
@@ -95,6 +97,7 @@ void bp_debug_stop(struct bp_machine *m, bool for_debug)
 
 const char *bp_debug_state(struct bp_machine *m)
 {
+    bpc_assert_main();
     (void)m;
     return bpc_run_state_name(bpc_machine_state());
 }

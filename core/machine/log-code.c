@@ -8,8 +8,7 @@
 #include <glib.h>
 
 #include <bp/host/disassembler.h>
-#include <bp/log.h>
-
+#include "log.h"
 #include "parts.h"
 #include "registry.h"
 
@@ -65,8 +64,11 @@ void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const 
 {
     const struct bp_disassembler_interface *dis = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
     struct bp_disassembler *d;
-    GString *out = g_string_new("----------------\nIN: \n");
+    GString *out;
 
+    if (!bpc_log_wanted(address, length))
+        return;
+    out = g_string_new("----------------\nIN: \n");
     pthread_mutex_lock(&lock);
     d = dis ? decoder(dis, cpu->class->arch, bits) : NULL;
     for (size_t at = 0, n; at < length; at += n) {

@@ -21,6 +21,7 @@ enum bpc_options_result {
 extern const struct bp_option *const bpc_machine_options[];
 extern const struct bp_option *const bpc_device_options[];
 extern const struct bp_option *const bpc_process_options[];
+extern const struct bp_option *const bpc_run_with_options[];
 
 /* Reads the whole command line; nothing is applied yet. Returns bpc_options_result or -errno. */
 int bpc_options_parse(int argc, char **argv, struct bp_error *err);
@@ -34,6 +35,8 @@ int bpc_options_help(struct bp_error *err);
 void bpc_options_free(void);
 /* Makes every core option known to the registry. */
 int bpc_options_register(struct bp_error *err);
+/* "GROUP.ID.ARG=VALUE": changes a key of the use of -GROUP that has the id. Before its phase. */
+int bpc_options_set(const char *text, struct bp_error *err);
 /* Is the option among those given? */
 bool bpc_options_given(const char *name);
 /* Calls fn with the arguments of each use of an option, applied or not. */
@@ -99,6 +102,10 @@ int bpc_console_make_monitors(struct bp_error *err); /* after the board has its 
 /* Forks; the parent waits for bpc_daemon_ready() in the child and exits with its success. */
 int bpc_daemon_fork(struct bp_error *err);
 int bpc_daemon_ready(struct bp_error *err); /* detaches from the terminal, lets the parent go */
+/* ---- run-with.c ---- */
+int bpc_run_with_early(struct bp_error *err); /* behind the fork, before there are threads */
+int bpc_run_with_late(struct bp_error *err);  /* just before the guest starts: gives up root and rights */
+
 int bpc_pidfile_write(const char *path, struct bp_error *err);
 void bpc_pidfile_remove(void);
 

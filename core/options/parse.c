@@ -13,6 +13,7 @@
 
 #include "keyval.h"
 #include "marks.h"
+#include "option-groups.h"
 #include "options.h"
 #include "registry.h"
 #include "run.h"
@@ -56,7 +57,7 @@ void bpc_options_free(void)
 }
 
 static const struct bp_option *const *const core_tables[] = {
-    bpc_process_options, bpc_machine_options, bpc_device_options,
+    bpc_process_options, bpc_run_with_options, bpc_machine_options, bpc_device_options,
 };
 
 static const struct bp_option *find_core_option(const char *name)
@@ -371,6 +372,76 @@ static int add_use(const struct bp_option *option, const char *text, struct bp_v
     u->help = help;
     g_ptr_array_add(uses, u);
     return 0;
+}
+
+/* ---- -set ---- */
+
+/* The use of this option that has an id which begins `rest`, before a dot; *ret_key: what follows. */
+static struct use *find_by_id(const char *option, const char *rest, const char **ret_key)
+{
+    for (unsigned i = uses->len; i-- > 0;) {
+        struct use *u = g_ptr_array_index(uses, i);
+        const char *id = strcmp(u->option->name, option) == 0 && u->args && !u->help &&
+                                 bp_value_type(u->args) == BP_VALUE_DICT
+                             ? bp_value_get_string(u->args, "id") : NULL;
+
+        if (id && g_str_has_prefix(rest, id) && rest[strlen(id)] == '.') {
+            *ret_key = rest + strlen(id) + 1;
+            return u;
+        }
+    }
+    return NULL;
+}
+
+/* The use is read again with the key behind the others, which so has the last word. */
+static int set_key(struct use *u, const char *key, const char *value, struct bp_error *err)
+{
+    struct bp_value *args = NULL;
+    char **parts, *escaped, *text;
+    bool help;
+    int ret;
+
+    if (!u->text || *u->text == '{') { /* JSON, or a configuration file's */
+        bp_value_set(u->args, key, bp_value_string(value));
+        return 0;
+    }
+    parts = g_strsplit(value, ",", -1);
+    escaped = g_strjoinv(",,", parts);
+    text = g_strdup_printf("%s,%s=%s", u->text, key, escaped);
+    ret = read_args(u->option, text, NULL, &args, &help, err);
+    g_strfreev(parts);
+    g_free(escaped);
+    if (ret < 0) {
+        g_free(text);
+        return ret;
+    }
+    bp_value_unref(u->args);
+    g_free(u->text);
+    u->args = args;
+    u->text = text;
+    return 0;
+}
+
+int bpc_options_set(const char *text, struct bp_error *err)
+{
+    const char *dot = strchr(text, '.'), *equals = strchr(text, '='), *key;
+    char *group, *name;
+    struct use *u;
+    int ret;
+
+    if (!dot || !equals || dot > equals || equals[-1] == '.')
+        return bp_fail(err, EINVAL, "accepted: GROUP.ID.ARG=VALUE");
+    group = g_strndup(text, (gsize)(dot - text));
+    u = find_by_id(bpc_option_of_group(group), dot + 1, &key);
+    if (!u || key >= equals) {
+        ret = bp_fail(err, ENOENT, "there is no -%s with such an id", group);
+    } else {
+        name = g_strndup(key, (gsize)(equals - key));
+        ret = set_key(u, name, equals + 1, err);
+        g_free(name);
+    }
+    g_free(group);
+    return ret;
 }
 
 int bpc_options_add(const char *name, const char *text, struct bp_value *args, struct bp_error *err)

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Options about the process itself: names, log, messages, files, daemon, configuration files. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <glib.h>
 
+#include "compat.h"
 #include "config.h"
+#include "fd-set.h"
 #include "log.h"
 #include "loop.h"
 #include "machine.h"
@@ -93,6 +98,15 @@ static int help_d(struct bp_value *args, struct bp_error *err)
 
 BP_OPTION(option_d, "d", "logs these items (-d help lists them)", .arg = "item1[,item2...]",
           .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_d, .show_help = help_d);
+
+static int apply_dfilter(struct bp_value *args, struct bp_error *err)
+{
+    return bpc_log_filter(bp_value_as_string(args), err);
+}
+
+BP_OPTION(option_dfilter, "dfilter", "logs guest code of these addresses only", .arg =
+          "start+size|start-size|start..end[,...]", .group = EXPERT, .phase = BP_PHASE_EARLY,
+          .apply = apply_dfilter);
 
 static int apply_log_file(struct bp_value *args, struct bp_error *err)
 {
@@ -195,6 +209,88 @@ BP_OPTION(option_overcommit, "overcommit", "what the guest may have more of than
           .arg = "[mem-lock=on|off][,cpu-pm=on|off]", .phase = BP_PHASE_LATE, .keys = overcommit_keys, .merge = true,
           .apply = apply_overcommit);
 
+static int apply_set(struct bp_value *args, struct bp_error *err)
+{
+    return bpc_options_set(bp_value_as_string(args), err);
+}
+BP_OPTION(option_set, "set", "changes a key of an option that has an id", .arg = "group.id.arg=value",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_set);
+
+static const char *const input_policies[] = {"accept", "reject", "crash", NULL};
+static const char *const output_policies[] = {"accept", "hide", NULL};
+static const struct bp_schema input_policy = {.name = "CompatPolicyInput", .kind = BP_KIND_ENUM,
+                                              .choices = input_policies};
+static const struct bp_schema output_policy = {.name = "CompatPolicyOutput", .kind = BP_KIND_ENUM,
+                                               .choices = output_policies};
+#define POLICY(NAME, SCHEMA, HELP) BP_ARG_TYPED(NAME, ENUM, SCHEMA, BP_FIELD_OPTIONAL, HELP)
+static const struct bp_field compat_keys[] = {
+    POLICY("deprecated-input", &input_policy, "commands and arguments that will go"),
+    POLICY("deprecated-output", &output_policy, "results that will go"),
+    POLICY("unstable-input", &input_policy, "commands and arguments that may change"),
+    POLICY("unstable-output", &output_policy, "results that may change"),
+    BP_FIELDS_END,
+};
+
+static unsigned policy(struct bp_value *args, const char *key, const char *const *names, unsigned now)
+{
+    const char *text = bp_value_get_string(args, key);
+
+    for (unsigned i = 0; text && names[i]; i++) {
+        if (strcmp(names[i], text) == 0)
+            return i;
+    }
+    return now;
+}
+
+static int apply_compat(struct bp_value *args, struct bp_error *err)
+{
+    struct bpc_compat *c = &bpc_compat;
+
+    (void)err;
+    c->deprecated_input = policy(args, "deprecated-input", input_policies, c->deprecated_input);
+    c->unstable_input = policy(args, "unstable-input", input_policies, c->unstable_input);
+    c->hide_deprecated = policy(args, "deprecated-output", output_policies, c->hide_deprecated);
+    c->hide_unstable = policy(args, "unstable-output", output_policies, c->hide_unstable);
+    return 0;
+}
+
+BP_OPTION(option_compat, "compat", "what is done with deprecated and unstable interfaces of the machine protocol",
+          .arg = "[deprecated-input=accept|reject|crash][,deprecated-output=accept|hide]"
+                 "[,unstable-input=accept|reject|crash][,unstable-output=accept|hide]",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .keys = compat_keys, .merge = true, .apply = apply_compat);
+
+static const struct bp_field add_fd_keys[] = {
+    BP_ARG("fd", INT64, "a descriptor that the program was started with"),
+    BP_ARG("set", INT64, "number of the set"),
+    BP_ARG_OPT("opaque", STRING, "text that describes it (query-fdsets)"),
+    BP_FIELDS_END,
+};
+
+static int apply_add_fd(struct bp_value *args, struct bp_error *err)
+{
+    int64_t fd = bp_value_as_int(bp_value_get(args, "fd")), set = bp_value_as_int(bp_value_get(args, "set"));
+    int copy, flags;
+
+    if (fd < 0 || fd > INT_MAX)
+        return bp_fail(err, EINVAL, "key 'fd': there are no such descriptors");
+    if (fd <= STDERR_FILENO)
+        return bp_fail(err, EINVAL, "key 'fd': standard input, output and error cannot be in a set");
+    if (set < 0)
+        return bp_fail(err, EINVAL, "key 'set': accepted: 0 and more");
+    flags = fcntl((int)fd, F_GETFD);
+    if (flags < 0 || flags & FD_CLOEXEC) /* what has that flag we have opened ourselves */
+        return bp_fail(err, EBADF, "key 'fd': descriptor %lld is not open", (long long)fd);
+    copy = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return bp_fail(err, errno, "key 'fd': %s", strerror(errno));
+    set = bpc_fdset_add(set, copy, bp_value_get_string(args, "opaque"), err);
+    return set < 0 ? (int)set : 0;
+}
+
+BP_OPTION(option_add_fd, "add-fd", "adds a descriptor to a set, for files named /dev/fdset/SET",
+          .arg = "fd=fd,set=set[,opaque=opaque]", .group = "Standard options", .phase = BP_PHASE_EARLY,
+          .keys = add_fd_keys, .apply = apply_add_fd);
+
 /* Read while the command line is parsed, where it stands. */
 BP_OPTION(option_readconfig, "readconfig", "reads options from a configuration file",
           .arg = "file", .group = EXPERT, .phase = BP_PHASE_EARLY);
@@ -213,5 +309,6 @@ BP_OPTION(option_version, "version", "shows the version", .group = "Standard opt
 const struct bp_option *const bpc_process_options[] = {
     &option_h, &option_help_json, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
     &option_data_dir, &option_pidfile, &option_daemonize, &option_readconfig,
-    &option_no_user_config, &option_sync_profile, &option_overcommit, NULL,
+    &option_no_user_config, &option_sync_profile, &option_add_fd, &option_compat, &option_dfilter, &option_set,
+    &option_overcommit, NULL,
 };

@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "device.h"
+#include "hmp.h"
 #include "log.h"
 #include "loop.h"
 #include "machine.h"
@@ -124,6 +125,8 @@ static int start(int *ret_status, struct bp_error *err)
     if (ret == BPC_OPTIONS_RUN && loader && loader->started)
         loader->started();
     if (ret == 0)
+        ret = bpc_run_with_late(err);
+    if (ret == 0)
         ret = bpc_daemon_ready(err);
     if (ret == 0 && !bpc_config.start_paused)
         bpc_machine_start();
@@ -146,6 +149,7 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
     int status = 1, ret;
 
     bpc_program = describing;
+    bpc_hmp_missing = describing ? describing->hmp_not_built : NULL;
     if (bpc_program && argc > 1 && strcmp(argv[1], "-complete") == 0)
         return bpc_program->complete(argc, argv);
     bpc_program_name_set(program);
@@ -158,6 +162,8 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
     /* Before threads exist: only the calling one survives a fork. */
     if (ret == 0 && bpc_config.daemonize)
         ret = bpc_daemon_fork(&err);
+    if (ret == 0)
+        ret = bpc_run_with_early(&err);
     if (ret == 0) {
         bpc_fatal_install();
         bpc_loop_init();

@@ -25,6 +25,7 @@ struct bpc_program {
     void (*items)(struct bp_value *args, const char *title, struct bp_value *list);
     int (*complete)(int argc, char **argv); /* -complete, for shells; returns the exit status */
     const struct bpc_not_built *options_not_built, *properties_not_built;
+    const struct bpc_hmp_missing *hmp_not_built; /* of the monitor: human/hmp.h */
 };
 extern const struct bpc_program bpc_program_description; /* in the program itself: program/help.c */
 

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <bp/file.h>
+
 #include "file.h"
 
 int file_open_fd(const char *name, int flags, struct bp_error *err)
@@ -16,10 +18,8 @@ int file_open_fd(const char *name, int flags, struct bp_error *err)
     struct stat st;
     int fd, error;
 
-    if (strncmp(name, "/dev/fdset/", 11) == 0)
-        return bp_fail(err, ENOTSUP, "'%s': not built yet: sets of file descriptors", name);
-    fd = open(name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    error = errno;
+    fd = bp_open(name, flags | O_NOCTTY | O_NONBLOCK, 0);
+    error = -fd;
     if (fd < 0 && error == EINVAL && flags & O_DIRECT)
         return bp_fail(err, EINVAL, "cannot open '%s' with cache.direct=on: its file system has no "
                        "direct I/O", name);

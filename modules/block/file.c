@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <bp/coroutine.h>
+#include <bp/file.h>
 #include <bp/log.h>
 
 #include "file.h"
@@ -549,6 +550,7 @@ static int reopen_prepare(struct bp_block_node *node, const struct bp_block_open
 {
     struct file_state *s = block->state(node);
     const char *name = bp_value_get_string(options, "filename");
+    bool passed = strncmp(s->filename, "/dev/fdset/", 11) == 0;
     char path[64];
 
     if (name && strcmp(name, s->filename) != 0)
@@ -556,10 +558,10 @@ static int reopen_prepare(struct bp_block_node *node, const struct bp_block_open
     if (s->engine && !flags->direct && s->engine_class->flags & BP_BLOCK_AIO_DIRECT)
         return bp_fail(err, EINVAL, "its aio= needs cache.direct=on");
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
-    s->new_fd = open(path, (flags->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY |
-                               (flags->direct ? O_DIRECT : 0));
+    s->new_fd = bp_open(passed ? s->filename : path, (flags->read_only ? O_RDONLY : O_RDWR) | O_NOCTTY |
+                        (flags->direct ? O_DIRECT : 0), 0);
     if (s->new_fd < 0)
-        return bp_fail(err, errno, "cannot reopen '%s': %s", s->filename, strerror(errno));
+        return bp_fail(err, -s->new_fd, "cannot reopen '%s': %s", s->filename, strerror(-s->new_fd));
     s->new_direct = flags->direct;
     return 0;
 }

@@ -15,7 +15,7 @@
 #define HAS(OPS, MEMBER) ((OPS) && (OPS)->size > offsetof(struct bp_blk_ops, MEMBER) && (OPS)->MEMBER)
 
 static const struct bp_field tray_data[] = {
-    BP_ARG("device", STRING, "the drive; or empty"), BP_ARG("id", STRING, "path of the device"),
+    BP_ARG("device", STRING, "the drive; or empty"), BP_ARG("id", STRING, "id or path of the device"),
     BP_ARG("tray-open", BOOL, "it is open now"), BP_FIELDS_END};
 BP_EVENT(block_tray_event, "DEVICE_TRAY_MOVED", "a tray opened or closed", tray_data, 0);
 
@@ -42,7 +42,7 @@ void blk_tray(struct bp_blk *blk, bool open)
         node->driver->eject(node, open);
     data = bp_value_dict();
     bp_value_set(data, "device", bp_value_string(blk->name ? blk->name : ""));
-    bp_value_set(data, "id", bp_value_string(blk->dev ? bp_object_path(bp_device_object(blk->dev)) : ""));
+    bp_value_set(data, "id", bp_value_string(blk->dev ? blk_device_path(blk) : ""));
     bp_value_set(data, "tray-open", bp_value_bool(open));
     bp_event_send(&block_tray_event, data);
 }

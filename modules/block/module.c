@@ -21,11 +21,15 @@ static const struct bp_field resize_args[] = {
 static const struct bp_field threshold_args[] = {
     BP_ARG("node-name", STRING, "the node"),
     BP_ARG("write-threshold", UINT64, "bytes from the beginning; 0: none"), BP_FIELDS_END};
+/* Drives are told apart by their devices: not every drive has a name. */
+static const char *const going[] = {"deprecated", NULL};
+#define DEVICE_ARG {.name = "device", .kind = BP_KIND_STRING, .flags = BP_FIELD_OPTIONAL, .help = "the drive", \
+                    .features = going}
 static const struct bp_field eject_args[] = {
-    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    DEVICE_ARG, BP_ARG_OPT("id", STRING, "the device"),
     BP_ARG_OPT("force", BOOL, "also when the guest has locked it"), BP_FIELDS_END};
 static const struct bp_field close_args[] = {
-    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    DEVICE_ARG, BP_ARG_OPT("id", STRING, "the device"),
     BP_FIELDS_END};
 static const struct bp_field insert_args[] = {
     BP_ARG("id", STRING, "the device"), BP_ARG("node-name", STRING, "the node"), BP_FIELDS_END};
@@ -34,7 +38,7 @@ static const char *const change_modes[] = {"retain", "read-only", "read-write", 
 static const struct bp_schema change_mode = {"BlockdevChangeReadOnlyMode", BP_KIND_ENUM,
                                              .choices = change_modes};
 static const struct bp_field change_args[] = {
-    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    DEVICE_ARG, BP_ARG_OPT("id", STRING, "the device"),
     BP_ARG("filename", STRING, "image of the new medium"),
     BP_ARG_OPT("format", STRING, "its format; without it, it is found out"),
     BP_ARG_OPT("force", BOOL, "also when the guest has locked the tray"),
@@ -48,7 +52,7 @@ static const struct bp_field job_args[] = {BP_ARG("id", STRING, "the job"), BP_F
 
 #define LIMIT_ARG(NAME) BP_ARG_OPT(NAME, INT64, "a limit; 0: none")
 static const struct bp_field throttle_args[] = {
-    BP_ARG_OPT("device", STRING, "the drive"), BP_ARG_OPT("id", STRING, "or the device"),
+    DEVICE_ARG, BP_ARG_OPT("id", STRING, "the device"),
     BP_ARG("bps", INT64, "bytes a second; 0: no limit"), BP_ARG("bps_rd", INT64, "the same for reads"),
     BP_ARG("bps_wr", INT64, "the same for writes"), BP_ARG("iops", INT64, "requests a second"),
     BP_ARG("iops_rd", INT64, "the same for reads"), BP_ARG("iops_wr", INT64, "the same for writes"),

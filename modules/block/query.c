@@ -260,7 +260,7 @@ static struct bp_value *stats_of(struct bp_blk *blk, struct bp_block_node *node,
     if (blk) {
         SET(v, "device", string, blk->name ? blk->name : "");
         if (blk->dev)
-            SET(v, "qdev", string, bp_object_path(bp_device_object(blk->dev)));
+            SET(v, "qdev", string, blk_device_path(blk));
     }
     if (node)
         SET(v, "node-name", string, node->name);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bp/file.h>
+
 #include "chardev.h"
 
 #define MAX_ID 127u /* characters of an id, as the manual has it */
@@ -86,10 +88,9 @@ static int open_log(struct bp_value *common, int *ret_fd, struct bp_error *err)
     if (!path)
         return 0;
     /* A pipe that nobody reads must not hold up anybody, now or later. */
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (append ? O_APPEND : O_TRUNC),
-              0666);
+    fd = bp_open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0666);
     if (fd < 0)
-        return bp_fail(err, errno, "Unable to open logfile '%s': %s", path, strerror(errno));
+        return bp_fail(err, -fd, "Unable to open logfile '%s': %s", path, strerror(-fd));
     *ret_fd = fd;
     return 0;
 }

@@ -47,7 +47,8 @@ static int split_member(const char *key, struct bp_value *member, void *opaque)
 /* Names that a back end has had before: the manual's examples have them still. */
 static const char *canonical(const char *type)
 {
-    return !strcmp(type, "memory") ? "ringbuf" : !strcmp(type, "tcp") ? "socket" : type;
+    return !strcmp(type, "memory") ? "ringbuf" : !strcmp(type, "tcp") ? "socket"
+         : !strcmp(type, "tty") ? "serial" : type;
 }
 
 /* What the manual has and no module offers yet, by the name of the back end or by how the short form
@@ -57,11 +58,10 @@ static const struct {
 } not_built[] = {
     {"msmouse", "a serial mouse"}, {"wctablet", "a serial tablet"}, {"braille", "Braille displays"},
     {"vc", "consoles in a window"}, {"console", "the console of Windows"},
-    {"serial", "serial ports of the host"}, {"tty", "serial ports of the host"},
     {"parallel", "parallel ports of the host"}, {"parport", "parallel ports of the host"},
     {"spicevmc", "a SPICE server"}, {"spiceport", "a SPICE server"}, {"dbus", "D-Bus"},
     {"qemu-vdagent", "a clipboard for guests"}, {"hub", "hubs of character devices"},
-    {"/dev/parport", "parallel ports of the host"}, {"/dev/", "serial ports of the host"},
+    {"/dev/parport", "parallel ports of the host"},
     {"websocket:", "WebSocket"}, {"tn3270:", "TN3270"}, {"con:", "the console of Windows"},
     {"COM", "serial ports of Windows"},
 };
@@ -213,10 +213,12 @@ static const struct form {
     const char *prefix; /* ends with ':' when something follows */
     const char *backend;
     const char *implied; /* key of what follows; NULL: see kind */
-    enum { FORM_KEYS, FORM_PATH /* all of it, commas too */, FORM_INET, FORM_TELNET, FORM_UDP } kind;
+    enum { FORM_KEYS, FORM_PATH /* all of it, commas too */, FORM_WHOLE /* with the prefix */, FORM_INET,
+           FORM_TELNET, FORM_UDP } kind;
 } forms[] = {
     {"null", "null", NULL, FORM_KEYS},
     {"pty", "pty", NULL, FORM_KEYS},
+    {"pty:", "pty", "path", FORM_PATH},
     {"stdio", "stdio", NULL, FORM_KEYS},
     {"file:", "file", "path", FORM_PATH},
     {"pipe:", "pipe", "path", FORM_PATH},
@@ -224,6 +226,7 @@ static const struct form {
     {"tcp:", "socket", NULL, FORM_INET},
     {"telnet:", "socket", NULL, FORM_TELNET},
     {"udp:", "udp", NULL, FORM_UDP},
+    {"/dev/", "serial", "path", FORM_WHOLE},
 };
 
 /* Does the text have this form? Then *ret_rest is what follows. */
@@ -233,8 +236,8 @@ static bool has_form(const struct form *form, const char *text, const char **ret
 
     if (strncmp(text, form->prefix, n) != 0)
         return false;
-    *ret_rest = text + n;
-    if (form->prefix[n - 1] == ':')
+    *ret_rest = form->kind == FORM_WHOLE ? text : text + n;
+    if (form->prefix[n - 1] == ':' || form->kind == FORM_WHOLE)
         return true;
     if (text[n] == ',')
         *ret_rest = text + n + 1;
@@ -247,6 +250,7 @@ static int parse_form(const struct form *form, const char *rest, struct bp_value
     bp_value_set(dict, "backend", bp_value_string(form->backend));
     switch (form->kind) {
     case FORM_PATH:
+    case FORM_WHOLE:
         bp_value_set(dict, form->implied, bp_value_string(rest));
         return 0;
     case FORM_TELNET:
@@ -288,8 +292,8 @@ int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
     if (missing_form(text))
         return bp_fail(err, ENOTSUP, "not built yet: %s", missing_form(text));
     dict = bp_value_dict();
-    r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty, "
-                "file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, "
+    r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty[:PATH], "
+                "/dev/TERMINAL, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, "
                 "chardev:ID, or mon: before one of these", whole);
     for (unsigned i = 0; i < BP_COUNT(forms); i++) {
         if (!has_form(&forms[i], text, &rest))

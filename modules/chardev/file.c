@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bp/file.h>
+
 #include "stream.h"
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
@@ -23,17 +25,14 @@ static int file_open(struct bp_chardev *chr, struct bp_error *err)
 
     if (!state->path || !*state->path)
         return bp_fail(err, EINVAL, "chardev: file: no filename given");
-    out = open(state->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK |
-               (state->append ? O_APPEND : O_TRUNC), 0666);
+    out = bp_open(state->path, O_WRONLY | O_CREAT | O_NONBLOCK | (state->append ? O_APPEND : O_TRUNC), 0666);
     if (out < 0)
-        return bp_fail(err, errno, "Could not open '%s': %s", state->path, strerror(errno));
+        return bp_fail(err, -out, "Could not open '%s': %s", state->path, strerror(-out));
     if (state->input_path) {
-        in = open(state->input_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        in = bp_open(state->input_path, O_RDONLY | O_NONBLOCK, 0);
         if (in < 0) {
-            int code = errno;
-
             close(out);
-            return bp_fail(err, code, "Could not open '%s': %s", state->input_path, strerror(code));
+            return bp_fail(err, -in, "Could not open '%s': %s", state->input_path, strerror(-in));
         }
     }
     stream_start(&state->stream, chardev, chr, in, out);

@@ -25,6 +25,8 @@ static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1), {0}
 struct pty_state {
     struct stream stream;
     struct bp_timer *look;
+    char *path;   /* a link to it; or NULL */
+    bool linked;  /* by us: it goes at the end */
     char name[64];
 };
 
@@ -82,6 +84,13 @@ static int pty_open(struct bp_chardev *chr, struct bp_error *err)
 
     if (fd < 0)
         return fd;
+    if (state->path && symlink(state->name, state->path) < 0) {
+        int code = errno;
+
+        close(fd);
+        return bp_fail(err, code, "Failed to create PTY symlink '%s': %s", state->path, strerror(code));
+    }
+    state->linked = state->path != NULL;
     stream_start(&state->stream, chardev, chr, -1, fd);
     state->stream.ended = pty_ended;
     state->look = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, pty_look, state);
@@ -92,11 +101,23 @@ static int pty_open(struct bp_chardev *chr, struct bp_error *err)
     return 0;
 }
 
+/* Unless somebody else has put something in its place. */
+static void unlink_ours(struct pty_state *state)
+{
+    char target[sizeof(state->name)];
+    ssize_t n = state->linked ? readlink(state->path, target, sizeof(target)) : -1;
+
+    if (n == (ssize_t)strlen(state->name) && memcmp(target, state->name, (size_t)n) == 0)
+        unlink(state->path);
+    state->linked = false;
+}
+
 static void pty_close(struct bp_chardev *chr)
 {
     struct pty_state *state = chardev->state(chr);
 
     bp_timer_free(state->look);
+    unlink_ours(state);
     stream_stop(&state->stream);
 }
 
@@ -120,7 +141,10 @@ static char *pty_filename(struct bp_chardev *chr)
     return asprintf(&text, "pty:%s", state->name) < 0 ? NULL : text;
 }
 
-BP_CHARDEV(pty_class, "pty", "Pseudo terminal", struct pty_state, NULL,
+static const struct bp_field props[] = {
+    BP_PROP("path", STRING, struct pty_state, path, NULL, "symbolic link that is made to it, and goes at the end"),
+    BP_FIELDS_END};
+BP_CHARDEV(pty_class, "pty", "Pseudo terminal", struct pty_state, props,
            .open = pty_open, .close = pty_close, .write = pty_write,
            .accept_input = pty_accept_input, .filename = pty_filename);
 BP_MODULE("chardev-pty", "Pseudo terminals as a character device", imports,

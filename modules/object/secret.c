@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Object "secret": a password or key, given as text or in a file, raw or in base64 (RFC 4648). Not
- * here: secrets that are encrypted with another one (keyid, iv).
+ * Object "secret": a password or key, given as text or in a file, raw or in base64 (RFC 4648); what was given may be
+ * encrypted with another secret, by AES-256 in CBC mode (FIPS 197, NIST SP 800-38A) with padding as in PKCS #7
+ * (RFC 5652, 6.3).
  */
 #include <bp/coroutine.h>
 #include <bp/host/secret.h>
@@ -14,13 +15,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef HAVE_NETTLE
+#include <nettle/aes.h>
+#include <nettle/cbc.h>
+#endif
+
+#define KEY_BYTES 32u
+#define BLOCK_BYTES 16u
 #define MOST_BYTES (1u << 20)
 #define PATIENCE_MS 30000 /* with who has a pipe open and has not written yet */
 
 enum { FORMAT_RAW, FORMAT_BASE64 };
 
 struct secret {
-    char *data, *file;
+    char *data, *file, *keyid, *iv;
     int format;
     uint8_t *bytes;
     size_t len;
@@ -133,11 +141,80 @@ static void finalize(struct bp_object *obj)
     s->bytes = NULL;
 }
 
+/* ---- encrypted ones ---- */
+
+static const struct secret *find(const char *id)
+{
+    char path[256];
+    struct bp_object *obj;
+
+    snprintf(path, sizeof(path), "/objects/%s", id);
+    obj = bp_object_resolve(path, "secret", NULL);
+    return obj ? bp_object_state(obj) : NULL;
+}
+
+#ifdef HAVE_NETTLE
+static int read_iv(const struct secret *s, uint8_t *iv, struct bp_error *err)
+{
+    size_t len = strlen(s->iv);
+    uint8_t *bytes = malloc(len + 1);
+    int r = 0;
+
+    if (!bytes)
+        return bp_fail(err, ENOMEM, "secret: out of memory");
+    memcpy(bytes, s->iv, len);
+    if (decode_base64(bytes, &len) < 0)
+        r = bp_fail(err, EINVAL, "secret: property 'iv' is not base64");
+    else if (len != BLOCK_BYTES)
+        r = bp_fail(err, EINVAL, "secret: property 'iv' has to be %u bytes in base64, not %zu", BLOCK_BYTES, len);
+    else
+        memcpy(iv, bytes, BLOCK_BYTES);
+    free(bytes);
+    return r;
+}
+
+static int decrypt(struct secret *s, struct bp_error *err)
+{
+    const struct secret *key = find(s->keyid);
+    struct aes256_ctx aes;
+    uint8_t iv[BLOCK_BYTES], padding;
+    int r;
+
+    if (!key)
+        return bp_fail(err, ENOENT, "secret: property 'keyid': there is no secret '%s'", s->keyid);
+    if (key->len != KEY_BYTES)
+        return bp_fail(err, EINVAL, "secret: the key '%s' has to be %u bytes, not %zu", s->keyid, KEY_BYTES, key->len);
+    r = read_iv(s, iv, err);
+    if (r < 0)
+        return r;
+    if (s->len == 0 || s->len % BLOCK_BYTES != 0)
+        return bp_fail(err, EINVAL, "secret: what is encrypted has to be a multiple of %u bytes, not %zu", BLOCK_BYTES,
+                       s->len);
+    aes256_set_decrypt_key(&aes, key->bytes);
+    cbc_decrypt(&aes, (nettle_cipher_func *)aes256_decrypt, BLOCK_BYTES, iv, s->len, s->bytes, s->bytes);
+    explicit_bzero(&aes, sizeof(aes));
+    padding = s->bytes[s->len - 1];
+    for (unsigned i = 1; r == 0 && i <= padding && padding <= BLOCK_BYTES; i++)
+        r = s->bytes[s->len - i] == padding ? 0 : -EINVAL;
+    if (r < 0 || padding == 0 || padding > BLOCK_BYTES)
+        return bp_fail(err, EINVAL, "secret: the key '%s' or 'iv' does not fit what is encrypted", s->keyid);
+    s->len -= padding;
+    return 0;
+}
+#else
+static int decrypt(struct secret *s, struct bp_error *err)
+{
+    return bp_fail(err, ENOTSUP, "secret: property 'keyid': built without nettle, which decrypts '%s'", s->keyid);
+}
+#endif
+
 static int complete(struct bp_object *obj, struct bp_error *err)
 {
     struct secret *s = bp_object_state(obj);
     int r = 0;
 
+    if (!s->keyid != !s->iv)
+        return bp_fail(err, EINVAL, "secret: '%s' needs '%s'", s->keyid ? "keyid" : "iv", s->keyid ? "iv" : "keyid");
     if (!s->data == !s->file)
         return bp_fail(err, EINVAL, "secret: give either 'data' or 'file'");
     if (s->file) {
@@ -151,6 +228,8 @@ static int complete(struct bp_object *obj, struct bp_error *err)
     }
     if (r == 0 && s->format == FORMAT_BASE64 && decode_base64(s->bytes, &s->len) < 0)
         r = bp_fail(err, EINVAL, "secret: what was given is not base64");
+    if (r == 0 && s->keyid)
+        r = decrypt(s, err);
     if (r < 0)
         finalize(obj);
     return r;
@@ -162,6 +241,8 @@ static const struct bp_schema format_schema = {
 static const struct bp_field props[] = {
     BP_PROP("data", STRING, struct secret, data, NULL, "the secret itself"),
     BP_PROP("file", STRING, struct secret, file, NULL, "file that holds it"),
+    BP_PROP("keyid", STRING, struct secret, keyid, NULL, "secret of 32 bytes that it is encrypted with (AES-256-CBC)"),
+    BP_PROP("iv", STRING, struct secret, iv, NULL, "with keyid: the 16 bytes that encryption began with, in base64"),
     BP_PROP_ENUM("format", &format_schema, struct secret, format, "raw", "raw or base64"),
     BP_FIELDS_END,
 };
@@ -176,15 +257,10 @@ static const struct bp_object_class secret_class = {
 
 static int get(const char *id, const uint8_t **ret_data, size_t *ret_len, struct bp_error *err)
 {
-    char path[256];
-    struct bp_object *obj;
-    const struct secret *s;
+    const struct secret *s = find(id);
 
-    snprintf(path, sizeof(path), "/objects/%s", id);
-    obj = bp_object_resolve(path, "secret", NULL);
-    if (!obj)
+    if (!s)
         return bp_fail(err, ENOENT, "there is no secret '%s' (-object secret,id=%s,...)", id, id);
-    s = bp_object_state(obj);
     *ret_data = s->bytes;
     *ret_len = s->len;
     return 0;

@@ -15,6 +15,8 @@
 
 #include <linux/magic.h>
 
+#include <bp/file.h>
+
 #include "backend.h"
 
 enum { AUTO, ON, OFF };
@@ -57,9 +59,9 @@ static int open_path(const struct file_backend *b, struct bp_error *err)
     if (stat(b->path, &st) == 0 && S_ISDIR(st.st_mode))
         return open_in_folder(b, err);
     /* Not to wait for who writes to a pipe: it cannot be memory. */
-    fd = b->readonly ? open(b->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-                     : open(b->path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
-    return fd < 0 ? failed(b, "cannot open", errno, err) : fd;
+    fd = b->readonly ? bp_open(b->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
+                     : bp_open(b->path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644);
+    return fd < 0 ? failed(b, "cannot open", -fd, err) : fd;
 }
 
 static uint64_t round_up(uint64_t n, uint64_t unit)

@@ -160,8 +160,8 @@ def hmp(e, line):
     return e.command("human-monitor-command", command_line=line)["return"].replace("\r", "")
 
 
-def start(mode, program=PROGRAM, env=None, log=None):
-    return Emulator(program, *(("-d", "in_asm,cpu_reset", "-D", log) if log else ()), "-machine", "pc", "-accel", "interp", "-m", "16", "-kernel",
+def start(mode, program=PROGRAM, env=None, log=None, more=()):
+    return Emulator(program, *more, *(("-d", "in_asm,cpu_reset", "-D", log) if log else ()), "-machine", "pc", "-accel", "interp", "-m", "16", "-kernel",
                     kernel(mode), quiet=("-nodefaults", "-display", "none"), env=env)
 
 
@@ -223,6 +223,37 @@ def code_of_32_bits():
 
 def code_of_64_bits():
     compare(64, 700)
+
+
+def logged(log, mode, *more):
+    """Addresses of the instructions that the log has after the guest has come to its end."""
+    if os.path.exists(log):
+        os.unlink(log)
+    with start(mode, log=log, more=more) as e:
+        wait_for_mode(e)
+        e.command("quit")
+        e.process.wait()
+    with open(log) as f:
+        return [int(a, 16) for a in re.findall(r"^0x([0-9a-f]+):  ", f.read(), re.M)]
+
+
+def log_is_about_the_addresses_that_were_asked_for():
+    log = os.path.join(WORK, "filtered")
+    everything = logged(log, 32)
+    assert LOAD in everything and SPIN in everything and len(everything) >= 3, everything
+    for option in ("%#x+0x10" % SPIN, "%#x-0x1000" % (SPIN + 0xfff), "%#x..%#x" % (SPIN, SPIN + 1)):
+        assert logged(log, 32, "-dfilter", option) == [SPIN], option
+    # What overlaps is shown as a whole; other ranges do not matter. As in the manual, with 64 bits.
+    first = logged(log, 32, "-dfilter", "0x8000..0x8fff,0xffffffff00080000+0x200,%#x+1" % LOAD)
+    assert LOAD in first and SPIN not in first, first
+    assert logged(log, 32, "-dfilter", "0x8000..0x8fff,0xffffffff00060000-0x1000,0xffffffff00080000+0x200") == []
+    for option, word in (("0x8000..0x8fff,0xffffffff000080000+0x200", "0xffffffff000080000' does not fit 64 bits"),
+                         ("12", "START+SIZE"), ("", "a range is missing"), ("1+", "address"), ("5..1", "no such addresses"),
+                         ("1-5", "no such addresses"), ("1+0", "no such addresses"), ("1+2x", "unexpected 'x'"),
+                         ("-5", "address"), ("1..2,", "address")):
+        done = subprocess.run([PROGRAM, "-display", "none", "-dfilter", option], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, check=False)
+        assert done.returncode == 1 and word in done.stderr and "-dfilter" in done.stderr, (option, done)
 
 
 def any_bytes_are_shown_in_order():
@@ -296,6 +327,6 @@ def without_the_module_its_package_is_named():
     assert re.search(r"^0x00100000:  0f 01 15 ([0-9a-f]{2} ){1,5} *$", log, re.M), log[:300]
 
 
-run([code_of_16_bits, code_of_32_bits, code_of_64_bits, any_bytes_are_shown_in_order,
+run([code_of_16_bits, code_of_32_bits, code_of_64_bits, any_bytes_are_shown_in_order, log_is_about_the_addresses_that_were_asked_for,
      the_format_is_that_of_scripts, the_modes_own_text, guest_code_is_logged,
      without_the_module_its_package_is_named])

@@ -52,6 +52,24 @@ def attach_that_fails_gives_the_image_back():
         assert reply == {"return": {}}, reply
 
 
+def tray_of_an_empty_drive_tells_that_it_opens():
+    with Emulator(PROGRAM, "-device", "ahci,id=sata", "-device", "ide-cd,bus=sata.0,id=cd") as machine:
+        machine.process.stdin.write('{"execute":"blockdev-open-tray","arguments":{"id":"cd"}}')
+        machine.process.stdin.flush()
+        told = machine.read()
+        assert told["event"] == "DEVICE_TRAY_MOVED" and told["data"]["tray-open"], told
+        # Events, query-block and query-blockstats call it the same.
+        assert told["data"]["id"] == "cd" and machine.read() == {"return": {}}
+        for name in ("query-block", "query-blockstats"):
+            assert machine.command(name)["return"][0]["qdev"] == "cd", name
+        assert machine.command("query-block")["return"][0]["tray_open"]
+        machine.command("blockdev-add", driver="null-co", node_name="n", size=1 << 20, read_only=True)
+        assert machine.command("blockdev-insert-medium", id="cd", node_name="n") == {"return": {}}
+        assert machine.command("blockdev-close-tray", id="cd") == {"return": {}}
+        info = machine.command("query-block")["return"][0]
+        assert not info["tray_open"] and info["inserted"]["node-name"] == "n", info
+
+
 def drives_of_a_cable_stay():
     path = image("cable.img")
     with Emulator(PROGRAM, "-drive", f"file={path},format=raw,if=none,id=d") as machine:
@@ -104,7 +122,7 @@ def wrong_places_and_properties_are_refused_in_words():
 
 tap.run([drive_on_ahci_comes_and_goes_again_and_again,
          attach_that_fails_gives_the_image_back,
-         drives_of_a_cable_stay,
+         tray_of_an_empty_drive_tells_that_it_opens, drives_of_a_cable_stay,
          default_drives_are_there_unless_they_are_not_wanted,
          medium_of_the_default_drive_is_changed_and_ejected,
          numbers_of_drives_mean_what_the_board_has,

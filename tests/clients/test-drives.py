@@ -191,7 +191,7 @@ def wrong_options_are_one_line():
             (("-blockdev", "driver=file,node-name=n,filename=%s,force-share=on" % path), ("read-only=on",)),
             (("-blockdev", "driver=file,node-name=n,filename=/proc/version,read-only=on,cache.direct=on"),
              ("/proc/version", "cache.direct=on")),
-            (("-blockdev", "driver=file,node-name=n,filename=/dev/fdset/1"), ("fdset", "not built"))):
+            (("-blockdev", "driver=file,node-name=n,filename=/dev/fdset/1"), ("/dev/fdset/1",))):
         refused("-M", "none", *args, names=names)
 
 

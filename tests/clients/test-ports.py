@@ -498,8 +498,84 @@ def escape_character_is_read_in_both_notations():
         os.close(slave)
 
 
+def terminal_of_the_host_follows_the_guest():
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    os.set_blocking(master, False)
+    with QTest(["-nodefaults", "-serial", os.ttyname(slave)]) as q:
+        for byte in b"up":
+            q.outb(COM1, byte)
+        text, end = b"", time.monotonic() + WAIT
+        while text != b"up":
+            assert time.monotonic() < end, text
+            if select.select([master], [], [], 0.1)[0]:
+                text += os.read(master, 10)
+        os.write(master, b"d\r\n\x03")  # raw: nothing is changed on the way, and nothing is a signal
+        got = b""
+        while got != b"d\r\n\x03":
+            assert time.monotonic() < end, got
+            if q.inb(COM1 + 5) & 1:
+                got += bytes([q.inb(COM1)])
+        for lcr, bits in ((0x03, (termios.CS8, 0, 0)), (0x1e, (termios.CS7, termios.PARENB, termios.CSTOPB)),
+                          (0x09, (termios.CS6, termios.PARENB | termios.PARODD, 0))):
+            for divisor, speed in ((1, termios.B115200), (12, termios.B9600), (96, termios.B1200)):
+                q.outb(COM1 + 3, 0x80 | lcr)
+                q.outb(COM1, divisor)
+                q.outb(COM1 + 1, 0)
+                q.outb(COM1 + 3, lcr)
+                now = termios.tcgetattr(slave)
+                assert now[4] == now[5] == speed, (lcr, divisor, now)
+                # A pseudo terminal knows no sizes but eight bits, and no parity: it forgets them.
+                assert now[2] & termios.CSTOPB == bits[2], (lcr, now)
+                assert now[2] & termios.CSIZE in (bits[0], termios.CS8) and not now[3] & termios.ISIG, (lcr, now)
+    after = termios.tcgetattr(slave)
+    assert [after[i] for i in (0, 1, 3)] == [before[i] for i in (0, 1, 3)], (before, after)
+    os.close(slave)
+    os.close(master)
+    with Emulator(PROGRAM, "-chardev", "null,id=n") as e:
+        m, s = pty.openpty()
+        backend = {"type": "serial", "data": {"device": os.ttyname(s)}}
+        assert answer(e, "chardev-add", id="t", backend=backend) == {}
+        labels = {c["label"]: c["filename"] for c in answer(e, "query-chardev")}
+        assert labels["t"] == "serial:" + os.ttyname(s), labels
+        os.close(m)
+        os.close(s)
+    assert "no terminal" in refused("-chardev", "serial,id=x,path=/dev/null")
+    assert "/dev/nosuchtty" in refused("-serial", "/dev/nosuchtty")
+    assert "path" in refused("-chardev", "serial,id=x")
+    assert "no terminal" in refused("-chardev", "tty,id=x,path=/dev/zero")
+
+
+def pty_has_a_link_while_it_lives():
+    link = os.path.join(DIR, "pty,link")
+    for option in (("-chardev", "pty,id=c,path=" + link.replace(",", ",,"), "-mon", "c"), ("-monitor", "pty:" + link),
+                   ("-serial", "pty:" + link, "-monitor", "stdio")):
+        process = subprocess.Popen([PROGRAM, "-display", "none", "-nodefaults", "-accel", "qtest", *option],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        announced = process.stdout.readline().decode()
+        end = time.monotonic() + WAIT
+        while not os.path.lexists(link):
+            assert time.monotonic() < end and process.poll() is None, announced
+            time.sleep(0.05)
+        assert " %s " % os.readlink(link) in announced, announced
+        if "stdio" in option:
+            process.stdin.write(b"quit\n")
+            process.stdin.flush()
+        else:
+            fd = os.open(link, os.O_RDWR | os.O_NOCTTY)
+            see(fd, b"(qemu) ")
+            os.write(fd, b"quit\r")
+            os.close(fd)
+        assert process.wait(WAIT) == 0
+        process.communicate()
+        assert not os.path.lexists(link), option
+    open(link, "w").close()
+    assert "pty,link" in refused("-serial", "pty:" + link)
+    os.unlink(link)
+
+
 try:
-    tap.run([tcp_examples_work, udp_examples_work, udp_goes_to_this_host_in_the_family_asked_for,
+    tap.run([terminal_of_the_host_follows_the_guest, pty_has_a_link_while_it_lives, tcp_examples_work, udp_examples_work, udp_goes_to_this_host_in_the_family_asked_for,
              unix_pipe_and_file_carry_the_port, several_ports_are_at_their_places, fifth_port_is_refused,
              named_chardev_becomes_the_port,
              one_terminal_serves_monitor_and_two_ports, interrupt_key_reaches_the_guest,

@@ -23,7 +23,7 @@ WAIT = 60 * SLOW
 class Machine:
     """A small guest that waits for its debugger on a Unix socket."""
 
-    def __init__(self, *extra, stopped=True, device=None):
+    def __init__(self, *extra, device=None):
         if GUESTS is None:
             raise tap.Skip(small.lacking())
         self.path = os.path.join(DIR, "socket")
@@ -32,7 +32,7 @@ class Machine:
         self.process = subprocess.Popen(
             [BINARY, "-m", "64", "-nodefaults", "-display", "none", "-serial", "file:" + self.path + ".serial",
              "-kernel", self.image, "-gdb", device or "unix:%s,server=on,wait=off" % self.path,
-             *(["-S"] if stopped else []), *extra],
+             "-S", *extra],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
@@ -43,6 +43,14 @@ class Machine:
         self.process.communicate()
         if os.path.exists(self.path):
             os.unlink(self.path)
+
+    def tell(self, command):
+        """What QMP on standard input and output answers; events are dropped."""
+        self.process.stdin.write(json.dumps({"execute": command}))
+        self.process.stdin.flush()
+        while '"return"' not in (line := self.process.stdout.readline()):
+            assert line and '"error"' not in line, line
+        return line
 
     def client(self):
         return gdb.Client(gdb.connect(self.path))
@@ -154,23 +162,25 @@ def watchpoints_stop_behind_the_access():
 
 
 def client_interrupts_and_sees_others_stop_it():
-    with Machine("-qmp", "stdio", stopped=False) as m:
+    with Machine("-qmp", "stdio") as m:
+        c = m.client()
+        # It loops in place, and nobody debugs it.
+        assert c.ask("P%x=%s" % (c.registers()["rip"], (0x4000).to_bytes(8, "little").hex())) == "OK"
+        assert c.ask("M4000,2:ebfe") == "OK" and c.ask("D") == "OK"
+        c.close()
         c = m.client()
         c.no_ack()
         assert c.ask("?").startswith("T02"), "the machine stops for its debugger"
-        assert c.ask("Z0,f0000000,1") == "OK"  # so that it is not at its end already
-        halt = m.symbol("kmain")
-        # It loops in place.
-        assert c.ask("P%x=%s" % (c.registers()["rip"], (0x4000).to_bytes(8, "little").hex())) == "OK"
-        assert halt and c.ask("M4000,2:ebfe") == "OK"
+        assert c.ask("Z0,f0000000,1") == "OK"
         for _ in range(3):
             c.send("c")
             c.raw(b"\x03")
             assert c.receive().startswith("T02thread:1;")
         c.send("c")
-        for command in ("qmp_capabilities", "stop"):
-            m.process.stdin.write(json.dumps({"execute": command}))
-            m.process.stdin.flush()
+        m.tell("qmp_capabilities")
+        while '"running": true' not in m.tell("query-status"):  # two clients: neither knows when the other is heard
+            pass
+        m.tell("stop")
         assert c.receive().startswith("T02thread:1;")
         # A client that vanishes takes its points along.
         c.close()
@@ -201,6 +211,9 @@ def nonsense_gets_an_error_or_nothing():
             assert c.ask("Z0,%x,1" % (0x100000000 + n)) == "OK"
         assert c.ask("Z0,200000000,1").startswith("E"), "more points than there is room for"
         assert c.ask("qRcmd," + b"nosuch".hex()) == "OK" and "unknown command" in c.console
+        # It does not saw off the branch that it sits on.
+        assert c.ask("qRcmd," + b"gdbserver none".hex()) == "OK" and "use another monitor" in c.console
+        assert c.ask("qC") == "QC1"
 
 
 def monitor_starts_and_ends_the_stub():

@@ -111,9 +111,12 @@ static const struct bp_field lock_fields[] = {
 };
 static const struct bp_schema lock_info = {.name = "LockInfo", .kind = BP_KIND_STRUCT,
                                            .members = lock_fields};
+/* There will be more locks, and other measures of them. */
+static const char *const may_change[] = {"unstable", NULL};
 static const struct bp_field contexts_fields[] = {
     BP_ARG_TYPED("contexts", LIST, &context_list, 0, "the main one first, then the newest first"),
-    BP_ARG_TYPED("machine-lock", STRUCT, &lock_info, 0, "the machine lock"),
+    {.name = "machine-lock", .kind = BP_KIND_STRUCT, .schema = &lock_info, .help = "the machine lock",
+     .features = may_change},
     BP_FIELDS_END,
 };
 static const struct bp_schema contexts_info = {.name = "ContextsInfo", .kind = BP_KIND_STRUCT,
@@ -157,8 +160,12 @@ static int query_contexts(struct bp_value **ret_value, struct bp_error *err)
     *ret_value = all;
     return 0;
 }
-BP_COMMAND(cmd_query_contexts, "query-contexts", "Event loops: what waits in them and holds them up",
-           NULL, STRUCT, &contexts_info, query_contexts, BP_COMMAND_PRECONFIG);
+BP_NOTE("provides=command:query-contexts;summary=Event loops: what waits in them and holds them up");
+static const struct bp_command cmd_query_contexts = {
+    .size = sizeof(struct bp_command), .flags = BP_COMMAND_PRECONFIG, .name = "query-contexts",
+    .summary = "Event loops: what waits in them and holds them up", .returns = BP_KIND_STRUCT,
+    .returns_schema = &contexts_info, .fn = (void (*)(void))query_contexts, .features = may_change,
+};
 
 const struct bp_command *const bpc_context_commands[] = {
     &cmd_query_iothreads, &cmd_query_contexts, NULL,

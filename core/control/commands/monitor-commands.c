@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* QMP commands about the session itself: negotiation, the human monitor, descriptors. */
+/* QMP commands about the session itself: negotiation, the human monitor. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,7 +53,7 @@ static char *as_on_terminal(const GString *out)
 static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_index,
                                  struct bp_value **ret_value, struct bp_error *err)
 {
-    struct bp_monitor mon = {NULL, has_cpu ? (unsigned)cpu_index : 0};
+    struct bp_monitor mon = {.cpu_index = has_cpu ? (unsigned)cpu_index : 0};
 
     if (has_cpu && !bp_machine_cpu(bpc_the_machine, mon.cpu_index))
         return bp_fail(err, EINVAL, "Invalid parameter 'cpu-index': there is no such CPU");
@@ -68,59 +68,6 @@ static int human_monitor_command(const char *line, bool has_cpu, uint64_t cpu_in
 BP_COMMAND(cmd_human, "human-monitor-command", "Runs a human monitor command", hmp_args, STRING,
            NULL, human_monitor_command, BP_COMMAND_COROUTINE);
 
-/* ---- descriptors that came with SCM_RIGHTS, by name ---- */
-
-static GHashTable *named_fds; /* char * -> fd as pointer */
-
-static const struct bp_field fd_args[] = {
-    BP_ARG("fdname", STRING, "name of the descriptor"), BP_FIELDS_END,
-};
-
-int bp_fd_take(const char *name, struct bp_error *err)
-{
-    bpc_assert_main();
-    void *value;
-
-    if (!named_fds || !g_hash_table_lookup_extended(named_fds, name, NULL, &value))
-        return bp_fail(err, ENOENT, "File descriptor named '%.100s' has not been found", name);
-    g_hash_table_remove(named_fds, name);
-    return GPOINTER_TO_INT(value);
-}
-
-static int getfd(const char *name, struct bp_error *err)
-{
-    const struct bp_chardev_interface *table;
-    struct bp_chardev *chr = bpc_qmp_current(&table);
-    void *old;
-    int fd = chr ? table->take_fd(chr) : -1;
-
-    if (fd < 0)
-        return bp_fail(err, ENOENT, "No file descriptor supplied via SCM_RIGHTS");
-    if (g_ascii_isdigit(*name)) {
-        close(fd);
-        return bp_fail(err, EINVAL, "Parameter 'fdname' expects a name not starting with a digit");
-    }
-    if (!named_fds)
-        named_fds = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    if (g_hash_table_lookup_extended(named_fds, name, NULL, &old))
-        close(GPOINTER_TO_INT(old));
-    g_hash_table_replace(named_fds, g_strdup(name), GINT_TO_POINTER(fd));
-    return 0;
-}
-BP_COMMAND(cmd_getfd, "getfd", "Names a descriptor that came with this command", fd_args, NONE,
-           NULL, getfd, 0);
-
-static int closefd(const char *name, struct bp_error *err)
-{
-    int fd = bp_fd_take(name, err);
-
-    if (fd < 0)
-        return fd;
-    close(fd);
-    return 0;
-}
-BP_COMMAND(cmd_closefd, "closefd", "Closes a named descriptor", fd_args, NONE, NULL, closefd, 0);
-
 const struct bp_command *const bpc_monitor_commands[] = {
-    &cmd_capabilities, &cmd_human, &cmd_getfd, &cmd_closefd, NULL,
+    &cmd_capabilities, &cmd_human, NULL,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * QMP commands by which clients find out what a guest could have: CPU models and what is in them; and what is
- * not here yet: capabilities of migration, TPMs, encrypted guests, enclaves.
+ * not here yet: TPMs, encrypted guests, enclaves.
  */
 #include <errno.h>
 #include <string.h>
@@ -116,14 +116,6 @@ QUERY(cmd_expand_model, "query-cpu-model-expansion", "What is in a CPU model", e
 
 /* ---- what is not here ---- */
 
-static const struct bp_field capability_fields[] = {
-    BP_ARG("capability", STRING, "name"), BP_ARG("state", BOOL, "is it on?"), BP_FIELDS_END,
-};
-static const struct bp_schema capability = {.name = "MigrationCapabilityStatus", .kind = BP_KIND_STRUCT,
-                                            .members = capability_fields};
-static const struct bp_schema capability_list = {
-    .name = "MigrationCapabilityStatusList", .kind = BP_KIND_LIST, .element_kind = BP_KIND_STRUCT,
-    .element = &capability};
 static const struct bp_schema tpm_models = {.name = "TpmModelList", .kind = BP_KIND_LIST,
                                             .element_kind = BP_KIND_STRING};
 static const struct bp_schema tpm_types = {.name = "TpmTypeList", .kind = BP_KIND_LIST,
@@ -141,8 +133,6 @@ static int none(struct bp_value **ret_value, struct bp_error *err)
     *ret_value = bp_value_list();
     return 0;
 }
-QUERY(cmd_migrate_capabilities, "query-migrate-capabilities", "What migration can do here", NULL, LIST,
-      &capability_list, none);
 QUERY(cmd_tpm_models, "query-tpm-models", "TPM models that a guest can have", NULL, LIST, &tpm_models, none);
 QUERY(cmd_tpm_types, "query-tpm-types", "TPM back ends that there are", NULL, LIST, &tpm_types, none);
 QUERY(cmd_tpm, "query-tpm", "TPMs that the guest has", NULL, LIST, &tpm_list, none);
@@ -162,6 +152,6 @@ QUERY(cmd_sgx, "query-sgx", "Enclaves of the guest", NULL, NONE, NULL, no_sgx);
 QUERY(cmd_sgx_capabilities, "query-sgx-capabilities", "Enclaves that the host has", NULL, NONE, NULL, no_sgx);
 
 const struct bp_command *const bpc_probe_commands[] = {
-    &cmd_query_cpu_definitions, &cmd_expand_model, &cmd_migrate_capabilities, &cmd_tpm_models, &cmd_tpm_types,
+    &cmd_query_cpu_definitions, &cmd_expand_model, &cmd_tpm_models, &cmd_tpm_types,
     &cmd_tpm, &cmd_sev, &cmd_sev_capabilities, &cmd_sgx, &cmd_sgx_capabilities, NULL,
 };

@@ -14,6 +14,7 @@
 
 #include "command.h"
 #include "machine.h"
+#include "marks.h"
 #include "registry.h"
 #include "schema.h"
 
@@ -85,23 +86,6 @@ static GPtrArray *all_names(void)
     return names;
 }
 
-GPtrArray *bpc_hmp_complete(const char *prefix)
-{
-    GPtrArray *names = all_names(), *matches = g_ptr_array_new_with_free_func(g_free);
-    bool info = strncmp(prefix, "info ", 5) == 0;
-
-    for (unsigned i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-
-        if (g_str_has_prefix(name, prefix) && (info || !strchr(name, ' ')))
-            g_ptr_array_add(matches, g_strdup(name));
-    }
-    if (g_str_has_prefix("info", prefix))
-        g_ptr_array_add(matches, g_strdup("info"));
-    g_ptr_array_free(names, TRUE);
-    return matches;
-}
-
 /* The command of this name: exactly, by alias, or the only one that begins with it. */
 static const struct bp_hmp_command *find_command(const char *name, bool to_run)
 {
@@ -122,10 +106,18 @@ static const struct bp_hmp_command *find_command(const char *name, bool to_run)
     return desc;
 }
 
+const struct bpc_hmp_missing *bpc_hmp_missing;
+
 static void tell_unknown(struct bp_monitor *mon, const char *name)
 {
     char hint[BPC_HINT_SIZE];
 
+    for (const struct bpc_hmp_missing *m = bpc_hmp_missing; m && m->name; m++) {
+        if (strcmp(m->name, name) == 0) {
+            bp_monitor_printf(mon, "Error: '%s' is not built yet: %s\n", name, m->missing);
+            return;
+        }
+    }
     bpc_missing_hint(BP_PROVIDE_HMP, name, hint, sizeof(hint));
     bp_monitor_printf(mon, "unknown command: '%.100s'%s\n", name, hint);
 }
@@ -371,9 +363,10 @@ void bpc_hmp_run(struct bp_monitor *mon, const char *line)
 
 char *bp_monitor_execute(const char *line)
 {
-    struct bp_monitor mon = {g_string_new(NULL), 0};
+    struct bp_monitor mon = {.out = g_string_new(NULL)};
     char *text;
 
+    bpc_assert_main();
     bpc_hmp_run(&mon, line);
     text = strdup(mon.out->str);
     g_string_free(mon.out, TRUE);

@@ -12,11 +12,19 @@
 struct bp_monitor {
     GString *out;
     unsigned cpu_index;
+    const GPtrArray *history; /* lines typed before, oldest first; NULL: nobody types */
 };
+
+/* What the manual has and nothing here offers yet; ends with a NULL name. */
+struct bpc_hmp_missing {
+    const char *name, *missing;
+};
+extern const struct bpc_hmp_missing *bpc_hmp_missing; /* what the program says of itself; or NULL */
 
 /* Carries out one line; errors are text too. Whatever the line holds, it does no harm. */
 void bpc_hmp_run(struct bp_monitor *mon, const char *line);
-/* Names that begin with `prefix` ("info " included): list of g_malloc'd strings. */
+/* complete.c: lines that this one could become, by names of commands, devices, objects and their properties: list
+ * of g_malloc'd strings. */
 GPtrArray *bpc_hmp_complete(const char *prefix);
 /* "help" without and with an argument. */
 void bpc_hmp_help(struct bp_monitor *mon, const char *name);

@@ -114,6 +114,7 @@ static void run_line(void *opaque, const char *line)
     job->line = g_strdup(line);
     job->mon = h->mon;
     job->mon.out = g_string_new(NULL);
+    job->mon.history = bpc_readline_history(h->readline);
     h->job = job;
     if (bp_co_new(NULL, NULL, "monitor command", job_main, job, &job->co, NULL) < 0)
         job_main(job);
@@ -130,6 +131,7 @@ static void drop_job(struct human *h)
         return;
     h->job = NULL;
     job->h = NULL;
+    job->mon.history = NULL;
     if (job->co)
         bp_co_cancel(job->co);
 }

@@ -76,6 +76,11 @@ void bpc_readline_free(struct bpc_readline *rl)
     g_free(rl);
 }
 
+const GPtrArray *bpc_readline_history(const struct bpc_readline *rl)
+{
+    return rl->history;
+}
+
 void bpc_readline_reset(struct bpc_readline *rl)
 {
     g_string_truncate(rl->line, 0);

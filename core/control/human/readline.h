@@ -21,6 +21,7 @@ struct bpc_readline *bpc_readline_new(const char *prompt, const struct bpc_readl
 void bpc_readline_free(struct bpc_readline *rl);
 void bpc_readline_input(struct bpc_readline *rl, unsigned char byte);
 void bpc_readline_show(struct bpc_readline *rl); /* prompt and the line so far */
+const GPtrArray *bpc_readline_history(const struct bpc_readline *rl); /* oldest first */
 void bpc_readline_reset(struct bpc_readline *rl); /* an empty line; history stays */
 
 #endif

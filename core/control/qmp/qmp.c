@@ -16,6 +16,7 @@
 #include <bp/log.h>
 
 #include "command.h"
+#include "compat.h"
 #include "monitor-list.h"
 #include "value-stream.h"
 #include "value-wire.h"
@@ -220,7 +221,7 @@ static int find_command(struct qmp *q, struct bp_value *request,
     ret = bpc_command_find(name, ret_command, err);
     if (ret == 0 && oob && !((*ret_command)->flags & BP_COMMAND_OOB))
         return bp_fail(err, EINVAL, "The command %.100s does not support OOB", name);
-    return ret;
+    return ret < 0 ? ret : bpc_compat_judge(*ret_command, bp_value_get(request, "arguments"), err);
 }
 
 int bpc_qmp_negotiated(bool oob, struct bp_error *err)
@@ -240,6 +241,7 @@ static void reply_result(struct qmp *q, const struct bp_command *command,
 {
     struct bp_value *reply, *id;
 
+    result = bpc_compat_result(command, result);
     if (!(command->flags & BP_COMMAND_NO_SUCCESS)) {
         reply = bp_value_dict();
         bp_value_set(reply, "return", bp_value_ref(result));

@@ -30,6 +30,7 @@ struct session {
     bool no_ack;
     bool reports_breaks;      /* it wants to hear swbreak and hwbreak */
     bool waiting;             /* for a stop reply */
+    bool busy;                /* a packet is being carried out: the session does not end within */
     bool physical;            /* addresses are the machine's */
     bool irqs_in_steps;
     unsigned cpu;             /* of g, m and the like: index */

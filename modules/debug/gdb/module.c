@@ -5,6 +5,7 @@
  */
 #include "gdb.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <bp/command.h>
@@ -18,6 +19,8 @@ static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1), {0}
 static int start(const char *device, struct bp_error *err)
 {
     the_session.table = chardev;
+    if (the_session.busy)
+        return bp_fail(err, EBUSY, "the debugger that asks for it uses the stub; use another monitor");
     if (strcmp(device, "none") == 0) {
         session_end(&the_session);
         return 0;

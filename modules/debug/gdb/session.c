@@ -47,7 +47,7 @@ static void push_out(void *opaque)
 /* There is one packet at a time, as the protocol has it; a client that asks without reading loses some. */
 static void queue(struct session *s, const char *bytes, size_t n)
 {
-    if (s->out_length + n > sizeof(s->out))
+    if (!s->open || s->out_length + n > sizeof(s->out))
         return;
     memcpy(s->out + s->out_length, bytes, n);
     s->out_length += n;
@@ -106,7 +106,9 @@ static void complete(struct session *s)
         if (bp_machine_running(s->machine))
             bp_debug_stop(s->machine, false);
     }
+    s->busy = true;
     command_run(s, s->reader.data, s->reader.length);
+    s->busy = false;
 }
 
 static void take_input(void *opaque, const uint8_t *buf, size_t len)

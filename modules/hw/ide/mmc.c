@@ -81,7 +81,10 @@ void mmc_medium(struct ide_drive *s, bool loaded)
     int64_t length = block->length(s->blk);
 
     s->sectors = length > 0 ? (uint64_t)length / SECTOR : 0;
-    s->tray_open = !loaded;
+    if (s->tray_open == loaded) {
+        s->tray_open = !loaded;
+        block->tray(s->blk, !loaded);
+    }
     s->medium_event = loaded ? EVENT_NEW : EVENT_REMOVED;
     s->attention_medium = loaded;
 }

@@ -140,8 +140,6 @@ static int check(const struct vnc *s, struct bp_error *err)
         return bp_fail(err, ENOTSUP, "key '%s' %s; use sasl=off", s->sasl ? "sasl" : "sasl-authz", sasl);
     if (s->acl)
         return bp_fail(err, ENOTSUP, "key 'acl' is not built yet: access control lists for VNC; use acl=off");
-    if (s->audiodev)
-        return bp_fail(err, ENOTSUP, "key 'audiodev' is not built yet: sound over VNC");
     if (s->password && s->password_secret)
         return bp_fail(err, EINVAL, "keys 'password' and 'password-secret' exclude each other");
     if (s->to && s->to > 65535 - 5900)
@@ -240,7 +238,7 @@ static const struct bp_field vnc_props[] = {
     KEY("sasl", BOOL, sasl, "off", "not built yet"),
     KEY("sasl-authz", STRING, sasl_authz, NULL, "not built yet"),
     KEY("acl", BOOL, acl, "off", "not built yet"),
-    KEY("audiodev", STRING, audiodev, NULL, "not built yet"),
+    KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers hear: silent while no device makes sound"),
     BP_FIELDS_END,
 };
 BP_DISPLAY(vnc_class, "vnc", "Viewers over the network (RFB)", struct vnc, vnc_props, .open = vnc_open,
