@@ -37,7 +37,7 @@ static int offer(struct bp_device *dev, void *opaque)
 {
     const struct wanted *w = opaque;
 
-    return strcmp(dev->class->type.name, w->type) == 0 ? w->fn(dev, w->opaque) : 0;
+    return bp_object_is_a(bp_device_object(dev), w->type) ? w->fn(dev, w->opaque) : 0;
 }
 
 int bp_device_each(struct bp_machine *machine, const char *type,

@@ -496,6 +496,16 @@ bool bp_machine_rtc_slew(const struct bp_machine *m)
     return bpc_config.rtc.drift_slew;
 }
 
+unsigned bp_machine_cpus(const struct bp_machine *machine)
+{
+    return MAX(bp_machine_smp(machine)->cpus, 1u); /* the empty machine has none */
+}
+
+uint64_t bp_machine_memory_size(const struct bp_machine *machine)
+{
+    return bp_machine_ram_size(machine);
+}
+
 const char *bp_machine_guest_name(struct bp_machine *machine)
 {
     (void)machine;

@@ -299,6 +299,26 @@ static const struct {
                  {"isa-fdc", "i8257"}, {"smbus-eeprom", "ICH9-SMB"}, {"vmcoreinfo", "fw_cfg_io"},
                  {"vmgenid", "fw_cfg_io"}, {"ramfb", "fw_cfg_io"}};
 
+/* Who has a bus for them. */
+static const struct {
+    const char *bus, *companion;
+} adapters[] = {{"scsi", "virtio-scsi-pci"}, {"virtio-bus", "virtio-mmio"}, {"virtio-serial-bus", "virtio-serial-pci"}};
+
+static void make_adapter(struct bp_test_host *host, const char *type)
+{
+    struct bp_device *adapter;
+    const char *bus;
+    const void *desc;
+
+    if (bpc_require(BP_PROVIDE_DEVICE, type, &desc, NULL) < 0)
+        return;
+    bus = ((const struct bp_device_class *)desc)->bus;
+    for (unsigned i = 0; bus && i < BP_COUNT(adapters); i++) {
+        if (strcmp(bus, adapters[i].bus) == 0 && !bp_bus_find(bp_test_machine(host), bus))
+            (void)bp_test_device(host, adapters[i].companion, NULL, &adapter, NULL);
+    }
+}
+
 static int make_chardev(struct bp_error *err)
 {
     const struct bp_chardev_interface *chardev;
@@ -389,6 +409,7 @@ int exercise_make_device(struct bp_test_host *host, const char *type, struct bp_
         if (rc < 0)
             return rc;
     }
+    make_adapter(host, type);
     /* With a back end where there is one to have: more code runs. */
     if (!takes_chardev(type) || make_chardev(NULL) < 0)
         return bp_test_device(host, type, NULL, ret_dev, err);

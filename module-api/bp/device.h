@@ -116,7 +116,7 @@ const char *bp_device_id(const struct bp_device *dev); /* -device id=, or NULL *
 const struct bp_device_class *bp_device_class(const struct bp_device *dev);
 struct bp_device *bp_device_from_object(struct bp_object *obj); /* NULL when it is not one */
 
-/* Calls fn for each attached device of a type, bridges before what is behind them; stops at a
+/* Calls fn for each attached device of a type (or built on it: a level), bridges before what is behind them; stops at a
  * non-zero return and returns it. For commands and options that list or look for devices; whoever
  * works with one is given it. [main] under the machine lock */
 int bp_device_each(struct bp_machine *machine, const char *type,

@@ -44,6 +44,9 @@ void bp_machine_request_exit(struct bp_machine *machine, int status);
 const char *bp_machine_guest_name(struct bp_machine *machine); /* -name; NULL: none was given. [main] */
 /* Do clock and devices go on? Also while the guest sleeps. */
 bool bp_machine_running(struct bp_machine *machine);
+/* What it was asked to have: processors at the start (-smp, at least 1), bytes of main memory (-m). [any] */
+unsigned bp_machine_cpus(const struct bp_machine *machine);
+uint64_t bp_machine_memory_size(const struct bp_machine *machine);
 /* Asks that it stops until somebody says `cont`: a back end's error (werror=stop). */
 enum bp_stop_cause { BP_STOP_WATCHDOG, BP_STOP_IO_ERROR };
 void bp_machine_request_stop(struct bp_machine *machine, enum bp_stop_cause cause);

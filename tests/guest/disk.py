@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import zlib
 
 from packages import CACHE, package_tree
 
@@ -35,7 +36,7 @@ def kernel_tree():
     return package_tree(names[0])
 
 
-def modules_in_order(base):
+def modules_in_order(base, drivers):
     """As depmod would have it: each module says what it needs."""
     by_name = {os.path.basename(path)[:-3].replace("-", "_"): path
                for path in glob.glob(base + "/kernel/**/*.ko", recursive=True)}
@@ -50,7 +51,7 @@ def modules_in_order(base):
         if path not in order:
             order.append(path)
 
-    for name in DRIVERS:
+    for name in drivers:
         add(name)
     return order
 
@@ -72,11 +73,12 @@ poweroff -f
 """
 
 
-def guest():
-    """Returns the paths of kernel and initramfs."""
+def guest(drivers=DRIVERS):
+    """Returns the paths of kernel and initramfs; one with other drivers has a name of its own."""
+    name = "initrd.gz" if drivers == DRIVERS else "initrd-%08x.gz" % zlib.crc32(" ".join(drivers).encode())
     tree = kernel_tree()
     kernel = glob.glob(tree + "/boot/vmlinuz-*")[0]
-    initrd = os.path.join(CACHE, "initrd.gz")
+    initrd = os.path.join(CACHE, name)
     if os.path.exists(initrd) and os.path.getmtime(initrd) > os.path.getmtime(__file__):
         return kernel, initrd
     base = glob.glob(tree + "/lib/modules/*")[0]
@@ -84,7 +86,7 @@ def guest():
     files += [("dev/console", stat.S_IFCHR | 0o600, b"", (5, 1)), ("dev/null", stat.S_IFCHR | 0o666, b"", (1, 3)),
               ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"), ("init", stat.S_IFREG | 0o755, INIT.encode())]
     names = []
-    for path in modules_in_order(base):
+    for path in modules_in_order(base, drivers):
         names.append(os.path.basename(path))
         with open(path, "rb") as f:
             files.append(("modules/" + names[-1], stat.S_IFREG | 0o644, f.read()))

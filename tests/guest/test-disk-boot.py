@@ -74,6 +74,18 @@ def ide_disk():
     boots("the image without an option is booted", megabytes, "IMAGE")
 
 
+def virtio_disk():
+    for machine in ("pc", "q35"):
+        boots("the virtio disk is booted", megabytes, "-machine", machine, "-drive", "file=IMAGE,format=raw,if=virtio")
+    boots("the modern virtio disk is booted", megabytes, "-drive", "file=IMAGE,format=raw,if=none,id=d", "-device",
+          "virtio-blk-pci-non-transitional,drive=d,bootindex=0")
+
+
+def virtio_scsi_disk():
+    boots("the SCSI disk is booted", megabytes, "-drive", "file=IMAGE,format=raw,if=none,id=d", "-device",
+          "virtio-scsi-pci", "-device", "scsi-hd,drive=d,bootindex=0")
+
+
 def slave_disk_by_bootindex():
     with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
         first, second = os.path.join(folder, "first"), os.path.join(folder, "second")
@@ -211,6 +223,8 @@ def grub_ahci_cd():
 if __name__ == "__main__":
     tap = Tap()
     tap.case("ide_disk_boots", ide_disk)
+    tap.case("virtio_disk_boots", virtio_disk)
+    tap.case("virtio_scsi_disk_boots", virtio_scsi_disk)
     tap.case("slave_disk_with_bootindex_0_boots_first", slave_disk_by_bootindex)
     tap.case("cd_boots", cdrom)
     tap.case("floppy_boots", floppy_disk)

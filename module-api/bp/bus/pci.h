@@ -204,7 +204,12 @@ struct bp_pci_interface { /* pci/1 */
     void (*set_bus_power)(struct bp_bus *bus, bool on);
     /* What its bus decodes, memory or ports, where BARs appear too: for the addresses of old (a VGA's). */
     struct bp_region *(*bus_region)(struct bp_device *dev, bool io);
-    void *reserved[6];
+    /* For levels (bp/level.h), beside what a class has in its bp_pci_info: `reading` before configuration space
+     * is read, `written` after it was written. Either may be NULL. From attach(). */
+    void (*set_config_hooks)(struct bp_device *dev,
+                             void (*reading)(struct bp_device *dev, unsigned offset, unsigned size),
+                             void (*written)(struct bp_device *dev, unsigned offset, unsigned size));
+    void *reserved[5];
 };
 
 BP_END_DECLS

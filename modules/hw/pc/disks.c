@@ -11,8 +11,8 @@
 
 void disks_places(struct bp_machine *m, const struct bp_block_interface *block, unsigned ide_units)
 {
-    static const char *const names[] = {"ide", "floppy", "pflash", NULL};
-    const unsigned units[] = {ide_units, 2, 0};
+    static const char *const names[] = {"ide", "floppy", "pflash", "virtio", NULL};
+    const unsigned units[] = {ide_units, 2, 0, 0};
 
     block->interfaces(m, "ide", names, units);
 }
@@ -67,6 +67,31 @@ int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block,
             r = new_drive(m, "ide-cd", bus, (unsigned)unit, drive.id, block, err);
         else if (r == -EEXIST)
             r = 0;
+    }
+    return r;
+}
+
+int disks_make_virtio(struct bp_machine *m, struct bp_bus *pci, const struct bp_block_interface *block,
+                      struct bp_error *err)
+{
+    struct bp_block_drive drive = {.size = sizeof(drive)};
+    int r = 0;
+
+    for (unsigned n = 0; r == 0 && block->drive(m, "virtio", n, &drive); n++) {
+        struct bp_device *dev;
+
+        r = bp_device_new(m, "virtio-blk-pci", NULL, &dev, err);
+        if (r == 0) {
+            r = bp_device_set(dev, "drive", drive.id, err);
+            if (r < 0)
+                bp_device_destroy(dev);
+            else
+                r = bp_device_attach(dev, pci, err);
+        }
+        if (r == 0)
+            block->claim(m, drive.id);
+        else
+            bp_error_prefix(err, "drive '%s'", drive.id);
     }
     return r;
 }

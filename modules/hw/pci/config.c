@@ -139,6 +139,8 @@ uint32_t pci_config_read(struct bp_device *dev, unsigned offset, unsigned size)
 
     if (offset + size > fn->size)
         return UINT32_MAX >> (32 - 8 * size);
+    if (fn->reading)
+        fn->reading(dev, offset, size);
     if (info && info->config_read)
         return info->config_read(dev, offset, size);
     pci_lock(fn);
@@ -192,6 +194,8 @@ void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, un
         bring_up_to_date(dev);
     if (info && info->config_written)
         info->config_written(dev, offset, size);
+    if (fn->written)
+        fn->written(dev, offset, size);
 }
 
 void pci_set_config(struct bp_device *dev, unsigned offset, unsigned width, uint32_t clear, uint32_t set)

@@ -120,6 +120,7 @@ static void leave_place(struct pci_bus *bus, struct bp_device *dev)
     pci_take_windows(fn);
     pci_msix_free(dev);
     fn->msi = (struct pci_msi){0};
+    fn->reading = fn->written = NULL;
     fn->late = NULL; /* the device's, like all that it claims */
     bus->bridges -= fn->secondary != NULL;
     fn->secondary = NULL;
@@ -361,6 +362,13 @@ static struct bp_region *bus_region(struct bp_device *dev, bool io)
     return io ? host->io : host->memory;
 }
 
+static void set_config_hooks(struct bp_device *dev, void (*reading)(struct bp_device *, unsigned, unsigned),
+                             void (*written)(struct bp_device *, unsigned, unsigned))
+{
+    pci_fn_of(dev)->reading = reading;
+    pci_fn_of(dev)->written = written;
+}
+
 static const struct bp_pci_interface pci_table = {
     .size = sizeof(struct bp_pci_interface),
     .new_root = new_root,
@@ -395,6 +403,7 @@ static const struct bp_pci_interface pci_table = {
     .set_config = pci_set_config,
     .set_bus_power = pci_set_bus_power,
     .bus_region = bus_region,
+    .set_config_hooks = set_config_hooks,
 };
 BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
 

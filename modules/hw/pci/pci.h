@@ -120,6 +120,8 @@ struct pci_fn {
     uint8_t express, power, advanced; /* where these capabilities are, 0: none */
     uint8_t express_type;             /* BP_PCI_EXPRESS_*, 0: a conventional function */
     struct bp_device *device;
+    void (*reading)(struct bp_device *dev, unsigned offset, unsigned size); /* a level's, or NULL */
+    void (*written)(struct bp_device *dev, unsigned offset, unsigned size);
     struct bp_bus *secondary;         /* a bridge's */
     struct pci_window window[PCI_WINDOWS];
     struct pci_bar bar[PCI_BARS];

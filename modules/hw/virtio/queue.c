@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Queues: requests are taken from a ring, their memory is mapped, and they are handed back. What is in
+ * flight is known in the order in which it was taken; so it can be saved by where it stands in the ring,
+ * and IN_ORDER (2.7.9) can be kept. After a reset of queue or device what is still in flight is
+ * orphaned: its end is awaited, and nothing of it reaches the ring.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+#define POOL_MAX 64u
+
+bool virtq_works(const struct bp_virtq *q)
+{
+    return q->enabled && !q->resetting && virtio_works(q->virtio);
+}
+
+/* ---- requests ---- */
+static struct request *request_get(struct bp_virtq *q)
+{
+    struct request *r = q->pool;
+
+    if (r) {
+        q->pool = r->next;
+        q->pooled--;
+        memset(r->pub.own, 0, q->info.own_size);
+    } else {
+        r = calloc(1, sizeof(*r) + q->info.own_size + 16);
+        if (!r)
+            return NULL;
+        r->pub.own = (uint8_t *)r + ((sizeof(*r) + 15) & ~(size_t)15);
+        r->pub.queue = q;
+    }
+    r->map_count = 0;
+    r->done = r->replayed = false;
+    r->written = 0;
+    return r;
+}
+
+static void request_free(struct request *r)
+{
+    free(r->maps);
+    free(r->iov);
+    free(r);
+}
+
+static void request_put(struct bp_virtq *q, struct request *r)
+{
+    if (q->pooled >= POOL_MAX) {
+        request_free(r);
+        return;
+    }
+    r->next = q->pool;
+    q->pool = r;
+    q->pooled++;
+}
+
+/* Unmaps all: of the writable part `written` bytes were filled. Lets go of the lock where it is I/O. */
+static void unmap(struct request *r, uint64_t written, unsigned first_writable)
+{
+    for (unsigned i = 0; i < r->map_count; i++) {
+        unsigned count;
+        uint64_t length = 0;
+        const struct iovec *iov = bp_dma_vectors(r->maps[i], &count);
+
+        for (unsigned v = 0; i >= first_writable && v < count; v++)
+            length += iov[v].iov_len;
+        if (length > written)
+            length = written;
+        (void)bp_dma_unmap(r->maps[i], length);
+        written -= length;
+    }
+    r->map_count = 0;
+}
+
+static unsigned writable_from(const struct request *r)
+{
+    return r->map_count - r->writable_maps;
+}
+
+static void link_newest(struct bp_virtq *q, struct request *r)
+{
+    r->next = NULL;
+    r->prev = q->newest;
+    if (q->newest)
+        q->newest->next = r;
+    else
+        q->oldest = r;
+    q->newest = r;
+    q->in_flight++;
+}
+
+static void unlink_request(struct bp_virtq *q, struct request *r)
+{
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        q->oldest = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    else
+        q->newest = r->prev;
+    q->in_flight--;
+}
+
+/* ---- mapping ---- */
+static void memory_is_free(void *queue)
+{
+    struct bp_virtq *q = queue;
+
+    virtq_schedule(q);
+}
+
+static bool room_for(struct request *r, unsigned maps)
+{
+    struct bp_dma **more;
+
+    if (maps <= r->map_room)
+        return true;
+    more = realloc(r->maps, maps * sizeof(struct bp_dma *));
+    if (!more)
+        return false;
+    r->maps = more;
+    r->map_room = maps;
+    return true;
+}
+
+static int map_one(struct bp_virtq *q, struct request *r, const struct desc *d)
+{
+    const struct virtio_transport *t = &q->virtio->transport;
+    struct bp_access who = {.size = sizeof(who)};
+    int ret;
+
+    if (d->len == 0)
+        return 0;
+    if (t->requester)
+        t->requester(q->virtio->transport_opaque, &who);
+    ret = bp_dma_map(t->dma, d->addr, d->len, d->flags & DESC_WRITE ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE,
+                     &who, &r->maps[r->map_count]);
+    if (ret == 0)
+        r->map_count++;
+    return ret;
+}
+
+static bool gather(struct request *r, unsigned writable)
+{
+    unsigned total = 0, n;
+    struct iovec *to;
+
+    for (unsigned i = 0; i < r->map_count; i++) {
+        (void)bp_dma_vectors(r->maps[i], &n);
+        total += n;
+    }
+    if (total > r->iov_room) {
+        to = realloc(r->iov, total * sizeof(*to));
+        if (!to)
+            return false;
+        r->iov = to;
+        r->iov_room = total;
+    }
+    r->pub.out = r->iov;
+    r->pub.out_count = r->pub.in_count = 0;
+    r->pub.out_bytes = r->pub.in_bytes = 0;
+    to = r->iov;
+    for (unsigned i = 0; i < r->map_count; i++) {
+        const struct iovec *from = bp_dma_vectors(r->maps[i], &n);
+        bool in = i >= r->map_count - writable;
+
+        for (unsigned v = 0; v < n; v++) {
+            *to++ = from[v];
+            *(in ? &r->pub.in_bytes : &r->pub.out_bytes) += from[v].iov_len;
+        }
+        *(in ? &r->pub.in_count : &r->pub.out_count) += n;
+    }
+    r->pub.in = r->iov + r->pub.out_count;
+    return true;
+}
+
+/* BP_VIRTQ_ADDRESSES: the addresses as they are. */
+static int list_addresses(struct request *r, const struct chain *chain)
+{
+    struct iovec *to = realloc(r->iov, chain->count * sizeof(*to));
+
+    if (!to)
+        return -ENOMEM;
+    r->iov = to;
+    r->iov_room = chain->count;
+    r->writable_maps = 0;
+    r->pub.out = to;
+    r->pub.out_count = r->pub.in_count = 0;
+    r->pub.out_bytes = r->pub.in_bytes = 0;
+    for (unsigned i = 0; i < chain->count; i++) {
+        const struct desc *d = &chain->desc[i];
+        bool in = d->flags & DESC_WRITE;
+
+        to[i] = (struct iovec){(void *)(uintptr_t)d->addr, d->len};
+        *(in ? &r->pub.in_bytes : &r->pub.out_bytes) += d->len;
+        ++*(in ? &r->pub.in_count : &r->pub.out_count);
+    }
+    r->pub.in = to + r->pub.out_count;
+    return 0;
+}
+
+static const char *check(const struct chain *chain)
+{
+    uint64_t bytes = 0;
+    bool writable = false;
+
+    for (unsigned i = 0; i < chain->count; i++) {
+        if (writable && !(chain->desc[i].flags & DESC_WRITE))
+            return "a readable descriptor follows a writable one";
+        writable |= chain->desc[i].flags & DESC_WRITE;
+        bytes += chain->desc[i].len;
+    }
+    return bytes > UINT32_MAX ? "a request has more than 4 GiB" : NULL; /* 2.7.4 */
+}
+
+/* Maps what the chain describes. -EAGAIN: no bounce buffers now. */
+static int map_chain(struct bp_virtq *q, struct request *r, const struct chain *chain)
+{
+    unsigned writable = 0, before;
+    uint32_t epoch = q->epoch;
+    int ret = room_for(r, chain->count) ? 0 : -ENOMEM;
+
+    if (q->info.flags & BP_VIRTQ_ADDRESSES)
+        return list_addresses(r, chain);
+    for (unsigned i = 0; ret == 0 && i < chain->count; i++) {
+        before = r->map_count;
+        ret = map_one(q, r, &chain->desc[i]);
+        if (chain->desc[i].flags & DESC_WRITE)
+            writable += r->map_count - before;
+        if (q->epoch != epoch)
+            ret = -ECANCELED;
+    }
+    if (ret == 0 && !gather(r, writable))
+        ret = -ENOMEM;
+    r->writable_maps = writable;
+    if (ret < 0)
+        unmap(r, 0, r->map_count);
+    return ret;
+}
+
+/* ---- taking ---- */
+static int ring_pop(struct bp_virtq *q, const struct flight *at, struct chain *chain)
+{
+    return q->packed ? packed_pop(q, at, chain) : split_pop(q, at, chain);
+}
+
+static void ring_unpop(struct bp_virtq *q, const struct request *r)
+{
+    if (r->replayed)
+        q->replay_next--; /* the last that was taken */
+    else if (q->packed)
+        packed_unpop(q, r);
+    else
+        split_unpop(q, r);
+}
+
+static void try_later(struct bp_virtq *q)
+{
+    bp_dma_wait_free(q->wait);
+    q->wait = bp_dma_when_free(bp_device_owner(q->virtio->dev), memory_is_free, q);
+}
+
+static struct bp_virtq_request *take(struct bp_virtq *q)
+{
+    const struct flight *at = q->replay_next < q->replay_count ? &q->replay[q->replay_next] : NULL;
+    struct request *r;
+    struct chain chain;
+    uint32_t epoch = q->epoch;
+    const char *why;
+    int ret;
+
+    if (q->in_flight >= q->size && !at) {
+        if (!virtq_empty(q))
+            virtio_broken(q->virtio, "more is available than the ring holds");
+        return NULL;
+    }
+    if (ring_pop(q, at, &chain) <= 0)
+        return NULL;
+    if (at)
+        q->replay_next++;
+    why = check(&chain);
+    r = why ? NULL : request_get(q);
+    if (!r) {
+        virtio_broken(q->virtio, why ? why : "the host has no memory left");
+        return NULL;
+    }
+    r->head = chain.head;
+    r->slots = chain.slots;
+    r->position = chain.position;
+    r->wrap = chain.wrap;
+    r->replayed = at != NULL;
+    r->epoch = epoch;
+    ret = map_chain(q, r, &chain);
+    if (ret == 0) {
+        link_newest(q, r);
+        return &r->pub;
+    }
+    if (ret == -EAGAIN) {
+        ring_unpop(q, r);
+        try_later(q);
+    } else if (ret != -ECANCELED) {
+        virtio_broken(q->virtio, ret == -EMSGSIZE ? "a request is too large for where it lies"
+                                                  : "a request lies where no memory is");
+    }
+    request_put(q, r);
+    return NULL;
+}
+
+struct bp_virtq_request *virtq_pop(struct bp_virtq *q)
+{
+    struct bp_virtq_request *r;
+
+    if (!virtq_works(q) || q->popping)
+        return NULL;
+    q->popping = true;
+    r = take(q);
+    q->popping = false;
+    return r;
+}
+
+bool virtq_empty(struct bp_virtq *q)
+{
+    if (!virtq_works(q))
+        return true;
+    if (q->replay_next < q->replay_count)
+        return false;
+    return q->packed ? packed_empty(q) : split_empty(q);
+}
+
+void virtq_unpop(struct bp_virtq *q, struct bp_virtq_request *request)
+{
+    struct request *r = (struct request *)request;
+
+    if (r->epoch != q->epoch) {
+        virtq_drop(q, request);
+        return;
+    }
+    ring_unpop(q, r);
+    unlink_request(q, r);
+    unmap(r, 0, r->map_count);
+    request_put(q, r);
+}
+
+/* ---- handing back ---- */
+static void ring_push(struct bp_virtq *q, const struct request *r)
+{
+    uint32_t written = r->written > UINT32_MAX ? UINT32_MAX : (uint32_t)r->written;
+
+    if (!virtq_works(q))
+        return;
+    if (q->packed)
+        packed_push(q, r, written);
+    else
+        split_push(q, r, written);
+}
+
+static void push_in_order(struct bp_virtq *q)
+{
+    struct request *r;
+
+    while ((r = q->oldest) && r->done) {
+        unlink_request(q, r);
+        ring_push(q, r);
+        request_put(q, r);
+    }
+}
+
+void virtq_push(struct bp_virtq *q, struct bp_virtq_request *request, uint64_t written)
+{
+    struct request *r = (struct request *)request;
+
+    if (written > request->in_bytes)
+        written = request->in_bytes;
+    r->written = written;
+    unmap(r, r->epoch == q->epoch ? written : 0, writable_from(r));
+    if (r->epoch != q->epoch) {
+        request_put(q, r);
+        q->orphans--;
+        virtio_orphan_ended(q->virtio);
+        return;
+    }
+    r->done = true;
+    if (q->in_order) {
+        push_in_order(q);
+        return;
+    }
+    unlink_request(q, r);
+    ring_push(q, r);
+    request_put(q, r);
+}
+
+void virtq_flush(struct bp_virtq *q)
+{
+    bool interrupt;
+
+    if (!virtq_works(q) || q->batch == 0)
+        return;
+    interrupt = q->packed ? packed_flush(q) : split_flush(q);
+    if (interrupt && virtq_works(q))
+        q->virtio->transport.interrupt(q->virtio->transport_opaque, q);
+}
+
+void virtq_complete(struct bp_virtq *q, struct bp_virtq_request *request, uint64_t written)
+{
+    virtq_push(q, request, written);
+    virtq_flush(q);
+}
+
+void virtq_drop(struct bp_virtq *q, struct bp_virtq_request *request)
+{
+    bool current = ((struct request *)request)->epoch == q->epoch;
+
+    virtq_push(q, request, 0);
+    if (current)
+        virtq_flush(q);
+}
+
+/* ---- kicks ---- */
+bool virtq_kicks(struct bp_virtq *q, bool wanted)
+{
+    if (!virtq_works(q))
+        return false;
+    q->kicks = wanted;
+    if (q->packed)
+        packed_kicks(q, wanted);
+    else
+        split_kicks(q, wanted);
+    return wanted && !virtq_empty(q);
+}
+
+void virtq_schedule(struct bp_virtq *q)
+{
+    bp_doorbell_ring(q->bell);
+}
+
+void virtq_handle(void *queue)
+{
+    struct bp_virtq *q = queue;
+
+    while (virtq_works(q) && !q->popping) {
+        (void)virtq_kicks(q, false);
+        if (!q->info.handle(q->virtio->opaque, q) || !virtq_kicks(q, true))
+            return;
+    }
+}
+
+/* ---- resets ---- */
+void virtq_settle(struct bp_virtq *q)
+{
+    const struct bp_virtio *v = q->virtio;
+
+    q->packed = virtio_has(v, BP_VIRTIO_RING_PACKED);
+    q->event_idx = virtio_has(v, BP_VIRTIO_EVENT_IDX);
+    q->in_order = virtio_has(v, BP_VIRTIO_IN_ORDER);
+}
+
+void virtq_forget(struct bp_virtq *q)
+{
+    struct request *next;
+
+    q->epoch++;
+    q->orphans += q->in_flight;
+    q->virtio->orphans += q->in_flight;
+    for (struct request *r = q->oldest; r; r = next) {
+        next = r->next;
+        if (r->done) { /* held back to keep the order: ended already */
+            request_put(q, r);
+            q->orphans--;
+            q->virtio->orphans--;
+        }
+    }
+    q->in_flight = 0;
+    q->oldest = q->newest = NULL;
+    q->batch = 0;
+    q->first_flags_due = false;
+    free(q->replay);
+    q->replay = NULL;
+    q->replay_count = q->replay_next = 0;
+}
+
+void virtq_reset_registers(struct bp_virtq *q)
+{
+    q->enabled = q->resetting = false;
+    q->size = q->initial;
+    q->desc = q->driver = q->device = 0;
+    q->avail = q->avail_seen = q->used = 0;
+    q->avail_wrap = q->used_wrap = true;
+    q->event_valid = false;
+    q->kicks = true;
+}
+
+/* ---- life ---- */
+int virtq_new(struct bp_virtio *v, const struct bp_virtq_info *info, struct bp_virtq **ret_queue,
+              struct bp_error *err)
+{
+    const struct bp_doorbell_match match = {.size = sizeof(match), .offset = v->count};
+    struct bp_virtq *q;
+    int ret;
+
+    if (!info->handle || info->entries == 0 || info->entries > BP_VIRTQ_MAX_SIZE ||
+        (info->entries & (info->entries - 1)))
+        return bp_fail(err, EINVAL, "%s: a queue of %u entries: powers of two up to %u are possible",
+                       v->class->name, info->entries, BP_VIRTQ_MAX_SIZE);
+    q = calloc(1, sizeof(*q));
+    if (!q)
+        return bp_fail(err, ENOMEM, "%s: no memory for a queue", v->class->name);
+    q->virtio = v;
+    memcpy(&q->info, info, info->size < sizeof(q->info) ? info->size : sizeof(q->info));
+    q->index = (uint16_t)v->count;
+    q->initial = info->entries;
+    virtq_reset_registers(q);
+    ret = bp_doorbell_new(bp_device_owner(v->dev), NULL, v->bells, &match, virtq_handle, q, &q->bell, err);
+    if (ret < 0) {
+        free(q);
+        return ret;
+    }
+    *ret_queue = q;
+    return 0;
+}
+
+void virtq_free(struct bp_virtq *q)
+{
+    struct request *r;
+
+    while ((r = q->pool)) {
+        q->pool = r->next;
+        request_free(r);
+    }
+    free(q->replay);
+    free(q);
+}
