@@ -193,6 +193,7 @@ static const struct bp_shape_slot cpu_slots[] = {
     TYPE_SLOTS,
     STRING(struct bp_cpu_class, model),
     STRING(struct bp_cpu_class, arch),
+    STRING(struct bp_cpu_class, alias_of),
     SLOTS_END};
 static const struct bp_shape cpu_layout = {"bp_cpu_class", sizeof(struct bp_cpu_class), cpu_slots};
 

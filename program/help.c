@@ -307,6 +307,25 @@ static void print_devices(struct bp_value *all)
     bp_value_unref(list);
 }
 
+/* The features that can be switched, as a model (any of them) has them. */
+static void print_flags(const char *model)
+{
+    const struct bp_type_info *info;
+    size_t column = 0;
+
+    if (bpc_reference_find(BP_PROVIDE_CPU, model, &info, NULL) < 0)
+        return;
+    printf("\nRecognized CPUID flags:");
+    for (const struct bp_field *f = info->props; f && f->name; f++) {
+        if (f->kind != BP_KIND_BOOL || f->def) /* what has a default is no flag of a processor */
+            continue;
+        if (column == 0 || column + strlen(f->name) > 76)
+            column = (size_t)printf("\n ") - 1;
+        column += (size_t)printf(" %s", f->name);
+    }
+    printf("\n");
+}
+
 static void help_list(enum bp_provide_kind number, const char *option)
 {
     const struct bp_kind *kind = bpc_kind(number);
@@ -322,6 +341,8 @@ static void help_list(enum bp_provide_kind number, const char *option)
             printf("Names for -%s:\n", option);
         for (size_t i = 0; i < bp_value_length(list); i++)
             print(bp_value_at(list, i));
+        if (number == BP_PROVIDE_CPU && bp_value_length(list) > 0)
+            print_flags(text_of(bp_value_at(list, 0), "name"));
     }
     bp_value_unref(list);
 }

@@ -326,9 +326,18 @@ static int add_setting(const struct bpc_prop *prop, void *opaque)
     return 0;
 }
 
+/* Nobody is to be warned of what is only asked about. */
+static void be_silent(struct bp_object *obj)
+{
+    struct bpc_prop prop;
+
+    if (bpc_object_find_prop(obj, "check", &prop))
+        bp_object_set_text(obj, "check", "off", NULL);
+}
+
 /* On a processor that belongs to no machine's slot, and goes again. */
 int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_value *props,
-                   struct bp_value **ret_props, struct bp_error *err)
+                   struct bp_value **ret_props, struct bp_value **ret_missing, struct bp_error *err)
 {
     const struct bp_cpu_class *class;
     struct bp_cpu *cpu;
@@ -347,11 +356,14 @@ int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_valu
     }
     bpc_cpu_thread_init(cpu);
     cpu->obj.finalize = cpu_finalize;
+    be_silent(&cpu->obj);
     if (props)
         ret = bpc_object_set_all(&cpu->obj, props, NULL, err);
     if (ret == 0 && class->init)
         ret = class->init(cpu, err);
-    if (ret == 0) {
+    if (ret == 0 && ret_missing && bp_object_get(&cpu->obj, "unavailable-features", ret_missing, NULL) < 0)
+        *ret_missing = bp_value_list();
+    if (ret == 0 && ret_props) {
         *ret_props = bp_value_dict();
         bpc_object_each_prop(&cpu->obj, add_setting, *ret_props);
     }

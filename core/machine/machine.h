@@ -54,9 +54,9 @@ extern const struct bp_schema bpc_reboot_actions, bpc_shutdown_actions, bpc_pani
 void bpc_actions_set(const char *reboot, const char *shutdown, const char *panic, const char *watchdog);
 
 /* The features (on or off) of a model with `props` (a dict or NULL) set, as one that is made now would
- * have them. A new dict. */
+ * have them: a new dict; and a new list of the names of those that cannot be had. NULL: not asked for. */
 int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_value *props,
-                   struct bp_value **ret_props, struct bp_error *err);
+                   struct bp_value **ret_props, struct bp_value **ret_missing, struct bp_error *err);
 /* "qemu64" or the type's own name "qemu64-x86_64-cpu"; near models and the package when there is
  * none. Its module is loaded. */
 int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,

@@ -28,7 +28,7 @@ CASES = (
     ("-device isa-serial,irq=3,bau", ["-device", "isa-serial,irq=3,baudbase="]),
     ("-M pc,acpi=of", ["-M", "pc,acpi=off"]),
     ("-machine pc,hpe", ["-machine", "pc,hpet="]),
-    ("-cpu qem", ["-cpu", "qemu64"]),
+    ("-cpu hos", ["-cpu", "host"]),
     ("-accel inte", ["-accel", "interp"]),
     ("-object sec", ["-object", "secret"]),
     ("-chardev sock", ["-chardev", "socket"]),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The CPU's object as clients read it: where it is, its identity, features and what was filtered."""
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
@@ -12,12 +13,16 @@ PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 FIRST = "/machine/unattached/device[0]"
 # CPUID bits by their register (AMD APM volume 3, appendix E).
 NX = ({"cpuid-input-eax": 0x80000001, "cpuid-register": "EDX"}, 1 << 20)
-AVX = ({"cpuid-input-eax": 1, "cpuid-register": "ECX"}, 1 << 28)
+SVM = ({"cpuid-input-eax": 0x80000001, "cpuid-register": "ECX"}, 1 << 2)
+
+
+# What can be had is the accelerator's to say.
+STOPPED = ("-nodefaults", "-display", "none", "-accel", "interp", "-S")
 
 
 class Machine(Emulator):
     def __init__(self, *args):
-        super().__init__(PROGRAM, "-M", "pc", *args)
+        super().__init__(PROGRAM, "-M", "pc", *args, quiet=STOPPED)
 
     def get(self, name, path=FIRST):
         reply = self.command("qom-get", path=path, property=name)
@@ -49,7 +54,7 @@ def identity_and_features_have_their_types():
         assert (m.get("family"), m.get("model"), m.get("stepping")) == (15, 107, 1)
         assert m.get("vendor") == "AuthenticAMD" and m.get("model-id")
         words = m.get("feature-words")
-        assert has(words, NX) and not has(words, AVX), words
+        assert has(words, NX) and not has(words, SVM), words
         assert not any(word["features"] for word in m.get("filtered-features"))
         assert m.get("unavailable-features") == []
 
@@ -61,9 +66,9 @@ def switched_off_features_are_gone():
 
 
 def what_is_not_executed_is_filtered():
-    with Machine("-cpu", "qemu64,+avx") as m:
-        assert m.get("unavailable-features") == ["avx"]
-        assert has(m.get("filtered-features"), AVX) and not has(m.get("feature-words"), AVX)
+    with Machine("-cpu", "qemu64,+svm") as m:
+        assert m.get("unavailable-features") == ["svm"]
+        assert has(m.get("filtered-features"), SVM) and not has(m.get("feature-words"), SVM)
 
 
 def identity_can_be_chosen():
@@ -99,5 +104,61 @@ def ids_follow_the_topology():
     assert "APIC id 338" in said and "powers of two" in said, said
 
 
-run([modules_are_a_level_of_their_own, ids_follow_the_topology, first_processor_is_the_first_device, identity_and_features_have_their_types,
+def versions_and_aliases_differ_as_they_say():
+    for name, hle, ibrs in (("Haswell", True, False), ("Haswell-v1", True, False), ("Haswell-noTSX", False, False),
+                            ("Haswell-v2", False, False), ("Haswell-IBRS", True, True), ("Haswell-v4", False, True),
+                            ("Haswell-noTSX-IBRS", False, True)):
+        with Machine("-cpu", name) as m:
+            missing = m.get("unavailable-features")
+            asked = lambda feature: m.get(feature) or feature in missing
+            assert (asked("hle"), asked("spec-ctrl")) == (hle, ibrs), (name, missing)
+            assert (m.get("family"), m.get("model"), m.get("vendor")) == (6, 60, "GenuineIntel")
+    with Machine() as m:
+        known = {d["name"]: d for d in m.command("query-cpu-definitions")["return"]}
+        assert known["Haswell-noTSX"]["alias-of"] == "Haswell-v2" and known["EPYC"]["alias-of"] == "EPYC-v1"
+        assert "alias-of" not in known["EPYC-v2"] and known["base"]["static"] and not known["max"]["migration-safe"]
+        assert "sse4a" in known["phenom"]["unavailable-features"], known["phenom"]
+        assert known["qemu64"]["unavailable-features"] == known["max"]["unavailable-features"] == []
+        for name in ("486", "qemu32", "kvm64", "Nehalem", "SapphireRapids-v3", "Opteron_G1", "EPYC-Genoa", "base"):
+            assert known[name]["typename"] == name + "-x86_64-cpu", known[name]
+    for name in ("EPYC-v9", "Haswell-v5", "nothing"):
+        assert "unable to find CPU model '%s'" % name in fails(PROGRAM, "-M", "pc", "-cpu", name)
+
+
+def warnings_name_each_feature_once():
+    said = run_for_a_moment("-cpu", "qemu64,+svm,+3dnow", "-smp", "2")
+    assert said.count("svm") == 1 and said.count("3dnow") == 1 and said.count("warning") == 1, said
+    assert "warning" not in run_for_a_moment("-cpu", "qemu64,+svm,check=off")
+    assert "warning" not in run_for_a_moment("-cpu", "qemu64")
+    assert "-cpu max" in run_for_a_moment("-cpu", "host")
+    said = refused("qemu64,+svm,+3dnow,enforce")
+    assert "enforce" in said and "3dnow, svm" in said, said
+
+
+def sizes_are_chosen_or_refused():
+    for text, words in (("qemu64,phys-bits=31", ("phys-bits", "32 and 52")), ("qemu64,phys-bits=53", ("phys-bits", "52")),
+                        ("pentium3,phys-bits=40", ("36",)), ("qemu64,pmu=on", ("pmu", "counters")),
+                        ("qemu64,kvm=on", ("kvm",))):
+        said = refused(text)
+        assert all(word in said for word in words), said
+    with Machine("-cpu", "max,phys-bits=46,level=13,xlevel=0x80000008") as m:
+        assert (m.get("phys-bits"), m.get("level"), m.get("xlevel")) == (46, 13, 0x80000008)
+
+
+def refused(text):
+    run = subprocess.run([PROGRAM, *STOPPED, "-M", "pc", "-cpu", text], capture_output=True, text=True,
+                         timeout=30, stdin=subprocess.DEVNULL)
+    assert run.returncode == 1, (text, run)
+    return run.stderr
+
+
+def run_for_a_moment(*args):
+    with Machine(*args) as m:
+        m.command("quit")
+        return m.process.stderr.read()
+
+
+run([modules_are_a_level_of_their_own, ids_follow_the_topology, versions_and_aliases_differ_as_they_say,
+     warnings_name_each_feature_once, sizes_are_chosen_or_refused, first_processor_is_the_first_device,
+     identity_and_features_have_their_types,
      switched_off_features_are_gone, what_is_not_executed_is_filtered, identity_can_be_chosen])

@@ -27,6 +27,7 @@ static const struct bp_field cpu_fields[] = {
     BP_ARG("migration-safe", BOOL, "the same on every host"),
     BP_ARG_TYPED("unavailable-features", LIST, &string_list, BP_FIELD_OPTIONAL, "missing ones"),
     BP_ARG("typename", STRING, "its type"),
+    BP_ARG_OPT("alias-of", STRING, "the model that this is another name of"),
     BP_ARG("deprecated", BOOL, "going to be removed"),
     BP_FIELDS_END,
 };
@@ -35,10 +36,16 @@ static const struct bp_schema cpu_info = {.name = "CpuDefinitionInfo", .kind = B
 static const struct bp_schema cpu_list = {.name = "CpuDefinitionInfoList", .kind = BP_KIND_LIST,
                                           .element_kind = BP_KIND_STRUCT, .element = &cpu_info};
 
+/* Those that are what the accelerator makes of them. */
+static bool is_elastic(const char *model)
+{
+    return strcmp(model, "max") == 0 || strcmp(model, "host") == 0;
+}
+
 static void add_cpu_model(const struct bpc_known *known, void *opaque)
 {
     const struct bp_cpu_class *class;
-    struct bp_value *entry;
+    struct bp_value *entry, *missing = NULL;
     const void *desc;
 
     if (bpc_describe(BP_PROVIDE_CPU, known->name, &desc, NULL) < 0)
@@ -49,9 +56,12 @@ static void add_cpu_model(const struct bpc_known *known, void *opaque)
     entry = bp_value_dict();
     bp_value_set(entry, "name", bp_value_string(class->model));
     bp_value_set(entry, "typename", bp_value_string(known->name));
-    bp_value_set(entry, "unavailable-features", bp_value_list());
-    bp_value_set(entry, "static", bp_value_bool(false));
-    bp_value_set(entry, "migration-safe", bp_value_bool(strcmp(class->model, "max") != 0));
+    if (bpc_cpu_expand(bpc_the_machine, class->model, NULL, NULL, &missing, NULL) == 0)
+        bp_value_set(entry, "unavailable-features", missing);
+    if (class->alias_of)
+        bp_value_set(entry, "alias-of", bp_value_string(class->alias_of));
+    bp_value_set(entry, "static", bp_value_bool(strcmp(class->model, "base") == 0));
+    bp_value_set(entry, "migration-safe", bp_value_bool(!is_elastic(class->model)));
     bp_value_set(entry, "deprecated", bp_value_bool(false));
     bp_value_append(opaque, entry);
 }
@@ -96,16 +106,14 @@ static int expand_model(int type, struct bp_value *model, struct bp_value **ret_
     struct bp_value *given = bp_value_get(model, "props"), *props = NULL, *expanded;
     int ret;
 
-    if (type == EXPANSION_STATIC)
-        return bp_fail(err, ENOTSUP, "CPU model '%.100s': there are no static models to express it by; "
-                       "type 'full' tells its features", name);
     if (given && bp_value_type(given) != BP_VALUE_DICT)
         return bp_fail(err, EINVAL, "Invalid parameter type for 'model.props', expected: object");
-    ret = bpc_cpu_expand(bpc_the_machine, name, given, &props, err);
+    ret = bpc_cpu_expand(bpc_the_machine, name, given, &props, NULL, err);
     if (ret < 0)
         return ret;
     expanded = bp_value_dict();
-    bp_value_set(expanded, "name", bp_value_string(name));
+    /* The static one is the model without any feature. */
+    bp_value_set(expanded, "name", bp_value_string(type == EXPANSION_STATIC ? "base" : name));
     bp_value_set(expanded, "props", props);
     *ret_value = bp_value_dict();
     bp_value_set(*ret_value, "model", expanded);

@@ -38,6 +38,7 @@ struct bp_cpu_class {
     struct bp_type_info type; /* state_size: e.g. sizeof(struct bp_x86_cpu) */
     const char *model;        /* what -cpu names: "qemu64" */
     const char *arch;         /* "x86_64" */
+    const char *alias_of;     /* the model that this one is another name of, or NULL */
     int (*init)(struct bp_cpu *cpu, struct bp_error *err); /* properties set; fill the model's tables */
     void (*reset)(struct bp_cpu *cpu);                     /* power-on state, halted if not the BSP */
     /* Is there something that ends a halt? Called with no lock by the vCPU thread. [vcpu] */

@@ -100,6 +100,34 @@ enum bp_x86_feature_word {
 #define BP_X86_XS_ZMM_16_31 (1u << 7)
 #define BP_X86_XS_PKRU (1u << 9)
 
+/* Where a component lies in the standard form, in bytes; all of ours are user state and unaligned in the
+ * compacted form but for the 64 bytes of ZMM's. The layout is Intel's on every model. */
+struct bp_x86_component {
+    uint16_t size, offset;
+};
+/* NULL: there is no such component, or it is in the legacy region (0 and 1). */
+static inline const struct bp_x86_component *bp_x86_component(unsigned n)
+{
+    static const struct bp_x86_component all[10] = {
+        [2] = {256, 576}, [5] = {64, 1088}, [6] = {512, 1152}, [7] = {1024, 1664}, [9] = {8, 2688},
+    };
+
+    return n < 10 && all[n].size ? &all[n] : (const struct bp_x86_component *)0;
+}
+/* Bytes of an area with these components: legacy region and header at least. */
+static inline uint32_t bp_x86_xsave_size(uint64_t components, bool compacted)
+{
+    uint32_t size = 576;
+
+    for (unsigned n = 2; n < 10; n++) {
+        const struct bp_x86_component *c = components >> n & 1 ? bp_x86_component(n) : (const struct bp_x86_component *)0;
+
+        if (c)
+            size = compacted ? size + c->size : (uint32_t)c->offset + c->size;
+    }
+    return size;
+}
+
 struct bp_x86_cpu {
     uint64_t gpr[16];
     uint64_t rip;
@@ -166,6 +194,22 @@ struct bp_x86_cpu {
     struct bp_space *smm_space;
     struct bp_cpu *cpu;
 };
+
+/* The bits that XCR0 may have; 0: there is no XSAVE. */
+static inline uint64_t bp_x86_xcr0_valid(const struct bp_x86_cpu *x)
+{
+    uint64_t bits = BP_X86_XS_X87 | BP_X86_XS_SSE;
+
+    if (!(x->features[BP_X86_FW_1_ECX] >> 26 & 1))
+        return 0;
+    if (x->features[BP_X86_FW_1_ECX] >> 28 & 1)
+        bits |= BP_X86_XS_AVX;
+    if (x->features[BP_X86_FW_7_EBX] >> 16 & 1)
+        bits |= BP_X86_XS_OPMASK | BP_X86_XS_ZMM_HIGH | BP_X86_XS_ZMM_16_31;
+    if (x->features[BP_X86_FW_7_ECX] >> 3 & 1)
+        bits |= BP_X86_XS_PKRU;
+    return bits;
+}
 
 /* Raises requests and wakes the vCPU; lowers BP_X86_INT_HARD. Inline so that every user shares it.
  * [any] */

@@ -1,41 +1,110 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The CPU classes qemu64 and max: features from the command line, power-on state. */
+/* The CPU classes: a model with what the command line changes, power-on state, what the core asks of a vCPU. */
 #include "model.h"
 
 #include <bp/log.h>
 #include <bp/exact/x86-topology.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-static void warn_missing(struct bp_cpu *cpu, unsigned word, uint32_t bits)
+/* The names of the bits, with commas between; 0: there are none. */
+static unsigned list_features(const uint32_t *words, char *text, size_t size)
 {
-    for (unsigned bit = 0; bit < 32; bit++) {
-        const char *name = feature_name(word, bit);
+    unsigned count = 0;
+    size_t used = 0;
 
-        if (bits >> bit & 1 && bp_cpu_index(cpu) == 0)
-            bp_warn("accelerator '%s' does not execute CPU feature '%s'; it stays off",
-                    bp_machine_accel_name(bp_cpu_machine(cpu)), name ? name : "?");
+    *text = '\0';
+    for (unsigned word = 0; word < FEATURE_WORDS; word++) {
+        for (unsigned bit = 0; bit < 32; bit++) {
+            const char *name = words[word] >> bit & 1 ? feature_name(word, bit) : NULL;
+
+            if (!name)
+                continue;
+            if (used < size)
+                used += (size_t)snprintf(text + used, size - used, "%s%s", count ? ", " : "", name);
+            count++;
+        }
     }
+    return count;
 }
 
-static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_error *err)
+static int report_missing(struct bp_cpu *cpu, struct bp_error *err)
+{
+    const struct x86_model_cpu *s = bp_cpu_state(cpu);
+    const char *accel = bp_machine_accel_name(bp_cpu_machine(cpu));
+    const char *model = bp_cpu_class(cpu)->model;
+    char names[1500];
+    unsigned count = list_features(s->filtered, names, sizeof(names));
+
+    if (count == 0)
+        return 0;
+    if (s->set.enforce)
+        return bp_fail(err, ENOTSUP, "CPU model '%s' cannot be had as enforce demands: accelerator '%s' does "
+                       "not execute %s", model, accel, names);
+    if (s->set.check && bp_cpu_index(cpu) == 0)
+        bp_warn("accelerator '%s' does not execute CPU feature%s %s of '%s': %s off", accel,
+                count > 1 ? "s" : "", names, model, count > 1 ? "they stay" : "it stays");
+    return 0;
+}
+
+static int choose_features(struct bp_cpu *cpu, const struct model *model, unsigned version,
+                           struct bp_error *err)
 {
     struct x86_model_cpu *s = bp_cpu_state(cpu);
-    const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
-    struct x86_topology topology = {1, 1, 1, 1};
-
-    uint32_t executed[FEATURE_WORDS];
+    uint32_t executed[FEATURE_WORDS], wanted[FEATURE_WORDS];
 
     memset(executed, 0xff, sizeof(executed));
     bp_machine_cpu_features(bp_cpu_machine(cpu), executed, FEATURE_WORDS);
+    model_features(model, version, executed, wanted);
     for (unsigned i = 0; i < FEATURE_WORDS; i++) {
-        uint32_t missing = s->plus[i] & ~executed[i];
-
-        if (missing)
-            warn_missing(cpu, i, missing);
-        s->filtered[i] = missing;
-        s->x.features[i] = (model->features[i] | (s->plus[i] & ~missing)) & ~s->minus[i] & executed[i];
+        wanted[i] = (wanted[i] | s->plus[i]) & ~s->minus[i];
+        s->filtered[i] = wanted[i] & ~executed[i];
+        s->x.features[i] = wanted[i] & executed[i];
     }
+    return report_missing(cpu, err);
+}
+
+/* Physical addresses: what -cpu says, the host's where asked for, else 40 bits as PCs of 64 bits have had. */
+static int choose_sizes(struct x86_model_cpu *s, struct bp_error *err)
+{
+    const uint32_t *f = s->x.features;
+    bool lm = f[BP_X86_FW_80000001_EDX] & 1u << 29;
+    unsigned bits = s->set.phys_bits, host;
+
+    if (s->set.host_phys_bits && (host = host_physical_bits()) > 0)
+        bits = s->set.host_phys_bits_limit && host > s->set.host_phys_bits_limit ? s->set.host_phys_bits_limit
+                                                                                : host;
+    if (!bits)
+        bits = lm ? 40 : f[BP_X86_FW_1_EDX] & (1u << 17 | 1u << 6) ? 36 : 32;
+    if (lm ? bits < 32 || bits > 52 : bits != 32 && bits != 36)
+        return bp_fail(err, EINVAL, lm ? "phys-bits should be between 32 and 52, not %u" :
+                       "phys-bits of a 32-bit processor is 32 or 36, not %u", bits);
+    s->x.phys_bits = (uint8_t)bits;
+    s->x.linear_bits = f[BP_X86_FW_7_ECX] & 1u << 16 ? 57 : lm ? 48 : 32;
+    return 0;
+}
+
+static int init_model(struct bp_cpu *cpu, struct bp_error *err)
+{
+    const struct model_name *name = model_name_find(bp_cpu_class(cpu)->model);
+    const struct model *model = name ? model_find(name->of) : NULL;
+    struct x86_model_cpu *s = bp_cpu_state(cpu);
+    const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
+    struct x86_topology topology = {1, 1, 1, 1};
+    int ret;
+
+    if (!model)
+        return bp_fail(err, EINVAL, "CPU model '%s' has no row", bp_cpu_class(cpu)->model);
+    if (s->set.pmu || s->set.kvm)
+        return bp_fail(err, ENOTSUP, "%s=on: accelerator '%s' has no %s", s->set.pmu ? "pmu" : "kvm",
+                       bp_machine_accel_name(bp_cpu_machine(cpu)),
+                       s->set.pmu ? "performance counters" : "interface of KVM for guests");
+    ret = choose_features(cpu, model, name->version, err);
+    if (ret == 0)
+        ret = choose_sizes(s, err);
+    if (ret < 0)
+        return ret;
     if (s->x.tsc_hz < 1000000)
         return bp_fail(err, EINVAL, "tsc-frequency must be at least 1000000 (1 MHz), not %llu",
                        (unsigned long long)s->x.tsc_hz);
@@ -43,23 +112,14 @@ static int init_model(struct bp_cpu *cpu, const struct model *model, struct bp_e
     s->x.cpu = cpu;
     s->x.apic_id = smp ? bp_x86_apic_id(smp, bp_cpu_index(cpu)) : bp_cpu_index(cpu);
     s->x.is_bsp = bp_cpu_index(cpu) == 0;
-    s->x.phys_bits = 40;
-    s->x.linear_bits = 48;
     if (smp)
         topology = (struct x86_topology){smp->dies ? smp->dies : 1, smp->modules ? smp->modules : 1,
                                          smp->cores ? smp->cores : 1, smp->threads ? smp->threads : 1};
     cpuid_build(s, &topology);
+    if (strcmp(name->of, "host") == 0 && s->set.check && bp_cpu_index(cpu) == 0)
+        bp_warn("accelerator '%s' makes processors of its own: -cpu host is -cpu max here",
+                bp_machine_accel_name(bp_cpu_machine(cpu)));
     return 0;
-}
-
-static int init_qemu64(struct bp_cpu *cpu, struct bp_error *err)
-{
-    return init_model(cpu, &model_qemu64, err);
-}
-
-static int init_max(struct bp_cpu *cpu, struct bp_error *err)
-{
-    return init_model(cpu, &model_max, err);
 }
 
 static bool has_work(struct bp_cpu *cpu)
@@ -107,10 +167,12 @@ static unsigned code_bits(struct bp_cpu *cpu)
     .pc = get_pc, .get_register = x86_get_register, .code_bits = code_bits, \
     .set_start = set_start, .registers = &x86_registers
 
-BP_CPU(cpu_qemu64, "qemu64", "x86_64", "Least common 64-bit processor", struct x86_model_cpu,
-       cpu_props, .init = init_qemu64, CPU_SLOTS);
-BP_CPU(cpu_max, "max", "x86_64", "Every feature the accelerator executes", struct x86_model_cpu,
-       cpu_props, .init = init_max, CPU_SLOTS);
+#define X(IDENT, NAME, ALIAS, OF, VERSION, SUMMARY) \
+    BP_CPU(IDENT, NAME, "x86_64", SUMMARY, struct x86_model_cpu, cpu_props, .init = init_model, \
+           .alias_of = ALIAS, CPU_SLOTS);
+CPU_MODELS(X)
+CPU_MODEL_LAST(X)
+#undef X
 
-BP_MODULE("cpu-x86", "x86-64 CPU models", BP_NO_IMPORTS, {BP_PROVIDE_CPU, &cpu_qemu64},
-          {BP_PROVIDE_CPU, &cpu_max});
+#define X(IDENT, NAME, ALIAS, OF, VERSION, SUMMARY) {BP_PROVIDE_CPU, &IDENT},
+BP_MODULE("cpu-x86", "x86-64 CPU models", BP_NO_IMPORTS, CPU_MODELS(X) {BP_PROVIDE_CPU, &cpu_base});

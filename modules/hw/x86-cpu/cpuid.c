@@ -7,6 +7,9 @@
 #include "model.h"
 
 #include <string.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
 
 static void add(struct x86_model_cpu *s, struct bp_x86_cpuid leaf)
 {
@@ -113,30 +116,117 @@ static uint32_t most(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t)
+/* ---- caches of Intel's: leaves 2 and 4 ---- */
+
+static void add_intel_caches(struct x86_model_cpu *s, const struct x86_topology *t)
+{
+    static const struct {
+        uint32_t type, level, ways, sets;
+    } caches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 16, 2048}, {3, 3, 16, 16384}};
+    unsigned count = s->set.l3_cache ? 4 : 3, threads = 1u << bits_for(t->threads);
+    unsigned package = threads << (bits_for(t->cores) + bits_for(t->dies));
+
+    add_simple(s, 2, 0x00ff0001, 0, 0, 0); /* descriptor FFh: see leaf 4 */
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t sharing = caches[i].level == 3 ? package : threads;
+
+        add(s, (struct bp_x86_cpuid){
+            4, i, 0, caches[i].type | caches[i].level << 5 | 1u << 8 | (sharing - 1) << 14 |
+                ((package / threads) - 1) << 26, 63 | (caches[i].ways - 1) << 22, caches[i].sets - 1, 0});
+    }
+    add(s, (struct bp_x86_cpuid){4, 0, 1, 0, 0, 0, 0});
+}
+
+/* ---- XSAVE: leaf 0xd ---- */
+
+static void add_xsave(struct x86_model_cpu *s)
+{
+    const uint32_t *f = s->x.features;
+    uint64_t user = bp_x86_xcr0_valid(&s->x);
+    const struct bp_x86_component *c;
+
+    if (!user)
+        return;
+    /* EBX of sub-leaves 0 and 1 follows XCR0 and is the accelerator's to fill in. */
+    add(s, (struct bp_x86_cpuid){0xd, 0, 0, (uint32_t)user, bp_x86_xsave_size(user, false),
+                                 bp_x86_xsave_size(user, false), (uint32_t)(user >> 32)});
+    add(s, (struct bp_x86_cpuid){0xd, 1, 0, f[BP_X86_FW_D1_EAX], bp_x86_xsave_size(user, true), 0, 0});
+    for (unsigned n = 2; n < 64; n++) {
+        c = bp_x86_component(n);
+        if (c && user >> n & 1)
+            add(s, (struct bp_x86_cpuid){0xd, n, 0, c->size, c->offset, 0, 0});
+    }
+}
+
+/* ---- clocks: leaves 0x15 and 0x16; the crystal is the local APIC's timer's ---- */
+
+static void add_clocks(struct x86_model_cpu *s)
+{
+    uint32_t mhz = (uint32_t)(s->x.tsc_hz / 1000000);
+
+    add_simple(s, 0x15, 1000000, (uint32_t)(s->x.tsc_hz / 1000), 1000000000, 0);
+    add_simple(s, 0x16, mhz, mhz, 100, 0);
+}
+
+static void add_features(struct x86_model_cpu *s)
+{
+    const uint32_t *f = s->x.features;
+    uint32_t last = f[BP_X86_FW_7_2_EDX] ? 2 : f[BP_X86_FW_7_1_EAX] | f[BP_X86_FW_7_1_EDX] ? 1 : 0;
+
+    if (f[BP_X86_FW_1_ECX] & 1u << 3) /* MONITOR: the line of 64 bytes */
+        add_simple(s, 5, 64, 64, 3, 0);
+    if (f[BP_X86_FW_6_EAX])
+        add_simple(s, 6, f[BP_X86_FW_6_EAX], 0, 0, 0);
+    add(s, (struct bp_x86_cpuid){7, 0, 0, last, f[BP_X86_FW_7_EBX], f[BP_X86_FW_7_ECX],
+                                 f[BP_X86_FW_7_EDX]});
+    if (last >= 1)
+        add(s, (struct bp_x86_cpuid){7, 1, 0, f[BP_X86_FW_7_1_EAX], 0, 0, f[BP_X86_FW_7_1_EDX]});
+    if (last >= 2)
+        add(s, (struct bp_x86_cpuid){7, 2, 0, 0, 0, 0, f[BP_X86_FW_7_2_EDX]});
+}
+
+/* The highest leaves: the model's, or those that its features need. */
+static uint32_t basic_level(const struct x86_model_cpu *s, const struct x86_topology *t)
+{
+    const uint32_t *f = s->x.features;
+    uint32_t level = s->model->max_leaf;
+
+    if (has_more_levels(t))
+        level = most(level, 0x1f);
+    if (!s->set.auto_level || s->set.level != UINT32_MAX)
+        return level;
+    if (f[BP_X86_FW_6_EAX])
+        level = most(level, 6);
+    if (f[BP_X86_FW_7_EBX] | f[BP_X86_FW_7_ECX] | f[BP_X86_FW_7_EDX])
+        level = most(level, 7);
+    if (f[BP_X86_FW_1_ECX] & 1u << 26)
+        level = most(level, 0xd);
+    return level;
+}
+
+static uint32_t extended_level(const struct x86_model_cpu *s)
+{
+    const uint32_t *f = s->x.features;
+    uint32_t level = s->model->max_extended_leaf;
+
+    if (f[BP_X86_FW_80000001_ECX] & 1u << 22)
+        level = most(level, 0x8000001e);
+    if (!s->set.auto_level || s->set.xlevel != UINT32_MAX)
+        return level;
+    if (f[BP_X86_FW_80000001_EDX] | f[BP_X86_FW_80000001_ECX])
+        level = most(level, 0x80000008);
+    if (f[BP_X86_FW_80000021_EAX])
+        level = most(level, 0x80000021);
+    return level;
+}
+
+static void add_extended(struct x86_model_cpu *s, unsigned logical)
 {
     const struct model *m = s->model;
     const uint32_t *f = s->x.features;
-    unsigned logical = t->dies * t->modules * t->cores * t->threads; /* of a package */
-    bool topoext = f[BP_X86_FW_80000001_ECX] & 1u << 22;
     /* The AMD copies of leaf 1's EDX. */
-    uint32_t copied = strcmp(m->vendor, "AuthenticAMD") == 0 ? f[BP_X86_FW_1_EDX] & 0x0183f3ff : 0;
+    uint32_t copied = strcmp(m->vendor, "GenuineIntel") != 0 ? f[BP_X86_FW_1_EDX] & 0x0183f3ff : 0;
 
-    s->x.cpuid_count = 0;
-    add_simple(s, 0, most(m->max_leaf, has_more_levels(t) ? 0x1f : 0), word(m->vendor), word(m->vendor + 8),
-               word(m->vendor + 4));
-    add_simple(s, 1, signature(m),
-               s->x.apic_id << 24 | (logical > 255 ? 255 : logical) << 16 | 8 << 8,
-               f[BP_X86_FW_1_ECX], f[BP_X86_FW_1_EDX] | (logical > 1 ? 1u << 28 : 0));
-    if (f[BP_X86_FW_6_EAX])
-        add_simple(s, 6, f[BP_X86_FW_6_EAX], 0, 0, 0);
-    add(s, (struct bp_x86_cpuid){7, 0, 0, 0, f[BP_X86_FW_7_EBX], f[BP_X86_FW_7_ECX],
-                                 f[BP_X86_FW_7_EDX]});
-    add_topology(s, t);
-    if (f[BP_X86_FW_1_ECX] & 1u << 31)
-        add_simple(s, 0x40000000, 0x40000000, word("Back"), word("plan"), word("e VM"));
-    add_simple(s, 0x80000000, most(m->max_extended_leaf, topoext ? 0x8000001e : 0), word(m->vendor),
-               word(m->vendor + 8), word(m->vendor + 4));
     add_simple(s, 0x80000001, signature(m), 0,
                f[BP_X86_FW_80000001_ECX] | (logical > 1 ? 2 : 0),
                f[BP_X86_FW_80000001_EDX] | copied);
@@ -147,7 +237,49 @@ void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t)
     add_simple(s, 0x80000007, 0, 0, 0, f[BP_X86_FW_80000007_EDX]);
     add_simple(s, 0x80000008, (uint32_t)s->x.linear_bits << 8 | s->x.phys_bits,
                f[BP_X86_FW_80000008_EBX], logical > 1 ? logical - 1 : 0, 0);
-    if (topoext)
+    if (f[BP_X86_FW_80000021_EAX])
+        add_simple(s, 0x80000021, f[BP_X86_FW_80000021_EAX], 0, 0, 0);
+}
+
+void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t)
+{
+    const struct model *m = s->model;
+    const uint32_t *f = s->x.features;
+    unsigned logical = t->dies * t->modules * t->cores * t->threads; /* of a package */
+    uint32_t level = basic_level(s, t), xlevel = extended_level(s);
+    bool intel = strcmp(m->vendor, "GenuineIntel") == 0;
+
+    s->x.cpuid_count = 0;
+    add_simple(s, 0, level, word(m->vendor), word(m->vendor + 8), word(m->vendor + 4));
+    add_simple(s, 1, signature(m),
+               s->x.apic_id << 24 | (logical > 255 ? 255 : logical) << 16 | 8 << 8,
+               f[BP_X86_FW_1_ECX], f[BP_X86_FW_1_EDX] | (logical > 1 ? 1u << 28 : 0));
+    if (intel && level >= 4)
+        add_intel_caches(s, t);
+    add_features(s);
+    if (level >= 0xb)
+        add_topology(s, t);
+    add_xsave(s);
+    if (level >= 0x15)
+        add_clocks(s);
+    if (f[BP_X86_FW_1_ECX] & 1u << 31 && s->set.tcg_cpuid)
+        add_simple(s, 0x40000000, 0x40000000, word("Back"), word("plan"), word("e VM"));
+    if (xlevel >= 0x80000000u) {
+        add_simple(s, 0x80000000, xlevel, word(m->vendor), word(m->vendor + 8), word(m->vendor + 4));
+        add_extended(s, logical);
+    }
+    if (f[BP_X86_FW_80000001_ECX] & 1u << 22)
         add_extended_topology(s, t);
     s->x.cpuid = s->leaves;
+}
+
+unsigned host_physical_bits(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned a, b, c, d;
+
+    if (__get_cpuid(0x80000008, &a, &b, &c, &d))
+        return a & 0xff;
+#endif
+    return 0;
 }

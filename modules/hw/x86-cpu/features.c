@@ -180,7 +180,96 @@
     X("xsavec", D1_EAX, 1) \
     X("xgetbv1", D1_EAX, 2) \
     X("xsaves", D1_EAX, 3) \
-    X("arat", 6_EAX, 2)
+    X("sha512", 7_1_EAX, 0) \
+    X("sm3", 7_1_EAX, 1) \
+    X("sm4", 7_1_EAX, 2) \
+    X("avx-vnni", 7_1_EAX, 4) \
+    X("avx512-bf16", 7_1_EAX, 5) \
+    X("cmpccxadd", 7_1_EAX, 7) \
+    X("fzrm", 7_1_EAX, 10) \
+    X("fsrs", 7_1_EAX, 11) \
+    X("fsrc", 7_1_EAX, 12) \
+    X("fred", 7_1_EAX, 17) \
+    X("lkgs", 7_1_EAX, 18) \
+    X("wrmsrns", 7_1_EAX, 19) \
+    X("amx-fp16", 7_1_EAX, 21) \
+    X("avx-ifma", 7_1_EAX, 23) \
+    X("lam", 7_1_EAX, 26) \
+    X("avx-vnni-int8", 7_1_EDX, 4) \
+    X("avx-ne-convert", 7_1_EDX, 5) \
+    X("amx-complex", 7_1_EDX, 8) \
+    X("avx-vnni-int16", 7_1_EDX, 10) \
+    X("prefetchiti", 7_1_EDX, 14) \
+    X("intel-psfd", 7_2_EDX, 0) \
+    X("ipred-ctrl", 7_2_EDX, 1) \
+    X("rrsba-ctrl", 7_2_EDX, 2) \
+    X("ddpd-u", 7_2_EDX, 3) \
+    X("bhi-ctrl", 7_2_EDX, 4) \
+    X("mcdt-no", 7_2_EDX, 5) \
+    X("no-nested-data-bp", 80000021_EAX, 0) \
+    X("lfence-always-serializing", 80000021_EAX, 2) \
+    X("null-sel-clr-base", 80000021_EAX, 6) \
+    X("auto-ibrs", 80000021_EAX, 8) \
+    X("npt", 8000000A_EDX, 0) \
+    X("lbrv", 8000000A_EDX, 1) \
+    X("svm-lock", 8000000A_EDX, 2) \
+    X("nrip-save", 8000000A_EDX, 3) \
+    X("tsc-scale", 8000000A_EDX, 4) \
+    X("vmcb-clean", 8000000A_EDX, 5) \
+    X("flushbyasid", 8000000A_EDX, 6) \
+    X("decodeassists", 8000000A_EDX, 7) \
+    X("pause-filter", 8000000A_EDX, 10) \
+    X("pfthreshold", 8000000A_EDX, 12) \
+    X("avic", 8000000A_EDX, 13) \
+    X("v-vmsave-vmload", 8000000A_EDX, 15) \
+    X("vgif", 8000000A_EDX, 16) \
+    X("vnmi", 8000000A_EDX, 25) \
+    X("svme-addr-chk", 8000000A_EDX, 28) \
+    X("kvmclock", 40000001_EAX, 3) \
+    X("kvm-nopiodelay", 40000001_EAX, 1) \
+    X("kvm-mmu", 40000001_EAX, 2) \
+    X("kvm-asyncpf", 40000001_EAX, 4) \
+    X("kvm-steal-time", 40000001_EAX, 5) \
+    X("kvm-pv-eoi", 40000001_EAX, 6) \
+    X("kvm-pv-unhalt", 40000001_EAX, 7) \
+    X("kvm-pv-tlb-flush", 40000001_EAX, 9) \
+    X("kvm-pv-ipi", 40000001_EAX, 11) \
+    X("kvm-poll-control", 40000001_EAX, 12) \
+    X("kvm-pv-sched-yield", 40000001_EAX, 13) \
+    X("kvm-asyncpf-int", 40000001_EAX, 14) \
+    X("kvm-msi-ext-dest-id", 40000001_EAX, 15) \
+    X("kvmclock-stable-bit", 40000001_EAX, 24) \
+    X("rdctl-no", ARCH_CAPABILITIES, 0) \
+    X("ibrs-all", ARCH_CAPABILITIES, 1) \
+    X("rsba", ARCH_CAPABILITIES, 2) \
+    X("skip-l1dfl-vmentry", ARCH_CAPABILITIES, 3) \
+    X("ssb-no", ARCH_CAPABILITIES, 4) \
+    X("mds-no", ARCH_CAPABILITIES, 5) \
+    X("pschange-mc-no", ARCH_CAPABILITIES, 6) \
+    X("tsx-ctrl", ARCH_CAPABILITIES, 7) \
+    X("taa-no", ARCH_CAPABILITIES, 8) \
+    X("sbdr-ssdp-no", ARCH_CAPABILITIES, 13) \
+    X("fbsdp-no", ARCH_CAPABILITIES, 14) \
+    X("psdp-no", ARCH_CAPABILITIES, 15) \
+    X("fb-clear", ARCH_CAPABILITIES, 17) \
+    X("rrsba", ARCH_CAPABILITIES, 19) \
+    X("bhi-no", ARCH_CAPABILITIES, 20) \
+    X("pbrsb-no", ARCH_CAPABILITIES, 24) \
+    X("gds-no", ARCH_CAPABILITIES, 26) \
+    X("rfds-no", ARCH_CAPABILITIES, 27) \
+    X("rfds-clear", ARCH_CAPABILITIES, 28) \
+    X("xfd", D1_EAX, 4) \
+    X("stibp-always-on", 80000008_EBX, 17) \
+    X("arat", 6_EAX, 2) \
+    /* Other names of the same. */ \
+    X("sse3", 1_ECX, 0) \
+    X("pclmuldq", 1_ECX, 1) \
+    X("sse4-1", 1_ECX, 19) \
+    X("sse4-2", 1_ECX, 20) \
+    X("xd", 80000001_EDX, 20) \
+    X("ffxsr", 80000001_EDX, 25) \
+    X("i64", 80000001_EDX, 29) \
+    X("lzcnt", 80000001_ECX, 5)
 
 static const struct feature features[] = {
 #define X(NAME, WORD, BIT) {NAME, BP_X86_FW_##WORD, BIT},
@@ -256,6 +345,27 @@ const struct bp_field cpu_props[] = {
 #define LISTED(NAME, GET, SCHEMA, HELP) \
     {.name = NAME, .kind = BP_KIND_LIST, .flags = BP_FIELD_READ_ONLY, .schema = &SCHEMA, \
      .get = GET, .help = HELP}
+#define SETTING(NAME, MEMBER, DEF, HELP) \
+    {.name = NAME, .kind = BP_KIND_BOOL, .offset = offsetof(struct x86_model_cpu, set.MEMBER), .def = DEF, \
+     .help = HELP}
+#define SIZE(NAME, MEMBER, MAX, DEF, HELP) \
+    {.name = NAME, .kind = BP_KIND_UINT32, .min = 0, .max = MAX, .def = DEF, \
+     .offset = offsetof(struct x86_model_cpu, set.MEMBER), .help = HELP}
+    SETTING("check", check, "true", "warns of features that the accelerator does not execute"),
+    SETTING("enforce", enforce, "false", "refuses to start without one of the features"),
+    SIZE("phys-bits", phys_bits, 52, "0", "bits of physical addresses; 0: the model's"),
+    SETTING("host-phys-bits", host_phys_bits, "false", "as many as the host's processor has"),
+    SIZE("host-phys-bits-limit", host_phys_bits_limit, 52, "0", "but not more than these; 0: no limit"),
+    SIZE("level", level, UINT32_MAX, "4294967295", "highest basic CPUID leaf; 4294967295: the model's"),
+    SIZE("xlevel", xlevel, UINT32_MAX, "4294967295", "highest extended CPUID leaf; 4294967295: the model's"),
+    SIZE("min-level", min_level, UINT32_MAX, "0", "highest basic CPUID leaf, at least"),
+    SIZE("min-xlevel", min_xlevel, UINT32_MAX, "0", "highest extended CPUID leaf, at least"),
+    SETTING("full-cpuid-auto-level", auto_level, "true", "CPUID goes as far as the features need"),
+    SETTING("l3-cache", l3_cache, "true", "CPUID tells of a cache that the cores of a package share"),
+    SETTING("tcg-cpuid", tcg_cpuid, "true", "CPUID leaf 40000000h tells what emulates"),
+    SETTING("kvm", kvm, "false", "KVM's interface for guests"),
+    SETTING("migratable", migratable, "true", "only what can move to another host (all of it can)"),
+    SETTING("pmu", pmu, "false", "performance counters"),
     NUMBER("family", 0x10e, "family that CPUID tells"),
     NUMBER("model", 0xff, "model that CPUID tells"),
     NUMBER("stepping", 0xf, "stepping that CPUID tells"),

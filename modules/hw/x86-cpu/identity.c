@@ -85,11 +85,19 @@ int identity_set_text(struct bp_object *obj, const struct bp_field *f, struct bp
     return 0;
 }
 
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 void identity_complete(struct x86_model_cpu *s, const struct model *model)
 {
     struct model given = s->own;
 
     s->own = *model;
+    s->own.max_leaf = most(s->set.level == UINT32_MAX ? model->max_leaf : s->set.level, s->set.min_level);
+    s->own.max_extended_leaf = most(s->set.xlevel == UINT32_MAX ? model->max_extended_leaf : s->set.xlevel,
+                                    s->set.min_xlevel);
     if (s->given & 1u << FAMILY)
         s->own.family = given.family;
     if (s->given & 1u << MODEL)
@@ -134,6 +142,9 @@ static const struct {
     [BP_X86_FW_80000001_EDX] = {0x80000001, -1, 3}, [BP_X86_FW_80000001_ECX] = {0x80000001, -1, 2},
     [BP_X86_FW_80000007_EDX] = {0x80000007, -1, 3}, [BP_X86_FW_80000008_EBX] = {0x80000008, -1, 1},
     [BP_X86_FW_D1_EAX] = {0xd, 1, 0}, [BP_X86_FW_6_EAX] = {6, -1, 0},
+    [BP_X86_FW_7_1_EAX] = {7, 1, 0}, [BP_X86_FW_7_1_EDX] = {7, 1, 3}, [BP_X86_FW_7_2_EDX] = {7, 2, 3},
+    [BP_X86_FW_80000021_EAX] = {0x80000021, -1, 0}, [BP_X86_FW_8000000A_EDX] = {0x8000000a, -1, 3},
+    [BP_X86_FW_40000001_EAX] = {0x40000001, -1, 0},
 };
 
 int identity_get_words(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,

@@ -5,16 +5,37 @@
 
 #include <bp/exact/x86.h>
 
-#define FEATURE_WORDS BP_X86_FW_COUNT
-#define MAX_CPUID 40
+#include "model-names.h"
 
+#define FEATURE_WORDS BP_X86_FW_COUNT
+#define MAX_CPUID 64
+
+/* A row of models.c. */
 struct model {
     const char *name;
     char vendor[13];
     char brand[49];
     unsigned family, model, stepping;
     uint32_t max_leaf, max_extended_leaf;
-    uint32_t features[FEATURE_WORDS];
+    const char *features;     /* names with a space after each, "-name" takes one away; NULL: all that can be had */
+    const char *const *later; /* what versions 2 and up change: "+name -name"; NULL ends it */
+};
+#define MODEL_ALL NULL
+/* What -cpu names: a version of a row. */
+struct model_name {
+    const char *name, *of;
+    unsigned version; /* from 1 on */
+};
+const struct model_name *model_name_find(const char *name);
+const struct model *model_find(const char *name);
+/* The features that a version is to have; an unknown name in the table is an assertion. */
+void model_features(const struct model *m, unsigned version, const uint32_t *executed, uint32_t *ret_words);
+
+/* Properties that are not features. */
+struct model_settings {
+    uint8_t check, enforce, host_phys_bits, auto_level, l3_cache, tcg_cpuid, kvm, migratable, pmu;
+    uint32_t phys_bits, host_phys_bits_limit;
+    uint32_t level, xlevel, min_level, min_xlevel; /* UINT32_MAX: the model's */
 };
 
 /* The state of a CPU object: the architectural state comes first. */
@@ -25,6 +46,7 @@ struct x86_model_cpu {
     uint32_t given;            /* what that was: identity.c */
     uint32_t filtered[FEATURE_WORDS]; /* asked for, but not executed by the accelerator */
     uint32_t plus[FEATURE_WORDS], minus[FEATURE_WORDS]; /* asked for, refused on the command line */
+    struct model_settings set;
     struct bp_x86_cpuid leaves[MAX_CPUID];
 };
 
@@ -39,7 +61,6 @@ const struct feature *feature_find(const char *name);
 /* The feature's name for a bit, or NULL. */
 const char *feature_name(unsigned word, unsigned bit);
 
-extern const struct model model_qemu64, model_max;
 
 /* ---- identity.c: get and set functions of properties ---- */
 #define IDENTITY_VENDOR (1u << 8)
@@ -64,6 +85,8 @@ void identity_complete(struct x86_model_cpu *s, const struct model *model);
 struct x86_topology {
     unsigned dies, modules, cores, threads;
 };
+/* Of the computer that this runs on; 0: it does not say. */
+unsigned host_physical_bits(void);
 void cpuid_build(struct x86_model_cpu *s, const struct x86_topology *t);
 extern const struct bp_cpu_registers x86_registers; /* registers.c */
 void x86_reset(struct bp_cpu *cpu);
