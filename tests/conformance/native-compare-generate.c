@@ -7,29 +7,33 @@
  */
 #include "native-compare.h"
 #include "native-compare-values.h"
-#include "insn.h"
+#include "vector.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* What an operation needs beyond random operands, and which flags it leaves undefined (SDM). */
 enum kind {
     PLAIN, STRING, SHIFT, ROTATE, SHIFT_DOUBLE, MUL, DIV, LOGIC, SCAN, BITS, STACK, POPF, LEAVE,
     ENTER, CMPXCHG, LOOP, XLAT, X87, SSE, BRANCH, REFUSED, PUSHF, INDIRECT,
+    VECTOR, BMI, COUNT, ADX, CRC,
 };
 
 struct template {
     const char *class;
     const struct opcode *op; /* of SSE: says what the rest would */
     uint8_t prefix;          /* mandatory: 0, 66, F3, F2 */
-    uint8_t map;             /* 0, 1: 0F */
+    uint8_t map;             /* 0, 1: 0F, 2: 0F38, 3: 0F3A */
     uint8_t opcode;
     int8_t digit; /* modrm.reg, or -1 */
     uint8_t kind;
     uint8_t imm; /* bytes; 4: operand size up to 4; 8: with REX.W 8 */
     bool modrm, byte, memory_only, register_only, lock;
+    bool vex, l0;
+    const struct vec_op *vec;
 };
 
-#define MAX_TEMPLATES 2048
+#define MAX_TEMPLATES 4096
 static struct template templates[MAX_TEMPLATES];
 static unsigned template_count;
 static const char *wanted;
@@ -230,6 +234,106 @@ static void add_floating(void)
     }
 }
 
+static bool host_has(const uint32_t *features, unsigned word, unsigned bit)
+{
+    return features[word] >> bit & 1;
+}
+
+/* The host's own features decide, as they do in the interpreter. */
+static bool offered(enum vec_need need)
+{
+    static struct vcpu *asked;
+    static struct bp_x86_cpu state;
+
+    if (!asked) {
+        asked = calloc(1, sizeof(*asked));
+        asked->x = &state;
+        guest_features(state.features);
+    }
+    return vec_has(asked, need);
+}
+
+static void add_vector(unsigned map, unsigned prefix, uint8_t byte, bool vex)
+{
+    static const uint8_t prefixes[4] = {0, 0x66, 0xf3, 0xf2};
+    const struct vec_op *op = vec_look_up(map, prefix, byte);
+    struct template *t;
+
+    if (!op || (vex ? !offered(NEED_AVX) || (!offered(op->vex) && !offered(op->vex256)) : !offered(op->legacy))) {
+        return;
+    }
+    t = add(vex ? op->vex == NEED_FMA ? "fma" : map == 1 ? "vex" : "vex-new" : prefix ? "sse-new" : "mmx-new", map,
+            byte, VECTOR);
+    t->prefix = prefixes[prefix];
+    t->modrm = !(vex && map == 1 && byte == 0x77);
+    t->memory_only = op->flags & V_MEM;
+    t->register_only = op->flags & V_REG;
+    t->imm = op->flags & V_IMM ? 1 : 0;
+    t->vex = vex;
+    t->l0 = !(op->flags & V_SCALAR) && (op->vex256 == NEED_NEVER || !offered(op->vex256));
+    t->vec = op;
+}
+
+static void add_vectors(void)
+{
+    for (unsigned map = 1; map < 4; map++) {
+        for (unsigned prefix = 0; prefix < 4; prefix++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                add_vector(map, prefix, (uint8_t)byte, true);
+                if (map > 1) {
+                    add_vector(map, prefix, (uint8_t)byte, false);
+                }
+            }
+        }
+    }
+}
+
+/* BMI1, BMI2, MOVBE, CRC32, ADX, LZCNT, TZCNT */
+static void add_bits(void)
+{
+    static const struct {
+        uint8_t map, prefix, opcode, bit, imm;
+        int8_t digit;
+    } bmi[] = {
+        {2, 0, 0xf2, 3, 0, -1}, {2, 0, 0xf3, 3, 0, 1}, {2, 0, 0xf3, 3, 0, 2}, {2, 0, 0xf3, 3, 0, 3},
+        {2, 0, 0xf7, 3, 0, -1}, {2, 0, 0xf5, 8, 0, -1}, {2, 0xf3, 0xf5, 8, 0, -1}, {2, 0xf2, 0xf5, 8, 0, -1},
+        {2, 0xf2, 0xf6, 8, 0, -1}, {2, 0x66, 0xf7, 8, 0, -1}, {2, 0xf3, 0xf7, 8, 0, -1}, {2, 0xf2, 0xf7, 8, 0, -1},
+        {3, 0xf2, 0xf0, 8, 1, -1},
+    };
+    uint32_t features[BP_X86_FW_COUNT] = {0};
+    struct template *t;
+
+    guest_features(features);
+    for (unsigned n = 0; n < sizeof(bmi) / sizeof(bmi[0]); n++) {
+        if (!host_has(features, BP_X86_FW_7_EBX, bmi[n].bit)) {
+            continue;
+        }
+        for (unsigned copies = 0; copies < 4; copies++) {
+            t = add_rm("bmi", bmi[n].map, bmi[n].opcode, bmi[n].digit, BMI, false);
+            t->prefix = bmi[n].prefix;
+            t->imm = bmi[n].imm;
+            t->vex = t->l0 = true;
+        }
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        if (host_has(features, BP_X86_FW_1_ECX, 22)) {
+            add_rm("bits", 2, 0xf0 + n, -1, PLAIN, false)->memory_only = true;
+        }
+        if (host_has(features, BP_X86_FW_1_ECX, 20)) {
+            add_rm("bits", 2, 0xf0 + n, -1, CRC, !n)->prefix = 0xf2;
+        }
+        if (host_has(features, BP_X86_FW_7_EBX, 19)) {
+            add_rm("bits", 2, 0xf6, -1, ADX, false)->prefix = n ? 0xf3 : 0x66;
+        }
+    }
+    if (host_has(features, BP_X86_FW_7_EBX, 3)) {
+        add_rm("bits", 1, 0xbc, -1, COUNT, false)->prefix = 0xf3;
+    }
+    if (host_has(features, BP_X86_FW_80000001_ECX, 5)) {
+        add_rm("bits", 1, 0xbd, -1, COUNT, false)->prefix = 0xf3;
+    }
+}
+
 void generate_init(void)
 {
     values_init();
@@ -238,6 +342,8 @@ void generate_init(void)
     add_moves();
     add_stack_and_strings();
     add_floating();
+    add_vectors();
+    add_bits();
 }
 
 bool generate_only(const char *class)
@@ -263,6 +369,7 @@ struct encoder {
     unsigned base, index, scale; /* 16: none */
     int32_t disp;
     bool rip_relative;
+    unsigned vvvv, l, w; /* of VEX */
 };
 
 static uint64_t window_address(unsigned align)
@@ -330,6 +437,42 @@ static void solve_address(struct encoder *e)
     }
 }
 
+static bool is_gather(const struct template *t)
+{
+    return t->vex && t->map == 2 && t->opcode >= 0x90 && t->opcode <= 0x93;
+}
+
+/* Base and vector index; the elements stay near the base. */
+static void choose_gather(struct encoder *e)
+{
+    unsigned base = below(8), index = below(8), number = index | (e->rex & 2) << 2;
+    uint8_t *low = e->c->start.fx + 160 + 16 * number, *high = e->c->start.ymm + 16 * number;
+
+    e->mod = 1 + below(2);
+    e->scale = below(4);
+    e->index = 16;
+    e->base = base | (e->rex & 1) << 3;
+    e->rm = 4 | base << 8 | index << 16;
+    for (unsigned n = 0; n < 16; n += e->t->opcode & 1 ? 8 : 4) {
+        int64_t at = chance(97) ? (int64_t)below(40) - 20 : (int64_t)rng();
+
+        memcpy(low + n, &at, e->t->opcode & 1 ? 8 : 4);
+        at = (int64_t)below(40) - 20;
+        memcpy(high + n, &at, e->t->opcode & 1 ? 8 : 4);
+    }
+}
+
+static void choose_vex(struct encoder *e)
+{
+    unsigned flags = e->t->vec ? e->t->vec->flags : 0;
+    bool w_counts = __builtin_cpu_is("intel"); /* AMD's take VPERMQ and VPERMPD with VEX.W 0, too */
+    bool one_source = flags & V_UNARY || (e->t->kind == BMI && e->t->opcode == 0xf0);
+
+    e->vvvv = one_source && chance(98) ? 0 : below(16);
+    e->w = flags & V_W0 ? chance(2) : flags & V_W1 ? !(w_counts && chance(2)) : (e->rex & 8) != 0;
+    e->l = e->t->l0 ? chance(2) : flags & V_L1 ? !chance(2) : below(2);
+}
+
 static void choose_operands(struct encoder *e)
 {
     const struct template *t = e->t;
@@ -343,6 +486,10 @@ static void choose_operands(struct encoder *e)
         e->reg -= 4; /* not XSAVE and its family */
     }
     if (!e->has_memory) {
+        return;
+    }
+    if (is_gather(t)) {
+        choose_gather(e);
         return;
     }
     if (e->rm == 4) {
@@ -434,6 +581,11 @@ static uint32_t undefined_flags(const struct encoder *e, uint64_t imm)
     case ROTATE:
         count = shift_count(e, imm);
         return count == 1 ? 0 : OF;
+    case BMI:
+        return e->t->opcode == 0xf7 && !e->t->prefix ? SF | AF | PF :
+               e->t->opcode == 0xf2 || e->t->opcode == 0xf3 || (e->t->opcode == 0xf5 && !e->t->prefix) ? AF | PF : 0;
+    case COUNT:
+        return OF | SF | AF | PF;
     case SHIFT_DOUBLE:
         count = shift_count(e, imm);
         return count == 0 ? 0 : count == 1 ? AF : AF | OF;
@@ -519,7 +671,11 @@ static void prepare(struct encoder *e)
     default:
         break;
     }
-    if (e->t->kind == SSE && e->t->opcode == 0xf7) {
+    if (e->t->kind == VECTOR && e->t->map == 3 && (e->t->opcode & 0xfc) == 0x60 && chance(60)) {
+        gpr[BP_RAX] = below(24); /* lengths of strings */
+        gpr[BP_RDX] = below(24);
+    }
+    if ((e->t->kind == SSE || e->t->kind == VECTOR) && e->t->opcode == 0xf7) {
         gpr[BP_RDI] = WINDOW_BASE + below(1000); /* faults of unselected bytes are not defined */
     }
 }
@@ -547,7 +703,7 @@ static void prepare_memory(struct encoder *e)
 
         memcpy(memory + at, &value, 8);
     }
-    if (e->t->kind == SSE && e->t->opcode == 0xae) {
+    if ((e->t->kind == SSE || e->t->kind == VECTOR) && e->t->opcode == 0xae) {
         uint32_t mxcsr = (uint32_t)(rng() & (chance(90) ? 0xffff : 0x1ffff));
 
         memcpy(memory + at + (e->reg == 2 ? 0 : 24), &mxcsr, 4);
@@ -560,7 +716,8 @@ static void choose_prefixes(struct encoder *e)
     struct test_case *c = e->c;
     bool wide = chance(40), word = !t->byte && chance(25) && t->kind != BRANCH;
 
-    if (t->kind == LOOP || t->kind == INDIRECT || t->kind == SSE || t->kind == REFUSED) {
+    if (t->kind == LOOP || t->kind == INDIRECT || t->kind == SSE || t->kind == REFUSED || t->kind == VECTOR ||
+        t->kind == BMI || t->kind == ADX) {
         word = false;
     }
     e->rex = chance(70) ? 0x40 | below(16) : 0;
@@ -585,9 +742,25 @@ static void choose_prefixes(struct encoder *e)
     if (chance(2)) {
         emit(c, chance(50) ? 0x65 : 0x3e, 1); /* GS has base 0 on both sides */
     }
-    if (t->prefix) {
+    if (t->prefix && !t->vex) {
         emit(c, t->prefix, 1);
     }
+}
+
+/* Two bytes where they suffice. */
+static void emit_vex(struct encoder *e)
+{
+    unsigned pp = e->t->prefix == 0x66 ? 1 : e->t->prefix == 0xf3 ? 2 : e->t->prefix == 0xf2 ? 3 : 0;
+    unsigned last = (~e->vvvv & 15) << 3 | e->l << 2 | pp, high = ~e->rex;
+
+    if (e->t->map == 1 && !(e->rex & 3) && !e->w && chance(70)) {
+        emit(e->c, 0xc5, 1);
+        emit(e->c, (high & 4) << 5 | last, 1);
+        return;
+    }
+    emit(e->c, 0xc4, 1);
+    emit(e->c, (high & 7) << 5 | e->t->map, 1);
+    emit(e->c, e->w << 7 | last, 1);
 }
 
 /* SHLD and SHRD of 16 bits by more than that: result and flags are undefined. */
@@ -621,14 +794,20 @@ static bool attempt(struct test_case *c, uint64_t code)
         memmove(c->bytes + 1, c->bytes, c->length++);
         c->bytes[0] = 0xf0;
     }
-    if (e.rex) {
+    if (e.t->vex) {
+        choose_vex(&e);
+        emit_vex(&e);
+    } else if (e.rex) {
         emit(c, e.rex, 1);
     }
-    if (e.t->map) {
+    if (e.t->map && !e.t->vex) {
         emit(c, 0x0f, 1);
+        if (e.t->map > 1) {
+            emit(c, e.t->map == 2 ? 0x38 : 0x3a, 1);
+        }
     }
     emit(c, e.t->opcode, 1);
-    e.target = rng_target(e.t->kind == SSE);
+    e.target = rng_target(e.t->kind == SSE || e.t->kind == VECTOR);
     if (e.rip_relative || (e.has_memory && e.base == 16)) {
         e.target = e.target > UINT32_MAX ? window_address(1) : e.target;
     }
@@ -650,7 +829,8 @@ static bool attempt(struct test_case *c, uint64_t code)
     }
     emit(c, imm, following);
     c->undefined_flags = undefined_flags(&e, imm & 0xff);
-    c->opcode = (uint16_t)(e.t->map ? 0x0f00 | e.t->opcode : e.t->opcode);
+    c->opcode = (uint16_t)((e.t->map == 3 ? 0x3a00 : e.t->map == 2 ? 0x3800 : e.t->map ? 0x0f00 : 0) | e.t->opcode);
+    c->vex = e.t->vex;
     c->prefix = e.t->prefix;
     c->opsize = (uint8_t)e.opsize;
     c->reg = (uint8_t)((e.reg & 7) | (e.rex & 4) << 1);

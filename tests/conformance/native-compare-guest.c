@@ -7,6 +7,7 @@
 #include "native-compare.h"
 #include "vcpu.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,26 @@ static void user_mode(void)
                                              .limit = UINT32_MAX};
 }
 
+/* What the host has, of what is compared: others raise #UD on both sides. */
+void guest_features(uint32_t *words)
+{
+    uint32_t a, b, c, d;
+
+    words[BP_X86_FW_1_ECX] = 1u | 1u << 13; /* SSE3, CMPXCHG16B */
+    words[BP_X86_FW_80000001_ECX] = 1;      /* LAHF */
+    if (!__get_cpuid(1, &a, &b, &c, &d)) {
+        return;
+    }
+    words[BP_X86_FW_1_ECX] |= c & x86_executed_features[BP_X86_FW_1_ECX];
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        words[BP_X86_FW_7_EBX] = b & x86_executed_features[BP_X86_FW_7_EBX];
+        words[BP_X86_FW_7_ECX] = c & x86_executed_features[BP_X86_FW_7_ECX] & (3u << 9); /* VAES, VPCLMULQDQ */
+    }
+    if (__get_cpuid(0x80000001, &a, &b, &c, &d)) {
+        words[BP_X86_FW_80000001_ECX] |= c & 1u << 5; /* LZCNT */
+    }
+}
+
 void guest_init(void)
 {
     struct bus bus = {.lookup = lookup, .read = read_io, .write = write_io, .port_in = port_in,
@@ -128,9 +149,9 @@ void guest_init(void)
     build_tables();
     cpu.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
     cpu.cr3 = PML4;
-    cpu.cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    cpu.cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     cpu.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-    cpu.xcr0 = 1;
+    cpu.xcr0 = 7;
     cpu.dr[6] = 0xffff0ff0;
     cpu.dr[7] = 0x400;
     cpu.gdtr = (struct bp_x86_segment){.base = UPPER + GDT, .limit = 0x7f};
@@ -141,9 +162,8 @@ void guest_init(void)
     cpu.linear_bits = 48;
     cpu.tsc_hz = 1000000000;
     cpu.features[BP_X86_FW_1_EDX] = UINT32_MAX;
-    cpu.features[BP_X86_FW_1_ECX] = 1u | 1u << 13 | 1u << 23; /* SSE3, CMPXCHG16B, POPCNT */
     cpu.features[BP_X86_FW_80000001_EDX] = UINT32_MAX;
-    cpu.features[BP_X86_FW_80000001_ECX] = 1; /* LAHF */
+    guest_features(cpu.features);
     fp_reset(&cpu);
     user_mode();
     vcpu = vcpu_new(&cpu, &bus);
@@ -161,7 +181,7 @@ void guest_begin(const struct test_case *cases, unsigned count)
     }
 }
 
-static void load_fx(const uint8_t *fx)
+static void load_fx(const uint8_t *fx, const uint8_t *ymm)
 {
     unsigned top;
 
@@ -180,10 +200,11 @@ static void load_fx(const uint8_t *fx)
     }
     for (unsigned n = 0; n < 16; n++) {
         memcpy(&cpu.vec[n], fx + 160 + 16 * n, 16);
+        memcpy(cpu.vec[n].b + 16, ymm + 16 * n, 16);
     }
 }
 
-static void take_fx(uint8_t *fx)
+static void take_fx(uint8_t *fx, uint8_t *ymm)
 {
     unsigned top = cpu.fsw >> 11 & 7;
 
@@ -200,6 +221,7 @@ static void take_fx(uint8_t *fx)
     }
     for (unsigned n = 0; n < 16; n++) {
         memcpy(fx + 160 + 16 * n, &cpu.vec[n], 16);
+        memcpy(ymm + 16 * n, cpu.vec[n].b + 16, 16);
     }
 }
 
@@ -228,7 +250,7 @@ void guest_run(const struct test_case *c, struct outcome *o)
     memcpy(cpu.gpr, c->start.gpr, sizeof(cpu.gpr));
     cpu.rip = c->start.rip;
     cpu.rflags = c->start.rflags;
-    load_fx(c->start.fx);
+    load_fx(c->start.fx, c->start.ymm);
     memcpy(ram + DATA + (WINDOW_BASE - DATA_BASE), c->start.memory, WINDOW_SIZE);
     if (faulted) {
         user_mode();
@@ -244,7 +266,7 @@ void guest_run(const struct test_case *c, struct outcome *o)
     memcpy(o->state.gpr, cpu.gpr, sizeof(cpu.gpr));
     o->state.rip = cpu.rip;
     o->state.rflags = cpu.rflags;
-    take_fx(o->state.fx);
+    take_fx(o->state.fx, o->state.ymm);
     memcpy(o->state.memory, ram + DATA + (WINDOW_BASE - DATA_BASE), WINDOW_SIZE);
     o->vector = NO_FAULT;
     o->error = 0;

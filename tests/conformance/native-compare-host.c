@@ -36,8 +36,11 @@ struct work {
     uint64_t stack; /* of the caller */
     uint64_t target, back;
     uint64_t running;
-    uint8_t scratch[4096 - 1024 - 256 - 48];
+    uint8_t scratch[4096 - 1024 - 256 - 48 - 64 - 8];
+    uint8_t stack_top[8], components[64]; /* what XSAVE and XRSTOR move, at 4032 */
+    uint8_t xs_in[1024], xs_out[1024];    /* at 4096, 5120 */
 };
+_Static_assert(offsetof(struct work, xs_in) == 4096, "the trampoline's addresses");
 static struct work *const work = (struct work *)WORK;
 
 __asm__(
@@ -46,22 +49,22 @@ __asm__(
     "native_enter:\n"
     "push %rbp\n push %rbx\n push %r12\n push %r13\n push %r14\n push %r15\n"
     "mov %rsp, W+1296\n"
-    "fxrstor64 W\n"
-    "mov $W+4096, %rsp\n pushq W+1280\n popfq\n"
+    "mov W+4032, %eax\n xor %edx, %edx\n xrstor64 W+4096\n"
+    "mov $W+4024, %rsp\n pushq W+1280\n popfq\n"
     "mov W+1024, %rax\n mov W+1032, %rcx\n mov W+1040, %rdx\n mov W+1048, %rbx\n"
     "mov W+1064, %rbp\n mov W+1072, %rsi\n mov W+1080, %rdi\n mov W+1088, %r8\n"
     "mov W+1096, %r9\n mov W+1104, %r10\n mov W+1112, %r11\n mov W+1120, %r12\n"
     "mov W+1128, %r13\n mov W+1136, %r14\n mov W+1144, %r15\n mov W+1056, %rsp\n"
     "jmp *W+1304\n"
     "native_exit:\n"
-    "mov %rsp, W+1184\n mov $W+4096, %rsp\n pushfq\n popq W+1288\n"
+    "mov %rsp, W+1184\n mov $W+4024, %rsp\n pushfq\n popq W+1288\n"
     "mov %rax, W+1152\n mov %rcx, W+1160\n mov %rdx, W+1168\n mov %rbx, W+1176\n"
     "mov %rbp, W+1192\n mov %rsi, W+1200\n mov %rdi, W+1208\n mov %r8, W+1216\n"
     "mov %r9, W+1224\n mov %r10, W+1232\n mov %r11, W+1240\n mov %r12, W+1248\n"
     "mov %r13, W+1256\n mov %r14, W+1264\n mov %r15, W+1272\n"
-    "fxsave64 W+512\n"
+    "mov W+4032, %eax\n xor %edx, %edx\n xsave64 W+5120\n"
     "native_leave:\n"
-    "mov W+1296, %rsp\n cld\n fninit\n movl $0x1f80, W+4000\n ldmxcsr W+4000\n"
+    "mov W+1296, %rsp\n cld\n fninit\n movl $0x1f80, W+3900\n ldmxcsr W+3900\n"
     "pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbx\n pop %rbp\n ret\n");
 void native_enter(void);
 void native_exit(void);
@@ -90,6 +93,10 @@ static void load_context(ucontext_t *uc, const struct test_case *c)
         memcpy(&components, fx + 512, 8);
         components |= 3;
         memcpy(fx + 512, &components, 8);
+        if (host_has_avx()) {
+            fx[512] |= 4;
+            memcpy(fx + 576, c->start.ymm, 256);
+        }
     }
     memcpy((void *)WINDOW_BASE, c->start.memory, WINDOW_SIZE);
     steps = 0;
@@ -105,6 +112,13 @@ static void take_context(const ucontext_t *uc, int signal, struct outcome *o)
     o->state.rip = (uint64_t)regs[REG_RIP];
     o->state.rflags = (uint64_t)regs[REG_EFL];
     memcpy(o->state.fx, uc->uc_mcontext.fpregs, 512);
+    memset(o->state.ymm, 0, sizeof(o->state.ymm));
+    if (host_has_avx() && ((const uint8_t *)uc->uc_mcontext.fpregs)[512] & 4) {
+        memcpy(o->state.ymm, (const uint8_t *)uc->uc_mcontext.fpregs + 576, 256);
+    }
+    if (host_has_avx() && !(((const uint8_t *)uc->uc_mcontext.fpregs)[512] & 2)) {
+        memset(o->state.fx + 160, 0, 256); /* in their initial state: not in the image */
+    }
     memcpy(o->state.memory, (void *)WINDOW_BASE, WINDOW_SIZE);
     o->vector = signal == SIGTRAP ? NO_FAULT : (int)regs[REG_TRAPNO];
     o->error = signal == SIGTRAP ? 0 : (uint32_t)regs[REG_ERR];
@@ -160,7 +174,10 @@ static void run_in_trampoline(void)
     const struct test_case *c = &cases[at];
     struct outcome *o = &outcomes[at];
 
-    memcpy(work->fx_in, c->start.fx, 512);
+    memset(work->xs_in, 0, sizeof(work->xs_in));
+    memcpy(work->xs_in, c->start.fx, 512);
+    work->xs_in[512] = work->components[0] = host_has_avx() ? 7 : 3;
+    memcpy(work->xs_in + 576, c->start.ymm, 256);
     memcpy(work->gpr_in, c->start.gpr, sizeof(work->gpr_in));
     memcpy((void *)WINDOW_BASE, c->start.memory, WINDOW_SIZE);
     work->flags_in = c->start.rflags;
@@ -173,7 +190,8 @@ static void run_in_trampoline(void)
     }
     work->running = 0;
     memcpy(o->state.gpr, work->gpr_out, sizeof(o->state.gpr));
-    memcpy(o->state.fx, work->fx_out, 512);
+    memcpy(o->state.fx, work->xs_out, 512);
+    memcpy(o->state.ymm, work->xs_out + 576, 256);
     o->state.rflags = work->flags_out;
     o->state.rip = c->start.rip + c->length;
     o->vector = NO_FAULT;
@@ -206,6 +224,11 @@ void host_run(const struct test_case *batch, struct outcome *results, unsigned n
         }
     }
     __asm__ volatile("int3" : : : "memory");
+}
+
+bool host_has_avx(void)
+{
+    return __builtin_cpu_supports("avx");
 }
 
 static int map(uint64_t address, size_t size, int protection)

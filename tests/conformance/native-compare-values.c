@@ -189,6 +189,7 @@ void put_state(struct state *s)
     memcpy(fx + 24, &mxcsr, 4);
     memcpy(fx + 32, numbers80[below(POOL - 8)], 128);
     memcpy(fx + 160, vectors[below(POOL - 16)], 256);
+    memcpy(s->ymm, vectors[below(POOL - 16)], 256);
     memcpy(s->memory, vectors[below(POOL - WINDOW_SIZE / 16)], WINDOW_SIZE);
     for (unsigned n = 0; n < 16; n++) {
         s->gpr[n] = rng_value();

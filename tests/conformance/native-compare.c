@@ -51,6 +51,7 @@ static bool equal(const struct outcome *h, const struct outcome *g)
            h->state.rip == g->state.rip && h->state.rflags == g->state.rflags &&
            !memcmp(h->state.gpr, g->state.gpr, sizeof(h->state.gpr)) &&
            !memcmp(h->state.fx, g->state.fx, 416) &&
+           (!host_has_avx() || !memcmp(h->state.ymm, g->state.ymm, sizeof(h->state.ymm))) &&
            !memcmp(h->state.memory, g->state.memory, WINDOW_SIZE);
 }
 
@@ -109,6 +110,10 @@ static void print_case(const struct test_case *c, uint64_t seed, const struct ou
 
         snprintf(name, sizeof(name), n < 8 ? "st%u" : "xmm%u", n < 8 ? n : n - 8);
         print_values(name, c->start.fx + at, h->state.fx + at, g->state.fx + at, n < 8 ? 10 : 16);
+    }
+    for (unsigned n = 0; n < 16; n++) {
+        snprintf(name, sizeof(name), "ymm%u", n);
+        print_values(name, c->start.ymm + 16 * n, h->state.ymm + 16 * n, g->state.ymm + 16 * n, 16);
     }
     for (unsigned n = 0; n < WINDOW_SIZE; n += 8) {
         snprintf(name, sizeof(name), "%x", (unsigned)(WINDOW_BASE + n));

@@ -23,6 +23,7 @@
 struct state {
     uint64_t gpr[16], rip, rflags;
     uint8_t fx[512] __attribute__((aligned(16))); /* as FXSAVE64 */
+    uint8_t ymm[256];                             /* upper halves, as XSAVE's component 2 */
     uint8_t memory[WINDOW_SIZE];
 };
 
@@ -45,9 +46,10 @@ struct test_case {
     bool pushes_flags;        /* bit 8 of what is pushed is the tracer's */
     bool floating;            /* x87 */
     /* What was encoded, for native-compare-mask.c */
-    uint16_t opcode; /* 0Fxx, or one byte */
+    uint16_t opcode; /* 0Fxx, 38xx, 3Axx, or one byte */
     uint8_t prefix;  /* mandatory: 0, 66, F3, F2 */
     uint8_t opsize, reg;
+    bool vex;
     bool memory;     /* the operand of ModRM; `target` is its address */
     uint64_t target;
 };
@@ -70,10 +72,12 @@ void mask_print(void);
 
 /* native-compare-host.c: -errno when the memory cannot be had */
 int host_init(void);
+bool host_has_avx(void); /* and an operating system that keeps its registers */
 void host_run(const struct test_case *cases, struct outcome *outcomes, unsigned count);
 
 /* native-compare-guest.c */
 void guest_init(void);
+void guest_features(uint32_t *words); /* bp_x86_cpu's */
 void guest_begin(const struct test_case *cases, unsigned count);
 void guest_run(const struct test_case *c, struct outcome *outcome);
 

@@ -179,7 +179,9 @@ static const struct opcode *find(struct decoder *d)
         }
         return sse_opcode(d->pp, b);
     case 2:
-        return opcode_0f38(i);
+        return opcode_0f38(d->v, i, d->pp);
+    case 3:
+        return opcode_0f3a(d->v, i, d->pp);
     default:
         return NULL;
     }
@@ -267,8 +269,13 @@ static bool take_vex(struct decoder *d, uint8_t b)
         two = (unsigned)take(&d->c, 1);
         i->rex |= two >> 4 & 8;
     }
-    if (i->prefixes & (PREFIX_66 | PREFIX_LOCK | PREFIX_REP | PREFIX_REPNE | PREFIX_REX) || two & 4)
+    if (i->prefixes & (PREFIX_66 | PREFIX_LOCK | PREFIX_REP | PREFIX_REPNE | PREFIX_REX))
         i->map = 0; /* #UD */
+    i->prefixes |= PREFIX_VEX;
+    if (two & 4)
+        i->prefixes |= PREFIX_L;
+    if (i->rex & 8)
+        i->prefixes |= PREFIX_W;
     d->pp = two & 3;
     if (d->pp)
         i->prefixes |= d->pp == 1 ? PREFIX_66 : d->pp == 2 ? PREFIX_REP : PREFIX_REPNE;

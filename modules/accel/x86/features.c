@@ -5,17 +5,32 @@
  */
 #include "vcpu.h"
 
-const uint32_t x86_executed_features[BP_X86_FW_COUNT] = {
-    [BP_X86_FW_1_EDX] = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 |
-                        1u << 8 | 1u << 9 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 15 |
-                        1u << 16 | 1u << 17 | 1u << 19 | 1u << 23 | 1u << 24 | 1u << 25 | 1u << 26,
-    [BP_X86_FW_1_ECX] =
-        1u << 0 | 1u << 13 | 1u << 31 | 1u << 21 | 1u << 17 | 1u << 24 | 1u << 23 | 1u << 22,
-    [BP_X86_FW_7_EBX] =
-        1u << 0 | 1u << 7 | 1u << 20 | 1u << 10 | 1u << 9 | 1u << 3 | 1u << 8 | 1u << 19,
-    [BP_X86_FW_80000001_EDX] = 1u << 11 | 1u << 20 | 1u << 29 | 1u << 27 | 1u << 26,
-    [BP_X86_FW_80000001_ECX] = 1u << 0 | 1u << 5 | 1u << 8 | 1u << 22,
-    [BP_X86_FW_80000007_EDX] = 1u << 8,
-    [BP_X86_FW_6_EAX] = 1u << 2,
-};
+#define B(n) (1u << (n))
 
+const uint32_t x86_executed_features[BP_X86_FW_COUNT] = {
+    /* fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 */
+    [BP_X86_FW_1_EDX] = B(0) | B(1) | B(2) | B(3) | B(4) | B(5) | B(6) | B(7) | B(8) | B(9) | B(11) | B(12) | B(13) |
+                        B(14) | B(15) | B(16) | B(17) | B(19) | B(23) | B(24) | B(25) | B(26),
+    /* pni pclmulqdq ssse3 fma cx16 pcid sse4.1 sse4.2 x2apic movbe popcnt tsc-deadline aes xsave avx f16c
+     * rdrand hypervisor */
+    [BP_X86_FW_1_ECX] = B(0) | B(1) | B(9) | B(12) | B(13) | B(17) | B(19) | B(20) | B(21) | B(22) | B(23) | B(24) |
+                        B(25) | B(26) | B(28) | B(29) | B(30) | B(31),
+    /* fsgsbase bmi1 avx2 smep bmi2 erms invpcid rdseed adx smap clflushopt clwb sha-ni */
+    [BP_X86_FW_7_EBX] = B(0) | B(3) | B(5) | B(7) | B(8) | B(9) | B(10) | B(18) | B(19) | B(20) | B(23) | B(24) | B(29),
+    /* umip vaes vpclmulqdq rdpid */
+    [BP_X86_FW_7_ECX] = B(2) | B(9) | B(10) | B(22),
+    /* fsrm */
+    [BP_X86_FW_7_EDX] = B(4),
+    /* syscall nx pdpe1gb rdtscp lm */
+    [BP_X86_FW_80000001_EDX] = B(11) | B(20) | B(26) | B(27) | B(29),
+    /* lahf-lm abm 3dnowprefetch topoext */
+    [BP_X86_FW_80000001_ECX] = B(0) | B(5) | B(8) | B(22),
+    /* invtsc */
+    [BP_X86_FW_80000007_EDX] = B(8),
+    /* wbnoinvd xsaveerptr */
+    [BP_X86_FW_80000008_EBX] = B(2) | B(9),
+    /* xsaveopt xsavec xgetbv1 xsaves */
+    [BP_X86_FW_D1_EAX] = B(0) | B(1) | B(2) | B(3),
+    /* arat */
+    [BP_X86_FW_6_EAX] = B(2),
+};

@@ -3,9 +3,10 @@
  * State of x87, MMX and SSE as a whole: reset, availability, FXSAVE and FXRSTOR, MXCSR, EMMS,
  * fences, prefetches and cache line flushes (memory is coherent and strongly ordered here, thus
  * the last three only check their operands). Intel SDM volume 1 chapters 8 to 10, volume 2.
- * XSAVE is not here.
+ * XSAVE is in xsave.c.
  */
 #include "fp-access.h"
+#include "xsave.h"
 
 _Noreturn void sse_unavailable(struct vcpu *v, const struct bp_x86_cpu *x)
 {
@@ -115,19 +116,16 @@ static uint64_t image_offset(struct vcpu *v, const struct insn *i, const struct 
     return aligned_offset(v, i, x, 16);
 }
 
-static void fxsave(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
+void fx_get_x87(const struct bp_x86_cpu *x, bool wide, uint8_t *image)
 {
-    uint64_t offset = image_offset(v, i, x);
     unsigned top = x->fsw >> 11 & 7;
-    unsigned xmm = fxsave_xmm_count(x);
-    uint8_t image[416];
 
     put16(image, x->fcw);
     put16(image + 2, x->fsw);
     image[4] = x->fpu_valid;
     image[5] = 0;
     put16(image + 6, x->fop);
-    if (i->rex & 8) {
+    if (wide) {
         put64(image + 8, x->fip);
         put64(image + 16, x->fdp);
     } else {
@@ -138,8 +136,6 @@ static void fxsave(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
         put16(image + 20, x->fds);
         put16(image + 22, 0);
     }
-    put32(image + 24, x->mxcsr);
-    put32(image + 28, MXCSR_VALID);
     for (unsigned n = 0; n < 8; n++) {
         const struct bp_x86_st *st = &x->fpr[(top + n) & 7];
 
@@ -147,29 +143,17 @@ static void fxsave(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
         put16(image + 40 + 16 * n, st->sign_exponent);
         memset(image + 42 + 16 * n, 0, 6);
     }
-    for (unsigned n = 0; n < xmm; n++) {
-        memcpy(image + 160 + 16 * n, &x->vec[n], 16);
-    }
-    /* XMM registers that do not take part keep the memory's content. */
-    mem_store(v, i->seg, offset, image, 160 + 16 * xmm);
 }
 
-static void fxrstor(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
+void fx_set_x87(struct bp_x86_cpu *x, bool wide, const uint8_t *image)
 {
-    uint64_t offset = image_offset(v, i, x);
-    unsigned xmm = fxsave_xmm_count(x);
-    uint8_t image[512];
     unsigned top;
 
-    mem_load(v, i->seg, offset, image, sizeof(image));
-    if (get32(image + 24) & ~MXCSR_VALID) {
-        raise_exception_code(v, EXC_GP, 0);
-    }
     x->fcw = (get16(image) & 0x1f3f) | 0x0040;
     x->fsw = get16(image + 2);
     x->fpu_valid = image[4];
     x->fop = get16(image + 6) & 0x07ff;
-    if (i->rex & 8) {
+    if (wide) {
         x->fip = get64(image + 8);
         x->fdp = get64(image + 16);
         x->fcs = x->fds = 0;
@@ -186,7 +170,6 @@ static void fxrstor(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
     } else {
         x->ignne = 0;
     }
-    x->mxcsr = get32(image + 24);
     top = x->fsw >> 11 & 7;
     for (unsigned n = 0; n < 8; n++) {
         struct bp_x86_st *st = &x->fpr[(top + n) & 7];
@@ -194,6 +177,46 @@ static void fxrstor(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
         st->mantissa = get64(image + 32 + 16 * n);
         st->sign_exponent = get16(image + 40 + 16 * n);
     }
+}
+
+void fx_init_x87(struct bp_x86_cpu *x)
+{
+    x->fcw = 0x37f;
+    x->fsw = x->fop = x->fcs = x->fds = 0;
+    x->ignne = 0;
+    x->fpu_valid = 0;
+    x->fip = x->fdp = 0;
+    memset(x->fpr, 0, sizeof(x->fpr));
+}
+
+static void fxsave(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
+{
+    uint64_t offset = image_offset(v, i, x);
+    unsigned xmm = fxsave_xmm_count(x);
+    uint8_t image[416];
+
+    fx_get_x87(x, i->rex & 8, image);
+    put32(image + 24, x->mxcsr);
+    put32(image + 28, MXCSR_VALID);
+    for (unsigned n = 0; n < xmm; n++) {
+        memcpy(image + 160 + 16 * n, &x->vec[n], 16);
+    }
+    /* XMM registers that do not take part keep the memory's content. */
+    mem_store(v, i->seg, offset, image, 160 + 16 * xmm);
+}
+
+static void fxrstor(struct vcpu *v, const struct insn *i, struct bp_x86_cpu *x)
+{
+    uint64_t offset = image_offset(v, i, x);
+    unsigned xmm = fxsave_xmm_count(x);
+    uint8_t image[512];
+
+    mem_load(v, i->seg, offset, image, sizeof(image));
+    if (get32(image + 24) & ~MXCSR_VALID) {
+        raise_exception_code(v, EXC_GP, 0);
+    }
+    fx_set_x87(x, i->rex & 8, image);
+    x->mxcsr = get32(image + 24);
     for (unsigned n = 0; n < xmm; n++) {
         memcpy(&x->vec[n], image + 160 + 16 * n, 16);
     }
@@ -217,7 +240,7 @@ static void stmxcsr(struct vcpu *v, const struct insn *i)
     mem_store32(v, i->seg, insn_offset(v, i), x->mxcsr);
 }
 
-/* 0F AE without prefix. XSAVE, XRSTOR, XSAVEOPT (memory, 4 to 6) are not there. */
+/* 0F AE without prefix */
 static void group_ae(struct vcpu *v, const struct insn *i)
 {
     struct bp_x86_cpu *x = vcpu_state(v);
@@ -244,9 +267,20 @@ static void group_ae(struct vcpu *v, const struct insn *i)
         stmxcsr(v, i);
     } else if (op == 7) {
         mem_load8(v, i->seg, insn_offset(v, i)); /* CLFLUSH faults as a byte load does */
-    } else {
+    } else if (!xsave_group15(v, i)) {
         raise_exception(v, EXC_UD);
     }
+}
+
+/* CLFLUSHOPT, CLWB: like CLFLUSH */
+static void group_ae_66(struct vcpu *v, const struct insn *i)
+{
+    unsigned op = i->modrm >> 3 & 7;
+
+    if (i->rm == RM_MEM && ((op == 7 && feature(v, BP_X86_FW_7_EBX, 23)) || (op == 6 && feature(v, BP_X86_FW_7_EBX, 24))))
+        mem_load8(v, i->seg, insn_offset(v, i));
+    else
+        raise_exception(v, EXC_UD);
 }
 
 /* PREFETCHh, PREFETCHW and the reserved hints beside them: no access, no fault. */
@@ -266,6 +300,7 @@ static void emms(struct vcpu *v, const struct insn *i)
 }
 
 static const struct opcode op_ae = {group_ae, OP_MODRM, 0};
+static const struct opcode op_ae_66 = {group_ae_66, OP_MODRM, 0};
 static const struct opcode op_hint = {hint, OP_MODRM, 0};
 static const struct opcode op_emms = {emms, 0, 0};
 static const struct opcode none;
@@ -274,6 +309,9 @@ const struct opcode *sse_state_opcode(unsigned prefix, uint8_t byte)
 {
     if (byte == 0x18 || byte == 0x0d) {
         return &op_hint;
+    }
+    if (prefix == PREFIX_INDEX_66 && byte == 0xae) {
+        return &op_ae_66;
     }
     if (prefix == PREFIX_INDEX_NONE) {
         return byte == 0xae ? &op_ae : byte == 0x77 ? &op_emms : &none;

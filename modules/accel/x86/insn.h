@@ -23,6 +23,9 @@ typedef void exec_fn(struct vcpu *v, const struct insn *i);
 #define PREFIX_REPNE 4u /* F2 */
 #define PREFIX_66 8u
 #define PREFIX_REX 16u
+#define PREFIX_VEX 32u
+#define PREFIX_L 64u  /* VEX.L */
+#define PREFIX_W 128u /* VEX.W, which rex has in 64-bit code only */
 
 #define RM_MEM 0xffu   /* insn.rm: the operand is in memory */
 #define NO_REG 0xffu

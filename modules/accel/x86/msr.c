@@ -19,7 +19,7 @@ struct msr {
 
 static const struct msr msrs[] = {
     {0x3a, FIELD(feature_control), 0, 0xff07}, {0x3b, FIELD(tsc_adjust), 0, ALL_BITS},
-    {0x48, FIELD(spec_ctrl), 0, 7},
+    {0x48, FIELD(spec_ctrl), 0, 7}, {0xda0, FIELD(xss), 0, 0},
     {0x174, FIELD(sysenter_cs), 0, 0xffffffffu}, {0x175, FIELD(sysenter_esp), CANONICAL, ALL_BITS},
     {0x176, FIELD(sysenter_eip), CANONICAL, ALL_BITS},
     {0x17a, FIELD(mcg_status), 0, ALL_BITS}, {0x17b, FIELD(mcg_ctl), 0, ALL_BITS},
@@ -263,16 +263,18 @@ void exec_cpuid(struct vcpu *v, const struct insn *i)
     struct bp_x86_cpu *x = v->x;
     uint32_t leaf = (uint32_t)x->gpr[BP_RAX];
     const struct bp_x86_cpuid *c = cpuid_find(x, leaf, (uint32_t)x->gpr[BP_RCX]);
-    uint32_t ecx = c ? c->ecx : 0, edx = c ? c->edx : 0;
+    uint32_t ebx = c ? c->ebx : 0, ecx = c ? c->ecx : 0, edx = c ? c->edx : 0;
 
     (void)i;
+    if (leaf == 0xd && c && (uint32_t)x->gpr[BP_RCX] < 2)
+        ebx = bp_x86_xsave_size(x->xcr0 | ((uint32_t)x->gpr[BP_RCX] ? x->xss : 0), (uint32_t)x->gpr[BP_RCX]);
     if (leaf == 1) {
         ecx = (ecx & ~(1u << 27)) | (x->cr4 & CR4_OSXSAVE ? 1u << 27 : 0);
         if (x->apic && !(x->apic->get_base(x->apic_opaque) & 0x800))
             edx &= ~(1u << 9);
     }
     x->gpr[BP_RAX] = c ? c->eax : 0;
-    x->gpr[BP_RBX] = c ? c->ebx : 0;
+    x->gpr[BP_RBX] = ebx;
     x->gpr[BP_RCX] = ecx;
     x->gpr[BP_RDX] = edx;
 }

@@ -5,7 +5,8 @@
  * half and clear ZF and AF; DIV leaves all flags alone; AAA, AAS, DAA, DAS, AAM, AAD set SF ZF PF
  * from AL. Intel SDM volume 2.
  */
-#include "vcpu.h"
+#include "xsave.h"
+#include <unistd.h>
 
 static void incdec(struct vcpu *v, const struct insn *i, bool dec)
 {
@@ -296,14 +297,10 @@ static void cmpxchg16b(struct vcpu *v, const struct insn *i)
 static void random_number(struct vcpu *v, const struct insn *i)
 {
     uint64_t r = 0;
-    int64_t ns = bp_clock_ns(BP_CLOCK_REALTIME);
+    bool there = getentropy(&r, sizeof(r)) == 0; /* the host's own generator; CF: it had some */
 
-    /* No secrets depend on it being strong: models offer it only on demand. */
-    for (unsigned n = 0; n < 4; n++)
-        r = (r ^ (uint64_t)ns ^ v->jump_counter) * 0x9e3779b97f4a7c15u + (r >> 29) + v->x->gpr[n];
-    v->jump_counter += 1;
-    reg_set(v, i, i->rm, i->opsize, r);
-    flags_set_eager(v, F_CF);
+    reg_set(v, i, i->rm, i->opsize, there ? r : 0);
+    flags_set_eager(v, there ? F_CF : 0);
 }
 
 void exec_group9(struct vcpu *v, const struct insn *i)
@@ -319,6 +316,8 @@ void exec_group9(struct vcpu *v, const struct insn *i)
             exec_ud(v, i);
     } else if (i->prefixes & PREFIX_LOCK) {
         exec_ud(v, i);
+    } else if (i->rm == RM_MEM && xsave_group9(v, i)) {
+        return;
     } else if (op == 6 && i->rm != RM_MEM && feature(v, BP_X86_FW_1_ECX, 30)) {
         random_number(v, i);
     } else if (op == 7 && i->rm != RM_MEM && i->prefixes & PREFIX_REP && feature(v, BP_X86_FW_7_ECX, 22)) {

@@ -64,6 +64,9 @@ struct sf_wide sf_sub(struct sf_env *env, struct sf_num a, struct sf_num b);
 struct sf_wide sf_mul(struct sf_env *env, struct sf_num a, struct sf_num b);
 struct sf_wide sf_div(struct sf_env *env, struct sf_num a, struct sf_num b);
 struct sf_wide sf_sqrt(struct sf_env *env, struct sf_num a);
+/* a * b + c, rounded once; with the product's or c's sign turned. */
+struct sf_wide sf_fma(struct sf_env *env, struct sf_num a, struct sf_num b, struct sf_num c, bool negate_product,
+                      bool negate_c);
 /* Format conversion: quiets NaNs; DE for denormals if `denormals`. */
 struct sf_wide sf_convert(struct sf_env *env, struct sf_num a, bool denormals);
 

@@ -25,6 +25,13 @@ static inline struct sf_env sse_env(const struct bp_x86_cpu *x)
     };
 }
 
+/* sse-float.c: one element. env collects flags; with an exception unmasked the result is meaningless. */
+enum sse_operation { SSE_ADD, SSE_SUB, SSE_MUL, SSE_DIV, SSE_MIN, SSE_MAX, SSE_SQRT };
+uint32_t sse_lane32(struct sf_env *env, enum sse_operation op, uint32_t a, uint32_t b);
+uint64_t sse_lane64(struct sf_env *env, enum sse_operation op, uint64_t a, uint64_t b);
+/* RCP and RSQRT: the nearest number. */
+uint32_t sse_approximate(uint32_t bits, bool root);
+
 static inline void sse_report(struct vcpu *v, struct bp_x86_cpu *x, const struct sf_env *env)
 {
     unsigned flags = env->flags;

@@ -15,20 +15,19 @@
 #define HOST_SSE 0
 #endif
 
-enum operation { ADD, SUB, MUL, DIV, MIN, MAX, SQRT };
 enum form { PS, PD, SS, SD };
 
-static struct sf_wide compute(struct sf_env *env, enum operation op, struct sf_num a,
+static struct sf_wide compute(struct sf_env *env, enum sse_operation op, struct sf_num a,
                               struct sf_num b)
 {
     switch (op) {
-    case ADD:
+    case SSE_ADD:
         return sf_add(env, a, b);
-    case SUB:
+    case SSE_SUB:
         return sf_sub(env, a, b);
-    case MUL:
+    case SSE_MUL:
         return sf_mul(env, a, b);
-    case DIV:
+    case SSE_DIV:
         return sf_div(env, a, b);
     default:
         return sf_sqrt(env, b);
@@ -36,17 +35,17 @@ static struct sf_wide compute(struct sf_env *env, enum operation op, struct sf_n
 }
 
 /* MIN, MAX: the second operand if either is a NaN or both are zeros. True: the first. */
-static bool first_wins(struct sf_env *env, enum operation op, struct sf_num a, struct sf_num b)
+static bool first_wins(struct sf_env *env, enum sse_operation op, struct sf_num a, struct sf_num b)
 {
-    return sf_compare(env, a, b, true) == (op == MIN ? -1 : 1);
+    return sf_compare(env, a, b, true) == (op == SSE_MIN ? -1 : 1);
 }
 
-static uint32_t lane32(struct sf_env *env, enum operation op, uint32_t a, uint32_t b)
+uint32_t sse_lane32(struct sf_env *env, enum sse_operation op, uint32_t a, uint32_t b)
 {
     struct sf_num na = sf_unpack32(env, a), nb = sf_unpack32(env, b);
     struct sf_wide w;
 
-    if (op == MIN || op == MAX) {
+    if (op == SSE_MIN || op == SSE_MAX) {
         bool first = first_wins(env, op, na, nb);
         uint32_t value = first ? a : b;
 
@@ -56,12 +55,12 @@ static uint32_t lane32(struct sf_env *env, enum operation op, uint32_t a, uint32
     return sf_pack32(env, &w);
 }
 
-static uint64_t lane64(struct sf_env *env, enum operation op, uint64_t a, uint64_t b)
+uint64_t sse_lane64(struct sf_env *env, enum sse_operation op, uint64_t a, uint64_t b)
 {
     struct sf_num na = sf_unpack64(env, a), nb = sf_unpack64(env, b);
     struct sf_wide w;
 
-    if (op == MIN || op == MAX) {
+    if (op == SSE_MIN || op == SSE_MAX) {
         bool first = first_wins(env, op, na, nb);
         uint64_t value = first ? a : b;
 
@@ -89,7 +88,7 @@ static inline const union bp_x86_vec *source(struct vcpu *v, const struct insn *
 }
 
 static void portable(struct vcpu *v, struct bp_x86_cpu *x, unsigned reg,
-                     const union bp_x86_vec *s, enum operation op, enum form form)
+                     const union bp_x86_vec *s, enum sse_operation op, enum form form)
 {
     struct sf_env env = sse_env(x);
     union bp_x86_vec d = x->vec[reg];
@@ -98,14 +97,14 @@ static void portable(struct vcpu *v, struct bp_x86_cpu *x, unsigned reg,
         struct sf_env lane = env;
 
         lane.flags = 0;
-        d.d[n] = lane32(&lane, op, d.d[n], s->d[n]);
+        d.d[n] = sse_lane32(&lane, op, d.d[n], s->d[n]);
         env.flags |= lane.flags;
     }
     for (unsigned n = 0; n < 2 && (form == PD || (form == SD && n == 0)); n++) {
         struct sf_env lane = env;
 
         lane.flags = 0;
-        d.q[n] = lane64(&lane, op, d.q[n], s->q[n]);
+        d.q[n] = sse_lane64(&lane, op, d.q[n], s->q[n]);
         env.flags |= lane.flags;
     }
     sse_report(v, x, &env);
@@ -155,13 +154,13 @@ static void portable(struct vcpu *v, struct bp_x86_cpu *x, unsigned reg,
     ARITHMETIC(name##ss, op, SS) \
     ARITHMETIC(name##sd, op, SD)
 
-ALL_FORMS(add, ADD)
-ALL_FORMS(sub, SUB)
-ALL_FORMS(mul, MUL)
-ALL_FORMS(div, DIV)
-ALL_FORMS(min, MIN)
-ALL_FORMS(max, MAX)
-ALL_FORMS(sqrt, SQRT)
+ALL_FORMS(add, SSE_ADD)
+ALL_FORMS(sub, SSE_SUB)
+ALL_FORMS(mul, SSE_MUL)
+ALL_FORMS(div, SSE_DIV)
+ALL_FORMS(min, SSE_MIN)
+ALL_FORMS(max, SSE_MAX)
+ALL_FORMS(sqrt, SSE_SQRT)
 
 /* Horizontal and alternating ones: lanes of both operands rearranged, then lane by lane. `minus`
  * has a bit for each lane that subtracts. */
@@ -172,13 +171,13 @@ static void combine(struct vcpu *v, struct bp_x86_cpu *x, unsigned reg, union bp
 
     for (unsigned n = 0; n < (form == PS ? 4u : 2u); n++) {
         struct sf_env lane = env;
-        enum operation op = minus >> n & 1 ? SUB : ADD;
+        enum sse_operation op = minus >> n & 1 ? SSE_SUB : SSE_ADD;
 
         lane.flags = 0;
         if (form == PS) {
-            a.d[n] = lane32(&lane, op, a.d[n], b->d[n]);
+            a.d[n] = sse_lane32(&lane, op, a.d[n], b->d[n]);
         } else {
-            a.q[n] = lane64(&lane, op, a.q[n], b->q[n]);
+            a.q[n] = sse_lane64(&lane, op, a.q[n], b->q[n]);
         }
         env.flags |= lane.flags;
     }
@@ -295,7 +294,7 @@ static void comisd(struct vcpu *v, const struct insn *i) { compare_flags64(v, i,
 
 /* No flags, denormals are zeros, and results too small become zeros. The manuals bound the error and
  * leave the bits to each processor; here it is the nearest number, on every host. */
-static uint32_t approximate(uint32_t bits, bool root)
+uint32_t sse_approximate(uint32_t bits, bool root)
 {
     struct sf_env env = {.daz = true, .ftz = true};
     struct sf_num one = {.kind = SF_K_NUMBER, .sig = UINT64_C(1) << 63};
@@ -320,7 +319,7 @@ static void approximate_form(struct vcpu *v, const struct insn *i, enum form for
     union bp_x86_vec tmp, s = *source(v, i, x, form, &tmp);
 
     for (unsigned n = 0; n < (form == PS ? 4u : 1u); n++) {
-        x->vec[i->reg].d[n] = approximate(s.d[n], root);
+        x->vec[i->reg].d[n] = sse_approximate(s.d[n], root);
     }
 }
 

@@ -3,9 +3,8 @@
  * Packed integer arithmetic, logic, compares and shifts of MMX, SSE and SSE2. One lane function per
  * operation; the MMX and XMM handlers are made from it. Intel SDM volume 2.
  */
-#include "fp-access.h"
+#include "vector.h"
 
-typedef void lanes_fn(union bp_x86_vec *d, const union bp_x86_vec *s, unsigned bytes);
 
 static inline void run_mmx(struct vcpu *v, const struct insn *i, lanes_fn *fn)
 {
@@ -235,6 +234,16 @@ static const struct opcode table[2][256] = {
 /* ANDPS, ANDNPS, ORPS, XORPS */
 static const struct opcode logic_ps[4] = {XMM(pand), XMM(pandn), XMM(por), XMM(pxor)};
 static const struct opcode none;
+
+#define LANES_OF(name) name
+static lanes_fn *const lanes[256] = {
+    PACKED(LANES_OF), [0x54] = pand, [0x55] = pandn, [0x56] = por, [0x57] = pxor,
+};
+
+lanes_fn *sse_integer_lanes(unsigned prefix, uint8_t byte)
+{
+    return prefix == PREFIX_INDEX_66 ? lanes[byte] : NULL;
+}
 
 const struct opcode *sse_integer_opcode(unsigned prefix, uint8_t byte)
 {

@@ -2,9 +2,8 @@
 /*
  * Shuffles, unpacks, packs, inserts and extracts of MMX, SSE and SSE2. Intel SDM volume 2.
  */
-#include "fp-access.h"
+#include "vector.h"
 
-typedef void lanes_fn(union bp_x86_vec *d, const union bp_x86_vec *s, unsigned bytes);
 
 /* Interleaves the low or the high halves */
 #define UNPACK(name, member, high) \
@@ -254,6 +253,17 @@ static const struct opcode table[4][256] = {
     [PREFIX_INDEX_F3] = {[0x70] = IMM8(pshufhw)},
     [PREFIX_INDEX_F2] = {[0x70] = IMM8(pshuflw)},
 };
+
+static lanes_fn *const lanes[256] = {
+    [0x14] = punpcklqdq, [0x15] = punpckhqdq, [0x60] = punpcklbw, [0x61] = punpcklwd, [0x62] = punpckldq,
+    [0x63] = packsswb, [0x67] = packuswb, [0x68] = punpckhbw, [0x69] = punpckhwd, [0x6a] = punpckhdq,
+    [0x6b] = packssdw, [0x6c] = punpcklqdq, [0x6d] = punpckhqdq,
+};
+
+lanes_fn *sse_shuffle_lanes(unsigned prefix, uint8_t byte)
+{
+    return prefix == PREFIX_INDEX_66 ? lanes[byte] : NULL;
+}
 
 const struct opcode *sse_shuffle_opcode(unsigned prefix, uint8_t byte)
 {

@@ -3,7 +3,7 @@
  * System instructions: control registers, descriptor-table registers, LAR LSL VERR VERW ARPL, CLI
  * STI HLT, INVLPG, INVPCID, group 7 (XGETBV, SWAPGS, CLAC, MONITOR ...). Intel SDM volumes 2 and 3.
  */
-#include "vcpu.h"
+#include "xsave.h"
 
 #define GP(code) raise_exception_code(v, EXC_GP, code)
 
@@ -382,27 +382,6 @@ static void swapgs(struct vcpu *v, const struct insn *i)
     v->x->kernel_gs_base = base;
 }
 
-static void xcr(struct vcpu *v, const struct insn *i, bool set)
-{
-    struct bp_x86_cpu *x = v->x;
-    uint64_t value = x->gpr[BP_RDX] << 32 | (uint32_t)x->gpr[BP_RAX];
-
-    if (!(x->cr4 & CR4_OSXSAVE))
-        exec_ud(v, i);
-    if (set)
-        privileged(v);
-    if ((uint32_t)x->gpr[BP_RCX] != 0)
-        GP(0);
-    if (!set) {
-        x->gpr[BP_RAX] = (uint32_t)x->xcr0;
-        x->gpr[BP_RDX] = x->xcr0 >> 32;
-        return;
-    }
-    if (!(value & 1) || value & ~(uint64_t)3)
-        GP(0);
-    x->xcr0 = value;
-}
-
 static void set_ac(struct vcpu *v, const struct insn *i, bool ac)
 {
     if (!feature(v, BP_X86_FW_7_EBX, 20) || v->cpl != 0 || i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE))
@@ -420,8 +399,8 @@ static void group7_register(struct vcpu *v, const struct insn *i)
         break;
     case 0xca: set_ac(v, i, false); break;
     case 0xcb: set_ac(v, i, true); break;
-    case 0xd0: xcr(v, i, false); break;
-    case 0xd1: xcr(v, i, true); break;
+    case 0xd0: exec_xgetbv(v, i); break;
+    case 0xd1: exec_xsetbv(v, i); break;
     case 0xf8: swapgs(v, i); break;
     case 0xf9: exec_rdtscp(v, i); break;
     default: exec_ud(v, i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Opcode maps of the integer instructions. Intel SDM volume 2, appendix A. */
-#include "vcpu.h"
+#include "vector.h"
 
 #define IZ 0xff
 /* The six forms of an ALU operation; pick_fast() puts the real handler in. */
@@ -127,7 +127,12 @@ const struct opcode opcodes_0f[256] = {
     [0xff] = {exec_ud, OP_MODRM | OP_BRANCH, 0},
 };
 
-const struct opcode *opcode_0f38(const struct insn *i)
+const struct opcode *opcode_0f3a(const struct vcpu *v, const struct insn *i, unsigned pp)
+{
+    return vec_opcode(v, i, pp);
+}
+
+const struct opcode *opcode_0f38(const struct vcpu *v, const struct insn *i, unsigned pp)
 {
     static const struct opcode movbe = {exec_movbe, OP_MODRM | OP_MEM_ONLY, 0};
     static const struct opcode crc32 = {exec_crc32, OP_MODRM, 0};
@@ -140,7 +145,7 @@ const struct opcode *opcode_0f38(const struct insn *i)
     case 0xf6: return i->prefixes & (PREFIX_66 | PREFIX_REP) ? &adx : NULL;
     case 0x82: return i->prefixes & PREFIX_66 ? &invpcid : NULL;
     }
-    return NULL;
+    return vec_opcode(v, i, pp);
 }
 
 const struct opcode *opcode_vex(const struct vcpu *v, const struct insn *i, unsigned pp)
@@ -149,8 +154,13 @@ const struct opcode *opcode_vex(const struct vcpu *v, const struct insn *i, unsi
                                bextr = {exec_bmi_bextr, OP_MODRM, 0}, bzhi = {exec_bmi_bzhi, OP_MODRM, 0},
                                pdep = {exec_bmi_pdep, OP_MODRM, 0}, mulx = {exec_bmi_mulx, OP_MODRM, 0},
                                shift = {exec_bmi_shift, OP_MODRM, 0}, rorx = {exec_bmi_rorx, OP_MODRM, 1};
+    const struct opcode *vector = i->map >= 1 && i->map <= 3 ? vec_opcode(v, i, pp) : NULL;
     bool bmi1 = feature(v, BP_X86_FW_7_EBX, 3), bmi2 = feature(v, BP_X86_FW_7_EBX, 8);
 
+    if (vector)
+        return vector;
+    if (i->prefixes & PREFIX_L)
+        return NULL;
     if (i->map == 3)
         return i->opcode == 0xf0 && pp == 3 && bmi2 ? &rorx : NULL;
     if (i->map != 2)

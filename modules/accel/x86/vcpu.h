@@ -638,7 +638,8 @@ enum decode_result { DECODE_OK, DECODE_MORE, DECODE_END /* ok, ends the block */
 enum decode_result decode(struct vcpu *v, const struct code_bytes *code, struct insn *i);
 void pick_fast(struct vcpu *v, struct insn *i);
 extern const struct opcode opcodes_1[256], opcodes_0f[256];
-const struct opcode *opcode_0f38(const struct insn *i);
+const struct opcode *opcode_0f38(const struct vcpu *v, const struct insn *i, unsigned pp);
+const struct opcode *opcode_0f3a(const struct vcpu *v, const struct insn *i, unsigned pp);
 const struct opcode *opcode_vex(const struct vcpu *v, const struct insn *i, unsigned pp);
 
 /* CPUID's feature bits that the software accelerators execute: features.c */
