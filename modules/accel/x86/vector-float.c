@@ -108,60 +108,55 @@ FN(addsub64)
     }
 }
 
-/* Products that the immediate chooses, their sum where it says; each step rounds. An exception that
- * is not masked ends it after its step. */
+/* One step of several, each of which reports for itself. */
+static void step(struct vec_run *r)
+{
+    sse_report(r->v, r->x, &r->env);
+    r->env.flags = 0;
+}
+
+static uint32_t one32(struct vec_run *r, enum sse_operation op, uint32_t a, uint32_t b)
+{
+    struct sf_env env = element(r);
+    uint32_t result = sse_lane32(&env, op, a, b);
+
+    r->env.flags |= env.flags;
+    return result;
+}
+
+/* Products that the immediate chooses, their sum where it says; each step rounds. */
 FN(dpps)
 {
-    for (unsigned at = 0; at < r->bytes / 4; at += 4) {
-        uint32_t p[4], sum;
-        struct sf_env env = r->env;
+    unsigned count = r->bytes / 4;
+    uint32_t p[8];
 
-        for (unsigned n = 0; n < 4; n++) {
-            struct sf_env one = element(r);
-
-            p[n] = r->imm >> (4 + n) & 1 ? sse_lane32(&one, SSE_MUL, a->d[at + n], b->d[at + n]) : 0;
-            env.flags |= one.flags;
-        }
-        if (!(env.flags & env.unmasked)) {
-            struct sf_env low = element(r), high = element(r);
-
-            p[0] = sse_lane32(&low, SSE_ADD, p[0], p[1]);
-            p[2] = sse_lane32(&high, SSE_ADD, p[2], p[3]);
-            env.flags |= low.flags | high.flags;
-        }
-        sum = p[0];
-        if (!(env.flags & env.unmasked)) {
-            struct sf_env one = element(r);
-
-            sum = sse_lane32(&one, SSE_ADD, p[0], p[2]);
-            env.flags |= one.flags;
-        }
-        for (unsigned n = 0; n < 4; n++)
-            d->d[at + n] = r->imm >> n & 1 ? sum : 0;
-        r->env.flags |= env.flags;
-    }
+    for (unsigned n = 0; n < count; n++)
+        p[n] = r->imm >> (4 + (n & 3)) & 1 ? one32(r, SSE_MUL, a->d[n], b->d[n]) : 0;
+    step(r);
+    for (unsigned n = 0; n < count; n += 2)
+        p[n] = one32(r, SSE_ADD, p[n], p[n + 1]);
+    step(r);
+    for (unsigned n = 0; n < count; n += 4)
+        p[n] = one32(r, SSE_ADD, p[n], p[n + 2]);
+    for (unsigned n = 0; n < count; n++)
+        d->d[n] = r->imm >> (n & 3) & 1 ? p[n & 4] : 0;
 }
 FN(dppd)
 {
-    uint64_t p[2], sum;
-    struct sf_env env = r->env;
+    uint64_t p[2] = {0, 0};
 
     for (unsigned n = 0; n < 2; n++) {
-        struct sf_env one = element(r);
+        struct sf_env env = element(r);
 
-        p[n] = r->imm >> (4 + n) & 1 ? sse_lane64(&one, SSE_MUL, a->q[n], b->q[n]) : 0;
-        env.flags |= one.flags;
+        if (!(r->imm >> (4 + n) & 1))
+            continue;
+        p[n] = sse_lane64(&env, SSE_MUL, a->q[n], b->q[n]);
+        r->env.flags |= env.flags;
     }
-    sum = p[0];
-    if (!(env.flags & env.unmasked)) {
-        struct sf_env one = element(r);
-
-        sum = sse_lane64(&one, SSE_ADD, p[0], p[1]);
-        env.flags |= one.flags;
-    }
+    step(r);
+    p[0] = sse_lane64(&r->env, SSE_ADD, p[0], p[1]);
     for (unsigned n = 0; n < 2; n++)
-        d->q[n] = r->imm >> n & 1 ? sum : 0;
-    r->env.flags |= env.flags;
+        d->q[n] = r->imm >> n & 1 ? p[0] : 0;
 }
 
 /* ---- compares ---- */
