@@ -733,6 +733,300 @@ static void step_runs_one_instruction(void)
     g_assert_cmphex(cpu.rip, ==, CODE + 4);
 }
 
+/* ---- XSAVE ---- */
+
+#define AREA (DATA + 0x400)
+/* xsave/xrstor [rbx] with the opcode's second byte and ModRM */
+static void run_xsave(uint8_t opcode, uint8_t modrm)
+{
+    const uint8_t code[] = {0x0f, opcode, modrm, 0xf4};
+
+    memcpy(ram + CODE, code, sizeof(code));
+    cpu.rip = CODE;
+    cpu.gpr[BP_RAX] = cpu.gpr[BP_RDX] = 0xffffffff;
+    cpu.gpr[BP_RBX] = AREA;
+    run();
+}
+
+static void with_xsave(void)
+{
+    long_mode(0);
+    cpu.cr4 |= CR4_OSFXSR | CR4_OSXSAVE;
+    cpu.xcr0 = 7;
+    cpu.fcw = 0x37f;
+    cpu.mxcsr = 0x1f80;
+}
+
+static void xsave_keeps_what_xrstor_brings_back(void)
+{
+    static const uint8_t save[][2] = {{0xae, 0x23}, {0xae, 0x33}, {0xc7, 0x23}, {0xc7, 0x2b}}; /* , OPT, C, S */
+
+    for (unsigned n = 0; n < BP_COUNT(save); n++) {
+        bool compact = save[n][0] == 0xc7;
+
+        with_xsave();
+        cpu.mxcsr = 0x5f80;
+        cpu.vec[15].q[0] = 0x1111, cpu.vec[15].q[3] = 0x2222;
+        cpu.fpr[3].mantissa = 0x3333;
+        run_xsave(save[n][0], save[n][1]);
+        g_assert_cmpint(vector(), ==, -1);
+        g_assert_cmphex(get(AREA + 512, 8), ==, 7);
+        g_assert_cmphex(get(AREA + 520, 8), ==, compact ? UINT64_C(1) << 63 | 7 : 0);
+        g_assert_cmphex(get(AREA + 576 + 15 * 16 + 8, 8), ==, 0x2222);
+        cpu.mxcsr = 0x1f80;
+        memset(cpu.vec, 0xff, sizeof(cpu.vec));
+        memset(cpu.fpr, 0, sizeof(cpu.fpr));
+        run_xsave(save[n][1] == 0x2b ? 0xc7 : 0xae, save[n][1] == 0x2b ? 0x1b : 0x2b);
+        g_assert_cmpint(vector(), ==, -1);
+        g_assert_cmphex(cpu.mxcsr, ==, 0x5f80);
+        g_assert_cmphex(cpu.vec[15].q[0], ==, 0x1111);
+        g_assert_cmphex(cpu.vec[15].q[3], ==, 0x2222);
+        g_assert_cmphex(cpu.vec[0].q[2], ==, 0);
+        g_assert_cmphex(cpu.fpr[3].mantissa, ==, 0x3333);
+    }
+}
+
+static void xsave_leaves_out_what_is_initial(void)
+{
+    with_xsave();
+    cpu.vec[1].q[2] = 5;
+    put(AREA + 160, 0x77, 8);
+    run_xsave(0xc7, 0x23); /* XSAVEC */
+    g_assert_cmphex(get(AREA + 512, 8), ==, BP_X86_XS_AVX);
+    g_assert_cmphex(get(AREA + 160, 8), ==, 0x77);
+    cpu.vec[2].q[0] = 9;
+    cpu.fpr[0].mantissa = 9;
+    run_xsave(0xae, 0x2b);
+    g_assert_cmphex(cpu.vec[1].q[2], ==, 5);
+    g_assert_cmphex(cpu.vec[2].q[0], ==, 0);
+    g_assert_cmphex(cpu.fpr[0].mantissa, ==, 0);
+}
+
+static void xsave_refuses_wrong_areas(void)
+{
+    static const struct {
+        unsigned at;
+        uint64_t value;
+    } wrong[] = {{512, 8}, {520, 1}, {528, 1}, {24, 0x10000}, {520, UINT64_C(1) << 63 | 8}};
+
+    for (unsigned n = 0; n < BP_COUNT(wrong); n++) {
+        with_xsave();
+        put(AREA + wrong[n].at, wrong[n].value, 8);
+        run_xsave(0xae, 0x2b);
+        g_assert_cmpint(vector(), ==, EXC_GP);
+    }
+    with_xsave();
+    cpu.cr4 &= ~(uint64_t)CR4_OSXSAVE;
+    run_xsave(0xae, 0x23);
+    g_assert_cmpint(vector(), ==, EXC_UD);
+    with_xsave();
+    cpu.cr0 |= CR0_TS;
+    run_xsave(0xae, 0x23);
+    g_assert_cmpint(vector(), ==, EXC_NM);
+}
+
+static void xcr0_takes_what_goes_together(void)
+{
+    static const struct {
+        uint32_t value;
+        int vector;
+    } cases[] = {{1, -1}, {3, -1}, {7, -1}, {0xe7, -1}, {0x2e7, -1}, {0, EXC_GP}, {5, EXC_GP}, {0x27, EXC_GP},
+                 {0xe3, EXC_GP}, {0x407, EXC_GP}};
+
+    for (unsigned n = 0; n < BP_COUNT(cases); n++) {
+        with_xsave();
+        cpu.gpr[BP_RAX] = cases[n].value;
+        PROGRAM(0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01, 0xd1, 0xf4); /* xsetbv */
+        run();
+        g_assert_cmpint(vector(), ==, cases[n].vector);
+        g_assert_cmphex(cpu.xcr0, ==, cases[n].vector < 0 ? cases[n].value : 7);
+    }
+}
+
+static void what_is_not_announced_is_undefined(void)
+{
+    static const struct {
+        uint8_t word, bit, length, code[8];
+    } cases[] = {
+        {BP_X86_FW_1_ECX, 28, 4, {0xc5, 0xf0, 0x58, 0xc2}},       /* vaddps */
+        {BP_X86_FW_7_EBX, 5, 4, {0xc5, 0xf5, 0xfe, 0xc2}},        /* vpaddd ymm */
+        {BP_X86_FW_1_ECX, 12, 5, {0xc4, 0xe2, 0x71, 0x98, 0xc2}}, /* vfmadd132ps */
+        {BP_X86_FW_1_ECX, 29, 5, {0xc4, 0xe2, 0x79, 0x13, 0xc2}}, /* vcvtph2ps */
+        {BP_X86_FW_1_ECX, 9, 5, {0x66, 0x0f, 0x38, 0x00, 0xc1}},  /* pshufb */
+        {BP_X86_FW_1_ECX, 19, 5, {0x66, 0x0f, 0x38, 0x40, 0xc1}}, /* pmulld */
+        {BP_X86_FW_1_ECX, 20, 5, {0x66, 0x0f, 0x38, 0x37, 0xc1}}, /* pcmpgtq */
+        {BP_X86_FW_1_ECX, 25, 5, {0x66, 0x0f, 0x38, 0xdc, 0xc1}}, /* aesenc */
+        {BP_X86_FW_1_ECX, 1, 6, {0x66, 0x0f, 0x3a, 0x44, 0xc1, 0}}, /* pclmulqdq */
+        {BP_X86_FW_7_EBX, 29, 4, {0x0f, 0x38, 0xc9, 0xc1}},       /* sha1msg1 */
+        {BP_X86_FW_1_ECX, 26, 3, {0x0f, 0xae, 0x23}},             /* xsave */
+        {BP_X86_FW_D1_EAX, 1, 3, {0x0f, 0xc7, 0x23}},             /* xsavec */
+        {BP_X86_FW_7_EBX, 23, 4, {0x66, 0x0f, 0xae, 0x3b}},       /* clflushopt */
+        {BP_X86_FW_7_EBX, 11, 6, {0xc7, 0xf8, 0, 0, 0, 0}},       /* xbegin */
+        {BP_X86_FW_1_ECX, 30, 3, {0x0f, 0xc7, 0xf0}},             /* rdrand */
+        {BP_X86_FW_7_EBX, 3, 5, {0xc4, 0xe2, 0x78, 0xf2, 0xc1}},  /* andn */
+    };
+
+    for (unsigned n = 0; n < BP_COUNT(cases); n++) {
+        for (unsigned there = 0; there < 2; there++) {
+            with_xsave();
+            if (!there)
+                cpu.features[cases[n].word] &= ~(1u << cases[n].bit);
+            cpu.rip = CODE + there * 0x40; /* what was decoded with other features is not of use */
+            memset(ram + cpu.rip, 0xf4, 16);
+            memcpy(ram + cpu.rip, cases[n].code, cases[n].length);
+            cpu.gpr[BP_RBX] = AREA;
+            run();
+            if (there)
+                g_assert_cmpint(vector(), !=, EXC_UD);
+            else
+                g_assert_cmpint(vector(), ==, EXC_UD);
+        }
+    }
+}
+
+/* ---- protection keys, five levels ---- */
+
+static void keys_of_user_pages_are_obeyed(void)
+{
+    static const struct {
+        uint32_t pkru;
+        bool write;
+        unsigned cpl;
+        int vector;
+        uint32_t code;
+    } cases[] = {
+        {0, true, 3, -1, 0}, {1u << 6, false, 3, EXC_PF, 0x25}, {1u << 6, true, 3, EXC_PF, 0x27},
+        {2u << 6, false, 3, -1, 0}, {2u << 6, true, 3, EXC_PF, 0x27}, {2u << 6, true, 0, EXC_PF, 0x23},
+        {1u << 6, false, 0, EXC_PF, 0x21}, {3u << 8, true, 3, -1, 0},
+    };
+
+    for (unsigned n = 0; n < BP_COUNT(cases); n++) {
+        long_mode(cases[n].cpl);
+        cpu.cr4 |= CR4_PKE;
+        cpu.pkru = cases[n].pkru;
+        page(DATA, DATA | 7 | UINT64_C(3) << 59);
+        put(CODE, cases[n].write ? 0x0f00040000250488u : 0x0f0004000025048au, 8);
+        memcpy(ram + CODE + 7, "\x0f\x0b", 2); /* ud2 ends it on either level */
+        run();
+        g_assert_cmpint(vector(), ==, cases[n].vector < 0 ? EXC_UD : cases[n].vector);
+        if (cases[n].vector >= 0)
+            g_assert_cmphex(get(cpu.gpr[BP_RSP], 8), ==, cases[n].code);
+    }
+}
+
+static void fifth_level_widens_addresses(void)
+{
+    for (unsigned five = 0; five < 2; five++) {
+        long_mode(0);
+        cpu.linear_bits = 57;
+        if (five) {
+            cpu.cr4 |= CR4_LA57;
+            cpu.cr3 = 0xc000;
+            put(0xc000, PML4 | 7, 8);
+            put(0xc000 + 8, PML4 | 7, 8);
+        }
+        PROGRAM(0x48, 0xb8, 0, 0, 4, 0, 0, 0, 1, 0, 0x8a, 0x08, 0xf4); /* mov rax,1<<48 | DATA; mov cl,[rax] */
+        ram[DATA] = 0x5a;
+        run();
+        g_assert_cmpint(vector(), ==, five ? -1 : EXC_GP);
+        if (five)
+            g_assert_cmphex(cpu.gpr[BP_RCX] & 0xff, ==, 0x5a);
+    }
+}
+
+/* ---- system management mode ---- */
+
+#define SMBASE 0x50000u
+
+static void with_smi(void)
+{
+    static char seen; /* not looked into by the interpreter alone */
+
+    cpu.smm_space = (struct bp_space *)(void *)&seen;
+    cpu.smbase = SMBASE;
+    cpu.interrupts = BP_X86_INT_SMI;
+}
+
+static void smi_saves_and_rsm_restores(void)
+{
+    long_mode(3);
+    cpu.gpr[BP_RAX] = UINT64_C(0x1122334455667788);
+    cpu.rflags |= F_CF | F_IF;
+    cpu.nmi_blocked = 0;
+    with_smi();
+    PROGRAM(0x0f, 0x0b);
+    /* In the handler: mov ax,[cs:0xfff8]; mov [cs:0x7000],ax; mov byte [cs:0xfff8],0x99; mov dword [cs:0xff00],
+     * 0x60000; rsm */
+    memcpy(ram + SMBASE + 0x8000,
+           "\x2e\xa1\xf8\xff\x2e\xa3\x00\x70\x2e\xc6\x06\xf8\xff\x99\x2e\x66\xc7\x06\x00\xff\x00\x00\x06\x00\x0f\xaa",
+           26);
+    run();
+    g_assert_cmpint(vector(), ==, EXC_UD);
+    g_assert_cmphex(get(SMBASE + 0x7000, 2), ==, 0x7788);
+    g_assert_cmphex(cpu.gpr[BP_RAX], ==, UINT64_C(0x1122334455667799));
+    g_assert_cmphex(cpu.smbase, ==, 0x60000);
+    g_assert_cmphex(cpu.smm, ==, 0);
+    g_assert_cmphex(get(SMBASE + 0xfefc, 4), ==, 0x20064);
+    g_assert_cmphex(get(SMBASE + 0xfed0, 8), ==, EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE);
+    g_assert_cmphex(get(SMBASE + 0xff50, 8), ==, PML4);
+    g_assert_cmphex(get(SMBASE + 0xff78, 8), ==, CODE);
+    g_assert_cmphex(get(SMBASE + 0xfe10, 2), ==, CODE3);
+    g_assert_cmphex(get(cpu.gpr[BP_RSP] + 8, 8), ==, CODE3); /* the fault came from where it was */
+    g_assert_true(get(cpu.gpr[BP_RSP] + 16, 8) & F_CF);
+}
+
+static void smi_ends_a_halt_that_rsm_resumes(void)
+{
+    long_mode(0);
+    with_smi();
+    cpu.halted = 1;
+    PROGRAM(0x0f, 0x0b);
+    memcpy(ram + SMBASE + 0x8000, "\x2e\xfe\x06\x00\x70\x0f\xaa", 7); /* inc byte [cs:0x7000]; rsm */
+    code_written(vcpu->code_map, ram, RAM_SIZE);
+    vcpu_changed(vcpu);
+    g_assert_cmpint(vcpu_run(vcpu, &no_kick), ==, BP_CPU_EXIT_HALTED);
+    g_assert_cmphex(get(SMBASE + 0x7000, 1), ==, 1);
+    g_assert_cmphex(get(SMBASE + 0xfec9, 1), ==, 1);
+    g_assert_cmphex(cpu.rip, ==, CODE);
+    g_assert_cmphex(cpu.halted, ==, 1);
+}
+
+static void smi_waits_in_smm_and_is_nothing_without_its_memory(void)
+{
+    long_mode(0);
+    with_smi();
+    cpu.smm_space = NULL;
+    PROGRAM(0xff, 0xc0, 0xf4);
+    run();
+    g_assert_cmphex(cpu.gpr[BP_RAX], ==, 1);
+    g_assert_cmphex(cpu.interrupts, ==, 0);
+    long_mode(0);
+    with_smi();
+    cpu.smm = 1;
+    PROGRAM(0xff, 0xc0, 0xf4);
+    run();
+    g_assert_cmphex(cpu.gpr[BP_RAX], ==, 1);
+    g_assert_cmphex(cpu.interrupts, ==, BP_X86_INT_SMI);
+    cpu.interrupts = 0;
+    cpu.smm = 0;
+    PROGRAM(0x0f, 0xaa); /* RSM outside */
+    cpu.rip = CODE;
+    run();
+    g_assert_cmpint(vector(), ==, EXC_UD);
+}
+
+static void rsm_to_an_impossible_state_shuts_down(void)
+{
+    long_mode(0);
+    with_smi();
+    PROGRAM(0x0f, 0x0b);
+    /* mov byte [cs:0xff58],0x10: paging without protection; rsm */
+    memcpy(ram + SMBASE + 0x8000, "\x2e\xc6\x06\x58\xff\x10\x0f\xaa", 8);
+    code_written(vcpu->code_map, ram, RAM_SIZE);
+    vcpu_changed(vcpu);
+    g_assert_cmpint(vcpu_run(vcpu, &no_kick), ==, BP_CPU_EXIT_SHUTDOWN);
+}
+
 #define CASE(name) {"/interp/" #name, name}
 int main(int argc, char **argv)
 {
@@ -751,7 +1045,12 @@ int main(int argc, char **argv)
         CASE(store_across_pages_is_all_or_nothing), CASE(accessed_and_dirty_bits_set),
         CASE(non_canonical_gp_or_ss), CASE(bad_encodings_refused), CASE(ist_gives_stack),
         CASE(trap_flag_traps_after_each), CASE(breakpoints_hit), CASE(rep_movs_fault_keeps_progress),
-        CASE(step_runs_one_instruction),
+        CASE(step_runs_one_instruction), CASE(xsave_keeps_what_xrstor_brings_back),
+        CASE(xsave_leaves_out_what_is_initial), CASE(xsave_refuses_wrong_areas),
+        CASE(xcr0_takes_what_goes_together), CASE(what_is_not_announced_is_undefined),
+        CASE(keys_of_user_pages_are_obeyed), CASE(fifth_level_widens_addresses),
+        CASE(smi_saves_and_rsm_restores), CASE(smi_ends_a_halt_that_rsm_resumes),
+        CASE(smi_waits_in_smm_and_is_nothing_without_its_memory), CASE(rsm_to_an_impossible_state_shuts_down),
     };
     int status;
 

@@ -16,6 +16,7 @@ struct interp {
 
 struct cpu_interp {
     struct vcpu *v;
+    bool hears_smm; /* of changes of what system management mode sees */
 };
 
 static struct vcpu *vcpu_of(struct bp_cpu *cpu)
@@ -82,6 +83,8 @@ static void interp_cpu_fini(struct bp_cpu *cpu)
     if (!c->v)
         return;
     bp_space_unlisten(bp_cpu_space(cpu), &listener, c->v);
+    if (c->hears_smm)
+        bp_space_unlisten(((struct bp_x86_cpu *)bp_cpu_state(cpu))->smm_space, &listener, c->v);
     vcpu_free(c->v);
     c->v = NULL;
 }
@@ -98,6 +101,13 @@ static enum bp_cpu_exit interp_exec(struct bp_cpu *cpu)
 
 static void interp_changed(struct bp_cpu *cpu)
 {
+    const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+    struct cpu_interp *c = bp_cpu_accel_state(cpu);
+
+    if (x->smm_space && !c->hears_smm) { /* a reset, before it runs */
+        machine_hear_smm(cpu, &listener, c->v);
+        c->hears_smm = true;
+    }
     vcpu_changed(vcpu_of(cpu));
 }
 

@@ -31,7 +31,7 @@ static uint64_t wrapped(const struct vcpu *v, uint64_t lin)
 /* Long operands that reach into non-canonical addresses fault before any page of theirs does. */
 static void check_end(struct vcpu *v, unsigned seg, uint64_t lin, unsigned len)
 {
-    if (v->long64 && !is_canonical(lin + len - 1))
+    if (v->long64 && !is_canonical(v, lin + len - 1))
         raise_exception_code(v, seg == BP_SS ? EXC_SS : EXC_GP, 0);
 }
 

@@ -5,7 +5,7 @@
 void jump_near(struct vcpu *v, uint64_t target, unsigned size)
 {
     if (v->long64) {
-        if (!is_canonical(target))
+        if (!is_canonical(v, target))
             raise_exception_code(v, EXC_GP, 0);
         v->x->rip = target;
         return;
@@ -31,7 +31,7 @@ static void call_to(struct vcpu *v, uint64_t target, unsigned size)
 {
     uint64_t next = v->x->rip, sp = v->x->gpr[BP_RSP];
 
-    if (v->long64 && !is_canonical(target)) {
+    if (v->long64 && !is_canonical(v, target)) {
         push(v, next, size); /* the stack is written, and may fault, before the target counts */
         v->x->gpr[BP_RSP] = sp;
     }

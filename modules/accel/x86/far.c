@@ -45,7 +45,7 @@ void frame_push(struct vcpu *v, struct frame *f, uint64_t value, unsigned size)
     struct tlb_set *old;
 
     if (f->wide) {
-        if (!is_canonical(off))
+        if (!is_canonical(v, off))
             raise_exception_code(v, EXC_SS, code);
     } else {
         bool down = (f->ss.attr & 12) == 4 && v->x->cr0 & CR0_PE;
@@ -100,7 +100,7 @@ static void check_target(struct vcpu *v, const struct descriptor *d, uint16_t se
     if (is_long(v) && s->attr & BP_X86_SEG_L) {
         if (s->attr & BP_X86_SEG_DB)
             GP(selector & ~3u);
-        if (!is_canonical(offset))
+        if (!is_canonical(v, offset))
             GP(0);
     } else if (offset > s->limit) {
         GP(0);

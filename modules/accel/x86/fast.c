@@ -155,7 +155,7 @@ FAST(ret64)
 {
     uint64_t target = load64(v, R(BP_RSP), BP_SS);
 
-    if (unlikely(!is_canonical(target)))
+    if (unlikely(!is_canonical(v, target)))
         raise_exception_code(v, EXC_GP, 0);
     R(BP_RSP) += 8 + i->imm;
     v->x->rip = target;
@@ -164,7 +164,7 @@ FAST(jmp_r64)
 {
     uint64_t target = R(i->rm);
 
-    if (unlikely(!is_canonical(target)))
+    if (unlikely(!is_canonical(v, target)))
         raise_exception_code(v, EXC_GP, 0);
     v->x->rip = target;
 }
@@ -173,7 +173,7 @@ FAST(call_r64)
     uint64_t target = R(i->rm), sp = R(BP_RSP) - 8;
 
     store64(v, sp, v->x->rip, BP_SS); /* written, and may fault, before the target counts */
-    if (unlikely(!is_canonical(target)))
+    if (unlikely(!is_canonical(v, target)))
         raise_exception_code(v, EXC_GP, 0);
     R(BP_RSP) = sp;
     v->x->rip = target;

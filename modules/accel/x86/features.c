@@ -15,10 +15,11 @@ const uint32_t x86_executed_features[BP_X86_FW_COUNT] = {
      * rdrand hypervisor */
     [BP_X86_FW_1_ECX] = B(0) | B(1) | B(9) | B(12) | B(13) | B(17) | B(19) | B(20) | B(21) | B(22) | B(23) | B(24) |
                         B(25) | B(26) | B(28) | B(29) | B(30) | B(31),
-    /* fsgsbase bmi1 avx2 smep bmi2 erms invpcid rdseed adx smap clflushopt clwb sha-ni */
-    [BP_X86_FW_7_EBX] = B(0) | B(3) | B(5) | B(7) | B(8) | B(9) | B(10) | B(18) | B(19) | B(20) | B(23) | B(24) | B(29),
-    /* umip vaes vpclmulqdq rdpid */
-    [BP_X86_FW_7_ECX] = B(2) | B(9) | B(10) | B(22),
+    /* fsgsbase bmi1 hle avx2 smep bmi2 erms invpcid rtm rdseed adx smap clflushopt clwb sha-ni; transactions abort
+     * as they begin */
+    [BP_X86_FW_7_EBX] = B(0) | B(3) | B(4) | B(5) | B(7) | B(8) | B(9) | B(10) | B(11) | B(18) | B(19) | B(20) | B(23) | B(24) | B(29),
+    /* umip pku vaes vpclmulqdq la57 rdpid */
+    [BP_X86_FW_7_ECX] = B(2) | B(3) | B(9) | B(10) | B(16) | B(22),
     /* fsrm */
     [BP_X86_FW_7_EDX] = B(4),
     /* syscall nx pdpe1gb rdtscp lm */

@@ -110,7 +110,7 @@ static uint64_t image_offset(struct vcpu *v, const struct insn *i, const struct 
 {
     uint64_t linear = seg_linear(v, i->seg, insn_offset(v, i), 16, false);
 
-    if (i->seg == BP_SS && !is_canonical(linear)) {
+    if (i->seg == BP_SS && !is_canonical(v, linear)) {
         raise_exception_code(v, EXC_SS, 0);
     }
     return aligned_offset(v, i, x, 16);

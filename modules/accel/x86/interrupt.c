@@ -152,7 +152,7 @@ static void through_gate(struct vcpu *v, unsigned vector, const struct descripto
         gate_error(v, EXC_GP, selector & ~3u);
     stack_for(v, &f, dpl, gate->high & 7, lng); /* IST: bits 0 to 2 */
     descriptor_unpack(&d, selector, &cs);
-    if (lng ? !is_canonical(offset) : offset > cs.limit)
+    if (lng ? !is_canonical(v, offset) : offset > cs.limit)
         gate_error(v, EXC_GP, 0);
     push_frame(v, &f, flags, size, lng || dpl < v->cpl, has_code, code);
     descriptor_set_accessed(v, &d);

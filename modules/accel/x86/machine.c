@@ -2,14 +2,39 @@
 /* How a vCPU reaches its machine's memory and I/O space. */
 #include "machine.h"
 #include <bp/exact/memory.h>
+#include <bp/loop.h>
 #include <bp/memory.h>
+
+/* What the vCPU's physical addresses mean now. */
+static struct bp_space *memory_of(struct bp_cpu *cpu)
+{
+    const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    return x->smm && x->smm_space ? x->smm_space : bp_cpu_space(cpu);
+}
+
+static struct bp_access access_of(struct bp_cpu *cpu)
+{
+    const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    return (struct bp_access){.size = sizeof(struct bp_access), .flags = x->smm ? BP_ACCESS_SECURE : 0};
+}
+
+void machine_hear_smm(struct bp_cpu *cpu, const struct bp_memory_listener *listener, void *opaque)
+{
+    const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+
+    bp_machine_lock(bp_cpu_machine(cpu));
+    bp_space_listen(x->smm_space, listener, opaque);
+    bp_machine_unlock(bp_cpu_machine(cpu));
+}
 
 /* opaque: the bp_cpu */
 static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_page)
 {
     struct bp_mapping m = {.size = sizeof(m)};
 
-    bp_space_lookup(bp_cpu_space(opaque), address, &m);
+    bp_space_lookup(memory_of(opaque), address, &m);
     if (!m.host || m.length < PAGE)
         return; /* smaller pieces go through the slow path */
     ret_page->host = m.host;
@@ -21,14 +46,17 @@ static void space_lookup(void *opaque, uint64_t address, struct phys_page *ret_p
 static uint64_t space_read(void *opaque, uint64_t address, unsigned size)
 {
     uint64_t value = ~(uint64_t)0;
+    struct bp_access access = access_of(opaque);
 
-    bp_space_load(bp_cpu_space(opaque), address, size, &value);
+    bp_space_load_as(memory_of(opaque), address, size, &value, &access);
     return value;
 }
 
 static void space_write(void *opaque, uint64_t address, uint64_t value, unsigned size)
 {
-    bp_space_store(bp_cpu_space(opaque), address, size, value);
+    struct bp_access access = access_of(opaque);
+
+    bp_space_store_as(memory_of(opaque), address, size, value, &access);
 }
 
 static uint64_t port_in(void *opaque, uint16_t port, unsigned size)

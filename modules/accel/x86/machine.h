@@ -6,5 +6,9 @@
 
 /* The bus of a machine's vCPU. [main] */
 void machine_bus(struct bp_cpu *cpu, struct bus *ret_bus);
+struct bp_memory_listener;
+/* Listens to what system management mode sees, too: the board gives it after the vCPU was made, before the
+ * machine runs. Once; the caller takes the listener away at the end. [vcpu] without locks */
+void machine_hear_smm(struct bp_cpu *cpu, const struct bp_memory_listener *listener, void *opaque);
 
 #endif

@@ -42,8 +42,24 @@ void exec_mov_ge(struct vcpu *v, const struct insn *i)
     reg_set(v, i, i->reg, i->opsize, rm_load(v, i, i->opsize));
 }
 
+/* XABORT, XBEGIN: no transaction ever begins: each aborts at once, for a reason that does not say "again". */
+static void transaction(struct vcpu *v, const struct insn *i)
+{
+    if (!feature(v, BP_X86_FW_7_EBX, 11))
+        exec_ud(v, i);
+    if (i->opcode == 0xc6)
+        return;
+    jump_near(v, v->x->rip + i->imm, v->long64 ? 8 : i->opsize);
+    v->x->gpr[BP_RAX] = 0;
+    end_block(v);
+}
+
 void exec_mov_ei(struct vcpu *v, const struct insn *i)
 {
+    if (i->modrm == 0xf8) {
+        transaction(v, i);
+        return;
+    }
     if (i->modrm >> 3 & 7)
         exec_ud(v, i);
     rm_store(v, i, i->opsize, i->imm);

@@ -152,7 +152,7 @@ int msr_write(struct vcpu *v, uint32_t index, uint64_t value)
     uint64_t *p;
 
     if (m) {
-        if (m->flags & READ_ONLY || value & ~m->writable || (m->flags & CANONICAL && !is_canonical(value)) ||
+        if (m->flags & READ_ONLY || value & ~m->writable || (m->flags & CANONICAL && !is_canonical_base(v, value)) ||
             (index == 0x277 && !valid_pat(value)))
             return -EINVAL;
         if (index == 0x3b)
@@ -268,6 +268,8 @@ void exec_cpuid(struct vcpu *v, const struct insn *i)
     (void)i;
     if (leaf == 0xd && c && (uint32_t)x->gpr[BP_RCX] < 2)
         ebx = bp_x86_xsave_size(x->xcr0 | ((uint32_t)x->gpr[BP_RCX] ? x->xss : 0), (uint32_t)x->gpr[BP_RCX]);
+    if (leaf == 7 && !(uint32_t)x->gpr[BP_RCX])
+        ecx = (ecx & ~(1u << 4)) | (x->cr4 & CR4_PKE ? 1u << 4 : 0);
     if (leaf == 1) {
         ecx = (ecx & ~(1u << 27)) | (x->cr4 & CR4_OSXSAVE ? 1u << 27 : 0);
         if (x->apic && !(x->apic->get_base(x->apic_opaque) & 0x800))
@@ -327,7 +329,7 @@ void exec_sysret(struct vcpu *v, const struct insn *i)
     if (!(x->efer & EFER_SCE) || !is_protected(v))
         exec_ud(v, i);
     privileged(v);
-    if (to64 && !is_canonical(x->gpr[BP_RCX]))
+    if (to64 && !is_canonical(v, x->gpr[BP_RCX]))
         raise_exception_code(v, EXC_GP, 0);
     x->rip = to64 ? x->gpr[BP_RCX] : (uint32_t)x->gpr[BP_RCX];
     if (v->long64)
@@ -366,7 +368,7 @@ void exec_sysexit(struct vcpu *v, const struct insn *i)
         exec_ud(v, i);
     if (!(x->cr0 & CR0_PE) || !(x->sysenter_cs & 0xfffc) || v->cpl)
         raise_exception_code(v, EXC_GP, 0);
-    if (to64 && (!is_canonical(rip) || !is_canonical(rsp)))
+    if (to64 && (!is_canonical(v, rip) || !is_canonical(v, rsp)))
         raise_exception_code(v, EXC_GP, 0);
     flat_code(v, (uint16_t)(((x->sysenter_cs & 0xfffc) + (to64 ? 32 : 16)) | 3), 3, to64);
     x->rip = to64 ? rip : (uint32_t)rip;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Page-table walks: 2, 3 and 4 levels, PSE, PAE, NX, WP, SMEP, SMAP, global pages, accessed and dirty
- * bits, reserved bits and exact error codes. Intel SDM volume 3, chapter 4. Leaves out protection
- * keys and 5-level paging, which no model offers.
+ * Page-table walks: 2, 3, 4 and 5 levels, PSE, PAE, NX, WP, SMEP, SMAP, global pages, accessed and dirty
+ * bits, reserved bits, protection keys and exact error codes. Intel SDM volume 3, chapter 4.
  */
 #include "vcpu.h"
 #include "paging.h"
@@ -13,6 +12,7 @@
 #define PF_U 4u
 #define PF_RSVD 8u
 #define PF_I 16u
+#define PF_PK 32u
 
 #define PTE_P 1u
 #define PTE_W 2u
@@ -72,6 +72,23 @@ uint64_t phys_read(struct vcpu *v, uint64_t address, unsigned size)
     return __atomic_load_n((uint64_t *)(p->host + address % PAGE), __ATOMIC_RELAXED);
 }
 
+void phys_write(struct vcpu *v, uint64_t address, uint64_t value, unsigned size)
+{
+    const struct phys_page *p = phys_lookup(v, address);
+
+    if (!p->host) {
+        v->bus.write(v->bus.opaque, address, value, size);
+        return;
+    }
+    if (p->readonly)
+        return;
+    memcpy(p->host + address % PAGE, &value, size);
+    if (p->dirty)
+        mark_dirty(p->dirty);
+    if (__atomic_load_n(&v->code_words[code_index(p->host)], __ATOMIC_RELAXED) & CODE_CACHED)
+        code_invalidate(v, code_index(p->host));
+}
+
 /* Sets bits of a paging entry atomically. */
 static void entry_or(struct vcpu *v, uint64_t address, unsigned size, uint32_t bits)
 {
@@ -105,6 +122,23 @@ static _Noreturn void page_fault(struct vcpu *v, const struct walk *w, uint32_t 
         code |= PF_I;
     v->x->cr2 = w->lin;
     raise_exception_code(v, EXC_PF, code);
+}
+
+/* Keys of user pages (bits 59 to 62 of the last entry): two bits each in PKRU. */
+static void check_key(struct vcpu *v, struct walk *w, uint64_t all, uint64_t last)
+{
+    const struct bp_x86_cpu *x = v->x;
+    unsigned rights = x->pkru >> (2 * (last >> 59 & 15)) & 3;
+
+    if (!(x->cr4 & CR4_PKE) || !(all & PTE_U) || w->kind == TLB_EXEC)
+        return;
+    if (rights & 1)
+        page_fault(v, w, PF_P | PF_PK);
+    if (rights & 2 && (w->set == MMU_USER || x->cr0 & CR0_WP)) {
+        w->writable = false;
+        if (w->kind == TLB_WRITE)
+            page_fault(v, w, PF_P | PF_PK);
+    }
 }
 
 /* Rights of the combined entries; `all` is the AND of the entries, nx the OR of their NX bits. */
@@ -176,12 +210,12 @@ static void walk_32(struct vcpu *v, struct walk *w)
 static void walk_64(struct vcpu *v, struct walk *w)
 {
     const struct bp_x86_cpu *x = v->x;
-    uint64_t at[4], value[4], all = ~(uint64_t)0, e;
+    uint64_t at[5], value[5], all = ~(uint64_t)0, e;
     uint64_t address_bits = (((uint64_t)1 << x->phys_bits) - 1) & ~(uint64_t)0xfff;
     uint64_t reserved = ((uint64_t)1 << 52) - ((uint64_t)1 << x->phys_bits);
     bool lng = x->efer & EFER_LMA, nx = false;
     unsigned count = 0;
-    int shift = lng ? 39 : 21;
+    int shift = !lng ? 21 : x->cr4 & CR4_LA57 ? 48 : 39;
 
     if (!lng) /* bits 52 to 62 are reserved in PAE entries */
         reserved |= 0x7ff0000000000000u;
@@ -210,7 +244,7 @@ static void walk_64(struct vcpu *v, struct walk *w)
         if (e & PTE_PS) {
             uint64_t inside = ((uint64_t)1 << shift) - 1;
 
-            if (shift == 39 || (shift == 30 && !feature(v, BP_X86_FW_80000001_EDX, 26)) ||
+            if (shift >= 39 || (shift == 30 && !feature(v, BP_X86_FW_80000001_EDX, 26)) ||
                 (e & inside & ~(uint64_t)0x1fff))
                 page_fault(v, w, PF_P | PF_RSVD);
             w->large = true;
@@ -222,6 +256,8 @@ static void walk_64(struct vcpu *v, struct walk *w)
         w->phys = e & address_bits;
     w->global = e & PTE_G && x->cr4 & CR4_PGE;
     check_rights(v, w, all, nx);
+    if (lng)
+        check_key(v, w, all, e);
     mark_used(v, w, at, value, count, 8);
 }
 

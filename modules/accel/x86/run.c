@@ -107,6 +107,7 @@ static void init_state(struct vcpu *v)
     x->dr[6] = 0xffff0ff0u;
     x->dr[7] = 0x400;
     x->halted = x->wait_for_sipi = !x->is_bsp;
+    x->smm = 0;
     if (x->apic)
         x->apic->init(x->apic_opaque);
     x->nmi_blocked = x->shadow = 0;
@@ -139,9 +140,14 @@ static void take_requests(struct vcpu *v)
         if (x->wait_for_sipi)
             take_sipi(v);
     }
-    /* System management mode and machine checks are not modelled: the requests end here. */
-    if (pending & (BP_X86_INT_SMI | BP_X86_INT_MACHINE_CHECK))
-        bp_x86_uninterrupt(x, BP_X86_INT_SMI | BP_X86_INT_MACHINE_CHECK);
+    if (pending & BP_X86_INT_SMI && !x->smm && !x->wait_for_sipi && !x->shadow) {
+        bp_x86_uninterrupt(x, BP_X86_INT_SMI);
+        if (x->smm_space)
+            smm_enter(v);
+    }
+    /* Machine checks are not modelled: the request ends here. */
+    if (pending & BP_X86_INT_MACHINE_CHECK)
+        bp_x86_uninterrupt(x, BP_X86_INT_MACHINE_CHECK);
 }
 
 static void deliver_debug(struct vcpu *v, uint64_t bits)

@@ -63,7 +63,7 @@ static void write_cr3(struct vcpu *v, uint64_t value)
     end_block(v);
 }
 
-static uint64_t cr4_allowed(const struct vcpu *v)
+uint64_t cr4_allowed(const struct vcpu *v)
 {
     static const struct {
         uint32_t bits;
@@ -75,7 +75,7 @@ static uint64_t cr4_allowed(const struct vcpu *v)
         {CR4_OSXMMEXCPT, BP_X86_FW_1_EDX, 25}, {CR4_UMIP, BP_X86_FW_7_ECX, 2},
         {CR4_FSGSBASE, BP_X86_FW_7_EBX, 0}, {CR4_PCIDE, BP_X86_FW_1_ECX, 17},
         {CR4_OSXSAVE, BP_X86_FW_1_ECX, 26}, {CR4_SMEP, BP_X86_FW_7_EBX, 7},
-        {CR4_SMAP, BP_X86_FW_7_EBX, 20},
+        {CR4_SMAP, BP_X86_FW_7_EBX, 20}, {CR4_PKE, BP_X86_FW_7_ECX, 3}, {CR4_LA57, BP_X86_FW_7_ECX, 16},
     };
     uint64_t allowed = CR4_PCE;
 
@@ -93,13 +93,15 @@ static void write_cr4(struct vcpu *v, uint64_t value)
 
     if (value & ~cr4_allowed(v) || (is_long(v) && !(value & CR4_PAE)))
         GP(0);
+    if (changed & CR4_LA57 && is_long(v))
+        GP(0);
     if (changed & value & CR4_PCIDE && (!is_long(v) || x->cr3 & 0xfff))
         GP(0);
     if (x->cr0 & CR0_PG && !is_long(v) && value & CR4_PAE && changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP) &&
         !pae_load_pdptes(v, x->cr3))
         GP(0);
     x->cr4 = value;
-    if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PCIDE))
+    if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_PKE | CR4_LA57))
         tlb_flush(v, true);
     mode_update(v);
     end_block(v);
@@ -362,7 +364,7 @@ static void load_table(struct vcpu *v, const struct insn *i, struct bp_x86_segme
     limit = mem_load16(v, i->seg, off);
     if (v->long64) {
         base = mem_load64(v, i->seg, off + 2);
-        if (!is_canonical(base))
+        if (!is_canonical_base(v, base))
             GP(0);
     } else {
         base = mem_load32(v, i->seg, off + 2) & (i->opsize == 2 ? 0xffffffu : 0xffffffffu);
@@ -390,6 +392,24 @@ static void set_ac(struct vcpu *v, const struct insn *i, bool ac)
     mode_update(v);
 }
 
+static void pkru(struct vcpu *v, const struct insn *i) /* RDPKRU, WRPKRU */
+{
+    struct bp_x86_cpu *x = v->x;
+
+    if (!(x->cr4 & CR4_PKE) || i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE))
+        exec_ud(v, i);
+    if ((uint32_t)x->gpr[BP_RCX] || (i->modrm == 0xef && (uint32_t)x->gpr[BP_RDX]))
+        GP(0);
+    if (i->modrm == 0xee) {
+        x->gpr[BP_RAX] = x->pkru;
+        x->gpr[BP_RDX] = 0;
+        return;
+    }
+    x->pkru = (uint32_t)x->gpr[BP_RAX];
+    tlb_flush(v, true);
+    end_block(v);
+}
+
 static void group7_register(struct vcpu *v, const struct insn *i)
 {
     switch (i->modrm) {
@@ -401,6 +421,14 @@ static void group7_register(struct vcpu *v, const struct insn *i)
     case 0xcb: set_ac(v, i, true); break;
     case 0xd0: exec_xgetbv(v, i); break;
     case 0xd1: exec_xsetbv(v, i); break;
+    case 0xd5: case 0xd6: /* XEND, XTEST: outside of a transaction */
+        if (!feature(v, BP_X86_FW_7_EBX, 11) || i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE))
+            exec_ud(v, i);
+        if (i->modrm == 0xd5)
+            GP(0);
+        flags_set_eager(v, F_ZF);
+        break;
+    case 0xee: case 0xef: pkru(v, i); break;
     case 0xf8: swapgs(v, i); break;
     case 0xf9: exec_rdtscp(v, i); break;
     default: exec_ud(v, i);
@@ -438,7 +466,7 @@ void exec_group7(struct vcpu *v, const struct insn *i)
         value = ea_offset(i);
         value = v->long64 ? value + (i->seg >= BP_FS ? x->seg[i->seg].base : 0) :
                             (uint32_t)(value + x->seg[i->seg].base);
-        if (!v->long64 || is_canonical(value))
+        if (!v->long64 || is_canonical(v, value))
             tlb_flush_page(v, value);
         break;
     default: exec_ud(v, i);
@@ -456,7 +484,7 @@ void exec_invpcid(struct vcpu *v, const struct insn *i)
     pcid = mem_load64(v, i->seg, off);
     linear = mem_load64(v, i->seg, off + 8);
     if (type > 3 || (type < 2 && (pcid >> 12 || (pcid && !(v->x->cr4 & CR4_PCIDE)))) ||
-        (type == 0 && !is_canonical(linear)))
+        (type == 0 && !is_canonical(v, linear)))
         GP(0);
     if (type == 0)
         tlb_flush_page(v, linear);
@@ -480,7 +508,7 @@ void exec_group15_f3(struct vcpu *v, const struct insn *i) /* RDFSBASE RDGSBASE 
         return;
     }
     value = reg_get(v, i, i->rm, i->opsize);
-    if (!is_canonical(value))
+    if (!is_canonical_base(v, value))
         GP(0);
     s->base = value;
 }

@@ -109,7 +109,7 @@ const struct opcode opcodes_0f[256] = {
     [0xa2] = {exec_cpuid, OP_BRANCH, 0}, [0xa3] = {exec_bt, OP_MODRM, 0},
     [0xa4] = {exec_shift_double, OP_MODRM, 1}, [0xa5] = {exec_shift_double, OP_MODRM, 0},
     [0xa8] = {exec_push_seg, OP_DEFAULT64, 0}, [0xa9] = {exec_pop_seg, OP_DEFAULT64, 0},
-    [0xaa] = {exec_ud, OP_BRANCH, 0}, [0xab] = {exec_bt, OP_MODRM | OP_LOCK, 0},
+    [0xaa] = {exec_rsm, OP_BRANCH, 0}, [0xab] = {exec_bt, OP_MODRM | OP_LOCK, 0},
     [0xac] = {exec_shift_double, OP_MODRM, 1}, [0xad] = {exec_shift_double, OP_MODRM, 0},
     [0xaf] = {exec_imul2, OP_MODRM, 0},
     [0xb0] = {exec_cmpxchg, OP_MODRM | OP_BYTE | OP_LOCK, 0}, [0xb1] = {exec_cmpxchg, OP_MODRM | OP_LOCK, 0},

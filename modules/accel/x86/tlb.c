@@ -100,7 +100,7 @@ uint64_t exec_phys(struct vcpu *v, uint64_t lin)
 {
     struct tlb_entry *e = tlb_at(v, TLB_EXEC, lin);
 
-    if (v->long64 && !is_canonical(lin))
+    if (v->long64 && !is_canonical(v, lin))
         raise_exception_code(v, EXC_GP, 0);
     if (!tlb_hit(v, e, lin, 1))
         e = fill(v, TLB_EXEC, lin);
@@ -120,7 +120,7 @@ static void check_linear(struct vcpu *v, uint64_t lin, unsigned size, unsigned s
 {
     const struct bp_x86_cpu *x = v->x;
 
-    if (v->long64 && (!is_canonical(lin) || !is_canonical(lin + size - 1)))
+    if (v->long64 && (!is_canonical(v, lin) || !is_canonical(v, lin + size - 1)))
         raise_exception_code(v, seg == BP_SS ? EXC_SS : EXC_GP, 0);
     if (v->cpl == 3 && lin & (size - 1) && x->cr0 & CR0_AM && x->rflags & F_AC && v->mmu == &v->sets[MMU_USER])
         raise_exception_code(v, EXC_AC, 0);
@@ -230,7 +230,7 @@ void probe_write(struct vcpu *v, uint64_t lin, unsigned size, unsigned seg)
     if (!tlb_hit(v, e, lin, 1))
         fill(v, TLB_WRITE, lin);
     if (PAGE_OF(last) != PAGE_OF(lin)) {
-        if (v->long64 && !is_canonical(last))
+        if (v->long64 && !is_canonical(v, last))
             raise_exception_code(v, seg == BP_SS ? EXC_SS : EXC_GP, 0);
         e = tlb_at(v, TLB_WRITE, last);
         if (!tlb_hit(v, e, last, 1))

@@ -56,11 +56,13 @@
 #define CR4_OSFXSR 0x200u
 #define CR4_OSXMMEXCPT 0x400u
 #define CR4_UMIP 0x800u
+#define CR4_LA57 0x1000u
 #define CR4_FSGSBASE 0x10000u
 #define CR4_PCIDE 0x20000u
 #define CR4_OSXSAVE 0x40000u
 #define CR4_SMEP 0x100000u
 #define CR4_SMAP 0x200000u
+#define CR4_PKE 0x400000u
 #define EFER_SCE 1u
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
@@ -461,6 +463,7 @@ uint64_t exec_phys(struct vcpu *v, uint64_t lin); /* raises #PF; address of the 
 const struct phys_page *phys_lookup(struct vcpu *v, uint64_t address);
 void phys_forget(struct vcpu *v); /* the map changed */
 uint64_t phys_read(struct vcpu *v, uint64_t address, unsigned size);
+void phys_write(struct vcpu *v, uint64_t address, uint64_t value, unsigned size); /* in one page */
 /* Which entries write to a page: none, one (its number + 1), or perhaps more. */
 #define WRITERS_MANY 0xffffffffu
 static inline void writer_note(struct vcpu *v, const struct tlb_entry *e)
@@ -479,9 +482,18 @@ static inline void exec_note(struct vcpu *v, uint64_t lin)
     v->exec_filter[lin >> 18 & 1023] |= (uint64_t)1 << (lin >> 12 & 63);
     v->exec_noted = 1;
 }
-static inline bool is_canonical(uint64_t a)
+/* As the paging mode has it; what is loaded into bases may be as wide as the processor's addresses. */
+static inline bool is_canonical(const struct vcpu *v, uint64_t a)
 {
-    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
+    unsigned shift = v->x->cr4 & CR4_LA57 ? 7 : 16;
+
+    return (uint64_t)((int64_t)(a << shift) >> shift) == a;
+}
+static inline bool is_canonical_base(const struct vcpu *v, uint64_t a)
+{
+    unsigned shift = v->x->linear_bits == 57 ? 7 : 16;
+
+    return (uint64_t)((int64_t)(a << shift) >> shift) == a;
 }
 
 /* ---- registers ---- */
@@ -677,6 +689,8 @@ exec_fn exec_hlt, exec_cli, exec_sti, exec_group6, exec_group7, exec_lar_lsl, ex
     exec_mov_dr, exec_wrmsr, exec_rdmsr, exec_rdtsc, exec_rdpmc, exec_cpuid, exec_syscall, exec_sysret,
     exec_sysenter, exec_sysexit, exec_invd, exec_arpl, exec_rsm, exec_group15_f3, exec_invpcid,
     exec_fwait, exec_rdtscp;
+void smm_enter(struct vcpu *v); /* between instructions */
+uint64_t cr4_allowed(const struct vcpu *v);
 int msr_read(struct vcpu *v, uint32_t index, uint64_t *ret_value);
 int msr_write(struct vcpu *v, uint32_t index, uint64_t value);
 void debug_update(struct vcpu *v);

@@ -129,6 +129,8 @@ static bool has_work(struct bp_cpu *cpu)
 
     if (x->wait_for_sipi)
         return pending & (BP_X86_INT_INIT | BP_X86_INT_SIPI);
+    if (x->smm) /* it waits for RSM */
+        pending &= ~(uint32_t)BP_X86_INT_SMI;
     if (pending & ~(uint32_t)BP_X86_INT_HARD & ~(uint32_t)BP_X86_INT_SIPI)
         return true;
     return (pending & BP_X86_INT_HARD) && (x->rflags & 0x200);

@@ -259,6 +259,7 @@ void model_features(const struct model *m, unsigned version, const uint32_t *exe
                     ret_words[word] |= 1u << bit;
             }
         }
+        apply_list("-hle -rtm", ret_words); /* transactions that always abort only cost time */
         return;
     }
     apply_list(m->features, ret_words);

@@ -78,12 +78,12 @@ char *x86_dump(struct bp_cpu *cpu)
     for (unsigned i = 0; i < 16; i++)
         fprintf(f, "%-3s=%016llx%c", gpr_names[i], (unsigned long long)x->gpr[i],
                 i % 4 == 3 ? '\n' : ' ');
-    fprintf(f, "rip=%016llx rflags=%08llx %s%s%s%s%s%s%s cpl=%u halted=%u\n",
+    fprintf(f, "rip=%016llx rflags=%08llx %s%s%s%s%s%s%s cpl=%u halted=%u smm=%u\n",
             (unsigned long long)x->rip, (unsigned long long)x->rflags,
             x->rflags & 0x400 ? "D" : "-", x->rflags & 0x800 ? "O" : "-",
             x->rflags & 0x80 ? "S" : "-", x->rflags & 0x40 ? "Z" : "-",
             x->rflags & 0x10 ? "A" : "-", x->rflags & 4 ? "P" : "-", x->rflags & 1 ? "C" : "-",
-            x->seg[BP_SS].attr >> 5 & 3, x->halted);
+            x->seg[BP_SS].attr >> 5 & 3, x->halted, x->smm);
     for (unsigned i = 0; i < 6; i++)
         fprintf(f, "%s =%04x %016llx %08x %04x\n", seg_names[i], x->seg[i].selector,
                 (unsigned long long)x->seg[i].base, x->seg[i].limit, x->seg[i].attr);
@@ -145,7 +145,7 @@ int x86_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys)
         return 0;
     }
     bool is_long = x->efer & 0x400;
-    int level = is_long ? 4 : 3;
+    int level = !is_long ? 3 : x->cr4 & 0x1000 ? 5 : 4; /* LA57 */
 
     table = is_long ? x->cr3 & mask : x->cr3 & 0xffffffe0u;
     for (; level >= 1; level--) {
