@@ -95,6 +95,20 @@ def features_are_added_and_taken_away():
         assert "popcnt" in flags and "cx16" not in flags, flags
 
 
+def models_announce_what_is_executed():
+    """Linux uses what it finds: XSAVE and AVX in its own code, five levels of page tables, protection keys."""
+    for model, place, there, absent in (
+            ("Nehalem", (6, 26), "sse4_2 popcnt ssse3", "avx aes"),
+            ("Haswell-noTSX", (6, 60), "avx2 bmi2 fma movbe xsaveopt f16c rdrand pcid vme", "rtm avx512f rdseed"),
+            ("EPYC-Rome", (23, 49), "avx2 sha_ni clwb rdpid umip smap xsavec", "sse4a avx512f la57"),
+            ("max", (15, 107), "avx2 aes sha_ni pku ospke la57 xsaves vaes", "rtm avx512f svm")):
+        with Guest("-m", "256", "-cpu", model) as guest:
+            family, number, flags = identity(guest.run("cat /proc/cpuinfo"))
+            assert (family, number) == place, (model, family, number)
+            assert set(there.split()) <= flags, (model, set(there.split()) - flags)
+            assert not set(absent.split()) & flags, (model, set(absent.split()) & flags)
+
+
 def siblings_are_seen():
     """The manual's example: -smp 8,sockets=2,cores=2,threads=2,maxcpus=8."""
     with Guest("-m", "256", "-cpu", "max", "-smp", "8,sockets=2,cores=2,threads=2,maxcpus=8") as guest:
@@ -142,7 +156,7 @@ def arranged_machine(tap):
 def main():
     tap = Tap()
     arranged_machine(tap)
-    for case in (features_are_added_and_taken_away, siblings_are_seen, dies_are_seen,
+    for case in (features_are_added_and_taken_away, models_announce_what_is_executed, siblings_are_seen, dies_are_seen,
                  processor_given_as_a_device_runs):
         tap.case(case.__name__, case)
     tap.done()
