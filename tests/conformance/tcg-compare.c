@@ -109,9 +109,9 @@ static void system_state(struct side *s)
 
     x->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
     x->cr3 = PML4;
-    x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-    x->xcr0 = 1;
+    x->xcr0 = 7;
     x->dr[6] = 0xffff0ff0;
     x->dr[7] = 0x400;
     x->gdtr = (struct bp_x86_segment){.base = UPPER + GDT, .limit = 0x7f};
@@ -121,9 +121,8 @@ static void system_state(struct side *s)
     x->linear_bits = 48;
     x->tsc_hz = 1000000000;
     x->features[BP_X86_FW_1_EDX] = UINT32_MAX;
-    x->features[BP_X86_FW_1_ECX] = 1u | 1u << 13 | 1u << 23; /* SSE3, CMPXCHG16B, POPCNT */
     x->features[BP_X86_FW_80000001_EDX] = UINT32_MAX;
-    x->features[BP_X86_FW_80000001_ECX] = 1; /* LAHF */
+    guest_features(x->features);
     fp_reset(x);
 }
 
@@ -286,7 +285,7 @@ static void make_block(struct random_block *b, uint64_t seed)
     put(b, &end, 1);
 }
 
-static void load_fx(struct bp_x86_cpu *x, const uint8_t *fx)
+static void load_fx(struct bp_x86_cpu *x, const uint8_t *fx, const uint8_t *ymm)
 {
     unsigned top;
 
@@ -303,8 +302,10 @@ static void load_fx(struct bp_x86_cpu *x, const uint8_t *fx)
         memcpy(&x->fpr[(top + n) & 7].mantissa, fx + 32 + 16 * n, 8);
         memcpy(&x->fpr[(top + n) & 7].sign_exponent, fx + 40 + 16 * n, 2);
     }
-    for (unsigned n = 0; n < 16; n++)
+    for (unsigned n = 0; n < 16; n++) {
         memcpy(&x->vec[n], fx + 160 + 16 * n, 16);
+        memcpy(x->vec[n].b + 16, ymm + 16 * n, 16);
+    }
 }
 
 static void prepare(struct side *s, const struct random_block *b)
@@ -320,7 +321,7 @@ static void prepare(struct side *s, const struct random_block *b)
     memcpy(x->gpr, b->start.gpr, sizeof(x->gpr));
     x->rip = b->at;
     x->rflags = b->start.rflags;
-    load_fx(x, b->start.fx);
+    load_fx(x, b->start.fx, b->start.ymm);
     memcpy(s->ram + DATA + (WINDOW_BASE - DATA_BASE), b->start.memory, WINDOW_SIZE);
     memset(s->dirty, 0, sizeof(s->dirty));
     vcpu_changed(s->v);

@@ -108,7 +108,7 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
         s = stub_new(t, STUB_ACCESS, i);
         s->site[0] = emit_jcc(&t->c, CC_NE);
         s->again = start;
-        s->info |= size << INFO_SIZE_SHIFT | (kind == ACCESS_WRITE ? INFO_WRITE : 0);
+        s->info |= (size - 1) << INFO_SIZE_SHIFT | (kind == ACCESS_WRITE ? INFO_WRITE : 0);
         s->where = *w;
         emit(&t->c, 0x8b, 8, SCRATCH1, &addend);
     }

@@ -199,6 +199,8 @@ uint32_t tb_mode(const struct tcg_cpu *c)
     const struct bp_x86_cpu *x = v->x;
     uint32_t mode = v->mode | (uint32_t)(v->mmu - v->sets) << MODE_MMU_SHIFT;
 
+    if (x->cr4 & CR4_OSXSAVE && (x->xcr0 & 6) == 6)
+        mode |= MODE_AVX;
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && x->cr4 & CR4_OSFXSR && (x->mxcsr & 0x1f80) == 0x1f80)
         mode |= MODE_SIMD;
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && (x->fcw & 0x3f) == 0x3f && !(x->fsw & 0x80))

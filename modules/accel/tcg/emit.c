@@ -30,6 +30,25 @@ static void put_modrm(struct code *c, int reg, const struct rm *rm)
         put32(c, (uint32_t)rm->disp);
 }
 
+void emit_vex(struct code *c, unsigned map, unsigned pp, bool w, bool l, unsigned opcode, int reg, unsigned vvvv,
+              const struct rm *rm)
+{
+    unsigned r = reg & 8 ? 0 : 0x80, x = rm->reg < 0 && rm->index >= 0 && rm->index & 8 ? 0 : 0x40;
+    unsigned b = (rm->reg >= 0 ? rm->reg : rm->base >= 0 ? rm->base : 0) & 8 ? 0 : 0x20;
+    unsigned last = (~vvvv & 15) << 3 | (l ? 4u : 0) | pp;
+
+    if (map == 1 && !w && x && b) {
+        put8(c, 0xc5);
+        put8(c, r | last);
+    } else {
+        put8(c, 0xc4);
+        put8(c, r | x | b | map);
+        put8(c, (w ? 0x80u : 0) | last);
+    }
+    put8(c, opcode);
+    put_modrm(c, reg, rm);
+}
+
 void emit(struct code *c, uint32_t opcode, unsigned size, int reg, const struct rm *rm)
 {
     unsigned rex = size == 8 ? 8 : 0;

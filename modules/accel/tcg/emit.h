@@ -72,6 +72,9 @@ static inline void put_imm(struct code *c, uint64_t value, unsigned size)
 #define E_BYTE (E_REG8 | E_RM8)
 
 void emit(struct code *c, uint32_t opcode, unsigned size, int reg, const struct rm *rm);
+/* With a VEX prefix; pp: 0 none, 1 66, 2 F3, 3 F2; vvvv: a register, 0 where there is none. */
+void emit_vex(struct code *c, unsigned map, unsigned pp, bool w, bool l, unsigned opcode, int reg, unsigned vvvv,
+              const struct rm *rm);
 
 static inline void emit_rr(struct code *c, uint32_t opcode, unsigned size, int reg, int rm)
 {

@@ -40,7 +40,7 @@ static bool walk(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
         reserved |= (uint64_t)1 << 63;
     w->all = ~(uint64_t)0;
     w->large = false;
-    for (int shift = 39;; shift -= 9) {
+    for (int shift = x->cr4 & CR4_LA57 ? 48 : 39;; shift -= 9) {
         uint64_t at = (e & bits) | (lin >> shift & 0x1ff) << 3;
         const struct phys_range *r = range_of(c, at);
 
@@ -73,6 +73,8 @@ static bool allowed(const struct vcpu *v, const struct walked *w, bool write)
 
     if (set == MMU_USER ? !(w->all & PTE_U) : set == MMU_SMAP && w->all & PTE_U)
         return false;
+    if (v->x->cr4 & CR4_PKE && w->all & PTE_U && v->x->pkru >> (2 * (w->entry >> 59 & 15)) & 3)
+        return false; /* protection keys: the interpreter knows */
     return !write || ((w->entry & PTE_D) && (w->all & PTE_W));
 }
 
@@ -81,7 +83,7 @@ int refill(struct jit_frame *f)
     struct tcg_cpu *c = tcg_of_frame(f);
     struct vcpu *v = &c->v;
     uint64_t lin = f->linear, page = PAGE_OF(lin);
-    unsigned size = f->info >> INFO_SIZE_SHIFT & 31;
+    unsigned size = (f->info >> INFO_SIZE_SHIFT & 31) + 1;
     bool write = f->info & INFO_WRITE;
     const struct phys_range *r;
     struct tlb_entry *e;
@@ -89,7 +91,7 @@ int refill(struct jit_frame *f)
     uint8_t *host;
 
     if (f->info & INFO_REDO || (lin & 0xfff) + size > PAGE || v->generation == 0xfff || v->single ||
-        v->x->a20_masked || (v->x->cr4 & 0x401000u) || !is_canonical(lin) ||
+        v->x->a20_masked || !is_canonical(v, lin) ||
         __atomic_load_n(&v->map_changed, __ATOMIC_RELAXED))
         return 1;
     e = tlb_at(v, write ? TLB_WRITE : TLB_READ, lin);

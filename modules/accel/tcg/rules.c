@@ -185,6 +185,8 @@ struct rule rule_of(const struct tcg_cpu *c, const struct insn *i)
         return NO_RULE; /* VEX */
     if (i->disp > INT32_MAX - 8192 || i->disp < INT32_MIN + 8192)
         return NO_RULE; /* sums with it might not fit a displacement */
+    if (i->map > 1 || i->prefixes & PREFIX_VEX)
+        return rule_vex(c, i);
     if (i->map == 0)
         return (i->opcode & 0xf8) == 0xd8 ? rule_x87(c, i) : rule_1(i);
     if (i->map != 1)

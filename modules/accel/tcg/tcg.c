@@ -21,6 +21,7 @@ struct accel_tcg {
 
 struct cpu_tcg {
     struct tcg_cpu *c;
+    bool hears_smm; /* of changes of what system management mode sees */
 };
 
 static struct tcg_cpu *tcg_of(struct bp_cpu *cpu)
@@ -96,6 +97,8 @@ static void tcg_cpu_fini(struct bp_cpu *cpu)
     if (!c)
         return;
     bp_space_unlisten(bp_cpu_space(cpu), &listener, c);
+    if (t->hears_smm)
+        bp_space_unlisten(((struct bp_x86_cpu *)bp_cpu_state(cpu))->smm_space, &listener, c);
     tcg_cpu_free(c);
     t->c = NULL;
 }
@@ -120,6 +123,13 @@ static void tcg_kick(struct bp_cpu *cpu)
 
 static void tcg_changed(struct bp_cpu *cpu)
 {
+    const struct bp_x86_cpu *x = bp_cpu_state(cpu);
+    struct cpu_tcg *t = bp_cpu_accel_state(cpu);
+
+    if (x->smm_space && !t->hears_smm) { /* a reset, before it runs */
+        machine_hear_smm(cpu, &listener, t->c);
+        t->hears_smm = true;
+    }
     vcpu_changed(&tcg_of(cpu)->v);
 }
 

@@ -88,6 +88,7 @@ struct tb {
 #define MODE_MMU_SHIFT 8 /* MMU_* */
 #define MODE_X87 0x800u  /* so can x87 instructions */
 #define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
+#define MODE_AVX 0x800u  /* and those with VEX, too */
 
 #define TB_HASH 65536u
 #define KEYS 16u
@@ -186,7 +187,7 @@ void thunks_make(struct tcg_cpu *c);
 /* ---- slow.c: what translated code calls ---- */
 /* info of a slow path */
 #define INFO_OFFSET 0xfffu      /* of the instruction in its page */
-#define INFO_SIZE_SHIFT 12      /* bytes, 5 bits */
+#define INFO_SIZE_SHIFT 12      /* bytes - 1, 5 bits */
 #define INFO_WRITE (1u << 17)
 #define INFO_REDO (1u << 18)    /* not an access: let the interpreter execute it */
 #define INFO_LAST (1u << 20)    /* of thunk_interp: leave afterwards */

@@ -10,6 +10,21 @@
 #define XVEC(n) ((int32_t)offsetof(struct bp_x86_cpu, vec) + (int32_t)(n) * (int32_t)sizeof(union bp_x86_vec))
 #define RETURN_BYTES 8
 
+/* Whole YMM registers where the host has them: instructions without VEX leave the upper halves alone. */
+static void move_vectors(struct code *c, bool store)
+{
+    bool wide = __builtin_cpu_supports("avx2");
+
+    for (int n = 0; n < 16; n++) {
+        struct rm rm = rm_mem(H_15, XVEC(n));
+
+        if (wide)
+            emit_vex(c, 1, 0, false, true, store ? 0x11 : 0x10, n, 0, &rm);
+        else
+            emit(c, store ? 0x0f11 : 0x0f10, 4, n, &rm);
+    }
+}
+
 static const uint8_t callee_saved[] = {H_BX, H_BP, H_12, H_13, H_14, H_15};
 
 static void push_pop(struct code *c, bool push, int reg)
@@ -47,8 +62,7 @@ static void save_simd(struct code *c)
     emit_rm(c, 0x83, 4, 7, FRAME, SLOT(simd_live));
     put8(c, 0);
     skip = emit_jcc(c, CC_E);
-    for (int n = 0; n < 16; n++)
-        emit_rm(c, 0x0f11, 4, n, H_15, XVEC(n));
+    move_vectors(c, true);
     emit_rm(c, 0x0fae, 4, 3, H_15, (int32_t)offsetof(struct bp_x86_cpu, mxcsr));
     emit_rm(c, 0x0fae, 4, 2, FRAME, SLOT(host_mxcsr));
     emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(simd_live));
@@ -81,8 +95,7 @@ static void make_x87(struct code *c)
 static void make_simd(struct code *c)
 {
     emit_load(c, H_15, FRAME, SLOT(x));
-    for (int n = 0; n < 16; n++)
-        emit_rm(c, 0x0f10, 4, n, H_15, XVEC(n));
+    move_vectors(c, false);
     emit_rm(c, 0x0fae, 4, 2, H_15, (int32_t)offsetof(struct bp_x86_cpu, mxcsr));
     emit_rm(c, 0xc7, 4, 0, FRAME, SLOT(simd_live));
     put32(c, 1);

@@ -29,6 +29,8 @@ struct rule {
     uint8_t x87;    /* ... x87 stack */
 };
 struct rule rule_of(const struct tcg_cpu *c, const struct insn *i);
+struct rule rule_vex(const struct tcg_cpu *c, const struct insn *i); /* op-vex.c */
+emit_fn op_vex;
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
 
