@@ -227,7 +227,7 @@ static void general_rm(struct tr *t, const struct insn *i, const struct shape *s
     if (store && !mem)
         done_gpr(t, i->rm, rm.reg);
     if (store && mem)
-        wrote(t, i, true);
+        wrote(t);
 }
 
 void op_vex(struct tr *t, const struct insn *i)
@@ -259,5 +259,5 @@ void op_vex(struct tr *t, const struct insn *i)
     if (s.flags)
         flags_set(t);
     if (store && i->rm == RM_MEM)
-        wrote(t, i, true);
+        wrote(t);
 }
