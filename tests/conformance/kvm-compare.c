@@ -164,7 +164,8 @@ static bool wanted_1(unsigned op)
 static bool wanted_0f(unsigned op)
 {
     return op == 0x00 || op == 0x02 || op == 0x03 || (op >= 0x40 && op <= 0x4f) || (op >= 0x80 && op <= 0xa1) ||
-           op == 0xa3 || op == 0xa4 || op == 0xa5 || op == 0xa8 || op == 0xa9 || op == 0xab || op == 0xac || op == 0xad ||
+           op == 0xa3 || op == 0xa4 || op == 0xa5 || op == 0xa8 || op == 0xa9 || op == 0xab || op == 0xac ||
+           op == 0xad ||
            (op >= 0xaf && op <= 0xb7) || (op >= 0xba && op <= 0xc1) || (op >= 0xc8 && op <= 0xcf);
 }
 
@@ -445,7 +446,8 @@ static bool equal(const struct machine_state *k, const struct machine_state *i)
         return false;
     difference = 12;
 #define SAME(A, B) \
-    if (k->sregs.B.selector != i->sregs.B.selector || (k->sregs.B.base != i->sregs.B.base && k->sregs.B.selector & ~3)) \
+    if (k->sregs.B.selector != i->sregs.B.selector || \
+        (k->sregs.B.base != i->sregs.B.base && k->sregs.B.selector & ~3)) \
         return false;
     SREGS(SAME)
     if (k->sregs.tr.selector != i->sregs.tr.selector || (k->sregs.cr0 ^ i->sregs.cr0) & (CR0_TS | CR0_PE))
@@ -473,7 +475,8 @@ static void print_case(uint64_t number, unsigned mode, const struct machine_stat
                (unsigned)b[n]);
     printf("\n");
     if (difference == 13)
-        printf("#   at %x: %02x%02x%02x%02x %02x%02x%02x%02x, was %02x%02x%02x%02x\n", memory_at, kvm_ram[memory_at + 3],
+        printf("#   at %x: %02x%02x%02x%02x %02x%02x%02x%02x, was %02x%02x%02x%02x\n", memory_at,
+               kvm_ram[memory_at + 3],
                kvm_ram[memory_at + 2], kvm_ram[memory_at + 1], kvm_ram[memory_at], interp_ram[memory_at + 3],
                interp_ram[memory_at + 2], interp_ram[memory_at + 1], interp_ram[memory_at], initial[memory_at + 3],
                initial[memory_at + 2], initial[memory_at + 1], initial[memory_at]);

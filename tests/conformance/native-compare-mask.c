@@ -198,7 +198,8 @@ static void mask_approximations(const struct test_case *c, struct outcome *h,
     }
     for (unsigned n = 0; n < (c->vex && lanes == 4 ? 8 : lanes); n++) {
         uint8_t *host = n < 4 ? h->state.fx + 160 + 16u * c->reg + 4 * n : h->state.ymm + 16u * c->reg + 4 * (n - 4);
-        const uint8_t *guest = n < 4 ? g->state.fx + 160 + 16u * c->reg + 4 * n : g->state.ymm + 16u * c->reg + 4 * (n - 4);
+        const uint8_t *guest = n < 4 ? g->state.fx + 160 + 16u * c->reg + 4 * n :
+                                       g->state.ymm + 16u * c->reg + 4 * (n - 4);
         float a, b;
 
         memcpy(&a, host, 4);

@@ -109,7 +109,7 @@ struct bp_x86_component {
 static inline const struct bp_x86_component *bp_x86_component(unsigned n)
 {
     static const struct bp_x86_component all[10] = {
-        [2] = {256, 576}, [5] = {64, 1088}, [6] = {512, 1152}, [7] = {1024, 1664}, [9] = {8, 2688},
+        {0, 0}, {0, 0}, {256, 576}, {0, 0}, {0, 0}, {64, 1088}, {512, 1152}, {1024, 1664}, {0, 0}, {8, 2688},
     };
 
     return n < 10 && all[n].size ? &all[n] : (const struct bp_x86_component *)0;
@@ -120,9 +120,9 @@ static inline uint32_t bp_x86_xsave_size(uint64_t components, bool compacted)
     uint32_t size = 576;
 
     for (unsigned n = 2; n < 10; n++) {
-        const struct bp_x86_component *c = components >> n & 1 ? bp_x86_component(n) : (const struct bp_x86_component *)0;
+        const struct bp_x86_component *c = bp_x86_component(n);
 
-        if (c)
+        if (c && components >> n & 1)
             size = compacted ? size + c->size : (uint32_t)c->offset + c->size;
     }
     return size;

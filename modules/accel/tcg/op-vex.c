@@ -80,7 +80,8 @@ static struct shape shape_23(const struct insn *i, unsigned bytes)
         return (struct shape){.form = LOAD, .size = opcode & 1 && (opcode & 15) >= 8 ? (wide ? 8 : 4) : all};
     if (i->map == 2) {
         switch (opcode) {
-        case 0x0e: case 0x0f: case 0x17: return (struct shape){.form = LOAD, .size = all, .align = align, .flags = true};
+        case 0x0e: case 0x0f: case 0x17:
+            return (struct shape){.form = LOAD, .size = all, .align = align, .flags = true};
         case 0x2a: return (struct shape){.form = LOAD, .size = all, .align = all};
         }
         return (struct shape){.form = NO};

@@ -17,7 +17,8 @@ const uint32_t x86_executed_features[BP_X86_FW_COUNT] = {
                         B(25) | B(26) | B(28) | B(29) | B(30) | B(31),
     /* fsgsbase bmi1 hle avx2 smep bmi2 erms invpcid rtm rdseed adx smap clflushopt clwb sha-ni; transactions abort
      * as they begin */
-    [BP_X86_FW_7_EBX] = B(0) | B(3) | B(4) | B(5) | B(7) | B(8) | B(9) | B(10) | B(11) | B(18) | B(19) | B(20) | B(23) | B(24) | B(29),
+    [BP_X86_FW_7_EBX] = B(0) | B(3) | B(4) | B(5) | B(7) | B(8) | B(9) | B(10) | B(11) | B(18) |
+                        B(19) | B(20) | B(23) | B(24) | B(29),
     /* umip pku vaes vpclmulqdq la57 rdpid */
     [BP_X86_FW_7_ECX] = B(2) | B(3) | B(9) | B(10) | B(16) | B(22),
     /* fsrm */

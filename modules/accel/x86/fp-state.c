@@ -277,7 +277,8 @@ static void group_ae_66(struct vcpu *v, const struct insn *i)
 {
     unsigned op = i->modrm >> 3 & 7;
 
-    if (i->rm == RM_MEM && ((op == 7 && feature(v, BP_X86_FW_7_EBX, 23)) || (op == 6 && feature(v, BP_X86_FW_7_EBX, 24))))
+    if (i->rm == RM_MEM && ((op == 7 && feature(v, BP_X86_FW_7_EBX, 23)) ||
+                            (op == 6 && feature(v, BP_X86_FW_7_EBX, 24))))
         mem_load8(v, i->seg, insn_offset(v, i));
     else
         raise_exception(v, EXC_UD);

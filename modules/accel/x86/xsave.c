@@ -225,7 +225,8 @@ static void restore(struct vcpu *v, const struct insn *i, uint64_t allowed, bool
         unsigned bytes = c ? component_bytes(x, n, c) : 0;
 
         for (unsigned at = 0; at < bytes; at += 512)
-            mem_load(v, i->seg, offset + place(header[1], n, c) + at, parts[n] + at, bytes - at < 512 ? bytes - at : 512);
+            mem_load(v, i->seg, offset + place(header[1], n, c) + at, parts[n] + at,
+                     bytes - at < 512 ? bytes - at : 512);
     }
     restore_legacy(v, i, x, image, mask, present);
     if (loads_mxcsr)

@@ -124,7 +124,7 @@ static void add_intel_caches(struct x86_model_cpu *s, const struct x86_topology 
         uint32_t type, level, ways, sets;
     } caches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 16, 2048}, {3, 3, 16, 16384}};
     unsigned count = s->set.l3_cache ? 4 : 3, threads = 1u << bits_for(t->threads);
-    unsigned package = threads << (bits_for(t->cores) + bits_for(t->dies));
+    unsigned package = threads << (bits_for(t->cores) + bits_for(t->modules) + bits_for(t->dies));
 
     add_simple(s, 2, 0x00ff0001, 0, 0, 0); /* descriptor FFh: see leaf 4 */
     for (unsigned i = 0; i < count; i++) {

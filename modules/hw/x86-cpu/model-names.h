@@ -48,7 +48,8 @@
     X(cpu_sandybridge, "SandyBridge", "SandyBridge-v1", "SandyBridge", 1, "Intel Xeon E3, 2011 (version 1)") \
     X(cpu_sandybridge_v1, "SandyBridge-v1", NULL, "SandyBridge", 1, "Intel Xeon E3, 2011") \
     X(cpu_sandybridge_v2, "SandyBridge-v2", NULL, "SandyBridge", 2, "Intel Xeon E3, 2011") \
-    X(cpu_sandybridge_ibrs, "SandyBridge-IBRS", "SandyBridge-v2", "SandyBridge", 2, "Intel Xeon E3, 2011 (version 2)") \
+    X(cpu_sandybridge_ibrs, "SandyBridge-IBRS", "SandyBridge-v2", "SandyBridge", 2, \
+      "Intel Xeon E3, 2011 (version 2)") \
     X(cpu_ivybridge, "IvyBridge", "IvyBridge-v1", "IvyBridge", 1, "Intel Xeon E3 v2, 2012 (version 1)") \
     X(cpu_ivybridge_v1, "IvyBridge-v1", NULL, "IvyBridge", 1, "Intel Xeon E3 v2, 2012") \
     X(cpu_ivybridge_v2, "IvyBridge-v2", NULL, "IvyBridge", 2, "Intel Xeon E3 v2, 2012") \
@@ -68,42 +69,54 @@
     X(cpu_broadwell_v3, "Broadwell-v3", NULL, "Broadwell", 3, "Intel Core, 2014") \
     X(cpu_broadwell_ibrs, "Broadwell-IBRS", "Broadwell-v3", "Broadwell", 3, "Intel Core, 2014 (version 3)") \
     X(cpu_broadwell_v4, "Broadwell-v4", NULL, "Broadwell", 4, "Intel Core, 2014") \
-    X(cpu_broadwell_notsx_ibrs, "Broadwell-noTSX-IBRS", "Broadwell-v4", "Broadwell", 4, "Intel Core, 2014 (version 4)") \
-    X(cpu_skylake_client, "Skylake-Client", "Skylake-Client-v1", "Skylake-Client", 1, "Intel Core, 2015 (version 1)") \
+    X(cpu_broadwell_notsx_ibrs, "Broadwell-noTSX-IBRS", "Broadwell-v4", "Broadwell", 4, \
+      "Intel Core, 2014 (version 4)") \
+    X(cpu_skylake_client, "Skylake-Client", "Skylake-Client-v1", "Skylake-Client", 1, \
+      "Intel Core, 2015 (version 1)") \
     X(cpu_skylake_client_v1, "Skylake-Client-v1", NULL, "Skylake-Client", 1, "Intel Core, 2015") \
     X(cpu_skylake_client_v2, "Skylake-Client-v2", NULL, "Skylake-Client", 2, "Intel Core, 2015") \
-    X(cpu_skylake_client_ibrs, "Skylake-Client-IBRS", "Skylake-Client-v2", "Skylake-Client", 2, "Intel Core, 2015 (version 2)") \
+    X(cpu_skylake_client_ibrs, "Skylake-Client-IBRS", "Skylake-Client-v2", "Skylake-Client", 2, \
+      "Intel Core, 2015 (version 2)") \
     X(cpu_skylake_client_v3, "Skylake-Client-v3", NULL, "Skylake-Client", 3, "Intel Core, 2015") \
-    X(cpu_skylake_client_notsx_ibrs, "Skylake-Client-noTSX-IBRS", "Skylake-Client-v3", "Skylake-Client", 3, "Intel Core, 2015 (version 3)") \
+    X(cpu_skylake_client_notsx_ibrs, "Skylake-Client-noTSX-IBRS", "Skylake-Client-v3", "Skylake-Client", 3, \
+      "Intel Core, 2015 (version 3)") \
     X(cpu_skylake_client_v4, "Skylake-Client-v4", NULL, "Skylake-Client", 4, "Intel Core, 2015") \
-    X(cpu_skylake_server, "Skylake-Server", "Skylake-Server-v1", "Skylake-Server", 1, "Intel Xeon, 2017 (version 1)") \
+    X(cpu_skylake_server, "Skylake-Server", "Skylake-Server-v1", "Skylake-Server", 1, \
+      "Intel Xeon, 2017 (version 1)") \
     X(cpu_skylake_server_v1, "Skylake-Server-v1", NULL, "Skylake-Server", 1, "Intel Xeon, 2017") \
     X(cpu_skylake_server_v2, "Skylake-Server-v2", NULL, "Skylake-Server", 2, "Intel Xeon, 2017") \
-    X(cpu_skylake_server_ibrs, "Skylake-Server-IBRS", "Skylake-Server-v2", "Skylake-Server", 2, "Intel Xeon, 2017 (version 2)") \
+    X(cpu_skylake_server_ibrs, "Skylake-Server-IBRS", "Skylake-Server-v2", "Skylake-Server", 2, \
+      "Intel Xeon, 2017 (version 2)") \
     X(cpu_skylake_server_v3, "Skylake-Server-v3", NULL, "Skylake-Server", 3, "Intel Xeon, 2017") \
-    X(cpu_skylake_server_notsx_ibrs, "Skylake-Server-noTSX-IBRS", "Skylake-Server-v3", "Skylake-Server", 3, "Intel Xeon, 2017 (version 3)") \
+    X(cpu_skylake_server_notsx_ibrs, "Skylake-Server-noTSX-IBRS", "Skylake-Server-v3", "Skylake-Server", 3, \
+      "Intel Xeon, 2017 (version 3)") \
     X(cpu_skylake_server_v4, "Skylake-Server-v4", NULL, "Skylake-Server", 4, "Intel Xeon, 2017") \
     X(cpu_skylake_server_v5, "Skylake-Server-v5", NULL, "Skylake-Server", 5, "Intel Xeon, 2017") \
-    X(cpu_cascadelake_server, "Cascadelake-Server", "Cascadelake-Server-v1", "Cascadelake-Server", 1, "Intel Xeon, 2019 (version 1)") \
+    X(cpu_cascadelake_server, "Cascadelake-Server", "Cascadelake-Server-v1", "Cascadelake-Server", 1, \
+      "Intel Xeon, 2019 (version 1)") \
     X(cpu_cascadelake_server_v1, "Cascadelake-Server-v1", NULL, "Cascadelake-Server", 1, "Intel Xeon, 2019") \
     X(cpu_cascadelake_server_v2, "Cascadelake-Server-v2", NULL, "Cascadelake-Server", 2, "Intel Xeon, 2019") \
     X(cpu_cascadelake_server_v3, "Cascadelake-Server-v3", NULL, "Cascadelake-Server", 3, "Intel Xeon, 2019") \
-    X(cpu_cascadelake_server_notsx, "Cascadelake-Server-noTSX", "Cascadelake-Server-v3", "Cascadelake-Server", 3, "Intel Xeon, 2019 (version 3)") \
+    X(cpu_cascadelake_server_notsx, "Cascadelake-Server-noTSX", "Cascadelake-Server-v3", "Cascadelake-Server", 3, \
+      "Intel Xeon, 2019 (version 3)") \
     X(cpu_cascadelake_server_v4, "Cascadelake-Server-v4", NULL, "Cascadelake-Server", 4, "Intel Xeon, 2019") \
     X(cpu_cascadelake_server_v5, "Cascadelake-Server-v5", NULL, "Cascadelake-Server", 5, "Intel Xeon, 2019") \
     X(cpu_cooperlake, "Cooperlake", "Cooperlake-v1", "Cooperlake", 1, "Intel Xeon, 2020 (version 1)") \
     X(cpu_cooperlake_v1, "Cooperlake-v1", NULL, "Cooperlake", 1, "Intel Xeon, 2020") \
     X(cpu_cooperlake_v2, "Cooperlake-v2", NULL, "Cooperlake", 2, "Intel Xeon, 2020") \
-    X(cpu_icelake_server, "Icelake-Server", "Icelake-Server-v1", "Icelake-Server", 1, "Intel Xeon, 2021 (version 1)") \
+    X(cpu_icelake_server, "Icelake-Server", "Icelake-Server-v1", "Icelake-Server", 1, \
+      "Intel Xeon, 2021 (version 1)") \
     X(cpu_icelake_server_v1, "Icelake-Server-v1", NULL, "Icelake-Server", 1, "Intel Xeon, 2021") \
     X(cpu_icelake_server_v2, "Icelake-Server-v2", NULL, "Icelake-Server", 2, "Intel Xeon, 2021") \
-    X(cpu_icelake_server_notsx, "Icelake-Server-noTSX", "Icelake-Server-v2", "Icelake-Server", 2, "Intel Xeon, 2021 (version 2)") \
+    X(cpu_icelake_server_notsx, "Icelake-Server-noTSX", "Icelake-Server-v2", "Icelake-Server", 2, \
+      "Intel Xeon, 2021 (version 2)") \
     X(cpu_icelake_server_v3, "Icelake-Server-v3", NULL, "Icelake-Server", 3, "Intel Xeon, 2021") \
     X(cpu_icelake_server_v4, "Icelake-Server-v4", NULL, "Icelake-Server", 4, "Intel Xeon, 2021") \
     X(cpu_icelake_server_v5, "Icelake-Server-v5", NULL, "Icelake-Server", 5, "Intel Xeon, 2021") \
     X(cpu_icelake_server_v6, "Icelake-Server-v6", NULL, "Icelake-Server", 6, "Intel Xeon, 2021") \
     X(cpu_icelake_server_v7, "Icelake-Server-v7", NULL, "Icelake-Server", 7, "Intel Xeon, 2021") \
-    X(cpu_sapphirerapids, "SapphireRapids", "SapphireRapids-v1", "SapphireRapids", 1, "Intel Xeon, 2023 (version 1)") \
+    X(cpu_sapphirerapids, "SapphireRapids", "SapphireRapids-v1", "SapphireRapids", 1, \
+      "Intel Xeon, 2023 (version 1)") \
     X(cpu_sapphirerapids_v1, "SapphireRapids-v1", NULL, "SapphireRapids", 1, "Intel Xeon, 2023") \
     X(cpu_sapphirerapids_v2, "SapphireRapids-v2", NULL, "SapphireRapids", 2, "Intel Xeon, 2023") \
     X(cpu_sapphirerapids_v3, "SapphireRapids-v3", NULL, "SapphireRapids", 3, "Intel Xeon, 2023") \
