@@ -3,7 +3,7 @@
 """Writes a module into this tree from kit/templates, so that it builds and passes its test: the
 source, its line in meson.build, the test. Outside of the tree: `backplane-module new`.
 
-usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, block-driver, chardev, display,
+usage: new-module.py KIND NAME     KIND: isa-device (or device), pci-device, block-driver, chardev, netdev, nic, display,
                                    object, command, option, hmp-command, framework; NAME: like my-card
 """
 import os
@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Kind of template: folder, and what the module's name begins with.
 FOLDERS = {"isa-device": ("modules/hw/misc", "hw"), "pci-device": ("modules/hw/misc", "hw"),
            "block-driver": ("modules/block", "block"), "chardev": ("modules/chardev", "chardev"),
+           "netdev": ("modules/net", "net"), "nic": ("modules/hw/misc", "hw"),
            "display": ("modules/ui", "ui"), "object": ("modules/object", "object"),
            "command": ("modules/commands", "monitor"), "option": ("modules/commands", "option"),
            "hmp-command": ("modules/commands", "monitor"), "framework": ("modules/host", "host")}

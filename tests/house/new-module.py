@@ -17,7 +17,7 @@ PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 WORK = work_folder("backplane-new-module-")
 MODULES = os.path.join(WORK, "built")
 KINDS = {"device": "modules/hw/misc", "pci-device": "modules/hw/misc", "chardev": "modules/chardev",
-         "block-driver": "modules/block", "display": "modules/ui",
+         "block-driver": "modules/block", "netdev": "modules/net", "nic": "modules/hw/misc", "display": "modules/ui",
          "object": "modules/object", "command": "modules/commands", "option": "modules/commands",
          "hmp-command": "modules/commands", "framework": "modules/host"}
 
@@ -30,7 +30,7 @@ def tool(*args):
 def prepare():
     os.makedirs(MODULES)
     for path in ("tools/new-module.py", "modules/meson.build", "modules/hw/misc/meson.build",
-                 "modules/chardev/meson.build", "modules/block/meson.build",
+                 "modules/chardev/meson.build", "modules/block/meson.build", "modules/net/meson.build",
                  "modules/object/meson.build", "modules/ui/meson.build",
                  "tests/module/meson.build"):
         os.makedirs(os.path.dirname(os.path.join(WORK, path)), exist_ok=True)
@@ -62,7 +62,7 @@ def what_is_written_loads_and_works():
     with Emulator(PROGRAM, "-machine", "pc", "-device", "my-device,id=d",
                   "-device", "my-pci-device,id=p,addr=5", "-my-option", "3,quiet=on",
                   "-chardev", "my-chardev,id=c", "-blockdev",
-                  "driver=my-block-driver,node-name=b", "-object", "my-object,id=o,level=3",
+                  "driver=my-block-driver,node-name=b", "-netdev", "my-netdev,id=n", "-device", "my-nic,netdev=n", "-object", "my-object,id=o,level=3",
                   "-my-framework", "plain,id=f,level=7", "-display", "my-display",
                   env={"BACKPLANE_MODULE_PATH": MODULES}) as e:
         assert e.command("my-command", value=-7) == {"return": -7}
