@@ -11,14 +11,11 @@ import network  # noqa: E402
 from console import BINARY, BUILD, SLOW, Console, Tap  # noqa: E402
 
 FOLDER = tempfile.TemporaryDirectory(prefix="backplane-network-")
-MODELS = {"e1000": ("e1000",), "rtl8139": ("8139cp",), "e1000e": ("e1000e",), "virtio-net-pci": ("virtio_pci", "virtio_net"),
-          "ne2k_pci": ("ne2k-pci",), "pcnet": ("pcnet32",), "vmxnet3": ("vmxnet3",), "tulip": ("tulip",),
-          "i82559c": ("e100",)}
+MODELS = {"e1000": ("e1000",), "rtl8139": ("8139cp",)}
 
 
 def built(model):
-    name = {"virtio-net-pci": "virtio-net", "ne2k_pci": "ne2k", "i82559c": "i8255x"}.get(model, model)
-    return os.path.exists(os.path.join(BUILD, "modules", "hw-%s.so" % name))
+    return os.path.exists(os.path.join(BUILD, "modules", "hw-%s.so" % model))
 
 
 def free_port():
@@ -108,8 +105,8 @@ def firmware_boots_from_the_network():
 
 
 STREAM = os.path.join(FOLDER.name, "wire")
-cases = {"guest_on_%s_talks_to_the_host" % model.replace("-", "_"): (talks_to_the_host, model)
-         for model in MODELS if built(model)}
+NAMES = {"guest_on_e1000_talks_to_the_host": "e1000", "guest_on_rtl8139_talks_to_the_host": "rtl8139"}
+cases = {name: (talks_to_the_host, model) for name, model in NAMES.items() if built(model)}
 cases["cable_is_pulled_and_put_back"] = (cable_is_pulled_and_put_back,)
 cases["firmware_boots_from_the_network"] = (firmware_boots_from_the_network,)
 cases["two_guests_hear_each_other"] = (two_guests_hear_each_other, "stream,server=on,addr.type=unix,addr.path=" + STREAM,
