@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include <bp/base.h>
+#include <bp/bus/hda.h>
 #include <bp/bus/i2c.h>
 #include <bp/bus/ide.h>
 #include <bp/bus/isa.h>
@@ -21,6 +22,7 @@
 #include <bp/chip/pc-host.h>
 #include <bp/chip/pflash.h>
 #include <bp/chip/piix.h>
+#include <bp/chip/pit.h>
 #include <bp/chip/smbios.h>
 #include <bp/chip/smbus-eeprom.h>
 #include <bp/clock.h>
@@ -30,6 +32,8 @@
 #include <bp/dma.h>
 #include <bp/doorbell.h>
 #include <bp/error.h>
+#include <bp/file.h>
+#include <bp/host/audio.h>
 #include <bp/host/block-aio.h>
 #include <bp/host/block.h>
 #include <bp/host/chardev.h>
@@ -38,7 +42,10 @@
 #include <bp/host/input.h>
 #include <bp/host/iothread.h>
 #include <bp/host/net.h>
+#include <bp/host/rng.h>
+#include <bp/host/scsi.h>
 #include <bp/host/secret.h>
+#include <bp/host/virtio.h>
 #include <bp/iommu.h>
 #include <bp/irq.h>
 #include <bp/kind.h>
@@ -65,6 +72,59 @@ _Static_assert(sizeof(struct bp_acpi_tables_interface) >= 48, "bp_acpi_tables_in
 _Static_assert(offsetof(struct bp_acpi_tables_interface, size) == 0, "bp_acpi_tables_interface.size");
 _Static_assert(offsetof(struct bp_acpi_tables_interface, table) == 8, "bp_acpi_tables_interface.table");
 _Static_assert(offsetof(struct bp_acpi_tables_interface, reserved) == 16, "bp_acpi_tables_interface.reserved");
+_Static_assert(sizeof(struct bp_audio_format) == 8, "bp_audio_format");
+_Static_assert(offsetof(struct bp_audio_format, rate) == 0, "bp_audio_format.rate");
+_Static_assert(offsetof(struct bp_audio_format, channels) == 4, "bp_audio_format.channels");
+_Static_assert(offsetof(struct bp_audio_format, sample) == 5, "bp_audio_format.sample");
+_Static_assert(offsetof(struct bp_audio_format, reserved8) == 6, "bp_audio_format.reserved8");
+_Static_assert(sizeof(struct bp_audio_interface) >= 144, "bp_audio_interface");
+_Static_assert(offsetof(struct bp_audio_interface, size) == 0, "bp_audio_interface.size");
+_Static_assert(offsetof(struct bp_audio_interface, voice_new) == 8, "bp_audio_interface.voice_new");
+_Static_assert(offsetof(struct bp_audio_interface, voice_free) == 16, "bp_audio_interface.voice_free");
+_Static_assert(offsetof(struct bp_audio_interface, voice_set_format) == 24, "bp_audio_interface.voice_set_format");
+_Static_assert(offsetof(struct bp_audio_interface, voice_set_active) == 32, "bp_audio_interface.voice_set_active");
+_Static_assert(offsetof(struct bp_audio_interface, voice_is_active) == 40, "bp_audio_interface.voice_is_active");
+_Static_assert(offsetof(struct bp_audio_interface, voice_set_volume) == 48, "bp_audio_interface.voice_set_volume");
+_Static_assert(offsetof(struct bp_audio_interface, voice_write) == 56, "bp_audio_interface.voice_write");
+_Static_assert(offsetof(struct bp_audio_interface, voice_read) == 64, "bp_audio_interface.voice_read");
+_Static_assert(offsetof(struct bp_audio_interface, voice_latency) == 72, "bp_audio_interface.voice_latency");
+_Static_assert(offsetof(struct bp_audio_interface, reserved) == 80, "bp_audio_interface.reserved");
+_Static_assert(sizeof(struct bp_audio_request) >= 64, "bp_audio_request");
+_Static_assert(offsetof(struct bp_audio_request, size) == 0, "bp_audio_request.size");
+_Static_assert(offsetof(struct bp_audio_request, input) == 4, "bp_audio_request.input");
+_Static_assert(offsetof(struct bp_audio_request, reserved8) == 5, "bp_audio_request.reserved8");
+_Static_assert(offsetof(struct bp_audio_request, format) == 8, "bp_audio_request.format");
+_Static_assert(offsetof(struct bp_audio_request, buffer_us) == 16, "bp_audio_request.buffer_us");
+_Static_assert(offsetof(struct bp_audio_request, name) == 24, "bp_audio_request.name");
+_Static_assert(offsetof(struct bp_audio_request, reserved) == 32, "bp_audio_request.reserved");
+_Static_assert(sizeof(struct bp_audiodev_class) >= 248, "bp_audiodev_class");
+_Static_assert(offsetof(struct bp_audiodev_class, type) == 0, "bp_audiodev_class.type");
+_Static_assert(offsetof(struct bp_audiodev_class, options) == 104, "bp_audiodev_class.options");
+_Static_assert(offsetof(struct bp_audiodev_class, audio_flags) == 112, "bp_audiodev_class.audio_flags");
+_Static_assert(offsetof(struct bp_audiodev_class, preference) == 116, "bp_audiodev_class.preference");
+_Static_assert(offsetof(struct bp_audiodev_class, reserved32) == 120, "bp_audiodev_class.reserved32");
+_Static_assert(offsetof(struct bp_audiodev_class, open) == 128, "bp_audiodev_class.open");
+_Static_assert(offsetof(struct bp_audiodev_class, close) == 136, "bp_audiodev_class.close");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_open) == 144, "bp_audiodev_class.stream_open");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_close) == 152, "bp_audiodev_class.stream_close");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_run) == 160, "bp_audiodev_class.stream_run");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_room) == 168, "bp_audiodev_class.stream_room");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_write) == 176, "bp_audiodev_class.stream_write");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_read) == 184, "bp_audiodev_class.stream_read");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_latency) == 192, "bp_audiodev_class.stream_latency");
+_Static_assert(offsetof(struct bp_audiodev_class, reserved) == 200, "bp_audiodev_class.reserved");
+_Static_assert(sizeof(struct bp_audiodev_direction) == 32, "bp_audiodev_direction");
+_Static_assert(offsetof(struct bp_audiodev_direction, mixing_engine) == 0, "bp_audiodev_direction.mixing_engine");
+_Static_assert(offsetof(struct bp_audiodev_direction, fixed_settings) == 1, "bp_audiodev_direction.fixed_settings");
+_Static_assert(offsetof(struct bp_audiodev_direction, frequency) == 4, "bp_audiodev_direction.frequency");
+_Static_assert(offsetof(struct bp_audiodev_direction, channels) == 8, "bp_audiodev_direction.channels");
+_Static_assert(offsetof(struct bp_audiodev_direction, voices) == 12, "bp_audiodev_direction.voices");
+_Static_assert(offsetof(struct bp_audiodev_direction, buffer_length) == 16, "bp_audiodev_direction.buffer_length");
+_Static_assert(offsetof(struct bp_audiodev_direction, format) == 24, "bp_audiodev_direction.format");
+_Static_assert(sizeof(struct bp_audiodev_options) == 72, "bp_audiodev_options");
+_Static_assert(offsetof(struct bp_audiodev_options, in) == 0, "bp_audiodev_options.in");
+_Static_assert(offsetof(struct bp_audiodev_options, out) == 32, "bp_audiodev_options.out");
+_Static_assert(offsetof(struct bp_audiodev_options, timer_period) == 64, "bp_audiodev_options.timer_period");
 _Static_assert(sizeof(struct bp_blk_conf) == 104, "bp_blk_conf");
 _Static_assert(offsetof(struct bp_blk_conf, drive) == 0, "bp_blk_conf.drive");
 _Static_assert(offsetof(struct bp_blk_conf, logical_block_size) == 8, "bp_blk_conf.logical_block_size");
@@ -551,6 +611,19 @@ _Static_assert(offsetof(struct bp_fw_cfg_interface, on_select) == 24, "bp_fw_cfg
 _Static_assert(offsetof(struct bp_fw_cfg_interface, add_writable) == 32, "bp_fw_cfg_interface.add_writable");
 _Static_assert(offsetof(struct bp_fw_cfg_interface, content) == 40, "bp_fw_cfg_interface.content");
 _Static_assert(offsetof(struct bp_fw_cfg_interface, reserved) == 48, "bp_fw_cfg_interface.reserved");
+_Static_assert(sizeof(struct bp_hda_info) >= 64, "bp_hda_info");
+_Static_assert(offsetof(struct bp_hda_info, size) == 0, "bp_hda_info.size");
+_Static_assert(offsetof(struct bp_hda_info, flags) == 4, "bp_hda_info.flags");
+_Static_assert(offsetof(struct bp_hda_info, command) == 8, "bp_hda_info.command");
+_Static_assert(offsetof(struct bp_hda_info, stream) == 16, "bp_hda_info.stream");
+_Static_assert(offsetof(struct bp_hda_info, reset) == 24, "bp_hda_info.reset");
+_Static_assert(offsetof(struct bp_hda_info, reserved) == 32, "bp_hda_info.reserved");
+_Static_assert(sizeof(struct bp_hda_interface) >= 64, "bp_hda_interface");
+_Static_assert(offsetof(struct bp_hda_interface, size) == 0, "bp_hda_interface.size");
+_Static_assert(offsetof(struct bp_hda_interface, transfer) == 8, "bp_hda_interface.transfer");
+_Static_assert(offsetof(struct bp_hda_interface, running) == 16, "bp_hda_interface.running");
+_Static_assert(offsetof(struct bp_hda_interface, unsolicited) == 24, "bp_hda_interface.unsolicited");
+_Static_assert(offsetof(struct bp_hda_interface, reserved) == 32, "bp_hda_interface.reserved");
 _Static_assert(sizeof(struct bp_hmp_command) >= 64, "bp_hmp_command");
 _Static_assert(offsetof(struct bp_hmp_command, size) == 0, "bp_hmp_command.size");
 _Static_assert(offsetof(struct bp_hmp_command, name) == 8, "bp_hmp_command.name");
@@ -1009,7 +1082,8 @@ _Static_assert(offsetof(struct bp_pci_interface, function) == 232, "bp_pci_inter
 _Static_assert(offsetof(struct bp_pci_interface, set_config) == 240, "bp_pci_interface.set_config");
 _Static_assert(offsetof(struct bp_pci_interface, set_bus_power) == 248, "bp_pci_interface.set_bus_power");
 _Static_assert(offsetof(struct bp_pci_interface, bus_region) == 256, "bp_pci_interface.bus_region");
-_Static_assert(offsetof(struct bp_pci_interface, reserved) == 264, "bp_pci_interface.reserved");
+_Static_assert(offsetof(struct bp_pci_interface, set_config_hooks) == 264, "bp_pci_interface.set_config_hooks");
+_Static_assert(offsetof(struct bp_pci_interface, reserved) == 272, "bp_pci_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_msix) == 12, "bp_pci_msix");
 _Static_assert(offsetof(struct bp_pci_msix, vectors) == 0, "bp_pci_msix.vectors");
 _Static_assert(offsetof(struct bp_pci_msix, bar) == 2, "bp_pci_msix.bar");
@@ -1028,6 +1102,10 @@ _Static_assert(sizeof(struct bp_pflash_interface) >= 48, "bp_pflash_interface");
 _Static_assert(offsetof(struct bp_pflash_interface, size) == 0, "bp_pflash_interface.size");
 _Static_assert(offsetof(struct bp_pflash_interface, region) == 8, "bp_pflash_interface.region");
 _Static_assert(offsetof(struct bp_pflash_interface, reserved) == 16, "bp_pflash_interface.reserved");
+_Static_assert(sizeof(struct bp_pit_interface) >= 48, "bp_pit_interface");
+_Static_assert(offsetof(struct bp_pit_interface, size) == 0, "bp_pit_interface.size");
+_Static_assert(offsetof(struct bp_pit_interface, tone) == 8, "bp_pit_interface.tone");
+_Static_assert(offsetof(struct bp_pit_interface, reserved) == 16, "bp_pit_interface.reserved");
 _Static_assert(sizeof(struct bp_provide) == 16, "bp_provide");
 _Static_assert(offsetof(struct bp_provide, kind) == 0, "bp_provide.kind");
 _Static_assert(offsetof(struct bp_provide, desc) == 8, "bp_provide.desc");
@@ -1064,6 +1142,21 @@ _Static_assert(offsetof(struct bp_region_ops, valid_max) == 45, "bp_region_ops.v
 _Static_assert(offsetof(struct bp_region_ops, big_endian) == 46, "bp_region_ops.big_endian");
 _Static_assert(offsetof(struct bp_region_ops, reserved8) == 47, "bp_region_ops.reserved8");
 _Static_assert(offsetof(struct bp_region_ops, reserved) == 48, "bp_region_ops.reserved");
+_Static_assert(sizeof(struct bp_rng_interface) >= 56, "bp_rng_interface");
+_Static_assert(offsetof(struct bp_rng_interface, size) == 0, "bp_rng_interface.size");
+_Static_assert(offsetof(struct bp_rng_interface, request) == 8, "bp_rng_interface.request");
+_Static_assert(offsetof(struct bp_rng_interface, cancel) == 16, "bp_rng_interface.cancel");
+_Static_assert(offsetof(struct bp_rng_interface, reserved) == 24, "bp_rng_interface.reserved");
+_Static_assert(sizeof(struct bp_rng_request) >= 64, "bp_rng_request");
+_Static_assert(offsetof(struct bp_rng_request, size) == 0, "bp_rng_request.size");
+_Static_assert(offsetof(struct bp_rng_request, bytes) == 4, "bp_rng_request.bytes");
+_Static_assert(offsetof(struct bp_rng_request, buf) == 8, "bp_rng_request.buf");
+_Static_assert(offsetof(struct bp_rng_request, done) == 16, "bp_rng_request.done");
+_Static_assert(offsetof(struct bp_rng_request, opaque) == 24, "bp_rng_request.opaque");
+_Static_assert(offsetof(struct bp_rng_request, next) == 32, "bp_rng_request.next");
+_Static_assert(offsetof(struct bp_rng_request, have) == 40, "bp_rng_request.have");
+_Static_assert(offsetof(struct bp_rng_request, reserved32) == 44, "bp_rng_request.reserved32");
+_Static_assert(offsetof(struct bp_rng_request, reserved) == 48, "bp_rng_request.reserved");
 _Static_assert(sizeof(struct bp_rtc_nvram_interface) >= 48, "bp_rtc_nvram_interface");
 _Static_assert(offsetof(struct bp_rtc_nvram_interface, size) == 0, "bp_rtc_nvram_interface.size");
 _Static_assert(offsetof(struct bp_rtc_nvram_interface, set) == 8, "bp_rtc_nvram_interface.set");
@@ -1078,6 +1171,70 @@ _Static_assert(offsetof(struct bp_schema, variants) == 40, "bp_schema.variants")
 _Static_assert(offsetof(struct bp_schema, element_kind) == 48, "bp_schema.element_kind");
 _Static_assert(offsetof(struct bp_schema, element) == 56, "bp_schema.element");
 _Static_assert(offsetof(struct bp_schema, reserved) == 64, "bp_schema.reserved");
+_Static_assert(sizeof(struct bp_scsi_bus_info) >= 72, "bp_scsi_bus_info");
+_Static_assert(offsetof(struct bp_scsi_bus_info, size) == 0, "bp_scsi_bus_info.size");
+_Static_assert(offsetof(struct bp_scsi_bus_info, flags) == 4, "bp_scsi_bus_info.flags");
+_Static_assert(offsetof(struct bp_scsi_bus_info, max_channel) == 8, "bp_scsi_bus_info.max_channel");
+_Static_assert(offsetof(struct bp_scsi_bus_info, max_target) == 10, "bp_scsi_bus_info.max_target");
+_Static_assert(offsetof(struct bp_scsi_bus_info, max_lun) == 12, "bp_scsi_bus_info.max_lun");
+_Static_assert(offsetof(struct bp_scsi_bus_info, unit_came) == 16, "bp_scsi_bus_info.unit_came");
+_Static_assert(offsetof(struct bp_scsi_bus_info, unit_went) == 24, "bp_scsi_bus_info.unit_went");
+_Static_assert(offsetof(struct bp_scsi_bus_info, unit_changed) == 32, "bp_scsi_bus_info.unit_changed");
+_Static_assert(offsetof(struct bp_scsi_bus_info, reserved) == 40, "bp_scsi_bus_info.reserved");
+_Static_assert(sizeof(struct bp_scsi_interface) >= 216, "bp_scsi_interface");
+_Static_assert(offsetof(struct bp_scsi_interface, size) == 0, "bp_scsi_interface.size");
+_Static_assert(offsetof(struct bp_scsi_interface, new_bus) == 8, "bp_scsi_interface.new_bus");
+_Static_assert(offsetof(struct bp_scsi_interface, free_bus) == 16, "bp_scsi_interface.free_bus");
+_Static_assert(offsetof(struct bp_scsi_interface, unit) == 24, "bp_scsi_interface.unit");
+_Static_assert(offsetof(struct bp_scsi_interface, target) == 32, "bp_scsi_interface.target");
+_Static_assert(offsetof(struct bp_scsi_interface, address) == 40, "bp_scsi_interface.address");
+_Static_assert(offsetof(struct bp_scsi_interface, submit) == 48, "bp_scsi_interface.submit");
+_Static_assert(offsetof(struct bp_scsi_interface, cancel) == 56, "bp_scsi_interface.cancel");
+_Static_assert(offsetof(struct bp_scsi_interface, reset_unit) == 64, "bp_scsi_interface.reset_unit");
+_Static_assert(offsetof(struct bp_scsi_interface, reset_bus) == 72, "bp_scsi_interface.reset_bus");
+_Static_assert(offsetof(struct bp_scsi_interface, set_context) == 80, "bp_scsi_interface.set_context");
+_Static_assert(offsetof(struct bp_scsi_interface, in_flight) == 88, "bp_scsi_interface.in_flight");
+_Static_assert(offsetof(struct bp_scsi_interface, each_request) == 96, "bp_scsi_interface.each_request");
+_Static_assert(offsetof(struct bp_scsi_interface, of) == 104, "bp_scsi_interface.of");
+_Static_assert(offsetof(struct bp_scsi_interface, adapter) == 112, "bp_scsi_interface.adapter");
+_Static_assert(offsetof(struct bp_scsi_interface, complete) == 120, "bp_scsi_interface.complete");
+_Static_assert(offsetof(struct bp_scsi_interface, fail) == 128, "bp_scsi_interface.fail");
+_Static_assert(offsetof(struct bp_scsi_interface, attention) == 136, "bp_scsi_interface.attention");
+_Static_assert(offsetof(struct bp_scsi_interface, changed) == 144, "bp_scsi_interface.changed");
+_Static_assert(offsetof(struct bp_scsi_interface, leaves) == 152, "bp_scsi_interface.leaves");
+_Static_assert(offsetof(struct bp_scsi_interface, end_all) == 160, "bp_scsi_interface.end_all");
+_Static_assert(offsetof(struct bp_scsi_interface, reserved) == 168, "bp_scsi_interface.reserved");
+_Static_assert(sizeof(struct bp_scsi_request) >= 264, "bp_scsi_request");
+_Static_assert(offsetof(struct bp_scsi_request, size) == 0, "bp_scsi_request.size");
+_Static_assert(offsetof(struct bp_scsi_request, cdb_length) == 4, "bp_scsi_request.cdb_length");
+_Static_assert(offsetof(struct bp_scsi_request, cdb) == 8, "bp_scsi_request.cdb");
+_Static_assert(offsetof(struct bp_scsi_request, tag) == 40, "bp_scsi_request.tag");
+_Static_assert(offsetof(struct bp_scsi_request, out) == 48, "bp_scsi_request.out");
+_Static_assert(offsetof(struct bp_scsi_request, in) == 56, "bp_scsi_request.in");
+_Static_assert(offsetof(struct bp_scsi_request, out_count) == 64, "bp_scsi_request.out_count");
+_Static_assert(offsetof(struct bp_scsi_request, in_count) == 68, "bp_scsi_request.in_count");
+_Static_assert(offsetof(struct bp_scsi_request, out_bytes) == 72, "bp_scsi_request.out_bytes");
+_Static_assert(offsetof(struct bp_scsi_request, in_bytes) == 80, "bp_scsi_request.in_bytes");
+_Static_assert(offsetof(struct bp_scsi_request, done) == 88, "bp_scsi_request.done");
+_Static_assert(offsetof(struct bp_scsi_request, opaque) == 96, "bp_scsi_request.opaque");
+_Static_assert(offsetof(struct bp_scsi_request, status) == 104, "bp_scsi_request.status");
+_Static_assert(offsetof(struct bp_scsi_request, cancelled) == 105, "bp_scsi_request.cancelled");
+_Static_assert(offsetof(struct bp_scsi_request, sense_length) == 106, "bp_scsi_request.sense_length");
+_Static_assert(offsetof(struct bp_scsi_request, sense) == 108, "bp_scsi_request.sense");
+_Static_assert(offsetof(struct bp_scsi_request, moved) == 208, "bp_scsi_request.moved");
+_Static_assert(offsetof(struct bp_scsi_request, unit) == 216, "bp_scsi_request.unit");
+_Static_assert(offsetof(struct bp_scsi_request, unit_data) == 224, "bp_scsi_request.unit_data");
+_Static_assert(offsetof(struct bp_scsi_request, next) == 232, "bp_scsi_request.next");
+_Static_assert(offsetof(struct bp_scsi_request, link) == 240, "bp_scsi_request.link");
+_Static_assert(offsetof(struct bp_scsi_request, reserved) == 248, "bp_scsi_request.reserved");
+_Static_assert(sizeof(struct bp_scsi_unit_info) >= 72, "bp_scsi_unit_info");
+_Static_assert(offsetof(struct bp_scsi_unit_info, size) == 0, "bp_scsi_unit_info.size");
+_Static_assert(offsetof(struct bp_scsi_unit_info, reserved32) == 4, "bp_scsi_unit_info.reserved32");
+_Static_assert(offsetof(struct bp_scsi_unit_info, submit) == 8, "bp_scsi_unit_info.submit");
+_Static_assert(offsetof(struct bp_scsi_unit_info, cancel) == 16, "bp_scsi_unit_info.cancel");
+_Static_assert(offsetof(struct bp_scsi_unit_info, reset) == 24, "bp_scsi_unit_info.reset");
+_Static_assert(offsetof(struct bp_scsi_unit_info, moved) == 32, "bp_scsi_unit_info.moved");
+_Static_assert(offsetof(struct bp_scsi_unit_info, reserved) == 40, "bp_scsi_unit_info.reserved");
 _Static_assert(sizeof(struct bp_secret_interface) >= 48, "bp_secret_interface");
 _Static_assert(offsetof(struct bp_secret_interface, size) == 0, "bp_secret_interface.size");
 _Static_assert(offsetof(struct bp_secret_interface, get) == 8, "bp_secret_interface.get");
@@ -1225,4 +1382,76 @@ _Static_assert(offsetof(struct bp_viewer_ops, cursor) == 16, "bp_viewer_ops.curs
 _Static_assert(offsetof(struct bp_viewer_ops, pointer) == 24, "bp_viewer_ops.pointer");
 _Static_assert(offsetof(struct bp_viewer_ops, gone) == 32, "bp_viewer_ops.gone");
 _Static_assert(offsetof(struct bp_viewer_ops, reserved) == 40, "bp_viewer_ops.reserved");
+_Static_assert(sizeof(struct bp_virtio_class) >= 128, "bp_virtio_class");
+_Static_assert(offsetof(struct bp_virtio_class, size) == 0, "bp_virtio_class.size");
+_Static_assert(offsetof(struct bp_virtio_class, id) == 4, "bp_virtio_class.id");
+_Static_assert(offsetof(struct bp_virtio_class, config_size) == 6, "bp_virtio_class.config_size");
+_Static_assert(offsetof(struct bp_virtio_class, name) == 8, "bp_virtio_class.name");
+_Static_assert(offsetof(struct bp_virtio_class, features) == 16, "bp_virtio_class.features");
+_Static_assert(offsetof(struct bp_virtio_class, flags) == 24, "bp_virtio_class.flags");
+_Static_assert(offsetof(struct bp_virtio_class, reserved32) == 28, "bp_virtio_class.reserved32");
+_Static_assert(offsetof(struct bp_virtio_class, offer) == 32, "bp_virtio_class.offer");
+_Static_assert(offsetof(struct bp_virtio_class, negotiated) == 40, "bp_virtio_class.negotiated");
+_Static_assert(offsetof(struct bp_virtio_class, config_read) == 48, "bp_virtio_class.config_read");
+_Static_assert(offsetof(struct bp_virtio_class, config_written) == 56, "bp_virtio_class.config_written");
+_Static_assert(offsetof(struct bp_virtio_class, running) == 64, "bp_virtio_class.running");
+_Static_assert(offsetof(struct bp_virtio_class, reset) == 72, "bp_virtio_class.reset");
+_Static_assert(offsetof(struct bp_virtio_class, reserved) == 80, "bp_virtio_class.reserved");
+_Static_assert(sizeof(struct bp_virtio_interface) >= 344, "bp_virtio_interface");
+_Static_assert(offsetof(struct bp_virtio_interface, size) == 0, "bp_virtio_interface.size");
+_Static_assert(offsetof(struct bp_virtio_interface, setup) == 8, "bp_virtio_interface.setup");
+_Static_assert(offsetof(struct bp_virtio_interface, add_queue) == 16, "bp_virtio_interface.add_queue");
+_Static_assert(offsetof(struct bp_virtio_interface, set_vectors) == 24, "bp_virtio_interface.set_vectors");
+_Static_assert(offsetof(struct bp_virtio_interface, config) == 32, "bp_virtio_interface.config");
+_Static_assert(offsetof(struct bp_virtio_interface, config_changed) == 40, "bp_virtio_interface.config_changed");
+_Static_assert(offsetof(struct bp_virtio_interface, features) == 48, "bp_virtio_interface.features");
+_Static_assert(offsetof(struct bp_virtio_interface, has) == 56, "bp_virtio_interface.has");
+_Static_assert(offsetof(struct bp_virtio_interface, is_running) == 64, "bp_virtio_interface.is_running");
+_Static_assert(offsetof(struct bp_virtio_interface, device) == 72, "bp_virtio_interface.device");
+_Static_assert(offsetof(struct bp_virtio_interface, queues) == 80, "bp_virtio_interface.queues");
+_Static_assert(offsetof(struct bp_virtio_interface, queue) == 88, "bp_virtio_interface.queue");
+_Static_assert(offsetof(struct bp_virtio_interface, index) == 96, "bp_virtio_interface.index");
+_Static_assert(offsetof(struct bp_virtio_interface, opaque) == 104, "bp_virtio_interface.opaque");
+_Static_assert(offsetof(struct bp_virtio_interface, pop) == 112, "bp_virtio_interface.pop");
+_Static_assert(offsetof(struct bp_virtio_interface, empty) == 120, "bp_virtio_interface.empty");
+_Static_assert(offsetof(struct bp_virtio_interface, push) == 128, "bp_virtio_interface.push");
+_Static_assert(offsetof(struct bp_virtio_interface, flush) == 136, "bp_virtio_interface.flush");
+_Static_assert(offsetof(struct bp_virtio_interface, complete) == 144, "bp_virtio_interface.complete");
+_Static_assert(offsetof(struct bp_virtio_interface, unpop) == 152, "bp_virtio_interface.unpop");
+_Static_assert(offsetof(struct bp_virtio_interface, drop) == 160, "bp_virtio_interface.drop");
+_Static_assert(offsetof(struct bp_virtio_interface, kicks) == 168, "bp_virtio_interface.kicks");
+_Static_assert(offsetof(struct bp_virtio_interface, schedule) == 176, "bp_virtio_interface.schedule");
+_Static_assert(offsetof(struct bp_virtio_interface, in_flight) == 184, "bp_virtio_interface.in_flight");
+_Static_assert(offsetof(struct bp_virtio_interface, enabled) == 192, "bp_virtio_interface.enabled");
+_Static_assert(offsetof(struct bp_virtio_interface, broken) == 200, "bp_virtio_interface.broken");
+_Static_assert(offsetof(struct bp_virtio_interface, shared_context) == 208, "bp_virtio_interface.shared_context");
+_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 216, "bp_virtio_interface.reserved");
+_Static_assert(sizeof(struct bp_virtio_pci_info) >= 24, "bp_virtio_pci_info");
+_Static_assert(offsetof(struct bp_virtio_pci_info, size) == 0, "bp_virtio_pci_info.size");
+_Static_assert(offsetof(struct bp_virtio_pci_info, flags) == 4, "bp_virtio_pci_info.flags");
+_Static_assert(offsetof(struct bp_virtio_pci_info, reserved) == 8, "bp_virtio_pci_info.reserved");
+_Static_assert(sizeof(struct bp_virtq_info) >= 64, "bp_virtq_info");
+_Static_assert(offsetof(struct bp_virtq_info, size) == 0, "bp_virtq_info.size");
+_Static_assert(offsetof(struct bp_virtq_info, entries) == 4, "bp_virtq_info.entries");
+_Static_assert(offsetof(struct bp_virtq_info, reserved16) == 6, "bp_virtq_info.reserved16");
+_Static_assert(offsetof(struct bp_virtq_info, own_size) == 8, "bp_virtq_info.own_size");
+_Static_assert(offsetof(struct bp_virtq_info, flags) == 12, "bp_virtq_info.flags");
+_Static_assert(offsetof(struct bp_virtq_info, handle) == 16, "bp_virtq_info.handle");
+_Static_assert(offsetof(struct bp_virtq_info, reset) == 24, "bp_virtq_info.reset");
+_Static_assert(offsetof(struct bp_virtq_info, reserved) == 32, "bp_virtq_info.reserved");
+_Static_assert(sizeof(struct bp_virtq_request) == 72, "bp_virtq_request");
+_Static_assert(offsetof(struct bp_virtq_request, out) == 0, "bp_virtq_request.out");
+_Static_assert(offsetof(struct bp_virtq_request, in) == 8, "bp_virtq_request.in");
+_Static_assert(offsetof(struct bp_virtq_request, out_count) == 16, "bp_virtq_request.out_count");
+_Static_assert(offsetof(struct bp_virtq_request, in_count) == 20, "bp_virtq_request.in_count");
+_Static_assert(offsetof(struct bp_virtq_request, out_bytes) == 24, "bp_virtq_request.out_bytes");
+_Static_assert(offsetof(struct bp_virtq_request, in_bytes) == 32, "bp_virtq_request.in_bytes");
+_Static_assert(offsetof(struct bp_virtq_request, own) == 40, "bp_virtq_request.own");
+_Static_assert(offsetof(struct bp_virtq_request, queue) == 48, "bp_virtq_request.queue");
+_Static_assert(offsetof(struct bp_virtq_request, reserved) == 56, "bp_virtq_request.reserved");
+_Static_assert(sizeof(struct bp_voice_ops) >= 48, "bp_voice_ops");
+_Static_assert(offsetof(struct bp_voice_ops, size) == 0, "bp_voice_ops.size");
+_Static_assert(offsetof(struct bp_voice_ops, flags) == 4, "bp_voice_ops.flags");
+_Static_assert(offsetof(struct bp_voice_ops, process) == 8, "bp_voice_ops.process");
+_Static_assert(offsetof(struct bp_voice_ops, reserved) == 16, "bp_voice_ops.reserved");
 #endif
