@@ -3,7 +3,8 @@
  * The IDE function of PIIX3 and PIIX4 (82371SB, order 290550; 82371AB, order 290562): two channels at the
  * ports and interrupts that AT computers had them, and bus master registers in BAR 4 (Programming Interface for
  * Bus Master IDE Controller, 1.0). Timings are kept and have no effect; neither has bit 15 of IDETIM (0x40, 0x42), by
- * which firmware lets a channel be decoded: OVMF never sets it. Interrupts are outputs "irq" 0 and 1, for ISA interrupts 14 and 15.
+ * which firmware lets a channel be decoded: OVMF never sets it. Interrupts are outputs "irq" 0 and 1, for ISA
+ * interrupts 14 and 15.
  */
 #include <errno.h>
 #include <string.h>

@@ -129,7 +129,8 @@ static void enqueue(struct net_switch *s, struct delayed *d)
     bp_timer_set(s->timer, s->first->due);
 }
 
-static void again(struct net_switch *s, const struct sockaddr_un *to, const void *bytes, uint32_t length, unsigned tries)
+static void again(struct net_switch *s, const struct sockaddr_un *to, const void *bytes, uint32_t length,
+                  unsigned tries)
 {
     struct delayed *d = tries < RETRIES && s->count < DELAYED_MAX ? malloc(sizeof(*d) + length) : NULL;
 
@@ -350,7 +351,8 @@ static int open_switch(struct bp_netdev *nd, struct bp_error *err)
         return bp_fail(err, EINVAL,
                        "netdev: switch: 'name' is missing, or no name: machines that give the same one are joined");
     if (s->jitter > s->delay)
-        return bp_fail(err, EINVAL, "netdev: switch: jitter=%u is more than delay=%u: nothing arrives before it is sent",
+        return bp_fail(err, EINVAL,
+                       "netdev: switch: jitter=%u is more than delay=%u: nothing arrives before it is sent",
                        s->jitter, s->delay);
     if (!(s->loss >= 0 && s->loss <= 100))
         return bp_fail(err, EINVAL, "netdev: switch: 'loss' is a part in a hundred, 0 to 100");

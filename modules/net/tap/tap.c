@@ -187,7 +187,8 @@ static void peer_takes(struct bp_netdev *nd, uint32_t takes)
     if (!s->header)
         return;
     if (takes & BP_NET_TAKES_CHECKSUM) {
-        flags = TUN_F_CSUM | (takes & BP_NET_TAKES_TCP4 ? TUN_F_TSO4 : 0) | (takes & BP_NET_TAKES_TCP6 ? TUN_F_TSO6 : 0);
+        flags = TUN_F_CSUM | (takes & BP_NET_TAKES_TCP4 ? TUN_F_TSO4 : 0) |
+                (takes & BP_NET_TAKES_TCP6 ? TUN_F_TSO6 : 0);
         if (flags & (TUN_F_TSO4 | TUN_F_TSO6))
             flags |= takes & BP_NET_TAKES_ECN ? TUN_F_TSO_ECN : 0;
     }
@@ -238,7 +239,8 @@ static int make_interface(struct tap *s, struct bp_error *err)
         if (ioctl(fd, TUNSETIFF, &request) < 0) {
             r = errno;
             close(fd);
-            return bp_fail(err, r, "could not make the interface %s: %s%s", s->ifname ? s->ifname : "tap%d", strerror(r),
+            return bp_fail(err, r, "could not make the interface %s: %s%s", s->ifname ? s->ifname : "tap%d",
+                           strerror(r),
                            r == EPERM ? "; -netdev bridge or helper= needs no privileges" : "");
         }
         r = add_queue(s, fd, err);
