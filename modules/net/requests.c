@@ -141,7 +141,9 @@ int request_nic(struct bp_value *given_args, struct bp_error *err)
     r->model = take(args, "model");
     r->mac = take(args, "mac");
     r->netdev = take(args, "netdev");
-    r->addr = take(args, "addr");
+    /* A place on the bus; the address of a socket is a dict, and the back end's. */
+    if (bp_value_as_string(bp_value_get(args, "addr")))
+        r->addr = take(args, "addr");
     if (r->netdev && type) {
         ret = bp_fail(err, EINVAL, "either a back end (%s) or netdev=%s, which is one already", type,
                       r->netdev);

@@ -59,9 +59,9 @@ def nic_none_leaves_it_out():
 
 def nic_makes_both_ends():
     with machine("-M", "pc", "-nic", "user,model=e1000,mac=52:54:98:76:54:32,id=n1",
-                 "-nic", "hubport,hubid=3") as e:
+                 "-nic", "hubport,hubid=3", "-nic", "stream,server=on,addr.type=inet,addr.host=127.0.0.1,addr.port=0") as e:
         text = networks(e)
-        assert ethernets(e) == 2
+        assert ethernets(e) == 3 and "listening at 127.0.0.1" in text, text
         assert "e1000.0: index=0,type=nic,model=e1000,macaddr=52:54:98:76:54:32\n \\ n1:" in text, text
         assert "hub=3" in text and "macaddr=52:54:00:12:34:56" in text, text
 
