@@ -90,9 +90,8 @@ ARGUMENTS = {"_SRS": INTERRUPT,
              "_DSM": "(D0 37 C9 E5 53 35 7A 4D 91 17 EA 4D 19 C3 43 4D) 1 0 [ ]"}
 
 
-def acpiexec(folder, commands):
-    # Registers read all ones: that is also where lists of what came end.
-    done = subprocess.run(["acpiexec", "-di", "-fv", "0xFF", *sorted(os.listdir(folder))], cwd=folder,
+def acpiexec(folder, commands, registers="0xFF"):
+    done = subprocess.run(["acpiexec", "-di", "-to", "2", "-fv", registers, *sorted(os.listdir(folder))], cwd=folder,
                           input="\n".join(commands) + "\nquit\n", capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     return done.stdout + done.stderr
@@ -108,8 +107,14 @@ def every_method_is_evaluated(q):
                    re.findall(r"^\s+(\\\S+) Method\s+0x\w+ \w+ Args (\d)", acpiexec(folder, ["methods"]), re.M)
                    if name != "\\_OSI" and not name.startswith("\\_TI.")]  # these two are acpiexec's own
         assert len(methods) > 40, methods
-        text = acpiexec(folder, ["evaluate %s %s" % (name, ARGUMENTS.get(name[-4:], "1 " * count))
-                                 for name, count in methods])
+        commands = {name: "evaluate %s %s" % (name, ARGUMENTS.get(name[-4:], "1 " * count)) for name, count in methods}
+        text = acpiexec(folder, commands.values())
+        # Registers that always read the same may keep a method waiting for ever: these are tried with other ones.
+        waiting = [name for name in commands if "Evaluation of %s failed with status AE_AML_LOOP_TIMEOUT" % name in text]
+        assert len(waiting) < 5, waiting
+        if waiting:
+            text = acpiexec(folder, [command for name, command in commands.items() if name not in waiting])
+            text += acpiexec(folder, [commands[name] for name in waiting], "0x00")
     for name, _ in methods:
         assert "valuation of %s" % name in text, (name, text[-1000:])
         # What it returns may be longer than what acpiexec shows (a routing table): that is all it says then.

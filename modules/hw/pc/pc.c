@@ -478,7 +478,7 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
 
     if (old || block->drive(pc->machine, "floppy", 0, &drive))
         r = disks_make_floppies(pc->machine, isa_bus, block, old, &pc->fdc, err);
-    if (r == 0)
+    if (r == 0 && pc->pci_bus) /* else the block layer says that such a drive has no place */
         r = disks_make_virtio(pc->machine, pc->pci_bus, block, err);
     if (r < 0 || (!old && !pc->sata))
         return r;
