@@ -165,7 +165,7 @@ void cache_drop_stale(struct tcg_cpu *c)
             continue;
         }
         for (struct tb *tb = c->page_head[index]; tb; tb = tb->page_next) {
-            tb->valid = 0;
+            tb->valid = tb->listed = 0;
             unchain(tb);
         }
         c->page_head[index] = NULL;
@@ -186,8 +186,11 @@ static void page_add(struct tcg_cpu *c, struct tb *tb, uint32_t generation)
         c->pages[c->page_count++] = tb->index;
         c->page_generation[tb->index] = generation;
     }
-    tb->page_next = c->page_head[tb->index];
-    c->page_head[tb->index] = tb;
+    if (!tb->listed) {
+        tb->page_next = c->page_head[tb->index];
+        c->page_head[tb->index] = tb;
+        tb->listed = 1;
+    }
     tb->valid = 1;
 }
 

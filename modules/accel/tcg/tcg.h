@@ -72,6 +72,7 @@ struct tb {
     uint32_t index; /* of the page's code word */
     uint16_t bytes, count;
     uint8_t valid;
+    uint8_t listed; /* in its page's list; one that crosses pages may be without being valid */
     /* One instruction that crosses a page goes on at host2 with its bytes from `first` on. */
     uint8_t first;
     const uint8_t *host2;
