@@ -152,6 +152,53 @@ def disks_share_an_iothread():
             is_clean(path)
 
 
+def disk_moves_and_leaves_under_load():
+    """Under load a disk goes from thread to thread, and another comes and goes."""
+    with tempfile.TemporaryDirectory(prefix="backplane-virtio-") as folder:
+        paths = [os.path.join(folder, name) for name in ("a.img", "b.img")]
+        for path in paths:
+            image(path, 32 << 20)
+        console = boot("-object", "iothread,id=io1", "-object", "iothread,id=io2", "-drive",
+                       f"file={paths[0]},format=raw,if=none,id=a", "-device", "virtio-blk-pci,id=stays,drive=a",
+                       "-drive", f"file={paths[1]},format=raw,if=none,id=b", "-device",
+                       "virtio-blk-pci,id=goes,drive=b", "-smp", "2")
+
+        def monitor(*commands):
+            console.type("\x01c")
+            console.expect("(qemu) ", 30)
+            text = ""
+            for command in commands:
+                console.type(command + "\n")
+                text += console.expect("(qemu) ", 60)
+            console.type("\x01c\n")
+            console.expect("# ", 60)
+            return text
+
+        try:
+            run(console, "mount /dev/vda /mnt; (while [ ! -e /tmp/stop ]; do dd if=/dev/urandom of=/mnt/x bs=16k "
+                "count=64 conv=fsync 2>/dev/null; done; echo over > /tmp/over) & "
+                "(while [ -e /dev/vdb ]; do dd if=/dev/vdb of=/dev/null bs=16k iflag=direct 2>/dev/null; done) & true")
+            for target in ("io1", "io2", "''", "io2", "io1"):
+                text = monitor(f"qom-set /machine/peripheral/stays iothread {target}".replace("''", '""'))
+                assert "rror" not in text, text
+                run(console, "sleep 1")
+            assert "io1" in monitor("qom-get /machine/peripheral/stays iothread")
+            monitor("device_del goes")
+            text = run(console, "i=0; while [ -e /dev/vdb ] && [ $i -lt 100 ]; do sleep 1; i=$((i+1)); done; "
+                       "ls /dev/vd*")
+            assert "/dev/vdb" not in text.split("ls /dev/vd*", 1)[1], text
+            monitor("device_add virtio-blk-pci,id=again,drive=b,iothread=io2")
+            run(console, "i=0; while [ ! -e /dev/vdb ] && [ $i -lt 100 ]; do sleep 1; i=$((i+1)); done")
+            run(console, "touch /tmp/stop; while [ ! -e /tmp/over ]; do sleep 1; done; umount /mnt", 300)
+            write_and_read(console, "vda")
+            write_and_read(console, "vdb")
+            end(console)
+        finally:
+            console.close()
+        for path in paths:
+            is_clean(path)
+
+
 def others_work():
     with tempfile.TemporaryDirectory(prefix="backplane-virtio-") as folder:
         out = os.path.join(folder, "port")
@@ -205,6 +252,7 @@ else:
         case("packed_rings_of_two_processors_are_served",
              disk_works("pc", "virtio-blk-pci,packed=on,num-queues=2", "-smp", "2"))
         case("scsi_disk_and_cd_work", scsi_disk_and_cd_work)
+        case("disk_moves_and_leaves_under_load", disk_moves_and_leaves_under_load)
         case("disks_share_an_iothread", disks_share_an_iothread)
         case("entropy_balloon_port_and_input_work", others_work)
         tap.done()
