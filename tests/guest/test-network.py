@@ -11,11 +11,12 @@ import network  # noqa: E402
 from console import BINARY, BUILD, SLOW, Console, Tap  # noqa: E402
 
 FOLDER = tempfile.TemporaryDirectory(prefix="backplane-network-")
-MODELS = {"e1000": ("e1000",), "rtl8139": ("8139cp",)}
+MODELS = {"e1000": ("e1000",), "rtl8139": ("8139cp",),
+          "virtio-net-pci": ("virtio_pci", "virtio_net")}
 
 
 def built(model):
-    return os.path.exists(os.path.join(BUILD, "modules", "hw-%s.so" % model))
+    return os.path.exists(os.path.join(BUILD, "modules", "hw-%s.so" % model.replace("-pci", "")))
 
 
 def free_port():
@@ -105,7 +106,8 @@ def firmware_boots_from_the_network():
 
 
 STREAM = os.path.join(FOLDER.name, "wire")
-NAMES = {"guest_on_e1000_talks_to_the_host": "e1000", "guest_on_rtl8139_talks_to_the_host": "rtl8139"}
+NAMES = {"guest_on_e1000_talks_to_the_host": "e1000", "guest_on_rtl8139_talks_to_the_host": "rtl8139",
+         "guest_on_virtio_talks_to_the_host": "virtio-net-pci"}
 cases = {name: (talks_to_the_host, model) for name, model in NAMES.items() if built(model)}
 cases["cable_is_pulled_and_put_back"] = (cable_is_pulled_and_put_back,)
 cases["firmware_boots_from_the_network"] = (firmware_boots_from_the_network,)
