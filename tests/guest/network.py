@@ -53,14 +53,6 @@ esac
 """
 
 
-def in_order(base, drivers):
-    disk.DRIVERS, before = drivers, disk.DRIVERS
-    try:
-        return disk.modules_in_order(base)
-    finally:
-        disk.DRIVERS = before
-
-
 def guest(drivers):
     """Returns the paths of kernel and initramfs."""
     tree = disk.kernel_tree()
@@ -75,7 +67,7 @@ def guest(drivers):
     files += [("dev/console", stat.S_IFCHR | 0o600, b"", (5, 1)), ("dev/null", stat.S_IFCHR | 0o666, b"", (1, 3)),
               ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"), ("init", stat.S_IFREG | 0o755, INIT.encode()),
               ("udhcpc.script", stat.S_IFREG | 0o755, UDHCPC.encode())]
-    order = in_order(base, drivers)
+    order = disk.modules_in_order(base, drivers)
     files.append(("modules.order", stat.S_IFREG | 0o644, " ".join(os.path.basename(p) for p in order).encode()))
     for path in order:
         with open(path, "rb") as f:
