@@ -16,7 +16,9 @@ SECONDS = 200
 
 
 def start(variables, *args):
-    return Console([BINARY, "-M", "q35", "-m", "512", "-display", "none", "-monitor", "none", "-serial", "stdio",
+    # Without a network, which firmware would try for minutes.
+    return Console([BINARY, "-M", "q35", "-m", "512", "-nic", "none", "-display", "none", "-monitor", "none",
+                    "-serial", "stdio",
                     "-drive", f"if=pflash,format=raw,readonly=on,file={CODE}",
                     "-drive", f"if=pflash,format=raw,file={variables}", *args])
 
@@ -68,8 +70,8 @@ def kernel_starts_by_its_efi_stub():
 
 def bios_of_pc_is_uefi():
     """One image of code and variables, which are forgotten; on board pc OVMF counts processors by their hot-plug."""
-    console = Console([BINARY, "-M", "pc", "-m", "256", "-smp", "2", "-display", "none", "-monitor", "none", "-serial",
-                       "stdio", "-bios", WHOLE])
+    console = Console([BINARY, "-M", "pc", "-m", "256", "-smp", "2", "-nic", "none", "-display", "none", "-monitor",
+                       "none", "-serial", "stdio", "-bios", WHOLE])
     try:
         to_shell(console)
         console.type("ver\r")
