@@ -18,7 +18,7 @@ PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 WAIT = 60 * float(os.environ.get("BACKPLANE_SLOW", "1"))
 VGABIOS = "/usr/share/seabios/vgabios-stdvga.bin"
 DIR = tap.work_folder("backplane-display-")
-QUIET = ("-display", "none", "-m", "32")
+QUIET = ("-display", "none", "-m", "32", "-nic", "none")
 
 
 def machine(*args, accel="interp"):
