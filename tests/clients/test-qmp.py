@@ -365,7 +365,8 @@ def probed_types_that_are_not_here_have_no_properties():
 def what_clients_probe_is_answered():
     with Machine() as m:
         c = m.client().negotiate()
-        for name in ("query-migrate-capabilities", "query-tpm-models", "query-tpm-types", "query-tpm"):
+        assert c.ok("query-migrate-capabilities") == [{"capability": "events", "state": False}]
+        for name in ("query-tpm-models", "query-tpm-types", "query-tpm"):
             assert c.ok(name) == [], name
         for name in ("query-sev", "query-sev-capabilities", "query-sgx", "query-sgx-capabilities"):
             error = c.error(name)
