@@ -362,7 +362,7 @@ static int help_option(const struct bp_option *option, struct bp_value *args, st
         return print_json(bpc_reference_list(kind, true));
     if (kind != BP_PROVIDE_END)
         help_list(kind, option->name);
-    else if (option->show_help)
+    else if (option->show_help && !(json && option->keys))
         return option->show_help(args, err);
     else
         return help_keys(option, json);

@@ -121,7 +121,7 @@ static bool takes_keys(const struct bp_option *option)
     return option->keys || option->any_keys;
 }
 
-/* `text` is the argument, if there is one: for help about a kind no module is loaded. -ENOENT: nobody has
+/* `text` is the argument, if there is one: for help alone no module is loaded. -ENOENT: nobody has
  * it; no message then. */
 static int find_option(const char *name, const char *text, const struct bp_option **ret_option,
                        struct bp_error *err)
@@ -134,7 +134,7 @@ static int find_option(const char *name, const char *text, const struct bp_optio
     if (!option && plain_help(text, &args)) {
         bp_value_unref(args);
         option = bpc_option_describe(name);
-        if (option && !bpc_kind_of_option(option->name))
+        if (option && !takes_keys(option) && !bpc_kind_of_option(option->name))
             option = NULL; /* its own code knows */
     }
     if (option) {

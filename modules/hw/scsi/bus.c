@@ -438,6 +438,7 @@ static const struct bp_state_table unit_table = {.version = 1, .oldest = 1, .fie
 BP_NOTE("provides=abstract:scsi-unit;summary=Logical unit on a SCSI bus");
 static const struct bp_level_class unit_level = {
     .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "scsi-unit",
+             .parent = "device",
              .summary = "Logical unit on a SCSI bus", .state_size = sizeof(struct bp_scsi_unit),
              .state = &unit_table},
     .attach = unit_attach, .reset = unit_reset};

@@ -434,6 +434,7 @@ static const struct bp_field props[] = {
 BP_NOTE("provides=abstract:virtio;summary=Virtio device");
 const struct bp_level_class virtio_level = {
     .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "virtio",
+             .parent = "device",
              .summary = "Virtio device", .state_size = sizeof(struct bp_virtio), .props = props,
              .state = &virtio_state},
     .attach = attach, .attached = attached, .fini = fini, .reset = device_reset};
