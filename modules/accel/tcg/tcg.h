@@ -89,7 +89,8 @@ struct tb {
 #define MODE_MMU_SHIFT 8 /* MMU_* */
 #define MODE_X87 0x800u  /* so can x87 instructions */
 #define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
-#define MODE_AVX 0x800u  /* and those with VEX, too */
+#define MODE_AVX 0x1000u /* and those with VEX, too */
+_Static_assert((MODE_X87 & MODE_SIMD) == 0 && ((MODE_X87 | MODE_SIMD) & MODE_AVX) == 0, "each has a bit of its own");
 
 #define TB_HASH 65536u
 #define KEYS 16u

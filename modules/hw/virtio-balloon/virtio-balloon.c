@@ -339,7 +339,7 @@ static const struct bp_field props[] = {
             "the guest may take memory back when it runs out of it"),
     BP_PROP("free-page-reporting", BOOL, struct balloon, free_page_reporting, "off",
             "pages that the guest reports as free are given to the host"),
-    {.name = "guest-stats", .kind = BP_KIND_ANY, .flags = BP_FIELD_READ_ONLY,
+    {.name = "guest-stats", .kind = BP_KIND_ANY, .flags = BP_FIELD_READ_ONLY | BP_FIELD_HIDDEN,
      .help = "what the guest told of its memory, and when", .get = get_stats},
     {.name = "guest-stats-polling-interval", .kind = BP_KIND_INT64, .flags = BP_FIELD_WRITE_LIVE,
      .offset = offsetof(struct balloon, interval), .def = "0", .min = 0, .max = UINT32_MAX,
