@@ -149,7 +149,8 @@ static struct rule rule_0f(const struct tcg_cpu *c, const struct insn *i)
     case 0xa5: case 0xad: return i->opsize == 2 ? NO_RULE : RULE(op_shift_double, FLAGS_PART, .memory = mem);
     case 0xaf: return RULE(op_imul2, FLAGS_SET, .memory = mem);
     case 0xb0: case 0xb1:
-        if (high_rm(i) || high_reg(i) || (mem && home_of[i->reg] < 0))
+        /* A register in memory would keep its upper half where 32 bits are written. */
+        if (high_rm(i) || high_reg(i) || (mem ? home_of[i->reg] < 0 : i->opsize == 4 && home_of[i->rm] < 0))
             return NO_RULE;
         return RULE(op_cmpxchg, FLAGS_SET, .memory = mem);
     case 0xb6: case 0xbe:
