@@ -66,6 +66,7 @@ def ranges_are_shown_and_no_number_stands_for_none():
                                (k["members"], k["option"]) for k in facts["kinds"] if "option" in k]:
         for thing in things:
             text = run("-" + option, thing["name"] + ",help").stdout
+            text = text.replace("most sectors of a request (default: 65535)", "")  # that many
             assert not re.search(r"default: (4294967295|65535|255|18446744073709551615)\)", text), text
             assert "[0..4294967295]" not in re.sub(r".*=<u?int64>.*", "", text), text
 
@@ -167,6 +168,7 @@ def answers_are_the_same_after_loading():
                     "cpus": emulator.command("query-cpu-definitions")["return"],
                     "help": emulator.command("human-monitor-command", command_line="help"),
                     "info": emulator.command("human-monitor-command", command_line="help info")}
+        assert emulator.command("query-cpu-definitions")["return"]  # asks the models' own module
         few, before = loaded(emulator), answers()
         assert loaded(emulator) == few, "describing has loaded a module"
         # A command whose module is not loaded is described in full.
@@ -184,7 +186,7 @@ def answers_are_the_same_after_loading():
 def modules_of_all_kinds_are_described():
     env = {"BACKPLANE_MODULE_PATH": TYPES}
     text = run("-device", "help", env=env).stdout
-    assert 'Network devices:\nname "test-child", bus system, alias "test-kid", desc "A port' in text, text
+    assert re.search(r'Network devices:\n(name .*\n)*name "test-child", bus system, alias "test-kid", desc "A port', text), text
     facts = json.loads(run("-help-json", env=env).stdout)
     command = next(c for c in facts["commands"] if c["name"] == "test-happen")
     x, colour = command["arguments"][0]["element"]["members"]
