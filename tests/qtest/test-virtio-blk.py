@@ -175,6 +175,28 @@ def reset_ends_what_was_held(q, f):
     assert d.read(8, 512)[0] == OK
 
 
+def waits_for_bounce_memory():
+    """Data for memory that is not RAM go through the host's (4 MiB of it): the second 3 MiB wait for the first."""
+    with tempfile.TemporaryDirectory(prefix="backplane-vblk-") as folder:
+        disk, flash = os.path.join(folder, "disk"), os.path.join(folder, "flash")
+        for name in (disk, flash):
+            with open(name, "wb") as f:
+                f.truncate(4 << 20)
+        with QTest(["-M", "pc", "-m", "16", "-drive", f"if=pflash,format=raw,file={flash}", "-drive",
+                    f"file={disk},format=raw,if=none,id=d", "-device", "virtio-blk-pci,addr=5,drive=d"]) as q:
+            d = Disk(q)
+            idents = []
+            for n in range(4):
+                q.write(HEADER + 64 * n, struct.pack("<IIQ", IN, 0, 0))
+                q.writeb(STATUS + n, 0xEE)
+                data = (0xFFC00000, 3 << 20, True) if n < 3 else (DATA, 512, True)
+                idents.append(d.ring.add([(HEADER + 64 * n, 16, False), data, (STATUS + n, 1, True)], kick=n == 3))
+            answered = [d.ring.wait()[0] for _ in range(4)]
+            assert sorted(answered) == sorted(idents), (answered, idents)
+            assert q.read(STATUS, 4) == bytes(4), q.read(STATUS, 4)
+            assert d.read(0, 512) == (OK, bytes(512))
+
+
 def is_unplugged_with_requests_in_flight(q, f):
     d = Disk(q)
     for n in range(20):
@@ -241,6 +263,7 @@ tap.case("a request without room for its status breaks it", with_disk("", reques
 tap.case("a short header breaks it", with_disk("", short_header_breaks))
 tap.machine_case("a reset ends a request that waits for a person", ["-M", "pc", "-m", "16", *FAILING],
                  lambda q: reset_ends_what_was_held(q, None))
+tap.case("requests wait for bounce memory", waits_for_bounce_memory)
 tap.case("it is unplugged with requests in flight", with_disk(",id=disk", is_unplugged_with_requests_in_flight))
 tap.case("if=virtio drives become disks of the board", board_makes_drives)
 tap.case("bad properties are refused in words", bad_properties_are_refused_in_words)

@@ -287,6 +287,33 @@ def packed_round(q, r):
         r.put(i, DATA, 8, 0, NEXT | WRITE | r.flags(True))
 
 
+class LostUsed(Split):
+    """The used ring's entries lie beyond memory (16 MiB): that shows when one is handed back."""
+
+    def set_up(self, transport):
+        self.transport = transport
+        self.size = transport.queue_max(self.index)
+        self.desc, self.avail, self.used = self.base, self.base + 16 * self.size, (16 << 20) - 4
+        self.q.memset(self.base, 0x4000, 0)
+        self.avail_idx = self.free = 0
+        transport.enable(self.index, self.size, self.desc, self.avail, self.used)
+
+
+def held_request_is_let_go_once(index, *requests, features=()):
+    """The device holds what it hands back then; a request that were let go twice kept the reset from ending."""
+    def run(q):
+        t = Modern(q)
+        for _ in range(3):
+            t.reset()
+            r = LostUsed(q, RING, index=index)
+            t.start([VERSION_1, *features], queues=[r])
+            for parts in requests:
+                r.add(parts)
+            t.until_broken()
+        t.reset()
+    return run
+
+
 tap = Tap()
 tap.machine_case("transitional device is 1af4:1005 with both interfaces", RNG, transitional_is_1005)
 tap.machine_case("non-transitional name is 1af4:1044 without I/O BAR",
@@ -316,6 +343,14 @@ tap.case("rng-egd gives what its daemon gives", daemon_gives_the_bytes)
 tap.case("rng-builtin gives random bytes", object_gives_the_bytes)
 tap.case("bad sources are refused in words", bad_sources_are_refused_in_words)
 
+MACHINE = ["-M", "pc", "-m", "16", "-device"]
+tap.machine_case("statistics that cannot be handed back are let go", [*MACHINE, "virtio-balloon-pci,addr=5"],
+                 held_request_is_let_go_once(2, [(DATA, 10, False)], [(DATA, 10, False)], features=[1]))
+tap.machine_case("pages that cannot be handed back are let go", [*MACHINE, "virtio-balloon-pci,addr=5"],
+                 held_request_is_let_go_once(0, [(DATA, 4, False)]))
+tap.machine_case("output that cannot be handed back is let go",
+                 [*MACHINE, "virtio-serial-pci,addr=5", "-chardev", "null,id=c", "-device", "virtconsole,chardev=c"],
+                 held_request_is_let_go_once(1, [(DATA, 4, False)]))
 breaks("a loop of descriptors breaks the device", loop)
 breaks("a next beyond the table breaks it", one(DATA, 8, NEXT | WRITE, 999))
 breaks("memory that is not there breaks it", one(0xF0000000000, 8, WRITE))

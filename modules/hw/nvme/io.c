@@ -320,9 +320,11 @@ void nvme_io(struct nvme *s, uint16_t sq, const struct nvme_command *c)
     if (r->next)
         r->next->link = &r->next;
     s->requests = r;
-    status = prepare(r);
-    if (status >= 0) {
-        finish(r, status);
+    r->preparing = true;
+    status = prepare(r); /* reads guest memory, which may be a device that cancels this one */
+    r->preparing = false;
+    if (status >= 0 || r->orphan) {
+        finish(r, status >= 0 ? status : NVME_ABORTED);
     } else if (bp_context_current() != bp_context_main(bp_device_machine(s->dev))) {
         to_block(r);
     } else { /* the block layer wants the machine lock there */
@@ -343,7 +345,7 @@ void nvme_submit_waiting(void *opaque)
     nvme_block->plug(s->blk);
     for (struct nvme_request *r = s->requests; r; r = next) {
         next = r->next;
-        if (r->at_block)
+        if (r->at_block || r->preparing)
             continue;
         if (r->orphan)
             finish(r, NVME_ABORTED);
@@ -352,6 +354,8 @@ void nvme_submit_waiting(void *opaque)
     }
     nvme_block->unplug(s->blk);
     bp_device_unlock(s->dev);
+    if (s->drained)
+        bp_participant_idle(s->participant);
 }
 
 void nvme_cancel(struct nvme *s, uint16_t sq)

@@ -172,9 +172,14 @@ static void drain_begin(void *opaque)
 
 static bool busy(void *opaque)
 {
-    const struct nvme *s = opaque;
+    struct nvme *s = opaque;
+    bool waits = false; /* for the block layer's turn */
 
-    return s->blk && block->in_flight(s->blk) > 0;
+    bp_device_lock(s->dev);
+    for (const struct nvme_request *r = s->requests; r && !waits; r = r->next)
+        waits = !r->at_block;
+    bp_device_unlock(s->dev);
+    return waits || (s->blk && block->in_flight(s->blk) > 0);
 }
 
 static void drain_end(void *opaque)

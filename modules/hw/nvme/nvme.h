@@ -77,7 +77,8 @@ struct nvme_request {
     struct nvme_request *next, **link;
     struct nvme_command c; /* in the host's order of bytes */
     uint16_t sq;
-    bool orphan; /* its queue is gone */
+    bool orphan;    /* its queue is gone */
+    bool preparing; /* its data are being looked up: it is not to be freed */
     struct bp_blk_request *at_block;
     enum bp_block_op op;
     struct bp_block_request req;

@@ -57,6 +57,16 @@ static void discard(struct balloon *s, uint64_t address, uint64_t length)
 }
 
 /* Page numbers of the request in hand, or of the next one; 0: there are no more. [locked] */
+/* Hands back what is held. It is let go first: the ring may turn out to be broken, and then all that is held goes. */
+static void hand_back(struct bp_virtq *queue, struct bp_virtq_request **held)
+{
+    struct bp_virtq_request *r = *held;
+
+    *held = NULL;
+    if (r)
+        virtio->complete(queue, r, 0);
+}
+
 static unsigned next_pages(struct balloon *s, uint32_t *pfns)
 {
     for (;;) {
@@ -74,8 +84,7 @@ static unsigned next_pages(struct balloon *s, uint32_t *pfns)
         s->taken += n;
         if (n >= sizeof(*pfns))
             return (unsigned)(n / sizeof(*pfns));
-        virtio->complete(s->inflate, s->taking, 0);
-        s->taking = NULL;
+        hand_back(s->inflate, &s->taking);
     }
 }
 
@@ -164,8 +173,7 @@ static bool handle_stats(void *opaque, struct bp_virtq *queue)
     struct stat stat;
 
     while ((r = virtio->pop(queue))) {
-        if (s->stats_buffer)
-            virtio->complete(queue, s->stats_buffer, 0);
+        hand_back(queue, &s->stats_buffer);
         s->stats_buffer = r;
         for (uint64_t at = 0; bp_virtq_read(r, at, &stat, sizeof(stat)) == sizeof(stat); at += sizeof(stat)) {
             if (le16toh(stat.tag) < BALLOON_STATS)
@@ -180,9 +188,7 @@ static void poll_stats(void *opaque)
 {
     struct balloon *s = opaque;
 
-    if (s->stats_buffer)
-        virtio->complete(s->stats, s->stats_buffer, 0);
-    s->stats_buffer = NULL;
+    hand_back(s->stats, &s->stats_buffer);
     if (s->interval)
         bp_timer_set(s->poll, bp_timer_now(s->poll) + s->interval * SECOND);
 }

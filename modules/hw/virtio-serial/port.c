@@ -77,6 +77,15 @@ void vport_let_go(struct vport *p, bool reset)
 }
 
 /* ---- to the guest ---- */
+/* It is let go first: the ring may turn out to be broken, and then all that is held goes. */
+static void hand_back(struct bp_virtq *queue, struct bp_virtq_request **held, uint64_t written)
+{
+    struct bp_virtq_request *r = *held;
+
+    *held = NULL;
+    vserial_virtio->complete(queue, r, written);
+}
+
 static size_t can_read(void *opaque)
 {
     struct vport *p = opaque;
@@ -93,8 +102,7 @@ static size_t can_read(void *opaque)
             if (!p->rx)
                 p->rx = vserial_virtio->pop(queue);
             if (p->rx && p->rx->in_bytes == 0) {
-                vserial_virtio->complete(queue, p->rx, 0);
-                p->rx = NULL;
+                hand_back(queue, &p->rx, 0);
                 continue;
             }
         } while (!p->rx && vserial_virtio->kicks(queue, true));
@@ -113,8 +121,7 @@ static void read_bytes(void *opaque, const uint8_t *buf, size_t len)
     if (p->rx) {
         uint64_t n = bp_virtq_write(p->rx, 0, buf, len);
 
-        vserial_virtio->complete(vserial_rx(s, p->nr), p->rx, n);
-        p->rx = NULL;
+        hand_back(vserial_rx(s, p->nr), &p->rx, n);
     }
     bp_device_unlock(s->dev);
 }
@@ -153,8 +160,7 @@ static size_t next_bytes(struct vport *p, uint8_t *buf)
             return 0;
         if (p->tx_at < p->tx->out_bytes)
             return (size_t)bp_virtq_read(p->tx, p->tx_at, buf, CHUNK);
-        vserial_virtio->complete(queue, p->tx, 0);
-        p->tx = NULL;
+        hand_back(queue, &p->tx, 0);
         p->tx_at = 0; /* kept while a request is held: it may have been sent in part before it was saved */
     }
 }

@@ -110,7 +110,12 @@ static void unlink_request(struct bp_virtq *q, struct request *r)
 static void memory_is_free(void *queue)
 {
     struct bp_virtq *q = queue;
+    struct bp_device *dev = q->virtio->dev;
 
+    bp_device_lock(dev);
+    bp_dma_wait_free(q->wait);
+    q->wait = NULL;
+    bp_device_unlock(dev);
     virtq_schedule(q);
 }
 
@@ -261,8 +266,8 @@ static void ring_unpop(struct bp_virtq *q, const struct request *r)
 
 static void try_later(struct bp_virtq *q)
 {
-    bp_dma_wait_free(q->wait);
-    q->wait = bp_dma_when_free(bp_device_owner(q->virtio->dev), memory_is_free, q);
+    if (!q->wait)
+        q->wait = bp_dma_when_free(bp_device_owner(q->virtio->dev), memory_is_free, q);
 }
 
 static struct bp_virtq_request *take(struct bp_virtq *q)
@@ -430,7 +435,7 @@ bool virtq_kicks(struct bp_virtq *q, bool wanted)
         packed_kicks(q, wanted);
     else
         split_kicks(q, wanted);
-    return wanted && !virtq_empty(q);
+    return wanted && !q->wait && !virtq_empty(q); /* what waits for memory is handled when there is some */
 }
 
 void virtq_schedule(struct bp_virtq *q)
