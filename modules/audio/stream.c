@@ -135,13 +135,22 @@ static uint32_t due(struct audio_stream *s)
     return (uint32_t)(frames - s->done);
 }
 
+static bool is_wanted(const struct audio_stream *s)
+{
+    bool wanted = false;
+
+    for (const struct bp_voice *v = s->voices; v; v = v->next)
+        wanted |= v->active;
+    return wanted;
+}
+
 void audio_stream_turn(struct audio_stream *s)
 {
     bool paced = s->class->audio_flags & BP_AUDIO_PACED;
     uint32_t left = paced ? due(s) : s->class->stream_room(s->host), moved;
 
     s->busy = true;
-    while (left && s->running) {
+    while (left && is_wanted(s)) {
         uint32_t n = left < AUDIO_CHUNK ? left : AUDIO_CHUNK;
 
         moved = s->input ? record(s, n) : play(s, n);
@@ -153,6 +162,7 @@ void audio_stream_turn(struct audio_stream *s)
     if (s->input)
         offer(s);
     s->busy = false;
+    audio_stream_update(s);
     for (struct bp_voice *v = s->voices, *next; v; v = next) {
         next = v->next;
         if (v->dead)
@@ -172,11 +182,9 @@ static void turn(void *opaque)
 
 void audio_stream_update(struct audio_stream *s)
 {
-    bool wanted = false;
+    bool wanted = is_wanted(s);
 
-    for (const struct bp_voice *v = s->voices; v; v = v->next)
-        wanted |= v->active;
-    if (wanted == s->running)
+    if (s->busy || wanted == s->running) /* a turn looks when it is over: the host is not stopped in the middle */
         return;
     s->running = wanted;
     s->start_ns = bp_virtual_ns(s->machine);

@@ -162,20 +162,31 @@ static uint32_t voice_read(struct bp_voice *v, void *data, uint32_t frames)
 
 /* ---- life ---- */
 
+static int set_resampler(struct bp_voice *v, struct bp_error *err)
+{
+    int failed = 0;
+
+    if (v->resampler)
+        src_delete(v->resampler);
+    v->resampler = NULL;
+    if (v->stream->raw || v->format.rate == v->stream->format.rate)
+        return 0;
+    v->resampler = src_new(SRC_SINC_FASTEST, v->stream->format.channels, &failed);
+    return v->resampler ? 0 : bp_fail(err, ENOMEM, "no resampler: %s", src_strerror(failed));
+}
+
 static int set_up(struct bp_voice *v, struct bp_error *err)
 {
-    int failed = 0, r = audio_stream_for(v->dev, v, &v->stream, err);
+    int r = audio_stream_for(v->dev, v, &v->stream, err);
 
     if (r < 0)
         return r;
-    if (!v->stream->raw && v->format.rate != v->stream->format.rate) {
-        v->resampler = src_new(SRC_SINC_FASTEST, v->stream->format.channels, &failed);
-        if (!v->resampler) {
-            audio_stream_leave(v);
-            return bp_fail(err, ENOMEM, "no resampler: %s", src_strerror(failed));
-        }
+    r = set_resampler(v, err);
+    if (r < 0) {
+        audio_stream_leave(v);
+        v->stream = NULL;
     }
-    return 0;
+    return r;
 }
 
 static void tear_down(struct bp_voice *v)
@@ -260,8 +271,13 @@ static int voice_set_format(struct bp_voice *v, const struct bp_audio_format *fo
         return r;
     if (!memcmp(format, &before, sizeof(before)))
         return 0;
-    if (v->stream->busy) /* called from process(): the stream must not go under it */
+    if (v->stream && v->stream->busy) /* called from process(): the stream must not go under it */
         return bp_fail(err, EBUSY, "the voice plays just now");
+    if (v->stream && !v->stream->raw && audio_direction(v->dev, v->input)->fixed_settings) {
+        audio_queue_clear(&v->queue); /* the host's format stays, and so does its stream: a file, say */
+        v->format = *format;
+        return set_resampler(v, err);
+    }
     voice_set_active(v, false);
     tear_down(v);
     v->format = *format;

@@ -54,7 +54,7 @@ def in_guest(command, folder, guest, rows):
     line = "console=ttyS0 quiet panic=-1 mitigations=off" + (" -- " + rows if rows else "")
     begin = time.perf_counter()
     done = subprocess.run(
-        command + ["-m", "512", "-display", "none", "-serial", "stdio", "-no-reboot",
+        command + ["-cpu", "max", "-m", "512", "-display", "none", "-serial", "stdio", "-no-reboot",
                    "-kernel", os.path.join(guest, "vmlinuz"),
                    "-initrd", os.path.join(folder, "rows.cpio"), "-append", line],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
@@ -83,7 +83,7 @@ def main():
         ours[1:1] = ["-module-dir", os.environ["BENCH_MODULES"]]
     who = {"native": None, "ours": ours}
     if not options.alone and shutil.which(PEER):
-        who["peer"] = [PEER, "-accel", "tcg", "-cpu", "max"]
+        who["peer"] = [PEER, "-accel", "tcg"]
     runs = {name: [] for name in who}
     with tempfile.TemporaryDirectory(prefix="backplane-bench-") as folder:
         program = os.path.join(folder, "rows")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How long a VNC client waits for a full frame of a still screen, beside Debian's emulator, request by request: from the
-request to the last byte, for each encoding. The screen is what firmware leaves when nothing can be booted (720x400
+"""How long a VNC client waits for a full frame of a still screen, beside Debian's emulator, request by request: from
+the request to the last byte, for each encoding. The screen is what firmware leaves when nothing can be booted (720x400
 text), and a picture of many colours (800x600) that firmware shows at its start. Medians of the rounds.
 
 usage: vnc.py BUILD-ROOT [ROUNDS]
@@ -81,7 +81,10 @@ class Server:
         begin = last = time.perf_counter()
         self.client.request()
         while select.select([sock], [], [], QUIET if size else 10)[0]:
-            size += len(sock.recv(1 << 20))
+            piece = sock.recv(1 << 20)
+            if not piece:
+                sys.exit("the emulator closed the connection")
+            size += len(piece)
             last = time.perf_counter()
         return (last - begin) * 1e3, size
 

@@ -366,7 +366,8 @@ static bool equal(const struct side *a, const struct side *b)
     return !memcmp(a->x.gpr, b->x.gpr, sizeof(a->x.gpr)) && a->x.rip == b->x.rip && a->x.rflags == b->x.rflags &&
            a->x.cr2 == b->x.cr2 && !memcmp(a->ram, b->ram, RAM) && !memcmp(a->x.vec, b->x.vec, sizeof(a->x.vec)) &&
            a->x.mxcsr == b->x.mxcsr && a->x.fsw == b->x.fsw && a->x.fcw == b->x.fcw &&
-           !memcmp(a->x.fpr, b->x.fpr, sizeof(a->x.fpr)) && !memcmp(a->dirty, b->dirty, sizeof(a->dirty));
+           a->x.fpu_valid == b->x.fpu_valid && !memcmp(a->x.fpr, b->x.fpr, sizeof(a->x.fpr)) &&
+           !memcmp(a->dirty, b->dirty, sizeof(a->dirty));
 }
 
 /* A jump into an instruction may meet one that leaves flags undefined: those that were pushed differ then. */

@@ -144,21 +144,23 @@ def disks_share_an_iothread():
                 run(console, "umount /mnt; umount /mnt")
             assert ticks(console.process.pid, thread) > before, "the thread did nothing"
             write_and_read(console, "vda")
+            write_and_read(console, "vdb")
             end(console)
         finally:
             console.close()
-        is_clean(paths[0])
+        for path in paths:
+            is_clean(path)
 
 
 def disk_moves_and_leaves_under_load():
-    """Under load a disk goes from thread to thread, and another leaves."""
+    """Under load a disk goes from thread to thread, and another leaves and comes back."""
     with tempfile.TemporaryDirectory(prefix="backplane-virtio-") as folder:
         paths = [os.path.join(folder, name) for name in ("a.img", "b.img")]
         for path in paths:
             image(path, 32 << 20)
         console = boot("-object", "iothread,id=io1", "-object", "iothread,id=io2", "-drive",
                        f"file={paths[0]},format=raw,if=none,id=a", "-device", "virtio-blk-pci,id=stays,drive=a",
-                       "-drive", f"file={paths[1]},format=raw,if=none,id=b", "-device",
+                       "-blockdev", f"driver=raw,node-name=b,file.driver=file,file.filename={paths[1]}", "-device",
                        "virtio-blk-pci,id=goes,drive=b", "-smp", "2")
 
         def monitor(*commands):
@@ -185,6 +187,9 @@ def disk_moves_and_leaves_under_load():
             text = run(console, "i=0; while [ -e /dev/vdb ] && [ $i -lt 100 ]; do sleep 1; i=$((i+1)); done; "
                        "ls /dev/vd*")
             assert "/dev/vdb" not in text.split("ls /dev/vd*", 1)[1], text
+            text = monitor("device_add virtio-blk-pci,id=again,drive=b,iothread=io2")
+            assert "rror" not in text, text
+            run(console, "i=0; while [ ! -e /dev/vdb ] && [ $i -lt 100 ]; do sleep 1; i=$((i+1)); done")
             run(console, "touch /tmp/stop; while [ ! -e /tmp/over ]; do sleep 1; done; umount /mnt", 300)
             write_and_read(console, "vda")
             write_and_read(console, "vdb")

@@ -61,6 +61,14 @@ def every_installed_file_belongs_to_one_package():
     assert done.returncode == 0, done.stderr
 
 
+def every_built_module_is_read_from_the_build_files():
+    """The table learns of modules from the text of the build files; one made otherwise has no package."""
+    sys.path.insert(0, os.path.join(SOURCE, "packaging"))
+    from table import source_modules
+    built = {name[:-3] for name in os.listdir(MODULES) if name.endswith(".so")}
+    assert built <= set(source_modules()), built - set(source_modules())
+
+
 def a_module_without_a_row_is_named():
     copy = os.path.join(WORK, "copy")
     folder = os.path.join(copy, LIBDIR, "backplane")
@@ -147,7 +155,7 @@ def the_moved_kit_builds_a_module():
         assert reply == {"return": 0x300}, reply
 
 
-run([every_installed_file_belongs_to_one_package, a_module_without_a_row_is_named,
-     packaging_files_fit_the_table, the_rpm_spec_parses, libraries_are_found_from_the_program,
+run([every_installed_file_belongs_to_one_package, every_built_module_is_read_from_the_build_files,
+     a_module_without_a_row_is_named, packaging_files_fit_the_table, the_rpm_spec_parses, libraries_are_found_from_the_program,
      the_moved_machine_runs, the_moved_program_lists_devices, the_moved_tool_indexes_and_lists,
      the_moved_kit_builds_a_module])

@@ -6,6 +6,7 @@ import math
 import os
 import struct
 import tempfile
+import wave
 
 from ac97 import (CODEC, LIST, MASTER, OUT, SECOND, SOUND, config, hertz_of, lay_buffers, read_wav, set_rate,
                   start_card, tone, without_silence)
@@ -50,7 +51,7 @@ def another_rate_keeps_the_pitch(_):
         assert 19000 < peak < 21000, "%d: %d" % (guest, peak)
 
 
-def mono_and_other_sample_formats_come_out(_):
+def mono_comes_out(_):
     rate, channels, got = play(tone(48000, 500, 4800), 48000, driver=",out.frequency=48000,out.channels=1")
     assert (rate, channels) == (48000, 1)
     assert [f[0] for f in got[:4800]] == [f[0] for f in tone(48000, 500, 4800)]
@@ -61,6 +62,45 @@ def guest_format_is_the_file_s_without_fixed_settings(_):
     rate, channels, got = play(frames, 48000, driver=",out.mixing-engine=off,out.fixed-settings=off")
     assert (rate, channels) == (48000, 2)
     assert got[:4800] == frames
+
+
+def each_sample_format_comes_out(_):
+    """Those that a file has; the tone is the same in each."""
+    for name, width, scale in (("u8", 1, 256), ("s16", 2, 1), ("s32", 4, 1 / 65536)):
+        with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+            path = os.path.join(folder, "out.wav")
+            with QTest(["-M", "pc", "-audiodev", "wav,id=a,out.frequency=48000,out.format=%s,path=%s" % (name, path),
+                        "-device", "AC97,audiodev=a,addr=4"]) as q:
+                start_card(q)
+                lay_buffers(q, tone(48000, 1000, 4800), 2)
+                q.outb(OUT + 0xB, 1)
+                for _ in range(20):
+                    q.clock_step(SECOND // 100)
+            with wave.open(path) as f:
+                assert (f.getsampwidth(), f.getframerate()) == (width, 48000), name
+                data = f.readframes(4800)
+        got = [v - 128 for v in data] if width == 1 else struct.unpack("<9600h" if width == 2 else "<9600i", data)
+        for heard, meant in zip(got[::2], tone(48000, 1000, 4800)):
+            assert abs(heard * scale - meant[0]) <= max(1, scale), (name, heard, meant)
+
+
+def another_rate_keeps_what_was_recorded(_):
+    with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+        path = os.path.join(folder, "out.wav")
+        with QTest(["-M", "pc", "-audiodev", "wav,id=a,out.frequency=48000,path=" + path, "-device",
+                    "AC97,audiodev=a,addr=4"]) as q:
+            start_card(q)
+            for rate in (48000, 24000):
+                set_rate(q, rate)
+                lay_buffers(q, [(rate // 10, rate // 10)] * 4800, 2)
+                q.outb(OUT + 0xB, 1)
+                for _ in range(40):
+                    q.clock_step(SECOND // 100)
+                assert q.inw(OUT + 6) & 7 == 7
+                q.outb(OUT + 0xB, 0)
+                q.outb(OUT + 0xB, 2)
+        got = [f[0] for f in read_wav(path)[2]]
+        assert got.count(4800) == 4800 and abs(sum(abs(v - 2400) < 50 for v in got) - 9600) < 200, len(got)
 
 
 def volume_and_mute_are_heard(_):
@@ -129,10 +169,6 @@ def each_buffer_and_the_last_interrupt(q):
             assert not q.inl(MASTER + 0x30) & 0x40
     assert len(seen) == 4, seen
     assert seen[-1] & 4 and not any(s & 4 for s in seen[:-1]), seen
-    # More buffers: it goes on by itself.
-    lay_buffers(q, [(5, 5)] * 4000, 4)
-    q.outb(OUT + 5, 3)
-    assert q.inb(OUT + 4) == 3
 
 
 def more_buffers_after_the_end_go_on(q):
@@ -553,6 +589,11 @@ def sb16_stops_and_waits(q):
     assert q.inb(SB + 5) == 0, "it went on"
     dsp(q, 0xB6, 0x10, 999 & 0xFF, 999 >> 8)
     q.clock_step(SECOND // 10)
+    dsp(q, 0xB6, 0x30, 0, 0)  # pairs of samples in a block of one: it ends, and so do we
+    for _ in range(3):
+        q.clock_step(SECOND // 100)
+    q.inb(SB + 0xF)
+    dsp(q, 0xB6, 0x10, 999 & 0xFF, 999 >> 8)
     dsp(q, 0xD9)  # after this block
     for _ in range(10):
         q.clock_step(SECOND // 100)
@@ -590,9 +631,27 @@ def speaker_is_heard_at_its_pitch(_):
         assert abs(hertz - 1193182 / 1193) < 1, hertz
 
 
+def es1370_keeps_to_its_buffer_when_a_format_is_not_had(q):
+    """Without mixing the host's silence has no unsigned bytes: such a channel stands still."""
+    config(q, 7 << 3, 0x10, ES)
+    config(q, 7 << 3, 4, 5, 2)
+    q.outl(ES + 0xC, 0xD)
+    q.outl(ES + 0x30, SOUND)
+    q.outl(ES + 0x34, 0xFFFF)
+    q.outl(ES + 0x2C, 0xFFFF)
+    for serial in (0x30, 0x00, 0x20, 0x10):  # 16 bits in stereo, 8 bits in mono, ...
+        q.outl(ES + 0x20, serial)
+        q.outl(ES, 2 << 16 | 0x12)
+        for _ in range(20):
+            q.clock_step(SECOND // 100)
+        q.outl(ES, 2)
+    assert q.inl(ES + 0x20) == 0x10
+
+
 tap = Tap()
 for case in (what_is_played_at_the_host_rate_is_in_the_file_sample_for_sample, another_rate_keeps_the_pitch,
-             mono_and_other_sample_formats_come_out, guest_format_is_the_file_s_without_fixed_settings,
+             mono_comes_out, each_sample_format_comes_out, another_rate_keeps_what_was_recorded,
+             guest_format_is_the_file_s_without_fixed_settings,
              volume_and_mute_are_heard, two_cards_are_mixed, hda_plays_sample_for_sample, hda_s_rates_keep_the_pitch,
              es1370_plays_sample_for_sample, es1370_s_first_dac_has_four_rates, sb16_plays_words_sample_for_sample,
              sb16_plays_bytes_of_the_old_commands, speaker_is_heard_at_its_pitch):
@@ -610,6 +669,9 @@ for case in (sb16_says_what_it_is, sb16_stops_and_waits):
     tap.machine_case(case.__name__, ["-M", "pc", "-audiodev", "none,id=a", "-device", "sb16,audiodev=a"], case)
 tap.machine_case("es1370_stops_and_pauses", ["-M", "pc", "-audiodev", "none,id=a", "-device",
                                              "ES1370,audiodev=a,addr=7"], es1370_stops_and_pauses)
+tap.machine_case("es1370_keeps_to_its_buffer_when_a_format_is_not_had",
+                 ["-M", "pc", "-audiodev", "none,id=a,in.mixing-engine=off,in.fixed-settings=off", "-device",
+                  "ES1370,audiodev=a,addr=7"], es1370_keeps_to_its_buffer_when_a_format_is_not_had)
 tap.machine_case("query_audiodevs_tells", ["-M", "pc", "-audiodev",
                                            '{"driver":"none","id":"a","out":{"frequency":8000,"channels":1,'
                                            '"format":"u8"}}'], query_audiodevs_tells)

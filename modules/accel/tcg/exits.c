@@ -20,11 +20,12 @@ static uint8_t *poll(struct tr *t)
 }
 
 /* SCRATCH1: the target. On a miss or a request jumps to what is returned in ret_site. */
-static void probe(struct tr *t, uint8_t *ret_site[2])
+static void probe(struct tr *t, uint8_t *ret_site[3])
 {
     struct rm entry = rm_index(FRAME, SCRATCH0, 0, SLOT(jump));
 
     ret_site[0] = poll(t);
+    emit_store(&t->c, SCRATCH1, FRAME, SLOT(temp));
     emit_rr(&t->c, 0x89, 4, SCRATCH1, SCRATCH0);
     emit_shift(&t->c, 5, 4, SCRATCH0, 12);
     emit_rr(&t->c, 0x33, 4, SCRATCH0, SCRATCH1);
@@ -35,6 +36,8 @@ static void probe(struct tr *t, uint8_t *ret_site[2])
     emit(&t->c, 0x3b, 8, SCRATCH1, &entry);
     ret_site[1] = emit_jcc(&t->c, CC_NE);
     emit_shift(&t->c, 7, 8, SCRATCH1, 16);
+    emit_rm(&t->c, 0x3b, 8, SCRATCH1, FRAME, SLOT(temp)); /* a tag has no room for the upper bits: they fault */
+    ret_site[2] = emit_jcc(&t->c, CC_NE);
     emit_alu_imm(&t->c, 4, 8, SCRATCH1, -4096);
     emit_store(&t->c, SCRATCH1, FRAME, SLOT(page));
 }
@@ -49,7 +52,7 @@ static void jump_found(struct tr *t)
 
 void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *))
 {
-    uint8_t *site[2];
+    uint8_t *site[3];
     struct stub *s;
 
     flags_save(t);
@@ -58,6 +61,7 @@ void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr 
     s = stub_new(t, STUB_REDO, i);
     s->site[0] = site[0];
     s->site[1] = site[1];
+    s->site[2] = site[2];
     if (commit)
         commit(t, i);
     jump_found(t);
@@ -84,7 +88,7 @@ static bool in_page(int64_t delta)
 
 void exit_probe(struct tr *t, const struct insn *i, int64_t delta)
 {
-    uint8_t *site[2];
+    uint8_t *site[3];
     struct stub *s;
 
     flags_save(t);
@@ -96,6 +100,7 @@ void exit_probe(struct tr *t, const struct insn *i, int64_t delta)
     s = stub_new(t, STUB_LEAVE, i);
     s->site[0] = site[0];
     s->site[1] = site[1];
+    s->site[2] = site[2];
     s->delta = delta;
 }
 
@@ -184,7 +189,7 @@ static void stub_emit(struct tr *t, struct stub *s)
 {
     t->host = s->host;
     t->saved = s->saved;
-    for (unsigned n = 0; n < 2; n++) {
+    for (unsigned n = 0; n < BP_COUNT(s->site); n++) {
         if (s->site[n])
             patch(s->site[n], t->c.p);
     }

@@ -46,7 +46,7 @@ enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN };
 struct stub {
     uint8_t kind;
     const struct insn *i;
-    uint8_t *site[2];     /* jumps that lead here */
+    uint8_t *site[3];     /* jumps that lead here */
     const uint8_t *again; /* where an access is tried again */
     struct where where;   /* of the access */
     uint32_t info;

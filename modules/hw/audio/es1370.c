@@ -2,7 +2,7 @@
 /*
  * ES1370: ENSONIQ's AudioPCI (data sheet of the ES1370), with an AK4531 behind it. Two DACs and an ADC, each with a
  * buffer in guest memory that it goes round and a count of samples after which it interrupts. Left out: the
- * joystick port and the UART, which read as nothing.
+ * AK4531's volumes, and the joystick port and the UART, which read as nothing.
  */
 #include <string.h>
 
@@ -83,9 +83,13 @@ static void follow(struct es1370 *s)
         struct bp_audio_format format = format_of(s, n);
         struct bp_error err = {0};
 
-        if (moves(s, n) && audio->voice_set_format(s->voice[n], &format, &err) < 0)
+        bool on = moves(s, n);
+
+        if (on && audio->voice_set_format(s->voice[n], &format, &err) < 0) {
             bp_warn("ES1370: %s", err.message);
-        audio->voice_set_active(s->voice[n], moves(s, n));
+            on = false; /* the voice has another format than the channel */
+        }
+        audio->voice_set_active(s->voice[n], on);
     }
 }
 

@@ -95,8 +95,11 @@ static void tune(struct codec *s, struct converter *c, bool output)
         audio->voice_set_active(c->voice, false);
         return;
     }
-    if (audio->voice_set_format(c->voice, &format, &err) < 0)
+    if (audio->voice_set_format(c->voice, &format, &err) < 0) {
         bp_warn("HDA: %s", err.message);
+        audio->voice_set_active(c->voice, false); /* it has another format than the stream */
+        return;
+    }
     for (unsigned i = 0; i < 2; i++)
         side[i] = c->amp[i] & AMP_MUTE && s->mixer ? 0 : s->mixer
                   ? powf(10.0f, ((float)(c->amp[i] & 0x7f) - (float)AMP_STEPS) / 20.0f) : 1.0f;

@@ -2,7 +2,8 @@
 /*
  * Controllers of High Definition Audio (revision 1.0a) as in Intel's ICH6 and ICH9: commands to codecs through rings in
  * guest memory (CORB, RIRB) or at once, four input and four output streams, the wall clock. Codecs plug into the
- * bus that it makes. Left out: wake-up by codecs, stripes, bidirectional streams.
+ * bus that it makes. Left out: wake-up by codecs, stripes,
+ * synchronous starts (SSYNC is kept), bidirectional streams.
  */
 #include <string.h>
 

@@ -90,8 +90,10 @@ static void start(struct sb16 *s, uint32_t samples)
     s->paused = s->ending = false;
     s->length = s->left = samples;
     format = format_of(s);
-    if (audio->voice_set_format(s->input ? s->in : s->out, &format, &err) < 0)
+    if (audio->voice_set_format(s->input ? s->in : s->out, &format, &err) < 0) {
         bp_warn("sb16: %s", err.message);
+        s->active = false; /* the voice has another format than the transfer */
+    }
     run(s);
 }
 
@@ -120,6 +122,8 @@ static void process(struct sb16 *s, struct bp_voice *voice, uint32_t frames)
             n = in_block;
         if (!n) { /* an odd number of samples in stereo: the rest is none */
             block_done(s);
+            if (s->length < f.channels)
+                s->active = false; /* a block without a frame would never end */
             continue;
         }
         if (s->input)
@@ -533,11 +537,12 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     struct bp_audio_format format = format_of(s);
 
     (void)version;
-    if (s->active)
-        audio->voice_set_format(s->input ? s->in : s->out, &format, NULL);
+    if (s->parameters + s->wanted > 3)
+        return bp_fail(err, EINVAL, "sb16: a command has at most three bytes");
+    if (s->active && audio->voice_set_format(s->input ? s->in : s->out, &format, NULL) < 0)
+        s->active = false;
     tune(s);
     run(s);
-    (void)err;
     return 0;
 }
 

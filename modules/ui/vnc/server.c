@@ -130,6 +130,24 @@ static void consoles_changed(void *opaque)
 
 /* ---- opening ---- */
 
+/* Clients name one always. Sound over VNC is not built: said where something would have been heard. */
+static int check_audiodev(const struct vnc *s, struct bp_error *err)
+{
+    const struct bp_object *audiodev;
+    char path[256];
+
+    if (!s->audiodev)
+        return 0;
+    snprintf(path, sizeof(path), "/audiodevs/%s", s->audiodev);
+    audiodev = bp_object_resolve(path, NULL, NULL);
+    if (!audiodev)
+        return bp_fail(err, ENOENT, "key 'audiodev': there is no audiodev '%.100s'; make it with -audiodev",
+                       s->audiodev);
+    if (strcmp(bp_object_type(audiodev), "audiodev-none") != 0)
+        bp_warn("-vnc audiodev=%s: not built yet: sound over VNC; viewers hear nothing", s->audiodev);
+    return 0;
+}
+
 static int check(const struct vnc *s, struct bp_error *err)
 {
     static const char tls[] = "is not built yet: TLS for VNC", sasl[] = "is not built yet: SASL for VNC";
@@ -144,7 +162,7 @@ static int check(const struct vnc *s, struct bp_error *err)
         return bp_fail(err, EINVAL, "keys 'password' and 'password-secret' exclude each other");
     if (s->to && s->to > 65535 - 5900)
         return bp_fail(err, EINVAL, "key 'to' must be 0 to %u", 65535 - 5900);
-    return 0;
+    return check_audiodev(s, err);
 }
 
 int vnc_open(struct bp_object *obj, struct bp_error *err)
@@ -238,7 +256,7 @@ static const struct bp_field vnc_props[] = {
     KEY("sasl", BOOL, sasl, "off", "not built yet"),
     KEY("sasl-authz", STRING, sasl_authz, NULL, "not built yet"),
     KEY("acl", BOOL, acl, "off", "not built yet"),
-    KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers hear: silent while no device makes sound"),
+    KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers would hear; sound over VNC is not built yet"),
     BP_FIELDS_END,
 };
 BP_DISPLAY(vnc_class, "vnc", "Viewers over the network (RFB)", struct vnc, vnc_props, .open = vnc_open,
