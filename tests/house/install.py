@@ -156,6 +156,6 @@ def the_moved_kit_builds_a_module():
 
 
 run([every_installed_file_belongs_to_one_package, every_built_module_is_read_from_the_build_files,
-     a_module_without_a_row_is_named, packaging_files_fit_the_table, the_rpm_spec_parses, libraries_are_found_from_the_program,
-     the_moved_machine_runs, the_moved_program_lists_devices, the_moved_tool_indexes_and_lists,
-     the_moved_kit_builds_a_module])
+     a_module_without_a_row_is_named, packaging_files_fit_the_table, the_rpm_spec_parses,
+     libraries_are_found_from_the_program, the_moved_machine_runs, the_moved_program_lists_devices,
+     the_moved_tool_indexes_and_lists, the_moved_kit_builds_a_module])
