@@ -5,8 +5,9 @@ import re
 import struct
 
 # Kinds that the core knows, and what a package calls those whose names people ask for. All others are
-# declared by a framework's module, as "kind".
-KINDS = {"device": "device", "bus": "bus", "board": "machine", "cpu": "cpu", "accel": "accel",
+# declared by a framework's module, as "kind". Models of processors come with their family, and are too
+# many: dpkg allows a field 5000 characters.
+KINDS = {"device": "device", "bus": "bus", "board": "machine", "cpu": None, "accel": "accel",
          "object": "object", "interface": "interface", "kind": "kind", "option": None,
          "command": None, "hmp": None, "event": None, "abstract": None}
 NOTE_SECTION, NOTE_SEGMENT, OWNER = 7, 4, b"Backplane\0"
@@ -78,7 +79,7 @@ class Module:
 
     def virtual_packages(self):
         """Names for Provides: backplane-device-isa-serial, backplane-interface-isa-1."""
-        # A board's versions come with the board; dpkg allows a field 5000 characters.
+        # A board's versions come with the board.
         return [virtual_name(KINDS.get(kind, kind), name) for kind, name in self.provides
                 if KINDS.get(kind, kind) and not (kind == "board" and re.search(r"-\d+(\.\d+)+$", name))]
 

@@ -133,9 +133,14 @@ def rpm_generator(what):
 
 
 def check(root, libdir):
-    files = assign(Table(), root, libdir)
+    files, modules = assign(Table(), root, libdir), modules_in(root, libdir)
     for name in sorted(files):
         print("%-24s %d files" % (name, len(files[name])))
+        provides, _ = dependencies([m for m in modules if os.path.relpath(m.path, root) in files[name]])
+        length = sum(len(p) + len(" (= 0.10.10), ") for p in provides)
+        if length > 5000:
+            raise TableError("%s provides %d names, %d characters in all; a field of dpkg has at most 5000: "
+                             "split it, or leave names away in notes.py" % (name, len(provides), length))
 
 
 COMMANDS = {"catalogue": (catalogue, 3), "check": (check, 2), "debian": (debian, 3), "rpm": (rpm, 3),
