@@ -15,6 +15,7 @@
 #define EXPORTS "disks for others, over NBD"
 #define CAPTURES "recordings of what the guest plays"
 #define TRACES "trace points"
+#define VIRTIO_VIEW "a view into virtio devices and their queues"
 
 /* `harmless`: see core/options/not-built.c. */
 const struct bpc_not_built program_options_not_built[] = {
@@ -82,7 +83,6 @@ const struct bpc_not_built program_properties_not_built[] = {
 
 /* Commands of the manual's monitor, in alphabetical order. */
 const struct bpc_hmp_missing program_hmp_not_built[] = {
-    {"balloon", "virtio devices"},
     {"block_job_cancel", JOBS},
     {"block_job_complete", JOBS},
     {"block_job_pause", JOBS},
@@ -102,10 +102,7 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"exit_preconfig", "the state before the machine is made"},
     {"getfd", "descriptors that come to the human monitor; the machine protocol's getfd takes them"},
     {"gpa2hpa", "a host's page behind a guest's address"},
-    {"hostfwd_add", "the network back end user"},
-    {"hostfwd_remove", "the network back end user"},
     {"info accel", "accelerator statistics"},
-    {"info balloon", "virtio devices"},
     {"info block-jobs", JOBS},
     {"info capture", CAPTURES},
     {"info cmma", "boards of other architectures"},
@@ -137,14 +134,13 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"info trace-events", TRACES},
     {"info usb", "USB controllers and devices"},
     {"info usbhost", "USB controllers and devices"},
-    {"info usernet", "the network back end user"},
     {"info vcpu_dirty_limit", MIGRATION},
     {"info via", "boards of other architectures"},
-    {"info virtio", "virtio devices"},
-    {"info virtio-queue-element", "virtio devices"},
-    {"info virtio-queue-status", "virtio devices"},
-    {"info virtio-status", "virtio devices"},
-    {"info virtio-vhost-queue-status", "virtio devices"},
+    {"info virtio", VIRTIO_VIEW},
+    {"info virtio-queue-element", VIRTIO_VIEW},
+    {"info virtio-queue-status", VIRTIO_VIEW},
+    {"info virtio-status", VIRTIO_VIEW},
+    {"info virtio-vhost-queue-status", VIRTIO_VIEW},
     {"loadvm", MIGRATION},
     {"mce", "machine checks and PCIe errors that are injected"},
     {"migrate", MIGRATION},
@@ -173,7 +169,6 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"snapshot_blkdev_internal", MIGRATION},
     {"snapshot_delete_blkdev_internal", MIGRATION},
     {"stopcapture", CAPTURES},
-    {"system_wakeup", "suspending to memory"},
     {"trace-event", TRACES},
     {"trace-file", TRACES},
     {"wavcapture", CAPTURES},

@@ -60,6 +60,8 @@ int bp_debug_set_points(struct bp_machine *m, const struct bp_debug_point *point
         cpu->debug_points = g_memdup2(points, sizeof(*points) * count);
         cpu->debug.points = cpu->debug_points;
         cpu->debug.count = count;
+        if (count == 0) /* nobody looks any more, so nobody steps or is held */
+            cpu->held = cpu->debug.step = false;
         hand_over(cpu);
     }
     if (running)

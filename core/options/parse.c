@@ -393,24 +393,52 @@ static struct use *find_by_id(const char *option, const char *rest, const char *
     return NULL;
 }
 
+#define CANNOT_SET_HELP "'help' cannot be set: it asks, and nothing is made of it"
+
+/* What came without text is read again as what it is: with its types, and the new key's text among them. */
+static int set_key_of_dict(struct use *u, const char *key, const char *value, struct bp_error *err)
+{
+    const struct bpc_keyval_syntax syntax = {u->option->keys, u->option->implied, u->option->any_keys};
+    struct bp_value *given = bp_value_copy(u->args), *alone = bp_value_dict(), *args = NULL;
+    bool help = false;
+    int ret;
+
+    bp_value_set(alone, key, bp_value_string(value));
+    ret = asks_for_help(u->option, alone) ? bp_fail(err, EINVAL, CANNOT_SET_HELP)
+                                          : bpc_keyval_store(given, &syntax, key, bp_value_string(value), err);
+    if (ret == 0)
+        ret = bpc_keyval_finish(&given, err);
+    if (ret == 0)
+        ret = read_args(u->option, NULL, given, &args, &help, err);
+    bp_value_unref(alone);
+    bp_value_unref(given);
+    if (ret < 0)
+        return ret;
+    bp_value_unref(u->args);
+    u->args = args;
+    return 0;
+}
+
 /* The use is read again with the key behind the others, which so has the last word. */
 static int set_key(struct use *u, const char *key, const char *value, struct bp_error *err)
 {
     struct bp_value *args = NULL;
     char **parts, *escaped, *text;
-    bool help;
+    bool help = false;
     int ret;
 
-    if (!u->text || *u->text == '{') { /* JSON, or a configuration file's */
-        bp_value_set(u->args, key, bp_value_string(value));
-        return 0;
-    }
+    if (!u->text || *u->text == '{') /* JSON, or a configuration file's */
+        return set_key_of_dict(u, key, value, err);
     parts = g_strsplit(value, ",", -1);
     escaped = g_strjoinv(",,", parts);
     text = g_strdup_printf("%s,%s=%s", u->text, key, escaped);
     ret = read_args(u->option, text, NULL, &args, &help, err);
     g_strfreev(parts);
     g_free(escaped);
+    if (ret == 0 && help) {
+        bp_value_unref(args);
+        ret = bp_fail(err, EINVAL, CANNOT_SET_HELP);
+    }
     if (ret < 0) {
         g_free(text);
         return ret;

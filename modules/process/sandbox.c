@@ -2,7 +2,9 @@
 /*
  * Module `process-sandbox`: -sandbox, a filter of system calls (seccomp(2)) for every thread. What only
  * administers a host is denied always; four classes can be denied or allowed. A forbidden call ends the
- * process with SIGSYS; those of resource control fail with EPERM, since libraries try them and go on.
+ * process with SIGSYS; those that make processes or programs fail with EPERM, so that what needs one (a
+ * network's script, a command of guestfwd) says that it could not be started, and so do those of resource
+ * control, since libraries try them and go on.
  */
 #include <errno.h>
 #include <sched.h>
@@ -68,10 +70,10 @@ static int deny(scmp_filter_ctx filter, const int *calls, size_t count, uint32_t
  * the C library goes on with clone when there is none. */
 static int deny_spawning(scmp_filter_ctx filter)
 {
-    int ret = deny(filter, spawning, BP_COUNT(spawning), SCMP_ACT_KILL_PROCESS);
+    int ret = deny(filter, spawning, BP_COUNT(spawning), SCMP_ACT_ERRNO(EPERM));
 
     if (ret == 0)
-        ret = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,
+        ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                                SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
     if (ret == 0)
         ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

@@ -14,6 +14,7 @@ from qmp import Emulator  # noqa: E402
 
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 WAIT = 60 * float(os.environ.get("BACKPLANE_SLOW", "1"))
+DIR = tap.work_folder("compat-")
 
 
 def machine(policy=None):
@@ -91,11 +92,21 @@ def set_changes_keys_of_options_with_an_id():
         assert get("d0", "serial") == "a,b" and get("e.1", "iobase") == 0x7f4
         info = next(b for b in e.command("query-block")["return"] if b["device"] == "x")
         assert info["inserted"]["cache"]["no-flush"], info
+    config = os.path.join(DIR, "config")
+    with open(config, "w") as f:
+        f.write('[chardev "c"]\nbackend = "null"\n')
     for text, word in (("device.nosuch.a=1", "no -device with such an id"), ("device.d0", "GROUP.ID.ARG=VALUE"),
                        ("device", "GROUP.ID.ARG=VALUE"), ("nosuch.d0.a=1", "no -nosuch"), ("device.d0.=1", "GROUP.ID"),
-                       ("device.d0.nosuch=1", "nosuch"), ("device.d0.drive=nosuch", "nosuch")):
+                       ("device.d0.nosuch=1", "nosuch"), ("device.d0.drive=nosuch", "nosuch"),
+                       ("device.d0.driver=help", "'help' cannot be set"), ("device.e0.iobase=help", "iobase"),
+                       ("device.e0.driver=help", "'help' cannot be set"), ("drive.x.driver=help", "help"),
+                       ("netdev.n.hubid=much", "hubid"), ("netdev.n.nosuch=1", "nosuch"), ("chardev.c.nosuch=1", "nosuch"),
+                       ("netdev.n.type=nosuch", "nosuch"), ("device.e0.iobase.x=1", "iobase"),
+                       ("device.e0.iobase=much", "iobase"), ("chardev.c.logappend=perhaps", "logappend")):
         run = subprocess.run([PROGRAM, "-display", "none", "-nodefaults", "-accel", "qtest", "-drive",
-                              "if=none,id=x,driver=null-co,size=1M", "-device", "ide-hd,id=d0,drive=x", "-set", text],
+                              "if=none,id=x,driver=null-co,size=1M", "-device", "ide-hd,id=d0,drive=x", "-device",
+                              '{"driver":"isa-debug-exit","id":"e0"}', "-netdev",
+                              '{"type":"hubport","id":"n","hubid":1}', "-readconfig", config, "-set", text],
                              capture_output=True, text=True, timeout=WAIT, stdin=subprocess.DEVNULL, check=False)
         assert run.returncode == 1 and word in run.stderr, (text, run)
 

@@ -72,7 +72,7 @@ def each_class_is_denied_by_itself():
             ("off", {"fork": "done", "setuid": "done", "priority": "done", "obsolete": "failed: EINVAL"}),
             ("on", {"fork": "done", "setuid": "done", "priority": "done", "obsolete": "SIGSYS", }),
             ("on,obsolete=allow", {"obsolete": "failed: EINVAL"}),
-            ("on,spawn=deny", {"setuid": "done", "fork": "SIGSYS"}),
+            ("on,spawn=deny", {"setuid": "done", "fork": "failed: EPERM", "priority": "done"}),
             ("on,elevateprivileges=deny", {"fork": "done", "setuid": "SIGSYS"}),
             ("on,elevateprivileges=children", {"fork": "done", "setuid": "done"}),
             ("on,resourcecontrol=deny", {"fork": "done", "priority": "failed: EPERM"}),
@@ -80,6 +80,15 @@ def each_class_is_denied_by_itself():
         with Emulator(PROGRAM, "-module-dir", MODULES, "-sandbox", option) as e:
             for name, outcome in outcomes.items():
                 assert call(e, name) == outcome, (option, name, outcome)
+
+
+def program_that_may_not_start_is_told_and_the_machine_goes_on():
+    need_sandbox()
+    need_root()
+    text = refused("-sandbox", "on,spawn=deny", "-netdev", "tap,id=n,ifname=bptest%d,script=/bin/true")
+    if "/dev/net/tun" in text:
+        raise tap.Skip("no TAP interfaces here")
+    assert "/bin/true" in text and "Operation not permitted" in text, text
 
 
 def wrong_words_are_refused():
@@ -146,5 +155,6 @@ def cleaner_outlives_the_process():
             time.sleep(0.05)
 
 
-tap.run([machine_runs_with_every_class_denied, each_class_is_denied_by_itself, wrong_words_are_refused,
+tap.run([machine_runs_with_every_class_denied, each_class_is_denied_by_itself,
+         program_that_may_not_start_is_told_and_the_machine_goes_on, wrong_words_are_refused,
          guest_starts_as_another_user, guest_starts_in_another_root, cleaner_outlives_the_process])

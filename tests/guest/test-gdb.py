@@ -21,9 +21,9 @@ WAIT = 60 * SLOW
 
 
 class Machine:
-    """A small guest that waits for its debugger on a Unix socket."""
+    """A small guest that waits for its debugger on a Unix socket (or runs at once)."""
 
-    def __init__(self, *extra, device=None):
+    def __init__(self, *extra, device=None, waits=True):
         if GUESTS is None:
             raise tap.Skip(small.lacking())
         self.path = os.path.join(DIR, "socket")
@@ -32,7 +32,7 @@ class Machine:
         self.process = subprocess.Popen(
             [BINARY, "-m", "64", "-nodefaults", "-display", "none", "-serial", "file:" + self.path + ".serial",
              "-kernel", self.image, "-gdb", device or "unix:%s,server=on,wait=off" % self.path,
-             "-S", *extra],
+             *(["-S"] if waits else []), *extra],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
@@ -190,6 +190,39 @@ def client_interrupts_and_sees_others_stop_it():
         assert m.process.wait(WAIT) == 0
 
 
+def stub_stops_nobody_until_a_client_comes():
+    with Machine(waits=False) as m:
+        assert m.process.wait(WAIT) == 0, "it ran to its end though nobody debugs it"
+        assert "done" in m.serial(), m.serial()
+    with Machine("-qmp", "stdio", waits=False, device="none") as m:
+        m.tell("qmp_capabilities")
+        assert '"running": true' in m.tell("query-status")
+    # One that is there, but runs: it stops when the client comes, and ends after the client went.
+    with Machine("-qmp", "stdio", "-action", "shutdown=pause", waits=False) as m:
+        m.tell("qmp_capabilities")
+        c = m.client()
+        c.no_ack()
+        assert c.ask("?")[:3] in ("T02", "T03"), "it stands: paused, or at its end"
+        assert '"running": false' in m.tell("query-status")
+
+
+def processors_that_were_held_go_on_when_the_client_vanishes():
+    with Machine("-smp", "2") as m:
+        c = m.client()
+        c.no_ack()
+        c.send("vCont;c:2")  # the first, on which the guest runs, stands
+        c.raw(b"$qC#b4"[:3])  # behind it in the stream: what came before is being worked on
+        c.stream.settimeout(1)
+        try:
+            assert not c.stream.recv(1), "the machine ended, or stopped, by itself"
+        except TimeoutError:
+            pass
+        assert m.serial() == ""
+        c.close()
+        assert m.process.wait(WAIT) == 0
+        assert "done" in m.serial(), m.serial()
+
+
 def nonsense_gets_an_error_or_nothing():
     with Machine() as m:
         c = m.client()
@@ -249,6 +282,19 @@ def stub_listens_on_other_devices():
             text += os.read(fd, 100)
         assert b"$QC1#" in text, text
         os.close(fd)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.settimeout(WAIT)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with Machine("-qmp", "stdio", device="udp:127.0.0.1:%d@127.0.0.1:%d" % (ours.getsockname()[1], port)) as m:
+            m.tell("qmp_capabilities")  # so it listens by now
+            text = b""
+            ours.sendto(b"$qC#b4", ("127.0.0.1", port))
+            while b"#" not in text:
+                text += ours.recv(100)
+            assert b"$QC1#" in text, text
     # -s means the port that gdb's users know.
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -337,6 +383,7 @@ def linux_kernel_is_debugged():
 
 tap.run([gdb_debugs_a_guest, gdb_starts_the_emulator_over_a_pipe, thousand_steps_and_stops_lose_nothing,
          registers_and_memory_are_read_and_written, watchpoints_stop_behind_the_access,
-         client_interrupts_and_sees_others_stop_it, nonsense_gets_an_error_or_nothing,
+         client_interrupts_and_sees_others_stop_it, stub_stops_nobody_until_a_client_comes,
+         processors_that_were_held_go_on_when_the_client_vanishes, nonsense_gets_an_error_or_nothing,
          monitor_starts_and_ends_the_stub, stub_listens_on_other_devices,
          tcp_example_listens, linux_kernel_is_debugged])

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every option of the manual is known: built, or in the table of what is not built yet; never both."""
+"""Every option of the manual is known: built, or in the table of what is not built yet; never both. No command of
+the human monitor is in that table and built."""
 import json
 import os
 import re
@@ -67,6 +68,19 @@ def each_is_refused_by_name_with_what_is_missing():
             assert done.returncode == 1 and "an argument is missing" in done.stderr, done
 
 
+def no_command_is_built_and_called_not_built():
+    with open(TABLE, encoding="ascii") as file:
+        rows = re.search(r"program_hmp_not_built\[\] = \{\n(.*?)\n\};", file.read(), re.S)[1]
+    names = re.findall(r'^    \{"([^"]+)", ', rows, re.M)
+    assert len(names) > 20 and names == sorted(set(names)), names
+    asked = "".join("help %s\n" % name for name in names) + "quit\n"
+    told = subprocess.run([PROGRAM, "-M", "none", "-display", "none", "-nodefaults", "-monitor", "stdio"], input=asked,
+                          capture_output=True, text=True, timeout=120, check=True).stdout
+    refused = set(re.findall(r"Error: '([^']+)' is not built yet", told))
+    assert refused == set(names), "built by now: remove their lines from program/not-built.c: %s" % (
+        sorted(set(names) - refused))
+
+
 tap.run([every_option_of_the_manual_is_known, no_option_is_built_and_called_not_built,
          the_table_has_each_once_and_the_manual_has_it,
-         each_is_refused_by_name_with_what_is_missing])
+         each_is_refused_by_name_with_what_is_missing, no_command_is_built_and_called_not_built])

@@ -5,7 +5,8 @@ dropped, a constant off by one, a condition turned round) is compiled into a cop
 run on that copy: the suites quick and module, then those of others that the file concerns (CONCERNED). An edit
 that some test fails on, or hangs on, was caught.
 
-usage: seeded-edits.py [--seed N] [--count N] [--floor PERCENT] [--only FILE:LINE] [--first TEST,...] FILE|FOLDER...
+usage: seeded-edits.py [--seed N] [--count N] [--floor PERCENT] [--only FILE:LINE] [--first TEST,...] [--tests PATTERN]
+                       FILE|FOLDER...
 
 BACKPLANE_BUILD names a built build directory; nothing in it or in the sources changes. Edits that do not
 compile, or compile to the same machine code, don't count and others are taken. Those of
@@ -110,7 +111,7 @@ def sites(path, text):
 class Bench:
     """Compiles one file of the core into a library of its own, and runs tests on it."""
 
-    def __init__(self, first):
+    def __init__(self, first, tests):
         with open(os.path.join(BUILD, "compile_commands.json"), encoding="utf-8") as f:
             self.commands = {os.path.normpath(os.path.join(c["directory"], c["file"])): c for c in json.load(f)}
         self.link = self.commands_of(LIBRARY)[-1]
@@ -120,11 +121,14 @@ class Bench:
         for test in json.loads(self.output(["meson", "introspect", "--tests", BUILD])):
             suites = {s.split(":")[-1] for s in test["suite"]}
             program = test["cmd"][0]
+            if tests and not re.fullmatch(tests, test["name"]):
+                continue
             test["quick"] = bool(suites & {"quick", "module"} and program.startswith(BUILD))
             if test["quick"] or suites & {"clients", "qtest"}:
                 self.tests.append(test)
         self.tests.sort(key=lambda t: t["name"])
         self.first = first
+        self.chosen = bool(tests)
         self.took = {}
 
     @staticmethod
@@ -226,7 +230,8 @@ class Bench:
         path = "core/loop/clock.c"
         self.library(path, self.compile(path, self.source(path)))
         wanted = {name for path in paths for name in self.concerned(path)}
-        self.tests = [t for t in self.tests if t["quick"] or t["name"] in wanted]
+        if not self.chosen:
+            self.tests = [t for t in self.tests if t["quick"] or t["name"] in wanted]
         good = [t for t in self.tests if self.run(t, 120)]
         for test in self.tests:
             if test not in good:
@@ -242,7 +247,7 @@ class Bench:
         def order(test):
             name = test["name"]
             return (name not in self.first, not test["quick"], not any(w in name for w in words))
-        for test in sorted((t for t in self.tests if t["quick"] or t["name"] in concerned), key=order):
+        for test in sorted((t for t in self.tests if self.chosen or t["quick"] or t["name"] in concerned), key=order):
             limit = 15 + 10 * self.took[test["name"]]
             # Twice: a test that fails once in a while has not caught it.
             if not self.run(test, limit) and not self.run(test, limit):
@@ -311,6 +316,7 @@ def main():
     parser.add_argument("--floor", type=int, default=70, help="how many per cent must be caught")
     parser.add_argument("--only", help="edits of this FILE:LINE alone")
     parser.add_argument("--first", default="", help="tests to begin with, by their names in meson")
+    parser.add_argument("--tests", default="", help="only the tests whose names match this pattern as a whole")
     parser.add_argument("what", nargs="+", help="files, folders, or several joined by commas")
     options = parser.parse_args()
     groups = []
@@ -320,7 +326,7 @@ def main():
             whole = os.path.join(TOP, part)
             groups[-1] += [part] if os.path.isfile(whole) else sorted(
                 os.path.join(part, name) for name in os.listdir(whole) if name.endswith(".c"))
-    bench = Bench(options.first.split(","))
+    bench = Bench(options.first.split(","), options.tests)
     bench.baseline(sum(groups, []))
     print("1..%d" % len(groups), flush=True)
     bad = False
