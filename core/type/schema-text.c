@@ -204,6 +204,11 @@ int bpc_schema_from_loose(const struct bp_field *field, struct bp_value *value,
                           err};
         ret = bp_value_each(value, convert_member, &l);
         out = l.out;
+    } else if (type == BP_VALUE_DICT && field->kind == BP_KIND_ALTERNATE && field->schema) {
+        for (const struct bp_field *f = field->schema->members; f->name; f++)
+            if (f->kind == BP_KIND_STRUCT || f->kind == BP_KIND_UNION)
+                return bpc_schema_from_loose(f, value, ret_value, err);
+        out = bp_value_ref(value);
     } else {
         out = bp_value_ref(value);
     }

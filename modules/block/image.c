@@ -86,7 +86,7 @@ static int copy_member(const char *key, struct bp_value *value, void *opaque)
 /* Those that the file of an image has as well. */
 static int copy_shared(const char *key, struct bp_value *value, void *opaque)
 {
-    static const char *const shared[] = {"read-only", "auto-read-only", "force-share", "cache", NULL};
+    static const char *const shared[] = {"read-only", "auto-read-only", "force-share", "cache", "aio", NULL};
 
     for (unsigned i = 0; shared[i]; i++)
         if (!strcmp(key, shared[i]))
@@ -121,6 +121,7 @@ static int open_format(struct bp_block_node *parent, uint32_t roles, struct bp_b
     bp_value_set(options, "file", bp_value_string(file->name));
     if (more)
         bp_value_each(more, copy_member, options);
+    bp_value_remove(options, "aio"); /* of what opens things of the host */
     if (!knows_backing(bp_value_get_string(options, "driver")))
         bp_value_remove(options, "backing");
     ret = node_new_alone(options, parent, roles, ret_node, err);

@@ -478,7 +478,9 @@ static int open_it(struct bp_block_node *node, struct bp_error *err)
     if (!node->filename && node_primary(node) && node_primary(node)->node->filename)
         node->filename = bp_strdup(node_primary(node)->node->filename);
     ret = node_refresh(node, err);
-    return ret < 0 ? ret : permissions_update(node, err);
+    if (ret == 0)
+        ret = permissions_update(node, err);
+    return ret == 0 && node->driver->granted ? node->driver->granted(node, err) : ret;
 }
 
 static int fill_in(struct bp_block_node *node, const char *driver, struct bp_value *options,
@@ -635,5 +637,7 @@ int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_
     node->detect = trial.detect;
     node->auto_read_only = trial.auto_read_only;
     ret = node_refresh(node, err);
-    return ret < 0 ? ret : permissions_update(node, err);
+    if (ret == 0)
+        ret = permissions_update(node, err);
+    return ret == 0 && node->driver->granted ? node->driver->granted(node, err) : ret;
 }

@@ -130,6 +130,62 @@ def chains_are_made_told_and_written_back():
     assert "mid.qcow2" in run("info", "top.qcow2")  # what is below need not be there
 
 
+def a_short_image_between_hides_what_is_below():
+    """Commit past an image that is shorter than its base: what read as zeroes above it is zeroes afterwards."""
+    raw("long.raw", 2 * 1048576, 30, holes=False)
+    run("convert", "-O", "qcow2", "long.raw", "long.qcow2")
+    for tool, names in ((run, ("long.qcow2", "mid1.qcow2", "top1.qcow2")), (peer, ("long2.qcow2", "m2.qcow2", "t2.qcow2"))):
+        shutil.copy(path("long.qcow2"), path("long2.qcow2"))
+        run("create", "-q", "-f", "qcow2", "-b", names[0], "-F", "qcow2", names[1], "1M")
+        run("create", "-q", "-f", "qcow2", "-b", names[1], "-F", "qcow2", names[2], "2M")
+        run("convert", "-O", "raw", names[2], "seen.raw")
+        assert content("seen.raw")[1048576:] == bytes(1048576)
+        tool("commit", "-q", "-b", names[0], names[2])
+        run("convert", "-O", "raw", names[0], "after.raw")
+        assert content("after.raw") == content("seen.raw"), names
+    run("check", "-q", "long.qcow2")
+
+
+def a_late_difference_is_found_at_once():
+    data = bytearray(b"\1") * (2 << 20)
+    for name, last in (("late.raw", 1), ("other.raw", 2)):
+        data[-1] = last
+        with open(path(name), "wb") as f:
+            f.write(data)
+    began = time.monotonic()
+    assert "offset 2097151!" in run("compare", "late.raw", "other.raw", status=1)
+    assert time.monotonic() - began < WAIT / 6
+
+
+def switches_do_what_they_say():
+    trace = shutil.which("strace")
+    if not trace:
+        raise tap.Skip("strace is missing")
+    run("create", "-q", "-f", "raw", "sw.raw", "4M")
+
+    def calls(*args):
+        done = subprocess.run([trace, "-f", "-e", "trace=fdatasync,fsync,io_setup,pwritev2,openat", TOOL, *args],
+                              capture_output=True, text=True, timeout=WAIT, cwd=FOLDER, check=False)
+        assert done.returncode == 0, done
+        return done.stderr
+
+    def synced(text):
+        return text.count("fdatasync(") + text.count("RWF_DSYNC")
+    write = ("bench", "-q", "-w", "-f", "raw", "-c", "40", "-d", "2")
+    assert synced(calls(*write, "sw.raw")) < 5
+    assert synced(calls(*write, "-t", "writethrough", "sw.raw")) >= 40
+    assert synced(calls(*write, "--flush-interval=4", "sw.raw")) >= 10
+    assert synced(calls(*write, "--flush-interval=4", "--no-drain", "sw.raw")) >= 10
+    said = run("bench", "-q", "-w", "-f", "raw", "-c", "40", "--no-drain", "sw.raw", status=1)
+    assert "--flush-interval" in said, said
+    if os.path.exists(os.path.join(sys.argv[2], "modules", "block-aio-native.so")):
+        assert "io_setup" in calls("bench", "-q", "-n", "-t", "none", "-f", "raw", "-c", "4", "sw.raw")
+    assert "O_DIRECT" in calls("bench", "-q", "-t", "directsync", "-f", "raw", "-c", "4", "sw.raw")
+    raw("one.raw", 1048576, 4)
+    run("create", "-q", "-f", "qcow2", "-b", "one.raw", "-F", "raw", "swr.qcow2")
+    assert "O_DIRECT" in calls("rebase", "-T", "none", "-b", "", "swr.qcow2")
+
+
 def rebasing_keeps_what_is_read():
     raw("one.raw", 1048576, 4)
     raw("two.raw", 1048576, 5)
@@ -292,6 +348,8 @@ def wrong_words_are_told():
 
 
 tap.run([new_images_are_as_the_others_are, converting_keeps_every_byte, differences_have_statuses,
-         chains_are_made_told_and_written_back, rebasing_keeps_what_is_read, snapshots_come_and_go, lengths_change,
+         chains_are_made_told_and_written_back, a_short_image_between_hides_what_is_below,
+         a_late_difference_is_found_at_once, switches_do_what_they_say, rebasing_keeps_what_is_read,
+         snapshots_come_and_go, lengths_change,
          lost_clusters_are_found_and_given_back, measures_agree, parts_are_copied, images_in_use_are_left_alone,
          the_documented_example_runs, machines_make_images_in_jobs, wrong_words_are_told])

@@ -400,6 +400,55 @@ static void names_of_json_lead_below(void)
     g_free(base);
 }
 
+/* Whatever is discarded and written again, the file does not grow, and nothing moves. */
+static void what_is_discarded_can_keep_its_place(void)
+{
+    static const char *const kinds[] = {"", ", \"extended-l2\": true, \"cluster-size\": 16384"};
+    uint8_t *buf = g_malloc(LENGTH), *model = g_malloc0(LENGTH);
+    char *path = path_of("place.qcow2");
+    struct front f;
+    GStatBuf before, after;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        create(path, LENGTH, kinds[i]);
+        open_image(path, ", \"discard-no-unref\": true");
+        open_front(&f, "q");
+        memset(buf, 3, LENGTH);
+        g_assert_cmpint(ask(&f, BP_BLOCK_WRITE, 0, buf, LENGTH, 0), ==, 0);
+        g_assert_cmpint(ask(&f, BP_BLOCK_FLUSH, 0, NULL, 0, 0), ==, 0);
+        g_stat(path, &before);
+        for (unsigned n = 0; n < 9; n++) {
+            g_assert_cmpint(ask(&f, BP_BLOCK_DISCARD, 0, NULL, LENGTH, 0), ==, 0);
+            g_assert_cmpint(ask(&f, BP_BLOCK_READ, 0, buf, LENGTH, 0), ==, 0);
+            g_assert_cmpmem(buf, LENGTH, model, LENGTH);
+            g_assert_cmpint(ask(&f, BP_BLOCK_FLUSH, 0, NULL, 0, 0), ==, 0);
+            memset(buf, 4, 65536);
+            g_assert_cmpint(ask(&f, BP_BLOCK_WRITE, (8 - n) * 65536, buf, 65536, 0), ==, 0);
+            g_assert_cmpint(ask(&f, BP_BLOCK_FLUSH, 0, NULL, 0, 0), ==, 0);
+        }
+        g_stat(path, &after);
+        g_assert_cmpint(after.st_size, ==, before.st_size);
+        close_front(&f);
+        assert_clean();
+        close_image();
+        memset(model, 4, 65536);
+        assert_peer_sees(path, model, LENGTH);
+        memset(model, 0, 65536);
+        open_image(path, ""); /* without the key it goes */
+        open_front(&f, "q");
+        g_assert_cmpint(ask(&f, BP_BLOCK_DISCARD, 0, NULL, LENGTH, 0), ==, 0);
+        close_front(&f);
+        assert_clean();
+        close_image();
+    }
+    create(path, LENGTH, ", \"version\": \"v2\"");
+    assert_refused(refused("blockdev-add", "{\"driver\": \"qcow2\", \"node-name\": \"q\", \"discard-no-unref\": true, "
+                           "\"file\": {\"driver\": \"file\", \"filename\": \"%s\"}}", path), "version 2");
+    g_free(path);
+    g_free(buf);
+    g_free(model);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -418,6 +467,7 @@ int main(int argc, char **argv)
     CASE(caches_that_do_not_fit_are_refused);
     CASE(circles_end);
     CASE(names_of_json_lead_below);
+    CASE(what_is_discarded_can_keep_its_place);
     ret = g_test_run();
     bp_test_host_free(host);
     return ret;

@@ -59,11 +59,13 @@ static int differ(struct image *a, struct image *b, uint64_t end, bool shown, ui
             r = load(a, at, x, n);
             if (r == 0)
                 r = load(b, at, y, n);
-            for (uint64_t i = 0; r == 0 && memcmp(x, y, (size_t)n) != 0 && i < n; i++) {
-                if (x[i] != y[i]) {
-                    *ret_at = at + i;
-                    r = 1;
-                }
+            if (r == 0 && memcmp(x, y, (size_t)n) != 0) {
+                uint64_t i = 0;
+
+                while (x[i] == y[i])
+                    i++;
+                *ret_at = at + i;
+                r = 1;
             }
         }
         at += n;
@@ -162,10 +164,11 @@ static int keep_content(struct image *top, struct bp_block_node *old, struct ima
     return r < 0 ? complain("rebase: %s", strerror(-r)) : 0;
 }
 
-static int rebase_safely(struct image *top, const char *name, const char *backing, const char *format, bool shown)
+static int rebase_safely(struct image *top, const char *name, const char *backing, const char *format,
+                         const char *cache, bool shown)
 {
     struct bp_block_node *old = block->image_backing(top->node);
-    struct how how = {.format = format};
+    struct how how = {.format = format, .cache = cache};
     struct image before = {NULL, NULL, NULL, 0}, after = {NULL, NULL, NULL, 0};
     char *path = NULL;
     const char *slash = strrchr(name, '/');
@@ -180,7 +183,7 @@ static int rebase_safely(struct image *top, const char *name, const char *backin
         free(path);
     }
     if (r == 0 && old) {
-        struct how as_is = {.format = block->image_driver(old)};
+        struct how as_is = {.format = block->image_driver(old), .cache = cache};
 
         r = disk_open(block->image_filename(old), &as_is, &before);
     }
@@ -197,7 +200,7 @@ int run_rebase(int argc, char **argv)
 {
     static const struct option longs[] = {LONG_OPTIONS, {NULL, 0, NULL, 0}};
     struct how how = {.write = true};
-    const char *backing = NULL, *format = NULL;
+    const char *backing = NULL, *format = NULL, *source_cache = NULL;
     bool unsafe = false, shown = false;
     struct bp_error err = {0};
     struct image top;
@@ -211,7 +214,7 @@ int run_rebase(int argc, char **argv)
         case 'u': unsafe = true; break;
         case 'p': shown = true; break;
         case 't': how.cache = optarg; break;
-        case 'T': break;
+        case 'T': source_cache = optarg; break;
         case 'q': quiet = true; break;
         case 256: how.image_opts = true; break;
         default: return complain("rebase: see backplane-img --help");
@@ -225,7 +228,7 @@ int run_rebase(int argc, char **argv)
     if (disk_open(argv[optind], &how, &top))
         return 1;
     if (!unsafe)
-        r = rebase_safely(&top, argv[optind], backing, format, shown);
+        r = rebase_safely(&top, argv[optind], backing, format, source_cache, shown);
     if (r == 0 && disk_flush(&top) < 0)
         r = complain("what was written cannot be flushed");
     if (r == 0 && block->image_change_backing(top.node, *backing ? backing : NULL, format, &err) < 0)
@@ -253,7 +256,8 @@ static int copy_down(struct image *top, struct bp_block_node *base, struct image
         if (r < 0)
             break;
         n = status.bytes;
-        if (status.flags & BP_BLOCK_STATUS_ALLOCATED && status.flags & BP_BLOCK_STATUS_ZERO) {
+        /* Also where an image between is shorter than what is below it: that ends there. */
+        if (status.flags & BP_BLOCK_STATUS_ZERO) {
             r = disk_io(into, BP_BLOCK_WRITE_ZEROES, at, NULL, n, BP_BLOCK_MAY_UNMAP);
         } else if (status.flags & BP_BLOCK_STATUS_ALLOCATED) {
             n = n < PIECE ? n : PIECE;
@@ -385,8 +389,10 @@ int run_commit(int argc, char **argv)
 struct bench {
     struct image image;
     uint64_t left, at, step, size;
-    unsigned running;
-    bool write;
+    uint64_t flush_interval, until_flush; /* writes; 0: none */
+    unsigned running, busy; /* coroutines; requests that are under way */
+    bool write, no_drain, flushing, owes;
+    struct bp_co_queue *turn;
     uint8_t pattern;
     int error;
     struct bp_co *waits;
@@ -405,13 +411,33 @@ static void one(void *opaque)
         uint64_t at = b->at;
         int r;
 
+        if (b->flushing && !b->no_drain) { /* nothing new until all that came before is safe */
+            bp_co_queue_wait(b->turn, NULL);
+            continue;
+        }
         b->left--;
+        b->busy++;
         b->at += b->step;
         if (b->at + b->size > b->image.length)
             b->at = 0;
         r = disk_io(&b->image, b->write ? BP_BLOCK_WRITE : BP_BLOCK_READ, at, buf, b->size, 0);
-        if (r < 0)
+        b->busy--;
+        if (r == 0 && b->flush_interval && --b->until_flush == 0) {
+            b->until_flush = b->flush_interval;
+            b->flushing = true;
+            b->owes = true;
+        }
+        if (r == 0 && b->owes && (b->no_drain || b->busy == 0)) {
+            b->owes = false;
+            r = disk_flush(&b->image);
+            b->flushing = false;
+            bp_co_queue_wake_all(b->turn);
+        }
+        if (r < 0) {
             b->error = r;
+            b->flushing = false;
+            bp_co_queue_wake_all(b->turn);
+        }
     }
     free(buf);
     if (--b->running == 0)
@@ -421,21 +447,25 @@ static void one(void *opaque)
 int run_bench(int argc, char **argv)
 {
     static const struct option longs[] = {LONG_OPTIONS, {"pattern", required_argument, NULL, 260},
-                                          {"no-drain", no_argument, NULL, 261}, {NULL, 0, NULL, 0}};
+                                          {"no-drain", no_argument, NULL, 261},
+                                          {"flush-interval", required_argument, NULL, 262}, {NULL, 0, NULL, 0}};
     struct bench b = {.left = 75000, .size = 4096};
     uint64_t depth = 64, offset = 0, pattern = 0;
     struct how how = {.write = false};
     int64_t began;
     int c;
 
-    while ((c = getopt_long(argc, argv, "hc:d:f:no:qs:S:t:wU", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "hc:d:f:i:no:qs:S:t:wU", longs, NULL)) != -1) {
         bool good = true;
 
         switch (c) {
         case 'c': good = parse_size(optarg, &b.left); break;
         case 'd': good = parse_size(optarg, &depth) && depth && depth <= 4096; break;
         case 'f': how.format = optarg; break;
-        case 'n': case 261: break;
+        case 'i': how.aio = optarg; break;
+        case 'n': how.aio = "native"; break;
+        case 261: b.no_drain = true; break;
+        case 262: good = parse_size(optarg, &b.flush_interval) && b.flush_interval; break;
         case 'o': good = parse_size(optarg, &offset); break;
         case 'q': quiet = true; break;
         case 's': good = parse_size(optarg, &b.size) && b.size && b.size <= 1u << 30; break;
@@ -452,13 +482,22 @@ int run_bench(int argc, char **argv)
     }
     if (optind + 1 != argc)
         return complain("Expecting one image file name");
+    if (b.flush_interval && !b.write)
+        return complain("--flush-interval is only available in write tests");
+    if (b.no_drain && !b.flush_interval)
+        return complain("--no-drain needs --flush-interval: without it nothing is flushed");
+    if (b.flush_interval && b.flush_interval < depth)
+        return complain("Flush interval can't be smaller than depth");
     if (disk_open(argv[optind], &how, &b.image))
         return 1;
+    b.until_flush = b.flush_interval;
+    b.turn = bp_co_queue_new();
     b.step = b.step ? b.step : b.size;
     b.pattern = (uint8_t)pattern;
     b.at = offset;
     if (b.image.length < b.size || offset > b.image.length - b.size) {
         disk_close(&b.image);
+        bp_co_queue_free(b.turn);
         return complain("the image is too short for that");
     }
     say("Sending %llu %s requests, %llu bytes each, %llu in parallel (starting at offset %llu, step size %llu)\n",
@@ -479,6 +518,7 @@ int run_bench(int argc, char **argv)
     b.running--;
     while (b.running)
         bp_co_await();
+    bp_co_queue_free(b.turn);
     if (b.error == 0)
         say("Run completed in %3.3f seconds.\n", (double)(bp_clock_ns(BP_CLOCK_REALTIME) - began) / 1e9);
     disk_close(&b.image);

@@ -78,13 +78,16 @@ int parse_keys(const char *text, bool nested, struct bp_value *to)
     return 0;
 }
 
-int parse_cache(const char *mode, struct bp_value *more)
+int parse_cache(const char *mode, struct bp_value *more, bool *ret_through)
 {
     static const struct {
         const char *name;
-        bool direct, no_flush;
-    } modes[] = {{"none", true, false}, {"off", true, false}, {"writeback", false, false},
-                 {"writethrough", false, false}, {"directsync", true, false}, {"unsafe", false, true}};
+        bool direct, no_flush, through;
+    } modes[] = {{"none", true, false, false}, {"off", true, false, false}, {"writeback", false, false, false},
+                 {"writethrough", false, false, true}, {"directsync", true, false, true},
+                 {"unsafe", false, true, false}};
+
+    *ret_through = false;
 
     for (size_t i = 0; mode && i < BP_COUNT(modes); i++) {
         struct bp_value *cache;
@@ -95,6 +98,7 @@ int parse_cache(const char *mode, struct bp_value *more)
         bp_value_set(cache, "direct", bp_value_bool(modes[i].direct));
         bp_value_set(cache, "no-flush", bp_value_bool(modes[i].no_flush));
         bp_value_set(more, "cache", cache);
+        *ret_through = modes[i].through;
         return 0;
     }
     return mode ? complain("Invalid cache option: %s", mode) : 0;
@@ -170,11 +174,11 @@ static int open_node(const char *name, const struct how *how, struct bp_value *m
 }
 
 /* A handle on a node, which goes with it; the node's reference is taken. */
-static int open_handle(const char *name, const struct how *how, struct image *image)
+static int open_handle(const char *name, const struct how *how, bool through, struct image *image)
 {
     static const struct bp_blk_ops reads = {.size = sizeof(reads), .flags = BP_BLK_READ_ONLY},
                                    writes = {.size = sizeof(writes), .flags = 0};
-    struct bp_blk_conf conf = {.drive = (char *)(uintptr_t)block->node_name(image->node), .write_cache = 1,
+    struct bp_blk_conf conf = {.drive = (char *)(uintptr_t)block->node_name(image->node), .write_cache = through ? 2 : 1,
                                .share_rw = how->force_share};
     struct bp_error err = {0};
 
@@ -193,6 +197,7 @@ int disk_open(const char *name, const struct how *how, struct image *ret)
     struct bp_value *more = bp_value_dict();
     struct image image = {NULL, NULL, NULL, 0};
     struct bp_error err = {0};
+    bool through;
     int r;
 
     bp_value_set(more, "read-only", bp_value_bool(!how->write));
@@ -200,7 +205,9 @@ int disk_open(const char *name, const struct how *how, struct image *ret)
         bp_value_set(more, "force-share", bp_value_bool(true));
     if (how->write)
         bp_value_set(more, "discard", bp_value_string("unmap"));
-    if (parse_cache(how->cache, more)) {
+    if (how->aio)
+        bp_value_set(more, "aio", bp_value_string(how->aio));
+    if (parse_cache(how->cache, more, &through)) {
         bp_value_unref(more);
         return 1;
     }
@@ -214,7 +221,7 @@ int disk_open(const char *name, const struct how *how, struct image *ret)
     bp_value_unref(more);
     if (r < 0)
         return complain("Could not open '%s': %s", name, err.message);
-    if (!how->no_io && open_handle(name, how, &image)) {
+    if (!how->no_io && open_handle(name, how, through, &image)) {
         block->node_unref(image.node);
         return 1;
     }

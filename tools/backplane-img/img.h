@@ -24,6 +24,7 @@ struct image {
 /* How images are opened: from the options that most commands have. */
 struct how {
     const char *format, *cache;
+    const char *aio;     /* of the file: threads, native, io_uring; NULL: as it comes */
     const char *backing; /* name of the node to put below; NULL: as the image says */
     bool write, image_opts, force_share, repair, no_backing, no_io;
 };
@@ -34,7 +35,7 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* unles
 bool parse_size(const char *text, uint64_t *ret);
 /* "a=b,c=d"; ",," is a comma. `nested`: "a.b=c" is a member of a. */
 int parse_keys(const char *text, bool nested, struct bp_value *to);
-int parse_cache(const char *mode, struct bp_value *more);
+int parse_cache(const char *mode, struct bp_value *more, bool *ret_through); /* through: each write lasts */
 char *human_size(uint64_t bytes); /* "1.5 GiB" */
 void print_json(struct bp_value *v); /* takes it */
 bool wants_json(const char *text, bool *ret_json);

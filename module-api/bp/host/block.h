@@ -236,7 +236,10 @@ struct bp_block_driver {
     int (*measure)(struct bp_value *options, uint64_t size, uint64_t used, struct bp_block_measure *ret,
                    struct bp_error *err);
     void (*children_changed)(struct bp_block_node *node); /* others than at open. [main], drained */
-    void *reserved[8];
+    /* After open, and after a reopen: what it needs of its children is granted and locked on the host, so that it may
+     * write to them (repairs, marks). [co] */
+    int (*granted)(struct bp_block_node *node, struct bp_error *err);
+    void *reserved[7];
 };
 
 static const struct bp_shape_slot bp_block_child_slots[] BP_UNUSED = {

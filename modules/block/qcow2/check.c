@@ -177,7 +177,6 @@ static int look_at_l1(struct look *l, uint64_t offset, uint64_t *l1, uint32_t si
 static int look_at_snapshots(struct look *l)
 {
     struct qcow *s = l->s;
-    uint64_t table = 0;
     int ret = 0;
 
     for (uint32_t i = 0; ret == 0 && i < s->snapshot_count; i++) {
@@ -190,9 +189,8 @@ static int look_at_snapshots(struct look *l)
         if (ret == 0)
             ret = look_at_l1(l, n->l1_offset, l1, n->l1_size, false);
         free(l1);
-        table += up(40 + (uint64_t)n->extra_size + strlen(n->id) + strlen(n->name), 8);
     }
-    refer(l, s->snapshots_offset, table, "the snapshot table");
+    refer(l, s->snapshots_offset, s->snapshots_bytes, "the snapshot table");
     return ret;
 }
 
@@ -243,7 +241,7 @@ static int look_at_counts(struct look *l)
 
     refer(l, s->reftable_offset, (uint64_t)s->reftable_clusters << s->cluster_bits, "the refcount table");
     for (uint64_t i = 0; i < entries; i++) {
-        uint64_t at = s->reftable[i] & ~UINT64_C(511);
+        uint64_t at = s->reftable[i];
 
         if (!at)
             continue;

@@ -337,10 +337,15 @@ int qcow_resize(struct bp_block_node *node, uint64_t length, bool exact, struct 
         return bp_fail(err, EINVAL, "the length of a qcow2 image is a multiple of 512");
     if (length < old && s->snapshot_count)
         return bp_fail(err, ENOTSUP, "an image with snapshots cannot be made shorter");
+    if (length < old && has_data_file(s))
+        return bp_fail(err, ENOTSUP, "an image with a data file cannot be made shorter");
+    if (length < old && s->version < 3 && s->backing)
+        return bp_fail(err, ENOTSUP, "an image of version 2 with a backing file cannot be made shorter: what is below "
+                       "would show again; backplane-img convert makes one of version 3");
     if (length < old) {
         cut.offset = up(length, s->cluster);
         cut.bytes = up(old, s->cluster) > cut.offset ? up(old, s->cluster) - cut.offset : 0;
-        if (cut.bytes && !has_data_file(s))
+        if (cut.bytes)
             ret = qcow_discard(node, &cut);
     }
     bp_co_mutex_lock(s->lock);

@@ -62,9 +62,9 @@ static int open_data_file(struct bp_block_node *node, struct qcow *s, struct bp_
     return ret;
 }
 
-static int check_writable(struct qcow *s, struct bp_error *err)
+static int check_writable(struct qcow *s, bool read_only, struct bp_error *err)
 {
-    if (s->read_only || !(s->incompat & INCOMPAT_CORRUPT) || s->repair)
+    if (read_only || !(s->incompat & INCOMPAT_CORRUPT) || s->repair)
         return 0;
     return bp_fail(err, EACCES, "qcow2: the image is marked as damaged: it can be opened with read-only=on, or "
                    "repaired (backplane-img check -r all)");
@@ -73,10 +73,13 @@ static int check_writable(struct qcow *s, struct bp_error *err)
 static int open_parts(struct bp_block_node *node, struct qcow *s, struct bp_error *err)
 {
     uint32_t slice = s->cluster < 4096 ? s->cluster : 4096;
-    int ret = check_writable(s, err);
+    int ret = check_writable(s, s->read_only, err);
 
     if (ret == 0 && s->cache_size && s->cache_size < s->l2_cache_size + s->refcount_cache_size)
         ret = bp_fail(err, EINVAL, "key 'cache-size': it is less than l2-cache-size and refcount-cache-size together");
+    if (ret == 0 && s->no_unref && s->version < 3)
+        ret = bp_fail(err, EINVAL, "key 'discard-no-unref': images of version 2 cannot keep a cluster that reads as "
+                      "zeroes");
     if (ret == 0)
         ret = open_data_file(node, s, err);
     if (ret == 0)
@@ -99,6 +102,7 @@ static int qcow_open(struct bp_block_node *node, const struct bp_block_open_flag
     s->file = s->data = block->child(node, "file");
     s->backing = block->child(node, "backing");
     s->read_only = flags->read_only;
+    overlap_open(s);
     ret = header_read(s, err);
     if (ret == 0) {
         s->lock = bp_co_mutex_new();
@@ -115,6 +119,21 @@ static int qcow_open(struct bp_block_node *node, const struct bp_block_open_flag
     if (s->backing_file)
         block->want_backing(node, s->backing_file, s->backing_format);
     return 0;
+}
+
+/* Whoever wrote to it with lazy reference counts did not come to an end. */
+static int qcow_granted(struct bp_block_node *node, struct bp_error *err)
+{
+    struct qcow *s = block->state(node);
+    int ret = 0;
+
+    if (s->read_only || s->repair || s->marked || !(s->incompat & INCOMPAT_DIRTY))
+        return 0;
+    bp_co_mutex_lock(s->lock);
+    ret = header_repair(s);
+    bp_co_mutex_unlock(s->lock);
+    return ret < 0 ? bp_fail(err, -ret, "qcow2: the image was not closed, and its reference counts cannot be repaired: "
+                             "%s", strerror(-ret)) : 0;
 }
 
 static void qcow_changed(struct bp_block_node *node)
@@ -266,6 +285,9 @@ static int reopen_prepare(struct bp_block_node *node, const struct bp_block_open
 
     if (bp_value_length(options) > 0)
         return bp_fail(err, ENOTSUP, "qcow2 cannot change its own keys while it is open");
+    ret = check_writable(s, flags->read_only, err);
+    if (ret < 0)
+        return ret;
     if (flags->read_only && !s->read_only)
         ret = settle(s);
     s->read_only_next = flags->read_only;
@@ -285,8 +307,10 @@ static const struct bp_field props[] = {
     BP_PROP("pass-discard-request", BOOL, struct qcow, discard_requests, "on", "what guests discard goes in the file"),
     BP_PROP("pass-discard-snapshot", BOOL, struct qcow, discard_snapshot, "on", "what a deleted snapshot had"),
     BP_PROP("pass-discard-other", BOOL, struct qcow, discard_other, "off", "whatever else is not needed any more"),
-    BP_PROP("overlap-check", STRING, struct qcow, overlap_check, NULL, "none, constant, cached or all: tables are "
-            "never given out as data; the choice changes nothing"),
+    BP_PROP("discard-no-unref", BOOL, struct qcow, no_unref, "off", "what guests discard keeps its place in the file"),
+    {.name = "overlap-check", .kind = BP_KIND_ALTERNATE, .flags = BP_FIELD_OPTIONAL,
+     .offset = offsetof(struct qcow, overlap_choice), .schema = &overlap_schema,
+     .help = "tables that writes of data are compared with: none, constant, cached (without it), all"},
     BP_PROP("cache-size", SIZE, struct qcow, cache_size, "0", "bytes of tables kept in memory; 0: chosen"),
     BP_PROP("l2-cache-size", SIZE, struct qcow, l2_cache_size, "0", "the same for L2 tables"),
     BP_PROP("refcount-cache-size", SIZE, struct qcow, refcount_cache_size, "0", "the same for reference counts"),
@@ -310,5 +334,5 @@ BP_BLOCK_DRIVER(qcow2_driver, "qcow2", "Images that grow, with snapshots and bac
                 .resize = qcow_resize, .limits = qcow_limits, .info = qcow_info, .make_empty = qcow_empty,
                 .reopen_prepare = reopen_prepare, .reopen_commit = reopen_commit, .create = qcow_create,
                 .check = qcow_check, .snapshot = qcow_snapshot, .change_backing = qcow_change_backing,
-                .measure = qcow_measure, .children_changed = qcow_changed);
+                .measure = qcow_measure, .children_changed = qcow_changed, .granted = qcow_granted);
 BP_MODULE("block-qcow2", "Disk images in the format qcow2", imports, {BP_PROVIDE_OTHER, &qcow2_driver});

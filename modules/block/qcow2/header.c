@@ -315,6 +315,18 @@ int header_write(struct qcow *s)
     return ret;
 }
 
+int header_repair(struct qcow *s)
+{
+    struct bp_block_check check = {.size = sizeof(check)};
+    bool marked = s->marked;
+    int ret;
+
+    s->marked = true; /* it marks itself while it writes */
+    ret = check_locked(s, BP_BLOCK_FIX_LEAKS | BP_BLOCK_FIX_ERRORS, &check);
+    s->marked = marked;
+    return ret < 0 ? ret : check.corruptions || check.check_errors ? -EIO : 0;
+}
+
 /* Bits that say what is not so any more go before the first change; with lazy reference counts the image says that
  * they may be wrong. */
 int header_mark(struct qcow *s)
@@ -325,13 +337,7 @@ int header_mark(struct qcow *s)
     if (s->marked)
         return 0;
     if (s->incompat & INCOMPAT_DIRTY) { /* whoever wrote to it before did not come to an end */
-        struct bp_block_check check = {.size = sizeof(check)};
-
-        s->marked = true;
-        ret = check_locked(s, BP_BLOCK_FIX_LEAKS | BP_BLOCK_FIX_ERRORS, &check);
-        s->marked = false;
-        if (ret == 0 && (check.corruptions || check.check_errors))
-            ret = -EIO;
+        ret = header_repair(s);
         if (ret < 0)
             return ret;
         incompat = s->incompat;

@@ -323,6 +323,8 @@ static int plan_make(struct qcow *s, struct plan *p)
     p->host = has_data_file(s) ? p->base : down(entry & OFFSET_MASK, s->cluster);
     if (p->fresh)
         ret = plan_clusters(s, p, slice, at);
+    else if (!has_data_file(s))
+        ret = overlap_check(s, p->host, s->cluster);
     if (ret == 0) {
         if (p->bytes > p->base + p->clusters * s->cluster - p->guest)
             p->bytes = p->base + p->clusters * s->cluster - p->guest;
@@ -442,6 +444,8 @@ static int write_old(struct qcow *s, uint64_t guest, uint64_t bytes, const struc
     ret = header_mark(s);
     if (ret == 0)
         ret = map_find(s, guest, bytes, &e);
+    if (ret == 0 && e.type == NORMAL && e.own && !has_data_file(s))
+        ret = overlap_check(s, e.host, e.bytes);
     bp_co_mutex_unlock(s->lock);
     if (ret == 0 && e.type == NORMAL && e.own) {
         ret = vectors(s->data, BP_BLOCK_WRITE, e.host, iov, n, skip, e.bytes);
@@ -519,6 +523,8 @@ static int write_packed(struct qcow *s, uint64_t guest, const uint8_t *data, uin
     ret = header_mark(s);
     if (ret == 0)
         ret = bytes_alloc(s, bytes, &offset);
+    if (ret == 0)
+        ret = overlap_check(s, offset, bytes);
     bp_co_mutex_unlock(s->lock);
     if (ret == 0) {
         ret = io_child(s, s->file, BP_BLOCK_WRITE, offset, (void *)(uintptr_t)data, bytes);
@@ -599,6 +605,16 @@ static int write_zero_bytes(struct qcow *s, uint64_t guest, uint64_t bytes)
 
 enum erase { ERASE_ZERO, ERASE_ZERO_UNMAP, ERASE_DISCARD };
 
+/* The cluster stays where it is, and what is in it may go. */
+static void erase_in_place(struct qcow *s, uint8_t *at, uint64_t entry)
+{
+    put64(at, (entry & (OFFSET_MASK | COPIED)) | (s->subs == 1 ? ZERO : 0));
+    if (s->subs > 1)
+        put64(at + 8, (uint64_t)UINT32_MAX << 32);
+    if (s->discard_requests)
+        io_child(s, s->file, BP_BLOCK_DISCARD, entry & OFFSET_MASK, NULL, s->cluster);
+}
+
 static void erase_entry(struct qcow *s, uint8_t *at, enum erase how)
 {
     uint64_t entry = get64(at), zero;
@@ -611,6 +627,10 @@ static void erase_entry(struct qcow *s, uint8_t *at, enum erase how)
         zero = s->subs > 1 ? 0 : ZERO;
     if (s->version < 3)
         zero = 0;
+    if (s->no_unref && how != ERASE_ZERO && is_own(s, entry)) {
+        erase_in_place(s, at, entry);
+        return;
+    }
     if (!s->backing && s->subs == 1 && entry_type(s, entry, 0, 0) == UNALLOCATED)
         return;
     put64(at, (keep ? entry & (OFFSET_MASK | COPIED) : 0) | (keep && s->subs == 1 ? ZERO : zero));
@@ -693,7 +713,9 @@ int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req)
 
 int qcow_sync(struct qcow *s)
 {
-    int ret = meta_write(&s->meta, META_LEVELS - 1);
+    /* While the image is marked as dirty, counts need not be right: the next one to write makes them anew. */
+    bool lazy = s->lazy == 1 && s->marked && s->incompat & INCOMPAT_DIRTY;
+    int ret = lazy ? meta_write_from(&s->meta, 2) : meta_write(&s->meta, META_LEVELS - 1);
 
     if (ret == 0 && s->freed) {
         ret = meta_sync(&s->meta);

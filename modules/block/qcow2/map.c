@@ -105,6 +105,8 @@ static int check_l2(struct qcow *s, uint64_t offset)
 {
     if (offset & (s->cluster - 1))
         return header_damaged(s, "an L2 table is not where a cluster begins", offset);
+    if (s->overlap && overlap_constant(s, offset, s->cluster))
+        return header_damaged(s, "an L2 table is where another table is", offset);
     return 0;
 }
 
@@ -269,5 +271,8 @@ int map_find(struct qcow *s, uint64_t guest, uint64_t bytes, struct extent *ret)
             at += s->entry;
     }
     meta_put(slice);
+    if ((ret->type == NORMAL || ret->type == ZERO_ALLOCATED) && s->overlap && !has_data_file(s) &&
+        overlap_constant(s, ret->host, ret->bytes))
+        return header_damaged(s, "data is where a table is", ret->host);
     return 0;
 }

@@ -106,6 +106,16 @@ int meta_write(struct meta *m, unsigned level)
     return ret;
 }
 
+int meta_write_from(struct meta *m, unsigned level)
+{
+    int ret = 0;
+
+    for (unsigned l = level; ret == 0 && l < META_LEVELS; l++)
+        if (m->dirty[l])
+            ret = write_level(m, l);
+    return ret;
+}
+
 /* A clean one that nobody has pinned goes; when there is none, the oldest is written first. */
 static int make_room(struct meta *m)
 {

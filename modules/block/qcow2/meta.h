@@ -43,6 +43,8 @@ void meta_put(struct slice *slice); /* NULL is fine */
 void meta_dirty(struct meta *m, struct slice *slice);
 /* All up to a level, in their order. What was written last is not yet on stable storage. */
 int meta_write(struct meta *m, unsigned level);
+/* Only those from a level on: for tables whose lower ones can be made anew from them. */
+int meta_write_from(struct meta *m, unsigned level);
 int meta_sync(struct meta *m);
 /* Forgets what lies in a range of the file that is something else now. */
 void meta_drop(struct meta *m, uint64_t offset, uint64_t bytes);

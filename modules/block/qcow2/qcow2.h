@@ -86,10 +86,11 @@ struct freed {
 
 struct qcow {
     /* Keys. */
-    bool repair, discard_requests, discard_snapshot, discard_other;
+    bool repair, no_unref, discard_requests, discard_snapshot, discard_other;
     int lazy; /* on, off, auto */
     uint64_t cache_size, l2_cache_size, refcount_cache_size, l2_entry_size, clean_interval;
-    char *overlap_check, *data_file_name;
+    struct bp_value *overlap_choice; /* of overlap-check; NULL: not given */
+    char *data_file_name;
 
     struct bp_block_node *node;
     struct bp_block_child *file, *data; /* `data` is `file` when the image has no data file */
@@ -105,6 +106,9 @@ struct qcow {
     char *backing_file, *backing_format, *data_file; /* as stored, or NULL */
     struct extension *extensions;
     struct snapshot *snapshots;
+    uint64_t snapshots_bytes; /* of their table, as it lies in the file */
+    uint64_t reftable_used;   /* entries of the refcount table that may be in use */
+    uint32_t overlap;         /* OVERLAP_*: tables that writes are compared with */
 
     unsigned l2_bits;  /* entries of an L2 table, as a power of two */
     unsigned entry;    /* bytes of one */
@@ -177,6 +181,7 @@ void header_free(struct qcow *s);
 int header_write(struct qcow *s); /* all of it; who calls sees to the order */
 /* Marks the image as being written to, where that is due. Under the lock. */
 int header_mark(struct qcow *s);
+int header_repair(struct qcow *s); /* counts anew, after a writer that did not end. Under the lock */
 int header_damaged(struct qcow *s, const char *why, uint64_t offset); /* -EIO */
 
 /* ---- refcount.c: under the lock ---- */
@@ -239,6 +244,23 @@ struct bp_value *snapshots_list(const struct qcow *s);
 /* ---- check.c ---- */
 int check_locked(struct qcow *s, uint32_t fix, struct bp_block_check *ret);
 int qcow_check(struct bp_block_node *node, uint32_t fix, struct bp_block_check *ret, struct bp_error *err);
+
+/* ---- overlap.c: under the lock ---- */
+#define OVERLAP_HEADER (1u << 0)
+#define OVERLAP_ACTIVE_L1 (1u << 1)
+#define OVERLAP_ACTIVE_L2 (1u << 2)
+#define OVERLAP_REFTABLE (1u << 3)
+#define OVERLAP_REFBLOCK (1u << 4)
+#define OVERLAP_SNAPSHOTS (1u << 5)
+#define OVERLAP_INACTIVE_L1 (1u << 6)
+#define OVERLAP_INACTIVE_L2 (1u << 7)
+#define OVERLAP_BITMAPS (1u << 8)
+extern const struct bp_schema overlap_schema;
+void overlap_open(struct qcow *s);
+/* Does a range meet a table whose place is always known? */
+bool overlap_constant(const struct qcow *s, uint64_t at, uint64_t bytes);
+/* Before data is written there: 0, or -EIO, and the image is marked as damaged. */
+int overlap_check(struct qcow *s, uint64_t at, uint64_t bytes);
 
 /* ---- create.c ---- */
 int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err);

@@ -23,8 +23,11 @@ int refcounts_open(struct qcow *s, struct bp_error *err)
         return bp_fail(err, ENOMEM, "qcow2: no memory for the refcount table");
     }
     ret = io_child(s, s->file, BP_BLOCK_READ, s->reftable_offset, raw, bytes);
-    for (uint64_t i = 0; i < entries; i++)
-        s->reftable[i] = get64(raw + 8 * i);
+    for (uint64_t i = 0; i < entries; i++) {
+        s->reftable[i] = get64(raw + 8 * i) & ~UINT64_C(511); /* the lowest bits mean nothing yet */
+        if (s->reftable[i])
+            s->reftable_used = i + 1;
+    }
     free(raw);
     return ret < 0 ? bp_fail(err, -ret, "qcow2: the refcount table cannot be read: %s", strerror(-ret)) : 0;
 }
@@ -78,7 +81,7 @@ static int find(struct qcow *s, uint64_t cluster, struct slice **ret_slice, uint
     int ret;
 
     *ret_slice = NULL;
-    block_at = n < reftable_entries(s) ? s->reftable[n] & ~UINT64_C(511) : 0;
+    block_at = n < reftable_entries(s) ? s->reftable[n] : 0;
     if (!block_at)
         return 0;
     if (block_at & (s->cluster - 1))
@@ -135,10 +138,16 @@ static int new_block(struct qcow *s, uint64_t n, uint64_t at)
         return -EFBIG;
     if (n == 0)
         return header_damaged(s, "the first clusters are not counted", 0);
-    ret = zero_cluster(s, offset);
+    if (overlap_constant(s, offset, s->cluster))
+        return header_damaged(s, "a cluster with a table in it has no reference count", offset);
+    ret = overlap_check(s, offset, s->cluster);
+    if (ret == 0)
+        ret = zero_cluster(s, offset);
     if (ret < 0)
         return ret;
     s->reftable[n] = offset;
+    if (n >= s->reftable_used)
+        s->reftable_used = n + 1;
     ret = find(s, at, &slice, &index);
     if (ret == 0) {
         store_count(s, slice->data, index, 1);
@@ -267,12 +276,7 @@ int refcount_add(struct qcow *s, uint64_t cluster, uint64_t count, int64_t add)
 /* Never what a table of ours lies in, whatever the counts say. */
 static bool is_ours(const struct qcow *s, uint64_t offset)
 {
-    uint64_t l1 = up((uint64_t)s->l1_size * 8, s->cluster);
-
-    return offset == 0 || (offset >= s->l1_offset && offset < s->l1_offset + l1) ||
-           (offset >= s->reftable_offset &&
-            offset < s->reftable_offset + ((uint64_t)s->reftable_clusters << s->cluster_bits)) ||
-           (s->snapshot_count && offset == s->snapshots_offset);
+    return overlap_constant(s, offset, s->cluster);
 }
 
 static int free_run(struct qcow *s, uint64_t first, uint64_t want, uint64_t *ret_got)
@@ -314,6 +318,9 @@ int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_
     }
     if (at + got > (uint64_t)INT64_MAX >> s->cluster_bits)
         return -EFBIG;
+    ret = overlap_check(s, at << s->cluster_bits, got << s->cluster_bits);
+    if (ret < 0)
+        return ret;
     for (uint64_t i = 0; i < got; i++) {
         ret = refcount_set(s, at + i, 1);
         if (ret < 0)

@@ -93,6 +93,7 @@ int snapshots_read(struct qcow *s, struct bp_error *err)
         if (ret == 0 && at - s->snapshots_offset > MAX_SNAPSHOT_TABLE)
             ret = bp_fail(err, EFBIG, "qcow2: the snapshot table is too long");
     }
+    s->snapshots_bytes = at - s->snapshots_offset;
     return ret;
 }
 
@@ -136,9 +137,10 @@ static void put_one(uint8_t *p, const struct snapshot *n)
 }
 
 /* The table as it is now, in new clusters; the one before goes. */
-static int write_table(struct qcow *s, uint64_t old_bytes)
+static int write_table(struct qcow *s)
 {
     uint64_t bytes = table_size(s), old = s->snapshots_offset, offset = 0, got = 0, at = 0;
+    uint64_t old_bytes = s->snapshots_bytes; /* another program may have written shorter or longer entries */
     uint8_t *raw = calloc(1, bytes ? bytes : 1);
     int ret = raw ? 0 : -ENOMEM;
 
@@ -159,11 +161,14 @@ static int write_table(struct qcow *s, uint64_t old_bytes)
         ret = meta_sync(&s->meta);
     if (ret == 0) {
         s->snapshots_offset = offset;
+        s->snapshots_bytes = bytes;
         ret = header_write(s);
         if (ret == 0)
             ret = meta_sync(&s->meta);
-        if (ret < 0)
+        if (ret < 0) {
             s->snapshots_offset = old;
+            s->snapshots_bytes = old_bytes;
+        }
     }
     if (ret < 0) {
         if (got)
@@ -353,7 +358,6 @@ static int create(struct qcow *s, const char *name)
 {
     struct snapshot n = {.disk_size = s->size, .l1_size = s->l1_size, .icount = UINT64_MAX}, *more;
     unsigned long id = 0;
-    uint64_t old = table_size(s);
     struct timespec now;
     char text[24];
     int ret;
@@ -383,7 +387,7 @@ static int create(struct qcow *s, const char *name)
     n.extra = bp_alloc(EXTRA_KNOWN);
     n.extra_size = EXTRA_KNOWN;
     s->snapshots[s->snapshot_count++] = n;
-    ret = write_table(s, old);
+    ret = write_table(s);
     if (ret < 0)
         free_one(&s->snapshots[--s->snapshot_count]);
     return ret;
@@ -393,14 +397,14 @@ static int delete(struct qcow *s, struct snapshot *n)
 {
     struct snapshot gone = *n;
     uint32_t at = (uint32_t)(n - s->snapshots);
-    uint64_t *l1, old = table_size(s);
+    uint64_t *l1;
     int ret = load_l1(s, n, &l1);
 
     if (ret < 0)
         return ret;
     memmove(n, n + 1, (s->snapshot_count - at - 1) * sizeof(*n));
     s->snapshot_count--;
-    ret = write_table(s, old);
+    ret = write_table(s);
     if (ret < 0) {
         memmove(n + 1, n, (s->snapshot_count - at) * sizeof(*n));
         *n = gone;
