@@ -194,7 +194,7 @@ def tftp_shows_its_folder_and_nothing_else():
         assert tftp(w, b"/kernel") == (3, data)
         for name in (b"../secret", b"/../secret", b"x/../../secret", b"missing"):
             code, rest = tftp(w, name)
-            assert code == 5 and b"secret" not in rest[:0], (name, code)
+            assert code == 5 and b"secret" not in rest, (name, code)
         w.send_udp("10.0.2.2", 2001, 69, struct.pack(">H", 2) + b"written\0octet\0")
         try:
             assert struct.unpack(">H", w.udp(2001, 1)[0][:2])[0] == 5

@@ -189,8 +189,17 @@ def descriptors_receive_and_judge(q):
     q.send(good)
     q.eventually(lambda: q.w(ISR) & 0x10, "an overflow")
     q.writel(RING, OWN | 1600)
-    q.b(CR, 0x0C)
+    q.w(IMR, 0x7F)  # what drivers do when they have given new descriptors
     q.eventually(lambda: not q.readl(RING) & OWN, "the frame that waited")
+    q.writel(RING + 16, OWN | 1600)
+    q.writel(RING + 32, 0)
+    q.send(good)
+    q.eventually(lambda: not q.readl(RING + 16) & OWN, "another frame")
+    q.send(good)
+    q.eventually(lambda: q.w(ISR) & 0x10, "an overflow")
+    q.writel(RING + 32, OWN | 1600)
+    q.w(ISR, 0x10)
+    q.eventually(lambda: not q.readl(RING + 32) & OWN, "the frame that waited")
 
 
 def timer_counts_and_calls(q):

@@ -181,6 +181,13 @@ static void write_rcr(struct rtl8139 *s, uint32_t value)
     net->nic_ready(s->nic, 0);
 }
 
+/* Where C+ descriptors had run out, drivers give new ones and then write here: nothing else tells of them. */
+static void receive_again(struct rtl8139 *s)
+{
+    if (get16(s, CPCR) & CP_RX)
+        net->nic_ready(s->nic, 0);
+}
+
 static void write_special(struct rtl8139 *s, unsigned at, uint32_t value, uint32_t part)
 {
     switch (at) {
@@ -198,10 +205,12 @@ static void write_special(struct rtl8139 *s, unsigned at, uint32_t value, uint32
     case IMR:
         set16(s, IMR, value & 0xe1ff);
         update_line(s);
+        receive_again(s);
         break;
     case ISR: /* ones clear: only those that were written */
         set16(s, ISR, get16(s, ISR) & ~part);
         update_line(s);
+        receive_again(s);
         break;
     case TCR:
         set32(s, TCR, (value & 0x030707f0) | VERSION);

@@ -21,9 +21,9 @@ void control_reset(struct virtio_net *s)
     s->promiscuous = true;
     s->all_multi = s->all_uni = s->no_multi = s->no_uni = s->no_broadcast = false;
     s->uni = s->multi = (struct mac_list){0};
-    memset(s->vlans, 0xff, sizeof(s->vlans));
+    memset(s->vlans, 0, sizeof(s->vlans));
     s->active = 1;
-    s->offloads = 0;
+    s->offloads = UINT64_MAX; /* all that is negotiated */
 }
 
 static uint8_t receive_mode(struct virtio_net *s, uint8_t command, const struct bp_virtq_request *r)

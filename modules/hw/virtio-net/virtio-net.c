@@ -146,27 +146,32 @@ struct taken {
     unsigned count;
 };
 
-/* Buffers for so many bytes. false: there are too few now, nothing is taken. */
-static bool take_buffers(struct virtio_net *s, struct pair *p, uint64_t bytes, struct taken *t)
+enum taking { TAKEN, TOO_FEW, TOO_SMALL };
+
+/* Buffers for so many bytes. TOO_FEW: there are not enough now; TOO_SMALL: however many come, these do not hold it.
+ * Nothing is taken then. */
+static enum taking take_buffers(struct virtio_net *s, struct pair *p, uint64_t bytes, struct taken *t)
 {
     bool merges = virtio->has(s->virtio, F_MRG_RXBUF);
     uint64_t room = 0;
 
     t->count = 0;
     do {
-        struct bp_virtq_request *r = t->count < MAX_MERGED ? virtio->pop(p->rx) : NULL;
+        struct bp_virtq_request *r = virtio->pop(p->rx);
 
-        if (!r && t->count < MAX_MERGED && virtio->kicks(p->rx, true))
+        if (!r && virtio->kicks(p->rx, true))
             r = virtio->pop(p->rx);
-        if (!r) {
+        if (r) {
+            t->r[t->count++] = r;
+            room += r->in_bytes;
+        }
+        if (!r || (room < bytes && (!merges || t->count == MAX_MERGED))) {
             while (t->count)
                 virtio->unpop(p->rx, t->r[--t->count]);
-            return false;
+            return r ? TOO_SMALL : TOO_FEW;
         }
-        t->r[t->count++] = r;
-        room += r->in_bytes;
-    } while (merges && room < bytes);
-    return true;
+    } while (room < bytes);
+    return TAKEN;
 }
 
 static void put_frame(struct virtio_net *s, struct pair *p, const struct bp_net_packet *packet, struct taken *t)
@@ -217,14 +222,15 @@ static bool receive_one(struct virtio_net *s, struct pair *p, const struct bp_ne
 
     if (n < 14 || !filters_pass(s, head, n))
         return true;
-    if (!take_buffers(s, p, bytes, &t))
+    switch (take_buffers(s, p, bytes, &t)) {
+    case TOO_FEW:
         return false;
-    if (t.count == 1 && t.r[0]->in_bytes < bytes) { /* one buffer for each, and it is too small */
-        virtio->unpop(p->rx, t.r[0]);
+    case TOO_SMALL:
+        return true; /* it is lost */
+    default:
+        put_frame(s, p, packet, &t);
         return true;
     }
-    put_frame(s, p, packet, &t);
-    return true;
 }
 
 static unsigned receive(void *opaque, unsigned queue, const struct bp_net_packet *packets, unsigned count)
@@ -310,7 +316,6 @@ static void running(void *opaque, bool on)
         let_go(s);
         return;
     }
-    s->offloads = virtio->features(s->virtio);
     for (unsigned i = 0; i < s->pairs; i++)
         bp_deferred_schedule(s->pair[i].more);
     bp_deferred_schedule(s->sync);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <bp/command.h>
 
@@ -209,6 +211,51 @@ bool place_multicast(const struct place *place)
     if (place->family == AF_INET)
         return IN_MULTICAST(ntohl(place->address.v4.sin_addr.s_addr));
     return place->family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&place->address.v6.sin6_addr);
+}
+
+/* ---- paths ---- */
+
+static const char *path_of(const struct place *place)
+{
+    return place->family == AF_UNIX && place->address.local.sun_path[0] ? place->address.local.sun_path : NULL;
+}
+
+int place_make_way(const struct place *place, int type, struct bp_error *err)
+{
+    const char *path = path_of(place);
+    struct stat st;
+    int fd, why;
+
+    if (!path || lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return 0;
+    fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return bp_fail(err, errno, "a socket: %s", strerror(errno));
+    why = connect(fd, &place->address.any, place->length) < 0 ? errno : 0;
+    close(fd);
+    if (why == ECONNREFUSED)
+        return unlink(path) < 0 && errno != ENOENT ? bp_fail(err, errno, "%s: %s", path, strerror(errno)) : 0;
+    return why == ENOENT ? 0 : bp_fail(err, EADDRINUSE, "%s: another process serves this socket", path);
+}
+
+void place_bound(struct place *place)
+{
+    struct stat st;
+
+    place->bound = path_of(place) && lstat(path_of(place), &st) == 0;
+    if (place->bound) {
+        place->dev = st.st_dev;
+        place->ino = st.st_ino;
+    }
+}
+
+void place_unbind(struct place *place)
+{
+    struct stat st;
+
+    if (place->bound && lstat(path_of(place), &st) == 0 && st.st_dev == place->dev && st.st_ino == place->ino)
+        unlink(path_of(place));
+    place->bound = false;
 }
 
 char *place_text(const struct place *place)

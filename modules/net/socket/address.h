@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include <bp/error.h>
@@ -25,6 +26,9 @@ struct place {
     int fd;
     unsigned last_port; /* to=: the last one to try; 0: only the one */
     bool keep_alive, mptcp;
+    bool bound; /* place_bound() saw its file: */
+    dev_t dev;
+    ino_t ino;
 };
 
 #define PLACE_LISTENS 1u  /* it will be bound to, not connected to */
@@ -37,6 +41,15 @@ int place_read(const char *netdev, const char *key, struct bp_value *dict, unsig
 int place_parse(const char *netdev, const char *key, const char *text, unsigned flags, struct place *ret,
                 struct bp_error *err);
 bool place_multicast(const struct place *place);
+/*
+ * Before bind() at a path: a socket that an earlier process left is taken away. Errors: -EADDRINUSE where somebody
+ * serves it. Another kind of file stays, and bind() tells.
+ */
+int place_make_way(const struct place *place, int type, struct bp_error *err);
+/* After bind(): remembers which file it is. */
+void place_bound(struct place *place);
+/* The file goes, if it is still ours. */
+void place_unbind(struct place *place);
 /* malloc'd: "127.0.0.1:1234", "/tmp/x" */
 char *place_text(const struct place *place);
 /* A number, or a name of getfd. */

@@ -151,11 +151,16 @@ static int start_listening(struct conn *c, struct bp_error *err)
                              c->place.mptcp ? IPPROTO_MPTCP : 0);
         if (c->listener < 0)
             return bp_fail(err, errno, "a socket: %s", strerror(errno));
-        if (c->place.family == AF_UNIX && c->place.address.local.sun_path[0])
-            unlink(c->place.address.local.sun_path);
-        else
+        code = -place_make_way(&c->place, SOCK_STREAM, err);
+        if (code) {
+            close(c->listener);
+            c->listener = -1;
+            return -code;
+        }
+        if (c->place.family != AF_UNIX)
             setsockopt(c->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
         if (bind(c->listener, &c->place.address.any, c->place.length) == 0 && listen(c->listener, 1) == 0) {
+            place_bound(&c->place);
             c->listen_watch = bp_watch_new(c->net->netdev_owner(c->nd), NULL, c->listener, BP_WATCH_IN,
                                            someone_comes, c);
             return 0;
@@ -232,8 +237,7 @@ void conn_close(struct conn *c)
     c->listen_watch = NULL;
     if (c->listener >= 0) {
         close(c->listener);
-        if (c->place.family == AF_UNIX && c->place.address.local.sun_path[0])
-            unlink(c->place.address.local.sun_path);
+        place_unbind(&c->place);
     }
     c->listener = -1;
     bp_timer_free(c->retry);

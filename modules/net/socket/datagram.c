@@ -178,18 +178,19 @@ static int open_group(struct datagram *d, struct bp_error *err)
 
 static int open_pair(struct datagram *d, struct bp_error *err)
 {
-    int one = 1;
+    int one = 1, r;
 
     d->fd = socket(d->local.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (d->fd < 0)
         return failed(err, &d->local, "make a socket for");
-    if (d->local.family == AF_UNIX)
-        unlink(d->local.address.local.sun_path);
-    else
+    r = place_make_way(&d->local, SOCK_DGRAM, err);
+    if (r < 0)
+        return r;
+    if (d->local.family != AF_UNIX)
         setsockopt(d->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(d->fd, &d->local.address.any, d->local.length) < 0)
         return failed(err, &d->local, "listen at");
-    d->bound = true;
+    place_bound(&d->local);
     return 0;
 }
 
@@ -248,8 +249,7 @@ void datagram_close(struct datagram *d)
         close(d->fd);
     if (d->send_fd >= 0)
         close(d->send_fd);
-    if (d->bound && d->local.family == AF_UNIX && d->local.address.local.sun_path[0])
-        unlink(d->local.address.local.sun_path);
+    place_unbind(&d->local);
     d->fd = d->send_fd = -1;
     free(d->in);
     d->in = NULL;

@@ -20,7 +20,7 @@ struct datagram {
     struct bp_watch *watch, *send_watch;
     uint8_t *in;
     uint32_t in_length; /* a frame that the other end has not taken yet */
-    bool wants_out, bound;
+    bool wants_out;
 };
 
 /* With net, nd, local, remote set. */
