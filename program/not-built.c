@@ -19,7 +19,6 @@
 
 /* `harmless`: see core/options/not-built.c. */
 const struct bpc_not_built program_options_not_built[] = {
-    {"numa", NULL, "node|dist|cpu|hmat-lb|hmat-cache,...", NULL, "NUMA nodes", NULL},
     {"iscsi", NULL, "[user=user][,...]", NULL, "iSCSI disks", NULL},
     {"fsdev", NULL, "local|synth,id=id[,...]", NULL, "shared folders (9p)", NULL},
     {"virtfs", NULL, "local|synth,mount_tag=tag[,...]", NULL, "shared folders (9p)", NULL},
@@ -67,7 +66,6 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"aes-key-wrap", NULL, "on|off", "aes-key-wrap", "boards of s390", "aes-key-wrap=off"},
     {"dea-key-wrap", NULL, "on|off", "dea-key-wrap", "boards of s390", "dea-key-wrap=off"},
     {"nvdimm", NULL, "on|off", "nvdimm", "persistent memory", "nvdimm=off"},
-    {"hmat", NULL, "on|off", "hmat", "NUMA nodes", "hmat=off"},
     {"memory-encryption", NULL, "id", NULL, "encrypted guests", NULL},
     {"confidential-guest-support", NULL, "id", NULL, "encrypted guests", NULL},
     {"cxl", NULL, "on|off", "cxl", "CXL", "cxl=off"},
@@ -109,11 +107,9 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"info cryptodev", "cryptographic devices"},
     {"info dirty_rate", MIGRATION},
     {"info jit", "the translator"},
-    {"info memory-devices", "devices for memory"},
     {"info migrate", MIGRATION},
     {"info migrate_capabilities", MIGRATION},
     {"info migrate_parameters", MIGRATION},
-    {"info numa", "NUMA nodes"},
     {"info opcount", "the translator"},
     {"info profile", "the translator"},
     {"info rdma", MIGRATION},

@@ -196,6 +196,7 @@ int bpc_control_register(struct bp_error *err)
     } tables[] = {
         {BP_PROVIDE_COMMAND, bpc_query_commands}, {BP_PROVIDE_COMMAND, bpc_context_commands},
         {BP_PROVIDE_HMP, bpc_hmp_context_commands}, {BP_PROVIDE_COMMAND, bpc_machine_commands},
+        {BP_PROVIDE_COMMAND, bpc_memory_commands}, {BP_PROVIDE_HMP, bpc_hmp_memory_devices},
         {BP_PROVIDE_COMMAND, bpc_object_commands}, {BP_PROVIDE_COMMAND, bpc_probe_commands},
         {BP_PROVIDE_COMMAND, bpc_monitor_commands}, {BP_PROVIDE_COMMAND, bpc_fd_commands},
         {BP_PROVIDE_COMMAND, bpc_migrate_commands},

@@ -9,6 +9,7 @@
 /* Tables of the core's commands and events; each ends with a NULL. */
 extern const struct bp_command *const bpc_query_commands[];
 extern const struct bp_command *const bpc_machine_commands[];
+extern const struct bp_command *const bpc_memory_commands[];
 extern const struct bp_command *const bpc_object_commands[];
 extern const struct bp_command *const bpc_probe_commands[];
 extern const struct bp_command *const bpc_monitor_commands[];
@@ -19,6 +20,7 @@ extern const struct bp_command *const bpc_context_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_info_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_memory_commands[];
+extern const struct bp_hmp_command *const bpc_hmp_memory_devices[];
 extern const struct bp_hmp_command *const bpc_hmp_io_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_module_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_context_commands[];

@@ -32,6 +32,7 @@ struct bpc_config {
     uint64_t ram_size;            /* 0: the board's default */
     uint64_t ram_max;             /* maxmem, 0: ram_size */
     unsigned ram_slots;
+    struct bpc_numa *numa;        /* -numa (numa.h), or NULL */
     char *mem_path;               /* -mem-path, or NULL */
     bool mem_prealloc;
     struct bp_smp smp;            /* zero fields: computed by bpc_machine_create */

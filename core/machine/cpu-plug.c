@@ -9,6 +9,8 @@
 #include "parts.h"
 #include "registry.h"
 
+#include <bp/exact/numa.h>
+
 enum { SOCKET, DIE, CLUSTER, MODULE, CORE, THREAD, LEVELS };
 static const char *const keys[LEVELS] = {"socket-id", "die-id", "cluster-id", "module-id", "core-id",
                                          "thread-id"};
@@ -30,6 +32,7 @@ struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index)
 {
     struct bp_value *place = bp_value_dict();
     unsigned n[LEVELS], at[LEVELS];
+    int node = bp_machine_cpu_node(m, index);
 
     sizes(&m->smp, n);
     for (unsigned i = LEVELS; i-- > 0; index /= n[i])
@@ -38,6 +41,8 @@ struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index)
         if (is_named(n, i))
             bp_value_set(place, keys[i], bp_value_uint(at[i]));
     }
+    if (node >= 0)
+        bp_value_set(place, "node-id", bp_value_int(node));
     return place;
 }
 
@@ -47,7 +52,8 @@ static int get_place(struct bp_object *obj, const struct bp_field *f, struct bp_
 {
     const struct bp_cpu *cpu = (const struct bp_cpu *)obj;
     struct bp_value *place = bpc_cpu_place(cpu->obj.machine, cpu->index);
-    int64_t id = bp_value_has(place, f->name) ? bp_value_as_int(bp_value_get(place, f->name)) : 0;
+    int64_t none = strcmp(f->name, "node-id") == 0 ? -1 : 0;
+    int64_t id = bp_value_has(place, f->name) ? bp_value_as_int(bp_value_get(place, f->name)) : none;
 
     (void)err;
     *ret_value = bp_value_int(id);
@@ -62,7 +68,7 @@ const struct bp_field bpc_cpu_place_props[] = {
     PLACE("socket-id", "socket that it is in"), PLACE("die-id", "die of the socket"),
     PLACE("cluster-id", "cluster of the die"), PLACE("module-id", "module of the cluster"),
     PLACE("core-id", "core of the module"),
-    PLACE("thread-id", "thread of the core"), BP_FIELDS_END,
+    PLACE("thread-id", "thread of the core"), PLACE("node-id", "NUMA node, -1: none"), BP_FIELDS_END,
 };
 
 /* One of the ids as number or text; in 0..most-1. */
@@ -108,6 +114,19 @@ static int find_index(const struct bp_machine *m, const struct bp_value *args, u
     return 0;
 }
 
+/* As libvirt gives it back; -numa has settled it. */
+static int check_node(const struct bp_machine *m, const struct bp_value *args, unsigned index, struct bp_error *err)
+{
+    int node = bp_machine_cpu_node(m, index);
+    unsigned id;
+    int ret = bp_value_has(args, "node-id") ? get_id(args, "node-id", BP_NUMA_MOST, &id, err) : 0;
+
+    if (ret == 0 && bp_value_has(args, "node-id") && (int)id != node)
+        return bp_fail(err, EINVAL, node < 0 ? "CPU node-id: there are no NUMA nodes, see -numa"
+                       : "CPU node-id: -numa puts this CPU into node %d", node);
+    return ret;
+}
+
 static int may_come(struct bp_machine *m, const char *type, unsigned index, bool hotplug,
                     struct bp_error *err)
 {
@@ -137,7 +156,7 @@ int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct b
                 bool hotplug, struct bp_error *err)
 {
     static const char *const skip[] = {"driver", "id", "bus", "socket-id", "die-id", "cluster-id", "module-id",
-                                       "core-id", "thread-id", NULL};
+                                       "core-id", "thread-id", "node-id", NULL};
     unsigned index = 0;
     struct bp_cpu *cpu;
     int ret;
@@ -148,6 +167,8 @@ int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct b
     if (bp_value_has(args, "bus"))
         return bp_fail(err, EINVAL, "Device '%s' plugs into no bus", type);
     ret = find_index(m, args, &index, err);
+    if (ret == 0)
+        ret = check_node(m, args, index, err);
     if (ret == 0)
         ret = may_come(m, type, index, hotplug, err);
     if (ret == 0)

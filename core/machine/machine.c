@@ -16,6 +16,7 @@
 #include "device.h"
 #include "loop.h"
 #include "marks.h"
+#include "numa.h"
 #include "parts.h"
 #include "registry.h"
 #include "text.h"
@@ -78,7 +79,7 @@ static int default_board(const char **ret_name, struct bp_error *err)
     return ret;
 }
 
-static int choose_board(const struct bp_board_class **ret_board, struct bp_error *err)
+int bpc_machine_choose_board(const struct bp_board_class **ret_board, struct bp_error *err)
 {
     const struct bp_board_class *board;
     const char *name = bpc_config.board;
@@ -163,7 +164,7 @@ int bpc_machine_create(struct bp_error *err)
 {
     const struct bp_board_class *board = NULL;
     struct bp_machine *m;
-    int ret = choose_board(&board, err);
+    int ret = bpc_machine_choose_board(&board, err);
 
     if (ret == 0 && !bpc_config.kernel && (bpc_config.initrd || bpc_config.append))
         return bp_fail(err, EINVAL, "-%s needs -kernel", bpc_config.initrd ? "initrd" : "append");
@@ -406,6 +407,7 @@ void bpc_machine_destroy(void)
     g_free(m->cpu_model);
     bpc_the_machine = NULL;
     bpc_boot_forget();
+    bpc_numa_free();
     bpc_compat_set(NULL, NULL);
     bp_object_destroy(&m->obj);
 }

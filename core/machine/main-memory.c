@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The machine's main memory: of the process, of a file (-mem-path), or of a back end that the user made
- * (-machine memory-backend=). Leaves out: memory hot-plug (slots, maxmem beyond the size), which is
- * refused.
+ * (-machine memory-backend=), or of those of NUMA nodes. What devices add later: memory-device.c.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +10,8 @@
 
 #include <bp/ram.h>
 
+#include "memory-device.h"
+#include "numa.h"
 #include "parts.h"
 #include "text.h"
 
@@ -81,18 +82,29 @@ static int private_memory(struct bp_machine *m, uint64_t size, struct bp_error *
 int bpc_machine_make_ram(struct bp_machine *m, struct bp_error *err)
 {
     uint64_t size = bpc_config.ram_size ? bpc_config.ram_size : m->board->default_ram_size;
+    int ret;
 
-    if (bpc_config.ram_slots > 0 || (bpc_config.ram_max && bpc_config.ram_max > size))
-        return bp_fail(err, ENOTSUP, "-m: machine '%s' offers no memory hot-plug: slots and a "
-                       "maxmem above the size are not accepted", m->board->type.name);
+    ret = bpc_memory_check(m, size, err);
+    if (ret < 0)
+        return ret;
     if (m->memory_backend && bpc_config.mem_path)
         return bp_fail(err, EINVAL, "-mem-path does not go together with -machine memory-backend: the "
                        "back end says where its memory lies");
-    if (m->memory_backend)
-        return from_backend(m, m->memory_backend, err);
+    if ((m->memory_backend || bpc_config.mem_path) && bpc_config.numa && bpc_config.numa->uses_memdev)
+        return bp_fail(err, EINVAL, "-numa node,memdev=: the nodes' back ends are the main memory; leave out %s",
+                       m->memory_backend ? "-machine memory-backend" : "-mem-path");
+    if (m->memory_backend) {
+        ret = from_backend(m, m->memory_backend, err);
+        return ret == 0 ? bpc_numa_complete(m, m->ram_size, err) : ret;
+    }
     size = (size + 8191) & ~UINT64_C(8191);
     m->ram_size = size;
     if (size == 0)
         return 0;
+    ret = bpc_numa_complete(m, size, err);
+    if (ret < 0)
+        return ret;
+    if (bpc_config.numa && bpc_config.numa->uses_memdev)
+        return bpc_numa_make_ram(m, &m->ram, err);
     return bpc_config.mem_path ? from_path(m, size, err) : private_memory(m, size, err);
 }

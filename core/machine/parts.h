@@ -87,6 +87,8 @@ _Static_assert(offsetof(struct bp_machine, devices) == offsetof(struct bpc_machi
 _Static_assert(offsetof(struct bp_machine, io) == offsetof(struct bpc_machine_head, io),
                "a machine begins as core/device knows it");
 
+/* machine.c: what -machine names, or the default. */
+int bpc_machine_choose_board(const struct bp_board_class **ret_board, struct bp_error *err);
 /* boot-order.c */
 void bpc_boot_started(const struct bp_machine *m); /* a reset begins, the first of which starts the machine */
 void bpc_boot_forget(void);

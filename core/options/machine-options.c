@@ -216,8 +216,9 @@ static int apply_memory(struct bp_value *args, struct bp_error *err)
         return bp_fail(err, ERANGE, "key 'size': at most %lluT are accepted",
                        (unsigned long long)(BPC_RAM_MOST >> 40));
     max = bp_value_has(args, "maxmem") ? bp_value_as_uint(bp_value_get(args, "maxmem")) : 0;
-    if (max && max < size)
-        return bp_fail(err, EINVAL, "key 'maxmem': must be at least the size");
+    if (max > BPC_RAM_MOST)
+        return bp_fail(err, ERANGE, "key 'maxmem': at most %lluT are accepted",
+                       (unsigned long long)(BPC_RAM_MOST >> 40));
     bpc_config.ram_size = size;
     bpc_config.ram_max = max;
     bpc_config.ram_slots = (unsigned)bp_value_as_uint(bp_value_get(args, "slots"));

@@ -19,6 +19,7 @@ enum bpc_options_result {
 
 /* Tables of core options; each ends with a NULL. */
 extern const struct bp_option *const bpc_machine_options[];
+extern const struct bp_option *const bpc_numa_options[];
 extern const struct bp_option *const bpc_device_options[];
 extern const struct bp_option *const bpc_process_options[];
 extern const struct bp_option *const bpc_run_with_options[];

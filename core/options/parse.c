@@ -57,7 +57,7 @@ void bpc_options_free(void)
 }
 
 static const struct bp_option *const *const core_tables[] = {
-    bpc_process_options, bpc_run_with_options, bpc_machine_options, bpc_device_options,
+    bpc_process_options, bpc_run_with_options, bpc_machine_options, bpc_numa_options, bpc_device_options,
 };
 
 static const struct bp_option *find_core_option(const char *name)
@@ -611,7 +611,7 @@ int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err)
 {
     int ret = 0;
 
-    for (unsigned i = (unsigned)phase - 9; ret == 0 && i <= (unsigned)phase; i++)
+    for (unsigned i = (unsigned)phase; ret == 0 && i < (unsigned)phase + 10; i++)
         ret = apply_phase(i, err);
     return ret;
 }

@@ -154,7 +154,8 @@ static const struct bp_field place_fields[] = {
     BP_ARG_OPT("socket-id", INT64, "socket"), BP_ARG_OPT("die-id", INT64, "die of the socket"),
     BP_ARG_OPT("cluster-id", INT64, "cluster of the die"),
     BP_ARG_OPT("module-id", INT64, "module of the cluster"), BP_ARG_OPT("core-id", INT64, "core"),
-    BP_ARG_OPT("thread-id", INT64, "thread of the core"), BP_FIELDS_END,
+    BP_ARG_OPT("thread-id", INT64, "thread of the core"),
+    BP_ARG_OPT("node-id", INT64, "NUMA node"), BP_FIELDS_END,
 };
 static const struct bp_schema cpu_place = {.name = "CpuInstanceProperties",
                                            .kind = BP_KIND_STRUCT, .members = place_fields};

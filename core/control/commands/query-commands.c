@@ -223,7 +223,7 @@ static void add_machine(const struct bpc_known *known, void *opaque)
         bp_value_set(m, "is-default", bp_value_bool(true));
     bp_value_set(m, "cpu-max", bp_value_int(board->max_cpus ? board->max_cpus : 1));
     bp_value_set(m, "hotpluggable-cpus", bp_value_bool(board->hotpluggable_cpus));
-    bp_value_set(m, "numa-mem-supported", bp_value_bool(false));
+    bp_value_set(m, "numa-mem-supported", bp_value_bool(board->numa_mem));
     bp_value_set(m, "deprecated", bp_value_bool(board->deprecated != NULL));
     if (board->default_cpu)
         bp_value_set(m, "default-cpu-type",

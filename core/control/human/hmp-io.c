@@ -198,15 +198,6 @@ static void info_ramblock(struct bp_monitor *mon, struct bp_value *args)
 }
 HMP(hmp_info_ramblock, "info ramblock", "", "show memory blocks", NULL, info_ramblock);
 
-static void info_memory_size(struct bp_monitor *mon, struct bp_value *args)
-{
-    (void)args;
-    if (bpc_the_machine)
-        bp_monitor_printf(mon, "base memory: %llu\n", (unsigned long long)bp_machine_ram_size(bpc_the_machine));
-}
-HMP(hmp_info_memory_size, "info memory_size_summary", "", "show how much memory the guest has", NULL,
-    info_memory_size);
-
 static void info_uuid(struct bp_monitor *mon, struct bp_value *args)
 {
     struct bp_value *v = bpc_hmp_ask(mon, "query-uuid", NULL);
@@ -261,6 +252,6 @@ HMP(hmp_info_fdsets, "info fdsets", "", "show the sets of file descriptors", NUL
 
 const struct bp_hmp_command *const bpc_hmp_io_commands[] = {
     &hmp_in, &hmp_out, &hmp_gva2gpa, &hmp_gpa2hva, &hmp_sum, &hmp_memsave, &hmp_pmemsave, &hmp_closefd,
-    &hmp_logfile, &hmp_info_ramblock, &hmp_info_memory_size, &hmp_info_uuid, &hmp_info_kvm, &hmp_info_history,
+    &hmp_logfile, &hmp_info_ramblock, &hmp_info_uuid, &hmp_info_kvm, &hmp_info_history,
     &hmp_info_fdsets, NULL,
 };

@@ -28,6 +28,9 @@ struct bp_board_class {
     const char *deprecated; /* why, in words; NULL: it is not */
     bool has_clusters; /* -smp clusters= above 1: a level between dies and cores */
     bool has_modules;  /* the same of modules=, between clusters and cores */
+    bool has_numa;     /* it tells its guest of the nodes of -numa */
+    bool numa_mem;     /* -numa node,mem= */
+    unsigned most_memory_slots; /* -m slots=, maxmem=: what the board can tell its guest of; 0: none */
     /* Tables of this version, applied to every object in their order (so a later line has the last word),
      * before -global; the list ends with NULL. NULL: none. */
     const struct bp_compat *const *compat;

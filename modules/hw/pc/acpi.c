@@ -3,13 +3,13 @@
  * The ACPI tables of board pc: RSDP, RSDT, XSDT, FADT (revision 3), FACS, MADT, HPET, and the DSDT
  * and SSDTs that are compiled from ASL. ACPI 6.4, chapters 5.2.5 to 5.2.12; IA-PC HPET 1.0a.
  */
+#include "acpi-build.h"
 #include "acpi-cpuhp.h"
-#include "acpi-image.h"
 #include "chipset.h"
 #include "low-memory.h"
-#include "pc.h"
 
 #include <bp/chip/acpi-tables.h>
+#include <bp/exact/numa.h>
 #include <bp/exact/x86-topology.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -27,37 +27,12 @@
 #include "ssdt_s4.hex"
 #include "ssdt_vmgenid.hex"
 
-/* What is being built. */
-struct tables {
-    struct acpi_image image;
-    uint8_t *entries[64]; /* that RSDT and XSDT list */
-    unsigned count;
-    const uint8_t *slic; /* the user's, or NULL */
-};
-
 static void *append(struct tables *t, uint32_t len, uint32_t align)
 {
     return acpi_image_append(&t->image, len, align);
 }
 
-static void put16(uint8_t *p, uint16_t v)
-{
-    memcpy(p, &v, 2);
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    memcpy(p, &v, 4);
-}
-
-static void put64(uint8_t *p, uint64_t v)
-{
-    memcpy(p, &v, 8);
-}
-
-#define HEADER 36u
-
-static uint8_t *begin(struct tables *t, const char *signature, uint32_t len, uint8_t revision)
+uint8_t *acpi_begin(struct tables *t, const char *signature, uint32_t len, uint8_t revision)
 {
     uint8_t *p = append(t, len, 16);
 
@@ -78,7 +53,7 @@ static uint8_t *begin(struct tables *t, const char *signature, uint32_t len, uin
     return p;
 }
 
-static void finish(struct tables *t, uint8_t *p)
+void acpi_finish(struct tables *t, uint8_t *p)
 {
     uint32_t len;
 
@@ -86,7 +61,7 @@ static void finish(struct tables *t, uint8_t *p)
     acpi_image_sum(&t->image, p + 9, p, len);
 }
 
-static void list(struct tables *t, uint8_t *p)
+void acpi_list(struct tables *t, uint8_t *p)
 {
     if (!p || t->count == BP_COUNT(t->entries))
         t->image.full = true;
@@ -94,7 +69,7 @@ static void list(struct tables *t, uint8_t *p)
         t->entries[t->count++] = p;
 }
 
-static uint8_t *copy_aml(struct tables *t, const uint8_t *aml, uint32_t size)
+uint8_t *acpi_copy(struct tables *t, const uint8_t *aml, uint32_t size)
 {
     uint8_t *p = append(t, size, 16);
 
@@ -124,7 +99,7 @@ static bool has_vga(const struct pc *pc)
 
 static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt, const uint8_t *facs)
 {
-    uint8_t *p = begin(t, "FACP", 244, 3);
+    uint8_t *p = acpi_begin(t, "FACP", 244, 3);
 
     if (!p)
         return;
@@ -158,22 +133,22 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     put_port(p + 172, PC_PM_BASE + 4, 16, 2);
     put_port(p + 208, PC_PM_BASE + 8, 32, 3);
     put_port(p + 220, pc->chipset->gpe0, (uint8_t)(pc->chipset->gpe0_length * 8), 1);
-    finish(t, p);
-    list(t, p);
+    acpi_finish(t, p);
+    acpi_list(t, p);
 }
 
 static void add_madt(struct tables *t, const struct pc *pc)
 {
     static const uint8_t level_irqs[] = {5, 9, 10, 11}; /* PCI and SCI: level, active high */
     const unsigned cpus = pc->cpuhp ? bp_machine_smp(pc->machine)->max_cpus : pc_cpus(pc);
-    uint32_t len = HEADER + 8 + cpus * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
-    uint8_t *p = begin(t, "APIC", len, 3), *e;
+    uint32_t len = ACPI_HEADER + 8 + cpus * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
+    uint8_t *p = acpi_begin(t, "APIC", len, 3), *e;
 
     if (!p)
         return;
     put32(p + 36, 0xfee00000u);
     put32(p + 40, 1); /* an 8259 pair is there too */
-    e = p + HEADER + 8;
+    e = p + ACPI_HEADER + 8;
     for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
         bool there = bp_machine_cpu(pc->machine, i) != NULL;
 
@@ -205,21 +180,21 @@ static void add_madt(struct tables *t, const struct pc *pc)
     e[1] = 6;
     e[2] = 0xff;
     e[5] = 1;
-    finish(t, p);
-    list(t, p);
+    acpi_finish(t, p);
+    acpi_list(t, p);
 }
 
 static void add_hpet(struct tables *t)
 {
-    uint8_t *p = begin(t, "HPET", 56, 1);
+    uint8_t *p = acpi_begin(t, "HPET", 56, 1);
 
     if (!p)
         return;
     put32(p + 36, 0x8086a201); /* 8086, legacy capable, 64 bits, three comparators, revision 1 */
     put64(p + 44, 0xfed00000u);
     put16(p + 53, 100);
-    finish(t, p);
-    list(t, p);
+    acpi_finish(t, p);
+    acpi_list(t, p);
 }
 
 /* Where configuration space is mapped (PCI Firmware 3.0, 4.1.2), as the host bridge has it now. */
@@ -227,25 +202,25 @@ static void add_mcfg(struct tables *t, const struct pc *pc)
 {
     unsigned buses = 0;
     uint64_t base = pc->host_if->ecam ? pc->host_if->ecam(pc->host, &buses) : 0;
-    uint8_t *p = base ? begin(t, "MCFG", HEADER + 8 + 16, 1) : NULL;
+    uint8_t *p = base ? acpi_begin(t, "MCFG", ACPI_HEADER + 8 + 16, 1) : NULL;
 
     if (!p)
         return;
-    put64(p + HEADER + 8, base);
-    p[HEADER + 8 + 11] = (uint8_t)(buses - 1);
-    finish(t, p);
-    list(t, p);
+    put64(p + ACPI_HEADER + 8, base);
+    p[ACPI_HEADER + 8 + 11] = (uint8_t)(buses - 1);
+    acpi_finish(t, p);
+    acpi_list(t, p);
 }
 
 static uint8_t *add_root(struct tables *t, const char *signature, unsigned width)
 {
-    uint8_t *p = begin(t, signature, HEADER + t->count * width, 1);
+    uint8_t *p = acpi_begin(t, signature, ACPI_HEADER + t->count * width, 1);
 
     if (!p)
         return NULL;
     for (unsigned i = 0; i < t->count; i++)
-        acpi_image_point(&t->image, p + HEADER + i * width, width, t->entries[i]);
-    finish(t, p);
+        acpi_image_point(&t->image, p + ACPI_HEADER + i * width, width, t->entries[i]);
+    acpi_finish(t, p);
     return p;
 }
 
@@ -270,9 +245,9 @@ static void add_hotplug_bus(struct tables *t, unsigned slot, uint8_t number)
 {
     static const char hex[] = "0123456789ABCDEF", name[] = "SFF_";
     const uint32_t size = sizeof(ssdt_pcihp_bus_aml_code);
-    uint8_t *aml = copy_aml(t, ssdt_pcihp_bus_aml_code, size), *at = aml;
+    uint8_t *aml = acpi_copy(t, ssdt_pcihp_bus_aml_code, size), *at = aml;
 
-    list(t, aml);
+    acpi_list(t, aml);
     if (!aml)
         return;
     while ((at = memmem(at, size - (uint32_t)(at - aml), name, 4)) != NULL) {
@@ -282,7 +257,7 @@ static void add_hotplug_bus(struct tables *t, unsigned slot, uint8_t number)
     at = memmem(aml, size, "BSEL\x0a\xee", 6);
     if (at)
         at[5] = number;
-    finish(t, aml);
+    acpi_finish(t, aml);
 }
 
 static void add_hotplug(struct tables *t, const struct pc *pc)
@@ -292,23 +267,23 @@ static void add_hotplug(struct tables *t, const struct pc *pc)
     uint8_t *aml, *p;
 
     if (pc->pcihp)
-        list(t, copy_aml(t, ssdt_pcihp_aml_code, sizeof(ssdt_pcihp_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_pcihp_aml_code, sizeof(ssdt_pcihp_aml_code)));
     for (unsigned slot = 0; slot < 32; slot++) {
         if (pc->hotplug_bus[slot])
             add_hotplug_bus(t, slot, pc->hotplug_bus[slot]);
     }
     if (!pc->cpuhp)
         return;
-    list(t, copy_aml(t, ssdt_cpuhp_aml_code, sizeof(ssdt_cpuhp_aml_code)));
+    acpi_list(t, acpi_copy(t, ssdt_cpuhp_aml_code, sizeof(ssdt_cpuhp_aml_code)));
     for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus && i < BP_COUNT(ids); i++)
         ids[i] = bp_x86_apic_id(bp_machine_smp(pc->machine), i);
     aml = acpi_cpuhp_aml(ids, bp_machine_smp(pc->machine)->max_cpus, &size);
-    p = aml ? begin(t, "SSDT", HEADER + size, 2) : NULL;
+    p = aml ? acpi_begin(t, "SSDT", ACPI_HEADER + size, 2) : NULL;
     if (p) {
-        memcpy(p + HEADER, aml, size);
-        finish(t, p);
+        memcpy(p + ACPI_HEADER, aml, size);
+        acpi_finish(t, p);
     }
-    list(t, p);
+    acpi_list(t, p);
     free(aml);
 }
 
@@ -316,11 +291,11 @@ static void add_hotplug(struct tables *t, const struct pc *pc)
 static void add_vmgenid(struct tables *t)
 {
     static const uint8_t name[] = {'V', 'G', 'I', 'A', 0x0c}; /* a DWord follows */
-    uint8_t *aml = copy_aml(t, ssdt_vmgenid_aml_code, sizeof(ssdt_vmgenid_aml_code));
+    uint8_t *aml = acpi_copy(t, ssdt_vmgenid_aml_code, sizeof(ssdt_vmgenid_aml_code));
     uint8_t *page = append(t, VMGENID_PAGE, VMGENID_PAGE);
     uint8_t *at = aml && page ? memmem(aml, sizeof(ssdt_vmgenid_aml_code), name, sizeof(name)) : NULL;
 
-    list(t, aml);
+    acpi_list(t, aml);
     if (!at) {
         t->image.full = true;
         return;
@@ -342,7 +317,7 @@ static void add_users(struct tables *t, const struct pc *pc)
         if (!p)
             return;
         memcpy(p, data, len);
-        list(t, p);
+        acpi_list(t, p);
     }
 }
 
@@ -364,7 +339,7 @@ static uint32_t size_of_users(const struct pc *pc, const uint8_t **ret_slic)
 static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
     uint8_t *facs = append(t, 64, 64);
-    uint8_t *dsdt = copy_aml(t, pc->chipset->dsdt, pc->chipset->dsdt_size);
+    uint8_t *dsdt = acpi_copy(t, pc->chipset->dsdt, pc->chipset->dsdt_size);
 
     if (!facs || !dsdt)
         return bp_fail(err, ENOSPC, "the ACPI tables do not fit into %u bytes", t->image.room);
@@ -376,23 +351,24 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     add_mcfg(t, pc);
     if (pc->hpet_dev) {
         add_hpet(t);
-        list(t, copy_aml(t, ssdt_hpet_aml_code, sizeof(ssdt_hpet_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_hpet_aml_code, sizeof(ssdt_hpet_aml_code)));
     }
     if (pc->serial[0])
-        list(t, copy_aml(t, ssdt_com1_aml_code, sizeof(ssdt_com1_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_com1_aml_code, sizeof(ssdt_com1_aml_code)));
     if (pc->serial[1])
-        list(t, copy_aml(t, ssdt_com2_aml_code, sizeof(ssdt_com2_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_com2_aml_code, sizeof(ssdt_com2_aml_code)));
     if (pc->fw_cfg)
-        list(t, copy_aml(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_fwcfg_aml_code, sizeof(ssdt_fwcfg_aml_code)));
     if (acpi_has_sleep(pc, 3))
-        list(t, copy_aml(t, ssdt_s3_aml_code, sizeof(ssdt_s3_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_s3_aml_code, sizeof(ssdt_s3_aml_code)));
     if (acpi_has_sleep(pc, 4))
-        list(t, copy_aml(t, ssdt_s4_aml_code, sizeof(ssdt_s4_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_s4_aml_code, sizeof(ssdt_s4_aml_code)));
     if (pc->pvpanic)
-        list(t, copy_aml(t, ssdt_pvpanic_aml_code, sizeof(ssdt_pvpanic_aml_code)));
+        acpi_list(t, acpi_copy(t, ssdt_pvpanic_aml_code, sizeof(ssdt_pvpanic_aml_code)));
     add_hotplug(t, pc);
     if (pc->vmgenid)
         add_vmgenid(t);
+    acpi_add_numa(t, pc);
     add_users(t, pc);
     uint8_t *rsdt = add_root(t, "RSDT", 4), *xsdt = add_root(t, "XSDT", 8);
     if (t->image.full)
@@ -415,7 +391,7 @@ bool acpi_has_sleep(const struct pc *pc, unsigned state)
 int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err)
 {
     struct tables t = {.count = 0};
-    uint32_t users = size_of_users(pc, &t.slic);
+    uint32_t users = size_of_users(pc, &t.slic) + acpi_numa_size(pc);
     int r = acpi_image_new(&t.image, PC_ACPI_SIZE + users, err);
 
     if (r == 0)
@@ -436,9 +412,8 @@ static int build_here(const struct pc *pc, struct acpi_image *ret_image, struct 
     if (r < 0 || ret_image->size <= PC_ACPI_SIZE)
         return r;
     acpi_image_free(ret_image);
-    return bp_fail(err, E2BIG, "-acpitable: the tables have more than the %u bytes that there is "
-            "room for without firmware: "
-                   "add -bios " PC_FIRMWARE, PC_ACPI_SIZE);
+    return bp_fail(err, E2BIG, "-acpitable, -numa: the ACPI tables have more than the %u bytes that there is room for "
+                   "without firmware: add -bios " PC_FIRMWARE, PC_ACPI_SIZE);
 }
 
 int acpi_check(const struct pc *pc, struct bp_error *err)
@@ -447,7 +422,7 @@ int acpi_check(const struct pc *pc, struct bp_error *err)
     struct acpi_image image;
     int r = 0;
 
-    if (size_of_users(pc, &slic)) /* ours alone have the room */
+    if (size_of_users(pc, &slic) || bp_machine_numa(pc->machine)) /* else ours alone have the room */
         r = build_here(pc, &image, err);
     else
         return 0;

@@ -61,7 +61,8 @@ COMPAT_LIST(2_4, SINCE_2_5, compat_2_4);
 
 /* For each version: its name as part of an identifier and as text, whether -smp prefers sockets to
  * cores when it has to choose, why it is deprecated, its list of tables. */
-#define OLDER_VERSIONS(V) \
+/* Up to 5.0 -numa takes mem=. */
+#define VERSIONS_WITH_MEM(V) \
     V(2_4, "2.4", true, OLD, list_2_4) V(2_5, "2.5", true, OLD, list_2_5) \
     V(2_6, "2.6", true, OLD, list_2_7) V(2_7, "2.7", true, OLD, list_2_7) \
     V(2_8, "2.8", true, OLD, list_2_8) V(2_9, "2.9", true, OLD, list_2_9) \
@@ -69,18 +70,21 @@ COMPAT_LIST(2_4, SINCE_2_5, compat_2_4);
     V(2_12, "2.12", true, OLD, list_4_0) V(3_0, "3.0", true, NULL, list_4_0) \
     V(3_1, "3.1", true, NULL, list_4_0) V(4_0, "4.0", true, NULL, list_4_0) \
     V(4_1, "4.1", true, NULL, list_4_2) V(4_2, "4.2", true, NULL, list_4_2) \
-    V(5_0, "5.0", true, NULL, list_8_0) V(5_1, "5.1", true, NULL, list_8_0) \
+    V(5_0, "5.0", true, NULL, list_8_0)
+#define LATER_VERSIONS(V) \
+    V(5_1, "5.1", true, NULL, list_8_0) \
     V(5_2, "5.2", true, NULL, list_8_0) V(6_0, "6.0", true, NULL, list_8_0) \
     V(6_1, "6.1", true, NULL, list_8_0) V(6_2, "6.2", false, NULL, list_8_0) \
     V(7_0, "7.0", false, NULL, list_8_0) V(7_1, "7.1", false, NULL, list_8_0) \
     V(7_2, "7.2", false, NULL, list_8_0) V(8_0, "8.0", false, NULL, list_8_0) \
     V(8_1, "8.1", false, NULL, list_9_0) V(8_2, "8.2", false, NULL, list_9_0) \
     V(9_0, "9.0", false, NULL, list_9_0)
+#define OLDER_VERSIONS(V) VERSIONS_WITH_MEM(V) LATER_VERSIONS(V)
 #define Q35_ONLY(V) V(4_0_1, "4.0.1", true, NULL, list_4_0)
 
 #define COMMON \
     .max_cpus = 255, .default_cpu = "qemu64", .default_ram_size = 128u << 20, \
-    .default_ram_id = "pc.ram", .hotpluggable_cpus = true, .has_modules = true, .cpu_pre_plug = pc_cpu_pre_plug, \
+    .default_ram_id = "pc.ram", .hotpluggable_cpus = true, .has_modules = true, .has_numa = true, .cpu_pre_plug = pc_cpu_pre_plug, \
     .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown, \
     .wakeup = pc_wakeup, \
     .nmi = pc_nmi
@@ -93,15 +97,21 @@ COMPAT_LIST(2_4, SINCE_2_5, compat_2_4);
                 "Standard PC (Q35 + ICH9, 2009)", struct pc, pc_props, COMMON, \
                 .init = pc_init_q35, .prefer_sockets = SOCKETS, .deprecated = WHY, __VA_ARGS__);
 #define OLDER_I440FX(ID, VERSION, SOCKETS, WHY, TABLES) I440FX(ID, VERSION, SOCKETS, WHY, .compat = TABLES)
+#define MEM_I440FX(ID, VERSION, SOCKETS, WHY, TABLES) \
+    I440FX(ID, VERSION, SOCKETS, WHY, .compat = TABLES, .numa_mem = true)
+#define MEM_Q35(ID, VERSION, SOCKETS, WHY, TABLES) \
+    Q35(ID, VERSION, SOCKETS, WHY, .compat = TABLES, .numa_mem = true)
 #define OLDER_Q35(ID, VERSION, SOCKETS, WHY, TABLES) Q35(ID, VERSION, SOCKETS, WHY, .compat = TABLES)
 
-OLDER_VERSIONS(OLDER_I440FX)
+VERSIONS_WITH_MEM(MEM_I440FX)
+LATER_VERSIONS(OLDER_I440FX)
 I440FX(9_1, "9.1", false, NULL, .alias = "pc", .is_default = true)
 BP_BOARD_ALIAS("pc-i440fx-9.1", "pc");
 BP_NOTE("default=board:pc-i440fx-9.1");
 
-OLDER_VERSIONS(OLDER_Q35)
-Q35_ONLY(OLDER_Q35)
+VERSIONS_WITH_MEM(MEM_Q35)
+LATER_VERSIONS(OLDER_Q35)
+Q35_ONLY(MEM_Q35)
 Q35(9_1, "9.1", false, NULL, .alias = "q35")
 BP_BOARD_ALIAS("pc-q35-9.1", "q35");
 

@@ -794,7 +794,7 @@ const struct bp_field pc_props[] = {
     BP_PROP("memory-encryption", STRING, struct pc, choices.memory_encryption, NULL,
             "id of the object that keeps the memory encrypted"),
     BP_PROP("nvdimm", BOOL, struct pc, choices.nvdimm, "off", "NVDIMMs"),
-    BP_PROP("hmat", BOOL, struct pc, choices.hmat, "off", "attributes of memory (HMAT)"),
+    BP_PROP("hmat", BOOL, struct pc, hmat, "off", "ACPI tells the attributes of NUMA nodes' memory (HMAT)"),
     BP_PROP("default-bus-bypass-iommu", BOOL, struct pc, choices.bypass_iommu, "off",
             "devices on the root bus are not behind an IOMMU"),
     BP_PROP_LINK("pcspk-audiodev", "audiodev", struct pc, pcspk_audiodev, "where the speaker is heard"),

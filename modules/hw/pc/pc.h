@@ -34,14 +34,14 @@ struct bp_isa_interface;
 struct pc {
     /* properties */
     bool acpi, hpet, i8042;
-    bool graphics, usb, fd_bootchk, with_smbus, sata;
+    bool graphics, usb, fd_bootchk, with_smbus, sata, hmat;
     char *pflash[2]; /* nodes of the flash chips, or NULL */
     struct bp_object *pcspk_audiodev; /* or NULL */
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
     struct {
         char *vmport, *smm, *memory_encryption;
-        bool nvdimm, hmat, bypass_iommu, pit, pic;
+        bool nvdimm, bypass_iommu, pit, pic;
     } choices; /* of parts that are not built, or always there (choices.c) */
 
     struct bp_machine *machine;

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""NUMA nodes and memory that comes and goes, as Debian's kernel sees them."""
+import json
+import os
+import re
+import socket
+import tempfile
+
+import disk
+from console import BINARY, Console, Tap
+
+BOOT_SECONDS = 400
+NODES = "/sys/devices/system/node"
+
+
+class Guest:
+    """Debian's kernel with a shell on the serial line, and a QMP client beside it."""
+
+    def __init__(self, *args, drivers=()):
+        kernel, initrd = disk.guest(tuple(drivers) or ("crc32c_generic",))
+        self.folder = tempfile.TemporaryDirectory(prefix="backplane-memory-")
+        path = os.path.join(self.folder.name, "qmp")
+        self.console = Console([BINARY, "-nographic", "-nodefaults", "-serial", "stdio", "-monitor", "none",
+                                "-qmp", f"unix:{path},server=on,wait=off", "-kernel", kernel, "-initrd", initrd,
+                                "-append", "console=ttyS0 quiet " + disk.SPARED, *args])
+        self.console.expect("Disk guest is up", BOOT_SECONDS)
+        self.console.expect("# ", 60)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("r", encoding="utf-8")
+        json.loads(self.lines.readline())
+        self.events = []
+        self.qmp("qmp_capabilities")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.console.close()
+        self.socket.close()
+        self.folder.cleanup()
+
+    def run(self, command, seconds=120):
+        self.console.type("echo be''gin; " + command + "; echo; echo en''d\n")
+        text = self.console.expect("\nend", seconds)
+        self.console.expect("# ", 60)
+        return text.replace("\r", "").split("begin\n", 1)[1]
+
+    def qmp(self, name, **arguments):
+        self.socket.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
+        while True:
+            message = json.loads(self.lines.readline())
+            if "event" in message:
+                self.events.append(message)
+            elif "error" in message:
+                raise AssertionError(message["error"]["desc"])
+            else:
+                return message["return"]
+
+    def event(self, name):
+        while True:
+            for at, seen in enumerate(self.events):
+                if seen["event"] == name:
+                    return self.events.pop(at)["data"]
+            message = json.loads(self.lines.readline())
+            assert "event" in message, message
+            self.events.append(message)
+
+    def hmp(self, line):
+        return self.qmp("human-monitor-command", **{"command-line": line})
+
+
+def memory(node, text):
+    found = re.search(r"Node %d MemTotal:\s+(\d+) kB" % node, text)
+    assert found, text
+    return int(found.group(1)) // 1024
+
+
+def nodes_have_their_memory_cpus_and_distances():
+    with Guest("-m", "512", "-smp", "4", "-object", "memory-backend-ram,id=a,size=128M",
+               "-object", "memory-backend-ram,id=b,size=384M", "-numa", "node,memdev=a,cpus=0-1,cpus=3",
+               "-numa", "node,memdev=b,cpus=2", "-numa", "dist,src=0,dst=1,val=20",
+               "-numa", "dist,src=1,dst=0,val=33") as g:
+        text = g.run(f"cat {NODES}/online {NODES}/node*/cpulist {NODES}/node*/distance {NODES}/node*/meminfo")
+        words = [line.strip() for line in text.splitlines() if line.strip()]
+        assert words[:5] == ["0-1", "0-1,3", "2", "10 20", "33 10"], words[:6]
+        assert 40 < memory(0, text) <= 128 < 200 < memory(1, text) <= 384, text
+        assert "node 0 cpus: 0 1 3" in g.hmp("info numa")
+        return f"node 0 {memory(0, text)} MiB, node 1 {memory(1, text)} MiB"
+
+
+def attributes_of_memory_reach_sysfs():
+    """The example of the manual: 5 ns and 200 MB/s, 10 ns and 100 MB/s, caches of 10 KiB."""
+    lb = "hmat-lb,initiator=0,target=%d,hierarchy=memory,data-type=access-%s"
+    cache = "hmat-cache,node-id=%d,size=10K,level=1,associativity=direct,policy=write-back,line=8"
+    options = ["-machine", "q35,hmat=on", "-m", "2G", "-object", "memory-backend-ram,size=1G,id=m0",
+               "-object", "memory-backend-ram,size=1G,id=m1", "-smp", "2,sockets=2,maxcpus=2"]
+    for text in ("node,nodeid=0,memdev=m0", "node,nodeid=1,memdev=m1,initiator=0", "cpu,node-id=0,socket-id=0",
+                 "cpu,node-id=0,socket-id=1", lb % (0, "latency") + ",latency=5", lb % (0, "bandwidth") + ",bandwidth=200M",
+                 lb % (1, "latency") + ",latency=10", lb % (1, "bandwidth") + ",bandwidth=100M", cache % 0, cache % 1):
+        options += ["-numa", text]
+    with Guest(*options) as g:
+        text = g.run(f"for n in 0 1; do cd {NODES}/node$n; grep . access0/initiators/read_* "
+                     "memory_side_cache/index1/*; ls access0/initiators | grep node; done")
+        for want in ("read_latency:5", "read_latency:10", "read_bandwidth:200", "read_bandwidth:100",
+                     "index1/size:10240", "index1/line_size:8", "index1/indexing:0", "index1/write_policy:0"):
+            assert want in text, (want, text)
+        assert text.count("\nnode0") == 2, text
+
+
+def main():
+    tap = Tap()
+    tap.case("nodes_have_their_memory_cpus_and_distances", nodes_have_their_memory_cpus_and_distances)
+    tap.case("attributes_of_memory_reach_sysfs", attributes_of_memory_reach_sysfs)
+    tap.done()
+
+
+if __name__ == "__main__":
+    main()
