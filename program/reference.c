@@ -402,7 +402,8 @@ static void add_option(const struct bpc_known *known, void *opaque)
 struct bp_value *bpc_reference_options(void)
 {
     static const struct bp_option *const *const tables[] = {
-        bpc_process_options, bpc_run_with_options, bpc_machine_options, bpc_device_options};
+        bpc_process_options, bpc_run_with_options, bpc_machine_options, bpc_numa_options,
+        bpc_device_options};
     struct bp_value *list = bp_value_list();
 
     for (size_t t = 0; t < BP_COUNT(tables); t++) {

@@ -143,7 +143,8 @@ static int choose_address(uint64_t wanted, uint64_t length, uint64_t align, uint
 
     if (wanted % align)
         return bp_fail(err, EINVAL, "address 0x%" PRIx64 " must be aligned to 0x%" PRIx64, wanted, align);
-    if (wanted && (wanted < area.base || wanted - area.base > area.length || length > area.length - (wanted - area.base)))
+    if (wanted && (wanted < area.base || wanted - area.base > area.length ||
+                   length > area.length - (wanted - area.base)))
         return bp_fail(err, ERANGE, "[0x%" PRIx64 ":0x%" PRIx64 "] is outside of the range of memory devices, 0x%"
                        PRIx64 " to 0x%" PRIx64, wanted, wanted + length, area.base, area.base + area.length);
     for (const struct memory_claim *c = area.claims; c; c = c->next) {
@@ -155,7 +156,8 @@ static int choose_address(uint64_t wanted, uint64_t length, uint64_t align, uint
         at = (c->addr + c->length + align - 1) & ~(align - 1);
     }
     if (!wanted && at + length > area.base + area.length)
-        return bp_fail(err, ENOSPC, "could not find position in guest address space for memory device: it is fragmented "
+        return bp_fail(err, ENOSPC, "could not find position in guest address space for memory device: it is "
+                       "fragmented "
                        "or full");
     *ret_addr = wanted ? wanted : at;
     return 0;
@@ -168,7 +170,8 @@ static int check_room(uint64_t length, struct bp_error *err)
     for (const struct memory_claim *c = area.claims; c; c = c->next)
         used += c->length;
     if (length > most || used > most - length)
-        return bp_fail(err, ENOSPC, "not enough space, currently 0x%" PRIx64 " in use of total space for memory devices "
+        return bp_fail(err, ENOSPC, "not enough space, currently 0x%" PRIx64 " in use of total space for memory "
+                       "devices "
                        "0x%" PRIx64 " (-m maxmem= less the size)", used, most);
     return 0;
 }
@@ -189,7 +192,8 @@ int bp_memory_device_claim(struct bp_device *dev, struct bp_region *memory, cons
     int slot = -1, ret;
 
     if (!area.range)
-        return bp_fail(err, ENOTSUP, "memory devices (e.g. for memory hotplug) are not enabled, please specify the maxmem "
+        return bp_fail(err, ENOTSUP, "memory devices (e.g. for memory hotplug) are not enabled, please specify the "
+                       "maxmem "
                        "option (-m SIZE,slots=N,maxmem=SIZE)");
     if (length == 0 || length % PAGE)
         return bp_fail(err, EINVAL, "the size of a memory device is whole pages of 4096 bytes, not %" PRIu64, length);

@@ -29,7 +29,8 @@ static int get_node(const struct bp_value *args, const char *key, unsigned *ret_
     unsigned id = (unsigned)bp_value_as_uint(bp_value_get(args, key));
 
     if (!bpc_config.numa || !bpc_config.numa->present[id])
-        return bp_fail(err, EINVAL, "Invalid %s=%u: there is no such node; use '-numa node' before to declare it", key, id);
+        return bp_fail(err, EINVAL, "Invalid %s=%u: there is no such node; use '-numa node' before to declare it",
+                       key, id);
     *ret_id = id;
     return 0;
 }

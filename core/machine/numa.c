@@ -125,7 +125,8 @@ static int find_memdev(const char *name, struct bp_object **ret_obj, uint64_t *r
 
     g_free(path);
     if (!obj || !bp_object_is_a(obj, "memory-backend"))
-        ret = bp_fail(err, ENOENT, "there is no memory back end '%.100s'; -object memory-backend-ram,id=%.100s,size=SIZE "
+        ret = bp_fail(err, ENOENT, "there is no memory back end '%.100s'; -object "
+                      "memory-backend-ram,id=%.100s,size=SIZE "
                       "makes one", name, name);
     else if (bp_object_get(obj, "size", &size, err) < 0)
         ret = -EINVAL;
@@ -295,7 +296,8 @@ static void complete_cpus(struct bpc_numa *numa, const struct bp_machine *m)
         numa->nodes.nodes[numa->node_of[cpu]].has_cpus = true;
     }
     if (left)
-        bp_warn("-numa: %u CPU(s) not present in any NUMA nodes are put into node 0: describe all of them up to maxcpus",
+        bp_warn("-numa: %u CPU(s) not present in any NUMA nodes are put into node 0: describe all of them up to "
+                "maxcpus",
                 left);
 }
 
@@ -340,7 +342,10 @@ int bpc_numa_make_ram(struct bp_machine *m, struct bp_region **ret_ram, struct b
     for (unsigned i = 0; i < numa->nodes.count; i++) {
         const struct bp_numa_node *node = &numa->nodes.nodes[i];
         struct bp_region *ram;
-        int ret = node->memdev ? bp_ram_take(bp_object_id(node->memdev), &m->obj.owner, "-numa node,memdev", &ram, err) : 0;
+        int ret = 0;
+
+        if (node->memdev)
+            ret = bp_ram_take(bp_object_id(node->memdev), &m->obj.owner, "-numa node,memdev", &ram, err);
 
         if (ret < 0)
             return ret;

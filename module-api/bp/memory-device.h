@@ -19,7 +19,7 @@ struct bp_memory_device {
     uint32_t size; /* sizeof(struct bp_memory_device) */
     uint32_t flags;
     const char *type; /* in query-memory-devices: "dimm", "nvdimm", "virtio-mem", "virtio-pmem" */
-    uint64_t align;   /* of its address, a power of two; 0: what guests need to plug it in (128 MiB where the size is) */
+    uint64_t align;   /* of its address, a power of two; 0: what guests need to plug it in (128 MiB, if its size is) */
     uint64_t addr;    /* where it wants to be; 0: anywhere */
     int32_t slot;     /* the slot that it wants; -1: any */
     uint32_t reserved32;

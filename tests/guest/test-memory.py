@@ -98,7 +98,8 @@ def attributes_of_memory_reach_sysfs():
     options = ["-machine", "q35,hmat=on", "-m", "2G", "-object", "memory-backend-ram,size=1G,id=m0",
                "-object", "memory-backend-ram,size=1G,id=m1", "-smp", "2,sockets=2,maxcpus=2"]
     for text in ("node,nodeid=0,memdev=m0", "node,nodeid=1,memdev=m1,initiator=0", "cpu,node-id=0,socket-id=0",
-                 "cpu,node-id=0,socket-id=1", lb % (0, "latency") + ",latency=5", lb % (0, "bandwidth") + ",bandwidth=200M",
+                 "cpu,node-id=0,socket-id=1", lb % (0, "latency") + ",latency=5", lb % (0,
+                         "bandwidth") + ",bandwidth=200M",
                  lb % (1, "latency") + ",latency=10", lb % (1, "bandwidth") + ",bandwidth=100M", cache % 0, cache % 1):
         options += ["-numa", text]
     with Guest(*options) as g:

@@ -32,7 +32,8 @@ CACHE = "hmat-cache,node-id=%d,size=%s,level=%d,associativity=direct,policy=writ
 
 def refused(words, *args):
     run = subprocess.run([program(), "-display", "none", "-nodefaults", "-accel", "qtest", *args], timeout=60,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         check=False)
     assert run.returncode == 1 and words in run.stderr, (args, run.returncode, run.stderr)
 
 
@@ -100,7 +101,8 @@ def attributes_are_checked():
     for words, text in (
             ("Missing 'latency' option", LATENCY + ",bandwidth=5"), ("Missing 'bandwidth' option", BANDWIDTH),
             ("Invalid option 'bandwidth'", LATENCY + ",latency=5,bandwidth=1M"),
-            ("multiple of 1M", BANDWIDTH + ",bandwidth=1025K"), ("no CPU", LATENCY.replace("or=0", "or=1") + ",latency=5"),
+            ("multiple of 1M", BANDWIDTH + ",bandwidth=1025K"), ("no CPU", LATENCY.replace("or=0", "or=1") +
+                                                                 ",latency=5"),
             ("there is no such node", LB % (5, "read-latency") + ",latency=5"),
             ("accepted is one of: memory", LATENCY.replace("=memory", "=fourth-level") + ",latency=5"),
             ("provided before", CACHE % (0, "10K", 1))):
@@ -179,9 +181,11 @@ def hmat_has_every_form(q):
 
 HMAT_ALL = HNODES + numa(
     LATENCY + ",latency=5", LB % (1, "access-latency") + ",latency=10", LB % (0, "read-latency") + ",latency=6",
-    LB % (1, "write-latency") + ",latency=7", BANDWIDTH + ",bandwidth=200M", LB % (1, "access-bandwidth") + ",bandwidth=100M",
+    LB % (1, "write-latency") + ",latency=7", BANDWIDTH + ",bandwidth=200M", LB % (1,
+            "access-bandwidth") + ",bandwidth=100M",
     LB % (0, "read-bandwidth") + ",bandwidth=2G", LB % (1, "write-bandwidth") + ",bandwidth=1T",
-    LATENCY.replace("memory", "first-level") + ",latency=1", BANDWIDTH.replace("memory", "second-level") + ",bandwidth=300M",
+    LATENCY.replace("memory", "first-level") + ",latency=1", BANDWIDTH.replace("memory",
+                                                                               "second-level") + ",bandwidth=300M",
     (LB % (0, "read-latency")).replace("memory", "third-level") + ",latency=2",
     CACHE % (0, "10K", 1), "hmat-cache,node-id=0,size=20K,level=2,associativity=complex,policy=write-through,line=64",
     "hmat-cache,node-id=1,size=4K,level=1,associativity=none,policy=none,line=0")
@@ -248,5 +252,6 @@ tap.machine_case("memory_of_the_nodes_is_main_memory", TWO + NODES, memory_of_th
 tap.machine_case("without_cpus_sockets_are_dealt_out", ["-smp", "4,sockets=2,cores=2", *TWO, *NODES],
                  without_cpus_sockets_are_dealt_out)
 tap.machine_case("old_machines_take_sizes", ["-M", "pc-i440fx-5.0", "-smp", "2", "-m", "128",
-                                             *numa("node,mem=32M,cpus=0", "node,mem=96M,cpus=1")], old_machines_take_sizes)
+                                             *numa("node,mem=32M,cpus=0",
+                                                   "node,mem=96M,cpus=1")], old_machines_take_sizes)
 tap.done()

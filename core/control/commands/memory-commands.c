@@ -31,7 +31,8 @@ static const struct bp_field mem_members[] = {
     BP_ARG("requested-size", SIZE, "bytes that the guest is to have"), BP_ARG("size", SIZE, "bytes that it has"),
     BP_ARG("max-size", SIZE, "bytes that it can have"), BP_ARG("block-size", SIZE, "bytes of a block"),
     BP_ARG("node", INT64, "NUMA node"), BP_ARG("memdev", STRING, "path of its back end"), BP_FIELDS_END};
-static const struct bp_schema mem_info = {.name = "VirtioMEMDeviceInfo", .kind = BP_KIND_STRUCT, .members = mem_members};
+static const struct bp_schema mem_info = {.name = "VirtioMEMDeviceInfo", .kind = BP_KIND_STRUCT, .members =
+                                          mem_members};
 static const struct bp_field mem_wrap[] = {BP_ARG_TYPED("data", STRUCT, &mem_info, 0, "what it is"), BP_FIELDS_END};
 static const struct bp_schema mem_wrapper = {.name = "VirtioMEMDeviceInfoWrapper", .kind = BP_KIND_STRUCT,
                                              .members = mem_wrap};
@@ -81,7 +82,8 @@ const struct bp_command *const bpc_memory_commands[] = {&cmd_query_memory_device
 /* ---- the human monitor ---- */
 
 #define INFO(IDENT, NAME, SUMMARY, FN) \
-    static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, "", SUMMARY, NULL, FN, {NULL, NULL}}
+    static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, "", SUMMARY, NULL, FN, {NULL,
+            NULL}}
 
 static void print_uint(struct bp_monitor *mon, const struct bp_value *data, const char *key, const char *format)
 {

@@ -84,7 +84,8 @@ COMPAT_LIST(2_4, SINCE_2_5, compat_2_4);
 
 #define COMMON \
     .max_cpus = 255, .default_cpu = "qemu64", .default_ram_size = 128u << 20, \
-    .default_ram_id = "pc.ram", .hotpluggable_cpus = true, .has_modules = true, .has_numa = true, .cpu_pre_plug = pc_cpu_pre_plug, \
+    .default_ram_id = "pc.ram", .hotpluggable_cpus = true, .has_modules = true, .has_numa = true, \
+    .cpu_pre_plug = pc_cpu_pre_plug, \
     .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown, \
     .wakeup = pc_wakeup, \
     .nmi = pc_nmi
