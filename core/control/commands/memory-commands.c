@@ -82,8 +82,8 @@ const struct bp_command *const bpc_memory_commands[] = {&cmd_query_memory_device
 /* ---- the human monitor ---- */
 
 #define INFO(IDENT, NAME, SUMMARY, FN) \
-    static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, "", SUMMARY, NULL, FN, {NULL,
-            NULL}}
+    static const struct bp_hmp_command IDENT = {sizeof(struct bp_hmp_command), NAME, "", SUMMARY, NULL, FN, \
+                                                {NULL, NULL}}
 
 static void print_uint(struct bp_monitor *mon, const struct bp_value *data, const char *key, const char *format)
 {
