@@ -9,7 +9,7 @@
 
 #include "program.h"
 
-#define WINDOWS "windows, and screens that are turned or begin with a size"
+#define WINDOWS "screens that are turned or begin with a size"
 #define MIGRATION "migration and snapshots"
 #define JOBS "jobs of the block layer"
 #define EXPORTS "disks for others, over NBD"
@@ -24,7 +24,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"virtfs", NULL, "local|synth,mount_tag=tag[,...]", NULL, "shared folders (9p)", NULL},
     {"usbdevice", NULL, "name", NULL, "USB controllers and devices", NULL},
     {"spice", NULL, "option[,option...]", NULL, "a SPICE server", NULL},
-    {"full-screen", NULL, NULL, NULL, WINDOWS, NULL},
     {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, WINDOWS, NULL},
     {"rotate", NULL, "degrees", "degrees", WINDOWS, "degrees=0"},
     {"portrait", NULL, NULL, NULL, WINDOWS, NULL},

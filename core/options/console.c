@@ -254,13 +254,27 @@ static void note_use(struct bp_value *args, void *opaque)
     *(bool *)opaque = true;
 }
 
-void bpc_console_warn_hidden(void)
+static bool is_shown(void)
 {
-    bool shown = bpc_config.nodefaults || bpc_startup.nographic;
+    bool shown = bpc_startup.nographic;
 
     bpc_options_each("display", note_use, &shown);
     bpc_options_each("vnc", note_use, &shown);
-    if (!shown)
+    bpc_options_each("spice", note_use, &shown);
+    return shown;
+}
+
+int bpc_console_default_display(struct bp_error *err)
+{
+    /* Where there is a desktop and nothing was said. */
+    if (is_shown() || bpc_config.daemonize || (!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY")))
+        return 0;
+    return bpc_options_add("display", "default", NULL, err);
+}
+
+void bpc_console_warn_hidden(void)
+{
+    if (!is_shown() && !bpc_config.nodefaults)
         bp_warn("no window is opened, as with -display none; -nographic puts the serial port and the "
                 "monitor on this terminal, and the monitor's screendump and screen-text show the "
                 "screen");

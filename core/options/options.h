@@ -97,6 +97,8 @@ int bpc_console_add_monitor(const char *text, const char *chardev, bool control,
 int bpc_console_make_serials(struct bp_error *err);
 /* Says so when the machine's output goes nowhere although nobody asked for that. */
 void bpc_console_warn_hidden(void);
+/* A window, where there is a desktop and the command line does not say how the screen is shown. */
+int bpc_console_default_display(struct bp_error *err);
 int bpc_console_make_monitors(struct bp_error *err); /* after the board has its serial ports */
 
 /* ---- daemon.c ---- */

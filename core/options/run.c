@@ -88,6 +88,8 @@ static int build(struct bp_error *err)
     if (ret == 0)
         ret = bpc_machine_finish(err);
     if (ret == 0)
+        ret = bpc_console_default_display(err);
+    if (ret == 0)
         ret = bpc_options_apply(BP_PHASE_LATE, err);
     if (ret == 0)
         ret = bpc_console_make_monitors(err);

@@ -54,4 +54,5 @@ BP_INTERFACE(input_interface, "input", 1, 0, &input_table);
 BP_MODULE("display", "Screens and input", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, &display_interface},
           {BP_PROVIDE_INTERFACE, &input_interface}, {BP_PROVIDE_KIND, &display_kind},
           {BP_PROVIDE_OTHER, &none_display}, {BP_PROVIDE_OPTION, &display_option},
-          {BP_PROVIDE_OPTION, &vga_option}, {BP_PROVIDE_COMMAND, &cmd_query_options});
+          {BP_PROVIDE_OPTION, &full_screen_option}, {BP_PROVIDE_OPTION, &vga_option},
+          {BP_PROVIDE_COMMAND, &cmd_query_options});

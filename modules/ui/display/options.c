@@ -78,7 +78,7 @@ BP_DISPLAY(none_display, "none", "Shows nothing; screendump and screen-text stil
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"gtk", "windows of GTK"}, {"sdl", "windows of SDL"}, {"curses", "screens in a terminal"},
+    {"gtk", "windows of GTK"}, {"curses", "screens in a terminal"},
     {"cocoa", "windows of macOS, which is no host of ours"}, {"dbus", "displays over D-Bus"},
     {"egl-headless", "OpenGL for displays"}, {"spice-app", "a SPICE server"},
     {"web", "a display for web browsers"},
@@ -112,32 +112,77 @@ static int find_type(const char *type, struct bp_error *err)
     return 0; /* making it says what is wrong */
 }
 
-static int open_display(const char *type, struct bp_value *keys, struct bp_error *err)
+static bool full_screen; /* -full-screen */
+
+/* Displays that are windows, the preferred one first. */
+static const char *const windows[] = {"gtk", "sdl"};
+
+/* -ENODEV: there is nothing to open it on; everything else is a mistake of who asked. */
+static int try_display(const char *type, struct bp_value *keys, struct bp_error *err)
 {
     static unsigned count; /* for names alone */
     const struct bp_display_class *class;
     struct bp_object *obj;
-    struct bp_error why = {0};
     char id[32];
     int ret = find_type(type, err);
 
     snprintf(id, sizeof(id), "display%u", count++);
+    for (unsigned i = 0; full_screen && i < BP_COUNT(windows); i++)
+        if (!strcmp(type, windows[i]) && !bp_value_has(keys, "full-screen"))
+            bp_value_set(keys, "full-screen", bp_value_bool(true));
     if (ret == 0)
         ret = bp_object_new("display", type, id, NULL, keys, &obj, err);
     if (ret < 0)
         return ret;
     class = bp_object_class(obj);
-    ret = class->open(obj, &why);
-    if (ret == 0)
-        return 0;
-    bp_object_destroy(obj);
+    ret = class->open(obj, err);
+    if (ret < 0)
+        bp_object_destroy(obj);
+    return ret;
+}
+
+static int open_display(const char *type, struct bp_value *keys, struct bp_error *err)
+{
+    struct bp_error why = {0};
+    int ret = try_display(type, keys, &why);
+
     if (ret == -ENODEV) {
         bp_warn("-display %s: %s; going on without a window, as with -display none", type, why.message);
         return 0;
     }
-    if (err)
+    if (ret < 0 && err)
         *err = why;
     return ret;
+}
+
+static bool is_provided(const char *type)
+{
+    struct search search = {type, false};
+
+    bp_provided_each("display", match, &search);
+    return search.found;
+}
+
+/* What a desktop's user sees who did not say how: the first that opens. One line for each that does not. */
+static void open_default(void)
+{
+    for (unsigned i = 0; i < BP_COUNT(windows); i++) {
+        struct bp_value *keys = bp_value_dict();
+        struct bp_error why = {0};
+        int ret = is_provided(windows[i]) ? try_display(windows[i], keys, &why) : -ENOENT;
+
+        bp_value_unref(keys);
+        if (ret == 0) {
+            bp_value_unref(display_asked);
+            display_asked = bp_value_dict();
+            bp_value_set(display_asked, "type", bp_value_string(windows[i]));
+            return;
+        }
+        if (ret != -ENOENT)
+            bp_warn("no window of -display %s: %s", windows[i], why.message);
+    }
+    bp_warn("no window is opened, as with -display none: packages backplane-gtk and backplane-sdl have some; "
+            "-nographic puts the serial port and the monitor on this terminal");
 }
 
 static int apply_display(struct bp_value *args, struct bp_error *err)
@@ -148,6 +193,12 @@ static int apply_display(struct bp_value *args, struct bp_error *err)
     int ret;
 
     bp_value_remove(keys, "type");
+    if (!strcmp(name, "default")) {
+        open_default();
+        bp_value_unref(keys);
+        free(name);
+        return 0;
+    }
     ret = *name ? open_display(name, keys, err)
                 : bp_fail(err, EINVAL, "\"type\" is missing: say which kind it is");
     if (ret == 0) {
@@ -165,6 +216,16 @@ static const struct bp_field display_keys[] = {
 BP_OPTION(display_option, "display", "how the guest's display is shown", .phase = BP_PHASE_LATE,
           .arg = "TYPE[,KEY=VALUE...]", .group = "Consoles", .keys = display_keys, .implied = "type",
           .any_keys = true, .apply = apply_display);
+
+static int apply_full_screen(struct bp_value *args, struct bp_error *err)
+{
+    (void)args;
+    (void)err;
+    full_screen = true;
+    return 0;
+}
+BP_OPTION(full_screen_option, "full-screen", "windows begin in full screen", .phase = BP_PHASE_EARLY,
+          .group = "Consoles", .apply = apply_full_screen);
 
 /* ---- -vga ---- */
 

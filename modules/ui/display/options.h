@@ -9,7 +9,7 @@
 
 extern const struct bp_kind display_kind;
 extern const struct bp_display_class none_display;
-extern const struct bp_option display_option, vga_option;
+extern const struct bp_option display_option, vga_option, full_screen_option;
 extern const struct bp_command cmd_query_options;
 
 #endif
