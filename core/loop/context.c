@@ -216,6 +216,8 @@ static void fill_info(struct bp_context *ctx, void *opaque)
         .folded = ctx->loop != ctx,
         .users = bp_context_users(ctx),
         .poll_max_ns = __atomic_load_n(&ctx->poll_max_ns, __ATOMIC_RELAXED),
+        .poll_ns = __atomic_load_n(&ctx->poll_ns, __ATOMIC_RELAXED),
+        .polled_ns = __atomic_load_n(&ctx->polled_ns, __ATOMIC_RELAXED),
         .poll_grow = __atomic_load_n(&ctx->poll_grow, __ATOMIC_RELAXED),
         .poll_shrink = __atomic_load_n(&ctx->poll_shrink, __ATOMIC_RELAXED),
         .batch = __atomic_load_n(&ctx->batch, __ATOMIC_RELAXED),
@@ -265,6 +267,11 @@ void bp_context_set_batch(struct bp_context *ctx, unsigned calls)
 {
     bpc_assert_main();
     __atomic_store_n(&ctx->batch, calls, __ATOMIC_RELAXED);
+}
+
+unsigned bp_context_batch(struct bp_context *ctx)
+{
+    return __atomic_load_n(&ctx->batch, __ATOMIC_RELAXED);
 }
 
 int bp_context_thread_id(struct bp_context *ctx)

@@ -92,7 +92,8 @@ struct bp_context {
     int64_t poll_max_ns;
     uint32_t poll_grow, poll_shrink;
     uint32_t batch;
-    int64_t poll_ns; /* now; its own thread's */
+    int64_t poll_ns;    /* now; atomic, its own thread's to change */
+    uint64_t polled_ns; /* spent so; likewise */
 
     unsigned drains; /* [main] bp_context_drain_begin() */
     struct bpc_pool *pool; /* of worker threads; NULL: none was needed yet */

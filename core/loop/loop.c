@@ -90,23 +90,30 @@ static inline void relax(void)
  * are ready, 0 when something was queued or a timer is due, -1: nothing came. */
 static int busy_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
 {
-    int64_t now = bp_clock_ns(BP_CLOCK_REALTIME), end = now + ctx->poll_ns, due = now + ns;
-    int ret;
+    int64_t begin = bp_clock_ns(BP_CLOCK_REALTIME), now = begin, end = now + ctx->poll_ns, due = now + ns;
+    int ret = -1;
 
     do {
-        for (unsigned i = 0; i < POLL_LOOKS; i++) {
+        for (unsigned i = 0; i < POLL_LOOKS && ret < 0; i++) {
             if (__atomic_load_n(&ctx->poke, __ATOMIC_ACQUIRE))
-                return 0;
+                ret = 0;
             relax();
         }
-        ret = n > 0 ? poll_fds(fds, n, 0) : 0;
-        if (ret != 0)
-            return ret;
+        if (ret < 0 && n > 0) {
+            ret = poll_fds(fds, n, 0);
+            ret = ret == 0 ? -1 : MAX(ret, 0);
+        }
         now = bp_clock_ns(BP_CLOCK_REALTIME);
-        if (ns >= 0 && now >= due)
-            return 0;
-    } while (now < end);
-    return -1;
+        if (ret < 0 && ns >= 0 && now >= due)
+            ret = 0;
+    } while (ret < 0 && now < end);
+    __atomic_store_n(&ctx->polled_ns, ctx->polled_ns + (uint64_t)(now - begin), __ATOMIC_RELAXED);
+    return ret;
+}
+
+static void set_poll_ns(struct bp_context *ctx, int64_t ns)
+{
+    __atomic_store_n(&ctx->poll_ns, ns, __ATOMIC_RELAXED);
 }
 
 /* A sleep shorter than what may be polled for: polling longer would have caught it. */
@@ -114,15 +121,18 @@ static void adapt(struct bp_context *ctx, int64_t max, bool caught, int64_t slep
 {
     uint32_t grow = __atomic_load_n(&ctx->poll_grow, __ATOMIC_RELAXED);
     uint32_t shrink = __atomic_load_n(&ctx->poll_shrink, __ATOMIC_RELAXED);
+    int64_t longer;
 
     if (caught)
         return;
-    if (slept_ns > max) {
-        ctx->poll_ns = shrink ? ctx->poll_ns / shrink : 0;
-    } else if (ctx->poll_ns < max) {
-        ctx->poll_ns = ctx->poll_ns ? ctx->poll_ns * (grow ? grow : POLL_GROW) : POLL_FIRST_NS;
-        ctx->poll_ns = MIN(ctx->poll_ns, max);
-    }
+    if (slept_ns > max)
+        set_poll_ns(ctx, shrink ? ctx->poll_ns / shrink : 0);
+    else if (ctx->poll_ns == 0)
+        set_poll_ns(ctx, MIN(POLL_FIRST_NS, max));
+    else if (__builtin_mul_overflow(ctx->poll_ns, grow ? grow : POLL_GROW, &longer))
+        set_poll_ns(ctx, max);
+    else
+        set_poll_ns(ctx, MIN(longer, max));
 }
 
 static int sleep_in_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
@@ -132,7 +142,7 @@ static int sleep_in_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t 
 
     if (max <= 0 || ns == 0 || ctx->is_main)
         return poll_fds(fds, n, ns);
-    ctx->poll_ns = MIN(ctx->poll_ns, max);
+    set_poll_ns(ctx, MIN(ctx->poll_ns, max));
     start = bp_clock_ns(BP_CLOCK_REALTIME);
     if (ctx->poll_ns > 0) {
         ret = busy_poll(ctx, fds, n, ns);

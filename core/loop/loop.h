@@ -35,7 +35,8 @@ struct bpc_context_info {
     unsigned users, queued, queued_most;
     uint64_t callbacks, longest_ns;
     char longest_kind[32], longest_owner[64];
-    int64_t poll_max_ns;
+    int64_t poll_max_ns, poll_ns;
+    uint64_t polled_ns;
     uint32_t poll_grow, poll_shrink, batch;
 };
 /* The main one first, then the newest first. [any] */

@@ -42,10 +42,12 @@ void bp_context_free(struct bp_context *ctx);
 unsigned bp_context_users(struct bp_context *ctx);
 
 /* Busy polling of a context's thread before it sleeps: up to `max_ns` (0: none), grown and shrunk by
- * these factors (0: defaults) as it pays or not; and how many deferred calls one turn takes at most (0:
- * all that were there when it began). [main] */
+ * these factors (0: defaults) as it pays or not; and how many deferred calls one turn takes at most, and
+ * how many requests the host's kernel is given in one call (0: all that were there). [main] */
 void bp_context_set_polling(struct bp_context *ctx, int64_t max_ns, unsigned grow, unsigned shrink);
 void bp_context_set_batch(struct bp_context *ctx, unsigned calls);
+/* That number, for those who give requests to the kernel. [any] */
+unsigned bp_context_batch(struct bp_context *ctx);
 /* How many worker threads (bp_co_worker()) there are at least and at most; 0 and 64 at first. */
 int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, struct bp_error *err);
 /* From now on the main context serves them all; those in which something lives already are left as they

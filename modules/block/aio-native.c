@@ -50,15 +50,20 @@ static void finish(struct request *r, int64_t result)
     bp_co_wake(r->co);
 }
 
-/* As many as the kernel takes. */
+/* As many as the kernel takes, and no more in one call than the context's users say. */
 static void give(struct queue *q)
 {
+    unsigned most = bp_context_batch(q->ctx);
+
+    if (most == 0 || most > DEPTH)
+        most = DEPTH;
     while (q->waiting && q->in_kernel < DEPTH) {
         struct iocb *batch[DEPTH];
         long n = 0;
         int got;
 
-        for (struct request *r = q->waiting; r && q->in_kernel + (unsigned)n < DEPTH; r = r->next)
+        for (struct request *r = q->waiting; r && (unsigned)n < most && q->in_kernel + (unsigned)n < DEPTH;
+             r = r->next)
             batch[n++] = &r->cb;
         got = io_submit(q->io, n, batch);
         if (got == -EAGAIN && q->in_kernel > 0)

@@ -55,26 +55,39 @@ static void prepare(struct io_uring_sqe *sqe, struct request *r)
     io_uring_sqe_set_data(sqe, r);
 }
 
-static void give(struct ring *ring)
+/* To the kernel with what is in the ring. False: it takes no more for now. */
+static bool submit(struct ring *ring)
 {
-    struct io_uring_sqe *sqe;
-
-    while (ring->waiting && ring->in_kernel < DEPTH && (sqe = io_uring_get_sqe(&ring->uring))) {
-        prepare(sqe, ring->waiting);
-        ring->waiting = ring->waiting->next;
-        ring->in_kernel++;
-    }
-    if (!ring->waiting)
-        ring->tail = &ring->waiting;
     while (io_uring_sq_ready(&ring->uring) > 0) {
         int ret = io_uring_submit(&ring->uring);
 
         /* What is left goes with the next one that ends, or is tried again when there is none. */
         if (ret < 0 && ret != -EINTR && ret != -EAGAIN && ret != -EBUSY)
-            return;
+            return false;
         if (ret < 0 && ret != -EINTR && ring->in_kernel > io_uring_sq_ready(&ring->uring))
-            return;
+            return false;
     }
+    return true;
+}
+
+/* As many as the kernel takes, and no more in one call than the context's users say. */
+static void give(struct ring *ring)
+{
+    unsigned most = bp_context_batch(ring->ctx), n;
+    struct io_uring_sqe *sqe;
+
+    if (most == 0 || most > DEPTH)
+        most = DEPTH;
+    do {
+        n = io_uring_sq_ready(&ring->uring); /* that it did not take before */
+        for (; n < most && ring->waiting && ring->in_kernel < DEPTH && (sqe = io_uring_get_sqe(&ring->uring)); n++) {
+            prepare(sqe, ring->waiting);
+            ring->waiting = ring->waiting->next;
+            ring->in_kernel++;
+        }
+        if (!ring->waiting)
+            ring->tail = &ring->waiting;
+    } while (n > 0 && submit(ring));
 }
 
 static void ready(void *opaque, unsigned events)

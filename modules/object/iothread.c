@@ -90,7 +90,7 @@ static const struct bp_field props[] = {
     LIVE("poll-shrink", poll_shrink, "0", INT32_MAX,
          "divisor by which looking gets shorter; 0: not at all any more at once"),
     LIVE("aio-max-batch", aio_max_batch, "0", INT32_MAX,
-         "most requests taken up in one go; 0: all that are there"),
+         "most requests taken up, and given to the kernel, in one go; 0: all that are there"),
     LIVE("thread-pool-min", pool_min, "0", 4096, "worker threads that are kept"),
     LIVE("thread-pool-max", pool_max, "64", 4096, "most worker threads"),
     BP_FIELDS_END,

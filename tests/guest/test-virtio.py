@@ -114,15 +114,16 @@ def ticks(pid, tid):
 
 
 def disks_share_an_iothread():
-    """Two disks under load on one -object iothread, whose parameters change meanwhile."""
+    """Three disks of two kinds under load on one -object iothread, whose parameters change meanwhile."""
     with tempfile.TemporaryDirectory(prefix="backplane-virtio-") as folder:
-        paths = [os.path.join(folder, name) for name in ("a.img", "b.img")]
+        paths = [os.path.join(folder, name) for name in ("a.img", "b.img", "c.img")]
         for path in paths:
             image(path, 32 << 20)
         console = boot("-object", "iothread,id=io1,poll-max-ns=20000,poll-grow=2,poll-shrink=2,aio-max-batch=4",
                        "-drive", f"file={paths[0]},format=raw,if=none,id=a", "-device",
                        "virtio-blk-pci,drive=a,iothread=io1", "-drive", f"file={paths[1]},format=raw,if=none,id=b",
-                       "-device", "virtio-blk-pci,drive=b,iothread=io1")
+                       "-device", "virtio-blk-pci,drive=b,iothread=io1", "-device", "virtio-scsi-pci,iothread=io1",
+                       "-drive", f"file={paths[2]},format=raw,if=none,id=c", "-device", "scsi-hd,drive=c")
 
         def monitor(command):
             console.type("\x01c")
@@ -133,18 +134,40 @@ def disks_share_an_iothread():
             console.expect("# ", 60)
             return text
 
+        def told():
+            """(how often it was called, microseconds that it has polled)"""
+            text = monitor("info contexts")
+            at = re.search(r"io1: .*?, (\d+) callbacks\s+(?:polls for \d+ ns before it sleeps; "
+                           r"has polled for (\d+) us)?", text)
+            return int(at[1]), int(at[2] or 0)
+
+        def load(disks):
+            text = run(console, f"for d in {disks}; do (dd if=/dev/$d of=/dev/null bs=16k count=200 iflag=direct "
+                       "2>/dev/null; echo $? end-of-$d) & done; wait")
+            assert text.count("0 end-of-") == len(disks.split()), text
+
         try:
+            run(console, "i=0; while [ ! -e /sys/block/sda ] && [ $i -lt 60 ]; do sleep 1; i=$((i+1)); done", 200)
             thread = int(re.search(r"io1:\s+thread_id=(\d+)", monitor("info iothreads")).group(1))
             before = ticks(console.process.pid, thread)
-            for setting in ("poll-max-ns 0", "poll-max-ns 100000", "poll-grow 4", "poll-shrink 0", "aio-max-batch 1"):
+            for setting, polls in (("poll-max-ns 0", False), ("poll-max-ns 100000", True), ("poll-grow 4", True),
+                                   ("poll-shrink 0", True), ("aio-max-batch 1", True)):
                 monitor(f"qom-set /objects/io1 {setting}")
-                text = run(console, "for d in vda vdb; do (mount /dev/$d /mnt 2>/dev/null; dd if=/dev/$d of=/dev/null "
-                           "bs=16k count=200 iflag=direct 2>/dev/null; echo $? end-of-$d) & done; wait")
-                assert text.count("0 end-of-vd") == 2, text
-                run(console, "umount /mnt; umount /mnt")
+                calls, polled = told()
+                load("vda vdb sda")
+                now = told()
+                assert now[0] > calls + 100 and (now[1] > polled) == polls, (setting, calls, polled, now)
+            calls = told()[0]
+            load("sda")
+            assert told()[0] > calls + 100, "the SCSI controller is elsewhere"
             assert ticks(console.process.pid, thread) > before, "the thread did nothing"
-            write_and_read(console, "vda")
-            write_and_read(console, "vdb")
+            # All are written to at once, and each has what was written to it.
+            text = run(console, "for d in vda vdb sda; do mkdir -p /tmp/$d; mount /dev/$d /tmp/$d; "
+                       "(dd if=/dev/urandom of=/tmp/$d/file bs=64k count=64 2>/dev/null; cp /tmp/$d/file /tmp/$d/copy; "
+                       "md5sum < /tmp/$d/file) & done; wait; for d in vda vdb sda; do umount /tmp/$d; "
+                       "mount /dev/$d /tmp/$d; md5sum < /tmp/$d/copy; umount /tmp/$d; done", 400)
+            sums = re.findall(r"^([0-9a-f]{32})  -", text, re.M)
+            assert len(sums) == 6 and len(set(sums)) == 3 and set(sums[:3]) == set(sums[3:]), text
             end(console)
         finally:
             console.close()

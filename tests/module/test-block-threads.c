@@ -5,6 +5,8 @@
  */
 #include "block-front.h"
 
+#include <dlfcn.h>
+
 #include <bp/host/iothread.h>
 
 enum { FRONTS = 3, SECTORS = 96, FLYING = 6 };
@@ -181,6 +183,113 @@ static void queues_of_the_kernel_serve_each_thread(void)
     }
 }
 
+/* ---- how many requests go to the kernel at once ---- */
+
+enum { AT_ONCE = 24, BATCH = 5 };
+static struct front batch_front;
+static unsigned batch_over, batch_errors, calls, most_in_call;
+
+/* In front of the libraries': the kernel gets what it would, and it is seen how much in one call. */
+int io_submit(void *io, long n, void **requests);
+int io_uring_submit(void *ring);
+
+int io_submit(void *io, long n, void **requests)
+{
+    long ret;
+
+    __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
+    if ((unsigned long)n > __atomic_load_n(&most_in_call, __ATOMIC_RELAXED))
+        __atomic_store_n(&most_in_call, (unsigned)n, __ATOMIC_RELAXED);
+    ret = syscall(SYS_io_submit, io, n, requests);
+    return ret < 0 ? -errno : (int)ret;
+}
+
+int io_uring_submit(void *ring)
+{
+    static int (*real)(void *ring);
+    int ret;
+
+    if (!real) { /* the module's library is not in the scope that RTLD_NEXT means */
+        void *library = dlopen("liburing.so.2", RTLD_LAZY | RTLD_NOLOAD);
+
+        g_assert_nonnull(library);
+        *(void **)&real = dlsym(library, "io_uring_submit");
+    }
+    __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
+    ret = real(ring);
+    if (ret > (int)__atomic_load_n(&most_in_call, __ATOMIC_RELAXED))
+        __atomic_store_n(&most_in_call, (unsigned)ret, __ATOMIC_RELAXED);
+    return ret;
+}
+
+static void batch_ended(void *opaque, int ret)
+{
+    (void)opaque;
+    batch_errors += ret != 0;
+    __atomic_fetch_add(&batch_over, 1, __ATOMIC_RELEASE);
+}
+
+static void begin_batch(void *opaque)
+{
+    static uint8_t buf[AT_ONCE * 4096] __attribute__((aligned(4096)));
+    static struct iovec iov[AT_ONCE];
+    struct bp_block_request req = {.size = sizeof(req), .bytes = 4096, .iov_count = 1};
+
+    (void)opaque;
+    bp_owner_lock(batch_front.owner);
+    block->plug(batch_front.blk);
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        iov[i] = (struct iovec){buf + i * 4096, 4096};
+        req.iov = &iov[i];
+        req.offset = i * 4096;
+        block->submit(batch_front.blk, BP_BLOCK_READ, &req, batch_ended, NULL);
+    }
+    block->unplug(batch_front.blk);
+    bp_owner_unlock(batch_front.owner);
+}
+
+static void read_in_batches(struct bp_context *ctx, unsigned batch, unsigned expected_most)
+{
+    bp_context_set_batch(ctx, batch);
+    batch_over = calls = most_in_call = 0;
+    bp_defer(ctx, begin_batch, NULL);
+    for (unsigned turn = 0; turn < 60000 && __atomic_load_n(&batch_over, __ATOMIC_ACQUIRE) < AT_ONCE; turn++) {
+        bp_test_step(host, 0);
+        g_usleep(1000);
+    }
+    g_assert_cmpuint(batch_over, ==, AT_ONCE);
+    g_assert_cmpuint(batch_errors, ==, 0);
+    g_assert_cmpuint(most_in_call, ==, expected_most);
+    g_assert_cmpuint(calls, >=, (AT_ONCE + expected_most - 1) / expected_most);
+}
+
+/* aio-max-batch of an iothread, as its property sets it. */
+static void kernel_gets_no_more_at_once_than_the_thread_says(void)
+{
+    static const char *const ways[] = {"io_uring", "native"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+        char *path = make_file("b.img", 1 << 20);
+
+        if (!way_is_there(ways[i]) || !file_system_does_direct_io(path)) {
+            g_test_message("no aio=%s with direct I/O on this host", ways[i]);
+            g_free(path);
+            continue;
+        }
+        command("blockdev-add", "{\"driver\": \"file\", \"node-name\": \"n\", \"filename\": \"%s\", "
+                "\"aio\": \"%s\", \"cache\": {\"direct\": true}}", path, ways[i]);
+        open_worker(&workers[0], 0);
+        batch_front = workers[0].front;
+        read_in_batches(workers[0].ctx, 0, AT_ONCE);
+        read_in_batches(workers[0].ctx, BATCH, BATCH);
+        read_in_batches(workers[0].ctx, 1, 1);
+        bp_context_set_batch(workers[0].ctx, 0);
+        close_front(&workers[0].front);
+        command("blockdev-del", "{\"node-name\": \"n\"}");
+        g_free(path);
+    }
+}
+
 static struct front reader_front;
 static unsigned answered_now, busy_now;
 
@@ -230,6 +339,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block-threads/the_graph_changes_under_them", the_graph_changes_under_them);
     g_test_add_func("/block-threads/queues_of_the_kernel_serve_each_thread",
                     queues_of_the_kernel_serve_each_thread);
+    g_test_add_func("/block-threads/kernel_gets_no_more_at_once_than_the_thread_says",
+                    kernel_gets_no_more_at_once_than_the_thread_says);
     g_test_add_func("/block-threads/reads_on_the_spot_beside_other_threads_do_no_harm",
                     reads_on_the_spot_beside_other_threads_do_no_harm);
     ret = g_test_run();

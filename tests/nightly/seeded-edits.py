@@ -50,6 +50,9 @@ CONCERNED = {
     "core/memory/": ("test-ram", "memory-backends"),
     "core/type/": ("help", "defaults", "qmp"),
     "core/device/": ("test-board", "cpus", "qmp"),
+    "core/machine/": ("cpus", "machine", "hmp"),
+    "core/control/": ("qmp", "hmp", "contexts", "fdsets", "compat", "completion"),
+    "core/options/": ("options", "help", "compat", "process", "machine"),
 }
 # How large a variable is on the stack.
 ARRAY = re.compile(r"^\s+(?:static |const |unsigned )*(?:char|u?int\d*_t|struct \w+) [^=]*\[")
@@ -86,8 +89,9 @@ def edits_of_line(line, plain):
     for m in NUMBER.finditer(plain):
         if ARRAY.match(plain) and plain[m.start() - 1] == "[":
             continue
-        value = int(m.group(1), 0)
-        yield "constant", put(*m.span(1), (hex if m.group(1).startswith("0x") else str)(value + 1))
+        digits = m.group(1)
+        base = 16 if digits[:2].lower() == "0x" else 8 if digits[0] == "0" and digits.isdigit() else 10
+        yield "constant", put(*m.span(1), {16: "0x%x", 8: "0%o", 10: "%d"}[base] % (int(digits, base) + 1))
     m = CONDITION.match(plain)
     if m and m.group(2).count("(") == m.group(2).count(")"):
         yield "condition", put(*m.span(2), "!(" + line[m.start(2):m.end(2)] + ")")

@@ -165,6 +165,24 @@ def file_gives_the_bytes():
         os.close(pipe)
 
 
+def opened(q, path):
+    """How often the emulator has the file open."""
+    folder = "/proc/%d/fd" % q.process.pid
+    return sum(os.path.realpath(os.path.join(folder, fd)) == path for fd in os.listdir(folder))
+
+
+def file_is_urandom_unless_told_otherwise():
+    with QTest(RNG[:-2]) as q:
+        before = opened(q, "/dev/urandom")
+    for given, path in (("", "/dev/urandom"), (",filename=/dev/random", "/dev/random")):
+        with QTest([*RNG[:-2], "-object", "rng-random,id=r" + given, "-device", "virtio-rng-pci,addr=5,rng=r"]) as q:
+            assert opened(q, path) == 1 + (before if not given else 0), given
+            assert q.qmp("qom-get", {"path": "/objects/r", "property": "filename"}) == path
+            t, r = start(q)
+            r.add([(DATA, 64, True)])
+            assert r.wait() == (0, 64) and filled(q, DATA, 64)
+
+
 def daemon_gives_the_bytes():
     """One that speaks the entropy gathering daemon's protocol: 2, how many; then they come."""
     with tempfile.TemporaryDirectory(prefix="backplane-egd-") as folder:
@@ -339,6 +357,7 @@ tap.machine_case("nothing is accessed before bus mastering is on", RNG, stays_qu
 tap.machine_case("registers are reached through configuration space", RNG, configuration_window_reaches_registers)
 tap.machine_case("max-bytes is given once in a period", rng(",max-bytes=10,period=1"), period_limits)
 tap.case("rng-random gives what its file gives", file_gives_the_bytes)
+tap.case("rng-random reads urandom unless told otherwise", file_is_urandom_unless_told_otherwise)
 tap.case("rng-egd gives what its daemon gives", daemon_gives_the_bytes)
 tap.case("rng-builtin gives random bytes", object_gives_the_bytes)
 tap.case("bad sources are refused in words", bad_sources_are_refused_in_words)

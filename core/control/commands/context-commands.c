@@ -88,6 +88,8 @@ static const struct bp_field context_fields[] = {
     BP_ARG("queued", UINT64, "deferred calls that wait now"),
     BP_ARG("queued-most", UINT64, "most that waited at once"),
     BP_ARG("callbacks", UINT64, "callbacks that have run"),
+    BP_ARG("poll-ns", UINT64, "how long it looks for work at present before it sleeps"),
+    BP_ARG("polled-ns", UINT64, "time that it has spent looking"),
     BP_ARG("longest-ns", UINT64, "the longest of them"),
     BP_ARG("longest-kind", STRING, "what that was: a timer, a watch, a coroutine's name"),
     BP_ARG("longest-owner", STRING, "whose it was"),
@@ -133,6 +135,8 @@ static void add_context(const struct bpc_context_info *info, void *opaque)
     bp_value_set(e, "queued", bp_value_uint(info->queued));
     bp_value_set(e, "queued-most", bp_value_uint(info->queued_most));
     bp_value_set(e, "callbacks", bp_value_uint(info->callbacks));
+    bp_value_set(e, "poll-ns", bp_value_uint((uint64_t)info->poll_ns));
+    bp_value_set(e, "polled-ns", bp_value_uint(info->polled_ns));
     bp_value_set(e, "longest-ns", bp_value_uint(info->longest_ns));
     bp_value_set(e, "longest-kind", bp_value_string(info->longest_kind));
     bp_value_set(e, "longest-owner", bp_value_string(info->longest_owner));
@@ -201,6 +205,9 @@ static void print_context(const struct bpc_context_info *info, void *opaque)
                       info->name, info->thread_id, info->folded ? " (folded into main)" : "",
                       info->users, info->queued, info->queued_most,
                       (unsigned long long)info->callbacks);
+    if (info->polled_ns > 0)
+        bp_monitor_printf(opaque, "  polls for %llu ns before it sleeps; has polled for %llu us\n",
+                          (unsigned long long)info->poll_ns, (unsigned long long)info->polled_ns / 1000);
     if (info->callbacks > 0)
         bp_monitor_printf(opaque, "  longest: %llu us, a %s of %s\n",
                           (unsigned long long)info->longest_ns / 1000, info->longest_kind,
