@@ -11,6 +11,7 @@
 #include "object.h"
 #include "config.h"
 #include "options.h"
+#include "registry.h"
 #include "run.h"
 #include "schema.h"
 
@@ -42,6 +43,19 @@ static const struct bp_field object_keys[] = {
 static int apply_object(struct bp_value *args, struct bp_error *err)
 {
     return bpc_object_add(args, err);
+}
+
+/* What character devices may need (keys, passwords, rights) is made before them. */
+unsigned bpc_option_phase(const struct bp_option *option, const struct bp_value *args)
+{
+    const char *type = option->apply == apply_object ? bp_value_get_string(args, "qom-type") : NULL;
+    const struct bp_type_info *info;
+    const void *desc;
+
+    if (!type || bpc_describe(BP_PROVIDE_OBJECT, type, &desc, NULL) < 0)
+        return option->phase;
+    info = desc;
+    return info->flags & BP_TYPE_EARLY ? BP_PHASE_CHARDEV - 1 : option->phase;
 }
 
 BP_OPTION(option_object, "object", "makes an object (-object help, -object TYPE,help)",

@@ -596,7 +596,7 @@ static int apply_phase(unsigned phase, struct bp_error *err)
     for (unsigned i = 0; i < uses->len; i++) {
         const struct use *u = g_ptr_array_index(uses, i);
 
-        if (u->option->phase != phase || u->help || !u->option->apply)
+        if (bpc_option_phase(u->option, u->args) != phase || u->help || !u->option->apply)
             continue;
         int ret = u->option->apply(u->args, err);
         if (ret < 0) {

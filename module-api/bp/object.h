@@ -46,7 +46,7 @@ struct bp_level_info {
 };
 #define BP_TYPE_NOT_USER_CREATABLE (1u << 0) /* made by boards, not with -device or -object */
 #define BP_TYPE_HOTPLUGGABLE (1u << 1)       /* device_add, device_del */
-
+#define BP_TYPE_EARLY (1u << 2)              /* -object: made before character devices, which may need it */
 
 /* A user-creatable object (-object, object-add). */
 struct bp_object_class {

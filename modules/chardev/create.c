@@ -62,7 +62,7 @@ static const struct {
     {"spicevmc", "a SPICE server"}, {"spiceport", "a SPICE server"}, {"dbus", "D-Bus"},
     {"qemu-vdagent", "a clipboard for guests"}, {"hub", "hubs of character devices"},
     {"/dev/parport", "parallel ports of the host"},
-    {"websocket:", "WebSocket"}, {"tn3270:", "TN3270"}, {"con:", "the console of Windows"},
+    {"tn3270:", "TN3270"}, {"con:", "the console of Windows"},
     {"COM", "serial ports of Windows"},
 };
 
@@ -214,7 +214,7 @@ static const struct form {
     const char *backend;
     const char *implied; /* key of what follows; NULL: see kind */
     enum { FORM_KEYS, FORM_PATH /* all of it, commas too */, FORM_WHOLE /* with the prefix */, FORM_INET,
-           FORM_TELNET, FORM_UDP } kind;
+           FORM_TELNET, FORM_WEBSOCKET, FORM_UDP } kind;
 } forms[] = {
     {"null", "null", NULL, FORM_KEYS},
     {"pty", "pty", NULL, FORM_KEYS},
@@ -225,6 +225,7 @@ static const struct form {
     {"unix:", "socket", "path", FORM_KEYS},
     {"tcp:", "socket", NULL, FORM_INET},
     {"telnet:", "socket", NULL, FORM_TELNET},
+    {"websocket:", "socket", NULL, FORM_WEBSOCKET},
     {"udp:", "udp", NULL, FORM_UDP},
     {"/dev/", "serial", "path", FORM_WHOLE},
 };
@@ -255,6 +256,9 @@ static int parse_form(const struct form *form, const char *rest, struct bp_value
         return 0;
     case FORM_TELNET:
         bp_value_set(dict, "telnet", bp_value_string("on"));
+        return parse_inet(dict, rest, err);
+    case FORM_WEBSOCKET:
+        bp_value_set(dict, "websocket", bp_value_string("on"));
         return parse_inet(dict, rest, err);
     case FORM_INET:
         return parse_inet(dict, rest, err);
@@ -293,8 +297,8 @@ int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
         return bp_fail(err, ENOTSUP, "not built yet: %s", missing_form(text));
     dict = bp_value_dict();
     r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty[:PATH], "
-                "/dev/TERMINAL, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, "
-                "chardev:ID, or mon: before one of these", whole);
+                "/dev/TERMINAL, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, "
+                "websocket:HOST:PORT, udp:HOST:PORT, chardev:ID, or mon: before one of these", whole);
     for (unsigned i = 0; i < BP_COUNT(forms); i++) {
         if (!has_form(&forms[i], text, &rest))
             continue;

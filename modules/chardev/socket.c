@@ -2,8 +2,8 @@
 /*
  * Module `chardev-socket`: a stream socket, TCP or Unix, as client or server. A server has one
  * client at a time and listens again when that one leaves; a client with `reconnect` tries for
- * ever. Unix sockets carry descriptors (SCM_RIGHTS) to whoever asks the framework for them. TLS,
- * WebSocket and tn3270 are left out. Names are looked up in the caller's thread.
+ * ever. Unix sockets carry descriptors (SCM_RIGHTS) to whoever asks the framework for them. TLS, WebSocket and
+ * telnet lie in between (layers.c). tn3270 is left out. Names are looked up in the caller's thread.
  */
 #include <bp/clock.h>
 #include <bp/log.h>
@@ -22,12 +22,13 @@
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
 static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1), {0}};
+const struct bp_chardev_interface *const *const socket_chardev = &chardev;
 
 static void connection_ready(void *opaque, unsigned events);
 static void listen_again(struct socket_state *s);
 static void try_connect(void *opaque);
 
-static void watch_connection(struct socket_state *s, unsigned events)
+void socket_watch(struct socket_state *s, unsigned events)
 {
     if (!s->conn_watch)
         s->conn_watch = bp_watch_new(NULL, NULL, s->conn_fd, events, connection_ready, s);
@@ -38,6 +39,7 @@ static void watch_connection(struct socket_state *s, unsigned events)
 
 static void close_connection(struct socket_state *s)
 {
+    layers_end(s);
     bp_watch_free(s->conn_watch);
     s->conn_watch = NULL;
     if (s->conn_fd >= 0)
@@ -58,7 +60,7 @@ static void retry_later(struct socket_state *s)
     bp_timer_set(s->retry, bp_clock_ns(BP_CLOCK_REALTIME) + (int64_t)ms * 1000000);
 }
 
-static void disconnected(struct socket_state *s)
+void socket_disconnected(struct socket_state *s)
 {
     if (s->conn_fd < 0)
         return;
@@ -70,24 +72,29 @@ static void disconnected(struct socket_state *s)
         retry_later(s);
 }
 
+void socket_ready(struct socket_state *s)
+{
+    bp_start_release(s->hold);
+    s->hold = NULL;
+    chardev->opened(s->chr);
+}
+
 /* The other side is there: fd is ours. */
 static void connected(struct socket_state *s, int fd)
 {
     int one = 1;
 
-    bp_start_release(s->hold);
-    s->hold = NULL;
     s->conn_fd = fd;
     s->hung = s->connecting = s->reported = false;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     if (!address_is_local(s) && s->nodelay)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    watch_connection(s, BP_WATCH_IN);
-    if (s->telnet) {
-        telnet_start(&s->t);
-        telnet_send(&s->t, fd, NULL, 0);
+    if (s->layers.used) {
+        layers_begin(s);
+        return;
     }
-    chardev->opened(s->chr);
+    socket_watch(s, BP_WATCH_IN);
+    socket_ready(s);
 }
 
 static void accept_ready(void *opaque, unsigned events)
@@ -111,7 +118,7 @@ static void listen_again(struct socket_state *s)
 
 /* ---- input ---- */
 
-static void on_break(void *opaque)
+void socket_break(void *opaque)
 {
     chardev->received_break(((struct socket_state *)opaque)->chr);
 }
@@ -154,7 +161,7 @@ static void hung_up(struct socket_state *s)
     uint8_t byte;
 
     if (recv(s->conn_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
-        disconnected(s);
+        socket_disconnected(s);
         return;
     }
     bp_watch_free(s->conn_watch);
@@ -172,17 +179,14 @@ static void read_ready(struct socket_state *s, unsigned events)
         if (events & BP_WATCH_HUP)
             hung_up(s);
         else
-            watch_connection(s, s->events & ~BP_WATCH_IN);
+            socket_watch(s, s->events & ~BP_WATCH_IN);
         return;
     }
     got = receive(s, buf, n < sizeof(buf) ? n : sizeof(buf));
     if (got > 0) {
-        size_t kept = s->telnet ? telnet_input(&s->t, buf, (size_t)got, on_break, s) : (size_t)got;
-
-        if (kept > 0)
-            chardev->received(s->chr, buf, kept);
+        chardev->received(s->chr, buf, (size_t)got);
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-        disconnected(s);
+        socket_disconnected(s);
     }
 }
 
@@ -205,8 +209,12 @@ static void connection_ready(void *opaque, unsigned events)
         connected(s, fd);
         return;
     }
+    if (s->layers.used) {
+        layers_event(s, events);
+        return;
+    }
     if (events & BP_WATCH_OUT) {
-        watch_connection(s, s->events & ~BP_WATCH_OUT);
+        socket_watch(s, s->events & ~BP_WATCH_OUT);
         chardev->writable(s->chr);
         if (s->conn_fd < 0)
             return;
@@ -221,15 +229,19 @@ static void socket_accept_input(struct bp_chardev *chr)
 
     if (s->conn_fd < 0 || s->connecting)
         return;
+    if (s->layers.used) {
+        layers_accept(s);
+        return;
+    }
     s->hung = false;
-    watch_connection(s, (s->conn_watch ? s->events : 0) | BP_WATCH_IN);
+    socket_watch(s, (s->conn_watch ? s->events : 0) | BP_WATCH_IN);
 }
 
 /* ---- output ---- */
 
 static void drop_broken(void *opaque)
 {
-    disconnected(opaque);
+    socket_disconnected(opaque);
 }
 
 static int socket_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
@@ -239,8 +251,10 @@ static int socket_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
 
     if (s->conn_fd < 0 || s->connecting)
         return (int)len;
-    if (s->telnet) {
-        n = telnet_send(&s->t, s->conn_fd, buf, len);
+    if (s->layers.used) {
+        n = layers_write(s, buf, len);
+        if (n >= 0)
+            return (int)n;
     } else {
         do
             n = send(s->conn_fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -251,7 +265,7 @@ static int socket_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
         return (int)n;
     if (n == -EAGAIN) {
         if (s->conn_watch)
-            watch_connection(s, s->events | BP_WATCH_OUT);
+            socket_watch(s, s->events | BP_WATCH_OUT);
         return 0;
     }
     /* The front end is in the middle of something: it hears of the end from the main loop. */
@@ -277,7 +291,7 @@ static void try_connect(void *opaque)
     } else if (pending) {
         s->conn_fd = fd;
         s->connecting = true;
-        watch_connection(s, BP_WATCH_OUT);
+        socket_watch(s, BP_WATCH_OUT);
     } else {
         connected(s, fd);
     }
@@ -345,6 +359,8 @@ static int socket_open(struct bp_chardev *chr, struct bp_error *err)
     struct socket_state *s = chardev->state(chr);
     int r = address_check(s, err);
 
+    if (r == 0)
+        r = layers_check(s, err);
     s->chr = chr;
     s->listen_fd = s->conn_fd = -1;
     if (r < 0)
@@ -388,6 +404,11 @@ static const struct bp_field props[] = {
     KEY("server", BOOL, server, "off", "listen"),
     KEY("wait", ON_OFF_AUTO, wait, "auto", "listening: wait for the first client; auto: so"),
     KEY("telnet", BOOL, telnet, "off", "speak the telnet protocol"),
+    KEY("tn3270", BOOL, tn3270, "off", "refused: there are no terminals of mainframes here"),
+    KEY("websocket", BOOL, websocket, "off", "listening: speak WebSocket"),
+    KEY("tls-creds", STRING, tls_creds, NULL, "secure it with TLS: id of the credentials"),
+    KEY("tls-authz", STRING, tls_authz, NULL,
+        "listening, with tls-creds: id of the authz object that is asked about a client's certificate"),
     BP_PROP_RANGE("reconnect", UINT64, struct socket_state, reconnect, "0", 0, 4294967,
                   "client: seconds between attempts to connect; 0: one attempt"),
     BP_PROP_RANGE("reconnect-ms", UINT64, struct socket_state, reconnect_ms, "0", 0, 4294967295,

@@ -4,20 +4,38 @@
 #define SOCKET_H
 
 #include <bp/host/chardev.h>
+#include <bp/host/tls.h>
 #include <bp/loop.h>
 #include <bp/run.h>
 
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "bytes.h"
+#include "websocket.h"
+
 enum { AUTO, ON, OFF }; /* of BP_KIND_ON_OFF_AUTO */
 
-/* What telnet is in the middle of, in each direction. */
+/* What telnet's input is in the middle of. */
 struct telnet {
-    unsigned state;    /* of the input: see telnet.c */
-    uint8_t command;
-    uint8_t out[32];   /* not yet sent: negotiation, or the rest of a doubled 0xff */
-    unsigned out_len;
+    unsigned state; /* see telnet.c */
+};
+
+/*
+ * What lies between the socket and the front end, when it is more than the bytes themselves: TLS, then WebSocket or
+ * telnet (layers.c). What is to be sent waits in `wire`, in the form that TLS or the socket takes; what was received
+ * and belongs to the front end waits in `payload`, and while it does nothing more is read.
+ */
+struct layers {
+    bool used;   /* there are any */
+    bool open;   /* handshakes are over */
+    bool ended;  /* nothing more will come */
+    const struct bp_tls_ops *tls; /* with session */
+    struct bp_tls_session *session;
+    struct bytes in, payload, wire;
+    struct websocket ws;
+    struct telnet telnet;
+    struct bp_deferred *pump; /* reads what is decrypted already */
 };
 
 struct socket_state {
@@ -26,7 +44,8 @@ struct socket_state {
     char *host, *port, *path, *fd;
     uint16_t to;
     int ipv4, ipv6, wait;
-    bool abstract, tight, server, telnet, nodelay, delay;
+    bool abstract, tight, server, telnet, tn3270, websocket, nodelay, delay;
+    char *tls_creds, *tls_authz;
     uint64_t reconnect, reconnect_ms;
 
     int listen_fd, conn_fd; /* -1: none */
@@ -41,8 +60,25 @@ struct socket_state {
     bool reported;          /* a client's failed attempts were told once */
     struct bp_timer *retry;
     struct bp_deferred *drop; /* the connection broke while something was written */
-    struct telnet t;
+    struct layers layers;
 };
+
+/* socket.c */
+extern const struct bp_chardev_interface *const *const socket_chardev;
+void socket_watch(struct socket_state *s, unsigned events);
+void socket_disconnected(struct socket_state *s);
+void socket_ready(struct socket_state *s); /* the peer may talk to the front end */
+void socket_break(void *opaque);
+
+/* layers.c */
+/* The keys that are about them. */
+int layers_check(struct socket_state *s, struct bp_error *err);
+void layers_begin(struct socket_state *s); /* there is a connection: handshakes, then socket_ready() */
+void layers_end(struct socket_state *s);   /* it goes */
+void layers_event(struct socket_state *s, unsigned events);
+void layers_accept(struct socket_state *s); /* the front end takes more */
+/* Bytes that were taken, 0: full, or -errno. */
+int layers_write(struct socket_state *s, const uint8_t *buf, size_t len);
 
 /* socket-address.c. All are close-on-exec; -errno and err on failure. */
 int address_listen(struct socket_state *s, struct bp_error *err);
@@ -55,11 +91,10 @@ bool address_is_local(const struct socket_state *s); /* unix */
 char *address_text(const struct socket_state *s);
 
 /* telnet.c (RFC 854, 856, 857, 858) */
-void telnet_start(struct telnet *t);
+void telnet_start(struct telnet *t, struct bytes *to); /* what we offer */
 /* Takes telnet's own bytes out of buf; returns what remains, in place. `on_break` may be called. */
 size_t telnet_input(struct telnet *t, uint8_t *buf, size_t len, void (*on_break)(void *opaque),
                     void *opaque);
-/* Sends t->out; then bytes of buf with 0xff doubled. Returns bytes of buf taken, or -errno. */
-ssize_t telnet_send(struct telnet *t, int fd, const uint8_t *buf, size_t len);
+void telnet_wrap(struct bytes *to, const uint8_t *buf, size_t len); /* 0xff doubled */
 
 #endif

@@ -4,7 +4,6 @@
  * (RFC 858) and 8 bits both ways (RFC 856), so that a client sends each key as it is pressed. Its
  * answers and all other options are read and ignored; BRK is a break.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "socket.h"
@@ -13,14 +12,13 @@ enum { SE = 240, BRK = 243, SB = 250, WILL = 251, DONT = 254, IAC = 255, DO = 25
 enum { BINARY = 0, ECHO = 1, SUPPRESS_GO_AHEAD = 3 };
 enum { DATA, COMMAND, OPTION, SUB, SUB_IAC, AFTER_CR };
 
-void telnet_start(struct telnet *t)
+void telnet_start(struct telnet *t, struct bytes *to)
 {
     static const uint8_t offer[] = {IAC, WILL, ECHO, IAC, WILL, SUPPRESS_GO_AHEAD,
                                     IAC, WILL, BINARY, IAC, DO, BINARY};
 
     memset(t, 0, sizeof(*t));
-    memcpy(t->out, offer, sizeof(offer));
-    t->out_len = sizeof(offer);
+    bytes_put(to, offer, sizeof(offer));
 }
 
 /* The byte after IAC; true: it is data. */
@@ -82,55 +80,16 @@ size_t telnet_input(struct telnet *t, uint8_t *buf, size_t len, void (*on_break)
     return kept;
 }
 
-static ssize_t send_some(int fd, const uint8_t *buf, size_t len)
+void telnet_wrap(struct bytes *to, const uint8_t *buf, size_t len)
 {
-    ssize_t n;
+    while (len > 0) {
+        const uint8_t *iac = memchr(buf, IAC, len);
+        size_t run = iac ? (size_t)(iac - buf) + 1 : len;
 
-    do
-        n = send(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
-/* -EAGAIN while something of our own is left. */
-static int send_own(struct telnet *t, int fd)
-{
-    while (t->out_len > 0) {
-        ssize_t n = send_some(fd, t->out, t->out_len);
-
-        if (n < 0)
-            return (int)n;
-        t->out_len -= (unsigned)n;
-        memmove(t->out, t->out + n, t->out_len);
+        bytes_put(to, buf, run);
+        if (iac)
+            bytes_put8(to, IAC);
+        buf += run;
+        len -= run;
     }
-    return 0;
-}
-
-ssize_t telnet_send(struct telnet *t, int fd, const uint8_t *buf, size_t len)
-{
-    size_t done = 0;
-
-    while (done < len || t->out_len > 0) {
-        const uint8_t *iac;
-        size_t run;
-        ssize_t n = send_own(t, fd);
-
-        if (n < 0)
-            return done > 0 ? (ssize_t)done : n;
-        if (done == len)
-            break;
-        iac = memchr(buf + done, IAC, len - done);
-        run = iac ? (size_t)(iac - buf) - done : len - done;
-        if (run > 0) {
-            n = send_some(fd, buf + done, run);
-            if (n < 0)
-                return done > 0 ? (ssize_t)done : n;
-            done += (size_t)n;
-        } else {
-            t->out[0] = t->out[1] = IAC;
-            t->out_len = 2;
-            done++;
-        }
-    }
-    return (ssize_t)done;
 }

@@ -249,7 +249,7 @@ static const struct bp_field props[] = {
 
 BP_NOTE("provides=object:secret;summary=Password or key for other objects");
 static const struct bp_object_class secret_class = {
-    .type = {.size = sizeof(struct bp_object_class), .name = "secret",
+    .type = {.size = sizeof(struct bp_object_class), .flags = BP_TYPE_EARLY, .name = "secret",
              .summary = "Password or key for other objects", .state_size = sizeof(struct secret),
              .props = props},
     .complete = complete, .finalize = finalize,

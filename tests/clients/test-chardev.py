@@ -685,7 +685,8 @@ def mistakes_are_named():
             (("-qmp", "tcp:127.0.0.1:0,ipv4=off,ipv6=off,server=on,wait=off"), "both be off"),
             (("-chardev", "udp,id=x,port=1,ipv4=off,ipv6=off"), "both be off"),
             (("-chardev", "bogus"), "known: file, null"), (("-serial", "braille"), "not built yet"),
-            (("-serial", "websocket:127.0.0.1:1"), "not built yet"),
+            (("-serial", "websocket:127.0.0.1:1"), "needs server=on"),
+            (("-chardev", "socket,id=x,path=/tmp/x,tn3270=on"), "telnet=on"),
             (("-chardev", "spicevmc,id=a,name=vdagent"), "not built yet"),
             (("-chardev", "null,id=m,mux=on", *("-mon", "m") * 5), "-mon chardev=m: "),
             (("-chardev", "pipe,id=x,path=/none"), "/none")):

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../modules/ui/vnc/websocket.h"
+#include "../../modules/stream/websocket.h"
+#include "../../modules/ui/vnc/rfb.h"
 
 #include "fuzz.h"
 
@@ -106,36 +107,36 @@ static const struct rfb_host fuzz_host = {
 static void converse(struct run *r, const uint8_t *data, size_t size, uint8_t how, bool cut)
 {
     static const uint8_t challenge[RFB_CHALLENGE] = {1, 2, 3};
-    struct rfb_buffer in = {NULL, 0, 0}, payload = {NULL, 0, 0}, reply = {NULL, 0, 0};
+    struct bytes in = {NULL, 0, 0}, payload = {NULL, 0, 0}, reply = {NULL, 0, 0};
     const char *why = NULL;
     ssize_t n = 0;
 
     memset(r, 0, sizeof(*r));
     rfb_begin(&r->rfb, &fuzz_host, r, how & 2 ? challenge : NULL);
     for (size_t at = 0, step; at < size && n >= 0; at += step) {
-        struct rfb_buffer *from = &in;
+        struct bytes *from = &in;
 
         step = cut ? 1 + data[at] % 7u : size;
         step = step < size - at ? step : size - at;
-        rfb_put(&in, data + at, step);
+        bytes_put(&in, data + at, step);
         if (how & 1) {
             n = websocket_input(&r->ws, in.data, in.size, &payload, &reply, &why);
             if (n >= 0)
-                rfb_drop(&in, (size_t)n);
+                bytes_drop(&in, (size_t)n);
             from = &payload;
         }
         if (n >= 0 && from->size) {
             n = rfb_input(&r->rfb, from->data, from->size, &why);
             if (n >= 0)
-                rfb_drop(from, (size_t)n);
+                bytes_drop(from, (size_t)n);
         }
     }
     if (n < 0 && !why)
         abort();
     note(r, n < 0);
-    rfb_buffer_free(&in);
-    rfb_buffer_free(&payload);
-    rfb_buffer_free(&reply);
+    bytes_free(&in);
+    bytes_free(&payload);
+    bytes_free(&reply);
     rfb_end(&r->rfb);
 }
 

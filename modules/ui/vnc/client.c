@@ -42,7 +42,7 @@ static void end(struct vnc_client *c)
 /* ---- output ---- */
 
 /* False: the connection is broken. */
-static bool write_out(struct vnc_client *c, struct rfb_buffer *b)
+static bool write_out(struct vnc_client *c, struct bytes *b)
 {
     size_t at = 0;
 
@@ -57,7 +57,7 @@ static bool write_out(struct vnc_client *c, struct rfb_buffer *b)
             break;
         at += (size_t)n;
     }
-    rfb_drop(b, at);
+    bytes_drop(b, at);
     return true;
 }
 
@@ -68,8 +68,8 @@ static bool flush(struct vnc_client *c)
         return write_out(c, &c->rfb.out);
     if (c->ws.open && c->rfb.out.size) {
         websocket_wrap(&c->wire, c->rfb.out.size);
-        rfb_put(&c->wire, c->rfb.out.data, c->rfb.out.size);
-        rfb_drop(&c->rfb.out, c->rfb.out.size);
+        bytes_put(&c->wire, c->rfb.out.data, c->rfb.out.size);
+        bytes_drop(&c->rfb.out, c->rfb.out.size);
     }
     return write_out(c, &c->wire);
 }
@@ -199,14 +199,14 @@ static const struct rfb_host host = {
 /* Takes what stands in its buffers. False: the connection ends. */
 static bool take(struct vnc_client *c, const char **ret_why)
 {
-    struct rfb_buffer *from = &c->in;
+    struct bytes *from = &c->in;
     ssize_t n = 0;
 
     if (c->is_websocket) {
         n = websocket_input(&c->ws, c->in.data, c->in.size, &c->payload, &c->wire, ret_why);
         if (n < 0)
             return false;
-        rfb_drop(&c->in, (size_t)n);
+        bytes_drop(&c->in, (size_t)n);
         from = &c->payload;
     }
     if (c->is_websocket && !c->ws.open)
@@ -214,7 +214,7 @@ static bool take(struct vnc_client *c, const char **ret_why)
     n = rfb_input(&c->rfb, from->data, from->size, ret_why);
     if (n < 0)
         return false;
-    rfb_drop(from, (size_t)n);
+    bytes_drop(from, (size_t)n);
     if (from->size > PAYLOAD_MOST && !c->rfb.busy) {
         *ret_why = "its message is too long";
         return false;
@@ -240,7 +240,7 @@ static void digest(struct vnc_client *c)
 
 static void receive(struct vnc_client *c)
 {
-    ssize_t n = recv(c->fd, rfb_reserve(&c->in, READ_AT_ONCE), READ_AT_ONCE, 0);
+    ssize_t n = recv(c->fd, bytes_reserve(&c->in, READ_AT_ONCE), READ_AT_ONCE, 0);
 
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return;
@@ -337,9 +337,9 @@ void vnc_client_free(struct vnc_client *c)
     if (c->give_up)
         bp_timer_free(c->give_up);
     rfb_end(&c->rfb);
-    rfb_buffer_free(&c->in);
-    rfb_buffer_free(&c->payload);
-    rfb_buffer_free(&c->wire);
+    bytes_free(&c->in);
+    bytes_free(&c->payload);
+    bytes_free(&c->wire);
     close(c->fd);
     free(c);
 }

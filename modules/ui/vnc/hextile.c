@@ -12,7 +12,7 @@ struct previous { /* colours that stay from tile to tile */
     bool has_background, has_foreground;
 };
 
-static void put_colour(struct rfb *c, struct rfb_buffer *to, uint32_t colour)
+static void put_colour(struct rfb *c, struct bytes *to, uint32_t colour)
 {
     rfb_put_pixels(to, &c->format, rfb_pixels, &colour, 1);
 }
@@ -66,8 +66,8 @@ static unsigned cut(struct rfb *c, const struct rfb_image *t, uint32_t backgroun
                 memset(&done[y + i][x], true, w);
             if (coloured)
                 put_colour(c, &c->scratch, colour);
-            rfb_put8(&c->scratch, (uint8_t)(x << 4 | y));
-            rfb_put8(&c->scratch, (uint8_t)((w - 1) << 4 | (h - 1)));
+            bytes_put8(&c->scratch, (uint8_t)(x << 4 | y));
+            bytes_put8(&c->scratch, (uint8_t)((w - 1) << 4 | (h - 1)));
             if (++count > 255 || c->scratch.size >= most)
                 return 256;
         }
@@ -77,7 +77,7 @@ static unsigned cut(struct rfb *c, const struct rfb_image *t, uint32_t backgroun
 
 static void put_raw_tile(struct rfb *c, const struct rfb_image *t, struct previous *previous)
 {
-    rfb_put8(&c->out, IS_RAW);
+    bytes_put8(&c->out, IS_RAW);
     rfb_put_image(&c->out, &c->format, rfb_pixels, t);
     previous->has_background = previous->has_foreground = false;
 }
@@ -100,7 +100,7 @@ static void put_tile(struct rfb *c, const struct rfb_image *t, struct previous *
         flags |= BACKGROUND;
     if (colours == 2 && (!previous->has_foreground || previous->foreground != foreground))
         flags |= FOREGROUND;
-    rfb_put8(&c->out, flags);
+    bytes_put8(&c->out, flags);
     if (flags & BACKGROUND)
         put_colour(c, &c->out, background);
     if (flags & FOREGROUND)
@@ -115,8 +115,8 @@ static void put_tile(struct rfb *c, const struct rfb_image *t, struct previous *
     }
     if (!count)
         return;
-    rfb_put8(&c->out, (uint8_t)count);
-    rfb_put(&c->out, c->scratch.data, c->scratch.size);
+    bytes_put8(&c->out, (uint8_t)count);
+    bytes_put(&c->out, c->scratch.data, c->scratch.size);
 }
 
 void rfb_hextile(struct rfb *c, const struct rfb_image *image)

@@ -25,7 +25,7 @@ static void jpeg_silent(j_common_ptr info)
     (void)info;
 }
 
-bool rfb_jpeg(struct rfb_buffer *to, const struct rfb_image *image, int quality)
+bool rfb_jpeg(struct bytes *to, const struct rfb_image *image, int quality)
 {
     struct jpeg_failure failure;
     struct jpeg_compress_struct j;
@@ -57,14 +57,14 @@ bool rfb_jpeg(struct rfb_buffer *to, const struct rfb_image *image, int quality)
     }
     jpeg_finish_compress(&j);
     jpeg_destroy_compress(&j);
-    rfb_put(to, data, size);
+    bytes_put(to, data, size);
     free(data);
     return true;
 }
 
 static void png_write(png_structp png, png_bytep data, size_t size)
 {
-    rfb_put(png_get_io_ptr(png), data, size);
+    bytes_put(png_get_io_ptr(png), data, size);
 }
 
 static void png_flushed(png_structp png)
@@ -72,7 +72,7 @@ static void png_flushed(png_structp png)
     (void)png;
 }
 
-bool rfb_png(struct rfb_buffer *to, const struct rfb_image *image, int compression)
+bool rfb_png(struct bytes *to, const struct rfb_image *image, int compression)
 {
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png ? png_create_info_struct(png) : NULL;

@@ -133,15 +133,15 @@ uint8_t *rfb_tpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *fr
     return to;
 }
 
-void rfb_put_pixels(struct rfb_buffer *b, const struct rfb_format *f, rfb_converter *convert, const uint32_t *from,
+void rfb_put_pixels(struct bytes *b, const struct rfb_format *f, rfb_converter *convert, const uint32_t *from,
                     size_t count)
 {
-    uint8_t *end = convert(f, rfb_reserve(b, count * f->bytes), from, count);
+    uint8_t *end = convert(f, bytes_reserve(b, count * f->bytes), from, count);
 
     b->size = (size_t)(end - b->data);
 }
 
-void rfb_put_image(struct rfb_buffer *b, const struct rfb_format *f, rfb_converter *convert,
+void rfb_put_image(struct bytes *b, const struct rfb_format *f, rfb_converter *convert,
                    const struct rfb_image *image)
 {
     for (uint32_t y = 0; y < image->height; y++)

@@ -29,7 +29,7 @@ void rfb_begin(struct rfb *c, const struct rfb_host *host, void *opaque, const u
     if (challenge)
         memcpy(c->challenge, challenge, RFB_CHALLENGE);
     rfb_format_default(&c->format);
-    rfb_put(&c->out, "RFB 003.008\n", 12);
+    bytes_put(&c->out, "RFB 003.008\n", 12);
 }
 
 void rfb_end(struct rfb *c)
@@ -41,9 +41,9 @@ void rfb_end(struct rfb *c)
             deflateEnd(all[i]);
     }
     c->streams = 0;
-    rfb_buffer_free(&c->out);
-    rfb_buffer_free(&c->scratch);
-    rfb_buffer_free(&c->squeezed);
+    bytes_free(&c->out);
+    bytes_free(&c->scratch);
+    bytes_free(&c->squeezed);
 }
 
 /* Each of these takes one whole message: its bytes; 0: it is not whole; negative: the end, and why. */
@@ -61,14 +61,14 @@ static void ask_security(struct rfb *c)
     uint8_t type = c->wants_password ? SECURITY_VNC : SECURITY_NONE;
 
     if (c->minor == 3) { /* the server decides */
-        rfb_put32(&c->out, type);
+        bytes_put32(&c->out, type);
         if (c->wants_password)
-            rfb_put(&c->out, c->challenge, RFB_CHALLENGE);
+            bytes_put(&c->out, c->challenge, RFB_CHALLENGE);
         c->state = c->wants_password ? RFB_AUTHENTICATION : RFB_INIT;
         return;
     }
-    rfb_put8(&c->out, 1);
-    rfb_put8(&c->out, type);
+    bytes_put8(&c->out, 1);
+    bytes_put8(&c->out, type);
     c->state = RFB_SECURITY;
 }
 
@@ -92,11 +92,11 @@ static ssize_t take_version(struct rfb *c, const uint8_t *data, size_t size, con
 
 static void refuse(struct rfb *c, const char *why)
 {
-    rfb_put32(&c->out, 1);
+    bytes_put32(&c->out, 1);
     if (c->minor < 8)
         return;
-    rfb_put32(&c->out, (uint32_t)strlen(why));
-    rfb_put(&c->out, why, strlen(why));
+    bytes_put32(&c->out, (uint32_t)strlen(why));
+    bytes_put(&c->out, why, strlen(why));
 }
 
 static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -107,11 +107,11 @@ static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, co
         return fail(ret_why, "it asks for a type of security that was not offered");
     }
     if (c->wants_password) {
-        rfb_put(&c->out, c->challenge, RFB_CHALLENGE);
+        bytes_put(&c->out, c->challenge, RFB_CHALLENGE);
         c->state = RFB_AUTHENTICATION;
     } else {
         if (c->minor == 8)
-            rfb_put32(&c->out, 0);
+            bytes_put32(&c->out, 0);
         c->state = RFB_INIT;
     }
     return 1;
@@ -128,7 +128,7 @@ static ssize_t take_response(struct rfb *c, const uint8_t *data, size_t size, co
         refuse(c, why);
         return fail(ret_why, why);
     }
-    rfb_put32(&c->out, 0);
+    bytes_put32(&c->out, 0);
     c->state = RFB_INIT;
     return RFB_CHALLENGE;
 }
@@ -142,12 +142,12 @@ static ssize_t take_init(struct rfb *c, const uint8_t *data, size_t size, const 
     (void)size;
     if (!c->host->initialized(c->opaque, data[0] != 0, &width, &height, &name))
         return fail(ret_why, "another client has the display for itself");
-    rfb_put16(&c->out, width);
-    rfb_put16(&c->out, height);
+    bytes_put16(&c->out, width);
+    bytes_put16(&c->out, height);
     rfb_format_put(&c->format, format);
-    rfb_put(&c->out, format, sizeof(format));
-    rfb_put32(&c->out, (uint32_t)strlen(name));
-    rfb_put(&c->out, name, strlen(name));
+    bytes_put(&c->out, format, sizeof(format));
+    bytes_put32(&c->out, (uint32_t)strlen(name));
+    bytes_put(&c->out, name, strlen(name));
     c->state = RFB_NORMAL;
     return 1;
 }

@@ -10,19 +10,7 @@
 #include <sys/types.h>
 #include <zlib.h>
 
-/* ---- bytes that grow ---- */
-
-struct rfb_buffer {
-    uint8_t *data; /* owned */
-    size_t size, room;
-};
-uint8_t *rfb_reserve(struct rfb_buffer *b, size_t bytes); /* room for so many more; size stays */
-void rfb_put(struct rfb_buffer *b, const void *data, size_t bytes);
-void rfb_put8(struct rfb_buffer *b, uint8_t v);
-void rfb_put16(struct rfb_buffer *b, uint16_t v); /* most significant byte first, as all of RFB */
-void rfb_put32(struct rfb_buffer *b, uint32_t v);
-void rfb_drop(struct rfb_buffer *b, size_t bytes); /* from the beginning */
-void rfb_buffer_free(struct rfb_buffer *b);
+#include "bytes.h"
 
 /* ---- pixels ---- */
 
@@ -48,7 +36,7 @@ uint8_t *rfb_cpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *fr
 uint8_t *rfb_tpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
 /* Appends what one of these three makes of pixels. */
 typedef uint8_t *rfb_converter(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
-void rfb_put_pixels(struct rfb_buffer *b, const struct rfb_format *f, rfb_converter *convert, const uint32_t *from,
+void rfb_put_pixels(struct bytes *b, const struct rfb_format *f, rfb_converter *convert, const uint32_t *from,
                     size_t count);
 
 /* Different colours of a picture, as far as there are at most `most`. */
@@ -65,7 +53,7 @@ struct rfb_image {
 void rfb_palette_make(struct rfb_palette *p, const struct rfb_image *image, unsigned most);
 unsigned rfb_palette_index(const struct rfb_palette *p, uint32_t colour);
 /* Appends a picture, line after line. */
-void rfb_put_image(struct rfb_buffer *b, const struct rfb_format *f, rfb_converter *convert,
+void rfb_put_image(struct bytes *b, const struct rfb_format *f, rfb_converter *convert,
                    const struct rfb_image *image);
 
 /* ---- the connection ---- */
@@ -126,7 +114,7 @@ struct rfb {
     int compression;    /* 0..9 */
     bool lossy;         /* the server allows JPEG */
     uint8_t cursor_shown;
-    struct rfb_buffer out, scratch, squeezed;
+    struct bytes out, scratch, squeezed;
     struct rfb_palette palette;
     z_stream zrle, zlib, tight[4];
     uint8_t streams;    /* which of them are open: bit 0 zrle, 1 zlib, 2..5 tight */
@@ -162,9 +150,9 @@ void rfb_hextile(struct rfb *c, const struct rfb_image *image);
 void rfb_zrle(struct rfb *c, const struct rfb_image *image);
 void rfb_tight(struct rfb *c, const struct rfb_image *image);
 /* Appends what a stream (an index of `streams`) makes of the bytes, flushed. */
-void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t size, struct rfb_buffer *to);
+void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t size, struct bytes *to);
 /* Pictures in files' formats. False: it was not possible. */
-bool rfb_jpeg(struct rfb_buffer *to, const struct rfb_image *image, int quality);
-bool rfb_png(struct rfb_buffer *to, const struct rfb_image *image, int compression);
+bool rfb_jpeg(struct bytes *to, const struct rfb_image *image, int quality);
+bool rfb_png(struct bytes *to, const struct rfb_image *image, int compression);
 
 #endif

@@ -225,8 +225,8 @@ static void put_name(struct vnc_client *c)
     const char *name = vnc_name(c->server);
 
     rfb_rect(&c->rfb, 0, 0, 0, 0, RFB_DESKTOP_NAME);
-    rfb_put32(&c->rfb.out, (uint32_t)strlen(name));
-    rfb_put(&c->rfb.out, name, strlen(name));
+    bytes_put32(&c->rfb.out, (uint32_t)strlen(name));
+    bytes_put(&c->rfb.out, name, strlen(name));
 }
 
 static void put_cursor(struct vnc_client *c)
@@ -248,7 +248,7 @@ static void put_cursor(struct vnc_client *c)
 static void put_notices(struct vnc_client *c)
 {
     uint32_t has = c->rfb.has;
-    struct rfb_buffer *out = &c->rfb.out;
+    struct bytes *out = &c->rfb.out;
     bool cursor = c->cursor_due && (has & (RFB_HAS_CURSOR | RFB_HAS_ALPHA_CURSOR)) && c->server->console;
     bool leds = c->leds_due && (has & RFB_HAS_LED_STATE), name = c->name_due && (has & RFB_HAS_DESKTOP_NAME);
     bool screens = c->screens_due && (has & RFB_HAS_EXTENDED_DESKTOP_SIZE);
@@ -270,7 +270,7 @@ static void put_notices(struct vnc_client *c)
         rfb_rect(&c->rfb, 0, 0, c->width, c->height, RFB_EXTENDED_KEY);
     if (leds) {
         rfb_rect(&c->rfb, 0, 0, 1, 1, RFB_LED_STATE);
-        rfb_put8(out, (uint8_t)input->leds(c->server->machine, c->server->console));
+        bytes_put8(out, (uint8_t)input->leds(c->server->machine, c->server->console));
     }
     c->screens_due &= !screens;
     c->name_due &= !name;

@@ -14,17 +14,17 @@
 #define JPEG_PIXELS 1024u  /* a smaller picture is not worth one */
 enum { STREAM_PIXELS, STREAM_TWO, STREAM_PALETTE };
 
-static void put_length(struct rfb_buffer *to, size_t length)
+static void put_length(struct bytes *to, size_t length)
 {
-    rfb_put8(to, (uint8_t)((length & 0x7f) | (length > 0x7f ? 0x80 : 0)));
+    bytes_put8(to, (uint8_t)((length & 0x7f) | (length > 0x7f ? 0x80 : 0)));
     if (length <= 0x7f)
         return;
-    rfb_put8(to, (uint8_t)((length >> 7 & 0x7f) | (length > 0x3fff ? 0x80 : 0)));
+    bytes_put8(to, (uint8_t)((length >> 7 & 0x7f) | (length > 0x3fff ? 0x80 : 0)));
     if (length > 0x3fff)
-        rfb_put8(to, (uint8_t)(length >> 14));
+        bytes_put8(to, (uint8_t)(length >> 14));
 }
 
-static void put_colours(struct rfb *c, struct rfb_buffer *to, const uint32_t *colours, size_t count)
+static void put_colours(struct rfb *c, struct bytes *to, const uint32_t *colours, size_t count)
 {
     rfb_put_pixels(to, &c->format, rfb_tpixels, colours, count);
 }
@@ -33,20 +33,20 @@ static void put_colours(struct rfb *c, struct rfb_buffer *to, const uint32_t *co
 static void put_data(struct rfb *c, unsigned stream)
 {
     if (c->scratch.size < SMALLEST) {
-        rfb_put(&c->out, c->scratch.data, c->scratch.size);
+        bytes_put(&c->out, c->scratch.data, c->scratch.size);
         return;
     }
     c->squeezed.size = 0;
     rfb_deflate(c, 2 + stream, c->scratch.data, c->scratch.size, &c->squeezed);
     put_length(&c->out, c->squeezed.size);
-    rfb_put(&c->out, c->squeezed.data, c->squeezed.size);
+    bytes_put(&c->out, c->squeezed.data, c->squeezed.size);
 }
 
 static void put_two(struct rfb *c, const struct rfb_image *image)
 {
-    rfb_put8(&c->out, WITH_FILTER | STREAM_TWO << 4);
-    rfb_put8(&c->out, FILTER_PALETTE);
-    rfb_put8(&c->out, 1);
+    bytes_put8(&c->out, WITH_FILTER | STREAM_TWO << 4);
+    bytes_put8(&c->out, FILTER_PALETTE);
+    bytes_put8(&c->out, 1);
     put_colours(c, &c->out, c->palette.colours, 2);
     c->scratch.size = 0;
     for (uint32_t y = 0; y < image->height; y++) {
@@ -57,7 +57,7 @@ static void put_two(struct rfb *c, const struct rfb_image *image)
 
             for (uint32_t i = 0; i < 8 && x + i < image->width; i++)
                 bits |= (uint8_t)((row[x + i] == c->palette.colours[1]) << (7 - i));
-            rfb_put8(&c->scratch, bits);
+            bytes_put8(&c->scratch, bits);
         }
     }
     put_data(c, STREAM_TWO);
@@ -65,14 +65,14 @@ static void put_two(struct rfb *c, const struct rfb_image *image)
 
 static void put_indexed(struct rfb *c, const struct rfb_image *image)
 {
-    rfb_put8(&c->out, WITH_FILTER | STREAM_PALETTE << 4);
-    rfb_put8(&c->out, FILTER_PALETTE);
-    rfb_put8(&c->out, (uint8_t)(c->palette.count - 1));
+    bytes_put8(&c->out, WITH_FILTER | STREAM_PALETTE << 4);
+    bytes_put8(&c->out, FILTER_PALETTE);
+    bytes_put8(&c->out, (uint8_t)(c->palette.count - 1));
     put_colours(c, &c->out, c->palette.colours, c->palette.count);
     c->scratch.size = 0;
     for (uint32_t y = 0; y < image->height; y++) {
         for (uint32_t x = 0; x < image->width; x++)
-            rfb_put8(&c->scratch, (uint8_t)rfb_palette_index(&c->palette,
+            bytes_put8(&c->scratch, (uint8_t)rfb_palette_index(&c->palette,
                                                              image->pixels[y * image->stride + x]));
     }
     put_data(c, STREAM_PALETTE);
@@ -80,7 +80,7 @@ static void put_indexed(struct rfb *c, const struct rfb_image *image)
 
 static void put_pixels(struct rfb *c, const struct rfb_image *image)
 {
-    rfb_put8(&c->out, STREAM_PIXELS << 4);
+    bytes_put8(&c->out, STREAM_PIXELS << 4);
     c->scratch.size = 0;
     rfb_put_image(&c->scratch, &c->format, rfb_tpixels, image);
     put_data(c, STREAM_PIXELS);
@@ -94,9 +94,9 @@ static bool put_picture(struct rfb *c, const struct rfb_image *image, uint8_t ki
         return false;
     if (c->squeezed.size >= 1u << 22)
         return false; /* more than a length can say */
-    rfb_put8(&c->out, kind);
+    bytes_put8(&c->out, kind);
     put_length(&c->out, c->squeezed.size);
-    rfb_put(&c->out, c->squeezed.data, c->squeezed.size);
+    bytes_put(&c->out, c->squeezed.data, c->squeezed.size);
     return true;
 }
 
@@ -107,7 +107,7 @@ void rfb_tight(struct rfb *c, const struct rfb_image *image)
 
     rfb_palette_make(&c->palette, image, 256);
     if (c->palette.count == 1) {
-        rfb_put8(&c->out, FILL);
+        bytes_put8(&c->out, FILL);
         put_colours(c, &c->out, c->palette.colours, 1);
         return;
     }

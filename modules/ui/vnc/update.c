@@ -6,18 +6,18 @@
 
 void rfb_update(struct rfb *c, uint16_t rects)
 {
-    rfb_put8(&c->out, 0);
-    rfb_put8(&c->out, 0);
-    rfb_put16(&c->out, rects);
+    bytes_put8(&c->out, 0);
+    bytes_put8(&c->out, 0);
+    bytes_put16(&c->out, rects);
 }
 
 void rfb_rect(struct rfb *c, uint16_t x, uint16_t y, uint16_t width, uint16_t height, int32_t encoding)
 {
-    rfb_put16(&c->out, x);
-    rfb_put16(&c->out, y);
-    rfb_put16(&c->out, width);
-    rfb_put16(&c->out, height);
-    rfb_put32(&c->out, (uint32_t)encoding);
+    bytes_put16(&c->out, x);
+    bytes_put16(&c->out, y);
+    bytes_put16(&c->out, width);
+    bytes_put16(&c->out, height);
+    bytes_put32(&c->out, (uint32_t)encoding);
 }
 
 static void put_zlib(struct rfb *c, const struct rfb_image *image)
@@ -25,8 +25,8 @@ static void put_zlib(struct rfb *c, const struct rfb_image *image)
     c->scratch.size = c->squeezed.size = 0;
     rfb_put_image(&c->scratch, &c->format, rfb_pixels, image);
     rfb_deflate(c, 1, c->scratch.data, c->scratch.size, &c->squeezed);
-    rfb_put32(&c->out, (uint32_t)c->squeezed.size);
-    rfb_put(&c->out, c->squeezed.data, c->squeezed.size);
+    bytes_put32(&c->out, (uint32_t)c->squeezed.size);
+    bytes_put(&c->out, c->squeezed.data, c->squeezed.size);
 }
 
 void rfb_encode(struct rfb *c, uint16_t x, uint16_t y, const struct rfb_image *image)
@@ -52,7 +52,7 @@ void rfb_encode(struct rfb *c, uint16_t x, uint16_t y, const struct rfb_image *i
     }
 }
 
-void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t size, struct rfb_buffer *to)
+void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t size, struct bytes *to)
 {
     z_stream *const all[] = {&c->zrle, &c->zlib, &c->tight[0], &c->tight[1], &c->tight[2], &c->tight[3]};
     z_stream *z = all[stream];
@@ -68,7 +68,7 @@ void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t siz
     do {
         size_t room = size / 2 + 1024;
 
-        z->next_out = rfb_reserve(to, room);
+        z->next_out = bytes_reserve(to, room);
         z->avail_out = (uInt)room;
         deflate(z, Z_SYNC_FLUSH);
         to->size += room - z->avail_out;
@@ -78,38 +78,38 @@ void rfb_deflate(struct rfb *c, unsigned stream, const uint8_t *data, size_t siz
 void rfb_colour_map(struct rfb *c)
 {
     c->palette_due = false;
-    rfb_put8(&c->out, 1);
-    rfb_put8(&c->out, 0);
-    rfb_put16(&c->out, 0);
-    rfb_put16(&c->out, 256);
+    bytes_put8(&c->out, 1);
+    bytes_put8(&c->out, 0);
+    bytes_put16(&c->out, 0);
+    bytes_put16(&c->out, 256);
     for (unsigned i = 0; i < 256; i++) {
-        rfb_put16(&c->out, (uint16_t)((i & 7) * 65535 / 7));
-        rfb_put16(&c->out, (uint16_t)((i >> 3 & 7) * 65535 / 7));
-        rfb_put16(&c->out, (uint16_t)((i >> 6) * 65535 / 3));
+        bytes_put16(&c->out, (uint16_t)((i & 7) * 65535 / 7));
+        bytes_put16(&c->out, (uint16_t)((i >> 3 & 7) * 65535 / 7));
+        bytes_put16(&c->out, (uint16_t)((i >> 6) * 65535 / 3));
     }
 }
 
 void rfb_put_screens(struct rfb *c, uint16_t reason, uint16_t status, uint16_t width, uint16_t height)
 {
     rfb_rect(c, reason, status, width, height, RFB_EXTENDED_DESKTOP_SIZE);
-    rfb_put32(&c->out, 1u << 24); /* one screen: the whole */
-    rfb_put32(&c->out, 0);
-    rfb_put32(&c->out, 0);
-    rfb_put16(&c->out, width);
-    rfb_put16(&c->out, height);
-    rfb_put32(&c->out, 0);
+    bytes_put32(&c->out, 1u << 24); /* one screen: the whole */
+    bytes_put32(&c->out, 0);
+    bytes_put32(&c->out, 0);
+    bytes_put16(&c->out, width);
+    bytes_put16(&c->out, height);
+    bytes_put32(&c->out, 0);
 }
 
 /* Premultiplied, bytes red, green, blue, alpha. */
 static void put_alpha(struct rfb *c, const uint32_t *pixels, size_t count)
 {
-    rfb_put32(&c->out, RFB_RAW);
+    bytes_put32(&c->out, RFB_RAW);
     for (size_t i = 0; i < count; i++) {
         uint32_t alpha = pixels[i] >> 24;
 
         for (int shift = 16; shift >= 0; shift -= 8)
-            rfb_put8(&c->out, (uint8_t)(((pixels[i] >> shift & 255) * alpha + 127) / 255));
-        rfb_put8(&c->out, (uint8_t)alpha);
+            bytes_put8(&c->out, (uint8_t)(((pixels[i] >> shift & 255) * alpha + 127) / 255));
+        bytes_put8(&c->out, (uint8_t)alpha);
     }
 }
 
@@ -131,7 +131,7 @@ void rfb_put_cursor(struct rfb *c, uint16_t hot_x, uint16_t hot_y, uint16_t widt
 
             for (unsigned i = 0; i < 8 && x + i < width; i++)
                 bits |= (uint8_t)((pixels[(size_t)y * width + x + i] >> 31) << (7 - i));
-            rfb_put8(&c->out, bits);
+            bytes_put8(&c->out, bits);
         }
     }
 }
@@ -140,5 +140,5 @@ void rfb_put_power(struct rfb *c, uint8_t code)
 {
     const uint8_t message[] = {250, 0, 1, code};
 
-    rfb_put(&c->out, message, sizeof(message));
+    bytes_put(&c->out, message, sizeof(message));
 }

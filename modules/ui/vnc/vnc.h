@@ -67,7 +67,7 @@ struct vnc_client {
     struct bp_deferred *ender; /* it is to go */
     struct bp_timer *give_up; /* until it has got through the handshake */
     struct rfb rfb;
-    struct rfb_buffer in, payload, wire; /* as received; unwrapped; to be sent */
+    struct bytes in, payload, wire; /* as received; unwrapped; to be sent */
     struct websocket ws;
     bool is_websocket, paused, closing, shared;
     char host[64], service[32], family[8]; /* of its end */

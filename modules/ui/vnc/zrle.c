@@ -52,8 +52,8 @@ static void measure(struct rfb *c, const struct rfb_image *tile, size_t *ret_pla
 static void put_length(struct rfb *c, uint32_t length)
 {
     for (length--; length >= 255; length -= 255)
-        rfb_put8(&c->scratch, 255);
-    rfb_put8(&c->scratch, (uint8_t)length);
+        bytes_put8(&c->scratch, 255);
+    bytes_put8(&c->scratch, (uint8_t)length);
 }
 
 static void put_runs(struct rfb *c, const struct rfb_image *tile, bool indexed)
@@ -69,7 +69,7 @@ static void put_runs(struct rfb *c, const struct rfb_image *tile, bool indexed)
             put_length(c, length);
             continue;
         }
-        rfb_put8(&c->scratch, (uint8_t)(rfb_palette_index(&c->palette, colour) | (length > 1 ? 128 : 0)));
+        bytes_put8(&c->scratch, (uint8_t)(rfb_palette_index(&c->palette, colour) | (length > 1 ? 128 : 0)));
         if (length > 1)
             put_length(c, length);
     }
@@ -89,12 +89,12 @@ static void put_packed(struct rfb *c, const struct rfb_image *tile, unsigned bit
             byte = byte << bits | rfb_palette_index(&c->palette, tile->pixels[y * tile->stride + x]);
             filled += bits;
             if (filled == 8) {
-                rfb_put8(&c->scratch, (uint8_t)byte);
+                bytes_put8(&c->scratch, (uint8_t)byte);
                 byte = filled = 0;
             }
         }
         if (filled)
-            rfb_put8(&c->scratch, (uint8_t)(byte << (8 - filled)));
+            bytes_put8(&c->scratch, (uint8_t)(byte << (8 - filled)));
     }
 }
 
@@ -106,7 +106,7 @@ static void put_tile(struct rfb *c, const struct rfb_image *tile)
     rfb_palette_make(&c->palette, tile, RLE_MOST);
     colours = c->palette.count;
     if (colours == 1) {
-        rfb_put8(&c->scratch, 1);
+        bytes_put8(&c->scratch, 1);
         put_colours(c, c->palette.colours, 1);
         return;
     }
@@ -118,18 +118,18 @@ static void put_tile(struct rfb *c, const struct rfb_image *tile)
         packed = 1 + (size_t)colours * c->format.packed +
                  (size_t)tile->height * ((tile->width * bits_for(colours) + 7) / 8);
     if (packed <= indexed && packed <= plain && packed < raw) {
-        rfb_put8(&c->scratch, (uint8_t)colours);
+        bytes_put8(&c->scratch, (uint8_t)colours);
         put_colours(c, c->palette.colours, colours);
         put_packed(c, tile, bits_for(colours));
     } else if (indexed <= plain && indexed < raw) {
-        rfb_put8(&c->scratch, (uint8_t)(128 + colours));
+        bytes_put8(&c->scratch, (uint8_t)(128 + colours));
         put_colours(c, c->palette.colours, colours);
         put_runs(c, tile, true);
     } else if (plain < raw) {
-        rfb_put8(&c->scratch, 128);
+        bytes_put8(&c->scratch, 128);
         put_runs(c, tile, false);
     } else {
-        rfb_put8(&c->scratch, 0);
+        bytes_put8(&c->scratch, 0);
         rfb_put_image(&c->scratch, &c->format, rfb_cpixels, tile);
     }
 }
@@ -148,6 +148,6 @@ void rfb_zrle(struct rfb *c, const struct rfb_image *image)
         }
     }
     rfb_deflate(c, 0, c->scratch.data, c->scratch.size, &c->squeezed);
-    rfb_put32(&c->out, (uint32_t)c->squeezed.size);
-    rfb_put(&c->out, c->squeezed.data, c->squeezed.size);
+    bytes_put32(&c->out, (uint32_t)c->squeezed.size);
+    bytes_put(&c->out, c->squeezed.data, c->squeezed.size);
 }

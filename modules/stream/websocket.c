@@ -5,8 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include <nettle/base64.h>
-#include <nettle/sha1.h>
+#include "sha1.h"
+
+#define ACCEPT_LENGTH 28 /* of a digest of 20 bytes in base64 */
 
 enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
@@ -53,28 +54,42 @@ static bool has_word(const char *value, size_t length, const char *word)
     return false;
 }
 
-static void accept_key(const char *key, size_t length, char out[BASE64_ENCODE_RAW_LENGTH(SHA1_DIGEST_SIZE)])
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* RFC 4648; of what has no multiple of three bytes, here the 20 of a digest. */
+static void to_base64(const uint8_t *from, size_t size, char *to)
+{
+    for (size_t i = 0; i < size; i += 3) {
+        size_t have = size - i < 3 ? size - i : 3;
+        uint32_t bits = (uint32_t)from[i] << 16;
+
+        bits |= have > 1 ? (uint32_t)from[i + 1] << 8 : 0;
+        bits |= have > 2 ? from[i + 2] : 0;
+        for (unsigned k = 0; k < 4; k++)
+            *to++ = k <= have ? digits[bits >> (18 - 6 * k) & 63] : '=';
+    }
+}
+
+static void accept_key(const char *key, size_t length, char out[ACCEPT_LENGTH])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    uint8_t digest[SHA1_DIGEST_SIZE];
-    struct sha1_ctx sha;
+    uint8_t text[64 + sizeof(guid)], digest[SHA1_BYTES];
 
-    sha1_init(&sha);
-    sha1_update(&sha, length, (const uint8_t *)key);
-    sha1_update(&sha, sizeof(guid) - 1, (const uint8_t *)guid);
-    sha1_digest(&sha, sizeof(digest), digest);
-    base64_encode_raw(out, sizeof(digest), digest);
+    memcpy(text, key, length);
+    memcpy(text + length, guid, sizeof(guid) - 1);
+    sha1(text, length + sizeof(guid) - 1, digest);
+    to_base64(digest, sizeof(digest), out);
 }
 
-static void put_text(struct rfb_buffer *to, const char *text)
+static void put_text(struct bytes *to, const char *text)
 {
-    rfb_put(to, text, strlen(text));
+    bytes_put(to, text, strlen(text));
 }
 
-static ssize_t handshake(struct websocket *w, const char *data, size_t size, struct rfb_buffer *reply,
+static ssize_t handshake(struct websocket *w, const char *data, size_t size, struct bytes *reply,
                          const char **ret_why)
 {
-    char accept[BASE64_ENCODE_RAW_LENGTH(SHA1_DIGEST_SIZE)];
+    char accept[ACCEPT_LENGTH];
     const char *end = memmem(data, size, "\r\n\r\n", 4), *value;
     size_t head, length;
 
@@ -92,7 +107,7 @@ static ssize_t handshake(struct websocket *w, const char *data, size_t size, str
     accept_key(value, length, accept);
     put_text(reply, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     "Sec-WebSocket-Accept: ");
-    rfb_put(reply, accept, sizeof(accept));
+    bytes_put(reply, accept, sizeof(accept));
     if (find_header(data, head, "Sec-WebSocket-Protocol", &value, &length)) {
         if (!has_word(value, length, "binary"))
             return fail(ret_why, "it asks for WebSocket without the protocol 'binary'");
@@ -117,8 +132,7 @@ static ssize_t frame_head(struct websocket *w, const uint8_t *data, size_t size,
         return fail(ret_why, "its WebSocket frame is not masked, or has extensions");
     if (w->opcode >= CLOSE && (w->left > sizeof(w->control) || !(data[0] & 0x80)))
         return fail(ret_why, "its WebSocket control frame is too long or in parts");
-    if (w->opcode != CONTINUATION && w->opcode != BINARY && w->opcode != CLOSE && w->opcode != PING &&
-        w->opcode != PONG)
+    if (w->opcode > BINARY && (w->opcode < CLOSE || w->opcode > PONG))
         return fail(ret_why, "its WebSocket frame is of a kind that there is none of here");
     extra = w->left == 126 ? 2 : w->left == 127 ? 8 : 0;
     need += extra;
@@ -136,22 +150,22 @@ static ssize_t frame_head(struct websocket *w, const uint8_t *data, size_t size,
     return (ssize_t)need;
 }
 
-static void end_frame(struct websocket *w, struct rfb_buffer *reply)
+static void end_frame(struct websocket *w, struct bytes *reply)
 {
     w->in_payload = false;
     if (w->opcode == CLOSE)
         w->closed = true;
     if (w->opcode != PING)
         return;
-    rfb_put8(reply, 0x80 | PONG);
-    rfb_put8(reply, (uint8_t)w->at);
-    rfb_put(reply, w->control, (size_t)w->at);
+    bytes_put8(reply, 0x80 | PONG);
+    bytes_put8(reply, (uint8_t)w->at);
+    bytes_put(reply, w->control, (size_t)w->at);
 }
 
-static size_t take_payload(struct websocket *w, const uint8_t *data, size_t size, struct rfb_buffer *payload)
+static size_t take_payload(struct websocket *w, const uint8_t *data, size_t size, struct bytes *payload)
 {
     size_t n = w->left < size ? (size_t)w->left : size;
-    uint8_t *to = w->opcode < CLOSE ? rfb_reserve(payload, n) : w->control + w->at;
+    uint8_t *to = w->opcode < CLOSE ? bytes_reserve(payload, n) : w->control + w->at;
 
     for (size_t i = 0; i < n; i++)
         to[i] = data[i] ^ w->mask[(w->at + i) & 3];
@@ -162,8 +176,8 @@ static size_t take_payload(struct websocket *w, const uint8_t *data, size_t size
     return n;
 }
 
-ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct rfb_buffer *payload,
-                        struct rfb_buffer *reply, const char **ret_why)
+ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct bytes *payload,
+                        struct bytes *reply, const char **ret_why)
 {
     size_t at = 0;
     ssize_t n = 1;
@@ -192,17 +206,17 @@ ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, s
     return (ssize_t)at;
 }
 
-void websocket_wrap(struct rfb_buffer *to, size_t size)
+void websocket_wrap(struct bytes *to, size_t size)
 {
-    rfb_put8(to, 0x80 | BINARY);
+    bytes_put8(to, 0x80 | BINARY);
     if (size < 126) {
-        rfb_put8(to, (uint8_t)size);
+        bytes_put8(to, (uint8_t)size);
     } else if (size < 65536) {
-        rfb_put8(to, 126);
-        rfb_put16(to, (uint16_t)size);
+        bytes_put8(to, 126);
+        bytes_put16(to, (uint16_t)size);
     } else {
-        rfb_put8(to, 127);
-        rfb_put32(to, (uint32_t)((uint64_t)size >> 32));
-        rfb_put32(to, (uint32_t)size);
+        bytes_put8(to, 127);
+        bytes_put32(to, (uint32_t)((uint64_t)size >> 32));
+        bytes_put32(to, (uint32_t)size);
     }
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* WebSocket (RFC 6455), the server's side: what comes is unwrapped, what goes is wrapped. */
-#ifndef VNC_WEBSOCKET_H
-#define VNC_WEBSOCKET_H
+#ifndef STREAM_WEBSOCKET_H
+#define STREAM_WEBSOCKET_H
 
-#include "rfb.h"
+#include <sys/types.h>
+
+#include "bytes.h"
 
 #define WEBSOCKET_REQUEST_MAX 8192u
 
@@ -18,9 +20,9 @@ struct websocket {
 
 /* Takes what it can of the bytes: the handshake's answer and pongs go to `reply` (as they are), payload to
  * `payload`. Returns the bytes taken; negative: no WebSocket, and why. */
-ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct rfb_buffer *payload,
-                        struct rfb_buffer *reply, const char **ret_why);
+ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct bytes *payload,
+                        struct bytes *reply, const char **ret_why);
 /* Puts the head of a frame of so many bytes. */
-void websocket_wrap(struct rfb_buffer *to, size_t size);
+void websocket_wrap(struct bytes *to, size_t size);
 
 #endif

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rfb.h"
+#include "bytes.h"
 
-uint8_t *rfb_reserve(struct rfb_buffer *b, size_t bytes)
+uint8_t *bytes_reserve(struct bytes *b, size_t bytes)
 {
     if (b->room - b->size < bytes) {
         size_t room = b->room ? b->room : 4096;
@@ -18,33 +18,33 @@ uint8_t *rfb_reserve(struct rfb_buffer *b, size_t bytes)
     return b->data + b->size;
 }
 
-void rfb_put(struct rfb_buffer *b, const void *data, size_t bytes)
+void bytes_put(struct bytes *b, const void *data, size_t bytes)
 {
     if (bytes)
-        memcpy(rfb_reserve(b, bytes), data, bytes);
+        memcpy(bytes_reserve(b, bytes), data, bytes);
     b->size += bytes;
 }
 
-void rfb_put8(struct rfb_buffer *b, uint8_t v)
+void bytes_put8(struct bytes *b, uint8_t v)
 {
-    *rfb_reserve(b, 1) = v;
+    *bytes_reserve(b, 1) = v;
     b->size++;
 }
 
-void rfb_put16(struct rfb_buffer *b, uint16_t v)
+void bytes_put16(struct bytes *b, uint16_t v)
 {
     const uint8_t bytes[] = {(uint8_t)(v >> 8), (uint8_t)v};
 
-    rfb_put(b, bytes, sizeof(bytes));
+    bytes_put(b, bytes, sizeof(bytes));
 }
 
-void rfb_put32(struct rfb_buffer *b, uint32_t v)
+void bytes_put32(struct bytes *b, uint32_t v)
 {
-    rfb_put16(b, (uint16_t)(v >> 16));
-    rfb_put16(b, (uint16_t)v);
+    bytes_put16(b, (uint16_t)(v >> 16));
+    bytes_put16(b, (uint16_t)v);
 }
 
-void rfb_drop(struct rfb_buffer *b, size_t bytes)
+void bytes_drop(struct bytes *b, size_t bytes)
 {
     if (!bytes)
         return;
@@ -52,11 +52,11 @@ void rfb_drop(struct rfb_buffer *b, size_t bytes)
     if (b->size)
         memmove(b->data, b->data + bytes, b->size);
     else if (b->room > 1u << 20)
-        rfb_buffer_free(b); /* a large picture is over */
+        bytes_free(b); /* a large picture is over */
 }
 
-void rfb_buffer_free(struct rfb_buffer *b)
+void bytes_free(struct bytes *b)
 {
     free(b->data);
-    *b = (struct rfb_buffer){NULL, 0, 0};
+    *b = (struct bytes){NULL, 0, 0};
 }
