@@ -182,16 +182,12 @@ struct rule rule_of(const struct tcg_cpu *c, const struct insn *i)
 
     if (i->exec == exec_ud || i->exec == exec_gp0 || i->addrsize != 8)
         return NO_RULE;
-    if (i->prefixes & ~(PREFIX_LOCK | PREFIX_REP | PREFIX_REPNE | PREFIX_66 | PREFIX_REX))
-        return NO_RULE; /* VEX */
     if (i->disp > INT32_MAX - 8192 || i->disp < INT32_MIN + 8192)
         return NO_RULE; /* sums with it might not fit a displacement */
     if (i->map > 1 || i->prefixes & PREFIX_VEX)
         return rule_vex(c, i);
     if (i->map == 0)
         return (i->opcode & 0xf8) == 0xd8 ? rule_x87(c, i) : rule_1(i);
-    if (i->map != 1)
-        return NO_RULE;
     r = rule_0f(c, i);
     if (!r.emit && c->mode_now & MODE_SIMD)
         r = rule_sse(c, i);
