@@ -184,12 +184,19 @@ struct rule rule_of(const struct tcg_cpu *c, const struct insn *i)
         return NO_RULE;
     if (i->disp > INT32_MAX - 8192 || i->disp < INT32_MIN + 8192)
         return NO_RULE; /* sums with it might not fit a displacement */
-    if (i->map > 1 || i->prefixes & PREFIX_VEX)
-        return rule_vex(c, i);
+    if (i->map > 1 || i->prefixes & PREFIX_VEX) {
+        r = rule_vex(c, i);
+        return !r.emit && i->prefixes & PREFIX_VEX ? rule_bmi(i) : r;
+    }
     if (i->map == 0)
         return (i->opcode & 0xf8) == 0xd8 ? rule_x87(c, i) : rule_1(i);
     r = rule_0f(c, i);
     if (!r.emit && c->mode_now & MODE_SIMD)
         r = rule_sse(c, i);
     return r;
+}
+
+bool has_emitter(const struct tcg_cpu *c, const struct insn *i)
+{
+    return rule_of(c, i).emit != NULL;
 }

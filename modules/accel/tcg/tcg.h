@@ -183,6 +183,9 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
 /* Code that goes to page + delta by the jump cache, for an exit that cannot be chained. */
 const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved);
 
+/* ---- rules.c ---- */
+bool has_emitter(const struct tcg_cpu *c, const struct insn *i); /* in c->mode_now */
+
 /* ---- thunks.c ---- */
 void thunks_make(struct tcg_cpu *c);
 

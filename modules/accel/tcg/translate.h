@@ -31,6 +31,8 @@ struct rule {
 struct rule rule_of(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_vex(const struct tcg_cpu *c, const struct insn *i); /* op-vex.c */
 emit_fn op_vex;
+struct rule rule_bmi(const struct insn *i); /* op-bmi.c */
+emit_fn op_bmi;
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
 
