@@ -60,8 +60,10 @@ void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr 
     probe(t, site);
     s = stub_new(t, STUB_REDO, i);
     s->site[0] = site[0];
-    s->site[1] = site[1];
     s->site[2] = site[2];
+    s = stub_new(t, STUB_TARGET, i);
+    s->site[1] = site[1];
+    s->commit = commit;
     if (commit)
         commit(t, i);
     jump_found(t);
@@ -187,6 +189,8 @@ void need_x87(struct tr *t)
 
 static void stub_emit(struct tr *t, struct stub *s)
 {
+    uint8_t *redo;
+
     t->host = s->host;
     t->saved = s->saved;
     for (unsigned n = 0; n < BP_COUNT(s->site); n++) {
@@ -214,6 +218,19 @@ static void stub_emit(struct tr *t, struct stub *s)
     case STUB_LEAVE:
         store_delta(t, s->delta);
         emit_jmp_to(&t->c, t->cpu->thunk_exit);
+        break;
+    case STUB_TARGET: /* an address that has a tag; others fault before anything is committed */
+        emit_load(&t->c, SCRATCH1, FRAME, SLOT(temp));
+        emit_shift(&t->c, 4, 8, SCRATCH1, 16);
+        emit_shift(&t->c, 7, 8, SCRATCH1, 16);
+        emit_rm(&t->c, 0x3b, 8, SCRATCH1, FRAME, SLOT(temp));
+        redo = emit_jcc(&t->c, CC_NE);
+        if (s->commit)
+            s->commit(t, s->i);
+        emit_jmp_to(&t->c, t->cpu->thunk_target);
+        patch(redo, t->c.p);
+        emit_mov32(&t->c, SCRATCH0, s->info | INFO_REDO);
+        emit_call_to(&t->c, t->cpu->thunk_slow);
         break;
     case STUB_TAKEN:
         t->offset = s->info & INFO_OFFSET;

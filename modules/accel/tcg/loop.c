@@ -7,6 +7,9 @@
 #include <bp/error.h>
 #include <errno.h>
 #include <string.h>
+#ifndef DUMPOPS
+#include <stdio.h>
+#endif
 #include <sys/mman.h>
 
 /*
@@ -58,10 +61,6 @@ static void enter(struct tcg_cpu *c, const uint8_t *code)
         return;
     c->enter((uint8_t *)f + FRAME_BIAS, code);
     code_leave(c);
-    if (!f->exit_synced) {
-        sync_in(c);
-        v->x->rip = f->page + (uint64_t)f->exit_delta;
-    }
 }
 
 static void run_translated(struct tcg_cpu *c)
@@ -71,11 +70,10 @@ static void run_translated(struct tcg_cpu *c)
 
     key_update(c);
     if (!link) {
-        uint64_t rip = c->v.x->rip;
-        const struct jump *j = &c->f.jump[((uint32_t)rip ^ (uint32_t)rip >> 12) % JUMPS];
+        const uint8_t *code = jump_code(c, c->v.x->rip);
 
-        if (j->tag == (rip << 16 | c->f.key) && has_tag(rip)) {
-            enter(c, j->code);
+        if (code) {
+            enter(c, code);
             return;
         }
     }
@@ -173,6 +171,15 @@ fail:
 void tcg_cpu_free(struct tcg_cpu *c)
 {
     struct tcg_cpu **link;
+#ifndef DUMPOPS
+    for (unsigned k = 0; k < 2; k++)
+    for (unsigned m = 0; m < 4; m++)
+    for (unsigned o = 0; o < 256; o++) {
+        uint64_t n = k ? c->redone_by[m][o] : c->interpreted_by[m][o];
+        if (n > 3000)
+            fprintf(stderr, "OPS %s %u:%02x %lu\n", k ? "redo" : "interp", m, o, (unsigned long)n);
+    }
+#endif
 
     for (link = &c->machine->cpus; *link; link = &(*link)->next) {
         if (*link == c) {

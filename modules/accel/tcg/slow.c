@@ -67,7 +67,80 @@ static void decode_here(struct vcpu *v, struct insn *i)
     }
 }
 
-int slow_insn(struct jit_frame *f)
+/* Of what vcpu_attend() looks at, is there nothing to do? */
+static bool settled(struct vcpu *v)
+{
+    const struct bp_x86_cpu *x = v->x;
+    uint32_t pending = __atomic_load_n(&x->interrupts, __ATOMIC_RELAXED);
+
+    if (__atomic_load_n(v->kick, __ATOMIC_RELAXED))
+        return false;
+    if (pending && (pending != BP_X86_INT_HARD || x->rflags & F_IF))
+        return false;
+    if (!v->attention)
+        return true;
+    if (v->shutdown || v->single || v->debug || x->shadow || x->halted || x->wait_for_sipi ||
+        x->a20_masked != v->a20 || __atomic_load_n(&v->map_changed, __ATOMIC_RELAXED))
+        return false;
+    v->attention = 0;
+    return true;
+}
+
+/* The code at RIP, when nothing has to be looked at before; else LEAVE. Raises fetch faults. */
+static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
+{
+    struct jit_frame *f = &c->f;
+    struct vcpu *v = &c->v;
+    uint64_t rip = v->x->rip;
+    const uint8_t *code;
+
+    f->exit_synced = 1;
+    f->link = link;
+    if (unlikely(__atomic_load_n(&f->exit_request, __ATOMIC_RELAXED)) || !settled(v) || !v->long64 ||
+        __atomic_load_n(&c->stale_count, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen)
+        return LEAVE;
+    key_update(c);
+    code = link ? NULL : jump_code(c, rip);
+    if (!code) {
+        struct tb *tb = cache_find(c);
+
+        if (!tb)
+            return LEAVE;
+        if (link && f->link == link)
+            cache_link(c, link, tb);
+        code = tb->entry_saved + c->exec_delta;
+    }
+    f->link = NULL;
+    f->page = PAGE_OF(rip);
+    sync_out(c);
+    if (!code_enter(c))
+        return LEAVE;
+    f->exit_synced = 0;
+    return code;
+}
+
+const uint8_t *slow_next(struct jit_frame *f)
+{
+    struct tcg_cpu *c = tcg_of_frame(f);
+
+    code_leave(c);
+    sync_in(c);
+    c->v.x->rip = f->page + (uint64_t)f->exit_delta;
+    return go_on(c, f->link);
+}
+
+const uint8_t *slow_target(struct jit_frame *f)
+{
+    struct tcg_cpu *c = tcg_of_frame(f);
+
+    code_leave(c);
+    sync_in(c);
+    c->v.x->rip = f->temp;
+    return go_on(c, NULL);
+}
+
+const uint8_t *slow_insn(struct jit_frame *f)
 {
     struct tcg_cpu *c = tcg_of_frame(f);
     struct vcpu *v = &c->v;
@@ -80,11 +153,12 @@ int slow_insn(struct jit_frame *f)
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     decode_here(v, i);
     c->interpreted++;
+    c->redone_by[i->map & 3][i->opcode & 0xff]++;
     execute(v, i);
-    return 1;
+    return go_on(c, NULL);
 }
 
-int slow_interp(struct jit_frame *f)
+const uint8_t *slow_interp(struct jit_frame *f)
 {
     struct tcg_cpu *c = tcg_of_frame(f);
     struct vcpu *v = &c->v;
@@ -94,16 +168,14 @@ int slow_interp(struct jit_frame *f)
     sync_in(c);
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     c->interpreted++;
+    c->interpreted_by[i->map & 3][i->opcode & 0xff]++;
     execute(v, i);
     if (f->info & INFO_LAST || !v->block_end || v->attention || f->exit_request ||
-        tb_mode(c) != c->mode_running || __atomic_load_n(v->kick, __ATOMIC_RELAXED) ||
-        __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED)) {
-        f->exit_synced = 1;
-        return 1;
-    }
+        tb_mode(c) != c->mode_running || !settled(v))
+        return go_on(c, NULL);
     sync_out(c);
     if (code_enter(c))
-        return 0;
+        return NULL;
     f->exit_synced = 1;
-    return 1;
+    return LEAVE;
 }

@@ -131,13 +131,15 @@ struct tcg_cpu {
     uint32_t stale[STALE];
     /* thunks */
     void (*enter)(void *frame, const uint8_t *code);
-    const uint8_t *thunk_exit, *thunk_exit_synced, *thunk_slow, *thunk_interp, *thunk_simd, *thunk_x87;
+    const uint8_t *thunk_exit, *thunk_target, *thunk_slow, *thunk_interp, *thunk_simd, *thunk_x87;
     struct insn redo;
     uint32_t mode_now; /* of what is being translated */
     uint32_t mode_running;
     /* counts, for `info jit` */
     uint64_t translated_blocks, translated_insns, translated_bytes, flushes, invalidated, interpreted;
     uint64_t translate_ns;
+    uint64_t interpreted_by[4][256]; /* by map and opcode: instructions inside blocks */
+    uint64_t redone_by[4][256];      /* those that left their block */
     struct vcpu v;
 };
 static inline struct tcg_cpu *tcg_of_frame(void *frame)
@@ -165,6 +167,13 @@ void cache_drop_stale(struct tcg_cpu *c); /* blocks of pages that were written *
 void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to);
 void *cache_alloc(struct tcg_cpu *c, size_t size); /* NULL: full */
 uint32_t tb_mode(const struct tcg_cpu *c);
+
+static inline const uint8_t *jump_code(const struct tcg_cpu *c, uint64_t linear)
+{
+    const struct jump *j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
+
+    return j->tag == (linear << 16 | c->f.key) && has_tag(linear) ? j->code : NULL;
+}
 
 /* ---- writers.c: pages that become code ---- */
 void writers_init(struct tcg_machine *m);
@@ -196,8 +205,12 @@ void thunks_make(struct tcg_cpu *c);
 #define INFO_WRITE (1u << 17)
 #define INFO_REDO (1u << 18)    /* not an access: let the interpreter execute it */
 #define INFO_LAST (1u << 20)    /* of thunk_interp: leave afterwards */
-int slow_insn(struct jit_frame *f);
-int slow_interp(struct jit_frame *f);
+/* They return where translated code goes on, LEAVE, or (slow_interp) NULL: in the block. */
+#define LEAVE ((const uint8_t *)1)
+const uint8_t *slow_insn(struct jit_frame *f);
+const uint8_t *slow_interp(struct jit_frame *f);
+const uint8_t *slow_next(struct jit_frame *f);   /* behind an exit: at page + exit_delta */
+const uint8_t *slow_target(struct jit_frame *f); /* at `temp` */
 void sync_in(struct tcg_cpu *c);  /* from the frame to the state */
 void sync_out(struct tcg_cpu *c); /* from the state to the frame */
 /* refill.c, compiled without SIMD: 0: try again; 1: it takes more */

@@ -110,6 +110,21 @@ static void leave(struct code *c)
     put8(c, 0xc3);
 }
 
+/* H_AX: LEAVE, or the code to go on with; `pushed` bytes are on the stack. */
+static void go_on(struct code *c, int32_t pushed)
+{
+    uint8_t *site;
+
+    if (pushed)
+        emit_alu_imm(c, 0, 8, H_SP, pushed);
+    emit_alu_imm(c, 7, 8, H_AX, 1);
+    site = emit_jcc(c, CC_E);
+    move_gprs(c, false, true);
+    emit_rr(c, 0xff, 4, 4, H_AX);
+    patch(site, c->p);
+    leave(c);
+}
+
 static const uint8_t *aligned(struct code *c)
 {
     c->p = (uint8_t *)(((uintptr_t)c->p + 15) & ~(uintptr_t)15);
@@ -131,10 +146,17 @@ void thunks_make(struct tcg_cpu *cpu)
     move_gprs(c, false, true);
     emit_rr(c, 0xff, 4, 4, H_AX);
 
-    cpu->thunk_exit = aligned(c);
+    cpu->thunk_exit = aligned(c); /* reached by a jump, with exit_delta and perhaps link in the frame */
     move_gprs(c, true, true);
     save_simd(c);
-    leave(c);
+    call_c(c, (uintptr_t)slow_next);
+    go_on(c, 0);
+
+    cpu->thunk_target = aligned(c); /* reached by a jump, with the target in `temp` */
+    move_gprs(c, true, true);
+    save_simd(c);
+    call_c(c, (uintptr_t)slow_target);
+    go_on(c, 0);
 
     cpu->thunk_simd = aligned(c);
     make_simd(c);
@@ -156,8 +178,7 @@ void thunks_make(struct tcg_cpu *cpu)
     patch(site, c->p);
     save_simd(c); /* H_15 is kept by C functions */
     call_c(c, (uintptr_t)slow_insn);
-    emit_alu_imm(c, 0, 8, H_SP, 2 * RETURN_BYTES);
-    leave(c);
+    go_on(c, 2 * RETURN_BYTES);
 
     /* SCRATCH0: info, SCRATCH1: the instruction. Returns when the block goes on. */
     cpu->thunk_interp = aligned(c);
@@ -167,13 +188,12 @@ void thunks_make(struct tcg_cpu *cpu)
     move_gprs(c, true, true);
     save_simd(c);
     call_c(c, (uintptr_t)slow_interp);
-    emit_rr(c, 0x85, 4, H_AX, H_AX);
+    emit_rr(c, 0x85, 8, H_AX, H_AX);
     site = emit_jcc(c, CC_NE);
     move_gprs(c, false, true);
     emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
     put8(c, 0xc3);
     patch(site, c->p);
-    emit_alu_imm(c, 0, 8, H_SP, 2 * RETURN_BYTES);
-    leave(c);
+    go_on(c, 2 * RETURN_BYTES);
     cpu->at = (uint8_t *)aligned(c);
 }

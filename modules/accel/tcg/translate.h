@@ -44,7 +44,7 @@ struct where { /* an address of the guest: [base + index << scale + disp] and a 
     int32_t segment;    /* slot of a base to be added, 0: none */
 };
 
-enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN };
+enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN, STUB_TARGET };
 struct stub {
     uint8_t kind;
     const struct insn *i;
@@ -55,6 +55,7 @@ struct stub {
     int64_t delta;
     unsigned link;  /* which exit */
     bool host, saved; /* where the flags are there */
+    void (*commit)(struct tr *t, const struct insn *i); /* of a computed jump */
 };
 #define MAX_STUBS (MAX_BLOCK * 6 + 8)
 
