@@ -92,11 +92,12 @@ static void build_tables(struct side *s)
     put64_at(s, GDT + 0x28, UINT64_C(0x00cff3000000ffff));
     put64_at(s, GDT + 0x30, UINT64_C(0x00affb000000ffff));
     put64_at(s, TSS + 4, UPPER + STACK + 0x1000);
+    put64_at(s, TSS + 36, UPPER + STACK + 0x1000); /* IST 1: in ring 0, too, faults find a stack */
     s->ram[TSS + 0x66] = 0x68;
     for (unsigned n = 0; n < 32; n++) {
         uint64_t target = UPPER + HANDLERS + n * 16;
 
-        put64_at(s, IDT + n * 16, (target & 0xffff) | UINT64_C(0x10) << 16 | UINT64_C(0x8e00) << 32 |
+        put64_at(s, IDT + n * 16, (target & 0xffff) | UINT64_C(0x10) << 16 | UINT64_C(0x8e01) << 32 |
                                       (target >> 16 & 0xffff) << 48);
         put64_at(s, IDT + n * 16 + 8, target >> 32);
         s->ram[HANDLERS + n * 16] = HLT;
@@ -113,6 +114,9 @@ static void system_state(struct side *s)
     x->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     x->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
     x->xcr0 = 7;
+    x->star = UINT64_C(0x0023001000000000);
+    x->lstar = UPPER + HANDLERS;
+    x->fmask = F_TF | F_DF | F_IF;
     x->dr[6] = 0xffff0ff0;
     x->dr[7] = 0x400;
     x->gdtr = (struct bp_x86_segment){.base = UPPER + GDT, .limit = 0x7f};
@@ -163,9 +167,10 @@ static void user_mode(struct side *s)
 
 struct random_block {
     uint64_t at; /* where it begins */
-    uint8_t bytes[512];
+    uint8_t bytes[1024];
     unsigned length;
     bool jumps;
+    bool ring0; /* as a kernel runs it, with its instructions among the others */
     struct state start;
 };
 
@@ -266,6 +271,26 @@ static void add_self_modification(struct random_block *b)
     put(b, target, 7);
 }
 
+/* Flags, selectors, fences; a system call and a return from an interrupt end the block. */
+static void add_system(struct random_block *b)
+{
+    static const struct {
+        uint8_t bytes[12], length;
+    } list[] = {
+        {{0xfa}, 1}, {{0xfb}, 1}, {{0xfc}, 1}, {{0xfd}, 1}, {{0x9c, 0x58}, 2}, {{0x9c, 0x8f, 0xc1}, 3},
+        {{0x50, 0x9d}, 2},                               /* push rax; popf */
+        {{0x9c, 0x80, 0x34, 0x24, 0xd5, 0x9d}, 6},       /* pushf; xor byte [rsp], 0xd5; popf */
+        {{0x9c, 0x80, 0x74, 0x24, 1, 0x0a, 0x9d}, 7},    /* pushf; xor byte [rsp + 1], 0x0a; popf: IF and OF */
+        {{0x0f, 0x01, 0xf8}, 3}, {{0x8c, 0xc8}, 2}, {{0x41, 0x8c, 0xd3}, 3}, {{0x8c, 0x1c, 0x24}, 3},
+        {{0xf3, 0x90}, 2}, {{0x0f, 0xae, 0xe8}, 3}, {{0x0f, 0xae, 0xf0}, 3}, {{0x0f, 0x05}, 2},
+        {{0x65, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0}, 9}, /* mov rax, gs:[0] */
+    };
+    unsigned n = (unsigned)below(BP_COUNT(list));
+
+    put_mov(b, BP_RSP, DATA_BASE + 0x800 + below(64) * 8);
+    put(b, list[n].bytes, list[n].length);
+}
+
 static void make_block(struct random_block *b, uint64_t seed)
 {
     unsigned count = 1 + (unsigned)(seed % 9);
@@ -274,6 +299,7 @@ static void make_block(struct random_block *b, uint64_t seed)
     rng_seed(seed ^ UINT64_C(0x5bd1e995));
     b->length = 0;
     b->jumps = false;
+    b->ring0 = chance(30);
     b->at = CODE_BASE + below(CODE_PAGES - 2) * 4096u + (chance(30) ? 4096 - below(200) : below(3800));
     for (unsigned n = 0; n < count; n++) {
         bool modify = n && chance(6);
@@ -282,6 +308,8 @@ static void make_block(struct random_block *b, uint64_t seed)
         rng_seed(seed ^ (UINT64_C(0x9e3779b97f4a7c15) * (n + 1)));
         if (modify)
             add_self_modification(b);
+        if (chance(b->ring0 ? 40 : 3))
+            add_system(b);
     }
     put(b, &end, 1);
 }
@@ -325,6 +353,12 @@ static void prepare(struct side *s, const struct random_block *b)
     load_fx(x, b->start.fx, b->start.ymm);
     memcpy(s->ram + DATA + (WINDOW_BASE - DATA_BASE), b->start.memory, WINDOW_SIZE);
     memset(s->dirty, 0, sizeof(s->dirty));
+    x->seg[BP_GS].base = DATA_BASE + 0x100;
+    x->kernel_gs_base = DATA_BASE + 0x900;
+    if (b->ring0) {
+        x->seg[BP_CS] = (struct bp_x86_segment){.selector = 0x10, .attr = 0xa09b, .limit = UINT32_MAX};
+        x->seg[BP_SS] = (struct bp_x86_segment){.selector = 0x18, .attr = 0xc093, .limit = UINT32_MAX};
+    }
     vcpu_changed(s->v);
 }
 
@@ -368,7 +402,8 @@ static bool equal(const struct side *a, const struct side *b)
            a->x.cr2 == b->x.cr2 && !memcmp(a->ram, b->ram, RAM) && !memcmp(a->x.vec, b->x.vec, sizeof(a->x.vec)) &&
            a->x.mxcsr == b->x.mxcsr && a->x.fsw == b->x.fsw && a->x.fcw == b->x.fcw &&
            a->x.fpu_valid == b->x.fpu_valid && !memcmp(a->x.fpr, b->x.fpr, sizeof(a->x.fpr)) &&
-           !memcmp(a->dirty, b->dirty, sizeof(a->dirty));
+           !memcmp(a->dirty, b->dirty, sizeof(a->dirty)) && !memcmp(a->x.seg, b->x.seg, sizeof(a->x.seg)) &&
+           a->x.kernel_gs_base == b->x.kernel_gs_base && a->v->cpl == b->v->cpl;
 }
 
 /* A jump into an instruction may meet one that leaves flags undefined: those that were pushed differ then. */

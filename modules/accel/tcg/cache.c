@@ -202,6 +202,8 @@ uint32_t tb_mode(const struct tcg_cpu *c)
     const struct bp_x86_cpu *x = v->x;
     uint32_t mode = v->mode | (uint32_t)(v->mmu - v->sets) << MODE_MMU_SHIFT;
 
+    if (v->cpl == 0)
+        mode |= MODE_RING0;
     if (x->cr4 & CR4_OSXSAVE && (x->xcr0 & 6) == 6)
         mode |= MODE_AVX;
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && x->cr4 & CR4_OSFXSR && (x->mxcsr & 0x1f80) == 0x1f80)

@@ -188,9 +188,13 @@ struct rule rule_of(const struct tcg_cpu *c, const struct insn *i)
         r = rule_vex(c, i);
         return !r.emit && i->prefixes & PREFIX_VEX ? rule_bmi(i) : r;
     }
-    if (i->map == 0)
-        return (i->opcode & 0xf8) == 0xd8 ? rule_x87(c, i) : rule_1(i);
+    if (i->map == 0) {
+        r = (i->opcode & 0xf8) == 0xd8 ? rule_x87(c, i) : rule_1(i);
+        return r.emit ? r : rule_system(c, i);
+    }
     r = rule_0f(c, i);
+    if (!r.emit)
+        r = rule_system(c, i);
     if (!r.emit && c->mode_now & MODE_SIMD)
         r = rule_sse(c, i);
     return r;

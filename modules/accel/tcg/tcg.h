@@ -90,7 +90,9 @@ struct tb {
 #define MODE_X87 0x800u  /* so can x87 instructions */
 #define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
 #define MODE_AVX 0x1000u /* and those with VEX, too */
-_Static_assert((MODE_X87 & MODE_SIMD) == 0 && ((MODE_X87 | MODE_SIMD) & MODE_AVX) == 0, "each has a bit of its own");
+#define MODE_RING0 0x2000u
+_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 == (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0),
+               "each has a bit of its own");
 
 #define TB_HASH 65536u
 #define KEYS 16u

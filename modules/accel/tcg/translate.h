@@ -33,6 +33,8 @@ struct rule rule_vex(const struct tcg_cpu *c, const struct insn *i); /* op-vex.c
 emit_fn op_vex;
 struct rule rule_bmi(const struct insn *i); /* op-bmi.c */
 emit_fn op_bmi;
+struct rule rule_system(const struct tcg_cpu *c, const struct insn *i); /* op-system.c */
+emit_fn op_mov_from_segment, op_pause, op_fence, op_cld_std, op_cli_sti, op_swapgs, op_pushf, op_popf;
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
 

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What kernels execute all the time and what needs no more than the architectural state: flags beside the arithmetic
+ * ones, SWAPGS, selectors, fences, PAUSE. Those with a privilege are emitted for privilege level 0 only; whatever
+ * asks for attention (an interrupt that is let in, a trap flag) is left to the interpreter. Intel SDM volumes 2, 3.
+ */
+#include "translate.h"
+
+#define STATE(field) ((int32_t)offsetof(struct bp_x86_cpu, field))
+#define GROUP7_SWAPGS 0xf8
+
+/* All that PUSHF pushes as it stands in the state; the others come from the frame. */
+#define STORED (~(uint32_t)(F_ARITH | F_RF | F_VM))
+
+static bool ring0(const struct tcg_cpu *c)
+{
+    return c->mode_now & MODE_RING0;
+}
+
+struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
+{
+    bool mem = i->rm == RM_MEM;
+
+    if (i->map == 0) {
+        switch (i->opcode) {
+        case 0x8c:
+            return (i->modrm >> 3 & 7) < 6 && (mem || i->opsize >= 4) ?
+                   (struct rule){.emit = op_mov_from_segment, .memory = mem} : (struct rule){0};
+        case 0x90: return i->prefixes & PREFIX_REP ? (struct rule){.emit = op_pause} : (struct rule){0};
+        case 0x9c:
+            return i->opsize == 8 ? (struct rule){.emit = op_pushf, .memory = 1, .flags = FLAGS_USE} : (struct rule){0};
+        case 0x9d:
+            return i->opsize == 8 && ring0(c) ? (struct rule){.emit = op_popf, .memory = 1} : (struct rule){0};
+        case 0xfa: case 0xfb: return ring0(c) ? (struct rule){.emit = op_cli_sti, .memory = 1} : (struct rule){0};
+        case 0xfc: case 0xfd: return (struct rule){.emit = op_cld_std, .memory = 1};
+        }
+        return (struct rule){0};
+    }
+    if (i->opcode == 0x01 && i->modrm == GROUP7_SWAPGS && ring0(c))
+        return (struct rule){.emit = op_swapgs};
+    if (i->opcode == 0xae && !mem && (i->modrm >> 3 & 7) >= 5 && !(i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE)))
+        return (struct rule){.emit = op_fence};
+    return (struct rule){0};
+}
+
+/* `to` = the architectural state's address. */
+static void state(struct tr *t, int to)
+{
+    emit_load(&t->c, to, FRAME, SLOT(x));
+}
+
+void op_mov_from_segment(struct tr *t, const struct insn *i)
+{
+    unsigned seg = i->modrm >> 3 & 7;
+    int32_t at = STATE(seg) + (int32_t)(seg * sizeof(struct bp_x86_segment)) +
+                 (int32_t)offsetof(struct bp_x86_segment, selector);
+
+    if (i->rm != RM_MEM) {
+        int dst = dest_gpr(t, i->rm, SCRATCH0);
+
+        state(t, SCRATCH1);
+        emit_rm(&t->c, 0x0fb7, 4, dst, SCRATCH1, at);
+        done_gpr(t, i->rm, dst);
+        return;
+    }
+    struct where w = where_of(t, i);
+    struct rm m = access(t, i, &w, 2, ACCESS_WRITE, 0);
+
+    keep_entry(t);
+    state(t, SCRATCH0);
+    emit_rm(&t->c, 0x0fb7, 4, SCRATCH0, SCRATCH0, at);
+    emit(&t->c, 0x89, 2, SCRATCH0, &m);
+    wrote(t);
+}
+
+void op_pause(struct tr *t, const struct insn *i)
+{
+    (void)i;
+    put8(&t->c, 0xf3);
+    put8(&t->c, 0x90);
+}
+
+void op_fence(struct tr *t, const struct insn *i)
+{
+    put8(&t->c, 0x0f);
+    put8(&t->c, 0xae);
+    put8(&t->c, 0xc0u | (i->modrm & 0x38u));
+}
+
+static void alu_state(struct tr *t, unsigned op, int base, uint32_t imm)
+{
+    emit_rm(&t->c, 0x81, 4, (int)op, base, STATE(rflags));
+    put32(&t->c, imm);
+}
+
+void op_cld_std(struct tr *t, const struct insn *i)
+{
+    flags_save(t);
+    t->host = false;
+    state(t, SCRATCH1);
+    if (i->opcode == 0xfc)
+        alu_state(t, 4, SCRATCH1, ~F_DF);
+    else
+        alu_state(t, 1, SCRATCH1, F_DF);
+}
+
+/* STI lets the next instruction pass before an interrupt; without one that waits there is nothing to see of it. */
+void op_cli_sti(struct tr *t, const struct insn *i)
+{
+    flags_save(t);
+    t->host = false;
+    state(t, SCRATCH1);
+    if (i->opcode == 0xfa) {
+        alu_state(t, 4, SCRATCH1, ~F_IF);
+        return;
+    }
+    emit_rm(&t->c, 0x83, 4, 7, SCRATCH1, STATE(interrupts));
+    put8(&t->c, 0);
+    redo_if(t, i, CC_NE);
+    alu_state(t, 1, SCRATCH1, F_IF);
+}
+
+void op_swapgs(struct tr *t, const struct insn *i)
+{
+    int32_t base = STATE(seg) + BP_GS * (int32_t)sizeof(struct bp_x86_segment) +
+                   (int32_t)offsetof(struct bp_x86_segment, base);
+
+    (void)i;
+    state(t, SCRATCH1);
+    emit_load(&t->c, SCRATCH0, SCRATCH1, STATE(kernel_gs_base));
+    emit_store(&t->c, SCRATCH0, FRAME, SLOT(gs_base));
+    emit_load(&t->c, SCRATCH0, SCRATCH1, base);
+    emit_store(&t->c, SCRATCH0, SCRATCH1, STATE(kernel_gs_base));
+    emit_load(&t->c, SCRATCH0, FRAME, SLOT(gs_base));
+    emit_store(&t->c, SCRATCH0, SCRATCH1, base);
+}
+
+/* ---- PUSHF, POPF ---- */
+
+static const struct where below = {.base = BP_RSP, .index = -1, .disp = -8};
+static const struct where top = {.base = BP_RSP, .index = -1};
+
+void op_pushf(struct tr *t, const struct insn *i)
+{
+    struct rm m;
+
+    flags_save(t);
+    t->host = false;
+    state(t, SCRATCH1);
+    emit_rm(&t->c, 0x8b, 4, SCRATCH1, SCRATCH1, STATE(rflags));
+    emit_alu_imm(&t->c, 4, 4, SCRATCH1, (int32_t)STORED);
+    emit_rm(&t->c, 0x0fb6, 4, SCRATCH0, FRAME, SLOT(flags) + 1); /* as LAHF has them */
+    emit_rr(&t->c, 0x09, 4, SCRATCH0, SCRATCH1);
+    emit_rm(&t->c, 0x0fb6, 4, SCRATCH0, FRAME, SLOT(flags));
+    emit_shift(&t->c, 4, 4, SCRATCH0, 11);
+    emit_rr(&t->c, 0x09, 4, SCRATCH0, SCRATCH1);
+    emit_store(&t->c, SCRATCH1, FRAME, SLOT(temp));
+    m = access(t, i, &below, 8, ACCESS_WRITE, 0);
+    keep_entry(t);
+    emit_load(&t->c, SCRATCH0, FRAME, SLOT(temp));
+    emit(&t->c, 0x89, 8, SCRATCH0, &m);
+    wrote(t);
+    emit_lea(&t->c, home_of[BP_RSP], home_of[BP_RSP], -8);
+}
+
+void op_popf(struct tr *t, const struct insn *i)
+{
+    struct rm m = access(t, i, &top, 8, ACCESS_READ, 0);
+    uint8_t *same;
+
+    emit(&t->c, 0x8b, 8, SCRATCH0, &m);
+    emit_store(&t->c, SCRATCH0, FRAME, SLOT(temp));
+    state(t, SCRATCH1);
+    emit_rm(&t->c, 0x33, 4, SCRATCH0, SCRATCH1, STATE(rflags));
+    put8(&t->c, 0xa9); /* test eax */
+    put32(&t->c, ~(uint32_t)(F_ARITH | F_IF));
+    redo_if(t, i, CC_NE);
+    put8(&t->c, 0xa9);
+    put32(&t->c, F_IF);
+    same = emit_jcc(&t->c, CC_E);
+    emit_rm(&t->c, 0x83, 4, 7, SCRATCH1, STATE(interrupts));
+    put8(&t->c, 0);
+    redo_if(t, i, CC_NE);
+    alu_state(t, 6, SCRATCH1, F_IF);
+    patch(same, t->c.p);
+    emit_load(&t->c, SCRATCH0, FRAME, SLOT(temp));
+    emit_rr(&t->c, 0x89, 4, SCRATCH0, SCRATCH1);
+    emit_shift(&t->c, 5, 4, SCRATCH1, 11);
+    emit_alu_imm(&t->c, 4, 4, SCRATCH1, 1);
+    emit_alu_imm(&t->c, 4, 4, SCRATCH0, F_SF | F_ZF | F_AF | F_PF | F_CF | 2);
+    emit_shift(&t->c, 4, 4, SCRATCH0, 8);
+    emit_rr(&t->c, 0x09, 4, SCRATCH1, SCRATCH0);
+    emit_rm(&t->c, 0x89, 4, SCRATCH0, FRAME, SLOT(flags));
+    t->saved = true;
+    t->host = false;
+    emit_lea(&t->c, home_of[BP_RSP], home_of[BP_RSP], 8);
+}
