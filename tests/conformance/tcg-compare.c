@@ -161,6 +161,8 @@ static void user_mode(struct side *s)
     s->x.seg[BP_CS] = (struct bp_x86_segment){.selector = 0x33, .attr = 0xa0fb, .limit = UINT32_MAX};
     s->x.halted = 0;
     s->x.cr2 = 0;
+    s->x.cr4 &= ~(uint64_t)CR4_SMAP;
+    s->x.rflags &= ~(uint64_t)F_AC;
 }
 
 /* ---- a block ---- */
@@ -170,6 +172,7 @@ struct random_block {
     uint8_t bytes[1024];
     unsigned length;
     bool jumps;
+    bool smap;
     bool ring0; /* as a kernel runs it, with its instructions among the others */
     struct state start;
 };
@@ -283,6 +286,15 @@ static void add_system(struct random_block *b)
         {{0x9c, 0x80, 0x74, 0x24, 1, 0x0a, 0x9d}, 7},    /* pushf; xor byte [rsp + 1], 0x0a; popf: IF and OF */
         {{0x0f, 0x01, 0xf8}, 3}, {{0x8c, 0xc8}, 2}, {{0x41, 0x8c, 0xd3}, 3}, {{0x8c, 0x1c, 0x24}, 3},
         {{0xf3, 0x90}, 2}, {{0x0f, 0xae, 0xe8}, 3}, {{0x0f, 0xae, 0xf0}, 3}, {{0x0f, 0x05}, 2},
+        {{0x0f, 0x01, 0xca}, 3}, {{0x0f, 0x01, 0xcb}, 3}, /* CLAC, STAC, and with accesses between */
+        {{0x0f, 0x01, 0xcb, 0x48, 0x8b, 0x04, 0x24, 0x0f, 0x01, 0xca}, 10},
+        {{0x0f, 0x01, 0xca, 0x58}, 4}, {{0x0f, 0x01, 0xcb, 0x50, 0x74, 0x00, 0x58}, 7},
+        {{0xf6, 0xc4, 0x22}, 3}, {{0x80, 0xcd, 0x41}, 3}, {{0x80, 0xd4, 0x7f}, 3}, {{0x0f, 0xb6, 0xc4}, 3},
+        {{0x48, 0x0f, 0xb6, 0xf7}, 4}, {{0x66, 0x0f, 0xbe, 0xd5}, 4}, {{0x0f, 0xbe, 0xfc}, 3},
+        {{0x48, 0x0f, 0xc7, 0x0c, 0x24}, 5}, {{0xf0, 0x48, 0x0f, 0xc7, 0x4c, 0x24, 0x20}, 7},
+        {{0x66, 0x83, 0xe1, 0x7f, 0x0f, 0xb7, 0xc9, 0x0f, 0xab, 0x0c, 0x24}, 11}, /* and cx, 127; bts [rsp], ecx */
+        {{0x0f, 0xb7, 0xd1, 0x80, 0xe6, 3, 0xf0, 0x48, 0x0f, 0xb3, 0x14, 0x24}, 12},
+        {{0x44, 0x0f, 0xb6, 0xf9, 0x41, 0xf7, 0xdf, 0x44, 0x0f, 0xa3, 0x3c, 0x24}, 12}, /* neg r15d; bt [rsp], r15d */
         {{0x65, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0}, 9}, /* mov rax, gs:[0] */
     };
     unsigned n = (unsigned)below(BP_COUNT(list));
@@ -300,6 +312,7 @@ static void make_block(struct random_block *b, uint64_t seed)
     b->length = 0;
     b->jumps = false;
     b->ring0 = chance(30);
+    b->smap = b->ring0 && chance(30);
     b->at = CODE_BASE + below(CODE_PAGES - 2) * 4096u + (chance(30) ? 4096 - below(200) : below(3800));
     for (unsigned n = 0; n < count; n++) {
         bool modify = n && chance(6);
@@ -355,6 +368,7 @@ static void prepare(struct side *s, const struct random_block *b)
     memset(s->dirty, 0, sizeof(s->dirty));
     x->seg[BP_GS].base = DATA_BASE + 0x100;
     x->kernel_gs_base = DATA_BASE + 0x900;
+    x->cr4 = b->smap ? x->cr4 | CR4_SMAP : x->cr4 & ~(uint64_t)CR4_SMAP;
     if (b->ring0) {
         x->seg[BP_CS] = (struct bp_x86_segment){.selector = 0x10, .attr = 0xa09b, .limit = UINT32_MAX};
         x->seg[BP_SS] = (struct bp_x86_segment){.selector = 0x18, .attr = 0xc093, .limit = UINT32_MAX};

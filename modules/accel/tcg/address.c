@@ -9,6 +9,14 @@
 #define ENTRY_SHIFT 5
 _Static_assert(sizeof(struct tlb_entry) == 1 << ENTRY_SHIFT, "the index is scaled by a shift");
 
+void use_mmu(struct tr *t, unsigned mmu)
+{
+    t->mmu = mmu;
+    t->tlb = (unsigned)(offsetof(struct tcg_cpu, v) + offsetof(struct vcpu, sets) - FRAME_BIAS +
+                        mmu * sizeof(struct tlb_set));
+    t->other_mode = mmu != (t->tb->mode >> MODE_MMU_SHIFT & 3);
+}
+
 struct where where_of(struct tr *t, const struct insn *i)
 {
     struct where w = {.base = -1, .index = -1, .scale = i->scale, .disp = i->disp};
@@ -41,6 +49,12 @@ void emit_address(struct tr *t, int to, const struct where *w, int64_t extra)
     int base = home(w->base), index = home(w->index);
     struct rm rm;
 
+    if (w->slot) {
+        emit_load(&t->c, to, FRAME, w->slot);
+        if (extra)
+            emit_lea(&t->c, to, to, (int32_t)extra);
+        return;
+    }
     if (w->rip) {
         emit_load(&t->c, to, FRAME, SLOT(page));
         base = to;
@@ -111,6 +125,10 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
         s->info |= (size - 1) << INFO_SIZE_SHIFT | (kind == ACCESS_WRITE ? INFO_WRITE : 0);
         s->where = *w;
         emit(&t->c, 0x8b, 8, SCRATCH1, &addend);
+    }
+    if (w->slot) {
+        emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, w->slot);
+        return rm_mem(SCRATCH1, 0);
     }
     if (w->segment)
         emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, w->segment);

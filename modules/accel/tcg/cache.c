@@ -204,6 +204,8 @@ uint32_t tb_mode(const struct tcg_cpu *c)
 
     if (v->cpl == 0)
         mode |= MODE_RING0;
+    if (x->cr4 & CR4_SMAP)
+        mode |= MODE_SMAP;
     if (x->cr4 & CR4_OSXSAVE && (x->xcr0 & 6) == 6)
         mode |= MODE_AVX;
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && x->cr4 & CR4_OSFXSR && (x->mxcsr & 0x1f80) == 0x1f80)

@@ -57,6 +57,14 @@ void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr 
 
     flags_save(t);
     t->host = false;
+    if (t->other_mode) {
+        emit_store(&t->c, SCRATCH1, FRAME, SLOT(temp));
+        s = stub_new(t, STUB_TARGET, i);
+        s->site[0] = emit_jmp(&t->c);
+        s->commit = commit;
+        t->ended = true;
+        return;
+    }
     probe(t, site);
     s = stub_new(t, STUB_REDO, i);
     s->site[0] = site[0];
@@ -111,6 +119,14 @@ void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delt
     uint8_t *site;
     struct stub *s;
 
+    if (t->other_mode) {
+        flags_save(t);
+        t->host = false;
+        store_delta(t, delta);
+        emit_jmp_to(&t->c, t->cpu->thunk_exit);
+        t->ended = true;
+        return;
+    }
     if (in_page(delta) && delta > t->offset) {
         link_here(t, link, emit_jmp(&t->c), delta);
         t->ended = true;
@@ -135,7 +151,7 @@ void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)
     uint8_t *site = emit_jcc(&t->c, cc);
     struct stub *s;
 
-    if (in_page(delta) && delta > t->offset) {
+    if (in_page(delta) && delta > t->offset && !t->other_mode) {
         link_here(t, 0, site, delta);
         return;
     }

@@ -89,7 +89,7 @@ static void put_alu_imm(struct tr *t, const struct insn *i, unsigned op, const s
     int64_t imm = sign_extend(i->imm, i->opsize == 8 ? 4 : i->opsize);
 
     if (i->opsize == 1) {
-        emit(&t->c, 0x80 | E_RM8 | extra, 1, (int)op, rm);
+        emit(&t->c, 0x80 | extra, 1, (int)op, rm);
         put8(&t->c, (unsigned)imm);
     } else if (imm == (int8_t)imm) {
         emit(&t->c, 0x83 | extra, i->opsize, (int)op, rm);
@@ -106,9 +106,19 @@ static void alu_imm_reg(struct tr *t, const struct insn *i, unsigned op, unsigne
     int dst = use_gpr(t, r, SCRATCH0);
     struct rm rm = rm_reg(dst);
 
-    put_alu_imm(t, i, op, &rm, 0);
+    put_alu_imm(t, i, op, &rm, rm_width(i));
     if (op != OP_CMP)
         done_gpr(t, r, dst);
+}
+
+/* AH to BH */
+static void alu_imm_high(struct tr *t, const struct insn *i, unsigned op)
+{
+    struct rm rm = rm_reg(use_high(t, i->rm));
+
+    put_alu_imm(t, i, op, &rm, 0);
+    if (op != OP_CMP)
+        done_high(t, i->rm);
 }
 
 void op_alu_acc(struct tr *t, const struct insn *i)
@@ -120,6 +130,10 @@ void op_alu_imm(struct tr *t, const struct insn *i)
 {
     unsigned op = i->modrm >> 3 & 7;
 
+    if (i->rm != RM_MEM && i->opsize == 1 && high_byte(i, i->rm)) {
+        alu_imm_high(t, i, op);
+        return;
+    }
     if (i->rm != RM_MEM) {
         alu_imm_reg(t, i, op, i->rm);
         return;
@@ -144,6 +158,11 @@ void op_test(struct tr *t, const struct insn *i)
 
     if (i->opcode == 0xa8 || i->opcode == 0xa9) {
         rm = rm_reg(use_gpr(t, BP_RAX, SCRATCH0));
+    } else if (i->rm != RM_MEM && i->opsize == 1 && high_byte(i, i->rm)) {
+        emit_rr(&t->c, 0xf6, 1, 0, use_high(t, i->rm));
+        put8(&t->c, (unsigned)i->imm);
+        flags_set(t);
+        return;
     } else if (i->rm != RM_MEM) {
         rm = rm_reg(use_gpr(t, i->rm, SCRATCH0));
     } else {

@@ -97,6 +97,43 @@ void op_bt(struct tr *t, const struct insn *i)
         done_gpr(t, i->rm, dst);
 }
 
+/* The same in memory: the register counts bits from the operand's address on, in both directions. */
+void op_bt_string(struct tr *t, const struct insn *i)
+{
+    unsigned shift = i->opsize == 8 ? 6 : 5;
+    struct where w = where_of(t, i), at = {.base = -1, .index = -1, .slot = SLOT(address)};
+    bool store = i->opcode != 0xa3;
+    struct rm m, sum = rm_index(SCRATCH0, SCRATCH1, i->opsize == 8 ? 3 : 2, 0);
+    int bit;
+
+    flags_save(t);
+    t->host = false;
+    emit_address(t, SCRATCH0, &w, 0);
+    bit = use_gpr(t, i->reg, SCRATCH1);
+    if (i->opsize == 8)
+        emit_rr(&t->c, 0x89, 8, bit, SCRATCH1);
+    else
+        emit_rr(&t->c, 0x63, 8, SCRATCH1, bit); /* MOVSXD */
+    emit_shift(&t->c, 7, 8, SCRATCH1, shift);
+    emit(&t->c, 0x8d, 8, SCRATCH0, &sum);
+    emit_store(&t->c, SCRATCH0, FRAME, SLOT(address));
+    m = access(t, i, &at, i->opsize, store ? ACCESS_WRITE : ACCESS_READ, 0);
+    if (store)
+        keep_entry(t);
+    bit = use_gpr(t, i->reg, SCRATCH0);
+    emit_rr(&t->c, 0x89, 4, bit, SCRATCH0);
+    emit_alu_imm(&t->c, 4, 4, SCRATCH0, i->opsize * 8 - 1);
+    if (t->flags_after) { /* they come through SCRATCH0 */
+        emit_store(&t->c, SCRATCH0, FRAME, SLOT(temp));
+        flags_to_host(t);
+        emit_load(&t->c, SCRATCH0, FRAME, SLOT(temp));
+    }
+    emit(&t->c, 0x0f00u | i->opcode | lock(i), i->opsize, SCRATCH0, &m);
+    flags_set(t);
+    if (store)
+        wrote(t);
+}
+
 void op_bt_imm(struct tr *t, const struct insn *i)
 {
     unsigned op = i->modrm >> 3 & 7;
@@ -227,6 +264,23 @@ void op_cmpxchg(struct tr *t, const struct insn *i)
     keep_entry(t);
     emit_mov(&t->c, H_AX, ax);
     emit(&t->c, opcode | lock(i), i->opsize, home_of[i->reg], &m);
+    flags_set(t);
+    emit_mov(&t->c, ax, H_AX);
+    wrote(t);
+}
+
+/* CMPXCHG16B: changes ZF only. RDX, RBX and RCX are at home. */
+void op_cmpxchg16(struct tr *t, const struct insn *i)
+{
+    struct where w = where_of(t, i);
+    struct rm m = access(t, i, &w, 16, ACCESS_WRITE, 16);
+    int ax = home_of[BP_RAX];
+
+    keep_entry(t);
+    if (t->flags_after)
+        flags_to_host(t);
+    emit_mov(&t->c, H_AX, ax);
+    emit(&t->c, 0x0fc7 | lock(i), 8, 1, &m);
     flags_set(t);
     emit_mov(&t->c, ax, H_AX);
     wrote(t);

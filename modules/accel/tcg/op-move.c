@@ -133,6 +133,23 @@ void op_lea(struct tr *t, const struct insn *i)
     done_gpr(t, i->reg, dst);
 }
 
+/* SCRATCH0, 32 bits of it extended, to the register operand. */
+static void move_low(struct tr *t, const struct insn *i)
+{
+    struct rm dst = place(i->reg);
+    int reg = dest_gpr(t, i->reg, SCRATCH0);
+
+    if (i->opsize == 2) {
+        emit(&t->c, 0x89, 2, SCRATCH0, &dst);
+        return;
+    }
+    if (i->opsize == 8)
+        emit_rr(&t->c, 0x63, 8, reg, SCRATCH0); /* MOVSXD: what MOVZX left is positive */
+    else if (reg != SCRATCH0)
+        emit_rr(&t->c, 0x89, 4, SCRATCH0, reg);
+    done_gpr(t, i->reg, reg);
+}
+
 /* MOVZX and MOVSX from 8 and 16 bits, MOVSXD. */
 void op_movx(struct tr *t, const struct insn *i)
 {
@@ -141,6 +158,11 @@ void op_movx(struct tr *t, const struct insn *i)
     struct rm rm;
     int dst;
 
+    if (i->rm != RM_MEM && size == 1 && high_byte(i, i->rm)) {
+        emit_rr(&t->c, opcode, 4, SCRATCH0, use_high(t, i->rm));
+        move_low(t, i);
+        return;
+    }
     if (i->rm != RM_MEM) {
         rm = rm_reg(use_gpr(t, i->rm, SCRATCH1));
     } else {

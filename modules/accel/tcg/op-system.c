@@ -8,6 +8,8 @@
 
 #define STATE(field) ((int32_t)offsetof(struct bp_x86_cpu, field))
 #define GROUP7_SWAPGS 0xf8
+#define GROUP7_CLAC 0xca
+#define GROUP7_STAC 0xcb
 
 /* All that PUSHF pushes as it stands in the state; the others come from the frame. */
 #define STORED (~(uint32_t)(F_ARITH | F_RF | F_VM))
@@ -24,8 +26,7 @@ struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
     if (i->map == 0) {
         switch (i->opcode) {
         case 0x8c:
-            return (i->modrm >> 3 & 7) < 6 && (mem || i->opsize >= 4) ?
-                   (struct rule){.emit = op_mov_from_segment, .memory = mem} : (struct rule){0};
+            return (i->modrm >> 3 & 7) < 6 ? (struct rule){.emit = op_mov_from_segment, .memory = mem} : (struct rule){0};
         case 0x90: return i->prefixes & PREFIX_REP ? (struct rule){.emit = op_pause} : (struct rule){0};
         case 0x9c:
             return i->opsize == 8 ? (struct rule){.emit = op_pushf, .memory = 1, .flags = FLAGS_USE} : (struct rule){0};
@@ -38,6 +39,9 @@ struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
     }
     if (i->opcode == 0x01 && i->modrm == GROUP7_SWAPGS && ring0(c))
         return (struct rule){.emit = op_swapgs};
+    if (i->opcode == 0x01 && (i->modrm == GROUP7_CLAC || i->modrm == GROUP7_STAC) && ring0(c) &&
+        !(i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE)) && feature(&c->v, BP_X86_FW_7_EBX, 20))
+        return (struct rule){.emit = op_stac_clac, .memory = 1};
     if (i->opcode == 0xae && !mem && (i->modrm >> 3 & 7) >= 5 && !(i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE)))
         return (struct rule){.emit = op_fence};
     return (struct rule){0};
@@ -56,11 +60,16 @@ void op_mov_from_segment(struct tr *t, const struct insn *i)
                  (int32_t)offsetof(struct bp_x86_segment, selector);
 
     if (i->rm != RM_MEM) {
-        int dst = dest_gpr(t, i->rm, SCRATCH0);
+        int dst = i->opsize == 2 ? SCRATCH0 : dest_gpr(t, i->rm, SCRATCH0);
 
         state(t, SCRATCH1);
         emit_rm(&t->c, 0x0fb7, 4, dst, SCRATCH1, at);
-        done_gpr(t, i->rm, dst);
+        if (i->opsize == 2 && home_of[i->rm] >= 0)
+            emit_rr(&t->c, 0x89, 2, dst, home_of[i->rm]);
+        else if (i->opsize == 2)
+            emit_rm(&t->c, 0x89, 2, dst, FRAME, GPR_SLOT(i->rm));
+        else
+            done_gpr(t, i->rm, dst);
         return;
     }
     struct where w = where_of(t, i);
@@ -133,6 +142,23 @@ void op_swapgs(struct tr *t, const struct insn *i)
     emit_store(&t->c, SCRATCH0, SCRATCH1, STATE(kernel_gs_base));
     emit_load(&t->c, SCRATCH0, FRAME, SLOT(gs_base));
     emit_store(&t->c, SCRATCH0, SCRATCH1, base);
+}
+
+/* The block goes on with the other rights; its exits lead to blocks of another mode (exits.c). */
+void op_stac_clac(struct tr *t, const struct insn *i)
+{
+    bool ac = i->modrm == GROUP7_STAC;
+    unsigned mmu = !(t->tb->mode & MODE_SMAP) || ac ? MMU_SUPERVISOR : MMU_SMAP;
+
+    flags_save(t);
+    t->host = false;
+    state(t, SCRATCH1);
+    alu_state(t, ac ? 1 : 4, SCRATCH1, ac ? F_AC : ~F_AC);
+    if (mmu == t->mmu)
+        return;
+    emit_lea(&t->c, SCRATCH0, FRAME, VCPU_SLOT(sets) + (int32_t)(mmu * sizeof(struct tlb_set)));
+    emit_store(&t->c, SCRATCH0, FRAME, VCPU_SLOT(mmu));
+    use_mmu(t, mmu);
 }
 
 /* ---- PUSHF, POPF ---- */

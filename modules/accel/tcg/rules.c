@@ -43,10 +43,11 @@ static struct rule rule_group3(const struct insn *i)
     unsigned op = i->modrm >> 3 & 7;
     bool mem = is_mem(i);
 
+    if (op < 2)
+        return RULE(op_test, FLAGS_SET, .memory = mem);
     if (high_rm(i))
         return NO_RULE;
     switch (op) {
-    case 0: case 1: return RULE(op_test, FLAGS_SET, .memory = mem);
     case 2: return RULE(op_not_neg, FLAGS_NONE, .memory = mem);
     case 3: return RULE(op_not_neg, FLAGS_SET, .memory = mem);
     case 4: case 5: return RULE(op_mul, FLAGS_SET, .memory = mem);
@@ -97,8 +98,7 @@ static struct rule rule_1(const struct insn *i)
     case 0x69: case 0x6b: return RULE(op_imul3, FLAGS_SET, .memory = mem);
     case 0x70 ... 0x7f: return RULE(op_jcc, FLAGS_USE);
     case 0x80: case 0x81: case 0x83:
-        return high_rm(i) ? NO_RULE :
-               RULE(op_alu_imm, op == 2 || op == 3 ? FLAGS_USE_SET : FLAGS_SET, .memory = mem);
+        return RULE(op_alu_imm, op == 2 || op == 3 ? FLAGS_USE_SET : FLAGS_SET, .memory = mem);
     case 0x84: case 0x85: return high_rm(i) || high_reg(i) ? NO_RULE : RULE(op_test, FLAGS_SET, .memory = mem);
     case 0x86: case 0x87: return high_rm(i) || high_reg(i) ? NO_RULE : RULE(op_xchg, FLAGS_NONE, .memory = mem);
     case 0x88: case 0x89: return high_rm(i) || high_reg(i) ? NO_RULE : RULE(op_mov_store, FLAGS_NONE, .memory = mem);
@@ -141,7 +141,12 @@ static struct rule rule_0f(const struct tcg_cpu *c, const struct insn *i)
     case 0x40 ... 0x4f: return RULE(op_cmov, FLAGS_USE, .memory = mem);
     case 0x80 ... 0x8f: return RULE(op_jcc, FLAGS_USE);
     case 0x90 ... 0x9f: return high_rm(i) ? NO_RULE : RULE(op_setcc, FLAGS_USE, .memory = mem);
-    case 0xa3: case 0xab: case 0xb3: case 0xbb: return mem ? NO_RULE : RULE(op_bt, FLAGS_PART);
+    case 0xa3: case 0xab: case 0xb3: case 0xbb:
+        return !mem ? RULE(op_bt, FLAGS_PART) :
+               i->opsize >= 4 ? RULE(op_bt_string, FLAGS_PART, .memory = 1) : NO_RULE;
+    case 0xc7:
+        return mem && (i->modrm >> 3 & 7) == 1 && i->opsize == 8 && feature(v, BP_X86_FW_1_ECX, 13) ?
+               RULE(op_cmpxchg16, FLAGS_PART, .memory = 1) : NO_RULE;
     case 0xba: return RULE(op_bt_imm, FLAGS_PART, .memory = mem);
     case 0xa4: case 0xac:
         return i->opsize == 2 ? NO_RULE :
@@ -153,9 +158,7 @@ static struct rule rule_0f(const struct tcg_cpu *c, const struct insn *i)
         if (high_rm(i) || high_reg(i) || (mem ? home_of[i->reg] < 0 : i->opsize == 4 && home_of[i->rm] < 0))
             return NO_RULE;
         return RULE(op_cmpxchg, FLAGS_SET, .memory = mem);
-    case 0xb6: case 0xbe:
-        return !mem && high_byte(i, i->rm) ? NO_RULE : RULE(op_movx, FLAGS_NONE, .memory = mem);
-    case 0xb7: case 0xbf: return RULE(op_movx, FLAGS_NONE, .memory = mem);
+    case 0xb6: case 0xb7: case 0xbe: case 0xbf: return RULE(op_movx, FLAGS_NONE, .memory = mem);
     case 0xb8:
         return rep && feature(v, BP_X86_FW_1_ECX, 23) && __builtin_cpu_supports("popcnt") ?
                RULE(op_popcnt, FLAGS_SET, .memory = mem) : NO_RULE;

@@ -32,6 +32,20 @@ void done_gpr(struct tr *t, unsigned r, int reg)
         emit_store(&t->c, reg, FRAME, GPR_SLOT(r));
 }
 
+/* r: 4 to 7, AH to BH; three of them are where the host has them. */
+int use_high(struct tr *t, unsigned r)
+{
+    if (r == 4)
+        emit_mov(&t->c, H_AX, home_of[BP_RAX]);
+    return (int)r;
+}
+
+void done_high(struct tr *t, unsigned r)
+{
+    if (r == 4)
+        emit_mov(&t->c, home_of[BP_RAX], H_AX);
+}
+
 void flags_save(struct tr *t)
 {
     static const uint8_t lahf_seto[] = {0x9f, 0x0f, 0x90, 0xc0};

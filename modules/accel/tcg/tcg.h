@@ -41,6 +41,7 @@ struct jit_frame {
     uint64_t key;      /* of the jump cache: what a linear address means now */
     uint64_t fs_base, gs_base;
     uint64_t temp, entry;
+    uint64_t address; /* of an operand, where an instruction computes it (bit strings) */
     uint64_t linear;   /* arguments of the thunks */
     uint32_t info;
     uint32_t simd_live; /* the host's XMM registers hold the guest's */
@@ -91,7 +92,9 @@ struct tb {
 #define MODE_SIMD 0x400u /* SSE instructions can run on the host as they are */
 #define MODE_AVX 0x1000u /* and those with VEX, too */
 #define MODE_RING0 0x2000u
-_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 == (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0),
+#define MODE_SMAP 0x4000u /* CR4.SMAP: what EFLAGS.AC does to accesses */
+_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP ==
+                   (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0 | MODE_SMAP),
                "each has a bit of its own");
 
 #define TB_HASH 65536u

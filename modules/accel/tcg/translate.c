@@ -185,8 +185,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     t.tb = tb;
     t.linear = linear;
     t.offset = linear & 0xfff;
-    t.tlb = (unsigned)(offsetof(struct tcg_cpu, v) + offsetof(struct vcpu, sets) - FRAME_BIAS +
-                       (mode >> MODE_MMU_SHIFT & 3) * sizeof(struct tlb_set));
+    use_mmu(&t, mode >> MODE_MMU_SHIFT & 3);
     t.simd_live = t.x87_live = t.ended = t.entry_kept = false;
     t.stub_count = 0;
     prologue(&t, rules, count, live);
@@ -210,6 +209,7 @@ const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved)
     t.cpu = c;
     t.host = !saved;
     t.saved = saved;
+    t.other_mode = false;
     t.stub_count = 0;
     exit_probe(&t, NULL, delta);
     stubs_emit(&t);

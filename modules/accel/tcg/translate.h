@@ -34,7 +34,8 @@ emit_fn op_vex;
 struct rule rule_bmi(const struct insn *i); /* op-bmi.c */
 emit_fn op_bmi;
 struct rule rule_system(const struct tcg_cpu *c, const struct insn *i); /* op-system.c */
-emit_fn op_mov_from_segment, op_pause, op_fence, op_cld_std, op_cli_sti, op_swapgs, op_pushf, op_popf;
+emit_fn op_mov_from_segment, op_pause, op_fence, op_cld_std, op_cli_sti, op_swapgs, op_pushf, op_popf,
+    op_stac_clac;
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
 
@@ -44,6 +45,7 @@ struct where { /* an address of the guest: [base + index << scale + disp] and a 
     int64_t disp;
     bool rip;           /* disp counts from the page's linear address */
     int32_t segment;    /* slot of a base to be added, 0: none */
+    int32_t slot;       /* in the frame, of the whole address; 0: as above */
 };
 
 enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN, STUB_TARGET };
@@ -68,7 +70,9 @@ struct tr {
     uint64_t linear; /* of the block */
     unsigned offset; /* of the current instruction in its page */
     unsigned next;   /* of the one behind it: 4096 when that is in the next page */
-    unsigned tlb;    /* displacement of this mode's TLB from FRAME */
+    unsigned mmu;    /* MMU_*: rights of the accesses to come; STAC and CLAC change them in the middle */
+    unsigned tlb;    /* displacement of their TLB from FRAME */
+    bool other_mode; /* so that what comes behind the block is of another mode */
     /* Where the guest's flags are: */
     bool host, saved;
     bool flags_after; /* somebody looks at the flags that are there behind the current instruction */
@@ -90,6 +94,9 @@ int use_gpr(struct tr *t, unsigned r, int scratch);
 /* To write it: use_gpr() or, when nothing of the old value stays, the register only; then done_gpr(). */
 int dest_gpr(struct tr *t, unsigned r, int scratch);
 void done_gpr(struct tr *t, unsigned r, int reg);
+/* AH to BH as a host register that instructions without REX name; AH is a copy in SCRATCH0. Keeps the flags. */
+int use_high(struct tr *t, unsigned r);
+void done_high(struct tr *t, unsigned r);
 static inline bool high_byte(const struct insn *i, unsigned r) /* AH, CH, DH, BH */
 {
     return r >= 4 && r < 8 && !(i->prefixes & PREFIX_REX);
@@ -113,6 +120,7 @@ static inline void flags_set(struct tr *t)
 }
 
 /* ---- memory: address.c ---- */
+void use_mmu(struct tr *t, unsigned mmu);
 enum access { ACCESS_READ, ACCESS_WRITE };
 struct where where_of(struct tr *t, const struct insn *i);
 void emit_address(struct tr *t, int to, const struct where *w, int64_t extra);
@@ -146,7 +154,7 @@ void need_x87(struct tr *t);
 /* ---- emitters ---- */
 emit_fn op_alu, op_alu_imm, op_alu_acc, op_test, op_incdec, op_not_neg, op_mul, op_div, op_imul2, op_imul3,
     op_cbw, op_cwd;
-emit_fn op_shift, op_shift_cl, op_shift_double, op_bt, op_bt_imm, op_bsf, op_bswap, op_popcnt, op_xadd,
+emit_fn op_shift, op_shift_cl, op_shift_double, op_bt, op_bt_imm, op_bt_string, op_cmpxchg16, op_bsf, op_bswap, op_popcnt, op_xadd,
     op_cmpxchg, op_xchg;
 emit_fn op_mov_store, op_mov_load, op_mov_imm, op_mov_imm_reg, op_lea, op_movx, op_cmov, op_setcc, op_push,
     op_pop, op_push_imm, op_push_rm, op_leave, op_nop, op_xchg_ax, op_flag;
