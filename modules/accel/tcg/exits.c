@@ -162,14 +162,19 @@ void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)
     s->saved = t->saved;
 }
 
-void call_interp(struct tr *t, const struct insn *i, bool last)
+void call_with_insn(struct tr *t, const struct insn *i, const uint8_t *thunk, uint32_t info)
 {
     flags_save(t);
     emit_mov64(&t->c, SCRATCH1, (uintptr_t)i);
-    emit_mov32(&t->c, SCRATCH0, t->offset | (last ? INFO_LAST : 0));
-    emit_call_to(&t->c, t->cpu->thunk_interp);
+    emit_mov32(&t->c, SCRATCH0, info);
+    emit_call_to(&t->c, thunk);
     t->saved = true;
     t->host = false;
+}
+
+void call_interp(struct tr *t, const struct insn *i, bool last)
+{
+    call_with_insn(t, i, t->cpu->thunk_interp, t->offset | (last ? INFO_LAST : 0));
     t->simd_live = t->x87_live = false;
     t->ended = last;
 }

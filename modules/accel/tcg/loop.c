@@ -7,7 +7,7 @@
 #include <bp/error.h>
 #include <errno.h>
 #include <string.h>
-#ifndef DUMPOPS
+#ifdef DUMPOPS
 #include <stdio.h>
 #endif
 #include <sys/mman.h>
@@ -171,7 +171,7 @@ fail:
 void tcg_cpu_free(struct tcg_cpu *c)
 {
     struct tcg_cpu **link;
-#ifndef DUMPOPS
+#ifdef DUMPOPS
     for (unsigned k = 0; k < 2; k++)
     for (unsigned m = 0; m < 4; m++)
     for (unsigned o = 0; o < 256; o++) {

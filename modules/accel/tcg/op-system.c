@@ -21,12 +21,14 @@ static bool ring0(const struct tcg_cpu *c)
 
 struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
 {
-    bool mem = i->rm == RM_MEM;
+    bool mem = i->rm == RM_MEM, prefixed;
 
     if (i->map == 0) {
         switch (i->opcode) {
         case 0x8c:
-            return (i->modrm >> 3 & 7) < 6 ? (struct rule){.emit = op_mov_from_segment, .memory = mem} : (struct rule){0};
+            if ((i->modrm >> 3 & 7) > BP_GS)
+                break;
+            return (struct rule){.emit = op_mov_from_segment, .memory = mem};
         case 0x90: return i->prefixes & PREFIX_REP ? (struct rule){.emit = op_pause} : (struct rule){0};
         case 0x9c:
             return i->opsize == 8 ? (struct rule){.emit = op_pushf, .memory = 1, .flags = FLAGS_USE} : (struct rule){0};
@@ -37,12 +39,13 @@ struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
         }
         return (struct rule){0};
     }
+    prefixed = i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE);
     if (i->opcode == 0x01 && i->modrm == GROUP7_SWAPGS && ring0(c))
         return (struct rule){.emit = op_swapgs};
-    if (i->opcode == 0x01 && (i->modrm == GROUP7_CLAC || i->modrm == GROUP7_STAC) && ring0(c) &&
-        !(i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE)) && feature(&c->v, BP_X86_FW_7_EBX, 20))
+    if (i->opcode == 0x01 && (i->modrm == GROUP7_CLAC || i->modrm == GROUP7_STAC) && ring0(c) && !prefixed &&
+        feature(&c->v, BP_X86_FW_7_EBX, 20))
         return (struct rule){.emit = op_stac_clac, .memory = 1};
-    if (i->opcode == 0xae && !mem && (i->modrm >> 3 & 7) >= 5 && !(i->prefixes & (PREFIX_66 | PREFIX_REP | PREFIX_REPNE)))
+    if (i->opcode == 0xae && !mem && (i->modrm >> 3 & 7) >= 5 && !prefixed)
         return (struct rule){.emit = op_fence};
     return (struct rule){0};
 }

@@ -193,6 +193,8 @@ struct rule rule_of(const struct tcg_cpu *c, const struct insn *i)
     }
     if (i->map == 0) {
         r = (i->opcode & 0xf8) == 0xd8 ? rule_x87(c, i) : rule_1(i);
+        if (!r.emit)
+            r = rule_string(i);
         return r.emit ? r : rule_system(c, i);
     }
     r = rule_0f(c, i);

@@ -100,7 +100,7 @@ _Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP ==
 #define TB_HASH 65536u
 #define KEYS 16u
 #define STALE 64u
-#define THUNK_BYTES 4096u
+#define THUNK_BYTES 8192u
 #define MAX_TB_CODE (64u << 10) /* of host code, for one block */
 
 struct tcg_cpu {
@@ -136,7 +136,7 @@ struct tcg_cpu {
     uint32_t stale[STALE];
     /* thunks */
     void (*enter)(void *frame, const uint8_t *code);
-    const uint8_t *thunk_exit, *thunk_target, *thunk_slow, *thunk_interp, *thunk_simd, *thunk_x87;
+    const uint8_t *thunk_exit, *thunk_target, *thunk_slow, *thunk_interp, *thunk_string, *thunk_simd, *thunk_x87;
     struct insn redo;
     uint32_t mode_now; /* of what is being translated */
     uint32_t mode_running;
@@ -220,6 +220,7 @@ void sync_in(struct tcg_cpu *c);  /* from the frame to the state */
 void sync_out(struct tcg_cpu *c); /* from the state to the frame */
 /* refill.c, compiled without SIMD: 0: try again; 1: it takes more */
 int refill(struct jit_frame *f);
+int fast_string(struct jit_frame *f); /* strings.c, compiled so, too. 0: done; 1: what is left is the interpreter's */
 /* Between the state and the image in the frame. */
 void x87_to_image(struct jit_frame *f);
 void x87_from_image(struct jit_frame *f);

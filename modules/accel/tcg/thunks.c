@@ -125,6 +125,35 @@ static void go_on(struct code *c, int32_t pushed)
     leave(c);
 }
 
+/* SCRATCH0: info, SCRATCH1: the instruction. Returns when the block goes on. */
+static void make_interp(struct code *c, bool string)
+{
+    uint8_t *site;
+
+    emit_alu_imm(c, 5, 8, H_SP, RETURN_BYTES);
+    emit_rm(c, 0x89, 4, SCRATCH0, FRAME, SLOT(info));
+    emit_store(c, SCRATCH1, FRAME, SLOT(linear));
+    move_gprs(c, true, true);
+    if (string) {
+        call_c(c, (uintptr_t)fast_string);
+        emit_rr(c, 0x85, 4, H_AX, H_AX);
+        site = emit_jcc(c, CC_NE);
+        move_gprs(c, false, false);
+        emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
+        put8(c, 0xc3);
+        patch(site, c->p);
+    }
+    save_simd(c);
+    call_c(c, (uintptr_t)slow_interp);
+    emit_rr(c, 0x85, 8, H_AX, H_AX);
+    site = emit_jcc(c, CC_NE);
+    move_gprs(c, false, true);
+    emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
+    put8(c, 0xc3);
+    patch(site, c->p);
+    go_on(c, 2 * RETURN_BYTES);
+}
+
 static const uint8_t *aligned(struct code *c)
 {
     c->p = (uint8_t *)(((uintptr_t)c->p + 15) & ~(uintptr_t)15);
@@ -180,20 +209,9 @@ void thunks_make(struct tcg_cpu *cpu)
     call_c(c, (uintptr_t)slow_insn);
     go_on(c, 2 * RETURN_BYTES);
 
-    /* SCRATCH0: info, SCRATCH1: the instruction. Returns when the block goes on. */
     cpu->thunk_interp = aligned(c);
-    emit_alu_imm(c, 5, 8, H_SP, RETURN_BYTES);
-    emit_rm(c, 0x89, 4, SCRATCH0, FRAME, SLOT(info));
-    emit_store(c, SCRATCH1, FRAME, SLOT(linear));
-    move_gprs(c, true, true);
-    save_simd(c);
-    call_c(c, (uintptr_t)slow_interp);
-    emit_rr(c, 0x85, 8, H_AX, H_AX);
-    site = emit_jcc(c, CC_NE);
-    move_gprs(c, false, true);
-    emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
-    put8(c, 0xc3);
-    patch(site, c->p);
-    go_on(c, 2 * RETURN_BYTES);
+    make_interp(c, false);
+    cpu->thunk_string = aligned(c);
+    make_interp(c, true);
     cpu->at = (uint8_t *)aligned(c);
 }

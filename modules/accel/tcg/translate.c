@@ -165,7 +165,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     c->mode_now = mode;
     for (unsigned n = 0; n < count; n++) {
         rules[n] = rule_of(c, &c->v.decoded[n]);
-        interp |= !rules[n].emit;
+        interp |= !rules[n].emit || rules[n].keep;
     }
     tb = cache_alloc(c, sizeof(*tb) + size);
     insns = tb && interp ? keep(c, count) : c->v.decoded;

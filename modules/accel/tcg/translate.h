@@ -27,6 +27,7 @@ struct rule {
     uint8_t memory; /* touches guest memory: may fault, wants the flags saved */
     uint8_t simd;   /* needs the guest's XMM registers in the host's */
     uint8_t x87;    /* ... x87 stack */
+    uint8_t keep;   /* its decoded form is looked at when it runs */
 };
 struct rule rule_of(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_vex(const struct tcg_cpu *c, const struct insn *i); /* op-vex.c */
@@ -36,6 +37,8 @@ emit_fn op_bmi;
 struct rule rule_system(const struct tcg_cpu *c, const struct insn *i); /* op-system.c */
 emit_fn op_mov_from_segment, op_pause, op_fence, op_cld_std, op_cli_sti, op_swapgs, op_pushf, op_popf,
     op_stac_clac;
+struct rule rule_string(const struct insn *i); /* op-string.c */
+emit_fn op_string;
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
 
@@ -148,13 +151,16 @@ void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr 
 void exit_probe(struct tr *t, const struct insn *i, int64_t delta); /* by the jump cache */
 void stubs_emit(struct tr *t);
 void call_interp(struct tr *t, const struct insn *i, bool last);
+/* A thunk that takes a kept instruction and returns, or leaves the block. */
+void call_with_insn(struct tr *t, const struct insn *i, const uint8_t *thunk, uint32_t info);
 void need_simd(struct tr *t);
 void need_x87(struct tr *t);
 
 /* ---- emitters ---- */
 emit_fn op_alu, op_alu_imm, op_alu_acc, op_test, op_incdec, op_not_neg, op_mul, op_div, op_imul2, op_imul3,
     op_cbw, op_cwd;
-emit_fn op_shift, op_shift_cl, op_shift_double, op_bt, op_bt_imm, op_bt_string, op_cmpxchg16, op_bsf, op_bswap, op_popcnt, op_xadd,
+emit_fn op_shift, op_shift_cl, op_shift_double, op_bt, op_bt_imm, op_bt_string, op_cmpxchg16, op_bsf, op_bswap,
+    op_popcnt, op_xadd,
     op_cmpxchg, op_xchg;
 emit_fn op_mov_store, op_mov_load, op_mov_imm, op_mov_imm_reg, op_lea, op_movx, op_cmov, op_setcc, op_push,
     op_pop, op_push_imm, op_push_rm, op_leave, op_nop, op_xchg_ax, op_flag;
