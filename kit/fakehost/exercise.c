@@ -302,7 +302,8 @@ static const struct {
 /* Who has a bus for them. */
 static const struct {
     const char *bus, *companion;
-} adapters[] = {{"scsi", "virtio-scsi-pci"}, {"virtio-bus", "virtio-mmio"}, {"virtio-serial-bus", "virtio-serial-pci"}};
+} adapters[] = {{"scsi", "virtio-scsi-pci"}, {"virtio-bus", "virtio-mmio"}, {"virtio-serial-bus", "virtio-serial-pci"},
+                {"usb-bus", "qemu-xhci"}};
 
 static void make_adapter(struct bp_test_host *host, const char *type)
 {

@@ -101,7 +101,7 @@ def parts_that_are_not_built_are_refused_in_words():
                              ("hmat=on", "not built"), ("vmport=on", "VMware's port is not built"),
                              ("default-bus-bypass-iommu=on", "no IOMMU"),
                              ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
-                             ("vmport=perhaps", "on, off and auto"), ("usb=on", "no USB controller")):
+                             ("vmport=perhaps", "on, off and auto"), ("usb=on", "no USB controller of this board")):
             said = refused("-machine", board + "," + given)
             assert given in said and words in said, said
         with Emulator(PROGRAM, "-machine", board + ",nvdimm=off,vmport=off,smm=auto,pit=on,pic=on,hmat=off") as machine:

@@ -509,7 +509,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     pc->version = board->type.name;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
     if (pc->usb)
-        return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller is built; use usb=off");
+        return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller of this board is built; use usb=off");
     r = pc_check_apic_ids(m, err);
     if (r == 0)
         r = pc_check_choices(pc, err);

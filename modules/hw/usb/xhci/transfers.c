@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Transfer rings (4.9, 4.10, 4.11.2). A transfer descriptor is read whole, checked, and becomes one packet; an
+ * endpoint has one on its way. The dequeue pointer moves when it has ended, so that nothing of it has to be saved.
+ * Left out: streams, isochronous endpoints.
+ */
+#include <stdlib.h>
+
+#include "xhci.h"
+
+struct transfer {
+    struct xhci *s;
+    struct transfer *next, **link;
+    unsigned slot, dci;
+    bool data_in, nak;
+    struct ring after; /* where the ring goes on */
+    unsigned count;
+    uint32_t length;
+    struct bp_usb_packet packet;
+    struct trb trb[]; /* XHCI_TRBS while it is made */
+};
+
+static unsigned type_of(const struct trb *t)
+{
+    return t->control >> 10 & 0x3f;
+}
+
+static bool moves_data(const struct trb *t)
+{
+    return type_of(t) == TRB_NORMAL || type_of(t) == TRB_DATA || type_of(t) == TRB_SETUP;
+}
+
+void xhci_set_ep_state(struct xhci *s, struct endpoint *ep, uint8_t state)
+{
+    uint32_t words[4] = {0};
+    uint64_t dequeue = ep->ring.dequeue | ep->ring.cycle;
+
+    ep->state = state;
+    if (!ep->context || !xhci_read(s, ep->context, words, sizeof(words)))
+        return;
+    words[0] = (words[0] & ~7u) | state;
+    words[2] = (uint32_t)dequeue;
+    words[3] = (uint32_t)(dequeue >> 32);
+    xhci_write(s, ep->context, words, sizeof(words));
+}
+
+static struct endpoint *ep_of(struct transfer *t)
+{
+    return &t->s->slot[t->slot].ep[t->dci - 1];
+}
+
+/* On its way: found by transfer_of(). While it is made or ends it is not, so that no reset frees it meanwhile. */
+static void link_transfer(struct transfer *t)
+{
+    t->next = t->s->transfers;
+    t->link = &t->s->transfers;
+    if (t->next)
+        t->next->link = &t->next;
+    t->s->transfers = t;
+}
+
+static void unlink_transfer(struct transfer *t)
+{
+    if (!t->link)
+        return;
+    *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
+    t->link = NULL;
+}
+
+static void free_transfer(struct transfer *t)
+{
+    unlink_transfer(t);
+    free(t->packet.data);
+    free(t);
+}
+
+static struct transfer *transfer_of(struct xhci *s, unsigned slot, unsigned dci)
+{
+    struct transfer *t = s->transfers;
+
+    while (t && (t->slot != slot || (dci && t->dci != dci)))
+        t = t->next;
+    return t;
+}
+
+static void tell(struct transfer *t, const struct trb *trb, uint64_t parameter, uint32_t code, uint32_t length,
+                 bool event_data)
+{
+    xhci_event(t->s, trb->status >> 22, parameter, code << 24 | (length & 0xffffff),
+               (t->slot + 1) << 24 | t->dci << 16 | EVENT_TRANSFER << 10 | (event_data ? TRB_ED : 0));
+}
+
+/* ---- the end: data to memory, events (4.10.1, 4.11.5.2) ---- */
+static bool to_memory(struct transfer *t)
+{
+    uint32_t at = 0;
+
+    for (unsigned n = 0; n < t->count && at < t->packet.actual; n++) {
+        const struct trb *trb = &t->trb[n];
+        uint32_t size = moves_data(trb) ? trb->status & 0x1ffff : 0;
+
+        if (size > t->packet.actual - at)
+            size = t->packet.actual - at;
+        if (size && (trb->control & TRB_IDT || !xhci_write(t->s, trb->parameter, t->packet.data + at, size)))
+            return false;
+        at += size;
+    }
+    return true;
+}
+
+static void tell_all(struct transfer *t, uint32_t code)
+{
+    struct endpoint *ep = ep_of(t);
+    uint32_t left = t->packet.actual;
+    bool told = false;
+
+    for (unsigned n = 0; n < t->count; n++) {
+        const struct trb *trb = &t->trb[n];
+        bool last = n + 1 == t->count;
+        uint32_t size = moves_data(trb) ? trb->status & 0x1ffff : 0, done = size < left ? size : left;
+        uint32_t what = code == CC_SUCCESS && done < size ? CC_SHORT : code;
+
+        left -= done;
+        ep->residual += done;
+        if (type_of(trb) == TRB_EVENT_DATA) {
+            if (trb->control & TRB_IOC)
+                tell(t, trb, trb->parameter, code == CC_SUCCESS && t->packet.actual < t->length ? CC_SHORT : code,
+                     ep->residual, true);
+            ep->residual = 0;
+            continue;
+        }
+        if (told)
+            continue;
+        if (what == CC_SUCCESS && trb->control & TRB_IOC) {
+            tell(t, trb, trb->at, what, 0, false);
+        } else if (what == CC_SHORT && trb->control & (TRB_ISP | TRB_IOC)) {
+            told = true;
+            tell(t, trb, trb->at, what, size - done, false);
+        } else if (what != CC_SUCCESS && what != CC_SHORT && (left == 0 || last) && (done < size || last)) {
+            told = true; /* where it broke off */
+            tell(t, trb, trb->at, what, size - done, false);
+        }
+    }
+}
+
+static void finish(struct transfer *t)
+{
+    static const uint8_t codes[] = {[BP_USB_OK] = CC_SUCCESS, [BP_USB_STALL] = CC_STALL, [BP_USB_BABBLE] = CC_BABBLE,
+                                    [BP_USB_ERROR] = CC_TRANSACTION, [BP_USB_GONE] = CC_TRANSACTION};
+    struct endpoint *ep = ep_of(t);
+    uint32_t code = codes[t->packet.status];
+
+    unlink_transfer(t);
+    if (t->data_in && code != CC_TRANSACTION && !to_memory(t))
+        code = CC_TRB; /* its buffer is where no memory is */
+    if (code == CC_SUCCESS)
+        ep->ring = t->after;
+    tell_all(t, code);
+    if (code != CC_SUCCESS) {
+        ep->residual = 0;
+        xhci_set_ep_state(t->s, ep, code == CC_TRB ? EP_ERROR : EP_HALTED);
+    }
+    ep->again = true;
+    free_transfer(t);
+}
+
+static void done(struct bp_usb_packet *p)
+{
+    struct transfer *t = p->opaque;
+    struct xhci *s = t->s;
+
+    s->busy++;
+    finish(t);
+    s->busy--;
+    xhci_later(s);
+}
+
+/* ---- the beginning ---- */
+/* 1: a whole descriptor; 0: not yet; -1: it makes no sense. */
+static int gather(struct xhci *s, const struct endpoint *ep, struct transfer *t)
+{
+    t->after = ep->ring;
+    for (t->count = 0;;) {
+        struct trb trb;
+        int r = xhci_fetch(s, &t->after, &trb);
+
+        if (r <= 0)
+            return r;
+        if (t->count == XHCI_TRBS)
+            return -1;
+        t->trb[t->count++] = trb;
+        if (moves_data(&trb))
+            t->length += trb.status & 0x1ffff;
+        if (t->length > XHCI_TD_BYTES || type_of(&trb) == TRB_ISOCH ||
+            (!moves_data(&trb) && type_of(&trb) != TRB_STATUS && type_of(&trb) != TRB_EVENT_DATA &&
+             type_of(&trb) != TRB_NOOP))
+            return -1;
+        if (!(trb.control & TRB_CH))
+            return 1;
+    }
+}
+
+static bool from_memory(struct xhci *s, struct transfer *t)
+{
+    uint32_t at = 0;
+
+    for (unsigned n = 0; n < t->count; n++) {
+        const struct trb *trb = &t->trb[n];
+        uint32_t size = moves_data(trb) ? trb->status & 0x1ffff : 0;
+
+        if (trb->control & TRB_IDT && size) {
+            if (size > 8)
+                return false;
+            memcpy(t->packet.data + at, &trb->parameter, size);
+        } else if (size && !xhci_read(s, trb->parameter, t->packet.data + at, size)) {
+            return false;
+        }
+        at += size;
+    }
+    return true;
+}
+
+/* Token and direction. False: no such descriptor belongs on this endpoint. */
+static bool describe(const struct endpoint *ep, struct transfer *t)
+{
+    const struct trb *first = &t->trb[0];
+    unsigned type = type_of(first);
+
+    for (unsigned n = 0; n + 1 < t->count && type == TRB_EVENT_DATA; n++)
+        type = type_of(&t->trb[n + 1]);
+    if (ep->type != 4) {
+        t->packet.token = ep->type >= 5 ? BP_USB_IN : BP_USB_OUT;
+        t->data_in = ep->type >= 5;
+        for (unsigned n = 0; n < t->count; n++) {
+            if (type_of(&t->trb[n]) == TRB_SETUP || type_of(&t->trb[n]) == TRB_DATA ||
+                type_of(&t->trb[n]) == TRB_STATUS)
+                return false;
+        }
+        return true;
+    }
+    t->packet.token = type == TRB_SETUP ? BP_USB_SETUP : first->control & TRB_DIR ? BP_USB_IN : BP_USB_OUT;
+    t->data_in = t->packet.token == BP_USB_IN;
+    if (type == TRB_SETUP)
+        return t->count == 1 && first->control & TRB_IDT && t->length == 8;
+    return type != TRB_STATUS || t->length == 0;
+}
+
+static bool only_tells(const struct transfer *t)
+{
+    for (unsigned n = 0; n < t->count; n++) {
+        if (type_of(&t->trb[n]) != TRB_NOOP && type_of(&t->trb[n]) != TRB_EVENT_DATA)
+            return false;
+    }
+    return true;
+}
+
+static void refuse(struct xhci *s, unsigned slot, unsigned dci, struct transfer *t)
+{
+    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+    const struct trb here = {.at = ep->ring.dequeue, .status = s->slot[slot].interrupter << 22};
+
+    bp_guest_error("xhci-trb", "xHCI: a transfer descriptor makes no sense");
+    tell(t, t->count ? &t->trb[t->count - 1] : &here, t->count ? t->trb[t->count - 1].at : here.at, CC_TRB, 0, false);
+    xhci_set_ep_state(s, ep, EP_ERROR);
+    free_transfer(t);
+}
+
+static struct transfer *new_transfer(struct xhci *s, unsigned slot, unsigned dci)
+{
+    struct transfer *t = calloc(1, sizeof(*t) + XHCI_TRBS * sizeof(struct trb));
+
+    if (!t)
+        return NULL;
+    t->s = s;
+    t->slot = slot;
+    t->dci = dci;
+    return t;
+}
+
+/* One descriptor; true: go on with the next. */
+static bool step(struct xhci *s, unsigned slot, unsigned dci)
+{
+    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+    struct bp_usb_device *d;
+    struct transfer *t = new_transfer(s, slot, dci);
+    int r = t ? gather(s, ep, t) : 0;
+
+    if (r == 0) {
+        if (t)
+            free_transfer(t);
+        return false;
+    }
+    if (r > 0 && t->length)
+        t->packet.data = malloc(t->length);
+    if (r < 0 || !describe(ep, t) || (t->length && (!t->packet.data || (!t->data_in && !from_memory(s, t))))) {
+        refuse(s, slot, dci, t);
+        return false;
+    }
+    if (only_tells(t)) {
+        t->packet.status = BP_USB_OK;
+        finish(t);
+        return true;
+    }
+    t->packet.size = sizeof(t->packet);
+    t->packet.endpoint = (uint8_t)(dci / 2);
+    t->packet.length = t->length;
+    t->packet.done = done;
+    t->packet.opaque = t;
+    d = xhci_device(s, &s->slot[slot]);
+    if (!d) {
+        t->packet.status = BP_USB_GONE;
+    } else if (xhci_usb->submit(d, &t->packet) == BP_USB_LATER) {
+        link_transfer(t);
+        return false;
+    }
+    if (t->packet.status == BP_USB_NAK) {
+        free_transfer(t); /* it is made again when there is something */
+        return false;
+    }
+    finish(t);
+    return ep->state == EP_RUNNING;
+}
+
+void xhci_kick(struct xhci *s, unsigned slot, unsigned dci)
+{
+    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+    unsigned n = 0;
+
+    ep->again = false;
+    if (!(s->usbcmd & CMD_RUN) || transfer_of(s, slot, dci))
+        return;
+    while (s->slot[slot].enabled && ep->state == EP_RUNNING && xhci_has_room(s)) {
+        if (n++ == XHCI_BATCH)
+            break;
+        if (!step(s, slot, dci)) {
+            if (!transfer_of(s, slot, dci))
+                ep->again = false;
+            return;
+        }
+    }
+    ep->again = true;
+    if (xhci_has_room(s) && ep->state == EP_RUNNING)
+        xhci_later(s);
+}
+
+void xhci_stop_transfer(struct xhci *s, unsigned slot, unsigned dci, bool with_event)
+{
+    struct transfer *t;
+
+    while ((t = transfer_of(s, slot, dci))) {
+        xhci_usb->cancel(&t->packet);
+        if (with_event)
+            tell(t, &t->trb[0], t->trb[0].at, CC_STOPPED, t->trb[0].status & 0x1ffff, false);
+        free_transfer(t);
+    }
+}
+
+void xhci_stop_all(struct xhci *s)
+{
+    while (s->transfers) {
+        xhci_usb->cancel(&s->transfers->packet);
+        free_transfer(s->transfers);
+    }
+}
+
+/* A control transfer of the controller's own, without data. */
+uint8_t xhci_control(struct xhci *s, struct bp_usb_device *d, const uint8_t setup[8])
+{
+    struct bp_usb_packet p = {.size = sizeof(p), .token = BP_USB_SETUP, .length = 8};
+    uint8_t bytes[8];
+
+    (void)s;
+    memcpy(bytes, setup, 8);
+    p.data = bytes;
+    if (xhci_usb->submit(d, &p) != BP_USB_OK)
+        return p.status;
+    p = (struct bp_usb_packet){.size = sizeof(p), .token = BP_USB_IN};
+    return xhci_usb->submit(d, &p);
+}

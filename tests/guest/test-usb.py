@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Debian's standard kernel with its own drivers of USB controllers and devices."""
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import disk
+from console import BINARY, Console, SLOW, Tap
+
+BOOT_SECONDS = 400
+DRIVERS = ("xhci_pci", "usbhid", "hid_generic", "evdev")
+
+
+class Guest:
+    def __init__(self, *args):
+        kernel, initrd = disk.guest(DRIVERS)
+        self.folder = tempfile.TemporaryDirectory(prefix="backplane-usb-")
+        self.path = os.path.join(self.folder.name, "qmp")
+        self.console = Console([BINARY, "-m", "512", "-nographic", "-nodefaults", "-serial", "mon:stdio", "-kernel",
+                                kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet", "-qmp",
+                                f"unix:{self.path},server=on,wait=off", *args])
+
+    def __enter__(self):
+        self.console.expect("Disk guest is up", BOOT_SECONDS)
+        self.console.expect("# ", 60)
+        return self
+
+    def __exit__(self, *_):
+        self.console.close()
+        self.folder.cleanup()
+
+    def qmp(self, name, **arguments):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(30 * SLOW)
+            peer.connect(self.path)
+            lines = peer.makefile("r")
+            lines.readline()
+            for request in ({"execute": "qmp_capabilities"}, {"execute": name, "arguments": arguments}):
+                peer.sendall(json.dumps(request).encode() + b"\n")
+                answer = json.loads(lines.readline())
+                while "event" in answer:
+                    answer = json.loads(lines.readline())
+                assert "return" in answer, answer
+
+    def run(self, command, seconds=200):
+        self.console.type(command + "; echo; echo en''d\n")
+        text = self.console.expect("\nend", seconds)
+        self.console.expect("# ", 60)
+        return text.replace("\r", "").split("en''d\n", 1)[-1]
+
+    def monitor(self, *commands):
+        self.console.type("\x01c")
+        self.console.expect("(qemu) ", 30)
+        text = ""
+        for command in commands:
+            self.console.type(command + "\n")
+            text += self.console.expect("(qemu) ", 60)
+        self.console.type("\x01c\n")
+        self.console.expect("# ", 60)
+        return text
+
+    def until(self, condition, seconds=100):
+        """A condition of the guest's shell."""
+        text = self.run(f"i=0; until {condition}; do sleep 1; i=$((i+1)); [ $i -gt {seconds} ] && break; done; "
+                        f"{condition} && echo it''-is-so", seconds * 3)
+        assert "it-is-so" in text, text + self.run("dmesg | tail -30")
+
+    def has_input(self, name):
+        self.until(f"grep -q '{name}' /sys/class/input/event*/device/name")
+
+    def events(self, name, act):
+        """What comes from a device (type, code, value) when act() was called."""
+        self.run(f"for d in /sys/class/input/event*; do grep -q '{name}' $d/device/name && e=/dev/input/${{d##*/}}; done; "
+                 "cat $e > /tmp/events & sleep 1")
+        act()
+        end = time.monotonic() + 60 * SLOW
+        while True:
+            text = self.run("hexdump -v -e '12/2 \"%04x \" \"\\n\"' /tmp/events")
+            found = [tuple(int(word, 16) for word in line.split()[8:12]) for line in text.split("\n")
+                     if len(line.split()) == 12]
+            found = [(kind, code, low | high << 16) for kind, code, low, high in found if kind in (1, 2, 3)]
+            if found or time.monotonic() > end:
+                self.run("kill %% 2>/dev/null; sleep 1")
+                return found
+
+
+def keyboard_and_tablet(*args):
+    def case():
+        with Guest(*args) as guest:
+            for name in ("USB Tablet", "USB Keyboard"):
+                guest.has_input(name)
+            keys = guest.events("USB Keyboard", lambda: guest.monitor("sendkey q"))
+            assert (1, 16, 1) in keys, keys
+            moves = guest.events("USB Tablet", lambda: guest.qmp("input-send-event", events=[
+                {"type": "abs", "data": {"axis": "x", "value": 1000}},
+                {"type": "abs", "data": {"axis": "y", "value": 2000}},
+                {"type": "btn", "data": {"button": "left", "down": True}}]))
+            assert {(3, 0, 1000), (3, 1, 2000), (1, 0x110, 1)} <= set(moves), moves
+            text = guest.monitor("info usb")
+            assert "QEMU USB Tablet" in text and "QEMU USB Keyboard" in text, text
+    return case
+
+
+def mouse_comes_and_goes():
+    with Guest("-device", "qemu-xhci,id=x", "-smp", "2") as guest:
+        guest.monitor("device_add usb-mouse,id=m,port=2")
+        guest.has_input("USB Mouse")
+        moves = guest.events("USB Mouse", lambda: guest.monitor("mouse_move 5 -3"))
+        assert (2, 0, 5) in moves and (2, 1, 0xFFFFFFFD) in moves, moves
+        guest.monitor("device_del m")
+        guest.until("! grep -q 'USB Mouse' /sys/class/input/event*/device/name")
+        guest.monitor("device_add usb-kbd,id=k,port=2")
+        guest.has_input("USB Keyboard")
+
+
+if __name__ == "__main__":
+    try:
+        disk.guest(DRIVERS)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"1..0 # SKIP Debian's kernel package cannot be had: {error}")
+    else:
+        tap = Tap()
+
+        def case(name, function):
+            if not sys.argv[1:] or name in sys.argv[1:]:
+                tap.case(name, function)
+
+        case("keyboard_types_and_tablet_moves_on_xhci",
+             keyboard_and_tablet("-device", "qemu-xhci", "-device", "usb-tablet", "-device", "usb-kbd"))
+        case("keyboard_types_and_tablet_moves_on_nec_xhci",
+             keyboard_and_tablet("-machine", "q35", "-device", "nec-usb-xhci", "-device", "usb-tablet,usb_version=1",
+                                 "-device", "usb-kbd"))
+        case("mouse_comes_and_goes", mouse_comes_and_goes)
+        tap.done()
