@@ -63,7 +63,6 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"vmport", NULL, "on|off|auto", "vmport", "the VMware port", "vmport=off|auto"},
     {"aes-key-wrap", NULL, "on|off", "aes-key-wrap", "boards of s390", "aes-key-wrap=off"},
     {"dea-key-wrap", NULL, "on|off", "dea-key-wrap", "boards of s390", "dea-key-wrap=off"},
-    {"nvdimm", NULL, "on|off", "nvdimm", "persistent memory", "nvdimm=off"},
     {"memory-encryption", NULL, "id", NULL, "encrypted guests", NULL},
     {"confidential-guest-support", NULL, "id", NULL, "encrypted guests", NULL},
     {"cxl", NULL, "on|off", "cxl", "CXL", "cxl=off"},

@@ -95,7 +95,7 @@ def attributes_of_memory_reach_sysfs():
     """The example of the manual: 5 ns and 200 MB/s, 10 ns and 100 MB/s, caches of 10 KiB."""
     lb = "hmat-lb,initiator=0,target=%d,hierarchy=memory,data-type=access-%s"
     cache = "hmat-cache,node-id=%d,size=10K,level=1,associativity=direct,policy=write-back,line=8"
-    options = ["-machine", "q35,hmat=on", "-m", "2G", "-object", "memory-backend-ram,size=1G,id=m0",
+    options = ["-machine", "q35,hmat=on", "-m", "2G,slots=2,maxmem=4G", "-object", "memory-backend-ram,size=1G,id=m0",
                "-object", "memory-backend-ram,size=1G,id=m1", "-smp", "2,sockets=2,maxcpus=2"]
     for text in ("node,nodeid=0,memdev=m0", "node,nodeid=1,memdev=m1,initiator=0", "cpu,node-id=0,socket-id=0",
                  "cpu,node-id=0,socket-id=1", lb % (0, "latency") + ",latency=5", lb % (0,
@@ -111,10 +111,69 @@ def attributes_of_memory_reach_sysfs():
         assert text.count("\nnode0") == 2, text
 
 
+def total(g):
+    return int(re.search(r"MemTotal:\s+(\d+) kB", g.run("grep MemTotal /proc/meminfo")).group(1)) // 1024
+
+
+def until(g, want, what, seconds=60):
+    for _ in range(seconds):
+        text = g.run("sleep 1; " + what)
+        if want in text:
+            return text
+    raise AssertionError((want, text))
+
+
+def dimms_come_and_go():
+    """The example of the manual: 1 GiB, three slots, up to 4 GiB."""
+    with Guest("-m", "1G,slots=3,maxmem=4G") as g:
+        before = total(g)
+        g.qmp("object-add", **{"qom-type": "memory-backend-ram", "id": "m", "size": 512 << 20})
+        g.qmp("device_add", driver="pc-dimm", id="d", memdev="m")
+        until(g, "PNP0C80:00", "ls /sys/bus/acpi/devices")
+        g.run("sleep 1; for f in /sys/devices/system/memory/memory*; do "
+              "[ $(cat $f/state) = offline ] && echo online_movable > $f/state; done")
+        assert total(g) == before + 512, (before, total(g))
+        assert g.qmp("query-memory-devices")[0]["data"]["hotplugged"] is True
+        assert g.qmp("query-memory-size-summary") == {"base-memory": 1 << 30, "plugged-memory": 512 << 20}
+        # What was plugged in is memory: all that is free can be filled.
+        text = g.run("mount -t tmpfs -o size=90% t /mnt && dd if=/dev/urandom of=/mnt/a bs=1M count=128 2>/dev/null && "
+                     "cp /mnt/a /mnt/b && cmp /mnt/a /mnt/b && echo sa''me; umount /mnt", 300)
+        assert "same" in text, text
+        g.run("for f in /sys/devices/system/memory/memory*; do [ $(cat $f/valid_zones) = Movable ] && "
+              "echo offline > $f/state; done")
+        g.qmp("device_del", id="d")
+        assert g.event("DEVICE_DELETED")["device"] == "d"
+        assert total(g) == before and g.qmp("query-memory-devices") == []
+        g.qmp("object-del", id="m")
+        return f"{before} MiB, with the module {before + 512}"
+
+
+def nvdimms_keep_what_is_written():
+    with tempfile.NamedTemporaryFile(prefix="backplane-nvdimm-") as f:
+        f.truncate(128 << 20)
+        options = ["-machine", "q35,nvdimm=on", "-m", "512M,slots=2,maxmem=2G", "-object",
+                   f"memory-backend-file,id=p,share=on,mem-path={f.name},size=128M", "-device", "nvdimm,memdev=p,id=n",
+                   "-object", "memory-backend-ram,id=l,size=64M", "-device", "nvdimm,memdev=l,label-size=128K"]
+        drivers = ("crc32c_generic", "nfit", "nd_pmem", "ext4")
+        with Guest(*options, drivers=drivers) as g:
+            text = g.run("cat /sys/block/pmem0/size; cat /sys/bus/nd/devices/nmem1/available_slots; "
+                         "echo some text that stays > /dev/pmem0; sync; dmesg | grep -i -E 'nfit.*(fail|error)'")
+            # The label area is read by the driver when the region begins: 128 KiB have 508 slots of 256 bytes or so.
+            words = text.split()
+            assert words[0] == str((128 << 20) // 512) and 250 < int(words[1]) < 1024, text
+            assert "nfit" not in text, text
+        f.seek(0)
+        assert f.read(24) == b"some text that stays\n" + bytes(3)
+        with Guest(*options, drivers=drivers) as g:
+            assert "some text that stays" in g.run("head -c 21 /dev/pmem0")
+
+
 def main():
     tap = Tap()
     tap.case("nodes_have_their_memory_cpus_and_distances", nodes_have_their_memory_cpus_and_distances)
     tap.case("attributes_of_memory_reach_sysfs", attributes_of_memory_reach_sysfs)
+    tap.case("dimms_come_and_go", dimms_come_and_go)
+    tap.case("nvdimms_keep_what_is_written", nvdimms_keep_what_is_written)
     tap.done()
 
 

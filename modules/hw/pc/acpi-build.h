@@ -43,4 +43,7 @@ uint8_t *acpi_copy(struct tables *t, const uint8_t *aml, uint32_t size);
 void acpi_add_numa(struct tables *t, const struct pc *pc);
 uint32_t acpi_numa_size(const struct pc *pc);
 
+/* Of acpi-nvdimm.c: NFIT, and the devices of NVDIMMs, when there are any. */
+void acpi_add_nvdimms(struct tables *t, const struct pc *pc);
+
 #endif

@@ -11,6 +11,7 @@
  *   +8  4 bytes, read: the number that is selected, 0 when there can be no such (command 0); its APIC id (command 3)
  */
 #define BP_SHARED
+#include "acpi-aml.h"
 #include "acpi-cpuhp.h"
 
 #include <bp/exact/machine.h>
@@ -100,87 +101,33 @@ void acpi_cpuhp_connect(struct bp_device *dev, struct bp_device *pm, const struc
     s->pm_if = pm_if;
 }
 
-/* ---- AML (ACPI 6.4, chapter 20) ---- */
-struct aml {
-    uint8_t *data;
-    uint32_t size;
-};
-
-static void bytes(struct aml *a, const void *p, uint32_t n)
-{
-    memcpy(a->data + a->size, p, n);
-    a->size += n;
-}
-
-static void byte(struct aml *a, unsigned b)
-{
-    a->data[a->size++] = (uint8_t)b;
-}
-
-static void number(struct aml *a, uint32_t n)
-{
-    byte(a, 0x0c);
-    bytes(a, &n, 4);
-}
-
-/* A length of three bytes, filled in by end(). */
-static uint32_t begin(struct aml *a)
-{
-    uint32_t at = a->size;
-
-    a->size += 3;
-    return at;
-}
-
-static void end(struct aml *a, uint32_t at)
-{
-    uint32_t length = a->size - at;
-
-    a->data[at] = (uint8_t)(0x80 | (length & 15));
-    a->data[at + 1] = (uint8_t)(length >> 4);
-    a->data[at + 2] = (uint8_t)(length >> 12);
-}
-
+/* ---- AML ---- */
 static void name_of(struct aml *a, unsigned n)
 {
     static const char hex[] = "0123456789ABCDEF";
 
-    byte(a, 'C');
-    byte(a, '0');
-    byte(a, (unsigned char)hex[n >> 4 & 15]);
-    byte(a, (unsigned char)hex[n & 15]);
-}
-
-/* Method NAME without arguments that returns FUNCTION (n), or FUNCTION (n, id). */
-static void forward(struct aml *a, const char *name, const char *function, unsigned n, const uint32_t *id)
-{
-    uint32_t at;
-
-    byte(a, 0x14);
-    at = begin(a);
-    bytes(a, name, 4);
-    byte(a, 0);
-    byte(a, 0xa4);
-    bytes(a, function, 4);
-    number(a, n);
-    if (id)
-        number(a, *id);
-    end(a, at);
+    aml_byte(a, 'C');
+    aml_byte(a, '0');
+    aml_byte(a, (unsigned char)hex[n >> 4 & 15]);
+    aml_byte(a, (unsigned char)hex[n & 15]);
 }
 
 static void add_processor(struct aml *a, unsigned n, uint32_t id)
 {
+    uint8_t entry[5];
     uint32_t at;
 
-    bytes(a, "\x5b\x82", 2); /* Device */
-    at = begin(a);
+    aml_bytes(a, "\x5b\x82", 2); /* Device */
+    at = aml_begin(a);
     name_of(a, n);
-    bytes(a, "\x08_HID\x0d" "ACPI0007", 15); /* with the string's end */
-    bytes(a, "\x08_UID", 5);
-    number(a, n);
-    forward(a, "_STA", "CSTA", n, NULL);
-    forward(a, "_MAT", "CMAT", n, &id);
-    end(a, at);
+    aml_bytes(a, "\x08_HID\x0d" "ACPI0007", 15); /* with the string's end */
+    aml_bytes(a, "\x08_UID", 5);
+    aml_number(a, n);
+    aml_forward(a, "_STA", 0, "CSTA", n, NULL, 0);
+    entry[0] = 0x0c;
+    memcpy(entry + 1, &id, 4);
+    aml_forward(a, "_MAT", 0, "CMAT", n, entry, sizeof(entry));
+    aml_end(a, at);
 }
 
 /* If (LEqual (Arg0, n)) { Notify (C0nn, Arg1) } */
@@ -188,14 +135,14 @@ static void add_notify(struct aml *a, unsigned n)
 {
     uint32_t at;
 
-    byte(a, 0xa0);
-    at = begin(a);
-    bytes(a, "\x93\x68", 2);
-    number(a, n);
-    byte(a, 0x86);
+    aml_byte(a, 0xa0);
+    at = aml_begin(a);
+    aml_bytes(a, "\x93\x68", 2);
+    aml_number(a, n);
+    aml_byte(a, 0x86);
     name_of(a, n);
-    byte(a, 0x69);
-    end(a, at);
+    aml_byte(a, 0x69);
+    aml_end(a, at);
 }
 
 uint8_t *acpi_cpuhp_aml(const uint32_t *ids, unsigned count, uint32_t *ret_size)
@@ -205,18 +152,18 @@ uint8_t *acpi_cpuhp_aml(const uint32_t *ids, unsigned count, uint32_t *ret_size)
 
     if (!a.data)
         return NULL;
-    byte(&a, 0x10);
-    scope = begin(&a);
-    bytes(&a, "\\_SB_", 5);
+    aml_byte(&a, 0x10);
+    scope = aml_begin(&a);
+    aml_bytes(&a, "\\_SB_", 5);
     for (unsigned n = 0; n < count && n < MOST; n++)
         add_processor(&a, n, ids[n]);
-    byte(&a, 0x14);
-    method = begin(&a);
-    bytes(&a, "CTFY\x02", 5);
+    aml_byte(&a, 0x14);
+    method = aml_begin(&a);
+    aml_bytes(&a, "CTFY\x02", 5);
     for (unsigned n = 0; n < count && n < MOST; n++)
         add_notify(&a, n);
-    end(&a, method);
-    end(&a, scope);
+    aml_end(&a, method);
+    aml_end(&a, scope);
     *ret_size = a.size;
     return a.data;
 }

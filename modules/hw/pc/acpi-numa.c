@@ -60,6 +60,8 @@ static void add_srat(struct tables *t, const struct pc *pc, const struct bp_numa
         e = put_part(e, i, at, end, low, low + pc->high_size, 1ull << 32);
         at = end;
     }
+    /* What may come is known to be memory; most systems find room for it then. */
+    e = put_memory(e, n->count - 1, pc->devices_base, pc->devices_length, HOT_PLUGGABLE);
     put32(p + 4, (uint32_t)(e - p));
     t->image.size = (uint32_t)(e - t->image.data); /* what no node needed is given back */
     acpi_finish(t, p);

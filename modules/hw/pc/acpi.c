@@ -5,17 +5,20 @@
  */
 #include "acpi-build.h"
 #include "acpi-cpuhp.h"
+#include "acpi-memhp.h"
 #include "chipset.h"
 #include "low-memory.h"
 
 #include <bp/chip/acpi-tables.h>
 #include <bp/exact/numa.h>
 #include <bp/exact/x86-topology.h>
+#include <bp/memory-device.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ssdt_com1.hex"
+#include "ssdt_memhp.hex"
 #include "ssdt_cpuhp.hex"
 #include "ssdt_pcihp.hex"
 #include "ssdt_pcihp_bus.hex"
@@ -287,6 +290,24 @@ static void add_hotplug(struct tables *t, const struct pc *pc)
     free(aml);
 }
 
+static void add_memory_slots(struct tables *t, const struct pc *pc)
+{
+    uint32_t size;
+    uint8_t *aml, *p;
+
+    if (!pc->memhp)
+        return;
+    acpi_list(t, acpi_copy(t, ssdt_memhp_aml_code, sizeof(ssdt_memhp_aml_code)));
+    aml = acpi_memhp_aml(bp_machine_memory_slots(pc->machine), &size);
+    p = aml ? acpi_begin(t, "SSDT", ACPI_HEADER + size, 2) : NULL;
+    if (p) {
+        memcpy(p + ACPI_HEADER, aml, size);
+        acpi_finish(t, p);
+    }
+    acpi_list(t, p);
+    free(aml);
+}
+
 /* Its page stands among the tables; a name in its SSDT leads there. */
 static void add_vmgenid(struct tables *t)
 {
@@ -336,6 +357,12 @@ static uint32_t size_of_users(const struct pc *pc, const uint8_t **ret_slic)
     return size;
 }
 
+/* What modules of memory have in the tables: a device, a page for methods, an entry of NFIT. */
+static uint32_t slots_size(const struct pc *pc)
+{
+    return pc->memhp ? 0x4000 + bp_machine_memory_slots(pc->machine) * 384 : 0;
+}
+
 static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
 {
     uint8_t *facs = append(t, 64, 64);
@@ -368,7 +395,9 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     add_hotplug(t, pc);
     if (pc->vmgenid)
         add_vmgenid(t);
+    add_memory_slots(t, pc);
     acpi_add_numa(t, pc);
+    acpi_add_nvdimms(t, pc);
     add_users(t, pc);
     uint8_t *rsdt = add_root(t, "RSDT", 4), *xsdt = add_root(t, "XSDT", 8);
     if (t->image.full)
@@ -391,7 +420,7 @@ bool acpi_has_sleep(const struct pc *pc, unsigned state)
 int acpi_build(const struct pc *pc, struct acpi_image *ret_image, struct bp_error *err)
 {
     struct tables t = {.count = 0};
-    uint32_t users = size_of_users(pc, &t.slic) + acpi_numa_size(pc);
+    uint32_t users = size_of_users(pc, &t.slic) + acpi_numa_size(pc) + slots_size(pc);
     int r = acpi_image_new(&t.image, PC_ACPI_SIZE + users, err);
 
     if (r == 0)
@@ -412,7 +441,8 @@ static int build_here(const struct pc *pc, struct acpi_image *ret_image, struct 
     if (r < 0 || ret_image->size <= PC_ACPI_SIZE)
         return r;
     acpi_image_free(ret_image);
-    return bp_fail(err, E2BIG, "-acpitable, -numa: the ACPI tables have more than the %u bytes that there is room for "
+    return bp_fail(err, E2BIG, "-acpitable, -numa, -m slots=: the ACPI tables have more than the %u bytes that "
+                   "there is room for "
                    "without firmware: add -bios " PC_FIRMWARE, PC_ACPI_SIZE);
 }
 
@@ -422,7 +452,7 @@ int acpi_check(const struct pc *pc, struct bp_error *err)
     struct acpi_image image;
     int r = 0;
 
-    if (size_of_users(pc, &slic) || bp_machine_numa(pc->machine)) /* else ours alone have the room */
+    if (size_of_users(pc, &slic) || bp_machine_numa(pc->machine) || pc->memhp) /* else ours alone have the room */
         r = build_here(pc, &image, err);
     else
         return 0;

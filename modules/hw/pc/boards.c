@@ -6,6 +6,7 @@
  */
 #define BP_SHARED
 #include "acpi-cpuhp.h"
+#include "acpi-memhp.h"
 #include "acpi-pcihp.h"
 #include "isa-bridge.h"
 #include "pc.h"
@@ -85,6 +86,7 @@ COMPAT_LIST(2_4, SINCE_2_5, compat_2_4);
 #define COMMON \
     .max_cpus = 255, .default_cpu = "qemu64", .default_ram_size = 128u << 20, \
     .default_ram_id = "pc.ram", .hotpluggable_cpus = true, .has_modules = true, .has_numa = true, \
+    .most_memory_slots = 256, \
     .cpu_pre_plug = pc_cpu_pre_plug, \
     .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown, \
     .wakeup = pc_wakeup, \
@@ -128,6 +130,8 @@ BP_MODULE("board-pc", "Boards pc (i440FX, PIIX) and q35 (Q35, ICH9)", pc_imports
           {BP_PROVIDE_BOARD, &pc_isapc_board}, {BP_PROVIDE_DEVICE, &isapc_bridge},
           {BP_PROVIDE_BOARD, &pc_i440fx_9_1}, {BP_PROVIDE_BOARD, &pc_q35_9_1},
           {BP_PROVIDE_DEVICE, &acpi_pcihp_class}, {BP_PROVIDE_DEVICE, &acpi_cpuhp_class},
+          {BP_PROVIDE_DEVICE, &acpi_memhp_class}, {BP_PROVIDE_DEVICE, &acpi_nvdimm_class},
+          {BP_PROVIDE_EVENT, &acpi_memhp_ost_event}, {BP_PROVIDE_COMMAND, &acpi_memhp_query},
           {BP_PROVIDE_ABSTRACT, &x86_machine}, {BP_PROVIDE_ABSTRACT, &generic_pc},
           {BP_PROVIDE_HMP, &pc_info_irq}, {BP_PROVIDE_COMMAND, &pc_query_timeline},
           {BP_PROVIDE_HMP, &pc_info_timeline});

@@ -226,12 +226,19 @@ static int add_memory_map(const struct pc *pc, const struct bp_fw_cfg_interface 
 {
     const struct e820 map[] = {{0, pc->low_size, 1}, {1ull << 32, pc->high_size, 1}};
     uint8_t packed[BP_COUNT(map) * 20], *p = packed;
+    uint64_t end = pc->devices_base + pc->devices_length;
+    int r = 0;
 
     for (unsigned i = 0; i < BP_COUNT(map) && map[i].length; i++, p += 20) {
         memcpy(p, &map[i].start, 8);
         memcpy(p + 8, &map[i].length, 8);
         memcpy(p + 16, &map[i].type, 4);
     }
+    /* What firmware gives addresses above 4 GiB begins behind memory that may come. */
+    if (pc->devices_length)
+        r = fw_cfg->add_file(pc->fw_cfg, "etc/reserved-memory-end", &end, sizeof(end), err);
+    if (r < 0)
+        return r;
     return fw_cfg->add_file(pc->fw_cfg, "etc/e820", packed, (size_t)(p - packed), err);
 }
 

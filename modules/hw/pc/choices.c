@@ -17,7 +17,6 @@ static const struct {
     bool on; /* what is the case */
     const char *words;
 } switches[] = {
-    {offsetof(struct pc, choices.nvdimm), "nvdimm", false, "NVDIMMs are not built"},
     {offsetof(struct pc, choices.bypass_iommu), "default-bus-bypass-iommu", false, "no IOMMU is built"},
     {offsetof(struct pc, choices.pit), "pit", true, "the board cannot be without its timer (8254)"},
     {offsetof(struct pc, choices.pic), "pic", true, "the board cannot be without its 8259 pair"},

@@ -4,6 +4,7 @@
 #include "low-memory.h"
 #include "pc.h"
 
+#include <bp/memory-device.h>
 #include <errno.h>
 
 int pc_map_ram(struct pc *pc, struct bp_error *err)
@@ -22,7 +23,8 @@ int pc_map_ram(struct pc *pc, struct bp_error *err)
         bp_region_add(root,
                       bp_region_new_alias(owner, "ram-above-4g", ram, pc->low_size, pc->high_size),
                       1ull << 32, 0);
-    return 0;
+    pc->devices_base = ((1ull << 32) + pc->high_size + (1u << 30) - 1) & ~((1ull << 30) - 1);
+    return bp_machine_offer_memory(pc->machine, pc->devices_base, &pc->devices_length, err);
 }
 
 unsigned pc_memory_map(const struct pc *pc, struct e820 *map, unsigned max)

@@ -16,6 +16,7 @@
 #include <bp/command.h>
 #include <bp/chip/acpi-tables.h>
 #include <bp/chip/fw-cfg.h>
+#include <bp/chip/pc-dimm.h>
 #include <bp/chip/pflash.h>
 #include <bp/chip/smbios.h>
 #include <bp/chip/i8259.h>
@@ -49,6 +50,7 @@ BP_USE(block, struct bp_block_interface, "block", 1);
 BP_USE(net, struct bp_net_interface, "net", 1);
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
 BP_USE(fdc, struct bp_fdc_interface, "fdc", 1);
+BP_USE(dimms, struct bp_pc_dimm_interface, "pc-dimm", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
 const struct bp_import pc_imports[] = {
@@ -59,7 +61,7 @@ const struct bp_import pc_imports[] = {
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
     BP_IMPORT(smbios, "smbios", 1), BP_IMPORT(fdc, "fdc", 1), BP_IMPORT(acpi_tables, "acpi-tables", 1),
-    BP_IMPORT(pflash, "pflash", 1), BP_IMPORT(net, "net", 1),
+    BP_IMPORT(pflash, "pflash", 1), BP_IMPORT(net, "net", 1), BP_IMPORT(dimms, "pc-dimm", 1),
     {NULL, 0, 0, NULL},
 };
 
@@ -491,9 +493,6 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
     return r < 0 ? r : disks_make_ide(pc->machine, block, c->disk_units, err);
 }
 
-/* What sits on no bus has no slot that a guest would watch. */
-static const struct bp_hotplug_ops slots = {.size = sizeof(struct bp_hotplug_ops)};
-
 int pc_init(struct bp_machine *m, struct bp_error *err)
 {
     const struct bp_board_class *board = bp_object_class(bp_machine_object(m));
@@ -507,7 +506,8 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     disks_places(m, block, pc->chipset->disk_units);
     pc->product = board->type.summary;
     pc->version = board->type.name;
-    bp_machine_set_hotplug(m, bp_machine_owner(m), &slots, NULL);
+    pc->dimms = dimms;
+    bp_machine_set_hotplug(m, bp_machine_owner(m), &pc_no_bus, pc);
     if (pc->usb)
         return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller of this board is built; use usb=off");
     r = pc_check_apic_ids(m, err);
@@ -793,7 +793,7 @@ const struct bp_field pc_props[] = {
             "system management mode: on, off, auto (where the accelerator runs it)"),
     BP_PROP("memory-encryption", STRING, struct pc, choices.memory_encryption, NULL,
             "id of the object that keeps the memory encrypted"),
-    BP_PROP("nvdimm", BOOL, struct pc, choices.nvdimm, "off", "NVDIMMs"),
+    BP_PROP("nvdimm", BOOL, struct pc, nvdimm, "off", "NVDIMMs (-device nvdimm)"),
     BP_PROP("hmat", BOOL, struct pc, hmat, "off", "ACPI tells the attributes of NUMA nodes' memory (HMAT)"),
     BP_PROP("default-bus-bypass-iommu", BOOL, struct pc, choices.bypass_iommu, "off",
             "devices on the root bus are not behind an IOMMU"),

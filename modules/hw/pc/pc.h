@@ -30,18 +30,19 @@ enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_PIRQ, GSI_SOURCES };
 
 struct bp_fw_cfg_interface;
 struct bp_isa_interface;
+struct bp_pc_dimm_interface;
 
 struct pc {
     /* properties */
     bool acpi, hpet, i8042;
-    bool graphics, usb, fd_bootchk, with_smbus, sata, hmat;
+    bool graphics, usb, fd_bootchk, with_smbus, sata, hmat, nvdimm;
     char *pflash[2]; /* nodes of the flash chips, or NULL */
     struct bp_object *pcspk_audiodev; /* or NULL */
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
     struct {
         char *vmport, *smm, *memory_encryption;
-        bool nvdimm, bypass_iommu, pit, pic;
+        bool bypass_iommu, pit, pic;
     } choices; /* of parts that are not built, or always there (choices.c) */
 
     struct bp_machine *machine;
@@ -61,7 +62,10 @@ struct pc {
     uint8_t a20; /* a bit for each source that lets it through */
     uint8_t gsi_levels[GSI_COUNT]; /* bit per source */
     uint64_t gsi_count[GSI_COUNT]; /* how often each was raised */
-    struct bp_device *pcihp, *cpuhp; /* ACPI's hot-plug controllers; NULL: none */
+    struct bp_device *pcihp, *cpuhp, *memhp; /* ACPI's hot-plug controllers; NULL: none */
+    struct bp_device *nvdimm_dev; /* what answers NVDIMMs' methods, or NULL */
+    const struct bp_pc_dimm_interface *dimms;
+    uint64_t devices_base, devices_length; /* where memory of devices lies, bytes; 0: nowhere */
     uint8_t hotplug_bus[32]; /* number of the bus behind the bridge in a slot of the root bus; 0: none */
     bool cpu_comes;          /* a processor is being plugged into the running machine */
     bool smm;
@@ -151,6 +155,8 @@ extern const struct bp_import pc_imports[];
 
 /* Processors and cards that come and go (hotplug.c); the second when all devices are there. */
 int pc_make_hotplug(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err);
+/* What sits on no bus: memory modules. */
+extern const struct bp_hotplug_ops pc_no_bus;
 void pc_add_hotplug_buses(struct pc *pc, const struct bp_pci_interface *pci);
 
 /* System management mode (smm.c): whether there is any; after the chipset is made: wires and memory; for each processor

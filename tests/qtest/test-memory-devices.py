@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Memory that devices bring: -m slots= and maxmem=, pc-dimm, nvdimm; ACPI's registers at 0xa00; NFIT and _DSM."""
+import struct
+import subprocess
+import tempfile
+
+import fwcfg
+from qtest import Tap, program
+
+MIB, GIB = 1 << 20, 1 << 30
+SLOTS = ["-m", "128M,slots=4,maxmem=2G"]
+ADDRESS_LOW, ADDRESS_HIGH, SIZE_LOW, SIZE_HIGH, NODE, FLAGS = 0xa00, 0xa04, 0xa08, 0xa0c, 0xa10, 0xa14
+SELECT, OST_EVENT, OST_STATUS = 0xa00, 0xa04, 0xa08
+DSM, PAGE = 0xa18, 0x200000
+
+
+def ram(name, size):
+    return ["-object", f"memory-backend-ram,id={name},size={size}"]
+
+
+def refused(words, *args):
+    run = subprocess.run([program(), "-display", "none", "-nodefaults", "-accel", "qtest", *args], timeout=60,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         check=False)
+    assert run.returncode == 1 and words in run.stderr, (args, run.returncode, run.stderr)
+
+
+def fails(q, words, command, arguments):
+    try:
+        q.qmp(command, arguments)
+    except AssertionError as error:
+        assert words in str(error), (words, error)
+    else:
+        raise AssertionError("%s was taken, not refused with '%s'" % (arguments, words))
+
+
+def sizes_are_checked():
+    for words, text in (("slots specified but no maxmem", "128M,slots=2"), ("aligned to multiple of 4096",
+                        "64M,slots=2,maxmem=100000001"), ("is equal to the initial", "128M,slots=2,maxmem=128M"),
+                        ("must be at least the initial", "128M,slots=2,maxmem=64M"), ("0..256", "1M,slots=257"),
+                        ("at most 64T", "128M,slots=2,maxmem=128T")):
+        refused(words, "-m", text)
+    refused("machine 'isapc' offers no memory hot-plug", "-M", "isapc", *SLOTS)
+
+
+def modules_are_checked():
+    refused("specify the maxmem option", *ram("m", "64M"), "-device", "pc-dimm,memdev=m")
+    refused("specify the 'slots' option", "-m", "128M,maxmem=1G", *ram("m", "64M"), "-device", "pc-dimm,memdev=m")
+    refused("'memdev' property is not set", *SLOTS, "-device", "pc-dimm")
+    refused("in use by pc-dimm", *SLOTS, *ram("m", "64M"), "-device", "pc-dimm,memdev=m", "-device", "pc-dimm,memdev=m")
+    refused("not enough space", *SLOTS, *ram("m", "3G"), "-device", "pc-dimm,memdev=m")
+    refused("valid range is [0-3]", *SLOTS, *ram("m", "64M"), "-device", "pc-dimm,memdev=m,slot=4")
+    refused("outside of the range", *SLOTS, *ram("m", "64M"), "-device", "pc-dimm,memdev=m,addr=0x200000")
+    refused("must be aligned", *SLOTS, *ram("m", "64M"), "-device", "pc-dimm,memdev=m,addr=0x100001000")
+    refused("exceeds the number of numa nodes: 1", *SLOTS, *ram("m", "64M"), "-device", "pc-dimm,memdev=m,node=1")
+    refused("nvdimm=on", *SLOTS, *ram("m", "64M"), "-device", "nvdimm,memdev=m")
+    nvdimm = ["-M", "q35,nvdimm=on", *SLOTS, *ram("m", "64M"), "-device"]
+    refused("label-size", *nvdimm, "nvdimm,memdev=m,label-size=4K")
+    refused("too small to contain the labels", *nvdimm, "nvdimm,memdev=m,label-size=64M")
+    refused("8-4-4-4-12", *nvdimm, "nvdimm,memdev=m,uuid=12345")
+
+
+def modules_are_found_and_told_of(q):
+    q.writel(4 * GIB + 16, 0x12345678)
+    assert q.readl(4 * GIB + 16) == 0x12345678
+    devices = {d["data"]["id"]: d for d in q.qmp("query-memory-devices")}
+    assert devices["a"] == {"type": "dimm", "data": {
+        "id": "a", "addr": 4 * GIB, "size": 256 * MIB, "slot": 2, "node": 0, "memdev": "/objects/m1",
+        "hotplugged": False, "hotpluggable": True}}, devices
+    assert devices["b"]["data"]["addr"] == 4 * GIB + 256 * MIB and devices["b"]["data"]["slot"] == 0
+    text = q.qmp("human-monitor-command", {"command-line": "info memory-devices"}).replace("\r", "")
+    assert 'Memory device [dimm]: "a"\n  addr: 0x100000000\n  slot: 2\n  node: 0\n  size: 268435456\n' in text, text
+    text = q.qmp("human-monitor-command", {"command-line": "info memory_size_summary"})
+    assert text.split() == ["base", "memory:", str(128 * MIB), "plugged", "memory:", str(320 * MIB)], text
+    assert struct.unpack("<Q", fwcfg.file(q, "etc/reserved-memory-end"))[0] == 4 * GIB + 6 * GIB
+
+
+def selected(q, slot):
+    q.outl(SELECT, slot)
+    return (q.inl(ADDRESS_HIGH) << 32 | q.inl(ADDRESS_LOW), q.inl(SIZE_HIGH) << 32 | q.inl(SIZE_LOW), q.inl(NODE),
+            q.inb(FLAGS))
+
+
+def registers_follow_a_module_that_comes_and_goes(q):
+    assert selected(q, 0) == (0, 0, 0, 0) and selected(q, 300) == (0, 0, 0, 0)
+    q.qmp("object-add", {"qom-type": "memory-backend-ram", "id": "m", "size": 128 * MIB})
+    q.qmp("device_add", {"driver": "pc-dimm", "id": "d", "memdev": "m", "slot": 3})
+    assert selected(q, 3) == (4 * GIB, 128 * MIB, 0, 3)
+    q.outb(FLAGS, 2)
+    assert q.inb(FLAGS) == 1
+    fails(q, "in use", "object-del", {"id": "m"})
+    fails(q, "does not listen", "device_del", {"id": "d"})
+    q.outw(0x604, 1)         # ACPI mode (SCI_EN), and event 3 enabled
+    q.outb(0xafe2, 8)        # GPE0 enable
+    q.qmp("device_del", {"id": "d"})
+    assert selected(q, 3)[3] == 5 and q.inb(0xafe0) & 8
+    fails(q, "unplug", "device_del", {"id": "d"})
+    q.outb(FLAGS, 4)
+    q.outl(OST_EVENT, 3)
+    q.outl(OST_STATUS, 1)    # not accepted
+    seen = {e["event"]: e["data"] for e in q.events} if q.qmp("query-status") else {}
+    assert seen["ACPI_DEVICE_OST"]["info"] == {"device": "d", "slot": "3", "slot-type": "DIMM", "source": 3,
+                                              "status": 1}, seen
+    assert seen["DEVICE_UNPLUG_GUEST_ERROR"]["device"] == "d"
+    assert q.qmp("query-acpi-ospm-status")[3]["status"] == 1
+    q.qmp("device_del", {"id": "d"})
+    q.outb(FLAGS, 8)
+    q.qmp("query-status")
+    assert [e for e in q.events if e["event"] == "DEVICE_DELETED"], q.events
+    assert selected(q, 3) == (0, 0, 0, 0) and q.qmp("query-memory-devices") == []
+    q.qmp("object-del", {"id": "m"})
+
+
+def slots_are_filled_and_emptied(q):
+    for n in range(5):
+        q.qmp("object-add", {"qom-type": "memory-backend-ram", "id": f"m{n}", "size": 128 * MIB})
+    for n in range(4):
+        q.qmp("device_add", {"driver": "pc-dimm", "id": f"d{n}", "memdev": f"m{n}"})
+        assert selected(q, n)[:2] == (4 * GIB + 128 * MIB * n, 128 * MIB), n
+    fails(q, "no free slots", "device_add", {"driver": "pc-dimm", "id": "d4", "memdev": "m4"})
+    q.outl(SELECT, 1)
+    q.outb(FLAGS, 8)  # a guest may eject what nobody asked it for
+    q.qmp("query-status")
+    fails(q, "slot 2 is busy", "device_add", {"driver": "pc-dimm", "id": "d4", "memdev": "m4", "slot": 2})
+    fails(q, "conflicts with memory device id='d0'", "device_add",
+          {"driver": "pc-dimm", "id": "d4", "memdev": "m4", "addr": 4 * GIB})
+    q.qmp("device_add", {"driver": "pc-dimm", "id": "d4", "memdev": "m4"})
+    assert selected(q, 1)[:2] == (4 * GIB + 128 * MIB, 128 * MIB)
+
+
+def without_acpi_nothing_comes(q):
+    q.qmp("object-add", {"qom-type": "memory-backend-ram", "id": "m", "size": 128 * MIB})
+    fails(q, "acpi=off", "device_add", {"driver": "pc-dimm", "id": "d", "memdev": "m"})
+
+
+# ---- NVDIMMs ----
+
+def nfit_tells_of_nvdimms(q):
+    data = fwcfg.file(q, "etc/acpi/tables")
+    at = data.index(b"NFIT")
+    size = struct.unpack_from("<I", data, at + 4)[0]
+    nfit = data[at:at + size]
+    assert size == 40 + 2 * (56 + 48 + 32) and nfit[8] == 1
+    at = 40
+    for n, (handle, address, length, flags) in enumerate(((1, 4 * GIB, 64 * MIB, 0),
+                                                         (2, 4 * GIB + 64 * MIB, 128 * MIB - 0x20000, 8))):
+        assert struct.unpack_from("<HHHHII", nfit, at) == (0, 56, n + 1, 3, 0, 0)
+        assert nfit[at + 16:at + 32].hex() == "79d3f066f3b47440ac430d3318b78cdb"
+        assert struct.unpack_from("<QQQ", nfit, at + 32) == (address, length, 0x8008)
+        assert struct.unpack_from("<HHIHHHHQQQHHH", nfit, at + 56) == (
+            1, 48, handle, handle - 1, 0, n + 1, n + 1, length, 0, 0, 0, 1, flags)
+        assert struct.unpack_from("<HHH", nfit, at + 104) == (4, 32, n + 1)
+        at += 136
+    assert data.count(b"ACPI0012") == 1 and b"NV00" in data and b"NV01" in data
+    names = {d["type"] for d in q.qmp("query-memory-devices")}
+    assert names == {"nvdimm"}
+    fails(q, "hot unplug is not supported", "device_del", {"id": "n0"})
+
+
+def dsm(q, handle, function, argument=b""):
+    q.write(PAGE, struct.pack("<III", handle, 1, function) + argument)
+    q.outl(DSM, PAGE)
+    size = q.readl(PAGE)
+    assert size <= 4092, size
+    return q.read(PAGE + 4, size)
+
+
+def dsm_reads_and_writes_labels(q):
+    assert dsm(q, 0, 0) == bytes(4) and dsm(q, 1, 0) == bytes(4)  # the root, and one without labels
+    assert dsm(q, 2, 0) == b"\x71\0\0\0"
+    assert dsm(q, 1, 4) == b"\1\0\0\0" and dsm(q, 9, 4) == b"\2\0\0\0" and dsm(q, 2, 7) == b"\1\0\0\0"
+    assert struct.unpack("<III", dsm(q, 2, 4)) == (0, 128 << 10, 4064)
+    text = bytes(range(251)) * 16
+    assert dsm(q, 2, 6, struct.pack("<II", 0x1000, len(text)) + text) == bytes(4)
+    assert dsm(q, 2, 5, struct.pack("<II", 0x1000, len(text))) == bytes(4) + text
+    assert dsm(q, 2, 5, struct.pack("<II", (128 << 10) - 4, 4)) == bytes(8)
+    for offset, length in ((128 << 10, 4), ((128 << 10) - 4, 8), (0, 4065), (0xffffffff, 1), (4, 0xffffffff)):
+        assert dsm(q, 2, 5, struct.pack("<II", offset, length)) == b"\3\0\0\0", (offset, length)
+        assert dsm(q, 2, 6, struct.pack("<II", offset, length)) == b"\3\0\0\0", (offset, length)
+    # Labels are not in what the guest maps, and lie at the file's end.
+    with open(FILE.name, "rb") as f:
+        f.seek((128 << 20) - (128 << 10) + 0x1000)
+        assert f.read(len(text)) == text
+    q.outl(DSM, 0xfffff000)  # where nothing is: no answer, no harm
+
+
+FILE = tempfile.NamedTemporaryFile(prefix="backplane-labels-")
+FILE.truncate(128 << 20)
+NVDIMMS = ["-M", "q35,nvdimm=on", *SLOTS, *ram("m0", "64M"), "-device", "nvdimm,memdev=m0,id=n0", "-object",
+           f"memory-backend-file,id=m1,size=128M,mem-path={FILE.name},share=on", "-device",
+           "nvdimm,memdev=m1,label-size=128K,unarmed=on,id=n1,uuid=6ba7b810-9dad-11d1-80b4-00c04fd430c8"]
+
+tap = Tap()
+tap.case("sizes_are_checked", sizes_are_checked)
+tap.case("modules_are_checked", modules_are_checked)
+tap.machine_case("modules_are_found_and_told_of", [*SLOTS, *ram("m1", "256M"), *ram("m2", "64M"), "-device",
+                 "pc-dimm,memdev=m1,id=a,slot=2", "-device", "pc-dimm,memdev=m2,id=b"], modules_are_found_and_told_of)
+tap.machine_case("registers_follow_a_module_that_comes_and_goes", SLOTS, registers_follow_a_module_that_comes_and_goes)
+tap.machine_case("slots_are_filled_and_emptied", ["-M", "q35", *SLOTS], slots_are_filled_and_emptied)
+tap.machine_case("without_acpi_nothing_comes", ["-M", "pc,acpi=off", *SLOTS], without_acpi_nothing_comes)
+tap.machine_case("nfit_tells_of_nvdimms", NVDIMMS, nfit_tells_of_nvdimms)
+tap.machine_case("dsm_reads_and_writes_labels", NVDIMMS, dsm_reads_and_writes_labels)
+tap.done()
