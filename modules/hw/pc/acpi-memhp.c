@@ -17,7 +17,6 @@
 
 #include <bp/memory-device.h>
 #include <bp/memory.h>
-#include <bp/exact/machine.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
