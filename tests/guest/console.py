@@ -93,8 +93,9 @@ class Tap:
         start = time.monotonic()
         try:
             note = function(*args)
-            print(f"ok {self.number} {name}", flush=True)
-            print(f"# {time.monotonic() - start:.1f} s{'; ' + note if note else ''}", flush=True)
+            skipped = note[9:] if note and note.startswith("skipped: ") else None
+            print(f"ok {self.number} {name}" + (f" # SKIP {skipped}" if skipped else ""), flush=True)
+            print(f"# {time.monotonic() - start:.1f} s{'; ' + note if note and not skipped else ''}", flush=True)
         except Exception as error:  # a case must not take the others along
             self.failed += 1
             print(f"not ok {self.number} {name}", flush=True)

@@ -2,9 +2,12 @@
 """Debian's kernel with its own drivers on our NICs, through user networking to real servers on the host."""
 import hashlib
 import os
+import shutil
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 import network  # noqa: E402
@@ -90,6 +93,98 @@ def two_guests_hear_each_other(keys_one, keys_two):
         assert "300000" in a.run("sleep 1; wc -c < /tmp/got")
 
 
+def second_guest_outlives_the_first():
+    """As the manual's example: the first listens, and is started anew; the second connects again."""
+    port = free_port()
+    server = "stream,server=on,addr.type=inet,addr.host=localhost,addr.port=%d,addr.ipv4=on" % port
+    client = "stream,server=off,addr.type=inet,addr.host=localhost,addr.port=%d,addr.ipv4=on,reconnect-ms=5" % port
+
+    def up(g, address):
+        g.run("ip addr add %s/24 dev eth0; ip link set eth0 up; sleep 2" % address, 60)
+    first = network.Guest(MODELS["e1000"], "-nic", server + ",model=e1000,mac=52:54:00:00:00:01")
+    with network.Guest(MODELS["e1000"], "-nic", client + ",model=e1000,mac=52:54:00:00:00:02") as b:
+        with first as a:
+            up(a, "10.1.1.1")
+            up(b, "10.1.1.2")
+            b.run("ping -c 3 10.1.1.1", 60)
+        with network.Guest(MODELS["e1000"], "-nic", server + ",model=e1000,mac=52:54:00:00:00:03") as c:
+            up(c, "10.1.1.3")
+            b.run("ping -c 5 10.1.1.3", 90)
+
+
+def passt_stands_for_user_networking():
+    """The manual's example: passt runs by itself, the machine connects to its socket."""
+    if not shutil.which("passt"):
+        return "skipped: passt is not installed"
+    path = os.path.join(tempfile.mkdtemp(prefix="backplane-passt-"), "socket")
+    os.chmod(os.path.dirname(path), 0o777)
+    passt = subprocess.Popen(["passt", "-f", "-s", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 20
+        while not os.path.exists(path):
+            if passt.poll() is not None:
+                return "skipped: passt does not start here: %s" % passt.stderr.read().decode()[-300:]
+            assert time.monotonic() < end, "passt does not open its socket"
+            time.sleep(0.05)
+        with network.Guest(MODELS["virtio-net-pci"], "-netdev", "stream,id=net0,server=off,addr.type=unix,addr.path=" + path,
+                           "-device", "virtio-net-pci,netdev=net0") as g:
+            g.dhcp()
+            router = g.run("ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p'").split()[-1]
+            assert router.count(".") == 3, router
+            with network.web(FOLDER.name) as server:
+                with open(os.path.join(FOLDER.name, "said"), "w", encoding="ascii") as f:
+                    f.write("heard-by-passt")
+                assert "heard-by-passt" in g.run("wget -q -O - http://%s:%d/said" % (router, server.server_port), 60)
+    finally:
+        passt.terminate()
+        passt.wait(20)
+        passt.stderr.close()
+        shutil.rmtree(os.path.dirname(path))
+    return None
+
+
+def guest_is_reached_by_telnet():
+    port = free_port()
+    with network.Guest(MODELS["e1000"], "-nic", "user,model=e1000,hostfwd=tcp:127.0.0.1:%d-:23" % port) as g:
+        g.dhcp()
+        g.run("mkdir -p /dev/pts; mount -t devpts devpts /dev/pts; telnetd -p 23 -l /bin/sh")
+        with socket.create_connection(("127.0.0.1", port), 30 * SLOW) as s:
+            s.settimeout(60 * SLOW)
+            s.sendall(b"echo the-sum-is-$((40+2))\r\n")
+            heard = b""
+            while b"the-sum-is-42" not in heard:
+                part = s.recv(4096)
+                assert part, heard
+                heard += part
+
+
+def pxelinux_boots_a_kernel():
+    """As the manual's example: the card's iPXE fetches pxelinux.0, that its menu, a kernel and an initramfs, by TFTP."""
+    programs = ("/usr/lib/PXELINUX/pxelinux.0", "/usr/lib/syslinux/modules/bios/ldlinux.c32")
+    for path in programs + ("/usr/lib/ipxe/qemu/efi-e1000.rom", "/usr/share/seabios"):
+        if not os.path.exists(path):
+            return "skipped: %s is missing (pxelinux, syslinux-common, ipxe-qemu, seabios)" % path
+    folder = os.path.join(FOLDER.name, "tftp")
+    os.makedirs(os.path.join(folder, "pxelinux.cfg"))
+    kernel, initrd = network.guest(MODELS["e1000"])
+    for path in (*programs, kernel, initrd):
+        shutil.copy(path, folder)
+    with open(os.path.join(folder, "pxelinux.cfg/default"), "w", encoding="ascii") as f:
+        f.write("SERIAL 0\nPROMPT 0\nDEFAULT linux\nLABEL linux\nKERNEL %s\nINITRD %s\nAPPEND console=ttyS0 quiet\n"
+                % (os.path.basename(kernel), os.path.basename(initrd)))
+    disk = os.path.join(FOLDER.name, "linux.img")
+    with open(disk, "wb") as f:
+        f.truncate(1 << 20)
+    console = Console([BINARY, "-m", "256", "-nodefaults", "-nographic", "-serial", "stdio", "-drive",
+                       "file=%s,format=raw,if=ide" % disk, "-boot", "n", "-device", "e1000,netdev=n1", "-netdev",
+                       "user,id=n1,tftp=%s,bootfile=/pxelinux.0" % folder])
+    try:
+        console.expect("Network guest is up", 400)
+    finally:
+        console.close()
+    return None
+
+
 def firmware_boots_from_the_network():
     """SeaBIOS, the card's iPXE, DHCP and TFTP: a script of iPXE's that says what it has loaded."""
     if not os.path.exists("/usr/lib/ipxe/qemu/efi-e1000.rom") or not os.path.exists("/usr/share/seabios"):
@@ -113,6 +208,16 @@ cases["cable_is_pulled_and_put_back"] = (cable_is_pulled_and_put_back,)
 cases["firmware_boots_from_the_network"] = (firmware_boots_from_the_network,)
 cases["two_guests_hear_each_other"] = (two_guests_hear_each_other, "stream,server=on,addr.type=unix,addr.path=" + STREAM,
                                        "stream,addr.type=unix,addr.path=%s,reconnect-ms=200" % STREAM)
+SOCKET = free_port()
+cases["two_guests_hear_each_other_by_a_socket"] = (two_guests_hear_each_other, "socket,listen=:%d" % SOCKET,
+                                                   "socket,connect=127.0.0.1:%d" % SOCKET)
+cases["two_guests_hear_each_other_at_a_switch"] = (two_guests_hear_each_other, "switch,name=test-%d" % os.getpid(),
+                                                   "switch,name=test-%d" % os.getpid())
+cases["second_guest_outlives_the_first"] = (second_guest_outlives_the_first,)
+cases["guest_is_reached_by_telnet"] = (guest_is_reached_by_telnet,)
+cases["pxelinux_boots_a_kernel"] = (pxelinux_boots_a_kernel,)
+if built("virtio-net-pci"):
+    cases["passt_stands_for_user_networking"] = (passt_stands_for_user_networking,)
 tap = Tap()
 wanted = sys.argv[1:]
 for name, (function, *args) in cases.items():

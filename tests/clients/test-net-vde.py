@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""-netdev vde at a real vde_switch: two machines hear each other; port, group and mode; a switch that goes.
+
+usage: test-net-vde.py SOURCE-ROOT BUILD-ROOT
+"""
+import contextlib
+import grp
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+
+SOURCE, BUILD = (os.path.realpath(path) for path in sys.argv[1:3])
+sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
+
+import tap  # noqa: E402
+from qmp import Emulator, fails  # noqa: E402
+from wire import ALL, MAC, Wire, options  # noqa: E402
+
+PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
+FOLDER = tap.work_folder("net-vde-")
+FRAME = ALL + MAC + b"\x88\xb5" + bytes(range(200))
+BACK = ALL + b"\x52\x54\0\0\0\x01" + b"\x88\xb5" + b"back" * 300  # the switch remembers where an address was
+
+
+@contextlib.contextmanager
+def switch(name, *more):
+    """A switch at its folder; a hub, so that nothing has to be learned first."""
+    path = os.path.join(FOLDER, name)
+    process = subprocess.Popen(["vde_switch", "-F", "-hub", "-sock", path, *more], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 30
+        while not os.path.exists(os.path.join(path, "ctl")):
+            assert time.monotonic() < end and process.poll() is None, "vde_switch does not start"
+            time.sleep(0.02)
+        yield path, process
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdin.close()
+
+
+@contextlib.contextmanager
+def machine(netdev, name):
+    folder = os.path.join(FOLDER, name)
+    os.makedirs(folder, exist_ok=True)
+    wire = Wire(folder)
+    try:
+        with Emulator(PROGRAM, "-M", "none", *options(folder, netdev)) as e:
+            wire.emulator = e
+            yield wire
+    finally:
+        wire.close()
+
+
+def need():
+    if not shutil.which("vde_switch"):
+        raise tap.Skip("vde_switch is not installed (vde2)")
+
+
+def two_machines_hear_each_other():
+    need()
+    with switch("lab") as (path, _), machine("vde,sock=" + path, "one") as a, machine("vde,sock=%s,port=7" % path, "two") as b:
+        for sender, hearer, frame in ((a, b, FRAME), (b, a, BACK)):
+            for n in range(40):
+                sender.send(frame + bytes([n]))
+                assert hearer.wait(lambda f: f if f.startswith(frame) else None) == frame + bytes([n]), n
+        assert "sock=" + path in a.emulator.command("human-monitor-command", command_line="info network")["return"]
+        with Emulator(PROGRAM, "-nodefaults", "-nic", "vde,model=e1000,sock=" + path) as e:
+            text = e.command("human-monitor-command", command_line="info network")["return"]
+            assert "e1000" in text and "sock=" + path in text, text
+
+
+def port_belongs_to_who_was_told():
+    need()
+    group = grp.getgrgid(os.getgid()).gr_name
+    with switch("shared") as (path, _):
+        with machine("vde,sock=%s,port=3,group=%s,mode=640" % (path, group), "one"):
+            end = time.monotonic() + 20
+            while True:
+                sockets = [os.path.join(path, name) for name in os.listdir(path) if name != "ctl"]
+                if sockets or time.monotonic() > end:
+                    break
+                time.sleep(0.02)
+            modes = {stat.S_IMODE(os.stat(p).st_mode) for p in sockets}
+            groups = {os.stat(p).st_gid for p in sockets}
+            assert modes == {0o640} and groups == {os.getgid()}, (sockets, modes, groups)
+
+
+def switch_that_goes_pulls_the_cable():
+    need()
+    with switch("short") as (path, process), machine("vde,sock=" + path, "one") as a:
+        process.terminate()
+        process.wait(20)
+        end = time.monotonic() + 20
+        while "the switch has gone" not in \
+                a.emulator.command("human-monitor-command", command_line="info network")["return"]:
+            assert time.monotonic() < end, "nothing is noticed"
+            time.sleep(0.02)
+        a.send(FRAME)
+        assert "return" in a.emulator.command("query-status")
+
+
+def wrong_keys_are_refused_in_words():
+    for netdev, words in (("vde,id=n,sock=%s/none" % FOLDER, ("cannot connect to the switch", "vde_switch")),
+                          ("vde,id=n,sock=/,mode=9", ("mode=9", "octal")), ("vde,id=n,port=70000", ("70000",)),
+                          ("vde,id=n,sockt=/", ("sockt",))):
+        said = fails(PROGRAM, "-M", "none", "-netdev", netdev)
+        for word in words:
+            assert word in said, (word, said)
+
+
+tap.run([two_machines_hear_each_other, port_belongs_to_who_was_told, switch_that_goes_pulls_the_cable,
+         wrong_keys_are_refused_in_words])
