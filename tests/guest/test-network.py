@@ -116,8 +116,9 @@ def passt_stands_for_user_networking():
     """The manual's example: passt runs by itself, the machine connects to its socket."""
     if not shutil.which("passt"):
         return "skipped: passt is not installed"
-    path = os.path.join(tempfile.mkdtemp(prefix="backplane-passt-"), "socket")
-    os.chmod(os.path.dirname(path), 0o777)
+    folder = tempfile.TemporaryDirectory(prefix="backplane-passt-")
+    os.chmod(folder.name, 0o777)  # passt gives its rights away first
+    path = os.path.join(folder.name, "socket")
     passt = subprocess.Popen(["passt", "-f", "-s", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         end = time.monotonic() + 20
@@ -139,7 +140,7 @@ def passt_stands_for_user_networking():
         passt.terminate()
         passt.wait(20)
         passt.stderr.close()
-        shutil.rmtree(os.path.dirname(path))
+        folder.cleanup()
     return None
 
 

@@ -173,7 +173,9 @@ static char *info(struct bp_netdev *nd)
     const struct plug *s = net->netdev_state(nd);
     char *text = NULL;
 
-    return asprintf(&text, "sock=%s%s", s->sock ? s->sock : "", s->gone ? ", the switch has gone" : "") < 0 ? NULL : text;
+    if (asprintf(&text, "sock=%s%s", s->sock ? s->sock : "", s->gone ? ", the switch has gone" : "") < 0)
+        return NULL;
+    return text;
 }
 
 static const struct bp_field props[] = {
