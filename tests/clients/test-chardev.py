@@ -113,15 +113,21 @@ def refused(*args):
 
 # ---- terminal and multiplexer ----
 
+def heed_signals():
+    for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(signo, signal.SIG_DFL)
+
+
 class Terminal:
     def __init__(self, *args):
         self.master, self.slave = pty.openpty()
         self.modes = termios.tcgetattr(self.slave)
         self.flags = fcntl.fcntl(self.slave, fcntl.F_GETFL)
-        # Whoever runs the tests may ignore hang-ups (nohup, some CI systems); a terminal does not.
+        # Whoever runs the tests may ignore hang-ups (nohup, some CI systems), and a shell's background jobs ignore
+        # SIGINT and SIGQUIT; what a terminal starts does not.
         self.process = subprocess.Popen(
             [*BASE, *args], stdin=self.slave, stdout=self.slave, stderr=self.slave,
-            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
+            start_new_session=True, preexec_fn=heed_signals)
 
     def __enter__(self):
         return self
