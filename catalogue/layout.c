@@ -185,6 +185,7 @@ static const struct bp_shape_slot board_slots[] = {
     STRING(struct bp_board_class, default_ram_id),
     PLAIN(struct bp_board_class, hotpluggable_cpus, prefer_sockets),
     STRING(struct bp_board_class, deprecated),
+    PLAIN(struct bp_board_class, has_clusters, most_memory_slots),
     SLOTS_END};
 static const struct bp_shape board_layout = {"bp_board_class", sizeof(struct bp_board_class),
                                              board_slots};

@@ -98,7 +98,7 @@ def processors_fill_sockets_before_6_2_and_cores_since():
 def parts_that_are_not_built_are_refused_in_words():
     for board in ("pc", "q35"):
         for given, words in (("nvdimm=on", "NVDIMMs are not built; use nvdimm=off"),
-                             ("hmat=on", "not built"), ("vmport=on", "VMware's port is not built"),
+                             ("vmport=on", "VMware's port is not built"),
                              ("default-bus-bypass-iommu=on", "no IOMMU"),
                              ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
                              ("vmport=perhaps", "on, off and auto"), ("usb=on", "no USB controller of this board")):

@@ -92,6 +92,7 @@ def bad_options_are_refused():
                         (("-m", "foo"), ("-m foo", "size", "foo")),
                         (("-m", "-1"), ("size",)), (("-m", "1,foo=2"), ("foo", "slots")),
                         (("-m", "999999999T"), ("size",)), (("-m", "1G,maxmem=1M"), ("maxmem",)),
+                        (("-m", "2G,maxmem=1G"), ("maxmem",)),
                         (("-m", "1G,slots=x"), ("slots",)),
                         (("-smp", "0"), ("-smp 0", "cpus")), (("-smp", "x"), ("cpus",)),
                         (("-smp", "cores=0"), ("cores",)), (("-smp", "1,modules=2"), ("modules",)),

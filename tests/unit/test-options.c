@@ -68,7 +68,6 @@ static void memory_size_has_suffixes(void)
     g_assert_cmpuint(bpc_config.ram_size, ==, UINT64_C(2) << 30);
     refuse("-m x", "size");
     refuse("-m 1,slots=257", "slots");
-    refuse("-m 2G,maxmem=1G", "maxmem");
 }
 
 static void later_use_is_merged(void)
