@@ -11,7 +11,6 @@
 
 #define WINDOWS "screens that are turned or begin with a size"
 #define MIGRATION "migration and snapshots"
-#define JOBS "jobs of the block layer"
 #define EXPORTS "disks for others, over NBD"
 #define CAPTURES "recordings of what the guest plays"
 #define TRACES "trace points"
@@ -78,27 +77,18 @@ const struct bpc_not_built program_properties_not_built[] = {
 
 /* Commands of the manual's monitor, in alphabetical order. */
 const struct bpc_hmp_missing program_hmp_not_built[] = {
-    {"block_job_cancel", JOBS},
-    {"block_job_complete", JOBS},
-    {"block_job_pause", JOBS},
-    {"block_job_resume", JOBS},
-    {"block_job_set_speed", JOBS},
-    {"block_stream", JOBS},
     {"boot_set", "a change of the order of booting while it runs"},
     {"calc_dirty_rate", MIGRATION},
     {"cancel_vcpu_dirty_limit", MIGRATION},
     {"chardev-change", "hot changes of a back end; remove it and add another"},
     {"client_migrate_info", MIGRATION},
     {"delvm", MIGRATION},
-    {"drive_backup", JOBS},
-    {"drive_mirror", JOBS},
     {"dump-skeys", "boards of other architectures"},
     {"dumpdtb", "boards with a device tree"},
     {"exit_preconfig", "the state before the machine is made"},
     {"getfd", "descriptors that come to the human monitor; the machine protocol's getfd takes them"},
     {"gpa2hpa", "a host's page behind a guest's address"},
     {"info accel", "accelerator statistics"},
-    {"info block-jobs", JOBS},
     {"info capture", CAPTURES},
     {"info cmma", "boards of other architectures"},
     {"info cryptodev", "cryptographic devices"},
@@ -157,9 +147,6 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"savevm", MIGRATION},
     {"set_vcpu_dirty_limit", MIGRATION},
     {"singlestep", "the translator"},
-    {"snapshot_blkdev", JOBS},
-    {"snapshot_blkdev_internal", MIGRATION},
-    {"snapshot_delete_blkdev_internal", MIGRATION},
     {"stopcapture", CAPTURES},
     {"trace-event", TRACES},
     {"trace-file", TRACES},

@@ -14,6 +14,15 @@
 
 enum detect_zeroes { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
 
+/* Who wants to know of a node's writes: before one begins (and it waits for that), after it has ended, in whatever
+ * thread it runs. [co] */
+struct watch {
+    struct watch *next;
+    void (*before)(void *opaque, uint64_t offset, uint64_t bytes);
+    void (*after)(void *opaque, uint64_t offset, uint64_t bytes);
+    void *opaque;
+};
+
 /* A request that a node works on; lives on the stack of its coroutine. */
 struct tracked {
     struct tracked *next, **link;
@@ -54,6 +63,8 @@ struct bp_block_node {
     struct tracked *tracked, **tracked_tail;
     uint64_t writes, flushed; /* atomic: writes completed; how many of them a flush has covered, plus 1 */
     uint64_t highest_write;   /* atomic: end of the farthest write */
+    struct watch *watches;    /* changed while it is drained */
+    struct bitmap *bitmaps;   /* the same */
     uint64_t threshold;       /* of block-set-write-threshold; 0: none */
 };
 
@@ -65,6 +76,8 @@ struct bp_block_child {
     struct bp_blk *blk;
     struct bp_block_node *node;
     uint32_t need, shared, new_need, new_shared;
+    bool relaxed; /* a job writes to the node, and the parent sees the same all the while */
+    bool marked;
 };
 
 struct block_stats {
@@ -173,6 +186,8 @@ struct bp_block_child *child_new(const char *name, uint32_t roles, struct bp_blo
                                  struct bp_block_node *node);
 void child_free(struct bp_block_child *child); /* drops its reference */
 void child_point(struct bp_block_child *child, struct bp_block_node *node); /* NULL: at nothing */
+/* The same while blks above are drained: the new node is told so, and the old one that it is not. */
+void edge_point(struct bp_block_child *child, struct bp_block_node *node);
 /* Recomputes what is below an edge (or a node) with what it asks for now: all or nothing. */
 int permissions_set(struct bp_block_child *child, uint32_t need, uint32_t shared,
                     struct bp_error *err);
@@ -193,6 +208,11 @@ int node_request(struct bp_block_node *node, enum bp_block_op op, const struct b
 int node_flush(struct bp_block_node *node);
 int node_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes,
                 struct bp_block_status *ret);
+/* Brings a range that is read from below into the node itself, unless it is there by now; `buf` has `bytes`. */
+int node_copy_up(struct bp_block_node *node, uint64_t offset, uint64_t bytes, uint8_t *buf, bool *ret_reads);
+/* Drained. [main] */
+void watch_add(struct bp_block_node *node, struct watch *watch);
+void watch_remove(struct bp_block_node *node, struct watch *watch);
 int node_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
 /* track.c */
 int track_begin(struct bp_block_node *node, struct tracked *t, uint64_t start, uint64_t end,

@@ -24,8 +24,31 @@ int block_commit(const char *device, struct bp_error *err);
 /* job.c */
 int qmp_blockdev_create(const char *id, struct bp_value *options, struct bp_error *err);
 int qmp_query_jobs(struct bp_value **ret_value, struct bp_error *err);
-int qmp_job_dismiss(const char *id, struct bp_error *err);
+int qmp_query_block_jobs(struct bp_value **ret_value, struct bp_error *err);
+enum job_verb { JOB_DO_PAUSE, JOB_DO_RESUME, JOB_DO_CANCEL, JOB_DO_COMPLETE, JOB_DO_FINALIZE, JOB_DO_DISMISS };
+int job_do(const char *id, enum job_verb verb, bool force, struct bp_error *err);
+int job_set_speed(const char *id, int64_t speed, struct bp_error *err);
 void jobs_end(void);
+
+/* snapshot.c */
+int qmp_snapshot(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_snapshot_sync(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_snapshot_internal(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_snapshot_delete_internal(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_change_backing(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_blockdev_change(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+int qmp_transaction(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+
+/* job-commands.c */
+extern const struct bp_command cmd_stream, cmd_commit, cmd_drive_mirror, cmd_mirror, cmd_drive_backup,
+    cmd_backup, cmd_job_pause, cmd_job_resume, cmd_job_cancel, cmd_job_complete, cmd_job_finalize, cmd_dismiss,
+    cmd_bj_pause, cmd_bj_resume, cmd_bj_cancel, cmd_bj_complete, cmd_bj_finalize, cmd_bj_dismiss, cmd_bj_speed,
+    cmd_jobs, cmd_block_jobs, cmd_snapshot, cmd_snapshot_sync, cmd_internal, cmd_delete_internal,
+    cmd_change_backing, cmd_blockdev_change, cmd_transaction, cmd_bitmap_add, cmd_bitmap_remove,
+    cmd_bitmap_clear, cmd_bitmap_enable, cmd_bitmap_disable, cmd_bitmap_merge;
+extern const struct bp_hmp_command hmp_stream, hmp_mirror, hmp_backup, hmp_snapshot, hmp_internal,
+    hmp_delete_internal, hmp_job_pause, hmp_job_resume, hmp_job_complete, hmp_job_cancel, hmp_job_speed,
+    hmp_info_jobs;
 
 /* media.c */
 struct bp_blk *medium_blk(const char *device, const char *id, struct bp_error *err);

@@ -86,6 +86,31 @@ void child_point(struct bp_block_child *child, struct bp_block_node *node)
         node_unref(old);
 }
 
+static unsigned drained_above(const struct bp_block_child *child)
+{
+    unsigned n = 0;
+
+    if (child->blk)
+        return child->blk->quiesced > 0;
+    for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
+        n += blk->quiesced && blk->root.node && node_is_below(child->parent, blk->root.node);
+    return n;
+}
+
+void edge_point(struct bp_block_child *child, struct bp_block_node *node)
+{
+    struct bp_block_node *old = child->node ? node_ref(child->node) : NULL;
+    unsigned n = drained_above(child);
+
+    for (unsigned i = 0; node && i < n; i++)
+        node_tell_drained(node, true);
+    child_point(child, node);
+    for (unsigned i = 0; old && i < n; i++)
+        node_tell_drained(old, false);
+    if (old)
+        node_unref(old);
+}
+
 struct bp_block_child *node_child(struct bp_block_node *node, const char *name)
 {
     struct bp_block_child *c = node->children;
@@ -186,9 +211,9 @@ static void hand_down(struct bp_block_node *node, struct bp_block_child *child)
 
     if (node->driver->permissions) {
         node->driver->permissions(node, child->name, child->roles, need, shared, &need, &shared);
-    } else if (child->roles & BP_BLOCK_BACKING) {
+    } else if (child->roles & BP_BLOCK_BACKING) { /* nobody minds what is below, when nobody reads it */
+        shared = need ? BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_WRITE : BP_BLOCK_PERM_ALL;
         need = BP_BLOCK_PERM_READ;
-        shared = BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_WRITE;
     } else if (!(child->roles & BP_BLOCK_FILTERED)) {
         need = BP_BLOCK_PERM_READ;
         if (!node->flags.read_only)
@@ -197,7 +222,7 @@ static void hand_down(struct bp_block_node *node, struct bp_block_child *child)
     }
     if (node->flags.read_only)
         need &= ~writes;
-    if (node->flags.force_share)
+    if (node->flags.force_share || child->relaxed)
         shared = BP_BLOCK_PERM_ALL;
     child->new_need = need;
     child->new_shared = shared;

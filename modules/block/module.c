@@ -48,7 +48,6 @@ static const struct bp_field change_args[] = {
 static const struct bp_field create_args[] = {
     BP_ARG("job-id", STRING, "name of the job"),
     BP_ARG("options", ANY, "driver, size, file and what else the driver knows"), BP_FIELDS_END};
-static const struct bp_field job_args[] = {BP_ARG("id", STRING, "the job"), BP_FIELDS_END};
 
 #define LIMIT_ARG(NAME) BP_ARG_OPT(NAME, INT64, "a limit; 0: none")
 static const struct bp_field throttle_args[] = {
@@ -75,9 +74,6 @@ BP_COMMAND(cmd_add, "blockdev-add", "make a block node", add_args, NONE, NULL, q
            BP_COMMAND_RAW | BP_COMMAND_ANY_ARGS | WAITS);
 BP_COMMAND(cmd_create, "blockdev-create", "start a job that makes an image", create_args, NONE, NULL,
            qmp_blockdev_create, 0);
-BP_COMMAND(cmd_jobs, "query-jobs", "list jobs", NULL, LIST, &job_list, qmp_query_jobs, 0);
-BP_COMMAND(cmd_dismiss, "job-dismiss", "forget a job that has ended", job_args, NONE, NULL, qmp_job_dismiss,
-           0);
 BP_COMMAND(cmd_del, "blockdev-del", "remove a block node", del_args, NONE, NULL, qmp_blockdev_del,
            WAITS);
 BP_COMMAND(cmd_reopen, "blockdev-reopen", "change the options of block nodes", reopen_args, NONE, NULL,
@@ -130,8 +126,8 @@ BP_MODULE_WITH_FINI(
     {BP_PROVIDE_EVENT, &block_threshold_event}, {BP_PROVIDE_EVENT, &block_tray_event},
     {BP_PROVIDE_EVENT, &block_corrupted_event}, {BP_PROVIDE_COMMAND, &cmd_query_block},
     {BP_PROVIDE_COMMAND, &cmd_query_nodes}, {BP_PROVIDE_COMMAND, &cmd_query_stats},
-    {BP_PROVIDE_EVENT, &job_status_event}, {BP_PROVIDE_COMMAND, &cmd_create}, {BP_PROVIDE_COMMAND, &cmd_jobs},
-    {BP_PROVIDE_COMMAND, &cmd_dismiss}, {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_del},
+    {BP_PROVIDE_EVENT, &job_status_event}, {BP_PROVIDE_COMMAND, &cmd_create}, {BP_PROVIDE_COMMAND, &cmd_add},
+        {BP_PROVIDE_COMMAND, &cmd_del},
     {BP_PROVIDE_COMMAND, &cmd_reopen},
     {BP_PROVIDE_COMMAND, &cmd_resize}, {BP_PROVIDE_COMMAND, &cmd_threshold},
     {BP_PROVIDE_COMMAND, &cmd_eject}, {BP_PROVIDE_COMMAND, &cmd_open_tray},
@@ -141,4 +137,27 @@ BP_MODULE_WITH_FINI(
     {BP_PROVIDE_HMP, &hmp_info_blockstats}, {BP_PROVIDE_HMP, &hmp_drive_add},
     {BP_PROVIDE_HMP, &hmp_drive_del}, {BP_PROVIDE_HMP, &hmp_commit},
     {BP_PROVIDE_HMP, &hmp_block_resize}, {BP_PROVIDE_HMP, &hmp_eject}, {BP_PROVIDE_HMP, &hmp_change},
+    {BP_PROVIDE_EVENT, &job_completed_event}, {BP_PROVIDE_EVENT, &job_cancelled_event},
+    {BP_PROVIDE_EVENT, &job_ready_event}, {BP_PROVIDE_EVENT, &job_pending_event},
+    {BP_PROVIDE_EVENT, &job_error_event}, {BP_PROVIDE_COMMAND, &cmd_stream}, {BP_PROVIDE_COMMAND, &cmd_commit},
+    {BP_PROVIDE_COMMAND, &cmd_drive_mirror}, {BP_PROVIDE_COMMAND, &cmd_mirror},
+    {BP_PROVIDE_COMMAND, &cmd_drive_backup}, {BP_PROVIDE_COMMAND, &cmd_backup},
+    {BP_PROVIDE_COMMAND, &cmd_job_pause}, {BP_PROVIDE_COMMAND, &cmd_job_resume},
+    {BP_PROVIDE_COMMAND, &cmd_job_cancel}, {BP_PROVIDE_COMMAND, &cmd_job_complete},
+    {BP_PROVIDE_COMMAND, &cmd_job_finalize}, {BP_PROVIDE_COMMAND, &cmd_dismiss},
+    {BP_PROVIDE_COMMAND, &cmd_bj_pause}, {BP_PROVIDE_COMMAND, &cmd_bj_resume},
+    {BP_PROVIDE_COMMAND, &cmd_bj_cancel}, {BP_PROVIDE_COMMAND, &cmd_bj_complete},
+    {BP_PROVIDE_COMMAND, &cmd_bj_finalize}, {BP_PROVIDE_COMMAND, &cmd_bj_dismiss},
+    {BP_PROVIDE_COMMAND, &cmd_bj_speed}, {BP_PROVIDE_COMMAND, &cmd_jobs},
+    {BP_PROVIDE_COMMAND, &cmd_block_jobs}, {BP_PROVIDE_COMMAND, &cmd_snapshot},
+    {BP_PROVIDE_COMMAND, &cmd_snapshot_sync}, {BP_PROVIDE_COMMAND, &cmd_internal},
+    {BP_PROVIDE_COMMAND, &cmd_delete_internal}, {BP_PROVIDE_COMMAND, &cmd_change_backing},
+    {BP_PROVIDE_COMMAND, &cmd_blockdev_change}, {BP_PROVIDE_COMMAND, &cmd_transaction},
+    {BP_PROVIDE_COMMAND, &cmd_bitmap_add}, {BP_PROVIDE_COMMAND, &cmd_bitmap_remove},
+    {BP_PROVIDE_COMMAND, &cmd_bitmap_clear}, {BP_PROVIDE_COMMAND, &cmd_bitmap_enable},
+    {BP_PROVIDE_COMMAND, &cmd_bitmap_disable}, {BP_PROVIDE_COMMAND, &cmd_bitmap_merge},
+    {BP_PROVIDE_HMP, &hmp_stream}, {BP_PROVIDE_HMP, &hmp_mirror}, {BP_PROVIDE_HMP, &hmp_backup},
+    {BP_PROVIDE_HMP, &hmp_snapshot}, {BP_PROVIDE_HMP, &hmp_internal}, {BP_PROVIDE_HMP, &hmp_delete_internal},
+    {BP_PROVIDE_HMP, &hmp_job_pause}, {BP_PROVIDE_HMP, &hmp_job_resume}, {BP_PROVIDE_HMP, &hmp_job_complete},
+    {BP_PROVIDE_HMP, &hmp_job_cancel}, {BP_PROVIDE_HMP, &hmp_job_speed}, {BP_PROVIDE_HMP, &hmp_info_jobs},
     {BP_PROVIDE_HMP, &hmp_throttle});

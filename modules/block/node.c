@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "block.h"
+#include "jobs.h"
 
 struct bp_block_node *block_nodes;
 static unsigned generated;
@@ -376,6 +376,7 @@ static int destroy(void *opaque, struct bp_error *err)
     }
     while (node->children)
         child_free(node->children);
+    bitmaps_free(node);
     bp_object_destroy(node->obj);
     pthread_mutex_destroy(&node->track_lock);
     bp_value_unref(node->options);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands.h"
+#include "jobs.h"
 
 int qmp_blockdev_add(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
 {
@@ -150,23 +150,6 @@ static int copy_allocated(struct bp_block_node *top, struct bp_block_node *base)
     return ret;
 }
 
-static int reopen_writable(struct bp_block_node *node, bool writable, struct bp_error *err)
-{
-    struct bp_value *options = bp_value_dict();
-    struct bp_block_child *primary = node_primary(node);
-    int ret = 0;
-
-    bp_value_set(options, "read-only", bp_value_bool(!writable));
-    if (writable && primary && primary->node->flags.read_only)
-        ret = reopen_writable(primary->node, true, err);
-    if (ret == 0)
-        ret = node_reopen(node, options, err);
-    if (ret == 0 && !writable && primary)
-        ret = reopen_writable(primary->node, false, err);
-    bp_value_unref(options);
-    return ret;
-}
-
 static int commit_drained(struct bp_block_node *top, struct bp_block_child *edge, struct bp_error *err)
 {
     struct bp_block_node *base = edge->node;
@@ -175,7 +158,7 @@ static int commit_drained(struct bp_block_node *top, struct bp_block_child *edge
     int ret = 0;
 
     if (was_read_only)
-        ret = reopen_writable(base, true, err);
+        ret = node_set_writable(base, true, err);
     if (ret == 0) /* while it lasts, the edge writes */
         ret = permissions_set(edge, BP_BLOCK_PERM_READ | BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE,
                               BP_BLOCK_PERM_READ, err);
@@ -190,7 +173,7 @@ static int commit_drained(struct bp_block_node *top, struct bp_block_child *edge
     }
     permissions_set(edge, need, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_WRITE, NULL);
     if (was_read_only && !base->flags.read_only)
-        reopen_writable(base, false, NULL);
+        node_set_writable(base, false, NULL);
     return ret;
 }
 

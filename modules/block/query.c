@@ -8,7 +8,7 @@
 
 #include <bp/device.h>
 
-#include "commands.h"
+#include "jobs.h"
 
 #define SET(DICT, KEY, KIND, VALUE) bp_value_set(DICT, KEY, bp_value_##KIND(VALUE))
 
@@ -128,6 +128,8 @@ static struct bp_value *device_info(struct bp_blk *blk, struct bp_block_node *no
     SET(v, "encrypted", bool, false);
     SET(v, "detect_zeroes", string, detects[node->detect]);
     add_limits(v, blk ? blk->throttle : NULL);
+    if (node->bitmaps)
+        bp_value_set(v, "dirty-bitmaps", bitmaps_info(node));
     bp_value_set(v, "image", image_info(node, !flat));
     SET(cache, "writeback", bool, blk ? blk->write_cache : true);
     SET(cache, "direct", bool, node->direct);

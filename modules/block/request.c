@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "events.h"
+#include "jobs.h"
 
 #define DOWN(X, ALIGN) ((X) & ~((uint64_t)(ALIGN) - 1))
 #define UP(X, ALIGN) DOWN((X) + (ALIGN) - 1, ALIGN)
@@ -424,6 +424,81 @@ static int changed(struct bp_block_node *node, enum bp_block_op op, struct bp_bl
 
 static void tell_threshold(struct bp_block_node *node, const struct bp_block_request *req);
 
+/* ---- who watches ---- */
+
+void watch_add(struct bp_block_node *node, struct watch *watch)
+{
+    watch->next = node->watches;
+    node->watches = watch;
+}
+
+void watch_remove(struct bp_block_node *node, struct watch *watch)
+{
+    struct watch **link = &node->watches;
+
+    while (*link && *link != watch)
+        link = &(*link)->next;
+    if (*link)
+        *link = watch->next;
+}
+
+static void tell_before(struct bp_block_node *node, const struct bp_block_request *req)
+{
+    for (struct watch *w = node->watches; w; w = w->next)
+        if (w->before)
+            w->before(w->opaque, req->offset, req->bytes);
+}
+
+static void tell_after(struct bp_block_node *node, const struct bp_block_request *req)
+{
+    bitmaps_mark(node, req->offset, req->bytes);
+    for (struct watch *w = node->watches; w; w = w->next)
+        if (w->after)
+            w->after(w->opaque, req->offset, req->bytes);
+}
+
+int node_copy_up(struct bp_block_node *node, uint64_t offset, uint64_t bytes, uint8_t *buf, bool *ret_reads)
+{
+    struct iovec iov = {buf, (size_t)bytes};
+    struct bp_block_request req = {.size = sizeof(req), .flags = BP_BLOCK_UNCHANGED, .offset = offset, .bytes = bytes,
+                                   .iov = &iov, .iov_count = 1};
+    uint64_t align = alignment(node), at = offset;
+    struct tracked t;
+    int ret = track_begin(node, &t, DOWN(offset, align), UP(offset + bytes, align), true);
+
+    *ret_reads = true;
+    if (ret < 0)
+        return ret;
+    while (ret == 0 && at < offset + bytes) { /* guests may have written to parts of it by now */
+        struct bp_block_status status;
+
+        ret = node_status(node, at, offset + bytes - at, &status);
+        if (ret < 0)
+            break;
+        req.offset = at;
+        req.bytes = iov.iov_len = (size_t)status.bytes;
+        req.iov = &iov;
+        req.iov_count = 1;
+        *ret_reads = true;
+        at += status.bytes;
+        if (status.flags & BP_BLOCK_STATUS_ALLOCATED)
+            continue;
+        ret = transfer(node, BP_BLOCK_READ, &req);
+        *ret_reads = ret < 0;
+        if (ret == 0 && iov_is_zero(&iov, 1)) {
+            req.iov = NULL;
+            req.iov_count = 0;
+            ret = zeroes(node, &req);
+        } else if (ret == 0) {
+            ret = transfer(node, BP_BLOCK_WRITE, &req);
+        }
+        if (ret == 0)
+            wrote(node, 0);
+    }
+    track_end(node, &t);
+    return ret;
+}
+
 int node_request(struct bp_block_node *node, enum bp_block_op op, const struct bp_block_request *given)
 {
     struct bp_block_request req;
@@ -438,6 +513,8 @@ int node_request(struct bp_block_node *node, enum bp_block_op op, const struct b
     ret = check(node, op, &req, NULL);
     if (ret < 0 || req.bytes == 0)
         return ret;
+    if (op != BP_BLOCK_READ && node->watches)
+        tell_before(node, &req);
     start = DOWN(req.offset, align);
     end = UP(req.offset + req.bytes, align);
     serialise = (op != BP_BLOCK_READ && op != BP_BLOCK_DISCARD &&
@@ -454,6 +531,8 @@ int node_request(struct bp_block_node *node, enum bp_block_op op, const struct b
         ret = changed(node, op, &req);
     }
     track_end(node, &t);
+    if (op != BP_BLOCK_READ && (node->watches || node->bitmaps))
+        tell_after(node, given);
     return ret;
 }
 

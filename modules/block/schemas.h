@@ -14,7 +14,8 @@ static const struct bp_field job_members[] = {
     BP_ARG("id", STRING, "the job"), BP_ARG("type", STRING, "what it does"),
     BP_ARG_TYPED("status", ENUM, &job_state_schema, 0, "its state"),
     BP_ARG("current-progress", INT64, "how far it is"), BP_ARG("total-progress", INT64, "of how much"),
-    BP_ARG_OPT("error", STRING, "why it failed"), BP_FIELDS_END};
+    BP_ARG_OPT("error", STRING, "why it failed"), BP_ARG_OPT("x-rate", UINT64, "bytes a second"),
+    BP_ARG_OPT("x-seconds-left", UINT64, "until it has done all, at that rate"), BP_FIELDS_END};
 static const struct bp_schema job_schema = {"JobInfo", BP_KIND_STRUCT, .members = job_members};
 static const struct bp_schema job_list BP_UNUSED = {
     "JobInfoList", BP_KIND_LIST, .element_kind = BP_KIND_STRUCT, .element = &job_schema};
@@ -58,6 +59,7 @@ static const struct bp_field device_members[] = {
     LIMIT_FIELD("iops_max_length"), LIMIT_FIELD("iops_rd_max_length"),
     LIMIT_FIELD("iops_wr_max_length"), LIMIT_FIELD("iops_size"),
     BP_ARG_OPT("group", STRING, "group of the limits"),
+    BP_ARG_OPT("dirty-bitmaps", ANY, "bitmaps of what was written to"),
     BP_ARG_TYPED("image", STRUCT, &image_schema, 0, "the image"),
     BP_ARG_TYPED("cache", STRUCT, &cache_schema, 0, "how it is cached"),
     BP_ARG("write_threshold", INT64, "offset beyond which a write is told of; 0: none"), BP_FIELDS_END};

@@ -134,7 +134,8 @@ def a_short_image_between_hides_what_is_below():
     """Commit past an image that is shorter than its base: what read as zeroes above it is zeroes afterwards."""
     raw("long.raw", 2 * 1048576, 30, holes=False)
     run("convert", "-O", "qcow2", "long.raw", "long.qcow2")
-    for tool, names in ((run, ("long.qcow2", "mid1.qcow2", "top1.qcow2")), (peer, ("long2.qcow2", "m2.qcow2", "t2.qcow2"))):
+    for tool, names in ((run, ("long.qcow2", "mid1.qcow2", "top1.qcow2")),
+                        (peer, ("long2.qcow2", "m2.qcow2", "t2.qcow2"))):
         shutil.copy(path("long.qcow2"), path("long2.qcow2"))
         run("create", "-q", "-f", "qcow2", "-b", names[0], "-F", "qcow2", names[1], "1M")
         run("create", "-q", "-f", "qcow2", "-b", names[1], "-F", "qcow2", names[2], "2M")
@@ -335,6 +336,58 @@ def machines_make_images_in_jobs():
     peer("check", "-q", "made.qcow2")
 
 
+def jobs_tell_of_themselves():
+    raw("jb.raw", 1048576, 40)
+    run("convert", "-O", "qcow2", "jb.raw", "jb.qcow2")
+    run("create", "-q", "-f", "qcow2", "-b", "jb.qcow2", "-F", "qcow2", "jt.qcow2")
+    with Emulator(PROGRAM, "-M", "none", "-drive", "file=%s,if=none,id=d" % path("jt.qcow2")) as e:
+        def states(job, last):
+            while last not in [v["data"].get("status") for v in e.events if v["event"] == "JOB_STATUS_CHANGE"]:
+                e.events.append(e.read())
+            return [v["data"]["status"] if v["event"] == "JOB_STATUS_CHANGE" else v["event"] for v in e.events
+                    if job in (v["data"].get("id"), v["data"].get("device"))]
+        assert e.command("block-stream", device="d") == {"return": {}}
+        assert states("d", "null") == ["created", "running", "waiting", "pending", "BLOCK_JOB_COMPLETED", "concluded",
+                                       "null"], e.events
+        e.events.clear()
+        target = path("jm.qcow2")
+        assert e.command("drive-mirror", job_id="m", device="d", target=target, sync="full", auto_finalize=False,
+                         auto_dismiss=False) == {"return": {}}
+        states("m", "ready")
+        job, = e.command("query-block-jobs")["return"]
+        assert job["ready"] and job["status"] == "ready" and job["type"] == "mirror", job
+        assert "Completed" in e.command("human-monitor-command", command_line="info block-jobs")["return"]
+        assert e.command("block-job-complete", device="m") == {"return": {}}
+        assert states("m", "pending")[-2:] == ["waiting", "pending"]
+        assert e.command("job-finalize", id="m") == {"return": {}}
+        seen = states("m", "concluded")
+        assert seen == ["created", "running", "ready", "BLOCK_JOB_READY", "waiting", "pending", "BLOCK_JOB_PENDING",
+                        "BLOCK_JOB_COMPLETED", "concluded"], seen
+        assert e.command("job-dismiss", id="m") == {"return": {}}
+        shown, = [b for b in e.command("query-block")["return"] if b["device"] == "d"]
+        assert shown["inserted"]["file"] == target, shown
+        # A group: one that fails takes the other with it.
+        e.events.clear()
+        backup = {"device": "d", "sync": "full", "auto-dismiss": False, "speed": 1}
+        reply = e.command("transaction", properties={"completion-mode": "grouped"}, actions=[
+            {"type": "drive-backup", "data": {"job-id": n, "target": path(n + ".qcow2"), **backup}}
+            for n in ("one", "two")])
+        assert reply == {"return": {}}, reply
+        assert e.command("job-cancel", id="one") == {"return": {}}
+        assert states("two", "concluded") and "BLOCK_JOB_CANCELLED" in states("one", "concluded")
+        for name in ("one", "two"):
+            while "concluded" not in [v["data"]["status"] for v in e.events if v["event"] == "JOB_STATUS_CHANGE" and
+                                      v["data"]["id"] == name]:
+                e.events.append(e.read())
+            assert "BLOCK_JOB_CANCELLED" in states(name, "concluded"), e.events
+        said = e.command("human-monitor-command", command_line="snapshot_blkdev d %s" % path("js.qcow2"))
+        assert said == {"return": ""}, said
+    peer("check", "-q", "jt.qcow2")
+    peer("compare", "-q", "-f", "raw", "-F", "qcow2", "jb.raw", "jm.qcow2")
+    assert json.loads(peer("info", "--output=json", "js.qcow2"))["backing-filename"] == target
+    assert "backing-filename" not in json.loads(peer("info", "--output=json", "jt.qcow2"))
+
+
 def wrong_words_are_told():
     for args, word in ((("create", "-f", "qcow2", "w.qcow2"), "size"), (("create", "w.raw", "12Z"), "size"),
                        (("create", "-f", "nix", "w", "1M"), "nix"), (("info", "nothing"), "nothing"),
@@ -352,4 +405,4 @@ tap.run([new_images_are_as_the_others_are, converting_keeps_every_byte, differen
          a_late_difference_is_found_at_once, switches_do_what_they_say, rebasing_keeps_what_is_read,
          snapshots_come_and_go, lengths_change,
          lost_clusters_are_found_and_given_back, measures_agree, parts_are_copied, images_in_use_are_left_alone,
-         the_documented_example_runs, machines_make_images_in_jobs, wrong_words_are_told])
+         the_documented_example_runs, machines_make_images_in_jobs, jobs_tell_of_themselves, wrong_words_are_told])

@@ -178,7 +178,8 @@ static int open_handle(const char *name, const struct how *how, bool through, st
 {
     static const struct bp_blk_ops reads = {.size = sizeof(reads), .flags = BP_BLK_READ_ONLY},
                                    writes = {.size = sizeof(writes), .flags = 0};
-    struct bp_blk_conf conf = {.drive = (char *)(uintptr_t)block->node_name(image->node), .write_cache = through ? 2 : 1,
+    struct bp_blk_conf conf = {.drive = (char *)(uintptr_t)block->node_name(image->node), .write_cache = through ? 2 :
+                               1,
                                .share_rw = how->force_share};
     struct bp_error err = {0};
 
