@@ -58,6 +58,13 @@ int bpc_machine_inject_nmi(struct bp_error *err)
     return 0;
 }
 
+int bp_machine_inject_nmi(struct bp_machine *machine, struct bp_error *err)
+{
+    bpc_assert_locked();
+    (void)machine;
+    return bpc_machine_inject_nmi(err);
+}
+
 void bp_machine_watchdog_expired(struct bp_machine *machine)
 {
     enum bpc_action action = bpc_config.on_watchdog ? bpc_config.on_watchdog : BPC_ACTION_RESET;

@@ -53,6 +53,8 @@ void bp_machine_request_stop(struct bp_machine *machine, enum bp_stop_cause caus
 /* A watchdog's time is over: sends WATCHDOG and does what -watchdog-action asks for, a reset by default.
  * [main] under the machine lock */
 void bp_machine_watchdog_expired(struct bp_machine *machine);
+/* A non-maskable interrupt for every processor; -ENOTSUP: the board has no way. [any] under the machine lock */
+int bp_machine_inject_nmi(struct bp_machine *machine, struct bp_error *err);
 
 /*
  * Hears of each start and stop of the machine. Starts are told in ascending `order`, stops in descending:

@@ -1,75 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """NUMA nodes and memory that comes and goes, as Debian's kernel sees them."""
-import json
-import os
 import re
-import socket
 import tempfile
 
-import disk
-from console import BINARY, Console, Tap
+from console import Tap
+from linux import Guest
 
-BOOT_SECONDS = 400
 NODES = "/sys/devices/system/node"
-
-
-class Guest:
-    """Debian's kernel with a shell on the serial line, and a QMP client beside it."""
-
-    def __init__(self, *args, drivers=()):
-        kernel, initrd = disk.guest(tuple(drivers) or ("crc32c_generic",))
-        self.folder = tempfile.TemporaryDirectory(prefix="backplane-memory-")
-        path = os.path.join(self.folder.name, "qmp")
-        self.console = Console([BINARY, "-nographic", "-nodefaults", "-serial", "stdio", "-monitor", "none",
-                                "-qmp", f"unix:{path},server=on,wait=off", "-kernel", kernel, "-initrd", initrd,
-                                "-append", "console=ttyS0 quiet " + disk.SPARED, *args])
-        self.console.expect("Disk guest is up", BOOT_SECONDS)
-        self.console.expect("# ", 60)
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        self.socket.connect(path)
-        self.lines = self.socket.makefile("r", encoding="utf-8")
-        json.loads(self.lines.readline())
-        self.events = []
-        self.qmp("qmp_capabilities")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.console.close()
-        self.socket.close()
-        self.folder.cleanup()
-
-    def run(self, command, seconds=120):
-        self.console.type("echo be''gin; " + command + "; echo; echo en''d\n")
-        text = self.console.expect("\nend", seconds)
-        self.console.expect("# ", 60)
-        return text.replace("\r", "").split("begin\n", 1)[1]
-
-    def qmp(self, name, **arguments):
-        self.socket.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
-        while True:
-            message = json.loads(self.lines.readline())
-            if "event" in message:
-                self.events.append(message)
-            elif "error" in message:
-                raise AssertionError(message["error"]["desc"])
-            else:
-                return message["return"]
-
-    def event(self, name):
-        while True:
-            for at, seen in enumerate(self.events):
-                if seen["event"] == name:
-                    return self.events.pop(at)["data"]
-            message = json.loads(self.lines.readline())
-            assert "event" in message, message
-            self.events.append(message)
-
-    def hmp(self, line):
-        return self.qmp("human-monitor-command", **{"command-line": line})
 
 
 def memory(node, text):

@@ -12,6 +12,13 @@ BP_BEGIN_DECLS
 
 #define BP_SMBIOS_ANCHOR_MAX 31u
 
+#define BP_SMBIOS_BMCS 4u
+enum bp_smbios_bmc_interface { BP_SMBIOS_KCS = 1, BP_SMBIOS_BT = 3 }; /* as structure 38 numbers them */
+struct bp_smbios_bmc { /* an interface to a management controller, in I/O ports */
+    uint8_t interface, slave_addr, irq; /* irq 0: none */
+    uint16_t port;
+};
+
 /* What the tables say where -smbios says nothing. Strings are borrowed. */
 struct bp_smbios_facts {
     uint32_t size; /* sizeof(struct bp_smbios_facts) */
@@ -21,7 +28,9 @@ struct bp_smbios_facts {
     uint32_t sockets, cores, threads; /* cores of a socket, threads of a socket */
     uint64_t processor_id; /* CPUID leaf 1: EAX, EDX << 32 */
     uint64_t ram_low, ram_high; /* bytes from 0, and from 4 GiB */
-    void *reserved[4];
+    const struct bp_smbios_bmc *bmcs; /* bmc_count of them, borrowed */
+    uint64_t bmc_count;
+    void *reserved[2];
 };
 
 struct bp_smbios_interface { /* smbios/1 */

@@ -46,4 +46,7 @@ uint32_t acpi_numa_size(const struct pc *pc);
 /* Of acpi-nvdimm.c: NFIT, and the devices of NVDIMMs, when there are any. */
 void acpi_add_nvdimms(struct tables *t, const struct pc *pc);
 
+/* Of acpi-ipmi.c: IPMI interfaces on the ISA bus. */
+void acpi_add_ipmi(struct tables *t, const struct pc *pc);
+
 #endif

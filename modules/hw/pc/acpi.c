@@ -395,6 +395,7 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     add_hotplug(t, pc);
     if (pc->vmgenid)
         add_vmgenid(t);
+    acpi_add_ipmi(t, pc);
     add_memory_slots(t, pc);
     acpi_add_numa(t, pc);
     acpi_add_nvdimms(t, pc);

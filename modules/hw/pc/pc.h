@@ -187,6 +187,10 @@ void pc_write_gdt(const struct pc *pc);
 /* Is firmware to start it? It is there, or the kernel has no other entry. After linux_boot_open(). */
 bool linux_boot_by_firmware(const struct pc *pc);
 
+/* Interfaces to management controllers that SMBIOS tells of (acpi-ipmi.c); gives how many. */
+struct bp_smbios_bmc;
+unsigned pc_find_bmcs(const struct pc *pc, struct bp_smbios_bmc *ret_bmcs, unsigned most);
+
 /* How many processors there are. */
 unsigned pc_cpus(const struct pc *pc);
 

@@ -24,7 +24,7 @@ static uint64_t processor_id(const struct pc *pc)
 }
 
 /* The manufacturer is what guests look for to know on what they run. */
-static void fill(const struct pc *pc, struct bp_smbios_facts *facts)
+static void fill(const struct pc *pc, struct bp_smbios_facts *facts, struct bp_smbios_bmc bmcs[BP_SMBIOS_BMCS])
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
     uint32_t cores = smp->dies * smp->clusters * smp->modules * smp->cores;
@@ -33,18 +33,21 @@ static void fill(const struct pc *pc, struct bp_smbios_facts *facts)
         .size = sizeof(*facts), .manufacturer = "QEMU", .product = pc->product, .version = pc->version,
         .uuid = bp_machine_uuid(pc->machine), .sockets = smp->sockets, .cores = cores,
         .threads = cores * smp->threads, .processor_id = processor_id(pc), .ram_low = pc->low_size,
-        .ram_high = pc->high_size, .entry_point = pc->smbios_entry == 0 ? 32 : pc->smbios_entry == 1 ? 64 : 0};
+        .ram_high = pc->high_size, .entry_point = pc->smbios_entry == 0 ? 32 : pc->smbios_entry == 1 ? 64 : 0,
+        .bmcs = bmcs,
+        .bmc_count = pc_find_bmcs(pc, bmcs, BP_SMBIOS_BMCS)};
 }
 
 int smbios_to_firmware(const struct pc *pc, const struct bp_smbios_interface *smbios,
                        const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
 {
     uint8_t *tables, anchor[BP_SMBIOS_ANCHOR_MAX];
+    struct bp_smbios_bmc bmcs[BP_SMBIOS_BMCS];
     struct bp_smbios_facts facts;
     size_t size, anchor_size;
     int r;
 
-    fill(pc, &facts);
+    fill(pc, &facts, bmcs);
     r = smbios->build(pc->smbios, &facts, 0, &tables, &size, anchor, &anchor_size, err);
     if (r < 0)
         return r;
@@ -59,10 +62,11 @@ static int build_here(const struct pc *pc, const struct bp_smbios_interface *smb
                       size_t *ret_size, uint8_t anchor[BP_SMBIOS_ANCHOR_MAX], size_t *ret_anchor_size,
                       struct bp_error *err)
 {
+    struct bp_smbios_bmc bmcs[BP_SMBIOS_BMCS];
     struct bp_smbios_facts facts;
     int r;
 
-    fill(pc, &facts);
+    fill(pc, &facts, bmcs);
     r = smbios->build(pc->smbios, &facts, LOW_SMBIOS_TABLES, ret_tables, ret_size, anchor, ret_anchor_size, err);
     if (r < 0 || *ret_size <= LOW_SMBIOS_TABLES_SIZE)
         return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The tables of a machine (DSP0134 3.0): types 0 (if asked for), 1, 2 (if asked for), 3, 4, 8 and 9 (if asked for),
- * 11 (if asked for), 16, 17, 19, 32, 41 (if asked for), 127; those of files in place of ours. Chapters are those of
+ * 11 (if asked for), 16, 17, 19, 32, 38 (if there is one), 41 (if asked for), 127; those of files in place of ours.
+ * Chapters are those of
  * its section 7.
  */
 #include "smbios.h"
@@ -430,6 +431,20 @@ static void add_files(struct build *b)
     }
 }
 
+/* 7.39: an interface of IPMI 2.0 in I/O ports, which are next to each other; an edge that goes up interrupts. */
+static void bmc(struct build *b, const struct bp_smbios_bmc *what, uint16_t handle)
+{
+    smbios_begin(&b->out, 38, 0x12, handle);
+    smbios_u8(&b->out, 4, what->interface);
+    smbios_u8(&b->out, 5, 0x20);
+    smbios_u8(&b->out, 6, what->slave_addr);
+    smbios_u8(&b->out, 7, 0xff);
+    smbios_u64(&b->out, 8, what->port | 1u);
+    smbios_u8(&b->out, 16, (what->port & 1 ? 0x10u : 0) | (what->irq ? 0x0au : 0));
+    smbios_u8(&b->out, 17, what->irq);
+    smbios_end(&b->out);
+}
+
 static int add_all(struct build *b)
 {
     int r = 0;
@@ -457,6 +472,8 @@ static int add_all(struct build *b)
     }
     if (r == 0)
         r = each(b, 41, onboard);
+    for (unsigned i = 0; i < b->facts->bmc_count && !smbios_has_file(b->s, 38); i++)
+        bmc(b, &b->facts->bmcs[i], (uint16_t)(0x3000 + i));
     add_files(b);
     smbios_begin(&b->out, 127, 4, 0x7f00);
     smbios_end(&b->out);
