@@ -46,8 +46,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"trace", NULL, "[[enable=]pattern][,events=file][,file=file]", NULL, "trace points", NULL},
     {"plugin", NULL, "file=file[,arg=value]", NULL, "plugins of the translator", NULL},
     {"singlestep", NULL, NULL, NULL, "the translator", NULL},
-    {"perfmap", NULL, NULL, NULL, "the translator", NULL},
-    {"jitdump", NULL, NULL, NULL, "the translator", NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -93,11 +91,9 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"info cmma", "boards of other architectures"},
     {"info cryptodev", "cryptographic devices"},
     {"info dirty_rate", MIGRATION},
-    {"info jit", "the translator"},
     {"info migrate", MIGRATION},
     {"info migrate_capabilities", MIGRATION},
     {"info migrate_parameters", MIGRATION},
-    {"info opcount", "the translator"},
     {"info profile", "the translator"},
     {"info rdma", MIGRATION},
     {"info replay", "records of a run"},

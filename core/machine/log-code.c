@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * -d in_asm: guest code as text, by interface disassembler/1, which is looked for on the main thread
+ * -d in_asm, out_asm: code as text, by interface disassembler/1, which is looked for on the main thread
  * when the item is switched on. Without it the bytes are shown.
  */
 #include <pthread.h>
+#include <stdio.h>
 
 #include <glib.h>
 
@@ -25,7 +26,7 @@ void bpc_log_code_prepare(void)
     struct bp_error err = {0};
     const void *found;
 
-    if (!bp_log_on(BP_LOG_IN_ASM) || __atomic_load_n(&table, __ATOMIC_RELAXED) || told)
+    if (!bp_log_on(BP_LOG_IN_ASM | BP_LOG_OUT_ASM) || __atomic_load_n(&table, __ATOMIC_RELAXED) || told)
         return;
     if (bpc_require_interface("disassembler", 1, &found, &err) == 0) {
         __atomic_store_n(&table, (const struct bp_disassembler_interface *)found, __ATOMIC_RELEASE);
@@ -59,18 +60,22 @@ static void put_line(GString *out, uint64_t address, const uint8_t *bytes, size_
     g_string_append_printf(out, " %s\n", text);
 }
 
-void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const uint8_t *bytes,
-                     size_t length)
+static struct bp_disassembler *host_decoder; /* under the lock */
+
+static void log_code(uint32_t item, const char *arch, unsigned bits, const char *title, uint64_t address,
+                     const uint8_t *bytes, size_t length)
 {
     const struct bp_disassembler_interface *dis = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
-    struct bp_disassembler *d;
-    GString *out;
+    GString *out = g_string_new(title);
+    struct bp_disassembler *d = NULL;
 
-    if (!bpc_log_wanted(address, length))
-        return;
-    out = g_string_new("----------------\nIN: \n");
     pthread_mutex_lock(&lock);
-    d = dis ? decoder(dis, cpu->class->arch, bits) : NULL;
+    if (dis && arch)
+        d = decoder(dis, arch, bits);
+    else if (dis && !host_decoder && dis->open("x86_64", 64, &host_decoder, NULL) < 0)
+        host_decoder = NULL;
+    if (!arch)
+        d = host_decoder;
     for (size_t at = 0, n; at < length; at += n) {
         struct bp_instruction instruction = {.length = 0};
 
@@ -85,6 +90,30 @@ void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const 
         put_line(out, address + at, bytes + at, n, instruction.text);
     }
     pthread_mutex_unlock(&lock);
-    bp_log(BP_LOG_IN_ASM, "%s\n", out->str);
+    bp_log(item, "%s\n", out->str);
     g_string_free(out, TRUE);
+}
+
+void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const uint8_t *bytes,
+                     size_t length)
+{
+    if (bpc_log_wanted(address, length))
+        log_code(BP_LOG_IN_ASM, cpu->class->arch, bits, "----------------\nIN: \n", address, bytes, length);
+}
+
+void bp_cpu_log_host_code(struct bp_cpu *cpu, uint64_t address, const uint8_t *bytes, size_t length)
+{
+    char title[64];
+
+    (void)cpu;
+    if (!bpc_log_wanted(address, 1))
+        return;
+    snprintf(title, sizeof(title), "OUT: [size=%zu] of 0x%" G_GINT64_MODIFIER "x\n", length, address);
+    log_code(BP_LOG_OUT_ASM, NULL, 64, title, (uintptr_t)bytes, bytes, length);
+}
+
+void bp_cpu_log_run(struct bp_cpu *cpu, const void *code, uint64_t address, uint32_t mode)
+{
+    if (bpc_log_wanted(address, 1))
+        bp_log(BP_LOG_EXEC, "Trace %u: %p [%016" G_GINT64_MODIFIER "x/%08x]\n", bp_cpu_index(cpu), code, address, mode);
 }

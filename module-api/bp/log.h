@@ -21,6 +21,7 @@ enum bp_log_item {
     BP_LOG_UNIMP = 1u << 10,
     BP_LOG_GUEST_ERROR = 1u << 11,
     BP_LOG_MMU = 1u << 12,
+    BP_LOG_NOCHAIN = 1u << 13, /* shows nothing itself: no block leads to the next one without a look at BP_LOG_EXEC */
     BP_LOG_PAGE = 1u << 14,
     BP_LOG_TRACE = 1u << 15,
     BP_LOG_SLOW = 1u << 16, /* callbacks that hold up others */

@@ -150,14 +150,14 @@ def what_is_not_built_is_refused_by_name():
 
 
 def log_items_that_nothing_logs_are_refused():
-    for item, missing in (("out_asm", "translator"), ("exec", "each block"), ("cpu", "registers"),
+    for item, missing in (("op", "translator"), ("cpu", "registers"),
                           ("trace:foo", "trace points"), ("page", "info mtree"), ("int,mmu", "translation")):
         refused("-d", item, names=("-d " + item, "not built yet", missing))
     listed = run("-d", "help").stdout
-    for item in ("in_asm", "int", "cpu_reset", "guest_errors", "unimp"):
+    for item in ("in_asm", "out_asm", "exec", "nochain", "int", "cpu_reset", "guest_errors", "unimp"):
         assert item in listed
         starts("-d", item, "-D", "/dev/null")
-    assert "out_asm" not in listed and "exec" not in listed
+    assert "op_opt" not in listed and "pcall" not in listed
     starts("-d", "all", "-D", "/dev/null")
 
 

@@ -121,16 +121,17 @@ void *cache_alloc(struct tcg_cpu *c, size_t size)
 
 /* ---- pages that are written ---- */
 
+/* The jump's rel32; this vCPU is not in translated code. */
+static void aim(uint8_t *site, const uint8_t *target)
+{
+    __atomic_store_n((uint32_t *)site, (uint32_t)(target - (site + 4)), __ATOMIC_RELAXED);
+}
+
 static void unchain(struct tb *tb)
 {
     for (unsigned n = 0; n < 2; n++) {
-        struct tb_link *l = &tb->link[n];
-
-        if (l->site) {
-            int32_t rel = (int32_t)(l->stub - (l->site + 4));
-
-            __atomic_store_n((uint32_t *)l->site, (uint32_t)rel, __ATOMIC_RELAXED);
-        }
+        if (tb->link[n].site)
+            aim(tb->link[n].site, tb->link[n].stub);
     }
 }
 
@@ -330,7 +331,7 @@ struct tb *cache_find(struct tcg_cpu *c)
         c->kernel_local = 1;
         key_update(c);
     }
-    if (!has_tag(linear))
+    if (!has_tag(linear) || unlikely(bp_log_on(BP_LOG_NOCHAIN)))
         return tb;
     j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
     j->tag = linear << 16 | c->f.key;
@@ -341,16 +342,21 @@ struct tb *cache_find(struct tcg_cpu *c)
 void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to)
 {
     const uint8_t *target = from->to_saved ? to->entry_saved : to->entry_host;
-    int32_t rel = (int32_t)(target - (from->site + 4));
 
     if (!from->owner->valid || PAGE_OF((uintptr_t)from->owner->host) != PAGE_OF((uintptr_t)to->host) ||
-        from->owner->mode != to->mode)
+        from->owner->mode != to->mode || bp_log_on(BP_LOG_NOCHAIN))
         return;
     if (to->host2) { /* where it goes on depends on the address space */
         if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size)
             return;
         target = translate_probe(c, (int64_t)((uintptr_t)to->host & 0xfff), from->to_saved);
-        rel = (int32_t)(target - (from->site + 4));
     }
-    __atomic_store_n((uint32_t *)from->site, (uint32_t)rel, __ATOMIC_RELAXED);
+    if (from->backward && !to->host2) {
+        target = to->entry_poll;
+        if (to->live && !from->to_saved) {
+            aim(from->save_site, target);
+            target = from->save;
+        }
+    }
+    aim(from->site, target);
 }

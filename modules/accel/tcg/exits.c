@@ -77,6 +77,26 @@ void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr 
     jump_found(t);
 }
 
+void entry_poll(struct tr *t, const uint8_t *entry)
+{
+    int64_t delta = (int64_t)(t->linear & 0xfff);
+    uint8_t *site;
+    struct stub *s;
+
+    t->tb->entry_poll = t->c.p;
+    site = poll(t);
+    if (!entry) {
+        s = stub_new(t, STUB_LEAVE, NULL);
+        s->site[0] = site;
+        s->delta = delta;
+        return;
+    }
+    emit_jmp_to(&t->c, entry); /* behind the block */
+    patch(site, t->c.p);
+    store_delta(t, delta);
+    emit_jmp_to(&t->c, t->cpu->thunk_exit);
+}
+
 static void link_here(struct tr *t, unsigned n, uint8_t *site, int64_t delta)
 {
     struct stub *s = stub_new(t, STUB_LINK, NULL);
@@ -85,6 +105,7 @@ static void link_here(struct tr *t, unsigned n, uint8_t *site, int64_t delta)
     l->site = site;
     l->owner = t->tb;
     l->to_saved = t->saved;
+    l->backward = delta <= t->offset;
     s->link = n;
     s->delta = delta;
     s->host = t->host;
@@ -116,9 +137,6 @@ void exit_probe(struct tr *t, const struct insn *i, int64_t delta)
 
 void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delta)
 {
-    uint8_t *site;
-    struct stub *s;
-
     if (t->other_mode) {
         flags_save(t);
         t->host = false;
@@ -127,23 +145,14 @@ void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delt
         t->ended = true;
         return;
     }
-    if (in_page(delta) && delta > t->offset) {
+    if (in_page(delta)) {
         link_here(t, link, emit_jmp(&t->c), delta);
         t->ended = true;
         return;
     }
     flags_save(t);
     t->host = false;
-    if (in_page(delta)) {
-        site = poll(t);
-        link_here(t, link, emit_jmp(&t->c), delta);
-        t->ended = true;
-        s = stub_new(t, STUB_LEAVE, i);
-        s->site[0] = site;
-        s->delta = delta;
-    } else {
-        exit_probe(t, i, delta);
-    }
+    exit_probe(t, i, delta);
 }
 
 void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)
@@ -151,7 +160,7 @@ void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)
     uint8_t *site = emit_jcc(&t->c, cc);
     struct stub *s;
 
-    if (in_page(delta) && delta > t->offset && !t->other_mode) {
+    if (in_page(delta) && !t->other_mode) {
         link_here(t, 0, site, delta);
         return;
     }
@@ -210,6 +219,7 @@ void need_x87(struct tr *t)
 
 static void stub_emit(struct tr *t, struct stub *s)
 {
+    struct tb_link *l;
     uint8_t *redo;
 
     t->host = s->host;
@@ -230,8 +240,15 @@ static void stub_emit(struct tr *t, struct stub *s)
         emit_call_to(&t->c, t->cpu->thunk_slow);
         break;
     case STUB_LINK:
-        t->tb->link[s->link].stub = t->c.p;
-        patch(t->tb->link[s->link].site, t->c.p);
+        l = &t->tb->link[s->link];
+        if (l->backward && !l->to_saved) {
+            l->save = t->c.p;
+            flags_save(t);
+            l->save_site = emit_jmp(&t->c);
+            t->saved = s->saved;
+        }
+        l->stub = t->c.p;
+        patch(l->site, t->c.p);
         flags_save(t);
         emit_mov64(&t->c, SCRATCH0, (uintptr_t)&t->tb->link[s->link]);
         emit_store(&t->c, SCRATCH0, FRAME, SLOT(link));

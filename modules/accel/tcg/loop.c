@@ -7,9 +7,6 @@
 #include <bp/error.h>
 #include <errno.h>
 #include <string.h>
-#ifdef DUMPOPS
-#include <stdio.h>
-#endif
 #include <sys/mman.h>
 
 /*
@@ -53,6 +50,7 @@ static void enter(struct tcg_cpu *c, const uint8_t *code)
     struct jit_frame *f = &c->f;
     struct vcpu *v = &c->v;
 
+    log_run(c, code);
     f->link = NULL;
     f->exit_synced = 0;
     f->page = PAGE_OF(v->x->rip);
@@ -171,15 +169,6 @@ fail:
 void tcg_cpu_free(struct tcg_cpu *c)
 {
     struct tcg_cpu **link;
-#ifdef DUMPOPS
-    for (unsigned k = 0; k < 2; k++)
-    for (unsigned m = 0; m < 4; m++)
-    for (unsigned o = 0; o < 256; o++) {
-        uint64_t n = k ? c->redone_by[m][o] : c->interpreted_by[m][o];
-        if (n > 3000)
-            fprintf(stderr, "OPS %s %u:%02x %lu\n", k ? "redo" : "interp", m, o, (unsigned long)n);
-    }
-#endif
 
     for (link = &c->machine->cpus; *link; link = &(*link)->next) {
         if (*link == c) {

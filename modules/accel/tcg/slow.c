@@ -111,6 +111,7 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
             cache_link(c, link, tb);
         code = tb->entry_saved + c->exec_delta;
     }
+    log_run(c, code);
     f->link = NULL;
     f->page = PAGE_OF(rip);
     sync_out(c);

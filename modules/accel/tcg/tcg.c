@@ -5,6 +5,7 @@
  */
 #include "tcg.h"
 #include "machine.h"
+#include "monitor.h"
 #include <bp/exact/memory.h>
 #include <bp/memory.h>
 #include <errno.h>
@@ -64,6 +65,7 @@ static int tcg_init(struct bp_accel *accel, struct bp_error *err)
     s->m->one_insn = s->one_insn;
     s->m->split_wx = s->split_wx;
     s->m->single_thread = s->thread == THREAD_SINGLE;
+    monitor_machine(s->m);
     bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, &s->m->map);
     return 0;
 }
@@ -166,4 +168,6 @@ BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank
          .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
          .cpu_features = tcg_features, .cpu_debug = tcg_debug);
 
-BP_MODULE("accel-tcg", "x86 translator", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &tcg});
+BP_MODULE("accel-tcg", "x86 translator", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &tcg},
+          {BP_PROVIDE_HMP, &tcg_info_jit}, {BP_PROVIDE_HMP, &tcg_info_opcount}, {BP_PROVIDE_OPTION, &tcg_perfmap},
+          {BP_PROVIDE_OPTION, &tcg_jitdump});

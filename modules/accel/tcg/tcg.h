@@ -7,6 +7,8 @@
 #define TCG_TCG_H
 
 #include "vcpu.h"
+#include <bp/exact/cpu.h>
+#include <bp/log.h>
 #include <stddef.h>
 
 /* Host registers by number. */
@@ -63,6 +65,9 @@ struct tb_link {
     uint8_t *stub;   /* where it leads when nothing is chained */
     struct tb *owner;
     uint8_t to_saved; /* flags are in the frame when it is taken */
+    uint8_t backward; /* leads to the target's poll, */
+    uint8_t *save;    /* with flags that are not in the frame by this code, which puts them there, */
+    uint8_t *save_site; /* and ends with this jump */
 };
 
 /* A translated block: a straight run of instructions inside one page of host memory. */
@@ -81,6 +86,8 @@ struct tb {
     struct tb *crossing_next;
     const uint8_t *entry_host;  /* flags are the host's */
     const uint8_t *entry_saved; /* flags are in the frame */
+    const uint8_t *entry_poll;  /* the same, or nobody looks at them; looks at exit_request first */
+    uint8_t live;               /* somebody looks at the flags that are there at the beginning */
     struct tb_link link[2];
     const struct insn *insns; /* those that the interpreter executes */
     uint8_t code[];           /* what was translated */
@@ -180,6 +187,13 @@ static inline const uint8_t *jump_code(const struct tcg_cpu *c, uint64_t linear)
     return j->tag == (linear << 16 | c->f.key) && has_tag(linear) ? j->code : NULL;
 }
 
+/* A block is entered from C. */
+static inline void log_run(const struct tcg_cpu *c, const uint8_t *code)
+{
+    if (unlikely(bp_log_on(BP_LOG_EXEC)) && c->v.x->cpu)
+        bp_cpu_log_run(c->v.x->cpu, code, c->v.x->rip, c->mode_running);
+}
+
 /* ---- writers.c: pages that become code ---- */
 void writers_init(struct tcg_machine *m);
 /* From here on others wait until what they announce is heeded; false: something is waiting to be. */
@@ -199,6 +213,12 @@ const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved);
 
 /* ---- rules.c ---- */
 bool has_emitter(const struct tcg_cpu *c, const struct insn *i); /* in c->mode_now */
+
+/* ---- perf.c: names of code for perf. Code is as it is written, at cpu's buffer. [any] ---- */
+int perf_map_begin(struct bp_error *err);  /* -EIO */
+int perf_dump_begin(struct bp_error *err); /* -EIO and others */
+extern uint32_t perf_wanted; /* somebody began; constant while vCPUs run */
+void perf_code(const struct tcg_cpu *c, const uint8_t *code, size_t size, const char *kind, uint64_t linear);
 
 /* ---- thunks.c ---- */
 void thunks_make(struct tcg_cpu *c);

@@ -214,4 +214,6 @@ void thunks_make(struct tcg_cpu *cpu)
     cpu->thunk_string = aligned(c);
     make_interp(c, true);
     cpu->at = (uint8_t *)aligned(c);
+    if (perf_wanted)
+        perf_code(cpu, cpu->buffer, (size_t)(cpu->at - cpu->buffer), "thunks", 0);
 }

@@ -68,11 +68,14 @@ static void prologue(struct tr *t, const struct rule *rules, unsigned count, boo
         }
     }
     t->host = t->saved = false;
+    t->tb->live = live;
     if (!live) {
+        entry_poll(t, NULL);
         t->tb->entry_host = t->tb->entry_saved = t->c.p;
         return;
     }
     if (want_host) {
+        entry_poll(t, NULL);
         t->tb->entry_saved = t->c.p;
         t->saved = true;
         flags_to_host(t);
@@ -149,6 +152,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     struct rule rules[MAX_BLOCK];
     bool after[MAX_BLOCK], end, live, interp = false;
     uint64_t start = now_ns();
+    const uint8_t *start_code;
     const struct insn *insns;
     struct tb *tb;
 
@@ -180,7 +184,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     tb->count = (uint16_t)count;
     memcpy(tb->code, bytes, size);
     live = liveness(rules, count, after);
-    t.c.p = c->at;
+    start_code = t.c.p = c->at;
     t.cpu = c;
     t.tb = tb;
     t.linear = linear;
@@ -191,11 +195,17 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     prologue(&t, rules, count, live);
     emit_all(&t, insns, rules, after, count, end);
     stubs_emit(&t);
+    if (!tb->entry_poll)
+        entry_poll(&t, tb->entry_saved);
     c->translated_blocks++;
     c->translated_insns += count;
     c->translated_bytes += (uint64_t)(t.c.p - c->at);
     c->at = (uint8_t *)(((uintptr_t)t.c.p + 15) & ~(uintptr_t)15);
+    if (perf_wanted)
+        perf_code(c, start_code, (size_t)(t.c.p - start_code), "guest", linear);
     log_code(c, linear, bytes, size);
+    if (unlikely(bp_log_on(BP_LOG_OUT_ASM)) && c->v.x->cpu)
+        bp_cpu_log_host_code(c->v.x->cpu, linear, start_code + c->exec_delta, (size_t)(t.c.p - start_code));
     c->translate_ns += now_ns() - start;
     return tb;
 }

@@ -149,6 +149,7 @@ void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta);
 /* Target's linear address in SCRATCH1; `commit` puts what is left to do when it is known. */
 void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *));
 void exit_probe(struct tr *t, const struct insn *i, int64_t delta); /* by the jump cache */
+void entry_poll(struct tr *t, const uint8_t *entry); /* entry: where the rest is; NULL: here */
 void stubs_emit(struct tr *t);
 void call_interp(struct tr *t, const struct insn *i, bool last);
 /* A thunk that takes a kept instruction and returns, or leaves the block. */

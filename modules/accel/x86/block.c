@@ -287,6 +287,8 @@ struct block *block_next(struct vcpu *v)
     }
     b = find_slow(v, lin, e);
 found:
+    if (unlikely(bp_log_on(BP_LOG_EXEC)) && v->x->cpu)
+        bp_cpu_log_run(v->x->cpu, b, lin, v->mode);
     v->prev = b == v->scratch ? NULL : b;
     v->prev_linear = lin;
     return b;

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the translator tells of itself while Debian's kernel runs on it."""
+import os
+import platform
+import re
+import struct
+import tempfile
+import time
+
+from console import BINARY, Console, Tap, guest_files
+
+KERNEL, INITRD = guest_files()
+BOOT_SECONDS = 150
+ESCAPE = "\x01"
+LOAD = struct.Struct("<IIQIIQQQQ")
+
+
+def machine(*extra, accel="tcg"):
+    return Console([BINARY, "-accel", accel, "-m", "512", "-nographic", "-kernel", KERNEL, "-initrd", INITRD,
+                    "-append", "console=ttyS0 nokaslr", *extra])
+
+
+def to_shell(console):
+    console.expect("Backplane guest is up", BOOT_SECONDS)
+    console.expect("# ", 30)
+
+
+def records(data):
+    """(address, bytes of code, name) of each record of a jitdump."""
+    magic, version, size, machine_id = struct.unpack_from("<IIII", data)
+    assert (magic, version, size, machine_id) == (0x4a695444, 1, 40, 62), (hex(magic), version, size, machine_id)
+    at, found, count = size, [], 0
+    while at + LOAD.size <= len(data):
+        kind, total, _, _, _, vma, address, code, index = LOAD.unpack_from(data, at)
+        if at + total > len(data):
+            break  # the last one, as the process was ended
+        assert kind == 0 and vma == address and index == count, (kind, vma, address, index, count)
+        name = data[at + LOAD.size:data.index(b"\0", at + LOAD.size)].decode("ascii")
+        assert total == LOAD.size + len(name) + 1 + code, (total, name, code)
+        found.append((address, code, name))
+        count += 1
+        at += total
+    return found
+
+
+def code_is_named():
+    """The map and the dump have the same blocks, the kernel's among them; perf learns of the dump by a mapping."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = os.getcwd()
+        os.chdir(folder)
+        try:
+            console = machine("-perfmap", "-jitdump")
+        finally:
+            os.chdir(here)
+        names = "/tmp/perf-%d.map" % console.process.pid
+        dump = os.path.join(folder, "jit-%d.dump" % console.process.pid)
+        try:
+            to_shell(console)
+            with open("/proc/%d/maps" % console.process.pid, encoding="utf-8") as file:
+                assert any("r-xp" in line and line.rstrip().endswith(dump) for line in file), "no marker"
+            console.type(ESCAPE + "x")
+            console.wait(30)
+            with open(names, encoding="ascii") as file:
+                lines = [re.fullmatch(r"([0-9a-f]+) ([0-9a-f]+) (\S+)\n", line) for line in file]
+            assert all(lines) and len(lines) > 1000, len(lines)
+            with open(dump, "rb") as file:
+                data = file.read()
+            named = [(int(m[1], 16), int(m[2], 16), m[3]) for m in lines]
+            assert named == records(data)
+            assert sum(name.startswith("guest-ffffffff8") for _, _, name in named) > 1000
+        finally:
+            console.close()
+            if os.path.exists(names):
+                os.unlink(names)
+
+
+def counts_are_shown():
+    console = machine()
+    try:
+        to_shell(console)
+        console.type(ESCAPE + "c")
+        console.expect("(qemu) ", 10)
+        console.type("info jit\n")
+        seen = console.expect("pages invalidated", 10)
+        blocks, insns = (int(re.search(word + r" +(\d+)", seen)[1]) for word in ("TB count", "guest instructions"))
+        assert blocks > 5000 and insns > 2 * blocks, (blocks, insns)
+        console.expect("(qemu) ", 10)
+        console.type("info opcount\n")
+        console.expect("left it", 10)
+        seen = console.expect("(qemu) ", 10)
+        counts = {m[1]: int(m[2]) for m in re.finditer(r"^((?:0f )?[0-9a-f]{2}) (\d+) \d+\r*$", seen, re.M)}
+        assert counts.get("0f 05", 0) > 100, "SYSCALL %s" % counts.get("0f 05")  # a shell's system calls
+        console.type(ESCAPE + "x")
+        assert console.wait(30) == 0
+    finally:
+        console.close()
+
+
+def logged(items, enough, *extra, accel="tcg"):
+    """The beginning of a log: until it has as many lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = os.path.join(folder, "log")
+        console = machine("-d", items, "-D", log, *extra, accel=accel)
+        end = time.monotonic() + BOOT_SECONDS
+        try:
+            while True:
+                if os.path.exists(log):
+                    with open(log, encoding="utf-8", errors="replace") as file:
+                        text = file.read()
+                    if text.count("\n") > enough:
+                        return text
+                assert time.monotonic() < end and console.process.poll() is None, text[-500:]
+                time.sleep(0.05)
+        finally:
+            console.close()
+
+
+def most_in_a_row(log):
+    """How often one block was shown as the same one ran again."""
+    most = row = 0
+    before = None
+    for address in re.findall(r"^Trace 0: 0x[0-9a-f]+ \[([0-9a-f]{16})/[0-9a-f]{8}\]$", log, re.M):
+        row = row + 1 if address == before else 0
+        before = address
+        most = max(most, row)
+    return most
+
+
+def blocks_are_logged():
+    """Loops of one block are shown each time, or as they are entered; the host's code; single instructions."""
+    every, entered = most_in_a_row(logged("exec,nochain", 200000)), most_in_a_row(logged("exec", 20000))
+    assert every > 10 * entered, (every, entered)
+    start = ("-dfilter", "0xffffffff81000000+0x1000000")
+    host = logged("out_asm", 10000, *start)
+    assert len(re.findall(r"^OUT: \[size=\d+\] of 0xffffffff81", host, re.M)) > 100
+    assert re.search(r"^0x[0-9a-f]+:  ", host, re.M)
+    single = logged("in_asm", 1000, *start, accel="tcg,one-insn-per-tb=on")
+    blocks = [block for block in single.split("----------------\n") if block.startswith("IN:")][:-1]
+    assert blocks and all(len(re.findall(r"^0x", block, re.M)) == 1 for block in blocks)
+
+
+tap = Tap()
+CASES = (("code_is_named_for_perf", code_is_named), ("counts_are_shown", counts_are_shown),
+         ("blocks_are_logged", blocks_are_logged))
+for title, case in CASES:
+    if platform.machine() == "x86_64":
+        tap.case(title, case)
+    else:
+        tap.skip(title, "the translator needs an x86-64 host")
+tap.done()
