@@ -33,7 +33,8 @@ def parts_are_there_and_pci_is_not(q):
 
 def mistakes_are_named():
     for args, words in ((("-smp", "2"), "at most 1"), (("-m", "4G"), "3584 MiB"),
-                        (("-device", "VGA"), "bus")):
+                        (("-device", "VGA"), "bus"), (("-machine", "smm=on"), "smm=off"),
+                        (("-machine", "smm=perhaps"), "on, off and auto")):
         said = fails(BINARY, "-M", "isapc", *args)
         assert words in said, said
 

@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -110,6 +111,13 @@ def pvh_kernel_is_told(*args):
     check_map(text, False)
 
 
+def pvh_module_has_spaces_in_its_name():
+    modules()
+    shutil.copyfile(path("first"), path("first of all"))
+    text = said("-kernel", kernel("pvh", "-DPVH"), "-initrd", path("first of all"))
+    assert words(text, "module") == ["one"], text
+
+
 def multiboot_without_firmware():
     multiboot_kernel_is_told()
     multiboot_kernel_is_told("-M", "q35")
@@ -208,6 +216,7 @@ def unpacked_linux_starts_with_firmware():
 
 try:
     cases = [multiboot_without_firmware, multiboot_with_firmware, pvh_without_firmware, pvh_with_firmware,
+             pvh_module_has_spaces_in_its_name,
              wrong_ones_are_refused, xen_starts_with_its_modules, unpacked_linux_starts_without_firmware,
              unpacked_linux_starts_with_firmware]
     run([case for case in cases if len(sys.argv) < 2 or case.__name__ in sys.argv[1:]])

@@ -4,6 +4,7 @@
 only SMM can write, keys are enrolled, and what nobody signed does not start. SeaBIOS with SMM, on both boards."""
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -57,12 +58,37 @@ def kernel_starts_by_its_efi_stub():
         console.expect("# ", 30)
 
 
+def disk_with_a_kernel(folder):
+    """A FAT disk whose boot loader is Debian's kernel, which is an EFI program."""
+    path, kernel = os.path.join(folder, "efi.img"), guest_files()[0]
+    with open(path, "wb") as f:
+        f.truncate(128 * 16 * 63 * 512)
+    for command in (["mformat", "-i", path, "-h", "16", "-s", "63", "-t", "128", "::"],
+                    ["mmd", "-i", path, "::/EFI", "::/EFI/BOOT"], ["mcopy", "-i", path, kernel, "::/EFI/BOOT/BOOTX64.EFI"]):
+        subprocess.run(command, check=True)
+    return ["-drive", "format=raw,file=" + path]
+
+
 def unsigned_kernel_does_not_start_when_keys_are_enrolled():
-    """Debian's kernel is signed by Debian, whose key is not among Microsoft's."""
+    """Debian's kernel is signed by Debian, whose key is not among Microsoft's; nor has somebody signed the shell."""
+    with tempfile.TemporaryDirectory(prefix="backplane-secure-") as folder:
+        disk = disk_with_a_kernel(folder)
+        with Machine(KEYS, *disk) as console:
+            text = console.expect("Access Denied", SECONDS) + console.expect("Security Violation", SECONDS)
+            text += console.expect("No bootable option", SECONDS)
+            assert "EFI stub" not in text and "Shell>" not in text, text
+        with Machine(VARS, *disk) as console:
+            console.expect('starting Boot0001 "UEFI QEMU HARDDISK', SECONDS)
+
+
+def two_processors_meet_in_the_mode():
+    """An SMI of the APM port reaches both, as firmware asks for; then a kernel starts both."""
     kernel, initrd = guest_files()
-    with Machine(KEYS, "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0") as console:
-        text = console.expect("Access Denied", SECONDS)
-        assert "Linux version" not in text, text
+    with Machine(VARS, "-smp", "2", "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0") as console:
+        console.expect("Backplane guest is up", SECONDS)
+        console.expect("# ", 30)
+        console.type("echo there are $(grep -c ^processor /proc/cpuinfo) of $((1 + 1))\n")
+        console.expect("there are 2 of 2", 60)
 
 
 def seabios_sets_smm_up(board):
@@ -75,7 +101,10 @@ tap = Tap()
 CASES = [(board + "_seabios_starts_with_smm", seabios_sets_smm_up, board) for board in ("pc", "q35")]
 if os.path.exists(CODE):
     CASES += [(f.__name__, f) for f in (shell_sets_a_variable_through_smm, kernel_starts_by_its_efi_stub,
-                                        unsigned_kernel_does_not_start_when_keys_are_enrolled)]
+                                        two_processors_meet_in_the_mode)]
+    if shutil.which("mformat"):
+        name = unsigned_kernel_does_not_start_when_keys_are_enrolled.__name__
+        CASES.append((name, unsigned_kernel_does_not_start_when_keys_are_enrolled))
 else:
     tap.skip("secure_boot", "there is no " + CODE)
 for name, function, *rest in CASES:

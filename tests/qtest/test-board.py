@@ -310,6 +310,35 @@ def firmware_counts_processors_by_hot_plug():
         assert q.inl(0xAF08) == 1 and q.inb(0xAF04) == 1
     with QTest(["-M", "pc"]) as q:
         assert count(q) == (1, 1), count(q)
+    with QTest(["-M", "pc", "-smp", "1,sockets=2,cores=3,threads=1,maxcpus=6"]) as q:
+        count(q)
+        for number, identity in ((2, 2), (3, 4), (5, 6)):  # three cores have two bits of an APIC id
+            q.outl(0xAF00, number)
+            q.outb(0xAF05, 3)
+            assert (q.inl(0xAF08), q.inl(0xAF00)) == (identity, 0), (number, q.inl(0xAF08))
+
+
+def keys_leave_line_20s_gate_alone():
+    """It is told only when it changes: by 0xd1, 0xdd and 0xdf, not with each byte of a key."""
+    class Told(dict):
+        times = 0
+
+        def __setitem__(self, number, up):
+            super().__setitem__(number, up)
+            self.times += 1
+
+    with QTest(["-M", "pc"]) as q:
+        q.irq_intercept_out("i8042", "a20")
+        q.irqs = Told()
+        for _ in range(5):
+            q.outb(0x60, 0xF4)
+            q.inb(0x60)
+        assert q.irqs.times == 0, q.irqs.times
+        for command, up in ((0xDD, False), (0xDD, False), (0xDF, True)):
+            q.outb(0x64, command)
+            q.inb(0x64)
+            assert q.irq(0) == up, hex(command)
+        assert q.irqs.times <= 3, q.irqs.times
 
 
 tap = Tap()
@@ -324,6 +353,7 @@ tap.case("query_pci_tells_where_bars_are", query_pci_tells_where_bars_are)
 tap.case("empty_board_has_its_memory_at_0", empty_board_has_its_memory_at_0)
 tap.case("models_have_their_features", models_have_their_features)
 tap.case("no_model_has_what_accelerators_do_not_execute", no_model_has_what_accelerators_do_not_execute)
+tap.case("keys_leave_line_20s_gate_alone", keys_leave_line_20s_gate_alone)
 tap.case("processor_starts_as_documented", processor_starts_as_documented)
 tap.case("features_are_taken_and_given", features_are_taken_and_given)
 tap.case("processor_that_came_is_counted_at_the_next_reset", processor_that_came_is_counted_at_the_next_reset)

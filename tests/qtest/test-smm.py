@@ -74,13 +74,18 @@ def top_segment_is_nobody_elses(q):
 
 def top_segment_is_locked_with_the_rest(q):
     config(q, 0, 0x9E, 0x3D)
+    config(q, 0, 0xAC, (TOP - (8 << 20)) | 5, 4)  # TSEGMB: where firmware notes that it begins
     config(q, 0, 0x9D, ENABLE | LOCK | 2)
     config(q, 0, 0x9E, 0x38)
     assert config(q, 0, 0x9E) == 0x3D
+    config(q, 0, 0xAC, 0x12300000, 4)
+    assert config(q, 0, 0xAC, None, 4) == TOP - (8 << 20)
     assert q.readl(TOP - 4) == 0xFFFFFFFF
     q.qmp("system_reset")
     q.qmp("query-status")
-    assert config(q, 0, 0x9E) == 0x38
+    assert config(q, 0, 0x9E) == 0x38 and config(q, 0, 0xAC, None, 4) == 0
+    config(q, 0, 0xAC, 0x12300000, 4)
+    assert config(q, 0, 0xAC, None, 4) == 0x12300000
     assert q.readl(TOP - 4) != 0xFFFFFFFF
 
 

@@ -128,7 +128,7 @@ static void interp_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
     vcpu_debug(vcpu_of(cpu), debug);
 }
 
-BP_ACCEL(interp, "interp", "x86_64,i386", "Reference interpreter", struct interp, NULL, .rank = 10,
+BP_ACCEL(interp, "interp", "x86_64,i386", "Reference interpreter", struct interp, NULL, .rank = 10, .smm = true,
          .init = interp_init, .cpu_size = sizeof(struct cpu_interp), .cpu_init = interp_cpu_init,
          .cpu_fini = interp_cpu_fini, .cpu_exec = interp_exec, .cpu_changed = interp_changed,
          .cpu_sync = interp_sync, .cpu_features = interp_features, .cpu_debug = interp_debug);

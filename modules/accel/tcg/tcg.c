@@ -163,7 +163,8 @@ static const struct bp_field props[] = {
                  "multi: one for each processor; single: one for all"),
     BP_FIELDS_END};
 
-BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .init = tcg_init,
+BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .smm = true,
+         .init = tcg_init,
          .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini,
          .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
          .cpu_features = tcg_features, .cpu_debug = tcg_debug);

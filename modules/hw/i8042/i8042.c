@@ -54,6 +54,11 @@ static void update_lines(struct i8042 *s)
 {
     bp_irq_set(s->irq1, s->full && !s->from_aux && (s->ram[0] & MODE_KBD_IRQ));
     bp_irq_set(s->irq12, s->full && s->from_aux && (s->ram[0] & MODE_AUX_IRQ));
+}
+
+/* Not with every byte of a key: each processor hears of it. */
+static void tell_a20(struct i8042 *s)
+{
     bp_irq_set(s->a20, (s->port & OUT_A20) != 0);
 }
 
@@ -109,10 +114,12 @@ static void poll_devices(struct i8042 *s)
 
 static void write_port(struct i8042 *s, uint8_t value)
 {
-    bool reset = (s->port & OUT_RESET) && !(value & OUT_RESET);
+    bool reset = (s->port & OUT_RESET) && !(value & OUT_RESET), gate = (s->port ^ value) & OUT_A20;
 
     s->port = value;
     update_lines(s);
+    if (gate)
+        tell_a20(s);
     if (reset)
         bp_irq_pulse(s->reset);
 }
@@ -345,6 +352,7 @@ static void i8042_reset(struct bp_device *dev)
     s->command = s->output = 0;
     s->port = OUT_RESET | OUT_A20;
     update_lines(s);
+    tell_a20(s);
 }
 
 static int i8042_attach(struct bp_device *dev, struct bp_error *err)
@@ -392,6 +400,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     (void)version;
     (void)err;
     update_lines(state);
+    tell_a20(state);
     return 0;
 }
 static const struct bp_state_table i8042_table = {.version = 1, .oldest = 1,

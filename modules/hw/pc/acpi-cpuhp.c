@@ -15,6 +15,7 @@
 #include "acpi-cpuhp.h"
 
 #include <bp/exact/machine.h>
+#include <bp/exact/x86-topology.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,8 +50,10 @@ static uint64_t read_register(void *opaque, uint64_t addr, unsigned size)
         return 0;
     if (addr == FLAGS)
         return (bp_machine_cpu(m, s->selected) ? 1u : 0) | (s->came[s->selected] ? 2u : 0);
-    if (addr == DATA && (s->command == NEXT_EVENT || s->command == GET_ID))
-        return s->selected; /* which is its APIC id, too */
+    if (addr == DATA && s->command == NEXT_EVENT)
+        return s->selected;
+    if (addr == DATA && s->command == GET_ID) /* the upper half, at 0, is zero */
+        return bp_x86_apic_id(bp_machine_smp(m), s->selected);
     return 0;
 }
 

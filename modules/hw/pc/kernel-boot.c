@@ -87,21 +87,12 @@ void kernel_boot_free(struct kernel_boot *b)
 
 /* ---- modules ---- */
 
-/* `text` is "file words": the file's name ends at the first space. Takes over `text`. */
-static int add_module(struct kernel_boot *b, char *text, struct bp_error *err)
+/* Takes over `text`, what a kernel that asks is told of the file. */
+static int add_file(struct kernel_boot *b, const char *path, char *text, struct bp_error *err)
 {
     struct module *m = &b->module[b->modules];
-    size_t len = strcspn(text, " ");
-    char *path = len ? strndup(text, len) : NULL;
-    int r;
+    int r = !text ? bp_fail(err, ENOMEM, "out of memory") : open_file("-initrd", path, &m->fd, &m->size, err);
 
-    if (b->modules == MODULES)
-        r = bp_fail(err, E2BIG, "-initrd: at most %u modules", MODULES);
-    else if (!path)
-        r = bp_fail(err, EINVAL, "-initrd: a module without a file's name (\"FILE WORDS,FILE WORDS\")");
-    else
-        r = open_file("-initrd", path, &m->fd, &m->size, err);
-    free(path);
     if (r < 0) {
         free(text);
         return r;
@@ -109,6 +100,29 @@ static int add_module(struct kernel_boot *b, char *text, struct bp_error *err)
     m->text = text;
     b->modules++;
     return 0;
+}
+
+/* `text` is "file words": the file's name ends at the first space. Takes over `text`. */
+static int add_module(struct kernel_boot *b, char *text, struct bp_error *err)
+{
+    size_t len = strcspn(text, " ");
+    char *path = strndup(text, len);
+    int r;
+
+    if (!path)
+        r = bp_fail(err, ENOMEM, "out of memory");
+    else if (b->modules == MODULES)
+        r = bp_fail(err, E2BIG, "-initrd: at most %u modules", MODULES);
+    else if (!len)
+        r = bp_fail(err, EINVAL, "-initrd: a module without a file's name (\"FILE WORDS,FILE WORDS\")");
+    else
+        r = 0;
+    if (r < 0)
+        free(text);
+    else
+        r = add_file(b, path, text, err);
+    free(path);
+    return r;
 }
 
 /* Modules end at commas; two commas are one of the text. */
@@ -192,7 +206,7 @@ int kernel_boot_open(const struct pc *pc, struct kernel_boot **ret_boot, struct 
     if (initrd && b->image.protocol == KERNEL_MULTIBOOT)
         r = add_modules(b, initrd, err);
     else if (initrd)
-        r = add_module(b, strdup(initrd), err);
+        r = add_file(b, initrd, strdup(initrd), err); /* of which the kernel sees no words */
     if (r == 0 && asprintf(&b->cmdline, "%s%s%s", b->image.protocol == KERNEL_MULTIBOOT ? path : "",
                            b->image.protocol == KERNEL_MULTIBOOT && *bp_machine_append(pc->machine) ? " " : "",
                            bp_machine_append(pc->machine)) < 0) {
@@ -428,11 +442,12 @@ static int kernel_piece(const struct kernel_boot *b, struct kernel_piece *p, str
 
 static int modules_piece(const struct kernel_boot *b, struct kernel_piece *p, struct bp_error *err)
 {
-    const struct module *last = &b->module[b->modules - 1];
+    const struct module *last;
     int r = 0;
 
     if (!b->modules)
         return 0;
+    last = &b->module[b->modules - 1];
     p->address = b->module[0].address;
     p->size = last->address + last->size - p->address;
     p->data = calloc(1, p->size ? p->size : 1);

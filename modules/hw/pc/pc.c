@@ -513,7 +513,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     r = pc_check_apic_ids(m, err);
     if (r == 0)
         r = pc_check_choices(pc, err);
-    if (r == 0 && !pc->chipset->no_pci)
+    if (r == 0)
         r = smm_choose(pc, err);
     if (r == 0)
         r = pc_map_ram(pc, err);

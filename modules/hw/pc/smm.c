@@ -21,10 +21,13 @@
 int smm_choose(struct pc *pc, struct bp_error *err)
 {
     const char *text = pc->choices.smm;
-    bool can = bp_machine_has_smm(pc->machine);
+    bool can = bp_machine_has_smm(pc->machine) && !pc->chipset->no_pci;
 
     if (strcmp(text, "on") && strcmp(text, "off") && strcmp(text, "auto"))
         return bp_fail(err, EINVAL, "-machine smm=%s: accepted are on, off and auto", text);
+    if (!strcmp(text, "on") && pc->chipset->no_pci)
+        return bp_fail(err, ENOTSUP, "-machine smm=on: the chipset of this board has no system management mode; use "
+                       "smm=off, or a board with PCI (pc, q35)");
     if (!strcmp(text, "on") && !can)
         return bp_fail(err, ENOTSUP, "-machine smm=on: accelerator '%s' does not run system management mode; use "
                        "smm=off", bp_machine_accel_name(pc->machine));

@@ -2,9 +2,9 @@
 /*
  * Intel Q35 memory controller hub (3 Series chipset data sheet, order 316966, chapter 5): host bridge
  * with configuration mechanism 1 at 0xcf8/0xcfc, the enhanced mechanism (ECAM) where PCIEXBAR says,
- * PAM and SMRAM registers; at 0x50 what virtual firmware asks for a larger TSEG. Left out: DRAM, clock and DMI
- * registers, whose base registers are there but map nothing; the
- * graphics port.
+ * PAM and SMRAM registers; at 0x50 what virtual firmware asks for a larger TSEG. TSEG ends where low memory does;
+ * TSEGMB keeps what firmware notes there. Left out: DRAM, clock and DMI registers, whose base registers are there but
+ * map nothing; the graphics port.
  */
 #define BP_SHARED
 #include "pam.h"
@@ -16,7 +16,7 @@
 enum {
     REG_EPBAR = 0x40, REG_MCHBAR = 0x48, REG_EXT_TSEG = 0x50, REG_GGC = 0x52, REG_DEVEN = 0x54, REG_PCIEXBAR = 0x60,
     REG_DMIBAR = 0x68, REG_PAM0 = 0x90, REG_SMRAM = 0x9d, REG_ESMRAMC = 0x9e, REG_TOM = 0xa0,
-    REG_TOUUD = 0xa2, REG_TOLUD = 0xb0, REG_SKPD = 0xdc,
+    REG_TOUUD = 0xa2, REG_GBSM = 0xa4, REG_BGSM = 0xa8, REG_TSEGMB = 0xac, REG_TOLUD = 0xb0, REG_SKPD = 0xdc,
 };
 #define TSEG_ON 0x01u
 #define TSEG_SIZE 0x06u /* 1, 2 or 8 MiB; 3: what REG_EXT_TSEG says */
@@ -152,10 +152,14 @@ static uint64_t tseg_size(const struct q35_host *s, const uint8_t *config)
     return (uint64_t)(n < 3 ? mebibytes[n] : function_of(s)->ext_tseg) << 20;
 }
 
-/* Locked with SMRAM: TSEG's size and whether it is there. */
+/* Locked with SMRAM: TSEG's size, whether it is there, and where firmware notes that it begins. */
 static void lock_tseg(const uint8_t *config, uint8_t *writable)
 {
-    writable[REG_ESMRAMC] = config[REG_SMRAM] & SMRAM_LOCK ? 0 : 0x87;
+    bool locked = config[REG_SMRAM] & SMRAM_LOCK;
+
+    writable[REG_ESMRAMC] = locked ? 0 : 0x87;
+    writable[REG_TSEGMB + 2] = locked ? 0 : 0xf0;
+    writable[REG_TSEGMB + 3] = locked ? 0 : 0xff;
 }
 
 static void update_memory(struct q35_host *s)
@@ -294,6 +298,9 @@ static const struct bp_pci_field mch_fields[] = {
     {.offset = REG_ESMRAMC, .width = 1, .value = 0x38, .rw = 0x87, .live = 0x87},
     {.offset = REG_TOM, .width = 2, .value = 0x0001, .rw = 0x03ff},
     {.offset = REG_TOUUD, .width = 2, .rw = 0xffff},
+    {.offset = REG_GBSM, .width = 4, .rw = 0xfff00000},
+    {.offset = REG_BGSM, .width = 4, .rw = 0xfff00000},
+    {.offset = REG_TSEGMB, .width = 4, .rw = 0xfff00000, .live = 0xfff00000},
     {.offset = REG_TOLUD, .width = 2, .value = 0x0010, .rw = 0xfff0},
     {.offset = REG_SKPD, .width = 4, .rw = 0xffffffff},
     BP_PCI_FIELDS_END,
