@@ -4,6 +4,7 @@
  * followed by a letter is a command to the multiplexer; anything else goes to the front end that
  * has the keyboard. All front ends may write at any time.
  */
+#include <bp/command.h>
 #include <bp/clock.h>
 #include <bp/run.h>
 
@@ -83,6 +84,7 @@ static void print_help(struct bp_chardev *chr)
     } lines[] = {
         {"h", "print this help"},
         {"x", "exit emulator"},
+        {"s", "save disk data back to file (if -snapshot)"},
         {"t", "toggle console timestamps"},
         {"b", "send break (magic sysrq)"},
         {"c", "switch between console and monitor"},
@@ -97,6 +99,18 @@ static void print_help(struct bp_chardev *chr)
     }
     snprintf(line, sizeof(line), "%s %s  sends %s\r\n", name, name, name);
     say(chr, line);
+}
+
+/* What -snapshot keeps apart goes into the images; what there is to say about it is said here. */
+static void save_disks(struct bp_chardev *chr)
+{
+    char *text = bp_monitor_execute("commit all");
+
+    if (text && *text) {
+        say(chr, "\r\n");
+        say(chr, text);
+    }
+    free(text);
 }
 
 /* The letter after the escape character. true: it is input. */
@@ -124,7 +138,10 @@ static bool command(struct bp_chardev *chr, uint8_t c)
         chr->stamps_since = -1;
         chr->midline = false;
         break;
-    default: /* 's' saves disks that -snapshot made temporary: there are none */
+    case 's':
+        save_disks(chr);
+        break;
+    default:
         break;
     }
     return false;

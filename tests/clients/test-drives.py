@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -288,6 +289,29 @@ def cache_modes_reach_the_host():
             assert struct.unpack("<QQQ", f.read(24)) == (3, 1, flags), write_cache
 
 
+def flushes_reach_the_disk_unless_told_not_to():
+    """What the host's kernel is asked for while a guest flushes, seen from outside."""
+    path, seen = image("c.img"), os.path.join(WORK, "calls")
+    blockdev = '{"driver":"file","node-name":"n","filename":"%s","cache":{"no-flush":%s}}'
+    for args, wanted in ((("-drive", "file=%s,format=raw,if=none,id=n,cache=writeback" % path), True),
+                         (("-drive", "file=%s,format=raw,if=none,id=n,cache=unsafe" % path), False),
+                         (("-blockdev", blockdev % (path, "false")), True), (("-blockdev", blockdev % (path, "true")), False)):
+        with machine(*args, "-device", "disk-probe,drive=n") as q:
+            with subprocess.Popen(["strace", "-f", "-e", "trace=fsync,fdatasync,sync_file_range,syncfs,pwrite64,pwritev,pwritev2",
+                                   "-o", seen, "-p", str(q.process.pid)], stderr=subprocess.PIPE, text=True) as tracer:
+                said = tracer.stderr.readline()
+                if "attached" not in said:
+                    raise tap.Skip(said.strip())
+                for sector in range(3):
+                    assert Disk(q).do(WRITE, sector, 1, sector) == 0 and Disk(q).do(FLUSH) == 0
+                tracer.send_signal(signal.SIGINT)
+                tracer.wait(30 * SLOW)
+        with open(seen, encoding="utf-8", errors="replace") as f:
+            calls = f.read()
+        assert calls.count("pwrite") >= 3, calls
+        assert calls.count("sync(") >= 3 if wanted else "sync(" not in calls, (args, calls)
+
+
 def each_way_to_the_kernel_serves_a_drive():
     """A way that the host lacks is refused in words; whether it does is asked of the host."""
     libc, path = ctypes.CDLL(None, use_errno=True), image("way.img")
@@ -367,6 +391,28 @@ def snapshots_leave_the_image_alone_until_commit():
         assert word_at(path, 14) == 0x01020304 and word_at(path, 15) == 0x21212121
         assert Disk(q).do(WRITE, 7, 1, 5) == 0
     assert word_at(path, 7) == 0x01020304
+
+
+def escape_s_saves_what_snapshot_keeps_apart():
+    path, where = image("key.img", byte=0x21), os.path.join(WORK, "key.sock")
+    with machine("-snapshot", "-drive", "file=%s,format=raw,if=none,id=d" % path, "-device", "disk-probe,drive=d",
+                 "-chardev", "socket,id=line,path=%s,server=on,wait=off,mux=on" % where, "-serial", "chardev:line") as q, \
+            socket.socket(socket.AF_UNIX) as line:
+        line.connect(where)
+        assert Disk(q).do(WRITE, 7, 8, 0x01020304) == 0
+        line.sendall(b"s\x01h")
+        line.settimeout(30 * SLOW)
+        said = b""
+        while b"C-a C-a" not in said:
+            said += line.recv(4096)
+        assert b"C-a s " in said and word_at(path, 7) == 0x21212121, said
+        line.sendall(b"\x01s")
+        end = time.monotonic() + 30 * SLOW
+        while word_at(path, 14) != 0x01020304:
+            assert time.monotonic() < end, "it was not written back"
+            time.sleep(0.05)
+        assert Disk(q).do(WRITE, 1, 1, 5) == 0
+    assert word_at(path, 1) == 0x21212121 and word_at(path, 15) == 0x21212121
 
 
 # ---- errors ----
@@ -655,6 +701,7 @@ tap.run([a_drive_is_opened_and_listed, blockdevs_are_made_of_text_and_json, wron
          a_probed_raw_image_is_warned_of,
          cache_modes_reach_the_host, each_way_to_the_kernel_serves_a_drive, an_image_in_use_names_the_process, two_users_of_a_drive_are_both_named,
          read_only_images_are_never_written, snapshots_leave_the_image_alone_until_commit,
+         escape_s_saves_what_snapshot_keeps_apart, flushes_reach_the_disk_unless_told_not_to,
          a_full_disk_pauses_the_machine_until_cont, a_file_system_that_is_full_loses_nothing_either,
          errors_are_reported_ignored_or_stop_the_machine,
          any_request_may_fail_and_none_hangs, killing_the_process_loses_nothing_that_was_flushed,

@@ -263,7 +263,9 @@ def mistakes_name_what_is_right():
                            (["-drive", "if=pflash,unit=2,format=raw,file=" + good], "unit=1"),
                            (["-pflash", code], "if=pflash,unit=1"), (["-bios", code], "if=pflash,unit=1"),
                            (["-pflash", good, "-bios", good], "one of the two"),
-                           (["-machine", "pflash0=nosuch"], "nosuch")):
+                           (["-machine", "pflash0=nosuch"], "nosuch"),
+                           (["-machine", "smm=off", "-global", "driver=cfi.pflash01,property=secure,value=on", "-pflash",
+                             good], "smm=on")):
         said = refused(*options)
         assert right in said, (options, said)
 

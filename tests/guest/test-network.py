@@ -10,6 +10,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
+import bootable as boot_disk  # noqa: E402
 import network  # noqa: E402
 from console import BINARY, BUILD, SLOW, Console, Tap  # noqa: E402
 
@@ -201,12 +202,47 @@ def firmware_boots_from_the_network():
     return None
 
 
+def network_comes_first_then_the_disk():
+    """The manual's example -boot order=nc: what the network has gives up, and the disk's boot sector starts."""
+    if not os.path.exists("/usr/lib/ipxe/qemu/pxe-e1000.rom") and not os.path.exists("/usr/lib/ipxe/qemu/efi-e1000.rom"):
+        return "skipped: ipxe-qemu is not installed"
+    image = os.path.join(FOLDER.name, "disk.img")
+    boot_disk.disk(image, "the disk is booted", 8 << 20)
+    with open(os.path.join(FOLDER.name, "first.ipxe"), "w", encoding="ascii") as f:
+        f.write("#!ipxe\necho the-network-was-${net0/mac}\nexit\n")
+    for order, first, then in (("nc", "the-network-was-52:54:00:12:34:56", "the disk is booted"),
+                               ("cn", "the disk is booted", None)):
+        console = Console([BINARY, "-m", "64", "-nodefaults", "-nographic", "-serial", "stdio", "-boot", "order=" + order,
+                           "-drive", "format=raw,file=" + image, "-nic",
+                           "user,model=e1000,tftp=%s,bootfile=/first.ipxe" % FOLDER.name])
+        try:
+            seen = console.expect(first, 300)
+            assert then not in seen if then else "Booting from ROM" not in seen, seen
+            if then:
+                console.expect(then, 120)
+        finally:
+            console.close()
+    return None
+
+
+def firmware_names_the_interface():
+    """The manual's example of -smbios type=41: what udev makes eno1 of."""
+    with network.Guest(MODELS["virtio-net-pci"], "-netdev", "user,id=internet", "-device",
+                       "virtio-net-pci,mac=50:54:00:00:00:42,netdev=internet,id=internet-dev", "-smbios",
+                       "type=41,designation=Onboard LAN,instance=1,kind=ethernet,pcidev=internet-dev",
+                       "-bios", "bios-256k.bin") as g:
+        text = g.run("cd -P /sys/class/net/eth0/device/..; cat label index; cat /sys/class/net/eth0/address; cd /")
+        assert "Onboard LAN\n1\n50:54:00:00:00:42" in text.replace("\r", ""), text
+
+
 STREAM = os.path.join(FOLDER.name, "wire")
 NAMES = {"guest_on_e1000_talks_to_the_host": "e1000", "guest_on_rtl8139_talks_to_the_host": "rtl8139",
          "guest_on_virtio_talks_to_the_host": "virtio-net-pci"}
 cases = {name: (talks_to_the_host, model) for name, model in NAMES.items() if built(model)}
 cases["cable_is_pulled_and_put_back"] = (cable_is_pulled_and_put_back,)
 cases["firmware_boots_from_the_network"] = (firmware_boots_from_the_network,)
+cases["network_comes_first_then_the_disk"] = (network_comes_first_then_the_disk,)
+cases["firmware_names_the_interface"] = (firmware_names_the_interface,)
 cases["two_guests_hear_each_other"] = (two_guests_hear_each_other, "stream,server=on,addr.type=unix,addr.path=" + STREAM,
                                        "stream,addr.type=unix,addr.path=%s,reconnect-ms=200" % STREAM)
 SOCKET = free_port()

@@ -80,6 +80,29 @@ def disk_works(machine, device, *more):
     return case
 
 
+def protected_disks_stay_as_they_are():
+    """A guest is told that they are write-protected, and what it writes all the same fails."""
+    with tempfile.TemporaryDirectory(prefix="backplane-virtio-") as folder:
+        paths = [os.path.join(folder, name) for name in ("one.img", "two.img")]
+        for path in paths:
+            image(path, 8 << 20)
+        before = [hashlib.md5(open(path, "rb").read()).hexdigest() for path in paths]
+        console = boot("-blockdev", f"driver=file,node-name=one,filename={paths[0]},read-only=on", "-device",
+                       "virtio-blk-pci,drive=one", "-device", "virtio-scsi-pci", "-drive",
+                       f"file={paths[1]},format=raw,if=none,id=two,readonly=on", "-device", "scsi-hd,drive=two")
+        try:
+            run(console, "i=0; while [ ! -e /sys/block/sda ] && [ $i -lt 60 ]; do sleep 1; i=$((i+1)); done", 200)
+            for name in ("vda", "sda"):
+                text = run(console, f"cat /sys/block/{name}/ro; dd if=/dev/zero of=/dev/{name} bs=4k count=1 conv=fsync; "
+                           f"echo status-$?; mount -o ro /dev/{name} /mnt && ls /mnt && umount /mnt")
+                assert "\n1\n" in text and "status-1" in text and "lost+found" in text, text
+            console.type("poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+        assert before == [hashlib.md5(open(path, "rb").read()).hexdigest() for path in paths]
+
+
 def scsi_disk_and_cd_work():
     with tempfile.TemporaryDirectory(prefix="backplane-virtio-") as folder:
         path, cd = os.path.join(folder, "disk.img"), os.path.join(folder, "cd.img")
@@ -269,6 +292,7 @@ else:
             if not sys.argv[1:] or name in sys.argv[1:]:
                 tap.case(name, function)
 
+        case("protected_disks_stay_as_they_are", protected_disks_stay_as_they_are)
         case("transitional_disk_is_written_and_read_on_pc", disk_works("pc", "virtio-blk-pci"))
         case("modern_disk_is_written_and_read_on_q35",
              disk_works("q35", "virtio-blk-pci-non-transitional", "-smp", "2"))

@@ -15,7 +15,6 @@
 #include "acpi-cpuhp.h"
 
 #include <bp/exact/machine.h>
-#include <bp/exact/x86-topology.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +26,7 @@ struct acpi_cpuhp {
     uint32_t selected;
     uint8_t command;
     uint8_t came[MOST];
+    uint32_t id[MOST]; /* of their APICs */
 };
 
 /* ---- registers ---- */
@@ -53,7 +53,7 @@ static uint64_t read_register(void *opaque, uint64_t addr, unsigned size)
     if (addr == DATA && s->command == NEXT_EVENT)
         return s->selected;
     if (addr == DATA && s->command == GET_ID) /* the upper half, at 0, is zero */
-        return bp_x86_apic_id(bp_machine_smp(m), s->selected);
+        return s->id[s->selected];
     return 0;
 }
 
@@ -94,6 +94,12 @@ void acpi_cpuhp_came(struct bp_device *dev, unsigned index)
         return;
     s->came[index] = 1;
     s->pm_if->gpe(s->pm, ACPI_CPUHP_GPE);
+}
+
+void acpi_cpuhp_set_id(struct bp_device *dev, unsigned index, uint32_t id)
+{
+    if (index < MOST)
+        ((struct acpi_cpuhp *)bp_device_state(dev))->id[index] = id;
 }
 
 void acpi_cpuhp_connect(struct bp_device *dev, struct bp_device *pm, const struct bp_pc_pm_interface *pm_if)

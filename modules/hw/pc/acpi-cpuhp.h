@@ -11,6 +11,8 @@
 extern const struct bp_device_class acpi_cpuhp_class; /* "acpi-cpu-hotplug" */
 
 void acpi_cpuhp_connect(struct bp_device *dev, struct bp_device *pm, const struct bp_pc_pm_interface *pm_if);
+/* The APIC id of the processor with this index, for each that there can be. */
+void acpi_cpuhp_set_id(struct bp_device *dev, unsigned index, uint32_t id);
 void acpi_cpuhp_came(struct bp_device *dev, unsigned index); /* while the machine runs */
 /* AML of devices C000 ... and of method CTFY, in scope \_SB, for `count` processors with these APIC ids:
  * malloc'd, without a table header. NULL: no memory. */

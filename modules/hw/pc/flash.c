@@ -66,6 +66,20 @@ static int make_chip(struct pc *pc, unsigned n, const char *image, struct bp_dev
     return bp_device_attach(dev, NULL, err);
 }
 
+/* With secure=on only SMM may write, so that there has to be one. */
+static int check_secure(const struct pc *pc, struct bp_device *dev, const char *image, struct bp_error *err)
+{
+    struct bp_value *v = NULL;
+    bool secure = bp_object_get(bp_device_object(dev), "secure", &v, NULL) == 0 && bp_value_as_bool(v);
+
+    bp_value_unref(v);
+    if (!secure || (bp_machine_has_smm(pc->machine) && strcmp(pc->choices.smm, "off") != 0))
+        return 0;
+    return bp_fail(err, ENOTSUP, "drive '%s': cfi.pflash01's secure=on lets only system management mode write, which "
+                   "this machine does not have: use -machine smm=on with an accelerator that runs it, or secure=off",
+                   image);
+}
+
 bool flash_is_code_alone(const uint8_t *image, size_t size)
 {
     static const uint8_t variables[16] = {0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c,
@@ -100,6 +114,8 @@ int flash_make(struct pc *pc, const struct bp_block_interface *block, const stru
         struct bp_region *region;
 
         r = make_chip(pc, n, images[n], &dev, err);
+        if (r == 0)
+            r = check_secure(pc, dev, images[n], err);
         if (r < 0)
             return r;
         region = pflash->region(dev);

@@ -7,6 +7,7 @@
 #include "pc.h"
 
 #include <bp/exact/numa.h>
+#include <bp/exact/x86-topology.h>
 #include <bp/memory-device.h>
 #include <errno.h>
 
@@ -101,6 +102,8 @@ int pc_make_hotplug(struct pc *pc, const struct bp_pci_interface *pci, struct bp
 
     if (r == 0)
         acpi_cpuhp_connect(pc->cpuhp, pc->pm, pc->pm_if);
+    for (unsigned i = 0; r == 0 && i < bp_machine_smp(pc->machine)->max_cpus; i++)
+        acpi_cpuhp_set_id(pc->cpuhp, i, bp_x86_apic_id(bp_machine_smp(pc->machine), i));
     if (r == 0)
         r = make_memory_slots(pc, err);
     if (r < 0 || pc->chipset->ecam || !pm_says(pc, "acpi-root-pci-hotplug"))

@@ -12,8 +12,6 @@
 #include "pflash.h"
 
 #include <bp/chip/pflash.h>
-#include <bp/exact/cpu.h>
-#include <bp/exact/machine.h>
 #include <bp/log.h>
 #include <errno.h>
 #include <string.h>
@@ -366,12 +364,8 @@ static int cfi01_attach(struct bp_device *dev, struct bp_error *err)
 {
     struct cfi01 *s = bp_device_state(dev);
     uint64_t length;
-    int r;
+    int r = pflash_store_open(&s->store, dev, &length, err);
 
-    if (s->secure && !bp_machine_has_smm(bp_device_machine(dev)))
-        return bp_fail(err, ENOTSUP, "cfi.pflash01: secure=on lets only system management mode write, which "
-                       "accelerator '%s' does not run; use secure=off", bp_machine_accel_name(bp_device_machine(dev)));
-    r = pflash_store_open(&s->store, dev, &length, err);
     if (r == 0)
         r = check(s, length, err);
 
