@@ -359,6 +359,7 @@ static const struct {
     const char *type, *controller, *bus, *props;
     bool medium;
 } placed[] = {{"floppy", "isa-fdc", "floppy-bus", "drive=d", true},
+              {"usb-storage", "qemu-xhci", "usb-bus", "drive=d", true},
               {"loader", NULL, NULL, "addr=4096,data=1,data-len=4", false}};
 
 static int set_all(struct bp_device *dev, const char *props, struct bp_error *err)

@@ -101,9 +101,12 @@ def parts_that_are_not_built_are_refused_in_words():
                              ("vmport=on", "VMware's port is not built"),
                              ("default-bus-bypass-iommu=on", "no IOMMU"),
                              ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
-                             ("vmport=perhaps", "on, off and auto"), ("usb=on", "no USB controller of this board")):
+                             ("vmport=perhaps", "on, off and auto")):
             said = refused("-machine", board + "," + given)
             assert given in said and words in said, said
+    said = refused("-machine", "isapc,usb=on")
+    assert "usb=on" in said and "no PCI bus" in said, said
+    for board in ("pc", "q35"):
         with Emulator(PROGRAM, "-machine", board + ",nvdimm=off,vmport=off,smm=auto,pit=on,pic=on,hmat=off") as machine:
             assert answer(machine, "query-status")["running"]
 

@@ -174,6 +174,13 @@ def q35_cdrom():
     boots("the CD of a q35 is booted", cd, "-machine", "q35", "-cdrom", "IMAGE", "-boot", "d")
 
 
+def usb_disk(*controller):
+    def case():
+        boots("the USB disk is booted", megabytes, *controller, "-drive", "file=IMAGE,format=raw,if=none,id=d",
+              "-device", "usb-storage,drive=d,bootindex=0")
+    return case
+
+
 def grub_menu(*args):
     """GRUB's rescue images draw their menu: it is read off the screen."""
     console = Console([BINARY, "-m", "128", "-display", "none", "-serial", "none", "-monitor", "stdio", *args])
@@ -221,6 +228,9 @@ if __name__ == "__main__":
     tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
     tap.case("q35_disk_boots", q35_disk)
     tap.case("q35_cd_boots", q35_cdrom)
+    tap.case("usb_disk_on_xhci_boots", usb_disk("-device", "qemu-xhci"))
+    tap.case("usb_disk_on_uhci_boots", usb_disk("-usb"))
+    tap.case("usb_disk_on_ehci_boots", usb_disk("-machine", "q35", "-usb"))
     why = None
     try:
         grub()

@@ -13,7 +13,9 @@ import disk
 from console import BINARY, Console, SLOW, Tap
 
 BOOT_SECONDS = 400
-DRIVERS = ("xhci_pci", "usbhid", "hid_generic", "evdev")
+DRIVERS = ("xhci_pci", "ehci_pci", "uhci_hcd", "usbhid", "hid_generic", "evdev", "usb_storage", "uas", "sd_mod",
+           "sr_mod", "crc32c_generic", "ext4")
+MKFS, FSCK = "/sbin/mkfs.ext4", "/sbin/e2fsck"
 
 
 class Guest:
@@ -75,8 +77,8 @@ class Guest:
 
     def events(self, name, act):
         """What comes from a device (type, code, value) when act() was called."""
-        self.run(f"for d in /sys/class/input/event*; do grep -q '{name}' $d/device/name && e=/dev/input/${{d##*/}}; done; "
-                 "cat $e > /tmp/events & sleep 1")
+        self.run(f"for d in /sys/class/input/event*; do grep -q '{name}' $d/device/name && "
+                 "e=/dev/input/${d##*/}; done; cat $e > /tmp/events & sleep 1")
         act()
         end = time.monotonic() + 60 * SLOW
         while True:
@@ -103,6 +105,60 @@ def keyboard_and_tablet(*args):
             assert {(3, 0, 1000), (3, 1, 2000), (1, 0x110, 1)} <= set(moves), moves
             text = guest.monitor("info usb")
             assert "QEMU USB Tablet" in text and "QEMU USB Keyboard" in text, text
+    return case
+
+
+def image(path, size):
+    with open(path, "wb") as f:
+        f.truncate(size)
+    subprocess.run([MKFS, "-q", "-F", path], check=True)
+
+
+def is_clean(path):
+    check = subprocess.run([FSCK, "-fn", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert check.returncode == 0, check.stdout
+
+
+def disk_is_written_and_read(blocks, *args):
+    def case():
+        with tempfile.TemporaryDirectory(prefix="backplane-usb-") as folder:
+            path = os.path.join(folder, "disk.img")
+            image(path, 64 << 20)
+            with Guest(*args, "-drive", f"file={path},format=raw,if=none,id=d", "-device",
+                       "usb-storage,drive=d,serial=backplane-9") as guest:
+                guest.until("[ -e /dev/sda ]")
+                text = guest.run("cat /sys/bus/usb/devices/*/serial")
+                assert text.count("backplane-9") == 1, text
+                text = guest.run(f"mount /dev/sda /mnt && dd if=/dev/urandom of=/mnt/file bs=64k count={blocks} "
+                                 "2>/dev/null && cp /mnt/file /mnt/copy && md5sum /mnt/file && umount /mnt && "
+                                 "echo 3 > /proc/sys/vm/drop_caches && mount /dev/sda /mnt && md5sum /mnt/copy && "
+                                 "umount /mnt", 400)
+                sums = [line.split()[0] for line in text.split("\n") if "  /mnt/" in line]
+                assert len(sums) == 2 and sums[0] == sums[1], text
+                errors = guest.run("dmesg | grep -ciE 'i/o error|reset .*-speed|timed out'")
+                assert errors.strip() == "0", errors + guest.run("dmesg | tail -20")
+            is_clean(path)
+    return case
+
+
+def disk_goes_under_load(*args):
+    def case():
+        with tempfile.NamedTemporaryFile(prefix="backplane-usb-") as f:
+            f.truncate(64 << 20)
+            with Guest(*args, "-drive", f"file={f.name},format=raw,if=none,id=d", "-device",
+                       "usb-storage,drive=d,id=u") as guest:
+                for n in range(2):
+                    guest.until("[ -e /sys/block/sd* ]")
+                    guest.run("(while dd if=/dev/$(ls /sys/block | grep sd) of=/dev/null bs=64k iflag=direct "
+                              "2>/dev/null; do :; done; echo over > /tmp/over) & sleep 1")
+                    guest.monitor("device_del u")
+                    guest.until("[ ! -e /sys/block/sd* -a -e /tmp/over ]")
+                    guest.run("rm /tmp/over")
+                    text = guest.monitor("device_add usb-storage,drive=d,id=u")
+                    assert "rror" not in text, text
+                guest.until("[ -e /sys/block/sd* ]")
+                text = guest.run("dd if=/dev/$(ls /sys/block | grep sd) of=/dev/null bs=64k count=16 2>&1")
+                assert "16+0 records out" in text, text
     return case
 
 
@@ -135,5 +191,19 @@ if __name__ == "__main__":
         case("keyboard_types_and_tablet_moves_on_nec_xhci",
              keyboard_and_tablet("-machine", "q35", "-device", "nec-usb-xhci", "-device", "usb-tablet,usb_version=1",
                                  "-device", "usb-kbd"))
+        case("keyboard_types_and_tablet_moves_on_uhci",
+             keyboard_and_tablet("-usbdevice", "tablet", "-usbdevice", "keyboard"))
+        case("keyboard_types_and_tablet_moves_on_ehci_and_its_companion",
+             keyboard_and_tablet("-machine", "q35,usb=on", "-device", "usb-tablet,usb_version=1", "-device", "usb-kbd"))
         case("mouse_comes_and_goes", mouse_comes_and_goes)
+        if os.path.exists(MKFS) and os.path.exists(FSCK):
+            xhci, uhci, ehci = ("-device", "qemu-xhci", "-smp", "2"), ("-usb",), ("-machine", "q35", "-usb")
+            case("disk_is_written_and_read_on_xhci", disk_is_written_and_read(64, *xhci))
+            case("disk_is_written_and_read_on_uhci", disk_is_written_and_read(8, *uhci))
+            case("disk_is_written_and_read_on_ehci", disk_is_written_and_read(64, *ehci))
+            case("disk_goes_under_load_on_xhci", disk_goes_under_load(*xhci))
+            case("disk_goes_under_load_on_uhci", disk_goes_under_load(*uhci))
+            case("disk_goes_under_load_on_ehci", disk_goes_under_load(*ehci))
+        else:
+            tap.skip("disks", "mkfs.ext4 and e2fsck are missing (e2fsprogs)")
         tap.done()

@@ -141,7 +141,8 @@ struct bp_usb_bus_info {
     uint32_t speeds; /* BP_USB_SPEED() of each; set_speeds() changes one's */
     uint32_t reserved32;
     struct bp_usb_port_ops ops;
-    /* For EHCI: a companion controller serves `count` ports from `first` on at low and full speed. */
+    /* For EHCI: a companion controller serves `count` ports from `first` on at low and full speed. Its ops get numbers
+     * that begin with 0. */
     int (*join)(void *opaque, unsigned first, unsigned count, const struct bp_usb_port_ops *ops, void *companion,
                 struct bp_error *err);
     void (*leave)(void *opaque, void *companion);
@@ -157,6 +158,9 @@ struct bp_usb_interface { /* usb/1 */
     struct bp_usb_port *(*port)(struct bp_usb_bus *bus, unsigned n); /* from 0 */
     void (*set_speeds)(struct bp_usb_port *port, uint32_t speeds);   /* before anything is plugged in */
     struct bp_usb_device *(*plugged)(struct bp_usb_port *port);      /* or NULL */
+    /* The port has another owner (a companion): from now on what is plugged in works at the fastest of these speeds.
+     * False: it knows none of them, or there is nothing. */
+    bool (*negotiate)(struct bp_usb_port *port, uint32_t speeds);
     /* What is plugged in is reset: address 0, not configured. Packets that are on their way are cancelled. */
     void (*reset)(struct bp_usb_port *port);
     /* Does it forward to what is behind it? Not at first. */

@@ -508,8 +508,6 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     pc->version = board->type.name;
     pc->dimms = dimms;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &pc_no_bus, pc);
-    if (pc->usb)
-        return bp_fail(err, ENOTSUP, "-machine usb=on: no USB controller of this board is built; use usb=off");
     r = pc_check_apic_ids(m, err);
     if (r == 0)
         r = pc_check_choices(pc, err);
@@ -547,7 +545,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
         r = make_isa_devices(pc, isa_bus, lines, err);
     if (r == 0)
         r = make_disks(pc, isa_bus, lines, err);
-    return r;
+    return r == 0 ? pc_make_usb(pc, err) : r;
 }
 
 int pc_init_i440fx(struct bp_machine *m, struct bp_error *err)

@@ -125,6 +125,8 @@ int linux_boot_open(struct pc *pc, struct bp_error *err);
 /* Copies kernel, initrd and parameters into memory and sets the first processor to its entry. */
 int linux_boot_reset(struct pc *pc, struct bp_x86_cpu *cpu, struct bp_error *err);
 
+/* The chipset's USB controllers, when they are wanted (usb.c). */
+int pc_make_usb(struct pc *pc, struct bp_error *err);
 /* -serial and -parallel (ports.c). */
 int pc_make_serial(struct bp_machine *machine, struct bp_bus *isa_bus, struct bp_error *err);
 int pc_make_parallel(struct bp_machine *machine, struct bp_bus *isa_bus, struct bp_error *err);

@@ -137,6 +137,7 @@ static int add(struct bp_usb_bus *bus, struct bp_usb_device *hub, unsigned n, ui
     p->hub = hub;
     p->n = n;
     p->speeds = speeds;
+    p->now = UINT32_MAX;
     p->opaque = opaque;
     memcpy(&p->ops, ops, ops->size && ops->size < sizeof(p->ops) ? ops->size : sizeof(p->ops));
     if (hub)
@@ -279,7 +280,7 @@ static void speeds_text(uint32_t speeds, char *buf, size_t size)
 /* The fastest that both know. */
 static bool choose_speed(struct bp_usb_device *d)
 {
-    uint32_t both = d->allowed & d->port->speeds;
+    uint32_t both = d->allowed & d->port->speeds & d->port->now;
 
     for (int s = BP_USB_SUPER; s >= 0; s--) {
         if (both & BP_USB_SPEED(s)) {
@@ -351,9 +352,16 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
     r = choose(bus_of(b), d, type, place->port, err);
     if (r < 0)
         return r;
+    d->port->now = UINT32_MAX;
     if (!choose_speed(d))
         return too_slow(d, type, err);
     return 0;
+}
+
+static bool negotiate(struct bp_usb_port *port, uint32_t speeds)
+{
+    port->now = speeds;
+    return plugged(port) && choose_speed(port->device);
 }
 
 static void child_attached(struct bp_bus *b, struct bp_device *dev)
@@ -603,7 +611,8 @@ static void halt(struct bp_usb_device *d, uint8_t endpoint)
 
 static const struct bp_usb_interface table = {
     .size = sizeof(struct bp_usb_interface), .new_bus = new_bus, .free_bus = free_bus, .port = port_at,
-    .set_speeds = set_speeds, .plugged = plugged, .reset = reset_port, .enable = enable, .find = find, .route = route,
+    .set_speeds = set_speeds, .negotiate = negotiate,
+    .plugged = plugged, .reset = reset_port, .enable = enable, .find = find, .route = route,
     .submit = submit, .cancel = cancel, .join = join, .leave = leave, .of = of, .device = device_of, .speed = speed,
     .configuration = configuration, .address = address, .limit = limit, .set_string = set_string,
     .complete = complete, .ready = ready, .wakeup = wakeup, .halt = halt, .add_ports = add_ports,

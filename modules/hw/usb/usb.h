@@ -26,7 +26,7 @@ struct bp_usb_port {
     struct bp_usb_device *hub; /* whose it is; NULL: the controller's */
     unsigned n;                /* from 0, of the owner's */
     char path[USB_PATH];
-    uint32_t speeds;
+    uint32_t speeds, now; /* that it has; that its present owner has */
     bool enabled;
     struct bp_usb_port_ops ops;
     void *opaque;
