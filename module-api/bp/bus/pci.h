@@ -209,7 +209,11 @@ struct bp_pci_interface { /* pci/1 */
     void (*set_config_hooks)(struct bp_device *dev,
                              void (*reading)(struct bp_device *dev, unsigned offset, unsigned size),
                              void (*written)(struct bp_device *dev, unsigned offset, unsigned size));
-    void *reserved[5];
+    /* From minor 2 on. For an IOMMU, from attach(): accesses and messages of all functions of a root bus, and of those
+     * behind it that come later, go to this space (borrowed) until the device leaves; who has asked for dma() before
+     * keeps what it got. */
+    void (*set_dma)(struct bp_bus *root, struct bp_space *space);
+    void *reserved[4];
 };
 
 BP_END_DECLS

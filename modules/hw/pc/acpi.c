@@ -215,6 +215,39 @@ static void add_mcfg(struct tables *t, const struct pc *pc)
     acpi_list(t, p);
 }
 
+/* The IOMMU (VT-d 3.0, chapter 8): one unit for all functions; with ATS, for those behind every port. */
+static void add_dmar(struct tables *t, const struct pc *pc)
+{
+    struct bp_device *dev = bp_device_first(pc->machine, "intel-iommu");
+    struct bp_value *bits = NULL, *ats = NULL;
+    uint8_t *p, *e;
+    bool has_ats;
+
+    if (!dev || bp_object_get(bp_device_object(dev), "aw-bits", &bits, NULL) < 0 ||
+        bp_object_get(bp_device_object(dev), "device-iotlb", &ats, NULL) < 0) {
+        bp_value_unref(bits);
+        return;
+    }
+    has_ats = bp_value_as_bool(ats);
+    p = acpi_begin(t, "DMAR", ACPI_HEADER + 12 + 16 + (has_ats ? 8 : 0), 1);
+    if (p) {
+        e = p + ACPI_HEADER + 12;
+        p[ACPI_HEADER] = (uint8_t)(bp_value_as_uint(bits) - 1);
+        put16(e + 2, 16);
+        e[4] = 1; /* INCLUDE_PCI_ALL */
+        put64(e + 8, PC_VTD_BASE);
+        if (has_ats) {
+            put16(e + 16, 2);
+            put16(e + 18, 8);
+            e[20] = 1; /* ALL_PORTS */
+        }
+        acpi_finish(t, p);
+    }
+    acpi_list(t, p);
+    bp_value_unref(bits);
+    bp_value_unref(ats);
+}
+
 static uint8_t *add_root(struct tables *t, const char *signature, unsigned width)
 {
     uint8_t *p = acpi_begin(t, signature, ACPI_HEADER + t->count * width, 1);
@@ -395,6 +428,7 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     add_hotplug(t, pc);
     if (pc->vmgenid)
         add_vmgenid(t);
+    add_dmar(t, pc);
     acpi_add_ipmi(t, pc);
     add_memory_slots(t, pc);
     acpi_add_numa(t, pc);

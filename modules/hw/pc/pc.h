@@ -16,6 +16,7 @@
 #define PC_SERIALS 4u
 #define PC_PARALLELS 3u
 #define PC_PVPANIC_PORT 0x505 /* as its ACPI device says */
+#define PC_VTD_BASE 0xfed90000u /* where intel-iommu has its registers */
 #define PC_GPE_VMGENID (1u << 5)
 #define PC_FIRMWARE "bios-256k.bin" /* of package seabios */
 #define ISAPC_FIRMWARE "bios.bin"     /* likewise: it runs where it is copied to, below 1 MiB */

@@ -355,6 +355,13 @@ static struct bp_space *dma(struct bp_device *dev)
     return pci_bus_of(dev)->host.dma;
 }
 
+static void set_dma(struct bp_bus *root, struct bp_space *space)
+{
+    struct pci_bus *bus = bp_bus_level(root, &pci_class);
+
+    bus->host.dma = space;
+}
+
 static struct bp_region *bus_region(struct bp_device *dev, bool io)
 {
     const struct bp_pci_host *host = &pci_bus_of(dev)->host;
@@ -404,8 +411,9 @@ static const struct bp_pci_interface pci_table = {
     .set_bus_power = pci_set_bus_power,
     .bus_region = bus_region,
     .set_config_hooks = set_config_hooks,
+    .set_dma = set_dma,
 };
-BP_INTERFACE(pci_interface, "pci", 1, 1, &pci_table);
+BP_INTERFACE(pci_interface, "pci", 1, 2, &pci_table);
 
 BP_MODULE("pci", "PCI bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &pci_class},
           {BP_PROVIDE_BUS, &pcie_class},

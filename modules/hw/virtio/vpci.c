@@ -268,6 +268,15 @@ static int add_registers(struct vpci *s, struct bp_error *err)
     return ret;
 }
 
+static bool behind_iommu(struct bp_device *dev)
+{
+    struct bp_value *v = NULL;
+    bool on = bp_object_get(bp_device_object(dev), "iommu_platform", &v, NULL) == 0 && bp_value_as_bool(v);
+
+    bp_value_unref(v);
+    return on;
+}
+
 static int attached(struct bp_object *obj, void *state, struct bp_error *err)
 {
     struct vpci *s = state;
@@ -293,7 +302,8 @@ static int attached(struct bp_object *obj, void *state, struct bp_error *err)
         return ret;
     ops.legacy_only = !s->modern;
     ops.modern_only = !s->legacy;
-    ops.dma = pci->dma(s->dev);
+    /* Without the platform's IOMMU a driver gives addresses of memory (2.2.3, ACCESS_PLATFORM). */
+    ops.dma = behind_iommu(s->dev) ? pci->dma(s->dev) : bp_device_memory(s->dev);
     core->bind(s->virtio, &ops, s);
     identify(s, core->class(s->virtio));
     pci->set_config_hooks(s->dev, config_reading, config_written);

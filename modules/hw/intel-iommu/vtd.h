@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Intel VT-d: what registers and translation share. */
+#ifndef VTD_H
+#define VTD_H
+
+#include <pthread.h>
+
+#include <bp/device.h>
+#include <bp/iommu.h>
+
+#define VTD_BASE 0xfed90000u
+#define VTD_IRQ_FIRST 0xfee00000u /* messages to local APICs: 1 MiB that is not translated */
+
+/* Fault reasons (VT-d 3.0, appendix A). */
+enum vtd_fault { VTD_ROOT_MISSING = 1, VTD_CONTEXT_MISSING = 2, VTD_CONTEXT_BAD = 3, VTD_BEYOND = 4, VTD_WRITE = 5,
+                 VTD_READ = 6, VTD_TABLE = 7, VTD_ROOT_TABLE = 8, VTD_CONTEXT_TABLE = 9, VTD_PT_RESERVED = 12 };
+
+struct vtd {
+    /* properties */
+    uint8_t aw_bits;
+    bool caching_mode, device_iotlb;
+    int intremap;
+
+    struct bp_device *dev;
+    struct bp_space *memory;
+    uint64_t root;    /* atomic: address of the root table that is used */
+    uint32_t enabled; /* atomic: addresses are translated */
+    /* Registers; written under the machine lock. */
+    uint64_t root_address, queue_address, queue_head, queue_tail, interrupt_table;
+    uint32_t status; /* of global commands */
+    uint64_t context_command, iotlb_command, iotlb_address;
+    uint32_t completed, completion[4]; /* ICS; IECTL, IEDATA, IEADDR, IEUADDR */
+    pthread_mutex_t lock; /* of the rest: faults come on any thread; a leaf but for what takes messages */
+    uint32_t fault_status, event[4]; /* FSTS; FECTL, FEDATA, FEADDR, FEUADDR */
+    uint64_t record[2];
+};
+
+extern const struct bp_iommu_ops vtd_ops;
+/* registers.c: an access failed; [any] */
+void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enum vtd_fault why);
+
+#endif

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Intel VT-d: registers, root, context and page tables that a driver lays out, faults, the invalidation queue; edu is
+the device behind it."""
+import struct
+import subprocess
+
+import fwcfg
+from qtest import Tap, program
+from virtio import Function
+
+REGS, MEMORY = 0xfed90000, 0xe0000000
+CAP, ECAP, COMMAND, STATUS, ROOT, FAULTS, EVENT = 0x08, 0x10, 0x18, 0x1c, 0x20, 0x34, 0x38
+HEAD, TAIL, QUEUE, DONE, DONE_EVENT, RECORD = 0x80, 0x88, 0x90, 0x9c, 0xa0, 0x220
+TRANSLATE, SET_ROOT, QUEUE_ON = 1 << 31, 1 << 30, 1 << 26
+ROOTS, CONTEXTS, TABLES, LIST = 0x100000, 0x101000, 0x110000, 0x180000
+BUFFER = 0x40000  # of edu
+IOMMU = ["-M", "q35", "-device", "intel-iommu", "-device", "edu,addr=5,dma_mask=0xffffffffffff"]
+
+
+def refused(words, *args):
+    run = subprocess.run([program(), "-display", "none", "-nodefaults", "-accel", "qtest", *args], timeout=60,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         check=False)
+    assert run.returncode == 1 and words in run.stderr, (args, run.returncode, run.stderr)
+
+
+class Iommu:
+    def __init__(self, q, levels=3):
+        self.q, self.levels = q, levels
+        f = Function(q)
+        f.write(0x10, MEMORY)
+        f.write(4, 6, "w")
+        self.next = TABLES + 0x1000
+        q.memset(ROOTS, 0x2000, 0)
+        q.memset(TABLES, 0x40000, 0)
+        q.writeq(ROOTS, CONTEXTS | 1)
+        self.context(TABLES | 1)
+
+    def context(self, low, devfn=0x28):
+        self.q.writeq(CONTEXTS + 16 * devfn, low)
+        self.q.writeq(CONTEXTS + 16 * devfn + 8, self.levels - 2 | 7 << 8)
+
+    def map(self, address, target, rights=3, level=1):
+        table = TABLES
+        for n in range(self.levels, level, -1):
+            at = table + 8 * (address >> (12 + 9 * (n - 1)) & 511)
+            if not self.q.readq(at) & 3:
+                self.q.writeq(at, self.next | 3)
+                self.next += 0x1000
+            table = self.q.readq(at) & ~0xfff
+        self.q.writeq(table + 8 * (address >> (12 + 9 * (level - 1)) & 511),
+                      target | rights | (0x80 if level > 1 else 0))
+
+    def on(self):
+        self.q.writeq(REGS + ROOT, ROOTS)
+        self.q.writel(REGS + COMMAND, SET_ROOT)
+        self.q.writel(REGS + COMMAND, TRANSLATE)
+        assert self.q.readl(REGS + STATUS) == TRANSLATE | SET_ROOT, hex(self.q.readl(REGS + STATUS))
+
+    def dma(self, address, length, write):
+        q = self.q
+        q.writeq(MEMORY + 0x80, BUFFER if write else address)
+        q.writeq(MEMORY + 0x88, address if write else BUFFER)
+        q.writeq(MEMORY + 0x90, length)
+        q.writeq(MEMORY + 0x98, 3 if write else 1)
+        q.clock_step(200000000)
+        assert not q.readq(MEMORY + 0x98) & 1
+
+    def fault(self):
+        """(requester, reason, a read, page), or None; it is cleared."""
+        low, high = self.q.readq(REGS + RECORD), self.q.readq(REGS + RECORD + 8)
+        if not high >> 63:
+            assert not self.q.readl(REGS + FAULTS) & 2
+            return None
+        assert self.q.readl(REGS + FAULTS) & 2
+        self.q.writel(REGS + RECORD + 12, 1 << 31)
+        assert not self.q.readl(REGS + FAULTS) & 2
+        return high & 0xffff, high >> 32 & 0xff, bool(high >> 62 & 1), low
+
+
+def what_it_takes_is_checked():
+    refused("for machine q35", "-M", "pc", "-device", "intel-iommu")
+    refused("39 and 48", "-M", "q35", "-device", "intel-iommu,aw-bits=40")
+    refused("interrupt remapping is not built", "-M", "q35", "-device", "intel-iommu,intremap=on")
+    refused("a machine has one", "-M", "q35", "-device", "intel-iommu", "-device", "intel-iommu")
+
+
+def registers_tell_what_it_can(q):
+    cap, ecap = q.readq(REGS + CAP), q.readq(REGS + ECAP)
+    assert q.readl(REGS) == 0x10 and cap >> 8 & 31 == 2 and cap >> 16 & 63 == 38 and not cap & 0x80, hex(cap)
+    assert cap >> 34 & 15 == 3 and (cap >> 24 & 0x3ff) * 16 == RECORD
+    assert ecap & 2 and not ecap & 4 and not ecap & 8 and (ecap >> 8 & 0x3ff) * 16 == 0xf0
+    dmar = table(q)
+    assert dmar[36] == 38 and dmar[48:] == struct.pack("<HHBBHQ", 0, 16, 1, 0, 0, REGS)
+
+
+def table(q):
+    data = fwcfg.file(q, "etc/acpi/tables")
+    at = data.index(b"DMAR")
+    return data[at:at + struct.unpack_from("<I", data, at + 4)[0]]
+
+
+def other_capabilities_are_told(q):
+    cap, ecap = q.readq(REGS + CAP), q.readq(REGS + ECAP)
+    assert cap >> 8 & 31 == 6 and cap >> 16 & 63 == 47 and cap & 0x80 and ecap & 4
+    assert table(q)[36] == 47 and table(q)[64:] == struct.pack("<HHBBH", 2, 8, 1, 0, 0)
+    four = Iommu(q, levels=4)
+    four.map(0x7fff00001000, 0x20000)
+    four.on()
+    q.write(0x20010, b"four levels")
+    four.dma(0x7fff00001010, 11, False)
+    four.dma(0x7fff00001100, 11, True)
+    assert q.read(0x20100, 11) == b"four levels" and four.fault() is None
+
+
+def before_it_is_on_addresses_are_those_of_memory(q):
+    i = Iommu(q)
+    q.write(0x20000, b"identity")
+    i.dma(0x20000, 8, False)
+    i.dma(0x21000, 8, True)
+    assert q.read(0x21000, 8) == b"identity"
+
+
+def pages_lead_to_memory(q):
+    i = Iommu(q)
+    i.map(0x1000, 0x25000)
+    i.map(0x2000, 0x21000)
+    i.map(0x40000000, 0, level=3)
+    i.map(0x200000, 0x400000, level=2)
+    i.on()
+    data = bytes(range(256)) * 8
+    q.write(0x25800, data[:0x800])
+    q.write(0x21000, data[:0x100])
+    i.dma(0x1f00, 0x200, False)  # over two pages that are not next to each other
+    i.dma(0x200010, 0x200, True)
+    assert q.read(0x400010, 0x200) == data[0x700:0x800] + data[:0x100]
+    i.dma(0x40500000, 0x200, True)
+    assert q.read(0x500000, 0x200) == q.read(0x400010, 0x200) and i.fault() is None
+
+
+def faults_are_recorded(q):
+    i = Iommu(q)
+    i.map(0x1000, 0x20000, 1)
+    i.map(0x2000, 0x21000, 2)
+    i.map(0x3000, 0xff0000000000)
+    i.on()
+    q.write(0x20000, b"untouched")
+    i.dma(0x1000, 8, True)
+    assert i.fault() == (0x28, 5, False, 0x1000) and q.read(0x20000, 9) == b"untouched"
+    i.dma(0x2008, 8, False)
+    assert i.fault() == (0x28, 6, True, 0x2000)
+    i.dma(0x5000, 8, False)
+    assert i.fault() == (0x28, 6, True, 0x5000)
+    i.dma(1 << 39, 8, False)
+    assert i.fault() == (0x28, 4, True, 1 << 39)
+    i.dma(0x3000, 8, False)  # mapped to where nothing is
+    assert i.fault() is None
+    i.dma(0x5000, 8, False)
+    i.dma(0x6000, 8, False)
+    assert q.readl(REGS + FAULTS) & 3 == 3  # there is one record
+    assert i.fault()[3] == 0x5000
+    q.writel(REGS + FAULTS, 1)
+    for low, reason in ((0, 2), (TABLES | 0xd, 3)):
+        i.context(low)
+        i.dma(0x1000, 8, False)
+        assert i.fault()[1] == reason, low
+    i.context(TABLES | 3)  # its faults are not to be told
+    i.dma(0x7000, 8, False)
+    assert i.fault() is None
+    i.context(0xfffffffff000 | 1)
+    i.dma(0x1000, 8, False)
+    assert i.fault()[1] == 7
+    i.context(9)  # passed through
+    i.dma(0x20000, 8, True)
+    assert i.fault() is None and q.read(0x20000, 9) != b"untouched"
+    q.writeq(ROOTS, 0)
+    i.dma(0x1000, 8, False)
+    assert i.fault()[1] == 1
+
+
+def a_fault_sends_a_message(q):
+    i = Iommu(q)
+    q.writel(0xfee000f0, 0x1ff)
+    q.writel(REGS + EVENT + 4, 0x45)
+    q.writel(REGS + EVENT + 8, 0xfee00000)
+    i.on()
+    i.dma(0x1000, 8, False)
+    assert q.readl(REGS + EVENT) == 3 << 30  # masked: it waits
+    q.writel(REGS + EVENT, 0)
+    assert q.readl(REGS + EVENT) == 0 and q.readl(0xfee00220) == 1 << 5
+    i.fault()
+    # A function's own messages are not translated.
+    i.dma(0xfee00000, 4, True)
+    assert i.fault() is None
+
+
+def the_queue_is_worked_through(q):
+    i = Iommu(q)
+    q.memset(LIST, 4096, 0)
+    q.writeq(REGS + QUEUE, LIST)
+    q.writel(REGS + COMMAND, QUEUE_ON)
+    for n, (low, high) in enumerate(((1, 0), (2, 0x1000), (3, 0), (4, 0), (5 | 0x20 | 0x1234 << 32, LIST + 0x800),
+                                     (5 | 0x10, 0))):
+        q.writeq(LIST + 16 * n, low)
+        q.writeq(LIST + 16 * n + 8, high)
+    q.writel(0xfee000f0, 0x1ff)
+    q.writel(REGS + DONE_EVENT + 4, 0x46)
+    q.writel(REGS + DONE_EVENT + 8, 0xfee00000)
+    q.writel(REGS + DONE_EVENT, 0)
+    q.writeq(REGS + TAIL, 6 * 16)
+    assert q.readq(REGS + HEAD) == 6 * 16 and q.readl(LIST + 0x800) == 0x1234
+    assert q.readl(REGS + DONE) == 1 and q.readl(0xfee00220) == 1 << 6
+    q.writel(REGS + DONE, 1)
+    assert q.readl(REGS + DONE) == 0
+    q.writeq(LIST + 16 * 6, 15)  # there is no such descriptor
+    q.writeq(REGS + TAIL, 7 * 16)
+    assert q.readl(REGS + FAULTS) & 0x10 and q.readq(REGS + HEAD) == 6 * 16
+    q.writeq(LIST + 16 * 6, 1)
+    q.writel(REGS + FAULTS, 0x10)
+    assert q.readq(REGS + HEAD) == 7 * 16
+    q.writeq(REGS + TAIL, 0x7fff0)  # outside
+    assert q.readl(REGS + FAULTS) & 0x10
+    i.q.qmp("system_reset")
+    assert q.readl(REGS + STATUS) == 0 and q.readq(REGS + HEAD) == 0 and q.readl(REGS + FAULTS) == 0
+
+
+tap = Tap()
+tap.case("what_it_takes_is_checked", what_it_takes_is_checked)
+tap.machine_case("registers_tell_what_it_can", IOMMU, registers_tell_what_it_can)
+tap.machine_case("other_capabilities_are_told", ["-M", "q35", "-device",
+                 "intel-iommu,aw-bits=48,caching-mode=on,device-iotlb=on,intremap=off", *IOMMU[4:]],
+                 other_capabilities_are_told)
+for case in (before_it_is_on_addresses_are_those_of_memory, pages_lead_to_memory, faults_are_recorded,
+             a_fault_sends_a_message, the_queue_is_worked_through):
+    tap.machine_case(case.__name__, IOMMU, case)
+tap.done()
