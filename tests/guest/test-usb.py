@@ -13,8 +13,8 @@ import disk
 from console import BINARY, Console, SLOW, Tap
 
 BOOT_SECONDS = 400
-DRIVERS = ("xhci_pci", "ehci_pci", "uhci_hcd", "usbhid", "hid_generic", "evdev", "usb_storage", "uas", "sd_mod",
-           "sr_mod", "crc32c_generic", "ext4")
+DRIVERS = ("xhci_pci", "ehci_pci", "uhci_hcd", "ohci_pci", "ftdi_sio", "usbhid", "hid_generic", "evdev", "usb_storage",
+           "uas", "sd_mod", "sr_mod", "crc32c_generic", "ext4")
 MKFS, FSCK = "/sbin/mkfs.ext4", "/sbin/e2fsck"
 
 
@@ -162,6 +162,23 @@ def disk_goes_under_load(*args):
     return case
 
 
+def serial_line_carries_bytes():
+    with tempfile.TemporaryDirectory(prefix="backplane-usb-") as folder:
+        path = os.path.join(folder, "line")
+        with Guest("-device", "qemu-xhci", "-chardev", f"socket,id=c,path={path},server=on,wait=off", "-device",
+                   "usb-serial,chardev=c") as guest, socket.socket(socket.AF_UNIX) as peer:
+            guest.until("[ -e /dev/ttyUSB0 ]")
+            peer.settimeout(60 * SLOW)
+            peer.connect(path)
+            guest.run("stty -F /dev/ttyUSB0 115200 raw -echo; (head -n 1 /dev/ttyUSB0 > /tmp/line) & sleep 2")
+            peer.sendall(b"from the line\n")
+            guest.until("grep -q 'from the line' /tmp/line")
+            guest.run("echo from the guest > /dev/ttyUSB0")
+            got = b""
+            while b"from the guest" not in got:
+                got += peer.recv(100)
+
+
 def mouse_comes_and_goes():
     with Guest("-device", "qemu-xhci,id=x", "-smp", "2") as guest:
         guest.monitor("device_add usb-mouse,id=m,port=2")
@@ -195,6 +212,12 @@ if __name__ == "__main__":
              keyboard_and_tablet("-usbdevice", "tablet", "-usbdevice", "keyboard"))
         case("keyboard_types_and_tablet_moves_on_ehci_and_its_companion",
              keyboard_and_tablet("-machine", "q35,usb=on", "-device", "usb-tablet,usb_version=1", "-device", "usb-kbd"))
+        case("keyboard_types_and_tablet_moves_behind_hubs",
+             keyboard_and_tablet("-device", "qemu-xhci", "-device", "usb-hub,port=1", "-device", "usb-hub,port=1.2",
+                                 "-device", "usb-tablet,port=1.1", "-device", "usb-kbd,port=1.2.8"))
+        case("keyboard_types_and_tablet_moves_on_ohci",
+             keyboard_and_tablet("-device", "pci-ohci", "-device", "usb-tablet", "-device", "usb-kbd"))
+        case("serial_line_carries_bytes", serial_line_carries_bytes)
         case("mouse_comes_and_goes", mouse_comes_and_goes)
         if os.path.exists(MKFS) and os.path.exists(FSCK):
             xhci, uhci, ehci = ("-device", "qemu-xhci", "-smp", "2"), ("-usb",), ("-machine", "q35", "-usb")

@@ -27,7 +27,7 @@ ENV = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "meson-uninstalled")
        # The tool has the sanitizer's run-time library, the modules made here need none.
        "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 KINDS = ["isa-device", "pci-device", "block-driver", "chardev", "netdev", "nic", "display", "object", "command", "option",
-         "hmp-command", "framework"]
+         "hmp-command", "framework", "usb-device"]
 
 
 def tool(*arguments, **options):
@@ -89,7 +89,7 @@ def each_template_loads_in_the_emulator():
     with Emulator(PROGRAM, "-module-dir", path, "-machine", "pc", "-device", "my-isa-device,id=i",
                   "-device", "my-pci-device,id=p,addr=5", "-chardev", "my-chardev,id=c",
                   "-blockdev", "driver=my-block-driver,node-name=b,size=4k", "-netdev", "my-netdev,id=n",
-                  "-device", "my-nic,netdev=n",
+                  "-device", "my-nic,netdev=n", "-device", "qemu-xhci", "-device", "my-usb-device",
                   "-object", "my-object,id=o,level=3", "-my-option", "4,quiet=on", "-display", "my-display",
                   "-my-framework", "plain,id=f,level=7") as e:
         assert e.command("qom-get", path="/my-framework/f", property="level") == {"return": 7}
@@ -104,7 +104,7 @@ def each_template_loads_in_the_emulator():
 def new_refuses_what_it_cannot_write():
     for kind, said in (("nope", "there is no kind nope"),
                        ("common", "there is no kind"), ("../kit", "there is no kind"),
-                       ("usb-device", "usb/1")):
+                       ("audio-backend", "audio/1")):
         done = tool("new", kind, "x", "-C", os.path.join(WORK, "x"))
         assert done.returncode == 2 and said in done.stderr and "isa-device" in done.stderr, done
     for name in ("Bad", "../x", "a--b", "-x", "x-", "9x", ""):

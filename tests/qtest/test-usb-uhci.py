@@ -202,6 +202,55 @@ def device_comes_and_goes(q):
             assert "no free port" in str(error) and n == 1, error
 
 
+def hub_leads_to_what_is_behind(q):
+    q.qmp("device_add", {"driver": "usb-kbd", "id": "k", "port": "1.3"})
+    u = UHCI(q)
+    configure(u, 2)
+    assert not any(c & STALLED for c in u.control(request(0xA0, 6, 0x2900, 0, 9), 9, 2))
+    assert q.read(DATA + 0x100, 3) == bytes([9, 0x29, 8])
+
+    def status(port):
+        assert not any(c & STALLED for c in u.control(request(0xA3, 0, 0, port, 4), 4, 2))
+        return struct.unpack("<HH", q.read(DATA + 0x100, 4))
+
+    assert status(3) == (0, 0)
+    assert not any(c & STALLED for c in u.control(request(0x23, 3, 8, 3), 0, 2))  # power
+    assert status(3) == (0x101, 1)
+    assert not u.queue((IN, 2, DATA + 0x200, 2, 1, IOC))[0] & (ACTIVE | STALLED)
+    assert q.readw(DATA + 0x200) == 1 << 3
+    assert u.control(request(0x80, 8, 0, 0, 1), 1, 0)[0] & TIMEOUT  # not enabled yet
+    assert not any(c & STALLED for c in u.control(request(0x23, 3, 4, 3), 0, 2))  # reset
+    assert status(3) == (0x103, 0x11)
+    assert not any(c & STALLED for c in u.control(request(0x23, 1, 16, 3), 0, 2))
+    assert not any(c & STALLED for c in u.control(request(0x23, 1, 20, 3), 0, 2))
+    assert u.queue((IN, 2, DATA + 0x200, 2, 1, IOC))[0] & NAK
+    assert not any(c & (ACTIVE | STALLED) for c in u.control(request(0, 5, 9)))
+    assert not any(c & STALLED for c in u.control(request(0x80, 6, 0x100, 0, 18), 18, 9))
+    assert q.readb(DATA + 0x100) == 18
+    for bad in (request(0xA3, 0, 0, 9, 4), request(0x23, 3, 99, 3), request(0x23, 1, 99, 3), request(0xA3, 0, 0, 0, 4)):
+        assert any(c & STALLED for c in u.control(bad, 4 if bad[0] & 0x80 else 0, 2)), bad
+    try:
+        q.qmp("device_del", {"id": "d"})
+    except Failed as error:
+        assert "port 3" in str(error), error
+    else:
+        raise AssertionError("a hub goes with what is plugged into it")
+    q.qmp("device_del", {"id": "k"})
+    until(lambda: status(3) == (0x100, 3))
+    assert u.control(request(0x80, 8, 0, 0, 1), 1, 9)[0] & TIMEOUT
+    for n in range(2, 6):  # five hubs stand in a row, a sixth does not
+        q.qmp("device_add", {"driver": "usb-hub", "port": "1" + ".1" * (n - 1)})
+    for words, device in (("in a row", {"driver": "usb-hub", "port": "1" + ".1" * 5}),
+                          ("1 to 8", {"driver": "usb-hub", "port": "2", "ports": 9}),
+                          ("no port 1.9", {"driver": "usb-kbd", "port": "1.9"})):
+        try:
+            q.qmp("device_add", device)
+        except Failed as error:
+            assert words in str(error), error
+        else:
+            raise AssertionError("%s is taken" % device)
+
+
 def random_schedules_do_no_harm(q):
     chance = random.Random(7)
     for _ in range(30):
@@ -227,5 +276,6 @@ tap.case("stalls are told", case(stalls_are_told))
 tap.case("circles end", case(circles_end))
 tap.case("nonsense stops it until a reset", case(nonsense_stops_it))
 tap.case("a device comes and goes", case(device_comes_and_goes))
+tap.case("a hub leads to what is behind it", case(hub_leads_to_what_is_behind, "usb-hub,port=1"))
 tap.case("schedules by chance do no harm", case(random_schedules_do_no_harm))
 tap.done()

@@ -20,8 +20,7 @@
 /* Kinds for which there is no interface to write modules for. */
 static const struct {
     const char *kind, *interface;
-} unknown_kinds[] = {{"audio-backend", "audio/1"},
-                     {"virtio-device", "virtio/1"}, {"usb-device", "usb/1"}};
+} unknown_kinds[] = {{"audio-backend", "audio/1"}};
 
 /* The folder of templates, or NULL. */
 static char *find_templates(void)

@@ -185,7 +185,8 @@ static uint8_t data_in(struct bp_usb_device *d, struct bp_usb_packet *p)
 {
     uint32_t left = d->size - d->at, n = p->length < left ? p->length : left;
 
-    memcpy(p->data, d->data + d->at, n);
+    if (n)
+        memcpy(p->data, d->data + d->at, n);
     d->at += n;
     p->actual = n;
     return BP_USB_OK;
@@ -197,7 +198,8 @@ static uint8_t data_out(struct bp_usb_device *d, struct bp_usb_packet *p)
         d->stage = STAGE_STALLED;
         return BP_USB_STALL;
     }
-    memcpy(d->data + d->at, p->data, p->length);
+    if (p->length)
+        memcpy(d->data + d->at, p->data, p->length);
     d->at += p->length;
     p->actual = p->length;
     if (d->at == d->size)

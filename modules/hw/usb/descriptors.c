@@ -14,7 +14,7 @@ struct out {
 
 static void put(struct out *o, const void *bytes, unsigned length)
 {
-    if (length <= USB_CONTROL - o->at) {
+    if (length && length <= USB_CONTROL - o->at) {
         memcpy(o->buf + o->at, bytes, length);
         o->at += length;
     }

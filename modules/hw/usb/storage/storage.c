@@ -275,7 +275,8 @@ static uint8_t out(struct msd *s, struct bp_usb_packet *p)
         s->mode = WEDGED;
         return BP_USB_STALL;
     }
-    memcpy(s->data + s->at, p->data, p->length);
+    if (p->length)
+        memcpy(s->data + s->at, p->data, p->length);
     s->at += p->length;
     p->actual = p->length;
     if (s->at == s->length)

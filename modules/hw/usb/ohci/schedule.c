@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Lists of endpoint descriptors (OHCI 1.0a, chapters 4 and 6): a transfer descriptor becomes one packet. A frame looks
+ * at a bounded number of them. Left out: isochronous descriptors, which are skipped, and delays of interrupts.
+ */
+#include <stdlib.h>
+
+#include "ohci.h"
+
+enum { ED_SKIP = 1 << 14, ED_ISO = 1 << 15, ED_HALTED = 1, ED_CARRY = 2 };
+enum { TD_ROUNDING = 1 << 18 };
+enum { CC_OK = 0, CC_STALL = 4, CC_SILENT = 5, CC_OVERRUN = 8, CC_UNDERRUN = 9, CC_BUFFER = 12 };
+
+struct ed {
+    uint32_t flags, tail, head, next;
+};
+
+struct td {
+    uint32_t flags, buffer, next, end;
+};
+
+struct ohci_packet {
+    struct ohci_packet *next, **link;
+    uint32_t ed, td, flags, buffer; /* whose it is */
+    unsigned unseen;
+    bool ended;
+    struct bp_usb_packet packet;
+    uint8_t data[];
+};
+
+static void unlink_packet(struct ohci_packet *p)
+{
+    if (!p->link)
+        return;
+    *p->link = p->next;
+    if (p->next)
+        p->next->link = p->link;
+    p->link = NULL;
+}
+
+static void drop(struct ohci_packet *p)
+{
+    if (!p->ended)
+        ohci_usb->cancel(&p->packet);
+    unlink_packet(p);
+    free(p);
+}
+
+void ohci_cancel_all(struct ohci *s)
+{
+    while (s->packets)
+        drop(s->packets);
+}
+
+static void done(struct bp_usb_packet *packet)
+{
+    ((struct ohci_packet *)packet->opaque)->ended = true; /* the next frame finds it */
+}
+
+static bool die(struct ohci *s, const char *why)
+{
+    bp_guest_error("ohci-died", "OHCI: %s: the controller stops", why);
+    s->status |= INT_UE;
+    s->control &= ~(uint32_t)CTL_STATE; /* of itself it goes to its reset state */
+    return false;
+}
+
+static bool read_mem(struct ohci *s, uint32_t at, void *buf, uint32_t size)
+{
+    return ohci_pci->dma_read(s->dev, at, buf, size) == 0 || die(s, "its lists are where no memory is");
+}
+
+static bool write_mem(struct ohci *s, uint32_t at, const void *buf, uint32_t size)
+{
+    return ohci_pci->dma_write(s->dev, at, buf, size) == 0 || die(s, "it writes to where no memory is");
+}
+
+static uint32_t length_of(const struct td *t)
+{
+    if (t->buffer == 0)
+        return 0;
+    if ((t->buffer ^ t->end) & ~0xfffu)
+        return 0x1000 - (t->buffer & 0xfff) + (t->end & 0xfff) + 1;
+    return t->end >= t->buffer ? t->end - t->buffer + 1 : OHCI_TD_BYTES + 1;
+}
+
+/* The byte after `n` of its buffer: what is not on the first page is on that of the end. */
+static uint32_t address_of(const struct td *t, uint32_t n)
+{
+    uint32_t first = 0x1000 - (t->buffer & 0xfff);
+
+    return n < first ? t->buffer + n : (t->end & ~0xfffu) + (n - first);
+}
+
+static bool copy(struct ohci *s, const struct td *t, uint8_t *data, uint32_t length, bool to_memory)
+{
+    for (uint32_t at = 0; at < length;) {
+        uint32_t where = address_of(t, at), n = 0x1000 - (where & 0xfff);
+
+        if (n > length - at)
+            n = length - at;
+        if ((to_memory ? ohci_pci->dma_write(s->dev, where, data + at, n)
+                       : ohci_pci->dma_read(s->dev, where, data + at, n)) < 0)
+            return false;
+        at += n;
+    }
+    return true;
+}
+
+static struct bp_usb_device *find(struct ohci *s, uint8_t address)
+{
+    struct bp_usb_device *d = NULL;
+
+    for (unsigned n = 0; !d && n < s->ports; n++) {
+        if ((s->port[n] & (PORT_PES | PORT_PSS)) == PORT_PES)
+            d = ohci_usb->find(ohci_port(s, n), address);
+    }
+    return d;
+}
+
+static struct ohci_packet *on_its_way(struct ohci *s, uint32_t ed, uint32_t at, const struct td *t)
+{
+    struct ohci_packet *p = s->packets;
+
+    while (p && p->ed != ed)
+        p = p->next;
+    if (p && (p->td != at || p->flags != t->flags || p->buffer != t->buffer)) {
+        drop(p); /* another transfer by now */
+        return NULL;
+    }
+    return p;
+}
+
+static struct ohci_packet *begin(struct ohci *s, uint32_t at, const struct ed *e, const struct td *t)
+{
+    static const uint8_t tokens[] = {BP_USB_SETUP, BP_USB_OUT, BP_USB_IN, BP_USB_OUT};
+    uint32_t length = length_of(t), way = e->flags >> 11 & 3;
+    bool sense = length <= OHCI_TD_BYTES;
+    struct ohci_packet *p = calloc(1, sizeof(*p) + (sense ? length : 0));
+    struct bp_usb_device *d = find(s, e->flags & 0x7f);
+
+    if (!p)
+        return NULL;
+    if (way == 0 || way == 3)
+        way = t->flags >> 19 & 3;
+    p->ed = at;
+    p->td = e->head & ~15u;
+    p->flags = t->flags;
+    p->buffer = t->buffer;
+    p->ended = true;
+    p->packet.size = sizeof(p->packet);
+    p->packet.token = tokens[way];
+    p->packet.endpoint = e->flags >> 7 & 15;
+    p->packet.length = sense ? length : 0;
+    p->packet.data = p->data;
+    p->packet.done = done;
+    p->packet.opaque = p;
+    p->packet.status = BP_USB_ERROR;
+    if (!sense || way == 3 || (way != 2 && !copy(s, t, p->data, length, false))) {
+        bp_guest_error("ohci-td", "OHCI: a transfer descriptor makes no sense");
+        return p;
+    }
+    if (d && ohci_usb->submit(d, &p->packet) == BP_USB_LATER) {
+        p->ended = false;
+        p->next = s->packets;
+        p->link = &s->packets;
+        if (p->next)
+            p->next->link = &p->next;
+        s->packets = p;
+    }
+    return p;
+}
+
+/* The result goes into the descriptors, and this one onto the list of those that are done. */
+static bool retire(struct ohci *s, uint32_t at, struct ed *e, struct td *t, const struct bp_usb_packet *p)
+{
+    static const uint8_t codes[] = {[BP_USB_OK] = CC_OK, [BP_USB_STALL] = CC_STALL, [BP_USB_BABBLE] = CC_OVERRUN,
+                                    [BP_USB_ERROR] = CC_SILENT, [BP_USB_GONE] = CC_SILENT};
+    uint32_t most = e->flags >> 16 & 0x7ff, code = codes[p->status], where = e->head & ~15u;
+
+    if (code == CC_OK && p->token == BP_USB_IN && !copy(s, t, p->data, p->actual, true))
+        code = CC_BUFFER;
+    if (code == CC_OK && p->actual < p->length) {
+        t->buffer = address_of(t, p->actual);
+        if (!(t->flags & TD_ROUNDING))
+            code = CC_UNDERRUN;
+    } else if (code == CC_OK) {
+        t->buffer = 0;
+    }
+    if (code == CC_OK && (most == 0 || (p->actual + (p->actual ? most - 1 : most)) / most % 2))
+        e->head ^= ED_CARRY;
+    t->flags = (t->flags & 0x03ffffff) | code << 28;
+    e->head = (t->next & ~15u) | (e->head & ED_CARRY) | (code == CC_OK ? 0 : ED_HALTED);
+    t->next = s->done;
+    s->done = where;
+    return write_mem(s, where, t, 12) && write_mem(s, at + 8, &e->head, 4);
+}
+
+/* One endpoint; false: the controller stopped. */
+static bool run_endpoint(struct ohci *s, uint32_t at, struct ed *e, bool *ret_work, unsigned *steps, uint32_t *bytes)
+{
+    if (!read_mem(s, at, e, sizeof(*e)))
+        return false;
+    while (!(e->flags & (ED_SKIP | ED_ISO)) && !(e->head & ED_HALTED) && (e->head & ~15u) != (e->tail & ~15u) &&
+           ++*steps < OHCI_STEPS && *bytes < OHCI_FRAME_BYTES) {
+        struct ohci_packet *p;
+        struct td t;
+        bool fine;
+
+        *ret_work = true;
+        if (!read_mem(s, e->head & ~15u, &t, sizeof(t)))
+            return false;
+        p = on_its_way(s, at, e->head & ~15u, &t);
+        if (!p)
+            p = begin(s, at, e, &t);
+        if (!p)
+            return true;
+        p->unseen = 0;
+        if (!p->ended)
+            return true;
+        unlink_packet(p);
+        if (p->packet.status == BP_USB_NAK) {
+            free(p);
+            return true;
+        }
+        *bytes += p->packet.actual + 64;
+        fine = retire(s, at, e, &t, &p->packet);
+        free(p);
+        if (!fine)
+            return false;
+    }
+    return true;
+}
+
+/* A list; is there work in it? */
+static bool run_list(struct ohci *s, uint32_t at, unsigned *steps, uint32_t *bytes)
+{
+    bool work = false;
+
+    while (at && ++*steps < OHCI_STEPS) {
+        struct ed e;
+
+        if (!run_endpoint(s, at, &e, &work, steps, bytes))
+            return true;
+        at = e.next & ~15u;
+    }
+    return work;
+}
+
+static void forget_unseen(struct ohci *s)
+{
+    struct ohci_packet *next;
+
+    for (struct ohci_packet *p = s->packets; p; p = next) {
+        next = p->next;
+        if (++p->unseen > OHCI_PATIENCE)
+            drop(p);
+    }
+}
+
+static void tell_done(struct ohci *s)
+{
+    uint32_t head = s->done | ((s->status & s->enabled & ~(uint32_t)INT_WDH) != 0);
+
+    if (!s->done || s->status & INT_WDH || !write_mem(s, s->hcca + 0x84, &head, 4))
+        return;
+    s->done = 0;
+    s->status |= INT_WDH;
+}
+
+void ohci_frame(struct ohci *s)
+{
+    uint32_t bytes = 0, head = 0, number;
+    unsigned steps = 0;
+
+    s->number = (s->number + 1) & 0xffff;
+    number = s->number;
+    if (!(s->number & 0x7fff))
+        s->status |= INT_FNO;
+    if (!write_mem(s, s->hcca + 0x80, &number, 4))
+        return;
+    s->status |= INT_SF;
+    if (s->control & CTL_PLE && read_mem(s, s->hcca + 4 * (s->number & 31), &head, 4))
+        run_list(s, head & ~15u, &steps, &bytes);
+    steps = 0; /* the others have their share, too */
+    if (s->control & CTL_CLE && s->command & CMD_CLF && !run_list(s, s->control_head, &steps, &bytes))
+        s->command &= ~(uint32_t)CMD_CLF;
+    if (s->control & CTL_BLE && s->command & CMD_BLF && !run_list(s, s->bulk_head, &steps, &bytes))
+        s->command &= ~(uint32_t)CMD_BLF;
+    forget_unseen(s);
+    if ((s->control & CTL_STATE) == CTL_OPERATIONAL)
+        tell_done(s);
+}
