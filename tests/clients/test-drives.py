@@ -543,6 +543,29 @@ def killing_the_process_loses_nothing_that_was_flushed():
         assert word_at(path, sector) == word, sector
 
 
+def signals_end_with_everything_written():
+    """What the guest wrote and never flushed, data and metadata of an image that has both."""
+    if not shutil.which("qemu-img"):
+        raise tap.Skip("qemu-img is missing")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        path, raw = os.path.join(WORK, "signal.qcow2"), os.path.join(WORK, "signal.raw")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "16M"], check=True)
+        q = machine("-drive", "file=%s,format=qcow2,if=none,id=d,cache=writeback" % path, "-device", "disk-probe,drive=d")
+        try:
+            for i in range(40):
+                assert Disk(q).do(WRITE, i * 700, 1, 0x1000 + i) == 0
+            q.process.send_signal(number)
+            assert q.process.wait(30 * SLOW) == 0
+        finally:
+            if q.process.poll() is None:
+                q.process.kill()
+            q.close()
+        subprocess.run(["qemu-img", "check", "-q", path], check=True)
+        subprocess.run(["qemu-img", "convert", "-O", "raw", path, raw], check=True)
+        for i in range(40):
+            assert word_at(raw, i * 700) == 0x1000 + i, (number, i)
+
+
 # ---- media ----
 
 def media_come_and_go():
@@ -705,6 +728,7 @@ tap.run([a_drive_is_opened_and_listed, blockdevs_are_made_of_text_and_json, wron
          a_full_disk_pauses_the_machine_until_cont, a_file_system_that_is_full_loses_nothing_either,
          errors_are_reported_ignored_or_stop_the_machine,
          any_request_may_fail_and_none_hangs, killing_the_process_loses_nothing_that_was_flushed,
+         signals_end_with_everything_written,
          media_come_and_go, a_disk_is_made_longer_while_it_is_used, limits_are_set_and_taken_away,
          discards_and_zeroes_give_room_back, drives_of_a_group_share_their_limit, a_given_format_is_not_looked_for,
          blockdevs_are_not_made_temporary, read_only_files_are_opened_as_such_when_that_will_do,

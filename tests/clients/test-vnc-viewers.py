@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
+import certificates  # noqa: E402
 from qtest import QTest  # noqa: E402
 from tap import Skip, run, work_folder  # noqa: E402
 
@@ -47,9 +48,9 @@ def free_display():
 
 
 class Machine(QTest):
-    def __init__(self, *options):
+    def __init__(self, *options, objects=()):
         self.number = free_display()
-        super().__init__(["-M", "pc", "-modules", "preload=" + os.path.join(SCREEN, "screen.so"), "-device",
+        super().__init__([*objects, "-M", "pc", "-modules", "preload=" + os.path.join(SCREEN, "screen.so"), "-device",
                           "test-screen,width=%d,height=%d" % (WIDTH, HEIGHT), "-vnc",
                           "127.0.0.1:%d%s" % (self.number, "".join(options))])
         rand = random.Random(11)
@@ -150,6 +151,30 @@ def tigervnc_shows_the_picture_in_each_encoding():
                 q.write(MEMORY, bytes(WIDTH * 4) * 40)  # the top goes black
                 q.rgb = bytes(WIDTH * 3) * 40 + q.rgb[WIDTH * 3 * 40:]
                 q.wait(lambda: x.shows(q.rgb), encoding + ": the change does not come")
+            finally:
+                end(process)
+
+
+def tigervnc_comes_by_tls():
+    need("xtigervncviewer", "Xvfb", "xwd", "xwdtopnm", "tigervncpasswd")
+    folder = os.path.join(FOLDER, "pki")
+    certificates.Authority(folder).sign(folder, "server")
+    password = os.path.join(FOLDER, "password")
+    with open(password, "wb") as f:
+        f.write(subprocess.run(["tigervncpasswd", "-f"], input=b"eight888\n", capture_output=True, check=True).stdout)
+    x509 = "tls-creds-x509,id=tls0,endpoint=server,verify-peer=off,dir=" + folder
+    for creds, more, options in (
+            (x509, "", ("-SecurityTypes=X509None", "-X509CA=" + os.path.join(folder, "ca-cert.pem"))),
+            (x509, ",password=on", ("-SecurityTypes=X509Vnc", "-passwd=" + password,
+                                    "-X509CA=" + os.path.join(folder, "ca-cert.pem"))),
+            ("tls-creds-anon,id=tls0,endpoint=server", "", ("-SecurityTypes=TLSNone",))):
+        with Machine(",tls-creds=tls0", more, objects=["-object", creds]) as q, Xvfb() as x:
+            if more:
+                q.qmp("set_password", {"protocol": "vnc", "password": "eight888"})
+            process = viewer(x, q, *options)
+            try:
+                q.wait(lambda: x.shows(q.rgb), "%s: the picture does not come: %s" % (options, process.poll()))
+                assert q.qmp("query-vnc")["auth"] == "vencrypt"
             finally:
                 end(process)
 
@@ -290,6 +315,6 @@ def novnc_in_a_browser_shows_the_picture():
             server.shutdown()
 
 
-run([tigervnc_shows_the_picture_in_each_encoding, keys_and_clicks_in_tigervnc_arrive,
+run([tigervnc_shows_the_picture_in_each_encoding, tigervnc_comes_by_tls, keys_and_clicks_in_tigervnc_arrive,
      gvnccapture_takes_the_picture, vncsnapshot_with_a_password_takes_the_picture,
      novnc_in_a_browser_shows_the_picture])

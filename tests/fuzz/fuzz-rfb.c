@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fuzz target: what a viewer sends to the VNC server: the first byte says how (bit 0: by WebSocket, bit 1: with a
- * password), the rest is the connection. Cut anywhere, it leads to the same. Requests are answered from a
+ * password, bit 2: with VeNCrypt, whose TLS changes nothing here), the rest is the connection. Cut anywhere, it leads to the same. Requests are answered from a
  * picture in whatever format and encoding was asked for.
  */
 #include <stdlib.h>
@@ -100,7 +100,16 @@ static bool power(void *opaque, enum rfb_power what)
     return what == RFB_POWER_RESET;
 }
 
+static void secure(void *opaque)
+{
+    struct run *r = opaque;
+
+    note(r, 19);
+    rfb_secured(&r->rfb);
+}
+
 static const struct rfb_host fuzz_host = {
+    .secure = secure,
     .authenticate = authenticate, .initialized = initialized, .encodings = encodings, .request = request,
     .key = key, .pointer = pointer, .resize = resize, .power = power};
 
@@ -113,6 +122,7 @@ static void converse(struct run *r, const uint8_t *data, size_t size, uint8_t ho
 
     memset(r, 0, sizeof(*r));
     rfb_begin(&r->rfb, &fuzz_host, r, how & 2 ? challenge : NULL);
+    r->rfb.vencrypt = how & 4 ? RFB_VENCRYPT_X509 : RFB_VENCRYPT_OFF;
     for (size_t at = 0, step; at < size && n >= 0; at += step) {
         struct bytes *from = &in;
 

@@ -133,7 +133,9 @@ class Format:
 class Client:
     """Connected and through the handshake, unless `begin` is False."""
 
-    def __init__(self, sock, version=b"003.008", password=None, shared=True, begin=True):
+    def __init__(self, sock, version=b"003.008", password=None, shared=True, begin=True, tls=None):
+        """`tls`: an ssl.SSLContext; then the server has to offer VeNCrypt."""
+        self.tls, self.vencrypt = tls, None
         self.sock = sock
         self.sock.settimeout(TIMEOUT)
         self.rest = b""
@@ -176,9 +178,12 @@ class Client:
             kind, = self.unpack(">I")
         else:
             kinds = self.read(self.read(1)[0])
-            kind = 2 if 2 in kinds else 1
-            assert kind in kinds, kinds
+            kind = 19 if self.tls else 2 if 2 in kinds else 1
+            if kind not in kinds:
+                raise Refused("types of security: %r" % kinds)
             self.send("B", kind)
+            if kind == 19:
+                kind = self.secure()
         if kind == 2:
             self.sock.sendall(vnc_response(self.password or "", self.read(16)))
         if kind == 2 or self.version >= b"003.008":
@@ -192,6 +197,18 @@ class Client:
         self.server_format = self.read(16)
         self.name = self.read(self.unpack(">I")[0]).decode()
         self.pixels = bytearray(self.width * self.height * 3)
+
+    def secure(self):
+        """VeNCrypt 0.2; returns the type of security inside."""
+        assert self.read(2) == b"\0\2"
+        self.sock.sendall(b"\0\2")
+        assert self.read(1) == b"\0"
+        kinds = self.unpack(">%dI" % self.read(1)[0])
+        self.vencrypt = kinds[0]
+        self.send(">I", kinds[0])
+        assert self.read(1) == b"\1" and not self.rest
+        self.sock = self.tls.wrap_socket(self.sock)
+        return 2 if kinds[0] in (258, 261) else 1
 
     # ---- what it says ----
 

@@ -28,6 +28,8 @@ static void end_later(void *opaque)
     vnc_client_free(c);
 }
 
+static void ready(void *opaque, unsigned events);
+
 static void end(struct vnc_client *c)
 {
     if (c->closing)
@@ -41,17 +43,27 @@ static void end(struct vnc_client *c)
 
 /* ---- output ---- */
 
+static ssize_t send_some(struct vnc_client *c, const uint8_t *data, size_t size)
+{
+    ssize_t n;
+
+    if (c->session)
+        return c->tls->write(c->session, data, size);
+    n = send(c->fd, data, size, MSG_NOSIGNAL);
+    return n < 0 ? -errno : n;
+}
+
 /* False: the connection is broken. */
 static bool write_out(struct vnc_client *c, struct bytes *b)
 {
     size_t at = 0;
 
     while (at < b->size) {
-        ssize_t n = send(c->fd, b->data + at, b->size - at, MSG_NOSIGNAL);
+        ssize_t n = send_some(c, b->data + at, b->size - at);
 
-        if (n < 0 && errno == EINTR)
+        if (n == -EINTR)
             continue;
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        if (n < 0 && n != -EAGAIN)
             return false;
         if (n < 0)
             break;
@@ -79,11 +91,58 @@ static size_t unsent(const struct vnc_client *c)
     return c->rfb.out.size + c->wire.size;
 }
 
+/* ---- TLS ---- */
+
+static void secured(void *opaque, int ret, const struct bp_error *err)
+{
+    struct vnc_client *c = opaque;
+    struct bp_error why = ret < 0 ? *err : (struct bp_error){0};
+
+    c->securing = false;
+    if (ret == 0 && c->server->tls_authz)
+        ret = bp_authz_check(c->server->tls_authz, c->tls->peer_name(c->session), &why);
+    if (ret < 0) {
+        bp_log(BP_LOG_TRACE, "vnc: client %s:%s: %s\n", c->host, c->service, why.message);
+        end(c);
+        return;
+    }
+    c->watch = bp_watch_new(NULL, bp_context_main(c->server->machine), c->fd, BP_WATCH_IN, ready, c);
+    if (!c->is_websocket)
+        rfb_secured(&c->rfb);
+    vnc_client_push(c);
+}
+
+/* What was in the clear has gone. */
+static void secure(struct vnc_client *c)
+{
+    struct bp_error err = {0};
+    struct bp_object *creds = NULL;
+    int r = bp_tls_find(c->server->tls_creds, true, &c->tls, &creds, &err);
+
+    bp_watch_free(c->watch);
+    c->watch = NULL;
+    if (r == 0 && c->in.size)
+        r = bp_fail(&err, EPROTO, "client %s:%s goes on before TLS was agreed", c->host, c->service);
+    if (r == 0)
+        r = c->tls->session_new(creds, true, NULL, c->fd, &c->session, &err);
+    if (r < 0) {
+        bp_warn("vnc: %s", err.message);
+        end(c);
+        return;
+    }
+    c->tls->start(c->session, bp_context_main(c->server->machine), HANDSHAKE_NS, secured, c);
+}
+
+static void start_tls(void *opaque)
+{
+    ((struct vnc_client *)opaque)->securing = true; /* with the next push */
+}
+
 void vnc_client_push(struct vnc_client *c)
 {
     bool broken = false;
 
-    if (c->closing)
+    if (c->closing || (c->securing && !c->watch))
         return;
     /* A few rounds; what is left then waits for the socket, and other things go on. */
     for (unsigned round = 0; round < 4 && !broken; round++) {
@@ -98,6 +157,8 @@ void vnc_client_push(struct vnc_client *c)
         broken = !flush(c);
     if (broken)
         end(c);
+    else if (c->securing && !(c->is_websocket ? c->wire.size : unsent(c)))
+        secure(c);
     else
         /* Who reads no answers (to pings, to XVP) can ask no more. */
         bp_watch_set(c->watch, (c->paused || c->rfb.busy || unsent(c) > UNSENT_MOST ? 0 : BP_WATCH_IN) |
@@ -193,7 +254,7 @@ static bool power(void *opaque, enum rfb_power what)
 }
 
 static const struct rfb_host host = {
-    .authenticate = authenticate, .initialized = initialized, .encodings = encodings, .request = request,
+    .secure = start_tls, .authenticate = authenticate, .initialized = initialized, .encodings = encodings, .request = request,
     .key = key, .pointer = pointer, .resize = resize, .power = power};
 
 /* Takes what stands in its buffers. False: the connection ends. */
@@ -240,9 +301,12 @@ static void digest(struct vnc_client *c)
 
 static void receive(struct vnc_client *c)
 {
-    ssize_t n = recv(c->fd, bytes_reserve(&c->in, READ_AT_ONCE), READ_AT_ONCE, 0);
+    uint8_t *to = bytes_reserve(&c->in, READ_AT_ONCE); /* a record of TLS is less: none is left inside */
+    ssize_t n = c->session ? c->tls->read(c->session, to, READ_AT_ONCE) : recv(c->fd, to, READ_AT_ONCE, 0);
 
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+    if (n < 0 && !c->session)
+        n = -errno;
+    if (n == -EAGAIN || n == -EINTR)
         return;
     if (n <= 0) {
         end(c);
@@ -307,6 +371,8 @@ void vnc_client_new(struct vnc *s, int fd, bool websocket)
     c->is_websocket = websocket;
     vnc_describe_socket(fd, true, c->host, c->service, c->family);
     rfb_begin(&c->rfb, &host, c, password ? challenge : NULL);
+    c->rfb.vencrypt = websocket ? RFB_VENCRYPT_OFF : vnc_vencrypt(s); /* a WebSocket is secured as a whole */
+    c->securing = websocket && s->tls_creds;
     c->ender = bp_deferred_new(NULL, main, end_later, c);
     c->pause = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, pause_over, c);
     c->give_up = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, too_slow, c);
@@ -336,6 +402,8 @@ void vnc_client_free(struct vnc_client *c)
     bp_timer_free(c->pause);
     if (c->give_up)
         bp_timer_free(c->give_up);
+    if (c->session)
+        c->tls->session_free(c->session);
     rfb_end(&c->rfb);
     bytes_free(&c->in);
     bytes_free(&c->payload);

@@ -16,7 +16,9 @@
 static const struct bp_field end_fields[] = {
     BP_ARG("host", STRING, "address"), BP_ARG("service", STRING, "port, or path"),
     BP_ARG("family", STRING, "ipv4, ipv6, unix or unknown"), BP_ARG("websocket", BOOL, "it speaks WebSocket"),
-    BP_ARG_OPT("auth", STRING, "none or vnc"), BP_FIELDS_END};
+    BP_ARG_OPT("auth", STRING, "none, vnc or vencrypt"),
+    BP_ARG_OPT("vencrypt", STRING, "tls-none, tls-vnc, x509-none or x509-vnc"),
+    BP_ARG_OPT("x509_dname", STRING, "name in the viewer's certificate"), BP_FIELDS_END};
 static const struct bp_schema end_info = {.name = "VncBasicInfo", .kind = BP_KIND_STRUCT, .members = end_fields};
 static const struct bp_field event_fields[] = {
     BP_ARG_TYPED("server", STRUCT, &end_info, 0, "our end"),
@@ -25,9 +27,16 @@ BP_EVENT(vnc_connected, "VNC_CONNECTED", "A viewer has come", event_fields, 0);
 BP_EVENT(vnc_initialized, "VNC_INITIALIZED", "A viewer has got through the handshake", event_fields, 0);
 BP_EVENT(vnc_disconnected, "VNC_DISCONNECTED", "A viewer has gone", event_fields, 0);
 
+static const char *vencrypt_of(const struct vnc *s)
+{
+    if (vnc_vencrypt(s) == RFB_VENCRYPT_X509)
+        return vnc_wants_password(s) ? "x509-vnc" : "x509-none";
+    return vnc_wants_password(s) ? "tls-vnc" : "tls-none";
+}
+
 static const char *auth_of(const struct vnc *s)
 {
-    return vnc_wants_password(s) ? "vnc" : "none";
+    return s->tls_creds ? "vencrypt" : vnc_wants_password(s) ? "vnc" : "none";
 }
 
 static struct bp_value *end_value(const char *host, const char *service, const char *family, bool websocket)
@@ -51,7 +60,12 @@ static struct bp_value *socket_value(int fd, bool websocket)
 
 struct bp_value *vnc_client_info(const struct vnc_client *c)
 {
-    return end_value(c->host, c->service, c->family, c->is_websocket);
+    struct bp_value *v = end_value(c->host, c->service, c->family, c->is_websocket);
+    const char *name = c->session ? c->tls->peer_name(c->session) : NULL;
+
+    if (name)
+        bp_value_set(v, "x509_dname", bp_value_string(name));
+    return v;
 }
 
 void vnc_tell(const struct vnc_client *c, enum vnc_event event)
@@ -83,7 +97,7 @@ static const struct bp_schema end_list = {.name = "VncBasicInfoList", .kind = BP
 static const struct bp_field info_fields[] = {
     BP_ARG("enabled", BOOL, "there is a server"), BP_ARG_OPT("host", STRING, "where it listens"),
     BP_ARG_OPT("family", STRING, "ipv4, ipv6 or unix"), BP_ARG_OPT("service", STRING, "port, or path"),
-    BP_ARG_OPT("auth", STRING, "none or vnc"),
+    BP_ARG_OPT("auth", STRING, "none, vnc or vencrypt"),
     BP_ARG_TYPED("clients", LIST, &end_list, BP_FIELD_OPTIONAL, "viewers that are there"), BP_FIELDS_END};
 static const struct bp_schema vnc_info_schema = {.name = "VncInfo", .kind = BP_KIND_STRUCT, .members = info_fields};
 
@@ -118,7 +132,8 @@ BP_COMMAND(vnc_query, "query-vnc", "The first VNC server and its viewers", NULL,
 static const struct bp_field server_fields[] = {
     BP_ARG("id", STRING, "its name"), BP_ARG_TYPED("server", LIST, &end_list, 0, "where it listens"),
     BP_ARG_TYPED("clients", LIST, &end_list, 0, "viewers that are there"),
-    BP_ARG("auth", STRING, "none or vnc"), BP_ARG_OPT("display", STRING, "device whose screen it shows"),
+    BP_ARG("auth", STRING, "none, vnc or vencrypt"),
+    BP_ARG_OPT("vencrypt", STRING, "tls-none, tls-vnc, x509-none or x509-vnc"), BP_ARG_OPT("display", STRING, "device whose screen it shows"),
     BP_FIELDS_END};
 static const struct bp_schema server_info = {.name = "VncInfo2", .kind = BP_KIND_STRUCT, .members = server_fields};
 static const struct bp_schema server_list = {.name = "VncInfo2List", .kind = BP_KIND_LIST,
@@ -135,6 +150,8 @@ static struct bp_value *listeners_value(const struct vnc *s)
             continue;
         end = socket_value(s->listeners[i].fd, s->listeners[i].websocket);
         bp_value_set(end, "auth", bp_value_string(auth_of(s)));
+        if (s->tls_creds)
+            bp_value_set(end, "vencrypt", bp_value_string(vencrypt_of(s)));
         bp_value_append(list, end);
     }
     return list;
@@ -151,6 +168,8 @@ static int query_servers(struct bp_value **ret_value, struct bp_error *err)
         bp_value_set(v, "server", listeners_value(s));
         bp_value_set(v, "clients", clients_value(s));
         bp_value_set(v, "auth", bp_value_string(auth_of(s)));
+        if (s->tls_creds)
+            bp_value_set(v, "vencrypt", bp_value_string(vencrypt_of(s)));
         if (s->device)
             bp_value_set(v, "display", bp_value_string(s->device));
         bp_value_append(*ret_value, v);
@@ -336,7 +355,7 @@ static void hmp_expire_password(struct bp_monitor *mon, struct bp_value *args)
 BP_HMP(vnc_hmp_expire_password, "expire_password", "protocol time", "set spice/vnc password expire-time",
        hmp_expire_args, hmp_expire_password);
 
-/* ---- what is refused ---- */
+/* ---- certificates ---- */
 
 static const char *const reload_types[] = {"vnc", NULL};
 static const struct bp_schema reload_type = {.name = "DisplayReloadType", .kind = BP_KIND_ENUM,
@@ -347,9 +366,21 @@ static const struct bp_field reload_args[] = {
 
 static int reload(int type, bool has_certs, bool certs, struct bp_error *err)
 {
+    bool any = false;
+
     (void)type;
-    return has_certs && certs ? bp_fail(err, ENOTSUP, "VNC servers have no TLS certificates: TLS for VNC is not "
-                                        "built yet") : 0;
+    for (const struct vnc *s = vnc_servers; s && has_certs && certs; s = s->next) {
+        const struct bp_tls_ops *ops;
+        struct bp_object *creds;
+        int r = s->tls_creds ? bp_tls_find(s->tls_creds, true, &ops, &creds, err) : 0;
+
+        if (r == 0 && s->tls_creds)
+            r = ops->reload(creds, err);
+        if (r < 0)
+            return r;
+        any |= s->tls_creds != NULL;
+    }
+    return any || !has_certs || !certs ? 0 : bp_fail(err, EINVAL, "no VNC server has TLS certificates (tls-creds=)");
 }
 BP_COMMAND(vnc_reload, "display-reload", "Reads the TLS certificates of displays again", reload_args, NONE, NULL,
            reload, 0);

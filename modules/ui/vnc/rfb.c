@@ -7,7 +7,8 @@
 
 #include "rfb.h"
 
-enum { SECURITY_NONE = 1, SECURITY_VNC = 2 };
+enum { SECURITY_NONE = 1, SECURITY_VNC = 2, SECURITY_VENCRYPT = 19 };
+enum { VENCRYPT_TLS_NONE = 257, VENCRYPT_TLS_VNC = 258, VENCRYPT_X509_NONE = 260, VENCRYPT_X509_VNC = 261 };
 enum { SET_PIXEL_FORMAT = 0, SET_ENCODINGS = 2, UPDATE_REQUEST = 3, KEY_EVENT = 4, POINTER_EVENT = 5,
        CUT_TEXT = 6, XVP = 250, SET_DESKTOP_SIZE = 251, QEMU = 255 };
 enum { QEMU_KEY = 0 };
@@ -56,20 +57,34 @@ static ssize_t fail(const char **ret_why, const char *why)
 
 /* ---- handshake ---- */
 
-static void ask_security(struct rfb *c)
+static uint8_t security_of(const struct rfb *c)
 {
-    uint8_t type = c->wants_password ? SECURITY_VNC : SECURITY_NONE;
+    return c->vencrypt ? SECURITY_VENCRYPT : c->wants_password ? SECURITY_VNC : SECURITY_NONE;
+}
 
+/* False: the client's version knows nothing of it. */
+static bool ask_security(struct rfb *c)
+{
+    static const char too_old[] = "this server wants TLS, which comes with version 3.7 of the protocol";
+    uint8_t type = security_of(c);
+
+    if (c->minor == 3 && c->vencrypt) {
+        bytes_put32(&c->out, 0);
+        bytes_put32(&c->out, sizeof(too_old) - 1);
+        bytes_put(&c->out, too_old, sizeof(too_old) - 1);
+        return false;
+    }
     if (c->minor == 3) { /* the server decides */
         bytes_put32(&c->out, type);
         if (c->wants_password)
             bytes_put(&c->out, c->challenge, RFB_CHALLENGE);
         c->state = c->wants_password ? RFB_AUTHENTICATION : RFB_INIT;
-        return;
+        return true;
     }
     bytes_put8(&c->out, 1);
     bytes_put8(&c->out, type);
     c->state = RFB_SECURITY;
+    return true;
 }
 
 static ssize_t take_version(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -86,8 +101,7 @@ static ssize_t take_version(struct rfb *c, const uint8_t *data, size_t size, con
         minor = minor * 10 + data[i] - '0';
     }
     c->minor = minor >= 8 ? 8 : minor == 7 ? 7 : 3;
-    ask_security(c);
-    return 12;
+    return ask_security(c) ? 12 : fail(ret_why, "its version of the protocol has no TLS");
 }
 
 static void refuse(struct rfb *c, const char *why)
@@ -99,13 +113,9 @@ static void refuse(struct rfb *c, const char *why)
     bytes_put(&c->out, why, strlen(why));
 }
 
-static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+/* The password, or nothing, then the answer. */
+static void ask_password(struct rfb *c)
 {
-    (void)size;
-    if (data[0] != (c->wants_password ? SECURITY_VNC : SECURITY_NONE)) {
-        refuse(c, "this type of security was not offered");
-        return fail(ret_why, "it asks for a type of security that was not offered");
-    }
     if (c->wants_password) {
         bytes_put(&c->out, c->challenge, RFB_CHALLENGE);
         c->state = RFB_AUTHENTICATION;
@@ -114,7 +124,64 @@ static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, co
             bytes_put32(&c->out, 0);
         c->state = RFB_INIT;
     }
+}
+
+static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+{
+    (void)size;
+    if (data[0] != security_of(c)) {
+        refuse(c, "this type of security was not offered");
+        return fail(ret_why, "it asks for a type of security that was not offered");
+    }
+    if (c->vencrypt) {
+        bytes_put8(&c->out, 0); /* version 0.2 */
+        bytes_put8(&c->out, 2);
+        c->state = RFB_VENCRYPT_VERSION;
+    } else {
+        ask_password(c);
+    }
     return 1;
+}
+
+static uint32_t vencrypt_type(const struct rfb *c)
+{
+    if (c->vencrypt == RFB_VENCRYPT_X509)
+        return c->wants_password ? VENCRYPT_X509_VNC : VENCRYPT_X509_NONE;
+    return c->wants_password ? VENCRYPT_TLS_VNC : VENCRYPT_TLS_NONE;
+}
+
+static ssize_t take_vencrypt_version(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+{
+    if (size < 2)
+        return 0;
+    if (data[0] != 0 || data[1] != 2) {
+        bytes_put8(&c->out, 255);
+        return fail(ret_why, "it speaks another version of VeNCrypt than 0.2");
+    }
+    bytes_put8(&c->out, 0);
+    bytes_put8(&c->out, 1);
+    bytes_put32(&c->out, vencrypt_type(c));
+    c->state = RFB_VENCRYPT_TYPE;
+    return 2;
+}
+
+static ssize_t take_vencrypt_type(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+{
+    if (size < 4)
+        return 0;
+    if (get32(data) != vencrypt_type(c)) {
+        bytes_put8(&c->out, 0);
+        return fail(ret_why, "it asks for a type of VeNCrypt that was not offered");
+    }
+    bytes_put8(&c->out, 1);
+    c->state = RFB_SECURING;
+    c->host->secure(c->opaque);
+    return 4;
+}
+
+void rfb_secured(struct rfb *c)
+{
+    ask_password(c);
 }
 
 static ssize_t take_response(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -339,6 +406,12 @@ static ssize_t take_one(struct rfb *c, const uint8_t *data, size_t size, const c
         return take_version(c, data, size, ret_why);
     case RFB_SECURITY:
         return take_security(c, data, size, ret_why);
+    case RFB_VENCRYPT_VERSION:
+        return take_vencrypt_version(c, data, size, ret_why);
+    case RFB_VENCRYPT_TYPE:
+        return take_vencrypt_type(c, data, size, ret_why);
+    case RFB_SECURING:
+        return 0;
     case RFB_AUTHENTICATION:
         return take_response(c, data, size, ret_why);
     case RFB_INIT:

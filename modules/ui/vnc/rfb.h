@@ -79,7 +79,13 @@ enum rfb_encoding {
 
 enum rfb_power { RFB_POWER_SHUTDOWN = 2, RFB_POWER_REBOOT = 3, RFB_POWER_RESET = 4 };
 
+/* VeNCrypt (of the community's specification): what lies below the security that it brings. */
+enum rfb_vencrypt { RFB_VENCRYPT_OFF, RFB_VENCRYPT_TLS /* anonymous */, RFB_VENCRYPT_X509 };
+
 struct rfb_host {
+    /* The client has agreed to TLS: when what is in `out` has gone, secure the connection, then call rfb_secured().
+     * NULL where `vencrypt` is never set. */
+    void (*secure)(void *opaque);
     /* Is there a password, and is this the challenge made with it? Words why not, or NULL. */
     const char *(*authenticate)(void *opaque, const uint8_t challenge[RFB_CHALLENGE],
                                 const uint8_t response[RFB_CHALLENGE]);
@@ -95,7 +101,8 @@ struct rfb_host {
     bool (*power)(void *opaque, enum rfb_power what); /* false: refused */
 };
 
-enum rfb_state { RFB_VERSION, RFB_SECURITY, RFB_AUTHENTICATION, RFB_INIT, RFB_NORMAL };
+enum rfb_state { RFB_VERSION, RFB_SECURITY, RFB_VENCRYPT_VERSION, RFB_VENCRYPT_TYPE, RFB_SECURING, RFB_AUTHENTICATION,
+                 RFB_INIT, RFB_NORMAL };
 
 struct rfb {
     const struct rfb_host *host;
@@ -103,6 +110,7 @@ struct rfb {
     enum rfb_state state;
     unsigned minor;     /* of the protocol: 3, 7 or 8 */
     bool wants_password;
+    enum rfb_vencrypt vencrypt; /* set after rfb_begin() */
     bool busy;          /* rfb_input() stopped in front of what cannot be taken now */
     uint8_t challenge[RFB_CHALLENGE];
     uint64_t skip;      /* bytes of cut text to come */
@@ -123,6 +131,7 @@ struct rfb {
 /* `challenge`: random bytes, when a password is wanted, else NULL. Sends the version. */
 void rfb_begin(struct rfb *c, const struct rfb_host *host, void *opaque, const uint8_t *challenge);
 void rfb_end(struct rfb *c);
+void rfb_secured(struct rfb *c); /* after host->secure(): TLS is there */
 /* Takes whole messages; returns the bytes taken. Negative: the connection is to be closed (what is in `out`
  * may still go), and why. */
 ssize_t rfb_input(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why);

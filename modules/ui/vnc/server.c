@@ -91,6 +91,18 @@ const char *vnc_authenticate(struct vnc *s, const uint8_t *challenge, const uint
     return differs ? "wrong password" : NULL;
 }
 
+enum rfb_vencrypt vnc_vencrypt(const struct vnc *s)
+{
+    const struct bp_tls_ops *ops;
+    struct bp_object *creds;
+
+    if (!s->tls_creds)
+        return RFB_VENCRYPT_OFF;
+    if (bp_tls_find(s->tls_creds, true, &ops, &creds, NULL) < 0)
+        return RFB_VENCRYPT_X509; /* gone: never in the clear */
+    return ops->kind == BP_TLS_X509 ? RFB_VENCRYPT_X509 : RFB_VENCRYPT_TLS;
+}
+
 /* ---- what clients are told ---- */
 
 static void input_changed(void *opaque)
@@ -150,10 +162,17 @@ static int check_audiodev(const struct vnc *s, struct bp_error *err)
 
 static int check(const struct vnc *s, struct bp_error *err)
 {
-    static const char tls[] = "is not built yet: TLS for VNC", sasl[] = "is not built yet: SASL for VNC";
+    static const char sasl[] = "is not built yet: SASL for VNC";
+    const struct bp_tls_ops *ops;
+    struct bp_object *creds;
 
-    if (s->tls_creds || s->tls_authz)
-        return bp_fail(err, ENOTSUP, "key '%s' %s", s->tls_creds ? "tls-creds" : "tls-authz", tls);
+    if (s->tls_authz && !s->tls_creds)
+        return bp_fail(err, EINVAL, "key 'tls-authz' needs 'tls-creds'");
+    if (s->tls_creds && bp_tls_find(s->tls_creds, true, &ops, &creds, err) < 0)
+        return -EINVAL;
+    if (s->tls_creds && ops->kind == BP_TLS_PSK)
+        return bp_fail(err, EINVAL, "key 'tls-creds': VNC has no type of security for pre-shared keys; tls-creds-x509 "
+                       "or tls-creds-anon are for it");
     if (s->sasl || s->sasl_authz)
         return bp_fail(err, ENOTSUP, "key '%s' %s; use sasl=off", s->sasl ? "sasl" : "sasl-authz", sasl);
     if (s->acl)
@@ -251,8 +270,8 @@ static const struct bp_field vnc_props[] = {
     KEY("power-control", BOOL, power_control, "off", "clients may shut down and reset the machine"),
     KEY("display", STRING, device, NULL, "id of the device whose screen is shown"),
     KEY("head", UINT32, head, "0", "which of the device's screens"),
-    KEY("tls-creds", STRING, tls_creds, NULL, "not built yet"),
-    KEY("tls-authz", STRING, tls_authz, NULL, "not built yet"),
+    KEY("tls-creds", STRING, tls_creds, NULL, "TLS: id of the credentials"),
+    KEY("tls-authz", STRING, tls_authz, NULL, "id of the authz object that is asked about a viewer's certificate"),
     KEY("sasl", BOOL, sasl, "off", "not built yet"),
     KEY("sasl-authz", STRING, sasl_authz, NULL, "not built yet"),
     KEY("acl", BOOL, acl, "off", "not built yet"),

@@ -8,6 +8,7 @@
 #include <bp/clock.h>
 #include <bp/host/display.h>
 #include <bp/host/input.h>
+#include <bp/host/tls.h>
 #include <bp/loop.h>
 
 #include "keymap.h"
@@ -70,6 +71,9 @@ struct vnc_client {
     struct bytes in, payload, wire; /* as received; unwrapped; to be sent */
     struct websocket ws;
     bool is_websocket, paused, closing, shared;
+    const struct bp_tls_ops *tls; /* with session */
+    struct bp_tls_session *session; /* NULL: in the clear */
+    bool securing;          /* TLS is to begin, or its handshake is under way: `watch` is NULL then */
     char host[64], service[32], family[8]; /* of its end */
     /* The picture. */
     struct bp_viewer *viewer;
@@ -97,6 +101,8 @@ void vnc_close(struct bp_object *obj);
 /* Words why not, or NULL: the password that counts, for a client that answers. */
 const char *vnc_authenticate(struct vnc *s, const uint8_t *challenge, const uint8_t *response);
 bool vnc_wants_password(const struct vnc *s);
+/* What the server's credentials are; in words as query-vnc-servers has them. RFB_VENCRYPT_OFF: none. */
+enum rfb_vencrypt vnc_vencrypt(const struct vnc *s);
 
 /* ---- listen.c ---- */
 int vnc_listen(struct vnc *s, struct bp_error *err);
