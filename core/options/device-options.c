@@ -55,7 +55,7 @@ unsigned bpc_option_phase(const struct bp_option *option, const struct bp_value 
     if (!type || bpc_describe(BP_PROVIDE_OBJECT, type, &desc, NULL) < 0)
         return option->phase;
     info = desc;
-    return info->flags & BP_TYPE_EARLY ? BP_PHASE_CHARDEV - 1 : option->phase;
+    return info->flags & BP_TYPE_EARLY ? BPC_PHASE_EARLY_OBJECTS : option->phase;
 }
 
 BP_OPTION(option_object, "object", "makes an object (-object help, -object TYPE,help)",

@@ -31,6 +31,7 @@ int bpc_options_add(const char *name, const char *text, struct bp_value *args, s
 /* Applies the uses of one phase in the order given, after those whose phases lie between the one
  * before and this one. */
 int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err);
+#define BPC_PHASE_EARLY_OBJECTS 1u /* between BP_PHASE_EARLY's and BP_PHASE_CHARDEV */
 /* When this use of an option is applied (device-options.c): for -object its type has a say. */
 unsigned bpc_option_phase(const struct bp_option *option, const struct bp_value *args);
 /* Answers the first "help" argument, if there was any; result as above. */

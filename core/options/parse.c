@@ -609,7 +609,7 @@ static int apply_phase(unsigned phase, struct bp_error *err)
 
 int bpc_options_apply(enum bp_option_phase phase, struct bp_error *err)
 {
-    int ret = 0;
+    int ret = phase == BP_PHASE_CHARDEV ? apply_phase(BPC_PHASE_EARLY_OBJECTS, err) : 0;
 
     for (unsigned i = (unsigned)phase; ret == 0 && i < (unsigned)phase + 10; i++)
         ret = apply_phase(i, err);

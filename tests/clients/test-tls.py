@@ -319,18 +319,6 @@ def known_users_with_their_key_get_in():
     assert "'nobody'" in refused("-object", "tls-creds-psk,id=t,endpoint=client,username=nobody,dir=" + path("psk"))
 
 
-def keys_take_a_group_of_the_file():
-    os.makedirs(path("psk-dh"))
-    small_group(path("psk-dh", "dh-params.pem"))
-    certificates.run("psktool", "-u", "qemu", "-p", path("psk-dh", "keys.psk"))
-    with open(path("psk-dh", "keys.psk"), encoding="utf-8") as f:
-        key = f.read().strip().split(":")[1]
-    port, words = server("tls-creds-psk,id=tls0,endpoint=server,dir=" + path("psk-dh"))
-    with emulator(words), gnutls(port, "--priority", "NORMAL:-KX-ALL:+DHE-PSK:-VERS-TLS1.3:%PROFILE_VERY_WEAK", "--verbose",
-                                 "--pskusername", "qemu", "--pskkey", key) as c:
-        assert c.talks() and b"1024 bits" in c.seen, c.seen
-
-
 def reaches(port, creds, host="127.0.0.1", good=True):
     """Does an emulator's client with these credentials hear the monitor's greeting?"""
     with emulator(["-object", creds, "-chardev", "socket,id=out,host=%s,port=%d,tls-creds=c,logfile=%s" % (
@@ -598,7 +586,7 @@ def suites_are_those_of_the_priority():
 tap.run([clients_with_a_certificate_get_in, without_verification_everybody_gets_in, revoked_certificates_do_not_get_in,
          files_that_are_missing_or_bad_are_named, certificates_are_looked_at_before_anybody_comes,
          encrypted_keys_need_their_password, priorities_bind, parameters_of_diffie_hellman_are_those_of_the_file,
-         known_users_with_their_key_get_in, keys_take_a_group_of_the_file, nobody_is_known_by_anonymous_credentials, our_client_wants_the_right_host,
+         known_users_with_their_key_get_in, nobody_is_known_by_anonymous_credentials, our_client_wants_the_right_host,
          credentials_are_for_one_end, names_are_allowed_one_by_one, files_of_rules_decide,
          files_that_are_no_rules_are_refused, lists_decide_and_come_late, accounts_of_pam_decide,
          clients_of_the_web_talk, clients_of_the_web_talk_with_tls, telnet_goes_through_tls, suites_are_those_of_the_priority])

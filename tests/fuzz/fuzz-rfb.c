@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fuzz target: what a viewer sends to the VNC server: the first byte says how (bit 0: by WebSocket, bit 1: with a
- * password, bit 2: with VeNCrypt, whose TLS changes nothing here), the rest is the connection. Cut anywhere, it leads to the same. Requests are answered from a
- * picture in whatever format and encoding was asked for.
+ * password, bit 2: with VeNCrypt, whose TLS changes nothing here), the rest is the connection. Cut anywhere, it
+ * leads to the same. Requests are answered from a picture in whatever format and encoding was asked for.
  */
 #include <stdlib.h>
 #include <string.h>

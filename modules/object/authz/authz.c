@@ -100,17 +100,6 @@ static int watch_file(struct bp_object *obj, struct authz_file *s, struct bp_err
     return 0;
 }
 
-static int open_file(struct bp_object *obj, struct authz_file *s, struct bp_error *err)
-{
-    int r = 0;
-
-    if (!s->filename || !*s->filename)
-        return bp_fail(err, EINVAL, "%s needs 'filename': where the rules are", bp_object_type(obj));
-    if (s->refresh) /* before it is read: no change is missed */
-        r = watch_file(obj, s, err);
-    return r < 0 ? r : rules_load(s->filename, &s->rules, &s->allows, err);
-}
-
 static void close_file(struct authz_file *s)
 {
     bp_watch_free(s->watch);
@@ -120,6 +109,21 @@ static void close_file(struct authz_file *s)
     s->notify = 0;
     bp_value_unref(s->rules);
     s->rules = NULL;
+}
+
+static int open_file(struct bp_object *obj, struct authz_file *s, struct bp_error *err)
+{
+    int r = 0;
+
+    if (!s->filename || !*s->filename)
+        return bp_fail(err, EINVAL, "%s needs 'filename': where the rules are", bp_object_type(obj));
+    if (s->refresh) /* before it is read: no change is missed */
+        r = watch_file(obj, s, err);
+    if (r == 0)
+        r = rules_load(s->filename, &s->rules, &s->allows, err);
+    if (r < 0)
+        close_file(s);
+    return r;
 }
 
 static int file_complete(struct bp_object *obj, struct bp_error *err)

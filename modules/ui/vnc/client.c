@@ -254,8 +254,8 @@ static bool power(void *opaque, enum rfb_power what)
 }
 
 static const struct rfb_host host = {
-    .secure = start_tls, .authenticate = authenticate, .initialized = initialized, .encodings = encodings, .request = request,
-    .key = key, .pointer = pointer, .resize = resize, .power = power};
+    .secure = start_tls, .authenticate = authenticate, .initialized = initialized, .encodings = encodings,
+    .request = request, .key = key, .pointer = pointer, .resize = resize, .power = power};
 
 /* Takes what stands in its buffers. False: the connection ends. */
 static bool take(struct vnc_client *c, const char **ret_why)

@@ -133,7 +133,8 @@ static const struct bp_field server_fields[] = {
     BP_ARG("id", STRING, "its name"), BP_ARG_TYPED("server", LIST, &end_list, 0, "where it listens"),
     BP_ARG_TYPED("clients", LIST, &end_list, 0, "viewers that are there"),
     BP_ARG("auth", STRING, "none, vnc or vencrypt"),
-    BP_ARG_OPT("vencrypt", STRING, "tls-none, tls-vnc, x509-none or x509-vnc"), BP_ARG_OPT("display", STRING, "device whose screen it shows"),
+    BP_ARG_OPT("vencrypt", STRING, "tls-none, tls-vnc, x509-none or x509-vnc"),
+    BP_ARG_OPT("display", STRING, "device whose screen it shows"),
     BP_FIELDS_END};
 static const struct bp_schema server_info = {.name = "VncInfo2", .kind = BP_KIND_STRUCT, .members = server_fields};
 static const struct bp_schema server_list = {.name = "VncInfo2List", .kind = BP_KIND_LIST,
