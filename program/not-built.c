@@ -28,7 +28,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"tpmdev", NULL, "passthrough|emulator,id=id[,option...]", NULL, "TPM devices", NULL},
     {"dtb", NULL, "file", NULL, "boards with a device tree", NULL},
     {"preconfig", NULL, NULL, NULL, "the state before the machine is made", NULL},
-    {"seed", NULL, "number", NULL, "repeatable random numbers", NULL},
     {"xen-domid", NULL, "id", NULL, "Xen", NULL},
     {"xen-attach", NULL, NULL, NULL, "Xen", NULL},
     {"xen-domid-restrict", NULL, NULL, NULL, "Xen", NULL},

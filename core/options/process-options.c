@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include "config.h"
 #include "fd-set.h"
 #include "log.h"
+#include "random.h"
 #include "loop.h"
 #include "machine.h"
 #include "options.h"
@@ -107,6 +109,23 @@ static int apply_dfilter(struct bp_value *args, struct bp_error *err)
 BP_OPTION(option_dfilter, "dfilter", "logs guest code of these addresses only", .arg =
           "start+size|start-size|start..end[,...]", .group = EXPERT, .phase = BP_PHASE_EARLY,
           .apply = apply_dfilter);
+
+static int apply_seed(struct bp_value *args, struct bp_error *err)
+{
+    const char *text = bp_value_as_string(args);
+    char *end;
+    unsigned long long seed;
+
+    errno = 0;
+    seed = strtoull(text, &end, 0);
+    if (!*text || *end || errno || *text == '-' || *text == ' ')
+        return bp_fail(err, EINVAL, "-seed expects a number from 0 to 18446744073709551615, not '%s'", text);
+    bpc_random_seed(seed);
+    return 0;
+}
+
+BP_OPTION(option_seed, "seed", "gives guests the same random numbers each time", .arg = "number",
+          .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_seed);
 
 static int apply_log_file(struct bp_value *args, struct bp_error *err)
 {
@@ -307,7 +326,7 @@ BP_OPTION(option_version, "version", "shows the version", .group = "Standard opt
           .phase = BP_PHASE_EARLY);
 
 const struct bp_option *const bpc_process_options[] = {
-    &option_h, &option_help_json, &option_version, &option_name, &option_msg, &option_d, &option_log_file,
+    &option_h, &option_help_json, &option_version, &option_name, &option_msg, &option_d, &option_seed, &option_log_file,
     &option_data_dir, &option_pidfile, &option_daemonize, &option_readconfig,
     &option_no_user_config, &option_sync_profile, &option_add_fd, &option_compat, &option_dfilter, &option_set,
     &option_overcommit, NULL,

@@ -56,7 +56,7 @@ static const char *canonical(const char *type)
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"msmouse", "a serial mouse"}, {"wctablet", "a serial tablet"}, {"braille", "Braille displays"},
+    {"wctablet", "a serial tablet"}, {"braille", "Braille displays"},
     {"vc", "consoles in a window"}, {"console", "the console of Windows"},
     {"parallel", "parallel ports of the host"}, {"parport", "parallel ports of the host"},
     {"spicevmc", "a SPICE server"}, {"spiceport", "a SPICE server"}, {"dbus", "D-Bus"},
@@ -220,6 +220,7 @@ static const struct form {
     {"pty", "pty", NULL, FORM_KEYS},
     {"pty:", "pty", "path", FORM_PATH},
     {"stdio", "stdio", NULL, FORM_KEYS},
+    {"msmouse", "msmouse", NULL, FORM_KEYS},
     {"file:", "file", "path", FORM_PATH},
     {"pipe:", "pipe", "path", FORM_PATH},
     {"unix:", "socket", "path", FORM_KEYS},

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <bp/host/rng.h>
 #include <bp/level.h>
 #include <bp/loop.h>
+#include <bp/random.h>
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
 
@@ -85,15 +85,11 @@ static void fail_all(struct rng *s, int ret)
     }
 }
 
-/* ---- the host's generator ---- */
+/* ---- the generator for guests ---- */
 static void fill(struct bp_rng_request *r)
 {
-    ssize_t n;
-
-    do
-        n = getrandom(r->buf, r->bytes, 0);
-    while (n < 0 && errno == EINTR);
-    r->done(r, n > 0 ? (int)n : n < 0 ? -errno : -EIO);
+    bp_guest_random(r->buf, r->bytes);
+    r->done(r, (int)r->bytes);
 }
 
 static int builtin_complete(struct bp_object *obj, struct bp_error *err)

@@ -218,10 +218,24 @@ def object_gives_the_bytes():
         assert r.wait() == (0, 64) and filled(q, DATA, 64)
 
 
+def seeds_give_the_same_bytes_again():
+    def seen(*options):
+        with QTest([*RNG[:-2], "-object", "rng-builtin,id=r", "-device", "virtio-rng-pci,addr=5,rng=r", *options]) as q:
+            t, r = start(q)
+            r.add([(DATA, 64, True)])
+            assert r.wait() == (0, 64)
+            return q.read(DATA, 64)
+    first = seen("-seed", "5")
+    assert first == seen("-seed", "5") and len(set(first)) > 16
+    assert len({first, seen("-seed", "6"), seen(), seen()}) == 4
+
+
 def bad_sources_are_refused_in_words():
     for args, words in ((["-object", "rng-random,id=r,filename=/etc/passwd"], "come to an end"),
                         (["-object", "rng-egd,id=r"], "chardev=ID"),
                         (["-object", "rng-random,id=r,filename=/nowhere"], "/nowhere"),
+                        *((["-seed", number], "expects a number") for number in
+                          ("x", "", "-1", "5x", "18446744073709551616")),
                         (["-device", "virtio-rng-pci,period=0"], "not 0")):
         try:
             QTest(["-M", "pc", *args]).close()
@@ -360,6 +374,7 @@ tap.case("rng-random gives what its file gives", file_gives_the_bytes)
 tap.case("rng-random reads urandom unless told otherwise", file_is_urandom_unless_told_otherwise)
 tap.case("rng-egd gives what its daemon gives", daemon_gives_the_bytes)
 tap.case("rng-builtin gives random bytes", object_gives_the_bytes)
+tap.case("-seed gives the same random bytes again", seeds_give_the_same_bytes_again)
 tap.case("bad sources are refused in words", bad_sources_are_refused_in_words)
 
 MACHINE = ["-M", "pc", "-m", "16", "-device"]
