@@ -248,6 +248,42 @@ static void add_dmar(struct tables *t, const struct pc *pc)
     bp_value_unref(ats);
 }
 
+static uint8_t *put_endpoints(uint8_t *e, unsigned first, unsigned last)
+{
+    if (first > last || last > 0xffff)
+        return e;
+    e[0] = 1;
+    put16(e + 2, 24);
+    put32(e + 4, first);
+    put16(e + 12, (uint16_t)first);
+    put16(e + 14, (uint16_t)last);
+    put16(e + 16, ACPI_HEADER + 12);
+    return e + 24;
+}
+
+/* A virtio IOMMU (ACPI 6.4, VIOT revision 0): who it is, and all other functions as what is behind it. */
+static void add_viot(struct tables *t, const struct pc *pc)
+{
+    struct bp_device *dev = bp_device_first(pc->machine, "virtio-iommu-pci");
+    unsigned id = dev ? pc->pci_if->requester(dev) : 0;
+    uint8_t *p = dev ? acpi_begin(t, "VIOT", ACPI_HEADER + 12 + 16 + 2 * 24, 0) : NULL, *e;
+
+    if (!p)
+        return;
+    e = p + ACPI_HEADER + 12;
+    e[0] = 3;
+    put16(e + 2, 16);
+    put16(e + 6, (uint16_t)id);
+    e = put_endpoints(e + 16, 0, id - 1);
+    e = put_endpoints(e, id + 1, 0xffff);
+    put16(p + ACPI_HEADER, (uint16_t)(1 + (e - p - ACPI_HEADER - 28) / 24));
+    put16(p + ACPI_HEADER + 2, ACPI_HEADER + 12);
+    put32(p + 4, (uint32_t)(e - p));
+    t->image.size = (uint32_t)(e - t->image.data);
+    acpi_finish(t, p);
+    acpi_list(t, p);
+}
+
 static uint8_t *add_root(struct tables *t, const char *signature, unsigned width)
 {
     uint8_t *p = acpi_begin(t, signature, ACPI_HEADER + t->count * width, 1);
@@ -429,6 +465,7 @@ static int build(struct tables *t, const struct pc *pc, struct bp_error *err)
     if (pc->vmgenid)
         add_vmgenid(t);
     add_dmar(t, pc);
+    add_viot(t, pc);
     acpi_add_ipmi(t, pc);
     add_memory_slots(t, pc);
     acpi_add_numa(t, pc);

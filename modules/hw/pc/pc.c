@@ -507,6 +507,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     pc->product = board->type.summary;
     pc->version = board->type.name;
     pc->dimms = dimms;
+    pc->pci_if = pci;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &pc_no_bus, pc);
     r = pc_check_apic_ids(m, err);
     if (r == 0)

@@ -32,6 +32,7 @@ enum gsi_source { GSI_ISA, GSI_HPET, GSI_PM, GSI_PIRQ, GSI_SOURCES };
 struct bp_fw_cfg_interface;
 struct bp_isa_interface;
 struct bp_pc_dimm_interface;
+struct bp_pci_interface;
 
 struct pc {
     /* properties */
@@ -66,6 +67,7 @@ struct pc {
     struct bp_device *pcihp, *cpuhp, *memhp; /* ACPI's hot-plug controllers; NULL: none */
     struct bp_device *nvdimm_dev; /* what answers NVDIMMs' methods, or NULL */
     const struct bp_pc_dimm_interface *dimms;
+    const struct bp_pci_interface *pci_if;
     uint64_t devices_base, devices_length; /* where memory of devices lies, bytes; 0: nowhere */
     uint8_t hotplug_bus[32]; /* number of the bus behind the bridge in a slot of the root bus; 0: none */
     bool cpu_comes;          /* a processor is being plugged into the running machine */
