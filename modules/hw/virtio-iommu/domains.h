@@ -27,7 +27,8 @@ uint8_t domains_attach(struct domains *d, uint32_t endpoint, uint32_t id, bool b
 uint8_t domains_detach(struct domains *d, uint32_t endpoint, uint32_t id);
 uint8_t domains_map(struct domains *d, uint32_t id, const struct mapping *m);
 uint8_t domains_unmap(struct domains *d, uint32_t id, uint64_t first, uint64_t last);
-/* 1: *ret_mapping has the address; 0: the endpoint's domain passes all; -1: it is in none; -2: nothing is mapped there. */
+/* 1: *ret_mapping has the address; 0: the endpoint's domain passes all; -1: it is in none; -2: nothing is mapped
+ * there. */
 int domains_find(struct domains *d, uint32_t endpoint, uint64_t addr, struct mapping *ret_mapping);
 
 #endif
