@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """NUMA nodes and memory that comes and goes, as Debian's kernel sees them."""
 import re
+import subprocess
 import tempfile
 
 from console import Tap
@@ -106,12 +107,35 @@ def nvdimms_keep_what_is_written():
             assert "some text that stays" in g.run("head -c 21 /dev/pmem0")
 
 
+def virtio_pmem_keeps_a_file_system():
+    with tempfile.NamedTemporaryFile(prefix="backplane-pmem-") as f:
+        f.truncate(128 << 20)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", f.name], check=True)
+        with Guest("-M", "q35", "-m", "512M,maxmem=2G", "-object",
+                   f"memory-backend-file,id=p,share=on,mem-path={f.name},size=128M", "-device",
+                   "virtio-pmem-pci,memdev=p,id=v", drivers=("crc32c_generic", "virtio_pci", "virtio_pmem", "nd_pmem",
+                                                            "ext4")) as g:
+            text = g.run("cat /sys/block/pmem0/size; mount /dev/pmem0 /mnt && echo it stays > /mnt/file && sync && "
+                         "umount /mnt && echo do''ne; dmesg | grep -iE 'virtio_pmem.*(fail|error)'", 120)
+            assert text.split()[0] == str((128 << 20) // 512) and "done" in text and "fail" not in text, text
+            assert [d["type"] for d in g.qmp("query-memory-devices")] == ["virtio-pmem"]
+            g.console.type("poweroff -f\n")
+            assert g.console.wait(60) == 0
+        check = subprocess.run(["/sbin/e2fsck", "-fn", f.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, check=False)
+        assert check.returncode == 0, check.stdout
+        text = subprocess.run(["/sbin/debugfs", "-R", "cat /file", f.name], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, check=True).stdout
+        assert text == "it stays\n", text
+
+
 def main():
     tap = Tap()
     tap.case("nodes_have_their_memory_cpus_and_distances", nodes_have_their_memory_cpus_and_distances)
     tap.case("attributes_of_memory_reach_sysfs", attributes_of_memory_reach_sysfs)
     tap.case("dimms_come_and_go", dimms_come_and_go)
     tap.case("nvdimms_keep_what_is_written", nvdimms_keep_what_is_written)
+    tap.case("virtio_pmem_keeps_a_file_system", virtio_pmem_keeps_a_file_system)
     tap.done()
 
 

@@ -7,6 +7,7 @@ import tempfile
 
 import fwcfg
 from qtest import Tap, program
+from virtio import Modern, Split, VERSION_1
 
 MIB, GIB = 1 << 20, 1 << 30
 SLOTS = ["-m", "128M,slots=4,maxmem=2G"]
@@ -58,6 +59,8 @@ def modules_are_checked():
     nvdimm = ["-M", "q35,nvdimm=on", *SLOTS, *ram("m", "64M"), "-device"]
     refused("label-size", *nvdimm, "nvdimm,memdev=m,label-size=4K")
     refused("too small to contain the labels", *nvdimm, "nvdimm,memdev=m,label-size=64M")
+    refused("'memdev' property is not set", *SLOTS, "-device", "virtio-pmem-pci")
+    refused("specify the maxmem", *ram("m", "64M"), "-device", "virtio-pmem-pci,memdev=m")
     refused("8-4-4-4-12", *nvdimm, "nvdimm,memdev=m,uuid=12345")
 
 
@@ -185,6 +188,37 @@ def dsm_reads_and_writes_labels(q):
     q.outl(DSM, 0xfffff000)  # where nothing is: no answer, no harm
 
 
+# ---- virtio-pmem ----
+
+def virtio_pmem_flushes(q):
+    t, ring = Modern(q), Split(q, 0x100000)
+    t.start([VERSION_1], queues=[ring])
+    start, size = struct.unpack("<QQ", t.config(0, 16))
+    assert (start, size) == (4 * GIB, 128 * MIB)
+    q.write(start + 12345, b"kept by a flush")
+
+    def ask(request, room=4):
+        q.write(0x300000, request)
+        q.memset(0x301000, 8, 0xEE)
+        ring.add([(0x300000, len(request), False), (0x301000, room, True)])
+        ring.wait()
+        return q.readl(0x301000)
+
+    assert ask(bytes(4)) == 0
+    with open(FILE.name, "rb") as f:
+        f.seek(12345)
+        assert f.read(15) == b"kept by a flush"
+    assert ask(b"\1\0\0\0") == 0xffffffff and ask(b"\0") == 0xffffffff  # no such request; half of one
+    for _ in range(40):
+        ring.add([(0x300000, 4, False), (0x301000, 4, True)])
+    t.reset()  # with some under way
+    t.start([VERSION_1], queues=[ring])
+    assert ask(bytes(4)) == 0 and not t.broken()
+    info = q.qmp("query-memory-devices")[0]
+    assert info == {"type": "virtio-pmem", "data": {"id": "v", "memaddr": 4 * GIB, "size": 128 * MIB,
+                                                   "memdev": "/objects/m1"}}, info
+
+
 FILE = tempfile.NamedTemporaryFile(prefix="backplane-labels-")
 FILE.truncate(128 << 20)
 NVDIMMS = ["-M", "q35,nvdimm=on", *SLOTS, *ram("m0", "64M"), "-device", "nvdimm,memdev=m0,id=n0", "-object",
@@ -201,4 +235,7 @@ tap.machine_case("slots_are_filled_and_emptied", ["-M", "q35", *SLOTS], slots_ar
 tap.machine_case("without_acpi_nothing_comes", ["-M", "pc,acpi=off", *SLOTS], without_acpi_nothing_comes)
 tap.machine_case("nfit_tells_of_nvdimms", NVDIMMS, nfit_tells_of_nvdimms)
 tap.machine_case("dsm_reads_and_writes_labels", NVDIMMS, dsm_reads_and_writes_labels)
+tap.machine_case("virtio_pmem_flushes", ["-m", "128M,maxmem=2G", "-object",
+                 f"memory-backend-file,id=m1,size=128M,mem-path={FILE.name},share=on", "-device",
+                 "virtio-pmem-pci,memdev=m1,id=v,addr=5"], virtio_pmem_flushes)
 tap.done()
