@@ -107,6 +107,28 @@ def nvdimms_keep_what_is_written():
             assert "some text that stays" in g.run("head -c 21 /dev/pmem0")
 
 
+def virtio_mem_grows_and_shrinks():
+    with Guest("-M", "q35", "-m", "512M,maxmem=4G", "-object", "memory-backend-ram,id=m,size=1G", "-device",
+               "virtio-mem-pci,memdev=m,id=v,requested-size=256M", drivers=("crc32c_generic", "virtio_pci",
+                                                                          "virtio_mem"),
+               append=" memhp_default_state=online_movable") as g:
+        for _ in range(60):
+            if g.qmp("qom-get", path="/machine/peripheral/v", property="size") == 256 << 20:
+                break
+            g.run("sleep 1")
+        first = total(g)
+        assert g.qmp("query-memory-size-summary")["plugged-memory"] == 256 << 20
+        for size in (768, 128):
+            g.qmp("qom-set", path="/machine/peripheral/v", property="requested-size", value=size << 20)
+            for _ in range(60):
+                if g.qmp("qom-get", path="/machine/peripheral/v", property="size") == size << 20:
+                    break
+                g.run("sleep 1")
+            assert g.qmp("query-memory-devices")[0]["data"]["size"] == size << 20, g.qmp("query-memory-devices")
+            assert abs(total(g) - first - size + 256) <= 1, (size, first, total(g))
+        assert g.event("MEMORY_DEVICE_SIZE_CHANGE")["id"] == "v"
+
+
 def virtio_pmem_keeps_a_file_system():
     with tempfile.NamedTemporaryFile(prefix="backplane-pmem-") as f:
         f.truncate(128 << 20)
@@ -135,6 +157,7 @@ def main():
     tap.case("attributes_of_memory_reach_sysfs", attributes_of_memory_reach_sysfs)
     tap.case("dimms_come_and_go", dimms_come_and_go)
     tap.case("nvdimms_keep_what_is_written", nvdimms_keep_what_is_written)
+    tap.case("virtio_mem_grows_and_shrinks", virtio_mem_grows_and_shrinks)
     tap.case("virtio_pmem_keeps_a_file_system", virtio_pmem_keeps_a_file_system)
     tap.done()
 

@@ -61,6 +61,10 @@ def modules_are_checked():
     refused("too small to contain the labels", *nvdimm, "nvdimm,memdev=m,label-size=64M")
     refused("'memdev' property is not set", *SLOTS, "-device", "virtio-pmem-pci")
     refused("specify the maxmem", *ram("m", "64M"), "-device", "virtio-pmem-pci,memdev=m")
+    mem = ["-m", "128M,maxmem=2G", *ram("m", "64M"), "-device"]
+    refused("power of two", *mem, "virtio-mem-pci,memdev=m,block-size=3M")
+    refused("cannot exceed", *mem, "virtio-mem-pci,memdev=m,requested-size=128M")
+    refused("blocks of", *mem, "virtio-mem-pci,memdev=m,block-size=128M")
     refused("8-4-4-4-12", *nvdimm, "nvdimm,memdev=m,uuid=12345")
 
 
@@ -219,6 +223,50 @@ def virtio_pmem_flushes(q):
                                                    "memdev": "/objects/m1"}}, info
 
 
+# ---- virtio-mem ----
+
+def virtio_mem_gives_and_takes_blocks(q):
+    t, ring = Modern(q), Split(q, 0x100000)
+    t.start([VERSION_1], queues=[ring])
+    block, node, start, size, usable, plugged, requested = struct.unpack("<QH6xQQQQQ", t.config(0, 56))
+    assert (block, node, start, size, usable, plugged, requested) == (
+        2 * MIB, 0, 4 * GIB, 256 * MIB, 256 * MIB, 0, 64 * MIB)
+
+    def ask(kind, first=0, count=1, request=None):
+        """(answer, state)"""
+        data = struct.pack("<H6xQHxxxxxx", kind, start + first * block, count) if request is None else request
+        q.write(0x300000, data)
+        q.memset(0x301000, 10, 0xEE)
+        ring.add([(0x300000, len(data), False), (0x301000, 10, True)])
+        ring.wait()
+        return struct.unpack("<H6xH", q.read(0x301000, 10))
+
+    plug, unplug, everything, state = range(4)
+    ack, nack, _, error = range(4)
+    assert ask(plug, 0, 16) == (ack, 0) and ask(plug, 20, 16) == (ack, 0) and ask(plug, 50)[0] == nack
+    assert struct.unpack("<Q", t.config(40, 8))[0] == 64 * MIB
+    assert ask(state, 0, 16) == (ack, 0) and ask(state, 16, 4) == (ack, 1) and ask(state, 10, 20) == (ack, 2)
+    q.write(start + block, b"in the second block")
+    assert q.read(start + block, 19) == b"in the second block"
+    for words in ((plug, 0), (unplug, 16), (unplug, 10, 20), (plug, 128), (plug, 127, 2), (state, 0, 0), (9, 0),
+                  (state, 0, 0xffff)):
+        assert ask(*words)[0] == error, words
+    assert ask(plug, request=b"short")[0] == error
+    assert ask(state, request=struct.pack("<H6xQHxxxxxx", state, start + 5, 1))[0] == error
+    assert ask(state, request=struct.pack("<H6xQHxxxxxx", state, 0, 1))[0] == error
+    assert ask(unplug, 1)[0] == ack and q.read(start + block, 19) == bytes(19)
+    fails(q, "has to be properly aligned", "qom-set", {"path": "v", "property": "requested-size", "value": 5})
+    fails(q, "cannot exceed", "qom-set", {"path": "v", "property": "requested-size", "value": 512 * MIB})
+    q.qmp("qom-set", {"path": "v", "property": "requested-size", "value": 128 * MIB})
+    assert struct.unpack("<Q", t.config(48, 8))[0] == 128 * MIB and ask(plug, 50)[0] == ack
+    assert q.qmp("qom-get", {"path": "v", "property": "size"}) == 64 * MIB
+    assert ask(everything, request=struct.pack("<H22x", everything))[0] == ack
+    assert q.qmp("query-memory-devices")[0]["data"]["size"] == 0
+    assert ask(plug, 0, 4)[0] == ack
+    q.qmp("system_reset")
+    assert q.qmp("query-memory-size-summary")["plugged-memory"] == 0
+
+
 FILE = tempfile.NamedTemporaryFile(prefix="backplane-labels-")
 FILE.truncate(128 << 20)
 NVDIMMS = ["-M", "q35,nvdimm=on", *SLOTS, *ram("m0", "64M"), "-device", "nvdimm,memdev=m0,id=n0", "-object",
@@ -238,4 +286,6 @@ tap.machine_case("dsm_reads_and_writes_labels", NVDIMMS, dsm_reads_and_writes_la
 tap.machine_case("virtio_pmem_flushes", ["-m", "128M,maxmem=2G", "-object",
                  f"memory-backend-file,id=m1,size=128M,mem-path={FILE.name},share=on", "-device",
                  "virtio-pmem-pci,memdev=m1,id=v,addr=5"], virtio_pmem_flushes)
+tap.machine_case("virtio_mem_gives_and_takes_blocks", ["-m", "128M,maxmem=2G", *ram("m", "256M"), "-device",
+                 "virtio-mem-pci,memdev=m,id=v,addr=5,requested-size=64M"], virtio_mem_gives_and_takes_blocks)
 tap.done()
