@@ -97,8 +97,7 @@ def processors_fill_sockets_before_6_2_and_cores_since():
 
 def parts_that_are_not_built_are_refused_in_words():
     for board in ("pc", "q35"):
-        for given, words in (("nvdimm=on", "NVDIMMs are not built; use nvdimm=off"),
-                             ("vmport=on", "VMware's port is not built"),
+        for given, words in (("vmport=on", "VMware's port is not built"),
                              ("default-bus-bypass-iommu=on", "no IOMMU"),
                              ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
                              ("vmport=perhaps", "on, off and auto")):
@@ -423,6 +422,24 @@ def fw_cfg_files_reach_the_guest():
     assert "string" in refused("-fw_cfg", "name=opt/x")
 
 
+def objects_make_files_of_fw_cfg():
+    """IANA's numbers of suites, two bytes each, as the priority orders them."""
+    for args, words in ((["-fw_cfg", "name=opt/x,gen_id=nobody"], "nobody"),
+                        (["-object", "secret,id=s,data=x", "-fw_cfg", "name=opt/x,gen_id=s"], "a secret"),
+                        (["-fw_cfg", "name=opt/x,gen_id=s,string=a"], "one of")):
+        assert words in refused("-M", "pc", *args), refused("-M", "pc", *args)
+    if "tls-cipher-suites" not in subprocess.run([PROGRAM, "-object", "help"], capture_output=True, text=True,
+                                                 check=True).stdout:
+        raise tap.Skip("built without GnuTLS")
+    one = "NONE:+VERS-TLS1.2:+ECDHE-RSA:+AES-256-GCM:+AES-128-GCM:+AEAD:+COMP-NULL:+GROUP-ALL:+SIGN-ALL"
+    with QTest(["-M", "pc", "-object", "tls-cipher-suites,id=mysuite0,priority=" + one, "-fw_cfg",
+                "name=opt/ciphers,gen_id=mysuite0"]) as q:
+        assert fw_cfg(q) == {"opt/ciphers": b"\xc0\x30\xc0\x2f"}, fw_cfg(q)
+    with QTest(["-M", "pc", "-object", "tls-cipher-suites,id=mysuite0,priority=NORMAL", "-fw_cfg",
+                "name=etc/edk2/https/ciphers,gen_id=mysuite0"]) as q:
+        assert "opt/" not in q.errors(), q.errors()
+
+
 def nvram(q, index):
     q.outb(0x70, index)
     return q.inb(0x71)
@@ -529,6 +546,6 @@ tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,
          messages_have_time_and_name, global_values_reach_devices_of_the_machine,
          memory_encryption_names_an_object, objects_are_made_from_text_and_json, what_belongs_to_a_kernel_needs_one,
-         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest,
+         rtc_starts_as_told, lost_ticks_come_late_or_never, fw_cfg_files_reach_the_guest, objects_make_files_of_fw_cfg,
          boot_order_reaches_the_clocks_memory,
          reset_and_shutdown_act_as_told, pidfile_is_locked_and_removed, log_goes_where_it_is_told])

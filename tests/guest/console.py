@@ -50,6 +50,10 @@ class Console:
         self.text += data.decode(errors="replace")
         return bool(data)
 
+    def hear(self, seconds):
+        """Waits for more text, which is added to `text`; False: none came."""
+        return self._read(seconds)
+
     def expect(self, what, seconds):
         """Waits until `what` has appeared since the last expect(); returns the text up to it."""
         end = time.monotonic() + seconds * SLOW

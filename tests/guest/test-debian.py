@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A Debian system starts from its disk, and finds in the machine what was put into it.
 
-usage: test-debian.py [day|matrix [NAME...]|systemd|compare|reference]
+usage: test-debian.py [day|matrix [NAME...]|systemd|faults [COUNT]|compare|reference]
 By day: one start (IDE, BIOS) and what programs in the guest say. matrix: every way to connect the disk, firmware and
-one or two processors. systemd: the whole system, and that it restarts. reference: what Debian's emulator's machine
+one or two processors. systemd: the whole system, and that it restarts. faults: one request of a start fails, another
+one each time. reference: what Debian's emulator's machine
 looks like with the same devices is written to reference/ (run by hand when devices or packages change).
 """
 import base64
 import hashlib
+import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -217,12 +220,12 @@ def compared(name, ours):
     assert not gone, "no difference any more:\n" + "\n".join(gone)
 
 
-def pci_differs_for_reasons(d):
-    compared("lspci-pc", blanked(d.check("lspci -vv -nn", 600)))
+def pci_differs_for_reasons(d, board):
+    compared("lspci-" + board, blanked(d.check("lspci -vv -nn", 600)))
 
 
-def warnings_are_known(d):
-    compared("dmesg-pc", sorted(debian.warnings(d.check("dmesg -r", 600))))
+def warnings_are_known(d, board):
+    compared("dmesg-" + board, sorted(debian.warnings(d.check("dmesg -r", 600))))
 
 
 def cards_come_and_go_while_the_disk_is_busy(d):
@@ -350,26 +353,59 @@ def systemd(tap):
     tap.case("systemd_reaches_login_restarts_and_powers_off", whole_system, 2)
 
 
-def machine(binary):
+# What a guest says that has seen an error of its disk.
+SEEN = ("I/O error", "i/o error", "failed command", "error: failure reading", "read error", "could not read the boot disk",
+        "No bootable device", "Kernel panic", "grub rescue>", "Read Error", "Hard Disk Error", "Geom Error")
+FAULTS, LATEST = 30, 600
+
+
+def start_with_a_fault(number):
+    """Request `number` of the disk fails once. The guest says so, or has tried again and is at its login."""
+    node = {"driver": "blkdebug", "node-name": "faulty", "inject-error": [{"event": "none", "skip": number, "once": True}],
+            "image": {"driver": "file", "filename": "IMAGE"}}
+    DISKS["faulty"] = ("pc", ["-blockdev", json.dumps(node), "-device", "ide-hd,drive=faulty"])
+    with Debian("faulty", copy=True) as d:
+        began = time.monotonic()
+        while "debian login: " not in d.console.text and not any(word in d.console.text for word in SEEN):
+            quiet = time.monotonic()
+            while not d.console.hear(1):
+                assert time.monotonic() - quiet < 120 * SLOW, "nothing is heard any more: " + d.console.text[-1500:]
+            assert time.monotonic() - began < debian.BOOT_SECONDS * SLOW, d.console.text[-1500:]
+        seen = [word for word in SEEN if word in d.console.text]
+    return "%s after %.0f s" % (seen[0] if seen else "login", time.monotonic() - began)
+
+
+def faults(tap):
+    count, numbers = int((sys.argv[2:] or [FAULTS])[0]), random.Random(1)
+    for number in sorted(numbers.sample(range(LATEST), count)):
+        tap.case("request_%d_fails" % number, start_with_a_fault, number)
+
+
+COMPARED = {"pc": "ide", "q35": "ahci"}
+
+
+def machine(binary, board):
     """The machine whose lspci and dmesg are compared."""
-    return Debian("ide", *CARDS[5:], "-vga", "std", "-nic", "none", binary=binary, parameters=SMALL)
+    return Debian(COMPARED[board], *CARDS[5:], "-vga", "std", "-nic", "none", binary=binary, parameters=SMALL)
 
 
 def compare(tap):
-    with machine(debian.BINARY) as d:
-        tap.case("compared_machine_reaches_login", reaches_login, d)
-        tap.case("lspci_differs_from_the_peers_for_reasons", pci_differs_for_reasons, d)
-        tap.case("kernel_warns_of_nothing_new", warnings_are_known, d)
+    for board in COMPARED:
+        with machine(debian.BINARY, board) as d:
+            tap.case(board + "_reaches_login", reaches_login, d)
+            tap.case(board + "_lspci_differs_from_the_peers_for_reasons", pci_differs_for_reasons, d, board)
+            tap.case(board + "_kernel_warns_of_nothing_new", warnings_are_known, d, board)
 
 
 def reference():
     os.makedirs(REFERENCE, exist_ok=True)
-    with machine(PEER) as d:
-        d.login()
-        for name, lines in (("lspci-pc", blanked(d.check("lspci -vv -nn", 600))),
-                            ("dmesg-pc", sorted(debian.warnings(d.check("dmesg -r", 600))))):
-            with open(os.path.join(REFERENCE, name + ".txt"), "w", encoding="utf-8") as f:
-                f.write("\n".join(lines) + "\n")
+    for board in COMPARED:
+        with machine(PEER, board) as d:
+            d.login()
+            for name, lines in (("lspci-", blanked(d.check("lspci -vv -nn", 600))),
+                                ("dmesg-", sorted(debian.warnings(d.check("dmesg -r", 600))))):
+                with open(os.path.join(REFERENCE, name + board + ".txt"), "w", encoding="utf-8") as f:
+                    f.write("\n".join(lines) + "\n")
 
 
 def main():
@@ -386,7 +422,7 @@ def main():
         print("1..0 # SKIP " + why)
         return None
     tap = Tap()
-    {"day": by_day, "matrix": matrix, "systemd": systemd, "compare": compare}[kind](tap)
+    {"day": by_day, "matrix": matrix, "systemd": systemd, "faults": faults, "compare": compare}[kind](tap)
     return tap.done()
 
 

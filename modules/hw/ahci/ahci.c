@@ -145,6 +145,7 @@ static int ahci_attach(struct bp_device *dev, struct bp_error *err)
     int r = 0;
 
     s->dev = dev;
+    pci->writable(dev)[0x0d] = 0; /* no latency timer: ICH9 has zero there */
     for (unsigned i = 0; r == 0 && i < AHCI_PORTS; i++) {
         struct port *p = &s->ports[i];
 

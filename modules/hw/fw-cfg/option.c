@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include <bp/command.h>
+#include <bp/host/authz.h>
+#include <bp/host/generator.h>
 #include <bp/log.h>
 #include <bp/option.h>
 
@@ -47,21 +49,45 @@ static int read_file(const char *path, uint8_t **ret_data, size_t *ret_len, stru
     return 0;
 }
 
+/* What an object makes. */
+static int add_generated(struct bp_device *dev, const char *name, const char *id, struct bp_error *err)
+{
+    const struct bp_generator_ops *ops;
+    const uint8_t *data;
+    struct bp_object *obj;
+    char path[256];
+    size_t len;
+    int r;
+
+    snprintf(path, sizeof(path), "/objects/%.200s", id);
+    obj = bp_object_resolve(path, NULL, NULL);
+    if (!obj)
+        return bp_fail(err, ENOENT, "gen_id=%s: there is no -object with this id", id);
+    ops = bp_object_tells(obj, BP_GENERATOR);
+    if (!ops || !ops->generate)
+        return bp_fail(err, EINVAL, "gen_id=%s: a %s makes nothing for firmware; a tls-cipher-suites does", id,
+                       bp_object_type(obj));
+    r = ops->generate(obj, &data, &len, err);
+    return r < 0 ? r : fw_cfg_add_file(dev, name, data, len, err);
+}
+
 static int option_apply(struct bp_value *args, struct bp_error *err)
 {
     const char *name = bp_value_get_string(args, "name"), *file = bp_value_get_string(args, "file");
-    const char *string = bp_value_get_string(args, "string");
+    const char *string = bp_value_get_string(args, "string"), *generator = bp_value_get_string(args, "gen_id");
     struct bp_machine *machine = bp_command_machine();
     struct bp_device *dev = machine ? bp_device_first(machine, "fw_cfg_io") : NULL;
     uint8_t *data = NULL;
     size_t len = 0;
     int r;
 
-    if (!name || !file == !string)
-        return bp_fail(err, EINVAL, "needs name= and one of file= and string=");
+    if (!name || !!file + !!string + !!generator != 1)
+        return bp_fail(err, EINVAL, "needs name= and one of file=, string= and gen_id=");
     if (!dev)
         return bp_fail(err, ENODEV, "the machine has no fw_cfg device");
-    if (string) {
+    if (generator) {
+        return add_generated(dev, name, generator, err);
+    } else if (string) {
         r = fw_cfg_add_file(dev, name, string, strlen(string), err);
     } else {
         r = read_file(file, &data, &len, err);
@@ -79,9 +105,10 @@ static const struct bp_field option_keys[] = {
     BP_ARG_OPT("name", STRING, "name of the item, by custom opt/REVERSED.DOMAIN/NAME"),
     BP_ARG_OPT("file", STRING, "file with its contents"),
     BP_ARG_OPT("string", STRING, "its contents as text"),
+    BP_ARG_OPT("gen_id", STRING, "id of an object that makes its contents (tls-cipher-suites)"),
     BP_FIELDS_END,
 };
 BP_OPTION(fw_cfg_option, "fw_cfg", "add a named item to the firmware configuration device",
-          .phase = BP_PHASE_DEVICE, .arg = "[name=]NAME,file=FILE|string=TEXT",
+          .phase = BP_PHASE_DEVICE, .arg = "[name=]NAME,file=FILE|string=TEXT|gen_id=ID",
           .group = "Debug and expert options", .keys = option_keys, .implied = "name",
           .apply = option_apply);
