@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """SeaBIOS boots from disks, CDs and floppies: a boot sector reads the next sector by BIOS and prints it on COM1."""
 import os
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -128,15 +129,33 @@ def floppy_without_signature():
         prints("the disk is booted instead", "-fda", path, "-hda", other, "-boot", "ac")
 
 
-def splash():
-    """A picture of one colour fills its mode until the time is over."""
+def bitmap(path, width, height):
+    size = width * height * 3
+    with open(path, "wb") as f:
+        f.write(struct.pack("<2sIII", b"BM", 54 + size, 0, 54))
+        f.write(struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, size, 2835, 2835, 0, 0))
+        f.write(bytes((0x30, 0x80, 0xd0)) * (width * height))
+
+
+def jpeg(path, width, height):
+    pixels = b"P6\n%d %d\n255\n" % (width, height) + bytes((0xd0, 0x80, 0x30)) * (width * height)
+    with open(path, "wb") as f:
+        f.write(subprocess.run(["pnmtojpeg", "--quality=100"], input=pixels, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def is_shown(data, width, height):
+    """The picture of one colour, as exact as its format and the mode of 16 bits are."""
+    if not data.startswith(b"P6\n%d %d\n255\n" % (width, height)):
+        return False
+    pixels = data[-3 * width * height:]
+    return all(abs(pixels[at] - (0xd0, 0x80, 0x30)[at % 3]) < 16 for at in range(0, len(pixels), 997))
+
+
+def splash_of(make, width, height):
+    """It fills its mode until the time is over."""
     with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
-        picture, dump = os.path.join(folder, "boot.bmp"), os.path.join(folder, "dump.ppm")
-        with open(picture, "wb") as f:
-            size = 640 * 480 * 3
-            f.write(struct.pack("<2sIII", b"BM", 54 + size, 0, 54))
-            f.write(struct.pack("<IiiHHIIiiII", 40, 640, 480, 1, 24, 0, size, 2835, 2835, 0, 0))
-            f.write(bytes((0x30, 0x80, 0xd0)) * (640 * 480))
+        picture, dump = os.path.join(folder, "boot.pic"), os.path.join(folder, "dump.ppm")
+        make(picture, width, height)
         began = time.monotonic()
         console = Console([BINARY, "-m", "64", "-display", "none", "-serial", "none", "-monitor", "stdio", "-boot",
                            f"menu=on,splash={picture},splash-time=5000"])
@@ -148,9 +167,7 @@ def splash():
                 console.type(f"screendump {dump}\n")
                 console.expect("(qemu) ", 30)
                 with open(dump, "rb") as f:
-                    data = f.read()
-                shown = data.startswith(b"P6\n640 480\n") and data[-3:] == b"\xd0\x80\x30" and \
-                    data.count(b"\xd0\x80\x30") == 640 * 480
+                    shown = is_shown(f.read(), width, height)
                 if shown != (seen[-1] if seen else False):
                     seen.append(shown)
                 time.sleep(0.2)
@@ -159,6 +176,14 @@ def splash():
             assert time.monotonic() - began > 4.9
         finally:
             console.close()
+
+
+def splash():
+    splash_of(bitmap, 640, 480)
+
+
+def splash_as_jpeg():
+    splash_of(jpeg, 640, 480)
 
 
 def ahci_disk_of_a_pc():
@@ -225,6 +250,8 @@ if __name__ == "__main__":
     tap.case("order_decides_what_boots_and_once_is_once", order_decides)
     tap.case("floppy_without_signature_boots_when_told", floppy_without_signature)
     tap.case("splash_is_on_the_screen_for_its_time", splash)
+    if shutil.which("pnmtojpeg"):
+        tap.case("splash_may_be_a_jpeg", splash_as_jpeg)
     tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
     tap.case("q35_disk_boots", q35_disk)
     tap.case("q35_cd_boots", q35_cdrom)

@@ -161,6 +161,87 @@ def machine_without_nmi_says_so():
             raise AssertionError("it was accepted")
 
 
+# ---- the TCO timer of the q35's chipset ----
+RCBA, GCS, NO_REBOOT, STEP = 0xFED1C000, 0xFED1F410, 0x20, 600000000
+RLD, STATUS1, STATUS2, CONTROL1, TIMER = (0x660 + at for at in (0, 4, 6, 8, 0x12))
+
+
+def tco_machine(*args):
+    q = QTest(["-M", "q35", *args])
+    q.outl(0xCF8, 0x8000F8F0)
+    q.outl(0xCFC, RCBA | 1)
+    return q
+
+
+def tco_counts_down_twice():
+    with tco_machine("-global", "ICH9-LPC.noreboot=off") as q:
+        assert q.readl(GCS) & NO_REBOOT == 0 and q.inw(TIMER) == 4 and q.inw(0x66A) == 8
+        q.clock_step(60 * SECOND)  # nobody has started it
+        assert q.inw(STATUS1) == 0 and "WATCHDOG" not in names(q)
+        q.outw(TIMER, 1)  # too short: ignored
+        assert q.inw(TIMER) == 4
+        q.outw(TIMER, 10)
+        q.outw(RLD, 1)
+        assert q.inw(RLD) == 10
+        q.clock_step(4 * STEP)
+        assert q.inw(RLD) == 6
+        q.outw(CONTROL1, 0x0800)  # halted
+        q.clock_step(100 * STEP)
+        assert q.inw(RLD) == 6 and q.inw(STATUS1) == 0
+        q.outw(CONTROL1, 0)
+        q.outw(RLD, 1)
+        q.clock_step(9 * STEP)
+        assert q.inw(STATUS1) == 0
+        q.clock_step(STEP)
+        assert q.inw(STATUS1) == 8 and q.inw(STATUS2) == 0 and "WATCHDOG" not in names(q)
+        q.outw(STATUS1, 8)  # as a driver that pings
+        q.outw(RLD, 1)
+        q.clock_step(10 * STEP)
+        assert q.inw(STATUS1) == 8 and q.inw(STATUS2) == 0 and "WATCHDOG" not in names(q)
+        q.clock_step(10 * STEP)
+        assert event(q, "WATCHDOG") == {"action": "reset"}
+        event(q, "RESET")
+        assert q.inw(STATUS2) == 2 and q.inw(STATUS1) == 0  # why there was a reset
+        q.outw(STATUS2, 2)
+        assert q.inw(STATUS2) == 0
+        q.clock_step(60 * SECOND)
+        assert "WATCHDOG" not in names(q)
+
+
+def tco_starts_nothing_again_unless_it_may():
+    with tco_machine() as q:  # the strap says so, and cannot be overruled
+        q.writel(GCS, 0)
+        assert q.readl(GCS) & NO_REBOOT
+        q.outw(RLD, 1)
+        q.clock_step(8 * STEP)
+        assert q.inw(STATUS1) == 8 and q.inw(STATUS2) == 2 and "WATCHDOG" not in names(q)
+    with tco_machine("-global", "ICH9-LPC.noreboot=off", "-watchdog-action", "none") as q:
+        q.writel(GCS, NO_REBOOT)
+        assert q.readl(GCS) & NO_REBOOT
+        q.outw(RLD, 1)
+        q.clock_step(8 * STEP)
+        assert "WATCHDOG" not in names(q)
+        q.writel(GCS, 0)
+        q.clock_step(4 * STEP)
+        assert event(q, "WATCHDOG") == {"action": "none"}
+
+
+def tco_asks_for_an_smi():
+    with tco_machine("-machine", "smm=on") as q:
+        q.irq_intercept_out("ICH9-LPC", "smi")
+        q.outl(0x630, 0x2001)
+        q.outw(RLD, 1)
+        q.clock_step(4 * STEP)
+        assert q.inl(0x634) & 0x2000
+        q.outl(0x634, 0x2000)
+        q.outl(0x630, 0x2000)  # not without the global enable
+        q.outw(STATUS1, 8)
+        q.clock_step(4 * STEP)
+        assert q.inw(STATUS1) == 8 and not q.inl(0x634) & 0x2000
+        q.outb(0x662, 5)  # what software says to SMM
+        assert q.inw(STATUS1) == 10 and q.inb(0x662) == 5
+
+
 tap = Tap()
 IB700 = ["-M", "pc", "-device", "ib700"]
 tap.machine_case("ib700_counts_two_seconds_for_each_step", IB700 + ["-watchdog-action", "none"],
@@ -173,4 +254,7 @@ tap.case("unknown_action_is_refused_with_the_choices", unknown_action_is_refused
 tap.machine_case("nmi_goes_through_lint1", ["-M", "pc"], nmi_goes_through_lint1)
 tap.machine_case("watchdog_pulses_lint1", IB700 + ["-watchdog-action", "inject-nmi"], watchdog_pulses_lint1)
 tap.case("machine_without_nmi_says_so", machine_without_nmi_says_so)
+tap.case("tco_counts_down_twice", tco_counts_down_twice)
+tap.case("tco_starts_nothing_again_unless_it_may", tco_starts_nothing_again_unless_it_may)
+tap.case("tco_asks_for_an_smi", tco_asks_for_an_smi)
 tap.done()

@@ -2,13 +2,14 @@
 /*
  * Intel ICH9's LPC bridge (I/O Controller Hub 9 data sheet, order 316972, chapters 10 and 13): bridge to the
  * ISA bus, routing of PIRQA..H to ISA interrupts, device interrupt routes of RCBA, power management
- * ports (PM1, timer, GPE0, SMI registers), reset control at 0xcf9, the APM ports, coprocessor errors.
- * SMIs come from the APM ports only. Left out: TCO, GPIO and the other chipset configuration registers, which store
- * at most; SCI on other lines than ISA interrupt 9.
+ * ports (PM1, timer, GPE0, SMI registers), reset control at 0xcf9, the APM ports, coprocessor errors, the watchdog
+ * (tco.c). SMIs come from the APM ports and the watchdog. Left out: GPIO and the other chipset configuration registers,
+ * which store at most; SCI on other lines than ISA interrupt 9.
  */
 #define BP_SHARED
 #include "acpi-pm.h"
 #include "piix.h"
+#include "tco.h"
 
 #include <bp/chip/ich9.h>
 
@@ -25,6 +26,7 @@ enum {
 #define PM_SMI 0x30u /* SMI_EN and SMI_STS */
 #define SMI_GLOBAL 0x01u /* GBL_SMI_EN; locked by SMI_LOCK in GEN_PMCON_1 */
 #define SMI_APM 0x20u    /* APMC_EN, APM_STS */
+#define SMI_TCO 0x20u    /* of the second byte: TCO_EN, TCO_STS */
 #define SMI_LOCK 0x10u
 #define RCBA_SIZE 0x4000u
 #define RCBA_D31IR 0x3140u /* and D30IR, D29IR, D28IR; D27IR to D25IR follow */
@@ -39,6 +41,7 @@ struct ich9_lpc {
     bool smm, broadcast;
     uint8_t smi_to_all;
     struct bp_irq *smi_out[2]; /* to who writes the APM port, to all */
+    struct tco tco;
     uint16_t route[7]; /* of D25IR to D31IR */
     struct bp_region *pm_region, *rcba_region;
     bool pm_mapped, rcba_mapped;
@@ -101,6 +104,8 @@ static uint64_t pm_read(void *opaque, uint64_t addr, unsigned size)
             v |= acpi_gpe_read(&s->pm, at - BP_ICH9_GPE0, BP_ICH9_GPE0_LENGTH);
         else if (at - PM_SMI < sizeof(s->smi))
             v |= s->smi[at - PM_SMI];
+        else if (at - TCO_BASE < TCO_LENGTH)
+            v |= tco_read(&s->tco, (unsigned)(at - TCO_BASE));
     }
     return v;
 }
@@ -129,7 +134,19 @@ static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
             write_smi_enable(s, (unsigned)(at - PM_SMI), (uint8_t)value);
         else if (at - PM_SMI < 8)
             s->smi[at - PM_SMI] &= (uint8_t)~value;
+        else if (at - TCO_BASE < TCO_LENGTH)
+            tco_write(&s->tco, (unsigned)(at - TCO_BASE), (uint8_t)value);
     }
+}
+
+static void tco_smi(struct bp_device *dev)
+{
+    struct ich9_lpc *s = bp_device_state(dev);
+
+    if (!s->smm || !(s->smi[0] & SMI_GLOBAL) || !(s->smi[1] & SMI_TCO))
+        return;
+    s->smi[5] |= SMI_TCO;
+    bp_irq_pulse(s->smi_out[s->smi_to_all]);
 }
 
 static const struct bp_region_ops pm_ops = {.size = sizeof(pm_ops), .read = pm_read, .write = pm_write};
@@ -182,6 +199,8 @@ static uint64_t rcba_read(void *opaque, uint64_t addr, unsigned size)
     unsigned slot = slot_of_route(addr);
 
     (void)size;
+    if (addr == TCO_GCS)
+        return tco_gcs(&s->tco);
     return slot ? s->route[slot - 25] : 0;
 }
 
@@ -191,6 +210,8 @@ static void rcba_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
     unsigned slot = slot_of_route(addr);
 
     (void)size;
+    if (addr == TCO_GCS)
+        tco_set_gcs(&s->tco, (uint16_t)value);
     if (!slot)
         return;
     s->route[slot - 25] = (uint16_t)value & 0x7777;
@@ -304,6 +325,7 @@ static void lpc_reset(struct bp_device *dev)
     /* Where nobody takes an SMI firmware finds it set up, and does not wait for one. */
     s->smi[0] = s->smm ? 0 : SMI_APM;
     s->smi_to_all = 0;
+    tco_reset(&s->tco);
     lock_smi(dev);
     set_base(dev);
     acpi_pm_reset(&s->pm);
@@ -345,6 +367,7 @@ static int lpc_attach(struct bp_device *dev, struct bp_error *err)
     for (unsigned n = 0; n < 8; n++)
         bp_irq_connect(bp_device_irq_output(s->host, "pirq", n), bp_device_irq_input(dev, "pirq", n));
     acpi_pm_init(&s->pm, dev);
+    tco_init(&s->tco, dev, tco_smi);
     bp_device_add_irq_outputs(dev, "smi", 2);
     for (unsigned n = 0; n < 2; n++)
         s->smi_out[n] = bp_device_irq_output(dev, "smi", n);
@@ -383,15 +406,19 @@ static const struct bp_state_field lpc_state_fields[] = {
     BP_SAVE_BUFFER(struct ich9_lpc, smi),
     BP_SAVE(UINT8, struct ich9_lpc, smi_to_all),
     BP_SAVE_ARRAY(UINT16, struct ich9_lpc, route),
+    {.name = "tco", .kind = BP_STATE_STRUCT, .offset = offsetof(struct ich9_lpc, tco), .count = 1,
+     .stride = sizeof(struct tco), .table = &tco_state},
     BP_SAVE_END,
 };
-static const struct bp_state_table lpc_table = {.version = 1, .oldest = 1, .fields = lpc_state_fields,
+static const struct bp_state_table lpc_table = {.version = 2, .oldest = 2, .fields = lpc_state_fields,
                                                 .after_load = after_load};
 
 static const struct bp_field lpc_props[] = {
     BP_PROP("x-smi-broadcast", BOOL, struct ich9_lpc, broadcast, "on",
             "firmware may ask that SMIs of the APM port reach all processors"),
     BP_PROP("smm-enabled", BOOL, struct ich9_lpc, smm, "off", "SMIs are raised; firmware sets them up"),
+    BP_PROP("noreboot", BOOL, struct ich9_lpc, tco.strap, "on",
+            "the watchdog's end starts nothing again, whatever guests set in GCS"),
     BP_PROP_RANGE("disable_s3", UINT8, struct ich9_lpc, pm.disable_s3, "0", 0, 1,
                   "no suspend to RAM (1)"),
     BP_PROP_RANGE("disable_s4", UINT8, struct ich9_lpc, pm.disable_s4, "0", 0, 1,
