@@ -115,10 +115,8 @@ BP_OPTION(option_global, "global", "sets a default of a type's property",
 
 static int apply_win2k(struct bp_value *args, struct bp_error *err)
 {
-    int ret = bpc_global_add("ide-hd", "win2k-install-hack", "on", err);
-
     (void)args;
-    return ret == 0 ? bpc_global_add("ide-cd", "win2k-install-hack", "on", err) : ret;
+    return bpc_global_add("ide-device", "win2k-install-hack", "on", err);
 }
 
 BP_OPTION(option_win2k, "win2k-hack", "IDE disks are slow enough for a set-up of Windows 2000", .group = DEVICES,

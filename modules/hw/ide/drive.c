@@ -449,9 +449,19 @@ static const struct bp_field hd_props[] = {
     BP_FIELDS_END};
 static const struct bp_field cd_props[] = {COMMON_PROPS, BP_FIELDS_END};
 
-BP_HOTPLUG_DEVICE(ide_hd_class, "ide-hd", "IDE", "ATA disk", struct ide_drive, hd_props, &drive_table,
-                  .category = "storage", .attach = hd_attach, .detach = drive_detach,
-                  .reset = drive_reset);
-BP_HOTPLUG_DEVICE(ide_cd_class, "ide-cd", "IDE", "ATAPI CD and DVD-ROM drive", struct ide_drive, cd_props,
-                  &drive_table, .category = "storage", .attach = cd_attach, .detach = drive_detach,
-                  .reset = drive_reset, .replaces_default = "cdrom");
+/* What -global and others that ask by type mean by both. */
+struct no_state {
+    char unused;
+};
+BP_LEVEL(ide_device_level, "ide-device", NULL, "Drive of an IDE bus", struct no_state, NULL, NULL);
+
+#define DRIVE(ident, NAME, SUMMARY, PROPS, ATTACH, ...) \
+    BP_NOTE("provides=device:" NAME ";bus=IDE;user=yes;summary=" SUMMARY); \
+    BP_STORAGE const struct bp_device_class ident = { \
+        .type = {.size = sizeof(struct bp_device_class), .flags = BP_TYPE_HOTPLUGGABLE, .name = NAME, \
+                 .parent = "ide-device", .summary = SUMMARY, .state_size = sizeof(struct ide_drive), .props = PROPS, \
+                 .state = &drive_table, .reserved = {NULL}}, \
+        .bus = "IDE", .category = "storage", .attach = ATTACH, .detach = drive_detach, \
+        .reset = drive_reset, __VA_ARGS__}
+DRIVE(ide_hd_class, "ide-hd", "ATA disk", hd_props, hd_attach, .replaces_default = NULL);
+DRIVE(ide_cd_class, "ide-cd", "ATAPI CD and DVD-ROM drive", cd_props, cd_attach, .replaces_default = "cdrom");

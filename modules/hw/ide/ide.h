@@ -7,6 +7,7 @@
 
 #include <bp/bus/ide.h>
 #include <bp/host/block.h>
+#include <bp/level.h>
 
 /* Imported in module.c. */
 extern const struct bp_block_interface *const *const ide_block;
@@ -160,6 +161,7 @@ struct ide_drive {
 
 /* drive.c */
 extern const struct bp_device_class ide_hd_class, ide_cd_class;
+extern const struct bp_level_class ide_device_level;
 void ide_take_up(void *opaque); /* what a loaded drive had under way */
 
 /* bus.c */

@@ -12,5 +12,6 @@ BP_INTERFACE(ide_interface, "ide", 1, 0, &ide_table);
 
 static const struct bp_import imports[] = {BP_IMPORT(block_import, "block", 1), {0}};
 BP_MODULE("hw-ide", "IDE bus, ATA and ATAPI drives", imports, {BP_PROVIDE_BUS, &ide_bus_class},
+          {BP_PROVIDE_ABSTRACT, &ide_device_level},
           {BP_PROVIDE_DEVICE, &ide_hd_class}, {BP_PROVIDE_DEVICE, &ide_cd_class},
           {BP_PROVIDE_INTERFACE, &ide_interface});
