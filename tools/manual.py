@@ -181,7 +181,8 @@ def grouped(entries, key):
 
 # ---- what is written by hand: tests compare it with the program ----
 
-KEYS = (("h", "print this help"), ("x", "exit emulator"), ("t", "toggle console timestamps"),
+KEYS = (("h", "print this help"), ("x", "exit emulator"), ("s", "save disk data back to file (if -snapshot)"),
+        ("t", "toggle console timestamps"),
         ("b", "send break (magic sysrq)"), ("c", "switch between console and monitor"),
         ("Ctrl-a", "sends Ctrl-a itself"))
 EXAMPLES = (

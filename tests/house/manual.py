@@ -107,7 +107,7 @@ def keys_are_those_of_the_multiplexer():
                           input=b"\x01h\x01x", stdout=subprocess.PIPE, check=True)
     lines = re.findall(r"^C-a (\w) +(.*)\r$", done.stdout.decode(), re.M)
     said = page("backplane-system.1")
-    assert len(lines) == 5, done.stdout
+    assert len(lines) == 6, done.stdout
     for key, text in lines:
         assert re.search("Ctrl.a %s %s" % (key, re.escape(text)), said, re.I), (key, text)
     assert said.count("Ctrl-a ") + said.count("Ctrl\u2010a ") >= len(lines) + 1, said
