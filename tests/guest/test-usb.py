@@ -141,6 +141,50 @@ def disk_is_written_and_read(blocks, *args):
     return case
 
 
+def uas_disk_is_written_and_read():
+    with tempfile.TemporaryDirectory(prefix="backplane-usb-") as folder:
+        path = os.path.join(folder, "disk.img")
+        image(path, 64 << 20)
+        with Guest("-device", "qemu-xhci", "-device", "usb-uas,id=u", "-drive", f"file={path},format=raw,if=none,id=d",
+                   "-device", "scsi-hd,bus=u.0,scsi-id=0,lun=0,drive=d", "-smp", "2") as guest:
+            guest.until("[ -e /dev/sda ]")
+            text = guest.run("ls -l /sys/bus/usb/devices/*/driver")
+            assert "drivers/uas" in text, text
+            text = guest.run("mount /dev/sda /mnt && dd if=/dev/urandom of=/mnt/file bs=64k count=64 2>/dev/null && "
+                             "(for n in 1 2 3 4; do cp /mnt/file /mnt/copy$n & done; wait) && md5sum /mnt/file && "
+                             "umount /mnt && echo 3 > /proc/sys/vm/drop_caches && mount /dev/sda /mnt && "
+                             "md5sum /mnt/copy? && umount /mnt", 400)
+            sums = [line.split()[0] for line in text.split("\n") if "  /mnt/" in line]
+            assert len(sums) == 5 and len(set(sums)) == 1, text
+            errors = guest.run("dmesg | grep -ciE 'i/o error|reset .*-speed|timed out|uas_eh'")
+            assert errors.strip() == "0", errors + guest.run("dmesg | tail -20")
+        is_clean(path)
+
+
+def firmware_uefi_sees_disks():
+    """OVMF has drivers of its own."""
+    code, variables = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
+    for controller in (("-device", "qemu-xhci"), ("-usb",)):
+        with tempfile.TemporaryDirectory(prefix="backplane-usb-") as folder:
+            path, own = os.path.join(folder, "disk.img"), os.path.join(folder, "vars.fd")
+            with open(path, "wb") as f:
+                f.truncate(8 << 20)
+            with open(variables, "rb") as f, open(own, "wb") as g:
+                g.write(f.read())
+            console = Console([BINARY, "-M", "q35", "-m", "512", "-nic", "none", "-display", "none", "-monitor", "none",
+                               "-serial", "stdio", "-drive", f"if=pflash,format=raw,readonly=on,file={code}", "-drive",
+                               f"if=pflash,format=raw,file={own}", *controller, "-device", "usb-kbd", "-drive",
+                               f"file={path},format=raw,if=none,id=d", "-device", "usb-storage,drive=d"])
+            try:
+                console.expect("to skip", BOOT_SECONDS)
+                console.type("\033")
+                console.expect("Shell> ", 100)
+                console.type("map -r\r")
+                assert "USB(" in console.expect("Shell> ", 100)
+            finally:
+                console.close()
+
+
 def disk_goes_under_load(*args):
     def case():
         with tempfile.NamedTemporaryFile(prefix="backplane-usb-") as f:
@@ -218,12 +262,17 @@ if __name__ == "__main__":
         case("keyboard_types_and_tablet_moves_on_ohci",
              keyboard_and_tablet("-device", "pci-ohci", "-device", "usb-tablet", "-device", "usb-kbd"))
         case("serial_line_carries_bytes", serial_line_carries_bytes)
+        if os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"):
+            case("firmware_uefi_sees_disks", firmware_uefi_sees_disks)
+        else:
+            tap.skip("firmware_uefi_sees_disks", "there is no OVMF (package ovmf)")
         case("mouse_comes_and_goes", mouse_comes_and_goes)
         if os.path.exists(MKFS) and os.path.exists(FSCK):
             xhci, uhci, ehci = ("-device", "qemu-xhci", "-smp", "2"), ("-usb",), ("-machine", "q35", "-usb")
             case("disk_is_written_and_read_on_xhci", disk_is_written_and_read(64, *xhci))
             case("disk_is_written_and_read_on_uhci", disk_is_written_and_read(8, *uhci))
             case("disk_is_written_and_read_on_ehci", disk_is_written_and_read(64, *ehci))
+            case("uas_disk_is_written_and_read", uas_disk_is_written_and_read)
             case("disk_goes_under_load_on_xhci", disk_goes_under_load(*xhci))
             case("disk_goes_under_load_on_uhci", disk_goes_under_load(*uhci))
             case("disk_goes_under_load_on_ehci", disk_goes_under_load(*ehci))
