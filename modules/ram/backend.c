@@ -96,7 +96,7 @@ static const struct bp_field props[] = {
      .help = "nodes of the host that it lies on: N, FIRST-LAST or a list"},
     BP_PROP_ENUM("policy", &policy_schema, struct backend, policy, "default",
                  "how it is spread over them"),
-    BP_PROP("x-use-canonical-path-for-ramblock-id", BOOL, struct backend, canonical, "on",
+    BP_PROP("x-use-canonical-path-for-ramblock-id", BOOL, struct backend, canonical, "off",
             "the memory is named by the object's path, else by its id"),
     BP_FIELDS_END,
 };

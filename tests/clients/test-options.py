@@ -211,7 +211,8 @@ def mistakes_get_a_hint():
 
 def errors_name_their_option_once():
     """Also those that are found only when the machine is made."""
-    for argv, option in ((("-m", "99999G"), "-m"), (("-m", "16M,maxmem=8G"), "-m"), (("-m", "x"), "-m"),
+    for argv, option in ((("-m", "99999G"), "-m"), (("-m", "32M,maxmem=16M"), "-m"), (("-m", "x"), "-m"),
+                         (("-m", "16M,slots=2"), "-m"), (("-M", "isapc", "-m", "16M,maxmem=32M"), "-m"),
                          (("-smp", "999"), "-smp"), (("-smp", "cpus=2,cores=3"), "-smp"),
                          (("-accel", "foo"), "-accel"), (("-accel", "qtest,x=1"), "-accel"),
                          (("-machine", "accel=foo"), "-machine"), (("-machine", "none,x=1"), "-machine"),

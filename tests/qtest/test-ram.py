@@ -184,7 +184,8 @@ def address_has_the_alignment():
 
 
 def memory_is_named_by_path_or_id():
-    for props, name in (("", "/objects/m"), (",x-use-canonical-path-for-ramblock-id=off", "m")):
+    for props, name in (("", "m"), (",x-use-canonical-path-for-ramblock-id=on", "/objects/m"),
+                        (",x-use-canonical-path-for-ramblock-id=off", "m")):
         with QTest(machine("ram", props)) as q:
             tree = q.qmp("human-monitor-command", {"command-line": "info mtree"})
             assert re.search(r"ram\): %s\r?$" % name, tree, re.M), tree
