@@ -431,6 +431,12 @@ int bpc_require_interface(const char *name, unsigned major, const void **ret_tab
     return 0;
 }
 
+int bp_interface_require(const char *name, unsigned major, const void **ret_table, struct bp_error *err)
+{
+    bpc_assert_main();
+    return bpc_require_interface(name, major, ret_table, err);
+}
+
 static const char *summary_of(enum bp_provide_kind kind, const void *desc)
 {
     const char *text = NULL;

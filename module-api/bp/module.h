@@ -161,6 +161,10 @@ struct bp_module {
 /* One whose table must have what came with this minor version. */
 #define BP_IMPORT_MINOR(ident, NAME, MAJOR, MINOR) {NAME, MAJOR, MINOR, (const void **)&ident}
 
+/* One that is wanted only now and then: its module is loaded when it is not. *ret_table lasts for ever. Fails in words
+ * that name the package when none offers it, so what can do without goes on. [main] */
+int bp_interface_require(const char *name, unsigned major, const void **ret_table, struct bp_error *err);
+
 /* Offers one: table is a constant struct that starts with its size. */
 #define BP_INTERFACE(ident, NAME, MAJOR, MINOR, TABLE) \
     BP_NOTE("provides=interface:" NAME "/" #MAJOR); \

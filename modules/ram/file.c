@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * memory-backend-file: memory in a file, or in a nameless one in a folder (tmpfs, hugetlbfs). Left out:
- * persistent memory (pmem=on), which needs more than a mapping to keep its promise; it is refused.
+ * memory-backend-file: memory in a file, or in a nameless one in a folder (tmpfs, hugetlbfs). pmem=on: the file is in
+ * the host's persistent memory and mapped directly (DAX); anything else is refused, since it could not keep the
+ * promise. A guest flushes what it stores itself; what the emulator stored (DMA) is flushed when the memory goes.
  */
 #define BP_SHARED
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -16,6 +18,9 @@
 #include <linux/magic.h>
 
 #include <bp/file.h>
+#include <bp/host/pmem.h>
+#include <bp/memory.h>
+#include <bp/module.h>
 
 #include "backend.h"
 
@@ -27,6 +32,7 @@ struct file_backend {
     bool share, discard, pmem, readonly;
     uint64_t length; /* as the level below says */
     int rom; /* AUTO, ON, OFF */
+    const struct bp_pmem_interface *flusher; /* of pmem=on, when the memory is there; else NULL */
 };
 
 static int failed(const struct file_backend *b, const char *what, int r, struct bp_error *err)
@@ -101,15 +107,60 @@ static int check(struct bp_object *obj, const struct file_backend *b, struct bp_
         return r;
     if (!b->path || !*b->path)
         return bp_fail(err, EINVAL, "memory-backend-file: property 'mem-path' is missing");
-    if (b->pmem)
-        return bp_fail(err, ENOTSUP, "memory-backend-file: pmem=on is not possible: support for persistent "
-                       "memory (libpmem) is missing");
+    if (b->pmem && !b->share)
+        return bp_fail(err, EINVAL, "memory-backend-file: pmem=on needs share=on: what is written to a private copy "
+                       "does not reach the file");
+    if (b->pmem && b->readonly)
+        return bp_fail(err, EINVAL, "memory-backend-file: pmem=on does not go together with readonly=on: nothing is "
+                       "written that would have to persist");
     if (b->rom == ON && !b->readonly)
         return bp_fail(err, EINVAL, "memory-backend-file: rom=on needs readonly=on");
     if (b->rom == OFF && b->readonly && b->share)
         return bp_fail(err, EINVAL, "memory-backend-file: rom=off does not go together with readonly=on and "
                        "share=on: nothing could be written");
     return 0;
+}
+
+/* Is the file mapped directly? Then the flags that its mapping needs. */
+static int open_pmem(struct file_backend *b, int fd, uint32_t *ret_flags, struct bp_error *err)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const void *table;
+    bool direct;
+    void *probe;
+    int r = bp_interface_require("pmem", 1, &table, err);
+
+    if (r < 0) {
+        bp_error_prefix(err, "memory-backend-file: pmem=on");
+        return r;
+    }
+    b->flusher = table;
+    *ret_flags = 0;
+    probe = mmap(NULL, page, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, (off_t)b->offset);
+    if (probe != MAP_FAILED) {
+        munmap(probe, page);
+        *ret_flags = BP_RAM_SYNC;
+        return 0;
+    }
+    probe = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, (off_t)b->offset);
+    if (probe == MAP_FAILED)
+        return failed(b, "cannot map", errno, err);
+    direct = b->flusher->is_pmem(probe, page);
+    munmap(probe, page);
+    if (direct)
+        return 0;
+    return bp_fail(err, EOPNOTSUPP, "memory-backend-file: '%.200s' is not in persistent memory that is mapped directly "
+                   "(a file system mounted with dax, or a device dax): pmem=on could not keep its promise; with "
+                   "pmem=off it is a file like any other", b->path);
+}
+
+static void finalize(struct bp_object *obj)
+{
+    struct file_backend *b = bp_object_state(obj);
+    const struct bp_region *ram = backend_of(obj)->ram;
+
+    if (b->flusher && ram && bp_region_ram(ram))
+        b->flusher->persist(bp_region_ram(ram), b->length);
 }
 
 static int complete(struct bp_object *obj, struct bp_error *err)
@@ -126,11 +177,13 @@ static int complete(struct bp_object *obj, struct bp_error *err)
     if (o.fd < 0)
         return o.fd;
     r = fit_length(b, o.fd, err);
+    if (r == 0 && b->pmem)
+        r = open_pmem(b, o.fd, &o.flags, err);
     if (r < 0) {
         close(o.fd);
         return r;
     }
-    o.flags |= (b->share ? BP_RAM_SHARED : 0) | (b->readonly ? BP_RAM_READ_ONLY : 0) |
+    o.flags |= BP_RAM_FD | (b->share ? BP_RAM_SHARED : 0) | (b->readonly ? BP_RAM_READ_ONLY : 0) |
                (b->discard ? BP_RAM_FORGET : 0) |
                (b->rom == ON || (b->rom == AUTO && b->readonly) ? BP_RAM_ROM : 0);
     return backend_complete(obj, &o, err);
@@ -144,7 +197,8 @@ static const struct bp_field props[] = {
     BP_PROP("offset", SIZE, struct file_backend, offset, "0", "where in the file it begins"),
     BP_PROP("discard-data", BOOL, struct file_backend, discard, "off",
             "what the file holds need not be kept at the end"),
-    BP_PROP("pmem", BOOL, struct file_backend, pmem, "off", "persistent memory"),
+    BP_PROP("pmem", BOOL, struct file_backend, pmem, "off",
+            "the file is in the host's persistent memory, mapped directly; needs share=on"),
     BP_PROP("readonly", BOOL, struct file_backend, readonly, "off", "the file is opened for reading alone"),
     BP_PROP("rom", ON_OFF_AUTO, struct file_backend, rom, "auto",
             "the guest cannot write; auto: as readonly says"),
@@ -156,4 +210,4 @@ const struct bp_object_class backend_file = {
     .type = {.size = sizeof(struct bp_object_class), .name = "memory-backend-file",
              .parent = "memory-backend", .summary = "Memory in a file",
              .state_size = sizeof(struct file_backend), .props = props},
-    .complete = complete, .can_delete = backend_can_delete};
+    .complete = complete, .finalize = finalize, .can_delete = backend_can_delete};
