@@ -89,9 +89,11 @@ void cache_free(struct tcg_cpu *c)
     c->buffer = c->arena = NULL;
 }
 
+/* No entry of the jump cache has a key that is to come. */
 static void jumps_forget(struct tcg_cpu *c)
 {
-    memset(c->f.jump, 0, sizeof(c->f.jump));
+    memset(c->keys, 0, sizeof(c->keys));
+    key_update(c);
 }
 
 void cache_flush(struct tcg_cpu *c)
@@ -333,7 +335,7 @@ struct tb *cache_find(struct tcg_cpu *c)
     }
     if (!has_tag(linear) || unlikely(bp_log_on(BP_LOG_NOCHAIN)))
         return tb;
-    j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
+    j = &c->f.jump[jump_index(linear)];
     j->tag = linear << 16 | c->f.key;
     j->code = tb->entry_saved + c->exec_delta;
     return tb;

@@ -27,7 +27,7 @@ static void probe(struct tr *t, uint8_t *ret_site[3])
     ret_site[0] = poll(t);
     emit_store(&t->c, SCRATCH1, FRAME, SLOT(temp));
     emit_rr(&t->c, 0x89, 4, SCRATCH1, SCRATCH0);
-    emit_shift(&t->c, 5, 4, SCRATCH0, 12);
+    emit_shift(&t->c, 5, 4, SCRATCH0, JUMPS_BITS);
     emit_rr(&t->c, 0x33, 4, SCRATCH0, SCRATCH1);
     emit_alu_imm(&t->c, 4, 4, SCRATCH0, JUMPS - 1);
     emit_shift(&t->c, 4, 4, SCRATCH0, 4);

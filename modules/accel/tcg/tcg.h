@@ -24,7 +24,12 @@ struct jump {
     uint64_t tag; /* linear address << 16 | key; 0: none */
     const uint8_t *code;
 };
-#define JUMPS 4096u
+#define JUMPS_BITS 14
+#define JUMPS (1u << JUMPS_BITS)
+static inline uint32_t jump_index(uint64_t linear)
+{
+    return ((uint32_t)linear ^ (uint32_t)linear >> JUMPS_BITS) % JUMPS;
+}
 /* With five levels of paging there are addresses whose upper bits a tag has no room for. */
 static inline bool has_tag(uint64_t linear)
 {
@@ -182,7 +187,7 @@ uint32_t tb_mode(const struct tcg_cpu *c);
 
 static inline const uint8_t *jump_code(const struct tcg_cpu *c, uint64_t linear)
 {
-    const struct jump *j = &c->f.jump[((uint32_t)linear ^ (uint32_t)linear >> 12) % JUMPS];
+    const struct jump *j = &c->f.jump[jump_index(linear)];
 
     return j->tag == (linear << 16 | c->f.key) && has_tag(linear) ? j->code : NULL;
 }
