@@ -5,14 +5,16 @@ import os
 import platform
 import re
 import struct
+import subprocess
 import tempfile
 import time
 
-from console import BINARY, Console, Tap, guest_files
+from console import BINARY, SLOW, Console, Tap, guest_files
 
 KERNEL, INITRD = guest_files()
 BOOT_SECONDS = 150
 ESCAPE = "\x01"
+LOADED = 0x100000
 LOAD = struct.Struct("<IIQIIQQQQ")
 
 
@@ -140,9 +142,84 @@ def blocks_are_logged():
     assert blocks and all(len(re.findall(r"^0x", block, re.M)) == 1 for block in blocks)
 
 
+def broken_kernel(path):
+    """By the 32-bit boot protocol: an IDT of zeros, but for entry 3, which is a TSS's descriptor; then INT3."""
+    idt, pointer = LOADED + 0x100, LOADED + 0x80
+    code = bytearray(0x200)
+    code[0:9] = b"\x0f\x01\x1d" + struct.pack("<I", pointer) + b"\xcc\xf4"
+    struct.pack_into("<HI", code, 0x80, 0xff, idt)
+    struct.pack_into("<Q", code, 0x100 + 3 * 8, 0x0000890000080000)
+    head = bytearray(1024)
+    head[0x1f1] = 1
+    head[0x1fe:0x208] = b"\x55\xaa\xeb\x66HdrS\x0f\x02"
+    head[0x211] = 1
+    struct.pack_into("<I", head, 0x214, LOADED)
+    struct.pack_into("<II", head, 0x22c, 0x7fffffff, 0x1000)
+    struct.pack_into("<I", head, 0x238, 2047)
+    struct.pack_into("<Q", head, 0x258, LOADED)
+    struct.pack_into("<I", head, 0x260, len(code))
+    with open(path, "wb") as file:
+        file.write(head + code)
+    return idt
+
+
+def triple_fault_has_a_story():
+    for accel in ("tcg", "interp"):
+        with tempfile.TemporaryDirectory() as folder:
+            log, kernel = os.path.join(folder, "log"), os.path.join(folder, "kernel")
+            idt = broken_kernel(kernel)
+            console = Console([BINARY, "-accel", accel, "-nodefaults", "-display", "none", "-no-reboot", "-m", "16",
+                               "-kernel", kernel, "-d", "guest_errors", "-D", log])
+            try:
+                assert console.wait(60) == 0
+            finally:
+                console.close()
+            with open(log, encoding="ascii") as file:
+                story = file.read()
+        lines = story[story.index("Triple fault. The last exceptions:"):].splitlines()[1:]
+        assert len(lines) == 6, story
+        for k, (vector, code, entry) in enumerate((("0d", 0x1a, 3), ("0d", 0x6b, 13), ("0d", 0x43, 8))):
+            line, wrong = lines[2 * k].strip(), lines[2 * k + 1].strip()
+            assert line.startswith("%s code %04x at 0010:%016x, level 0" % (vector, code, LOADED + 7)), line
+            assert wrong == ("what was wrong: entry %x of the IDT at %016x, limit ff: it is not what is needed there" %
+                             (entry, idt)), wrong
+        assert "while one was delivered" in lines[2] and "while" not in lines[0], story
+
+
+def record(name, mode, data=b"", device=(0, 0)):
+    """A file of a cpio archive in the format that Linux unpacks ("newc")."""
+    fields = [0, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name) + 1, 0]
+    head = b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
+    head += bytes(-len(head) % 4)
+    return head + data + bytes(-len(data) % 4)
+
+
+def two_processors_see_writes_in_order():
+    """Litmus tests of the memory order, and locked instructions whose effects are counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        program, initrd = os.path.join(folder, "litmus"), os.path.join(folder, "initrd")
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "litmus.c")
+        subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, source], check=True)
+        with open(program, "rb") as file:
+            init = file.read()
+        with open(initrd, "wb") as file:
+            file.write(record("dev", 0o040755) + record("dev/console", 0o020600, device=(5, 1)) +
+                       record("init", 0o100755, init) + record("TRAILER!!!", 0))
+        done = subprocess.run([BINARY, "-accel", "tcg", "-smp", "2", "-m", "256", "-nodefaults", "-display", "none",
+                               "-serial", "stdio", "-no-reboot", "-kernel", KERNEL, "-initrd", initrd, "-append",
+                               "console=ttyS0 quiet panic=-1"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              timeout=BOOT_SECONDS * SLOW, check=True)
+    text = done.stdout.decode(errors="replace").replace("\r", "")
+    counts = dict(re.findall(r"^([a-z-]+) (\d+)$", text, re.M))
+    assert set(counts) == {"message", "load-store", "mfence", "xchg", "coherence", "counter", "split", "pair", "bits",
+                           "guarded"} and "\nend\n" in text, text[-1000:]
+    assert set(counts.values()) == {"0"}, counts
+
+
 tap = Tap()
 CASES = (("code_is_named_for_perf", code_is_named), ("counts_are_shown", counts_are_shown),
-         ("blocks_are_logged", blocks_are_logged))
+         ("blocks_are_logged", blocks_are_logged), ("triple_fault_has_a_story", triple_fault_has_a_story),
+         ("two_processors_see_writes_in_order", two_processors_see_writes_in_order))
 for title, case in CASES:
     if platform.machine() == "x86_64":
         tap.case(title, case)

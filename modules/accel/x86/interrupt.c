@@ -247,7 +247,9 @@ void exception_deliver(struct vcpu *v)
     unsigned now = exception_class(v->exc_vector), before = v->delivering;
 
     v->external = 0;
+    story_note(v);
     if (before == CLASS_DOUBLE) {
+        story_tell(v);
         v->shutdown = 1;
         return;
     }

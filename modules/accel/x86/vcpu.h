@@ -234,8 +234,19 @@ struct vcpu {
     uint32_t dr6_pending; /* data breakpoints that the instruction hit */
     const struct bp_debug *debug; /* a debugger outside wants something; NULL: none does */
     struct bp_debug_hit hit;      /* why vcpu_run() returned BP_CPU_EXIT_DEBUG */
+    /* The last exceptions, for the story of a triple fault: story.c */
+    struct exception_note {
+        uint64_t rip, cr2;
+        uint32_t code;
+        uint16_t cs;
+        uint8_t vector, has_code, cpl, during; /* during: of `delivering` */
+    } story[16];
+    uint32_t story_count;
     struct tlb_set sets[MMU_SETS];
 };
+#define STORY 16u
+void story_note(struct vcpu *v); /* v->exc_* is about to be delivered */
+void story_tell(struct vcpu *v); /* it was the third */
 
 /* ---- for tests and the accelerator ---- */
 /* map is shared among the vCPUs of one machine; NULL: one of its own. */
