@@ -93,6 +93,8 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
     v->kick = kick;
     v->attention = 1;
     c->f.link = NULL;
+    if (c->translated_blocks == 0)
+        cache_begin(c);
     if (_setjmp(v->jmp)) {
         c->f.link = NULL;
         code_leave(c);

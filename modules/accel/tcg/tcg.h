@@ -176,6 +176,7 @@ struct tcg_machine {
 /* ---- cache.c ---- */
 int cache_init(struct tcg_cpu *c, struct bp_error *err);
 void cache_free(struct tcg_cpu *c);
+void cache_begin(struct tcg_cpu *c); /* before its first block */
 /* The block at CS:RIP, translated when there is none; NULL: the interpreter has to do it. Raises fetch
  * faults. */
 struct tb *cache_find(struct tcg_cpu *c);
