@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The only program of a Linux guest with two processors: what one of them writes is seen by the other in the order
- * that x86 promises (Intel SDM volume 3, 8.2), and locked instructions are whole. Prints "NAME COUNT", the count of what
- * must not be seen, and "end". Each round runs over arrays, so that both are at the same places at about the same
- * time.
+ * The only program of a Linux guest with two processors: what one of them writes is seen by the other in the
+ * order that x86 promises (Intel SDM volume 3, 8.2), and locked instructions are whole. Prints "NAME COUNT", the
+ * count of what must not be seen, and "end". Each round runs over arrays, so that both are at the same places at
+ * about the same time.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

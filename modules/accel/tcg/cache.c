@@ -70,8 +70,8 @@ int cache_init(struct tcg_cpu *c, struct bp_error *err)
     return 0;
 }
 
-/* Large pages where the host has them: fewer faults, and code that is spread finds its way sooner. What is in use already
- * stays as it is; before something runs nothing is asked for. */
+/* Large pages where the host has them: fewer faults, and code that is spread finds its way sooner. What is in use
+ * already stays as it is; before something runs nothing is asked for. */
 void cache_begin(struct tcg_cpu *c)
 {
     if (!c->exec_delta)
