@@ -88,7 +88,7 @@ def set_up():
         lines += ["%s\t%s\t%s" % (p, m["name"], package) for p in m["provides"]]
         lines.append("module:%s\t%s\t%s" % (m["name"], m["name"], package))
     # What no module here has: an option, a command.
-    lines += ["option:acpitool\tnet\tbackplane-net", "command:query-spice\tspice\tbackplane-spice",
+    lines += ["option:acpitool\tnet\tbackplane-net", "command:query-acpitool\tspice\tbackplane-spice",
               "board:pc\tboard-pc\tbackplane-board-pc", "device:e1000\thw-e1000\tbackplane-e1000"]
     global CATALOGUE
     CATALOGUE = "\n".join(lines) + "\n"
@@ -180,9 +180,9 @@ def requirement_of_a_module_names_its_package():
 
 def command_not_installed_keeps_its_class_and_names_its_package():
     with emulator() as e:
-        error = e.command("query-spice")["error"]
+        error = e.command("query-acpitool")["error"]
         assert error["class"] == "CommandNotFound", error
-        has(error["desc"], "The command query-spice has not been found", install("backplane-spice"))
+        has(error["desc"], "The command query-acpitool has not been found", install("backplane-spice"))
         error = e.command("query-stauts")["error"]
         assert error["class"] == "CommandNotFound", error
         has(error["desc"], "near names: query-status")
