@@ -5,6 +5,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import time
 
 from qtest import QTest
@@ -39,6 +40,22 @@ def netpbm(data):
         at = end + 1
     assert words[0] == b"P6" and words[3] == b"255", words
     return int(words[1]), int(words[2]), data[at:]
+
+
+# XFixes tells the pointer's picture: one that is hidden has no dot.
+CURSOR = """
+import ctypes
+x, f = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXfixes.so.3")
+class Image(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_short), ("y", ctypes.c_short), ("width", ctypes.c_ushort), ("height", ctypes.c_ushort),
+                ("xhot", ctypes.c_ushort), ("yhot", ctypes.c_ushort), ("serial", ctypes.c_ulong),
+                ("pixels", ctypes.POINTER(ctypes.c_ulong))]
+x.XOpenDisplay.restype = ctypes.c_void_p
+f.XFixesGetCursorImage.restype = ctypes.POINTER(Image)
+d = ctypes.c_void_p(x.XOpenDisplay(None))
+i = f.XFixesGetCursorImage(d).contents
+print("visible" if any(i.pixels[n] >> 24 & 255 for n in range(i.width * i.height)) else "hidden")
+"""
 
 
 class Desktop:
@@ -87,6 +104,9 @@ class Desktop:
         """x, y, width, height on the screen."""
         found = dict(line.split("=") for line in self.run("xdotool", "getwindowgeometry", "--shell", window).split())
         return tuple(int(found[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
+
+    def pointer_is_seen(self):
+        return self.run(sys.executable, "-c", CURSOR).strip() == "visible"
 
     def picture(self):
         dump = subprocess.run(["xwd", "-root", "-silent"], env=self.env, capture_output=True, check=True).stdout

@@ -78,10 +78,8 @@ BP_DISPLAY(none_display, "none", "Shows nothing; screendump and screen-text stil
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"gtk", "windows of GTK"}, {"curses", "screens in a terminal"},
     {"cocoa", "windows of macOS, which is no host of ours"}, {"dbus", "displays over D-Bus"},
     {"egl-headless", "OpenGL for displays"}, {"spice-app", "a SPICE server"},
-    {"web", "a display for web browsers"},
 };
 
 static struct bp_value *display_asked; /* the last -display, as it was applied; or NULL */

@@ -316,6 +316,12 @@ static void receive(struct vnc_client *c)
     digest(c);
 }
 
+void vnc_client_feed(struct vnc_client *c, const void *data, size_t size)
+{
+    rfb_put(&c->in, data, size);
+    digest(c);
+}
+
 static void ready(void *opaque, unsigned events)
 {
     struct vnc_client *c = opaque;

@@ -34,6 +34,7 @@ static void leave(void)
 }
 
 BP_MODULE_WITH_FINI("ui-vnc", "VNC server", imports, NULL, leave, {BP_PROVIDE_OTHER, &vnc_class},
+                    {BP_PROVIDE_INTERFACE, &vnc_interface},
                     {BP_PROVIDE_OPTION, &vnc_option},
           {BP_PROVIDE_OPTION, &k_option}, {BP_PROVIDE_COMMAND, &vnc_query},
           {BP_PROVIDE_COMMAND, &vnc_query_servers}, {BP_PROVIDE_COMMAND, &vnc_set_password},

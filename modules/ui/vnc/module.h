@@ -8,6 +8,7 @@
 
 struct bp_display_class;
 extern const struct bp_display_class vnc_class;
+extern const struct bp_interface vnc_interface; /* serve.c */
 extern const struct bp_option vnc_option, k_option;
 extern const struct bp_command vnc_query, vnc_query_servers, vnc_set_password, vnc_expire_password,
     vnc_change_password, vnc_reload;

@@ -226,6 +226,21 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
     return 0;
 }
 
+int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error *err)
+{
+    int r = keymap_new(layout, &s->keymap, err);
+
+    if (r < 0)
+        return r;
+    s->machine = machine;
+    s->id = bp_strdup("others");
+    s->expires_s = INT64_MAX;
+    choose_console(s);
+    input->listen(input_changed, s);
+    display->console_listen(consoles_changed, s);
+    return 0;
+}
+
 void vnc_close(struct bp_object *obj)
 {
     struct vnc *s = bp_object_state(obj), **at = &vnc_servers;

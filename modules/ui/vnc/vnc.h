@@ -104,6 +104,9 @@ bool vnc_wants_password(const struct vnc *s);
 /* What the server's credentials are; in words as query-vnc-servers has them. RFB_VENCRYPT_OFF: none. */
 enum rfb_vencrypt vnc_vencrypt(const struct vnc *s);
 
+/* A server without addresses, for connections that others accept (serve.c). */
+int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error *err);
+
 /* ---- listen.c ---- */
 int vnc_listen(struct vnc *s, struct bp_error *err);
 void vnc_unlisten(struct vnc *s);
@@ -115,6 +118,7 @@ void vnc_describe_socket(int fd, bool peer, char host[64], char service[32], cha
 /* ---- client.c ---- */
 void vnc_client_new(struct vnc *s, int fd, bool websocket); /* takes fd */
 void vnc_client_free(struct vnc_client *c);
+void vnc_client_feed(struct vnc_client *c, const void *data, size_t size); /* as if it had been received */
 /* Sends what is there, and an update when it is time for one. It may be gone after this. */
 void vnc_client_push(struct vnc_client *c);
 void vnc_client_resume(struct vnc_client *c); /* takes input again */
