@@ -107,6 +107,15 @@ def firmware_draws_on_the_default_adapter():
         assert said == "" and ppm(path + ".2") == picture, said
 
 
+def firmware_draws_on_virtio_vga():
+    if not os.path.exists(os.path.join(os.path.dirname(VGABIOS), "vgabios-virtio.bin")):
+        raise tap.Skip("no VGA BIOS for it")
+    with machine("-vga", "virtio") as e:
+        wait_for(e, "No bootable device")
+        cards = [d for d in functions(e).values() if d["class_info"]["class"] == 0x300]
+        assert [(d["slot"], d["id"]["vendor"], d["id"]["device"]) for d in cards] == [(2, 0x1AF4, 0x1050)], cards
+
+
 def typed_keys_reach_the_firmware():
     needs_firmware()
     with machine("-boot", "menu=on,splash-time=60000") as e:
@@ -192,5 +201,6 @@ def unknown_adapters_are_refused():
     assert "vgamem_mb" in said and "3" in said, said
 
 
-tap.run([firmware_draws_on_the_default_adapter, typed_keys_reach_the_firmware, mistakes_are_told,
+tap.run([firmware_draws_on_the_default_adapter, firmware_draws_on_virtio_vga,
+         typed_keys_reach_the_firmware, mistakes_are_told,
          mice_are_listed_and_chosen, adapter_is_what_was_asked_for, unknown_adapters_are_refused])

@@ -9,7 +9,7 @@ int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, s
 {
     static const struct {
         const char *name, *type; /* NULL: not built yet */
-    } adapters[] = {{"std", "VGA"}, {"cirrus", NULL}, {"vmware", NULL}, {"qxl", NULL}, {"virtio", NULL},
+    } adapters[] = {{"std", "VGA"}, {"cirrus", NULL}, {"vmware", NULL}, {"qxl", NULL}, {"virtio", "virtio-vga"},
                     {"xenfb", NULL}};
     const char *name = bp_machine_choice(machine, "vga");
     struct bp_device *dev;
@@ -23,12 +23,13 @@ int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, s
         if (strcmp(name, adapters[i].name) != 0)
             continue;
         if (!adapters[i].type)
-            return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std or none", name);
+            return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std, virtio or none", name);
         /* In the first slot that is free: 2 behind the PIIX3, 1 beside the ICH9. */
         if (isa_only && strcmp(name, "std") != 0)
             break;
         r = bp_device_new(machine, isa_only ? "isa-vga" : adapters[i].type, NULL, &dev, err);
         return r < 0 ? r : bp_device_attach(dev, bus, err);
     }
-    return bp_fail(err, EINVAL, "-vga %s: this machine has std and none", name);
+    return bp_fail(err, EINVAL, "-vga %s: this machine has std%s and none", name,
+                   isa_only ? "" : ", virtio");
 }

@@ -36,11 +36,14 @@ int vga_init(struct vga *vga, struct bp_object *obj, uint32_t vram_size, struct 
     vga->obj = obj;
     vga->machine = bp_object_machine(obj);
     vga->vram_size = vram_size;
-    ret = bp_region_new_ram(bp_object_owner(obj), "vga.vram", vram_size, &vga->vram, err);
+    if (!vga->owner)
+        vga->owner = bp_object_owner(obj);
+    ret = bp_region_new_ram(vga->owner, "vga.vram", vram_size, &vga->vram, err);
     if (ret < 0)
         return ret;
     vga->memory = bp_region_ram(vga->vram);
-    return vga_display->console_new(obj, 0, &vga_console_ops, vga, &vga->console, err);
+    return vga_display->console_new(obj, 0, vga->ops ? vga->ops : &vga_console_ops, vga->ops ? vga->ops_opaque : vga,
+                                    &vga->console, err);
 }
 
 void vga_fini(struct vga *vga)
@@ -53,7 +56,7 @@ void vga_fini(struct vga *vga)
 
 void vga_add_window(struct vga *vga, struct bp_region *memory)
 {
-    struct bp_owner *owner = bp_object_owner(vga->obj);
+    struct bp_owner *owner = vga->owner;
 
     vga->window = bp_region_new_io(owner, "vga.window", VGA_WINDOW, &vga_window_ops, vga);
     vga->direct = bp_region_new_alias(owner, "vga.direct", vga->vram, 0, 0x10000);
@@ -64,7 +67,7 @@ void vga_add_window(struct vga *vga, struct bp_region *memory)
 
 void vga_add_ports(struct vga *vga, struct bp_region *io)
 {
-    struct bp_owner *owner = bp_object_owner(vga->obj);
+    struct bp_owner *owner = vga->owner;
     static const struct {
         uint16_t port, count;
         const struct bp_region_ops *ops;

@@ -51,6 +51,10 @@ struct dispi {
 
 struct vga {
     struct bp_object *obj;
+    /* Of who has a VGA inside; set before vga_init(). Its callbacks hold the machine lock. NULL: the object's. */
+    struct bp_owner *owner;
+    const struct bp_console_ops *ops; /* of the console, and what they get; NULL: vga_console_ops */
+    void *ops_opaque;
     struct bp_machine *machine;
     uint32_t vram_size; /* bytes */
     struct bp_region *vram;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module `ui-curses`: -display curses shows screens of characters in the terminal, with ncursesw. A screen in a graphics
- * mode is told of in one line. Leaves out: the mouse; blinking, which the terminal does itself.
+ * Module `ui-curses`: -display curses shows screens of characters in the terminal, with ncursesw. A screen in a
+ * graphics mode is told of in one line. Leaves out: the mouse; blinking, which the terminal does itself.
  */
 #include "curses-ui.h"
 

@@ -318,7 +318,7 @@ static void receive(struct vnc_client *c)
 
 void vnc_client_feed(struct vnc_client *c, const void *data, size_t size)
 {
-    rfb_put(&c->in, data, size);
+    bytes_put(&c->in, data, size);
     digest(c);
 }
 
