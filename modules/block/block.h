@@ -323,6 +323,8 @@ int image_read(struct bp_block_node *node, const struct bp_block_request *req); 
 int image_status(struct bp_block_node *node, struct bp_block_node *base, uint64_t offset, uint64_t bytes,
                  struct bp_block_node **ret_node, unsigned *ret_depth, struct bp_block_status *ret);
 int image_create(struct bp_value *options, struct bp_error *err);
+/* "a.b" becomes member b of a. */
+struct bp_value *options_nest(struct bp_value *flat);
 /* drive-file.c: options of a node for a file name or URL */
 int name_options(const char *name, struct bp_value **ret, struct bp_error *err);
 

@@ -88,12 +88,22 @@ static void add_common(struct bp_value *to, struct drive *d, struct bp_value *ar
 static const struct {
     const char *scheme, *missing;
 } not_built[] = {
-    {"nbd", "network block devices"}, {"http", "images over HTTP"}, {"https", "images over HTTPS"},
+    {"http", "images over HTTP"}, {"https", "images over HTTPS"},
     {"ftp", "images over FTP"}, {"ftps", "images over FTPS"}, {"ssh", "images over SSH"},
     {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"fat", "folders as disks"}, {"nvme", "NVMe controllers of the host"},
     {"sheepdog", "Sheepdog, which newer releases dropped"}, {"vxhs", "VxHS, which newer releases dropped"},
 };
+
+/* Names whose beginning is a driver's: nbd://..., nbd+unix://... The driver takes them apart. */
+static const char *const schemes[] = {"nbd"};
+
+static bool is_scheme(const char *name, const char *scheme)
+{
+    size_t n = strlen(scheme);
+
+    return !strncmp(name, scheme, n) && (name[n] == ':' || name[n] == '+');
+}
 
 static int json_name(const char *text, struct bp_value **ret, struct bp_error *err)
 {
@@ -119,6 +129,14 @@ int name_options(const char *name, struct bp_value **ret, struct bp_error *err)
     if (!strncmp(name, "null-co://", 10) || !strncmp(name, "null-aio://", 11)) {
         *ret = bp_value_dict();
         bp_value_set(*ret, "driver", bp_value_string(name[5] == 'c' ? "null-co" : "null-aio"));
+        return 0;
+    }
+    for (unsigned i = 0; name[scheme] == ':' && i < BP_COUNT(schemes); i++) {
+        if (!is_scheme(name, schemes[i]))
+            continue;
+        *ret = bp_value_dict();
+        bp_value_set(*ret, "driver", bp_value_string(schemes[i]));
+        bp_value_set(*ret, "filename", bp_value_string(name));
         return 0;
     }
     if (name[scheme] == ':' && scheme > 1) {
@@ -159,9 +177,12 @@ static int file_options(struct bp_value *args, struct bp_value **ret, struct bp_
         g.to = *ret;
     }
     bp_value_each(args, gather_key, &g);
-    copy_key(g.to, args, "aio");
-    if (!bp_value_has(g.to, "driver"))
-        bp_value_set(g.to, "driver", bp_value_string("file"));
+    *ret = options_nest(g.to);
+    bp_value_unref(g.to);
+    if (!bp_value_has(*ret, "driver"))
+        bp_value_set(*ret, "driver", bp_value_string("file"));
+    if (bp_value_has(args, "aio"))
+        copy_key(*ret, args, "aio");
     return 0;
 }
 
@@ -215,6 +236,9 @@ static int open_format(struct drive *d, struct bp_value *args, struct bp_block_n
 /* A driver that needs nothing below it is the whole of it: format=null-co. */
 static bool stands_alone(const char *driver)
 {
+    for (unsigned i = 0; driver && i < BP_COUNT(schemes); i++)
+        if (!strcmp(driver, schemes[i]))
+            return true;
     return driver && (!strcmp(driver, "null-co") || !strcmp(driver, "null-aio") ||
                       !strcmp(driver, "file") || !strcmp(driver, "host_device"));
 }

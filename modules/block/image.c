@@ -60,7 +60,7 @@ static int nest_key(const char *key, struct bp_value *value, void *opaque)
     return nest_key(dot + 1, value, bp_value_get(to, first));
 }
 
-static struct bp_value *nest(struct bp_value *flat)
+struct bp_value *options_nest(struct bp_value *flat)
 {
     struct bp_value *to = bp_value_dict();
 
@@ -139,7 +139,7 @@ static int open_alone(struct bp_block_node *parent, uint32_t roles, const char *
 
     if (ret < 0)
         return ret;
-    options = nest(parsed);
+    options = options_nest(parsed);
     bp_value_unref(parsed);
     driver = bp_value_get_string(options, "driver");
     if (driver && !is_protocol(driver) && !format)

@@ -514,7 +514,7 @@ static const struct {
     {"vhdx", "images of Hyper-V"}, {"qed", "images in the format qed"},
     {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
     {"bochs", "images of another emulator"}, {"luks", "encrypted images"}, {"vvfat", "folders as disks"},
-    {"nbd", "network block devices"}, {"http", "images over HTTP"}, {"https", "images over HTTPS"},
+    {"http", "images over HTTP"}, {"https", "images over HTTPS"},
     {"ftp", "images over FTP"}, {"ftps", "images over FTPS"}, {"ssh", "images over SSH"},
     {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"quorum", "quorums"}, {"replication", "replication"},

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Network block devices against real servers: nbdkit and qemu-nbd, with errors, restarts, old protocols; and against one
+that says whatever it likes.
+Usage: test-nbd.py SOURCE-ROOT BUILD-ROOT
+"""
+import json
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
+import tap  # noqa: E402
+from qmp import Emulator  # noqa: E402
+
+TOOL = os.path.join(sys.argv[2], "backplane-img")
+PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
+FOLDER = tap.work_folder("nbd-")
+WAIT = 120 * float(os.environ.get("BACKPLANE_SLOW", "1"))
+SOCK = os.path.join(FOLDER, "s")
+
+
+def path(name):
+    return os.path.join(FOLDER, name)
+
+
+def run(*args, status=0):
+    done = subprocess.run([TOOL, *args], capture_output=True, text=True, timeout=WAIT, stdin=subprocess.DEVNULL,
+                          cwd=FOLDER, check=False)
+    assert done.returncode == status, (args, done)
+    return done.stdout if status == 0 else done.stdout + done.stderr
+
+
+class Kit:
+    """nbdkit in the foreground, on SOCK or a TCP port."""
+
+    def __init__(self, *args, where=None):
+        kit = shutil.which("nbdkit")
+        if not kit:
+            raise tap.Skip("nbdkit is missing")
+        if not where and os.path.exists(SOCK):
+            os.unlink(SOCK)
+        if os.path.exists(path("pid")):
+            os.unlink(path("pid"))
+        self.process = subprocess.Popen([kit, "-f", "-P", path("pid"), *(where or ("-U", SOCK)), *args], cwd=FOLDER,
+                                        stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + WAIT
+        while not os.path.exists(path("pid")) and time.monotonic() < deadline:
+            assert self.process.poll() is None, self.process.stderr.read()
+            time.sleep(0.02)
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.communicate()
+        self.process = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+
+def raw(name, length, seed):
+    rand, data = random.Random(seed), bytearray(length)
+    for at in range(0, length, 65536):
+        if rand.randrange(3):
+            data[at:at + 65536] = rand.randbytes(min(65536, length - at))
+    with open(path(name), "wb") as f:
+        f.write(data)
+    return bytes(data)
+
+
+def content(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
+def empty(name, length):
+    with open(path(name), "wb") as f:
+        f.truncate(length)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+URI = "nbd+unix:///?socket=" + SOCK
+
+
+def names_of_all_kinds_lead_to_the_export():
+    data = raw("a.raw", 3 * 1048576 + 4096, 1)
+    port = free_port()
+    with Kit("--exit-with-parent", "file", "a.raw"):
+        for name in (URI, "nbd:unix:" + SOCK):
+            run("convert", "-f", "raw", "-O", "raw", name, "out.raw")
+            assert content("out.raw") == data, name
+        run("convert", "-O", "raw", "--image-opts", "driver=nbd,server.type=unix,server.path=" + SOCK, "out.raw")
+        assert content("out.raw") == data
+    with Kit("--exit-with-parent", "file", "dir=.", where=("-i", "127.0.0.1", "-p", str(port))):
+        for name in ("nbd://127.0.0.1:%d/a.raw" % port, "nbd:127.0.0.1:%d:exportname=a.raw" % port,
+                     "nbd://localhost:%d/a%%2Eraw" % port):
+            run("convert", "-f", "raw", "-O", "raw", name, "out.raw")
+            assert content("out.raw") == data, name
+        said = run("info", "nbd://127.0.0.1:%d/nothing.raw" % port, status=1)
+        assert "nothing.raw" in said, said
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file=nbd:127.0.0.1:%d:exportname=a.raw"
+                      % port) as e:
+            shown, = e.command("query-block")["return"]
+            assert shown["inserted"]["image"]["virtual-size"] == len(data), shown
+            assert shown["inserted"]["file"] == "nbd://127.0.0.1:%d/a.raw" % port, shown
+
+
+def the_documented_examples_run():
+    raw("e.raw", 1048576, 2)
+    with Kit("--exit-with-parent", "file", "e.raw"):
+        with Emulator(PROGRAM, "-M", "none", "--drive", "if=none,format=raw,file=nbd:unix:" + SOCK) as e:
+            assert e.command("query-block")["return"][0]["inserted"]["image"]["virtual-size"] == 1048576
+    port = free_port()
+    with Kit("--exit-with-parent", "file", "e.raw", where=("-i", "127.0.0.1", "-p", str(port))):
+        with Emulator(PROGRAM, "-M", "none", "--drive", "if=none,format=raw,file=nbd:127.0.0.1:%d" % port) as e:
+            assert e.command("query-block")["return"][0]["inserted"]["image"]["virtual-size"] == 1048576
+
+
+def what_is_written_arrives():
+    data = raw("w.raw", 5 * 1048576, 3)
+    for extra in ((), ("--filter=fua", "fuamode=emulate"), ("--filter=blocksize-policy", "blocksize-minimum=4096",
+                                                         "blocksize-preferred=4096", "blocksize-error-policy=error"),
+                  ("--mask-handshake=0",), ("--no-sr",), ("--filter=nozero", "zeromode=none"), ("--filter=noextents",)):
+        empty("t.raw", len(data))
+        kit = [a for a in extra if a.startswith("-")]
+        with Kit("--exit-with-parent", *kit, "--filter=log", "file", "t.raw", "logfile=log",
+                 *(a for a in extra if not a.startswith("-"))):
+            run("convert", "-n", "-f", "raw", "-O", "raw", "-t", "writeback", "w.raw", URI)
+            assert content("t.raw") == data, extra
+            run("compare", "-f", "raw", "-F", "raw", "w.raw", URI)
+            run("bench", "-q", "-w", "-f", "raw", "-c", "20", "-s", "777", "-S", "70001", "--pattern=7", URI)
+            seen = content("log").decode()
+        assert "Flush" in seen, extra
+        wanted = bytearray(data)
+        for i in range(20):
+            wanted[i * 70001:i * 70001 + 777] = b"\7" * 777
+        assert content("t.raw") == wanted, extra
+    with Kit("--exit-with-parent", "--filter=log", "file", "t.raw", "logfile=log"):
+        run("create", "-q", "-f", "raw", "x.raw", "5M")
+        run("convert", "-n", "-f", "raw", "-O", "raw", "x.raw", URI)  # zeroes
+        run("bench", "-q", "-w", "-f", "raw", "-c", "2", "-t", "writethrough", URI)
+        seen = content("log").decode()
+        assert "Zero" in seen and "fua=1" in seen, seen[-2000:]
+    qemu = shutil.which("qemu-nbd")
+    if qemu:
+        run("create", "-q", "-f", "qcow2", "q.qcow2", "5M")
+        with subprocess.Popen([qemu, "-f", "qcow2", "-k", SOCK + "q", "--discard=unmap", "-x", "ex", "q.qcow2"],
+                              cwd=FOLDER) as server:
+            while not os.path.exists(SOCK + "q"):
+                time.sleep(0.02)
+            run("convert", "-n", "-f", "raw", "-O", "raw", "w.raw", "nbd+unix:///ex?socket=%sq" % SOCK)
+            server.wait(WAIT)  # it ends with its client
+        run("compare", "-f", "raw", "w.raw", "q.qcow2")
+        run("check", "-q", "q.qcow2")
+
+
+def holes_are_told_of():
+    empty("h.raw", 4 * 1048576)
+    with open(path("h.raw"), "r+b") as f:
+        f.seek(1048576)
+        f.write(b"x" * 1048576)
+    with Kit("--exit-with-parent", "file", "h.raw"):
+        parts = json.loads(run("map", "--output=json", "-f", "raw", URI))
+        assert [(p["start"], p["zero"]) for p in parts] == [(0, True), (1048576, False), (2097152, True)], parts
+
+
+def old_servers_and_read_only_ones_are_understood():
+    data = raw("o.raw", 1048576, 4)
+    with Kit("--exit-with-parent", "-o", "file", "o.raw"):
+        run("convert", "-f", "raw", "-O", "raw", URI, "out.raw")
+        assert content("out.raw") == data
+        assert "old" in run("info", "nbd+unix:///name?socket=" + SOCK, status=1)
+    with Kit("--exit-with-parent", "-r", "file", "o.raw"):
+        run("compare", "-f", "raw", "-F", "raw", "o.raw", URI)
+        said = run("bench", "-q", "-w", "-f", "raw", "-c", "1", URI, status=1)
+        assert "read" in said, said
+
+
+def errors_come_through():
+    raw("r.raw", 1048576, 5)
+    with Kit("--exit-with-parent", "--filter=error", "file", "r.raw", "error=ENOSPC", "error-pwrite-rate=100%"):
+        said = run("bench", "-q", "-w", "-f", "raw", "-c", "1", URI, status=1)
+        assert "No space" in said, said
+    said = run("info", URI, status=1)
+    assert "refused" in said or "No such" in said, said
+    for name in ("nbd:", "nbd://", "nbd+unix:///", "nbd://h/e?x=y", "nbd+unix://h/?socket=/x", "nbd://[::1/",
+                 "nbd:unix:"):
+        assert "nbd" in run("info", name, status=1)
+
+
+def restarts_are_survived_within_the_delay():
+    data = raw("re.raw", 4 * 1048576, 6)
+    for delay, survives in ((60, True), (0, False)):
+        if os.path.exists(path("copy.raw")):
+            os.unlink(path("copy.raw"))
+        kit = Kit("file", "re.raw")
+        try:
+            with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file.driver=nbd,"
+                          "file.server.type=unix,file.server.path=%s,file.reconnect-delay=%d" % (SOCK, delay)) as e:
+                reply = e.command("drive-backup", job_id="j", device="d", sync="full", target=path("copy.raw"),
+                                  format="raw", speed=1 << 20, auto_dismiss=False)
+                assert reply == {"return": {}}, reply
+                time.sleep(0.3)
+                kit.stop()
+                if survives:
+                    time.sleep(0.7)
+                    kit = Kit("file", "re.raw")
+                assert e.command("block-job-set-speed", device="j", speed=0) == {"return": {}}
+                end = e.wait_event("BLOCK_JOB_COMPLETED")
+                assert ("error" in end) != survives, end
+        finally:
+            kit.stop()
+        if survives:
+            assert content("copy.raw") == data
+
+
+def servers_that_come_late_are_waited_for():
+    raw("l.raw", 1048576, 7)
+    if os.path.exists(SOCK):
+        os.unlink(SOCK)
+    with subprocess.Popen([TOOL, "info", "--image-opts", "driver=nbd,open-timeout=60,server.type=unix,server.path=" +
+                           SOCK], stdout=subprocess.PIPE, text=True) as tool:
+        time.sleep(0.3)
+        with Kit("--exit-with-parent", "file", "l.raw"):
+            out, _ = tool.communicate(timeout=WAIT)
+    assert tool.returncode == 0 and "1 MiB" in out, out
+
+
+def hostile(rand, listener):
+    """Answers with what a server says, bytes of it changed; until the client has gone."""
+    peer, _ = listener.accept()
+    peer.settimeout(10)
+    options, reply = b"IHAVEOPT", struct.pack(">Q", 0x3e889045565a9)
+
+    def send(data):
+        data = bytearray(data)
+        for _ in range(rand.choice((0, 0, 0, 0, 1, 1, 2, 8))):
+            data[rand.randrange(len(data))] = rand.randrange(256)
+        peer.sendall(data[:rand.randrange(len(data)) + 1] if rand.randrange(30) == 0 else data)
+    try:
+        send(b"NBDMAGIC" + options + b"\0\3")
+        peer.recv(4)
+        for _ in range(10):
+            head = peer.recv(16, socket.MSG_WAITALL)
+            if len(head) < 16:
+                return
+            option, length = struct.unpack(">II", head[8:])
+            peer.recv(min(length, 1 << 20), socket.MSG_WAITALL)
+            if option == 8:
+                send(reply + struct.pack(">III", 8, 1, 0))
+            elif option == 10:
+                send(reply + struct.pack(">III", 10, 4, 19) + struct.pack(">I", 7) + b"base:allocation")
+                send(reply + struct.pack(">III", 10, 1, 0))
+            elif option == 7:
+                send(reply + struct.pack(">IIIHQH", 7, 3, 12, 0, 1 << 20, 0x6d))
+                send(reply + struct.pack(">III", 7, 1, 0))
+                break
+        while True:
+            head = peer.recv(28, socket.MSG_WAITALL)
+            if len(head) < 28:
+                return
+            _, _, kind, cookie, offset, length = struct.unpack(">IHHQQI", head)
+            if kind == 1:
+                peer.recv(min(length, 1 << 25), socket.MSG_WAITALL)
+            chunk = ">IHHQI"
+            if kind == 0 and rand.randrange(2):
+                send(struct.pack(chunk, 0x668e33ef, 1, 1, cookie, 8 + length) + struct.pack(">Q", offset) +
+                     bytes(length))
+            elif kind == 0:
+                send(struct.pack(chunk, 0x668e33ef, 0, 2, cookie, 12) + struct.pack(">QI", offset, length))
+                send(struct.pack(chunk, 0x668e33ef, 1, 0, cookie, 0))
+            elif kind == 7:
+                send(struct.pack(chunk, 0x668e33ef, 1, 5, cookie, 12) +
+                     struct.pack(">III", 7, length, rand.randrange(4)))
+            else:
+                send(struct.pack(">IIQ", 0x67446698, 0, cookie))
+    except OSError:
+        pass
+    finally:
+        peer.close()
+
+
+def servers_may_say_what_they_like():
+    for seed in range(80):
+        rand = random.Random(seed)
+        if os.path.exists(SOCK):
+            os.unlink(SOCK)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(SOCK)
+            listener.listen(8)
+            listener.settimeout(10)
+            stop = []
+
+            def serve():
+                while not stop:
+                    try:
+                        hostile(rand, listener)
+                    except OSError:
+                        return
+            thread = threading.Thread(target=serve)
+            thread.start()
+            done = subprocess.run(["prlimit", "--as=4000000000", TOOL, "convert", "-f", "raw", "-O", "raw", URI,
+                                   path("any.raw")], capture_output=True, text=True, timeout=WAIT, check=False)
+            stop.append(1)
+            with socket.socket(socket.AF_UNIX) as wake:
+                wake.connect(SOCK)
+            thread.join()
+            assert done.returncode in (0, 1), (seed, done)
+
+
+tap.run([names_of_all_kinds_lead_to_the_export, the_documented_examples_run, what_is_written_arrives, holes_are_told_of,
+         old_servers_and_read_only_ones_are_understood, errors_come_through, restarts_are_survived_within_the_delay,
+         servers_that_come_late_are_waited_for, servers_may_say_what_they_like])
