@@ -325,6 +325,7 @@ int image_status(struct bp_block_node *node, struct bp_block_node *base, uint64_
 int image_create(struct bp_value *options, struct bp_error *err);
 /* "a.b" becomes member b of a. */
 struct bp_value *options_nest(struct bp_value *flat);
+struct bp_value *options_of_file(struct bp_value *options);
 /* drive-file.c: options of a node for a file name or URL */
 int name_options(const char *name, struct bp_value **ret, struct bp_error *err);
 

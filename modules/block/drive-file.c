@@ -88,15 +88,14 @@ static void add_common(struct bp_value *to, struct drive *d, struct bp_value *ar
 static const struct {
     const char *scheme, *missing;
 } not_built[] = {
-    {"http", "images over HTTP"}, {"https", "images over HTTPS"},
-    {"ftp", "images over FTP"}, {"ftps", "images over FTPS"}, {"ssh", "images over SSH"},
+    {"ssh", "images over SSH"},
     {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"fat", "folders as disks"}, {"nvme", "NVMe controllers of the host"},
     {"sheepdog", "Sheepdog, which newer releases dropped"}, {"vxhs", "VxHS, which newer releases dropped"},
 };
 
 /* Names whose beginning is a driver's: nbd://..., nbd+unix://... The driver takes them apart. */
-static const char *const schemes[] = {"nbd"};
+static const char *const schemes[] = {"nbd", "http", "https", "ftp", "ftps"};
 
 static bool is_scheme(const char *name, const char *scheme)
 {
@@ -177,7 +176,7 @@ static int file_options(struct bp_value *args, struct bp_value **ret, struct bp_
         g.to = *ret;
     }
     bp_value_each(args, gather_key, &g);
-    *ret = options_nest(g.to);
+    *ret = options_of_file(options_nest(g.to));
     bp_value_unref(g.to);
     if (!bp_value_has(*ret, "driver"))
         bp_value_set(*ret, "driver", bp_value_string("file"));

@@ -68,6 +68,18 @@ struct bp_value *options_nest(struct bp_value *flat)
     return to;
 }
 
+/* json:{"file.driver": ...} says nothing of the image's format: its file is what is named. Takes the reference. */
+struct bp_value *options_of_file(struct bp_value *options)
+{
+    struct bp_value *file = bp_value_get(options, "file");
+
+    if (bp_value_has(options, "driver") || bp_value_type(file) != BP_VALUE_DICT || bp_value_length(options) > 1)
+        return options;
+    file = bp_value_copy(file);
+    bp_value_unref(options);
+    return file;
+}
+
 static bool is_protocol(const char *driver)
 {
     const void *class;
@@ -141,6 +153,7 @@ static int open_alone(struct bp_block_node *parent, uint32_t roles, const char *
         return ret;
     options = options_nest(parsed);
     bp_value_unref(parsed);
+    options = options_of_file(options);
     driver = bp_value_get_string(options, "driver");
     if (driver && !is_protocol(driver) && !format)
         format = driver;

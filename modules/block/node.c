@@ -514,8 +514,8 @@ static const struct {
     {"vhdx", "images of Hyper-V"}, {"qed", "images in the format qed"},
     {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
     {"bochs", "images of another emulator"}, {"luks", "encrypted images"}, {"vvfat", "folders as disks"},
-    {"http", "images over HTTP"}, {"https", "images over HTTPS"},
-    {"ftp", "images over FTP"}, {"ftps", "images over FTPS"}, {"ssh", "images over SSH"},
+    
+    {"ssh", "images over SSH"},
     {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"quorum", "quorums"}, {"replication", "replication"},
     {"compress", "compressing filters"}, {"preallocate", "preallocating filters"},

@@ -103,6 +103,8 @@ static const struct bp_field drive_keys[] = {
     BP_ARG_OPT("file.reconnect-delay", STRING, "seconds that requests wait for a new connection (NBD)"),
     BP_ARG_OPT("file.open-timeout", STRING, "seconds that the first connection may take (NBD)"),
     BP_ARG_OPT("file.tls-creds", STRING, "credentials of TLS (NBD)"),
+    BP_ARG_OPT("file.username", STRING, "user on a server (HTTP, FTP)"),
+    BP_ARG_OPT("file.password-secret", STRING, "secret with the password"),
     BP_ARG_OPT("file.url", STRING, "URL (HTTP, FTP)"), BP_ARG_OPT("file.readahead", STRING,
                                                                   "bytes read at once (HTTP)"),
     BP_ARG_OPT("file.sslverify", STRING, "whether certificates are checked (HTTPS)"),

@@ -78,6 +78,35 @@ struct nbd_request {
     struct bp_co *co; /* waits; NULL: it polls */
 };
 
+/* Lives until its node is closed and its coroutine has ended. [main] */
+struct conn {
+    unsigned refs;
+    int fd, out; /* `out`: another descriptor of the same socket; -1: not connected */
+    bool closing, failing; /* failing: longer gone than reconnect-delay */
+    struct nbd_place place;
+    struct nbd_facts facts;
+    struct nbd_request *queue, **queue_tail, *busy;
+    uint64_t cookie;
+    uint64_t delay;
+    struct bp_co *reader;
+    bool sending; /* a coroutine waits until it can send */
+    /* The answer that is being read. */
+    uint8_t head[20], *text;
+    size_t head_got, head_wants, text_got;
+    uint32_t left; /* of the chunk */
+    struct nbd_request *into;
+    uint16_t chunk, chunk_flags;
+    uint64_t chunk_at;
+    enum { HEAD, PLACE, DATA, TEXT } reading;
+};
+
+/* ---- conn.c ---- */
+void conn_unref(struct conn *c);
+int conn_set_up(struct conn *c, int fd); /* a socket that has come to the export */
+void conn_read_answers(void *opaque);    /* its coroutine, until it is closing. [co] */
+/* In any context; 0 or -errno. [co] */
+int conn_request(struct conn *c, struct nbd_request *r);
+
 /* ---- place.c ---- */
 /* Names as in -drive file=: nbd://host:port/export, nbd+unix:///export?socket=path, nbd:host:port:exportname=x. */
 int place_of_name(const char *name, struct nbd_place *place, struct bp_error *err);

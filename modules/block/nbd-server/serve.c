@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the NBD server says to one client: handshake, then requests, several at a time. [co] */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server.h"
+
+static int wire(int fd, void *buf, size_t bytes, bool out)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = out ? send(fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
+                        : recv(fd, (char *)buf + done, bytes - done, 0);
+        int ret;
+
+        if (n > 0) {
+            done += (size_t)n;
+            continue;
+        }
+        if (n == 0)
+            return -ECONNRESET;
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            return -errno;
+        ret = bp_co_wait_fd(fd, out ? BP_WATCH_OUT : BP_WATCH_IN, -1);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+int wire_read(int fd, void *buf, size_t bytes)
+{
+    return wire(fd, buf, bytes, false);
+}
+
+int wire_write(int fd, const void *buf, size_t bytes)
+{
+    return wire(fd, (void *)(uintptr_t)buf, bytes, true);
+}
+
+/* ---- options ---- */
+
+static int answer(struct client *c, uint32_t option, uint32_t type, const void *data, uint32_t length)
+{
+    uint8_t head[20];
+    int ret;
+
+    put64(head, NBD_OPTION_REPLY);
+    put32(head + 8, option);
+    put32(head + 12, type);
+    put32(head + 16, length);
+    ret = wire_write(c->fd, head, sizeof(head));
+    return ret == 0 && length ? wire_write(c->fd, data, length) : ret;
+}
+
+static int answer_text(struct client *c, uint32_t option, uint32_t type, const char *text)
+{
+    return answer(c, option, type, text, (uint32_t)strlen(text));
+}
+
+static uint16_t flags_of(const struct export *e)
+{
+    return (uint16_t)(HAS_FLAGS | HAS_FLUSH | HAS_DF | HAS_MULTI |
+                      (e->writable ? HAS_FUA | HAS_TRIM | HAS_ZEROES : HAS_READ_ONLY));
+}
+
+static int list(struct client *c)
+{
+    int ret = 0;
+
+    for (struct export *e = nbd_exports; ret == 0 && e; e = e->next) {
+        uint32_t name = (uint32_t)strlen(e->name), more = e->description ? (uint32_t)strlen(e->description) : 0;
+        uint8_t *data = malloc(4 + name + more);
+
+        if (!data)
+            return -ENOMEM;
+        put32(data, name);
+        memcpy(data + 4, e->name, name);
+        if (more)
+            memcpy(data + 4 + name, e->description, more);
+        ret = answer(c, OPT_LIST, REP_SERVER, data, 4 + name + more);
+        free(data);
+    }
+    return ret == 0 ? answer(c, OPT_LIST, REP_ACK, NULL, 0) : ret;
+}
+
+/* The name at the beginning of an option's data; malloc'd, or NULL: it is not well-formed. */
+static char *name_in(const uint8_t *data, uint32_t length, uint32_t *ret_at)
+{
+    uint32_t n = length >= 4 ? get32(data) : UINT32_MAX;
+    char *name;
+
+    if (length < 4 || n > length - 4 || n > 4096)
+        return NULL;
+    name = bp_alloc((size_t)n + 1);
+    memcpy(name, data + 4, n);
+    name[n] = '\0';
+    *ret_at = 4 + n;
+    return name;
+}
+
+static void choose(struct client *c, struct export *e)
+{
+    c->export = e;
+    e->refs++;
+    e->clients++;
+}
+
+/* 1: chosen. */
+static int go_to(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
+{
+    uint32_t at;
+    char *name = name_in(data, length, &at);
+    struct export *e = name ? export_find(name) : NULL;
+    uint8_t info[14];
+    int ret;
+
+    free(name);
+    if (!name || length - at < 2 || (length - at - 2) / 2 < get16(data + at))
+        return answer_text(c, option, REP_ERR_INVALID, "the option is not well-formed");
+    if (!e)
+        return answer_text(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
+    put16(info, INFO_EXPORT);
+    put64(info + 2, (uint64_t)block->length(e->blk));
+    put16(info + 10, flags_of(e));
+    ret = answer(c, option, REP_INFO, info, 12);
+    put16(info, INFO_BLOCK_SIZE);
+    put32(info + 2, 1);
+    put32(info + 6, 4096);
+    put32(info + 10, MAX_NBD_REQUEST);
+    if (ret == 0)
+        ret = answer(c, option, REP_INFO, info, 14);
+    if (ret == 0)
+        ret = answer(c, option, REP_ACK, NULL, 0);
+    if (ret < 0 || option == OPT_INFO)
+        return ret;
+    if (!e->blk) /* removed meanwhile */
+        return -ENOENT;
+    choose(c, e);
+    return 1;
+}
+
+static int by_name(struct client *c, const uint8_t *data, uint32_t length)
+{
+    char *name = bp_alloc((size_t)length + 1);
+    uint8_t tail[134] = {0};
+    struct export *e;
+    int ret;
+
+    memcpy(name, data, length);
+    name[length] = '\0';
+    e = export_find(name);
+    free(name);
+    if (!e)
+        return -ENOENT;
+    put64(tail, (uint64_t)block->length(e->blk));
+    put16(tail + 8, flags_of(e));
+    choose(c, e);
+    ret = wire_write(c->fd, tail, c->no_zeroes ? 10 : sizeof(tail));
+    return ret < 0 ? ret : 1;
+}
+
+static int meta(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
+{
+    static const char known[] = "base:allocation";
+    uint32_t at, queries, n = sizeof(known) - 1;
+    char *name = name_in(data, length, &at);
+    bool wanted = false, exists = name && export_find(name);
+    uint8_t reply[4 + sizeof(known) - 1] = {0};
+    int ret = 0;
+
+    free(name);
+    if (!name || length - at < 4 || !c->structured)
+        return answer_text(c, option, REP_ERR_INVALID, "the option is not well-formed, or comes too early");
+    if (!exists)
+        return answer_text(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
+    queries = get32(data + at);
+    at += 4;
+    wanted = queries == 0 && option == OPT_LIST_META;
+    for (uint32_t i = 0; i < queries; i++) {
+        uint32_t size = length - at >= 4 ? get32(data + at) : UINT32_MAX;
+
+        if (length - at < 4 || size > length - at - 4)
+            return answer_text(c, option, REP_ERR_INVALID, "a query is not well-formed");
+        wanted |= size == n && !memcmp(data + at + 4, known, n);
+        wanted |= option == OPT_LIST_META && size == 5 && !memcmp(data + at + 4, "base:", 5);
+        at += 4 + size;
+    }
+    if (option == OPT_SET_META)
+        c->status = wanted;
+    memcpy(reply + 4, known, n);
+    if (wanted)
+        ret = answer(c, option, REP_META, reply, sizeof(reply));
+    return ret == 0 ? answer(c, option, REP_ACK, NULL, 0) : ret;
+}
+
+static int one_option(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
+{
+    switch (option) {
+    case OPT_EXPORT_NAME: return by_name(c, data, length);
+    case OPT_ABORT: answer(c, option, REP_ACK, NULL, 0); return -ECONNRESET;
+    case OPT_LIST: return length ? answer_text(c, option, REP_ERR_INVALID, "it takes no data") : list(c);
+    case OPT_INFO:
+    case OPT_GO: return go_to(c, option, data, length);
+    case OPT_STRUCTURED:
+        if (length)
+            return answer_text(c, option, REP_ERR_INVALID, "it takes no data");
+        c->structured = true;
+        return answer(c, option, REP_ACK, NULL, 0);
+    case OPT_LIST_META:
+    case OPT_SET_META: return meta(c, option, data, length);
+    case OPT_STARTTLS: return answer_text(c, option, REP_ERR_POLICY, "TLS is not built yet");
+    default: return answer_text(c, option, REP_ERR_UNSUP, "the option is not known");
+    }
+}
+
+int serve_handshake(struct client *c)
+{
+    uint8_t head[18], *data;
+    int ret;
+
+    put64(head, NBD_MAGIC);
+    put64(head + 8, NBD_OPTION);
+    put16(head + 16, FLAG_FIXED | FLAG_NO_ZEROES);
+    ret = wire_write(c->fd, head, 18);
+    if (ret == 0)
+        ret = wire_read(c->fd, head, 4);
+    if (ret < 0 || get32(head) & ~(uint32_t)(FLAG_FIXED | FLAG_NO_ZEROES))
+        return 0;
+    c->no_zeroes = get32(head) & FLAG_NO_ZEROES;
+    for (ret = 0; ret == 0;) {
+        uint32_t length;
+
+        ret = wire_read(c->fd, head, 16);
+        length = get32(head + 12);
+        if (ret < 0 || get64(head) != NBD_OPTION || length > MAX_OPTION)
+            return 0;
+        data = malloc((size_t)length + 1);
+        ret = !data ? -ENOMEM : length ? wire_read(c->fd, data, length) : 0;
+        if (ret == 0)
+            ret = one_option(c, get32(head + 8), data, length);
+        free(data);
+    }
+    return ret == 1;
+}
+
+/* ---- requests ---- */
+
+struct work {
+    struct client *c;
+    uint16_t flags, type;
+    uint64_t cookie, offset;
+    uint32_t bytes;
+    uint8_t *buf;
+};
+
+static uint32_t error_of(int ret)
+{
+    switch (-ret) {
+    case 0: return 0;
+    case EPERM: case EACCES: case EROFS: return 1;
+    case ENOMEM: return 12;
+    case EINVAL: return 22;
+    case ENOSPC: case EDQUOT: case EFBIG: return 28;
+    case ENOTSUP: return 95;
+    default: return 5;
+    }
+}
+
+static void chunk_head(uint8_t *head, const struct work *w, unsigned type, uint32_t length)
+{
+    put32(head, NBD_STRUCTURED);
+    put16(head + 4, CHUNK_DONE);
+    put16(head + 6, type);
+    put64(head + 8, w->cookie);
+    put32(head + 16, length);
+}
+
+static void reply(const struct work *w, int ret)
+{
+    struct client *c = w->c;
+    bool reads = w->type == CMD_READ && ret == 0 && w->bytes;
+    uint8_t head[28];
+    size_t size;
+
+    if (c->structured && w->type == CMD_READ) {
+        chunk_head(head, w, reads ? CHUNK_DATA : ret < 0 ? CHUNK_ERROR | 1u : CHUNK_NONE,
+                   reads ? 8 + w->bytes : ret < 0 ? 6 : 0);
+        put64(head + 20, w->offset);
+        size = reads ? 28 : 20;
+        if (ret < 0) {
+            put32(head + 20, error_of(ret));
+            put16(head + 24, 0);
+            size = 26;
+        }
+    } else {
+        put32(head, NBD_SIMPLE);
+        put32(head + 4, error_of(ret));
+        put64(head + 8, w->cookie);
+        size = 16;
+    }
+    bp_co_mutex_lock(c->sending);
+    ret = wire_write(c->fd, head, size);
+    if (ret == 0 && reads)
+        ret = wire_write(c->fd, w->buf, w->bytes);
+    bp_co_mutex_unlock(c->sending);
+    if (ret < 0)
+        shutdown(c->fd, SHUT_RDWR);
+}
+
+/* Extents from the offset on: one, or as many as fit. */
+static int reply_status(const struct work *w)
+{
+    uint8_t data[20 + 4 + 8 * 128];
+    uint64_t at = w->offset, end = w->offset + w->bytes;
+    uint32_t n = 0;
+    int ret = 0;
+
+    put32(data + 20, 0);
+    while (ret == 0 && at < end && n < (w->flags & CMD_REQ_ONE ? 1u : 128u)) {
+        struct bp_block_status status = {.size = sizeof(status)};
+        struct bp_block_node *holder;
+        unsigned depth;
+
+        ret = block->image_status(w->c->export->node, NULL, at, end - at, &holder, &depth, &status);
+        if (ret < 0)
+            break;
+        put32(data + 24 + 8 * n, (uint32_t)status.bytes);
+        put32(data + 28 + 8 * n, (status.flags & BP_BLOCK_STATUS_DATA ? 0 : STATE_HOLE) |
+              (status.flags & BP_BLOCK_STATUS_ZERO ? STATE_ZERO : 0));
+        at += status.bytes;
+        n++;
+    }
+    if (ret < 0)
+        return ret;
+    chunk_head(data, w, CHUNK_STATUS, 4 + 8 * n);
+    bp_co_mutex_lock(w->c->sending);
+    ret = wire_write(w->c->fd, data, 24 + 8 * (size_t)n);
+    bp_co_mutex_unlock(w->c->sending);
+    if (ret < 0)
+        shutdown(w->c->fd, SHUT_RDWR);
+    return 0;
+}
+
+static int carry_out(struct work *w)
+{
+    struct export *e = w->c->export;
+    struct iovec iov = {w->buf, w->bytes};
+    struct bp_block_request req = {.size = sizeof(req), .offset = w->offset, .bytes = w->bytes,
+                                   .flags = w->flags & CMD_FUA ? BP_BLOCK_FUA : 0};
+    uint64_t length = e->blk ? (uint64_t)block->length(e->blk) : 0;
+    bool changes = w->type == CMD_WRITE || w->type == CMD_TRIM || w->type == CMD_ZEROES;
+
+    if (!e->blk)
+        return -ENODEV;
+    if (w->type == CMD_FLUSH)
+        return block->submit_co(e->blk, BP_BLOCK_FLUSH, NULL);
+    if (changes && !e->writable)
+        return -EPERM;
+    if (w->offset > length || w->bytes > length - w->offset)
+        return changes ? -ENOSPC : -EINVAL;
+    if (w->type == CMD_READ || w->type == CMD_WRITE) {
+        req.iov = &iov;
+        req.iov_count = 1;
+        return w->bytes == 0 ? 0 : block->submit_co(e->blk, w->type == CMD_READ ? BP_BLOCK_READ : BP_BLOCK_WRITE, &req);
+    }
+    if (w->type == CMD_TRIM)
+        return block->submit_co(e->blk, BP_BLOCK_DISCARD, &req);
+    if (w->type == CMD_ZEROES) {
+        req.flags |= w->flags & CMD_NO_HOLE ? 0 : BP_BLOCK_MAY_UNMAP;
+        return block->submit_co(e->blk, BP_BLOCK_WRITE_ZEROES, &req);
+    }
+    return -EINVAL;
+}
+
+static void work_on(void *opaque)
+{
+    struct work *w = opaque;
+    struct client *c = w->c;
+    int ret;
+
+    if (w->type == CMD_STATUS && c->status && w->bytes && c->export->blk &&
+        w->offset < (uint64_t)block->length(c->export->blk) &&
+        w->bytes <= (uint64_t)block->length(c->export->blk) - w->offset) {
+        ret = reply_status(w);
+        if (ret < 0)
+            reply(w, ret);
+    } else {
+        reply(w, carry_out(w));
+    }
+    c->busy--;
+    c->busy_bytes -= w->buf ? w->bytes : 0;
+    bp_co_queue_wake_all(c->room);
+    free(w->buf);
+    free(w);
+}
+
+/* 1: it was taken; 0: the client wants to end. */
+static int take(struct client *c, struct work **ret_work)
+{
+    uint8_t head[28];
+    struct work *w;
+    bool data;
+    int ret = wire_read(c->fd, head, sizeof(head));
+
+    if (ret < 0 || get32(head) != NBD_REQUEST || get16(head + 6) == CMD_DISC)
+        return 0;
+    w = bp_alloc(sizeof(*w));
+    *w = (struct work){c, get16(head + 4), get16(head + 6), get64(head + 8), get64(head + 16), get32(head + 24), NULL};
+    data = w->type == CMD_READ || w->type == CMD_WRITE;
+    if (data && w->bytes > MAX_NBD_REQUEST) { /* what follows a write could not be told from requests */
+        free(w);
+        return 0;
+    }
+    while (c->busy >= MAX_BUSY || (data && c->busy && c->busy_bytes + w->bytes > MAX_BUSY_BYTES))
+        if (bp_co_queue_wait(c->room, NULL) < 0)
+            break;
+    if (data)
+        w->buf = malloc(w->bytes ? w->bytes : 1);
+    if ((data && !w->buf) || (w->type == CMD_WRITE && w->bytes && wire_read(c->fd, w->buf, w->bytes) < 0)) {
+        free(w->buf);
+        free(w);
+        return 0;
+    }
+    *ret_work = w;
+    return 1;
+}
+
+void serve_requests(struct client *c)
+{
+    struct work *w;
+
+    while (!c->closing && take(c, &w)) {
+        struct bp_co *co;
+
+        c->busy++;
+        c->busy_bytes += w->buf ? w->bytes : 0;
+        if (bp_co_new(NULL, bp_context_main(NULL), "nbd-request", work_on, w, &co, NULL) < 0) {
+            work_on(w); /* by itself, then */
+            continue;
+        }
+        bp_co_enter(co);
+        bp_co_unref(co);
+    }
+    while (c->busy)
+        bp_co_queue_wait(c->room, NULL);
+}

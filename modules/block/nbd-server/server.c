@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Module `block-nbd-server`: nodes for NBD clients, over TCP or a unix socket. Commands nbd-server-start, -add,
+ * -remove,
+ * -stop and block-export-add, -del, query-block-exports. Leaves out: TLS, bitmaps as contexts, exports of other kinds.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <bp/command.h>
+
+#include "server.h"
+
+const struct bp_block_interface *block;
+BP_NOTE("requires=block/1");
+static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
+
+#define MAX_EXPORTS 1024u
+
+struct export *nbd_exports;
+static struct client *clients;
+static struct {
+    int fd; /* -1: no server */
+    unsigned most, count;
+    char *path; /* of a unix socket, to be removed; or NULL */
+    struct bp_co *co;
+} server = {.fd = -1};
+
+static const struct bp_field deleted_data[] = {BP_ARG("id", STRING, "the export"), BP_FIELDS_END};
+BP_EVENT(deleted_event, "BLOCK_EXPORT_DELETED", "an export has gone", deleted_data, 0);
+
+struct export *export_find(const char *name)
+{
+    struct export *e = nbd_exports;
+
+    while (e && strcmp(e->name, name) != 0)
+        e = e->next;
+    return e;
+}
+
+void export_unref(struct export *e)
+{
+    struct bp_value *data;
+
+    if (--e->refs > 0)
+        return;
+    block->close(e->blk);
+    block->node_unref(e->node);
+    bp_owner_free(e->owner);
+    data = bp_value_dict();
+    bp_value_set(data, "id", bp_value_string(e->id));
+    bp_event_send(&deleted_event, data);
+    free(e->id);
+    free(e->name);
+    free(e->description);
+    free(e->node_name);
+    free(e);
+}
+
+/* ---- clients ---- */
+
+static void serve(void *opaque)
+{
+    struct client *c = opaque, **link = &clients;
+
+    if (serve_handshake(c))
+        serve_requests(c);
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    server.count--;
+    close(c->fd);
+    if (c->export) {
+        c->export->clients--;
+        export_unref(c->export);
+    }
+    bp_co_mutex_free(c->sending);
+    bp_co_queue_free(c->room);
+    bp_co_unref(c->co);
+    free(c);
+}
+
+static void welcome(int fd)
+{
+    struct client *c = bp_alloc(sizeof(*c));
+    int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    *c = (struct client){.next = clients, .fd = fd, .sending = bp_co_mutex_new(), .room = bp_co_queue_new()};
+    if (bp_co_new(NULL, bp_context_main(NULL), "nbd-client", serve, c, &c->co, NULL) < 0) {
+        bp_co_mutex_free(c->sending);
+        bp_co_queue_free(c->room);
+        close(fd);
+        free(c);
+        return;
+    }
+    clients = c;
+    server.count++;
+    bp_co_wake(c->co);
+}
+
+static void listen_loop(void *opaque)
+{
+    int listener = server.fd;
+
+    (void)opaque;
+    while (server.fd == listener) {
+        int fd;
+
+        if (bp_co_wait_fd(listener, BP_WATCH_IN, -1) < 0)
+            break;
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0 && server.fd == listener && (server.most == 0 || server.count < server.most))
+            welcome(fd);
+        else if (fd >= 0)
+            close(fd);
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+            bp_co_sleep(BP_CLOCK_REALTIME, 100000000);
+    }
+    close(listener);
+}
+
+/* ---- the server ---- */
+
+static int listen_at(struct bp_value *addr, struct bp_error *err)
+{
+    const char *type = bp_value_get_string(addr, "type");
+    struct bp_value *data = bp_value_get(addr, "data");
+    struct bp_value *a = bp_value_type(data) == BP_VALUE_DICT ? data : addr;
+    const char *path = bp_value_get_string(a, "path"), *host = bp_value_get_string(a, "host");
+    const char *port = bp_value_get_string(a, "port");
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST}, *list;
+    int fd, one = 1, ret;
+
+    if (type && !strcmp(type, "unix") && path) {
+        if (strlen(path) >= sizeof(local.sun_path))
+            return bp_fail(err, ENAMETOOLONG, "the socket's name '%s' is too long", path);
+        strcpy(local.sun_path, path);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0 && bind(fd, (struct sockaddr *)&local, sizeof(local)) == 0 && listen(fd, 64) == 0) {
+            server.path = bp_strdup(path);
+            return fd;
+        }
+        ret = errno;
+        if (fd >= 0)
+            close(fd);
+        return bp_fail(err, ret, "'%s': %s", path, strerror(ret));
+    }
+    if (!type || strcmp(type, "inet") != 0 || !host || !port)
+        return bp_fail(err, EINVAL,
+                       "member 'addr' is {\"type\": \"inet\", \"data\": {\"host\": ADDRESS, \"port\": PORT}} "
+                       "or {\"type\": \"unix\", \"data\": {\"path\": PATH}}");
+    ret = getaddrinfo(*host ? host : NULL, port, &hints, &list);
+    if (ret)
+        return bp_fail(err, EINVAL, "'%s': %s (an address in numbers is wanted)", host, gai_strerror(ret));
+    fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    ret = fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, 64) < 0 ? errno : 0;
+    freeaddrinfo(list);
+    if (ret && fd >= 0)
+        close(fd);
+    return ret ? bp_fail(err, ret, "%s:%s: %s", host, port, strerror(ret)) : fd;
+}
+
+static int qmp_start(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
+{
+    int fd, ret;
+
+    if (server.fd >= 0)
+        return bp_fail(err, EBUSY, "the NBD server runs already");
+    if (bp_value_has(args, "tls-creds") || bp_value_has(args, "tls-authz"))
+        return bp_fail(err, ENOTSUP, "TLS of the NBD server is not built yet");
+    fd = listen_at(bp_value_get(args, "addr"), err);
+    if (fd < 0)
+        return fd;
+    server.fd = fd;
+    server.most = bp_value_has(args, "max-connections") ? (unsigned)bp_value_as_uint(bp_value_get(args,
+        "max-connections"))
+                                                         : 100;
+    ret = bp_co_new(NULL, bp_context_main(NULL), "nbd-listen", listen_loop, NULL, &server.co, err);
+    if (ret < 0) {
+        close(fd);
+        server.fd = -1;
+        return ret;
+    }
+    bp_co_wake(server.co);
+    *ret_value = bp_value_dict();
+    return 0;
+}
+
+static int remove_export(struct export *e, bool hard, struct bp_error *err)
+{
+    struct export **link = &nbd_exports;
+
+    if (e->clients && !hard)
+        return bp_fail(err, EBUSY, "export '%s' has %u clients: mode=hard sends them away", e->id, e->clients);
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    for (struct client *c = clients; c; c = c->next)
+        if (c->export == e) {
+            c->closing = true;
+            shutdown(c->fd, SHUT_RDWR);
+        }
+    export_unref(e);
+    return 0;
+}
+
+static void stop(void)
+{
+    while (nbd_exports)
+        remove_export(nbd_exports, true, NULL);
+    if (server.fd < 0)
+        return;
+    for (struct client *c = clients; c; c = c->next) {
+        c->closing = true;
+        shutdown(c->fd, SHUT_RDWR);
+    }
+    server.fd = -1;
+    bp_co_cancel(server.co);
+    bp_co_unref(server.co);
+    server.co = NULL;
+    if (server.path)
+        unlink(server.path);
+    free(server.path);
+    server.path = NULL;
+}
+
+static int qmp_stop(struct bp_error *err)
+{
+    if (server.fd < 0)
+        return bp_fail(err, EINVAL, "there is no NBD server");
+    stop();
+    return 0;
+}
+
+/* ---- exports ---- */
+
+static int add(const char *id, const char *node_name, const char *name, struct bp_value *args, struct bp_error *err)
+{
+    static const struct bp_blk_ops reads = {.size = sizeof(reads), .flags = BP_BLK_READ_ONLY},
+                                   writes = {.size = sizeof(writes), .flags = 0};
+    bool writable = bp_value_as_bool(bp_value_get(args, "writable"));
+    const char *description = bp_value_get_string(args, "description");
+    struct bp_block_node *node = block->find(node_name);
+    struct bp_blk_conf conf = {.share_rw = true, .write_cache = 1};
+    struct export *e, **link = &nbd_exports;
+    unsigned count = 0;
+    int ret;
+
+    if (server.fd < 0)
+        return bp_fail(err, EINVAL, "there is no NBD server: nbd-server-start starts it");
+    if (!node)
+        return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "there is no drive or node '%s'", node_name);
+    if (strlen(name) > 4096 || (description && strlen(description) > 4096))
+        return bp_fail(err, EINVAL, "names and descriptions of exports have at most 4096 bytes");
+    if (bp_value_has(args, "bitmaps") || bp_value_has(args, "bitmap"))
+        return bp_fail(err, ENOTSUP, "bitmaps of exports are not built yet");
+    for (; *link; link = &(*link)->next, count++)
+        if (!strcmp((*link)->name, name) || !strcmp((*link)->id, id))
+            return bp_fail(err, EEXIST, "there is an export '%s' already", !strcmp((*link)->id, id) ? id : name);
+    if (count == MAX_EXPORTS)
+        return bp_fail(err, EFBIG, "there are at most %u exports", MAX_EXPORTS);
+    e = bp_alloc(sizeof(*e));
+    *e = (struct export){.node = block->node_ref(node), .owner = bp_owner_new(NULL, "nbd-export", id, 0),
+                         .writable = writable, .refs = 1};
+    conf.drive = (char *)(uintptr_t)block->node_name(node);
+    ret = block->open(NULL, e->owner, NULL, &conf, writable ? &writes : &reads, e, &e->blk, err);
+    if (ret < 0) {
+        bp_owner_free(e->owner);
+        block->node_unref(node);
+        free(e);
+        return ret;
+    }
+    e->id = bp_strdup(id);
+    e->name = bp_strdup(name);
+    e->node_name = bp_strdup(block->node_name(node));
+    e->description = description ? bp_strdup(description) : NULL;
+    *link = e;
+    return 0;
+}
+
+static int qmp_add(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
+{
+    const char *device = bp_value_get_string(args, "device"), *name = bp_value_get_string(args, "name");
+    int ret;
+
+    if (!device)
+        return bp_fail(err, EINVAL, "member 'device' is missing");
+    name = name ? name : device;
+    ret = add(name, device, name, args, err);
+    *ret_value = ret == 0 ? bp_value_dict() : NULL;
+    return ret;
+}
+
+static int qmp_export_add(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
+{
+    const char *type = bp_value_get_string(args, "type"), *id = bp_value_get_string(args, "id");
+    const char *node = bp_value_get_string(args, "node-name"), *name = bp_value_get_string(args, "name");
+    int ret;
+
+    if (!type || !id || !node)
+        return bp_fail(err, EINVAL, "members 'type', 'id' and 'node-name' are needed");
+    if (strcmp(type, "nbd") != 0)
+        return bp_fail(err, ENOTSUP, "exports of type '%s' are not built yet; nbd is", type);
+    ret = add(id, node, name ? name : node, args, err);
+    *ret_value = ret == 0 ? bp_value_dict() : NULL;
+    return ret;
+}
+
+static int del(const char *id, bool by_name, struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
+{
+    const char *mode = bp_value_get_string(args, "mode");
+    struct export *e = nbd_exports;
+    int ret;
+
+    while (id && e && strcmp(by_name ? e->name : e->id, id) != 0)
+        e = e->next;
+    if (!id || !e)
+        return bp_fail(err, ENOENT, "there is no export '%s'", id ? id : "");
+    if (mode && strcmp(mode, "safe") != 0 && strcmp(mode, "hard") != 0)
+        return bp_fail(err, EINVAL, "member 'mode' is safe or hard");
+    ret = remove_export(e, mode && *mode == 'h', err);
+    *ret_value = ret == 0 ? bp_value_dict() : NULL;
+    return ret;
+}
+
+static int qmp_remove(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
+{
+    return del(bp_value_get_string(args, "name"), true, args, ret_value, err);
+}
+
+static int qmp_export_del(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
+{
+    return del(bp_value_get_string(args, "id"), false, args, ret_value, err);
+}
+
+static int qmp_query(struct bp_value **ret_value, struct bp_error *err)
+{
+    struct bp_value *list = bp_value_list();
+
+    (void)err;
+    for (struct export *e = nbd_exports; e; e = e->next) {
+        struct bp_value *v = bp_value_dict();
+
+        bp_value_set(v, "id", bp_value_string(e->id));
+        bp_value_set(v, "type", bp_value_string("nbd"));
+        bp_value_set(v, "node-name", bp_value_string(e->node_name));
+        bp_value_set(v, "shutting-down", bp_value_bool(false));
+        bp_value_append(list, v);
+    }
+    *ret_value = list;
+    return 0;
+}
+
+static const struct bp_field start_args[] = {
+    BP_ARG("addr", ANY, "where it listens: type inet (host, port) or unix (path)"),
+    BP_ARG_OPT("max-connections", UINT32, "clients at a time; 0: any number"),
+    BP_ARG_OPT("tls-creds", STRING, "not built yet"), BP_ARG_OPT("tls-authz", STRING, "not built yet"), BP_FIELDS_END};
+static const struct bp_field add_args[] = {
+    BP_ARG("device", STRING, "drive or node"), BP_ARG_OPT("name", STRING, "of the export; without it, the device's"),
+    BP_ARG_OPT("description", STRING, "for lists"), BP_ARG_OPT("writable", BOOL, "clients may write to it"),
+    BP_ARG_OPT("bitmap", STRING, "not built yet"), BP_FIELDS_END};
+static const struct bp_field remove_args[] = {
+    BP_ARG("name", STRING, "the export"), BP_ARG_OPT("mode", STRING, "safe: only without clients; hard"),
+        BP_FIELDS_END};
+static const struct bp_field export_add_args[] = {
+    BP_ARG("type", STRING, "nbd"), BP_ARG("id", STRING, "of the export"), BP_ARG("node-name", STRING, "the node"),
+    BP_ARG_OPT("name", STRING, "for clients; without it, the node's"), BP_ARG_OPT("description", STRING, "for lists"),
+    BP_ARG_OPT("writable", BOOL, "clients may write to it"), BP_ARG_OPT("bitmaps", ANY, "not built yet"),
+        BP_FIELDS_END};
+static const struct bp_field export_del_args[] = {
+    BP_ARG("id", STRING, "the export"), BP_ARG_OPT("mode", STRING, "safe: only without clients; hard"), BP_FIELDS_END};
+static const struct bp_field export_members[] = {
+    BP_ARG("id", STRING, "the export"), BP_ARG("type", STRING, "nbd"), BP_ARG("node-name", STRING, "what it shows"),
+    BP_ARG("shutting-down", BOOL, "it goes when its clients have gone"), BP_FIELDS_END};
+static const struct bp_schema export_schema = {"BlockExportInfo", BP_KIND_STRUCT, .members = export_members};
+static const struct bp_schema export_list = {"BlockExportInfoList", BP_KIND_LIST, .element_kind = BP_KIND_STRUCT,
+                                             .element = &export_schema};
+
+#define RAW_WAITS (BP_COMMAND_RAW | BP_COMMAND_COROUTINE)
+BP_COMMAND(cmd_start, "nbd-server-start", "start the NBD server", start_args, NONE, NULL, qmp_start, RAW_WAITS);
+BP_COMMAND(cmd_add, "nbd-server-add", "export a disk over NBD", add_args, NONE, NULL, qmp_add, RAW_WAITS);
+BP_COMMAND(cmd_remove, "nbd-server-remove", "end an export", remove_args, NONE, NULL, qmp_remove, RAW_WAITS);
+BP_COMMAND(cmd_stop, "nbd-server-stop", "end the NBD server and its exports", NULL, NONE, NULL, qmp_stop,
+           BP_COMMAND_COROUTINE);
+BP_COMMAND(cmd_export_add, "block-export-add", "export a node", export_add_args, NONE, NULL, qmp_export_add, RAW_WAITS);
+BP_COMMAND(cmd_export_del, "block-export-del", "end an export", export_del_args, NONE, NULL, qmp_export_del, RAW_WAITS);
+BP_COMMAND(cmd_query, "query-block-exports", "list exports", NULL, LIST, &export_list, qmp_query, 0);
+
+BP_MODULE_WITH_FINI("block-nbd-server", "Disks for NBD clients", imports, NULL, stop,
+                    {BP_PROVIDE_EVENT, &deleted_event}, {BP_PROVIDE_COMMAND, &cmd_start},
+                    {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_remove}, {BP_PROVIDE_COMMAND, &cmd_stop},
+                    {BP_PROVIDE_COMMAND, &cmd_export_add}, {BP_PROVIDE_COMMAND, &cmd_export_del},
+                    {BP_PROVIDE_COMMAND, &cmd_query});

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Disk images over HTTP and HTTPS: lighttpd, and a server in this process that sees what is asked for.
+Usage: test-curl.py SOURCE-ROOT BUILD-ROOT
+"""
+import base64
+import http.server
+import json
+import os
+import random
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
+import tap  # noqa: E402
+from qmp import Emulator, fails  # noqa: E402
+
+TOOL = os.path.join(sys.argv[2], "backplane-img")
+PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
+FOLDER = tap.work_folder("curl-")
+WAIT = 120 * float(os.environ.get("BACKPLANE_SLOW", "1"))
+SIZE = 3 * 1048576 + 512
+DATA = random.Random(1).randbytes(SIZE)
+
+
+def path(name):
+    return os.path.join(FOLDER, name)
+
+
+def run(*args, status=0):
+    done = subprocess.run([TOOL, *args], capture_output=True, text=True, timeout=WAIT, stdin=subprocess.DEVNULL,
+                          cwd=FOLDER, check=False)
+    assert done.returncode == status, (args, done)
+    return done.stdout if status == 0 else done.stdout + done.stderr
+
+
+def content(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
+with open(path("disk.raw"), "wb") as disk:
+    disk.write(DATA)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def log_message(self, *args):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET(head=True)
+
+    def do_GET(self, head=False):
+        server = self.server
+        server.seen.append((self.path, dict(self.headers)))
+        if self.path.startswith("/slow"):
+            time.sleep(8)
+        if self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("Location", "/disk.raw")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path.startswith("/secret") and self.headers.get("Authorization") != "Basic " + base64.b64encode(
+                b"user:pa:ss").decode():
+            self.send_error(401)
+            return
+        if self.path.startswith("/cookie") and self.headers.get("Cookie") != "a=1; b=2":
+            self.send_error(403)
+            return
+        if self.path.startswith("/nothing"):
+            self.send_error(404)
+            return
+        ranged = self.headers.get("Range")
+        data = DATA
+        if self.path.startswith("/image"):
+            data = content("image.qcow2")
+        size = len(data)
+        if ranged and not self.path.startswith("/whole"):
+            first, last = ranged.partition("=")[2].split("-")
+            data = data[int(first):int(last) + 1]
+            if self.path.startswith("/short"):
+                data = data[:len(data) // 2]
+            self.send_response(206)
+            self.send_header("Content-Range", "bytes %s-%s/%d" % (first, last, size))
+        else:
+            self.send_response(200)
+        if not self.path.startswith("/norange"):
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if not head:
+            self.wfile.write(data)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class Web:
+    def __init__(self, tls=False):
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.seen = []
+        if tls:
+            if not os.path.exists(path("cert.pem")):
+                subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                                "/CN=localhost", "-keyout", path("key.pem"), "-out", path("cert.pem")],
+                               check=True, capture_output=True)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(path("cert.pem"), path("key.pem"))
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = "http%s://127.0.0.1:%d" % ("s" if tls else "", self.server.server_port)
+        self.seen = self.server.seen
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def images_are_read_from_a_web_server():
+    with Web() as web:
+        run("convert", "-f", "raw", "-O", "raw", web.url + "/disk.raw", "out.raw")
+        assert content("out.raw") == DATA
+        assert all(h.get("Range") for _, h in web.seen[1:]), web.seen
+        run("convert", "-O", "raw", "--image-opts", "driver=http,url=%s/moved" % web.url, "out.raw")
+        assert content("out.raw") == DATA
+        for name, word in (("/nothing", "404"), ("/norange", "Accept-Ranges")):
+            assert word in run("info", web.url + name, status=1)
+        for name in ("/short", "/whole"):
+            run("convert", "-f", "raw", "-O", "raw", web.url + name, "out.raw", status=1)
+    assert "http" in run("info", web.url + "/disk.raw", status=1)
+
+
+def lighttpd_serves_images():
+    program = shutil.which("lighttpd") or "/usr/sbin/lighttpd"
+    if not os.path.exists(program):
+        raise tap.Skip("lighttpd is missing")
+    with open(path("conf"), "w") as f:
+        f.write('server.document-root = "%s"\nserver.bind = "%s"\n' % (FOLDER, path("web.sock")))
+    port = 0
+    for _ in range(20):
+        port = random.randrange(20000, 60000)
+        with open(path("conf"), "w") as f:
+            f.write('server.document-root = "%s"\nserver.bind = "127.0.0.1"\nserver.port = %d\n' % (FOLDER, port))
+        server = subprocess.Popen([program, "-D", "-f", path("conf")], stderr=subprocess.DEVNULL)
+        time.sleep(0.3)
+        if server.poll() is None:
+            break
+    try:
+        run("convert", "-f", "raw", "-O", "raw", "http://127.0.0.1:%d/disk.raw" % port, "out.raw")
+        assert content("out.raw") == DATA
+    finally:
+        server.kill()
+        server.wait()
+
+
+def names_and_passwords_are_given():
+    with Web() as web:
+        url = web.url.replace("//", "//user:pa%3Ass@") + "/secret"
+        run("convert", "-f", "raw", "-O", "raw", url, "out.raw")
+        assert content("out.raw") == DATA
+        assert "401" in run("info", web.url + "/secret", status=1)
+        with Emulator(PROGRAM, "-M", "none", "-object", "secret,id=s,data=pa:ss", "-blockdev",
+                      "driver=http,node-name=n,read-only=on,username=user,password-secret=s,url=%s/secret" % web.url,
+                      "-drive", "if=none,id=d,format=raw,file=" + url) as e:
+            nodes = e.command("query-named-block-nodes")["return"]
+            assert {n["image"]["virtual-size"] for n in nodes} == {SIZE}, nodes
+            assert not [n for n in nodes if "pa:ss" in n["file"] or "pa%3Ass" in n["file"]], nodes
+
+
+def nothing_is_written():
+    with Web() as web:
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file=%s/disk.raw" % web.url) as e:
+            shown, = e.command("query-block")["return"]
+            assert shown["inserted"]["ro"], shown
+        said = fails(PROGRAM, "-M", "none", "-blockdev", "driver=http,node-name=n,url=%s/disk.raw" % web.url)
+        assert "read-only" in said, said
+        run("bench", "-q", "-w", "-f", "raw", "-c", "1", web.url + "/disk.raw", status=1)
+
+
+def keys_of_drives_reach_it():
+    with Web() as web:
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file.driver=http,file.url=%s/disk.raw,"
+                      "file.readahead=64k,file.timeout=30" % web.url) as e:
+            assert e.command("query-block")["return"][0]["inserted"]["image"]["virtual-size"] == SIZE
+        del web.seen[:]
+        run("dd", "--image-opts", "if=driver=http,url=%s/disk.raw,readahead=65536" % web.url, "of=part.raw", "bs=512",
+            "count=256")
+        assert content("part.raw") == DATA[:131072]
+        ranges = [h["Range"] for _, h in web.seen if "Range" in h]
+        assert ranges == ["bytes=0-65535", "bytes=65536-131071"], ranges
+        for key in ("readahead=1000", "readahead=1G", "timeout=99999"):
+            said = run("info", "--image-opts", "driver=http,url=%s/x,%s" % (web.url, key), status=1)
+            assert key.partition("=")[0] in said, said
+        assert "http://" in run("info", "--image-opts", "driver=http,url=ftp://x/y", status=1)
+
+
+def cookies_are_sent():
+    with Web() as web:
+        with Emulator(PROGRAM, "-M", "none", "-object", "secret,id=c,data=a=1; b=2", "-drive",
+                      "if=none,id=d,format=raw,file.driver=http,file.url=%s/cookie,file.cookie=a=1; b=2" % web.url,
+                      "-drive", "if=none,id=e,format=raw,file.driver=http,file.url=%s/cookie,file.cookie-secret=c" %
+                      web.url) as e:
+            assert len(e.command("query-block")["return"]) == 2
+        assert "403" in run("info", web.url + "/cookie", status=1)
+
+
+def slow_servers_are_given_up():
+    with Web() as web:
+        began = time.monotonic()
+        said = run("info", "--image-opts", "driver=http,timeout=1,url=%s/slow" % web.url, status=1)
+        assert time.monotonic() - began < 7 and "imed out" in said, said
+
+
+def certificates_are_checked():
+    if not shutil.which("openssl"):
+        raise tap.Skip("openssl is missing")
+    with Web(tls=True) as web:
+        said = run("info", web.url + "/disk.raw", status=1)
+        assert "ertificate" in said, said
+        run("convert", "-O", "raw", "--image-opts", "driver=https,sslverify=off,url=%s/disk.raw" % web.url, "out.raw")
+        assert content("out.raw") == DATA
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,media=cdrom,format=raw,file.driver=https,"
+                      "file.url=%s/disk.raw,file.sslverify=off,file.readahead=64k,file.timeout=10,readonly=on" %
+                      web.url) as e:
+            shown, = [b for b in e.command("query-block")["return"] if b.get("inserted")]
+            assert shown["inserted"]["image"]["virtual-size"] == SIZE, shown
+
+
+def overlays_stand_on_web_images():
+    run("convert", "-f", "raw", "-O", "qcow2", "disk.raw", "image.qcow2")
+    with Web() as web:
+        with Emulator(PROGRAM, "-M", "none", "-blockdev", "driver=qcow2,node-name=disk,read-only=on,file.driver=http,"
+                      "file.filename=%s/image.qcow2" % web.url) as e:
+            node, = [n for n in e.command("query-named-block-nodes")["return"] if n["node-name"] == "disk"]
+            assert node["image"]["format"] == "qcow2", node
+            assert node["image"]["virtual-size"] == (SIZE + 511) // 512 * 512, node
+        backing = 'json:{"driver":"qcow2","file":{"driver":"http","url":"%s/image.qcow2","readahead":65536}}' % web.url
+        run("create", "-q", "-f", "qcow2", "-o", "backing_file=" + backing.replace(",", ",,") + ",backing_fmt=qcow2",
+            "over.qcow2")
+        run("bench", "-q", "-w", "-c", "3", "-s", "4096", "--pattern=5", "over.qcow2")
+        run("convert", "-O", "raw", "over.qcow2", "out.raw")
+        assert content("out.raw")[:SIZE] == b"\5" * 12288 + DATA[12288:]
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,copy-on-read=on,file=" + path("over.qcow2")) as e:
+            assert not e.command("query-block")["return"][0]["inserted"]["ro"]
+        # As the manual writes it: the file's keys alone.
+        backing = 'json:{"file.driver":"http", "file.url":"%s/image.qcow2", "file.readahead":"64k", "file.timeout":10}'
+        backing %= web.url
+        run("create", "-q", "-f", "qcow2", "-o", "backing_fmt=qcow2,backing_file=" + backing.replace(",", ",,"),
+            "over2.qcow2")
+        run("convert", "-O", "raw", "over2.qcow2", "out.raw")
+        assert content("out.raw")[:SIZE] == DATA
+        del web.seen[:]
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,copy-on-read=on,file=" + path("over2.qcow2"),
+                      "-drive", "if=none,id=e,readonly=on,file=" + backing.replace(",", ",,")) as e:
+            shown = {b["device"]: b["inserted"] for b in e.command("query-block")["return"]}
+            assert shown["d"]["image"]["backing-image"]["format"] == "qcow2", shown
+            assert shown["e"]["drv"] == "qcow2" and shown["e"]["ro"], shown
+        assert [h for _, h in web.seen if h.get("Range") == "bytes=0-65535"], web.seen
+
+
+tap.run([images_are_read_from_a_web_server, lighttpd_serves_images, names_and_passwords_are_given, nothing_is_written,
+         keys_of_drives_reach_it, cookies_are_sent, slow_servers_are_given_up, certificates_are_checked,
+         overlays_stand_on_web_images])
