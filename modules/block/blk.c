@@ -11,7 +11,7 @@
 #include <bp/device.h>
 #include <bp/run.h>
 
-#include "block.h"
+#include "commands.h"
 
 struct bp_blk *block_blks;
 
@@ -65,6 +65,7 @@ void blk_unref(struct bp_blk *blk)
 {
     if (--blk->refs > 0)
         return;
+    histograms_free(blk);
     pthread_mutex_destroy(&blk->lock);
     bp_co_mutex_free(blk->gate_mutex);
     bp_co_queue_free(blk->gate);
@@ -173,6 +174,7 @@ static void account(struct bp_blk *blk, enum bp_block_op op, uint64_t bytes, int
     } else {
         s->bytes[op] += bytes;
         s->operations[op]++;
+        histograms_count(blk, op, (uint64_t)(now - since));
     }
     if (ret >= 0 || blk->account_failed) {
         s->ns[op] += (uint64_t)(now - since);

@@ -80,6 +80,13 @@ struct bp_block_child {
     bool marked;
 };
 
+/* bins[i] counts what took less than bounds[i] ns, and the last one the rest; bins NULL: nothing is counted. */
+struct histogram {
+    uint64_t *bounds, *bins;
+    unsigned count; /* of bounds */
+};
+#define HISTOGRAMS 3u /* reads, writes, flushes */
+
 struct block_stats {
     uint64_t bytes[5], operations[5], failed[5], invalid[5], ns[5]; /* by enum bp_block_op */
     int64_t last_access; /* ns of BP_CLOCK_REALTIME; 0: never */
@@ -135,6 +142,7 @@ struct bp_blk {
     struct bp_co_queue *gate; /* coroutines that wait for the end of drains */
     struct bp_deferred *tell;
     struct block_stats stats;
+    struct histogram histograms[HISTOGRAMS]; /* under the lock */
     struct drain_waiter *drain_waiters;
     unsigned plugged;
     struct bp_value *throttle; /* as it was set, for query-block; or NULL */

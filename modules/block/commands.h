@@ -30,6 +30,13 @@ int job_do(const char *id, enum job_verb verb, bool force, struct bp_error *err)
 int job_set_speed(const char *id, int64_t speed, struct bp_error *err);
 void jobs_end(void);
 
+/* histogram.c */
+void histograms_free(struct bp_blk *blk);
+void histograms_count(struct bp_blk *blk, enum bp_block_op op, uint64_t ns);
+void histograms_show(struct bp_blk *blk, struct bp_value *to);
+int qmp_histogram_set(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
+extern const struct bp_command cmd_histogram;
+
 /* snapshot.c */
 int qmp_snapshot(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);
 int qmp_snapshot_sync(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err);

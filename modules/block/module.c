@@ -160,4 +160,4 @@ BP_MODULE_WITH_FINI(
     {BP_PROVIDE_HMP, &hmp_snapshot}, {BP_PROVIDE_HMP, &hmp_internal}, {BP_PROVIDE_HMP, &hmp_delete_internal},
     {BP_PROVIDE_HMP, &hmp_job_pause}, {BP_PROVIDE_HMP, &hmp_job_resume}, {BP_PROVIDE_HMP, &hmp_job_complete},
     {BP_PROVIDE_HMP, &hmp_job_cancel}, {BP_PROVIDE_HMP, &hmp_job_speed}, {BP_PROVIDE_HMP, &hmp_info_jobs},
-    {BP_PROVIDE_HMP, &hmp_throttle});
+    {BP_PROVIDE_COMMAND, &cmd_histogram}, {BP_PROVIDE_HMP, &hmp_throttle});

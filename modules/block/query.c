@@ -249,6 +249,8 @@ static struct bp_value *counters(struct bp_blk *blk, struct bp_block_node *node)
     SET(v, "account_invalid", bool, blk ? blk->account_invalid : true);
     SET(v, "account_failed", bool, blk ? blk->account_failed : true);
     bp_value_set(v, "timed_stats", bp_value_list());
+    if (blk)
+        histograms_show(blk, v);
     return v;
 }
 

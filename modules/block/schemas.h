@@ -96,7 +96,10 @@ static const struct bp_field counter_members[] = {
     BP_ARG_OPT("idle_time_ns", INT64, "since the last request"),
     BP_ARG("account_invalid", BOOL, "invalid requests count"),
     BP_ARG("account_failed", BOOL, "failed requests count"),
-    BP_ARG_TYPED("timed_stats", LIST, &any_list, 0, "none are kept"), BP_FIELDS_END};
+    BP_ARG_TYPED("timed_stats", LIST, &any_list, 0, "none are kept"),
+    BP_ARG_OPT("rd_latency_histogram", ANY, "how long reads took"),
+    BP_ARG_OPT("wr_latency_histogram", ANY, "how long writes took"),
+    BP_ARG_OPT("flush_latency_histogram", ANY, "how long flushes took"), BP_FIELDS_END};
 static const struct bp_schema counter_schema = {"BlockDeviceStats", BP_KIND_STRUCT,
                                                 .members = counter_members};
 static const struct bp_field stats_members[] = {

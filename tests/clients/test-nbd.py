@@ -169,6 +169,31 @@ def what_is_written_arrives():
         run("check", "-q", "q.qcow2")
 
 
+def discards_of_a_disk_are_trims():
+    """Through the emulator: what one client of it discards arrives at the server that its disk comes from."""
+    qemu = shutil.which("qemu-io")
+    if not qemu:
+        raise tap.Skip("qemu-io is missing")
+    with open(path("trim.raw"), "wb") as f:
+        f.write(b"x" * 4194304)
+    front = SOCK + "f"
+    with Kit("--exit-with-parent", "--filter=log", "file", "trim.raw", "logfile=log"):
+        with Emulator(PROGRAM, "-M", "none", "-blockdev", "driver=nbd,node-name=n,discard=unmap,server.type=unix,"
+                      "server.path=" + SOCK) as e:
+            reply = e.command("nbd-server-start", addr={"type": "unix", "data": {"path": front}})
+            assert reply == {"return": {}}, reply
+            reply = e.command("block-export-add", type="nbd", id="x", node_name="n", name="", writable=True)
+            assert reply == {"return": {}}, reply
+            subprocess.run([qemu, "-f", "raw", "-c", "discard 1M 64k", "-c", "write -P 3 2M 512", "-c", "flush",
+                            "nbd+unix:///?socket=" + front], check=True, timeout=WAIT, capture_output=True)
+            assert e.command("nbd-server-stop") == {"return": {}}
+        seen = content("log").decode()
+    trims = [line for line in seen.splitlines() if "Trim" in line and "offset=0x100000" in line]
+    assert trims and "count=0x10000" in trims[0], seen
+    assert content("trim.raw")[2097152:2097664] == b"\3" * 512
+    assert content("trim.raw")[1048576:1048576 + 65536] == bytes(65536)
+
+
 def holes_are_told_of():
     empty("h.raw", 4 * 1048576)
     with open(path("h.raw"), "r+b") as f:
@@ -323,6 +348,7 @@ def servers_may_say_what_they_like():
             assert done.returncode in (0, 1), (seed, done)
 
 
-tap.run([names_of_all_kinds_lead_to_the_export, the_documented_examples_run, what_is_written_arrives, holes_are_told_of,
+tap.run([names_of_all_kinds_lead_to_the_export, the_documented_examples_run, what_is_written_arrives,
+         discards_of_a_disk_are_trims, holes_are_told_of,
          old_servers_and_read_only_ones_are_understood, errors_come_through, restarts_are_survived_within_the_delay,
          servers_that_come_late_are_waited_for, servers_may_say_what_they_like])

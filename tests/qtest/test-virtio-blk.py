@@ -208,6 +208,31 @@ def is_unplugged_with_requests_in_flight(q, f):
     assert Disk(q).read(0, 512)[0] == OK
 
 
+def latencies_are_counted(q, f):
+    del f
+    d = Disk(q)
+
+    def shown(key):
+        stats, = [s["stats"] for s in q.qmp("query-blockstats") if s.get("device") == "d"]
+        return stats.get(key)
+    assert shown("rd_latency_histogram") is None
+    q.qmp("block-latency-histogram-set", {"id": "disk", "boundaries": [10, 1000000000000], "boundaries-write": [5]})
+    for _ in range(7):
+        d.read(0, 512)
+    assert d.write(0, bytes(512)) == OK and d.request(FLUSH, 0, [])[0] == OK
+    assert shown("rd_latency_histogram") == {"boundaries": [10, 1000000000000], "bins": [0, 7, 0]}
+    assert sum(shown("wr_latency_histogram")["bins"]) == 1 and sum(shown("flush_latency_histogram")["bins"]) == 1
+    for wrong in ([], [0], [5, 5], [9, 3]):
+        try:
+            q.qmp("block-latency-histogram-set", {"id": "disk", "boundaries": wrong})
+            raise AssertionError(wrong)
+        except Failed as e:
+            assert "boundaries" in str(e), e
+    assert shown("rd_latency_histogram")["bins"] == [0, 7, 0]
+    q.qmp("block-latency-histogram-set", {"id": "disk"})
+    assert shown("rd_latency_histogram") is None
+
+
 def drives_of_the_board(q):
     found = [e for e in q.qmp("qom-list", {"path": "/machine/unattached"}) if e["type"] == "child<virtio-blk-pci>"]
     assert len(found) == 2, found
@@ -265,6 +290,7 @@ tap.machine_case("a reset ends a request that waits for a person", ["-M", "pc", 
                  lambda q: reset_ends_what_was_held(q, None))
 tap.case("requests wait for bounce memory", waits_for_bounce_memory)
 tap.case("it is unplugged with requests in flight", with_disk(",id=disk", is_unplugged_with_requests_in_flight))
+tap.case("latencies are counted", with_disk(",id=disk", latencies_are_counted))
 tap.case("if=virtio drives become disks of the board", board_makes_drives)
 tap.case("bad properties are refused in words", bad_properties_are_refused_in_words)
 tap.done()
