@@ -421,7 +421,8 @@ static void curl_close(struct bp_block_node *node)
     BP_PROP("readahead", SIZE, struct curl_state, readahead, "262144", "bytes read at once; a multiple of 512"), \
     BP_PROP("timeout", UINT64, struct curl_state, timeout, "5", "seconds that a transfer may take; 0: any time"), \
     BP_PROP("username", STRING, struct curl_state, user, NULL, "user there"), \
-    BP_PROP("password-secret", STRING, struct curl_state, password_secret, NULL, "id of the secret with the password"), \
+    BP_PROP("password-secret", STRING, struct curl_state, password_secret, NULL, \
+            "id of the secret with the password"), \
     BP_PROP("proxy-username", STRING, struct curl_state, proxy_user, NULL, "user of the proxy"), \
     BP_PROP("proxy-password-secret", STRING, struct curl_state, proxy_password_secret, NULL, \
             "id of the secret with the proxy's password")

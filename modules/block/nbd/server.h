@@ -3,7 +3,7 @@
 #ifndef BLOCK_NBD_SERVER_H
 #define BLOCK_NBD_SERVER_H
 
-#include "../nbd/nbd.h"
+#include "nbd.h"
 
 enum { OPT_LIST = 3, OPT_STARTTLS = 5, OPT_INFO = 6, OPT_LIST_META = 9 };
 #define REP_ERR_INVALID (REP_ERROR | 3u)
