@@ -251,10 +251,13 @@ static void secured(void *opaque, int ret, const struct bp_error *err)
     if (ret == 0 && s->tls_authz)
         ret = bp_authz_check(s->tls_authz, s->layers.tls->peer_name(s->layers.session), &why);
     if (ret == 0) {
+        s->layers.warned = false;
         begin_protocol(s);
         return;
     }
-    bp_warn("chardev %s: %s", name_of(s), why.message);
+    if (!s->layers.warned)
+        bp_warn("chardev %s: %s", name_of(s), why.message);
+    s->layers.warned = true;
     socket_disconnected(s);
 }
 

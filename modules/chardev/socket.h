@@ -30,6 +30,7 @@ struct layers {
     bool used;   /* there are any */
     bool open;   /* handshakes are over */
     bool ended;  /* nothing more will come */
+    bool warned; /* of a handshake that failed; again after one that succeeds: who knocks for ever fills no log */
     const struct bp_tls_ops *tls; /* with session */
     struct bp_tls_session *session;
     struct bytes in, payload, wire;

@@ -155,6 +155,20 @@ def clients_with_a_certificate_get_in():
             assert b"QMP" not in got, got
 
 
+def who_knocks_for_ever_fills_no_log():
+    pki()
+    port, words = server(X509 + path("server"))
+    with emulator(words) as e:
+        for _ in range(1500):  # far more warnings than a pipe that nobody reads takes
+            with socket.create_connection(("127.0.0.1", port), WAIT) as s:
+                s.sendall(b"no TLS at all, but long enough for a record")
+        with gnutls(port, *client_words()) as c:
+            assert c.talks(), c.seen
+        e.command("qmp_capabilities")
+        e.command("quit")
+        assert e.process.stderr.read().count("handshake failed") == 1
+
+
 def without_verification_everybody_gets_in():
     pki()
     port, words = server(X509 + path("server") + ",verify-peer=off")
@@ -583,7 +597,8 @@ def suites_are_those_of_the_priority():
         assert "@SYSTEM" in refused("-object", "tls-cipher-suites,id=s,priority=@SYSTEM")
 
 
-tap.run([clients_with_a_certificate_get_in, without_verification_everybody_gets_in, revoked_certificates_do_not_get_in,
+tap.run([clients_with_a_certificate_get_in, who_knocks_for_ever_fills_no_log,
+         without_verification_everybody_gets_in, revoked_certificates_do_not_get_in,
          files_that_are_missing_or_bad_are_named, certificates_are_looked_at_before_anybody_comes,
          encrypted_keys_need_their_password, priorities_bind, parameters_of_diffie_hellman_are_those_of_the_file,
          known_users_with_their_key_get_in, nobody_is_known_by_anonymous_credentials, our_client_wants_the_right_host,
