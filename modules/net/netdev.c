@@ -105,7 +105,7 @@ static const char *missing(const char *type)
         {"tap", "TAP interfaces"}, {"bridge", "bridges of the host"},
         {"socket", "networks over sockets"}, {"stream", "networks over stream sockets"},
         {"dgram", "networks over datagram sockets"}, {"l2tpv3", "L2TPv3 tunnels"},
-        {"vde", "VDE switches (libvdeplug)"}, {"af-xdp", "AF_XDP sockets"},
+        {"vde", "VDE switches (libvdeplug)"}, {"af-xdp", "AF_XDP sockets (libbpf)"},
         {"vhost-user", "networks of another process (vhost-user)"}, {"passt", "passt"},
         {"vhost-vdpa", "vDPA devices, which need hardware of the kind"},
         {"netmap", "netmap, which Linux does not have"},
