@@ -83,7 +83,7 @@ def modules_include_only_the_api_and_their_own_folder():
                 good = ".." not in name and (name.endswith(".hex") or any(
                     os.path.exists(os.path.join(ROOT, folder, name)) for folder in folders))
             else:
-                good = is_api(name) or (not name.startswith("bp") and
+                good = is_api(name) or (not name.startswith("bp/") and
                                         not name.startswith(CORE_LIBRARIES))
             if not good:
                 yield "%s includes %s" % (path, name)
