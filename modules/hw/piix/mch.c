@@ -40,6 +40,7 @@ struct q35_host {
     struct smram smram;
     struct bp_region *ecam;
     uint64_t ecam_base, ecam_size; /* while it is mapped */
+    uint32_t last_ecam; /* PCIEXBAR when it was last on, for firmware that wakes */
     struct config_ports ports; /* and the root bus */
     uint16_t pin_count[256][4]; /* raised, of each place on the root bus: routes may change */
 };
@@ -90,6 +91,8 @@ static void update_ecam(struct q35_host *s)
     base |= bar & 0x0c000000u & ~(size - 1);
     if (!s->pam.system || !(bar & ECAM_ON) || (bar >> 1 & 3) == 3)
         base = size = 0;
+    else
+        s->last_ecam = get32(c);
     if (base == s->ecam_base && size == s->ecam_size)
         return;
     bp_memory_begin();
@@ -197,6 +200,8 @@ static void shadow(struct bp_device *dev)
     struct q35_host *s = bp_device_state(dev);
 
     pam_shadow(pci->config(s->function) + REG_PAM0);
+    /* SeaBIOS reaches for configuration space there before it has set PCIEXBAR again. */
+    pci->set_config(s->function, REG_PCIEXBAR, 4, 0xffffffff, s->last_ecam);
     update_memory(s);
 }
 
