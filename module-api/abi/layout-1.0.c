@@ -11,6 +11,7 @@
 #include <bp/bus/ide.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
+#include <bp/bus/usb.h>
 #include <bp/chip/acpi-tables.h>
 #include <bp/chip/fdc.h>
 #include <bp/chip/fw-cfg.h>
@@ -19,6 +20,7 @@
 #include <bp/chip/i8259.h>
 #include <bp/chip/ich9.h>
 #include <bp/chip/mc146818.h>
+#include <bp/chip/pc-dimm.h>
 #include <bp/chip/pc-host.h>
 #include <bp/chip/pflash.h>
 #include <bp/chip/piix.h>
@@ -34,17 +36,22 @@
 #include <bp/error.h>
 #include <bp/file.h>
 #include <bp/host/audio.h>
+#include <bp/host/authz.h>
 #include <bp/host/block-aio.h>
 #include <bp/host/block.h>
 #include <bp/host/chardev.h>
+#include <bp/host/cryptodev.h>
 #include <bp/host/disassembler.h>
 #include <bp/host/display.h>
+#include <bp/host/generator.h>
 #include <bp/host/input.h>
 #include <bp/host/iothread.h>
 #include <bp/host/net.h>
+#include <bp/host/pmem.h>
 #include <bp/host/rng.h>
 #include <bp/host/scsi.h>
 #include <bp/host/secret.h>
+#include <bp/host/tls.h>
 #include <bp/host/virtio.h>
 #include <bp/iommu.h>
 #include <bp/irq.h>
@@ -52,11 +59,13 @@
 #include <bp/level.h>
 #include <bp/log.h>
 #include <bp/loop.h>
+#include <bp/memory-device.h>
 #include <bp/memory.h>
 #include <bp/module.h>
 #include <bp/object.h>
 #include <bp/option.h>
 #include <bp/ram.h>
+#include <bp/random.h>
 #include <bp/run.h>
 #include <bp/schema.h>
 #include <bp/state.h>
@@ -125,6 +134,10 @@ _Static_assert(sizeof(struct bp_audiodev_options) == 72, "bp_audiodev_options");
 _Static_assert(offsetof(struct bp_audiodev_options, in) == 0, "bp_audiodev_options.in");
 _Static_assert(offsetof(struct bp_audiodev_options, out) == 32, "bp_audiodev_options.out");
 _Static_assert(offsetof(struct bp_audiodev_options, timer_period) == 64, "bp_audiodev_options.timer_period");
+_Static_assert(sizeof(struct bp_authz_ops) >= 48, "bp_authz_ops");
+_Static_assert(offsetof(struct bp_authz_ops, size) == 0, "bp_authz_ops.size");
+_Static_assert(offsetof(struct bp_authz_ops, check) == 8, "bp_authz_ops.check");
+_Static_assert(offsetof(struct bp_authz_ops, reserved) == 16, "bp_authz_ops.reserved");
 _Static_assert(sizeof(struct bp_blk_conf) == 104, "bp_blk_conf");
 _Static_assert(offsetof(struct bp_blk_conf, drive) == 0, "bp_blk_conf.drive");
 _Static_assert(offsetof(struct bp_blk_conf, logical_block_size) == 8, "bp_blk_conf.logical_block_size");
@@ -237,7 +250,8 @@ _Static_assert(offsetof(struct bp_block_driver, snapshot) == 368, "bp_block_driv
 _Static_assert(offsetof(struct bp_block_driver, change_backing) == 376, "bp_block_driver.change_backing");
 _Static_assert(offsetof(struct bp_block_driver, measure) == 384, "bp_block_driver.measure");
 _Static_assert(offsetof(struct bp_block_driver, children_changed) == 392, "bp_block_driver.children_changed");
-_Static_assert(offsetof(struct bp_block_driver, reserved) == 400, "bp_block_driver.reserved");
+_Static_assert(offsetof(struct bp_block_driver, granted) == 400, "bp_block_driver.granted");
+_Static_assert(offsetof(struct bp_block_driver, reserved) == 408, "bp_block_driver.reserved");
 _Static_assert(sizeof(struct bp_block_info) >= 72, "bp_block_info");
 _Static_assert(offsetof(struct bp_block_info, size) == 0, "bp_block_info.size");
 _Static_assert(offsetof(struct bp_block_info, cluster_size) == 4, "bp_block_info.cluster_size");
@@ -474,6 +488,24 @@ _Static_assert(offsetof(struct bp_console_ops, update) == 8, "bp_console_ops.upd
 _Static_assert(offsetof(struct bp_console_ops, watched) == 16, "bp_console_ops.watched");
 _Static_assert(offsetof(struct bp_console_ops, ui_info) == 24, "bp_console_ops.ui_info");
 _Static_assert(offsetof(struct bp_console_ops, reserved) == 32, "bp_console_ops.reserved");
+_Static_assert(sizeof(struct bp_cryptodev_facts) >= 64, "bp_cryptodev_facts");
+_Static_assert(offsetof(struct bp_cryptodev_facts, size) == 0, "bp_cryptodev_facts.size");
+_Static_assert(offsetof(struct bp_cryptodev_facts, queues) == 8, "bp_cryptodev_facts.queues");
+_Static_assert(offsetof(struct bp_cryptodev_facts, ciphers) == 12, "bp_cryptodev_facts.ciphers");
+_Static_assert(offsetof(struct bp_cryptodev_facts, key_most) == 16, "bp_cryptodev_facts.key_most");
+_Static_assert(offsetof(struct bp_cryptodev_facts, reserved32) == 20, "bp_cryptodev_facts.reserved32");
+_Static_assert(offsetof(struct bp_cryptodev_facts, data_most) == 24, "bp_cryptodev_facts.data_most");
+_Static_assert(offsetof(struct bp_cryptodev_facts, reserved) == 32, "bp_cryptodev_facts.reserved");
+_Static_assert(sizeof(struct bp_cryptodev_interface) >= 96, "bp_cryptodev_interface");
+_Static_assert(offsetof(struct bp_cryptodev_interface, size) == 0, "bp_cryptodev_interface.size");
+_Static_assert(offsetof(struct bp_cryptodev_interface, claim) == 8, "bp_cryptodev_interface.claim");
+_Static_assert(offsetof(struct bp_cryptodev_interface, release) == 16, "bp_cryptodev_interface.release");
+_Static_assert(offsetof(struct bp_cryptodev_interface, open) == 24, "bp_cryptodev_interface.open");
+_Static_assert(offsetof(struct bp_cryptodev_interface, close) == 32, "bp_cryptodev_interface.close");
+_Static_assert(offsetof(struct bp_cryptodev_interface, close_all) == 40, "bp_cryptodev_interface.close_all");
+_Static_assert(offsetof(struct bp_cryptodev_interface, shape) == 48, "bp_cryptodev_interface.shape");
+_Static_assert(offsetof(struct bp_cryptodev_interface, run) == 56, "bp_cryptodev_interface.run");
+_Static_assert(offsetof(struct bp_cryptodev_interface, reserved) == 64, "bp_cryptodev_interface.reserved");
 _Static_assert(sizeof(struct bp_cursor) == 24, "bp_cursor");
 _Static_assert(offsetof(struct bp_cursor, width) == 0, "bp_cursor.width");
 _Static_assert(offsetof(struct bp_cursor, height) == 4, "bp_cursor.height");
@@ -611,6 +643,10 @@ _Static_assert(offsetof(struct bp_fw_cfg_interface, on_select) == 24, "bp_fw_cfg
 _Static_assert(offsetof(struct bp_fw_cfg_interface, add_writable) == 32, "bp_fw_cfg_interface.add_writable");
 _Static_assert(offsetof(struct bp_fw_cfg_interface, content) == 40, "bp_fw_cfg_interface.content");
 _Static_assert(offsetof(struct bp_fw_cfg_interface, reserved) == 48, "bp_fw_cfg_interface.reserved");
+_Static_assert(sizeof(struct bp_generator_ops) >= 48, "bp_generator_ops");
+_Static_assert(offsetof(struct bp_generator_ops, size) == 0, "bp_generator_ops.size");
+_Static_assert(offsetof(struct bp_generator_ops, generate) == 8, "bp_generator_ops.generate");
+_Static_assert(offsetof(struct bp_generator_ops, reserved) == 16, "bp_generator_ops.reserved");
 _Static_assert(sizeof(struct bp_hda_info) >= 64, "bp_hda_info");
 _Static_assert(offsetof(struct bp_hda_info, size) == 0, "bp_hda_info.size");
 _Static_assert(offsetof(struct bp_hda_info, flags) == 4, "bp_hda_info.flags");
@@ -841,6 +877,17 @@ _Static_assert(offsetof(struct bp_mapping, offset) == 32, "bp_mapping.offset");
 _Static_assert(offsetof(struct bp_mapping, length) == 40, "bp_mapping.length");
 _Static_assert(offsetof(struct bp_mapping, readonly) == 48, "bp_mapping.readonly");
 _Static_assert(offsetof(struct bp_mapping, reserved) == 56, "bp_mapping.reserved");
+_Static_assert(sizeof(struct bp_memory_device) >= 88, "bp_memory_device");
+_Static_assert(offsetof(struct bp_memory_device, size) == 0, "bp_memory_device.size");
+_Static_assert(offsetof(struct bp_memory_device, flags) == 4, "bp_memory_device.flags");
+_Static_assert(offsetof(struct bp_memory_device, type) == 8, "bp_memory_device.type");
+_Static_assert(offsetof(struct bp_memory_device, align) == 16, "bp_memory_device.align");
+_Static_assert(offsetof(struct bp_memory_device, addr) == 24, "bp_memory_device.addr");
+_Static_assert(offsetof(struct bp_memory_device, slot) == 32, "bp_memory_device.slot");
+_Static_assert(offsetof(struct bp_memory_device, reserved32) == 36, "bp_memory_device.reserved32");
+_Static_assert(offsetof(struct bp_memory_device, plugged) == 40, "bp_memory_device.plugged");
+_Static_assert(offsetof(struct bp_memory_device, describe) == 48, "bp_memory_device.describe");
+_Static_assert(offsetof(struct bp_memory_device, reserved) == 56, "bp_memory_device.reserved");
 _Static_assert(sizeof(struct bp_memory_listener) >= 96, "bp_memory_listener");
 _Static_assert(offsetof(struct bp_memory_listener, size) == 0, "bp_memory_listener.size");
 _Static_assert(offsetof(struct bp_memory_listener, begin) == 8, "bp_memory_listener.begin");
@@ -852,6 +899,12 @@ _Static_assert(offsetof(struct bp_memory_listener, log_stop) == 48, "bp_memory_l
 _Static_assert(offsetof(struct bp_memory_listener, log_sync) == 56, "bp_memory_listener.log_sync");
 _Static_assert(offsetof(struct bp_memory_listener, doorbells) == 64, "bp_memory_listener.doorbells");
 _Static_assert(offsetof(struct bp_memory_listener, reserved) == 72, "bp_memory_listener.reserved");
+_Static_assert(sizeof(struct bp_memory_slot) >= 48, "bp_memory_slot");
+_Static_assert(offsetof(struct bp_memory_slot, size) == 0, "bp_memory_slot.size");
+_Static_assert(offsetof(struct bp_memory_slot, dev) == 8, "bp_memory_slot.dev");
+_Static_assert(offsetof(struct bp_memory_slot, addr) == 16, "bp_memory_slot.addr");
+_Static_assert(offsetof(struct bp_memory_slot, length) == 24, "bp_memory_slot.length");
+_Static_assert(offsetof(struct bp_memory_slot, reserved) == 32, "bp_memory_slot.reserved");
 _Static_assert(sizeof(struct bp_module) >= 88, "bp_module");
 _Static_assert(offsetof(struct bp_module, magic) == 0, "bp_module.magic");
 _Static_assert(offsetof(struct bp_module, size) == 4, "bp_module.size");
@@ -976,6 +1029,23 @@ _Static_assert(offsetof(struct bp_participant_ops, busy) == 16, "bp_participant_
 _Static_assert(offsetof(struct bp_participant_ops, drain_end) == 24, "bp_participant_ops.drain_end");
 _Static_assert(offsetof(struct bp_participant_ops, moved) == 32, "bp_participant_ops.moved");
 _Static_assert(offsetof(struct bp_participant_ops, reserved) == 40, "bp_participant_ops.reserved");
+_Static_assert(sizeof(struct bp_pc_dimm_info) >= 72, "bp_pc_dimm_info");
+_Static_assert(offsetof(struct bp_pc_dimm_info, size) == 0, "bp_pc_dimm_info.size");
+_Static_assert(offsetof(struct bp_pc_dimm_info, addr) == 8, "bp_pc_dimm_info.addr");
+_Static_assert(offsetof(struct bp_pc_dimm_info, length) == 16, "bp_pc_dimm_info.length");
+_Static_assert(offsetof(struct bp_pc_dimm_info, slot) == 24, "bp_pc_dimm_info.slot");
+_Static_assert(offsetof(struct bp_pc_dimm_info, node) == 28, "bp_pc_dimm_info.node");
+_Static_assert(offsetof(struct bp_pc_dimm_info, persistent) == 32, "bp_pc_dimm_info.persistent");
+_Static_assert(offsetof(struct bp_pc_dimm_info, unarmed) == 33, "bp_pc_dimm_info.unarmed");
+_Static_assert(offsetof(struct bp_pc_dimm_info, label_size) == 36, "bp_pc_dimm_info.label_size");
+_Static_assert(offsetof(struct bp_pc_dimm_info, uuid) == 40, "bp_pc_dimm_info.uuid");
+_Static_assert(offsetof(struct bp_pc_dimm_info, reserved) == 56, "bp_pc_dimm_info.reserved");
+_Static_assert(sizeof(struct bp_pc_dimm_interface) >= 64, "bp_pc_dimm_interface");
+_Static_assert(offsetof(struct bp_pc_dimm_interface, size) == 0, "bp_pc_dimm_interface.size");
+_Static_assert(offsetof(struct bp_pc_dimm_interface, info) == 8, "bp_pc_dimm_interface.info");
+_Static_assert(offsetof(struct bp_pc_dimm_interface, label_read) == 16, "bp_pc_dimm_interface.label_read");
+_Static_assert(offsetof(struct bp_pc_dimm_interface, label_write) == 24, "bp_pc_dimm_interface.label_write");
+_Static_assert(offsetof(struct bp_pc_dimm_interface, reserved) == 32, "bp_pc_dimm_interface.reserved");
 _Static_assert(sizeof(struct bp_pc_host_interface) >= 80, "bp_pc_host_interface");
 _Static_assert(offsetof(struct bp_pc_host_interface, size) == 0, "bp_pc_host_interface.size");
 _Static_assert(offsetof(struct bp_pc_host_interface, set_memory) == 8, "bp_pc_host_interface.set_memory");
@@ -1083,7 +1153,8 @@ _Static_assert(offsetof(struct bp_pci_interface, set_config) == 240, "bp_pci_int
 _Static_assert(offsetof(struct bp_pci_interface, set_bus_power) == 248, "bp_pci_interface.set_bus_power");
 _Static_assert(offsetof(struct bp_pci_interface, bus_region) == 256, "bp_pci_interface.bus_region");
 _Static_assert(offsetof(struct bp_pci_interface, set_config_hooks) == 264, "bp_pci_interface.set_config_hooks");
-_Static_assert(offsetof(struct bp_pci_interface, reserved) == 272, "bp_pci_interface.reserved");
+_Static_assert(offsetof(struct bp_pci_interface, set_dma) == 272, "bp_pci_interface.set_dma");
+_Static_assert(offsetof(struct bp_pci_interface, reserved) == 280, "bp_pci_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_msix) == 12, "bp_pci_msix");
 _Static_assert(offsetof(struct bp_pci_msix, vectors) == 0, "bp_pci_msix.vectors");
 _Static_assert(offsetof(struct bp_pci_msix, bar) == 2, "bp_pci_msix.bar");
@@ -1106,6 +1177,12 @@ _Static_assert(sizeof(struct bp_pit_interface) >= 48, "bp_pit_interface");
 _Static_assert(offsetof(struct bp_pit_interface, size) == 0, "bp_pit_interface.size");
 _Static_assert(offsetof(struct bp_pit_interface, tone) == 8, "bp_pit_interface.tone");
 _Static_assert(offsetof(struct bp_pit_interface, reserved) == 16, "bp_pit_interface.reserved");
+_Static_assert(sizeof(struct bp_pmem_interface) >= 56, "bp_pmem_interface");
+_Static_assert(offsetof(struct bp_pmem_interface, size) == 0, "bp_pmem_interface.size");
+_Static_assert(offsetof(struct bp_pmem_interface, reserved0) == 4, "bp_pmem_interface.reserved0");
+_Static_assert(offsetof(struct bp_pmem_interface, is_pmem) == 8, "bp_pmem_interface.is_pmem");
+_Static_assert(offsetof(struct bp_pmem_interface, persist) == 16, "bp_pmem_interface.persist");
+_Static_assert(offsetof(struct bp_pmem_interface, reserved) == 24, "bp_pmem_interface.reserved");
 _Static_assert(sizeof(struct bp_provide) == 16, "bp_provide");
 _Static_assert(offsetof(struct bp_provide, kind) == 0, "bp_provide.kind");
 _Static_assert(offsetof(struct bp_provide, desc) == 8, "bp_provide.desc");
@@ -1267,6 +1344,11 @@ _Static_assert(offsetof(struct bp_shape_slot, offset) == 12, "bp_shape_slot.offs
 _Static_assert(offsetof(struct bp_shape_slot, length) == 16, "bp_shape_slot.length");
 _Static_assert(offsetof(struct bp_shape_slot, reserved) == 20, "bp_shape_slot.reserved");
 _Static_assert(offsetof(struct bp_shape_slot, to) == 24, "bp_shape_slot.to");
+_Static_assert(sizeof(struct bp_smbios_bmc) == 6, "bp_smbios_bmc");
+_Static_assert(offsetof(struct bp_smbios_bmc, interface) == 0, "bp_smbios_bmc.interface");
+_Static_assert(offsetof(struct bp_smbios_bmc, slave_addr) == 1, "bp_smbios_bmc.slave_addr");
+_Static_assert(offsetof(struct bp_smbios_bmc, irq) == 2, "bp_smbios_bmc.irq");
+_Static_assert(offsetof(struct bp_smbios_bmc, port) == 4, "bp_smbios_bmc.port");
 _Static_assert(sizeof(struct bp_smbios_facts) >= 112, "bp_smbios_facts");
 _Static_assert(offsetof(struct bp_smbios_facts, size) == 0, "bp_smbios_facts.size");
 _Static_assert(offsetof(struct bp_smbios_facts, entry_point) == 4, "bp_smbios_facts.entry_point");
@@ -1280,7 +1362,9 @@ _Static_assert(offsetof(struct bp_smbios_facts, threads) == 48, "bp_smbios_facts
 _Static_assert(offsetof(struct bp_smbios_facts, processor_id) == 56, "bp_smbios_facts.processor_id");
 _Static_assert(offsetof(struct bp_smbios_facts, ram_low) == 64, "bp_smbios_facts.ram_low");
 _Static_assert(offsetof(struct bp_smbios_facts, ram_high) == 72, "bp_smbios_facts.ram_high");
-_Static_assert(offsetof(struct bp_smbios_facts, reserved) == 80, "bp_smbios_facts.reserved");
+_Static_assert(offsetof(struct bp_smbios_facts, bmcs) == 80, "bp_smbios_facts.bmcs");
+_Static_assert(offsetof(struct bp_smbios_facts, bmc_count) == 88, "bp_smbios_facts.bmc_count");
+_Static_assert(offsetof(struct bp_smbios_facts, reserved) == 96, "bp_smbios_facts.reserved");
 _Static_assert(sizeof(struct bp_smbios_interface) >= 48, "bp_smbios_interface");
 _Static_assert(offsetof(struct bp_smbios_interface, size) == 0, "bp_smbios_interface.size");
 _Static_assert(offsetof(struct bp_smbios_interface, build) == 8, "bp_smbios_interface.build");
@@ -1347,6 +1431,21 @@ _Static_assert(offsetof(struct bp_surface_options, offset) == 32, "bp_surface_op
 _Static_assert(offsetof(struct bp_surface_options, repeat_x) == 40, "bp_surface_options.repeat_x");
 _Static_assert(offsetof(struct bp_surface_options, repeat_y) == 44, "bp_surface_options.repeat_y");
 _Static_assert(offsetof(struct bp_surface_options, reserved) == 48, "bp_surface_options.reserved");
+_Static_assert(sizeof(struct bp_tls_ops) >= 160, "bp_tls_ops");
+_Static_assert(offsetof(struct bp_tls_ops, size) == 0, "bp_tls_ops.size");
+_Static_assert(offsetof(struct bp_tls_ops, kind) == 4, "bp_tls_ops.kind");
+_Static_assert(offsetof(struct bp_tls_ops, check) == 8, "bp_tls_ops.check");
+_Static_assert(offsetof(struct bp_tls_ops, reload) == 16, "bp_tls_ops.reload");
+_Static_assert(offsetof(struct bp_tls_ops, session_new) == 24, "bp_tls_ops.session_new");
+_Static_assert(offsetof(struct bp_tls_ops, session_free) == 32, "bp_tls_ops.session_free");
+_Static_assert(offsetof(struct bp_tls_ops, handshake) == 40, "bp_tls_ops.handshake");
+_Static_assert(offsetof(struct bp_tls_ops, wants) == 48, "bp_tls_ops.wants");
+_Static_assert(offsetof(struct bp_tls_ops, start) == 56, "bp_tls_ops.start");
+_Static_assert(offsetof(struct bp_tls_ops, read) == 64, "bp_tls_ops.read");
+_Static_assert(offsetof(struct bp_tls_ops, write) == 72, "bp_tls_ops.write");
+_Static_assert(offsetof(struct bp_tls_ops, bye) == 80, "bp_tls_ops.bye");
+_Static_assert(offsetof(struct bp_tls_ops, peer_name) == 88, "bp_tls_ops.peer_name");
+_Static_assert(offsetof(struct bp_tls_ops, reserved) == 96, "bp_tls_ops.reserved");
 _Static_assert(sizeof(struct bp_type_info) == 104, "bp_type_info");
 _Static_assert(offsetof(struct bp_type_info, size) == 0, "bp_type_info.size");
 _Static_assert(offsetof(struct bp_type_info, flags) == 4, "bp_type_info.flags");
@@ -1370,6 +1469,131 @@ _Static_assert(offsetof(struct bp_ui_info, x) == 20, "bp_ui_info.x");
 _Static_assert(offsetof(struct bp_ui_info, y) == 24, "bp_ui_info.y");
 _Static_assert(offsetof(struct bp_ui_info, refresh_mhz) == 28, "bp_ui_info.refresh_mhz");
 _Static_assert(offsetof(struct bp_ui_info, reserved) == 32, "bp_ui_info.reserved");
+_Static_assert(sizeof(struct bp_usb_bus_info) >= 112, "bp_usb_bus_info");
+_Static_assert(offsetof(struct bp_usb_bus_info, size) == 0, "bp_usb_bus_info.size");
+_Static_assert(offsetof(struct bp_usb_bus_info, ports) == 4, "bp_usb_bus_info.ports");
+_Static_assert(offsetof(struct bp_usb_bus_info, speeds) == 8, "bp_usb_bus_info.speeds");
+_Static_assert(offsetof(struct bp_usb_bus_info, reserved32) == 12, "bp_usb_bus_info.reserved32");
+_Static_assert(offsetof(struct bp_usb_bus_info, ops) == 16, "bp_usb_bus_info.ops");
+_Static_assert(offsetof(struct bp_usb_bus_info, join) == 80, "bp_usb_bus_info.join");
+_Static_assert(offsetof(struct bp_usb_bus_info, leave) == 88, "bp_usb_bus_info.leave");
+_Static_assert(offsetof(struct bp_usb_bus_info, reserved) == 96, "bp_usb_bus_info.reserved");
+_Static_assert(sizeof(struct bp_usb_description) == 24, "bp_usb_description");
+_Static_assert(offsetof(struct bp_usb_description, version) == 0, "bp_usb_description.version");
+_Static_assert(offsetof(struct bp_usb_description, max_packet0) == 2, "bp_usb_description.max_packet0");
+_Static_assert(offsetof(struct bp_usb_description, class_code) == 3, "bp_usb_description.class_code");
+_Static_assert(offsetof(struct bp_usb_description, subclass) == 4, "bp_usb_description.subclass");
+_Static_assert(offsetof(struct bp_usb_description, protocol) == 5, "bp_usb_description.protocol");
+_Static_assert(offsetof(struct bp_usb_description, attributes) == 6, "bp_usb_description.attributes");
+_Static_assert(offsetof(struct bp_usb_description, power) == 7, "bp_usb_description.power");
+_Static_assert(offsetof(struct bp_usb_description, config_string) == 8, "bp_usb_description.config_string");
+_Static_assert(offsetof(struct bp_usb_description, interfaces) == 9, "bp_usb_description.interfaces");
+_Static_assert(offsetof(struct bp_usb_description, interface_count) == 10, "bp_usb_description.interface_count");
+_Static_assert(offsetof(struct bp_usb_description, reserved8) == 11, "bp_usb_description.reserved8");
+_Static_assert(offsetof(struct bp_usb_description, table) == 16, "bp_usb_description.table");
+_Static_assert(sizeof(struct bp_usb_device_info) >= 144, "bp_usb_device_info");
+_Static_assert(offsetof(struct bp_usb_device_info, size) == 0, "bp_usb_device_info.size");
+_Static_assert(offsetof(struct bp_usb_device_info, vendor) == 4, "bp_usb_device_info.vendor");
+_Static_assert(offsetof(struct bp_usb_device_info, product) == 6, "bp_usb_device_info.product");
+_Static_assert(offsetof(struct bp_usb_device_info, release) == 8, "bp_usb_device_info.release");
+_Static_assert(offsetof(struct bp_usb_device_info, manufacturer_string) == 10, "bp_usb_device_info.manufacturer_string");
+_Static_assert(offsetof(struct bp_usb_device_info, product_string) == 11, "bp_usb_device_info.product_string");
+_Static_assert(offsetof(struct bp_usb_device_info, serial_string) == 12, "bp_usb_device_info.serial_string");
+_Static_assert(offsetof(struct bp_usb_device_info, reserved8) == 13, "bp_usb_device_info.reserved8");
+_Static_assert(offsetof(struct bp_usb_device_info, at) == 16, "bp_usb_device_info.at");
+_Static_assert(offsetof(struct bp_usb_device_info, strings) == 48, "bp_usb_device_info.strings");
+_Static_assert(offsetof(struct bp_usb_device_info, control) == 56, "bp_usb_device_info.control");
+_Static_assert(offsetof(struct bp_usb_device_info, transfer) == 64, "bp_usb_device_info.transfer");
+_Static_assert(offsetof(struct bp_usb_device_info, cancel) == 72, "bp_usb_device_info.cancel");
+_Static_assert(offsetof(struct bp_usb_device_info, reset) == 80, "bp_usb_device_info.reset");
+_Static_assert(offsetof(struct bp_usb_device_info, configured) == 88, "bp_usb_device_info.configured");
+_Static_assert(offsetof(struct bp_usb_device_info, set_interface) == 96, "bp_usb_device_info.set_interface");
+_Static_assert(offsetof(struct bp_usb_device_info, unhalted) == 104, "bp_usb_device_info.unhalted");
+_Static_assert(offsetof(struct bp_usb_device_info, reserved) == 112, "bp_usb_device_info.reserved");
+_Static_assert(sizeof(struct bp_usb_endpoint) == 16, "bp_usb_endpoint");
+_Static_assert(offsetof(struct bp_usb_endpoint, address) == 0, "bp_usb_endpoint.address");
+_Static_assert(offsetof(struct bp_usb_endpoint, attributes) == 1, "bp_usb_endpoint.attributes");
+_Static_assert(offsetof(struct bp_usb_endpoint, max_packet) == 2, "bp_usb_endpoint.max_packet");
+_Static_assert(offsetof(struct bp_usb_endpoint, interval) == 4, "bp_usb_endpoint.interval");
+_Static_assert(offsetof(struct bp_usb_endpoint, burst) == 5, "bp_usb_endpoint.burst");
+_Static_assert(offsetof(struct bp_usb_endpoint, streams) == 6, "bp_usb_endpoint.streams");
+_Static_assert(offsetof(struct bp_usb_endpoint, extra_length) == 7, "bp_usb_endpoint.extra_length");
+_Static_assert(offsetof(struct bp_usb_endpoint, extra) == 8, "bp_usb_endpoint.extra");
+_Static_assert(sizeof(struct bp_usb_interface) >= 296, "bp_usb_interface");
+_Static_assert(offsetof(struct bp_usb_interface, size) == 0, "bp_usb_interface.size");
+_Static_assert(offsetof(struct bp_usb_interface, new_bus) == 8, "bp_usb_interface.new_bus");
+_Static_assert(offsetof(struct bp_usb_interface, free_bus) == 16, "bp_usb_interface.free_bus");
+_Static_assert(offsetof(struct bp_usb_interface, port) == 24, "bp_usb_interface.port");
+_Static_assert(offsetof(struct bp_usb_interface, set_speeds) == 32, "bp_usb_interface.set_speeds");
+_Static_assert(offsetof(struct bp_usb_interface, plugged) == 40, "bp_usb_interface.plugged");
+_Static_assert(offsetof(struct bp_usb_interface, negotiate) == 48, "bp_usb_interface.negotiate");
+_Static_assert(offsetof(struct bp_usb_interface, reset) == 56, "bp_usb_interface.reset");
+_Static_assert(offsetof(struct bp_usb_interface, enable) == 64, "bp_usb_interface.enable");
+_Static_assert(offsetof(struct bp_usb_interface, find) == 72, "bp_usb_interface.find");
+_Static_assert(offsetof(struct bp_usb_interface, route) == 80, "bp_usb_interface.route");
+_Static_assert(offsetof(struct bp_usb_interface, submit) == 88, "bp_usb_interface.submit");
+_Static_assert(offsetof(struct bp_usb_interface, cancel) == 96, "bp_usb_interface.cancel");
+_Static_assert(offsetof(struct bp_usb_interface, join) == 104, "bp_usb_interface.join");
+_Static_assert(offsetof(struct bp_usb_interface, leave) == 112, "bp_usb_interface.leave");
+_Static_assert(offsetof(struct bp_usb_interface, of) == 120, "bp_usb_interface.of");
+_Static_assert(offsetof(struct bp_usb_interface, device) == 128, "bp_usb_interface.device");
+_Static_assert(offsetof(struct bp_usb_interface, speed) == 136, "bp_usb_interface.speed");
+_Static_assert(offsetof(struct bp_usb_interface, configuration) == 144, "bp_usb_interface.configuration");
+_Static_assert(offsetof(struct bp_usb_interface, address) == 152, "bp_usb_interface.address");
+_Static_assert(offsetof(struct bp_usb_interface, limit) == 160, "bp_usb_interface.limit");
+_Static_assert(offsetof(struct bp_usb_interface, set_string) == 168, "bp_usb_interface.set_string");
+_Static_assert(offsetof(struct bp_usb_interface, complete) == 176, "bp_usb_interface.complete");
+_Static_assert(offsetof(struct bp_usb_interface, ready) == 184, "bp_usb_interface.ready");
+_Static_assert(offsetof(struct bp_usb_interface, wakeup) == 192, "bp_usb_interface.wakeup");
+_Static_assert(offsetof(struct bp_usb_interface, halt) == 200, "bp_usb_interface.halt");
+_Static_assert(offsetof(struct bp_usb_interface, add_ports) == 208, "bp_usb_interface.add_ports");
+_Static_assert(offsetof(struct bp_usb_interface, remove_ports) == 216, "bp_usb_interface.remove_ports");
+_Static_assert(offsetof(struct bp_usb_interface, hub_port) == 224, "bp_usb_interface.hub_port");
+_Static_assert(offsetof(struct bp_usb_interface, reserved) == 232, "bp_usb_interface.reserved");
+_Static_assert(sizeof(struct bp_usb_interface_info) == 24, "bp_usb_interface_info");
+_Static_assert(offsetof(struct bp_usb_interface_info, number) == 0, "bp_usb_interface_info.number");
+_Static_assert(offsetof(struct bp_usb_interface_info, alternate) == 1, "bp_usb_interface_info.alternate");
+_Static_assert(offsetof(struct bp_usb_interface_info, class_code) == 2, "bp_usb_interface_info.class_code");
+_Static_assert(offsetof(struct bp_usb_interface_info, subclass) == 3, "bp_usb_interface_info.subclass");
+_Static_assert(offsetof(struct bp_usb_interface_info, protocol) == 4, "bp_usb_interface_info.protocol");
+_Static_assert(offsetof(struct bp_usb_interface_info, string) == 5, "bp_usb_interface_info.string");
+_Static_assert(offsetof(struct bp_usb_interface_info, endpoint_count) == 6, "bp_usb_interface_info.endpoint_count");
+_Static_assert(offsetof(struct bp_usb_interface_info, extra_length) == 7, "bp_usb_interface_info.extra_length");
+_Static_assert(offsetof(struct bp_usb_interface_info, endpoints) == 8, "bp_usb_interface_info.endpoints");
+_Static_assert(offsetof(struct bp_usb_interface_info, extra) == 16, "bp_usb_interface_info.extra");
+_Static_assert(sizeof(struct bp_usb_packet) >= 96, "bp_usb_packet");
+_Static_assert(offsetof(struct bp_usb_packet, size) == 0, "bp_usb_packet.size");
+_Static_assert(offsetof(struct bp_usb_packet, token) == 4, "bp_usb_packet.token");
+_Static_assert(offsetof(struct bp_usb_packet, endpoint) == 5, "bp_usb_packet.endpoint");
+_Static_assert(offsetof(struct bp_usb_packet, status) == 6, "bp_usb_packet.status");
+_Static_assert(offsetof(struct bp_usb_packet, flags) == 7, "bp_usb_packet.flags");
+_Static_assert(offsetof(struct bp_usb_packet, stream) == 8, "bp_usb_packet.stream");
+_Static_assert(offsetof(struct bp_usb_packet, length) == 12, "bp_usb_packet.length");
+_Static_assert(offsetof(struct bp_usb_packet, actual) == 16, "bp_usb_packet.actual");
+_Static_assert(offsetof(struct bp_usb_packet, frame) == 20, "bp_usb_packet.frame");
+_Static_assert(offsetof(struct bp_usb_packet, data) == 24, "bp_usb_packet.data");
+_Static_assert(offsetof(struct bp_usb_packet, done) == 32, "bp_usb_packet.done");
+_Static_assert(offsetof(struct bp_usb_packet, opaque) == 40, "bp_usb_packet.opaque");
+_Static_assert(offsetof(struct bp_usb_packet, device) == 48, "bp_usb_packet.device");
+_Static_assert(offsetof(struct bp_usb_packet, device_data) == 56, "bp_usb_packet.device_data");
+_Static_assert(offsetof(struct bp_usb_packet, next) == 64, "bp_usb_packet.next");
+_Static_assert(offsetof(struct bp_usb_packet, link) == 72, "bp_usb_packet.link");
+_Static_assert(offsetof(struct bp_usb_packet, reserved) == 80, "bp_usb_packet.reserved");
+_Static_assert(sizeof(struct bp_usb_port_ops) >= 64, "bp_usb_port_ops");
+_Static_assert(offsetof(struct bp_usb_port_ops, size) == 0, "bp_usb_port_ops.size");
+_Static_assert(offsetof(struct bp_usb_port_ops, attached) == 8, "bp_usb_port_ops.attached");
+_Static_assert(offsetof(struct bp_usb_port_ops, detached) == 16, "bp_usb_port_ops.detached");
+_Static_assert(offsetof(struct bp_usb_port_ops, wakeup) == 24, "bp_usb_port_ops.wakeup");
+_Static_assert(offsetof(struct bp_usb_port_ops, ready) == 32, "bp_usb_port_ops.ready");
+_Static_assert(offsetof(struct bp_usb_port_ops, reserved) == 40, "bp_usb_port_ops.reserved");
+_Static_assert(sizeof(struct bp_usb_request) >= 24, "bp_usb_request");
+_Static_assert(offsetof(struct bp_usb_request, type) == 0, "bp_usb_request.type");
+_Static_assert(offsetof(struct bp_usb_request, request) == 1, "bp_usb_request.request");
+_Static_assert(offsetof(struct bp_usb_request, value) == 2, "bp_usb_request.value");
+_Static_assert(offsetof(struct bp_usb_request, index) == 4, "bp_usb_request.index");
+_Static_assert(offsetof(struct bp_usb_request, length) == 6, "bp_usb_request.length");
+_Static_assert(offsetof(struct bp_usb_request, data) == 8, "bp_usb_request.data");
+_Static_assert(offsetof(struct bp_usb_request, actual) == 16, "bp_usb_request.actual");
 _Static_assert(sizeof(struct bp_variant) == 32, "bp_variant");
 _Static_assert(offsetof(struct bp_variant, value) == 0, "bp_variant.value");
 _Static_assert(offsetof(struct bp_variant, schema) == 8, "bp_variant.schema");

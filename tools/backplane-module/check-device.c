@@ -280,6 +280,7 @@ void check_device(const struct check *check, const struct description *thing)
     const struct bp_device_class *class;
     struct bp_error err = {0};
     struct bp_device *dev;
+    int ret;
 
     if (!host)
         return;
@@ -287,9 +288,12 @@ void check_device(const struct check *check, const struct description *thing)
     if (!check_state_table(class))
         return;
     check_phase("while it was attached");
-    if (exercise_make_device(host, thing->name, &dev, &err) < 0) {
+    ret = exercise_make_device(host, thing->name, &dev, &err);
+    if (ret < 0) {
         if (class->type.flags & BP_TYPE_NOT_USER_CREATABLE)
             check_skipped("cannot stand alone: %s", err.message);
+        else if (ret == -ENOTSUP)
+            check_warning("not tried: it is not for this tool's machine: %s", err.message);
         else if (!may_need_more(class))
             check_bad("can never be attached: %s", err.message);
         else
