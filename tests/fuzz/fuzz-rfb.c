@@ -108,8 +108,26 @@ static void secure(void *opaque)
     rfb_secured(&r->rfb);
 }
 
+static const char *mechanisms(void *opaque)
+{
+    note(opaque, 20);
+    return "ONE,TWO";
+}
+
+/* The first byte says how it goes. */
+static enum rfb_proof prove(void *opaque, const char *mechanism, const uint8_t *data, size_t size,
+                            const uint8_t **ret_out, size_t *ret_size)
+{
+    note(opaque, 21 + size + (mechanism ? (uint64_t)strlen(mechanism) << 32 : 0));
+    if (!data || !size)
+        return RFB_PROOF_MORE;
+    *ret_out = data;
+    *ret_size = size;
+    return (enum rfb_proof)(data[0] & 3);
+}
+
 static const struct rfb_host fuzz_host = {
-    .secure = secure,
+    .secure = secure, .mechanisms = mechanisms, .prove = prove,
     .authenticate = authenticate, .initialized = initialized, .encodings = encodings, .request = request,
     .key = key, .pointer = pointer, .resize = resize, .power = power};
 
@@ -123,6 +141,7 @@ static void converse(struct run *r, const uint8_t *data, size_t size, uint8_t ho
     memset(r, 0, sizeof(*r));
     rfb_begin(&r->rfb, &fuzz_host, r, how & 2 ? challenge : NULL);
     r->rfb.vencrypt = how & 4 ? RFB_VENCRYPT_X509 : RFB_VENCRYPT_OFF;
+    r->rfb.wants_proof = how & 8;
     for (size_t at = 0, step; at < size && n >= 0; at += step) {
         struct bytes *from = &in;
 
@@ -135,10 +154,11 @@ static void converse(struct run *r, const uint8_t *data, size_t size, uint8_t ho
                 bytes_drop(&in, (size_t)n);
             from = &payload;
         }
-        if (n >= 0 && from->size) {
+        for (bool more = n >= 0; more && from->size;) { /* it stops behind a proof */
             n = rfb_input(&r->rfb, from->data, from->size, &why);
             if (n >= 0)
                 bytes_drop(from, (size_t)n);
+            more = n > 0;
         }
     }
     if (n < 0 && !why)

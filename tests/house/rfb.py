@@ -133,9 +133,10 @@ class Format:
 class Client:
     """Connected and through the handshake, unless `begin` is False."""
 
-    def __init__(self, sock, version=b"003.008", password=None, shared=True, begin=True, tls=None):
-        """`tls`: an ssl.SSLContext; then the server has to offer VeNCrypt."""
-        self.tls, self.vencrypt = tls, None
+    def __init__(self, sock, version=b"003.008", password=None, shared=True, begin=True, tls=None,
+                 sasl=None):
+        """`tls`: an ssl.SSLContext; then the server has to offer VeNCrypt. `sasl`: a sasl.Client."""
+        self.tls, self.vencrypt, self.sasl = tls, None, sasl
         self.sock = sock
         self.sock.settimeout(TIMEOUT)
         self.rest = b""
@@ -176,9 +177,13 @@ class Client:
         old = self.version < b"003.007"
         if old:
             kind, = self.unpack(">I")
+            if kind == 0:
+                raise Refused(self.read(self.unpack(">I")[0]).decode())
         else:
             kinds = self.read(self.read(1)[0])
-            kind = 19 if self.tls else 2 if 2 in kinds else 1
+            kind = 19 if self.tls else 20 if self.sasl else 2 if 2 in kinds else 1
+            if not kinds:
+                raise Refused(self.read(self.unpack(">I")[0]).decode())
             if kind not in kinds:
                 raise Refused("types of security: %r" % kinds)
             self.send("B", kind)
@@ -186,12 +191,16 @@ class Client:
                 kind = self.secure()
         if kind == 2:
             self.sock.sendall(vnc_response(self.password or "", self.read(16)))
-        if kind == 2 or self.version >= b"003.008":
+        if kind == 20:
+            self.prove()
+        if kind in (2, 20) or self.version >= b"003.008":
             result, = self.unpack(">I")
             if result:
                 if self.version >= b"003.008":
                     raise Refused(self.read(self.unpack(">I")[0]).decode())
                 raise Refused("without a reason")
+        if kind == 20:
+            self.sock = self.sasl.wrap(self.sock)
         self.send("B", self.shared)
         self.width, self.height = self.unpack(">HH")
         self.server_format = self.read(16)
@@ -208,7 +217,24 @@ class Client:
         self.send(">I", kinds[0])
         assert self.read(1) == b"\1" and not self.rest
         self.sock = self.tls.wrap_socket(self.sock)
-        return 2 if kinds[0] in (258, 261) else 1
+        return 20 if kinds[0] in (263, 264) else 2 if kinds[0] in (258, 261) else 1
+
+    def prove(self):
+        """SASL: data has a zero behind it, and its length counts that."""
+        self.mechanisms = self.read(self.unpack(">I")[0])
+        mechanism, data = self.sasl.start(self.mechanisms)
+        self.send(">I%ds" % len(mechanism), len(mechanism), mechanism)
+        over = False
+        while True:
+            self.sock.sendall(b"\0\0\0\0" if data is None else struct.pack(">I", len(data) + 1) + data + b"\0")
+            size, = self.unpack(">I")
+            answer = self.read(size)[:-1] if size else None
+            over = self.read(1) == b"\1"
+            if self.sasl.over and over:
+                return
+            data = self.sasl.step(answer)
+            if over:
+                return
 
     # ---- what it says ----
 

@@ -16,7 +16,7 @@
 
 #define input (*vnc_input)
 #define READ_AT_ONCE 65536u
-#define PAYLOAD_MOST (1u << 20) /* more than any message; only then is something left */
+#define PAYLOAD_MOST (RFB_PROOF_MAX + READ_AT_ONCE) /* more than any message; only then is something left */
 #define UNSENT_MOST (4u << 20) /* more than an update leaves there; from there on nothing is read */
 #define HANDSHAKE_NS 60000000000ll
 #define RETRY_NS 10000000ll
@@ -76,19 +76,23 @@ static bool write_out(struct vnc_client *c, struct bytes *b)
 /* Everything that is ready, as far as the socket takes it. */
 static bool flush(struct vnc_client *c)
 {
+    struct bytes *out = c->sealed ? &c->seal : &c->rfb.out;
+
+    if (c->sealed && !vnc_proof_seal(c))
+        return false;
     if (!c->is_websocket)
-        return write_out(c, &c->rfb.out);
-    if (c->ws.open && c->rfb.out.size) {
-        websocket_wrap(&c->wire, c->rfb.out.size);
-        bytes_put(&c->wire, c->rfb.out.data, c->rfb.out.size);
-        bytes_drop(&c->rfb.out, c->rfb.out.size);
+        return write_out(c, out);
+    if (c->ws.open && out->size) {
+        websocket_wrap(&c->wire, out->size);
+        bytes_put(&c->wire, out->data, out->size);
+        bytes_drop(out, out->size);
     }
     return write_out(c, &c->wire);
 }
 
 static size_t unsent(const struct vnc_client *c)
 {
-    return c->rfb.out.size + c->wire.size;
+    return c->rfb.out.size + c->seal.size + c->wire.size;
 }
 
 /* ---- TLS ---- */
@@ -107,9 +111,10 @@ static void secured(void *opaque, int ret, const struct bp_error *err)
         return;
     }
     c->watch = bp_watch_new(NULL, bp_context_main(c->server->machine), c->fd, BP_WATCH_IN, ready, c);
-    if (!c->is_websocket)
-        rfb_secured(&c->rfb);
-    vnc_client_push(c);
+    if (c->is_websocket || rfb_secured(&c->rfb))
+        vnc_client_push(c);
+    else
+        end(c);
 }
 
 /* What was in the clear has gone. */
@@ -254,7 +259,8 @@ static bool power(void *opaque, enum rfb_power what)
 }
 
 static const struct rfb_host host = {
-    .secure = start_tls, .authenticate = authenticate, .initialized = initialized, .encodings = encodings,
+    .secure = start_tls, .authenticate = authenticate, .mechanisms = vnc_proof_mechanisms, .prove = vnc_proof_step,
+    .initialized = initialized, .encodings = encodings,
     .request = request, .key = key, .pointer = pointer, .resize = resize, .power = power};
 
 /* Takes what stands in its buffers. False: the connection ends. */
@@ -272,10 +278,21 @@ static bool take(struct vnc_client *c, const char **ret_why)
     }
     if (c->is_websocket && !c->ws.open)
         return true;
-    n = rfb_input(&c->rfb, from->data, from->size, ret_why);
-    if (n < 0)
-        return false;
-    bytes_drop(from, (size_t)n);
+    for (bool proved = true; proved;) { /* what follows the proof may be sealed, or not */
+        proved = c->proved;
+        if (c->sealed && !vnc_proof_unseal(c, from)) {
+            *ret_why = "what it sends is not sealed as was agreed";
+            return false;
+        }
+        from = c->sealed ? &c->plain : from;
+        n = rfb_input(&c->rfb, from->data, from->size, ret_why);
+        if (n < 0)
+            return false;
+        bytes_drop(from, (size_t)n);
+        proved = !proved && c->proved;
+        if (proved)
+            vnc_proof_over(c);
+    }
     if (from->size > PAYLOAD_MOST && !c->rfb.busy) {
         *ret_why = "its message is too long";
         return false;
@@ -287,7 +304,7 @@ static void digest(struct vnc_client *c)
 {
     const char *why = NULL;
 
-    if (c->in.size + c->payload.size && !take(c, &why)) {
+    if (c->in.size + c->payload.size + c->plain.size && !take(c, &why)) {
         flush(c); /* why, for those who can hear it */
         if (why)
             bp_log(BP_LOG_TRACE, "vnc: client %s:%s: %s\n", c->host, c->service, why);
@@ -378,6 +395,7 @@ void vnc_client_new(struct vnc *s, int fd, bool websocket)
     vnc_describe_socket(fd, true, c->host, c->service, c->family);
     rfb_begin(&c->rfb, &host, c, password ? challenge : NULL);
     c->rfb.vencrypt = websocket ? RFB_VENCRYPT_OFF : vnc_vencrypt(s); /* a WebSocket is secured as a whole */
+    c->rfb.wants_proof = s->proof != NULL;
     c->securing = websocket && s->tls_creds;
     c->ender = bp_deferred_new(NULL, main, end_later, c);
     c->pause = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, pause_over, c);
@@ -408,6 +426,7 @@ void vnc_client_free(struct vnc_client *c)
     bp_timer_free(c->pause);
     if (c->give_up)
         bp_timer_free(c->give_up);
+    vnc_proof_free(c);
     if (c->session)
         c->tls->session_free(c->session);
     rfb_end(&c->rfb);

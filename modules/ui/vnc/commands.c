@@ -16,9 +16,10 @@
 static const struct bp_field end_fields[] = {
     BP_ARG("host", STRING, "address"), BP_ARG("service", STRING, "port, or path"),
     BP_ARG("family", STRING, "ipv4, ipv6, unix or unknown"), BP_ARG("websocket", BOOL, "it speaks WebSocket"),
-    BP_ARG_OPT("auth", STRING, "none, vnc or vencrypt"),
-    BP_ARG_OPT("vencrypt", STRING, "tls-none, tls-vnc, x509-none or x509-vnc"),
-    BP_ARG_OPT("x509_dname", STRING, "name in the viewer's certificate"), BP_FIELDS_END};
+    BP_ARG_OPT("auth", STRING, "none, vnc, sasl or vencrypt"),
+    BP_ARG_OPT("vencrypt", STRING, "tls- or x509-, and none, vnc or sasl"),
+    BP_ARG_OPT("x509_dname", STRING, "name in the viewer's certificate"),
+    BP_ARG_OPT("sasl_username", STRING, "whom the viewer has proved to be"), BP_FIELDS_END};
 static const struct bp_schema end_info = {.name = "VncBasicInfo", .kind = BP_KIND_STRUCT, .members = end_fields};
 static const struct bp_field event_fields[] = {
     BP_ARG_TYPED("server", STRUCT, &end_info, 0, "our end"),
@@ -29,6 +30,8 @@ BP_EVENT(vnc_disconnected, "VNC_DISCONNECTED", "A viewer has gone", event_fields
 
 static const char *vencrypt_of(const struct vnc *s)
 {
+    if (s->proof)
+        return vnc_vencrypt(s) == RFB_VENCRYPT_X509 ? "x509-sasl" : "tls-sasl";
     if (vnc_vencrypt(s) == RFB_VENCRYPT_X509)
         return vnc_wants_password(s) ? "x509-vnc" : "x509-none";
     return vnc_wants_password(s) ? "tls-vnc" : "tls-none";
@@ -36,7 +39,7 @@ static const char *vencrypt_of(const struct vnc *s)
 
 static const char *auth_of(const struct vnc *s)
 {
-    return s->tls_creds ? "vencrypt" : vnc_wants_password(s) ? "vnc" : "none";
+    return s->tls_creds ? "vencrypt" : s->proof ? "sasl" : vnc_wants_password(s) ? "vnc" : "none";
 }
 
 static struct bp_value *end_value(const char *host, const char *service, const char *family, bool websocket)
@@ -65,6 +68,9 @@ struct bp_value *vnc_client_info(const struct vnc_client *c)
 
     if (name)
         bp_value_set(v, "x509_dname", bp_value_string(name));
+    name = vnc_proof_user(c);
+    if (name)
+        bp_value_set(v, "sasl_username", bp_value_string(name));
     return v;
 }
 
@@ -97,7 +103,7 @@ static const struct bp_schema end_list = {.name = "VncBasicInfoList", .kind = BP
 static const struct bp_field info_fields[] = {
     BP_ARG("enabled", BOOL, "there is a server"), BP_ARG_OPT("host", STRING, "where it listens"),
     BP_ARG_OPT("family", STRING, "ipv4, ipv6 or unix"), BP_ARG_OPT("service", STRING, "port, or path"),
-    BP_ARG_OPT("auth", STRING, "none, vnc or vencrypt"),
+    BP_ARG_OPT("auth", STRING, "none, vnc, sasl or vencrypt"),
     BP_ARG_TYPED("clients", LIST, &end_list, BP_FIELD_OPTIONAL, "viewers that are there"), BP_FIELDS_END};
 static const struct bp_schema vnc_info_schema = {.name = "VncInfo", .kind = BP_KIND_STRUCT, .members = info_fields};
 
@@ -132,8 +138,8 @@ BP_COMMAND(vnc_query, "query-vnc", "The first VNC server and its viewers", NULL,
 static const struct bp_field server_fields[] = {
     BP_ARG("id", STRING, "its name"), BP_ARG_TYPED("server", LIST, &end_list, 0, "where it listens"),
     BP_ARG_TYPED("clients", LIST, &end_list, 0, "viewers that are there"),
-    BP_ARG("auth", STRING, "none, vnc or vencrypt"),
-    BP_ARG_OPT("vencrypt", STRING, "tls-none, tls-vnc, x509-none or x509-vnc"),
+    BP_ARG("auth", STRING, "none, vnc, sasl or vencrypt"),
+    BP_ARG_OPT("vencrypt", STRING, "tls- or x509-, and none, vnc or sasl"),
     BP_ARG_OPT("display", STRING, "device whose screen it shows"),
     BP_FIELDS_END};
 static const struct bp_schema server_info = {.name = "VncInfo2", .kind = BP_KIND_STRUCT, .members = server_fields};

@@ -7,8 +7,9 @@
 
 #include "rfb.h"
 
-enum { SECURITY_NONE = 1, SECURITY_VNC = 2, SECURITY_VENCRYPT = 19 };
-enum { VENCRYPT_TLS_NONE = 257, VENCRYPT_TLS_VNC = 258, VENCRYPT_X509_NONE = 260, VENCRYPT_X509_VNC = 261 };
+enum { SECURITY_NONE = 1, SECURITY_VNC = 2, SECURITY_VENCRYPT = 19, SECURITY_SASL = 20 };
+enum { VENCRYPT_TLS_NONE = 257, VENCRYPT_TLS_VNC = 258, VENCRYPT_X509_NONE = 260, VENCRYPT_X509_VNC = 261,
+       VENCRYPT_TLS_SASL = 263, VENCRYPT_X509_SASL = 264 };
 enum { SET_PIXEL_FORMAT = 0, SET_ENCODINGS = 2, UPDATE_REQUEST = 3, KEY_EVENT = 4, POINTER_EVENT = 5,
        CUT_TEXT = 6, XVP = 250, SET_DESKTOP_SIZE = 251, QEMU = 255 };
 enum { QEMU_KEY = 0 };
@@ -59,19 +60,34 @@ static ssize_t fail(const char **ret_why, const char *why)
 
 static uint8_t security_of(const struct rfb *c)
 {
-    return c->vencrypt ? SECURITY_VENCRYPT : c->wants_password ? SECURITY_VNC : SECURITY_NONE;
+    if (c->vencrypt)
+        return SECURITY_VENCRYPT;
+    return c->wants_proof ? SECURITY_SASL : c->wants_password ? SECURITY_VNC : SECURITY_NONE;
+}
+
+/* No type of security, and why. */
+static void offer_nothing(struct rfb *c, const char *why)
+{
+    if (c->minor == 3)
+        bytes_put32(&c->out, 0);
+    else
+        bytes_put8(&c->out, 0);
+    bytes_put32(&c->out, (uint32_t)strlen(why));
+    bytes_put(&c->out, why, strlen(why));
 }
 
 /* False: the client's version knows nothing of it. */
 static bool ask_security(struct rfb *c)
 {
-    static const char too_old[] = "this server wants TLS, which comes with version 3.7 of the protocol";
     uint8_t type = security_of(c);
 
-    if (c->minor == 3 && c->vencrypt) {
-        bytes_put32(&c->out, 0);
-        bytes_put32(&c->out, sizeof(too_old) - 1);
-        bytes_put(&c->out, too_old, sizeof(too_old) - 1);
+    if (c->minor == 3 && (c->vencrypt || c->wants_proof)) {
+        offer_nothing(c, c->vencrypt ? "this server wants TLS, which comes with version 3.7 of the protocol"
+                                     : "this server wants SASL, which comes with version 3.7 of the protocol");
+        return false;
+    }
+    if (type == SECURITY_SASL && !c->host->mechanisms(c->opaque)) {
+        offer_nothing(c, "this server wants SASL, and has no mechanism for it");
         return false;
     }
     if (c->minor == 3) { /* the server decides */
@@ -101,7 +117,7 @@ static ssize_t take_version(struct rfb *c, const uint8_t *data, size_t size, con
         minor = minor * 10 + data[i] - '0';
     }
     c->minor = minor >= 8 ? 8 : minor == 7 ? 7 : 3;
-    return ask_security(c) ? 12 : fail(ret_why, "its version of the protocol has no TLS");
+    return ask_security(c) ? 12 : fail(ret_why, "there is no type of security for it");
 }
 
 static void refuse(struct rfb *c, const char *why)
@@ -113,10 +129,18 @@ static void refuse(struct rfb *c, const char *why)
     bytes_put(&c->out, why, strlen(why));
 }
 
-/* The password, or nothing, then the answer. */
-static void ask_password(struct rfb *c)
+/* SASL, the password, or nothing, then the answer. False: it cannot be. */
+static bool ask_who(struct rfb *c)
 {
-    if (c->wants_password) {
+    if (c->wants_proof) {
+        const char *mechanisms = c->host->mechanisms(c->opaque);
+
+        if (!mechanisms)
+            return false;
+        bytes_put32(&c->out, (uint32_t)strlen(mechanisms));
+        bytes_put(&c->out, mechanisms, strlen(mechanisms));
+        c->state = RFB_MECHANISM;
+    } else if (c->wants_password) {
         bytes_put(&c->out, c->challenge, RFB_CHALLENGE);
         c->state = RFB_AUTHENTICATION;
     } else {
@@ -124,6 +148,7 @@ static void ask_password(struct rfb *c)
             bytes_put32(&c->out, 0);
         c->state = RFB_INIT;
     }
+    return true;
 }
 
 static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -137,14 +162,16 @@ static ssize_t take_security(struct rfb *c, const uint8_t *data, size_t size, co
         bytes_put8(&c->out, 0); /* version 0.2 */
         bytes_put8(&c->out, 2);
         c->state = RFB_VENCRYPT_VERSION;
-    } else {
-        ask_password(c);
+    } else if (!ask_who(c)) {
+        return fail(ret_why, "there is no mechanism of SASL for it");
     }
     return 1;
 }
 
 static uint32_t vencrypt_type(const struct rfb *c)
 {
+    if (c->wants_proof)
+        return c->vencrypt == RFB_VENCRYPT_X509 ? VENCRYPT_X509_SASL : VENCRYPT_TLS_SASL;
     if (c->vencrypt == RFB_VENCRYPT_X509)
         return c->wants_password ? VENCRYPT_X509_VNC : VENCRYPT_X509_NONE;
     return c->wants_password ? VENCRYPT_TLS_VNC : VENCRYPT_TLS_NONE;
@@ -179,9 +206,9 @@ static ssize_t take_vencrypt_type(struct rfb *c, const uint8_t *data, size_t siz
     return 4;
 }
 
-void rfb_secured(struct rfb *c)
+bool rfb_secured(struct rfb *c)
 {
-    ask_password(c);
+    return ask_who(c);
 }
 
 static ssize_t take_response(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -198,6 +225,62 @@ static ssize_t take_response(struct rfb *c, const uint8_t *data, size_t size, co
     bytes_put32(&c->out, 0);
     c->state = RFB_INIT;
     return RFB_CHALLENGE;
+}
+
+static ssize_t take_mechanism(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+{
+    uint32_t length;
+
+    if (size < 4)
+        return 0;
+    length = get32(data);
+    if (length == 0 || length > RFB_MECHANISM_MAX)
+        return fail(ret_why, "the name of its SASL mechanism does not have 1 to 20 bytes");
+    if (size < 4 + length)
+        return 0;
+    if (memchr(data + 4, 0, length))
+        return fail(ret_why, "the name of its SASL mechanism has a zero inside");
+    memcpy(c->mechanism, data + 4, length);
+    c->mechanism[length] = 0;
+    c->state = RFB_PROOF_FIRST;
+    return 4 + (ssize_t)length;
+}
+
+/* Data that is there has a zero behind it, which belongs to its length: so nothing differs from no bytes. */
+static ssize_t take_proof(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+{
+    const uint8_t *out = NULL;
+    size_t out_size = 0;
+    enum rfb_proof result;
+    uint32_t length;
+
+    if (size < 4)
+        return 0;
+    length = get32(data);
+    if (length > RFB_PROOF_MAX)
+        return fail(ret_why, "its step of SASL has more than 1 MiB");
+    if (size < 4 + (size_t)length)
+        return 0;
+    result = c->host->prove(c->opaque, c->state == RFB_PROOF_FIRST ? c->mechanism : NULL, length ? data + 4 : NULL,
+                            length ? length - 1 : 0, &out, &out_size);
+    if (result == RFB_PROOF_FAILED || out_size > RFB_PROOF_MAX - 1) /* there is no room for words here */
+        return fail(ret_why, "it has not proved who it is");
+    bytes_put32(&c->out, out ? (uint32_t)out_size + 1 : 0);
+    if (out) {
+        bytes_put(&c->out, out, out_size);
+        bytes_put8(&c->out, 0);
+    }
+    bytes_put8(&c->out, result != RFB_PROOF_MORE);
+    c->state = RFB_PROOF;
+    if (result == RFB_PROOF_DENIED) {
+        refuse(c, "who you are is known, and you may not use this screen");
+        return fail(ret_why, "it is known, but may not");
+    }
+    if (result == RFB_PROOF_DONE) {
+        bytes_put32(&c->out, 0);
+        c->state = RFB_INIT;
+    }
+    return 4 + (ssize_t)length;
 }
 
 static ssize_t take_init(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -414,6 +497,11 @@ static ssize_t take_one(struct rfb *c, const uint8_t *data, size_t size, const c
         return 0;
     case RFB_AUTHENTICATION:
         return take_response(c, data, size, ret_why);
+    case RFB_MECHANISM:
+        return take_mechanism(c, data, size, ret_why);
+    case RFB_PROOF_FIRST:
+    case RFB_PROOF:
+        return take_proof(c, data, size, ret_why);
     case RFB_INIT:
         return take_init(c, data, size, ret_why);
     case RFB_NORMAL:
@@ -428,6 +516,7 @@ ssize_t rfb_input(struct rfb *c, const uint8_t *data, size_t size, const char **
 
     c->busy = false;
     while (at < size) {
+        bool proving = c->state == RFB_PROOF_FIRST || c->state == RFB_PROOF;
         ssize_t n = c->skip ? (ssize_t)(c->skip < size - at ? c->skip : size - at) : 0;
 
         if (n)
@@ -439,6 +528,8 @@ ssize_t rfb_input(struct rfb *c, const uint8_t *data, size_t size, const char **
         if (n == 0)
             break;
         at += (size_t)n;
+        if (proving && c->state == RFB_INIT)
+            break;
     }
     return (ssize_t)at;
 }

@@ -82,6 +82,11 @@ enum rfb_power { RFB_POWER_SHUTDOWN = 2, RFB_POWER_REBOOT = 3, RFB_POWER_RESET =
 /* VeNCrypt (of the community's specification): what lies below the security that it brings. */
 enum rfb_vencrypt { RFB_VENCRYPT_OFF, RFB_VENCRYPT_TLS /* anonymous */, RFB_VENCRYPT_X509 };
 
+/* SASL (RFC 4422; the community's specification): type of security 20, directly and by VeNCrypt. */
+#define RFB_MECHANISM_MAX 20u     /* bytes of a mechanism's name */
+#define RFB_PROOF_MAX (1u << 20) /* bytes of one step */
+enum rfb_proof { RFB_PROOF_DONE, RFB_PROOF_MORE, RFB_PROOF_DENIED /* it is known, but may not */, RFB_PROOF_FAILED };
+
 struct rfb_host {
     /* The client has agreed to TLS: when what is in `out` has gone, secure the connection, then call rfb_secured().
      * NULL where `vencrypt` is never set. */
@@ -89,6 +94,12 @@ struct rfb_host {
     /* Is there a password, and is this the challenge made with it? Words why not, or NULL. */
     const char *(*authenticate)(void *opaque, const uint8_t challenge[RFB_CHALLENGE],
                                 const uint8_t response[RFB_CHALLENGE]);
+    /* Where wants_proof is set, else NULL. Mechanisms with commas between; borrowed; NULL: it cannot be. */
+    const char *(*mechanisms)(void *opaque);
+    /* One step; `mechanism`: with the first, else NULL. `data` NULL: nothing was sent, which is not the same as no
+     * bytes. *ret_out: borrowed, goes to the client; or NULL. */
+    enum rfb_proof (*prove)(void *opaque, const char *mechanism, const uint8_t *data, size_t size,
+                            const uint8_t **ret_out, size_t *ret_size);
     /* The client is in: sets *ret_width, *ret_height and the name (borrowed). False: it may not. */
     bool (*initialized)(void *opaque, bool shared, uint16_t *ret_width, uint16_t *ret_height,
                         const char **ret_name);
@@ -102,7 +113,7 @@ struct rfb_host {
 };
 
 enum rfb_state { RFB_VERSION, RFB_SECURITY, RFB_VENCRYPT_VERSION, RFB_VENCRYPT_TYPE, RFB_SECURING, RFB_AUTHENTICATION,
-                 RFB_INIT, RFB_NORMAL };
+                 RFB_MECHANISM, RFB_PROOF_FIRST, RFB_PROOF, RFB_INIT, RFB_NORMAL };
 
 struct rfb {
     const struct rfb_host *host;
@@ -110,6 +121,8 @@ struct rfb {
     enum rfb_state state;
     unsigned minor;     /* of the protocol: 3, 7 or 8 */
     bool wants_password;
+    bool wants_proof;   /* SASL, instead of a password; set after rfb_begin() */
+    char mechanism[RFB_MECHANISM_MAX + 1];
     enum rfb_vencrypt vencrypt; /* set after rfb_begin() */
     bool busy;          /* rfb_input() stopped in front of what cannot be taken now */
     uint8_t challenge[RFB_CHALLENGE];
@@ -131,9 +144,9 @@ struct rfb {
 /* `challenge`: random bytes, when a password is wanted, else NULL. Sends the version. */
 void rfb_begin(struct rfb *c, const struct rfb_host *host, void *opaque, const uint8_t *challenge);
 void rfb_end(struct rfb *c);
-void rfb_secured(struct rfb *c); /* after host->secure(): TLS is there */
-/* Takes whole messages; returns the bytes taken. Negative: the connection is to be closed (what is in `out`
- * may still go), and why. */
+bool rfb_secured(struct rfb *c); /* after host->secure(): TLS is there. False: the connection is to be closed */
+/* Takes whole messages; returns the bytes taken. Stops when a client has proved who it is: what follows may be
+ * sealed. Negative: the connection is to be closed (what is in `out` may still go), and why. */
 ssize_t rfb_input(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why);
 
 /* ---- updates ---- */

@@ -162,7 +162,6 @@ static int check_audiodev(const struct vnc *s, struct bp_error *err)
 
 static int check(const struct vnc *s, struct bp_error *err)
 {
-    static const char sasl[] = "is not built yet: SASL for VNC";
     const struct bp_tls_ops *ops;
     struct bp_object *creds;
 
@@ -173,8 +172,11 @@ static int check(const struct vnc *s, struct bp_error *err)
     if (s->tls_creds && ops->kind == BP_TLS_PSK)
         return bp_fail(err, EINVAL, "key 'tls-creds': VNC has no type of security for pre-shared keys; tls-creds-x509 "
                        "or tls-creds-anon are for it");
-    if (s->sasl || s->sasl_authz)
-        return bp_fail(err, ENOTSUP, "key '%s' %s; use sasl=off", s->sasl ? "sasl" : "sasl-authz", sasl);
+    if (s->sasl_authz && !s->sasl)
+        return bp_fail(err, EINVAL, "key 'sasl-authz' needs 'sasl=on'");
+    if (s->sasl && (s->password || s->password_secret))
+        return bp_fail(err, EINVAL, "keys 'sasl' and '%s' exclude each other", s->password ? "password" :
+                       "password-secret");
     if (s->acl)
         return bp_fail(err, ENOTSUP, "key 'acl' is not built yet: access control lists for VNC; use acl=off");
     if (s->password && s->password_secret)
@@ -206,7 +208,9 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
     if (s->password_secret && vnc_secret_get(s->password_secret, &data, &length) < 0)
         return bp_fail(err, ENOENT, "key 'password-secret': there is no secret '%.60s'", s->password_secret);
     s->expires_s = INT64_MAX;
-    if (s->device)
+    if (s->sasl)
+        r = vnc_proof_find(s, err);
+    if (r == 0 && s->device)
         r = display->console_find(s->machine, s->device, s->head, &s->console, err);
     if (r == 0)
         r = keymap_new(layout, &s->keymap, err);
@@ -287,8 +291,8 @@ static const struct bp_field vnc_props[] = {
     KEY("head", UINT32, head, "0", "which of the device's screens"),
     KEY("tls-creds", STRING, tls_creds, NULL, "TLS: id of the credentials"),
     KEY("tls-authz", STRING, tls_authz, NULL, "id of the authz object that is asked about a viewer's certificate"),
-    KEY("sasl", BOOL, sasl, "off", "not built yet"),
-    KEY("sasl-authz", STRING, sasl_authz, NULL, "not built yet"),
+    KEY("sasl", BOOL, sasl, "off", "clients prove who they are by SASL, service qemu"),
+    KEY("sasl-authz", STRING, sasl_authz, NULL, "id of the authz object that is asked about a viewer's SASL user"),
     KEY("acl", BOOL, acl, "off", "not built yet"),
     KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers would hear; sound over VNC is not built yet"),
     BP_FIELDS_END,

@@ -13,6 +13,7 @@
 
 #include "keymap.h"
 #include "rfb.h"
+#include "sasl.h"
 #include "websocket.h"
 
 #define VNC_LISTENERS 16u
@@ -42,6 +43,7 @@ struct vnc {
     struct bp_object *obj;
     struct bp_machine *machine;
     struct bp_console *console; /* NULL: the machine has none */
+    const struct vnc_sasl_interface *proof; /* NULL: no SASL */
     struct vnc_listener listeners[VNC_LISTENERS];
     struct vnc_client *clients;
     unsigned client_count;
@@ -74,6 +76,9 @@ struct vnc_client {
     const struct bp_tls_ops *tls; /* with session */
     struct bp_tls_session *session; /* NULL: in the clear */
     bool securing;          /* TLS is to begin, or its handshake is under way: `watch` is NULL then */
+    struct vnc_sasl *proof; /* NULL: not begun, or no SASL */
+    bool proved, sealed;    /* it has proved who it is; `seal` and `plain` are in use */
+    struct bytes seal, plain; /* to be sent; received and unsealed */
     char host[64], service[32], family[8]; /* of its end */
     /* The picture. */
     struct bp_viewer *viewer;
@@ -123,6 +128,18 @@ void vnc_client_feed(struct vnc_client *c, const void *data, size_t size); /* as
 void vnc_client_push(struct vnc_client *c);
 void vnc_client_resume(struct vnc_client *c); /* takes input again */
 const char *vnc_name(const struct vnc *s);
+
+/* ---- proof.c ---- */
+int vnc_proof_find(struct vnc *s, struct bp_error *err); /* sets s->proof */
+const char *vnc_proof_mechanisms(void *client);
+enum rfb_proof vnc_proof_step(void *client, const char *mechanism, const uint8_t *data, size_t size,
+                              const uint8_t **ret_out, size_t *ret_size);
+const char *vnc_proof_user(const struct vnc_client *c); /* NULL: not known */
+void vnc_proof_over(struct vnc_client *c); /* after each step: begins to seal when it is time */
+/* False: it is broken. */
+bool vnc_proof_seal(struct vnc_client *c);
+bool vnc_proof_unseal(struct vnc_client *c, struct bytes *from);
+void vnc_proof_free(struct vnc_client *c);
 
 /* ---- screen.c ---- */
 void vnc_screen_open(struct vnc_client *c); /* a viewer of the server's console */

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+VNC by SASL: in the clear with what a mechanism seals, inside TLS, names that may, and lengths that lie. Usage:
+test-vnc-sasl.py SOURCE-ROOT BUILD-ROOT
+"""
+import os
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(sys.argv[1], "tests", "house"))
+import certificates  # noqa: E402
+import rfb  # noqa: E402
+import sasl  # noqa: E402
+import tap  # noqa: E402
+from qmp import Emulator  # noqa: E402
+
+PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
+WAIT = 60 * float(os.environ.get("BACKPLANE_SLOW", "1"))
+DIR = tap.work_folder("backplane-vnc-sasl-")
+BASE = ("-M", "pc", "-accel", "qtest", "-nodefaults", "-vga", "std")
+CONF = "mech_list: %s\npwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: %s\n"
+
+
+def path(*parts):
+    return os.path.join(DIR, *parts)
+
+
+def configured(mechanisms):
+    """The environment of an emulator whose qemu.conf has these."""
+    tool = shutil.which("saslpasswd2") or shutil.which("saslpasswd2", path="/usr/sbin")
+    if not tool:
+        raise tap.Skip("saslpasswd2 is missing (sasl2-bin)")
+    if not os.path.exists(path("users")):
+        for user, password in (("fred", "letmein"), ("joe", "tomato")):
+            subprocess.run([tool, "-c", "-p", "-f", path("users"), user], input=password, text=True, check=True,
+                           timeout=WAIT)
+    where = path(mechanisms.replace(" ", "-"))
+    os.makedirs(where, exist_ok=True)
+    with open(os.path.join(where, "qemu.conf"), "w", encoding="ascii") as f:
+        f.write(CONF % (mechanisms, path("users")))
+    return {"SASL_CONF_PATH": where}
+
+
+def emulator(vnc, mechanisms, *objects):
+    words = [w for o in objects for w in ("-object", o)]
+    return Emulator(PROGRAM, *words, "-vnc", "unix:%s,sasl=on%s" % (path("s"), vnc), quiet=BASE,
+                    env=configured(mechanisms))
+
+
+def tls_context():
+    if not os.path.exists(path("ca")):
+        ca = certificates.Authority(path("ca"))
+        ca.sign(path("server"), "server")
+    c = ssl.create_default_context(cafile=path("ca", "ca-cert.pem"))
+    c.check_hostname = False  # a path has none
+    return c
+
+
+def plain_socket(where="s"):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(WAIT)
+    s.connect(path(where))
+    return s
+
+
+def connect(user="fred", password="letmein", mechanism=None, tls=None, sock=None, **options):
+    s = sock or plain_socket()
+    try:
+        return rfb.Client(s, tls=tls, sasl=sasl.Client(user, password, mechanism, tls is not None), **options)
+    except Exception:
+        s.close()
+        raise
+
+
+def turned_away(**options):
+    try:
+        connect(**options).close()
+    except (rfb.Refused, rfb.Closed, sasl.Refused, OSError) as why:
+        return why
+    return None
+
+
+def takes_a_picture(c):
+    c.set_encodings(rfb.RAW)
+    c.request()
+    assert c.update() >= 1
+    assert len(c.pixels) == c.width * c.height * 3 and c.width
+
+
+def what_follows_is_sealed_without_tls():
+    with emulator("", "DIGEST-MD5 SCRAM-SHA-1 PLAIN") as e:
+        c = connect()
+        assert c.mechanisms == b"DIGEST-MD5", c.mechanisms  # the others seal nothing
+        assert c.sasl.sealed and c.sasl.strength() >= 56
+        takes_a_picture(c)
+        info = e.command("query-vnc")["return"]
+        assert info["auth"] == "sasl" and info["clients"][0]["sasl_username"].startswith("fred"), info
+        c.close()
+        for version in (b"003.007", b"003.008"):
+            takes_a_picture(connect(version=version))
+
+
+def wrong_words_are_turned_away():
+    with emulator("", "DIGEST-MD5") as e:
+        for user, password in (("fred", "tomato"), ("nobody", "letmein"), ("fred", "")):
+            assert turned_away(user=user, password=password), (user, password)
+        assert "3.7" in str(turned_away(version=b"003.003"))
+        assert e.command("query-vnc")["return"]["clients"] == []
+        takes_a_picture(connect())
+
+
+def inside_tls_every_mechanism_will_do():
+    context = tls_context()
+    with emulator(",tls-creds=tls0", "SCRAM-SHA-1 PLAIN",
+                  "tls-creds-x509,id=tls0,endpoint=server,verify-peer=off,dir=" + path("server")) as e:
+        for mechanism in (b"SCRAM-SHA-1", b"PLAIN"):
+            c = connect(tls=context, mechanism=mechanism)
+            assert c.vencrypt == 264 and not c.sasl.sealed
+            takes_a_picture(c)
+            c.close()
+            assert turned_away(tls=context, mechanism=mechanism, password="tomato")
+        server = e.command("query-vnc-servers")["return"][0]
+        assert server["auth"] == "vencrypt" and server["vencrypt"] == "x509-sasl", server
+        assert turned_away(mechanism=b"SCRAM-SHA-1")  # in the clear
+
+
+def browsers_prove_it_too():
+    with emulator(",websocket=unix:%s" % path("w"), "DIGEST-MD5"):
+        c = connect(sock=rfb.WebSocket(plain_socket("w")))
+        assert c.sasl.sealed
+        takes_a_picture(c)
+        assert turned_away(sock=rfb.WebSocket(plain_socket("w")), password="tomato")
+
+
+def names_that_may_come_in():
+    with emulator(",sasl-authz=auth0", "DIGEST-MD5") as e:
+        assert "may not" in str(turned_away())  # there is no such object
+        user = None
+        for rule, good in (("fred*", True), ("joe*", False), ("*", True)):
+            reply = e.command("object-add", **{"qom-type": "authz-list", "id": "auth0", "rules": [
+                {"match": rule, "policy": "allow", "format": "glob"}]})
+            assert reply == {"return": {}}, reply
+            why = turned_away()
+            assert (why is None) == good, (rule, why)
+            assert good or "may not" in str(why)
+            if good:
+                c = connect()
+                user = e.command("query-vnc")["return"]["clients"][0]["sasl_username"]
+                c.close()
+            e.command("object-del", id="auth0")
+        e.command("object-add", **{"qom-type": "authz-simple", "id": "auth0", "identity": user})
+        assert turned_away() is None and turned_away(user="joe", password="tomato")
+
+
+def greeted():
+    s = plain_socket()
+    c = rfb.Client(s, begin=False)
+    c.read(12)
+    s.sendall(b"RFB 003.008\n")
+    assert c.read(c.read(1)[0]) == b"\x14"
+    s.sendall(b"\x14")
+    c.read(c.unpack(">I")[0])
+    return c
+
+
+def lengths_that_lie_end_the_connection():
+    name = struct.pack(">I10s", 10, b"DIGEST-MD5")
+    with emulator("", "DIGEST-MD5") as e:
+        for words in (struct.pack(">I", 0), struct.pack(">I", 21) + b"A" * 21, struct.pack(">I", 0xFFFFFFFF),
+                      struct.pack(">I4s", 4, b"A\0BC"), name + struct.pack(">I", (1 << 20) + 1),
+                      name + struct.pack(">I", 0xFFFFFFFF), struct.pack(">I5sI", 5, b"PLAIN", 0),
+                      struct.pack(">I3sI", 3, b"MD5", 0), name + struct.pack(">I", 1 << 20) + b"A" * (1 << 20)):
+            c = greeted()
+            try:
+                c.sock.sendall(words)
+                c.read(1)
+                raise AssertionError("still there after %r" % words[:40])
+            except (rfb.Closed, BrokenPipeError, ConnectionResetError):
+                c.close()
+        # What was to be sealed, and is not.
+        c = connect()
+        c.sock.sock.sendall(b"\0\0\0\4abcd" * 20)
+        try:
+            c.sock = c.sock.sock
+            c.read(1)
+            raise AssertionError("still there after what is not sealed")
+        except (rfb.Closed, ConnectionResetError):
+            c.close()
+        assert e.command("query-vnc")["return"]["clients"] == []
+        takes_a_picture(connect())
+
+
+def keys_that_do_not_fit_are_refused():
+    for vnc, mechanisms, words in (
+            (",sasl-authz=a", "DIGEST-MD5", "needs 'sasl=on'"), (",sasl=on,password=on", "DIGEST-MD5", "exclude"),
+            (",sasl=on", "PLAIN", "that encrypts")):
+        run = subprocess.run([PROGRAM, *BASE, "-vnc", "unix:%s%s" % (path("s"), vnc)], capture_output=True, text=True,
+                             timeout=WAIT, stdin=subprocess.DEVNULL, check=False,
+                             env={**os.environ, **configured(mechanisms)})
+        assert run.returncode == 1 and words in run.stderr, run
+
+
+tap.run([what_follows_is_sealed_without_tls, wrong_words_are_turned_away, inside_tls_every_mechanism_will_do,
+         browsers_prove_it_too, names_that_may_come_in, lengths_that_lie_end_the_connection,
+         keys_that_do_not_fit_are_refused])
