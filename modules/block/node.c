@@ -515,7 +515,6 @@ static const struct {
     {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
     {"bochs", "images of another emulator"}, {"luks", "encrypted images"}, {"vvfat", "folders as disks"},
     
-    {"ssh", "images over SSH"},
     {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"quorum", "quorums"}, {"replication", "replication"},
     {"compress", "compressing filters"}, {"preallocate", "preallocating filters"},
