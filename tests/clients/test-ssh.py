@@ -211,7 +211,8 @@ def nodes_and_drives_name_it():
             "driver": "ssh", "user": USER, "path": path("disk.raw"), "host-key-check": {"mode": "known_hosts"},
             "server": {"host": "127.0.0.1", "port": str(server.port)}}}
         with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file=%sdisk.raw" % server.url,
-                      "-drive", "if=none,id=k,format=raw,file." + keys, "-drive", "if=none,id=l,format=raw,file." + keys +
+                      "-drive", "if=none,id=k,format=raw,file." + keys,
+                      "-drive", "if=none,id=l,format=raw,file." + keys +
                       ",file.host_key_check=no,file.timeout=90", env=ENV) as e:
             assert e.command("blockdev-add", **node) == {"return": {}}
             nodes = e.command("query-named-block-nodes")["return"]
@@ -243,7 +244,8 @@ def what_is_flushed_is_on_stable_storage():
             assert "stable" not in said, said
             assert b"fsync" in content("sftp.log").partition(b"write")[2], content("sftp.log")[-2000:]
         with Sshd("-P fsync") as server:
-            said = run("bench", "-q", "-w", "-c", "4", "-d", "1", "--flush-interval=1", "-f", "raw", server.url + "target.raw")
+            said = run("bench", "-q", "-w", "-c", "4", "-d", "1", "--flush-interval=1", "-f", "raw",
+                       server.url + "target.raw")
             assert said.count("fsync@openssh.com") == 1, said
 
 

@@ -238,8 +238,8 @@ static int check_key(struct ssh_link *l, struct bp_error *err)
     switch (ssh_session_is_known_server(l->session)) {
     case SSH_KNOWN_HOSTS_OK: return 0;
     case SSH_KNOWN_HOSTS_CHANGED:
-        return bp_fail(err, EACCES, "ssh: %s: the server's host key is not the one in known_hosts: it has a new key, or "
-                       "it is another server", host);
+        return bp_fail(err, EACCES, "ssh: %s: the server's host key is not the one in known_hosts: it has a new key, "
+                       "or it is another server", host);
     case SSH_KNOWN_HOSTS_OTHER:
         return bp_fail(err, EACCES, "ssh: %s: known_hosts has a host key of another kind for the server", host);
     case SSH_KNOWN_HOSTS_NOT_FOUND:
@@ -291,8 +291,8 @@ static int authenticate(struct ssh_link *l, struct bp_error *err)
         return 0;
     if (r == SSH_AUTH_PARTIAL)
         return bp_fail(err, EACCES, "ssh: %s: the server wants more than a key of ssh-agent", l->place.host);
-    return bp_fail(err, EACCES, "ssh: %s: the server lets %s in by none of ssh-agent's keys (ssh-add -l lists them): %s",
-                   l->place.host, user, said(l).text);
+    return bp_fail(err, EACCES, "ssh: %s: the server lets %s in by none of ssh-agent's keys (ssh-add -l lists them): "
+                   "%s", l->place.host, user, said(l).text);
 }
 
 static int connect_it(struct ssh_link *l, struct bp_error *err)
