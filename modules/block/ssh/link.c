@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,21 @@ static void *watch(void *opaque)
     }
     pthread_mutex_unlock(&l->watch_lock);
     return NULL;
+}
+
+/* Signals are for other threads. */
+static bool start_watcher(struct ssh_link *l)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    sigset_t block, before;
+
+    sigfillset(&block);
+    for (size_t i = 0; i < BP_COUNT(faults); i++)
+        sigdelset(&block, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &block, &before);
+    l->watched = pthread_create(&l->watcher, NULL, watch, l) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return l->watched;
 }
 
 static void expect(struct ssh_link *l, bool on)
@@ -301,9 +317,8 @@ static int connect_it(struct ssh_link *l, struct bp_error *err)
 
     if (ret < 0)
         return ret;
-    if (pthread_create(&l->watcher, NULL, watch, l) != 0)
+    if (!start_watcher(l))
         return bp_fail(err, EAGAIN, "ssh: the host gives no more threads");
-    l->watched = true;
     if (ssh_connect(l->session) != SSH_OK)
         return bp_fail(err, EIO, "ssh: cannot connect to %s, port %u: %s", l->place.host, l->place.port, said(l).text);
     set_fd(l, ssh_get_fd(l->session));
