@@ -18,7 +18,6 @@
 
 /* `harmless`: see core/options/not-built.c. */
 const struct bpc_not_built program_options_not_built[] = {
-    {"iscsi", NULL, "[user=user][,...]", NULL, "iSCSI disks", NULL},
     {"fsdev", NULL, "local|synth,id=id[,...]", NULL, "shared folders (9p)", NULL},
     {"virtfs", NULL, "local|synth,mount_tag=tag[,...]", NULL, "shared folders (9p)", NULL},
     {"g", NULL, "WIDTHxHEIGHT[xDEPTH]", NULL, WINDOWS, NULL},

@@ -410,7 +410,7 @@ static int apply_uuid(struct bp_value *args, struct bp_error *err)
 }
 
 BP_OPTION(option_uuid, "uuid", "the machine's UUID", .arg = "uuid", .group = "Standard options",
-          .phase = BP_PHASE_MACHINE, .apply = apply_uuid);
+          .phase = BP_PHASE_EARLY, .apply = apply_uuid);
 
 static const char *const rtc_clocks[] = {"host", "rt", "vm", NULL};
 static const struct bp_schema rtc_clock = {.name = "clock", .kind = BP_KIND_ENUM,

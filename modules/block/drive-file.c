@@ -88,13 +88,13 @@ static void add_common(struct bp_value *to, struct drive *d, struct bp_value *ar
 static const struct {
     const char *scheme, *missing;
 } not_built[] = {
-    {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
+    {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"fat", "folders as disks"}, {"nvme", "NVMe controllers of the host"},
     {"sheepdog", "Sheepdog, which newer releases dropped"}, {"vxhs", "VxHS, which newer releases dropped"},
 };
 
 /* Names whose beginning is a driver's: nbd://..., nbd+unix://... The driver takes them apart. */
-static const char *const schemes[] = {"nbd", "http", "https", "ftp", "ftps", "ssh"};
+static const char *const schemes[] = {"nbd", "http", "https", "ftp", "ftps", "ssh", "iscsi"};
 
 static bool is_scheme(const char *name, const char *scheme)
 {

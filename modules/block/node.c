@@ -515,7 +515,7 @@ static const struct {
     {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
     {"bochs", "images of another emulator"}, {"luks", "encrypted images"}, {"vvfat", "folders as disks"},
     
-    {"iscsi", "iSCSI disks"}, {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
+    {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"quorum", "quorums"}, {"replication", "replication"},
     {"compress", "compressing filters"}, {"preallocate", "preallocating filters"},
     {"snapshot-access", "access to snapshots"}, {"copy-before-write", "copies before writes"},

@@ -123,8 +123,7 @@ def bad_options_are_refused():
 
 
 def what_is_not_built_is_refused_by_name():
-    for argv, names in ((("-iscsi", "user=u"), ("-iscsi", "iSCSI disks")),
-                        (("-netdev", "vhost-vdpa,id=n"), ("-netdev", "vDPA")),
+    for argv, names in ((("-netdev", "vhost-vdpa,id=n"), ("-netdev", "vDPA")),
                         (("-nic", "netmap"), ("-nic netmap", "netmap")),
                         (("-vga", "std"), ("-vga std", "none")),
                         (("-M", "isapc", "-usb"), ("usb", "USB")),
