@@ -53,11 +53,17 @@ def emulator(vnc, mechanisms, *objects):
 
 def tls_context():
     if not os.path.exists(path("ca")):
-        ca = certificates.Authority(path("ca"))
-        ca.sign(path("server"), "server")
+        tls_context.ca = certificates.Authority(path("ca"))
+        tls_context.ca.sign(path("server"), "server")
     c = ssl.create_default_context(cafile=path("ca", "ca-cert.pem"))
     c.check_hostname = False  # a path has none
     return c
+
+
+def certificates_of(name):
+    if not os.path.exists(path(name)):
+        tls_context.ca.sign(path(name), "client", "cn = viewer.example.com\norganization = Example\nsigning_key\n"
+                            "tls_www_client\n")
 
 
 def plain_socket(where="s"):
@@ -204,6 +210,39 @@ def keys_that_do_not_fit_are_refused():
         assert run.returncode == 1 and words in run.stderr, run
 
 
+def lists_of_the_monitor_decide():
+    context = tls_context()
+    pki_client = path("viewer")
+    certificates_of("viewer")
+    context.load_cert_chain(os.path.join(pki_client, "client-cert.pem"), os.path.join(pki_client, "client-key.pem"))
+    with emulator(",acl=on,tls-creds=tls0", "SCRAM-SHA-1",
+                  "tls-creds-x509,id=tls0,endpoint=server,dir=" + path("server")) as e:
+        def hmp(line):
+            return e.command("human-monitor-command", **{"command-line": line})["return"].replace("\r", "")
+
+        def user_and_certificate():
+            return turned_away(tls=context) is None
+        assert hmp("acl_show vnc.username") == "policy: deny\n" == hmp("acl_show vnc.x509dname")
+        assert not user_and_certificate()
+        assert "added rule at position 1" in hmp("acl_add vnc.x509dname CN=viewer.example.com,O=Example allow")
+        assert "may not" in str(turned_away(tls=context))  # the certificate may, the user not yet
+        assert "added rule at position 1" in hmp("acl_add vnc.username fr* allow")
+        assert user_and_certificate()
+        assert "added rule at position 1" in hmp("acl_add vnc.username fred* deny 1")
+        assert hmp("acl_show vnc.username") == "policy: deny\n1: deny fred*\n2: allow fr*\n"
+        assert not user_and_certificate()
+        assert "removed rule at position 1" in hmp("acl_remove vnc.username fred*") and user_and_certificate()
+        assert "removed all rules" in hmp("acl_reset vnc.username") and not user_and_certificate()
+        assert "set to 'allow'" in hmp("acl_policy vnc.username allow") and user_and_certificate()
+        assert "removed all" in hmp("acl_reset vnc.x509dname") and not user_and_certificate()
+        for line, words in (("acl_show none", "no access control list"), ("acl_policy vnc.username maybe", "not allow"),
+                            ("acl_add vnc.username x deny 9", "1 to 1"), ("acl_add vnc.username x maybe", "not allow"),
+                            ("acl_remove vnc.username x", "no rule")):
+            assert words in hmp(line), (line, hmp(line))
+        e.process.kill()
+        assert "acl=on is deprecated" in e.process.communicate()[1]
+
+
 tap.run([what_follows_is_sealed_without_tls, wrong_words_are_turned_away, inside_tls_every_mechanism_will_do,
          browsers_prove_it_too, names_that_may_come_in, lengths_that_lie_end_the_connection,
-         keys_that_do_not_fit_are_refused])
+         lists_of_the_monitor_decide, keys_that_do_not_fit_are_refused])

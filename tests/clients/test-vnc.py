@@ -775,7 +775,7 @@ def power_is_the_clients_where_it_may():
 def what_cannot_be_is_refused_in_words():
     for text, words in (("bogus", ("bogus", "unix:PATH")), (":99999", ("99999",)), (":x", (":x",)),
                         ("127.0.0.1:1,tls-creds=tls0", ("No TLS credentials", "tls0")),
-                        ("127.0.0.1:1,sasl-authz=a", ("sasl-authz", "sasl=on")), ("127.0.0.1:1,acl=on", ("acl",)),
+                        ("127.0.0.1:1,sasl-authz=a", ("sasl-authz", "sasl=on")), ("127.0.0.1:1,acl=on,sasl-authz=a,sasl=on", ("acl",)),
                         ("127.0.0.1:1,share=maybe", ("share", "ignore")),
                         ("127.0.0.1:1,colour=red", ("colour",)), ("127.0.0.1:1,password-secret=none", ("secret",)),
                         ("unix:" + "x" * 200, ("UNIX",)), ("127.0.0.1:1,display=nix", ("nix",)),

@@ -225,8 +225,11 @@ static const struct bp_schema rule_schema = {
 static const struct bp_schema rules_schema = {
     .name = "QAuthZListRules", .kind = BP_KIND_LIST, .element_kind = BP_KIND_STRUCT, .element = &rule_schema};
 static const struct bp_field list_props[] = {
-    BP_PROP_ENUM("policy", &policy_schema, struct authz_list, policy, "deny", "when no rule matches"),
-    {.name = "rules", .kind = BP_KIND_LIST, .offset = offsetof(struct authz_list, rules),
+    {.name = "policy", .kind = BP_KIND_ENUM, .flags = BP_FIELD_WRITE_LIVE,
+     .offset = offsetof(struct authz_list, policy), .def = "deny", .schema = &policy_schema,
+     .help = "when no rule matches"},
+    {.name = "rules", .kind = BP_KIND_LIST, .flags = BP_FIELD_WRITE_LIVE,
+     .offset = offsetof(struct authz_list, rules),
      .help = "the first that matches decides", .schema = &rules_schema},
     BP_FIELDS_END};
 OBJECT(list_class, "authz-list", "Rights by a list of rules", struct authz_list, list_props, list_check, list_complete,

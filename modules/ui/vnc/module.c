@@ -42,4 +42,6 @@ BP_MODULE_WITH_FINI("ui-vnc", "VNC server", imports, NULL, leave, {BP_PROVIDE_OT
           {BP_PROVIDE_COMMAND, &vnc_reload}, {BP_PROVIDE_HMP, &vnc_info},
           {BP_PROVIDE_HMP, &vnc_hmp_set_password}, {BP_PROVIDE_HMP, &vnc_hmp_expire_password},
           {BP_PROVIDE_EVENT, &vnc_connected}, {BP_PROVIDE_EVENT, &vnc_initialized},
-          {BP_PROVIDE_EVENT, &vnc_disconnected});
+          {BP_PROVIDE_EVENT, &vnc_disconnected}, {BP_PROVIDE_HMP, &vnc_acl_show},
+          {BP_PROVIDE_HMP, &vnc_acl_policy}, {BP_PROVIDE_HMP, &vnc_acl_add}, {BP_PROVIDE_HMP, &vnc_acl_remove},
+          {BP_PROVIDE_HMP, &vnc_acl_reset});

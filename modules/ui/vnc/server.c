@@ -160,10 +160,11 @@ static int check_audiodev(const struct vnc *s, struct bp_error *err)
     return 0;
 }
 
-static int check(const struct vnc *s, struct bp_error *err)
+static int check(struct vnc *s, struct bp_error *err)
 {
-    const struct bp_tls_ops *ops;
+    const struct bp_tls_ops *ops = NULL;
     struct bp_object *creds;
+    int r;
 
     if (s->tls_authz && !s->tls_creds)
         return bp_fail(err, EINVAL, "key 'tls-authz' needs 'tls-creds'");
@@ -177,13 +178,12 @@ static int check(const struct vnc *s, struct bp_error *err)
     if (s->sasl && (s->password || s->password_secret))
         return bp_fail(err, EINVAL, "keys 'sasl' and '%s' exclude each other", s->password ? "password" :
                        "password-secret");
-    if (s->acl)
-        return bp_fail(err, ENOTSUP, "key 'acl' is not built yet: access control lists for VNC; use acl=off");
     if (s->password && s->password_secret)
         return bp_fail(err, EINVAL, "keys 'password' and 'password-secret' exclude each other");
     if (s->to && s->to > 65535 - 5900)
         return bp_fail(err, EINVAL, "key 'to' must be 0 to %u", 65535 - 5900);
-    return check_audiodev(s, err);
+    r = check_audiodev(s, err);
+    return r == 0 && s->acl ? vnc_acl_open(s, ops && ops->kind == BP_TLS_X509, err) : r;
 }
 
 int vnc_open(struct bp_object *obj, struct bp_error *err)
@@ -293,7 +293,7 @@ static const struct bp_field vnc_props[] = {
     KEY("tls-authz", STRING, tls_authz, NULL, "id of the authz object that is asked about a viewer's certificate"),
     KEY("sasl", BOOL, sasl, "off", "clients prove who they are by SASL, service qemu"),
     KEY("sasl-authz", STRING, sasl_authz, NULL, "id of the authz object that is asked about a viewer's SASL user"),
-    KEY("acl", BOOL, acl, "off", "not built yet"),
+    KEY("acl", BOOL, acl, "off", "of old: lists that the monitor's acl_add changes are asked"),
     KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers would hear; sound over VNC is not built yet"),
     BP_FIELDS_END,
 };

@@ -129,6 +129,10 @@ void vnc_client_push(struct vnc_client *c);
 void vnc_client_resume(struct vnc_client *c); /* takes input again */
 const char *vnc_name(const struct vnc *s);
 
+/* ---- acl.c ---- */
+/* acl=on: makes the lists and has the server ask them. `x509`: viewers show certificates. */
+int vnc_acl_open(struct vnc *s, bool x509, struct bp_error *err);
+
 /* ---- proof.c ---- */
 int vnc_proof_find(struct vnc *s, struct bp_error *err); /* sets s->proof */
 const char *vnc_proof_mechanisms(void *client);
