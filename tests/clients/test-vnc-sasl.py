@@ -10,6 +10,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests", "house"))
 import certificates  # noqa: E402
@@ -210,6 +211,91 @@ def keys_that_do_not_fit_are_refused():
         assert run.returncode == 1 and words in run.stderr, run
 
 
+REALM = """[libdefaults]
+ default_realm = EXAMPLE.COM
+ dns_lookup_kdc = false
+ dns_lookup_realm = false
+ dns_canonicalize_hostname = false
+ rdns = false
+[realms]
+ EXAMPLE.COM = {
+  kdc = 127.0.0.1:%(port)d
+ }
+[domain_realm]
+ %(host)s = EXAMPLE.COM
+"""
+KDC = """[kdcdefaults]
+ kdc_listen = 127.0.0.1:%(port)d
+ kdc_tcp_listen = 127.0.0.1:%(port)d
+[realms]
+ EXAMPLE.COM = {
+  database_name = %(dir)s/principal
+  key_stash_file = %(dir)s/stash
+  acl_file = %(dir)s/kadm5.acl
+ }
+"""
+
+
+def full_name():
+    """Of this host, as the library finds it."""
+    name = socket.gethostname()
+    if "." not in name:
+        name = socket.getaddrinfo(name, None, flags=socket.AI_CANONNAME)[0][3] or name
+    return name.lower()
+
+
+def a_kerberos_ticket_is_the_proof():
+    """A realm of our own, with fred in it and the service qemu of this host."""
+    places = os.environ.get("PATH", "") + ":/usr/sbin"
+    tools = {name: shutil.which(name, path=places) for name in ("kdb5_util", "kadmin.local", "krb5kdc", "kinit")}
+    if None in tools.values() or not any(os.path.exists(os.path.join(d, "libgssapiv2.so")) for d in (
+            "/usr/lib/%s-linux-gnu/sasl2" % os.uname().machine, "/usr/lib/sasl2", "/usr/lib64/sasl2")):
+        raise tap.Skip("needs krb5-kdc, krb5-admin-server, krb5-user and libsasl2-modules-gssapi-mit")
+    os.makedirs(path("kdc"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        facts = {"port": probe.getsockname()[1], "host": full_name(), "dir": path("kdc")}
+    for name, text in (("krb5.conf", REALM), ("kdc.conf", KDC),
+                       ("qemu.conf", "mech_list: GSSAPI\nkeytab: %(dir)s/keytab\n")):
+        with open(path("kdc", name), "w", encoding="ascii") as f:
+            f.write(text % facts)
+    ours = {"KRB5_CONFIG": path("kdc", "krb5.conf"), "KRB5_KDC_PROFILE": path("kdc", "kdc.conf"),
+            "KRB5CCNAME": "FILE:" + path("kdc", "tickets")}
+    env = {**os.environ, **ours}
+
+    def run(name, *words, check=True, **options):
+        return subprocess.run([tools[name], *words], env=env, capture_output=True, text=True, timeout=WAIT, check=check,
+                              **options)
+    run("kdb5_util", "-r", "EXAMPLE.COM", "create", "-s", "-P", "x", "-W")
+    for query in ("addprinc -pw letmein fred", "addprinc -randkey qemu/%(host)s" % facts,
+                  "ktadd -k %(dir)s/keytab qemu/%(host)s" % facts):
+        run("kadmin.local", "-q", query)
+    with subprocess.Popen([tools["krb5kdc"], "-n"], env=env, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as kdc:
+        try:
+            end = time.monotonic() + WAIT
+            while run("kinit", "fred", check=False, input="letmein\n").returncode:
+                assert time.monotonic() < end and kdc.poll() is None, "no ticket"
+                time.sleep(0.2)
+            os.environ.update(ours)  # the library reads them here, too
+            with Emulator(PROGRAM, "-vnc", "unix:%s,sasl=on" % path("s"), quiet=BASE,
+                          env={"SASL_CONF_PATH": path("kdc")}) as e:
+                proof = sasl.Client("fred", "", server=facts["host"])
+                c = rfb.Client(plain_socket(), sasl=proof)
+                assert c.mechanisms == b"GSSAPI" and proof.sealed and proof.strength() >= 56
+                takes_a_picture(c)
+                assert e.command("query-vnc")["return"]["clients"][0]["sasl_username"] == "fred"
+                c.close()
+                os.unlink(path("kdc", "tickets"))
+                try:
+                    rfb.Client(plain_socket(), sasl=sasl.Client("fred", "", server=facts["host"])).close()
+                    raise AssertionError("in without a ticket")
+                except sasl.Refused:
+                    pass
+        finally:
+            kdc.kill()
+
+
 def lists_of_the_monitor_decide():
     context = tls_context()
     pki_client = path("viewer")
@@ -245,4 +331,5 @@ def lists_of_the_monitor_decide():
 
 tap.run([what_follows_is_sealed_without_tls, wrong_words_are_turned_away, inside_tls_every_mechanism_will_do,
          browsers_prove_it_too, names_that_may_come_in, lengths_that_lie_end_the_connection,
-         lists_of_the_monitor_decide, keys_that_do_not_fit_are_refused])
+         lists_of_the_monitor_decide,
+         a_kerberos_ticket_is_the_proof, keys_that_do_not_fit_are_refused])
