@@ -276,7 +276,7 @@ static bool table_agrees(const struct file_record *r, const struct module_table 
         if (t->provides[i].packed)
             return false;
     for (size_t i = 0; i < RECORD_PROVIDES(r); i++)
-        if (record_at(r, i)->target < 0 && !record_at(r, i)->packed)
+        if (record_at(r, i)->target < 0 && !record_at(r, i)->packed && !kind_is_noted_only(record_at(r, i)->kind))
             return false;
     for (size_t i = 0; i < t->import_count; i++) {
         snprintf(key, sizeof(key), "%s/%u", t->imports[i].name, t->imports[i].major);

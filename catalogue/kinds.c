@@ -40,6 +40,11 @@ enum bp_provide_kind kind_from_name(const char *text, size_t length)
     return BP_PROVIDE_OTHER;
 }
 
+bool kind_is_noted_only(const char *name)
+{
+    return strcmp(name, "trace") == 0;
+}
+
 char *kind_provided_name(enum bp_provide_kind kind, const struct bp_kind *of, const void *desc)
 {
     const struct bp_interface *face = desc;

@@ -224,7 +224,7 @@ static const struct bp_shape_slot option_slots[] = {
     STRING(struct bp_option, group),
     FIELDS(struct bp_option, keys),
     STRING(struct bp_option, implied),
-    PLAIN(struct bp_option, any_keys, merge),
+    PLAIN(struct bp_option, any_keys, own_help),
     SLOTS_END};
 static const struct bp_shape option_layout = {"bp_option", sizeof(struct bp_option), option_slots};
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kinds.h"
 #include "open.h"
 
 static void note_text(GString *why, const char *field, const char *has, const char *notes)
@@ -71,7 +72,7 @@ static int compare_provides(struct module *m, const struct module_table *t)
     for (unsigned i = 0; i < m->provides->len; i++) {
         const struct provide *p = m->provides->pdata[i];
 
-        if (!p->alias && !in_table(t, p))
+        if (!p->alias && !kind_is_noted_only(bpc_kind_name(p->kind)) && !in_table(t, p))
             return module_refuse(m, true, ENOEXEC, "does not provide %s %s, which its notes list",
                                  bpc_kind_name(p->kind), p->name);
     }

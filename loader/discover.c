@@ -14,6 +14,7 @@
 #include <bp/log.h>
 
 #include "directories.h"
+#include "kinds.h"
 #include "modules.h"
 #include "policy.h"
 #include "safety.h"
@@ -161,8 +162,11 @@ static bool loses(struct module *m, GHashTable *by_name, GHashTable *provided)
     for (unsigned i = 0; !other && i < m->provides->len; i++) {
         struct provide *p = m->provides->pdata[i];
         const char *kind = bpc_kind_name(p->kind);
-        char *key = g_strdup_printf("%s:%s", kind, p->name);
+        char *key;
 
+        if (kind_is_noted_only(kind))
+            continue;
+        key = g_strdup_printf("%s:%s", kind, p->name);
         other = g_hash_table_lookup(provided, key);
         g_free(key);
         if (!other)
@@ -250,7 +254,7 @@ static bool has_conflicts(const GPtrArray *provides)
 
         if (is_out(p->module))
             continue;
-        if (before && order_of_provides(before, p) == 0)
+        if (before && order_of_provides(before, p) == 0 && !kind_is_noted_only(bpc_kind_name(p->kind)))
             return true;
         before = p;
     }

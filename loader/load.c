@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "kinds.h"
 #include "loop.h"
 #include "modules.h"
 #include "open.h"
@@ -89,7 +90,7 @@ static int load_frameworks(struct module *m, const struct chain *chain)
         char hint[BPC_HINT_SIZE];
         int ret;
 
-        if (bpc_kind_is_core(p->kind) || bpc_find(BP_PROVIDE_KIND, kind))
+        if (bpc_kind_is_core(p->kind) || kind_is_noted_only(kind) || bpc_find(BP_PROVIDE_KIND, kind))
             continue;
         framework = modules_find_provide(BP_PROVIDE_KIND, kind, true);
         if (framework && framework->module == m)

@@ -9,7 +9,7 @@ import struct
 # many: dpkg allows a field 5000 characters.
 KINDS = {"device": "device", "bus": "bus", "board": "machine", "cpu": None, "accel": "accel",
          "object": "object", "interface": "interface", "kind": "kind", "option": None,
-         "command": None, "hmp": None, "event": None, "abstract": None}
+         "command": None, "hmp": None, "event": None, "abstract": None, "trace": None}
 NOTE_SECTION, NOTE_SEGMENT, OWNER = 7, 4, b"Backplane\0"
 
 

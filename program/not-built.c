@@ -13,7 +13,6 @@
 #define MIGRATION "migration and snapshots"
 #define EXPORTS "disks for others, over NBD"
 #define CAPTURES "recordings of what the guest plays"
-#define TRACES "trace points"
 #define VIRTIO_VIEW "a view into virtio devices and their queues"
 
 /* `harmless`: see core/options/not-built.c. */
@@ -40,7 +39,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"semihosting-config", NULL, "[enable=on|off][,...]", "enable", "semihosting",
      "!enable=off target=* userspace=off"},
     {"old-param", NULL, NULL, NULL, "ARM boards", NULL},
-    {"trace", NULL, "[[enable=]pattern][,events=file][,file=file]", NULL, "trace points", NULL},
     {"plugin", NULL, "file=file[,arg=value]", NULL, "plugins of the translator", NULL},
     {"singlestep", NULL, NULL, NULL, "the translator", NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL},
@@ -106,7 +104,6 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"info stats", "statistics of accelerators"},
     {"info tlb", "what the TLB holds as a list; info mem has the page tables"},
     {"info tpm", "TPM devices"},
-    {"info trace-events", TRACES},
     {"info usbhost", "USB devices of the host"},
     {"info vcpu_dirty_limit", MIGRATION},
     {"info via", "boards of other architectures"},
@@ -140,8 +137,6 @@ const struct bpc_hmp_missing program_hmp_not_built[] = {
     {"set_vcpu_dirty_limit", MIGRATION},
     {"singlestep", "the translator"},
     {"stopcapture", CAPTURES},
-    {"trace-event", TRACES},
-    {"trace-file", TRACES},
     {"wavcapture", CAPTURES},
     {"x_colo_lost_heartbeat", MIGRATION},
     {"xen-event-inject", "Xen"},

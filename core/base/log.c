@@ -4,6 +4,7 @@
  * several threads do not mix.
  */
 #include "log.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -39,7 +40,6 @@ const struct bpc_log_item bpc_log_items[] = {
     {"page", 0, "a log of the memory layout (info mtree shows it)"},
     {"strace", 0, "emulation of single programs"},
     {"tid", 0, "a log file for each thread"},
-    {"trace", 0, "trace points"},
     {NULL, 0, NULL},
 };
 
@@ -63,8 +63,14 @@ int bpc_log_parse(const char *text, uint32_t *ret_mask, struct bp_error *err)
                 mask |= known->mask;
             continue;
         }
-        while (known->name && strcmp(known->name, *item) &&
-               !(known->mask == 0 && g_str_has_prefix(*item, "trace:") && !strcmp(known->name, "trace")))
+        if (g_str_has_prefix(*item, "trace:")) {
+            int ret = bp_trace_enable(*item + strlen("trace:"), true, err);
+            if (ret == 0)
+                continue;
+            g_strfreev(items);
+            return ret;
+        }
+        while (known->name && strcmp(known->name, *item))
             known++;
         if (known->name && known->mask == 0) {
             int ret = bp_fail(err, ENOTSUP, "log item '%s' is not built yet: %s", *item, known->help);
@@ -75,7 +81,7 @@ int bpc_log_parse(const char *text, uint32_t *ret_mask, struct bp_error *err)
             GString *accepted = g_string_new(NULL);
             for (known = bpc_log_items; known->name && known->mask; known++)
                 g_string_append_printf(accepted, "%s, ", known->name);
-            int ret = bp_fail(err, EINVAL, "Unknown log item '%s'; accepted are %sall", *item,
+            int ret = bp_fail(err, EINVAL, "Unknown log item '%s'; accepted are %strace:PATTERN, all", *item,
                               accepted->str);
             g_string_free(accepted, TRUE);
             g_strfreev(items);
@@ -155,7 +161,7 @@ static void BP_PRINTF(1, 0) vlog(const char *fmt, va_list ap)
 
 void bp_log(uint32_t items, const char *fmt, ...)
 {
-    if (!bp_log_on(items))
+    if (!bp_log_on(items) && items != BP_LOG_TRACE) /* trace points have switches of their own */
         return;
     va_list ap;
     va_start(ap, fmt);

@@ -13,6 +13,7 @@
 
 #include "device.h"
 #include "marks.h"
+#include "trace.h"
 
 struct bp_irq {
     struct bpc_claim claim; /* of free-standing ones */
@@ -127,6 +128,7 @@ void bp_irq_set(struct bp_irq *line, int level)
     bpc_assert_locked();
     while (line) {
         line->level = level;
+        bp_trace(bpc_trace_irq_line, line->set && line->set->name ? line->set->name : "-", line->n, level);
         if (!frozen)
             tell(line);
         line = line->sink;

@@ -16,6 +16,7 @@
 #include "loop.h"
 #include "marks.h"
 #include "parts.h"
+#include "trace.h"
 
 #define BIT(state) (1u << BPC_RUN_##state)
 #define ANY_STOP \
@@ -191,6 +192,7 @@ static void set_state(enum bpc_run_state state)
     if (state == now)
         return;
     assert(states[now].next & (1u << state));
+    bp_trace(bpc_trace_run_state, (unsigned)now, (unsigned)state);
     __atomic_store_n(&run_state, state, __ATOMIC_RELEASE);
 }
 

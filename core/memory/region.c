@@ -14,6 +14,7 @@
 
 #include "marks.h"
 #include "memory.h"
+#include "trace.h"
 
 static struct bp_region *all_regions;
 
@@ -238,6 +239,8 @@ void bp_region_add(struct bp_region *parent, struct bp_region *child, uint64_t o
         bp_memory_commit();
         return;
     }
+    bp_trace(bpc_trace_memory_region_map, child->name, parent->name, (unsigned long long)offset,
+             (unsigned long long)child->size, priority);
     while (*link && (*link)->priority > priority)
         link = &(*link)->next;
     child->next = *link;
@@ -254,6 +257,7 @@ void bp_region_remove(struct bp_region *child)
     bpc_assert_locked();
     bp_memory_begin();
     if (child->parent) {
+        bp_trace(bpc_trace_memory_region_unmap, child->name);
         unlink_child(child);
         bpc_memory_changed();
     }

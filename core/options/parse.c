@@ -134,7 +134,7 @@ static int find_option(const char *name, const char *text, const struct bp_optio
     if (!option && plain_help(text, &args)) {
         bp_value_unref(args);
         option = bpc_option_describe(name);
-        if (option && !takes_keys(option) && !bpc_kind_of_option(option->name))
+        if (option && (option->own_help || (!takes_keys(option) && !bpc_kind_of_option(option->name))))
             option = NULL; /* its own code knows */
     }
     if (option) {

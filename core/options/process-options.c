@@ -22,6 +22,7 @@
 #include "machine.h"
 #include "options.h"
 #include "run.h"
+#include "trace.h"
 
 #define EXPERT "Debug and expert options"
 
@@ -84,6 +85,12 @@ static int apply_d(struct bp_value *args, struct bp_error *err)
 
     if (ret == 0)
         bpc_log_set(bp_log_enabled | mask);
+    for (const char *at = bp_value_as_string(args); ret == 0 && (at = strstr(at, "trace:")); at++) {
+        char *pattern = g_strndup(at + strlen("trace:"), strcspn(at + strlen("trace:"), ","));
+        if (bp_trace_each(pattern, NULL, NULL) == 0)
+            bp_warn("-d: no trace point matches '%s'; -trace help lists them", pattern);
+        g_free(pattern);
+    }
     return ret;
 }
 
@@ -94,6 +101,7 @@ static int help_d(struct bp_value *args, struct bp_error *err)
     (void)err;
     for (const struct bpc_log_item *i = bpc_log_items; i->name && i->mask; i++)
         bpc_help_item(list, i->name, i->help);
+    bpc_help_item(list, "trace:PATTERN", "log these trace points (-trace help lists them)");
     bpc_program->items(args, "Log items (comma separated):", list);
     return 0;
 }

@@ -36,6 +36,7 @@ struct bp_option {
     const char *implied;  /* key of a first word without "=", or NULL */
     bool any_keys;        /* unknown keys are passed on (-device, -object) */
     bool merge;           /* later uses add to (and override) earlier ones: -machine, -accel's no */
+    bool own_help;        /* with keys: the bare word "help" is for show_help() too, not for the list of keys */
     /* args: a dict (keys given), a string, or NULL. Borrowed. [main] */
     int (*apply)(struct bp_value *args, struct bp_error *err);
     /* For "help" as argument of an option that takes a plain string: prints to standard output.

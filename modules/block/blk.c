@@ -10,10 +10,14 @@
 
 #include <bp/device.h>
 #include <bp/run.h>
+#include <bp/trace.h>
 
 #include "commands.h"
 
 struct bp_blk *block_blks;
+
+BP_TRACE_POINT(blk_request_begin, "blk_request_begin", "request %p of %s op %u offset %llu bytes %llu");
+BP_TRACE_POINT(blk_request_end, "blk_request_end", "request %p result %d");
 
 struct bp_blk *blk_new(const char *name)
 {
@@ -204,7 +208,10 @@ static void run(void *opaque)
     struct bp_blk *blk = r->blk;
     struct bp_co *co;
 
+    bp_trace(blk_request_begin, (void *)r, blk->name ? blk->name : "-", (unsigned)r->op,
+             (unsigned long long)r->req.offset, (unsigned long long)r->req.bytes);
     r->ret = r->cancelled ? -ECANCELED : carry_out(blk, r->op, &r->req);
+    bp_trace(blk_request_end, (void *)r, r->ret);
     if (r->ret != -ECANCELED)
         account(blk, r->op, r->req.bytes, r->ret, r->since);
     if (r->ret >= 0 || r->cancelled || !blk_judge(r)) {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <bp/loop.h>
+#include <bp/trace.h>
 
 #include "net.h"
 
@@ -299,12 +300,16 @@ static unsigned send_filtered(struct port *from, unsigned queue, const struct bp
     return done;
 }
 
+BP_TRACE_POINT(net_packet, "net_packet", "from port %p queue %u length %u");
+
 unsigned port_send(struct port *from, unsigned queue, const struct bp_net_packet *packets,
                    unsigned count, bool keep)
 {
     struct port *to = from->peer;
     unsigned done = 0;
 
+    for (unsigned i = 0; i < count; i++)
+        bp_trace(net_packet, (void *)from, queue, packets[i].length);
     if (!to || !port_up(from)) {
         from->dropped += count;
         return count;

@@ -152,7 +152,7 @@ def what_is_not_built_is_refused_by_name():
 
 def log_items_that_nothing_logs_are_refused():
     for item, missing in (("op", "translator"), ("cpu", "registers"),
-                          ("trace:foo", "trace points"), ("page", "info mtree"), ("int,mmu", "translation")):
+                          ("page", "info mtree"), ("int,mmu", "translation")):
         refused("-d", item, names=("-d " + item, "not built yet", missing))
     listed = run("-d", "help").stdout
     for item in ("in_asm", "out_asm", "exec", "nochain", "int", "cpu_reset", "guest_errors", "unimp"):

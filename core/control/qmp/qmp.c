@@ -18,6 +18,7 @@
 #include "command.h"
 #include "compat.h"
 #include "monitor-list.h"
+#include "trace.h"
 #include "value-stream.h"
 #include "value-wire.h"
 #include "version.h"
@@ -159,6 +160,7 @@ static void reply_error(struct qmp *q, const struct bp_value *request, const str
     struct bp_value *reply = bp_value_dict(), *error = bp_value_dict();
     struct bp_value *id = request ? bp_value_get(request, "id") : NULL;
 
+    bp_trace(bpc_trace_qmp_error, class_name(err->kind), err->message);
     if (id)
         bp_value_set(reply, "id", bp_value_ref(id));
     bp_value_set(error, "class", bp_value_string(class_name(err->kind)));
@@ -218,6 +220,7 @@ static int find_command(struct qmp *q, struct bp_value *request,
     if (!q->negotiated && strcmp(name, "qmp_capabilities") != 0)
         return bp_fail_class(err, BP_ERROR_COMMAND_NOT_FOUND, EPERM, "Expecting capabilities "
                              "negotiation with 'qmp_capabilities'");
+    bp_trace(bpc_trace_qmp_command, name);
     ret = bpc_command_find(name, ret_command, err);
     if (ret == 0 && oob && !((*ret_command)->flags & BP_COMMAND_OOB))
         return bp_fail(err, EINVAL, "The command %.100s does not support OOB", name);
@@ -241,6 +244,7 @@ static void reply_result(struct qmp *q, const struct bp_command *command,
 {
     struct bp_value *reply, *id;
 
+    bp_trace(bpc_trace_qmp_return, command->name);
     result = bpc_compat_result(command, result);
     if (!(command->flags & BP_COMMAND_NO_SUCCESS)) {
         reply = bp_value_dict();

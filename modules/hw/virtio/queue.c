@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/trace.h>
+
 #include "engine.h"
+
+BP_TRACE_POINT(virtio_queue_notify, "virtio_queue_notify", "device %p queue %u");
 
 #define POOL_MAX 64u
 
@@ -447,6 +451,7 @@ void virtq_handle(void *queue)
 {
     struct bp_virtq *q = queue;
 
+    bp_trace(virtio_queue_notify, (void *)q->virtio, (unsigned)q->index);
     while (virtq_works(q) && !q->popping) {
         (void)virtq_kicks(q, false);
         if (!q->info.handle(q->virtio->opaque, q) || !virtq_kicks(q, true))

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <bp/log.h>
+#include <bp/trace.h>
 
 #include "vpci.h"
 
@@ -72,12 +73,15 @@ static void isr_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 const struct bp_region_ops vpci_isr_ops = {.size = sizeof(vpci_isr_ops), .read = isr_read, .write = isr_write,
                                            .max_access = 1};
 
+BP_TRACE_POINT(virtio_pci_interrupt, "virtio_pci_interrupt", "device %p queue %d");
+
 static void interrupt(void *opaque, struct bp_virtq *queue)
 {
     struct vpci *s = opaque;
     unsigned which = queue ? core->queue_index(queue) + 1 : 0;
     uint16_t vector = s->vector[which].n;
 
+    bp_trace(virtio_pci_interrupt, (void *)s->virtio, queue ? (int)which - 1 : -1);
     if (pci->msix_enabled(s->dev)) {
         if (vector != NO_VECTOR)
             pci->msix_notify(s->dev, vector);
