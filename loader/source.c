@@ -14,7 +14,7 @@
 #include "safety.h"
 
 /* A directory that changes more often under one machine is not looked at again: memory has bounds. */
-#define MAX_REBUILDS 256u
+#define MAX_REBUILDS 128u
 
 /* As indexes are sorted. */
 int source_compare_names(const struct provide *a, const struct provide *b)

@@ -148,7 +148,10 @@ static void board_properties_and_memory(void)
     bp_value_unref(bpc_config.board_props);
     bpc_config.board_props = NULL;
     bpc_config.ram_slots = 2;
+    assert_refused("slots specified but no maxmem");
+    bpc_config.ram_max = 1 << 30;
     assert_refused("no memory hot-plug");
+    bpc_config.ram_max = 0;
     bpc_config.ram_slots = 0;
     bpc_config.ram_size = 0;
     bpc_config.board = (char *)"unit-bord";
