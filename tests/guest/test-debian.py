@@ -123,6 +123,7 @@ def drivers_find_devices(d):
 
 def guest_is_told_and_tells(d):
     """A changed generation reaches the kernel's driver; where the notes for a crash dump are reaches the host."""
+    d.check("head -c 1 /dev/random > /dev/null")  # before its generator is ready the kernel says nothing
     d.qmp("qom-set", path="/machine/peripheral/generation", property="guid", value="auto")
     d.wait_for("dmesg | grep -q 'crng reseeded due to virtual machine fork'")
     device = "/machine/peripheral/notes"
