@@ -149,7 +149,8 @@ def guest_is_reached_by_telnet():
     port = free_port()
     with network.Guest(MODELS["e1000"], "-nic", "user,model=e1000,hostfwd=tcp:127.0.0.1:%d-:23" % port) as g:
         g.dhcp()
-        g.run("mkdir -p /dev/pts; mount -t devpts devpts /dev/pts; telnetd -p 23 -l /bin/sh")
+        g.run("mkdir -p /dev/pts; mount -t devpts devpts /dev/pts; telnetd -p 23 -l /bin/sh; "
+              "for i in $(seq 60); do netstat -ltn | grep -q ':23 ' && break; sleep 0.5; done; netstat -ltn | grep ':23 '", 90)
         with socket.create_connection(("127.0.0.1", port), 30 * SLOW) as s:
             s.settimeout(60 * SLOW)
             s.sendall(b"echo the-sum-is-$((40+2))\r\n")
