@@ -4,6 +4,7 @@ VNC by SASL: in the clear with what a mechanism seals, inside TLS, names that ma
 test-vnc-sasl.py SOURCE-ROOT BUILD-ROOT
 """
 import os
+import pty
 import shutil
 import socket
 import ssl
@@ -163,6 +164,37 @@ def names_that_may_come_in():
         assert turned_away() is None and turned_away(user="joe", password="tomato")
 
 
+def typed_to_gvnccapture(display, user, password):
+    """How it ended; it asks for both on its terminal."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvp("timeout", ["timeout", str(int(WAIT)), "gvnccapture", display, path("shot.png")])
+    said, answers = b"", [(b"sername", user), (b"assword", password)]
+    while True:
+        try:
+            part = os.read(fd, 1000)
+        except OSError:
+            part = b""
+        if not part:
+            break
+        said += part
+        if answers and answers[0][0] in said:
+            os.write(fd, answers.pop(0)[1].encode() + b"\n")
+    os.close(fd)
+    return os.waitpid(pid, 0)[1], said
+
+
+def gvnccapture_takes_the_picture():
+    if not shutil.which("gvnccapture"):
+        raise tap.Skip("gvnccapture is missing (gvncviewer)")
+    with Emulator(PROGRAM, "-vnc", "127.0.0.1:60,to=999,sasl=on", quiet=BASE, env=configured("DIGEST-MD5")) as e:
+        display = "127.0.0.1:%d" % (int(e.command("query-vnc")["return"]["service"]) - 5900)
+        status, said = typed_to_gvnccapture(display, "fred", "tomato")
+        assert status != 0 and not os.path.exists(path("shot.png")), said
+        status, said = typed_to_gvnccapture(display, "fred", "letmein")
+        assert status == 0 and open(path("shot.png"), "rb").read(4) == b"\x89PNG", said
+
+
 def greeted():
     s = plain_socket()
     c = rfb.Client(s, begin=False)
@@ -245,7 +277,7 @@ def full_name():
 
 
 def a_kerberos_ticket_is_the_proof():
-    """A realm of our own, with fred in it and the service qemu of this host."""
+    """A realm of our own, with fred in it and the service vnc of this host."""
     places = os.environ.get("PATH", "") + ":/usr/sbin"
     tools = {name: shutil.which(name, path=places) for name in ("kdb5_util", "kadmin.local", "krb5kdc", "kinit")}
     if None in tools.values() or not any(os.path.exists(os.path.join(d, "libgssapiv2.so")) for d in (
@@ -267,8 +299,8 @@ def a_kerberos_ticket_is_the_proof():
         return subprocess.run([tools[name], *words], env=env, capture_output=True, text=True, timeout=WAIT, check=check,
                               **options)
     run("kdb5_util", "-r", "EXAMPLE.COM", "create", "-s", "-P", "x", "-W")
-    for query in ("addprinc -pw letmein fred", "addprinc -randkey qemu/%(host)s" % facts,
-                  "ktadd -k %(dir)s/keytab qemu/%(host)s" % facts):
+    for query in ("addprinc -pw letmein fred", "addprinc -randkey vnc/%(host)s" % facts,
+                  "ktadd -k %(dir)s/keytab vnc/%(host)s" % facts):
         run("kadmin.local", "-q", query)
     with subprocess.Popen([tools["krb5kdc"], "-n"], env=env, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as kdc:
@@ -330,6 +362,7 @@ def lists_of_the_monitor_decide():
 
 
 tap.run([what_follows_is_sealed_without_tls, wrong_words_are_turned_away, inside_tls_every_mechanism_will_do,
-         browsers_prove_it_too, names_that_may_come_in, lengths_that_lie_end_the_connection,
+         browsers_prove_it_too, names_that_may_come_in, gvnccapture_takes_the_picture,
+         lengths_that_lie_end_the_connection,
          lists_of_the_monitor_decide,
          a_kerberos_ticket_is_the_proof, keys_that_do_not_fit_are_refused])

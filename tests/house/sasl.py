@@ -62,7 +62,7 @@ class Client:
         self.callbacks = (Callback * 5)((CB_USER, cast[0]), (CB_AUTHNAME, cast[0]), (CB_PASS, cast[1]),
                                         (CB_GETREALM, cast[2]), (CB_END, None))
         self.conn = POINTER()
-        assert self.lib.sasl_client_new(b"qemu", server.encode(), None, None, self.callbacks, SUCCESS_DATA,
+        assert self.lib.sasl_client_new(b"vnc", server.encode(), None, None, self.callbacks, SUCCESS_DATA,
                                         ctypes.byref(self.conn)) == OK
         if tls:
             assert self.lib.sasl_setprop(self.conn, SSF_EXTERNAL, ctypes.byref(ctypes.c_uint(128))) == OK

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * SASL (RFC 4422) for viewers, with the Cyrus library: the service is "qemu", so /etc/sasl2/qemu.conf, or qemu.conf in
- * a folder of SASL_CONF_PATH, says which mechanisms there are and where passwords are kept. A mechanism that asks
+ * SASL (RFC 4422) for viewers, with the Cyrus library: the program's name to it is "qemu", so /etc/sasl2/qemu.conf, or
+ * qemu.conf in a folder of SASL_CONF_PATH, says which mechanisms there are and where passwords are kept. The service is
+ * "vnc", which is what viewers ask for: it stands in tickets and in the URI of DIGEST-MD5. A mechanism that asks
  * elsewhere (saslauthd, a directory) holds the main loop until it has an answer.
  */
 #include <errno.h>
@@ -80,7 +81,7 @@ static int open_session(const char *local, const char *remote, bool secured, str
         return r;
     s = bp_alloc(sizeof(*s));
     *s = (struct vnc_sasl){.conn = NULL};
-    r = sasl_server_new("qemu", NULL, NULL, local, remote, NULL, SASL_SUCCESS_DATA, &s->conn);
+    r = sasl_server_new("vnc", NULL, NULL, local, remote, NULL, SASL_SUCCESS_DATA, &s->conn);
     if (r == SASL_OK)
         r = secure(s->conn, secured);
     if (r == SASL_OK)
