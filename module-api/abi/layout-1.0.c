@@ -53,6 +53,7 @@
 #include <bp/host/secret.h>
 #include <bp/host/tls.h>
 #include <bp/host/virtio.h>
+#include <bp/host/vnc.h>
 #include <bp/iommu.h>
 #include <bp/irq.h>
 #include <bp/kind.h>
@@ -69,6 +70,7 @@
 #include <bp/run.h>
 #include <bp/schema.h>
 #include <bp/state.h>
+#include <bp/trace.h>
 #include <bp/value.h>
 
 #ifdef __x86_64__
@@ -1019,6 +1021,7 @@ _Static_assert(offsetof(struct bp_option, keys) == 48, "bp_option.keys");
 _Static_assert(offsetof(struct bp_option, implied) == 56, "bp_option.implied");
 _Static_assert(offsetof(struct bp_option, any_keys) == 64, "bp_option.any_keys");
 _Static_assert(offsetof(struct bp_option, merge) == 65, "bp_option.merge");
+_Static_assert(offsetof(struct bp_option, own_help) == 66, "bp_option.own_help");
 _Static_assert(offsetof(struct bp_option, apply) == 72, "bp_option.apply");
 _Static_assert(offsetof(struct bp_option, show_help) == 80, "bp_option.show_help");
 _Static_assert(offsetof(struct bp_option, reserved) == 88, "bp_option.reserved");
@@ -1446,6 +1449,12 @@ _Static_assert(offsetof(struct bp_tls_ops, write) == 72, "bp_tls_ops.write");
 _Static_assert(offsetof(struct bp_tls_ops, bye) == 80, "bp_tls_ops.bye");
 _Static_assert(offsetof(struct bp_tls_ops, peer_name) == 88, "bp_tls_ops.peer_name");
 _Static_assert(offsetof(struct bp_tls_ops, reserved) == 96, "bp_tls_ops.reserved");
+_Static_assert(sizeof(struct bp_trace_point) == 32, "bp_trace_point");
+_Static_assert(offsetof(struct bp_trace_point, name) == 0, "bp_trace_point.name");
+_Static_assert(offsetof(struct bp_trace_point, format) == 8, "bp_trace_point.format");
+_Static_assert(offsetof(struct bp_trace_point, state) == 16, "bp_trace_point.state");
+_Static_assert(offsetof(struct bp_trace_point, number) == 20, "bp_trace_point.number");
+_Static_assert(offsetof(struct bp_trace_point, next) == 24, "bp_trace_point.next");
 _Static_assert(sizeof(struct bp_type_info) == 104, "bp_type_info");
 _Static_assert(offsetof(struct bp_type_info, size) == 0, "bp_type_info.size");
 _Static_assert(offsetof(struct bp_type_info, flags) == 4, "bp_type_info.flags");
@@ -1469,15 +1478,15 @@ _Static_assert(offsetof(struct bp_ui_info, x) == 20, "bp_ui_info.x");
 _Static_assert(offsetof(struct bp_ui_info, y) == 24, "bp_ui_info.y");
 _Static_assert(offsetof(struct bp_ui_info, refresh_mhz) == 28, "bp_ui_info.refresh_mhz");
 _Static_assert(offsetof(struct bp_ui_info, reserved) == 32, "bp_ui_info.reserved");
-_Static_assert(sizeof(struct bp_usb_bus_info) >= 112, "bp_usb_bus_info");
+_Static_assert(sizeof(struct bp_usb_bus_info) >= 56, "bp_usb_bus_info");
 _Static_assert(offsetof(struct bp_usb_bus_info, size) == 0, "bp_usb_bus_info.size");
 _Static_assert(offsetof(struct bp_usb_bus_info, ports) == 4, "bp_usb_bus_info.ports");
 _Static_assert(offsetof(struct bp_usb_bus_info, speeds) == 8, "bp_usb_bus_info.speeds");
 _Static_assert(offsetof(struct bp_usb_bus_info, reserved32) == 12, "bp_usb_bus_info.reserved32");
 _Static_assert(offsetof(struct bp_usb_bus_info, ops) == 16, "bp_usb_bus_info.ops");
-_Static_assert(offsetof(struct bp_usb_bus_info, join) == 80, "bp_usb_bus_info.join");
-_Static_assert(offsetof(struct bp_usb_bus_info, leave) == 88, "bp_usb_bus_info.leave");
-_Static_assert(offsetof(struct bp_usb_bus_info, reserved) == 96, "bp_usb_bus_info.reserved");
+_Static_assert(offsetof(struct bp_usb_bus_info, join) == 24, "bp_usb_bus_info.join");
+_Static_assert(offsetof(struct bp_usb_bus_info, leave) == 32, "bp_usb_bus_info.leave");
+_Static_assert(offsetof(struct bp_usb_bus_info, reserved) == 40, "bp_usb_bus_info.reserved");
 _Static_assert(sizeof(struct bp_usb_description) == 24, "bp_usb_description");
 _Static_assert(offsetof(struct bp_usb_description, version) == 0, "bp_usb_description.version");
 _Static_assert(offsetof(struct bp_usb_description, max_packet0) == 2, "bp_usb_description.max_packet0");
@@ -1673,6 +1682,10 @@ _Static_assert(offsetof(struct bp_virtq_request, in_bytes) == 32, "bp_virtq_requ
 _Static_assert(offsetof(struct bp_virtq_request, own) == 40, "bp_virtq_request.own");
 _Static_assert(offsetof(struct bp_virtq_request, queue) == 48, "bp_virtq_request.queue");
 _Static_assert(offsetof(struct bp_virtq_request, reserved) == 56, "bp_virtq_request.reserved");
+_Static_assert(sizeof(struct bp_vnc_interface) >= 64, "bp_vnc_interface");
+_Static_assert(offsetof(struct bp_vnc_interface, size) == 0, "bp_vnc_interface.size");
+_Static_assert(offsetof(struct bp_vnc_interface, serve) == 8, "bp_vnc_interface.serve");
+_Static_assert(offsetof(struct bp_vnc_interface, reserved) == 16, "bp_vnc_interface.reserved");
 _Static_assert(sizeof(struct bp_voice_ops) >= 48, "bp_voice_ops");
 _Static_assert(offsetof(struct bp_voice_ops, size) == 0, "bp_voice_ops.size");
 _Static_assert(offsetof(struct bp_voice_ops, flags) == 4, "bp_voice_ops.flags");

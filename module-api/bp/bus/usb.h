@@ -140,7 +140,7 @@ struct bp_usb_bus_info {
     uint32_t ports;  /* how many, 1..32 */
     uint32_t speeds; /* BP_USB_SPEED() of each; set_speeds() changes one's */
     uint32_t reserved32;
-    struct bp_usb_port_ops ops;
+    const struct bp_usb_port_ops *ops; /* copied */
     /* For EHCI: a companion controller serves `count` ports from `first` on at low and full speed. Its ops get numbers
      * that begin with 0. */
     int (*join)(void *opaque, unsigned first, unsigned count, const struct bp_usb_port_ops *ops, void *companion,

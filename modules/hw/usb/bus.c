@@ -448,9 +448,10 @@ static int new_bus(struct bp_device *controller, const struct bp_usb_bus_info *i
     u->controller = controller;
     u->opaque = opaque;
     memcpy(&u->info, info, info->size < sizeof(u->info) ? info->size : sizeof(u->info));
+    u->info.ops = NULL; /* each port has them */
     *ret_bus = u;
     for (unsigned n = 0; r == 0 && n < info->ports; n++)
-        r = add(u, NULL, n, info->speeds, &info->ops, opaque, err);
+        r = add(u, NULL, n, info->speeds, info->ops, opaque, err);
     if (r < 0)
         return r;
     ((struct bus_state *)bp_bus_level(bus, &usb_bus_class))->usb = u;

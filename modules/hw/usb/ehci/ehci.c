@@ -363,9 +363,10 @@ static void leave(void *opaque, void *companion)
 /* ---- the device ---- */
 static int attach(struct bp_device *dev, struct bp_error *err)
 {
+    const struct bp_usb_port_ops port_ops = {.size = sizeof(port_ops), .attached = attached, .detached = detached,
+                                             .wakeup = wakeup};
     const struct bp_usb_bus_info info = {
-        .size = sizeof(info), .ports = EHCI_PORTS, .speeds = BP_USB_SPEED(BP_USB_HIGH),
-        .ops = {.size = sizeof(info.ops), .attached = attached, .detached = detached, .wakeup = wakeup},
+        .size = sizeof(info), .ports = EHCI_PORTS, .speeds = BP_USB_SPEED(BP_USB_HIGH), .ops = &port_ops,
         .join = join, .leave = leave};
     struct ehci *s = bp_device_state(dev);
     int r;

@@ -323,7 +323,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     struct ohci *s = bp_device_state(dev);
     const struct bp_usb_bus_info info = {.size = sizeof(info), .ports = s->ports,
                                          .speeds = BP_USB_SPEED(BP_USB_LOW) | BP_USB_SPEED(BP_USB_FULL),
-                                         .ops = port_ops};
+                                         .ops = &port_ops};
     int r;
 
     ohci_pci = pci;

@@ -263,7 +263,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
                                              .wakeup = wakeup};
     const struct bp_usb_bus_info info = {.size = sizeof(info), .ports = UHCI_PORTS,
                                          .speeds = BP_USB_SPEED(BP_USB_LOW) | BP_USB_SPEED(BP_USB_FULL),
-                                         .ops = port_ops};
+                                         .ops = &port_ops};
     struct uhci *s = bp_device_state(dev);
     int r;
 

@@ -544,9 +544,9 @@ static int attach(struct bp_device *dev, struct bp_error *err)
 {
     const uint32_t two = BP_USB_SPEED(BP_USB_LOW) | BP_USB_SPEED(BP_USB_FULL) | BP_USB_SPEED(BP_USB_HIGH);
     struct xhci *s = bp_device_state(dev);
-    struct bp_usb_bus_info info = {.size = sizeof(info), .ops = {.size = sizeof(info.ops), .attached = attached,
-                                                                 .detached = detached, .wakeup = wakeup,
-                                                                 .ready = ready}};
+    const struct bp_usb_port_ops port_ops = {.size = sizeof(port_ops), .attached = attached, .detached = detached,
+                                             .wakeup = wakeup, .ready = ready};
+    struct bp_usb_bus_info info = {.size = sizeof(info), .ops = &port_ops};
     int r;
 
     xhci_pci = pci;
