@@ -70,6 +70,12 @@ static unsigned check_notes_against_table(const struct check *check)
         bool found = !g_str_has_prefix(r, "provides=") && !g_str_has_prefix(r, "requires=");
         const char *value = strchr(r, '=');
 
+        if (g_str_has_prefix(r, "provides=")) {
+            char *kind = g_strndup(value + 1, strcspn(value + 1, ":"));
+
+            found = kind_is_noted_only(kind);
+            g_free(kind);
+        }
         for (size_t i = 0; !found && i < table->provide_count && r[0] == 'p'; i++) {
             const struct description *d = &table->provides[i];
             char *text = g_strdup_printf("=%s:%s", d->kind, d->name);
