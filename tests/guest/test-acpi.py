@@ -83,6 +83,13 @@ def iasl_takes_them_apart(q):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def nodes_and_memory_are_told(q):
+    """What comes with -numa, hmat=on and nvdimm=on, and the Q35's configuration space."""
+    found = tables(q)
+    assert {"SRAT", "SLIT", "HMAT", "NFIT", "MCFG"} <= set(found), sorted(found)
+    iasl_takes_them_apart(q)
+
+
 INTERRUPT = "(89 06 00 09 01 0A 00 00 00 79 00)"  # a resource template: interrupt 10
 ARGUMENTS = {"_SRS": INTERRUPT,
              # PCI's host bridge capabilities; a PCI function's specific methods
@@ -190,6 +197,14 @@ tap = Tap()
 for case in (they_are_found_and_summed, iasl_takes_them_apart, processors_and_io_apic_are_told,
              power_management_is_where_it_is_told, power_button_is_told):
     tap.machine_case(case.__name__, ["-M", "pc", "-smp", "3", "-kernel", KERNEL], case)
+NODES = ["-M", "q35,hmat=on,nvdimm=on", "-m", "128,slots=2,maxmem=1G", "-smp", "2", "-object",
+         "memory-backend-ram,id=m0,size=64M", "-object", "memory-backend-ram,id=m1,size=64M", "-object",
+         "memory-backend-ram,id=m2,size=16M", "-numa", "node,nodeid=0,memdev=m0,cpus=0-1", "-numa",
+         "node,nodeid=1,memdev=m1,initiator=0", "-numa", "dist,src=0,dst=1,val=20", "-numa",
+         "hmat-lb,initiator=0,target=0,hierarchy=memory,data-type=access-latency,latency=5", "-numa",
+         "hmat-cache,node-id=0,size=10K,level=1,associativity=direct,policy=write-back,line=8", "-device",
+         "nvdimm,memdev=m2", "-kernel", KERNEL]
+tap.machine_case("nodes_and_memory_are_told", NODES, nodes_and_memory_are_told)
 ALL = ["-smp", "2,maxcpus=4", "-device", "pvpanic", "-device", "vmgenid,guid=auto", "-serial", "null", "-serial", "null",
        "-kernel", KERNEL]
 for board in ("pc", "q35"):
