@@ -159,9 +159,17 @@ static void BP_PRINTF(1, 0) vlog(const char *fmt, va_list ap)
     pthread_mutex_unlock(&lock);
 }
 
+void bpc_log_write(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vlog(fmt, ap);
+    va_end(ap);
+}
+
 void bp_log(uint32_t items, const char *fmt, ...)
 {
-    if (!bp_log_on(items) && items != BP_LOG_TRACE) /* trace points have switches of their own */
+    if (!bp_log_on(items))
         return;
     va_list ap;
     va_start(ap, fmt);

@@ -18,6 +18,8 @@ struct bpc_log_item {
 extern const struct bpc_log_item bpc_log_items[];
 
 /* "int,guest_errors" to a mask; "" is 0. The error lists what is accepted. */
+/* Whatever is switched on: for what has switches of its own. [any] */
+void bpc_log_write(const char *fmt, ...) BP_PRINTF(1, 2);
 int bpc_log_parse(const char *text, uint32_t *ret_mask, struct bp_error *err);
 void bpc_log_set(uint32_t mask);
 /* "START+SIZE,START-SIZE,START..END": what is logged of guest code from now on. [main], before others log */

@@ -4,6 +4,7 @@
  * time, so that modules register nothing.
  */
 #include "trace.h"
+#include "log.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -112,8 +113,8 @@ void bp_trace_set_output(void (*fn)(const struct bp_trace_point *point, const ch
 void bp_trace_log(const struct bp_trace_point *point, const char *text)
 {
     int64_t now = g_get_real_time();
-    bp_log(BP_LOG_TRACE, "%d@%lld.%06d:%s %s\n", (int)getpid(), (long long)(now / G_USEC_PER_SEC),
-           (int)(now % G_USEC_PER_SEC), point->name, text);
+    bpc_log_write("%d@%lld.%06d:%s %s\n", (int)getpid(), (long long)(now / G_USEC_PER_SEC),
+                  (int)(now % G_USEC_PER_SEC), point->name, text);
 }
 
 void bp_trace_passed(struct bp_trace_point *point, const char *format, ...)

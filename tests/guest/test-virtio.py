@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import disk
 from console import BINARY, Console, Tap
@@ -233,7 +234,11 @@ def disk_moves_and_leaves_under_load():
             text = run(console, "i=0; while [ -e /dev/vdb ] && [ $i -lt 100 ]; do sleep 1; i=$((i+1)); done; "
                        "ls /dev/vd*")
             assert "/dev/vdb" not in text.split("ls /dev/vd*", 1)[1], text
-            text = monitor("device_add virtio-blk-pci,id=again,drive=b,iothread=io2")
+            for _ in range(60):  # the kernel lets go of its disk first, then the slot is empty
+                text = monitor("device_add virtio-blk-pci,id=again,drive=b,iothread=io2")
+                if "in use" not in text:
+                    break
+                time.sleep(0.5)
             assert "rror" not in text, text
             run(console, "i=0; while [ ! -e /dev/vdb ] && [ $i -lt 100 ]; do sleep 1; i=$((i+1)); done")
             run(console, "touch /tmp/stop; while [ ! -e /tmp/over ]; do sleep 1; done; umount /mnt", 300)

@@ -453,7 +453,7 @@ static const struct bp_field cd_props[] = {COMMON_PROPS, BP_FIELDS_END};
 struct no_state {
     char unused;
 };
-BP_LEVEL(ide_device_level, "ide-device", NULL, "Drive of an IDE bus", struct no_state, NULL, NULL);
+BP_LEVEL(ide_device_level, "ide-device", "device", "Drive of an IDE bus", struct no_state, NULL, NULL);
 
 #define DRIVE(ident, NAME, SUMMARY, PROPS, ATTACH, ...) \
     BP_NOTE("provides=device:" NAME ";bus=IDE;user=yes;summary=" SUMMARY); \
