@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -61,7 +62,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         server.seen.append((self.path, dict(self.headers)))
         if self.path.startswith("/slow"):
-            time.sleep(8)
+            server.over.wait(WAIT)
         if self.path.startswith("/moved"):
             self.send_response(302)
             self.send_header("Location", "/disk.raw")
@@ -111,6 +112,7 @@ class Web:
     def __init__(self, tls=False):
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.seen = []
+        self.server.over = threading.Event()
         if tls:
             if not os.path.exists(path("cert.pem")):
                 subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
@@ -127,6 +129,7 @@ class Web:
         return self
 
     def __exit__(self, *exception):
+        self.server.over.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -145,20 +148,29 @@ def images_are_read_from_a_web_server():
     assert "http" in run("info", web.url + "/disk.raw", status=1)
 
 
+def answers(server, port):
+    """Does it listen? False: it has ended, its port was taken."""
+    end = time.monotonic() + WAIT
+    while server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return server.poll() is None
+        except OSError:
+            assert time.monotonic() < end, "lighttpd does not listen"
+            time.sleep(0.05)
+    return False
+
+
 def lighttpd_serves_images():
     program = shutil.which("lighttpd") or "/usr/sbin/lighttpd"
     if not os.path.exists(program):
         raise tap.Skip("lighttpd is missing")
-    with open(path("conf"), "w") as f:
-        f.write('server.document-root = "%s"\nserver.bind = "%s"\n' % (FOLDER, path("web.sock")))
-    port = 0
     for _ in range(20):
         port = random.randrange(20000, 60000)
         with open(path("conf"), "w") as f:
             f.write('server.document-root = "%s"\nserver.bind = "127.0.0.1"\nserver.port = %d\n' % (FOLDER, port))
         server = subprocess.Popen([program, "-D", "-f", path("conf")], stderr=subprocess.DEVNULL)
-        time.sleep(0.3)
-        if server.poll() is None:
+        if answers(server, port):
             break
     try:
         run("convert", "-f", "raw", "-O", "raw", "http://127.0.0.1:%d/disk.raw" % port, "out.raw")
@@ -203,6 +215,10 @@ def keys_of_drives_reach_it():
         assert content("part.raw") == DATA[:131072]
         ranges = [h["Range"] for _, h in web.seen if "Range" in h]
         assert ranges == ["bytes=0-65535", "bytes=65536-131071"], ranges
+        del web.seen[:]
+        run("dd", "--image-opts", "if=driver=http,url=%s/disk.raw?x=1&y" % web.url, "of=part.raw", "bs=512", "count=1")
+        assert content("part.raw") == DATA[:512]
+        assert [(p, h["Range"]) for p, h in web.seen if "Range" in h] == [("/disk.raw?x=1&y", "bytes=0-262143")], web.seen
         for key in ("readahead=1000", "readahead=1G", "timeout=99999"):
             said = run("info", "--image-opts", "driver=http,url=%s/x,%s" % (web.url, key), status=1)
             assert key.partition("=")[0] in said, said
@@ -221,9 +237,8 @@ def cookies_are_sent():
 
 def slow_servers_are_given_up():
     with Web() as web:
-        began = time.monotonic()
         said = run("info", "--image-opts", "driver=http,timeout=1,url=%s/slow" % web.url, status=1)
-        assert time.monotonic() - began < 7 and "imed out" in said, said
+        assert "imed out" in said, said
 
 
 def certificates_are_checked():
