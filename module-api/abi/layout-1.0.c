@@ -333,7 +333,8 @@ _Static_assert(offsetof(struct bp_block_interface, image_status) == 504, "bp_blo
 _Static_assert(offsetof(struct bp_block_interface, image_backing) == 512, "bp_block_interface.image_backing");
 _Static_assert(offsetof(struct bp_block_interface, image_filename) == 520, "bp_block_interface.image_filename");
 _Static_assert(offsetof(struct bp_block_interface, image_driver) == 528, "bp_block_interface.image_driver");
-_Static_assert(offsetof(struct bp_block_interface, reserved) == 536, "bp_block_interface.reserved");
+_Static_assert(offsetof(struct bp_block_interface, status) == 536, "bp_block_interface.status");
+_Static_assert(offsetof(struct bp_block_interface, reserved) == 544, "bp_block_interface.reserved");
 _Static_assert(sizeof(struct bp_block_limits) >= 104, "bp_block_limits");
 _Static_assert(offsetof(struct bp_block_limits, size) == 0, "bp_block_limits.size");
 _Static_assert(offsetof(struct bp_block_limits, request_alignment) == 4, "bp_block_limits.request_alignment");

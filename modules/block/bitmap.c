@@ -367,12 +367,15 @@ static int carry_out(struct bitmap_action *a, struct bp_value *args, struct bp_e
 /* The caller has drained what is concerned. */
 int bitmap_do(const char *type, struct bp_value *args, struct bitmap_action **ret_action, struct bp_error *err)
 {
-    struct bitmap_action *a = bp_alloc(sizeof(*a));
+    struct bitmap_action *a;
     unsigned verb = 0;
     int ret;
 
     while (verb < VERBS && strcmp(type, verbs[verb]) != 0)
         verb++;
+    if (verb == VERBS)
+        return bp_fail(err, EINVAL, "there is no action '%.60s'", type);
+    a = bp_alloc(sizeof(*a));
     *a = (struct bitmap_action){.verb = (enum verb)verb};
     ret = carry_out(a, args, err);
     if (ret < 0) {

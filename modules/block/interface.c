@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "jobs.h"
 
 static bool blk_write_cache(struct bp_blk *blk)
 {
@@ -285,6 +286,18 @@ static const char *iface_filename(struct bp_block_node *node)
     return node->filename ? node->filename : "";
 }
 
+static int iface_status(struct bp_blk *blk, uint64_t offset, uint64_t bytes, struct bp_block_status *ret_status)
+{
+    struct bp_block_node *holder;
+    unsigned depth;
+    int ret;
+
+    job_enter(blk, NULL);
+    ret = blk->root.node ? image_status(blk->root.node, NULL, offset, bytes, &holder, &depth, ret_status) : -ENOMEDIUM;
+    blk_leave(blk);
+    return ret;
+}
+
 static const struct bp_block_interface table = {
     .size = sizeof(table), .open = blk_open, .close = blk_close, .conf_complete = conf_complete,
     .geometry = conf_geometry, .submit = blk_submit, .cancel = blk_cancel, .submit_co = blk_submit_co,
@@ -308,6 +321,6 @@ static const struct bp_block_interface table = {
     .image_snapshot = iface_snapshot, .image_change_backing = iface_change_backing,
     .image_measure = iface_measure, .image_resize = iface_resize, .image_make_empty = iface_make_empty,
     .image_status = image_status, .image_backing = image_backing, .image_filename = iface_filename,
-    .image_driver = iface_driver,
+    .image_driver = iface_driver, .status = iface_status,
 };
 BP_INTERFACE(block_interface, "block", 1, 0, &table);

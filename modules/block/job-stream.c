@@ -105,12 +105,13 @@ static int stream_run(struct job *job, struct bp_error *err)
     struct stream *s = job->state;
     uint64_t at = 0, bytes;
     uint8_t *buf = malloc(PIECE);
-    int ret = buf ? 0 : -ENOMEM;
+    int ret = buf ? 0 : -ENOMEM, ignored = 0;
     bool wants = false;
 
     (void)err;
     while (ret == 0 && at < job->all) {
         bool reads = true;
+        int why;
 
         job_enter(s->blk, NULL);
         bytes = job->all - at;
@@ -121,8 +122,11 @@ static int stream_run(struct job *job, struct bp_error *err)
         }
         job_leave(s->blk, NULL);
         if (ret < 0) {
+            why = ret;
             ret = job_error(job, reads, ret);
-            if (ret == 0 && !job->paused_by_error) { /* ignored: it stays below */
+            if (ret == 0 && !job->paused_by_error) { /* ignored: it stays below, and so must what it lies in */
+                ignored = ignored ? ignored : why;
+                bytes = bytes < PIECE ? bytes : PIECE;
                 at += bytes;
                 job->done += bytes;
             }
@@ -136,7 +140,7 @@ static int stream_run(struct job *job, struct bp_error *err)
             job->slice_bytes = 0;
     }
     free(buf);
-    return ret;
+    return ret < 0 ? ret : ignored;
 }
 
 static int stream_prepare(struct job *job, struct bp_error *err)

@@ -191,7 +191,7 @@ static int internal(struct bp_value *args, enum bp_block_snapshot_op op, struct 
 
     if (!node)
         return device ? -ENOENT : bp_fail(err, EINVAL, "member 'device' is missing");
-    if (!name && !id)
+    if (!name && (!id || op == BP_BLOCK_SNAPSHOT_CREATE))
         return bp_fail(err, EINVAL, "member 'name' is missing");
     if (!node->driver->snapshot)
         return bp_fail(err, ENOTSUP, "images in the format '%s' have no snapshots",

@@ -178,6 +178,7 @@ static void pump(void *opaque)
     struct socket_state *s = opaque;
     struct layers *l = &s->layers;
     unsigned round;
+    bool waited;
 
     for (round = 0; round < ROUNDS; round++) {
         deliver(s);
@@ -193,9 +194,15 @@ static void pump(void *opaque)
     }
     if (round == ROUNDS)
         bp_deferred_schedule(l->pump);
+    waited = l->wire.size != 0;
     if (flush(s) < 0) {
         socket_disconnected(s);
         return;
+    }
+    if (waited && l->wire.size == 0 && l->open) {
+        chardev->writable(s->chr); /* no event will tell of that room */
+        if (s->conn_fd < 0)
+            return;
     }
     watch(s);
 }

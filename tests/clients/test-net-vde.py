@@ -90,6 +90,37 @@ def port_belongs_to_who_was_told():
             assert modes == {0o640} and groups == {os.getgid()}, (sockets, modes, groups)
 
 
+def users_without_privileges_come_in():
+    """As nobody, where the test is root's: whom a mode shuts out is no longer shut out by what root may."""
+    need()
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        raise tap.Skip("needs root and setpriv, to be somebody else")
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    folder = os.path.join(FOLDER, "theirs")
+    os.makedirs(folder)
+    os.chown(folder, 65534, 65534)
+    for path in (FOLDER, folder):
+        os.chmod(path, 0o755)
+    path = os.path.join(folder, "s")
+    process = subprocess.Popen([*user, "vde_switch", "-F", "-hub", "-sock", path], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 30
+        while not os.path.exists(os.path.join(path, "ctl")):
+            assert time.monotonic() < end and process.poll() is None, "vde_switch does not start"
+            time.sleep(0.02)
+        done = subprocess.run([*user, PROGRAM, "-M", "none", "-netdev", "vde,id=n,sock=" + path, "-qmp", "stdio",
+                               "-display", "none"], input='{"execute":"qmp_capabilities"}{"execute":"quit"}',
+                              capture_output=True, text=True, timeout=60, check=False)
+        if "ermission" in done.stderr and "vde" not in done.stderr:
+            raise tap.Skip("another user cannot run what was built here: " + done.stderr)
+        assert done.returncode == 0 and '"QMP"' in done.stdout, done
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdin.close()
+
+
 def switch_that_goes_pulls_the_cable():
     need()
     with switch("short") as (path, process), machine("vde,sock=" + path, "one") as a:
@@ -113,5 +144,6 @@ def wrong_keys_are_refused_in_words():
             assert word in said, (word, said)
 
 
-tap.run([two_machines_hear_each_other, port_belongs_to_who_was_told, switch_that_goes_pulls_the_cable,
+tap.run([two_machines_hear_each_other, port_belongs_to_who_was_told, users_without_privileges_come_in,
+         switch_that_goes_pulls_the_cable,
          wrong_keys_are_refused_in_words])

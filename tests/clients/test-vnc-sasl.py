@@ -136,6 +136,15 @@ def inside_tls_every_mechanism_will_do():
         assert turned_away(mechanism=b"SCRAM-SHA-1")  # in the clear
 
 
+def nobody_comes_in_without_a_name():
+    """ANONYMOUS is never offered, as without a mech_list it would be wherever its plug-in is installed."""
+    context = tls_context()
+    with emulator(",tls-creds=tls0", "ANONYMOUS PLAIN",
+                  "tls-creds-x509,id=tls0,endpoint=server,verify-peer=off,dir=" + path("server")):
+        assert turned_away(tls=context, mechanism=b"ANONYMOUS")
+        takes_a_picture(connect(tls=context, mechanism=b"PLAIN"))
+
+
 def browsers_prove_it_too():
     with emulator(",websocket=unix:%s" % path("w"), "DIGEST-MD5"):
         c = connect(sock=rfb.WebSocket(plain_socket("w")))
@@ -362,7 +371,7 @@ def lists_of_the_monitor_decide():
 
 
 tap.run([what_follows_is_sealed_without_tls, wrong_words_are_turned_away, inside_tls_every_mechanism_will_do,
-         browsers_prove_it_too, names_that_may_come_in, gvnccapture_takes_the_picture,
+         nobody_comes_in_without_a_name, browsers_prove_it_too, names_that_may_come_in, gvnccapture_takes_the_picture,
          lengths_that_lie_end_the_connection,
          lists_of_the_monitor_decide,
          a_kerberos_ticket_is_the_proof, keys_that_do_not_fit_are_refused])

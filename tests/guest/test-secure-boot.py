@@ -105,6 +105,8 @@ if os.path.exists(CODE):
     if shutil.which("mformat"):
         name = unsigned_kernel_does_not_start_when_keys_are_enrolled.__name__
         CASES.append((name, unsigned_kernel_does_not_start_when_keys_are_enrolled))
+    else:
+        tap.skip("unsigned_kernel_does_not_start_when_keys_are_enrolled", "mformat is missing (mtools)")
 else:
     tap.skip("secure_boot", "there is no " + CODE)
 for name, function, *rest in CASES:

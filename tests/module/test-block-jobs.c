@@ -345,6 +345,9 @@ static void bitmaps_tell_what_to_back_up(void)
     assert_refused(refused("transaction",
                            "{\"actions\": [{\"type\": \"block-dirty-bitmap-clear\", \"data\": {\"node\": "
                            "\"s\", \"name\": \"e\"}}, {\"type\": \"abort\", \"data\": {}}]}"), "abort");
+    assert_refused(refused("transaction",
+                           "{\"actions\": [{\"type\": \"block-dirty-bitmap-clean\", \"data\": {\"node\": "
+                           "\"s\", \"name\": \"e\"}}]}"), "block-dirty-bitmap-clean");
     g_assert_cmpint(bp_test_command(host, "query-named-block-nodes", NULL, &reply, &err), ==, 0);
     g_assert_nonnull(strstr(reply, "\"count\":512"));
     g_free(reply);

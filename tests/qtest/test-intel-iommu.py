@@ -225,6 +225,19 @@ def the_queue_is_worked_through(q):
     assert q.readl(REGS + STATUS) == 0 and q.readq(REGS + HEAD) == 0 and q.readl(REGS + FAULTS) == 0
 
 
+def the_queue_may_write_to_its_own_registers(q):
+    """A descriptor that waits has a word written, here to the queue's tail: it is carried out once all the same."""
+    Iommu(q)
+    q.memset(LIST, 4096, 0)
+    q.writeq(REGS + QUEUE, LIST)
+    q.writel(REGS + COMMAND, QUEUE_ON)
+    for n, tail in ((0, 32), (1, 32)):
+        q.writeq(LIST + 16 * n, 5 | 0x20 | tail << 32)
+        q.writeq(LIST + 16 * n + 8, REGS + TAIL)
+    q.writeq(REGS + TAIL, 16)
+    assert q.readq(REGS + HEAD) == 32 and q.readq(REGS + TAIL) == 32
+
+
 tap = Tap()
 tap.case("what_it_takes_is_checked", what_it_takes_is_checked)
 tap.machine_case("registers_tell_what_it_can", IOMMU, registers_tell_what_it_can)
@@ -232,6 +245,7 @@ tap.machine_case("other_capabilities_are_told", ["-M", "q35", "-device",
                  "intel-iommu,aw-bits=48,caching-mode=on,device-iotlb=on,intremap=off", *IOMMU[4:]],
                  other_capabilities_are_told)
 for case in (before_it_is_on_addresses_are_those_of_memory, pages_lead_to_memory, faults_are_recorded,
-             a_fault_sends_a_message, the_queue_is_worked_through):
+             a_fault_sends_a_message, the_queue_is_worked_through,
+             the_queue_may_write_to_its_own_registers):
     tap.machine_case(case.__name__, IOMMU, case)
 tap.done()

@@ -169,7 +169,8 @@ struct bp_usb_interface { /* usb/1 */
     struct bp_usb_device *(*find)(struct bp_usb_port *port, uint8_t address);
     /* The one at a place behind a port: four bits for each hub, the nearest one's lowest (USB 3.2 8.9). */
     struct bp_usb_device *(*route)(struct bp_usb_port *port, uint32_t route);
-    /* enum bp_usb_status: when it is not BP_USB_LATER, packet->status is it and done() is not called. */
+    /* enum bp_usb_status: when it is not BP_USB_LATER, packet->status is it and done() is not called. BP_USB_NAK too
+     * while another packet of that endpoint and direction is on its way. */
     uint8_t (*submit)(struct bp_usb_device *device, struct bp_usb_packet *packet);
     void (*cancel)(struct bp_usb_packet *packet); /* it is the controller's again. No effect when it has ended */
     /* The companion of a controller whose bus is named; the port objects are those of that bus. */

@@ -499,7 +499,9 @@ struct bp_block_interface { /* block/1 */
     struct bp_block_node *(*image_backing)(struct bp_block_node *node); /* or NULL */
     const char *(*image_filename)(struct bp_block_node *node); /* "" when it has none; borrowed */
     const char *(*image_driver)(struct bp_block_node *node);   /* "qcow2" */
-    void *reserved[10];
+    /* What the medium has from `offset` on, as a request: drains wait for it. -ENOMEDIUM: there is none. [co] */
+    int (*status)(struct bp_blk *blk, uint64_t offset, uint64_t bytes, struct bp_block_status *ret);
+    void *reserved[9];
 };
 
 BP_END_DECLS

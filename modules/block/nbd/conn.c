@@ -59,13 +59,19 @@ static int errno_of(uint32_t error)
     }
 }
 
+static uint64_t size_of(const struct nbd_request *r)
+{
+    return sizeof(r->head) + (r->type == CMD_WRITE ? r->bytes : 0);
+}
+
+/* Only what is sent whole may be answered. */
 static struct nbd_request *find(struct conn *c, uint64_t cookie)
 {
     struct nbd_request *r = c->busy;
 
     while (r && r->cookie != cookie)
         r = r->next_busy;
-    return r;
+    return r && r->sent == size_of(r) ? r : NULL;
 }
 
 static void next_head(struct conn *c)
@@ -329,7 +335,6 @@ static int pump_out(struct conn *c)
 {
     while (c->queue) {
         struct nbd_request *r = c->queue;
-        uint64_t all = sizeof(r->head) + (r->type == CMD_WRITE ? r->bytes : 0);
         ssize_t n = send_some(c, r);
 
         if (n < 0 && errno == EINTR)
@@ -345,7 +350,7 @@ static int pump_out(struct conn *c)
             r->linked = true;
         }
         r->sent += (uint64_t)n;
-        if (r->sent == all) {
+        if (r->sent == size_of(r)) {
             c->queue = r->next;
             if (!c->queue)
                 c->queue_tail = &c->queue;

@@ -71,7 +71,7 @@ static int list(struct client *c)
 {
     int ret = 0;
 
-    for (struct export *e = nbd_exports; ret == 0 && e; e = e->next) {
+    for (struct export *e = nbd_exports, *next; e; e = next) {
         uint32_t name = (uint32_t)strlen(e->name), more = e->description ? (uint32_t)strlen(e->description) : 0;
         uint8_t *data = malloc(4 + name + more);
 
@@ -81,8 +81,13 @@ static int list(struct client *c)
         memcpy(data + 4, e->name, name);
         if (more)
             memcpy(data + 4 + name, e->description, more);
+        e->refs++; /* the client may take its time */
         ret = answer(c, OPT_LIST, REP_SERVER, data, 4 + name + more);
         free(data);
+        next = e->removed ? NULL : e->next; /* the list was another one then: the client asks again */
+        export_unref(e);
+        if (ret < 0)
+            return ret;
     }
     return ret == 0 ? answer(c, OPT_LIST, REP_ACK, NULL, 0) : ret;
 }
@@ -110,19 +115,11 @@ static void choose(struct client *c, struct export *e)
 }
 
 /* 1: chosen. */
-static int go_to(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
+static int tell_of(struct client *c, uint32_t option, struct export *e)
 {
-    uint32_t at;
-    char *name = name_in(data, length, &at);
-    struct export *e = name ? export_find(name) : NULL;
     uint8_t info[14];
     int ret;
 
-    free(name);
-    if (!name || length - at < 2 || (length - at - 2) / 2 < get16(data + at))
-        return answer_text(c, option, REP_ERR_INVALID, "the option is not well-formed");
-    if (!e)
-        return answer_text(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
     put16(info, INFO_EXPORT);
     put64(info + 2, (uint64_t)block->length(e->blk));
     put16(info + 10, flags_of(e));
@@ -137,10 +134,28 @@ static int go_to(struct client *c, uint32_t option, const uint8_t *data, uint32_
         ret = answer(c, option, REP_ACK, NULL, 0);
     if (ret < 0 || option == OPT_INFO)
         return ret;
-    if (!e->blk) /* removed meanwhile */
+    if (e->removed)
         return -ENOENT;
     choose(c, e);
     return 1;
+}
+
+static int go_to(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
+{
+    uint32_t at;
+    char *name = name_in(data, length, &at);
+    struct export *e = name ? export_find(name) : NULL;
+    int ret;
+
+    free(name);
+    if (!name || length - at < 2 || (length - at - 2) / 2 < get16(data + at))
+        return answer_text(c, option, REP_ERR_INVALID, "the option is not well-formed");
+    if (!e)
+        return answer_text(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
+    e->refs++; /* it may be removed while the client takes its time */
+    ret = tell_of(c, option, e);
+    export_unref(e);
+    return ret;
 }
 
 static int by_name(struct client *c, const uint8_t *data, uint32_t length)
@@ -322,10 +337,8 @@ static int reply_status(const struct work *w)
     put32(data + 20, 0);
     while (ret == 0 && at < end && n < (w->flags & CMD_REQ_ONE ? 1u : 128u)) {
         struct bp_block_status status = {.size = sizeof(status)};
-        struct bp_block_node *holder;
-        unsigned depth;
 
-        ret = block->image_status(w->c->export->node, NULL, at, end - at, &holder, &depth, &status);
+        ret = block->status(w->c->export->blk, at, end - at, &status);
         if (ret < 0)
             break;
         put32(data + 24 + 8 * n, (uint32_t)status.bytes);

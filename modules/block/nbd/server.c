@@ -208,6 +208,7 @@ static int remove_export(struct export *e, bool hard, struct bp_error *err)
     while (*link != e)
         link = &(*link)->next;
     *link = e->next;
+    e->removed = true;
     for (struct client *c = clients; c; c = c->next)
         if (c->export == e) {
             c->closing = true;

@@ -18,8 +18,8 @@ struct export {
     char *id, *name, *description, *node_name;
     struct bp_block_node *node;
     struct bp_owner *owner;
-    struct bp_blk *blk; /* NULL: removed */
-    bool writable;
+    struct bp_blk *blk;
+    bool writable, removed;
     unsigned refs, clients;
 };
 

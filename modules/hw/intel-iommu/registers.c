@@ -115,7 +115,7 @@ static bool carry_out(struct vtd *s, const uint64_t d[2])
 }
 
 /* Up to a queue's length: a guest that moves the tail on from within cannot hold it for ever. */
-static void run_queue(struct vtd *s)
+static void run_entries(struct vtd *s)
 {
     uint64_t entries = UINT64_C(256) << (s->queue_address & 7), bytes = entries * 16;
 
@@ -137,6 +137,16 @@ static void run_queue(struct vtd *s)
         }
         s->queue_head = (s->queue_head + 16) % bytes;
     }
+}
+
+/* What a descriptor has us write may be a register of our own. */
+static void run_queue(struct vtd *s)
+{
+    if (s->queue_runs)
+        return;
+    s->queue_runs = true;
+    run_entries(s);
+    s->queue_runs = false;
 }
 
 /* ---- registers ---- */

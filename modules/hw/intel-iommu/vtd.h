@@ -27,6 +27,7 @@ struct vtd {
     uint32_t enabled; /* atomic: addresses are translated */
     /* Registers; written under the machine lock. */
     uint64_t root_address, queue_address, queue_head, queue_tail, interrupt_table;
+    bool queue_runs; /* it is being worked off now; not saved */
     uint32_t status; /* of global commands */
     uint64_t context_command, iotlb_command, iotlb_address;
     uint32_t completed, completion[4]; /* ICS; IECTL, IEDATA, IEADDR, IEUADDR */

@@ -63,6 +63,10 @@ static uint8_t submit(struct bp_usb_device *d, struct bp_usb_packet *p)
         return end(p, BP_USB_ERROR); /* nobody answers */
     if (d->halted & usb_halt_bit(address))
         return end(p, BP_USB_STALL);
+    /* As on a bus, where an endpoint has one transaction at a time. */
+    for (const struct bp_usb_packet *q = d->packets; q; q = q->next)
+        if (q->endpoint == p->endpoint && (q->token == BP_USB_IN) == (p->token == BP_USB_IN))
+            return end(p, BP_USB_NAK);
     status = d->info->transfer ? d->info->transfer(d->state, p) : BP_USB_STALL;
     if (status == BP_USB_STALL)
         d->halted |= usb_halt_bit(address);

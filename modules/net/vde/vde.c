@@ -137,7 +137,7 @@ static int open_plug(struct bp_netdev *nd, struct bp_error *err)
     struct plug *s = net->netdev_state(nd);
     struct vde_open_args args = {.port = s->port, .group = s->group};
     char *end = NULL;
-    unsigned long mode = s->mode ? strtoul(s->mode, &end, 8) : 0;
+    unsigned long mode = s->mode ? strtoul(s->mode, &end, 8) : 0700; /* 0 shuts us out, too */
 
     s->nd = nd;
     if (s->mode && (!*s->mode || *s->mode == '-' || *end || mode > 0777))

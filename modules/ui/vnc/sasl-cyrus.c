@@ -52,7 +52,7 @@ static int secure(sasl_conn_t *conn, bool secured)
 {
     const sasl_security_properties_t properties = {
         .min_ssf = secured ? 0 : SSF_LEAST, .max_ssf = secured ? 0 : 100000, .maxbufsize = PACKET_MOST,
-        .security_flags = secured ? 0 : SASL_SEC_NOANONYMOUS | SASL_SEC_NOPLAINTEXT};
+        .security_flags = SASL_SEC_NOANONYMOUS | (secured ? 0 : SASL_SEC_NOPLAINTEXT)};
     const sasl_ssf_t outside = SSF_OF_TLS;
     int r = secured ? sasl_setprop(conn, SASL_SSF_EXTERNAL, &outside) : SASL_OK;
 
