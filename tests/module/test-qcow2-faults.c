@@ -173,6 +173,9 @@ static void an_image_left_dirty_is_repaired_when_it_is_written_to(void)
     memset(data + 131072 + 8, 0, 64); /* counts that were not written */
     g_assert_true(g_file_set_contents(path, data, (gssize)length, NULL));
     g_free(data);
+    open_image(path, ", \"read-only\": true");
+    g_assert_cmpuint(look(0).corruptions, >, 0);
+    close_image();
     open_image(path, "");
     assert_clean(); /* opened to be written to, it was repaired */
     close_image();

@@ -169,6 +169,10 @@ def each_buffer_and_the_last_interrupt(q):
             assert not q.inl(MASTER + 0x30) & 0x40
     assert len(seen) == 4, seen
     assert seen[-1] & 4 and not any(s & 4 for s in seen[:-1]), seen
+    # More buffers: it goes on by itself.
+    lay_buffers(q, [(5, 5)] * 4000, 4)
+    q.outb(OUT + 5, 3)
+    assert q.inb(OUT + 4) == 3
 
 
 def more_buffers_after_the_end_go_on(q):

@@ -200,6 +200,12 @@ def descriptors_receive_and_judge(q):
     q.writel(RING + 32, OWN | 1600)
     q.w(ISR, 0x10)
     q.eventually(lambda: not q.readl(RING + 32) & OWN, "the frame that waited")
+    q.writel(RING + 48, 0)
+    q.send(good)
+    q.eventually(lambda: q.w(ISR) & 0x10, "an overflow")
+    q.writel(RING + 48, OWN | 1600)
+    q.b(CR, 0x0C)
+    q.eventually(lambda: not q.readl(RING + 48) & OWN, "the frame that waited")
 
 
 def timer_counts_and_calls(q):
