@@ -225,15 +225,27 @@ void bpc_co_wait(struct bp_co *co)
     bpc_fibre_switch(&co->fibre, co->caller, false);
 }
 
+/* On its thread. */
+static bool hears_cancel(const struct bp_co *co)
+{
+    return co->shields == 0 && __atomic_load_n(&co->cancelled, __ATOMIC_ACQUIRE);
+}
+
 int bp_co_yield(void)
 {
     bpc_assert_coroutine();
     struct bp_co *co = bp_co_current();
 
-    if (__atomic_load_n(&co->cancelled, __ATOMIC_ACQUIRE))
+    if (hears_cancel(co))
         return -ECANCELED;
     bpc_co_wait(co);
-    return __atomic_load_n(&co->cancelled, __ATOMIC_ACQUIRE) ? -ECANCELED : 0;
+    return hears_cancel(co) ? -ECANCELED : 0;
+}
+
+void bp_co_shield(bool on)
+{
+    bpc_assert_coroutine();
+    bp_co_current()->shields += on ? 1u : -1u;
 }
 
 void bp_co_await(void)
@@ -245,7 +257,7 @@ void bp_co_await(void)
 bool bp_co_cancelled(void)
 {
     bpc_assert_coroutine();
-    return __atomic_load_n(&bp_co_current()->cancelled, __ATOMIC_ACQUIRE);
+    return hears_cancel(bp_co_current());
 }
 
 void bp_co_cancel(struct bp_co *co)

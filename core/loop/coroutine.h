@@ -26,6 +26,7 @@ struct bp_co {
     int state; /* atomic: enum bpc_co_state */
     int refs;  /* atomic */
     bool cancelled; /* atomic */
+    unsigned shields; /* its own: cancelling is not heard */
     unsigned lock_depth; /* of the machine lock when it was entered */
     struct bp_co *next; /* in the ready list */
     struct bp_co *all_next, **all_link; /* list of all, for debuggers */

@@ -47,6 +47,9 @@ bool bp_co_ended(struct bp_co *co); /* [any] */
 struct bp_co *bp_co_current(void); /* NULL: not inside of one. [any] */
 struct bp_context *bp_co_context(struct bp_co *co); /* stable on its own thread */
 bool bp_co_cancelled(void); /* the current one */
+/* Until as many calls with false, the current one does not hear that it was cancelled: for work that it does for
+ * others on the way, which must not break off with it. What it waits for must come to an end by itself. */
+void bp_co_shield(bool on);
 
 /* ---- inside a coroutine; each of these [waits] ---- */
 /* Until bp_co_enter() or bp_co_wake(). It may come back early: look at what you wait for, and again. 0 or

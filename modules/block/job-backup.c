@@ -71,6 +71,7 @@ static void before_write(void *opaque, uint64_t offset, uint64_t bytes)
     struct backup *b = opaque;
     uint64_t end = offset + bytes < b->length ? offset + bytes : b->length;
 
+    bp_co_shield(true); /* a device that aborts its request does not abort the backup */
     for (uint64_t at = offset / b->cluster * b->cluster; at < end; at += b->cluster) {
         bool reads;
         int ret = __atomic_load_n(&b->error, __ATOMIC_ACQUIRE) ? 0 : copy_cluster(b, at, &reads);
@@ -78,6 +79,7 @@ static void before_write(void *opaque, uint64_t offset, uint64_t bytes)
         if (ret < 0)
             __atomic_store_n(&b->error, ret, __ATOMIC_RELEASE);
     }
+    bp_co_shield(false);
 }
 
 static int backup_run(struct job *job, struct bp_error *err)

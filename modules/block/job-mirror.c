@@ -33,6 +33,7 @@ static void after_write(void *opaque, uint64_t offset, uint64_t bytes)
     bitmap_set(m->dirty, offset, bytes);
     if (!m->write_blocking)
         return;
+    bp_co_shield(true);
     bp_co_mutex_lock(m->lock);
     for (uint64_t at = offset, piece, n; bitmap_next(m->dirty, at, m->buf_size, &piece, &n) && piece < offset + bytes;
          at = piece + n) {
@@ -47,6 +48,7 @@ static void after_write(void *opaque, uint64_t offset, uint64_t bytes)
         free(buf);
     }
     bp_co_mutex_unlock(m->lock);
+    bp_co_shield(false);
 }
 
 /* Of the image that the source shows: what stands above `base`. */
@@ -210,6 +212,9 @@ static int mirror_prepare(struct job *job, struct bp_error *err)
 
     if (job->soft)
         return 0;
+    if (m->nothing)
+        return bp_fail(err, EINVAL, "with sync=none the target has only what was written since: it cannot stand in for "
+                       "the source; block-job-cancel ends the job");
     job_blk_free(m->source_blk);
     job_blk_free(m->target_blk);
     m->source_blk = m->target_blk = NULL;
@@ -321,6 +326,14 @@ static uint64_t buf_size_of(struct bp_value *args, uint64_t granularity)
     return size < granularity ? granularity : size;
 }
 
+static bool can_have_backing(const struct bp_block_node *node)
+{
+    for (const struct bp_block_child_info *c = node->driver->children; c && c->name; c++)
+        if (!strcmp(c->name, "backing"))
+            return true;
+    return false;
+}
+
 int mirror_new(struct bp_value *args, bool drive, struct job **ret_job, struct bp_error *err)
 {
     static const char *const syncs[] = {"top", "full", "none", NULL};
@@ -365,6 +378,14 @@ int mirror_new(struct bp_value *args, bool drive, struct job **ret_job, struct b
         node_ref(to);
     }
     if (ret < 0) {
+        job_abandon(job);
+        return ret;
+    }
+    /* What the target has not is read from below it: it must have, or can be given, what is below the source. */
+    if (sync != 1 && !can_have_backing(skip_filters(to))) {
+        ret = bp_fail(err, EINVAL, "member 'sync': %s leaves to the backing file what is below, and the format of the "
+                      "target has none; use sync=full", bp_value_get_string(args, "sync"));
+        node_unref(to);
         job_abandon(job);
         return ret;
     }

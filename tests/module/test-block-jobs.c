@@ -479,11 +479,53 @@ static void errors_end_or_pause_a_job(void)
     g_free(target);
 }
 
+static void what_a_stream_skipped_stays_below(void)
+{
+    char *base = image("base.qcow2", NULL), *top = image("top.qcow2", base), now[32];
+    char *reply = NULL;
+    struct bp_error err = {0};
+
+    start(71);
+    add("top", base, "");
+    begin("top", 40);
+    close_front(&guest);
+    del("top");
+    command("blockdev-add",
+            "{\"driver\": \"qcow2\", \"node-name\": \"top\", \"file\": {\"driver\": \"file\", \"filename\": \"%s\"}, "
+            "\"backing\": {\"driver\": \"blkdebug\", \"node-name\": \"bad\", \"inject-error\": [{\"event\": \"none\", "
+            "\"iotype\": \"read\", \"errno\": 5, \"once\": true}], \"image\": {\"driver\": \"qcow2\", \"file\": "
+            "{\"driver\": \"file\", \"filename\": \"%s\"}}}}", top, base);
+    begin("top", 0);
+    command("block-stream", "{\"job-id\": \"s\", \"device\": \"top\", \"on-error\": \"ignore\", "
+            "\"auto-dismiss\": false}");
+    for (unsigned n = 0; n < 10000 && strcmp(status_of("s", now, sizeof(now)), "concluded") != 0; n++) {
+        bp_test_step(host, 0);
+        g_usleep(500);
+    }
+    g_assert_cmpstr(now, ==, "concluded");
+    g_assert_cmpint(bp_test_command(host, "query-jobs", NULL, &reply, &err), ==, 0);
+    g_assert_nonnull(strstr(reply, "\"error\""));
+    g_free(reply);
+    assert_guest_sees(); /* nothing of it became zeroes */
+    command("job-dismiss", "{\"id\": \"s\"}");
+    close_front(&guest);
+    del("top");
+    g_free(base);
+    g_free(top);
+}
+
 static void wrong_words_are_refused(void)
 {
-    char *path = image("w.qcow2", NULL);
+    char *path = image("w.qcow2", NULL), *raw = path_of("w.raw");
 
     add("w", path, "");
+    g_assert_true(g_file_set_contents(raw, "", 0, NULL));
+    command("blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"r\", \"file\": {\"driver\": \"file\", "
+            "\"filename\": \"%s\"}}", raw);
+    assert_refused(refused("blockdev-mirror", "{\"device\": \"w\", \"target\": \"r\", \"sync\": \"none\"}"),
+                   "sync=full");
+    del("r");
+    g_free(raw);
     assert_refused(refused("block-stream", "{\"device\": \"nix\"}"), "nix");
     assert_refused(refused("block-stream", "{\"device\": \"w\"}"), "nothing below");
     assert_refused(refused("block-commit", "{\"device\": \"w\"}"), "nothing below");
@@ -516,6 +558,7 @@ int main(int argc, char **argv)
     CASE(active_images_are_committed_while_they_are_written_to);
     CASE(images_between_are_committed);
     CASE(streams_bring_everything_up);
+    CASE(what_a_stream_skipped_stays_below);
     CASE(backups_are_as_the_disk_was);
     CASE(bitmaps_tell_what_to_back_up);
     CASE(snapshots_go_on_in_overlays);

@@ -254,6 +254,44 @@ static void cancelled_ends_every_wait(void)
     close(fds[1]);
 }
 
+struct shielded {
+    struct bp_co_queue *queue;
+    bool before, within, after;
+};
+
+static void works_for_others(void *opaque)
+{
+    struct shielded *s = opaque;
+
+    bp_co_shield(true);
+    bp_co_shield(true);
+    s->before = bp_co_queue_wait(s->queue, NULL) == 0;
+    bp_co_shield(false);
+    s->within = bp_co_queue_wait(s->queue, NULL) == 0 && !bp_co_cancelled();
+    bp_co_shield(false);
+    s->after = bp_co_queue_wait(s->queue, NULL) == -ECANCELED && bp_co_cancelled();
+}
+
+static void shielded_hears_of_it_afterwards(void)
+{
+    struct shielded s = {.queue = bp_co_queue_new()};
+    struct bp_co *co = make(NULL, NULL, works_for_others, &s);
+
+    bp_co_enter(co);
+    bp_co_cancel(co);
+    for (int n = 0; n < 2; n++) {
+        for (int turn = 0; turn < 3; turn++)
+            bpc_loop_run_once(false);
+        g_assert_false(bp_co_ended(co));
+        g_assert_true(bp_co_queue_wake(s.queue));
+    }
+    while (!bp_co_ended(co))
+        bpc_loop_run_once(true);
+    g_assert_true(s.before && s.within && s.after);
+    bp_co_unref(co);
+    bp_co_queue_free(s.queue);
+}
+
 static void owner_that_leaves_ends_its_own(void)
 {
     struct bp_context *ctx;
@@ -547,6 +585,7 @@ int main(int argc, char **argv)
     g_test_add_func("/coroutine/sleep_lasts-as-said", sleep_lasts_as_long_as_said);
     g_test_add_func("/coroutine/descriptor_waited-for", descriptor_is_waited_for);
     g_test_add_func("/coroutine/cancelled_ends-every-wait", cancelled_ends_every_wait);
+    g_test_add_func("/coroutine/shielded_hears-afterwards", shielded_hears_of_it_afterwards);
     g_test_add_func("/coroutine/owner-leaves_ends-its-own", owner_that_leaves_ends_its_own);
     g_test_add_func("/coroutine/ten-thousand_at-once", ten_thousand_at_once);
     g_test_add_func("/coroutine/moved_goes-on-elsewhere", moved_goes_on_in_the_other_context);

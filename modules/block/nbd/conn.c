@@ -472,9 +472,10 @@ static void send_more(struct conn *c)
     if (c->sending || c->fd < 0)
         return;
     c->sending = true;
-    while (c->fd >= 0 && (ret = pump_out(c)) == -EAGAIN)
-        if (bp_co_wait_fd(c->out, BP_WATCH_OUT, 1000000000) == -ECANCELED)
-            break;
+    bp_co_shield(true); /* it sends others' requests, too */
+    while (c->fd >= 0 && !c->closing && (ret = pump_out(c)) == -EAGAIN)
+        bp_co_wait_fd(c->out, BP_WATCH_OUT, 1000000000);
+    bp_co_shield(false);
     c->sending = false;
     if (c->fd >= 0 && ret < 0 && ret != -EAGAIN)
         shutdown(c->fd, SHUT_RDWR); /* the reader notices */
