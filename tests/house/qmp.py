@@ -4,7 +4,10 @@ import json
 import os
 import resource
 import subprocess
+import threading
+import time
 
+SILENCE = 120  # s: a test that waits for what does not come ends
 # No guest code runs in these tests.
 QUIET = ("-nodefaults", "-display", "none", "-accel", "qtest")
 
@@ -38,7 +41,14 @@ class Emulator:
         self.process.communicate()
 
     def read(self):
+        end = time.monotonic() + SILENCE
+        watch = threading.Timer(SILENCE, self.process.kill)
+        watch.daemon = True
+        watch.start()
         line = self.process.stdout.readline()
+        watch.cancel()
+        if not line and time.monotonic() >= end:
+            raise AssertionError("the emulator said nothing for %d s" % SILENCE)
         if not line:
             raise AssertionError("the emulator ended: " + self.process.stderr.read())
         return json.loads(line)
