@@ -324,6 +324,11 @@ const char *bp_region_name(const struct bp_region *region)
     return region->name;
 }
 
+bool bp_region_is_readonly(const struct bp_region *region)
+{
+    return region->readonly || region->unwritable;
+}
+
 void *bp_region_ram(const struct bp_region *region)
 {
     return region->host;

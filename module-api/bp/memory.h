@@ -91,6 +91,8 @@ void bp_region_set_alias_offset(struct bp_region *alias, uint64_t offset);
 void bp_region_set_readonly(struct bp_region *region, bool readonly); /* RAM or alias to RAM */
 uint64_t bp_region_size(const struct bp_region *region);
 const char *bp_region_name(const struct bp_region *region);
+/* ROM, or RAM that the host has for reading alone: who writes at bp_region_ram() asks first. */
+bool bp_region_is_readonly(const struct bp_region *region);
 void *bp_region_ram(const struct bp_region *region); /* host address of RAM or ROM, else NULL */
 
 /* Batches changes: views are rebuilt once, at the outermost commit. */

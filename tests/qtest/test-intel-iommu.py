@@ -4,10 +4,11 @@
 the device behind it."""
 import struct
 import subprocess
+import tempfile
 
 import fwcfg
 from qtest import Tap, program
-from virtio import Function
+from virtio import VERSION_1, Function, Modern, Split, until
 
 REGS, MEMORY = 0xfed90000, 0xe0000000
 CAP, ECAP, COMMAND, STATUS, ROOT, FAULTS, EVENT = 0x08, 0x10, 0x18, 0x1c, 0x20, 0x34, 0x38
@@ -238,6 +239,78 @@ def the_queue_may_write_to_its_own_registers(q):
     assert q.readq(REGS + HEAD) == 32 and q.readq(REGS + TAIL) == 32
 
 
+FIRST = ["-M", "q35", "-device", "edu,addr=5,dma_mask=0xffffffffffff", "-device", "pci-bridge,chassis_nr=1,id=b,addr=6",
+         "-device", "edu,bus=b,addr=1", "-blockdev", "null-co,node-name=n,read-zeroes=on", "-device",
+         "nvme,drive=n,serial=1,addr=7", "-device", "virtio-rng-pci,addr=8,iommu_platform=on", "-device", "intel-iommu"]
+BEHIND, PLATFORM = MEMORY + 0x2000000, 33
+
+
+def who_came_first_is_behind_it_too(q):
+    i = Iommu(q)
+    i.on()
+    i.dma(0x5000, 8, False)
+    assert i.fault()[0] == 0x28
+    bridge = Function(q, 6)
+    bridge.write(0x18, 0x010100)
+    bridge.write(0x20, BEHIND >> 16 | BEHIND & 0xfff00000)
+    bridge.write(4, 6, "w")
+    for at, value in ((0x10, BEHIND), (4, 6)):
+        q.outl(0xcf8, 0x80010800 | at)
+        q.outl(0xcfc, value)
+    for at, value in ((0x80, 0x6000), (0x88, BUFFER), (0x90, 8), (0x98, 1)):
+        q.writeq(BEHIND + at, value)
+    q.clock_step(200000000)
+    fault = i.fault()
+    assert fault[0] >> 8 == 1 and fault[1:] == (1, True, 0x6000), fault
+    nvme, bar = Function(q, 7), MEMORY + 0x3000000
+    nvme.write(0x10, bar)
+    nvme.write(0x14, 0)
+    nvme.write(4, 6, "w")
+    q.writel(bar + 0x24, 0xf000f)
+    q.writeq(bar + 0x28, 0x7000)
+    q.writeq(bar + 0x30, 0x8000)
+    q.writel(bar + 0x14, 4 << 20 | 6 << 16 | 1)
+    until(lambda: q.readl(bar + 0x1c) & 1, "the controller is not ready")
+    q.writel(bar + 0x1000, 1)
+    until(lambda: q.readl(REGS + FAULTS) & 2, "nvme reached memory")
+    assert i.fault() == (0x38, 2, True, 0x7000)
+    t, ring = Modern(q, 8, MEMORY + 0x4000000), Split(q, 0x100000)
+    t.start([VERSION_1, PLATFORM], queues=[ring])
+    ring.add([(0x9000, 16, True)])
+    t.until_broken()
+    assert i.fault()[0] == 0x40
+
+
+def a_virtio_card_reads_its_pictures_through_it(q):
+    i = Iommu(q)
+    for page in (0, 0x200000):
+        i.map(page, page, level=2)
+    i.map(0x400000, 0x800000, level=2)
+    i.context(TABLES | 1, 0x40)
+    t, ring = Modern(q, 8, MEMORY + 0x4000000), Split(q, 0x200000)
+    t.start([VERSION_1, PLATFORM], queues=[ring])
+    i.on()
+
+    def ask(kind, fmt, *values):
+        body = struct.pack("<I20x" + fmt, kind, *values)
+        q.write(0x300000, body)
+        ring.add([(0x300000, len(body), False), (0x301000, 24, True)])
+        ring.wait()
+        assert q.readl(0x301000) == 0x1100, kind
+
+    pixels = bytes(range(256)) * 4
+    q.write(0x800000, pixels)
+    ask(0x101, "IIII", 5, 2, 16, 16)
+    ask(0x106, "IIQII", 5, 1, 0x400000, 1024, 0)
+    ask(0x105, "IIIIQII", 0, 0, 16, 16, 0, 5, 0)
+    ask(0x103, "IIIIII", 0, 0, 16, 16, 0, 5)
+    ask(0x104, "IIIIII", 0, 0, 16, 16, 5, 0)
+    with tempfile.NamedTemporaryFile() as f:
+        q.qmp("screendump", {"filename": f.name})
+        shown = f.read().split(b"\n", 3)[3]
+    assert shown[0::3] == pixels[2::4] and i.fault() is None
+
+
 tap = Tap()
 tap.case("what_it_takes_is_checked", what_it_takes_is_checked)
 tap.machine_case("registers_tell_what_it_can", IOMMU, registers_tell_what_it_can)
@@ -248,4 +321,7 @@ for case in (before_it_is_on_addresses_are_those_of_memory, pages_lead_to_memory
              a_fault_sends_a_message, the_queue_is_worked_through,
              the_queue_may_write_to_its_own_registers):
     tap.machine_case(case.__name__, IOMMU, case)
+tap.machine_case("who_came_first_is_behind_it_too", FIRST, who_came_first_is_behind_it_too)
+tap.machine_case("a_virtio_card_reads_its_pictures_through_it", ["-M", "q35", "-vga", "none", *IOMMU[2:], "-device",
+                 "virtio-gpu-pci,addr=8,iommu_platform=on"], a_virtio_card_reads_its_pictures_through_it)
 tap.done()

@@ -143,12 +143,15 @@ def without_acpi_nothing_comes(q):
 
 # ---- NVDIMMs ----
 
-def nfit_tells_of_nvdimms(q):
+def nfit_of(q):
     data = fwcfg.file(q, "etc/acpi/tables")
     at = data.index(b"NFIT")
-    size = struct.unpack_from("<I", data, at + 4)[0]
-    nfit = data[at:at + size]
-    assert size == 40 + 2 * (56 + 48 + 32) and nfit[8] == 1
+    return data[at:at + struct.unpack_from("<I", data, at + 4)[0]]
+
+
+def nfit_tells_of_nvdimms(q):
+    data, nfit = fwcfg.file(q, "etc/acpi/tables"), nfit_of(q)
+    assert len(nfit) == 40 + 2 * (56 + 48 + 32) and nfit[8] == 1
     at = 40
     for n, (handle, address, length, flags) in enumerate(((1, 4 * GIB, 64 * MIB, 0),
                                                          (2, 4 * GIB + 64 * MIB, 128 * MIB - 0x20000, 8))):
@@ -190,6 +193,17 @@ def dsm_reads_and_writes_labels(q):
         f.seek((128 << 20) - (128 << 10) + 0x1000)
         assert f.read(len(text)) == text
     q.outl(DSM, 0xfffff000)  # where nothing is: no answer, no harm
+
+
+def labels_that_cannot_be_written_stay(q):
+    """The back end is for reading alone: the function is not offered, and a guest that calls it is told so."""
+    assert dsm(q, 1, 0) == b"\x31\0\0\0"
+    text = dsm(q, 1, 5, struct.pack("<II", 0x2000, 16))
+    assert dsm(q, 1, 6, struct.pack("<II", 0x2000, 16) + b"sixteen letters!") == b"\1\0\0\0"
+    assert dsm(q, 1, 5, struct.pack("<II", 0x2000, 16)) == text and text[:4] == bytes(4)
+    q.write(4 * GIB + 16, b"no")
+    assert q.read(4 * GIB + 16, 2) == bytes(2)
+    assert struct.unpack_from("<H", nfit_of(q), 40 + 56 + 44)[0] == 8  # the guest is told not to write
 
 
 # ---- virtio-pmem ----
@@ -273,6 +287,15 @@ NVDIMMS = ["-M", "q35,nvdimm=on", *SLOTS, *ram("m0", "64M"), "-device", "nvdimm,
            f"memory-backend-file,id=m1,size=128M,mem-path={FILE.name},share=on", "-device",
            "nvdimm,memdev=m1,label-size=128K,unarmed=on,id=n1,uuid=6ba7b810-9dad-11d1-80b4-00c04fd430c8"]
 
+READ_ONLY = tempfile.NamedTemporaryFile(prefix="backplane-labels-")
+READ_ONLY.truncate(64 << 20)
+
+
+def read_only(share):
+    return ["-M", "q35,nvdimm=on", *SLOTS, "-object", f"memory-backend-file,id=m,size=64M,mem-path={READ_ONLY.name},"
+            f"readonly=on,share={share}", "-device", "nvdimm,memdev=m,label-size=128K,id=n"]
+
+
 tap = Tap()
 tap.case("sizes_are_checked", sizes_are_checked)
 tap.case("modules_are_checked", modules_are_checked)
@@ -283,6 +306,9 @@ tap.machine_case("slots_are_filled_and_emptied", ["-M", "q35", *SLOTS], slots_ar
 tap.machine_case("without_acpi_nothing_comes", ["-M", "pc,acpi=off", *SLOTS], without_acpi_nothing_comes)
 tap.machine_case("nfit_tells_of_nvdimms", NVDIMMS, nfit_tells_of_nvdimms)
 tap.machine_case("dsm_reads_and_writes_labels", NVDIMMS, dsm_reads_and_writes_labels)
+for share in ("on", "off"):
+    tap.machine_case("labels_that_cannot_be_written_stay, share=" + share, read_only(share),
+                     labels_that_cannot_be_written_stay)
 tap.machine_case("virtio_pmem_flushes", ["-m", "128M,maxmem=2G", "-object",
                  f"memory-backend-file,id=m1,size=128M,mem-path={FILE.name},share=on", "-device",
                  "virtio-pmem-pci,memdev=m1,id=v,addr=5"], virtio_pmem_flushes)

@@ -126,6 +126,19 @@ def read_only_file_is_rom_or_a_template():
         assert f.read() == b"\x42" * (16 * MIB)
 
 
+def shadow_of_what_cannot_be_written_stays():
+    """The host bridge's PAM1 has writes at 0xc0000 go to memory and reads to PCI, then both to memory."""
+    path = file_of("shadow", 16 * MIB, 0x42)
+    for how, expected in (("share=on", b"\x42" * 4), ("share=off,rom=on", b"\x42" * 4), ("share=off,rom=off", b"yes\x42")):
+        props = ",readonly=on,%s,mem-path=%s" % (how, path)
+        with QTest(["-M", "pc,memory-backend=m", *machine("file", props)[2:]]) as q:
+            q.outl(0xcf8, 0x80000058)
+            q.outb(0xcfe, 2)
+            q.write(0xc0000, b"yes")
+            q.outb(0xcfe, 3)
+            assert q.read(0xc0000, 4) == expected, how
+
+
 def discarded_data_leaves_the_file():
     for discard in ("on", "off"):
         path = os.path.join("/dev/shm", "backplane-ram-%d" % os.getpid())
@@ -239,8 +252,8 @@ def impossible_wishes_are_refused_in_words():
 tap = Tap()
 for case in (default_memory_is_private_and_anonymous, flags_reach_the_kernel, prealloc_makes_it_resident,
              shared_file_shows_what_the_guest_wrote, several_memories_share_a_file_by_offset,
-             read_only_file_is_rom_or_a_template, discarded_data_leaves_the_file,
-             mem_path_leaves_no_name_behind, memfd_is_shared_and_sealed, nodes_are_bound,
+             read_only_file_is_rom_or_a_template, shadow_of_what_cannot_be_written_stays,
+             discarded_data_leaves_the_file, mem_path_leaves_no_name_behind, memfd_is_shared_and_sealed, nodes_are_bound,
              address_has_the_alignment, memory_is_named_by_path_or_id, memory_in_use_stays,
              impossible_wishes_are_refused_in_words):
     tap.case(case.__name__, case)

@@ -175,6 +175,23 @@ def probes_and_nonsense(q):
     assert not i.t.broken()
 
 
+def what_came_first_is_behind_it_too(q):
+    i = Iommu(q)
+    q.writeb(i.t.device + 36, 0)
+    i.moves(0x20000, 0x22000)
+    i.events.wait()
+    assert struct.unpack("<B3xIIIQ", q.read(EVENT, 24))[0] == 1
+
+
+def it_is_there_from_the_start(q):
+    try:
+        q.qmp("device_add", {"driver": "virtio-iommu-pci", "bus": "rp"})
+    except AssertionError as error:
+        assert "from the start, in a slot of bus pcie.0" in str(error), error
+    else:
+        raise AssertionError("an IOMMU came while the machine ran")
+
+
 tap = Tap()
 tap.case("what_it_takes_is_checked", what_it_takes_is_checked)
 tap.machine_case("granule_and_width_are_chosen", ["-M", "q35", "-device",
@@ -183,4 +200,8 @@ tap.machine_case("granule_and_width_are_chosen", ["-M", "q35", "-device",
 for case in (configuration_and_table_tell_of_it, without_a_domain_it_is_bypassed_or_not, mappings_lead_to_memory,
              many_mappings_are_found_and_gone, probes_and_nonsense):
     tap.machine_case(case.__name__, IOMMU, case)
+tap.machine_case("what_came_first_is_behind_it_too", [*IOMMU[:2], *IOMMU[4:], *IOMMU[2:4]],
+                 what_came_first_is_behind_it_too)
+tap.machine_case("it_is_there_from_the_start", ["-M", "q35", "-device", "pcie-root-port,id=rp,chassis=1"],
+                 it_is_there_from_the_start)
 tap.done()

@@ -210,8 +210,7 @@ struct bp_pci_interface { /* pci/1 */
                              void (*reading)(struct bp_device *dev, unsigned offset, unsigned size),
                              void (*written)(struct bp_device *dev, unsigned offset, unsigned size));
     /* From minor 2 on. For an IOMMU, from attach(): accesses and messages of all functions of a root bus, and of those
-     * behind it that come later, go to this space (borrowed) until the device leaves; who has asked for dma() before
-     * keeps what it got. */
+     * behind it, go to this space (borrowed) until the device leaves. */
     void (*set_dma)(struct bp_bus *root, struct bp_space *space);
     void *reserved[4];
 };

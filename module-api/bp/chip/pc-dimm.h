@@ -17,6 +17,7 @@ struct bp_pc_dimm_info {
     uint32_t node;         /* NUMA node that the user names */
     bool persistent;       /* an NVDIMM */
     bool unarmed;          /* writes may get lost */
+    bool labels_stay;      /* the label area cannot be written */
     uint32_t label_size;   /* bytes of the label area, 0: none */
     uint8_t uuid[16];
     void *reserved[2];
@@ -26,7 +27,7 @@ struct bp_pc_dimm_interface {
     uint32_t size;
     /* false: the device is no memory module. */
     bool (*info)(struct bp_device *dev, struct bp_pc_dimm_info *ret_info);
-    /* The label area of an NVDIMM. -ERANGE: not within it. */
+    /* The label area of an NVDIMM. -ERANGE: not within it; -EROFS: it cannot be written. */
     int (*label_read)(struct bp_device *dev, uint32_t offset, void *buf, uint32_t len);
     int (*label_write)(struct bp_device *dev, uint32_t offset, const void *buf, uint32_t len);
     void *reserved[4];

@@ -179,7 +179,10 @@ struct bp_virtio_interface { /* virtio/1 */
      * bp_device_set_context(). It goes with the last that asked. [main]
      */
     int (*shared_context)(struct bp_virtio *virtio, struct bp_context **ret_ctx, struct bp_error *err);
-    void *reserved[16];
+    /* From minor 1 on. Reads where the driver said in a request that memory of its own lies: past the bus's IOMMU when
+     * it knows of that. Errors as bp_space_read(). [locked] */
+    int (*read_memory)(struct bp_virtio *virtio, uint64_t addr, void *buf, uint64_t len);
+    void *reserved[15];
 };
 
 /* Copies up to `size` bytes from `offset` of the readable part; returns how many there were. */

@@ -73,7 +73,7 @@ static int map_pages(struct nvme *s, struct nvme_request *r, const uint64_t *pag
             length += NVME_PAGE;
         if (length > bytes)
             length = bytes;
-        ret = bp_dma_map(s->dma, first, length, to_guest ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who,
+        ret = bp_dma_map(nvme_pci->dma(s->dev), first, length, to_guest ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who,
                          &r->maps[r->map_count]);
         if (ret < 0)
             return ret;

@@ -234,7 +234,6 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     nvme_pci = pci;
     nvme_block = block;
     s->dev = dev;
-    s->dma = pci->dma(dev);
     ret = open_disk(s, bp_device_class(dev)->type.name, err);
     if (ret == 0) {
         s->bar = bp_region_new_io(bp_device_owner(dev), "nvme", BAR_SIZE, &bar_ops, s);

@@ -103,7 +103,6 @@ struct nvme {
     char *serial;
     uint32_t pairs, mdts;
     uint16_t vectors;
-    struct bp_space *dma;
     struct bp_region *bar;
     struct bp_owner *main; /* its calls hold the machine lock */
     struct bp_deferred *drive, *submit;

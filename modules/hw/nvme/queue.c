@@ -22,14 +22,14 @@ int nvme_read(struct nvme *s, uint64_t addr, void *buf, uint64_t length)
 {
     const struct bp_access who = access_of(s);
 
-    return bp_space_read_as(s->dma, addr, buf, length, &who);
+    return bp_space_read_as(nvme_pci->dma(s->dev), addr, buf, length, &who);
 }
 
 int nvme_write(struct nvme *s, uint64_t addr, const void *buf, uint64_t length)
 {
     const struct bp_access who = access_of(s);
 
-    return bp_space_write_as(s->dma, addr, buf, length, &who);
+    return bp_space_write_as(nvme_pci->dma(s->dev), addr, buf, length, &who);
 }
 
 static bool ready(const struct nvme *s)

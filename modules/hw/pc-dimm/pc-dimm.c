@@ -109,7 +109,8 @@ static bool info(struct bp_device *dev, struct bp_pc_dimm_info *ret_info)
     ret_info->slot = s->slot;
     ret_info->node = s->node;
     ret_info->persistent = bp_device_class(dev) == &nvdimm_class;
-    ret_info->unarmed = s->unarmed;
+    ret_info->labels_stay = s->ram && bp_region_is_readonly(s->ram);
+    ret_info->unarmed = s->unarmed || ret_info->labels_stay;
     ret_info->label_size = (uint32_t)s->label_size;
     memcpy(ret_info->uuid, s->uuid_bytes, sizeof(ret_info->uuid));
     return true;
@@ -142,6 +143,8 @@ static int label_write(struct bp_device *dev, uint32_t offset, const void *buf, 
 
     if (!at)
         return -ERANGE;
+    if (bp_region_is_readonly(s->ram))
+        return -EROFS;
     memcpy(at, buf, len);
     bp_region_mark_dirty(s->ram, s->length + offset, len);
     return 0;
@@ -162,7 +165,7 @@ static const struct bp_field dimm_props[] = {COMMON_PROPS, BP_FIELDS_END};
 static const struct bp_field nvdimm_props[] = {
     COMMON_PROPS,
     BP_PROP("label-size", SIZE, struct dimm, label_size, "0", "bytes at its end for labels of namespaces; 0: none"),
-    BP_PROP("unarmed", BOOL, struct dimm, unarmed, "off", "the guest is told that writes may get lost"),
+    BP_PROP("unarmed", BOOL, struct dimm, unarmed, "off", "the guest is told that writes may get lost; a memdev that cannot be written is so by itself"),
     BP_PROP("uuid", STRING, struct dimm, uuid, NULL, "its UUID"),
     BP_FIELDS_END};
 

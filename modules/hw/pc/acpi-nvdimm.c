@@ -14,6 +14,7 @@
 #include "acpi-memhp.h"
 
 #include <bp/memory-device.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "ssdt_nvdimm.hex"
@@ -55,9 +56,15 @@ static void read_labels(const struct acpi_nvdimm *s, struct bp_device *dev, uint
 static void write_labels(const struct acpi_nvdimm *s, struct bp_device *dev, uint8_t *page)
 {
     uint32_t offset = get32(page + 12), len = get32(page + 16);
-    bool good = len <= MOST_AT_ONCE && s->dimms->label_write(dev, offset, page + 20, len) == 0;
+    int ret = len <= MOST_AT_ONCE ? s->dimms->label_write(dev, offset, page + 20, len) : -ERANGE;
 
-    answer(page, good ? SUCCESS : INVALID, 0);
+    answer(page, ret == 0 ? SUCCESS : ret == -EROFS ? NOT_SUPPORTED : INVALID, 0);
+}
+
+/* Those of a module with labels, as a mask. */
+static uint32_t functions(const struct bp_pc_dimm_info *info)
+{
+    return 1u << QUERY | 1u << LABEL_SIZE | 1u << LABEL_READ | (info->labels_stay ? 0 : 1u << LABEL_WRITE);
 }
 
 static void handle(const struct acpi_nvdimm *s, struct bp_machine *m, uint8_t *page)
@@ -70,8 +77,7 @@ static void handle(const struct acpi_nvdimm *s, struct bp_machine *m, uint8_t *p
 
     if (function == QUERY) {
         put32(page, 4);
-        put32(page + 4, there && info.label_size ? 1u << QUERY | 1u << LABEL_SIZE | 1u << LABEL_READ | 1u << LABEL_WRITE
-                                                 : 0);
+        put32(page + 4, there && info.label_size ? functions(&info) : 0);
     } else if (!there) {
         answer(page, NO_DEVICE, 0);
     } else if (!info.label_size) {

@@ -246,6 +246,7 @@ int pci_new_bus(struct bp_device *bridge, const struct bp_pci_secondary *what,
     if (!inner)
         return bp_fail(err, EINVAL, "PCI: bus type '%s' is no PCI bus", what->type);
     inner->host = outer->host;
+    inner->root = outer->root;
     inner->host.memory = bp_region_new(owner, "pci-bridge-memory", UINT64_MAX);
     inner->host.io = bp_region_new(owner, "pci-bridge-ports", 0x10000);
     inner->bridge = bridge;

@@ -86,7 +86,7 @@ int pci_dma_read(struct bp_device *dev, uint64_t addr, void *buf, uint64_t len)
     if (r < 0)
         return r;
     who = requested_by(dev);
-    r = bp_space_read_as(pci_bus_of(dev)->host.dma, addr, buf, len, &who);
+    r = bp_space_read_as(pci_dma_of(dev), addr, buf, len, &who);
     pci_access_end(&a);
     return r;
 }
@@ -100,7 +100,7 @@ int pci_dma_write(struct bp_device *dev, uint64_t addr, const void *buf, uint64_
     if (r < 0)
         return r;
     who = requested_by(dev);
-    r = bp_space_write_as(pci_bus_of(dev)->host.dma, addr, buf, len, &who);
+    r = bp_space_write_as(pci_dma_of(dev), addr, buf, len, &who);
     pci_access_end(&a);
     return r;
 }
@@ -129,7 +129,7 @@ enum pci_message pci_message_begin(struct pci_access *a, struct pci_fn *fn, uint
 {
     const struct bp_access who = requested_by(fn->device);
 
-    if (bp_space_post(pci_bus_of(fn->device)->host.dma, address, 4, data, &who) != -EAGAIN)
+    if (bp_space_post(pci_dma_of(fn->device), address, 4, data, &who) != -EAGAIN)
         return PCI_MESSAGE_SENT;
     if (pci_access_begin(a, fn, true))
         return PCI_MESSAGE_BEGUN;
@@ -141,6 +141,6 @@ void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t addr
 {
     const struct bp_access who = requested_by(dev);
 
-    (void)bp_space_store_as(pci_bus_of(dev)->host.dma, address, 4, data, &who);
+    (void)bp_space_store_as(pci_dma_of(dev), address, 4, data, &who);
     pci_access_end(a);
 }

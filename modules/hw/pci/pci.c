@@ -270,6 +270,7 @@ static int new_root(struct bp_device *bridge, const char *name, const struct bp_
     if (!pci)
         return bp_fail(err, EINVAL, "PCI: bus type '%s' is no PCI bus", known.type);
     pci->host = known;
+    pci->root = pci;
     pci->first_slot = 1; /* the host bridge itself has slot 0 */
     pci->slots = 32;
     pci->express = bp_bus_level(bus, &pcie_class) != NULL;
@@ -350,16 +351,16 @@ static unsigned devfn_of(struct bp_device *dev)
     return pci_fn_of(dev)->devfn;
 }
 
-static struct bp_space *dma(struct bp_device *dev)
+struct bp_space *pci_dma_of(struct bp_device *dev)
 {
-    return pci_bus_of(dev)->host.dma;
+    return __atomic_load_n(&pci_bus_of(dev)->root->host.dma, __ATOMIC_ACQUIRE);
 }
 
 static void set_dma(struct bp_bus *root, struct bp_space *space)
 {
     struct pci_bus *bus = bp_bus_level(root, &pci_class);
 
-    bus->host.dma = space;
+    __atomic_store_n(&bus->host.dma, space, __ATOMIC_RELEASE);
 }
 
 static struct bp_region *bus_region(struct bp_device *dev, bool io)
@@ -388,7 +389,7 @@ static const struct bp_pci_interface pci_table = {
     .set_irq = set_irq,
     .add_capability = pci_add_capability,
     .devfn = devfn_of,
-    .dma = dma,
+    .dma = pci_dma_of,
     .find = find,
     .msix_init = pci_msix_init,
     .msix_init_bar = pci_msix_init_bar,

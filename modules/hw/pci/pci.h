@@ -79,7 +79,8 @@ struct pci_window { /* of a bridge: part of the secondary bus's space, in the pr
 };
 
 struct pci_bus {
-    struct bp_pci_host host;  /* the root's; memory and io are those of this bus */
+    struct bp_pci_host host;  /* the root's as it was made; memory and io are those of this bus */
+    struct pci_bus *root;     /* itself, or the one that leads to it: has the space that accesses go to */
     struct bp_device *fn[256];
     struct bp_device *bridge; /* the function that this bus is behind; NULL: a root */
     unsigned bridges;         /* of its functions */
@@ -181,6 +182,7 @@ extern const struct bp_bus_class pci_class, pcie_class;
 
 /* The bus a device sits on, NULL when it is no PCI bus. */
 struct pci_bus *pci_bus_of(struct bp_device *dev);
+struct bp_space *pci_dma_of(struct bp_device *dev); /* as of now: an IOMMU may come later than a device; [any] */
 static inline struct pci_fn *pci_fn_of(struct bp_device *dev)
 {
     return (struct pci_fn *)bp_device_bus_level(dev, &pci_class);

@@ -21,6 +21,8 @@ static void split_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
     struct pam_segment *seg = opaque;
     uint8_t *ram = bp_region_ram(seg->pam->ram);
 
+    if (bp_region_is_readonly(seg->pam->ram))
+        return;
     for (unsigned i = 0; i < size; i++, value >>= 8)
         ram[seg->base + addr + i] = (uint8_t)value;
     bp_region_mark_dirty(seg->pam->ram, seg->base + addr, size);

@@ -219,7 +219,7 @@ static bool read_backing(struct virtio_gpu *s, const struct gpu_resource *res, u
         g = &res->segments[*at];
         n = g->length - (offset - *base);
         n = n < size ? n : size;
-        if (bp_space_read(bp_device_memory(s->dev), g->addr + (offset - *base), to, n) < 0)
+        if ((*gpu_virtio)->read_memory(s->virtio, g->addr + (offset - *base), to, n) < 0)
             return false;
         to += n;
         offset += n;

@@ -2,7 +2,7 @@
 /*
  * Virtio GPU (Virtual I/O Device 1.2, 5.7): pictures that the driver draws in memory of its own and has copied into
  * resources here, scan-outs, a pointer, EDID. Requests are taken on the main loop, since consoles live there. Left out:
- * 3D (virgl), blobs, memory behind an IOMMU; resources are not saved: a driver makes them anew.
+ * 3D (virgl), blobs; resources are not saved: a driver makes them anew.
  */
 #include <endian.h>
 #include <errno.h>
@@ -204,7 +204,7 @@ static const struct bp_level_class gpu = {
     .attach = attach, .detach = detach};
 BP_VIRTIO_NAMES(gpu, "virtio-gpu", 0x0380, "Virtio GPU", &gpu, .category = "display", .replaces_default = "vga");
 
-static const struct bp_import imports[] = {BP_IMPORT(virtio, "virtio", 1), BP_IMPORT(display, "display", 1),
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(virtio, "virtio", 1, 1), BP_IMPORT(display, "display", 1),
                                            BP_IMPORT_MINOR(pci, "pci", 1, 1), {0}};
 BP_MODULE("hw-virtio-gpu", "Virtio GPU", imports, {BP_PROVIDE_DEVICE, &gpu_pci}, {BP_PROVIDE_DEVICE, &gpu_device},
           {BP_PROVIDE_DEVICE, &virtio_vga});

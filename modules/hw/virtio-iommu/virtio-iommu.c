@@ -298,6 +298,9 @@ static int attach(struct bp_object *obj, void *state, struct bp_error *err)
     s->root = bp_bus_find(bp_device_machine(s->dev), "pcie");
     if (!s->root)
         return bp_fail(err, ENOTSUP, "virtio-iommu is for machine q35: this one has no PCI Express bus");
+    if (bp_device_hotplugged(s->dev) || bp_device_bus(s->dev) != s->root)
+        return bp_fail(err, ENOTSUP, "virtio-iommu is there from the start, in a slot of bus pcie.0: -device "
+                       "virtio-iommu-pci,bus=pcie.0");
     if (bp_device_first(bp_device_machine(s->dev), "intel-iommu"))
         return bp_fail(err, EEXIST, "there is an intel-iommu already: a machine has one IOMMU");
     ret = choose_page(s, err);

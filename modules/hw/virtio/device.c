@@ -569,6 +569,7 @@ const struct bp_virtio_interface virtio_table = {
     .enabled = queue_enabled,
     .broken = virtio_broken,
     .shared_context = virtio_shared_context,
+    .read_memory = virtio_read_memory,
 };
 
 static struct bp_virtio *of(struct bp_device *dev)

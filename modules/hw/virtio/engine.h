@@ -132,6 +132,8 @@ extern const struct bp_virtio_interface virtio_table;
 extern const struct bp_state_table virtio_state;
 
 /* ---- memory.c: the driver's memory, of a queue ---- */
+struct bp_space *virtio_dma(struct bp_virtio *v); /* what addresses of the driver lead to, as of now */
+int virtio_read_memory(struct bp_virtio *v, uint64_t addr, void *buf, uint64_t len);
 /* False: it is not there (the device is broken now), or the queue was reset meanwhile. */
 bool virtq_read(struct bp_virtq *q, uint64_t addr, void *buf, uint64_t len);
 bool virtq_write(struct bp_virtq *q, uint64_t addr, const void *buf, uint64_t len);

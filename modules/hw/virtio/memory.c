@@ -15,6 +15,18 @@ static struct bp_access access_of(const struct bp_virtio *v)
     return who;
 }
 
+struct bp_space *virtio_dma(struct bp_virtio *v)
+{
+    return v->transport.dma(v->transport_opaque);
+}
+
+int virtio_read_memory(struct bp_virtio *v, uint64_t addr, void *buf, uint64_t len)
+{
+    const struct bp_access who = access_of(v);
+
+    return bp_space_read_as(virtio_dma(v), addr, buf, len, &who);
+}
+
 static bool finish(struct bp_virtq *q, uint32_t epoch, int ret)
 {
     if (q->epoch != epoch)
@@ -29,7 +41,7 @@ bool virtq_read(struct bp_virtq *q, uint64_t addr, void *buf, uint64_t len)
     const struct bp_access who = access_of(q->virtio);
     uint32_t epoch = q->epoch;
 
-    return finish(q, epoch, bp_space_read_as(q->virtio->transport.dma, addr, buf, len, &who));
+    return finish(q, epoch, bp_space_read_as(virtio_dma(q->virtio), addr, buf, len, &who));
 }
 
 bool virtq_write(struct bp_virtq *q, uint64_t addr, const void *buf, uint64_t len)
@@ -37,7 +49,7 @@ bool virtq_write(struct bp_virtq *q, uint64_t addr, const void *buf, uint64_t le
     const struct bp_access who = access_of(q->virtio);
     uint32_t epoch = q->epoch;
 
-    return finish(q, epoch, bp_space_write_as(q->virtio->transport.dma, addr, buf, len, &who));
+    return finish(q, epoch, bp_space_write_as(virtio_dma(q->virtio), addr, buf, len, &who));
 }
 
 bool virtq_read16(struct bp_virtq *q, uint64_t addr, uint16_t *ret)

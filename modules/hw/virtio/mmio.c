@@ -75,6 +75,11 @@ static void drive_line(void *opaque)
     bp_irq_set(bp_device_irq_output(s->dev, "irq", 0), __atomic_load_n(&s->isr, __ATOMIC_SEQ_CST) != 0);
 }
 
+static struct bp_space *dma(void *opaque)
+{
+    return bp_device_memory(((struct slot *)opaque)->dev);
+}
+
 static void interrupt(void *opaque, struct bp_virtq *queue)
 {
     struct slot *s = opaque;
@@ -354,7 +359,7 @@ static void child_attached(struct bp_bus *bus, struct bp_device *child)
     struct bp_virtio *v = core->of(child);
     const struct virtio_transport ops = {
         .size = sizeof(ops), .legacy_only = s->legacy, .modern_only = !s->legacy,
-        .dma = bp_device_memory(s->dev), .interrupt = interrupt, .reset = reset};
+        .dma = dma, .interrupt = interrupt, .reset = reset};
 
     if (!v)
         return;

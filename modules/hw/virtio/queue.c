@@ -147,7 +147,7 @@ static int map_one(struct bp_virtq *q, struct request *r, const struct desc *d)
         return 0;
     if (t->requester)
         t->requester(q->virtio->transport_opaque, &who);
-    ret = bp_dma_map(t->dma, d->addr, d->len, d->flags & DESC_WRITE ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE,
+    ret = bp_dma_map(virtio_dma(q->virtio), d->addr, d->len, d->flags & DESC_WRITE ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE,
                      &who, &r->maps[r->map_count]);
     if (ret == 0)
         r->map_count++;

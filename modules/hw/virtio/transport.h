@@ -13,7 +13,7 @@ struct virtio_transport {
     bool legacy_only; /* VERSION_1 is not offered */
     bool modern_only; /* a driver that leaves out VERSION_1 is refused */
     bool waits_for_reset; /* its drivers wait until status reads 0 */
-    struct bp_space *dma;
+    struct bp_space *(*dma)(void *opaque); /* what addresses of the driver lead to, as of now. [any] */
     /* Fills in who makes accesses. NULL: nobody in particular. */
     void (*requester)(void *opaque, struct bp_access *access);
     bool (*master)(void *opaque); /* may it access memory now? NULL: always. [any] */

@@ -107,6 +107,14 @@ static void requester(void *opaque, struct bp_access *access)
     access->requester = pci->requester(s->dev);
 }
 
+/* Without the platform's IOMMU a driver gives addresses of memory (2.2.3, ACCESS_PLATFORM). */
+static struct bp_space *dma(void *opaque)
+{
+    const struct vpci *s = opaque;
+
+    return s->behind_iommu ? pci->dma(s->dev) : bp_device_memory(s->dev);
+}
+
 static bool master(void *opaque)
 {
     const struct vpci *s = opaque;
@@ -306,8 +314,8 @@ static int attached(struct bp_object *obj, void *state, struct bp_error *err)
         return ret;
     ops.legacy_only = !s->modern;
     ops.modern_only = !s->legacy;
-    /* Without the platform's IOMMU a driver gives addresses of memory (2.2.3, ACCESS_PLATFORM). */
-    ops.dma = behind_iommu(s->dev) ? pci->dma(s->dev) : bp_device_memory(s->dev);
+    s->behind_iommu = behind_iommu(s->dev);
+    ops.dma = dma;
     core->bind(s->virtio, &ops, s);
     identify(s, core->class(s->virtio));
     pci->set_config_hooks(s->dev, config_reading, config_written);

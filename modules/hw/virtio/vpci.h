@@ -41,6 +41,7 @@ struct vpci {
     uint32_t vector_count; /* elements there */
     unsigned vectors;      /* MSI-X has */
     bool modern, legacy;
+    bool behind_iommu; /* the driver's addresses are the bus's */
     uint32_t notify_step, notify_size;
     unsigned window; /* where the capability for accesses through configuration space stands */
     struct bp_owner *lines;       /* its callbacks hold the machine lock */
