@@ -40,6 +40,7 @@ struct bp_device {
     bool linked;      /* in its bus's list, or in that of those on none */
     bool class_attached; /* its class's attach() succeeded: detach() follows */
     bool attached, hotplugged, plugged, unplug_pending;
+    const char *kept; /* why it cannot go now, or NULL */
     struct bpc_leave *leave; /* it is on its way out (leave.c), or NULL */
 };
 
@@ -83,6 +84,7 @@ int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotpl
 /* What of a device, its parts and what is behind its buses is in use by something that is not among them; or
  * NULL. */
 struct bp_object *bpc_device_used(struct bp_device *dev);
+const char *bpc_device_kept(struct bp_object *obj); /* why a device cannot go now (bp_device_keep()), or NULL */
 /* device_del: id or path. DEVICE_DELETED follows when it is gone. */
 int bpc_device_del(const char *id, struct bp_error *err);
 /* By id (as in -device id=) or path; NULL when there is none. */

@@ -146,6 +146,19 @@ static int add_object(struct bp_object *obj, void *leaving)
     return 0;
 }
 
+const char *bpc_device_kept(struct bp_object *obj)
+{
+    const struct bp_device *dev = bp_device_from_object(obj);
+
+    return dev ? dev->kept : NULL;
+}
+
+void bp_device_keep(struct bp_device *dev, const char *why)
+{
+    bpc_assert_locked();
+    dev->kept = why;
+}
+
 struct bp_object *bpc_device_used(struct bp_device *dev)
 {
     GHashTable *leaving = g_hash_table_new(NULL, NULL);
@@ -161,7 +174,7 @@ struct bp_object *bpc_device_used(struct bp_device *dev)
         g_hash_table_iter_init(&others, leaving);
         while (users > 0 && g_hash_table_iter_next(&others, &other, NULL))
             users -= MIN(users, bpc_object_links_to(other, obj));
-        used = users > 0 ? obj : NULL;
+        used = users > 0 || bpc_device_kept(obj) ? obj : NULL;
     }
     g_hash_table_unref(leaving);
     return used;

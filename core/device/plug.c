@@ -164,6 +164,8 @@ int bpc_device_del(const char *id, struct bp_error *err)
         return bp_fail(err, EINVAL, "Device '%.200s' can not be unplugged: it is a part of '%s'", id,
                        bp_object_path(dev->obj.parent));
     struct bp_object *used = bpc_device_used(dev);
+    if (used && bpc_device_kept(used))
+        return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: %s", id, bpc_device_kept(used));
     if (used == &dev->obj)
         return bp_fail(err, EBUSY, "Device '%.200s' can not be unplugged: it is in use", id);
     if (used)

@@ -139,7 +139,7 @@ static int choose_slot(int wanted, int *ret_slot, struct bp_error *err)
 
 static int choose_address(uint64_t wanted, uint64_t length, uint64_t align, uint64_t *ret_addr, struct bp_error *err)
 {
-    uint64_t at = area.base;
+    uint64_t at = (area.base + align - 1) & ~(align - 1);
 
     if (wanted % align)
         return bp_fail(err, EINVAL, "address 0x%" PRIx64 " must be aligned to 0x%" PRIx64, wanted, align);
@@ -155,7 +155,7 @@ static int choose_address(uint64_t wanted, uint64_t length, uint64_t align, uint
             break;
         at = (c->addr + c->length + align - 1) & ~(align - 1);
     }
-    if (!wanted && at + length > area.base + area.length)
+    if (!wanted && (at < area.base || at - area.base > area.length || length > area.length - (at - area.base)))
         return bp_fail(err, ENOSPC, "could not find position in guest address space for memory device: it is "
                        "fragmented "
                        "or full");

@@ -11,14 +11,20 @@
 
 #include "numa.h"
 #include "parts.h"
+#include "text.h"
 
 #define MOST_UNITS 65534u /* 0: not told, 65535: cannot be reached */
 
 int bpc_numa_need_hmat(struct bp_error *err)
 {
-    const char *on = bpc_config.board_props ? bp_value_get_string(bpc_config.board_props, "hmat") : NULL;
+    const struct bp_value *given = bpc_config.board_props ? bp_value_get(bpc_config.board_props, "hmat") : NULL;
+    bool on = false;
 
-    if (on && (strcmp(on, "on") == 0 || strcmp(on, "yes") == 0 || strcmp(on, "true") == 0))
+    if (given && bp_value_type(given) == BP_VALUE_BOOL)
+        on = bp_value_as_bool(given);
+    else if (given && bp_value_as_string(given))
+        (void)bpc_text_bool(bp_value_as_string(given), &on);
+    if (on)
         return 0;
     return bp_fail(err, EINVAL, "ACPI Heterogeneous Memory Attribute Table (HMAT) is disabled, enable it with "
                    "-machine hmat=on before using any of hmat specific options");

@@ -303,6 +303,16 @@ static void complete_cpus(struct bpc_numa *numa, const struct bp_machine *m)
 
 /* ---- all of it ---- */
 
+/* Machines of versions up to 5.0: where nobody says, each node has as many times 8 MiB, the last one what is left. */
+static uint64_t split(struct bpc_numa *numa, uint64_t ram_size)
+{
+    uint64_t each = ram_size / numa->nodes.count & ~((UINT64_C(8) << 20) - 1);
+
+    for (unsigned i = 0; i < numa->nodes.count; i++)
+        numa->nodes.nodes[i].mem = i + 1 < numa->nodes.count ? each : ram_size - each * i;
+    return ram_size;
+}
+
 int bpc_numa_complete(const struct bp_machine *m, uint64_t ram_size, struct bp_error *err)
 {
     struct bpc_numa *numa = bpc_config.numa;
@@ -321,12 +331,19 @@ int bpc_numa_complete(const struct bp_machine *m, uint64_t ram_size, struct bp_e
             return bp_fail(err, EINVAL, "-numa: Node ID missing: %u (ids are given without gaps, from 0)", i);
     }
     numa->nodes.count = count;
+    if (total == 0 && m->board->numa_mem)
+        total = split(numa, ram_size);
     if (total == 0)
         return bp_fail(err, EINVAL, "-numa node: no node has memory: give each its part of -m with memdev=ID of an "
                        "-object memory-backend-ram%s", m->board->numa_mem ? ", or mem=SIZE" : "");
     if (total != ram_size)
         return bp_fail(err, EINVAL, "-numa: total memory for NUMA nodes (0x%" PRIx64 ") should equal RAM size (0x%"
                        PRIx64 ") of -m", total, ram_size);
+    for (unsigned i = 0; i < count && !m->board->numa_mem && bpc_config.ram_max <= ram_size; i++) {
+        if (!numa->nodes.nodes[i].mem)
+            return bp_fail(err, EINVAL, "-numa node,nodeid=%u: it has no memory: give it a part of -m with memdev=ID "
+                           "of an -object memory-backend-ram, or let memory come later (-m maxmem=)", i);
+    }
     complete_cpus(numa, m);
     if (numa->nodes.has_distances)
         ret = complete_distances(&numa->nodes, err);

@@ -1041,6 +1041,7 @@ _Static_assert(offsetof(struct bp_pc_dimm_info, slot) == 24, "bp_pc_dimm_info.sl
 _Static_assert(offsetof(struct bp_pc_dimm_info, node) == 28, "bp_pc_dimm_info.node");
 _Static_assert(offsetof(struct bp_pc_dimm_info, persistent) == 32, "bp_pc_dimm_info.persistent");
 _Static_assert(offsetof(struct bp_pc_dimm_info, unarmed) == 33, "bp_pc_dimm_info.unarmed");
+_Static_assert(offsetof(struct bp_pc_dimm_info, labels_stay) == 34, "bp_pc_dimm_info.labels_stay");
 _Static_assert(offsetof(struct bp_pc_dimm_info, label_size) == 36, "bp_pc_dimm_info.label_size");
 _Static_assert(offsetof(struct bp_pc_dimm_info, uuid) == 40, "bp_pc_dimm_info.uuid");
 _Static_assert(offsetof(struct bp_pc_dimm_info, reserved) == 56, "bp_pc_dimm_info.reserved");
@@ -1659,7 +1660,8 @@ _Static_assert(offsetof(struct bp_virtio_interface, in_flight) == 184, "bp_virti
 _Static_assert(offsetof(struct bp_virtio_interface, enabled) == 192, "bp_virtio_interface.enabled");
 _Static_assert(offsetof(struct bp_virtio_interface, broken) == 200, "bp_virtio_interface.broken");
 _Static_assert(offsetof(struct bp_virtio_interface, shared_context) == 208, "bp_virtio_interface.shared_context");
-_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 216, "bp_virtio_interface.reserved");
+_Static_assert(offsetof(struct bp_virtio_interface, read_memory) == 216, "bp_virtio_interface.read_memory");
+_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 224, "bp_virtio_interface.reserved");
 _Static_assert(sizeof(struct bp_virtio_pci_info) >= 24, "bp_virtio_pci_info");
 _Static_assert(offsetof(struct bp_virtio_pci_info, size) == 0, "bp_virtio_pci_info.size");
 _Static_assert(offsetof(struct bp_virtio_pci_info, flags) == 4, "bp_virtio_pci_info.flags");

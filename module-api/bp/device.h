@@ -254,6 +254,9 @@ bool bp_device_hotplugged(const struct bp_device *dev); /* it came while the mac
 void bp_device_unplugged(struct bp_device *dev);
 /* The guest has refused: device_del may be tried again; sends DEVICE_UNPLUG_GUEST_ERROR. */
 void bp_device_unplug_refused(struct bp_device *dev);
+/* While `why` is set (a constant that says what has to be done first; NULL: it may go), neither device_del nor a guest
+ * that ejects takes it away, nor what it sits behind. */
+void bp_device_keep(struct bp_device *dev, const char *why);
 /* It is gone, nobody was asked: its back end died, its cable was pulled. */
 void bp_device_gone(struct bp_device *dev);
 

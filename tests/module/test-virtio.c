@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/loop.h>
 #include <bp/test.h>
 
 #define ROUNDS 50000u
@@ -155,6 +156,63 @@ static void slot_takes_one_device(void)
     bp_device_destroy(dev);
     bp_test_step(host, 1000);
     g_assert_cmpuint(r(SLOT + 8, 4), ==, 0);
+    bp_test_host_free(host);
+}
+
+/* ---- drivers that never stop ---- */
+
+#define DOOR 0x80000000u /* whoever reads here has one more request made available */
+static unsigned asked, asked_when_others_ran;
+
+static uint64_t one_more(void *opaque, uint64_t addr, unsigned size)
+{
+    (void)opaque, (void)addr, (void)size;
+    if (++asked < 100000)
+        w(RING + 0x1002, asked + 1, 2);
+    return 0;
+}
+
+static void others_run(void *opaque)
+{
+    (void)opaque;
+    asked_when_others_ran = asked;
+}
+
+static void endless_driver_lets_others_run(void)
+{
+    static const struct bp_region_ops ops = {.size = sizeof(ops), .read = one_more, .min_access = 1, .max_access = 8};
+    struct bp_deferred *others;
+    struct bp_owner *owner;
+    struct bp_device *dev;
+
+    start();
+    dev = slot("off");
+    make("virtio-keyboard-device", NULL);
+    owner = bp_device_owner(dev);
+    bp_region_add(bp_space_root(bp_device_memory(dev)), bp_region_new_io(owner, "door", 8, &ops, NULL), DOOR, 1);
+    others = bp_deferred_new(owner, NULL, others_run, NULL);
+    w(SLOT + 0x70, ACKNOWLEDGE | DRIVER, 4);
+    w(SLOT + 0x24, 1, 4);
+    w(SLOT + 0x20, 1, 4); /* VERSION_1 */
+    w(SLOT + 0x70, ACKNOWLEDGE | DRIVER | FEATURES_OK, 4);
+    w(SLOT + 0x30, 1, 4);
+    w(SLOT + 0x38, 8, 4);
+    w(SLOT + 0x80, RING, 4);
+    w(SLOT + 0x90, RING + 0x1000, 4);
+    w(SLOT + 0xa0, RING + 0x2000, 4);
+    w(SLOT + 0x44, 1, 4);
+    w(SLOT + 0x70, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK, 4);
+    put_desc(RING, 0, DOOR, 8, 0, 0);
+    for (unsigned i = 0; i < 8; i++)
+        w(RING + 0x1004 + 2 * i, 0, 2);
+    w(RING + 0x1002, 1, 2);
+    w(SLOT + 0x50, 1, 4);
+    bp_deferred_schedule(others);
+    for (unsigned i = 0; i < 1000 && (uint16_t)r(RING + 0x2002, 2) != (uint16_t)100000; i++)
+        bp_test_step(host, 1000);
+    g_assert_cmpuint(asked, ==, 100000);
+    g_assert_cmpuint(r(RING + 0x2002, 2), ==, (uint16_t)100000);
+    g_assert_cmpuint(asked_when_others_ran, <, 5000);
     bp_test_host_free(host);
 }
 
@@ -375,6 +433,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/modern_slot-serves_a_ring", modern_slot_serves_a_ring);
     g_test_add_func("/virtio/legacy_slot-serves_a_ring", legacy_slot_serves_a_ring);
     g_test_add_func("/virtio/slot-takes_one_device", slot_takes_one_device);
+    g_test_add_func("/virtio/endless_driver-lets_others_run", endless_driver_lets_others_run);
     for (unsigned i = 0; i < G_N_ELEMENTS(types); i++) {
         char *path = g_strdup_printf("/virtio/rings_by_chance/%s", types[i]);
 

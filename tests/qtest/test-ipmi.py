@@ -12,6 +12,7 @@ import time
 
 import fwcfg
 from qtest import QTest, Tap, program
+from virtio import until
 
 OBF, IBF, ATTENTION = 1, 2, 4
 IDLE, READ, WRITE, ERROR = range(4)
@@ -171,6 +172,15 @@ def other_places_are_taken(q):
     assert kcs_receive(q, 0xca8)[2] == 0
 
 
+def block_transfer_is_where_it_is_asked_for(q):
+    q.irq_intercept_in("ioapic")
+    q.outb(0x1e6, 1)
+    bt_send(q, bytes([APP << 2, 4]), 0x1e4)
+    assert q.irq(11) and not q.irq(5) and q.inb(0xe4) == 0xff
+    q.outb(0x1e6, 3)
+    assert not q.irq(11) and bt_receive(q, 0x1e4) == bytes([APP << 2 | 4, 4, 0, 0x55, 0])
+
+
 def functions_on_pci_answer(q):
     for slot, kind in ((5, 1), (6, 2)):
         def config(at, slot=slot):
@@ -235,6 +245,12 @@ def inventory_is_read_and_written(q):
     assert ask(q, STORAGE, 0x12, b"\0\xff\1xy")[0] == 0xc9
 
 
+def inventory_has_its_size(q):
+    assert good(q, STORAGE, 0x10, b"\0") == b"\0\x04\0"  # 1024 bytes
+    assert good(q, STORAGE, 0x12, b"\0\xff\3x") == b"\1" and good(q, STORAGE, 0x11, b"\0\xff\3\1") == b"\1x"
+    assert ask(q, STORAGE, 0x11, b"\0\0\4\1")[0] == 0xc9
+
+
 def records_of_a_file_are_served(q):
     assert struct.unpack_from("<BHH", good(q, STORAGE, 0x20)) == (0x51, 2, 0)
     reservation = good(q, STORAGE, 0x22)
@@ -295,6 +311,55 @@ def watchdog_counts_and_resets(q):
     assert entry[12:15] == b"\x23\1\x6f" and entry[15:17] == b"\xc1\x04", entry
     assert good(q, CHASSIS, 7)[0] == 4
     assert ask(q, APP, 0x24, bytes([0, 1, 0, 0, 50, 0]))[0] == 0xcc
+
+
+def watchdog_acts(q, action):
+    good(q, APP, 0x24, bytes([4, action, 0, 0, 10, 0]))
+    good(q, APP, 0x22)
+    q.clock_step(SECOND - 1)
+    assert not {"RESET", "SHUTDOWN"} & set(names(q))
+    q.clock_step(1)
+
+
+def watchdog_powers_off(q):
+    watchdog_acts(q, 2)
+    assert "SHUTDOWN" in names(q) and "WATCHDOG" not in names(q)
+    assert q.qmp("query-status")["status"] == "shutdown"
+
+
+def watchdog_cycles_power(q):
+    watchdog_acts(q, 3)
+    assert "RESET" in names(q)
+    assert good(q, CHASSIS, 7)[0] == 4  # the watchdog, not who asked the chassis
+
+
+def nmis_are_vector(q, vector):
+    """LINT1 of the local APIC, to which NMIs lead, gives a vector that can be looked at."""
+    q.writel(0xfee000f0, 0x1ff)
+    q.writel(0xfee00360, vector)
+
+
+def arrived(q, vector):
+    return q.readl(0xfee00200 + 0x10 * (vector // 32)) >> vector % 32 & 1
+
+
+def watchdog_sends_an_nmi(q):
+    """Its warning, two seconds ahead, is one; then it ends without doing more."""
+    nmis_are_vector(q, 0x55)
+    good(q, APP, 0x24, bytes([4, 0x20, 2, 0, 50, 0]))
+    good(q, APP, 0x22)
+    q.clock_step(3 * SECOND - 1)
+    assert not arrived(q, 0x55)
+    q.clock_step(1)
+    assert arrived(q, 0x55)
+    q.clock_step(2 * SECOND)
+    assert not {"RESET", "SHUTDOWN", "WATCHDOG"} & set(names(q))
+
+
+def power_is_cycled(q):
+    kcs_send(q, bytes([CHASSIS << 2, 2, 2]))
+    assert "RESET" in names(q)
+    assert good(q, CHASSIS, 7)[0] == 1
 
 
 def watchdog_warns_before(q):
@@ -422,10 +487,36 @@ def requests_go_to_another_program():
             peer.answer(frame[1][0], b"\x1c\x01\x00ok")
             settle(q)
             assert kcs_receive(q) == b"\x1c\x01\x00ok"
+            nmis_are_vector(q, 0x56)
+            assert not arrived(q, 0x56)
+            peer.send(b"\x07", 0xa1)
+            until(lambda: arrived(q, 0x56), "the NMI does not come")
             for code, name in ((9, "POWERDOWN"), (4, "RESET"), (3, "SHUTDOWN")):
                 peer.send(bytes([code]), 0xa1)
                 settle(q)
                 assert name in names(q), (name, q.events)
+
+
+def long_answers_end_soon():
+    """What an interface cannot hand over, a guest is told, rather than left waiting."""
+    for kind, base, send, receive, most in (("kcs", 0xca0, kcs_send, kcs_receive, 272),
+                                           ("bt", 0xe4, bt_send, bt_receive, 254)):
+        with tempfile.TemporaryDirectory(prefix="qtest-ipmi-") as folder:
+            peer = Peer(folder)
+            with QTest(["-chardev", f"socket,id=c,path={folder}/bmc", "-device", "ipmi-bmc-extern,id=b,chardev=c",
+                        "-device", f"isa-ipmi-{kind},bmc=b"]) as q:
+                peer.accept()
+                for length in (most, most + 1, 274):
+                    send(q, b"\x18\x01", base)
+                    while (frame := peer.frame())[0] != 0xa0:
+                        pass
+                    peer.answer(frame[1][0], b"\x1c\x01\x00" + bytes(length - 3))
+                    if kind == "kcs":
+                        until(lambda: not q.inb(base + 1) & IBF, "the interface waits for ever")
+                    else:
+                        until(lambda: q.inb(base) & 8, "the interface waits for ever")
+                    expected = b"\x1c\x01\xca" if length > most else b"\x1c\x01\x00" + bytes(length - 3)
+                    assert receive(q, base) == expected, (kind, length)
 
 
 CONFIG = """name "test"
@@ -522,9 +613,17 @@ tap.machine_case("own_record_is_of_the_watchdog", KCS, own_record_is_of_the_watc
 tap.machine_case("events_are_logged_and_cleared", ["-device", "ipmi-bmc-sim,id=b,slave_addr=0x21", "-device",
                  "isa-ipmi-kcs,bmc=b"], events_are_logged_and_cleared)
 tap.machine_case("watchdog_counts_and_resets", KCS + ["-watchdog-action", "none"], watchdog_counts_and_resets)
+tap.machine_case("watchdog_powers_off", KCS + ["-no-shutdown"], watchdog_powers_off)
+tap.machine_case("watchdog_cycles_power", KCS, watchdog_cycles_power)
+tap.machine_case("watchdog_sends_an_nmi", KCS, watchdog_sends_an_nmi)
+tap.machine_case("power_is_cycled", KCS, power_is_cycled)
+tap.machine_case("inventory_has_its_size", KCS, inventory_has_its_size)
+tap.machine_case("block_transfer_is_where_it_is_asked_for", SIM + ["-device", "isa-ipmi-bt,bmc=b,ioport=0x1e4,irq=11"],
+                 block_transfer_is_where_it_is_asked_for)
 tap.machine_case("watchdog_warns_before", KCS, watchdog_warns_before)
 tap.machine_case("chassis_is_controlled", KCS + ["-no-shutdown"], chassis_is_controlled)
 tap.case("requests_go_to_another_program", requests_go_to_another_program)
+tap.case("long_answers_end_soon", long_answers_end_soon)
 if shutil.which("ipmi_sim"):
     tap.case("openipmi_answers", openipmi_answers)
 else:

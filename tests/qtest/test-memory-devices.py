@@ -239,6 +239,37 @@ def virtio_pmem_flushes(q):
 
 # ---- virtio-mem ----
 
+def large_blocks_are_aligned(q):
+    """Blocks of 8 GiB lie at their multiples, wherever the range for memory devices begins."""
+    t = Modern(q)
+    assert struct.unpack("<QH6xQQ", t.config(0, 32)) == (8 * GIB, 0, 8 * GIB, 8 * GIB)
+
+
+def virtio_mem_stays_while_its_memory_is_used(q):
+    t, ring = Modern(q), Split(q, 0x100000)
+    t.start([VERSION_1], queues=[ring])
+    start = struct.unpack("<Q", t.config(16, 8))[0]
+
+    def ask(kind, count):
+        q.write(0x300000, struct.pack("<H6xQHxxxxxx", kind, start, count))
+        ring.add([(0x300000, 24, False), (0x301000, 10, True)])
+        ring.wait()
+        assert q.readw(0x301000) == 0
+
+    ask(0, 4)
+    fails(q, "requested-size=0", "device_del", {"id": "v"})
+    q.outl(0xae08, 1 << 5)  # the guest ejects it without being asked
+    q.qmp("query-status")
+    assert q.qmp("query-memory-devices")[0]["data"]["size"] == 8 * MIB
+    q.write(start, b"still there")
+    assert q.read(start, 11) == b"still there"
+    ask(1, 4)
+    q.qmp("device_del", {"id": "v"})
+    q.outl(0xae08, 1 << 5)
+    q.qmp("query-status")
+    assert [e for e in q.events if e["event"] == "DEVICE_DELETED"] and q.qmp("query-memory-devices") == []
+
+
 def virtio_mem_gives_and_takes_blocks(q):
     t, ring = Modern(q), Split(q, 0x100000)
     t.start([VERSION_1], queues=[ring])
@@ -312,6 +343,10 @@ for share in ("on", "off"):
 tap.machine_case("virtio_pmem_flushes", ["-m", "128M,maxmem=2G", "-object",
                  f"memory-backend-file,id=m1,size=128M,mem-path={FILE.name},share=on", "-device",
                  "virtio-pmem-pci,memdev=m1,id=v,addr=5"], virtio_pmem_flushes)
+tap.machine_case("virtio_mem_stays_while_its_memory_is_used", ["-m", "128M,maxmem=2G", *ram("m", "256M"), "-device",
+                 "virtio-mem-pci,memdev=m,id=v,addr=5,requested-size=64M"], virtio_mem_stays_while_its_memory_is_used)
+tap.machine_case("large_blocks_are_aligned", ["-m", "128M,maxmem=40G", *ram("m", "8G"), "-device",
+                 "virtio-mem-pci,memdev=m,id=v,addr=5,block-size=8G"], large_blocks_are_aligned)
 tap.machine_case("virtio_mem_gives_and_takes_blocks", ["-m", "128M,maxmem=2G", *ram("m", "256M"), "-device",
                  "virtio-mem-pci,memdev=m,id=v,addr=5,requested-size=64M"], virtio_mem_gives_and_takes_blocks)
 tap.done()

@@ -42,6 +42,8 @@ def nodes_are_checked():
     refused("no node has memory", "-smp", "2,sockets=2", *numa(
         "node,nodeid=0", "node,nodeid=1", "cpu,node-id=0,socket-id=0", "cpu,node-id=1,socket-id=1"))
     refused("should equal RAM size", *ram(64), *numa("node,memdev=m0"))
+    refused("nodeid=1: it has no memory", *ram(128), *numa("node,memdev=m0", "node"))
+    refused("nodeid=0: it has no memory", "-M", "q35", *ram(128), *numa("node", "node,memdev=m0"))
     refused("Duplicate NUMA nodeid: 0", *TWO, *numa("node,memdev=m0,nodeid=0", "node,memdev=m1,nodeid=0"))
     refused("0..127", *TWO, *numa("node,memdev=m0,nodeid=128"))
     refused("Node ID missing: 0", *TWO, *numa("node,memdev=m0,nodeid=1", "node,memdev=m1,nodeid=2"))
@@ -234,6 +236,24 @@ def old_machines_take_sizes(q):
         "pc-i440fx-5.0": True, "pc-i440fx-5.1": False, "pc-q35-5.0": True, "isapc": False}.items()
 
 
+def old_machines_split_memory(q):
+    """The manual's example."""
+    entries = structures(tables(q)["SRAT"], 48, 1)
+    areas = [struct.unpack_from("<I2xQQ", e, 2) for e in entries if e[0] == 1]
+    assert areas == [(0, 0, 0xa0000), (0, MIB, 63 * MIB), (1, 64 * MIB, 69 * MIB)], areas
+    places = {c["props"]["socket-id"]: c["props"]["node-id"] for c in q.qmp("query-hotpluggable-cpus")}
+    assert places == {0: 0, 1: 1}, places
+    q.writel(64 * MIB - 2, 0xaabbccdd)
+    assert q.readl(64 * MIB - 2) == 0xaabbccdd
+
+
+def zero_is_not_provided(q):
+    entries = structures(tables(q)["HMAT"], 40, 4)
+    rates = {(e[8], e[9]): [v * struct.unpack_from("<Q", e, 24)[0] for v in struct.unpack_from("<2H", e, 44)]
+             for e in entries if e[0] == 1}
+    assert rates == {(0, 0): [5000, 0], (0, 3): [0, 100]}, rates
+
+
 MIXED = ["-M", "q35", "-smp", "4,maxcpus=5,cores=5", "-m", "4G"] + ram(1024, 3072) + numa(
     "node,memdev=m0,cpus=0-1,cpus=3", "node,memdev=m1", "cpu,node-id=1,core-id=2", "cpu,node-id=1,core-id=4")
 
@@ -254,4 +274,14 @@ tap.machine_case("without_cpus_sockets_are_dealt_out", ["-smp", "4,sockets=2,cor
 tap.machine_case("old_machines_take_sizes", ["-M", "pc-i440fx-5.0", "-smp", "2", "-m", "128",
                                              *numa("node,mem=32M,cpus=0",
                                                    "node,mem=96M,cpus=1")], old_machines_take_sizes)
+example = ["-smp", "1,sockets=2,maxcpus=2", *numa("node,nodeid=0", "node,nodeid=1", "cpu,node-id=0,socket-id=0",
+                                                 "cpu,node-id=1,socket-id=1")]
+tap.machine_case("old_machines_split_memory", ["-M", "pc-i440fx-5.0", "-m", "133", *example], old_machines_split_memory)
+tap.case("new_machines_split_none", lambda: refused("no node has memory", "-M", "pc", *example))
+tap.machine_case("memory_may_come_later", ["-m", "128M,slots=2,maxmem=1G", *ram(128), *numa("node,memdev=m0", "node")],
+                 lambda q: q.qmp("object-add", {"qom-type": "memory-backend-ram", "id": "d", "size": 128 * MIB}) or
+                 q.qmp("device_add", {"driver": "pc-dimm", "memdev": "d", "node": 1}))
+tap.machine_case("zero_is_not_provided", ["-M", '{"type": "pc", "hmat": true}', *HNODES[2:], *numa(
+    LATENCY + ",latency=5", LB % (1, "access-latency") + ",latency=0", BANDWIDTH + ",bandwidth=0",
+    LB % (1, "access-bandwidth") + ",bandwidth=100M")], zero_is_not_provided)
 tap.done()

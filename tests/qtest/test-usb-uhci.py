@@ -15,8 +15,8 @@ FRAME = 1000000
 
 
 class UHCI:
-    def __init__(self, q, slot=5):
-        self.q, self.f = q, Function(q, slot)
+    def __init__(self, q, slot=5, function=0):
+        self.q, self.f = q, Function(q, slot, function)
         self.f.write(0x20, PORTS | 1)
         self.f.write(4, 5, "w")
         q.outw(PORTS, 2)
@@ -268,6 +268,35 @@ def random_schedules_do_no_harm(q):
     assert not u.control(request(0x80, 8, 0, 0, 1), 1)[1] & ACTIVE
 
 
+def moved(q, dx):
+    q.qmp("input-send-event", {"events": [{"type": "rel", "data": {"axis": "x", "value": dx}}]})
+
+
+def mouse_takes_over_when_it_is_activated(q):
+    """Of -usbdevice: until a guest has configured it, movements are the PS/2 mouse's."""
+    def ps2():
+        until(lambda: q.inb(0x64) & 1, "the PS/2 mouse says nothing")
+        assert q.inb(0x64) & 0x20
+        return q.inb(0x60)
+
+    def current():
+        return [m["name"] for m in q.qmp("query-mice") if m["current"]]
+
+    q.outb(0x64, 0xA8)
+    q.outb(0x64, 0xD4)
+    q.outb(0x60, 0xF4)
+    assert ps2() == 0xFA and "PS/2" in current()[0]
+    moved(q, 5)
+    assert [ps2() for _ in range(3)] == [8, 5, 0] and not q.inb(0x64) & 1
+    u = UHCI(q, 1, 2)
+    configure(u)
+    assert "USB" in current()[0], q.qmp("query-mice")
+    moved(q, 7)
+    done = u.queue((IN, 8, DATA, 5, 1, 0))
+    assert not done[0] & (ACTIVE | STALLED) and struct.unpack("<bbb", q.read(DATA, 3)) == (0, 7, 0)
+    assert not q.inb(0x64) & 1
+
+
 tap = Tap()
 tap.case("it says what it is", case(says_what_it_is))
 tap.case("a device is enumerated", case(device_is_enumerated))
@@ -278,4 +307,6 @@ tap.case("nonsense stops it until a reset", case(nonsense_stops_it))
 tap.case("a device comes and goes", case(device_comes_and_goes))
 tap.case("a hub leads to what is behind it", case(hub_leads_to_what_is_behind, "usb-hub,port=1"))
 tap.case("schedules by chance do no harm", case(random_schedules_do_no_harm))
+tap.machine_case("mouse_takes_over_when_it_is_activated", ["-M", "pc", "-m", "16", "-usbdevice", "mouse"],
+                 mouse_takes_over_when_it_is_activated)
 tap.done()

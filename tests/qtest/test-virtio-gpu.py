@@ -187,9 +187,33 @@ def memory_is_bounded(q):
     assert made == 3, made
     g.say(OK, UNREF, "II", 1, 0)
     g.say(OK, CREATE, "IIII", 1, 2, 1024, 1024)
+    g.say(NO_MEMORY, SET_SCANOUT, "IIIIII", 0, 0, 1024, 1024, 0, 1)  # what is shown counts
+    g.say(OK, SET_SCANOUT, "IIIIII", 0, 0, 512, 512, 0, 1)
+    g.say(OK, UNREF, "II", 2, 0)
+    g.say(OK, SET_SCANOUT, "IIIIII", 0, 0, 1024, 1024, 0, 1)
+    g.say(NO_MEMORY, CREATE, "IIII", 2, 2, 1024, 1024)
+    g.say(OK, SET_SCANOUT, "IIIIII", 0, 0, 0, 0, 0, 0)
+    g.say(OK, CREATE, "IIII", 2, 2, 1024, 1024)
     g = Gpu(q)  # a reset lets go of all
     for number in range(1, 4):
         g.say(OK, CREATE, "IIII", number, 2, 1024, 1024)
+
+
+def resources_are_counted(q):
+    """Small ones, too: 16384 at most, then the next is refused until one goes."""
+    g, n = Gpu(q), 16384
+    bodies = [struct.pack("<IIQIB3xIIII", CREATE, 0, 0, 0, 0, number, 2, 1, 1) for number in range(1, n + 2)]
+    for first in range(0, n, 100):
+        chunk = bodies[first:min(first + 100, n)]
+        q.write(0x600000, b"".join(chunk))
+        for at in range(len(chunk)):
+            g.control.add([(0x600000 + 40 * at, 40, False), (REPLY, 24, True)], kick=at + 1 == len(chunk))
+        for _ in chunk:
+            g.control.wait()
+        assert struct.unpack("<I", q.read(REPLY, 4))[0] == OK, first
+    g.say(NO_MEMORY, CREATE, "IIII", n + 1, 2, 1, 1)
+    g.say(OK, UNREF, "II", 7, 0)
+    g.say(OK, CREATE, "IIII", n + 1, 2, 1, 1)
 
 
 def wishes_of_viewers_reach_the_driver(q):
@@ -253,6 +277,7 @@ tap.machine_case("screens_beside_each_other", [*GPU[:-1], "virtio-gpu-pci,addr=5
                  screens_beside_each_other)
 tap.machine_case("edid_has_the_preferred_mode", GPU, edid_has_the_preferred_mode)
 tap.machine_case("what_makes_no_sense_is_refused", GPU, what_makes_no_sense_is_refused)
+tap.machine_case("resources_are_counted", GPU, resources_are_counted)
 tap.machine_case("memory_is_bounded", [*GPU[:-1], "virtio-gpu-pci,addr=5,max_hostmem=16M"], memory_is_bounded)
 tap.machine_case("wishes_of_viewers_reach_the_driver", [*GPU, "-vnc", "127.0.0.1:90,to=199"],
                  wishes_of_viewers_reach_the_driver)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Virtio IOMMU: domains, mappings and faults as a driver asks for them, with edu as the endpoint behind it; VIOT."""
+import os
 import struct
 import subprocess
 
 import fwcfg
-from qtest import Tap, program
+from qtest import QTest, Tap, program
 from virtio import Function, Modern, Split, VERSION_1
 
 MEMORY, BUFFER = 0xe4000000, 0x40000
@@ -96,6 +97,23 @@ def granule_and_width_are_chosen(q):
     assert i.attach(1) == OK
     assert i.map(1, 0x1000, 0x1fff, 0x20000) == RANGE and i.map(1, 0x10000, 0x1ffff, 0x20000) == OK
     assert i.map(1, 0xffffffffffff0000, 0xffffffffffffffff, 0x20000) == OK
+
+
+def granules_are_those_asked_for():
+    def check(q, page):
+        assert configuration(q)[0] == ~(page - 1) & (1 << 64) - 1
+        i = Iommu(q)
+        assert i.attach(1) == OK
+        q.write(0x80000 + page, b"through the domain")
+        assert i.map(1, 0x10000, 0x10000 + page - 1, 0x80000 + page) == OK
+        i.moves(0x10000, 0x10080)
+        assert q.read(0x80080 + page, 18) == b"through the domain"
+        if page > 4096:
+            assert i.map(1, 0x40000, 0x40fff, 0) == RANGE and i.map(1, 0x40000, 0x40000 + page - 1, 0x1000) == RANGE
+
+    for name, page in (("4k", 4096), ("8k", 8192), ("16k", 16384), ("64k", 65536), ("host", os.sysconf("SC_PAGESIZE"))):
+        with QTest(["-M", "q35", "-device", "virtio-iommu-pci,addr=5,granule=" + name, *IOMMU[4:]]) as q:
+            check(q, page)
 
 
 def without_a_domain_it_is_bypassed_or_not(q):
@@ -197,6 +215,7 @@ tap.case("what_it_takes_is_checked", what_it_takes_is_checked)
 tap.machine_case("granule_and_width_are_chosen", ["-M", "q35", "-device",
                  "virtio-iommu-pci,addr=5,granule=64k,aw-bits=64,boot-bypass=off", *IOMMU[4:]],
                  granule_and_width_are_chosen)
+tap.case("granules_are_those_asked_for", granules_are_those_asked_for)
 for case in (configuration_and_table_tell_of_it, without_a_domain_it_is_bypassed_or_not, mappings_lead_to_memory,
              many_mappings_are_found_and_gone, probes_and_nonsense):
     tap.machine_case(case.__name__, IOMMU, case)

@@ -180,7 +180,15 @@ def tco_counts_down_twice():
         assert q.inw(STATUS1) == 0 and "WATCHDOG" not in names(q)
         q.outw(TIMER, 1)  # too short: ignored
         assert q.inw(TIMER) == 4
-        q.outw(TIMER, 10)
+        for steps in (0x100, 0x3ff, 0x200, 2):  # a word is taken as one, whatever its bytes would be
+            q.outw(TIMER, steps)
+            assert q.inw(TIMER) == steps
+            q.outw(TIMER, 1)
+            assert q.inw(TIMER) == steps
+            q.outl(TIMER - 2, 0)
+            assert q.inw(TIMER) == steps
+        q.outw(TIMER, 0x10a)
+        q.outb(TIMER + 1, 0)
         q.outw(RLD, 1)
         assert q.inw(RLD) == 10
         q.clock_step(4 * STEP)

@@ -24,11 +24,11 @@ def until(true, what="that does not come"):
 class Function:
     """Configuration space of a function on bus 0."""
 
-    def __init__(self, q, slot=5):
-        self.q, self.slot = q, slot
+    def __init__(self, q, slot=5, function=0):
+        self.q, self.slot, self.function = q, slot, function
 
     def _at(self, offset):
-        self.q.outl(0xCF8, 0x80000000 | self.slot << 11 | offset & 0xFC)
+        self.q.outl(0xCF8, 0x80000000 | self.slot << 11 | self.function << 8 | offset & 0xFC)
         return 0xCFC + offset % 4
 
     def read(self, offset, width="l"):

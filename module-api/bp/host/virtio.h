@@ -146,8 +146,8 @@ struct bp_virtio_interface { /* virtio/1 */
     void *(*opaque)(struct bp_virtq *queue); /* setup()'s */
 
     /* ---- queues [locked] ---- */
-    /* The next request, or NULL: there is none now (or the device is broken or in reset, or memory for copies is short:
-     * then handle() is called again by itself). */
+    /* The next request, or NULL: there is none now (or the device is broken or in reset; or memory for copies is short,
+     * or handle() had so many that it is others' turn: then it is called again by itself). */
     struct bp_virtq_request *(*pop)(struct bp_virtq *queue);
     /* Is there one? Looks at the ring only. */
     bool (*empty)(struct bp_virtq *queue);

@@ -394,7 +394,7 @@ static void reset(struct bp_device *dev)
 static const struct bp_state_field fields[] = {
     BP_SAVE(UINT8, struct sim, enables), BP_SAVE(UINT8, struct sim, flags), BP_SAVE_BUFFER(struct sim, power_states),
     BP_SAVE(UINT8, struct sim, restart_cause), BP_SAVE_BUFFER(struct sim, boot_options),
-    BP_SAVE(UINT8, struct sim, dog.use), BP_SAVE(UINT8, struct sim, dog.actions),
+    BP_SAVE_RANGE(UINT8, struct sim, dog.use, 0, 5), BP_SAVE(UINT8, struct sim, dog.actions),
     BP_SAVE(UINT8, struct sim, dog.pre_timeout), BP_SAVE(UINT8, struct sim, dog.expired),
     BP_SAVE(UINT16, struct sim, dog.count), BP_SAVE(BOOL, struct sim, dog.initialised),
     BP_SAVE(BOOL, struct sim, dog.running), BP_SAVE(BOOL, struct sim, dog.dont_log),
@@ -405,7 +405,10 @@ static const struct bp_state_field fields[] = {
             sel_count),
     BP_SAVE(UINT16, struct sim, sel_next), BP_SAVE(BOOL, struct sim, sel_overflow),
     BP_SAVE(UINT64, struct sim, sel_offset), BP_SAVE(UINT32, struct sim, sel_added),
-    BP_SAVE(UINT32, struct sim, sel_erased), BP_SAVE_END};
+    BP_SAVE(UINT32, struct sim, sel_erased),
+    {.name = "fru", .kind = BP_STATE_MEMORY, .offset = offsetof(struct sim, fru), .count = 1, .stride = 1,
+     .number = offsetof(struct sim, fru_size), .since = 2},
+    BP_SAVE_END};
 
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
@@ -416,7 +419,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
         return bp_fail(err, EINVAL, "ipmi-bmc-sim: %u events, at most %u", s->sel_count, SIM_SEL_MOST);
     return 0;
 }
-static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
+static const struct bp_state_table table = {.version = 2, .oldest = 1, .fields = fields, .after_load = after_load};
 
 static const struct bp_field props[] = {
     BP_PROP("sdrfile", STRING, struct sim, sdrfile, NULL, "file with raw sensor data records; none: one of the "

@@ -2,7 +2,7 @@
 /*
  * What a simulated BMC keeps: inventory (IPMI 2.0, chapter 34), sensor data records (33) and the event log (31, 32).
  * The records come from a file or are those of the watchdog; inventory that a guest writes lasts as long as the
- * process.
+ * machine.
  */
 #include "bmc-sim.h"
 

@@ -60,13 +60,14 @@ static void expired(void *opaque)
     s->dog.running = false;
     s->dog.expired |= (uint8_t)(1u << s->dog.use);
     log_event(s, action);
-    s->restart_cause = 4; /* watchdog */
     if (action == RESET)
         bp_machine_watchdog_expired(bp_device_machine(s->dev));
     else if (action == POWER_DOWN)
         sim_power(s, 0);
     else if (action == POWER_CYCLE)
         sim_power(s, 2);
+    if (action != NONE)
+        s->restart_cause = 4; /* the watchdog, not Chassis Control */
 }
 
 static void start(struct sim *s)

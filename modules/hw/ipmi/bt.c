@@ -18,7 +18,7 @@ static void update_irq(struct ipmi_interface *s)
 
 void ipmi_bt_answer(struct ipmi_interface *s, const uint8_t *msg, unsigned len)
 {
-    if (!s->waits || len < 2 || len + 2 > 256)
+    if (!s->waits || len < 2 || len > IPMI_BT_MOST)
         return;
     s->waits = false;
     s->answer[0] = (uint8_t)(len + 1);

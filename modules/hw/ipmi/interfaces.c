@@ -39,7 +39,12 @@ struct ipmi_bmc *ipmi_bmc_of(struct bp_device *dev)
 void ipmi_answer(struct ipmi_bmc *bmc, const uint8_t *msg, unsigned len)
 {
     struct ipmi_interface *s = bmc->interface;
+    uint8_t too_long[] = {msg[0], msg[1], IPMI_TOO_MANY};
 
+    if (s && len > (s->kind == IPMI_KCS ? IPMI_MOST : IPMI_BT_MOST)) {
+        msg = too_long;
+        len = sizeof(too_long);
+    }
     if (s && s->kind == IPMI_KCS)
         ipmi_kcs_answer(s, msg, len);
     else if (s)

@@ -10,7 +10,8 @@
 #include <bp/level.h>
 #include <bp/memory.h>
 
-#define IPMI_MOST 272u /* bytes of a message */
+#define IPMI_MOST 272u    /* bytes of a message */
+#define IPMI_BT_MOST 254u /* of one that BT hands over, whose length is a byte and counts one more */
 
 enum { IPMI_OK = 0, IPMI_INVALID_COMMAND = 0xc1, IPMI_TIMEOUT = 0xc3, IPMI_NO_SPACE = 0xc4, IPMI_RESERVATION = 0xc5,
        IPMI_BAD_LENGTH = 0xc7, IPMI_OUT_OF_RANGE = 0xc9, IPMI_TOO_MANY = 0xca, IPMI_NOT_PRESENT = 0xcb,
@@ -28,7 +29,8 @@ struct ipmi_bmc_ops {
 };
 extern const struct bp_level_class ipmi_bmc_level;
 struct ipmi_bmc *ipmi_bmc_of(struct bp_device *dev);
-/* To the interface: the answer to the last request; something waits for the guest (`irq`: interrupt it, too). */
+/* To the interface: the answer to the last request, of 3 bytes at least (one that it cannot hand over is said to be too
+ * long); something waits for the guest (`irq`: interrupt it, too). */
 void ipmi_answer(struct ipmi_bmc *bmc, const uint8_t *msg, unsigned len);
 void ipmi_attention(struct ipmi_bmc *bmc, bool on, bool irq);
 

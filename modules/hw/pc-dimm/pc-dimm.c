@@ -165,7 +165,8 @@ static const struct bp_field dimm_props[] = {COMMON_PROPS, BP_FIELDS_END};
 static const struct bp_field nvdimm_props[] = {
     COMMON_PROPS,
     BP_PROP("label-size", SIZE, struct dimm, label_size, "0", "bytes at its end for labels of namespaces; 0: none"),
-    BP_PROP("unarmed", BOOL, struct dimm, unarmed, "off", "the guest is told that writes may get lost; a memdev that cannot be written is so by itself"),
+    BP_PROP("unarmed", BOOL, struct dimm, unarmed, "off",
+            "the guest is told that writes may get lost; a memdev that cannot be written is so by itself"),
     BP_PROP("uuid", STRING, struct dimm, uuid, NULL, "its UUID"),
     BP_FIELDS_END};
 

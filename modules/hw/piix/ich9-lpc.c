@@ -134,6 +134,8 @@ static void pm_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
             write_smi_enable(s, (unsigned)(at - PM_SMI), (uint8_t)value);
         else if (at - PM_SMI < 8)
             s->smi[at - PM_SMI] &= (uint8_t)~value;
+        else if (at == TCO_BASE + TCO_TMR && i + 1 < size)
+            tco_set_timer(&s->tco, (uint16_t)value), i++, value >>= 8;
         else if (at - TCO_BASE < TCO_LENGTH)
             tco_write(&s->tco, (unsigned)(at - TCO_BASE), (uint8_t)value);
     }

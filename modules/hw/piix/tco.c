@@ -11,10 +11,11 @@
 
 enum {
     TCO_RLD = 0x00, TCO_DAT_IN = 0x02, TCO_DAT_OUT = 0x03, TCO1_STS = 0x04, TCO2_STS = 0x06, TCO1_CNT = 0x08,
-    TCO2_CNT = 0x0a, TCO_MESSAGE = 0x0c, TCO_WDCNT = 0x0e, SW_IRQ_GEN = 0x10, TCO_TMR = 0x12,
+    TCO2_CNT = 0x0a, TCO_MESSAGE = 0x0c, TCO_WDCNT = 0x0e, SW_IRQ_GEN = 0x10,
 };
 #define STEP_NS 600000000ll
 #define STEPS 0x3ffu
+#define LEAST_STEPS 2u
 #define SW_SMI 0x0002u
 #define INT_STATUS 0x0004u
 #define TIMEOUT 0x0008u
@@ -92,6 +93,13 @@ static void write_control1(struct tco *s, uint16_t value)
         count(s, left);
 }
 
+/* 0 and 1 are ignored. */
+void tco_set_timer(struct tco *s, uint16_t value)
+{
+    if ((value & STEPS) >= LEAST_STEPS)
+        s->initial = value & STEPS;
+}
+
 void tco_write(struct tco *s, unsigned at, uint8_t value)
 {
     unsigned shift = 8 * (at & 1);
@@ -125,9 +133,7 @@ void tco_write(struct tco *s, unsigned at, uint8_t value)
     case SW_IRQ_GEN: s->cause = value & 0x03; return;
     case TCO_TMR:
     case TCO_TMR + 1:
-        /* 0 and 1 are ignored. */
-        if (((kept | bits) & STEPS) > 1)
-            s->initial = (kept | bits) & STEPS;
+        tco_set_timer(s, kept | bits);
         return;
     default: return;
     }
@@ -170,7 +176,6 @@ static int loaded(void *state, uint32_t version, struct bp_error *err)
     s->control1 &= CONTROL1;
     s->control2 &= CONTROL2;
     s->left &= STEPS;
-    s->initial &= STEPS;
     s->started = s->started != 0;
     s->allow = s->allow != 0;
     return 0;
@@ -179,7 +184,8 @@ static int loaded(void *state, uint32_t version, struct bp_error *err)
 static const struct bp_state_field fields[] = {
     BP_SAVE(TIMER, struct tco, timer), BP_SAVE(UINT16, struct tco, left), BP_SAVE(UINT16, struct tco, status1),
     BP_SAVE(UINT16, struct tco, status2), BP_SAVE(UINT16, struct tco, control1), BP_SAVE(UINT16, struct tco, control2),
-    BP_SAVE(UINT16, struct tco, initial), BP_SAVE(UINT8, struct tco, data_in), BP_SAVE(UINT8, struct tco, data_out),
+    BP_SAVE_RANGE(UINT16, struct tco, initial, LEAST_STEPS, STEPS),
+    BP_SAVE(UINT8, struct tco, data_in), BP_SAVE(UINT8, struct tco, data_out),
     BP_SAVE_BUFFER(struct tco, message), BP_SAVE(UINT8, struct tco, progress), BP_SAVE(UINT8, struct tco, cause),
     BP_SAVE(UINT8, struct tco, started), BP_SAVE(UINT8, struct tco, allow), BP_SAVE_END};
 const struct bp_state_table tco_state = {.version = 1, .oldest = 1, .fields = fields, .after_load = loaded};

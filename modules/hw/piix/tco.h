@@ -12,6 +12,7 @@
 
 #define TCO_BASE 0x60u /* from the power management base */
 #define TCO_LENGTH 0x20u
+#define TCO_TMR 0x12u
 #define TCO_GCS 0x3410u /* of the chipset's registers (RCBA): bit 5, NO_REBOOT */
 
 struct tco {
@@ -33,6 +34,7 @@ void tco_init(struct tco *s, struct bp_device *dev, void (*smi)(struct bp_device
 void tco_reset(struct tco *s);
 uint8_t tco_read(const struct tco *s, unsigned at);
 void tco_write(struct tco *s, unsigned at, uint8_t value);
+void tco_set_timer(struct tco *s, uint16_t value); /* TCO_TMR as one word */
 /* GCS, of which only NO_REBOOT is there. */
 uint16_t tco_gcs(const struct tco *s);
 void tco_set_gcs(struct tco *s, uint16_t value);

@@ -40,12 +40,19 @@ static void free_resource(struct virtio_gpu *s, struct gpu_resource **at)
     *at = res->next;
     drop_segments(s, res);
     s->used -= res->bytes;
+    s->count--;
     free(res->pixels);
     free(res);
 }
 
+static uint64_t shown_bytes(const struct gpu_scanout *out)
+{
+    return out->surface ? (uint64_t)out->rect.width * out->rect.height * 4 : 0;
+}
+
 static void blank(struct gpu_scanout *out)
 {
+    out->gpu->used -= shown_bytes(out);
     display->set_surface(out->console, NULL);
     display->surface_unref(out->surface);
     out->surface = NULL;
@@ -108,7 +115,7 @@ static uint32_t create(struct virtio_gpu *s, const struct bp_virtq_request *r)
         q.height > BP_DISPLAY_MAX)
         return GPU_ERR_INVALID_PARAMETER;
     bytes = (uint64_t)q.width * q.height * 4;
-    if (bytes + sizeof(*res) > s->max_hostmem - s->used)
+    if (s->count == GPU_RESOURCES || bytes + sizeof(*res) > s->max_hostmem - s->used)
         return GPU_ERR_OUT_OF_MEMORY;
     res = calloc(1, sizeof(*res));
     if (!res || !(res->pixels = calloc(1, bytes))) {
@@ -121,6 +128,7 @@ static uint32_t create(struct virtio_gpu *s, const struct bp_virtq_request *r)
     res->height = q.height;
     res->bytes = bytes + sizeof(*res);
     s->used += res->bytes;
+    s->count++;
     *at = res;
     return GPU_OK;
 }
@@ -244,6 +252,7 @@ static uint32_t transfer(struct virtio_gpu *s, const struct bp_virtq_request *r)
         return GPU_ERR_INVALID_PARAMETER;
     if (!res->segments)
         return GPU_ERR_UNSPEC;
+    s->moved += (uint64_t)rect.width * rect.height + res->segment_count;
     order_of(res->format, &red, &green, &blue, &alpha);
     for (uint32_t y = 0; y < rect.height; y++) {
         uint32_t *to = res->pixels + (size_t)(rect.y + y) * res->width + rect.x;
@@ -282,6 +291,7 @@ static void show(struct gpu_scanout *out, const struct gpu_resource *res, struct
     y0 = area.y > shown->y ? area.y : shown->y;
     if (x0 >= right || y0 >= bottom)
         return;
+    out->gpu->moved += (right - x0) * (bottom - y0);
     for (uint32_t y = y0; y < bottom; y++)
         memcpy(to + (size_t)(y - shown->y) * stride + (size_t)(x0 - shown->x) * 4,
                res->pixels + (size_t)y * res->width + x0, (size_t)(right - x0) * 4);
@@ -296,6 +306,7 @@ static uint32_t set_scanout(struct virtio_gpu *s, const struct bp_virtq_request 
     struct bp_surface_options options = {.size = sizeof(options), .format = BP_FORMAT_XRGB8888};
     struct bp_surface *surface;
     struct gpu_scanout *out;
+    uint64_t bytes;
 
     if (number >= s->max_outputs)
         return GPU_ERR_INVALID_SCANOUT_ID;
@@ -311,8 +322,10 @@ static uint32_t set_scanout(struct virtio_gpu *s, const struct bp_virtq_request 
     options.width = rect.width;
     options.height = rect.height;
     if (!out->surface || out->rect.width != rect.width || out->rect.height != rect.height) {
-        if (display->surface_new(&options, &surface, NULL) < 0)
+        bytes = (uint64_t)rect.width * rect.height * 4;
+        if (bytes > s->max_hostmem - (s->used - shown_bytes(out)) || display->surface_new(&options, &surface, NULL) < 0)
             return GPU_ERR_OUT_OF_MEMORY;
+        s->used += bytes - shown_bytes(out);
         display->set_surface(out->console, surface);
         display->surface_unref(out->surface);
         out->surface = surface;

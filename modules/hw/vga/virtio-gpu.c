@@ -2,7 +2,7 @@
 /*
  * Virtio GPU (Virtual I/O Device 1.2, 5.7): pictures that the driver draws in memory of its own and has copied into
  * resources here, scan-outs, a pointer, EDID. Requests are taken on the main loop, since consoles live there. Left out:
- * 3D (virgl), blobs; resources are not saved: a driver makes them anew.
+ * 3D (virgl), blobs; saving while a driver has resources.
  */
 #include <endian.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ static bool take(struct virtio_gpu *s, struct bp_virtq *queue)
     struct bp_virtq_request *r;
     unsigned n = 0;
 
-    while (n++ < 64 && (r = virtio->pop(queue))) {
+    while (n++ < 64 && s->moved < GPU_TURN && (r = virtio->pop(queue))) {
         uint64_t written = 0;
 
         if (queue == s->control)
@@ -54,7 +54,7 @@ static bool take(struct virtio_gpu *s, struct bp_virtq *queue)
         virtio->push(queue, r, written);
     }
     virtio->flush(queue);
-    return n > 64 || virtio->kicks(queue, true);
+    return n > 64 || s->moved >= GPU_TURN || virtio->kicks(queue, true);
 }
 
 static void work(void *opaque)
@@ -66,8 +66,9 @@ static void work(void *opaque)
     if (s->reset_due)
         gpu_forget_all(s);
     s->reset_due = false;
+    s->moved = 0;
+    more |= take(s, s->cursor); /* first: it moves little, and waits for no picture */
     more |= take(s, s->control);
-    more |= take(s, s->cursor);
     bp_device_unlock(s->dev);
     if (more)
         bp_deferred_schedule(s->work);
@@ -190,9 +191,24 @@ static void detach(struct bp_object *obj, void *state)
     gpu_detach(state);
 }
 
+int gpu_before_save(void *state, struct bp_error *err)
+{
+    const struct virtio_gpu *s = state;
+
+    if (s->count && !s->reset_due)
+        return bp_fail(err, ENOTSUP, "virtio-gpu: pictures that its driver has here are not part of a saved state: "
+                       "it can be saved before a driver starts, or with another display device (-vga std)");
+    return 0;
+}
+
+static const struct bp_state_field fields[] = {BP_SAVE_END};
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields,
+                                            .before_save = gpu_before_save};
+
 static const struct bp_field props[] = {
     BP_PROP_RANGE("max_outputs", UINT32, struct virtio_gpu, max_outputs, "1", 1, GPU_SCANOUTS, "screens"),
-    BP_PROP("max_hostmem", SIZE, struct virtio_gpu, max_hostmem, "256M", "bytes that all resources may take"),
+    BP_PROP("max_hostmem", SIZE, struct virtio_gpu, max_hostmem, "256M",
+            "bytes that all resources and what is shown may take"),
     BP_PROP("edid", BOOL, struct virtio_gpu, edid, "on", "monitors describe themselves"),
     BP_PROP_RANGE("xres", UINT32, struct virtio_gpu, xres, "1280", 16, 16000, "preferred width in pixels"),
     BP_PROP_RANGE("yres", UINT32, struct virtio_gpu, yres, "800", 16, 12000, "preferred height in pixels"),
@@ -200,7 +216,8 @@ static const struct bp_field props[] = {
 
 static const struct bp_level_class gpu = {
     .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "virtio-gpu-base",
-             .summary = "Virtio GPU", .state_size = sizeof(struct virtio_gpu), .props = props},
+             .summary = "Virtio GPU", .state_size = sizeof(struct virtio_gpu), .props = props,
+             .state = &table},
     .attach = attach, .detach = detach};
 BP_VIRTIO_NAMES(gpu, "virtio-gpu", 0x0380, "Virtio GPU", &gpu, .category = "display", .replaces_default = "vga");
 

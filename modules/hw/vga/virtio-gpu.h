@@ -10,6 +10,8 @@
 #define GPU_SCANOUTS 16u
 #define GPU_BUCKETS 256u
 #define GPU_CURSOR 64u /* pixels each way */
+#define GPU_RESOURCES 16384u
+#define GPU_TURN (UINT64_C(1) << 22) /* pixels that are moved before others have their turn */
 
 /* What requests begin with (5.7.6.7). */
 struct gpu_header {
@@ -70,7 +72,9 @@ struct virtio_gpu {
     struct bp_deferred *work;
     bool reset_due;
     bool shows;               /* the driver has set a scan-out since the last reset */
-    uint64_t used;            /* bytes of all resources */
+    uint64_t used;            /* bytes of all resources, and of what is shown */
+    uint32_t count;           /* of resources */
+    uint64_t moved;           /* pixels, in this turn */
     struct gpu_resource *buckets[GPU_BUCKETS];
     struct gpu_scanout scanouts[GPU_SCANOUTS];
 };
@@ -83,6 +87,7 @@ extern const struct bp_pci_interface *const *const gpu_pci_bus;
 /* What both cards do: queues, and consoles from head `first` on. */
 int gpu_attach(struct bp_object *obj, struct virtio_gpu *s, unsigned first, struct bp_error *err);
 void gpu_detach(struct virtio_gpu *s);
+int gpu_before_save(void *gpu, struct bp_error *err); /* bp_state_table.before_save */
 int gpu_wish(void *scanout, const struct bp_ui_info *info); /* bp_console_ops.ui_info */
 /* ---- virtio-vga.c ---- */
 extern const struct bp_device_class virtio_vga;

@@ -89,11 +89,13 @@ static const struct bp_state_field fields[] = {
     {.name = "vga", .kind = BP_STATE_STRUCT, .offset = offsetof(struct virtio_vga, vga), .count = 1,
      .stride = sizeof(struct vga), .table = &vga_state},
     BP_SAVE_END};
-static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields,
+                                            .before_save = gpu_before_save, .after_load = after_load};
 
 static const struct bp_field props[] = {
     BP_PROP_RANGE("max_outputs", UINT32, struct virtio_vga, gpu.max_outputs, "1", 1, GPU_SCANOUTS, "screens"),
-    BP_PROP("max_hostmem", SIZE, struct virtio_vga, gpu.max_hostmem, "256M", "bytes that all resources may take"),
+    BP_PROP("max_hostmem", SIZE, struct virtio_vga, gpu.max_hostmem, "256M",
+            "bytes that all resources and what is shown may take"),
     BP_PROP("edid", BOOL, struct virtio_vga, gpu.edid, "on", "monitors describe themselves"),
     BP_PROP_RANGE("xres", UINT32, struct virtio_vga, gpu.xres, "1280", 16, 16000, "preferred width in pixels"),
     BP_PROP_RANGE("yres", UINT32, struct virtio_vga, gpu.yres, "800", 16, 12000, "preferred height in pixels"),

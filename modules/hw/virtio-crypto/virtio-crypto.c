@@ -27,6 +27,7 @@ struct virtio_crypto {
     struct bp_cryptodev_facts facts;
     struct bp_device *dev;
     struct bp_virtio *virtio;
+    uint32_t sessions; /* that are open */
 };
 
 static uint32_t get32(const uint8_t *p)
@@ -64,6 +65,7 @@ static void create(struct virtio_crypto *s, struct bp_virtq_request *r, const ui
              bp_virtq_read(r, REQUEST, key, key_len) == key_len)
         ret = cryptodev->open(s->backend, algorithm, op == OP_ENCRYPT, key, key_len, &session);
     explicit_bzero(key, sizeof(key));
+    s->sessions += ret == 0;
     put32(answer, (uint32_t)session);
     put32(answer + 4, (uint32_t)(session >> 32));
     put32(answer + 8, ret == 0 ? OK : ret == -ENOTSUP ? NOTSUPP : ret == -ENOSPC ? NOSPC : ret == -EBADMSG ?
@@ -87,6 +89,7 @@ static void control(struct virtio_crypto *s, struct bp_virtq_request *r)
         }
         if (opcode == CIPHER_DESTROY)
             status = cryptodev->close(s->backend, get64(request + 16)) == 0 ? OK : INVSESS;
+        s->sessions -= status == OK;
     }
     /* Creating one has its answer in 16 bytes, all else in one. */
     put32(answer + 8, status);
@@ -163,6 +166,7 @@ static void reset(void *opaque)
 
     if (s->claimed)
         cryptodev->close_all(s->backend);
+    s->sessions = 0;
 }
 
 static const struct bp_virtio_class class = {
@@ -225,13 +229,27 @@ static void detach(struct bp_object *obj, void *state)
     s->claimed = false;
 }
 
+static int before_save(void *state, struct bp_error *err)
+{
+    const struct virtio_crypto *s = state;
+
+    if (s->sessions)
+        return bp_fail(err, ENOTSUP, "virtio-crypto: keys of %u open sessions are not part of a saved state: it can be "
+                       "saved once the driver has closed them", s->sessions);
+    return 0;
+}
+
+static const struct bp_state_field fields[] = {BP_SAVE_END};
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .before_save = before_save};
+
 static const struct bp_field props[] = {
     BP_PROP_LINK("cryptodev", BP_CRYPTODEV_TYPE, struct virtio_crypto, backend, "who enciphers for it"),
     BP_FIELDS_END};
 
 static const struct bp_level_class virtio_crypto = {
     .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "virtio-crypto-base",
-             .summary = "Crypto device", .state_size = sizeof(struct virtio_crypto), .props = props},
+             .summary = "Crypto device", .state_size = sizeof(struct virtio_crypto), .props = props,
+             .state = &table},
     .attach = attach, .detach = detach};
 
 BP_VIRTIO_NAMES(crypto, "virtio-crypto", 0x1000, "Crypto device", &virtio_crypto, .category = "misc");

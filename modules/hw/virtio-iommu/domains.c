@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_ROOM 16u
+
 struct domain {
     uint32_t id;
     unsigned endpoints; /* 0: it is free */
@@ -143,7 +145,7 @@ static uint8_t insert(struct domains *d, struct domain *domain, uint32_t at, con
     if (d->mappings == MAPPINGS_MOST)
         return STATUS_NOMEM;
     if (domain->count == domain->room) {
-        uint32_t room = domain->room ? domain->room * 2 : 16;
+        uint32_t room = domain->room ? domain->room * 2 : LEAST_ROOM;
         struct mapping *more = realloc(domain->mappings, room * sizeof(*more));
 
         if (!more)
@@ -178,6 +180,20 @@ uint8_t domains_map(struct domains *d, uint32_t id, const struct mapping *m)
     return status;
 }
 
+/* Room for many that few are left of is the host's again. */
+static void give_back(struct domain *domain)
+{
+    uint32_t room = domain->room;
+    struct mapping *less;
+
+    while (room > LEAST_ROOM && domain->count <= room / 4)
+        room /= 2;
+    if (room == domain->room || !(less = realloc(domain->mappings, room * sizeof(*less))))
+        return;
+    domain->mappings = less;
+    domain->room = room;
+}
+
 uint8_t domains_unmap(struct domains *d, uint32_t id, uint64_t first, uint64_t last)
 {
     uint8_t status = STATUS_OK;
@@ -199,6 +215,7 @@ uint8_t domains_unmap(struct domains *d, uint32_t id, uint64_t first, uint64_t l
             memmove(domain->mappings + from, domain->mappings + to, (domain->count - to) * sizeof(*domain->mappings));
             domain->count -= to - from;
             d->mappings -= to - from;
+            give_back(domain);
         }
     }
     pthread_rwlock_unlock(&d->lock);

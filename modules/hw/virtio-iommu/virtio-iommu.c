@@ -24,6 +24,7 @@ BP_USE(pci, struct bp_pci_interface, "pci", 1);
 enum { F_INPUT_RANGE = 0, F_DOMAIN_RANGE = 1, F_MAP_UNMAP = 2, F_PROBE = 4, F_BYPASS_CONFIG = 6 };
 enum { ATTACH = 1, DETACH = 2, MAP = 3, UNMAP = 4, PROBE = 5 };
 enum { CONFIG = 40, BYPASS_AT = 36, PROBE_SIZE = 512, HEAD = 4, TAIL = 4 };
+#define TURN 32u /* requests, each of which may move all mappings, before others have theirs */
 #define MSI_FIRST UINT64_C(0xfee00000)
 #define MSI_LAST UINT64_C(0xfeefffff)
 
@@ -208,9 +209,9 @@ static uint8_t carry_out(struct viommu *s, struct bp_virtq_request *r, uint8_t p
 static bool handle_requests(void *opaque, struct bp_virtq *queue)
 {
     struct viommu *s = opaque;
-    struct bp_virtq_request *r;
+    struct bp_virtq_request *r = NULL;
 
-    while ((r = virtio->pop(queue))) {
+    for (unsigned n = 0; n < TURN && (r = virtio->pop(queue)); n++) {
         uint8_t properties[PROBE_SIZE] = {0}, type = 0, tail[TAIL] = {0};
         uint64_t at = 0;
 
@@ -224,7 +225,9 @@ static bool handle_requests(void *opaque, struct bp_virtq *queue)
         virtio->push(queue, r, at);
     }
     virtio->flush(queue);
-    return true;
+    if (r)
+        virtio->schedule(queue);
+    return !r;
 }
 
 /* ---- life ---- */

@@ -2,8 +2,8 @@
 /*
  * Memory device (Virtual I/O Device 1.2, 5.15): a memory back end among the guest's addresses (-m maxmem=), of which
  * the guest plugs in as many blocks as the property requested-size asks for. Blocks that it gives back are given to the
- * host. Giving memory back needs the machine lock: requests are carried out in the main context. Leaves out: saving
- * which blocks are plugged in, and keeping a guest from blocks that are not (they read as zeroes).
+ * host. Giving memory back needs the machine lock: requests are carried out in the main context. Leaves out keeping a
+ * guest from blocks that are not plugged in (they read as zeroes).
  */
 #include <endian.h>
 #include <errno.h>
@@ -25,6 +25,8 @@ enum { PLUGGED = 0, UNPLUGGED = 1, MIXED = 2 };
 enum { CONFIG = 56, NODE_AT = 8, ADDRESS_AT = 16, REGION_AT = 24, USABLE_AT = 32, PLUGGED_AT = 40, REQUESTED_AT = 48 };
 #define LEAST_BLOCK (UINT64_C(1) << 20)
 #define BLOCKS_MOST (UINT64_C(1) << 24)
+#define TURN (UINT64_C(1) << 17) /* blocks that are looked at before others have their turn */
+#define KEPT "the guest has some of its memory; with requested-size=0 it gives that back"
 
 struct vmem {
     /* properties */
@@ -40,7 +42,10 @@ struct vmem {
     struct bp_region *ram;
     struct bp_ram_claim *claim;
     uint64_t blocks, plugged; /* how many */
-    uint8_t *map; /* owned: a bit for each block that is plugged in */
+    uint8_t *map;      /* owned: a bit for each block that is plugged in */
+    uint32_t map_size; /* bytes of it, and no more */
+    uint64_t looked_at; /* blocks, in this turn */
+    uint64_t saved_block;
 };
 
 static const struct bp_field event_members[] = {
@@ -62,12 +67,18 @@ static bool is_plugged(const struct vmem *s, uint64_t n)
 
 /* ---- blocks; machine lock and device lock ---- */
 
+static void count_plugged(struct vmem *s)
+{
+    put64(virtio->config(s->virtio) + PLUGGED_AT, s->plugged * s->block);
+    bp_memory_device_set_plugged(s->dev, s->plugged * s->block);
+    bp_device_keep(s->dev, s->plugged ? KEPT : NULL);
+}
+
 static void tell(struct vmem *s)
 {
     struct bp_value *data = bp_value_dict();
 
-    put64(virtio->config(s->virtio) + PLUGGED_AT, s->plugged * s->block);
-    bp_memory_device_set_plugged(s->dev, s->plugged * s->block);
+    count_plugged(s);
     if (bp_device_id(s->dev))
         bp_value_set(data, "id", bp_value_string(bp_device_id(s->dev)));
     bp_value_set(data, "size", bp_value_uint(s->plugged * s->block));
@@ -75,24 +86,32 @@ static void tell(struct vmem *s)
     bp_event_send(&size_changed, data);
 }
 
+/* All of which are in the other state. */
 static void set_blocks(struct vmem *s, uint64_t first, uint64_t count, bool on)
 {
-    for (uint64_t n = first; n < first + count; n++) {
-        if (is_plugged(s, n) == on)
-            continue;
+    for (uint64_t n = first; n < first + count; n++)
         s->map[n / 8] ^= (uint8_t)(1u << n % 8);
-        s->plugged += on ? 1 : UINT64_MAX;
-        if (!on)
-            (void)bp_ram_discard(s->ram, n * s->block, s->block); /* -ENOTSUP: the host keeps it */
-    }
+    s->plugged += on ? count : -count;
+    if (!on)
+        (void)bp_ram_discard(s->ram, first * s->block, count * s->block); /* -ENOTSUP: the host keeps it */
+    tell(s);
+}
+
+static void unplug_all(struct vmem *s)
+{
+    if (s->plugged)
+        (void)bp_ram_discard(s->ram, 0, s->blocks * s->block);
+    memset(s->map, 0, s->map_size);
+    s->plugged = 0;
     tell(s);
 }
 
 /* UNPLUGGED, PLUGGED or MIXED. */
-static unsigned state_of(const struct vmem *s, uint64_t first, uint64_t count)
+static unsigned state_of(struct vmem *s, uint64_t first, uint64_t count)
 {
     uint64_t on = 0;
 
+    s->looked_at += count;
     for (uint64_t n = first; n < first + count; n++)
         on += is_plugged(s, n);
     return on == count ? PLUGGED : on == 0 ? UNPLUGGED : MIXED;
@@ -110,7 +129,8 @@ static uint16_t carry_out(struct vmem *s, const uint8_t request[24], uint16_t *r
     addr = le64toh(addr);
     count = le16toh(count);
     if (type == UNPLUG_ALL) {
-        set_blocks(s, 0, s->blocks, false);
+        s->looked_at += s->plugged;
+        unplug_all(s);
         return ACK;
     }
     first = (addr - s->memaddr) / s->block;
@@ -129,31 +149,42 @@ static uint16_t carry_out(struct vmem *s, const uint8_t request[24], uint16_t *r
     return ACK;
 }
 
-/* In the main context, under the machine lock. */
+static void answer(struct vmem *s, struct bp_virtq_request *r)
+{
+    uint8_t request[24], bytes[10] = {0};
+    uint16_t state = 0, type = ERROR;
+
+    if (bp_virtq_read(r, 0, request, sizeof(request)) == sizeof(request))
+        type = carry_out(s, request, &state);
+    type = htole16(type);
+    state = htole16(state);
+    memcpy(bytes, &type, 2);
+    memcpy(bytes + 8, &state, 2);
+    virtio->push(s->queue, r, bp_virtq_write(r, 0, bytes, sizeof(bytes)));
+}
+
+/* In the main context, under the machine lock. A driver that asks without end has others wait no longer than a turn. */
 static void work(void *opaque)
 {
     struct vmem *s = opaque;
-    struct bp_virtq_request *r;
+    struct bp_virtq_request *r = NULL;
+    bool more;
 
     if (!s->virtio)
         return;
     bp_device_lock(s->dev);
-    do {
-        while (virtio->is_running(s->virtio) && (r = virtio->pop(s->queue))) {
-            uint8_t request[24], answer[10] = {0};
-            uint16_t state = 0, type = ERROR;
-
-            if (bp_virtq_read(r, 0, request, sizeof(request)) == sizeof(request))
-                type = carry_out(s, request, &state);
-            type = htole16(type);
-            state = htole16(state);
-            memcpy(answer, &type, 2);
-            memcpy(answer + 8, &state, 2);
-            virtio->push(s->queue, r, bp_virtq_write(r, 0, answer, sizeof(answer)));
-        }
-        virtio->flush(s->queue);
-    } while (virtio->is_running(s->virtio) && virtio->kicks(s->queue, true));
+    s->looked_at = 0;
+    for (unsigned n = 0; n < 64 && s->looked_at < TURN; n++) {
+        r = virtio->is_running(s->virtio) ? virtio->pop(s->queue) : NULL;
+        if (!r)
+            break;
+        answer(s, r);
+    }
+    virtio->flush(s->queue);
+    more = virtio->is_running(s->virtio) && (r || virtio->kicks(s->queue, true));
     bp_device_unlock(s->dev);
+    if (more)
+        bp_deferred_schedule(s->work);
 }
 
 static bool handle(void *opaque, struct bp_virtq *queue)
@@ -215,7 +246,8 @@ static int take_memory(struct vmem *s, struct bp_error *err)
         ret = bp_ram_claim(owner, s->ram, BP_RAM_DISCARDED, "virtio-mem", &s->claim, err);
     if (ret == 0)
         ret = bp_memory_device_claim(s->dev, s->ram, &what, &s->memaddr, NULL, err);
-    if (ret == 0 && !(s->map = calloc(1, s->blocks / 8 + 1)))
+    s->map_size = (uint32_t)(s->blocks / 8 + 1);
+    if (ret == 0 && !(s->map = calloc(1, s->map_size)))
         ret = bp_fail(err, ENOMEM, "virtio-mem: no memory for its blocks");
     return ret;
 }
@@ -264,8 +296,44 @@ static void reset(struct bp_device *dev, void *state, enum bp_reset_scope scope)
 
     (void)dev, (void)scope;
     if (s->plugged)
-        set_blocks(s, 0, s->blocks, false);
+        unplug_all(s);
 }
+
+/* ---- state ---- */
+
+static int before_save(void *state, struct bp_error *err)
+{
+    struct vmem *s = state;
+
+    (void)err;
+    s->saved_block = s->block;
+    return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct vmem *s = state;
+
+    (void)version;
+    if (s->saved_block != s->block)
+        return bp_fail(err, EINVAL, "virtio-mem: the state has blocks of 0x%llx bytes, block-size here is 0x%llx",
+                       (unsigned long long)s->saved_block, (unsigned long long)s->block);
+    s->plugged = 0;
+    for (uint64_t n = 0; n < s->map_size * UINT64_C(8); n++) {
+        if (n >= s->blocks && is_plugged(s, n))
+            return bp_fail(err, EINVAL, "virtio-mem: the state has more blocks than the back end, %llu",
+                           (unsigned long long)s->blocks);
+        s->plugged += is_plugged(s, n);
+    }
+    count_plugged(s);
+    return check(s, s->requested, err);
+}
+
+static const struct bp_state_field fields[] = {
+    BP_SAVE(UINT64, struct vmem, saved_block), BP_SAVE(UINT64, struct vmem, requested),
+    BP_SAVE_MEMORY(struct vmem, map, map_size), BP_SAVE_END};
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .before_save = before_save,
+                                            .after_load = after_load};
 
 static int get_requested(struct bp_object *obj, const struct bp_field *f, struct bp_value **ret_value,
                          struct bp_error *err);
@@ -286,7 +354,7 @@ static const struct bp_field props[] = {
 
 static const struct bp_level_class vmem = {
     .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "virtio-mem-base",
-             .summary = "Memory device", .state_size = sizeof(struct vmem), .props = props},
+             .summary = "Memory device", .state_size = sizeof(struct vmem), .props = props, .state = &table},
     .attach = attach, .detach = detach, .fini = fini, .reset = reset};
 
 static struct vmem *vmem_of(struct bp_object *obj)

@@ -75,6 +75,8 @@ struct bp_virtq {
     bool resetting;         /* RING_RESET was asked for; requests have not ended yet */
     bool popping;           /* memory is being looked at, the lock may have been let go */
     bool kicks;             /* handle() wants to be called */
+    bool handling, over;    /* handle() is at work; and had as many requests as are good for a turn */
+    uint16_t turn;          /* requests that it still may have */
     bool avail_wrap, used_wrap;
     bool event_valid;       /* split: signalled is what the driver knows */
     bool first_flags_due;   /* packed: the batch's first flags are not written yet */

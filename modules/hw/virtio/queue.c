@@ -147,8 +147,8 @@ static int map_one(struct bp_virtq *q, struct request *r, const struct desc *d)
         return 0;
     if (t->requester)
         t->requester(q->virtio->transport_opaque, &who);
-    ret = bp_dma_map(virtio_dma(q->virtio), d->addr, d->len, d->flags & DESC_WRITE ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE,
-                     &who, &r->maps[r->map_count]);
+    ret = bp_dma_map(virtio_dma(q->virtio), d->addr, d->len,
+                     d->flags & DESC_WRITE ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who, &r->maps[r->map_count]);
     if (ret == 0)
         r->map_count++;
     return ret;
@@ -326,9 +326,14 @@ struct bp_virtq_request *virtq_pop(struct bp_virtq *q)
 
     if (!virtq_works(q) || q->popping)
         return NULL;
+    if (q->handling && q->turn == 0) {
+        q->over = true;
+        return NULL;
+    }
     q->popping = true;
     r = take(q);
     q->popping = false;
+    q->turn -= r && q->turn;
     return r;
 }
 
@@ -430,6 +435,8 @@ void virtq_drop(struct bp_virtq *q, struct bp_virtq_request *request)
 }
 
 /* ---- kicks ---- */
+#define TURN 1024u /* requests that one call may have */
+
 bool virtq_kicks(struct bp_virtq *q, bool wanted)
 {
     if (!virtq_works(q))
@@ -447,14 +454,24 @@ void virtq_schedule(struct bp_virtq *q)
     bp_doorbell_ring(q->bell);
 }
 
+/* A driver that makes more available as fast as it is taken has the context's others wait no longer than a turn. */
 void virtq_handle(void *queue)
 {
     struct bp_virtq *q = queue;
 
     bp_trace(virtio_queue_notify, (void *)q->virtio, (unsigned)q->index);
+    q->turn = TURN;
     while (virtq_works(q) && !q->popping) {
+        bool all;
+
         (void)virtq_kicks(q, false);
-        if (!q->info.handle(q->virtio->opaque, q) || !virtq_kicks(q, true))
+        q->handling = true;
+        q->over = false;
+        all = q->info.handle(q->virtio->opaque, q);
+        q->handling = false;
+        if (q->over)
+            virtq_schedule(q);
+        if (q->over || !all || !virtq_kicks(q, true))
             return;
     }
 }
