@@ -3,15 +3,19 @@
 passwords, TLS, sockets and channels are as told. Usage: test-spice.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import os
 import socket
+import struct
 import subprocess
 import sys
+import time
 
 SOURCE, BUILD, MODULE = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
-from desktop import Desktop, Screen, need, netpbm, wait  # noqa: E402
+from desktop import MEMORY, REGISTERS, Desktop, Screen, need, netpbm, wait  # noqa: E402
+from qtest import Failed  # noqa: E402
+from spicelink import DRAW_COPY, PERMISSION_DENIED, Channel, Refused, image_type  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
 FOLDER = work_folder("spice-")
@@ -19,6 +23,7 @@ PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 SECONDS = 60 * float(os.environ.get("BACKPLANE_SLOW", "1"))
 ENV = {**os.environ, "HOME": FOLDER, "XDG_RUNTIME_DIR": FOLDER, "DISPLAY": "", "GIO_USE_VFS": "local"}
 MAIN, DISPLAY, INPUTS, CURSOR = 1, 2, 3, 4
+GIVES_UP = 25  # seconds; the library waits 30 for a client that takes nothing
 
 
 def free_port():
@@ -47,6 +52,71 @@ def screenshot(*options, seconds=SECONDS):
 def sees(q, *options):
     want = q.dump(FOLDER)
     wait(lambda: screenshot(*options) == want, "%s: another picture, or none" % (options,))
+
+
+def lets_in(port, password):
+    need("openssl")
+    try:
+        Channel(port, MAIN, password=password, seconds=SECONDS).socket.close()
+    except Refused as why:
+        assert why.args[0] == PERMISSION_DENIED, why
+        return False
+    return True
+
+
+def told(q, name, arguments):
+    """Why a command fails."""
+    try:
+        q.qmp(name, arguments)
+    except Failed as why:
+        return str(why)
+    raise AssertionError("%s %s is taken" % (name, arguments))
+
+
+def noise(q):
+    """A picture that nothing makes small."""
+    q.write(MEMORY, os.urandom(4 * q.width * q.height))
+
+
+def memory_of(q):
+    """What the process has in RAM, in bytes."""
+    with open("/proc/%d/statm" % q.process.pid, encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def gradient(q):
+    """A picture as a camera makes them."""
+    gradient.seed += 1
+    q.write(MEMORY, b"".join(bytes(((x + y * 3 + gradient.seed) % 256, x * 200 // q.width, y * 200 // q.height, 0))
+                             for y in range(q.height) for x in range(q.width)))
+
+
+gradient.seed = 0
+
+
+class Stalled:
+    """A viewer that has a picture and a pointer, and takes nothing any more."""
+
+    def __init__(self, q, port):
+        need("openssl")
+        self.channels = [Channel(port, MAIN, seconds=SECONDS)]
+        self.channels += [Channel(port, kind, self.channels[0].session, room=4096, seconds=SECONDS)
+                          for kind in (DISPLAY, CURSOR)]
+        same, last = 0, 0
+        while same < 10:  # pictures change, and no more of them is on its way
+            noise(q)
+            now = self.channels[1].server_side()[1]
+            same, last = same + 1 if now == last > 100000 else 0, now
+
+    def is_there(self):
+        return all(c.server_side()[0] == 1 for c in self.channels[1:])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for c in self.channels:
+            c.socket.close()
 
 
 def refused(*args):
@@ -80,7 +150,51 @@ def every_compression_shows_the_same():
             sees(q, "--uri=spice://127.0.0.1:%d" % port)
 
 
+def kinds_of_image(keys, draw):
+    """How what draw(q) makes comes to a client: names of the protocol's kinds of image."""
+    port = free_port()
+    need("openssl")
+    with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on,%s" % (port, keys)) as q:
+        with Channel(port, MAIN, seconds=SECONDS) as first, Channel(port, DISPLAY, first.session, seconds=SECONDS) as c:
+            c.wait(DRAW_COPY)
+            draw(q)
+            return {image_type(c.wait(DRAW_COPY)) for _ in range(2) if not draw(q)}
+
+
+def pictures_are_compressed_as_told():
+    def drawn(q):
+        drawn.seed += 1
+        q.draw(drawn.seed)
+    drawn.seed = 20
+    for keys, draw, want in (("image-compression=quic", drawn, {"quic"}), ("image-compression=glz", drawn, {"glz"}),
+                             ("image-compression=lz", drawn, {"lz"}), ("image-compression=off", drawn, {"bitmap"}),
+                             ("image-compression=auto_glz", drawn, {"glz"}), ("image-compression=auto_lz", drawn, {"lz"}),
+                             ("agent-mouse=on", drawn, {"glz"}),
+                             ("jpeg-wan-compression=always", gradient, {"jpeg"}),
+                             ("jpeg-wan-compression=never", gradient, {"quic"}),
+                             ("zlib-glz-wan-compression=always", drawn, {"zlib-glz"})):
+        found = kinds_of_image(keys, draw)
+        assert found == want, (keys, found)
+
+
 def addresses_are_as_told():
+    def reached(host, family=socket.AF_INET):
+        with socket.socket(family) as s:
+            s.settimeout(SECONDS)
+            return s.connect_ex((host, port)) == 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        outside = s.connect_ex(("192.0.2.1", 9)) == 0 and s.getsockname()[0]  # this host's, where there is a network
+    for keys, hosts in (("", "127.0.0.1 127.0.0.2"), (",addr=127.0.0.1", "127.0.0.1"),
+                        (",addr=localhost,ipv4=on", "127.0.0.1"), (",ipv6=off", "127.0.0.1 127.0.0.2"),
+                        (",ipv4=off", "::1"), (",ipv4=on,ipv6=off", "127.0.0.1 127.0.0.2"), (",addr=::1", "::1")):
+        port = free_port()
+        with Screen(MODULE, "-spice", "port=%d,disable-ticketing=on%s" % (port, keys)):
+            for host in ("127.0.0.1", "127.0.0.2", "::1"):
+                if keys or ":" not in host:
+                    assert reached(host, socket.AF_INET6 if ":" in host else socket.AF_INET) == (host in hosts.split()), (
+                        keys, host)
+            if outside:
+                assert reached(outside) == ("127.0.0.2" in hosts), (keys, outside)
     path = os.path.join(FOLDER, "socket")
     q = Screen(MODULE, "-spice", "unix=on,addr=%s,disable-ticketing=on" % path)
     try:
@@ -105,12 +219,11 @@ def password_is_asked_for():
     uri = "--uri=spice://127.0.0.1:%d" % port
     with Screen(MODULE, "-object", "secret,id=s,data=tiger", "-spice",
                 "port=%d,addr=127.0.0.1,password-secret=s" % port) as q:
-        assert screenshot(uri, "--password=lion", seconds=10) is None
-        assert screenshot(uri, seconds=10) is None
+        assert not lets_in(port, "lion") and not lets_in(port, "") and lets_in(port, "tiger")
         sees(q, uri, "--password=tiger")
         assert q.qmp("query-spice")["auth"] == "spice"
     with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1" % port) as q:
-        assert screenshot(uri, "--password=x", seconds=10) is None, "there is no password, and it let somebody in"
+        assert not lets_in(port, "x") and not lets_in(port, ""), "there is no password, and it let somebody in"
 
 
 def certificates():
@@ -220,8 +333,121 @@ def viewer_shows_and_types():
              is None, "no events")
 
 
+def stalled_viewers_cost_little():
+    port = free_port()
+    with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on,image-compression=off" % port) as q:
+        with Stalled(q, port) as viewer:
+            before = memory_of(q)
+            for i in range(600):
+                q.writel(REGISTERS + 8, 255 + i % 2)
+            grown = memory_of(q) - before
+            assert grown < 64 << 20 and viewer.is_there(), "%u MB for pictures of the pointer" % (grown >> 20)
+            q.qmp("stop")
+            assert viewer.is_there(), "the machine stopped after the viewer was given up"
+            q.qmp("cont")
+            q.resize(520, 333)
+            longest = 0
+            while viewer.is_there():  # the library gives it up
+                start = time.monotonic()
+                assert q.qmp("query-status")["running"]
+                longest = max(longest, time.monotonic() - start)
+            assert longest < GIVES_UP, "nothing went on for %u s" % longest
+        q.draw(13)
+        sees(q, "--uri=spice://127.0.0.1:%d" % port)
+
+
+def passwords_are_set_and_expire():
+    port = free_port()
+    with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1" % port) as q:
+        def error(name, **arguments):
+            return told(q, name, arguments)
+        assert not lets_in(port, "tiger")
+        q.qmp("set_password", {"protocol": "spice", "password": "tiger"})
+        assert lets_in(port, "tiger") and not lets_in(port, "lion") and not lets_in(port, "")
+        q.qmp("human-monitor-command", {"command-line": "set_password spice lion"})
+        assert lets_in(port, "lion") and not lets_in(port, "tiger")
+        for when, good in (("now", False), ("never", True), ("1335196800", False), ("+86400", True),
+                           ("%d" % (time.time() + 86400), True)):
+            q.qmp("expire_password", {"protocol": "spice", "time": when})
+            assert lets_in(port, "lion") == good, when
+        q.qmp("human-monitor-command", {"command-line": "expire_password spice now"})
+        q.qmp("set_password", {"protocol": "spice", "password": "zebra"})
+        assert not lets_in(port, "zebra"), "a new password has another time"
+        q.qmp("expire_password", {"protocol": "spice", "time": "never"})
+        with Channel(port, MAIN, password="zebra", seconds=SECONDS) as c:
+            wait(lambda: q.qmp("query-spice")["channels"], "no channel")
+            q.qmp("set_password", {"protocol": "spice", "password": "horse", "connected": "keep"})
+            assert "connected" in error("set_password", protocol="spice", password="cow", connected="fail")
+            assert lets_in(port, "horse") and not lets_in(port, "cow")
+            q.qmp("set_password", {"protocol": "spice", "password": "cow", "connected": "disconnect"})
+            try:
+                while c.message():
+                    pass
+            except (EOFError, ConnectionError):
+                pass
+            wait(lambda: not q.qmp("query-spice")["channels"], "it stays")
+        assert "60" in error("set_password", protocol="spice", password="x" * 61)
+        assert "60" in error("set_password", protocol="spice", password="")
+        assert "no name" in error("expire_password", protocol="spice", time="now", display="x")
+        assert "now, never" in error("expire_password", protocol="spice", time="soon")
+        assert "VNC" in error("set_password", protocol="vnc", password="x")
+    with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on" % port) as q:
+        assert "disable-ticketing" in told(q, "set_password", {"protocol": "spice", "password": "x"})
+    with Screen(MODULE) as q:
+        assert "SPICE" in told(q, "set_password", {"protocol": "spice", "password": "x"})
+        assert "SPICE" in told(q, "expire_password", {"protocol": "spice", "time": "now"})
+
+
+def sockets_go_with_their_server():
+    path = os.path.join(FOLDER, "mine")
+    option = "unix=on,addr=%s,disable-ticketing=on" % path
+
+    def left_by(command):
+        q = Screen(MODULE, "-spice", option)
+        try:
+            command(q)
+            wait(q.ended, "it goes on")
+        finally:
+            q.close()
+        return os.path.exists(path)
+    assert not left_by(lambda q: q.qmp("quit"))
+    assert not left_by(lambda q: q.process.terminate())
+    assert left_by(lambda q: q.process.kill())  # what it left makes way
+
+    def another(q):
+        said = refused("-M", "pc", "-spice", option)
+        assert "another process" in said, said
+        assert os.path.exists(path) and lets_in(path, ""), "the second one took the socket of the first"
+        os.unlink(path)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+            q.qmp("quit")
+            wait(q.ended, "it goes on")
+    assert left_by(another), "what somebody else put there was taken away"
+    os.unlink(path)
+    with open(path, "w", encoding="ascii"):
+        pass
+    said = refused("-M", "pc", "-spice", option)
+    assert path in said and os.path.isfile(path), said
+    os.unlink(path)
+    assert "path" in refused("-M", "pc", "-spice", "unix=on,addr=/%s,disable-ticketing=on" % ("x" * 200))
+    refused("-M", "pc", "-spice", option, "-device", "no-such-device")
+    assert not os.path.exists(path), "a start that failed leaves its socket"
+
+
 def what_cannot_be_is_refused_in_words():
-    for keys, words in (("disable-ticketing=on", "port"), ("port=0", "65535"), ("port=70000", "65535"),
+    none = "port=5999,disable-ticketing=on,"
+    for keys, words in ((none + "x509-dir=/tmp", "tls-port"), (none + "x509-key-file=/tmp/x", "tls-port"),
+                        (none + "x509-key-password=x", "tls-port"), (none + "x509-cert-file=/tmp/x", "tls-port"),
+                        (none + "x509-cacert-file=/tmp/x", "tls-port"), (none + "x509-dh-key-file=/tmp/x", "tls-port"),
+                        (none + "tls-ciphers=DEFAULT", "tls-port"), (none + "ipv4=off,ipv6=off", "no address"),
+                        ("port=5999,sasl=on,password-secret=s", "sasl"),
+                        ("port=5999,disable-ticketing=on,password-secret=s", "disable-ticketing"),
+                        ("tls-port=5999,plaintext-channel=main", "plaintext-channel"),
+                        ("unix=on,addr=/tmp/x,port=5999", "port"), ("unix=on,addr=/tmp/x,tls-port=5999", "tls-port"),
+                        ("unix=on,addr=/tmp/x,ipv4=on", "ipv4"), ("tls-port=5999,ipv4=off", "addr=ADDRESS"),
+                        (none + "addr=no.such.host.invalid", "no.such.host.invalid"),
+                        ("disable-ticketing=on", "port"), ("port=0", "65535"), ("port=70000", "65535"),
                         ("port=5999,password-secret=none", "secret 'none'"), ("port=5999,gl=on", "gl"),
                         ("port=5999,rendernode=/dev/dri/renderD128", "rendernode"),
                         ("port=5999,image-compression=zip", "auto_glz"), ("port=5999,streaming-video=some", "filter"),
@@ -257,6 +483,7 @@ def noise_is_survived():
         sees(q, "--uri=spice://127.0.0.1:%d" % port)
 
 
-run([client_sees_what_screendump_says, every_compression_shows_the_same, addresses_are_as_told, password_is_asked_for, tls_wants_the_right_authority, keys_and_ciphers_are_as_told,
+run([client_sees_what_screendump_says, every_compression_shows_the_same, pictures_are_compressed_as_told,
+     addresses_are_as_told, password_is_asked_for, tls_wants_the_right_authority, keys_and_ciphers_are_as_told,
      channels_are_forced_into_a_mode, viewer_shows_and_types, what_cannot_be_is_refused_in_words, other_keys_are_taken,
-     noise_is_survived])
+     noise_is_survived, stalled_viewers_cost_little, passwords_are_set_and_expire, sockets_go_with_their_server])

@@ -177,6 +177,26 @@ struct bp_viewer_ops {
 #define BP_VIEWER_CELLS 1u    /* wants cells where there are some */
 #define BP_VIEWER_STEADY 2u   /* what blinks is always shown */
 
+/* What becomes of viewers that are there when a password is set. */
+enum bp_password_connected {
+    BP_PASSWORD_KEEP,
+    BP_PASSWORD_FAIL,       /* the password is not set when there are some */
+    BP_PASSWORD_DISCONNECT, /* they go */
+};
+
+/* A server whose viewers give a password: what set_password and expire_password speak to. Constant. [main] */
+struct bp_password_server {
+    uint32_t size;
+    uint32_t flags;       /* none yet: 0 */
+    const char *protocol; /* "vnc" or "spice" */
+    /* `display`: the name of one of several servers; NULL: the first. */
+    int (*set)(const char *display, const char *password, enum bp_password_connected connected,
+               struct bp_error *err);
+    /* Until when it is good: seconds since 1970; INT64_MAX: for ever; 0: it is good no more. */
+    int (*expire)(const char *display, int64_t when_s, struct bp_error *err);
+    void *reserved[4];
+};
+
 struct bp_display_interface { /* display/1 */
     uint32_t size;
 
@@ -253,7 +273,9 @@ struct bp_display_interface { /* display/1 */
     /* The console's pointer now; *ret_cursor is borrowed until it changes, NULL: there is none. */
     void (*cursor)(struct bp_console *console, const struct bp_cursor **ret_cursor, int32_t *ret_x,
                    int32_t *ret_y, bool *ret_visible);
-    void *reserved[8];
+    /* 1.1: who serves a protocol with passwords says so, once for each. */
+    void (*password_server)(const struct bp_password_server *server);
+    void *reserved[7];
 };
 
 /* ---- what -display names ---- */

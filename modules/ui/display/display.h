@@ -183,6 +183,9 @@ void listener_add(struct listener **list, void (*fn)(void *opaque), void *opaque
 void listener_remove(struct listener **list, void (*fn)(void *opaque), void *opaque);
 void listeners_call(struct listener *const *list);
 
+/* ---- passwords.c ---- */
+void password_server(const struct bp_password_server *server);
+
 /* ---- input.c, keys.c ---- */
 struct bp_input_device {
     struct bp_input_device *next; /* the one activated last comes first */

@@ -157,6 +157,11 @@ void spice_commands_start(struct bp_machine *machine)
     teller = bp_deferred_new(NULL, bp_context_main(machine), tell_all, NULL);
 }
 
+bool spice_has_clients(void)
+{
+    return channels != NULL;
+}
+
 /* ---- query-spice, info spice ---- */
 
 static const char *const mouse_modes[] = {"client", "server", "unknown", NULL};

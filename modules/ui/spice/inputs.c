@@ -77,14 +77,11 @@ static void set_buttons(uint32_t buttons)
     } map[] = {{SPICE_MOUSE_BUTTON_MASK_LEFT, BTN_LEFT}, {SPICE_MOUSE_BUTTON_MASK_MIDDLE, BTN_MIDDLE},
                {SPICE_MOUSE_BUTTON_MASK_RIGHT, BTN_RIGHT}, {SPICE_MOUSE_BUTTON_MASK_SIDE, BTN_SIDE},
                {SPICE_MOUSE_BUTTON_MASK_EXTRA, BTN_EXTRA}};
-    struct bp_input_event events[BP_COUNT(map)];
-    unsigned count = 0;
 
     for (unsigned i = 0; i < BP_COUNT(map); i++)
         if ((buttons ^ buttons_down) & map[i].mask)
-            events[count++] = (struct bp_input_event){BP_INPUT_KEY, map[i].code, (buttons & map[i].mask) != 0};
+            key(map[i].code, (buttons & map[i].mask) != 0);
     buttons_down = buttons;
-    send_events(events, count);
 }
 
 static void turn(int towards_user)
@@ -112,11 +109,14 @@ static void mouse_buttons(SpiceMouseInstance *mouse, uint32_t buttons)
     set_buttons(buttons);
 }
 
+/* [worker] 0 x 0, while a surface goes: positions are those of the old one until there is another. */
 static void set_logical_size(SpiceTabletInstance *tablet, int w, int h)
 {
     (void)tablet;
-    width = w > 0 ? (uint32_t)w : 1;
-    height = h > 0 ? (uint32_t)h : 1;
+    if (w <= 0 || h <= 0)
+        return;
+    width = (uint32_t)w;
+    height = (uint32_t)h;
 }
 
 static void tablet_position(SpiceTabletInstance *tablet, int x, int y, uint32_t buttons)

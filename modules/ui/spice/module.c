@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <bp/host/secret.h>
 #include <bp/log.h>
@@ -17,7 +16,9 @@ BP_USE(input_import, struct bp_input_interface, "input", 1);
 BP_USE(secret_import, struct bp_secret_interface, "secret", 1);
 const struct bp_display_interface *const *const spice_display = &display_import;
 const struct bp_input_interface *const *const spice_input = &input_import;
-static const struct bp_import imports[] = {BP_IMPORT(display_import, "display", 1), BP_IMPORT(input_import, "input", 1),
+const struct bp_secret_interface *const *const spice_secret = &secret_import;
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(display_import, "display", 1, 1),
+                                           BP_IMPORT(input_import, "input", 1),
                                            BP_IMPORT(secret_import, "secret", 1), {0}};
 
 struct spice_ui spice_ui;
@@ -95,13 +96,6 @@ static const struct bp_field keys[] = {
     BP_ARG_OPT("seamless-migration", BOOL, "clients follow a migration without noticing"),
     BP_ARG_OPT("gl", BOOL, "OpenGL; not built yet"), BP_ARG_OPT("rendernode", STRING, "for gl=on"), BP_FIELDS_END};
 
-static bool is_on(struct bp_value *args, const char *key, bool otherwise)
-{
-    struct bp_value *v = bp_value_get(args, key);
-
-    return v ? bp_value_as_bool(v) : otherwise;
-}
-
 static unsigned choice(struct bp_value *args, const char *key, const char *const *choices, unsigned otherwise)
 {
     const char *text = bp_value_get_string(args, key);
@@ -114,129 +108,6 @@ static unsigned choice(struct bp_value *args, const char *key, const char *const
 
 /* ---- setting it up ---- */
 
-static int get_port(struct bp_value *args, const char *key, uint32_t *ret_port, struct bp_error *err)
-{
-    struct bp_value *v = bp_value_get(args, key);
-    uint64_t port = v ? bp_value_as_uint(v) : 0;
-
-    if (v && (port < 1 || port > 65535))
-        return bp_fail(err, ERANGE, "key '%s': a port is 1 to 65535", key);
-    *ret_port = (uint32_t)port;
-    return 0;
-}
-
-static char *file_of(struct bp_value *args, const char *key, const char *name)
-{
-    const char *file = bp_value_get_string(args, key), *dir = bp_value_get_string(args, "x509-dir");
-    char path[4096];
-
-    if (file)
-        return bp_strdup(file);
-    snprintf(path, sizeof(path), "%s/%s", dir ? dir : ".", name);
-    return bp_strdup(path);
-}
-
-static int set_tls(struct spice_ui *ui, struct bp_value *args, struct bp_error *err)
-{
-    static const char *const names[][2] = {{"x509-cacert-file", "ca-cert.pem"}, {"x509-cert-file", "server-cert.pem"},
-                                           {"x509-key-file", "server-key.pem"}};
-    char *files[BP_COUNT(names)] = {NULL};
-    const char *dh = bp_value_get_string(args, "x509-dh-key-file");
-    int r = 0;
-
-    for (unsigned i = 0; i < BP_COUNT(names) && r == 0; i++) {
-        files[i] = file_of(args, names[i][0], names[i][1]);
-        if (access(files[i], R_OK) < 0)
-            r = bp_fail(err, errno, "key '%s': %.200s: %s", names[i][0], files[i], strerror(errno));
-    }
-    if (r == 0 && dh && access(dh, R_OK) < 0)
-        r = bp_fail(err, errno, "key 'x509-dh-key-file': %.200s: %s", dh, strerror(errno));
-    if (r == 0 && spice_server_set_tls(ui->server, (int)ui->tls_port, files[0], files[1], files[2],
-                                       bp_value_get_string(args, "x509-key-password"), dh,
-                                       bp_value_get_string(args, "tls-ciphers")) != 0)
-        r = bp_fail(err, EINVAL, "the SPICE server does not take its TLS port %u", ui->tls_port);
-    for (unsigned i = 0; i < BP_COUNT(names); i++)
-        free(files[i]);
-    return r;
-}
-
-static int set_channels(struct spice_ui *ui, struct bp_value *args, const char *key, int security,
-                        struct bp_error *err)
-{
-    static const char *const known[] = {"main", "display", "cursor", "inputs", "record", "playback", "default"};
-    struct bp_value *list = bp_value_get(args, key);
-
-    if (list && security == SPICE_CHANNEL_SECURITY_SSL && !ui->tls_port)
-        return bp_fail(err, EINVAL, "key '%s' needs tls-port", key);
-    if (list && security == SPICE_CHANNEL_SECURITY_NONE && !ui->port && !ui->unix_socket)
-        return bp_fail(err, EINVAL, "key '%s' needs port or unix=on", key);
-    for (size_t i = 0; list && i < bp_value_length(list); i++) {
-        const char *name = bp_value_as_string(bp_value_at(list, i));
-        unsigned n = 0;
-
-        while (n < BP_COUNT(known) && strcmp(name ? name : "", known[n]))
-            n++;
-        if (n == BP_COUNT(known))
-            return bp_fail(err, EINVAL, "key '%s': '%.40s' is no channel; use main, display, cursor, inputs, record, "
-                           "playback or default", key, name ? name : "");
-        spice_server_set_channel_security(ui->server, strcmp(name, "default") ? name : NULL, security);
-    }
-    return 0;
-}
-
-static int set_access(struct spice_ui *ui, struct bp_value *args, struct bp_error *err)
-{
-    const char *secret = bp_value_get_string(args, "password-secret");
-    const uint8_t *data;
-    char text[128];
-    size_t length;
-
-    ui->auth = "spice";
-    if (is_on(args, "sasl", false)) {
-        if (spice_server_set_sasl(ui->server, 1) != 0)
-            return bp_fail(err, ENOTSUP, "key 'sasl': the library was made without SASL; use sasl=off");
-        spice_server_set_sasl_appname(ui->server, "qemu");
-        ui->auth = "sasl";
-    }
-    if (secret) {
-        if (secret_import->get(secret, &data, &length, NULL) < 0)
-            return bp_fail(err, ENOENT, "key 'password-secret': there is no secret '%.60s'", secret);
-        if (length > 60 || memchr(data, '\0', length))
-            return bp_fail(err, EINVAL, "key 'password-secret': a SPICE password is 1 to 60 characters of text");
-        memcpy(text, data, length);
-        text[length] = '\0';
-        spice_server_set_ticket(ui->server, text, 0, 0, 0);
-        explicit_bzero(text, sizeof(text));
-    }
-    if (is_on(args, "disable-ticketing", false)) {
-        if (secret)
-            return bp_fail(err, EINVAL, "keys 'password-secret' and 'disable-ticketing' exclude each other");
-        spice_server_set_noauth(ui->server);
-        ui->auth = "none";
-    }
-    return 0;
-}
-
-static int set_address(struct spice_ui *ui, struct bp_value *args, struct bp_error *err)
-{
-    const char *addr = bp_value_get_string(args, "addr");
-    bool ipv4 = is_on(args, "ipv4", false), ipv6 = is_on(args, "ipv6", false);
-    int flags = ui->unix_socket ? SPICE_ADDR_FLAG_UNIX_ONLY : ipv4 && !ipv6 ? SPICE_ADDR_FLAG_IPV4_ONLY
-                : ipv6 && !ipv4 ? SPICE_ADDR_FLAG_IPV6_ONLY : 0;
-
-    if (ui->unix_socket && (ipv4 || ipv6))
-        return bp_fail(err, EINVAL, "key 'unix' does not go together with ipv4 and ipv6");
-    if (ui->unix_socket && (!addr || !*addr))
-        return bp_fail(err, EINVAL, "unix=on needs addr=PATH");
-    if (ui->unix_socket && ui->port)
-        return bp_fail(err, EINVAL, "key 'port' does not go together with unix=on");
-    spice_server_set_addr(ui->server, addr ? addr : "", flags);
-    if (ui->port)
-        spice_server_set_port(ui->server, (int)ui->port);
-    ui->addr = addr ? bp_strdup(addr) : NULL;
-    return 0;
-}
-
 static void set_details(struct spice_ui *ui, struct bp_value *args)
 {
     SpiceServer *s = ui->server;
@@ -245,40 +116,23 @@ static void set_details(struct spice_ui *ui, struct bp_value *args)
     spice_server_set_jpeg_compression(s, wan_values[choice(args, "jpeg-wan-compression", wan_choices, 0)]);
     spice_server_set_zlib_glz_compression(s, wan_values[choice(args, "zlib-glz-wan-compression", wan_choices, 0)]);
     spice_server_set_streaming_video(s, video_values[choice(args, "streaming-video", video_choices, 0)]);
-    spice_server_set_agent_mouse(s, is_on(args, "agent-mouse", true));
-    spice_server_set_agent_copypaste(s, !is_on(args, "disable-copy-paste", false));
-    spice_server_set_agent_file_xfer(s, !is_on(args, "disable-agent-file-xfer", false));
-    spice_server_set_playback_compression(s, is_on(args, "playback-compression", true));
-    spice_server_set_seamless_migration(s, is_on(args, "seamless-migration", false));
+    spice_server_set_agent_mouse(s, spice_is_on(args, "agent-mouse", true));
+    spice_server_set_agent_copypaste(s, !spice_is_on(args, "disable-copy-paste", false));
+    spice_server_set_agent_file_xfer(s, !spice_is_on(args, "disable-agent-file-xfer", false));
+    spice_server_set_playback_compression(s, spice_is_on(args, "playback-compression", true));
+    spice_server_set_seamless_migration(s, spice_is_on(args, "seamless-migration", false));
     spice_server_set_name(s, bp_machine_guest_name(ui->machine) ? bp_machine_guest_name(ui->machine) : "Backplane");
-}
-
-static void run_changed(void *opaque, bool running)
-{
-    struct spice_ui *ui = opaque;
-
-    if (!ui->server)
-        return;
-    if (running)
-        spice_server_vm_start(ui->server);
-    else
-        spice_server_vm_stop(ui->server);
 }
 
 static int check(struct spice_ui *ui, struct bp_value *args, struct bp_error *err)
 {
-    int r = get_port(args, "port", &ui->port, err);
+    int r = spice_access_check(ui, args, err);
 
-    if (r == 0)
-        r = get_port(args, "tls-port", &ui->tls_port, err);
     if (r < 0)
         return r;
-    ui->unix_socket = is_on(args, "unix", false);
-    if (!ui->port && !ui->tls_port && !ui->unix_socket)
-        return bp_fail(err, EINVAL, "nothing to listen on: say port=N, tls-port=N, or unix=on,addr=PATH");
-    if (is_on(args, "gl", false) || bp_value_has(args, "rendernode"))
+    if (spice_is_on(args, "gl", false) || bp_value_has(args, "rendernode"))
         return bp_fail(err, ENOTSUP, "key '%s' is not built yet: OpenGL for SPICE; use gl=off",
-                       is_on(args, "gl", false) ? "gl" : "rendernode");
+                       spice_is_on(args, "gl", false) ? "gl" : "rendernode");
     return 0;
 }
 
@@ -297,15 +151,7 @@ static int apply(struct bp_value *args, struct bp_error *err)
         return bp_fail(err, ENODEV, "there is no machine whose screen could be shown");
     g_log_set_handler("Spice", ALL_LEVELS, note, NULL);
     ui->server = spice_server_new();
-    r = set_address(ui, args, err);
-    if (r == 0 && ui->tls_port)
-        r = set_tls(ui, args, err);
-    if (r == 0)
-        r = set_access(ui, args, err);
-    if (r == 0)
-        r = set_channels(ui, args, "tls-channel", SPICE_CHANNEL_SECURITY_SSL, err);
-    if (r == 0)
-        r = set_channels(ui, args, "plaintext-channel", SPICE_CHANNEL_SECURITY_NONE, err);
+    r = spice_access_set(ui, args, err);
     if (r == 0) {
         set_details(ui, args);
         spice_core_start(ui->machine);
@@ -314,6 +160,8 @@ static int apply(struct bp_value *args, struct bp_error *err)
             r = bp_fail(err, EADDRINUSE, "the SPICE server does not start (%s): its address is in use or not ours, or "
                         "its certificate, key or ciphers do not fit", first_words);
     }
+    if (r == 0)
+        r = spice_access_listen(ui, err);
     if (r < 0) {
         spice_server_destroy(ui->server);
         ui->server = NULL;
@@ -321,9 +169,8 @@ static int apply(struct bp_value *args, struct bp_error *err)
     }
     spice_inputs_open(ui);
     r = spice_screens_open(ui, err);
-    bp_machine_on_run_change(ui->machine, NULL, BP_RUN_ORDER_USER, run_changed, ui);
-    if (bp_machine_running(ui->machine))
-        spice_server_vm_start(ui->server);
+    /* A machine that stands still has a screen, and is never told of: the library would wait for viewers that stall. */
+    spice_server_vm_start(ui->server);
     return r;
 }
 BP_OPTION(spice_option, "spice", "a SPICE server", .phase = BP_PHASE_LATE, .arg = "KEY=VALUE[,KEY=VALUE...]",
@@ -332,11 +179,17 @@ BP_OPTION(spice_option, "spice", "a SPICE server", .phase = BP_PHASE_LATE, .arg 
 /* What stands in the file system goes with the process. */
 static void leave(void)
 {
-    if (spice_ui.server && spice_ui.unix_socket)
-        unlink(spice_ui.addr);
+    unix_socket_remove(&spice_ui.socket);
 }
 
-BP_MODULE_WITH_FINI("ui-spice", "SPICE server", imports, NULL, leave, {BP_PROVIDE_OPTION, &spice_option},
+static int begin(struct bp_error *err)
+{
+    (void)err;
+    display_import->password_server(&spice_password_server);
+    return 0;
+}
+
+BP_MODULE_WITH_FINI("ui-spice", "SPICE server", imports, begin, leave, {BP_PROVIDE_OPTION, &spice_option},
                     {BP_PROVIDE_COMMAND, &spice_query}, {BP_PROVIDE_HMP, &spice_info},
                     {BP_PROVIDE_EVENT, &spice_connected}, {BP_PROVIDE_EVENT, &spice_initialized},
                     {BP_PROVIDE_EVENT, &spice_disconnected});

@@ -11,11 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bp/run.h>
-
 #define display (*spice_display)
 #define MOST_WAITING (64u << 20) /* bytes of copies that the worker holds before nothing more is pulled */
 #define STRIP 262144u            /* pixels of one copy at most: what is small is compressed soon */
+#define MOST_POINTERS 32u        /* commands for the pointer that the worker holds; then the newest waits */
 
 /* A copy of pixels, or a picture of the pointer; its bytes stand behind it. */
 struct piece {
@@ -44,12 +43,15 @@ struct screen {
     struct bp_viewer *viewer;
     struct bp_deferred *again;
     uint32_t width, height; /* of the surface; 0: there is none */
+    bool leaving;           /* the surface is on its way out: no other is made, nothing is drawn */
     uint8_t *memory;        /* of the surface, where the worker draws */
     uint32_t unique;
     pthread_mutex_t lock;   /* what follows */
     struct queue drawing, pointer;
     size_t waiting;         /* bytes that were not released */
-    bool stalled;
+    unsigned pointers;      /* commands for the pointer that were not released */
+    bool pointer_due;       /* what the pointer is now was not told: there were too many */
+    bool stalled, left;     /* left: the worker is done with the surface */
 };
 
 static struct screen *screens;
@@ -64,6 +66,7 @@ static void put(struct screen *s, struct queue *q, struct piece *p)
     *q->last = p;
     q->last = &p->next;
     s->waiting += p->bytes;
+    s->pointers += q == &s->pointer;
     pthread_mutex_unlock(&s->lock);
     spice_qxl_wakeup(&s->instance);
 }
@@ -71,17 +74,19 @@ static void put(struct screen *s, struct queue *q, struct piece *p)
 static int get(struct screen *s, struct queue *q, struct QXLCommandExt *ret_command)
 {
     struct piece *p;
+    bool last = false;
 
     pthread_mutex_lock(&s->lock);
     p = q->first;
     if (p) {
         q->first = p->next;
-        if (!q->first)
+        last = !q->first;
+        if (last)
             q->last = &q->first;
         *ret_command = p->command;
     }
     pthread_mutex_unlock(&s->lock);
-    if (p && !q->first)
+    if (last)
         bp_deferred_schedule(s->again);
     return p != NULL;
 }
@@ -90,6 +95,7 @@ static void forget(struct screen *s, struct piece *p)
 {
     pthread_mutex_lock(&s->lock);
     s->waiting -= p->bytes;
+    s->pointers -= p->command.cmd.type == QXL_CMD_CURSOR;
     pthread_mutex_unlock(&s->lock);
     free(p);
 }
@@ -181,7 +187,7 @@ static void release_resource(QXLInstance *instance, struct QXLReleaseInfoExt inf
 
     forget(s, (struct piece *)(uintptr_t)info.info->id);
     pthread_mutex_lock(&s->lock);
-    go_on = s->stalled && s->waiting < MOST_WAITING;
+    go_on = (s->stalled && s->waiting < MOST_WAITING) || (s->pointer_due && s->pointers < MOST_POINTERS / 2);
     pthread_mutex_unlock(&s->lock);
     if (go_on)
         bp_deferred_schedule(s->again);
@@ -199,10 +205,16 @@ static int flush_resources(QXLInstance *instance)
     return 0;
 }
 
+/* The surface has gone, which is all that is asked for so. */
 static void async_complete(QXLInstance *instance, uint64_t cookie)
 {
-    (void)instance;
+    struct screen *s = (struct screen *)instance;
+
     (void)cookie;
+    pthread_mutex_lock(&s->lock);
+    s->left = true;
+    pthread_mutex_unlock(&s->lock);
+    bp_deferred_schedule(s->again);
 }
 
 static void update_area_complete(QXLInstance *instance, uint32_t surface, struct QXLRect *rects, uint32_t count)
@@ -283,12 +295,6 @@ static void new_surface(struct screen *s, uint32_t width, uint32_t height)
 {
     QXLDevSurfaceCreate create;
 
-    if (s->width) {
-        spice_qxl_destroy_primary_surface(&s->instance, 0);
-        empty(s, &s->drawing);
-        empty(s, &s->pointer);
-    }
-    free(s->memory);
     s->memory = bp_alloc((size_t)width * height * 4);
     s->width = width;
     s->height = height;
@@ -303,6 +309,37 @@ static void new_surface(struct screen *s, uint32_t width, uint32_t height)
     spice_qxl_create_primary_surface(&s->instance, 0, &create);
 }
 
+/* The worker waits for viewers before it lets a surface go, half a minute for one that stalls. What was to be drawn on
+ * it need not be any more. */
+static void leave_surface(struct screen *s)
+{
+    s->leaving = true;
+    empty(s, &s->drawing);
+    spice_qxl_destroy_primary_surface_async(&s->instance, 0, 0);
+}
+
+static void surface_left(struct screen *s)
+{
+    s->leaving = false;
+    s->width = s->height = 0;
+    free(s->memory);
+    s->memory = NULL;
+}
+
+/* ---- the pointer ---- */
+
+/* A viewer that stalls costs some commands: the next one that there is room for tells all. `all`: this one does. */
+static bool has_room(struct screen *s, bool all)
+{
+    bool room;
+
+    pthread_mutex_lock(&s->lock);
+    room = s->pointers < MOST_POINTERS && (all || !s->pointer_due);
+    s->pointer_due = !room;
+    pthread_mutex_unlock(&s->lock);
+    return room;
+}
+
 static void show_cursor(struct screen *s)
 {
     const struct bp_cursor *c;
@@ -311,6 +348,8 @@ static void show_cursor(struct screen *s)
     bool visible;
     size_t bytes;
 
+    if (!s->console || !has_room(s, true))
+        return;
     display->cursor(s->console, &c, &x, &y, &visible);
     bytes = c ? (size_t)c->width * c->height * 4 : 0;
     p = piece_new(QXL_CMD_CURSOR, bytes);
@@ -340,9 +379,15 @@ static void pull(struct screen *s)
 {
     struct bp_frame frame = {.size = sizeof(frame)};
 
-    if (!s->viewer || display->pull(s->viewer, &frame, NULL) < 0)
+    if (!s->viewer || s->leaving || display->pull(s->viewer, &frame, NULL) < 0)
         return;
-    if (frame.width != s->width || frame.height != s->height) {
+    if (s->width && (frame.width != s->width || frame.height != s->height)) {
+        display->release(&frame);
+        display->forget(s->viewer); /* look() pulls it again */
+        leave_surface(s);
+        return;
+    }
+    if (!s->width) {
         new_surface(s, frame.width, frame.height);
         show_cursor(s);
     }
@@ -364,14 +409,21 @@ static void pull(struct screen *s)
 static void look(void *opaque)
 {
     struct screen *s = opaque;
-    bool ready, oom;
+    bool ready, oom, left, pointer_due;
 
     pthread_mutex_lock(&s->lock);
+    left = s->left;
+    s->left = false;
     oom = s->waiting >= MOST_WAITING;
-    ready = !s->drawing.first && !oom && s->stalled;
+    ready = left || (!s->drawing.first && !oom && s->stalled);
     if (ready)
         s->stalled = false;
+    pointer_due = s->pointer_due && s->pointers < MOST_POINTERS / 2;
     pthread_mutex_unlock(&s->lock);
+    if (left)
+        surface_left(s);
+    if (pointer_due)
+        show_cursor(s);
     if (oom)
         spice_qxl_oom(&s->instance);
     if (ready)
@@ -397,8 +449,13 @@ static void cursor(void *opaque, const struct bp_cursor *now)
 static void pointer(void *opaque, int32_t x, int32_t y, bool visible)
 {
     struct screen *s = opaque;
-    struct piece *p = piece_new(QXL_CMD_CURSOR, 0);
+    struct piece *p;
 
+    if (!has_room(s, false)) {
+        bp_deferred_schedule(s->again);
+        return;
+    }
+    p = piece_new(QXL_CMD_CURSOR, 0);
     p->cursor.type = visible ? QXL_CURSOR_MOVE : QXL_CURSOR_HIDE;
     if (visible)
         p->cursor.u.position = (QXLPoint16){(int16_t)x, (int16_t)y};
@@ -439,7 +496,6 @@ static int add(struct spice_ui *ui, struct bp_console *console, int id, struct b
         at = &(*at)->next;
     *at = s;
     spice_qxl_add_memslot(&s->instance, &slot);
-    new_surface(s, 640, 480);
     if (display->viewer_new(console, "spice", 0, &viewer_ops, s, &s->viewer, err) < 0)
         return -ENOMEM;
     pull(s);

@@ -16,8 +16,19 @@
 #include <bp/loop.h>
 #include <bp/option.h>
 
+#include "tcp-socket.h"
+#include "unix-socket.h"
+
+struct bp_secret_interface; /* bp/host/secret.h */
+
 extern const struct bp_display_interface *const *const spice_display;
 extern const struct bp_input_interface *const *const spice_input;
+extern const struct bp_secret_interface *const *const spice_secret;
+
+struct spice_listener {
+    struct bp_watch *watch;
+    int fd;
+};
 
 struct spice_ui {
     SpiceServer *server; /* NULL: there is none */
@@ -26,8 +37,20 @@ struct spice_ui {
     uint32_t port, tls_port;
     const char *auth;    /* none, spice or sasl */
     bool unix_socket;
+    struct unix_socket socket;
+    int family;          /* AF_* to listen on */
+    struct spice_listener listeners[TCP_LISTENERS];
+    char *password;      /* NULL: none was set */
+    int64_t expires_s;   /* seconds since 1970; INT64_MAX: never */
 };
 extern struct spice_ui spice_ui;
+
+/* ---- access.c ---- */
+int spice_access_check(struct spice_ui *ui, struct bp_value *args, struct bp_error *err); /* before there is a server */
+int spice_access_set(struct spice_ui *ui, struct bp_value *args, struct bp_error *err);
+int spice_access_listen(struct spice_ui *ui, struct bp_error *err); /* but for TLS, which the library does */
+bool spice_is_on(struct bp_value *args, const char *key, bool otherwise);
+extern const struct bp_password_server spice_password_server;
 
 /* ---- core.c ---- */
 /* What the library needs of a loop: the main context. `channel_event`: [any] */
@@ -43,6 +66,7 @@ void spice_inputs_open(struct spice_ui *ui);
 /* ---- commands.c ---- */
 void spice_channel_event(int event, SpiceChannelEventInfo *info); /* [any] */
 void spice_commands_start(struct bp_machine *machine);
+bool spice_has_clients(void);
 extern const struct bp_command spice_query;
 extern const struct bp_hmp_command spice_info;
 extern const struct bp_event spice_connected, spice_initialized, spice_disconnected;

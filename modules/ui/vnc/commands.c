@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "module.h"
 
@@ -214,20 +213,10 @@ BP_HMP(vnc_info, "info vnc", "", "show the vnc server status", NULL, info);
 
 /* ---- passwords ---- */
 
-static const char *const protocols[] = {"vnc", "spice", NULL};
-static const struct bp_schema protocol_schema = {.name = "DisplayProtocol", .kind = BP_KIND_ENUM,
-                                                 .choices = protocols};
-static const char *const connected_choices[] = {"keep", "fail", "disconnect", NULL};
-static const struct bp_schema connected_schema = {.name = "SetPasswordAction", .kind = BP_KIND_ENUM,
-                                                  .choices = connected_choices};
-
-static int server_of(int protocol, const char *id, struct vnc **ret_server, struct bp_error *err)
+static int server_of(const char *id, struct vnc **ret_server, struct bp_error *err)
 {
-    struct vnc *s;
+    struct vnc *s = vnc_find(id);
 
-    if (protocol != 0)
-        return bp_fail(err, ENOTSUP, "not built yet: a SPICE server");
-    s = vnc_find(id);
     if (!s)
         return id ? bp_fail(err, ENOENT, "there is no VNC server '%.60s'", id)
                   : bp_fail_class(err, BP_ERROR_DEVICE_NOT_ACTIVE, ENODEV, "there is no VNC server");
@@ -235,13 +224,16 @@ static int server_of(int protocol, const char *id, struct vnc **ret_server, stru
     return 0;
 }
 
-static int change(int protocol, const char *id, const char *password, struct bp_error *err)
+static int set_password(const char *id, const char *password, enum bp_password_connected connected,
+                        struct bp_error *err)
 {
     struct vnc *s = NULL;
-    int r = server_of(protocol, id, &s, err);
+    int r = server_of(id, &s, err);
 
     if (r < 0)
         return r;
+    if (connected != BP_PASSWORD_KEEP)
+        return bp_fail(err, EINVAL, "argument 'connected': VNC has 'keep' only");
     if (!vnc_wants_password(s))
         return bp_fail(err, EINVAL, "VNC server '%.60s' wants no password: start it with password=on", s->id);
     free(s->secret);
@@ -249,118 +241,26 @@ static int change(int protocol, const char *id, const char *password, struct bp_
     return 0;
 }
 
-static const struct bp_field set_password_args[] = {
-    BP_ARG_TYPED("protocol", ENUM, &protocol_schema, 0, "vnc"), BP_ARG("password", STRING, "the new password"),
-    BP_ARG_TYPED("connected", ENUM, &connected_schema, BP_FIELD_OPTIONAL,
-                 "what becomes of viewers that are there: keep"),
-    BP_ARG_OPT("display", STRING, "name of the server"), BP_FIELDS_END};
-
-static int set_password(int protocol, const char *password, bool has_connected, int connected,
-                        const char *id, struct bp_error *err)
+static int expire_password(const char *id, int64_t when_s, struct bp_error *err)
 {
-    if (has_connected && connected != 0)
-        return bp_fail(err, EINVAL, "argument 'connected': VNC has 'keep' only");
-    return change(protocol, id, password, err);
+    struct vnc *s = NULL;
+    int r = server_of(id, &s, err);
+
+    if (r == 0)
+        s->expires_s = when_s;
+    return r;
 }
-BP_COMMAND(vnc_set_password, "set_password", "Sets the password that viewers need", set_password_args, NONE, NULL,
-           set_password, 0);
+const struct bp_password_server vnc_password_server = {
+    .size = sizeof(vnc_password_server), .protocol = "vnc", .set = set_password, .expire = expire_password};
 
 static const struct bp_field change_args[] = {BP_ARG("password", STRING, "the new password"), BP_FIELDS_END};
 
 static int change_password(const char *password, struct bp_error *err)
 {
-    return change(0, NULL, password, err);
+    return set_password(NULL, password, BP_PASSWORD_KEEP, err);
 }
 BP_COMMAND(vnc_change_password, "change-vnc-password", "Sets the password that viewers of the first VNC server need",
            change_args, NONE, NULL, change_password, 0);
-
-/* "now", "never", "+SECONDS", or seconds since the epoch. */
-static int parse_time(const char *text, int64_t *ret_time, struct bp_error *err)
-{
-    char *end;
-    long long number;
-
-    if (strcmp(text, "now") == 0) {
-        *ret_time = 0;
-        return 0;
-    }
-    if (strcmp(text, "never") == 0) {
-        *ret_time = INT64_MAX;
-        return 0;
-    }
-    errno = 0;
-    number = strtoll(text + (*text == '+'), &end, 10);
-    if (errno || *end || text[*text == '+'] < '0' || text[*text == '+'] > '9' || number > INT64_MAX / 2)
-        return bp_fail(err, EINVAL, "time '%.60s' is none; use now, never, +SECONDS or seconds since 1970", text);
-    *ret_time = *text == '+' ? (int64_t)time(NULL) + number : number;
-    return 0;
-}
-
-static const struct bp_field expire_args[] = {
-    BP_ARG_TYPED("protocol", ENUM, &protocol_schema, 0, "vnc"),
-    BP_ARG("time", STRING, "now, never, +SECONDS, or seconds since 1970"),
-    BP_ARG_OPT("display", STRING, "name of the server"), BP_FIELDS_END};
-
-static int expire_password(int protocol, const char *text, const char *id, struct bp_error *err)
-{
-    struct vnc *s = NULL;
-    int64_t when = 0;
-    int r = server_of(protocol, id, &s, err);
-
-    if (r == 0)
-        r = parse_time(text, &when, err);
-    if (r == 0)
-        s->expires_s = when;
-    return r;
-}
-BP_COMMAND(vnc_expire_password, "expire_password", "Says until when the password is good", expire_args, NONE, NULL,
-           expire_password, 0);
-
-static const struct bp_field hmp_password_args[] = {
-    BP_ARG("protocol", STRING, "vnc"), BP_ARG("password", STRING, "password"),
-    BP_ARG_OPT("connected", STRING, "keep"), BP_FIELDS_END};
-
-static int protocol_of(struct bp_value *args, struct bp_error *err)
-{
-    const char *text = bp_value_get_string(args, "protocol");
-
-    if (strcmp(text, "vnc") == 0)
-        return 0;
-    return strcmp(text, "spice") == 0 ? 1 : bp_fail(err, EINVAL, "protocol '%.60s' is not vnc or spice", text);
-}
-
-static void hmp_set_password(struct bp_monitor *mon, struct bp_value *args)
-{
-    const char *connected = bp_value_get_string(args, "connected");
-    struct bp_error err = {0};
-    int r = protocol_of(args, &err);
-
-    if (r >= 0 && connected && strcmp(connected, "keep") != 0)
-        r = bp_fail(&err, EINVAL, "argument 'connected': VNC has 'keep' only");
-    if (r >= 0)
-        r = change(r, NULL, bp_value_get_string(args, "password"), &err);
-    if (r < 0)
-        bp_monitor_printf(mon, "Error: %s\n", err.message);
-}
-BP_HMP(vnc_hmp_set_password, "set_password", "protocol password [keep]", "set spice/vnc password",
-       hmp_password_args, hmp_set_password);
-
-static const struct bp_field hmp_expire_args[] = {
-    BP_ARG("protocol", STRING, "vnc"), BP_ARG("time", STRING, "now, never, +SECONDS or seconds since 1970"),
-    BP_FIELDS_END};
-
-static void hmp_expire_password(struct bp_monitor *mon, struct bp_value *args)
-{
-    struct bp_error err = {0};
-    int r = protocol_of(args, &err);
-
-    if (r >= 0)
-        r = expire_password(r, bp_value_get_string(args, "time"), NULL, &err);
-    if (r < 0)
-        bp_monitor_printf(mon, "Error: %s\n", err.message);
-}
-BP_HMP(vnc_hmp_expire_password, "expire_password", "protocol time", "set spice/vnc password expire-time",
-       hmp_expire_args, hmp_expire_password);
 
 /* ---- certificates ---- */
 

@@ -86,118 +86,34 @@ void vnc_unlisten(struct vnc *s)
         close(s->listeners[i].fd);
         s->listeners[i].watch = NULL;
     }
-    for (unsigned i = 0; i < 2; i++) {
-        if (s->unlink_path[i])
-            unlink(s->unlink_path[i]);
-        free(s->unlink_path[i]);
-        s->unlink_path[i] = NULL;
-    }
-}
-
-static int unix_address(const char *path, struct sockaddr_un *ret_address, struct bp_error *err)
-{
-    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (!*path || strlen(path) >= sizeof(ret_address->sun_path))
-        return bp_fail(err, ENAMETOOLONG, "a UNIX socket's path has 1 to %zu bytes: '%.60s'",
-                       sizeof(ret_address->sun_path) - 1, path);
-    memcpy(ret_address->sun_path, path, strlen(path));
-    return 0;
-}
-
-/* What an earlier process left may go; not what somebody serves, and no other kind of file. */
-static int make_way(const char *path, const struct sockaddr_un *address, struct bp_error *err)
-{
-    struct stat st;
-    int fd, why;
-
-    if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return 0; /* bind() tells */
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return bp_fail(err, errno, "%s: %s", path, strerror(errno));
-    why = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
-    close(fd);
-    if (why == ECONNREFUSED)
-        return unlink(path) < 0 ? bp_fail(err, errno, "%s: %s", path, strerror(errno)) : 0;
-    /* 0, EAGAIN: somebody listens there; EPROTOTYPE: another kind of socket; EACCES: not ours. */
-    return bp_fail(err, EADDRINUSE, "%s: another process serves this socket%s%s", path,
-                   why && why != EAGAIN ? ": " : "", why && why != EAGAIN ? strerror(why) : "");
+    for (unsigned i = 0; i < 2; i++)
+        unix_socket_remove(&s->unix_sockets[i]);
 }
 
 static int listen_unix(struct vnc *s, const char *path, bool websocket, struct bp_error *err)
 {
-    struct sockaddr_un address;
-    int fd, r = unix_address(path, &address, err);
+    int fd = unix_socket_listen(&s->unix_sockets[websocket], path, err);
 
-    if (r == 0)
-        r = make_way(path, &address, err);
-    if (r < 0)
-        return r;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 128) < 0) {
-        r = bp_fail(err, errno, "%s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return r;
-    }
-    s->unlink_path[websocket] = realpath(path, NULL); /* -daemonize changes the directory */
-    return add(s, fd, websocket, err);
+    return fd < 0 ? fd : add(s, fd, websocket, err);
 }
 
-static int open_one(const struct addrinfo *a)
+static int family_of(const struct vnc *s)
 {
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), saved;
-
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (a->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 128) == 0)
-        return fd;
-    saved = errno;
-    close(fd);
-    return -saved;
-}
-
-static int look_up(const struct vnc *s, const char *host, unsigned port, bool passive,
-                   struct addrinfo **ret_list, struct bp_error *err)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0};
-    char text[8];
-    int r;
-
-    snprintf(text, sizeof(text), "%u", port);
-    hints.ai_family = s->ipv6 == 2 || (s->ipv4 == 1 && s->ipv6 != 1) ? AF_INET
-                      : s->ipv4 == 2 || (s->ipv6 == 1 && s->ipv4 != 1) ? AF_INET6 : AF_UNSPEC;
-    r = getaddrinfo(host && *host ? host : NULL, text, &hints, ret_list);
-    return r == 0 ? 0 : bp_fail(err, ENOENT, "host '%.100s': %s", host ? host : "", gai_strerror(r));
+    return s->ipv6 == 2 || (s->ipv4 == 1 && s->ipv6 != 1)   ? AF_INET
+           : s->ipv4 == 2 || (s->ipv6 == 1 && s->ipv4 != 1) ? AF_INET6 : AF_UNSPEC;
 }
 
 /* All addresses of a host on one port. -EADDRINUSE: try another one. */
 static int listen_tcp(struct vnc *s, const char *host, unsigned port, bool websocket, struct bp_error *err)
 {
-    struct addrinfo *list;
-    unsigned opened = 0;
-    int r = look_up(s, host, port, true, &list, err), last = 0;
+    int fds[TCP_LISTENERS], count = tcp_listen(host, port, family_of(s), fds, err), r = count < 0 ? count : 0;
 
-    if (r < 0)
-        return r;
-    for (const struct addrinfo *a = list; a && r == 0; a = a->ai_next) {
-        int fd = open_one(a);
-
-        if (fd == -EADDRINUSE) {
-            r = bp_fail(err, EADDRINUSE, "port %u is in use", port);
-        } else if (fd < 0) {
-            last = fd; /* a family that this host does not have */
-        } else {
-            r = add(s, fd, websocket, err);
-            opened++;
-        }
+    for (int i = 0; i < count; i++) {
+        if (r == 0)
+            r = add(s, fds[i], websocket, err);
+        else
+            close(fds[i]);
     }
-    freeaddrinfo(list);
-    if (r == 0 && !opened)
-        r = bp_fail(err, -last, "port %u: %s", port, strerror(-last));
     return r;
 }
 
@@ -301,7 +217,7 @@ static int call_viewer(struct vnc *s, struct bp_error *err)
     int r;
 
     if (strncmp(s->address, "unix:", 5) == 0) {
-        r = unix_address(s->address + 5, &un, err);
+        r = unix_socket_address(s->address + 5, &un, err);
         if (r == 0)
             r = call(s, (struct sockaddr *)&un, sizeof(un));
         return r < 0 ? bp_fail(err, -r, "%s: %s", s->address, strerror(-r)) : 0;
@@ -309,7 +225,7 @@ static int call_viewer(struct vnc *s, struct bp_error *err)
     r = parse("the address", s->address, 65535, &place, err);
     if (r < 0)
         return r;
-    r = look_up(s, place.host, (unsigned)place.number, false, &list, err);
+    r = tcp_look_up(place.host, (unsigned)place.number, family_of(s), 0, &list, err);
     free(place.host);
     if (r < 0)
         return r;

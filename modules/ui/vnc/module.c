@@ -2,8 +2,6 @@
 /* The module: what it provides and uses. */
 #include "vnc.h"
 
-#include <unistd.h>
-
 #include <bp/host/secret.h>
 
 #include "module.h"
@@ -20,27 +18,30 @@ int vnc_secret_get(const char *id, const uint8_t **ret_data, size_t *ret_length)
 }
 
 static const struct bp_import imports[] = {
-    BP_IMPORT(display_import, "display", 1), BP_IMPORT(input_import, "input", 1),
+    BP_IMPORT_MINOR(display_import, "display", 1, 1), BP_IMPORT(input_import, "input", 1),
     BP_IMPORT(secret_import, "secret", 1), {0}};
 /* What stands in the file system goes with the process. */
 static void leave(void)
 {
     for (struct vnc *s = vnc_servers; s; s = s->next) {
-        for (unsigned i = 0; i < 2; i++) {
-            if (s->unlink_path[i])
-                unlink(s->unlink_path[i]);
-        }
+        for (unsigned i = 0; i < 2; i++)
+            unix_socket_remove(&s->unix_sockets[i]);
     }
 }
 
-BP_MODULE_WITH_FINI("ui-vnc", "VNC server", imports, NULL, leave, {BP_PROVIDE_OTHER, &vnc_class},
+static int begin(struct bp_error *err)
+{
+    (void)err;
+    display_import->password_server(&vnc_password_server);
+    return 0;
+}
+
+BP_MODULE_WITH_FINI("ui-vnc", "VNC server", imports, begin, leave, {BP_PROVIDE_OTHER, &vnc_class},
                     {BP_PROVIDE_INTERFACE, &vnc_interface},
                     {BP_PROVIDE_OPTION, &vnc_option},
           {BP_PROVIDE_OPTION, &k_option}, {BP_PROVIDE_COMMAND, &vnc_query},
-          {BP_PROVIDE_COMMAND, &vnc_query_servers}, {BP_PROVIDE_COMMAND, &vnc_set_password},
-          {BP_PROVIDE_COMMAND, &vnc_expire_password}, {BP_PROVIDE_COMMAND, &vnc_change_password},
+          {BP_PROVIDE_COMMAND, &vnc_query_servers}, {BP_PROVIDE_COMMAND, &vnc_change_password},
           {BP_PROVIDE_COMMAND, &vnc_reload}, {BP_PROVIDE_HMP, &vnc_info},
-          {BP_PROVIDE_HMP, &vnc_hmp_set_password}, {BP_PROVIDE_HMP, &vnc_hmp_expire_password},
           {BP_PROVIDE_EVENT, &vnc_connected}, {BP_PROVIDE_EVENT, &vnc_initialized},
           {BP_PROVIDE_EVENT, &vnc_disconnected}, {BP_PROVIDE_HMP, &vnc_acl_show},
           {BP_PROVIDE_HMP, &vnc_acl_policy}, {BP_PROVIDE_HMP, &vnc_acl_add}, {BP_PROVIDE_HMP, &vnc_acl_remove},

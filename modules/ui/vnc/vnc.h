@@ -14,6 +14,8 @@
 #include "keymap.h"
 #include "rfb.h"
 #include "sasl.h"
+#include "tcp-socket.h"
+#include "unix-socket.h"
 #include "websocket.h"
 
 #define VNC_LISTENERS 16u
@@ -50,7 +52,7 @@ struct vnc {
     char *secret;       /* password that was set, or NULL */
     int64_t expires_s;  /* of it: seconds since the epoch; INT64_MAX: never */
     struct keymap *keymap;
-    char *unlink_path[2]; /* of UNIX sockets */
+    struct unix_socket unix_sockets[2]; /* for RFB, for WebSocket */
     struct vnc *next;
 };
 extern struct vnc *vnc_servers; /* of the process: what query-vnc-servers lists */

@@ -6,7 +6,6 @@
 #include "web.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,47 +36,19 @@ static void arrived(void *opaque, unsigned events)
         web_client_new(l->web, fd);
 }
 
-static int open_one(const struct addrinfo *a)
-{
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), saved;
-
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 64) == 0)
-        return fd;
-    saved = errno;
-    close(fd);
-    return -saved;
-}
-
 /* All addresses of a host on one port. -EADDRINUSE: try another one. */
 static int listen_on(struct web *web, const char *host, unsigned port, struct bp_error *err)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *list;
-    char service[8];
-    int r, last = -EADDRNOTAVAIL;
+    int fds[TCP_LISTENERS], count = tcp_listen(host, port, AF_UNSPEC, fds, err);
 
-    snprintf(service, sizeof(service), "%u", port);
-    r = getaddrinfo(*host ? host : NULL, service, &hints, &list);
-    if (r)
-        return bp_fail(err, ENOENT, "host '%.100s': %s", host, gai_strerror(r));
-    for (const struct addrinfo *a = list; a && web->listener_count < WEB_LISTENERS; a = a->ai_next) {
-        struct web_listener *l = &web->listeners[web->listener_count];
-        int fd = open_one(a);
+    for (int i = 0; i < count; i++) {
+        struct web_listener *l = &web->listeners[web->listener_count++];
 
-        if (fd < 0) {
-            last = fd;
-            continue;
-        }
         l->web = web;
-        l->fd = fd;
-        l->watch = bp_watch_new(NULL, bp_context_main(web->machine), fd, BP_WATCH_IN, arrived, l);
-        web->listener_count++;
+        l->fd = fds[i];
+        l->watch = bp_watch_new(NULL, bp_context_main(web->machine), l->fd, BP_WATCH_IN, arrived, l);
     }
-    freeaddrinfo(list);
-    return web->listener_count ? 0 : bp_fail(err, -last, "%s:%u: %s", *host ? host : "*", port, strerror(-last));
+    return count < 0 ? count : 0;
 }
 
 /* "HOST:PORT", ":PORT", "[IPV6]:PORT" */

@@ -8,9 +8,10 @@
 #include <bp/loop.h>
 #include <bp/object.h>
 
+#include "tcp-socket.h"
+
 #define WEB_TOKEN 32u /* hexadecimal digits */
 #define WEB_CLIENTS 32u
-#define WEB_LISTENERS 8u
 
 struct web;
 struct web_client;
@@ -25,7 +26,7 @@ struct web {
     char *addr; /* property */
     struct bp_machine *machine;
     char token[WEB_TOKEN + 1];
-    struct web_listener listeners[WEB_LISTENERS];
+    struct web_listener listeners[TCP_LISTENERS];
     unsigned listener_count;
     struct web_client *clients;
     unsigned client_count;

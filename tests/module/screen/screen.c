@@ -2,8 +2,8 @@
 /*
  * A screen for tests of what shows screens: a frame buffer of XRGB8888 in guest memory at 0xe0000000, and
  * registers at 0xe8000000 (32 bits each): width, height (a write of the height makes the new size), cursor
- * (write 1: a picture of 5 x 3, 0: none), and what keys and pointers were sent: how many events, then the
- * oldest one as type, code, value; reading the value takes it out.
+ * (write 1: a picture of 5 x 3, N: one of N x N, 0: none), and what keys and pointers were sent: how many
+ * events, then the oldest one as type, code, value; reading the value takes it out.
  */
 #include <string.h>
 
@@ -44,14 +44,15 @@ static void show(struct screen *s)
     display->surface_unref(surface);
 }
 
-static void set_cursor(struct screen *s, bool on)
+static void set_cursor(struct screen *s, uint32_t size)
 {
-    uint32_t pixels[15];
-    const struct bp_cursor cursor = {.width = 5, .height = 3, .hot_x = 1, .hot_y = 2, .pixels = pixels};
+    static uint32_t pixels[256 * 256];
+    const struct bp_cursor cursor = {.width = size > 1 ? size : 5, .height = size > 1 ? size : 3, .hot_x = 1,
+                                     .hot_y = 2, .pixels = pixels};
 
-    for (uint32_t i = 0; i < 15; i++)
+    for (uint32_t i = 0; i < cursor.width * cursor.height && size <= 256; i++)
         pixels[i] = i % 2 ? 0xff000000u | i << 16 | i << 8 : 0;
-    display->set_cursor(s->console, on ? &cursor : NULL);
+    display->set_cursor(s->console, size && size <= 256 ? &cursor : NULL);
 }
 
 static uint64_t screen_read(void *opaque, uint64_t addr, unsigned size)
@@ -91,7 +92,7 @@ static void screen_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
         show(s);
     }
     if (addr / 4 == CURSOR)
-        set_cursor(s, value);
+        set_cursor(s, (uint32_t)value);
 }
 
 static const struct bp_region_ops ops = {
