@@ -578,7 +578,8 @@ _Static_assert(offsetof(struct bp_display_interface, release) == 240, "bp_displa
 _Static_assert(offsetof(struct bp_display_interface, forget) == 248, "bp_display_interface.forget");
 _Static_assert(offsetof(struct bp_display_interface, viewer_console) == 256, "bp_display_interface.viewer_console");
 _Static_assert(offsetof(struct bp_display_interface, cursor) == 264, "bp_display_interface.cursor");
-_Static_assert(offsetof(struct bp_display_interface, reserved) == 272, "bp_display_interface.reserved");
+_Static_assert(offsetof(struct bp_display_interface, password_server) == 272, "bp_display_interface.password_server");
+_Static_assert(offsetof(struct bp_display_interface, reserved) == 280, "bp_display_interface.reserved");
 _Static_assert(sizeof(struct bp_doorbell_match) >= 48, "bp_doorbell_match");
 _Static_assert(offsetof(struct bp_doorbell_match, size) == 0, "bp_doorbell_match.size");
 _Static_assert(offsetof(struct bp_doorbell_match, offset) == 8, "bp_doorbell_match.offset");
@@ -1033,6 +1034,13 @@ _Static_assert(offsetof(struct bp_participant_ops, busy) == 16, "bp_participant_
 _Static_assert(offsetof(struct bp_participant_ops, drain_end) == 24, "bp_participant_ops.drain_end");
 _Static_assert(offsetof(struct bp_participant_ops, moved) == 32, "bp_participant_ops.moved");
 _Static_assert(offsetof(struct bp_participant_ops, reserved) == 40, "bp_participant_ops.reserved");
+_Static_assert(sizeof(struct bp_password_server) >= 64, "bp_password_server");
+_Static_assert(offsetof(struct bp_password_server, size) == 0, "bp_password_server.size");
+_Static_assert(offsetof(struct bp_password_server, flags) == 4, "bp_password_server.flags");
+_Static_assert(offsetof(struct bp_password_server, protocol) == 8, "bp_password_server.protocol");
+_Static_assert(offsetof(struct bp_password_server, set) == 16, "bp_password_server.set");
+_Static_assert(offsetof(struct bp_password_server, expire) == 24, "bp_password_server.expire");
+_Static_assert(offsetof(struct bp_password_server, reserved) == 32, "bp_password_server.reserved");
 _Static_assert(sizeof(struct bp_pc_dimm_info) >= 72, "bp_pc_dimm_info");
 _Static_assert(offsetof(struct bp_pc_dimm_info, size) == 0, "bp_pc_dimm_info.size");
 _Static_assert(offsetof(struct bp_pc_dimm_info, addr) == 8, "bp_pc_dimm_info.addr");
