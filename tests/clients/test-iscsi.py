@@ -249,6 +249,75 @@ def headers_have_checksums():
         assert "crc32c-none" in fails(PROGRAM, "-M", "none", "-iscsi", "header-digest=md5")
 
 
+class Relay:
+    """Between us and a target: change(pdu) says what becomes of each PDU from there; what comes from us is kept."""
+
+    def __init__(self, port, change=lambda pdu: pdu):
+        self.change, self.said, self.to = change, b"", port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                ours, _ = self.listener.accept()
+            except OSError:
+                return
+            theirs = socket.create_connection(("127.0.0.1", self.to))
+            threading.Thread(target=self.out, args=(ours, theirs), daemon=True).start()
+            threading.Thread(target=self.back, args=(theirs, ours), daemon=True).start()
+
+    def out(self, ours, theirs):
+        try:
+            while data := ours.recv(65536):
+                self.said += data
+                theirs.sendall(data)
+            theirs.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def back(self, theirs, ours):
+        try:
+            while len(head := theirs.recv(48, socket.MSG_WAITALL)) == 48:
+                length = head[4] * 4 + int.from_bytes(head[5:8], "big")
+                length += -length % 4
+                ours.sendall(self.change(head + (theirs.recv(length, socket.MSG_WAITALL) if length else b"")))
+            ours.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.listener.close()
+
+
+def reads_without_data_show_nothing_of_memory():
+    passed = []
+
+    def drop(pdu):
+        """The first pieces of data pass; of later ones only the good status remains."""
+        if pdu[0] != 0x25 or len(pdu) < 4096 + 48 or len(passed) < 4:
+            passed.extend([1] if len(pdu) >= 4096 + 48 else [])
+            return pdu
+        if not pdu[1] & 1:
+            return b""
+        return bytes((0x21, 0x80, 0, 0)) + bytes(12) + pdu[16:20] + bytes(4) + pdu[24:36] + bytes(12)
+    with Target() as target, Relay(target.port, drop) as relay:
+        write("any.raw", b"")
+        done = subprocess.run([TOOL, "convert", "-f", "raw", "-O", "raw", "iscsi://127.0.0.1:%d/%s/1" %
+                               (relay.port, IQN), path("any.raw")], timeout=WAIT, check=False, capture_output=True,
+                              env={**os.environ, "MALLOC_PERTURB_": "85"})
+        seen = content("any.raw")
+        assert len(passed) == 4
+        assert done.returncode == 1 or (len(seen) == SIZE and seen != DATA), done
+        for at in range(0, len(seen), 512):
+            block = seen[at:at + 512]
+            assert block == DATA[at:at + 512] or not any(block), "bytes at %d come from elsewhere" % at
+
+
 def targets_that_are_gone_are_errors():
     with Target() as target:
         with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file=%s/1" % target.url) as e:
@@ -305,5 +374,6 @@ def wrong_options_are_one_line():
 
 
 tap.run([disks_are_read_and_written, zeroes_and_discards_reach_the_target, media_that_are_only_read,
-         passwords_are_asked_for, initiators_have_names, headers_have_checksums, targets_that_are_gone_are_errors,
+         passwords_are_asked_for, initiators_have_names, headers_have_checksums,
+         reads_without_data_show_nothing_of_memory, targets_that_are_gone_are_errors,
          slow_targets_are_given_up, wrong_options_are_one_line])

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import tap  # noqa: E402
@@ -117,8 +118,11 @@ def option(number, data):
 
 
 def connected(port, name):
+    return choose(socket.create_connection(("127.0.0.1", port), WAIT), name)
+
+
+def choose(client, name):
     """A client that has chosen an export (NBD_OPT_GO) and asks for nothing."""
-    client = socket.create_connection(("127.0.0.1", port), WAIT)
     client.settimeout(WAIT)
     client.sendall(struct.pack(">I", 3) + option(7, struct.pack(">I", len(name)) + name + struct.pack(">H", 0)))
     with client.makefile("rb") as f:
@@ -157,6 +161,65 @@ def exports_come_and_go():
         assert e.wait_event("BLOCK_EXPORT_DELETED") == {"id": "x1"}
         ok(e.command("blockdev-del", node_name="n"))
         assert "'x1'" in e.command("block-export-del", id="x1")["error"]["desc"]
+
+
+def ended(client, dribble=b""):
+    """It is sent away, though it sends something now and then."""
+    end = time.monotonic() + WAIT
+    client.settimeout(0.1)
+    while time.monotonic() < end:
+        try:
+            if dribble:
+                client.sendall(dribble)
+            if not client.recv(65536):
+                return True
+        except TimeoutError:
+            pass
+        except OSError:
+            return True
+    return False
+
+
+def knock():
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(WAIT)
+    client.connect(SOCK)
+    return client
+
+
+def handshakes_take_their_time_and_no_longer():
+    disk()
+    with Exporting() as e:
+        e.start(handshake_max_seconds=1, max_connections=4)
+        ok(e.command("nbd-server-add", device="d", name="ex"))
+        with chosen(b"ex") as client:
+            for dribble in (b"", b"I"):
+                with knock() as knocking:
+                    assert ended(knocking, dribble), "it may knock for ever: %r" % dribble
+            assert len(block_of(client)) == 512, "whoever has chosen may be idle"
+        ok(e.command("nbd-server-stop"))
+        e.start(handshake_max_seconds=0, max_connections=0)
+        ok(e.command("nbd-server-add", device="d", name="ex"))
+        with chosen(b"ex") as client:
+            knocking = [knock() for _ in range(65)]
+            assert ended(knocking[0]), "any number of clients may knock"
+            for k in knocking[1:]:
+                assert len(k.recv(18, socket.MSG_WAITALL)) == 18, "more than the oldest one were sent away"
+            assert len(block_of(client)) == 512, "it had chosen before the others came"
+            for k in knocking:
+                k.close()
+        ok(e.command("nbd-server-stop"))
+
+
+def chosen(name):
+    return choose(knock(), name)
+
+
+def block_of(client):
+    client.settimeout(WAIT)
+    client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, 0, 512))
+    assert client.recv(16, socket.MSG_WAITALL)[:8] == struct.pack(">II", 0x67446698, 0)
+    return client.recv(512, socket.MSG_WAITALL)
 
 
 def clients_may_send_what_they_like():
@@ -205,4 +268,5 @@ def clients_may_send_what_they_like():
     run("qemu-img", "check", "-q", "disk.qcow2")
 
 
-tap.run([others_read_and_write, exports_come_and_go, clients_may_send_what_they_like])
+tap.run([others_read_and_write, exports_come_and_go, handshakes_take_their_time_and_no_longer,
+         clients_may_send_what_they_like])

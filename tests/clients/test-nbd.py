@@ -323,6 +323,132 @@ def hostile(rand, listener):
         peer.close()
 
 
+class Saying:
+    """A server whose handshake is well-formed; what it says to requests is up to talk(peer, cookie, offset, length)."""
+
+    def __init__(self, talk):
+        self.talk, self.peers, self.clients = talk, [], 0
+        if os.path.exists(SOCK):
+            os.unlink(SOCK)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(SOCK)
+        self.listener.listen(8)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            self.peers.append(peer)
+            self.clients += 1
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        reply = struct.pack(">Q", 0x3e889045565a9)
+        try:
+            peer.sendall(b"NBDMAGICIHAVEOPT\0\3")
+            peer.recv(4, socket.MSG_WAITALL)
+            option = 0
+            while option != 7:
+                head = peer.recv(16, socket.MSG_WAITALL)
+                option, length = struct.unpack(">II", head[8:])
+                peer.recv(length, socket.MSG_WAITALL)
+                if option == 7:
+                    peer.sendall(reply + struct.pack(">IIIHQH", 7, 3, 12, 0, 1 << 20, 0x6d))
+                kind = 1 << 31 | 1 if option == 10 else 1
+                peer.sendall(reply + struct.pack(">III", option, kind, 0))
+            while True:
+                head = peer.recv(28, socket.MSG_WAITALL)
+                if len(head) < 28:
+                    return
+                _, _, kind, cookie, offset, length = struct.unpack(">IHHQQI", head)
+                if kind == 0:
+                    self.talk(peer, cookie, offset, length)
+        except (OSError, struct.error):
+            pass
+        finally:
+            peer.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.listener.close()
+        for peer in self.peers:
+            peer.close()
+
+
+def chunk(cookie, kind, data, done=False):
+    return struct.pack(">IHHQI", 0x668e33ef, done, kind, cookie, len(data)) + data
+
+
+def answers_that_leave_something_out_are_errors():
+    def good(peer, cookie, offset, length):
+        half = length // 2
+        peer.sendall(chunk(cookie, 1, struct.pack(">Q", offset + half) + b"B" * (length - half)) +
+                     chunk(cookie, 1, struct.pack(">Q", offset) + b"A" * half, True))
+
+    def twice(peer, cookie, offset, length):
+        data = struct.pack(">Q", offset) + b"A" * (length // 2)
+        peer.sendall(chunk(cookie, 1, data) + chunk(cookie, 1, data, True))
+
+    def overlapping(peer, cookie, offset, length):
+        peer.sendall(chunk(cookie, 2, struct.pack(">QI", offset, length // 2 + 1)) +
+                     chunk(cookie, 1, struct.pack(">Q", offset + length // 2) + b"A" * (length // 2), True))
+
+    def around(peer, cookie, offset, length):
+        peer.sendall(chunk(cookie, 1, struct.pack(">Q", offset + 512) + b"A" * 512) +
+                     chunk(cookie, 2, struct.pack(">QI", offset, length - 1), True))
+
+    def short(peer, cookie, offset, length):
+        peer.sendall(chunk(cookie, 1, struct.pack(">Q", offset) + b"A" * (length - 1), True))
+    image = "driver=nbd,reconnect-delay=600,server.type=unix,server.path=" + SOCK
+    for talk in (good, twice, overlapping, around, short):
+        with Saying(talk) as server:
+            said = run("convert", "-O", "raw", "--image-opts", image, "any.raw", status=0 if talk is good else 1)
+            assert talk is good or "error" in said, said
+            assert server.clients <= 2, "it was asked for ever"
+    assert content("any.raw") and set(content("any.raw")) <= set(b"\0AB")
+
+
+def servers_that_dribble_are_given_up():
+    """One in its handshake, the other one when it answers who cannot do anything else meanwhile: half a minute each."""
+    def slowly(peer, data):
+        for i in range(len(data)):
+            peer.sendall(data[i:i + 1])
+            time.sleep(0.5)
+
+    def answer(peer, cookie, offset, length):
+        slowly(peer, chunk(cookie, 1, struct.pack(">Q", offset) + bytes(length), True))
+    with socket.socket(socket.AF_UNIX) as listener, Saying(answer):
+        listener.bind(SOCK + "h")
+        listener.listen(1)
+
+        def dribble():
+            peer, _ = listener.accept()
+            try:
+                peer.sendall(b"NBDMAGICIHAVEOPT\0\3")
+                peer.recv(20, socket.MSG_WAITALL)
+                slowly(peer, struct.pack(">QIII", 0x3e889045565a9, 8, 1, 60000) + bytes(60000))
+            except OSError:
+                pass
+        threading.Thread(target=dribble, daemon=True).start()
+        tools = [subprocess.Popen([TOOL, "info", "nbd+unix:///?socket=" + SOCK + "h"], stderr=subprocess.PIPE,
+                                  text=True),
+                 subprocess.Popen([PROGRAM, "-M", "none", "-display", "none", "-drive", "if=none,file=" + URI],
+                                  stderr=subprocess.PIPE, text=True)]
+        try:
+            for tool in tools:
+                said = tool.communicate(timeout=WAIT)[1]
+                assert tool.returncode == 1 and "timed out" in said, said
+        finally:
+            for tool in tools:
+                tool.kill()
+                tool.wait()
+
+
 # AddressSanitizer reserves terabytes of addresses.
 LIMIT = [] if os.environ.get("ASAN_OPTIONS") else ["prlimit", "--as=4000000000"]
 
@@ -358,4 +484,5 @@ def servers_may_say_what_they_like():
 tap.run([names_of_all_kinds_lead_to_the_export, the_documented_examples_run, what_is_written_arrives,
          discards_of_a_disk_are_trims, holes_are_told_of,
          old_servers_and_read_only_ones_are_understood, errors_come_through, restarts_are_survived_within_the_delay,
-         servers_that_come_late_are_waited_for, servers_may_say_what_they_like])
+         servers_that_come_late_are_waited_for, answers_that_leave_something_out_are_errors,
+         servers_that_dribble_are_given_up, servers_may_say_what_they_like])

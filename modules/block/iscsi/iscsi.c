@@ -46,6 +46,9 @@ static int iscsi_read(struct bp_block_node *node, const struct bp_block_request 
     struct iscsi_state *s = state_of(node);
     struct request r = request_of(s, REQUEST_READ, req);
 
+    /* A target may say that all went well and have sent less: what was in memory before is nobody's business. */
+    for (unsigned i = 0; i < req->iov_count; i++)
+        memset(req->iov[i].iov_base, 0, req->iov[i].iov_len);
     return session_request(s->session, &r);
 }
 

@@ -17,6 +17,7 @@
 
 #define SECOND INT64_C(1000000000)
 #define LOGIN_SECONDS 30     /* without a timeout of its own */
+#define STUCK_SECONDS 60     /* the same of requests that hold all up */
 #define PATIENCE (5 * SECOND) /* how long requests wait for a new session */
 #define MAX_TRIES 50u        /* of one request, when the unit is busy or has something to say first */
 
@@ -212,13 +213,13 @@ static int good(struct request *r)
     return 0;
 }
 
-static int of_sense(const struct request *r)
+static int of_sense(struct request *r)
 {
     const struct scsi_sense *sense = &r->task->sense;
     bool needed = r->op == REQUEST_READ || r->op == REQUEST_WRITE;
 
     if (sense->key == SCSI_SENSE_RECOVERED_ERROR)
-        return 0;
+        return needed ? good(r) : 0;
     if (sense->key == SCSI_SENSE_ILLEGAL_REQUEST && !needed)
         return r->op == REQUEST_FLUSH ? 0 : -ENOTSUP; /* no SYNCHRONIZE CACHE: no cache */
     if (sense->key == SCSI_SENSE_DATA_PROTECTION)
@@ -467,7 +468,8 @@ int session_request(struct session *s, struct request *r)
 
     r->session = s;
     r->co = in_coroutine ? bp_co_ref(bp_co_current()) : NULL;
-    r->until = s->place.timeout ? now() + s->place.timeout * SECOND : 0;
+    if (s->place.timeout || !in_coroutine) /* who can do nothing else meanwhile does not wait for ever */
+        r->until = now() + (s->place.timeout ? s->place.timeout : STUCK_SECONDS) * SECOND;
     pthread_mutex_lock(&s->lock);
     *s->incoming_tail = r;
     s->incoming_tail = &r->next;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A connection: requests go out and answers come in, each as far as the socket takes and gives them, so that a
- * coroutine
- * that waits and one that polls do the same. When it breaks, what was not answered is sent anew on the next one. [main]
+ * coroutine that waits and one that polls do the same. When it breaks, what was not answered is sent anew on the next
+ * one. [main]
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,6 +13,10 @@
 #include <unistd.h>
 
 #include "nbd.h"
+
+#define PATIENCE INT64_C(30000000000) /* ns that a request may take that is polled for */
+#define SLOWEST 262144u               /* and bytes a second of what it carries */
+#define MAX_TURN 256u                 /* pieces of answers that are read at a time */
 
 void conn_unref(struct conn *c)
 {
@@ -111,7 +115,6 @@ static int receive_data(struct conn *c)
         return got == 0 ? -ECONNRESET : -errno;
     c->chunk_at += (uint64_t)got;
     c->left -= (uint32_t)got;
-    r->got += (uint64_t)got;
     return 0;
 }
 
@@ -133,6 +136,42 @@ static void fill_hole(struct nbd_request *r, uint64_t at, uint64_t bytes)
     }
 }
 
+/* Each byte of a read comes once. Pieces mostly come in order, which makes one range of them. */
+static int cover(struct nbd_request *r, uint64_t at, uint64_t bytes)
+{
+    struct nbd_range *list = r->ranges;
+    unsigned i = 0;
+
+    while (i < r->range_count && list[i].end < at)
+        i++;
+    if (i < r->range_count && list[i].end == at)
+        list[i].end += bytes;
+    else if (i < r->range_count && list[i].start < at + bytes && list[i].end > at)
+        return -EPROTO;
+    else if (i < r->range_count && list[i].start == at + bytes)
+        list[i].start = at;
+    else if (r->range_count == MAX_RANGES)
+        return -EPROTO;
+    else {
+        memmove(list + i + 1, list + i, (r->range_count - i) * sizeof(*list));
+        list[i] = (struct nbd_range){at, at + bytes};
+        r->range_count++;
+    }
+    if (i + 1 < r->range_count && list[i + 1].start < list[i].end)
+        return -EPROTO;
+    if (i + 1 < r->range_count && list[i + 1].start == list[i].end) {
+        list[i].end = list[i + 1].end;
+        r->range_count--;
+        memmove(list + i + 1, list + i + 2, (r->range_count - i - 1) * sizeof(*list));
+    }
+    return 0;
+}
+
+static bool is_covered(const struct nbd_request *r)
+{
+    return r->range_count == 1 && r->ranges[0].end - r->ranges[0].start == r->bytes;
+}
+
 static bool within(const struct nbd_request *r, uint64_t at, uint64_t bytes)
 {
     return r->type == CMD_READ && bytes && at >= r->offset && at - r->offset <= r->bytes &&
@@ -144,7 +183,7 @@ static int end_chunk(struct conn *c)
     struct nbd_request *r = c->into;
 
     if (c->chunk_flags & CHUNK_DONE) {
-        if (!r->error && r->type == CMD_READ && r->got < r->bytes)
+        if (!r->error && r->type == CMD_READ && !is_covered(r))
             return -EPROTO;
         if (!r->error && r->type == CMD_STATUS && !r->state_bytes)
             return -EPROTO;
@@ -171,7 +210,7 @@ static int simple_reply(struct conn *c)
     c->left = r->bytes;
     c->chunk_flags = CHUNK_DONE;
     c->reading = DATA;
-    return 0;
+    return cover(r, r->offset, r->bytes);
 }
 
 static int structured_reply(struct conn *c)
@@ -211,10 +250,10 @@ static int take_text(struct conn *c)
         uint64_t at = get64(c->text), bytes = get32(c->text + 8);
 
         ret = within(r, at, bytes) ? 0 : -EPROTO;
-        if (ret == 0) {
+        if (ret == 0)
+            ret = cover(r, at, bytes);
+        if (ret == 0)
             fill_hole(r, at, bytes);
-            r->got += bytes;
-        }
     } else if (c->chunk == CHUNK_STATUS) {
         if (r->type != CMD_STATUS || c->left < 12 || (c->left - 4) % 8 || get32(c->text) != c->facts.context ||
             get32(c->text + 4) == 0)
@@ -243,7 +282,7 @@ static int take_head(struct conn *c)
         c->chunk_at = get64(c->head);
         c->left -= 8;
         c->reading = DATA;
-        return within(c->into, c->chunk_at, c->left) ? 0 : -EPROTO;
+        return within(c->into, c->chunk_at, c->left) ? cover(c->into, c->chunk_at, c->left) : -EPROTO;
     }
     if (c->head_wants == 4) {
         c->head_wants = magic == NBD_SIMPLE ? 16 : magic == NBD_STRUCTURED ? 20 : 0;
@@ -262,12 +301,12 @@ static int receive_into(struct conn *c, uint8_t *buf, size_t *got, size_t wants)
     return 0;
 }
 
-/* Until nothing more is there: 0; else the connection is of no use any more. */
+/* Until nothing more is there, or others should have their turn: 0; else the connection is of no use any more. */
 static int pump_in(struct conn *c)
 {
     int ret = 0;
 
-    while (ret == 0) {
+    for (unsigned i = 0; ret == 0 && i < MAX_TURN; i++) {
         if (c->reading == HEAD || c->reading == PLACE) {
             ret = receive_into(c, c->head, &c->head_got, c->head_wants);
             if (ret == 0 && c->head_got == c->head_wants)
@@ -292,7 +331,8 @@ static int pump_in(struct conn *c)
 static void prepare(struct conn *c, struct nbd_request *r)
 {
     r->cookie = ++c->cookie;
-    r->sent = r->got = 0;
+    r->sent = 0;
+    r->range_count = 0;
     r->error = 0;
     r->state_bytes = 0;
     put32(r->head, NBD_REQUEST);
@@ -401,8 +441,8 @@ static void take_back(struct conn *c, bool fail)
     c->text = NULL;
 }
 
-/* [co] */
-static void disconnect(struct conn *c)
+/* Of what is on the way, nothing that a server which keeps to no protocol was asked is asked again. [co] */
+static void disconnect(struct conn *c, bool fail)
 {
     if (c->fd >= 0)
         shutdown(c->fd, SHUT_RDWR);
@@ -413,7 +453,7 @@ static void disconnect(struct conn *c)
     if (c->out >= 0)
         close(c->out);
     c->fd = c->out = -1;
-    take_back(c, false);
+    take_back(c, fail);
 }
 
 int conn_set_up(struct conn *c, int fd)
@@ -443,11 +483,11 @@ static int try_again(struct conn *c)
     return conn_set_up(c, fd);
 }
 
-static void reconnect(struct conn *c)
+static void reconnect(struct conn *c, int why)
 {
     int64_t until = bp_clock_ns(BP_CLOCK_REALTIME) + (int64_t)(c->delay * UINT64_C(1000000000)), pause = 50000000;
 
-    disconnect(c);
+    disconnect(c, why == -EPROTO);
     while (!c->closing && c->fd < 0) {
         int ret;
 
@@ -492,7 +532,7 @@ void conn_read_answers(void *opaque)
             break;
         ret = ret < 0 ? ret : pump_in(c);
         if (ret < 0) {
-            reconnect(c);
+            reconnect(c, ret);
             if (!c->closing)
                 send_more(c);
         }
@@ -504,17 +544,21 @@ void conn_read_answers(void *opaque)
 /* The same without a coroutine that may wait. */
 static int poll_until(struct conn *c, struct nbd_request *r)
 {
+    int64_t until = bp_clock_ns(BP_CLOCK_REALTIME) + PATIENCE + (int64_t)r->bytes * 1000000000 / SLOWEST;
+
     while (!r->done) {
         struct pollfd p = {c->fd, (short)(POLLIN | (c->queue ? POLLOUT : 0)), 0};
-        int ret = c->fd < 0 ? -EIO : 0;
+        int64_t left = until - bp_clock_ns(BP_CLOCK_REALTIME);
+        int ret = c->fd < 0 ? -EIO : left <= 0 ? -ETIMEDOUT : 0;
 
-        if (ret == 0 && poll(&p, 1, 30000) == 0)
+        if (ret == 0 && poll(&p, 1, (int)(left / 1000000) + 1) == 0)
             ret = -ETIMEDOUT;
         if (ret == 0)
             ret = pump_out(c);
         if (ret == 0 || ret == -EAGAIN)
             ret = pump_in(c);
         if (ret < 0) {
+            r->error = r->error ? r->error : ret;
             take_back(c, true);
             if (c->fd >= 0)
                 shutdown(c->fd, SHUT_RDWR);

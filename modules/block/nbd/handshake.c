@@ -15,27 +15,35 @@
 
 #include "nbd.h"
 
-#define PATIENCE INT64_C(30000000000) /* ns without a byte */
+#define PATIENCE INT64_C(30000000000) /* ns that connecting and the handshake may take, all of it */
 #define MOST_REPLIES 1024u
 
-static int ready(int fd, unsigned events)
+struct talk {
+    int fd;
+    int64_t until; /* ns of BP_CLOCK_REALTIME */
+};
+
+static int ready(const struct talk *t, unsigned events)
 {
-    struct pollfd p = {fd, (short)(events == BP_WATCH_IN ? POLLIN : POLLOUT), 0};
+    struct pollfd p = {t->fd, (short)(events == BP_WATCH_IN ? POLLIN : POLLOUT), 0};
+    int64_t left = t->until - bp_clock_ns(BP_CLOCK_REALTIME);
     int ret;
 
+    if (left <= 0)
+        return -ETIMEDOUT;
     if (block->may_wait()) {
-        ret = bp_co_wait_fd(fd, events, PATIENCE);
+        ret = bp_co_wait_fd(t->fd, events, left);
         return ret < 0 ? ret : 0;
     }
-    ret = poll(&p, 1, (int)(PATIENCE / 1000000));
-    return ret < 0 ? -errno : ret == 0 ? -ETIMEDOUT : 0;
+    ret = poll(&p, 1, (int)(left / 1000000) + 1);
+    return ret < 0 && errno != EINTR ? -errno : ret == 0 ? -ETIMEDOUT : 0;
 }
 
-static int transfer(int fd, void *buf, size_t bytes, bool out)
+static int transfer(const struct talk *t, void *buf, size_t bytes, bool out)
 {
     for (size_t done = 0; done < bytes;) {
-        ssize_t n = out ? send(fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
-                        : recv(fd, (char *)buf + done, bytes - done, 0);
+        ssize_t n = out ? send(t->fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
+                        : recv(t->fd, (char *)buf + done, bytes - done, 0);
         int ret;
 
         if (n > 0) {
@@ -48,7 +56,7 @@ static int transfer(int fd, void *buf, size_t bytes, bool out)
             continue;
         if (errno != EAGAIN && errno != EWOULDBLOCK)
             return -errno;
-        ret = ready(fd, out ? BP_WATCH_OUT : BP_WATCH_IN);
+        ret = ready(t, out ? BP_WATCH_OUT : BP_WATCH_IN);
         if (ret < 0)
             return ret;
     }
@@ -75,16 +83,17 @@ static void resolve(void *opaque)
     }
 }
 
-static int connect_to(const struct sockaddr *address, socklen_t length)
+static int connect_to(const struct sockaddr *address, socklen_t length, int64_t until)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error = 0, one = 1, ret;
     socklen_t size = sizeof(error);
+    struct talk t = {fd, until};
 
     if (fd < 0)
         return -errno;
     ret = connect(fd, address, length) < 0 ? -errno : 0;
     if (ret == -EINPROGRESS || ret == -EAGAIN) {
-        ret = ready(fd, BP_WATCH_OUT);
+        ret = ready(&t, BP_WATCH_OUT);
         if (ret == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
             ret = -error;
     }
@@ -99,7 +108,7 @@ static int connect_to(const struct sockaddr *address, socklen_t length)
     return fd;
 }
 
-static int open_socket(const struct nbd_place *place, struct bp_error *err)
+static int open_socket(const struct nbd_place *place, int64_t until, struct bp_error *err)
 {
     struct resolving r = {place, NULL, 0};
     struct sockaddr_un local = {.sun_family = AF_UNIX};
@@ -109,7 +118,7 @@ static int open_socket(const struct nbd_place *place, struct bp_error *err)
         if (strlen(place->path) >= sizeof(local.sun_path))
             return bp_fail(err, ENAMETOOLONG, "nbd: the socket's name '%s' is too long", place->path);
         strcpy(local.sun_path, place->path);
-        fd = connect_to((struct sockaddr *)&local, sizeof(local));
+        fd = connect_to((struct sockaddr *)&local, sizeof(local), until);
         return fd < 0 ? bp_fail(err, -fd, "nbd: '%s': %s", place->path, strerror(-fd)) : fd;
     }
     if (block->may_wait())
@@ -119,14 +128,14 @@ static int open_socket(const struct nbd_place *place, struct bp_error *err)
     if (r.error)
         return bp_fail(err, EHOSTUNREACH, "nbd: host '%s': %s", place->host, gai_strerror(r.error));
     for (struct addrinfo *a = r.list; a && fd < 0 && fd != -ECANCELED; a = a->ai_next)
-        fd = connect_to(a->ai_addr, a->ai_addrlen);
+        fd = connect_to(a->ai_addr, a->ai_addrlen, until);
     freeaddrinfo(r.list);
     return fd < 0 ? bp_fail(err, -fd, "nbd: %s:%s: %s", place->host, place->port, strerror(-fd)) : fd;
 }
 
 /* ---- options ---- */
 
-static int send_option(int fd, uint32_t option, const void *data, uint32_t length)
+static int send_option(const struct talk *t, uint32_t option, const void *data, uint32_t length)
 {
     uint8_t head[16];
     int ret;
@@ -134,16 +143,17 @@ static int send_option(int fd, uint32_t option, const void *data, uint32_t lengt
     put64(head, NBD_OPTION);
     put32(head + 8, option);
     put32(head + 12, length);
-    ret = transfer(fd, head, sizeof(head), true);
-    return ret == 0 && length ? transfer(fd, (void *)(uintptr_t)data, length, true) : ret;
+    ret = transfer(t, head, sizeof(head), true);
+    return ret == 0 && length ? transfer(t, (void *)(uintptr_t)data, length, true) : ret;
 }
 
 /* *ret_data malloc'd, with a zero behind it. */
-static int read_reply(int fd, uint32_t option, uint32_t *ret_type, uint8_t **ret_data, uint32_t *ret_length)
+static int read_reply(const struct talk *t, uint32_t option, uint32_t *ret_type, uint8_t **ret_data,
+                      uint32_t *ret_length)
 {
     uint8_t head[20], *data;
     uint32_t length;
-    int ret = transfer(fd, head, sizeof(head), false);
+    int ret = transfer(t, head, sizeof(head), false);
 
     if (ret < 0)
         return ret;
@@ -154,7 +164,7 @@ static int read_reply(int fd, uint32_t option, uint32_t *ret_type, uint8_t **ret
     if (!data)
         return -ENOMEM;
     data[length] = 0;
-    ret = length ? transfer(fd, data, length, false) : 0;
+    ret = length ? transfer(t, data, length, false) : 0;
     if (ret < 0) {
         free(data);
         return ret;
@@ -165,14 +175,14 @@ static int read_reply(int fd, uint32_t option, uint32_t *ret_type, uint8_t **ret
     return 0;
 }
 
-static int ask_structured(int fd, struct nbd_facts *facts)
+static int ask_structured(const struct talk *t, struct nbd_facts *facts)
 {
     uint32_t type, length;
     uint8_t *data;
-    int ret = send_option(fd, OPT_STRUCTURED, NULL, 0);
+    int ret = send_option(t, OPT_STRUCTURED, NULL, 0);
 
     if (ret == 0)
-        ret = read_reply(fd, OPT_STRUCTURED, &type, &data, &length);
+        ret = read_reply(t, OPT_STRUCTURED, &type, &data, &length);
     if (ret < 0)
         return ret;
     free(data);
@@ -180,7 +190,7 @@ static int ask_structured(int fd, struct nbd_facts *facts)
     return type == REP_ACK || type & REP_ERROR ? 0 : -EPROTO;
 }
 
-static int ask_status(int fd, const char *export, struct nbd_facts *facts)
+static int ask_status(const struct talk *t, const char *export, struct nbd_facts *facts)
 {
     static const char wanted[] = "base:allocation";
     uint32_t name = (uint32_t)strlen(export), size = 4 + name + 8 + sizeof(wanted) - 1, type = 0, length;
@@ -194,10 +204,10 @@ static int ask_status(int fd, const char *export, struct nbd_facts *facts)
     put32(data + 4 + name, 1);
     put32(data + 8 + name, sizeof(wanted) - 1);
     memcpy(data + 12 + name, wanted, sizeof(wanted) - 1);
-    ret = send_option(fd, OPT_SET_META, data, size);
+    ret = send_option(t, OPT_SET_META, data, size);
     free(data);
     for (unsigned i = 0; ret == 0 && i < MOST_REPLIES; i++) {
-        ret = read_reply(fd, OPT_SET_META, &type, &data, &length);
+        ret = read_reply(t, OPT_SET_META, &type, &data, &length);
         if (ret < 0)
             return ret;
         if (type == REP_META && length == 4 + sizeof(wanted) - 1 && !memcmp(data + 4, wanted, sizeof(wanted) - 1)) {
@@ -232,7 +242,7 @@ static int take_info(const uint8_t *data, uint32_t length, struct nbd_facts *fac
 }
 
 /* 1: the server does not know the option. */
-static int go(int fd, const char *export, struct nbd_facts *facts, struct bp_error *err)
+static int go(const struct talk *t, const char *export, struct nbd_facts *facts, struct bp_error *err)
 {
     uint32_t name = (uint32_t)strlen(export), type, length;
     uint8_t *data = malloc(8 + name);
@@ -245,10 +255,10 @@ static int go(int fd, const char *export, struct nbd_facts *facts, struct bp_err
     memcpy(data + 4, export, name);
     put16(data + 4 + name, 1);
     put16(data + 6 + name, INFO_BLOCK_SIZE);
-    ret = send_option(fd, OPT_GO, data, 8 + name);
+    ret = send_option(t, OPT_GO, data, 8 + name);
     free(data);
     for (unsigned i = 0; ret == 0 && i < MOST_REPLIES; i++) {
-        ret = read_reply(fd, OPT_GO, &type, &data, &length);
+        ret = read_reply(t, OPT_GO, &type, &data, &length);
         if (ret < 0)
             return ret;
         if (type == REP_INFO) {
@@ -275,47 +285,47 @@ static int go(int fd, const char *export, struct nbd_facts *facts, struct bp_err
     return ret < 0 ? ret : -EPROTO;
 }
 
-static int by_name(int fd, const char *export, bool zeroes, struct nbd_facts *facts)
+static int by_name(const struct talk *t, const char *export, bool zeroes, struct nbd_facts *facts)
 {
     uint8_t tail[10], rest[124];
-    int ret = send_option(fd, OPT_EXPORT_NAME, export, (uint32_t)strlen(export));
+    int ret = send_option(t, OPT_EXPORT_NAME, export, (uint32_t)strlen(export));
 
     if (ret == 0)
-        ret = transfer(fd, tail, sizeof(tail), false);
+        ret = transfer(t, tail, sizeof(tail), false);
     if (ret < 0)
         return ret;
     facts->size = get64(tail);
     facts->flags = get16(tail + 8);
-    return zeroes ? transfer(fd, rest, sizeof(rest), false) : 0;
+    return zeroes ? transfer(t, rest, sizeof(rest), false) : 0;
 }
 
-static int newstyle(int fd, const char *export, struct nbd_facts *facts, struct bp_error *err)
+static int newstyle(const struct talk *t, const char *export, struct nbd_facts *facts, struct bp_error *err)
 {
     uint8_t flags[4];
     unsigned server;
-    int ret = transfer(fd, flags, 2, false);
+    int ret = transfer(t, flags, 2, false);
 
     if (ret < 0)
         return ret;
     server = get16(flags);
     put32(flags, server & (FLAG_FIXED | FLAG_NO_ZEROES));
-    ret = transfer(fd, flags, 4, true);
+    ret = transfer(t, flags, 4, true);
     if (ret == 0 && server & FLAG_FIXED) {
-        ret = ask_structured(fd, facts);
+        ret = ask_structured(t, facts);
         if (ret == 0 && facts->structured)
-            ret = ask_status(fd, export, facts);
+            ret = ask_status(t, export, facts);
         if (ret == 0)
-            ret = go(fd, export, facts, err);
+            ret = go(t, export, facts, err);
         if (ret <= 0)
             return ret;
     }
-    return ret < 0 ? ret : by_name(fd, export, !(server & FLAG_NO_ZEROES), facts);
+    return ret < 0 ? ret : by_name(t, export, !(server & FLAG_NO_ZEROES), facts);
 }
 
-static int oldstyle(int fd, const char *export, struct nbd_facts *facts, struct bp_error *err)
+static int oldstyle(const struct talk *t, const char *export, struct nbd_facts *facts, struct bp_error *err)
 {
     uint8_t rest[136];
-    int ret = transfer(fd, rest, sizeof(rest), false);
+    int ret = transfer(t, rest, sizeof(rest), false);
 
     if (ret < 0)
         return ret;
@@ -331,17 +341,19 @@ int nbd_connect(const struct nbd_place *place, struct nbd_facts *facts, struct b
 {
     struct bp_error why = {0};
     uint8_t head[16];
-    int fd = open_socket(place, err), ret;
+    struct talk talk = {.until = bp_clock_ns(BP_CLOCK_REALTIME) + PATIENCE}, *t = &talk;
+    int fd = open_socket(place, talk.until, err), ret;
 
     if (fd < 0)
         return fd;
+    t->fd = fd;
     *facts = (struct nbd_facts){0};
-    ret = transfer(fd, head, sizeof(head), false);
+    ret = transfer(t, head, sizeof(head), false);
     if (ret == 0 && get64(head) != NBD_MAGIC)
         ret = bp_fail(&why, EPROTO, "nbd: what answers is no NBD server");
     if (ret == 0)
-        ret = get64(head + 8) == NBD_OPTION ? newstyle(fd, place->export, facts, &why)
-              : get64(head + 8) == NBD_OLD ? oldstyle(fd, place->export, facts, &why) : -EPROTO;
+        ret = get64(head + 8) == NBD_OPTION ? newstyle(t, place->export, facts, &why)
+              : get64(head + 8) == NBD_OLD ? oldstyle(t, place->export, facts, &why) : -EPROTO;
     if (ret == 0 && facts->size > BP_BLOCK_MAX_LENGTH)
         ret = bp_fail(&why, EFBIG, "nbd: export '%s' is too long", place->export);
     if (ret == 0)

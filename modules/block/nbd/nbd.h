@@ -43,6 +43,7 @@ enum { STATE_HOLE = 1, STATE_ZERO = 2 };
 
 #define MAX_OPTION_REPLY 65536u
 #define MAX_CHUNK_TEXT 65536u
+#define MAX_RANGES 32u
 #define MAX_NBD_REQUEST (32u << 20)
 
 /* Where the server is, and which export. Strings malloc'd. */
@@ -61,6 +62,10 @@ struct nbd_facts {
     uint32_t context; /* id of base:allocation */
 };
 
+struct nbd_range {
+    uint64_t start, end;
+};
+
 struct nbd_request {
     struct nbd_request *next;     /* to be sent */
     struct nbd_request *next_busy, **link_busy; /* sent, not answered */
@@ -71,7 +76,8 @@ struct nbd_request {
     unsigned iov_count;
     uint8_t head[28];
     uint64_t sent;       /* of the head and what it carries */
-    uint64_t got;        /* bytes of a read that came */
+    struct nbd_range ranges[MAX_RANGES]; /* of a read, that came; in order, apart */
+    unsigned range_count;
     uint32_t state, state_bytes; /* block status: the first extent */
     int error;
     bool done, linked;

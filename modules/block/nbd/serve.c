@@ -7,11 +7,12 @@
 
 #include "server.h"
 
-static int wire(int fd, void *buf, size_t bytes, bool out)
+static int wire(const struct client *c, void *buf, size_t bytes, bool out)
 {
     for (size_t done = 0; done < bytes;) {
-        ssize_t n = out ? send(fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
-                        : recv(fd, (char *)buf + done, bytes - done, 0);
+        ssize_t n = out ? send(c->fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
+                        : recv(c->fd, (char *)buf + done, bytes - done, 0);
+        int64_t left = -1;
         int ret;
 
         if (n > 0) {
@@ -24,21 +25,26 @@ static int wire(int fd, void *buf, size_t bytes, bool out)
             continue;
         if (errno != EAGAIN && errno != EWOULDBLOCK)
             return -errno;
-        ret = bp_co_wait_fd(fd, out ? BP_WATCH_OUT : BP_WATCH_IN, -1);
+        if (c->until) {
+            left = c->until - bp_clock_ns(BP_CLOCK_REALTIME);
+            if (left <= 0)
+                return -ETIMEDOUT;
+        }
+        ret = bp_co_wait_fd(c->fd, out ? BP_WATCH_OUT : BP_WATCH_IN, left);
         if (ret < 0)
             return ret;
     }
     return 0;
 }
 
-int wire_read(int fd, void *buf, size_t bytes)
+static int wire_read(const struct client *c, void *buf, size_t bytes)
 {
-    return wire(fd, buf, bytes, false);
+    return wire(c, buf, bytes, false);
 }
 
-int wire_write(int fd, const void *buf, size_t bytes)
+static int wire_write(const struct client *c, const void *buf, size_t bytes)
 {
-    return wire(fd, (void *)(uintptr_t)buf, bytes, true);
+    return wire(c, (void *)(uintptr_t)buf, bytes, true);
 }
 
 /* ---- options ---- */
@@ -52,8 +58,8 @@ static int answer(struct client *c, uint32_t option, uint32_t type, const void *
     put32(head + 8, option);
     put32(head + 12, type);
     put32(head + 16, length);
-    ret = wire_write(c->fd, head, sizeof(head));
-    return ret == 0 && length ? wire_write(c->fd, data, length) : ret;
+    ret = wire_write(c, head, sizeof(head));
+    return ret == 0 && length ? wire_write(c, data, length) : ret;
 }
 
 static int answer_text(struct client *c, uint32_t option, uint32_t type, const char *text)
@@ -174,7 +180,7 @@ static int by_name(struct client *c, const uint8_t *data, uint32_t length)
     put64(tail, (uint64_t)block->length(e->blk));
     put16(tail + 8, flags_of(e));
     choose(c, e);
-    ret = wire_write(c->fd, tail, c->no_zeroes ? 10 : sizeof(tail));
+    ret = wire_write(c, tail, c->no_zeroes ? 10 : sizeof(tail));
     return ret < 0 ? ret : 1;
 }
 
@@ -240,24 +246,26 @@ int serve_handshake(struct client *c)
     put64(head, NBD_MAGIC);
     put64(head + 8, NBD_OPTION);
     put16(head + 16, FLAG_FIXED | FLAG_NO_ZEROES);
-    ret = wire_write(c->fd, head, 18);
+    ret = wire_write(c, head, 18);
     if (ret == 0)
-        ret = wire_read(c->fd, head, 4);
+        ret = wire_read(c, head, 4);
     if (ret < 0 || get32(head) & ~(uint32_t)(FLAG_FIXED | FLAG_NO_ZEROES))
         return 0;
     c->no_zeroes = get32(head) & FLAG_NO_ZEROES;
     for (ret = 0; ret == 0;) {
         uint32_t length;
 
-        ret = wire_read(c->fd, head, 16);
+        ret = wire_read(c, head, 16);
         length = get32(head + 12);
         if (ret < 0 || get64(head) != NBD_OPTION || length > MAX_OPTION)
             return 0;
         data = malloc((size_t)length + 1);
-        ret = !data ? -ENOMEM : length ? wire_read(c->fd, data, length) : 0;
+        ret = !data ? -ENOMEM : length ? wire_read(c, data, length) : 0;
         if (ret == 0)
             ret = one_option(c, get32(head + 8), data, length);
         free(data);
+        if (ret == 0)
+            ret = bp_co_sleep(BP_CLOCK_REALTIME, 0); /* others have their turn, however fast it asks */
     }
     return ret == 1;
 }
@@ -318,9 +326,9 @@ static void reply(const struct work *w, int ret)
         size = 16;
     }
     bp_co_mutex_lock(c->sending);
-    ret = wire_write(c->fd, head, size);
+    ret = wire_write(c, head, size);
     if (ret == 0 && reads)
-        ret = wire_write(c->fd, w->buf, w->bytes);
+        ret = wire_write(c, w->buf, w->bytes);
     bp_co_mutex_unlock(c->sending);
     if (ret < 0)
         shutdown(c->fd, SHUT_RDWR);
@@ -351,7 +359,7 @@ static int reply_status(const struct work *w)
         return ret;
     chunk_head(data, w, CHUNK_STATUS, 4 + 8 * n);
     bp_co_mutex_lock(w->c->sending);
-    ret = wire_write(w->c->fd, data, 24 + 8 * (size_t)n);
+    ret = wire_write(w->c, data, 24 + 8 * (size_t)n);
     bp_co_mutex_unlock(w->c->sending);
     if (ret < 0)
         shutdown(w->c->fd, SHUT_RDWR);
@@ -417,7 +425,7 @@ static int take(struct client *c, struct work **ret_work)
     uint8_t head[28];
     struct work *w;
     bool data;
-    int ret = wire_read(c->fd, head, sizeof(head));
+    int ret = wire_read(c, head, sizeof(head));
 
     if (ret < 0 || get32(head) != NBD_REQUEST || get16(head + 6) == CMD_DISC)
         return 0;
@@ -433,7 +441,7 @@ static int take(struct client *c, struct work **ret_work)
             break;
     if (data)
         w->buf = malloc(w->bytes ? w->bytes : 1);
-    if ((data && !w->buf) || (w->type == CMD_WRITE && w->bytes && wire_read(c->fd, w->buf, w->bytes) < 0)) {
+    if ((data && !w->buf) || (w->type == CMD_WRITE && w->bytes && wire_read(c, w->buf, w->bytes) < 0)) {
         free(w->buf);
         free(w);
         return 0;
@@ -445,9 +453,13 @@ static int take(struct client *c, struct work **ret_work)
 void serve_requests(struct client *c)
 {
     struct work *w;
+    unsigned turn = 0;
 
     while (!c->closing && take(c, &w)) {
         struct bp_co *co;
+
+        if (++turn % 64 == 0) /* others, too, when it is never waited for anything */
+            bp_co_sleep(BP_CLOCK_REALTIME, 0);
 
         c->busy++;
         c->busy_bytes += w->buf ? w->bytes : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Module `block-nbd-server`: nodes for NBD clients, over TCP or a unix socket. Commands nbd-server-start, -add,
- * -remove,
- * -stop and block-export-add, -del, query-block-exports. Leaves out: TLS, bitmaps as contexts, exports of other kinds.
+ * -remove, -stop and block-export-add, -del, query-block-exports. Leaves out: TLS, bitmaps as contexts, exports of
+ * other kinds.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -25,12 +25,14 @@ BP_NOTE("requires=block/1");
 static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 
 #define MAX_EXPORTS 1024u
+#define MAX_HANDSHAKES 64u   /* clients that have not come to an export; of more, the oldest ones go */
+#define HANDSHAKE_SECONDS 10u
 
 struct export *nbd_exports;
 static struct client *clients;
 static struct {
     int fd; /* -1: no server */
-    unsigned most, count;
+    unsigned most, count, patience; /* patience: seconds of a handshake; 0: any */
     char *path; /* of a unix socket, to be removed; or NULL */
     struct bp_co *co;
 } server = {.fd = -1};
@@ -72,7 +74,9 @@ static void serve(void *opaque)
 {
     struct client *c = opaque, **link = &clients;
 
-    if (serve_handshake(c))
+    c->chosen = serve_handshake(c);
+    c->until = 0;
+    if (c->chosen)
         serve_requests(c);
     while (*link != c)
         link = &(*link)->next;
@@ -89,13 +93,35 @@ static void serve(void *opaque)
     free(c);
 }
 
+/* Whoever only knocks takes no place from others for long. */
+static void bound_handshakes(void)
+{
+    struct client *oldest = NULL;
+    unsigned n = 0;
+
+    for (struct client *c = clients; c; c = c->next) {
+        if (c->chosen || c->closing)
+            continue;
+        oldest = c;
+        n++;
+    }
+    if (n < MAX_HANDSHAKES)
+        return;
+    oldest->closing = true;
+    shutdown(oldest->fd, SHUT_RDWR);
+}
+
 static void welcome(int fd)
 {
     struct client *c = bp_alloc(sizeof(*c));
     int one = 1;
 
+    bound_handshakes();
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    *c = (struct client){.next = clients, .fd = fd, .sending = bp_co_mutex_new(), .room = bp_co_queue_new()};
+    *c = (struct client){.next = clients, .fd = fd, .sending = bp_co_mutex_new(), .room = bp_co_queue_new(),
+                          .until = server.patience ? bp_clock_ns(BP_CLOCK_REALTIME) +
+                                                         server.patience * INT64_C(1000000000)
+                                                   : 0};
     if (bp_co_new(NULL, bp_context_main(NULL), "nbd-client", serve, c, &c->co, NULL) < 0) {
         bp_co_mutex_free(c->sending);
         bp_co_queue_free(c->room);
@@ -185,6 +211,9 @@ static int qmp_start(struct bp_value *args, struct bp_value **ret_value, struct 
     if (fd < 0)
         return fd;
     server.fd = fd;
+    server.patience = bp_value_has(args, "handshake-max-seconds")
+                          ? (unsigned)bp_value_as_uint(bp_value_get(args, "handshake-max-seconds"))
+                          : HANDSHAKE_SECONDS;
     server.most = bp_value_has(args, "max-connections") ? (unsigned)bp_value_as_uint(bp_value_get(args,
         "max-connections"))
                                                          : 100;
@@ -368,6 +397,7 @@ static int qmp_query(struct bp_value **ret_value, struct bp_error *err)
 static const struct bp_field start_args[] = {
     BP_ARG("addr", ANY, "where it listens: type inet (host, port) or unix (path)"),
     BP_ARG_OPT("max-connections", UINT32, "clients at a time; 0: any number"),
+    BP_ARG_OPT("handshake-max-seconds", UINT32, "that a client has to choose an export; 10; 0: any time"),
     BP_ARG_OPT("tls-creds", STRING, "not built yet"), BP_ARG_OPT("tls-authz", STRING, "not built yet"), BP_FIELDS_END};
 static const struct bp_field add_args[] = {
     BP_ARG("device", STRING, "drive or node"), BP_ARG_OPT("name", STRING, "of the export; without it, the device's"),

@@ -29,6 +29,8 @@ struct client {
     int fd;
     unsigned refs;
     bool structured, status, no_zeroes, closing;
+    bool chosen;   /* it has come to an export */
+    int64_t until; /* ns of BP_CLOCK_REALTIME that its handshake has; 0: any time */
     struct export *export;
     struct bp_co *co;
     struct bp_co_mutex *sending;
@@ -41,9 +43,6 @@ extern struct export *nbd_exports;
 struct export *export_find(const char *name);
 void export_unref(struct export *e);
 
-/* A whole buffer, waiting as long as it takes. 0 or -errno. [co] */
-int wire_read(int fd, void *buf, size_t bytes);
-int wire_write(int fd, const void *buf, size_t bytes);
 /* 1: an export was chosen; 0: the client has gone. */
 int serve_handshake(struct client *c);
 void serve_requests(struct client *c);
