@@ -310,12 +310,14 @@ static int merge(struct bitmap_action *a, struct bp_value *args, struct bp_error
 {
     struct bp_value *list = bp_value_get(args, "bitmaps");
     const char *target = bp_value_get_string(args, "target"), *node = bp_value_get_string(args, "node");
-    struct bitmap *sum;
+    struct bitmap *sum = NULL;
     int ret;
 
     a->b = find(node, target, &a->node, err);
     if (!a->b)
         return -ENOENT;
+    if (a->b->busy)
+        return bp_fail(err, EBUSY, "bitmap '%s' is in use by a job", a->b->name);
     ret = copy_of(a->b, &sum, err);
     for (size_t i = 0; ret == 0 && i < bp_value_length(list); i++) {
         struct bp_value *v = bp_value_at(list, i);
@@ -341,10 +343,8 @@ static int carry_out(struct bitmap_action *a, struct bp_value *args, struct bp_e
 
     if (a->verb == ADD)
         return add(a, args, err);
-    if (a->verb == MERGE) {
-        ret = merge(a, args, err);
-        return ret == 0 && a->b->busy ? bp_fail(err, EBUSY, "bitmap '%s' is in use by a job", a->b->name) : ret;
-    }
+    if (a->verb == MERGE)
+        return merge(a, args, err);
     a->b = bitmap_find(args, &a->node, err);
     if (!a->b)
         return -ENOENT;

@@ -77,7 +77,7 @@ struct bp_block_child {
     struct bp_block_node *node;
     uint32_t need, shared, new_need, new_shared;
     bool relaxed; /* a job writes to the node, and the parent sees the same all the while */
-    bool marked;
+    bool marked, noted; /* of a change of several edges that is under way */
 };
 
 /* bins[i] counts what took less than bounds[i] ns, and the last one the rest; bins NULL: nothing is counted. */

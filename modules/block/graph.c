@@ -156,8 +156,8 @@ char *user_text(const struct bp_block_child *child)
     } else if (child->blk->open) {
         const char *path = blk_device_path(child->blk);
 
-        n = asprintf(&text, "%s '%s'", child->blk->dev ? "device" : "export or job",
-                     *path ? path : blk_name(child->blk));
+        n = asprintf(&text, "%s '%s'", child->blk->dev ? "device" : child->blk->path ? "job" : "export",
+                     *path ? path : child->blk->path ? child->blk->path : blk_name(child->blk));
     } else {
         n = asprintf(&text, "drive '%s'", blk_name(child->blk));
     }

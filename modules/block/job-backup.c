@@ -270,9 +270,9 @@ static int begin(struct job *job, struct backup *b, const char *sync, struct bp_
         ret = bp_fail(err, EINVAL, "source and target have to be equally long: %llu and %llu bytes",
                       (unsigned long long)b->length, (unsigned long long)b->target->length);
     if (ret == 0)
-        ret = job_blk(b->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE, &b->source_blk, err);
+        ret = job_blk(job, b->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE, &b->source_blk, err);
     if (ret == 0)
-        ret = job_blk(b->target, BP_BLOCK_PERM_READ | writes, BP_BLOCK_PERM_ALL & ~writes, &b->target_blk, err);
+        ret = job_blk(job, b->target, BP_BLOCK_PERM_READ | writes, BP_BLOCK_PERM_ALL & ~writes, &b->target_blk, err);
     bitmap = b->bitmap;
     b->bitmap = NULL; /* untouched when the rest fails */
     if (ret == 0)
@@ -320,7 +320,8 @@ int backup_new(struct bp_value *args, bool drive, struct job **ret_job, struct b
     b->only_writes = !strcmp(sync, "none");
     ret = take_bitmap(args, b, sync, err);
     if (ret == 0 && drive)
-        ret = make_target(args, source, !strcmp(sync, "top") || b->only_writes, &b->target, err);
+        ret = make_target(args, source, b->only_writes ? skip_filters(source)
+                          : !strcmp(sync, "top") ? image_backing(skip_filters(source)) : NULL, &b->target, err);
     else if (ret == 0 && !(b->target = target ? node_find(target) : NULL))
         ret = bp_fail(err, ENOENT, "member 'target': there is no node '%s'", target ? target : "");
     else if (ret == 0 && (node_is_below(b->target, source) || node_is_below(source, b->target)))

@@ -7,16 +7,20 @@
 
 #include "jobs.h"
 
-int job_blk(struct bp_block_node *node, uint32_t need, uint32_t shared, struct bp_blk **ret_blk, struct bp_error *err)
+int job_blk(struct job *job, struct bp_block_node *node, uint32_t need, uint32_t shared, struct bp_blk **ret_blk,
+            struct bp_error *err)
 {
     struct bp_blk *blk = blk_new(NULL);
     int ret = blk_insert(blk, node, err);
 
     blk->open = true;
+    blk->path = bp_strdup(job->id);
     if (ret == 0)
         ret = permissions_set(&blk->root, need, shared, err);
     if (ret < 0) {
         blk->open = false;
+        free(blk->path);
+        blk->path = NULL;
         blk_free(blk);
         return ret;
     }
@@ -30,6 +34,8 @@ void job_blk_free(struct bp_blk *blk)
         return;
     permissions_set(&blk->root, 0, BP_BLOCK_PERM_ALL, NULL);
     blk->open = false;
+    free(blk->path);
+    blk->path = NULL;
     blk_free(blk);
 }
 
@@ -152,13 +158,13 @@ static const char *driver_name(const struct bp_block_node *node)
     return node->driver->type.name + sizeof("block-") - 1;
 }
 
-/* `backed`: what it has not is read from the source's own backing file. */
-int make_target(struct bp_value *args, struct bp_block_node *source, bool backed, struct bp_block_node **ret_node,
-                struct bp_error *err)
+/* `below`: where what it has not is read from, as its header says; or NULL. */
+int make_target(struct bp_value *args, struct bp_block_node *source, struct bp_block_node *below,
+                struct bp_block_node **ret_node, struct bp_error *err)
 {
     const char *file = bp_value_get_string(args, "target"), *format = bp_value_get_string(args, "format");
     const char *mode = bp_value_get_string(args, "mode"), *name = bp_value_get_string(args, "node-name");
-    struct bp_block_node *image = skip_filters(source), *below = image_backing(image);
+    struct bp_block_node *image = skip_filters(source);
     struct bp_value *more;
     int ret = 0;
 
@@ -170,8 +176,7 @@ int make_target(struct bp_value *args, struct bp_block_node *source, bool backed
         format = driver_name(image);
     if (!mode || strcmp(mode, "existing") != 0)
         ret = make_image(file, format, (uint64_t)__atomic_load_n(&source->length, __ATOMIC_ACQUIRE),
-                         backed && below ? node_shown_name(below) : NULL, backed && below ? driver_name(below) : NULL,
-                         err);
+                         below ? node_shown_name(below) : NULL, below ? driver_name(below) : NULL, err);
     if (ret < 0)
         return ret;
     more = bp_value_dict();

@@ -22,6 +22,7 @@ struct mirror {
     uint64_t buf_size;
     struct drained drained;
     bool is_drained;
+    bool reads; /* the last error was the source's */
     /* Pieces that are being copied: of the job, and of guests' writes. */
     struct bp_co_mutex *lock; /* of copying: a piece is not overtaken by an older one */
 };
@@ -102,8 +103,11 @@ static int copy_next(struct job *job, struct mirror *m, uint64_t from, uint64_t 
         job_leave(m->source_blk, m->target_blk);
     free(buf);
     *ret_end = ret == 0 || job->on_source_error == ON_ERROR_IGNORE ? offset + bytes : offset;
-    if (ret < 0 && m->is_drained)
-        return ret;
+    m->reads = reads;
+    if (m->is_drained) { /* guests are held up: nothing is waited for */
+        job->done += ret == 0 ? bytes : 0;
+        return job->cancelled ? -ECANCELED : ret;
+    }
     if (ret < 0) {
         ret = job_error(job, reads, ret);
         if (ret == 0 && !job->paused_by_error)
@@ -113,31 +117,37 @@ static int copy_next(struct job *job, struct mirror *m, uint64_t from, uint64_t 
     return ret == 0 ? job_step(job, bytes) : ret;
 }
 
-/* Guests are held up; what is left is copied. */
-static int last_round(struct job *job, struct mirror *m, struct bp_error *err)
+/* Guests are held up; what is left is copied. An error that does not end the job lets them go on again. */
+static int last_round(struct job *job, struct mirror *m, bool *ret_again, struct bp_error *err)
 {
     uint64_t at = 0;
     int ret = drain_begin(m->source, &m->drained, err);
 
+    *ret_again = false;
     if (ret < 0)
         return ret;
     m->is_drained = true;
+    m->reads = false;
     do {
         ret = copy_next(job, m, at, &at);
     } while (ret == 0 && at != 0);
-    return ret == 0 ? node_flush(m->target) : ret;
+    if (ret == 0)
+        ret = node_flush(m->target);
+    if (ret == 0 || job->cancelled)
+        return ret;
+    m->is_drained = false;
+    drain_end(&m->drained);
+    ret = job_error(job, m->reads, ret);
+    *ret_again = ret == 0;
+    return ret == 0 ? job_step(job, 0) : ret;
 }
 
-static int mirror_run(struct job *job, struct bp_error *err)
+/* Until nothing is missing and it is to end. */
+static int follow(struct job *job, struct mirror *m)
 {
-    struct mirror *m = job->state;
     uint64_t at = 0;
     int ret = 0;
 
-    if (__atomic_load_n(&m->target->length, __ATOMIC_ACQUIRE) < __atomic_load_n(&m->source->length, __ATOMIC_ACQUIRE))
-        ret = node_resize(m->target, (uint64_t)m->source->length, false, err);
-    if (ret == 0 && !m->nothing)
-        ret = mark_allocated(job, m);
     while (ret == 0 && !job->cancelled) {
         job->all = job->done + bitmap_bytes(m->dirty);
         ret = copy_next(job, m, at, &at);
@@ -150,8 +160,24 @@ static int mirror_run(struct job *job, struct bp_error *err)
         if (ret == 0 && !job->user_paused)
             job_rest(job, 20000000);
     }
-    if (ret == 0 && !job->cancelled)
-        ret = last_round(job, m, err);
+    return ret;
+}
+
+static int mirror_run(struct job *job, struct bp_error *err)
+{
+    struct mirror *m = job->state;
+    bool again = true;
+    int ret = 0;
+
+    if (__atomic_load_n(&m->target->length, __ATOMIC_ACQUIRE) < __atomic_load_n(&m->source->length, __ATOMIC_ACQUIRE))
+        ret = node_resize(m->target, (uint64_t)m->source->length, false, err);
+    if (ret == 0 && !m->nothing)
+        ret = mark_allocated(job, m);
+    while (ret == 0 && again && !job->cancelled) {
+        ret = follow(job, m);
+        if (ret == 0 && !job->cancelled)
+            ret = last_round(job, m, &again, err);
+    }
     job->all = job->done + bitmap_bytes(m->dirty);
     return ret;
 }
@@ -280,16 +306,31 @@ static int begin(struct job *job, struct mirror *m, uint64_t granularity, struct
 
     job->state = m;
     m->lock = bp_co_mutex_new();
-    ret = bitmap_new(NULL, granularity, (uint64_t)__atomic_load_n(&m->source->length, __ATOMIC_ACQUIRE), &m->dirty,
-                     err);
-    if (ret == 0 && m->relaxed)
-        relax(m, true);
-    if (ret == 0 && m->was_read_only)
+    ret = job_hold_node(job, m->source, err);
+    if (ret == 0)
+        ret = job_hold_node(job, m->target, err);
+    if (ret == 0 && m->replaces)
+        ret = job_hold_node(job, m->replaces, err);
+    for (struct bp_block_child *p = (m->replaces ? m->replaces : m->source)->parents; ret == 0 && p;
+         p = p->next_parent)
+        if (p->parent) /* it is to have the target below it */
+            ret = job_hold_edge(job, p, err);
+    if (ret == 0 && (m->commit || m->adopts_backing)) /* adopted: the target has what is below from there, too */
+        ret = job_hold_chain(job, m->source, m->base, err);
+    if (ret == 0)
+        ret = bitmap_new(NULL, granularity, (uint64_t)__atomic_load_n(&m->source->length, __ATOMIC_ACQUIRE),
+                         &m->dirty, err);
+    if (ret < 0)
+        m->relaxed = NULL; /* it is another job's, or nothing has begun */
+    relax(m, true);
+    if (ret < 0)
+        m->was_read_only = false;
+    else if (m->was_read_only)
         ret = node_set_writable(m->target, true, err);
     if (ret == 0)
-        ret = job_blk(m->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE, &m->source_blk, err);
+        ret = job_blk(job, m->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE, &m->source_blk, err);
     if (ret == 0)
-        ret = job_blk(m->target, BP_BLOCK_PERM_READ | writes, BP_BLOCK_PERM_ALL & ~writes, &m->target_blk, err);
+        ret = job_blk(job, m->target, BP_BLOCK_PERM_READ | writes, BP_BLOCK_PERM_ALL & ~writes, &m->target_blk, err);
     if (ret == 0)
         ret = drain_begin(m->source, &drained, err);
     if (ret < 0) {
@@ -369,7 +410,8 @@ int mirror_new(struct bp_value *args, bool drive, struct job **ret_job, struct b
     if (ret < 0)
         return ret;
     if (drive) {
-        ret = make_target(args, source, sync != 1, &to, err);
+        ret = make_target(args, source, sync == 1 ? NULL
+                          : sync == 2 ? skip_filters(source) : image_backing(skip_filters(source)), &to, err);
     } else if (!(to = target ? node_find(target) : NULL)) {
         ret = bp_fail(err, ENOENT, "member 'target': there is no node '%s'", target ? target : "");
     } else if (node_is_below(to, source) || node_is_below(source, to)) {

@@ -146,6 +146,7 @@ static int stream_run(struct job *job, struct bp_error *err)
 static int stream_prepare(struct job *job, struct bp_error *err)
 {
     struct stream *s = job->state;
+    struct bp_block_node *old = NULL;
     struct bp_block_child *edge;
     struct drained drained;
     int ret = drain_begin(s->top, &drained, err);
@@ -158,13 +159,19 @@ static int stream_prepare(struct job *job, struct bp_error *err)
     if (ret == 0)
         ret = note_backing(s->top, s->backing_file, s->base, err);
     edge = backing_edge(s->top);
-    if (ret == 0 && edge && s->base)
-        child_point(edge, s->base);
-    else if (ret == 0 && edge)
-        child_free(edge);
+    if (ret == 0 && edge) { /* what is above does not drain the old one any more */
+        old = edge->node ? node_ref(edge->node) : NULL;
+        edge_point(edge, s->base);
+        if (!s->base)
+            child_free(edge);
+    }
     if (ret == 0) {
         changed(s->top);
         ret = permissions_update(s->top, err);
+    }
+    if (old) {
+        permissions_update(old, NULL);
+        node_unref(old);
     }
     drain_end(&drained);
     return ret;
@@ -228,12 +235,17 @@ int stream_new(struct bp_value *args, struct job **ret_job, struct bp_error *err
         return ret;
     job->state = s = bp_alloc(sizeof(*s));
     *s = (struct stream){.top = node_ref(top), .base = base ? node_ref(base) : NULL,
-                         .backing_file = said ? bp_strdup(said) : NULL, .was_read_only = top->flags.read_only};
+                         .backing_file = said ? bp_strdup(said) : NULL};
     job->all = (uint64_t)__atomic_load_n(&top->length, __ATOMIC_ACQUIRE);
-    if (s->was_read_only)
-        ret = node_set_writable(top, true, err);
+    ret = job_hold_node(job, top, err);
     if (ret == 0)
-        ret = job_blk(top, BP_BLOCK_PERM_READ | BP_BLOCK_PERM_UNCHANGED, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE,
+        ret = job_hold_chain(job, top, base, err);
+    if (ret == 0 && top->flags.read_only) {
+        s->was_read_only = true;
+        ret = node_set_writable(top, true, err);
+    }
+    if (ret == 0)
+        ret = job_blk(job, top, BP_BLOCK_PERM_READ | BP_BLOCK_PERM_UNCHANGED, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE,
                       &s->blk, err);
     if (ret < 0) {
         job_abandon(job);
@@ -302,10 +314,63 @@ static int commit_run(struct job *job, struct bp_error *err)
     return ret;
 }
 
+/* In the header of an image above. */
+static int note_above(struct bp_block_node *user, const char *said, struct bp_block_node *below, struct bp_error *err)
+{
+    bool read_only = user->flags.read_only;
+    int ret = read_only ? node_set_writable(user, true, err) : 0;
+
+    if (ret == 0)
+        ret = note_backing(user, said, below, err);
+    if (ret == 0) {
+        ret = node_flush(user);
+        if (ret < 0)
+            bp_fail(err, -ret, "node '%s': what it says of its backing file cannot be flushed: %s", user->name,
+                    strerror(-ret));
+    }
+    if (read_only && !user->flags.read_only)
+        node_set_writable(user, false, NULL);
+    return ret;
+}
+
+static bool is_image_above(const struct bp_block_child *p)
+{
+    return p->parent && p->roles & BP_BLOCK_BACKING;
+}
+
+/* Every user of `from` that is a node has `to` below it. */
+static void move_users(struct bp_block_node *from, struct bp_block_node *to)
+{
+    struct bp_block_child *next;
+
+    for (struct bp_block_child *p = from->parents; p; p = next) {
+        next = p->next_parent;
+        if (!p->parent)
+            continue;
+        edge_point(p, to);
+        p->marked = true;
+        changed(p->parent);
+    }
+}
+
+static void move_back(struct bp_block_node *from, struct bp_block_node *to)
+{
+    struct bp_block_child *next;
+
+    for (struct bp_block_child *p = from->parents; p; p = next) {
+        next = p->next_parent;
+        if (!p->marked)
+            continue;
+        edge_point(p, to);
+        changed(p->parent);
+    }
+}
+
+/* All images above have the base below them afterwards, or none has. */
 static int commit_prepare(struct job *job, struct bp_error *err)
 {
     struct commit *c = job->state;
-    struct bp_block_child *next;
+    struct bp_block_child *p;
     struct drained drained;
     int ret = drain_begin(c->top, &drained, err);
 
@@ -314,30 +379,24 @@ static int commit_prepare(struct job *job, struct bp_error *err)
     job_blk_free(c->top_blk);
     job_blk_free(c->base_blk);
     c->top_blk = c->base_blk = NULL;
-    for (struct bp_block_child *p = c->top->parents; ret == 0 && p; p = next) {
-        struct bp_block_node *user = p->parent;
-        bool read_only = user && user->flags.read_only;
-
-        next = p->next_parent;
-        if (!user)
-            continue;
-        if (p->roles & BP_BLOCK_BACKING) {
-            if (read_only)
-                ret = node_set_writable(user, true, err);
-            if (ret == 0)
-                ret = note_backing(user, c->backing_file, c->base, err);
-            if (ret == 0)
-                ret = node_flush(user);
-            if (read_only)
-                node_set_writable(user, false, NULL);
+    for (p = c->top->parents; ret == 0 && p; p = p->next_parent)
+        if (is_image_above(p)) {
+            ret = note_above(p->parent, c->backing_file, c->base, err);
+            p->noted = true;
         }
-        if (ret == 0) {
-            child_point(p, c->base);
-            changed(user);
-        }
-    }
-    if (ret == 0)
+    if (ret == 0) {
+        move_users(c->top, c->base);
         ret = permissions_update(c->base, err);
+        if (ret < 0)
+            move_back(c->base, c->top);
+        permissions_update(c->top, NULL);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        for (p = i ? c->base->parents : c->top->parents; p; p = p->next_parent) {
+            if (ret < 0 && p->noted)
+                note_above(p->parent, NULL, c->top, NULL);
+            p->noted = p->marked = false;
+        }
     drain_end(&drained);
     return ret;
 }
@@ -387,19 +446,38 @@ static struct bp_block_child *edge_to(struct bp_block_node *top, struct bp_block
     return NULL;
 }
 
-static int commit_begin(struct commit *c, struct bp_error *err)
+/* The images above, too: what is below them is to become another one. */
+static int hold_all(struct job *job, struct commit *c, struct bp_error *err)
 {
-    int ret = 0;
+    int ret = job_hold_node(job, c->top, err);
 
+    if (ret == 0)
+        ret = job_hold_node(job, c->base, err);
+    if (ret == 0)
+        ret = job_hold_chain(job, c->top, c->base, err);
+    for (struct bp_block_child *p = c->top->parents; ret == 0 && p; p = p->next_parent)
+        if (p->parent)
+            ret = job_hold_edge(job, p, err);
+    return ret;
+}
+
+static int commit_begin(struct job *job, struct commit *c, struct bp_error *err)
+{
+    int ret = hold_all(job, c, err);
+
+    if (ret < 0)
+        return ret;
     c->relaxed = edge_to(c->top, c->base);
     c->relaxed->relaxed = true;
     ret = permissions_update(c->relaxed->parent, err);
-    if (ret == 0 && c->was_read_only)
+    if (ret == 0 && c->base->flags.read_only) {
+        c->was_read_only = true;
         ret = node_set_writable(c->base, true, err);
+    }
     if (ret == 0)
-        ret = job_blk(c->top, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_WRITE, &c->top_blk, err);
+        ret = job_blk(job, c->top, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_WRITE, &c->top_blk, err);
     if (ret == 0)
-        ret = job_blk(c->base, BP_BLOCK_PERM_READ | BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE,
+        ret = job_blk(job, c->base, BP_BLOCK_PERM_READ | BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE,
                       BP_BLOCK_PERM_ALL & ~(BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE), &c->base_blk, err);
     return ret;
 }
@@ -439,10 +517,9 @@ int commit_new(struct bp_value *args, struct job **ret_job, struct bp_error *err
     if (ret < 0)
         return ret;
     job->state = c = bp_alloc(sizeof(*c));
-    *c = (struct commit){.top = node_ref(top), .base = node_ref(base), .backing_file = said ? bp_strdup(said) : NULL,
-                         .was_read_only = base->flags.read_only};
+    *c = (struct commit){.top = node_ref(top), .base = node_ref(base), .backing_file = said ? bp_strdup(said) : NULL};
     job->all = (uint64_t)__atomic_load_n(&top->length, __ATOMIC_ACQUIRE);
-    ret = commit_begin(c, err);
+    ret = commit_begin(job, c, err);
     if (ret < 0) {
         job_abandon(job);
         return ret;

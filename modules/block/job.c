@@ -84,6 +84,7 @@ static void unref(struct job *job)
     if (--job->refs > 0)
         return;
     job_group_unref(job->group);
+    job_release(job);
     bp_co_queue_free(job->wake);
     free(job->state);
     free(job->id);
@@ -106,6 +107,7 @@ void job_abandon(struct job *job)
     set_status(job, JOB_NULL);
     if (job->class->clean)
         job->class->clean(job, false);
+    job_release(job);
     forget(job);
 }
 
@@ -199,6 +201,7 @@ void job_group_join(struct job_group *group, struct job *job)
 {
     group->refs++;
     group->members++;
+    group->by_hand |= !job->auto_finalize;
     job->group = group;
 }
 
@@ -209,17 +212,21 @@ static void wake_group(const struct job_group *group)
             bp_co_queue_wake_all(j->wake);
 }
 
-static int wait_for_group(struct job *job)
+/* It is one of those that `count` counts: until all are. */
+static int wait_for_group(struct job *job, unsigned *count)
 {
     struct job_group *group = job->group;
 
-    if (!group)
-        return 0;
-    group->waiting++;
+    ++*count;
     wake_group(group);
-    while (group->waiting < group->members && !group->failed && !job->cancelled)
+    while (*count < group->members && !group->failed && !job->cancelled)
         bp_co_queue_wait(job->wake, NULL);
     return group->failed || job->cancelled ? -ECANCELED : 0;
+}
+
+static bool is_to_be_finalized(const struct job *job)
+{
+    return job->group ? !job->group->by_hand || job->group->finalizing : job->auto_finalize || job->finalizing;
 }
 
 static void fail_group(struct job *job)
@@ -240,7 +247,7 @@ static int finish(struct job *job)
     int ret;
 
     set_status(job, JOB_WAITING);
-    ret = wait_for_group(job);
+    ret = job->group ? wait_for_group(job, &job->group->waiting) : 0;
     if (ret < 0)
         return ret;
     set_status(job, JOB_PENDING);
@@ -251,11 +258,12 @@ static int finish(struct job *job)
         bp_value_set(data, "id", bp_value_string(job->id));
         bp_event_send(&job_pending_event, data);
     }
-    while (!job->auto_finalize && !job->finalizing && !job->cancelled)
+    while (!is_to_be_finalized(job) && !job->cancelled)
         bp_co_queue_wait(job->wake, NULL);
     if (job->cancelled)
         return -ECANCELED;
-    return job->class->prepare ? job->class->prepare(job, &job->err) : 0;
+    ret = job->class->prepare ? job->class->prepare(job, &job->err) : 0;
+    return ret == 0 && job->group ? wait_for_group(job, &job->group->prepared) : ret;
 }
 
 static void conclude(struct job *job, int ret)
@@ -268,6 +276,7 @@ static void conclude(struct job *job, int ret)
     }
     if (job->class->clean)
         job->class->clean(job, ret == 0);
+    job_release(job);
     tell_end(job, ret == -ECANCELED ? &job_cancelled_event : &job_completed_event);
     set_status(job, JOB_CONCLUDED);
     if (job->auto_dismiss) {
@@ -300,6 +309,7 @@ int job_start(struct job *job, struct bp_error *err)
 
     ret = bp_co_new(NULL, bp_context_main(NULL), "job", run, job, &co, err);
     if (ret < 0) {
+        fail_group(job);
         job_abandon(job);
         return ret;
     }
@@ -549,7 +559,7 @@ int job_do(const char *id, enum job_verb verb, bool force, struct bp_error *err)
     case JOB_DO_CANCEL:
         if (job->status >= JOB_ABORTING)
             return not_now(job, "cancelled", err);
-        if (job->user_paused && !force)
+        if ((job->user_paused || (job->paused_by_error && job->ready)) && !force)
             return bp_fail(err, EBUSY, "job '%s' is paused: it can be cancelled by force, or after it was resumed", id);
         if (job->ready && !force && job->status < JOB_WAITING)
             job->soft = true;
@@ -559,8 +569,9 @@ int job_do(const char *id, enum job_verb verb, bool force, struct bp_error *err)
     case JOB_DO_COMPLETE:
         if (!job->class->completes || !job->ready || job->status >= JOB_WAITING)
             return bp_fail(err, EBUSY, "job '%s' is not ready: it cannot be completed", id);
-        if (job->user_paused)
-            return bp_fail(err, EBUSY, "job '%s' is paused: it cannot be completed", id);
+        if (job->user_paused || job->paused_by_error)
+            return bp_fail(err, EBUSY, "job '%s' is paused%s: it can be completed after it was resumed", id,
+                           job->paused_by_error ? " by an error" : "");
         if (job->class->complete) {
             int ret = job->class->complete(job, err);
 
@@ -570,9 +581,13 @@ int job_do(const char *id, enum job_verb verb, bool force, struct bp_error *err)
         job->completing = true;
         break;
     case JOB_DO_FINALIZE:
-        if (job->status != JOB_PENDING || job->auto_finalize)
+        if (job->status != JOB_PENDING || is_to_be_finalized(job))
             return not_now(job, "finalized", err);
         job->finalizing = true;
+        if (job->group) { /* one word is for all of them */
+            job->group->finalizing = true;
+            wake_group(job->group);
+        }
         break;
     case JOB_DO_DISMISS:
         if (job->status != JOB_CONCLUDED)

@@ -11,9 +11,12 @@ enum job_on_error { ON_ERROR_REPORT, ON_ERROR_IGNORE, ON_ERROR_ENOSPC, ON_ERROR_
 
 struct job;
 
-/* Jobs that fail or succeed together. */
+/* Jobs that fail or succeed together: none changes anything before all have done their work, and none has succeeded
+ * before all have changed what they change. */
 struct job_group {
-    unsigned refs, members, waiting;
+    unsigned refs, members;
+    unsigned waiting, prepared; /* how many have come that far */
+    bool by_hand, finalizing;   /* by_hand: one of them waits for job-finalize, and so do all; finalizing: that came */
     bool failed;
 };
 
@@ -51,6 +54,10 @@ struct job {
     struct job_group *group; /* or NULL */
     int64_t started;         /* ns */
     void *state;
+    /* What nobody else may change; see job-hold.c. */
+    struct bp_block_node *held[4]; /* the last one stays NULL */
+    struct bp_block_child **edges;
+    size_t edge_count;
 };
 
 /* ---- job.c ---- */
@@ -73,9 +80,19 @@ void job_group_unref(struct job_group *group);
 struct job_group *job_group_new(void);
 extern struct job *block_jobs;
 
+/* ---- job-hold.c ---- */
+/* Refused in words while another job has it. Until the job has ended, or job_release(). */
+int job_hold_node(struct job *job, struct bp_block_node *node, struct bp_error *err);
+int job_hold_edge(struct job *job, struct bp_block_child *edge, struct bp_error *err);
+int job_hold_chain(struct job *job, struct bp_block_node *top, struct bp_block_node *end, struct bp_error *err);
+void job_release(struct job *job);
+/* 0, or -EBUSY: a job relies on the node or on an edge of it. */
+int job_allows(struct bp_block_node *node, struct bp_error *err);
+int job_allows_above(struct bp_block_node *node, struct bp_error *err); /* only what is above it changes */
+
 /* ---- job-copy.c ---- */
 /* A handle of a job on a node. */
-int job_blk(struct bp_block_node *node, uint32_t need, uint32_t shared, struct bp_blk **ret_blk, struct bp_error *err);
+int job_blk(struct job *job, struct bp_block_node *node, uint32_t need, uint32_t shared, struct bp_blk **ret_blk, struct bp_error *err);
 void job_blk_free(struct bp_blk *blk); /* NULL is fine */
 /* Waits until none of both is drained, and counts in both. [co] */
 int job_enter(struct bp_blk *a, struct bp_blk *b);
@@ -87,8 +104,8 @@ int node_set_writable(struct bp_block_node *node, bool writable, struct bp_error
 /* An image's node by the drive's id or its own name; below filters: the first that has something below it. */
 struct bp_block_node *job_node(const char *name, struct bp_error *err);
 struct bp_block_node *skip_filters(struct bp_block_node *node);
-int make_target(struct bp_value *args, struct bp_block_node *source, bool backed, struct bp_block_node **ret_node,
-                struct bp_error *err);
+int make_target(struct bp_value *args, struct bp_block_node *source, struct bp_block_node *below,
+                struct bp_block_node **ret_node, struct bp_error *err);
 
 /* ---- what starts them ---- */
 int stream_new(struct bp_value *args, struct job **ret_job, struct bp_error *err);

@@ -43,6 +43,9 @@ int qmp_blockdev_reopen(struct bp_value *list, struct bp_error *err)
                            : "member 'node-name' is missing", name);
         if (driver && strcmp(driver, node->driver->type.name + sizeof("block-") - 1) != 0)
             return bp_fail(err, EINVAL, "node '%s': its driver cannot be changed", name);
+        ret = job_allows(node, err);
+        if (ret < 0)
+            return ret;
         ret = drain_begin(node_ref(node), &drained, err);
         if (ret == 0) {
             ret = node_reopen(node, options, err);
@@ -194,6 +197,11 @@ int block_commit(const char *device, struct bp_error *err)
         return bp_fail(err, ENOMEDIUM, "there is no medium in '%s'", device);
     if (!edge)
         return bp_fail(err, ENOTSUP, "'%s' has no backing file to write back to", device);
+    ret = job_allows(node, err);
+    if (ret == 0)
+        ret = job_allows(edge->node, err);
+    if (ret < 0)
+        return ret;
     ret = drain_begin(node_ref(node), &drained, err);
     if (ret == 0) {
         ret = commit_drained(node, edge, err);

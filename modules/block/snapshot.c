@@ -119,6 +119,8 @@ int snapshot_take(struct bp_value *args, bool sync, struct bp_block_node **ret_o
     if (sync) {
         ret = by_names(args, &node, err);
         if (ret == 0)
+            ret = job_allows_above(node, err); /* before a file is made */
+        if (ret == 0)
             ret = new_overlay(args, node, &overlay, err);
         if (ret < 0)
             return ret;
@@ -138,8 +140,11 @@ int snapshot_take(struct bp_value *args, bool sync, struct bp_block_node **ret_o
                            "backing=null", over);
         node_ref(overlay);
     }
-    ret = node_flush(node);
-    ret = ret < 0 ? bp_fail(err, -ret, "flushing failed: %s", strerror(-ret)) : put_overlay(node, overlay, err);
+    ret = job_allows_above(node, err);
+    if (ret == 0) {
+        ret = node_flush(node);
+        ret = ret < 0 ? bp_fail(err, -ret, "flushing failed: %s", strerror(-ret)) : put_overlay(node, overlay, err);
+    }
     if (ret < 0)
         node_unref(overlay);
     else
@@ -279,7 +284,9 @@ int qmp_change_backing(struct bp_value *args, struct bp_value **ret_value, struc
     if (!image->driver->change_backing)
         return bp_fail(err, ENOTSUP, "images in the format '%s' have no backing files",
                        image->driver->type.name + sizeof("block-") - 1);
-    ret = drain_begin(image, &drained, err);
+    ret = job_allows(image, err);
+    if (ret == 0)
+        ret = drain_begin(image, &drained, err);
     if (ret < 0)
         return ret;
     read_only = image->flags.read_only;

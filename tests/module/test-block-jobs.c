@@ -1,37 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Jobs over disks that are written to meanwhile: what they promise of the contents, whatever the guest does. */
-#include "qcow2-images.h"
-
-#define DISK (4u << 20)
+#include "block-jobs.h"
 
 static uint8_t *model; /* what the guest has to see */
 static struct front guest;
 static GRand *rnd;
-
-/* ---- jobs ---- */
-
-static const char *status_of(const char *id, char *buf, size_t size)
-{
-    struct bp_error err = {0};
-    char *reply = NULL, *at, *end;
-
-    g_assert_cmpint(bp_test_command(host, "query-jobs", NULL, &reply, &err), ==, 0);
-    at = g_strdup_printf("\"id\":\"%s\"", id);
-    end = strstr(reply, at);
-    g_free(at);
-    g_strlcpy(buf, "gone", size);
-    if (end && (at = strstr(end, "\"status\":\""))) {
-        at += 10;
-        end = strchr(at, '"');
-        g_strlcpy(buf, at, MIN(size, (size_t)(end - at) + 1));
-    } else if (end) { /* before the id */
-        while (end > reply && strncmp(end, "\"status\":\"", 10) != 0)
-            end--;
-        g_strlcpy(buf, end + 10, MIN(size, (size_t)(strchr(end + 10, '"') - end - 10) + 1));
-    }
-    g_free(reply);
-    return buf;
-}
 
 static void write_at_random(unsigned count)
 {
@@ -99,27 +72,6 @@ static void assert_node_is(const char *name, const uint8_t *wanted)
             g_error("%s: byte %zu is %u, not %u", name, i, buf[i], wanted[i]);
     close_front(&f);
     g_free(buf);
-}
-
-static char *image(const char *name, const char *backing)
-{
-    char *path = path_of(name), *more = backing ? g_strdup_printf(", \"backing-file\": \"%s\", \"backing-fmt\": "
-                                                                  "\"qcow2\"", backing) : g_strdup("");
-
-    create(path, DISK, more);
-    g_free(more);
-    return path;
-}
-
-static void add(const char *node, const char *path, const char *more)
-{
-    command("blockdev-add", "{\"driver\": \"qcow2\", \"node-name\": \"%s\", \"discard\": \"unmap\"%s, \"file\": "
-            "{\"driver\": \"file\", \"filename\": \"%s\", \"cache\": {\"no-flush\": true}}}", node, more, path);
-}
-
-static void del(const char *node)
-{
-    command("blockdev-del", "{\"node-name\": \"%s\"}", node);
 }
 
 static void begin(const char *node, unsigned writes)
