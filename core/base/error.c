@@ -1,12 +1,37 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Errors: one line of text in the caller's memory. Newlines and control bytes become spaces. */
+/*
+ * Errors: one line of text in the caller's memory. Newlines and control bytes become spaces; passwords of URLs are left
+ * out.
+ */
 #include <bp/error.h>
 
 #include <stdio.h>
 #include <string.h>
 
+/* SCHEME://USER:PASSWORD@HOST, and iscsi://USER%PASSWORD@HOST. The last '@' before the path is the one. */
+void bp_hide_passwords(char *text)
+{
+    const char *begin = text;
+
+    while ((text = strstr(text, "://"))) {
+        bool percent = text - begin >= 5 && !strncmp(text - 5, "iscsi", 5);
+        char *at = NULL, *secret;
+
+        text += 3;
+        for (char *p = text; *p && !strchr("/?# \t\n", *p); p++)
+            if (*p == '@')
+                at = p;
+        secret = at ? memchr(text, ':', (size_t)(at - text)) : NULL;
+        if (at && !secret && percent)
+            secret = memchr(text, '%', (size_t)(at - text));
+        if (secret)
+            memmove(secret, at, strlen(at) + 1);
+    }
+}
+
 static void make_one_line(char *text)
 {
+    bp_hide_passwords(text);
     for (; *text; text++) {
         if ((unsigned char)*text < 0x20 || *text == 0x7f)
             *text = ' ';

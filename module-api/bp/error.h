@@ -25,7 +25,7 @@ enum bp_error_class {
 struct bp_error {
     int code; /* 0: no error; else a positive errno value */
     enum bp_error_class kind;
-    char message[1016]; /* one line, no full stop, no newline; cut when longer */
+    char message[1016]; /* one line, no full stop, no newline, no password of a URL; cut when longer */
 };
 
 /* Fills `err` (which may be NULL) and returns -code, for `return bp_fail(err, EINVAL, ...)`. [any] */
@@ -37,6 +37,8 @@ int bp_vfail(struct bp_error *err, enum bp_error_class kind, int code, const cha
     BP_PRINTF(4, 0);
 /* Puts "text: " before the message of an error that is set; no effect on an empty or NULL one. */
 void bp_error_prefix(struct bp_error *err, const char *fmt, ...) BP_PRINTF(2, 3);
+/* In place: of URLs in a text, what stands between the user and the '@' before the host goes. [any] */
+void bp_hide_passwords(char *text);
 
 BP_END_DECLS
 

@@ -355,18 +355,6 @@ static void release(struct curl_state *s)
     free(s->cookies);
 }
 
-/* A URL's password is not for queries. */
-static char *shown(const char *url)
-{
-    const char *host = strstr(url, "://") + 3, *at = strchr(host, '@'), *end = host + strcspn(host, "/?#");
-    const char *colon = memchr(host, ':', (size_t)(end - host));
-    char *text = bp_strdup(url);
-
-    if (at && at < end && colon && colon < at)
-        memmove(text + (colon - url), at, strlen(at) + 1);
-    return text;
-}
-
 static int curl_open(struct bp_block_node *node, const struct bp_block_open_flags *flags, struct bp_error *err)
 {
     struct curl_state *s = block->state(node);
@@ -404,7 +392,8 @@ static int curl_open(struct bp_block_node *node, const struct bp_block_open_flag
     s->length = t.length;
     if (!flags->read_only)
         block->set_read_only(node);
-    name = shown(s->name);
+    name = bp_strdup(s->name);
+    bp_hide_passwords(name); /* it is shown by queries */
     block->set_filename(node, name);
     free(name);
     return 0;

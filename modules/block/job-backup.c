@@ -270,7 +270,8 @@ static int begin(struct job *job, struct backup *b, const char *sync, struct bp_
         ret = bp_fail(err, EINVAL, "source and target have to be equally long: %llu and %llu bytes",
                       (unsigned long long)b->length, (unsigned long long)b->target->length);
     if (ret == 0)
-        ret = job_blk(job, b->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE, &b->source_blk, err);
+        ret = job_blk(job, b->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE,
+                      &b->source_blk, err);
     if (ret == 0)
         ret = job_blk(job, b->target, BP_BLOCK_PERM_READ | writes, BP_BLOCK_PERM_ALL & ~writes, &b->target_blk, err);
     bitmap = b->bitmap;

@@ -328,7 +328,8 @@ static int begin(struct job *job, struct mirror *m, uint64_t granularity, struct
     else if (m->was_read_only)
         ret = node_set_writable(m->target, true, err);
     if (ret == 0)
-        ret = job_blk(job, m->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE, &m->source_blk, err);
+        ret = job_blk(job, m->source, BP_BLOCK_PERM_READ, BP_BLOCK_PERM_ALL & ~BP_BLOCK_PERM_RESIZE,
+                      &m->source_blk, err);
     if (ret == 0)
         ret = job_blk(job, m->target, BP_BLOCK_PERM_READ | writes, BP_BLOCK_PERM_ALL & ~writes, &m->target_blk, err);
     if (ret == 0)

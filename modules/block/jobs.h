@@ -92,7 +92,8 @@ int job_allows_above(struct bp_block_node *node, struct bp_error *err); /* only 
 
 /* ---- job-copy.c ---- */
 /* A handle of a job on a node. */
-int job_blk(struct job *job, struct bp_block_node *node, uint32_t need, uint32_t shared, struct bp_blk **ret_blk, struct bp_error *err);
+int job_blk(struct job *job, struct bp_block_node *node, uint32_t need, uint32_t shared,
+            struct bp_blk **ret_blk, struct bp_error *err);
 void job_blk_free(struct bp_blk *blk); /* NULL is fine */
 /* Waits until none of both is drained, and counts in both. [co] */
 int job_enter(struct bp_blk *a, struct bp_blk *b);

@@ -186,6 +186,10 @@ def names_and_passwords_are_given():
         run("convert", "-f", "raw", "-O", "raw", url, "out.raw")
         assert content("out.raw") == DATA
         assert "401" in run("info", web.url + "/secret", status=1)
+        wrong = web.url.replace("//", "//user:gehe@im@") + "/secret"
+        for said in (run("info", wrong, status=1), run("compare", wrong, wrong, status=2),
+                     fails(PROGRAM, "-M", "none", "-drive", "if=none,file=" + wrong)):
+            assert "gehe" not in said and "im@" not in said and "user@127.0.0.1" in said, said
         with Emulator(PROGRAM, "-M", "none", "-object", "secret,id=s,data=pa:ss", "-blockdev",
                       "driver=http,node-name=n,read-only=on,username=user,password-secret=s,url=%s/secret" % web.url,
                       "-drive", "if=none,id=d,format=raw,file=" + url) as e:

@@ -92,7 +92,8 @@ static void chains_of_jobs_are_left_alone(void)
     /* It has ended, and all is allowed again. */
     command("change-backing-file", "{\"device\": \"top\", \"image-node-name\": \"top\", \"backing-file\": \"%s\"}",
             mid_file);
-    command("block-stream", "{\"job-id\": \"s\", \"device\": \"top\", \"base-node\": \"mid\", \"auto-dismiss\": false}");
+    command("block-stream", "{\"job-id\": \"s\", \"device\": \"top\", \"base-node\": \"mid\", "
+            "\"auto-dismiss\": false}");
     dismiss("s");
     command("blockdev-snapshot", "{\"node\": \"top\", \"overlay\": \"u\"}");
     close_front(&guest);

@@ -41,6 +41,31 @@ static void long_messages_are_cut(void)
     bp_error_prefix(NULL, "x");
 }
 
+static void passwords_of_urls_are_left_out(void)
+{
+    static const char *const texts[][2] = {
+        {"http://u:pw@h/x", "http://u@h/x"},
+        {"'ftp://u:p@w@h:21/a@b:c': no", "'ftp://u@h:21/a@b:c': no"},
+        {"iscsi://u%pw@h/t/1", "iscsi://u@h/t/1"},
+        {"http://us%65r@h/ and https://a:b@c?d:e@f", "http://us%65r@h/ and https://a@c?d:e@f"},
+        {"nbd://h:1/x@y", "nbd://h:1/x@y"},
+        {"http://h:80, user@host", "http://h:80, user@host"},
+        {"://u:pw@h", "://u@h"},
+        {"http://u:pw@", "http://u@"},
+        {"://", "://"},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
+        struct bp_error err = {0};
+
+        bp_fail(&err, EINVAL, "%s", texts[i][0]);
+        g_assert_cmpstr(err.message, ==, texts[i][1]);
+        bp_fail(&err, EINVAL, "x");
+        bp_error_prefix(&err, "%s", texts[i][0]);
+        g_assert_true(g_str_has_prefix(err.message, texts[i][1]));
+    }
+}
+
 static void log_items_are_parsed(void)
 {
     uint32_t mask = 1234;
@@ -213,6 +238,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/error/failing_fills_the_error", failing_fills_the_error);
     g_test_add_func("/error/long_messages_are_cut", long_messages_are_cut);
+    g_test_add_func("/error/passwords_of_urls_are_left_out", passwords_of_urls_are_left_out);
     g_test_add_func("/log/log_items_are_parsed", log_items_are_parsed);
     g_test_add_func("/log/guest_errors_are_logged_once_per_kind",
                     guest_errors_are_logged_once_per_kind);

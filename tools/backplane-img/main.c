@@ -48,14 +48,19 @@ static const char *const not_built[] = {"amend", "bitmap", NULL};
 
 int complain(const char *fmt, ...)
 {
+    char *text = NULL;
     va_list ap;
+    int n;
 
     fflush(stdout);
-    fputs("backplane-img: ", stderr);
     va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
+    n = vasprintf(&text, fmt, ap);
     va_end(ap);
-    fputc('\n', stderr);
+    if (n >= 0)
+        bp_hide_passwords(text);
+    fprintf(stderr, "backplane-img: %s\n", n < 0 ? "no memory" : text);
+    if (n >= 0)
+        free(text);
     return 1;
 }
 
