@@ -1604,7 +1604,8 @@ _Static_assert(offsetof(struct bp_usb_port_ops, attached) == 8, "bp_usb_port_ops
 _Static_assert(offsetof(struct bp_usb_port_ops, detached) == 16, "bp_usb_port_ops.detached");
 _Static_assert(offsetof(struct bp_usb_port_ops, wakeup) == 24, "bp_usb_port_ops.wakeup");
 _Static_assert(offsetof(struct bp_usb_port_ops, ready) == 32, "bp_usb_port_ops.ready");
-_Static_assert(offsetof(struct bp_usb_port_ops, reserved) == 40, "bp_usb_port_ops.reserved");
+_Static_assert(offsetof(struct bp_usb_port_ops, gone) == 40, "bp_usb_port_ops.gone");
+_Static_assert(offsetof(struct bp_usb_port_ops, reserved) == 48, "bp_usb_port_ops.reserved");
 _Static_assert(sizeof(struct bp_usb_request) >= 24, "bp_usb_request");
 _Static_assert(offsetof(struct bp_usb_request, type) == 0, "bp_usb_request.type");
 _Static_assert(offsetof(struct bp_usb_request, request) == 1, "bp_usb_request.request");

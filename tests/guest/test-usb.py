@@ -235,6 +235,15 @@ def mouse_comes_and_goes():
         guest.has_input("USB Keyboard")
 
 
+def mouse_overrides_the_ps2_one():
+    with Guest("-usbdevice", "mouse") as guest:
+        guest.has_input("USB Mouse")
+        text = guest.monitor("info mice")
+        assert any("*" in line and "USB Mouse" in line for line in text.split("\n")), text
+        moves = guest.events("USB Mouse", lambda: guest.monitor("mouse_move 7 -2", "mouse_button 1"))
+        assert {(2, 0, 7), (2, 1, 0xFFFFFFFE), (1, 0x110, 1)} <= set(moves), moves
+
+
 if __name__ == "__main__":
     try:
         disk.guest(DRIVERS)
@@ -267,6 +276,7 @@ if __name__ == "__main__":
         else:
             tap.skip("firmware_uefi_sees_disks", "there is no OVMF (package ovmf)")
         case("mouse_comes_and_goes", mouse_comes_and_goes)
+        case("mouse_overrides_the_ps2_one", mouse_overrides_the_ps2_one)
         if os.path.exists(MKFS) and os.path.exists(FSCK):
             xhci, uhci, ehci = ("-device", "qemu-xhci", "-smp", "2"), ("-usb",), ("-machine", "q35", "-usb")
             case("disk_is_written_and_read_on_xhci", disk_is_written_and_read(64, *xhci))

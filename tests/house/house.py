@@ -70,7 +70,9 @@ def is_api(name):
 # Static libraries that several modules of one family have a part in, and who uses them.
 SHARED_PARTS = {"modules/accel/interp": "modules/accel/x86", "modules/accel/tcg": "modules/accel/x86",
                 "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream", "modules/ui/spice": "modules/stream",
-                "modules/ui/web": "modules/stream"}
+                "modules/ui/web": "modules/stream",
+                "modules/hw/usb/ehci": "modules/hw/usb", "modules/hw/usb/ohci": "modules/hw/usb",
+                "modules/hw/usb/uhci": "modules/hw/usb"}
 
 
 @case

@@ -6,70 +6,11 @@ import struct
 import tempfile
 
 from qtest import Failed, QTest, Tap
-from usb import DATA, IOC, ISP, NORMAL, STALL, SUCCESS, TRANSACTION, XHCI
+from usb import DATA, IOC, ISP, NORMAL, STALL, SUCCESS, TRANSACTION
+from usb_disks import FAILED, PASSED, Disk, rw
 from virtio import until
 
 SIZE = 8 << 20
-PASSED, FAILED = 0, 1
-
-
-class Disk:
-    def __init__(self, q, port=5):
-        self.q, self.x, self.tag = q, XHCI(q), 0
-        self.open(port)
-
-    def open(self, port):
-        x = self.x
-        until(lambda: x.portsc(port) & 1)
-        x.reset_port(port)
-        code, self.slot = x.address(port, 4, 512)
-        assert code == SUCCESS, code
-        assert x.control(self.slot, 0, 9, 1)[0] == SUCCESS
-        assert x.configure(self.slot, (0x81, 6, 1024), (0x02, 2, 1024)) == SUCCESS
-
-    def send(self, cdb, length=0, to_host=True, lun=0):
-        self.tag += 1
-        cbw = struct.pack("<IIIBBB", 0x43425355, self.tag, length, 0x80 if to_host else 0, lun, len(cdb)) + bytes(cdb)
-        code, n = self.x.bulk(self.slot, 0x02, cbw.ljust(31, b"\0"))
-        assert (code, n) == (SUCCESS, 31), (code, n)
-
-    def status(self):
-        code, d = self.x.bulk(self.slot, 0x81, length=13)
-        assert code == SUCCESS, code
-        signature, tag, self.residue, status = struct.unpack("<IIIB", d)
-        assert signature == 0x53425355 and tag == self.tag
-        return status
-
-    def read(self, cdb, length):
-        self.send(cdb, length)
-        code, d = self.x.bulk(self.slot, 0x81, length=length)
-        assert code == SUCCESS and len(d) == length, code
-        return self.status(), d[:length - self.residue]
-
-    def write(self, cdb, data):
-        self.send(cdb, len(data), False)
-        assert self.x.bulk(self.slot, 0x02, data) == (SUCCESS, len(data))
-        return self.status()
-
-    def plain(self, cdb):
-        self.send(cdb)
-        return self.status()
-
-    def settle(self):
-        self.plain([0] * 6)
-
-    def sense(self):
-        status, d = self.read([3, 0, 0, 0, 18, 0], 18)
-        assert status == PASSED
-        return "%x/%02x%02x" % (d[2], d[12], d[13])
-
-    def reset(self):
-        x = self.x
-        assert x.control(self.slot, 0x21, 0xFF)[0] == SUCCESS
-        for dci, address in ((3, 0x81), (4, 0x02)):
-            if x.ep_state(self.slot, dci) == 2:
-                x.recover(self.slot, dci)
-            assert x.control(self.slot, 2, 1, 0, address)[0] == SUCCESS
 
 
 def with_disk(function, device="usb-storage,drive=d,id=u", more=(), drive=""):
@@ -80,10 +21,6 @@ def with_disk(function, device="usb-storage,drive=d,id=u", more=(), drive=""):
                         f"file={f.name},format=raw,if=none,id=d{drive}", "-device", device, *more]) as q:
                 function(Disk(q), f)
     return run
-
-
-def rw(opcode, lba, blocks):
-    return struct.pack(">BBIBHB", opcode, 0, lba, 0, blocks, 0)
 
 
 def says_what_it_is(d, f):
@@ -183,6 +120,23 @@ def bot_takes_units(d, f):
     assert d.x.bulk(d.slot, 0x81, length=36)[1][0] == 0x7F and d.status() == PASSED
 
 
+def what_is_said_of_it_is_the_disks(d, f):
+    """Properties of a disk, given to usb-storage."""
+    q = d.q
+    d.settle()
+    disk = "/machine/peripheral/u/disk"
+    for prop, value in (("rerror", "stop"), ("werror", "report"), ("write-cache", "off"), ("account-failed", "off"),
+                        ("account-invalid", "on"), ("discard_granularity", 4096), ("physical_block_size", 4096),
+                        ("min_io_size", 8192), ("share-rw", True)):
+        assert q.qmp("qom-get", {"path": disk, "property": prop}) == value, prop
+    status, data = d.read([0x1A, 8, 8, 0, 64, 0], 64)  # MODE SENSE, the page of caching
+    assert status == PASSED and not data[4 + 2] & 4, data
+    d.send(rw(0x28, 0, 8), 4096)  # an error that stops the machine
+    until(lambda: q.qmp("query-status")["status"] == "io-error")
+    q.qmp("cont")
+    assert d.x.bulk(d.slot, 0x81, length=4096) == (SUCCESS, bytes(4096)) and d.status() == PASSED
+
+
 def without_a_disk_it_is_refused():
     try:
         QTest(["-M", "pc", "-device", "qemu-xhci", "-device", "usb-storage"]).close()
@@ -202,5 +156,11 @@ tap.case("it goes while it is read", with_disk(goes_while_it_is_read, DEVICE))
 tap.case("usb-bot takes SCSI units", with_disk(
     bot_takes_units, "usb-bot,id=u,port=1",
     ("-device", "scsi-hd,bus=u.0,lun=0,drive=d", "-device", "scsi-cd,bus=u.0,scsi-id=0,lun=2")))
+tap.case("what is said of it is the disk's", with_disk(
+    what_is_said_of_it_is_the_disks,
+    DEVICE.replace("drive=d", "drive=broken") + ",rerror=stop,werror=report,write-cache=off,account-failed=off,"
+    "account-invalid=on,discard_granularity=4096,physical_block_size=4096,min_io_size=8192,share-rw=on",
+    ("-blockdev", "driver=null-co,node-name=n,size=8M,read-zeroes=on", "-blockdev",
+     "driver=blkdebug,node-name=broken,image=n,inject-error.0.event=read_aio,inject-error.0.once=on")))
 tap.case("without a disk it is refused", without_a_disk_it_is_refused)
 tap.done()

@@ -187,6 +187,7 @@ def bad_commands_get_codes(q):
     slot = bring_up(x)
     assert x.configure(slot, (0x81, 4, 8)) == 17 and x.configure(slot, (0x01, 7, 8)) == 17
     assert x.address(1)[0] == TRB_ERROR  # it has a slot
+    assert x.address(1, route=0x10)[0] == TRANSACTION  # the same place in other words
     assert x.control(slot, 0x80, 8, 0, 0, 1) == (SUCCESS, b"\0")
 
 

@@ -17,6 +17,7 @@ struct @ident@ {
     uint8_t fill; /* what it holds after a reset */
     uint8_t bytes[SIZE];
     uint32_t count; /* of bytes that wait */
+    struct bp_usb_packet *waiting; /* for bytes; the controller's, who may take it back at any time */
 };
 
 BP_USE(usb, struct bp_usb_interface, "usb", 1);
@@ -45,23 +46,10 @@ static uint8_t @ident@_control(void *state, struct bp_usb_request *r)
     return BP_USB_OK;
 }
 
-/* One whose work takes time keeps the packet, returns BP_USB_LATER and calls usb->complete(). */
-static uint8_t @ident@_transfer(void *state, struct bp_usb_packet *p)
+static uint8_t @ident@_give(struct @ident@ *s, struct bp_usb_packet *p)
 {
-    struct @ident@ *s = state;
     uint32_t n = p->length < s->count ? p->length : s->count;
 
-    if (p->token == BP_USB_OUT) {
-        if (s->count)
-            return BP_USB_NAK; /* what is there has to be fetched first */
-        n = p->length < SIZE ? p->length : SIZE;
-        memcpy(s->bytes, p->data, n);
-        s->count = p->actual = n;
-        usb->ready(s->usb, IN_EP);
-        return n < p->length ? BP_USB_BABBLE : BP_USB_OK;
-    }
-    if (n == 0)
-        return BP_USB_NAK;
     memcpy(p->data, s->bytes, n);
     memmove(s->bytes, s->bytes + n, SIZE - n);
     s->count -= n;
@@ -69,6 +57,45 @@ static uint8_t @ident@_transfer(void *state, struct bp_usb_packet *p)
     if (s->count == 0)
         usb->ready(s->usb, OUT_EP);
     return BP_USB_OK;
+}
+
+static uint8_t @ident@_take(struct @ident@ *s, struct bp_usb_packet *p)
+{
+    struct bp_usb_packet *in = s->waiting;
+    uint32_t n = p->length < SIZE ? p->length : SIZE;
+
+    if (s->count)
+        return BP_USB_NAK; /* what is there has to be fetched first: ready() tells when it was */
+    memcpy(s->bytes, p->data, n);
+    s->count = p->actual = n;
+    s->waiting = NULL;
+    if (in && n)
+        usb->complete(in, @ident@_give(s, in)); /* which is not this device's any more */
+    else
+        s->waiting = in;
+    return n < p->length ? BP_USB_BABBLE : BP_USB_OK;
+}
+
+/* One whose work takes time keeps the packet, returns BP_USB_LATER and calls usb->complete(). */
+static uint8_t @ident@_transfer(void *state, struct bp_usb_packet *p)
+{
+    struct @ident@ *s = state;
+
+    if (p->token == BP_USB_OUT)
+        return @ident@_take(s, p);
+    if (s->count)
+        return @ident@_give(s, p);
+    s->waiting = p;
+    return BP_USB_LATER;
+}
+
+/* Drivers give up, cables are pulled: the packet is not touched after this. Called before reset and detach, too. */
+static void @ident@_cancel(void *state, struct bp_usb_packet *p)
+{
+    struct @ident@ *s = state;
+
+    if (s->waiting == p)
+        s->waiting = NULL;
 }
 
 static void @ident@_reset(void *state)
@@ -98,7 +125,8 @@ static const struct bp_state_table @ident@_state = {
 static const struct bp_usb_device_info @ident@_info = {
     .size = sizeof(@ident@_info), .vendor = 0xfff0, .product = 0x0001, .release = 0x0100, .manufacturer_string = 1,
     .product_string = 2, .at = {NULL, &@ident@_full, NULL, NULL}, .strings = @ident@_strings,
-    .control = @ident@_control, .transfer = @ident@_transfer, .reset = @ident@_reset};
+    .control = @ident@_control,
+    .transfer = @ident@_transfer, .cancel = @ident@_cancel, .reset = @ident@_reset};
 static const struct bp_level_info @ident@_infos[] = {{.level = "usb-device", .info = &@ident@_info}, {.level = NULL}};
 BP_NOTE("provides=device:@name@;bus=usb-bus;user=yes;summary=One line of help");
 static const struct bp_device_class @ident@ = {

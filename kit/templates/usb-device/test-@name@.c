@@ -57,6 +57,32 @@ static uint8_t control(struct bp_device *dev, const char *setup, void *data, uin
     return status != BP_USB_OK ? status : packet(dev, length ? BP_USB_OUT : BP_USB_IN, 0, NULL, &none);
 }
 
+static struct bp_usb_packet kept; /* that the device has */
+static unsigned ends;
+
+static void ended(struct bp_usb_packet *p)
+{
+    (void)p;
+    ends++;
+}
+
+static uint8_t keep(struct bp_device *dev, void *data, uint32_t length)
+{
+    uint8_t status;
+
+    memset(&kept, 0, sizeof(kept));
+    kept.size = sizeof(kept);
+    kept.token = BP_USB_IN;
+    kept.endpoint = 1;
+    kept.data = data;
+    kept.length = length;
+    kept.done = ended;
+    bp_device_lock(dev);
+    status = usb->submit(usb->of(dev), &kept);
+    bp_device_unlock(dev);
+    return status;
+}
+
 static void bytes_come_back(void)
 {
     struct bp_device *controller, *dev;
@@ -68,7 +94,15 @@ static void bytes_come_back(void)
     need(bp_test_device(host, "@name@", "fill=7", &dev, &err), &err);
     check(control(dev, "\x80\x06\0\x01\0\0\x12\0", got, 18) == BP_USB_OK && got[0] == 18, "it says what it is");
     check(control(dev, "\0\x09\x01\0\0\0\0\0", NULL, 0) == BP_USB_OK, "it is configured");
-    check(packet(dev, BP_USB_IN, 1, got, &n) == BP_USB_NAK, "it has nothing");
+    check(keep(dev, got, 64) == BP_USB_LATER, "it has nothing, and keeps the packet");
+    bp_device_lock(dev);
+    usb->cancel(&kept);
+    bp_device_unlock(dev);
+    check(kept.status == BP_USB_GONE && ends == 0, "it gives it back when it is cancelled");
+    check(keep(dev, got, 64) == BP_USB_LATER, "it keeps another one");
+    n = 4;
+    check(packet(dev, BP_USB_OUT, 2, sent, &n) == BP_USB_OK && ends == 1, "which ends when there is something");
+    check(kept.status == BP_USB_OK && kept.actual == 4 && memcmp(got, sent, 4) == 0, "with what was sent");
     n = 10;
     check(packet(dev, BP_USB_OUT, 2, sent, &n) == BP_USB_OK && n == 10, "it takes what is sent");
     n = 64;

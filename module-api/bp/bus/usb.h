@@ -116,7 +116,8 @@ struct bp_usb_device_info {
     /* Data of another endpoint: enum bp_usb_status, with packet->actual set. After BP_USB_LATER the packet is
      * the device's, until complete() or cancel(). */
     uint8_t (*transfer)(void *state, struct bp_usb_packet *packet);
-    void (*cancel)(void *state, struct bp_usb_packet *packet); /* forget it now */
+    /* Forget it now. Every class that gives BP_USB_LATER has it. Before detach() this has been called for all. */
+    void (*cancel)(void *state, struct bp_usb_packet *packet);
     void (*reset)(void *state); /* of its port, and of the machine */
     void (*configured)(void *state, uint8_t configuration); /* by the guest's driver; 0: no more */
     void (*set_interface)(void *state, uint8_t interface, uint8_t alternate);
@@ -132,7 +133,9 @@ struct bp_usb_port_ops {
     void (*wakeup)(void *opaque, unsigned n); /* a device there, or behind it, wants to be resumed */
     /* An endpoint (its address) that gave BP_USB_NAK has something now; told to the controller. */
     void (*ready)(void *opaque, struct bp_usb_device *device, uint8_t endpoint);
-    void *reserved[3];
+    /* To a companion: the controller whose ports it serves goes. There are none any more, and no bus to leave(). */
+    void (*gone)(void *opaque);
+    void *reserved[2];
 };
 
 struct bp_usb_bus_info {
@@ -155,7 +158,8 @@ struct bp_usb_interface { /* usb/1 */
     int (*new_bus)(struct bp_device *controller, const struct bp_usb_bus_info *info, void *opaque,
                    struct bp_usb_bus **ret_bus, struct bp_error *err); /* info is copied; from attach() */
     void (*free_bus)(struct bp_usb_bus *bus); /* in fini(), or when attach() fails. NULL is fine */
-    struct bp_usb_port *(*port)(struct bp_usb_bus *bus, unsigned n); /* from 0 */
+    /* From 0; NULL: there is none, or no bus. What takes a port takes NULL for one that has nothing. */
+    struct bp_usb_port *(*port)(struct bp_usb_bus *bus, unsigned n);
     void (*set_speeds)(struct bp_usb_port *port, uint32_t speeds);   /* before anything is plugged in */
     struct bp_usb_device *(*plugged)(struct bp_usb_port *port);      /* or NULL */
     /* The port has another owner (a companion): from now on what is plugged in works at the fastest of these speeds.
@@ -167,7 +171,8 @@ struct bp_usb_interface { /* usb/1 */
     void (*enable)(struct bp_usb_port *port, bool on);
     /* The device with an address at an enabled port, or behind it; NULL. */
     struct bp_usb_device *(*find)(struct bp_usb_port *port, uint8_t address);
-    /* The one at a place behind a port: four bits for each hub, the nearest one's lowest (USB 3.2 8.9). */
+    /* The one at a place behind a port: four bits for each hub, the nearest one's lowest (USB 3.2 8.9). NULL: nothing
+     * is there, or bits are set beyond the first that are 0. */
     struct bp_usb_device *(*route)(struct bp_usb_port *port, uint32_t route);
     /* enum bp_usb_status: when it is not BP_USB_LATER, packet->status is it and done() is not called. BP_USB_NAK too
      * while another packet of that endpoint and direction is on its way. */

@@ -55,7 +55,7 @@ static uint8_t submit(struct bp_usb_device *d, struct bp_usb_packet *p)
     p->device_data = NULL;
     p->actual = 0;
     p->link = NULL;
-    if (!d->port)
+    if (!d->port || !d->there)
         return end(p, BP_USB_ERROR);
     if (p->endpoint == 0)
         return end(p, usb_control(d, p));
@@ -123,7 +123,7 @@ static struct bp_usb_port *root_of(struct bp_usb_port *port)
 
 static struct bp_usb_port *port_at(struct bp_usb_bus *bus, unsigned n)
 {
-    struct bp_usb_port *p = bus->ports;
+    struct bp_usb_port *p = bus ? bus->ports : NULL;
 
     while (p && (p->hub || p->n != n))
         p = p->next;
@@ -206,17 +206,19 @@ static struct bp_usb_port *hub_port(struct bp_usb_device *hub, unsigned n)
 
 static struct bp_usb_device *plugged(struct bp_usb_port *port)
 {
-    return port->device && port->device->there ? port->device : NULL;
+    return port && port->device && port->device->there ? port->device : NULL;
 }
 
 static void set_speeds(struct bp_usb_port *port, uint32_t speeds)
 {
-    port->speeds = speeds;
+    if (port)
+        port->speeds = speeds;
 }
 
 static void enable(struct bp_usb_port *port, bool on)
 {
-    port->enabled = on;
+    if (port)
+        port->enabled = on;
 }
 
 static void reset_device(struct bp_usb_device *d)
@@ -245,7 +247,7 @@ static bool leads_to(const struct bp_usb_port *port, const struct bp_usb_device 
 
 static struct bp_usb_device *find(struct bp_usb_port *port, uint8_t address)
 {
-    for (struct bp_usb_port *p = port->bus->ports; p; p = p->next) {
+    for (struct bp_usb_port *p = port ? port->bus->ports : NULL; p; p = p->next) {
         struct bp_usb_device *d = plugged(p);
 
         if (d && d->address == address && leads_to(port, d))
@@ -261,9 +263,9 @@ static struct bp_usb_device *route(struct bp_usb_port *port, uint32_t route_stri
     for (unsigned level = 0; d && level < USB_DEPTH && route_string & 0xf; level++, route_string >>= 4) {
         struct bp_usb_port *next = hub_port(d, (route_string & 0xf) - 1);
 
-        d = next ? plugged(next) : NULL;
+        d = plugged(next);
     }
-    return d;
+    return route_string ? NULL : d;
 }
 
 /* ---- places of devices ---- */
@@ -364,7 +366,8 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
 
 static bool negotiate(struct bp_usb_port *port, uint32_t speeds)
 {
-    port->now = speeds;
+    if (port)
+        port->now = speeds;
     return plugged(port) && choose_speed(port->device);
 }
 
@@ -378,6 +381,18 @@ static void child_attached(struct bp_bus *b, struct bp_device *dev)
     d->there = true;
     if (d->port->ops.attached)
         d->port->ops.attached(d->port->opaque, d->port->n);
+}
+
+/* Before the device's own detach(): from here on it has no packets, and gets none. */
+static void child_leaves(void *opaque, struct bp_bus *b, struct bp_device *dev)
+{
+    struct bp_usb_device *d = of(dev);
+
+    (void)opaque, (void)b;
+    if (!d)
+        return;
+    d->there = false;
+    usb_cancel_all(d, BP_USB_GONE);
 }
 
 /* Also when the device's attach() failed. */
@@ -438,7 +453,7 @@ const struct bp_bus_class usb_bus_class = {
 static int new_bus(struct bp_device *controller, const struct bp_usb_bus_info *info, void *opaque,
                    struct bp_usb_bus **ret_bus, struct bp_error *err)
 {
-    static const struct bp_hotplug_ops hotplug = {.size = sizeof(hotplug)};
+    static const struct bp_hotplug_ops hotplug = {.size = sizeof(hotplug), .unplug = child_leaves};
     struct bp_bus *bus;
     int r = bp_bus_new(controller, "usb-bus", NULL, &bus, err);
     struct bp_usb_bus *u;

@@ -114,7 +114,7 @@ static void end_reset(struct ehci *s, unsigned n)
     if (!(s->port[n] & PORT_CCS))
         return;
     usb->reset(port);
-    if (usb->speed(usb->plugged(port)) == BP_USB_HIGH) {
+    if (usb->plugged(port) && usb->speed(usb->plugged(port)) == BP_USB_HIGH) {
         s->port[n] = (s->port[n] & ~(uint32_t)PORT_LINE) | PORT_PED;
         usb->enable(port, true);
     }
@@ -156,7 +156,16 @@ static void frame(struct ehci *s)
     s->frindex = (s->frindex + 8) & 0x3fff;
     if ((s->frindex & 0x1fff) == 0)
         s->sts |= STS_ROLLOVER;
-    ehci_age(s, EHCI_PATIENCE);
+    usb_transfers_age(&s->transfers, EHCI_ASYNC, false, EHCI_PATIENCE);
+}
+
+/* A packet has: the schedule finds it now rather than at the next frame. */
+static void ended(void *opaque)
+{
+    struct ehci *s = opaque;
+
+    if (s->cmd & CMD_RS)
+        bp_timer_set(s->timer, bp_timer_now(s->timer));
 }
 
 static void run(void *opaque)
@@ -175,8 +184,9 @@ static void run(void *opaque)
     }
     if (s->cmd & CMD_RS && s->cmd & CMD_ASE)
         ehci_async(s);
-    if (s->cmd & CMD_RS && s->cmd & CMD_IAAD) { /* what was not met just now is not on the list any more */
-        ehci_age(s, 1);
+    if (s->cmd & CMD_RS && s->cmd & CMD_IAAD)
+        ehci_forget_removed(s);
+    if (s->cmd & CMD_RS && s->cmd & CMD_IAAD) {
         s->cmd &= ~(uint32_t)CMD_IAAD;
         s->sts |= STS_IAA;
     }
@@ -186,8 +196,12 @@ static void run(void *opaque)
     s->busy--;
 }
 
-static void follow(struct ehci *s)
+void ehci_follow(struct ehci *s)
 {
+    if (!(s->cmd & CMD_RS) || !(s->cmd & CMD_PSE))
+        usb_transfers_cancel(&s->transfers, EHCI_PERIODIC);
+    if (!(s->cmd & CMD_RS) || !(s->cmd & CMD_ASE))
+        usb_transfers_cancel(&s->transfers, EHCI_ASYNC);
     s->sts &= ~(uint32_t)(STS_PSS | STS_ASS);
     if (s->cmd & CMD_RS)
         s->sts |= (s->cmd & CMD_PSE ? STS_PSS : 0u) | (s->cmd & CMD_ASE ? STS_ASS : 0u);
@@ -195,7 +209,7 @@ static void follow(struct ehci *s)
 
 static void controller_reset(struct ehci *s)
 {
-    ehci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     bp_timer_cancel(s->timer);
     s->cmd = 0x00080000;
     s->sts = STS_HALTED;
@@ -235,7 +249,7 @@ static void write_command(struct ehci *s, uint32_t v)
         bp_timer_cancel(s->timer);
         s->sts |= STS_HALTED;
     }
-    follow(s);
+    ehci_follow(s);
 }
 
 /* ---- registers ---- */
@@ -331,6 +345,7 @@ static const struct bp_region_ops ops = {.size = sizeof(ops), .read = bar_read, 
 static int join(void *opaque, unsigned first, unsigned count, const struct bp_usb_port_ops *port_ops, void *companion,
                 struct bp_error *err)
 {
+    const uint32_t size = sizeof(*port_ops);
     struct ehci *s = opaque;
 
     if (first >= EHCI_PORTS || count > EHCI_PORTS - first)
@@ -340,7 +355,8 @@ static int join(void *opaque, unsigned first, unsigned count, const struct bp_us
             return bp_fail(err, EBUSY, "property 'firstport': port %u has a companion already", n);
     }
     for (unsigned n = first; n < first + count; n++) {
-        s->companion[n].ops = *port_ops;
+        s->companion[n].ops = (struct bp_usb_port_ops){0};
+        memcpy(&s->companion[n].ops, port_ops, port_ops->size < size ? port_ops->size : size);
         s->companion[n].opaque = companion;
         s->companion[n].n = n - first;
         usb->set_speeds(usb->port(s->bus, n), SLOW | BP_USB_SPEED(BP_USB_HIGH));
@@ -374,6 +390,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     ehci_pci = pci;
     ehci_usb = usb;
     s->dev = dev;
+    s->transfers = (struct usb_transfers){.usb = usb, .ended = ended, .opaque = s};
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, run, s);
     for (unsigned n = 0; n < EHCI_PORTS; n++)
         s->port[n] = PORT_POWER | PORT_OWNER;
@@ -389,7 +406,16 @@ static void detach(struct bp_device *dev)
 {
     struct ehci *s = bp_device_state(dev);
 
-    ehci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
+    for (unsigned n = 0; n < EHCI_PORTS; n++) {
+        struct companion c = s->companion[n];
+
+        if (!c.opaque)
+            continue;
+        leave(s, c.opaque);
+        if (c.ops.gone)
+            c.ops.gone(c.opaque);
+    }
     usb->free_bus(s->bus);
     s->bus = NULL;
 }
@@ -404,7 +430,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     struct ehci *s = state;
 
     (void)version, (void)err;
-    ehci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     if (s->next_ns < 0)
         s->next_ns = 0;
     return 0;
@@ -419,6 +445,8 @@ static int loaded(void *state, struct bp_error *err)
         struct bp_usb_port *port = usb->port(s->bus, n);
 
         usb->negotiate(port, s->port[n] & PORT_OWNER ? SLOW : UINT32_MAX);
+        if (!usb->plugged(port)) /* whatever was saved */
+            goes(s, n);
         if (!(s->port[n] & PORT_OWNER))
             usb->enable(port, (s->port[n] & PORT_PED) != 0);
     }

@@ -10,11 +10,15 @@
 #include <bp/clock.h>
 #include <bp/log.h>
 
+#include "transfers.h"
+
 #define EHCI_PORTS 6u
 #define EHCI_QTD_BYTES 0x5000u  /* of one descriptor: five pages */
 #define EHCI_STEPS 256u         /* queue heads and descriptors that one turn looks at */
 #define EHCI_TURN_BYTES (256u << 10) /* that one turn of the asynchronous schedule moves */
-#define EHCI_PATIENCE 64u       /* frames after which a packet whose queue head is not met any more is cancelled */
+#define EHCI_HEADS 4096u        /* of a list that the doorbell looks through */
+#define EHCI_FRAMES 1024u       /* of the periodic schedule; what was met only once is cancelled after as many */
+#define EHCI_PATIENCE 64u       /* the same of the asynchronous one, when nobody rings */
 
 enum { USBCMD = 0x00, USBSTS = 0x04, USBINTR = 0x08, FRINDEX = 0x0c, SEGMENT = 0x10, PERIODIC = 0x14, ASYNC = 0x18,
        CONFIGFLAG = 0x40, PORTSC = 0x44 };
@@ -24,7 +28,7 @@ enum { STS_INT = 1, STS_ERROR = 2, STS_PORT = 4, STS_ROLLOVER = 8, STS_HSE = 16,
 enum { PORT_CCS = 1, PORT_CSC = 2, PORT_PED = 4, PORT_PEDC = 8, PORT_FPR = 64, PORT_SUSPEND = 128, PORT_RESET = 256,
        PORT_LINE = 3 << 10, PORT_POWER = 1 << 12, PORT_OWNER = 1 << 13, PORT_WAKE = 7 << 20 };
 
-struct ehci_packet; /* on its way; nothing of it is saved: its descriptor is still active */
+enum { EHCI_PERIODIC, EHCI_ASYNC }; /* lists of transfers */
 
 struct companion {
     struct bp_usb_port_ops ops;
@@ -35,7 +39,7 @@ struct companion {
 struct ehci {
     struct bp_device *dev;
     struct bp_usb_bus *bus;
-    struct ehci_packet *packets;
+    struct usb_transfers transfers;
     struct bp_timer *timer;
     unsigned companions;
     struct companion companion[EHCI_PORTS];
@@ -50,10 +54,10 @@ extern const struct bp_pci_interface *ehci_pci;
 extern const struct bp_usb_interface *ehci_usb;
 
 void ehci_update_irq(struct ehci *s);
+void ehci_follow(struct ehci *s); /* the schedules run, or do not, as the command says */
 /* ---- schedule.c ---- */
 void ehci_periodic(struct ehci *s); /* the present frame */
 void ehci_async(struct ehci *s);    /* one turn */
-void ehci_age(struct ehci *s, unsigned patience); /* packets that were not met lately are cancelled */
-void ehci_cancel_all(struct ehci *s);
+void ehci_forget_removed(struct ehci *s);
 
 #endif

@@ -20,68 +20,14 @@ struct qh {
     struct qtd overlay;
 };
 
-struct ehci_packet {
-    struct ehci_packet *next, **link;
-    struct ehci *s;
-    uint32_t qh, qtd, token; /* whose it is */
-    unsigned unseen;
-    bool ended;
-    struct bp_usb_packet packet;
-    uint8_t data[];
-};
-
 enum result { MOVED, NOTHING, STOP };
-
-static void unlink_packet(struct ehci_packet *p)
-{
-    if (!p->link)
-        return;
-    *p->link = p->next;
-    if (p->next)
-        p->next->link = p->link;
-    p->link = NULL;
-}
-
-static void drop(struct ehci_packet *p)
-{
-    if (!p->ended)
-        ehci_usb->cancel(&p->packet);
-    unlink_packet(p);
-    free(p);
-}
-
-void ehci_cancel_all(struct ehci *s)
-{
-    while (s->packets)
-        drop(s->packets);
-}
-
-void ehci_age(struct ehci *s, unsigned patience)
-{
-    struct ehci_packet *next;
-
-    for (struct ehci_packet *p = s->packets; p; p = next) {
-        next = p->next;
-        if (++p->unseen > patience)
-            drop(p);
-    }
-}
-
-/* The schedule finds it: now rather than at the next frame. */
-static void done(struct bp_usb_packet *packet)
-{
-    struct ehci_packet *p = packet->opaque;
-
-    p->ended = true;
-    if (p->s->cmd & CMD_RS)
-        bp_timer_set(p->s->timer, bp_timer_now(p->s->timer));
-}
 
 static void die(struct ehci *s, const char *why)
 {
     bp_guest_error("ehci-died", "EHCI: %s: the controller stops", why);
     s->sts |= STS_HSE | STS_HALTED;
     s->cmd &= ~(uint32_t)CMD_RS;
+    ehci_follow(s);
 }
 
 static bool read_mem(struct ehci *s, uint32_t at, void *buf, uint32_t size)
@@ -130,55 +76,24 @@ static struct bp_usb_device *find(struct ehci *s, uint8_t address)
     return d;
 }
 
-static struct ehci_packet *on_its_way(struct ehci *s, uint32_t at, const struct qh *q)
-{
-    struct ehci_packet *p = s->packets;
-
-    while (p && p->qh != at)
-        p = p->next;
-    if (p && (p->qtd != q->current || p->token != q->overlay.token)) {
-        drop(p); /* another transfer by now */
-        return NULL;
-    }
-    return p;
-}
-
 /* NULL: there is no memory. */
-static struct ehci_packet *begin(struct ehci *s, uint32_t at, const struct qh *q)
+static struct usb_transfer *begin(struct ehci *s, uint8_t list, uint32_t at, const struct qh *q,
+                                  const uint32_t words[2])
 {
     static const uint8_t tokens[] = {BP_USB_OUT, BP_USB_IN, BP_USB_SETUP, BP_USB_OUT};
     uint32_t length = q->overlay.token >> 16 & 0x7fff, pid = q->overlay.token >> 8 & 3;
     struct bp_usb_device *d = find(s, q->characteristics & 0x7f);
-    struct ehci_packet *p = calloc(1, sizeof(*p) + length);
+    struct usb_transfer *t = usb_transfer_new(&s->transfers, list, at, q->current, words, length);
 
-    if (!p)
+    if (!t)
         return NULL;
-    p->s = s;
-    p->qh = at;
-    p->qtd = q->current;
-    p->token = q->overlay.token;
-    p->ended = true;
-    p->packet.size = sizeof(p->packet);
-    p->packet.token = tokens[pid];
-    p->packet.endpoint = q->characteristics >> 8 & 15;
-    p->packet.length = length;
-    p->packet.data = p->data;
-    p->packet.done = done;
-    p->packet.opaque = p;
-    p->packet.status = BP_USB_ERROR;
-    if (length > EHCI_QTD_BYTES || pid == 3 || (pid != 1 && !copy(s, &q->overlay, p->data, length, false))) {
+    t->packet.token = tokens[pid];
+    t->packet.endpoint = q->characteristics >> 8 & 15;
+    if (length > EHCI_QTD_BYTES || pid == 3 || (pid != 1 && !copy(s, &q->overlay, t->data, length, false)))
         bp_guest_error("ehci-qtd", "EHCI: a transfer descriptor makes no sense");
-        return p;
-    }
-    if (d && ehci_usb->submit(d, &p->packet) == BP_USB_LATER) {
-        p->ended = false;
-        p->next = s->packets;
-        p->link = &s->packets;
-        if (p->next)
-            p->next->link = &p->next;
-        s->packets = p;
-    }
-    return p;
+    else if (d)
+        usb_transfer_submit(t, d);
+    return t;
 }
 
 /* The token after the packet. */
@@ -222,54 +137,62 @@ static enum result advance(struct ehci *s, uint32_t at, struct qh *q)
     return write_mem(s, at + 12, &q->current, 4 + sizeof(t)) ? MOVED : STOP;
 }
 
-/* One descriptor of a queue head. */
-static enum result step(struct ehci *s, uint32_t at, struct qh *q, uint32_t *bytes)
+/* The result of a transfer that has ended; it is the caller's. */
+static enum result finish(struct ehci *s, uint32_t at, struct qh *q, struct bp_usb_packet *p, uint32_t *bytes)
 {
-    struct ehci_packet *p;
-
-    if (q->overlay.token & HALTED)
+    if (p->status == BP_USB_NAK)
         return NOTHING;
-    if (!(q->overlay.token & ACTIVE)) {
-        enum result r = advance(s, at, q);
-
-        if (r != MOVED)
-            return r;
-    }
-    p = on_its_way(s, at, q);
-    if (!p)
-        p = begin(s, at, q);
-    if (!p)
-        return NOTHING;
-    p->unseen = 0;
-    if (!p->ended)
-        return NOTHING;
-    unlink_packet(p);
-    if (p->packet.status == BP_USB_NAK) {
-        free(p);
-        return NOTHING;
-    }
-    q->overlay.token = result_of(s, q, &p->packet);
-    *bytes += p->packet.actual + 64;
+    q->overlay.token = result_of(s, q, p);
+    *bytes += p->actual + 64;
     if (q->overlay.token & HALTED)
         s->sts |= STS_ERROR;
-    if (q->overlay.token & IOC || (p->packet.token == BP_USB_IN && p->packet.actual < p->packet.length))
+    if (q->overlay.token & IOC || (p->token == BP_USB_IN && p->actual < p->length))
         s->sts |= STS_INT;
-    free(p);
     return write_mem(s, at + 24, &q->overlay.token, 4) && write_mem(s, q->current + 8, &q->overlay.token, 4) ? MOVED
                                                                                                               : STOP;
 }
 
+/* One descriptor of a queue head. */
+static enum result step(struct ehci *s, uint8_t list, uint32_t at, struct qh *q, uint32_t *bytes)
+{
+    struct usb_transfer *t;
+    uint32_t words[2];
+    enum result r = NOTHING;
+
+    if (!(q->overlay.token & (HALTED | ACTIVE)))
+        r = advance(s, at, q);
+    else if (q->overlay.token & ACTIVE && !(q->overlay.token & HALTED))
+        r = MOVED;
+    if (r != MOVED) {
+        usb_transfers_leave(&s->transfers, at);
+        return r;
+    }
+    words[0] = q->overlay.token;
+    words[1] = q->overlay.buffer[0];
+    t = usb_transfers_at(&s->transfers, at, q->current, words);
+    if (!t)
+        t = begin(s, list, at, q, words);
+    if (!t || !t->ended)
+        return NOTHING;
+    usb_transfer_unlink(t);
+    r = finish(s, at, q, &t->packet, bytes);
+    usb_transfer_free(t);
+    return r;
+}
+
 /* A queue head, as long as something moves. False: the controller stopped. */
-static bool run_queue(struct ehci *s, uint32_t at, struct qh *q, unsigned *steps, uint32_t *bytes)
+static bool run_queue(struct ehci *s, uint8_t list, uint32_t at, struct qh *q, unsigned *steps, uint32_t *bytes)
 {
     enum result r;
 
     if (!read_mem(s, at, q, sizeof(*q)))
         return false;
-    if (q->characteristics & 1u << 7) /* inactivated */
+    if (q->characteristics & 1u << 7) { /* inactivated */
+        usb_transfers_leave(&s->transfers, at);
         return true;
+    }
     do
-        r = step(s, at, q, bytes);
+        r = step(s, list, at, q, bytes);
     while (r == MOVED && ++*steps < EHCI_STEPS && *bytes < EHCI_TURN_BYTES);
     return r != STOP;
 }
@@ -285,13 +208,14 @@ void ehci_periodic(struct ehci *s)
         struct qh q;
 
         if ((link >> 1 & 3) == TYPE_QH) {
-            if (!run_queue(s, link & ~31u, &q, &steps, &bytes))
+            if (!run_queue(s, EHCI_PERIODIC, link & ~31u, &q, &steps, &bytes))
                 return;
             link = q.link;
         } else if (!read_mem(s, link & ~31u, &link, sizeof(link))) {
             return;
         }
     }
+    usb_transfers_age(&s->transfers, EHCI_PERIODIC, link & LINK_END, EHCI_FRAMES);
 }
 
 /* Rounds, until one moves nothing. */
@@ -303,7 +227,7 @@ void ehci_async(struct ehci *s)
     while (steps++ < EHCI_STEPS && bytes < EHCI_TURN_BYTES) {
         struct qh q;
 
-        if (!run_queue(s, at, &q, &steps, &bytes))
+        if (!run_queue(s, EHCI_ASYNC, at, &q, &steps, &bytes))
             return;
         if (q.link & LINK_END || (q.link >> 1 & 3) != TYPE_QH)
             return;
@@ -314,4 +238,22 @@ void ehci_async(struct ehci *s)
             moved = bytes;
         }
     }
+}
+
+/* The doorbell (4.8.2): what the list does not lead to any more is forgotten. One that is longer than anybody's, or is
+ * no circle, is left as it is. */
+void ehci_forget_removed(struct ehci *s)
+{
+    uint32_t at = s->async & ~31u, words[2];
+    unsigned n = 0;
+
+    usb_transfers_mark(&s->transfers, EHCI_ASYNC);
+    do {
+        if (!s->transfers.first || !read_mem(s, at, words, sizeof(words)))
+            return;
+        usb_transfers_met(&s->transfers, at);
+        at = words[0] & ~31u;
+    } while (!(words[0] & LINK_END) && (words[0] >> 1 & 3) == TYPE_QH && at != (s->async & ~31u) && ++n < EHCI_HEADS);
+    if (n < EHCI_HEADS)
+        usb_transfers_sweep(&s->transfers, EHCI_ASYNC);
 }

@@ -176,13 +176,17 @@ static void rearm(struct hid *s)
         bp_timer_cancel(s->timer);
 }
 
-/* The idle rate is over: the last report once more (7.2.4). */
+/* The idle rate is over: the last report once more (7.2.4). A pointer has not moved since: what it told of motion was
+ * told. */
 static void idle_over(void *opaque)
 {
     struct hid *s = opaque;
 
     if (s->count == 0) {
-        s->queue[s->first] = s->last;
+        if (s->kind == KEYBOARD)
+            s->queue[s->first] = s->last;
+        else
+            make(s, &s->queue[s->first]);
         s->count = 1;
     }
     usb->ready(s->usb, IN_EP);

@@ -152,7 +152,7 @@ static uint32_t remaining(const struct ohci *s)
 /* By software (to the suspended state; the root hub stays as it is), or by hardware. */
 static void controller_reset(struct ohci *s, bool hard)
 {
-    ohci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     bp_timer_cancel(s->timer);
     s->control = hard ? 0 : CTL_SUSPEND;
     s->command = s->status = s->enabled = s->hcca = s->control_head = s->control_current = 0;
@@ -180,6 +180,7 @@ static void write_control(struct ohci *s, uint32_t v)
         bp_timer_set(s->timer, s->next_ns);
     } else {
         bp_timer_cancel(s->timer);
+        usb_transfers_cancel_all(&s->transfers);
     }
     if (state == 0)
         reset_ports(s);
@@ -316,10 +317,21 @@ static const struct bp_region_ops ops = {.size = sizeof(ops), .read = bar_read, 
                                          .max_access = 4};
 
 /* ---- the device ---- */
+/* The EHCI whose companion it is goes, and its ports. */
+static void gone(void *opaque)
+{
+    struct ohci *s = opaque;
+
+    usb_transfers_cancel_all(&s->transfers);
+    for (unsigned n = 0; n < s->ports; n++)
+        detached(s, n);
+    s->bus = NULL;
+}
+
 static int attach(struct bp_device *dev, struct bp_error *err)
 {
     const struct bp_usb_port_ops port_ops = {.size = sizeof(port_ops), .attached = attached, .detached = detached,
-                                             .wakeup = wakeup};
+                                             .wakeup = wakeup, .gone = gone};
     struct ohci *s = bp_device_state(dev);
     const struct bp_usb_bus_info info = {.size = sizeof(info), .ports = s->ports,
                                          .speeds = BP_USB_SPEED(BP_USB_LOW) | BP_USB_SPEED(BP_USB_FULL),
@@ -329,6 +341,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     ohci_pci = pci;
     ohci_usb = usb;
     s->dev = dev;
+    s->transfers = (struct usb_transfers){.usb = usb};
     if (s->ports == 0 || s->ports > OHCI_PORTS)
         return bp_fail(err, EINVAL, "pci-ohci: num-ports=%u: 1 to %u are possible", s->ports, OHCI_PORTS);
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, run, s);
@@ -347,7 +360,7 @@ static void detach(struct bp_device *dev)
 {
     struct ohci *s = bp_device_state(dev);
 
-    ohci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     if (s->companion)
         usb->leave(s->bus, s);
     else
@@ -365,7 +378,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     struct ohci *s = state;
 
     (void)version, (void)err;
-    ohci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     if (s->next_ns < 0)
         s->next_ns = 0;
     return 0;

@@ -19,49 +19,12 @@ struct td {
     uint32_t flags, buffer, next, end;
 };
 
-struct ohci_packet {
-    struct ohci_packet *next, **link;
-    uint32_t ed, td, flags, buffer; /* whose it is */
-    unsigned unseen;
-    bool ended;
-    struct bp_usb_packet packet;
-    uint8_t data[];
-};
-
-static void unlink_packet(struct ohci_packet *p)
-{
-    if (!p->link)
-        return;
-    *p->link = p->next;
-    if (p->next)
-        p->next->link = p->link;
-    p->link = NULL;
-}
-
-static void drop(struct ohci_packet *p)
-{
-    if (!p->ended)
-        ohci_usb->cancel(&p->packet);
-    unlink_packet(p);
-    free(p);
-}
-
-void ohci_cancel_all(struct ohci *s)
-{
-    while (s->packets)
-        drop(s->packets);
-}
-
-static void done(struct bp_usb_packet *packet)
-{
-    ((struct ohci_packet *)packet->opaque)->ended = true; /* the next frame finds it */
-}
-
 static bool die(struct ohci *s, const char *why)
 {
     bp_guest_error("ohci-died", "OHCI: %s: the controller stops", why);
     s->status |= INT_UE;
     s->control &= ~(uint32_t)CTL_STATE; /* of itself it goes to its reset state */
+    usb_transfers_cancel_all(&s->transfers);
     return false;
 }
 
@@ -118,56 +81,25 @@ static struct bp_usb_device *find(struct ohci *s, uint8_t address)
     return d;
 }
 
-static struct ohci_packet *on_its_way(struct ohci *s, uint32_t ed, uint32_t at, const struct td *t)
-{
-    struct ohci_packet *p = s->packets;
-
-    while (p && p->ed != ed)
-        p = p->next;
-    if (p && (p->td != at || p->flags != t->flags || p->buffer != t->buffer)) {
-        drop(p); /* another transfer by now */
-        return NULL;
-    }
-    return p;
-}
-
-static struct ohci_packet *begin(struct ohci *s, uint32_t at, const struct ed *e, const struct td *t)
+static struct usb_transfer *begin(struct ohci *s, uint8_t list, uint32_t at, const struct ed *e, const struct td *t,
+                                  const uint32_t words[2])
 {
     static const uint8_t tokens[] = {BP_USB_SETUP, BP_USB_OUT, BP_USB_IN, BP_USB_OUT};
     uint32_t length = length_of(t), way = e->flags >> 11 & 3;
     bool sense = length <= OHCI_TD_BYTES;
-    struct ohci_packet *p = calloc(1, sizeof(*p) + (sense ? length : 0));
+    struct usb_transfer *p = usb_transfer_new(&s->transfers, list, at, e->head & ~15u, words, sense ? length : 0);
     struct bp_usb_device *d = find(s, e->flags & 0x7f);
 
     if (!p)
         return NULL;
     if (way == 0 || way == 3)
         way = t->flags >> 19 & 3;
-    p->ed = at;
-    p->td = e->head & ~15u;
-    p->flags = t->flags;
-    p->buffer = t->buffer;
-    p->ended = true;
-    p->packet.size = sizeof(p->packet);
     p->packet.token = tokens[way];
     p->packet.endpoint = e->flags >> 7 & 15;
-    p->packet.length = sense ? length : 0;
-    p->packet.data = p->data;
-    p->packet.done = done;
-    p->packet.opaque = p;
-    p->packet.status = BP_USB_ERROR;
-    if (!sense || way == 3 || (way != 2 && !copy(s, t, p->data, length, false))) {
+    if (!sense || way == 3 || (way != 2 && !copy(s, t, p->data, length, false)))
         bp_guest_error("ohci-td", "OHCI: a transfer descriptor makes no sense");
-        return p;
-    }
-    if (d && ohci_usb->submit(d, &p->packet) == BP_USB_LATER) {
-        p->ended = false;
-        p->next = s->packets;
-        p->link = &s->packets;
-        if (p->next)
-            p->next->link = &p->next;
-        s->packets = p;
-    }
+    else if (d)
+        usb_transfer_submit(p, d);
     return p;
 }
 
@@ -196,66 +128,84 @@ static bool retire(struct ohci *s, uint32_t at, struct ed *e, struct td *t, cons
     return write_mem(s, where, t, 12) && write_mem(s, at + 8, &e->head, 4);
 }
 
+struct walk { /* through a list */
+    uint8_t list;
+    unsigned steps;
+    uint32_t bytes;
+    bool work, whole; /* there is some in it; it came to its end */
+};
+
+static bool goes_on(const struct walk *w)
+{
+    return w->steps < OHCI_STEPS && w->bytes < OHCI_FRAME_BYTES;
+}
+
 /* One endpoint; false: the controller stopped. */
-static bool run_endpoint(struct ohci *s, uint32_t at, struct ed *e, bool *ret_work, unsigned *steps, uint32_t *bytes)
+static bool run_endpoint(struct ohci *s, struct walk *w, uint32_t at, struct ed *e)
 {
     if (!read_mem(s, at, e, sizeof(*e)))
         return false;
     while (!(e->flags & (ED_SKIP | ED_ISO)) && !(e->head & ED_HALTED) && (e->head & ~15u) != (e->tail & ~15u) &&
-           ++*steps < OHCI_STEPS && *bytes < OHCI_FRAME_BYTES) {
-        struct ohci_packet *p;
+           goes_on(w)) {
+        struct usb_transfer *p;
+        uint32_t words[2];
+        bool fine = true;
         struct td t;
-        bool fine;
 
-        *ret_work = true;
+        w->steps++;
+        w->work = true;
         if (!read_mem(s, e->head & ~15u, &t, sizeof(t)))
             return false;
-        p = on_its_way(s, at, e->head & ~15u, &t);
+        words[0] = t.flags;
+        words[1] = t.buffer;
+        p = usb_transfers_at(&s->transfers, at, e->head & ~15u, words);
         if (!p)
-            p = begin(s, at, e, &t);
-        if (!p)
+            p = begin(s, w->list, at, e, &t, words);
+        if (!p || !p->ended)
             return true;
-        p->unseen = 0;
-        if (!p->ended)
-            return true;
-        unlink_packet(p);
+        usb_transfer_unlink(p);
         if (p->packet.status == BP_USB_NAK) {
-            free(p);
+            usb_transfer_free(p);
             return true;
         }
-        *bytes += p->packet.actual + 64;
+        w->bytes += p->packet.actual + 64;
         fine = retire(s, at, e, &t, &p->packet);
-        free(p);
+        usb_transfer_free(p);
         if (!fine)
             return false;
     }
     return true;
 }
 
-/* A list; is there work in it? */
-static bool run_list(struct ohci *s, uint32_t at, unsigned *steps, uint32_t *bytes)
+/* 5.2.7: a driver has the list stand still, or the endpoint skipped, for a frame before it takes one off. */
+static void run_list(struct ohci *s, struct walk *w, uint32_t at)
 {
-    bool work = false;
-
-    while (at && ++*steps < OHCI_STEPS) {
+    while (at && goes_on(w)) {
         struct ed e;
 
-        if (!run_endpoint(s, at, &e, &work, steps, bytes))
-            return true;
+        w->steps++;
+        if (!run_endpoint(s, w, at, &e))
+            return;
         at = e.next & ~15u;
     }
-    return work;
+    w->whole = at == 0;
 }
 
-static void forget_unseen(struct ohci *s)
+/* Control or bulk: each frame comes by all of it. */
+static void run_whole(struct ohci *s, struct walk *w, uint32_t enabled, uint32_t filled, uint32_t at)
 {
-    struct ohci_packet *next;
-
-    for (struct ohci_packet *p = s->packets; p; p = next) {
-        next = p->next;
-        if (++p->unseen > OHCI_PATIENCE)
-            drop(p);
+    usb_transfers_mark(&s->transfers, w->list);
+    w->steps = 0; /* each has its share */
+    w->work = false;
+    w->whole = true;
+    if (s->control & enabled && s->command & filled) {
+        w->whole = false;
+        run_list(s, w, at);
+        if (w->whole && !w->work)
+            s->command &= ~filled;
     }
+    if (w->whole)
+        usb_transfers_sweep(&s->transfers, w->list);
 }
 
 static void tell_done(struct ohci *s)
@@ -270,8 +220,8 @@ static void tell_done(struct ohci *s)
 
 void ohci_frame(struct ohci *s)
 {
-    uint32_t bytes = 0, head = 0, number;
-    unsigned steps = 0;
+    struct walk w = {.list = OHCI_PERIODIC};
+    uint32_t head = 0, number;
 
     s->number = (s->number + 1) & 0xffff;
     number = s->number;
@@ -280,14 +230,15 @@ void ohci_frame(struct ohci *s)
     if (!write_mem(s, s->hcca + 0x80, &number, 4))
         return;
     s->status |= INT_SF;
-    if (s->control & CTL_PLE && read_mem(s, s->hcca + 4 * (s->number & 31), &head, 4))
-        run_list(s, head & ~15u, &steps, &bytes);
-    steps = 0; /* the others have their share, too */
-    if (s->control & CTL_CLE && s->command & CMD_CLF && !run_list(s, s->control_head, &steps, &bytes))
-        s->command &= ~(uint32_t)CMD_CLF;
-    if (s->control & CTL_BLE && s->command & CMD_BLF && !run_list(s, s->bulk_head, &steps, &bytes))
-        s->command &= ~(uint32_t)CMD_BLF;
-    forget_unseen(s);
+    if (!(s->control & CTL_PLE))
+        usb_transfers_cancel(&s->transfers, w.list);
+    else if (read_mem(s, s->hcca + 4 * (s->number & 31), &head, 4))
+        run_list(s, &w, head & ~15u);
+    usb_transfers_age(&s->transfers, w.list, w.whole, OHCI_FRAMES);
+    w.list = OHCI_CONTROL;
+    run_whole(s, &w, CTL_CLE, CMD_CLF, s->control_head);
+    w.list = OHCI_BULK;
+    run_whole(s, &w, CTL_BLE, CMD_BLF, s->bulk_head);
     if ((s->control & CTL_STATE) == CTL_OPERATIONAL)
         tell_done(s);
 }

@@ -13,6 +13,8 @@
 #include <bp/host/block.h>
 #include <bp/host/scsi.h>
 #include <bp/level.h>
+#include <bp/object.h>
+#include <bp/value.h>
 
 BP_USE(usb, struct bp_usb_interface, "usb", 1);
 BP_USE(scsi, struct bp_scsi_interface, "scsi", 1);
@@ -32,7 +34,8 @@ enum { PASSED, FAILED, PHASE };
 struct msd;
 
 struct job { /* a command at its unit */
-    struct msd *s; /* NULL: nobody wants its end any more */
+    struct msd *s;
+    bool wanted; /* its end is; otherwise it was aborted, and is only waited for */
     struct bp_scsi_request request;
     struct iovec iov;
     uint8_t *data; /* owned: `size` bytes */
@@ -45,7 +48,8 @@ struct msd {
     struct bp_device *disk;
     struct job *job;                /* with the unit */
     struct bp_usb_packet *waiting;  /* an IN packet, for the unit */
-    uint8_t *data;                  /* owned: of the command's data phase */
+    uint8_t *data;                  /* owned: of the command's data phase, `room` bytes */
+    uint32_t room;
     /* properties */
     struct bp_blk_conf conf;
     char *serial;
@@ -96,9 +100,10 @@ static void drop(struct msd *s)
     s->running = false;
     free(s->data);
     s->data = NULL;
+    s->room = 0;
     s->at = s->have = s->length = 0;
     if (job) {
-        job->s = NULL;
+        job->wanted = false;
         scsi->cancel(job->request.unit, &job->request);
     }
 }
@@ -152,14 +157,16 @@ static void done(struct bp_scsi_request *r)
     struct msd *s = job->s;
     struct bp_usb_packet *p;
 
-    if (!s) {
+    if (!job->wanted) {
         free(job->data);
         free(job);
+        usb->ready(s->usb, OUT_EP); /* the next command may come */
         return;
     }
     s->job = NULL;
     s->running = false;
     s->data = job->data;
+    s->room = (uint32_t)job->iov.iov_len;
     s->status = r->status == BP_SCSI_GOOD ? PASSED : FAILED;
     s->sense_length = (uint8_t)(r->sense_length < sizeof(s->sense) ? r->sense_length : sizeof(s->sense));
     memcpy(s->sense, r->sense, s->sense_length);
@@ -213,8 +220,10 @@ static void start(struct msd *s)
         return;
     }
     job->s = s;
+    job->wanted = true;
     job->data = s->data;
     s->data = NULL;
+    s->room = 0;
     job->iov = (struct iovec){job->data, s->length};
     job->request.size = sizeof(job->request);
     job->request.cdb_length = s->cdb_length;
@@ -236,10 +245,19 @@ static void start(struct msd *s)
     scsi->submit(unit, s->lun, &job->request);
 }
 
+static bool make_room(struct msd *s)
+{
+    s->data = s->length ? calloc(1, s->length) : NULL;
+    s->room = s->data ? s->length : 0;
+    return s->room == s->length;
+}
+
 static uint8_t command(struct msd *s, struct bp_usb_packet *p)
 {
     const uint8_t *d = p->data;
 
+    if (scsi->in_flight(s->bus))
+        return BP_USB_NAK; /* one that was aborted has not ended: it keeps its data until then */
     if (p->length != CBW_SIZE || memcmp(d, "USBC", 4) != 0 || (d[13] & 0xf0) || (d[14] & 0xe0) || d[14] == 0 ||
         d[14] > 16 || d[13] >= BOT_LUNS) {
         s->mode = WEDGED; /* 6.6.1: both stall until it is reset */
@@ -256,7 +274,7 @@ static uint8_t command(struct msd *s, struct bp_usb_packet *p)
     memset(s->cdb, 0, sizeof(s->cdb));
     memcpy(s->cdb, d + 15, s->cdb_length);
     s->status = FAILED;
-    if (s->length > MOST || (s->length && !(s->data = calloc(1, s->length)))) {
+    if (s->length > MOST || !make_room(s)) {
         s->mode = STATUS;
         usb->halt(s->usb, s->in ? IN_EP : OUT_EP); /* the data phase; the status follows */
         return BP_USB_OK;
@@ -288,6 +306,9 @@ static uint8_t transfer(void *state, struct bp_usb_packet *p)
 {
     struct msd *s = state;
 
+    /* Data are where a command has them, whatever a state that was refused has left here. */
+    if ((s->mode == DATA_OUT || (s->mode == DATA_IN && !s->running)) && (s->length > s->room || s->at > s->length))
+        s->mode = WEDGED;
     return p->token == BP_USB_IN ? in(s, p) : out(s, p);
 }
 
@@ -348,31 +369,26 @@ static bool is_cd(struct msd *s)
     return false;
 }
 
-static int set_number(struct bp_device *disk, const char *name, uint32_t value, uint32_t unset, struct bp_error *err)
-{
-    return value == unset ? 0 : bp_device_set_uint(disk, name, value, err);
-}
+static const struct bp_field blk_props[] = {BP_BLK_PROPS(struct msd, conf), BP_FIELDS_END};
 
 /* What was said of this device is the disk's. */
 static int set_up(struct msd *s, bool cd, struct bp_error *err)
 {
     struct bp_device *d = s->disk;
-    int r = bp_device_set(d, "drive", s->conf.drive, err);
+    int r = 0;
 
+    for (const struct bp_field *f = blk_props; r == 0 && f->name; f++) {
+        struct bp_value *v = NULL;
+
+        r = bp_object_get(bp_device_object(s->dev), f->name, &v, err);
+        if (r == 0)
+            r = bp_object_set(bp_device_object(d), f->name, v, err);
+        bp_value_unref(v);
+    }
     if (r == 0 && s->serial)
         r = bp_device_set(d, "serial", s->serial, err);
     if (r == 0 && !cd)
         r = bp_device_set(d, "removable", s->removable ? "on" : "off", err);
-    if (r == 0 && s->conf.share_rw)
-        r = bp_device_set(d, "share-rw", "on", err);
-    if (r == 0)
-        r = set_number(d, "logical_block_size", s->conf.logical_block_size, 0, err);
-    if (r == 0)
-        r = set_number(d, "physical_block_size", s->conf.physical_block_size, 0, err);
-    if (r == 0)
-        r = set_number(d, "min_io_size", s->conf.min_io_size, 0, err);
-    if (r == 0)
-        r = set_number(d, "opt_io_size", s->conf.opt_io_size, 0, err);
     return r;
 }
 
@@ -459,19 +475,18 @@ static int before_save(void *state, struct bp_error *err)
     return 0;
 }
 
-static int after_load(void *state, uint32_t version, struct bp_error *err)
+static int take_over(struct msd *s, struct bp_error *err)
 {
-    struct msd *s = state;
     struct job *job = s->job;
 
-    (void)version;
     s->job = NULL;
     if (job) {
-        job->s = NULL;
+        job->wanted = false;
         scsi->cancel(job->request.unit, &job->request);
     }
     free(s->data);
     s->data = NULL;
+    s->room = 0;
     if (s->length > MOST) {
         if (s->mode != STATUS || s->at || s->have || s->running || s->saved.size)
             return bp_fail(err, EINVAL, "USB disk: the saved command is impossible");
@@ -481,11 +496,21 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
         (s->mode == COMMAND && (s->length || s->running)) ||
         (s->mode == DATA_OUT && s->running))
         return bp_fail(err, EINVAL, "USB disk: the saved command is impossible");
-    if (s->length && !(s->data = calloc(1, s->length)))
+    if (!make_room(s))
         return bp_fail(err, ENOMEM, "USB disk: no memory for its data");
     if (s->saved.size)
         memcpy(s->data, s->saved.data, s->saved.size);
     return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    int r = take_over(state, err);
+
+    (void)version;
+    if (r < 0)
+        reset(state);
+    return r;
 }
 
 static int loaded(void *state, struct bp_error *err)

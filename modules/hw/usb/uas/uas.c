@@ -20,6 +20,7 @@ BP_USE(usb, struct bp_usb_interface, "usb", 1);
 BP_USE(scsi, struct bp_scsi_interface, "scsi", 1);
 
 #define COMMANDS 32u
+#define JOBS (2 * COMMANDS) /* at units, with those that were aborted and have not ended */
 #define MOST (32u << 20)
 #define MAX_LUN 255u
 #define ANSWERS 16u
@@ -30,8 +31,9 @@ enum { COMPLETE = 0, INVALID_IU = 2, NOT_SUPPORTED = 4, SUCCEEDED = 8, INCORRECT
 enum state { FREE, WANTS_OUT, OUT, RUNNING, WANTS_IN, IN, ENDS };
 
 struct job { /* at its unit */
-    struct uas *s; /* NULL: nobody wants its end any more */
-    unsigned n;    /* which of its commands */
+    struct uas *s;
+    bool wanted; /* its end is; otherwise it was aborted, and is only waited for */
+    unsigned n;  /* which of its commands */
     struct bp_scsi_request request;
     struct iovec iov;
     uint8_t *data;
@@ -45,7 +47,8 @@ struct command {
     uint8_t in, status, sense_length;
     uint8_t sense[18];
     struct job *job;
-    uint8_t *data; /* owned, `length` bytes; the job's while that is there */
+    uint8_t *data; /* owned, `room` bytes; the job's while that is there */
+    uint32_t room; /* `length`, but when a state was refused */
 };
 
 struct answer {
@@ -60,6 +63,7 @@ struct uas {
     struct command command[COMMANDS];
     struct answer answer[ANSWERS];
     uint32_t answers, order;
+    uint64_t at_units; /* bytes of jobs */
     struct bp_state_bytes saved;
 };
 
@@ -94,7 +98,7 @@ static void forget(struct command *c)
     struct job *job = c->job;
 
     if (job) {
-        job->s = NULL;
+        job->wanted = false;
         scsi->cancel(job->request.unit, &job->request);
     } else {
         free(c->data);
@@ -141,7 +145,8 @@ static void done(struct bp_scsi_request *r)
     struct uas *s = job->s;
     struct command *c;
 
-    if (!s) {
+    s->at_units -= job->iov.iov_len;
+    if (!job->wanted) {
         free(job->data);
         free(job);
         return;
@@ -173,16 +178,18 @@ static void end(struct uas *s, struct command *c, uint8_t status)
 static void start(struct uas *s, struct command *c)
 {
     struct bp_scsi_unit *unit = unit_of(s, c->lun);
-    struct job *job = unit ? calloc(1, sizeof(*job)) : NULL;
+    struct job *job = unit && c->length <= c->room ? calloc(1, sizeof(*job)) : NULL;
 
     if (!job) {
         end(s, c, BP_SCSI_BUSY);
         return;
     }
     job->s = s;
+    job->wanted = true;
     job->n = (unsigned)(c - s->command);
     job->data = c->data;
     job->iov = (struct iovec){c->data, c->length};
+    s->at_units += c->length;
     job->request.size = sizeof(job->request);
     job->request.cdb_length = sizeof(c->cdb);
     memcpy(job->request.cdb, c->cdb, sizeof(c->cdb));
@@ -231,10 +238,10 @@ static uint32_t block_of(struct uas *s, unsigned lun)
 
 static uint64_t in_use(const struct uas *s)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = s->at_units;
 
     for (unsigned n = 0; n < COMMANDS; n++)
-        bytes += s->command[n].length;
+        bytes += s->command[n].job ? 0 : s->command[n].length;
     return bytes;
 }
 
@@ -246,6 +253,13 @@ static struct command *by_tag(struct uas *s, uint16_t tag)
             return &s->command[n];
     }
     return NULL;
+}
+
+static bool make_room(struct command *c, uint64_t length)
+{
+    c->data = length ? calloc(1, length) : NULL;
+    c->room = c->data ? (uint32_t)length : 0;
+    return c->room == length;
 }
 
 static void take_command(struct uas *s, const uint8_t *iu)
@@ -271,7 +285,7 @@ static void take_command(struct uas *s, const uint8_t *iu)
     memcpy(c->cdb, iu + 16, sizeof(c->cdb));
     length = cdb_moves(c->cdb, block_of(s, c->lun), &to_host);
     c->in = to_host;
-    if (length > MOST - in_use(s) || (length && !(c->data = calloc(1, length)))) {
+    if (scsi->in_flight(s->bus) >= JOBS || length + in_use(s) > MOST || !make_room(c, length)) {
         end(s, c, BP_SCSI_TASK_SET_FULL);
         return;
     }
@@ -394,6 +408,8 @@ static uint8_t give_data(struct uas *s, struct bp_usb_packet *p)
 
     if (!c)
         return BP_USB_NAK;
+    if (c->have > c->room || c->at > c->have)
+        return BP_USB_STALL;
     if (n)
         memcpy(p->data, c->data + c->at, n);
     c->at += n;
@@ -409,7 +425,7 @@ static uint8_t take_data(struct uas *s, struct bp_usb_packet *p)
 
     if (!c)
         return BP_USB_NAK;
-    if (p->length > c->length - c->at)
+    if (c->length > c->room || c->at > c->length || p->length > c->length - c->at)
         return BP_USB_STALL;
     if (p->length)
         memcpy(c->data + c->at, p->data, p->length);
@@ -508,25 +524,24 @@ static bool is_possible(const struct command *c)
 }
 
 /* What was under way here is of no guest any more. */
-static int after_load(void *state, uint32_t version, struct bp_error *err)
+static int take_over(struct uas *s, struct bp_error *err)
 {
-    struct uas *s = state;
     const uint8_t *from = s->saved.data;
     uint64_t bytes = 0, all = 0;
 
-    (void)version;
     for (unsigned n = 0; n < COMMANDS; n++) {
         struct command *c = &s->command[n];
         struct job *job = c->job;
 
         c->job = NULL;
         if (job) {
-            job->s = NULL;
+            job->wanted = false;
             scsi->cancel(job->request.unit, &job->request);
         } else {
             free(c->data);
         }
         c->data = NULL;
+        c->room = 0;
         if (!is_possible(c))
             return bp_fail(err, EINVAL, "usb-uas: a saved command is impossible");
         bytes += kept(c);
@@ -537,13 +552,23 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     for (unsigned n = 0; n < COMMANDS; n++) {
         struct command *c = &s->command[n];
 
-        if (c->length && !(c->data = calloc(1, c->length)))
+        if (!make_room(c, c->length))
             return bp_fail(err, ENOMEM, "usb-uas: no memory for data");
         if (kept(c))
             memcpy(c->data, from, kept(c));
         from += kept(c);
     }
     return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    int r = take_over(state, err);
+
+    (void)version;
+    if (r < 0)
+        reset(state);
+    return r;
 }
 
 static int loaded(void *state, struct bp_error *err)

@@ -18,51 +18,14 @@ struct td {
     uint32_t link, control, token, buffer;
 };
 
-struct packet {
-    struct packet *next, **link;
-    uint32_t at, token, buffer; /* of its descriptor */
-    uint32_t unseen;            /* frames */
-    bool ended;
-    struct bp_usb_packet packet;
-    uint8_t data[UHCI_FRAME_BYTES];
-};
-
 enum result { GO_ON, NEXT_QUEUE, STOP };
-
-static void unlink_packet(struct packet *p)
-{
-    if (!p->link)
-        return;
-    *p->link = p->next;
-    if (p->next)
-        p->next->link = p->link;
-    p->link = NULL;
-}
-
-static void drop(struct packet *p)
-{
-    if (!p->ended)
-        uhci_usb->cancel(&p->packet);
-    unlink_packet(p);
-    free(p);
-}
-
-void uhci_cancel_all(struct uhci *s)
-{
-    while (s->packets)
-        drop(s->packets);
-}
-
-static void done(struct bp_usb_packet *packet)
-{
-    ((struct packet *)packet->opaque)->ended = true; /* the schedule finds it */
-}
 
 static void die(struct uhci *s, unsigned bits, const char *why)
 {
     bp_guest_error("uhci-died", "UHCI: %s: the controller stops", why);
     s->sts |= (uint16_t)(bits | STS_HALTED);
     s->cmd &= (uint16_t)~CMD_RS;
+    usb_transfers_cancel_all(&s->transfers);
     uhci_update_irq(s);
 }
 
@@ -93,59 +56,30 @@ static struct bp_usb_device *find(struct uhci *s, uint8_t address)
     return d;
 }
 
-static struct packet *on_its_way(struct uhci *s, uint32_t at, const struct td *td)
-{
-    struct packet *p = s->packets;
-
-    while (p && p->at != at)
-        p = p->next;
-    if (p && (p->token != td->token || p->buffer != td->buffer)) {
-        drop(p); /* another transfer by now */
-        return NULL;
-    }
-    return p;
-}
-
 static uint32_t length_of(const struct td *td)
 {
     return ((td->token >> 21) + 1) & 0x7ff;
 }
 
-/* Makes a packet of a descriptor and sends it; NULL: the controller stopped, or there is no memory. */
-static struct packet *begin(struct uhci *s, uint32_t at, const struct td *td)
+/* Makes a transfer of a descriptor and sends it; NULL: the controller stopped, or there is no memory. */
+static struct usb_transfer *begin(struct uhci *s, uint32_t at, const struct td *td, const uint32_t words[2])
 {
     uint8_t pid = (uint8_t)td->token;
     uint32_t length = length_of(td);
     struct bp_usb_device *d = find(s, td->token >> 8 & 0x7f);
-    struct packet *p = calloc(1, sizeof(*p));
+    struct usb_transfer *t = usb_transfer_new(&s->transfers, 0, at, at, words, length);
 
-    if (!p)
+    if (!t)
         return NULL;
-    p->at = at;
-    p->token = td->token;
-    p->buffer = td->buffer;
-    p->packet.size = sizeof(p->packet);
-    p->packet.token = pid == PID_IN ? BP_USB_IN : pid == PID_OUT ? BP_USB_OUT : BP_USB_SETUP;
-    p->packet.endpoint = td->token >> 15 & 15;
-    p->packet.length = length;
-    p->packet.data = p->data;
-    p->packet.done = done;
-    p->packet.opaque = p;
-    p->ended = true;
-    if (pid != PID_IN && length && !read_mem(s, td->buffer, p->data, length)) {
-        free(p);
+    t->packet.token = pid == PID_IN ? BP_USB_IN : pid == PID_OUT ? BP_USB_OUT : BP_USB_SETUP;
+    t->packet.endpoint = td->token >> 15 & 15;
+    if (pid != PID_IN && length && !read_mem(s, td->buffer, t->data, length)) {
+        usb_transfer_free(t);
         return NULL;
     }
-    p->packet.status = BP_USB_ERROR;
-    if (d && uhci_usb->submit(d, &p->packet) == BP_USB_LATER) {
-        p->ended = false;
-        p->next = s->packets;
-        p->link = &s->packets;
-        if (p->next)
-            p->next->link = &p->next;
-        s->packets = p;
-    }
-    return p;
+    if (d)
+        usb_transfer_submit(t, d);
+    return t;
 }
 
 /* The result goes into the descriptor. */
@@ -189,11 +123,13 @@ static enum result finish(struct uhci *s, uint32_t at, struct td *td, const stru
 
 static enum result run_td(struct uhci *s, uint32_t at, struct td *td, bool queued, unsigned *causes, uint32_t *bytes)
 {
+    const uint32_t words[2] = {td->token, td->buffer};
     uint8_t pid = (uint8_t)td->token;
-    struct packet *p;
+    struct usb_transfer *t;
     enum result r;
 
     if (!(td->control & TD_ACTIVE)) {
+        usb_transfers_leave(&s->transfers, at);
         if (td->control & TD_IOC && !queued)
             *causes |= INTR_IOC;
         return NEXT_QUEUE;
@@ -202,27 +138,22 @@ static enum result run_td(struct uhci *s, uint32_t at, struct td *td, bool queue
         die(s, STS_HCPE, "a transfer descriptor makes no sense");
         return STOP;
     }
-    p = on_its_way(s, at, td);
-    if (p) {
-        p->unseen = 0;
-        if (!p->ended)
-            return NEXT_QUEUE;
-        unlink_packet(p);
-    } else {
-        p = begin(s, at, td);
-        if (!p)
-            return STOP;
-        if (!p->ended)
-            return NEXT_QUEUE;
-    }
-    if (p->packet.status == BP_USB_NAK) {
-        free(p);
+    t = usb_transfers_at(&s->transfers, at, at, words);
+    if (!t)
+        t = begin(s, at, td, words);
+    if (!t)
+        return STOP;
+    if (!t->ended)
+        return NEXT_QUEUE;
+    usb_transfer_unlink(t);
+    if (t->packet.status == BP_USB_NAK) {
+        usb_transfer_free(t);
         td->control |= TD_NAK;
         return write_mem(s, at + 4, &td->control, 4) ? NEXT_QUEUE : STOP;
     }
-    *bytes += p->packet.length + 16; /* with what is around it */
-    r = finish(s, at, td, &p->packet, queued, causes);
-    free(p);
+    *bytes += t->packet.length + 16; /* with what is around it */
+    r = finish(s, at, td, &t->packet, queued, causes);
+    usb_transfer_free(t);
     return r;
 }
 
@@ -264,21 +195,11 @@ static bool run_queue(struct uhci *s, uint32_t at, uint32_t *ret_next, unsigned 
     return true;
 }
 
-static void forget_unseen(struct uhci *s)
-{
-    struct packet *next;
-
-    for (struct packet *p = s->packets; p; p = next) {
-        next = p->next;
-        if (++p->unseen > UHCI_PATIENCE)
-            drop(p);
-    }
-}
-
 void uhci_frame(struct uhci *s)
 {
     uint32_t link, bytes = 0, first_queue = LINK_END, moved = 0;
     unsigned steps = 0, causes = 0;
+    bool whole = false;
 
     if (!read_mem(s, s->base + 4u * (s->frnum & 1023), &link, sizeof(link)))
         return;
@@ -287,8 +208,10 @@ void uhci_frame(struct uhci *s)
 
         if (link & LINK_QUEUE) {
             /* Once around without anything that moved: enough for this frame. */
-            if (at == first_queue && bytes == moved)
+            if (at == first_queue && bytes == moved) {
+                whole = true;
                 break;
+            }
             if (first_queue == LINK_END || bytes != moved) {
                 first_queue = at;
                 moved = bytes;
@@ -303,7 +226,8 @@ void uhci_frame(struct uhci *s)
             link = td.link;
         }
     }
-    forget_unseen(s);
+    whole |= (link & LINK_END) != 0;
+    usb_transfers_age(&s->transfers, 0, whole, UHCI_FRAMES);
     if (causes) {
         s->sts |= STS_USBINT;
         s->causes |= (uint8_t)causes;

@@ -127,12 +127,12 @@ static void run(void *opaque)
 static void stop(struct uhci *s)
 {
     bp_timer_cancel(s->timer);
+    usb_transfers_cancel_all(&s->transfers);
     s->sts |= STS_HALTED;
 }
 
 static void controller_reset(struct uhci *s)
 {
-    uhci_cancel_all(s);
     s->cmd = s->intr = s->frnum = 0;
     s->base = 0;
     s->sofmod = 0x40;
@@ -257,10 +257,21 @@ static const struct bp_region_ops ops = {.size = sizeof(ops), .read = uhci_read,
                                          .min_access = 1, .max_access = 4};
 
 /* ---- the device ---- */
+/* The EHCI whose companion it is goes, and its ports. */
+static void gone(void *opaque)
+{
+    struct uhci *s = opaque;
+
+    usb_transfers_cancel_all(&s->transfers);
+    for (unsigned n = 0; n < UHCI_PORTS; n++)
+        detached(s, n);
+    s->bus = NULL;
+}
+
 static int attach(struct bp_device *dev, struct bp_error *err)
 {
     const struct bp_usb_port_ops port_ops = {.size = sizeof(port_ops), .attached = attached, .detached = detached,
-                                             .wakeup = wakeup};
+                                             .wakeup = wakeup, .gone = gone};
     const struct bp_usb_bus_info info = {.size = sizeof(info), .ports = UHCI_PORTS,
                                          .speeds = BP_USB_SPEED(BP_USB_LOW) | BP_USB_SPEED(BP_USB_FULL),
                                          .ops = &port_ops};
@@ -270,6 +281,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     uhci_pci = pci;
     uhci_usb = usb;
     s->dev = dev;
+    s->transfers = (struct usb_transfers){.usb = usb};
     s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, run, s);
     s->companion = s->masterbus && *s->masterbus;
     if (s->companion)
@@ -286,7 +298,7 @@ static void detach(struct bp_device *dev)
 {
     struct uhci *s = bp_device_state(dev);
 
-    uhci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     if (s->companion)
         usb->leave(s->bus, s);
     else
@@ -304,7 +316,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     struct uhci *s = state;
 
     (void)version, (void)err;
-    uhci_cancel_all(s);
+    usb_transfers_cancel_all(&s->transfers);
     for (unsigned n = 0; n < UHCI_PORTS; n++)
         s->port[n] = (uint16_t)((s->port[n] & 0x13cf) | PORT_ONE);
     if (s->next_ns < 0)

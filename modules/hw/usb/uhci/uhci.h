@@ -10,10 +10,12 @@
 #include <bp/clock.h>
 #include <bp/log.h>
 
+#include "transfers.h"
+
 #define UHCI_PORTS 2u
 #define UHCI_FRAME_BYTES 1280u /* that fit into a frame */
 #define UHCI_FRAME_STEPS 256u  /* queue heads and transfer descriptors that are looked at in a frame */
-#define UHCI_PATIENCE 64u      /* frames after which a packet whose descriptor is not met any more is cancelled */
+#define UHCI_FRAMES 1024u      /* of the schedule; what was met only once is cancelled after as many */
 
 enum { USBCMD = 0x00, USBSTS = 0x02, USBINTR = 0x04, FRNUM = 0x06, FRBASEADD = 0x08, SOFMOD = 0x0c, PORTSC = 0x10 };
 enum { CMD_RS = 1, CMD_HCRESET = 2, CMD_GRESET = 4, CMD_EGSM = 8, CMD_FGR = 0x10 };
@@ -22,13 +24,11 @@ enum { INTR_ERROR = 1, INTR_RESUME = 2, INTR_IOC = 4, INTR_SHORT = 8 };
 enum { PORT_CCS = 1, PORT_CSC = 2, PORT_PE = 4, PORT_PEC = 8, PORT_RD = 0x40, PORT_ONE = 0x80, PORT_LOW = 0x100,
        PORT_RESET = 0x200, PORT_SUSPEND = 0x1000 };
 
-struct packet; /* on its way; nothing of it is saved: its descriptor is still active */
-
 struct uhci {
     struct bp_device *dev;
     struct bp_usb_bus *bus;
     bool companion; /* the bus is an EHCI's */
-    struct packet *packets;
+    struct usb_transfers transfers;
     struct bp_timer *timer;
     char *masterbus; /* properties */
     uint32_t firstport;
@@ -48,6 +48,5 @@ struct bp_usb_port *uhci_port(const struct uhci *s, unsigned n);
 void uhci_update_irq(struct uhci *s);
 /* ---- schedule.c ---- */
 void uhci_frame(struct uhci *s); /* one frame of the schedule */
-void uhci_cancel_all(struct uhci *s);
 
 #endif

@@ -131,7 +131,7 @@ static uint32_t address_device(struct xhci *s, unsigned slot, uint64_t at, bool 
         return CC_TRANSACTION;
     }
     for (unsigned n = 0; n < s->slots; n++) { /* one slot for a place */
-        if (n != slot && s->slot[n].port == p->port && s->slot[n].route == p->route && s->slot[n].enabled) {
+        if (n != slot && s->slot[n].enabled && s->slot[n].port && xhci_device(s, &s->slot[n]) == d) {
             p->port = 0;
             return CC_TRB;
         }

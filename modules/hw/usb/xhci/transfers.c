@@ -17,7 +17,7 @@ struct transfer {
     unsigned count;
     uint32_t length;
     struct bp_usb_packet packet;
-    struct trb trb[]; /* XHCI_TRBS while it is made */
+    struct trb trb[];
 };
 
 static unsigned type_of(const struct trb *t)
@@ -57,6 +57,7 @@ static void link_transfer(struct transfer *t)
     if (t->next)
         t->next->link = &t->next;
     t->s->transfers = t;
+    t->s->data_bytes += t->length;
 }
 
 static void unlink_transfer(struct transfer *t)
@@ -67,6 +68,8 @@ static void unlink_transfer(struct transfer *t)
     if (t->next)
         t->next->link = t->link;
     t->link = NULL;
+    t->s->data_bytes -= t->length;
+    xhci_later(t->s); /* others may wait for the room */
 }
 
 static void free_transfer(struct transfer *t)
@@ -179,21 +182,22 @@ static void done(struct bp_usb_packet *p)
 
 /* ---- the beginning ---- */
 /* 1: a whole descriptor; 0: not yet; -1: it makes no sense. */
-static int gather(struct xhci *s, const struct endpoint *ep, struct transfer *t)
+static int gather(struct xhci *s, const struct endpoint *ep, struct td *td)
 {
-    t->after = ep->ring;
-    for (t->count = 0;;) {
+    td->after = ep->ring;
+    td->length = 0;
+    for (td->count = 0;;) {
         struct trb trb;
-        int r = xhci_fetch(s, &t->after, &trb);
+        int r = xhci_fetch(s, &td->after, &trb);
 
         if (r <= 0)
             return r;
-        if (t->count == XHCI_TRBS)
+        if (td->count == XHCI_TRBS)
             return -1;
-        t->trb[t->count++] = trb;
+        td->trb[td->count++] = trb;
         if (moves_data(&trb))
-            t->length += trb.status & 0x1ffff;
-        if (t->length > XHCI_TD_BYTES || type_of(&trb) == TRB_ISOCH ||
+            td->length += trb.status & 0x1ffff;
+        if (td->length > XHCI_TD_BYTES || type_of(&trb) == TRB_ISOCH ||
             (!moves_data(&trb) && type_of(&trb) != TRB_STATUS && type_of(&trb) != TRB_EVENT_DATA &&
              type_of(&trb) != TRB_NOOP))
             return -1;
@@ -256,92 +260,111 @@ static bool only_tells(const struct transfer *t)
     return true;
 }
 
-static void refuse(struct xhci *s, unsigned slot, unsigned dci, struct transfer *t)
+/* The descriptor that was read last. */
+static void refuse(struct xhci *s, unsigned slot, unsigned dci)
 {
     struct endpoint *ep = &s->slot[slot].ep[dci - 1];
     const struct trb here = {.at = ep->ring.dequeue, .status = s->slot[slot].interrupter << 22};
+    const struct trb *trb = s->td.count ? &s->td.trb[s->td.count - 1] : &here;
+    struct transfer t = {.s = s, .slot = slot, .dci = dci};
 
     bp_guest_error("xhci-trb", "xHCI: a transfer descriptor makes no sense");
-    tell(t, t->count ? &t->trb[t->count - 1] : &here, t->count ? t->trb[t->count - 1].at : here.at, CC_TRB, 0, false);
+    tell(&t, trb, trb->at, CC_TRB, 0, false);
     xhci_set_ep_state(s, ep, EP_ERROR);
-    free_transfer(t);
 }
 
+/* What was gathered, with room for its data. NULL: no memory. */
 static struct transfer *new_transfer(struct xhci *s, unsigned slot, unsigned dci)
 {
-    struct transfer *t = calloc(1, sizeof(*t) + XHCI_TRBS * sizeof(struct trb));
+    struct transfer *t = calloc(1, sizeof(*t) + s->td.count * sizeof(struct trb));
 
     if (!t)
         return NULL;
     t->s = s;
     t->slot = slot;
     t->dci = dci;
-    return t;
-}
-
-/* One descriptor; true: go on with the next. */
-static bool step(struct xhci *s, unsigned slot, unsigned dci)
-{
-    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
-    struct bp_usb_device *d;
-    struct transfer *t = new_transfer(s, slot, dci);
-    int r = t ? gather(s, ep, t) : 0;
-
-    if (r == 0) {
-        if (t)
-            free_transfer(t);
-        return false;
-    }
-    if (r > 0 && t->length)
-        t->packet.data = malloc(t->length);
-    if (r < 0 || !describe(ep, t) || (t->length && (!t->packet.data || (!t->data_in && !from_memory(s, t))))) {
-        refuse(s, slot, dci, t);
-        return false;
-    }
-    if (only_tells(t)) {
-        t->packet.status = BP_USB_OK;
-        finish(t);
-        return true;
-    }
+    t->after = s->td.after;
+    t->count = s->td.count;
+    t->length = s->td.length;
+    memcpy(t->trb, s->td.trb, t->count * sizeof(struct trb));
     t->packet.size = sizeof(t->packet);
     t->packet.endpoint = (uint8_t)(dci / 2);
     t->packet.length = t->length;
     t->packet.done = done;
     t->packet.opaque = t;
+    t->packet.data = t->length ? malloc(t->length) : NULL;
+    if (t->length && !t->packet.data) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+enum step { NEXT, WAITS, FULL }; /* on with the next; for the device or the driver; for room */
+
+/* One descriptor. */
+static enum step step(struct xhci *s, unsigned slot, unsigned dci)
+{
+    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+    struct bp_usb_device *d;
+    int r = gather(s, ep, &s->td);
+    struct transfer *t;
+
+    if (r == 0)
+        return WAITS;
+    if (r > 0 && s->transfers && s->td.length && s->data_bytes + s->td.length > XHCI_DATA_BYTES)
+        return FULL;
+    t = r > 0 ? new_transfer(s, slot, dci) : NULL;
+    s->turn_bytes += s->td.length;
+    if (!t || !describe(ep, t) || (!t->data_in && !from_memory(s, t))) {
+        if (t)
+            free_transfer(t);
+        refuse(s, slot, dci);
+        return WAITS;
+    }
+    if (only_tells(t)) {
+        t->packet.status = BP_USB_OK;
+        finish(t);
+        return NEXT;
+    }
     d = xhci_device(s, &s->slot[slot]);
     if (!d) {
         t->packet.status = BP_USB_GONE;
     } else if (xhci_usb->submit(d, &t->packet) == BP_USB_LATER) {
         link_transfer(t);
-        return false;
+        return WAITS;
     }
     if (t->packet.status == BP_USB_NAK) {
         free_transfer(t); /* it is made again when there is something */
-        return false;
+        return WAITS;
     }
     finish(t);
-    return ep->state == EP_RUNNING;
+    return ep->state == EP_RUNNING ? NEXT : WAITS;
 }
 
 void xhci_kick(struct xhci *s, unsigned slot, unsigned dci)
 {
     struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+    enum step r = NEXT;
     unsigned n = 0;
 
     ep->again = false;
     if (!(s->usbcmd & CMD_RUN) || transfer_of(s, slot, dci))
         return;
     while (s->slot[slot].enabled && ep->state == EP_RUNNING && xhci_has_room(s)) {
-        if (n++ == XHCI_BATCH)
+        if (n++ == XHCI_BATCH || s->turn_bytes >= XHCI_TURN_BYTES)
             break;
-        if (!step(s, slot, dci)) {
+        r = step(s, slot, dci);
+        if (r == FULL)
+            break;
+        if (r == WAITS) {
             if (!transfer_of(s, slot, dci))
                 ep->again = false;
             return;
         }
     }
     ep->again = true;
-    if (xhci_has_room(s) && ep->state == EP_RUNNING)
+    if (r != FULL && xhci_has_room(s) && ep->state == EP_RUNNING)
         xhci_later(s);
 }
 

@@ -40,6 +40,21 @@ void xhci_later(struct xhci *s)
     bp_deferred_schedule(s->work);
 }
 
+/* Endpoints have their turns one after the other, from where the last round ended. */
+static void kick_all(struct xhci *s)
+{
+    unsigned all = s->slots * XHCI_ENDPOINTS, first = s->first % all;
+
+    for (unsigned i = 0; i < all && s->turn_bytes < XHCI_TURN_BYTES; i++) {
+        unsigned n = (first + i) % all, slot = n / XHCI_ENDPOINTS, dci = n % XHCI_ENDPOINTS + 1;
+
+        if (!s->slot[slot].enabled || !s->slot[slot].ep[dci - 1].again)
+            continue;
+        xhci_kick(s, slot, dci);
+        s->first = n + 1;
+    }
+}
+
 static void work(void *opaque)
 {
     struct xhci *s = opaque;
@@ -49,12 +64,10 @@ static void work(void *opaque)
     s->busy++;
     if (s->command_bell)
         xhci_commands(s);
-    for (unsigned n = 0; n < s->slots; n++) {
-        for (unsigned dci = 1; s->slot[n].enabled && dci <= XHCI_ENDPOINTS; dci++) {
-            if (s->slot[n].ep[dci - 1].again)
-                xhci_kick(s, n, dci);
-        }
-    }
+    s->turn_bytes = 0;
+    kick_all(s);
+    if (s->turn_bytes >= XHCI_TURN_BYTES)
+        xhci_later(s);
     s->busy--;
 }
 

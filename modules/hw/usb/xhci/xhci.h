@@ -17,6 +17,8 @@
 #define XHCI_ENDPOINTS 31u /* of a slot: device context indices 1..31 */
 #define XHCI_TRBS 256u     /* of one transfer descriptor */
 #define XHCI_TD_BYTES (16u << 20)
+#define XHCI_TURN_BYTES (1u << 20)   /* that one turn moves, and what the descriptor that reaches it has more */
+#define XHCI_DATA_BYTES (64u << 20)  /* of packets on their way; one alone may be larger than what is left */
 #define XHCI_LINKS 16u     /* link TRBs in a row */
 #define XHCI_BATCH 64u     /* transfer descriptors, or commands, that one turn takes */
 #define XHCI_PENDING 512u  /* events that wait for room in a ring */
@@ -92,6 +94,13 @@ struct event {
     uint32_t interrupter;
 };
 
+struct td { /* a transfer descriptor while it is read */
+    struct ring after; /* where the ring goes on */
+    unsigned count;
+    uint32_t length;
+    struct trb trb[XHCI_TRBS];
+};
+
 struct transfer; /* on its way; nothing of it is saved: the ring's dequeue pointer has not moved */
 
 struct xhci {
@@ -99,6 +108,10 @@ struct xhci {
     struct bp_usb_bus *bus;
     struct bp_deferred *work;
     struct transfer *transfers;
+    uint64_t data_bytes; /* of those */
+    struct td td;
+    uint32_t turn_bytes; /* that this turn moved */
+    unsigned first;      /* the endpoint with which the next turn begins, counted through all slots */
     struct bp_region *mmio;
     uint32_t p2, p3, intrs, slots, ports; /* properties; ports: of registers */
     bool msix, msi, nec;
