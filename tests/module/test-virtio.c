@@ -132,6 +132,7 @@ static void legacy_slot_serves_a_ring(void)
     g_assert_cmpuint(r(SLOT + 4, 4), ==, 1);
     make("virtio-rng-device", NULL);
     w(SLOT + 0x28, 4096, 4);
+    w(SLOT + 0x70, 0, 4); /* drivers say the page size before they reset the device */
     w(SLOT + 0x70, ACKNOWLEDGE | DRIVER, 4);
     w(SLOT + 0x30, 0, 4);
     w(SLOT + 0x38, 8, 4);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a PC's board wants of its chipset, whichever it is: interfaces i440fx/1 and piix4-pm/1, q35/1 and
- * ich9-lpc/1, all of module `hw-piix`. Under the machine lock.
+ * ich9-lpc/1, all of module `hw-piix`. Under the machine lock. acpi-pm/1 is the power management of a board without a
+ * chipset, device "acpi-pm" (property iobase): only power_button() is there.
  *
  * Host bridges: "i440FX-pcihost" (makes bus "pci.0" and its own function 00.0) and "q35-pcihost" (makes
  * "pcie.0" and 00.0 "mch"). Power management: PM1 status +0, enable +2, control +4, timer +8 (24 bits,

@@ -110,7 +110,7 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     acpi_image_point(&t->image, p + 40, 4, dsdt);
     p[45] = 0; /* preferred profile: unspecified */
     put16(p + 46, PC_SCI);
-    put32(p + 48, 0xb2);
+    put32(p + 48, pc->chipset->acpi_always ? 0 : 0xb2);
     p[52] = pc->chipset->acpi_enable;
     p[53] = pc->chipset->acpi_disable;
     put32(p + 56, PC_PM_BASE);
@@ -120,7 +120,7 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     p[88] = 4; /* PM1 event, control, timer, GPE0 lengths */
     p[89] = 2;
     p[91] = 4;
-    p[92] = pc->chipset->gpe0_length;
+    p[92] = pc->chipset->gpe0_length; /* 0: no such block */
     put16(p + 96, 0xfff);  /* C2 and C3 are not supported */
     put16(p + 98, 0xfff);
     p[106] = 0;    /* no day alarm */
@@ -135,7 +135,8 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     put_port(p + 148, PC_PM_BASE, 32, 2);
     put_port(p + 172, PC_PM_BASE + 4, 16, 2);
     put_port(p + 208, PC_PM_BASE + 8, 32, 3);
-    put_port(p + 220, pc->chipset->gpe0, (uint8_t)(pc->chipset->gpe0_length * 8), 1);
+    if (pc->chipset->gpe0)
+        put_port(p + 220, pc->chipset->gpe0, (uint8_t)(pc->chipset->gpe0_length * 8), 1);
     acpi_finish(t, p);
     acpi_list(t, p);
 }
@@ -143,8 +144,9 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
 static void add_madt(struct tables *t, const struct pc *pc)
 {
     static const uint8_t level_irqs[] = {5, 9, 10, 11}; /* PCI and SCI: level, active high */
+    const unsigned levels = pc->chipset->no_pci ? 1 : BP_COUNT(level_irqs);
     const unsigned cpus = pc->cpuhp ? bp_machine_smp(pc->machine)->max_cpus : pc_cpus(pc);
-    uint32_t len = ACPI_HEADER + 8 + cpus * 8 + 12 + (1 + BP_COUNT(level_irqs)) * 10 + 6;
+    uint32_t len = ACPI_HEADER + 8 + cpus * 8 + 12 + (1 + levels) * 10 + 6;
     uint8_t *p = acpi_begin(t, "APIC", len, 3), *e;
 
     if (!p)
@@ -172,12 +174,15 @@ static void add_madt(struct tables *t, const struct pc *pc)
     e[1] = 10;
     put32(e + 4, 2);
     e += 10;
-    for (size_t i = 0; i < BP_COUNT(level_irqs); i++, e += 10) {
+    for (size_t i = 0; i < BP_COUNT(level_irqs); i++) {
+        if (pc->chipset->no_pci && level_irqs[i] != PC_SCI)
+            continue;
         e[0] = 2;
         e[1] = 10;
         e[3] = level_irqs[i];
         put32(e + 4, level_irqs[i]);
         put16(e + 8, 0xd);
+        e += 10;
     }
     e[0] = 4; /* NMI on LINT1 of every processor */
     e[1] = 6;

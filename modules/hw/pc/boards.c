@@ -122,12 +122,19 @@ BP_BOARD_OF(pc_isapc_board, "isapc", "generic-pc-machine", "x86_64", "ISA-only P
             .max_cpus = 1, .default_cpu = "qemu64", .default_ram_size = 128u << 20, .default_ram_id = "pc.ram",
             .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .nmi = pc_nmi, .init = pc_init_isapc);
 
+BP_BOARD_OF(pc_microvm_board, "microvm", "x86-machine", "x86_64",
+            "Machine for functions and tests: virtio on MMIO", struct pc, pc_microvm_props,
+            .max_cpus = 255, .default_cpu = "qemu64", .default_ram_size = 128u << 20, .default_ram_id = "microvm.ram",
+            .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown,
+            .nmi = pc_nmi, .init = pc_init_microvm);
+
 #define PROVIDE_I440FX(ID, VERSION, SOCKETS, WHY, TABLES) {BP_PROVIDE_BOARD, &pc_i440fx_##ID},
 #define PROVIDE_Q35(ID, VERSION, SOCKETS, WHY, TABLES) {BP_PROVIDE_BOARD, &pc_q35_##ID},
 
 BP_MODULE("board-pc", "Boards pc (i440FX, PIIX) and q35 (Q35, ICH9)", pc_imports,
           OLDER_VERSIONS(PROVIDE_I440FX) OLDER_VERSIONS(PROVIDE_Q35) Q35_ONLY(PROVIDE_Q35)
-          {BP_PROVIDE_BOARD, &pc_isapc_board}, {BP_PROVIDE_DEVICE, &isapc_bridge},
+          {BP_PROVIDE_BOARD, &pc_isapc_board}, {BP_PROVIDE_BOARD, &pc_microvm_board},
+          {BP_PROVIDE_DEVICE, &isapc_bridge},
           {BP_PROVIDE_BOARD, &pc_i440fx_9_1}, {BP_PROVIDE_BOARD, &pc_q35_9_1},
           {BP_PROVIDE_DEVICE, &acpi_pcihp_class}, {BP_PROVIDE_DEVICE, &acpi_cpuhp_class},
           {BP_PROVIDE_DEVICE, &acpi_memhp_class}, {BP_PROVIDE_DEVICE, &acpi_nvdimm_class},

@@ -97,6 +97,7 @@ const struct pc_chipset pc_i440fx = {
     .acpi_disable = BP_PIIX4_ACPI_DISABLE, .router_devfn = 0x08, .router_id = 0x122e8086, .pirqs = 4,
     .pirq_of = i440fx_pirq_of, .sci_slot = PC_PM_DEVFN >> 3, .xbcs = 0x33, /* FERR# and the mouse's line, too */
     .disks = "piix3-ide", .disks_addr = "01.1", .disk_units = BP_IDE_UNITS, .disk_irqs = true, .floppies = true,
+    .firmware = PC_FIRMWARE,
     .dsdt = dsdt_aml_code, .dsdt_size = sizeof(dsdt_aml_code),
     .make = make_i440fx};
 const struct pc_chipset pc_q35 = {
@@ -104,7 +105,7 @@ const struct pc_chipset pc_q35 = {
     .gpe0 = PC_PM_BASE + BP_ICH9_GPE0, .gpe0_length = BP_ICH9_GPE0_LENGTH,
     .acpi_enable = BP_ICH9_ACPI_ENABLE, .acpi_disable = BP_ICH9_ACPI_DISABLE, .router_devfn = 0xf8,
     .router_id = 0x29188086, .pirqs = 8, .pirqs_at_ioapic = true, .ecam = 0xb0000000ull,
-    .pirq_of = q35_pirq_of, .disks = "ich9-ahci", .disks_addr = "1f.2", .disk_units = 1,
+    .pirq_of = q35_pirq_of, .firmware = PC_FIRMWARE, .disks = "ich9-ahci", .disks_addr = "1f.2", .disk_units = 1,
     .dsdt = dsdt_q35_aml_code, .dsdt_size = sizeof(dsdt_q35_aml_code),
     .make = make_q35};
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The two chipsets that a board of this folder may have, and what is different about them. */
+/* The chipsets that a board of this folder may have, and what is different about them. */
 #ifndef PC_CHIPSET_H
 #define PC_CHIPSET_H
 
@@ -25,13 +25,17 @@ struct pc_chipset {
     unsigned disk_units;    /* on each of its buses */
     bool disk_irqs;         /* it has outputs "irq" 0 and 1, for IRQ 14 and 15; else it is a SATA controller (sata=) */
     bool floppies;          /* a floppy controller is there, with or without drives */
-    bool no_pci;            /* nor what comes with it: ACPI, I/O APIC, SMM, shadow registers */
+    bool no_pci;            /* nor what comes with it: ACPI, SMM, shadow registers */
+    bool no_ioapic;
+    const char *firmware;   /* what runs without -bios; NULL: none, the board starts kernels by itself */
+    bool needs_firmware;    /* also for a kernel */
     const uint8_t *dsdt;    /* compiled */
     uint32_t dsdt_size;
     uint64_t ecam;          /* where configuration space is mapped for a kernel without firmware; 0: nowhere */
+    bool acpi_always;       /* no SMI turns ACPI mode on and off, and no GPEs */
     int (*make)(struct pc *pc, const struct bp_pci_interface *pci, struct bp_error *err);
 };
-extern const struct pc_chipset pc_i440fx, pc_q35, pc_isapc;
+extern const struct pc_chipset pc_i440fx, pc_q35, pc_isapc, pc_microvm;
 
 /* Of isapc.c: the two IDE channels. */
 int isapc_make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err);
@@ -46,5 +50,18 @@ unsigned pc_isa_irq_of(const struct pc *pc, unsigned slot, unsigned pin);
 /* Of pc.c: makes and attaches a device; addr NULL: not on PCI. */
 int pc_plug(struct pc *pc, const char *type, struct bp_bus *bus, const char *addr,
             struct bp_device **ret_dev, struct bp_error *err);
+
+struct bp_block_interface;
+struct bp_net_interface;
+extern const struct bp_pc_pm_interface *const *const pc_acpi_pm;
+extern const struct bp_block_interface *const *const pc_block;
+extern const struct bp_net_interface *const *const pc_net;
+/* Of pc.c, what boards have in common. */
+int pc_make_cpus(struct pc *pc, struct bp_error *err);
+int pc_make_fw_cfg(struct pc *pc, struct bp_error *err);
+int pc_make_isa(struct pc *pc, struct bp_irq *ret_lines[16], struct bp_bus **ret_bus, struct bp_error *err);
+/* Of isa-devices.c. */
+int pc_make_rtc(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err);
+int pc_make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16], struct bp_error *err);
 
 #endif

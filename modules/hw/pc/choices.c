@@ -62,6 +62,8 @@ int pc_check_choices(const struct pc *pc, struct bp_error *err)
     for (size_t i = 0; i < BP_COUNT(autos); i++) {
         const char *text = *(char *const *)((const char *)pc + autos[i].offset);
 
+        if (!text)
+            continue; /* no property of this board */
         if (!strcmp(text, "on"))
             return bp_fail(err, ENOTSUP, "-machine %s=on: %s; accepted: off, auto", autos[i].name, autos[i].words);
         if (strcmp(text, "off") && strcmp(text, "auto"))

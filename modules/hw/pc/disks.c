@@ -71,8 +71,8 @@ int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block,
     return r;
 }
 
-int disks_make_virtio(struct bp_machine *m, struct bp_bus *pci, const struct bp_block_interface *block,
-                      struct bp_error *err)
+int disks_make_virtio(struct bp_machine *m, const char *type, struct bp_bus *bus,
+                      const struct bp_block_interface *block, struct bp_error *err)
 {
     struct bp_block_drive drive = {.size = sizeof(drive)};
     int r = 0;
@@ -80,13 +80,13 @@ int disks_make_virtio(struct bp_machine *m, struct bp_bus *pci, const struct bp_
     for (unsigned n = 0; r == 0 && block->drive(m, "virtio", n, &drive); n++) {
         struct bp_device *dev;
 
-        r = bp_device_new(m, "virtio-blk-pci", NULL, &dev, err);
+        r = bp_device_new(m, type, NULL, &dev, err);
         if (r == 0) {
             r = bp_device_set(dev, "drive", drive.id, err);
             if (r < 0)
                 bp_device_destroy(dev);
             else
-                r = bp_device_attach(dev, pci, err);
+                r = bp_device_attach(dev, bus, err);
         }
         if (r == 0)
             block->claim(m, drive.id);

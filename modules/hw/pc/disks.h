@@ -17,9 +17,10 @@ void disks_places(struct bp_machine *m, const struct bp_block_interface *block, 
 /* Devices for the drives of if=ide on the buses ide.0, ide.1, ...; `units`: of each bus. */
 int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block, unsigned units,
                    struct bp_error *err);
-/* A virtio disk in the next free slots of a PCI bus for each drive of if=virtio. */
-int disks_make_virtio(struct bp_machine *m, struct bp_bus *pci, const struct bp_block_interface *block,
-                      struct bp_error *err);
+/* A virtio disk of this type in the next free place of the bus (NULL: of any that takes it) for each drive of
+ * if=virtio. */
+int disks_make_virtio(struct bp_machine *m, const char *type, struct bp_bus *bus,
+                      const struct bp_block_interface *block, struct bp_error *err);
 /* The controller, with the drives of if=floppy and the default one. */
 int disks_make_floppies(struct bp_machine *m, struct bp_bus *isa, const struct bp_block_interface *block,
                         bool with_default, struct bp_device **ret_fdc, struct bp_error *err);

@@ -71,11 +71,11 @@ static void set_up_8259(const struct pc *pc)
         uint8_t port, value;
     } words[] = {{0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01}, {0xa0, 0x11}, {0xa1, 0x70},
                  {0xa1, 0x02}, {0xa1, 0x01}, {0x21, 0xfb}, {0xa1, 0xff}};
-    uint32_t level = 1u << PC_SCI;
+    uint32_t level = pc->chipset->no_pci ? 0 : 1u << PC_SCI;
 
     for (size_t i = 0; i < BP_COUNT(words); i++)
         out(pc, words[i].port, words[i].value);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4 && !pc->chipset->no_pci; i++)
         level |= 1u << pc_pirq[i];
     out(pc, 0x4d0, (uint8_t)level);
     out(pc, 0x4d1, (uint8_t)(level >> 8));
@@ -203,9 +203,11 @@ void firmware_chipset(struct pc *pc, const struct bp_pci_interface *pci)
         set_memory_types(pc, bp_cpu_state(cpu));
     }
     set_up_8259(pc);
-    set_up_dma(pc);
-    open_ide(pc, pci);
-    route_interrupts(pc, pci);
+    if (pc->pci_bus) {
+        set_up_dma(pc);
+        open_ide(pc, pci);
+        route_interrupts(pc, pci);
+    }
     set_up_serial(pc);
     pc->text_mode = text_mode_set_up(pc);
 }
@@ -219,5 +221,6 @@ void firmware_leave(struct pc *pc, const struct bp_pci_interface *pci)
     firmware_entry(area);
     bp_space_write(bp_machine_memory(pc->machine), LOW_ROM_AREA, area, sizeof(area));
     mp_table_write(pc);
-    pir_table_write(pc);
+    if (pc->pci_bus)
+        pir_table_write(pc);
 }

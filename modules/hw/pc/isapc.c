@@ -27,7 +27,8 @@ static int make(struct pc *pc, const struct bp_pci_interface *pci, struct bp_err
 }
 
 const struct pc_chipset pc_isapc = {.low_max = 0xe0000000ull, .low_split = 0xe0000000ull, .disk_units = BP_IDE_UNITS,
-                                    .floppies = true, .no_pci = true, .make = make};
+                                    .floppies = true, .no_pci = true, .no_ioapic = true, .firmware = ISAPC_FIRMWARE,
+                                    .needs_firmware = true, .make = make};
 
 int isapc_make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
 {

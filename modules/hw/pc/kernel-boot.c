@@ -186,9 +186,10 @@ static int parse(const char *path, struct kernel_boot *b, struct bp_error *err)
     return r;
 }
 
-int kernel_boot_open(const struct pc *pc, struct kernel_boot **ret_boot, struct bp_error *err)
+int kernel_boot_open(struct pc *pc, struct kernel_boot **ret_boot, struct bp_error *err)
 {
     const char *path = bp_machine_kernel(pc->machine), *initrd = bp_machine_initrd(pc->machine);
+    const char *append = pc_append(pc);
     struct kernel_boot *b = calloc(1, sizeof(*b));
     int r;
 
@@ -208,8 +209,7 @@ int kernel_boot_open(const struct pc *pc, struct kernel_boot **ret_boot, struct 
     else if (initrd)
         r = add_file(b, initrd, strdup(initrd), err); /* of which the kernel sees no words */
     if (r == 0 && asprintf(&b->cmdline, "%s%s%s", b->image.protocol == KERNEL_MULTIBOOT ? path : "",
-                           b->image.protocol == KERNEL_MULTIBOOT && *bp_machine_append(pc->machine) ? " " : "",
-                           bp_machine_append(pc->machine)) < 0) {
+                           b->image.protocol == KERNEL_MULTIBOOT && *append ? " " : "", append) < 0) {
         b->cmdline = NULL;
         r = bp_fail(err, ENOMEM, "out of memory");
     }

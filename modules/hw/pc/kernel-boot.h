@@ -12,7 +12,7 @@ struct kernel_boot;
 
 /* Reads -kernel, -initrd and -append. *ret_boot is NULL when the kernel is none of these. The files stay open: a reset
  * finds what was there. */
-int kernel_boot_open(const struct pc *pc, struct kernel_boot **ret_boot, struct bp_error *err);
+int kernel_boot_open(struct pc *pc, struct kernel_boot **ret_boot, struct bp_error *err);
 void kernel_boot_free(struct kernel_boot *boot); /* NULL is fine */
 /* Copies everything into memory and sets the processor to the entry. */
 int kernel_boot_reset(const struct pc *pc, const struct kernel_boot *boot, struct bp_x86_cpu *cpu,

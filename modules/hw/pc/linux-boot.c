@@ -91,7 +91,7 @@ static void close_files(struct linux_boot *b)
 /* Did the user name any, or can the board not do without? */
 static bool has_firmware(const struct pc *pc)
 {
-    return pc->firmware || pc->chipset->no_pci || bp_machine_bios(pc->machine) ||
+    return pc->firmware || pc->chipset->needs_firmware || bp_machine_bios(pc->machine) ||
            bp_machine_option_rom(pc->machine, 0, NULL);
 }
 
@@ -105,7 +105,7 @@ int linux_boot_open(struct pc *pc, struct bp_error *err)
     if (!b)
         return bp_fail(err, ENOMEM, "out of memory");
     b->kernel = b->initrd = -1;
-    b->cmdline = bp_machine_append(pc->machine);
+    b->cmdline = pc_append(pc);
     r = kernel_boot_open(pc, &b->other, err);
     if (r < 0)
         goto fail;

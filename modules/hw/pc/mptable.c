@@ -105,11 +105,11 @@ static bool is_pci(unsigned irq)
 static void add_interrupts(const struct pc *pc, struct table *t)
 {
     for (unsigned irq = 0; irq < 16; irq++) {
-        if (irq != 2 && (pc->chipset->pirqs_at_ioapic || !is_pci(irq))) /* 2 is the cascade */
-            add_interrupt(t, MP_INTERRUPT, MP_INT, irq == PC_SCI ? LEVEL_HIGH : 0, BUS_ISA, (uint8_t)irq,
-                          0, (uint8_t)(irq == 0 ? 2 : irq));
+        if (irq != 2 && (pc->chipset->pirqs_at_ioapic || pc->chipset->no_pci || !is_pci(irq))) /* 2 is the cascade */
+            add_interrupt(t, MP_INTERRUPT, MP_INT, irq == PC_SCI && !pc->chipset->no_pci ? LEVEL_HIGH : 0,
+                          BUS_ISA, (uint8_t)irq, 0, (uint8_t)(irq == 0 ? 2 : irq));
     }
-    for (unsigned slot = 1; slot < SLOTS; slot++) {
+    for (unsigned slot = 1; slot < SLOTS && !pc->chipset->no_pci; slot++) {
         for (unsigned pin = 0; pin < 4; pin++)
             add_interrupt(t, MP_INTERRUPT, MP_INT, LEVEL_HIGH, BUS_PCI, (uint8_t)(slot << 2 | pin), 0,
                           (uint8_t)(pc->chipset->pirqs_at_ioapic ? 16 + pc_pirq_of(pc, slot, pin)
@@ -139,7 +139,8 @@ void mp_table_write(const struct pc *pc)
 
     t.size = 44;
     add_processors(pc, &t);
-    add_bus(&t, BUS_PCI, "PCI   ");
+    if (!pc->chipset->no_pci)
+        add_bus(&t, BUS_PCI, "PCI   ");
     add_bus(&t, BUS_ISA, "ISA   ");
     p = entry(&t, MP_IOAPIC, 8);
     p[2] = ioapic_version(pc);

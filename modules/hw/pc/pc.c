@@ -41,6 +41,8 @@ BP_USE(i440fx, struct bp_pc_host_interface, "i440fx", 1);
 BP_USE(q35, struct bp_pc_host_interface, "q35", 1);
 BP_USE(piix4, struct bp_pc_pm_interface, "piix4-pm", 1);
 BP_USE(ich9, struct bp_pc_pm_interface, "ich9-lpc", 1);
+BP_USE(acpi_pm, struct bp_pc_pm_interface, "acpi-pm", 1);
+const struct bp_pc_pm_interface *const *const pc_acpi_pm = &acpi_pm;
 BP_USE(nvram, struct bp_rtc_nvram_interface, "rtc-nvram", 1);
 BP_USE(pflash, struct bp_pflash_interface, "pflash", 1);
 BP_USE(acpi_tables, struct bp_acpi_tables_interface, "acpi-tables", 1);
@@ -48,6 +50,8 @@ BP_USE(smbios, struct bp_smbios_interface, "smbios", 1);
 BP_USE(fw_cfg, struct bp_fw_cfg_interface, "fw-cfg", 1);
 BP_USE(block, struct bp_block_interface, "block", 1);
 BP_USE(net, struct bp_net_interface, "net", 1);
+const struct bp_block_interface *const *const pc_block = &block;
+const struct bp_net_interface *const *const pc_net = &net;
 BP_USE(ide, struct bp_ide_interface, "ide", 1);
 BP_USE(fdc, struct bp_fdc_interface, "fdc", 1);
 BP_USE(dimms, struct bp_pc_dimm_interface, "pc-dimm", 1);
@@ -57,7 +61,7 @@ const struct bp_import pc_imports[] = {
     BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1),
     BP_IMPORT(i8259, "i8259", 1),
     BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(q35, "q35", 1), BP_IMPORT(piix4, "piix4-pm", 1),
-    BP_IMPORT(ich9, "ich9-lpc", 1),
+    BP_IMPORT(ich9, "ich9-lpc", 1), BP_IMPORT(acpi_pm, "acpi-pm", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
     BP_IMPORT(eeprom, "smbus-eeprom", 1), BP_IMPORT(block, "block", 1), BP_IMPORT(ide, "ide", 1),
     BP_IMPORT(smbios, "smbios", 1), BP_IMPORT(fdc, "fdc", 1), BP_IMPORT(acpi_tables, "acpi-tables", 1),
@@ -83,7 +87,7 @@ static void gsi_changed(void *opaque, unsigned n, int level)
         pc->gsi_levels[gsi] |= (uint8_t)bit;
     else
         pc->gsi_levels[gsi] &= (uint8_t)~bit;
-    if (!pc->pic || (!pc->ioapic && !pc->chipset->no_pci))
+    if (!pc->pic || (!pc->ioapic && !pc->chipset->no_ioapic))
         return; /* the wires are being laid */
     int any = pc->gsi_levels[gsi] != 0;
     if (gsi < 16 && gsi != 2)
@@ -106,40 +110,6 @@ static int pic_acknowledge(void *opaque)
     struct pc *pc = opaque;
 
     return i8259->acknowledge(pc->pic);
-}
-
-static void set_a20(struct bp_cpu *cpu, void *opaque)
-{
-    struct bp_x86_cpu *x = bp_cpu_state(cpu);
-
-    x->a20_masked = opaque != NULL;
-}
-
-/* The chipset ORs what the keyboard controller (source 0) and port 92h (source 1) want. */
-static void a20_changed(void *opaque, unsigned n, int level)
-{
-    struct pc *pc = opaque;
-
-    if (level)
-        pc->a20 |= (uint8_t)(1u << n);
-    else
-        pc->a20 &= (uint8_t)~(1u << n);
-    for (unsigned i = 0; i < bp_machine_smp(pc->machine)->max_cpus; i++) {
-        struct bp_cpu *cpu = bp_machine_cpu(pc->machine, i);
-
-        /* Not compared with what the processor has: an earlier change may still wait for it. */
-        if (cpu)
-            bp_cpu_run_async(cpu, set_a20, pc->a20 ? NULL : opaque);
-    }
-}
-
-static void reset_requested(void *opaque, unsigned n, int level)
-{
-    struct pc *pc = opaque;
-
-    (void)n;
-    if (level)
-        bp_machine_request_reset(pc->machine, BP_SHUTDOWN_GUEST_RESET);
 }
 
 /* ---- devices ---- */
@@ -167,7 +137,7 @@ int pc_plug(struct pc *pc, const char *type, struct bp_bus *bus, const char *add
     return r;
 }
 
-static int make_cpus(struct pc *pc, struct bp_error *err)
+int pc_make_cpus(struct pc *pc, struct bp_error *err)
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
     int r = 0;
@@ -227,7 +197,7 @@ static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, str
 {
     int r = pc_plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
 
-    if (r == 0 && !pc->chipset->no_pci)
+    if (r == 0 && !pc->chipset->no_ioapic)
         r = pc_plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
     if (r == 0 && pc->ioapic)
         r = ioapic->connect(pc->ioapic, pc->apic_bus, err);
@@ -282,42 +252,6 @@ static void connect_coprocessor(struct pc *pc)
                    bp_irq_new(bp_machine_owner(pc->machine), ignne_changed, pc, 0));
 }
 
-static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
-                                    struct bp_irq *const lines[16], struct bp_error *err)
-{
-    struct bp_owner *owner = bp_machine_owner(pc->machine);
-    struct bp_device *kbd = NULL, *port92 = NULL;
-    int r = pc_plug(pc, "i8042", isa_bus, NULL, &kbd, err);
-
-    if (r == 0)
-        r = pc_plug(pc, "port92", isa_bus, NULL, &port92, err);
-    if (r < 0)
-        return r;
-    bp_irq_connect(bp_device_irq_output(kbd, "irq1", 0), lines[1]);
-    bp_irq_connect(bp_device_irq_output(kbd, "irq12", 0), lines[12]);
-    bp_irq_connect(bp_device_irq_output(kbd, "a20", 0), bp_irq_new(owner, a20_changed, pc, 0));
-    bp_irq_connect(bp_device_irq_output(kbd, "reset", 0), bp_irq_new(owner, reset_requested, pc, 0));
-    bp_irq_connect(bp_device_irq_output(port92, "a20", 0), bp_irq_new(owner, a20_changed, pc, 1));
-    bp_irq_connect(bp_device_irq_output(port92, "reset", 0),
-                   bp_irq_new(owner, reset_requested, pc, 1));
-    return 0;
-}
-
-static int make_hpet(struct pc *pc, struct bp_error *err)
-{
-    int r = pc_plug(pc, "hpet", NULL, NULL, &pc->hpet_dev, err);
-
-    if (r < 0)
-        return r;
-    for (unsigned i = 0; i < GSI_COUNT; i++)
-        bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "irq", i), pc_gsi_line(pc, GSI_HPET, i));
-    bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 0),
-                   bp_device_irq_input(pc->pit, "gate-irq0", 0));
-    bp_irq_connect(bp_device_irq_output(pc->hpet_dev, "legacy", 1),
-                   bp_device_irq_input(pc->rtc, "gate-irq8", 0));
-    return 0;
-}
-
 /* Memory sizes where firmware looks for them in the clock's battery-backed RAM. */
 static void fill_nvram(struct pc *pc)
 {
@@ -349,7 +283,7 @@ static int tell_cpus(const struct pc *pc, struct bp_error *err)
     return fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
 }
 
-static int make_fw_cfg(struct pc *pc, struct bp_error *err)
+int pc_make_fw_cfg(struct pc *pc, struct bp_error *err)
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
     uint16_t max_cpus = (uint16_t)smp->max_cpus;
@@ -372,101 +306,6 @@ static int make_fw_cfg(struct pc *pc, struct bp_error *err)
     return r;
 }
 
-/* The first moves bytes, the second words. */
-static int make_dma(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
-{
-    static const unsigned base[2] = {0x00, 0xc0}, page_base[2] = {0x80, 0x88};
-    int r = 0;
-
-    for (unsigned i = 0; r == 0 && i < 2; i++) {
-        struct bp_device *dev;
-
-        r = bp_device_new(pc->machine, "i8257", NULL, &dev, err);
-        if (r < 0)
-            return r;
-        r = bp_device_set_uint(dev, "base", base[i], err);
-        if (r == 0)
-            r = bp_device_set_uint(dev, "page-base", page_base[i], err);
-        if (r == 0)
-            r = bp_device_set_uint(dev, "dshift", i, err);
-        if (r < 0) {
-            bp_device_destroy(dev);
-            return r;
-        }
-        r = bp_device_attach(dev, isa_bus, err);
-    }
-    return r;
-}
-
-static int make_rtc(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
-{
-    int r = bp_device_new(pc->machine, "mc146818rtc", NULL, &pc->rtc, err);
-
-    if (r < 0)
-        return r;
-    if (bp_machine_rtc_slew(pc->machine))
-        r = bp_device_set(pc->rtc, "lost_tick_policy", "slew", err);
-    if (r < 0) {
-        bp_device_destroy(pc->rtc);
-        return r;
-    }
-    return bp_device_attach(pc->rtc, isa_bus, err);
-}
-
-/* Heard only when an audiodev is named for it. */
-static int make_speaker(struct pc *pc, struct bp_error *err)
-{
-    struct bp_device *dev;
-    int r;
-
-    if (!pc->pcspk_audiodev)
-        return 0;
-    r = bp_device_new(pc->machine, "isa-pcspk", NULL, &dev, err);
-    if (r < 0)
-        return r;
-    r = bp_device_set_link(dev, "audiodev", pc->pcspk_audiodev, err);
-    if (r == 0)
-        r = bp_device_set_link(dev, "pit", bp_device_object(pc->pit), err);
-    if (r < 0) {
-        bp_device_destroy(dev);
-        return r;
-    }
-    r = bp_device_attach(dev, NULL, err);
-    if (r == 0)
-        bp_irq_connect(bp_device_irq_output(pc->pit, "speaker", 0), bp_device_irq_input(dev, "tone", 0));
-    return r;
-}
-
-static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
-                            struct bp_error *err)
-{
-    int r = pc_plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
-
-    if (r == 0)
-        r = make_speaker(pc, err);
-    if (r == 0)
-        r = make_dma(pc, isa_bus, err);
-    if (r == 0)
-        r = make_rtc(pc, isa_bus, err);
-    if (r < 0)
-        return r;
-    if (pc->pm)
-        bp_irq_connect(bp_device_irq_output(pc->rtc, "alarm", 0), bp_device_irq_input(pc->pm, "rtc", 0));
-    bp_irq_connect(bp_device_irq_output(pc->pit, "irq0", 0), lines[0]);
-    bp_irq_connect(bp_device_irq_output(pc->rtc, "irq8", 0), lines[8]);
-    if (pc->i8042)
-        r = make_keyboard_controller(pc, isa_bus, lines, err);
-    if (r == 0 && pc->hpet)
-        r = make_hpet(pc, err);
-    if (r == 0)
-        r = pc_make_serial(pc->machine, isa_bus, err);
-    if (r == 0)
-        r = pc_make_parallel(pc->machine, isa_bus, err);
-    if (r == 0)
-        r = make_fw_cfg(pc, err);
-    return r;
-}
-
 /* The chipset's IDE or AHCI function with the drives of if=ide; a floppy controller, which a q35 has only for drives
  * that somebody gave it. */
 static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
@@ -481,7 +320,7 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
     if (old || block->drive(pc->machine, "floppy", 0, &drive))
         r = disks_make_floppies(pc->machine, isa_bus, block, old, &pc->fdc, err);
     if (r == 0 && pc->pci_bus) /* else the block layer says that such a drive has no place */
-        r = disks_make_virtio(pc->machine, pc->pci_bus, block, err);
+        r = disks_make_virtio(pc->machine, "virtio-blk-pci", pc->pci_bus, block, err);
     if (r < 0 || (!old && !pc->sata))
         return r;
     if (c->no_pci)
@@ -491,6 +330,16 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
     for (unsigned n = 0; r == 0 && c->disk_irqs && n < 2; n++)
         bp_irq_connect(bp_device_irq_output(dev, "irq", n), lines[14 + n]);
     return r < 0 ? r : disks_make_ide(pc->machine, block, c->disk_units, err);
+}
+
+/* The bus behind the bridge, its lines, and who hears them. */
+int pc_make_isa(struct pc *pc, struct bp_irq *ret_lines[16], struct bp_bus **ret_bus, struct bp_error *err)
+{
+    *ret_bus = bp_device_bridged(pc->isa_bridge, "isa");
+    for (unsigned i = 0; i < 16; i++)
+        ret_lines[i] = pc_gsi_line(pc, GSI_ISA, i);
+    isa->set_irqs(*ret_bus, ret_lines);
+    return make_interrupt_controllers(pc, *ret_bus, err);
 }
 
 int pc_init(struct bp_machine *m, struct bp_error *err)
@@ -517,7 +366,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     if (r == 0)
         r = pc_map_ram(pc, err);
     if (r == 0)
-        r = make_cpus(pc, err); /* clients expect the first one to be the first device */
+        r = pc_make_cpus(pc, err); /* clients expect the first one to be the first device */
     if (r == 0)
         r = pc->chipset->make(pc, pci, err);
     if (r == 0)
@@ -528,11 +377,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
         r = pc_make_hotplug(pc, pci, err);
     if (r < 0)
         return r;
-    isa_bus = bp_device_bridged(pc->isa_bridge, "isa");
-    for (unsigned i = 0; i < 16; i++)
-        lines[i] = pc_gsi_line(pc, GSI_ISA, i);
-    isa->set_irqs(isa_bus, lines);
-    r = make_interrupt_controllers(pc, isa_bus, err);
+    r = pc_make_isa(pc, lines, &isa_bus, err);
     if (r < 0)
         return r;
     if (!pc->chipset->no_pci) {
@@ -543,7 +388,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     if (r == 0 && !pc->chipset->no_pci)
         r = net->make_nics(m, "e1000", bp_machine_defaults(m, "net"), err);
     if (r == 0)
-        r = make_isa_devices(pc, isa_bus, lines, err);
+        r = pc_make_isa_devices(pc, isa_bus, lines, err);
     if (r == 0)
         r = make_disks(pc, isa_bus, lines, err);
     return r == 0 ? pc_make_usb(pc, err) : r;
@@ -609,13 +454,18 @@ static void refresh_acpi(void *opaque)
 static int firmware_open(struct pc *pc, struct bp_error *err)
 {
     const char *bios = bp_machine_bios(pc->machine);
-    const char *own = pc->chipset->no_pci ? ISAPC_FIRMWARE : PC_FIRMWARE;
+    const char *own = pc->chipset->firmware;
     int r = 0;
 
     if (pc->firmware && bios)
         return bp_fail(err, EINVAL, "-bios %s: the first flash chip (if=pflash) stands in its "
                 "place: give one of the two",
                        bios);
+    if (!bios && !pc->firmware && !own) {
+        if (bp_machine_runs_code(pc->machine))
+            bp_warn("no -kernel and no -bios: the processor has nothing to run, this board has no firmware of its own");
+        return 0;
+    }
     if (!bios && !pc->firmware) {
         char *path = bp_machine_find_data(pc->machine, own);
 
@@ -742,7 +592,8 @@ void pc_reset(struct bp_machine *m)
             boot_items_reset(pc, fw_cfg, nvram);
         return;
     }
-    pc->host_if->shadow(pc->host);
+    if (pc->host_if->shadow)
+        pc->host_if->shadow(pc->host);
     note_serials(pc);
     firmware_leave(pc, pci);
     apic->virtual_wire(pc->lapic);
@@ -772,7 +623,7 @@ void pc_powerdown(struct bp_machine *m)
 }
 
 static const char *const entries[] = {"32", "64", "auto", NULL};
-static const struct bp_schema entry_schema = {.name = "SmbiosEntryPointType", .kind = BP_KIND_ENUM,
+const struct bp_schema pc_entry_schema = {.name = "SmbiosEntryPointType", .kind = BP_KIND_ENUM,
     .choices = entries};
 const struct bp_field pc_props[] = {
     BP_PROP("acpi", BOOL, struct pc, acpi, "on", "ACPI tables"),
@@ -785,7 +636,7 @@ const struct bp_field pc_props[] = {
     BP_PROP("sata", BOOL, struct pc, sata, "on", "AHCI controller (q35; a pc has IDE)"),
     BP_PROP("pflash0", STRING, struct pc, pflash[0], NULL, "block node of the flash chip that ends at 4 GiB"),
     BP_PROP("pflash1", STRING, struct pc, pflash[1], NULL, "block node of the flash chip below it"),
-    BP_PROP_ENUM("smbios-entry-point-type", &entry_schema, struct pc, smbios_entry, "auto",
+    BP_PROP_ENUM("smbios-entry-point-type", &pc_entry_schema, struct pc, smbios_entry, "auto",
                  "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
     BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658: on, off, auto (off)"),
     BP_PROP("smm", STRING, struct pc, choices.smm, "auto",

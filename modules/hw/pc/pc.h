@@ -42,6 +42,7 @@ struct pc {
     struct bp_object *pcspk_audiodev; /* or NULL */
     int smbios_entry; /* 0: 32 bits, 1: 64, 2: as the tables need it */
 
+    bool kernel_cmdline, isa_serial; /* of microvm */
     struct {
         char *vmport, *smm, *memory_encryption;
         bool bypass_iommu, pit, pic;
@@ -76,6 +77,7 @@ struct pc {
     const struct bp_fw_cfg_interface *fw_cfg_if;
     struct timeline timeline;
     struct linux_boot *boot;
+    struct microvm *microvm; /* of that board; else NULL */
     struct bp_region *bios; /* isapc: its end is copied to memory below 1 MiB; NULL: it is mapped there */
     bool firmware;
     bool text_mode; /* without firmware: the adapter shows text */
@@ -146,6 +148,9 @@ struct bp_irq *pc_gsi_line(struct pc *pc, enum gsi_source source, unsigned gsi);
 int pc_init_i440fx(struct bp_machine *m, struct bp_error *err);
 int pc_init_q35(struct bp_machine *m, struct bp_error *err);
 int pc_init_isapc(struct bp_machine *m, struct bp_error *err);
+int pc_init_microvm(struct bp_machine *m, struct bp_error *err);
+extern const struct bp_field pc_microvm_props[];
+extern const struct bp_schema pc_entry_schema; /* of smbios-entry-point-type */
 int pc_init(struct bp_machine *m, struct bp_error *err); /* the rest of all three */
 int pc_ready(struct bp_machine *m, struct bp_error *err);
 void pc_reset(struct bp_machine *m);
@@ -187,6 +192,8 @@ void linux_boot_parts(const struct pc *pc, struct linux_parts *ret);
 /* Or a kernel of another kind (kernel-boot.h); NULL: it is a Linux kernel. */
 struct kernel_boot;
 const struct kernel_boot *linux_boot_other(const struct pc *pc);
+/* What the kernel is told on its command line: -append, and what the board adds (microvm.c). Lasts as the machine. */
+const char *pc_append(struct pc *pc);
 /* Flat segments for kernels that start in protected mode: code 0x10, data 0x18. */
 void pc_write_gdt(const struct pc *pc);
 /* Is firmware to start it? It is there, or the kernel has no other entry. After linux_boot_open(). */

@@ -19,6 +19,7 @@ const struct bp_pci_interface *const *const piix_pci = &pci_import;
 
 BP_INTERFACE(i440fx_interface, "i440fx", 1, 0, &i440fx_table);
 BP_INTERFACE(piix4_pm_interface, "piix4-pm", 1, 0, &piix4_pm_table);
+BP_INTERFACE(plain_pm_interface, "acpi-pm", 1, 0, &plain_pm_table);
 BP_INTERFACE(q35_interface, "q35", 1, 0, &q35_table);
 BP_INTERFACE(ich9_lpc_interface, "ich9-lpc", 1, 0, &ich9_lpc_table);
 
@@ -30,5 +31,6 @@ BP_MODULE("hw-piix", "Intel chipsets 440FX and Q35", imports, {BP_PROVIDE_DEVICE
           {BP_PROVIDE_DEVICE, &piix4_pm_class}, {BP_PROVIDE_INTERFACE, &i440fx_interface},
           {BP_PROVIDE_DEVICE, &q35_pcihost_class}, {BP_PROVIDE_DEVICE, &mch_class},
           {BP_PROVIDE_DEVICE, &ich9_lpc_class}, {BP_PROVIDE_INTERFACE, &q35_interface},
-          {BP_PROVIDE_INTERFACE, &ich9_lpc_interface},
+          {BP_PROVIDE_INTERFACE, &ich9_lpc_interface}, {BP_PROVIDE_INTERFACE, &plain_pm_interface},
+          {BP_PROVIDE_DEVICE, &plain_pm_class},
           {BP_PROVIDE_INTERFACE, &piix4_pm_interface}, {BP_PROVIDE_EVENT, &acpi_pm_suspend_disk});

@@ -26,11 +26,11 @@ void q35_forward_cf9(struct bp_device *host, const struct bp_region_ops *ops, vo
 void q35_set_route(struct bp_device *host, unsigned slot, uint16_t route);
 
 extern const struct bp_device_class i440fx_class, i440fx_pcihost_class, piix3_class,
-    piix4_pm_class, mch_class, q35_pcihost_class, ich9_lpc_class;
+    piix4_pm_class, mch_class, q35_pcihost_class, ich9_lpc_class, plain_pm_class;
 extern const struct bp_pc_host_interface q35_table;
 extern const struct bp_pc_pm_interface ich9_lpc_table;
 extern const struct bp_pc_host_interface i440fx_table;
-extern const struct bp_pc_pm_interface piix4_pm_table;
+extern const struct bp_pc_pm_interface piix4_pm_table, plain_pm_table;
 
 /* Ports 0xcf8 to 0xcff of a host bridge: PCI's configuration mechanism 1, and the reset control at 0xcf9
  * that lies inside of it (PCI Local Bus 3.0, 3.2.2.3). */

@@ -89,11 +89,12 @@ static void interrupt(void *opaque, struct bp_virtq *queue)
         bp_deferred_schedule(s->drive);
 }
 
+/* Of the device, by its status register. The page size stays: drivers say it when they find the slot, before that. */
 static void reset(void *opaque)
 {
     struct slot *s = opaque;
 
-    s->device_select = s->driver_select = s->queue_select = s->page_size = 0;
+    s->device_select = s->driver_select = s->queue_select = 0;
     s->align = 4096;
     if (__atomic_exchange_n(&s->isr, 0, __ATOMIC_SEQ_CST))
         bp_deferred_schedule(s->drive);
@@ -411,6 +412,7 @@ static void slot_reset(struct bp_device *dev)
     struct slot *s = bp_device_state(dev);
 
     reset(s);
+    s->page_size = 0;
     bp_irq_set(bp_device_irq_output(dev, "irq", 0), 0);
 }
 
