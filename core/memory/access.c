@@ -420,6 +420,22 @@ int bp_space_post(struct bp_space *space, uint64_t addr, unsigned size, uint64_t
     return -EAGAIN;
 }
 
+int bp_space_peek(struct bp_space *space, uint64_t addr, void *buf, uint64_t len)
+{
+    const struct bpc_range *range;
+    uint64_t length;
+    int ret = -EAGAIN;
+
+    bpc_memory_read_lock();
+    range = bpc_range_at(space, addr, &length);
+    if (range && range->host && length >= len) {
+        memcpy(buf, range->host + (addr - range->first), len);
+        ret = 0;
+    }
+    bpc_memory_read_unlock();
+    return ret;
+}
+
 int bp_space_load(struct bp_space *space, uint64_t addr, unsigned size, uint64_t *ret_value)
 {
     return bp_space_load_as(space, addr, size, ret_value, NULL);

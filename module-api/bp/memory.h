@@ -119,6 +119,8 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
  * -EAGAIN: something else is there, or not all of it is there; nothing was done. [any] */
 int bp_space_post(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
                   const struct bp_access *access);
+/* Reads RAM or ROM and takes no lock. -EAGAIN: something else is there, or not all of it is one piece. [any] */
+int bp_space_peek(struct bp_space *space, uint64_t addr, void *buf, uint64_t len);
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len);
 /* The same with who asks; access NULL: nobody in particular. [any] */
 int bp_space_read_as(struct bp_space *space, uint64_t addr, void *buf, uint64_t len,

@@ -83,7 +83,7 @@ class Iommu:
 def what_it_takes_is_checked():
     refused("for machine q35", "-M", "pc", "-device", "intel-iommu")
     refused("39 and 48", "-M", "q35", "-device", "intel-iommu,aw-bits=40")
-    refused("interrupt remapping is not built", "-M", "q35", "-device", "intel-iommu,intremap=on")
+    refused("auto, on, off", "-M", "q35", "-device", "intel-iommu,intremap=perhaps")
     refused("a machine has one", "-M", "q35", "-device", "intel-iommu", "-device", "intel-iommu")
 
 
@@ -91,9 +91,10 @@ def registers_tell_what_it_can(q):
     cap, ecap = q.readq(REGS + CAP), q.readq(REGS + ECAP)
     assert q.readl(REGS) == 0x10 and cap >> 8 & 31 == 2 and cap >> 16 & 63 == 38 and not cap & 0x80, hex(cap)
     assert cap >> 34 & 15 == 3 and (cap >> 24 & 0x3ff) * 16 == RECORD
-    assert ecap & 2 and not ecap & 4 and not ecap & 8 and (ecap >> 8 & 0x3ff) * 16 == 0xf0
+    assert ecap & 2 and not ecap & 4 and ecap & 0x18 == 0x18 and ecap >> 20 & 15 == 15 and (ecap >> 8 & 0x3ff) * 16 == 0xf0
     dmar = table(q)
-    assert dmar[36] == 38 and dmar[48:] == struct.pack("<HHBBHQ", 0, 16, 1, 0, 0, REGS)
+    assert dmar[36:38] == b"\x26\1" and dmar[48:] == struct.pack("<HHBBHQBBHBBBB", 0, 24, 1, 0, 0, REGS, 3, 8, 0, 0, 0xf0,
+                                                                0x1f, 0)
 
 
 def table(q):
@@ -104,8 +105,8 @@ def table(q):
 
 def other_capabilities_are_told(q):
     cap, ecap = q.readq(REGS + CAP), q.readq(REGS + ECAP)
-    assert cap >> 8 & 31 == 6 and cap >> 16 & 63 == 47 and cap & 0x80 and ecap & 4
-    assert table(q)[36] == 47 and table(q)[64:] == struct.pack("<HHBBH", 2, 8, 1, 0, 0)
+    assert cap >> 8 & 31 == 6 and cap >> 16 & 63 == 47 and cap & 0x80 and ecap & 0x1c == 4
+    assert table(q)[36:38] == b"\x2f\0" and table(q)[64:] == struct.pack("<HHBBH", 2, 8, 1, 0, 0)
     four = Iommu(q, levels=4)
     four.map(0x7fff00001000, 0x20000)
     four.on()
@@ -239,6 +240,131 @@ def the_queue_may_write_to_its_own_registers(q):
     assert q.readq(REGS + HEAD) == 32 and q.readq(REGS + TAIL) == 32
 
 
+ENTRIES, INTERRUPTS, REMAP, SET_ENTRIES, COMPATIBLE = 0x190000, 0xb8, 1 << 25, 1 << 24, 1 << 23
+
+
+class Remapper:
+    """Interrupts of edu, by message or by its pin of the I/O APIC, with a table of 256 entries."""
+
+    def __init__(self, q, bits=0):
+        self.q, self.i = q, Iommu(q)
+        f = self.i.function = Function(q)
+        q.memset(ENTRIES, 4096, 0)
+        q.writel(0xfee000f0, 0x1ff)
+        self.msi = f.capability(5)
+        q.writeq(REGS + INTERRUPTS, ENTRIES | 7)
+        q.writel(REGS + COMMAND, SET_ENTRIES)
+        q.writel(REGS + COMMAND, REMAP | bits)
+        assert q.readl(REGS + STATUS) == REMAP | SET_ENTRIES | bits, hex(q.readl(REGS + STATUS))
+
+    def entry(self, index, low, high=0):
+        self.q.writeq(ENTRIES + 16 * index, low)
+        self.q.writeq(ENTRIES + 16 * index + 8, high)
+
+    def send(self, index, data=0, more=0x10):
+        """A message that names the entry."""
+        f = self.i.function
+        f.write(self.msi + 4, 0xfee00000 | (index & 0x7fff) << 5 | (index >> 15) << 2 | more)
+        wide = f.read(self.msi + 2, "w") & 0x80
+        if wide:
+            f.write(self.msi + 8, 0)
+        f.write(self.msi + (12 if wide else 8), data, "w")
+        f.write(self.msi + 2, f.read(self.msi + 2, "w") | 1, "w")
+        self.q.writel(MEMORY + 0x60, 1)
+        self.q.writel(MEMORY + 0x64, 1)
+
+    def arrived(self, vector):
+        return self.q.readl(0xfee00200 + 0x10 * (vector // 32)) >> vector % 32 & 1
+
+
+def messages_go_where_their_entry_says(q):
+    r = Remapper(q)
+    r.entry(5, 0x47 << 16 | 1, 1 << 18 | 0x28)
+    r.send(5)
+    assert r.arrived(0x47) and r.i.fault() is None
+    r.entry(6, 0x48 << 16 | 1)
+    r.send(4, data=2, more=0x18)  # with a subhandle
+    assert r.arrived(0x48)
+    r.entry(7, 0x49 << 16 | 1 << 40 | 1)  # another processor's
+    r.send(7)
+    assert not r.arrived(0x49) and r.i.fault() is None
+    r.entry(7, 0x49 << 16 | 0xff << 40 | 1)
+    r.send(7)
+    assert r.arrived(0x49)
+    for n, (who, kind) in enumerate(((0x2c, 1 << 16), (0x2e, 2 << 16), (0x2f, 3 << 16), (0, 1 << 19 | 0)), 1):
+        r.entry(8, (0x50 + n) << 16 | 1, kind | who if kind >> 19 else 1 << 18 | kind | who)
+        r.send(8)
+        assert r.arrived(0x50 + n) and r.i.fault() is None, n
+    # Memory accesses to the same place are messages, too.
+    q.writel(0x40000, 0)
+    r.entry(9, 0x60 << 16 | 1, 1 << 18 | 0x28)
+    r.i.dma(0x40000, 4, False)
+    r.i.dma(0xfee00130, 4, True)
+    assert r.arrived(0x60)
+    q.qmp("system_reset")
+    assert q.readl(REGS + STATUS) == 0
+
+
+def messages_that_may_not_pass_are_told(q):
+    r = Remapper(q)
+    faulty = ((256, 0, 0, 0x21), (5, 0, 0, 0x22), (5, 0x47 << 16 | 1, 1 << 18 | 0x30, 0x26),
+              (5, 0x47 << 16 | 1, 1 << 19 | 0x0102, 0x26), (5, 0x47 << 16 | 1, 3 << 18, 0x26),
+              (5, 0x47 << 16 | 0x8001, 0, 0x24), (5, 0x47 << 16 | 1 << 24 | 1, 0, 0x24), (5, 0x47 << 16 | 1, 1 << 20, 0x24))
+    for index, low, high, reason in faulty:
+        if index < 256:
+            r.entry(index, low, high)
+        r.send(index)
+        assert r.i.fault() == (0x28, reason, False, index << 48), (index, hex(low), hex(high))
+    r.entry(5, 2)  # whose faults are not to be told
+    r.send(5)
+    assert r.i.fault() is None and not r.arrived(0x47)
+    r.send(0, data=0x47, more=0)  # names no entry
+    assert r.i.fault() == (0x28, 0x25, False, 0) and not r.arrived(0x47)
+    q.writel(REGS + COMMAND, REMAP | COMPATIBLE)
+    r.send(0, data=0x47, more=0)
+    assert r.i.fault() is None and r.arrived(0x47)
+    q.writeq(REGS + INTERRUPTS, 0xfed00007)  # where no memory is
+    q.writel(REGS + COMMAND, REMAP | SET_ENTRIES)
+    r.send(5)
+    assert r.i.fault() == (0x28, 0x23, False, 5 << 48)
+    q.writeq(REGS + INTERRUPTS, ENTRIES | 0x807)  # destinations of 32 bits: what names no entry never passes
+    q.writel(REGS + COMMAND, REMAP | SET_ENTRIES | COMPATIBLE)
+    r.send(0, data=0x48, more=0)
+    assert r.i.fault()[1] == 0x25 and not r.arrived(0x48)
+    r.entry(5, 0x49 << 16 | 1)
+    r.send(5)
+    assert r.arrived(0x49)
+    q.writel(REGS + COMMAND, 0)
+    r.send(0, data=0x4a, more=0)
+    assert r.arrived(0x4a)
+
+
+def pins_go_where_their_entry_says(q):
+    r = Remapper(q)
+
+    def pin(high, low):
+        for at, value in ((0x10 + 2 * 21 + 1, high), (0x10 + 2 * 21, low)):
+            q.writel(0xfec00000, at)
+            q.writel(0xfec00010, value)
+
+    r.entry(9, 0x58 << 16 | 0x11, 1 << 18 | 0xf0f8)
+    pin(9 << 17 | 1 << 16, 1 << 15 | 0x21)
+    q.writel(0xfec00000, 0x10 + 2 * 21 + 1)
+    assert q.readl(0xfec00010) == 9 << 17 | 1 << 16
+    q.writel(MEMORY + 0x60, 1)
+    assert r.arrived(0x58) and q.readl(0xfee00180 + 0x10 * 2) >> 0x18 & 1 and not r.arrived(0x21)
+    q.writel(MEMORY + 0x64, 1)
+    q.writel(0xfec00040, 0x21)  # the pin's own vector ends it
+    r.entry(9, 0x59 << 16 | 0x11, 1 << 18 | 0x28)
+    q.writel(MEMORY + 0x60, 1)
+    assert not r.arrived(0x59) and r.i.fault() == (0xf0f8, 0x26, False, 9 << 48)
+    q.writel(MEMORY + 0x64, 1)
+    q.writel(0xfec00040, 0x21)
+    pin(0, 1 << 15 | 0x22)
+    q.writel(MEMORY + 0x60, 1)
+    assert not r.arrived(0x22) and r.i.fault() == (0xf0f8, 0x25, False, 0)
+
+
 FIRST = ["-M", "q35", "-device", "edu,addr=5,dma_mask=0xffffffffffff", "-device", "pci-bridge,chassis_nr=1,id=b,addr=6",
          "-device", "edu,bus=b,addr=1", "-blockdev", "null-co,node-name=n,read-zeroes=on", "-device",
          "nvme,drive=n,serial=1,addr=7", "-device", "virtio-rng-pci,addr=8,iommu_platform=on", "-device", "intel-iommu"]
@@ -319,7 +445,8 @@ tap.machine_case("other_capabilities_are_told", ["-M", "q35", "-device",
                  other_capabilities_are_told)
 for case in (before_it_is_on_addresses_are_those_of_memory, pages_lead_to_memory, faults_are_recorded,
              a_fault_sends_a_message, the_queue_is_worked_through,
-             the_queue_may_write_to_its_own_registers):
+             the_queue_may_write_to_its_own_registers, messages_go_where_their_entry_says,
+             messages_that_may_not_pass_are_told, pins_go_where_their_entry_says):
     tap.machine_case(case.__name__, IOMMU, case)
 tap.machine_case("who_came_first_is_behind_it_too", FIRST, who_came_first_is_behind_it_too)
 tap.machine_case("a_virtio_card_reads_its_pictures_through_it", ["-M", "q35", "-vga", "none", *IOMMU[2:], "-device",

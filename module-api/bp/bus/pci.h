@@ -212,7 +212,10 @@ struct bp_pci_interface { /* pci/1 */
     /* From minor 2 on. For an IOMMU, from attach(): accesses and messages of all functions of a root bus, and of those
      * behind it, go to this space (borrowed) until the device leaves. */
     void (*set_dma)(struct bp_bus *root, struct bp_space *space);
-    void *reserved[4];
+    /* From minor 3 on. For an IOMMU, from attach(): where messages to 0xfee00000-0xfeefffff go (borrowed), past
+     * what set_dma() said; NULL: not past it. */
+    void (*set_messages)(struct bp_bus *root, struct bp_space *space);
+    void *reserved[3];
 };
 
 BP_END_DECLS

@@ -236,6 +236,13 @@ static inline uint64_t bp_x86_tsc(const struct bp_x86_cpu *x)
  * module. Messages may be sent on any thread, with or without the machine lock; what they reach
  * takes leaf locks only. The rest is [main] under the machine lock, while the board is made.
  */
+/* What a message says once it has been remapped. */
+struct bp_apic_message {
+    uint32_t dest;
+    bool logical, level;
+    uint8_t delivery, vector; /* as of deliver() */
+};
+
 struct bp_apic_interface {
     uint32_t size;
     /* The bus that local APICs share: device "apic-bus", which stands at 0xfee00000 in memory. */
@@ -260,7 +267,15 @@ struct bp_apic_interface {
     /* Where LINT0 in ExtINT mode gets its vector: the 8259 pair's acknowledge cycle, called
      * [vcpu] under the machine lock. */
     void (*set_extint)(struct bp_device *bus, int (*acknowledge)(void *opaque), void *opaque);
-    void *reserved[4];
+    /* What I/O APICs send goes through `fn` first (NULL: no more): it changes *message, or gives false: blocked. It is
+     * called under the I/O APIC's lock and takes but leaves. `entry` is of the redirection table. [main], before the
+     * machine runs */
+    void (*set_remapper)(struct bp_device *bus,
+                         bool (*fn)(void *opaque, uint64_t entry, struct bp_apic_message *message), void *opaque);
+    /* For I/O APICs: does so; true where nobody remaps. [any] */
+    bool (*remap)(struct bp_device *bus, uint64_t entry, struct bp_apic_message *message);
+    bool (*has_remapper)(struct bp_device *bus);
+    void *reserved[1];
 };
 
 /* ioapic/1: device "ioapic" (inputs "irq" 0..23). */

@@ -68,6 +68,8 @@ struct apic_bus {
     int (*extint)(void *opaque);
     void *extint_opaque;
     struct eoi_listener eoi[8];
+    bool (*remapper)(void *opaque, uint64_t entry, struct bp_apic_message *message); /* or NULL */
+    void *remapper_opaque;
 };
 
 struct lapic {

@@ -165,6 +165,27 @@ static void set_extint(struct bp_device *dev, int (*acknowledge)(void *opaque), 
     bus->extint_opaque = opaque;
 }
 
+static void set_remapper(struct bp_device *dev,
+                         bool (*fn)(void *opaque, uint64_t entry, struct bp_apic_message *message), void *opaque)
+{
+    struct apic_bus *bus = bp_device_state(dev);
+
+    bus->remapper = fn;
+    bus->remapper_opaque = opaque;
+}
+
+static bool remap(struct bp_device *dev, uint64_t entry, struct bp_apic_message *message)
+{
+    struct apic_bus *bus = bp_device_state(dev);
+
+    return !bus->remapper || bus->remapper(bus->remapper_opaque, entry, message);
+}
+
+static bool has_remapper(struct bp_device *dev)
+{
+    return ((struct apic_bus *)bp_device_state(dev))->remapper != NULL;
+}
+
 static void deliver(struct bp_device *dev, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
                     bool level)
 {
@@ -179,9 +200,9 @@ static void msi(struct bp_device *dev, uint64_t address, uint32_t data)
 static const struct bp_apic_interface apic_table = {
     .size = sizeof(struct bp_apic_interface), .new_bus = new_bus, .attach = attach_to_cpu,
     .virtual_wire = virtual_wire, .deliver = deliver, .msi = msi, .on_eoi = on_eoi,
-    .set_extint = set_extint,
+    .set_extint = set_extint, .set_remapper = set_remapper, .remap = remap, .has_remapper = has_remapper,
 };
-BP_INTERFACE(apic_interface, "apic", 1, 0, &apic_table);
+BP_INTERFACE(apic_interface, "apic", 1, 1, &apic_table);
 
 BP_HMP(info_lapic_command, "info lapic", "[index]", "show a local APIC's registers", lapic_info_args,
        lapic_info);

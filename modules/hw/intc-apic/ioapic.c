@@ -40,19 +40,21 @@ struct ioapic {
 
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
 
-static const struct bp_import imports[] = {BP_IMPORT(apic, "apic", 1), {NULL}};
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(apic, "apic", 1, 1), {NULL}};
 
 static void send(struct ioapic *s, unsigned pin)
 {
     uint64_t e = s->entry[pin];
+    struct bp_apic_message m = {.dest = (uint32_t)(e >> 56), .logical = e & ENTRY_LOGICAL, .level = e & ENTRY_LEVEL,
+                                .delivery = e >> 8 & 7, .vector = (uint8_t)e};
 
     if (e & ENTRY_LEVEL) {
         if (e & ENTRY_REMOTE_IRR)
             return;
         s->entry[pin] |= ENTRY_REMOTE_IRR;
     }
-    if (s->bus)
-        apic->deliver(s->bus, (uint32_t)(e >> 56), e & ENTRY_LOGICAL, e >> 8 & 7, (uint8_t)e, e & ENTRY_LEVEL);
+    if (s->bus && apic->remap(s->bus, e, &m))
+        apic->deliver(s->bus, m.dest, m.logical, m.delivery, m.vector, m.level);
 }
 
 /* Polarity is the board's affair: a line's level 1 means asserted, whatever its wire does. */
@@ -112,8 +114,10 @@ static void write_entry(struct ioapic *s, unsigned pin, bool high, uint32_t valu
     uint64_t read_only = ENTRY_REMOTE_IRR | ENTRY_PENDING;
     uint64_t old = s->entry[pin], e;
 
+    /* Entries that are remapped have an index in the upper 16 bits. */
     if (high)
-        e = (old & 0xffffffffu) | (uint64_t)(value & 0xff000000u) << 32;
+        e = (old & 0xffffffffu) |
+            (uint64_t)(value & (s->bus && apic->has_remapper(s->bus) ? 0xffff0000u : 0xff000000u)) << 32;
     else
         e = (old & ~0x1ffffull) | (value & 0x1ffff & ~read_only) | (old & read_only);
     if (!(e & ENTRY_LEVEL))

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Intel VT-d as a device (Intel Virtualization Technology for Directed I/O 3.0, chapters 6.5, 7.2, 10.4): registers,
- * the invalidation queue, a fault record. It sits before the memory of the Q35's PCI bus. Leaves out: interrupt
- * remapping, scalable mode, posted interrupts, advanced fault logs, page requests.
+ * the invalidation queue, a fault record. It sits before the memory of the Q35's PCI bus. Leaves out: scalable mode,
+ * posted interrupts, advanced fault logs, page requests.
  */
 #include "vtd.h"
 
 #include <bp/bus/pci.h>
 #include <bp/log.h>
+#include <bp/trace.h>
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 BP_USE(pci, struct bp_pci_interface, "pci", 1);
+BP_USE(apic, struct bp_apic_interface, "apic", 1);
+const struct bp_apic_interface *const *const vtd_apic = &apic;
 
 enum { VERSION = 0x00, CAP = 0x08, ECAP = 0x10, COMMAND = 0x18, STATUS = 0x1c, ROOT = 0x20, CONTEXT_COMMAND = 0x28,
        FAULT_STATUS = 0x34, FAULT_EVENT = 0x38, QUEUE_HEAD = 0x80, QUEUE_TAIL = 0x88, QUEUE_ADDRESS = 0x90,
@@ -23,6 +26,9 @@ enum { VERSION = 0x00, CAP = 0x08, ECAP = 0x10, COMMAND = 0x18, STATUS = 0x1c, R
 #define SET_ROOT (1u << 30)
 #define WRITE_BUFFER (1u << 27)
 #define QUEUE (1u << 26)
+#define REMAP (1u << 25)
+#define SET_INTERRUPT_TABLE (1u << 24)
+#define COMPATIBLE (1u << 23)
 /* Of fault status and events. */
 #define OVERFLOW 1u
 #define PENDING 2u
@@ -31,6 +37,8 @@ enum { VERSION = 0x00, CAP = 0x08, ECAP = 0x10, COMMAND = 0x18, STATUS = 0x1c, R
 #define WAITS (1u << 30)
 #define GO (UINT64_C(1) << 63) /* of context and IOTLB commands; a record has it when it is used */
 enum { CONTEXT_CACHE = 1, IOTLB = 2, DEVICE_IOTLB = 3, INTERRUPTS = 4, WAIT = 5 }; /* descriptors */
+
+enum { OFF = 2 }; /* of intremap */
 
 static uint64_t capabilities(const struct vtd *s)
 {
@@ -44,6 +52,7 @@ static uint64_t capabilities(const struct vtd *s)
 static uint64_t more_capabilities(const struct vtd *s)
 {
     return 1ull | 1ull << 1 | (s->device_iotlb ? 1ull << 2 : 0) | 1ull << 6 | 1ull << 7 |
+           (s->has_remapping ? 1ull << 3 | 1ull << 4 | 15ull << 20 : 0) | /* 32 bit destinations, any mask of indices */
            (uint64_t)(IOTLB_ADDRESS / 16) << 8;
 }
 
@@ -90,6 +99,8 @@ static void queue_failed(struct vtd *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+BP_TRACE_POINT(vtd_invalidate, "vtd_invalidate", "kind %u domain %u address 0x%llx");
+
 static bool carry_out(struct vtd *s, const uint64_t d[2])
 {
     uint32_t value;
@@ -99,6 +110,7 @@ static bool carry_out(struct vtd *s, const uint64_t d[2])
     case IOTLB:
     case DEVICE_IOTLB:
     case INTERRUPTS:
+        bp_trace(vtd_invalidate, (unsigned)(d[0] & 15), (unsigned)(d[0] >> 16 & 0xffff), (unsigned long long)d[1]);
         return true; /* nothing is kept that could be old */
     case WAIT:
         value = htole32((uint32_t)(d[0] >> 32));
@@ -151,6 +163,17 @@ static void run_queue(struct vtd *s)
 
 /* ---- registers ---- */
 
+static void command_interrupts(struct vtd *s, uint32_t value)
+{
+    if (value & SET_INTERRUPT_TABLE) {
+        __atomic_store_n(&s->interrupts, s->interrupt_table, __ATOMIC_RELEASE);
+        s->status |= SET_INTERRUPT_TABLE;
+    }
+    s->status = (s->status & ~(REMAP | COMPATIBLE)) | (value & (REMAP | COMPATIBLE));
+    __atomic_store_n(&s->compatible, (value & COMPATIBLE) != 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->remaps, (value & REMAP) != 0, __ATOMIC_RELEASE);
+}
+
 static void command(struct vtd *s, uint32_t value)
 {
     if (value & SET_ROOT) {
@@ -162,6 +185,8 @@ static void command(struct vtd *s, uint32_t value)
         s->queue_head = 0;
         run_queue(s);
     }
+    if (s->has_remapping)
+        command_interrupts(s, value);
     s->status = (s->status & ~TRANSLATE) | (value & TRANSLATE);
     __atomic_store_n(&s->enabled, (value & TRANSLATE) != 0, __ATOMIC_RELEASE);
 }
@@ -329,8 +354,6 @@ static int check(const struct vtd *s, struct bp_device *dev, struct bp_error *er
 {
     struct bp_device *first = bp_device_first(bp_device_machine(dev), "intel-iommu");
 
-    if (s->intremap == 1)
-        return bp_fail(err, ENOTSUP, "intremap=on: interrupt remapping is not built; use intremap=off");
     if (s->aw_bits != 39 && s->aw_bits != 48)
         return bp_fail(err, EINVAL, "aw-bits=%u: supported values for aw-bits are: 39 and 48", s->aw_bits);
     if (first && first != dev)
@@ -351,8 +374,14 @@ static int attach(struct bp_device *dev, struct bp_error *err)
         return bp_fail(err, ENOTSUP, "intel-iommu is for machine q35: this one has no PCI Express bus");
     s->dev = dev;
     s->memory = bp_device_memory(dev);
+    s->apic_bus = bp_device_first(bp_device_machine(dev), "apic-bus");
+    if (!s->apic_bus)
+        return bp_fail(err, ENOTSUP, "intel-iommu needs a machine with local APICs");
+    s->has_remapping = s->intremap != OFF; /* auto: nothing of the host's has to agree */
     pthread_mutex_init(&s->lock, NULL);
     bp_region_add(bp_space_root(s->memory), bp_region_new_io(owner, "intel-iommu", 4096, &ops, s), VTD_BASE, 1);
+    vtd_interrupts_open(s);
+    pci->set_messages(root, s->messages);
     pci->set_dma(root, bp_space_new(owner, "intel-iommu-dma",
                                     bp_region_new_iommu(owner, "intel-iommu-dma", UINT64_MAX, &vtd_ops, s)));
     return 0;
@@ -363,8 +392,11 @@ static void detach(struct bp_device *dev)
     struct vtd *s = bp_device_state(dev);
     struct bp_bus *root = bp_bus_find(bp_device_machine(dev), "pcie");
 
-    if (root)
+    if (root) {
+        pci->set_messages(root, NULL);
         pci->set_dma(root, s->memory);
+    }
+    vtd_interrupts_close(s);
     pthread_mutex_destroy(&s->lock);
 }
 
@@ -373,6 +405,9 @@ static void reset(struct bp_device *dev)
     struct vtd *s = bp_device_state(dev);
 
     __atomic_store_n(&s->enabled, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->remaps, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->compatible, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->interrupts, 0, __ATOMIC_RELEASE);
     s->root_address = s->queue_address = s->queue_head = s->queue_tail = s->interrupt_table = 0;
     s->context_command = s->iotlb_command = s->iotlb_address = 0;
     s->status = s->completed = 0;
@@ -394,7 +429,7 @@ static const struct bp_state_field fields[] = {
     BP_SAVE(UINT64, struct vtd, iotlb_command), BP_SAVE(UINT64, struct vtd, iotlb_address),
     BP_SAVE(UINT32, struct vtd, completed), BP_SAVE_ARRAY(UINT32, struct vtd, completion),
     BP_SAVE(UINT32, struct vtd, fault_status), BP_SAVE_ARRAY(UINT32, struct vtd, event),
-    BP_SAVE_ARRAY(UINT64, struct vtd, record), BP_SAVE_END};
+    BP_SAVE_ARRAY(UINT64, struct vtd, record), BP_SAVE_SINCE(2, UINT64, struct vtd, interrupts), BP_SAVE_END};
 
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
@@ -403,18 +438,23 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     (void)version;
     if (s->queue_head % 16 || s->queue_head >= UINT64_C(4096) << (s->queue_address & 7))
         return bp_fail(err, EINVAL, "intel-iommu: the invalidation queue's head is outside of it");
+    if (s->status & REMAP && !s->has_remapping)
+        return bp_fail(err, EINVAL, "intel-iommu: the state remaps interrupts: intremap=on is needed here, too");
+    __atomic_store_n(&s->compatible, (s->status & COMPATIBLE) != 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->remaps, (s->status & REMAP) != 0, __ATOMIC_RELEASE);
     return 0;
 }
-static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
+static const struct bp_state_table table = {.version = 2, .oldest = 1, .fields = fields, .after_load = after_load};
 
 static const struct bp_field props[] = {
     BP_PROP("aw-bits", UINT8, struct vtd, aw_bits, "39", "bits of the addresses that devices use: 39 or 48"),
     BP_PROP("caching-mode", BOOL, struct vtd, caching_mode, "off", "the guest tells of what it maps, too"),
     BP_PROP("device-iotlb", BOOL, struct vtd, device_iotlb, "off", "devices may keep translations"),
-    BP_PROP("intremap", ON_OFF_AUTO, struct vtd, intremap, "auto", "interrupt remapping: off, auto (off)"),
+    BP_PROP("intremap", ON_OFF_AUTO, struct vtd, intremap, "auto", "interrupt remapping; auto: on"),
     BP_FIELDS_END};
 
 BP_DEVICE(vtd_class, "intel-iommu", "system", "Intel VT-d IOMMU", struct vtd, props, &table, .category = "misc",
           .attach = attach, .detach = detach, .reset = reset);
-static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 2), {0}};
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 3),
+                                           BP_IMPORT_MINOR(apic, "apic", 1, 1), {0}};
 BP_MODULE("hw-intel-iommu", "Intel VT-d IOMMU", imports, {BP_PROVIDE_DEVICE, &vtd_class});

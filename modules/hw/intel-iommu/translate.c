@@ -87,6 +87,11 @@ static int translate(void *opaque, uint64_t addr, const struct bp_access *access
     uint64_t context[2] = {0, 0};
     enum vtd_fault why;
 
+    if (write && addr >> 20 == VTD_IRQ_FIRST >> 20 && __atomic_load_n(&s->remaps, __ATOMIC_ACQUIRE)) {
+        identity(s, addr, 1u << 20, ret_entry);
+        ret_entry->target = s->messages;
+        return 0;
+    }
     if (!__atomic_load_n(&s->enabled, __ATOMIC_ACQUIRE)) {
         identity(s, addr, UINT64_C(1) << 63, ret_entry);
         return 0;

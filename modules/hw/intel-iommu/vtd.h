@@ -8,12 +8,19 @@
 #include <bp/device.h>
 #include <bp/iommu.h>
 
+struct bp_apic_interface;
+struct bp_apic_message;
+
 #define VTD_BASE 0xfed90000u
+#define VTD_IOAPIC 0xf0f8u /* how the I/O APIC is known as a sender: bus f0, 1f.0 (ACPI's DMAR says so, too) */
+#define VTD_EXTENDED (UINT64_C(1) << 11) /* of the interrupt table's address: destinations have 32 bits */
 #define VTD_IRQ_FIRST 0xfee00000u /* messages to local APICs: 1 MiB that is not translated */
 
 /* Fault reasons (VT-d 3.0, appendix A). */
 enum vtd_fault { VTD_ROOT_MISSING = 1, VTD_CONTEXT_MISSING = 2, VTD_CONTEXT_BAD = 3, VTD_BEYOND = 4, VTD_WRITE = 5,
-                 VTD_READ = 6, VTD_TABLE = 7, VTD_ROOT_TABLE = 8, VTD_CONTEXT_TABLE = 9, VTD_PT_RESERVED = 12 };
+                 VTD_READ = 6, VTD_TABLE = 7, VTD_ROOT_TABLE = 8, VTD_CONTEXT_TABLE = 9, VTD_PT_RESERVED = 12,
+                 VTD_IR_REQUEST = 0x20, VTD_IR_BEYOND = 0x21, VTD_IR_MISSING = 0x22, VTD_IR_TABLE = 0x23,
+                 VTD_IR_RESERVED = 0x24, VTD_IR_COMPATIBLE = 0x25, VTD_IR_SENDER = 0x26 };
 
 struct vtd {
     /* properties */
@@ -21,10 +28,17 @@ struct vtd {
     bool caching_mode, device_iotlb;
     int intremap;
 
+    bool has_remapping; /* of interrupts */
     struct bp_device *dev;
     struct bp_space *memory;
     uint64_t root;    /* atomic: address of the root table that is used */
     uint32_t enabled; /* atomic: addresses are translated */
+    /* Interrupts, atomic: the table that is used, as in its register; messages are remapped; those that name no entry
+     * of it pass. */
+    uint64_t interrupts;
+    uint32_t remaps, compatible;
+    struct bp_device *apic_bus;
+    struct bp_space *messages; /* what functions write to local APICs goes there */
     /* Registers; written under the machine lock. */
     uint64_t root_address, queue_address, queue_head, queue_tail, interrupt_table;
     bool queue_runs; /* it is being worked off now; not saved */
@@ -37,6 +51,11 @@ struct vtd {
 };
 
 extern const struct bp_iommu_ops vtd_ops;
+extern const struct bp_apic_interface *const *const vtd_apic;
+/* interrupts.c */
+bool vtd_remap_ioapic(void *vtd, uint64_t entry, struct bp_apic_message *message);
+void vtd_interrupts_open(struct vtd *s); /* from attach() */
+void vtd_interrupts_close(struct vtd *s);
 /* registers.c: an access failed; [any] */
 void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enum vtd_fault why);
 

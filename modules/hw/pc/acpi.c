@@ -224,23 +224,35 @@ static void add_mcfg(struct tables *t, const struct pc *pc)
 static void add_dmar(struct tables *t, const struct pc *pc)
 {
     struct bp_device *dev = bp_device_first(pc->machine, "intel-iommu");
-    struct bp_value *bits = NULL, *ats = NULL;
+    struct bp_value *bits = NULL, *ats = NULL, *remap = NULL;
     uint8_t *p, *e;
-    bool has_ats;
+    bool has_ats, remaps;
 
-    if (!dev || bp_object_get(bp_device_object(dev), "aw-bits", &bits, NULL) < 0 ||
+    if (!dev || bp_object_get(bp_device_object(dev), "intremap", &remap, NULL) < 0)
+        return;
+    remaps = strcmp(bp_value_as_string(remap), "off") != 0;
+    bp_value_unref(remap);
+    if (bp_object_get(bp_device_object(dev), "aw-bits", &bits, NULL) < 0 ||
         bp_object_get(bp_device_object(dev), "device-iotlb", &ats, NULL) < 0) {
         bp_value_unref(bits);
         return;
     }
     has_ats = bp_value_as_bool(ats);
-    p = acpi_begin(t, "DMAR", ACPI_HEADER + 12 + 16 + (has_ats ? 8 : 0), 1);
+    p = acpi_begin(t, "DMAR", ACPI_HEADER + 12 + 16 + (remaps ? 8 : 0) + (has_ats ? 8 : 0), 1);
     if (p) {
         e = p + ACPI_HEADER + 12;
         p[ACPI_HEADER] = (uint8_t)(bp_value_as_uint(bits) - 1);
-        put16(e + 2, 16);
+        p[ACPI_HEADER + 1] = remaps; /* INTR_REMAP */
+        put16(e + 2, remaps ? 24 : 16);
         e[4] = 1; /* INCLUDE_PCI_ALL */
         put64(e + 8, PC_VTD_BASE);
+        if (remaps) { /* the I/O APIC, id 0, sends as bus f0, 1f.0 */
+            e[16] = 3;
+            e[17] = 8;
+            e[21] = 0xf0;
+            e[22] = 0x1f;
+            e += 8;
+        }
         if (has_ats) {
             put16(e + 16, 2);
             put16(e + 18, 8);

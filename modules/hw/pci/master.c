@@ -123,13 +123,21 @@ void pci_messages_init(struct bp_device *dev)
         fn->late = bp_deferred_new(bp_device_owner(dev), NULL, send_late, dev);
 }
 
+static struct bp_space *space_of_message(struct bp_device *dev, uint64_t address)
+{
+    struct bp_space *messages = address >> 20 == 0xfee ? __atomic_load_n(&pci_bus_of(dev)->root->messages,
+                                                                         __ATOMIC_ACQUIRE) : NULL;
+
+    return messages ? messages : pci_dma_of(dev);
+}
+
 /* To an interrupt controller (and to RAM) it goes under the function's lock: once a guest has masked it, it comes
  * no more. */
 enum pci_message pci_message_begin(struct pci_access *a, struct pci_fn *fn, uint64_t address, uint32_t data)
 {
     const struct bp_access who = requested_by(fn->device);
 
-    if (bp_space_post(pci_dma_of(fn->device), address, 4, data, &who) != -EAGAIN)
+    if (bp_space_post(space_of_message(fn->device, address), address, 4, data, &who) != -EAGAIN)
         return PCI_MESSAGE_SENT;
     if (pci_access_begin(a, fn, true))
         return PCI_MESSAGE_BEGUN;
@@ -141,6 +149,6 @@ void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t addr
 {
     const struct bp_access who = requested_by(dev);
 
-    (void)bp_space_store_as(pci_dma_of(dev), address, 4, data, &who);
+    (void)bp_space_store_as(space_of_message(dev, address), address, 4, data, &who);
     pci_access_end(a);
 }

@@ -363,6 +363,13 @@ static void set_dma(struct bp_bus *root, struct bp_space *space)
     __atomic_store_n(&bus->host.dma, space, __ATOMIC_RELEASE);
 }
 
+static void set_messages(struct bp_bus *root, struct bp_space *space)
+{
+    struct pci_bus *bus = bp_bus_level(root, &pci_class);
+
+    __atomic_store_n(&bus->messages, space, __ATOMIC_RELEASE);
+}
+
 static struct bp_region *bus_region(struct bp_device *dev, bool io)
 {
     const struct bp_pci_host *host = &pci_bus_of(dev)->host;
@@ -413,8 +420,9 @@ static const struct bp_pci_interface pci_table = {
     .bus_region = bus_region,
     .set_config_hooks = set_config_hooks,
     .set_dma = set_dma,
+    .set_messages = set_messages,
 };
-BP_INTERFACE(pci_interface, "pci", 1, 2, &pci_table);
+BP_INTERFACE(pci_interface, "pci", 1, 3, &pci_table);
 
 BP_MODULE("pci", "PCI bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &pci_class},
           {BP_PROVIDE_BUS, &pcie_class},

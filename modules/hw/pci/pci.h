@@ -80,6 +80,7 @@ struct pci_window { /* of a bridge: part of the secondary bus's space, in the pr
 
 struct pci_bus {
     struct bp_pci_host host;  /* the root's as it was made; memory and io are those of this bus */
+    struct bp_space *messages; /* of a root: where those to local APICs go; NULL: as other accesses */
     struct pci_bus *root;     /* itself, or the one that leads to it: has the space that accesses go to */
     struct bp_device *fn[256];
     struct bp_device *bridge; /* the function that this bus is behind; NULL: a root */

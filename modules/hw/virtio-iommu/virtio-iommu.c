@@ -319,6 +319,7 @@ static int attach(struct bp_object *obj, void *state, struct bp_error *err)
         return ret;
     s->tell = bp_deferred_new(owner, NULL, tell, s);
     tell_config(s);
+    pci->set_messages(s->root, s->memory);
     pci->set_dma(s->root, bp_space_new(owner, "virtio-iommu-dma",
                                        bp_region_new_iommu(owner, "virtio-iommu-dma", UINT64_MAX, &ops, s)));
     return 0;
@@ -330,7 +331,7 @@ static void detach(struct bp_object *obj, void *state)
 
     (void)obj;
     if (s->root && s->domains)
-        pci->set_dma(s->root, s->memory);
+        pci->set_messages(s->root, NULL), pci->set_dma(s->root, s->memory);
     s->virtio = NULL;
 }
 
@@ -359,6 +360,6 @@ static const struct bp_level_class viommu = {
 
 BP_VIRTIO_NAMES(iommu, "virtio-iommu", 0x0806, "IOMMU device", &viommu, .category = "misc");
 
-static const struct bp_import imports[] = {BP_IMPORT(virtio, "virtio", 1), BP_IMPORT_MINOR(pci, "pci", 1, 2), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(virtio, "virtio", 1), BP_IMPORT_MINOR(pci, "pci", 1, 3), {0}};
 BP_MODULE("hw-virtio-iommu", "Virtio IOMMU device", imports, {BP_PROVIDE_DEVICE, &iommu_pci},
           {BP_PROVIDE_DEVICE, &iommu_device});
