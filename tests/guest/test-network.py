@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Debian's kernel with its own drivers on our NICs, through user networking to real servers on the host."""
+import base64
 import hashlib
 import os
 import shutil
@@ -13,6 +14,8 @@ sys.dont_write_bytecode = True
 import bootable as boot_disk  # noqa: E402
 import network  # noqa: E402
 from console import BINARY, BUILD, SLOW, Console, Tap  # noqa: E402
+from linux import Guest as Debian  # noqa: E402
+from packages import package_tree  # noqa: E402
 
 FOLDER = tempfile.TemporaryDirectory(prefix="backplane-network-")
 MODELS = {"e1000": ("e1000",), "rtl8139": ("8139cp",),
@@ -236,6 +239,29 @@ def firmware_names_the_interface():
         assert "Onboard LAN\n1\n50:54:00:00:00:42" in text.replace("\r", ""), text
 
 
+def udev_names_the_interface():
+    """The same with Debian's udev, its rule and its policy: the interface is eno1."""
+    udev = package_tree("udev")
+    files = {"/etc/udev/rules.d/75-net-description.rules": "/lib/udev/rules.d/75-net-description.rules",
+             "/etc/udev/rules.d/80-net-setup-link.rules": "/lib/udev/rules.d/80-net-setup-link.rules",
+             "/etc/systemd/network/99-default.link": "/lib/systemd/network/99-default.link"}
+    with Debian("-m", "256", "-netdev", "user,id=internet", "-device",
+                "virtio-net-pci,mac=50:54:00:00:00:42,netdev=internet,id=internet-dev", "-smbios",
+                "type=41,designation=Onboard LAN,instance=1,kind=ethernet,pcidev=internet-dev", "-bios", "bios-256k.bin",
+                drivers=("virtio_pci", "virtio_net"), programs=(udev + "/bin/udevadm",)) as g:
+        for name, path in files.items():
+            g.run(f"mkdir -p {os.path.dirname(name)}")
+            with open(udev + path, "rb") as f:
+                for line in f:
+                    if line.strip() and not line.startswith(b"#"):
+                        g.run(f"echo {base64.b64encode(line).decode()} | base64 -d >>{name}")
+        text = g.run("ls /sys/class/net; ln -s udevadm /usr/bin/systemd-udevd; mkdir -p /run; systemd-udevd --daemon; "
+                     "udevadm trigger --action=add --subsystem-match=net; udevadm settle; ls /sys/class/net; "
+                     "cat /sys/class/net/eno1/address", 200)
+        lines = [line.split() for line in text.splitlines()]
+        assert lines[0] == ["eth0", "lo"] and ["eno1", "lo"] in lines and ["50:54:00:00:00:42"] in lines, text
+
+
 STREAM = os.path.join(FOLDER.name, "wire")
 NAMES = {"guest_on_e1000_talks_to_the_host": "e1000", "guest_on_rtl8139_talks_to_the_host": "rtl8139",
          "guest_on_virtio_talks_to_the_host": "virtio-net-pci"}
@@ -244,6 +270,7 @@ cases["cable_is_pulled_and_put_back"] = (cable_is_pulled_and_put_back,)
 cases["firmware_boots_from_the_network"] = (firmware_boots_from_the_network,)
 cases["network_comes_first_then_the_disk"] = (network_comes_first_then_the_disk,)
 cases["firmware_names_the_interface"] = (firmware_names_the_interface,)
+cases["udev_names_the_interface"] = (udev_names_the_interface,)
 cases["two_guests_hear_each_other"] = (two_guests_hear_each_other, "stream,server=on,addr.type=unix,addr.path=" + STREAM,
                                        "stream,addr.type=unix,addr.path=%s,reconnect-ms=200" % STREAM)
 SOCKET = free_port()

@@ -50,6 +50,17 @@ void domains_clear(struct domains *d)
     pthread_rwlock_unlock(&d->lock);
 }
 
+bool domains_any(struct domains *d)
+{
+    bool any = false;
+
+    pthread_rwlock_rdlock(&d->lock);
+    for (unsigned i = 0; i < DOMAINS_MOST; i++)
+        any |= d->domain[i].endpoints != 0;
+    pthread_rwlock_unlock(&d->lock);
+    return any;
+}
+
 void domains_free(struct domains *d)
 {
     if (!d)

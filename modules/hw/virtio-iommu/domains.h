@@ -22,6 +22,7 @@ struct domains; /* opaque */
 struct domains *domains_new(void); /* NULL: no memory */
 void domains_free(struct domains *d); /* NULL is fine */
 void domains_clear(struct domains *d);
+bool domains_any(struct domains *d); /* an endpoint is in one */
 /* Each gives a status. */
 uint8_t domains_attach(struct domains *d, uint32_t endpoint, uint32_t id, bool bypass);
 uint8_t domains_detach(struct domains *d, uint32_t endpoint, uint32_t id);

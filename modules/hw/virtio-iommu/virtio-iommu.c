@@ -3,7 +3,7 @@
  * IOMMU device (Virtual I/O Device 1.2, 5.13): domains with mappings that the driver asks for, before the memory of
  * a PCI Express root bus; endpoints are requester ids. Messages to local APICs pass. A fault that comes while another
  * one waits to be told, or that finds no buffer in the event queue, is not told. Leaves out: MMIO mappings as such,
- * and saving domains.
+ * and saving while there are domains.
  */
 #include <endian.h>
 #include <errno.h>
@@ -347,6 +347,29 @@ static void machine_reset(struct bp_device *dev, void *state, enum bp_reset_scop
     tell_config(state);
 }
 
+static int before_save(void *state, struct bp_error *err)
+{
+    const struct viommu *s = state;
+
+    if (s->domains && domains_any(s->domains))
+        return bp_fail(err, ENOTSUP, "virtio-iommu: domains of its driver are not part of a saved state: it can be "
+                       "saved while no device is in one");
+    return 0;
+}
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct viommu *s = state;
+
+    (void)version, (void)err;
+    domains_clear(s->domains);
+    return 0;
+}
+
+static const struct bp_state_field fields[] = {BP_SAVE_RANGE(UINT32, struct viommu, bypass, 0, 1), BP_SAVE_END};
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .before_save = before_save,
+                                            .after_load = after_load};
+
 static const struct bp_field props[] = {
     BP_PROP("granule", STRING, struct viommu, granule, "host", "smallest page: 4k, 8k, 16k, 64k, host"),
     BP_PROP_RANGE("aw-bits", UINT32, struct viommu, aw_bits, "39", 32, 64, "bits of the addresses that devices use"),
@@ -355,7 +378,8 @@ static const struct bp_field props[] = {
 
 static const struct bp_level_class viommu = {
     .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "virtio-iommu-base",
-             .summary = "IOMMU device", .state_size = sizeof(struct viommu), .props = props},
+             .summary = "IOMMU device", .state_size = sizeof(struct viommu), .props = props,
+             .state = &table},
     .attach = attach, .detach = detach, .fini = fini, .reset = machine_reset};
 
 BP_VIRTIO_NAMES(iommu, "virtio-iommu", 0x0806, "IOMMU device", &viommu, .category = "misc");
