@@ -1167,7 +1167,8 @@ _Static_assert(offsetof(struct bp_pci_interface, set_bus_power) == 248, "bp_pci_
 _Static_assert(offsetof(struct bp_pci_interface, bus_region) == 256, "bp_pci_interface.bus_region");
 _Static_assert(offsetof(struct bp_pci_interface, set_config_hooks) == 264, "bp_pci_interface.set_config_hooks");
 _Static_assert(offsetof(struct bp_pci_interface, set_dma) == 272, "bp_pci_interface.set_dma");
-_Static_assert(offsetof(struct bp_pci_interface, reserved) == 280, "bp_pci_interface.reserved");
+_Static_assert(offsetof(struct bp_pci_interface, set_messages) == 280, "bp_pci_interface.set_messages");
+_Static_assert(offsetof(struct bp_pci_interface, reserved) == 288, "bp_pci_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_msix) == 12, "bp_pci_msix");
 _Static_assert(offsetof(struct bp_pci_msix, vectors) == 0, "bp_pci_msix.vectors");
 _Static_assert(offsetof(struct bp_pci_msix, bar) == 2, "bp_pci_msix.bar");
