@@ -54,6 +54,20 @@ static bool has_word(const char *value, size_t length, const char *word)
     return false;
 }
 
+bool websocket_comes_from_host(const char *request, size_t size)
+{
+    const char *origin, *host;
+    size_t origin_length, host_length, scheme;
+
+    if (!find_header(request, size, "Origin", &origin, &origin_length))
+        return true;
+    if (!find_header(request, size, "Host", &host, &host_length))
+        return false;
+    scheme = origin_length > 7 && !strncasecmp(origin, "http://", 7)    ? 7
+             : origin_length > 8 && !strncasecmp(origin, "https://", 8) ? 8 : 0;
+    return scheme && origin_length - scheme == host_length && !strncasecmp(origin + scheme, host, host_length);
+}
+
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /* RFC 4648; of what has no multiple of three bytes, here the 20 of a digest. */
@@ -152,14 +166,16 @@ static ssize_t frame_head(struct websocket *w, const uint8_t *data, size_t size,
 
 static void end_frame(struct websocket *w, struct bytes *reply)
 {
+    bool close = w->opcode == CLOSE;
+    size_t size = !close ? (size_t)w->at : w->at >= 2 ? 2 : 0; /* why it closes is said back, not in which words */
+
     w->in_payload = false;
-    if (w->opcode == CLOSE)
-        w->closed = true;
-    if (w->opcode != PING)
+    w->closed |= close;
+    if (w->opcode != PING && !close)
         return;
-    bytes_put8(reply, 0x80 | PONG);
-    bytes_put8(reply, (uint8_t)w->at);
-    bytes_put(reply, w->control, (size_t)w->at);
+    bytes_put8(reply, 0x80 | (close ? CLOSE : PONG));
+    bytes_put8(reply, (uint8_t)size);
+    bytes_put(reply, w->control, size);
 }
 
 static size_t take_payload(struct websocket *w, const uint8_t *data, size_t size, struct bytes *payload)

@@ -14,11 +14,14 @@ struct websocket {
     bool in_payload;      /* `left` bytes of a frame are to come */
     uint8_t opcode, mask[4];
     uint64_t left, at;    /* of the payload */
-    uint8_t control[125]; /* payload of a ping */
-    bool closed;          /* the client says that it is the end */
+    uint8_t control[125]; /* payload of a ping or of a close */
+    bool closed;          /* the client says that it is the end, and has an answer in `reply` */
 };
 
-/* Takes what it can of the bytes: the handshake's answer and pongs go to `reply` (as they are), payload to
+/* Is a request (RFC 6454: header Origin) of a page that the host it is sent to has made? True where it says none:
+ * then no browser sends it. */
+bool websocket_comes_from_host(const char *request, size_t size);
+/* Takes what it can of the bytes: the handshake's answer, pongs and closes go to `reply` (as they are), payload to
  * `payload`. Returns the bytes taken; negative: no WebSocket, and why. */
 ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct bytes *payload,
                         struct bytes *reply, const char **ret_why);

@@ -3,10 +3,13 @@
 Usage: test-curses.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import json
 import os
+import pty
+import select
 import shlex
 import socket
 import subprocess
 import sys
+import time
 
 SOURCE, BUILD, MODULE = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
@@ -145,7 +148,73 @@ def new_sizes_of_the_terminal_are_followed():
         t.same("No bootable device")
 
 
+def cpu_of(pid):
+    """Seconds that a process has computed."""
+    with open("/proc/%d/stat" % pid, encoding="ascii") as f:
+        words = f.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def assert_idle(pid):
+    """Who waits for what does not come computes nothing: of four seconds less than one."""
+    before, end = cpu_of(pid), time.monotonic() + 4
+    while time.monotonic() < end:
+        select.select([], [], [], end - time.monotonic())
+    used = cpu_of(pid) - before
+    assert used < 1, "%g s of 4 s" % used
+
+
+SCREEN = ("-accel", "qtest", "-M", "pc", "-vga", "none", "-device",
+          "test-screen,id=seat,width=400,height=300")
+
+
+def keys_that_nobody_takes_cost_nothing():
+    with Terminal(*SCREEN, "-modules", "preload=" + os.path.join(MODULE, "screen.so"), "-display", "curses") as t:
+        wait(lambda: any("400 x 300 Graphic mode" in line for line in t.shown()), lambda: "not told of: %s" % t.shown())
+        # What the screen's keyboard does not take waits, up to a limit.
+        press = [{"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": "f8"}}} for down in (True, False)]
+        sent = 0
+        while t.qmp("input-send-event", device="seat", events=press) is not None:
+            sent += 1
+        assert sent > 3000, sent
+        t.keys("a", "b", "c")
+        pid = int(t.tmux("list-panes", "-F", "#{pane_pid}"))
+        child = int(subprocess.run(["pgrep", "-P", str(pid), "-f", "curses"], capture_output=True, text=True,
+                                   check=True).stdout.split()[0])
+        assert_idle(child)
+
+
+def terminals_that_go_cost_nothing():
+    ours, theirs = pty.openpty()
+    path = os.path.join(FOLDER, "gone")
+    with subprocess.Popen([PROGRAM, "-nodefaults", *SCREEN, "-modules", "preload=" + os.path.join(MODULE, "screen.so"),
+                           "-display", "curses", "-qmp", "unix:%s,server=on,wait=off" % path], stdin=theirs,
+                          stdout=theirs, stderr=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"},
+                          start_new_session=True) as p:
+        try:
+            os.close(theirs)
+            shown = b""
+            while b"Graphic" not in shown:
+                assert select.select([ours], [], [], SECONDS)[0], shown
+                shown += os.read(ours, 65536)
+            os.close(ours)
+            assert_idle(p.pid)
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(SECONDS)
+                s.connect(path)
+                assert b"QMP" in s.recv(65536), "it answers no more"
+        finally:
+            p.kill()
+
+
 def mistakes_are_told():
+    ours, theirs = pty.openpty()
+    done = subprocess.run([PROGRAM, "-accel", "qtest", "-nodefaults", "-display", "curses", "-display", "curses"],
+                          stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=SECONDS,
+                          env={**os.environ, "TERM": "xterm"}, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 1 and "once" in done.stderr, done
     for options, words, status in ((("-display", "curses"), "no terminal", 0),
                                    (("-display", "curses,charset=nonsense"), "CP850", 1)):
         done = subprocess.run([PROGRAM, "-accel", "qtest", "-nodefaults", "-monitor", "stdio", *options], input="quit\n",
@@ -154,4 +223,5 @@ def mistakes_are_told():
 
 
 run([terminal_shows_the_text_screen, typed_keys_reach_the_guest, characters_are_those_of_the_charset, graphics_are_told_of,
-     consoles_are_switched_by_alt_and_a_number, new_sizes_of_the_terminal_are_followed, mistakes_are_told])
+     consoles_are_switched_by_alt_and_a_number, new_sizes_of_the_terminal_are_followed,
+     keys_that_nobody_takes_cost_nothing, terminals_that_go_cost_nothing, mistakes_are_told])

@@ -177,6 +177,22 @@ def closing_the_window_ends_it_or_does_not():
                 q.close()
 
 
+def closing_waits_for_no_keyboard():
+    with Desktop(FOLDER, manager=True) as d:
+        q = machine(d)
+        try:
+            shown(d, q)
+            focus(d, window(d))
+            d.run("xdotool", "keydown", "x")
+            assert (45, 1) in keys(q)
+            q.fill()
+            d.run("xdotool", "keyup", "x")
+            d.run("wmctrl", "-c", "Backplane")
+            wait(q.ended, "it goes on")
+        finally:
+            q.close()
+
+
 def pointer_of_the_host_is_seen_when_asked_for():
     for display, seen in (("sdl", False), ("sdl,show-cursor=on", True)):
         with Desktop(FOLDER) as d, machine(d, display=display, device=",tablet=on") as q:
@@ -218,5 +234,6 @@ def window_is_the_default_on_a_desktop():
 
 run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_with_the_focus, absolute_pointers_need_no_grab,
      mouse_is_grabbed_by_a_click_and_let_go_by_hot_keys, hot_keys_scale_and_fill_the_screen, full_screen_is_asked_for,
-     closing_the_window_ends_it_or_does_not, pointer_of_the_host_is_seen_when_asked_for, opengl_draws_the_same,
+     closing_the_window_ends_it_or_does_not, closing_waits_for_no_keyboard,
+     pointer_of_the_host_is_seen_when_asked_for, opengl_draws_the_same,
      without_a_desktop_it_goes_on, window_is_the_default_on_a_desktop])

@@ -281,7 +281,10 @@ def full_name():
     """Of this host, as the library finds it."""
     name = socket.gethostname()
     if "." not in name:
-        name = socket.getaddrinfo(name, None, flags=socket.AI_CANONNAME)[0][3] or name
+        try:
+            name = socket.getaddrinfo(name, None, flags=socket.AI_CANONNAME)[0][3] or name
+        except OSError:
+            pass  # nobody knows this host by its name: it has no longer one
     return name.lower()
 
 

@@ -713,6 +713,13 @@ def websocket_shows_the_same():
         for n, byte in enumerate(struct.pack(">BBHHHH", 3, 0, 0, 0, 640, 480)):  # one message in many frames
             ws.send_frame(2 if n == 0 else 0, bytes([byte]), final=n == 9)
         c.update()
+        for said, answer in ((b"\x03\xe8bye", b"\x03\xe8"), (b"", b"")):
+            other = rfb.WebSocket(rfb.connect(path=FOLDER + "/ws"))
+            other.send_frame(8, said)
+            kind = None
+            while kind != 8:
+                kind, payload = other.frame()
+            assert payload == answer, payload
         ws.send_frame(8, b"")
         with contextlib.suppress(rfb.Closed, ConnectionResetError):
             while True:

@@ -214,6 +214,27 @@ def strangers_get_nothing():
             assert s.connect_ex(("127.0.0.2", port)) != 0, "it listens on more than the loopback address"
 
 
+def pages_of_others_get_no_screen():
+    with machine() as q:
+        _, _, port, token = address(q)
+
+        def upgrade(*lines):
+            request = ("GET /%s/rfb HTTP/1.1" % token, "Connection: Upgrade", "Upgrade: websocket",
+                       "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *lines, "", "")
+            with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as s:
+                s.sendall("\r\n".join(request).encode())
+                return s.recv(65536).split(b" ")[1].decode()
+        ours = "127.0.0.1:%d" % port
+        for lines, status in ((("Host: " + ours, "Origin: http://" + ours), "101"),
+                              (("Host: Desk.example", "Origin: https://desk.example"), "101"),  # behind a proxy
+                              (("Host: " + ours,), "101"),  # no browser
+                              (("Host: " + ours, "Origin: http://evil.example"), "403"),
+                              (("Host: " + ours, "Origin: http://%s0" % ours), "403"),
+                              (("Host: " + ours, "Origin: null"), "403"), (("Host: " + ours, "Origin: " + ours), "403"),
+                              (("Origin: http://" + ours,), "403")):
+            assert upgrade(*lines) == status, (lines, status)
+
+
 def stalled_visitors_cost_little():
     with machine() as q:
         port, token = address(q)[2:]
@@ -230,6 +251,19 @@ def addresses_are_as_told():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
+    for addr, reached in ((":%d", "127.0.0.1 127.0.0.2 ::1"), ("[::1]:%d", "::1"), ("[::]:%d", "::1"),
+                          ("0.0.0.0:%d", "127.0.0.1 127.0.0.2"), ("localhost:%d", "127.0.0.1")):
+        with machine(addr=",addr=" + addr % port):
+            for host in ("127.0.0.1", "127.0.0.2", "::1"):
+                with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
+                    if addr != "localhost:%d" or host != "::1":  # where there is that name for it
+                        assert (s.connect_ex((host, port)) == 0) == (host in reached.split()), (addr, host)
+    with socket.socket() as s:  # a part of what was asked for is not enough
+        s.bind(("127.0.0.1", port))
+        s.listen()
+        done = subprocess.run([PROGRAM, "-accel", "qtest", "-display", "web,addr=:%d" % port], capture_output=True,
+                              text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False)
+        assert done.returncode == 1 and "in use" in done.stderr, done
     with machine(addr=",addr=127.0.0.1:%d" % port) as q:
         assert address(q)[2] == port
     with machine() as first, machine() as second:
@@ -247,4 +281,4 @@ def addresses_are_as_told():
 
 
 run([browser_shows_what_screendump_says, keys_clicks_and_pasted_text_arrive, buttons_do_what_they_say,
-     strangers_get_nothing, stalled_visitors_cost_little, addresses_are_as_told])
+     strangers_get_nothing, pages_of_others_get_no_screen, stalled_visitors_cost_little, addresses_are_as_told])

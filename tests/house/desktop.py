@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from qtest import QTest
+from qtest import Failed, QTest
 from tap import Skip
 
 MEMORY, REGISTERS = 0xE0000000, 0xE8000000
@@ -144,7 +144,7 @@ class Screen(QTest):
         os.environ.update(env or {})
         try:
             super().__init__(["-M", "pc", "-modules", "preload=" + os.path.join(module, "screen.so"), "-device",
-                              "test-screen,width=%d,height=%d%s" % (width, height, device), *options])
+                              "test-screen,id=seat,width=%d,height=%d%s" % (width, height, device), *options])
         finally:
             os.environ.clear()
             os.environ.update(old)
@@ -180,6 +180,16 @@ class Screen(QTest):
             kind, code, value = (self.readl(REGISTERS + at) for at in (16, 20, 24))
             found.append((kind, code, value - (1 << 32) if value >> 31 else value))
         return found
+
+    def fill(self):
+        """Sends keys until nobody takes more."""
+        press = [{"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": "f8"}}} for down in (True, False)]
+        for most in (16, 1):
+            try:
+                while True:
+                    self.qmp("input-send-event", {"device": "seat", "events": press * most})
+            except Failed as why:
+                assert "has not taken" in str(why), why
 
     def ended(self):
         return self.process.poll() is not None

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Cases of a Python test as TAP: each is a function; an exception or assertion is a failure."""
 import atexit
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import traceback
 
 # Who runs tests ends what takes too long; folders and children are cleared up even then.
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+# The desktop of who runs them is no test's: those that open windows have their own.
+for _name in ("DISPLAY", "WAYLAND_DISPLAY"):
+    os.environ.pop(_name, None)
 
 
 class Skip(Exception):

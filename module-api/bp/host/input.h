@@ -84,7 +84,8 @@ struct bp_input_interface { /* input/1 */
     /* `console` NULL in these: the machine's default seat. */
     /* Sends all or nothing, in order. A sync is put behind the last.
      * -EBUSY: that many don't fit now (listen() tells when to try again); -ENODEV: nobody takes such events;
-     * -EAGAIN: the machine does not run; -EINVAL: an event makes no sense. */
+     * -EAGAIN: the machine does not run; -EINVAL: an event makes no sense. One key or button that is down and
+     * goes up is always taken. */
     int (*send)(struct bp_machine *machine, struct bp_console *console,
                 const struct bp_input_event *events, unsigned count, struct bp_error *err);
     /* How many events a send() would take now. */

@@ -34,10 +34,11 @@ struct curses {
     struct bp_watch *keys;
     struct bp_timer *resize;
     wchar_t table[256];
+    bool started;
     int lines, columns;
 };
 
-static struct curses *the_ui; /* the terminal is one */
+static struct curses *the_ui; /* the terminal is one: who has it, or will at the start */
 
 /* ---- drawing ---- */
 
@@ -157,14 +158,18 @@ static void typed(void *opaque, unsigned events)
     struct bp_input_event made[CURSES_EVENTS];
     wint_t c, next;
 
-    (void)events;
-    while (input->space(ui->machine, ui->console) > CURSES_EVENTS) {
-        int kind = get_wch(&c);
+    for (;;) {
         bool alt = false;
         unsigned count;
+        int kind;
 
+        if (input->space(ui->machine, ui->console) <= CURSES_EVENTS) {
+            bp_watch_set(ui->keys, 0); /* input_changed() goes on */
+            break;
+        }
+        kind = get_wch(&c);
         if (kind == ERR)
-            return;
+            break;
         if (kind == OK && c == 27 && (kind = get_wch(&next)) != ERR) {
             alt = true; /* Alt is sent as Esc and the key */
             c = next;
@@ -183,13 +188,25 @@ static void typed(void *opaque, unsigned events)
         if (count)
             input->send(ui->machine, ui->console, made, count, NULL);
     }
+    if (events & BP_WATCH_HUP) { /* the terminal has gone: nothing comes any more */
+        bp_watch_free(ui->keys);
+        ui->keys = NULL;
+    }
+}
+
+static void input_changed(void *opaque)
+{
+    struct curses *ui = opaque;
+
+    if (ui->keys && input->space(ui->machine, ui->console) > CURSES_EVENTS)
+        bp_watch_set(ui->keys, BP_WATCH_IN);
 }
 
 /* ---- opening ---- */
 
 static void leave(void)
 {
-    if (the_ui)
+    if (the_ui && the_ui->started)
         endwin();
     the_ui = NULL;
 }
@@ -198,6 +215,9 @@ static void start(void *opaque)
 {
     struct curses *ui = opaque;
 
+    if (the_ui != ui)
+        return; /* closed before the start */
+    ui->started = true;
     initscr();
     raw();
     noecho();
@@ -217,8 +237,8 @@ static void start(void *opaque)
     ui->resize = bp_timer_new(NULL, bp_context_main(ui->machine), BP_CLOCK_REALTIME, look_at_size, ui);
     bp_timer_set(ui->resize, bp_timer_now(ui->resize) + RESIZE_NS);
     display->console_listen(consoles_changed, ui);
+    input->listen(input_changed, ui);
     consoles_changed(ui);
-    the_ui = ui;
 }
 
 static int curses_open(struct bp_object *obj, struct bp_error *err)
@@ -238,6 +258,7 @@ static int curses_open(struct bp_object *obj, struct bp_error *err)
     ui->machine = bp_command_machine();
     if (!ui->machine)
         return bp_fail(err, ENODEV, "there is no machine whose screen could be shown");
+    the_ui = ui;
     setlocale(LC_CTYPE, "");
     bp_on_start(start, ui); /* messages of the start are not drawn over */
     return 0;
@@ -249,6 +270,7 @@ static void curses_close(struct bp_object *obj)
 
     if (the_ui != ui)
         return;
+    input->unlisten(input_changed, ui);
     display->console_unlisten(consoles_changed, ui);
     display->viewer_free(ui->viewer);
     bp_watch_free(ui->keys);

@@ -10,8 +10,8 @@
 
 #include "display.h"
 
-#define RING (BP_INPUT_QUEUE + 1024u) /* with room for all keys to go up */
 #define CODES 768u
+#define RING (BP_INPUT_QUEUE + 2 * CODES) /* with room for all keys to go up, one by one */
 #define MAX_DEVICES 256u
 
 struct bp_input_device *input_devices;
@@ -228,9 +228,26 @@ static bool sync_after(const struct bp_input_event *events, unsigned count)
     return count && events[count - 1].type != BP_INPUT_SYNC;
 }
 
+/* A key that is down goes up, alone: nothing keeps it down. Each has its room in the ring. */
+static bool is_release(struct bp_machine *machine, struct bp_console *seat,
+                       const struct bp_input_event *events, unsigned count)
+{
+    const struct bp_input_device *d;
+    uint32_t takes;
+
+    if (count < 1 || count > 2 || (count == 2 && events[1].type != BP_INPUT_SYNC) ||
+        events[0].type != BP_INPUT_KEY || events[0].value)
+        return false;
+    takes = takers(&events[0]);
+    d = takes ? find(machine, seat, takes) : NULL;
+    return d && d->down[events[0].code / 8] & 1 << events[0].code % 8;
+}
+
 static int check(struct bp_machine *machine, struct bp_console *seat,
                  const struct bp_input_event *events, unsigned count, struct bp_error *err)
 {
+    if (is_release(machine, seat, events, count))
+        return 0;
     if (count > BP_INPUT_QUEUE / 2)
         return bp_fail(err, EINVAL, "input: %u events at once are more than %u", count,
                        BP_INPUT_QUEUE / 2);

@@ -142,10 +142,6 @@ static void act(struct sdl_ui *ui, const struct sdl_action *a)
 {
     struct bp_console *console = a->window ? a->window->console : NULL;
 
-    if (a->kind == SDL_ACTION_CLOSE) {
-        bp_machine_request_shutdown(ui->machine, BP_SHUTDOWN_HOST_UI);
-        return;
-    }
     if (!console)
         return;
     /* Where nobody takes it, or the machine stands, it is lost as at a real one. */
@@ -191,7 +187,7 @@ static bool look_into(struct sdl_ui *ui, struct sdl_window **at)
     struct sdl_window *w = *at;
     struct bp_frame *shown;
     uint32_t width, height;
-    bool destroyed;
+    bool destroyed, release;
 
     pthread_mutex_lock(&ui->lock);
     shown = w->mail.shown;
@@ -199,6 +195,8 @@ static bool look_into(struct sdl_ui *ui, struct sdl_window **at)
     width = w->mail.wish_width;
     height = w->mail.wish_height;
     w->mail.wish_width = w->mail.wish_height = 0;
+    release = w->mail.release && !ui->count;
+    w->mail.release &= !release;
     destroyed = w->mail.destroyed && !ui->count; /* nothing names it any more */
     if (destroyed)
         *at = w->next;
@@ -208,6 +206,8 @@ static bool look_into(struct sdl_ui *ui, struct sdl_window **at)
         free(shown);
         w->in_flight = false;
     }
+    if (release && w->console)
+        input->release_all(ui->machine, w->console);
     if (width && height)
         wish(w, width, height);
     if (destroyed) {
@@ -224,7 +224,14 @@ static void serve(void *opaque)
     struct sdl_ui *ui = opaque;
     struct sdl_action action;
     struct sdl_window **at = &ui->windows;
+    bool closed;
 
+    pthread_mutex_lock(&ui->lock);
+    closed = ui->close;
+    ui->close = false;
+    pthread_mutex_unlock(&ui->lock);
+    if (closed)
+        bp_machine_request_shutdown(ui->machine, BP_SHUTDOWN_HOST_UI);
     while (take(ui, &action))
         act(ui, &action);
     while (*at)

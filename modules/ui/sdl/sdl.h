@@ -25,6 +25,7 @@ struct sdl_mail {
     struct bp_cursor cursor; /* its pixels are owned */
     bool gone;               /* to the window: its console went */
     struct bp_frame *shown;  /* to the main thread: drawn, to be given back */
+    bool release;            /* to the main thread: input was lost, all keys go up */
     bool destroyed;          /* to the main thread: nothing of SDL's is left */
     uint32_t wish_width, wish_height; /* to the main thread: size that the user gave it; 0: none */
 };
@@ -46,6 +47,7 @@ struct sdl_window {
     int width, height; /* of the picture */
     bool scaled;       /* the user chose the size */
     bool full_screen;
+    unsigned round; /* in which it was seen last */
 };
 
 enum sdl_action_kind { SDL_ACTION_EVENTS, SDL_ACTION_POSITION, SDL_ACTION_RELEASE, SDL_ACTION_CLOSE };
@@ -70,6 +72,7 @@ struct sdl_ui {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool started, running, quit, leaving, woken; /* leaving: the process ends */
+    bool close;                /* the user closed the first window */
     char failure[256];
     Uint32 wake;               /* SDL's event type */
     struct sdl_window *windows; /* lock: the list, and mail */
@@ -79,6 +82,7 @@ struct sdl_ui {
     char name[128];
     bool absolute, stopped, titles_due;
     /* SDL's thread */
+    unsigned rounds;
     struct sdl_window *grabbed;
     uint8_t swallowed[SDL_NUM_SCANCODES / 8]; /* keys whose way down was a hot key */
 };

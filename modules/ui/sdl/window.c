@@ -28,8 +28,12 @@ void sdl_ui_post(struct sdl_ui *ui, const struct sdl_action *action)
                   (action->kind == SDL_ACTION_EVENTS && action->events[0].type == BP_INPUT_REL);
 
     pthread_mutex_lock(&ui->lock);
-    if (ui->count < (motion ? SDL_UI_RING / 2 : SDL_UI_RING))
+    if (action->kind == SDL_ACTION_CLOSE)
+        ui->close = true; /* waits for nothing */
+    else if (ui->count < (motion ? SDL_UI_RING / 2 : SDL_UI_RING))
         ui->ring[(ui->head + ui->count++) % SDL_UI_RING] = *action;
+    else if (!motion)
+        action->window->mail.release = true; /* what went up is not known any more: all does */
     pthread_mutex_unlock(&ui->lock);
     bp_deferred_schedule(ui->serve);
 }
@@ -105,24 +109,27 @@ static void title(struct sdl_window *w)
     SDL_SetWindowTitle(w->window, text);
 }
 
-/* The main thread frees a window only after `destroyed`, when it was seen here for the last time. */
-static struct sdl_window *next_window(struct sdl_ui *ui, unsigned n)
+/* One that was not seen in this round: some go meanwhile. The main thread frees a window only after `destroyed`,
+ * when it was seen here for the last time. */
+static struct sdl_window *next_window(struct sdl_ui *ui, unsigned round)
 {
     struct sdl_window *w;
 
     pthread_mutex_lock(&ui->lock);
-    for (w = ui->windows; w; w = w->next)
-        if (!w->mail.destroyed && n-- == 0)
-            break;
+    for (w = ui->windows; w && (w->mail.destroyed || w->round == round);)
+        w = w->next;
     pthread_mutex_unlock(&ui->lock);
+    if (w)
+        w->round = round;
     return w;
 }
 
 void sdl_ui_titles(struct sdl_ui *ui)
 {
+    unsigned round = ++ui->rounds;
     struct sdl_window *w;
 
-    for (unsigned n = 0; (w = next_window(ui, n)); n++)
+    while ((w = next_window(ui, round)))
         if (w->window)
             title(w);
 }
@@ -240,6 +247,7 @@ static void look_into(struct sdl_window *w)
 static void look(struct sdl_ui *ui)
 {
     struct sdl_window *w;
+    unsigned round;
     bool titles;
 
     pthread_mutex_lock(&ui->lock);
@@ -247,7 +255,8 @@ static void look(struct sdl_ui *ui)
     titles = ui->titles_due;
     ui->titles_due = false;
     pthread_mutex_unlock(&ui->lock);
-    for (unsigned n = 0; (w = next_window(ui, n)); n++)
+    round = ++ui->rounds;
+    while ((w = next_window(ui, round)))
         look_into(w);
     if (titles) {
         sdl_ui_pointer(ui);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One request on a connection: GET of what stands under /TOKEN/, or a WebSocket at /TOKEN/rfb, which goes to the VNC
- * server. Everything else is 404, so that who does not know the token learns nothing.
+ * server when it comes from our page. Everything else is 404, so that who does not know the token learns nothing.
  */
 #include "web.h"
 
@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include <bp/log.h>
+
+#include "websocket.h"
 
 #define REQUEST_MAX 8192u
 #define FILE_MAX (4u << 20)
@@ -146,6 +148,8 @@ static void serve(struct web_client *c, const char *path)
         answer(c, "200 OK", "text/javascript", web_script, strlen(web_script));
     } else if (!strncmp(name, "novnc/", 6)) {
         answer_file(c, name + 6);
+    } else if (!strcmp(name, "rfb") && !websocket_comes_from_host(c->in, c->got)) {
+        answer_words(c, "403 Forbidden");
     } else if (!strcmp(name, "rfb")) {
         int fd = c->fd;
 
