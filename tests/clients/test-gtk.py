@@ -3,6 +3,7 @@
 arrives, menus, hot keys and the keys of -display do what the manual says.
 Usage: test-gtk.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import os
+import struct
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
-from desktop import Desktop, Screen, wait  # noqa: E402
+from desktop import MEMORY, Desktop, Screen, wait  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
 FOLDER = work_folder("gtk-")
@@ -226,6 +227,15 @@ def zoom_to_fit_fills_the_window():
         d.run("xdotool", "windowsize", w, "800", "600")
         wait(lambda: d.geometry(w)[2:] == (800, 600), "another size")
         x, y = d.geometry(w)[:2]
+        colours = [0x203040, 0xf0c010, 0x10e0a0, 0xc02080]  # of the four quarters
+        q.write(MEMORY, b"".join(struct.pack("<I", colours[px // 200 + py // 150 * 2]) for py in range(300)
+                                 for px in range(400)))
+
+        def scaled():
+            width, _, rgb = d.picture()
+            return all(rgb[3 * ((y + down) * width + x + across):][:3] == colours[across // 400 + down // 300 * 2].to_bytes(
+                3, "big") for across in (5, 394, 405, 794) for down in (5, 294, 305, 594))
+        wait(scaled, "the picture does not fill the window")
         d.run("xdotool", "mousemove", str(x + 10), str(y + 10), "mousemove", str(x + 600), str(y + 150))
         seen = []
         want = [(ABS, 0, 300 * 32767 // 399), (ABS, 1, 75 * 32767 // 299)]

@@ -2,6 +2,7 @@
 """-spice: spicy-screenshot takes the picture that screendump has; remote-viewer shows it in its window and sends keys;
 passwords, TLS, sockets and channels are as told. Usage: test-spice.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -13,10 +14,11 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
+import sasl  # noqa: E402
 from desktop import MEMORY, REGISTERS, Desktop, Screen, need, netpbm, wait  # noqa: E402
 from qtest import Failed  # noqa: E402
-from spicelink import DRAW_COPY, PERMISSION_DENIED, Channel, Refused, image_type  # noqa: E402
-from tap import run, work_folder  # noqa: E402
+from spicelink import DRAW_COPY, PERMISSION_DENIED, STREAM_CREATE, Channel, Refused, image_type  # noqa: E402
+from tap import Skip, run, work_folder  # noqa: E402
 
 FOLDER = work_folder("spice-")
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
@@ -84,11 +86,15 @@ def memory_of(q):
         return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def as_a_camera(q, seed):
+    return b"".join(bytes((seed * 9 + (x + y) * 150 // (q.width + q.height), x * 200 // q.width, y * 200 // q.height, 0))
+                    for y in range(q.height) for x in range(q.width))
+
+
 def gradient(q):
     """A picture as a camera makes them."""
     gradient.seed += 1
-    q.write(MEMORY, b"".join(bytes(((x + y * 3 + gradient.seed) % 256, x * 200 // q.width, y * 200 // q.height, 0))
-                             for y in range(q.height) for x in range(q.width)))
+    q.write(MEMORY, as_a_camera(q, gradient.seed % 11))
 
 
 gradient.seed = 0
@@ -175,6 +181,22 @@ def pictures_are_compressed_as_told():
                              ("zlib-glz-wan-compression=always", drawn, {"zlib-glz"})):
         found = kinds_of_image(keys, draw)
         assert found == want, (keys, found)
+
+
+def videos_are_found_when_asked_for():
+    need("openssl")
+    for keys, most, found in (("streaming-video=all", 600, True), ("streaming-video=off", 60, False),
+                              ("agent-mouse=on", 60, False)):
+        port = free_port()
+        with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on,%s" % (port, keys)) as q:
+            with Channel(port, MAIN, seconds=SECONDS) as first, Channel(port, DISPLAY, first.session, seconds=SECONDS) as c:
+                c.wait(DRAW_COPY)
+                frames, n, streams = [as_a_camera(q, seed) for seed in range(8)], 0, 0
+                while n < most and not streams:
+                    q.write(MEMORY, frames[n % 8])
+                    streams += c.message()[0] == STREAM_CREATE
+                    n += 1
+                assert bool(streams) == found, (keys, n)
 
 
 def addresses_are_as_told():
@@ -398,6 +420,33 @@ def passwords_are_set_and_expire():
         assert "SPICE" in told(q, "expire_password", {"protocol": "spice", "time": "now"})
 
 
+def clients_prove_who_they_are():
+    tool = shutil.which("saslpasswd2") or shutil.which("saslpasswd2", path="/usr/sbin")
+    if not tool:
+        raise Skip("saslpasswd2 is missing (sasl2-bin)")
+    conf, database, port = os.path.join(FOLDER, "sasl"), os.path.join(FOLDER, "sasl", "db"), free_port()
+    os.makedirs(conf)
+    subprocess.run([tool, "-p", "-c", "-f", database, "-u", socket.gethostname(), "fred"], input=b"letmein", check=True)
+    with open(os.path.join(conf, "qemu.conf"), "w", encoding="ascii") as f:
+        f.write("mech_list: DIGEST-MD5\npwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: %s\n" % database)
+
+    def comes(password):
+        try:
+            with Channel(port, MAIN, seconds=SECONDS, sasl=sasl.Client("fred", password, service=b"spice")) as c:
+                return c.session != 0
+        except (Refused, EOFError, ConnectionError, sasl.Refused):
+            return False
+    for more, auth in (("", "sasl"), (",disable-ticketing=on", "sasl")):
+        with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,sasl=on%s" % (port, more), env={"SASL_CONF_PATH": conf}) as q:
+            assert q.qmp("query-spice")["auth"] == auth
+            assert comes("letmein") and not comes("wrong") and comes("letmein")
+            try:
+                Channel(port, MAIN, seconds=SECONDS).socket.close()
+                raise AssertionError("in without a proof")
+            except (Refused, EOFError, ConnectionError):
+                pass
+
+
 def sockets_go_with_their_server():
     path = os.path.join(FOLDER, "mine")
     option = "unix=on,addr=%s,disable-ticketing=on" % path
@@ -484,6 +533,8 @@ def noise_is_survived():
 
 
 run([client_sees_what_screendump_says, every_compression_shows_the_same, pictures_are_compressed_as_told,
+     videos_are_found_when_asked_for,
      addresses_are_as_told, password_is_asked_for, tls_wants_the_right_authority, keys_and_ciphers_are_as_told,
      channels_are_forced_into_a_mode, viewer_shows_and_types, what_cannot_be_is_refused_in_words, other_keys_are_taken,
-     noise_is_survived, stalled_viewers_cost_little, passwords_are_set_and_expire, sockets_go_with_their_server])
+     noise_is_survived, stalled_viewers_cost_little, passwords_are_set_and_expire, clients_prove_who_they_are,
+     sockets_go_with_their_server])

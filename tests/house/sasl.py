@@ -39,7 +39,7 @@ def library():
 class Client:
     """Who says this name and password. `mechanism`: this one, whatever the server offers."""
 
-    def __init__(self, user, password, mechanism=None, tls=False, server="localhost"):
+    def __init__(self, user, password, mechanism=None, tls=False, server="localhost", service=b"vnc"):
         self.lib, self.mechanism, self.over, self.sealed = library(), mechanism, False, False
         name, words = user.encode(), password.encode()
         secret = ctypes.create_string_buffer(ctypes.string_at(ctypes.byref(ctypes.c_ulong(len(words))), 8) + words)
@@ -62,7 +62,7 @@ class Client:
         self.callbacks = (Callback * 5)((CB_USER, cast[0]), (CB_AUTHNAME, cast[0]), (CB_PASS, cast[1]),
                                         (CB_GETREALM, cast[2]), (CB_END, None))
         self.conn = POINTER()
-        assert self.lib.sasl_client_new(b"vnc", server.encode(), None, None, self.callbacks, SUCCESS_DATA,
+        assert self.lib.sasl_client_new(service, server.encode(), None, None, self.callbacks, SUCCESS_DATA,
                                         ctypes.byref(self.conn)) == OK
         if tls:
             assert self.lib.sasl_setprop(self.conn, SSF_EXTERNAL, ctypes.byref(ctypes.c_uint(128))) == OK

@@ -7,10 +7,10 @@ import tempfile
 
 MAIN, DISPLAY, INPUTS, CURSOR = 1, 2, 3, 4
 OK, PERMISSION_DENIED = 0, 7
-MAIN_INIT, DRAW_COPY = 103, 304
+MAIN_INIT, STREAM_CREATE, DRAW_COPY = 103, 122, 304
 IMAGES = {0: "bitmap", 1: "quic", 101: "lz", 102: "glz", 103: "cached", 104: "surface", 105: "jpeg", 106: "cached",
           107: "zlib-glz", 108: "jpeg-alpha", 109: "lz4", 100: "lz-palette"}
-AUTH_SELECTION, AUTH_SPICE, MINI_HEADER = 1 << 0, 1 << 1, 1 << 3
+AUTH_SELECTION, AUTH_SPICE, AUTH_SASL, MINI_HEADER = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 
 
 class Refused(Exception):
@@ -18,6 +18,8 @@ class Refused(Exception):
 
 
 def encrypt(key, text):
+    if not any(key):
+        return bytes(128)  # the server takes no ticket
     with tempfile.NamedTemporaryFile() as f:
         f.write(key)
         f.flush()
@@ -27,22 +29,30 @@ def encrypt(key, text):
 
 
 class Channel:
-    def __init__(self, address, kind, session=0, password="", seconds=60, room=0):
-        """address: a port of this host, or a UNIX socket's path; room: of the buffer for what comes."""
+    def __init__(self, address, kind, session=0, password="", seconds=60, room=0, sasl=None):
+        """address: a port of this host, or a UNIX socket's path; room: of the buffer for what comes; sasl: a
+        sasl.Client that proves instead of a password."""
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
         self.socket.settimeout(seconds)
         if room:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         self.socket.connect(address if isinstance(address, str) else ("127.0.0.1", address))
-        self.kind, self.session, self.unacknowledged, self.window = kind, session, 0, 0
-        body = struct.pack("<IBBIIII", session, kind, 0, 1, 0, 18, AUTH_SELECTION | AUTH_SPICE | MINI_HEADER)
+        self.rest, self.kind, self.session, self.unacknowledged, self.window = b"", kind, session, 0, 0
+        body = struct.pack("<IBBIIII", session, kind, 0, 1, 0, 18, AUTH_SELECTION | AUTH_SPICE | AUTH_SASL | MINI_HEADER)
         self.socket.sendall(b"REDQ" + struct.pack("<III", 2, 2, len(body)) + body)
         magic, _, _, size = struct.unpack("<4sIII", self.take(16))
         assert magic == b"REDQ", magic
         reply = self.take(size)
         self.check(struct.unpack_from("<I", reply)[0])
-        self.socket.sendall(struct.pack("<I", 1) + encrypt(reply[4:166], password))
+        if sasl:
+            self.socket.sendall(struct.pack("<I", 2))
+            self.prove(sasl)
+        else:
+            self.socket.sendall(struct.pack("<I", 1) + encrypt(reply[4:166], password))
         self.check(struct.unpack("<I", self.take(4))[0])
+        if sasl:
+            self.socket = sasl.wrap(self.socket)
+            self.check(struct.unpack("<I", self.take(4))[0])
         if kind == MAIN:
             self.session = struct.unpack_from("<I", self.wait(MAIN_INIT))[0]
         if kind == DISPLAY:
@@ -59,13 +69,29 @@ class Channel:
             self.socket.close()
             raise Refused(number)
 
+    def prove(self, sasl):
+        offered = self.take(struct.unpack("<I", self.take(4))[0])
+        name, first = sasl.start(offered)
+        said = name, first + b"\0" if first is not None else b""
+        over = False
+        while not over:
+            for words in said:
+                self.socket.sendall(struct.pack("<I", len(words)) + words)
+            answer = self.take(struct.unpack("<I", self.take(4))[0])
+            over = self.take(1) == b"\1"
+            if not sasl.over:
+                step = sasl.step(answer[:-1] if answer else None)
+                said = (step + b"\0" if step is not None else b"",)
+            else:
+                said = (b"",)
+
     def take(self, size):
-        data = b""
-        while len(data) < size:
-            more = self.socket.recv(size - len(data))
+        while len(self.rest) < size:
+            more = self.socket.recv(size - len(self.rest))  # what was sealed is more at times
             if not more:
                 raise EOFError("the server has closed the channel")
-            data += more
+            self.rest += more
+        data, self.rest = self.rest[:size], self.rest[size:]
         return data
 
     def send(self, kind, body=b""):
