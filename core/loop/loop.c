@@ -90,8 +90,13 @@ static inline void relax(void)
  * are ready, 0 when something was queued or a timer is due, -1: nothing came. */
 static int busy_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
 {
-    int64_t begin = bp_clock_ns(BP_CLOCK_REALTIME), now = begin, end = now + ctx->poll_ns, due = now + ns;
+    int64_t begin = bp_clock_ns(BP_CLOCK_REALTIME), now = begin, end, due;
     int ret = -1;
+
+    if (__builtin_add_overflow(now, ctx->poll_ns, &end))
+        end = INT64_MAX;
+    if (__builtin_add_overflow(now, ns, &due))
+        due = INT64_MAX;
 
     do {
         for (unsigned i = 0; i < POLL_LOOKS && ret < 0; i++) {

@@ -4,6 +4,7 @@
 import os
 import platform
 import re
+import signal
 import struct
 import subprocess
 import tempfile
@@ -142,6 +143,48 @@ def blocks_are_logged():
     assert blocks and all(len(re.findall(r"^0x", block, re.M)) == 1 for block in blocks)
 
 
+def blocks_are_unchained_while_they_run():
+    with tempfile.TemporaryDirectory() as folder:
+        log = os.path.join(folder, "log")
+        console = machine("-D", log)
+        try:
+            to_shell(console)
+            console.type("sha256sum /dev/zero &\n")  # has loops of one block
+            console.expect("# ", 30)
+            console.type(ESCAPE + "c")
+            console.expect("(qemu) ", 10)
+            console.type("log exec,nochain\n")
+            console.expect("(qemu) ", 30)
+            end = time.monotonic() + 100
+            while not os.path.exists(log) or os.path.getsize(log) < 4 << 20:
+                assert time.monotonic() < end and console.process.poll() is None, "nothing is logged"
+                time.sleep(0.05)
+        finally:
+            console.close()
+        with open(log, encoding="utf-8", errors="replace") as file:
+            most = most_in_a_row(file.read(4 << 20))
+        assert most >= 20, most  # chained: 2
+
+
+def only_translated_code_has_names():
+    for option in ("-perfmap", "-jitdump"):
+        said = subprocess.run([BINARY, "-accel", "interp", "-display", "none", "-nodefaults", option], text=True,
+                              stderr=subprocess.PIPE, timeout=60)
+        assert said.returncode == 1 and "-accel tcg" in said.stderr, said.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        pidfile = os.path.join(folder, "pid")
+        subprocess.run([BINARY, "-accel", "tcg", "-display", "none", "-nodefaults", "-perfmap", "-jitdump", "-daemonize",
+                        "-pidfile", pidfile], check=True, cwd=folder, timeout=60)
+        with open(pidfile, encoding="ascii") as file:
+            pid = int(file.read())
+        try:  # those of the process that stays
+            assert os.path.getsize(os.path.join(folder, "jit-%d.dump" % pid)) > 40
+            assert os.path.getsize("/tmp/perf-%d.map" % pid) > 0
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            os.unlink("/tmp/perf-%d.map" % pid)
+
+
 def broken_kernel(path):
     """By the 32-bit boot protocol: an IDT of zeros, but for entry 3, which is a TSS's descriptor; then INT3."""
     idt, pointer = LOADED + 0x100, LOADED + 0x80
@@ -218,7 +261,10 @@ def two_processors_see_writes_in_order():
 
 tap = Tap()
 CASES = (("code_is_named_for_perf", code_is_named), ("counts_are_shown", counts_are_shown),
-         ("blocks_are_logged", blocks_are_logged), ("triple_fault_has_a_story", triple_fault_has_a_story),
+         ("blocks_are_logged", blocks_are_logged),
+         ("blocks_are_unchained_while_they_run", blocks_are_unchained_while_they_run),
+         ("only_translated_code_has_names", only_translated_code_has_names),
+         ("triple_fault_has_a_story", triple_fault_has_a_story),
          ("two_processors_see_writes_in_order", two_processors_see_writes_in_order))
 for title, case in CASES:
     if platform.machine() == "x86_64":

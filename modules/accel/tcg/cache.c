@@ -224,6 +224,8 @@ uint32_t tb_mode(const struct tcg_cpu *c)
         mode |= MODE_SIMD;
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && (x->fcw & 0x3f) == 0x3f && !(x->fsw & 0x80))
         mode |= MODE_X87;
+    if (unlikely(bp_log_on(BP_LOG_NOCHAIN)))
+        mode |= MODE_NOCHAIN; /* turned on at run time it is for what was chained before, too */
     return mode;
 }
 
@@ -342,7 +344,7 @@ struct tb *cache_find(struct tcg_cpu *c)
         c->kernel_local = 1;
         key_update(c);
     }
-    if (!has_tag(linear) || unlikely(bp_log_on(BP_LOG_NOCHAIN)))
+    if (!has_tag(linear) || mode & MODE_NOCHAIN)
         return tb;
     j = &c->f.jump[jump_index(linear)];
     j->tag = linear << 16 | c->f.key;
@@ -355,7 +357,7 @@ void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to)
     const uint8_t *target = from->to_saved ? to->entry_saved : to->entry_host;
 
     if (!from->owner->valid || PAGE_OF((uintptr_t)from->owner->host) != PAGE_OF((uintptr_t)to->host) ||
-        from->owner->mode != to->mode || bp_log_on(BP_LOG_NOCHAIN))
+        from->owner->mode != to->mode || to->mode & MODE_NOCHAIN)
         return;
     if (to->host2) { /* where it goes on depends on the address space */
         if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size)

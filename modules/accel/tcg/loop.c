@@ -52,7 +52,6 @@ static void enter(struct tcg_cpu *c, const uint8_t *code)
 
     log_run(c, code);
     f->link = NULL;
-    f->exit_synced = 0;
     f->page = PAGE_OF(v->x->rip);
     sync_out(c);
     if (!code_enter(c))
@@ -93,8 +92,9 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
     v->kick = kick;
     v->attention = 1;
     c->f.link = NULL;
-    if (c->translated_blocks == 0)
+    if (!c->begun)
         cache_begin(c);
+    c->begun = 1;
     if (_setjmp(v->jmp)) {
         c->f.link = NULL;
         code_leave(c);

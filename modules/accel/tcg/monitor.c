@@ -3,6 +3,8 @@
 #define BP_SHARED
 #include "monitor.h"
 #include "tcg.h"
+#include <bp/error.h>
+#include <errno.h>
 #include <inttypes.h>
 
 static struct tcg_machine *the_machine;
@@ -67,20 +69,30 @@ static void info_opcount(struct bp_monitor *mon, struct bp_value *args)
 }
 BP_HMP(tcg_info_opcount, "info opcount", "", "show which instructions are left to the interpreter", NULL, info_opcount);
 
+/* The machine is made, nothing runs yet, and the process is the one that stays (-daemonize). */
+static int begin(const char *option, int (*file)(const struct tcg_cpu *cpus, struct bp_error *err),
+                 struct bp_error *err)
+{
+    if (!the_machine)
+        return bp_fail(err, EINVAL, "%s names translated code, and this machine does not run on the translator: "
+                       "use -accel tcg", option);
+    return file(the_machine->cpus, err);
+}
+
 static int apply_perfmap(struct bp_value *args, struct bp_error *err)
 {
     (void)args;
-    return perf_map_begin(err);
+    return begin("-perfmap", perf_map_begin, err);
 }
 
 static int apply_jitdump(struct bp_value *args, struct bp_error *err)
 {
     (void)args;
-    return perf_dump_begin(err);
+    return begin("-jitdump", perf_dump_begin, err);
 }
 
 #define EXPERT "Debug and expert options"
 BP_OPTION(tcg_perfmap, "perfmap", "names translated code for perf, in /tmp/perf-PID.map", .group = EXPERT,
-          .phase = BP_PHASE_EARLY, .apply = apply_perfmap);
+          .phase = BP_PHASE_LATE, .apply = apply_perfmap);
 BP_OPTION(tcg_jitdump, "jitdump", "names and keeps translated code for perf inject --jit, in jit-PID.dump",
-          .group = EXPERT, .phase = BP_PHASE_EARLY, .apply = apply_jitdump);
+          .group = EXPERT, .phase = BP_PHASE_LATE, .apply = apply_jitdump);

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -50,7 +51,62 @@ static FILE *create(const char *path, struct bp_error *err)
     return file;
 }
 
-int perf_map_begin(struct bp_error *err)
+static uint64_t timestamp(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+struct piece {
+    const uint8_t *code; /* as it is written */
+    const uint8_t *at;   /* where it runs */
+    size_t size;
+    char name[48];
+};
+
+static void name_in_map(const struct piece *p)
+{
+    fprintf(map, "%" PRIxPTR " %zx %s\n", (uintptr_t)p->at, p->size, p->name);
+    fflush(map);
+}
+
+static void keep_in_dump(const struct piece *p)
+{
+    struct dump_load load = {.id = JIT_CODE_LOAD, .timestamp = timestamp(), .pid = (uint32_t)getpid(),
+                             .tid = (uint32_t)syscall(SYS_gettid), .vma = (uintptr_t)p->at,
+                             .address = (uintptr_t)p->at, .bytes = p->size, .index = dumped++};
+    size_t length = strlen(p->name) + 1;
+
+    load.size = (uint32_t)(sizeof(load) + length + p->size);
+    fwrite(&load, sizeof(load), 1, dump);
+    fwrite(p->name, length, 1, dump);
+    fwrite(p->code, p->size, 1, dump);
+    fflush(dump);
+}
+
+static struct piece piece_of(const struct tcg_cpu *c, const uint8_t *code, size_t size, const char *kind,
+                             uint64_t linear)
+{
+    struct piece p = {.code = code, .at = code + c->exec_delta, .size = size};
+
+    snprintf(p.name, sizeof(p.name), "%s-%" PRIx64, kind, linear);
+    return p;
+}
+
+/* Those who are there already. */
+static void tell_thunks(const struct tcg_cpu *cpus, void (*tell)(const struct piece *p))
+{
+    perf_wanted = 1;
+    for (const struct tcg_cpu *c = cpus; c; c = c->next) {
+        struct piece p = piece_of(c, c->buffer, c->thunk_size, "thunks", 0);
+
+        tell(&p);
+    }
+}
+
+int perf_map_begin(const struct tcg_cpu *cpus, struct bp_error *err)
 {
     char path[64];
 
@@ -60,19 +116,11 @@ int perf_map_begin(struct bp_error *err)
     map = create(path, err);
     if (!map)
         return -EIO;
-    perf_wanted = 1;
+    tell_thunks(cpus, name_in_map);
     return 0;
 }
 
-static uint64_t timestamp(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-int perf_dump_begin(struct bp_error *err)
+int perf_dump_begin(const struct tcg_cpu *cpus, struct bp_error *err)
 {
     struct dump_header head = {.magic = JITDUMP_MAGIC, .version = 1, .size = sizeof(head), .machine = EM_AMD64,
                                .pid = (uint32_t)getpid(), .timestamp = timestamp()};
@@ -89,31 +137,18 @@ int perf_dump_begin(struct bp_error *err)
     /* How perf learns of the file: an executable mapping of it. */
     if (mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_EXEC, MAP_PRIVATE, fileno(dump), 0) == MAP_FAILED)
         return bp_fail(err, errno, "cannot map '%s' for perf: %m", path);
-    perf_wanted = 1;
+    tell_thunks(cpus, keep_in_dump);
     return 0;
 }
 
 void perf_code(const struct tcg_cpu *c, const uint8_t *code, size_t size, const char *kind, uint64_t linear)
 {
-    const uint8_t *at = code + c->exec_delta;
-    char name[48];
-    int length = snprintf(name, sizeof(name), "%s-%" PRIx64, kind, linear);
+    struct piece p = piece_of(c, code, size, kind, linear);
 
     pthread_mutex_lock(&lock);
-    if (map) {
-        fprintf(map, "%" PRIxPTR " %zx %s\n", (uintptr_t)at, size, name);
-        fflush(map);
-    }
-    if (dump) {
-        struct dump_load load = {.id = JIT_CODE_LOAD, .timestamp = timestamp(), .pid = (uint32_t)getpid(),
-                                 .tid = (uint32_t)syscall(SYS_gettid), .vma = (uintptr_t)at,
-                                 .address = (uintptr_t)at, .bytes = size, .index = dumped++};
-
-        load.size = (uint32_t)(sizeof(load) + (size_t)length + 1 + size);
-        fwrite(&load, sizeof(load), 1, dump);
-        fwrite(name, (size_t)length + 1, 1, dump);
-        fwrite(code, size, 1, dump);
-        fflush(dump);
-    }
+    if (map)
+        name_in_map(&p);
+    if (dump)
+        keep_in_dump(&p);
     pthread_mutex_unlock(&lock);
 }

@@ -94,7 +94,6 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
     uint64_t rip = v->x->rip;
     const uint8_t *code;
 
-    f->exit_synced = 1;
     f->link = link;
     if (unlikely(__atomic_load_n(&f->exit_request, __ATOMIC_RELAXED)) || !settled(v) || !v->long64 ||
         __atomic_load_n(&c->stale_count, __ATOMIC_RELAXED) ||
@@ -117,7 +116,6 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
     sync_out(c);
     if (!code_enter(c))
         return LEAVE;
-    f->exit_synced = 0;
     return code;
 }
 
@@ -149,7 +147,6 @@ const uint8_t *slow_insn(struct jit_frame *f)
 
     code_leave(c);
     sync_in(c);
-    f->exit_synced = 1;
     v->cur = NULL;
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     decode_here(v, i);
@@ -177,6 +174,5 @@ const uint8_t *slow_interp(struct jit_frame *f)
     sync_out(c);
     if (code_enter(c))
         return NULL;
-    f->exit_synced = 1;
     return LEAVE;
 }

@@ -59,7 +59,6 @@ struct jit_frame {
     struct tb_link *link; /* the exit that was taken, when it can be chained */
     int64_t exit_delta;   /* of rip from `page` */
     uint32_t host_mxcsr;
-    uint32_t exit_synced; /* rip is right already: exit_delta says nothing */
     struct jump jump[JUMPS];
 };
 #define FRAME_BIAS 128
@@ -105,8 +104,9 @@ struct tb {
 #define MODE_AVX 0x1000u /* and those with VEX, too */
 #define MODE_RING0 0x2000u
 #define MODE_SMAP 0x4000u /* CR4.SMAP: what EFLAGS.AC does to accesses */
-_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP ==
-                   (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0 | MODE_SMAP),
+#define MODE_NOCHAIN 0x8000u /* blocks do not lead to each other (-d nochain) */
+_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP + MODE_NOCHAIN ==
+                   (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0 | MODE_SMAP | MODE_NOCHAIN),
                "each has a bit of its own");
 
 #define TB_HASH 65536u
@@ -139,6 +139,7 @@ struct tcg_cpu {
         uint16_t generation, key;
     } keys[KEYS];
     uint32_t key_next, key_last, key_counter;
+    uint8_t begun;        /* something ran */
     uint8_t kernel_local; /* some code of the kernel is not in global pages */
     uint64_t kernel_epoch;
     /* Pages that became code: whom this vCPU must no longer write to. From other vCPUs. */
@@ -148,6 +149,7 @@ struct tcg_cpu {
     uint32_t stale[STALE];
     /* thunks */
     void (*enter)(void *frame, const uint8_t *code);
+    uint32_t thunk_size;
     const uint8_t *thunk_exit, *thunk_target, *thunk_slow, *thunk_interp, *thunk_string, *thunk_simd, *thunk_x87;
     struct insn redo;
     uint32_t mode_now; /* of what is being translated */
@@ -221,8 +223,9 @@ const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved);
 bool has_emitter(const struct tcg_cpu *c, const struct insn *i); /* in c->mode_now */
 
 /* ---- perf.c: names of code for perf. Code is as it is written, at cpu's buffer. [any] ---- */
-int perf_map_begin(struct bp_error *err);  /* -EIO */
-int perf_dump_begin(struct bp_error *err); /* -EIO and others */
+/* With the thunks of these vCPUs. -EIO and others. [main], before anything runs */
+int perf_map_begin(const struct tcg_cpu *cpus, struct bp_error *err);
+int perf_dump_begin(const struct tcg_cpu *cpus, struct bp_error *err);
 extern uint32_t perf_wanted; /* somebody began; constant while vCPUs run */
 void perf_code(const struct tcg_cpu *c, const uint8_t *code, size_t size, const char *kind, uint64_t linear);
 

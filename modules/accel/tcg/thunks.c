@@ -5,6 +5,7 @@
  * without SIMD is called with the guest's XMM registers in place; for all other they are saved first.
  */
 #include "translate.h"
+#include <stdlib.h>
 
 #define XGPR(r) ((int32_t)offsetof(struct bp_x86_cpu, gpr) + (int32_t)(r) * 8)
 #define XVEC(n) ((int32_t)offsetof(struct bp_x86_cpu, vec) + (int32_t)(n) * (int32_t)sizeof(union bp_x86_vec))
@@ -213,7 +214,9 @@ void thunks_make(struct tcg_cpu *cpu)
     make_interp(c, false);
     cpu->thunk_string = aligned(c);
     make_interp(c, true);
-    cpu->at = (uint8_t *)aligned(c);
+    cpu->thunk_size = (uint32_t)((const uint8_t *)aligned(c) - cpu->buffer);
+    if (cpu->thunk_size > THUNK_BYTES)
+        abort(); /* THUNK_BYTES is too small */
     if (perf_wanted)
-        perf_code(cpu, cpu->buffer, (size_t)(cpu->at - cpu->buffer), "thunks", 0);
+        perf_code(cpu, cpu->buffer, cpu->thunk_size, "thunks", 0);
 }
