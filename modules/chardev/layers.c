@@ -23,10 +23,36 @@ static const char *name_of(struct socket_state *s)
     return bp_object_id(bp_object_of_state(s));
 }
 
-int layers_check(struct socket_state *s, struct bp_error *err)
+static const char *name_of_server(const struct socket_state *s)
+{
+    return s->server ? NULL : s->tls_hostname ? s->tls_hostname : s->host;
+}
+
+static bool verifies(struct bp_object *creds)
+{
+    struct bp_value *v = NULL;
+    bool on = bp_object_get(creds, "verify-peer", &v, NULL) < 0 || bp_value_as_bool(v);
+
+    bp_value_unref(v);
+    return on;
+}
+
+static int check_tls(const struct socket_state *s, struct bp_error *err)
 {
     const struct bp_tls_ops *tls;
     struct bp_object *creds;
+    int r = bp_tls_find(s->tls_creds, s->server, &tls, &creds, err);
+
+    if (r < 0)
+        return r;
+    if (!s->server && tls->kind == BP_TLS_X509 && !name_of_server(s) && verifies(creds))
+        return bp_fail(err, EINVAL, "'tls-hostname' is missing: there is no 'host' that the server's certificate could "
+                       "be for (credentials with verify-peer=off take any)");
+    return 0;
+}
+
+int layers_check(struct socket_state *s, struct bp_error *err)
+{
 
     if (s->tn3270)
         return bp_fail(err, ENOTSUP, "'tn3270': there are no terminals of mainframes here; telnet=on speaks to others");
@@ -36,8 +62,11 @@ int layers_check(struct socket_state *s, struct bp_error *err)
         return bp_fail(err, EINVAL, "'websocket' and 'telnet' exclude each other");
     if (s->tls_authz && (!s->tls_creds || !s->server))
         return bp_fail(err, EINVAL, "'tls-authz' needs %s", s->tls_creds ? "server=on" : "'tls-creds'");
+    if (s->tls_hostname && (!s->tls_creds || s->server || !*s->tls_hostname))
+        return bp_fail(err, EINVAL, "'tls-hostname' %s", !s->tls_creds ? "needs 'tls-creds'" : s->server
+                       ? "is a client's: server=on asks nobody for a name" : "is empty");
     s->layers.used = s->telnet || s->websocket || s->tls_creds;
-    return s->tls_creds ? bp_tls_find(s->tls_creds, s->server, &tls, &creds, err) : 0;
+    return s->tls_creds ? check_tls(s, err) : 0;
 }
 
 /* ---- output ---- */
@@ -82,6 +111,8 @@ int layers_write(struct socket_state *s, const uint8_t *buf, size_t len)
 
     if (r < 0)
         return r;
+    if (l->ws.closed) /* nothing follows the answer to that */
+        return (int)len;
     len = len < WRITE_AT_ONCE ? len : WRITE_AT_ONCE;
     if (l->wire.size)
         len = 0;
@@ -250,22 +281,30 @@ static void begin_protocol(struct socket_state *s)
         bp_deferred_schedule(l->pump);
 }
 
-static void secured(void *opaque, int ret, const struct bp_error *err)
+static void judged(void *opaque, int ret, const struct bp_error *err)
 {
     struct socket_state *s = opaque;
-    struct bp_error why = ret < 0 ? *err : (struct bp_error){0};
 
-    if (ret == 0 && s->tls_authz)
-        ret = bp_authz_check(s->tls_authz, s->layers.tls->peer_name(s->layers.session), &why);
+    s->layers.question = NULL;
     if (ret == 0) {
         s->layers.warned = false;
         begin_protocol(s);
         return;
     }
     if (!s->layers.warned)
-        bp_warn("chardev %s: %s", name_of(s), why.message);
+        bp_warn("chardev %s: %s", name_of(s), err->message);
     s->layers.warned = true;
     socket_disconnected(s);
+}
+
+static void secured(void *opaque, int ret, const struct bp_error *err)
+{
+    struct socket_state *s = opaque;
+
+    if (ret == 0 && s->tls_authz)
+        s->layers.question = bp_authz_ask(s->tls_authz, s->layers.tls->peer_name(s->layers.session), judged, s);
+    else
+        judged(s, ret, err);
 }
 
 void layers_begin(struct socket_state *s)
@@ -284,7 +323,7 @@ void layers_begin(struct socket_state *s)
     }
     r = bp_tls_find(s->tls_creds, s->server, &l->tls, &creds, &err);
     if (r == 0)
-        r = l->tls->session_new(creds, s->server, s->server ? NULL : s->host, s->conn_fd, &l->session, &err);
+        r = l->tls->session_new(creds, s->server, name_of_server(s), s->conn_fd, &l->session, &err);
     if (r < 0) {
         bp_warn("chardev %s: %s", name_of(s), err.message);
         bp_deferred_schedule(s->drop);
@@ -299,7 +338,11 @@ void layers_end(struct socket_state *s)
 
     if (!l->used)
         return;
+    bp_authz_drop(l->question);
+    l->question = NULL;
     if (s->conn_fd >= 0 && l->open) {
+        if (s->websocket && !l->ws.closed)
+            websocket_bye(&l->wire);
         flush(s);
         if (l->session)
             l->tls->bye(l->session);

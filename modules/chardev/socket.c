@@ -409,6 +409,8 @@ static const struct bp_field props[] = {
     KEY("tls-creds", STRING, tls_creds, NULL, "secure it with TLS: id of the credentials"),
     KEY("tls-authz", STRING, tls_authz, NULL,
         "listening, with tls-creds: id of the authz object that is asked about a client's certificate"),
+    KEY("tls-hostname", STRING, tls_hostname, NULL,
+        "client, with tls-creds: the name that the server's certificate has to have (default: the host)"),
     BP_PROP_RANGE("reconnect", UINT64, struct socket_state, reconnect, "0", 0, 4294967,
                   "client: seconds between attempts to connect; 0: one attempt"),
     BP_PROP_RANGE("reconnect-ms", UINT64, struct socket_state, reconnect_ms, "0", 0, 4294967295,

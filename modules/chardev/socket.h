@@ -37,6 +37,7 @@ struct layers {
     struct websocket ws;
     struct telnet telnet;
     struct bp_deferred *pump; /* reads what is decrypted already */
+    struct bp_authz_question *question; /* may it? */
 };
 
 struct socket_state {
@@ -46,7 +47,7 @@ struct socket_state {
     uint16_t to;
     int ipv4, ipv6, wait;
     bool abstract, tight, server, telnet, tn3270, websocket, nodelay, delay;
-    char *tls_creds, *tls_authz;
+    char *tls_creds, *tls_authz, *tls_hostname;
     uint64_t reconnect, reconnect_ms;
 
     int listen_fd, conn_fd; /* -1: none */

@@ -222,6 +222,13 @@ ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, s
     return (ssize_t)at;
 }
 
+void websocket_bye(struct bytes *to)
+{
+    bytes_put8(to, 0x80 | CLOSE);
+    bytes_put8(to, 2);
+    bytes_put16(to, 1001);
+}
+
 void websocket_wrap(struct bytes *to, size_t size)
 {
     bytes_put8(to, 0x80 | BINARY);

@@ -25,6 +25,8 @@ bool websocket_comes_from_host(const char *request, size_t size);
  * `payload`. Returns the bytes taken; negative: no WebSocket, and why. */
 ssize_t websocket_input(struct websocket *w, const uint8_t *data, size_t size, struct bytes *payload,
                         struct bytes *reply, const char **ret_why);
+/* Puts a frame that says that we are going away; nothing may follow. */
+void websocket_bye(struct bytes *to);
 /* Puts the head of a frame of so many bytes. */
 void websocket_wrap(struct bytes *to, size_t size);
 

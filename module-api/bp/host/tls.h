@@ -40,7 +40,7 @@ struct bp_tls_ops {
     /* Reads their files again; when that fails they stay as they were. */
     int (*reload)(struct bp_object *creds, struct bp_error *err);
     /* `fd`: connected, non-blocking, borrowed for the session's life. `host`: whom a client wants to talk to, as
-     * the certificate has to say; NULL: whoever has one of the right authority. */
+     * the certificate has to say; NULL: -EINVAL where certificates are verified. */
     int (*session_new)(struct bp_object *creds, bool server, const char *host, int fd,
                        struct bp_tls_session **ret_session, struct bp_error *err);
     void (*session_free)(struct bp_tls_session *session); /* NULL is fine; sends nothing */

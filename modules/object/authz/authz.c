@@ -5,15 +5,16 @@
  * calls it authz-listfile).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bp/host/authz.h>
 #include <bp/level.h>
 #include <bp/log.h>
-#include <bp/loop.h>
 
 #include "rules.h"
 
@@ -35,92 +36,90 @@ BP_LEVEL(authz_level, BP_AUTHZ_TYPE, NULL, "Says who may use a service", struct 
 
 /* ---- a file ---- */
 
+/* A time stamp younger than that may be the same after another change. */
+#define SETTLED_NS 2000000000ll
+
 struct authz_file {
     char *filename;
     bool refresh;
+    char *path; /* owned: `filename`, absolute: -daemonize changes the directory */
     struct bp_value *rules; /* owned */
     bool allows;
-    int notify; /* 0: none */
-    struct bp_watch *watch;
+    struct stat seen; /* as it was read */
+    bool settled, warned;
 };
-
-/* A list that cannot be read leaves the old one in force. */
-static void read_again(struct authz_file *s)
-{
-    struct bp_error err = {0};
-    struct bp_value *rules;
-
-    if (rules_load(s->filename, &rules, &s->allows, &err) < 0) {
-        bp_warn("authz: %s; what it said before goes on", err.message);
-        return;
-    }
-    bp_value_unref(s->rules);
-    s->rules = rules;
-}
-
-static void changed(void *opaque, unsigned events)
-{
-    struct authz_file *s = opaque;
-    const char *slash = strrchr(s->filename, '/'), *name = slash ? slash + 1 : s->filename;
-    union {
-        struct inotify_event event;
-        char bytes[4096];
-    } buf;
-    ssize_t n = read(s->notify, &buf, sizeof(buf));
-    bool ours = false;
-
-    (void)events;
-    for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= n;) {
-        const struct inotify_event *e = (const struct inotify_event *)(const void *)(buf.bytes + at);
-
-        ours |= (e->mask & IN_Q_OVERFLOW) || (e->len && !strcmp(e->name, name));
-        at += (ssize_t)(sizeof(*e) + e->len);
-    }
-    if (ours)
-        read_again(s);
-}
-
-/* The directory is watched: editors and "mv" put another file in its place. */
-static int watch_file(struct bp_object *obj, struct authz_file *s, struct bp_error *err)
-{
-    const char *slash = strrchr(s->filename, '/');
-    char *dir = slash ? strndup(s->filename, slash == s->filename ? 1 : (size_t)(slash - s->filename)) : strdup(".");
-    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), r = 0;
-
-    if (fd < 0 || !dir || inotify_add_watch(fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR) < 0)
-        r = bp_fail(err, errno, "refresh=on: %s cannot be watched: %s", dir ? dir : s->filename, strerror(errno));
-    free(dir);
-    if (r < 0) {
-        if (fd >= 0)
-            close(fd);
-        return r;
-    }
-    s->notify = fd;
-    s->watch = bp_watch_new(bp_object_owner(obj), NULL, fd, BP_WATCH_IN, changed, s);
-    return 0;
-}
 
 static void close_file(struct authz_file *s)
 {
-    bp_watch_free(s->watch);
-    s->watch = NULL;
-    if (s->notify > 0)
-        close(s->notify);
-    s->notify = 0;
+    free(s->path);
+    s->path = NULL;
     bp_value_unref(s->rules);
     s->rules = NULL;
 }
 
+static int64_t nanoseconds(const struct timespec *t)
+{
+    return t->tv_sec * 1000000000ll + t->tv_nsec;
+}
+
+static int read_file(struct authz_file *s, struct bp_error *err)
+{
+    struct bp_value *rules;
+    struct stat st = {0};
+    struct timespec now;
+    int r;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    (void)stat(s->path, &st); /* before it is read: no change is missed */
+    r = rules_load(s->path, &rules, &s->allows, err);
+    s->seen = st;
+    s->settled = nanoseconds(&now) - nanoseconds(&st.st_ctim) > SETTLED_NS;
+    if (r < 0)
+        return r;
+    bp_value_unref(s->rules);
+    s->rules = rules;
+    return 0;
+}
+
+static bool is_as_read(const struct authz_file *s, const struct stat *st)
+{
+    return s->settled && st->st_dev == s->seen.st_dev && st->st_ino == s->seen.st_ino &&
+           st->st_size == s->seen.st_size && nanoseconds(&st->st_mtim) == nanoseconds(&s->seen.st_mtim) &&
+           nanoseconds(&st->st_ctim) == nanoseconds(&s->seen.st_ctim);
+}
+
+/* Whoever put it there, and whatever became of its directory: it is looked at when somebody comes. A list that cannot
+ * be read leaves the old one in force. */
+static void look_again(struct authz_file *s)
+{
+    struct bp_error err = {0};
+    struct stat st = {0};
+
+    if (!s->refresh || (stat(s->path, &st) == 0 && is_as_read(s, &st)))
+        return;
+    if (read_file(s, &err) == 0)
+        s->warned = false;
+    else if (!s->warned) {
+        bp_warn("authz: %s; what it said before goes on", err.message);
+        s->warned = true;
+    }
+}
+
 static int open_file(struct bp_object *obj, struct authz_file *s, struct bp_error *err)
 {
+    char *here;
     int r = 0;
 
     if (!s->filename || !*s->filename)
         return bp_fail(err, EINVAL, "%s needs 'filename': where the rules are", bp_object_type(obj));
-    if (s->refresh) /* before it is read: no change is missed */
-        r = watch_file(obj, s, err);
+    here = s->filename[0] == '/' ? NULL : getcwd(NULL, 0);
+    if (asprintf(&s->path, "%s%s%s", here ? here : "", here ? "/" : "", s->filename) < 0) {
+        s->path = NULL;
+        r = bp_fail(err, ENOMEM, "there is no memory for a path");
+    }
+    free(here);
     if (r == 0)
-        r = rules_load(s->filename, &s->rules, &s->allows, err);
+        r = read_file(s, err);
     if (r < 0)
         close_file(s);
     return r;
@@ -138,8 +137,9 @@ static void file_finalize(struct bp_object *obj)
 
 static int file_check(struct bp_object *obj, const char *identity, struct bp_error *err)
 {
-    const struct authz_file *s = bp_object_state(obj);
+    struct authz_file *s = bp_object_state(obj);
 
+    look_again(s);
     return rules_decide(s->rules, s->allows, identity, err);
 }
 
@@ -175,10 +175,12 @@ static void simple_finalize(struct bp_object *obj)
 
 static int simple_check(struct bp_object *obj, const char *identity, struct bp_error *err)
 {
-    const struct authz_simple *s = bp_object_state(obj);
+    struct authz_simple *s = bp_object_state(obj);
 
-    if (!s->identity)
+    if (!s->identity) {
+        look_again(&s->file);
         return rules_decide(s->file.rules, s->file.allows, identity, err);
+    }
     if (!strcmp(s->identity, identity))
         return 0;
     return bp_fail(err, EACCES, "'%s' is not '%s', who alone may", identity, s->identity);

@@ -124,7 +124,7 @@ int rules_load(const char *path, struct bp_value **ret_rules, bool *ret_allows, 
     r = bp_value_parse(text, size, &top, err);
     free(text);
     if (r < 0) {
-        bp_error_prefix(err, "%s is no JSON (RFC 8259: no comma before a closing bracket): ", path);
+        bp_error_prefix(err, "%s is no JSON (RFC 8259: no comma before a closing bracket)", path);
         return r;
     }
     r = bp_value_type(top) == BP_VALUE_DICT ? bp_value_each(top, check_top, &c)

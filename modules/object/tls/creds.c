@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <bp/host/secret.h>
 
@@ -49,6 +50,7 @@ void tls_set_unref(struct tls_set *set)
     else if (set->with.anon_client && set->kind == BP_TLS_ANON)
         gnutls_anon_free_client_credentials(set->with.anon_client);
     gnutls_dh_params_deinit(set->dh);
+    tls_keys_free(set->keys);
     free(set);
 }
 
@@ -101,72 +103,49 @@ static int load_x509(struct bp_object *obj, const struct tls_creds *c, struct tl
         memcpy(password, data, size);
         password[size] = 0;
     }
-    r = tls_load_certificates(set, c->dir, x->sanity, password, err);
+    r = tls_load_certificates(set, c->where, x->sanity, password, err);
     if (password)
         explicit_bzero(password, size);
     free(password);
     return r;
 }
 
-/* The key of a user in "NAME:HEX" lines; malloc'd. */
-static int find_key(const char *path, const char *user, char **ret_key, struct bp_error *err)
-{
-    gnutls_datum_t data;
-    char *line, *rest;
-    size_t n = strlen(user);
-    int r = tls_read(path, &data, err);
-
-    if (r < 0)
-        return r;
-    *ret_key = NULL;
-    for (line = strtok_r((char *)data.data, "\r\n", &rest); line && !*ret_key; line = strtok_r(NULL, "\r\n", &rest)) {
-        if (!strncmp(line, user, n) && line[n] == ':')
-            *ret_key = bp_strdup(line + n + 1);
-    }
-    explicit_bzero(data.data, data.size);
-    gnutls_free(data.data);
-    return *ret_key ? 0 : bp_fail(err, ENOENT, "Failed to find user '%s' in %s", user, path);
-}
-
 static int load_psk_client(const char *path, const char *user, struct tls_set *set, struct bp_error *err)
 {
-    char *key;
-    int r = find_key(path, user, &key, err);
+    gnutls_datum_t text, hex;
+    int r = tls_read(path, &text, err);
 
     if (r < 0)
         return r;
-    r = gnutls_psk_allocate_client_credentials(&set->with.psk_client);
-    if (r >= 0)
-        r = gnutls_psk_set_client_credentials(
-            set->with.psk_client, user, &(gnutls_datum_t){(unsigned char *)key, (unsigned)strlen(key)},
-            GNUTLS_PSK_KEY_HEX);
-    explicit_bzero(key, strlen(key));
-    free(key);
-    return r < 0 ? bp_fail(err, EINVAL, "the key of user '%s' in %s: %s", user, path, gnutls_strerror(r)) : 0;
+    if (!tls_keys_find(&text, user, strlen(user), &hex)) {
+        r = bp_fail(err, ENOENT, "Failed to find user '%s' in %s", user, path);
+    } else {
+        r = gnutls_psk_allocate_client_credentials(&set->with.psk_client);
+        if (r >= 0)
+            r = gnutls_psk_set_client_credentials(set->with.psk_client, user, &hex, GNUTLS_PSK_KEY_HEX);
+        if (r < 0)
+            r = bp_fail(err, EINVAL, "the key of user '%s' in %s: %s", user, path, gnutls_strerror(r));
+    }
+    explicit_bzero(text.data, text.size);
+    gnutls_free(text.data);
+    return r;
 }
 
 static int load_psk(struct bp_object *obj, const struct tls_creds *c, struct tls_set *set, struct bp_error *err)
 {
     const struct tls_psk *p = bp_object_state(obj);
     char *path;
-    int r, n;
+    int r;
 
     if (!c->dir)
         return bp_fail(err, EINVAL, "tls-creds-psk: 'dir' is missing: where keys.psk is");
     if (p->username && set->server)
         return bp_fail(err, EINVAL, "tls-creds-psk: username should not be set when endpoint=server");
-    path = tls_file(c->dir, "keys.psk", true, &r, err);
+    path = tls_file(c->where, "keys.psk", true, &r, err);
     if (!path)
         return r;
-    if (!set->server) {
-        r = load_psk_client(path, p->username ? p->username : "qemu", set, err);
-    } else {
-        n = gnutls_psk_allocate_server_credentials(&set->with.psk_server);
-        if (n >= 0)
-            n = gnutls_psk_set_server_credentials_file(set->with.psk_server, path);
-        if (n < 0)
-            r = bp_fail(err, EINVAL, "Cannot set PSK credentials of %s: %s", path, gnutls_strerror(n));
-    }
+    r = set->server ? tls_keys_load(set, path, err)
+                    : load_psk_client(path, p->username ? p->username : "qemu", set, err);
     free(path);
     return r;
 }
@@ -197,6 +176,18 @@ static void set_dh(struct tls_set *set)
 
 /* ---- objects ---- */
 
+static void find_folder(struct tls_creds *c)
+{
+    char *here;
+
+    if (!c->dir || c->where)
+        return;
+    here = c->dir[0] == '/' ? NULL : getcwd(NULL, 0);
+    if (asprintf(&c->where, "%s%s%s", here ? here : "", here ? "/" : "", c->dir) < 0)
+        abort();
+    free(here);
+}
+
 static int load(struct bp_object *obj, enum bp_tls_kind kind, struct bp_error *err)
 {
     struct tls_creds *c = bp_object_level(obj, &tls_level);
@@ -209,10 +200,11 @@ static int load(struct bp_object *obj, enum bp_tls_kind kind, struct bp_error *e
     set->kind = kind;
     set->server = c->endpoint == ENDPOINT_SERVER;
     set->verify = c->verify_peer;
-    r = c->dir && (stat(c->dir, &st) < 0 || !S_ISDIR(st.st_mode))
+    find_folder(c);
+    r = c->dir && (stat(c->where, &st) < 0 || !S_ISDIR(st.st_mode))
             ? bp_fail(err, ENOTDIR, "%s: dir=%s is no directory", bp_object_type(obj), c->dir) : 0;
     if (r == 0 && set->server && c->dir)
-        set->dh = tls_load_dh(c->dir, &r, err);
+        set->dh = tls_load_dh(c->where, &r, err);
     if (r == 0)
         r = set_priority(set, c->priority && *c->priority ? c->priority : "NORMAL", err);
     if (r == 0)
@@ -257,6 +249,8 @@ static void finalize(struct bp_object *obj)
 
     tls_set_unref(c->set);
     c->set = NULL;
+    free(c->where);
+    c->where = NULL;
 }
 
 static int check(struct bp_object *obj, bool server, struct bp_error *err)

@@ -11,12 +11,15 @@
 #include <bp/clock.h>
 #include <bp/log.h>
 
+#define MOST_WARNINGS 32u
+
 struct bp_tls_session {
     gnutls_session_t session;
     struct tls_set *set;
     char *host, *peer;
     int fd;
     size_t owed; /* bytes whose record is made and not sent yet */
+    unsigned warnings; /* without anything else between them */
     /* of start() */
     struct bp_watch *watch;
     struct bp_timer *timer;
@@ -49,6 +52,9 @@ int tls_session_new(struct bp_object *creds, bool server, const char *host, int 
 
     if (server != (c->endpoint == ENDPOINT_SERVER))
         return bp_fail(err, EINVAL, "TLS credentials '%s' are for the other end", bp_object_id(creds));
+    if (!server && !host && c->set->kind == BP_TLS_X509 && c->set->verify)
+        return bp_fail(err, EINVAL, "there is no name that the server's certificate could be for; TLS credentials '%s' "
+                       "with verify-peer=off take any", bp_object_id(creds));
     s = bp_alloc(sizeof(*s));
     memset(s, 0, sizeof(*s));
     s->fd = fd;
@@ -61,6 +67,7 @@ int tls_session_new(struct bp_object *creds, bool server, const char *host, int 
     }
     if (r >= 0)
         r = use_credentials(s->session, s->set);
+    gnutls_session_set_ptr(s->session, s->set);
     if (r < 0) {
         tls_session_free(s);
         return bp_fail(err, EIO, "no TLS session can be made: %s", gnutls_strerror(r));
@@ -101,11 +108,17 @@ unsigned tls_session_wants(struct bp_tls_session *s)
 
 /* ---- handshake ---- */
 
+/* Who it is, and that its certificate is for the end at which it is (RFC 5280, 4.2.1.12; one without purposes is for
+ * all). */
 static int verify_certificate(struct bp_tls_session *s, struct bp_error *err)
 {
+    const char *purpose = s->set->server ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER;
+    gnutls_typed_vdata_st wanted[2] = {
+        {.type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)(uintptr_t)purpose},
+        {.type = GNUTLS_DT_DNS_HOSTNAME, .data = (unsigned char *)s->host}};
     gnutls_datum_t text = {NULL, 0};
     unsigned status = 0;
-    int r = gnutls_certificate_verify_peers3(s->session, s->host, &status);
+    int r = gnutls_certificate_verify_peers(s->session, wanted, s->host ? 2 : 1, &status);
 
     if (r < 0)
         return bp_fail(err, EACCES, "the peer's certificate cannot be verified: %s", gnutls_strerror(r));
@@ -154,13 +167,20 @@ static int verify(struct bp_tls_session *s, struct bp_error *err)
     }
 }
 
+/* A peer that does nothing but warn would keep whoever reads it from all else. */
+static bool warns_too_much(struct bp_tls_session *s)
+{
+    return ++s->warnings > MOST_WARNINGS;
+}
+
 int tls_session_handshake(struct bp_tls_session *s, struct bp_error *err)
 {
     int r;
 
     do
         r = gnutls_handshake(s->session);
-    while (r == GNUTLS_E_INTERRUPTED || (r < 0 && r != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(r)));
+    while (r == GNUTLS_E_INTERRUPTED ||
+           (r < 0 && r != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(r) && !warns_too_much(s)));
     if (r == GNUTLS_E_AGAIN)
         return -EAGAIN;
     if (r >= 0) {
@@ -223,17 +243,17 @@ ssize_t tls_session_read(struct bp_tls_session *s, void *buf, size_t size)
     for (;;) {
         ssize_t n = gnutls_record_recv(s->session, buf, size);
 
-        if (n >= 0)
+        if (n >= 0) {
+            s->warnings = 0;
             return n;
+        }
         if (n == GNUTLS_E_AGAIN)
             return -EAGAIN;
-        if (n == GNUTLS_E_REHANDSHAKE) {
+        if (n == GNUTLS_E_REHANDSHAKE)
             gnutls_alert_send(s->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
-            continue;
-        }
         if (n == GNUTLS_E_PREMATURE_TERMINATION || n == GNUTLS_E_PULL_ERROR)
             return -ECONNRESET;
-        if (gnutls_error_is_fatal((int)n)) {
+        if (n != GNUTLS_E_INTERRUPTED && (gnutls_error_is_fatal((int)n) || warns_too_much(s))) {
             bp_log(BP_LOG_TRACE, "tls: %s\n", gnutls_strerror((int)n));
             return -EPROTO;
         }

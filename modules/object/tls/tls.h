@@ -16,6 +16,7 @@ struct tls_set {
     bool server, verify;
     gnutls_priority_t priority;
     gnutls_dh_params_t dh; /* or NULL */
+    struct tls_keys *keys; /* of a server with pre-shared keys, or NULL */
     union {
         gnutls_certificate_credentials_t x509;
         gnutls_psk_server_credentials_t psk_server;
@@ -33,6 +34,7 @@ struct tls_creds {
     int endpoint;
     char *dir, *priority;
     bool verify_peer;
+    char *where;         /* owned: `dir`, absolute: -daemonize changes the directory */
     struct tls_set *set; /* NULL: not complete */
 };
 extern const struct bp_level_class tls_level;
@@ -48,6 +50,13 @@ char *tls_file(const char *dir, const char *name, bool needed, int *ret, struct 
 gnutls_dh_params_t tls_load_dh(const char *dir, int *ret, struct bp_error *err);
 /* A file's contents, at most 1 MiB; gnutls_free()d. */
 int tls_read(const char *path, gnutls_datum_t *ret_data, struct bp_error *err);
+
+/* ---- keys.c ---- */
+/* Server's credentials with the keys of a file. */
+int tls_keys_load(struct tls_set *set, const char *path, struct bp_error *err);
+void tls_keys_free(struct tls_keys *keys); /* NULL is fine */
+/* The key of this user in the file's text; it points there. */
+bool tls_keys_find(const gnutls_datum_t *text, const void *user, size_t size, gnutls_datum_t *ret_hex);
 
 /* ---- session.c ---- */
 int tls_session_new(struct bp_object *creds, bool server, const char *host, int fd, struct bp_tls_session **ret_session,

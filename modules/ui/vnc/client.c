@@ -82,7 +82,7 @@ static bool flush(struct vnc_client *c)
         return false;
     if (!c->is_websocket)
         return write_out(c, out);
-    if (c->ws.open && out->size) {
+    if (c->ws.open && !c->ws.closed && out->size) {
         websocket_wrap(&c->wire, out->size);
         bytes_put(&c->wire, out->data, out->size);
         bytes_drop(out, out->size);
@@ -97,16 +97,16 @@ static size_t unsent(const struct vnc_client *c)
 
 /* ---- TLS ---- */
 
-static void secured(void *opaque, int ret, const struct bp_error *err)
+static void judged(void *opaque, int ret, const struct bp_error *err)
 {
     struct vnc_client *c = opaque;
-    struct bp_error why = ret < 0 ? *err : (struct bp_error){0};
 
+    c->question = NULL;
+    if (c->closing)
+        return;
     c->securing = false;
-    if (ret == 0 && c->server->tls_authz)
-        ret = bp_authz_check(c->server->tls_authz, c->tls->peer_name(c->session), &why);
     if (ret < 0) {
-        bp_log(BP_LOG_TRACE, "vnc: client %s:%s: %s\n", c->host, c->service, why.message);
+        bp_log(BP_LOG_TRACE, "vnc: client %s:%s: %s\n", c->host, c->service, err->message);
         end(c);
         return;
     }
@@ -115,6 +115,16 @@ static void secured(void *opaque, int ret, const struct bp_error *err)
         vnc_client_push(c);
     else
         end(c);
+}
+
+static void secured(void *opaque, int ret, const struct bp_error *err)
+{
+    struct vnc_client *c = opaque;
+
+    if (ret == 0 && c->server->tls_authz)
+        c->question = bp_authz_ask(c->server->tls_authz, c->tls->peer_name(c->session), judged, c);
+    else
+        judged(c, ret, err);
 }
 
 /* What was in the clear has gone. */
@@ -136,6 +146,34 @@ static void secure(struct vnc_client *c)
         return;
     }
     c->tls->start(c->session, bp_context_main(c->server->machine), HANDSHAKE_NS, secured, c);
+}
+
+/* ---- who has proved who it is ---- */
+
+static void digest(struct vnc_client *c);
+
+static void proof_judged(void *opaque, int ret, const struct bp_error *err)
+{
+    struct vnc_client *c = opaque;
+
+    c->question = NULL;
+    if (c->closing)
+        return;
+    rfb_judged(&c->rfb, ret == 0);
+    if (ret < 0) {
+        bp_log(BP_LOG_TRACE, "vnc: client %s:%s: %s\n", c->host, c->service, err->message);
+        flush(c); /* why */
+        end(c);
+        return;
+    }
+    c->proved = true;
+    vnc_proof_over(c);
+    digest(c);
+}
+
+void vnc_client_ask(struct vnc_client *c, const char *authz, const char *identity)
+{
+    c->question = bp_authz_ask(authz, identity, proof_judged, c);
 }
 
 static void start_tls(void *opaque)
@@ -426,6 +464,7 @@ void vnc_client_free(struct vnc_client *c)
     bp_timer_free(c->pause);
     if (c->give_up)
         bp_timer_free(c->give_up);
+    bp_authz_drop(c->question);
     vnc_proof_free(c);
     if (c->session)
         c->tls->session_free(c->session);

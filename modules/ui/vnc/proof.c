@@ -71,9 +71,9 @@ enum rfb_proof vnc_proof_step(void *opaque, const char *mechanism, const uint8_t
     }
     if (!c->session && !sasl->layer(c->proof)) /* the library was told so; nothing goes on its word alone */
         return RFB_PROOF_FAILED;
-    if (c->server->sasl_authz && bp_authz_check(c->server->sasl_authz, sasl->user(c->proof), &err) < 0) {
-        bp_log(BP_LOG_TRACE, "vnc: client %s:%s: %s\n", c->host, c->service, err.message);
-        return RFB_PROOF_DENIED;
+    if (c->server->sasl_authz) {
+        vnc_client_ask(c, c->server->sasl_authz, sasl->user(c->proof));
+        return RFB_PROOF_ASKED;
     }
     c->proved = true;
     return RFB_PROOF_DONE;

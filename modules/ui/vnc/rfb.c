@@ -271,16 +271,20 @@ static ssize_t take_proof(struct rfb *c, const uint8_t *data, size_t size, const
         bytes_put8(&c->out, 0);
     }
     bytes_put8(&c->out, result != RFB_PROOF_MORE);
-    c->state = RFB_PROOF;
-    if (result == RFB_PROOF_DENIED) {
-        refuse(c, "who you are is known, and you may not use this screen");
-        return fail(ret_why, "it is known, but may not");
-    }
-    if (result == RFB_PROOF_DONE) {
-        bytes_put32(&c->out, 0);
-        c->state = RFB_INIT;
-    }
+    c->state = result == RFB_PROOF_ASKED ? RFB_JUDGING : RFB_PROOF;
+    if (result == RFB_PROOF_DONE)
+        rfb_judged(c, true);
     return 4 + (ssize_t)length;
+}
+
+void rfb_judged(struct rfb *c, bool may)
+{
+    if (!may) {
+        refuse(c, "who you are is known, and you may not use this screen");
+        return;
+    }
+    bytes_put32(&c->out, 0);
+    c->state = RFB_INIT;
 }
 
 static ssize_t take_init(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
@@ -494,6 +498,7 @@ static ssize_t take_one(struct rfb *c, const uint8_t *data, size_t size, const c
     case RFB_VENCRYPT_TYPE:
         return take_vencrypt_type(c, data, size, ret_why);
     case RFB_SECURING:
+    case RFB_JUDGING:
         return 0;
     case RFB_AUTHENTICATION:
         return take_response(c, data, size, ret_why);

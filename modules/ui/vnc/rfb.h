@@ -85,7 +85,8 @@ enum rfb_vencrypt { RFB_VENCRYPT_OFF, RFB_VENCRYPT_TLS /* anonymous */, RFB_VENC
 /* SASL (RFC 4422; the community's specification): type of security 20, directly and by VeNCrypt. */
 #define RFB_MECHANISM_MAX 20u     /* bytes of a mechanism's name */
 #define RFB_PROOF_MAX (1u << 20) /* bytes of one step */
-enum rfb_proof { RFB_PROOF_DONE, RFB_PROOF_MORE, RFB_PROOF_DENIED /* it is known, but may not */, RFB_PROOF_FAILED };
+/* RFB_PROOF_ASKED: it is known, and whether it may is told by rfb_judged(). */
+enum rfb_proof { RFB_PROOF_DONE, RFB_PROOF_MORE, RFB_PROOF_ASKED, RFB_PROOF_FAILED };
 
 struct rfb_host {
     /* The client has agreed to TLS: when what is in `out` has gone, secure the connection, then call rfb_secured().
@@ -113,7 +114,7 @@ struct rfb_host {
 };
 
 enum rfb_state { RFB_VERSION, RFB_SECURITY, RFB_VENCRYPT_VERSION, RFB_VENCRYPT_TYPE, RFB_SECURING, RFB_AUTHENTICATION,
-                 RFB_MECHANISM, RFB_PROOF_FIRST, RFB_PROOF, RFB_INIT, RFB_NORMAL };
+                 RFB_MECHANISM, RFB_PROOF_FIRST, RFB_PROOF, RFB_JUDGING, RFB_INIT, RFB_NORMAL };
 
 struct rfb {
     const struct rfb_host *host;
@@ -145,6 +146,7 @@ struct rfb {
 void rfb_begin(struct rfb *c, const struct rfb_host *host, void *opaque, const uint8_t *challenge);
 void rfb_end(struct rfb *c);
 bool rfb_secured(struct rfb *c); /* after host->secure(): TLS is there. False: the connection is to be closed */
+void rfb_judged(struct rfb *c, bool may); /* after RFB_PROOF_ASKED. `may` false: the connection is to be closed */
 /* Takes whole messages; returns the bytes taken. Stops when a client has proved who it is: what follows may be
  * sealed. Negative: the connection is to be closed (what is in `out` may still go), and why. */
 ssize_t rfb_input(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why);

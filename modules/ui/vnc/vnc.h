@@ -78,6 +78,7 @@ struct vnc_client {
     const struct bp_tls_ops *tls; /* with session */
     struct bp_tls_session *session; /* NULL: in the clear */
     bool securing;          /* TLS is to begin, or its handshake is under way: `watch` is NULL then */
+    struct bp_authz_question *question; /* may it? Until the answer nothing is read */
     struct vnc_sasl *proof; /* NULL: not begun, or no SASL */
     bool proved, sealed;    /* it has proved who it is; `seal` and `plain` are in use */
     struct bytes seal, plain; /* to be sent; received and unsealed */
@@ -128,6 +129,8 @@ void vnc_client_free(struct vnc_client *c);
 void vnc_client_feed(struct vnc_client *c, const void *data, size_t size); /* as if it had been received */
 /* Sends what is there, and an update when it is time for one. It may be gone after this. */
 void vnc_client_push(struct vnc_client *c);
+/* Asks the authz object whether who has proved to be `identity` may (RFB_PROOF_ASKED). */
+void vnc_client_ask(struct vnc_client *c, const char *authz, const char *identity);
 void vnc_client_resume(struct vnc_client *c); /* takes input again */
 const char *vnc_name(const struct vnc *s);
 
