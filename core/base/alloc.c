@@ -22,6 +22,17 @@ char *bp_strdup(const char *text)
     return g_strdup(text);
 }
 
+char *bp_path_absolute(const char *path)
+{
+    char *here = *path == '/' ? NULL : getcwd(NULL, 0), *absolute;
+
+    if (!here) /* without a folder it stays as it is */
+        return g_strdup(path);
+    absolute = g_build_filename(here, path, NULL);
+    free(here);
+    return absolute;
+}
+
 static struct termios terminal;
 static bool is_terminal;
 

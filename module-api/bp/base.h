@@ -36,6 +36,9 @@ BP_BEGIN_DECLS
 void *bp_alloc(size_t size);
 void *bp_realloc(void *memory, size_t size); /* what it grows by is not zeroed */
 char *bp_strdup(const char *text);           /* NULL: NULL */
+/* The path from the root, as the folder is now: -daemonize changes it, and who opens or removes a file later needs
+ * this. Neither links nor ".." are followed. Freed with free(). [any] */
+char *bp_path_absolute(const char *path);
 
 BP_END_DECLS
 

@@ -56,11 +56,12 @@ int address_check(struct socket_state *s, struct bp_error *err)
 
 static socklen_t fill_local(const struct socket_state *s, struct sockaddr_un *un)
 {
-    size_t n = strlen(s->path);
+    const char *path = s->absolute && strlen(s->absolute) < sizeof(un->sun_path) ? s->absolute : s->path;
+    size_t n = strlen(path);
 
     memset(un, 0, sizeof(*un));
     un->sun_family = AF_UNIX;
-    memcpy(un->sun_path + (s->abstract ? 1 : 0), s->path,
+    memcpy(un->sun_path + (s->abstract ? 1 : 0), path,
            n < sizeof(un->sun_path) - 1 ? n : sizeof(un->sun_path) - 1);
     if (s->abstract && s->tight)
         return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
@@ -68,12 +69,12 @@ static socklen_t fill_local(const struct socket_state *s, struct sockaddr_un *un
 }
 
 /* Has somebody bound the socket at this path? A connection of another type than theirs is refused
- * before they would notice it (unix(7): EPROTOTYPE). */
+ * before they would notice it (unix(7): EPROTOTYPE), and one of datagrams is not noticed either. */
 static bool is_served(const struct sockaddr_un *un, socklen_t len)
 {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool served = fd >= 0 && connect(fd, (const struct sockaddr *)un, len) < 0 &&
-                  errno == EPROTOTYPE;
+    bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)un, len) == 0 ||
+                              (errno != ECONNREFUSED && errno != ENOENT));
 
     if (fd >= 0)
         close(fd);

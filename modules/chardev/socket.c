@@ -352,6 +352,8 @@ static void socket_close(struct bp_chardev *chr)
     bp_deferred_free(s->drop);
     s->retry = NULL;
     s->drop = NULL;
+    free(s->absolute);
+    s->absolute = NULL;
 }
 
 static int socket_open(struct bp_chardev *chr, struct bp_error *err)
@@ -366,6 +368,7 @@ static int socket_open(struct bp_chardev *chr, struct bp_error *err)
     if (r < 0)
         return r;
     s->nodelay = s->nodelay || !s->delay;
+    s->absolute = s->path && !s->abstract ? bp_path_absolute(s->path) : NULL;
     s->retry = bp_timer_new(NULL, NULL, BP_CLOCK_REALTIME, try_connect, s);
     s->drop = bp_deferred_new(NULL, NULL, drop_broken, s);
     r = s->server ? open_server(s, err) : open_client(s, err);

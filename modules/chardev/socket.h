@@ -55,6 +55,8 @@ struct socket_state {
     unsigned events;        /* that conn_watch waits for */
     bool hung;              /* hang-up with bytes that the front end does not take yet */
     bool connecting;        /* conn_fd: connect() is under way */
+    char *absolute;         /* owned: `path`, where it is one: -daemonize changes the directory, and a client may come
+                             * back later */
     char *bound;            /* owned: `path`, absolute, is our file: it goes with us */
     dev_t bound_dev;        /* by which it is known as ours */
     ino_t bound_ino;

@@ -5,9 +5,12 @@ usage: test-net-sockets.py SOURCE-ROOT BUILD-ROOT
 """
 import contextlib
 import ctypes
+import errno
 import os
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -222,12 +225,20 @@ def only_sockets_that_nobody_serves_make_way():
         with open(path, "rb") as f:
             assert f.read() == b"something of value"
         os.unlink(path)
-        with socket.socket(socket.AF_UNIX, kind) as s:
-            s.bind(path)
-            if kind == socket.SOCK_STREAM:
-                s.listen(1)
-            refused(netdev, path, "another process serves this socket")
-            assert os.path.exists(path)
+        for theirs, listens in ((socket.SOCK_STREAM, True), (socket.SOCK_STREAM, False), (socket.SOCK_DGRAM, False)):
+            with socket.socket(socket.AF_UNIX, theirs) as s:
+                s.bind(path)
+                if listens:
+                    s.listen(1)
+                refused(netdev, path, "another process serves this socket")
+                assert os.path.exists(path)
+                s.setblocking(False)
+                try:
+                    s.accept() if listens else s.recv(1)
+                    raise AssertionError("whoever serves it was disturbed")
+                except OSError as e:
+                    assert e.errno in (errno.EAGAIN, errno.EINVAL), e
+            os.unlink(path)
         with Emulator(PROGRAM, "-M", "none", "-netdev", netdev) as e:  # what is left of it may go
             os.unlink(path)
             with socket.socket(socket.AF_UNIX, kind) as s:
@@ -236,6 +247,42 @@ def only_sockets_that_nobody_serves_make_way():
                 e.process.wait(20)
                 assert os.path.exists(path), "another's socket went"
         os.unlink(path)
+
+
+def paths_are_those_of_the_beginning_after_daemonize():
+    """Where a client goes again, where datagrams go to, and what is removed."""
+    folder = os.path.join(FOLDER, "daemon")
+    os.makedirs(folder)
+    pid = os.path.join(folder, "pid")
+    words = ["-netdev", "stream,id=s,server=on,addr.type=unix,addr.path=listens", "-netdev",
+             "stream,id=c,addr.type=unix,addr.path=called,reconnect-ms=20", "-netdev",
+             "dgram,id=d,local.type=unix,local.path=near,remote.type=unix,remote.path=far", "-netdev",
+             "hubport,id=p1,hubid=1,netdev=c", "-netdev", "hubport,id=p2,hubid=1,netdev=d",
+             "-chardev", "socket,id=h,path=heard,server=on,wait=off", "-chardev", "socket,id=k,path=called,reconnect-ms=20"]
+    done = subprocess.run([PROGRAM, "-M", "none", "-display", "none", "-daemonize", "-pidfile", "pid", *words], cwd=folder,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done
+    with open(pid, encoding="ascii") as f:
+        number = int(f.read())
+    try:
+        assert {"listens", "near", "heard"} <= set(os.listdir(folder))
+        with socket.socket(socket.AF_UNIX) as s, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as far:
+            s.bind(os.path.join(folder, "called"))
+            s.listen(4)
+            s.settimeout(60)
+            far.bind(os.path.join(folder, "far"))
+            far.settimeout(60)
+            with s.accept()[0] as one, s.accept()[0] as two:  # a network and a character device, in any order
+                for c in (one, two):
+                    c.sendall(framed(FRAME))
+                assert far.recv(4096) == FRAME
+    finally:
+        os.kill(number, signal.SIGTERM)
+        end = time.monotonic() + 60
+        while os.path.exists(pid):
+            assert time.monotonic() < end, "the daemon stays"
+            time.sleep(0.02)
+    assert not {"listens", "near", "heard"} & set(os.listdir(folder)), os.listdir(folder)
 
 
 def stream_keeps_to_its_family():
@@ -502,6 +549,7 @@ def nobody_listens_at_a_socket_that_was_removed():
 tap.run([listening_stream_takes_a_connection, connecting_stream_comes_back, stream_tries_ports_up_to_the_last,
          abstract_names_are_tight_or_padded, stream_takes_a_descriptor, stream_speaks_multipath_tcp,
          stream_keeps_a_connection_alive, only_sockets_that_nobody_serves_make_way,
+         paths_are_those_of_the_beginning_after_daemonize,
          stream_keeps_to_its_family, frame_of_a_gigabyte_ends_the_connection,
          peer_that_reads_nothing_holds_up_nobody, two_machines_hear_each_other_by_stream,
          datagrams_go_between_two_ports, datagrams_go_between_two_paths, dgram_takes_a_descriptor,

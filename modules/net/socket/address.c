@@ -120,6 +120,7 @@ static int read_unix(const char *netdev, const char *key, struct bp_value *dict,
     const char *path = bp_value_get_string(dict, "path");
     bool abstract = flag(dict, "abstract", false);
     size_t n = path ? strlen(path) : 0;
+    char *absolute;
 
     if (!path || (!*path && !abstract))
         return bad(err, netdev, key, "'path' is missing");
@@ -127,7 +128,13 @@ static int read_unix(const char *netdev, const char *key, struct bp_value *dict,
         return bp_fail(err, EINVAL, "netdev: %s: %s: the path '%s' is longer than %zu bytes", netdev, key, path,
                        sizeof(un->sun_path) - 1);
     un->sun_family = AF_UNIX;
+    absolute = abstract ? NULL : bp_path_absolute(path);
+    if (absolute && strlen(absolute) < sizeof(un->sun_path)) { /* else it will do as long as the folder stays */
+        path = absolute;
+        n = strlen(path);
+    }
     memcpy(un->sun_path + abstract, path, n);
+    free(absolute);
     ret->length = sizeof(*un);
     if (abstract && flag(dict, "tight", true))
         ret->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n);
@@ -220,7 +227,9 @@ static const char *path_of(const struct place *place)
     return place->family == AF_UNIX && place->address.local.sun_path[0] ? place->address.local.sun_path : NULL;
 }
 
-int place_make_way(const struct place *place, int type, struct bp_error *err)
+/* A datagram socket is not heard by whoever serves the path, and a server of connections would take another one for a
+ * client: it is told EPROTOTYPE (unix(7)). */
+int place_make_way(const struct place *place, struct bp_error *err)
 {
     const char *path = path_of(place);
     struct stat st;
@@ -228,7 +237,7 @@ int place_make_way(const struct place *place, int type, struct bp_error *err)
 
     if (!path || lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return 0;
-    fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return bp_fail(err, errno, "a socket: %s", strerror(errno));
     why = connect(fd, &place->address.any, place->length) < 0 ? errno : 0;

@@ -45,7 +45,7 @@ bool place_multicast(const struct place *place);
  * Before bind() at a path: a socket that an earlier process left is taken away. Errors: -EADDRINUSE where somebody
  * serves it. Another kind of file stays, and bind() tells.
  */
-int place_make_way(const struct place *place, int type, struct bp_error *err);
+int place_make_way(const struct place *place, struct bp_error *err);
 /* After bind(): remembers which file it is. */
 void place_bound(struct place *place);
 /* The file goes, if it is still ours. */

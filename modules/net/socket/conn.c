@@ -151,7 +151,7 @@ static int start_listening(struct conn *c, struct bp_error *err)
                              c->place.mptcp ? IPPROTO_MPTCP : 0);
         if (c->listener < 0)
             return bp_fail(err, errno, "a socket: %s", strerror(errno));
-        code = -place_make_way(&c->place, SOCK_STREAM, err);
+        code = -place_make_way(&c->place, err);
         if (code) {
             close(c->listener);
             c->listener = -1;

@@ -183,7 +183,7 @@ static int open_pair(struct datagram *d, struct bp_error *err)
     d->fd = socket(d->local.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (d->fd < 0)
         return failed(err, &d->local, "make a socket for");
-    r = place_make_way(&d->local, SOCK_DGRAM, err);
+    r = place_make_way(&d->local, err);
     if (r < 0)
         return r;
     if (d->local.family != AF_UNIX)

@@ -227,6 +227,7 @@ static int check_names(struct user *s, struct bp_error *err)
         return r;
     if (s->tftp && (stat(s->tftp, &st) < 0 || !S_ISDIR(st.st_mode)))
         return bad(err, "tftp", s->tftp, "there is no such folder");
+    s->tftp_folder = s->tftp ? bp_path_absolute(s->tftp) : NULL;
     return 0;
 }
 
@@ -250,7 +251,7 @@ int config_read(struct user *s, struct bp_error *err)
         r = read_domains(s, err);
     c->vhostname = s->hostname;
     c->vdomainname = s->domainname;
-    c->tftp_path = s->tftp;
+    c->tftp_path = s->tftp_folder;
     c->tftp_server_name = s->tftp_server_name;
     c->bootfile = s->bootfile;
     return r;

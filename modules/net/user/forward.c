@@ -102,13 +102,15 @@ static int parse_host(struct forward *f, const char **text, char *ret_address, s
     char protocol[8], port[8];
 
     if (!strncmp(*text, "unix:", 5)) {
-        char path[sizeof(f->host.local.sun_path)];
+        char path[sizeof(f->host.local.sun_path)], *absolute;
 
         *text += 5;
         if (word(text, '-', path, sizeof(path)) < 0 || !*path)
             return wrong(err, f->rule, "the path is missing or too long");
         f->host.local.sun_family = AF_UNIX;
-        strcpy(f->host.local.sun_path, path);
+        absolute = bp_path_absolute(path); /* -daemonize changes the folder, and it is to go at the end */
+        strcpy(f->host.local.sun_path, strlen(absolute) < sizeof(path) ? absolute : path);
+        free(absolute);
         f->host_length = sizeof(f->host.local);
         return 0;
     }

@@ -184,7 +184,7 @@ static const char *find_smbd(void)
 static int write_config(const struct user *s, struct bp_error *err)
 {
     const struct passwd *who = getpwuid(geteuid());
-    char path[300];
+    char path[300], *shared;
     FILE *f;
 
     if (strpbrk(s->smb, "\n\r\"%;"))
@@ -193,6 +193,7 @@ static int write_config(const struct user *s, struct bp_error *err)
     f = fopen(path, "we");
     if (!f)
         return bp_fail(err, errno, "netdev: user: smb: %s: %s", path, strerror(errno));
+    shared = bp_path_absolute(s->smb); /* smbd looks at it when somebody comes */
     fprintf(f, "[global]\n"
             "private dir=%1$s\ninterfaces=127.0.0.1\nbind interfaces only=yes\npid directory=%1$s\n"
             "lock directory=%1$s\nstate directory=%1$s\ncache directory=%1$s\nncalrpc dir=%1$s/ncalrpc\n"
@@ -200,7 +201,8 @@ static int write_config(const struct user *s, struct bp_error *err)
             "map to guest = Bad User\nload printers = no\nprinting = bsd\ndisable spoolss = yes\n"
             "usershare max shares = 0\n"
             "[qemu]\npath=%2$s\nread only=no\nguest ok=yes\nforce user=%3$s\n",
-            s->smb_folder, s->smb, who ? who->pw_name : "nobody");
+            s->smb_folder, shared, who ? who->pw_name : "nobody");
+    free(shared);
     if (fclose(f) != 0)
         return bp_fail(err, errno, "netdev: user: smb: %s: %s", path, strerror(errno));
     return 0;
@@ -222,7 +224,7 @@ int smb_start(struct user *s, struct bp_error *err)
         return bp_fail(err, EINVAL, "netdev: user: smbserver=%s: expected an IPv4 address", s->smbserver);
     if (!smbd)
         return bp_fail(err, ENOENT, "netdev: user: smb=%s: Samba's smbd is not installed (package samba)", s->smb);
-    snprintf(folder, sizeof(folder), "%.150s/backplane-smb.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    snprintf(folder, sizeof(folder), "%.150s/backplane-smb.XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
     if (!mkdtemp(folder))
         return bp_fail(err, errno, "netdev: user: smb: %s: %s", folder, strerror(errno));
     s->smb_folder = bp_strdup(folder);

@@ -91,6 +91,8 @@ static void finish(struct user *s)
     loop_end(s);
     free(s->domains);
     s->domains = NULL;
+    free(s->tftp_folder);
+    s->tftp_folder = NULL;
 }
 
 static int rules(struct user *s, const struct bp_value *list, bool reach, struct bp_error *err)
@@ -117,8 +119,7 @@ static int open(struct bp_netdev *nd, struct bp_error *err)
     s->nd = nd;
     r = config_read(s, err);
     if (r < 0) {
-        free(s->domains);
-        s->domains = NULL;
+        finish(s);
         return r;
     }
     loop_begin(s);

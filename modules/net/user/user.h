@@ -27,7 +27,8 @@ struct user {
 
     struct forward *forwards; /* oldest first */
     struct reach *reaches;
-    char *smb_folder; /* temporary; NULL: none */
+    char *tftp_folder; /* absolute: -daemonize changes the folder; or NULL */
+    char *smb_folder;  /* temporary; NULL: none */
     bool warned_ping;
 
     /* loop.c */

@@ -6,10 +6,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <libvdeplug.h>
 
@@ -20,6 +24,7 @@
 BP_USE(net, struct bp_net_interface, "net", 1);
 
 #define AT_ONCE 64u
+#define ANSWER_S 10 /* in which a switch has to answer; meanwhile the machine stands still */
 
 struct plug {
     struct bp_netdev *nd;
@@ -132,24 +137,136 @@ static void ready(struct bp_netdev *nd, unsigned queue)
     set_events(s);
 }
 
+/* ---- opening ---- */
+
+/* The library waits for the switch's answer for ever: it does that on a thread, which may stay behind. */
+struct dial {
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    unsigned refs; /* under the lock */
+    bool done, unwanted;
+    char *sock, *group;
+    struct vde_open_args args;
+    VDECONN *conn;
+    int why;
+};
+
+static void dial_unref(struct dial *d) /* its lock is held */
+{
+    bool last = --d->refs == 0;
+
+    pthread_mutex_unlock(&d->lock);
+    if (!last)
+        return;
+    pthread_mutex_destroy(&d->lock);
+    pthread_cond_destroy(&d->over);
+    free(d->sock);
+    free(d->group);
+    free(d);
+}
+
+static void *dial_main(void *opaque)
+{
+    struct dial *d = opaque;
+    VDECONN *conn;
+    int why;
+
+    errno = 0;
+    conn = vde_open(d->sock, (char *)"backplane", &d->args);
+    why = errno ? errno : ENOENT;
+    pthread_mutex_lock(&d->lock);
+    if (conn && d->unwanted)
+        vde_close(conn);
+    else
+        d->conn = conn;
+    d->why = why;
+    d->done = true;
+    pthread_cond_signal(&d->over);
+    dial_unref(d);
+    return NULL;
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct dial *d)
+{
+    pthread_attr_t attr;
+    sigset_t all, old;
+    pthread_t thread;
+    int r;
+
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    r = pthread_create(&thread, &attr, dial_main, d);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return r;
+}
+
+static struct dial *dial_new(const struct plug *s, mode_t mode)
+{
+    pthread_condattr_t attr;
+    struct dial *d = bp_alloc(sizeof(*d));
+
+    memset(d, 0, sizeof(*d));
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&d->over, &attr);
+    pthread_condattr_destroy(&attr);
+    d->refs = 2;
+    d->sock = s->sock ? bp_strdup(s->sock) : NULL;
+    d->group = s->group ? bp_strdup(s->group) : NULL;
+    d->args = (struct vde_open_args){.port = s->port, .group = d->group, .mode = mode};
+    return d;
+}
+
+/* NULL and *ret_why: it cannot be had, or does not answer (ETIMEDOUT). */
+static VDECONN *dial(const struct plug *s, mode_t mode, int *ret_why)
+{
+    struct dial *d = dial_new(s, mode);
+    struct timespec end;
+    VDECONN *conn;
+    int r = start_thread(d);
+
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += ANSWER_S;
+    pthread_mutex_lock(&d->lock);
+    if (r != 0) {
+        d->refs--;
+        d->done = true;
+        d->why = r;
+    }
+    for (r = 0; !d->done && r == 0;)
+        r = pthread_cond_timedwait(&d->over, &d->lock, &end);
+    d->unwanted = !d->done;
+    conn = d->conn;
+    *ret_why = d->done ? d->why : ETIMEDOUT;
+    dial_unref(d);
+    return conn;
+}
+
 static int open_plug(struct bp_netdev *nd, struct bp_error *err)
 {
     struct plug *s = net->netdev_state(nd);
-    struct vde_open_args args = {.port = s->port, .group = s->group};
     char *end = NULL;
+    int why = 0;
     unsigned long mode = s->mode ? strtoul(s->mode, &end, 8) : 0700; /* 0 shuts us out, too */
 
     s->nd = nd;
     if (s->mode && (!*s->mode || *s->mode == '-' || *end || mode > 0777))
         return bp_fail(err, EINVAL, "netdev: vde: mode=%s is no octal number up to 777", s->mode);
-    args.mode = (mode_t)mode;
-    errno = 0;
-    s->conn = vde_open(s->sock, (char *)"backplane", &args);
+    if (s->group && !getgrnam(s->group)) /* the library would say nothing */
+        return bp_fail(err, EINVAL, "netdev: vde: group=%s is no group of this host", s->group);
+    s->conn = dial(s, (mode_t)mode, &why);
+    if (!s->conn && why == ETIMEDOUT)
+        return bp_fail(err, why, "netdev: vde: the switch %s does not answer", s->sock ? s->sock : "at the default place");
     if (!s->conn)
-        return bp_fail(err, errno ? errno : ENOENT, "netdev: vde: cannot connect to the switch %s%s%s: %s; "
+        return bp_fail(err, why, "netdev: vde: cannot connect to the switch %s%s%s: %s; "
                        "vde_switch -s %s starts one", s->sock ? s->sock : "at the default place",
                        s->port ? ", port " : "", s->port ? "as given" : "",
-                       strerror(errno ? errno : ENOENT), s->sock ? s->sock : "/var/run/vde.ctl");
+                       strerror(why), s->sock ? s->sock : "/var/run/vde.ctl");
     /* The library's own calls wait, whatever flags they are given. */
     fcntl(vde_datafd(s->conn), F_SETFL, fcntl(vde_datafd(s->conn), F_GETFL) | O_NONBLOCK);
     s->watch = bp_watch_new(net->netdev_owner(nd), NULL, vde_datafd(s->conn), BP_WATCH_IN, socket_ready, s);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bp/clock.h>
 #include <bp/command.h>
 #include <bp/host/net.h>
 #include <bp/loop.h>
@@ -22,12 +23,16 @@ BP_USE(net, struct bp_net_interface, "net", 1);
 
 #define MAX_QUEUES 64u
 #define AT_ONCE 64u
+#define PAUSE_NS 100000ll
+#define PAUSE_MOST_NS 10000000ll
 
 struct lane {
     struct xdp *xdp;
     unsigned number;
     struct xsk xsk;
     struct bp_watch *watch;
+    struct bp_timer *again; /* what was not sent yet; frames that come back tell no event */
+    int64_t pause_ns;
     bool full, wants_out; /* the guest takes no more now; the interface did not */
 };
 
@@ -45,10 +50,27 @@ struct xdp {
 
 static void set_events(struct lane *l)
 {
-    bp_watch_set(l->watch, (l->full ? 0 : BP_WATCH_IN) | (l->wants_out ? BP_WATCH_OUT : 0));
+    bp_watch_set(l->watch, l->full ? 0 : BP_WATCH_IN);
 }
 
 /* ---- to the interface ---- */
+
+/* The socket is ready for output all the time, as its ring has room for more frames than there are: a timer looks. */
+static void send_again(void *opaque)
+{
+    struct lane *l = opaque;
+    bool left = xsk_kick(&l->xsk);
+
+    if (l->wants_out && xsk_can_send(&l->xsk)) {
+        l->wants_out = false;
+        l->pause_ns = PAUSE_NS;
+        net->netdev_ready(l->xdp->nd, l->number); /* may set the timer */
+    }
+    if (!left && !l->wants_out)
+        return;
+    bp_timer_set(l->again, bp_timer_now(l->again) + l->pause_ns);
+    l->pause_ns = l->pause_ns * 2 < PAUSE_MOST_NS ? l->pause_ns * 2 : PAUSE_MOST_NS;
+}
 
 static unsigned receive(struct bp_netdev *nd, unsigned queue, const struct bp_net_packet *packets, unsigned count)
 {
@@ -66,10 +88,10 @@ static unsigned receive(struct bp_netdev *nd, unsigned queue, const struct bp_ne
             break;
         xsk_send(&l->xsk, frame, (uint32_t)net->copy(&packets[i], 0, frame, XSK_FRAME));
     }
-    xsk_kick(&l->xsk);
-    if (i < count) {
-        l->wants_out = true;
-        set_events(l);
+    l->wants_out |= i < count;
+    if (xsk_kick(&l->xsk) || l->wants_out) {
+        l->pause_ns = PAUSE_NS;
+        bp_timer_set(l->again, bp_timer_now(l->again) + l->pause_ns);
     }
     return i;
 }
@@ -100,11 +122,7 @@ static void lane_ready(void *opaque, unsigned events)
 {
     struct lane *l = opaque;
 
-    if ((events & BP_WATCH_OUT) && l->wants_out) {
-        l->wants_out = false;
-        xsk_kick(&l->xsk);
-        net->netdev_ready(l->xdp->nd, l->number);
-    }
+    (void)events;
     if (!l->full)
         hand_over(l);
     set_events(l);
@@ -183,6 +201,8 @@ static int open_lane(struct xdp *s, unsigned ifindex, int fd, struct bp_error *e
         xsk_close(&l->xsk);
         return ret;
     }
+    l->pause_ns = PAUSE_NS;
+    l->again = bp_timer_new(net->netdev_owner(s->nd), NULL, BP_CLOCK_REALTIME, send_again, l);
     l->watch = bp_watch_new(net->netdev_owner(s->nd), NULL, l->xsk.fd, BP_WATCH_IN, lane_ready, l);
     s->opened++;
     return 0;
@@ -197,6 +217,7 @@ static void close_all(struct bp_netdev *nd)
         struct lane *l = &s->lanes[--s->opened];
 
         bp_watch_free(l->watch);
+        bp_timer_free(l->again);
         xsk_close(&l->xsk);
     }
     free(s->lanes);

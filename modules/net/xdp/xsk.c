@@ -9,6 +9,7 @@
 
 #include "xsk.h"
 
+#define KICKS 64u /* of one call */
 #define MEMORY ((size_t)2 * XSK_RING * XSK_FRAME)
 
 static void unmap(struct xsk_ring *ring)
@@ -169,8 +170,25 @@ void xsk_send(struct xsk *s, uint8_t *frame, uint32_t length)
     __atomic_store_n(s->tx.producer, at + 1, __ATOMIC_RELEASE);
 }
 
-void xsk_kick(struct xsk *s)
+bool xsk_can_send(struct xsk *s)
 {
-    if (__atomic_load_n(s->tx.flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP)
-        sendto(s->fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
+    if (s->free_count == 0)
+        come_back(s);
+    return s->free_count != 0;
+}
+
+/* One call sends a few frames (copied ones: 32), and fails with EAGAIN when more are left. */
+bool xsk_kick(struct xsk *s)
+{
+    for (unsigned i = 0; i < KICKS; i++) {
+        uint32_t before = __atomic_load_n(s->tx.consumer, __ATOMIC_ACQUIRE);
+
+        if (before == *s->tx.producer || !(__atomic_load_n(s->tx.flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP))
+            return false;
+        if (sendto(s->fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) >= 0)
+            return false;
+        if (__atomic_load_n(s->tx.consumer, __ATOMIC_ACQUIRE) == before)
+            return true;
+    }
+    return true;
 }

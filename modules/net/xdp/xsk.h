@@ -49,7 +49,9 @@ void xsk_taken(struct xsk *s, uint32_t count);
 /* XSK_FRAME bytes to fill and give to xsk_send(), or NULL: all are on their way. */
 uint8_t *xsk_frame(struct xsk *s);
 void xsk_send(struct xsk *s, uint8_t *frame, uint32_t length);
-/* The kernel is told that there is something to send. */
-void xsk_kick(struct xsk *s);
+bool xsk_can_send(struct xsk *s); /* would xsk_frame() give one? */
+/* The kernel is told that there is something to send. True: it has not taken all, and no event will tell when it does:
+ * it has to be told again, soon. */
+bool xsk_kick(struct xsk *s);
 
 #endif

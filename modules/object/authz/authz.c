@@ -5,12 +5,10 @@
  * calls it authz-listfile).
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <bp/host/authz.h>
 #include <bp/level.h>
@@ -107,19 +105,12 @@ static void look_again(struct authz_file *s)
 
 static int open_file(struct bp_object *obj, struct authz_file *s, struct bp_error *err)
 {
-    char *here;
-    int r = 0;
+    int r;
 
     if (!s->filename || !*s->filename)
         return bp_fail(err, EINVAL, "%s needs 'filename': where the rules are", bp_object_type(obj));
-    here = s->filename[0] == '/' ? NULL : getcwd(NULL, 0);
-    if (asprintf(&s->path, "%s%s%s", here ? here : "", here ? "/" : "", s->filename) < 0) {
-        s->path = NULL;
-        r = bp_fail(err, ENOMEM, "there is no memory for a path");
-    }
-    free(here);
-    if (r == 0)
-        r = read_file(s, err);
+    s->path = bp_path_absolute(s->filename);
+    r = read_file(s, err);
     if (r < 0)
         close_file(s);
     return r;

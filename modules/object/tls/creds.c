@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <bp/host/secret.h>
 
@@ -176,18 +175,6 @@ static void set_dh(struct tls_set *set)
 
 /* ---- objects ---- */
 
-static void find_folder(struct tls_creds *c)
-{
-    char *here;
-
-    if (!c->dir || c->where)
-        return;
-    here = c->dir[0] == '/' ? NULL : getcwd(NULL, 0);
-    if (asprintf(&c->where, "%s%s%s", here ? here : "", here ? "/" : "", c->dir) < 0)
-        abort();
-    free(here);
-}
-
 static int load(struct bp_object *obj, enum bp_tls_kind kind, struct bp_error *err)
 {
     struct tls_creds *c = bp_object_level(obj, &tls_level);
@@ -200,7 +187,8 @@ static int load(struct bp_object *obj, enum bp_tls_kind kind, struct bp_error *e
     set->kind = kind;
     set->server = c->endpoint == ENDPOINT_SERVER;
     set->verify = c->verify_peer;
-    find_folder(c);
+    if (c->dir && !c->where)
+        c->where = bp_path_absolute(c->dir);
     r = c->dir && (stat(c->where, &st) < 0 || !S_ISDIR(st.st_mode))
             ? bp_fail(err, ENOTDIR, "%s: dir=%s is no directory", bp_object_type(obj), c->dir) : 0;
     if (r == 0 && set->server && c->dir)
