@@ -36,6 +36,7 @@ struct bp_chardev {
     size_t out_start, out_len;
 
     bool escaped;     /* the escape character came last */
+    bool saving;      /* the disks: C-a s */
     bool stamps;      /* time in front of each line */
     bool midline;     /* of the output */
     int64_t stamps_since;

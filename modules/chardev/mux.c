@@ -4,8 +4,9 @@
  * followed by a letter is a command to the multiplexer; anything else goes to the front end that
  * has the keyboard. All front ends may write at any time.
  */
-#include <bp/command.h>
 #include <bp/clock.h>
+#include <bp/command.h>
+#include <bp/coroutine.h>
 #include <bp/run.h>
 
 #include <errno.h>
@@ -101,16 +102,41 @@ static void print_help(struct bp_chardev *chr)
     say(chr, line);
 }
 
-/* What -snapshot keeps apart goes into the images; what there is to say about it is said here. */
-static void save_disks(struct bp_chardev *chr)
+/* A coroutine, as it takes as long as the disks do; the character device may go meanwhile. */
+static void save_main(void *opaque)
 {
-    char *text = bp_monitor_execute("commit all");
+    char *id = opaque, *text = bp_monitor_execute("commit all");
+    struct bp_chardev *chr = chardev_find(id);
 
-    if (text && *text) {
+    if (chr)
+        chr->saving = false;
+    if (chr && text && *text) {
         say(chr, "\r\n");
         say(chr, text);
     }
     free(text);
+    free(id);
+}
+
+/* What -snapshot keeps apart goes into the images; what there is to say about it is said here. */
+static void save_disks(struct bp_chardev *chr)
+{
+    struct bp_error err = {0};
+    struct bp_co *co;
+    char *id;
+
+    if (chr->saving)
+        return;
+    id = bp_strdup(chr->id);
+    if (bp_co_new(NULL, bp_context_main(NULL), "mux save", save_main, id, &co, &err) < 0) {
+        say(chr, "\r\n");
+        say(chr, err.message);
+        free(id);
+        return;
+    }
+    chr->saving = true;
+    bp_co_wake(co);
+    bp_co_unref(co);
 }
 
 /* The letter after the escape character. true: it is input. */

@@ -416,6 +416,32 @@ def escape_s_saves_what_snapshot_keeps_apart():
     assert word_at(path, 1) == 0x21212121 and word_at(path, 15) == 0x21212121
 
 
+def escape_s_holds_up_nobody():
+    """The image is another machine's, which stands still for a while."""
+    path, there, where = image("slow.img", byte=0x21), os.path.join(WORK, "slow.nbd"), os.path.join(WORK, "slow.sock")
+    with machine("-drive", "file=%s,format=raw,if=none,id=d" % path) as server:
+        server.qmp("nbd-server-start", {"addr": {"type": "unix", "data": {"path": there}}})
+        server.qmp("nbd-server-add", {"device": "d", "name": "d", "writable": True})
+        with machine("-snapshot", "-drive", "file=nbd+unix:///d?socket=%s,format=raw,if=none,id=d" % there, "-device",
+                     "disk-probe,drive=d", "-chardev", "socket,id=line,path=%s,server=on,wait=off,mux=on" % where,
+                     "-serial", "chardev:line") as q, socket.socket(socket.AF_UNIX) as line:
+            line.connect(where)
+            line.settimeout(30 * SLOW)
+            assert Disk(q).do(WRITE, 7, 8, 0x01020304) == 0
+            server.process.send_signal(signal.SIGSTOP)
+            line.sendall(b"\x01s\x01s\x01h")
+            said = b""
+            while b"C-a C-a" not in said:
+                said += line.recv(4096)
+            assert q.qmp("query-status")["status"]
+            assert word_at(path, 7) == 0x21212121
+            server.process.send_signal(signal.SIGCONT)
+            end = time.monotonic() + 60 * SLOW
+            while word_at(path, 14) != 0x01020304:
+                assert time.monotonic() < end, "it was not written back"
+                time.sleep(0.05)
+
+
 # ---- errors ----
 
 def debug(path, *rules, **more):
@@ -725,7 +751,7 @@ tap.run([a_drive_is_opened_and_listed, blockdevs_are_made_of_text_and_json, wron
          a_probed_raw_image_is_warned_of,
          cache_modes_reach_the_host, each_way_to_the_kernel_serves_a_drive, an_image_in_use_names_the_process, two_users_of_a_drive_are_both_named,
          read_only_images_are_never_written, snapshots_leave_the_image_alone_until_commit,
-         escape_s_saves_what_snapshot_keeps_apart, flushes_reach_the_disk_unless_told_not_to,
+         escape_s_saves_what_snapshot_keeps_apart, escape_s_holds_up_nobody, flushes_reach_the_disk_unless_told_not_to,
          a_full_disk_pauses_the_machine_until_cont, a_file_system_that_is_full_loses_nothing_either,
          errors_are_reported_ignored_or_stop_the_machine,
          any_request_may_fail_and_none_hangs, killing_the_process_loses_nothing_that_was_flushed,
