@@ -72,9 +72,10 @@ struct bp_authz_question {
 static inline void bp_authz_answer(void *opaque)
 {
     struct bp_authz_question *q = (struct bp_authz_question *)opaque;
-    struct bp_error err = {0};
+    struct bp_error err;
     int ret = -EACCES;
 
+    memset(&err, 0, sizeof(err));
     if (!q->co)
         bp_fail(&err, EACCES, "there is no memory to ask");
     else if (!q->dropped)

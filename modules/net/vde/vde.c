@@ -261,7 +261,8 @@ static int open_plug(struct bp_netdev *nd, struct bp_error *err)
         return bp_fail(err, EINVAL, "netdev: vde: group=%s is no group of this host", s->group);
     s->conn = dial(s, (mode_t)mode, &why);
     if (!s->conn && why == ETIMEDOUT)
-        return bp_fail(err, why, "netdev: vde: the switch %s does not answer", s->sock ? s->sock : "at the default place");
+        return bp_fail(err, why, "netdev: vde: the switch %s does not answer",
+                       s->sock ? s->sock : "at the default place");
     if (!s->conn)
         return bp_fail(err, why, "netdev: vde: cannot connect to the switch %s%s%s: %s; "
                        "vde_switch -s %s starts one", s->sock ? s->sock : "at the default place",

@@ -106,7 +106,7 @@ int account_check(const char *service, struct bp_error *err)
         return bp_fail(err, EACCES, "there is no /etc/pam.d/%s", service);
     fclose(f);
     if (!has_account(service, 0))
-        return bp_fail(err, EACCES, "/etc/pam.d/%s has no line of type 'account', and PAM would ask the service 'other'",
-                       service);
+        return bp_fail(err, EACCES, "/etc/pam.d/%s has no line of type 'account', and PAM would ask the service "
+                       "'other'", service);
     return 0;
 }
