@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Pre-shared keys (RFC 4279): lines "USER:HEX" as psktool writes them, "#HEXUSER:HEX" for users that are no text. A
- * server has them in memory and reads the file again when somebody comes, so that users may be added; what cannot be read
- * any more (the process has given up its rights, or the file is being written) leaves those that were.
+ * server has them in memory and reads the file again when somebody comes, so that users may be added; what cannot be
+ * read any more (the process has given up its rights, or the file is being written) leaves those that were.
  */
 #include "tls.h"
 
