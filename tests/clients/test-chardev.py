@@ -527,11 +527,13 @@ def pty_is_announced_and_answers():
         assert found, line
         for _ in range(2):
             fd = os.open(found.group(1), os.O_RDWR | os.O_NOCTTY)
-            time.sleep(0.5 * SLOW)  # until it is seen that somebody is there
-            os.write(fd, b"info status\r")
-            read_until(fd, b"VM status")
+            got, end = b"", time.monotonic() + WAIT
+            while b"VM status" not in got:  # what is typed before it is seen that somebody is there is lost
+                assert time.monotonic() < end, got
+                os.write(fd, b"info status\r")
+                while select.select([fd], [], [], 0.5)[0]:
+                    got += os.read(fd, 4096)
             os.close(fd)
-            time.sleep(0.3)
 
 
 def file_keeps_output_and_gives_input():

@@ -88,7 +88,7 @@ class Client:
 
     def __init__(self, path, oob=False):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
+        self.socket.settimeout(120)
         self.socket.connect(path)
         self.lines = self.socket.makefile("r")
         self.read()

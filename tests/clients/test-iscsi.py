@@ -137,7 +137,7 @@ def copy_all(emulator, job):
     emulator.command("blockdev-add", driver="null-co", node_name="to-" + job, size=SIZE)
     started = emulator.command("blockdev-backup", job_id=job, device="d", target="to-" + job, sync="full")
     assert "return" in started, started
-    return emulator.wait_event("BLOCK_JOB_COMPLETED")
+    return emulator.job_ended(job)
 
 
 def disks_are_read_and_written():

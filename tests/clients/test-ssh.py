@@ -171,7 +171,7 @@ def start(e, source, target):
 
 def ended(e):
     """The job's error, or None."""
-    return e.wait_event("BLOCK_JOB_COMPLETED").get("error")
+    return e.job_ended("j").get("error")
 
 
 def copy(e, source, target):

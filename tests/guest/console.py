@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -85,6 +86,21 @@ class Console:
         os.close(self.slave)
 
 
+socket.setdefaulttimeout(600)  # nothing is waited for without an end
+
+
+class Skip(Exception):
+    """Raised by a case that cannot run here."""
+
+
+def needed(get, *args):
+    """What get(*args) gives: Debian's packages, without which a case is skipped."""
+    try:
+        return get(*args)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Skip(f"Debian's packages cannot be had: {error}") from None
+
+
 class Tap:
     """Runs cases and prints TAP."""
 
@@ -100,6 +116,8 @@ class Tap:
             skipped = note[9:] if note and note.startswith("skipped: ") else None
             print(f"ok {self.number} {name}" + (f" # SKIP {skipped}" if skipped else ""), flush=True)
             print(f"# {time.monotonic() - start:.1f} s{'; ' + note if note and not skipped else ''}", flush=True)
+        except Skip as reason:
+            print(f"ok {self.number} {name} # SKIP {reason}", flush=True)
         except Exception as error:  # a case must not take the others along
             self.failed += 1
             print(f"not ok {self.number} {name}", flush=True)

@@ -71,6 +71,7 @@ class Debian:
     def qmp(self, name, **arguments):
         if not self.socket:
             self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(300)
             self.socket.connect(self.path)
             self.file = self.socket.makefile("rw")
             self.file.readline()

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 
 import disk
-from console import BINARY, Console
+from console import BINARY, Console, needed
 
 BOOT_SECONDS = 400
 
@@ -42,7 +42,7 @@ class Guest:
     """Debian's kernel with a shell on the serial line, and a QMP client beside it."""
 
     def __init__(self, *args, drivers=(), programs=(), append=""):
-        kernel, initrd = disk.guest(tuple(drivers) or ("crc32c_generic",))
+        kernel, initrd = needed(disk.guest, tuple(drivers) or ("crc32c_generic",))
         self.folder = tempfile.TemporaryDirectory(prefix="backplane-linux-")
         if programs:
             with_programs(initrd, os.path.join(self.folder.name, "initrd"), *programs)

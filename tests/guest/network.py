@@ -15,7 +15,7 @@ import stat
 import threading
 
 import disk
-from console import BINARY, Console
+from console import BINARY, Console, needed
 from packages import CACHE
 
 
@@ -85,7 +85,7 @@ class Guest:
     """A guest at its shell."""
 
     def __init__(self, drivers, *options, boot=120, memory="128"):
-        kernel, initrd = guest(drivers)
+        kernel, initrd = needed(guest, drivers)
         self.console = Console([BINARY, "-m", memory, "-nodefaults", "-display", "none", "-serial", "stdio",
                                 "-kernel", kernel, "-initrd", initrd, "-append",
                                 "console=ttyS0 quiet panic=-1 mitigations=off", *options])
@@ -108,7 +108,7 @@ class Guest:
         mark = "end-%d" % self.count
         self.console.type("%s; echo %s\"\"-%d-$?.\n" % (command, "end", self.count))
         text = self.console.expect(mark + "-", seconds)
-        return int(self.console.expect(".", 10)), text.split("\n", 1)[-1].replace("\r", "")
+        return int(self.console.expect(".", 60)), text.split("\n", 1)[-1].replace("\r", "")
 
     def dhcp(self, interface="eth0"):
         self.run("ip link set %s up" % interface)

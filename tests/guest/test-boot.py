@@ -76,10 +76,10 @@ def reboot_comes_back():
         console.type(ESCAPE + "c")
         console.expect("(qemu) ", 10)
         console.type("info status\n")
-        console.expect("VM status: running", 10)
+        console.expect("VM status: running", 60)
         console.expect("(qemu) ", 10)
         console.type("info chardev\n")  # the parallel port is redirected, too: to nowhere
-        console.expect("parallel0: filename=null", 10)
+        console.expect("parallel0: filename=null", 60)
         console.expect("(qemu) ", 10)
         console.type(ESCAPE + "c")
         ask(console, "echo a''gain", "again")

@@ -66,13 +66,12 @@ def both_are_found_on_pci():
 
 def main():
     tap = Tap()
-    if not shutil.which("ipmitool"):
-        tap.skip("isa_kcs_is_found_and_used", "ipmitool is missing (package ipmitool)")
-        tap.done()
-    tap.case("isa_kcs_is_found_and_used", isa_kcs_is_found_and_used)
-    tap.case("watchdog_resets_a_guest_that_hangs", watchdog_resets_a_guest_that_hangs)
-    tap.case("block_transfer_works", block_transfer_works)
-    tap.case("both_are_found_on_pci", both_are_found_on_pci)
+    for case in (isa_kcs_is_found_and_used, watchdog_resets_a_guest_that_hangs, block_transfer_works,
+                 both_are_found_on_pci):
+        if shutil.which("ipmitool"):
+            tap.case(case.__name__, case)
+        else:
+            tap.skip(case.__name__, "ipmitool is missing (package ipmitool)")
     tap.done()
 
 

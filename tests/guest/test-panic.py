@@ -15,7 +15,7 @@ DRIVERS = ("pvpanic_pci", "pvpanic_mmio")
 
 
 def panics(*device):
-    """Ends the process; the events that came until then."""
+    """Ends the process: its exit status, and the events that came until then."""
     kernel, initrd = disk.guest(DRIVERS)
     with tempfile.TemporaryDirectory(prefix="backplane-panic-") as folder:
         path = os.path.join(folder, "qmp")
@@ -34,15 +34,16 @@ def panics(*device):
                     lines.readline()
                     console.type("mount -t proc proc /proc 2>/dev/null; echo c > /proc/sysrq-trigger\n")
                     events = [json.loads(line) for line in lines]
-            console.wait(60)
+            status = console.wait(60)
         finally:
             console.close()
-    return events
+    return status, events
 
 
 def kernel_tells(device):
-    for action, wanted in (("shutdown", "poweroff"), ("exit-failure", "poweroff")):
-        events = panics("-device", device, "-action", "panic=" + action)
+    for action, wanted, ends in (("shutdown", "poweroff", 0), ("exit-failure", "poweroff", 1)):
+        status, events = panics("-device", device, "-action", "panic=" + action)
+        assert status == ends, (action, status, events)
         told = [event["data"] for event in events if event["event"] == "GUEST_PANICKED"]
         assert told and told[0]["action"] == wanted, (action, events)
         assert any(event["event"] == "SHUTDOWN" and event["data"]["reason"] == "guest-panic" for event in events), events

@@ -32,6 +32,7 @@ class Guest:
         self.log = self.console.expect("Backplane guest is up", BOOT_SECONDS)
         self.console.expect("# ", 60)
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(300)
         self.socket.connect(path)
         self.file = self.socket.makefile("rw")
         self.file.readline()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 import disk
-from console import BINARY, Console, Tap
+from console import BINARY, Console, Tap, needed
 
 BOOT_SECONDS = 400
 
@@ -49,7 +49,7 @@ class Monitor:
 
 
 def boot(folder, *args):
-    kernel, initrd = disk.guest()
+    kernel, initrd = needed(disk.guest)
     path = os.path.join(folder, "qmp")
     console = Console([BINARY, "-m", "512", "-nodefaults", "-display", "none", "-serial", "stdio", "-qmp",
                        f"unix:{path},server=on,wait=off", "-kernel", kernel, "-initrd", initrd,

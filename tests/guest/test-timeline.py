@@ -34,7 +34,8 @@ def is_whole(found, wall):
     parts = sum(found[name] for name in PHASES)
     assert abs(parts - found["total"]) <= len(PHASES), found  # each is rounded
     if wall:
-        assert abs(found["total"] - 1000 * wall) < 0.02 * 1000 * wall + 50, (found, wall)
+        asked, answered = wall  # since it was started, which takes a busy host its time
+        assert 1000 * asked - 5000 <= found["total"] <= 1000 * answered + 50, (found, wall)
 
 
 def all_phases_are_timed():
@@ -54,17 +55,19 @@ def all_phases_are_timed():
             console.expect("# ", 30)
             console.type("i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); done; echo counted $i\n")
             console.expect("counted 2000", 60)
+            asked = time.monotonic() - begun
             found = monitor.command("query-boot-timeline")
-            wall = time.monotonic() - begun
+            wall = asked, time.monotonic() - begun
             assert found["phase"] == "init" and all(found[name] > 0 for name in PHASES[:5]), found
             assert found["stopped"] == 0, found
             is_whole(found, wall)
             monitor.command("stop")
             time.sleep(0.3)
             monitor.command("cont")
+            asked = time.monotonic() - begun
             again = monitor.command("query-boot-timeline")
             assert again["stopped"] >= 300 and again["kernel"] == found["kernel"], (found, again)
-            is_whole(again, time.monotonic() - begun)
+            is_whole(again, (asked, time.monotonic() - begun))
             text = monitor.command("human-monitor-command", **{"command-line": "info boot-timeline"})
             assert "firmware" in text and "(now)" in text and "total" in text, text
             monitor.command("system_reset")

@@ -85,12 +85,12 @@ def counts_are_shown():
         console.type(ESCAPE + "c")
         console.expect("(qemu) ", 10)
         console.type("info jit\n")
-        seen = console.expect("pages invalidated", 10)
+        seen = console.expect("pages invalidated", 60)
         blocks, insns = (int(re.search(word + r" +(\d+)", seen)[1]) for word in ("TB count", "guest instructions"))
         assert blocks > 5000 and insns > 2 * blocks, (blocks, insns)
         console.expect("(qemu) ", 10)
         console.type("info opcount\n")
-        console.expect("left it", 10)
+        console.expect("left it", 60)
         seen = console.expect("(qemu) ", 10)
         counts = {m[1]: int(m[2]) for m in re.finditer(r"^((?:0f )?[0-9a-f]{2}) (\d+) \d+\r*$", seen, re.M)}
         assert counts.get("0f 05", 0) > 100, "SYSCALL %s" % counts.get("0f 05")  # a shell's system calls

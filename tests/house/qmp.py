@@ -75,10 +75,18 @@ class Emulator:
                     return event.get("data")
             self.events.append(self.read())
 
+    def job_ended(self, job):
+        """The data of the end of this block job, which may have come already; those of others stay."""
+        while True:
+            for at, event in enumerate(self.events):
+                if event["event"] == "BLOCK_JOB_COMPLETED" and event["data"]["device"] == job:
+                    return self.events.pop(at)["data"]
+            self.events.append(self.read())
+
 
 def fails(program, *args, env=None):
     """Runs a command line that must be refused; returns what it said."""
-    run = subprocess.run([program, *QUIET, *args], capture_output=True, text=True, timeout=30,
+    run = subprocess.run([program, *QUIET, *args], capture_output=True, text=True, timeout=60,
                          env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
     assert run.returncode == 1, "status %d: %s" % (run.returncode, run.stderr)
     return run.stderr

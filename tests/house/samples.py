@@ -53,7 +53,7 @@ class Machine(Emulator):
     def __enter__(self):
         super().__enter__()
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
+        self.socket.settimeout(120)
         self.socket.connect(self.path)
         self.lines = self.socket.makefile("rw")
         return self

@@ -3,6 +3,7 @@
 import atexit
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,10 @@ signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 # The desktop of who runs them is no test's: those that open windows have their own.
 for _name in ("DISPLAY", "WAYLAND_DISPLAY"):
     os.environ.pop(_name, None)
+
+
+# Nothing is waited for without an end; whoever expects an answer sooner says so.
+socket.setdefaulttimeout(300)
 
 
 class Skip(Exception):

@@ -88,7 +88,7 @@ def refused(place, *words, trigger=None, env=None, args=(), strict=True):
         assert "return" in e.command("query-status")
         e.process.stdin.write('{"execute": "quit"}\n')
         e.process.stdin.flush()
-        e.process.wait(10)
+        e.process.wait(60)
         told = said + " | " + reasons + " | " + e.process.stderr.read()
     for word in words:
         assert word in told, "%r is not in: %s" % (word, told)

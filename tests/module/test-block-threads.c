@@ -163,24 +163,30 @@ static void the_graph_changes_under_them(void)
     g_free(path);
 }
 
-static void queues_of_the_kernel_serve_each_thread(void)
+/* Cases are of one way each: what a host lacks is told as skipped. */
+static bool may_go(const char *way)
 {
-    static const char *const ways[] = {"io_uring", "native"};
+    char *path = make_file("direct.img", 1 << 20);
+    bool there = way_is_there(way), direct = file_system_does_direct_io(path);
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
-        char *path = make_file("q.img", 1 << 20);
-        bool there = way_is_there(ways[i]) && file_system_does_direct_io(path);
+    g_free(path);
+    if (!there)
+        g_test_skip(way[0] == 'i' ? "no aio=io_uring on this host" : "no aio=native on this host");
+    else if (!direct)
+        g_test_skip("no direct I/O on this file system");
+    return there && direct;
+}
 
-        g_free(path);
-        if (!there) {
-            g_test_message("no aio=%s with direct I/O on this host", ways[i]);
-            continue;
-        }
-        path = make_graph("q.img", ways[i], true);
-        run_workers(path, NULL);
-        command("blockdev-del", "{\"node-name\": \"n\"}");
-        g_free(path);
-    }
+static void queues_of_the_kernel_serve_each_thread(gconstpointer way)
+{
+    char *path;
+
+    if (!may_go(way))
+        return;
+    path = make_graph("q.img", way, true);
+    run_workers(path, NULL);
+    command("blockdev-del", "{\"node-name\": \"n\"}");
+    g_free(path);
 }
 
 /* ---- how many requests go to the kernel at once ---- */
@@ -264,30 +270,24 @@ static void read_in_batches(struct bp_context *ctx, unsigned batch, unsigned exp
 }
 
 /* aio-max-batch of an iothread, as its property sets it. */
-static void kernel_gets_no_more_at_once_than_the_thread_says(void)
+static void kernel_gets_no_more_at_once_than_the_thread_says(gconstpointer way)
 {
-    static const char *const ways[] = {"io_uring", "native"};
+    char *path;
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
-        char *path = make_file("b.img", 1 << 20);
-
-        if (!way_is_there(ways[i]) || !file_system_does_direct_io(path)) {
-            g_test_message("no aio=%s with direct I/O on this host", ways[i]);
-            g_free(path);
-            continue;
-        }
-        command("blockdev-add", "{\"driver\": \"file\", \"node-name\": \"n\", \"filename\": \"%s\", "
-                "\"aio\": \"%s\", \"cache\": {\"direct\": true}}", path, ways[i]);
-        open_worker(&workers[0], 0);
-        batch_front = workers[0].front;
-        read_in_batches(workers[0].ctx, 0, AT_ONCE);
-        read_in_batches(workers[0].ctx, BATCH, BATCH);
-        read_in_batches(workers[0].ctx, 1, 1);
-        bp_context_set_batch(workers[0].ctx, 0);
-        close_front(&workers[0].front);
-        command("blockdev-del", "{\"node-name\": \"n\"}");
-        g_free(path);
-    }
+    if (!may_go(way))
+        return;
+    path = make_file("b.img", 1 << 20);
+    command("blockdev-add", "{\"driver\": \"file\", \"node-name\": \"n\", \"filename\": \"%s\", "
+            "\"aio\": \"%s\", \"cache\": {\"direct\": true}}", path, (const char *)way);
+    open_worker(&workers[0], 0);
+    batch_front = workers[0].front;
+    read_in_batches(workers[0].ctx, 0, AT_ONCE);
+    read_in_batches(workers[0].ctx, BATCH, BATCH);
+    read_in_batches(workers[0].ctx, 1, 1);
+    bp_context_set_batch(workers[0].ctx, 0);
+    close_front(&workers[0].front);
+    command("blockdev-del", "{\"node-name\": \"n\"}");
+    g_free(path);
 }
 
 static struct front reader_front;
@@ -331,16 +331,22 @@ static void reads_on_the_spot_beside_other_threads_do_no_harm(void)
 
 int main(int argc, char **argv)
 {
+    static const char *const ways[] = {"io_uring", "native"};
     int ret;
 
     bp_test_keep_contexts();
     start_host(&argc, &argv);
     g_test_add_func("/block-threads/pieces_of_blocks_are_all_there", pieces_of_blocks_are_all_there);
     g_test_add_func("/block-threads/the_graph_changes_under_them", the_graph_changes_under_them);
-    g_test_add_func("/block-threads/queues_of_the_kernel_serve_each_thread",
-                    queues_of_the_kernel_serve_each_thread);
-    g_test_add_func("/block-threads/kernel_gets_no_more_at_once_than_the_thread_says",
-                    kernel_gets_no_more_at_once_than_the_thread_says);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+        char *serve = g_strconcat("/block-threads/queues_of_the_kernel_serve_each_thread/", ways[i], NULL);
+        char *most = g_strconcat("/block-threads/kernel_gets_no_more_at_once_than_the_thread_says/", ways[i], NULL);
+
+        g_test_add_data_func(serve, ways[i], queues_of_the_kernel_serve_each_thread);
+        g_test_add_data_func(most, ways[i], kernel_gets_no_more_at_once_than_the_thread_says);
+        g_free(serve);
+        g_free(most);
+    }
     g_test_add_func("/block-threads/reads_on_the_spot_beside_other_threads_do_no_harm",
                     reads_on_the_spot_beside_other_threads_do_no_harm);
     ret = g_test_run();

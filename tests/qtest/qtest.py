@@ -24,10 +24,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SILENCE = 300  # seconds in which the machine protocol has to say something
 TIMEOUT = float(os.environ.get("QTEST_TIMEOUT", "60"))  # seconds for one answer
+
+
+socket.setdefaulttimeout(300)  # nothing is waited for without an end
 
 
 def program(arch="x86_64"):
@@ -98,7 +103,7 @@ class QTest:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         status = self.process.wait()
@@ -127,7 +132,7 @@ class QTest:
         while b"\n" not in self._rest:
             part = self._socket.recv(1 << 16)
             if not part:
-                self.process.wait(10)
+                self.process.wait(60)
                 raise Failed("the emulator ended: " + self.errors())
             self._rest += part
         line, self._rest = self._rest.split(b"\n", 1)
@@ -238,9 +243,13 @@ class QTest:
     # ---- QMP beside it ----
 
     def _qmp_read(self):
+        watch = threading.Timer(SILENCE, self.process.kill)  # nothing hangs for ever
+        watch.daemon = True
+        watch.start()
         line = self.process.stdout.readline()
+        watch.cancel()
         if not line:
-            self.process.wait(10)
+            self.process.wait(60)
             raise Failed("the emulator ended: " + self.errors())
         return json.loads(line)
 

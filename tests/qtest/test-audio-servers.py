@@ -77,7 +77,7 @@ class Home:
             process.terminate()
         for process in reversed(self.processes):
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -219,7 +219,7 @@ def resources_are_counted(q):
 def wishes_of_viewers_reach_the_driver(q):
     g = Gpu(q)
     port = int(q.qmp("query-vnc")["service"])
-    with socket.create_connection(("127.0.0.1", port)) as s:
+    with socket.create_connection(("127.0.0.1", port), 60) as s:
         f = s.makefile("rb")
         f.read(12)
         s.sendall(b"RFB 003.008\n")
@@ -256,8 +256,7 @@ def pointer_has_a_picture(q):
 
 def random_requests_are_survived(q):
     g, rand = Gpu(q), random.Random(5)
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
+    for _ in range(4000):
         kind = rand.choice((*range(0x100, 0x10C), 0x300, 0x301, rand.getrandbits(32)))
         words = [rand.choice((0, 1, 2, 3, 16, 64, 100, BACKING, rand.getrandbits(32)))
                  for _ in range(rand.randrange(14))]
