@@ -378,6 +378,32 @@ def three_machines_share_a_group():
         assert b.frame(20) == FRAME and c.frame(20) == FRAME
 
 
+def group_is_reached_by_a_descriptor():
+    """Of a socket that has joined it: what is sent goes to the group, what the group says is heard."""
+    port = free_port(socket.SOCK_DGRAM)
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for _ in range(2):
+            s = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                s.bind(("230.0.0.78", port))
+                s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                             socket.inet_aton("230.0.0.78") + socket.inet_aton("127.0.0.1"))
+                s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            except OSError as error:
+                raise tap.Skip("no multicast here: %s" % error)
+            ends.append(s)
+        ours, theirs = ends
+        ours.settimeout(60)
+        with machine("dgram,remote.type=inet,remote.host=230.0.0.78,remote.port=%d,local.type=fd,local.str=%d" % (
+                port, theirs.fileno()), pass_fds=(theirs.fileno(),)) as w:
+            w.send(FRAME)
+            assert ours.recv(70000) == FRAME
+            ours.sendto(BACK, ("230.0.0.78", port))
+            assert w.frame(60) == BACK
+
+
 # ---- socket ----
 
 def old_keys_join_two_machines():
@@ -553,7 +579,7 @@ tap.run([listening_stream_takes_a_connection, connecting_stream_comes_back, stre
          stream_keeps_to_its_family, frame_of_a_gigabyte_ends_the_connection,
          peer_that_reads_nothing_holds_up_nobody, two_machines_hear_each_other_by_stream,
          datagrams_go_between_two_ports, datagrams_go_between_two_paths, dgram_takes_a_descriptor,
-         three_machines_share_a_group, old_keys_join_two_machines, old_fd_is_of_the_kind_that_it_is,
+         three_machines_share_a_group, group_is_reached_by_a_descriptor, old_keys_join_two_machines, old_fd_is_of_the_kind_that_it_is,
          pseudowire_has_the_form_of_the_rfc, two_machines_hear_each_other_by_pseudowire,
          machines_of_a_switch_are_told_apart, nics_of_a_switch_have_addresses_of_their_own,
          switch_is_late_and_lossy_as_it_is_told, wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])

@@ -20,8 +20,8 @@ sys.path.insert(0, os.path.join(sys.argv[1], "tests", "house"))
 import certificates  # noqa: E402
 import tap  # noqa: E402
 from qmp import Emulator  # noqa: E402
-from secure import (DN, PROGRAM, QUIET, WAIT, X509, ca_words, client_words, emulator, gnutls, path,  # noqa: E402
-                    pki, refused, server, write)
+from secure import (DN, PROGRAM, QUIET, WAIT, X509, Client, ca_words, client_words, emulator, free_port,  # noqa: E402
+                    gnutls, path, pki, refused, server, small_group, write)
 
 
 def gets_in(port, *words):
@@ -101,6 +101,61 @@ def rules_are_found_after_daemonize():
         os.makedirs(folder)
         write("rules/acl", "{}")
         assert not gets_in(port)
+
+
+def documented_rules_decide():
+    """The manual's, for names of users, without the comma that JSON does not have."""
+    os.makedirs(path("users"))
+    names = ("fred", "bob", "danb", "dan", "dan*", "daniel", "Fred", "alice")
+    write("users/keys.psk", "".join("%s:%032x\n" % (name, n + 1) for n, name in enumerate(names)))
+    acl = write("users.acl", """{
+  "rules": [
+    { "match": "fred", "policy": "allow", "format": "exact" },
+    { "match": "bob", "policy": "allow", "format": "exact" },
+    { "match": "danb", "policy": "deny", "format": "glob" },
+    { "match": "dan*", "policy": "allow", "format": "exact" }
+  ],
+  "policy": "deny"
+}
+""")
+    port, words = server("tls-creds-psk,id=tls0,endpoint=server,dir=" + path("users"),
+                         "authz-listfile,id=auth0,refresh=on,filename=" + acl, keys=",tls-authz=auth0")
+    with emulator(words):
+        for n, name in enumerate(names):  # what is exact is no pattern
+            assert gets_in(port, *psk_words(name, "%032x" % (n + 1))) == (name in ("fred", "bob", "dan*")), name
+
+
+def openssl(port, *args):
+    return Client("openssl", "s_client", "-connect", "127.0.0.1:%d" % port, "-tls1_2", *args)
+
+
+def groups_are_those_of_the_file_or_well_known_ones():
+    os.makedirs(path("group"))
+    os.makedirs(path("no-group"))
+    for folder in ("group", "no-group"):
+        write(folder + "/keys.psk", "qemu:00112233445566778899aabbccddeeff\n")
+    small_group(path("group", "dh-params.pem"))
+    psk = ("-psk", "00112233445566778899aabbccddeeff", "-psk_identity", "qemu", "-cipher",
+           "DHE-PSK-AES128-GCM-SHA256:@SECLEVEL=0")
+    anonymous = ("-cipher", "ADH-AES128-GCM-SHA256:@SECLEVEL=0")
+    for creds, folder, client, bits in (
+            ("tls-creds-psk", "group", psk, b"1024"), ("tls-creds-psk", "no-group", psk, b"2048"),
+            ("tls-creds-anon", "group", anonymous, b"1024"), ("tls-creds-anon", "no-group", anonymous, b"2048")):
+        port, words = server("%s,id=tls0,endpoint=server,dir=%s" % (creds, path(folder)))
+        with emulator(words), openssl(port, *client) as c:
+            assert c.until(b"Server Temp Key: DH, " + bits + b" bits"), (creds, folder, c.seen)
+
+
+def our_client_knows_nobody():
+    """Anonymous credentials; that they verify nobody is no matter of verify-peer."""
+    for more in ("", ",verify-peer=on", ",verify-peer=off"):
+        port = free_port()
+        with Client("openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-nocert", "-tls1_2", "-cipher",
+                    "aNULL:@SECLEVEL=0") as c:
+            assert c.until(b"ACCEPT"), c.seen
+            with emulator(["-object", "tls-creds-anon,id=c,endpoint=client" + more, "-chardev",
+                           "socket,id=m,host=127.0.0.1,port=%d,tls-creds=c" % port, "-mon", "m,mode=control"]):
+                assert c.until(b'"QMP"'), c.seen
 
 
 # ---- accounts ----
@@ -347,7 +402,8 @@ def ends_of_the_web_are_answered():
             assert got[1][:2] == b"\x03\xe9", got
 
 
-tap.run([keys_are_found_after_daemonize, rules_are_found_after_daemonize, accounts_of_pam_decide,
+tap.run([documented_rules_decide, groups_are_those_of_the_file_or_well_known_ones, our_client_knows_nobody,
+         keys_are_found_after_daemonize, rules_are_found_after_daemonize, accounts_of_pam_decide,
          services_without_accounts_let_nobody_in, slow_accounts_hold_up_nobody, certificates_are_for_one_end,
          our_client_wants_a_server_with_that_name, who_only_warns_is_sent_away, who_only_warns_later_is_sent_away,
          ends_of_the_web_are_answered])

@@ -4,7 +4,6 @@ TLS and rights on the socket chardev: the machine protocol behind it, GnuTLS's a
 the other end, certificates of certtool. Usage: test-tls.py SOURCE-ROOT BUILD-ROOT
 """
 import asyncio
-import base64
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ import certificates  # noqa: E402
 import tap  # noqa: E402
 from qmp import Emulator  # noqa: E402
 from secure import (DN, PROGRAM, QUIET, WAIT, X509, Client, ca_words, client_words, emulator, free_port,  # noqa: E402
-                    gnutls, path, pki, refused, server, write)
+                    gnutls, path, pki, refused, server, small_group, write)
 
 # ---- certificates ----
 
@@ -171,17 +170,6 @@ def priorities_bind():
             assert c.talks() and b"TLS1.2" in c.seen, c.seen
         with gnutls(port, *client_words(), "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3") as c:
             assert not c.talks(), c.seen
-
-
-def small_group(name):
-    """A group of 1024 bits, that of RFC 2409, 6.2: no named one that anybody would choose."""
-    p = bytes.fromhex("00FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF"
-                      "9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE"
-                      "386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF")
-    integers = b"\x02\x81\x81" + p + b"\x02\x01\x02"
-    der = b"\x30\x81" + bytes([len(integers)]) + integers
-    with open(name, "w", encoding="utf-8") as f:
-        f.write("-----BEGIN DH PARAMETERS-----\n%s-----END DH PARAMETERS-----\n" % base64.encodebytes(der).decode())
 
 
 def parameters_of_diffie_hellman_are_those_of_the_file():

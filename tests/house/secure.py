@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """An emulator whose monitor is behind TLS, and who talks to it. For tests with arguments SOURCE-ROOT BUILD-ROOT."""
+import base64
 import os
 import select
 import shutil
@@ -120,3 +121,14 @@ def ca_words():
 def client_words(folder="client"):
     return (*ca_words(), "--x509certfile", path(folder, "client-cert.pem"), "--x509keyfile",
             path(folder, "client-key.pem"))
+
+
+def small_group(name):
+    """A group of 1024 bits, that of RFC 2409, 6.2: no named one that anybody would choose."""
+    p = bytes.fromhex("00FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF"
+                      "9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE"
+                      "386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF")
+    integers = b"\x02\x81\x81" + p + b"\x02\x01\x02"
+    der = b"\x30\x81" + bytes([len(integers)]) + integers
+    with open(name, "w", encoding="utf-8") as f:
+        f.write("-----BEGIN DH PARAMETERS-----\n%s-----END DH PARAMETERS-----\n" % base64.encodebytes(der).decode())

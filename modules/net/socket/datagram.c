@@ -194,6 +194,32 @@ static int open_pair(struct datagram *d, struct bp_error *err)
     return 0;
 }
 
+static void copy_option(const struct datagram *d, int level, int option)
+{
+    uint8_t value[sizeof(struct in_addr) + 12];
+    socklen_t n = sizeof(value);
+
+    if (getsockopt(d->fd, level, option, value, &n) == 0)
+        setsockopt(d->send_fd, level, option, value, n);
+}
+
+/* To a group another socket sends, as the given one hears: by its address our own frames are known, which the group
+ * gives back. */
+static int send_beside(struct datagram *d, struct bp_error *err)
+{
+    union address any = {.any = {.sa_family = (sa_family_t)d->remote.family}};
+    bool six = d->remote.family == AF_INET6;
+
+    d->send_fd = socket(d->remote.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (d->send_fd < 0 || bind(d->send_fd, &any.any, d->remote.length) < 0)
+        return failed(err, &d->remote, "make a socket for");
+    copy_option(d, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MULTICAST_IF : IP_MULTICAST_IF);
+    copy_option(d, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL);
+    d->own_length = sizeof(d->own);
+    getsockname(d->send_fd, &d->own.any, &d->own_length);
+    return 0;
+}
+
 static int take_descriptor(struct datagram *d, struct bp_error *err)
 {
     socklen_t n = sizeof(int);
@@ -204,7 +230,7 @@ static int take_descriptor(struct datagram *d, struct bp_error *err)
     d->fd = d->local.fd;
     fcntl(d->fd, F_SETFL, fcntl(d->fd, F_GETFL) | O_NONBLOCK);
     fcntl(d->fd, F_SETFD, FD_CLOEXEC);
-    return 0;
+    return kind == SOCK_DGRAM && d->remote.family && place_multicast(&d->remote) ? send_beside(d, err) : 0;
 }
 
 static int open_socket(struct datagram *d, struct bp_error *err)
