@@ -141,6 +141,24 @@ def datagram_reaches_the_host_and_comes_back():
         assert w.udp(5000) == (b"pong", "10.0.2.2", port)
 
 
+def questions_for_names_reach_the_hosts_resolver():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(60)
+        try:
+            s.bind(("127.9.9.9", 53))
+        except OSError as error:
+            raise tap.Skip("nobody can be a name server here: %s" % error)
+        program = with_resolver("127.9.9.9")
+        for keys, address in (("", "10.0.2.3"), ("dns=10.0.2.77", "10.0.2.77")):
+            with network(keys, program=program) as w:
+                w.send_udp(address, 5353, 53, b"where is it?")
+                data, source = s.recvfrom(512)
+                assert data == b"where is it?", data
+                s.sendto(b"there", source)
+                assert w.udp(5353) == (b"there", address, 53)
+    refused("dns=10.0.2.2", "dns")
+
+
 def ping_of_the_host_is_answered():
     with network() as w:
         w.ping("10.0.2.2")
@@ -311,19 +329,48 @@ def address_inside_starts_a_program():
 
 # ---- IPv6 ----
 
+def send_icmp6(w, mac, ours, to, body):
+    pseudo = ours + to + struct.pack(">IHBB", len(body), 0, 0, 58)
+    body = body[:2] + struct.pack(">H", checksum(pseudo + body)) + body[4:]
+    w.send(mac + MAC + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + ours + to + body)
+
+
+def icmp6_of(frame, kind):
+    return frame[54:] if frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == kind else None
+
+
 def solicited(w):
     """The router's advertisement: its prefixes and name servers."""
     ours = bytes.fromhex("fe80000000000000505400fffe123456")
-    body = b"\x85\0\0\0" + bytes(4) + b"\x01\x01" + MAC
     routers = bytes.fromhex("ff020000000000000000000000000002")
-    pseudo = ours + routers + struct.pack(">IHBB", len(body), 0, 0, 58)
-    body = body[:2] + struct.pack(">H", checksum(pseudo + body)) + body[4:]
-    w.send(b"\x33\x33\0\0\0\x02" + MAC + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + ours +
-           routers + body)
+    send_icmp6(w, b"\x33\x33\0\0\0\x02", ours, routers, b"\x85\0\0\0" + bytes(4) + b"\x01\x01" + MAC)
+    return w.wait(lambda frame: icmp6_of(frame, 134), what="a router's advertisement")
 
-    def match(frame):
-        return frame[54:] if frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 134 else None
-    return w.wait(match, 5, "a router's advertisement")
+
+def host_has_the_ipv6_address_that_it_was_given():
+    """RFC 4861, 7: who has it? RFC 4443, 4: is it there?"""
+    ours, host = (socket.inet_pton(socket.AF_INET6, text) for text in ("fd00:77::15", "fd00:77::9"))
+
+    def ask(w, address):
+        node = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13] + address[13:]
+        send_icmp6(w, b"\x33\x33" + node[12:], ours, node, b"\x87" + bytes(7) + address + b"\x01\x01" + MAC)
+
+    def ping(w, mac, what):
+        send_icmp6(w, mac, ours, host, b"\x80\0\0\0\0\x07\0\x01" + what)
+
+        def answer(frame):
+            asked = icmp6_of(frame, 135)
+            if asked and asked[8:24] == ours:
+                send_icmp6(w, mac, ours, frame[22:38], b"\x88\0\0\0\x60\0\0\0" + ours + b"\x02\x01" + MAC)
+            return icmp6_of(frame, 129)
+        assert w.wait(answer, what="an echo")[8:] == what
+    with network("ipv6-net=fd00:77::/64,ipv6-host=fd00:77::9") as w:
+        ask(w, host)
+        mac = w.wait(lambda frame: frame[6:12] if (icmp6_of(frame, 136) or b"")[8:24] == host else None)
+        ping(w, mac, b"are you there?")
+        ask(w, host[:15] + b"\x02")  # the default is nobody's now
+        ping(w, mac, b"still there?")
+        assert not any((icmp6_of(frame, 136) or b"")[8:24] == host[:15] + b"\x02" for frame in w.others)
 
 
 def router_advertises_its_prefix_and_name_server():
@@ -386,7 +433,8 @@ def json_and_qmp_take_lists():
 
 tap.run([dhcp_gives_the_manuals_addresses, network_is_where_its_keys_put_it, names_and_files_are_told,
          ipv4_off_gives_no_address, connection_reaches_a_server_of_the_host,
-         datagram_reaches_the_host_and_comes_back, ping_of_the_host_is_answered, restricted_guest_reaches_nobody,
+         datagram_reaches_the_host_and_comes_back, questions_for_names_reach_the_hosts_resolver,
+         ping_of_the_host_is_answered, restricted_guest_reaches_nobody, host_has_the_ipv6_address_that_it_was_given,
          tftp_shows_its_folder_and_nothing_else, forwarded_connection_reaches_the_guest,
          forwarded_datagram_reaches_the_guest, restricted_guest_is_still_reached_by_forwards,
          forwards_come_and_go_while_it_runs, port_in_use_names_who_has_it, address_inside_leads_to_a_chardev,
