@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tests", "house"))
 import tap  # noqa: E402
 from qmp import Emulator, fails  # noqa: E402
-from wire import ALL, MAC, Wire, options  # noqa: E402
+from wire import ALL, MAC, Wire, old_options, options  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 FOLDER = tap.work_folder("net-sockets-")
@@ -430,6 +430,32 @@ def old_fd_is_of_the_kind_that_it_is():
 
 # ---- l2tpv3 ----
 
+def old_backends_are_at_hub_0():
+    path = os.path.join(FOLDER, "old")
+    os.makedirs(path)
+    port, ours, theirs = free_port(), free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    for backend in ("socket,listen=127.0.0.1:%d,name=blue" % port,
+                    "l2tpv3,src=127.0.0.1,dst=127.0.0.1,udp=on,srcport=%d,dstport=%d,txsession=1,rxsession=1,counter=off,"
+                    "name=blue" % (theirs, ours)):
+        wire = Wire(path)
+        with contextlib.closing(wire), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, \
+                Emulator(PROGRAM, "-M", "none", *old_options(path, backend)) as e:
+            wire.emulator = e
+            s.bind(("127.0.0.1", ours))
+            s.settimeout(60)
+            text = e.command("human-monitor-command", command_line="info network")["return"]
+            assert "blue: index=0," in text and "type=hubport,hub=0" in text, text
+            if backend.startswith("socket"):
+                with socket.create_connection(("127.0.0.1", port), 60) as c:
+                    both_ways(wire, c, told=False)
+                continue
+            head = struct.pack(">II", 0x30000, 1)
+            wire.send(FRAME)
+            assert s.recv(70000) == head + FRAME
+            s.sendto(head + BACK, ("127.0.0.1", theirs))
+            assert wire.frame(60) == BACK
+
+
 def pseudowire_has_the_form_of_the_rfc():
     ours, theirs = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
     keys = "l2tpv3,src=127.0.0.1,dst=127.0.0.1,udp=on,srcport=%d,dstport=%d,txsession=0x11223344,rxsession=77" % (theirs, ours)
@@ -580,6 +606,6 @@ tap.run([listening_stream_takes_a_connection, connecting_stream_comes_back, stre
          peer_that_reads_nothing_holds_up_nobody, two_machines_hear_each_other_by_stream,
          datagrams_go_between_two_ports, datagrams_go_between_two_paths, dgram_takes_a_descriptor,
          three_machines_share_a_group, group_is_reached_by_a_descriptor, old_keys_join_two_machines, old_fd_is_of_the_kind_that_it_is,
-         pseudowire_has_the_form_of_the_rfc, two_machines_hear_each_other_by_pseudowire,
+         old_backends_are_at_hub_0, pseudowire_has_the_form_of_the_rfc, two_machines_hear_each_other_by_pseudowire,
          machines_of_a_switch_are_told_apart, nics_of_a_switch_have_addresses_of_their_own,
          switch_is_late_and_lossy_as_it_is_told, wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])

@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tests", "house"))
 import tap  # noqa: E402
 from qmp import Emulator, fails  # noqa: E402
-from wire import ALL, MAC, Wire, options  # noqa: E402
+from wire import ALL, MAC, Wire, old_options, options  # noqa: E402
 
 INSIDE = "BACKPLANE_TEST_NAMESPACE"
 if INSIDE not in os.environ:
@@ -42,10 +42,10 @@ def ip(*words):
 
 
 @contextlib.contextmanager
-def machine(netdev, pass_fds=()):
+def machine(netdev, pass_fds=(), words=options):
     wire = Wire(FOLDER)
     try:
-        with Emulator(PROGRAM, "-M", "none", *options(FOLDER, netdev), pass_fds=pass_fds) as e:
+        with Emulator(PROGRAM, "-M", "none", *words(FOLDER, netdev), pass_fds=pass_fds) as e:
             wire.emulator = e
             wire.ip = "10.9.0.2"
             yield wire
@@ -91,6 +91,20 @@ def interface_has_its_name_and_the_host_answers():
         ip("link", "set", "lab0", "up")
         host_answers(w)
     assert "lab0" not in ip("-br", "link"), "it goes with the machine"
+
+
+def old_backends_are_at_hub_0():
+    def is_there(w):
+        text = w.emulator.command("human-monitor-command", command_line="info network")["return"]
+        assert "blue: index=0," in text and "type=hubport,hub=0" in text, text
+        host_answers(w)
+    with machine("tap,ifname=lab9,script=no,downscript=no,name=blue", words=old_options) as w:
+        ip("addr", "add", "10.9.0.1/24", "dev", "lab9")
+        ip("link", "set", "lab9", "up")
+        is_there(w)
+    with bridge("br9"), machine("bridge,br=br9,name=blue,helper=" + HELPER, words=old_options) as w:
+        forwards(w)
+        is_there(w)
 
 
 def kernel_names_an_interface_that_has_no_name():
@@ -142,26 +156,38 @@ def long_segments_are_cut_for_who_takes_none():
             assert c.read(len(data)) == data
 
 
-def helper_puts_it_on_the_bridge():
-    ip("link", "add", "br7", "type", "bridge")
-    ip("addr", "add", "10.9.0.1/24", "dev", "br7")
-    ip("link", "set", "br7", "up")
+@contextlib.contextmanager
+def bridge(name):
+    """One that the helper's rules allow."""
+    ip("link", "add", name, "type", "bridge")
     try:
+        ip("addr", "add", "10.9.0.1/24", "dev", name)
+        ip("link", "set", name, "up")
         with open("bridge.conf", "w", encoding="ascii") as f:
-            f.write("# ours\nallow br7\n")
+            f.write("# ours\nallow %s\n" % name)
         os.chmod("bridge.conf", 0o644)
+        yield
+    finally:
+        ip("link", "del", name)
+
+
+def forwards(w):
+    """Until its port of the bridge lets frames through; its name."""
+    name = interface(w)
+    end = time.monotonic() + 60
+    while "state forwarding" not in ip("-d", "link", "show", name):
+        assert time.monotonic() < end, "the port does not forward"
+        time.sleep(0.05)
+    return name
+
+
+def helper_puts_it_on_the_bridge():
+    with bridge("br7"):
         for netdev in ("bridge,br=br7,helper=" + HELPER, "tap,br=br7,helper=" + HELPER,
                        "tap,br=br7,helper=%s --use-vnet" % HELPER):
             with machine(netdev) as w:
-                name = interface(w)
-                assert "master br7" in ip("link", "show", name)
-                end = time.monotonic() + 20
-                while "state forwarding" not in ip("-d", "link", "show", name):
-                    assert time.monotonic() < end, "the port does not forward"
-                    time.sleep(0.05)
+                assert "master br7" in ip("link", "show", forwards(w))
                 host_answers(w)
-    finally:
-        ip("link", "del", "br7")
 
 
 def helper_refuses_what_its_rules_deny():
@@ -202,7 +228,8 @@ def name_that_is_too_long_is_refused():
     refused("tap,id=n,helper=/nonexistent/helper", "/nonexistent/helper")
 
 
-tap.run([interface_has_its_name_and_the_host_answers, kernel_names_an_interface_that_has_no_name,
+tap.run([interface_has_its_name_and_the_host_answers, old_backends_are_at_hub_0,
+         kernel_names_an_interface_that_has_no_name,
          scripts_configure_it_and_clear_up, open_descriptor_is_taken, long_segments_are_cut_for_who_takes_none,
          helper_puts_it_on_the_bridge, helper_refuses_what_its_rules_deny, vhost_is_refused_in_words,
          name_that_is_too_long_is_refused])

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 
 import tap  # noqa: E402
 from qmp import Emulator, fails  # noqa: E402
-from wire import ALL, MAC, Wire, options  # noqa: E402
+from wire import ALL, MAC, Wire, old_options, options  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "backplane-system-x86_64")
 FOLDER = tap.work_folder("net-vde-")
@@ -45,12 +45,12 @@ def switch(name, *more):
 
 
 @contextlib.contextmanager
-def machine(netdev, name):
+def machine(netdev, name, words=options):
     folder = os.path.join(FOLDER, name)
     os.makedirs(folder, exist_ok=True)
     wire = Wire(folder)
     try:
-        with Emulator(PROGRAM, "-M", "none", *options(folder, netdev)) as e:
+        with Emulator(PROGRAM, "-M", "none", *words(folder, netdev)) as e:
             wire.emulator = e
             yield wire
     finally:
@@ -73,6 +73,16 @@ def two_machines_hear_each_other():
         with Emulator(PROGRAM, "-nodefaults", "-nic", "vde,model=e1000,sock=" + path) as e:
             text = e.command("human-monitor-command", command_line="info network")["return"]
             assert "e1000" in text and "sock=" + path in text, text
+
+
+def old_backend_is_at_hub_0():
+    need()
+    with switch("old") as (path, _), machine("vde,sock=%s,name=blue" % path, "one", old_options) as a, \
+            machine("vde,sock=" + path, "two") as b:
+        a.send(FRAME)
+        assert b.wait(lambda f: f if f.startswith(FRAME) else None) == FRAME
+        text = a.emulator.command("human-monitor-command", command_line="info network")["return"]
+        assert "blue: index=0," in text and "type=hubport,hub=0" in text, text
 
 
 def other_group():
@@ -185,6 +195,6 @@ def wrong_keys_are_refused_in_words():
             assert word in said, (word, said)
 
 
-tap.run([two_machines_hear_each_other, port_belongs_to_who_was_told, switch_that_is_silent_is_told_of, users_without_privileges_come_in,
+tap.run([two_machines_hear_each_other, old_backend_is_at_hub_0, port_belongs_to_who_was_told, switch_that_is_silent_is_told_of, users_without_privileges_come_in,
          switch_that_goes_pulls_the_cable,
          wrong_keys_are_refused_in_words])

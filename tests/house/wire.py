@@ -34,6 +34,12 @@ def options(folder, network, name="n"):
             "-netdev", "hubport,id=p0,hubid=1,netdev=" + name, "-netdev", "hubport,id=p1,hubid=1,netdev=wire"]
 
 
+def old_options(folder, backend):
+    """The same with -net, whose hub is number 0."""
+    return ["-net", backend, "-netdev", "dgram,id=wire,local.type=unix,local.path=%s/them,"
+            "remote.type=unix,remote.path=%s/us" % (folder, folder), "-netdev", "hubport,id=p1,hubid=0,netdev=wire"]
+
+
 class Wire:
     def __init__(self, folder):
         self.folder = folder
