@@ -151,7 +151,7 @@ def client_that_goes_cancels_its_command():
         time.sleep(0.1)
         assert ok(e.command("patient-cancelled")) == 0
         one.close()
-        for _ in range(200):
+        for _ in range(1200):
             if ok(e.command("patient-cancelled")) == 1:
                 break
             time.sleep(0.05)

@@ -232,7 +232,7 @@ def logged(log, mode, *more):
     with start(mode, log=log, more=more) as e:
         wait_for_mode(e)
         e.command("quit")
-        e.process.wait()
+        e.process.wait(120)
     with open(log) as f:
         return [int(a, 16) for a in re.findall(r"^0x([0-9a-f]+):  ", f.read(), re.M)]
 

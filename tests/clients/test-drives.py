@@ -477,9 +477,9 @@ def fill_until_it_is_full(q, disk):
         assert count < 64
         disk.start(WRITE, count * 128, 128, count + 1)
         count += 1
-        for _ in range(200):
-            if not disk.flying() or q.qmp("query-status")["status"] == "io-error":
-                break
+        end = time.monotonic() + 60 * SLOW
+        while disk.flying() and q.qmp("query-status")["status"] != "io-error":
+            assert time.monotonic() < end, "a request does not end"
             time.sleep(0.001)
     return count
 
