@@ -19,16 +19,16 @@ static int make_way(const char *path, const struct sockaddr_un *address, struct 
 
     if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return 0; /* bind() tells */
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* no server takes it for a client */
     if (fd < 0)
         return bp_fail(err, errno, "%s: %s", path, strerror(errno));
     why = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
     close(fd);
     if (why == ECONNREFUSED)
         return unlink(path) < 0 ? bp_fail(err, errno, "%s: %s", path, strerror(errno)) : 0;
-    /* 0, EAGAIN: somebody listens there; EPROTOTYPE: another kind of socket; EACCES: not ours. */
+    /* EPROTOTYPE: somebody serves it; 0: with datagrams; EACCES: not ours. */
     return bp_fail(err, EADDRINUSE, "%s: another process serves this socket%s%s", path,
-                   why && why != EAGAIN ? ": " : "", why && why != EAGAIN ? strerror(why) : "");
+                   why && why != EPROTOTYPE ? ": " : "", why && why != EPROTOTYPE ? strerror(why) : "");
 }
 
 static void remember(struct unix_socket *s, const char *path)
