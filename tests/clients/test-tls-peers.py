@@ -392,7 +392,7 @@ def ends_of_the_web_are_answered():
             with web_socket(name) as s:
                 assert b"QMP" in read_frame(s)[1]
                 s.sendall(frame(8, payload) + frame(2, b"{}"))
-                assert read_frame(s) == (8, payload)  # RFC 6455, 5.5.1
+                assert read_frame(s) == (8, payload[:2])  # RFC 6455, 5.5.1: why, not in which words
                 assert s.recv(1) == b""
         with web_socket(name) as s:  # we end it
             assert b"QMP" in read_frame(s)[1]
