@@ -418,12 +418,15 @@ static void curl_close(struct bp_block_node *node)
 #define COOKIES \
     BP_PROP("cookie", STRING, struct curl_state, cookie, NULL, "cookies: a=1; b=2"), \
     BP_PROP("cookie-secret", STRING, struct curl_state, cookie_secret, NULL, "id of the secret with the cookies")
+#define NO_COOKIES \
+    BP_PROP("cookie", STRING, struct curl_state, cookie, NULL, "not of this protocol: ignored"), \
+    BP_PROP("cookie-secret", STRING, struct curl_state, cookie_secret, NULL, "not of this protocol: ignored")
 #define VERIFY \
     BP_PROP("sslverify", BOOL, struct curl_state, sslverify, "on", "the server's certificate is checked")
 static const struct bp_field http_props[] = {COMMON, COOKIES, BP_FIELDS_END};
 static const struct bp_field https_props[] = {COMMON, COOKIES, VERIFY, BP_FIELDS_END};
-static const struct bp_field ftp_props[] = {COMMON, BP_FIELDS_END};
-static const struct bp_field ftps_props[] = {COMMON, VERIFY, BP_FIELDS_END};
+static const struct bp_field ftp_props[] = {COMMON, NO_COOKIES, BP_FIELDS_END};
+static const struct bp_field ftps_props[] = {COMMON, NO_COOKIES, VERIFY, BP_FIELDS_END};
 
 #define DRIVER .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_READ_ONLY_DRIVER, .open = curl_open, .close = curl_close, \
     .read = curl_read, .length = curl_length, .limits = curl_limits

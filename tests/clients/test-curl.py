@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Disk images over HTTP and HTTPS: lighttpd, and a server in this process that sees what is asked for.
+Disk images over HTTP, HTTPS, FTP and FTPS: lighttpd, and servers in this process that see what is asked for.
 Usage: test-curl.py SOURCE-ROOT BUILD-ROOT
 """
 import base64
@@ -108,19 +108,108 @@ class Server(http.server.ThreadingHTTPServer):
         pass
 
 
+def certified():
+    """A server's side of TLS, as 127.0.0.1; nobody but cert.pem itself vouches for it."""
+    if not shutil.which("openssl"):
+        raise tap.Skip("openssl is missing")
+    if not os.path.exists(path("cert.pem")):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path("key.pem"), "-out",
+                        path("cert.pem")], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path("cert.pem"), path("key.pem"))
+    return context
+
+
+def trusting(*args):
+    """A command that finds cert.pem where the host has the certificates that it trusts."""
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    tool = ["unshare", "-r", "-m", "sh", "-c", 'mount --bind "$1" %s && shift && exec "$@"' % bundle, "sh",
+            path("cert.pem")]
+    if not os.path.exists(bundle) or subprocess.run([*tool, "true"], capture_output=True, check=False).returncode:
+        raise tap.Skip("whom the host trusts cannot be changed here")
+    return [*tool, *args]
+
+
+class Ftp:
+    """Passive only; what it is told is in `seen`."""
+
+    def __init__(self, tls=False):
+        self.context = certified() if tls else None
+        self.seen = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "ftp%s://127.0.0.1:%d" % ("s" if tls else "", self.listener.getsockname()[1])
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.talk, args=(peer,), daemon=True).start()
+
+    def wrap(self, peer):
+        return self.context.wrap_socket(peer, server_side=True) if self.context else peer
+
+    def talk(self, peer):
+        peer.settimeout(WAIT)
+        try:
+            with self.wrap(peer) as peer, peer.makefile("r") as lines:
+                peer.sendall(b"220 hello\r\n")
+                self.serve(peer, lines)
+        except (OSError, ValueError):
+            pass
+
+    def serve(self, peer, lines):
+        name, at = None, 0
+        words = {"USER": "331 and", "PASS": "230 in", "PWD": '257 "/"', "CWD": "250 there", "TYPE": "200 so",
+                 "PBSZ": "200 0", "PROT": "200 so", "NOOP": "200 so"}
+        for line in lines:
+            self.seen.append(line.strip())
+            verb, _, rest = line.strip().partition(" ")
+            answer = words.get(verb.upper(), "502 no")
+            if verb == "USER" and rest != "anonymous":
+                name = rest
+            if verb == "PASS" and name and (name, rest) != ("user", "pa:ss"):
+                answer = "530 no"
+            if verb == "SIZE":
+                answer = "213 %d" % SIZE if rest == "disk.raw" else "550 none"
+            if verb == "EPSV":
+                data = socket.create_server(("127.0.0.1", 0))
+                answer = "229 (|||%d|)" % data.getsockname()[1]
+            if verb == "REST":
+                at, answer = int(rest), "350 from there"
+            if verb == "RETR":
+                data.settimeout(WAIT)
+                with data.accept()[0] as to:
+                    peer.sendall(b"150 here\r\n")
+                    try:
+                        with self.wrap(to) as to:
+                            to.sendall(DATA[at:])
+                        answer = "226 all"
+                    except OSError:
+                        answer = "426 broken off"
+                data.close()
+                at = 0
+            peer.sendall(answer.encode() + b"\r\n")
+            if verb == "QUIT":
+                return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.listener.close()
+
+
 class Web:
     def __init__(self, tls=False):
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.seen = []
         self.server.over = threading.Event()
         if tls:
-            if not os.path.exists(path("cert.pem")):
-                subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                                "/CN=localhost", "-keyout", path("key.pem"), "-out", path("cert.pem")],
-                               check=True, capture_output=True)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(path("cert.pem"), path("key.pem"))
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.server.socket = certified().wrap_socket(self.server.socket, server_side=True)
         self.url = "http%s://127.0.0.1:%d" % ("s" if tls else "", self.server.server_port)
         self.seen = self.server.seen
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -198,6 +287,40 @@ def names_and_passwords_are_given():
             assert not [n for n in nodes if "pa:ss" in n["file"] or "pa%3Ass" in n["file"]], nodes
 
 
+def images_are_read_from_ftp_servers():
+    with Ftp() as ftp:
+        run("convert", "-f", "raw", "-O", "raw", ftp.url + "/disk.raw", "out.raw")
+        assert content("out.raw") == DATA
+        assert any(s.startswith("REST ") and s != "REST 0" for s in ftp.seen), ftp.seen
+        run("convert", "-O", "raw", "--image-opts", "driver=ftp,url=%s/disk.raw,cookie=a=1" % ftp.url, "out.raw")
+        assert content("out.raw") == DATA
+        assert not [s for s in ftp.seen if "a=1" in s], ftp.seen
+        url = ftp.url.replace("//", "//user:pa%3Ass@")
+        run("convert", "-f", "raw", "-O", "raw", url + "/disk.raw", "out.raw")
+        assert "USER user" in ftp.seen and content("out.raw") == DATA
+        run("info", ftp.url.replace("//", "//user:wrong@") + "/disk.raw", status=1)
+        run("info", ftp.url + "/nothing", status=1)
+        said = fails(PROGRAM, "-M", "none", "-blockdev", "driver=ftp,node-name=n,url=%s/disk.raw" % ftp.url)
+        assert "read-only" in said, said
+        with Emulator(PROGRAM, "-M", "none", "-blockdev", "driver=ftp,node-name=n,read-only=on,url=%s/disk.raw" %
+                      ftp.url) as e:
+            assert e.command("query-named-block-nodes")["return"][0]["ro"]
+
+
+def images_are_read_over_tls_from_whom_the_host_trusts():
+    for server in (Web, Ftp):
+        with server(tls=True) as there:
+            said = run("info", there.url + "/disk.raw", status=1)
+            assert "ertificate" in said, said
+            image = "driver=%s,timeout=100,url=%s/disk.raw" % (there.url.partition(":")[0], there.url)
+            run("convert", "-O", "raw", "--image-opts", image + ",sslverify=off", "out.raw")
+            assert content("out.raw") == DATA
+            os.unlink(path("out.raw"))
+            subprocess.run(trusting(TOOL, "convert", "-O", "raw", "--image-opts", image, path("out.raw")), check=True,
+                           timeout=WAIT)
+            assert content("out.raw") == DATA
+
+
 def nothing_is_written():
     with Web() as web:
         with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file=%s/disk.raw" % web.url) as e:
@@ -243,11 +366,12 @@ def slow_servers_are_given_up():
     with Web() as web:
         said = run("info", "--image-opts", "driver=http,timeout=1,url=%s/slow" % web.url, status=1)
         assert "imed out" in said, said
+        begin = time.monotonic()
+        said = run("info", web.url + "/slow", status=1)
+        assert "imed out" in said and time.monotonic() - begin > 4, said  # 5 s without a word
 
 
 def certificates_are_checked():
-    if not shutil.which("openssl"):
-        raise tap.Skip("openssl is missing")
     with Web(tls=True) as web:
         said = run("info", web.url + "/disk.raw", status=1)
         assert "ertificate" in said, said
@@ -258,6 +382,20 @@ def certificates_are_checked():
                       web.url) as e:
             shown, = [b for b in e.command("query-block")["return"] if b.get("inserted")]
             assert shown["inserted"]["image"]["virtual-size"] == SIZE, shown
+        # The manual's example of a host that nobody vouches for, with its port and all of its path.
+        backing = ('json:{"file.driver":"https",, "file.url":"%s/secret/folder?dcPath=ha-dc&dsName=ds",, '
+                   '"file.sslverify":"off",, "file.readahead":"64k",, "file.timeout":10}' %
+                   web.url.replace("//", "//user:pa%3Ass@"))
+        run("create", "-q", "-f", "qcow2", "-o", "backing_file=" + backing + ",backing_fmt=raw", "vsphere.qcow2")
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,file=" + path("vsphere.qcow2")) as e:
+            shown = e.command("query-block")["return"][0]["inserted"]["image"]
+            assert shown["backing-image"]["virtual-size"] == (SIZE + 511) // 512 * 512, shown
+        del web.seen[:]
+        run("bench", "-q", "-w", "-c", "1", "-s", "4096", "--pattern=5", "vsphere.qcow2")
+        run("convert", "-O", "raw", "vsphere.qcow2", "out.raw")
+        assert content("out.raw")[:SIZE] == b"\5" * 4096 + DATA[4096:]
+        assert [p for p, h in web.seen if h.get("Range") == "bytes=4096-69631" and
+                p == "/secret/folder?dcPath=ha-dc&dsName=ds"], web.seen
 
 
 def overlays_stand_on_web_images():
@@ -290,8 +428,35 @@ def overlays_stand_on_web_images():
             assert shown["d"]["image"]["backing-image"]["format"] == "qcow2", shown
             assert shown["e"]["drv"] == "qcow2" and shown["e"]["ro"], shown
         assert [h for _, h in web.seen if h.get("Range") == "bytes=0-65535"], web.seen
+        # What is read through it stays in the overlay, and the server is not asked again.
+        tool = shutil.which("qemu-io")
+        if not tool:
+            raise tap.Skip("all but what is copied on reading: qemu-io is missing")
+        assert "written to" in fails(PROGRAM, "-M", "none", "-drive", "if=none,id=d,copy-on-read=on,readonly=on,file=" +
+                                     path("over2.qcow2"))
+        for copies in (False, True):  # not without being told
+            with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,%sfile=%s" %
+                          ("copy-on-read=on," if copies else "", path("over2.qcow2"))) as e:
+                e.command("nbd-server-start", addr={"type": "unix", "data": {"path": path("s")}})
+                e.command("nbd-server-add", device="d", name="d")
+                for again in (False, True):
+                    del web.seen[:]
+                    subprocess.run([tool, "-r", "-f", "raw", "-c", "read 1M 64k", "nbd+unix:///d?socket=" + path("s")],
+                                   check=True, timeout=WAIT, capture_output=True)
+                    assert bool([1 for _, h in web.seen if "Range" in h]) != again, web.seen
+                e.command("quit")
+                e.process.wait(WAIT)
+            there = allocated("over2.qcow2")
+            assert 65536 <= there <= 262144 if copies else there == 0, there
+
+
+def allocated(name):
+    """Bytes that are in an image itself."""
+    parts = json.loads(run("map", "--output=json", "-U", "--image-opts", "driver=qcow2,file.driver=file,backing=,"
+                           "file.filename=" + name))
+    return sum(p["length"] for p in parts if p["data"])
 
 
 tap.run([images_are_read_from_a_web_server, lighttpd_serves_images, names_and_passwords_are_given, nothing_is_written,
-         keys_of_drives_reach_it, cookies_are_sent, slow_servers_are_given_up, certificates_are_checked,
+         images_are_read_from_ftp_servers, images_are_read_over_tls_from_whom_the_host_trusts, keys_of_drives_reach_it, cookies_are_sent, slow_servers_are_given_up, certificates_are_checked,
          overlays_stand_on_web_images])

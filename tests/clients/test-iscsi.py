@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -250,11 +251,11 @@ def headers_have_checksums():
 
 
 class Relay:
-    """Between us and a target: change(pdu) says what becomes of each PDU from there; what comes from us is kept."""
+    """Between us and a target: change(pdu) says what becomes of each PDU from there; what connections say is kept."""
 
-    def __init__(self, port, change=lambda pdu: pdu):
-        self.change, self.said, self.to = change, b"", port
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, to, change, port=0):
+        self.change, self.said, self.to = change, [], to
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -269,9 +270,11 @@ class Relay:
             threading.Thread(target=self.back, args=(theirs, ours), daemon=True).start()
 
     def out(self, ours, theirs):
+        said = bytearray()
+        self.said.append(said)
         try:
             while data := ours.recv(65536):
-                self.said += data
+                said += data
                 theirs.sendall(data)
             theirs.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -279,7 +282,9 @@ class Relay:
 
     def back(self, theirs, ours):
         try:
-            while len(head := theirs.recv(48, socket.MSG_WAITALL)) == 48:
+            while self.change is None and (data := theirs.recv(65536)):
+                ours.sendall(data)
+            while self.change and len(head := theirs.recv(48, socket.MSG_WAITALL)) == 48:
                 length = head[4] * 4 + int.from_bytes(head[5:8], "big")
                 length += -length % 4
                 ours.sendall(self.change(head + (theirs.recv(length, socket.MSG_WAITALL) if length else b"")))
@@ -316,6 +321,53 @@ def reads_without_data_show_nothing_of_memory():
         for at in range(0, len(seen), 512):
             block = seen[at:at + 512]
             assert block == DATA[at:at + 512] or not any(block), "bytes at %d come from elsewhere" % at
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return struct.pack("<I", crc ^ 0xffffffff)
+
+
+def headers_of(stream, digest):
+    """The headers that came after the login, each with what stands where its checksum would be."""
+    at = 0
+    while at + 48 <= len(stream):
+        head = stream[at:at + 48]
+        login = head[0] & 0x3f == 3
+        length = int.from_bytes(head[5:8], "big")
+        at += 48 + (0 if login or not digest else 4)
+        if not login:
+            yield head, stream[at - 4:at] if digest else b""
+        at += length + -length % 4
+
+
+def checksums_are_on_the_wire():
+    for digest, asked in (("crc32c", b"CRC32C"), ("none", b"None"), ("crc32c-none", b"CRC32C,None")):
+        with Target() as target, Relay(target.port, None) as relay:
+            target.admin("--mode", "target", "--op", "update", "--tid", "1", "--name", "HeaderDigest", "--value",
+                         "None" if digest == "none" else "CRC32C,None")
+            run("convert", "-O", "raw", "--image-opts", "driver=iscsi,portal=127.0.0.1:%d,target=%s,lun=1,"
+                "header-digest=%s" % (relay.port, IQN, digest), "out.raw")
+            assert content("out.raw") == DATA
+            stream = bytes(relay.said[0])
+            assert b"HeaderDigest=%s\0" % asked in stream, stream[:2000]
+            headers = list(headers_of(stream, digest != "none"))
+            assert len([h for h, _ in headers if h[0] & 0x3f == 1]) > 2, headers  # SCSI commands
+            assert digest == "none" or all(crc32c(h) == c for h, c in headers), headers
+
+
+def names_without_a_port_mean_the_usual_one():
+    with Target() as target:
+        try:
+            with Relay(target.port, None, 3260) as relay:
+                run("convert", "-f", "raw", "-O", "raw", "iscsi://127.0.0.1/%s/1" % IQN, "out.raw")
+                assert content("out.raw") == DATA and relay.said
+        except OSError as error:
+            raise tap.Skip("port 3260 is taken") from error
 
 
 def targets_that_are_gone_are_errors():
@@ -375,5 +427,6 @@ def wrong_options_are_one_line():
 
 tap.run([disks_are_read_and_written, zeroes_and_discards_reach_the_target, media_that_are_only_read,
          passwords_are_asked_for, initiators_have_names, headers_have_checksums,
+         checksums_are_on_the_wire, names_without_a_port_mean_the_usual_one,
          reads_without_data_show_nothing_of_memory, targets_that_are_gone_are_errors,
          slow_targets_are_given_up, wrong_options_are_one_line])

@@ -120,6 +120,22 @@ def names_of_all_kinds_lead_to_the_export():
             assert shown["inserted"]["file"] == "nbd://127.0.0.1:%d/a.raw" % port, shown
 
 
+def names_without_a_port_mean_the_usual_one():
+    data = raw("p.raw", 1048576, 8)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", 10809))
+        except OSError:
+            raise tap.Skip("port 10809 is taken")
+    with Kit("--exit-with-parent", "file", "p.raw", where=("-i", "127.0.0.1", "-p", "10809")):
+        for name in ("nbd://127.0.0.1", "nbd://127.0.0.1/", "nbd://127.0.0.1/any"):
+            run("convert", "-f", "raw", "-O", "raw", name, "out.raw")
+            assert content("out.raw") == data, name
+        run("convert", "-O", "raw", "--image-opts", "driver=nbd,host=127.0.0.1", "out.raw")
+        assert content("out.raw") == data
+
+
 def the_documented_examples_run():
     raw("e.raw", 1048576, 2)
     with Kit("--exit-with-parent", "file", "e.raw"):
@@ -255,6 +271,33 @@ def restarts_are_survived_within_the_delay():
             kit.stop()
         if survives:
             assert content("copy.raw") == data
+
+
+def servers_that_stay_away_are_given_up_after_the_delay():
+    raw("re.raw", 4 * 1048576, 6)
+    kit = Kit("file", "re.raw")
+    try:
+        with Emulator(PROGRAM, "-M", "none", "-drive", "if=none,id=d,format=raw,file.driver=nbd,"
+                      "file.server.type=unix,file.server.path=%s,file.reconnect-delay=2" % SOCK) as e:
+            e.command("blockdev-add", driver="null-co", node_name="t", size=4 * 1048576)
+            kit.stop()
+            begin = time.monotonic()
+            reply = e.command("blockdev-backup", job_id="j", device="d", sync="full", target="t")
+            assert reply == {"return": {}}, reply
+            end = e.wait_event("BLOCK_JOB_COMPLETED")
+            assert "error" in end and time.monotonic() - begin > 1, end
+            e.command("blockdev-backup", job_id="k", device="d", sync="full", target="t")
+            assert "error" in e.wait_event("BLOCK_JOB_COMPLETED"), "at once, from then on"
+            kit = Kit("file", "re.raw")  # and when it comes back, it is there
+            deadline = time.monotonic() + WAIT
+            while True:
+                e.command("blockdev-backup", job_id="l", device="d", sync="full", target="t")
+                if "error" not in e.wait_event("BLOCK_JOB_COMPLETED"):
+                    break
+                assert time.monotonic() < deadline, "it is not connected again"
+                time.sleep(0.1)
+    finally:
+        kit.stop()
 
 
 def servers_that_come_late_are_waited_for():
@@ -483,8 +526,10 @@ def servers_may_say_what_they_like():
             assert done.returncode in (0, 1), (seed, done)
 
 
-tap.run([names_of_all_kinds_lead_to_the_export, the_documented_examples_run, what_is_written_arrives,
+tap.run([names_of_all_kinds_lead_to_the_export, names_without_a_port_mean_the_usual_one,
+         the_documented_examples_run, what_is_written_arrives,
          discards_of_a_disk_are_trims, holes_are_told_of,
          old_servers_and_read_only_ones_are_understood, errors_come_through, restarts_are_survived_within_the_delay,
+         servers_that_stay_away_are_given_up_after_the_delay,
          servers_that_come_late_are_waited_for, answers_that_leave_something_out_are_errors,
          servers_that_dribble_are_given_up, servers_may_say_what_they_like])
