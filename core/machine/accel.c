@@ -267,6 +267,11 @@ bool bp_machine_has_smm(struct bp_machine *m)
     return m && m->accel && (m->accel->class->smm || m->accel->class->no_cpus);
 }
 
+bool bp_machine_has_host_cpu(struct bp_machine *m)
+{
+    return m && m->accel && m->accel->class->host_cpu;
+}
+
 const char *bp_machine_accel_name(struct bp_machine *m)
 {
     struct bp_accel *accel = m ? m->accel : NULL;

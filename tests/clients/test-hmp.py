@@ -53,7 +53,7 @@ def info_commands_say_something():
         assert "12345678-1234-1234-1234-123456789abc" in hmp(e, "info uuid")
         assert "base memory: 67108864" in hmp(e, "info memory_size_summary")
         assert re.search(r"pc\.ram\s+\d+ KiB 0x0000000004000000\s+ram", hmp(e, "info ramblock")), hmp(e, "info ramblock")
-        assert "kvm support: not compiled" in hmp(e, "info kvm")
+        assert re.search("kvm support: (disabled|not compiled)", hmp(e, "info kvm"))
 
 
 def ports_are_read_and_written():

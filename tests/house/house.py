@@ -69,6 +69,7 @@ def is_api(name):
 
 # Static libraries that several modules of one family have a part in, and who uses them.
 SHARED_PARTS = {"modules/accel/interp": "modules/accel/x86", "modules/accel/tcg": "modules/accel/x86",
+                "modules/accel/kvm": "modules/accel/x86",
                 "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream", "modules/ui/spice": "modules/stream",
                 "modules/ui/web": "modules/stream",
                 "modules/hw/usb/ehci": "modules/hw/usb", "modules/hw/usb/ohci": "modules/hw/usb",

@@ -80,6 +80,7 @@ struct bp_accel_class {
     unsigned rank;            /* among installed ones the highest is the default */
     bool no_cpus;             /* runs no guest code (qtest): vCPU threads are not started */
     bool smm;                 /* x86: SMIs are taken, in bp_x86_cpu.smm_space; else boards do without that mode */
+    bool host_cpu;            /* code runs on the host's processor: -cpu host is that one */
     int (*init)(struct bp_accel *accel, struct bp_error *err);
     size_t cpu_size; /* bytes of accelerator state kept with each vCPU, zeroed: bp_cpu_accel_state */
     int (*cpu_init)(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error *err); /* [main] */
@@ -142,6 +143,9 @@ void bp_machine_cpu_features(struct bp_machine *m, uint32_t *words, unsigned cou
 bool bp_machine_runs_code(struct bp_machine *m);
 /* Does the accelerator take SMIs? Also yes when it runs no code: then only registers are looked at. [any] */
 bool bp_machine_has_smm(struct bp_machine *m);
+
+/* Does the host's own processor run the guest's code? [any] */
+bool bp_machine_has_host_cpu(struct bp_machine *m);
 
 /* The flag an accelerator polls; non-zero: leave cpu_exec() with BP_CPU_EXIT_KICKED. */
 const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu);

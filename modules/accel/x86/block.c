@@ -36,7 +36,7 @@ void blocks_free(struct vcpu *v)
     free(v->scratch);
 }
 
-static void drop_all(struct vcpu *v)
+void blocks_drop(struct vcpu *v)
 {
     memset(v->hash, 0, sizeof(v->hash));
     memset(v->jump, 0, sizeof(v->jump));
@@ -56,7 +56,7 @@ static struct block *allocate(struct vcpu *v, size_t size)
         v->chunk_used = 0;
     }
     if (v->chunk_at == MAX_CHUNKS)
-        drop_all(v);
+        blocks_drop(v);
     if (v->chunk_at == v->chunk_count) {
         uint8_t *memory = aligned_alloc(64, CHUNK_BYTES);
 
@@ -65,7 +65,7 @@ static struct block *allocate(struct vcpu *v, size_t size)
         } else {
             if (v->chunk_count == 0)
                 return NULL;
-            drop_all(v);
+            blocks_drop(v);
         }
     }
     b = (struct block *)(v->chunk[v->chunk_at] + v->chunk_used);

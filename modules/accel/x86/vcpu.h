@@ -651,6 +651,7 @@ void far_iret(struct vcpu *v, unsigned size);
 struct block *block_next(struct vcpu *v); /* at CS:RIP; raises fetch faults */
 int blocks_init(struct vcpu *v);
 void blocks_free(struct vcpu *v);
+void blocks_drop(struct vcpu *v); /* all that was decoded */
 
 /* ---- decoder ---- */
 struct code_bytes {

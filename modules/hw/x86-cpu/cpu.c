@@ -65,8 +65,9 @@ static int choose_features(struct bp_cpu *cpu, const struct model *model, unsign
     return report_missing(cpu, err);
 }
 
-/* Physical addresses: what -cpu says, the host's where asked for, else 40 bits as PCs of 64 bits have had. */
-static int choose_sizes(struct x86_model_cpu *s, struct bp_error *err)
+/* Physical addresses: what -cpu says, the host's where asked for, else 40 bits as PCs of 64 bits have had; not more
+ * than the processor has that runs the guest. */
+static int choose_sizes(struct x86_model_cpu *s, bool own, bool is_host, struct bp_error *err)
 {
     const uint32_t *f = s->x.features;
     bool lm = f[BP_X86_FW_80000001_EDX] & 1u << 29;
@@ -77,6 +78,8 @@ static int choose_sizes(struct x86_model_cpu *s, struct bp_error *err)
                                                                                 : host;
     if (!bits)
         bits = lm ? 40 : f[BP_X86_FW_1_EDX] & (1u << 17 | 1u << 6) ? 36 : 32;
+    if (lm && own && !s->set.phys_bits && (host = host_physical_bits()) > 0 && (is_host || bits > host))
+        bits = host;
     if (lm ? bits < 32 || bits > 52 : bits != 32 && bits != 36)
         return bp_fail(err, EINVAL, lm ? "phys-bits should be between 32 and 52, not %u" :
                        "phys-bits of a 32-bit processor is 32 or 36, not %u", bits);
@@ -91,6 +94,8 @@ static int init_model(struct bp_cpu *cpu, struct bp_error *err)
     const struct model *model = name ? model_find(name->of) : NULL;
     struct x86_model_cpu *s = bp_cpu_state(cpu);
     const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
+    bool is_host = name && strcmp(name->of, "host") == 0, own = bp_machine_has_host_cpu(bp_cpu_machine(cpu));
+    struct model host;
     struct x86_topology topology = {1, 1, 1, 1};
     int ret;
 
@@ -102,13 +107,16 @@ static int init_model(struct bp_cpu *cpu, struct bp_error *err)
                        s->set.pmu ? "performance counters" : "interface of KVM for guests");
     ret = choose_features(cpu, model, name->version, err);
     if (ret == 0)
-        ret = choose_sizes(s, err);
+        ret = choose_sizes(s, own, is_host, err);
     if (ret < 0)
         return ret;
     if (s->x.tsc_hz < 1000000)
         return bp_fail(err, EINVAL, "tsc-frequency must be at least 1000000 (1 MHz), not %llu",
                        (unsigned long long)s->x.tsc_hz);
-    identity_complete(s, model);
+    host = *model;
+    if (is_host && own)
+        identity_of_host(&host);
+    identity_complete(s, &host);
     s->x.cpu = cpu;
     s->x.apic_id = smp ? bp_x86_apic_id(smp, bp_cpu_index(cpu)) : bp_cpu_index(cpu);
     s->x.is_bsp = bp_cpu_index(cpu) == 0;
@@ -116,7 +124,7 @@ static int init_model(struct bp_cpu *cpu, struct bp_error *err)
         topology = (struct x86_topology){smp->dies ? smp->dies : 1, smp->modules ? smp->modules : 1,
                                          smp->cores ? smp->cores : 1, smp->threads ? smp->threads : 1};
     cpuid_build(s, &topology);
-    if (strcmp(name->of, "host") == 0 && s->set.check && bp_cpu_index(cpu) == 0)
+    if (is_host && !own && s->set.check && bp_cpu_index(cpu) == 0)
         bp_warn("accelerator '%s' makes processors of its own: -cpu host is -cpu max here",
                 bp_machine_accel_name(bp_cpu_machine(cpu)));
     return 0;

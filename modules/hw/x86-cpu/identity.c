@@ -9,6 +9,9 @@
 
 #include <errno.h>
 #include <string.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
 
 /* ---- identity ---- */
 
@@ -84,6 +87,46 @@ int identity_set_text(struct bp_object *obj, const struct bp_field *f, struct bp
     s->given |= IDENTITY_BRAND;
     return 0;
 }
+
+#if defined(__x86_64__) || defined(__i386__)
+static void put(char *to, uint32_t a, uint32_t b, uint32_t c, uint32_t d, unsigned words)
+{
+    const uint32_t registers[] = {a, b, c, d};
+
+    memcpy(to, registers, words * sizeof(registers[0]));
+}
+
+void identity_of_host(struct model *m)
+{
+    unsigned a, b, c, d;
+
+    if (!__get_cpuid(0, &a, &b, &c, &d))
+        return;
+    m->max_leaf = a < 0x1f ? a : 0x1f;
+    put(m->vendor, b, d, c, 0, 3);
+    m->vendor[12] = '\0';
+    if (__get_cpuid(1, &a, &b, &c, &d)) {
+        m->family = a >> 8 & 15;
+        m->model = a >> 4 & 15;
+        m->stepping = a & 15;
+        if (m->family == 6 || m->family == 15)
+            m->model |= (a >> 16 & 15) << 4;
+        if (m->family == 15)
+            m->family += a >> 20 & 0xff;
+    }
+    memset(m->brand, 0, sizeof(m->brand));
+    for (unsigned n = 0; n < 3; n++) {
+        if (__get_cpuid(0x80000002 + n, &a, &b, &c, &d))
+            put(m->brand + n * 16, a, b, c, d, 4);
+    }
+    m->brand[48] = '\0';
+}
+#else
+void identity_of_host(struct model *m)
+{
+    (void)m;
+}
+#endif
 
 static uint32_t most(uint32_t a, uint32_t b)
 {

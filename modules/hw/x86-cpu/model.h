@@ -78,6 +78,8 @@ int identity_get_words(struct bp_object *obj, const struct bp_field *f, struct b
                        struct bp_error *err);
 int identity_get_unavailable(struct bp_object *obj, const struct bp_field *f,
                              struct bp_value **ret_value, struct bp_error *err);
+/* Makes a row of what the computer that this runs on says of its processor. */
+void identity_of_host(struct model *m);
 /* Takes over the model but for what was given. */
 void identity_complete(struct x86_model_cpu *s, const struct model *model);
 

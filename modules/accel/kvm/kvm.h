@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The accelerator `kvm`: Linux's virtual machine interface (Documentation/virt/kvm/api, <linux/kvm.h>). Private to
+ * the module.
+ *
+ * A vCPU's registers live in the kernel while it runs, and in bp_x86_cpu when somebody else looks at them or wrote
+ * to them: `fresh` and `changed` say where the truth is. What the hardware cannot do (system management mode, a
+ * masked A20, an instruction that KVM gives up on) the interpreter does, from bp_x86_cpu on: soft.c.
+ */
+#ifndef KVM_KVM_H
+#define KVM_KVM_H
+
+#include "machine.h"
+#include "vcpu.h"
+#include <bp/error.h>
+#include <bp/exact/debug.h>
+#include <bp/exact/memory.h>
+#include <bp/exact/x86.h>
+#include <bp/memory.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+
+#define KVM_COMPONENTS 10u /* of XSAVE, that bp_x86_cpu has */
+#define KVM_MSRS_MAX 128u
+
+enum { IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
+enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
+
+struct kvm_vcpu;
+
+/* A piece of guest memory that the kernel knows. */
+struct kvm_slot {
+    uint64_t start, length, offset; /* guest address, bytes, offset in the region */
+    uint8_t *host;
+    struct bp_region *region; /* alive as long as the slot is */
+    uint32_t flags;           /* KVM_MEM_* */
+    uint32_t number;
+    bool keep;                /* while the map changes: it stays */
+};
+
+struct kvm_machine {
+    /* properties */
+    char *device;
+    int irqchip, notify;
+    uint32_t notify_window, dirty_ring;
+    uint64_t shadow_mem;
+
+    int fd, vm;
+    long run_size; /* bytes of a vCPU's kvm_run mapping */
+    struct bp_accel *accel;
+    struct kvm_cpuid2 *supported;
+    uint16_t component_offset[KVM_COMPONENTS]; /* of XSAVE's standard form on this processor */
+    uint16_t component_size[KVM_COMPONENTS];
+    uint64_t components; /* that KVM saves */
+
+    struct code_map *map; /* what the interpreter decoded */
+
+    /* memory: under the machine lock */
+    struct bp_space *space; /* NULL: no vCPU yet */
+    struct kvm_slot *slots, *next; /* of `count`; those to come */
+    unsigned count, next_count, room, slots_max;
+    uint64_t *used; /* bit per slot number */
+    unsigned cpus;  /* made */
+    struct kvm_vcpu *first;
+
+    /* The gate: while it is closed nobody runs guest code, and the map can change. */
+    pthread_mutex_t gate;
+    pthread_cond_t opened, idle;
+    unsigned inside;
+    bool closed;
+};
+
+struct kvm_vcpu {
+    struct kvm_machine *m;
+    struct bp_cpu *cpu;
+    struct bp_x86_cpu *x;
+    struct kvm_vcpu *next;
+    int fd;
+    struct kvm_run *run;
+    bool fresh;      /* bp_x86_cpu has the registers */
+    bool changed;    /* and the kernel has others: they go there before it runs */
+    bool unfinished; /* an access was answered; the kernel ends the instruction when it runs next */
+    bool can_inject; /* an interrupt can be delivered now */
+    bool bound;      /* the thread takes the signal */
+    uint32_t inside; /* atomic: in KVM_RUN, or about to be */
+    int tid;
+    uint64_t apic_base, tsc_offset; /* as the kernel had them last */
+    uint8_t cr8;
+    struct kvm_xsave *xsave;
+    struct vcpu *soft; /* the interpreter's; NULL until it is needed */
+    bool hears_smm;
+    uint32_t refused[KVM_MSRS_MAX]; /* MSRs that it does not have */
+    unsigned refused_count;
+    const struct bp_debug *debug; /* NULL: no debugger */
+    bool debug_soft; /* the interpreter serves it */
+    bool dead;       /* a triple fault, until the reset */
+};
+
+struct cpu_kvm {
+    struct kvm_vcpu *c;
+};
+
+static inline struct kvm_vcpu *kvm_of(struct bp_cpu *cpu)
+{
+    return ((struct cpu_kvm *)bp_cpu_accel_state(cpu))->c;
+}
+
+/* ---- open.c: the device, the virtual machine, what the kernel can do ---- */
+int kvm_open(struct kvm_machine *m, struct bp_error *err);
+void kvm_close(struct kvm_machine *m);
+void kvm_features(const struct kvm_machine *m, uint32_t *words, unsigned count);
+int kvm_give_cpuid(struct kvm_vcpu *c, struct bp_error *err);
+int kvm_cap(const struct kvm_machine *m, unsigned cap);
+
+/* ---- slots.c: memory ---- */
+int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_error *err);
+void kvm_memory_end(struct kvm_machine *m);
+/* Around KVM_RUN. The gate may be closed by whoever changes the map: [vcpu] without locks */
+void kvm_gate_enter(struct kvm_vcpu *c);
+void kvm_gate_leave(struct kvm_vcpu *c);
+
+/* ---- state.c: registers ---- */
+int kvm_get_state(struct kvm_vcpu *c);
+int kvm_put_state(struct kvm_vcpu *c);
+void kvm_sync(struct kvm_vcpu *c); /* bp_x86_cpu is true afterwards */
+/* ---- msr.c ---- */
+int kvm_get_msrs(struct kvm_vcpu *c);
+int kvm_put_msrs(struct kvm_vcpu *c);
+
+/* ---- run.c ---- */
+enum bp_cpu_exit kvm_exec(struct kvm_vcpu *c);
+void kvm_kick(struct kvm_vcpu *c);
+int kvm_catch_signal(struct bp_error *err);
+
+/* ---- debug.c ---- */
+void kvm_set_debug(struct kvm_vcpu *c, const struct bp_debug *debug);
+int kvm_debug_exit(struct kvm_vcpu *c); /* of KVM_EXIT_DEBUG: enum bp_cpu_exit */
+enum bp_cpu_exit kvm_soft_debug(struct kvm_vcpu *c);
+
+/* ---- soft.c: the interpreter in the hardware's place ---- */
+/* Registers are in bp_x86_cpu, and are changed there. */
+struct vcpu *kvm_soft(struct kvm_vcpu *c); /* NULL: no memory, which was told */
+enum bp_cpu_exit kvm_soft_step(struct kvm_vcpu *c); /* one instruction or delivery, or what was requested */
+enum bp_cpu_exit kvm_soft_run(struct kvm_vcpu *c);  /* while the hardware cannot */
+void kvm_soft_interrupt(struct kvm_vcpu *c, uint8_t vector); /* delivers one that was acknowledged */
+void kvm_soft_story(struct kvm_vcpu *c); /* of a triple fault */
+void kvm_soft_end(struct kvm_vcpu *c);
+static inline bool kvm_needs_soft(const struct bp_x86_cpu *x)
+{
+    return x->smm || x->a20_masked;
+}
+
+#endif
