@@ -52,6 +52,14 @@ static bool is_known(const char *name)
     return bpc_describe(BP_PROVIDE_ACCEL, name, &desc, NULL) != -ENOENT;
 }
 
+/* Where the guest shall have the processor's power states: is there one? */
+static bool has_power_states(struct bp_accel *accel)
+{
+    struct bpc_prop prop;
+
+    return bpc_object_find_prop(&accel->obj, "cpu-pm", &prop);
+}
+
 /* Makes an accelerator and lets it look whether it can work. */
 static int make(struct bp_machine *m, const struct bp_accel_class *class,
                 const struct bp_value *props, struct bp_error *err)
@@ -71,6 +79,8 @@ static int make(struct bp_machine *m, const struct bp_accel_class *class,
         ret = bpc_object_set_all(&accel->obj, props, skip, err);
     if (ret == 0)
         ret = bpc_object_add_child(&m->obj, "accel", &accel->obj, err);
+    if (ret == 0 && bpc_config.cpu_pm && has_power_states(accel))
+        ret = bp_object_set_text(&accel->obj, "cpu-pm", "on", err);
     m->accel = accel; /* bp_machine_accel() inside init() */
     if (ret == 0 && class->init)
         ret = class->init(accel, err);
@@ -212,7 +222,7 @@ static int make_default(struct bp_machine *m, struct bp_error *err)
     return ret;
 }
 
-int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
+static int choose(struct bp_machine *m, struct bp_error *err)
 {
     size_t count = bp_value_length(bpc_config.accels);
     const char *option = bpc_config.accel_option ? bpc_config.accel_option : "-accel";
@@ -232,6 +242,16 @@ int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
             return bp_fail(err, why.code, "%s: %s", option, why.message);
         bp_warn("%s: %s; trying the next one", option, why.message);
     }
+    return ret;
+}
+
+int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
+{
+    int ret = choose(m, err);
+
+    if (ret == 0 && bpc_config.cpu_pm && !has_power_states(m->accel))
+        return bp_fail(err, ENOTSUP, "-overcommit cpu-pm=on: accelerator '%s' has no power states of a processor; use "
+                       "-accel kvm, or cpu-pm=off", m->accel->class->type.name);
     return ret;
 }
 

@@ -49,6 +49,8 @@ struct bpc_config {
     char *name, *guest_name;
     uint8_t uuid[16];
     bool uuid_set;
+    bool cpu_pm;                  /* the guest has the processor's power states */
+    bool mem_lock;                /* all memory is kept in RAM, once the machine stands */
     bool daemonize;               /* the process leaves its terminal once everything listens */
     bool nodefaults, no_reboot, no_shutdown, start_paused;
     GHashTable *choices;          /* of what boards make by default: name to choice; or NULL */

@@ -102,6 +102,7 @@ int bpc_console_make_serials(struct bp_error *err);
 void bpc_console_warn_hidden(void);
 /* A window, where there is a desktop and the command line does not say how the screen is shown. */
 int bpc_console_default_display(struct bp_error *err);
+int bpc_memory_lock(struct bp_error *err); /* -overcommit mem-lock */
 int bpc_console_make_monitors(struct bp_error *err); /* after the board has its serial ports */
 
 /* ---- daemon.c ---- */

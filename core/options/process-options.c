@@ -215,25 +215,30 @@ static const struct bp_field overcommit_keys[] = {
     BP_FIELDS_END,
 };
 
-/* When the machine stands: a limit that is too low then fails here, with a reason, and not somewhere else. */
 static int apply_overcommit(struct bp_value *args, struct bp_error *err)
+{
+    (void)err;
+    bpc_config.cpu_pm = bp_value_as_bool(bp_value_get(args, "cpu-pm"));
+    bpc_config.mem_lock = bp_value_as_bool(bp_value_get(args, "mem-lock"));
+    return 0;
+}
+
+/* When the machine stands: a limit that is too low then fails here, with a reason, and not somewhere else. */
+int bpc_memory_lock(struct bp_error *err)
 {
     struct rlimit limit = {0};
     int ret;
 
-    if (bp_value_as_bool(bp_value_get(args, "cpu-pm")))
-        return bp_fail(err, ENOTSUP, "cpu-pm=on: power states of the guest's own need the KVM accelerator, which "
-                       "is not built; use cpu-pm=off");
-    if (!bp_value_as_bool(bp_value_get(args, "mem-lock")) || mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
+    if (!bpc_config.mem_lock || mlockall(MCL_CURRENT | MCL_FUTURE) == 0)
         return 0;
     ret = errno;
     getrlimit(RLIMIT_MEMLOCK, &limit);
-    return bp_fail(err, ret, "mem-lock=on: memory cannot be locked: %s (RLIMIT_MEMLOCK is %llu KiB: ulimit -l)",
-                   strerror(ret), (unsigned long long)(limit.rlim_cur >> 10));
+    return bp_fail(err, ret, "-overcommit mem-lock=on: memory cannot be locked: %s (RLIMIT_MEMLOCK is %llu KiB: "
+                   "ulimit -l)", strerror(ret), (unsigned long long)(limit.rlim_cur >> 10));
 }
 
 BP_OPTION(option_overcommit, "overcommit", "what the guest may have more of than the host", .group = EXPERT,
-          .arg = "[mem-lock=on|off][,cpu-pm=on|off]", .phase = BP_PHASE_LATE, .keys = overcommit_keys, .merge = true,
+          .arg = "[mem-lock=on|off][,cpu-pm=on|off]", .phase = BP_PHASE_MACHINE, .keys = overcommit_keys, .merge = true,
           .apply = apply_overcommit);
 
 static int apply_set(struct bp_value *args, struct bp_error *err)

@@ -92,6 +92,8 @@ static int build(struct bp_error *err)
     if (ret == 0)
         ret = bpc_options_apply(BP_PHASE_LATE, err);
     if (ret == 0)
+        ret = bpc_memory_lock(err);
+    if (ret == 0)
         ret = bpc_console_make_monitors(err);
     return ret;
 }

@@ -34,6 +34,8 @@ static int init(struct bp_accel *accel, struct bp_error *err)
     m->accel = accel;
     ret = kvm_open(m, err);
     if (ret == 0)
+        ret = kvm_tune(m, err);
+    if (ret == 0)
         ret = kvm_catch_signal(err);
     if (ret == 0 && !(m->map = calloc(1, sizeof(*m->map))))
         ret = bp_fail(err, ENOMEM, "no memory for the code map");
@@ -49,6 +51,7 @@ static int init(struct bp_accel *accel, struct bp_error *err)
 
 static void free_vcpu(struct kvm_vcpu *c)
 {
+    kvm_ring_unmap(c);
     if (c->run)
         munmap(c->run, (size_t)c->m->run_size);
     if (c->fd >= 0)
@@ -76,7 +79,7 @@ static int make_vcpu(struct kvm_vcpu *c, struct bp_error *err)
         return bp_fail(err, ENOMEM, "no memory for processor %u", bp_cpu_index(c->cpu));
     }
     memset(c->xsave, 0, sizeof(*c->xsave));
-    return 0;
+    return kvm_ring_map(c, err);
 }
 
 /* The time stamp counter's speed is the host's, but where the processor can change it. */
@@ -213,10 +216,21 @@ static void cpu_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
 
 static const char *const irqchips[] = {"on", "off", "split", NULL};
 static const struct bp_schema irqchip_kind = {.name = "OnOffSplit", .kind = BP_KIND_ENUM, .choices = irqchips};
+static const char *const notifies[] = {"run", "internal-error", "disable", NULL};
+static const struct bp_schema notify_kind = {.name = "NotifyVmexitOption", .kind = BP_KIND_ENUM, .choices = notifies};
 static const struct bp_field props[] = {
     BP_PROP("device", STRING, struct kvm_machine, device, "/dev/kvm", "node of KVM, or /dev/fdset/N"),
     BP_PROP_ENUM("kernel-irqchip", &irqchip_kind, struct kvm_machine, irqchip, "off",
                  "which interrupt controllers are the kernel's"),
+    BP_PROP("kvm-shadow-mem", SIZE, struct kvm_machine, shadow_mem, "0", "memory for shadow page tables; 0: as the "
+            "kernel has it"),
+    BP_PROP("dirty-ring-size", UINT32, struct kvm_machine, dirty_ring, "0",
+            "entries of a vCPU's list of pages that were written, a power of two from 1024 on; 0: bitmaps"),
+    BP_PROP_ENUM("notify-vmexit", &notify_kind, struct kvm_machine, notify, "run",
+                 "when no event can be delivered for long: go on, stop with an internal error, or do not look"),
+    BP_PROP("notify-window", UINT32, struct kvm_machine, notify_window, "0", "how long, in cycles of the processor's own "
+            "minimum and more"),
+    BP_PROP("cpu-pm", BOOL, struct kvm_machine, cpu_pm, "off", "as -overcommit cpu-pm"),
     BP_FIELDS_END};
 
 BP_ACCEL(kvm, "kvm", "x86_64,i386", "The host's processor, by Linux's KVM", struct kvm_machine, props, .rank = 15,

@@ -44,6 +44,8 @@ struct kvm_machine {
     int irqchip, notify;
     uint32_t notify_window, dirty_ring;
     uint64_t shadow_mem;
+    uint8_t cpu_pm;
+    uint32_t pm_exits; /* KVM_X86_DISABLE_EXITS_* that were switched off for it */
 
     int fd, vm;
     long run_size; /* bytes of a vCPU's kvm_run mapping */
@@ -77,6 +79,8 @@ struct kvm_vcpu {
     struct kvm_vcpu *next;
     int fd;
     struct kvm_run *run;
+    struct kvm_dirty_gfn *ring; /* NULL: bitmaps */
+    uint32_t ring_at;           /* the next entry; machine lock */
     bool fresh;      /* bp_x86_cpu has the registers */
     bool changed;    /* and the kernel has others: they go there before it runs */
     bool unfinished; /* an access was answered; the kernel ends the instruction when it runs next */
@@ -111,6 +115,8 @@ void kvm_close(struct kvm_machine *m);
 void kvm_features(const struct kvm_machine *m, uint32_t *words, unsigned count);
 int kvm_give_cpuid(struct kvm_vcpu *c, struct bp_error *err);
 int kvm_cap(const struct kvm_machine *m, unsigned cap);
+/* ---- tune.c: what is switched on before there are vCPUs ---- */
+int kvm_tune(struct kvm_machine *m, struct bp_error *err);
 
 /* ---- slots.c: memory ---- */
 int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_error *err);
@@ -118,6 +124,12 @@ void kvm_memory_end(struct kvm_machine *m);
 /* Around KVM_RUN. The gate may be closed by whoever changes the map: [vcpu] without locks */
 void kvm_gate_enter(struct kvm_vcpu *c);
 void kvm_gate_leave(struct kvm_vcpu *c);
+
+/* ---- ring.c: pages that were written, as lists ---- */
+int kvm_ring_open(struct kvm_machine *m, struct bp_error *err);
+int kvm_ring_map(struct kvm_vcpu *c, struct bp_error *err);
+void kvm_ring_unmap(struct kvm_vcpu *c);
+void kvm_ring_empty(struct kvm_machine *m); /* under the machine lock */
 
 /* ---- state.c: registers ---- */
 int kvm_get_state(struct kvm_vcpu *c);

@@ -129,13 +129,17 @@ static const struct {
 
 void kvm_features(const struct kvm_machine *m, uint32_t *words, unsigned count)
 {
+    /* MONITOR and MWAIT are executed when they do not leave the guest; KVM leaves it to us to say so. */
+    uint32_t monitor = count > BP_X86_FW_1_ECX && m->pm_exits & KVM_X86_DISABLE_EXITS_MWAIT ?
+                       words[BP_X86_FW_1_ECX] & 1u << 3 : 0;
+
     for (unsigned n = 0; n < count; n++) {
         const struct kvm_cpuid_entry2 *e;
 
         e = n < BP_X86_FW_COUNT && words_at[n].leaf ? supported(m, words_at[n].leaf, words_at[n].subleaf) : NULL;
         words[n] &= e ? (&e->eax)[words_at[n].reg] : 0;
         if (n == BP_X86_FW_1_ECX) /* x2APIC and TSC deadline: in the kernel's local APIC only */
-            words[n] &= ~(1u << 21 | 1u << 24);
+            words[n] = (words[n] & ~(1u << 21 | 1u << 24)) | monitor;
         if (n == BP_X86_FW_D1_EAX) /* XSAVES and its registers have no place in bp_x86_cpu */
             words[n] &= ~(1u << 3 | 1u << 4);
     }

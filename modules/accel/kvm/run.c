@@ -7,6 +7,7 @@
  */
 #include "kvm.h"
 #include <bp/log.h>
+#include <bp/loop.h>
 #include <bp/memory.h>
 #include <errno.h>
 #include <signal.h>
@@ -239,6 +240,26 @@ static int shut_down(struct kvm_vcpu *c)
     return BP_CPU_EXIT_SHUTDOWN;
 }
 
+static int ring_full(struct kvm_vcpu *c)
+{
+    bp_machine_lock(bp_cpu_machine(c->cpu));
+    kvm_ring_empty(c->m);
+    bp_machine_unlock(bp_cpu_machine(c->cpu));
+    return AGAIN;
+}
+
+#ifdef KVM_CAP_X86_NOTIFY_VMEXIT
+/* No event could be delivered for too long. */
+static int notified(struct kvm_vcpu *c)
+{
+    if (c->run->notify.flags & KVM_NOTIFY_CONTEXT_INVALID)
+        return broken(c, "no event could be delivered, and the processor's state is lost", c->run->notify.flags);
+    if (c->m->notify == NOTIFY_ERROR)
+        return broken(c, "no event could be delivered for longer than notify-window", c->run->notify.flags);
+    return AGAIN;
+}
+#endif
+
 static int halted(struct kvm_vcpu *c)
 {
     c->x->halted = 1;
@@ -266,6 +287,10 @@ static int why_left(struct kvm_vcpu *c)
     case KVM_EXIT_SHUTDOWN: return shut_down(c);
     case KVM_EXIT_DEBUG: return kvm_debug_exit(c);
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(c);
+    case KVM_EXIT_DIRTY_RING_FULL: return ring_full(c);
+#ifdef KVM_CAP_X86_NOTIFY_VMEXIT
+    case KVM_EXIT_NOTIFY: return notified(c);
+#endif
     case KVM_EXIT_FAIL_ENTRY:
         return broken(c, "the processor does not take its state", run->fail_entry.hardware_entry_failure_reason);
     default: return broken(c, "KVM left the guest for a reason that is not known", run->exit_reason);

@@ -81,9 +81,15 @@ static int set_slot(struct kvm_machine *m, const struct kvm_slot *s, uint64_t le
 static void fetch_dirty(struct kvm_machine *m, const struct kvm_slot *s)
 {
     uint64_t pages = s->length / PAGE, words = (pages + 63) / 64;
-    uint64_t *bits = calloc(words, sizeof(*bits));
-    struct kvm_dirty_log log = {.slot = s->number, .dirty_bitmap = bits};
+    uint64_t *bits;
+    struct kvm_dirty_log log = {.slot = s->number};
 
+    if (m->dirty_ring > 0) {
+        kvm_ring_empty(m);
+        return;
+    }
+    bits = calloc(words, sizeof(*bits));
+    log.dirty_bitmap = bits;
     if (!bits || ioctl(m->vm, KVM_GET_DIRTY_LOG, &log) < 0) {
         free(bits);
         bp_region_mark_dirty(s->region, s->offset, s->length);
@@ -257,6 +263,12 @@ static void log_sync(void *opaque, const struct bp_section *section)
 {
     struct kvm_machine *m = opaque;
 
+    if (m->dirty_ring > 0) { /* a vCPU may keep some for itself until it leaves the guest */
+        gate_close(m);
+        kvm_ring_empty(m);
+        gate_open(m);
+        return;
+    }
     for (unsigned n = 0; n < m->count; n++) {
         const struct kvm_slot *s = &m->slots[n];
 
