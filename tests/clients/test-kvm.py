@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from qmp import Emulator  # noqa: E402
 
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
 WAIT = 60 * float(os.environ.get("BACKPLANE_SLOW", "1"))
+FOLDER = tap.work_folder("backplane-kvm-options-")
 QUIET = ("-nodefaults", "-display", "none", "-S")
 
 
@@ -100,6 +102,87 @@ def node_may_be_a_descriptor():
             os.close(number)
 
 
+def shim():
+    """A library that listens to what is asked of KVM, and the file that it writes."""
+    if not shutil.which("gcc"):
+        raise tap.Skip("gcc is missing")
+    path = os.path.join(FOLDER, "shim.so")
+    if not os.path.exists(path):
+        subprocess.run(["gcc", "-shared", "-fPIC", os.path.join(sys.argv[1], "tests/clients/kvm-shim.c"), "-o", path, "-ldl"],
+                       check=True)
+    log = os.path.join(FOLDER, "shim.log")
+    if os.path.exists(log):
+        os.unlink(log)
+    environment = {"LD_PRELOAD": path, "KVM_SHIM_LOG": log}
+    if subprocess.run([PROGRAM, "-version"], env={**os.environ, **environment}, capture_output=True, check=False).returncode:
+        raise tap.Skip("this program does not take a library in front of its own (a sanitizer)")
+    return environment
+
+
+def heard(environment):
+    with open(environment["KVM_SHIM_LOG"], encoding="ascii") as file:
+        return file.read()
+
+
+def asked(*args):
+    """What a machine asked of KVM by the time that it stands."""
+    environment = shim()
+    with Emulator(PROGRAM, *args, quiet=QUIET, env={**os.environ, **environment}) as machine:
+        machine.command("query-status")
+    return heard(environment) if os.path.exists(environment["KVM_SHIM_LOG"]) else ""
+
+
+def shadow_memory_is_set_in_pages():
+    need_kvm()
+    assert re.search("^pages 8192$", asked("-accel", "kvm,kvm-shadow-mem=32M"), re.M)
+    assert "pages" not in asked("-accel", "kvm")
+    line = refused("-accel", "kvm,kvm-shadow-mem=4096")
+    assert "kvm-shadow-mem=4096" in line and "256 KiB" in line, line
+
+
+def dirty_rings_have_sizes():
+    need_kvm()
+    assert re.search(r"^cap (192|223) 8000$", asked("-accel", "kvm,dirty-ring-size=2048"), re.M)
+    assert not re.search(r"^cap (192|223)", asked("-accel", "kvm,dirty-ring-size=0"), re.M)
+    for size in ("1", "512", "1000", "3000", "2147483648"):
+        line = refused("-accel", "kvm,dirty-ring-size=" + size)
+        assert "dirty-ring-size=" + size in line and "power of two from 1024 to" in line, line
+
+
+def notify_exits_go_on_or_stop():
+    need_kvm()
+    if "cap 219" not in asked("-accel", "kvm"):  # this processor has none: the default does without, others are told
+        line = refused("-accel", "kvm,notify-vmexit=internal-error")
+        assert "notify-vmexit=internal-error" in line and "no notify exits" in line, line
+        assert "no notify exits" in refused("-accel", "kvm,notify-vmexit=run,notify-window=100")
+    assert "notify-window=5" in refused("-accel", "kvm,notify-vmexit=disable,notify-window=5")
+    assert "run, internal-error, disable" in refused("-accel", "kvm,notify-vmexit=often")
+    for value, flags, state in (("run", "0", "running"), ("internal-error", "0", "internal-error"),
+                                ("run", "1", "internal-error"), ("disable", None, None)):
+        environment = {**shim(), "KVM_SHIM_NOTIFY": flags or "0"}
+        window = "" if value == "disable" else ",notify-window=128000"
+        with Emulator(PROGRAM, "-accel", "kvm,notify-vmexit=%s%s" % (value, window), quiet=("-nodefaults", "-display", "none"),
+                      env={**os.environ, **environment}) as machine:
+            while "notified" not in heard(environment) if os.path.exists(environment["KVM_SHIM_LOG"]) else True:
+                machine.command("query-status")
+            if state == "internal-error":
+                while (now := machine.command("query-status")["return"]["status"]) != state:
+                    assert now == "running", now
+            elif state:
+                assert machine.command("query-status")["return"]["status"] == state
+        enabled = "cap 219 1f400%08x\n" % 3
+        assert (enabled in heard(environment)) == (value != "disable"), (value, heard(environment))
+
+
+def power_states_are_the_guests():
+    need_kvm()
+    assert re.search(r"^cap 143 [0-9a-f]+$", asked("-accel", "kvm", "-overcommit", "cpu-pm=on"), re.M)
+    assert "cap 143" not in asked("-accel", "kvm", "-overcommit", "cpu-pm=off")
+    assert "cap 143" not in asked("-accel", "kvm")
+    line = refused("-accel", "tcg", "-overcommit", "cpu-pm=on")
+    assert "cpu-pm=on" in line and "'tcg'" in line and "-accel kvm" in line, line
+
+
 def models_have_what_the_processor_has():
     need_kvm()
     done = run("-accel", "kvm", "-cpu", "max,+fma4,enforce")
@@ -113,5 +196,6 @@ def models_have_what_the_processor_has():
         assert "host" not in machine.process.stderr.read()
 
 
-tap.run([wrong_nodes_are_errors, the_next_accelerator_takes_its_place, it_runs_when_it_is_asked_for,
+tap.run([shadow_memory_is_set_in_pages, dirty_rings_have_sizes, notify_exits_go_on_or_stop, power_states_are_the_guests,
+         wrong_nodes_are_errors, the_next_accelerator_takes_its_place, it_runs_when_it_is_asked_for,
          node_may_be_a_descriptor, models_have_what_the_processor_has])

@@ -213,6 +213,40 @@ def it_stops_goes_on_and_starts_anew():
         assert m.hmp("info kvm") == "kvm support: enabled\n"
 
 
+def shown(machine, lines):
+    """The bytes of one pixel in each of these lines of the screen."""
+    path = os.path.join(FOLDER, "screen.ppm")
+    machine.ask("screendump", filename=path)
+    with open(path, "rb") as f:
+        picture = f.read()
+    assert picture.startswith(b"P6\n640 480\n255\n"), picture[:20]
+    pixels = picture[-640 * 480 * 3:]
+    return [pixels[(line * 640 + 320) * 3] for line in lines]
+
+
+def screen_follows_what_was_written():
+    """The kernel says which pages of the display's memory were: by a bitmap, or by a list, which is full at times."""
+    need_kvm()
+    image = firmware("screen.bin", os.path.join(os.path.dirname(SOURCES), "kvm-screen.S"))
+    path = os.path.join(FOLDER, "screen-serial")
+    for keys in ("", ",dirty-ring-size=1024", ",kvm-shadow-mem=4M"):
+        with Machine("kvm" + keys, "-bios", image, "-device", "bochs-display,addr=2", "-serial",
+                     "unix:%s,server=on,wait=off" % path) as m:
+            wire = gdb.connect(path)
+            for byte, expected in ((b"a", b"aaaa"), (b"B", b"aBBa"), (b"c", b"cccc"), (b"D", b"cDDc"), (b"E", b"cEEc")):
+                wire.sendall(byte)
+                assert wire.recv(1) == byte
+                assert bytes(shown(m, (0, 32, 47, 48))) == expected, (keys, byte)
+            wire.close()
+
+
+def power_states_do_not_keep_it_from_running():
+    need_kvm()
+    for name in ("pic", "init"):
+        seen = guests.values(name, "-accel", "kvm", "-smp", "2", "-overcommit", "cpu-pm=on", seconds=WAIT)
+        assert seen["timer"], (name, seen)
+
+
 def triple_fault_resets_and_is_told():
     need_kvm()
     source = os.path.join(FOLDER, "triple.S")
@@ -286,6 +320,7 @@ def debugger_steps_and_stops():
 try:
     tap.run([registers_and_memory_are_the_interpreters, small_guests_see_the_same_machine, firmware_boots_a_disk_on_pc,
              firmware_boots_a_disk_on_q35_with_two_processors, flash_is_rom_that_takes_commands,
-             it_stops_goes_on_and_starts_anew, triple_fault_resets_and_is_told, debugger_steps_and_stops])
+             it_stops_goes_on_and_starts_anew, triple_fault_resets_and_is_told,
+             screen_follows_what_was_written, power_states_do_not_keep_it_from_running, debugger_steps_and_stops])
 finally:
     guests.close()

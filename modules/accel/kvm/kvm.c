@@ -217,7 +217,8 @@ static void cpu_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
 static const char *const irqchips[] = {"on", "off", "split", NULL};
 static const struct bp_schema irqchip_kind = {.name = "OnOffSplit", .kind = BP_KIND_ENUM, .choices = irqchips};
 static const char *const notifies[] = {"run", "internal-error", "disable", NULL};
-static const struct bp_schema notify_kind = {.name = "NotifyVmexitOption", .kind = BP_KIND_ENUM, .choices = notifies};
+static const struct bp_schema notify_kind = {.name = "NotifyVmexitOption", .kind = BP_KIND_ENUM,
+                                             .choices = notifies};
 static const struct bp_field props[] = {
     BP_PROP("device", STRING, struct kvm_machine, device, "/dev/kvm", "node of KVM, or /dev/fdset/N"),
     BP_PROP_ENUM("kernel-irqchip", &irqchip_kind, struct kvm_machine, irqchip, "off",
@@ -228,8 +229,8 @@ static const struct bp_field props[] = {
             "entries of a vCPU's list of pages that were written, a power of two from 1024 on; 0: bitmaps"),
     BP_PROP_ENUM("notify-vmexit", &notify_kind, struct kvm_machine, notify, "run",
                  "when no event can be delivered for long: go on, stop with an internal error, or do not look"),
-    BP_PROP("notify-window", UINT32, struct kvm_machine, notify_window, "0", "how long, in cycles of the processor's own "
-            "minimum and more"),
+    BP_PROP("notify-window", UINT32, struct kvm_machine, notify_window, "0", "how many cycles longer than the "
+            "processor's own window that is"),
     BP_PROP("cpu-pm", BOOL, struct kvm_machine, cpu_pm, "off", "as -overcommit cpu-pm"),
     BP_FIELDS_END};
 
