@@ -62,8 +62,8 @@ static int set_notify(struct kvm_machine *m, struct bp_error *err)
                                 : 0;
     if (!can_notify(m))
         return m->notify == NOTIFY_ERROR || m->notify_window
-                   ? bp_fail(err, ENOTSUP, "notify-vmexit=%s,notify-window=%u: this processor, or the host's kernel, has "
-                             "no notify exits; use notify-vmexit=run with no window, or disable",
+                   ? bp_fail(err, ENOTSUP, "notify-vmexit=%s,notify-window=%u: this processor, or the host's kernel, "
+                             "has no notify exits; use notify-vmexit=run with no window, or disable",
                              m->notify == NOTIFY_ERROR ? "internal-error" : "run", m->notify_window)
                    : 0;
     ret = start_notify(m);
