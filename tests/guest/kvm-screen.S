@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Firmware of 64 KiB that shows 640 by 480 pixels of 32 bits on the display in slot 2, and for each byte that comes on COM1
- * fills 8 MiB of its memory, or for a capital letter only 16 lines from line 32 on, with that byte; then sends it back. */
+ * writes a pixel in the middle of each line, or for a capital letter only of 16 lines from line 32 on, with that byte;
+ * then sends it back. */
     .code16
     .text
     .globl _start
@@ -56,13 +57,15 @@ protected:
     movb %al, %bl
     movzbl %al, %eax
     imull $0x01010101, %eax, %eax
-    movl $0xe0000000, %edi
-    movl $0x200000, %ecx
+    movl $0xe0000000 + 320 * 4, %edi
+    movl $480, %ecx
     testb $0x20, %bl
     jnz 3f
     addl $640 * 4 * 32, %edi
-    movl $640 * 16, %ecx
-3:  rep stosl
+    movl $16, %ecx
+3:  movl %eax, (%edi) /* one by one: a KVM that emulates has an entry of its list for each */
+    addl $640 * 4, %edi
+    loop 3b
     movb %bl, %al
     outb %al, %dx
     jmp 4b

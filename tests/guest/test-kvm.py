@@ -4,6 +4,7 @@
 line says so where there is no KVM. Nothing here is faster or slower than something else: nested KVMs are slow."""
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -224,6 +225,23 @@ def shown(machine, lines):
     return [pixels[(line * 640 + 320) * 3] for line in lines]
 
 
+def viewer(path):
+    """Somebody who watches by VNC (RFC 6143), so that only what was written is looked at again."""
+    wire = gdb.connect(path)
+    take = wire.makefile("rb")
+    assert take.read(12) == b"RFB 003.008\n"
+    wire.sendall(b"RFB 003.008\n")
+    assert 1 in take.read(take.read(1)[0])
+    wire.sendall(b"\1")
+    assert take.read(4) == bytes(4)
+    wire.sendall(b"\1")
+    width, height = struct.unpack(">HH16x", take.read(20))
+    take.read(struct.unpack(">I", take.read(4))[0])
+    wire.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, width, height))
+    assert take.read(1) == b"\0", "an update has begun"
+    return wire
+
+
 def screen_follows_what_was_written():
     """The kernel says which pages of the display's memory were: by a bitmap, or by a list, which is full at times."""
     need_kvm()
@@ -231,13 +249,15 @@ def screen_follows_what_was_written():
     path = os.path.join(FOLDER, "screen-serial")
     for keys in ("", ",dirty-ring-size=1024", ",kvm-shadow-mem=4M"):
         with Machine("kvm" + keys, "-bios", image, "-device", "bochs-display,addr=2", "-serial",
-                     "unix:%s,server=on,wait=off" % path) as m:
-            wire = gdb.connect(path)
-            for byte, expected in ((b"a", b"aaaa"), (b"B", b"aBBa"), (b"c", b"cccc"), (b"D", b"cDDc"), (b"E", b"cEEc")):
-                wire.sendall(byte)
-                assert wire.recv(1) == byte
-                assert bytes(shown(m, (0, 32, 47, 48))) == expected, (keys, byte)
+                     "unix:%s,server=on,wait=off" % path, "-vnc", "unix:" + path + "-vnc") as m:
+            wire, watching = gdb.connect(path), viewer(path + "-vnc")
+            for sent, expected in ((b"a", b"aaaa"), (b"B", b"aBBa"), (b"cdefgh", b"hhhh"), (b"D", b"hDDh"), (b"E", b"hEEh")):
+                for byte in sent:
+                    wire.sendall(bytes([byte]))
+                    assert wire.recv(1) == bytes([byte])
+                assert bytes(shown(m, (0, 32, 47, 48))) == expected, (keys, sent)
             wire.close()
+            watching.close()
 
 
 def power_states_do_not_keep_it_from_running():

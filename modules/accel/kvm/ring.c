@@ -82,11 +82,9 @@ static void mark(struct kvm_machine *m, uint32_t slot, uint64_t page)
     }
 }
 
-static unsigned empty(struct kvm_vcpu *c)
+static void empty(struct kvm_vcpu *c)
 {
-    unsigned count = 0;
-
-    for (; count < c->m->dirty_ring; count++) {
+    for (unsigned n = 0; n < c->m->dirty_ring; n++) {
         struct kvm_dirty_gfn *e = &c->ring[c->ring_at % c->m->dirty_ring];
 
         if (!(__atomic_load_n(&e->flags, __ATOMIC_ACQUIRE) & KVM_DIRTY_GFN_F_DIRTY))
@@ -95,15 +93,19 @@ static unsigned empty(struct kvm_vcpu *c)
         __atomic_store_n(&e->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
         c->ring_at++;
     }
-    return count;
 }
 
 void kvm_ring_empty(struct kvm_machine *m)
 {
-    unsigned count = 0;
+    int ret;
 
-    for (struct kvm_vcpu *c = m->first; c; c = c->next)
-        count += c->ring ? empty(c) : 0;
-    if (count > 0 && ioctl(m->vm, KVM_RESET_DIRTY_RINGS, 0) < 0)
+    for (struct kvm_vcpu *c = m->first; c; c = c->next) {
+        if (c->ring)
+            empty(c);
+    }
+    do { /* it ends early for a signal, such as a kick */
+        ret = ioctl(m->vm, KVM_RESET_DIRTY_RINGS, 0);
+    } while (ret < 0 && errno == EINTR);
+    if (ret < 0)
         bp_warn("kvm: KVM_RESET_DIRTY_RINGS: %s", strerror(errno));
 }
