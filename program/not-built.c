@@ -61,7 +61,7 @@ const struct bpc_not_built program_properties_not_built[] = {
     {"cxl-fmw", NULL, "list", NULL, "CXL", NULL},
     {"sgx-epc", NULL, "list", NULL, "SGX enclaves", NULL},
     {"smm", NULL, "on|off|auto", "smm", "system management mode for this machine", "smm=off|auto"},
-    {"kernel-irqchip", NULL, "on|off|split", "kernel-irqchip", "the KVM accelerator",
+    {"kernel-irqchip", NULL, "on|off|split", "kernel-irqchip", "interrupt controllers in the kernel",
      "kernel-irqchip=off"},
     {"igd-passthru", NULL, "on|off", "igd-passthru", "Xen", "igd-passthru=off"},
     {"dtb", NULL, "file", NULL, "boards with a device tree", NULL},

@@ -49,13 +49,39 @@ static int init(struct bp_accel *accel, struct bp_error *err)
 
 /* ---- vCPUs ---- */
 
+static void park(struct kvm_vcpu *c)
+{
+    struct kvm_parked *p = calloc(1, sizeof(*p));
+
+    if (!p) {
+        close(c->fd);
+        return;
+    }
+    *p = (struct kvm_parked){.next = c->m->parked, .id = c->x->apic_id, .fd = c->fd};
+    c->m->parked = p;
+}
+
+static int unpark(struct kvm_machine *m, uint32_t id)
+{
+    for (struct kvm_parked **link = &m->parked, *p; (p = *link); link = &p->next) {
+        int fd = p->fd;
+
+        if (p->id != id)
+            continue;
+        *link = p->next;
+        free(p);
+        return fd;
+    }
+    return -1;
+}
+
 static void free_vcpu(struct kvm_vcpu *c)
 {
     kvm_ring_unmap(c);
     if (c->run)
         munmap(c->run, (size_t)c->m->run_size);
     if (c->fd >= 0)
-        close(c->fd);
+        park(c);
     kvm_soft_end(c);
     free(c->xsave);
     free(c);
@@ -66,7 +92,9 @@ static int make_vcpu(struct kvm_vcpu *c, struct bp_error *err)
     struct kvm_machine *m = c->m;
     void *run;
 
-    c->fd = ioctl(m->vm, KVM_CREATE_VCPU, (unsigned long)c->x->apic_id);
+    c->fd = unpark(m, c->x->apic_id);
+    if (c->fd < 0)
+        c->fd = ioctl(m->vm, KVM_CREATE_VCPU, (unsigned long)c->x->apic_id);
     if (c->fd < 0)
         return bp_fail(err, errno, "KVM does not make processor %u: %s", bp_cpu_index(c->cpu), strerror(errno));
     run = mmap(NULL, (size_t)m->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);

@@ -28,6 +28,13 @@ enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
 
 struct kvm_vcpu;
 
+/* A vCPU whose processor has left: the kernel keeps it as long as the machine, and makes no other with its number. */
+struct kvm_parked {
+    struct kvm_parked *next;
+    uint32_t id;
+    int fd;
+};
+
 /* A piece of guest memory that the kernel knows. */
 struct kvm_slot {
     uint64_t start, length, offset; /* guest address, bytes, offset in the region */
@@ -63,6 +70,7 @@ struct kvm_machine {
     unsigned count, next_count, room, slots_max;
     uint64_t *used; /* bit per slot number */
     unsigned cpus;  /* made */
+    struct kvm_parked *parked;
     struct kvm_vcpu *first;
 
     /* The gate: while it is closed nobody runs guest code, and the map can change. */

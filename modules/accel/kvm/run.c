@@ -94,10 +94,10 @@ static int take_hard(struct kvm_vcpu *c)
 
     if (!c->can_inject || !c->x->apic)
         return GO_ON;
-    c->x->halted = 0;
     vector = c->x->apic->acknowledge(c->x->apic_opaque);
     if (vector < 0)
         return GO_ON;
+    c->x->halted = 0;
     interrupt.irq = (uint32_t)vector;
     c->can_inject = false;
     c->fresh = false;
@@ -323,7 +323,8 @@ static int run_once(struct kvm_vcpu *c)
         c->cr8 = c->x->apic->get_tpr(c->x->apic_opaque);
     run->cr8 = c->cr8;
     kvm_gate_enter(c);
-    if (bp_cpu_kicked(bp_cpu_kick_flag(c->cpu)))
+    /* Also when what was accessed made the hardware unfit for what comes next. */
+    if (bp_cpu_kicked(bp_cpu_kick_flag(c->cpu)) || (c->unfinished && kvm_needs_soft(c->x)))
         __atomic_store_n(&run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     ret = ioctl(c->fd, KVM_RUN, 0) < 0 ? -errno : 0;
     kvm_gate_leave(c);
