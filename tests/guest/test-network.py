@@ -19,11 +19,12 @@ from packages import package_tree  # noqa: E402
 
 FOLDER = tempfile.TemporaryDirectory(prefix="backplane-network-")
 MODELS = {"e1000": ("e1000",), "rtl8139": ("8139cp",),
-          "virtio-net-pci": ("virtio_pci", "virtio_net")}
+          "virtio-net-pci": ("virtio_pci", "virtio_net"), "usb-net": ("ehci_pci", "cdc_ether")}
 
 
 def built(model):
-    return os.path.exists(os.path.join(BUILD, "modules", "hw-%s.so" % model.replace("-pci", "")))
+    name = model if model == "usb-net" else "hw-" + model.replace("-pci", "")
+    return os.path.exists(os.path.join(BUILD, "modules", name + ".so"))
 
 
 def free_port():
@@ -37,8 +38,14 @@ def talks_to_the_host(model):
     with open(os.path.join(FOLDER.name, "file"), "wb") as f:
         f.write(data)
     port = free_port()
+    forward = "hostfwd=tcp:127.0.0.1:%d-:80" % port
+    nic = ("-nic", "user,model=%s,%s" % (model, forward))
+    if model == "usb-net":
+        nic = ("-machine", "q35,usb=on", "-netdev", "user,id=n," + forward, "-device", "usb-net,netdev=n")
     with network.web(FOLDER.name) as server, \
-            network.Guest(MODELS[model] + ("8021q",), "-nic", "user,model=%s,hostfwd=tcp:127.0.0.1:%d-:80" % (model, port)) as g:
+            network.Guest(MODELS[model] + ("8021q",), *nic) as g:
+        if model == "usb-net":  # its name is another one when the address is not a manufacturer's
+            g.run("until ip link set usb0 name eth0; do sleep 1; done 2>/dev/null")
         assert "52:54:00:12:34:56" in g.run("ip link show eth0")
         g.dhcp()
         assert "10.0.2.15/24" in g.run("ip addr show eth0")
@@ -62,7 +69,8 @@ def talks_to_the_host(model):
         g.dhcp()
         g.run("ping -c 1 10.0.2.2")
         module = MODELS[model][-1].replace("-", "_")
-        g.run("rmmod %s && insmod /modules/%s.ko; sleep 1" % (module, MODELS[model][-1]), 90)
+        g.run("rmmod %s && insmod /modules/%s.ko; sleep 1%s" % (
+            module, MODELS[model][-1], "; ip link set usb0 name eth0" if model == "usb-net" else ""), 90)
         g.dhcp()
         g.run("ping -c 1 10.0.2.2")
         bad = g.run("dmesg | grep -E 'timed out|Unit Hang|Reset adapter|BUG:|Oops|does not load' | sed 's/^/bad: /'")
@@ -268,7 +276,7 @@ def udev_names_the_interface():
 
 STREAM = os.path.join(FOLDER.name, "wire")
 NAMES = {"guest_on_e1000_talks_to_the_host": "e1000", "guest_on_rtl8139_talks_to_the_host": "rtl8139",
-         "guest_on_virtio_talks_to_the_host": "virtio-net-pci"}
+         "guest_on_virtio_talks_to_the_host": "virtio-net-pci", "guest_on_usb_talks_to_the_host": "usb-net"}
 cases = {name: (talks_to_the_host, model) for name, model in NAMES.items() if built(model)}
 cases["cable_is_pulled_and_put_back"] = (cable_is_pulled_and_put_back,)
 cases["firmware_boots_from_the_network"] = (firmware_boots_from_the_network,)

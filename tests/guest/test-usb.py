@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from console import BINARY, Console, SLOW, Tap
 
 BOOT_SECONDS = 400
 DRIVERS = ("xhci_pci", "ehci_pci", "uhci_hcd", "ohci_pci", "ftdi_sio", "usbhid", "hid_generic", "evdev", "usb_storage",
-           "uas", "sd_mod", "sr_mod", "crc32c_generic", "ext4")
+           "uas", "sd_mod", "sr_mod", "crc32c_generic", "ext4", "wacom", "snd_usb_audio", "snd_pcm_oss")
 MKFS, FSCK = "/sbin/mkfs.ext4", "/sbin/e2fsck"
 
 
@@ -235,6 +236,48 @@ def mouse_comes_and_goes():
         guest.has_input("USB Keyboard")
 
 
+def pen_draws(*args):
+    """By the driver of such tablets."""
+    def case():
+        with Guest(*args) as guest:
+            guest.has_input("Wacom Penpartner")
+            pen = guest.events("Wacom Penpartner", lambda: guest.qmp("input-send-event", events=[
+                {"type": "abs", "data": {"axis": "x", "value": 16384}},
+                {"type": "abs", "data": {"axis": "y", "value": 8192}},
+                {"type": "btn", "data": {"button": "left", "down": True}}]))
+            # ABS_X of 5040, ABS_Y of 3780, pressure, BTN_TOOL_PEN, BTN_TOUCH
+            assert {(3, 0, 2520), (3, 1, 945), (3, 0x18, 254), (1, 0x140, 1), (1, 0x14A, 1)} <= set(pen), pen
+            up = guest.events("Wacom Penpartner", lambda: guest.qmp("input-send-event", events=[
+                {"type": "btn", "data": {"button": "right", "down": True}},
+                {"type": "btn", "data": {"button": "left", "down": False}}]))
+            assert {(1, 0x14A, 0), (1, 0x14B, 1)} <= set(up), up
+    return case
+
+
+def sound_is_heard(*args):
+    """A tone of 500 Hz through the kernel's driver, found in a WAV file."""
+    def case():
+        with tempfile.TemporaryDirectory(prefix="backplane-usb-") as folder:
+            path = os.path.join(folder, "out.wav")
+            with Guest(*args, "-audiodev", f"wav,id=a,path={path},out.frequency=48000", "-device",
+                       "usb-audio,audiodev=a") as guest:
+                guest.until("[ -e /dev/dsp ]")
+                guest.run("printf '" + "\\040" * 8 + "\\340" * 8 + "' > /tmp/w; for n in 1 2 3 4 5 6 7 8 9 10; do "
+                          "cat /tmp/w /tmp/w > /tmp/v; mv /tmp/v /tmp/w; done; cat /tmp/w > /dev/dsp")
+                errors = guest.run("dmesg | grep -ciE 'usb.*(error|cannot|timeout)'")
+                assert errors.strip() == "0", errors + guest.run("dmesg | tail -20")
+            with open(path, "rb") as f:
+                data = f.read()[44:]
+            left = [low[0] for low in struct.iter_unpack("<hh", data[:len(data) // 4 * 4])]
+            loud = [n for n, v in enumerate(left) if abs(v) > 8000]
+            assert loud, "nothing is heard"
+            left = left[loud[0]:loud[-1]]
+            turns = sum((a < 0) != (b < 0) for a, b in zip(left, left[1:]))
+            seconds = len(left) / 48000
+            assert seconds > 1 and 950 < turns / seconds < 1050, (turns, seconds)
+    return case
+
+
 def mouse_overrides_the_ps2_one():
     with Guest("-usbdevice", "mouse") as guest:
         guest.has_input("USB Mouse")
@@ -279,6 +322,11 @@ if __name__ == "__main__":
         case("firmware_uefi_sees_disks", firmware_uefi_sees_disks, None if firmware else "there is no OVMF (package ovmf)")
         case("mouse_comes_and_goes", mouse_comes_and_goes)
         case("mouse_overrides_the_ps2_one", mouse_overrides_the_ps2_one)
+        case("pen_draws_on_uhci", pen_draws("-usbdevice", "wacom-tablet"))
+        case("pen_draws_on_xhci", pen_draws("-device", "qemu-xhci", "-device", "usb-wacom-tablet"))
+        case("sound_is_heard_on_uhci", sound_is_heard("-usb"))
+        case("sound_is_heard_on_ohci", sound_is_heard("-device", "pci-ohci"))
+        case("sound_is_heard_on_xhci", sound_is_heard("-device", "qemu-xhci"))
         without = None if os.path.exists(MKFS) and os.path.exists(FSCK) else "mkfs.ext4 and e2fsck are missing (e2fsprogs)"
         xhci, uhci, ehci = ("-device", "qemu-xhci", "-smp", "2"), ("-usb",), ("-machine", "q35", "-usb")
         case("disk_is_written_and_read_on_xhci", disk_is_written_and_read(64, *xhci), without)

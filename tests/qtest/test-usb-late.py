@@ -10,7 +10,7 @@ import struct
 from qtest import QTest, Tap
 from usb import DATA, DOORBELLS, EVENTS, IOC, ISP, NORMAL, SET_DEQUEUE, STOP_EP, SUCCESS, XHCI, Ring
 from usb_disks import IN_AT, READ_READY, UAS, Disk, rw
-from usb_lists import DRIVERS, EHCI, ENDPOINTS, GONE, INTERRUPT, OHCI, UHCI, XHCIDriver
+from usb_lists import BAR, DRIVERS, EHCI, ENDPOINTS, GONE, INTERRUPT, OHCI, UHCI, XHCIDriver
 from virtio import until
 
 MODULE = os.path.join(os.environ.get("BACKPLANE_BUILD", "build"), "tests", "module", "usb-late.so")
@@ -154,6 +154,50 @@ def schedules_that_stand_have_nothing(d):
         d.step(2 * d.interval)
         after = d.counts()
         assert after["cancelled"] - before["cancelled"] == (2 if bits == 1 else 1), (hex(at), before, after)
+
+
+def isochronous_packets_have_one_chance(d):
+    """Whether the device answers at once, not now, later or never."""
+    ways = (AT_ONCE, NAKS, LATER, NEVER, AT_ONCE)
+    q, at, buffer = d.q, 0x310000, 0x320000
+    got = []
+    if isinstance(d, XHCIDriver):
+        assert d.x.configure(d.slot, (0x86, 5, 64)) == SUCCESS
+        q.writel(d.x.contexts(d.slot)[0] + 32 * 13, 3 << 16 | 1)
+    for n, way in enumerate(ways):
+        d.way(way, 5)
+        q.write(buffer, b"\xEE" * 64)
+        if isinstance(d, UHCI):
+            q.write(at, struct.pack("<4I", d.head(None) | 2, 1 << 25 | 1 << 23, 0x69 | 5 << 8 | 6 << 15 | 15 << 21, buffer))
+            q.writel(0x100000 + 4 * ((q.inw(d.BASE + 6) + 1) & 1023), at)
+            d.step(3)
+            word = q.readl(at + 4)
+            assert not word & 1 << 23, hex(word)
+            got.append((word + 1) & 0x7FF)
+            d.link()
+        elif isinstance(d, OHCI):
+            q.write(at, struct.pack("<4I8H", (q.readl(BAR + 0x3C) + 1) & 0xFFFF | 0xF << 28, buffer, at + 32, buffer + 15,
+                                    *[0xE000] * 8))
+            q.write(at + 64, struct.pack("<4I", 5 | 6 << 7 | 2 << 11 | 1 << 15 | 64 << 16, at + 32, at, 0))
+            q.write(0x100000, struct.pack("<I", at + 64) * 32)
+            d.step(3)
+            assert q.readl(at) >> 28 == 0 and q.readw(at + 16) >> 12 == (0 if way == AT_ONCE else 9)
+            got.append(q.readw(at + 16) & 0x7FF)
+            q.write(0x100000, struct.pack("<I", 0) * 32)
+            q.writel(BAR + 0x0C, 0x7F)
+        else:
+            d.x.put(d.slot, 13, buffer, 16, 5 << 10 | IOC | ISP | 1 << 31)
+            q.qmp("query-status")
+            d.step(2)
+            until(lambda: d.result(0x81) is None and 13 in d.x.ended)
+            got.append(16 - d.x.ended.pop(13)[1])
+        if way == AT_ONCE:
+            assert q.read(buffer, 16) == bytes(range(n and 16, (n and 16) + 16))
+        else:
+            assert q.read(buffer, 16) == b"\xEE" * 16
+    assert got == [16, 0, 0, 0, 16], got
+    counts = d.counts()
+    assert counts["cancelled"] == 2 and counts["waiting"] == 0, counts
 
 
 def turns_are_short(d):
@@ -314,6 +358,8 @@ for DRIVER in DRIVERS:
     tap.case(NAME + "what is taken back is cancelled", late(DRIVER, what_is_taken_back_is_cancelled))
     for SEED in (5, 6):
         tap.case(NAME + f"drivers do as they like ({SEED})", late(DRIVER, drivers_do_as_they_like, SEED))
+for DRIVER in (OHCI, UHCI, XHCIDriver):
+    tap.case(DRIVER.device + ": isochronous packets have one chance", late(DRIVER, isochronous_packets_have_one_chance))
 for DRIVER in (EHCI, UHCI):
     tap.case(DRIVER.device + ": rare interrupts are waited for", late(DRIVER, rare_interrupts_are_waited_for))
 tap.case("a doorbell leaves the periodic schedule alone", late(EHCI, doorbell_leaves_the_periodic_schedule))

@@ -333,7 +333,7 @@ class Ring3(XHCI):
             self.keep(e)
 
     def keep(self, e):
-        if e[0] == 32:
+        if e[0] == 32 and e[2] not in (14, 15):  # not that an isochronous ring ran dry
             self.ended[e[4] >> 16 & 31] = e[2:4]
 
 

@@ -36,7 +36,7 @@ struct bp_input_event {
 };
 
 #define BP_INPUT_TAKES_KEYS 1u     /* a keyboard's */
-#define BP_INPUT_TAKES_RELATIVE 2u /* a mouse's motion and wheel; buttons of a pointer with either */
+#define BP_INPUT_TAKES_RELATIVE 2u /* a mouse's motion; buttons and wheels of a pointer with either */
 #define BP_INPUT_TAKES_ABSOLUTE 4u /* a tablet's */
 #define BP_INPUT_TAKES_TOUCH 8u    /* ABS_MT_* with slots */
 

@@ -385,13 +385,14 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
         bp_irq_connect(bp_device_irq_output(pc->pm, "sci", 0), pc_gsi_line(pc, GSI_PM, PC_SCI));
     }
     r = pc_make_vga(m, pc->pci_bus ? pc->pci_bus : isa_bus, pc->chipset->no_pci, err);
+    r = r == 0 ? pc_make_usb(pc, err) : r; /* before NICs, which may be plugged into it */
     if (r == 0 && !pc->chipset->no_pci)
         r = net->make_nics(m, "e1000", bp_machine_defaults(m, "net"), err);
     if (r == 0)
         r = pc_make_isa_devices(pc, isa_bus, lines, err);
     if (r == 0)
         r = make_disks(pc, isa_bus, lines, err);
-    return r == 0 ? pc_make_usb(pc, err) : r;
+    return r;
 }
 
 int pc_init_i440fx(struct bp_machine *m, struct bp_error *err)

@@ -54,10 +54,11 @@ BP_HMP(usb_info_command, "info usb", "", "show what is plugged into USB ports", 
 
 static const struct {
     const char *name, *device;
-} models[] = {{"keyboard", "usb-kbd"}, {"mouse", "usb-mouse"}, {"tablet", "usb-tablet"}};
+} models[] = {{"keyboard", "usb-kbd"}, {"mouse", "usb-mouse"}, {"tablet", "usb-tablet"},
+            {"wacom-tablet", "usb-wacom-tablet"}};
 static const struct {
     const char *name, *what;
-} missing[] = {{"braille", "Braille displays"}, {"wacom-tablet", "Wacom tablets"}, {"disk:", "give -drive and -device "
+} missing[] = {{"braille", "Braille displays"}, {"disk:", "give -drive and -device "
                 "usb-storage for a disk"}, {"serial:", "give -chardev and -device usb-serial for a serial line"}};
 
 static int apply(struct bp_value *args, struct bp_error *err)
@@ -78,7 +79,8 @@ static int apply(struct bp_value *args, struct bp_error *err)
     while (n < BP_COUNT(models) && strcmp(models[n].name, name) != 0)
         n++;
     if (n == BP_COUNT(models))
-        return bp_fail(err, EINVAL, "there is no USB device '%.60s'; accepted: keyboard, mouse, tablet", name);
+        return bp_fail(err, EINVAL, "there is no USB device '%.60s'; accepted: keyboard, mouse, tablet, "
+                       "wacom-tablet", name);
     r = bp_option_add("usb", NULL, err);
     if (r < 0)
         return r;
@@ -89,4 +91,5 @@ static int apply(struct bp_value *args, struct bp_error *err)
     return r;
 }
 BP_OPTION(usb_device_option, "usbdevice", "plug in a USB device, and have the board's USB controller",
-          .phase = BP_PHASE_OBJECT, .arg = "keyboard|mouse|tablet", .group = "USB convenience options", .apply = apply);
+          .phase = BP_PHASE_OBJECT, .arg = "keyboard|mouse|tablet|wacom-tablet",
+          .group = "USB convenience options", .apply = apply);

@@ -44,15 +44,16 @@ static int device(const struct bp_usb_device *d, uint8_t *buf)
     return (int)o.at;
 }
 
-static void endpoint(struct out *o, const struct bp_usb_endpoint *e, bool super)
+/* audio: those of Audio Data Formats 1.0 end with bRefresh and bSynchAddress (4.6.1.1). */
+static void endpoint(struct out *o, const struct bp_usb_endpoint *e, bool super, bool audio)
 {
-    const uint8_t bytes[7] = {7, ENDPOINT, e->address, e->attributes, low(e->max_packet), high(e->max_packet),
-                              e->interval};
+    const uint8_t bytes[9] = {audio ? 9 : 7, ENDPOINT, e->address, e->attributes, low(e->max_packet),
+                              high(e->max_packet), e->interval};
     unsigned each = e->attributes & 1 ? e->max_packet : 0; /* bytes of an interval, of periodic ones */
     const uint8_t more[6] = {6, COMPANION, e->burst, (e->attributes & 3) == BP_USB_BULK ? e->streams : 0, low(each),
                              high(each)};
 
-    put(o, bytes, sizeof(bytes));
+    put(o, bytes, bytes[0]);
     if (super)
         put(o, more, sizeof(more));
     put(o, e->extra, e->extra ? e->extra_length : 0);
@@ -70,7 +71,7 @@ static int configuration(const struct bp_usb_description *t, bool super, uint8_t
         put(&o, bytes, sizeof(bytes));
         put(&o, i->extra, i->extra ? i->extra_length : 0);
         for (unsigned e = 0; e < i->endpoint_count; e++)
-            endpoint(&o, &i->endpoints[e], super);
+            endpoint(&o, &i->endpoints[e], super, i->class_code == 1 && i->protocol == 0);
     }
     const uint8_t head[9] = {9, type, low(o.at), high(o.at), t->interfaces, 1, t->config_string, t->attributes,
                              t->power};

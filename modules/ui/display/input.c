@@ -203,6 +203,8 @@ static uint32_t takers(const struct bp_input_event *event)
         return is_button(event->code) ? BP_INPUT_TAKES_RELATIVE | BP_INPUT_TAKES_ABSOLUTE
                                       : BP_INPUT_TAKES_KEYS;
     case BP_INPUT_REL:
+        if (event->code == REL_WHEEL || event->code == REL_HWHEEL) /* tablets have them, too */
+            return BP_INPUT_TAKES_RELATIVE | BP_INPUT_TAKES_ABSOLUTE;
         return event->code <= REL_MAX ? BP_INPUT_TAKES_RELATIVE : 0;
     case BP_INPUT_ABS:
         if (event->code >= ABS_MT_SLOT && event->code <= ABS_MAX)

@@ -46,9 +46,9 @@ struct late {
     static const struct bp_usb_endpoint IDENT##_endpoints[] = { \
         ENDPOINT(0x81, BP_USB_BULK, SIZE, 0), ENDPOINT(0x02, BP_USB_BULK, SIZE, 0), \
         ENDPOINT(0x83, BP_USB_BULK, SIZE, 0), ENDPOINT(0x04, BP_USB_BULK, SIZE, 0), \
-        ENDPOINT(0x85, BP_USB_INTERRUPT, 64, INTERVAL)}; \
+        ENDPOINT(0x85, BP_USB_INTERRUPT, 64, INTERVAL), ENDPOINT(0x86, BP_USB_ISOCHRONOUS, 64, 1)}; \
     static const struct bp_usb_interface_info IDENT##_interface[] = { \
-        {.class_code = 0xff, .endpoint_count = 5, .endpoints = IDENT##_endpoints}}; \
+        {.class_code = 0xff, .endpoint_count = 6, .endpoints = IDENT##_endpoints}}; \
     static const struct bp_usb_description IDENT = { \
         .version = VERSION, .max_packet0 = PACKET0, .attributes = 0xc0, .interfaces = 1, .interface_count = 1, \
         .table = IDENT##_interface}

@@ -14,6 +14,7 @@
 
 #define OHCI_PORTS 15u
 #define OHCI_TD_BYTES 8192u     /* of one descriptor: two pages */
+#define OHCI_ISO_BYTES 1023u    /* of an isochronous packet */
 #define OHCI_STEPS 256u         /* endpoint and transfer descriptors that a frame looks at */
 #define OHCI_FRAME_BYTES 16384u /* that a frame moves; more than the bus could */
 #define OHCI_FRAMES 32u         /* of the periodic schedule; what was met only once is cancelled after as many */

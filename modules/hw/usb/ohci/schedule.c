@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Lists of endpoint descriptors (OHCI 1.0a, chapters 4 and 6): a transfer descriptor becomes one packet. A frame looks
- * at a bounded number of them. Left out: isochronous descriptors, which are skipped, and delays of interrupts.
+ * at a bounded number of them. Isochronous ones have up to eight, one for each frame. Left out: delays of interrupts.
  */
 #include <stdlib.h>
 
@@ -11,12 +11,20 @@ enum { ED_SKIP = 1 << 14, ED_ISO = 1 << 15, ED_HALTED = 1, ED_CARRY = 2 };
 enum { TD_ROUNDING = 1 << 18 };
 enum { CC_OK = 0, CC_STALL = 4, CC_SILENT = 5, CC_OVERRUN = 8, CC_UNDERRUN = 9, CC_BUFFER = 12 };
 
+static const uint8_t codes[] = {[BP_USB_OK] = CC_OK, [BP_USB_STALL] = CC_STALL, [BP_USB_BABBLE] = CC_OVERRUN,
+                                [BP_USB_ERROR] = CC_SILENT, [BP_USB_GONE] = CC_SILENT};
+
 struct ed {
     uint32_t flags, tail, head, next;
 };
 
 struct td {
     uint32_t flags, buffer, next, end;
+};
+
+struct itd { /* isochronous, 4.3.2 */
+    uint32_t flags, page, next, end;
+    uint16_t offset[8]; /* packet status words, when they are done */
 };
 
 static bool die(struct ohci *s, const char *why)
@@ -106,8 +114,6 @@ static struct usb_transfer *begin(struct ohci *s, uint8_t list, uint32_t at, con
 /* The result goes into the descriptors, and this one onto the list of those that are done. */
 static bool retire(struct ohci *s, uint32_t at, struct ed *e, struct td *t, const struct bp_usb_packet *p)
 {
-    static const uint8_t codes[] = {[BP_USB_OK] = CC_OK, [BP_USB_STALL] = CC_STALL, [BP_USB_BABBLE] = CC_OVERRUN,
-                                    [BP_USB_ERROR] = CC_SILENT, [BP_USB_GONE] = CC_SILENT};
     uint32_t most = e->flags >> 16 & 0x7ff, code = codes[p->status], where = e->head & ~15u;
 
     if (code == CC_OK && p->token == BP_USB_IN && !copy(s, t, p->data, p->actual, true))
@@ -140,12 +146,109 @@ static bool goes_on(const struct walk *w)
     return w->steps < OHCI_STEPS && w->bytes < OHCI_FRAME_BYTES;
 }
 
+/* Of a packet's bytes that are on the first page, or on the last one. */
+static bool copy_packet(struct ohci *s, const struct itd *t, uint32_t offset, uint8_t *data, uint32_t length,
+                        bool to_memory)
+{
+    for (uint32_t at = 0; at < length;) {
+        uint32_t where = ((offset + at) & 0x1000 ? t->end & ~0xfffu : t->page & ~0xfffu) + ((offset + at) & 0xfff);
+        uint32_t n = 0x1000 - (where & 0xfff);
+
+        if (n > length - at)
+            n = length - at;
+        if ((to_memory ? ohci_pci->dma_write(s->dev, where, data + at, n)
+                       : ohci_pci->dma_read(s->dev, where, data + at, n)) < 0)
+            return false;
+        at += n;
+    }
+    return true;
+}
+
+/* The packet of this frame: its status word. It has one chance. */
+static uint16_t move_packet(struct ohci *s, struct walk *w, uint32_t at, const struct ed *e, const struct itd *t,
+                            uint32_t n)
+{
+    static const uint32_t words[2];
+    uint32_t last = t->flags >> 24 & 7, from = t->offset[n] & 0x1fff, way = e->flags >> 11 & 3, length, code = CC_OK;
+    uint32_t to = n < last ? t->offset[n + 1] & 0x1fff
+                           : ((t->end ^ t->page) & ~0xfffu ? 0x1000u : 0) + (t->end & 0xfff) + 1;
+    struct bp_usb_device *d = find(s, e->flags & 0x7f);
+    struct usb_transfer *p;
+
+    length = to >= from ? to - from : OHCI_ISO_BYTES + 1;
+    p = length <= OHCI_ISO_BYTES && (way == 1 || way == 2)
+            ? usb_transfer_new(&s->transfers, w->list, at, e->head & ~15u, words, length) : NULL;
+    if (!p || (way == 1 && !copy_packet(s, t, from, p->data, length, false))) {
+        if (p)
+            usb_transfer_free(p);
+        return CC_BUFFER << 12;
+    }
+    p->packet.token = way == 1 ? BP_USB_OUT : BP_USB_IN;
+    p->packet.endpoint = e->flags >> 7 & 15;
+    p->packet.frame = s->number;
+    if (d)
+        usb_transfer_submit(p, d);
+    if (!p->ended || p->packet.status == BP_USB_NAK)
+        p->packet.actual = 0; /* nothing this time */
+    else if (p->packet.status != BP_USB_OK)
+        code = codes[p->packet.status];
+    if (code == CC_OK && way == 2)
+        code = !copy_packet(s, t, from, p->data, p->packet.actual, true) ? CC_BUFFER
+               : p->packet.actual < length                               ? CC_UNDERRUN
+                                                                         : CC_OK;
+    n = way == 2 && (code == CC_OK || code == CC_UNDERRUN) ? p->packet.actual : 0;
+    w->bytes += length + 16;
+    usb_transfer_free(p);
+    return (uint16_t)(code << 12 | n);
+}
+
+/* Onto the list of what is done. */
+static bool retire_packets(struct ohci *s, uint32_t at, struct ed *e, struct itd *t, uint32_t code)
+{
+    uint32_t where = e->head & ~15u;
+
+    t->flags = (t->flags & 0x0fffffff) | code << 28;
+    e->head = (t->next & ~15u) | (e->head & ED_CARRY);
+    t->next = s->done;
+    s->done = where;
+    return write_mem(s, where, t, 12) && write_mem(s, at + 8, &e->head, 4);
+}
+
+/* An endpoint that is isochronous: what was for frames that are over is given back (4.3.2.3.3). */
+static bool run_isochronous(struct ohci *s, struct walk *w, uint32_t at, struct ed *e)
+{
+    while (!(e->flags & ED_SKIP) && !(e->head & ED_HALTED) && (e->head & ~15u) != (e->tail & ~15u) && goes_on(w)) {
+        struct itd t;
+        int32_t n;
+
+        w->steps++;
+        w->work = true;
+        if (!read_mem(s, e->head & ~15u, &t, sizeof(t)))
+            return false;
+        n = (int16_t)(uint16_t)(s->number - t.flags);
+        if (n < 0)
+            return true; /* its first frame is to come */
+        if (n > (int32_t)(t.flags >> 24 & 7)) {
+            if (!retire_packets(s, at, e, &t, CC_OVERRUN))
+                return false;
+            continue;
+        }
+        t.offset[n] = move_packet(s, w, at, e, &t, (uint32_t)n);
+        if (!write_mem(s, (e->head & ~15u) + 16 + 2 * (uint32_t)n, &t.offset[n], 2))
+            return false;
+        return n < (int32_t)(t.flags >> 24 & 7) || retire_packets(s, at, e, &t, CC_OK);
+    }
+    return true;
+}
+
 /* One endpoint; false: the controller stopped. */
 static bool run_endpoint(struct ohci *s, struct walk *w, uint32_t at, struct ed *e)
 {
     if (!read_mem(s, at, e, sizeof(*e)))
         return false;
-    while (!(e->flags & (ED_SKIP | ED_ISO)) && !(e->head & ED_HALTED) && (e->head & ~15u) != (e->tail & ~15u) &&
+    if (e->flags & ED_ISO)
+        return run_isochronous(s, w, at, e);
+    while (!(e->flags & ED_SKIP) && !(e->head & ED_HALTED) && (e->head & ~15u) != (e->tail & ~15u) &&
            goes_on(w)) {
         struct usb_transfer *p;
         uint32_t words[2];

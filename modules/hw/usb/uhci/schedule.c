@@ -73,6 +73,7 @@ static struct usb_transfer *begin(struct uhci *s, uint32_t at, const struct td *
         return NULL;
     t->packet.token = pid == PID_IN ? BP_USB_IN : pid == PID_OUT ? BP_USB_OUT : BP_USB_SETUP;
     t->packet.endpoint = td->token >> 15 & 15;
+    t->packet.frame = td->control & TD_ISO ? s->frnum : 0;
     if (pid != PID_IN && length && !read_mem(s, td->buffer, t->data, length)) {
         usb_transfer_free(t);
         return NULL;
@@ -121,6 +122,35 @@ static enum result finish(struct uhci *s, uint32_t at, struct td *td, const stru
     return write_mem(s, at + 4, &td->control, 4) ? r : STOP;
 }
 
+/* It has its one chance in this frame, whatever the device says (3.2.2: no handshake, never stalled). */
+static enum result run_isochronous(struct uhci *s, uint32_t at, struct td *td, const uint32_t words[2],
+                                   unsigned *causes, uint32_t *bytes)
+{
+    struct usb_transfer *t = begin(s, at, td, words);
+    struct bp_usb_packet *p;
+
+    if (!t)
+        return STOP;
+    p = &t->packet;
+    td->control &= ~(uint32_t)(TD_ACTIVE | TD_NAK | 0x7ff);
+    if (!t->ended || p->status == BP_USB_NAK)
+        p->actual = 0; /* nothing this time */
+    else if (p->status != BP_USB_OK)
+        td->control |= TD_TIMEOUT;
+    if (p->token == BP_USB_IN && p->actual && !write_mem(s, td->buffer, t->data, p->actual)) {
+        usb_transfer_free(t);
+        return STOP;
+    }
+    td->control |= (p->actual - 1) & 0x7ff;
+    *bytes += p->length + 16;
+    if (td->control & TD_TIMEOUT)
+        s->sts |= STS_ERROR;
+    if (td->control & TD_IOC)
+        *causes |= INTR_IOC;
+    usb_transfer_free(t);
+    return write_mem(s, at + 4, &td->control, 4) ? GO_ON : STOP;
+}
+
 static enum result run_td(struct uhci *s, uint32_t at, struct td *td, bool queued, unsigned *causes, uint32_t *bytes)
 {
     const uint32_t words[2] = {td->token, td->buffer};
@@ -138,6 +168,8 @@ static enum result run_td(struct uhci *s, uint32_t at, struct td *td, bool queue
         die(s, STS_HCPE, "a transfer descriptor makes no sense");
         return STOP;
     }
+    if (td->control & TD_ISO)
+        return run_isochronous(s, at, td, words, causes, bytes);
     t = usb_transfers_at(&s->transfers, at, at, words);
     if (!t)
         t = begin(s, at, td, words);

@@ -2,7 +2,7 @@
 /*
  * Transfer rings (4.9, 4.10, 4.11.2). A transfer descriptor is read whole, checked, and becomes one packet; an
  * endpoint has one on its way. The dequeue pointer moves when it has ended, so that nothing of it has to be saved.
- * Left out: streams, isochronous endpoints.
+ * Isochronous descriptors have their turn by time (4.11.2.3, 4.14.2). Left out: streams.
  */
 #include <stdlib.h>
 
@@ -27,7 +27,12 @@ static unsigned type_of(const struct trb *t)
 
 static bool moves_data(const struct trb *t)
 {
-    return type_of(t) == TRB_NORMAL || type_of(t) == TRB_DATA || type_of(t) == TRB_SETUP;
+    return type_of(t) == TRB_NORMAL || type_of(t) == TRB_DATA || type_of(t) == TRB_SETUP || type_of(t) == TRB_ISOCH;
+}
+
+bool xhci_is_isochronous(const struct endpoint *ep)
+{
+    return ep->type == 1 || ep->type == 5;
 }
 
 void xhci_set_ep_state(struct xhci *s, struct endpoint *ep, uint8_t state)
@@ -36,6 +41,8 @@ void xhci_set_ep_state(struct xhci *s, struct endpoint *ep, uint8_t state)
     uint64_t dequeue = ep->ring.dequeue | ep->ring.cycle;
 
     ep->state = state;
+    if (state != EP_RUNNING)
+        ep->due_ns = 0;
     if (!ep->context || !xhci_read(s, ep->context, words, sizeof(words)))
         return;
     words[0] = (words[0] & ~7u) | state;
@@ -158,10 +165,10 @@ static void finish(struct transfer *t)
     unlink_transfer(t);
     if (t->data_in && code != CC_TRANSACTION && !to_memory(t))
         code = CC_TRB; /* its buffer is where no memory is */
-    if (code == CC_SUCCESS)
+    if (code == CC_SUCCESS || xhci_is_isochronous(ep))
         ep->ring = t->after;
     tell_all(t, code);
-    if (code != CC_SUCCESS) {
+    if (code == CC_TRB || (code != CC_SUCCESS && !xhci_is_isochronous(ep))) {
         ep->residual = 0;
         xhci_set_ep_state(t->s, ep, code == CC_TRB ? EP_ERROR : EP_HALTED);
     }
@@ -197,7 +204,7 @@ static int gather(struct xhci *s, const struct endpoint *ep, struct td *td)
         td->trb[td->count++] = trb;
         if (moves_data(&trb))
             td->length += trb.status & 0x1ffff;
-        if (td->length > XHCI_TD_BYTES || type_of(&trb) == TRB_ISOCH ||
+        if (td->length > XHCI_TD_BYTES || (type_of(&trb) == TRB_ISOCH && (td->count > 1 || !xhci_is_isochronous(ep))) ||
             (!moves_data(&trb) && type_of(&trb) != TRB_STATUS && type_of(&trb) != TRB_EVENT_DATA &&
              type_of(&trb) != TRB_NOOP))
             return -1;
@@ -242,7 +249,7 @@ static bool describe(const struct endpoint *ep, struct transfer *t)
                 type_of(&t->trb[n]) == TRB_STATUS)
                 return false;
         }
-        return true;
+        return !xhci_is_isochronous(ep) || type_of(first) == TRB_ISOCH || t->length == 0;
     }
     t->packet.token = type == TRB_SETUP ? BP_USB_SETUP : first->control & TRB_DIR ? BP_USB_IN : BP_USB_OUT;
     t->data_in = t->packet.token == BP_USB_IN;
@@ -300,6 +307,97 @@ static struct transfer *new_transfer(struct xhci *s, unsigned slot, unsigned dci
     return t;
 }
 
+/* ---- isochronous endpoints ---- */
+static int64_t interval_ns(struct xhci *s, const struct endpoint *ep)
+{
+    uint32_t word = 0, n;
+
+    xhci_read(s, ep->context, &word, sizeof(word));
+    n = word >> 16 & 0xff;
+    return INT64_C(125000) << (n < 15 ? n : 15);
+}
+
+/* Is it this endpoint's turn? Otherwise the timer says when. */
+static bool is_due(struct xhci *s, struct endpoint *ep)
+{
+    int64_t now = bp_timer_now(s->timer);
+
+    if (ep->due_ns <= now)
+        return true;
+    if (!bp_timer_pending(s->timer) || bp_timer_deadline(s->timer) > ep->due_ns)
+        bp_timer_set(s->timer, ep->due_ns);
+    return false;
+}
+
+/* There is no descriptor at its time (4.10.3.1): told once. */
+static void ran_dry(struct xhci *s, unsigned slot, unsigned dci)
+{
+    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+
+    if (!ep->due_ns)
+        return;
+    ep->due_ns = 0;
+    xhci_event(s, s->slot[slot].interrupter, 0, (ep->type == 5 ? CC_RING_OVERRUN : CC_RING_UNDERRUN) << 24,
+               (slot + 1) << 24 | dci << 16 | EVENT_TRANSFER << 10);
+}
+
+/* 1: it has its turn now; 0: later; -1: its frame is over. */
+static int frame_of(struct xhci *s, struct endpoint *ep, const struct trb *trb)
+{
+    uint32_t frame = xhci_microframe(s) >> 3, to_come = ((trb->control >> 20) - frame) & 0x7ff;
+
+    if (trb->control & TRB_SIA || type_of(trb) != TRB_ISOCH || to_come == 0)
+        return 1;
+    if (to_come >= 0x400)
+        return -1;
+    ep->due_ns = s->epoch_ns + (int64_t)(frame + to_come) * 1000000;
+    return is_due(s, ep);
+}
+
+/* The packet has had its one chance. */
+static void move_on(struct xhci *s, struct endpoint *ep, struct transfer *t, bool missed)
+{
+    int64_t now = bp_timer_now(s->timer), step = interval_ns(s, ep);
+
+    ep->due_ns = (ep->due_ns && now - ep->due_ns < XHCI_BEHIND_NS ? ep->due_ns : now) + step;
+    if (missed) {
+        ep->ring = t->after;
+        tell_all(t, CC_MISSED);
+        free_transfer(t);
+        return;
+    }
+    if (t->packet.status == BP_USB_LATER)
+        xhci_usb->cancel(&t->packet);
+    if (t->packet.status == BP_USB_NAK || t->packet.status == BP_USB_LATER) {
+        t->packet.status = BP_USB_OK;
+        t->packet.actual = t->data_in ? 0 : t->length;
+    }
+    finish(t);
+}
+
+/* One descriptor of an isochronous endpoint, made to a packet; false: it waits. */
+static bool send_isochronous(struct xhci *s, unsigned slot, unsigned dci, struct transfer *t)
+{
+    struct endpoint *ep = &s->slot[slot].ep[dci - 1];
+    struct bp_usb_device *d = xhci_device(s, &s->slot[slot]);
+    int turn = frame_of(s, ep, &t->trb[0]);
+
+    if (turn == 0) {
+        free_transfer(t);
+        return false;
+    }
+    t->packet.frame = xhci_microframe(s);
+    t->packet.status = BP_USB_GONE;
+    if (d && turn > 0) {
+        uint8_t status = xhci_usb->submit(d, &t->packet);
+
+        if (status == BP_USB_LATER)
+            t->packet.status = BP_USB_LATER;
+    }
+    move_on(s, ep, t, turn < 0);
+    return true;
+}
+
 enum step { NEXT, WAITS, FULL }; /* on with the next; for the device or the driver; for room */
 
 /* One descriptor. */
@@ -307,9 +405,15 @@ static enum step step(struct xhci *s, unsigned slot, unsigned dci)
 {
     struct endpoint *ep = &s->slot[slot].ep[dci - 1];
     struct bp_usb_device *d;
-    int r = gather(s, ep, &s->td);
+    bool isochronous = xhci_is_isochronous(ep);
     struct transfer *t;
+    int r;
 
+    if (isochronous && !is_due(s, ep))
+        return WAITS;
+    r = gather(s, ep, &s->td);
+    if (r == 0 && isochronous)
+        ran_dry(s, slot, dci);
     if (r == 0)
         return WAITS;
     if (r > 0 && s->transfers && s->td.length && s->data_bytes + s->td.length > XHCI_DATA_BYTES)
@@ -327,6 +431,8 @@ static enum step step(struct xhci *s, unsigned slot, unsigned dci)
         finish(t);
         return NEXT;
     }
+    if (isochronous)
+        return send_isochronous(s, slot, dci, t) && ep->state == EP_RUNNING ? NEXT : WAITS;
     d = xhci_device(s, &s->slot[slot]);
     if (!d) {
         t->packet.status = BP_USB_GONE;

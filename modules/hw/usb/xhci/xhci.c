@@ -2,7 +2,7 @@
 /*
  * USB 3 controllers by the eXtensible Host Controller Interface 1.2: qemu-xhci, nec-usb-xhci. Registers (chapter 5) and
  * ports (4.19). Each port of the controller has a register of USB 2 and, as far as there are, one of USB 3. Left
- * out: streams, isochronous transfers, debug capability, virtualisation, saving by the guest's CSS and CRS (which end
+ * out: streams, debug capability, virtualisation, saving by the guest's CSS and CRS (which end
  * with an error, so that drivers start anew).
  */
 #define BP_SHARED
@@ -69,6 +69,32 @@ static void work(void *opaque)
     if (s->turn_bytes >= XHCI_TURN_BYTES)
         xhci_later(s);
     s->busy--;
+}
+
+uint32_t xhci_microframe(const struct xhci *s)
+{
+    return (uint32_t)((uint64_t)(bp_virtual_ns(bp_device_machine(s->dev)) - s->epoch_ns) / 125000);
+}
+
+/* Isochronous endpoints whose time has come. */
+static void due(void *opaque)
+{
+    struct xhci *s = opaque;
+    int64_t now = bp_timer_now(s->timer), next = INT64_MAX;
+
+    for (unsigned n = 0; n < s->slots * XHCI_ENDPOINTS; n++) {
+        struct endpoint *ep = &s->slot[n / XHCI_ENDPOINTS].ep[n % XHCI_ENDPOINTS];
+
+        if (ep->due_ns > now && ep->due_ns < next)
+            next = ep->due_ns;
+        ep->again |= ep->due_ns && ep->due_ns <= now;
+    }
+    if (next < INT64_MAX) /* others, or one that had its turn before the timer came */
+        bp_timer_set(s->timer, next);
+    if (s->busy)
+        xhci_later(s);
+    else
+        work(s);
 }
 
 /* ---- ports ---- */
@@ -417,7 +443,7 @@ static uint32_t read_runtime(const struct xhci *s, unsigned reg)
     const struct interrupter *i = &s->intr[reg >= 0x20 ? (reg - 0x20) / 32 % XHCI_INTERRUPTERS : 0];
 
     if (reg == 0)
-        return (uint32_t)((uint64_t)(bp_virtual_ns(bp_device_machine(s->dev)) - s->epoch_ns) / 125000) & 0x3fff;
+        return xhci_microframe(s) & 0x3fff;
     if (reg < 0x20 || (reg - 0x20) / 32 >= s->intrs)
         return 0;
     switch (reg & 31) {
@@ -579,6 +605,7 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     if (r < 0)
         return r;
     s->work = bp_deferred_new(bp_device_owner(dev), NULL, work, s);
+    s->timer = bp_timer_new(bp_device_owner(dev), NULL, BP_CLOCK_VIRTUAL, due, s);
     info.ports = places(s);
     info.speeds = two | BP_USB_SPEED(BP_USB_SUPER);
     r = usb->new_bus(dev, &info, s, &s->bus, err);

@@ -20,6 +20,7 @@
 #define XHCI_TURN_BYTES (1u << 20)   /* that one turn moves, and what the descriptor that reaches it has more */
 #define XHCI_DATA_BYTES (64u << 20)  /* of packets on their way; one alone may be larger than what is left */
 #define XHCI_LINKS 16u     /* link TRBs in a row */
+#define XHCI_BEHIND_NS INT64_C(8000000) /* isochronous turns that are made up for */
 #define XHCI_BATCH 64u     /* transfer descriptors, or commands, that one turn takes */
 #define XHCI_PENDING 512u  /* events that wait for room in a ring */
 
@@ -32,10 +33,11 @@ enum { /* TRB types, table 6-91 */
 enum { /* completion codes, table 6-90 */
     CC_SUCCESS = 1, CC_BUFFER, CC_BABBLE, CC_TRANSACTION, CC_TRB, CC_STALL, CC_RESOURCE, CC_BANDWIDTH, CC_NO_SLOTS,
     CC_STREAM, CC_SLOT_NOT_ENABLED, CC_EP_NOT_ENABLED, CC_SHORT, CC_PARAMETER = 17, CC_CONTEXT = 19,
-    CC_EVENT_RING_FULL = 21, CC_STOPPED = 26,
+    CC_RING_UNDERRUN = 14, CC_RING_OVERRUN = 15, CC_EVENT_RING_FULL = 21, CC_MISSED = 23, CC_STOPPED = 26,
 };
 enum { TRB_C = 1u, TRB_TC = 2u, TRB_ISP = 4u, TRB_CH = 1u << 4, TRB_IOC = 1u << 5, TRB_IDT = 1u << 6,
        TRB_BSR = 1u << 9, TRB_DC = 1u << 9, TRB_TSP = 1u << 9, TRB_DIR = 1u << 16, TRB_ED = 4u };
+#define TRB_SIA (1u << 31)
 enum { EP_DISABLED, EP_RUNNING, EP_HALTED, EP_STOPPED, EP_ERROR };
 enum { SLOT_DISABLED, SLOT_DEFAULT, SLOT_ADDRESSED, SLOT_CONFIGURED };
 enum { CMD_RUN = 1, CMD_RESET = 2, CMD_INTE = 4, CMD_HSEE = 8, CMD_CSS = 1 << 8, CMD_CRS = 1 << 9 };
@@ -65,6 +67,7 @@ struct endpoint {
     uint64_t context;
     struct ring ring;
     uint32_t residual; /* event data: bytes of the transfer so far */
+    int64_t due_ns;    /* isochronous: when its next descriptor has its turn; 0: when there is one. Not saved */
 };
 
 struct slot {
@@ -107,6 +110,7 @@ struct xhci {
     struct bp_device *dev;
     struct bp_usb_bus *bus;
     struct bp_deferred *work;
+    struct bp_timer *timer; /* of isochronous endpoints */
     struct transfer *transfers;
     uint64_t data_bytes; /* of those */
     struct td td;
@@ -156,5 +160,7 @@ void xhci_set_ep_state(struct xhci *s, struct endpoint *ep, uint8_t state);
 uint8_t xhci_control(struct xhci *s, struct bp_usb_device *d, const uint8_t setup[8]);
 void xhci_forget_slot(struct xhci *s, unsigned slot);
 void xhci_later(struct xhci *s);
+uint32_t xhci_microframe(const struct xhci *s); /* since it was reset */
+bool xhci_is_isochronous(const struct endpoint *ep);
 
 #endif
