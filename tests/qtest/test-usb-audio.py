@@ -7,9 +7,8 @@ import struct
 import tempfile
 
 from qtest import Failed, QTest, Tap
-from usb import C, CONTEXTS, DATA, DOORBELLS, IOC, STALL, SUCCESS, XHCI
+from usb import DOORBELLS, IOC, STALL, SUCCESS, XHCI
 from usb_lists import BAR, FRAMES, OHCI, UHCI, request
-from virtio import until
 
 PACKET, RATE = 192, 48000
 ISO, ITDS, SOUND = 0x300000, 0x310000, 0x400000  # descriptors; sound
@@ -203,14 +202,14 @@ def descriptors_are_those_of_the_class(q, d):
 
 def frames_that_are_over_are_given_back(q, d):
     start(q, d)
-    at = (q.readl(BAR + 0x3C) - 20) & 0xFFFF
-    for n, first in enumerate((at, at + 21)):
+    at = q.readl(BAR + 0x3C)
+    for n, first in enumerate((at - 20, at - 3, at + 1)):
         q.write(ITDS + 32 * n, struct.pack("<4I8H", first & 0xFFFF | 7 << 21 | 0xF << 28, SOUND, ITDS + 32 * n + 32,
                                            SOUND + 191, *[0xE000] * 8))
-    q.write(ISO, struct.pack("<4I", 5 | 1 << 7 | 1 << 11 | 1 << 15 | PACKET << 16, ITDS + 64, ITDS, 0))
+    q.write(ISO, struct.pack("<4I", 5 | 1 << 7 | 1 << 11 | 1 << 15 | PACKET << 16, ITDS + 96, ITDS, 0))
     q.write(FRAMES, struct.pack("<I", ISO) * 32)
     d.step(3)
-    assert q.readl(ITDS) >> 28 == 8 and q.readl(ITDS + 32) >> 28 == 0 and q.readl(ISO + 8) & ~3 == ITDS + 64
+    assert [q.readl(ITDS + 32 * n) >> 28 for n in range(3)] == [8, 8, 0] and q.readl(ISO + 8) & ~3 == ITDS + 96
 
 
 def nonsense_does_no_harm(q, d):
@@ -245,6 +244,21 @@ def frames_are_waited_for(q, d):
     assert abs(times[0][0] - 19) <= 2 and abs(times[1][0] - 39) <= 2, times
 
 
+def each_has_its_millisecond(q, d):
+    x = d.x
+    start(q, d)
+    for n in range(16):
+        x.put(d.slot, 2, SOUND, PACKET, 5 << 10 | IOC | 1 << 31, False)
+    x.set(DOORBELLS + 4 * d.slot, 2)
+    q.qmp("query-status")
+    came = 0
+    for n in range(16):
+        while (e := x.event(False)):
+            came += 1
+        assert n <= came <= n + 2, (n, came)
+        d.step(1)
+
+
 def without_a_bus_it_is_refused():
     for words in (("usb-audio,audiodev=nope",), ("usb-audio,port=9",)):
         try:
@@ -263,5 +277,6 @@ tap.case("volume is set", case(OnXHCI, volume_is_set))
 tap.case("OHCI: frames that are over are given back", case(OnOHCI, frames_that_are_over_are_given_back))
 tap.case("OHCI: nonsense does no harm", case(OnOHCI, nonsense_does_no_harm))
 tap.case("XHCI: frames are waited for", case(OnXHCI, frames_are_waited_for))
+tap.case("XHCI: each has its millisecond", case(OnXHCI, each_has_its_millisecond))
 tap.case("what is not there is refused", without_a_bus_it_is_refused)
 tap.done()
