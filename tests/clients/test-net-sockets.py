@@ -447,6 +447,10 @@ def old_backends_are_at_hub_0():
             assert "blue: index=0," in text and "type=hubport,hub=0" in text, text
             if backend.startswith("socket"):
                 with socket.create_connection(("127.0.0.1", port), 60) as c:
+                    end = time.monotonic() + 60  # what is sent before it is accepted is lost
+                    while "link down" in e.command("human-monitor-command", command_line="info network")["return"]:
+                        assert time.monotonic() < end, "the connection is not accepted"
+                        time.sleep(0.02)
                     both_ways(wire, c, told=False)
                 continue
             head = struct.pack(">II", 0x30000, 1)
