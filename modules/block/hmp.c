@@ -197,6 +197,32 @@ BP_HMP(hmp_drive_del, "drive_del", "id", "take a drive's image away", id_args, d
 
 /* ---- the others ---- */
 
+/* Drives come and go while one is written. */
+static int commit_all(struct bp_error *err)
+{
+    struct bp_blk **blks;
+    size_t count = 0;
+    int ret = 0;
+
+    for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
+        count++;
+    blks = bp_alloc((count + 1) * sizeof(struct bp_blk *));
+    count = 0;
+    for (struct bp_blk *blk = block_blks; blk; blk = blk->next)
+        blks[count++] = blk_ref(blk);
+    for (size_t i = 0; i < count; i++) {
+        struct bp_block_node *node = blks[i]->root.node;
+
+        while (node && !node_child_role(node, BP_BLOCK_BACKING))
+            node = node_primary(node) ? node_primary(node)->node : NULL;
+        if (ret == 0 && node && blks[i]->name && blk_find(blks[i]->name) == blks[i])
+            ret = block_commit(blks[i]->name, err);
+        blk_unref(blks[i]);
+    }
+    free(blks);
+    return ret;
+}
+
 static void commit(struct bp_monitor *mon, struct bp_value *args)
 {
     const char *device = bp_value_get_string(args, "device");
@@ -207,14 +233,7 @@ static void commit(struct bp_monitor *mon, struct bp_value *args)
         report(mon, block_commit(device, &err), &err);
         return;
     }
-    for (struct bp_blk *blk = block_blks; ret == 0 && blk; blk = blk->next) {
-        struct bp_block_node *node = blk->root.node;
-
-        while (node && !node_child_role(node, BP_BLOCK_BACKING))
-            node = node_primary(node) ? node_primary(node)->node : NULL;
-        if (node && blk->name)
-            ret = block_commit(blk->name, &err);
-    }
+    ret = commit_all(&err);
     report(mon, ret, &err);
 }
 

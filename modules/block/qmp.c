@@ -204,7 +204,9 @@ int block_commit(const char *device, struct bp_error *err)
         return ret;
     ret = drain_begin(node_ref(node), &drained, err);
     if (ret == 0) {
-        ret = commit_drained(node, edge, err);
+        edge = node_child_role(node, BP_BLOCK_BACKING); /* others may have changed it meanwhile */
+        ret = edge ? commit_drained(node, edge, err)
+                   : bp_fail(err, ENOENT, "the backing file of '%s' was taken away meanwhile", device);
         drain_end(&drained);
     }
     node_unref(node);

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 SOURCE, BUILD, MODULES = sys.argv[1:4]
@@ -442,6 +443,33 @@ def escape_s_holds_up_nobody():
                 time.sleep(0.05)
 
 
+def drives_may_go_while_all_are_committed():
+    path, there, where = image("go.img", byte=0x21), os.path.join(WORK, "go.nbd"), os.path.join(WORK, "go.sock")
+    with machine("-drive", "file=%s,format=raw,if=none,id=d" % path) as server:
+        server.qmp("nbd-server-start", {"addr": {"type": "unix", "data": {"path": there}}})
+        server.qmp("nbd-server-add", {"device": "d", "name": "d", "writable": True})
+        drives = []
+        for name in "abc":
+            top = os.path.join(WORK, "go-%s.qcow2" % name)
+            subprocess.run([os.path.join(BUILD, "backplane-img"), "create", "-q", "-f", "qcow2", "-u", "-b",
+                            "nbd+unix:///d?socket=" + there, "-F", "raw", top, "1M"], check=True)
+            drives += ["-drive", "file=%s,if=none,id=%s" % (top, name)]
+        with machine(*drives, "-chardev", "socket,id=m,path=%s,server=on,wait=off" % where, "-mon", "chardev=m") as q, \
+                socket.socket(socket.AF_UNIX) as line:
+            line.connect(where)
+            line.settimeout(30 * SLOW)
+            server.process.send_signal(signal.SIGSTOP)
+            line.sendall(b"commit all\n")
+            threading.Timer(0.5, server.process.send_signal, (signal.SIGCONT,)).start()
+            for name in "bca":
+                hmp(q, "drive_del " + name)
+            line.sendall(b"info status\n")
+            said = b""
+            while b"VM status" not in said:
+                said += line.recv(4096)
+            assert hmp(q, "info block") == "", hmp(q, "info block")
+
+
 # ---- errors ----
 
 def debug(path, *rules, **more):
@@ -751,7 +779,8 @@ tap.run([a_drive_is_opened_and_listed, blockdevs_are_made_of_text_and_json, wron
          a_probed_raw_image_is_warned_of,
          cache_modes_reach_the_host, each_way_to_the_kernel_serves_a_drive, an_image_in_use_names_the_process, two_users_of_a_drive_are_both_named,
          read_only_images_are_never_written, snapshots_leave_the_image_alone_until_commit,
-         escape_s_saves_what_snapshot_keeps_apart, escape_s_holds_up_nobody, flushes_reach_the_disk_unless_told_not_to,
+         escape_s_saves_what_snapshot_keeps_apart, escape_s_holds_up_nobody, drives_may_go_while_all_are_committed,
+         flushes_reach_the_disk_unless_told_not_to,
          a_full_disk_pauses_the_machine_until_cont, a_file_system_that_is_full_loses_nothing_either,
          errors_are_reported_ignored_or_stop_the_machine,
          any_request_may_fail_and_none_hangs, killing_the_process_loses_nothing_that_was_flushed,

@@ -26,7 +26,7 @@ MODULES = os.path.join(BIN, "modules")
 ENV = {"LD_LIBRARY_PATH": os.path.join(BUILD, "core"), "BACKPLANE_MODULE_PATH": "",
        "BACKPLANE_MODULE_CONF": os.path.join(WORK, "conf")}
 AWAY = ("hw-debug-exit", "chardev-null", "object-secret", "chardev-ringbuf", "hw-x86-info",
-        "cpu-x86", "accel-interp", "accel-tcg")
+        "cpu-x86", "accel-interp", "accel-tcg", "accel-kvm")
 NOTHING = ("-nodefaults", "-display", "none")
 
 
