@@ -284,10 +284,10 @@ class Relay:
         try:
             while self.change is None and (data := theirs.recv(65536)):
                 ours.sendall(data)
-            while self.change and len(head := theirs.recv(48, socket.MSG_WAITALL)) == 48:
+            while self.change and len(head := tap.recv_all(theirs, 48)) == 48:
                 length = head[4] * 4 + int.from_bytes(head[5:8], "big")
                 length += -length % 4
-                ours.sendall(self.change(head + (theirs.recv(length, socket.MSG_WAITALL) if length else b"")))
+                ours.sendall(self.change(head + (tap.recv_all(theirs, length) if length else b"")))
             ours.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass

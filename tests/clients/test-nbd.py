@@ -327,11 +327,11 @@ def hostile(rand, listener):
         send(b"NBDMAGIC" + options + b"\0\3")
         peer.recv(4)
         for _ in range(10):
-            head = peer.recv(16, socket.MSG_WAITALL)
+            head = tap.recv_all(peer, 16)
             if len(head) < 16:
                 return
             option, length = struct.unpack(">II", head[8:])
-            peer.recv(min(length, 1 << 20), socket.MSG_WAITALL)
+            tap.recv_all(peer, min(length, 1 << 20))
             if option == 8:
                 send(reply + struct.pack(">III", 8, 1, 0))
             elif option == 10:
@@ -342,12 +342,12 @@ def hostile(rand, listener):
                 send(reply + struct.pack(">III", 7, 1, 0))
                 break
         while True:
-            head = peer.recv(28, socket.MSG_WAITALL)
+            head = tap.recv_all(peer, 28)
             if len(head) < 28:
                 return
             _, _, kind, cookie, offset, length = struct.unpack(">IHHQQI", head)
             if kind == 1:
-                peer.recv(min(length, 1 << 25), socket.MSG_WAITALL)
+                tap.recv_all(peer, min(length, 1 << 25))
             chunk = ">IHHQI"
             if kind == 0 and rand.randrange(2):
                 send(struct.pack(chunk, 0x668e33ef, 1, 1, cookie, 8 + length) + struct.pack(">Q", offset) +
@@ -392,18 +392,18 @@ class Saying:
         reply = struct.pack(">Q", 0x3e889045565a9)
         try:
             peer.sendall(b"NBDMAGICIHAVEOPT\0\3")
-            peer.recv(4, socket.MSG_WAITALL)
+            tap.recv_all(peer, 4)
             option = 0
             while option != 7:
-                head = peer.recv(16, socket.MSG_WAITALL)
+                head = tap.recv_all(peer, 16)
                 option, length = struct.unpack(">II", head[8:])
-                peer.recv(length, socket.MSG_WAITALL)
+                tap.recv_all(peer, length)
                 if option == 7:
                     peer.sendall(reply + struct.pack(">IIIHQH", 7, 3, 12, 0, 1 << 20, 0x6d))
                 kind = 1 << 31 | 1 if option == 10 else 1
                 peer.sendall(reply + struct.pack(">III", option, kind, 0))
             while True:
-                head = peer.recv(28, socket.MSG_WAITALL)
+                head = tap.recv_all(peer, 28)
                 if len(head) < 28:
                     return
                 _, _, kind, cookie, offset, length = struct.unpack(">IHHQQI", head)
@@ -473,7 +473,7 @@ def servers_that_dribble_are_given_up():
             peer, _ = listener.accept()
             try:
                 peer.sendall(b"NBDMAGICIHAVEOPT\0\3")
-                peer.recv(20, socket.MSG_WAITALL)
+                tap.recv_all(peer, 20)
                 slowly(peer, struct.pack(">QIII", 0x3e889045565a9, 8, 1, 60000) + bytes(60000))
             except OSError:
                 pass

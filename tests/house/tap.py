@@ -21,6 +21,14 @@ for _name in ("DISPLAY", "WAYLAND_DISPLAY"):
 socket.setdefaulttimeout(300)
 
 
+def recv_all(s, count):
+    """So many bytes, fewer at the end. (A socket with a timeout does not heed MSG_WAITALL.)"""
+    data = b""
+    while len(data) < count and (part := s.recv(count - len(data))):
+        data += part
+    return data
+
+
 class Skip(Exception):
     """Raised by a case that cannot run here."""
 

@@ -35,6 +35,14 @@ TIMEOUT = float(os.environ.get("QTEST_TIMEOUT", "60"))  # seconds for one answer
 socket.setdefaulttimeout(300)  # nothing is waited for without an end
 
 
+def recv_all(s, count):
+    """So many bytes, fewer at the end. (A socket with a timeout does not heed MSG_WAITALL.)"""
+    data = b""
+    while len(data) < count and (part := s.recv(count - len(data))):
+        data += part
+    return data
+
+
 def program(arch="x86_64"):
     build = os.environ.get("BACKPLANE_BUILD", os.path.join(TOP, "build"))
     return os.path.join(build, "backplane-system-" + arch)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 
-from qtest import QTest, Tap, program
+from qtest import QTest, Tap, program, recv_all
 
 BASE = 0x378
 ECP = BASE + 0x400
@@ -114,7 +114,7 @@ def epp_carries_both_ways():
             q.outb(ECP + 2, 0x94)
             q.outb(BASE + 3, 0x41)
             q.outl(BASE + 4, 0x45444342)
-            assert peer.recv(5, socket.MSG_WAITALL) == b"ABCDE"
+            assert recv_all(peer, 5) == b"ABCDE"
             assert q.inb(BASE + 4) == 0xFF and q.inb(BASE + 1) & 1
             q.outb(BASE + 1, 1)
             assert not q.inb(BASE + 1) & 1
@@ -178,7 +178,7 @@ def documented_multiplexers_work():
                 strobe(q, byte)
             q.outb(0x3F8, ord("1"))
             q.outb(0x2F8, ord("2"))
-            assert peers[1].recv(2, socket.MSG_WAITALL) == b"12"
+            assert recv_all(peers[1], 2) == b"12"
             said = b""
             peers[0].sendall(b"\x01c")  # from the printer to the monitor
             while b"<printed>" not in said or b"(qemu)" not in said:

@@ -6,7 +6,7 @@ import socket
 import tempfile
 import threading
 
-from qtest import Failed, QTest, Tap
+from qtest import Failed, QTest, Tap, recv_all
 from virtio import (ACKNOWLEDGE, DRIVER, DRIVER_OK, EVENT_IDX, FEATURES_OK, IN_ORDER, INDIRECT, INDIRECT_DESC,
                     NEXT, PACKED, RING_RESET, VERSION_1, WRITE, Function, Legacy, Modern, Packed, Split, until)
 
@@ -195,7 +195,7 @@ def daemon_gives_the_bytes():
         def serve():
             peer = listener.accept()[0]
             while True:
-                command = peer.recv(2, socket.MSG_WAITALL)
+                command = recv_all(peer, 2)
                 if len(command) < 2:
                     return
                 asked.append(command[0])
