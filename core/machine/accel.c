@@ -199,7 +199,7 @@ static int make_default(struct bp_machine *m, struct bp_error *err)
         if (ret < 0 && !first.code)
             first = why;
     }
-    if (classes->len == 0 && !m->board->default_cpu && !bpc_config.cpu) {
+    if (ret < 0 && !m->board->default_cpu && !bpc_config.cpu) { /* it needs none */
         ret = make(m, &no_accel, NULL, err);
     } else if (ret < 0 && first.code) {
         bp_fail(err, first.code, "%s", first.message);

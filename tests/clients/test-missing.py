@@ -367,6 +367,20 @@ def a_denied_default_accelerator_is_told():
                 os.unlink(conf)
 
 
+def a_machine_without_processors_needs_no_accelerator():
+    """KVM is installed alone, and the host has none."""
+    away = ["unshare", "-rm", "sh", "-c", "mount --bind /dev/null /dev/kvm && exec \"$@\"", "sh"]
+    prefix = away if os.path.exists("/dev/kvm") else []
+    with Unhidden("accel-kvm"):
+        for board, words in (("pc", "accelerator 'kvm': "), ("none", None)):
+            done = subprocess.run([*prefix, PROGRAM, *NOTHING, "-machine", board, "-qmp", "stdio"], capture_output=True,
+                                  text=True, timeout=60, env={**os.environ, **ENV},
+                                  input='{"execute": "qmp_capabilities"}{"execute": "quit"}')
+            assert (done.returncode == 0) == (words is None), done
+            assert not words or words in done.stderr, done
+            assert words or not done.stderr, done
+
+
 def a_name_stands_for_another_where_the_policy_says_so():
     conf = os.path.join(ENV["BACKPLANE_MODULE_CONF"], "10-site.conf")
     with open(conf, "w", encoding="ascii") as f:
@@ -465,6 +479,7 @@ run([device_not_installed_names_its_package, mistyped_device_gives_near_names_of
      catalogue_that_others_may_write_is_not_used, query_modules_tells_all,
      generation_changes_with_the_set_of_modules, a_refused_module_tells_why,
      denied_things_name_the_line, lines_of_the_policy_that_match_nothing_are_told,
-     a_denied_default_accelerator_is_told, a_name_stands_for_another_where_the_policy_says_so,
+     a_denied_default_accelerator_is_told, a_machine_without_processors_needs_no_accelerator,
+     a_name_stands_for_another_where_the_policy_says_so,
      module_load_gives_the_entry_and_sends_the_event,
      the_schema_has_commands_and_event, query_modules_is_quick_with_a_thousand])
