@@ -51,7 +51,7 @@ static int start_thread(struct bp_context *ctx)
     g_snprintf(name, sizeof(name), "IO %s", ctx->name);
     __atomic_store_n(&ctx->stop, false, __ATOMIC_RELEASE);
     pthread_mutex_lock(&ctx->lock); /* others compare ctx->thread under it */
-    ret = bpc_thread_start(&ctx->thread, name, context_main, ctx);
+    ret = bp_thread_start(&ctx->thread, name, context_main, ctx);
     ctx->has_thread = ret == 0;
     pthread_mutex_unlock(&ctx->lock);
     return -ret;

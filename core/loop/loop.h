@@ -68,11 +68,6 @@ void bpc_deferred_drain_end(struct bpc_drain *drain);
  * signal has one fn; a later call replaces it, NULL restores the default action. [main] */
 void bpc_loop_on_signal(int signo, void (*fn)(int signo, int pid));
 
-/* Starts a thread of ours: named (15 bytes count), with all signals but those for faults blocked, so
- * that signals for the process reach the main thread. 0 or a positive errno value. */
-int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *opaque),
-                     void *opaque);
-
 /* Lets go of the machine lock however often it was taken, and takes it as often again; for waits
  * in the middle of locked code. [any] */
 unsigned bpc_machine_unlock_all(void); /* 0: this thread did not hold it */

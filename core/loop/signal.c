@@ -44,7 +44,7 @@ static void pipe_ready(void *opaque, unsigned events)
     }
 }
 
-int bpc_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *opaque),
+int bp_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *opaque),
                      void *opaque)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};

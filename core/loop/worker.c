@@ -69,7 +69,7 @@ static void *worker_main(void *opaque)
 static int start_one(struct bpc_pool *p)
 {
     pthread_t thread;
-    int ret = bpc_thread_start(&thread, "worker", worker_main, p);
+    int ret = bp_thread_start(&thread, "worker", worker_main, p);
 
     if (ret == 0) {
         pthread_detach(thread);

@@ -304,7 +304,7 @@ int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error 
     g_snprintf(name, sizeof(name), "CPU %u/%s", cpu->index, accel);
     for (char *p = strchr(name, '/'); *p; p++)
         *p = (char)toupper((unsigned char)*p);
-    ret = bpc_thread_start(&cpu->thread, name, cpu_main, cpu);
+    ret = bp_thread_start(&cpu->thread, name, cpu_main, cpu);
     if (ret != 0)
         return bp_fail(err, ret, "cannot start the thread of CPU %u: %s", cpu->index,
                        strerror(ret));

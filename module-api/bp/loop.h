@@ -14,6 +14,7 @@
 
 #include <bp/base.h>
 #include <bp/error.h>
+#include <pthread.h>
 
 BP_BEGIN_DECLS
 
@@ -55,6 +56,10 @@ int bp_context_set_workers(struct bp_context *ctx, unsigned min, unsigned max, s
 void bp_contexts_fold(struct bp_machine *machine);
 /* Host thread id; starts the thread when need be. [main] */
 int bp_context_thread_id(struct bp_context *ctx);
+/* A thread for a library that wants one of its own (what only blocks runs on bp_co_worker()): named (15 bytes count),
+ * with all signals but those of faults blocked, so that signals for the process reach the main thread. It is the
+ * caller's to join or detach. 0 or a positive errno value, as pthread_create() has it. [any] */
+int bp_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *opaque), void *opaque);
 
 /* ---- descriptors ---- */
 #define BP_WATCH_IN 1u

@@ -8,6 +8,7 @@ import ctypes
 import ctypes.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -219,6 +220,17 @@ def services_without_accounts_let_nobody_in():
             e.command("object-del", id="auth0")
 
 
+def blocked_signals(pid, name):
+    """Those that the thread of this name blocks."""
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, task), encoding="ascii") as f:
+            status = f.read()
+        if "Name:\t%s\n" % name in status:
+            mask = int(re.search(r"^SigBlk:\t([0-9a-f]+)$", status, re.M)[1], 16)
+            return {n for n in range(1, 65) if mask >> (n - 1) & 1}
+    raise AssertionError("there is no thread '%s'" % name)
+
+
 def slow_accounts_hold_up_nobody():
     pki()
     need_pam()
@@ -234,6 +246,8 @@ def slow_accounts_hold_up_nobody():
                 with open(path("asked"), encoding="ascii") as f:
                     assert f.read() == "asked\n"
                 assert "return" in e.command("query-status")  # the main loop goes on
+                blocked = blocked_signals(e.process.pid, "authz-pam")
+                assert signal.SIGTERM in blocked and signal.SIGSEGV not in blocked, blocked  # a fault is told
                 with open(path("answer"), "w", encoding="ascii") as f:
                     f.write(answer + "\n")
                 assert c.talks() == (answer == "0"), c.seen

@@ -28,19 +28,13 @@ import threading
 import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(os.path.join(TOP, "tests", "house"))
+from tap import recv_all  # noqa: E402, F401 -- for tests
 SILENCE = 300  # seconds in which the machine protocol has to say something
 TIMEOUT = float(os.environ.get("QTEST_TIMEOUT", "60"))  # seconds for one answer
 
 
 socket.setdefaulttimeout(300)  # nothing is waited for without an end
-
-
-def recv_all(s, count):
-    """So many bytes, fewer at the end. (A socket with a timeout does not heed MSG_WAITALL.)"""
-    data = b""
-    while len(data) < count and (part := s.recv(count - len(data))):
-        data += part
-    return data
 
 
 def program(arch="x86_64"):

@@ -315,13 +315,13 @@ static void thread_has_its_name_and_a_stack_for_signals(void)
     struct gate gate = {.inside = false};
     sigset_t blocked;
 
-    g_assert_cmpint(bpc_thread_start(&thread, "a name that is longer than fifteen", (void *)name_and_stack,
+    g_assert_cmpint(bp_thread_start(&thread, "a name that is longer than fifteen", (void *)name_and_stack,
                                      inside), ==, 0);
     pthread_join(thread, NULL);
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
     g_assert_false(sigismember(&blocked, SIGTERM));
     /* its name may come after its first steps: look from outside */
-    g_assert_cmpint(bpc_thread_start(&thread, "a name that is longer than fifteen",
+    g_assert_cmpint(bp_thread_start(&thread, "a name that is longer than fifteen",
                                      (void *)stand_in_the_gate, &gate), ==, 0);
     pthread_getname_np(thread, outside, sizeof(outside));
     set_flag(&gate.open);

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -517,23 +516,6 @@ void session_free(struct session *s)
     release(s);
 }
 
-/* Signals are for other threads. */
-static int start_thread(struct session *s)
-{
-    sigset_t all, before;
-    int ret;
-
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGILL);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    ret = pthread_create(&s->thread, NULL, run, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return ret;
-}
-
 int session_new(struct iscsi_place *place, struct session **ret_session, struct iscsi_facts *ret_facts,
                 struct bp_error *err)
 {
@@ -548,7 +530,7 @@ int session_new(struct iscsi_place *place, struct session **ret_session, struct 
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     s->opener = in_coroutine ? bp_co_ref(bp_co_current()) : NULL;
-    ret = s->kick < 0 ? errno : start_thread(s);
+    ret = s->kick < 0 ? errno : bp_thread_start(&s->thread, "iscsi", run, s);
     if (ret != 0) {
         bp_co_unref(s->opener);
         release(s);

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,18 +57,9 @@ static void *watch(void *opaque)
     return NULL;
 }
 
-/* Signals are for other threads. */
 static bool start_watcher(struct ssh_link *l)
 {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
-    sigset_t block, before;
-
-    sigfillset(&block);
-    for (size_t i = 0; i < BP_COUNT(faults); i++)
-        sigdelset(&block, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &block, &before);
-    l->watched = pthread_create(&l->watcher, NULL, watch, l) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    l->watched = bp_thread_start(&l->watcher, "ssh", watch, l) == 0;
     return l->watched;
 }
 

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,24 +185,6 @@ static void *dial_main(void *opaque)
     return NULL;
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct dial *d)
-{
-    pthread_attr_t attr;
-    sigset_t all, old;
-    pthread_t thread;
-    int r;
-
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    r = pthread_create(&thread, &attr, dial_main, d);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return r;
-}
-
 static struct dial *dial_new(const struct plug *s, mode_t mode)
 {
     pthread_condattr_t attr;
@@ -228,7 +209,11 @@ static VDECONN *dial(const struct plug *s, mode_t mode, int *ret_why)
     struct dial *d = dial_new(s, mode);
     struct timespec end;
     VDECONN *conn;
-    int r = start_thread(d);
+    pthread_t thread;
+    int r = bp_thread_start(&thread, "vde", dial_main, d);
+
+    if (r == 0)
+        pthread_detach(thread);
 
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += ANSWER_S;

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,26 +127,9 @@ static void *thread_main(void *opaque)
     return NULL;
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct job *j)
-{
-    pthread_attr_t attr;
-    sigset_t all, old;
-    pthread_t thread;
-    int r;
-
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    r = pthread_create(&thread, &attr, thread_main, j);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return r;
-}
-
 static int ask_on_thread(struct job *j, struct bp_error *err)
 {
+    pthread_t thread;
     int r;
 
     if (atomic_load(&j->counter->threads) >= MOST_THREADS)
@@ -156,12 +138,13 @@ static int ask_on_thread(struct job *j, struct bp_error *err)
     j->co = bp_co_ref(bp_co_current());
     atomic_fetch_add(&j->refs, 1);
     atomic_fetch_add(&j->counter->threads, 1);
-    r = start_thread(j);
+    r = bp_thread_start(&thread, "authz-pam", thread_main, j);
     if (r != 0) {
         atomic_fetch_sub(&j->counter->threads, 1);
         atomic_fetch_sub(&j->refs, 1);
         return bp_fail(err, EACCES, "no thread can ask PAM: %s", strerror(r));
     }
+    pthread_detach(thread); /* one that hangs must not keep the program from ending */
     while (!atomic_load(&j->answered)) {
         if (bp_co_yield() < 0)
             return bp_fail(err, EACCES, "PAM's answer is not waited for any more");

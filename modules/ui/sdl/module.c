@@ -269,7 +269,7 @@ static void run_changed(void *opaque, bool running)
 
 static int start_thread(struct sdl_ui *ui, struct bp_error *err)
 {
-    int r = pthread_create(&ui->thread, NULL, sdl_ui_thread, ui);
+    int r = bp_thread_start(&ui->thread, "sdl", sdl_ui_thread, ui);
 
     if (r)
         return bp_fail(err, r, "SDL's thread does not start: %s", strerror(r));
