@@ -58,7 +58,7 @@ int run_dd(int argc, char **argv);
 
 #define LONG_OPTIONS \
     {"help", no_argument, NULL, 'h'}, {"image-opts", no_argument, NULL, 256}, \
-    {"output", required_argument, NULL, 257}, {"object", required_argument, NULL, 258}, \
+    {"output", required_argument, NULL, 257}, \
     {"force-share", no_argument, NULL, 'U'}
 
 #endif

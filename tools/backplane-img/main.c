@@ -17,6 +17,7 @@
 #include "loop.h"
 #include "module-options.h"
 #include "modules.h"
+#include "object.h"
 
 const struct bp_block_interface *block;
 bool quiet;
@@ -86,7 +87,8 @@ static int usage(FILE *to)
     for (size_t i = 0; i < BP_COUNT(commands); i++)
         fprintf(to, "  %s %s\n", commands[i].name, commands[i].usage);
     fprintf(to, "\nSizes are bytes; suffixes k, M, G, T, P, E are powers of 1024. Formats: those of the emulator's "
-            "-blockdev help.\nFiles are read and written with the emulator's modules (-L and BACKPLANE_MODULES name "
+            "-blockdev help.\n"
+            "--object TYPE,id=ID,... makes an object that options of images name: a secret, TLS credentials.\nFiles are read and written with the emulator's modules (-L and BACKPLANE_MODULES name "
             "their folders).\n");
     return to == stderr;
 }
@@ -115,6 +117,44 @@ static void run_it(void *opaque)
     bpc_loop_wake();
 }
 
+/* --object TYPE,id=ID,KEY=VALUE,... or as JSON: secrets, TLS credentials. */
+static int make_object(const char *text)
+{
+    struct bp_value *args = NULL;
+    struct bp_error err = {0};
+    char *named = NULL;
+    int ret = 0;
+
+    if (*text == '{') {
+        ret = bp_value_parse(text, strlen(text), &args, &err);
+    } else if (asprintf(&named, "%s%s", text[strcspn(text, ",=")] == '=' ? "" : "qom-type=", text) >= 0) {
+        args = bp_value_dict();
+        parse_keys(named, false, args);
+        free(named);
+    }
+    ret = ret < 0 ? ret : bpc_object_add(args, &err);
+    bp_value_unref(args);
+    return ret < 0 ? complain("--object: %s", err.message) : 0;
+}
+
+/* Objects are there before anything is opened; what is left is the command's. */
+static int take_objects(int *argc, char **argv)
+{
+    int n = 1, ret = 0;
+
+    for (int i = 1; i < *argc && ret == 0; i++) {
+        if (!strcmp(argv[i], "--object"))
+            ret = i + 1 < *argc ? make_object(argv[++i]) : complain("--object: TYPE,id=ID,... is missing");
+        else if (!strncmp(argv[i], "--object=", 9))
+            ret = make_object(argv[i] + 9);
+        else
+            argv[n++] = argv[i];
+    }
+    argv[n] = NULL;
+    *argc = n;
+    return ret;
+}
+
 static int carry_out(const struct command *command, int argc, char **argv)
 {
     struct run r = {.command = command, .argc = argc, .argv = argv};
@@ -125,12 +165,17 @@ static int carry_out(const struct command *command, int argc, char **argv)
     bpc_registry_set_loader(&modules_loader);
     if (module_options_register() < 0)
         return 1;
+    if (take_objects(&r.argc, r.argv)) {
+        bpc_objects_destroy();
+        return 1;
+    }
     if (bp_co_new(NULL, bp_context_main(NULL), "backplane-img", run_it, &r, &co, &err) < 0)
         return complain_error(NULL, &err);
     bp_co_enter(co);
     while (!r.done)
         bpc_loop_run_once(true);
     bp_co_unref(co);
+    bpc_objects_destroy();
     load_ended();
     return r.status;
 }

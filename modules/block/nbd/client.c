@@ -3,7 +3,7 @@
  * Module `block-nbd`: disks of NBD servers. Many requests are under way at once; one coroutine reads the answers, in
  * whatever order they come, and connects again when the connection breaks. Whoever may not wait does the same by
  * poll().
- * Leaves out: TLS, more than one connection.
+ * Leaves out: more than one connection.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,7 +19,7 @@ BP_NOTE("requires=block/1");
 static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 
 struct nbd_state {
-    char *filename, *host, *port, *path, *export, *tls_creds;
+    char *filename, *host, *port, *path, *export, *tls_creds, *tls_hostname;
     struct bp_value *server;
     uint64_t reconnect_delay, open_timeout;
     struct conn *conn;
@@ -154,14 +154,15 @@ static int first_time(struct nbd_state *s, struct conn *c, struct bp_error *err)
 
     for (;;) {
         struct bp_error why = {0};
-        int fd = nbd_connect(&c->place, &c->facts, &why);
+        struct nbd_wire wire;
+        int ret = nbd_connect(&c->place, &wire, &c->facts, &why);
 
-        if (fd >= 0)
-            return conn_set_up(c, fd);
-        if (fd == -EACCES || bp_clock_ns(BP_CLOCK_REALTIME) >= until) {
+        if (ret == 0)
+            return conn_set_up(c, wire);
+        if (ret == -EACCES || bp_clock_ns(BP_CLOCK_REALTIME) >= until) {
             if (err)
                 *err = why;
-            return fd;
+            return ret;
         }
         if (block->may_wait())
             bp_co_sleep(BP_CLOCK_REALTIME, 50000000);
@@ -173,17 +174,24 @@ static int first_time(struct nbd_state *s, struct conn *c, struct bp_error *err)
 static int nbd_open(struct bp_block_node *node, const struct bp_block_open_flags *flags, struct bp_error *err)
 {
     struct nbd_state *s = block->state(node);
+    const struct bp_tls_ops *tls;
+    struct bp_object *creds;
     struct conn *c;
     char *name;
     int ret;
 
-    if (s->tls_creds)
-        return bp_fail(err, ENOTSUP, "key 'tls-creds': TLS is not built yet");
+    if (s->tls_hostname && !s->tls_creds)
+        return bp_fail(err, EINVAL, "key 'tls-hostname' is for TLS: tls-creds= is missing");
+    ret = s->tls_creds ? bp_tls_find(s->tls_creds, false, &tls, &creds, err) : 0;
+    if (ret < 0)
+        return ret;
     if (s->reconnect_delay > 1000000000 || s->open_timeout > 1000000000)
         return bp_fail(err, EINVAL, "keys 'reconnect-delay' and 'open-timeout' expect at most 1000000000 seconds");
     c = bp_alloc(sizeof(*c));
-    *c = (struct conn){.refs = 1, .fd = -1, .out = -1, .delay = s->reconnect_delay};
+    *c = (struct conn){.refs = 1, .wire.fd = -1, .out = -1, .delay = s->reconnect_delay};
     c->queue_tail = &c->queue;
+    c->place.creds = s->tls_creds ? bp_strdup(s->tls_creds) : NULL;
+    c->place.name = s->tls_hostname ? bp_strdup(s->tls_hostname) : NULL;
     ret = take_place(s, &c->place, err);
     if (ret == 0)
         ret = first_time(s, c, err);
@@ -214,16 +222,19 @@ static void nbd_close(struct bp_block_node *node)
 {
     struct conn *c = conn_of(node);
     uint8_t bye[28] = {0};
+    struct iovec part = {bye, sizeof(bye)};
 
     c->closing = true;
-    if (c->fd >= 0 && !c->queue) {
+    if (c->wire.fd >= 0 && !c->queue) {
         put32(bye, NBD_REQUEST);
         put16(bye + 6, CMD_DISC);
-        if (send(c->fd, bye, sizeof(bye), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        if (wire_writev(&c->wire, &part, 1) < 0)
             c->failing = true; /* gone already */
+        else if (c->wire.tls)
+            c->wire.ops->bye(c->wire.tls);
     }
-    if (c->fd >= 0)
-        shutdown(c->fd, SHUT_RDWR);
+    if (c->wire.fd >= 0)
+        shutdown(c->wire.fd, SHUT_RDWR);
     bp_co_cancel(c->reader);
     bp_co_unref(c->reader);
     conn_unref(c);
@@ -237,7 +248,10 @@ static const struct bp_field props[] = {
     BP_PROP("port", STRING, struct nbd_state, port, NULL, "its port (older form); 10809"),
     BP_PROP("path", STRING, struct nbd_state, path, NULL, "its unix socket (older form)"),
     BP_PROP("filename", STRING, struct nbd_state, filename, NULL, "all of it as a URI: nbd://HOST[:PORT]/[EXPORT]"),
-    BP_PROP("tls-creds", STRING, struct nbd_state, tls_creds, NULL, "TLS, which is not built yet"),
+    BP_PROP("tls-creds", STRING, struct nbd_state, tls_creds, NULL,
+            "id of the TLS credentials (a client's) that secure it"),
+    BP_PROP("tls-hostname", STRING, struct nbd_state, tls_hostname, NULL,
+            "name that the server's certificate has to have; without it, the host's"),
     BP_PROP("reconnect-delay", UINT64, struct nbd_state, reconnect_delay, "0",
             "seconds that requests wait for a new connection"),
     BP_PROP("open-timeout", UINT64, struct nbd_state, open_timeout, "0", "seconds that the first connection may take"),

@@ -22,8 +22,7 @@ void conn_unref(struct conn *c)
 {
     if (--c->refs > 0)
         return;
-    if (c->fd >= 0)
-        close(c->fd);
+    wire_close(&c->wire);
     if (c->out >= 0)
         close(c->out);
     place_free(&c->place);
@@ -110,9 +109,9 @@ static int receive_data(struct conn *c)
     }
     if (n == 0)
         return -EPROTO;
-    got = readv(c->fd, part, (int)n);
+    got = wire_readv(&c->wire, part, n);
     if (got <= 0)
-        return got == 0 ? -ECONNRESET : -errno;
+        return got == 0 ? -ECONNRESET : (int)got;
     c->chunk_at += (uint64_t)got;
     c->left -= (uint32_t)got;
     return 0;
@@ -293,10 +292,11 @@ static int take_head(struct conn *c)
 
 static int receive_into(struct conn *c, uint8_t *buf, size_t *got, size_t wants)
 {
-    ssize_t n = recv(c->fd, buf + *got, wants - *got, 0);
+    struct iovec part = {buf + *got, wants - *got};
+    ssize_t n = wire_readv(&c->wire, &part, 1);
 
     if (n <= 0)
-        return n == 0 ? -ECONNRESET : -errno;
+        return n == 0 ? -ECONNRESET : (int)n;
     *got += (size_t)n;
     return 0;
 }
@@ -320,9 +320,8 @@ static int pump_in(struct conn *c)
             if (ret == 0 && c->text_got == c->left)
                 ret = take_text(c);
         }
-        if (ret == -EINTR)
-            ret = 0;
     }
+    c->more = ret == 0;
     return ret == -EAGAIN || ret == -EWOULDBLOCK ? 0 : ret;
 }
 
@@ -347,7 +346,6 @@ static ssize_t send_some(struct conn *c, struct nbd_request *r)
 {
     uint64_t skip = r->sent;
     struct iovec part[17];
-    struct msghdr message = {.msg_iov = part};
     unsigned n = 0;
 
     if (skip < sizeof(r->head)) {
@@ -366,8 +364,7 @@ static ssize_t send_some(struct conn *c, struct nbd_request *r)
         part[n++].iov_len = r->iov[i].iov_len - (size_t)skip;
         skip = 0;
     }
-    message.msg_iovlen = n;
-    return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    return wire_writev(&c->wire, part, n);
 }
 
 /* 0: all is sent; -EAGAIN: not yet. */
@@ -377,10 +374,8 @@ static int pump_out(struct conn *c)
         struct nbd_request *r = c->queue;
         ssize_t n = send_some(c, r);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
-            return -errno;
+            return (int)n;
         if (r->sent == 0 && !r->linked) { /* from now on it may be answered */
             r->next_busy = c->busy;
             r->link_busy = &c->busy;
@@ -444,22 +439,22 @@ static void take_back(struct conn *c, bool fail)
 /* Of what is on the way, nothing that a server which keeps to no protocol was asked is asked again. [co] */
 static void disconnect(struct conn *c, bool fail)
 {
-    if (c->fd >= 0)
-        shutdown(c->fd, SHUT_RDWR);
+    if (c->wire.fd >= 0)
+        shutdown(c->wire.fd, SHUT_RDWR);
     while (c->sending) /* it notices */
         bp_co_sleep(BP_CLOCK_REALTIME, 1000000);
-    if (c->fd >= 0)
-        close(c->fd);
+    wire_close(&c->wire);
     if (c->out >= 0)
         close(c->out);
-    c->fd = c->out = -1;
+    c->out = -1;
     take_back(c, fail);
 }
 
-int conn_set_up(struct conn *c, int fd)
+int conn_set_up(struct conn *c, struct nbd_wire wire)
 {
-    c->fd = fd;
-    c->out = dup(fd);
+    c->wire = wire;
+    c->out = dup(wire.fd);
+    c->more = false;
     next_head(c);
     return c->out < 0 ? -errno : 0;
 }
@@ -468,19 +463,20 @@ int conn_set_up(struct conn *c, int fd)
 static int try_again(struct conn *c)
 {
     struct nbd_facts facts;
-    int fd = nbd_connect(&c->place, &facts, NULL);
+    struct nbd_wire wire;
+    int ret = nbd_connect(&c->place, &wire, &facts, NULL);
 
-    if (fd < 0)
-        return fd;
+    if (ret < 0)
+        return ret;
     if (c->closing || facts.size != c->facts.size || (facts.flags & HAS_READ_ONLY) > (c->facts.flags & HAS_READ_ONLY) ||
         facts.least > (c->facts.least ? c->facts.least : 1) || (c->facts.flags & ~(unsigned)facts.flags)) {
-        close(fd);
+        wire_close(&wire);
         return -EIO;
     }
     c->facts.structured = facts.structured;
     c->facts.has_status = facts.has_status;
     c->facts.context = facts.context;
-    return conn_set_up(c, fd);
+    return conn_set_up(c, wire);
 }
 
 static void reconnect(struct conn *c, int why)
@@ -488,7 +484,7 @@ static void reconnect(struct conn *c, int why)
     int64_t until = bp_clock_ns(BP_CLOCK_REALTIME) + (int64_t)(c->delay * UINT64_C(1000000000)), pause = 50000000;
 
     disconnect(c, why == -EPROTO);
-    while (!c->closing && c->fd < 0) {
+    while (!c->closing && c->wire.fd < 0) {
         int ret;
 
         if (bp_clock_ns(BP_CLOCK_REALTIME) >= until) {
@@ -509,16 +505,16 @@ static void send_more(struct conn *c)
 {
     int ret = 0;
 
-    if (c->sending || c->fd < 0)
+    if (c->sending || c->wire.fd < 0)
         return;
     c->sending = true;
     bp_co_shield(true); /* it sends others' requests, too */
-    while (c->fd >= 0 && !c->closing && (ret = pump_out(c)) == -EAGAIN)
+    while (c->wire.fd >= 0 && !c->closing && (ret = pump_out(c)) == -EAGAIN)
         bp_co_wait_fd(c->out, BP_WATCH_OUT, 1000000000);
     bp_co_shield(false);
     c->sending = false;
-    if (c->fd >= 0 && ret < 0 && ret != -EAGAIN)
-        shutdown(c->fd, SHUT_RDWR); /* the reader notices */
+    if (c->wire.fd >= 0 && ret < 0 && ret != -EAGAIN)
+        shutdown(c->wire.fd, SHUT_RDWR); /* the reader notices */
 }
 
 void conn_read_answers(void *opaque)
@@ -526,7 +522,7 @@ void conn_read_answers(void *opaque)
     struct conn *c = opaque;
 
     while (!c->closing) {
-        int ret = bp_co_wait_fd(c->fd, BP_WATCH_IN, -1);
+        int ret = c->more ? bp_co_sleep(BP_CLOCK_REALTIME, 0) : bp_co_wait_fd(c->wire.fd, BP_WATCH_IN, -1);
 
         if (c->closing)
             break;
@@ -547,11 +543,11 @@ static int poll_until(struct conn *c, struct nbd_request *r)
     int64_t until = bp_clock_ns(BP_CLOCK_REALTIME) + PATIENCE + (int64_t)r->bytes * 1000000000 / SLOWEST;
 
     while (!r->done) {
-        struct pollfd p = {c->fd, (short)(POLLIN | (c->queue ? POLLOUT : 0)), 0};
+        struct pollfd p = {c->wire.fd, (short)(POLLIN | (c->queue ? POLLOUT : 0)), 0};
         int64_t left = until - bp_clock_ns(BP_CLOCK_REALTIME);
-        int ret = c->fd < 0 ? -EIO : left <= 0 ? -ETIMEDOUT : 0;
+        int ret = c->wire.fd < 0 ? -EIO : left <= 0 ? -ETIMEDOUT : 0;
 
-        if (ret == 0 && poll(&p, 1, (int)(left / 1000000) + 1) == 0)
+        if (ret == 0 && poll(&p, 1, c->more ? 0 : (int)(left / 1000000) + 1) == 0 && !c->more)
             ret = -ETIMEDOUT;
         if (ret == 0)
             ret = pump_out(c);
@@ -560,8 +556,8 @@ static int poll_until(struct conn *c, struct nbd_request *r)
         if (ret < 0) {
             r->error = r->error ? r->error : ret;
             take_back(c, true);
-            if (c->fd >= 0)
-                shutdown(c->fd, SHUT_RDWR);
+            if (c->wire.fd >= 0)
+                shutdown(c->wire.fd, SHUT_RDWR);
         }
         if (ret < 0 && !r->done) {
             r->error = ret;

@@ -19,20 +19,20 @@
 #define MOST_REPLIES 1024u
 
 struct talk {
-    int fd;
+    struct nbd_wire wire;
     int64_t until; /* ns of BP_CLOCK_REALTIME */
 };
 
 static int ready(const struct talk *t, unsigned events)
 {
-    struct pollfd p = {t->fd, (short)(events == BP_WATCH_IN ? POLLIN : POLLOUT), 0};
+    struct pollfd p = {t->wire.fd, (short)(events == BP_WATCH_IN ? POLLIN : POLLOUT), 0};
     int64_t left = t->until - bp_clock_ns(BP_CLOCK_REALTIME);
     int ret;
 
     if (left <= 0)
         return -ETIMEDOUT;
     if (block->may_wait()) {
-        ret = bp_co_wait_fd(t->fd, events, left);
+        ret = bp_co_wait_fd(t->wire.fd, events, left);
         return ret < 0 ? ret : 0;
     }
     ret = poll(&p, 1, (int)(left / 1000000) + 1);
@@ -42,8 +42,8 @@ static int ready(const struct talk *t, unsigned events)
 static int transfer(const struct talk *t, void *buf, size_t bytes, bool out)
 {
     for (size_t done = 0; done < bytes;) {
-        ssize_t n = out ? send(t->fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
-                        : recv(t->fd, (char *)buf + done, bytes - done, 0);
+        struct iovec part = {(char *)buf + done, bytes - done};
+        ssize_t n = out ? wire_writev(&t->wire, &part, 1) : wire_readv(&t->wire, &part, 1);
         int ret;
 
         if (n > 0) {
@@ -52,10 +52,8 @@ static int transfer(const struct talk *t, void *buf, size_t bytes, bool out)
         }
         if (n == 0)
             return -ECONNRESET;
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-            return -errno;
+        if (n != -EAGAIN)
+            return (int)n;
         ret = ready(t, out ? BP_WATCH_OUT : BP_WATCH_IN);
         if (ret < 0)
             return ret;
@@ -87,7 +85,7 @@ static int connect_to(const struct sockaddr *address, socklen_t length, int64_t 
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error = 0, one = 1, ret;
     socklen_t size = sizeof(error);
-    struct talk t = {fd, until};
+    struct talk t = {{.fd = fd}, until};
 
     if (fd < 0)
         return -errno;
@@ -270,7 +268,7 @@ static int go(const struct talk *t, const char *export, struct nbd_facts *facts,
                                 (char *)data)
                       : bp_fail(err, EACCES, "nbd: the server refuses export '%s'%s%.200s%s", export,
                                 length ? ": " : "", (char *)data,
-                                type == REP_ERR_TLS ? " (it wants TLS, which is not built yet)" : "");
+                                type == REP_ERR_TLS ? " (it wants TLS: tls-creds=ID)" : "");
         }
         free(data);
         if (ret < 0)
@@ -299,8 +297,32 @@ static int by_name(const struct talk *t, const char *export, bool zeroes, struct
     return zeroes ? transfer(t, rest, sizeof(rest), false) : 0;
 }
 
-static int newstyle(const struct talk *t, const char *export, struct nbd_facts *facts, struct bp_error *err)
+static int wait_for(void *opaque, unsigned events)
 {
+    return ready(opaque, events);
+}
+
+/* Nothing that came in the clear counts afterwards: it was read to its last byte. */
+static int secure(struct talk *t, const struct nbd_place *place, struct bp_error *err)
+{
+    uint32_t type, length;
+    uint8_t *data;
+    int ret = send_option(t, OPT_STARTTLS, NULL, 0);
+
+    if (ret == 0)
+        ret = read_reply(t, OPT_STARTTLS, &type, &data, &length);
+    if (ret < 0)
+        return ret;
+    if (type != REP_ACK)
+        ret = bp_fail(err, EACCES, "nbd: the server has no TLS%s%.200s", length ? ": " : "", (char *)data);
+    free(data);
+    return ret < 0 ? ret : wire_secure(&t->wire, place->creds, false, place->name ? place->name : place->host,
+                                       wait_for, t, err);
+}
+
+static int newstyle(struct talk *t, const struct nbd_place *place, struct nbd_facts *facts, struct bp_error *err)
+{
+    const char *export = place->export;
     uint8_t flags[4];
     unsigned server;
     int ret = transfer(t, flags, 2, false);
@@ -310,6 +332,8 @@ static int newstyle(const struct talk *t, const char *export, struct nbd_facts *
     server = get16(flags);
     put32(flags, server & (FLAG_FIXED | FLAG_NO_ZEROES));
     ret = transfer(t, flags, 4, true);
+    if (ret == 0 && place->creds)
+        ret = server & FLAG_FIXED ? secure(t, place, err) : bp_fail(err, EACCES, "nbd: the server has no TLS");
     if (ret == 0 && server & FLAG_FIXED) {
         ret = ask_structured(t, facts);
         if (ret == 0 && facts->structured)
@@ -322,13 +346,16 @@ static int newstyle(const struct talk *t, const char *export, struct nbd_facts *
     return ret < 0 ? ret : by_name(t, export, !(server & FLAG_NO_ZEROES), facts);
 }
 
-static int oldstyle(const struct talk *t, const char *export, struct nbd_facts *facts, struct bp_error *err)
+static int oldstyle(const struct talk *t, const struct nbd_place *place, struct nbd_facts *facts, struct bp_error *err)
 {
+    const char *export = place->export;
     uint8_t rest[136];
     int ret = transfer(t, rest, sizeof(rest), false);
 
     if (ret < 0)
         return ret;
+    if (place->creds)
+        return bp_fail(err, EACCES, "nbd: the server is of the old style, which has no TLS");
     if (*export)
         return bp_fail(err, ENOENT, "nbd: the server is of the old style, which has no names: there is no export '%s'",
                        export);
@@ -337,7 +364,8 @@ static int oldstyle(const struct talk *t, const char *export, struct nbd_facts *
     return 0;
 }
 
-int nbd_connect(const struct nbd_place *place, struct nbd_facts *facts, struct bp_error *err)
+int nbd_connect(const struct nbd_place *place, struct nbd_wire *ret_wire, struct nbd_facts *facts,
+                struct bp_error *err)
 {
     struct bp_error why = {0};
     uint8_t head[16];
@@ -346,19 +374,21 @@ int nbd_connect(const struct nbd_place *place, struct nbd_facts *facts, struct b
 
     if (fd < 0)
         return fd;
-    t->fd = fd;
+    t->wire.fd = fd;
     *facts = (struct nbd_facts){0};
     ret = transfer(t, head, sizeof(head), false);
     if (ret == 0 && get64(head) != NBD_MAGIC)
         ret = bp_fail(&why, EPROTO, "nbd: what answers is no NBD server");
     if (ret == 0)
-        ret = get64(head + 8) == NBD_OPTION ? newstyle(t, place->export, facts, &why)
-              : get64(head + 8) == NBD_OLD ? oldstyle(t, place->export, facts, &why) : -EPROTO;
+        ret = get64(head + 8) == NBD_OPTION ? newstyle(t, place, facts, &why)
+              : get64(head + 8) == NBD_OLD ? oldstyle(t, place, facts, &why) : -EPROTO;
     if (ret == 0 && facts->size > BP_BLOCK_MAX_LENGTH)
         ret = bp_fail(&why, EFBIG, "nbd: export '%s' is too long", place->export);
-    if (ret == 0)
-        return fd;
-    close(fd);
+    if (ret == 0) {
+        *ret_wire = t->wire;
+        return 0;
+    }
+    wire_close(&t->wire);
     if (why.code) {
         if (err)
             *err = why;

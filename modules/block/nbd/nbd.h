@@ -12,6 +12,8 @@
 #include <bp/coroutine.h>
 #include <bp/host/block.h>
 
+#include "wire.h"
+
 extern const struct bp_block_interface *block;
 
 #define NBD_MAGIC UINT64_C(0x4e42444d41474943)
@@ -24,7 +26,7 @@ extern const struct bp_block_interface *block;
 #define NBD_DEFAULT_PORT "10809"
 
 enum { FLAG_FIXED = 1, FLAG_NO_ZEROES = 2 };
-enum { OPT_EXPORT_NAME = 1, OPT_ABORT = 2, OPT_GO = 7, OPT_STRUCTURED = 8, OPT_SET_META = 10 };
+enum { OPT_EXPORT_NAME = 1, OPT_ABORT = 2, OPT_STARTTLS = 5, OPT_GO = 7, OPT_STRUCTURED = 8, OPT_SET_META = 10 };
 enum { REP_ACK = 1, REP_SERVER = 2, REP_INFO = 3, REP_META = 4 };
 #define REP_ERROR (1u << 31)
 #define REP_ERR_UNSUP (REP_ERROR | 1u)
@@ -51,6 +53,7 @@ struct nbd_place {
     char *host, *port; /* TCP */
     char *path;        /* or a unix socket */
     char *export;
+    char *creds, *name; /* TLS: id of its credentials, or NULL; whose certificate is wanted, or NULL: host's */
 };
 
 /* What server and export can do. */
@@ -87,7 +90,8 @@ struct nbd_request {
 /* Lives until its node is closed and its coroutine has ended. [main] */
 struct conn {
     unsigned refs;
-    int fd, out; /* `out`: another descriptor of the same socket; -1: not connected */
+    struct nbd_wire wire;
+    int out;     /* another descriptor of the same socket; -1: not connected */
     bool closing, failing; /* failing: longer gone than reconnect-delay */
     struct nbd_place place;
     struct nbd_facts facts;
@@ -96,6 +100,7 @@ struct conn {
     uint64_t delay;
     struct bp_co *reader;
     bool sending; /* a coroutine waits until it can send */
+    bool more;    /* others had their turn before all that is there was read */
     /* The answer that is being read. */
     uint8_t head[20], *text;
     size_t head_got, head_wants, text_got;
@@ -108,7 +113,7 @@ struct conn {
 
 /* ---- conn.c ---- */
 void conn_unref(struct conn *c);
-int conn_set_up(struct conn *c, int fd); /* a socket that has come to the export */
+int conn_set_up(struct conn *c, struct nbd_wire wire); /* one that has come to the export */
 void conn_read_answers(void *opaque);    /* its coroutine, until it is closing. [co] */
 /* In any context; 0 or -errno. [co] */
 int conn_request(struct conn *c, struct nbd_request *r);
@@ -121,8 +126,9 @@ void place_free(struct nbd_place *place);
 char *place_name(const struct nbd_place *place); /* as a URI, malloc'd */
 
 /* ---- handshake.c ---- */
-/* Connects and comes to an export. The socket, or -errno. May block when it may not wait. [co] */
-int nbd_connect(const struct nbd_place *place, struct nbd_facts *facts, struct bp_error *err);
+/* Connects and comes to an export. 0 or -errno. May block when it may not wait. [co] */
+int nbd_connect(const struct nbd_place *place, struct nbd_wire *ret_wire, struct nbd_facts *facts,
+                struct bp_error *err);
 
 static inline uint16_t get16(const uint8_t *p)
 {

@@ -16,7 +16,9 @@ void place_free(struct nbd_place *p)
     free(p->port);
     free(p->path);
     free(p->export);
-    *p = (struct nbd_place){NULL, NULL, NULL, NULL};
+    free(p->creds);
+    free(p->name);
+    *p = (struct nbd_place){.host = NULL};
 }
 
 static int hex(char c)

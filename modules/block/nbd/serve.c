@@ -5,14 +5,24 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <bp/log.h>
+
 #include "server.h"
+
+static int wait_for(void *opaque, unsigned events)
+{
+    const struct client *c = opaque;
+    int64_t left = c->until ? c->until - bp_clock_ns(BP_CLOCK_REALTIME) : -1;
+    int ret = c->until && left <= 0 ? -ETIMEDOUT : bp_co_wait_fd(c->wire.fd, events, left);
+
+    return ret < 0 ? ret : 0;
+}
 
 static int wire(const struct client *c, void *buf, size_t bytes, bool out)
 {
     for (size_t done = 0; done < bytes;) {
-        ssize_t n = out ? send(c->fd, (char *)buf + done, bytes - done, MSG_NOSIGNAL)
-                        : recv(c->fd, (char *)buf + done, bytes - done, 0);
-        int64_t left = -1;
+        struct iovec part = {(char *)buf + done, bytes - done};
+        ssize_t n = out ? wire_writev(&c->wire, &part, 1) : wire_readv(&c->wire, &part, 1);
         int ret;
 
         if (n > 0) {
@@ -21,16 +31,9 @@ static int wire(const struct client *c, void *buf, size_t bytes, bool out)
         }
         if (n == 0)
             return -ECONNRESET;
-        if (errno == EINTR)
-            continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-            return -errno;
-        if (c->until) {
-            left = c->until - bp_clock_ns(BP_CLOCK_REALTIME);
-            if (left <= 0)
-                return -ETIMEDOUT;
-        }
-        ret = bp_co_wait_fd(c->fd, out ? BP_WATCH_OUT : BP_WATCH_IN, left);
+        if (n != -EAGAIN)
+            return (int)n;
+        ret = wait_for((void *)(uintptr_t)c, out ? BP_WATCH_OUT : BP_WATCH_IN);
         if (ret < 0)
             return ret;
     }
@@ -218,8 +221,35 @@ static int meta(struct client *c, uint32_t option, const uint8_t *data, uint32_t
     return ret == 0 ? answer(c, option, REP_ACK, NULL, 0) : ret;
 }
 
+/* What was said in the clear is forgotten. */
+static int start_tls(struct client *c, uint32_t length)
+{
+    struct bp_error err = {0};
+    int ret;
+
+    if (length)
+        return answer_text(c, OPT_STARTTLS, REP_ERR_INVALID, "it takes no data");
+    if (c->wire.tls)
+        return answer_text(c, OPT_STARTTLS, REP_ERR_INVALID, "TLS is there already");
+    if (!nbd_tls_creds)
+        return answer_text(c, OPT_STARTTLS, REP_ERR_POLICY, "this server has no TLS");
+    ret = answer(c, OPT_STARTTLS, REP_ACK, NULL, 0);
+    if (ret < 0)
+        return ret;
+    c->structured = c->status = false;
+    if (nbd_tls_creds) /* it may have ended meanwhile */
+        ret = wire_secure(&c->wire, nbd_tls_creds, true, NULL, wait_for, c, &err);
+    if (ret == 0 && nbd_tls_authz)
+        ret = bp_authz_check(nbd_tls_authz, c->wire.ops->peer_name(c->wire.tls), &err);
+    if (ret < 0)
+        bp_warn("nbd: a client is sent away: %s", err.message);
+    return ret;
+}
+
 static int one_option(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
 {
+    if (nbd_tls_creds && !c->wire.tls && option != OPT_STARTTLS && option != OPT_ABORT)
+        return option == OPT_EXPORT_NAME ? -EACCES : answer_text(c, option, REP_ERR_TLS, "TLS comes first");
     switch (option) {
     case OPT_EXPORT_NAME: return by_name(c, data, length);
     case OPT_ABORT: answer(c, option, REP_ACK, NULL, 0); return -ECONNRESET;
@@ -233,7 +263,7 @@ static int one_option(struct client *c, uint32_t option, const uint8_t *data, ui
         return answer(c, option, REP_ACK, NULL, 0);
     case OPT_LIST_META:
     case OPT_SET_META: return meta(c, option, data, length);
-    case OPT_STARTTLS: return answer_text(c, option, REP_ERR_POLICY, "TLS is not built yet");
+    case OPT_STARTTLS: return start_tls(c, length);
     default: return answer_text(c, option, REP_ERR_UNSUP, "the option is not known");
     }
 }
@@ -331,7 +361,7 @@ static void reply(const struct work *w, int ret)
         ret = wire_write(c, w->buf, w->bytes);
     bp_co_mutex_unlock(c->sending);
     if (ret < 0)
-        shutdown(c->fd, SHUT_RDWR);
+        shutdown(c->wire.fd, SHUT_RDWR);
 }
 
 /* Extents from the offset on: one, or as many as fit. */
@@ -362,7 +392,7 @@ static int reply_status(const struct work *w)
     ret = wire_write(w->c, data, 24 + 8 * (size_t)n);
     bp_co_mutex_unlock(w->c->sending);
     if (ret < 0)
-        shutdown(w->c->fd, SHUT_RDWR);
+        shutdown(w->c->wire.fd, SHUT_RDWR);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Module `block-nbd-server`: nodes for NBD clients, over TCP or a unix socket. Commands nbd-server-start, -add,
- * -remove, -stop and block-export-add, -del, query-block-exports. Leaves out: TLS, bitmaps as contexts, exports of
+ * -remove, -stop and block-export-add, -del, query-block-exports. Leaves out: bitmaps as contexts, exports of
  * other kinds.
  */
 #include <errno.h>
@@ -29,6 +29,7 @@ static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 #define HANDSHAKE_SECONDS 10u
 
 struct export *nbd_exports;
+char *nbd_tls_creds, *nbd_tls_authz;
 static struct client *clients;
 static struct {
     int fd; /* -1: no server */
@@ -82,7 +83,9 @@ static void serve(void *opaque)
         link = &(*link)->next;
     *link = c->next;
     server.count--;
-    close(c->fd);
+    if (c->wire.tls)
+        c->wire.ops->bye(c->wire.tls);
+    wire_close(&c->wire);
     if (c->export) {
         c->export->clients--;
         export_unref(c->export);
@@ -108,7 +111,7 @@ static void bound_handshakes(void)
     if (n < MAX_HANDSHAKES)
         return;
     oldest->closing = true;
-    shutdown(oldest->fd, SHUT_RDWR);
+    shutdown(oldest->wire.fd, SHUT_RDWR);
 }
 
 static void welcome(int fd)
@@ -118,7 +121,7 @@ static void welcome(int fd)
 
     bound_handshakes();
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    *c = (struct client){.next = clients, .fd = fd, .sending = bp_co_mutex_new(), .room = bp_co_queue_new(),
+    *c = (struct client){.next = clients, .wire.fd = fd, .sending = bp_co_mutex_new(), .room = bp_co_queue_new(),
                           .until = server.patience ? bp_clock_ns(BP_CLOCK_REALTIME) +
                                                          server.patience * INT64_C(1000000000)
                                                    : 0};
@@ -201,12 +204,20 @@ static int listen_at(struct bp_value *addr, struct bp_error *err)
 
 static int qmp_start(struct bp_value *args, struct bp_value **ret_value, struct bp_error *err)
 {
+    const char *creds = bp_value_get_string(args, "tls-creds"), *authz = bp_value_get_string(args, "tls-authz");
+    const struct bp_tls_ops *ops;
+    struct bp_object *obj;
     int fd, ret;
 
     if (server.fd >= 0)
         return bp_fail(err, EBUSY, "the NBD server runs already");
-    if (bp_value_has(args, "tls-creds") || bp_value_has(args, "tls-authz"))
-        return bp_fail(err, ENOTSUP, "TLS of the NBD server is not built yet");
+    if (creds) {
+        ret = bp_tls_find(creds, true, &ops, &obj, err);
+        if (ret < 0)
+            return ret;
+    } else if (authz) {
+        return bp_fail(err, EINVAL, "member 'tls-authz' says who may come by TLS: 'tls-creds' is missing");
+    }
     fd = listen_at(bp_value_get(args, "addr"), err);
     if (fd < 0)
         return fd;
@@ -223,6 +234,8 @@ static int qmp_start(struct bp_value *args, struct bp_value **ret_value, struct 
         server.fd = -1;
         return ret;
     }
+    nbd_tls_creds = creds ? bp_strdup(creds) : NULL;
+    nbd_tls_authz = authz ? bp_strdup(authz) : NULL;
     bp_co_wake(server.co);
     *ret_value = bp_value_dict();
     return 0;
@@ -241,7 +254,7 @@ static int remove_export(struct export *e, bool hard, struct bp_error *err)
     for (struct client *c = clients; c; c = c->next)
         if (c->export == e) {
             c->closing = true;
-            shutdown(c->fd, SHUT_RDWR);
+            shutdown(c->wire.fd, SHUT_RDWR);
         }
     export_unref(e);
     return 0;
@@ -255,7 +268,7 @@ static void stop(void)
         return;
     for (struct client *c = clients; c; c = c->next) {
         c->closing = true;
-        shutdown(c->fd, SHUT_RDWR);
+        shutdown(c->wire.fd, SHUT_RDWR);
     }
     server.fd = -1;
     bp_co_cancel(server.co);
@@ -265,6 +278,9 @@ static void stop(void)
         unlink(server.path);
     free(server.path);
     server.path = NULL;
+    free(nbd_tls_creds);
+    free(nbd_tls_authz);
+    nbd_tls_creds = nbd_tls_authz = NULL;
 }
 
 static int qmp_stop(struct bp_error *err)
@@ -398,7 +414,8 @@ static const struct bp_field start_args[] = {
     BP_ARG("addr", ANY, "where it listens: type inet (host, port) or unix (path)"),
     BP_ARG_OPT("max-connections", UINT32, "clients at a time; 0: any number"),
     BP_ARG_OPT("handshake-max-seconds", UINT32, "that a client has to choose an export; 10; 0: any time"),
-    BP_ARG_OPT("tls-creds", STRING, "not built yet"), BP_ARG_OPT("tls-authz", STRING, "not built yet"), BP_FIELDS_END};
+    BP_ARG_OPT("tls-creds", STRING, "id of TLS credentials (a server's): nothing is told in the clear"),
+    BP_ARG_OPT("tls-authz", STRING, "id of the authz object that says who may come"), BP_FIELDS_END};
 static const struct bp_field add_args[] = {
     BP_ARG("device", STRING, "drive or node"), BP_ARG_OPT("name", STRING, "of the export; without it, the device's"),
     BP_ARG_OPT("description", STRING, "for lists"), BP_ARG_OPT("writable", BOOL, "clients may write to it"),

@@ -5,7 +5,7 @@
 
 #include "nbd.h"
 
-enum { OPT_LIST = 3, OPT_STARTTLS = 5, OPT_INFO = 6, OPT_LIST_META = 9 };
+enum { OPT_LIST = 3, OPT_INFO = 6, OPT_LIST_META = 9 };
 #define REP_ERR_INVALID (REP_ERROR | 3u)
 #define REP_ERR_TOO_BIG (REP_ERROR | 9u)
 #define MAX_OPTION 16384u
@@ -26,7 +26,7 @@ struct export {
 /* A client; its coroutine goes on until the socket ends. */
 struct client {
     struct client *next;
-    int fd;
+    struct nbd_wire wire;
     unsigned refs;
     bool structured, status, no_zeroes, closing;
     bool chosen;   /* it has come to an export */
@@ -40,6 +40,8 @@ struct client {
 };
 
 extern struct export *nbd_exports;
+/* Credentials that clients have to use, and the object that says who may; NULL: none. */
+extern char *nbd_tls_creds, *nbd_tls_authz;
 struct export *export_find(const char *name);
 void export_unref(struct export *e);
 
