@@ -38,6 +38,7 @@
 #include <bp/host/audio.h>
 #include <bp/host/authz.h>
 #include <bp/host/block-aio.h>
+#include <bp/host/block-luks.h>
 #include <bp/host/block.h>
 #include <bp/host/chardev.h>
 #include <bp/host/cryptodev.h>

@@ -119,6 +119,19 @@ static bool knows_backing(const char *driver)
     return false;
 }
 
+static bool knows_key(const char *driver, const char *key)
+{
+    const struct bp_field *f;
+    const void *class;
+
+    if (node_driver_class(driver, &class, NULL) < 0)
+        return false;
+    for (f = ((const struct bp_block_driver *)class)->type.props; f && f->name; f++)
+        if (!strcmp(f->name, key))
+            return true;
+    return false;
+}
+
 static int open_format(struct bp_block_node *parent, uint32_t roles, struct bp_block_node *file, const char *format,
                        struct bp_value *more, struct bp_block_node **ret_node, struct bp_error *err)
 {
@@ -136,6 +149,8 @@ static int open_format(struct bp_block_node *parent, uint32_t roles, struct bp_b
     bp_value_remove(options, "aio"); /* of what opens things of the host */
     if (!knows_backing(bp_value_get_string(options, "driver")))
         bp_value_remove(options, "backing");
+    if (!knows_key(bp_value_get_string(options, "driver"), "no-io"))
+        bp_value_remove(options, "no-io");
     ret = node_new_alone(options, parent, roles, ret_node, err);
     bp_value_unref(options);
     return ret;

@@ -513,7 +513,7 @@ static const struct {
     {"vmdk", "images of VMware"}, {"vdi", "images of VirtualBox"}, {"vpc", "images of Virtual PC"},
     {"vhdx", "images of Hyper-V"}, {"qed", "images in the format qed"},
     {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
-    {"bochs", "images of another emulator"}, {"luks", "encrypted images"}, {"vvfat", "folders as disks"},
+    {"bochs", "images of another emulator"}, {"vvfat", "folders as disks"},
     
     {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
     {"gluster", "Gluster disks"}, {"quorum", "quorums"}, {"replication", "replication"},

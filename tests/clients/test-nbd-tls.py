@@ -164,7 +164,8 @@ def wrong_keys_are_one_line():
     certified()
     port = free_port()
     for objects, how, word in (
-            (creds("server"), opened(port), "endpoint=server"), (creds("client"), opened(port).replace("=t", "=u"), "'u'"),
+            (creds("server"), opened(port), "endpoint=server"),
+            (creds("client"), opened(port).replace("=t", "=u"), "'u'"),
             (creds("client"), "driver=nbd,path=/nowhere,tls-hostname=x", "tls-creds= is missing")):
         said = run(TOOL, "info", "--object", objects, "--image-opts", how, status=1)
         assert word in said, (how, said)

@@ -202,7 +202,8 @@ static void damaged_headers_are_refused_in_words(void)
 {
     static const struct { size_t at; uint8_t bytes[4]; const char *word; } wrongs[] = {
         {4, {0, 0, 0, 9}, "version"}, {20, {0, 0, 0, 40}, "clusters"}, {20, {0, 0, 0, 3}, "clusters"},
-        {32, {0, 0, 0, 2}, "LUKS"}, {36, {0x7f, 0xff, 0xff, 0xff}, "L1"}, {44, {0, 0, 1, 1}, "L1"},
+        {32, {0, 0, 0, 1}, "AES"}, {32, {0, 0, 0, 2}, "LUKS header is missing"},
+        {36, {0x7f, 0xff, 0xff, 0xff}, "L1"}, {44, {0, 0, 1, 1}, "L1"},
         {56, {0, 0, 0, 0}, "reference counts"}, {56, {0, 1, 0, 0}, "refcount"}, {60, {0, 9, 9, 9}, "snapshots"},
         {76, {0x80, 0, 0, 0}, "feature"}, {96, {0, 0, 0, 9}, "bits"}, {100, {0, 0, 0, 5}, "header"},
         {24, {0, 0xff, 0, 0}, "L1"}, {76, {0, 0, 0, 2}, "damaged"}};

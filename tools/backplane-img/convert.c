@@ -268,25 +268,62 @@ static uint32_t cluster_of(struct image *image)
     return cluster;
 }
 
+/* A new image is opened with the secret that it was made with. */
+static void take_secret(struct wish *w)
+{
+    const char *own = bp_value_get_string(w->options, "key-secret");
+    const char *inner = bp_value_get_string(w->options, "encrypt.key-secret");
+    struct bp_value *encrypt;
+
+    if (!own && !inner)
+        return;
+    w->to.keys = bp_value_dict();
+    if (own)
+        bp_value_set(w->to.keys, "key-secret", bp_value_string(own));
+    if (!inner)
+        return;
+    encrypt = bp_value_dict();
+    bp_value_set(encrypt, "format", bp_value_string("luks"));
+    bp_value_set(encrypt, "key-secret", bp_value_string(inner));
+    bp_value_set(w->to.keys, "encrypt", encrypt);
+}
+
+/* What nobody wrote to an encrypted disk is no zeroes. */
+static bool reads_as_zeroes(struct image *image)
+{
+    struct bp_block_status status = {.size = sizeof(status)};
+
+    return image->length == 0 || block->status(image->blk, 0, image->length, &status) < 0 ||
+           (status.flags & (BP_BLOCK_STATUS_DATA | BP_BLOCK_STATUS_ZERO | BP_BLOCK_STATUS_OFFSET_VALID)) !=
+               BP_BLOCK_STATUS_DATA;
+}
+
 static int open_target(struct wish *w, const char *name, struct copy *c)
 {
+    int r;
+
     w->to.write = true;
     if (!w->to.format)
         w->to.format = w->format;
-    if (disk_open(name, &w->to, &c->target))
+    take_secret(w);
+    r = disk_open(name, &w->to, &c->target);
+    bp_value_unref(w->to.keys);
+    w->to.keys = NULL;
+    if (r)
         return 1;
     if (c->target.length < c->length) {
         disk_close(&c->target);
         return complain("output file is smaller than input file");
     }
     c->backed = block->image_backing(c->target.node) != NULL;
-    c->fresh = !w->existing || w->target_zero;
+    c->fresh = w->target_zero || (!w->existing && reads_as_zeroes(&c->target));
     c->grain = (uint32_t)w->sparse;
     if (!w->compressed)
         return 0;
     c->grain = cluster_of(&c->target);
     c->compressed = true;
-    if (c->grain && strcmp(block->image_driver(c->target.node), "qcow2") == 0)
+    if (c->grain && strcmp(block->image_driver(c->target.node), "qcow2") == 0 &&
+        !bp_value_has(w->options, "encrypt.format"))
         return 0;
     disk_close(&c->target);
     return complain("Compression not supported for this file format");

@@ -193,6 +193,12 @@ static int open_handle(const char *name, const struct how *how, bool through, st
     return 0;
 }
 
+static int copy_key(const char *key, struct bp_value *value, void *opaque)
+{
+    bp_value_set(opaque, key, bp_value_ref(value));
+    return 0;
+}
+
 int disk_open(const char *name, const struct how *how, struct image *ret)
 {
     struct bp_value *more = bp_value_dict();
@@ -212,6 +218,10 @@ int disk_open(const char *name, const struct how *how, struct image *ret)
         bp_value_unref(more);
         return 1;
     }
+    if ((how->no_io || how->tables_only) && !how->image_opts)
+        bp_value_set(more, "no-io", bp_value_bool(true));
+    if (how->keys)
+        bp_value_each(how->keys, copy_key, more);
     if (how->repair)
         bp_value_set(more, "for-repair", bp_value_bool(true));
     if (how->no_backing)

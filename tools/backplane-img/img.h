@@ -25,8 +25,10 @@ struct image {
 struct how {
     const char *format, *cache;
     const char *aio;     /* of the file: threads, native, io_uring; NULL: as it comes */
+    struct bp_value *keys;   /* others of the format; or NULL */
     const char *backing; /* name of the node to put below; NULL: as the image says */
     bool write, image_opts, force_share, repair, no_backing, no_io;
+    bool tables_only; /* no data is wanted: passwords are not needed */
 };
 
 int complain(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* 1 */

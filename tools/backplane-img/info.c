@@ -217,6 +217,7 @@ int run_check(int argc, char **argv)
     if (c < 0)
         return 1;
     common.how.repair = fix && c;
+    common.how.tables_only = true;
     common.how.no_backing = c && !common.how.image_opts;
     if (disk_open(argv[optind], &common.how, &image))
         return 1;

@@ -88,7 +88,8 @@ static int usage(FILE *to)
         fprintf(to, "  %s %s\n", commands[i].name, commands[i].usage);
     fprintf(to, "\nSizes are bytes; suffixes k, M, G, T, P, E are powers of 1024. Formats: those of the emulator's "
             "-blockdev help.\n"
-            "--object TYPE,id=ID,... makes an object that options of images name: a secret, TLS credentials.\nFiles are read and written with the emulator's modules (-L and BACKPLANE_MODULES name "
+            "--object TYPE,id=ID,... makes an object that options of images name: a secret, TLS credentials.\n"
+            "Files are read and written with the emulator's modules (-L and BACKPLANE_MODULES name "
             "their folders).\n");
     return to == stderr;
 }

@@ -295,6 +295,7 @@ static int walk(struct look *l)
     int ret;
 
     refer(l, 0, s->cluster, "the header");
+    refer(l, s->luks_offset, s->luks_offset ? s->luks_bytes : 0, "the LUKS header");
     ret = look_at_counts(l);
     if (ret == 0)
         ret = look_at_l1(l, s->l1_offset, s->l1, s->l1_size, true);

@@ -13,6 +13,8 @@ struct wish {
     unsigned version, compression;
     enum { NONE, METADATA, FALLOC, FULL } preallocation;
     const char *backing, *backing_format, *data_file;
+    struct bp_value *encrypt; /* or NULL */
+    uint64_t luks_bytes;
 };
 
 /* ---- options ---- */
@@ -95,6 +97,9 @@ static int check_wish(struct wish *w, struct bp_error *err)
         return bp_fail(err, ENOTSUP, "compression_type=zstd: this build has no zstd");
     if (w->data_raw && !w->data_file)
         return bp_fail(err, EINVAL, "data_file_raw=on needs data_file");
+    if (w->encrypt && w->preallocation != NONE)
+        return bp_fail(err, ENOTSUP, "preallocation of encrypted images is not built: what is there would not read as "
+                       "zeroes");
     if (w->backing && w->preallocation != NONE && w->extended == false)
         return bp_fail(err, EINVAL, "preallocation and a backing file exclude each other");
     if (w->backing && w->data_raw)
@@ -139,11 +144,17 @@ static int take_wish(struct bp_value *o, struct wish *w, struct bp_error *err)
     w->backing = bp_value_get_string(o, "backing-file");
     w->backing_format = bp_value_get_string(o, "backing-fmt");
     w->data_file = bp_value_get_string(o, "data-file");
-    if (ret == 0 && bp_value_has(o, "encryption"))
-        ret = bp_fail(err, ENOTSUP, "encryption is not built yet");
+    if (ret == 0)
+        ret = crypt_wish(o, &w->encrypt, &w->luks_bytes, err);
     if (ret == 0)
         w->size = up(w->size, 512);
-    return ret < 0 ? ret : check_wish(w, err);
+    if (ret == 0)
+        ret = check_wish(w, err);
+    if (ret < 0) {
+        bp_value_unref(w->encrypt);
+        w->encrypt = NULL;
+    }
+    return ret;
 }
 
 /* ---- making ---- */
@@ -217,7 +228,7 @@ static int preallocate(struct qcow *s, const struct wish *w)
     return ret;
 }
 
-static int build(struct qcow *s, const struct wish *w)
+static int build(struct qcow *s, const struct wish *w, struct bp_error *err)
 {
     uint64_t span, entries;
     int ret = first_clusters(s);
@@ -228,6 +239,10 @@ static int build(struct qcow *s, const struct wish *w)
     ret = map_open(s, NULL);
     span = (uint64_t)s->cluster << s->l2_bits;
     entries = s->size ? (s->size - 1) / span + 1 : 1;
+    if (ret == 0 && w->encrypt) {
+        s->luks_bytes = w->luks_bytes;
+        ret = crypt_make(s, w->encrypt, err);
+    }
     if (ret == 0)
         ret = header_write(s);
     if (ret == 0)
@@ -244,14 +259,17 @@ static int build(struct qcow *s, const struct wish *w)
 int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err)
 {
     struct qcow s = {.file = file, .data = file};
+    struct bp_error why = {0};
     struct wish w;
     int ret = take_wish(options, &w, err);
 
     if (ret < 0)
         return ret;
     ret = block->child_resize(file, 0, false, err);
-    if (ret < 0)
+    if (ret < 0) {
+        bp_value_unref(w.encrypt);
         return ret;
+    }
     s.version = w.version;
     s.cluster_bits = log2_of(w.cluster);
     s.cluster = (uint32_t)w.cluster;
@@ -272,7 +290,7 @@ int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp
     s.data_file = w.data_file ? bp_strdup(w.data_file) : NULL;
     ret = meta_init(&s.meta, block, file, file, s.cluster < 4096 ? s.cluster : 4096, 8u << 20);
     if (ret == 0)
-        ret = build(&s, &w);
+        ret = build(&s, &w, &why);
     meta_free(&s.meta);
     while (s.freed) {
         struct freed *f = s.freed;
@@ -283,7 +301,12 @@ int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp
     free(s.l1);
     free(s.reftable);
     header_free(&s);
-    return ret < 0 ? bp_fail(err, -ret, "the image could not be made: %s", strerror(-ret)) : 0;
+    bp_value_unref(w.encrypt);
+    if (ret < 0 && why.code && err)
+        *err = why;
+    else if (ret < 0)
+        bp_fail(err, -ret, "the image could not be made: %s", strerror(-ret));
+    return ret;
 }
 
 /* ---- length ---- */
@@ -379,7 +402,7 @@ static uint64_t with_tables(const struct wish *w, uint64_t data)
     uint64_t guest = up(w->size, c) / c, tables = up(guest, l2) / l2, l1 = up((tables ? tables : 1) * 8, c) / c;
     uint64_t per_block = c * 8 / w->refcount_bits;
 
-    counted = 1 + l1 + tables + data;
+    counted = 1 + l1 + tables + data + up(w->luks_bytes, c) / c;
     for (unsigned i = 0; i < 16; i++) { /* what counts is counted itself */
         blocks = (counted + blocks + table + per_block - 1) / per_block;
         table = up(blocks * 8, c) / c;
@@ -397,6 +420,7 @@ int qcow_measure(struct bp_value *options, uint64_t size, uint64_t used, struct 
         return r;
     if (!bp_value_has(options, "size"))
         w.size = up(size, 512);
+    bp_value_unref(w.encrypt);
     ret->fully_allocated = with_tables(&w, up(w.size, w.cluster) / w.cluster);
     used = used < w.size ? used : w.size;
     ret->required = w.preallocation == FULL || w.preallocation == FALLOC

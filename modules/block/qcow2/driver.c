@@ -16,6 +16,7 @@ static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 
 static void release(struct qcow *s)
 {
+    crypt_free(s);
     meta_free(&s->meta);
     if (s->lock)
         pthread_mutex_destroy(&s->range_lock);
@@ -82,6 +83,8 @@ static int open_parts(struct bp_block_node *node, struct qcow *s, struct bp_erro
                       "zeroes");
     if (ret == 0)
         ret = open_data_file(node, s, err);
+    if (ret == 0)
+        ret = crypt_open(s, err);
     if (ret == 0)
         ret = map_open(s, err);
     if (ret == 0 && meta_init(&s->meta, block, s->file, s->data, slice, cache_bytes(s)) < 0)
@@ -185,6 +188,7 @@ static void qcow_limits(struct bp_block_node *node, struct bp_block_limits *limi
 {
     const struct qcow *s = block->state(node);
 
+    limits->request_alignment = s->crypt ? 512 : limits->request_alignment;
     limits->discard_alignment = 0;
     limits->zero_alignment = s->cluster;
     limits->optimal_transfer = s->cluster;
@@ -214,6 +218,9 @@ static int qcow_info(struct bp_block_node *node, struct bp_block_info *ret)
         bp_value_set(data, "extended-l2", bp_value_bool(s->subs > 1));
     }
     bp_value_set(data, "refcount-bits", bp_value_uint(1u << s->refcount_order));
+    if (s->crypt)
+        bp_value_set(data, "encrypt", crypt_info(s));
+    ret->encrypted = s->crypt;
     if (s->data_file)
         bp_value_set(data, "data-file", bp_value_string(s->data_file));
     if (has_data_file(s))
@@ -317,6 +324,10 @@ static const struct bp_field props[] = {
     BP_PROP("l2-cache-entry-size", SIZE, struct qcow, l2_entry_size, "0",
             "tables are kept in pieces of 4 KiB, whatever is said here"),
     BP_PROP("cache-clean-interval", UINT64, struct qcow, clean_interval, "0", "nothing is dropped by the clock"),
+    {.name = "encrypt", .kind = BP_KIND_ANY, .flags = BP_FIELD_OPTIONAL, .offset = offsetof(struct qcow, encrypt),
+     .help = "of an encrypted image: encrypt.format=luks,encrypt.key-secret=ID"},
+    {.name = "no-io", .kind = BP_KIND_BOOL, .flags = BP_FIELD_OPTIONAL | BP_FIELD_HIDDEN,
+     .offset = offsetof(struct qcow, facts_only), .def = "off", .help = "data is neither read nor written"},
     {.name = "for-repair", .kind = BP_KIND_BOOL, .flags = BP_FIELD_OPTIONAL | BP_FIELD_HIDDEN,
      .offset = offsetof(struct qcow, repair), .def = "off", .help = "a damaged image may be written to"},
     BP_FIELDS_END};

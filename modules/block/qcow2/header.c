@@ -71,9 +71,10 @@ static int read_fields(struct qcow *s, const uint8_t *h, struct bp_error *err)
                        MIN_CLUSTER_BITS, MAX_CLUSTER_BITS);
     s->cluster = 1u << s->cluster_bits;
     s->size = get64(h + 24);
-    if (crypt)
-        return bp_fail(err, ENOTSUP, "qcow2: the image is encrypted (%s), which is not built yet",
-                       crypt == 2 ? "LUKS" : crypt == 1 ? "AES, as old releases did" : "in an unknown way");
+    if (crypt && crypt != CRYPT_LUKS)
+        return bp_fail(err, ENOTSUP, "qcow2: the image is encrypted (%s), which is not known here; LUKS is",
+                       crypt == 1 ? "AES, as old releases did" : "in an unknown way");
+    s->luks_bytes = crypt; /* until the extension says */
     s->l1_size = get32(h + 36);
     s->l1_offset = get64(h + 40);
     s->reftable_offset = get64(h + 48);
@@ -138,7 +139,11 @@ static int keep_extension(struct qcow *s, uint32_t type, const uint8_t *data, ui
     case EXT_FEATURES:
         return 0; /* written anew */
     case EXT_LUKS:
-        return bp_fail(err, ENOTSUP, "qcow2: the image is encrypted (LUKS), which is not built yet");
+        if (length != 16 || s->luks_offset)
+            return bp_fail(err, EINVAL, "qcow2: the extension that names the LUKS header is damaged");
+        s->luks_offset = get64(data);
+        s->luks_bytes = get64(data + 8);
+        return 0;
     default:
         e = bp_alloc(sizeof(*e) + length);
         *e = (struct extension){.type = type, .length = length};
@@ -173,6 +178,8 @@ static int read_rest(struct qcow *s, const uint8_t *h, struct bp_error *err)
 {
     uint64_t name_at = get64(h + 8), end = s->cluster;
     uint32_t name_length = get32(h + 16);
+    bool encrypted;
+    int ret;
 
     if (name_at) {
         if (name_length > MAX_NAME || name_length == 0 || name_at < s->header_length || name_at > s->cluster ||
@@ -181,7 +188,15 @@ static int read_rest(struct qcow *s, const uint8_t *h, struct bp_error *err)
         s->backing_file = text_of(h + name_at, name_length);
         end = name_at;
     }
-    return read_extensions(s, h, end, err);
+    encrypted = s->luks_bytes;
+    ret = read_extensions(s, h, end, err);
+    if (ret == 0 && encrypted != (s->luks_offset != 0))
+        ret = bp_fail(err, EINVAL, encrypted ? "qcow2: the image is encrypted, but its LUKS header is missing"
+                                             : "qcow2: there is a LUKS header, but the image is not encrypted");
+    if (ret == 0 && encrypted && (s->luks_offset & (s->cluster - 1) || s->luks_bytes == 0 || s->luks_bytes > MAX_LUKS ||
+                                  s->luks_offset > INT64_MAX - MAX_LUKS))
+        ret = bp_fail(err, EINVAL, "qcow2: the LUKS header cannot be at %llu", (unsigned long long)s->luks_offset);
+    return ret;
 }
 
 int header_read(struct qcow *s, struct bp_error *err)
@@ -261,6 +276,7 @@ static void put_fields(const struct qcow *s, uint8_t *h)
     put32(h + 4, s->version);
     put32(h + 20, s->cluster_bits);
     put64(h + 24, s->size);
+    put32(h + 32, s->luks_offset ? CRYPT_LUKS : 0);
     put32(h + 36, s->l1_size);
     put64(h + 40, s->l1_offset);
     put64(h + 48, s->reftable_offset);
@@ -280,7 +296,7 @@ static void put_fields(const struct qcow *s, uint8_t *h)
 
 int header_write(struct qcow *s)
 {
-    uint8_t *h = calloc(1, s->cluster);
+    uint8_t *h = calloc(1, s->cluster), luks[16];
     size_t name = s->backing_file ? strlen(s->backing_file) : 0;
     uint64_t at;
     bool fits = true;
@@ -296,6 +312,11 @@ int header_write(struct qcow *s)
         fits = put_extension(s, h, &at, EXT_BACKING_FORMAT, s->backing_format, (uint32_t)strlen(s->backing_format));
     if (fits && s->data_file)
         fits = put_extension(s, h, &at, EXT_DATA_FILE, s->data_file, (uint32_t)strlen(s->data_file));
+    if (fits && s->luks_offset) {
+        put64(luks, s->luks_offset);
+        put64(luks + 8, s->luks_bytes);
+        fits = put_extension(s, h, &at, EXT_LUKS, luks, sizeof(luks));
+    }
     for (struct extension *e = s->extensions; fits && e; e = e->next)
         fits = put_extension(s, h, &at, e->type, e->data, e->length);
     if (fits && s->version >= 3)

@@ -66,13 +66,18 @@ static void copy_out(const struct iovec *iov, unsigned n, uint64_t skip, const u
     }
 }
 
-static int vectors(struct bp_block_child *child, enum bp_block_op op, uint64_t offset, const struct iovec *iov,
-                   unsigned n, uint64_t skip, uint64_t bytes)
+static int vectors(struct qcow *s, struct bp_block_child *child, enum bp_block_op op, uint64_t offset,
+                   const struct iovec *iov, unsigned n, uint64_t skip, uint64_t bytes)
 {
     unsigned used;
-    struct iovec *part = cut(iov, n, skip, bytes, &used);
-    struct bp_block_request req = {.size = sizeof(req), .offset = offset, .bytes = bytes, .iov_count = used};
+    struct iovec *part;
+    struct bp_block_request req = {.size = sizeof(req), .offset = offset, .bytes = bytes};
     int ret;
+
+    if (s->crypt && child != s->backing)
+        return crypt_io(s, op, offset, iov, n, skip, bytes);
+    part = cut(iov, n, skip, bytes, &used);
+    req.iov_count = used;
 
     if (!part)
         return -ENOMEM;
@@ -203,9 +208,9 @@ static int read_range(struct qcow *s, uint64_t guest, uint64_t bytes, const stru
         if (ret < 0)
             return ret;
         if (e.type == UNALLOCATED && s->backing)
-            ret = vectors(s->backing, BP_BLOCK_READ, guest, iov, n, skip, e.bytes);
+            ret = vectors(s, s->backing, BP_BLOCK_READ, guest, iov, n, skip, e.bytes);
         else if (e.type == NORMAL)
-            ret = vectors(s->data, BP_BLOCK_READ, e.host, iov, n, skip, e.bytes);
+            ret = vectors(s, s->data, BP_BLOCK_READ, e.host, iov, n, skip, e.bytes);
         else if (e.type == PACKED)
             ret = read_packed(s, &e, guest & (s->cluster - 1), iov, n, skip);
         else
@@ -362,7 +367,8 @@ static int plan_write(struct qcow *s, const struct plan *p, const struct iovec *
     req.iov = first;
     req.iov_count = used;
     if (ret == 0)
-        ret = block->child_request(s->data, BP_BLOCK_WRITE, &req);
+        ret = s->crypt ? crypt_io(s, BP_BLOCK_WRITE, req.offset, first, used, 0, req.bytes)
+                       : block->child_request(s->data, BP_BLOCK_WRITE, &req);
     free(all);
     free(edges);
     return ret;
@@ -448,7 +454,7 @@ static int write_old(struct qcow *s, uint64_t guest, uint64_t bytes, const struc
         ret = overlap_check(s, e.host, e.bytes);
     bp_co_mutex_unlock(s->lock);
     if (ret == 0 && e.type == NORMAL && e.own) {
-        ret = vectors(s->data, BP_BLOCK_WRITE, e.host, iov, n, skip, e.bytes);
+        ret = vectors(s, s->data, BP_BLOCK_WRITE, e.host, iov, n, skip, e.bytes);
         *ret_bytes = e.bytes;
     }
     range_unlock(s, &r);
@@ -588,6 +594,8 @@ int qcow_write(struct bp_block_node *node, const struct bp_block_request *req)
 {
     struct qcow *s = block->state(node);
 
+    if (s->crypt && req->flags & BP_BLOCK_COMPRESSED) /* what is packed is not encrypted */
+        return -ENOTSUP;
     return req->flags & BP_BLOCK_COMPRESSED ? write_compressed(s, req)
                                             : write_range(s, req->offset, req->bytes, req->iov, req->iov_count, 0);
 }
@@ -757,7 +765,7 @@ int qcow_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, str
         ret->flags = BP_BLOCK_STATUS_ZERO | BP_BLOCK_STATUS_ALLOCATED;
         break;
     case NORMAL:
-        ret->flags = BP_BLOCK_STATUS_DATA | BP_BLOCK_STATUS_ALLOCATED | BP_BLOCK_STATUS_OFFSET_VALID;
+        ret->flags = BP_BLOCK_STATUS_DATA | BP_BLOCK_STATUS_ALLOCATED | (s->crypt ? 0 : BP_BLOCK_STATUS_OFFSET_VALID);
         ret->map = e.host;
         ret->file = block->child_node(s->data);
         break;

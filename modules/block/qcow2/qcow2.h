@@ -29,6 +29,8 @@ extern const struct bp_block_interface *block;
 #define MAX_SNAPSHOTS 65536u
 #define MAX_SNAPSHOT_TABLE (64u << 20)
 #define MAX_NAME 1023u
+#define MAX_LUKS (64u << 20) /* bytes of its header */
+#define CRYPT_LUKS 2u
 
 #define COPIED (UINT64_C(1) << 63)
 #define COMPRESSED (UINT64_C(1) << 62)
@@ -91,6 +93,8 @@ struct qcow {
     uint64_t cache_size, l2_cache_size, refcount_cache_size, l2_entry_size, clean_interval;
     struct bp_value *overlap_choice; /* of overlap-check; NULL: not given */
     char *data_file_name;
+    struct bp_value *encrypt; /* or NULL */
+    bool facts_only;          /* no data is read or written: the password is not needed */
 
     struct bp_block_node *node;
     struct bp_block_child *file, *data; /* `data` is `file` when the image has no data file */
@@ -123,6 +127,8 @@ struct qcow {
     struct freed *freed, *freed_last;
     uint64_t hint;   /* number of the first cluster that may be free */
     uint64_t packed; /* where the next compressed cluster may go; 0: a new one */
+    struct crypt *crypt; /* NULL: data lies there as it is */
+    uint64_t luks_offset, luks_bytes; /* of the encryption's header; 0: it is not encrypted */
     bool marked;     /* the image says that it is being written to */
     bool read_only, read_only_next;
 };
@@ -227,6 +233,17 @@ int qcow_sync(struct qcow *s); /* everything, in order, to stable storage. Under
 /* Waits for those that came before and overlap. 0; -ECANCELED, or -EWOULDBLOCK for who may not wait. */
 int range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone);
 void range_unlock(struct qcow *s, struct range *r);
+
+/* ---- crypt.c ---- */
+int crypt_open(struct qcow *s, struct bp_error *err);
+void crypt_free(struct qcow *s);
+/* Sectors of an encrypted image, to or from vectors; `host`: where they are in the file. [co] */
+int crypt_io(struct qcow *s, enum bp_block_op op, uint64_t host, const struct iovec *iov, unsigned n, uint64_t skip,
+             uint64_t bytes);
+struct bp_value *crypt_info(const struct qcow *s);
+/* What options of a new image say of it; *ret_wish NULL: nothing. Bytes of the header. */
+int crypt_wish(struct bp_value *options, struct bp_value **ret_wish, uint64_t *ret_bytes, struct bp_error *err);
+int crypt_make(struct qcow *s, struct bp_value *wish, struct bp_error *err);
 
 /* ---- compress.c ---- */
 /* On a worker thread. `out` has a cluster's room; 0: it does not get smaller. */
