@@ -23,9 +23,9 @@ BUILD = [("acpica-tools", "acpica-tools"), ("debhelper-compat (= 13)", None), (N
          ("libffi-dev", "pkgconfig(libffi)"), ("libglib2.0-dev", "pkgconfig(glib-2.0)"),
          ("libjson-c-dev", "pkgconfig(json-c)"), ("liburcu-dev", "pkgconfig(liburcu-bp)"),
          ("meson (>= 1.0.1)", "meson >= 1.0.1"), ("pkg-config", "pkgconfig"),
-         ("python3:any", "python3"), ("zlib1g-dev", "pkgconfig(zlib)")]
+         ("python3:any", "python3"), ("unifont", "unifont"), ("zlib1g-dev", "pkgconfig(zlib)")]
 # Options of meson that are features of a module's package: required in package builds.
-FEATURES = {"disassembler": "capstone", "vnc": "vnc", "block-aio-native": "libaio", "block-aio-uring": "liburing"}
+FEATURES = {"disassembler": "capstone", "display": "vc", "vnc": "vnc", "block-aio-native": "libaio", "block-aio-uring": "liburing"}
 RPM_NAMES = {"xkb-data": "xkeyboard-config", "tigervnc-viewer": "tigervnc",
              "libglib2.0-dev": "pkgconfig(glib-2.0)", "pkg-config": "pkgconfig",
              "gcc | c-compiler": "gcc"}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Serial ports and monitors as the command line gives them, and what they are by default: with
- * -nographic the first serial port and the monitor share the terminal; else the port exists, its
- * output is dropped, and there is no monitor. A device that the user names can take a default's
- * place (bp_device_class.replaces_default).
+ * -nographic the first serial port and the monitor share the terminal; where there is a window (or another
+ * display) each has a text console in it; else the port exists, its output is dropped, and there is no monitor.
+ * A device that the user names can take a default's place (bp_device_class.replaces_default).
  */
 #include <errno.h>
 #include <string.h>
@@ -17,6 +17,8 @@
 #include "monitor.h"
 #include "options.h"
 #include "registry.h"
+
+#define TEXT_CONSOLE "vc:80Cx24C"
 
 struct bpc_startup bpc_startup;
 
@@ -121,17 +123,47 @@ static void find_replaced(void)
     bpc_config.replaced_defaults = (char **)g_ptr_array_free(names, FALSE);
 }
 
+static void note_use(struct bp_value *args, void *opaque)
+{
+    (void)args;
+    *(bool *)opaque = true;
+}
+
+static void note_display(struct bp_value *args, void *opaque)
+{
+    const char *type = bp_value_get_string(args, "type");
+
+    if (!type || strcmp(type, "none") != 0)
+        *(bool *)opaque = true;
+}
+
+/* Is there something to see? Then text consoles are for what -nographic puts on the terminal. */
+static bool has_windows(void)
+{
+    bool any = false;
+
+    if (bpc_startup.nographic || !bp_provided("chardev", "vc"))
+        return false;
+    bpc_options_each("vnc", note_use, &any);
+    bpc_options_each("spice", note_use, &any);
+    bpc_options_each("display", note_display, &any);
+    return any || bpc_console_wants_default_display();
+}
+
 static int add_defaults(struct bp_error *err)
 {
     bool no_serial = bpc_startup.serials == 0 && bp_machine_defaults(NULL, "serial");
     bool taken = stdio_taken();
     bool want_monitor = bpc_startup.nographic && !bpc_startup.monitor_given && !taken;
+    bool windows = !bpc_config.nodefaults && has_windows();
     int ret = 0;
 
     if (bpc_config.nodefaults)
         return 0;
-    if (bpc_startup.parallels == 0 && bp_machine_defaults(NULL, "parallel"))
-        ret = bpc_console_add_parallel("null", err);
+    if (windows && !bpc_startup.monitor_given)
+        ret = bpc_console_add_monitor(TEXT_CONSOLE, NULL, false, false, err);
+    if (ret == 0 && bpc_startup.parallels == 0 && bp_machine_defaults(NULL, "parallel"))
+        ret = bpc_console_add_parallel(windows ? TEXT_CONSOLE : "null", err);
     if (ret < 0)
         return ret;
     if (bpc_config.daemonize && bpc_startup.nographic && (no_serial || want_monitor))
@@ -139,7 +171,7 @@ static int add_defaults(struct bp_error *err)
                        "terminal, which -daemonize leaves: add -nodefaults, or -serial and "
                        "-monitor");
     if (no_serial)
-        ret = bpc_console_add_serial(!bpc_startup.nographic || taken ? "null"
+        ret = bpc_console_add_serial(windows ? TEXT_CONSOLE : !bpc_startup.nographic || taken ? "null"
                                      : want_monitor ? "mon:stdio" : "stdio", err);
     else if (want_monitor)
         ret = bpc_console_add_monitor("stdio", NULL, false, false, err);
@@ -179,6 +211,31 @@ static bool all_none(char *const *texts, unsigned count)
     return true;
 }
 
+/* Text consoles of monitors are numbered before those of ports: Ctrl-Alt-2 is the monitor. */
+static int make_monitor_consoles(struct bp_error *err)
+{
+    const struct bp_chardev_interface *table;
+    struct bp_chardev *chr;
+    int ret = 0;
+
+    for (unsigned i = 0; ret == 0 && i < bpc_startup.monitor_count; i++) {
+        const char *text = bpc_startup.monitors[i].text;
+        char *name;
+
+        if (!text || strncmp(text, "vc", 2) != 0)
+            continue;
+        ret = chardevs(&table, err);
+        name = g_strdup_printf("compat_monitor%u", i);
+        if (ret == 0)
+            ret = table->create_legacy(name, text, &chr, err);
+        if (ret < 0)
+            bpc_options_blame(bpc_startup.monitors[i].control ? "qmp" : "monitor", text, err);
+        bpc_startup.monitors[i].made = ret == 0;
+        g_free(name);
+    }
+    return ret;
+}
+
 int bpc_console_make_serials(struct bp_error *err)
 {
     const struct bp_chardev_interface *table;
@@ -186,6 +243,8 @@ int bpc_console_make_serials(struct bp_error *err)
 
     find_replaced();
     ret = add_defaults(err);
+    if (ret == 0)
+        ret = make_monitor_consoles(err);
 
     if (ret < 0 || (all_none(bpc_startup.serial, bpc_startup.serials) &&
                     all_none(bpc_startup.parallel, bpc_startup.parallels)))
@@ -212,7 +271,10 @@ static int make_monitor(const struct bp_chardev_interface *table, unsigned n, st
     } else {
         char *name = g_strdup_printf("compat_monitor%u", n);
 
-        ret = table->create_legacy(name, text, &chr, err);
+        if (bpc_startup.monitors[n].made)
+            chr = table->find(name);
+        else
+            ret = table->create_legacy(name, text, &chr, err);
         g_free(name);
         if (ret < 0)
             bpc_options_blame(control ? "qmp" : "monitor", text, err);
@@ -248,12 +310,6 @@ int bpc_console_make_monitors(struct bp_error *err)
     return ret;
 }
 
-static void note_use(struct bp_value *args, void *opaque)
-{
-    (void)args;
-    *(bool *)opaque = true;
-}
-
 static bool is_shown(void)
 {
     bool shown = bpc_startup.nographic;
@@ -264,10 +320,15 @@ static bool is_shown(void)
     return shown;
 }
 
+/* Where there is a desktop and nothing was said. */
+bool bpc_console_wants_default_display(void)
+{
+    return !is_shown() && !bpc_config.daemonize && (getenv("DISPLAY") || getenv("WAYLAND_DISPLAY"));
+}
+
 int bpc_console_default_display(struct bp_error *err)
 {
-    /* Where there is a desktop and nothing was said. */
-    if (is_shown() || bpc_config.daemonize || (!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY")))
+    if (!bpc_console_wants_default_display())
         return 0;
     return bpc_options_add("display", "default", NULL, err);
 }

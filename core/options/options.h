@@ -83,6 +83,7 @@ struct bpc_startup {
         char *text;           /* of -monitor, -qmp; or NULL with */
         char *chardev;        /* the id given to -mon */
         bool control, pretty;
+        bool made; /* its chardev is there already */
     } monitors[BPC_MAX_MONITORS];
     unsigned monitor_count;
     bool monitor_given;       /* -monitor or -mon: no default one */
@@ -101,6 +102,7 @@ int bpc_console_make_serials(struct bp_error *err);
 /* Says so when the machine's output goes nowhere although nobody asked for that. */
 void bpc_console_warn_hidden(void);
 /* A window, where there is a desktop and the command line does not say how the screen is shown. */
+bool bpc_console_wants_default_display(void);
 int bpc_console_default_display(struct bp_error *err);
 int bpc_memory_lock(struct bp_error *err); /* -overcommit mem-lock */
 int bpc_console_make_monitors(struct bp_error *err); /* after the board has its serial ports */

@@ -57,7 +57,7 @@ static const struct {
     const char *name, *missing;
 } not_built[] = {
     {"wctablet", "a serial tablet"}, {"braille", "Braille displays"},
-    {"vc", "consoles in a window"}, {"console", "the console of Windows"},
+    {"console", "the console of Windows"},
     {"parallel", "parallel ports of the host"}, {"parport", "parallel ports of the host"},
     {"spicevmc", "a SPICE server"}, {"spiceport", "a SPICE server"}, {"dbus", "D-Bus"},
     {"qemu-vdagent", "a clipboard for guests"}, {"hub", "hubs of character devices"},
@@ -209,12 +209,34 @@ static int parse_udp(struct bp_value *dict, const char *text, struct bp_error *e
     return r;
 }
 
+/* "WIDTHxHEIGHT": each in pixels, or with a C behind it in characters. */
+static int parse_size(struct bp_value *dict, const char *text, struct bp_error *err)
+{
+    static const char *const keys[2][2] = {{"width", "cols"}, {"height", "rows"}};
+    const char *at = text;
+
+    for (unsigned i = 0; i < 2; i++) {
+        size_t digits = strspn(at, "0123456789");
+        bool characters = at[digits] == 'C';
+        const char *end = at + digits + characters;
+        char number[8] = "";
+
+        if (digits == 0 || digits >= sizeof(number) || *end != (i == 0 ? 'x' : '\0'))
+            return bp_fail(err, EINVAL, "'vc:%s' is not vc:WIDTHxHEIGHT: each a number of pixels, or with a C behind it "
+                           "of characters: vc:800x600, vc:80Cx24C", text);
+        memcpy(number, at, digits);
+        bp_value_set(dict, keys[i][characters], bp_value_string(number));
+        at = end + 1;
+    }
+    return 0;
+}
+
 static const struct form {
     const char *prefix; /* ends with ':' when something follows */
     const char *backend;
     const char *implied; /* key of what follows; NULL: see kind */
     enum { FORM_KEYS, FORM_PATH /* all of it, commas too */, FORM_WHOLE /* with the prefix */, FORM_INET,
-           FORM_TELNET, FORM_WEBSOCKET, FORM_UDP } kind;
+           FORM_TELNET, FORM_WEBSOCKET, FORM_UDP, FORM_SIZE } kind;
 } forms[] = {
     {"null", "null", NULL, FORM_KEYS},
     {"pty", "pty", NULL, FORM_KEYS},
@@ -228,6 +250,8 @@ static const struct form {
     {"telnet:", "socket", NULL, FORM_TELNET},
     {"websocket:", "socket", NULL, FORM_WEBSOCKET},
     {"udp:", "udp", NULL, FORM_UDP},
+    {"vc", "vc", NULL, FORM_KEYS},
+    {"vc:", "vc", NULL, FORM_SIZE},
     {"/dev/", "serial", "path", FORM_WHOLE},
 };
 
@@ -265,6 +289,8 @@ static int parse_form(const struct form *form, const char *rest, struct bp_value
         return parse_inet(dict, rest, err);
     case FORM_UDP:
         return parse_udp(dict, rest, err);
+    case FORM_SIZE:
+        return parse_size(dict, rest, err);
     default:
         return create_parse(rest, form->implied, dict, err);
     }
@@ -291,15 +317,12 @@ int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
         *ret_chr = NULL;
         return 0;
     }
-    if (!strncmp(text, "vc", 2) && (text[2] == 0 || text[2] == ':'))
-        return bp_fail(err, ENOTSUP, "'%s' is a console in a window, and there is no display; "
-                       "use stdio, pty or a socket", whole);
     if (missing_form(text))
         return bp_fail(err, ENOTSUP, "not built yet: %s", missing_form(text));
     dict = bp_value_dict();
     r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty[:PATH], "
                 "/dev/TERMINAL, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, "
-                "websocket:HOST:PORT, udp:HOST:PORT, chardev:ID, or mon: before one of these", whole);
+                "websocket:HOST:PORT, udp:HOST:PORT, vc[:WIDTHxHEIGHT], chardev:ID, or mon: before one of these", whole);
     for (unsigned i = 0; i < BP_COUNT(forms); i++) {
         if (!has_form(&forms[i], text, &rest))
             continue;

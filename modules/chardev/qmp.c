@@ -59,10 +59,12 @@ BRANCH_OF(udp, "ChardevUdp", BP_ARG_TYPED("remote", UNION, &address, 0, "the oth
 BRANCH_OF(stdio_, "ChardevStdio", BP_ARG_OPT("signal", BOOL, "Ctrl-c is a signal"), COMMON_KEYS);
 BRANCH_OF(ringbuf, "ChardevRingbuf", BP_ARG_OPT("size", INT64, "bytes"), COMMON_KEYS);
 BRANCH_OF(pty, "ChardevPty", BP_ARG_OPT("path", STRING, "a link to it"), COMMON_KEYS);
+BRANCH_OF(vc, "ChardevVC", BP_ARG_OPT("width", INT64, "pixels"), BP_ARG_OPT("height", INT64, "pixels"),
+          BP_ARG_OPT("cols", INT64, "characters of a line"), BP_ARG_OPT("rows", INT64, "lines"), COMMON_KEYS);
 BRANCH_OF(plain, "ChardevCommon", COMMON_KEYS);
 
 static const char *const kinds[] = {"file", "pipe", "socket", "udp", "pty", "null", "stdio",
-                                    "serial", "ringbuf", "memory", NULL};
+                                    "serial", "ringbuf", "memory", "vc", NULL};
 static const struct bp_schema kind = {"ChardevBackendKind", BP_KIND_ENUM, .choices = kinds};
 static const struct bp_field backend_members[] = {
     BP_ARG_TYPED("type", ENUM, &kind, 0, "kind of back end"), BP_FIELDS_END};
@@ -70,7 +72,7 @@ static const struct bp_variant backend_variants[] = {
     {"file", &file_wrapper}, {"pipe", &host_device_wrapper}, {"socket", &socket__wrapper},
     {"udp", &udp_wrapper}, {"pty", &pty_wrapper}, {"serial", &host_device_wrapper}, {"null", &plain_wrapper},
     {"stdio", &stdio__wrapper}, {"ringbuf", &ringbuf_wrapper}, {"memory", &ringbuf_wrapper},
-    {NULL, NULL}};
+    {"vc", &vc_wrapper}, {NULL, NULL}};
 const struct bp_schema qmp_backend_schema = {
     "ChardevBackend", BP_KIND_UNION, .members = backend_members, .discriminator = "type",
     .variants = backend_variants};

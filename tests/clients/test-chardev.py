@@ -682,7 +682,7 @@ def mistakes_are_named():
     for args, word in (
             (("-chardev", "null"), "id"), (("-chardev", "socket,id=x"), "no host or path"),
             (("-chardev", "bogus,id=x"), "bogus"), (("-chardev", "null,id=x,bogus=1"), "bogus"),
-            (("-chardev", "null,id=x,mux=maybe"), "mux"), (("-serial", "vc"), "vc"),
+            (("-chardev", "null,id=x,mux=maybe"), "mux"), (("-serial", "vc:x"), "vc:800x600"),
             (("-serial", "what:is"), "not a valid char driver"),
             (("-monitor", "chardev:none"), "none"), (("-monitor", "tcp:nowhere"), "HOST:PORT"),
             (("-chardev", "socket,id=x,path=/tmp/x,wait=off"), "wait"),

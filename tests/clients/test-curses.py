@@ -139,6 +139,17 @@ def consoles_are_switched_by_alt_and_a_number():
         t.same("No bootable device")
 
 
+def the_monitor_is_a_console():
+    with firmware("-monitor", "vc") as t:
+        t.same("No bootable device")
+        t.keys("M-2")
+        wait(lambda: any("(qemu)" in line for line in t.shown()), lambda: "no monitor: %s" % t.shown())
+        t.keys("i", "n", "f", "o", "Space", "s", "t", "a", "t", "u", "s", "Enter")
+        wait(lambda: any("VM status: running" in line for line in t.shown()), lambda: "no answer: %s" % t.shown())
+        t.keys("M-1")
+        t.same("No bootable device")
+
+
 def new_sizes_of_the_terminal_are_followed():
     with firmware() as t:
         t.same("No bootable device")
@@ -223,5 +234,5 @@ def mistakes_are_told():
 
 
 run([terminal_shows_the_text_screen, typed_keys_reach_the_guest, characters_are_those_of_the_charset, graphics_are_told_of,
-     consoles_are_switched_by_alt_and_a_number, new_sizes_of_the_terminal_are_followed,
+     consoles_are_switched_by_alt_and_a_number, the_monitor_is_a_console, new_sizes_of_the_terminal_are_followed,
      keys_that_nobody_takes_cost_nothing, terminals_that_go_cost_nothing, mistakes_are_told])

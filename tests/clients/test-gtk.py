@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
-from desktop import MEMORY, Desktop, Screen, wait  # noqa: E402
+from desktop import MEMORY, Desktop, Screen, netpbm, wait  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
 FOLDER = work_folder("gtk-")
@@ -85,6 +85,41 @@ def typed_keys_arrive():
         seen = []
         wait(lambda: seen.extend(e[1:] for e in q.inputs() if e[0] == KEY) or len(seen) >= 10, lambda: "keys: %s" % seen)
         assert seen == [(30, 1), (30, 0), (42, 1), (48, 1), (42, 0), (48, 0), (68, 1), (68, 0), (106, 1), (106, 0)], seen
+
+
+def console(q, device, row=0):
+    """The dots of a row of text, without the empty lines above and below."""
+    path = os.path.join(FOLDER, "console.ppm")
+    q.qmp("screendump", {"filename": path, "device": "/chardevs/" + device})
+    with open(path, "rb") as f:
+        width, _, pixels = netpbm(f.read())
+    return width, 11, pixels[3 * width * (16 * row + 3):3 * width * (16 * row + 14)]
+
+
+def text_consoles_are_tabs():
+    """Monitor and serial port, shown as screendump has them; what is typed there does not reach the guest."""
+    with Desktop(FOLDER) as d, machine(d, "-monitor", "vc:60Cx20C", "-serial", "vc:400x320", display="gtk,show-tabs=on") as q:
+        shown(d, q)
+        w = window(d)
+        focus(d, w)
+        hot(d, "2")
+        wait(lambda: d.shows(console(q, "compat_monitor1")), "the monitor is not shown")
+        d.run("xdotool", "type", "info status\n")
+        wait(lambda: "VM status: running" in str(q.qmp("query-screen-text", {"device": "/chardevs/compat_monitor1"})["lines"]),
+             "the monitor does not answer")
+        wait(lambda: d.shows(console(q, "compat_monitor1", 2)), "the answer is not shown")
+        hot(d, "3")
+        for byte in b"\033[1;33mfrom the guest":
+            q.outb(0x3F8, byte)
+        wait(lambda: d.shows(console(q, "serial0")), "the serial port is not shown")
+        d.run("xdotool", "key", "y")
+        wait(lambda: q.inb(0x3FD) & 1, "the key does not reach the port")
+        assert q.inb(0x3F8) == ord("y")
+        assert not [e for e in q.inputs() if e[0] == KEY and e[1] not in (29, 56)], "keys came to the guest"
+        hot(d, "1")
+        shown(d, q, "the guest's screen does not come back")
+        d.run("xdotool", "key", "y")
+        wait(lambda: (KEY, 21, 1) in q.inputs(), "the key does not come to the guest")
 
 
 def keys_go_up_whatever_stands():
@@ -305,7 +340,7 @@ def mistakes_are_told():
     assert "going on without a window" in done.stderr and done.returncode == 0, done
 
 
-run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_whatever_stands,
+run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_whatever_stands, text_consoles_are_tabs,
      absolute_pointers_need_no_grab,
      mouse_is_grabbed_by_a_click_and_let_go_by_a_hot_key, menus_do_what_they_say, hot_keys_scale_and_fill_the_screen,
      full_screen_is_asked_for, menubar_and_tabs_are_as_told, tabs_are_switched, zoom_to_fit_fills_the_window,

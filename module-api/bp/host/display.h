@@ -114,9 +114,11 @@ struct bp_ui_info {
     void *reserved[2];
 };
 
+#define BP_CONSOLE_TEXT 1u /* a terminal of the host's (chardev vc), and no head of a display adapter */
+
 struct bp_console_ops {
     uint32_t size; /* sizeof(struct bp_console_ops) */
-    uint32_t flags; /* none yet: 0 */
+    uint32_t flags; /* BP_CONSOLE_* */
     /* Somebody is about to look: bring the surface up to date (set_surface, damage, cells). Not called
      * while nobody looks. */
     void (*update)(void *opaque);
@@ -227,7 +229,7 @@ struct bp_display_interface { /* display/1 */
     /* Size of what a console without a surface shows (black): 0 x 0 is 640 x 480. */
     void (*set_blank_size)(struct bp_console *console, uint32_t width, uint32_t height);
     /* Pixels of a surface's own memory that were written; cut to the surface. Those of guest RAM, and
-     * cells, the framework sees by itself. */
+     * cells, the framework sees by itself; cells sooner when it is told that there are others. */
     void (*damage)(struct bp_console *console, uint32_t x, uint32_t y, uint32_t width,
                    uint32_t height);
     int (*set_cursor)(struct bp_console *console, const struct bp_cursor *cursor); /* copied */
@@ -235,7 +237,8 @@ struct bp_display_interface { /* display/1 */
     bool (*is_watched)(const struct bp_console *console);
 
     /* ---- consoles, for everybody ---- */
-    /* A machine's n-th, from 0, in the order of their making; NULL: there are fewer. */
+    /* A machine's n-th, from 0, in the order of their making; those of no machine's device (text consoles) are
+     * every machine's. NULL: there are fewer. */
     struct bp_console *(*console_at)(struct bp_machine *machine, unsigned n);
     /* By the device's id or path (NULL: the first console's device) and head. -ENOENT in words. */
     int (*console_find)(struct bp_machine *machine, const char *device, unsigned head,
@@ -275,7 +278,9 @@ struct bp_display_interface { /* display/1 */
                    int32_t *ret_y, bool *ret_visible);
     /* 1.1: who serves a protocol with passwords says so, once for each. */
     void (*password_server)(const struct bp_password_server *server);
-    void *reserved[7];
+    /* 1.2: BP_CONSOLE_* of the one who made it. */
+    uint32_t (*console_flags)(const struct bp_console *console);
+    void *reserved[6];
 };
 
 /* ---- what -display names ---- */

@@ -39,6 +39,7 @@ struct bp_input_event {
 #define BP_INPUT_TAKES_RELATIVE 2u /* a mouse's motion; buttons and wheels of a pointer with either */
 #define BP_INPUT_TAKES_ABSOLUTE 4u /* a tablet's */
 #define BP_INPUT_TAKES_TOUCH 8u    /* ABS_MT_* with slots */
+#define BP_INPUT_TAKES_ALWAYS 16u  /* also while the machine stands: it is none of the guest's */
 
 #define BP_INPUT_LED_SCROLL 1u
 #define BP_INPUT_LED_NUM 2u
@@ -111,7 +112,11 @@ struct bp_input_interface { /* input/1 */
                 int (*fn)(const struct bp_input_description *device, void *opaque), void *opaque);
     /* The pointer with this index gets the events from now on. -ENOENT in words. */
     int (*select)(struct bp_machine *machine, unsigned index, struct bp_error *err);
-    void *reserved[8];
+    /* 1.1: the layout that people's keyboards have (-k: "de", "en-us"), NULL: nothing was said. Borrowed until it
+     * is set again; the text is copied. */
+    const char *(*language)(void);
+    void (*set_language)(const char *language);
+    void *reserved[6];
 };
 
 BP_END_DECLS

@@ -105,9 +105,12 @@ void console_free(struct bp_console *console)
     listeners_call(&listeners);
 }
 
+/* What is no device of a machine is every machine's. */
 static bool is_of(const struct bp_console *console, const struct bp_machine *machine)
 {
-    return !machine || bp_object_machine(console->device) == machine;
+    const struct bp_machine *its = bp_object_machine(console->device);
+
+    return !machine || !its || its == machine;
 }
 
 struct bp_console *console_at(struct bp_machine *machine, unsigned n)
@@ -153,7 +156,7 @@ unsigned console_index(const struct bp_console *console)
     unsigned n = 0;
 
     for (const struct bp_console *c = consoles; c != console; c = c->next)
-        n += bp_object_machine(c->device) == bp_object_machine(console->device);
+        n += is_of(c, bp_object_machine(console->device));
     return n;
 }
 
@@ -185,6 +188,8 @@ void console_damage(struct bp_console *c, uint32_t x, uint32_t y, uint32_t width
     const struct bp_surface *s = c->surface;
     uint64_t right, bottom;
 
+    if (s && s->is_cells)
+        viewers_hasten(c);
     if (!s || s->is_cells || s->region || !width || !height)
         return;
     right = ((uint64_t)x + width) * s->repeat_x;

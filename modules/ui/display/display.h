@@ -172,6 +172,7 @@ int viewer_pull(struct bp_viewer *viewer, struct bp_frame *frame, struct bp_erro
 void viewer_release(struct bp_frame *frame);
 void viewer_forget(struct bp_viewer *viewer);
 void viewers_look(void *console); /* the console's timer */
+void viewers_hasten(struct bp_console *console); /* something has changed: who waits for that is not to wait long */
 
 /* ---- listeners (listen.c) ---- */
 struct listener {

@@ -253,7 +253,7 @@ static int check(struct bp_machine *machine, struct bp_console *seat,
     if (count > BP_INPUT_QUEUE / 2)
         return bp_fail(err, EINVAL, "input: %u events at once are more than %u", count,
                        BP_INPUT_QUEUE / 2);
-    if (!bp_machine_running(machine))
+    if (!bp_machine_running(machine) && !find(machine, seat, BP_INPUT_TAKES_ALWAYS))
         return bp_fail(err, EAGAIN, "input: the machine does not run, and takes no input");
     for (unsigned i = 0; i < count; i++) {
         uint32_t takes = takers(&events[i]);
@@ -437,6 +437,21 @@ static void release_all(struct bp_machine *machine, struct bp_console *console)
     drain_seat(machine, seat);
 }
 
+/* ---- the layout of people's keyboards ---- */
+
+static char *language_name;
+
+static const char *language(void)
+{
+    return language_name;
+}
+
+static void set_language(const char *name)
+{
+    free(language_name);
+    language_name = name ? bp_strdup(name) : NULL;
+}
+
 /* ---- for the monitor ---- */
 
 static int each(struct bp_machine *machine,
@@ -479,5 +494,5 @@ const struct bp_input_interface input_table = {
     .activate = input_activate, .room = room, .set_leds = set_leds, .send = send, .space = space,
     .pointer = pointer, .is_absolute = is_absolute, .leds = leds, .listen = listen,
     .unlisten = unlisten, .release_all = release_all, .key_code = key_code, .key_name = key_name,
-    .each = each, .select = select_pointer,
+    .each = each, .select = select_pointer, .language = language, .set_language = set_language,
 };

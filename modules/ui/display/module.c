@@ -20,6 +20,11 @@ static unsigned console_head(const struct bp_console *console)
     return console->head;
 }
 
+static uint32_t console_flags(const struct bp_console *console)
+{
+    return console->ops.flags;
+}
+
 static struct bp_console *viewer_console(const struct bp_viewer *viewer)
 {
     return viewer->console;
@@ -47,10 +52,10 @@ static const struct bp_display_interface display_table = {
     .request_size = console_request_size, .viewer_new = viewer_new, .viewer_free = viewer_free,
     .want = viewer_want, .unwant = viewer_unwant, .pull = viewer_pull, .release = viewer_release,
     .forget = viewer_forget, .viewer_console = viewer_console, .cursor = cursor,
-    .password_server = password_server,
+    .password_server = password_server, .console_flags = console_flags,
 };
-BP_INTERFACE(display_interface, "display", 1, 1, &display_table);
-BP_INTERFACE(input_interface, "input", 1, 0, &input_table);
+BP_INTERFACE(display_interface, "display", 1, 2, &display_table);
+BP_INTERFACE(input_interface, "input", 1, 1, &input_table);
 
 BP_MODULE("display", "Screens and input", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, &display_interface},
           {BP_PROVIDE_INTERFACE, &input_interface}, {BP_PROVIDE_KIND, &display_kind},

@@ -79,6 +79,15 @@ void viewer_unwant(struct bp_viewer *viewer)
     viewer->wants = false;
 }
 
+void viewers_hasten(struct bp_console *console)
+{
+    int64_t when = console->looked + LOOK_NS;
+
+    console->quiet = 0;
+    if (bp_timer_pending(console->timer) && bp_timer_deadline(console->timer) > when)
+        bp_timer_set(console->timer, when);
+}
+
 /* The next one, from the start, that wants to hear of damage there is. */
 static struct bp_viewer *next_to_tell(struct bp_console *console)
 {

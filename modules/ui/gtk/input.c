@@ -110,6 +110,8 @@ static gboolean button(GtkWidget *widget, GdkEventButton *e, gpointer opaque)
     (void)widget;
     if (e->type != GDK_BUTTON_PRESS && e->type != GDK_BUTTON_RELEASE)
         return TRUE; /* double clicks come as clicks, too */
+    if (v->console && ((*gtk_ui_display)->console_flags(v->console) & BP_CONSOLE_TEXT))
+        return TRUE; /* which has no pointer that could be grabbed */
     if (v->console && !v->ui->grabbed && !input->is_absolute(v->ui->machine, v->console)) {
         if (e->type == GDK_BUTTON_PRESS && e->button == 1)
             gtk_ui_grab(v->ui, true); /* this click is for us */

@@ -513,7 +513,7 @@ static void look_for_consoles(void *opaque)
 
         for (; s && s->console != console; s = s->next)
             id++;
-        if (!s)
+        if (!s && !(display->console_flags(console) & BP_CONSOLE_TEXT))
             add(ui, console, id, NULL);
     }
 }

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Keyboard layouts by libxkbcommon. Its key codes are evdev's and 8. */
+/* The keys of a layout by the symbols that they give. */
 #include "keymap.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <xkbcommon/xkbcommon.h>
+#include "layout.h"
 
-#define EVDEV 8u
 #define LEVELS 4u
 
 struct entry {
@@ -21,15 +17,6 @@ struct entry {
 struct keymap {
     struct entry *entries; /* by keysym, lower levels first */
     size_t count;
-};
-
-/* Names of -k that are not those of a layout: layout and variant. */
-static const struct {
-    const char *language, *layout, *variant;
-} languages[] = {
-    {"en-us", "us", ""}, {"en-gb", "gb", ""}, {"de-ch", "ch", "de"}, {"fr-ch", "ch", "fr"}, {"fr-be", "be", ""},
-    {"fr-ca", "ca", ""}, {"pt-br", "br", ""}, {"ar", "ara", ""}, {"da", "dk", ""}, {"et", "ee", ""}, {"ja", "jp", ""},
-    {"sl", "si", ""}, {"sv", "se", ""}, {"nl-be", "be", ""},
 };
 
 static int compare(const void *left, const void *right)
@@ -78,39 +65,18 @@ static void add_key(struct xkb_keymap *xkb, xkb_keycode_t key, void *opaque)
 
 int keymap_new(const char *language, struct keymap **ret_map, struct bp_error *err)
 {
-    struct xkb_rule_names names = {.rules = "evdev", .model = "pc105", .layout = language ? language : "us",
-                                   .variant = ""};
-    struct xkb_context *context = xkb_context_new(XKB_CONTEXT_NO_FLAGS);
-    struct xkb_keymap *xkb = NULL;
-    char layouts[80];
+    struct xkb_keymap *xkb;
     struct filling f;
+    int ret = layout_compile(language, &xkb, err);
 
-    for (size_t i = 0; language && i < BP_COUNT(languages); i++) {
-        if (strcmp(languages[i].language, language) == 0) {
-            names.layout = languages[i].layout;
-            names.variant = languages[i].variant;
-        }
-    }
-    /* Latin letters come from the second one, where the first has none. */
-    snprintf(layouts, sizeof(layouts), "%s,us", names.layout);
-    names.layout = layouts;
-    if (context) {
-        xkb_context_set_log_level(context, XKB_LOG_LEVEL_CRITICAL);
-        xkb = xkb_keymap_new_from_names(context, &names, XKB_KEYMAP_COMPILE_NO_FLAGS);
-    }
-    if (!xkb) {
-        if (context)
-            xkb_context_unref(context);
-        return bp_fail(err, EINVAL, "there is no keyboard layout '%.60s' (package xkb-data has them); try en-us, "
-                       "en-gb, de, de-ch, fr, es, it, pt-br, ru, ja", language ? language : "en-us");
-    }
+    if (ret < 0)
+        return ret;
     f.map = bp_alloc(sizeof(*f.map));
     f.map->entries = NULL;
     f.map->count = f.room = 0;
     xkb_keymap_key_for_each(xkb, add_key, &f);
     qsort(f.map->entries, f.map->count, sizeof(struct entry), compare);
     xkb_keymap_unref(xkb);
-    xkb_context_unref(context);
     *ret_map = f.map;
     return 0;
 }

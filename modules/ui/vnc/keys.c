@@ -39,6 +39,13 @@ static bool is_held(const struct vnc_client *c, uint16_t code)
     return code < 8 * sizeof(c->held) && c->held[code / 8] >> code % 8 & 1;
 }
 
+/* Ctrl-Alt and a digit: another console. */
+static bool hot_key(struct vnc_client *c, uint16_t code)
+{
+    return code >= KEY_1 && code <= KEY_9 && (is_held(c, KEY_LEFTCTRL) || is_held(c, KEY_RIGHTCTRL)) &&
+           is_held(c, KEY_LEFTALT) && vnc_show(c->server, code - KEY_1);
+}
+
 int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt)
 {
     struct bp_input_event events[5];
@@ -57,6 +64,8 @@ int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt)
         code = keymap_find(c->server->keymap, keysym, &level);
     }
     if (!code || (!down && !is_held(c, code)))
+        return 0;
+    if (down && hot_key(c, code))
         return 0;
     /* A client that names symbols without holding Shift or AltGr: the key that gives them needs it. */
     shift = level & 1 && down && !is_held(c, KEY_LEFTSHIFT) && !is_held(c, KEY_RIGHTSHIFT);

@@ -184,6 +184,10 @@ void vnc_screen_open(struct vnc_client *c)
 
 void vnc_screen_watch(struct vnc_client *c)
 {
+    if (c->viewer)
+        display->viewer_free(c->viewer);
+    c->viewer = NULL;
+    c->cursor_due = c->leds_due = c->pointer_due = true;
     watch(c);
     vnc_client_push(c);
 }

@@ -23,7 +23,6 @@
 #define input (*vnc_input)
 
 struct vnc *vnc_servers;
-static char *layout; /* of -k, which is for all servers; NULL: en-us */
 
 struct vnc *vnc_find(const char *id)
 {
@@ -118,13 +117,52 @@ static void input_changed(void *opaque)
     }
 }
 
+/* The one that was shown, while it is there; else the first head of a display adapter, or what there is. */
 static void choose_console(struct vnc *s)
 {
+    const struct bp_console *before = s->console;
+    struct bp_console *console, *first = NULL;
+
     s->console = NULL;
-    if (s->device)
+    if (s->device) {
         display->console_find(s->machine, s->device, s->head, &s->console, NULL);
-    else
-        s->console = display->console_at(s->machine, 0);
+        return;
+    }
+    for (unsigned n = 0; (console = display->console_at(s->machine, n)); n++) {
+        if (console == before) {
+            s->console = console;
+            return;
+        }
+        if (!first && !(display->console_flags(console) & BP_CONSOLE_TEXT))
+            first = console;
+    }
+    s->console = first ? first : display->console_at(s->machine, 0);
+}
+
+static void switch_console(void *opaque)
+{
+    struct vnc *s = opaque;
+    struct bp_console *console = display->console_at(s->machine, s->show);
+
+    if (!console || console == s->console)
+        return;
+    for (struct vnc_client *c = s->clients; c; c = c->next)
+        vnc_release_keys(c);
+    s->console = console;
+    for (struct vnc_client *c = s->clients, *next; c; c = next) {
+        next = c->next;
+        if (!c->closing && c->rfb.state == RFB_NORMAL)
+            vnc_screen_watch(c);
+    }
+}
+
+bool vnc_show(struct vnc *s, unsigned n)
+{
+    if (s->device || !display->console_at(s->machine, n))
+        return false;
+    s->show = n;
+    bp_deferred_schedule(s->switcher);
+    return true;
 }
 
 static void consoles_changed(void *opaque)
@@ -213,7 +251,7 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
     if (r == 0 && s->device)
         r = display->console_find(s->machine, s->device, s->head, &s->console, err);
     if (r == 0)
-        r = keymap_new(layout, &s->keymap, err);
+        r = keymap_new(input->language(), &s->keymap, err);
     if (r < 0)
         return r;
     choose_console(s);
@@ -223,6 +261,7 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
         keymap_free(s->keymap);
         return r;
     }
+    s->switcher = bp_deferred_new(NULL, bp_context_main(s->machine), switch_console, s);
     input->listen(input_changed, s);
     display->console_listen(consoles_changed, s);
     s->next = vnc_servers;
@@ -232,7 +271,7 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
 
 int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error *err)
 {
-    int r = keymap_new(layout, &s->keymap, err);
+    int r = keymap_new(input->language(), &s->keymap, err);
 
     if (r < 0)
         return r;
@@ -240,6 +279,7 @@ int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error 
     s->id = bp_strdup("others");
     s->expires_s = INT64_MAX;
     choose_console(s);
+    s->switcher = bp_deferred_new(NULL, bp_context_main(machine), switch_console, s);
     input->listen(input_changed, s);
     display->console_listen(consoles_changed, s);
     return 0;
@@ -256,6 +296,7 @@ void vnc_close(struct bp_object *obj)
     *at = s->next;
     input->unlisten(input_changed, s);
     display->console_unlisten(consoles_changed, s);
+    bp_deferred_free(s->switcher);
     vnc_unlisten(s);
     while (s->clients)
         vnc_client_free(s->clients);
@@ -333,8 +374,7 @@ static int apply_layout(struct bp_value *args, struct bp_error *err)
     if (r < 0)
         return r;
     keymap_free(map);
-    free(layout);
-    layout = bp_strdup(name);
+    input->set_language(name);
     return 0;
 }
 BP_OPTION(k_option, "k", "the keyboard layout of clients that name symbols", .phase = BP_PHASE_EARLY,

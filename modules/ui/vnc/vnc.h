@@ -49,6 +49,8 @@ struct vnc {
     struct vnc_listener listeners[VNC_LISTENERS];
     struct vnc_client *clients;
     unsigned client_count;
+    unsigned show; /* number of the console that Ctrl-Alt and a digit asked for */
+    struct bp_deferred *switcher;
     char *secret;       /* password that was set, or NULL */
     int64_t expires_s;  /* of it: seconds since the epoch; INT64_MAX: never */
     struct keymap *keymap;
@@ -112,6 +114,8 @@ bool vnc_wants_password(const struct vnc *s);
 /* What the server's credentials are; in words as query-vnc-servers has them. RFB_VENCRYPT_OFF: none. */
 enum rfb_vencrypt vnc_vencrypt(const struct vnc *s);
 
+/* Soon shows the n-th console, from 0, to all; false: there is none, or the server was given one screen. */
+bool vnc_show(struct vnc *s, unsigned n);
 /* A server without addresses, for connections that others accept (serve.c). */
 int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error *err);
 
@@ -152,7 +156,7 @@ void vnc_proof_free(struct vnc_client *c);
 
 /* ---- screen.c ---- */
 void vnc_screen_open(struct vnc_client *c); /* a viewer of the server's console */
-void vnc_screen_watch(struct vnc_client *c); /* the console that has come */
+void vnc_screen_watch(struct vnc_client *c); /* the console that has come, or another one. It may be gone after this. */
 void vnc_screen_close(struct vnc_client *c);
 void vnc_screen_request(struct vnc_client *c, bool incremental, const struct bp_rect *area);
 /* Puts as much of an update as there should be now into rfb.out. */
