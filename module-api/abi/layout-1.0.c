@@ -587,7 +587,8 @@ _Static_assert(offsetof(struct bp_display_interface, forget) == 248, "bp_display
 _Static_assert(offsetof(struct bp_display_interface, viewer_console) == 256, "bp_display_interface.viewer_console");
 _Static_assert(offsetof(struct bp_display_interface, cursor) == 264, "bp_display_interface.cursor");
 _Static_assert(offsetof(struct bp_display_interface, password_server) == 272, "bp_display_interface.password_server");
-_Static_assert(offsetof(struct bp_display_interface, reserved) == 280, "bp_display_interface.reserved");
+_Static_assert(offsetof(struct bp_display_interface, console_flags) == 280, "bp_display_interface.console_flags");
+_Static_assert(offsetof(struct bp_display_interface, reserved) == 288, "bp_display_interface.reserved");
 _Static_assert(sizeof(struct bp_doorbell_match) >= 48, "bp_doorbell_match");
 _Static_assert(offsetof(struct bp_doorbell_match, size) == 0, "bp_doorbell_match.size");
 _Static_assert(offsetof(struct bp_doorbell_match, offset) == 8, "bp_doorbell_match.offset");
@@ -802,7 +803,9 @@ _Static_assert(offsetof(struct bp_input_interface, key_code) == 112, "bp_input_i
 _Static_assert(offsetof(struct bp_input_interface, key_name) == 120, "bp_input_interface.key_name");
 _Static_assert(offsetof(struct bp_input_interface, each) == 128, "bp_input_interface.each");
 _Static_assert(offsetof(struct bp_input_interface, select) == 136, "bp_input_interface.select");
-_Static_assert(offsetof(struct bp_input_interface, reserved) == 144, "bp_input_interface.reserved");
+_Static_assert(offsetof(struct bp_input_interface, language) == 144, "bp_input_interface.language");
+_Static_assert(offsetof(struct bp_input_interface, set_language) == 152, "bp_input_interface.set_language");
+_Static_assert(offsetof(struct bp_input_interface, reserved) == 160, "bp_input_interface.reserved");
 _Static_assert(sizeof(struct bp_input_ops) >= 72, "bp_input_ops");
 _Static_assert(offsetof(struct bp_input_ops, size) == 0, "bp_input_ops.size");
 _Static_assert(offsetof(struct bp_input_ops, takes) == 4, "bp_input_ops.takes");
