@@ -222,8 +222,8 @@ static int parse_size(struct bp_value *dict, const char *text, struct bp_error *
         char number[8] = "";
 
         if (digits == 0 || digits >= sizeof(number) || *end != (i == 0 ? 'x' : '\0'))
-            return bp_fail(err, EINVAL, "'vc:%s' is not vc:WIDTHxHEIGHT: each a number of pixels, or with a C behind it "
-                           "of characters: vc:800x600, vc:80Cx24C", text);
+            return bp_fail(err, EINVAL, "'vc:%s' is not vc:WIDTHxHEIGHT: each a number of pixels, or with a C behind "
+                           "it of characters: vc:800x600, vc:80Cx24C", text);
         memcpy(number, at, digits);
         bp_value_set(dict, keys[i][characters], bp_value_string(number));
         at = end + 1;
@@ -322,7 +322,8 @@ int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
     dict = bp_value_dict();
     r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty[:PATH], "
                 "/dev/TERMINAL, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, "
-                "websocket:HOST:PORT, udp:HOST:PORT, vc[:WIDTHxHEIGHT], chardev:ID, or mon: before one of these", whole);
+                "websocket:HOST:PORT, udp:HOST:PORT, vc[:WIDTHxHEIGHT], chardev:ID, or mon: before one of these",
+                whole);
     for (unsigned i = 0; i < BP_COUNT(forms); i++) {
         if (!has_form(&forms[i], text, &rest))
             continue;

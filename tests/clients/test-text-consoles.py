@@ -126,8 +126,8 @@ def other_terminal(columns, rows):
         os.mkfifo(fifo)
 
     def tmux(*args):
-        return subprocess.run(["tmux", "-u", "-S", path, "-f", "/dev/null", *args], capture_output=True, text=True, check=True,
-                              env={**os.environ, "LC_ALL": "C.UTF-8"}).stdout
+        return subprocess.run(["tmux", "-u", "-S", path, "-f", "/dev/null", *args], capture_output=True, text=True,
+                              env={**os.environ, "LC_ALL": "C.UTF-8"}, check=True).stdout
 
     tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "stty raw -echo; cat %s; sleep 1000" % fifo)
     tmux("set", "status", "off")
@@ -158,7 +158,8 @@ def random_stream(rng):
             out.append(b"\033[%d%c" % (rng.randrange(3), rng.choice(b"JK")))
         elif choice == 8:  # outside of a region, and about the column afterwards, tmux has its own mind
             what = rng.choice(b"LMP@XS")
-            out.append(b"\033[r\033[%s;%sH\033[%s%c" % (number(12), b"1" if what in b"LM" else number(40), number(5), what))
+            out.append(b"\033[r\033[%s;%sH" % (number(12), b"1" if what in b"LM" else number(40)))
+            out.append(b"\033[%s%c" % (number(5), what))
         elif choice == 9:
             top = rng.randrange(1, 9)
             out.append(b"\033[%d;%dr" % (top, rng.randrange(top + 1, 13)))
@@ -176,7 +177,7 @@ def another_terminal_shows_the_same():
             data = b"\033c\033[H\033[2J" + random_stream(random.Random(seed))
             q.put(data)
             to.write(data + b"\033[r\033[m\033[13;1H\033]2;done %d\033\\" % seed)
-            wait(lambda: tmux("display-message", "-p", "#{pane_title}").strip() == "done %d" % seed, "tmux does not show it")
+            wait(lambda: tmux("display-message", "-p", "#{pane_title}").strip() == "done %d" % seed, "tmux is silent")
             theirs = [line.rstrip() for line in tmux("capture-pane", "-p").split("\n")[:12]]
             assert q.lines() == theirs, "seed %d: %r\n%s\n%s" % (seed, data, "\n".join(q.lines()), "\n".join(theirs))
 
@@ -208,7 +209,8 @@ def sizes_are_pixels_or_characters():
         with Console(size=options) as q:
             assert q.picture()[:2] == size, (options, q.picture()[:2])
             assert (q.text()["columns"], q.text()["rows"]) == cells, options
-    for text, size in (("vc", (640, 384)), ("vc:800x600", (800, 600)), ("vc:60Cx20C", (480, 320)), ("vc:60Cx100", (480, 100))):
+    for text, size in (("vc", (640, 384)), ("vc:800x600", (800, 600)), ("vc:60Cx20C", (480, 320)),
+                       ("vc:60Cx100", (480, 100))):
         with QTest(["-M", "pc", "-serial", text]) as q:
             assert Console.picture(q, "serial0")[:2] == size, text
     with QTest(["-M", "pc"]) as q:
@@ -225,8 +227,8 @@ def sizes_are_pixels_or_characters():
                            (("-chardev", "vc,id=c,width=100,cols=4"), "not both"), (("-serial", "vc:4x100"), "8 to 4096"),
                            (("-serial", "vc:9999Cx24C"), "1 to 512"), (("-chardev", "vc,id=c,rows=257"), "1 to 256"),
                            (("-chardev", "vc,id=c,height=15"), "16 to 4096"), (("-chardev", "vc,id=c,lines=3"), "lines")):
-        done = subprocess.run([PROGRAM, "-M", "none", "-accel", "qtest", "-display", "none", *options], capture_output=True,
-                              text=True, timeout=60, check=False)
+        done = subprocess.run([PROGRAM, "-M", "none", "-accel", "qtest", "-display", "none", *options], text=True,
+                              capture_output=True, timeout=60, check=False)
         assert done.returncode == 1 and words in done.stderr, (options, done)
 
 

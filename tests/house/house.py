@@ -67,10 +67,11 @@ def is_api(name):
     return name.startswith("bp/") and os.path.exists(os.path.join(ROOT, "module-api", name))
 
 
-# Static libraries that several modules of one family have a part in, and who uses them.
+# What several modules of one family have a part in, and who uses it.
 SHARED_PARTS = {"modules/accel/interp": "modules/accel/x86", "modules/accel/tcg": "modules/accel/x86",
                 "modules/accel/kvm": "modules/accel/x86",
-                "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream", "modules/ui/spice": "modules/stream",
+                "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream modules/ui/keyboard",
+                "modules/ui/spice": "modules/stream", "modules/ui/vc": "modules/ui/keyboard",
                 "modules/ui/web": "modules/stream",
                 "modules/hw/usb/ehci": "modules/hw/usb", "modules/hw/usb/ohci": "modules/hw/usb",
                 "modules/hw/usb/uhci": "modules/hw/usb"}
@@ -83,7 +84,7 @@ def modules_include_only_the_api_and_their_own_folder():
         for kind, name in includes(path):
             if kind == '"':
                 # .hex: compiled from the folder's own sources at build time
-                folders = [own] + [SHARED_PARTS[own]] if own in SHARED_PARTS else [own]
+                folders = [own] + SHARED_PARTS.get(own, "").split()
                 good = ".." not in name and (name.endswith(".hex") or any(
                     os.path.exists(os.path.join(ROOT, folder, name)) for folder in folders))
             else:

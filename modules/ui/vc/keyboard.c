@@ -44,12 +44,14 @@ static const struct special {
     uint8_t number;
     bool cursor; /* one of those that the mode of cursor keys is about */
 } specials[] = {
-    {XKB_KEY_Up, 'A', 0, true}, {XKB_KEY_Down, 'B', 0, true}, {XKB_KEY_Right, 'C', 0, true}, {XKB_KEY_Left, 'D', 0, true},
-    {XKB_KEY_Home, 'H', 0, true}, {XKB_KEY_End, 'F', 0, true}, {XKB_KEY_Insert, 0, 2, false}, {XKB_KEY_Delete, 0, 3, false},
-    {XKB_KEY_Page_Up, 0, 5, false}, {XKB_KEY_Page_Down, 0, 6, false}, {XKB_KEY_F1, 'P', 1, false}, {XKB_KEY_F2, 'Q', 1, false},
-    {XKB_KEY_F3, 'R', 1, false}, {XKB_KEY_F4, 'S', 1, false}, {XKB_KEY_F5, 0, 15, false}, {XKB_KEY_F6, 0, 17, false},
-    {XKB_KEY_F7, 0, 18, false}, {XKB_KEY_F8, 0, 19, false}, {XKB_KEY_F9, 0, 20, false}, {XKB_KEY_F10, 0, 21, false},
-    {XKB_KEY_F11, 0, 23, false}, {XKB_KEY_F12, 0, 24, false},
+    {XKB_KEY_Up, 'A', 0, true}, {XKB_KEY_Down, 'B', 0, true}, {XKB_KEY_Right, 'C', 0, true},
+    {XKB_KEY_Left, 'D', 0, true}, {XKB_KEY_Home, 'H', 0, true}, {XKB_KEY_End, 'F', 0, true},
+    {XKB_KEY_Insert, 0, 2, false}, {XKB_KEY_Delete, 0, 3, false}, {XKB_KEY_Page_Up, 0, 5, false},
+    {XKB_KEY_Page_Down, 0, 6, false}, {XKB_KEY_F1, 'P', 1, false}, {XKB_KEY_F2, 'Q', 1, false},
+    {XKB_KEY_F3, 'R', 1, false}, {XKB_KEY_F4, 'S', 1, false}, {XKB_KEY_F5, 0, 15, false},
+    {XKB_KEY_F6, 0, 17, false}, {XKB_KEY_F7, 0, 18, false}, {XKB_KEY_F8, 0, 19, false},
+    {XKB_KEY_F9, 0, 20, false}, {XKB_KEY_F10, 0, 21, false}, {XKB_KEY_F11, 0, 23, false},
+    {XKB_KEY_F12, 0, 24, false},
     /* Those of the keypad without Num Lock. */
     {XKB_KEY_KP_Up, 'A', 0, true}, {XKB_KEY_KP_Down, 'B', 0, true}, {XKB_KEY_KP_Right, 'C', 0, true},
     {XKB_KEY_KP_Left, 'D', 0, true}, {XKB_KEY_KP_Home, 'H', 0, true}, {XKB_KEY_KP_End, 'F', 0, true},

@@ -15,7 +15,7 @@
 #include <bp/loop.h>
 #include <bp/run.h>
 
-#include "vc-font.h"
+#include "vc-font.hex"
 #include "vc.h"
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
@@ -155,7 +155,8 @@ static void update(void *opaque)
     cells->cursor.row = (uint16_t)(s->row + s->back);
 }
 
-static const struct bp_console_ops console_ops = {.size = sizeof(console_ops), .flags = BP_CONSOLE_TEXT, .update = update};
+static const struct bp_console_ops console_ops = {
+    .size = sizeof(console_ops), .flags = BP_CONSOLE_TEXT, .update = update};
 
 static int make_surface(struct vc *vc, struct bp_error *err)
 {
@@ -211,10 +212,12 @@ static int choose_size(struct vc *vc, struct bp_error *err)
     if ((vc->width && vc->cols) || (vc->height && vc->rows))
         return bp_fail(err, EINVAL, "chardev vc: give 'width' and 'height', in pixels, or 'cols' and 'rows', in "
                        "characters, not both");
-    if (vc->cols > VC_MOST_COLUMNS || vc->width > VC_MOST_COLUMNS * CELL_WIDTH || (vc->width && vc->width < CELL_WIDTH))
-        return bp_fail(err, EINVAL, "chardev vc: 'cols' is 1 to %u characters, 'width' %u to %u pixels", VC_MOST_COLUMNS,
-                       CELL_WIDTH, VC_MOST_COLUMNS * CELL_WIDTH);
-    if (vc->rows > VC_MOST_ROWS || vc->height > VC_MOST_ROWS * CELL_HEIGHT || (vc->height && vc->height < CELL_HEIGHT))
+    if (vc->cols > VC_MOST_COLUMNS || vc->width > VC_MOST_COLUMNS * CELL_WIDTH ||
+        (vc->width && vc->width < CELL_WIDTH))
+        return bp_fail(err, EINVAL, "chardev vc: 'cols' is 1 to %u characters, 'width' %u to %u pixels",
+                       VC_MOST_COLUMNS, CELL_WIDTH, VC_MOST_COLUMNS * CELL_WIDTH);
+    if (vc->rows > VC_MOST_ROWS || vc->height > VC_MOST_ROWS * CELL_HEIGHT ||
+        (vc->height && vc->height < CELL_HEIGHT))
         return bp_fail(err, EINVAL, "chardev vc: 'rows' is 1 to %u characters, 'height' %u to %u pixels", VC_MOST_ROWS,
                        CELL_HEIGHT, VC_MOST_ROWS * CELL_HEIGHT);
     if (!vc->cols)
@@ -301,6 +304,6 @@ static const struct bp_field props[] = {
     BP_PROP("height", UINT32, struct vc, height, "0", "of the screen, in pixels; 0: by rows"),
     BP_PROP("cols", UINT32, struct vc, cols, "0", "characters of a line; 0: 80, or by width"),
     BP_PROP("rows", UINT32, struct vc, rows, "0", "lines; 0: 24, or by height"), BP_FIELDS_END};
-BP_CHARDEV(vc_class, "vc", "Text console beside the guest's screens", struct vc, props, .open = vc_open, .close = vc_close,
-           .write = vc_write, .accept_input = vc_accept);
+BP_CHARDEV(vc_class, "vc", "Text console beside the guest's screens", struct vc, props, .open = vc_open,
+           .close = vc_close, .write = vc_write, .accept_input = vc_accept);
 BP_MODULE("chardev-vc", "Text consoles beside the guest's screens", imports, {BP_PROVIDE_OTHER, &vc_class});

@@ -72,7 +72,7 @@ void vc_screen_insert(struct vc_screen *s, uint32_t n); /* cells at the cursor *
 void vc_screen_delete(struct vc_screen *s, uint32_t n);
 void vc_screen_switch(struct vc_screen *s, bool alternate);
 
-/* ---- terminal.c: VT102's and xterm's sequences ---- */
+/* ---- terminal.c, actions.c, sequences.c: VT102's and xterm's terminal ---- */
 
 #define VC_PARAMETERS 16u
 
