@@ -28,6 +28,7 @@ enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT_CODE = 0x4000, PT_DATA = 0x
 #define EQUAL "random_blocks_end_in_the_same_state"
 #define TRANSLATED "most_blocks_are_translated"
 #define EMITTED "common_instructions_have_emitters"
+#define SPANS_PLANNED "accesses_near_each_other_share_a_check"
 
 struct side {
     uint8_t *ram;
@@ -312,6 +313,77 @@ static void add_system(struct random_block *b)
     put(b, list[n].bytes, list[n].length);
 }
 
+/* An instruction with the operand [base + disp8]. */
+static void put_access(struct random_block *b, const uint8_t *code, unsigned length, unsigned reg, unsigned base, int disp)
+{
+    uint8_t bytes[12];
+    unsigned n = 0;
+
+    if (code[0] == 0xf2 || code[0] == 0xf3 || code[0] == 0x66) {
+        bytes[n++] = *code++;
+        length--;
+    }
+    if (code[0] == 0xc5) { /* VEX without an extended base: with three bytes */
+        bytes[n++] = 0xc4;
+        bytes[n++] = (uint8_t)(0xc1 | (base & 8 ? 0 : 0x20));
+        bytes[n++] = code[1] & 0x7f;
+        code += 2;
+        length -= 2;
+        reg &= 7;
+    } else {
+        bytes[n++] = (uint8_t)(0x40 | (code[0] == 0x48 ? 8 : 0) | (reg & 8) >> 1 | base >> 3);
+        length -= code[0] == 0x48;
+        code += code[0] == 0x48;
+    }
+    memcpy(bytes + n, code, length);
+    n += length;
+    bytes[n++] = (uint8_t)(0x40 | (reg & 7) << 3 | (base & 7));
+    if ((base & 7) == BP_RSP)
+        bytes[n++] = 0x24;
+    bytes[n++] = (uint8_t)disp;
+    put(b, bytes, n);
+}
+
+/* Several accesses by one register, near a page's end more often than not, with changes of the register between. */
+static void add_accesses(struct random_block *b)
+{
+    static const struct {
+        uint8_t code[4], length;
+    } list[] = {
+        {{0x48, 0x8b}, 2}, {{0x8b}, 1}, {{0x48, 0x89}, 2}, {{0x89}, 1}, {{0x88}, 1}, {{0x48, 0x01}, 2}, {{0x03}, 1},
+        {{0x48, 0x11}, 2}, {{0x13}, 1}, {{0x48, 0x3b}, 2}, {{0x39}, 1}, {{0x48, 0x85}, 2}, {{0x0f, 0xb6}, 2},
+        {{0x48, 0x0f, 0xbf}, 3}, {{0x0f, 0x44}, 2}, {{0x0f, 0x95}, 2}, {{0xf2, 0x0f, 0x10}, 3},
+        {{0xf2, 0x0f, 0x11}, 3}, {{0x0f, 0x10}, 2}, {{0x0f, 0x11}, 2}, {{0xf3, 0x0f, 0x6f}, 3}, {{0xc5, 0xfe, 0x6f}, 3},
+        {{0xc5, 0xfe, 0x7f}, 3}, {{0xc5, 0xfa, 0x7f}, 3}, {{0x48, 0x63}, 2}, {{0x66, 0x0f, 0xd6}, 3},
+    };
+    static const uint8_t bases[] = {BP_RSP, BP_RSP, BP_RBX, BP_RBP, BP_RSI, BP_RDI, BP_R10, BP_R12, BP_R13, BP_R15};
+    unsigned base = bases[below(BP_COUNT(bases))], count = 2 + (unsigned)below(8);
+    uint64_t page = (uint64_t)below(4) * 0x1000;
+
+    put_mov(b, base, DATA_BASE + page + (chance(70) ? 0xf80 + below(0x100) : below(0xf00)));
+    for (unsigned n = 0; n < count; n++) {
+        unsigned what = (unsigned)below(100), reg = (unsigned)below(16);
+        uint8_t step[4] = {(uint8_t)(0x48 | base >> 3), 0x83, (uint8_t)(0xc0 | (base & 7)), (uint8_t)(below(32) * 8)};
+
+        if (what < 25 && base == BP_RSP) {
+            uint8_t push[2] = {(uint8_t)(0x40 | reg >> 3), (uint8_t)((what & 1 ? 0x50 : 0x58) | (reg & 7))};
+
+            if (reg != BP_RSP || what & 1)
+                put(b, push, 2);
+        } else if (what < 32) {
+            put(b, step, 4);
+        } else if (what < 36) {
+            put_access(b, (const uint8_t *)"\xff", 1, what & 1, base, (int)below(64) - 32); /* INC, DEC */
+        } else {
+            unsigned k = (unsigned)below(BP_COUNT(list));
+
+            if (reg == BP_RSP || (reg == base && !chance(20)))
+                reg = BP_RAX;
+            put_access(b, list[k].code, list[k].length, reg, base, chance(80) ? (int)below(64) - 32 : (int)below(255) - 127);
+        }
+    }
+}
+
 static void make_block(struct random_block *b, uint64_t seed)
 {
     unsigned count = 1 + (unsigned)(seed % 9);
@@ -330,6 +402,8 @@ static void make_block(struct random_block *b, uint64_t seed)
         rng_seed(seed ^ (UINT64_C(0x9e3779b97f4a7c15) * (n + 1)));
         if (modify)
             add_self_modification(b);
+        if (chance(25))
+            add_accesses(b);
         if (chance(b->ring0 ? 40 : 3))
             add_system(b);
     }
@@ -542,7 +616,7 @@ static int worker(uint64_t cases, uint64_t first, uint64_t seed)
 {
     uint64_t different = 0, endless = 0, undefined = 0;
     struct random_block b;
-    bool slow, missing;
+    bool slow, missing, apart;
     pthread_t thread;
 
     generate_init();
@@ -582,8 +656,12 @@ static int worker(uint64_t cases, uint64_t first, uint64_t seed)
     slow = tcg.c->translated_blocks * 2 < cases || undefined * 1000 > cases + 1000;
     printf("%sok 2 %s\n", slow ? "not " : "", TRANSLATED);
     missing = !emitted(&tcg);
-    printf("%sok 3 %s\n1..3\n", missing ? "not " : "", EMITTED);
-    return different || slow || missing;
+    printf("%sok 3 %s\n", missing ? "not " : "", EMITTED);
+    apart = tcg.c->spans * 100 < cases || tcg.c->span_members < tcg.c->spans || tcg.c->spans_missed;
+    printf("# %" PRIu64 " spans, %" PRIu64 " members, %" PRIu64 " that were not what was planned\n", tcg.c->spans,
+           tcg.c->span_members, tcg.c->spans_missed);
+    printf("%sok 4 %s\n1..4\n", apart ? "not " : "", SPANS_PLANNED);
+    return different || slow || missing || apart;
 }
 
 int main(int argc, char **argv)
@@ -593,7 +671,7 @@ int main(int argc, char **argv)
     pid_t child;
 
     if (argc > 1 && !strcmp(argv[1], "-l")) {
-        printf("%s\n%s\n%s\n", EQUAL, TRANSLATED, EMITTED);
+        printf("%s\n%s\n%s\n%s\n", EQUAL, TRANSLATED, EMITTED, SPANS_PLANNED);
         return 0;
     }
     for (int n = 1; n + 1 < argc; n += 2) {

@@ -17,13 +17,18 @@ void use_mmu(struct tr *t, unsigned mmu)
     t->other_mode = mmu != (t->tb->mode >> MODE_MMU_SHIFT & 3);
 }
 
-struct where where_of(struct tr *t, const struct insn *i)
+struct where where_of(const struct tr *t, const struct insn *i)
+{
+    return where_at(i, t->next);
+}
+
+struct where where_at(const struct insn *i, unsigned next)
 {
     struct where w = {.base = -1, .index = -1, .scale = i->scale, .disp = i->disp};
 
     if (i->base == BASE_RIP) {
         w.rip = true;
-        w.disp += t->next;
+        w.disp += next;
     } else if (i->base != NO_REG) {
         w.base = (int8_t)i->base;
     }
@@ -97,19 +102,62 @@ struct stub *stub_new(struct tr *t, enum stub_kind kind, const struct insn *i)
     return s;
 }
 
+#define SPAN_HOST(slot) (SLOT(span) + (int32_t)((slot) * sizeof(struct span) + offsetof(struct span, host)))
+#define SPAN_DIRTY(slot) (SLOT(span) + (int32_t)((slot) * sizeof(struct span) + offsetof(struct span, dirty)))
+
+/* Behind a leader's check: SCRATCH0 is the entry's index, `at` where entries are. */
+static struct rm span_begin(struct tr *t, const struct where *w, int32_t at)
+{
+    struct rm addend = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, addend));
+    struct rm dirty = rm_index(FRAME, SCRATCH0, 0, at + (int32_t)offsetof(struct tlb_entry, dirty));
+    unsigned slot = t->plan->slot;
+    int base = home(w->base);
+
+    if (t->plan->write) {
+        emit(&t->c, 0x8b, 8, SCRATCH1, &dirty);
+        emit_store(&t->c, SCRATCH1, FRAME, SPAN_DIRTY(slot));
+    }
+    t->span[slot] = t->used = t->plan;
+    emit(&t->c, 0x8b, 8, SCRATCH1, &addend);
+    if (base >= 0)
+        emit_rr(&t->c, 0x01, 8, base, SCRATCH1);
+    else
+        emit_rm(&t->c, 0x03, 8, SCRATCH1, FRAME, w->rip ? SLOT(page) : GPR_SLOT(w->base));
+    emit_store(&t->c, SCRATCH1, FRAME, SPAN_HOST(slot));
+    return rm_mem(SCRATCH1, (int32_t)w->disp);
+}
+
+/* Changes no flags. */
+static struct rm span_go_on(struct tr *t, const struct where *w)
+{
+    emit_load(&t->c, SCRATCH1, FRAME, SPAN_HOST(t->plan->slot));
+    t->used = t->plan;
+    return rm_mem(SCRATCH1, (int32_t)w->disp + t->plan->moved);
+}
+
 struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsigned size, enum access kind,
                  unsigned align)
 {
+    bool planned = span_fits(t->plan, w, size, kind == ACCESS_WRITE, align), leads;
+    int64_t low = 0, last = align > 1 ? 0 : (int64_t)size - 1;
     int32_t at = (int32_t)(t->tlb + (kind == ACCESS_WRITE ? sizeof(struct tlb_entry) * TLB_SIZE : 0));
     int base = home(w->base);
     const uint8_t *start;
     struct stub *s;
 
+    t->used = NULL;
+    if (planned && t->plan->role == SPAN_MEMBER && t->span[t->plan->slot] == t->plan - t->plan->back)
+        return span_go_on(t, w);
+    leads = planned && t->plan->role == SPAN_LEADER;
+    if (leads) {
+        low = t->plan->low;
+        last = low + t->plan->length - 1;
+    }
     flags_save(t);
     t->host = false;
     start = t->c.p;
-    emit_address(t, SCRATCH0, w, 0);
-    emit_address(t, SCRATCH1, w, align > 1 ? 0 : (int64_t)size - 1);
+    emit_address(t, SCRATCH0, w, low);
+    emit_address(t, SCRATCH1, w, last);
     emit_shift(&t->c, 5, 4, SCRATCH0, 12 - ENTRY_SHIFT);
     emit_alu_imm(&t->c, 4, 4, SCRATCH0, (TLB_SIZE - 1) << ENTRY_SHIFT);
     emit_alu_imm(&t->c, 4, 8, SCRATCH1, align > 1 ? (int32_t)(-4096 | (int32_t)(align - 1)) : -4096);
@@ -124,6 +172,12 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
         s->again = start;
         s->info |= (size - 1) << INFO_SIZE_SHIFT | (kind == ACCESS_WRITE ? INFO_WRITE : 0);
         s->where = *w;
+        if (leads) {
+            s->link = &t->tb->apart[t->tb->apart_count++];
+            s->where.disp += low;
+            s->info |= (uint32_t)t->plan->length << INFO_SPAN_SHIFT;
+            return span_begin(t, w, at);
+        }
         emit(&t->c, 0x8b, 8, SCRATCH1, &addend);
     }
     if (w->slot) {
@@ -167,6 +221,8 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
 
 void keep_entry(struct tr *t)
 {
+    if (t->used)
+        return;
     emit_store(&t->c, SCRATCH0, FRAME, SLOT(entry));
     t->entry_kept = true;
 }
@@ -179,7 +235,12 @@ void wrote(struct tr *t)
     if (t->entry_kept)
         emit_load(&t->c, SCRATCH0, FRAME, SLOT(entry));
     t->entry_kept = false;
-    emit(&t->c, 0x8b, 8, SCRATCH1, &dirty);
+    if (t->used && !t->used->marks)
+        return;
+    if (t->used)
+        emit_load(&t->c, SCRATCH1, FRAME, SPAN_DIRTY(t->used->slot));
+    else
+        emit(&t->c, 0x8b, 8, SCRATCH1, &dirty);
     emit_rm(&t->c, 0xc6, 1, 0, SCRATCH1, 0);
     put8(&t->c, BP_DIRTY_ALL);
 }

@@ -144,6 +144,8 @@ static void unchain(struct tb *tb)
         if (tb->link[n].site)
             aim(tb->link[n].site, tb->link[n].stub);
     }
+    for (unsigned n = 0; n < tb->apart_count; n++)
+        aim(tb->apart[n].site, tb->apart[n].stub);
 }
 
 static bool drop_crossing(struct tcg_cpu *c)
@@ -231,7 +233,7 @@ uint32_t tb_mode(const struct tcg_cpu *c)
 
 static struct tb **bucket(struct tcg_cpu *c, const uint8_t *host)
 {
-    return &c->hash[((uintptr_t)host ^ (uintptr_t)host >> 14) % TB_HASH];
+    return &c->hash[((uintptr_t)host ^ (uintptr_t)host >> 16) % TB_HASH];
 }
 
 /* Where the page behind this one lies; NULL: not in RAM. Raises fetch faults. */
@@ -272,8 +274,9 @@ static bool comes_back(struct tcg_cpu *c, struct tb *tb)
 static struct tb *look(struct tcg_cpu *c, const uint8_t *host, uint32_t mode)
 {
     const uint8_t *host2 = NULL;
+    struct tb **head = bucket(c, host);
 
-    for (struct tb *tb = *bucket(c, host); tb; tb = tb->hash_next) {
+    for (struct tb **link = head, *tb; (tb = *link); link = &tb->hash_next) {
         if (tb->host != host || tb->mode != mode)
             continue;
         if (tb->host2) {
@@ -282,8 +285,12 @@ static struct tb *look(struct tcg_cpu *c, const uint8_t *host, uint32_t mode)
             if (tb->host2 != host2)
                 continue;
         }
-        if (tb->valid || comes_back(c, tb))
+        if (tb->valid || comes_back(c, tb)) {
+            *link = tb->hash_next;
+            tb->hash_next = *head;
+            *head = tb; /* what is used again is found first */
             return tb;
+        }
     }
     return NULL;
 }
@@ -317,11 +324,11 @@ static struct tb *make(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, 
     return tb;
 }
 
-struct tb *cache_find(struct tcg_cpu *c)
+struct tb *cache_find(struct tcg_cpu *c, const struct tb_link *link)
 {
     struct vcpu *v = &c->v;
     uint64_t linear = v->x->rip, phys;
-    uint32_t mode = tb_mode(c);
+    uint32_t mode = tb_mode(c) | (link && link->apart ? MODE_APART : 0);
     const uint8_t *host;
     struct jump *j;
     struct tb *tb;
@@ -344,7 +351,7 @@ struct tb *cache_find(struct tcg_cpu *c)
         c->kernel_local = 1;
         key_update(c);
     }
-    if (!has_tag(linear) || mode & MODE_NOCHAIN)
+    if (!has_tag(linear) || mode & (MODE_NOCHAIN | MODE_APART))
         return tb;
     j = &c->f.jump[jump_index(linear)];
     j->tag = linear << 16 | c->f.key;
@@ -357,7 +364,7 @@ void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to)
     const uint8_t *target = from->to_saved ? to->entry_saved : to->entry_host;
 
     if (!from->owner->valid || PAGE_OF((uintptr_t)from->owner->host) != PAGE_OF((uintptr_t)to->host) ||
-        from->owner->mode != to->mode || to->mode & MODE_NOCHAIN)
+        (from->owner->mode ^ to->mode) & ~MODE_APART || to->mode & MODE_NOCHAIN)
         return;
     if (to->host2) { /* where it goes on depends on the address space */
         if (c->at + MAX_TB_CODE > c->buffer + c->buffer_size)

@@ -106,7 +106,7 @@ static void link_here(struct tr *t, unsigned n, uint8_t *site, int64_t delta)
     l->owner = t->tb;
     l->to_saved = t->saved;
     l->backward = delta <= t->offset;
-    s->link = n;
+    s->link = l;
     s->delta = delta;
     s->host = t->host;
     s->saved = t->saved;
@@ -217,6 +217,33 @@ void need_x87(struct tr *t)
     t->x87_live = true;
 }
 
+static void leave_by(struct tr *t, const struct tb_link *l, int64_t delta)
+{
+    if (l) {
+        emit_mov64(&t->c, SCRATCH0, (uintptr_t)l);
+        emit_store(&t->c, SCRATCH0, FRAME, SLOT(link));
+    }
+    store_delta(t, delta);
+    emit_jmp_to(&t->c, t->cpu->thunk_exit);
+}
+
+/* SCRATCH1: where a span begins that was not found in the TLB. One that crosses a page never will be. */
+static void crossing_exit(struct tr *t, const struct stub *s)
+{
+    emit_lea(&t->c, SCRATCH0, SCRATCH1, (int32_t)(s->info >> INFO_SPAN_SHIFT) - 1);
+    emit_rr(&t->c, 0x33, 4, SCRATCH0, SCRATCH1);
+    emit_rr(&t->c, 0xf7, 4, 0, SCRATCH0);
+    put32(&t->c, PAGE);
+    *s->link = (struct tb_link){.site = emit_jcc(&t->c, CC_NE), .owner = t->tb, .to_saved = 1, .apart = 1};
+}
+
+static void link_stub(struct tr *t, struct tb_link *l, int64_t delta)
+{
+    l->stub = t->c.p;
+    patch(l->site, t->c.p);
+    leave_by(t, l, delta);
+}
+
 static void stub_emit(struct tr *t, struct stub *s)
 {
     struct tb_link *l;
@@ -231,16 +258,20 @@ static void stub_emit(struct tr *t, struct stub *s)
     switch (s->kind) {
     case STUB_ACCESS:
         emit_address(t, SCRATCH1, &s->where, 0);
+        if (s->link)
+            crossing_exit(t, s);
         emit_mov32(&t->c, SCRATCH0, s->info);
         emit_call_to(&t->c, t->cpu->thunk_slow);
         emit_jmp_to(&t->c, s->again);
+        if (s->link)
+            link_stub(t, s->link, s->info & INFO_OFFSET);
         break;
     case STUB_REDO:
         emit_mov32(&t->c, SCRATCH0, s->info | INFO_REDO);
         emit_call_to(&t->c, t->cpu->thunk_slow);
         break;
     case STUB_LINK:
-        l = &t->tb->link[s->link];
+        l = s->link;
         if (l->backward && !l->to_saved) {
             l->save = t->c.p;
             flags_save(t);
@@ -250,12 +281,10 @@ static void stub_emit(struct tr *t, struct stub *s)
         l->stub = t->c.p;
         patch(l->site, t->c.p);
         flags_save(t);
-        emit_mov64(&t->c, SCRATCH0, (uintptr_t)&t->tb->link[s->link]);
-        emit_store(&t->c, SCRATCH0, FRAME, SLOT(link));
-        /* fall through */
+        leave_by(t, l, s->delta);
+        break;
     case STUB_LEAVE:
-        store_delta(t, s->delta);
-        emit_jmp_to(&t->c, t->cpu->thunk_exit);
+        leave_by(t, NULL, s->delta);
         break;
     case STUB_TARGET: /* an address that has a tag; others fault before anything is committed */
         emit_load(&t->c, SCRATCH1, FRAME, SLOT(temp));

@@ -74,7 +74,7 @@ static void run_translated(struct tcg_cpu *c)
             return;
         }
     }
-    tb = cache_find(c);
+    tb = cache_find(c, link);
     if (!tb) {
         c->f.link = NULL;
         vcpu_run_block(&c->v);

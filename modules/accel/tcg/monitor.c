@@ -38,6 +38,8 @@ static void info_jit(struct bp_monitor *mon, struct bp_value *args)
         bp_monitor_printf(mon, "guest instructions  %" PRIu64 ", %" PRIu64 " host bytes each, %" PRIu64
                           " ns to translate one\n", c->translated_insns, c->translated_bytes / insns,
                           c->translate_ns / insns);
+        bp_monitor_printf(mon, "shared checks       %" PRIu64 ", by %" PRIu64 " more accesses\n", c->spans,
+                          c->span_members);
         bp_monitor_printf(mon, "interpreted         %" PRIu64 "\n", c->interpreted);
         bp_monitor_printf(mon, "TB flush count      %" PRIu64 "\n", c->flushes);
         bp_monitor_printf(mon, "pages invalidated   %" PRIu64 "\n", c->invalidated);

@@ -34,7 +34,7 @@ static void push_return(struct tr *t, const struct insn *i)
 
     keep_entry(t);
     emit_load(&t->c, SCRATCH0, FRAME, SLOT(page));
-    emit_alu_imm(&t->c, 0, 8, SCRATCH0, (int32_t)t->next);
+    emit_lea(&t->c, SCRATCH0, SCRATCH0, (int32_t)t->next);
     emit(&t->c, 0x89, 8, SCRATCH0, &m);
     wrote(t);
 }

@@ -94,6 +94,14 @@ static void operand_of(uint8_t k, unsigned *ret_size, unsigned *ret_align, bool 
     }
 }
 
+unsigned sse_operand(const struct insn *i, bool *ret_write)
+{
+    unsigned size, align;
+
+    operand_of(kind_of(i) & 0x1f, &size, &align, ret_write);
+    return align ? 0 : size;
+}
+
 void op_sse(struct tr *t, const struct insn *i)
 {
     uint8_t k = kind_of(i);

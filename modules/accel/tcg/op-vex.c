@@ -188,6 +188,14 @@ struct rule rule_vex(const struct tcg_cpu *c, const struct insn *i)
                          .flags = s.flags ? FLAGS_SET : FLAGS_NONE};
 }
 
+unsigned vex_operand(const struct insn *i, bool *ret_write)
+{
+    struct shape s = shape_of(i, op_of(i));
+
+    *ret_write = s.form == STORE || s.form == STORE_GENERAL;
+    return s.align > 1 || s.form == BARE ? 0 : s.size;
+}
+
 /* The instruction again; `wide` as it was. */
 static void put_again(struct tr *t, const struct insn *i, int reg, const struct rm *rm)
 {

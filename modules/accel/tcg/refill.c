@@ -83,7 +83,7 @@ int refill(struct jit_frame *f)
     struct tcg_cpu *c = tcg_of_frame(f);
     struct vcpu *v = &c->v;
     uint64_t lin = f->linear, page = PAGE_OF(lin);
-    unsigned size = (f->info >> INFO_SIZE_SHIFT & 31) + 1;
+    unsigned span = f->info >> INFO_SPAN_SHIFT, size = span ? span : (f->info >> INFO_SIZE_SHIFT & 31) + 1;
     bool write = f->info & INFO_WRITE;
     const struct phys_range *r;
     struct tlb_entry *e;

@@ -102,7 +102,7 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
     key_update(c);
     code = link ? NULL : jump_code(c, rip);
     if (!code) {
-        struct tb *tb = cache_find(c);
+        struct tb *tb = cache_find(c, link);
 
         if (!tb)
             return LEAVE;

@@ -24,6 +24,12 @@ struct jump {
     uint64_t tag; /* linear address << 16 | key; 0: none */
     const uint8_t *code;
 };
+/* Where a span lies in the host (span.c): what its base register pointed at, and the page's dirty byte. */
+#define SPANS 4u
+struct span {
+    uint64_t host, dirty;
+};
+
 #define JUMPS_BITS 14
 #define JUMPS (1u << JUMPS_BITS)
 static inline uint32_t jump_index(uint64_t linear)
@@ -54,6 +60,7 @@ struct jit_frame {
     uint32_t simd_live; /* the host's XMM registers hold the guest's */
     uint32_t x87_live;  /* so does its x87 stack */
     uint32_t x87_saved; /* `x87` is newer than the state */
+    struct span span[SPANS];
     uint8_t x87[108];   /* as FNSAVE and FRSTOR have it */
     struct bp_x86_cpu *x;
     struct tb_link *link; /* the exit that was taken, when it can be chained */
@@ -69,6 +76,7 @@ struct tb_link {
     uint8_t *stub;   /* where it leads when nothing is chained */
     struct tb *owner;
     uint8_t to_saved; /* flags are in the frame when it is taken */
+    uint8_t apart;    /* leads to the same instruction without spans */
     uint8_t backward; /* leads to the target's poll, */
     uint8_t *save;    /* with flags that are not in the frame by this code, which puts them there, */
     uint8_t *save_site; /* and ends with this jump */
@@ -93,6 +101,8 @@ struct tb {
     const uint8_t *entry_poll;  /* the same, or nobody looks at them; looks at exit_request first */
     uint8_t live;               /* somebody looks at the flags that are there at the beginning */
     struct tb_link link[2];
+    struct tb_link *apart; /* of its spans' leaders */
+    uint32_t apart_count;
     const struct insn *insns; /* those that the interpreter executes */
     uint8_t code[];           /* what was translated */
 };
@@ -105,11 +115,13 @@ struct tb {
 #define MODE_RING0 0x2000u
 #define MODE_SMAP 0x4000u /* CR4.SMAP: what EFLAGS.AC does to accesses */
 #define MODE_NOCHAIN 0x8000u /* blocks do not lead to each other (-d nochain) */
-_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP + MODE_NOCHAIN ==
-                   (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0 | MODE_SMAP | MODE_NOCHAIN),
+#define MODE_APART 0x100000u /* each access is checked by itself (span.c) */
+_Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP + MODE_NOCHAIN +
+                       MODE_APART ==
+                   (MODE_SIMD | MODE_X87 | MODE_AVX | MODE_RING0 | MODE_SMAP | MODE_NOCHAIN | MODE_APART),
                "each has a bit of its own");
 
-#define TB_HASH 65536u
+#define TB_HASH (1u << 18) /* a kernel and its programs are 100,000 blocks and more */
 #define KEYS 16u
 #define STALE 64u
 #define THUNK_BYTES 8192u
@@ -156,6 +168,7 @@ struct tcg_cpu {
     uint32_t mode_running;
     /* counts, for `info jit` */
     uint64_t translated_blocks, translated_insns, translated_bytes, flushes, invalidated, interpreted;
+    uint64_t spans, span_members, spans_missed; /* planned, and not what the emitter asked for: none */
     uint64_t translate_ns;
     uint64_t interpreted_by[4][256]; /* by map and opcode: instructions inside blocks */
     uint64_t redone_by[4][256];      /* those that left their block */
@@ -180,8 +193,8 @@ int cache_init(struct tcg_cpu *c, struct bp_error *err);
 void cache_free(struct tcg_cpu *c);
 void cache_begin(struct tcg_cpu *c); /* before its first block */
 /* The block at CS:RIP, translated when there is none; NULL: the interpreter has to do it. Raises fetch
- * faults. */
-struct tb *cache_find(struct tcg_cpu *c);
+ * faults. link: the exit that leads here, or NULL. */
+struct tb *cache_find(struct tcg_cpu *c, const struct tb_link *link);
 void cache_flush(struct tcg_cpu *c);
 void cache_drop_stale(struct tcg_cpu *c); /* blocks of pages that were written */
 void cache_link(struct tcg_cpu *c, struct tb_link *from, struct tb *to);
@@ -238,6 +251,7 @@ void thunks_make(struct tcg_cpu *c);
 #define INFO_SIZE_SHIFT 12      /* bytes - 1, 5 bits */
 #define INFO_WRITE (1u << 17)
 #define INFO_REDO (1u << 18)    /* not an access: let the interpreter execute it */
+#define INFO_SPAN_SHIFT 21      /* of a span's leader: bytes, 8 bits */
 #define INFO_LAST (1u << 20)    /* of thunk_interp: leave afterwards */
 /* They return where translated code goes on, LEAVE, or (slow_interp) NULL: in the block. */
 #define LEAVE ((const uint8_t *)1)

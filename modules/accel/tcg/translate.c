@@ -90,8 +90,22 @@ static void prologue(struct tr *t, const struct rule *rules, unsigned count, boo
     }
 }
 
+static void count_span(struct tr *t)
+{
+    struct tcg_cpu *c = t->cpu;
+
+    if (t->plan->role == SPAN_NONE)
+        return;
+    if (!t->used)
+        c->spans_missed++;
+    else if (t->plan->role == SPAN_LEADER)
+        c->spans++;
+    else
+        c->span_members++;
+}
+
 static void emit_all(struct tr *t, const struct insn *insns, const struct rule *rules, const bool *after,
-                     unsigned count, bool end)
+                     unsigned count, bool end, const struct span_plan *plan)
 {
     for (unsigned n = 0; n < count; n++) {
         const struct insn *i = &insns[n];
@@ -109,7 +123,11 @@ static void emit_all(struct tr *t, const struct insn *insns, const struct rule *
             if (!r->memory && (r->flags >= FLAGS_USE || (r->flags == FLAGS_PART && after[n])))
                 flags_to_host(t);
             t->entry_kept = false;
+            t->plan = plan ? &plan[n] : NULL;
+            t->used = NULL;
             r->emit(t, i);
+            if (plan)
+                count_span(t);
         }
         if (t->ended)
             break;
@@ -151,6 +169,8 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     uint8_t bytes[MAX_BLOCK * 15]; /* read once: others may write meanwhile */
     struct rule rules[MAX_BLOCK];
     bool after[MAX_BLOCK], end, live, interp = false;
+    struct span_plan plan[MAX_BLOCK];
+    unsigned leaders;
     uint64_t start = now_ns();
     const uint8_t *start_code;
     const struct insn *insns;
@@ -183,6 +203,12 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     tb->bytes = (uint16_t)size;
     tb->count = (uint16_t)count;
     memcpy(tb->code, bytes, size);
+    leaders = mode & MODE_APART ? 0 : span_plan(linear & 0xfff, insns, rules, count, plan);
+    if (leaders) {
+        tb->apart = cache_alloc(c, leaders * sizeof(*tb->apart));
+        if (!tb->apart)
+            return NULL;
+    }
     live = liveness(rules, count, after);
     start_code = t.c.p = c->at;
     t.cpu = c;
@@ -192,8 +218,10 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     use_mmu(&t, mode >> MODE_MMU_SHIFT & 3);
     t.simd_live = t.x87_live = t.ended = t.entry_kept = false;
     t.stub_count = 0;
+    t.plan = t.used = NULL;
+    memset(t.span, 0, sizeof(t.span));
     prologue(&t, rules, count, live);
-    emit_all(&t, insns, rules, after, count, end);
+    emit_all(&t, insns, rules, after, count, end, leaders ? plan : NULL);
     stubs_emit(&t);
     if (!tb->entry_poll)
         entry_poll(&t, tb->entry_saved);
@@ -221,6 +249,7 @@ const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved)
     t.saved = saved;
     t.other_mode = false;
     t.stub_count = 0;
+    t.plan = NULL;
     exit_probe(&t, NULL, delta);
     stubs_emit(&t);
     c->at = (uint8_t *)(((uintptr_t)t.c.p + 15) & ~(uintptr_t)15);

@@ -51,6 +51,28 @@ struct where { /* an address of the guest: [base + index << scale + disp] and a 
     int32_t slot;       /* in the frame, of the whole address; 0: as above */
 };
 
+/* ---- spans: span.c ---- */
+#define SPAN_RIP 16u /* as a base: the page */
+enum span_role { SPAN_NONE, SPAN_LEADER, SPAN_MEMBER };
+struct span_plan { /* of one instruction's access */
+    uint8_t role, slot, base, size;
+    uint8_t back; /* how many instructions before this one the leader is */
+    bool write;
+    bool marks;      /* a write: the page is marked dirty here */
+    int16_t low;     /* leader: where the span begins, from the access, */
+    uint16_t length; /* and its bytes */
+    int16_t moved;   /* member: what the base register has moved since the leader */
+    int32_t disp;
+};
+/* Fills plan[count], and makes members what cannot fault; the number of leaders. offset: of the first in its page. */
+unsigned span_plan(unsigned offset, const struct insn *insns, struct rule *rules, unsigned count,
+                   struct span_plan *plan);
+/* Is it the access that was planned? */
+bool span_fits(const struct span_plan *p, const struct where *w, unsigned size, bool write, unsigned align);
+/* Bytes of a memory operand of op_sse and op_vex; 0: it wants an alignment, or is none. */
+unsigned sse_operand(const struct insn *i, bool *ret_write);
+unsigned vex_operand(const struct insn *i, bool *ret_write);
+
 enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN, STUB_TARGET };
 struct stub {
     uint8_t kind;
@@ -60,7 +82,7 @@ struct stub {
     struct where where;   /* of the access */
     uint32_t info;
     int64_t delta;
-    unsigned link;  /* which exit */
+    struct tb_link *link; /* the exit; of an access: the leader's to the twin */
     bool host, saved; /* where the flags are there */
     void (*commit)(struct tr *t, const struct insn *i); /* of a computed jump */
 };
@@ -81,6 +103,9 @@ struct tr {
     bool flags_after; /* somebody looks at the flags that are there behind the current instruction */
     bool simd_live, x87_live;
     bool entry_kept; /* SCRATCH0's TLB entry is in the frame */
+    const struct span_plan *plan; /* of the current instruction; NULL: there are none */
+    const struct span_plan *span[SPANS]; /* leaders that have been emitted */
+    const struct span_plan *used; /* by the access under way: its span, for wrote(); NULL: the TLB entry's */
     bool ended; /* the block has left already */
     struct stub stubs[MAX_STUBS];
     unsigned stub_count;
@@ -125,7 +150,8 @@ static inline void flags_set(struct tr *t)
 /* ---- memory: address.c ---- */
 void use_mmu(struct tr *t, unsigned mmu);
 enum access { ACCESS_READ, ACCESS_WRITE };
-struct where where_of(struct tr *t, const struct insn *i);
+struct where where_of(const struct tr *t, const struct insn *i);
+struct where where_at(const struct insn *i, unsigned next); /* next: as in struct tr */
 void emit_address(struct tr *t, int to, const struct where *w, int64_t extra);
 /*
  * Checks an access and gives its host operand. Saves the flags before, clobbers the host's. Uses both scratch
