@@ -63,7 +63,7 @@ void bp_cpu_kick(struct bp_cpu *cpu)
     const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     wake(cpu);
-    if (accel->cpu_kick && cpu != current_cpu)
+    if (accel->cpu_kick && cpu->accel_ready && cpu != current_cpu)
         accel->cpu_kick(cpu);
 }
 

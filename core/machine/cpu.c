@@ -371,6 +371,16 @@ int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_valu
     return ret;
 }
 
+void bpc_cpu_retire(struct bp_cpu *cpu)
+{
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
+
+    bpc_cpu_thread_stop(cpu);
+    if (cpu->accel_ready && accel->cpu_fini)
+        accel->cpu_fini(cpu);
+    cpu->accel_ready = false;
+}
+
 void bpc_cpu_free(struct bp_cpu *cpu)
 {
     struct bp_machine *m;
@@ -378,10 +388,7 @@ void bpc_cpu_free(struct bp_cpu *cpu)
     if (!cpu)
         return;
     m = cpu->obj.machine;
-    bpc_cpu_thread_stop(cpu);
-    if (cpu->accel_ready && m->accel->class->cpu_fini)
-        m->accel->class->cpu_fini(cpu);
-    cpu->accel_ready = false;
+    bpc_cpu_retire(cpu);
     if (m->cpus[cpu->index] == cpu)
         m->cpus[cpu->index] = NULL;
     bp_object_destroy(&cpu->obj);

@@ -396,6 +396,10 @@ void bpc_machine_destroy(void)
         if (m->cpus[i])
             bpc_cpu_thread_stop(m->cpus[i]);
     }
+    for (unsigned i = 0; i < m->cpu_slots; i++) {
+        if (m->cpus[i])
+            bpc_cpu_retire(m->cpus[i]); /* they listen to devices' address spaces */
+    }
     bpc_devices_destroy(m);
     for (unsigned i = m->cpu_slots; i-- > 0;)
         bpc_cpu_free(m->cpus[i]);

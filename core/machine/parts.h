@@ -104,6 +104,8 @@ void bpc_accel_free(struct bp_accel *accel);
 void bpc_rtc_start(void);
 /* cpu.c */
 int bpc_cpu_check_model(struct bp_machine *m, struct bp_error *err);
+/* It runs no more, and its accelerator forgets it. */
+void bpc_cpu_retire(struct bp_cpu *cpu);
 void bpc_cpu_free(struct bp_cpu *cpu);
 /* Makes processor `index` with properties of its own (dict but the keys in `skip`; NULL: none); id as in
  * -device, or NULL. */

@@ -168,7 +168,7 @@ const uint8_t *slow_interp(struct jit_frame *f)
     c->interpreted++;
     c->interpreted_by[i->map & 3][i->opcode & 0xff]++;
     execute(v, i);
-    if (f->info & INFO_LAST || !v->block_end || v->attention || f->exit_request ||
+    if (f->info & INFO_LAST || !v->block_end || v->attention || __atomic_load_n(&f->exit_request, __ATOMIC_RELAXED) ||
         tb_mode(c) != c->mode_running || !settled(v))
         return go_on(c, NULL);
     sync_out(c);
