@@ -61,6 +61,13 @@ def kernels_are_told_of_the_devices():
     assert told[1:] == ["virtio_mmio.device=512@%#x:%d" % (SLOT + n * STEP, IRQS[n]) for n in range(SLOTS)], told
 
 
+def processor_is_the_best_there_is():
+    with QTest(["-M", "microvm"]) as q:
+        machines = q.qmp("query-machines")
+        assert {m["name"]: m.get("default-cpu-type") for m in machines}["microvm"] == "max-x86_64-cpu"
+        assert [q.qmp("qom-get", {"path": c["qom-path"], "property": "type"}) for c in q.qmp("query-cpus-fast")] == ["max-x86_64-cpu"]
+
+
 def mistakes_are_named():
     for args, words in ((("-device", "e1000"), "bus"), (("-vga", "std"), "-vga none"),                         (("-M", "pit=off"), "pit=on"), (("-device", "virtio-rng-device") * 9, "virtio-bus"),
                         (("-parallel", "null"), "-parallel none"), (("-m", "1M"), "2 MiB"), (("-usb",), "usb"),
@@ -108,6 +115,7 @@ tap = Tap()
 tap.machine_case("parts_are_there", ["-M", "microvm"], parts_are_there)
 tap.case("devices_take_the_slots_in_turn", devices_take_the_slots_in_turn)
 tap.case("kernels_are_told_of_the_devices", kernels_are_told_of_the_devices)
+tap.case("processor_is_the_best_there_is", processor_is_the_best_there_is)
 tap.case("mistakes_are_named", mistakes_are_named)
 tap.case("kernel_uses_its_devices", kernel_uses_its_devices)
 tap.done()

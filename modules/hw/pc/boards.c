@@ -124,7 +124,7 @@ BP_BOARD_OF(pc_isapc_board, "isapc", "generic-pc-machine", "x86_64", "ISA-only P
 
 BP_BOARD_OF(pc_microvm_board, "microvm", "x86-machine", "x86_64",
             "Machine for functions and tests: virtio on MMIO", struct pc, pc_microvm_props,
-            .max_cpus = 255, .default_cpu = "qemu64", .default_ram_size = 128u << 20, .default_ram_id = "microvm.ram",
+            .max_cpus = 255, .default_cpu = "max", .default_ram_size = 128u << 20, .default_ram_id = "microvm.ram",
             .cpu_plug = pc_cpu_plug, .ready = pc_ready, .reset = pc_reset, .powerdown = pc_powerdown,
             .nmi = pc_nmi, .init = pc_init_microvm);
 
