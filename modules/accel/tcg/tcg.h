@@ -103,7 +103,6 @@ struct tb {
     struct tb_link link[2];
     struct tb_link *apart; /* of its spans' leaders */
     uint32_t apart_count;
-    const struct insn *insns; /* those that the interpreter executes */
     uint8_t code[];           /* what was translated */
 };
 

@@ -104,11 +104,11 @@ static void count_span(struct tr *t)
         c->span_members++;
 }
 
-static void emit_all(struct tr *t, const struct insn *insns, const struct rule *rules, const bool *after,
+static void emit_all(struct tr *t, const struct insn *const *insns, const struct rule *rules, const bool *after,
                      unsigned count, bool end, const struct span_plan *plan)
 {
     for (unsigned n = 0; n < count; n++) {
-        const struct insn *i = &insns[n];
+        const struct insn *i = insns[n];
         const struct rule *r = &rules[n];
 
         t->next = t->offset + i->len;
@@ -134,7 +134,7 @@ static void emit_all(struct tr *t, const struct insn *insns, const struct rule *
         t->offset = t->next;
     }
     if (!t->ended) {
-        t->offset -= count ? insns[count - 1].len : 0; /* a jump from the last one */
+        t->offset -= count ? insns[count - 1]->len : 0; /* a jump from the last one */
         exit_direct(t, NULL, 1, t->next);
     }
 }
@@ -147,13 +147,22 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static struct insn *keep(struct tcg_cpu *c, unsigned count)
+/* Where each instruction is: those that are looked at when the block runs stay as long as it does. */
+static bool keep(struct tcg_cpu *c, const struct rule *rules, unsigned count, const struct insn **ret_insns)
 {
-    struct insn *kept = cache_alloc(c, count * sizeof(*kept));
+    for (unsigned n = 0; n < count; n++) {
+        struct insn *kept;
 
-    if (kept)
-        memcpy(kept, c->v.decoded, count * sizeof(*kept));
-    return kept;
+        ret_insns[n] = &c->v.decoded[n];
+        if (rules[n].emit && !rules[n].keep)
+            continue;
+        kept = cache_alloc(c, sizeof(*kept));
+        if (!kept)
+            return false;
+        *kept = c->v.decoded[n];
+        ret_insns[n] = kept;
+    }
+    return true;
 }
 
 static void log_code(const struct tcg_cpu *c, uint64_t linear, const uint8_t *bytes, unsigned count)
@@ -168,12 +177,12 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     unsigned avail = PAGE - (unsigned)((uintptr_t)host % PAGE), count, size;
     uint8_t bytes[MAX_BLOCK * 15]; /* read once: others may write meanwhile */
     struct rule rules[MAX_BLOCK];
-    bool after[MAX_BLOCK], end, live, interp = false;
+    bool after[MAX_BLOCK], end, live;
     struct span_plan plan[MAX_BLOCK];
     unsigned leaders;
     uint64_t start = now_ns();
     const uint8_t *start_code;
-    const struct insn *insns;
+    const struct insn *insns[MAX_BLOCK];
     struct tb *tb;
 
     avail = avail < sizeof(bytes) ? avail : (unsigned)sizeof(bytes);
@@ -187,13 +196,10 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     if (count == 0)
         return NULL;
     c->mode_now = mode;
-    for (unsigned n = 0; n < count; n++) {
+    for (unsigned n = 0; n < count; n++)
         rules[n] = rule_of(c, &c->v.decoded[n]);
-        interp |= !rules[n].emit || rules[n].keep;
-    }
     tb = cache_alloc(c, sizeof(*tb) + size);
-    insns = tb && interp ? keep(c, count) : c->v.decoded;
-    if (!tb || !insns)
+    if (!tb || !keep(c, rules, count, insns))
         return NULL;
     memset(tb, 0, sizeof(*tb));
     tb->host = host;
@@ -203,7 +209,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     tb->bytes = (uint16_t)size;
     tb->count = (uint16_t)count;
     memcpy(tb->code, bytes, size);
-    leaders = mode & MODE_APART ? 0 : span_plan(linear & 0xfff, insns, rules, count, plan);
+    leaders = mode & MODE_APART ? 0 : span_plan(linear & 0xfff, c->v.decoded, rules, count, plan);
     if (leaders) {
         tb->apart = cache_alloc(c, leaders * sizeof(*tb->apart));
         if (!tb->apart)
