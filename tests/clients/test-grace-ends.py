@@ -23,8 +23,8 @@ def lives(machine, accel, *commands):
     said = "".join(json.dumps({"execute": name, "arguments": arguments})
                    for name, arguments in (("qmp_capabilities", {}), *commands, ("quit", {})))
     done = subprocess.run((PROGRAM, "-M", machine, "-accel", accel, "-nodefaults", "-display", "none", "-qmp", "stdio",
-                           "-boot", "reboot-timeout=1"), input=said, capture_output=True, text=True, timeout=120, check=False,
-                          env={**os.environ, "LD_PRELOAD": SHIM, "MALLOC_PERTURB_": "165"})
+                           "-boot", "reboot-timeout=1"), input=said, capture_output=True, text=True, timeout=120,
+                          check=False, env={**os.environ, "LD_PRELOAD": SHIM, "MALLOC_PERTURB_": "165"})
     assert done.returncode == 0 and "signal" not in done.stderr, (machine, accel, done)
     replies = [json.loads(line) for line in done.stdout.splitlines()]
     assert sum("return" in r for r in replies) == len(commands) + 2, replies

@@ -314,7 +314,8 @@ static void add_system(struct random_block *b)
 }
 
 /* An instruction with the operand [base + disp8]. */
-static void put_access(struct random_block *b, const uint8_t *code, unsigned length, unsigned reg, unsigned base, int disp)
+static void put_access(struct random_block *b, const uint8_t *code, unsigned length, unsigned reg, unsigned base,
+                       int disp)
 {
     uint8_t bytes[12];
     unsigned n = 0;
@@ -379,7 +380,8 @@ static void add_accesses(struct random_block *b)
 
             if (reg == BP_RSP || (reg == base && !chance(20)))
                 reg = BP_RAX;
-            put_access(b, list[k].code, list[k].length, reg, base, chance(80) ? (int)below(64) - 32 : (int)below(255) - 127);
+            put_access(b, list[k].code, list[k].length, reg, base,
+                       chance(80) ? (int)below(64) - 32 : (int)below(255) - 127);
         }
     }
 }

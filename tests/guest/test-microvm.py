@@ -65,11 +65,13 @@ def processor_is_the_best_there_is():
     with QTest(["-M", "microvm"]) as q:
         machines = q.qmp("query-machines")
         assert {m["name"]: m.get("default-cpu-type") for m in machines}["microvm"] == "max-x86_64-cpu"
-        assert [q.qmp("qom-get", {"path": c["qom-path"], "property": "type"}) for c in q.qmp("query-cpus-fast")] == ["max-x86_64-cpu"]
+        paths = [c["qom-path"] for c in q.qmp("query-cpus-fast")]
+        assert [q.qmp("qom-get", {"path": path, "property": "type"}) for path in paths] == ["max-x86_64-cpu"]
 
 
 def mistakes_are_named():
-    for args, words in ((("-device", "e1000"), "bus"), (("-vga", "std"), "-vga none"),                         (("-M", "pit=off"), "pit=on"), (("-device", "virtio-rng-device") * 9, "virtio-bus"),
+    for args, words in ((("-device", "e1000"), "bus"), (("-vga", "std"), "-vga none"),
+                        (("-M", "pit=off"), "pit=on"), (("-device", "virtio-rng-device") * 9, "virtio-bus"),
                         (("-parallel", "null"), "-parallel none"), (("-m", "1M"), "2 MiB"), (("-usb",), "usb"),
                         (("-drive", "if=ide,file=/dev/null,format=raw"), "ide"), (("-append", "a"), "-kernel")):
         said = fails(BINARY, "-M", "microvm", *args)
@@ -78,7 +80,8 @@ def mistakes_are_named():
 
 def kernel_uses_its_devices():
     kernel, initrd = disk.guest(DRIVERS)
-    with tempfile.TemporaryDirectory(prefix="microvm-") as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    with tempfile.TemporaryDirectory(prefix="microvm-") as folder, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         image, peer = os.path.join(folder, "disk"), os.path.join(folder, "peer")
         with open(image, "wb") as f:
             f.write(b"first sector".ljust(1 << 20, b"\1"))
