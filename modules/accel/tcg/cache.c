@@ -226,7 +226,7 @@ uint32_t tb_mode(const struct tcg_cpu *c)
         mode |= MODE_SIMD;
     if (!(x->cr0 & (CR0_EM | CR0_TS)) && (x->fcw & 0x3f) == 0x3f && !(x->fsw & 0x80))
         mode |= MODE_X87;
-    if (unlikely(bp_log_on(BP_LOG_NOCHAIN)))
+    if (unlikely(bp_log_on(BP_LOG_NOCHAIN)) || c->check)
         mode |= MODE_NOCHAIN; /* turned on at run time it is for what was chained before, too */
     return mode;
 }

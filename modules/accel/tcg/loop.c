@@ -3,6 +3,7 @@
  * The run loop: look at what is asked, find or make the block at CS:RIP, enter translated code, look at why it
  * came back. Code that is not 64-bit runs on the interpreter.
  */
+#include "check.h"
 #include "tcg.h"
 #include <bp/error.h>
 #include <errno.h>
@@ -99,9 +100,15 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
         c->f.link = NULL;
         code_leave(c);
         vcpu_fault(v);
+        if (c->check)
+            check_after(c);
     }
     for (;;) {
         __atomic_store_n(&c->f.exit_request, 0, __ATOMIC_SEQ_CST);
+        if (unlikely(c->check && c->check->failed)) {
+            c->check->failed = false; /* whoever lets the machine go on wants that */
+            return BP_CPU_EXIT_ERROR;
+        }
         if (unlikely(__atomic_load_n(v->kick, __ATOMIC_RELAXED) |
                      __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED) | v->attention)) {
             int why;
@@ -117,7 +124,9 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
             stale_heed(c);
         if (unlikely(__atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen))
             cache_drop_stale(c);
-        if (v->long64) {
+        if (unlikely(c->check != NULL) && v->long64) {
+            check_run(c);
+        } else if (v->long64) {
             run_translated(c);
         } else {
             c->f.link = NULL;
@@ -159,6 +168,11 @@ struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const s
         vcpu_deinit(&c->v);
         goto fail;
     }
+    if (m->check && check_init(c, err)) {
+        cache_free(c);
+        vcpu_deinit(&c->v);
+        goto fail;
+    }
     c->v.writers = c->writers;
     c->next = m->cpus;
     __atomic_store_n(&m->cpus, c, __ATOMIC_RELEASE);
@@ -178,6 +192,7 @@ void tcg_cpu_free(struct tcg_cpu *c)
             break;
         }
     }
+    check_free(c);
     cache_free(c);
     vcpu_deinit(&c->v);
     munmap(c, sizeof(*c));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the translator tells of itself: info jit, info opcount; -perfmap, -jitdump. [main] */
 #define BP_SHARED
+#include "check.h"
 #include "monitor.h"
 #include "tcg.h"
 #include <bp/error.h>
@@ -20,6 +21,15 @@ static bool there(struct bp_monitor *mon)
         return true;
     bp_monitor_printf(mon, "Error: the machine does not run on the translator (-accel tcg)\n");
     return false;
+}
+
+static void info_check(struct bp_monitor *mon, const struct check *k)
+{
+    bp_monitor_printf(mon, "checked blocks      %" PRIu64 " equal, %" PRIu64 " but for undefined flags, %" PRIu64
+                      " with what others wrote meanwhile\n", k->equal, k->undefined, k->others);
+    bp_monitor_printf(mon, "not compared        %" PRIu64 " instructions whose result comes from outside, %" PRIu64
+                      " blocks that reach devices, %" PRIu64 " strings in pieces or large\n", k->apart, k->device,
+                      k->unfinished);
 }
 
 /* Counts are the vCPUs' own; while they run, what is read is a moment's. */
@@ -43,6 +53,8 @@ static void info_jit(struct bp_monitor *mon, struct bp_value *args)
         bp_monitor_printf(mon, "interpreted         %" PRIu64 "\n", c->interpreted);
         bp_monitor_printf(mon, "TB flush count      %" PRIu64 "\n", c->flushes);
         bp_monitor_printf(mon, "pages invalidated   %" PRIu64 "\n", c->invalidated);
+        if (c->check)
+            info_check(mon, c->check);
     }
 }
 BP_HMP(tcg_info_jit, "info jit", "", "show what the translator has made", NULL, info_jit);

@@ -209,3 +209,10 @@ bool has_emitter(const struct tcg_cpu *c, const struct insn *i)
 {
     return rule_of(c, i).emit != NULL;
 }
+
+bool defines_flags(const struct tcg_cpu *c, const struct insn *i)
+{
+    unsigned flags = rule_of(c, i).flags;
+
+    return flags == FLAGS_SET || flags == FLAGS_USE_SET;
+}

@@ -3,6 +3,7 @@
  * The accelerator `tcg`: translates x86 to the host's x86-64. Connects vCPUs with the machine's memory and I/O
  * space; translated code is each vCPU's own, the map of pages that hold code is the machine's.
  */
+#include "check.h"
 #include "tcg.h"
 #include "machine.h"
 #include "monitor.h"
@@ -16,7 +17,7 @@ enum { THREAD_MULTI, THREAD_SINGLE };
 struct accel_tcg {
     struct tcg_machine *m;
     uint32_t tb_size;
-    bool one_insn, split_wx;
+    bool one_insn, split_wx, check;
     int thread;
 };
 
@@ -36,6 +37,8 @@ static void map_commit(void *opaque)
     struct vcpu *v = &c->v;
 
     __atomic_store_n(&v->map_changed, 1, __ATOMIC_SEQ_CST);
+    if (c->check)
+        __atomic_store_n(&c->check->map_changed, true, __ATOMIC_SEQ_CST);
     bp_cpu_kick(v->x->cpu);
     if (bp_cpu_current() == v->x->cpu)
         end_block(v); /* its own doing: no instruction runs before it was heeded */
@@ -64,6 +67,7 @@ static int tcg_init(struct bp_accel *accel, struct bp_error *err)
     s->m->tb_size = s->tb_size;
     s->m->one_insn = s->one_insn;
     s->m->split_wx = s->split_wx;
+    s->m->check = s->check;
     s->m->single_thread = s->thread == THREAD_SINGLE;
     monitor_machine(s->m);
     bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, &s->m->map);
@@ -159,6 +163,8 @@ static const struct bp_field props[] = {
                   "MiB of translated code for each vCPU; 0: 64"),
     BP_PROP("one-insn-per-tb", BOOL, struct accel_tcg, one_insn, "off", "translate instruction by instruction"),
     BP_PROP("split-wx", BOOL, struct accel_tcg, split_wx, "off", "no mapping is writable and executable"),
+    BP_PROP("check", BOOL, struct accel_tcg, check, "off",
+            "run each block on the interpreter, too, and stop where they differ"),
     BP_PROP_ENUM("thread", &thread_kind, struct accel_tcg, thread, "multi",
                  "multi: one for each processor; single: one for all"),
     BP_FIELDS_END};

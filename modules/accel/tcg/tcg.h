@@ -103,6 +103,7 @@ struct tb {
     struct tb_link link[2];
     struct tb_link *apart; /* of its spans' leaders */
     uint32_t apart_count;
+    const struct insn *checked; /* all of them, as check.c has them; or NULL */
     uint8_t code[];           /* what was translated */
 };
 
@@ -129,6 +130,7 @@ _Static_assert(MODE_SIMD + MODE_X87 + MODE_AVX + MODE_RING0 + MODE_SMAP + MODE_N
 struct tcg_cpu {
     struct jit_frame f;
     struct tcg_machine *machine;
+    struct check *check; /* check=on; NULL: off */
     struct tcg_cpu *next; /* of the machine */
     uint8_t *buffer;      /* host code, where it is written */
     ptrdiff_t exec_delta; /* from there to where it is executed: 0 without split-wx */
@@ -185,6 +187,8 @@ struct tcg_machine {
     uint8_t one_insn;
     uint8_t split_wx;
     uint8_t single_thread;
+    uint8_t check;
+    uint32_t check_lock; /* who holds it runs a block; atomic */
 };
 
 /* ---- cache.c ---- */
@@ -233,6 +237,7 @@ const uint8_t *translate_probe(struct tcg_cpu *c, int64_t delta, bool saved);
 
 /* ---- rules.c ---- */
 bool has_emitter(const struct tcg_cpu *c, const struct insn *i); /* in c->mode_now */
+bool defines_flags(const struct tcg_cpu *c, const struct insn *i); /* writes all arithmetic ones */
 
 /* ---- perf.c: names of code for perf. Code is as it is written, at cpu's buffer. [any] ---- */
 /* With the thunks of these vCPUs. -EIO and others. [main], before anything runs */

@@ -4,6 +4,7 @@
  * A block has two entries: one for predecessors that leave the flags in the host's register, one for those
  * that leave them in the frame; the block is built for what its first instructions want.
  */
+#include "check.h"
 #include "translate.h"
 #include <bp/exact/cpu.h>
 #include <bp/log.h>
@@ -22,13 +23,17 @@ static unsigned decode_run(struct tcg_cpu *c, const uint8_t *bytes, unsigned ava
         struct code_bytes code = {bytes + at, avail - at};
         enum decode_result r = decode(v, &code, &v->decoded[count]);
 
-        if (r == DECODE_MORE)
+        bool alone = c->check && r != DECODE_MORE && check_alone(&v->decoded[count]);
+
+        if (r == DECODE_MORE || (alone && count))
             break;
         at += v->decoded[count++].len;
         if (r == DECODE_END) {
             *ret_end = true;
             break;
         }
+        if (alone)
+            break;
     }
     *ret_bytes = at;
     return count;
@@ -215,6 +220,8 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
         if (!tb->apart)
             return NULL;
     }
+    if (c->check)
+        check_keep(c, tb);
     live = liveness(rules, count, after);
     start_code = t.c.p = c->at;
     t.cpu = c;

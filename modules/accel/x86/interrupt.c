@@ -212,7 +212,7 @@ static void deliver_protected(struct vcpu *v, unsigned vector, enum event kind, 
 void interrupt_deliver(struct vcpu *v, unsigned vector, enum event kind, bool has_code, uint32_t code)
 {
     v->external = kind == EVENT_FAULT || kind == EVENT_EXTERNAL || kind == EVENT_ICEBP;
-    if (bp_log_on(BP_LOG_INT))
+    if (bp_log_on(BP_LOG_INT) && !v->beside)
         bp_log(BP_LOG_INT, "interrupt %02x kind %d code %x at %04x:%016llx cpl %u\n", vector, (int)kind,
                code, v->x->seg[BP_CS].selector, (unsigned long long)v->x->rip, v->cpl);
     if (!(v->x->cr0 & CR0_PE)) {

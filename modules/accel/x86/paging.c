@@ -58,6 +58,11 @@ const struct phys_page *phys_lookup(struct vcpu *v, uint64_t address)
         if (c->p.host && c->p.length > PAGE)
             range_learn(v, page, &c->p);
     }
+    if (unlikely(v->beside != NULL) && c->p.host) {
+        v->page_seen = c->p;
+        v->page_seen.host = v->page(v, c->p.host, 0, false);
+        return &v->page_seen;
+    }
     return &c->p;
 }
 

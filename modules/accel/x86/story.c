@@ -63,7 +63,7 @@ void story_tell(struct vcpu *v)
     unsigned count = v->story_count < STORY ? v->story_count : STORY;
     char wrong[128];
 
-    if (!bp_log_on(ITEMS))
+    if (!bp_log_on(ITEMS) || v->beside)
         return;
     bp_log(ITEMS, "Triple fault. The last exceptions:\n");
     for (unsigned k = v->story_count - count; k != v->story_count; k++) {

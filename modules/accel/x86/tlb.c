@@ -54,6 +54,38 @@ bool code_written(struct code_map *map, const uint8_t *host, uint64_t length)
     return found;
 }
 
+/* What the other one's TLB says, which may be older than the tables, else the tables; NULL: no RAM. */
+static uint8_t *page_beside(struct vcpu *v, unsigned kind, uint64_t lin)
+{
+    const struct vcpu *o = v->beside;
+    const struct tlb_entry *e = &o->sets[set_of(v)].e[kind][(lin >> 12) % TLB_SIZE];
+    struct walk w = {.lin = lin, .kind = kind, .set = set_of(v)};
+    uint64_t page = PAGE_OF(lin);
+    const struct phys_page *p;
+
+    if (PAGE_OF(e->tag) == page && e->tag & 0xfff &&
+        ((e->tag & 0xfff) == o->asid_generation ||
+         (e->flags & TLB_GLOBAL && e->flags >> 16 == o->global_generation)))
+        return (uint8_t *)(page + e->addend);
+    page_walk(v, &w);
+    p = phys_lookup(v, w.phys);
+    return kind == TLB_WRITE && p->readonly ? NULL : p->host;
+}
+
+static struct tlb_entry *fill_beside(struct vcpu *v, unsigned kind, uint64_t lin)
+{
+    struct tlb_entry *e = tlb_at(v, kind, lin);
+    uint8_t *host = page_beside(v, kind, lin);
+
+    if (!host)
+        return NULL;
+    host = v->page(v, host, PAGE_OF(lin), kind == TLB_WRITE);
+    *e = (struct tlb_entry){.addend = (uintptr_t)host - PAGE_OF(lin), .dirty = &v->no_dirty,
+                            .tag = PAGE_OF(lin) | v->asid_generation};
+    v->tlb_used = 1;
+    return e;
+}
+
 static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
 {
     struct tlb_entry *e = tlb_at(v, kind, lin);
@@ -61,6 +93,8 @@ static struct tlb_entry *fill(struct vcpu *v, unsigned kind, uint64_t lin)
     const struct phys_page *p;
     uint64_t page = PAGE_OF(lin);
 
+    if (unlikely(v->beside != NULL))
+        return fill_beside(v, kind, lin);
     /* A global entry of another generation is still good. */
     if (PAGE_OF(e->tag) == page && e->tag & 0xfff && e->flags & TLB_GLOBAL &&
         e->flags >> 16 == v->global_generation) {

@@ -242,6 +242,11 @@ struct vcpu {
         uint8_t vector, has_code, cpl, during; /* during: of `delivering` */
     } story[16];
     uint32_t story_count;
+    /* One that runs beside another on the same memory, to be compared with it (tcg's check.c); NULL: it does not. It
+     * uses what the other's TLB has, and the memory that `page` gives for a page at host address `host`. */
+    const struct vcpu *beside;
+    uint8_t *(*page)(struct vcpu *v, uint8_t *host, uint64_t lin, bool write);
+    struct phys_page page_seen;
     struct tlb_set sets[MMU_SETS];
 };
 #define STORY 16u
