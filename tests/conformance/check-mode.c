@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * -accel tcg,check=on without a machine: what is translated right runs as it does without; errors that are planted into
- * translated code are found at their first execution, with the place and what differs; devices are asked once. Prints TAP.
+ * -accel tcg,check=on without a machine: what is translated right runs as it does without; errors that are planted
+ * into translated code are found at their first execution, with the place and what differs; devices are asked once.
+ * Prints TAP.
  */
 #include "check.h"
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The profiler's readers: Linux's table of names in both of its layouts, ELF files; and what is broken in them. Prints TAP. */
+/* The profiler's readers: Linux's table of names in both of its layouts, ELF files; and broken ones. Prints TAP. */
 #include "profile.h"
 
 #include <stdio.h>
@@ -156,6 +156,7 @@ static bool programs_are_read(void)
     struct bp_error err = {0};
     struct elf_file f;
     const char *found = NULL;
+    bool good;
 
     if (elf_read(&f, "/proc/self/exe", &err) < 0)
         return false;
@@ -163,9 +164,9 @@ static bool programs_are_read(void)
         if (!strcmp(f.symbols.names + f.symbols.list[n].name, "programs_are_read"))
             found = symbols_find(&f.symbols, f.symbols.list[n].address + 1);
     }
-    found = found && !strcmp(found, "programs_are_read") && f.end > f.first && !memcmp(f.head, "\177ELF", 4) ? found : NULL;
+    good = found && !strcmp(found, "programs_are_read") && f.end > f.first && !memcmp(f.head, "\177ELF", 4);
     elf_free(&f);
-    return found != NULL;
+    return good;
 }
 
 static bool broken_programs_do_no_harm(void)
@@ -185,7 +186,8 @@ static bool broken_programs_do_no_harm(void)
             return false;
         memcpy(copy, bytes, part);
         for (unsigned k = 0; k < n % 8; k++) { /* in its header, in the headers of sections at its end, anywhere */
-            size_t at = k % 3 == 0 ? next() % 64 : k % 3 == 1 ? part - 1 - next() % (part < 2500 ? part : 2500) : next() % part;
+            size_t at = k % 3 == 0 ? next() % 64 : k % 3 == 1 ? part - 1 - next() % (part < 2500 ? part : 2500) :
+                        next() % part;
 
             if (at < part)
                 copy[at] = (uint8_t)next();
@@ -205,7 +207,8 @@ static bool broken_programs_do_no_harm(void)
 static const struct {
     const char *name;
     bool (*test)(void);
-} cases[] = {{"tables_of_both_layouts_are_read", tables_are_read}, {"broken_tables_do_no_harm", broken_tables_do_no_harm},
+} cases[] = {{"tables_of_both_layouts_are_read", tables_are_read},
+             {"broken_tables_do_no_harm", broken_tables_do_no_harm},
              {"functions_of_programs_are_read", programs_are_read},
              {"broken_programs_do_no_harm", broken_programs_do_no_harm}};
 

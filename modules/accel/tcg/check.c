@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * -accel tcg,check=on. A block first runs on the interpreter, on a copy of the state and on copies of the pages that it
- * writes; then the translation runs on the machine, and registers and those pages are compared. A block is not chained
- * to others. What can be done only once (ports, device memory, the time, random numbers) is left to the translation's
- * side and counted. vCPUs run one block at a time, so that no other's store comes between; what devices write does: when
- * something differs, the interpreter repeats the block with what memory has become.
+ * -accel tcg,check=on. A block first runs on the interpreter, on a copy of the state and on copies of the pages that
+ * it writes; then the translation runs on the machine, and registers and those pages are compared. A block is not
+ * chained to others. What can be done only once (ports, device memory, the time, random numbers) is left to the
+ * translation's side and counted. vCPUs run one block at a time, so that no other's store comes between; what devices
+ * write does: when something differs, the interpreter repeats the block with what memory has become.
  */
 #include "check.h"
 #include <bp/error.h>
@@ -395,7 +395,7 @@ static enum verdict compare_state(struct tcg_cpu *c, uint32_t undefined, bool sa
     return verdict;
 }
 
-/* One page; ret_others: bytes that the interpreter left alone have changed. `any`: flags that may be pushed undefined. */
+/* One page; ret_others: bytes that the interpreter left alone have changed. any: flags that may be pushed undefined. */
 static enum verdict compare_page(const struct check *k, unsigned n, uint32_t any, bool *ret_others, bool say)
 {
     const uint8_t *before = before_of(k, n), *after = after_of(k, n), *now = k->page[n].host;
@@ -492,10 +492,11 @@ static void tell(struct tcg_cpu *c, const struct tb *tb, unsigned count)
 
     for (unsigned n = 0; n < shown; n++)
         snprintf(bytes + n * 3, sizeof(bytes) - n * 3, " %02x", tb->code[n]);
-    bp_warn("tcg: check=on: CPU %" PRIu32 ": the translation of the block at %#" PRIx64 " (%u bit, privilege level %u, %u "
-            "instructions, %u executed) and the interpreter differ. Its bytes:%s%s", c->v.x->apic_id,
-            c->check->start.rip, 16u << (tb->mode & MODE_SIZE), tb->mode & MODE_RING0 ? 0 : tb->mode & MODE_USER ? 3 : 1,
-            tb->count, count, bytes, shown < tb->bytes ? " ..." : "");
+    bp_warn("tcg: check=on: CPU %" PRIu32 ": the translation of the block at %#" PRIx64 " (%u bit, privilege level "
+            "%u, %u instructions, %u executed) and the interpreter differ. Its bytes:%s%s", c->v.x->apic_id,
+            c->check->start.rip, 16u << (tb->mode & MODE_SIZE),
+            tb->mode & MODE_RING0 ? 0 : tb->mode & MODE_USER ? 3 : 1, tb->count, count, bytes,
+            shown < tb->bytes ? " ..." : "");
     compare(c, tb, count, &others, true);
 }
 

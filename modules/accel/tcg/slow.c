@@ -95,7 +95,9 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
     const uint8_t *code;
 
     f->link = link;
-    if (unlikely(c->check != NULL) || unlikely(__atomic_load_n(&f->exit_request, __ATOMIC_RELAXED)) || !settled(v) || !v->long64 ||
+    if (unlikely(c->check != NULL))
+        return LEAVE;
+    if (unlikely(__atomic_load_n(&f->exit_request, __ATOMIC_RELAXED)) || !settled(v) || !v->long64 ||
         __atomic_load_n(&c->stale_count, __ATOMIC_RELAXED) ||
         __atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen)
         return LEAVE;

@@ -59,7 +59,8 @@ static bool section_at(const struct image *i, const Elf64_Ehdr *h, unsigned n, s
     return true;
 }
 
-static void add_symbols(struct elf_file *f, const struct image *i, const struct section *table, const struct section *names)
+static void add_symbols(struct elf_file *f, const struct image *i, const struct section *table,
+                        const struct section *names)
 {
     size_t unit = i->wide ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Linux keeps the names of its functions in its image (CONFIG_KALLSYMS). Names are compressed: a table of 256 tokens,
- * and each name a count (one byte, two when the first has bit 7: ULEB128) and as many token numbers; the first character
- * is the type. Addresses are 32-bit offsets from a base. The tables lie one behind the other, aligned to 8:
+ * and each name a count (one byte, two when the first has bit 7: ULEB128) and as many token numbers; the first
+ * character is the type. Addresses are 32-bit offsets from a base. The tables lie one behind the other, aligned to 8:
  *   offsets, base, count, names, markers (each 256th name's offset), tokens, index of tokens (until 6.3)
  *   count, names, markers, tokens, index, offsets, base (since 6.4; between, perhaps, the names' order)
  * The tokens are found by the digits, which stand for themselves, and proved by their index; the rest by its shape.

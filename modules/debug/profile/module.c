@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module `debug-profile`: -profile. A timer asks every processor that executes code to leave it for a moment; on its own
- * thread its address and the return addresses that its frame pointers lead to are noted, whatever the accelerator is. At
- * the end they are written as folded stacks. Nothing runs in the guest. Names: Linux's own table, found in the guest's
- * memory, or a System.map; and ELF files, which are known again by their first bytes in memory.
+ * Module `debug-profile`: -profile. A timer asks every processor that executes code to leave it for a moment; on its
+ * own thread its address and the return addresses that its frame pointers lead to are noted, whatever the accelerator
+ * is. At the end they are written as folded stacks. Nothing runs in the guest. Names: Linux's own table, found in the
+ * guest's memory, or a System.map; and ELF files, which are known again by their first bytes in memory.
  */
 #include "profile.h"
 
@@ -333,7 +333,7 @@ static const struct bp_field keys[] = {
     {.name = "rate", .kind = BP_KIND_UINT32, .flags = BP_FIELD_OPTIONAL, .min = 1, .max = 10000,
      .help = "samples a second of each processor (default 1000)"},
     BP_ARG_OPT("map", STRING, "System.map of the guest's kernel, instead of what its memory tells"),
-    BP_ARG_OPT("elf", STRING, "programs and libraries of the guest, on the host, whose functions are named; ':' between"),
+    BP_ARG_OPT("elf", STRING, "files of the guest's programs and libraries, whose functions are named; ':' between"),
     BP_FIELDS_END};
 
 BP_OPTION(profile_option, "profile", "samples what the guest executes, for flame graphs",

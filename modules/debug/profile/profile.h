@@ -52,7 +52,7 @@ struct frame {
 };
 /* Innermost first. False: it is counted, but there is no room for it. */
 bool stacks_add(const struct frame *frames, unsigned count);
-/* Folded, the most frequent ones not before others: lines "outermost;...;innermost COUNT". name: writes a frame's. -errno */
+/* Folded: lines "outermost;...;innermost COUNT", in the order of their text. name: writes a frame's. -errno */
 int stacks_write(const char *path, void (*name)(const struct frame *f, char *to, size_t size));
 uint64_t stacks_samples(void);
 void stacks_free(void);
