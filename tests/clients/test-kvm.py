@@ -75,10 +75,13 @@ def the_next_accelerator_takes_its_place():
 def it_runs_when_it_is_asked_for():
     need_kvm()
     for args in (("-accel", "kvm"), ("-enable-kvm",), ("-M", "pc,accel=kvm:tcg"), ("-accel", "kvm,device=/dev/kvm"),
-                 ("-accel", "kvm", "-accel", "tcg"), ("-accel", "kvm,kernel-irqchip=off")):
+                 ("-accel", "kvm", "-accel", "tcg"), ("-accel", "kvm,kernel-irqchip=off"),
+                 ("-accel", "kvm,kernel-irqchip=split")):
         with Emulator(PROGRAM, *args, quiet=QUIET) as machine:
             assert machine.command("query-kvm")["return"] == {"enabled": True, "present": True}, args
             assert accelerators(machine) == {"kvm"}, args
+    line = refused("-accel", "kvm,kernel-irqchip=on")
+    assert "kernel-irqchip=on" in line and "kernel-irqchip=split or off" in line, line
     with Emulator(PROGRAM, quiet=QUIET) as machine:
         assert accelerators(machine) == {"tcg"}, "tcg is the default"
 

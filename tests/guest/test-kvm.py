@@ -87,38 +87,75 @@ def halted(machine):
     return text
 
 
-def registers_and_memory_are_the_interpreters():
+SPLIT = "kvm,kernel-irqchip=split"
+
+
+def registers_and_memory(kvm):
     need_kvm()
     image = firmware("state.bin", os.path.join(os.path.dirname(SOURCES), "kvm-state.S"))
     seen = {}
-    for accel in ("interp", "kvm"):
+    for accel in ("interp", kvm):
         with Machine(accel, "-bios", image) as m:
             registers = halted(m)
             seen[accel] = registers.splitlines() + m.hmp("xp /600wx 0x5000").splitlines()
+            seen[accel] += m.hmp("info lapic").splitlines()
             # What is written comes to the processor, and back: it is stopped and goes on in between.
             m.ask("stop")
             m.ask("cont")
             assert m.hmp("info registers") == registers
-    assert "fs =0018 0000000000001234 00000fff 4093" in seen["kvm"], seen["kvm"]
-    assert seen["kvm"] == seen["interp"], [pair for pair in zip(seen["interp"], seen["kvm"]) if pair[0] != pair[1]]
+    assert "fs =0018 0000000000001234 00000fff 4093" in seen[kvm], seen[kvm]
+    assert seen[kvm] == seen["interp"], [pair for pair in zip(seen["interp"], seen[kvm]) if pair[0] != pair[1]]
 
 
-def small_guests_see_the_same_machine():
+def registers_and_memory_are_the_interpreters():
+    registers_and_memory("kvm")
+
+
+def so_they_are_with_local_apics_in_the_kernel():
+    registers_and_memory(SPLIT)
+
+
+def small_guests(kvm):
     need_kvm()
     for name, *options in (("init", "-smp", "2"), ("ferr",), ("tables", "-smp", "3"), ("a20",), ("reset",)):
-        texts = [guests.text(name, "-accel", accel, *options, seconds=WAIT) for accel in ("tcg", "kvm")]
+        texts = [guests.text(name, "-accel", accel, *options, seconds=WAIT) for accel in ("tcg", kvm)]
         assert texts[0] == texts[1], (name, texts)
     for name in ("pic", "hpet"):
-        seen = guests.values(name, "-accel", "kvm", seconds=WAIT)
+        seen = guests.values(name, "-accel", kvm, seconds=WAIT)
         for word in ("timer", "rtc") if name == "pic" else ("periodic", "periodic32", "level", "legacy"):
             assert seen[word] >= 3, (name, seen)
 
 
-def firmware_boots_a_disk(*machine):
+def small_guests_see_the_same_machine():
+    small_guests("kvm")
+
+
+def small_guests_see_it_with_local_apics_in_the_kernel():
+    small_guests(SPLIT)
+
+
+def x2apic_and_deadlines_are_the_kernels():
+    """As the interpreter has them; monitors see what the kernel has."""
+    need_kvm()
+    seen = []
+    for accel in ("interp", SPLIT):
+        path = os.path.join(FOLDER, "x2apic-serial")
+        with Machine(accel, "-cpu", "qemu64,+x2apic,+tsc-deadline", "-kernel", guests.image("x2apic"), "-serial",
+                     "file:" + path) as m:
+            halted(m)
+            with open(path, encoding="latin-1") as file:
+                seen.append(file.read().split() + m.hmp("info lapic").splitlines())
+    assert seen[0] == seen[1], seen
+    words = dict(zip(seen[1][::2], seen[1][1::2]))
+    assert all(int(words[name], 16) == 1 for name in ("x2apic", "has_deadline", "self", "deadline")), words
+    assert int(words["serial"], 16) >= 3 and "TPR 0x10" in " ".join(seen[1]) and "x2APIC" in " ".join(seen[1]), seen[1]
+
+
+def firmware_boots_a_disk(*machine, kvm="kvm"):
     need_kvm()
     path = os.path.join(FOLDER, "disk")
     disk(path, "booted by kvm", 8 << 20)
-    console = Console([BINARY, "-accel", "kvm", "-m", "64", "-display", "none", "-serial", "stdio", "-monitor", "none",
+    console = Console([BINARY, "-accel", kvm, "-m", "64", "-display", "none", "-serial", "stdio", "-monitor", "none",
                        *machine, "-drive", "file=%s,format=raw" % path])
     try:
         console.expect("booted by kvm", 120)
@@ -132,6 +169,11 @@ def firmware_boots_a_disk_on_pc():
 
 def firmware_boots_a_disk_on_q35_with_two_processors():
     firmware_boots_a_disk("-M", "q35", "-smp", "2")
+
+
+def firmware_boots_a_disk_with_local_apics_in_the_kernel():
+    firmware_boots_a_disk("-M", "pc", kvm=SPLIT)
+    firmware_boots_a_disk("-M", "q35", "-smp", "2", kvm=SPLIT)
 
 
 def flash_is_rom_that_takes_commands():
@@ -197,12 +239,12 @@ body: # copied to 0x7000
     assert seen[0] == seen[1] and "0xa5a55a5a" in seen[1], seen
 
 
-def it_stops_goes_on_and_starts_anew():
+def stops_and_goes_on(kvm):
     need_kvm()
     path = os.path.join(FOLDER, "disk-anew")
     disk(path, "from the beginning", 8 << 20)
     serial = os.path.join(FOLDER, "serial")
-    with Machine("kvm", "-drive", "file=%s,format=raw" % path, "-serial", "file:" + serial) as m:
+    with Machine(kvm, "-drive", "file=%s,format=raw" % path, "-serial", "file:" + serial) as m:
         for times in (1, 2):
             while open(serial, encoding="latin-1").read().count("from the beginning") < times:
                 m.ask("stop")
@@ -212,6 +254,14 @@ def it_stops_goes_on_and_starts_anew():
             m.ask("system_reset")
         m.until("RESET")
         assert m.hmp("info kvm") == "kvm support: enabled\n"
+
+
+def it_stops_goes_on_and_starts_anew():
+    stops_and_goes_on("kvm")
+
+
+def it_does_so_with_local_apics_in_the_kernel():
+    stops_and_goes_on(SPLIT)
 
 
 def shown(machine, lines):
@@ -262,9 +312,10 @@ def screen_follows_what_was_written():
 
 def power_states_do_not_keep_it_from_running():
     need_kvm()
-    for name in ("pic", "init"):
-        seen = guests.values(name, "-accel", "kvm", "-smp", "2", "-overcommit", "cpu-pm=on", seconds=WAIT)
-        assert seen["timer"], (name, seen)
+    for kvm in ("kvm", SPLIT):
+        for name in ("pic", "init"):
+            seen = guests.values(name, "-accel", kvm, "-smp", "2", "-overcommit", "cpu-pm=on", seconds=WAIT)
+            assert seen["timer"], (kvm, name, seen)
 
 
 def triple_fault_resets_and_is_told():
@@ -339,6 +390,9 @@ def debugger_steps_and_stops():
 
 try:
     tap.run([registers_and_memory_are_the_interpreters, small_guests_see_the_same_machine, firmware_boots_a_disk_on_pc,
+             so_they_are_with_local_apics_in_the_kernel, small_guests_see_it_with_local_apics_in_the_kernel,
+             x2apic_and_deadlines_are_the_kernels, firmware_boots_a_disk_with_local_apics_in_the_kernel,
+             it_does_so_with_local_apics_in_the_kernel,
              firmware_boots_a_disk_on_q35_with_two_processors, flash_is_rom_that_takes_commands,
              it_stops_goes_on_and_starts_anew, triple_fault_resets_and_is_told,
              screen_follows_what_was_written, power_states_do_not_keep_it_from_running, debugger_steps_and_stops])

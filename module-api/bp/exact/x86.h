@@ -63,6 +63,26 @@ struct bp_x86_cpuid {
 
 struct bp_x86_cpu;
 
+/* A local APIC's registers as they lie in its page, by offset / 16; the ID is in bits 31 to 24 in each mode. */
+struct bp_x86_lapic_image {
+    uint32_t reg[64];
+    uint64_t base;         /* IA32_APIC_BASE */
+    uint64_t tsc_deadline; /* 0: none */
+};
+
+/*
+ * Local APICs that the accelerator has itself (KVM's, in the host's kernel). The device keeps the state while somebody
+ * looks at it: the accelerator gives and takes it by set_image() and get_image(), together with the registers. Messages
+ * go to the accelerator, EOIs come from it.
+ */
+struct bp_x86_lapic_ops {
+    /* What an MSI writes; for whom it is, is in it. [any] */
+    void (*message)(struct bp_x86_cpu *x, uint64_t address, uint32_t data);
+    /* The message that a pin of the I/O APIC sends from now on, so that its EOIs come. Only of level-triggered ones.
+     * [any] */
+    void (*pin)(struct bp_x86_cpu *x, unsigned pin, uint64_t address, uint32_t data);
+};
+
 /* What the local APIC gives to its processor. Called by the vCPU's thread. */
 struct bp_x86_apic_ops {
     /* Highest pending deliverable vector, acknowledged (moved to service), or -1. [vcpu]; takes the
@@ -80,6 +100,11 @@ struct bp_x86_apic_ops {
     /* The processor takes an INIT: the local APIC becomes as after power-up, but keeps its IDs
      * and its base (SDM volume 3, 11.4.7.3). */
     void (*init)(void *opaque);
+    /* For an accelerator that has the local APIC itself. [vcpu], or with the vCPU stopped */
+    void (*get_image)(void *opaque, struct bp_x86_lapic_image *ret_image);
+    void (*set_image)(void *opaque, const struct bp_x86_lapic_image *image);
+    /* An EOI of a level-triggered vector, for I/O APICs. [vcpu] */
+    void (*eoi)(void *opaque, uint8_t vector);
 };
 
 /* Feature words: the raw CPUID registers. */
@@ -180,6 +205,7 @@ struct bp_x86_cpu {
 
     const struct bp_x86_apic_ops *apic; /* NULL: none */
     void *apic_opaque;
+    const struct bp_x86_lapic_ops *lapic; /* the accelerator's own, set in cpu_init(); NULL: the device works */
     /* FERR#: an x87 error that CR0.NE does not make an exception; NULL: nobody listens. [vcpu]
      * without locks. The chipset answers with an interrupt, and with `ignne`, which lasts as
      * long as the error. */
@@ -275,7 +301,9 @@ struct bp_apic_interface {
     /* For I/O APICs: does so; true where nobody remaps. [any] */
     bool (*remap)(struct bp_device *bus, uint64_t entry, struct bp_apic_message *message);
     bool (*has_remapper)(struct bp_device *bus);
-    void *reserved[1];
+    /* For I/O APICs: what this pin, level-triggered, sends from now on. Where the accelerator has local APICs it must
+     * know before. [any] */
+    void (*pin)(struct bp_device *bus, unsigned pin, const struct bp_apic_message *message);
 };
 
 /* ioapic/1: device "ioapic" (inputs "irq" 0..23). */

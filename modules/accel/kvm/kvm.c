@@ -18,9 +18,9 @@ static void memory_written(void *opaque, const uint8_t *host, uint64_t length)
 
 static int refuse_unbuilt(const struct kvm_machine *m, struct bp_error *err)
 {
-    if (m->irqchip != IRQCHIP_OFF)
-        return bp_fail(err, ENOTSUP, "kernel-irqchip=%s: interrupt controllers in the kernel are not built yet; use "
-                       "kernel-irqchip=off", m->irqchip == IRQCHIP_ON ? "on" : "split");
+    if (m->irqchip == IRQCHIP_ON)
+        return bp_fail(err, ENOTSUP, "kernel-irqchip=on: I/O APIC, 8259 and 8254 in the kernel are not built yet; use "
+                       "kernel-irqchip=split or off");
     return 0;
 }
 
@@ -153,6 +153,7 @@ static int cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error 
     c->cpu = cpu;
     c->x = bp_cpu_state(cpu);
     c->x->cpu = cpu;
+    c->x->lapic = m->irqchip == IRQCHIP_SPLIT ? &kvm_lapic_ops : NULL;
     c->tsc_offset = ~c->x->tsc_offset;
     c->fresh = c->changed = true;
     if ((ret = make_vcpu(c, err)) < 0 || (ret = set_clock(c, err)) < 0 || (ret = kvm_give_cpuid(c, err)) < 0 ||

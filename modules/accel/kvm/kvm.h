@@ -22,6 +22,7 @@
 
 #define KVM_COMPONENTS 10u /* of XSAVE, that bp_x86_cpu has */
 #define KVM_MSRS_MAX 128u
+#define KVM_PINS 24u /* of the I/O APIC */
 
 enum { IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
 enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
@@ -64,6 +65,13 @@ struct kvm_machine {
 
     struct code_map *map; /* what the interpreter decoded */
 
+    /* What pins of the I/O APIC send, with local APICs in the kernel; address 0: never said */
+    pthread_mutex_t pins_lock;
+    struct {
+        uint64_t address;
+        uint32_t data;
+    } pin[KVM_PINS];
+
     /* memory: under the machine lock */
     struct bp_space *space; /* NULL: no vCPU yet */
     struct kvm_slot *slots, *next; /* of `count`; those to come */
@@ -96,6 +104,8 @@ struct kvm_vcpu {
     bool bound;      /* the thread takes the signal */
     uint32_t inside; /* atomic: in KVM_RUN, or about to be */
     int tid;
+    struct bp_x86_lapic_image lapic; /* as the kernel had it, while lapic_known */
+    bool lapic_known;
     uint64_t apic_base, tsc_offset; /* as the kernel had them last */
     uint8_t cr8;
     struct kvm_xsave *xsave;
@@ -146,6 +156,12 @@ void kvm_sync(struct kvm_vcpu *c); /* bp_x86_cpu is true afterwards */
 /* ---- msr.c ---- */
 int kvm_get_msrs(struct kvm_vcpu *c);
 int kvm_put_msrs(struct kvm_vcpu *c);
+
+/* ---- lapic.c: local APICs in the kernel ---- */
+extern const struct bp_x86_lapic_ops kvm_lapic_ops;
+int kvm_lapic_open(struct kvm_machine *m, struct bp_error *err);
+int kvm_get_lapic(struct kvm_vcpu *c);
+int kvm_put_lapic(struct kvm_vcpu *c);
 
 /* ---- run.c ---- */
 enum bp_cpu_exit kvm_exec(struct kvm_vcpu *c);

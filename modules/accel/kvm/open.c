@@ -133,13 +133,17 @@ void kvm_features(const struct kvm_machine *m, uint32_t *words, unsigned count)
     uint32_t monitor = count > BP_X86_FW_1_ECX && m->pm_exits & KVM_X86_DISABLE_EXITS_MWAIT ?
                        words[BP_X86_FW_1_ECX] & 1u << 3 : 0;
 
+    uint32_t deadline = count > BP_X86_FW_1_ECX && kvm_cap(m, KVM_CAP_TSC_DEADLINE_TIMER) ?
+                        words[BP_X86_FW_1_ECX] & 1u << 24 : 0;
+
     for (unsigned n = 0; n < count; n++) {
         const struct kvm_cpuid_entry2 *e;
 
         e = n < BP_X86_FW_COUNT && words_at[n].leaf ? supported(m, words_at[n].leaf, words_at[n].subleaf) : NULL;
         words[n] &= e ? (&e->eax)[words_at[n].reg] : 0;
         if (n == BP_X86_FW_1_ECX) /* x2APIC and TSC deadline: in the kernel's local APIC only */
-            words[n] = (words[n] & ~(1u << 21 | 1u << 24)) | monitor;
+            words[n] = m->irqchip == IRQCHIP_OFF ? (words[n] & ~(1u << 21 | 1u << 24)) | monitor :
+                       words[n] | deadline | monitor;
         if (n == BP_X86_FW_D1_EAX) /* XSAVES and its registers have no place in bp_x86_cpu */
             words[n] &= ~(1u << 3 | 1u << 4);
     }
@@ -238,6 +242,7 @@ int kvm_open(struct kvm_machine *m, struct bp_error *err)
 
     m->fd = m->vm = -1;
     pthread_mutex_init(&m->gate, NULL);
+    pthread_mutex_init(&m->pins_lock, NULL);
     pthread_cond_init(&m->opened, NULL);
     pthread_cond_init(&m->idle, NULL);
     if ((ret = open_device(m, err)) < 0 || (ret = check_caps(m, err)) < 0 || (ret = read_supported(m, err)) < 0)
@@ -248,7 +253,8 @@ int kvm_open(struct kvm_machine *m, struct bp_error *err)
     m->vm = ioctl(m->fd, KVM_CREATE_VM, 0);
     if (m->vm < 0)
         return bp_fail(err, errno, "KVM does not make a virtual machine: %s", strerror(errno));
-    return set_addresses(m, err);
+    ret = set_addresses(m, err);
+    return ret < 0 ? ret : kvm_lapic_open(m, err);
 }
 
 void kvm_close(struct kvm_machine *m)
@@ -261,6 +267,7 @@ void kvm_close(struct kvm_machine *m)
     free(m->supported);
     m->supported = NULL;
     pthread_mutex_destroy(&m->gate);
+    pthread_mutex_destroy(&m->pins_lock);
     pthread_cond_destroy(&m->opened);
     pthread_cond_destroy(&m->idle);
 }

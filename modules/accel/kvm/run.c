@@ -152,14 +152,14 @@ static int attend(struct kvm_vcpu *c)
         return in_software(c);
     if (__atomic_load_n(&x->interrupts, __ATOMIC_SEQ_CST) & SLOW)
         return slow_requests(c);
-    if (x->wait_for_sipi)
+    if (x->wait_for_sipi && !x->lapic)
         return BP_CPU_EXIT_HALTED;
     if (c->changed && kvm_put_state(c) < 0)
         return BP_CPU_EXIT_ERROR;
     why = take_interrupts(c);
     if (why != GO_ON)
         return why;
-    return x->halted ? BP_CPU_EXIT_HALTED : GO_ON;
+    return x->halted && !x->lapic ? BP_CPU_EXIT_HALTED : GO_ON;
 }
 
 /* ---- accesses ---- */
@@ -283,6 +283,9 @@ static int why_left(struct kvm_vcpu *c)
         c->unfinished = true;
         return AGAIN;
     case KVM_EXIT_HLT: return halted(c);
+    case KVM_EXIT_IOAPIC_EOI:
+        c->x->apic->eoi(c->x->apic_opaque, run->eoi.vector);
+        return AGAIN;
     case KVM_EXIT_IRQ_WINDOW_OPEN: case KVM_EXIT_INTR: case KVM_EXIT_SET_TPR: return AGAIN;
     case KVM_EXIT_SHUTDOWN: return shut_down(c);
     case KVM_EXIT_DEBUG: return kvm_debug_exit(c);
@@ -304,6 +307,8 @@ static void heed_apic(struct kvm_vcpu *c)
     uint64_t base = c->run->apic_base;
     uint8_t cr8 = (uint8_t)c->run->cr8;
 
+    if (c->x->lapic)
+        return;
     if (cr8 != c->cr8 && apic) {
         c->cr8 = cr8;
         apic->set_tpr(c->x->apic_opaque, cr8);
@@ -332,6 +337,9 @@ static int run_once(struct kvm_vcpu *c)
     c->fresh = false;
     c->can_inject = run->ready_for_interrupt_injection;
     /* The core asks for it before it wakes a halted one. */
+    c->lapic_known = false;
+    if (c->x->lapic) /* the kernel knows */
+        c->x->halted = c->x->wait_for_sipi = 0;
     c->x->rflags = run->if_flag ? c->x->rflags | F_IF : c->x->rflags & ~(uint64_t)F_IF;
     heed_apic(c);
     if (ret == 0)

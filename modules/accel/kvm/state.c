@@ -332,7 +332,8 @@ int kvm_get_state(struct kvm_vcpu *c)
     int vector = -1, ret;
 
     if ((ret = get_regs(c)) < 0 || (ret = get_sregs(c)) < 0 || (ret = get_xsave(c)) < 0 || (ret = get_xcrs(c)) < 0 ||
-        (ret = get_debugregs(c)) < 0 || (ret = get_events(c, &vector)) < 0 || (ret = kvm_get_msrs(c)) < 0)
+        (ret = get_debugregs(c)) < 0 || (ret = get_events(c, &vector)) < 0 || (ret = kvm_get_msrs(c)) < 0 ||
+        (ret = kvm_get_lapic(c)) < 0)
         return ret;
     c->fresh = true;
     if (vector >= 0)
@@ -345,10 +346,11 @@ int kvm_put_state(struct kvm_vcpu *c)
     int ret;
 
     if ((ret = put_sregs(c)) < 0 || (ret = put_regs(c)) < 0 || (ret = put_xsave(c)) < 0 || (ret = put_xcrs(c)) < 0 ||
-        (ret = kvm_put_msrs(c)) < 0 || (ret = put_debugregs(c)) < 0 || (ret = put_events(c)) < 0)
+        (ret = kvm_put_msrs(c)) < 0 || (ret = put_debugregs(c)) < 0 || (ret = put_events(c)) < 0 ||
+        (ret = kvm_put_lapic(c)) < 0)
         return ret;
     c->changed = false;
-    c->can_inject = c->x->rflags & F_IF && !c->x->shadow;
+    c->can_inject = c->x->rflags & F_IF && !c->x->shadow && !c->x->lapic; /* its local APIC may not let it through */
     return 0;
 }
 

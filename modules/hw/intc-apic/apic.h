@@ -131,12 +131,25 @@ int lapic_read_reg(struct lapic *s, unsigned index, uint64_t *ret_value);
 /* ICR_LOW in x2APIC mode takes 64 bits. */
 int lapic_write_reg(struct lapic *s, unsigned index, uint64_t value);
 
+/* ---- kernel.c: the accelerator has the local APICs ---- */
+void lapic_get_image(void *opaque, struct bp_x86_lapic_image *image);
+void lapic_set_image(void *opaque, const struct bp_x86_lapic_image *image);
+void lapic_eoi(void *opaque, uint8_t vector);
+void lapic_fetch(struct bp_cpu *cpu, void *opaque);
+void lapic_lint1_edge(struct lapic *s);
+/* False: it has none. [any] */
+bool apic_message(const struct apic_bus *bus, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
+                  bool level);
+void apic_pin(const struct apic_bus *bus, unsigned pin, const struct bp_apic_message *m);
+
 /* ---- timer.c; lock held but for the timer's own call ---- */
 void lapic_timer_fire(void *opaque);
 void lapic_timer_start(struct lapic *s);
 void lapic_timer_stop(struct lapic *s);
 uint32_t lapic_timer_current(struct lapic *s);
 void lapic_set_tsc_deadline(struct lapic *s, uint64_t value);
+/* It stands there, and would fire so; counts are set already. */
+void lapic_timer_take(struct lapic *s, uint32_t current, uint64_t tsc_deadline);
 
 /* ---- deliver.c: messages. [any] without locks of this module ---- */
 struct lapic *apic_member(const struct apic_bus *bus, unsigned index); /* NULL: no more */

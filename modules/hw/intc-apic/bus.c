@@ -186,6 +186,11 @@ static bool has_remapper(struct bp_device *dev)
     return ((struct apic_bus *)bp_device_state(dev))->remapper != NULL;
 }
 
+static void pin(struct bp_device *dev, unsigned number, const struct bp_apic_message *message)
+{
+    apic_pin(bp_device_state(dev), number, message);
+}
+
 static void deliver(struct bp_device *dev, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
                     bool level)
 {
@@ -200,9 +205,9 @@ static void msi(struct bp_device *dev, uint64_t address, uint32_t data)
 static const struct bp_apic_interface apic_table = {
     .size = sizeof(struct bp_apic_interface), .new_bus = new_bus, .attach = attach_to_cpu,
     .virtual_wire = virtual_wire, .deliver = deliver, .msi = msi, .on_eoi = on_eoi,
-    .set_extint = set_extint, .set_remapper = set_remapper, .remap = remap, .has_remapper = has_remapper,
+    .set_extint = set_extint, .set_remapper = set_remapper, .remap = remap, .has_remapper = has_remapper, .pin = pin,
 };
-BP_INTERFACE(apic_interface, "apic", 1, 1, &apic_table);
+BP_INTERFACE(apic_interface, "apic", 1, 2, &apic_table);
 
 BP_HMP(info_lapic_command, "info lapic", "[index]", "show a local APIC's registers", lapic_info_args,
        lapic_info);

@@ -39,6 +39,8 @@ void apic_deliver(struct apic_bus *bus, uint32_t dest, bool logical, unsigned de
 {
     struct lapic *best = NULL, *s;
 
+    if (apic_message(bus, dest, logical, delivery, vector, level))
+        return;
     for (unsigned i = 0; (s = apic_member(bus, i)) != NULL; i++) {
         if (!matches(s, dest, logical))
             continue;
@@ -71,6 +73,10 @@ void apic_send_ipi(struct lapic *source, uint32_t low, uint32_t high)
         return;
     }
     for (unsigned i = 0; (s = apic_member(source->bus, i)) != NULL; i++) {
+        if (source->cpu->lapic && s != source) {
+            apic_message(source->bus, s->cpu->apic_id, false, delivery, vector, false);
+            continue;
+        }
         if (shorthand == 2 || s != source)
             lapic_accept(s, delivery, vector, false);
     }

@@ -35,6 +35,7 @@ void lapic_info(struct bp_monitor *mon, struct bp_value *args)
         bp_monitor_printf(mon, "no local APIC with index %lld\n", (long long)index);
         return;
     }
+    bp_cpu_run(cpu, lapic_fetch, NULL);
     lapic_lock(live);
     copy = *live; /* to read: a monitor may be slow */
     lapic_unlock(live);

@@ -40,21 +40,39 @@ struct ioapic {
 
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
 
-static const struct bp_import imports[] = {BP_IMPORT_MINOR(apic, "apic", 1, 1), {NULL}};
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(apic, "apic", 1, 2), {NULL}};
+
+static struct bp_apic_message message(uint64_t e)
+{
+    return (struct bp_apic_message){.dest = (uint32_t)(e >> 56), .logical = e & ENTRY_LOGICAL, .level = e & ENTRY_LEVEL,
+                                    .delivery = e >> 8 & 7, .vector = (uint8_t)e};
+}
+
+/* The accelerator may have to know whose EOIs are wanted. */
+static void announce(struct ioapic *s, unsigned pin)
+{
+    uint64_t e = s->entry[pin];
+    struct bp_apic_message m = message(e);
+
+    if (s->bus && e & ENTRY_LEVEL && !(e & ENTRY_MASKED) && apic->remap(s->bus, e, &m))
+        apic->pin(s->bus, pin, &m);
+}
 
 static void send(struct ioapic *s, unsigned pin)
 {
     uint64_t e = s->entry[pin];
-    struct bp_apic_message m = {.dest = (uint32_t)(e >> 56), .logical = e & ENTRY_LOGICAL, .level = e & ENTRY_LEVEL,
-                                .delivery = e >> 8 & 7, .vector = (uint8_t)e};
+    struct bp_apic_message m = message(e);
 
     if (e & ENTRY_LEVEL) {
         if (e & ENTRY_REMOTE_IRR)
             return;
         s->entry[pin] |= ENTRY_REMOTE_IRR;
     }
-    if (s->bus && apic->remap(s->bus, e, &m))
-        apic->deliver(s->bus, m.dest, m.logical, m.delivery, m.vector, m.level);
+    if (!s->bus || !apic->remap(s->bus, e, &m))
+        return;
+    if (m.level)
+        apic->pin(s->bus, pin, &m); /* a remapper may have changed its mind */
+    apic->deliver(s->bus, m.dest, m.logical, m.delivery, m.vector, m.level);
 }
 
 /* Polarity is the board's affair: a line's level 1 means asserted, whatever its wire does. */
@@ -123,6 +141,7 @@ static void write_entry(struct ioapic *s, unsigned pin, bool high, uint32_t valu
     if (!(e & ENTRY_LEVEL))
         e &= ~ENTRY_REMOTE_IRR; /* a switch to edge and back clears a stuck one */
     s->entry[pin] = e;
+    announce(s, pin);
     if (!(e & ENTRY_MASKED) && e & ENTRY_LEVEL && s->level[pin])
         send(s, pin);
 }
@@ -219,7 +238,20 @@ static const struct bp_state_field fields[] = {
     BP_SAVE_ARRAY(UINT8, struct ioapic, level), BP_SAVE_ARRAY(UINT64, struct ioapic, entry),
     BP_SAVE_END,
 };
-static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields};
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct ioapic *s = state;
+
+    (void)version, (void)err;
+    pthread_mutex_lock(&s->lock);
+    for (unsigned pin = 0; pin < PINS; pin++)
+        announce(s, pin);
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields, .after_load = after_load};
 
 BP_BOARD_DEVICE(ioapic, "ioapic", "system", "82093AA I/O APIC", struct ioapic, props, &table,
                 .category = "misc", .attach = attach, .detach = detach,

@@ -61,6 +61,8 @@ static bool extint_pending(const struct lapic *s)
         return true;
     if (!s->lint_level[0])
         return false;
+    if (s->cpu->lapic)
+        return true; /* it knows LINT0's entry, and says when it takes one */
     if (!(s->base & BASE_ENABLE))
         return s->cpu->is_bsp;
     return !(s->lvt[LVT_LINT0] & LVT_MASKED) &&
@@ -69,7 +71,7 @@ static bool extint_pending(const struct lapic *s)
 
 void lapic_update(struct lapic *s)
 {
-    if (deliverable(s) >= 0 || extint_pending(s))
+    if ((!s->cpu->lapic && deliverable(s) >= 0) || extint_pending(s))
         bp_x86_interrupt(s->cpu, BP_X86_INT_HARD);
     else
         bp_x86_uninterrupt(s->cpu, BP_X86_INT_HARD);
@@ -214,7 +216,7 @@ static int acknowledge(void *opaque)
     int vector;
 
     lapic_lock(s);
-    vector = s->base & BASE_ENABLE ? deliverable(s) : -1;
+    vector = s->base & BASE_ENABLE && !s->cpu->lapic ? deliverable(s) : -1;
     if (vector >= 0) {
         clear_bit(s->irr, (unsigned)vector);
         set_bit(s->isr, (unsigned)vector);
@@ -341,6 +343,7 @@ static const struct bp_x86_apic_ops cpu_ops = {
     .acknowledge = acknowledge, .get_base = get_base, .set_base = set_base, .get_tpr = get_tpr,
     .set_tpr = set_tpr, .read_msr = read_msr, .write_msr = write_msr,
     .get_tsc_deadline = get_deadline, .set_tsc_deadline = set_deadline, .init = take_init,
+    .get_image = lapic_get_image, .set_image = lapic_set_image, .eoi = lapic_eoi,
 };
 
 /* ---- device "apic" ---- */
@@ -355,6 +358,13 @@ static void lint_changed(struct bp_device *dev, unsigned n, int level)
     rising = level && !s->lint_level[n];
     s->lint_level[n] = level != 0;
     lvt = s->lvt[n ? LVT_LINT1 : LVT_LINT0];
+    if (s->cpu->lapic) {
+        lapic_update(s);
+        lapic_unlock(s);
+        if (n && rising)
+            lapic_lint1_edge(s);
+        return;
+    }
     if ((lvt >> 8 & 7) != DELIVER_EXTINT && rising && (s->base & BASE_ENABLE))
         lapic_fire_lvt(s, n ? LVT_LINT1 : LVT_LINT0);
     lapic_update(s);
@@ -397,6 +407,15 @@ static void lapic_reset(struct bp_device *dev)
         bp_region_set_address(s->bus->page, APIC_DEFAULT_BASE);
 }
 
+static int before_save(void *state, struct bp_error *err)
+{
+    const struct lapic *s = state;
+
+    (void)err;
+    lapic_fetch(s->cpu->cpu, NULL);
+    return 0;
+}
+
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
     struct lapic *s = state;
@@ -424,7 +443,7 @@ static const struct bp_state_field lapic_fields[] = {
     BP_SAVE_END,
 };
 static const struct bp_state_table lapic_table = {
-    .version = 2, .oldest = 2, .fields = lapic_fields, .after_load = after_load,
+    .version = 2, .oldest = 2, .fields = lapic_fields, .before_save = before_save, .after_load = after_load,
 };
 
 BP_BOARD_DEVICE(lapic_class, "apic", "system", "Local APIC (xAPIC and x2APIC)", struct lapic, NULL,

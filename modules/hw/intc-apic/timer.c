@@ -71,6 +71,20 @@ void lapic_set_tsc_deadline(struct lapic *s, uint64_t value)
     set(s, bp_timer_now(s->timer) + (int64_t)ns);
 }
 
+void lapic_timer_take(struct lapic *s, uint32_t current, uint64_t tsc_deadline)
+{
+    lapic_timer_stop(s);
+    s->tsc_deadline = 0;
+    if (mode(s) == TSC_DEADLINE) {
+        lapic_set_tsc_deadline(s, tsc_deadline);
+    } else if (s->initial_count && current) {
+        s->count_start_ns = bp_timer_now(s->timer) - ((int64_t)(s->initial_count - current) << divide_shift(s));
+        set(s, s->count_start_ns + ((int64_t)s->initial_count << divide_shift(s)));
+    } else if (s->initial_count) { /* one-shot, over */
+        s->count_start_ns = bp_timer_now(s->timer) - ((int64_t)s->initial_count << divide_shift(s));
+    }
+}
+
 /* Lock held. */
 static void expire(struct lapic *s, int64_t now)
 {
@@ -93,6 +107,8 @@ void lapic_timer_fire(void *opaque)
     struct lapic *s = opaque;
     int64_t now = bp_timer_now(s->timer);
 
+    if (s->cpu->lapic)
+        return; /* the accelerator's fires */
     lapic_lock(s);
     /* The processor may have stopped or moved the timer while this call was on its way. */
     if (s->expiry_ns >= 0 && now >= s->expiry_ns)

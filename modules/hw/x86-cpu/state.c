@@ -35,6 +35,7 @@ void x86_reset(struct bp_cpu *cpu)
     memcpy(x->features, old.features, sizeof(x->features));
     x->apic = old.apic;
     x->apic_opaque = old.apic_opaque;
+    x->lapic = old.lapic;
     x->ferr = old.ferr;
     x->ferr_opaque = old.ferr_opaque;
     x->smm_space = old.smm_space;
