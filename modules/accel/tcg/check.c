@@ -241,7 +241,8 @@ static void translation(struct tcg_cpu *c, const struct tb *tb)
         c->enter((uint8_t *)f + FRAME_BIAS, tb->entry_saved + c->exec_delta);
         code_leave(c);
     }
-    f->link = NULL;
+    if (f->link && !f->link->apart) /* the twin of a block that stopped at a span goes on */
+        f->link = NULL;
 }
 
 void check_run(struct tcg_cpu *c)
@@ -252,8 +253,8 @@ void check_run(struct tcg_cpu *c)
 
     key_update(c);
     tb = cache_find(c, c->f.link);
-    c->f.link = NULL;
     if (!tb) {
+        c->f.link = NULL;
         k->device++; /* code that does not lie in memory: the interpreter executes it */
         vcpu_run_block(&c->v);
         return;
