@@ -46,13 +46,13 @@ const struct bpc_not_built program_options_not_built[] = {
 
 /* Keys of -machine that the manual has; the part before a first dot. */
 const struct bpc_not_built program_properties_not_built[] = {
+    {"vmport", NULL, "on|off|auto", "vmport", "VMware's port for this machine", "vmport=off|auto"},
     {"usb", NULL, "on|off", "usb", "USB controllers and devices", "usb=off"},
     {"acpi", NULL, "on|off", "acpi", "ACPI tables for this machine", "acpi=off|auto"},
     {"hpet", NULL, "on|off", "hpet", "an HPET for this machine", "hpet=off"},
     {"fd-bootchk", NULL, "on|off", "fd-bootchk", "firmware on this machine", "fd-bootchk=off"},
     {"i8042", NULL, "on|off", "i8042", "a keyboard controller for this machine", "i8042=off"},
     {"graphics", NULL, "on|off", "graphics", "a display adapter for this machine", "graphics=off"},
-    {"vmport", NULL, "on|off|auto", "vmport", "the VMware port", "vmport=off|auto"},
     {"aes-key-wrap", NULL, "on|off", "aes-key-wrap", "boards of s390", "aes-key-wrap=off"},
     {"dea-key-wrap", NULL, "on|off", "dea-key-wrap", "boards of s390", "dea-key-wrap=off"},
     {"memory-encryption", NULL, "id", NULL, "encrypted guests", NULL},

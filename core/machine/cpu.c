@@ -452,6 +452,28 @@ struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index)
     return m && index < m->cpu_slots ? __atomic_load_n(&m->cpus[index], __ATOMIC_ACQUIRE) : NULL;
 }
 
+static void port_registers(struct bp_cpu *cpu, bool back)
+{
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
+
+    if (accel->cpu_port_registers)
+        accel->cpu_port_registers(cpu, back);
+}
+
+struct bp_cpu *bp_cpu_port_begin(void)
+{
+    struct bp_cpu *cpu = bp_cpu_current();
+
+    if (cpu)
+        port_registers(cpu, false);
+    return cpu;
+}
+
+void bp_cpu_port_end(struct bp_cpu *cpu)
+{
+    port_registers(cpu, true);
+}
+
 unsigned bpc_cpu_slots(void)
 {
     return bpc_the_machine ? bpc_the_machine->cpu_slots : 0;

@@ -97,8 +97,7 @@ def processors_fill_sockets_before_6_2_and_cores_since():
 
 def parts_that_are_not_built_are_refused_in_words():
     for board in ("pc", "q35"):
-        for given, words in (("vmport=on", "VMware's port is not built"),
-                             ("default-bus-bypass-iommu=on", "no IOMMU"),
+        for given, words in (("default-bus-bypass-iommu=on", "no IOMMU"),
                              ("pit=off", "cannot be without"), ("pic=off", "cannot be without"),
                              ("vmport=perhaps", "on, off and auto")):
             said = refused("-machine", board + "," + given)
@@ -108,6 +107,21 @@ def parts_that_are_not_built_are_refused_in_words():
     for board in ("pc", "q35"):
         with Emulator(PROGRAM, "-machine", board + ",nvdimm=off,vmport=off,smm=auto,pit=on,pic=on,hmat=off") as machine:
             assert answer(machine, "query-status")["running"]
+
+
+def vmware_port_is_there_with_its_mouse_unless_told_otherwise():
+    def made(*given):
+        with Emulator(PROGRAM, "-M", *given) as machine:
+            listed = [o["type"] for o in answer(machine, "qom-list", path="/machine/unattached")]
+            return ["child<%s>" % name in listed for name in ("vmport", "vmmouse")]
+
+    for board in ("pc", "q35", "isapc", "pc-i440fx-2.8"):
+        assert made(board) == made(board + ",vmport=on") == made(board + ",vmport=auto") == [True, True], board
+        assert made(board + ",vmport=off") == made(board + ",i8042=off") == [False, False], board
+        assert made(board + ",vmport=on,i8042=off") == [True, False], board
+    assert "VMware's port has its mouse already" in refused("-M", "pc", "-device", "vmmouse")
+    assert "-machine vmport=on" in refused("-M", "pc,vmport=off", "-device", "vmmouse")
+    assert "-machine i8042=on" in refused("-M", "pc,vmport=on,i8042=off", "-device", "vmmouse")
 
 
 def memory_encryption_names_an_object():
@@ -539,7 +553,8 @@ def log_goes_where_it_is_told():
 
 tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          every_version_is_there_and_says_when_it_goes, processors_fill_sockets_before_6_2_and_cores_since,
-         parts_that_are_not_built_are_refused_in_words, q35_has_a_sata_controller_unless_told_otherwise,
+         parts_that_are_not_built_are_refused_in_words,
+         vmware_port_is_there_with_its_mouse_unless_told_otherwise, q35_has_a_sata_controller_unless_told_otherwise,
          accelerators_are_tried_in_order, translator_is_the_default, translator_takes_its_properties,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,

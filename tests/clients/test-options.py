@@ -135,7 +135,7 @@ def what_is_not_built_is_refused_by_name():
                         (("-gdb", "nosuch:1"), ("-gdb", "nosuch")),
                         (("-icount", "shift=1"), ("-icount", "instructions")),
                         (("-overcommit", "cpu-pm=on"), ("-overcommit", "-accel kvm", "cpu-pm=off")),
-                        (("-M", "pc,vmport=on"), ("-machine", "vmport", "VMware", "off, auto")),
+                        (("-M", "microvm,vmport=on"), ("-machine", "vmport", "VMware", "off, auto")),
                         (("-M", "none,usb=on"), ("-machine", "usb")),
                         (("-M", "pc,cxl-fmw.0.size=1G"), ("-machine", "cxl-fmw", "CXL")),
                         (("-M", "pc,sgx-epc.0.node=0"), ("sgx-epc",)),

@@ -101,7 +101,10 @@ struct bp_accel_class {
     /* What cpu_exec() does for a debugger from its next call on: borrowed until the next call of this; NULL:
      * nothing. NULL: cannot. vCPU stopped. [main] */
     void (*cpu_debug)(struct bp_cpu *cpu, const struct bp_debug *debug);
-    void *reserved[3];
+    /* While an access to a port is answered: the general registers of its instruction, from where they live when guest
+     * code runs into the CPU's state, or (`back`) from there. NULL: they are there. [vcpu] under the machine lock */
+    void (*cpu_port_registers)(struct bp_cpu *cpu, bool back);
+    void *reserved[2];
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
@@ -133,6 +136,15 @@ struct bp_space *bp_cpu_space(const struct bp_cpu *cpu);
 struct bp_space *bp_cpu_io(const struct bp_cpu *cpu);
 void bp_cpu_set_space(struct bp_cpu *cpu, struct bp_space *space); /* before cpu_init(); [main] */
 struct bp_cpu *bp_cpu_current(void);       /* of this thread, or NULL */
+/*
+ * For a port that answers with more than a value, in its callback: the vCPU whose IN or OUT this is, with the general
+ * registers in bp_cpu_state() as the instruction found them. NULL: it is no vCPU's access (a monitor's, qtest's). What
+ * was changed before bp_cpu_port_end() is there after the instruction; without end, nothing is. What the callback of an
+ * IN returns has to be written to the accumulator, too: a KVM that emulates the instruction takes it from there.
+ * [any], in the callback, under the machine lock
+ */
+struct bp_cpu *bp_cpu_port_begin(void);
+void bp_cpu_port_end(struct bp_cpu *cpu);
 void *bp_accel_state(struct bp_accel *accel);
 struct bp_object *bp_accel_object(struct bp_accel *accel);
 struct bp_accel *bp_machine_accel(struct bp_machine *m); /* NULL: not chosen yet; [any] */

@@ -233,6 +233,11 @@ static void cpu_sync(struct bp_cpu *cpu)
     kvm_sync(kvm_of(cpu));
 }
 
+static void cpu_port_registers(struct bp_cpu *cpu, bool back)
+{
+    kvm_port_registers(kvm_of(cpu), back);
+}
+
 static void cpu_features(struct bp_accel *accel, uint32_t *words, unsigned count)
 {
     kvm_features(bp_accel_state(accel), words, count);
@@ -266,6 +271,7 @@ static const struct bp_field props[] = {
 BP_ACCEL(kvm, "kvm", "x86_64,i386", "The host's processor, by Linux's KVM", struct kvm_machine, props, .rank = 15,
          .smm = true, .host_cpu = true, .init = init, .cpu_size = sizeof(struct cpu_kvm), .cpu_init = cpu_init,
          .cpu_fini = cpu_fini, .cpu_exec = cpu_exec, .cpu_kick = cpu_kick, .cpu_changed = cpu_changed,
-         .cpu_sync = cpu_sync, .cpu_features = cpu_features, .cpu_debug = cpu_debug);
+         .cpu_sync = cpu_sync, .cpu_features = cpu_features, .cpu_debug = cpu_debug,
+         .cpu_port_registers = cpu_port_registers);
 
 BP_MODULE("accel-kvm", "KVM", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &kvm});

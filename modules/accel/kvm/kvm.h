@@ -153,6 +153,7 @@ void kvm_ring_empty(struct kvm_machine *m); /* under the machine lock */
 int kvm_get_state(struct kvm_vcpu *c);
 int kvm_put_state(struct kvm_vcpu *c);
 void kvm_sync(struct kvm_vcpu *c); /* bp_x86_cpu is true afterwards */
+void kvm_port_registers(const struct kvm_vcpu *c, bool back);
 /* ---- msr.c ---- */
 int kvm_get_msrs(struct kvm_vcpu *c);
 int kvm_put_msrs(struct kvm_vcpu *c);

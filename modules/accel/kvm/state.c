@@ -28,7 +28,7 @@ static int request(const struct kvm_vcpu *c, unsigned long what, void *data, con
 static const uint8_t order[16] = {BP_RAX, BP_RBX, BP_RCX, BP_RDX, BP_RSI, BP_RDI, BP_RSP, BP_RBP,
                                   BP_R8, BP_R9, BP_R10, BP_R11, BP_R12, BP_R13, BP_R14, BP_R15};
 
-static int get_regs(struct kvm_vcpu *c)
+static int get_regs(const struct kvm_vcpu *c)
 {
     struct kvm_regs r;
     const __u64 *gpr = &r.rax;
@@ -43,7 +43,7 @@ static int get_regs(struct kvm_vcpu *c)
     return 0;
 }
 
-static int put_regs(struct kvm_vcpu *c)
+static int put_regs(const struct kvm_vcpu *c)
 {
     struct kvm_regs r = {.rip = c->x->rip, .rflags = c->x->rflags | 2};
     __u64 *gpr = &r.rax;
@@ -51,6 +51,17 @@ static int put_regs(struct kvm_vcpu *c)
     for (unsigned n = 0; n < 16; n++)
         gpr[n] = c->x->gpr[order[n]];
     return REQUEST(c, KVM_SET_REGS, &r);
+}
+
+/* The kernel has the registers of the instruction while it waits for a port; the interpreter works on ours. */
+void kvm_port_registers(const struct kvm_vcpu *c, bool back)
+{
+    if (c->fresh)
+        return;
+    if (back)
+        put_regs(c);
+    else
+        get_regs(c);
 }
 
 /* ---- segments and control registers ---- */

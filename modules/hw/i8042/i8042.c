@@ -11,6 +11,7 @@
 #include <linux/input-event-codes.h>
 
 #include <bp/bus/isa.h>
+#include <bp/chip/i8042.h>
 #include <bp/host/input.h>
 #include <bp/log.h>
 
@@ -48,6 +49,8 @@ struct i8042 {
     bool break_code; /* translating: f0 came, the next code is that of a key that goes up */
     struct bp_irq *irq1, *irq12, *a20, *reset;
     struct bp_input_device *keys, *pointer;
+    void (*mouse_start)(void *opaque); /* or NULL: who wants to know */
+    void *mouse_start_opaque;
 };
 
 static void update_lines(struct i8042 *s)
@@ -205,8 +208,11 @@ static void command_data(struct i8042 *s, uint8_t command, uint8_t value)
     case 0xd4:
         s->ram[0] &= (uint8_t)~MODE_AUX_OFF;
         ps2_mouse_write(&s->mouse, value);
-        if (value == 0xf4)
+        if (value == 0xf4) {
             input->activate(s->pointer);
+            if (s->mouse_start)
+                s->mouse_start(s->mouse_start_opaque);
+        }
         break;
     default:
         s->ram[command & 31] = value;
@@ -328,6 +334,26 @@ static const struct bp_input_ops key_ops = {
 static const struct bp_input_ops pointer_ops = {
     .size = sizeof(pointer_ops), .takes = BP_INPUT_TAKES_RELATIVE, .name = "PS/2 Mouse",
     .space = pointer_space, .event = pointer_event, .sync = pointer_sync};
+
+static void nudge_mouse(struct bp_device *dev)
+{
+    struct i8042 *s = bp_device_state(dev);
+
+    ps2_mouse_nudge(&s->mouse);
+    poll_devices(s);
+}
+
+static void on_mouse_start(struct bp_device *dev, void (*fn)(void *opaque), void *opaque)
+{
+    struct i8042 *s = bp_device_state(dev);
+
+    s->mouse_start = fn;
+    s->mouse_start_opaque = opaque;
+}
+
+static const struct bp_i8042_interface i8042_iface = {.size = sizeof(i8042_iface), .nudge_mouse = nudge_mouse,
+                                                      .on_mouse_start = on_mouse_start};
+BP_INTERFACE(i8042_interface, "i8042", 1, 0, &i8042_iface);
 
 static void i8042_detach(struct bp_device *dev)
 {
@@ -484,4 +510,4 @@ BP_BOARD_DEVICE(port92_class, "port92", "isa", "System control port A: A20 and f
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), BP_IMPORT(input, "input", 1),
                                            {0}};
 BP_MODULE("hw-i8042", "PS/2 keyboard controller", imports, {BP_PROVIDE_DEVICE, &i8042_class},
-          {BP_PROVIDE_DEVICE, &port92_class});
+          {BP_PROVIDE_DEVICE, &port92_class}, {BP_PROVIDE_INTERFACE, &i8042_interface});

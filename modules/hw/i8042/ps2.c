@@ -343,6 +343,12 @@ void ps2_mouse_flush(struct ps2_mouse *m)
         put_packet(m);
 }
 
+void ps2_mouse_nudge(struct ps2_mouse *m)
+{
+    if (m->reporting && !m->remote && !m->wrap && ps2_mouse_space(m))
+        put_packet(m);
+}
+
 /* Far enough for any screen; nobody adds until it wraps around. */
 static uint32_t add(uint32_t to, int32_t way)
 {

@@ -45,6 +45,8 @@ void ps2_mouse_reset(struct ps2_mouse *m);
 void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte);
 /* Takes the oldest byte; false when there is none. */
 bool ps2_keyboard_next(struct ps2_keyboard *k, uint8_t *ret_byte);
+/* A packet although nothing changed, when it would tell of changes and has room. */
+void ps2_mouse_nudge(struct ps2_mouse *m);
 bool ps2_mouse_next(struct ps2_mouse *m, uint8_t *ret_byte);
 /* A key of evdev's number goes down or up; what the queue has no room for is lost: ask before. */
 void ps2_keyboard_key(struct ps2_keyboard *k, uint16_t code, bool down);

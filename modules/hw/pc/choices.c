@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Properties of the boards whose parts are not built, or cannot be left out: the value that says what is the case
+ * Choices among a board's parts. Where one is not built, or cannot be left out, the value that says what is the case
  * is taken, the other one is refused in words.
  */
 #include "pc.h"
@@ -21,12 +21,6 @@ static const struct {
     {offsetof(struct pc, choices.pit), "pit", true, "the board cannot be without its timer (8254)"},
     {offsetof(struct pc, choices.pic), "pic", true, "the board cannot be without its 8259 pair"},
 };
-static const struct {
-    size_t offset;
-    const char *name, *words;
-} autos[] = {
-    {offsetof(struct pc, choices.vmport), "vmport", "VMware's port is not built"},
-};
 
 /* No type of object that could do it is built; any other is none. */
 static int check_encryption(const struct pc *pc, struct bp_error *err)
@@ -46,6 +40,22 @@ static int check_encryption(const struct pc *pc, struct bp_error *err)
                    bp_object_type(obj));
 }
 
+bool pc_has_vmport(const struct pc *pc)
+{
+    const char *text = pc->choices.vmport; /* NULL: no property of this board */
+
+    return text && (!strcmp(text, "on") || (!strcmp(text, "auto") && pc->i8042));
+}
+
+static int check_vmport(const struct pc *pc, struct bp_error *err)
+{
+    const char *text = pc->choices.vmport;
+
+    if (!text || !strcmp(text, "on") || !strcmp(text, "off") || !strcmp(text, "auto"))
+        return 0;
+    return bp_fail(err, EINVAL, "-machine vmport=%s: accepted are on, off and auto", text);
+}
+
 int pc_check_choices(const struct pc *pc, struct bp_error *err)
 {
     int r = check_encryption(pc, err);
@@ -59,17 +69,7 @@ int pc_check_choices(const struct pc *pc, struct bp_error *err)
             return bp_fail(err, ENOTSUP, "-machine %s=%s: %s; use %s=%s", switches[i].name, on ? "on" : "off",
                            switches[i].words, switches[i].name, on ? "off" : "on");
     }
-    for (size_t i = 0; i < BP_COUNT(autos); i++) {
-        const char *text = *(char *const *)((const char *)pc + autos[i].offset);
-
-        if (!text)
-            continue; /* no property of this board */
-        if (!strcmp(text, "on"))
-            return bp_fail(err, ENOTSUP, "-machine %s=on: %s; accepted: off, auto", autos[i].name, autos[i].words);
-        if (strcmp(text, "off") && strcmp(text, "auto"))
-            return bp_fail(err, EINVAL, "-machine %s=%s: accepted are on, off and auto", autos[i].name, text);
-    }
-    return 0;
+    return check_vmport(pc, err);
 }
 
 /* An xAPIC's ids have 8 bits, of which all ones mean everybody. */

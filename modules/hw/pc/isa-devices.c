@@ -60,6 +60,15 @@ static int make_keyboard_controller(struct pc *pc, struct bp_bus *isa_bus,
     return 0;
 }
 
+static int make_vmport(struct bp_bus *isa_bus, struct pc *pc, struct bp_error *err)
+{
+    int r = pc_plug(pc, "vmport", isa_bus, NULL, NULL, err);
+
+    if (r == 0 && pc->i8042) /* its mouse is one for a PS/2 mouse's driver */
+        r = pc_plug(pc, "vmmouse", isa_bus, NULL, NULL, err);
+    return r;
+}
+
 static int make_hpet(struct pc *pc, struct bp_error *err)
 {
     int r = pc_plug(pc, "hpet", NULL, NULL, &pc->hpet_dev, err);
@@ -159,6 +168,8 @@ int pc_make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *co
     bp_irq_connect(bp_device_irq_output(pc->rtc, "irq8", 0), lines[8]);
     if (pc->i8042)
         r = make_keyboard_controller(pc, isa_bus, lines, err);
+    if (r == 0 && pc_has_vmport(pc))
+        r = make_vmport(isa_bus, pc, err);
     if (r == 0 && pc->hpet)
         r = make_hpet(pc, err);
     if (r == 0)

@@ -639,7 +639,7 @@ const struct bp_field pc_props[] = {
     BP_PROP("pflash1", STRING, struct pc, pflash[1], NULL, "block node of the flash chip below it"),
     BP_PROP_ENUM("smbios-entry-point-type", &pc_entry_schema, struct pc, smbios_entry, "auto",
                  "how firmware tells where the SMBIOS tables are; auto: 64 when they are longer than 65535 bytes"),
-    BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658: on, off, auto (off)"),
+    BP_PROP("vmport", STRING, struct pc, choices.vmport, "auto", "VMware's port 0x5658 and its mouse: on, off, auto (on, but with i8042=off)"),
     BP_PROP("smm", STRING, struct pc, choices.smm, "auto",
             "system management mode: on, off, auto (where the accelerator runs it)"),
     BP_PROP("memory-encryption", STRING, struct pc, choices.memory_encryption, NULL,

@@ -46,7 +46,7 @@ struct pc {
     struct {
         char *vmport, *smm, *memory_encryption;
         bool bypass_iommu, pit, pic;
-    } choices; /* of parts that are not built, or always there (choices.c) */
+    } choices; /* choices.c */
 
     struct bp_machine *machine;
     uint64_t low_size, high_size; /* bytes of RAM below and above 4 GiB */
@@ -179,6 +179,7 @@ void smm_reset(const struct pc *pc);
 
 int pc_check_apic_ids(struct bp_machine *m, struct bp_error *err);
 int pc_check_choices(const struct pc *pc, struct bp_error *err);
+bool pc_has_vmport(const struct pc *pc);
 
 /* What linux_boot_open() found, for firmware that loads it. */
 struct linux_parts {

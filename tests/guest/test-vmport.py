@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""VMware's port: what it answers is the same on each accelerator; a kernel that believes that it runs on VMware takes its
+clock from there, and its driver the pointer."""
+import os
+import re
+import sys
+import uuid
+
+import linux
+from console import SLOW, TOP
+from small import Guests, lacking
+
+sys.path.insert(0, os.path.join(TOP, "tests/house"))
+import tap  # noqa: E402
+
+guests = Guests()
+ID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+UNKNOWN, ERROR, VERSION_ID, MAGIC = 0xffffffff, 0xffff0000, 0x3442554a, 0x564d5868
+# It takes itself for VMware's guest by the serial number when no hypervisor is told by CPUID.
+VMWARE = ("-cpu", "qemu64,hypervisor=off", "-smbios", "type=1,serial=VMware-56 4d 00")
+
+
+def answers(*options):
+    """Of each question the four registers."""
+    if lacking():
+        raise tap.Skip(lacking())
+    text = guests.text("vmport", *options, seconds=120 * SLOW)
+    found = {"hostile": [int(re.search(r"^hostile ([0-9a-f]{8})", text, re.M).group(1), 16)]}
+    for name, registers in re.findall(r"^([a-z]+)\r?\n((?:e.x [0-9a-f]{8}\r?\n){4})", text, re.M):
+        found[name] = [int(word, 16) for word in re.findall(r" ([0-9a-f]{8})", registers)]
+    assert len(found) == 26, text
+    return found
+
+
+def hostile_sum():
+    """What the guest's last question comes to: how the mouse has to answer."""
+    arguments = (0x45414552, 0x45414552, 0x4c455252, 0x53424152, 0xf5, 0, 1, UNKNOWN)
+    seed, total, on, failed, queue = 1, 0, False, False, []
+    for _ in range(3000):
+        seed = (seed * 1664525 + 1013904223) & UNKNOWN
+        argument, command, eax = arguments[seed >> 29], 39 + (seed >> 16 & 0xff) % 3, 0
+        if command == 40:
+            eax = ERROR if failed or not on else len(queue)
+        elif command == 41 and argument in (0x45414552, 0xf5):
+            on, failed = argument != 0xf5, False
+            queue = [VERSION_ID] if on else []
+        elif command == 39 and on and not failed and 0 < argument <= len(queue):
+            eax = queue.pop()
+        elif command == 39:
+            failed = True
+        total = (total * 31 + eax) & UNKNOWN
+    return total
+
+
+def port_answers(accel):
+    def case():
+        if accel == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            raise tap.Skip("/dev/kvm is missing, or not for this user")
+        seen = answers("-accel", accel, "-uuid", str(ID))
+        eax = {name: registers[0] for name, registers in seen.items()}
+        assert seen["version"] == [6, MAGIC, 2, 0xee005658], seen
+        assert b"".join(word.to_bytes(4, "little") for word in seen["uuid"]) == ID.bytes, seen
+        assert eax["memory"] == 64 and eax["vcpu"] == 8, seen
+        assert seen["hz"][0] // 1000000 == eax["mhz"] and seen["hz"][1:3] == [0, seen["hz"][0]], seen
+        assert 1.6e9 < eax["time"] < 2 ** 32 and seen["time"][1] < 1000000, seen
+        # Neither a command nor the magic number that is not known changes a register but EAX.
+        for name, ebx, ecx in (("restrict", 1, 86), ("unknown", 5, 99), ("far", 6, 0xffff), ("magic", 7, 10)):
+            assert seen[name] == [UNKNOWN, ebx, ecx, 0xee005658], (name, seen)
+        assert seen["high"] == seen["version"], "the upper half of ECX is no part of the command"
+        # The mouse: until it is enabled, when too much was asked for and when it is off its status is an error.
+        assert [eax[name] for name in ("disabled", "enable", "status", "id", "empty", "none", "error", "again", "two",
+                                       "absolute", "kept", "off", "gone")] == [
+            ERROR, 0, 1, VERSION_ID, 0, 0, ERROR, 0, 1, 0, 1, 0, ERROR], seen
+        assert eax["hostile"] == hostile_sum(), seen
+    case.__name__ = "port_answers_" + accel
+    return case
+
+
+def switched_off_nobody_answers():
+    for given in ("vmport=off", "i8042=off"):
+        assert all(registers[0] == UNKNOWN for name, registers in answers("-M", "pc," + given).items() if name != "hostile"), given
+    seen = answers("-M", "pc,vmport=on,i8042=off")
+    assert seen["version"][0] == 6 and seen["disabled"][0] == seen["enable"][0] == UNKNOWN, seen
+    seen = answers("-global", "vmport.vmware-vmx-version=9", "-global", "vmport.vmware-vmx-type=4")
+    assert seen["version"][0] == 9 and seen["version"][2] == 4, seen
+
+
+def events(guest, act):
+    """What came from the mouse (type, code, value) when act() was called."""
+    guest.run("for e in 1 2 3 4; do grep -q VMMouse /sys/class/input/event$e/device/name && cat /dev/input/event$e > "
+              "/tmp/e$e & done; sleep 1")
+    act()
+    for _ in range(60):
+        text = guest.run("sleep 1; cat /tmp/e? | hexdump -v -e '12/2 \"%04x \" \"\\n\"'")
+        words = [[int(word, 16) for word in line.split()] for line in text.split("\n") if len(line.split()) == 12]
+        found = [(w[8], w[9], w[10] | w[11] << 16) for w in words if w[8] in (1, 2, 3)]
+        if found:
+            break
+    guest.run("kill $(jobs -p); rm /tmp/e?")
+    return found
+
+
+def send(guest, *given):
+    kinds = {"x": "abs", "y": "abs", "wheel-up": "btn", "wheel-down": "btn", "left": "btn", "middle": "btn"}
+    guest.qmp("input-send-event", events=[
+        {"type": kinds[name], "data": {"button" if kinds[name] == "btn" else "axis": name,
+                                       "down" if kinds[name] == "btn" else "value": value}} for name, value in given])
+
+
+def driver_of_vmware_has_the_pointer():
+    with linux.Guest("-m", "256", *VMWARE, drivers=("psmouse", "evdev")) as guest:
+        told = guest.run("dmesg")
+        assert "Hypervisor detected: VMware" in told and "vmware: TSC freq read from hypervisor : 1000.000 MHz" in told, told
+        devices = guest.run("cat /proc/bus/input/devices")
+        assert devices.count('Name="VirtualPS/2 VMware VMMouse"') == 2 and "Version=0006" in devices, devices
+        mice = guest.hmp("info mice")
+        assert re.search(r"^\* Mouse #\d+: VMware mouse \(absolute\)", mice, re.M) and "PS/2 Mouse" in mice, mice
+        seen = events(guest, lambda: send(guest, ("x", 16384), ("y", 32767), ("left", True)))
+        assert {(3, 0, 0x8000), (3, 1, 0xffff), (1, 0x110, 1)} <= set(seen), seen
+        # A click within one gesture, and a wheel.
+        seen = events(guest, lambda: send(guest, ("left", False), ("middle", True), ("middle", False), ("x", 0),
+                                          ("wheel-up", True), ("wheel-up", False)))
+        assert [e for e in seen if e[1] == 0x112] == [(1, 0x112, 1), (1, 0x112, 0)], seen
+        assert {(1, 0x110, 0), (3, 0, 0), (2, 8, 1)} <= set(seen), seen
+        # Unloaded the PS/2 mouse is what there is.
+        guest.run("rmmod psmouse")
+        mice = guest.hmp("info mice")
+        assert "VMware" not in mice and "* Mouse" in mice, mice
+
+
+try:
+    tap.run([*map(port_answers, ("interp", "tcg", "kvm")), switched_off_nobody_answers, driver_of_vmware_has_the_pointer])
+finally:
+    guests.close()
