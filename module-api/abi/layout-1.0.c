@@ -16,6 +16,7 @@
 #include <bp/chip/fdc.h>
 #include <bp/chip/fw-cfg.h>
 #include <bp/chip/i440fx.h>
+#include <bp/chip/i8042.h>
 #include <bp/chip/i8237.h>
 #include <bp/chip/i8259.h>
 #include <bp/chip/ich9.h>
@@ -704,6 +705,11 @@ _Static_assert(offsetof(struct bp_i2c_interface, size) == 0, "bp_i2c_interface.s
 _Static_assert(offsetof(struct bp_i2c_interface, new_bus) == 8, "bp_i2c_interface.new_bus");
 _Static_assert(offsetof(struct bp_i2c_interface, smbus) == 16, "bp_i2c_interface.smbus");
 _Static_assert(offsetof(struct bp_i2c_interface, reserved) == 24, "bp_i2c_interface.reserved");
+_Static_assert(sizeof(struct bp_i8042_interface) >= 56, "bp_i8042_interface");
+_Static_assert(offsetof(struct bp_i8042_interface, size) == 0, "bp_i8042_interface.size");
+_Static_assert(offsetof(struct bp_i8042_interface, nudge_mouse) == 8, "bp_i8042_interface.nudge_mouse");
+_Static_assert(offsetof(struct bp_i8042_interface, on_mouse_start) == 16, "bp_i8042_interface.on_mouse_start");
+_Static_assert(offsetof(struct bp_i8042_interface, reserved) == 24, "bp_i8042_interface.reserved");
 _Static_assert(sizeof(struct bp_i8237_interface) >= 72, "bp_i8237_interface");
 _Static_assert(offsetof(struct bp_i8237_interface, size) == 0, "bp_i8237_interface.size");
 _Static_assert(offsetof(struct bp_i8237_interface, claim) == 8, "bp_i8237_interface.claim");

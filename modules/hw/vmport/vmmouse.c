@@ -9,6 +9,7 @@
 #include "vmport.h"
 
 #include <bp/chip/i8042.h>
+#include <bp/host/input.h>
 #include <bp/log.h>
 #include <errno.h>
 #include <linux/input-event-codes.h>

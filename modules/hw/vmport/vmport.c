@@ -9,7 +9,6 @@
 #include "vmport.h"
 
 #include <bp/bus/isa.h>
-#include <bp/chip/i8042.h>
 #include <bp/clock.h>
 #include <bp/exact/machine.h>
 #include <bp/exact/x86.h>

@@ -4,7 +4,6 @@
 #define VMPORT_H
 
 #include <bp/device.h>
-#include <bp/host/input.h>
 
 /* Commands, in CX. */
 #define VMPORT_MHZ 1u
@@ -31,6 +30,7 @@ struct vmport {
 bool vmmouse_command(struct vmmouse *s, unsigned command, struct vmport_registers *r);
 
 extern const struct bp_device_class vmmouse_class;
+struct bp_input_interface;
 extern const struct bp_input_interface *const *const vmport_input;
 struct bp_i8042_interface;
 extern const struct bp_i8042_interface *const *const vmport_i8042;
