@@ -182,6 +182,32 @@ def splash():
     splash_of(bitmap, 640, 480)
 
 
+def splash_of_800x600():
+    splash_of(bitmap, 800, 600)
+
+
+def splash_without_a_mode_is_firmwares_to_refuse():
+    """It has the picture, and no mode of that size: so it says, and the screen stays text (as under Debian's QEMU)."""
+    for width, height in ((320, 240), (800, 640)):
+        with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+            picture, log = os.path.join(folder, "boot.bmp"), os.path.join(folder, "log")
+            bitmap(picture, width, height)
+            open(log, "w", encoding="latin-1").close()
+            console = Console([BINARY, "-m", "64", "-display", "none", "-serial", "none", "-monitor", "stdio",
+                               "-debugcon", f"file:{log}", "-global", "isa-debugcon.iobase=0x402",
+                               "-boot", f"menu=on,splash={picture},splash-time=100"])
+            try:
+                end = time.monotonic() + SECONDS * SLOW
+                text = ""
+                while f"failed to find a videomode with {width}x{height} 24bpp" not in text:
+                    assert time.monotonic() < end, text[-1000:]
+                    time.sleep(0.2)
+                    with open(log, encoding="latin-1") as f:
+                        text = f.read()
+            finally:
+                console.close()
+
+
 def splash_as_jpeg():
     splash_of(jpeg, 640, 480)
 
@@ -250,6 +276,8 @@ if __name__ == "__main__":
     tap.case("order_decides_what_boots_and_once_is_once", order_decides)
     tap.case("floppy_without_signature_boots_when_told", floppy_without_signature)
     tap.case("splash_is_on_the_screen_for_its_time", splash)
+    tap.case("splash_may_have_other_sizes", splash_of_800x600)
+    tap.case("splash_without_a_mode_is_firmwares_to_refuse", splash_without_a_mode_is_firmwares_to_refuse)
     if shutil.which("pnmtojpeg"):
         tap.case("splash_may_be_a_jpeg", splash_as_jpeg)
     else:

@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "house"))
-from console import BINARY, Console, Tap, guest_files  # noqa: E402
+from console import BINARY, SLOW, Console, Tap, guest_files  # noqa: E402
 
 WHOLE = "/usr/share/ovmf/OVMF.fd"
 CODE, VARS = ("/usr/share/OVMF/OVMF_%s_4M.fd" % name for name in ("CODE", "VARS"))
@@ -68,6 +69,37 @@ def kernel_starts_by_its_efi_stub():
             console.close()
 
 
+def menu_is_waited_for_as_splash_time_says():
+    """From the moment that the screen is cleared; on escape its menus come instead of what is started."""
+    with tempfile.TemporaryDirectory(prefix="backplane-uefi-") as folder:
+        variables = os.path.join(folder, "vars.fd")
+        shutil.copyfile(VARS, variables)
+        console = start(variables, "-boot", "menu=on,splash-time=12000")
+        try:
+            console.expect("\033[2J", SECONDS)
+            began = time.monotonic()
+            console.expect("BdsDxe: starting", SECONDS)
+            assert time.monotonic() - began > 11.5
+        finally:
+            console.close()
+        console = start(variables, "-boot", "menu=on,splash-time=60000")
+        try:
+            console.expect("\033[2J", SECONDS)
+            time.sleep(2)
+            console.type("\033")
+            assert "Internal Shell" not in console.expect("Boot Manager", SECONDS)
+        finally:
+            console.close()
+        console = start(variables, "-boot", "menu=off")
+        try:
+            console.expect("\033[2J", SECONDS)
+            began = time.monotonic()
+            console.expect("BdsDxe: starting", SECONDS)
+            assert time.monotonic() - began < 11 * SLOW
+        finally:
+            console.close()
+
+
 def bios_of_pc_is_uefi():
     """One image of code and variables, which are forgotten; on board pc OVMF counts processors by their hot-plug."""
     console = Console([BINARY, "-M", "pc", "-m", "256", "-smp", "2", "-nic", "none", "-display", "none", "-monitor",
@@ -83,6 +115,7 @@ def bios_of_pc_is_uefi():
 tap = Tap()
 for name, function in (("shell_comes_up_and_a_variable_survives_a_kill", variable_survives_a_kill),
                        ("kernel_starts_by_its_efi_stub", kernel_starts_by_its_efi_stub),
+                       ("menu_is_waited_for_as_splash_time_says", menu_is_waited_for_as_splash_time_says),
                        ("bios_of_pc_is_uefi", bios_of_pc_is_uefi)):
     if os.path.exists(CODE) and os.path.exists(WHOLE):
         tap.case(name, function)
