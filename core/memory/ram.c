@@ -287,8 +287,9 @@ int bp_region_new_ram(struct bp_owner *owner, const char *name, uint64_t size,
 
 int bp_region_fd(const struct bp_region *region, uint64_t *ret_offset)
 {
-    if (region->fd >= 0)
-        *ret_offset = region->fd_offset;
+    if (region->fd < 0 || region->backing != BPC_BACKING_SHARED)
+        return -1; /* what others write into the file does not reach a private copy */
+    *ret_offset = region->fd_offset;
     return region->fd;
 }
 

@@ -44,7 +44,8 @@ struct bp_ram_options {
 int bp_region_new_ram_with(struct bp_owner *owner, const char *name,
                            const struct bp_ram_options *options, struct bp_region **ret_region,
                            struct bp_error *err);
-/* The descriptor it lies in (borrowed, as long as the region), to share it; -1: private memory. */
+/* The descriptor it lies in (borrowed, as long as the region), to share it; -1: memory of this process alone,
+ * a private copy of a file too. */
 int bp_region_fd(const struct bp_region *region, uint64_t *ret_offset); /* [any] */
 
 /* A back end offers its memory when it is complete; it takes the offer back with its owner. */

@@ -63,6 +63,11 @@ static int iface_take_fd(struct bp_chardev *chr)
     return fd;
 }
 
+static int iface_unix_socket(struct bp_chardev *chr, int *ret_fd)
+{
+    return chr->class->unix_socket ? chr->class->unix_socket(chr, ret_fd) : -ENOTSUP;
+}
+
 static const struct bp_chardev_interface table = {
     .size = sizeof(table), .from_object = chardev_from_object, .find = chardev_find,
     .connect = front_connect, .disconnect = front_disconnect, .write = front_write,
@@ -72,7 +77,7 @@ static const struct bp_chardev_interface table = {
     .can_read = back_can_read, .received = back_received, .opened = back_opened,
     .closed = back_closed, .writable = back_writable, .received_fds = iface_received_fds,
     .take_fd = iface_take_fd, .terminal_raw = terminal_raw, .terminal_restore = terminal_restore,
-    .received_break = back_break, .leave_hint = mux_leave_hint,
+    .received_break = back_break, .leave_hint = mux_leave_hint, .unix_socket = iface_unix_socket,
 };
 BP_INTERFACE(chardev_interface, "chardev", 1, 0, &table);
 

@@ -389,6 +389,21 @@ static char *socket_filename(struct bp_chardev *chr)
     return text;
 }
 
+static int socket_unix(struct bp_chardev *chr, int *ret_fd)
+{
+    const struct socket_state *s = chardev->state(chr);
+    struct sockaddr_storage ss = {0};
+    socklen_t len = sizeof(ss);
+    bool there = s->conn_fd >= 0 && !s->connecting;
+    int fd = there ? s->conn_fd : s->listen_fd;
+
+    if (s->layers.used || !(s->path || s->fd) ||
+        (fd >= 0 && (getsockname(fd, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family != AF_UNIX)))
+        return -ENOTSUP;
+    *ret_fd = there ? s->conn_fd : -1;
+    return 0;
+}
+
 #define KEY(NAME, KIND, FIELD, DEFAULT, HELP) \
     BP_PROP(NAME, KIND, struct socket_state, FIELD, DEFAULT, HELP)
 static const struct bp_field props[] = {
@@ -421,6 +436,7 @@ static const struct bp_field props[] = {
     BP_FIELDS_END};
 BP_CHARDEV(socket_class, "socket", "TCP or Unix socket, client or server", struct socket_state,
            props, .open = socket_open, .close = socket_close, .write = socket_write,
-           .accept_input = socket_accept_input, .filename = socket_filename);
+           .accept_input = socket_accept_input, .filename = socket_filename,
+           .unix_socket = socket_unix);
 BP_MODULE("chardev-socket", "Sockets as a character device", imports,
           {BP_PROVIDE_OTHER, &socket_class});

@@ -44,6 +44,9 @@ int filter_new(struct bp_object *obj, struct bp_net_filter_conf *conf,
         return bp_fail(err, EINVAL, "property 'netdev' is missing: the id of the netdev that it sits on");
     if (!nd)
         return bp_fail(err, ENOENT, "property 'netdev': there is no netdev '%s'", conf->netdev);
+    if (nd->class->rings)
+        return bp_fail(err, EINVAL, "property 'netdev': no packets pass through '%s': another process serves the rings "
+                       "of its card", conf->netdev);
     r = find_place(nd, conf, &link, err);
     if (r < 0)
         return r;

@@ -16,7 +16,7 @@
 #define PHASE_NIC ((enum bp_option_phase)26)
 #define PHASE_NET ((enum bp_option_phase)27)
 
-BP_INTERFACE(net_interface, "net", 1, 0, &net_table);
+BP_INTERFACE(net_interface, "net", 1, 1, &net_table);
 
 /* ---- options ---- */
 

@@ -197,6 +197,8 @@ int netdev_remove(const char *id, struct bp_error *err)
 
     if (!nd)
         return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "Device '%s' not found", id);
+    if (nd->class->rings && nd->port.peer)
+        return bp_fail(err, EBUSY, "netdev '%s' serves the rings of a network card: it goes after that", id);
     destroy(nd);
     return 0;
 }
@@ -211,6 +213,9 @@ int netdev_connect(struct bp_netdev *nd, struct bp_netdev *other, struct bp_erro
 {
     if (nd == other)
         return bp_fail(err, EINVAL, "netdev '%s' cannot be joined with itself", nd->id);
+    if (nd->class->rings || other->class->rings)
+        return bp_fail(err, EINVAL, "netdev '%s' serves the rings of a virtio network card: it has no packets for a hub",
+                       nd->class->rings ? nd->id : other->id);
     if (nd->port.peer || other->port.peer)
         return bp_fail(err, EBUSY, "netdev '%s' is joined with something else already",
                        nd->port.peer ? nd->id : other->id);
@@ -350,6 +355,16 @@ static void nic_set_mac(struct bp_nic *nic, const uint8_t mac[6])
     memcpy(nic->guest_mac, mac, 6);
 }
 
+static struct bp_netdev *nic_rings(const struct bp_nic *nic, const struct bp_net_rings **ret_rings)
+{
+    struct bp_netdev *nd = nic->port.peer && !nic->port.peer->is_nic ? nic->port.peer->self : NULL;
+
+    if (!nd || !nd->class->rings)
+        return NULL;
+    *ret_rings = nd->class->rings;
+    return nd;
+}
+
 const struct bp_net_interface net_table = {
     .size = sizeof(net_table), .nic_new = nic_new, .nic_free = nic_free, .nic_mac = nic_mac,
     .nic_send = nic_send, .nic_ready = nic_ready, .nic_link = nic_link, .nic_takes = nic_takes,
@@ -361,5 +376,5 @@ const struct bp_net_interface net_table = {
     .netdev_peer_takes = peer_takes, .netdev_connected = connected, .netdev_set_link = set_link,
     .netdev_connect = netdev_connect, .netdev_create = netdev_create, .netdev_remove = netdev_remove,
     .filter_new = filter_new, .filter_free = filter_free, .filter_pass = filter_pass,
-    .copy = packet_copy,
+    .copy = packet_copy, .nic_rings = nic_rings,
 };

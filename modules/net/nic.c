@@ -114,7 +114,7 @@ static char *name_it(struct bp_device *dev)
     return bp_strdup(text);
 }
 
-static int find_peer(const struct bp_net_conf *conf, struct bp_netdev **ret_nd, struct bp_error *err)
+static int find_peer(const struct bp_net_conf *conf, uint32_t takes, struct bp_netdev **ret_nd, struct bp_error *err)
 {
     struct bp_netdev *nd = conf->netdev && *conf->netdev ? netdev_find(conf->netdev) : NULL;
 
@@ -122,6 +122,9 @@ static int find_peer(const struct bp_net_conf *conf, struct bp_netdev **ret_nd, 
         return bp_fail(err, ENOENT, "property 'netdev': there is no netdev '%s'", conf->netdev);
     if (nd && nd->port.peer)
         return bp_fail(err, EBUSY, "property 'netdev': '%s' is in use", conf->netdev);
+    if (nd && nd->class->rings && !(takes & BP_NET_TAKES_RINGS))
+        return bp_fail(err, EINVAL, "property 'netdev': '%s' (%s) serves the rings of a virtio network card: only "
+                       "virtio-net can have it", conf->netdev, netdev_type(nd));
     *ret_nd = nd;
     return 0;
 }
@@ -135,7 +138,7 @@ int nic_new(struct bp_device *dev, struct bp_net_conf *conf, unsigned queues,
 
     if (ops->size < offsetof(struct bp_nic_ops, reserved) || ops->size > 4096)
         return bp_fail(err, EINVAL, "a NIC says that its callbacks are %u bytes", ops->size);
-    r = find_peer(conf, &nd, err);
+    r = find_peer(conf, ops->takes, &nd, err);
     if (r < 0)
         return r;
     nic = bp_alloc(sizeof(*nic));
@@ -150,7 +153,7 @@ int nic_new(struct bp_device *dev, struct bp_net_conf *conf, unsigned queues,
     }
     memcpy(nic->guest_mac, nic->mac, 6);
     nic->name = name_it(dev);
-    nic->port = (struct port){.receive = receive, .ready = ready, .runs = runs, .takes = ops->takes,
+    nic->port = (struct port){.receive = receive, .ready = ready, .runs = runs, .takes = ops->takes & ~BP_NET_TAKES_RINGS,
                               .queues = queues, .is_nic = true};
     port_init(&nic->port, nic);
     while (*link)

@@ -58,7 +58,9 @@ struct bp_chardev_class {
     void (*set_echo)(struct bp_chardev *chr, bool echo); /* terminals: line editing done by us */
     /* Text for query-chardev "filename" (malloc'd): "unix:/run/x,server=on"; NULL: the type name. */
     char *(*filename)(struct bp_chardev *chr);
-    void *reserved[4];
+    /* For unix_socket(); NULL: it is none. */
+    int (*unix_socket)(struct bp_chardev *chr, int *ret_fd);
+    void *reserved[3];
 };
 
 /* Back ends are a kind of their own: chardev, of the framework's module. */
@@ -127,7 +129,14 @@ struct bp_chardev_interface { /* chardev/1 */
     /* One line that says how to leave a mux on a terminal ("Ctrl-a x ends ..."), for the program to
      * print; NULL when the chardev is no such thing. Borrowed. */
     const char *(*leave_hint)(struct bp_chardev *chr);
-    void *reserved[2];
+    /*
+     * For a front end whose protocol carries descriptors and needs answers in their turn: the UNIX stream socket that
+     * it lies on (borrowed until CLOSED; -1: the peer is not there). Such a front end's can_read() gives 0, and it
+     * reads and writes there itself; after reading all it calls accept_input(), so that the end is noticed. -ENOTSUP:
+     * it is none, or TLS and the like lie in between. [main]
+     */
+    int (*unix_socket)(struct bp_chardev *chr, int *ret_fd);
+    void *reserved[1];
 };
 
 BP_END_DECLS

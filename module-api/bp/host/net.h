@@ -94,6 +94,26 @@ struct bp_nic_ops {
 
 /* ---- back ends ---- */
 
+struct bp_virtio;
+
+/*
+ * A netdev whose packets never come here: somebody else serves the rings of a virtio network card (bp/host/virtio.h,
+ * BP_VIRTQ_EXTERNAL). Only a card whose ops have BP_NET_TAKES_RINGS can have such a netdev, and it stays as long as
+ * the card. Pair n is queues 2n and 2n + 1.
+ */
+struct bp_net_rings {
+    uint32_t size; /* sizeof(struct bp_net_rings) */
+    /* The card has made its queues. [main] */
+    int (*attach)(struct bp_netdev *nd, struct bp_virtio *virtio, unsigned pairs, struct bp_error *err);
+    void (*detach)(struct bp_netdev *nd);                   /* the card leaves; NULL state is fine. [main] */
+    uint64_t (*features)(struct bp_netdev *nd);             /* bits of virtio that may be offered. [any] */
+    void (*run)(struct bp_netdev *nd, bool on);             /* the driver is ready, or ceases. [locked] */
+    void (*kick)(struct bp_netdev *nd, unsigned queue);     /* the driver has notified it. [locked] */
+    void (*active)(struct bp_netdev *nd, unsigned pairs);   /* so many pairs are in use. [locked] */
+    void *reserved[4];
+};
+#define BP_NET_TAKES_RINGS (1u << 31) /* in ops->takes: it gives its rings to a netdev that has bp_net_rings */
+
 /* A netdev. type.props are the keys of -netdev TYPE,... (without id). */
 struct bp_netdev_class {
     struct bp_type_info type; /* see BP_NETDEV */
@@ -113,7 +133,8 @@ struct bp_netdev_class {
     /* The address of a NIC that was given none, where machines that do not know of each other meet; false, or NULL: as
      * everywhere. */
     bool (*default_mac)(struct bp_netdev *nd, uint8_t mac[6]);
-    void *reserved[5];
+    const struct bp_net_rings *rings; /* or NULL: it has packets */
+    void *reserved[4];
 };
 
 static const struct bp_shape_slot bp_netdev_slots[] BP_UNUSED = {
@@ -242,7 +263,9 @@ struct bp_net_interface { /* net/1 */
     /* ---- for all ---- */
     /* Copies at most `length` bytes of a packet from `offset` on; returns how many there were. [any] */
     size_t (*copy)(const struct bp_net_packet *packet, size_t offset, void *buf, size_t length);
-    void *reserved[6];
+    /* The netdev that wants a card's rings, or NULL: it has packets, or there is none. It does not change. [any] */
+    struct bp_netdev *(*nic_rings)(const struct bp_nic *nic, const struct bp_net_rings **ret_rings);
+    void *reserved[5];
 };
 
 BP_END_DECLS

@@ -84,6 +84,20 @@ struct bp_virtq_info {
 };
 
 #define BP_VIRTQ_ADDRESSES 1u /* vectors are addresses of the guest, and nothing is mapped */
+/* Somebody else (another process) serves the ring: handle() is called for each notification of the driver, there is
+ * nothing to pop(), and ring() says where it lies. */
+#define BP_VIRTQ_EXTERNAL 2u
+
+/* A ring as the driver has set it up: where its parts lie in guest memory, and how far it has been served. */
+struct bp_virtq_ring {
+    uint32_t size; /* sizeof(struct bp_virtq_ring) */
+    uint16_t entries;
+    bool packed;
+    bool avail_wrap, used_wrap; /* packed */
+    uint64_t desc, driver, device;
+    uint16_t avail, used; /* split: free-running indices; packed: positions */
+    void *reserved[2];
+};
 
 /* What a description says of its device: constant. Each callback may be NULL; opaque is setup()'s. */
 struct bp_virtio_class {
@@ -182,7 +196,19 @@ struct bp_virtio_interface { /* virtio/1 */
     /* From minor 1 on. Reads where the driver said in a request that memory of its own lies: past the bus's IOMMU when
      * it knows of that. Errors as bp_space_read(). [locked] */
     int (*read_memory)(struct bp_virtio *virtio, uint64_t addr, void *buf, uint64_t len);
-    void *reserved[15];
+    /* From minor 2 on: for rings that somebody else serves (BP_VIRTQ_EXTERNAL). */
+    /* Of the features of all devices only those in `mask` are offered from now on. At first: all. [locked] */
+    void (*limit)(struct bp_virtio *virtio, uint64_t mask);
+    /* False: the driver has not set it up. [locked] */
+    bool (*ring)(struct bp_virtq *queue, struct bp_virtq_ring *ret_ring);
+    /* How far it has been served: only avail, used and their wraps are looked at. -EINVAL: beyond the ring. [locked] */
+    int (*set_position)(struct bp_virtq *queue, const struct bp_virtq_ring *ring);
+    /* Interrupts the driver for a queue, if the device runs. [locked] */
+    void (*interrupt)(struct bp_virtq *queue);
+    /* Somebody still works on the rings: a reset has not ended before as many calls of release(). [locked] */
+    void (*hold)(struct bp_virtio *virtio);
+    void (*release)(struct bp_virtio *virtio);
+    void *reserved[9];
 };
 
 /* Copies up to `size` bytes from `offset` of the readable part; returns how many there were. */

@@ -103,6 +103,7 @@ static uint8_t pairs(struct virtio_net *s, uint8_t command, const struct bp_virt
     if (n == 0 || n > s->pairs)
         return ERROR;
     s->active = n;
+    vnet_pairs_changed(s);
     return OK;
 }
 

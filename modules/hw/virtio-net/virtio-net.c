@@ -274,6 +274,10 @@ static bool handle(void *opaque, struct bp_virtq *queue)
     }
     if (index / 2 >= s->pairs)
         return true;
+    if (s->rings) {
+        s->rings->kick(s->served_by, index);
+        return true;
+    }
     bp_deferred_schedule(index & 1 ? s->pair[index / 2].send : s->pair[index / 2].more);
     return false; /* these ask for calls when they find nothing */
 }
@@ -299,12 +303,19 @@ static void reset_queue(void *opaque, struct bp_virtq *queue)
     }
 }
 
+void vnet_pairs_changed(struct virtio_net *s)
+{
+    if (s->rings)
+        s->rings->active(s->served_by, s->active);
+}
+
 static void reset(void *opaque)
 {
     struct virtio_net *s = opaque;
 
     let_go(s);
     control_reset(s);
+    vnet_pairs_changed(s);
     bp_deferred_schedule(s->sync);
 }
 
@@ -312,6 +323,11 @@ static void running(void *opaque, bool on)
 {
     struct virtio_net *s = opaque;
 
+    if (s->rings) {
+        if (on)
+            vnet_pairs_changed(s);
+        s->rings->run(s->served_by, on);
+    }
     if (!on) {
         let_go(s);
         return;
@@ -375,6 +391,8 @@ static uint64_t offer(void *opaque, uint64_t features)
     for (unsigned i = 0; i < BP_COUNT(bits); i++)
         if (!bits[i].on)
             features &= ~BP_VIRTIO_BIT(bits[i].bit);
+    if (s->rings)
+        features &= s->rings->features(s->served_by);
     return features;
 }
 
@@ -444,13 +462,16 @@ static const struct bp_virtio_class class = {
     .running = running, .reset = reset};
 static const struct bp_virtq_info queue_info = {
     .size = sizeof(queue_info), .entries = 256, .handle = handle, .reset = reset_queue};
+static const struct bp_virtq_info served_info = {
+    .size = sizeof(served_info), .entries = 256, .flags = BP_VIRTQ_EXTERNAL, .handle = handle};
 static const struct bp_virtq_info control_info = {
     .size = sizeof(control_info), .entries = 64, .handle = handle};
 static const struct bp_nic_ops nic_ops = {
-    .size = sizeof(struct bp_nic_ops), .receive = receive, .ready = ready, .link = link_changed};
+    .size = sizeof(struct bp_nic_ops), .takes = BP_NET_TAKES_RINGS, .receive = receive, .ready = ready, .link = link_changed};
 
 static int make_queues(struct virtio_net *s, struct bp_error *err)
 {
+    const struct bp_virtq_info *info = s->rings ? &served_info : &queue_info;
     int r = 0;
 
     for (unsigned i = 0; r == 0 && i < s->pairs; i++) {
@@ -459,9 +480,9 @@ static int make_queues(struct virtio_net *s, struct bp_error *err)
         p->net = s;
         p->send = bp_deferred_new(s->main, NULL, send_frames, p);
         p->more = bp_deferred_new(s->main, NULL, more_buffers, p);
-        r = virtio->add_queue(s->virtio, &queue_info, &p->rx, err);
+        r = virtio->add_queue(s->virtio, info, &p->rx, err);
         if (r == 0)
-            r = virtio->add_queue(s->virtio, &queue_info, &p->tx, err);
+            r = virtio->add_queue(s->virtio, info, &p->tx, err);
     }
     if (r == 0 && s->ctrl_vq)
         r = virtio->add_queue(s->virtio, &control_info, &s->control, err);
@@ -487,8 +508,12 @@ static int attach(struct bp_object *obj, void *state, struct bp_error *err)
         return r;
     s->pairs = s->mq ? net->nic_peer_queues(s->nic) : 1;
     s->pairs = s->pairs > MAX_PAIRS ? MAX_PAIRS : s->pairs;
+    s->served_by = net->nic_rings(s->nic, &s->rings);
     r = make_queues(s, err);
+    if (r == 0 && s->rings)
+        r = s->rings->attach(s->served_by, s->virtio, s->pairs, err);
     if (r < 0) {
+        s->rings = NULL;
         net->nic_free(s->nic);
         s->nic = NULL;
         return r;
@@ -509,6 +534,9 @@ static void detach(struct bp_object *obj, void *state)
             virtio->drop(s->pair[i].tx, s->pair[i].current);
         s->pair[i].current = NULL;
     }
+    if (s->rings)
+        s->rings->detach(s->served_by);
+    s->rings = NULL;
     net->nic_free(s->nic);
     s->nic = NULL;
     s->virtio = NULL;
@@ -521,6 +549,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     (void)version;
     if (s->active == 0 || s->active > s->pairs)
         return bp_fail(err, EINVAL, "virtio-net: %u pairs of queues are in use, of %u", s->active, s->pairs);
+    vnet_pairs_changed(s);
     bp_deferred_schedule(s->sync);
     for (unsigned i = 0; i < s->pairs; i++) {
         bp_deferred_schedule(s->pair[i].send);

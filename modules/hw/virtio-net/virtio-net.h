@@ -56,6 +56,8 @@ struct virtio_net {
     unsigned pairs, active; /* made; that the driver uses */
     struct pair pair[MAX_PAIRS];
     bool link;
+    struct bp_netdev *served_by; /* it serves the rings, we see no frames; or NULL */
+    const struct bp_net_rings *rings;
     /* the driver's filters */
     uint8_t mac[6];
     bool promiscuous, all_multi, all_uni, no_multi, no_uni, no_broadcast;
@@ -66,6 +68,9 @@ struct virtio_net {
 
 extern const struct bp_virtio_interface *vnet_virtio;
 extern const struct bp_net_interface *vnet_net;
+
+/* The driver has chosen how many pairs it uses. [locked] */
+void vnet_pairs_changed(struct virtio_net *s);
 
 /* ---- control.c ---- [locked] */
 void control_run(struct virtio_net *s, struct bp_virtq *queue);

@@ -75,14 +75,14 @@ static uint64_t common_features(const struct bp_virtio *v)
         f |= v->any_layout ? BP_VIRTIO_BIT(BP_VIRTIO_ANY_LAYOUT) : 0;
     }
     if (v->transport.legacy_only)
-        return f;
+        return f & v->limit;
     f |= BP_VIRTIO_BIT(BP_VIRTIO_VERSION_1);
     f |= v->iommu_platform ? BP_VIRTIO_BIT(BP_VIRTIO_ACCESS_PLATFORM) : 0;
     f |= v->packed ? BP_VIRTIO_BIT(BP_VIRTIO_RING_PACKED) : 0;
     f |= v->in_order ? BP_VIRTIO_BIT(BP_VIRTIO_IN_ORDER) : 0;
     f |= v->notification_data ? BP_VIRTIO_BIT(BP_VIRTIO_NOTIFICATION_DATA) : 0;
     f |= v->queue_reset ? BP_VIRTIO_BIT(BP_VIRTIO_RING_RESET) : 0;
-    return f;
+    return f & v->limit;
 }
 
 uint64_t virtio_offered(struct bp_virtio *v)
@@ -457,6 +457,7 @@ static int setup(struct bp_device *dev, const struct bp_virtio_class *class, voi
     v->config_size = class->config_size;
     v->class = class;
     v->opaque = opaque;
+    v->limit = UINT64_MAX;
     *ret_virtio = v;
     return 0;
 }
@@ -541,6 +542,16 @@ static unsigned in_flight(struct bp_virtq *q)
     return q->in_flight;
 }
 
+static void limit(struct bp_virtio *v, uint64_t mask)
+{
+    v->limit = mask;
+}
+
+static void hold(struct bp_virtio *v)
+{
+    v->orphans++;
+}
+
 const struct bp_virtio_interface virtio_table = {
     .size = sizeof(struct bp_virtio_interface),
     .setup = setup,
@@ -570,6 +581,12 @@ const struct bp_virtio_interface virtio_table = {
     .broken = virtio_broken,
     .shared_context = virtio_shared_context,
     .read_memory = virtio_read_memory,
+    .limit = limit,
+    .ring = virtq_ring,
+    .set_position = virtq_set_position,
+    .interrupt = virtq_interrupt,
+    .hold = hold,
+    .release = virtio_orphan_ended,
 };
 
 static struct bp_virtio *of(struct bp_device *dev)

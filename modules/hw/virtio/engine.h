@@ -110,7 +110,7 @@ struct bp_virtio {
     bool indirect_desc, event_idx, notify_on_empty, any_layout, packed, queue_reset, in_order,
         notification_data, iommu_platform;
     /* what the driver sees */
-    uint64_t driver_features;
+    uint64_t driver_features, limit;
     uint8_t status;
     bool legacy;    /* the driver uses the legacy interface */
     bool running, broken;
@@ -180,6 +180,16 @@ void virtq_unpop(struct bp_virtq *q, struct bp_virtq_request *request);
 void virtq_drop(struct bp_virtq *q, struct bp_virtq_request *request);
 bool virtq_kicks(struct bp_virtq *q, bool wanted);
 void virtq_schedule(struct bp_virtq *q);
+/* ---- external.c: rings that somebody else serves [locked] ---- */
+bool virtq_ring(struct bp_virtq *q, struct bp_virtq_ring *ret_ring);
+int virtq_set_position(struct bp_virtq *q, const struct bp_virtq_ring *ring);
+void virtq_interrupt(struct bp_virtq *q);
+static inline bool virtq_is_external(const struct bp_virtq *q)
+{
+    return q->info.flags & BP_VIRTQ_EXTERNAL;
+}
+
+/* ---- queue.c again ---- */
 bool virtq_works(const struct bp_virtq *q);
 void virtq_handle(void *queue); /* what a bell calls */
 /* Nothing in flight is the driver's any more. */

@@ -324,7 +324,7 @@ struct bp_virtq_request *virtq_pop(struct bp_virtq *q)
 {
     struct bp_virtq_request *r;
 
-    if (!virtq_works(q) || q->popping)
+    if (!virtq_works(q) || q->popping || virtq_is_external(q))
         return NULL;
     if (q->handling && q->turn == 0) {
         q->over = true;
@@ -339,7 +339,7 @@ struct bp_virtq_request *virtq_pop(struct bp_virtq *q)
 
 bool virtq_empty(struct bp_virtq *q)
 {
-    if (!virtq_works(q))
+    if (!virtq_works(q) || virtq_is_external(q))
         return true;
     if (q->replay_next < q->replay_count)
         return false;
@@ -439,7 +439,7 @@ void virtq_drop(struct bp_virtq *q, struct bp_virtq_request *request)
 
 bool virtq_kicks(struct bp_virtq *q, bool wanted)
 {
-    if (!virtq_works(q))
+    if (!virtq_works(q) || virtq_is_external(q))
         return false;
     q->kicks = wanted;
     if (q->packed)
@@ -460,6 +460,11 @@ void virtq_handle(void *queue)
     struct bp_virtq *q = queue;
 
     bp_trace(virtio_queue_notify, (void *)q->virtio, (unsigned)q->index);
+    if (virtq_is_external(q)) {
+        if (virtq_works(q))
+            (void)q->info.handle(q->virtio->opaque, q);
+        return;
+    }
     q->turn = TURN;
     while (virtq_works(q) && !q->popping) {
         bool all;
