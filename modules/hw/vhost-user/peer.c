@@ -336,6 +336,7 @@ static void close_peer(struct bp_vhost_user *peer)
     if (peer->connected)
         chardev->disconnect(peer->chr, peer);
     bp_start_release(peer->hold);
+    peer->hold = NULL;
     peer->ops = NULL;
     peer->failed = true;
     memory_forget(peer);
@@ -360,7 +361,6 @@ static int open_peer(struct bp_owner *of, const struct bp_vhost_user_info *info,
 
     vhost_chardev = chardev;
     vhost_virtio = virtio;
-    (void)of;
     if (!info->chardev)
         return bp_fail(err, EINVAL, "%s: parameter 'chardev' is missing: the id of a chardev on a UNIX socket",
                        info->who);
@@ -380,7 +380,7 @@ static int open_peer(struct bp_owner *of, const struct bp_vhost_user_info *info,
     peer->opaque = opaque;
     peer->rings = info->rings;
     peer->device_features = info->device_features;
-    peer->owner = bp_owner_new(NULL, "vhost-user", info->who, 0);
+    peer->owner = bp_owner_new(of, "vhost-user", info->who, 0);
     peer->chr = chr; /* whose connect() may say at once that somebody is there */
     r = bp_co_new(peer->owner, bp_context_main(NULL), "vhost-user", live, peer, &peer->co, err);
     if (r == 0)
