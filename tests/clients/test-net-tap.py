@@ -5,6 +5,7 @@ usage: test-net-tap.py SOURCE-ROOT BUILD-ROOT BRIDGE-HELPER
 """
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import socket
@@ -217,6 +218,146 @@ def helper_refuses_what_its_rules_deny():
         ip("link", "del", "br8")
 
 
+def build_option(name):
+    with open(os.path.join(BUILD, "meson-info", "intro-buildoptions.json"), encoding="utf-8") as f:
+        return next(o["value"] for o in json.load(f) if o["name"] == name)
+
+
+@contextlib.contextmanager
+def installed():
+    """The helper, its rules and the default scripts where an installation has them; seen in this namespace alone."""
+    prefix = build_option("prefix")
+    layers = os.path.join(FOLDER, "layers")
+    os.makedirs(layers)
+    subprocess.run(["mount", "-t", "tmpfs", "layers", layers], check=True)
+    mounted = []
+    try:
+        for n, folder in enumerate((prefix, "/etc")):
+            upper, work = (os.path.join(layers, "%s%d" % (word, n)) for word in ("upper", "work"))
+            os.makedirs(upper)
+            os.makedirs(work)
+            subprocess.run(["mount", "-t", "overlay", "overlay", "-o", "lowerdir=%s,upperdir=%s,workdir=%s,userxattr"
+                            % (folder, upper, work), folder], check=True)
+            mounted.append(folder)
+        helper = os.path.join(prefix, build_option("bindir"), "backplane-bridge-helper")
+        rules = os.path.join(prefix, build_option("sysconfdir"), "backplane")
+        for folder in (os.path.dirname(helper), rules):
+            os.makedirs(folder, exist_ok=True)
+        shutil.copy(os.path.join(BUILD, "backplane-bridge-helper"), helper)
+        with open(os.path.join(rules, "bridge.conf"), "w", encoding="ascii") as f:
+            f.write("allow br0\nallow qemubr0\n")
+        yield helper
+    finally:
+        for folder in mounted:
+            subprocess.run(["umount", "-l", folder], check=True)
+        subprocess.run(["umount", "-l", layers], check=True)
+        os.rmdir(layers)
+
+
+def put_on(bridge_name, *words):
+    """A PC with these words has its interface on the bridge."""
+    with Emulator(PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "none", "-nodefaults", *words):
+        assert "master " + bridge_name in ip("link", "show", "type", "tun"), ip("link")
+
+
+def installed_helper_serves_br0():
+    with installed() as helper:
+        with bridge("br0"):
+            for netdev in ("bridge", "bridge,br=br0", "tap,br=br0", "tap,helper=" + helper):
+                with machine(netdev) as w:
+                    assert "master br0" in ip("link", "show", forwards(w))
+                    host_answers(w)
+            card = ("-device", "virtio-net-pci,netdev=n1")
+            put_on("br0", "-netdev", "bridge,id=n1", *card)
+            put_on("br0", *card, "-netdev", "tap,id=n1,helper=" + helper)
+            put_on("br0", "-nic", "bridge,model=virtio-net-pci")
+        with bridge("qemubr0"):
+            put_on("qemubr0", "-netdev", "bridge,br=qemubr0,id=n1", "-device", "virtio-net-pci,netdev=n1")
+            with machine("bridge,br=qemubr0") as w:
+                forwards(w)
+                host_answers(w)
+        with bridge("br5"):
+            refused("bridge,id=n,br=br5", "denied")
+
+
+def default_scripts_are_run():
+    with installed():
+        for name in ("ifup", "ifdown"):
+            with open("/etc/qemu-" + name, "w", encoding="ascii") as f:
+                f.write("#!/bin/sh\necho \"%s $1\" >> %s/defaults\n" % (name, FOLDER))
+                f.write('ip addr add 10.9.0.1/24 dev "$1"; ip link set "$1" up\n' if name == "ifup" else "")
+            os.chmod("/etc/qemu-" + name, 0o755)
+        with machine("tap") as w:
+            name = interface(w)
+            host_answers(w)
+            w.emulator.command("quit")
+            w.emulator.process.wait(60)
+        with open("defaults", encoding="ascii") as f:
+            said = f.read().splitlines()
+        assert said == ["ifup " + name, "ifdown " + name], said
+        os.unlink("defaults")
+        with Emulator(PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "none", "-nodefaults", "-nic", "tap"):
+            with open("defaults", encoding="ascii") as f:
+                assert f.read().startswith("ifup tap")
+        os.unlink("defaults")
+        # The manual's two cards on two interfaces; and each interface carries its own frames.
+        two = ["-netdev", "tap,id=nd0,ifname=tap0", "-netdev", "tap,id=nd1,ifname=tap1"]
+        cards = ["-device", "e1000,netdev=nd0", "-device", "rtl8139,netdev=nd1"]
+        with Emulator(PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "none", "-nodefaults", *two, *cards):
+            there = ip("-br", "link")
+            assert "tap0" in there and "tap1" in there, there
+
+
+def two_interfaces_carry_frames_of_their_own():
+    folders = [os.path.join(FOLDER, name) for name in ("one", "two")]
+    for folder in folders:
+        os.mkdir(folder)
+    wires = [Wire(folder) for folder in folders]
+    words = []
+    for n, folder in enumerate(folders):
+        words += [word.replace("id=wire", "id=wire%d" % n).replace("netdev=wire", "netdev=wire%d" % n)
+                  .replace("hubid=1", "hubid=%d" % (n + 1)).replace("id=p", "id=p%d" % n)
+                  for word in options(folder, "tap,ifname=tap%d,script=no,downscript=no" % n, "nd%d" % n)]
+    with Emulator(PROGRAM, "-M", "none", *words):
+        for n, wire in enumerate(wires):
+            wire.ip = "10.9.%d.2" % n
+            ip("addr", "add", "10.9.%d.1/24" % n, "dev", "tap%d" % n)
+            ip("link", "set", "tap%d" % n, "up")
+        for n, wire in enumerate(wires):
+            host_answers(wire, "10.9.%d.1" % n)
+        for wire in wires:
+            while True:
+                frame = wire.frame(0.2)
+                if frame is None:
+                    break
+                assert b"to the" not in frame, "it has gone to the other one"
+    for wire in wires:
+        wire.close()
+
+
+def name_with_several_addresses_is_tried_in_turn():
+    """By a file of names of our own: only one address of three is served."""
+    with open("hosts", "w", encoding="ascii") as f:
+        f.write("::1 several\n127.0.0.1 several\n127.0.0.2 several\n")
+    subprocess.run(["mount", "--bind", "hosts", "/etc/hosts"], check=True)
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo("several", 1, type=socket.SOCK_STREAM)}
+        assert {"::1", "127.0.0.1"} <= addresses, addresses
+        for address in sorted(addresses):
+            for keys in ("", ",reconnect-ms=50"):
+                with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as server:
+                    server.bind((address, 0))
+                    server.listen(1)
+                    server.settimeout(20)
+                    with machine("stream,server=off,addr.type=inet,addr.host=several,addr.port=%d%s"
+                                 % (server.getsockname()[1], keys)) as w, server.accept()[0] as c:
+                        c.settimeout(20)
+                        w.send(OUT)
+                        assert tap.recv_all(c, 4 + len(OUT))[4:] == OUT
+    finally:
+        subprocess.run(["umount", "/etc/hosts"], check=True)
+
+
 def vhost_is_refused_in_words():
     refused("tap,id=n,script=no,vhost=on", "vhost=on", "vhost=off")
     with machine("tap,script=no,vhost=off") as w:
@@ -231,5 +372,7 @@ def name_that_is_too_long_is_refused():
 tap.run([interface_has_its_name_and_the_host_answers, old_backends_are_at_hub_0,
          kernel_names_an_interface_that_has_no_name,
          scripts_configure_it_and_clear_up, open_descriptor_is_taken, long_segments_are_cut_for_who_takes_none,
-         helper_puts_it_on_the_bridge, helper_refuses_what_its_rules_deny, vhost_is_refused_in_words,
+         helper_puts_it_on_the_bridge, helper_refuses_what_its_rules_deny, installed_helper_serves_br0,
+         default_scripts_are_run, two_interfaces_carry_frames_of_their_own,
+         name_with_several_addresses_is_tried_in_turn, vhost_is_refused_in_words,
          name_that_is_too_long_is_refused])

@@ -7,7 +7,7 @@ import struct
 
 from nic import ALL, MAC, PEER, Nic, checksum, frame, ipv4, tcp, tcp_sum
 from qtest import QTest, Tap
-from virtio import PACKED, VERSION_1, Legacy, Modern, Packed, Split, until
+from virtio import PACKED, VERSION_1, Function, Legacy, Modern, Packed, Split, until
 
 RX, TX, CONTROL, IN, OUT, ASK = 0x100000, 0x110000, 0x120000, 0x200000, 0x400000, 0x600000
 CSUM, GUEST_CSUM, GUEST_OFFLOADS, GUEST_TSO4, HOST_TSO4, MRG, CTRL, CTRL_RX, CTRL_VLAN, CTRL_EXTRA, CTRL_MAC = \
@@ -233,6 +233,16 @@ def lying_headers_harm_nobody(q, card):
 
 
 tap = Tap()
+def old_option_says_how_many_vectors():
+    """-net nic: at hub 0, vectors=0 leaves MSI-X out."""
+    for words, vectors in (("", 4), (",vectors=0", 0), (",vectors=5", 5)):
+        with QTest(["-M", "pc", "-net", "nic,model=virtio,addr=4" + words]) as q:
+            f = Function(q, 4)
+            at = f.capability(0x11)
+            assert (f.read(at + 2, "w") + 1 if at else 0) == vectors, (words, at)
+
+
+tap.case("the old option says how many vectors", old_option_says_how_many_vectors)
 for ring, transport, kind in ((Split, Modern, "split"), (Packed, Modern, "packed"), (Split, Legacy, "legacy")):
     tap.case("frames go both ways: %s" % kind, with_card(frames_go_both_ways, ring=ring, transport=transport))
 tap.case("frames go both ways without merging", with_card(frames_go_both_ways, bits=()))

@@ -74,8 +74,28 @@ static int look_up(const char *netdev, const char *key, const char *host, const 
     memcpy(&ret->address, list->ai_addr, list->ai_addrlen);
     ret->length = list->ai_addrlen;
     ret->family = list->ai_family;
+    ret->others = 0;
+    for (const struct addrinfo *ai = list->ai_next; ai && ret->others < PLACE_OTHERS; ai = ai->ai_next) {
+        memcpy(&ret->other[ret->others].address, ai->ai_addr, ai->ai_addrlen);
+        ret->other[ret->others].length = ai->ai_addrlen;
+        ret->other[ret->others++].family = ai->ai_family;
+    }
     freeaddrinfo(list);
     return 0;
+}
+
+void place_swap(struct place *place, unsigned n)
+{
+    union address address = place->address;
+    socklen_t length = place->length;
+    int family = place->family;
+
+    place->address = place->other[n].address;
+    place->length = place->other[n].length;
+    place->family = place->other[n].family;
+    place->other[n].address = address;
+    place->other[n].length = length;
+    place->other[n].family = family;
 }
 
 static int read_inet(const char *netdev, const char *key, struct bp_value *dict, unsigned flags, struct place *ret,

@@ -19,10 +19,18 @@ union address {
     struct sockaddr_un local;
 };
 
+#define PLACE_OTHERS 7u
+
 struct place {
     int family; /* AF_INET, AF_INET6, AF_UNIX; -1: `fd` */
     union address address;
     socklen_t length;
+    struct {
+        int family;
+        union address address;
+        socklen_t length;
+    } other[PLACE_OTHERS]; /* that a name has beside the first */
+    unsigned others;
     int fd;
     unsigned last_port; /* to=: the last one to try; 0: only the one */
     bool keep_alive, mptcp;
@@ -40,6 +48,8 @@ int place_read(const char *netdev, const char *key, struct bp_value *dict, unsig
 /* "HOST:PORT", HOST may be missing: any (or this host, where it is connected to). */
 int place_parse(const char *netdev, const char *key, const char *text, unsigned flags, struct place *ret,
                 struct bp_error *err);
+/* Takes number `n` of the others in place of the address, which takes its place. */
+void place_swap(struct place *place, unsigned n);
 bool place_multicast(const struct place *place);
 /*
  * Before bind() at a path: a socket that an earlier process left is taken away. Errors: -EADDRINUSE where somebody

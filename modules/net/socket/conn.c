@@ -114,7 +114,18 @@ static void retry(void *opaque)
         try_again(c);
 }
 
-static int start_connecting(struct conn *c, struct bp_error *err)
+/* A name may have several addresses: is there one that was not tried in this turn? It is the place's then. */
+static bool another(struct conn *c)
+{
+    if (c->tried >= c->place.others) {
+        c->tried = 0;
+        return false;
+    }
+    place_swap(&c->place, c->tried++);
+    return true;
+}
+
+static int connect_once(struct conn *c, struct bp_error *err)
 {
     char *text;
     int r, code;
@@ -138,6 +149,18 @@ static int start_connecting(struct conn *c, struct bp_error *err)
     else
         established(c, &c->place);
     return 0;
+}
+
+static int start_connecting(struct conn *c, struct bp_error *err)
+{
+    int r = connect_once(c, err);
+
+    while (r < 0 && another(c)) {
+        if (err)
+            *err = (struct bp_error){0};
+        r = connect_once(c, err);
+    }
+    return r;
 }
 
 static int start_listening(struct conn *c, struct bp_error *err)
@@ -383,8 +406,14 @@ static void finish_connecting(struct conn *c)
 
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &code, &n);
     if (code == 0) {
+        c->tried = 0;
         established(c, &c->place);
         return;
+    }
+    if (another(c)) {
+        drop_socket(c);
+        if (start_connecting(c, NULL) == 0)
+            return;
     }
     if (c->retry_ms == 0) {
         text = place_text(&c->place);

@@ -26,6 +26,7 @@ struct conn {
 
     int listener, fd; /* -1: none */
     bool connecting, paused;
+    unsigned tried; /* of the place's other addresses, since the last success */
     struct bp_watch *listen_watch, *watch;
     struct bp_timer *retry;
     uint8_t *in;      /* CONN_IN bytes */
