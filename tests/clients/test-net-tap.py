@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import socket
 import struct
@@ -339,6 +340,7 @@ def name_with_several_addresses_is_tried_in_turn():
     """By a file of names of our own: only one address of three is served."""
     with open("hosts", "w", encoding="ascii") as f:
         f.write("::1 several\n127.0.0.1 several\n127.0.0.2 several\n")
+    ip("link", "set", "lo", "up")
     subprocess.run(["mount", "--bind", "hosts", "/etc/hosts"], check=True)
     try:
         addresses = {info[4][0] for info in socket.getaddrinfo("several", 1, type=socket.SOCK_STREAM)}
@@ -352,7 +354,10 @@ def name_with_several_addresses_is_tried_in_turn():
                     with machine("stream,server=off,addr.type=inet,addr.host=several,addr.port=%d%s"
                                  % (server.getsockname()[1], keys)) as w, server.accept()[0] as c:
                         c.settimeout(20)
-                        w.send(OUT)
+                        end = time.monotonic() + 20  # what comes before the link is up is lost
+                        while not select.select([c], [], [], 0.2)[0]:
+                            assert time.monotonic() < end, (address, keys)
+                            w.send(OUT)
                         assert tap.recv_all(c, 4 + len(OUT))[4:] == OUT
     finally:
         subprocess.run(["umount", "/etc/hosts"], check=True)
