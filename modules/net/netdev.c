@@ -214,8 +214,8 @@ int netdev_connect(struct bp_netdev *nd, struct bp_netdev *other, struct bp_erro
     if (nd == other)
         return bp_fail(err, EINVAL, "netdev '%s' cannot be joined with itself", nd->id);
     if (nd->class->rings || other->class->rings)
-        return bp_fail(err, EINVAL, "netdev '%s' serves the rings of a virtio network card: it has no packets for a hub",
-                       nd->class->rings ? nd->id : other->id);
+        return bp_fail(err, EINVAL, "netdev '%s' serves the rings of a virtio network card: it has no packets for "
+                       "a hub", nd->class->rings ? nd->id : other->id);
     if (nd->port.peer || other->port.peer)
         return bp_fail(err, EBUSY, "netdev '%s' is joined with something else already",
                        nd->port.peer ? nd->id : other->id);

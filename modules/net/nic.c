@@ -114,7 +114,8 @@ static char *name_it(struct bp_device *dev)
     return bp_strdup(text);
 }
 
-static int find_peer(const struct bp_net_conf *conf, uint32_t takes, struct bp_netdev **ret_nd, struct bp_error *err)
+static int find_peer(const struct bp_net_conf *conf, uint32_t takes, struct bp_netdev **ret_nd,
+                     struct bp_error *err)
 {
     struct bp_netdev *nd = conf->netdev && *conf->netdev ? netdev_find(conf->netdev) : NULL;
 

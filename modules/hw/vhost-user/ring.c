@@ -147,7 +147,8 @@ static int hand_over(struct bp_vhost_user *peer, uint64_t features)
         if (vhost_virtio->ring(peer->ring[i].queue, &rings[i]))
             set_up[n++] = i;
     bp_device_unlock(peer->dev);
-    features |= peer->features & (BP_VIRTIO_BIT(F_PROTOCOL_FEATURES) | (peer->log ? BP_VIRTIO_BIT(F_LOG_ALL) : 0));
+    features |= peer->features & BP_VIRTIO_BIT(F_PROTOCOL_FEATURES);
+    features |= peer->log ? BP_VIRTIO_BIT(F_LOG_ALL) : 0;
     r = message_send_u64(peer, SET_FEATURES, features);
     for (unsigned i = 0; r == 0 && i < n; i++)
         r = start_ring(peer, set_up[i], &rings[set_up[i]]);

@@ -467,7 +467,8 @@ static const struct bp_virtq_info served_info = {
 static const struct bp_virtq_info control_info = {
     .size = sizeof(control_info), .entries = 64, .handle = handle};
 static const struct bp_nic_ops nic_ops = {
-    .size = sizeof(struct bp_nic_ops), .takes = BP_NET_TAKES_RINGS, .receive = receive, .ready = ready, .link = link_changed};
+    .size = sizeof(struct bp_nic_ops), .takes = BP_NET_TAKES_RINGS,
+    .receive = receive, .ready = ready, .link = link_changed};
 
 static int make_queues(struct virtio_net *s, struct bp_error *err)
 {
