@@ -154,8 +154,8 @@ int nic_new(struct bp_device *dev, struct bp_net_conf *conf, unsigned queues,
     }
     memcpy(nic->guest_mac, nic->mac, 6);
     nic->name = name_it(dev);
-    nic->port = (struct port){.receive = receive, .ready = ready, .runs = runs, .takes = ops->takes & ~BP_NET_TAKES_RINGS,
-                              .queues = queues, .is_nic = true};
+    nic->port = (struct port){.receive = receive, .ready = ready, .runs = runs,
+                              .takes = ops->takes & ~BP_NET_TAKES_RINGS, .queues = queues, .is_nic = true};
     port_init(&nic->port, nic);
     while (*link)
         link = &(*link)->next;

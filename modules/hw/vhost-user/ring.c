@@ -128,9 +128,11 @@ int rings_enable(struct bp_vhost_user *peer)
     for (unsigned i = 0; r == 0 && i < peer->count; i++) {
         struct ring *ring = &peer->ring[i];
 
-        if (!ring->started || ring->told == __atomic_load_n(&ring->enabled, __ATOMIC_ACQUIRE) || !(peer->features >> F_PROTOCOL_FEATURES & 1))
+        bool enabled = __atomic_load_n(&ring->enabled, __ATOMIC_ACQUIRE);
+
+        if (!ring->started || ring->told == enabled || !(peer->features >> F_PROTOCOL_FEATURES & 1))
             continue;
-        ring->told = __atomic_load_n(&ring->enabled, __ATOMIC_ACQUIRE);
+        ring->told = enabled;
         r = message_send_state(peer, SET_VRING_ENABLE, i, ring->told);
     }
     return r;
