@@ -54,6 +54,7 @@
 #include <bp/host/scsi.h>
 #include <bp/host/secret.h>
 #include <bp/host/tls.h>
+#include <bp/host/vhost-user.h>
 #include <bp/host/virtio.h>
 #include <bp/host/vnc.h>
 #include <bp/iommu.h>
@@ -443,7 +444,8 @@ _Static_assert(offsetof(struct bp_chardev_class, accept_input) == 128, "bp_chard
 _Static_assert(offsetof(struct bp_chardev_class, ioctl) == 136, "bp_chardev_class.ioctl");
 _Static_assert(offsetof(struct bp_chardev_class, set_echo) == 144, "bp_chardev_class.set_echo");
 _Static_assert(offsetof(struct bp_chardev_class, filename) == 152, "bp_chardev_class.filename");
-_Static_assert(offsetof(struct bp_chardev_class, reserved) == 160, "bp_chardev_class.reserved");
+_Static_assert(offsetof(struct bp_chardev_class, unix_socket) == 160, "bp_chardev_class.unix_socket");
+_Static_assert(offsetof(struct bp_chardev_class, reserved) == 168, "bp_chardev_class.reserved");
 _Static_assert(sizeof(struct bp_chardev_handlers) >= 48, "bp_chardev_handlers");
 _Static_assert(offsetof(struct bp_chardev_handlers, size) == 0, "bp_chardev_handlers.size");
 _Static_assert(offsetof(struct bp_chardev_handlers, can_read) == 8, "bp_chardev_handlers.can_read");
@@ -477,7 +479,8 @@ _Static_assert(offsetof(struct bp_chardev_interface, terminal_raw) == 176, "bp_c
 _Static_assert(offsetof(struct bp_chardev_interface, terminal_restore) == 184, "bp_chardev_interface.terminal_restore");
 _Static_assert(offsetof(struct bp_chardev_interface, received_break) == 192, "bp_chardev_interface.received_break");
 _Static_assert(offsetof(struct bp_chardev_interface, leave_hint) == 200, "bp_chardev_interface.leave_hint");
-_Static_assert(offsetof(struct bp_chardev_interface, reserved) == 208, "bp_chardev_interface.reserved");
+_Static_assert(offsetof(struct bp_chardev_interface, unix_socket) == 208, "bp_chardev_interface.unix_socket");
+_Static_assert(offsetof(struct bp_chardev_interface, reserved) == 216, "bp_chardev_interface.reserved");
 _Static_assert(sizeof(struct bp_command) >= 80, "bp_command");
 _Static_assert(offsetof(struct bp_command, size) == 0, "bp_command.size");
 _Static_assert(offsetof(struct bp_command, flags) == 4, "bp_command.flags");
@@ -1005,7 +1008,8 @@ _Static_assert(offsetof(struct bp_net_interface, filter_new) == 232, "bp_net_int
 _Static_assert(offsetof(struct bp_net_interface, filter_free) == 240, "bp_net_interface.filter_free");
 _Static_assert(offsetof(struct bp_net_interface, filter_pass) == 248, "bp_net_interface.filter_pass");
 _Static_assert(offsetof(struct bp_net_interface, copy) == 256, "bp_net_interface.copy");
-_Static_assert(offsetof(struct bp_net_interface, reserved) == 264, "bp_net_interface.reserved");
+_Static_assert(offsetof(struct bp_net_interface, nic_rings) == 264, "bp_net_interface.nic_rings");
+_Static_assert(offsetof(struct bp_net_interface, reserved) == 272, "bp_net_interface.reserved");
 _Static_assert(sizeof(struct bp_net_offload) == 16, "bp_net_offload");
 _Static_assert(offsetof(struct bp_net_offload, flags) == 0, "bp_net_offload.flags");
 _Static_assert(offsetof(struct bp_net_offload, segment) == 1, "bp_net_offload.segment");
@@ -1020,6 +1024,15 @@ _Static_assert(offsetof(struct bp_net_packet, vectors) == 0, "bp_net_packet.vect
 _Static_assert(offsetof(struct bp_net_packet, count) == 8, "bp_net_packet.count");
 _Static_assert(offsetof(struct bp_net_packet, length) == 12, "bp_net_packet.length");
 _Static_assert(offsetof(struct bp_net_packet, offload) == 16, "bp_net_packet.offload");
+_Static_assert(sizeof(struct bp_net_rings) >= 88, "bp_net_rings");
+_Static_assert(offsetof(struct bp_net_rings, size) == 0, "bp_net_rings.size");
+_Static_assert(offsetof(struct bp_net_rings, attach) == 8, "bp_net_rings.attach");
+_Static_assert(offsetof(struct bp_net_rings, detach) == 16, "bp_net_rings.detach");
+_Static_assert(offsetof(struct bp_net_rings, features) == 24, "bp_net_rings.features");
+_Static_assert(offsetof(struct bp_net_rings, run) == 32, "bp_net_rings.run");
+_Static_assert(offsetof(struct bp_net_rings, kick) == 40, "bp_net_rings.kick");
+_Static_assert(offsetof(struct bp_net_rings, active) == 48, "bp_net_rings.active");
+_Static_assert(offsetof(struct bp_net_rings, reserved) == 56, "bp_net_rings.reserved");
 _Static_assert(sizeof(struct bp_netdev_class) >= 216, "bp_netdev_class");
 _Static_assert(offsetof(struct bp_netdev_class, type) == 0, "bp_netdev_class.type");
 _Static_assert(offsetof(struct bp_netdev_class, takes) == 104, "bp_netdev_class.takes");
@@ -1032,7 +1045,8 @@ _Static_assert(offsetof(struct bp_netdev_class, peer_takes) == 144, "bp_netdev_c
 _Static_assert(offsetof(struct bp_netdev_class, link) == 152, "bp_netdev_class.link");
 _Static_assert(offsetof(struct bp_netdev_class, info) == 160, "bp_netdev_class.info");
 _Static_assert(offsetof(struct bp_netdev_class, default_mac) == 168, "bp_netdev_class.default_mac");
-_Static_assert(offsetof(struct bp_netdev_class, reserved) == 176, "bp_netdev_class.reserved");
+_Static_assert(offsetof(struct bp_netdev_class, rings) == 176, "bp_netdev_class.rings");
+_Static_assert(offsetof(struct bp_netdev_class, reserved) == 184, "bp_netdev_class.reserved");
 _Static_assert(sizeof(struct bp_nic_ops) >= 64, "bp_nic_ops");
 _Static_assert(offsetof(struct bp_nic_ops, size) == 0, "bp_nic_ops.size");
 _Static_assert(offsetof(struct bp_nic_ops, takes) == 4, "bp_nic_ops.takes");
@@ -1653,6 +1667,29 @@ _Static_assert(sizeof(struct bp_variant) == 32, "bp_variant");
 _Static_assert(offsetof(struct bp_variant, value) == 0, "bp_variant.value");
 _Static_assert(offsetof(struct bp_variant, schema) == 8, "bp_variant.schema");
 _Static_assert(offsetof(struct bp_variant, reserved) == 16, "bp_variant.reserved");
+_Static_assert(sizeof(struct bp_vhost_user_info) >= 64, "bp_vhost_user_info");
+_Static_assert(offsetof(struct bp_vhost_user_info, size) == 0, "bp_vhost_user_info.size");
+_Static_assert(offsetof(struct bp_vhost_user_info, rings) == 4, "bp_vhost_user_info.rings");
+_Static_assert(offsetof(struct bp_vhost_user_info, who) == 8, "bp_vhost_user_info.who");
+_Static_assert(offsetof(struct bp_vhost_user_info, chardev) == 16, "bp_vhost_user_info.chardev");
+_Static_assert(offsetof(struct bp_vhost_user_info, device_features) == 24, "bp_vhost_user_info.device_features");
+_Static_assert(offsetof(struct bp_vhost_user_info, reserved) == 32, "bp_vhost_user_info.reserved");
+_Static_assert(sizeof(struct bp_vhost_user_interface) >= 144, "bp_vhost_user_interface");
+_Static_assert(offsetof(struct bp_vhost_user_interface, size) == 0, "bp_vhost_user_interface.size");
+_Static_assert(offsetof(struct bp_vhost_user_interface, open) == 8, "bp_vhost_user_interface.open");
+_Static_assert(offsetof(struct bp_vhost_user_interface, close) == 16, "bp_vhost_user_interface.close");
+_Static_assert(offsetof(struct bp_vhost_user_interface, attach) == 24, "bp_vhost_user_interface.attach");
+_Static_assert(offsetof(struct bp_vhost_user_interface, detach) == 32, "bp_vhost_user_interface.detach");
+_Static_assert(offsetof(struct bp_vhost_user_interface, features) == 40, "bp_vhost_user_interface.features");
+_Static_assert(offsetof(struct bp_vhost_user_interface, run) == 48, "bp_vhost_user_interface.run");
+_Static_assert(offsetof(struct bp_vhost_user_interface, kick) == 56, "bp_vhost_user_interface.kick");
+_Static_assert(offsetof(struct bp_vhost_user_interface, enable) == 64, "bp_vhost_user_interface.enable");
+_Static_assert(offsetof(struct bp_vhost_user_interface, is_there) == 72, "bp_vhost_user_interface.is_there");
+_Static_assert(offsetof(struct bp_vhost_user_interface, reserved) == 80, "bp_vhost_user_interface.reserved");
+_Static_assert(sizeof(struct bp_vhost_user_ops) >= 48, "bp_vhost_user_ops");
+_Static_assert(offsetof(struct bp_vhost_user_ops, size) == 0, "bp_vhost_user_ops.size");
+_Static_assert(offsetof(struct bp_vhost_user_ops, there) == 8, "bp_vhost_user_ops.there");
+_Static_assert(offsetof(struct bp_vhost_user_ops, reserved) == 16, "bp_vhost_user_ops.reserved");
 _Static_assert(sizeof(struct bp_viewer_ops) >= 72, "bp_viewer_ops");
 _Static_assert(offsetof(struct bp_viewer_ops, size) == 0, "bp_viewer_ops.size");
 _Static_assert(offsetof(struct bp_viewer_ops, flags) == 4, "bp_viewer_ops.flags");
@@ -1705,7 +1742,13 @@ _Static_assert(offsetof(struct bp_virtio_interface, enabled) == 192, "bp_virtio_
 _Static_assert(offsetof(struct bp_virtio_interface, broken) == 200, "bp_virtio_interface.broken");
 _Static_assert(offsetof(struct bp_virtio_interface, shared_context) == 208, "bp_virtio_interface.shared_context");
 _Static_assert(offsetof(struct bp_virtio_interface, read_memory) == 216, "bp_virtio_interface.read_memory");
-_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 224, "bp_virtio_interface.reserved");
+_Static_assert(offsetof(struct bp_virtio_interface, limit) == 224, "bp_virtio_interface.limit");
+_Static_assert(offsetof(struct bp_virtio_interface, ring) == 232, "bp_virtio_interface.ring");
+_Static_assert(offsetof(struct bp_virtio_interface, set_position) == 240, "bp_virtio_interface.set_position");
+_Static_assert(offsetof(struct bp_virtio_interface, interrupt) == 248, "bp_virtio_interface.interrupt");
+_Static_assert(offsetof(struct bp_virtio_interface, hold) == 256, "bp_virtio_interface.hold");
+_Static_assert(offsetof(struct bp_virtio_interface, release) == 264, "bp_virtio_interface.release");
+_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 272, "bp_virtio_interface.reserved");
 _Static_assert(sizeof(struct bp_virtio_pci_info) >= 24, "bp_virtio_pci_info");
 _Static_assert(offsetof(struct bp_virtio_pci_info, size) == 0, "bp_virtio_pci_info.size");
 _Static_assert(offsetof(struct bp_virtio_pci_info, flags) == 4, "bp_virtio_pci_info.flags");
@@ -1729,6 +1772,18 @@ _Static_assert(offsetof(struct bp_virtq_request, in_bytes) == 32, "bp_virtq_requ
 _Static_assert(offsetof(struct bp_virtq_request, own) == 40, "bp_virtq_request.own");
 _Static_assert(offsetof(struct bp_virtq_request, queue) == 48, "bp_virtq_request.queue");
 _Static_assert(offsetof(struct bp_virtq_request, reserved) == 56, "bp_virtq_request.reserved");
+_Static_assert(sizeof(struct bp_virtq_ring) >= 64, "bp_virtq_ring");
+_Static_assert(offsetof(struct bp_virtq_ring, size) == 0, "bp_virtq_ring.size");
+_Static_assert(offsetof(struct bp_virtq_ring, entries) == 4, "bp_virtq_ring.entries");
+_Static_assert(offsetof(struct bp_virtq_ring, packed) == 6, "bp_virtq_ring.packed");
+_Static_assert(offsetof(struct bp_virtq_ring, avail_wrap) == 7, "bp_virtq_ring.avail_wrap");
+_Static_assert(offsetof(struct bp_virtq_ring, used_wrap) == 8, "bp_virtq_ring.used_wrap");
+_Static_assert(offsetof(struct bp_virtq_ring, desc) == 16, "bp_virtq_ring.desc");
+_Static_assert(offsetof(struct bp_virtq_ring, driver) == 24, "bp_virtq_ring.driver");
+_Static_assert(offsetof(struct bp_virtq_ring, device) == 32, "bp_virtq_ring.device");
+_Static_assert(offsetof(struct bp_virtq_ring, avail) == 40, "bp_virtq_ring.avail");
+_Static_assert(offsetof(struct bp_virtq_ring, used) == 42, "bp_virtq_ring.used");
+_Static_assert(offsetof(struct bp_virtq_ring, reserved) == 48, "bp_virtq_ring.reserved");
 _Static_assert(sizeof(struct bp_vnc_interface) >= 64, "bp_vnc_interface");
 _Static_assert(offsetof(struct bp_vnc_interface, size) == 0, "bp_vnc_interface.size");
 _Static_assert(offsetof(struct bp_vnc_interface, serve) == 8, "bp_vnc_interface.serve");
