@@ -89,12 +89,12 @@ static const struct {
     const char *scheme, *missing;
 } not_built[] = {
     {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
-    {"gluster", "Gluster disks"}, {"fat", "folders as disks"}, {"nvme", "NVMe controllers of the host"},
+    {"fat", "folders as disks"}, {"nvme", "NVMe controllers of the host"},
     {"sheepdog", "Sheepdog, which newer releases dropped"}, {"vxhs", "VxHS, which newer releases dropped"},
 };
 
 /* Names whose beginning is a driver's: nbd://..., nbd+unix://... The driver takes them apart. */
-static const char *const schemes[] = {"nbd", "http", "https", "ftp", "ftps", "ssh", "iscsi"};
+static const char *const schemes[] = {"nbd", "http", "https", "ftp", "ftps", "ssh", "iscsi", "gluster"};
 
 static bool is_scheme(const char *name, const char *scheme)
 {

@@ -516,7 +516,7 @@ static const struct {
     {"bochs", "images of another emulator"}, {"vvfat", "folders as disks"},
     
     {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
-    {"gluster", "Gluster disks"}, {"quorum", "quorums"}, {"replication", "replication"},
+    {"quorum", "quorums"}, {"replication", "replication"},
     {"compress", "compressing filters"}, {"preallocate", "preallocating filters"},
     {"snapshot-access", "access to snapshots"}, {"copy-before-write", "copies before writes"},
     {"nvme", "NVMe controllers of the host"}, {"io_uring", "libblkio"},

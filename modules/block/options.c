@@ -64,6 +64,13 @@ static int apply_drive(struct bp_value *args, struct bp_error *err)
     return drive_new(args, NULL, err);
 }
 
+/* Of a list of them; -blockdev takes as many as there are. */
+#define SERVER_KEYS(N) \
+    BP_ARG_OPT("file.server." N ".type", STRING, "of a server of a list: tcp or unix (Gluster)"), \
+    BP_ARG_OPT("file.server." N ".host", STRING, "its host"), \
+    BP_ARG_OPT("file.server." N ".port", STRING, "its port"), \
+    BP_ARG_OPT("file.server." N ".socket", STRING, "its unix socket")
+
 static const struct bp_field drive_keys[] = {
     BP_ARG_OPT("file", STRING, "image file, device or URL; none: a drive without a medium"),
     BP_ARG_OPT("if", STRING, "interface: ide, scsi, sd, mtd, floppy, pflash, virtio, none"),
@@ -108,6 +115,11 @@ static const struct bp_field drive_keys[] = {
     BP_ARG_OPT("file.reconnect-delay", STRING, "seconds that requests wait for a new connection (NBD)"),
     BP_ARG_OPT("file.open-timeout", STRING, "seconds that the first connection may take (NBD)"),
     BP_ARG_OPT("file.tls-creds", STRING, "credentials of TLS (NBD)"),
+    BP_ARG_OPT("file.tls-hostname", STRING, "name that the server's certificate has to have (NBD)"),
+    BP_ARG_OPT("file.volume", STRING, "volume (Gluster)"),
+    SERVER_KEYS("0"), SERVER_KEYS("1"), SERVER_KEYS("2"), SERVER_KEYS("3"),
+    BP_ARG_OPT("file.debug", STRING, "how much is logged, 0 to 9 (Gluster)"),
+    BP_ARG_OPT("file.logfile", STRING, "where to (Gluster)"),
     BP_ARG_OPT("file.username", STRING, "user on a server (HTTP, FTP)"),
     BP_ARG_OPT("file.password-secret", STRING, "secret with the password"),
     BP_ARG_OPT("file.url", STRING, "URL (HTTP, FTP)"), BP_ARG_OPT("file.readahead", STRING,

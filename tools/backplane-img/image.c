@@ -279,13 +279,19 @@ static int dashed(const char *key, struct bp_value *value, void *opaque)
     return 0;
 }
 
+/* What makes files of this name: others than the host's. */
+static const char *own_driver(const char *name)
+{
+    return !strncmp(name, "gluster:", 8) || !strncmp(name, "gluster+", 8) ? "gluster" : "file";
+}
+
 static int make_file(const char *name, uint64_t size, struct bp_value *options, bool alone, struct bp_error *err)
 {
     struct bp_value *o = bp_value_dict();
     const char *how = bp_value_get_string(options, "preallocation");
     int r;
 
-    bp_value_set(o, "driver", bp_value_string("file"));
+    bp_value_set(o, "driver", bp_value_string(own_driver(name)));
     bp_value_set(o, "filename", bp_value_string(strncmp(name, "file:", 5) ? name : name + 5));
     bp_value_set(o, "size", bp_value_uint(alone ? size : 0));
     if (alone && how)
@@ -315,7 +321,7 @@ int disk_make(const char *name, const char *format, struct bp_value *given)
         more = bp_value_dict();
         bp_value_set(more, "read-only", bp_value_bool(false));
         if (r == 0)
-            r = block->image_open(name, "file", more, &file, &err);
+            r = block->image_open(name, own_driver(name), more, &file, &err);
         bp_value_unref(more);
         if (r == 0) {
             bp_value_set(options, "file", bp_value_string(block->node_name(file)));
