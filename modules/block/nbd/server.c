@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <bp/command.h>
+#include <bp/option.h>
 
 #include "server.h"
 
@@ -437,6 +438,38 @@ static const struct bp_schema export_schema = {"BlockExportInfo", BP_KIND_STRUCT
 static const struct bp_schema export_list = {"BlockExportInfoList", BP_KIND_LIST, .element_kind = BP_KIND_STRUCT,
                                              .element = &export_schema};
 
+/* ---- options: the same at the start ---- */
+
+static int apply(int (*run)(struct bp_value *args, struct bp_value **ret, struct bp_error *err), struct bp_value *args,
+                 struct bp_error *err)
+{
+    struct bp_value *ret_value = NULL;
+    int ret = run(args, &ret_value, err);
+
+    bp_value_unref(ret_value);
+    return ret;
+}
+
+static int apply_server(struct bp_value *args, struct bp_error *err)
+{
+    return apply(qmp_start, args, err);
+}
+
+static int apply_export(struct bp_value *args, struct bp_error *err)
+{
+    return apply(qmp_export_add, args, err);
+}
+
+#define PHASE_SERVER ((enum bp_option_phase)(BP_PHASE_LATE - 2))
+#define PHASE_EXPORT ((enum bp_option_phase)(BP_PHASE_LATE - 1))
+BP_OPTION(option_server, "nbd-server", "start the NBD server (as nbd-server-start)", .phase = PHASE_SERVER,
+          .arg = "addr.type=inet|unix,addr.host=H,addr.port=P|addr.path=F[,tls-creds=ID][,tls-authz=ID]"
+                 "[,max-connections=N]",
+          .group = "Disks", .keys = start_args, .apply = apply_server);
+BP_OPTION(option_export, "export", "export a node (as block-export-add)", .phase = PHASE_EXPORT,
+          .arg = "[type=]nbd,id=ID,node-name=N[,name=NAME][,description=TEXT][,writable=on|off]",
+          .group = "Disks", .keys = export_add_args, .implied = "type", .apply = apply_export);
+
 #define RAW_WAITS (BP_COMMAND_RAW | BP_COMMAND_COROUTINE)
 BP_COMMAND(cmd_start, "nbd-server-start", "start the NBD server", start_args, NONE, NULL, qmp_start, RAW_WAITS);
 BP_COMMAND(cmd_add, "nbd-server-add", "export a disk over NBD", add_args, NONE, NULL, qmp_add, RAW_WAITS);
@@ -448,6 +481,7 @@ BP_COMMAND(cmd_export_del, "block-export-del", "end an export", export_del_args,
 BP_COMMAND(cmd_query, "query-block-exports", "list exports", NULL, LIST, &export_list, qmp_query, 0);
 
 BP_MODULE_WITH_FINI("block-nbd-server", "Disks for NBD clients", imports, NULL, stop,
+                    {BP_PROVIDE_OPTION, &option_server}, {BP_PROVIDE_OPTION, &option_export},
                     {BP_PROVIDE_EVENT, &deleted_event}, {BP_PROVIDE_COMMAND, &cmd_start},
                     {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_remove}, {BP_PROVIDE_COMMAND, &cmd_stop},
                     {BP_PROVIDE_COMMAND, &cmd_export_add}, {BP_PROVIDE_COMMAND, &cmd_export_del},
