@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/log.h>
+
 #include "jobs.h"
 
 #define MAX_BITMAPS 65535u
@@ -202,6 +204,8 @@ struct bp_value *bitmaps_info(struct bp_block_node *node)
         bp_value_set(v, "recording", bp_value_bool(b->enabled));
         bp_value_set(v, "busy", bp_value_bool(b->busy));
         bp_value_set(v, "persistent", bp_value_bool(b->persistent));
+        if (b->inconsistent)
+            bp_value_set(v, "inconsistent", bp_value_bool(true));
         bp_value_append(list, v);
     }
     return list;
@@ -236,12 +240,81 @@ struct bitmap *bitmap_find(struct bp_value *args, struct bp_block_node **ret_nod
     return find(bp_value_get_string(args, "node"), bp_value_get_string(args, "name"), ret_node, err);
 }
 
+/* ---- of images ---- */
+
+static int add_loaded(void *opaque, const struct bp_block_bitmap *from)
+{
+    struct bp_block_node *node = opaque;
+    struct bitmap *b, **link = &node->bitmaps;
+    int ret;
+
+    if (bitmap_of(node, from->name))
+        return -EINVAL;
+    ret = bitmap_new(from->name, from->granularity, from->inconsistent ? 0 : from->length, &b, NULL);
+    if (ret < 0)
+        return ret;
+    b->persistent = true;
+    b->inconsistent = from->inconsistent;
+    b->enabled = from->enabled && !from->inconsistent;
+    for (uint64_t i = 0; from->bits && i < (bits_for(b->length, b->granularity) + 63) / 64; i++) {
+        b->bits[i] = from->bits[i];
+        b->count += (unsigned)__builtin_popcountll(b->bits[i]);
+    }
+    while (*link)
+        link = &(*link)->next;
+    *link = b;
+    node->bitmaps_in_image = true;
+    return 0;
+}
+
+int bitmaps_open(struct bp_block_node *node, struct bp_error *err)
+{
+    int ret = 0;
+
+    if (!node->driver->bitmaps_load)
+        return 0;
+    if (!node->bitmaps_loaded)
+        ret = node->driver->bitmaps_load(node, add_loaded, node, err);
+    node->bitmaps_loaded = true;
+    return ret == 0 && !node->flags.read_only && node->bitmaps_in_image ? node->driver->bitmaps_use(node, err) : ret;
+}
+
+void bitmaps_store(struct bp_block_node *node)
+{
+    struct bp_block_bitmap *list;
+    struct bp_error err = {0};
+    unsigned n = 0, i = 0;
+
+    for (struct bitmap *b = node->bitmaps; b; b = b->next)
+        n += b->persistent;
+    if (!node->driver->bitmaps_store || node->flags.read_only || !node->bitmaps_loaded ||
+        (n == 0 && !node->bitmaps_in_image))
+        return;
+    list = bp_alloc((n + 1) * sizeof(*list));
+    for (struct bitmap *b = node->bitmaps; b; b = b->next) {
+        if (!b->persistent)
+            continue;
+        reach(b, (uint64_t)node->length);
+        list[i++] = (struct bp_block_bitmap){.size = sizeof(*list), .enabled = b->enabled, .name = b->name,
+                                             .inconsistent = b->inconsistent, .granularity = b->granularity,
+                                             .length = b->length, .bits = b->inconsistent ? NULL : b->bits};
+    }
+    if (node->driver->bitmaps_store(node, list, n, &err) < 0)
+        bp_warn("node '%s': its bitmaps could not be stored: %s", node->name, err.message);
+    else
+        node->bitmaps_in_image = n > 0;
+    free(list);
+}
+
 /* ---- actions ---- */
 
 enum verb { ADD, REMOVE, CLEAR, ENABLE, DISABLE, MERGE, VERBS };
 static const char *const verbs[VERBS] = {
     "block-dirty-bitmap-add", "block-dirty-bitmap-remove", "block-dirty-bitmap-clear", "block-dirty-bitmap-enable",
     "block-dirty-bitmap-disable", "block-dirty-bitmap-merge"};
+
+static const char inconsistent_text[] =
+    "the bitmap is inconsistent: whoever wrote to the image last did not store it; it can only be removed";
 
 struct bitmap_action {
     enum verb verb;
@@ -270,6 +343,7 @@ static uint64_t usual_granularity(const struct bp_block_node *node)
 static int add(struct bitmap_action *a, struct bp_value *args, struct bp_error *err)
 {
     const char *name = bp_value_get_string(args, "name"), *node_name = bp_value_get_string(args, "node");
+    bool persistent = bp_value_as_bool(bp_value_get(args, "persistent"));
     struct bitmap **link;
     unsigned count = 0;
     int ret;
@@ -281,8 +355,12 @@ static int add(struct bitmap_action *a, struct bp_value *args, struct bp_error *
         return bp_fail(err, EINVAL, "member 'name' expects 1 to 1023 bytes");
     if (bitmap_of(a->node, name))
         return bp_fail(err, EEXIST, "node '%s' has a bitmap '%s' already", a->node->name, name);
-    if (bp_value_as_bool(bp_value_get(args, "persistent")))
-        return bp_fail(err, ENOTSUP, "persistent bitmaps are not built yet");
+    if (persistent && (!a->node->driver->bitmaps_store || a->node->flags.read_only))
+        return bp_fail(err, EINVAL, "node '%s' cannot keep a bitmap: %s", a->node->name,
+                       a->node->driver->bitmaps_store ? "it is read-only" : "its format has none (qcow2 has)");
+    ret = persistent ? a->node->driver->bitmaps_use(a->node, err) : 0;
+    if (ret < 0)
+        return ret;
     for (link = &a->node->bitmaps; *link; link = &(*link)->next)
         count++;
     if (count >= MAX_BITMAPS)
@@ -293,6 +371,7 @@ static int add(struct bitmap_action *a, struct bp_value *args, struct bp_error *
     if (ret < 0)
         return ret;
     a->b->enabled = !bp_value_as_bool(bp_value_get(args, "disabled"));
+    a->b->persistent = persistent;
     *link = a->b;
     return 0;
 }
@@ -318,13 +397,16 @@ static int merge(struct bitmap_action *a, struct bp_value *args, struct bp_error
         return -ENOENT;
     if (a->b->busy)
         return bp_fail(err, EBUSY, "bitmap '%s' is in use by a job", a->b->name);
+    if (a->b->inconsistent)
+        return bp_fail(err, EINVAL, "%s", inconsistent_text);
     ret = copy_of(a->b, &sum, err);
     for (size_t i = 0; ret == 0 && i < bp_value_length(list); i++) {
         struct bp_value *v = bp_value_at(list, i);
         const char *name = bp_value_as_string(v);
         struct bitmap *from = name ? find(node, name, NULL, err) : bitmap_find(v, NULL, err);
 
-        ret = !from ? -ENOENT : from->length != a->b->length
+        ret = !from ? -ENOENT
+              : from->inconsistent ? bp_fail(err, EINVAL, "%s", inconsistent_text) : from->length != a->b->length
                   ? bp_fail(err, EINVAL, "bitmaps of disks of different lengths cannot be merged") : 0;
         if (ret == 0)
             bitmap_merge(sum, from);
@@ -350,6 +432,8 @@ static int carry_out(struct bitmap_action *a, struct bp_value *args, struct bp_e
         return -ENOENT;
     if (a->b->busy)
         return bp_fail(err, EBUSY, "bitmap '%s' is in use by a job", a->b->name);
+    if (a->b->inconsistent && a->verb != REMOVE)
+        return bp_fail(err, EINVAL, "%s", inconsistent_text);
     a->was_enabled = a->b->enabled;
     if (a->verb == REMOVE) {
         unlink_it(a->node, a->b);

@@ -65,6 +65,7 @@ struct bp_block_node {
     uint64_t highest_write;   /* atomic: end of the farthest write */
     struct watch *watches;    /* changed while it is drained */
     struct bitmap *bitmaps;   /* the same */
+    bool bitmaps_loaded, bitmaps_in_image;
     uint64_t threshold;       /* of block-set-write-threshold; 0: none */
 };
 

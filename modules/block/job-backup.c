@@ -235,6 +235,10 @@ static int take_bitmap(struct bp_value *args, struct backup *b, const char *sync
     b->bitmap = bitmap_of(b->source, name);
     if (!b->bitmap)
         b->bitmap = bitmap_of(skip_filters(b->source), name);
+    if (b->bitmap && b->bitmap->inconsistent) {
+        b->bitmap = NULL;
+        return bp_fail(err, EINVAL, "bitmap '%s' is inconsistent: it can only be removed", name);
+    }
     if (!b->bitmap)
         return bp_fail(err, ENOENT, "node '%s' has no bitmap '%s'", b->source->name, name);
     if (b->bitmap->busy) {

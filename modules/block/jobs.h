@@ -128,6 +128,7 @@ struct bitmap {
     uint64_t granularity, length;
     uint64_t *bits, words, count; /* count: bits that are set */
     bool enabled, persistent, busy;
+    bool inconsistent; /* of an image whose last writer did not store it; it can only be removed */
     pthread_mutex_t lock;
 };
 int bitmap_new(const char *name, uint64_t granularity, uint64_t length, struct bitmap **ret_bitmap,
@@ -142,6 +143,9 @@ uint64_t bitmap_bytes(struct bitmap *b); /* that are dirty */
 struct bitmap *bitmap_find(struct bp_value *args, struct bp_block_node **ret_node, struct bp_error *err);
 struct bitmap *bitmap_of(struct bp_block_node *node, const char *name);
 void bitmaps_mark(struct bp_block_node *node, uint64_t offset, uint64_t bytes); /* [any] */
+/* Those that the node's image holds: read once, and marked when writes may come. [co] */
+int bitmaps_open(struct bp_block_node *node, struct bp_error *err);
+void bitmaps_store(struct bp_block_node *node); /* persistent ones, when no more writes come; drained. [co] */
 void bitmaps_free(struct bp_block_node *node);
 struct bp_value *bitmaps_info(struct bp_block_node *node); /* NULL: it has none */
 /* An action of a transaction on bitmaps: done, and how it is undone. */

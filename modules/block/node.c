@@ -370,6 +370,7 @@ static int destroy(void *opaque, struct bp_error *err)
     unlink_it(node);
     if (node->opened) {
         node_flush(node);
+        bitmaps_store(node);
         if (node->driver->close)
             node->driver->close(node);
         node->opened = false;
@@ -481,7 +482,9 @@ static int open_it(struct bp_block_node *node, struct bp_error *err)
     ret = node_refresh(node, err);
     if (ret == 0)
         ret = permissions_update(node, err);
-    return ret == 0 && node->driver->granted ? node->driver->granted(node, err) : ret;
+    if (ret == 0 && node->driver->granted)
+        ret = node->driver->granted(node, err);
+    return ret == 0 ? bitmaps_open(node, err) : ret;
 }
 
 static int fill_in(struct bp_block_node *node, const char *driver, struct bp_value *options,
@@ -620,14 +623,18 @@ int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_
             bp_fail(err, -ret, "node '%s': what was written to it cannot be flushed: %s", node->name,
                     strerror(-ret));
     }
+    if (ret == 0 && flags.read_only && !node->flags.read_only)
+        bitmaps_store(node);
     if (ret == 0 && node->driver->reopen_prepare)
         ret = node->driver->reopen_prepare(node, &flags, rest, err);
     else if (ret == 0 && bp_value_length(rest) > 0)
         ret = bp_fail(err, ENOTSUP, "driver '%s' cannot change its own keys while it is open",
                       node->driver->type.name + sizeof("block-") - 1);
     bp_value_unref(rest);
-    if (ret < 0)
+    if (ret < 0) {
+        bitmaps_open(node, NULL);
         return ret;
+    }
     if (node->driver->reopen_commit)
         node->driver->reopen_commit(node);
     node->flags = flags;
@@ -639,5 +646,7 @@ int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_
     ret = node_refresh(node, err);
     if (ret == 0)
         ret = permissions_update(node, err);
-    return ret == 0 && node->driver->granted ? node->driver->granted(node, err) : ret;
+    if (ret == 0 && node->driver->granted)
+        ret = node->driver->granted(node, err);
+    return ret == 0 ? bitmaps_open(node, err) : ret;
 }

@@ -134,6 +134,18 @@ struct bp_block_measure {
     void *reserved[2];
 };
 
+/* A dirty bitmap that an image holds. Borrowed by whoever is called. */
+struct bp_block_bitmap {
+    uint32_t size;
+    bool enabled;      /* writes are recorded */
+    bool inconsistent; /* whoever wrote to the image last did not store it: `bits` is NULL */
+    const char *name;
+    uint64_t granularity; /* bytes of a part of the disk; a power of two */
+    uint64_t length;      /* of the disk, bytes */
+    const uint64_t *bits; /* bit i % 64 of word i / 64: part i was written to */
+    void *reserved[2];
+};
+
 enum bp_block_snapshot_op { BP_BLOCK_SNAPSHOT_LIST, BP_BLOCK_SNAPSHOT_CREATE, BP_BLOCK_SNAPSHOT_APPLY,
                             BP_BLOCK_SNAPSHOT_DELETE };
 
@@ -239,7 +251,15 @@ struct bp_block_driver {
     /* After open, and after a reopen: what it needs of its children is granted and locked on the host, so that it may
      * write to them (repairs, marks). [co] */
     int (*granted)(struct bp_block_node *node, struct bp_error *err);
-    void *reserved[7];
+    /* Calls add() for each bitmap of the image, until it fails. [co], drained */
+    int (*bitmaps_load)(struct bp_block_node *node, int (*add)(void *opaque, const struct bp_block_bitmap *bitmap),
+                        void *opaque, struct bp_error *err);
+    /* Writes begin: what the image says of its bitmaps is not so any more until they are stored. [co], drained */
+    int (*bitmaps_use)(struct bp_block_node *node, struct bp_error *err);
+    /* These are the image's, and no others. Inconsistent ones that it has stay as they lie there. [co], drained */
+    int (*bitmaps_store)(struct bp_block_node *node, const struct bp_block_bitmap *list, unsigned count,
+                         struct bp_error *err);
+    void *reserved[4];
 };
 
 static const struct bp_shape_slot bp_block_child_slots[] BP_UNUSED = {

@@ -12,6 +12,7 @@
 #include "qcow2.h"
 
 #define MAX_CLUSTERS (UINT64_C(1) << 32)
+#define MOST_BITMAP_ENTRIES (1u << 21) /* 1 GiB of the smallest clusters */
 
 struct look {
     struct qcow *s;
@@ -217,6 +218,11 @@ static int look_at_bitmaps(struct look *l)
             uint64_t table = get64(dir + at);
             uint32_t entries = get32(dir + at + 8), extra = get32(dir + at + 20);
 
+            if (entries > MOST_BITMAP_ENTRIES) {
+                say(l, "ERROR: the table of a bitmap cannot have %u entries", entries);
+                l->ret->corruptions++;
+                entries = 0;
+            }
             refer(l, table, (uint64_t)entries * 8, "the table of a bitmap");
             for (uint32_t i = 0; ret == 0 && i < entries && table >> s->cluster_bits < l->clusters; i++) {
                 uint8_t raw[8];

@@ -202,7 +202,7 @@ static char *copy_text(const char *text)
 static int qcow_info(struct bp_block_node *node, struct bp_block_info *ret)
 {
     const struct qcow *s = block->state(node);
-    struct bp_value *v = bp_value_dict(), *data = bp_value_dict();
+    struct bp_value *v = bp_value_dict(), *data = bp_value_dict(), *bitmaps;
 
     ret->cluster_size = s->cluster;
     ret->backing_file = copy_text(s->backing_file);
@@ -218,6 +218,10 @@ static int qcow_info(struct bp_block_node *node, struct bp_block_info *ret)
         bp_value_set(data, "extended-l2", bp_value_bool(s->subs > 1));
     }
     bp_value_set(data, "refcount-bits", bp_value_uint(1u << s->refcount_order));
+    bitmaps = bitmaps_list((struct qcow *)(uintptr_t)s);
+    if (bp_value_length(bitmaps) > 0)
+        bp_value_set(data, "bitmaps", bp_value_ref(bitmaps));
+    bp_value_unref(bitmaps);
     if (s->crypt)
         bp_value_set(data, "encrypt", crypt_info(s));
     ret->encrypted = s->crypt;
@@ -345,5 +349,7 @@ BP_BLOCK_DRIVER(qcow2_driver, "qcow2", "Images that grow, with snapshots and bac
                 .resize = qcow_resize, .limits = qcow_limits, .info = qcow_info, .make_empty = qcow_empty,
                 .reopen_prepare = reopen_prepare, .reopen_commit = reopen_commit, .create = qcow_create,
                 .check = qcow_check, .snapshot = qcow_snapshot, .change_backing = qcow_change_backing,
-                .measure = qcow_measure, .children_changed = qcow_changed, .granted = qcow_granted);
+                .bitmaps_load = qcow_bitmaps_load, .bitmaps_use = qcow_bitmaps_use,
+                .bitmaps_store = qcow_bitmaps_store, .measure = qcow_measure,
+                .children_changed = qcow_changed, .granted = qcow_granted);
 BP_MODULE("block-qcow2", "Disk images in the format qcow2", imports, {BP_PROVIDE_OTHER, &qcow2_driver});

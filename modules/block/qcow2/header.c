@@ -365,7 +365,7 @@ int header_mark(struct qcow *s)
     }
     if (s->version >= 3 && s->lazy == 1)
         s->incompat |= INCOMPAT_DIRTY;
-    s->autoclear &= AUTOCLEAR_RAW_DATA;
+    s->autoclear &= AUTOCLEAR_RAW_DATA | (s->bitmaps_kept ? AUTOCLEAR_BITMAPS : 0);
     if (s->incompat != incompat || s->autoclear != autoclear) {
         ret = header_write(s);
         if (ret == 0)

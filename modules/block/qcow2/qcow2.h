@@ -127,6 +127,7 @@ struct qcow {
     struct freed *freed, *freed_last;
     uint64_t hint;   /* number of the first cluster that may be free */
     uint64_t packed; /* where the next compressed cluster may go; 0: a new one */
+    bool bitmaps_kept;  /* the image has bitmaps, which say that they are in use: they are stored at the end */
     struct crypt *crypt; /* NULL: data lies there as it is */
     uint64_t luks_offset, luks_bytes; /* of the encryption's header; 0: it is not encrypted */
     bool marked;     /* the image says that it is being written to */
@@ -233,6 +234,14 @@ int qcow_sync(struct qcow *s); /* everything, in order, to stable storage. Under
 /* Waits for those that came before and overlap. 0; -ECANCELED, or -EWOULDBLOCK for who may not wait. */
 int range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone);
 void range_unlock(struct qcow *s, struct range *r);
+
+/* ---- bitmaps.c ---- */
+int qcow_bitmaps_load(struct bp_block_node *node, int (*add)(void *opaque, const struct bp_block_bitmap *bitmap),
+                      void *opaque, struct bp_error *err);
+int qcow_bitmaps_use(struct bp_block_node *node, struct bp_error *err);
+int qcow_bitmaps_store(struct bp_block_node *node, const struct bp_block_bitmap *list, unsigned n,
+                       struct bp_error *err);
+struct bp_value *bitmaps_list(struct qcow *s); /* Qcow2BitmapInfo of each */
 
 /* ---- crypt.c ---- */
 int crypt_open(struct qcow *s, struct bp_error *err);
