@@ -221,6 +221,12 @@ bool bpc_options_given(const char *name)
     return false;
 }
 
+bool bp_option_given(const char *name)
+{
+    bpc_assert_main();
+    return bpc_options_given(name);
+}
+
 void bpc_options_each(const char *name, void (*fn)(struct bp_value *args, void *opaque), void *opaque)
 {
     for (unsigned i = 0; uses && i < uses->len; i++) {

@@ -61,6 +61,9 @@ void bp_choose_default(const char *what, const char *choice);
  * in the keys are told now. [main] */
 int bp_option_add(const char *name, struct bp_value *args, struct bp_error *err);
 
+/* Does the command line have "-NAME", applied already or not? [main] */
+bool bp_option_given(const char *name);
+
 BP_END_DECLS
 
 #endif

@@ -115,7 +115,7 @@ static const struct {
     const char *name, *missing;
 } not_built[] = {
     {"coreaudio", "Core Audio, which is of macOS"}, {"dsound", "DirectSound, which is of Windows"},
-    {"spice", "a SPICE server"}, {"dbus", "audio over D-Bus"}, {"jack", "JACK"},
+    {"spice", "a SPICE server, which package backplane-spice has"}, {"dbus", "audio over D-Bus"}, {"jack", "JACK"},
     {"alsa", "ALSA"}, {"oss", "OSS"}, {"pa", "PulseAudio"}, {"pipewire", "PipeWire"}, {"sdl", "audio of SDL"},
     {"sndio", "sndio"},
 };

@@ -61,6 +61,7 @@ int chardev_init(struct bp_error *err);
 /* front.c */
 int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *handlers, void *opaque,
                   struct bp_error *err);
+void front_set_open(struct bp_chardev *chr, bool open); /* tells the back end */
 void front_disconnect(struct bp_chardev *chr, void *opaque);
 size_t front_write(struct bp_chardev *chr, const uint8_t *buf, size_t len, void *opaque);
 void front_accept_input(struct bp_chardev *chr, void *opaque);

@@ -59,7 +59,7 @@ static const struct {
     {"wctablet", "a serial tablet"}, {"braille", "Braille displays"},
     {"console", "the console of Windows"},
     {"parallel", "parallel ports of the host"}, {"parport", "parallel ports of the host"},
-    {"spicevmc", "a SPICE server"}, {"spiceport", "a SPICE server"}, {"dbus", "D-Bus"},
+    {"dbus", "D-Bus"},
     {"qemu-vdagent", "a clipboard for guests"}, {"hub", "hubs of character devices"},
     {"/dev/parport", "parallel ports of the host"},
     {"tn3270:", "TN3270"}, {"con:", "the console of Windows"},

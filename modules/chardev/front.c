@@ -32,6 +32,12 @@ static void all_event(struct bp_chardev *chr, enum bp_chardev_event event)
         front_event(chr->fronts[i], event);
 }
 
+void front_set_open(struct bp_chardev *chr, bool open)
+{
+    if (chr->class->front_open)
+        chr->class->front_open(chr, open);
+}
+
 int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *handlers, void *opaque,
                   struct bp_error *err)
 {
@@ -62,6 +68,7 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
         if (chr->mux)
             front_event(front, BP_CHARDEV_MUX_IN);
     }
+    front_set_open(chr, true);
     if (chr->class->accept_input)
         chr->class->accept_input(chr);
     return 0;
@@ -75,14 +82,14 @@ void front_disconnect(struct bp_chardev *chr, void *opaque)
         return;
     free(chr->fronts[i]);
     chr->fronts[i] = NULL;
-    if (chr->focus != i)
-        return;
-    chr->focus = -1;
-    for (i = 0; i < FRONTS; i++)
-        if (chr->fronts[i]) {
-            mux_set_focus(chr, i);
-            break;
-        }
+    if (chr->focus == i)
+        chr->focus = -1;
+    for (i = 0; i < FRONTS && !chr->fronts[i];)
+        i++;
+    if (i == FRONTS)
+        front_set_open(chr, false);
+    else if (chr->focus < 0)
+        mux_set_focus(chr, i);
 }
 
 /* ---- output ---- */

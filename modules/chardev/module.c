@@ -78,8 +78,9 @@ static const struct bp_chardev_interface table = {
     .closed = back_closed, .writable = back_writable, .received_fds = iface_received_fds,
     .take_fd = iface_take_fd, .terminal_raw = terminal_raw, .terminal_restore = terminal_restore,
     .received_break = back_break, .leave_hint = mux_leave_hint, .unix_socket = iface_unix_socket,
+    .set_front_open = front_set_open,
 };
-BP_INTERFACE(chardev_interface, "chardev", 1, 0, &table);
+BP_INTERFACE(chardev_interface, "chardev", 1, 1, &table);
 
 /* ---- options ---- */
 

@@ -61,10 +61,13 @@ BRANCH_OF(ringbuf, "ChardevRingbuf", BP_ARG_OPT("size", INT64, "bytes"), COMMON_
 BRANCH_OF(pty, "ChardevPty", BP_ARG_OPT("path", STRING, "a link to it"), COMMON_KEYS);
 BRANCH_OF(vc, "ChardevVC", BP_ARG_OPT("width", INT64, "pixels"), BP_ARG_OPT("height", INT64, "pixels"),
           BP_ARG_OPT("cols", INT64, "characters of a line"), BP_ARG_OPT("rows", INT64, "lines"), COMMON_KEYS);
+BRANCH_OF(spicevmc, "ChardevSpiceChannel", BP_ARG("type", STRING, "vdagent, usbredir or smartcard"), COMMON_KEYS);
+BRANCH_OF(spiceport, "ChardevSpicePort", BP_ARG("fqdn", STRING, "what clients find it by"), COMMON_KEYS);
 BRANCH_OF(plain, "ChardevCommon", COMMON_KEYS);
 
 static const char *const kinds[] = {"file", "pipe", "socket", "udp", "pty", "null", "stdio",
-                                    "serial", "ringbuf", "memory", "vc", NULL};
+                                    "serial", "ringbuf", "memory", "vc",
+                                    "spicevmc", "spiceport", NULL};
 static const struct bp_schema kind = {"ChardevBackendKind", BP_KIND_ENUM, .choices = kinds};
 static const struct bp_field backend_members[] = {
     BP_ARG_TYPED("type", ENUM, &kind, 0, "kind of back end"), BP_FIELDS_END};
@@ -72,7 +75,7 @@ static const struct bp_variant backend_variants[] = {
     {"file", &file_wrapper}, {"pipe", &host_device_wrapper}, {"socket", &socket__wrapper},
     {"udp", &udp_wrapper}, {"pty", &pty_wrapper}, {"serial", &host_device_wrapper}, {"null", &plain_wrapper},
     {"stdio", &stdio__wrapper}, {"ringbuf", &ringbuf_wrapper}, {"memory", &ringbuf_wrapper},
-    {"vc", &vc_wrapper}, {NULL, NULL}};
+    {"vc", &vc_wrapper}, {"spicevmc", &spicevmc_wrapper}, {"spiceport", &spiceport_wrapper}, {NULL, NULL}};
 const struct bp_schema qmp_backend_schema = {
     "ChardevBackend", BP_KIND_UNION, .members = backend_members, .discriminator = "type",
     .variants = backend_variants};
@@ -98,7 +101,7 @@ static int flatten_member(const char *key, struct bp_value *member, void *opaque
         const char *from, *to, *local;
     } names[] = {
         {"out", "path", NULL}, {"in", "input-path", NULL}, {"device", "path", NULL},
-        {"str", "fd", NULL}, {"host", "host", "localaddr"}, {"port", "port", "localport"},
+        {"str", "fd", NULL}, {"fqdn", "name", NULL}, {"host", "host", "localaddr"}, {"port", "port", "localport"},
     };
     struct flatten *into = opaque;
     const char *name = key;
@@ -143,6 +146,8 @@ int qmp_chardev_add(const char *id, struct bp_value *backend, struct bp_value **
         bp_value_each(data, flatten_member, &into);
     if (type && !strcmp(type, "socket"))
         socket_defaults(into.args);
+    if (type && data && !strcmp(type, "spicevmc") && bp_value_has(data, "type"))
+        bp_value_set(into.args, "name", bp_value_ref(bp_value_get(data, "type")));
     bp_value_set(into.args, "id", bp_value_string(id));
     if (type)
         bp_value_set(into.args, "backend", bp_value_string(type));

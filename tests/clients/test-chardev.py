@@ -695,7 +695,7 @@ def mistakes_are_named():
             (("-chardev", "bogus"), "known: file, msmouse, null"), (("-serial", "braille"), "not built yet"),
             (("-serial", "websocket:127.0.0.1:1"), "needs server=on"),
             (("-chardev", "socket,id=x,path=/tmp/x,tn3270=on"), "telnet=on"),
-            (("-chardev", "spicevmc,id=a,name=vdagent"), "not built yet"),
+            (("-chardev", "spicevmc,id=a,name=vdagent"), "spice"),
             (("-chardev", "null,id=m,mux=on", *("-mon", "m") * 5), "-mon chardev=m: "),
             (("-chardev", "pipe,id=x,path=/none"), "/none")):
         text = refused(*args)

@@ -60,7 +60,10 @@ struct bp_chardev_class {
     char *(*filename)(struct bp_chardev *chr);
     /* For unix_socket(); NULL: it is none. */
     int (*unix_socket)(struct bp_chardev *chr, int *ret_fd);
-    void *reserved[3];
+    /* Somebody uses it, or nobody does: a front end has come or gone, or says so itself (set_front_open). [any] under
+     * the machine lock */
+    void (*front_open)(struct bp_chardev *chr, bool open);
+    void *reserved[2];
 };
 
 /* Back ends are a kind of their own: chardev, of the framework's module. */
@@ -133,10 +136,12 @@ struct bp_chardev_interface { /* chardev/1 */
      * For a front end whose protocol carries descriptors and needs answers in their turn: the UNIX stream socket that
      * it lies on (borrowed until CLOSED; -1: the peer is not there). Such a front end's can_read() gives 0, and it
      * reads and writes there itself; after reading all it calls accept_input(), so that the end is noticed. -ENOTSUP:
-     * it is none, or TLS and the like lie in between. [main]
+     * it is none, or TLS and the like lie in between. From 1.1 on. [main]
      */
     int (*unix_socket)(struct bp_chardev *chr, int *ret_fd);
-    void *reserved[1];
+    /* 1.1, for front ends: whether the guest has the other side open, where that can be told. What a front end never
+     * says is true while it is connected. */
+    void (*set_front_open)(struct bp_chardev *chr, bool open);
 };
 
 BP_END_DECLS

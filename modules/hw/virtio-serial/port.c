@@ -186,8 +186,23 @@ static bool send_some(struct vport *p)
     return taken == n;
 }
 
+/* The back end hears that the guest has the port open. */
+static void tell_back(struct vport *p)
+{
+    bool open;
+
+    bp_device_lock(p->serial->dev);
+    open = p->guest_open;
+    bp_device_unlock(p->serial->dev);
+    if (p->console || !p->chr || open == p->told_open)
+        return;
+    p->told_open = open;
+    vserial_chardev->set_front_open(p->chr, open);
+}
+
 void vport_work(struct vport *p)
 {
+    tell_back(p);
     while (send_some(p))
         ;
     if (p->chr)
@@ -250,6 +265,8 @@ static int attach(struct bp_device *dev, bool console, struct bp_error *err)
     ret = chr ? vserial_chardev->connect(chr, &handlers, p, err) : 0;
     if (ret == 0) {
         p->chr = chr;
+        if (chr && !console)
+            vserial_chardev->set_front_open(chr, false);
         return 0;
     }
     bp_device_lock(s->dev);

@@ -340,7 +340,8 @@ static const struct bp_level_class vserial_level = {
 
 BP_VIRTIO_TRANSITIONAL_NAMES(serial, "virtio-serial", 0x0780, "Virtio console", &vserial_level, .category = "input");
 
-static const struct bp_import imports[] = {BP_IMPORT(virtio, "virtio", 1), BP_IMPORT(chardev, "chardev", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(virtio, "virtio", 1), BP_IMPORT_MINOR(chardev, "chardev", 1, 1),
+                                           {0}};
 BP_MODULE("hw-virtio-serial", "Virtio console and serial ports", imports, {BP_PROVIDE_DEVICE, &serial_pci},
           {BP_PROVIDE_DEVICE, &serial_transitional}, {BP_PROVIDE_DEVICE, &serial_modern},
           {BP_PROVIDE_DEVICE, &serial_device}, {BP_PROVIDE_BUS, &vserial_bus},

@@ -46,6 +46,7 @@ struct vport {
     uint32_t nr;  /* UINT32_MAX: the first that is free */
     bool console;
     bool guest_open, host_open, added;
+    bool told_open; /* guest_open as the chardev knows it */
     struct bp_virtq_request *rx, *tx; /* being filled; being sent */
     uint64_t rx_at, tx_at;
 };

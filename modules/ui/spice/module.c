@@ -169,6 +169,8 @@ static int apply(struct bp_value *args, struct bp_error *err)
     }
     spice_inputs_open(ui);
     r = spice_screens_open(ui, err);
+    if (r == 0)
+        r = spice_instances_give(err);
     /* A machine that stands still has a screen, and is never told of: the library would wait for viewers that stall. */
     spice_server_vm_start(ui->server);
     return r;
@@ -190,6 +192,7 @@ static int begin(struct bp_error *err)
 }
 
 BP_MODULE_WITH_FINI("ui-spice", "SPICE server", imports, begin, leave, {BP_PROVIDE_OPTION, &spice_option},
+                    {BP_PROVIDE_INTERFACE, &spice_interface},
                     {BP_PROVIDE_COMMAND, &spice_query}, {BP_PROVIDE_HMP, &spice_info},
                     {BP_PROVIDE_EVENT, &spice_connected}, {BP_PROVIDE_EVENT, &spice_initialized},
                     {BP_PROVIDE_EVENT, &spice_disconnected});

@@ -63,6 +63,11 @@ int spice_screens_open(struct spice_ui *ui, struct bp_error *err);
 /* ---- inputs.c ---- */
 void spice_inputs_open(struct spice_ui *ui);
 
+/* ---- instances.c ---- */
+/* What others gave before there was a server. */
+int spice_instances_give(struct bp_error *err);
+extern const struct bp_interface spice_interface;
+
 /* ---- commands.c ---- */
 void spice_channel_event(int event, SpiceChannelEventInfo *info); /* [any] */
 void spice_commands_start(struct bp_machine *machine);
