@@ -278,7 +278,7 @@ static void change(struct bp_monitor *mon, struct bp_value *args)
     int index = 0, ret = 0;
 
     if (!strcmp(device, "vnc"))
-        ret = bp_fail(&err, ENOTSUP, "change vnc: not built yet: changing the password of a VNC server here");
+        ret = bp_fail(&err, ENOTSUP, "change vnc: there is no VNC server; package backplane-vnc has it");
     while (ret == 0 && mode && index < 3 && strcmp(mode, modes[index]) != 0)
         index++;
     if (index == 3)

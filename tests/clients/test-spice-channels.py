@@ -4,6 +4,7 @@
 agent, whose side is played here. Usage: test-spice-channels.py SOURCE-ROOT BUILD-ROOT"""
 import ctypes
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -116,6 +117,40 @@ def guest_records_the_client():
         assert len(loud) > 10000, "%d samples are loud" % len(loud)
         piece = got[loud[2000]:loud[2000] + 1800]
         assert abs(hertz_of(piece, 48000) - 1000) < 30, hertz_of(piece, 48000)
+
+
+def passed_connections_become_clients():
+    path = os.path.join(FOLDER, "passing")
+    with Machine("-qmp", "unix:%s,server=on,wait=off" % path) as q:
+        qmp = socket.socket(socket.AF_UNIX)
+        qmp.connect(path)
+        lines = qmp.makefile("r")
+        lines.readline()
+
+        def ask(text, *fds):
+            socket.send_fds(qmp, [text.encode()], list(fds))
+            line = lines.readline()
+            while '"event"' in line:
+                line = lines.readline()
+            return line
+
+        ask('{"execute":"qmp_capabilities"}')
+        ours, theirs = socket.socketpair()
+        ask('{"execute":"getfd","arguments":{"fdname":"x"}}', theirs.fileno())
+        theirs.close()
+        line = ask('{"execute":"add_client","arguments":{"protocol":"spice","fdname":"x","skipauth":true}}')
+        assert '"return"' in line, line
+        # The link message of a main channel without capabilities; the answer has its magic and no error.
+        ours.sendall(b"REDQ" + struct.pack("<III", 2, 2, 18) + struct.pack("<IBBIII", 0, 1, 0, 0, 0, 18))
+        ours.settimeout(60)
+        answer = b""
+        while len(answer) < 20:
+            more = ours.recv(4096)
+            assert more, answer
+            answer += more
+        assert answer[:4] == b"REDQ" and struct.unpack_from("<I", answer, 16) == (0,), answer
+        ours.close()
+        qmp.close()
 
 
 def without_a_server_it_is_refused():
@@ -273,6 +308,6 @@ def noise_of_the_agent_does_no_harm():
 
 if __name__ == "__main__":
     run([client_hears_the_card, sound_is_compressed_unless_told, spice_is_the_default_back_end, guest_records_the_client,
-         without_a_server_it_is_refused, ports_carry_bytes, agent_has_a_channel, copies_are_forbidden,
+         passed_connections_become_clients, without_a_server_it_is_refused, ports_carry_bytes, agent_has_a_channel, copies_are_forbidden,
          files_are_forbidden, agents_do_not_move_the_pointer, agent_is_there_while_its_port_is_open,
          noise_of_the_agent_does_no_harm])

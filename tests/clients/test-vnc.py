@@ -797,6 +797,119 @@ def what_cannot_be_is_refused_in_words():
         assert q.qmp("human-monitor-command", {"command-line": "info vnc"}).strip() == "None"
 
 
+def hmp(q, line):
+    return q.qmp("human-monitor-command", {"command-line": line})
+
+
+def server_of_none_is_started_and_moved_later():
+    first, second = (os.path.join(FOLDER, name) for name in ("moved1", "moved2"))
+    with plain("-vga", "std", "-vnc", "none,password=on") as q:
+        assert q.qmp("query-vnc") == {"enabled": False}
+        assert hmp(q, "change vnc unix:" + first) == ""
+        assert q.qmp("query-vnc")["enabled"] is True and q.qmp("query-vnc")["service"] == first
+        assert "missing" in hmp(q, "change vnc password")
+        assert hmp(q, "change vnc password sesame") == ""
+        c = rfb.Client(rfb.connect(path=first), password="sesame")
+        c.request()
+        c.update()
+        assert hmp(q, "change vnc unix:" + second) == ""
+        try:
+            while True:
+                c.request()
+                c.update()
+        except (OSError, rfb.Closed):
+            pass
+        assert not os.path.exists(first) and os.path.exists(second)
+        rfb.Client(rfb.connect(path=second), password="sesame").close()
+        assert "Error" in hmp(q, "change vnc nonsense") and not q.qmp("query-vnc")["enabled"]
+        assert "alone" in hmp(q, "change vnc :1,to=9")
+        n = free_display()
+        assert hmp(q, "change vnc 127.0.0.1:%d" % n) == ""
+        rfb.Client(rfb.connect(5900 + n), password="sesame").close()
+        assert hmp(q, "change vnc none") == "" and not q.qmp("query-vnc")["enabled"]
+    with plain() as q:
+        assert "Error" in hmp(q, "change vnc 127.0.0.1:1")
+
+
+def passed_connections_become_clients():
+    path = os.path.join(FOLDER, "passing")
+    with plain("-vga", "std", "-vnc", "none,password=on", "-qmp", "unix:%s,server=on,wait=off" % path) as q:
+        qmp = socket.socket(socket.AF_UNIX)
+        qmp.connect(path)
+        lines = qmp.makefile("r")
+        lines.readline()
+
+        def ask(text, *fds):
+            socket.send_fds(qmp, [text.encode()], list(fds))
+            while True:
+                line = lines.readline()
+                if '"event"' not in line:
+                    return line
+
+        assert "return" in ask('{"execute":"qmp_capabilities"}')
+        hmp(q, "set_password vnc sesame")
+        for more, password in (('', "sesame"), (',"skipauth":true', None)):
+            ours, theirs = socket.socketpair()
+            assert "return" in ask('{"execute":"getfd","arguments":{"fdname":"x"}}', theirs.fileno())
+            theirs.close()
+            line = ask('{"execute":"add_client","arguments":{"protocol":"vnc","fdname":"x"%s}}' % more)
+            assert '"return"' in line, line
+            c = rfb.Client(ours, password=password)
+            c.request()
+            c.update()
+            assert q.qmp("query-vnc")["enabled"] is True
+            c.close()
+        read, write = os.pipe()
+        ask('{"execute":"getfd","arguments":{"fdname":"p"}}', read)
+        for arguments, words in (('"protocol":"vnc","fdname":"p"', "stream socket"),
+                                 ('"protocol":"vnc","fdname":"nix"', "nix"), ('"protocol":"rdp","fdname":"p"', "rdp"),
+                                 ('"protocol":"@dbus-display","fdname":"p"', "not built"),
+                                 ('"protocol":"spice","fdname":"p"', "spice")):
+            line = ask('{"execute":"add_client","arguments":{%s}}' % arguments)
+            assert '"error"' in line and words in line.lower(), line
+        os.close(read)
+        os.close(write)
+        qmp.close()
+
+
+def wishes_of_viewers_reach_the_edid_of_the_vga():
+    path = os.path.join(FOLDER, "edid")
+    registers = 0xE1000000
+    with plain("-device", "VGA,addr=5,xmax=1920,ymax=1200", "-vnc", "unix:" + path) as q:
+        for offset, value in ((0x18, registers), (4, 2)):
+            q.outl(0xCF8, 0x80000000 | 5 << 11 | offset)
+            q.outl(0xCFC, value)
+
+        def preferred():
+            edid = q.read(registers, 128)
+            assert edid[:8] == b"\0\xff\xff\xff\xff\xff\xff\0" and sum(edid) % 256 == 0
+            return edid[56] | (edid[58] & 0xF0) << 4, edid[59] | (edid[61] & 0xF0) << 4
+        first = preferred()
+        c = rfb.Client(rfb.connect(path=path))
+        c.set_encodings(rfb.RAW, rfb.EXTENDED_DESKTOP_SIZE)
+        c.request()
+        c.update()
+        for size, status, now in (((1024, 600), 4, (1024, 600)), ((1920, 1201), 1, (1024, 600)), ((1600, 900), 4, (1600, 900))):
+            c.notices.clear()
+            c.send(">BxHHBx" + "IHHHHI", 251, *size, 1, 0, 0, 0, *size, 0)
+            c.request()
+            c.update()
+            assert c.notices[0][1:3] == (1, status), (size, c.notices)
+            assert preferred() == now != first, (size, preferred())
+        c.close()
+    with plain("-device", "VGA,edid=off", "-vnc", "unix:" + path) as q:
+        c = rfb.Client(rfb.connect(path=path))
+        c.set_encodings(rfb.RAW, rfb.EXTENDED_DESKTOP_SIZE)
+        c.request()
+        c.update()
+        c.notices.clear()
+        c.send(">BxHHBx" + "IHHHHI", 251, 800, 600, 1, 0, 0, 0, 800, 600, 0)
+        c.request()
+        c.update()
+        assert c.notices[0][1:3] == (1, 1), c.notices
+        c.close()
+
+
 def only_a_socket_gives_way_to_a_socket():
     path = os.path.join(FOLDER, "precious")
     with open(path, "w") as f:
@@ -986,6 +1099,7 @@ run([viewers_see_what_screendump_sees, every_encoding_shows_the_picture, every_p
      clients_are_listed_and_told_of, display_number_is_a_port, next_free_number_is_taken,
      server_calls_a_listening_viewer, websocket_shows_the_same, websocket_has_a_port_of_its_own,
      display_option_is_the_same, power_is_the_clients_where_it_may, what_cannot_be_is_refused_in_words,
-     only_a_socket_gives_way_to_a_socket, socket_that_is_served_is_not_taken_over,
+     server_of_none_is_started_and_moved_later, passed_connections_become_clients,
+     wishes_of_viewers_reach_the_edid_of_the_vga, only_a_socket_gives_way_to_a_socket, socket_that_is_served_is_not_taken_over,
      stalled_clients_cost_a_bounded_amount, who_reads_no_answers_can_ask_no_more, hostile_messages_end_only_their_client,
      bad_handshakes_end_only_their_client, more_clients_than_allowed_wait_outside])

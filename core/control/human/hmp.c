@@ -304,7 +304,7 @@ void bpc_hmp_help(struct bp_monitor *mon, const char *name)
 
 /* ---- one line ---- */
 
-/* Splits off the command's name: "info NAME" is one of two words. */
+/* Splits off the command's name: "info NAME" is one of two words, and so is another whose table says so. */
 static const struct bp_hmp_command *take_command(const char **text, char **ret_name)
 {
     const struct bp_hmp_command *c;
@@ -314,17 +314,17 @@ static const struct bp_hmp_command *take_command(const char **text, char **ret_n
 
     *text += n;
     *ret_name = name;
-    if (strcmp(name, "info") != 0)
-        return find_command(name, true);
     p = skip_space(*text);
-    if (!*p)
-        return NULL;
-    second = take_word(&p);
+    second = *p ? take_word(&p) : NULL;
     if (!second)
-        return NULL;
-    two = g_strdup_printf("info %s", second);
+        return strcmp(name, "info") ? find_command(name, true) : NULL;
+    two = g_strdup_printf("%s %s", name, second);
     g_free(second);
     c = find_command(two, true);
+    if (!c && strcmp(name, "info") != 0) {
+        g_free(two);
+        return find_command(name, true);
+    }
     g_free(*ret_name);
     *ret_name = two;
     *text = p;

@@ -199,6 +199,17 @@ struct bp_password_server {
     void *reserved[4];
 };
 
+/* A server that takes connections which others accepted: what add_client speaks to. Constant. [main] */
+struct bp_client_server {
+    uint32_t size;
+    uint32_t flags;       /* none yet: 0 */
+    const char *protocol; /* "vnc" or "spice" */
+    /* `fd` is a connected stream socket, owned from now on, after a failure too. `skip_auth`: who it is was asked
+     * already; `tls`: it begins with TLS. */
+    int (*add)(int fd, bool skip_auth, bool tls, struct bp_error *err);
+    void *reserved[4];
+};
+
 struct bp_display_interface { /* display/1 */
     uint32_t size;
 
@@ -280,7 +291,9 @@ struct bp_display_interface { /* display/1 */
     void (*password_server)(const struct bp_password_server *server);
     /* 1.2: BP_CONSOLE_* of the one who made it. */
     uint32_t (*console_flags)(const struct bp_console *console);
-    void *reserved[6];
+    /* Who takes clients that others accepted says so, once for each protocol. */
+    void (*client_server)(const struct bp_client_server *server);
+    void *reserved[5];
 };
 
 /* ---- what -display names ---- */

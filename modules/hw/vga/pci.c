@@ -82,6 +82,22 @@ static struct bp_region *make_registers(struct vga_pci *s, struct bp_owner *owne
     return bar;
 }
 
+/* The monitor becomes one of that size, for who asks it the next time. */
+static int wish(struct vga *vga, const struct bp_ui_info *info)
+{
+    struct vga_pci *s = (struct vga_pci *)(void *)((char *)vga - offsetof(struct vga_pci, vga));
+    const struct edid_wish edid = {.width = info->width, .height = info->height, .max_width = s->xmax,
+                                   .max_height = s->ymax, .refresh_mhz = s->refresh_rate};
+
+    if (!s->edid_on)
+        return -ENOTSUP;
+    if (info->width < 64 || info->height < 64 || (s->xmax && info->width > s->xmax) ||
+        (s->ymax && info->height > s->ymax) || (uint64_t)info->width * info->height * 4 > (uint64_t)s->vgamem_mb << 20)
+        return -ERANGE;
+    edid_make(&edid, s->edid);
+    return 0;
+}
+
 static int check_properties(const struct vga_pci *s, struct bp_error *err)
 {
     if (!s->vgamem_mb || s->vgamem_mb > 256 || (s->vgamem_mb & (s->vgamem_mb - 1)))
@@ -96,12 +112,13 @@ static int check_properties(const struct vga_pci *s, struct bp_error *err)
 static int attach(struct bp_device *dev, bool legacy, struct bp_error *err)
 {
     struct vga_pci *s = bp_device_state(dev);
-    const struct edid_wish wish = {.width = s->xres, .height = s->yres, .max_width = s->xmax,
-                                   .max_height = s->ymax, .refresh_mhz = s->refresh_rate};
+    const struct edid_wish first = {.width = s->xres, .height = s->yres, .max_width = s->xmax,
+                                    .max_height = s->ymax, .refresh_mhz = s->refresh_rate};
     int ret = check_properties(s, err);
 
     vga_display = display;
-    edid_make(&wish, s->edid);
+    edid_make(&first, s->edid);
+    s->vga.wish = s->mmio || !legacy ? wish : NULL;
     if (ret == 0)
         ret = vga_init(&s->vga, bp_device_object(dev), s->vgamem_mb << 20, err);
     if (ret < 0)

@@ -4,6 +4,7 @@
  * drawn as the CRT and attribute controllers would (technical reference, "CRT controller"; memory address
  * counter, row scan counter, line compare, panning).
  */
+#include <errno.h>
 #include <string.h>
 
 #include "vga.h"
@@ -297,4 +298,12 @@ static void update(void *opaque)
     }
 }
 
-const struct bp_console_ops vga_console_ops = {.size = sizeof(vga_console_ops), .update = update};
+static int wish(void *opaque, const struct bp_ui_info *info)
+{
+    struct vga *vga = opaque;
+
+    return vga->wish ? vga->wish(vga, info) : -ENOTSUP;
+}
+
+const struct bp_console_ops vga_console_ops = {
+    .size = sizeof(vga_console_ops), .update = update, .ui_info = wish};

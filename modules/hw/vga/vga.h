@@ -55,6 +55,8 @@ struct vga {
     struct bp_owner *owner;
     const struct bp_console_ops *ops; /* of the console, and what they get; NULL: vga_console_ops */
     void *ops_opaque;
+    /* What viewers would like, for vga_console_ops; NULL: it is the guest's. */
+    int (*wish)(struct vga *vga, const struct bp_ui_info *info);
     struct bp_machine *machine;
     uint32_t vram_size; /* bytes */
     struct bp_region *vram;

@@ -184,6 +184,9 @@ void listener_add(struct listener **list, void (*fn)(void *opaque), void *opaque
 void listener_remove(struct listener **list, void (*fn)(void *opaque), void *opaque);
 void listeners_call(struct listener *const *list);
 
+/* ---- clients.c ---- */
+void client_server(const struct bp_client_server *server);
+
 /* ---- passwords.c ---- */
 void password_server(const struct bp_password_server *server);
 

@@ -52,7 +52,7 @@ static const struct bp_display_interface display_table = {
     .request_size = console_request_size, .viewer_new = viewer_new, .viewer_free = viewer_free,
     .want = viewer_want, .unwant = viewer_unwant, .pull = viewer_pull, .release = viewer_release,
     .forget = viewer_forget, .viewer_console = viewer_console, .cursor = cursor,
-    .password_server = password_server, .console_flags = console_flags,
+    .password_server = password_server, .console_flags = console_flags, .client_server = client_server,
 };
 BP_INTERFACE(display_interface, "display", 1, 2, &display_table);
 BP_INTERFACE(input_interface, "input", 1, 1, &input_table);
@@ -61,6 +61,6 @@ BP_MODULE("display", "Screens and input", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, 
           {BP_PROVIDE_INTERFACE, &input_interface}, {BP_PROVIDE_KIND, &display_kind},
           {BP_PROVIDE_OTHER, &none_display}, {BP_PROVIDE_OPTION, &display_option},
           {BP_PROVIDE_OPTION, &full_screen_option}, {BP_PROVIDE_OPTION, &vga_option},
-          {BP_PROVIDE_COMMAND, &cmd_query_options},
+          {BP_PROVIDE_COMMAND, &cmd_query_options}, {BP_PROVIDE_COMMAND, &cmd_add_client},
           {BP_PROVIDE_COMMAND, &set_password}, {BP_PROVIDE_COMMAND, &expire_password},
           {BP_PROVIDE_HMP, &hmp_set_password}, {BP_PROVIDE_HMP, &hmp_expire_password});

@@ -279,6 +279,24 @@ static void arrived(void *opaque, unsigned events)
         close(fd);
 }
 
+static int add_client(int fd, bool skip_auth, bool tls, struct bp_error *err)
+{
+    int r;
+
+    if (!spice_ui.server) {
+        close(fd);
+        return bp_fail_class(err, BP_ERROR_DEVICE_NOT_ACTIVE, ENODEV, "there is no SPICE server; start it with -spice");
+    }
+    r = tls ? spice_server_add_ssl_client(spice_ui.server, fd, skip_auth)
+            : spice_server_add_client(spice_ui.server, fd, skip_auth);
+    if (r == 0)
+        return 0;
+    close(fd);
+    return bp_fail(err, EIO, "the SPICE server does not take the client%s", tls ? "; TLS needs tls-port" : "");
+}
+const struct bp_client_server spice_client_server = {
+    .size = sizeof(spice_client_server), .protocol = "spice", .add = add_client};
+
 int spice_access_listen(struct spice_ui *ui, struct bp_error *err)
 {
     int fds[TCP_LISTENERS], count = 0;

@@ -17,7 +17,7 @@ BP_USE(secret_import, struct bp_secret_interface, "secret", 1);
 const struct bp_display_interface *const *const spice_display = &display_import;
 const struct bp_input_interface *const *const spice_input = &input_import;
 const struct bp_secret_interface *const *const spice_secret = &secret_import;
-static const struct bp_import imports[] = {BP_IMPORT_MINOR(display_import, "display", 1, 1),
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(display_import, "display", 1, 2),
                                            BP_IMPORT(input_import, "input", 1),
                                            BP_IMPORT(secret_import, "secret", 1), {0}};
 
@@ -188,6 +188,7 @@ static int begin(struct bp_error *err)
 {
     (void)err;
     display_import->password_server(&spice_password_server);
+    display_import->client_server(&spice_client_server);
     return 0;
 }
 

@@ -51,6 +51,7 @@ int spice_access_set(struct spice_ui *ui, struct bp_value *args, struct bp_error
 int spice_access_listen(struct spice_ui *ui, struct bp_error *err); /* but for TLS, which the library does */
 bool spice_is_on(struct bp_value *args, const char *key, bool otherwise);
 extern const struct bp_password_server spice_password_server;
+extern const struct bp_client_server spice_client_server;
 
 /* ---- core.c ---- */
 /* What the library needs of a loop: the main context. `channel_event`: [any] */

@@ -415,9 +415,14 @@ static void too_slow(void *opaque)
 
 void vnc_client_new(struct vnc *s, int fd, bool websocket)
 {
+    vnc_client_add(s, fd, websocket, false);
+}
+
+void vnc_client_add(struct vnc *s, int fd, bool websocket, bool known)
+{
     struct bp_context *main = bp_context_main(s->machine);
     uint8_t challenge[RFB_CHALLENGE];
-    bool password = vnc_wants_password(s);
+    bool password = vnc_wants_password(s) && !known;
     struct vnc_client *c;
 
     if (s->client_count == VNC_CLIENTS ||
@@ -432,8 +437,8 @@ void vnc_client_new(struct vnc *s, int fd, bool websocket)
     c->is_websocket = websocket;
     vnc_describe_socket(fd, true, c->host, c->service, c->family);
     rfb_begin(&c->rfb, &host, c, password ? challenge : NULL);
-    c->rfb.vencrypt = websocket ? RFB_VENCRYPT_OFF : vnc_vencrypt(s); /* a WebSocket is secured as a whole */
-    c->rfb.wants_proof = s->proof != NULL;
+    c->rfb.vencrypt = websocket || known ? RFB_VENCRYPT_OFF : vnc_vencrypt(s); /* a WebSocket is secured as a whole */
+    c->rfb.wants_proof = s->proof && !known;
     c->securing = websocket && s->tls_creds;
     c->ender = bp_deferred_new(NULL, main, end_later, c);
     c->pause = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, pause_over, c);

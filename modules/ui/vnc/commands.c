@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "module.h"
 
@@ -106,6 +107,12 @@ static const struct bp_field info_fields[] = {
     BP_ARG_TYPED("clients", LIST, &end_list, BP_FIELD_OPTIONAL, "viewers that are there"), BP_FIELDS_END};
 static const struct bp_schema vnc_info_schema = {.name = "VncInfo", .kind = BP_KIND_STRUCT, .members = info_fields};
 
+/* Not one of -vnc none that nobody uses. */
+static bool is_there(const struct vnc *s)
+{
+    return vnc_is_on(s) || s->clients;
+}
+
 static int query(struct bp_value **ret_value, struct bp_error *err)
 {
     const struct vnc *s = vnc_find(NULL);
@@ -113,8 +120,8 @@ static int query(struct bp_value **ret_value, struct bp_error *err)
 
     (void)err;
     *ret_value = v;
-    bp_value_set(v, "enabled", bp_value_bool(s != NULL));
-    if (!s)
+    bp_value_set(v, "enabled", bp_value_bool(s && is_there(s)));
+    if (!s || !is_there(s))
         return 0;
     for (unsigned i = 0; i < VNC_LISTENERS; i++) {
         char host[64], service[32], family[8];
@@ -168,8 +175,11 @@ static int query_servers(struct bp_value **ret_value, struct bp_error *err)
     (void)err;
     *ret_value = bp_value_list();
     for (const struct vnc *s = vnc_servers; s; s = s->next) {
-        struct bp_value *v = bp_value_dict();
+        struct bp_value *v;
 
+        if (!is_there(s))
+            continue;
+        v = bp_value_dict();
         bp_value_set(v, "id", bp_value_string(s->id));
         bp_value_set(v, "server", listeners_value(s));
         bp_value_set(v, "clients", clients_value(s));
@@ -187,10 +197,16 @@ BP_COMMAND(vnc_query_servers, "query-vnc-servers", "VNC servers and their viewer
 
 static void info(struct bp_monitor *mon, struct bp_value *args)
 {
+    bool any = false;
+
     (void)args;
-    if (!vnc_servers)
+    for (const struct vnc *s = vnc_servers; s; s = s->next)
+        any |= is_there(s);
+    if (!any)
         bp_monitor_printf(mon, "None\n");
     for (const struct vnc *s = vnc_servers; s; s = s->next) {
+        if (!is_there(s))
+            continue;
         bp_monitor_printf(mon, "%s:\n", s->id);
         for (unsigned i = 0; i < VNC_LISTENERS; i++) {
             char host[64], service[32], family[8];
@@ -291,3 +307,45 @@ static int reload(int type, bool has_certs, bool certs, struct bp_error *err)
 }
 BP_COMMAND(vnc_reload, "display-reload", "Reads the TLS certificates of displays again", reload_args, NONE, NULL,
            reload, 0);
+
+/* ---- add_client, change vnc ---- */
+
+static int add_client(int fd, bool skip_auth, bool tls, struct bp_error *err)
+{
+    struct vnc *s = vnc_find(NULL);
+
+    (void)tls; /* which the server's credentials say */
+    if (!s || s->client_count == VNC_CLIENTS) {
+        close(fd);
+        return s ? bp_fail(err, EMFILE, "there are %u viewers already", s->client_count)
+                 : bp_fail_class(err, BP_ERROR_DEVICE_NOT_ACTIVE, ENODEV, "there is no VNC server; start it with -vnc");
+    }
+    vnc_client_add(s, fd, false, skip_auth);
+    return 0;
+}
+const struct bp_client_server vnc_client_server = {
+    .size = sizeof(vnc_client_server), .protocol = "vnc", .add = add_client};
+
+static void hmp_change(struct bp_monitor *mon, struct bp_value *args)
+{
+    const char *target = bp_value_get_string(args, "target"), *password = bp_value_get_string(args, "password");
+    bool is_password = target && (!strcmp(target, "password") || !strcmp(target, "passwd"));
+    struct bp_error err = {0};
+    struct vnc *s = NULL;
+    int r = server_of(NULL, &s, &err);
+
+    if (r == 0 && is_password && !password)
+        r = bp_fail(&err, EINVAL, "the password is missing: change vnc password PASSWORD");
+    else if (r == 0 && !is_password && (password || strchr(target, ',')))
+        r = bp_fail(&err, EINVAL, "a display stands alone: change vnc HOST:DISPLAY; the other keys stay those of -vnc");
+    else if (r == 0)
+        r = is_password ? set_password(NULL, password, BP_PASSWORD_KEEP, &err) : vnc_move(s, target, &err);
+    if (r < 0)
+        bp_monitor_printf(mon, "Error: %s\n", err.message);
+}
+
+static const struct bp_field hmp_change_args[] = {
+    BP_ARG("target", STRING, "HOST:DISPLAY, unix:PATH, none, or password"),
+    BP_ARG_OPT("password", STRING, "the new one"), BP_FIELDS_END};
+BP_HMP(vnc_change, "change vnc", "DISPLAY|password PASSWORD", "move the first VNC server, or change its password",
+       hmp_change_args, hmp_change);

@@ -18,7 +18,7 @@ int vnc_secret_get(const char *id, const uint8_t **ret_data, size_t *ret_length)
 }
 
 static const struct bp_import imports[] = {
-    BP_IMPORT_MINOR(display_import, "display", 1, 1), BP_IMPORT(input_import, "input", 1),
+    BP_IMPORT_MINOR(display_import, "display", 1, 2), BP_IMPORT(input_import, "input", 1),
     BP_IMPORT(secret_import, "secret", 1), {0}};
 /* What stands in the file system goes with the process. */
 static void leave(void)
@@ -33,6 +33,7 @@ static int begin(struct bp_error *err)
 {
     (void)err;
     display_import->password_server(&vnc_password_server);
+    display_import->client_server(&vnc_client_server);
     return 0;
 }
 
@@ -41,7 +42,7 @@ BP_MODULE_WITH_FINI("ui-vnc", "VNC server", imports, begin, leave, {BP_PROVIDE_O
                     {BP_PROVIDE_OPTION, &vnc_option},
           {BP_PROVIDE_OPTION, &k_option}, {BP_PROVIDE_COMMAND, &vnc_query},
           {BP_PROVIDE_COMMAND, &vnc_query_servers}, {BP_PROVIDE_COMMAND, &vnc_change_password},
-          {BP_PROVIDE_COMMAND, &vnc_reload}, {BP_PROVIDE_HMP, &vnc_info},
+          {BP_PROVIDE_COMMAND, &vnc_reload}, {BP_PROVIDE_HMP, &vnc_info}, {BP_PROVIDE_HMP, &vnc_change},
           {BP_PROVIDE_EVENT, &vnc_connected}, {BP_PROVIDE_EVENT, &vnc_initialized},
           {BP_PROVIDE_EVENT, &vnc_disconnected}, {BP_PROVIDE_HMP, &vnc_acl_show},
           {BP_PROVIDE_HMP, &vnc_acl_policy}, {BP_PROVIDE_HMP, &vnc_acl_add}, {BP_PROVIDE_HMP, &vnc_acl_remove},

@@ -12,7 +12,8 @@ extern const struct bp_password_server vnc_password_server;
 extern const struct bp_interface vnc_interface; /* serve.c */
 extern const struct bp_option vnc_option, k_option;
 extern const struct bp_command vnc_query, vnc_query_servers, vnc_change_password, vnc_reload;
-extern const struct bp_hmp_command vnc_info;
+extern const struct bp_client_server vnc_client_server;
+extern const struct bp_hmp_command vnc_info, vnc_change;
 extern const struct bp_hmp_command vnc_acl_show, vnc_acl_policy, vnc_acl_add, vnc_acl_remove, vnc_acl_reset;
 extern const struct bp_event vnc_connected, vnc_initialized, vnc_disconnected;
 

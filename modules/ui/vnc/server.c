@@ -233,8 +233,6 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
 
     if (r < 0)
         return r;
-    if (!s->address || strcmp(s->address, "none") == 0)
-        return 0; /* nothing is opened */
     s->obj = obj;
     s->machine = bp_command_machine();
     if (!s->machine)
@@ -255,7 +253,7 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
     if (r < 0)
         return r;
     choose_console(s);
-    r = vnc_listen(s, err);
+    r = vnc_is_on(s) ? vnc_listen(s, err) : 0;
     if (r < 0) {
         vnc_unlisten(s);
         keymap_free(s->keymap);
@@ -267,6 +265,29 @@ int vnc_open(struct bp_object *obj, struct bp_error *err)
     s->next = vnc_servers;
     vnc_servers = s;
     return 0;
+}
+
+bool vnc_is_on(const struct vnc *s)
+{
+    return s->address && strcmp(s->address, "none") != 0;
+}
+
+int vnc_move(struct vnc *s, const char *address, struct bp_error *err)
+{
+    int r;
+
+    vnc_unlisten(s);
+    while (s->clients)
+        vnc_client_free(s->clients);
+    free(s->address);
+    s->address = bp_strdup(address);
+    r = vnc_is_on(s) ? vnc_listen(s, err) : 0;
+    if (r < 0) { /* it is off, and can be moved again */
+        vnc_unlisten(s);
+        free(s->address);
+        s->address = bp_strdup("none");
+    }
+    return r;
 }
 
 int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error *err)
@@ -349,8 +370,6 @@ static int apply_vnc(struct bp_value *args, struct bp_error *err)
     char id[24];
     int r;
 
-    if (address && strcmp(address, "none") == 0)
-        return 0;
     if (!address)
         return bp_fail(err, EINVAL, "the display is missing: HOST:DISPLAY, :DISPLAY, unix:PATH or none");
     snprintf(id, sizeof(id), "vnc%u", ++count);

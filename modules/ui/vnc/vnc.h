@@ -119,6 +119,10 @@ bool vnc_show(struct vnc *s, unsigned n);
 /* A server without addresses, for connections that others accept (serve.c). */
 int vnc_serve_others(struct vnc *s, struct bp_machine *machine, struct bp_error *err);
 
+/* Other than "none": closes what it has open and listens there. */
+int vnc_move(struct vnc *s, const char *address, struct bp_error *err);
+bool vnc_is_on(const struct vnc *s); /* has listened, or called a viewer */
+
 /* ---- listen.c ---- */
 int vnc_listen(struct vnc *s, struct bp_error *err);
 void vnc_unlisten(struct vnc *s);
@@ -129,6 +133,7 @@ void vnc_describe_socket(int fd, bool peer, char host[64], char service[32], cha
 
 /* ---- client.c ---- */
 void vnc_client_new(struct vnc *s, int fd, bool websocket); /* takes fd */
+void vnc_client_add(struct vnc *s, int fd, bool websocket, bool known); /* known: who it is was asked already */
 void vnc_client_free(struct vnc_client *c);
 void vnc_client_feed(struct vnc_client *c, const void *data, size_t size); /* as if it had been received */
 /* Sends what is there, and an update when it is time for one. It may be gone after this. */
