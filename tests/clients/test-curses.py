@@ -15,7 +15,7 @@ SOURCE, BUILD, MODULE = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 
-from desktop import need, wait  # noqa: E402
+from desktop import REGISTERS, need, wait  # noqa: E402
 from tap import Skip, run, work_folder  # noqa: E402
 
 FOLDER = work_folder("curses-")
@@ -139,6 +139,36 @@ def consoles_are_switched_by_alt_and_a_number():
         t.same("No bootable device")
 
 
+def keys_are_those_of_the_layout():
+    """What is typed at the terminal is pressed as on the keyboard that -k names."""
+    for language, text, want in ((None, "y?", [(21, 1), (21, 0), (42, 1), (53, 1), (53, 0), (42, 0)]),
+                                 ("de", "y?\u00f6@", [(44, 1), (44, 0), (42, 1), (12, 1), (12, 0), (42, 0), (39, 1), (39, 0),
+                                                     (100, 1), (16, 1), (16, 0), (100, 0)]),
+                                 ("fr", "a1", [(16, 1), (16, 0), (42, 1), (2, 1), (2, 0), (42, 0)])):
+        with Terminal(*SCREEN, "-modules", "preload=" + os.path.join(MODULE, "screen.so"), "-display", "curses",
+                      *(("-k", language) if language else ()), "-qtest", "unix:%s/qtest,server=on,wait=off" % FOLDER) as t:
+            wait(lambda: any("Graphic mode" in line for line in t.shown()), lambda: "not told of: %s" % t.shown())
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(os.path.join(FOLDER, "qtest"))
+                lines = s.makefile("rw")
+
+                def readl(offset):
+                    lines.write("readl 0x%x\n" % (REGISTERS + offset))
+                    lines.flush()
+                    return int(lines.readline().split()[1], 16)
+                t.keys("-l", text)
+                seen = []
+
+                def look():
+                    for _ in range(readl(12)):
+                        kind, code, value = (readl(at) for at in (16, 20, 24))
+                        if kind == 1:
+                            seen.append((code, value))
+                    return len(seen) >= len(want)
+                wait(look, lambda: "%s: %s" % (language, seen))
+                assert seen == want, (language, seen)
+
+
 def the_monitor_is_a_console():
     with firmware("-monitor", "vc") as t:
         t.same("No bootable device")
@@ -234,5 +264,5 @@ def mistakes_are_told():
 
 
 run([terminal_shows_the_text_screen, typed_keys_reach_the_guest, characters_are_those_of_the_charset, graphics_are_told_of,
-     consoles_are_switched_by_alt_and_a_number, the_monitor_is_a_console, new_sizes_of_the_terminal_are_followed,
+     consoles_are_switched_by_alt_and_a_number, keys_are_those_of_the_layout, the_monitor_is_a_console, new_sizes_of_the_terminal_are_followed,
      keys_that_nobody_takes_cost_nothing, terminals_that_go_cost_nothing, mistakes_are_told])

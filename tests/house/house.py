@@ -72,6 +72,7 @@ SHARED_PARTS = {"modules/accel/interp": "modules/accel/x86", "modules/accel/tcg"
                 "modules/accel/kvm": "modules/accel/x86",
                 "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream modules/ui/keyboard",
                 "modules/ui/spice": "modules/stream", "modules/ui/vc": "modules/ui/keyboard",
+                "modules/ui/curses": "modules/ui/keyboard",
                 "modules/ui/web": "modules/stream",
                 "modules/hw/usb/ehci": "modules/hw/usb", "modules/hw/usb/ohci": "modules/hw/usb",
                 "modules/hw/usb/uhci": "modules/hw/usb"}

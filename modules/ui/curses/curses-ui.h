@@ -10,9 +10,11 @@
 
 /* ---- keys.c ---- */
 #define CURSES_EVENTS 12u
-/* Events of what the terminal sent: a character, or (`is_code`) one of curses' KEY_*. With Alt when `alt`. Returns how
- * many there are: 0: no key gives that. */
-unsigned curses_key_events(wint_t character, bool is_code, bool alt, struct bp_input_event events[CURSES_EVENTS]);
+struct keymap;
+/* Events of what the terminal sent: a character, or (`is_code`) one of curses' KEY_*. With Alt when `alt`. `map`: the
+ * layout of -k; NULL: that of the US. Returns how many there are: 0: no key gives that. */
+unsigned curses_key_events(const struct keymap *map, wint_t character, bool is_code, bool alt,
+                           struct bp_input_event events[CURSES_EVENTS]);
 
 /* ---- charset.c ---- */
 /* Unicode of each of a font's 256 characters in a code page as iconv names it. -EINVAL: there is none. */

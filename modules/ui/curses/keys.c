@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Keys of a terminal, which sends characters: those that give them on a US keyboard. */
+/* Keys of a terminal, which sends characters: those that give them on the guest's keyboard. */
 #include "curses-ui.h"
 
 #include <curses.h>
 #include <string.h>
 
+#include <xkbcommon/xkbcommon.h>
+
+#include "keymap.h"
+
 #define CTRL 1u
 #define SHIFT 2u
 #define ALT 4u
+#define ALTGR 8u
 
 static const struct {
     int code;
@@ -27,8 +32,15 @@ static const struct {
 } rows[] = {{"1234567890-=", "!@#$%^&*()_+", 2}, {"qwertyuiop[]", "QWERTYUIOP{}", 16},
             {"asdfghjkl;'`", "ASDFGHJKL:\"~", 30}, {"\\zxcvbnm,./", "|ZXCVBNM<>?", 43}, {" ", "", 57}};
 
-static uint16_t find(wint_t c, unsigned *mods)
+static uint16_t find(const struct keymap *map, wint_t c, unsigned *mods)
 {
+    unsigned level = 0;
+    uint16_t code = map ? keymap_find(map, xkb_utf32_to_keysym(c), &level) : 0;
+
+    if (code) {
+        *mods |= (level & 1 ? SHIFT : 0) | (level & 2 ? ALTGR : 0);
+        return code;
+    }
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]) && c < 128; i++) {
         const char *at = strchr(rows[i].plain, (int)c);
 
@@ -43,7 +55,7 @@ static uint16_t find(wint_t c, unsigned *mods)
     return 0;
 }
 
-static uint16_t key_of(wint_t c, bool is_code, unsigned *mods)
+static uint16_t key_of(const struct keymap *map, wint_t c, bool is_code, unsigned *mods)
 {
     if (is_code) {
         for (unsigned i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
@@ -78,9 +90,9 @@ static uint16_t key_of(wint_t c, bool is_code, unsigned *mods)
     }
     if (c < 32) {
         *mods |= CTRL;
-        return find(c == 0 ? ' ' : c < 27 ? c + 'a' - 1 : c + '@', mods);
+        return find(map, c == 0 ? ' ' : c < 27 ? c + 'a' - 1 : c + '@', mods);
     }
-    return find(c, mods);
+    return find(map, c, mods);
 }
 
 static void put(struct bp_input_event *events, unsigned *count, unsigned code, int value)
@@ -88,19 +100,20 @@ static void put(struct bp_input_event *events, unsigned *count, unsigned code, i
     events[(*count)++] = (struct bp_input_event){BP_INPUT_KEY, (uint16_t)code, value};
 }
 
-unsigned curses_key_events(wint_t c, bool is_code, bool alt, struct bp_input_event events[CURSES_EVENTS])
+unsigned curses_key_events(const struct keymap *map, wint_t c, bool is_code, bool alt,
+                           struct bp_input_event events[CURSES_EVENTS])
 {
-    static const uint8_t codes[] = {29, 42, 56}; /* Ctrl, Shift, Alt of the left side */
-    unsigned mods = alt ? ALT : 0, count = 0, key = key_of(c, is_code, &mods);
+    static const uint8_t codes[] = {29, 42, 56, 100}; /* Ctrl, Shift, Alt of the left side; AltGr */
+    unsigned mods = alt ? ALT : 0, count = 0, key = key_of(map, c, is_code, &mods);
 
     if (!key)
         return 0;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < sizeof(codes); i++)
         if (mods >> i & 1)
             put(events, &count, codes[i], 1);
     put(events, &count, key, 1);
     put(events, &count, key, 0);
-    for (unsigned i = 3; i-- > 0;)
+    for (unsigned i = sizeof(codes); i-- > 0;)
         if (mods >> i & 1)
             put(events, &count, codes[i], 0);
     return count;

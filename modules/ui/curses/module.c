@@ -20,9 +20,11 @@
 #include <bp/loop.h>
 #include <bp/run.h>
 
+#include "keymap.h"
+
 BP_USE(display, struct bp_display_interface, "display", 1);
 BP_USE(input, struct bp_input_interface, "input", 1);
-static const struct bp_import imports[] = {BP_IMPORT(display, "display", 1), BP_IMPORT(input, "input", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(display, "display", 1), BP_IMPORT_MINOR(input, "input", 1, 1), {0}};
 
 #define RESIZE_NS 500000000ll /* how soon a terminal's new size is noticed */
 
@@ -34,6 +36,7 @@ struct curses {
     struct bp_watch *keys;
     struct bp_timer *resize;
     wchar_t table[256];
+    struct keymap *keymap; /* of -k; NULL: that of the US */
     bool started;
     int lines, columns;
 };
@@ -184,7 +187,7 @@ static void typed(void *opaque, unsigned events)
             watch(ui, display->console_at(ui->machine, c - '1'));
             continue;
         }
-        count = curses_key_events(c, kind == KEY_CODE_YES, alt, made);
+        count = curses_key_events(ui->keymap, c, kind == KEY_CODE_YES, alt, made);
         if (count)
             input->send(ui->machine, ui->console, made, count, NULL);
     }
@@ -258,6 +261,8 @@ static int curses_open(struct bp_object *obj, struct bp_error *err)
     ui->machine = bp_command_machine();
     if (!ui->machine)
         return bp_fail(err, ENODEV, "there is no machine whose screen could be shown");
+    if (input->language() && keymap_new(input->language(), &ui->keymap, err) < 0)
+        return -EINVAL;
     the_ui = ui;
     setlocale(LC_CTYPE, "");
     bp_on_start(start, ui); /* messages of the start are not drawn over */
@@ -275,6 +280,7 @@ static void curses_close(struct bp_object *obj)
     display->viewer_free(ui->viewer);
     bp_watch_free(ui->keys);
     bp_timer_free(ui->resize);
+    keymap_free(ui->keymap);
     leave();
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which key gives a symbol, by the layout of -k. */
-#ifndef VNC_KEYMAP_H
-#define VNC_KEYMAP_H
+#ifndef UI_KEYMAP_H
+#define UI_KEYMAP_H
 
 #include <bp/error.h>
 
