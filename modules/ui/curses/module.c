@@ -24,7 +24,8 @@
 
 BP_USE(display, struct bp_display_interface, "display", 1);
 BP_USE(input, struct bp_input_interface, "input", 1);
-static const struct bp_import imports[] = {BP_IMPORT(display, "display", 1), BP_IMPORT_MINOR(input, "input", 1, 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(display, "display", 1), BP_IMPORT_MINOR(input, "input", 1, 1),
+                                           {0}};
 
 #define RESIZE_NS 500000000ll /* how soon a terminal's new size is noticed */
 
