@@ -33,7 +33,6 @@ const struct bpc_not_built program_options_not_built[] = {
     {"only-migratable", NULL, NULL, NULL, MIGRATION, NULL},
     {"dump-vmstate", NULL, "file", NULL, MIGRATION, NULL},
     {"audio-help", NULL, NULL, NULL, "help of the environment variables that audio once had; see -audiodev help", NULL},
-    {"icount", NULL, "[shift=n|auto][,...]", NULL, "a clock that counts instructions", NULL},
     {"prom-env", NULL, "variable=value", NULL, "boards with Open Firmware", NULL},
     {"semihosting", NULL, NULL, NULL, "semihosting", NULL},
     {"semihosting-config", NULL, "[enable=on|off][,...]", "enable", "semihosting",

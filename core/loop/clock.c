@@ -3,7 +3,8 @@
  * Clocks. Host time comes from the host; the virtual clock is the machine's: it stops with it, and an
  * accelerator that owns guest time steps it by hand.
  *
- * Leaves out: instruction counting; an accelerator that counts drives the virtual clock by hand.
+ * When instructions are counted (core/machine/icount.c) the clock stands between the slices of a vCPU, and shows
+ * inside of one what has been executed of it; its timers are fired by who counts.
  */
 #include <time.h>
 
@@ -20,6 +21,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t virtual_frozen;
 static int64_t virtual_offset;
 static bool virtual_by_hand;
+static const struct bpc_counted *counted; /* set before anything runs */
+static bool served;                       /* atomic: the machine runs, and `counted` fires virtual timers */
 
 static int64_t read_clock(clockid_t id)
 {
@@ -36,7 +39,7 @@ static int64_t virtual_now(void)
         int64_t offset, now;
 
         if (frozen >= 0)
-            return frozen;
+            return counted ? counted->now(frozen) : frozen;
         offset = __atomic_load_n(&virtual_offset, __ATOMIC_ACQUIRE);
         now = read_clock(CLOCK_MONOTONIC);
         /* stopped meanwhile: `now` may lie beyond the stop */
@@ -72,6 +75,7 @@ void bpc_clock_virtual_run(bool run)
 {
     int64_t frozen;
 
+    __atomic_store_n(&served, run && counted, __ATOMIC_RELEASE);
     if (virtual_by_hand)
         return;
     pthread_mutex_lock(&lock);
@@ -99,6 +103,31 @@ static void set_frozen(int64_t ns, bool only_later)
 void bpc_clock_virtual_set(int64_t ns)
 {
     set_frozen(ns, false);
+}
+
+/* ---- counted ---- */
+
+void bpc_clock_virtual_counted(const struct bpc_counted *how)
+{
+    bp_virtual_manual(NULL);
+    counted = how;
+}
+
+bool bpc_virtual_served(void)
+{
+    return __atomic_load_n(&served, __ATOMIC_ACQUIRE);
+}
+
+void bpc_virtual_armed(int64_t deadline)
+{
+    if (counted)
+        counted->armed(deadline);
+}
+
+void bpc_virtual_deferred(void)
+{
+    if (counted)
+        counted->deferred();
 }
 
 /* ---- by hand ---- */

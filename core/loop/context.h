@@ -172,6 +172,10 @@ void bpc_context_ran(struct bp_context *ctx, const char *kind, const char *type,
 
 /* ---- clock.c, timer.c ---- */
 bool bpc_virtual_stands(void);
+/* For who counts instructions (loop.h): he fires virtual timers now; one was armed; a call was deferred. [any] */
+bool bpc_virtual_served(void);
+void bpc_virtual_armed(int64_t deadline);
+void bpc_virtual_deferred(void);
 /* How long the context may sleep (ns, -1: for ever); from then on, until the end, arming an earlier
  * timer wakes it. */
 int64_t bpc_timers_poll_begin(struct bp_context *ctx);

@@ -22,6 +22,7 @@ static void enqueue(struct bp_deferred *d)
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
         bpc_context_rouse(ctx);
+    bpc_virtual_deferred();
 }
 
 static void unlink_queued(struct bp_deferred *d)

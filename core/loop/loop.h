@@ -118,7 +118,20 @@ bool bpc_machine_lock_wanted(void);
 /* The virtual clock runs (true) or stands still; it starts at 0, standing. No effect once
  * bp_clock_virtual_manual() was called. [main] */
 void bpc_clock_virtual_run(bool run);
-/* Moves the standing virtual clock, when a saved state is loaded. [main] */
+/* Moves the standing virtual clock, when a saved state is loaded. [main]; or when instructions were counted:
+ * by the thread that did. */
 void bpc_clock_virtual_set(int64_t ns);
+/*
+ * The virtual clock is moved by who counts instructions: `now` makes of what it stands at what it shows on this
+ * thread; `armed` hears of virtual timers, `deferred` of deferred calls. All [any], with no lock of the loop's.
+ * While the machine runs, the main loop leaves virtual timers to him (bp_virtual_advance_to()). [main], once
+ */
+struct bpc_counted {
+    int64_t (*now)(int64_t standing);
+    void (*armed)(int64_t deadline);
+    void (*deferred)(void);
+};
+void bpc_clock_virtual_counted(const struct bpc_counted *how);
+int64_t bpc_virtual_deadline(void); /* the main context's earliest, -1: none. [any] */
 
 #endif

@@ -215,7 +215,7 @@ static int64_t distance(struct bp_context *ctx, enum bp_clock clock)
     struct bp_timer *t = earliest(ctx, clock);
     int64_t now, ns;
 
-    if (!t)
+    if (!t || (clock == BP_CLOCK_VIRTUAL && bpc_virtual_served()))
         return -1;
     now = clock_now(clock);
     if (t->deadline <= now)
@@ -267,17 +267,20 @@ static void resume(struct bpc_item *item)
 {
     struct bp_timer *t = (struct bp_timer *)item;
     struct bp_context *ctx = bpc_item_lock(item);
-    bool wake = t->where == TIMER_HELD && arm(t, ctx);
+    bool held = t->where == TIMER_HELD, wake = held && arm(t, ctx), virtual = held && t->clock == BP_CLOCK_VIRTUAL;
+    int64_t deadline = t->deadline;
 
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
         bpc_context_wake(ctx);
+    if (virtual)
+        bpc_virtual_armed(deadline);
 }
 
 void bp_timer_set(struct bp_timer *timer, int64_t deadline_ns)
 {
     struct bp_context *ctx = bpc_item_lock(&timer->item);
-    bool wake = false;
+    bool wake = false, virtual = timer->clock == BP_CLOCK_VIRTUAL;
 
     take_out(timer);
     timer->item.generation++;
@@ -288,6 +291,8 @@ void bp_timer_set(struct bp_timer *timer, int64_t deadline_ns)
     pthread_mutex_unlock(&ctx->lock);
     if (wake)
         bpc_context_wake(ctx);
+    if (virtual)
+        bpc_virtual_armed(MAX(deadline_ns, 0));
 }
 
 void bp_timer_cancel(struct bp_timer *timer)
@@ -373,6 +378,8 @@ void bpc_timers_run_due(struct bp_context *ctx)
     for (int c = 0; c < BPC_CLOCKS; c++) {
         int64_t now = ctx->heaps[c].count > 0 ? clock_now(c) : 0;
 
+        if (c == BP_CLOCK_VIRTUAL && bpc_virtual_served())
+            continue;
         while ((t = earliest(ctx, c)) != NULL && t->deadline <= now) {
             heap_remove(t);
             due_append(t);
@@ -396,6 +403,11 @@ int64_t bpc_timers_next(struct bp_context *ctx, enum bp_clock clock)
     ns = t ? t->deadline : -1;
     pthread_mutex_unlock(&ctx->lock);
     return ns;
+}
+
+int64_t bpc_virtual_deadline(void)
+{
+    return bpc_timers_next(&bpc_main_context, BP_CLOCK_VIRTUAL);
 }
 
 bool bpc_timers_fire_until(struct bp_context *ctx, int64_t ns, bool (*reach)(int64_t deadline))

@@ -11,8 +11,8 @@
 #include <bp/log.h>
 
 #include "marks.h"
-#include "parts.h"
 #include "registry.h"
+#include "turns.h"
 
 bool bpc_arch_in(const char *list, const char *arch)
 {
@@ -252,7 +252,7 @@ int bpc_accel_choose(struct bp_machine *m, struct bp_error *err)
     if (ret == 0 && bpc_config.cpu_pm && !has_power_states(m->accel))
         return bp_fail(err, ENOTSUP, "-overcommit cpu-pm=on: accelerator '%s' has no power states of a processor; use "
                        "-accel kvm, or cpu-pm=off", m->accel->class->type.name);
-    return ret;
+    return ret == 0 ? bpc_icount_init(m, err) : ret;
 }
 
 void bpc_accel_free(struct bp_accel *accel)
@@ -260,6 +260,12 @@ void bpc_accel_free(struct bp_accel *accel)
     if (!accel)
         return;
     bp_object_destroy(&accel->obj);
+}
+
+void bp_machine_one_thread(struct bp_machine *m)
+{
+    bpc_assert_main();
+    m->one_thread = true;
 }
 
 void *bp_accel_state(struct bp_accel *accel)

@@ -14,6 +14,7 @@
 #define BPC_MAX_SERIAL 8
 #define BPC_MAX_PARALLEL 3
 #define BPC_MAX_OPTION_ROMS 16
+#define BPC_ICOUNT_SHIFT_MAX 10
 
 enum bpc_action { BPC_ACTION_DEFAULT, BPC_ACTION_RESET, BPC_ACTION_SHUTDOWN, BPC_ACTION_POWEROFF,
                   BPC_ACTION_PAUSE, BPC_ACTION_DEBUG, BPC_ACTION_NONE, BPC_ACTION_EXIT_FAILURE,
@@ -66,6 +67,10 @@ struct bpc_config {
         enum bp_clock clock;
         bool drift_slew;
     } rtc;
+    struct {
+        bool on, shift_auto, sleep, align;
+        unsigned shift;           /* an instruction takes 2^shift ns */
+    } icount;
     struct bp_boot boot;          /* -boot; its strings are owned */
     struct bp_value *globals;     /* list of dicts {"driver","property","value"}, or NULL */
 };

@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <glib.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 #include "loop.h"
 #include "marks.h"
 #include "memory.h"
-#include "parts.h"
+#include "turns.h"
 
 /* Longest poll before a sleep; sleeps shorter than this make polling worth while. */
 #define POLL_MAX_NS 50000
@@ -56,6 +57,8 @@ static void wake(struct bp_cpu *cpu)
         pthread_cond_signal(&cpu->wake);
         pthread_mutex_unlock(&cpu->lock);
     }
+    if (cpu->shares)
+        bpc_turns_wake();
 }
 
 void bp_cpu_kick(struct bp_cpu *cpu)
@@ -249,6 +252,52 @@ static void take_exit(struct bp_cpu *cpu, enum bp_cpu_exit exit)
     }
 }
 
+void bpc_cpu_become(struct bp_cpu *cpu)
+{
+    current_cpu = cpu;
+    bpc_reader_bind(cpu ? &cpu->reader : NULL);
+}
+
+enum bpc_serve bpc_cpu_serve(struct bp_cpu *cpu)
+{
+    enum bpc_serve is;
+
+    bpc_cpu_become(cpu);
+    pthread_mutex_lock(&cpu->lock);
+    if (cpu->tid == 0) {
+        cpu->tid = gettid();
+        pthread_cond_broadcast(&cpu->report);
+    }
+    __atomic_store_n(&cpu->kicked, 0, __ATOMIC_SEQ_CST);
+    run_work(cpu);
+    is = cpu->quit ? BPC_SERVE_QUIT : cpu->pause ? BPC_SERVE_PAUSED : BPC_SERVE_RUNS;
+    if (is == BPC_SERVE_PAUSED && !cpu->paused)
+        pthread_cond_broadcast(&cpu->report);
+    cpu->paused = is == BPC_SERVE_PAUSED;
+    pthread_mutex_unlock(&cpu->lock);
+    if (__atomic_load_n(&cpu->settling, __ATOMIC_ACQUIRE)) {
+        while (is == BPC_SERVE_QUIT && __atomic_load_n(&cpu->settling, __ATOMIC_ACQUIRE))
+            sched_yield(); /* its item still waits */
+        return is == BPC_SERVE_RUNS ? BPC_SERVE_PAUSED : is;
+    }
+    if (is == BPC_SERVE_RUNS && __atomic_load_n(&cpu->halted, __ATOMIC_RELAXED)) {
+        if (cpu->class->has_work && !cpu->class->has_work(cpu))
+            return BPC_SERVE_SLEEPS;
+        __atomic_store_n(&cpu->halted, false, __ATOMIC_RELAXED);
+    }
+    return is;
+}
+
+enum bp_cpu_exit bpc_cpu_run_once(struct bp_cpu *cpu)
+{
+    enum bp_cpu_exit why;
+
+    bpc_cpu_become(cpu);
+    why = run_guest(cpu, cpu->obj.machine->accel->class);
+    take_exit(cpu, why);
+    return why;
+}
+
 static void *cpu_main(void *opaque)
 {
     struct bp_cpu *cpu = opaque;
@@ -301,6 +350,11 @@ int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error 
     char name[32];
     int ret;
 
+    if (cpu->obj.machine->one_thread) {
+        ret = bpc_turns_join(cpu, accel, err);
+        cpu->has_thread = ret == 0;
+        return ret;
+    }
     g_snprintf(name, sizeof(name), "CPU %u/%s", cpu->index, accel);
     for (char *p = strchr(name, '/'); *p; p++)
         *p = (char)toupper((unsigned char)*p);
@@ -323,7 +377,10 @@ void bpc_cpu_thread_stop(struct bp_cpu *cpu)
     pthread_mutex_unlock(&cpu->lock);
     bp_cpu_kick(cpu);
     depth = bpc_machine_unlock_all();
-    pthread_join(cpu->thread, NULL);
+    if (cpu->shares)
+        bpc_turns_leave(cpu);
+    else
+        pthread_join(cpu->thread, NULL);
     bpc_machine_relock(depth);
     cpu->has_thread = false;
 }
@@ -430,6 +487,14 @@ void bp_cpu_run(struct bp_cpu *cpu, void (*fn)(struct bp_cpu *cpu, void *opaque)
 
     if (!cpu->has_thread || cpu == current_cpu) {
         run_here(cpu, fn, opaque);
+        return;
+    }
+    if (cpu->shares && current_cpu) { /* it is between two of its turns */
+        struct bp_cpu *self = current_cpu;
+
+        current_cpu = cpu;
+        run_here(cpu, fn, opaque);
+        current_cpu = self;
         return;
     }
     depth = bpc_machine_unlock_all();

@@ -57,6 +57,7 @@ struct bp_cpu {
     pthread_cond_t wake;   /* to the thread */
     pthread_cond_t report; /* from it: paused, work done, tid known */
     bool pause, paused, quit;
+    bool shares, gone; /* its thread is that of all (cpu-turns.c); that one has let go of it (lock) */
     pid_t tid;
     struct cpu_work *work, **work_tail;
 
@@ -78,6 +79,7 @@ struct bp_machine {
     char *cpu_model; /* without features */
     struct bp_cpu **cpus; /* smp.max_cpus slots */
     unsigned cpu_slots;
+    bool one_thread; /* vCPUs run in turn (cpu-turns.c) */
     bool dump_ram, merge_ram; /* properties dump-guest-core, mem-merge */
     char *memory_backend;     /* property: id, or NULL */
 };

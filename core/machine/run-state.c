@@ -60,7 +60,7 @@ static const struct {
 };
 
 static enum bpc_run_state run_state; /* atomic; written by the main thread */
-static bool asleep;                  /* the guest sleeps; suspended, or stopped meanwhile. Main thread */
+static bool asleep; /* atomic: the guest sleeps; suspended, or stopped meanwhile. Written by the main thread */
 
 struct requests {
     bool any, reset, shutdown, powerdown, exit, stop, suspend, wakeup;
@@ -177,7 +177,7 @@ bool bpc_machine_executes(void)
 
 bool bpc_machine_asleep(void)
 {
-    return asleep;
+    return __atomic_load_n(&asleep, __ATOMIC_RELAXED);
 }
 
 bool bpc_machine_needs_reset(void)
@@ -373,7 +373,7 @@ static void reset(enum bp_shutdown_cause cause)
     bool running = bp_machine_running(bpc_the_machine);
 
     bpc_cpus_pause();
-    asleep = false;
+    __atomic_store_n(&asleep, false, __ATOMIC_RELAXED);
     bpc_machine_reset_all();
     send_with_cause("RESET", cause);
     if (running)
@@ -393,7 +393,7 @@ static void suspend(void)
         return;
     }
     bpc_cpus_pause();
-    asleep = true;
+    __atomic_store_n(&asleep, true, __ATOMIC_RELAXED);
     if (bpc_machine_executes())
         set_state(BPC_RUN_SUSPENDED);
     bp_event_send_named("SUSPEND", NULL);
@@ -403,7 +403,7 @@ static void wake_up(enum bp_wakeup_cause cause)
 {
     if (!asleep)
         return;
-    asleep = false;
+    __atomic_store_n(&asleep, false, __ATOMIC_RELAXED);
     bpc_machine_wake_all(cause);
     if (bpc_machine_state() == BPC_RUN_SUSPENDED)
         set_state(BPC_RUN_RUNNING);
@@ -503,5 +503,5 @@ bool bpc_machine_turn(int *ret_status)
 void bpc_run_state_init(void)
 {
     __atomic_store_n(&run_state, BPC_RUN_PRELAUNCH, __ATOMIC_RELEASE);
-    asleep = false;
+    __atomic_store_n(&asleep, false, __ATOMIC_RELAXED);
 }

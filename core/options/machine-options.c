@@ -468,6 +468,53 @@ BP_OPTION(option_rtc, "rtc", "where the real-time clock starts and what drives i
           .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = rtc_keys,
           .merge = true, .apply = apply_rtc);
 
+/* ---- -icount ---- */
+
+static const struct bp_field icount_keys[] = {
+    BP_ARG_OPT("shift", STRING, "an instruction takes 2^shift ns, 0 to 10; auto (default): follows the host's time"),
+    BP_ARG_OPT("align", BOOL, "the guest waits when it is ahead of the host's time, and it is told when it is late"),
+    BP_ARG_OPT("sleep", BOOL, "while no processor runs: time goes on as the host's (on), jumps to the next timer (off)"),
+    BP_ARG_OPT("rr", STRING, "record or replay (not built)"),
+    BP_ARG_OPT("rrfile", STRING, "what was recorded (not built)"),
+    BP_ARG_OPT("rrsnapshot", STRING, "where it begins (not built)"),
+    BP_FIELDS_END,
+};
+
+static bool icount_bool(struct bp_value *args, const char *key, bool otherwise)
+{
+    return bp_value_has(args, key) ? bp_value_as_bool(bp_value_get(args, key)) : otherwise;
+}
+
+static int apply_icount(struct bp_value *args, struct bp_error *err)
+{
+    const char *shift = bp_value_get_string(args, "shift");
+    bool align = icount_bool(args, "align", false), sleep = icount_bool(args, "sleep", true), is_auto;
+    uint64_t n = 0;
+
+    if (bp_value_has(args, "rr") || bp_value_has(args, "rrfile") || bp_value_has(args, "rrsnapshot"))
+        return bp_fail(err, ENOTSUP, "recording and replaying (rr=) is not built yet");
+    is_auto = !shift || strcmp(shift, "auto") == 0;
+    if (!is_auto && (!g_ascii_string_to_unsigned(shift, 10, 0, BPC_ICOUNT_SHIFT_MAX, &n, NULL)))
+        return bp_fail(err, EINVAL, "key 'shift': '%.40s' is not accepted; use auto, or 0 to %d", shift,
+                       BPC_ICOUNT_SHIFT_MAX);
+    if (align && is_auto)
+        return bp_fail(err, EINVAL, "align=on needs a shift of its own; shift=auto follows the host's time by itself");
+    if (!sleep && is_auto)
+        return bp_fail(err, EINVAL, "sleep=off lets time jump, which shift=auto cannot follow; use shift=N");
+    if (!sleep && align)
+        return bp_fail(err, EINVAL, "sleep=off lets time jump, align=on keeps it with the host's; use one of them");
+    bpc_config.icount.on = true;
+    bpc_config.icount.shift_auto = is_auto;
+    bpc_config.icount.shift = (unsigned)n;
+    bpc_config.icount.align = align;
+    bpc_config.icount.sleep = sleep;
+    return 0;
+}
+
+BP_OPTION(option_icount, "icount", "guest time is the number of instructions that were executed",
+          .arg = "[shift=N|auto][,align=on|off][,sleep=on|off]", .group = "Debug and expert options",
+          .phase = BP_PHASE_MACHINE, .keys = icount_keys, .merge = true, .apply = apply_icount);
+
 /* ---- the end of the machine ---- */
 
 static const struct bp_field action_keys[] = {
@@ -534,7 +581,7 @@ const struct bp_option *const bpc_machine_options[] = {
     &option_machine, &option_cpu, &option_accel, &option_enable_kvm, &option_usb,
     &option_no_acpi, &option_no_fd_bootchk, &option_no_hpet, &option_smp, &option_m, &option_mem_path,
     &option_mem_prealloc, &option_boot, &option_uuid,
-    &option_kernel, &option_initrd, &option_append, &option_bios, &option_option_rom, &option_rtc,
+    &option_kernel, &option_initrd, &option_append, &option_bios, &option_option_rom, &option_rtc, &option_icount,
     &option_action, &option_watchdog, &option_stopped,
     &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
 };

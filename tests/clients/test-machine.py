@@ -189,10 +189,31 @@ def translator_takes_its_properties():
         assert len({str(cpu["thread-id"]) for cpu in cpus} & set(threads)) == 2
     with Emulator(PROGRAM, "-accel", "tcg,split-wx=on", quiet=quiet) as machine:
         assert not writable_and_executable(machine)
-    with Emulator(PROGRAM, "-accel", "tcg,thread=single", quiet=quiet[:-2]) as machine:
-        assert len(answer(machine, "query-cpus-fast")) == 1
-    assert "thread=single" in refused("-accel", "tcg,thread=single", "-smp", "2", accel=())
+    with Emulator(PROGRAM, "-accel", "tcg,thread=single", quiet=quiet) as machine:
+        cpus = answer(machine, "query-cpus-fast")
+        assert len(cpus) == 2 and len({cpu["thread-id"] for cpu in cpus}) == 1, cpus
+        assert str(cpus[0]["thread-id"]) in os.listdir("/proc/%d/task" % machine.process.pid)
     assert "multi" in refused("-accel", "tcg,thread=many", accel=())
+
+
+def counted_time_is_taken_or_refused():
+    if platform.machine() != "x86_64":
+        return
+    quiet = ("-nodefaults", "-display", "none", "-S", "-smp", "3")
+    for accel in ((), ("-accel", "tcg"), ("-accel", "tcg,thread=single"), ("-accel", "interp")):
+        for keys in ("shift=0", "shift=10,sleep=off", "auto", "align=off,sleep=on", "shift=2,align=on"):
+            with Emulator(PROGRAM, *accel, "-icount", keys if keys != "auto" else "shift=auto", quiet=quiet) as machine:
+                assert len({cpu["thread-id"] for cpu in answer(machine, "query-cpus-fast")}) == 1
+    for accel in ("qtest", "kvm"):
+        if accel == "qtest" or os.access("/dev/kvm", os.R_OK | os.W_OK):
+            assert "%r does not count" % accel in refused("-accel", accel, "-icount", "shift=3", accel=())
+    assert "thread=multi" in refused("-accel", "tcg,thread=multi", "-icount", "shift=3", accel=())
+    for keys, word in (("shift=11", "0 to 10"), ("shift=-1", "0 to 10"), ("shift=3x", "0 to 10"), ("shift=", "0 to 10"),
+                       ("shift=auto,sleep=off", "sleep=off"), ("sleep=off", "sleep=off"), ("align=on", "align=on"),
+                       ("shift=auto,align=on", "align=on"), ("shift=3,align=on,sleep=off", "align=on"),
+                       ("shift=3,rr=record,rrfile=x", "recording"), ("shift=3,frob=1", "frob"),
+                       ("shift=3,sleep=perhaps", "sleep")):
+        assert word in refused("-icount", keys, accel=()), keys
 
 
 def mapping_flags(pid, size):
@@ -556,6 +577,7 @@ tap.run([machine_is_chosen_by_name, machine_list_marks_the_default,
          parts_that_are_not_built_are_refused_in_words,
          vmware_port_is_there_with_its_mouse_unless_told_otherwise, q35_has_a_sata_controller_unless_told_otherwise,
          accelerators_are_tried_in_order, translator_is_the_default, translator_takes_its_properties,
+         counted_time_is_taken_or_refused,
          guest_memory_is_dumped_and_merged_as_told, nodefaults_leaves_out_serial_port_and_monitor,
          processors_are_counted, wrong_processor_counts_are_told,
          memory_has_the_size_that_was_asked_for, names_are_shown, uuid_is_told,

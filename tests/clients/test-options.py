@@ -133,7 +133,7 @@ def what_is_not_built_is_refused_by_name():
                         (("-usbdevice", "braille"), ("-usbdevice", "Braille")),
                         (("-bios", "x"), ("-bios", "firmware")),
                         (("-gdb", "nosuch:1"), ("-gdb", "nosuch")),
-                        (("-icount", "shift=1"), ("-icount", "instructions")),
+                        (("-icount", "shift=1,rr=record,rrfile=x"), ("-icount", "recording")),
                         (("-overcommit", "cpu-pm=on"), ("-overcommit", "-accel kvm", "cpu-pm=off")),
                         (("-M", "microvm,vmport=on"), ("-machine", "vmport", "VMware", "off, auto")),
                         (("-M", "none,usb=on"), ("-machine", "usb")),

@@ -16,6 +16,12 @@
 
 /* ---- a CPU: counts rounds, and does what `order` says ---- */
 
+#ifndef ONE_THREAD
+#define ONE_THREAD false
+#endif
+bool one_thread = ONE_THREAD;
+struct bp_timer *guest_timer;
+struct bp_deferred *guest_call;
 bool stop_in_reset;
 unsigned called;
 unsigned shared; /* under the machine lock */
@@ -89,6 +95,19 @@ static void act(struct test_cpu *c, enum bp_cpu_exit *ret_exit)
             bp_machine_request_shutdown(bpc_the_machine, BP_SHUTDOWN_GUEST_SHUTDOWN);
         bp_machine_unlock(NULL);
         break;
+    case TELL_TIME:
+        __atomic_store_n(&c->told, (uint64_t)bp_virtual_ns(NULL), __ATOMIC_RELEASE);
+        break;
+    case ARM_TIMER: /* in 1001 ns */
+        __atomic_store_n(&c->told, (uint64_t)bp_virtual_ns(NULL), __ATOMIC_RELEASE);
+        __atomic_store_n(&c->order, RUN, __ATOMIC_SEQ_CST);
+        bp_timer_set(guest_timer, bp_virtual_ns(NULL) + 1001);
+        break;
+    case DEFER:
+        __atomic_store_n(&c->told, c->rounds, __ATOMIC_RELEASE);
+        __atomic_store_n(&c->order, RUN, __ATOMIC_SEQ_CST);
+        bp_deferred_schedule(guest_call);
+        break;
     case CALL:
         call_the_other();
         break;
@@ -104,13 +123,16 @@ static enum bp_cpu_exit accel_exec(struct bp_cpu *cpu)
 {
     const uint32_t *flag = bp_cpu_kick_flag(cpu);
     struct test_cpu *c = bp_cpu_state(cpu);
+    struct test_accel_cpu *a = bp_cpu_accel_state(cpu);
+    bool counts = bp_machine_counts(bpc_the_machine);
     enum bp_cpu_exit exit = BP_CPU_EXIT_KICKED;
 
     g_assert_true(bp_cpu_current() == cpu);
     g_assert_false(bp_machine_locked(NULL));
-    while (!bp_cpu_kicked(flag) && exit == BP_CPU_EXIT_KICKED) {
+    while (!bp_cpu_kicked(flag) && exit == BP_CPU_EXIT_KICKED && (!counts || a->left > 0)) {
         __atomic_fetch_add(&c->rounds, 1, __ATOMIC_RELAXED);
         act(c, &exit);
+        a->left--;
     }
     if (exit == BP_CPU_EXIT_HALTED && cpu_has_work(cpu)) { /* taken */
         __atomic_store_n(&c->work, 0, __ATOMIC_SEQ_CST);
@@ -128,6 +150,16 @@ static int accel_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_
     return 0;
 }
 
+static int64_t accel_left(struct bp_cpu *cpu)
+{
+    return ((struct test_accel_cpu *)bp_cpu_accel_state(cpu))->left;
+}
+
+static void accel_set_left(struct bp_cpu *cpu, int64_t instructions)
+{
+    ((struct test_accel_cpu *)bp_cpu_accel_state(cpu))->left = instructions;
+}
+
 static void accel_cpu_changed(struct bp_cpu *cpu)
 {
     ((struct test_cpu *)bp_cpu_state(cpu))->changes++;
@@ -141,6 +173,8 @@ static int accel_init(struct bp_accel *accel, struct bp_error *err)
 {
     if (((struct test_accel *)bp_accel_state(accel))->broken)
         return bp_fail(err, ENODEV, "it is broken");
+    if (one_thread)
+        bp_machine_one_thread(bp_object_machine(bp_accel_object(accel)));
     return 0;
 }
 static const struct bp_accel_class accel_class = {
@@ -148,7 +182,7 @@ static const struct bp_accel_class accel_class = {
              .state_size = sizeof(struct test_accel), .props = accel_props},
     .arch = "x86_64,i386", .rank = 10, .init = accel_init,
     .cpu_size = sizeof(struct test_accel_cpu), .cpu_init = accel_cpu_init, .cpu_exec = accel_exec,
-    .cpu_changed = accel_cpu_changed,
+    .cpu_changed = accel_cpu_changed, .cpu_left = accel_left, .cpu_set_left = accel_set_left,
 };
 static const struct bp_accel_class none_class = { /* runs nothing, is never the default */
     .type = {.size = sizeof(struct bp_accel_class), .name = "idle", .summary = "runs nothing",
@@ -221,7 +255,7 @@ struct test_cpu *cpu_state(unsigned i)
     return bp_cpu_state(bp_machine_cpu(bpc_the_machine, i));
 }
 
-static uint64_t rounds(unsigned i)
+uint64_t rounds(unsigned i)
 {
     return __atomic_load_n(&cpu_state(i)->rounds, __ATOMIC_RELAXED);
 }

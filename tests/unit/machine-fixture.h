@@ -12,7 +12,8 @@
 #include "machine.h"
 #include "registry.h"
 
-enum order { RUN, HALT, TRIPLE_FAULT, FAIL, ASK_SHUTDOWN, ASK_RESET, BREAKPOINT, LOCK, CALL };
+enum order { RUN, HALT, TRIPLE_FAULT, FAIL, ASK_SHUTDOWN, ASK_RESET, BREAKPOINT, LOCK, CALL, TELL_TIME,
+             ARM_TIMER, DEFER };
 struct test_cpu {
     uint64_t rounds;  /* atomic */
     uint32_t order;   /* atomic: enum order */
@@ -20,9 +21,11 @@ struct test_cpu {
     uint32_t resets, changes;
     bool fancy, quick_start;
     uint32_t level;
+    uint64_t told; /* atomic */
 };
 struct test_accel_cpu {
     uint64_t marker;
+    int64_t left; /* -icount: a round is an instruction */
 };
 struct test_accel {
     bool broken;
@@ -32,6 +35,9 @@ struct test_board {
     bool extra;
 };
 
+extern bool one_thread; /* of vCPUs that take turns */
+extern struct bp_timer *guest_timer; /* that ARM_TIMER sets */
+extern struct bp_deferred *guest_call; /* that DEFER schedules */
 extern bool stop_in_reset;
 extern unsigned called;
 extern unsigned shared;
@@ -40,6 +46,7 @@ extern int status;
 bool turn(void);
 struct test_cpu *cpu_state(unsigned i);
 void order(unsigned i, enum order o);
+uint64_t rounds(unsigned i);
 void until_runs(unsigned i);
 void assert_stands(void);
 struct test_board *board(void);

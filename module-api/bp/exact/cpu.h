@@ -104,7 +104,14 @@ struct bp_accel_class {
     /* While an access to a port is answered: the general registers of its instruction, from where they live when guest
      * code runs into the CPU's state, or (`back`) from there. NULL: they are there. [vcpu] under the machine lock */
     void (*cpu_port_registers)(struct bp_cpu *cpu, bool back);
-    void *reserved[2];
+    /*
+     * -icount: cpu_exec() executes so many instructions and returns BP_CPU_EXIT_KICKED when none is left. An
+     * instruction counts when it has been executed: what faults, or is repeated and goes on later, does not. Setting
+     * also happens in the middle of an instruction, which is among those that are left, never to more than there are.
+     * NULL: cannot. [vcpu]
+     */
+    int64_t (*cpu_left)(struct bp_cpu *cpu);
+    void (*cpu_set_left)(struct bp_cpu *cpu, int64_t instructions);
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
@@ -158,6 +165,20 @@ bool bp_machine_has_smm(struct bp_machine *m);
 
 /* Does the host's own processor run the guest's code? [any] */
 bool bp_machine_has_host_cpu(struct bp_machine *m);
+
+/* All vCPUs run in turn on one thread. In an accelerator's init(). [main] */
+void bp_machine_one_thread(struct bp_machine *m);
+/* Is guest time a number of instructions (-icount)? All vCPUs are on one thread then, too. [any] */
+bool bp_machine_counts(struct bp_machine *m);
+/* What has come of it: an instruction takes 2^shift ns now; of all vCPUs `executed`; with align=on the guest waited
+ * so often for the host's time, and was late by latest_ns at most. [any] */
+struct bp_icount {
+    uint32_t size; /* of this struct */
+    uint32_t shift;
+    uint64_t executed, waits;
+    int64_t latest_ns;
+};
+void bp_machine_icount(struct bp_machine *m, struct bp_icount *ret_icount);
 
 /* The flag an accelerator polls; non-zero: leave cpu_exec() with BP_CPU_EXIT_KICKED. */
 const uint32_t *bp_cpu_kick_flag(const struct bp_cpu *cpu);

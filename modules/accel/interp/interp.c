@@ -72,6 +72,8 @@ static int interp_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp
     c->v = vcpu_new_shared(x, &bus, s->map);
     if (!c->v)
         return bp_fail(err, ENOMEM, "no memory for a vCPU");
+    if (bp_machine_counts(bp_cpu_machine(cpu)))
+        vcpu_count(c->v, NULL);
     bp_space_listen(bp_cpu_space(cpu), &listener, c->v);
     return 0;
 }
@@ -128,9 +130,20 @@ static void interp_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
     vcpu_debug(vcpu_of(cpu), debug);
 }
 
+static int64_t interp_left(struct bp_cpu *cpu)
+{
+    return vcpu_left(vcpu_of(cpu));
+}
+
+static void interp_set_left(struct bp_cpu *cpu, int64_t instructions)
+{
+    vcpu_set_left(vcpu_of(cpu), instructions);
+}
+
 BP_ACCEL(interp, "interp", "x86_64,i386", "Reference interpreter", struct interp, NULL, .rank = 10, .smm = true,
          .init = interp_init, .cpu_size = sizeof(struct cpu_interp), .cpu_init = interp_cpu_init,
          .cpu_fini = interp_cpu_fini, .cpu_exec = interp_exec, .cpu_changed = interp_changed,
-         .cpu_sync = interp_sync, .cpu_features = interp_features, .cpu_debug = interp_debug);
+         .cpu_sync = interp_sync, .cpu_features = interp_features, .cpu_debug = interp_debug, .cpu_left = interp_left,
+         .cpu_set_left = interp_set_left);
 
 BP_MODULE("accel-interp", "x86 reference interpreter", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &interp});

@@ -97,6 +97,20 @@ void entry_poll(struct tr *t, const uint8_t *entry)
     emit_jmp_to(&t->c, t->cpu->thunk_exit);
 }
 
+/* Flags are in the frame, or nobody looks at them. */
+void take_budget(struct tr *t)
+{
+    struct stub *s;
+
+    emit_mov64(&t->c, SCRATCH0, (uintptr_t)t->tb);
+    emit_store(&t->c, SCRATCH0, FRAME, SLOT(tb));
+    emit_rm(&t->c, 0x83, 4, 5, FRAME, SLOT(budget));
+    put8(&t->c, t->tb->count);
+    s = stub_new(t, STUB_SPENT, NULL);
+    s->site[0] = emit_jcc(&t->c, CC_S);
+    s->delta = (int64_t)(t->linear & 0xfff);
+}
+
 static void link_here(struct tr *t, unsigned n, uint8_t *site, int64_t delta)
 {
     struct stub *s = stub_new(t, STUB_LINK, NULL);
@@ -283,6 +297,10 @@ static void stub_emit(struct tr *t, struct stub *s)
         flags_save(t);
         leave_by(t, l, s->delta);
         break;
+    case STUB_SPENT: /* what it took, it gives back */
+        emit_rm(&t->c, 0x83, 4, 0, FRAME, SLOT(budget));
+        put8(&t->c, t->tb->count);
+        /* fall through */
     case STUB_LEAVE:
         leave_by(t, NULL, s->delta);
         break;

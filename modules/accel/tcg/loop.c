@@ -67,7 +67,7 @@ static void run_translated(struct tcg_cpu *c)
     struct tb *tb;
 
     key_update(c);
-    if (!link) {
+    if (!link && !few_left(c)) {
         const uint8_t *code = jump_code(c, c->v.x->rip);
 
         if (code) {
@@ -76,7 +76,7 @@ static void run_translated(struct tcg_cpu *c)
         }
     }
     tb = cache_find(c, link);
-    if (!tb) {
+    if (!tb || too_long(c, tb)) {
         c->f.link = NULL;
         vcpu_run_block(&c->v);
         return;
@@ -98,6 +98,8 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
     c->begun = 1;
     if (_setjmp(v->jmp)) {
         c->f.link = NULL;
+        c->f.budget += v->owed; /* it has not been executed */
+        v->owed = 0;
         code_leave(c);
         vcpu_fault(v);
         if (c->check)
@@ -110,7 +112,7 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
             return BP_CPU_EXIT_ERROR;
         }
         if (unlikely(__atomic_load_n(v->kick, __ATOMIC_RELAXED) |
-                     __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED) | v->attention)) {
+                     __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED) | v->attention | vcpu_spent(v))) {
             int why;
 
             c->f.link = NULL;
@@ -174,6 +176,8 @@ struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const s
         goto fail;
     }
     c->v.writers = c->writers;
+    if (m->counts)
+        vcpu_count(&c->v, &c->f.budget);
     c->next = m->cpus;
     __atomic_store_n(&m->cpus, c, __ATOMIC_RELEASE);
     return c;

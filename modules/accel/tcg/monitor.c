@@ -32,6 +32,18 @@ static void info_check(struct bp_monitor *mon, const struct check *k)
                       k->unfinished);
 }
 
+static void show_icount(struct bp_monitor *mon)
+{
+    struct bp_icount n = {.size = sizeof(n)};
+
+    bp_machine_icount(bp_cpu_machine(the_machine->cpus->v.x->cpu), &n);
+    bp_monitor_printf(mon, "Instructions counted:\n");
+    bp_monitor_printf(mon, "executed            %" PRIu64 ", %" PRIu64 " ns each\n", n.executed,
+                      (uint64_t)1 << n.shift);
+    bp_monitor_printf(mon, "late at most        %" PRIi64 " us, waits for the host's time %" PRIu64 "\n",
+                      n.latest_ns / 1000, n.waits);
+}
+
 /* Counts are the vCPUs' own; while they run, what is read is a moment's. */
 static void info_jit(struct bp_monitor *mon, struct bp_value *args)
 {
@@ -56,6 +68,8 @@ static void info_jit(struct bp_monitor *mon, struct bp_value *args)
         if (c->check)
             info_check(mon, c->check);
     }
+    if (the_machine->counts)
+        show_icount(mon);
 }
 BP_HMP(tcg_info_jit, "info jit", "", "show what the translator has made", NULL, info_jit);
 

@@ -42,6 +42,31 @@ static void execute(struct vcpu *v, const struct insn *i)
     v->cur = NULL;
 }
 
+/* -icount: the block has taken the instructions of it that are behind the one that info says, and that one, from the
+ * budget; here they are still to come. */
+static void count_begin(struct tcg_cpu *c)
+{
+    const struct tb *tb = c->f.tb;
+    unsigned n = 0;
+
+    if (!c->machine->counts)
+        return;
+    while (n < tb->count && tb->offsets[n] != (c->f.info & INFO_OFFSET))
+        n++;
+    c->v.owed = tb->count - (int32_t)n;
+    c->v.broken_off = 0;
+}
+
+/* It was executed. `leaves`: the rest of the block is given back. */
+static void count_end(struct tcg_cpu *c, bool leaves)
+{
+    if (!c->machine->counts)
+        return;
+    if (leaves)
+        c->f.budget += c->v.owed - 1 + c->v.broken_off;
+    c->v.owed = c->v.broken_off = 0;
+}
+
 static void fetch(struct vcpu *v, uint64_t linear, uint8_t *to, unsigned count)
 {
     uint64_t phys = exec_phys(v, linear);
@@ -102,11 +127,11 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
         __atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen)
         return LEAVE;
     key_update(c);
-    code = link ? NULL : jump_code(c, rip);
+    code = link || few_left(c) ? NULL : jump_code(c, rip);
     if (!code) {
         struct tb *tb = cache_find(c, link);
 
-        if (!tb)
+        if (!tb || too_long(c, tb))
             return LEAVE;
         if (link && f->link == link)
             cache_link(c, link, tb);
@@ -151,10 +176,12 @@ const uint8_t *slow_insn(struct jit_frame *f)
     sync_in(c);
     v->cur = NULL;
     v->x->rip = f->page + (f->info & INFO_OFFSET);
+    count_begin(c);
     decode_here(v, i);
     c->interpreted++;
     c->redone_by[i->map & 3][i->opcode & 0xff]++;
     execute(v, i);
+    count_end(c, true);
     return go_on(c, NULL);
 }
 
@@ -169,12 +196,18 @@ const uint8_t *slow_interp(struct jit_frame *f)
     v->x->rip = f->page + (f->info & INFO_OFFSET);
     c->interpreted++;
     c->interpreted_by[i->map & 3][i->opcode & 0xff]++;
+    count_begin(c);
     execute(v, i);
     if (f->info & INFO_LAST || !v->block_end || v->attention || __atomic_load_n(&f->exit_request, __ATOMIC_RELAXED) ||
-        tb_mode(c) != c->mode_running || !settled(v))
+        tb_mode(c) != c->mode_running || !settled(v) || f->budget < 0) {
+        count_end(c, true);
         return go_on(c, NULL);
+    }
     sync_out(c);
-    if (code_enter(c))
+    if (code_enter(c)) {
+        count_end(c, false);
         return NULL;
+    }
+    count_end(c, true);
     return LEAVE;
 }

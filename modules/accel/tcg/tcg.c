@@ -11,13 +11,14 @@
 #include <bp/memory.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { THREAD_MULTI, THREAD_SINGLE };
 
 struct accel_tcg {
     struct tcg_machine *m;
     uint32_t tb_size;
-    bool one_insn, split_wx, check;
+    bool one_insn, split_wx, thread_given, check;
     int thread;
 };
 
@@ -57,6 +58,7 @@ static void memory_written(void *opaque, const uint8_t *host, uint64_t length)
 static int tcg_init(struct bp_accel *accel, struct bp_error *err)
 {
     struct accel_tcg *s = bp_accel_state(accel);
+    struct bp_machine *machine = bp_object_machine(bp_accel_object(accel));
 
 #if !defined(__x86_64__)
     return bp_fail(err, ENOTSUP, "tcg translates on x86-64 hosts only; -accel interp runs everywhere");
@@ -68,7 +70,13 @@ static int tcg_init(struct bp_accel *accel, struct bp_error *err)
     s->m->one_insn = s->one_insn;
     s->m->split_wx = s->split_wx;
     s->m->check = s->check;
-    s->m->single_thread = s->thread == THREAD_SINGLE;
+    s->m->counts = bp_machine_counts(machine);
+    if (s->m->counts && s->thread_given && s->thread == THREAD_MULTI)
+        return bp_fail(err, EINVAL, "thread=multi: with -icount all processors are on one thread (thread=single)");
+    if (s->m->counts && s->check)
+        return bp_fail(err, ENOTSUP, "check=on: blocks that are counted (-icount) are not compared yet");
+    if (s->m->counts || s->thread == THREAD_SINGLE)
+        bp_machine_one_thread(machine);
     monitor_machine(s->m);
     bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, &s->m->map);
     return 0;
@@ -84,9 +92,6 @@ static int tcg_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_er
 
     x->cpu = cpu;
     machine_bus(cpu, &bus);
-    if (s->m->single_thread && s->m->cpus)
-        return bp_fail(err, ENOTSUP, "-accel tcg,thread=single runs one processor only: several in one thread are not "
-                       "built yet (thread=multi)");
     c = tcg_cpu_new(s->m, x, &bus, err);
     if (!c)
         return -ENOMEM;
@@ -156,6 +161,28 @@ static void tcg_features(struct bp_accel *accel, uint32_t *words, unsigned count
         words[n] &= n < BP_X86_FW_COUNT ? x86_executed_features[n] : 0;
 }
 
+static int64_t tcg_left(struct bp_cpu *cpu)
+{
+    return vcpu_left(&tcg_of(cpu)->v);
+}
+
+static void tcg_set_left(struct bp_cpu *cpu, int64_t instructions)
+{
+    vcpu_set_left(&tcg_of(cpu)->v, instructions);
+}
+
+/* Whether somebody has said so makes a difference under -icount. */
+static int set_thread(struct bp_object *obj, const struct bp_field *f, struct bp_value *value, struct bp_error *err)
+{
+    struct accel_tcg *s = bp_object_state(obj);
+
+    (void)f;
+    (void)err; /* it is one of the choices */
+    s->thread = strcmp(bp_value_as_string(value), "single") == 0 ? THREAD_SINGLE : THREAD_MULTI;
+    s->thread_given = true;
+    return 0;
+}
+
 static const char *const threads[] = {"multi", "single", NULL};
 static const struct bp_schema thread_kind = {.name = "TcgThread", .kind = BP_KIND_ENUM, .choices = threads};
 static const struct bp_field props[] = {
@@ -165,15 +192,16 @@ static const struct bp_field props[] = {
     BP_PROP("split-wx", BOOL, struct accel_tcg, split_wx, "off", "no mapping is writable and executable"),
     BP_PROP("check", BOOL, struct accel_tcg, check, "off",
             "run each block on the interpreter, too, and stop where they differ"),
-    BP_PROP_ENUM("thread", &thread_kind, struct accel_tcg, thread, "multi",
-                 "multi: one for each processor; single: one for all"),
+    {.name = "thread", .kind = BP_KIND_ENUM, .offset = offsetof(struct accel_tcg, thread), .schema = &thread_kind,
+     .set = set_thread, .help = "multi (default): one for each processor; single: one for all, in turn"},
     BP_FIELDS_END};
 
 BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .smm = true,
          .init = tcg_init,
          .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini,
          .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
-         .cpu_features = tcg_features, .cpu_debug = tcg_debug);
+         .cpu_features = tcg_features, .cpu_debug = tcg_debug, .cpu_left = tcg_left,
+         .cpu_set_left = tcg_set_left);
 
 BP_MODULE("accel-tcg", "x86 translator", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &tcg},
           {BP_PROVIDE_HMP, &tcg_info_jit}, {BP_PROVIDE_HMP, &tcg_info_opcount}, {BP_PROVIDE_OPTION, &tcg_perfmap},

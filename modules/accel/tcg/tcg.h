@@ -66,6 +66,8 @@ struct jit_frame {
     struct tb_link *link; /* the exit that was taken, when it can be chained */
     int64_t exit_delta;   /* of rip from `page` */
     uint32_t host_mxcsr;
+    int32_t budget; /* instructions that are left (-icount): each block takes its own at its beginning */
+    struct tb *tb;  /* which did last */
     struct jump jump[JUMPS];
 };
 #define FRAME_BIAS 128
@@ -104,6 +106,7 @@ struct tb {
     struct tb_link *apart; /* of its spans' leaders */
     uint32_t apart_count;
     const struct insn *checked; /* all of them, as check.c has them; or NULL */
+    const uint16_t *offsets;  /* of its instructions in the page, when they are counted; else NULL */
     uint8_t code[];           /* what was translated */
 };
 
@@ -186,9 +189,9 @@ struct tcg_machine {
     uint32_t tb_size;     /* MiB, 0: the default */
     uint8_t one_insn;
     uint8_t split_wx;
-    uint8_t single_thread;
     uint8_t check;
     uint32_t check_lock; /* who holds it runs a block; atomic */
+    uint8_t counts; /* -icount */
 };
 
 /* ---- cache.c ---- */
@@ -209,6 +212,16 @@ static inline const uint8_t *jump_code(const struct tcg_cpu *c, uint64_t linear)
     const struct jump *j = &c->f.jump[jump_index(linear)];
 
     return j->tag == (linear << 16 | c->f.key) && has_tag(linear) ? j->code : NULL;
+}
+
+/* -icount: whether there are instructions enough for a block depends on the block; for this one there are not. */
+static inline bool few_left(const struct tcg_cpu *c)
+{
+    return c->machine->counts && c->f.budget < MAX_BLOCK;
+}
+static inline bool too_long(const struct tcg_cpu *c, const struct tb *tb)
+{
+    return c->machine->counts && c->f.budget < tb->count;
 }
 
 /* A block is entered from C. */

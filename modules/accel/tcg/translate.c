@@ -77,9 +77,12 @@ static void prologue(struct tr *t, const struct rule *rules, unsigned count, boo
     if (!live) {
         entry_poll(t, NULL);
         t->tb->entry_host = t->tb->entry_saved = t->c.p;
-        return;
+    } else if (t->cpu->machine->counts) {
+        want_host = false; /* taking from the budget destroys them */
     }
-    if (want_host) {
+    if (!live) {
+        /* that is all */
+    } else if (want_host) {
         entry_poll(t, NULL);
         t->tb->entry_saved = t->c.p;
         t->saved = true;
@@ -93,6 +96,8 @@ static void prologue(struct tr *t, const struct rule *rules, unsigned count, boo
         t->host = false;
         t->tb->entry_saved = t->c.p;
     }
+    if (t->cpu->machine->counts)
+        take_budget(t);
 }
 
 static void count_span(struct tr *t)
@@ -144,6 +149,12 @@ static void emit_all(struct tr *t, const struct insn *const *insns, const struct
     }
 }
 
+/* STI: what its emitter makes holds interrupts back inside of the block only. */
+static bool opens_shadow(const struct insn *i)
+{
+    return i->map == 0 && i->opcode == 0xfb;
+}
+
 static uint64_t now_ns(void)
 {
     struct timespec t;
@@ -168,6 +179,19 @@ static bool keep(struct tcg_cpu *c, const struct rule *rules, unsigned count, co
         ret_insns[n] = kept;
     }
     return true;
+}
+
+/* Where in the page each instruction is. */
+static const uint16_t *keep_offsets(struct tcg_cpu *c, uint64_t linear, unsigned count)
+{
+    uint16_t *at = cache_alloc(c, count * sizeof(*at));
+    unsigned offset = linear & 0xfff;
+
+    for (unsigned n = 0; at && n < count; n++) {
+        at[n] = (uint16_t)offset;
+        offset += c->v.decoded[n].len;
+    }
+    return at;
 }
 
 static void log_code(const struct tcg_cpu *c, uint64_t linear, const uint8_t *bytes, unsigned count)
@@ -201,8 +225,11 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     if (count == 0)
         return NULL;
     c->mode_now = mode;
-    for (unsigned n = 0; n < count; n++)
+    for (unsigned n = 0; n < count; n++) {
         rules[n] = rule_of(c, &c->v.decoded[n]);
+        if (n == count - 1 && opens_shadow(&c->v.decoded[n]))
+            rules[n] = (struct rule){0};
+    }
     tb = cache_alloc(c, sizeof(*tb) + size);
     if (!tb || !keep(c, rules, count, insns))
         return NULL;
@@ -214,7 +241,7 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     tb->bytes = (uint16_t)size;
     tb->count = (uint16_t)count;
     memcpy(tb->code, bytes, size);
-    leaders = mode & MODE_APART ? 0 : span_plan(linear & 0xfff, c->v.decoded, rules, count, plan);
+    leaders = mode & MODE_APART || c->machine->counts ? 0 : span_plan(linear & 0xfff, c->v.decoded, rules, count, plan);
     if (leaders) {
         tb->apart = cache_alloc(c, leaders * sizeof(*tb->apart));
         if (!tb->apart)
@@ -222,6 +249,8 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     }
     if (c->check)
         check_keep(c, tb);
+    if (c->machine->counts && !(tb->offsets = keep_offsets(c, linear, count)))
+        return NULL;
     live = liveness(rules, count, after);
     start_code = t.c.p = c->at;
     t.cpu = c;

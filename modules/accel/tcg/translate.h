@@ -73,7 +73,7 @@ bool span_fits(const struct span_plan *p, const struct where *w, unsigned size, 
 unsigned sse_operand(const struct insn *i, bool *ret_write);
 unsigned vex_operand(const struct insn *i, bool *ret_write);
 
-enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN, STUB_TARGET };
+enum stub_kind { STUB_ACCESS, STUB_REDO, STUB_LINK, STUB_LEAVE, STUB_TAKEN, STUB_TARGET, STUB_SPENT };
 struct stub {
     uint8_t kind;
     const struct insn *i;
@@ -175,6 +175,7 @@ void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta);
 /* Target's linear address in SCRATCH1; `commit` puts what is left to do when it is known. */
 void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *));
 void exit_probe(struct tr *t, const struct insn *i, int64_t delta); /* by the jump cache */
+void take_budget(struct tr *t); /* -icount: the block is left when there are not instructions enough for all of it */
 void entry_poll(struct tr *t, const uint8_t *entry); /* entry: where the rest is; NULL: here */
 void stubs_emit(struct tr *t);
 void call_interp(struct tr *t, const struct insn *i, bool last);

@@ -6,7 +6,7 @@
  * from AL. Intel SDM volume 2.
  */
 #include "xsave.h"
-#include <unistd.h>
+#include <bp/random.h>
 
 static void incdec(struct vcpu *v, const struct insn *i, bool dec)
 {
@@ -296,11 +296,11 @@ static void cmpxchg16b(struct vcpu *v, const struct insn *i)
 
 static void random_number(struct vcpu *v, const struct insn *i)
 {
-    uint64_t r = 0;
-    bool there = getentropy(&r, sizeof(r)) == 0; /* the host's own generator; CF: it had some */
+    uint64_t r;
 
-    reg_set(v, i, i->rm, i->opsize, there ? r : 0);
-    flags_set_eager(v, there ? F_CF : 0);
+    bp_guest_random(&r, sizeof(r)); /* the host's own generator, or what -seed says */
+    reg_set(v, i, i->rm, i->opsize, r);
+    flags_set_eager(v, F_CF); /* it had some */
 }
 
 void exec_group9(struct vcpu *v, const struct insn *i)

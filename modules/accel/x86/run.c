@@ -35,10 +35,36 @@ struct bp_x86_cpu *vcpu_state(struct vcpu *v)
     return v->x;
 }
 
+/* The same, no more than are left. Interrupts are taken at the very instruction, wherever blocks end. */
+static __attribute__((noinline)) void run_counted(struct vcpu *v, const struct block *b)
+{
+    const struct insn *i = b->insn;
+
+    v->block_end = i + (b->count < *v->budget ? b->count : *v->budget);
+    v->first = i;
+    v->broken_off = 0;
+    do {
+        v->cur = i;
+        v->x->rip += i->len;
+        i->exec(v, i);
+    } while (++i < v->block_end && !(v->attention | __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED)));
+    if (v->first) /* else it was counted before it was over: a task switch */
+        *v->budget -= (int32_t)(i - b->insn) - v->broken_off;
+    v->first = NULL;
+    v->broken_off = 0;
+    if (*v->budget <= 0)
+        v->attention = 1;
+}
+
 static inline __attribute__((always_inline)) void run_block(struct vcpu *v, const struct block *b)
 {
     const struct insn *i = b->insn;
     uint64_t *rip_at = &v->x->rip, rip = *rip_at;
+
+    if (unlikely(v->budget != NULL)) {
+        run_counted(v, b);
+        return;
+    }
 
     v->block_end = i + b->count;
     do {
@@ -231,7 +257,7 @@ int vcpu_attend(struct vcpu *v, const uint32_t *kick)
         v->a20 = x->a20_masked;
         tlb_reset(v);
     }
-    if (bp_cpu_kicked(kick))
+    if (bp_cpu_kicked(kick) || vcpu_spent(v))
         return BP_CPU_EXIT_KICKED;
     take_requests(v);
     if (x->wait_for_sipi)
@@ -267,6 +293,10 @@ void vcpu_fault(struct vcpu *v)
 {
     struct bp_x86_cpu *x = v->x;
 
+    if (v->first) {
+        *v->budget -= (int32_t)(v->cur - v->first);
+        v->first = NULL;
+    }
     if (v->cur) {
         x->rip -= v->cur->len;
         if (!v->long64)
@@ -348,6 +378,25 @@ static enum bp_cpu_exit run_debugged(struct vcpu *v, const uint32_t *kick)
         else
             run_block(v, b);
     }
+}
+
+void vcpu_count(struct vcpu *v, int32_t *budget)
+{
+    v->budget = budget ? budget : &v->own_budget;
+}
+
+int64_t vcpu_left(const struct vcpu *v)
+{
+    return *v->budget + v->owed - (v->first ? v->cur - v->first : 0);
+}
+
+void vcpu_set_left(struct vcpu *v, int64_t instructions)
+{
+    int64_t done = v->first ? v->cur - v->first : 0;
+
+    *v->budget = (int32_t)(instructions < INT32_MAX / 2 ? instructions : INT32_MAX / 2) + (int32_t)done - v->owed;
+    if (v->first && v->block_end > v->first + *v->budget)
+        v->block_end = v->first + *v->budget;
 }
 
 enum bp_cpu_exit vcpu_run(struct vcpu *v, const uint32_t *kick_flag)

@@ -48,6 +48,7 @@ static bool rep_next(struct vcpu *v, const struct insn *i, uint64_t n)
                  __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED))) {
         v->x->rip -= i->len;
         v->attention = 1;
+        v->broken_off = 1;
         end_block(v);
         return false;
     }

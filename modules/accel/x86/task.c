@@ -181,6 +181,10 @@ static void enter_task(struct vcpu *v, const struct tss *t, bool wide)
         tlb_flush(v, false);
     }
     flags_write(v, t->eflags);
+    if (v->first) { /* counted: it is done, and the last of its block */
+        *v->budget -= (int32_t)(v->cur - v->first) + 1;
+        v->first = NULL;
+    }
     v->cur = NULL; /* faults from here on belong to the new task's first instruction */
     x->cr0 |= CR0_TS;
     x->dr[7] &= ~(uint64_t)0x155; /* local breakpoints end with the task */

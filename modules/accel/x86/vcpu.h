@@ -232,6 +232,12 @@ struct vcpu {
     uint8_t began;        /* an instruction or a delivery, since a debugger was last asked */
     uint8_t resume;       /* RF was set for this instruction */
     uint32_t dr6_pending; /* data breakpoints that the instruction hit */
+    /* Instructions that are left (-icount); NULL: nobody counts. What `owed` says was taken from it already, and has
+     * not been executed; neither have those of the block that runs from `first` to where it is. */
+    int32_t *budget;
+    int32_t own_budget, owed;
+    const struct insn *first;
+    uint8_t broken_off; /* a repeated instruction that goes on later */
     const struct bp_debug *debug; /* a debugger outside wants something; NULL: none does */
     struct bp_debug_hit hit;      /* why vcpu_run() returned BP_CPU_EXIT_DEBUG */
     /* The last exceptions, for the story of a triple fault: story.c */
@@ -265,6 +271,15 @@ enum bp_cpu_exit vcpu_step(struct vcpu *v); /* exactly one instruction or delive
 enum bp_cpu_exit vcpu_run(struct vcpu *v, const uint32_t *kick_flag);
 void vcpu_changed(struct vcpu *v); /* the state was written from outside */
 void vcpu_sync(struct vcpu *v);    /* the state will be read from outside */
+/* Counts instructions from now on, in `budget` or (NULL) a place of its own; as bp_accel_class has cpu_left and
+ * cpu_set_left. */
+void vcpu_count(struct vcpu *v, int32_t *budget);
+int64_t vcpu_left(const struct vcpu *v);
+void vcpu_set_left(struct vcpu *v, int64_t instructions);
+static inline bool vcpu_spent(const struct vcpu *v)
+{
+    return unlikely(v->budget != NULL) && *v->budget <= 0;
+}
 void vcpu_debug(struct vcpu *v, const struct bp_debug *debug); /* borrowed; NULL: no debugger */
 
 /* ---- for a run loop of one's own: run.c ---- */
