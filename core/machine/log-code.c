@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <glib.h>
 
@@ -114,6 +115,16 @@ void bp_cpu_log_host_code(struct bp_cpu *cpu, uint64_t address, const uint8_t *b
 
 void bp_cpu_log_run(struct bp_cpu *cpu, const void *code, uint64_t address, uint32_t mode)
 {
-    if (bpc_log_wanted(address, 1))
+    char *registers;
+
+    if (!bpc_log_wanted(address, 1))
+        return;
+    if (bp_log_on(BP_LOG_EXEC))
         bp_log(BP_LOG_EXEC, "Trace %u: %p [%016" G_GINT64_MODIFIER "x/%08x]\n", bp_cpu_index(cpu), code, address, mode);
+    if (!bp_log_on(BP_LOG_CPU) || !cpu->class->dump)
+        return;
+    bpc_cpu_sync(cpu);
+    registers = cpu->class->dump(cpu);
+    bp_log(BP_LOG_CPU, "CPU %u\n%s", bp_cpu_index(cpu), registers ? registers : "");
+    free(registers);
 }

@@ -473,7 +473,7 @@ BP_OPTION(option_rtc, "rtc", "where the real-time clock starts and what drives i
 static const struct bp_field icount_keys[] = {
     BP_ARG_OPT("shift", STRING, "an instruction takes 2^shift ns, 0 to 10; auto (default): follows the host's time"),
     BP_ARG_OPT("align", BOOL, "the guest waits when it is ahead of the host's time, and it is told when it is late"),
-    BP_ARG_OPT("sleep", BOOL, "while no processor runs: time goes on as the host's (on), jumps to the next timer (off)"),
+    BP_ARG_OPT("sleep", BOOL, "while no processor runs: time goes on as the host's (on), or jumps to the next timer"),
     BP_ARG_OPT("rr", STRING, "record or replay (not built)"),
     BP_ARG_OPT("rrfile", STRING, "what was recorded (not built)"),
     BP_ARG_OPT("rrsnapshot", STRING, "where it begins (not built)"),

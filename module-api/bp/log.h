@@ -25,6 +25,7 @@ enum bp_log_item {
     BP_LOG_PAGE = 1u << 14,
     BP_LOG_TRACE = 1u << 15,
     BP_LOG_SLOW = 1u << 16, /* callbacks that hold up others */
+    BP_LOG_PCALL = 1u << 17, /* far calls, jumps and returns, and task switches, of protected mode */
 };
 
 extern uint32_t bp_log_enabled; /* read only for modules */

@@ -153,14 +153,14 @@ def what_is_not_built_is_refused_by_name():
 
 
 def log_items_that_nothing_logs_are_refused():
-    for item, missing in (("op", "translator"), ("cpu", "registers"),
-                          ("page", "info mtree"), ("int,mmu", "translation")):
+    for item, missing in (("op", "intermediate code"), ("page", "info mtree"), ("int,strace", "single programs")):
         refused("-d", item, names=("-d " + item, "not built yet", missing))
     listed = run("-d", "help").stdout
-    for item in ("in_asm", "out_asm", "exec", "nochain", "int", "cpu_reset", "guest_errors", "unimp"):
+    for item in ("in_asm", "out_asm", "exec", "nochain", "int", "cpu_reset", "guest_errors", "unimp", "cpu", "mmu",
+                 "pcall"):
         assert item in listed
         starts("-d", item, "-D", "/dev/null")
-    assert "op_opt" not in listed and "pcall" not in listed
+    assert "op_opt" not in listed and "strace" not in listed
     starts("-d", "all", "-D", "/dev/null")
 
 

@@ -143,6 +143,26 @@ def blocks_are_logged():
     assert blocks and all(len(re.findall(r"^0x", block, re.M)) == 1 for block in blocks)
 
 
+def registers_translations_and_far_transfers_are_logged():
+    for accel in ("tcg", "interp"):
+        text = logged("cpu,exec,nochain", 20000, accel=accel)
+        shown = re.findall(r"^Trace 0: .*\[([0-9a-f]{16})/[0-9a-f]{8}\]\nCPU 0\n((?:.+\n)+?)(?=Trace|\n|CPU)", text, re.M)
+        assert len(shown) > 50, text[:1000]
+        for address, registers in shown[:50]:  # what runs is what RIP says (bases are zero in this boot)
+            rip = re.search(r"^rip=([0-9a-f]+)", registers, re.M)
+            assert rip and int(rip[1], 16) == int(address, 16), (address, registers)
+        text = logged("mmu", 60000, accel=accel)
+        found = re.findall(r"^MMU: CPU 0: (read|write|fetch) of ([0-9a-f]{16}): page ([0-9a-f]+)", text, re.M)
+        assert {kind for kind, _, _ in found} == {"read", "write", "fetch"}, text[:1000]
+        assert re.search(r"^MMU: CPU 0: (read|write|fetch) of [0-9a-f]{16}: page fault [0-9a-f]+$", text, re.M), text[:1000]
+        kernel = {(int(lin, 16) & ~0xfff) - int(phys, 16) for kind, lin, phys in found
+                  if kind == "fetch" and re.match("ffffffff[89ab]", lin)}
+        assert len(kernel) == 1, kernel  # the kernel's text lies in one piece
+        text = logged("pcall", 20, accel=accel)
+        assert re.search(r"^iret 0010:ffffffff[0-9a-f]{8} from 0010:ffffffff[0-9a-f]{8} cpl 0 on CPU 0$", text, re.M), text
+        assert re.search(r"^(lret|ljmp|lcall) 0010:", text, re.M), text
+
+
 def blocks_are_unchained_while_they_run():
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "log")
@@ -262,6 +282,7 @@ def two_processors_see_writes_in_order():
 tap = Tap()
 CASES = (("code_is_named_for_perf", code_is_named), ("counts_are_shown", counts_are_shown),
          ("blocks_are_logged", blocks_are_logged),
+         ("registers_translations_and_far_transfers_are_logged", registers_translations_and_far_transfers_are_logged),
          ("blocks_are_unchained_while_they_run", blocks_are_unchained_while_they_run),
          ("only_translated_code_has_names", only_translated_code_has_names),
          ("triple_fault_has_a_story", triple_fault_has_a_story),

@@ -135,7 +135,8 @@ void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const 
                      size_t length);
 /* The same when BP_LOG_OUT_ASM is on: x86-64 code that was made of the guest's at `address`. [any] */
 void bp_cpu_log_host_code(struct bp_cpu *cpu, uint64_t address, const uint8_t *bytes, size_t length);
-/* When BP_LOG_EXEC is on: the block at a linear address runs, as `code` (its host code, or how it is kept). [any] */
+/* When BP_LOG_EXEC or BP_LOG_CPU is on: the block at a linear address runs, as `code` (its host code, or how it is
+ * kept); registers are up to date but for cpu_sync(). [vcpu] */
 void bp_cpu_log_run(struct bp_cpu *cpu, const void *code, uint64_t address, uint32_t mode);
 /* What its addresses mean: its machine's memory, unless the CPU class's init() has given it a space of
  * its own (borrowed, outlives it). [any] */

@@ -101,7 +101,7 @@ int refill(struct jit_frame *f)
         e->tag = page | v->asid_generation;
         return 0;
     }
-    if (!(v->x->cr0 & CR0_PG) || !walk(c, lin, &w) || !allowed(v, &w, write))
+    if (!(v->x->cr0 & CR0_PG) || bp_log_on(BP_LOG_MMU) || !walk(c, lin, &w) || !allowed(v, &w, write))
         return 1;
     r = range_of(c, w.phys);
     if (!r || (write && r->readonly))

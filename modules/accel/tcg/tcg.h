@@ -227,7 +227,7 @@ static inline bool too_long(const struct tcg_cpu *c, const struct tb *tb)
 /* A block is entered from C. */
 static inline void log_run(const struct tcg_cpu *c, const uint8_t *code)
 {
-    if (unlikely(bp_log_on(BP_LOG_EXEC)) && c->v.x->cpu)
+    if (unlikely(bp_log_on(BP_LOG_EXEC | BP_LOG_CPU)) && c->v.x->cpu)
         bp_cpu_log_run(c->v.x->cpu, code, c->v.x->rip, c->mode_running);
 }
 

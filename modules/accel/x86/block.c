@@ -287,7 +287,7 @@ struct block *block_next(struct vcpu *v)
     }
     b = find_slow(v, lin, e);
 found:
-    if (unlikely(bp_log_on(BP_LOG_EXEC)) && v->x->cpu)
+    if (unlikely(bp_log_on(BP_LOG_EXEC | BP_LOG_CPU)) && v->x->cpu)
         bp_cpu_log_run(v->x->cpu, b, lin, v->mode);
     v->prev = b == v->scratch ? NULL : b;
     v->prev_linear = lin;

@@ -4,6 +4,7 @@
  * TSSs, far RET, IRET. Intel SDM volume 2 (those instructions) and volume 3, 5.8.
  */
 #include "frame.h"
+#include <bp/log.h>
 
 #define GP(code) raise_exception_code(v, EXC_GP, code)
 #define NP(code) raise_exception_code(v, EXC_NP, code)
@@ -211,6 +212,14 @@ static void through_task_gate(struct vcpu *v, const struct descriptor *gate, boo
     task_switch(v, selector, call ? TASK_CALL : TASK_JMP, false, 0);
 }
 
+static void log_far(const struct vcpu *v, const char *what, uint16_t selector, uint64_t offset)
+{
+    if (likely(!bp_log_on(BP_LOG_PCALL)))
+        return;
+    bp_log(BP_LOG_PCALL, "%s %04x:%016llx from %04x:%016llx cpl %u on CPU %u\n", what, selector,
+           (unsigned long long)offset, v->x->seg[BP_CS].selector, (unsigned long long)v->x->rip, v->cpl, v->x->apic_id);
+}
+
 void far_transfer(struct vcpu *v, uint16_t selector, uint64_t offset, unsigned size, bool call)
 {
     struct descriptor d;
@@ -220,6 +229,7 @@ void far_transfer(struct vcpu *v, uint16_t selector, uint64_t offset, unsigned s
         real_transfer(v, selector, offset, size, call);
         return;
     }
+    log_far(v, call ? "lcall" : "ljmp", selector, offset);
     if (!(selector & ~3u))
         GP(0);
     if (!descriptor_read(v, selector, &d))
@@ -288,6 +298,7 @@ static void protected_return(struct vcpu *v, uint16_t selector, uint64_t rip, un
     bool outer = rpl != v->cpl, pops_stack = outer || (iret && v->long64), null_ss = false;
     uint64_t rsp = 0;
 
+    log_far(v, iret ? "iret" : "lret", selector, rip);
     if (!(selector & ~3u))
         GP(0);
     if (!descriptor_read(v, selector, &d))

@@ -5,6 +5,7 @@
  */
 #include "vcpu.h"
 #include "paging.h"
+#include <bp/log.h>
 #include <string.h>
 
 #define PF_P 1u
@@ -116,6 +117,8 @@ static uint64_t masked_a20(const struct vcpu *v, uint64_t address)
     return v->x->a20_masked ? address & ~((uint64_t)1 << 20) : address;
 }
 
+static const char *const kinds[] = {[TLB_READ] = "read", [TLB_WRITE] = "write", [TLB_EXEC] = "fetch"};
+
 static _Noreturn void page_fault(struct vcpu *v, const struct walk *w, uint32_t code)
 {
     if (w->kind == TLB_WRITE)
@@ -126,6 +129,9 @@ static _Noreturn void page_fault(struct vcpu *v, const struct walk *w, uint32_t 
                                 v->x->cr4 & CR4_SMEP))
         code |= PF_I;
     v->x->cr2 = w->lin;
+    if (unlikely(bp_log_on(BP_LOG_MMU)))
+        bp_log(BP_LOG_MMU, "MMU: CPU %u: %s of %016llx: page fault %x\n", v->x->apic_id, kinds[w->kind],
+               (unsigned long long)w->lin, code);
     raise_exception_code(v, EXC_PF, code);
 }
 
@@ -279,6 +285,10 @@ void page_walk(struct vcpu *v, struct walk *w)
     else
         walk_32(v, w);
     w->phys = masked_a20(v, w->phys);
+    if (unlikely(bp_log_on(BP_LOG_MMU)))
+        bp_log(BP_LOG_MMU, "MMU: CPU %u: %s of %016llx: page %llx%s%s%s\n", x->apic_id, kinds[w->kind],
+               (unsigned long long)w->lin, (unsigned long long)w->phys, w->set == MMU_USER ? " user" : "",
+               w->large ? " large" : "", w->global ? " global" : "");
 }
 
 bool pae_load_pdptes(struct vcpu *v, uint64_t cr3)

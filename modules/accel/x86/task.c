@@ -4,6 +4,7 @@
  * Intel SDM volume 3, chapter 7; volume 1, 19.5.2.
  */
 #include "frame.h"
+#include <bp/log.h>
 #include <string.h>
 
 struct tss {
@@ -206,6 +207,8 @@ void task_switch(struct vcpu *v, uint16_t selector, enum task_switch kind, bool 
     struct tss t;
     bool wide;
 
+    if (unlikely(bp_log_on(BP_LOG_PCALL)))
+        bp_log(BP_LOG_PCALL, "task switch to %04x from %04x on CPU %u\n", selector, old, x->apic_id);
     if (selector & 4 || !descriptor_read(v, selector, &d))
         raise_exception_code(v, EXC_GP, selector & ~3u);
     descriptor_unpack(&d, selector, &tr);
