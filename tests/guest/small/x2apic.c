@@ -46,6 +46,7 @@ void kmain(void)
     set_gate(0x40, deadline);
     set_gate(0x41, self);
     set_gate(0x42, serial);
+    set_gate(0x43, serial);
     say("x2apic", has >> 21 & 1);
     say("has_deadline", has >> 24 & 1);
     wrmsr(0x1b, rdmsr(0x1b) | 0xc00);
@@ -68,8 +69,14 @@ void kmain(void)
     outb(0x3f9, 2); /* the transmitter is empty */
     WAIT_FOR(serial_count >= 3);
     outb(0x3f9, 0);
-    set_pin(4, 0x10000, 0);
     say("serial", serial_count);
+    serial_count = 0;
+    set_pin(4, 0x8043, 0); /* the same with another vector */
+    outb(0x3f9, 2);
+    WAIT_FOR(serial_count >= 3);
+    outb(0x3f9, 0);
+    set_pin(4, 0x10000, 0);
+    say("again", serial_count);
     wrmsr(X2(0x32), 0x10000);
     print("halts\r\n");
     for (;;)
