@@ -441,5 +441,7 @@ int main(int argc, char **argv)
         printf("%sok %u %s\n", good ? "" : "not ", n + 1, cases[n].name);
     }
     printf("1..%u\n", (unsigned)BP_COUNT(cases));
+    tcg_cpu_free(cpu);
+    free(ram);
     return !all;
 }
