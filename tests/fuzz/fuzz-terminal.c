@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Fuzz target: what a guest writes to a text console. Cut anywhere, it gives the same screen; the cursor stays inside. */
+/* Fuzz target: what a guest writes to a text console. Cut anywhere, it gives the same screen; the cursor stays
+ * inside. */
 #include <stdlib.h>
 #include <string.h>
 
