@@ -221,12 +221,6 @@ bool bpc_options_given(const char *name)
     return false;
 }
 
-bool bp_option_given(const char *name)
-{
-    bpc_assert_main();
-    return bpc_options_given(name);
-}
-
 void bpc_options_each(const char *name, void (*fn)(struct bp_value *args, void *opaque), void *opaque)
 {
     for (unsigned i = 0; uses && i < uses->len; i++) {
@@ -235,6 +229,28 @@ void bpc_options_each(const char *name, void (*fn)(struct bp_value *args, void *
         if (strcmp(u->option->name, name) == 0 && u->args && !u->help)
             fn(u->args, opaque);
     }
+}
+
+struct wanted {
+    const char *key, *value;
+    bool found;
+};
+
+static void note_wanted(struct bp_value *args, void *opaque)
+{
+    struct wanted *w = opaque;
+    const char *text = w->key ? bp_value_get_string(args, w->key) : NULL;
+
+    w->found |= !w->key || (text && (!w->value || strcmp(text, w->value) == 0));
+}
+
+bool bp_option_given(const char *name, const char *key, const char *value)
+{
+    struct wanted w = {key, value, false};
+
+    bpc_assert_main();
+    bpc_options_each(name, note_wanted, &w);
+    return w.found;
 }
 
 static int overlay_member(const char *key, struct bp_value *member, void *opaque)

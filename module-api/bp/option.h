@@ -61,8 +61,9 @@ void bp_choose_default(const char *what, const char *choice);
  * in the keys are told now. [main] */
 int bp_option_add(const char *name, struct bp_value *args, struct bp_error *err);
 
-/* Does the command line have "-NAME", applied already or not? [main] */
-bool bp_option_given(const char *name);
+/* Does the command line have "-NAME", applied already or not; with `key` (or NULL) and, if not NULL, this text as its
+ * value? [main] */
+bool bp_option_given(const char *name, const char *key, const char *value);
 
 BP_END_DECLS
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/option.h>
+
 #include "chardev.h"
 
 static bool is_common(const char *key)
@@ -87,6 +89,30 @@ static const char *missing_form(const char *text)
     return NULL;
 }
 
+/* With -display spice-app text consoles are ports, by the names under which viewers show them. */
+static bool is_port_of_viewer(const char *type)
+{
+    return !strcmp(type, "vc") && bp_option_given("display", "type", "spice-app") &&
+           bp_provided("chardev", "spiceport");
+}
+
+static void make_port(struct bp_value *props, const char *id)
+{
+    static const char *const sizes[] = {"width", "height", "cols", "rows"};
+    char name[192];
+
+    for (unsigned i = 0; i < BP_COUNT(sizes); i++)
+        bp_value_remove(props, sizes[i]);
+    if (!strncmp(id, "compat_monitor", 14))
+        snprintf(name, sizeof(name), "org.qemu.monitor.hmp.%s", id + 14);
+    else if (!strncmp(id, "serial", 6) || !strncmp(id, "parallel", 8))
+        snprintf(name, sizeof(name), "org.qemu.console.%.*s.%s", (int)strcspn(id, "0123456789"), id,
+                 id + strcspn(id, "0123456789"));
+    else
+        snprintf(name, sizeof(name), "org.qemu.console.%s", id);
+    bp_value_set(props, "name", bp_value_string(name));
+}
+
 int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err)
 {
     const char *id = bp_value_get_string(args, "id");
@@ -103,6 +129,10 @@ int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct 
         return bp_fail(err, EINVAL, "chardev: no id specified");
     split.props = bp_value_dict();
     bp_value_each(args, split_member, &split);
+    if (is_port_of_viewer(type)) {
+        type = "spiceport";
+        make_port(split.props, id ? id : "nameless");
+    }
     r = chardev_new(id ? id : "nameless", type, split.props, args, ret_chr, err);
     bp_value_unref(split.props);
     return r;

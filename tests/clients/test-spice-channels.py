@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a SPICE client (spice-gtk's library) has beside the screen: sound both ways, ports, and the channel of the guest's
-agent, whose side is played here. Usage: test-spice-channels.py SOURCE-ROOT BUILD-ROOT"""
+agent, whose side is played here. Usage: test-spice-channels.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import ctypes
 import os
 import socket
@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 
-SOURCE, BUILD = sys.argv[1:3]
+SOURCE, BUILD, MODULE = sys.argv[1:4]
 sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
 import spiceclient  # noqa: E402
 from ac97 import CODEC, OUT, SECOND, SOUND, hertz_of, lay_buffers, set_rate, start_card, tone  # noqa: E402
+from desktop import Desktop, Screen, need, wait  # noqa: E402
 from qtest import QTest  # noqa: E402
 from spiceclient import Client  # noqa: E402
 from tap import Skip, run, work_folder  # noqa: E402
@@ -151,6 +152,55 @@ def passed_connections_become_clients():
         assert answer[:4] == b"REDQ" and struct.unpack_from("<I", answer, 16) == (0,), answer
         ours.close()
         qmp.close()
+
+
+def started_by(q, name):
+    """The address that xdg-open is given."""
+    def told():
+        try:
+            with open(name, encoding="ascii") as f:
+                return f.read().strip()
+        except FileNotFoundError:
+            return None
+    return wait(told, "no viewer is started: %s" % q.errors())
+
+
+def app_has_a_viewer_and_ports():
+    """-display spice-app: an xdg-open that starts remote-viewer, which shows the screen; and what is a text console
+    elsewhere is a port."""
+    if not spiceclient.Spice:
+        raise Skip("no spice-gtk for Python")
+    need("remote-viewer")
+    tools, note = (os.path.join(FOLDER, name) for name in ("tools", "opened"))
+    os.mkdir(tools)
+    with open(os.path.join(tools, "xdg-open"), "w", encoding="ascii") as f:
+        f.write("#!/bin/sh\necho \"$1\" > %s.new; mv %s.new %s\n[ -n \"$DISPLAY\" ] && exec remote-viewer \"$1\"\n"
+                % (note, note, note))
+    os.chmod(os.path.join(tools, "xdg-open"), 0o755)
+    path = tools + ":" + os.environ["PATH"]
+    with Desktop(FOLDER) as d, Screen(MODULE, "-display", "spice-app", env={**d.env, "PATH": path,
+                                                                            "XDG_RUNTIME_DIR": FOLDER}) as q:
+        wait(lambda: d.shows(q.dump(FOLDER)), "the viewer does not show the screen")
+        address = started_by(q, note)
+        assert address.startswith("spice+unix://" + FOLDER), address
+        place = os.path.dirname(address[len("spice+unix://"):])
+        assert os.stat(place).st_mode & 0o777 == 0o700
+    assert not os.path.exists(place), "the folder stays"
+    os.unlink(note)
+    before, os.environ["PATH"] = os.environ["PATH"], path
+    with QTest(["-M", "pc", "-vga", "std", "-display", "spice-app", "-serial", "vc:800x600", "-monitor", "vc"]) as q:
+        with Client(started_by(q, note)[len("spice+unix://"):], "port") as c:
+            c.wait(lambda: len(c.ports) == 2, lambda: "ports: %s" % list(c.ports))
+            assert set(c.ports) == {"org.qemu.console.serial.0", "org.qemu.monitor.hmp.1"}, list(c.ports)
+            monitor, text = c.ports["org.qemu.monitor.hmp.1"]
+            monitor.write_async(b"info status\r", None, None)
+            c.wait(lambda: b"VM status: running" in text, lambda: "answer: %r" % text)
+            send(q, b"hello")
+            c.wait(lambda: b"hello" in c.ports["org.qemu.console.serial.0"][1], "nothing of the serial port comes")
+    os.environ["PATH"] = before
+    done = subprocess.run([PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "spice-app,gl=on"], text=True,
+                          capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1 and "gl=off" in done.stderr, done
 
 
 def without_a_server_it_is_refused():
@@ -308,6 +358,6 @@ def noise_of_the_agent_does_no_harm():
 
 if __name__ == "__main__":
     run([client_hears_the_card, sound_is_compressed_unless_told, spice_is_the_default_back_end, guest_records_the_client,
-         passed_connections_become_clients, without_a_server_it_is_refused, ports_carry_bytes, agent_has_a_channel, copies_are_forbidden,
+         passed_connections_become_clients, app_has_a_viewer_and_ports, without_a_server_it_is_refused, ports_carry_bytes, agent_has_a_channel, copies_are_forbidden,
          files_are_forbidden, agents_do_not_move_the_pointer, agent_is_there_while_its_port_is_open,
          noise_of_the_agent_does_no_harm])

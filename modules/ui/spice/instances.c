@@ -19,7 +19,7 @@ static struct waiting *all; /* what was added too */
 
 static bool is_asked(void)
 {
-    return spice_ui.server || bp_option_given("spice");
+    return spice_ui.server || bp_option_given("spice", NULL, NULL) || bp_option_given("display", "type", "spice-app");
 }
 
 static int give(const struct waiting *w, struct bp_error *err)

@@ -136,13 +136,13 @@ static int check(struct spice_ui *ui, struct bp_value *args, struct bp_error *er
     return 0;
 }
 
-static int apply(struct bp_value *args, struct bp_error *err)
+int spice_start(struct bp_value *args, struct bp_error *err)
 {
     struct spice_ui *ui = &spice_ui;
     int r;
 
     if (ui->server)
-        return bp_fail(err, EBUSY, "there is a SPICE server already; -spice is given once");
+        return bp_fail(err, EBUSY, "there is a SPICE server already; -spice or -display spice-app is given once");
     r = check(ui, args, err);
     if (r < 0)
         return r;
@@ -176,12 +176,13 @@ static int apply(struct bp_value *args, struct bp_error *err)
     return r;
 }
 BP_OPTION(spice_option, "spice", "a SPICE server", .phase = BP_PHASE_LATE, .arg = "KEY=VALUE[,KEY=VALUE...]",
-          .group = "Consoles", .keys = keys, .apply = apply);
+          .group = "Consoles", .keys = keys, .apply = spice_start);
 
 /* What stands in the file system goes with the process. */
 static void leave(void)
 {
     unix_socket_remove(&spice_ui.socket);
+    spice_app_leave();
 }
 
 static int begin(struct bp_error *err)
@@ -193,6 +194,7 @@ static int begin(struct bp_error *err)
 }
 
 BP_MODULE_WITH_FINI("ui-spice", "SPICE server", imports, begin, leave, {BP_PROVIDE_OPTION, &spice_option},
+                    {BP_PROVIDE_OTHER, &spice_app},
                     {BP_PROVIDE_INTERFACE, &spice_interface},
                     {BP_PROVIDE_COMMAND, &spice_query}, {BP_PROVIDE_HMP, &spice_info},
                     {BP_PROVIDE_EVENT, &spice_connected}, {BP_PROVIDE_EVENT, &spice_initialized},

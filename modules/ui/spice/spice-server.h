@@ -53,6 +53,13 @@ bool spice_is_on(struct bp_value *args, const char *key, bool otherwise);
 extern const struct bp_password_server spice_password_server;
 extern const struct bp_client_server spice_client_server;
 
+/* ---- module.c ---- */
+int spice_start(struct bp_value *args, struct bp_error *err); /* with the keys of -spice */
+
+/* ---- app.c ---- */
+extern const struct bp_display_class spice_app;
+void spice_app_leave(void); /* once the socket has gone */
+
 /* ---- core.c ---- */
 /* What the library needs of a loop: the main context. `channel_event`: [any] */
 void spice_core_start(struct bp_machine *machine);
