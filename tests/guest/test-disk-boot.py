@@ -221,6 +221,30 @@ def q35_disk():
     boots("the disk of a q35 is booted", megabytes, "-machine", "q35", "-hda", "IMAGE")
 
 
+def devices_of_the_host():
+    """Block devices, as a disk and as a CD whose sectors have 2048 bytes: loop devices stand for them."""
+    with tempfile.TemporaryDirectory(prefix="backplane-disk-boot-") as folder:
+        for make, text, loop, args in (
+                (megabytes, "a disk of the host is booted", [], ("-hda", "DEVICE")),
+                (megabytes, "a disk without cache is booted", [], ("-drive", "file=DEVICE,format=raw,cache=none")),
+                (megabytes, "a disk of large sectors is booted", ["--sector-size", "4096"],
+                 ("-drive", "file=DEVICE,format=raw,cache=none,aio=io_uring")),
+                (megabytes, "a disk that cannot be written is booted", ["--read-only"],
+                 ("-drive", "driver=raw,file.driver=host_device,file.filename=DEVICE,if=virtio,read-only=on")),
+                (cd, "a CD of the host is booted", ["--read-only", "--sector-size", "2048"],
+                 ("-cdrom", "DEVICE", "-boot", "d"))):
+            path = os.path.join(folder, "image")
+            make(path, text)
+            with open(path, "ab") as f:
+                f.truncate(-(-os.path.getsize(path) // 4096) * 4096)
+            name = subprocess.run(["losetup", "--find", "--show", *loop, path], check=True, stdout=subprocess.PIPE,
+                                  text=True).stdout.strip()
+            try:
+                prints(text, *(arg.replace("DEVICE", name) for arg in args))
+            finally:
+                subprocess.run(["losetup", "--detach", name], check=True)
+
+
 def q35_cdrom():
     boots("the CD of a q35 is booted", cd, "-machine", "q35", "-cdrom", "IMAGE", "-boot", "d")
 
@@ -284,6 +308,10 @@ if __name__ == "__main__":
         tap.skip("splash_may_be_a_jpeg", "pnmtojpeg is missing (package netpbm)")
     tap.case("disk_on_ahci_boots", ahci_disk_of_a_pc)
     tap.case("q35_disk_boots", q35_disk)
+    if os.geteuid() == 0 and os.path.exists("/dev/loop-control") and shutil.which("losetup"):
+        tap.case("devices_of_the_host_boot", devices_of_the_host)
+    else:
+        tap.skip("devices_of_the_host_boot", "loop devices are root's (losetup, package mount), or there are none")
     tap.case("q35_cd_boots", q35_cdrom)
     tap.case("usb_disk_on_xhci_boots", usb_disk("-device", "qemu-xhci"))
     tap.case("usb_disk_on_uhci_boots", usb_disk("-usb"))
