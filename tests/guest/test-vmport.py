@@ -4,11 +4,13 @@
 its clock from there, and its driver the pointer."""
 import os
 import re
+import socket
 import sys
+import time
 import uuid
 
 import linux
-from console import SLOW, TOP
+from console import BINARY, SLOW, TOP, Console
 from small import Guests, lacking
 
 sys.path.insert(0, os.path.join(TOP, "tests/house"))
@@ -60,7 +62,7 @@ def port_answers(accel):
     assert b"".join(word.to_bytes(4, "little") for word in seen["uuid"]) == ID.bytes, seen
     assert eax["memory"] == 64 and eax["vcpu"] == 8, seen
     assert seen["hz"][0] // 1000000 == eax["mhz"] and seen["hz"][1:3] == [0, seen["hz"][0]], seen
-    assert 1.6e9 < eax["time"] < 2 ** 32 and seen["time"][1] < 1000000, seen
+    assert 1.6e9 < eax["time"] < 2 ** 32 and seen["time"][1] < 1000000 and seen["time"][2:] == [1000000, 0], seen
     # Neither a command nor the magic number that is not known changes a register but EAX.
     for name, ebx, ecx in (("restrict", 1, 86), ("unknown", 5, 99), ("far", 6, 0xffff), ("magic", 7, 10)):
         assert seen[name] == [UNKNOWN, ebx, ecx, 0xee005658], (name, seen)
@@ -96,6 +98,84 @@ def switched_off_nobody_answers():
     assert seen["version"][0] == 9 and seen["version"][2] == 4, seen
 
 
+class Mouse:
+    """The small guest that does what letters say, and a monitor."""
+
+    def __init__(self, accel):
+        if lacking():
+            raise tap.Skip(lacking())
+        path = os.path.join(guests.folder.name, "qmp-" + accel)
+        self.console = Console([BINARY, "-accel", accel, "-m", "64", "-nodefaults", "-display", "none", "-serial", "stdio",
+                                "-qmp", f"unix:{path},server=on,wait=off", "-kernel", guests.image("vmmouse")])
+        end = time.monotonic() + 60 * SLOW
+        while not os.path.exists(path):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("r", encoding="utf-8")
+        self.lines.readline()
+        self.qmp("qmp_capabilities")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+        self.console.close()
+
+    qmp = linux.Guest.qmp
+    events = []
+
+    def do(self, letters):
+        for letter in letters:
+            self.console.type(letter)
+            text = self.console.expect("so\r", 120)
+        return text
+
+    def fetch(self):
+        """Was there something to say, and the packets."""
+        numbers = [int(word, 16) for word in re.findall(r"^\w+ ([0-9a-f]{8})", self.do("d"), re.M)]
+        return numbers[0], list(zip(*[iter(numbers[1:])] * 4))
+
+
+def more_than_it_holds_comes_in_order():
+    with Mouse("tcg") as m:
+        m.do("pa")
+        for n in range(400):
+            send(m, ("x", n), ("y", 32767 - n))
+        nudged, packets = m.fetch()
+        assert nudged == 0x21, nudged
+        end = time.monotonic() + 60 * SLOW
+        while len(packets) < 400 and time.monotonic() < end:
+            packets += m.fetch()[1]
+        scaled = [n * 65535 // 32767 for n in range(32768)]
+        assert packets == [(0, scaled[n], scaled[32767 - n], 0) for n in range(400)], (len(packets), packets[-3:])
+        send(m, ("left", True), ("right", True), ("middle", True))
+        send(m, ("x", 5), ("left", False), ("right", False), ("middle", False))
+        assert [p[0] for p in m.fetch()[1]] == [0x20, 0x30, 0x38, 0x38, 0x18, 0x08, 0]
+        # A reset of its mode forgets what was there.
+        send(m, ("x", 7))
+        m.do("a")
+        assert m.fetch()[1] == []
+
+
+def relative_it_tells_ways():
+    with Mouse("interp") as m:
+        m.do("r")
+        send(m, ("dx", 3), ("dy", 4))
+        nudged, packets = m.fetch()
+        assert nudged == 0, "the PS/2 mouse is off: it says nothing"
+        m.do("p")
+        send(m, ("dx", -300), ("dy", -2), ("dx", 1))
+        send(m, ("wheel-down", True), ("wheel-down", False))
+        send(m, ("wheel-up", True), ("wheel-up", False), ("dx", 1))
+        nudged, more = m.fetch()
+        assert nudged == 0x21, nudged
+        assert packets + more == [(0x10000, 3, UNKNOWN + 1 - 4, 0), (0x10000, UNKNOWN + 1 - 299, 2, 0),
+                                  (0x10000, 0, 0, 1), (0x10000, 1, 0, UNKNOWN)], packets + more
+
+
 def events(guest, act):
     """What came from the mouse (type, code, value) when act() was called."""
     guest.run("for e in 1 2 3 4; do grep -q VMMouse /sys/class/input/event$e/device/name && cat /dev/input/event$e > "
@@ -112,10 +192,10 @@ def events(guest, act):
 
 
 def send(guest, *given):
-    kinds = {"x": "abs", "y": "abs", "wheel-up": "btn", "wheel-down": "btn", "left": "btn", "middle": "btn"}
+    axes = {"x": ("abs", "x"), "y": ("abs", "y"), "dx": ("rel", "x"), "dy": ("rel", "y")}
     guest.qmp("input-send-event", events=[
-        {"type": kinds[name], "data": {"button" if kinds[name] == "btn" else "axis": name,
-                                       "down" if kinds[name] == "btn" else "value": value}} for name, value in given])
+        {"type": axes[name][0], "data": {"axis": axes[name][1], "value": value}} if name in axes else
+        {"type": "btn", "data": {"button": name, "down": value}} for name, value in given])
 
 
 def driver_of_vmware_has_the_pointer():
@@ -141,6 +221,6 @@ def driver_of_vmware_has_the_pointer():
 
 try:
     tap.run([port_answers_interp, port_answers_tcg, port_answers_kvm, switched_off_nobody_answers,
-             driver_of_vmware_has_the_pointer])
+             more_than_it_holds_comes_in_order, relative_it_tells_ways, driver_of_vmware_has_the_pointer])
 finally:
     guests.close()
