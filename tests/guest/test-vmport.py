@@ -105,8 +105,9 @@ class Mouse:
         if lacking():
             raise tap.Skip(lacking())
         path = os.path.join(guests.folder.name, "qmp-" + accel)
-        self.console = Console([BINARY, "-accel", accel, "-m", "64", "-nodefaults", "-display", "none", "-serial", "stdio",
-                                "-qmp", f"unix:{path},server=on,wait=off", "-kernel", guests.image("vmmouse")])
+        self.console = Console([BINARY, "-accel", accel, "-m", "64", "-nodefaults", "-display", "none",
+                                "-serial", "stdio", "-qmp", f"unix:{path},server=on,wait=off",
+                                "-kernel", guests.image("vmmouse")])
         end = time.monotonic() + 60 * SLOW
         while not os.path.exists(path):
             assert time.monotonic() < end

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * VMware's mouse on command: of each letter on COM1, a and r make it absolute and relative, p switches the PS/2 mouse on,
- * d shows whether that has something to say and fetches all packets, q ends.
+ * VMware's mouse on command: of each letter on COM1, a and r make it absolute and relative, p switches the PS/2 mouse
+ * on, d shows whether that has something to say and fetches all packets, q ends.
  */
 #include "small.h"
 
