@@ -323,7 +323,7 @@ void bpc_missing_hint(enum bp_provide_kind kind, const char *name, char *buf, si
 }
 
 /* A list that fits a line is worth more than "there is none". */
-#define NAMES_IN_ERRORS 24u
+#define NAMES_IN_ERRORS 32u
 
 static void list_name(const struct bpc_known *known, void *opaque)
 {
