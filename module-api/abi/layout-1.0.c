@@ -190,6 +190,15 @@ _Static_assert(offsetof(struct bp_block_aio_class, submit) == 128, "bp_block_aio
 _Static_assert(offsetof(struct bp_block_aio_class, plug) == 136, "bp_block_aio_class.plug");
 _Static_assert(offsetof(struct bp_block_aio_class, unplug) == 144, "bp_block_aio_class.unplug");
 _Static_assert(offsetof(struct bp_block_aio_class, reserved) == 152, "bp_block_aio_class.reserved");
+_Static_assert(sizeof(struct bp_block_bitmap) >= 56, "bp_block_bitmap");
+_Static_assert(offsetof(struct bp_block_bitmap, size) == 0, "bp_block_bitmap.size");
+_Static_assert(offsetof(struct bp_block_bitmap, enabled) == 4, "bp_block_bitmap.enabled");
+_Static_assert(offsetof(struct bp_block_bitmap, inconsistent) == 5, "bp_block_bitmap.inconsistent");
+_Static_assert(offsetof(struct bp_block_bitmap, name) == 8, "bp_block_bitmap.name");
+_Static_assert(offsetof(struct bp_block_bitmap, granularity) == 16, "bp_block_bitmap.granularity");
+_Static_assert(offsetof(struct bp_block_bitmap, length) == 24, "bp_block_bitmap.length");
+_Static_assert(offsetof(struct bp_block_bitmap, bits) == 32, "bp_block_bitmap.bits");
+_Static_assert(offsetof(struct bp_block_bitmap, reserved) == 40, "bp_block_bitmap.reserved");
 _Static_assert(sizeof(struct bp_block_check) >= 120, "bp_block_check");
 _Static_assert(offsetof(struct bp_block_check, size) == 0, "bp_block_check.size");
 _Static_assert(offsetof(struct bp_block_check, reserved0) == 4, "bp_block_check.reserved0");
@@ -263,7 +272,10 @@ _Static_assert(offsetof(struct bp_block_driver, change_backing) == 376, "bp_bloc
 _Static_assert(offsetof(struct bp_block_driver, measure) == 384, "bp_block_driver.measure");
 _Static_assert(offsetof(struct bp_block_driver, children_changed) == 392, "bp_block_driver.children_changed");
 _Static_assert(offsetof(struct bp_block_driver, granted) == 400, "bp_block_driver.granted");
-_Static_assert(offsetof(struct bp_block_driver, reserved) == 408, "bp_block_driver.reserved");
+_Static_assert(offsetof(struct bp_block_driver, bitmaps_load) == 408, "bp_block_driver.bitmaps_load");
+_Static_assert(offsetof(struct bp_block_driver, bitmaps_use) == 416, "bp_block_driver.bitmaps_use");
+_Static_assert(offsetof(struct bp_block_driver, bitmaps_store) == 424, "bp_block_driver.bitmaps_store");
+_Static_assert(offsetof(struct bp_block_driver, reserved) == 432, "bp_block_driver.reserved");
 _Static_assert(sizeof(struct bp_block_info) >= 72, "bp_block_info");
 _Static_assert(offsetof(struct bp_block_info, size) == 0, "bp_block_info.size");
 _Static_assert(offsetof(struct bp_block_info, cluster_size) == 4, "bp_block_info.cluster_size");

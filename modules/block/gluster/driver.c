@@ -507,12 +507,13 @@ static int gluster_create(struct bp_block_child *file, struct bp_value *options,
 
 static const struct bp_field props[] = {
     BP_PROP("filename", STRING, struct gluster_state, filename, NULL,
-            "all of it as a URI: gluster[+tcp|+unix]://[HOST[:PORT]]/VOLUME/PATH[?socket=PATH]"),
+            "all of it as a URI: gluster://HOST[:PORT]/VOLUME/PATH, or gluster+unix:///VOLUME/PATH?socket=PATH"),
     BP_PROP("volume", STRING, struct gluster_state, volume, NULL, "name of the volume"),
     BP_PROP("path", STRING, struct gluster_state, path, NULL, "the image in the volume"),
     {.name = "server", .kind = BP_KIND_ANY, .flags = BP_FIELD_OPTIONAL,
      .offset = offsetof(struct gluster_state, server),
-     .help = "list of servers: server.0.type=tcp,server.0.host=,server.0.port= or server.0.type=unix,server.0.socket="},
+     .help = "list of servers: server.0.type=tcp with server.0.host= and server.0.port=, or server.0.type=unix with "
+             "server.0.socket="},
     BP_PROP("debug", UINT32, struct gluster_state, debug, "4", "how much libgfapi logs, 0 (nothing) to 9 (everything)"),
     BP_PROP("logfile", STRING, struct gluster_state, logfile, NULL, "file that it logs to; without it, standard error"),
     BP_FIELDS_END};
