@@ -53,6 +53,7 @@
 #include <bp/host/rng.h>
 #include <bp/host/scsi.h>
 #include <bp/host/secret.h>
+#include <bp/host/spice.h>
 #include <bp/host/tls.h>
 #include <bp/host/vhost-user.h>
 #include <bp/host/virtio.h>
@@ -457,7 +458,8 @@ _Static_assert(offsetof(struct bp_chardev_class, ioctl) == 136, "bp_chardev_clas
 _Static_assert(offsetof(struct bp_chardev_class, set_echo) == 144, "bp_chardev_class.set_echo");
 _Static_assert(offsetof(struct bp_chardev_class, filename) == 152, "bp_chardev_class.filename");
 _Static_assert(offsetof(struct bp_chardev_class, unix_socket) == 160, "bp_chardev_class.unix_socket");
-_Static_assert(offsetof(struct bp_chardev_class, reserved) == 168, "bp_chardev_class.reserved");
+_Static_assert(offsetof(struct bp_chardev_class, front_open) == 168, "bp_chardev_class.front_open");
+_Static_assert(offsetof(struct bp_chardev_class, reserved) == 176, "bp_chardev_class.reserved");
 _Static_assert(sizeof(struct bp_chardev_handlers) >= 48, "bp_chardev_handlers");
 _Static_assert(offsetof(struct bp_chardev_handlers, size) == 0, "bp_chardev_handlers.size");
 _Static_assert(offsetof(struct bp_chardev_handlers, can_read) == 8, "bp_chardev_handlers.can_read");
@@ -492,7 +494,13 @@ _Static_assert(offsetof(struct bp_chardev_interface, terminal_restore) == 184, "
 _Static_assert(offsetof(struct bp_chardev_interface, received_break) == 192, "bp_chardev_interface.received_break");
 _Static_assert(offsetof(struct bp_chardev_interface, leave_hint) == 200, "bp_chardev_interface.leave_hint");
 _Static_assert(offsetof(struct bp_chardev_interface, unix_socket) == 208, "bp_chardev_interface.unix_socket");
-_Static_assert(offsetof(struct bp_chardev_interface, reserved) == 216, "bp_chardev_interface.reserved");
+_Static_assert(offsetof(struct bp_chardev_interface, set_front_open) == 216, "bp_chardev_interface.set_front_open");
+_Static_assert(sizeof(struct bp_client_server) >= 56, "bp_client_server");
+_Static_assert(offsetof(struct bp_client_server, size) == 0, "bp_client_server.size");
+_Static_assert(offsetof(struct bp_client_server, flags) == 4, "bp_client_server.flags");
+_Static_assert(offsetof(struct bp_client_server, protocol) == 8, "bp_client_server.protocol");
+_Static_assert(offsetof(struct bp_client_server, add) == 16, "bp_client_server.add");
+_Static_assert(offsetof(struct bp_client_server, reserved) == 24, "bp_client_server.reserved");
 _Static_assert(sizeof(struct bp_command) >= 80, "bp_command");
 _Static_assert(offsetof(struct bp_command, size) == 0, "bp_command.size");
 _Static_assert(offsetof(struct bp_command, flags) == 4, "bp_command.flags");
@@ -604,7 +612,8 @@ _Static_assert(offsetof(struct bp_display_interface, viewer_console) == 256, "bp
 _Static_assert(offsetof(struct bp_display_interface, cursor) == 264, "bp_display_interface.cursor");
 _Static_assert(offsetof(struct bp_display_interface, password_server) == 272, "bp_display_interface.password_server");
 _Static_assert(offsetof(struct bp_display_interface, console_flags) == 280, "bp_display_interface.console_flags");
-_Static_assert(offsetof(struct bp_display_interface, reserved) == 288, "bp_display_interface.reserved");
+_Static_assert(offsetof(struct bp_display_interface, client_server) == 288, "bp_display_interface.client_server");
+_Static_assert(offsetof(struct bp_display_interface, reserved) == 296, "bp_display_interface.reserved");
 _Static_assert(sizeof(struct bp_doorbell_match) >= 48, "bp_doorbell_match");
 _Static_assert(offsetof(struct bp_doorbell_match, size) == 0, "bp_doorbell_match.size");
 _Static_assert(offsetof(struct bp_doorbell_match, offset) == 8, "bp_doorbell_match.offset");
@@ -1457,6 +1466,12 @@ _Static_assert(offsetof(struct bp_smbus_transfer, command) == 10, "bp_smbus_tran
 _Static_assert(offsetof(struct bp_smbus_transfer, count) == 11, "bp_smbus_transfer.count");
 _Static_assert(offsetof(struct bp_smbus_transfer, data) == 12, "bp_smbus_transfer.data");
 _Static_assert(offsetof(struct bp_smbus_transfer, reserved) == 48, "bp_smbus_transfer.reserved");
+_Static_assert(sizeof(struct bp_spice_interface) >= 80, "bp_spice_interface");
+_Static_assert(offsetof(struct bp_spice_interface, size) == 0, "bp_spice_interface.size");
+_Static_assert(offsetof(struct bp_spice_interface, is_asked) == 8, "bp_spice_interface.is_asked");
+_Static_assert(offsetof(struct bp_spice_interface, add) == 16, "bp_spice_interface.add");
+_Static_assert(offsetof(struct bp_spice_interface, remove) == 24, "bp_spice_interface.remove");
+_Static_assert(offsetof(struct bp_spice_interface, reserved) == 32, "bp_spice_interface.reserved");
 _Static_assert(sizeof(struct bp_state_bytes) >= 16, "bp_state_bytes");
 _Static_assert(offsetof(struct bp_state_bytes, data) == 0, "bp_state_bytes.data");
 _Static_assert(offsetof(struct bp_state_bytes, size) == 8, "bp_state_bytes.size");
