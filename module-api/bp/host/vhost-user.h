@@ -49,7 +49,8 @@ struct bp_vhost_user_interface { /* vhost-user/1 */
     /* The first `count` queues of a device are the peer's rings of the same numbers. -EINVAL: the guest's memory is
      * not shared, or more rings than the peer serves; -EBUSY: it has a device. [main] */
     int (*attach)(struct bp_vhost_user *peer, struct bp_virtio *virtio, unsigned count, struct bp_error *err);
-    void (*detach)(struct bp_vhost_user *peer); /* [main] */
+    /* The device leaves. Nothing is waited for: the connection ends while the peer has rings. [main] */
+    void (*detach)(struct bp_vhost_user *peer);
     /* Of info's device_features and those of all devices, what may be offered. [any] */
     uint64_t (*features)(struct bp_vhost_user *peer);
     void (*run)(struct bp_vhost_user *peer, bool on); /* from the class's running(). [locked] */
