@@ -197,10 +197,12 @@ def packets_are_held_for_a_time():
         assert time.monotonic() - started >= 0.55
         assert note.record() == b"DO_CHECKPOINT"
     with comparer(",compare_timeout=50,expired_scan_cycle=1500") as (pri, _, out, note, __):
-        time.sleep(0.1)
+        pri.send(udp(b"seen at a look"))
+        assert out.record() == udp(b"seen at a look")
+        seen = time.monotonic()
         pri.send(udp(b"seen at the next look"))
-        out.nothing(0.6)
         assert out.record() == udp(b"seen at the next look")
+        assert time.monotonic() - seen >= 0.7, "looks come too often"
     with comparer(",compare_timeout=200,expired_scan_cycle=50", notify=False) as (pri, sec, out, note, _):
         sec.send(udp(b"of the secondary alone"))
         time.sleep(0.6)
