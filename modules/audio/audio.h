@@ -90,6 +90,16 @@ size_t audio_voice_unit(const struct bp_voice *v); /* bytes of a frame in its qu
 void audio_voice_hear(struct bp_voice *v, const float *in, uint32_t frames);
 void audio_voice_destroy(struct bp_voice *v);
 
+/* ---- capture.c ---- */
+int audio_capture_new(struct bp_object *audiodev, const struct bp_audio_format *format,
+                      const struct bp_capture_ops *ops, void *opaque, struct bp_capture **ret_capture,
+                      struct bp_error *err);
+void audio_capture_free(struct bp_capture *capture);
+/* `frames` of the stream's rate and channels, at most AUDIO_CHUNK. */
+void audio_capture_hear(struct audio_stream *stream, const float *mix, uint32_t frames);
+void audio_capture_running(const struct audio_stream *stream, bool on);
+bool audio_is_captured(const struct audio_dev *dev);
+
 /* ---- format.c ---- */
 int audio_parse_sample(const char *text, uint8_t *ret_sample); /* -EINVAL */
 int audio_check_format(const struct bp_audio_format *f, struct bp_error *err);

@@ -71,6 +71,10 @@ static uint32_t play(struct audio_stream *s, uint32_t frames)
 
     if (s->raw) {
         play_raw(s, bytes, frames);
+        if (audio_is_captured(s->dev)) {
+            audio_to_float(mix, bytes, s->format.sample, (size_t)frames * s->format.channels);
+            audio_capture_hear(s, mix, frames);
+        }
     } else {
         memset(mix, 0, sizeof(mix));
         for (struct bp_voice *v = s->voices; v; v = v->next) {
@@ -80,6 +84,7 @@ static uint32_t play(struct audio_stream *s, uint32_t frames)
             add_voice(v, mix, frames);
         }
         audio_from_float(bytes, mix, s->format.sample, (size_t)frames * s->format.channels);
+        audio_capture_hear(s, mix, frames);
     }
     return s->class->stream_write(s->host, bytes, frames);
 }
@@ -189,6 +194,7 @@ void audio_stream_update(struct audio_stream *s)
     s->running = wanted;
     s->start_ns = bp_virtual_ns(s->machine);
     s->done = 0;
+    audio_capture_running(s, wanted);
     if (s->class->stream_run)
         s->class->stream_run(s->host, wanted);
     if (wanted)

@@ -332,4 +332,4 @@ const struct bp_audio_interface audio_table = {
     .voice_set_format = voice_set_format, .voice_set_active = voice_set_active,
     .voice_is_active = voice_is_active, .voice_set_volume = voice_set_volume,
     .voice_write = write_checked, .voice_read = read_checked, .voice_latency = voice_latency,
-    .reserved = {NULL}};
+    .capture_new = audio_capture_new, .capture_free = audio_capture_free, .reserved = {NULL}};

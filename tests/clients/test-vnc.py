@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
 import rfb  # noqa: E402
+from ac97 import OUT, SECOND, hertz_of, lay_buffers, set_rate, start_card, tone  # noqa: E402
 from qtest import Failed, QTest  # noqa: E402
 from tap import Skip, run, work_folder  # noqa: E402
 
@@ -872,6 +873,107 @@ def passed_connections_become_clients():
         qmp.close()
 
 
+CARD = ("-device", "AC97,audiodev=a,addr=4", "-audiodev", "none,id=a")
+
+
+def ask_for_sound(c, what, *more):
+    c.send(">BBH" + ("BBI" if more else ""), 255, 1, what, *more)
+
+
+def viewers_hear_the_card():
+    """In each format that they can ask for: what they hear has the pitch of what the card plays."""
+    with Machine(*CARD, vnc=",audiodev=a") as q:
+        start_card(q)
+        set_rate(q, 48000)
+        c = q.connect()
+        c.set_encodings(rfb.RAW, rfb.AUDIO)
+        c.request()
+        c.update()
+        assert (rfb.AUDIO, 0) in c.notices, c.notices
+        for number, channels, rate, layout in ((None, 2, 44100, "<hh"), (3, 2, 48000, "<hh"), (3, 1, 22050, "<h"), (0, 1, 16000, "B"),
+                                               (5, 2, 48000, "<ii"), (2, 2, 44100, "<HH"), (1, 2, 8000, "bb")):
+            c.notices.clear()
+            c.sound.clear()
+            if number is not None:
+                ask_for_sound(c, 2, number, channels, rate)
+            ask_for_sound(c, 0)
+            c.request()
+            c.update()  # it was heard
+            lay_buffers(q, tone(48000, 1000, 24000), 4)
+            q.outb(OUT + 0xB, 1)
+            for _ in range(60):
+                q.clock_step(SECOND // 100)
+                if q.inw(OUT + 6) & 7 == 7:
+                    break
+            size = struct.calcsize(layout)
+            while len(c.sound) < size * rate * 4 // 10:
+                c.hear()
+            assert ("sound", 1) in c.notices, c.notices
+            samples = [f[0] for f in struct.iter_unpack(layout, bytes(c.sound[:len(c.sound) // size * size]))]
+            middle = {"B": 128, "<HH": 32768}.get(layout, 0)
+            heard = [v - middle for v in samples][rate // 20:rate * 35 // 100]
+            hertz = hertz_of(heard, rate)
+            assert abs(hertz - 1000) < 2, (layout, rate, hertz)
+            most = {"<hh": 20000, "<h": 20000, "B": 78, "<ii": 20000 << 16, "<HH": 20000, "bb": 78}[layout]
+            assert 0.9 * most < max(heard) < 1.1 * most, (layout, max(heard))
+            q.outb(OUT + 0xB, 0)
+            q.outb(OUT + 0xB, 2)
+            ask_for_sound(c, 1)
+            q.clock_step(SECOND // 10)
+            while ("sound", 0) not in c.notices:
+                c.request()
+                c.update()
+        c.close()
+        # Who asks for what was not offered is gone; others are not.
+        for message in (struct.pack(">BBHBBI", 255, 1, 2, 6, 2, 44100), struct.pack(">BBHBBI", 255, 1, 2, 3, 3, 44100),
+                        struct.pack(">BBHBBI", 255, 1, 2, 3, 2, 0xFFFFFFFF), struct.pack(">BBH", 255, 1, 3)):
+            c = q.connect()
+            c.sock.sendall(message)
+            try:
+                while c.sock.recv(65536):
+                    pass
+            except OSError:
+                pass
+        q.connect().close()
+    try:
+        with Machine(*CARD, vnc=",audiodev=other"):
+            raise AssertionError("taken: an audiodev that is not there")
+    except Failed as error:
+        assert "other" in str(error), error
+    with Machine(*CARD) as q:
+        c = q.connect()
+        c.set_encodings(rfb.RAW, rfb.AUDIO)
+        c.request()
+        c.update()
+        assert not any(notice[0] == rfb.AUDIO for notice in c.notices), c.notices
+
+
+def viewers_that_do_not_take_sound_cost_a_bounded_amount():
+    with Machine(*CARD, vnc=",audiodev=a") as q:
+        start_card(q)
+        set_rate(q, 48000)
+        c = q.connect()
+        c.set_encodings(rfb.RAW, rfb.AUDIO)
+        ask_for_sound(c, 2, 5, 2, 192000)
+        ask_for_sound(c, 0)
+        c.request()
+        c.update()
+
+        def memory():
+            with open("/proc/%d/statm" % q.process.pid, encoding="ascii") as f:
+                return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        before = memory()
+        for _ in range(20):
+            lay_buffers(q, tone(48000, 1000, 24000), 4)
+            q.outb(OUT + 0xB, 1)
+            for _ in range(50):
+                q.clock_step(SECOND // 100)
+            q.outb(OUT + 0xB, 0)
+            q.outb(OUT + 0xB, 2)
+        assert memory() - before < 8 << 20, "%d bytes more" % (memory() - before)
+        q.connect().close()
+
+
 def wishes_of_viewers_reach_the_edid_of_the_vga():
     path = os.path.join(FOLDER, "edid")
     registers = 0xE1000000
@@ -1099,6 +1201,7 @@ run([viewers_see_what_screendump_sees, every_encoding_shows_the_picture, every_p
      clients_are_listed_and_told_of, display_number_is_a_port, next_free_number_is_taken,
      server_calls_a_listening_viewer, websocket_shows_the_same, websocket_has_a_port_of_its_own,
      display_option_is_the_same, power_is_the_clients_where_it_may, what_cannot_be_is_refused_in_words,
+     viewers_hear_the_card, viewers_that_do_not_take_sound_cost_a_bounded_amount,
      server_of_none_is_started_and_moved_later, passed_connections_become_clients,
      wishes_of_viewers_reach_the_edid_of_the_vga, only_a_socket_gives_way_to_a_socket, socket_that_is_served_is_not_taken_over,
      stalled_clients_cost_a_bounded_amount, who_reads_no_answers_can_ask_no_more, hostile_messages_end_only_their_client,

@@ -9,7 +9,7 @@ import struct
 import zlib
 
 RAW, HEXTILE, ZLIB, TIGHT, ZRLE, TIGHT_PNG = 0, 5, 6, 7, 16, -260
-DESKTOP_SIZE, CURSOR, POINTER_TYPE, EXTENDED_KEY, LED_STATE = -223, -239, -257, -258, -261
+DESKTOP_SIZE, CURSOR, POINTER_TYPE, EXTENDED_KEY, AUDIO, LED_STATE = -223, -239, -257, -258, -259, -261
 DESKTOP_NAME, EXTENDED_DESKTOP_SIZE, XVP, ALPHA_CURSOR = -307, -308, -309, -314
 TIMEOUT = 60
 
@@ -143,6 +143,7 @@ class Client:
         self.format = Format()
         self.streams = {}
         self.notices = []
+        self.sound = bytearray()
         self.version, self.password, self.shared = version, password, shared
         if begin:
             self.begin()
@@ -273,9 +274,32 @@ class Client:
                 colours = self.format.colours = self.format.colours or [b"\0\0\0"] * 256
                 for n in range(count):
                     colours[first + n] = bytes(v >> 8 for v in self.unpack(">HHH"))
+            elif kind == 255:
+                self._audio()
             elif kind == 250:
                 self.notices.append(("xvp", self.unpack(">xBB")))
             elif kind != 2:
+                raise AssertionError("message of kind %d" % kind)
+
+    def _audio(self):
+        what, = self.unpack(">xH")
+        if what == 2:
+            self.sound += self.read(self.unpack(">I")[0])
+        else:
+            self.notices.append(("sound", what))
+
+    def hear(self):
+        """Takes what comes until sound has come."""
+        before = len(self.sound)
+        while len(self.sound) == before:
+            kind = self.read(1)[0]
+            if kind == 255:
+                self._audio()
+            elif kind == 0:
+                count, = self.unpack(">xH")
+                for _ in range(count):
+                    self._rectangle()
+            else:
                 raise AssertionError("message of kind %d" % kind)
 
     def _rectangle(self):
@@ -302,7 +326,7 @@ class Client:
             self.notices.append((encoding, self.read(1)[0]))
         elif encoding == DESKTOP_NAME:
             self.notices.append((encoding, self.read(self.unpack(">I")[0]).decode()))
-        elif encoding in (POINTER_TYPE, EXTENDED_KEY):
+        elif encoding in (POINTER_TYPE, EXTENDED_KEY, AUDIO):
             self.notices.append((encoding, x))
         else:
             raise AssertionError("encoding %d" % encoding)

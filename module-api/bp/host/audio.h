@@ -48,6 +48,17 @@ struct bp_voice_ops {
     void *reserved[4];
 };
 
+struct bp_capture; /* opaque: who hears what is played, beside the host */
+
+struct bp_capture_ops {
+    uint32_t size;  /* sizeof(struct bp_capture_ops) */
+    uint32_t flags; /* none yet: 0 */
+    /* What was mixed, in the format that was asked for; as fast as it is played. It frees no capture. */
+    void (*heard)(void *opaque, const void *data, uint32_t frames);
+    void (*running)(void *opaque, bool on); /* something begins to play, nothing plays any more; NULL: never mind */
+    void *reserved[4];
+};
+
 struct bp_audio_interface { /* audio/1 */
     uint32_t size;
 
@@ -69,7 +80,13 @@ struct bp_audio_interface { /* audio/1 */
     uint32_t (*voice_read)(struct bp_voice *voice, void *data, uint32_t frames);
     /* Microseconds from voice_write() to the ear (or from the microphone to voice_read()), as far as known. */
     uint32_t (*voice_latency)(const struct bp_voice *voice);
-    void *reserved[8];
+    /* 1.1: hears what voices play on an audiodev (NULL: the default one; with voices=N the first host stream), at most
+     * 192000 frames a second. `ops` is copied. -EINVAL: the format makes no sense. */
+    int (*capture_new)(struct bp_object *audiodev, const struct bp_audio_format *format,
+                       const struct bp_capture_ops *ops, void *opaque, struct bp_capture **ret_capture,
+                       struct bp_error *err);
+    void (*capture_free)(struct bp_capture *capture); /* NULL is fine */
+    void *reserved[6];
 };
 
 static inline uint32_t bp_audio_sample_bytes(unsigned sample)

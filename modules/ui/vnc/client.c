@@ -192,6 +192,7 @@ void vnc_client_push(struct vnc_client *c)
         broken = !flush(c);
         if (broken || c->rfb.state != RFB_NORMAL || unsent(c))
             break;
+        vnc_sound_put(c);
         vnc_screen_update(c);
         if (!unsent(c))
             break;
@@ -245,7 +246,7 @@ static void encodings(void *opaque)
     struct vnc_client *c = opaque;
 
     c->rfb.lossy = c->server->lossy;
-    c->cursor_due = c->leds_due = c->name_due = c->screens_due = c->pointer_due = c->key_due = true;
+    c->cursor_due = c->leds_due = c->name_due = c->screens_due = c->pointer_due = c->key_due = c->audio_due = true;
     c->screens_reason = c->screens_status = 0;
     if ((c->rfb.has & RFB_HAS_XVP) && c->server->power_control && !c->power_due) {
         c->power_due = true; /* was said */
@@ -282,6 +283,16 @@ static void resize(void *opaque, uint16_t width, uint16_t height)
     c->screens_status = asked ? 4 : 1; /* forwarded, or prohibited */
 }
 
+static bool sound(void *opaque, unsigned op, uint8_t sample, uint8_t channels, uint32_t rate)
+{
+    return vnc_sound_asked(opaque, op, sample, channels, rate);
+}
+
+static void push_sound(void *opaque)
+{
+    vnc_client_push(opaque);
+}
+
 static bool power(void *opaque, enum rfb_power what)
 {
     struct vnc_client *c = opaque;
@@ -299,7 +310,7 @@ static bool power(void *opaque, enum rfb_power what)
 static const struct rfb_host host = {
     .secure = start_tls, .authenticate = authenticate, .mechanisms = vnc_proof_mechanisms, .prove = vnc_proof_step,
     .initialized = initialized, .encodings = encodings,
-    .request = request, .key = key, .pointer = pointer, .resize = resize, .power = power};
+    .request = request, .key = key, .pointer = pointer, .resize = resize, .power = power, .audio = sound};
 
 /* Takes what stands in its buffers. False: the connection ends. */
 static bool take(struct vnc_client *c, const char **ret_why)
@@ -440,6 +451,8 @@ void vnc_client_add(struct vnc *s, int fd, bool websocket, bool known)
     c->rfb.vencrypt = websocket || known ? RFB_VENCRYPT_OFF : vnc_vencrypt(s); /* a WebSocket is secured as a whole */
     c->rfb.wants_proof = s->proof && !known;
     c->securing = websocket && s->tls_creds;
+    vnc_sound_init(c);
+    c->sounder = bp_deferred_new(NULL, main, push_sound, c);
     c->ender = bp_deferred_new(NULL, main, end_later, c);
     c->pause = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, pause_over, c);
     c->give_up = bp_timer_new(NULL, main, BP_CLOCK_REALTIME, too_slow, c);
@@ -465,6 +478,8 @@ void vnc_client_free(struct vnc_client *c)
     vnc_screen_close(c);
     if (c->watch)
         bp_watch_free(c->watch);
+    vnc_sound_free(c);
+    bp_deferred_free(c->sounder);
     bp_deferred_free(c->ender);
     bp_timer_free(c->pause);
     if (c->give_up)

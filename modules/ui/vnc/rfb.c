@@ -12,7 +12,7 @@ enum { VENCRYPT_TLS_NONE = 257, VENCRYPT_TLS_VNC = 258, VENCRYPT_X509_NONE = 260
        VENCRYPT_TLS_SASL = 263, VENCRYPT_X509_SASL = 264 };
 enum { SET_PIXEL_FORMAT = 0, SET_ENCODINGS = 2, UPDATE_REQUEST = 3, KEY_EVENT = 4, POINTER_EVENT = 5,
        CUT_TEXT = 6, XVP = 250, SET_DESKTOP_SIZE = 251, QEMU = 255 };
-enum { QEMU_KEY = 0 };
+enum { QEMU_KEY = 0, QEMU_AUDIO = 1 };
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -339,6 +339,8 @@ static uint32_t pseudo_encoding(int32_t encoding)
         return RFB_HAS_XVP;
     case RFB_ALPHA_CURSOR:
         return RFB_HAS_ALPHA_CURSOR;
+    case RFB_AUDIO:
+        return RFB_HAS_AUDIO;
     default:
         return 0;
     }
@@ -449,10 +451,25 @@ static ssize_t take_power(struct rfb *c, const uint8_t *data, size_t size, const
     return 4;
 }
 
+static ssize_t take_audio(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
+{
+    size_t length = size >= 4 && get16(data + 2) == 2 ? 10 : 4;
+
+    if (size < length)
+        return 0;
+    if (get16(data + 2) > 2 || !c->host->audio ||
+        !c->host->audio(c->opaque, get16(data + 2), length == 10 ? data[4] : 0, length == 10 ? data[5] : 0,
+                        length == 10 ? get32(data + 6) : 0))
+        return fail(ret_why, "it asks for sound that was not offered");
+    return (ssize_t)length;
+}
+
 static ssize_t take_qemu(struct rfb *c, const uint8_t *data, size_t size, const char **ret_why)
 {
     if (size < 2)
         return 0;
+    if (data[1] == QEMU_AUDIO)
+        return take_audio(c, data, size, ret_why);
     if (data[1] != QEMU_KEY)
         return fail(ret_why, "it sends a message that was not offered");
     if (size < 12)

@@ -61,7 +61,8 @@ void rfb_put_image(struct bytes *b, const struct rfb_format *f, rfb_converter *c
 enum rfb_encoding {
     RFB_RAW = 0, RFB_HEXTILE = 5, RFB_ZLIB = 6, RFB_TIGHT = 7, RFB_ZRLE = 16,
     RFB_DESKTOP_SIZE = -223, RFB_LAST_RECT = -224, RFB_CURSOR = -239, RFB_POINTER_TYPE = -257,
-    RFB_EXTENDED_KEY = -258, RFB_TIGHT_PNG = -260, RFB_LED_STATE = -261, RFB_DESKTOP_NAME = -307,
+    RFB_EXTENDED_KEY = -258, RFB_AUDIO = -259, RFB_TIGHT_PNG = -260, RFB_LED_STATE = -261,
+    RFB_DESKTOP_NAME = -307,
     RFB_EXTENDED_DESKTOP_SIZE = -308, RFB_XVP = -309, RFB_ALPHA_CURSOR = -314,
 };
 #define RFB_HAS_DESKTOP_SIZE 1u /* pseudo-encodings that the client takes */
@@ -73,6 +74,7 @@ enum rfb_encoding {
 #define RFB_HAS_EXTENDED_DESKTOP_SIZE 0x40u
 #define RFB_HAS_XVP 0x80u
 #define RFB_HAS_ALPHA_CURSOR 0x100u
+#define RFB_HAS_AUDIO 0x200u
 
 #define RFB_CHALLENGE 16u
 #define RFB_CUT_TEXT_MAX (16u << 20) /* more ends the connection; ours is dropped anyhow */
@@ -111,6 +113,9 @@ struct rfb_host {
     int (*pointer)(void *opaque, uint8_t buttons, uint16_t x, uint16_t y);
     void (*resize)(void *opaque, uint16_t width, uint16_t height);
     bool (*power)(void *opaque, enum rfb_power what); /* false: refused */
+    /* op 0: sound is wanted, 1: no more, 2: in this format. False: it was not offered, or makes no sense. NULL: never
+     * offered. */
+    bool (*audio)(void *opaque, unsigned op, uint8_t sample, uint8_t channels, uint32_t rate);
 };
 
 enum rfb_state { RFB_VERSION, RFB_SECURITY, RFB_VENCRYPT_VERSION, RFB_VENCRYPT_TYPE, RFB_SECURING, RFB_AUTHENTICATION,

@@ -257,10 +257,14 @@ static void put_notices(struct vnc_client *c)
     bool leds = c->leds_due && (has & RFB_HAS_LED_STATE), name = c->name_due && (has & RFB_HAS_DESKTOP_NAME);
     bool screens = c->screens_due && (has & RFB_HAS_EXTENDED_DESKTOP_SIZE);
     bool pointer = c->pointer_due && (has & RFB_HAS_POINTER_TYPE), keys = c->key_due && (has & RFB_HAS_EXTENDED_KEY);
+    bool audio = c->audio_due && (has & RFB_HAS_AUDIO) && c->server->sounds;
 
-    if (cursor + leds + name + screens + pointer + keys == 0)
+    if (cursor + leds + name + screens + pointer + keys + audio == 0)
         return;
-    rfb_update(&c->rfb, (uint16_t)(cursor + leds + name + screens + pointer + keys));
+    rfb_update(&c->rfb, (uint16_t)(cursor + leds + name + screens + pointer + keys + audio));
+    if (audio)
+        rfb_rect(&c->rfb, 0, 0, c->width, c->height, RFB_AUDIO);
+    c->audio_due &= !audio;
     if (screens)
         rfb_put_screens(&c->rfb, c->screens_reason, c->screens_status, c->width, c->height);
     if (name)

@@ -180,22 +180,17 @@ static void consoles_changed(void *opaque)
 
 /* ---- opening ---- */
 
-/* Clients name one always. Sound over VNC is not built: said where something would have been heard. */
-static int check_audiodev(const struct vnc *s, struct bp_error *err)
+static int check_audiodev(struct vnc *s, struct bp_error *err)
 {
-    const struct bp_object *audiodev;
     char path[256];
 
     if (!s->audiodev)
         return 0;
     snprintf(path, sizeof(path), "/audiodevs/%s", s->audiodev);
-    audiodev = bp_object_resolve(path, NULL, NULL);
-    if (!audiodev)
+    if (!bp_object_resolve(path, NULL, NULL))
         return bp_fail(err, ENOENT, "key 'audiodev': there is no audiodev '%.100s'; make it with -audiodev",
                        s->audiodev);
-    if (strcmp(bp_object_type(audiodev), "audiodev-none") != 0)
-        bp_warn("-vnc audiodev=%s: not built yet: sound over VNC; viewers hear nothing", s->audiodev);
-    return 0;
+    return vnc_sound_find(s, err);
 }
 
 static int check(struct vnc *s, struct bp_error *err)
@@ -356,7 +351,7 @@ static const struct bp_field vnc_props[] = {
     KEY("sasl", BOOL, sasl, "off", "clients prove who they are by SASL, service qemu"),
     KEY("sasl-authz", STRING, sasl_authz, NULL, "id of the authz object that is asked about a viewer's SASL user"),
     KEY("acl", BOOL, acl, "off", "of old: lists that the monitor's acl_add changes are asked"),
-    KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers would hear; sound over VNC is not built yet"),
+    KEY("audiodev", STRING, audiodev, NULL, "audio back end that viewers hear"),
     BP_FIELDS_END,
 };
 BP_DISPLAY(vnc_class, "vnc", "Viewers over the network (RFB)", struct vnc, vnc_props, .open = vnc_open,

@@ -11,6 +11,8 @@
 #include <bp/host/tls.h>
 #include <bp/loop.h>
 
+#include <bp/host/audio.h>
+
 #include "keymap.h"
 #include "rfb.h"
 #include "sasl.h"
@@ -39,6 +41,7 @@ struct vnc {
     char *address, *websocket, *password_secret, *device, *id;
     char *tls_creds, *tls_authz, *sasl_authz, *audiodev;
     bool password, reverse, sasl, acl, lossy, non_adaptive, power_control;
+    bool sounds; /* there is an audiodev */
     int ipv4, ipv6, share; /* on, off, auto */
     uint32_t to, head, key_delay_ms;
 
@@ -97,8 +100,14 @@ struct vnc_client {
     struct vnc_rects todo;
     size_t done;
     /* What it is to be told besides. */
-    bool cursor_due, leds_due, name_due, screens_due, pointer_due, power_due, key_due;
+    bool cursor_due, leds_due, name_due, screens_due, pointer_due, power_due, key_due, audio_due;
     uint16_t screens_reason, screens_status;
+    /* Sound. */
+    struct bp_capture *capture; /* NULL: it wants none */
+    struct bp_audio_format sound_format;
+    struct bytes sound;         /* messages, to be sent between updates */
+    struct bp_deferred *sounder;
+    bool sounding;              /* the last of them is no end */
     /* Input. */
     uint8_t buttons;
     uint16_t last_x, last_y;
@@ -166,6 +175,13 @@ void vnc_screen_close(struct vnc_client *c);
 void vnc_screen_request(struct vnc_client *c, bool incremental, const struct bp_rect *area);
 /* Puts as much of an update as there should be now into rfb.out. */
 void vnc_screen_update(struct vnc_client *c);
+
+/* ---- sound.c ---- */
+int vnc_sound_find(struct vnc *s, struct bp_error *err); /* the server has an audiodev */
+void vnc_sound_init(struct vnc_client *c);
+bool vnc_sound_asked(struct vnc_client *c, unsigned op, uint8_t sample, uint8_t channels, uint32_t rate);
+void vnc_sound_put(struct vnc_client *c); /* where no update is under way */
+void vnc_sound_free(struct vnc_client *c);
 
 /* ---- keys.c ---- */
 int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt);
