@@ -285,6 +285,9 @@ def messages_go_where_their_entry_says(q):
     r.entry(6, 0x48 << 16 | 1)
     r.send(4, data=2, more=0x18)  # with a subhandle
     assert r.arrived(0x48)
+    r.entry(6, 0x4e << 16 | 3 << 5 | 1)  # a delivery mode that is none
+    r.send(6)
+    assert not r.arrived(0x4e) and r.i.fault() is None
     r.entry(7, 0x49 << 16 | 1 << 40 | 1)  # another processor's
     r.send(7)
     assert not r.arrived(0x49) and r.i.fault() is None
