@@ -159,7 +159,7 @@ static int load_one(struct qcow *s, const uint8_t *entry,
     struct bp_block_bitmap b = {.size = sizeof(b), .enabled = get32(entry + 12) & ENABLED, .length = s->size,
                                 .granularity = granularity >= LEAST_BITS && granularity <= MOST_GRANULARITY_BITS
                                                    ? UINT64_C(1) << granularity : 65536};
-    uint64_t *words = NULL, bytes = bytes_for(s, granularity);
+    uint64_t *words = NULL, bytes = 0;
     char *name = bp_alloc(length + 1);
     int ret = 0;
 
@@ -167,6 +167,8 @@ static int load_one(struct qcow *s, const uint8_t *entry,
     name[length] = '\0';
     b.name = name;
     b.inconsistent = !is_usable(s, entry);
+    if (!b.inconsistent) /* else the granularity may be anything */
+        bytes = bytes_for(s, granularity);
     if (!b.inconsistent && read_bits(s, entry, bytes, &words) < 0)
         b.inconsistent = true;
     if (!b.inconsistent)
