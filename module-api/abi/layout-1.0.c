@@ -103,7 +103,9 @@ _Static_assert(offsetof(struct bp_audio_interface, voice_set_volume) == 48, "bp_
 _Static_assert(offsetof(struct bp_audio_interface, voice_write) == 56, "bp_audio_interface.voice_write");
 _Static_assert(offsetof(struct bp_audio_interface, voice_read) == 64, "bp_audio_interface.voice_read");
 _Static_assert(offsetof(struct bp_audio_interface, voice_latency) == 72, "bp_audio_interface.voice_latency");
-_Static_assert(offsetof(struct bp_audio_interface, reserved) == 80, "bp_audio_interface.reserved");
+_Static_assert(offsetof(struct bp_audio_interface, capture_new) == 80, "bp_audio_interface.capture_new");
+_Static_assert(offsetof(struct bp_audio_interface, capture_free) == 88, "bp_audio_interface.capture_free");
+_Static_assert(offsetof(struct bp_audio_interface, reserved) == 96, "bp_audio_interface.reserved");
 _Static_assert(sizeof(struct bp_audio_request) >= 64, "bp_audio_request");
 _Static_assert(offsetof(struct bp_audio_request, size) == 0, "bp_audio_request.size");
 _Static_assert(offsetof(struct bp_audio_request, input) == 4, "bp_audio_request.input");
@@ -417,6 +419,12 @@ _Static_assert(offsetof(struct bp_bus_class, child_reset) == 168, "bp_bus_class.
 _Static_assert(offsetof(struct bp_bus_class, child_address) == 176, "bp_bus_class.child_address");
 _Static_assert(offsetof(struct bp_bus_class, child_firmware_path) == 184, "bp_bus_class.child_firmware_path");
 _Static_assert(offsetof(struct bp_bus_class, reserved) == 192, "bp_bus_class.reserved");
+_Static_assert(sizeof(struct bp_capture_ops) >= 56, "bp_capture_ops");
+_Static_assert(offsetof(struct bp_capture_ops, size) == 0, "bp_capture_ops.size");
+_Static_assert(offsetof(struct bp_capture_ops, flags) == 4, "bp_capture_ops.flags");
+_Static_assert(offsetof(struct bp_capture_ops, heard) == 8, "bp_capture_ops.heard");
+_Static_assert(offsetof(struct bp_capture_ops, running) == 16, "bp_capture_ops.running");
+_Static_assert(offsetof(struct bp_capture_ops, reserved) == 24, "bp_capture_ops.reserved");
 _Static_assert(sizeof(struct bp_cell) == 16, "bp_cell");
 _Static_assert(offsetof(struct bp_cell, glyph) == 0, "bp_cell.glyph");
 _Static_assert(offsetof(struct bp_cell, foreground) == 4, "bp_cell.foreground");
