@@ -61,6 +61,15 @@ static void wake(struct bp_cpu *cpu)
         bpc_turns_wake();
 }
 
+void bpc_cpu_bring_out(struct bp_cpu *cpu)
+{
+    const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
+
+    __atomic_store_n(&cpu->kicked, 1, __ATOMIC_SEQ_CST);
+    if (accel->cpu_kick && cpu != current_cpu)
+        accel->cpu_kick(cpu);
+}
+
 void bp_cpu_kick(struct bp_cpu *cpu)
 {
     const struct bp_accel_class *accel = cpu->obj.machine->accel->class;

@@ -5,7 +5,7 @@
  * depend on who kicked whom: then the order is the same in each run.
  *
  * Waking is as in cpu-thread.c, with one flag for all: `kicked` is set after what is wanted was written, and
- * cleared before everything is looked at.
+ * cleared before everything is looked at. Whoever is kicked, the one that runs comes out.
  */
 #include <ctype.h>
 #include <glib.h>
@@ -31,28 +31,26 @@ static struct {
     pthread_t thread;
     bool has_thread;
     struct bp_timer *timer;     /* ends a turn */
-    struct bp_cpu *current;     /* atomic: runs guest code */
+    struct bp_cpu *current;     /* atomic: runs guest code, or is about to */
     bool over;                  /* atomic: its time is */
     struct bp_cpu *last;        /* the thread's own: whose turn it is */
     int64_t left;               /* so many instructions of it */
 } turns = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* Also brings the vCPU out that runs: others wait for their turn, or for what they were asked. Under the lock,
+ * so that it is not freed meanwhile (see BPC_SERVE_QUIT). */
 void bpc_turns_wake(void)
 {
+    struct bp_cpu *cpu;
+
+    pthread_mutex_lock(&turns.lock);
     __atomic_store_n(&turns.kicked, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&turns.sleeping, __ATOMIC_SEQ_CST)) {
-        pthread_mutex_lock(&turns.lock);
-        pthread_cond_signal(&turns.wake);
-        pthread_mutex_unlock(&turns.lock);
-    }
-}
-
-void bpc_turns_look(void)
-{
-    struct bp_cpu *cpu = __atomic_load_n(&turns.current, __ATOMIC_ACQUIRE);
-
+    cpu = __atomic_load_n(&turns.current, __ATOMIC_SEQ_CST);
     if (cpu)
-        bp_cpu_kick(cpu); /* on the main thread: it is not freed meanwhile */
+        bpc_cpu_bring_out(cpu);
+    if (__atomic_load_n(&turns.sleeping, __ATOMIC_SEQ_CST))
+        pthread_cond_signal(&turns.wake);
+    pthread_mutex_unlock(&turns.lock);
 }
 
 static void sleep_until(int64_t until)
@@ -72,8 +70,8 @@ static void sleep_until(int64_t until)
 static void turn_over(void *opaque)
 {
     (void)opaque;
-    __atomic_store_n(&turns.over, true, __ATOMIC_RELEASE);
-    bpc_turns_look();
+    __atomic_store_n(&turns.over, true, __ATOMIC_SEQ_CST);
+    bpc_turns_wake();
 }
 
 /* ---- whose turn it is ---- */
@@ -146,16 +144,18 @@ static void end_turn(void)
     __atomic_store_n(&turns.over, true, __ATOMIC_RELEASE);
 }
 
-static void run(struct bp_cpu *cpu, unsigned count)
+static void begin(unsigned count)
+{
+    if (!bpc_config.icount.on && count > 1 && !bp_timer_pending(turns.timer))
+        bp_timer_set(turns.timer, bp_clock_ns(BP_CLOCK_REALTIME) + TURN_NS);
+}
+
+static void run(struct bp_cpu *cpu)
 {
     bool counted = bpc_config.icount.on;
     enum bp_cpu_exit why;
 
-    if (!counted && count > 1 && !bp_timer_pending(turns.timer))
-        bp_timer_set(turns.timer, bp_clock_ns(BP_CLOCK_REALTIME) + TURN_NS);
-    __atomic_store_n(&turns.current, cpu, __ATOMIC_RELEASE);
     why = bpc_cpu_run_once(cpu);
-    __atomic_store_n(&turns.current, NULL, __ATOMIC_RELEASE);
     if (counted)
         turns.left -= bpc_icount_end(cpu);
     if (why == BP_CPU_EXIT_HALTED || (counted && turns.left <= 0))
@@ -184,7 +184,12 @@ static void *turns_main(void *opaque)
             continue;
         }
         cpu = pick(&look);
-        if (cpu && bpc_config.icount.on)
+        if (cpu)
+            begin(look.count);
+        __atomic_store_n(&turns.current, cpu, __ATOMIC_SEQ_CST); /* whatever comes from here on brings it out, */
+        if (__atomic_load_n(&turns.kicked, __ATOMIC_SEQ_CST))    /* and what came before is looked at */
+            go = false;
+        else if (cpu && bpc_config.icount.on)
             go = bpc_icount_begin(cpu, turns.left, &until) > 0;
         else if (bpc_config.icount.on && (look.sleeping > 0 || bpc_machine_asleep()))
             bpc_icount_idle();
@@ -192,8 +197,9 @@ static void *turns_main(void *opaque)
             bpc_icount_stand();
         g_ptr_array_free(look.ready, TRUE);
         if (cpu && go)
-            run(cpu, look.count);
-        else
+            run(cpu);
+        __atomic_store_n(&turns.current, NULL, __ATOMIC_SEQ_CST);
+        if (!cpu || !go)
             sleep_until(until);
     }
 }

@@ -124,8 +124,7 @@ static void armed(int64_t deadline)
         bp_deferred_schedule(call);
     }
     pthread_mutex_unlock(&lock);
-    if (bpc_loop_is_main())
-        bpc_turns_look();
+    bpc_turns_wake();
 }
 
 static void deferred(void)

@@ -10,9 +10,9 @@
 int bpc_turns_join(struct bp_cpu *cpu, const char *accel, struct bp_error *err);
 void bpc_turns_leave(struct bp_cpu *cpu); /* and waits until it has; the last one ends the thread. [main] */
 void bpc_turns_wake(void);                /* something is to be looked at. [any] */
-void bpc_turns_look(void);                /* also by the vCPU that runs. [main] */
 
 /* ---- cpu-thread.c, for the thread of turns ---- */
+void bpc_cpu_bring_out(struct bp_cpu *cpu); /* it comes back soon from bpc_cpu_run_once(). [any] */
 enum bpc_serve { BPC_SERVE_QUIT, BPC_SERVE_PAUSED, BPC_SERVE_SLEEPS, BPC_SERVE_RUNS };
 /* Does what is asked of the vCPU, without waiting, and says what it is about. */
 enum bpc_serve bpc_cpu_serve(struct bp_cpu *cpu);
