@@ -232,8 +232,12 @@ class Peer:
         raise AssertionError("request %d was heard %d times: %r" % (request, len(found), self.requests()))
 
     def hang_up(self):
-        if self.connection:
-            self.connection.shutdown(socket.SHUT_RDWR)
+        connection = self.connection
+        try:
+            if connection:
+                connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has gone already, or is closed by the peer's own thread
 
     def close(self):
         self.over = True
