@@ -119,6 +119,8 @@ static void find_replaced(void)
     GPtrArray *names = g_ptr_array_new();
 
     bpc_options_each("device", note_replaced, names);
+    if (bpc_startup.parallels > 0) /* -parallel itself: a board that has none refuses those */
+        g_ptr_array_add(names, g_strdup("parallel"));
     g_ptr_array_add(names, NULL);
     bpc_config.replaced_defaults = (char **)g_ptr_array_free(names, FALSE);
 }

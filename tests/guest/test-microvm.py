@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 
@@ -69,6 +70,13 @@ def processor_is_the_best_there_is():
         assert [q.qmp("qom-get", {"path": path, "property": "type"}) for path in paths] == ["max-x86_64-cpu"]
 
 
+def defaults_of_other_boards_are_left_out():
+    """Without -nodefaults, as people type it: there is nothing for what a PC has by default."""
+    done = subprocess.run([BINARY, "-M", "microvm", "-display", "none", "-qmp", "stdio", "-S"], capture_output=True,
+                          input='{"execute": "qmp_capabilities"}{"execute": "quit"}', text=True, timeout=60, check=False)
+    assert done.returncode == 0 and '"return"' in done.stdout, done
+
+
 def mistakes_are_named():
     for args, words in ((("-device", "e1000"), "bus"), (("-vga", "std"), "-vga none"),
                         (("-M", "pit=off"), "pit=on"), (("-device", "virtio-rng-device") * 9, "virtio-bus"),
@@ -119,6 +127,7 @@ tap.machine_case("parts_are_there", ["-M", "microvm"], parts_are_there)
 tap.case("devices_take_the_slots_in_turn", devices_take_the_slots_in_turn)
 tap.case("kernels_are_told_of_the_devices", kernels_are_told_of_the_devices)
 tap.case("processor_is_the_best_there_is", processor_is_the_best_there_is)
+tap.case("defaults_of_other_boards_are_left_out", defaults_of_other_boards_are_left_out)
 tap.case("mistakes_are_named", mistakes_are_named)
 tap.case("kernel_uses_its_devices", kernel_uses_its_devices)
 tap.done()

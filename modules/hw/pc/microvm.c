@@ -133,7 +133,7 @@ static int refuse(struct bp_machine *m, struct bp_error *err)
     if (vga && strcmp(vga, "none") != 0)
         return bp_fail(err, ENOTSUP, "-vga %s: board microvm has no bus for it; use -vga none, or -device "
                        "virtio-gpu-device", vga);
-    if (bp_machine_parallel(m, 0))
+    if (bp_machine_parallel(m, 0) && !bp_machine_defaults(m, "parallel"))
         return bp_fail(err, ENOTSUP, "-parallel: board microvm has no parallel port; use -parallel none");
     return 0;
 }
