@@ -21,6 +21,7 @@
 #include "loop.h"
 #include "marks.h"
 #include "memory.h"
+#include "read-side.h"
 #include "turns.h"
 
 /* Longest poll before a sleep; sleeps shorter than this make polling worth while. */
@@ -75,8 +76,12 @@ void bp_cpu_kick(struct bp_cpu *cpu)
     const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     wake(cpu);
-    if (accel->cpu_kick && cpu->accel_ready && cpu != current_cpu)
+    if (!accel->cpu_kick || cpu == current_cpu)
+        return;
+    bpc_memory_read_lock(); /* the accelerator's part of it stays meanwhile (bpc_cpu_retire()) */
+    if (__atomic_load_n(&cpu->accel_ready, __ATOMIC_ACQUIRE))
         accel->cpu_kick(cpu);
+    bpc_memory_read_unlock();
 }
 
 /* Sleeps until kicked; cpu->lock held. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "near.h"
+#include "quiet.h"
 #include "parts.h"
 #include "marks.h"
 #include "registry.h"
@@ -248,7 +249,7 @@ static int set_up(struct bp_machine *m, struct bp_cpu *cpu, const char *id, stru
         ret = cpu->class->init(cpu, err);
     if (ret == 0 && accel->cpu_init)
         ret = accel->cpu_init(m->accel, cpu, err);
-    cpu->accel_ready = ret == 0;
+    __atomic_store_n(&cpu->accel_ready, ret == 0, __ATOMIC_RELEASE);
     cpu->obj.live = true;
     if (ret == 0 && m->board->cpu_plug)
         ret = m->board->cpu_plug(m, cpu, err);
@@ -376,9 +377,12 @@ void bpc_cpu_retire(struct bp_cpu *cpu)
     const struct bp_accel_class *accel = cpu->obj.machine->accel->class;
 
     bpc_cpu_thread_stop(cpu);
-    if (cpu->accel_ready && accel->cpu_fini)
+    if (!cpu->accel_ready)
+        return;
+    __atomic_store_n(&cpu->accel_ready, false, __ATOMIC_RELEASE);
+    bpc_grace_sync(); /* devices on other threads may be about to kick it */
+    if (accel->cpu_fini)
         accel->cpu_fini(cpu);
-    cpu->accel_ready = false;
 }
 
 void bpc_cpu_free(struct bp_cpu *cpu)

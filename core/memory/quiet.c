@@ -163,6 +163,14 @@ void bpc_grace_wait(void)
     pthread_mutex_unlock(&a.lock);
 }
 
+/* By this thread itself, which is in no section: sooner than by the library's. */
+void bpc_grace_sync(void)
+{
+    BPC_TELL_LEAVING();
+    synchronize_rcu();
+    BPC_TELL_GRACE_PERIOD();
+}
+
 void bpc_grace_call(void (*fn)(void *opaque), void *opaque)
 {
     struct grace *grace = g_new(struct grace, 1);

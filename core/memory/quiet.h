@@ -45,5 +45,6 @@ void bpc_quiet_map_changed(void);
 void bpc_grace_call(void (*fn)(void *opaque), void *opaque);
 /* Returns when all that bpc_grace_call() was asked for before has been called. Outside of sections. */
 void bpc_grace_wait(void);
+void bpc_grace_sync(void); /* only for read-side sections, not for calls that were asked for before */
 
 #endif

@@ -19,6 +19,8 @@
 #ifndef ONE_THREAD
 #define ONE_THREAD false
 #endif
+unsigned kick_us;
+bool kicked_from_elsewhere;
 bool one_thread = ONE_THREAD;
 struct bp_timer *guest_timer;
 struct bp_deferred *guest_call;
@@ -150,6 +152,24 @@ static int accel_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_
     return 0;
 }
 
+static void accel_cpu_fini(struct bp_cpu *cpu)
+{
+    __atomic_store_n(&((struct test_accel_cpu *)bp_cpu_accel_state(cpu))->marker, 0, __ATOMIC_SEQ_CST);
+}
+
+/* What it uses stays as long as it lasts. */
+static void accel_cpu_kick(struct bp_cpu *cpu)
+{
+    const struct test_accel_cpu *a = bp_cpu_accel_state(cpu);
+
+    if (__atomic_load_n(&kick_us, __ATOMIC_SEQ_CST) == 0)
+        return;
+    g_assert_cmpuint(__atomic_load_n(&a->marker, __ATOMIC_SEQ_CST), ==, 42);
+    __atomic_store_n(&kicked_from_elsewhere, true, __ATOMIC_SEQ_CST);
+    g_usleep(__atomic_load_n(&kick_us, __ATOMIC_SEQ_CST));
+    g_assert_cmpuint(__atomic_load_n(&a->marker, __ATOMIC_SEQ_CST), ==, 42);
+}
+
 static int64_t accel_left(struct bp_cpu *cpu)
 {
     return ((struct test_accel_cpu *)bp_cpu_accel_state(cpu))->left;
@@ -183,6 +203,7 @@ static const struct bp_accel_class accel_class = {
     .arch = "x86_64,i386", .rank = 10, .init = accel_init,
     .cpu_size = sizeof(struct test_accel_cpu), .cpu_init = accel_cpu_init, .cpu_exec = accel_exec,
     .cpu_changed = accel_cpu_changed, .cpu_left = accel_left, .cpu_set_left = accel_set_left,
+    .cpu_kick = accel_cpu_kick, .cpu_fini = accel_cpu_fini,
 };
 static const struct bp_accel_class none_class = { /* runs nothing, is never the default */
     .type = {.size = sizeof(struct bp_accel_class), .name = "idle", .summary = "runs nothing",

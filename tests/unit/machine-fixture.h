@@ -38,6 +38,8 @@ struct test_board {
 extern bool one_thread; /* of vCPUs that take turns */
 extern struct bp_timer *guest_timer; /* that ARM_TIMER sets */
 extern struct bp_deferred *guest_call; /* that DEFER schedules */
+extern unsigned kick_us; /* atomic: how long the accelerator's part of a kick takes; 0: it does nothing */
+extern bool kicked_from_elsewhere; /* atomic: one has begun */
 extern bool stop_in_reset;
 extern unsigned called;
 extern unsigned shared;

@@ -15,6 +15,7 @@
 #include "loop.h"
 #include "machine-fixture.h"
 #include "machine.h"
+#include "parts.h"
 #include "registry.h"
 
 /* ---- topology ---- */
@@ -360,6 +361,32 @@ static void vcpus_and_main_share_the_machine_lock(void)
     down();
 }
 
+static bool retired; /* atomic */
+
+static void *kicks(void *opaque)
+{
+    while (!__atomic_load_n(&retired, __ATOMIC_SEQ_CST))
+        bp_cpu_kick(opaque);
+    return NULL;
+}
+
+/* A device on a thread of its own wakes a vCPU while the machine ends. */
+static void kicks_may_come_while_the_accelerator_lets_go(void)
+{
+    GThread *thread;
+
+    up(1);
+    __atomic_store_n(&kick_us, 20000, __ATOMIC_SEQ_CST);
+    thread = g_thread_new("kicks", kicks, bp_machine_cpu(bpc_the_machine, 0));
+    while (!__atomic_load_n(&kicked_from_elsewhere, __ATOMIC_SEQ_CST))
+        g_usleep(100);
+    bpc_cpu_retire(bp_machine_cpu(bpc_the_machine, 0));
+    __atomic_store_n(&retired, true, __ATOMIC_SEQ_CST);
+    g_thread_join(thread);
+    __atomic_store_n(&kick_us, 0, __ATOMIC_SEQ_CST);
+    down();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -369,6 +396,7 @@ int main(int argc, char **argv)
     g_test_add_func("/machine/cpu-features_set-or-refused", cpu_features_are_set_or_refused);
     g_test_add_func("/machine/accelerators_tried-in-order", accelerators_are_tried_in_order);
     g_test_add_func("/machine/board-properties-and-memory", board_properties_and_memory);
+    g_test_add_func("/machine/kicks_while-the-accelerator-lets-go", kicks_may_come_while_the_accelerator_lets_go);
     g_test_add_func("/machine/start-stop_wait-for-vcpus", start_and_stop_wait_for_vcpus);
     g_test_add_func("/machine/listeners_hear-starts-and-stops", listeners_hear_of_starts_and_stops);
     g_test_add_func("/machine/listeners_hear-in-order", listeners_hear_in_their_order);
