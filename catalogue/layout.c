@@ -256,6 +256,7 @@ static const struct bp_shape_slot event_slots[] = {
     STRING(struct bp_event, summary),
     FIELDS(struct bp_event, data),
     PLAIN(struct bp_event, rate_ms, rate_ms),
+    STRINGS(struct bp_event, features),
     SLOTS_END};
 static const struct bp_shape event_layout = {"bp_event", sizeof(struct bp_event), event_slots};
 

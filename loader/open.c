@@ -5,12 +5,14 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <bp/coroutine.h>
 #include <bp/log.h>
 
 #include "safety.h"
@@ -231,11 +233,41 @@ static bool uses_origin(const struct opened *file)
     return uses;
 }
 
+struct linking {
+    const char *path;
+    void *handle;
+    char why[512];
+};
+
+static void *link_file(void *opaque)
+{
+    struct linking *l = opaque;
+    const char *why;
+
+    l->handle = dlopen(l->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    why = l->handle ? NULL : dlerror(); /* it is this thread's */
+    snprintf(l->why, sizeof(l->why), "%s", why ? why : "it cannot be linked");
+    return NULL;
+}
+
+/* Constructors of libraries may need more than a coroutine's stack has: they get a thread's. */
+static void *link_deep(struct linking *l)
+{
+    pthread_t thread;
+
+    if (!bp_co_current() || bp_thread_start(&thread, "link", link_file, l) != 0)
+        link_file(l);
+    else
+        pthread_join(thread, NULL);
+    return l->handle;
+}
+
 int open_linked(struct module *m, const struct opened *file)
 {
     static int proc_works = -1; /* is /proc there? */
     char by_descriptor[96];
     const char *path = by_descriptor;
+    struct linking l = {.handle = NULL};
     void *handle;
 
     spell_path(file->fd, by_descriptor);
@@ -243,15 +275,16 @@ int open_linked(struct module *m, const struct opened *file)
         proc_works = same_file(by_descriptor, file->fd);
     if (!proc_works)
         path = m->file; /* nobody but the owner can have changed the place */
-    handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    l.path = path;
+    handle = link_deep(&l);
     /* Libraries beside the module are found by its place, which a descriptor does not have. */
     if (!handle && path == by_descriptor && uses_origin(file) &&
         same_file(m->file, file->fd)) {
-        path = m->file;
-        handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        l.path = path = m->file;
+        handle = link_deep(&l);
     }
     if (!handle)
-        return refuse_dlopen(m, path, dlerror());
+        return refuse_dlopen(m, path, l.why);
     if (path == by_descriptor)
         show_name(handle, m);
     m->desc = dlsym(handle, "bp_module");

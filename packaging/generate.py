@@ -142,7 +142,7 @@ def rpm_files(package):
 
 def rpm_spec(table):
     build = [rpm for _, rpm in BUILD if rpm]
-    build += ["pkgconfig(%s)" % pc for p in table.made if p.modules for _, pc in p.build]
+    build += [pc if pc.endswith("-devel") else "pkgconfig(%s)" % pc for p in table.made if p.modules for _, pc in p.build]
     build = dict.fromkeys(build)  # several packages may want one; in their order
     links = ["ln -s %s %%{buildroot}%s" % (to, link)
              for p in table.made for link, to in rpm_links(p)]

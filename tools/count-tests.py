@@ -17,6 +17,7 @@ import xml.etree.ElementTree as xml
 
 # What a test printed may hold what XML cannot: escape sequences of a guest's terminal, say.
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+REASON_LINES = 6
 GOOD = {"OK", "EXPECTEDFAIL", "SKIP"}
 
 
@@ -38,6 +39,26 @@ def cases(junit):
             else:
                 count[0] += 1
     return count, failures, tests
+
+
+def reasons(results):
+    """What TAP programs say in front of or behind a case that failed: {test and case: [line]}."""
+    said = {}
+    for result in results:
+        lines = NO_XML.sub("?", result.get("stdout", "")).splitlines()
+        for n, line in enumerate(lines):
+            if not line.startswith("not ok ") or " # SKIP" in line or " # TODO" in line:
+                continue
+            first = end = n
+            while first and lines[first - 1].startswith("#") and n - first < REASON_LINES:
+                first -= 1
+            while end + 1 < len(lines) and lines[end + 1].startswith("#") and end - n < REASON_LINES:
+                end += 1
+            # The end of a long line says what was there instead.
+            said["%s: %s" % (result["name"].split(" / ")[-1], line[len("not ok "):])] = [
+                more if len(more) <= 600 else more[:200] + " ... " + more[-400:]
+                for more in lines[first:n] + lines[n + 1:end + 1]]
+    return said
 
 
 def print_slowest(results):
@@ -65,6 +86,8 @@ def main():
             total[1] += 1
             failures.append("%s: %s" % (result["name"], result["result"]))
     print_slowest(results)
+    for name, why in reasons(results).items():
+        print("\n".join(["", name] + why))
     for failure in failures:
         print("FAILED: " + failure)
     print("%d passed, %d failed, %d skipped" % tuple(total))

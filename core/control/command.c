@@ -200,6 +200,7 @@ int bpc_control_register(struct bp_error *err)
         {BP_PROVIDE_COMMAND, bpc_object_commands}, {BP_PROVIDE_COMMAND, bpc_probe_commands},
         {BP_PROVIDE_COMMAND, bpc_monitor_commands}, {BP_PROVIDE_COMMAND, bpc_fd_commands},
         {BP_PROVIDE_COMMAND, bpc_migrate_commands},
+        {BP_PROVIDE_COMMAND, bpc_preconfig_commands}, {BP_PROVIDE_HMP, bpc_hmp_preconfig_commands},
         {BP_PROVIDE_COMMAND, bpc_module_commands}, {BP_PROVIDE_HMP, bpc_hmp_module_commands},
         {BP_PROVIDE_HMP, bpc_hmp_commands}, {BP_PROVIDE_HMP, bpc_hmp_info_commands},
         {BP_PROVIDE_HMP, bpc_hmp_memory_commands}, {BP_PROVIDE_HMP, bpc_hmp_io_commands},

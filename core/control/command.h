@@ -17,6 +17,8 @@ extern const struct bp_command *const bpc_fd_commands[];
 extern const struct bp_command *const bpc_migrate_commands[];
 extern const struct bp_command *const bpc_module_commands[];
 extern const struct bp_command *const bpc_context_commands[];
+extern const struct bp_command *const bpc_preconfig_commands[];
+extern const struct bp_hmp_command *const bpc_hmp_preconfig_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_info_commands[];
 extern const struct bp_hmp_command *const bpc_hmp_memory_commands[];

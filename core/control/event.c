@@ -16,6 +16,7 @@
 #include <bp/loop.h>
 
 #include "command.h"
+#include "compat.h"
 #include "event.h"
 #include "registry.h"
 
@@ -27,6 +28,7 @@ struct queued {
     struct bp_value *data;
     struct timespec when;
     unsigned rate_ms;
+    const char *const *features;
 };
 
 struct limit { /* one per event with a rate */
@@ -54,7 +56,8 @@ static void deferred_flush(void *opaque)
     bpc_events_flush();
 }
 
-static void enqueue(const char *name, unsigned rate_ms, struct bp_value *data)
+/* features: of the event's description, which stays; or NULL */
+static void enqueue(const char *name, unsigned rate_ms, const char *const *features, struct bp_value *data)
 {
     struct queued *q = g_new0(struct queued, 1);
     bool wake = false, full;
@@ -62,6 +65,7 @@ static void enqueue(const char *name, unsigned rate_ms, struct bp_value *data)
     q->name = g_strdup(name);
     q->data = data;
     q->rate_ms = rate_ms;
+    q->features = features;
     clock_gettime(CLOCK_REALTIME, &q->when);
     pthread_mutex_lock(&lock);
     full = queued_count >= MAX_QUEUED;
@@ -83,19 +87,22 @@ static void enqueue(const char *name, unsigned rate_ms, struct bp_value *data)
 
 void bp_event_send(const struct bp_event *event, struct bp_value *data)
 {
-    enqueue(event->name, event->rate_ms, data);
+    enqueue(event->name, event->rate_ms, event->features, data);
 }
 
 /* The registry is [main]: the core's own events are looked up in their constant table. */
 static void send_named(const char *name, struct bp_value *data)
 {
+    const char *const *features = NULL;
     unsigned rate = 0;
 
     for (const struct bp_event *const *e = bpc_core_events; *e; e++) {
-        if (strcmp((*e)->name, name) == 0)
+        if (strcmp((*e)->name, name) == 0) {
             rate = (*e)->rate_ms;
+            features = (*e)->features;
+        }
     }
-    enqueue(name, rate, data);
+    enqueue(name, rate, features, data);
 }
 
 void bpc_events_start(void)
@@ -105,8 +112,14 @@ void bpc_events_start(void)
 
 static void deliver(struct queued *q)
 {
-    struct bp_value *message = bp_value_dict(), *stamp = bp_value_dict();
+    struct bp_value *message, *stamp;
 
+    if (bpc_compat_hides(q->name, q->features)) {
+        free_queued(q);
+        return;
+    }
+    message = bp_value_dict();
+    stamp = bp_value_dict();
     bp_value_set(stamp, "seconds", bp_value_int(q->when.tv_sec));
     bp_value_set(stamp, "microseconds", bp_value_int(q->when.tv_nsec / 1000));
     bp_value_set(message, "timestamp", stamp);
@@ -228,8 +241,7 @@ static const struct bp_field watchdog_data[] = {
 };
 
 #define EVENT(IDENT, NAME, SUMMARY, DATA) \
-    static const struct bp_event IDENT = {sizeof(struct bp_event), NAME, SUMMARY, DATA, 0, \
-                                          {NULL, NULL}}
+    static const struct bp_event IDENT = {sizeof(struct bp_event), NAME, SUMMARY, DATA, 0, NULL, {NULL}}
 EVENT(event_stop, "STOP", "The machine stopped", NULL);
 EVENT(event_suspend, "SUSPEND", "The guest sleeps with its memory kept", NULL);
 EVENT(event_wakeup, "WAKEUP", "The guest was woken from its sleep", NULL);

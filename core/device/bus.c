@@ -134,6 +134,17 @@ void bpc_bus_child_attached(struct bp_device *dev)
     }
 }
 
+int bpc_bus_child_waits(struct bp_bus *bus, struct bp_device *dev, const char **ret_for, struct bp_error *err)
+{
+    int ret = 0;
+
+    for (unsigned i = 0; ret == 0 && bus && i < bus->obj.level_count; i++) {
+        if (class_at(bus, i)->child_waits)
+            ret = class_at(bus, i)->child_waits(bus, dev, ret_for, err);
+    }
+    return ret;
+}
+
 void bpc_bus_child_detach(struct bp_device *dev)
 {
     while (dev->bus_attached > 0) {

@@ -141,6 +141,7 @@ static void detach(struct bp_device *dev)
 
 static void dispose(struct bp_object *obj)
 {
+    bpc_device_wait_end(device_of(obj));
     detach(device_of(obj));
     destroy_parts(device_of(obj));
 }
@@ -340,12 +341,15 @@ void bpc_devices_destroy(struct bp_machine *machine)
     struct bpc_devices *devices = bpc_devices_of(machine);
     GPtrArray *closing = devices->closing = g_ptr_array_new();
     bpc_irq_freeze(true);
+    while (devices->waiting && devices->waiting->len > 0)
+        bp_device_destroy(devices->waiting->pdata[0]);
     while (devices->last)
         bp_device_destroy(devices->last);
     bpc_irq_freeze(false);
     for (guint i = closing->len; i-- > 0;)
         bp_object_unref(closing->pdata[i]);
     g_ptr_array_unref(closing);
+    g_clear_pointer(&devices->waiting, g_ptr_array_unref);
     devices->closing = NULL;
 }
 

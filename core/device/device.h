@@ -41,6 +41,8 @@ struct bp_device {
     bool class_attached; /* its class's attach() succeeded: detach() follows */
     bool attached, hotplugged, plugged, unplug_pending;
     const char *kept; /* why it cannot go now, or NULL */
+    char *waits_for, *waits_at; /* wait.c: id of a device, path of a bus; NULL: it does not wait */
+    uint8_t admits;             /* wait.c */
     struct bpc_leave *leave; /* it is on its way out (leave.c), or NULL */
 };
 
@@ -67,7 +69,10 @@ struct bpc_machine_head {
         /* -device and device_add of a processor's type; NULL: there is no board. */
         int (*add_cpu)(struct bp_machine *machine, const char *type, const char *id,
                        struct bp_value *args, bool hotplug, struct bp_error *err);
+        /* device_del of one; id: as it was named. */
+        int (*del_cpu)(struct bp_machine *machine, struct bp_object *cpu, const char *id, struct bp_error *err);
         struct bpc_hotplug hotplug; /* of devices on no bus */
+        GPtrArray *waiting; /* wait.c: those that are to be attached later; or NULL */
     } devices;
     struct bp_space *memory, *io;
 };
@@ -124,6 +129,8 @@ void bpc_bus_forget_child(struct bp_device *dev); /* the blocks go */
 /* Methods of the bus that the device sits on; no effect when it sits on none. */
 int bpc_bus_child_attach(struct bp_device *dev, struct bp_error *err);
 void bpc_bus_child_attached(struct bp_device *dev);
+/* 1: it waits for the device *ret_for; 0: it does not; dev is not on the bus yet. */
+int bpc_bus_child_waits(struct bp_bus *bus, struct bp_device *dev, const char **ret_for, struct bp_error *err);
 void bpc_bus_child_detach(struct bp_device *dev); /* of those types that took it on */
 void bpc_bus_child_address(struct bp_device *dev, char *buf, size_t size);
 const struct bp_bus_class *bpc_bus_class_at(const struct bp_bus *bus, unsigned level); /* base first */
@@ -149,6 +156,13 @@ int bpc_hotplug_plug(struct bp_device *dev, struct bp_error *err);
 void bpc_hotplug_unplug(struct bp_device *dev); /* no effect when it was not plugged */
 int bpc_hotplug_request(struct bp_device *dev, struct bp_error *err);
 void bpc_hotplug_forget(struct bp_bus *bus); /* it goes */
+
+/* ---- wait.c ---- */
+/* All its properties are set. 1: it waits for another device, and is not to be attached; 0: it does not. */
+int bpc_device_wait(struct bp_device *dev, struct bp_bus *bus, bool hotplug, struct bp_error *err);
+void bpc_device_wait_end(struct bp_device *dev); /* no effect when it does not */
+/* All devices are there: is what they wait for among them? */
+int bpc_devices_check_waiting(struct bp_machine *machine, struct bp_error *err);
 
 /* ---- move.c ---- */
 /* What a BP_PROP_IOTHREAD property does when it is set. */

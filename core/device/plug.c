@@ -128,10 +128,12 @@ int bpc_device_add(struct bp_machine *machine, struct bp_value *args, bool hotpl
     ret = bp_device_place(dev, bus, err);
     if (!ret)
         ret = bpc_object_set_all(&dev->obj, args, skip, err);
-    if (ret < 0) {
+    if (!ret)
+        ret = bpc_device_wait(dev, bus, hotplug, err);
+    if (ret < 0)
         bp_device_destroy(dev);
-        return ret;
-    }
+    if (ret)
+        return ret < 0 ? ret : 0;
     return bp_device_attach(dev, bus, err);
 }
 
@@ -143,18 +145,27 @@ struct bp_device *bpc_device_find(const char *id)
     return bp_device_from_object(obj);
 }
 
+static struct bp_object *find_cpu(const char *id)
+{
+    struct bp_object *obj = bpc_object_child(bpc_object_container("/machine/peripheral"), id);
+    if (!obj && strchr(id, '/'))
+        obj = bp_object_resolve(id, NULL, NULL);
+    return obj && obj->kind == BP_PROVIDE_CPU && obj->machine ? obj : NULL;
+}
+
 int bpc_device_del(const char *id, struct bp_error *err)
 {
     struct bp_device *dev = bpc_device_find(id);
-    struct bp_object *obj =
-        dev ? NULL : bpc_object_child(bpc_object_container("/machine/peripheral"), id);
-    if (obj && obj->kind == BP_PROVIDE_CPU)
-        return bp_fail(err, ENOTSUP,
-                       "Device '%.200s' can not be unplugged: the guest cannot be asked to let "
-                       "go of a CPU", id);
+    struct bp_object *cpu = dev ? NULL : find_cpu(id);
+    if (cpu)
+        return bpc_devices_of(cpu->machine)->del_cpu(cpu->machine, cpu, id, err);
     if (!dev)
         return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "Device '%.200s' not found",
                              id);
+    if (dev->waits_for) { /* nobody knows of it */
+        bp_device_unplugged(dev);
+        return 0;
+    }
     if (!dev->attached || !(dev->class->type.flags & BP_TYPE_HOTPLUGGABLE))
         return bp_fail(err, EINVAL,
                        "Device '%.200s' can not be unplugged: '%s' does not support "

@@ -52,6 +52,23 @@ static bool is_known(const char *name)
     return bpc_describe(BP_PROVIDE_ACCEL, name, &desc, NULL) != -ENOENT;
 }
 
+/* -machine kernel-irqchip= is a key of the accelerator; its own has the last word. */
+static int set_irqchip(struct bp_accel *accel, const struct bp_value *props, struct bp_error *err)
+{
+    static const char key[] = "kernel-irqchip";
+    const char *value = bpc_config.kernel_irqchip;
+    struct bpc_prop prop;
+
+    if (!value || (props && bp_value_has(props, key)))
+        return 0;
+    if (bpc_object_find_prop(&accel->obj, key, &prop))
+        return bp_object_set_text(&accel->obj, key, value, err);
+    if (strcmp(value, "off") == 0)
+        return 0;
+    return bp_fail(err, ENOTSUP, "-machine kernel-irqchip=%.20s: it has no interrupt controllers in the host's kernel; "
+                   "use -accel kvm, or kernel-irqchip=off", value);
+}
+
 /* Where the guest shall have the processor's power states: is there one? */
 static bool has_power_states(struct bp_accel *accel)
 {
@@ -81,6 +98,8 @@ static int make(struct bp_machine *m, const struct bp_accel_class *class,
         ret = bpc_object_add_child(&m->obj, "accel", &accel->obj, err);
     if (ret == 0 && bpc_config.cpu_pm && has_power_states(accel))
         ret = bp_object_set_text(&accel->obj, "cpu-pm", "on", err);
+    if (ret == 0)
+        ret = set_irqchip(accel, props, err);
     m->accel = accel; /* bp_machine_accel() inside init() */
     if (ret == 0 && class->init)
         ret = class->init(accel, err);

@@ -51,9 +51,11 @@ struct bpc_config {
     uint8_t uuid[16];
     bool uuid_set;
     bool cpu_pm;                  /* the guest has the processor's power states */
+    char *kernel_irqchip;         /* -machine kernel-irqchip=, for the accelerator; NULL: not given */
     bool mem_lock;                /* all memory is kept in RAM, once the machine stands */
     bool daemonize;               /* the process leaves its terminal once everything listens */
     bool nodefaults, no_reboot, no_shutdown, start_paused;
+    bool preconfig;               /* a monitor says when the machine is made */
     GHashTable *choices;          /* of what boards make by default: name to choice; or NULL */
     char **replaced_defaults;     /* names of defaults whose place a named device takes, NULL-terminated;
                                      or NULL */

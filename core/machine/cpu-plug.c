@@ -6,10 +6,16 @@
 #include <glib.h>
 #include <string.h>
 
+#include "numa.h"
 #include "parts.h"
 #include "registry.h"
+#include "marks.h"
 
+#include <bp/command.h>
 #include <bp/exact/numa.h>
+#include <bp/loop.h>
+
+#define PERIPHERAL "/machine/peripheral/"
 
 enum { SOCKET, DIE, CLUSTER, MODULE, CORE, THREAD, LEVELS };
 static const char *const keys[LEVELS] = {"socket-id", "die-id", "cluster-id", "module-id", "core-id",
@@ -28,13 +34,13 @@ static bool is_named(const unsigned n[LEVELS], unsigned level)
     return (level < DIE || level > MODULE) || n[level] > 1;
 }
 
-struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index)
+struct bp_value *bpc_cpu_place(const struct bp_smp *smp, unsigned index)
 {
     struct bp_value *place = bp_value_dict();
     unsigned n[LEVELS], at[LEVELS];
-    int node = bp_machine_cpu_node(m, index);
+    int node = bpc_numa_node_of(index);
 
-    sizes(&m->smp, n);
+    sizes(smp, n);
     for (unsigned i = LEVELS; i-- > 0; index /= n[i])
         at[i] = index % n[i];
     for (unsigned i = 0; i < LEVELS; i++) {
@@ -51,7 +57,7 @@ static int get_place(struct bp_object *obj, const struct bp_field *f, struct bp_
                      struct bp_error *err)
 {
     const struct bp_cpu *cpu = (const struct bp_cpu *)obj;
-    struct bp_value *place = bpc_cpu_place(cpu->obj.machine, cpu->index);
+    struct bp_value *place = bpc_cpu_place(&cpu->obj.machine->smp, cpu->index);
     int64_t none = strcmp(f->name, "node-id") == 0 ? -1 : 0;
     int64_t id = bp_value_has(place, f->name) ? bp_value_as_int(bp_value_get(place, f->name)) : none;
 
@@ -152,6 +158,31 @@ static int may_come(struct bp_machine *m, const char *type, unsigned index, bool
     return 0;
 }
 
+/* While it is so nobody runs guest code. */
+static void stand_still(bool still)
+{
+    if (!bpc_machine_executes())
+        return;
+    if (still)
+        bpc_cpus_pause();
+    else
+        bpc_cpus_resume();
+}
+
+static int bring_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+{
+    int ret;
+
+    if (cpu->class->reset)
+        cpu->class->reset(cpu);
+    ret = bpc_cpu_thread_start(cpu, m->accel->class->type.name, err);
+    if (ret < 0)
+        bpc_cpu_free(cpu);
+    else
+        bpc_cpu_changed(cpu);
+    return ret;
+}
+
 int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct bp_value *args,
                 bool hotplug, struct bp_error *err)
 {
@@ -175,15 +206,89 @@ int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct b
         ret = bpc_cpu_make(m, index, id, args, skip, &cpu, err);
     if (ret < 0 || !hotplug || m->accel->class->no_cpus)
         return ret;
-    if (cpu->class->reset)
-        cpu->class->reset(cpu);
-    ret = bpc_cpu_thread_start(cpu, m->accel->class->type.name, err);
+    stand_still(true);
+    ret = bring_up(m, cpu, err);
+    stand_still(false);
+    return ret;
+}
+
+/* ---- going ---- */
+
+int bpc_cpu_del(struct bp_machine *m, struct bp_object *obj, const char *id, struct bp_error *err)
+{
+    struct bp_cpu *cpu = (struct bp_cpu *)obj;
+    int ret;
+
+    if (cpu->index == 0)
+        return bp_fail(err, ENOTSUP, "Device '%.200s' can not be unplugged: it is the boot CPU", id);
+    if (!m->board->hotpluggable_cpus || !m->board->cpu_unplug_request)
+        return bp_fail(err, ENOTSUP, "Device '%.200s' can not be unplugged: machine '%s' cannot ask its guest to let "
+                       "go of a CPU", id, m->board->type.name);
+    if (cpu->leaves)
+        return bp_fail(err, EBUSY, "Device '%.200s' is already in the process of unplug", id);
+    cpu->asked = true;
+    ret = m->board->cpu_unplug_request(m, cpu, err);
     if (ret < 0) {
-        bpc_cpu_free(cpu);
-        return ret;
+        cpu->asked = false;
+        bp_error_prefix(err, "Device '%.200s' can not be unplugged", id);
     }
-    bpc_cpu_changed(cpu);
-    if (bpc_machine_executes())
-        bpc_cpu_resume(cpu);
-    return 0;
+    return ret;
+}
+
+static struct bp_value *name_of(struct bp_cpu *cpu)
+{
+    const char *path = bp_object_path(&cpu->obj);
+    struct bp_value *data = bp_value_dict();
+
+    if (strncmp(path, PERIPHERAL, sizeof(PERIPHERAL) - 1) == 0)
+        bp_value_set(data, "device", bp_value_string(path + sizeof(PERIPHERAL) - 1));
+    bp_value_set(data, "path", bp_value_string(path));
+    return data;
+}
+
+/* No vCPU runs: accelerators' lists of them change at rest, and nobody waits for the one that goes. */
+static void leave(struct bp_machine *m, struct bp_cpu *cpu)
+{
+    struct bp_value *name = name_of(cpu);
+
+    stand_still(true);
+    bpc_cpu_thread_stop(cpu);
+    if (m->board->cpu_unplug)
+        m->board->cpu_unplug(m, cpu);
+    __atomic_store_n(&m->cpus[cpu->index], NULL, __ATOMIC_RELEASE);
+    bpc_cpu_retire(cpu); /* with a grace period: who had found it is through */
+    bpc_cpu_finish_work(cpu);
+    bpc_cpu_free(cpu);
+    stand_still(false);
+    bp_event_send_named("DEVICE_DELETED", name);
+}
+
+static void leave_all(void *opaque)
+{
+    struct bp_machine *m = bpc_the_machine;
+
+    (void)opaque;
+    for (unsigned i = 0; m && i < m->cpu_slots; i++)
+        if (m->cpus[i] && m->cpus[i]->leaves)
+            leave(m, m->cpus[i]);
+}
+
+bool bp_cpu_unplugged(struct bp_cpu *cpu)
+{
+    bpc_assert_locked();
+    if (cpu->index == 0)
+        return false;
+    if (!cpu->leaves)
+        bp_defer(NULL, leave_all, NULL);
+    cpu->leaves = true;
+    return true;
+}
+
+void bp_cpu_unplug_refused(struct bp_cpu *cpu)
+{
+    bpc_assert_locked();
+    if (!cpu->asked || cpu->leaves)
+        return;
+    cpu->asked = false;
+    bp_event_send_named("DEVICE_UNPLUG_GUEST_ERROR", name_of(cpu));
 }

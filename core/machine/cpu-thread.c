@@ -399,6 +399,13 @@ void bpc_cpu_thread_stop(struct bp_cpu *cpu)
     cpu->has_thread = false;
 }
 
+void bpc_cpu_finish_work(struct bp_cpu *cpu)
+{
+    pthread_mutex_lock(&cpu->lock);
+    run_work(cpu);
+    pthread_mutex_unlock(&cpu->lock);
+}
+
 void bpc_cpu_ask_pause(struct bp_cpu *cpu)
 {
     pthread_mutex_lock(&cpu->lock);

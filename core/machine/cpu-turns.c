@@ -77,7 +77,7 @@ static void turn_over(void *opaque)
 /* ---- whose turn it is ---- */
 
 struct look {
-    GPtrArray *ready; /* in the order of the list */
+    GPtrArray *ready;
     unsigned count, sleeping;
 };
 
@@ -129,9 +129,9 @@ static struct bp_cpu *pick(const struct look *look)
 
         if (cpu == turns.last && !over)
             return cpu;
-        if (!first)
+        if (!first || cpu->index < first->index) /* they are listed as they came */
             first = cpu;
-        if (!next && turns.last && cpu->index > turns.last->index)
+        if (turns.last && cpu->index > turns.last->index && (!next || cpu->index < next->index))
             next = cpu;
     }
     turns.last = next ? next : first;

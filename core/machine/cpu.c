@@ -11,6 +11,7 @@
 #include "quiet.h"
 #include "parts.h"
 #include "marks.h"
+#include "read-side.h"
 #include "registry.h"
 
 /* ---- the model ---- */
@@ -380,6 +381,8 @@ void bpc_cpu_retire(struct bp_cpu *cpu)
     if (!cpu->accel_ready)
         return;
     __atomic_store_n(&cpu->accel_ready, false, __ATOMIC_RELEASE);
+    if (accel->cpu_hide)
+        accel->cpu_hide(cpu);
     bpc_grace_sync(); /* devices on other threads may be about to kick it */
     if (accel->cpu_fini)
         accel->cpu_fini(cpu);
@@ -476,6 +479,16 @@ struct bp_cpu *bp_cpu_port_begin(void)
 void bp_cpu_port_end(struct bp_cpu *cpu)
 {
     port_registers(cpu, true);
+}
+
+void bp_cpus_hold(void)
+{
+    bpc_memory_read_lock();
+}
+
+void bp_cpus_release(void)
+{
+    bpc_memory_read_unlock();
 }
 
 unsigned bpc_cpu_slots(void)

@@ -43,11 +43,14 @@ char *bp_machine_find_data(const struct bp_machine *m, const char *name)
     bpc_assert_main();
     static const char *const beside[] = {"share/backplane", "../share/backplane"};
     char *found = NULL, *dir;
+    bool own;
 
     (void)m;
     if (!name || !*name)
         return NULL;
-    if (strchr(name, '/'))
+    /* Other programs' folders have keymaps of another kind. */
+    own = strncmp(name, "keymaps/", 8) == 0 && !strchr(name + 8, '/');
+    if (strchr(name, '/') && !own)
         return try_file(name[0] == '/' ? "/" : ".", name);
     for (char **d = bpc_config.data_dirs; d && *d && !found; d++)
         found = try_file(*d, name);
@@ -59,7 +62,7 @@ char *bp_machine_find_data(const struct bp_machine *m, const char *name)
         g_free(path);
     }
     g_free(dir);
-    for (const char *const *d = system_dirs; *d && !found; d++)
+    for (const char *const *d = system_dirs; *d && !found && !own; d++)
         found = try_file(*d, name);
-    return found ? found : try_file(".", name);
+    return found || own ? found : try_file(".", name);
 }

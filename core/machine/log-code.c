@@ -113,6 +113,13 @@ void bp_cpu_log_host_code(struct bp_cpu *cpu, uint64_t address, const uint8_t *b
     log_code(BP_LOG_OUT_ASM, NULL, 64, title, (uintptr_t)bytes, bytes, length);
 }
 
+void bp_cpu_log_text(struct bp_cpu *cpu, uint32_t item, uint64_t address, const char *text)
+{
+    (void)cpu;
+    if (bpc_log_wanted(address, 1))
+        bp_log(item, "%s", text);
+}
+
 void bp_cpu_log_run(struct bp_cpu *cpu, const void *code, uint64_t address, uint32_t mode)
 {
     char *registers;

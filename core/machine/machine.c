@@ -97,6 +97,18 @@ int bpc_machine_choose_board(const struct bp_board_class **ret_board, struct bp_
     return 0;
 }
 
+int bpc_machine_planned(const struct bp_board_class **ret_board, struct bp_smp *ret_smp, const char **ret_model,
+                        struct bp_error *err)
+{
+    int ret = bpc_machine_choose_board(ret_board, err);
+
+    if (ret < 0)
+        return ret;
+    *ret_smp = bpc_config.smp;
+    *ret_model = bpc_config.cpu ? bpc_config.cpu : (*ret_board)->default_cpu;
+    return bpc_smp_complete(ret_smp, *ret_board, err);
+}
+
 /* ---- life ---- */
 
 /* Clients list these even when nothing is in them. */
@@ -182,6 +194,7 @@ int bpc_machine_create(struct bp_error *err)
     m->board = board;
     m->obj.machine = m;
     m->devices.add_cpu = bpc_cpu_add;
+    m->devices.del_cpu = bpc_cpu_del;
     m->smp = bpc_config.smp;
     m->cpu_slots = m->smp.max_cpus;
     m->cpus = g_new0(struct bp_cpu *, m->cpu_slots);
@@ -387,8 +400,10 @@ void bpc_machine_destroy(void)
 {
     struct bp_machine *m = bpc_the_machine;
 
-    if (!m)
+    if (!m) {
+        bpc_numa_free(); /* told of before it could be made */
         return;
+    }
     bpc_clock_virtual_run(false);
     bpc_cpus_pause();
     bpc_run_state_init(); /* nobody is told: everything goes */

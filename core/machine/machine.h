@@ -65,8 +65,11 @@ int bpc_cpu_find_model(const char *model, const struct bp_cpu_class **ret_class,
 int bpc_cpu_thread_id(struct bp_cpu *cpu);
 unsigned bpc_cpu_count(void);
 unsigned bpc_cpu_slots(void); /* indices are below: maxcpus */
+/* Before the machine is made: what it will have. The model as -cpu gives it, with its features; NULL: none. */
+int bpc_machine_planned(const struct bp_board_class **ret_board, struct bp_smp *ret_smp, const char **ret_model,
+                        struct bp_error *err);
 /* Where processor `index` is in the topology: dict {"socket-id", "core-id", ...}. A new reference. */
-struct bp_value *bpc_cpu_place(const struct bp_machine *m, unsigned index);
+struct bp_value *bpc_cpu_place(const struct bp_smp *smp, unsigned index);
 bool bpc_cpu_halted(struct bp_cpu *cpu); /* asleep in HLT; a snapshot. [any] */
 /* Brings lazily kept registers up to date before the state is read. On the vCPU's thread (inside
  * bp_cpu_run), or with it stopped. */

@@ -26,17 +26,24 @@ static struct bpc_numa *get(void)
     return bpc_config.numa;
 }
 
-void bpc_numa_free(void)
+static void numa_free(struct bpc_numa *numa)
 {
-    struct bpc_numa *numa = bpc_config.numa;
-
     if (!numa)
         return;
+    for (unsigned i = 0; i < BP_NUMA_MOST; i++) {
+        if (numa->nodes.nodes[i].memdev)
+            bp_object_unref(numa->nodes.nodes[i].memdev);
+    }
     for (unsigned h = 0; h < BP_NUMA_HIERARCHIES; h++) {
         for (unsigned t = 0; t < BP_NUMA_DATA_TYPES; t++)
             g_free(numa->nodes.rates[h][t]);
     }
     g_free(numa);
+}
+
+void bpc_numa_free(void)
+{
+    numa_free(bpc_config.numa);
     bpc_config.numa = NULL;
 }
 
@@ -50,6 +57,36 @@ int bpc_numa_machine(const struct bp_board_class **ret_board, struct bp_smp *ret
         return bp_fail(err, ENOTSUP, "machine '%s' has no NUMA nodes; pc and q35 have", (*ret_board)->type.name);
     *ret_smp = bpc_config.smp;
     return bpc_smp_complete(ret_smp, *ret_board, err);
+}
+
+static struct bpc_numa *copy_of(const struct bpc_numa *numa)
+{
+    struct bpc_numa *copy = numa ? g_memdup2(numa, sizeof(*copy)) : NULL;
+
+    for (unsigned i = 0; copy && i < BP_NUMA_MOST; i++) {
+        if (copy->nodes.nodes[i].memdev)
+            bp_object_ref(copy->nodes.nodes[i].memdev);
+    }
+    for (unsigned h = 0; copy && h < BP_NUMA_HIERARCHIES; h++) {
+        for (unsigned t = 0; t < BP_NUMA_DATA_TYPES; t++)
+            copy->nodes.rates[h][t] = g_memdup2(numa->nodes.rates[h][t], sizeof(struct bp_numa_rates));
+    }
+    return copy;
+}
+
+int bpc_numa_try(int (*add)(struct bp_value *args, struct bp_error *err), struct bp_value *args, struct bp_error *err)
+{
+    struct bpc_numa *before = copy_of(bpc_config.numa), *after;
+    int ret = add(args, err);
+
+    after = bpc_config.numa;
+    if (ret < 0) {
+        bpc_config.numa = before;
+        numa_free(after);
+    } else {
+        numa_free(before);
+    }
+    return ret;
 }
 
 /* ---- node ---- */
@@ -150,8 +187,13 @@ static int add_memory(struct bpc_numa *numa, const struct bp_value *args, const 
                        "memdev=ID of an -object memory-backend-ram", board->type.name);
     numa->uses_mem |= mem;
     numa->uses_memdev |= memdev;
-    if (memdev)
-        return find_memdev(bp_value_get_string(args, "memdev"), &node->memdev, &node->mem, err);
+    if (memdev) {
+        int ret = find_memdev(bp_value_get_string(args, "memdev"), &node->memdev, &node->mem, err);
+
+        if (ret == 0)
+            bp_object_ref(node->memdev); /* it may go before main memory is made, and then cannot be taken */
+        return ret;
+    }
     node->mem = 0;
     if (!mem)
         return 0;
@@ -379,9 +421,14 @@ const struct bp_numa *bp_machine_numa(const struct bp_machine *m)
     return bpc_config.numa ? &bpc_config.numa->nodes : NULL;
 }
 
-int bp_machine_cpu_node(const struct bp_machine *m, unsigned index)
+int bpc_numa_node_of(unsigned index)
 {
-    if (!bpc_config.numa || index >= m->smp.max_cpus || index >= BPC_NUMA_CPUS)
+    if (!bpc_config.numa || index >= BPC_NUMA_CPUS || bpc_config.numa->node_of[index] == BPC_NUMA_NONE)
         return -1;
     return bpc_config.numa->node_of[index];
+}
+
+int bp_machine_cpu_node(const struct bp_machine *m, unsigned index)
+{
+    return index < m->smp.max_cpus ? bpc_numa_node_of(index) : -1;
 }

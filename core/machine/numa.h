@@ -23,6 +23,11 @@ int bpc_numa_add_cpu(struct bp_value *args, struct bp_error *err);
 int bpc_numa_add_lb(struct bp_value *args, struct bp_error *err);
 int bpc_numa_add_cache(struct bp_value *args, struct bp_error *err);
 
+/* Lets `add` say more, for a client: what fails leaves everything as it was. */
+int bpc_numa_try(int (*add)(struct bp_value *args, struct bp_error *err), struct bp_value *args, struct bp_error *err);
+
+/* Of a processor, as far as it has been told; -1: of none. */
+int bpc_numa_node_of(unsigned index);
 /* All is given, the size of main memory is known: what was left out, and what does not fit together. */
 int bpc_numa_complete(const struct bp_machine *m, uint64_t ram_size, struct bp_error *err);
 /* Nodes with back ends: main memory is made of these, one after another. NULL: it is not. */

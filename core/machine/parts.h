@@ -41,6 +41,7 @@ struct bp_cpu {
     unsigned index;
     void *accel_state;
     bool accel_ready;      /* the accelerator's cpu_init() succeeded */
+    bool asked, leaves;    /* device_del was asked for; the guest has let go */
 
     uint32_t kicked;       /* atomic: leave cpu_exec(), look at what is asked */
     uint32_t sleeping;     /* atomic: waits on `wake`; a kick has to signal */
@@ -116,12 +117,15 @@ int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const str
 /* cpu-plug.c */
 int bpc_cpu_add(struct bp_machine *m, const char *type, const char *id, struct bp_value *args,
                 bool hotplug, struct bp_error *err);
+int bpc_cpu_del(struct bp_machine *m, struct bp_object *obj, const char *id, struct bp_error *err);
 extern const struct bp_field bpc_cpu_place_props[];
 
 /* cpu-thread.c */
 void bpc_cpu_thread_init(struct bp_cpu *cpu);
 int bpc_cpu_thread_start(struct bp_cpu *cpu, const char *accel, struct bp_error *err); /* paused */
 void bpc_cpu_thread_stop(struct bp_cpu *cpu); /* ends and joins it */
+/* What it was asked for when its thread had ended, and nobody asks more. */
+void bpc_cpu_finish_work(struct bp_cpu *cpu);
 void bpc_cpu_ask_pause(struct bp_cpu *cpu);   /* does not wait; [any] */
 void bpc_cpu_wait_paused(struct bp_cpu *cpu);
 void bpc_cpu_resume(struct bp_cpu *cpu);

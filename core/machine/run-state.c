@@ -257,12 +257,14 @@ void bpc_machine_stop(enum bpc_run_state state)
 
 static void pause_soon(void)
 {
+    bp_cpus_hold();
     for (unsigned i = 0; bpc_the_machine && i < bpc_the_machine->cpu_slots; i++) {
         struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
 
         if (cpu)
             bpc_cpu_ask_pause(cpu);
     }
+    bp_cpus_release();
     bpc_loop_wake();
 }
 

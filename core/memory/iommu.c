@@ -61,6 +61,35 @@ int bpc_iommu_translate(const struct bp_region *region, uint64_t offset,
     return 0;
 }
 
+int bp_iommu_ask(struct bp_space *space, uint64_t addr, const struct bp_access *access,
+                 struct bp_iommu_entry *ret_entry)
+{
+    struct bp_iommu_entry e = {.size = sizeof(e)};
+    const struct bpc_range *range;
+    struct bp_region *region;
+    uint64_t length, offset;
+    int ret = -ENOTSUP;
+
+    bpc_memory_read_lock();
+    range = bpc_range_at(space, addr, &length);
+    if (!range || range->region->type != BPC_IOMMU) {
+        bpc_memory_read_unlock();
+        return -ENOTSUP;
+    }
+    region = range->region;
+    offset = range->offset + (addr - range->first);
+    if (!bpc_region_hold(region)) /* leaves the section */
+        return -ENOTSUP;
+    if (!bpc_region_dead(region) && region->iommu.ask)
+        ret = region->iommu.ask(region->opaque, offset, access, &e);
+    bpc_region_drop(region);
+    if (ret < 0)
+        return ret == -ENOTSUP ? ret : -EIO;
+    e.address += addr - offset; /* in the space */
+    *ret_entry = e;
+    return 0;
+}
+
 void bpc_iommu_enter(void)
 {
     depth++;

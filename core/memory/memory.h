@@ -181,6 +181,7 @@ void bpc_view_free(struct bpc_view *view);   /* one that was never published */
 void bpc_view_retire(struct bpc_view *view); /* freed when no reader uses it */
 unsigned bpc_views_retired(void);            /* how many wait for that; [any] */
 struct bp_section bpc_section_of(const struct bpc_range *range);
+void bpc_view_log(const char *space, const struct bpc_view *view); /* -d page: tree.c */
 void bpc_view_tell_changes(const struct bpc_view *before, const struct bpc_view *after,
                            const struct bpc_listener *listener);
 /* The first range that ends at or after `addr`, or NULL. Without branches to be guessed: where the

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Address spaces, transactions and listeners: who is told when the tree of regions changes. */
+#include <bp/log.h>
 #include <bp/loop.h>
 #include <bp/memory.h>
 
@@ -63,6 +64,8 @@ static void refresh(struct bp_space *space)
     }
     __atomic_store_n(&space->view, after, __ATOMIC_RELEASE);
     bpc_quiet_map_changed();
+    if (bp_log_on(BP_LOG_PAGE))
+        bpc_view_log(space->name, after);
     tell_listeners(space, before, after);
     bpc_view_retire(before);
 }

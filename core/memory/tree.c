@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The tree of regions as text, for `info mtree`. Disabled regions are left out. */
+#include <bp/log.h>
 #include <bp/loop.h>
 #include <bp/memory.h>
 
@@ -100,4 +101,21 @@ char *bpc_memory_tree_text(void)
     g_ptr_array_free(aliased, true);
     g_ptr_array_free(names, true);
     return g_string_free(text, false);
+}
+
+void bpc_view_log(const char *space, const struct bpc_view *view)
+{
+    GString *text = g_string_new(NULL);
+
+    g_string_printf(text, "PAGE: %s: %zu ranges\n", space, view->count);
+    for (const struct bpc_range *r = view->ranges; r < view->ranges + view->count; r++) {
+        g_string_append_printf(text, "  %016" G_GINT64_MODIFIER "x-%016" G_GINT64_MODIFIER "x %s %s", r->first, r->last,
+                               r->readonly && r->region->type == BPC_RAM ? "rom" : type_name(r->region),
+                               r->region->name);
+        if (r->offset)
+            g_string_append_printf(text, " @%016" G_GINT64_MODIFIER "x", r->offset);
+        g_string_append_c(text, '\n');
+    }
+    bp_log(BP_LOG_PAGE, "%s", text->str);
+    g_string_free(text, TRUE);
 }

@@ -38,6 +38,7 @@ static const struct bp_field machine_keys[] = {
     BP_ARG_OPT("initrd", STRING, "as -initrd"),
     BP_ARG_OPT("append", STRING, "as -append"),
     BP_ARG_OPT("firmware", STRING, "as -bios"),
+    BP_ARG_OPT("kernel-irqchip", STRING, "as that key of the accelerator: on, off, split"),
     BP_FIELDS_END,
 };
 
@@ -56,6 +57,10 @@ static int take_board_key(const char *key, struct bp_value *member, void *opaque
     for (const struct bp_field *f = machine_keys; f->name; f++) {
         if (strcmp(f->name, key) == 0)
             return 0;
+    }
+    if (strcmp(key, "kernel_irqchip") == 0) { /* its old spelling */
+        replace(&bpc_config.kernel_irqchip, bp_value_as_string(member));
+        return 0;
     }
     if (!bpc_config.board_props)
         bpc_config.board_props = bp_value_dict();
@@ -92,6 +97,8 @@ static int apply_machine(struct bp_value *args, struct bp_error *err)
         replace(&bpc_config.append, bp_value_get_string(args, "append"));
     if (bp_value_has(args, "firmware"))
         replace(&bpc_config.bios, bp_value_get_string(args, "firmware"));
+    if (bp_value_has(args, "kernel-irqchip"))
+        replace(&bpc_config.kernel_irqchip, bp_value_get_string(args, "kernel-irqchip"));
     if (accel) {
         if (bpc_options_given("accel"))
             return bp_fail(err, EINVAL, "key 'accel' cannot be used together with -accel");
@@ -570,6 +577,8 @@ BP_OPTION(option_watchdog, "watchdog-action", "what happens when a watchdog expi
               .apply = apply_##IDENT)
 FLAG_OPTION(stopped, "S", "Debug and expert options", "does not start the CPUs (type 'c' or cont)",
             start_paused);
+FLAG_OPTION(preconfig, "preconfig", "Debug and expert options",
+            "waits before it makes the machine, until a monitor says x-exit-preconfig", preconfig);
 FLAG_OPTION(no_reboot, "no-reboot", "Debug and expert options", "ends instead of rebooting",
             no_reboot);
 FLAG_OPTION(no_shutdown, "no-shutdown", "Debug and expert options",
@@ -582,6 +591,6 @@ const struct bp_option *const bpc_machine_options[] = {
     &option_no_acpi, &option_no_fd_bootchk, &option_no_hpet, &option_smp, &option_m, &option_mem_path,
     &option_mem_prealloc, &option_boot, &option_uuid,
     &option_kernel, &option_initrd, &option_append, &option_bios, &option_option_rom, &option_rtc, &option_icount,
-    &option_action, &option_watchdog, &option_stopped,
+    &option_action, &option_watchdog, &option_stopped, &option_preconfig,
     &option_no_reboot, &option_no_shutdown, &option_nodefaults, NULL,
 };

@@ -7,6 +7,7 @@
 #define BPC_OPTIONS_H
 
 #include <bp/host/chardev.h>
+#include <bp/command.h>
 #include <bp/option.h>
 #include <bp/value.h>
 
@@ -20,6 +21,7 @@ enum bpc_options_result {
 /* Tables of core options; each ends with a NULL. */
 extern const struct bp_option *const bpc_machine_options[];
 extern const struct bp_option *const bpc_numa_options[];
+extern const struct bp_command *const bpc_numa_commands[]; /* the same, as commands */
 extern const struct bp_option *const bpc_device_options[];
 extern const struct bp_option *const bpc_process_options[];
 extern const struct bp_option *const bpc_run_with_options[];

@@ -83,6 +83,11 @@ int bpc_options_register(struct bp_error *err)
             g_array_append_val(provides, p);
         }
     }
+    for (const struct bp_command *const *c = bpc_numa_commands; *c; c++) {
+        struct bp_provide p = {BP_PROVIDE_COMMAND, *c};
+
+        g_array_append_val(provides, p);
+    }
     g_array_append_val(provides, end);
     int ret = bpc_register_all("core", (const struct bp_provide *)(void *)provides->data, err);
     g_array_free(provides, TRUE);
@@ -584,13 +589,33 @@ static int parse_image(const char *word, struct bp_error *err)
                    "options begin with a dash", word);
 }
 
+/* What the computer's owner wants of every machine comes before what the command line says. */
+static int parse_user_config(int argc, char **argv, struct bp_error *err)
+{
+    int ret;
+
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "-no-user-config") || !strcmp(argv[i], "--no-user-config"))
+            return 0;
+    if (access(BPC_USER_CONFIG, F_OK) < 0)
+        return 0;
+    ret = bpc_readconfig(BPC_USER_CONFIG, err);
+    if (ret < 0)
+        bpc_options_blame("readconfig", BPC_USER_CONFIG, err);
+    return ret;
+}
+
 int bpc_options_parse(int argc, char **argv, struct bp_error *err)
 {
+    int ret;
+
     if (!uses)
         uses = g_ptr_array_new_with_free_func(free_use);
+    ret = parse_user_config(argc, argv, err);
+    if (ret < 0)
+        return ret;
     for (int i = 1; i < argc; i++) {
-        int ret = argv[i][0] == '-' ? parse_word(argc, argv, &i, err) : parse_image(argv[i], err);
-
+        ret = argv[i][0] == '-' ? parse_word(argc, argv, &i, err) : parse_image(argv[i], err);
         if (ret != BPC_OPTIONS_RUN)
             return ret;
     }

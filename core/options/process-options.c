@@ -326,8 +326,8 @@ BP_OPTION(option_add_fd, "add-fd", "adds a descriptor to a set, for files named 
 /* Read while the command line is parsed, where it stands. */
 BP_OPTION(option_readconfig, "readconfig", "reads options from a configuration file",
           .arg = "file", .group = EXPERT, .phase = BP_PHASE_EARLY);
-/* No configuration file is read unless asked for. */
-BP_OPTION(option_no_user_config, "no-user-config", "reads no configuration file of the user's",
+/* Looked for before the command line is parsed. */
+BP_OPTION(option_no_user_config, "no-user-config", "does not read " BPC_USER_CONFIG ", which is as for -readconfig",
           .group = EXPERT, .phase = BP_PHASE_EARLY);
 /* These end the parsing; they stand here to be listed. */
 BP_OPTION(option_h, "h", "shows this help", .alias = "help", .group = "Standard options",

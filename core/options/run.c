@@ -21,6 +21,7 @@
 #include "monitor.h"
 #include "object.h"
 #include "options.h"
+#include "preconfig.h"
 #include "registry.h"
 #include "memory.h"
 #include "run.h"
@@ -71,7 +72,26 @@ static int read_command_line(int argc, char **argv, struct bp_error *err)
     return ret;
 }
 
-static int build(struct bp_error *err)
+/* Serves monitors until one of them wants the machine. BPC_OPTIONS_DONE: or the end, with *ret_status. */
+static int wait_for_preconfig(int *ret_status, struct bp_error *err)
+{
+    int ret = bpc_startup.monitor_count == 0 && bpc_startup.mon_muxes == 0
+                  ? bp_fail(err, EINVAL, "--preconfig needs a monitor that ends it: -qmp, -mon or -monitor")
+                  : bpc_console_make_monitors(err);
+
+    if (ret < 0)
+        return ret;
+    catch_signals();
+    bpc_preconfig_begin();
+    while (bpc_preconfig_waits()) {
+        if (bpc_machine_turn(ret_status))
+            return BPC_OPTIONS_DONE;
+        bpc_loop_run_once(true);
+    }
+    return 0;
+}
+
+static int build(int *ret_status, struct bp_error *err)
 {
     int ret = bpc_options_apply(BP_PHASE_CHARDEV, err);
 
@@ -81,6 +101,8 @@ static int build(struct bp_error *err)
         ret = bpc_options_apply(BP_PHASE_OBJECT, err);
     if (ret == 0)
         ret = bpc_options_apply(BP_PHASE_MACHINE, err);
+    if (ret == 0 && bpc_config.preconfig)
+        ret = wait_for_preconfig(ret_status, err);
     if (ret == 0)
         ret = bpc_machine_create(err);
     if (ret == 0)
@@ -88,13 +110,17 @@ static int build(struct bp_error *err)
     if (ret == 0)
         ret = bpc_machine_finish(err);
     if (ret == 0)
+        ret = bpc_devices_check_waiting(bpc_the_machine, err);
+    if (ret == 0)
         ret = bpc_console_default_display(err);
     if (ret == 0)
         ret = bpc_options_apply(BP_PHASE_LATE, err);
     if (ret == 0)
         ret = bpc_memory_lock(err);
-    if (ret == 0)
+    if (ret == 0 && !bpc_config.preconfig)
         ret = bpc_console_make_monitors(err);
+    if (ret == 0)
+        bpc_preconfig_done();
     return ret;
 }
 
@@ -121,7 +147,8 @@ static int start(int *ret_status, struct bp_error *err)
     bpc_console_warn_hidden();
     if (bpc_config.daemonize && bp_log_enabled && !bpc_options_given("D"))
         bp_warn("-d without -D: nobody sees the log once -daemonize has left the terminal");
-    catch_signals();
+    if (!bpc_config.preconfig)
+        catch_signals();
     if (bpc_startup.pidfile)
         ret = bpc_pidfile_write(bpc_startup.pidfile, err);
     if (ret == 0)
@@ -171,7 +198,7 @@ int bpc_run(int argc, char **argv, const struct bpc_program *describing)
     if (ret == 0) {
         bpc_fatal_install();
         bpc_loop_init();
-        ret = build(&err);
+        ret = build(&status, &err);
         if (ret == 0)
             ret = start(&status, &err);
         if (ret == BPC_OPTIONS_RUN)

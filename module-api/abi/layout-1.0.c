@@ -20,6 +20,7 @@
 #include <bp/chip/i8237.h>
 #include <bp/chip/i8259.h>
 #include <bp/chip/ich9.h>
+#include <bp/chip/keeper.h>
 #include <bp/chip/mc146818.h>
 #include <bp/chip/pc-dimm.h>
 #include <bp/chip/pc-host.h>
@@ -42,6 +43,7 @@
 #include <bp/host/block-luks.h>
 #include <bp/host/block.h>
 #include <bp/host/chardev.h>
+#include <bp/host/clipboard.h>
 #include <bp/host/cryptodev.h>
 #include <bp/host/disassembler.h>
 #include <bp/host/display.h>
@@ -55,6 +57,7 @@
 #include <bp/host/secret.h>
 #include <bp/host/spice.h>
 #include <bp/host/tls.h>
+#include <bp/host/vc.h>
 #include <bp/host/vhost-user.h>
 #include <bp/host/virtio.h>
 #include <bp/host/vnc.h>
@@ -105,7 +108,8 @@ _Static_assert(offsetof(struct bp_audio_interface, voice_read) == 64, "bp_audio_
 _Static_assert(offsetof(struct bp_audio_interface, voice_latency) == 72, "bp_audio_interface.voice_latency");
 _Static_assert(offsetof(struct bp_audio_interface, capture_new) == 80, "bp_audio_interface.capture_new");
 _Static_assert(offsetof(struct bp_audio_interface, capture_free) == 88, "bp_audio_interface.capture_free");
-_Static_assert(offsetof(struct bp_audio_interface, reserved) == 96, "bp_audio_interface.reserved");
+_Static_assert(offsetof(struct bp_audio_interface, voice_sync) == 96, "bp_audio_interface.voice_sync");
+_Static_assert(offsetof(struct bp_audio_interface, reserved) == 104, "bp_audio_interface.reserved");
 _Static_assert(sizeof(struct bp_audio_request) >= 64, "bp_audio_request");
 _Static_assert(offsetof(struct bp_audio_request, size) == 0, "bp_audio_request.size");
 _Static_assert(offsetof(struct bp_audio_request, input) == 4, "bp_audio_request.input");
@@ -278,7 +282,9 @@ _Static_assert(offsetof(struct bp_block_driver, granted) == 400, "bp_block_drive
 _Static_assert(offsetof(struct bp_block_driver, bitmaps_load) == 408, "bp_block_driver.bitmaps_load");
 _Static_assert(offsetof(struct bp_block_driver, bitmaps_use) == 416, "bp_block_driver.bitmaps_use");
 _Static_assert(offsetof(struct bp_block_driver, bitmaps_store) == 424, "bp_block_driver.bitmaps_store");
-_Static_assert(offsetof(struct bp_block_driver, reserved) == 432, "bp_block_driver.reserved");
+_Static_assert(offsetof(struct bp_block_driver, amend) == 432, "bp_block_driver.amend");
+_Static_assert(offsetof(struct bp_block_driver, scsi) == 440, "bp_block_driver.scsi");
+_Static_assert(offsetof(struct bp_block_driver, reserved) == 448, "bp_block_driver.reserved");
 _Static_assert(sizeof(struct bp_block_info) >= 72, "bp_block_info");
 _Static_assert(offsetof(struct bp_block_info, size) == 0, "bp_block_info.size");
 _Static_assert(offsetof(struct bp_block_info, cluster_size) == 4, "bp_block_info.cluster_size");
@@ -359,7 +365,14 @@ _Static_assert(offsetof(struct bp_block_interface, image_backing) == 512, "bp_bl
 _Static_assert(offsetof(struct bp_block_interface, image_filename) == 520, "bp_block_interface.image_filename");
 _Static_assert(offsetof(struct bp_block_interface, image_driver) == 528, "bp_block_interface.image_driver");
 _Static_assert(offsetof(struct bp_block_interface, status) == 536, "bp_block_interface.status");
-_Static_assert(offsetof(struct bp_block_interface, reserved) == 544, "bp_block_interface.reserved");
+_Static_assert(offsetof(struct bp_block_interface, image_amend) == 544, "bp_block_interface.image_amend");
+_Static_assert(offsetof(struct bp_block_interface, scsi) == 552, "bp_block_interface.scsi");
+_Static_assert(offsetof(struct bp_block_interface, scsi_now) == 560, "bp_block_interface.scsi_now");
+_Static_assert(offsetof(struct bp_block_interface, child_scsi) == 568, "bp_block_interface.child_scsi");
+_Static_assert(offsetof(struct bp_block_interface, medium) == 576, "bp_block_interface.medium");
+_Static_assert(offsetof(struct bp_block_interface, bitmap_next) == 584, "bp_block_interface.bitmap_next");
+_Static_assert(offsetof(struct bp_block_interface, child_grows_zero) == 592, "bp_block_interface.child_grows_zero");
+_Static_assert(offsetof(struct bp_block_interface, reserved) == 600, "bp_block_interface.reserved");
 _Static_assert(sizeof(struct bp_block_limits) >= 104, "bp_block_limits");
 _Static_assert(offsetof(struct bp_block_limits, size) == 0, "bp_block_limits.size");
 _Static_assert(offsetof(struct bp_block_limits, request_alignment) == 4, "bp_block_limits.request_alignment");
@@ -398,13 +411,31 @@ _Static_assert(offsetof(struct bp_block_request, iov_count) == 32, "bp_block_req
 _Static_assert(offsetof(struct bp_block_request, reserved0) == 36, "bp_block_request.reserved0");
 _Static_assert(offsetof(struct bp_block_request, account) == 40, "bp_block_request.account");
 _Static_assert(offsetof(struct bp_block_request, reserved) == 48, "bp_block_request.reserved");
+_Static_assert(sizeof(struct bp_block_scsi) >= 216, "bp_block_scsi");
+_Static_assert(offsetof(struct bp_block_scsi, size) == 0, "bp_block_scsi.size");
+_Static_assert(offsetof(struct bp_block_scsi, timeout) == 4, "bp_block_scsi.timeout");
+_Static_assert(offsetof(struct bp_block_scsi, cdb) == 8, "bp_block_scsi.cdb");
+_Static_assert(offsetof(struct bp_block_scsi, cdb_length) == 40, "bp_block_scsi.cdb_length");
+_Static_assert(offsetof(struct bp_block_scsi, to_device) == 44, "bp_block_scsi.to_device");
+_Static_assert(offsetof(struct bp_block_scsi, status) == 45, "bp_block_scsi.status");
+_Static_assert(offsetof(struct bp_block_scsi, host_status) == 46, "bp_block_scsi.host_status");
+_Static_assert(offsetof(struct bp_block_scsi, iov) == 48, "bp_block_scsi.iov");
+_Static_assert(offsetof(struct bp_block_scsi, iov_count) == 56, "bp_block_scsi.iov_count");
+_Static_assert(offsetof(struct bp_block_scsi, sense_length) == 60, "bp_block_scsi.sense_length");
+_Static_assert(offsetof(struct bp_block_scsi, bytes) == 64, "bp_block_scsi.bytes");
+_Static_assert(offsetof(struct bp_block_scsi, moved) == 72, "bp_block_scsi.moved");
+_Static_assert(offsetof(struct bp_block_scsi, max_transfer) == 80, "bp_block_scsi.max_transfer");
+_Static_assert(offsetof(struct bp_block_scsi, sense) == 88, "bp_block_scsi.sense");
+_Static_assert(offsetof(struct bp_block_scsi, reserved) == 184, "bp_block_scsi.reserved");
 _Static_assert(sizeof(struct bp_block_status) >= 48, "bp_block_status");
 _Static_assert(offsetof(struct bp_block_status, size) == 0, "bp_block_status.size");
 _Static_assert(offsetof(struct bp_block_status, flags) == 4, "bp_block_status.flags");
 _Static_assert(offsetof(struct bp_block_status, bytes) == 8, "bp_block_status.bytes");
 _Static_assert(offsetof(struct bp_block_status, map) == 16, "bp_block_status.map");
 _Static_assert(offsetof(struct bp_block_status, file) == 24, "bp_block_status.file");
-_Static_assert(offsetof(struct bp_block_status, reserved) == 32, "bp_block_status.reserved");
+_Static_assert(offsetof(struct bp_block_status, depth) == 32, "bp_block_status.depth");
+_Static_assert(offsetof(struct bp_block_status, reserved0) == 36, "bp_block_status.reserved0");
+_Static_assert(offsetof(struct bp_block_status, reserved) == 40, "bp_block_status.reserved");
 _Static_assert(sizeof(struct bp_bus_class) >= 216, "bp_bus_class");
 _Static_assert(offsetof(struct bp_bus_class, type) == 0, "bp_bus_class.type");
 _Static_assert(offsetof(struct bp_bus_class, child_size) == 104, "bp_bus_class.child_size");
@@ -418,7 +449,8 @@ _Static_assert(offsetof(struct bp_bus_class, reset) == 160, "bp_bus_class.reset"
 _Static_assert(offsetof(struct bp_bus_class, child_reset) == 168, "bp_bus_class.child_reset");
 _Static_assert(offsetof(struct bp_bus_class, child_address) == 176, "bp_bus_class.child_address");
 _Static_assert(offsetof(struct bp_bus_class, child_firmware_path) == 184, "bp_bus_class.child_firmware_path");
-_Static_assert(offsetof(struct bp_bus_class, reserved) == 192, "bp_bus_class.reserved");
+_Static_assert(offsetof(struct bp_bus_class, child_waits) == 192, "bp_bus_class.child_waits");
+_Static_assert(offsetof(struct bp_bus_class, reserved) == 200, "bp_bus_class.reserved");
 _Static_assert(sizeof(struct bp_capture_ops) >= 56, "bp_capture_ops");
 _Static_assert(offsetof(struct bp_capture_ops, size) == 0, "bp_capture_ops.size");
 _Static_assert(offsetof(struct bp_capture_ops, flags) == 4, "bp_capture_ops.flags");
@@ -503,12 +535,43 @@ _Static_assert(offsetof(struct bp_chardev_interface, received_break) == 192, "bp
 _Static_assert(offsetof(struct bp_chardev_interface, leave_hint) == 200, "bp_chardev_interface.leave_hint");
 _Static_assert(offsetof(struct bp_chardev_interface, unix_socket) == 208, "bp_chardev_interface.unix_socket");
 _Static_assert(offsetof(struct bp_chardev_interface, set_front_open) == 216, "bp_chardev_interface.set_front_open");
+_Static_assert(sizeof(struct bp_chip_keeper) >= 72, "bp_chip_keeper");
+_Static_assert(offsetof(struct bp_chip_keeper, size) == 0, "bp_chip_keeper.size");
+_Static_assert(offsetof(struct bp_chip_keeper, chip) == 4, "bp_chip_keeper.chip");
+_Static_assert(offsetof(struct bp_chip_keeper, opaque) == 8, "bp_chip_keeper.opaque");
+_Static_assert(offsetof(struct bp_chip_keeper, lend) == 16, "bp_chip_keeper.lend");
+_Static_assert(offsetof(struct bp_chip_keeper, fetch) == 24, "bp_chip_keeper.fetch");
+_Static_assert(offsetof(struct bp_chip_keeper, store) == 32, "bp_chip_keeper.store");
+_Static_assert(offsetof(struct bp_chip_keeper, line) == 40, "bp_chip_keeper.line");
+_Static_assert(offsetof(struct bp_chip_keeper, reserved) == 48, "bp_chip_keeper.reserved");
+_Static_assert(sizeof(struct bp_chip_seat) >= 40, "bp_chip_seat");
+_Static_assert(offsetof(struct bp_chip_seat, size) == 0, "bp_chip_seat.size");
+_Static_assert(offsetof(struct bp_chip_seat, move) == 8, "bp_chip_seat.move");
+_Static_assert(offsetof(struct bp_chip_seat, reserved) == 16, "bp_chip_seat.reserved");
 _Static_assert(sizeof(struct bp_client_server) >= 56, "bp_client_server");
 _Static_assert(offsetof(struct bp_client_server, size) == 0, "bp_client_server.size");
 _Static_assert(offsetof(struct bp_client_server, flags) == 4, "bp_client_server.flags");
 _Static_assert(offsetof(struct bp_client_server, protocol) == 8, "bp_client_server.protocol");
 _Static_assert(offsetof(struct bp_client_server, add) == 16, "bp_client_server.add");
 _Static_assert(offsetof(struct bp_client_server, reserved) == 24, "bp_client_server.reserved");
+_Static_assert(sizeof(struct bp_clipboard_interface) >= 112, "bp_clipboard_interface");
+_Static_assert(offsetof(struct bp_clipboard_interface, size) == 0, "bp_clipboard_interface.size");
+_Static_assert(offsetof(struct bp_clipboard_interface, join) == 8, "bp_clipboard_interface.join");
+_Static_assert(offsetof(struct bp_clipboard_interface, leave) == 16, "bp_clipboard_interface.leave");
+_Static_assert(offsetof(struct bp_clipboard_interface, grab) == 24, "bp_clipboard_interface.grab");
+_Static_assert(offsetof(struct bp_clipboard_interface, release) == 32, "bp_clipboard_interface.release");
+_Static_assert(offsetof(struct bp_clipboard_interface, types) == 40, "bp_clipboard_interface.types");
+_Static_assert(offsetof(struct bp_clipboard_interface, request) == 48, "bp_clipboard_interface.request");
+_Static_assert(offsetof(struct bp_clipboard_interface, give) == 56, "bp_clipboard_interface.give");
+_Static_assert(offsetof(struct bp_clipboard_interface, reserved) == 64, "bp_clipboard_interface.reserved");
+_Static_assert(sizeof(struct bp_clipboard_ops) >= 64, "bp_clipboard_ops");
+_Static_assert(offsetof(struct bp_clipboard_ops, size) == 0, "bp_clipboard_ops.size");
+_Static_assert(offsetof(struct bp_clipboard_ops, flags) == 4, "bp_clipboard_ops.flags");
+_Static_assert(offsetof(struct bp_clipboard_ops, name) == 8, "bp_clipboard_ops.name");
+_Static_assert(offsetof(struct bp_clipboard_ops, changed) == 16, "bp_clipboard_ops.changed");
+_Static_assert(offsetof(struct bp_clipboard_ops, wanted) == 24, "bp_clipboard_ops.wanted");
+_Static_assert(offsetof(struct bp_clipboard_ops, got) == 32, "bp_clipboard_ops.got");
+_Static_assert(offsetof(struct bp_clipboard_ops, reserved) == 40, "bp_clipboard_ops.reserved");
 _Static_assert(sizeof(struct bp_command) >= 80, "bp_command");
 _Static_assert(offsetof(struct bp_command, size) == 0, "bp_command.size");
 _Static_assert(offsetof(struct bp_command, flags) == 4, "bp_command.flags");
@@ -639,7 +702,8 @@ _Static_assert(offsetof(struct bp_event, name) == 8, "bp_event.name");
 _Static_assert(offsetof(struct bp_event, summary) == 16, "bp_event.summary");
 _Static_assert(offsetof(struct bp_event, data) == 24, "bp_event.data");
 _Static_assert(offsetof(struct bp_event, rate_ms) == 32, "bp_event.rate_ms");
-_Static_assert(offsetof(struct bp_event, reserved) == 40, "bp_event.reserved");
+_Static_assert(offsetof(struct bp_event, features) == 40, "bp_event.features");
+_Static_assert(offsetof(struct bp_event, reserved) == 48, "bp_event.reserved");
 _Static_assert(sizeof(struct bp_fdc_interface) >= 48, "bp_fdc_interface");
 _Static_assert(offsetof(struct bp_fdc_interface, size) == 0, "bp_fdc_interface.size");
 _Static_assert(offsetof(struct bp_fdc_interface, drive_type) == 8, "bp_fdc_interface.drive_type");
@@ -749,10 +813,13 @@ _Static_assert(offsetof(struct bp_i8237_interface, release) == 16, "bp_i8237_int
 _Static_assert(offsetof(struct bp_i8237_interface, request) == 24, "bp_i8237_interface.request");
 _Static_assert(offsetof(struct bp_i8237_interface, move) == 32, "bp_i8237_interface.move");
 _Static_assert(offsetof(struct bp_i8237_interface, reserved) == 40, "bp_i8237_interface.reserved");
-_Static_assert(sizeof(struct bp_i8259_interface) >= 56, "bp_i8259_interface");
+_Static_assert(sizeof(struct bp_i8259_image) == 30, "bp_i8259_image");
+_Static_assert(offsetof(struct bp_i8259_image, pic) == 0, "bp_i8259_image.pic");
+_Static_assert(sizeof(struct bp_i8259_interface) >= 64, "bp_i8259_interface");
 _Static_assert(offsetof(struct bp_i8259_interface, size) == 0, "bp_i8259_interface.size");
 _Static_assert(offsetof(struct bp_i8259_interface, acknowledge) == 8, "bp_i8259_interface.acknowledge");
 _Static_assert(offsetof(struct bp_i8259_interface, reserved) == 16, "bp_i8259_interface.reserved");
+_Static_assert(offsetof(struct bp_i8259_interface, lend) == 56, "bp_i8259_interface.lend");
 _Static_assert(sizeof(struct bp_ide_geometry) >= 20, "bp_ide_geometry");
 _Static_assert(offsetof(struct bp_ide_geometry, size) == 0, "bp_ide_geometry.size");
 _Static_assert(offsetof(struct bp_ide_geometry, cyls) == 4, "bp_ide_geometry.cyls");
@@ -877,7 +944,8 @@ _Static_assert(offsetof(struct bp_iommu_ops, size) == 0, "bp_iommu_ops.size");
 _Static_assert(offsetof(struct bp_iommu_ops, translate) == 8, "bp_iommu_ops.translate");
 _Static_assert(offsetof(struct bp_iommu_ops, wanted) == 16, "bp_iommu_ops.wanted");
 _Static_assert(offsetof(struct bp_iommu_ops, replay) == 24, "bp_iommu_ops.replay");
-_Static_assert(offsetof(struct bp_iommu_ops, reserved) == 32, "bp_iommu_ops.reserved");
+_Static_assert(offsetof(struct bp_iommu_ops, ask) == 32, "bp_iommu_ops.ask");
+_Static_assert(offsetof(struct bp_iommu_ops, reserved) == 40, "bp_iommu_ops.reserved");
 _Static_assert(sizeof(struct bp_iothread_interface) >= 48, "bp_iothread_interface");
 _Static_assert(offsetof(struct bp_iothread_interface, size) == 0, "bp_iothread_interface.size");
 _Static_assert(offsetof(struct bp_iothread_interface, context) == 8, "bp_iothread_interface.context");
@@ -931,7 +999,8 @@ _Static_assert(offsetof(struct bp_luks_ops, encrypt) == 40, "bp_luks_ops.encrypt
 _Static_assert(offsetof(struct bp_luks_ops, decrypt) == 48, "bp_luks_ops.decrypt");
 _Static_assert(offsetof(struct bp_luks_ops, payload) == 56, "bp_luks_ops.payload");
 _Static_assert(offsetof(struct bp_luks_ops, info) == 64, "bp_luks_ops.info");
-_Static_assert(offsetof(struct bp_luks_ops, reserved) == 72, "bp_luks_ops.reserved");
+_Static_assert(offsetof(struct bp_luks_ops, amend) == 72, "bp_luks_ops.amend");
+_Static_assert(offsetof(struct bp_luks_ops, reserved) == 80, "bp_luks_ops.reserved");
 _Static_assert(sizeof(struct bp_luks_place) >= 40, "bp_luks_place");
 _Static_assert(offsetof(struct bp_luks_place, size) == 0, "bp_luks_place.size");
 _Static_assert(offsetof(struct bp_luks_place, read) == 8, "bp_luks_place.read");
@@ -1245,7 +1314,8 @@ _Static_assert(offsetof(struct bp_pci_interface, bus_region) == 256, "bp_pci_int
 _Static_assert(offsetof(struct bp_pci_interface, set_config_hooks) == 264, "bp_pci_interface.set_config_hooks");
 _Static_assert(offsetof(struct bp_pci_interface, set_dma) == 272, "bp_pci_interface.set_dma");
 _Static_assert(offsetof(struct bp_pci_interface, set_messages) == 280, "bp_pci_interface.set_messages");
-_Static_assert(offsetof(struct bp_pci_interface, reserved) == 288, "bp_pci_interface.reserved");
+_Static_assert(offsetof(struct bp_pci_interface, add_ats) == 288, "bp_pci_interface.add_ats");
+_Static_assert(offsetof(struct bp_pci_interface, reserved) == 296, "bp_pci_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_msix) == 12, "bp_pci_msix");
 _Static_assert(offsetof(struct bp_pci_msix, vectors) == 0, "bp_pci_msix.vectors");
 _Static_assert(offsetof(struct bp_pci_msix, bar) == 2, "bp_pci_msix.bar");
@@ -1264,10 +1334,16 @@ _Static_assert(sizeof(struct bp_pflash_interface) >= 48, "bp_pflash_interface");
 _Static_assert(offsetof(struct bp_pflash_interface, size) == 0, "bp_pflash_interface.size");
 _Static_assert(offsetof(struct bp_pflash_interface, region) == 8, "bp_pflash_interface.region");
 _Static_assert(offsetof(struct bp_pflash_interface, reserved) == 16, "bp_pflash_interface.reserved");
-_Static_assert(sizeof(struct bp_pit_interface) >= 48, "bp_pit_interface");
+_Static_assert(sizeof(struct bp_pit_image) == 104, "bp_pit_image");
+_Static_assert(offsetof(struct bp_pit_image, ch) == 0, "bp_pit_image.ch");
+_Static_assert(offsetof(struct bp_pit_image, irq0_off) == 96, "bp_pit_image.irq0_off");
+_Static_assert(offsetof(struct bp_pit_image, late_again) == 97, "bp_pit_image.late_again");
+_Static_assert(offsetof(struct bp_pit_image, speaker) == 98, "bp_pit_image.speaker");
+_Static_assert(sizeof(struct bp_pit_interface) >= 56, "bp_pit_interface");
 _Static_assert(offsetof(struct bp_pit_interface, size) == 0, "bp_pit_interface.size");
 _Static_assert(offsetof(struct bp_pit_interface, tone) == 8, "bp_pit_interface.tone");
 _Static_assert(offsetof(struct bp_pit_interface, reserved) == 16, "bp_pit_interface.reserved");
+_Static_assert(offsetof(struct bp_pit_interface, lend) == 48, "bp_pit_interface.lend");
 _Static_assert(sizeof(struct bp_pmem_interface) >= 56, "bp_pmem_interface");
 _Static_assert(offsetof(struct bp_pmem_interface, size) == 0, "bp_pmem_interface.size");
 _Static_assert(offsetof(struct bp_pmem_interface, reserved0) == 4, "bp_pmem_interface.reserved0");
@@ -1348,7 +1424,8 @@ _Static_assert(offsetof(struct bp_scsi_bus_info, max_lun) == 12, "bp_scsi_bus_in
 _Static_assert(offsetof(struct bp_scsi_bus_info, unit_came) == 16, "bp_scsi_bus_info.unit_came");
 _Static_assert(offsetof(struct bp_scsi_bus_info, unit_went) == 24, "bp_scsi_bus_info.unit_went");
 _Static_assert(offsetof(struct bp_scsi_bus_info, unit_changed) == 32, "bp_scsi_bus_info.unit_changed");
-_Static_assert(offsetof(struct bp_scsi_bus_info, reserved) == 40, "bp_scsi_bus_info.reserved");
+_Static_assert(offsetof(struct bp_scsi_bus_info, initiators) == 40, "bp_scsi_bus_info.initiators");
+_Static_assert(offsetof(struct bp_scsi_bus_info, reserved) == 48, "bp_scsi_bus_info.reserved");
 _Static_assert(sizeof(struct bp_scsi_interface) >= 216, "bp_scsi_interface");
 _Static_assert(offsetof(struct bp_scsi_interface, size) == 0, "bp_scsi_interface.size");
 _Static_assert(offsetof(struct bp_scsi_interface, new_bus) == 8, "bp_scsi_interface.new_bus");
@@ -1371,7 +1448,9 @@ _Static_assert(offsetof(struct bp_scsi_interface, attention) == 136, "bp_scsi_in
 _Static_assert(offsetof(struct bp_scsi_interface, changed) == 144, "bp_scsi_interface.changed");
 _Static_assert(offsetof(struct bp_scsi_interface, leaves) == 152, "bp_scsi_interface.leaves");
 _Static_assert(offsetof(struct bp_scsi_interface, end_all) == 160, "bp_scsi_interface.end_all");
-_Static_assert(offsetof(struct bp_scsi_interface, reserved) == 168, "bp_scsi_interface.reserved");
+_Static_assert(offsetof(struct bp_scsi_interface, moves) == 168, "bp_scsi_interface.moves");
+_Static_assert(offsetof(struct bp_scsi_interface, check_condition) == 176, "bp_scsi_interface.check_condition");
+_Static_assert(offsetof(struct bp_scsi_interface, reserved) == 184, "bp_scsi_interface.reserved");
 _Static_assert(sizeof(struct bp_scsi_request) >= 264, "bp_scsi_request");
 _Static_assert(offsetof(struct bp_scsi_request, size) == 0, "bp_scsi_request.size");
 _Static_assert(offsetof(struct bp_scsi_request, cdb_length) == 4, "bp_scsi_request.cdb_length");
@@ -1397,12 +1476,13 @@ _Static_assert(offsetof(struct bp_scsi_request, link) == 240, "bp_scsi_request.l
 _Static_assert(offsetof(struct bp_scsi_request, reserved) == 248, "bp_scsi_request.reserved");
 _Static_assert(sizeof(struct bp_scsi_unit_info) >= 72, "bp_scsi_unit_info");
 _Static_assert(offsetof(struct bp_scsi_unit_info, size) == 0, "bp_scsi_unit_info.size");
-_Static_assert(offsetof(struct bp_scsi_unit_info, reserved32) == 4, "bp_scsi_unit_info.reserved32");
+_Static_assert(offsetof(struct bp_scsi_unit_info, flags) == 4, "bp_scsi_unit_info.flags");
 _Static_assert(offsetof(struct bp_scsi_unit_info, submit) == 8, "bp_scsi_unit_info.submit");
 _Static_assert(offsetof(struct bp_scsi_unit_info, cancel) == 16, "bp_scsi_unit_info.cancel");
 _Static_assert(offsetof(struct bp_scsi_unit_info, reset) == 24, "bp_scsi_unit_info.reset");
 _Static_assert(offsetof(struct bp_scsi_unit_info, moved) == 32, "bp_scsi_unit_info.moved");
-_Static_assert(offsetof(struct bp_scsi_unit_info, reserved) == 40, "bp_scsi_unit_info.reserved");
+_Static_assert(offsetof(struct bp_scsi_unit_info, block_size) == 40, "bp_scsi_unit_info.block_size");
+_Static_assert(offsetof(struct bp_scsi_unit_info, reserved) == 48, "bp_scsi_unit_info.reserved");
 _Static_assert(sizeof(struct bp_secret_interface) >= 48, "bp_secret_interface");
 _Static_assert(offsetof(struct bp_secret_interface, size) == 0, "bp_secret_interface.size");
 _Static_assert(offsetof(struct bp_secret_interface, get) == 8, "bp_secret_interface.get");
@@ -1702,6 +1782,20 @@ _Static_assert(sizeof(struct bp_variant) == 32, "bp_variant");
 _Static_assert(offsetof(struct bp_variant, value) == 0, "bp_variant.value");
 _Static_assert(offsetof(struct bp_variant, schema) == 8, "bp_variant.schema");
 _Static_assert(offsetof(struct bp_variant, reserved) == 16, "bp_variant.reserved");
+_Static_assert(sizeof(struct bp_vc_interface) >= 72, "bp_vc_interface");
+_Static_assert(offsetof(struct bp_vc_interface, size) == 0, "bp_vc_interface.size");
+_Static_assert(offsetof(struct bp_vc_interface, console_at) == 8, "bp_vc_interface.console_at");
+_Static_assert(offsetof(struct bp_vc_interface, watch) == 16, "bp_vc_interface.watch");
+_Static_assert(offsetof(struct bp_vc_interface, unwatch) == 24, "bp_vc_interface.unwatch");
+_Static_assert(offsetof(struct bp_vc_interface, type) == 32, "bp_vc_interface.type");
+_Static_assert(offsetof(struct bp_vc_interface, reserved) == 40, "bp_vc_interface.reserved");
+_Static_assert(sizeof(struct bp_vc_watcher_ops) >= 64, "bp_vc_watcher_ops");
+_Static_assert(offsetof(struct bp_vc_watcher_ops, size) == 0, "bp_vc_watcher_ops.size");
+_Static_assert(offsetof(struct bp_vc_watcher_ops, flags) == 4, "bp_vc_watcher_ops.flags");
+_Static_assert(offsetof(struct bp_vc_watcher_ops, output) == 8, "bp_vc_watcher_ops.output");
+_Static_assert(offsetof(struct bp_vc_watcher_ops, writable) == 16, "bp_vc_watcher_ops.writable");
+_Static_assert(offsetof(struct bp_vc_watcher_ops, gone) == 24, "bp_vc_watcher_ops.gone");
+_Static_assert(offsetof(struct bp_vc_watcher_ops, reserved) == 32, "bp_vc_watcher_ops.reserved");
 _Static_assert(sizeof(struct bp_vhost_user_info) >= 64, "bp_vhost_user_info");
 _Static_assert(offsetof(struct bp_vhost_user_info, size) == 0, "bp_vhost_user_info.size");
 _Static_assert(offsetof(struct bp_vhost_user_info, rings) == 4, "bp_vhost_user_info.rings");

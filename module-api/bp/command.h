@@ -56,13 +56,14 @@ struct bp_event {
     const char *summary;
     const struct bp_field *data; /* or NULL */
     unsigned rate_ms;            /* at most one per this time, the last one wins; 0: all are sent */
-    void *reserved[2];
+    const char *const *features; /* as a command's: "deprecated", "unstable"; ends with NULL; or NULL */
+    void *reserved[1];
 };
 /* RATE_MS: as rate_ms; 0: every one is sent. */
 #define BP_EVENT(ident, NAME, SUMMARY, DATA, RATE_MS) \
     BP_NOTE("provides=event:" NAME ";summary=" SUMMARY); \
     BP_STORAGE const struct bp_event ident = {sizeof(struct bp_event), NAME, SUMMARY, DATA, \
-                                              RATE_MS, {NULL, NULL}}
+                                              RATE_MS, NULL, {NULL}}
 /* Sends an event to every QMP client; takes the reference to `data` (dict or NULL). [any] */
 void bp_event_send(const struct bp_event *event, struct bp_value *data);
 /* The same by name, for events of the core ("DEVICE_DELETED"). */

@@ -153,7 +153,10 @@ struct bp_bus_class {
     /* Its part of a firmware path: "ide@1,1"; writes at most `size` bytes. NULL: as the type that it extends
      * does it; when none does, "NAME@ADDRESS" of firmware_name and child_address. */
     void (*child_firmware_path)(struct bp_device *child, char *buf, size_t size);
-    void *reserved[3];
+    /* Asked of devices that users add, with all properties set and before they are on the bus. 1: the device is
+     * attached when the one whose id is *ret_for (until the child goes) admits it: bp_device_admit(). 0: at once. */
+    int (*child_waits)(struct bp_bus *bus, struct bp_device *child, const char **ret_for, struct bp_error *err);
+    void *reserved[2];
 };
 #define BP_BUS(ident, NAME, SUMMARY, STATE, ...) \
     BP_NOTE("provides=bus:" NAME ";summary=" SUMMARY); \
@@ -205,7 +208,8 @@ int bp_device_set_link(struct bp_device *dev, const char *prop, struct bp_object
 /* Attaches to `bus` (NULL: a bus of the class's type is looked for). On failure the device is
  * destroyed. */
 int bp_device_attach(struct bp_device *dev, struct bp_bus *bus, struct bp_error *err);
-/* Finds a data file (firmware, ROM) as a path, along -L and in the built-in places; malloc'd, or NULL. [main] */
+/* Finds a data file (firmware, ROM) as a path, along -L and in the built-in places; "keymaps/NAME" is
+ * looked for along -L and beside the program alone. malloc'd, or NULL. [main] */
 char *bp_machine_find_data(const struct bp_machine *m, const char *name);
 /* Detaches and frees a device; frees an unattached one. NULL is fine. */
 void bp_device_destroy(struct bp_device *dev);
@@ -257,6 +261,12 @@ void bp_device_unplug_refused(struct bp_device *dev);
 /* While `why` is set (a constant that says what has to be done first; NULL: it may go), neither device_del nor a guest
  * that ejects takes it away, nor what it sits behind. */
 void bp_device_keep(struct bp_device *dev, const char *why);
+/*
+ * Others may wait for this device, by its id (child_waits of a bus). false: those that do, and those to come, wait on;
+ * true: they are attached now, as if plugged in, and who comes later is not kept waiting. Until the first call nobody
+ * can wait for it.
+ */
+void bp_device_admit(struct bp_device *dev, bool on);
 /* It is gone, nobody was asked: its back end died, its cable was pulled. */
 void bp_device_gone(struct bp_device *dev);
 

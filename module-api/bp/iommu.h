@@ -40,11 +40,21 @@ struct bp_iommu_ops {
     /* Tells the notifier about everything that is mapped now, by bp_iommu_tell(). NULL: nothing is.
      * [main] */
     void (*replay)(void *opaque, struct bp_iommu_notifier *to);
-    void *reserved[4];
+    /* Answers who will keep the translation (PCI Express's ATS, a translation request): until bp_iommu_changed() says
+     * that it is no longer so. *ret_entry is zeroed but for size; both directions that are allowed are told. Returns 0
+     * (allowed may be 0), -ENOTSUP (this address is not for keeping: access it untranslated) or -EIO (refused).
+     * NULL: -ENOTSUP for all. [any] */
+    int (*ask)(void *opaque, uint64_t addr, const struct bp_access *access, struct bp_iommu_entry *ret_entry);
+    void *reserved[3];
 };
 
 struct bp_region *bp_region_new_iommu(struct bp_owner *owner, const char *name, uint64_t size,
                                       const struct bp_iommu_ops *ops, void *opaque);
+
+/* A translation to keep, of the IOMMU region at `addr` of the space; as its `ask`. -ENOTSUP: there is no such region,
+ * or it does not answer. [any] */
+int bp_iommu_ask(struct bp_space *space, uint64_t addr, const struct bp_access *access,
+                 struct bp_iommu_entry *ret_entry);
 
 /* Who keeps translations (vhost, VFIO, cached DMA maps) hears of what was mapped (allowed != 0) and
  * unmapped (allowed == 0) between `first` and `last`. */

@@ -14,6 +14,7 @@ BP_BEGIN_DECLS
 enum bp_log_item {
     BP_LOG_OUT_ASM = 1u << 0,
     BP_LOG_IN_ASM = 1u << 1,
+    BP_LOG_OP = 1u << 2,
     BP_LOG_INT = 1u << 4,
     BP_LOG_EXEC = 1u << 5,
     BP_LOG_CPU = 1u << 8,

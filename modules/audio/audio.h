@@ -78,6 +78,7 @@ void audio_stream_leave(struct bp_voice *voice); /* closes the stream when it wa
 void audio_stream_update(struct audio_stream *stream); /* a voice became active, or stopped */
 /* Looks at the host once: what the timer does. */
 void audio_stream_turn(struct audio_stream *stream);
+void audio_stream_sync(struct audio_stream *s); /* a turn, if something is due */
 
 /* ---- voice.c ---- */
 extern const struct bp_audio_interface audio_table;

@@ -28,7 +28,7 @@ static int check_class(const void *desc, struct bp_error *err)
 BP_DECLARE_KIND("audiodev", "Audio back ends");
 static const struct bp_kind kind = {BP_AUDIODEV_KIND, .check = check_class, .exercise = audio_exercise,
                                     .reserved = {NULL}};
-BP_INTERFACE(interface, "audio", 1, 1, &audio_table);
+BP_INTERFACE(interface, "audio", 1, 2, &audio_table);
 
 /* ---- -audiodev ---- */
 

@@ -175,6 +175,15 @@ void audio_stream_turn(struct audio_stream *s)
     }
 }
 
+/* Too small a piece is not worth a turn. */
+void audio_stream_sync(struct audio_stream *s)
+{
+    bool paced = s->class->audio_flags & BP_AUDIO_PACED;
+
+    if (s->running && !s->busy && (paced ? due(s) : s->class->stream_room(s->host)) > s->format.rate / 10000)
+        audio_stream_turn(s);
+}
+
 static void turn(void *opaque)
 {
     struct audio_stream *s = opaque;

@@ -33,7 +33,7 @@ void audio_queue_add(struct audio_queue *q, const void *data, size_t bytes)
 
 void audio_queue_take(struct audio_queue *q, void *data, size_t bytes)
 {
-    if (data)
+    if (data && bytes) /* an empty queue may have no memory yet */
         memcpy(data, q->data + q->start, bytes);
     q->start = q->size == bytes ? 0 : q->start + bytes;
     q->size -= bytes;
@@ -316,6 +316,12 @@ static uint32_t voice_latency(const struct bp_voice *v)
     return host + (uint32_t)(audio_queue_frames(&v->queue, audio_voice_unit(v)) * 1000000 / rate);
 }
 
+static void voice_sync(struct bp_voice *v)
+{
+    if (v->active && !v->dead && v->stream)
+        audio_stream_sync(v->stream);
+}
+
 /* A voice that lost its stream (its format could not be had) takes what it is given, and drops it. */
 static uint32_t write_checked(struct bp_voice *v, const void *data, uint32_t frames)
 {
@@ -332,4 +338,5 @@ const struct bp_audio_interface audio_table = {
     .voice_set_format = voice_set_format, .voice_set_active = voice_set_active,
     .voice_is_active = voice_is_active, .voice_set_volume = voice_set_volume,
     .voice_write = write_checked, .voice_read = read_checked, .voice_latency = voice_latency,
-    .capture_new = audio_capture_new, .capture_free = audio_capture_free, .reserved = {NULL}};
+    .capture_new = audio_capture_new, .capture_free = audio_capture_free, .voice_sync = voice_sync,
+    .reserved = {NULL}};

@@ -117,7 +117,7 @@ bool blk_inserted(struct bp_blk *blk)
 {
     struct bp_block_node *node = __atomic_load_n(&blk->root.node, __ATOMIC_ACQUIRE);
 
-    return node && (!node->driver->inserted || node->driver->inserted(node));
+    return medium_is_in(node);
 }
 
 bool blk_writable(struct bp_blk *blk)
@@ -202,12 +202,27 @@ static void ended(struct bp_blk_request *r)
     bp_deferred_schedule(blk->tell);
 }
 
+int node_scsi(struct bp_block_node *node, struct bp_block_scsi *command)
+{
+    return node->driver->scsi ? node->driver->scsi(node, command) : -ENOTSUP;
+}
+
+int blk_scsi_now(struct bp_blk *blk, struct bp_block_scsi *command)
+{
+    return blk->root.node ? node_scsi(blk->root.node, command) : -ENOMEDIUM;
+}
+
 static void run(void *opaque)
 {
     struct bp_blk_request *r = opaque;
     struct bp_blk *blk = r->blk;
     struct bp_co *co;
 
+    if (r->scsi) {
+        r->ret = r->cancelled ? -ECANCELED : blk_scsi_now(blk, r->scsi);
+        ended(r);
+        return;
+    }
     bp_trace(blk_request_begin, (void *)r, blk->name ? blk->name : "-", (unsigned)r->op,
              (unsigned long long)r->req.offset, (unsigned long long)r->req.bytes);
     r->ret = r->cancelled ? -ECANCELED : carry_out(blk, r->op, &r->req);
@@ -250,20 +265,22 @@ void blk_start(struct bp_blk_request *r)
     bp_co_unref(co);
 }
 
-struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
-                                  const struct bp_block_request *req,
-                                  void (*done)(void *opaque, int ret), void *opaque)
+static struct bp_blk_request *new_request(struct bp_blk *blk, void (*done)(void *opaque, int ret), void *opaque)
 {
     struct bp_blk_request *r = bp_alloc(sizeof(*r));
-    bool queued;
 
     r->blk = blk;
-    r->op = op;
-    if (req)
-        memcpy(&r->req, req, req->size < sizeof(r->req) ? req->size : sizeof(r->req));
     r->done = done;
     r->opaque = opaque;
     r->since = bp_clock_ns(BP_CLOCK_REALTIME);
+    return r;
+}
+
+static struct bp_blk_request *begin(struct bp_blk_request *r)
+{
+    struct bp_blk *blk = r->blk;
+    bool queued;
+
     pthread_mutex_lock(&blk->lock);
     r->next = blk->requests;
     r->link = &blk->requests;
@@ -277,6 +294,27 @@ struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
     if (!queued) /* the end of the drain starts those, maybe by now */
         blk_start(r);
     return r;
+}
+
+struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
+                                  const struct bp_block_request *req,
+                                  void (*done)(void *opaque, int ret), void *opaque)
+{
+    struct bp_blk_request *r = new_request(blk, done, opaque);
+
+    r->op = op;
+    if (req)
+        memcpy(&r->req, req, req->size < sizeof(r->req) ? req->size : sizeof(r->req));
+    return begin(r);
+}
+
+struct bp_blk_request *blk_scsi(struct bp_blk *blk, struct bp_block_scsi *command,
+                                void (*done)(void *opaque, int ret), void *opaque)
+{
+    struct bp_blk_request *r = new_request(blk, done, opaque);
+
+    r->scsi = command;
+    return begin(r);
 }
 
 /* Under the owner's lock, in the blk's context. */
@@ -577,12 +615,6 @@ void blk_close(struct bp_blk *blk)
 /* ---- media ---- */
 
 #define HAS(OPS, MEMBER) ((OPS) && (OPS)->size > offsetof(struct bp_blk_ops, MEMBER) && (OPS)->MEMBER)
-
-void blk_media_changed(struct bp_blk *blk, bool loaded)
-{
-    if (HAS(blk->ops, media_changed))
-        blk->ops->media_changed(blk->opaque, loaded);
-}
 
 void blk_remove(struct bp_blk *blk)
 {

@@ -50,6 +50,7 @@ struct bp_block_node {
     unsigned refs;
     struct bp_block_open_flags flags;
     bool auto_read_only;
+    bool fell_back; /* it is read-only because its driver could not do more, and the user wants more */
     struct bp_block_limits limits;
     int64_t length; /* atomic */
     struct bp_block_child *children, *parents;
@@ -100,6 +101,7 @@ struct bp_blk_request {
     struct bp_co *co; /* while it runs */
     enum bp_block_op op;
     struct bp_block_request req;
+    struct bp_block_scsi *scsi; /* this one instead; or NULL */
     void (*done)(void *opaque, int ret);
     void *opaque;
     int ret;
@@ -179,6 +181,8 @@ struct bp_block_node *node_ref(struct bp_block_node *node);
 void node_unref(struct bp_block_node *node); /* [co], or in the end */
 int node_refresh(struct bp_block_node *node, struct bp_error *err); /* length and limits. [co] */
 void node_set_length(struct bp_block_node *node, uint64_t length);
+/* A write has ended there: what others have made longer meanwhile stays. [any] */
+void node_grow_length(struct bp_block_node *node, uint64_t length);
 int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_error *err); /* [co] */
 bool value_bool(const struct bp_value *value, bool *ret);
 int take_bool(struct bp_value *options, const char *key, bool *ret, struct bp_error *err);
@@ -248,6 +252,9 @@ void blk_close(struct bp_blk *blk);
 int blk_insert(struct bp_blk *blk, struct bp_block_node *node, struct bp_error *err);
 void blk_remove(struct bp_blk *blk);
 void blk_tray(struct bp_blk *blk, bool open);
+void blk_lock_medium(struct bp_blk *blk, bool locked);
+bool medium_is_in(struct bp_block_node *node); /* none needed: the node is the medium. NULL: no. [any] */
+void node_medium(struct bp_block_node *node, uint64_t length, bool open, bool changed); /* see bp_block_interface */
 struct bp_deferred *blk_new_teller(struct bp_blk *blk);
 void blk_media_changed(struct bp_blk *blk, bool loaded);
 bool blk_inserted(struct bp_blk *blk);
@@ -259,6 +266,10 @@ void blk_resized(struct bp_block_node *node);
 struct bp_blk_request *blk_submit(struct bp_blk *blk, enum bp_block_op op,
                                   const struct bp_block_request *req,
                                   void (*done)(void *opaque, int ret), void *opaque);
+struct bp_blk_request *blk_scsi(struct bp_blk *blk, struct bp_block_scsi *command,
+                                void (*done)(void *opaque, int ret), void *opaque);
+int blk_scsi_now(struct bp_blk *blk, struct bp_block_scsi *command);
+int node_scsi(struct bp_block_node *node, struct bp_block_scsi *command); /* [co] */
 void blk_cancel(struct bp_blk_request *request);
 int blk_submit_co(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
 int blk_now(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);

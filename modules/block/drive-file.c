@@ -5,10 +5,17 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/cdrom.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <bp/file.h>
 
 #include "commands.h"
 
@@ -88,13 +95,15 @@ static void add_common(struct bp_value *to, struct drive *d, struct bp_value *ar
 static const struct {
     const char *scheme, *missing;
 } not_built[] = {
-    {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
-    {"fat", "folders as disks"}, {"nvme", "NVMe controllers of the host"},
+    {"nvme", "NVMe controllers of the host"},
     {"sheepdog", "Sheepdog, which newer releases dropped"}, {"vxhs", "VxHS, which newer releases dropped"},
 };
 
 /* Names whose beginning is a driver's: nbd://..., nbd+unix://... The driver takes them apart. */
-static const char *const schemes[] = {"nbd", "http", "https", "ftp", "ftps", "ssh", "iscsi", "gluster"};
+static const struct {
+    const char *scheme, *driver;
+} schemes[] = {{"nbd", "nbd"}, {"http", "http"}, {"https", "https"}, {"ftp", "ftp"}, {"ftps", "ftps"}, {"ssh", "ssh"},
+               {"iscsi", "iscsi"}, {"gluster", "gluster"}, {"nfs", "nfs"}, {"rbd", "rbd"}, {"fat", "vvfat"}};
 
 static bool is_scheme(const char *name, const char *scheme)
 {
@@ -116,6 +125,17 @@ static int json_name(const char *text, struct bp_value **ret, struct bp_error *e
     return ret_code;
 }
 
+/* Whether a block device of the host is one. */
+static bool is_cd_drive(const char *name)
+{
+    int fd = bp_open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0); /* also without a disc */
+    bool is = fd >= 0 && ioctl(fd, CDROM_DRIVE_STATUS, CDSL_CURRENT) >= 0;
+
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 /* Options of a node for a file name or URL. */
 int name_options(const char *name, struct bp_value **ret, struct bp_error *err)
 {
@@ -130,10 +150,10 @@ int name_options(const char *name, struct bp_value **ret, struct bp_error *err)
         return 0;
     }
     for (unsigned i = 0; name[scheme] == ':' && i < BP_COUNT(schemes); i++) {
-        if (!is_scheme(name, schemes[i]))
+        if (!is_scheme(name, schemes[i].scheme))
             continue;
         *ret = bp_value_dict();
-        bp_value_set(*ret, "driver", bp_value_string(schemes[i]));
+        bp_value_set(*ret, "driver", bp_value_string(schemes[i].driver));
         bp_value_set(*ret, "filename", bp_value_string(name));
         return 0;
     }
@@ -152,8 +172,8 @@ int name_options(const char *name, struct bp_value **ret, struct bp_error *err)
                            "that name is written './%s'", name, (int)scheme, name, name);
     }
     *ret = bp_value_dict();
-    bp_value_set(*ret, "driver", bp_value_string(stat(name, &st) == 0 && S_ISBLK(st.st_mode)
-                                                     ? "host_device" : "file"));
+    bp_value_set(*ret, "driver", bp_value_string(stat(name, &st) < 0 || !S_ISBLK(st.st_mode) ? "file"
+                                                 : is_cd_drive(name) ? "host_cdrom" : "host_device"));
     bp_value_set(*ret, "filename", bp_value_string(name));
     return 0;
 }
@@ -191,6 +211,8 @@ static int choose_format(struct drive *d, struct bp_block_node *file, const char
     const char *found = NULL;
     int ret;
 
+    if (!*format && file->driver->inserted)
+        *format = "raw"; /* the next medium may be anything */
     if (*format)
         return 0;
     ret = probe_node(file, &found, err);
@@ -235,10 +257,10 @@ static int open_format(struct drive *d, struct bp_value *args, struct bp_block_n
 static bool stands_alone(const char *driver)
 {
     for (unsigned i = 0; driver && i < BP_COUNT(schemes); i++)
-        if (!strcmp(driver, schemes[i]))
+        if (!strcmp(driver, schemes[i].driver))
             return true;
     return driver && (!strcmp(driver, "null-co") || !strcmp(driver, "null-aio") ||
-                      !strcmp(driver, "file") || !strcmp(driver, "host_device"));
+                      !strcmp(driver, "file") || !strcmp(driver, "host_device") || !strcmp(driver, "host_cdrom"));
 }
 
 static int open_alone(struct drive *d, struct bp_value *args, const char *driver, bool overlaid,

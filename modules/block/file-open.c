@@ -25,10 +25,10 @@ int file_open_fd(const char *name, int flags, struct bp_error *err)
                        "direct I/O", name);
     if (fd < 0)
         return bp_fail(err, error, "cannot open '%s': %s", name, strerror(error));
-    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
+    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode) && !file_is_generic(fd)) {
         close(fd);
         return bp_fail(err, EINVAL, "'%s' is %s, neither a file nor a block device", name,
-                       S_ISDIR(st.st_mode) ? "a folder" : S_ISCHR(st.st_mode) ? "a character device"
+                       S_ISDIR(st.st_mode) ? "a directory" : S_ISCHR(st.st_mode) ? "a character device"
                                                                               : "a pipe or socket");
     }
     return fd;

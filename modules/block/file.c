@@ -180,10 +180,13 @@ static void perform(void *opaque)
 
 static int run(struct op *op)
 {
-    if (block->may_wait())
+    if (block->may_wait()) {
+        __atomic_add_fetch(&op->s->with_workers, 1, __ATOMIC_RELAXED);
         bp_co_worker(perform, op);
-    else
+        __atomic_sub_fetch(&op->s->with_workers, 1, __ATOMIC_RELAXED);
+    } else {
         perform(op);
+    }
     return op->ret;
 }
 
@@ -205,13 +208,56 @@ static int try_engine(struct op *op)
     return op->what == FLUSH || (uint64_t)got == op->bytes ? 0 : -ENOTSUP;
 }
 
+/*
+ * What the page cache has is copied at once: to wake a worker and to be woken by it takes longer than to copy a few
+ * pages. Long copies side by side are left to workers. False: it has to be read from the disk, or there is no such
+ * way; then some of the next requests do not ask. preadv2(2), RWF_NOWAIT.
+ */
+static bool read_cached(struct op *op)
+{
+    enum { ALWAYS = 128 << 10, ALONE = 1 << 20, PATIENCE = 64, TURN = 8 };
+    struct file_state *s = op->s;
+    uint32_t wait = __atomic_load_n(&s->not_cached, __ATOMIC_RELAXED);
+    ssize_t got;
+
+    if (op->what != READ || s->direct || s->device || s->engine || op->iov_count > 1024 || op->bytes > ALONE ||
+        !block->may_wait() || (op->bytes > ALWAYS && __atomic_load_n(&s->with_workers, __ATOMIC_RELAXED)))
+        return false;
+    if (wait) {
+        __atomic_store_n(&s->not_cached, wait - 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    got = preadv2(s->fd, op->iov, (int)op->iov_count, (off_t)op->offset, RWF_NOWAIT);
+    if (got < 0)
+        __atomic_store_n(&s->not_cached, PATIENCE, __ATOMIC_RELAXED);
+    if (got < 0 || (uint64_t)got < op->bytes)
+        return false;
+    /* Who reads and reads would hold up everybody else. */
+    if (__atomic_add_fetch(&s->at_once, 1, __ATOMIC_RELAXED) % TURN == 0)
+        bp_co_sleep(BP_CLOCK_REALTIME, 0);
+    return true;
+}
+
+/* Before anything that changes the file. */
+static int will_change(struct file_state *s)
+{
+    if (!__atomic_load_n(&s->written, __ATOMIC_ACQUIRE))
+        __atomic_store_n(&s->written, true, __ATOMIC_RELEASE);
+    return file_mode_writes(s);
+}
+
 static int transfer(struct bp_block_node *node, const struct bp_block_request *req, enum what what)
 {
     struct op op = {.s = block->state(node), .what = what, .sync = req->flags & BP_BLOCK_FUA,
                     .iov = req->iov, .iov_count = req->iov_count, .offset = req->offset,
                     .bytes = req->bytes};
-    int ret = try_engine(&op);
+    int ret = what == WRITE ? will_change(op.s) : 0;
 
+    if (ret < 0)
+        return ret;
+    if (read_cached(&op))
+        return 0;
+    ret = try_engine(&op);
     if (what == WRITE && op.sync && ret < 0 && ret != -ENOTSUP && ret != -ECANCELED) {
         op.sync_error = ret;
         return run(&op);
@@ -248,8 +294,9 @@ static int file_discard(struct bp_block_node *node, const struct bp_block_reques
     struct file_state *s = block->state(node);
     struct op op = {.s = s, .what = s->device ? DISCARD_DEVICE : PUNCH, .offset = req->offset,
                     .bytes = req->bytes};
+    int ret = will_change(s);
 
-    return run(&op);
+    return ret < 0 ? ret : run(&op);
 }
 
 static int file_write_zeroes(struct bp_block_node *node, const struct bp_block_request *req)
@@ -257,7 +304,10 @@ static int file_write_zeroes(struct bp_block_node *node, const struct bp_block_r
     struct file_state *s = block->state(node);
     struct op op = {.s = s, .what = s->device ? ZERO_DEVICE : ZERO, .offset = req->offset,
                     .bytes = req->bytes, .sync = req->flags & BP_BLOCK_FUA};
+    int ret = will_change(s);
 
+    if (ret < 0)
+        return ret;
     /* A hole reads as zeroes, but does not make the file longer. */
     if (!s->device && req->flags & BP_BLOCK_MAY_UNMAP &&
         (int64_t)(req->offset + req->bytes) <= file_fd_length(s->fd, false)) {
@@ -322,10 +372,14 @@ static int file_resize(struct bp_block_node *node, uint64_t length, bool exact, 
 {
     struct file_state *s = block->state(node);
     int64_t before = file_fd_length(s->fd, s->device);
+    int ret;
 
     if (s->device)
         return (uint64_t)before == length || (!exact && (uint64_t)before > length)
                    ? 0 : bp_fail(err, ENOTSUP, "'%s' is a device: its length is fixed", s->filename);
+    ret = will_change(s);
+    if (ret < 0)
+        return bp_fail(err, -ret, "cannot open '%s' for writing: %s", s->filename, strerror(-ret));
     if (ftruncate(s->fd, (off_t)length) < 0)
         return bp_fail(err, errno, "cannot make '%s' %llu bytes long: %s", s->filename,
                        (unsigned long long)length, strerror(errno));
@@ -348,6 +402,32 @@ static void file_limits(struct bp_block_node *node, struct bp_block_limits *limi
     }
     if (s->device && ioctl(s->fd, BLKPBSZGET, &sector) == 0 && sector >= 512)
         limits->physical_block = (uint32_t)sector;
+}
+
+struct scsi_job {
+    int fd, ret;
+    struct bp_block_scsi *command;
+};
+
+static void carry_out(void *opaque)
+{
+    struct scsi_job *job = opaque;
+
+    job->ret = file_scsi_carry_out(job->fd, job->command);
+}
+
+static int file_scsi(struct bp_block_node *node, struct bp_block_scsi *command)
+{
+    struct file_state *s = block->state(node);
+    struct scsi_job job = {.fd = s->fd, .command = command};
+
+    if (!s->device && !s->generic)
+        return -ENOTSUP;
+    if (block->may_wait())
+        bp_co_worker(carry_out, &job);
+    else
+        carry_out(&job);
+    return job.ret;
 }
 
 static int64_t file_allocated(struct bp_block_node *node)
@@ -395,47 +475,36 @@ static void close_engine(struct file_state *s)
     s->engine = NULL;
 }
 
-static int open_fd(struct bp_block_node *node, struct file_state *s,
-                   const struct bp_block_open_flags *flags, struct bp_error *err)
-{
-    int direct = flags->direct ? O_DIRECT : 0;
-
-    s->fd = file_open_fd(s->filename, (flags->read_only ? O_RDONLY : O_RDWR) | direct, err);
-    if (s->fd < 0 && !flags->read_only && flags->auto_read_only &&
-        (s->fd == -EACCES || s->fd == -EROFS || s->fd == -EPERM)) {
-        s->fd = file_open_fd(s->filename, O_RDONLY | direct, err);
-        if (s->fd >= 0) {
-            block->set_read_only(node);
-            if (err)
-                *err = (struct bp_error){0};
-        }
-    }
-    return s->fd < 0 ? s->fd : 0;
-}
-
 static bool wants_device(struct bp_block_node *node);
 
 static int file_open(struct bp_block_node *node, const struct bp_block_open_flags *flags,
                      struct bp_error *err)
 {
     struct file_state *s = block->state(node);
+    bool fell_back = false;
     struct stat st;
     int ret;
 
-    s->new_fd = s->locks.fd = -1;
+    s->new_fd = s->mode_fd = s->locks.fd = -1;
     if (!s->filename || !*s->filename)
         return bp_fail(err, EINVAL, "key 'filename' is missing");
     s->direct = flags->direct;
-    ret = open_fd(node, s, flags, err);
+    s->no_flush = flags->no_flush;
+    ret = file_mode_open(s, flags, &fell_back, err);
     if (ret < 0)
         return ret;
+    if (err)
+        *err = (struct bp_error){0};
+    if (fell_back)
+        block->set_read_only(node);
     s->device = fstat(s->fd, &st) == 0 && S_ISBLK(st.st_mode);
-    if (wants_device(node) && !s->device)
-        ret = bp_fail(err, EINVAL, "driver 'host_device': '%s' is no block device; driver=file opens files",
+    s->generic = !s->device && file_is_generic(s->fd);
+    if (wants_device(node) && !s->device && !s->generic)
+        ret = bp_fail(err, EINVAL, "driver 'host_device': '%s' is no device; driver=file opens files",
                       s->filename);
     if (ret == 0)
-        ret = locks_open(&s->locks, s->filename, s->fd, s->device && s->locking == 0 ? 2 : s->locking,
-                         err);
+        ret = locks_open(&s->locks, s->filename, s->fd,
+                         (s->device || s->generic) && s->locking == 0 ? 2 : s->locking, err);
     if (ret == 0)
         ret = open_engine(node, s, err);
     if (ret < 0) {
@@ -530,39 +599,57 @@ static int file_prepare(struct bp_block_node *node, uint32_t need, uint32_t shar
                         struct bp_error *err)
 {
     struct file_state *s = block->state(node);
+    int ret = file_mode_prepare(s, need, err);
 
-    return locks_prepare(&s->locks, need, shared, err);
+    if (ret == 0)
+        ret = locks_prepare(&s->locks, need, shared, err);
+    if (ret < 0)
+        file_mode_abort(s);
+    return ret;
 }
 
 static void file_commit(struct bp_block_node *node)
 {
-    locks_commit(&((struct file_state *)block->state(node))->locks);
+    struct file_state *s = block->state(node);
+
+    /* What an open file has not told of is lost with it. */
+    if (s->mode_fd >= 0 && __atomic_exchange_n(&s->written, false, __ATOMIC_ACQ_REL) && !s->no_flush)
+        sync_file(s);
+    file_mode_commit(s);
+    locks_commit(&s->locks);
 }
 
 static void file_abort(struct bp_block_node *node)
 {
-    locks_abort(&((struct file_state *)block->state(node))->locks);
+    struct file_state *s = block->state(node);
+
+    file_mode_abort(s);
+    locks_abort(&s->locks);
 }
 
-/* The same file, by its descriptor: its name may lead elsewhere by now. */
 static int reopen_prepare(struct bp_block_node *node, const struct bp_block_open_flags *flags,
                           struct bp_value *options, struct bp_error *err)
 {
     struct file_state *s = block->state(node);
     const char *name = bp_value_get_string(options, "filename");
-    bool passed = strncmp(s->filename, "/dev/fdset/", 11) == 0;
-    char path[64];
+    int access = flags->read_only ? O_RDONLY : O_RDWR;
 
     if (name && strcmp(name, s->filename) != 0)
         return bp_fail(err, EINVAL, "key 'filename' cannot be changed while the node is open");
     if (s->engine && !flags->direct && s->engine_class->flags & BP_BLOCK_AIO_DIRECT)
         return bp_fail(err, EINVAL, "its aio= needs cache.direct=on");
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
-    s->new_fd = bp_open(passed ? s->filename : path, (flags->read_only ? O_RDONLY : O_RDWR) | O_NOCTTY |
-                        (flags->direct ? O_DIRECT : 0), 0);
+    if (flags->auto_read_only && !flags->read_only) { /* who writes says so when permissions are settled */
+        access = s->access;
+        if (access == O_RDONLY && !file_mode_may_write(s))
+            block->set_read_only(node);
+    }
+    s->new_fd = file_mode_again(s, access | (flags->direct ? O_DIRECT : 0));
     if (s->new_fd < 0)
         return bp_fail(err, -s->new_fd, "cannot reopen '%s': %s", s->filename, strerror(-s->new_fd));
     s->new_direct = flags->direct;
+    s->new_access = access;
+    s->new_no_flush = flags->no_flush;
+    s->new_automatic = flags->auto_read_only && !flags->read_only;
     return 0;
 }
 
@@ -574,6 +661,9 @@ static void reopen_commit(struct bp_block_node *node)
     s->fd = s->new_fd;
     s->new_fd = -1;
     s->direct = s->new_direct;
+    s->access = s->new_access;
+    s->no_flush = s->new_no_flush;
+    s->automatic = s->new_automatic;
     file_probe_alignment(s);
 }
 
@@ -618,11 +708,12 @@ static const struct bp_field props[] = {
     .length = file_length, .resize = file_resize, .limits = file_limits, .allocated = file_allocated, \
     .permissions_prepare = file_prepare, .permissions_commit = file_commit, \
     .permissions_abort = file_abort, .reopen_prepare = reopen_prepare, \
-    .reopen_commit = reopen_commit, .reopen_abort = reopen_abort, .plug = plug, .unplug = unplug
+    .reopen_commit = reopen_commit, .reopen_abort = reopen_abort, .plug = plug, .unplug = unplug, \
+    .scsi = file_scsi
 
 BP_BLOCK_DRIVER(file_driver, "file", "A file of the host", struct file_state, props,
                 .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_GROWS, .create = file_create, SLOTS);
-BP_BLOCK_DRIVER(device_driver, "host_device", "A block device of the host", struct file_state, props,
+BP_BLOCK_DRIVER(device_driver, "host_device", "A device of the host", struct file_state, props,
                 .flags = BP_BLOCK_PROTOCOL, SLOTS);
 
 static bool wants_device(struct bp_block_node *node)

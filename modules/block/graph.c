@@ -228,6 +228,17 @@ static void hand_down(struct bp_block_node *node, struct bp_block_child *child)
     child->new_shared = shared;
 }
 
+static bool needs_writing(uint32_t need)
+{
+    return need & (BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE);
+}
+
+/* With auto-read-only=on; its driver finds out when it is asked to prepare. */
+static bool may_change_its_mind(const struct bp_block_node *node)
+{
+    return node->fell_back && node->opened && node->driver->permissions_prepare;
+}
+
 static int compute(struct bp_block_node *node, struct bp_error *err)
 {
     uint32_t need, shared;
@@ -238,7 +249,7 @@ static int compute(struct bp_block_node *node, struct bp_error *err)
     node->touched = true;
     node->new_need = need;
     node->new_shared = shared;
-    if (need & (BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE) && node->flags.read_only)
+    if (needs_writing(need) && node->flags.read_only && !may_change_its_mind(node))
         return bp_fail(err, EACCES, "node '%s' is read-only%s", node->name,
                        node->driver->flags & BP_BLOCK_READ_ONLY_DRIVER ? ": its driver cannot write" : "");
     for (struct bp_block_child *c = node->children; c; c = c->next) {
@@ -274,6 +285,8 @@ static void finish(bool commit)
         if (commit) {
             n->need = n->new_need;
             n->shared = n->new_shared;
+            if (n->fell_back && needs_writing(n->need))
+                n->fell_back = n->flags.read_only = false;
         }
         if (n->prepared && commit && n->driver->permissions_commit)
             n->driver->permissions_commit(n);

@@ -29,6 +29,8 @@ static void print_medium(struct bp_monitor *mon, struct bp_blk *blk, struct bp_b
     struct bp_block_child *backing = node_child_role(node, BP_BLOCK_BACKING);
     static const char *const detects[] = {"off", "on", "unmap"};
 
+    if (blk && !blk_inserted(blk))
+        bp_monitor_printf(mon, "    Medium:           none\n");
     if (blk)
         bp_monitor_printf(mon, "    Cache mode:       %s%s%s\n",
                           blk->write_cache ? "writeback" : "writethrough",

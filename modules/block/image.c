@@ -201,8 +201,13 @@ static const struct bp_block_child_info *child_info(const struct bp_block_node *
 {
     const struct bp_block_child_info *info = node->driver->children;
 
-    while (info && info->name && strcmp(info->name, name) != 0)
+    while (info && info->name) {
+        size_t length = strlen(info->name);
+
+        if (!strcmp(info->name, name) || (info->name[length - 1] == '.' && !strncmp(info->name, name, length)))
+            break;
         info++;
+    }
     return info && info->name ? info : NULL;
 }
 

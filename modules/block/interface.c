@@ -87,15 +87,6 @@ static const char *blk_serial(struct bp_blk *blk)
     return blk->serial;
 }
 
-static void blk_lock_medium(struct bp_blk *blk, bool locked)
-{
-    struct bp_block_node *node = blk->root.node;
-
-    blk->locked = locked;
-    if (node && node->driver->lock_tray)
-        node->driver->lock_tray(node, locked);
-}
-
 /* ---- drivers ---- */
 
 static void *iface_state(struct bp_block_node *node)
@@ -181,7 +172,9 @@ static void iface_set_filename(struct bp_block_node *node, const char *filename)
 
 static void iface_set_read_only(struct bp_block_node *node)
 {
-    node->flags.read_only = true;
+    node->fell_back = true;
+    if (!node->opened) /* node_reopen() puts its own in force */
+        node->flags.read_only = true;
 }
 
 static const struct bp_field corrupted_data[] = {
@@ -207,6 +200,11 @@ static void iface_corrupted(struct bp_block_node *node, const char *why, uint64_
     bp_value_set(data, "size", bp_value_uint(bytes));
     bp_value_set(data, "fatal", bp_value_bool(true));
     bp_event_send(&block_corrupted_event, data);
+}
+
+static const char *iface_driver(struct bp_block_node *node)
+{
+    return node->driver->type.name + sizeof("block-") - 1;
 }
 
 /* ---- jobs, exports, tools ---- */
@@ -235,9 +233,14 @@ static int iface_check(struct bp_block_node *node, uint32_t fix, struct bp_block
     return node->driver->check ? node->driver->check(node, fix, ret, err) : no_slot(node, "cannot be checked", err);
 }
 
+/* One without a format has those that its storage has. */
 static int iface_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
                           struct bp_value **ret_list, struct bp_error *err)
 {
+    struct bp_block_child *below = node_primary(node);
+
+    if (!node->driver->snapshot && !strcmp(iface_driver(node), "raw") && below && below->node->driver->snapshot)
+        node = below->node;
     return node->driver->snapshot ? node->driver->snapshot(node, op, name, ret_list, err)
                                   : no_slot(node, "have no snapshots", err);
 }
@@ -247,6 +250,11 @@ static int iface_change_backing(struct bp_block_node *node, const char *file, co
 {
     return node->driver->change_backing ? node->driver->change_backing(node, file, format, err)
                                         : no_slot(node, "have no backing files", err);
+}
+
+static int iface_amend(struct bp_block_node *node, struct bp_value *options, struct bp_error *err)
+{
+    return node->driver->amend ? node->driver->amend(node, options, err) : no_slot(node, "cannot be changed", err);
 }
 
 static int iface_measure(const char *name, struct bp_value *options, uint64_t size, uint64_t used,
@@ -276,11 +284,6 @@ static int iface_make_empty(struct bp_block_node *node, struct bp_error *err)
     return ret < 0 && (!err || !err->code) ? bp_fail(err, -ret, "it cannot be made empty: %s", strerror(-ret)) : ret;
 }
 
-static const char *iface_driver(struct bp_block_node *node)
-{
-    return node->driver->type.name + sizeof("block-") - 1;
-}
-
 static const char *iface_filename(struct bp_block_node *node)
 {
     return node->filename ? node->filename : "";
@@ -289,13 +292,58 @@ static const char *iface_filename(struct bp_block_node *node)
 static int iface_status(struct bp_blk *blk, uint64_t offset, uint64_t bytes, struct bp_block_status *ret_status)
 {
     struct bp_block_node *holder;
-    unsigned depth;
+    unsigned depth = 0;
     int ret;
 
     job_enter(blk, NULL);
     ret = blk->root.node ? image_status(blk->root.node, NULL, offset, bytes, &holder, &depth, ret_status) : -ENOMEDIUM;
     blk_leave(blk);
+    if (ret == 0)
+        ret_status->depth = depth;
     return ret;
+}
+
+static int iface_child_scsi(struct bp_block_child *child, struct bp_block_scsi *command)
+{
+    return child->node ? node_scsi(child->node, command) : -ENOMEDIUM;
+}
+
+/* Filters show what is below as it is, behind its end, too. */
+static bool grows_zero(struct bp_block_node *node)
+{
+    const struct bp_block_child *primary = node_primary(node);
+    int64_t length = -1;
+
+    if (node->driver->flags & BP_BLOCK_FILTER) {
+        if (!primary || !primary->node || !grows_zero(primary->node))
+            return false;
+    } else if (!(node->driver->flags & BP_BLOCK_PROTOCOL) || !(node->driver->flags & BP_BLOCK_GROWS)) {
+        return false;
+    }
+    if (node->driver->length)
+        length = node->driver->length(node);
+    else if (node->driver->flags & BP_BLOCK_FILTER)
+        length = __atomic_load_n(&primary->node->length, __ATOMIC_ACQUIRE);
+    if (length >= 0)
+        node_grow_length(node, (uint64_t)length);
+    return length >= 0;
+}
+
+static bool iface_child_grows_zero(struct bp_block_child *child)
+{
+    return child->node && grows_zero(child->node);
+}
+
+static int iface_bitmap_next(struct bp_block_node *node, const char *name, uint64_t from, uint64_t *ret_offset,
+                             uint64_t *ret_bytes)
+{
+    struct bitmap *b = NULL;
+
+    for (struct bp_block_node *n = node; n && !b; n = image_backing(n))
+        b = bitmap_of(n, name);
+    if (!b || b->inconsistent)
+        return -ENOENT;
+    return bitmap_next(b, from, UINT64_C(1) << 40, ret_offset, ret_bytes);
 }
 
 static const struct bp_block_interface table = {
@@ -316,11 +364,13 @@ static const struct bp_block_interface table = {
     .child_limits = iface_child_limits, .set_filename = iface_set_filename,
     .set_read_only = iface_set_read_only, .may_wait = may_wait, .corrupted = iface_corrupted,
     .find = iface_find, .node_new = iface_node_new, .node_del = node_del, .node_ref = node_ref,
-    .node_unref = node_unref, .open_child = image_open_child, .want_backing = image_want_backing,
+    .node_unref = node_unref, .scsi = blk_scsi, .scsi_now = blk_scsi_now, .child_scsi = iface_child_scsi,
+    .open_child = image_open_child, .want_backing = image_want_backing,
     .image_open = image_open, .image_create = image_create, .image_info = image_info, .image_check = iface_check,
     .image_snapshot = iface_snapshot, .image_change_backing = iface_change_backing,
     .image_measure = iface_measure, .image_resize = iface_resize, .image_make_empty = iface_make_empty,
     .image_status = image_status, .image_backing = image_backing, .image_filename = iface_filename,
-    .image_driver = iface_driver, .status = iface_status,
+    .image_driver = iface_driver, .status = iface_status, .image_amend = iface_amend, .medium = node_medium,
+    .bitmap_next = iface_bitmap_next, .child_grows_zero = iface_child_grows_zero,
 };
 BP_INTERFACE(block_interface, "block", 1, 0, &table);

@@ -255,6 +255,26 @@ static uint64_t cluster_of(const struct backup *b)
     return a > least && a <= 4u << 20 && !(a & (a - 1)) ? a : least;
 }
 
+/* The target takes whole clusters, and compresses them. */
+static int compress_target(struct backup *b, struct bp_error *err)
+{
+    struct bp_value *options = bp_value_dict();
+    struct bp_block_node *above;
+    int ret;
+
+    bp_value_set(options, "driver", bp_value_string("compress"));
+    bp_value_set(options, "file", bp_value_string(b->target->name));
+    ret = node_new(options, NULL, 0, &above, err);
+    bp_value_unref(options);
+    if (ret < 0) {
+        bp_error_prefix(err, "member 'compress'");
+        return ret;
+    }
+    node_unref(b->target);
+    b->target = above;
+    return 0;
+}
+
 static int begin(struct job *job, struct backup *b, const char *sync, struct bp_error *err)
 {
     const uint32_t writes = BP_BLOCK_PERM_WRITE | BP_BLOCK_PERM_RESIZE;
@@ -266,7 +286,6 @@ static int begin(struct job *job, struct backup *b, const char *sync, struct bp_
     b->lock = bp_co_mutex_new();
     b->turn = bp_co_queue_new();
     b->length = (uint64_t)__atomic_load_n(&b->source->length, __ATOMIC_ACQUIRE);
-    b->cluster = cluster_of(b);
     ret = bitmap_new(NULL, b->cluster, b->length, &b->todo, err);
     if (ret == 0)
         ret = bitmap_new(NULL, b->cluster, b->length, &b->busy, err);
@@ -313,8 +332,6 @@ int backup_new(struct bp_value *args, bool drive, struct job **ret_job, struct b
         known |= !strcmp(sync, syncs[i]);
     if (!known)
         return bp_fail(err, EINVAL, "member 'sync' is full, top, none, incremental or bitmap");
-    if (bp_value_as_bool(bp_value_get(args, "compress")))
-        return bp_fail(err, ENOTSUP, "member 'compress' is not built yet");
     if (!strcmp(sync, "top") && !image_backing(skip_filters(source)))
         sync = "full";
     ret = job_new(&backup_class, args, device, &job, err);
@@ -339,6 +356,15 @@ int backup_new(struct bp_value *args, bool drive, struct job **ret_job, struct b
         return ret;
     }
     node_ref(source);
+    b->cluster = cluster_of(b);
+    ret = bp_value_as_bool(bp_value_get(args, "compress")) ? compress_target(b, err) : 0;
+    if (ret < 0) {
+        node_unref(source);
+        node_unref(b->target);
+        free(b);
+        job_abandon(job);
+        return ret;
+    }
     ret = begin(job, b, sync, err);
     if (ret < 0) {
         job_abandon(job);

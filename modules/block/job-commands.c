@@ -101,7 +101,8 @@ static const struct bp_field mirror_args[] = {BP_ARG("target", STRING, "node of 
     BP_ARG("sync", STRING, "full, top, none, incremental or bitmap"), \
     BP_ARG_OPT("bitmap", STRING, "bitmap of what was written since"), \
     BP_ARG_OPT("bitmap-mode", STRING, "on-success, never or always"), \
-    BP_ARG_OPT("compress", BOOL, "not built yet"), ON_ERROR("on-source-error"), ON_ERROR("on-target-error"), \
+    BP_ARG_OPT("compress", BOOL, "the target (qcow2) compresses"), ON_ERROR("on-source-error"), \
+    ON_ERROR("on-target-error"), \
     JOB_ARGS(USUAL_ID)
 static const struct bp_field drive_backup_args[] = {
     BP_ARG("target", STRING, "file of the target"), BP_ARG_OPT("format", STRING,

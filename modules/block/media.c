@@ -29,22 +29,86 @@ bool blk_tray_is_open(struct bp_blk *blk)
     return has_tray(blk) && blk->ops->tray_open(blk->opaque);
 }
 
+/* The node that is a drive of the host: this one, or the one below filters (raw is one); or NULL. */
+static struct bp_block_node *host_drive(struct bp_block_node *node)
+{
+    while (node && !node->driver->inserted) {
+        struct bp_block_child *below = node->driver->flags & BP_BLOCK_FILTER ? node_primary(node) : NULL;
+
+        node = below ? below->node : NULL;
+    }
+    return node;
+}
+
+bool medium_is_in(struct bp_block_node *node)
+{
+    struct bp_block_node *drive = host_drive(node);
+
+    return node && (!drive || drive->driver->inserted(drive));
+}
+
+void blk_lock_medium(struct bp_blk *blk, bool locked)
+{
+    struct bp_block_node *drive = host_drive(blk->root.node);
+
+    blk->locked = locked;
+    if (drive && drive->driver->lock_tray)
+        drive->driver->lock_tray(drive, locked);
+}
+
 /* The device says that its tray has moved. */
 void blk_tray(struct bp_blk *blk, bool open)
 {
-    struct bp_block_node *node = blk->root.node;
+    struct bp_block_node *drive = host_drive(blk->root.node);
     struct bp_value *data;
 
     if (blk->tray_is_open == open)
         return;
     blk->tray_is_open = open;
-    if (node && node->driver->eject)
-        node->driver->eject(node, open);
+    if (drive && drive->driver->eject)
+        drive->driver->eject(drive, open);
     data = bp_value_dict();
     bp_value_set(data, "device", bp_value_string(blk->name ? blk->name : ""));
     bp_value_set(data, "id", bp_value_string(blk->dev ? blk_device_path(blk) : ""));
     bp_value_set(data, "tray-open", bp_value_bool(open));
     bp_event_send(&block_tray_event, data);
+}
+
+/* A device with a tray opens it, or closes it: also without a medium, for who closes the tray of a host's drive. */
+void blk_media_changed(struct bp_blk *blk, bool loaded)
+{
+    if (HAS(blk->ops, media_changed))
+        blk->ops->media_changed(blk->opaque, loaded);
+    if (has_tray(blk))
+        blk_tray(blk, blk_tray_is_open(blk)); /* if it did not say so itself */
+}
+
+/* A node, and what is above it and shows it. */
+static void lengthen(struct bp_block_node *node, uint64_t length)
+{
+    node_set_length(node, length);
+    for (struct bp_block_child *p = node->parents; p; p = p->next_parent)
+        if (p->parent && p->parent->driver->flags & BP_BLOCK_FILTER && node_primary(p->parent) == p) {
+            int64_t above = p->parent->driver->length ? p->parent->driver->length(p->parent) : (int64_t)length;
+
+            lengthen(p->parent, above > 0 ? (uint64_t)above : 0);
+        }
+}
+
+/* A device without a tray sees that the medium is of another length, and none is of no length. */
+void node_medium(struct bp_block_node *node, uint64_t length, bool open, bool changed)
+{
+    lengthen(node, length);
+    for (struct bp_blk *blk = block_blks; blk; blk = blk->next) {
+        if (!blk->open || host_drive(blk->root.node) != node)
+            continue;
+        if (!has_tray(blk) && changed && HAS(blk->ops, resized))
+            blk->ops->resized(blk->opaque);
+        else if (has_tray(blk) && blk_tray_is_open(blk) != open)
+            blk_media_changed(blk, !open);
+        else if (has_tray(blk) && changed && !open && medium_is_in(node))
+            blk_media_changed(blk, true);
+    }
 }
 
 /* By the drive's id, or by the device's id or path. */
@@ -91,8 +155,7 @@ static int open_tray(struct bp_blk *blk, bool force, struct bp_error *err)
     if (locked && !force)
         return bp_fail(err, EINPROGRESS, "device '%s' is locked and force was not specified, wait for "
                        "tray to open and try again", blk_name(blk));
-    if (HAS(blk->ops, media_changed))
-        blk->ops->media_changed(blk->opaque, false);
+    blk_media_changed(blk, false);
     return 0;
 }
 

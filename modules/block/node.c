@@ -467,6 +467,16 @@ void node_set_length(struct bp_block_node *node, uint64_t length)
     pthread_mutex_unlock(&graph_lock);
 }
 
+void node_grow_length(struct bp_block_node *node, uint64_t length)
+{
+    if (__atomic_load_n(&node->length, __ATOMIC_ACQUIRE) >= (int64_t)length)
+        return;
+    pthread_mutex_lock(&graph_lock);
+    if (__atomic_load_n(&node->length, __ATOMIC_ACQUIRE) < (int64_t)length)
+        set_length(node, length);
+    pthread_mutex_unlock(&graph_lock);
+}
+
 static int open_it(struct bp_block_node *node, struct bp_error *err)
 {
     struct bp_block_open_flags flags = node->flags;
@@ -487,6 +497,16 @@ static int open_it(struct bp_block_node *node, struct bp_error *err)
     return ret == 0 ? bitmaps_open(node, err) : ret;
 }
 
+/* With auto-read-only=on; one whose file cannot be written to either. */
+static void follow_child(struct bp_block_node *node)
+{
+    struct bp_block_child *primary = node_primary(node);
+
+    if (!primary || !primary->node || !node->auto_read_only || node->flags.read_only || !primary->node->flags.read_only)
+        return;
+    node->flags.read_only = node->fell_back = true;
+}
+
 static int fill_in(struct bp_block_node *node, const char *driver, struct bp_value *options,
                    struct bp_error *err)
 {
@@ -494,6 +514,8 @@ static int fill_in(struct bp_block_node *node, const char *driver, struct bp_val
 
     if (ret == 0)
         ret = make_children(node, options, err);
+    if (ret == 0)
+        follow_child(node);
     if (ret == 0)
         ret = bp_object_new("block-driver", driver, node->name, NULL, options, &node->obj, err);
     if (ret == 0)
@@ -512,16 +534,7 @@ static void provided(const char *name, const char *summary, void *opaque)
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"qcow", "images in the format qcow"},
-    {"vmdk", "images of VMware"}, {"vdi", "images of VirtualBox"}, {"vpc", "images of Virtual PC"},
-    {"vhdx", "images of Hyper-V"}, {"qed", "images in the format qed"},
-    {"parallels", "images of Parallels"}, {"cloop", "compressed loops"}, {"dmg", "images of macOS"},
-    {"bochs", "images of another emulator"}, {"vvfat", "folders as disks"},
-    
-    {"nfs", "images over NFS"}, {"rbd", "Ceph disks"},
-    {"quorum", "quorums"}, {"replication", "replication"},
-    {"compress", "compressing filters"}, {"preallocate", "preallocating filters"},
-    {"snapshot-access", "access to snapshots"}, {"copy-before-write", "copies before writes"},
+    {"qcow", "images in the format qcow"}, {"replication", "replication"},
     {"nvme", "NVMe controllers of the host"}, {"io_uring", "libblkio"},
 };
 
@@ -602,17 +615,32 @@ int node_new_alone(struct bp_value *given, struct bp_block_node *parent, uint32_
 
 /* ---- reopening ---- */
 
+/* What it is going to write to lets it, before it says that it can be written to. */
+static int let_write(struct bp_block_node *node, struct bp_error *err)
+{
+    int ret;
+
+    node->flags.read_only = false;
+    ret = permissions_update(node, err);
+    node->flags.read_only = ret < 0;
+    return ret;
+}
+
 int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_error *err)
 {
     struct bp_block_node trial = *node; /* only its flags are looked at */
     struct bp_block_open_flags flags;
     struct bp_value *rest = bp_value_copy(options);
+    bool fell_back = node->fell_back;
     int ret;
 
     bp_value_remove(rest, "driver");
     bp_value_remove(rest, "node-name");
     for (const struct bp_block_child_info *c = node->driver->children; c && c->name; c++)
         bp_value_remove(rest, c->name);
+    if (node->fell_back)
+        trial.flags.read_only = false; /* which is what the user said */
+    node->fell_back = false;
     ret = take_common(&trial, rest, err);
     flags = trial.flags;
     if (ret == 0 && flags.read_only && node->need & BP_BLOCK_PERM_WRITE)
@@ -631,10 +659,17 @@ int node_reopen(struct bp_block_node *node, struct bp_value *options, struct bp_
         ret = bp_fail(err, ENOTSUP, "driver '%s' cannot change its own keys while it is open",
                       node->driver->type.name + sizeof("block-") - 1);
     bp_value_unref(rest);
+    if (ret == 0 && node->flags.read_only && !flags.read_only && !node->fell_back) {
+        ret = let_write(node, err);
+        if (ret < 0 && node->driver->reopen_abort)
+            node->driver->reopen_abort(node);
+    }
     if (ret < 0) {
+        node->fell_back = fell_back;
         bitmaps_open(node, NULL);
         return ret;
     }
+    flags.read_only |= node->fell_back;
     if (node->driver->reopen_commit)
         node->driver->reopen_commit(node);
     node->flags = flags;

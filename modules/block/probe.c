@@ -20,6 +20,8 @@ static const struct {
     {"qcow", 0, 8, "QFI\xfb\0\0\0\1"}, {"qed", 0, 4, "QED\0"}, {"vmdk", 0, 4, "KDMV"},
     {"vmdk", 0, 4, "COWD"}, {"vdi", 64, 4, "\x7f\x10\xda\xbe"}, {"vhdx", 0, 8, "vhdxfile"},
     {"vpc", 0, 8, "conectix"}, {"luks", 0, 6, "LUKS\xba\xbe"},
+    {"vmdk", 0, 21, "# Disk DescriptorFile"}, {"bochs", 0, 22, "Bochs Virtual HD Image"},
+    {"cloop", 0, 23, "#!/bin/sh\n#V2.0 Format\n"},
     {"parallels", 0, 16, "WithoutFreeSpace"}, {"parallels", 0, 16, "WithouFreSpacExt"},
 };
 
@@ -63,6 +65,8 @@ const char *probe_format(const uint8_t *head, size_t length, const char *file)
     struct search search = {head, length, file, NULL, 0};
     const char *known = probe_magic(head, length);
 
+    if (!known && file && strlen(file) > 4 && !strcmp(file + strlen(file) - 4, ".dmg"))
+        known = "dmg"; /* what says so is at its end */
     if (known)
         return known;
     bp_provided_each("block-driver", ask, &search);

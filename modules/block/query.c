@@ -166,7 +166,7 @@ static struct bp_value *blk_info(struct bp_blk *blk)
     }
     if (removable)
         SET(v, "tray_open", bool, blk_tray_is_open(blk));
-    if (blk->root.node)
+    if (blk_inserted(blk))
         bp_value_set(v, "inserted", device_info(blk, blk->root.node, false));
     return v;
 }

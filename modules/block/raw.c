@@ -109,6 +109,13 @@ static int raw_status(struct bp_block_node *node, uint64_t offset, uint64_t byte
     return block->child_status(s->file, offset + s->offset, bytes, ret);
 }
 
+static int raw_scsi(struct bp_block_node *node, struct bp_block_scsi *command)
+{
+    const struct raw_state *s = block->state(node);
+
+    return s->limited || s->offset ? -ENOTSUP : block->child_scsi(s->file, command);
+}
+
 static int raw_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
 {
     const struct raw_state *s = block->state(node);
@@ -158,5 +165,5 @@ BP_BLOCK_DRIVER(raw_driver, "raw", "An image without a format", struct raw_state
                 .children = children, .open = raw_open, .read = raw_read, .write = raw_write,
                 .write_zeroes = raw_zeroes, .discard = raw_discard, .status = raw_status,
                 .length = raw_length, .resize = raw_resize, .limits = raw_limits,
-                .create = raw_create, .measure = raw_measure);
+                .create = raw_create, .measure = raw_measure, .scsi = raw_scsi);
 BP_MODULE("block-raw", "Raw disk images", imports, {BP_PROVIDE_OTHER, &raw_driver});

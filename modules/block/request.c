@@ -233,8 +233,8 @@ static int transfer(struct bp_block_node *node, enum bp_block_op op,
             ret = trim(node, end, before, p.offset + p.bytes);
         unpad(&p);
     }
-    if (ret == 0 && op == BP_BLOCK_WRITE && end > before)
-        node_set_length(node, end);
+    if (ret == 0 && op == BP_BLOCK_WRITE)
+        node_grow_length(node, end);
     return ret;
 }
 
@@ -294,7 +294,7 @@ static int zero_middle(struct bp_block_node *node, uint64_t offset, uint64_t byt
 
 static int zeroes(struct bp_block_node *node, const struct bp_block_request *req)
 {
-    uint64_t align = alignment(node), end = req->offset + req->bytes, before = node_end(node);
+    uint64_t align = alignment(node), end = req->offset + req->bytes;
     uint64_t first = UP(req->offset, align), last = DOWN(end, align);
     int ret = 0;
 
@@ -306,8 +306,8 @@ static int zeroes(struct bp_block_node *node, const struct bp_block_request *req
         ret = zero_by_writing(node, req->offset, first - req->offset, req);
     if (ret == 0)
         ret = zero_middle(node, first, last - first, req);
-    if (ret == 0 && last > before)
-        node_set_length(node, last);
+    if (ret == 0)
+        node_grow_length(node, last);
     if (ret == 0 && end > last)
         ret = zero_by_writing(node, last, end - last, req);
     return ret;

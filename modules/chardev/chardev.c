@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,25 +27,39 @@ struct bp_chardev *chardev_find(const char *id)
     return chr;
 }
 
+struct bp_chardev *chardev_behind(struct bp_chardev *chr)
+{
+    return chr->behind ? chr->behind : chr;
+}
+
 struct bp_chardev *chardev_from_object(struct bp_object *obj)
 {
     struct bp_chardev *chr = chardev_all;
 
-    while (chr && chr->obj != obj)
+    while (chr && chr->obj != obj && !(chr->behind && chr->behind->obj == obj))
         chr = chr->next;
-    return chr;
+    return chr && chr->obj != obj ? chr->behind : chr;
 }
 
 bool chardev_busy(const struct bp_chardev *chr)
 {
     for (unsigned i = 0; i < FRONTS; i++)
-        if (chr->fronts[i])
+        if (chr->fronts[i] || (chr->behind && chr->behind->fronts[i]))
             return true;
     return bp_object_users(chr->obj) > 0;
 }
 
+int chardev_ioctl(struct bp_chardev *chr, enum bp_chardev_ioctl cmd, void *arg)
+{
+    chr = chardev_behind(chr);
+    if (cmd == BP_CHARDEV_SET_PARAMS)
+        memcpy(&chr->params, arg, sizeof(chr->params));
+    return chr->class->ioctl ? chr->class->ioctl(chr, cmd, arg) : -ENOTSUP;
+}
+
 char *chardev_filename(struct bp_chardev *chr)
 {
+    chr = chardev_behind(chr);
     char *text = chr->class->filename ? chr->class->filename(chr) : NULL;
     const char *type = chr->class->type.name;
 
@@ -115,12 +130,14 @@ static void link_last(struct bp_chardev *chr)
     *link = chr;
 }
 
-/* Undoes chardev_new() and what happened since. */
+/* Undoes chardev_new() and what happened since. A back end that was changed for another is closed already. */
 static void destroy(struct bp_chardev *chr, bool close_it)
 {
     struct bp_chardev **link = &chardev_all;
 
-    if (close_it && chr->class->close)
+    if (chr->behind)
+        destroy(chr->behind, close_it);
+    else if (close_it && chr->class->close)
         chr->class->close(chr);
     while (*link && *link != chr)
         link = &(*link)->next;
@@ -138,7 +155,7 @@ static void destroy(struct bp_chardev *chr, bool close_it)
     free(chr);
 }
 
-int chardev_new(const char *id, const char *type, struct bp_value *props, struct bp_value *common,
+static int make(const char *id, const char *type, struct bp_value *props, struct bp_value *common, bool listed,
                 struct bp_chardev **ret_chr, struct bp_error *err)
 {
     struct bp_chardev *chr;
@@ -146,14 +163,6 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
     bool mux, raw = terminal_active();
     int r, log_fd = -1;
 
-    if (!id_well_formed(id))
-        return bp_fail(err, EINVAL, "Parameter 'id' expects an identifier: letters, digits, '-', "
-                       "'.', '_', starting with a letter; not '%s'", id);
-    if (strlen(id) > MAX_ID)
-        return bp_fail(err, EINVAL, "Parameter 'id' expects at most %u characters, not %zu", MAX_ID,
-                       strlen(id));
-    if (chardev_find(id))
-        return bp_fail(err, EEXIST, "Chardev with id '%s' already exists", id);
     if (!common_bool(common, "mux", &mux, err))
         return -EINVAL;
     r = bp_object_new("chardev", type, id, NULL, props, &obj, err);
@@ -171,7 +180,8 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
     chr->mux = mux;
     chr->focus = -1;
     chr->log_fd = log_fd;
-    link_last(chr);
+    if (listed)
+        link_last(chr);
     r = chr->class->open ? chr->class->open(chr, err) : 0;
     if (r < 0) {
         destroy(chr, false);
@@ -179,6 +189,55 @@ int chardev_new(const char *id, const char *type, struct bp_value *props, struct
     }
     chr->terminal = !raw && terminal_active();
     *ret_chr = chr;
+    return 0;
+}
+
+int chardev_new(const char *id, const char *type, struct bp_value *props, struct bp_value *common,
+                struct bp_chardev **ret_chr, struct bp_error *err)
+{
+    if (!id_well_formed(id))
+        return bp_fail(err, EINVAL, "Parameter 'id' expects an identifier: letters, digits, '-', "
+                       "'.', '_', starting with a letter; not '%s'", id);
+    if (strlen(id) > MAX_ID)
+        return bp_fail(err, EINVAL, "Parameter 'id' expects at most %u characters, not %zu", MAX_ID,
+                       strlen(id));
+    if (chardev_find(id))
+        return bp_fail(err, EEXIST, "Chardev with id '%s' already exists", id);
+    return make(id, type, props, common, true, ret_chr, err);
+}
+
+int chardev_change(const char *id, const char *type, struct bp_value *props, struct bp_value *common,
+                   struct bp_error *err)
+{
+    static unsigned changes;
+    struct bp_chardev *chr = chardev_find(id), *before, *now;
+    char name[MAX_ID + 16];
+    int r;
+
+    if (!chr)
+        return bp_fail(err, ENOENT, "Chardev '%s' does not exist", id);
+    if (chr->mux || (common && bp_value_has(common, "mux")))
+        return bp_fail(err, ENOTSUP, "Chardev '%s': a multiplexer is not changed for another back end, and no back end "
+                                     "for one", id);
+    if (chardev_behind(chr)->delivering) /* its back end's code is what called */
+        return bp_fail(err, EBUSY, "Chardev '%s' is busy: what came by it asks for its change", id);
+    /* In the tree of objects it has a name of its own: the old one stays, as those that link to it know it. */
+    snprintf(name, sizeof(name), "%s.%u", id, ++changes);
+    r = make(name, type, props, common, false, &now, err);
+    if (r < 0)
+        return r;
+    before = chardev_behind(chr);
+    now->params = before->params;
+    back_flush_wait(before, 10);
+    back_closed(before);
+    if (before->class->close)
+        before->class->close(before);
+    chr->behind = now;
+    if (now->params.size && now->class->ioctl)
+        now->class->ioctl(now, BP_CHARDEV_SET_PARAMS, &now->params);
+    front_move(before, now);
+    if (before != chr)
+        destroy(before, false);
     return 0;
 }
 
@@ -196,7 +255,9 @@ int chardev_remove(const char *id, struct bp_error *err)
 
 static void close_all(void)
 {
-    for (struct bp_chardev *chr = chardev_all; chr; chr = chr->next) {
+    for (struct bp_chardev *listed = chardev_all; listed; listed = listed->next) {
+        struct bp_chardev *chr = chardev_behind(listed);
+
         back_flush_wait(chr, 100);
         if (chr->class->close)
             chr->class->close(chr);

@@ -43,6 +43,9 @@ struct bp_chardev {
 
     int fds[MAX_FDS];
     unsigned fd_count;
+
+    struct bp_serial_params params; /* size 0: none were set */
+    struct bp_chardev *behind; /* what chardev-change has put in its place: owned, not listed; or NULL */
 };
 
 extern struct bp_chardev *chardev_all; /* oldest first */
@@ -53,7 +56,14 @@ struct bp_chardev *chardev_from_object(struct bp_object *obj);
 /* `props`: the back end's keys; `common`: dict that may hold mux, logfile, logappend. */
 int chardev_new(const char *id, const char *type, struct bp_value *props, struct bp_value *common,
                 struct bp_chardev **ret_chr, struct bp_error *err);
+/* chardev-change: another back end in place of that of `id`, whose front end stays and hears that the line was closed
+ * and opened. What fails leaves all as it was. */
+int chardev_change(const char *id, const char *type, struct bp_value *props, struct bp_value *common,
+                   struct bp_error *err);
+/* Whose back end and front ends count now: the one given, as a rule. */
+struct bp_chardev *chardev_behind(struct bp_chardev *chr);
 int chardev_remove(const char *id, struct bp_error *err);
+int chardev_ioctl(struct bp_chardev *chr, enum bp_chardev_ioctl cmd, void *arg);
 char *chardev_filename(struct bp_chardev *chr); /* malloc'd */
 bool chardev_busy(const struct bp_chardev *chr);
 int chardev_init(struct bp_error *err);
@@ -63,6 +73,8 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
                   struct bp_error *err);
 void front_set_open(struct bp_chardev *chr, bool open); /* tells the back end */
 void front_disconnect(struct bp_chardev *chr, void *opaque);
+/* Front ends, and what waits for them, leave `from` for `to`, which has none. */
+void front_move(struct bp_chardev *from, struct bp_chardev *to);
 size_t front_write(struct bp_chardev *chr, const uint8_t *buf, size_t len, void *opaque);
 void front_accept_input(struct bp_chardev *chr, void *opaque);
 void front_event(struct front *front, enum bp_chardev_event event);
@@ -89,6 +101,8 @@ const char *mux_leave_hint(struct bp_chardev *chr);
 
 /* create.c */
 int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err);
+/* chardev-change of `id`, by the same words. */
+int create_change(const char *id, struct bp_value *args, struct bp_error *err);
 int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
                   struct bp_error *err);
 /* "socket,path=/x,server=on" into a dict; the first word without "=" is `implied`'s. */
@@ -99,6 +113,8 @@ int create_parse(const char *text, const char *implied, struct bp_value *dict,
 extern const struct bp_schema qmp_backend_schema;
 int qmp_chardev_add(const char *id, struct bp_value *backend, struct bp_value **ret_value,
                     struct bp_error *err);
+int qmp_chardev_change(const char *id, struct bp_value *backend, struct bp_value **ret_value,
+                       struct bp_error *err);
 int qmp_chardev_remove(const char *id, struct bp_error *err);
 int qmp_query_chardev(struct bp_value **ret_value, struct bp_error *err);
 int qmp_query_backends(struct bp_value **ret_value, struct bp_error *err);

@@ -39,6 +39,14 @@ static int split_member(const char *key, struct bp_value *member, void *opaque)
 
     if (is_common(key))
         return 0;
+    for (size_t i = 0; bp_value_type(member) == BP_VALUE_LIST && i < bp_value_length(member); i++) {
+        char flat[64];
+
+        snprintf(flat, sizeof(flat), "%.20s.%zu", key, i);
+        bp_value_set(split->props, flat, bp_value_ref(bp_value_at(member, i)));
+    }
+    if (bp_value_type(member) == BP_VALUE_LIST)
+        return 0;
     if (!strcmp(key, "nowait") && text && !strcmp(text, "on"))
         set_word(split->props, key);
     else
@@ -50,7 +58,7 @@ static int split_member(const char *key, struct bp_value *member, void *opaque)
 static const char *canonical(const char *type)
 {
     return !strcmp(type, "memory") ? "ringbuf" : !strcmp(type, "tcp") ? "socket"
-         : !strcmp(type, "tty") ? "serial" : type;
+         : !strcmp(type, "tty") ? "serial" : !strcmp(type, "parport") ? "parallel" : type;
 }
 
 /* What the manual has and no module offers yet, by the name of the back end or by how the short form
@@ -58,12 +66,7 @@ static const char *canonical(const char *type)
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"wctablet", "a serial tablet"}, {"braille", "Braille displays"},
     {"console", "the console of Windows"},
-    {"parallel", "parallel ports of the host"}, {"parport", "parallel ports of the host"},
-    {"dbus", "D-Bus"},
-    {"qemu-vdagent", "a clipboard for guests"}, {"hub", "hubs of character devices"},
-    {"/dev/parport", "parallel ports of the host"},
     {"tn3270:", "TN3270"}, {"con:", "the console of Windows"},
     {"COM", "serial ports of Windows"},
 };
@@ -113,13 +116,13 @@ static void make_port(struct bp_value *props, const char *id)
     bp_value_set(props, "name", bp_value_string(name));
 }
 
-int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err)
+/* The back end that the words name: its type, and its keys in split->props, a new dict. */
+static int read_backend(struct bp_value *args, const char *id, struct split *split, const char **ret_type,
+                        struct bp_error *err)
 {
-    const char *id = bp_value_get_string(args, "id");
     const char *type = bp_value_get_string(args, "backend");
-    struct split split;
-    int r;
 
+    split->props = NULL;
     if (!type)
         return bp_fail(err, EINVAL, "chardev: \"backend\" missing: say which kind it is");
     type = canonical(type);
@@ -127,13 +130,36 @@ int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct 
         return bp_fail(err, ENOTSUP, "chardev: %s: not built yet: %s", type, missing_backend(type));
     if (!id && bp_provided("chardev", type))
         return bp_fail(err, EINVAL, "chardev: no id specified");
-    split.props = bp_value_dict();
-    bp_value_each(args, split_member, &split);
+    split->props = bp_value_dict();
+    bp_value_each(args, split_member, split);
     if (is_port_of_viewer(type)) {
         type = "spiceport";
-        make_port(split.props, id ? id : "nameless");
+        make_port(split->props, id ? id : "nameless");
     }
-    r = chardev_new(id ? id : "nameless", type, split.props, args, ret_chr, err);
+    *ret_type = type;
+    return 0;
+}
+
+int create_from_args(struct bp_value *args, struct bp_chardev **ret_chr, struct bp_error *err)
+{
+    const char *id = bp_value_get_string(args, "id"), *type;
+    struct split split;
+    int r = read_backend(args, id, &split, &type, err);
+
+    if (r == 0)
+        r = chardev_new(id ? id : "nameless", type, split.props, args, ret_chr, err);
+    bp_value_unref(split.props);
+    return r;
+}
+
+int create_change(const char *id, struct bp_value *args, struct bp_error *err)
+{
+    struct split split;
+    const char *type;
+    int r = read_backend(args, id, &split, &type, err);
+
+    if (r == 0)
+        r = chardev_change(id, type, split.props, args, err);
     bp_value_unref(split.props);
     return r;
 }
@@ -273,6 +299,8 @@ static const struct form {
     {"pty:", "pty", "path", FORM_PATH},
     {"stdio", "stdio", NULL, FORM_KEYS},
     {"msmouse", "msmouse", NULL, FORM_KEYS},
+    {"wctablet", "wctablet", NULL, FORM_KEYS},
+    {"braille", "braille", NULL, FORM_KEYS},
     {"file:", "file", "path", FORM_PATH},
     {"pipe:", "pipe", "path", FORM_PATH},
     {"unix:", "socket", "path", FORM_KEYS},
@@ -282,6 +310,7 @@ static const struct form {
     {"udp:", "udp", NULL, FORM_UDP},
     {"vc", "vc", NULL, FORM_KEYS},
     {"vc:", "vc", NULL, FORM_SIZE},
+    {"/dev/parport", "parallel", "path", FORM_WHOLE},
     {"/dev/", "serial", "path", FORM_WHOLE},
 };
 
@@ -351,7 +380,7 @@ int create_legacy(const char *id, const char *text, struct bp_chardev **ret_chr,
         return bp_fail(err, ENOTSUP, "not built yet: %s", missing_form(text));
     dict = bp_value_dict();
     r = bp_fail(err, EINVAL, "'%s' is not a valid char driver: expected null, none, stdio, pty[:PATH], "
-                "/dev/TERMINAL, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, "
+                "/dev/TERMINAL, /dev/parportN, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, "
                 "websocket:HOST:PORT, udp:HOST:PORT, vc[:WIDTHxHEIGHT], chardev:ID, or mon: before one of these",
                 whole);
     for (unsigned i = 0; i < BP_COUNT(forms); i++) {

@@ -34,6 +34,7 @@ static void all_event(struct bp_chardev *chr, enum bp_chardev_event event)
 
 void front_set_open(struct bp_chardev *chr, bool open)
 {
+    chr = chardev_behind(chr);
     if (chr->class->front_open)
         chr->class->front_open(chr, open);
 }
@@ -43,6 +44,8 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
 {
     int i = 0, limit = chr->mux ? FRONTS : 1;
     struct front *front;
+
+    chr = chardev_behind(chr);
 
     /* All callbacks of today were there from the first day. */
     if (handlers->size < offsetof(struct bp_chardev_handlers, reserved) || handlers->size > 4096)
@@ -76,8 +79,10 @@ int front_connect(struct bp_chardev *chr, const struct bp_chardev_handlers *hand
 
 void front_disconnect(struct bp_chardev *chr, void *opaque)
 {
-    int i = index_of(chr, opaque);
+    int i;
 
+    chr = chardev_behind(chr);
+    i = index_of(chr, opaque);
     if (i < 0)
         return;
     free(chr->fronts[i]);
@@ -90,6 +95,26 @@ void front_disconnect(struct bp_chardev *chr, void *opaque)
         front_set_open(chr, false);
     else if (chr->focus < 0)
         mux_set_focus(chr, i);
+}
+
+void front_move(struct bp_chardev *from, struct bp_chardev *to)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < FRONTS; i++) {
+        to->fronts[i] = from->fronts[i];
+        from->fronts[i] = NULL;
+        any |= to->fronts[i] != NULL;
+    }
+    to->focus = from->focus;
+    from->focus = -1;
+    if (!any)
+        return;
+    if (to->open)
+        all_event(to, BP_CHARDEV_OPENED);
+    front_set_open(to, true);
+    if (to->class->accept_input)
+        to->class->accept_input(to);
 }
 
 /* ---- output ---- */
@@ -178,6 +203,7 @@ size_t out_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
 size_t front_write(struct bp_chardev *chr, const uint8_t *buf, size_t len, void *opaque)
 {
     (void)opaque;
+    chr = chardev_behind(chr);
     return chr->mux && chr->stamps ? mux_write_stamped(chr, buf, len) : out_write(chr, buf, len);
 }
 
@@ -230,6 +256,7 @@ void front_deliver(struct bp_chardev *chr)
 void front_accept_input(struct bp_chardev *chr, void *opaque)
 {
     (void)opaque;
+    chr = chardev_behind(chr);
     if (chr->delivering)
         return;
     front_deliver(chr);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Module `chardev`: interface chardev/1, options -chardev and -echr, and the QMP and monitor
- * commands. chardev-change is left out: remove and add do the same while no front end is connected.
+ * commands.
  */
 #include <bp/command.h>
 #include <bp/option.h>
@@ -18,7 +18,7 @@
 
 static void *iface_state(struct bp_chardev *chr)
 {
-    return bp_object_state(chr->obj);
+    return bp_object_state(chardev_behind(chr)->obj);
 }
 
 static struct bp_chardev *iface_of_state(void *state)
@@ -26,20 +26,16 @@ static struct bp_chardev *iface_of_state(void *state)
     return chardev_from_object(bp_object_of_state(state));
 }
 
-static int iface_ioctl(struct bp_chardev *chr, enum bp_chardev_ioctl cmd, void *arg)
-{
-    return chr->class->ioctl ? chr->class->ioctl(chr, cmd, arg) : -ENOTSUP;
-}
-
 static void iface_set_echo(struct bp_chardev *chr, bool echo)
 {
+    chr = chardev_behind(chr);
     if (chr->class->set_echo)
         chr->class->set_echo(chr, echo);
 }
 
 static bool iface_is_open(struct bp_chardev *chr)
 {
-    return chr->open;
+    return chardev_behind(chr)->open;
 }
 
 static void iface_received_fds(struct bp_chardev *chr, const int *fds, size_t count)
@@ -56,6 +52,7 @@ static int iface_take_fd(struct bp_chardev *chr)
 {
     int fd;
 
+    chr = chardev_behind(chr);
     if (chr->fd_count == 0)
         return -1;
     fd = chr->fds[0];
@@ -65,13 +62,14 @@ static int iface_take_fd(struct bp_chardev *chr)
 
 static int iface_unix_socket(struct bp_chardev *chr, int *ret_fd)
 {
+    chr = chardev_behind(chr);
     return chr->class->unix_socket ? chr->class->unix_socket(chr, ret_fd) : -ENOTSUP;
 }
 
 static const struct bp_chardev_interface table = {
     .size = sizeof(table), .from_object = chardev_from_object, .find = chardev_find,
     .connect = front_connect, .disconnect = front_disconnect, .write = front_write,
-    .accept_input = front_accept_input, .ioctl = iface_ioctl, .set_echo = iface_set_echo,
+    .accept_input = front_accept_input, .ioctl = chardev_ioctl, .set_echo = iface_set_echo,
     .is_open = iface_is_open, .create = create_from_args, .create_legacy = create_legacy,
     .remove = chardev_remove, .state = iface_state, .of_state = iface_of_state,
     .can_read = back_can_read, .received = back_received, .opened = back_opened,
@@ -140,6 +138,8 @@ static const struct bp_schema name_list = {"ChardevBackendInfoList", BP_KIND_LIS
 
 BP_COMMAND(cmd_add, "chardev-add", "make a character device", add_args, STRUCT, &return_schema,
            qmp_chardev_add, 0);
+BP_COMMAND(cmd_change, "chardev-change", "put another back end in a character device's place", add_args, STRUCT,
+           &return_schema, qmp_chardev_change, 0);
 BP_COMMAND(cmd_remove, "chardev-remove", "remove a character device", id_args, NONE, NULL,
            qmp_chardev_remove, 0);
 BP_COMMAND(cmd_query, "query-chardev", "list the character devices", NULL, LIST, &info_list,
@@ -180,6 +180,19 @@ static void hmp_add(struct bp_monitor *mon, struct bp_value *args)
     hmp_report(mon, r, &err);
 }
 
+static void hmp_change(struct bp_monitor *mon, struct bp_value *args)
+{
+    const char *id = bp_value_get_string(args, "id"), *text = bp_value_get_string(args, "args");
+    struct bp_value *dict = bp_value_dict();
+    struct bp_error err = {0};
+    int r = create_parse(text ? text : "", "backend", dict, &err);
+
+    if (r == 0)
+        r = create_change(id ? id : "", dict, &err);
+    bp_value_unref(dict);
+    hmp_report(mon, r, &err);
+}
+
 static void hmp_remove(struct bp_monitor *mon, struct bp_value *args)
 {
     const char *id = bp_value_get_string(args, "id");
@@ -200,6 +213,10 @@ static const struct bp_field text_args[] = {BP_ARG("args", STRING, "as for -char
                                             BP_FIELDS_END};
 BP_HMP(hmp_cmd_info, "info chardev", "", "show the character devices", NULL, hmp_info);
 BP_HMP(hmp_cmd_add, "chardev-add", "args", "add a character device", text_args, hmp_add);
+static const struct bp_field change_args[] = {BP_ARG("id", STRING, "name of the chardev"),
+                                              BP_ARG("args", STRING, "as for -chardev"), BP_FIELDS_END};
+BP_HMP(hmp_cmd_change, "chardev-change", "id args", "put another back end in a character device's place", change_args,
+       hmp_change);
 BP_HMP(hmp_cmd_remove, "chardev-remove", "id", "remove a character device", id_args, hmp_remove);
 BP_HMP(hmp_cmd_break, "chardev-send-break", "id", "send a break to a character device's user",
        id_args, hmp_break);
@@ -209,8 +226,10 @@ BP_MODULE_WITH_INIT("chardev", "Character devices", BP_NO_IMPORTS, chardev_init,
                     {BP_PROVIDE_KIND, &chardev_kind},
                     {BP_PROVIDE_INTERFACE, &chardev_interface},
                     {BP_PROVIDE_OPTION, &chardev_option}, {BP_PROVIDE_OPTION, &echr_option},
-                    {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_remove},
+                    {BP_PROVIDE_COMMAND, &cmd_add}, {BP_PROVIDE_COMMAND, &cmd_change},
+                    {BP_PROVIDE_COMMAND, &cmd_remove},
                     {BP_PROVIDE_COMMAND, &cmd_query}, {BP_PROVIDE_COMMAND, &cmd_backends},
                     {BP_PROVIDE_COMMAND, &cmd_break}, {BP_PROVIDE_HMP, &hmp_cmd_info},
-                    {BP_PROVIDE_HMP, &hmp_cmd_add}, {BP_PROVIDE_HMP, &hmp_cmd_remove},
+                    {BP_PROVIDE_HMP, &hmp_cmd_add}, {BP_PROVIDE_HMP, &hmp_cmd_change},
+                    {BP_PROVIDE_HMP, &hmp_cmd_remove},
                     {BP_PROVIDE_HMP, &hmp_cmd_break});

@@ -63,19 +63,29 @@ BRANCH_OF(vc, "ChardevVC", BP_ARG_OPT("width", INT64, "pixels"), BP_ARG_OPT("hei
           BP_ARG_OPT("cols", INT64, "characters of a line"), BP_ARG_OPT("rows", INT64, "lines"), COMMON_KEYS);
 BRANCH_OF(spicevmc, "ChardevSpiceChannel", BP_ARG("type", STRING, "vdagent, usbredir or smartcard"), COMMON_KEYS);
 BRANCH_OF(spiceport, "ChardevSpicePort", BP_ARG("fqdn", STRING, "what clients find it by"), COMMON_KEYS);
+static const struct bp_schema name_list = {.name = "strList", .kind = BP_KIND_LIST, .element_kind = BP_KIND_STRING};
+BRANCH_OF(hub, "ChardevHub", BP_ARG_TYPED("chardevs", LIST, &name_list, 0, "ids of the back ends"), COMMON_KEYS);
+BRANCH_OF(dbus, "ChardevDBus", BP_ARG("name", STRING, "what clients find it by"), COMMON_KEYS);
+BRANCH_OF(vdagent, "ChardevQemuVDAgent", BP_ARG_OPT("mouse", BOOL, "it moves the pointer"),
+          BP_ARG_OPT("clipboard", BOOL, "it shares the clipboard"), COMMON_KEYS);
 BRANCH_OF(plain, "ChardevCommon", COMMON_KEYS);
 
 static const char *const kinds[] = {"file", "pipe", "socket", "udp", "pty", "null", "stdio",
-                                    "serial", "ringbuf", "memory", "vc",
-                                    "spicevmc", "spiceport", NULL};
+                                    "serial", "parallel", "ringbuf", "memory", "vc",
+                                    "spicevmc", "spiceport", "msmouse", "wctablet", "hub",
+                                    "braille", "dbus", "qemu-vdagent", NULL};
 static const struct bp_schema kind = {"ChardevBackendKind", BP_KIND_ENUM, .choices = kinds};
 static const struct bp_field backend_members[] = {
     BP_ARG_TYPED("type", ENUM, &kind, 0, "kind of back end"), BP_FIELDS_END};
 static const struct bp_variant backend_variants[] = {
     {"file", &file_wrapper}, {"pipe", &host_device_wrapper}, {"socket", &socket__wrapper},
-    {"udp", &udp_wrapper}, {"pty", &pty_wrapper}, {"serial", &host_device_wrapper}, {"null", &plain_wrapper},
+    {"udp", &udp_wrapper}, {"pty", &pty_wrapper}, {"serial", &host_device_wrapper}, {"parallel", &host_device_wrapper},
+    {"hub", &hub_wrapper}, {"null", &plain_wrapper},
     {"stdio", &stdio__wrapper}, {"ringbuf", &ringbuf_wrapper}, {"memory", &ringbuf_wrapper},
-    {"vc", &vc_wrapper}, {"spicevmc", &spicevmc_wrapper}, {"spiceport", &spiceport_wrapper}, {NULL, NULL}};
+    {"vc", &vc_wrapper}, {"spicevmc", &spicevmc_wrapper}, {"spiceport", &spiceport_wrapper},
+    {"msmouse", &plain_wrapper}, {"wctablet", &plain_wrapper}, {"braille", &plain_wrapper}, {"dbus", &dbus_wrapper},
+    {"qemu-vdagent", &vdagent_wrapper},
+    {NULL, NULL}};
 const struct bp_schema qmp_backend_schema = {
     "ChardevBackend", BP_KIND_UNION, .members = backend_members, .discriminator = "type",
     .variants = backend_variants};
@@ -133,14 +143,12 @@ static void socket_defaults(struct bp_value *args)
         bp_value_set(args, "wait", bp_value_string("off"));
 }
 
-int qmp_chardev_add(const char *id, struct bp_value *backend, struct bp_value **ret_value,
-                    struct bp_error *err)
+/* As the command line has them; a new reference. */
+static struct bp_value *flattened(const char *id, struct bp_value *backend)
 {
     const char *type = bp_value_get_string(backend, "type");
     struct flatten into = {bp_value_dict(), false};
-    struct bp_value *data = bp_value_get(backend, "data"), *answer;
-    struct bp_chardev *chr;
-    int r;
+    struct bp_value *data = bp_value_get(backend, "data");
 
     if (data)
         bp_value_each(data, flatten_member, &into);
@@ -151,19 +159,45 @@ int qmp_chardev_add(const char *id, struct bp_value *backend, struct bp_value **
     bp_value_set(into.args, "id", bp_value_string(id));
     if (type)
         bp_value_set(into.args, "backend", bp_value_string(type));
-    r = create_from_args(into.args, &chr, err);
-    bp_value_unref(into.args);
-    if (r < 0)
-        return r;
-    answer = bp_value_dict();
-    if (!strcmp(type, "pty")) {
+    return into.args;
+}
+
+static struct bp_value *answer_for(struct bp_value *backend, struct bp_chardev *chr)
+{
+    struct bp_value *answer = bp_value_dict();
+
+    if (!strcmp(bp_value_get_string(backend, "type"), "pty")) {
         char *name = chardev_filename(chr);
 
         bp_value_set(answer, "pty", bp_value_string(strncmp(name, "pty:", 4) ? name : name + 4));
         free(name);
     }
-    *ret_value = answer;
-    return 0;
+    return answer;
+}
+
+int qmp_chardev_add(const char *id, struct bp_value *backend, struct bp_value **ret_value,
+                    struct bp_error *err)
+{
+    struct bp_value *args = flattened(id, backend);
+    struct bp_chardev *chr;
+    int r = create_from_args(args, &chr, err);
+
+    bp_value_unref(args);
+    if (r == 0)
+        *ret_value = answer_for(backend, chr);
+    return r;
+}
+
+int qmp_chardev_change(const char *id, struct bp_value *backend, struct bp_value **ret_value,
+                       struct bp_error *err)
+{
+    struct bp_value *args = flattened(id, backend);
+    int r = create_change(id, args, err);
+
+    bp_value_unref(args);
+    if (r == 0)
+        *ret_value = answer_for(backend, chardev_find(id));
+    return r;
 }
 
 int qmp_chardev_remove(const char *id, struct bp_error *err)
@@ -182,7 +216,7 @@ int qmp_query_chardev(struct bp_value **ret_value, struct bp_error *err)
         bool used = false;
 
         for (unsigned i = 0; i < FRONTS; i++)
-            used |= chr->fronts[i] != NULL;
+            used |= chardev_behind(chr)->fronts[i] != NULL;
         bp_value_set(info, "label", bp_value_string(chr->id));
         bp_value_set(info, "filename", bp_value_string(name));
         bp_value_set(info, "frontend-open", bp_value_bool(used));
@@ -218,6 +252,6 @@ int qmp_send_break(const char *id, struct bp_error *err)
 
     if (!chr)
         return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "Chardev '%s' not found", id);
-    back_break(chr);
+    back_break(chardev_behind(chr));
     return 0;
 }

@@ -81,8 +81,9 @@ static int serial_ioctl(struct bp_chardev *chr, enum bp_chardev_ioctl cmd, void 
         return ioctl(fd, TIOCMGET, arg) < 0 ? -errno : 0;
     case BP_CHARDEV_SET_TIOCM:
         return ioctl(fd, TIOCMSET, arg) < 0 ? -errno : 0;
+    default:
+        return -ENOTSUP;
     }
-    return -ENOTSUP;
 }
 
 static int serial_open(struct bp_chardev *chr, struct bp_error *err)

@@ -2,6 +2,7 @@
 /*
  * Stands between the emulator and KVM (LD_PRELOAD): writes down what a test wants to know of its requests in the file
  * KVM_SHIM_LOG, and lets a processor have notify exits (KVM_SHIM_NOTIFY) that has none: the first KVM_RUN is one.
+ * Capabilities whose numbers are in KVM_SHIM_LACKS (",0,121,") are missing.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -47,7 +48,8 @@ void *mmap64(void *address, size_t length, int protection, int flags, int fd, of
 int ioctl(int fd, unsigned long request, ...)
 {
     int (*real)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
-    const char *notify = getenv("KVM_SHIM_NOTIFY");
+    const char *notify = getenv("KVM_SHIM_NOTIFY"), *lacks = getenv("KVM_SHIM_LACKS");
+    char number[16];
     static int ran;
     unsigned long argument;
     va_list list;
@@ -57,6 +59,13 @@ int ioctl(int fd, unsigned long request, ...)
     va_end(list);
     if (notify && request == KVM_CHECK_EXTENSION && argument == KVM_CAP_X86_NOTIFY_VMEXIT)
         return 1;
+    snprintf(number, sizeof(number), ",%lu,", argument);
+    if (lacks && request == KVM_CHECK_EXTENSION && strstr(lacks, number))
+        return 0;
+    if (request == KVM_CREATE_IRQCHIP)
+        note("irqchip\n", 0, 0);
+    if (request == KVM_CREATE_PIT2)
+        note("pit %llu\n", ((const struct kvm_pit_config *)argument)->flags, 0);
     if (request == KVM_SET_NR_MMU_PAGES)
         note("pages %llu\n", argument, 0);
     if (request == KVM_RESET_DIRTY_RINGS)

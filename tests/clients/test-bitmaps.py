@@ -230,5 +230,70 @@ def damaged_ones_do_no_harm():
             assert 0 <= done.returncode < 64, (n, args, done)
 
 
+def bits(name, bitmap):
+    """What an emulator says of an image's bitmap."""
+    with Disk(name, "read-only=on") as q:
+        return dict((b["name"], b) for n in q.ok("query-named-block-nodes", flat=True) if n["node-name"] == "n"
+                    for b in n.get("dirty-bitmaps", []))[bitmap]
+
+
+def told(tool, name):
+    data = json.loads(run(tool, "info", "--output=json", name))["format-specific"]["data"]
+    return sorted((b["name"], b["granularity"], sorted(b["flags"])) for b in data.get("bitmaps", []))
+
+
+def the_tool_makes_and_changes_them():
+    for mine, other in ((TOOL, "qemu-img"), ("qemu-img", TOOL)):
+        run(TOOL, "create", "-q", "-f", "qcow2", "t.qcow2", "4M")
+        run(mine, "bitmap", "--add", "-g", "128k", "t.qcow2", "a")
+        run(mine, "bitmap", "--add", "--disable", "t.qcow2", "b")
+        assert told(mine, "t.qcow2") == told(other, "t.qcow2") == [("a", 131072, ["auto"]), ("b", 65536, [])]
+        run("qemu-io", "-c", "write 1M 256k", "t.qcow2")
+        run(mine, "bitmap", "--merge", "a", "t.qcow2", "b")
+        got = [bits("t.qcow2", b)["count"] for b in "ab"]
+        assert got == [262144, 262144], (mine, got)
+        run(mine, "bitmap", "--clear", "--disable", "t.qcow2", "a")
+        assert bits("t.qcow2", "a")["count"] == 0 and not bits("t.qcow2", "a")["recording"]
+        run(mine, "bitmap", "--enable", "t.qcow2", "a")
+        run(TOOL, "create", "-q", "-f", "qcow2", "u.qcow2", "4M")
+        run(mine, "bitmap", "--add", "u.qcow2", "c")
+        run(mine, "bitmap", "--merge", "b", "-b", "t.qcow2", "-F", "qcow2", "u.qcow2", "c")
+        assert bits("u.qcow2", "c")["count"] == 262144
+        run(mine, "bitmap", "--remove", "t.qcow2", "b")
+        assert told(other, "t.qcow2") == [("a", 131072, ["auto"])]
+        run(other, "check", "-q", "t.qcow2")
+    for args, word in ((("t.qcow2", "a"), "--add"), (("--add", "t.qcow2"), "name"), (("--clear", "t.qcow2", "x"), "'x'"),
+                       (("--add", "t.qcow2", "a"), "a"), (("--add", "-g", "1000", "t.qcow2", "n"), "granularity"),
+                       (("--clear", "-g", "4k", "t.qcow2", "a"), "--add"), (("--add", "-b", "u", "t.qcow2", "n"), "--merge"),
+                       (("--merge", "none", "t.qcow2", "a"), "none")):
+        assert word in run(TOOL, "bitmap", *args, status=1), args
+    assert told(TOOL, "t.qcow2") == [("a", 131072, ["auto"])]
+
+
+def copies_take_them_along():
+    run(TOOL, "create", "-q", "-f", "qcow2", "from.qcow2", "4M")
+    run(TOOL, "bitmap", "--add", "-g", "32k", "from.qcow2", "a")
+    run("qemu-io", "-c", "write 64k 96k", "from.qcow2")
+    run(TOOL, "bitmap", "--disable", "from.qcow2", "a")
+    run(TOOL, "bitmap", "--add", "from.qcow2", "b")
+    run(TOOL, "convert", "-O", "qcow2", "--bitmaps", "from.qcow2", "to.qcow2")
+    assert told(TOOL, "to.qcow2") == told("qemu-img", "to.qcow2") == told(TOOL, "from.qcow2")
+    assert bits("to.qcow2", "a")["count"] == 98304 and bits("to.qcow2", "b")["count"] == 0
+    run("qemu-img", "compare", "-q", "from.qcow2", "to.qcow2")
+    run(TOOL, "convert", "-O", "qcow2", "from.qcow2", "to.qcow2")
+    assert told(TOOL, "to.qcow2") == []
+    with Disk("from.qcow2") as q:
+        q.write((0, K))
+        q.process.kill()
+        q.process.wait()
+    said = run(TOOL, "convert", "-O", "qcow2", "--bitmaps", "from.qcow2", "to.qcow2", status=1)
+    assert "inconsistent" in said and "--skip-broken-bitmaps" in said, said
+    run(TOOL, "convert", "-O", "qcow2", "--bitmaps", "--skip-broken-bitmaps", "from.qcow2", "to.qcow2")
+    assert "b" not in [name for name, _, _ in told(TOOL, "to.qcow2")]
+    assert "--bitmaps" in run(TOOL, "convert", "--skip-broken-bitmaps", "from.qcow2", "x", status=1)
+    assert "one image" in run(TOOL, "convert", "--bitmaps", "from.qcow2", "from.qcow2", "x", status=1)
+
+
 tap.run([what_is_written_stands_in_the_image, those_of_others_are_kept_up_to_date, a_kill_leaves_them_marked,
-         who_cannot_keep_them_says_so, damaged_ones_do_no_harm])
+         who_cannot_keep_them_says_so, damaged_ones_do_no_harm,
+         the_tool_makes_and_changes_them, copies_take_them_along])

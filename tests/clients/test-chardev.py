@@ -692,7 +692,7 @@ def mistakes_are_named():
             (("-serial", "udp:127.0.0.1:1@:70000"), "localport"), (("-serial", "tcp:127.0.0.1:-1"), "65535"),
             (("-qmp", "tcp:127.0.0.1:0,ipv4=off,ipv6=off,server=on,wait=off"), "both be off"),
             (("-chardev", "udp,id=x,port=1,ipv4=off,ipv6=off"), "both be off"),
-            (("-chardev", "bogus"), "known: file, msmouse, null"), (("-serial", "braille"), "not built yet"),
+            (("-chardev", "bogus"), "file, hub, msmouse, null"), (("-serial", "con:"), "not built yet"),
             (("-serial", "websocket:127.0.0.1:1"), "needs server=on"),
             (("-chardev", "socket,id=x,path=/tmp/x,tn3270=on"), "telnet=on"),
             (("-chardev", "spicevmc,id=a,name=vdagent"), "spice"),

@@ -77,6 +77,7 @@ def schema_tells_and_wrong_policies_are_refused():
         assert schema["query-contexts"]["features"] == ["unstable"]
         members = {m["name"]: m for m in schema[schema["eject"]["arg-type"]]["members"]}
         assert members["device"]["features"] == ["deprecated"] and "features" not in members["id"], members
+        assert schema["MEM_UNPLUG_ERROR"]["features"] == ["deprecated"] and "features" not in schema["STOP"], schema
     for policy, word in (("deprecated-input=hide", "deprecated-input"), ("unstable-output=crash", "unstable-output"),
                          ("nosuch=accept", "nosuch")):
         run = subprocess.run([PROGRAM, "-display", "none", "-nodefaults", "-accel", "qtest", "-compat", policy],

@@ -51,7 +51,7 @@ def cpu_of_the_command_line_is_there():
         assert cpus[1]["props"]["socket-id"] == 1
         got = e.command("qom-get", path="/machine/peripheral/c", property="socket-id")["return"]
         assert got == 1, got
-        assert "can not be unplugged" in e.command("device_del", id="c")["error"]["desc"]
+        assert e.command("device_del", id="c") == {"return": {}}  # the guest is asked (tests/guest/test-pci.py)
 
 
 def running_machine_takes_a_new_one():

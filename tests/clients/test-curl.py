@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
+sys.path[:0] = [os.path.join(sys.argv[1], folder) for folder in ("tests/house", "tests/guest")]
+import bootable  # noqa: E402
 import tap  # noqa: E402
 from qmp import Emulator, fails  # noqa: E402
 
@@ -81,8 +82,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         ranged = self.headers.get("Range")
         data = DATA
-        if self.path.startswith("/image"):
-            data = content("image.qcow2")
+        if self.path.startswith(("/image", "/cd")):
+            data = content(self.path[1:])
         size = len(data)
         if ranged and not self.path.startswith("/whole"):
             first, last = ranged.partition("=")[2].split("-")
@@ -398,6 +399,33 @@ def certificates_are_checked():
                 p == "/secret/folder?dcPath=ha-dc&dsName=ds"], web.seen
 
 
+def prints_of_cd(*command):
+    """Firmware boots from the CD, and what is on it prints its words on COM1."""
+    said = path("said")
+    done = subprocess.Popen([*command, "-m", "64", "-display", "none", "-monitor", "none", "-boot", "d", "-serial",
+                             "file:" + said], stdin=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + WAIT
+        while not os.path.exists(said) or b"the CD of the web is booted" not in content("said"):
+            assert done.poll() is None and time.monotonic() < end, command
+            time.sleep(0.05)
+    finally:
+        done.kill()
+        done.wait()
+        os.unlink(said)
+
+
+def machines_boot_from_a_cd_of_the_web():
+    bootable.cd(path("cd.iso"), "the CD of the web is booted")
+    for tls in (False, True):
+        with Web(tls=tls) as web:
+            program = trusting(PROGRAM) if tls else [PROGRAM]
+            prints_of_cd(*program, "--drive", "media=cdrom,file=%s/cd.iso,readonly=on" % web.url)
+            prints_of_cd(*program, "--drive", "media=cdrom,file.driver=%s,file.url=%s/cd.iso,readonly=on" %
+                         (web.url.partition(":")[0], web.url))
+            assert [h for p, h in web.seen if p == "/cd.iso" and h.get("Range")], web.seen
+
+
 def overlays_stand_on_web_images():
     run("convert", "-f", "raw", "-O", "qcow2", "disk.raw", "image.qcow2")
     with Web() as web:
@@ -459,4 +487,4 @@ def allocated(name):
 
 tap.run([images_are_read_from_a_web_server, lighttpd_serves_images, names_and_passwords_are_given, nothing_is_written,
          images_are_read_from_ftp_servers, images_are_read_over_tls_from_whom_the_host_trusts, keys_of_drives_reach_it, cookies_are_sent, slow_servers_are_given_up, certificates_are_checked,
-         overlays_stand_on_web_images])
+         machines_boot_from_a_cd_of_the_web, overlays_stand_on_web_images])

@@ -36,11 +36,18 @@ class Terminal:
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines), "-e", "LC_ALL=C.UTF-8",
                   "%s 2> %s/errors; echo ended with $?; sleep 1000" % (shlex.join(command), FOLDER))
 
+    def connects(self):
+        """The socket is there a moment before it listens."""
+        try:
+            self.qmp_socket.connect(self.qmp_path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
     def __enter__(self):
-        wait(lambda: os.path.exists(self.qmp_path), "the emulator does not start: %s" % self.shown())
         self.qmp_socket = socket.socket(socket.AF_UNIX)
         self.qmp_socket.settimeout(SECONDS)
-        self.qmp_socket.connect(self.qmp_path)
+        wait(self.connects, "the emulator does not start: %s" % self.shown())
         self.file = self.qmp_socket.makefile("rw")
         self.file.readline()
         self.qmp("qmp_capabilities")

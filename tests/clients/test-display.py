@@ -3,6 +3,7 @@
 The screen as a user and a management program see it: the adapter that a machine has, what firmware draws,
 pictures and texts of it, and keys that are typed. Usage: test-display.py SOURCE-ROOT BUILD-ROOT
 """
+import json
 import os
 import struct
 import subprocess
@@ -107,13 +108,29 @@ def firmware_draws_on_the_default_adapter():
         assert said == "" and ppm(path + ".2") == picture, said
 
 
-def firmware_draws_on_virtio_vga():
-    if not os.path.exists(os.path.join(os.path.dirname(VGABIOS), "vgabios-virtio.bin")):
+def firmware_draws(vga, bios, vendor, device):
+    if not os.path.exists(os.path.join(os.path.dirname(VGABIOS), bios)):
         raise tap.Skip("no VGA BIOS for it")
-    with machine("-vga", "virtio") as e:
+    with machine("-vga", vga) as e:
         wait_for(e, "No bootable device")
         cards = [d for d in functions(e).values() if d["class_info"]["class"] == 0x300]
-        assert [(d["slot"], d["id"]["vendor"], d["id"]["device"]) for d in cards] == [(2, 0x1AF4, 0x1050)], cards
+        assert [(d["slot"], d["id"]["vendor"], d["id"]["device"]) for d in cards] == [(2, vendor, device)], cards
+
+
+def firmware_draws_on_virtio_vga():
+    firmware_draws("virtio", "vgabios-virtio.bin", 0x1AF4, 0x1050)
+
+
+def firmware_draws_on_cirrus_vga():
+    firmware_draws("cirrus", "vgabios-cirrus.bin", 0x1013, 0x00B8)
+
+
+def firmware_draws_on_vmware_svga():
+    firmware_draws("vmware", "vgabios-vmware.bin", 0x15AD, 0x0405)
+
+
+def firmware_draws_on_qxl_vga():
+    firmware_draws("qxl", "vgabios-qxl.bin", 0x1B36, 0x0100)
 
 
 def typed_keys_reach_the_firmware():
@@ -193,14 +210,24 @@ def refused(*args):
 def unknown_adapters_are_refused():
     said = refused("-M", "pc", "-vga", "foo")
     assert "-vga foo" in said and "std" in said and "none" in said, said
-    said = refused("-M", "pc", "-vga", "cirrus")
-    assert "-vga cirrus" in said and "not built yet" in said and "std" in said, said
+    said = refused("-M", "pc", "-vga", "xenfb")
+    assert "-vga xenfb" in said and "not built yet" in said and "std" in said, said
     said = refused("-M", "none", "-vga", "std")
     assert "-vga std" in said and "-vga none" in said, said
     said = refused("-M", "pc", "-device", "VGA,vgamem_mb=3")
     assert "vgamem_mb" in said and "3" in said, said
 
 
-tap.run([firmware_draws_on_the_default_adapter, firmware_draws_on_virtio_vga,
+def adapters_are_listed():
+    done = subprocess.run([PROGRAM, "-vga", "help"], capture_output=True, text=True, timeout=WAIT, check=True)
+    names = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert names[:2] == ["std", "cirrus"] and names[-2:] == ["virtio", "none"], names
+    done = subprocess.run([PROGRAM, "-vga", "help,format=json"], capture_output=True, text=True, timeout=WAIT, check=True)
+    assert [card["name"] for card in json.loads(done.stdout)] == names
+
+
+tap.run([firmware_draws_on_the_default_adapter, firmware_draws_on_virtio_vga, firmware_draws_on_cirrus_vga,
+         firmware_draws_on_vmware_svga, firmware_draws_on_qxl_vga,
          typed_keys_reach_the_firmware, mistakes_are_told,
-         mice_are_listed_and_chosen, adapter_is_what_was_asked_for, unknown_adapters_are_refused])
+         mice_are_listed_and_chosen, adapters_are_listed,
+         adapter_is_what_was_asked_for, unknown_adapters_are_refused])

@@ -168,7 +168,7 @@ def wrong_options_are_one_line():
             (("-drive", "file=/nonexistent/x,if=none"), ("-drive", "/nonexistent/x", "No such file")),
             (("-drive", "file=%s,if=foo" % path), ("if=foo", "virtio")),
             (("-drive", "file=%s,if=none,cache=foo" % path), ("cache=foo", "writethrough")),
-            (("-drive", "file=%s,if=none,format=vmdk" % path), ("vmdk", "not built")),
+            (("-drive", "file=%s,if=none,format=replication" % path), ("replication", "not built")),
             (("-drive", "file=%s,if=none,format=rwa" % path), ("rwa", "raw")),
             (("-drive", "file=%s,if=none,werror=foo" % path), ("werror=foo", "enospc")),
             (("-drive", "file=%s,if=none,rerror=enospc" % path), ("rerror=enospc", "stop")),

@@ -124,7 +124,10 @@ def drive_takes_the_descriptor_of_its_mode():
         there = set()
         for number in os.listdir("/proc/%d/fd" % m.process.pid):
             try:
-                there.add((os.readlink("/proc/%d/fd/%s" % (m.process.pid, number)), number))
+                path = os.readlink("/proc/%d/fd/%s" % (m.process.pid, number))
+                with open("/proc/%d/fdinfo/%s" % (m.process.pid, number), encoding="ascii") as f:
+                    if "lock:" not in f.read():  # what holds locks is of the file as it was first opened
+                        there.add((path, number))
             except OSError:
                 pass
         return [sum(path == name for name, _ in there) for path in (writable, readable)]

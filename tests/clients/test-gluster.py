@@ -15,12 +15,11 @@ import time
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import tap  # noqa: E402
+from images import FOLDER, WAIT, content, other as run, path  # noqa: E402
 from qmp import Emulator  # noqa: E402
 
 TOOL = os.path.join(sys.argv[2], "backplane-img")
 PROGRAM = os.path.join(sys.argv[2], "backplane-system-x86_64")
-FOLDER = tap.work_folder("gluster-")
-WAIT = 120 * float(os.environ.get("BACKPLANE_SLOW", "1"))
 SOCK = os.path.join(FOLDER, "sock")
 BRICK = os.path.join(FOLDER, "brick/v")
 SIZE = 5 * 1048576 + 4096
@@ -35,25 +34,6 @@ VOLFILE = """volume management
     option event-threads 1
 end-volume
 """
-
-
-def path(name):
-    return os.path.join(FOLDER, name)
-
-
-def run(*args, status=0):
-    program = shutil.which(args[0])
-    if not program:
-        raise tap.Skip(args[0] + " is missing")
-    done = subprocess.run([program, *args[1:]], capture_output=True, text=True, timeout=WAIT, stdin=subprocess.DEVNULL,
-                          cwd=FOLDER, check=False)
-    assert (done.returncode == 0) == (status == 0), (args, done)
-    return done.stdout if status == 0 else done.stdout + done.stderr
-
-
-def content(name):
-    with open(path(name), "rb") as f:
-        return f.read()
 
 
 def raw(name, seed, size=SIZE):

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 os.environ.setdefault("BACKPLANE_BUILD", sys.argv[2])
 sys.path[:0] = [os.path.join(sys.argv[1], "tests", folder) for folder in ("house", "qtest")]
@@ -76,12 +77,10 @@ def it_runs_when_it_is_asked_for():
     need_kvm()
     for args in (("-accel", "kvm"), ("-enable-kvm",), ("-M", "pc,accel=kvm:tcg"), ("-accel", "kvm,device=/dev/kvm"),
                  ("-accel", "kvm", "-accel", "tcg"), ("-accel", "kvm,kernel-irqchip=off"),
-                 ("-accel", "kvm,kernel-irqchip=split")):
+                 ("-accel", "kvm,kernel-irqchip=split"), ("-accel", "kvm,kernel-irqchip=on")):
         with Emulator(PROGRAM, *args, quiet=QUIET) as machine:
             assert machine.command("query-kvm")["return"] == {"enabled": True, "present": True}, args
             assert accelerators(machine) == {"kvm"}, args
-    line = refused("-accel", "kvm,kernel-irqchip=on")
-    assert "kernel-irqchip=on" in line and "kernel-irqchip=split or off" in line, line
     with Emulator(PROGRAM, quiet=QUIET) as machine:
         assert accelerators(machine) == {"tcg"}, "tcg is the default"
 
@@ -127,12 +126,54 @@ def heard(environment):
         return file.read()
 
 
-def asked(*args):
+def asked(*args, lacks=""):
     """What a machine asked of KVM by the time that it stands."""
-    environment = shim()
+    environment = {**shim(), "KVM_SHIM_LACKS": lacks}
     with Emulator(PROGRAM, *args, quiet=QUIET, env={**os.environ, **environment}) as machine:
         machine.command("query-status")
     return heard(environment) if os.path.exists(environment["KVM_SHIM_LOG"]) else ""
+
+
+def interrupt_controllers_are_the_kernels():
+    """All of them by default, where it has them; else its local APICs, else none."""
+    need_kvm()
+    for args in (("-accel", "kvm"), ("-accel", "kvm,kernel-irqchip=on"), ("-M", "pc,kernel-irqchip=on", "-accel", "kvm")):
+        text = asked(*args)
+        assert re.search("^irqchip$", text, re.M) and re.search("^pit 1$", text, re.M), (args, text)
+    for args in (("-accel", "kvm,kernel-irqchip=split"), ("-M", "q35,kernel_irqchip=split", "-accel", "kvm")):
+        text = asked(*args)
+        assert "irqchip" not in text and "pit" not in text and "cap 121 18" in text, (args, text)
+    for args in (("-accel", "kvm,kernel-irqchip=off"), ("-M", "pc,kernel-irqchip=on", "-accel", "kvm,kernel-irqchip=off")):
+        text = asked(*args)
+        assert "irqchip" not in text and "cap 121" not in text, (args, text)
+    no_chips, no_lapics = ",0,", ",0,121,"  # KVM_CAP_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP
+    assert "irqchip" not in (text := asked("-accel", "kvm", lacks=no_chips)) and "cap 121 18" in text, text
+    assert "irqchip" not in (text := asked("-accel", "kvm", lacks=no_lapics)) and "cap 121" not in text, text
+    for value, lacks in (("on", no_chips), ("split", no_lapics)):
+        done = subprocess.run([PROGRAM, *QUIET, "-accel", "kvm,kernel-irqchip=" + value], capture_output=True, text=True,
+                              timeout=WAIT, env={**os.environ, **shim(), "KVM_SHIM_LACKS": lacks}, check=False)
+        assert done.returncode == 1 and "kernel-irqchip=%s: the host's kernel has no" % value in done.stderr, done
+    # The speaker's tone is heard of a timer of the program's own.
+    text = asked("-accel", "kvm", "-audiodev", "none,id=a", "-M", "pc,pcspk-audiodev=a")
+    assert "irqchip" in text and "pit" not in text, text
+
+
+def who_cannot_have_them_says_so():
+    need_kvm()
+    iommu = ("-M", "q35", "-device", "intel-iommu,intremap=on")
+    for args in (("-accel", "kvm"), ("-accel", "kvm,kernel-irqchip=on")):
+        done = run(*args, *iommu)
+        assert done.returncode == 1 and "kernel-irqchip=split, or off" in done.stderr, done
+    for value in ("split", "off"):
+        with Emulator(PROGRAM, "-accel", "kvm,kernel-irqchip=" + value, *iommu, quiet=QUIET) as machine:
+            machine.command("query-status")
+    with Emulator(PROGRAM, "-accel", "kvm", "-M", "q35", "-device", "intel-iommu", quiet=QUIET) as machine:
+        machine.command("query-status")
+    line = refused("-M", "pc,kernel-irqchip=on", "-accel", "tcg")
+    assert "-machine kernel-irqchip=on" in line and "'tcg'" in line and "-accel kvm" in line, line
+    assert "on, off, split" in refused("-M", "pc,kernel-irqchip=maybe", "-accel", "kvm")
+    with Emulator(PROGRAM, "-M", "pc,kernel-irqchip=off", "-accel", "tcg", quiet=QUIET) as machine:
+        assert accelerators(machine) == {"tcg"}
 
 
 def shadow_memory_is_set_in_pages():
@@ -199,6 +240,54 @@ def models_have_what_the_processor_has():
         assert "host" not in machine.process.stderr.read()
 
 
-tap.run([shadow_memory_is_set_in_pages, dirty_rings_have_sizes, notify_exits_go_on_or_stop, power_states_are_the_guests,
+def what_linux_counts_is_shown():
+    need_kvm()
+    with Emulator(PROGRAM, "-accel", "kvm", "-smp", "2", quiet=("-nodefaults", "-display", "none")) as machine:
+        def ask(command, **arguments):
+            reply = machine.command(command, **arguments)
+            assert "return" in reply, (command, arguments, reply)
+            return reply["return"]
+        schemas = {s["target"]: {v["name"]: v for v in s["stats"]} for s in ask("query-stats-schemas", provider="kvm")}
+        if not schemas:
+            raise tap.Skip("this kernel has no KVM_GET_STATS_FD")
+        assert set(schemas) == {"vm", "vcpu"} and schemas["vcpu"]["exits"]["type"] == "cumulative", schemas
+        assert schemas["vcpu"]["guest_mode"]["unit"] == "boolean"
+        halted = schemas["vcpu"]["halt_wait_ns"]
+        assert (halted["unit"], halted["base"], halted["exponent"]) == ("seconds", 10, -9), halted
+        assert schemas["vcpu"]["halt_wait_hist"]["type"] == "log2-histogram"
+        (vm,) = ask("query-stats", target="vm")
+        assert vm["provider"] == "kvm" and {s["name"] for s in vm["stats"]} == set(schemas["vm"])
+        paths = [c["qom-path"] for c in ask("query-cpus-fast")]
+        counted = {c["qom-path"]: {s["name"]: s["value"] for s in c["stats"]} for c in ask("query-stats", target="vcpu")}
+        assert set(counted) == set(paths), counted.keys()
+        for numbers in counted.values():
+            assert set(numbers) == set(schemas["vcpu"])
+            assert isinstance(numbers["halt_wait_hist"], list) and isinstance(numbers["guest_mode"], bool)
+        one = {"target": "vcpu", "vcpus": [paths[0]], "providers": [{"provider": "kvm", "names": ["exits"]}]}
+        end = time.monotonic() + WAIT  # the firmware runs
+        while (more := ask("query-stats", **one))[0]["stats"][0]["value"] <= 100 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert [c["qom-path"] for c in more] == [paths[0]] and [s["name"] for s in more[0]["stats"]] == ["exits"], more
+        assert more[0]["stats"][0]["value"] > 100, more
+        assert ask("query-stats", target="vcpu", providers=[{"provider": "cryptodev"}]) == []
+        assert ask("query-stats", target="cryptodev") == [] == ask("query-stats-schemas", provider="cryptodev")
+        for arguments, words in (({"target": "vcpu", "vcpus": ["/machine"]}, "is no processor"),
+                                 ({"target": "vm", "vcpus": [paths[0]]}, "'vcpus'")):
+            error = machine.command("query-stats", **arguments)["error"]
+            assert words in error["desc"], error
+        text = ask("human-monitor-command", **{"command-line": "info stats vcpu"})
+        assert "CPU 1:" in text and re.search(r"exits: \d+", text) and "[1]=" in text, text
+        assert "vm or vcpu" in ask("human-monitor-command", **{"command-line": "info stats disk"})
+
+
+def nothing_is_counted_without_it():
+    need_module()
+    with Emulator(PROGRAM, "-accel", "qtest", quiet=QUIET) as machine:
+        assert machine.command("query-stats", target="vm")["return"] == []
+        assert machine.command("query-stats-schemas")["return"] == []
+        assert "-accel kvm" in machine.command("human-monitor-command", **{"command-line": "info stats vm"})["return"]
+
+
+tap.run([what_linux_counts_is_shown, nothing_is_counted_without_it, interrupt_controllers_are_the_kernels, who_cannot_have_them_says_so, shadow_memory_is_set_in_pages, dirty_rings_have_sizes, notify_exits_go_on_or_stop, power_states_are_the_guests,
          wrong_nodes_are_errors, the_next_accelerator_takes_its_place, it_runs_when_it_is_asked_for,
          node_may_be_a_descriptor, models_have_what_the_processor_has])

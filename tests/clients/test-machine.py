@@ -130,6 +130,16 @@ def memory_encryption_names_an_object():
         assert "memory-encryption=sev0" in said and "no -object" in said, said
         said = refused("-machine", board + ",memory-encryption=s", "-object", "secret,id=s,data=x")
         assert "a secret does not keep" in said, said
+    amd = ",cbitpos=47,reduced-phys-bits=1"
+    for given, words in (("sev-guest,id=s", ("cbitpos=47",)), ("sev-guest,id=s,cbitpos=47", ("reduced-phys-bits=1",)),
+                         ("sev-guest,id=s,sev-device=/no/such" + amd, ("/no/such", "SEV")),
+                         ("sev-guest,id=s,session-file=/no/file" + amd, ("session-file='/no/file'",)),
+                         ("sev-guest,id=s,cbitpos=64", ("cbitpos", "63")),
+                         ("sev-snp-guest,id=s,sev-device=/no/such" + amd, ("/no/such", "SEV-SNP")),
+                         ("sev-guest,id=s,sev-device=/dev/null" + amd, ("not built",)),
+                         ("tdx-guest,id=s", ("TDX",))):
+        said = refused("-machine", "q35,memory-encryption=s", "-object", given)
+        assert "\n" not in said.strip() and all(word in said for word in words), (given, said)
 
 
 def q35_has_a_sata_controller_unless_told_otherwise():

@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 
 ROOT, BUILD = sys.argv[1:3]
@@ -219,6 +220,62 @@ def bytes_left_out_are_waited_for():
         assert out.record() == tcp(100, 1, ACK, b"abc") and note.record() == b"DO_CHECKPOINT"
 
 
+def thread_time(pid, thread):
+    with open("/proc/%d/task/%d/schedstat" % (pid, thread), encoding="ascii") as f:
+        return int(f.read().split()[0])
+
+
+def iothread_compares():
+    """What is compared costs its thread time, and the iothread stays while it is in use."""
+    with comparer() as (pri, sec, out, note, e):
+        thread = e.command("query-iothreads")["return"][0]["thread-id"]
+        assert thread != e.process.pid, "nothing lives in the iothread, which has no thread then"
+        for _ in range(20):  # threads have begun
+            pri.send(tcp(5, 6, ACK))
+            assert out.record() == tcp(5, 6, ACK)
+        before = thread_time(e.process.pid, thread)
+        time.sleep(0.2)
+        idle = thread_time(e.process.pid, thread) - before
+        for n in range(400):
+            for s in (pri, sec):
+                s.send(udp(b"%d" % n * 300, 1000 + n))
+            assert out.record() == udp(b"%d" % n * 300, 1000 + n)
+        spent = thread_time(e.process.pid, thread) - before - idle
+        assert spent > idle and spent > 400000, (idle, spent)
+        assert "error" in e.command("object-del", id="i"), "the iothread goes while it is in use"
+        pri.send(udp(b"held to the end"))
+        out.nothing(0.15)
+        assert "return" in e.command("object-del", id="comp0")
+        assert out.record() == udp(b"held to the end")
+        assert "return" in e.command("object-del", id="i")
+
+
+def many_in_a_row_all_come():
+    """More than the queue to the iothread holds; fewer bytes than may wait for a slow reader."""
+    count = 15000
+    with comparer() as (pri, _, out, __, ___):
+        packet = tcp(5, 6, ACK)
+        sender = threading.Thread(target=lambda: [pri.send(packet) for _ in range(count)], daemon=True)
+        sender.start()
+        for _ in range(count):
+            assert out.record() == packet
+        sender.join()
+
+
+def notify_dev_is_read():
+    """However much is said there."""
+    with comparer() as (pri, sec, out, note, _):
+        for _ in range(3000):
+            note.send(b"whatever Xen may say" * 20)
+        pri.send(udp(b"one"))
+        sec.send(udp(b"two"))
+        assert note.record() == b"DO_CHECKPOINT" and out.record() == udp(b"one")
+        note.c.sendall(b"\xff" * 5000)
+        pri.send(udp(b"three"))
+        sec.send(udp(b"four"))
+        assert note.record() == b"DO_CHECKPOINT" and out.record() == udp(b"three")
+
+
 def queue_has_an_end():
     with comparer(",max_queue_size=10") as (pri, _, out, note, __):
         for n in range(10):
@@ -416,7 +473,7 @@ def wrong_keys_are_refused_in_words():
         refused(",".join(word for word in good.split(",") if not word.startswith(key)), "'%s' is missing" % key)
     refused(good.replace("outdev=c", "outdev=a"), "different chardevs")
     refused(good.replace("secondary_in=b", "secondary_in=a"), "different chardevs")
-    refused(good.replace("iothread=i", "iothread=z"), "no object 'z'")
+    refused(good.replace("iothread=i", "iothread=z"), "'iothread': iothread 'z' not found")
     refused(good.replace("outdev=c", "outdev=z"), "no chardev 'z'")
     refused(good + ",notify_dev=z", "no chardev 'z'")
     refused(good + ",compare_timeout=0", "compare_timeout")
@@ -428,6 +485,6 @@ def wrong_keys_are_refused_in_words():
 
 tap.run([same_packets_are_released, what_is_not_compared_goes_at_once, segments_are_compared_by_their_bytes,
          different_packets_call_for_a_checkpoint, packets_are_held_for_a_time, bytes_left_out_are_waited_for,
-         queue_has_an_end, headers_of_virtio_are_passed, hostile_packets_do_no_harm, numbers_become_the_primarys,
+         iothread_compares, many_in_a_row_all_come, notify_dev_is_read, queue_has_an_end, headers_of_virtio_are_passed, hostile_packets_do_no_harm, numbers_become_the_primarys,
          guests_own_connections_are_rewritten, rewriter_stands_hostile_packets, two_machines_are_one,
          wrong_keys_are_refused_in_words])

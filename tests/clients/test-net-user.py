@@ -392,6 +392,38 @@ def router_advertises_its_prefix_and_name_server():
             raise AssertionError("IPv6 is there")
 
 
+def dhcpv6_information_is_given():
+    """RFC 8415: a stateless request; the reply says who answers, whom it answers, the name server and the file to boot."""
+    ours, servers = (socket.inet_pton(socket.AF_INET6, text) for text in ("fe80::5054:ff:fe12:3456", "ff02::1:2"))
+    client = struct.pack(">HHHH6s", 1, 10, 3, 1, MAC)
+    body = b"\x0b\x12\x34\x56" + client + struct.pack(">HHHH", 6, 4, 23, 59)
+    head = struct.pack(">HHHH", 546, 547, 8 + len(body), 0)
+    pseudo = struct.pack(">IHBB", len(head) + len(body), 0, 0, 17)
+    with network("bootfile=/start", program=with_resolver("::1")) as w:
+        value = checksum(ours + servers + pseudo + head + body)
+        w.send(b"\x33\x33\0\1\0\2" + MAC + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(head) + len(body), 17, 1) +
+               ours + servers + head[:6] + struct.pack(">H", value) + body)
+
+        def match(frame):
+            if frame[12:14] != b"\x86\xdd":
+                return None
+            if frame[20] == 58 and frame[54] == 135 and frame[62:78] == ours:
+                send_icmp6(w, frame[6:12], ours, frame[22:38], b"\x88\0\0\0\x60\0\0\0" + ours + b"\x02\x01" + MAC)
+            return frame if frame[20] == 17 and frame[54:58] == struct.pack(">HH", 547, 546) else None
+        frame = w.wait(match, what="a reply")
+    datagram = frame[54:]
+    assert checksum(frame[22:54] + struct.pack(">IHBB", len(datagram), 0, 0, 17) + datagram) == 0
+    assert struct.unpack(">H", frame[18:20])[0] == len(datagram) == struct.unpack(">H", datagram[4:6])[0]
+    assert datagram[8:12] == b"\x07\x12\x34\x56"
+    found, at = {}, 12
+    while at < len(datagram):
+        code, length = struct.unpack(">HH", datagram[at:at + 4])
+        found[code] = datagram[at + 4:at + 4 + length]
+        at += 4 + length
+    assert found[1] == client[4:] and found[2] == b"\0\3\0\1" + frame[6:12], found
+    assert found[23] == socket.inet_pton(socket.AF_INET6, "fec0::3") and found[59].endswith(b"/start"), found
+
+
 # ---- words ----
 
 def wrong_keys_are_refused_in_words():
@@ -439,4 +471,5 @@ tap.run([dhcp_gives_the_manuals_addresses, network_is_where_its_keys_put_it, nam
          forwarded_datagram_reaches_the_guest, restricted_guest_is_still_reached_by_forwards,
          forwards_come_and_go_while_it_runs, port_in_use_names_who_has_it, address_inside_leads_to_a_chardev,
          address_inside_is_opened_by_its_own_description, address_inside_starts_a_program,
-         router_advertises_its_prefix_and_name_server, wrong_keys_are_refused_in_words, json_and_qmp_take_lists])
+         router_advertises_its_prefix_and_name_server, dhcpv6_information_is_given,
+         wrong_keys_are_refused_in_words, json_and_qmp_take_lists])

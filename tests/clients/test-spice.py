@@ -16,7 +16,8 @@ os.environ["BACKPLANE_BUILD"] = BUILD
 
 import sasl  # noqa: E402
 from desktop import MEMORY, REGISTERS, Desktop, Screen, need, netpbm, wait  # noqa: E402
-from qtest import Failed  # noqa: E402
+from qtest import Failed, QTest  # noqa: E402
+from qxlcard import Qxl  # noqa: E402
 from spicelink import DRAW_COPY, PERMISSION_DENIED, STREAM_CREATE, Channel, Refused, image_type  # noqa: E402
 from tap import Skip, run, work_folder  # noqa: E402
 
@@ -532,9 +533,22 @@ def noise_is_survived():
         sees(q, "--uri=spice://127.0.0.1:%d" % port)
 
 
+def guests_of_qxl_are_seen():
+    port = free_port()
+    with QTest(["-M", "pc", "-vga", "qxl", "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on" % port]) as q:
+        c = Qxl(q)
+        c.primary(200, 100)
+        data = os.urandom(60 * 40 * 4)
+        c.fill((0, 0, 200, 100), 0x00336699)
+        c.copy((30, 20, 90, 60), c.bitmap(60, 40, 8, data, 240), (0, 0, 60, 40))
+        want = c.screen()
+        assert want[:2] == (200, 100)
+        wait(lambda: screenshot("--uri=spice://127.0.0.1:%d" % port) == want, "a QXL's picture does not come")
+
+
 run([client_sees_what_screendump_says, every_compression_shows_the_same, pictures_are_compressed_as_told,
      videos_are_found_when_asked_for,
      addresses_are_as_told, password_is_asked_for, tls_wants_the_right_authority, keys_and_ciphers_are_as_told,
      channels_are_forced_into_a_mode, viewer_shows_and_types, what_cannot_be_is_refused_in_words, other_keys_are_taken,
      noise_is_survived, stalled_viewers_cost_little, passwords_are_set_and_expire, clients_prove_who_they_are,
-     sockets_go_with_their_server])
+     sockets_go_with_their_server, guests_of_qxl_are_seen])

@@ -3,6 +3,7 @@
 The storage daemon: nodes, jobs and exports without a machine, with qemu-img, qemu-io and nbdinfo as clients.
 Usage: test-storage-daemon.py SOURCE-ROOT BUILD-ROOT
 """
+import json
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import time
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import certificates  # noqa: E402
 import tap  # noqa: E402
-from qmp import Emulator  # noqa: E402
+from qmp import StorageDaemon  # noqa: E402
 
 DAEMON = os.path.join(sys.argv[2], "backplane-storage-daemon")
 FOLDER = tap.work_folder("storage-")
@@ -38,23 +39,11 @@ def run(*args, status=0):
     return done.stdout if status == 0 else done.stderr
 
 
-class Daemon(Emulator):
-    """With a monitor on its standard input and output; `with`."""
-
+class Daemon(StorageDaemon):
     def __init__(self, *args):
-        # pylint: disable=super-init-not-called
         if os.path.exists(SOCK):
             os.unlink(SOCK)
-        self.process = subprocess.Popen(
-            [DAEMON, "--chardev", "stdio,id=m", "--monitor", "m", *args], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=FOLDER,
-            env={**os.environ, "DISPLAY": ":99"})
-        self.events = []
-
-    def ok(self, name, /, **arguments):
-        reply = self.command(name, **arguments)
-        assert "return" in reply, (name, reply)
-        return reply["return"]
+        super().__init__(DAEMON, FOLDER, *args)
 
 
 def qcow2(name):
@@ -122,6 +111,29 @@ def jobs_run_while_clients_write():
     run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", "b.qcow2", "m")
 
 
+def backups_are_compressed():
+    data = bytes(i >> 12 & 255 for i in range(0, SIZE))
+    with open(path("raw"), "wb") as f:
+        f.write(data)
+    run("qemu-img", "create", "-q", "-f", "qcow2", "to.qcow2", str(SIZE))
+    run("qemu-img", "create", "-q", "-f", "raw", "plain", str(SIZE))
+    with Daemon("--blockdev", "driver=raw,node-name=n,file.driver=file,file.filename=raw", "--blockdev",
+                "driver=qcow2,node-name=to,file.driver=file,file.filename=to.qcow2", "--blockdev",
+                "driver=file,node-name=plain,filename=plain") as d:
+        d.ok("blockdev-backup", job_id="j", device="n", target="to", sync="full", compress=True)
+        d.job_ended("j")
+        d.ok("drive-backup", job_id="k", device="n", target=path("new.qcow2"), format="qcow2", sync="full", compress=True)
+        d.job_ended("k")
+        said = d.command("blockdev-backup", job_id="l", device="n", target="plain", sync="full", compress=True)
+        assert "compress" in said["error"]["desc"], said
+        d.ok("blockdev-del", node_name="to")
+    for name in ("to.qcow2", "new.qcow2"):
+        run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", "raw", name)
+        found = json.loads(run("qemu-img", "check", "--output=json", name))
+        assert found["compressed-clusters"] == SIZE // 65536, found
+        assert os.stat(path(name)).st_size < SIZE // 2
+
+
 def it_serves_over_tls_and_in_the_background():
     authority = certificates.Authority(path("pki"))
     authority.sign(path("pki"), "server")
@@ -178,5 +190,6 @@ def wrong_words_are_one_line():
     assert "--nbd-server" in run(DAEMON, "--help") and "version" in run(DAEMON, "-V")
 
 
-tap.run([exports_stand_on_the_command_line, jobs_run_while_clients_write, it_serves_over_tls_and_in_the_background,
+tap.run([exports_stand_on_the_command_line, jobs_run_while_clients_write, backups_are_compressed,
+         it_serves_over_tls_and_in_the_background,
          there_is_no_machine, wrong_words_are_one_line])

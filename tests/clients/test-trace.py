@@ -134,6 +134,28 @@ def ftrace_is_refused_where_it_is_not():
     assert "tracefs, which is not mounted here" in error and "mount -t tracefs" in error, error
 
 
+def with_tracefs(*args):
+    """Runs a command where tracefs is mounted, for itself alone."""
+    mount = "mount -t tracefs none /sys/kernel/tracing && exec \"$@\""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "sh", "-c", mount, "sh", "cat",
+                                            "/sys/kernel/tracing/trace_marker_raw"], capture_output=True,
+                                           check=False).returncode == 32:
+        raise Skip("tracefs cannot be mounted here")
+    return subprocess.Popen(["unshare", "-m", "sh", "-c", mount, "sh", *args], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def the_kernel_s_trace_has_what_passes():
+    run_it = with_tracefs(PROGRAM, "-machine", "none", "-display", "none", "-monitor", "none", "-qmp", "stdio", "-trace",
+                          "qmp_*,backend=ftrace")
+    out, err = run_it.communicate('{"execute": "qmp_capabilities"}{"execute": "query-name"}{"execute": "quit"}',
+                                  timeout=60)
+    assert run_it.returncode == 0, (out, err)
+    trace, _ = with_tracefs("cat", "/sys/kernel/tracing/trace").communicate(timeout=60)
+    mine = [line for line in trace.split("\n") if re.search(r"-%d\s" % run_it.pid, line) and "qmp_" in line]
+    assert any("query-name" in line for line in mine), (trace[-2000:], err)
+
+
 def monitors_switch_points():
     file = path("later")
     with Emulator(PROGRAM, "-machine", "none") as e:
@@ -209,5 +231,5 @@ def a_module_from_outside_is_listed_and_works():
 
 run([help_lists_points_of_core_and_modules, patterns_choose_points, a_name_that_nobody_has_is_warned_about,
      an_events_file_is_read, the_log_item_does_the_same, the_file_is_read_by_its_reader, wrong_places_are_refused,
-     ftrace_is_refused_where_it_is_not, monitors_switch_points, devices_pass_points,
+     ftrace_is_refused_where_it_is_not, the_kernel_s_trace_has_what_passes, monitors_switch_points, devices_pass_points,
      a_module_from_outside_is_listed_and_works])

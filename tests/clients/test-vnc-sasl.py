@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import termios
 import time
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests", "house"))
@@ -173,6 +174,13 @@ def names_that_may_come_in():
         assert turned_away() is None and turned_away(user="joe", password="tomato")
 
 
+def wait_for_no_echo(fd):
+    """Programs drop what was typed ahead when they turn the echo off, which they do after the prompt."""
+    until = time.monotonic() + WAIT
+    while termios.tcgetattr(fd)[3] & termios.ECHO and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def typed_to_gvnccapture(display, user, password):
     """How it ended; it asks for both on its terminal."""
     pid, fd = pty.fork()
@@ -188,7 +196,10 @@ def typed_to_gvnccapture(display, user, password):
             break
         said += part
         if answers and answers[0][0] in said:
-            os.write(fd, answers.pop(0)[1].encode() + b"\n")
+            prompt, answer = answers.pop(0)
+            if prompt == b"assword":
+                wait_for_no_echo(fd)
+            os.write(fd, answer.encode() + b"\n")
     os.close(fd)
     return os.waitpid(pid, 0)[1], said
 

@@ -254,7 +254,7 @@ def lossy_server_sends_jpeg_when_asked():
     with Machine(screen="width=128,height=128", vnc=",lossy=on") as q:
         rows = [[(x << 16 | y << 8 | (x ^ y)) for x in range(0, 256, 2)] for y in range(0, 256, 2)]
         q.paint(0, 0, 128, 128, rows)
-        for qualities, form in (((-23,), "jpeg"), ((), "pixels")):
+        for qualities, form in (((-23,), "jpeg"), ((), "gradient")):
             c = q.connect()
             c.set_encodings(rfb.TIGHT, *qualities)
             c.request()
@@ -393,6 +393,36 @@ def layout_decides_which_key_it_is():
         assert "tlh" in str(error) and "en-us" in str(error), error
 
 
+OWN_KEYMAP = """xkb_keymap {
+    xkb_keycodes { <AD01> = 24; <AC01> = 38; };
+    xkb_types { include "complete" };
+    xkb_compat { include "complete" };
+    xkb_symbols { key <AD01> { [ z, Z ] }; key <AC01> { [ q, Q ] }; };
+};
+"""
+
+
+def keymaps_stand_where_they_are_told():
+    folder = os.path.join(FOLDER, "own")
+    os.makedirs(folder + "/keymaps")
+    for name, text in (("mine", OWN_KEYMAP), ("de", OWN_KEYMAP), ("wrong", "# no keymap\nshift 0x2a\n")):
+        with open(os.path.join(folder, "keymaps", name), "w", encoding="utf-8") as f:
+            f.write(text)
+    for name in ("mine", "de"):
+        with Machine("-L", folder, "-k", name, vnc=",key-delay-ms=0") as q:
+            c = q.connect()
+            for letter in "zq":
+                c.key(ord(letter), True)
+                c.key(ord(letter), False)
+            assert [e[1] for e in q.wait_events(4)] == [16, 16, 30, 30]  # those of q and a on en-us
+    for name, word in (("wrong", "XKB"), ("../keymaps/mine", "keymaps/mine")):
+        try:
+            with Machine("-L", folder, "-k", name):
+                raise AssertionError("it was accepted")
+        except Failed as error:
+            assert word in str(error), error
+
+
 LAYOUTS = ("ar da de de-ch en-gb en-us es et fi fo fr fr-be fr-ca fr-ch hr hu is it ja lt lv mk nl nl-be no pl pt "
            "pt-br ru sl sv th tr").split()
 
@@ -415,7 +445,14 @@ def symbols_come_with_their_modifiers():
     for layout, keysym, modifiers, code in (("de", ord("@"), [KEY_RIGHTALT], 16), ("de", ord('"'), [KEY_LEFTSHIFT], 3),
                                             ("de", 0xBF, [KEY_LEFTSHIFT, KEY_RIGHTALT], 12),
                                             ("fr", ord("1"), [KEY_LEFTSHIFT], 2), ("fr", ord("#"), [KEY_RIGHTALT], 4),
-                                            ("fr", ord("a"), [], 16)):
+                                            ("fr", ord("a"), [], 16),
+                                            # dead keys: acute, grave, circumflex; circumflex, diaeresis
+                                            ("de", 0xFE51, [], 13), ("de", 0xFE50, [KEY_LEFTSHIFT], 13),
+                                            ("de", 0xFE52, [], 41), ("fr", 0xFE52, [], 26),
+                                            ("fr", 0xFE57, [KEY_LEFTSHIFT], 26),
+                                            # 1, End, + and Num Lock of the keypad
+                                            ("de", 0xFFB1, [KEY_LEFTSHIFT], 79), ("de", 0xFF9C, [], 79),
+                                            ("de", 0xFFAB, [], 78), ("de", 0xFF7F, [], 69)):
         with Machine("-k", layout, vnc=",key-delay-ms=0") as q:
             c = q.connect()
             c.key(keysym, True)
@@ -429,6 +466,20 @@ def symbols_come_with_their_modifiers():
             c.key(keysym, down)  # a client that holds AltGr itself
         found = q.wait_events(4)
         assert found == [(1, KEY_RIGHTALT, 1), (1, 16, 1), (1, 16, 0), (1, KEY_RIGHTALT, 0)], found
+
+
+def num_lock_of_the_guest_counts():
+    """Shift makes the other symbol of a key of the keypad: which one it needs it for, the light tells."""
+    with Machine("-k", "de", vnc=",key-delay-ms=0") as q:
+        c = q.connect()
+        for light, keysym, shifted in ((2, 0xFFB1, False), (2, 0xFF9C, True), (2, 0xFFAB, False), (2, ord("!"), True),
+                                       (0, 0xFFB1, True), (0, 0xFF9C, False), (4, 0xFF9C, False)):
+            q.writel(REGISTERS + 28, light)
+            c.key(keysym, True)
+            c.key(keysym, False)
+            found = q.wait_events(4 if shifted else 2)
+            assert [e for e in found if e[1] == KEY_LEFTSHIFT] == ([(1, 42, 1), (1, 42, 0)] if shifted else []), (
+                light, keysym, found)
 
 
 def pointer_arrives():
@@ -864,7 +915,7 @@ def passed_connections_become_clients():
         ask('{"execute":"getfd","arguments":{"fdname":"p"}}', read)
         for arguments, words in (('"protocol":"vnc","fdname":"p"', "stream socket"),
                                  ('"protocol":"vnc","fdname":"nix"', "nix"), ('"protocol":"rdp","fdname":"p"', "rdp"),
-                                 ('"protocol":"@dbus-display","fdname":"p"', "not built"),
+                                 ('"protocol":"@dbus-display","fdname":"p"', "no @dbus-display server"),
                                  ('"protocol":"spice","fdname":"p"', "spice")):
             line = ask('{"execute":"add_client","arguments":{%s}}' % arguments)
             assert '"error"' in line and words in line.lower(), line
@@ -1194,8 +1245,9 @@ def more_clients_than_allowed_wait_outside():
 run([viewers_see_what_screendump_sees, every_encoding_shows_the_picture, every_pixel_format_in_every_encoding, tight_takes_each_of_its_forms,
      small_changes_come_alone, part_of_the_picture_can_be_asked_for, lossy_server_sends_jpeg_when_asked,
      new_size_is_told, client_that_asks_for_a_size_is_told_whose_it_is, cursor_is_sent,
-     keys_arrive_by_symbol_and_by_code, layout_decides_which_key_it_is, every_layout_is_loaded,
-     symbols_come_with_their_modifiers, pointer_arrives,
+     keys_arrive_by_symbol_and_by_code, layout_decides_which_key_it_is,
+     keymaps_stand_where_they_are_told, every_layout_is_loaded,
+     symbols_come_with_their_modifiers, num_lock_of_the_guest_counts, pointer_arrives,
      relative_pointer_is_told_and_used, ten_thousand_events_lose_nothing, keys_keep_their_distance,
      every_version_is_spoken, password_is_set_changed_and_expires, sharing_is_as_told,
      clients_are_listed_and_told_of, display_number_is_a_port, next_free_number_is_taken,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """-display web in a browser (Chromium without a screen, driven by its DevTools protocol over pipes): the page shows what
-screendump says, keys, clicks and pasted text arrive, the buttons do what they say; and what strangers get.
+screendump says, keys, clicks and pasted text arrive, the buttons do what they say, text consoles are tabs; and what
+strangers get.
 Usage: test-web.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import base64
 import json
@@ -18,7 +19,9 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
+import rfb  # noqa: E402
 from desktop import Screen, need, wait  # noqa: E402
+from qtest import QTest  # noqa: E402
 from tap import Skip, run, work_folder  # noqa: E402
 
 FOLDER = work_folder("web-")
@@ -94,6 +97,20 @@ class Browser:
     def key(self, key, code):
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=code)
+
+    def lines(self, name):
+        """The text of a console's terminal."""
+        return self.value("""(() => {
+            const tab = [...document.querySelectorAll('#tabs button')].find(t => t.dataset.name === 'console-%s');
+            if (!tab) return null;
+            const buffer = tab.terminal._core.buffer, lines = [];
+            for (let i = 0; i < buffer.lines.length; i++) lines.push(buffer.translateBufferLineToString(i, true));
+            return lines.join('\\n').trimEnd(); })()""" % name)
+
+    def enter(self, text):
+        for character in text:
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=character)
 
     def canvas(self):
         """What the screen shows: (width, height, rgb), or None."""
@@ -190,6 +207,163 @@ def buttons_do_what_they_say():
         assert [k for k in keys if k[1] == 1] == [(29, 1), (56, 1), (111, 1)], keys
 
 
+class Serial:
+    """The guest's first serial port, through its registers."""
+
+    def __init__(self, q):
+        self.q = q
+
+    def say(self, text):
+        for byte in text.encode():
+            self.q.outb(0x3F8, byte)
+
+    def hear(self, count):
+        heard = bytearray()
+        wait(lambda: self.take(heard) or len(heard) >= count, lambda: "heard only %r" % bytes(heard[-80:]))
+        return bytes(heard)
+
+    def take(self, heard):
+        self.q.qmp("query-status")
+        while self.q.inb(0x3FD) & 1:
+            heard.append(self.q.inb(0x3F8))
+
+
+def need_terminal():
+    if not os.path.isfile("/usr/share/nodejs/xterm/lib/Terminal.js"):
+        raise Skip("xterm.js is missing (package node-xterm)")
+
+
+def text_consoles_are_tabs():
+    need_terminal()
+    with machine("-serial", "vc", "-monitor", "vc") as q:
+        guest = Serial(q)
+        guest.say("before: \u00e4\r\n\x1b[31mred\x1b[0m \x1b[6n\x1b[c")  # it asks where the cursor is, and who this is
+        asked = guest.hear(6)
+        with Browser(address(q)[0]) as b:
+            wait(lambda: b.lines("serial0"), "the console does not come")
+            wait(lambda: b.lines("serial0") == "before: \u00e4\nred", lambda: b.lines("serial0"))
+            assert b.value("[...document.querySelectorAll('#tabs button')].map(t => t.textContent)") == [
+                "Screen", "compat_monitor1", "serial0"]
+            assert not b.value("document.getElementById('screen').hidden")
+            b.click("#tabs button[data-name=console-serial0]")
+            assert b.value("document.getElementById('screen').hidden")
+            b.enter("hi\r")
+            more = guest.hear(3)
+            assert more == b"hi\r", (asked, more)  # and no second answer
+            guest.say("\r\nand later")
+            wait(lambda: b.lines("serial0").endswith("red\nand later"), lambda: b.lines("serial0"))
+            b.click("#tabs button[data-name=console-compat_monitor1]")
+            b.enter("info name\r")
+            wait(lambda: "info name\n" in b.lines("compat_monitor1"), lambda: b.lines("compat_monitor1"))
+            b.click("#tabs button[data-name=screen]")
+            wait(lambda: b.canvas() == q.dump(FOLDER), "the picture does not come")
+            q.inputs()
+            b.key("a", "KeyA")
+            seen = []
+            wait(lambda: seen.extend(q.inputs()) or {(KEY, 30, 1), (KEY, 30, 0)} <= set(seen), lambda: "%s" % seen)
+    with machine("-serial", "none", "-monitor", "none", "-parallel", "none") as q, Browser(address(q)[0]) as b:
+        wait(lambda: b.canvas() == q.dump(FOLDER), "the picture does not come")
+        assert b.value("document.getElementById('tabs').hidden")
+
+
+def console(q, name):
+    _, _, port, token = address(q)
+    return rfb.WebSocket(socket.create_connection(("127.0.0.1", port), timeout=SECONDS),
+                         "/%s/console/%s" % (token, name))
+
+
+def heard(ws, until):
+    text = b""
+    while not until(text):
+        text += ws.recv(1 << 20)
+    return text
+
+
+def what_is_typed_waits_for_the_guest():
+    with machine("-serial", "vc", "-monitor", "vc") as q:
+        guest, ws = Serial(q), console(q, "serial0")
+        text = b"".join(b"%05d " % n for n in range(3000))
+        ws.send_frame(1, text[:9000])  # as text
+        ws.sendall(text[9000:])
+        assert guest.hear(len(text)) == text
+        # Who comes later gets what is kept, from the beginning of a line on; and what is new, both.
+        monitor = console(q, "compat_monitor1")
+        size = 0
+        while size < 150000:
+            monitor.sendall(b"help\n")
+            size += len(heard(monitor, lambda t: t.endswith(b"(qemu) ") and len(t) > 1000))
+        late = console(q, "compat_monitor1")
+        kept = heard(late, lambda t: t.endswith(b"(qemu) "))
+        assert 60000 < len(kept) <= 65536 and kept.startswith(b"\n"), (len(kept), kept[:80])
+        late.sendall(b"info name\n")
+        for ws in (monitor, late):
+            assert b"info name" in heard(ws, lambda t: t.count(b"(qemu) ") == 1)
+
+
+def consoles_come_and_go():
+    with machine("-serial", "none", "-monitor", "none", "-parallel", "none") as q:
+        _, _, port, token = address(q)
+
+        def listed():
+            return json.loads(get(port, "/%s/consoles" % token)[2])
+        assert listed() == []
+        q.qmp("chardev-add", {"id": "late", "backend": {"type": "vc", "data": {"cols": 100, "rows": 30}}})
+        assert listed() == [{"id": "late", "columns": 100, "rows": 30}]
+        held = [console(q, "late") for _ in range(64)]
+        q.qmp("chardev-remove", {"id": "late"})
+        assert listed() == []
+        for ws in held:
+            try:
+                while ws.sock.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass
+        for name in ("late", "none"):
+            try:
+                console(q, name)
+                raise AssertionError("a console that is not there")
+            except (rfb.Closed, ConnectionResetError):
+                pass
+
+
+def who_does_not_read_a_console_is_cut_off():
+    with machine("-monitor", "vc", "-serial", "none") as q:
+        ws, other = console(q, "compat_monitor1"), console(q, "compat_monitor1")
+        ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        size = 0
+        while size < 12 << 20:
+            other.sendall(b"help\n" * 20)
+            size += len(heard(other, lambda t: t.count(b"(qemu) ") >= 20))
+        total = 0
+        try:
+            while True:
+                total += len(ws.recv(1 << 20))
+        except (rfb.Closed, ConnectionResetError):
+            pass
+        assert total < size, total
+
+
+def text_of_the_screen_is_copied():
+    """The first screen is a text console here: there is no adapter."""
+    if not os.path.isfile("/usr/share/novnc/core/rfb.js"):
+        raise Skip("noVNC is missing (package novnc)")
+    with QTest(["-M", "pc", "-vga", "none", "-nodefaults", "-display", "web", "-chardev", "vc,id=c", "-serial",
+                "chardev:c"]) as q:
+        Serial(q).say("\r\n  one \u00e4   \r\n\r\nthree \u2502\r\n")
+        _, _, port, token = address(q)
+        status, head, body = get(port, "/%s/text" % token)
+        assert (status, body.decode()) == ("200", "\n  one \u00e4\n\nthree \u2502\n"), (status, body)
+        assert b"charset=utf-8" in head, head
+        with Browser(address(q)[0]) as b:
+            wait(lambda: b.canvas(), "the picture does not come")
+            b.click("#copy")
+            wait(lambda: b.value("document.getElementById('text').value") == body.decode(), "the text does not come")
+            assert not b.value("document.getElementById('paste').hidden")
+    with machine() as q:
+        _, _, port, token = address(q)
+        assert get(port, "/%s/text" % token)[0] == "404"
+
+
 def strangers_get_nothing():
     with machine() as q:
         _, host, port, token = address(q)
@@ -199,6 +373,8 @@ def strangers_get_nothing():
         assert get(port, good + "novnc/core/rfb.js")[0] == "200"
         wrong = ("0" if token[0] != "0" else "1") + token[1:]
         for path in ("/", "/" + token, "/%s/" % wrong, "/%s/page.js" % wrong, "/%s/rfb" % wrong, good + "x",
+                     "/%s/consoles" % wrong, "/%s/text" % wrong, "/%s/console/serial0" % wrong, good + "console/",
+                     good + "console/../rfb", good + "xterm/../../../../etc/passwd", good + "xterm/",
                      good + "novnc/../../../etc/passwd", good + "novnc//etc/passwd", good + "novnc/core",
                      good + "novnc/%2e%2e/x", good + "novnc/", "/" + "a" * 200):
             status, _, body = get(port, path)
@@ -215,11 +391,11 @@ def strangers_get_nothing():
 
 
 def pages_of_others_get_no_screen():
-    with machine() as q:
+    with machine("-serial", "vc") as q:
         _, _, port, token = address(q)
 
-        def upgrade(*lines):
-            request = ("GET /%s/rfb HTTP/1.1" % token, "Connection: Upgrade", "Upgrade: websocket",
+        def upgrade(what, *lines):
+            request = ("GET /%s/%s HTTP/1.1" % (token, what), "Connection: Upgrade", "Upgrade: websocket",
                        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *lines, "", "")
             with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as s:
                 s.sendall("\r\n".join(request).encode())
@@ -232,7 +408,8 @@ def pages_of_others_get_no_screen():
                               (("Host: " + ours, "Origin: http://%s0" % ours), "403"),
                               (("Host: " + ours, "Origin: null"), "403"), (("Host: " + ours, "Origin: " + ours), "403"),
                               (("Origin: http://" + ours,), "403")):
-            assert upgrade(*lines) == status, (lines, status)
+            for what in ("rfb", "console/serial0"):
+                assert upgrade(what, *lines) == status, (what, lines, status)
 
 
 def stalled_visitors_cost_little():
@@ -281,4 +458,6 @@ def addresses_are_as_told():
 
 
 run([browser_shows_what_screendump_says, keys_clicks_and_pasted_text_arrive, buttons_do_what_they_say,
+     text_consoles_are_tabs, what_is_typed_waits_for_the_guest, consoles_come_and_go,
+     who_does_not_read_a_console_is_cut_off, text_of_the_screen_is_copied,
      strangers_get_nothing, pages_of_others_get_no_screen, stalled_visitors_cost_little, addresses_are_as_told])

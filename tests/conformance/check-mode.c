@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -413,12 +414,54 @@ static bool others(void)
     return good && cpu->check->others > 0;
 }
 
+/* ---- interrupts that wait ---- */
+
+static uint32_t late;
+
+static void too_late(int signal)
+{
+    (void)signal;
+    __atomic_store_n(&late, 1, __ATOMIC_SEQ_CST);
+}
+
+/* With an interrupt that the guest does not take yet, a block comes on whose first accesses lie across two pages. */
+static bool waiting_interrupt(void)
+{
+    static const char code[] = "\x48\xc7\x47\x50\x01\x00\x00\x00\x48\xc7\x07\x02\x00\x00\x00";
+    struct check *k = cpu->check;
+    bool good = true;
+
+    signal(SIGALRM, too_late);
+    for (unsigned n = 0; n < 2; n++) {
+        prepare(code, sizeof(code) - 1);
+        start();
+        x.gpr[BP_RDI] = DATA2 - 16;
+        x.interrupts = BP_X86_INT_HARD;
+        cpu->check = n ? NULL : k;
+        machine.check = !n;
+        alarm(10);
+        while (!x.halted && tcg_run(cpu, &late) == BP_CPU_EXIT_HALTED)
+            ;
+        alarm(0);
+        if (!x.halted || ram[DATA2 - 16] != 2 || ram[DATA2 + 0x40] != 1) {
+            printf("# %s: it stays at %#" PRIx64 "\n", n ? "check=off" : "check=on", x.rip - at);
+            good = false;
+        }
+        x.interrupts = 0;
+        late = 0;
+    }
+    cpu->check = k;
+    machine.check = 1;
+    return good;
+}
+
 static const struct {
     const char *name;
     bool (*test)(void);
 } cases[] = {{"right_translations_are_found_equal", right_code}, {"planted_errors_are_found_and_told", wrong_code},
              {"undefined_flags_may_differ", undefined_flags}, {"what_comes_from_outside_is_alone", alone},
-             {"devices_are_asked_once", once}, {"what_others_write_is_no_difference", others}};
+             {"devices_are_asked_once", once}, {"what_others_write_is_no_difference", others},
+             {"code_goes_on_while_an_interrupt_waits", waiting_interrupt}};
 
 int main(int argc, char **argv)
 {

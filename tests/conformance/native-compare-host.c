@@ -141,6 +141,8 @@ static void handler(int signal, siginfo_t *info, void *context)
         take_context(uc, signal, &outcomes[at]);
         work->running = 0;
         uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)native_leave;
+        /* Some kernels do not return to one that is not canonical. */
+        uc->uc_mcontext.gregs[REG_RSP] = (greg_t)work->stack;
         uc->uc_mcontext.gregs[REG_EFL] = 0x202;
         return;
     }

@@ -92,6 +92,7 @@ static void build_tables(struct side *s)
     put64_at(s, GDT + 0x18, UINT64_C(0x00cf93000000ffff));
     put64_at(s, GDT + 0x28, UINT64_C(0x00cff3000000ffff));
     put64_at(s, GDT + 0x30, UINT64_C(0x00affb000000ffff));
+    put64_at(s, GDT + 0x38, UINT64_C(0x00af9a000000ffff)); /* not accessed yet */
     put64_at(s, TSS + 4, UPPER + STACK + 0x1000);
     put64_at(s, TSS + 36, UPPER + STACK + 0x1000); /* IST 1: in ring 0, too, faults find a stack */
     s->ram[TSS + 0x66] = 0x68;
@@ -284,6 +285,43 @@ static void add_self_modification(struct random_block *b)
     put(b, target, 7);
 }
 
+/* To what follows it, which goes on in user mode, or to an address that is none. */
+static void add_sysret(struct random_block *b)
+{
+    static const uint8_t sysretq[] = {0x48, 0x0f, 0x07};
+    uint64_t behind = b->at + b->length + 20 + sizeof(sysretq);
+
+    put_mov(b, BP_R11, chance(80) ? below(0x1000) & ~(uint64_t)F_TF : below(1u << 22) & ~(uint64_t)F_TF);
+    put_mov(b, BP_RCX, chance(90) ? behind : behind | (uint64_t)1 << (47 + below(16)));
+    put(b, sysretq, sizeof(sysretq));
+}
+
+/* The same, to both levels of privilege; some frames lie across pages, some make no sense. */
+static void add_iret(struct random_block *b)
+{
+    static const uint8_t push_rax = 0x50, iretq[] = {0x48, 0xcf};
+    static const struct {
+        uint16_t cs, ss;
+    } list[] = {{0x33, 0x2b}, {0x33, 0x2b}, {0x10, 0x18}, {0x10, 0x18}, {0x10, 0}, {0x33, 0}, {0x33, 0x18},
+                {0x10, 0x2b}, {0x3b, 0x2b}, {0x38, 0x18}, {0x13, 0x18}, {0x10, 0x1b}, {0x80, 0x18}};
+    unsigned n = (unsigned)below(BP_COUNT(list));
+    uint64_t frame[5] = {0, list[n].cs, below(1u << 18) & ~(uint64_t)F_TF, DATA_BASE + 0x800 + below(64) * 8,
+                         list[n].ss};
+
+    put_mov(b, BP_RSP, DATA_BASE + (chance(80) ? 0x800 : 0x1000) + below(4) * 8);
+    frame[0] = b->at + b->length + 5 * 11 + sizeof(iretq);
+    if (chance(8))
+        frame[0] |= (uint64_t)1 << (47 + below(16));
+    frame[2] &= ~(uint64_t)F_RF; /* which single steps clear sooner */
+    if (chance(60))
+        frame[2] &= ~(uint64_t)(F_NT | F_VM);
+    for (unsigned k = 5; k-- > 0;) {
+        put_mov(b, BP_RAX, frame[k]);
+        put(b, &push_rax, 1);
+    }
+    put(b, iretq, sizeof(iretq));
+}
+
 /* Flags, selectors, fences; a system call and a return from an interrupt end the block. */
 static void add_system(struct random_block *b)
 {
@@ -309,6 +347,13 @@ static void add_system(struct random_block *b)
     };
     unsigned n = (unsigned)below(BP_COUNT(list));
 
+    if (chance(8)) {
+        if (chance(50))
+            add_sysret(b);
+        else
+            add_iret(b);
+        return;
+    }
     put_mov(b, BP_RSP, DATA_BASE + 0x800 + below(64) * 8);
     put(b, list[n].bytes, list[n].length);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A person at a terminal: starts the emulator on a pseudo-terminal, types, reads what appears."""
+import codecs
 import os
 import pty
 import select
@@ -32,7 +33,10 @@ class Console:
         self.master, slave = pty.openpty()
         self.modes = termios.tcgetattr(slave)
         self.slave = slave
-        self.text = ""
+        self.text = ""  # since the last expect()
+        self.log = ""   # all
+        # A character may come in two reads.
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.start = time.monotonic()
         self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave,
                                         start_new_session=True, close_fds=True)
@@ -48,7 +52,9 @@ class Console:
             data = os.read(self.master, 65536)
         except OSError:
             return False
-        self.text += data.decode(errors="replace")
+        text = self.decoder.decode(data)
+        self.text += text
+        self.log += text
         return bool(data)
 
     def hear(self, seconds):

@@ -87,6 +87,15 @@ class Debian:
             if "return" in reply:
                 return reply["return"]
 
+    def heard(self, event):
+        """Waits for an event, and forgets it."""
+        self.qmp("query-status")
+        while event not in [e["event"] for e in self.events]:
+            message = json.loads(self.file.readline())
+            if "event" in message:
+                self.events.append(message)
+        self.events = [e for e in self.events if e["event"] != event]
+
     # ---- the console ----
 
     def login(self):

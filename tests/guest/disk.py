@@ -2,6 +2,7 @@
 """Debian's kernel with drivers of disks: kernel, an initramfs with the modules, and what guests do with disks."""
 import glob
 import gzip
+import lzma
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import stat
 import subprocess
 import zlib
 
-from packages import CACHE, package_tree
+from packages import CACHE, made_once, newer_kernel_tree, package_tree
 
 # Half of a start on the interpreter is ciphers that test themselves, and certificates.
 SPARED = "cryptomgr.notests initcall_blacklist=load_system_certificate_list,init_kprobe_trace,crypto_kdf108_init"
@@ -25,7 +26,7 @@ def entry(number, name, mode, data=b"", rdev=(0, 0)):
 
 def kernel_tree():
     """Debian's standard kernel, unpacked; the one for clouds has no drivers of such disks."""
-    for tree in glob.glob(os.path.join(CACHE, "linux-image-*")):
+    for tree in glob.glob(os.path.join(CACHE, "linux-image-*-amd64")):
         if glob.glob(tree + "/boot/vmlinuz-*"):
             return tree
     out = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], check=True, stdout=subprocess.PIPE,
@@ -36,16 +37,20 @@ def kernel_tree():
     return package_tree(names[0])
 
 
+def module(path):
+    with (lzma.open if path.endswith(".xz") else open)(path, "rb") as f:
+        return f.read()
+
+
 def modules_in_order(base, drivers):
     """As depmod would have it: each module says what it needs."""
-    by_name = {os.path.basename(path)[:-3].replace("-", "_"): path
-               for path in glob.glob(base + "/kernel/**/*.ko", recursive=True)}
+    by_name = {os.path.basename(path).split(".")[0].replace("-", "_"): path
+               for path in glob.glob(base + "/kernel/**/*.ko*", recursive=True)}
     order = []
 
     def add(name):
         path = by_name[name.replace("-", "_")]
-        with open(path, "rb") as f:
-            needs = re.search(rb"\0depends=([^\0]*)\0", f.read()).group(1).decode()
+        needs = re.search(rb"\0depends=([^\0]*)\0", module(path)).group(1).decode()
         for other in filter(None, needs.split(",")):
             add(other)
         if path not in order:
@@ -73,10 +78,13 @@ poweroff -f
 """
 
 
-def guest(drivers=DRIVERS):
-    """Returns the paths of kernel and initramfs; one with other drivers has a name of its own."""
+@made_once
+def guest(drivers=DRIVERS, newer=False):
+    """Returns the paths of kernel and initramfs; one with other drivers has a name of its own. `newer`: with the kernel
+    of Debian's backports, which knows more devices."""
+    tree = newer_kernel_tree() if newer else kernel_tree()
     name = "initrd.gz" if drivers == DRIVERS else "initrd-%08x.gz" % zlib.crc32(" ".join(drivers).encode())
-    tree = kernel_tree()
+    name = ("newer-" if newer else "") + name
     kernel = glob.glob(tree + "/boot/vmlinuz-*")[0]
     initrd = os.path.join(CACHE, name)
     if os.path.exists(initrd) and os.path.getmtime(initrd) > os.path.getmtime(__file__):
@@ -87,9 +95,8 @@ def guest(drivers=DRIVERS):
               ("bin/sh", stat.S_IFLNK | 0o777, b"busybox"), ("init", stat.S_IFREG | 0o755, INIT.encode())]
     names = []
     for path in modules_in_order(base, drivers):
-        names.append(os.path.basename(path))
-        with open(path, "rb") as f:
-            files.append(("modules/" + names[-1], stat.S_IFREG | 0o644, f.read()))
+        names.append(os.path.basename(path).removesuffix(".xz"))
+        files.append(("modules/" + names[-1], stat.S_IFREG | 0o644, module(path)))
     files.append(("modules.order", stat.S_IFREG | 0o644, " ".join(names).encode()))
     with open(shutil.which("busybox"), "rb") as f:
         files.append(("bin/busybox", stat.S_IFREG | 0o755, f.read()))

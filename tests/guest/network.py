@@ -12,11 +12,13 @@ import os
 import shutil
 import socketserver
 import stat
+import tempfile
 import threading
 
 import disk
+import linux
 from console import BINARY, Console, needed
-from packages import CACHE
+from packages import CACHE, made_once
 
 
 INIT = """#!/bin/sh
@@ -53,6 +55,7 @@ esac
 """
 
 
+@made_once
 def guest(drivers):
     """Returns the paths of kernel and initramfs."""
     tree = disk.kernel_tree()
@@ -75,17 +78,21 @@ def guest(drivers):
     with open(shutil.which("busybox"), "rb") as f:
         files.append(("bin/busybox", stat.S_IFREG | 0o755, f.read()))
     data = b"".join(disk.entry(n + 1, *f) for n, f in enumerate(files)) + disk.entry(0, "TRAILER!!!", 0)
-    with open(initrd + ".new%d" % os.getpid(), "wb") as f:
+    with open(initrd + ".new", "wb") as f:
         f.write(data)
-    os.rename(initrd + ".new%d" % os.getpid(), initrd)
+    os.rename(initrd + ".new", initrd)
     return kernel, initrd
 
 
 class Guest:
     """A guest at its shell."""
 
-    def __init__(self, drivers, *options, boot=120, memory="128"):
+    def __init__(self, drivers, *options, boot=120, memory="128", programs=(), more=None):
         kernel, initrd = needed(guest, drivers)
+        self.folder = tempfile.TemporaryDirectory(prefix="backplane-guest-")
+        if programs or more:
+            linux.with_programs(initrd, os.path.join(self.folder.name, "initrd"), *programs, more=more)
+            initrd = os.path.join(self.folder.name, "initrd")
         self.console = Console([BINARY, "-m", memory, "-nodefaults", "-display", "none", "-serial", "stdio",
                                 "-kernel", kernel, "-initrd", initrd, "-append",
                                 "console=ttyS0 quiet panic=-1 mitigations=off", *options])
@@ -116,12 +123,31 @@ class Guest:
 
     def close(self):
         self.console.close()
+        self.folder.cleanup()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *what):
         self.close()
+
+
+class MonitoredGuest(linux.Monitored, Guest):
+    """With QMP."""
+
+    def __init__(self, drivers, *options, **more):
+        self.monitor_folder = tempfile.TemporaryDirectory(prefix="backplane-guest-qmp-")
+        path = os.path.join(self.monitor_folder.name, "qmp")
+        super().__init__(drivers, *options, "-qmp", "unix:%s,server=on,wait=off" % path, **more)
+        self.connect(path)
+
+    def until(self, condition, seconds=90):
+        self.run("for i in $(seq %d); do %s && break; sleep 0.5; done; %s" % (2 * seconds, condition, condition), 2 * seconds)
+
+    def close(self):
+        self.disconnect()
+        super().close()
+        self.monitor_folder.cleanup()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

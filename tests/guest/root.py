@@ -20,6 +20,7 @@ import uuid
 import zlib
 
 from console import TOP
+from packages import made_once
 
 CACHE = os.path.join(TOP, ".cache", "guest")
 SUITE = "bookworm"
@@ -255,6 +256,7 @@ def assemble(tree, folder, target):
     os.rename(target + ".new", target)
 
 
+@made_once
 def make():
     """The paths of the image and of a floppy disk that starts the system on it."""
     target = image_path()

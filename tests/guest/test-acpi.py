@@ -94,7 +94,8 @@ INTERRUPT = "(89 06 00 09 01 0A 00 00 00 79 00)"  # a resource template: interru
 ARGUMENTS = {"_SRS": INTERRUPT,
              # PCI's host bridge capabilities; a PCI function's specific methods
              "_OSC": "(5B 4D DB 33 F7 1F 1C 40 96 57 74 41 C0 3D D7 66) 1 3 (00 00 00 00 1F 00 00 00 1F 00 00 00)",
-             "_DSM": "(D0 37 C9 E5 53 35 7A 4D 91 17 EA 4D 19 C3 43 4D) 1 0 [ ]"}
+             "_DSM": "(D0 37 C9 E5 53 35 7A 4D 91 17 EA 4D 19 C3 43 4D) 1 0 [ ]",
+             "_OST": "3 0 (00)"}  # what happened to a request to eject
 
 
 def acpiexec(folder, commands, registers="0xFF"):

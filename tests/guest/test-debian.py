@@ -256,6 +256,29 @@ def fio_verifies(d):
         assert "err= 0" in text, text
 
 
+def sleeps_and_wakes(d):
+    """To RAM while the disk is written to; what was under way ends after it, and all that is read is right."""
+    text = d.check("cat /sys/power/mem_sleep; dmesg | grep 'supports S'")
+    assert "deep" in text and "S3" in text, text
+    work = ("fio --name=s --filename=/fio.sleep --size=4m --rw=randwrite --bsrange=4k-64k --verify=crc32c --do_verify=1 "
+            "--verify_fatal=1 --direct=1 --ioengine=libaio --iodepth=8 --loops=2 >/fio.log 2>&1")
+    d.check("( (%s; echo ended $? >>/fio.log) & )" % work)
+    d.console.type("echo mem > /sys/power/state; echo awa''ke\n")
+    d.heard("SUSPEND")
+    d.qmp("system_wakeup")
+    d.console.expect("awake", 400)
+    assert d.check("cat /sys/power/suspend_stats/success").strip() == "1"
+    d.wait_for("grep -q '^ended 0' /fio.log", 600)
+    bad = d.ask("dmesg | grep -E 'BUG|Call Trace|Oops|hung|I/O error|EXT4-fs error|failed command'; rm /fio.sleep")
+    assert not bad.strip(), bad
+
+
+def restarts(d):
+    d.console.type("sync; reboot -f\n")
+    d.heard("RESET")
+    reaches_login(d)
+
+
 def disk_at(d, place):
     """The guest's name of a disk: they are found in any order."""
     found = re.search(r"%s/\S*/block/(sd\w)" % place, d.check("for n in /sys/block/sd*; do readlink $n; done"))
@@ -321,6 +344,9 @@ def combination(disk, uefi, cpus):
         assert d.check("nproc").strip() == str(cpus)
         firmware = "efi" if uefi else "bios"
         assert d.check("test -d /sys/firmware/efi && echo efi || echo bios").strip() == firmware
+        fio_verifies(d)
+        sleeps_and_wakes(d)
+        restarts(d)
         fio_verifies(d)
         powers_off_clean(d)
     return note

@@ -9,29 +9,10 @@ import tempfile
 import time
 
 import packages
-from bootable import disk, sectors
+from bootable import cd, disk
 from console import BINARY, SLOW, Console, Tap
 
 SECONDS = 120
-
-
-def cd(path, text):
-    """An ISO image with nothing but what El Torito needs."""
-    def descriptor(kind, rest):
-        return (bytes([kind]) + b"CD001\1" + rest).ljust(2048, b"\0")
-
-    catalog = bytes([1, 0, 0, 0]) + b"Backplane".ljust(24, b"\0") + b"\0\0\x55\xaa"
-    total = -sum(struct.unpack("<16H", catalog)) & 0xffff
-    catalog = catalog[:28] + struct.pack("<H", total) + catalog[30:]
-    catalog += struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 20)
-    with open(path, "wb") as f:
-        f.write(bytes(16 * 2048))
-        f.write(descriptor(1, b""))
-        f.write(descriptor(0, b"EL TORITO SPECIFICATION".ljust(64, b"\0") + struct.pack("<I", 19)))
-        f.write(descriptor(255, b""))
-        f.write(catalog.ljust(2048, b"\0"))
-        f.write(sectors(text).ljust(2048, b"\0"))
-        f.write(bytes(100 * 2048))
 
 
 def prints(text, *args):
@@ -72,6 +53,14 @@ def virtio_disk():
 def virtio_scsi_disk():
     boots("the SCSI disk is booted", megabytes, "-drive", "file=IMAGE,format=raw,if=none,id=d", "-device",
           "virtio-scsi-pci", "-device", "scsi-hd,drive=d,bootindex=0")
+
+
+def parallel_scsi():
+    boots("the disk of if=scsi is booted", megabytes, "-machine", "q35", "-drive", "file=IMAGE,format=raw,if=scsi")
+    boots("the disk on an Am53C974 is booted", megabytes, "-drive", "file=IMAGE,format=raw,if=none,id=d", "-device",
+          "am53c974", "-device", "scsi-hd,drive=d,bootindex=0")
+    boots("the CD on a 53C895A is booted", cd, "-drive", "file=IMAGE,format=raw,if=none,id=d,readonly=on", "-device",
+          "lsi53c895a", "-device", "scsi-cd,drive=d,scsi-id=3,bootindex=0")
 
 
 def slave_disk_by_bootindex():
@@ -294,6 +283,7 @@ if __name__ == "__main__":
     tap.case("ide_disk_boots", ide_disk)
     tap.case("virtio_disk_boots", virtio_disk)
     tap.case("virtio_scsi_disk_boots", virtio_scsi_disk)
+    tap.case("parallel_scsi_boots", parallel_scsi)
     tap.case("slave_disk_with_bootindex_0_boots_first", slave_disk_by_bootindex)
     tap.case("cd_boots", cdrom)
     tap.case("floppy_boots", floppy_disk)

@@ -33,8 +33,8 @@ def pattern(path, size):
     return hashlib.md5(data).hexdigest()
 
 
-def boot(*args):
-    kernel, initrd = disk.guest()
+def boot(*args, drivers=disk.DRIVERS):
+    kernel, initrd = disk.guest(drivers)
     console = Console([BINARY, "-m", "512", "-nographic", "-kernel", kernel, "-initrd", initrd,
                        "-append", "console=ttyS0 quiet " + SPARED, *args])
     console.expect("Disk guest is up", BOOT_SECONDS)
@@ -153,9 +153,10 @@ class Second:
         self.console = boot(self.a, "-hdb", self.b, "-hdc", self.c, "-hdd", self.d, "-fdb", self.x)
 
     def image_without_an_option_is_sda(self):
-        """The first of the first cable; the kernel, which looks at both drives at once, may give it another letter."""
-        text = run(self.console, "for d in /sys/block/sd[ab]; do readlink $d; done; readlink /sys/bus/pci/devices/0000:00:01.1/driver")
-        found = re.findall(re.escape(PLACES[0]) + r"\S*/block/(sd[ab])", text)
+        """The first of the first cable; the kernel, which looks at all drives at once, may give it another letter."""
+        text = run(self.console,
+                   "for d in /sys/block/sd?; do readlink $d; done; readlink /sys/bus/pci/devices/0000:00:01.1/driver")
+        found = re.findall(re.escape(PLACES[0]) + r"\S*/block/(sd[a-d])", text)
         assert len(found) == 1 and "drivers/ata_piix" in text, text
         assert contents(self.console, found[0]) == self.digests[self.a]
 
@@ -209,6 +210,50 @@ def q35_has_its_disk_on_ahci():
         is_clean(path)
 
 
+FAT_DRIVERS = (*disk.DRIVERS, "vfat", "nls_ascii", "nls_cp437")
+FAT_NAMES = ("READ.ME", "lower.txt", "Mixed Case", "x" * 255, "\u00e4rger.txt", "\U0001f600.txt", "folder/inside",
+             "folder/deep er/still deeper")
+
+
+def fat_folder(folder):
+    """The digests of what is in it."""
+    digests = {}
+    for n, name in enumerate(FAT_NAMES):
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        digests[name] = pattern(path, 10000 * n + 1)
+    return digests
+
+
+def kernel_mounts_a_folder_as_a_fat_disk():
+    """One that it may write to above an overlay, and a floppy disk; then the folder is as it was."""
+    with tempfile.TemporaryDirectory(prefix="backplane-disks-") as top:
+        wide, small = os.path.join(top, "wide"), os.path.join(top, "small")
+        digests = {"disk": fat_folder(wide), "floppy": fat_folder(small)}
+        console = boot("-drive", f"file=fat:32:{wide},format=raw,snapshot=on", "-drive",
+                       f"file=fat:floppy:{small},format=raw,if=floppy,readonly=on", drivers=FAT_DRIVERS)
+        try:
+            name = name_of(console, "0000:00:01.1")[0]
+            for device, kind in ((name + "1", "disk"), ("fd0", "floppy")):
+                run(console, f"mount -t vfat -o ro,utf8 /dev/{device} /mnt", 300)
+                found = run(console, "cd /mnt; find . -type f -exec md5sum {} +; cd /", 300)
+                found = dict(line.split("  ./")[::-1] for line in found.splitlines() if "  ./" in line)
+                assert found == digests[kind], (kind, found)
+                run(console, "umount /mnt")
+            text = run(console,
+                       f"mount -t vfat -o utf8 /dev/{name}1 /mnt && rm -r /mnt/folder && echo new > /mnt/new && "
+                       "cp /mnt/new /mnt/READ.ME && sync && umount /mnt && dmesg | grep -i fat-fs", 300)
+            assert "error" not in text.lower() and "not properly unmounted" not in text, text
+            poweroff(console)
+        finally:
+            console.close()
+        for where, kind in ((wide, "disk"), (small, "floppy")):
+            now = {os.path.relpath(os.path.join(root, name), where): hashlib.md5(open(os.path.join(root, name),
+                                                                                      "rb").read())
+                   .hexdigest() for root, _, names in os.walk(where) for name in names}
+            assert now == digests[kind], (kind, now)
+
+
 def share_a_guest(tap, kind):
     with tempfile.TemporaryDirectory(prefix="backplane-disks-") as folder:
         guest = None
@@ -238,4 +283,5 @@ else:
         share_a_guest(tap, Second)
         tap.case("kernel_sees_what_drive_options_place", kernel_sees_what_drive_options_place)
         tap.case("q35_has_its_disk_on_ahci", q35_has_its_disk_on_ahci)
+        tap.case("kernel_mounts_a_folder_as_a_fat_disk", kernel_mounts_a_folder_as_a_fat_disk)
         tap.done()

@@ -187,6 +187,9 @@ def firmware_is_found_where_it_is_told():
                  ("-L", folder, "-machine", "firmware=mine.bin"), ("-bios", SEABIOS)):
         with Firmware(*args) as machine:
             machine.expect("serial", NO_DISK)
+    option_rom(folder + "/vgabios-isavga.bin", "<a VGA BIOS of my own>")
+    with Firmware("-M", "isapc", "-vga", "std", "-L", folder) as machine:
+        assert "<a VGA BIOS of my own>" in machine.expect("debug", NO_DISK)
     said = subprocess.run([BINARY, "-L", folder, "-L", "help"], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[0].strip() == folder and "/usr/share/seabios" in said, said
     assert "nope.bin" in fails(BINARY, "-bios", "nope.bin")

@@ -40,6 +40,41 @@ def picture(console, folder):
     return width, height, pixels
 
 
+def frame_buffer_shows_what_the_kernel_draws(driver, name, width, height, bits, card, lines=100):
+    blue, red, green = ((r"\037\000", r"\000\370", r"\340\007") if bits == 16 else
+                        (r"\377\000\000\000", r"\000\000\377\000", r"\000\377\000\000"))
+    kernel, initrd = disk.guest((driver,))
+    with tempfile.TemporaryDirectory(prefix="backplane-gpu-") as folder:
+        console = Console([BINARY, "-m", "512", "-nographic", "-nodefaults", "-serial", "mon:stdio", "-kernel", kernel,
+                           "-initrd", initrd, "-append", "console=ttyS0 quiet " + disk.SPARED, *card])
+        try:
+            console.expect("Disk guest is up", BOOT_SECONDS)
+            console.expect("# ", 60)
+            text = run(console, "cat /sys/class/graphics/fb0/virtual_size /sys/class/graphics/fb0/bits_per_pixel "
+                       "/sys/class/graphics/fb0/name")
+            assert f"{width},{height}\n{bits}\n" in text and name in text, text
+            text = run(console, "dmesg | grep -c 'colour frame buffer device'")
+            assert "\n1\n" in text, text
+            # Blue with a pixel of red at the end of each line, then green.
+            run(console, "echo -ne '\\033[?25l' > /dev/tty0; "
+                f"i=1; while [ $i -lt {width} ]; do printf '{blue}'; i=$((i+1)); done > /b; printf '{red}' >> /b; "
+                f"i=0; while [ $i -lt {width} ]; do printf '{green}'; i=$((i+1)); done > /g; "
+                f"i=0; while [ $i -lt {lines} ]; do cat /b; i=$((i+1)); done > /p; "
+                f"i=0; while [ $i -lt {lines} ]; do cat /g; i=$((i+1)); done >> /p; cat /p > /dev/fb0")
+            want = (b"\0\0\xff" * (width - 1) + b"\xff\0\0") * lines + b"\0\xff\0" * width * lines
+            end = time.monotonic() + 60 * SLOW
+            while True:
+                got = picture(console, folder)
+                if got[:2] == (width, height) and got[2][:len(want)] == want:
+                    break
+                assert time.monotonic() < end, (got[:2], got[2][:30])
+                time.sleep(0.5)
+            console.type("poweroff -f\n")
+            assert console.wait(120) == 0
+        finally:
+            console.close()
+
+
 def card_shows_what_the_kernel_draws(*card):
     kernel, initrd = disk.guest(DRIVERS)
     with tempfile.TemporaryDirectory(prefix="backplane-gpu-") as folder:
@@ -80,11 +115,17 @@ except (OSError, subprocess.SubprocessError) as error:
 else:
     tap = Tap()
 
-    def case(name, *card):
+    def case(name, *card, function=card_shows_what_the_kernel_draws):
         if not sys.argv[1:] or name in sys.argv[1:]:
-            tap.case(name, lambda: card_shows_what_the_kernel_draws(*card))
+            tap.case(name, lambda: function(*card))
 
     case("virtio_gpu_shows_what_the_kernel_draws", "-device", "virtio-gpu-pci,xres=800,yres=600")
     case("virtio_vga_shows_what_the_kernel_draws", "-vga", "virtio", "-global", "virtio-vga.xres=800", "-global",
          "virtio-vga.yres=600")
+    case("cirrus_shows_what_the_kernel_draws", "cirrus", "cirrusdrmfb", 1024, 768, 16, ("-vga", "cirrus"),
+         function=frame_buffer_shows_what_the_kernel_draws)
+    case("vmware_shows_what_the_kernel_draws", "vmwgfx", "vmwgfxdrmfb", 1280, 800, 32, ("-vga", "vmware"),
+         function=frame_buffer_shows_what_the_kernel_draws)
+    case("qxl_shows_what_the_kernel_draws", "qxl", "qxldrmfb", 1024, 768, 32, ("-vga", "qxl"),
+         function=frame_buffer_shows_what_the_kernel_draws)
     tap.done()

@@ -13,6 +13,7 @@ from tap import work_folder
 KERNEL, INITRD = guest_files()
 WORK = work_folder("guest-pci-")
 BOOT_SECONDS = 240
+ROUNDS = int(os.environ.get("BACKPLANE_ROUNDS", "3"))
 TREE = ["-device", "pcie-root-port,id=rp0,addr=3,chassis=1", "-device", "edu,bus=rp0",
         "-device", "pcie-root-port,id=rp1,addr=4,chassis=2",
         "-device", "pcie-root-port,id=rp2,addr=5,chassis=3", "-device", "x3130-upstream,bus=rp2,id=up",
@@ -36,6 +37,7 @@ class Guest:
         self.socket.connect(path)
         self.file = self.socket.makefile("rw")
         self.file.readline()
+        self.events = []
         self.qmp("qmp_capabilities")
 
     def qmp(self, name, **arguments):
@@ -43,9 +45,19 @@ class Guest:
         self.file.flush()
         while True:
             reply = json.loads(self.file.readline())
+            if "event" in reply:
+                self.events.append(reply)
             assert "error" not in reply, reply
             if "return" in reply:
                 return reply["return"]
+
+    def event(self, name):
+        """The data of the next one of this name; others stay."""
+        while True:
+            for at, seen in enumerate(self.events):
+                if seen["event"] == name:
+                    return self.events.pop(at)["data"]
+            self.events.append(json.loads(self.file.readline()))
 
     def ask(self, command, answer, seconds=60):
         self.console.type(command + "\n")
@@ -116,13 +128,40 @@ def cards_come_and_go_by_acpi(g):
     come_and_go(g, "/sys/bus/pci/devices/0000:01:03.0/uevent", "br", addr="3")
 
 
-def processors_come(g):
-    g.qmp("device_add", driver="qemu64-x86_64-cpu", **{"socket-id": 0, "core-id": 2, "thread-id": 0})
-    g.wait_for("[ -d /sys/devices/system/cpu/cpu1 ]")
-    g.ask("echo 1 > /sys/devices/system/cpu/cpu1/online; grep -c ^processor /proc/cpuinfo; echo en''d", "2")
-    g.qmp("device_add", driver="qemu64-x86_64-cpu", **{"socket-id": 0, "core-id": 1, "thread-id": 0})
-    g.wait_for("[ -d /sys/devices/system/cpu/cpu2 ]")
-    g.ask("echo 1 > /sys/devices/system/cpu/cpu2/online; grep -c ^processor /proc/cpuinfo; echo en''d", "3")
+CPU = "/sys/devices/system/cpu/cpu%d"
+
+
+def processor_comes(g, name, core, number, count):
+    """It is the guest's processor `number` then, of so many."""
+    g.qmp("device_add", driver="qemu64-x86_64-cpu", id=name, **{"socket-id": 0, "core-id": core, "thread-id": 0})
+    g.wait_for("echo 1 > %s/online && [ $(grep -c ^processor /proc/cpuinfo) = %d ]" % (CPU % number, count))
+
+
+def processor_goes(g, name, count):
+    g.qmp("device_del", id=name)
+    assert g.event("DEVICE_DELETED") == {"device": name, "path": "/machine/peripheral/" + name}
+    g.wait_for("[ $(grep -c ^processor /proc/cpuinfo) = %d ]" % count)
+
+
+def processors_come_and_go(g):
+    processor_comes(g, "c2", 2, 1, 2)
+    processor_comes(g, "c1", 1, 2, 3)
+    # The kernel takes one offline by itself that it is asked for, and ejects it.
+    processor_goes(g, "c2", 2)
+    assert [c["cpu-index"] for c in g.qmp("query-cpus-fast")] == [0, 1]
+    g.wait_for("[ ! -d %s ]" % CPU % 1)
+    # It is as a new one when it comes again, while the others work.
+    g.console.type("(while :; do :; done) & (while :; do :; done) &\n")
+    for n in range(ROUNDS):
+        processor_comes(g, "again%d" % n, 2, 1, 3)
+        processor_goes(g, "again%d" % n, 2)
+    said = [e["data"]["info"] for e in g.events if e["event"] == "ACPI_DEVICE_OST"]
+    assert {(i["slot-type"], i["source"], i["status"]) for i in said} - {("CPU", 3, 0)} == \
+        {("CPU", 1, 0), ("CPU", 3, 132)}, said  # 132: it is under way
+    # Or the guest gives it back unasked.
+    g.console.type("echo 1 > $(readlink -f %s/firmware_node)/eject\n" % CPU % 2)
+    assert g.event("DEVICE_DELETED")["device"] == "c1"
+    g.wait_for("[ $(grep -c ^processor /proc/cpuinfo) = 1 ] && ! dmesg | grep 'Eject incomplete'")
 
 
 def firmware_sets_q35_up():
@@ -141,6 +180,6 @@ tap.case("firmware_sets_q35_up", firmware_sets_q35_up)
 tap.case("every_function_behind_ports_and_bridges_is_found", every_function_is_found)
 tap.case("cards_come_and_go_in_ports", cards_come_and_go_in_ports)
 tap.case("cards_come_and_go_by_acpi", cards_come_and_go_by_acpi)
-tap.case("processors_come_on_pc", guest("-M", "pc", "-smp", "1,maxcpus=4")(processors_come))
-tap.case("processors_come_on_q35", guest("-M", "q35", "-smp", "1,maxcpus=4")(processors_come))
+tap.case("processors_come_and_go_on_pc", guest("-M", "pc", "-smp", "1,maxcpus=4")(processors_come_and_go))
+tap.case("processors_come_and_go_on_q35", guest("-M", "q35", "-smp", "1,maxcpus=4", "-accel", "tcg,thread=single")(processors_come_and_go))
 tap.done()

@@ -12,11 +12,11 @@ from tap import Skip, run  # noqa: E402
 guests = Guests()
 
 
-def values(name, *options):
+def values(name, *options, seconds=60):
     why = lacking()
     if why:
         raise Skip(why)
-    return guests.values(name, *options)
+    return guests.values(name, *options, seconds=seconds)
 
 
 def untouched_apic_passes_8259_interrupts():
@@ -81,9 +81,22 @@ def entry_of_the_bios_resets_the_machine():
     assert "top 00000001" in text, text
 
 
+def more_processors_than_xapic_has_ids():
+    """Each is started, takes interrupts by its id, its logical id and with all others; then with ids that have holes."""
+    iommu = "-M", "q35", "-device", "intel-iommu,intremap=on,eim=on"
+    for count, last, handed, options in (
+            (3, 2, 2, ("-smp", "3")), (288, 287, 3, (*iommu, "-smp", "288")),
+            (7, 8, 3, (*iommu, "-smp", "7,maxcpus=255,sockets=85,cores=3"))):
+        seen = values("many", *options, seconds=400)
+        assert (seen["processors"], seen["last"], seen["handed_over"]) == (count, last, handed), seen
+        assert seen["started"] == seen["once"] == seen["others"] == count - 1, seen
+        assert seen["by_id"] == seen["by_logical_id"] == seen["all"] == count, seen
+        assert seen["missed"] == seen["wrong_id"] == 0, seen
+
+
 try:
     run([untouched_apic_passes_8259_interrupts, init_resets_the_local_apic, hpet_reaches_the_io_apic,
          fpu_error_without_ne_is_irq_13, tables_without_acpi_are_whole, entry_of_the_bios_resets_the_machine,
-         a20_is_masked_only_when_nobody_lets_it_through])
+         a20_is_masked_only_when_nobody_lets_it_through, more_processors_than_xapic_has_ids])
 finally:
     guests.close()

@@ -110,7 +110,25 @@ def count_names_the_slowest_ten():
     assert [line.split()[-1] for line in lines[1:-1]] == ["t%d" % n for n in range(11, 1, -1)], lines
 
 
+def count_says_why_a_case_failed():
+    logs = os.path.join(WORK, "why")
+    os.mkdir(logs)
+    with open(os.path.join(logs, "testlog.json"), "w") as f:
+        f.write(json.dumps({"name": "p:s / t", "result": "ERROR", "duration": 1, "stdout":
+                            "ok 1 a\n# before\nnot ok 2 b\n# because\n# " + "x" * 1000 + "end\n1..2\n"}) + "\n")
+    with open(os.path.join(logs, "testlog.junit.xml"), "w") as f:
+        f.write('<testsuites><testsuite name="t"><testcase name="1 a"/><testcase name="2 b"><failure/></testcase>'
+                '</testsuite></testsuites>')
+    done = subprocess.run([sys.executable, os.path.join(SOURCE, "tools/count-tests.py"), logs],
+                          capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and lines[-1] == "1 passed, 1 failed, 0 skipped", done
+    at = lines.index("t: 2 b")
+    assert lines[at + 1:at + 3] == ["# before", "# because"], lines
+    assert lines[at + 3].endswith("xend") and len(lines[at + 3]) < 700, lines
+
+
 prepare()
 run([boot_takes_paths_from_the_caller_s_folder, run_takes_paths_from_the_caller_s_folder,
      unknown_suite_is_answered_with_those_there_are, unknown_command_is_told,
-     abi_without_its_tools_says_so, count_names_the_slowest_ten])
+     abi_without_its_tools_says_so, count_names_the_slowest_ten, count_says_why_a_case_failed])

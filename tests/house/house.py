@@ -68,14 +68,26 @@ def is_api(name):
 
 
 # What several modules of one family have a part in, and who uses it.
-SHARED_PARTS = {"modules/accel/interp": "modules/accel/x86", "modules/accel/tcg": "modules/accel/x86",
+SHARED_PARTS = {
+    **{"modules/hw/" + card: "modules/hw/nic" for card in ("i8255x", "ne2000", "pcnet", "tulip")},
+    "modules/debug/profile": "modules/debug/names", "modules/accel/x86": "modules/debug/names",
+                "modules/accel/interp": "modules/accel/x86", "modules/accel/tcg": "modules/accel/x86",
                 "modules/accel/kvm": "modules/accel/x86",
                 "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream modules/ui/keyboard",
                 "modules/ui/spice": "modules/stream", "modules/ui/vc": "modules/ui/keyboard",
                 "modules/ui/curses": "modules/ui/keyboard",
-                "modules/ui/web": "modules/stream",
+                "modules/ui/web": "modules/stream modules/ui/text",
+                "modules/block": "modules/block/format",
+                **{"modules/block/" + name: "modules/block/format"
+                   for name in ("bochs", "cloop", "dmg", "parallels", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc")},
+                **{"modules/block/" + name: "modules/block/url" for name in ("gluster", "nbd", "nfs")},
                 "modules/hw/usb/ehci": "modules/hw/usb", "modules/hw/usb/ohci": "modules/hw/usb",
-                "modules/hw/usb/uhci": "modules/hw/usb"}
+                "modules/hw/usb/uhci": "modules/hw/usb",
+                "modules/hw/lsi53c895a": "modules/hw/scsi-parallel", "modules/hw/am53c974": "modules/hw/scsi-parallel",
+                "modules/hw/usb/uas": "modules/hw/scsi-hba", "modules/hw/megasas": "modules/hw/scsi-hba",
+                "modules/hw/mptsas": "modules/hw/scsi-hba", "modules/hw/pvscsi": "modules/hw/scsi-hba",
+                "modules/hw/gigabit": "modules/hw/ethernet", "modules/hw/vmxnet3": "modules/hw/ethernet",
+                **{"modules/hw/" + name: "modules/hw/gigabit" for name in ("e1000", "e1000e", "igb")}}
 
 
 @case

@@ -24,11 +24,12 @@ def cpu_seconds(pid=None):
 
 
 class Emulator:
-    def __init__(self, program, *args, env=None, quiet=QUIET, pass_fds=()):
+    def __init__(self, program, *args, env=None, quiet=QUIET, pass_fds=(), user=None):
         self.process = subprocess.Popen(
             [program, *quiet, "-qmp", "stdio", *args],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **(env or {})}, pass_fds=pass_fds)
+            env={**os.environ, **(env or {})}, pass_fds=pass_fds, user=user,
+            extra_groups=None if user is None else [])
         self.events = []
 
     def __enter__(self):
@@ -90,3 +91,20 @@ def fails(program, *args, env=None):
                          env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
     assert run.returncode == 1, "status %d: %s" % (run.returncode, run.stderr)
     return run.stderr
+
+
+class StorageDaemon(Emulator):
+    """backplane-storage-daemon with a monitor on its standard input and output; `with`."""
+
+    def __init__(self, program, folder, *args):
+        # pylint: disable=super-init-not-called
+        self.process = subprocess.Popen(
+            [program, "--chardev", "stdio,id=m", "--monitor", "m", *args], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+            env={**os.environ, "DISPLAY": ":99"})
+        self.events = []
+
+    def ok(self, name, /, **arguments):
+        reply = self.command(name, **arguments)
+        assert "return" in reply, (name, reply)
+        return reply["return"]

@@ -8,7 +8,7 @@ import socket
 import struct
 import zlib
 
-RAW, HEXTILE, ZLIB, TIGHT, ZRLE, TIGHT_PNG = 0, 5, 6, 7, 16, -260
+RAW, COPY_RECT, HEXTILE, ZLIB, TIGHT, ZRLE, TIGHT_PNG = 0, 1, 5, 6, 7, 16, -260
 DESKTOP_SIZE, CURSOR, POINTER_TYPE, EXTENDED_KEY, AUDIO, LED_STATE = -223, -239, -257, -258, -259, -261
 DESKTOP_NAME, EXTENDED_DESKTOP_SIZE, XVP, ALPHA_CURSOR = -307, -308, -309, -314
 TIMEOUT = 60
@@ -143,6 +143,8 @@ class Client:
         self.format = Format()
         self.streams = {}
         self.notices = []
+        self.copied = self.copies = 0  # pixels, rectangles
+        self.received = 0  # bytes that were read
         self.sound = bytearray()
         self.version, self.password, self.shared = version, password, shared
         if begin:
@@ -161,6 +163,7 @@ class Client:
                 raise Closed
             self.rest += part
         data, self.rest = self.rest[:size], self.rest[size:]
+        self.received += size
         return data
 
     def unpack(self, layout):
@@ -305,7 +308,7 @@ class Client:
     def _rectangle(self):
         x, y, w, h, encoding = self.unpack(">HHHHi")
         pictures = {RAW: self._raw, HEXTILE: self._hextile, ZLIB: self._zlib, TIGHT: self._tight, ZRLE: self._zrle,
-                    TIGHT_PNG: self._tight}
+                    TIGHT_PNG: self._tight, COPY_RECT: self._copy}
         if encoding in pictures:
             assert x + w <= self.width and y + h <= self.height, (x, y, w, h)
             pictures[encoding](x, y, w, h)
@@ -358,6 +361,14 @@ class Client:
     def _raw(self, x, y, w, h):
         size = self.format.size
         self._put(x, y, w, h, self._many(self.read(w * h * size), size, self.format.pixel))
+
+    def _copy(self, x, y, w, h):
+        from_x, from_y = self.unpack(">HH")
+        assert from_x + w <= self.width and from_y + h <= self.height, (from_x, from_y, w, h)
+        lines = [((from_y + row) * self.width + from_x) * 3 for row in range(h)]
+        self._put(x, y, w, h, b"".join(self.pixels[at:at + w * 3] for at in lines))
+        self.copied += w * h
+        self.copies += 1
 
     def _inflate(self, stream, data):
         if stream not in self.streams:
@@ -480,6 +491,10 @@ class Client:
                 self.forms.add("pixels")
                 self._put(x, y, w, h, self._many(self._tight_data(stream, w * h * size), size, pixel))
                 return
+            if kind == 2:
+                self.forms.add("gradient")
+                self._put(x, y, w, h, self._gradient(self._tight_data(stream, w * h * size), w, h))
+                return
             assert kind == 1, kind
             count = self.read(1)[0] + 1
             palette = [pixel(self.read(size)) for _ in range(count)]
@@ -492,6 +507,30 @@ class Client:
             data = self._tight_data(stream, line * h)
             self._put(x, y, w, h, b"".join(palette[data[r * line + i // 8] >> (7 - i % 8) & 1]
                                            for r in range(h) for i in range(w)))
+
+    def _gradient(self, data, w, h):
+        """Pixels of what the gradient filter has left."""
+        f, size = self.format, 3 if self.format.rgb else self.format.size
+        maxes = (255, 255, 255) if f.rgb else f.maxes
+        above, out = [(0, 0, 0)] * w, []
+        for row in range(h):
+            left = across = (0, 0, 0)
+            line = []
+            for column in range(w):
+                at = (row * w + column) * size
+                if f.rgb:
+                    missed = data[at:at + 3]
+                else:
+                    value = int.from_bytes(data[at:at + size], "big" if f.big else "little")
+                    missed = [value >> s & m for s, m in zip(f.shifts, maxes)]
+                up = above[column]
+                left = tuple(max(0, min(m, a + b - c)) + d & m
+                             for a, b, c, d, m in zip(left, up, across, missed, maxes))
+                across = up
+                line.append(left)
+            above = line
+            out.append(b"".join(bytes((v * 255 + m // 2) // m for v, m in zip(pixel, maxes)) for pixel in line))
+        return b"".join(out)
 
     def picture(self, data, w, h):
         """Pixels of a JPEG or PNG file."""

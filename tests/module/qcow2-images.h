@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What tests of the format qcow2 share: images, checks, what another implementation says. */
+/* What tests of image formats share: images, checks, what another implementation says. */
 #ifndef QCOW2_IMAGES_H
 #define QCOW2_IMAGES_H
 
 #include "block-front.h"
 
 #include <bp/coroutine.h>
+
+static const char *image_format = "qcow2"; /* of all images that are made and opened here */
 
 /* ---- in a coroutine ---- */
 
@@ -64,10 +66,10 @@ static G_GNUC_UNUSED int create_it(void *opaque, struct bp_error *err)
 /* A file and an image in it; `more` as JSON members: ", \"cluster-size\": 512". */
 static G_GNUC_UNUSED void create(const char *path, uint64_t size, const char *more)
 {
-    char *text = g_strdup_printf("{\"driver\": \"qcow2\", \"file\": {\"driver\": \"file\", \"filename\": "
+    char *text = g_strdup_printf("{\"driver\": \"%s\", \"file\": {\"driver\": \"file\", \"filename\": "
                                  "\"%s\", "
                                  "\"cache\": {\"no-flush\": true}}, \"size\": "
-                                 "%llu%s}", path, (unsigned long long)size, more);
+                                 "%llu%s}", image_format, path, (unsigned long long)size, more);
     struct bp_error err = {0};
     struct bp_value *v = NULL;
 
@@ -133,9 +135,9 @@ static G_GNUC_UNUSED void snap(enum bp_block_snapshot_op op, const char *name)
 
 static G_GNUC_UNUSED void open_image(const char *path, const char *more)
 {
-    command("blockdev-add", "{\"driver\": \"qcow2\", \"node-name\": \"q\", \"discard\": \"unmap\", \"file\": "
+    command("blockdev-add", "{\"driver\": \"%s\", \"node-name\": \"q\", \"discard\": \"unmap\", \"file\": "
             "{\"driver\": "
-            "\"file\", \"filename\": \"%s\", \"cache\": {\"no-flush\": true}}%s}", path, more);
+            "\"file\", \"filename\": \"%s\", \"cache\": {\"no-flush\": true}}%s}", image_format, path, more);
 }
 
 static G_GNUC_UNUSED void close_image(void)

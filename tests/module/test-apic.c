@@ -28,8 +28,10 @@ static const struct bp_apic_interface *apic;
 static const struct bp_ioapic_interface *ioapic;
 static const struct bp_pci_interface *pci;
 static struct bp_cpu *cpu;
-static struct bp_x86_cpu *x;
-static struct bp_device *bus, *lapic, *io, *card;
+static struct bp_x86_cpu *x, *far; /* far: with an id that only x2APIC has */
+static struct bp_device *bus, *lapic, *far_lapic, *io, *card;
+
+#define FAR_ID 300u
 
 static unsigned taken[256]; /* atomic: how often each vector was served */
 static int stop;
@@ -63,10 +65,12 @@ static const struct bp_provide provides[] = {{BP_PROVIDE_CPU, &cpu_class},
                                              {BP_PROVIDE_DEVICE, &card_class},
                                              {BP_PROVIDE_END, NULL}};
 
-static void make_cpu(void)
+static struct bp_x86_cpu *make_cpu(uint32_t id)
 {
     static struct bp_accel accel = {.class = &accel_class};
     struct bp_error err = {0};
+    struct bp_cpu *cpu;
+    struct bp_x86_cpu *x;
 
     bp_test_machine(host)->accel = &accel;
     cpu = bp_alloc(sizeof(*cpu));
@@ -77,10 +81,12 @@ static void make_cpu(void)
     bpc_cpu_thread_init(cpu);
     x = bp_cpu_state(cpu);
     x->cpu = cpu;
-    x->is_bsp = 1;
+    x->is_bsp = id == 0;
+    x->apic_id = id;
     x->phys_bits = 40;
     x->tsc_hz = 1000000000;
     x->features[BP_X86_FW_1_ECX] = 1u << 21;
+    return x;
 }
 
 static void mmio(uint64_t addr, uint32_t value)
@@ -279,6 +285,59 @@ static void switched_off_it_forgets_everything(void)
     g_assert_cmpint(x->apic->acknowledge(x->apic_opaque), ==, -1);
 }
 
+/* ---- ids of 32 bits ---- */
+static int sent(struct bp_apic_message m)
+{
+    m.vector = V_DIRECT;
+    apic->send(bus, &m);
+    return far->apic->acknowledge(far->apic_opaque);
+}
+
+static void far_mode(uint64_t mode)
+{
+    set_up();
+    g_assert_cmpint(far->apic->set_base(far->apic_opaque, far->apic->get_base(far->apic_opaque) | mode), ==, 0);
+}
+
+static void ids_of_32_bits_are_reached(void)
+{
+    uint64_t value;
+
+    far_mode(1u << 10);
+    g_assert_cmpint(far->apic->write_msr(far->apic_opaque, 0x0f, 0x1ff), ==, 0);
+    g_assert_cmpint(far->apic->read_msr(far->apic_opaque, 0x02, &value), ==, 0);
+    g_assert_cmpuint(value, ==, FAR_ID);
+    g_assert_cmpint(far->apic->read_msr(far->apic_opaque, 0x0d, &value), ==, 0);
+    g_assert_cmphex(value, ==, (FAR_ID >> 4) << 16 | 1u << (FAR_ID & 15));
+    g_assert_cmpint(sent((struct bp_apic_message){.dest = FAR_ID, .wide = true}), ==, V_DIRECT);
+    g_assert_cmpint(far->apic->write_msr(far->apic_opaque, REG_EOI, 0), ==, 0);
+    g_assert_cmpint(sent((struct bp_apic_message){.dest = (uint32_t)value, .logical = true, .wide = true}), ==,
+                    V_DIRECT);
+    g_assert_cmpint(far->apic->write_msr(far->apic_opaque, REG_EOI, 0), ==, 0);
+    g_assert_cmpint(sent((struct bp_apic_message){.dest = UINT32_MAX, .wide = true}), ==, V_DIRECT);
+    g_assert_cmpint(far->apic->write_msr(far->apic_opaque, REG_EOI, 0), ==, 0);
+    g_assert_cmpint(sent((struct bp_apic_message){.dest = FAR_ID & 0xff, .wide = true}), ==, -1);
+    g_assert_cmpint(sent((struct bp_apic_message){.dest = 0xff}), ==, -1); /* an x2APIC's all ones are 32 */
+}
+
+/* One that is started is an xAPIC, which 8 bits name; 255 is a processor for those that send 32. */
+static void processors_beyond_254_are_started_by_their_ids(void)
+{
+    far_mode(0);
+    g_assert_cmpint(x->apic->write_msr(x->apic_opaque, 0x30, 0xffull << 32 | 0x4500), ==, 0);
+    g_assert_cmpint(x->apic->write_msr(x->apic_opaque, 0x30, (uint64_t)(FAR_ID & 0xff) << 32 | 0x4500), ==, 0);
+    g_assert_cmphex(far->interrupts & (BP_X86_INT_INIT | BP_X86_INT_SIPI), ==, 0);
+    g_assert_cmpint(x->apic->write_msr(x->apic_opaque, 0x30, (uint64_t)FAR_ID << 32 | 0x4500), ==, 0);
+    g_assert_cmphex(far->interrupts & BP_X86_INT_INIT, ==, BP_X86_INT_INIT);
+    g_assert_cmpint(x->apic->write_msr(x->apic_opaque, 0x30, (uint64_t)FAR_ID << 32 | 0x4608), ==, 0);
+    g_assert_cmphex(far->interrupts & BP_X86_INT_SIPI, ==, BP_X86_INT_SIPI);
+    __atomic_fetch_and(&far->interrupts, ~(BP_X86_INT_INIT | BP_X86_INT_NMI), __ATOMIC_SEQ_CST);
+    apic->send(bus, &(struct bp_apic_message){.dest = 0xff, .delivery = 4, .wide = true});
+    g_assert_cmphex(far->interrupts & BP_X86_INT_NMI, ==, 0);
+    apic->msi(bus, 0xfee00000u | 0xffu << 12, 4 << 8); /* 8 bits: everybody */
+    g_assert_cmphex(far->interrupts & BP_X86_INT_NMI, ==, BP_X86_INT_NMI);
+}
+
 int main(int argc, char **argv)
 {
     struct bp_error err = {0};
@@ -291,9 +350,11 @@ int main(int argc, char **argv)
         bp_test_interface(host, "pci", 1, (const void **)&pci, &err) < 0 ||
         bpc_register_all("test-apic", provides, &err) < 0)
         g_error("%s", err.message);
-    make_cpu();
+    x = make_cpu(0);
+    cpu = x->cpu;
+    far = make_cpu(FAR_ID);
     if (apic->new_bus(bp_test_machine(host), &bus, &err) < 0 ||
-        apic->attach(bus, cpu, &lapic, &err) < 0 ||
+        apic->attach(bus, cpu, &lapic, &err) < 0 || apic->attach(bus, far->cpu, &far_lapic, &err) < 0 ||
         bp_test_device(host, "ioapic", NULL, &io, &err) < 0 ||
         ioapic->connect(io, bus, &err) < 0 || bp_test_device(host, "card", "addr=04", &card, &err) < 0)
         g_error("%s", err.message);
@@ -303,6 +364,8 @@ int main(int argc, char **argv)
     CASE(init_forgets_interrupts_and_timer);
     CASE(deadline_comes_at_its_time);
     CASE(switched_off_it_forgets_everything);
+    CASE(ids_of_32_bits_are_reached);
+    CASE(processors_beyond_254_are_started_by_their_ids);
     rc = g_test_run();
     bp_test_host_free(host);
     return rc;

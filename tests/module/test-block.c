@@ -92,7 +92,7 @@ static void wrong_options_are_named(void)
     assert_refused(refused("blockdev-add", "{\"driver\": \"raw\", \"node-name\": \"r\", \"file\": \"x\"}"),
                    "no node 'x'");
     assert_refused(refused("blockdev-add", "{\"driver\": \"rwa\", \"node-name\": \"r\"}"), "raw");
-    assert_refused(refused("blockdev-add", "{\"driver\": \"vmdk\", \"node-name\": \"r\"}"), "not built");
+    assert_refused(refused("blockdev-add", "{\"driver\": \"replication\", \"node-name\": \"r\"}"), "not built");
     assert_refused(refused("blockdev-add", "{\"driver\": \"null-co\", \"node-name\": \"r\", \"siez\": 1}"),
                    "siez");
     assert_refused(refused("blockdev-add", "{\"driver\": \"null-co\", \"node-name\": \"0\"}"), "node-name");

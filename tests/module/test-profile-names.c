@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The profiler's readers: Linux's table of names in both of its layouts, ELF files; and broken ones. Prints TAP. */
-#include "profile.h"
+#include "names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,10 +81,10 @@ static bool tables_are_read(void)
         struct symbols s = {0};
         size_t length = make(n & 1, n & 2);
         size_t found = kallsyms_read(&s, image, length);
-        const char *first = symbols_find(&s, BASE), *last = symbols_find(&s, BASE + (NAMES - 1) * 16 + 3),
-                   *middle = symbols_find(&s, BASE + 300 * 16 + 15);
+        const char *first = symbols_find(&s, BASE, NULL), *last = symbols_find(&s, BASE + (NAMES - 1) * 16 + 3, NULL),
+                   *middle = symbols_find(&s, BASE + 300 * 16 + 15, NULL);
         bool good = found == NAMES && first && !strcmp(first, "name0") && last && !strcmp(last, "name599") &&
-                    middle && !strcmp(middle, "name300") && !symbols_find(&s, BASE - 1);
+                    middle && !strcmp(middle, "name300") && !symbols_find(&s, BASE - 1, NULL);
 
         if (!good)
             printf("# layout %u: %zu names, %s %s %s\n", n, found, first ? first : "-", middle ? middle : "-",
@@ -162,7 +162,7 @@ static bool programs_are_read(void)
         return false;
     for (size_t n = 0; n < f.symbols.count; n++) {
         if (!strcmp(f.symbols.names + f.symbols.list[n].name, "programs_are_read"))
-            found = symbols_find(&f.symbols, f.symbols.list[n].address + 1);
+            found = symbols_find(&f.symbols, f.symbols.list[n].address + 1, NULL);
     }
     good = found && !strcmp(found, "programs_are_read") && f.end > f.first && !memcmp(f.head, "\177ELF", 4);
     elf_free(&f);

@@ -2,6 +2,9 @@
 /* The format qcow2: random requests on images of every kind beside a model in memory; snapshots; chains. */
 #include "qcow2-images.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 /* ---- random requests ---- */
 
 static void one_request(struct walk *w)
@@ -314,6 +317,27 @@ static goffset room_of(const char *path)
     return st.st_blocks * 512;
 }
 
+static goffset l1_offset(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    uint64_t at;
+
+    g_assert_nonnull(file);
+    fseek(file, 40, SEEK_SET);
+    g_assert_cmpint(fread(&at, 8, 1, file), ==, 1);
+    fclose(file);
+    return (goffset)GUINT64_FROM_BE(at);
+}
+
+static bool is_hole(const char *path, goffset at)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool hole = lseek(fd, at, SEEK_HOLE) == at;
+
+    close(fd);
+    return hole;
+}
+
 static void discards_reach_the_file_as_the_keys_say(void)
 {
     char *path = path_of("room.qcow2");
@@ -366,6 +390,122 @@ static void caches_that_do_not_fit_are_refused(void)
                            "\"file\", "
                            "\"filename\": \"%s\"}}", path), "cache-size");
     g_free(path);
+}
+
+/* A longer disk has another L1 table; the place of the one before becomes a hole if the key says so. */
+static void tables_that_go_leave_holes_as_told(void)
+{
+    for (unsigned pass = 0; pass < 2; pass++) {
+        char *path = path_of("grow.qcow2");
+        goffset before;
+
+        create(path, UINT64_C(1) << 30, ", \"cluster-size\": 4096, \"preallocation\": \"metadata\"");
+        open_image(path, pass ? ", \"pass-discard-other\": true" : "");
+        before = l1_offset(path);
+        command("block_resize", "{\"node-name\": \"q\", \"size\": 4294967296}");
+        close_image();
+        g_assert_cmpint(l1_offset(path), !=, before);
+        g_assert_cmpint(is_hole(path, before), ==, pass);
+        g_free(path);
+    }
+}
+
+/* Behind the driver's back: the first cluster of the disk is nowhere. Whoever still has the table does not see it. */
+static void forget_first_cluster(const char *path)
+{
+    FILE *file = fopen(path, "r+b");
+    uint64_t at;
+
+    g_assert_nonnull(file);
+    fseek(file, (long)l1_offset(path), SEEK_SET);
+    g_assert_cmpint(fread(&at, 8, 1, file), ==, 1);
+    fseek(file, (long)(GUINT64_FROM_BE(at) & UINT64_C(0x00fffffffffffe00)), SEEK_SET);
+    at = 0;
+    g_assert_cmpint(fwrite(&at, 8, 1, file), ==, 1);
+    fclose(file);
+}
+
+static uint8_t first_byte(struct front *f)
+{
+    uint8_t buf[512];
+
+    g_assert_cmpint(request(f, BP_BLOCK_READ, 0, buf, sizeof(buf), 0), ==, 0);
+    return buf[0];
+}
+
+/* An image of 128 L2 tables of 512 bytes, all of which have been used since it was opened, the first one first. */
+static char *open_many_tables(struct front *f, const char *keys)
+{
+    const uint32_t bytes = 4u << 20;
+    uint8_t *buf = g_malloc(bytes);
+    char *path = path_of("tables.qcow2");
+
+    create(path, bytes, ", \"cluster-size\": 512");
+    memset(buf, 7, bytes);
+    open_image(path, "");
+    open_front(f, "q");
+    g_assert_cmpint(request(f, BP_BLOCK_WRITE, 0, buf, bytes, 0), ==, 0);
+    close_front(f);
+    close_image();
+    open_image(path, keys);
+    open_front(f, "q");
+    g_assert_cmpint(request(f, BP_BLOCK_READ, 0, buf, bytes, 0), ==, 0);
+    g_free(buf);
+    return path;
+}
+
+static void tables_take_the_room_they_are_given(void)
+{
+    static const struct {
+        const char *keys;
+        bool kept;
+    } cases[] = {{"", true},
+                 {", \"l2-cache-size\": 65536", true},
+                 {", \"l2-cache-size\": 8192", false},
+                 {", \"l2-cache-size\": 8192, \"refcount-cache-size\": 1048576", false},
+                 {", \"refcount-cache-size\": 8192", true},
+                 {", \"cache-size\": 131072", true},
+                 {", \"cache-size\": 16384", false},
+                 {", \"cache-size\": 131072, \"l2-cache-size\": 8192", false},
+                 {", \"cache-size\": 131072, \"refcount-cache-size\": 122880", false}};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct front f;
+        char *path = open_many_tables(&f, cases[i].keys);
+
+        g_test_message("%s", cases[i].keys);
+        forget_first_cluster(path);
+        g_assert_cmpint(first_byte(&f), ==, cases[i].kept ? 7 : 0);
+        close_front(&f);
+        close_image();
+        g_free(path);
+    }
+}
+
+static void let_pass(gint64 us)
+{
+    for (gint64 until = g_get_monotonic_time() + us; g_get_monotonic_time() < until; g_usleep(1000))
+        bp_test_step(host, 0);
+}
+
+static void tables_that_nobody_uses_leave(void)
+{
+    for (unsigned seconds = 0; seconds < 2; seconds++) {
+        char *keys = g_strdup_printf(", \"cache-clean-interval\": %u", seconds);
+        struct front f;
+        char *path = open_many_tables(&f, keys);
+
+        forget_first_cluster(path);
+        g_assert_cmpint(first_byte(&f), ==, 7);
+        let_pass(2200000); /* two intervals: it was used in the first one */
+        for (unsigned i = 0; seconds && i < 10 && first_byte(&f) == 7; i++)
+            let_pass(2200000);
+        g_assert_cmpint(first_byte(&f), ==, seconds ? 0 : 7);
+        close_front(&f);
+        close_image();
+        g_free(path);
+        g_free(keys);
+    }
 }
 
 static void circles_end(void)
@@ -465,6 +605,9 @@ int main(int argc, char **argv)
     CASE(null_leaves_out_what_is_below);
     CASE(discards_reach_the_file_as_the_keys_say);
     CASE(caches_that_do_not_fit_are_refused);
+    CASE(tables_that_go_leave_holes_as_told);
+    CASE(tables_take_the_room_they_are_given);
+    CASE(tables_that_nobody_uses_leave);
     CASE(circles_end);
     CASE(names_of_json_lead_below);
     CASE(what_is_discarded_can_keep_its_place);

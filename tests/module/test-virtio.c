@@ -425,7 +425,8 @@ static void rings_by_chance(gconstpointer opaque)
 int main(int argc, char **argv)
 {
     static const char *const types[] = {"virtio-rng-pci", "virtio-blk-pci", "virtio-scsi-pci", "virtio-serial-pci",
-                                        "virtio-balloon-pci", "virtio-keyboard-pci", "virtio-tablet-pci"};
+                                        "virtio-balloon-pci", "virtio-keyboard-pci", "virtio-tablet-pci",
+                                        "virtio-sound-pci"};
     const char *given = g_getenv("BACKPLANE_SEED");
 
     g_test_init(&argc, &argv, NULL);

@@ -234,7 +234,8 @@ def main():
         run([clean.skipped(case, reason) for case in CASES])
     clean.enter_namespace()
     try:
-        clean.run(os.path.join(SOURCE, "packaging/build.sh"), "deb", OUT)
+        clean.run(os.path.join(SOURCE, "packaging/build.sh"), "deb", OUT,
+                  env={**os.environ, "PACKAGE_CFLAGS": clean.CFLAGS}, timeout=2000)
         ROOT.bootstrap()
         ROOT.unpack()
         ROOT.offer(debs())

@@ -190,7 +190,8 @@ def main():
         run([clean.skipped(case, reason) for case in CASES])
     clean.enter_namespace()
     try:
-        clean.run(os.path.join(SOURCE, "packaging/build.sh"), "rpm", OUT)
+        clean.run(os.path.join(SOURCE, "packaging/build.sh"), "rpm", OUT,
+                  env={**os.environ, "PACKAGE_CFLAGS": clean.CFLAGS}, timeout=2000)
         ROOT.bootstrap()
         ROOT.unpack()
         ROOT.command("apt-get", "install", "-q", "-y", "--no-install-recommends", *clean.LIBRARIES)

@@ -20,14 +20,16 @@ class Nic(QTest):
 
     def __init__(self, model, bars, extra="", slot=4, machine=("-M", "pc")):
         self.cable = tempfile.TemporaryDirectory(prefix="nic-")
-        self.path = os.path.join(self.cable.name, "guest")
+        self.guest_path = os.path.join(self.cable.name, "guest")
         self.peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.peer.bind(os.path.join(self.cable.name, "peer"))
         self.peer.settimeout(20)
         super().__init__([*machine, "-netdev", "dgram,id=n,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s"
-                          % (self.path, os.path.join(self.cable.name, "peer")), "-device",
-                          "%s,netdev=n,addr=%#x,mac=52:54:00:12:34:56%s" % (model, slot, extra)])
+                          % (self.guest_path, os.path.join(self.cable.name, "peer")), "-device",
+                          "%s,netdev=n,mac=52:54:00:12:34:56%s%s" % (model, "" if slot is None else ",addr=%#x" % slot, extra)])
         self.slot = slot
+        if slot is None:  # on no PCI bus
+            return
         for n, kind in enumerate(bars):
             if kind:
                 self.config(0x10 + 4 * n, MEMORY + (n << 20) if kind == "memory" else PORTS + (n << 8))
@@ -46,15 +48,24 @@ class Nic(QTest):
             return get(0xCFC + (offset & 3))
         return put(0xCFC + (offset & 3), value)
 
+    def watch_line(self):
+        """On the board pc: all pins lead to line 10; line() tells how it stands."""
+        self.outl(0xCF8, 0x80000000 | 1 << 11 | 0x60)
+        self.outl(0xCFC, 0x0A0A0A0A)
+        self.irq_intercept_in("ioapic")
+
+    def line(self):
+        return self.irq(10)
+
     def send(self, frame):
         """From the peer to the NIC."""
-        self.peer.sendto(frame, self.path)
+        self.peer.sendto(frame, self.guest_path)
 
     def try_send(self, frame):
         """The same, unless the NIC has been full for long."""
         self.peer.setblocking(False)
         try:
-            self.peer.sendto(frame, self.path)
+            self.peer.sendto(frame, self.guest_path)
         except BlockingIOError:
             pass
         finally:

@@ -7,14 +7,15 @@ machine is stepped as real time passes.
 """
 import json
 import os
-import shutil
-import subprocess
-import tempfile
+import statistics
+import struct
+import threading
 import time
 import wave
 
 from ac97 import OUT, hertz_of, lay_buffers, set_rate, start_card, tone
 from qtest import QTest, Tap
+from soundserver import Home, Missing, needs, pulse
 
 SECONDS = 1.5
 RATE = 48000
@@ -23,65 +24,6 @@ try:
     os.nice(-15)  # servers and machines have to keep up with real time, whatever else runs
 except PermissionError:
     pass
-
-
-class Missing(Exception):
-    pass
-
-
-def needs(*programs):
-    for name in programs:
-        if not shutil.which(name):
-            raise Missing(name + " is not installed")
-
-
-class Home:
-    """A folder for a server of our own, with what it needs in the environment; its processes end with it."""
-
-    def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="audio-")
-        self.path = self.folder.name
-        os.chmod(self.path, 0o700)
-        self.env = {**{k: v for k, v in os.environ.items() if not k.startswith(("PULSE", "PIPEWIRE", "DBUS"))},
-                    "HOME": self.path, "XDG_RUNTIME_DIR": self.path, "XDG_CONFIG_HOME": self.path,
-                    "XDG_STATE_HOME": self.path, "DISPLAY": "", "DBUS_SESSION_BUS_ADDRESS": "disabled:"}
-        self.processes = []
-        return self
-
-    def start(self, *command, **more):
-        log = open(self.file("log-%d" % len(self.processes)), "w")
-        self.processes.append(subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL,
-                                               stdout=more.get("stdout", log), stderr=log, cwd=self.path))
-        return self.processes[-1]
-
-    def file(self, name):
-        return os.path.join(self.path, name)
-
-    def run(self, *command):
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=30, cwd=self.path)
-
-    def wait(self, what, condition):
-        end = time.monotonic() + 20 * SLOW
-        while time.monotonic() < end:
-            if condition():
-                return
-            time.sleep(0.1)
-        logs = ""
-        for n in range(len(self.processes)):
-            with open(self.file("log-%d" % n)) as f:
-                logs += f.read()[-600:]
-        raise AssertionError("%s did not come: %s" % (what, logs))
-
-    def __exit__(self, *exception):
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in reversed(self.processes):
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self.folder.cleanup()
 
 
 class Machine(QTest):
@@ -167,16 +109,6 @@ def frames_of(path, channels=2, width=2):
 
 # ---- PulseAudio ----
 
-def pulse(home):
-    needs("pulseaudio", "pactl", "parec")
-    home.start("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes", "--use-pid-file=no",
-               "-L", "module-native-protocol-unix socket=%s auth-anonymous=1" % home.file("socket"),
-               "-L", "module-null-sink sink_name=first rate=44100",
-               "-L", "module-null-sink sink_name=second rate=44100")
-    home.env["PULSE_SERVER"] = "unix:" + home.file("socket")
-    home.wait("PulseAudio", lambda: home.run("pactl", "info").returncode == 0)
-
-
 def record_pulse(home, sink="first"):
     home.start("parec", "-d", sink + ".monitor", "--rate=44100", "--channels=2", "--format=s16le",
                "--latency-msec=20", "--raw", home.file("heard"))
@@ -215,6 +147,30 @@ def pulseaudio_s_keys_do_what_they_say():
                 assert one["sample_specification"] == "float32le 2ch 32000Hz", one
                 assert one["buffer_latency_usec"] <= 220000, one
         is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+def pulseaudio_has_the_latency_that_was_asked_for():
+    """What the server says of the streams while they run: longer where more was asked for."""
+    seen = {}
+    for latency in (20000, 300000):
+        with Home() as home:
+            pulse(home)
+            with Machine(home, "-audiodev", "pa,id=a,in.name=first.monitor,in.latency=%d,out.latency=%d" % (
+                    latency, latency), "-device", "AC97,audiodev=a,addr=4") as q:
+                for kind, run in (("sink-inputs", lambda: play(q, 3)), ("source-outputs", lambda: record(q))):
+                    thread = threading.Thread(target=run)
+                    thread.start()
+                    found = []
+                    while thread.is_alive():
+                        for one in json.loads(home.run("pactl", "-f", "json", "list", kind).stdout or "[]"):
+                            found.append(sum(v for k, v in one.items() if k.endswith("latency_usec")))
+                    thread.join()
+                    # What waits to be played, when it has settled; and what has come, which goes in large pieces.
+                    seen[(kind, latency)] = (max(found) if kind == "source-outputs" else
+                                             statistics.median(found[len(found) // 3:]))
+    for kind in ("sink-inputs", "source-outputs"):
+        assert seen[(kind, 300000)] > 3 * seen[(kind, 20000)], seen
+        assert 50000 < seen[(kind, 300000)] < 700000, seen
 
 
 def pulseaudio_is_recorded_from():
@@ -336,6 +292,112 @@ pcm.heard { type plug slave.pcm { type file slave.pcm slow file %s format raw } 
         is_the_tone(frames_of(heard), 44100)
 
 
+def record(q, least=8):
+    """What the card records, at 48000 frames a second: so many buffers of 8192 frames while real time passes."""
+    start_card(q)
+    q.outw(0xC000 + 0x1C, 0)  # record gain
+    for n in range(32):
+        q.write(0x100000 + 8 * n, struct.pack("<II", 0x200000 + 0x8000 * n, 0x4000))
+    q.outl(0xC100, 0x100000)
+    q.outb(0xC105, 31)
+    q.outb(0xC10B, 1)
+    begin, now = time.monotonic(), 0.0
+    while now < 20 * SLOW and q.inb(0xC104) < least:
+        passed = time.monotonic() - begin
+        q.clock_step(int((passed - now) * 1e9))
+        now = passed
+        time.sleep(0.005)
+    index = q.inb(0xC104)
+    assert index >= least, index
+    return list(struct.iter_unpack("<hh", q.read(0x200000, 0x8000 * index)))
+
+
+def alsa_is_recorded_from():
+    with Home() as home:
+        with open(home.file("tone"), "wb") as f:
+            for left, right in tone(44100, 1000, 44100 * 60):
+                f.write(struct.pack("<hh", left, right))
+        alsa(home, """pcm.silent { type null }
+pcm.tone { type file slave.pcm silent file /dev/null infile %s format raw }""" % home.file("tone"))
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=null,in.dev=tone,in.frequency=44100,in.format=s16",
+                     "-device", "AC97,audiodev=a,addr=4") as q:
+            frames = record(q)
+        is_the_tone(frames, 48000)
+
+
+# What ALSA's library has agreed to, told by a library that is loaded before it.
+ALSA_TELLS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+typedef int set(void *, void *);
+int snd_pcm_hw_params_get_period_time(const void *, unsigned *, int *);
+int snd_pcm_hw_params_get_buffer_time(const void *, unsigned *, int *);
+int snd_pcm_sw_params_get_start_threshold(const void *, unsigned long *);
+int snd_pcm_stream(void *);
+static void tell(const char *what, void *pcm, unsigned long value)
+{
+    FILE *f = fopen(getenv("ALSA_TELLS"), "a");
+    fprintf(f, "%s %s %lu\n", snd_pcm_stream(pcm) ? "in" : "out", what, value);
+    fclose(f);
+}
+int snd_pcm_hw_params(void *pcm, void *hw)
+{
+    int r = ((set *)dlsym(RTLD_NEXT, "snd_pcm_hw_params"))(pcm, hw), dir;
+    unsigned value = 0;
+    snd_pcm_hw_params_get_period_time(hw, &value, &dir);
+    tell("period", pcm, value);
+    snd_pcm_hw_params_get_buffer_time(hw, &value, &dir);
+    tell("buffer", pcm, value);
+    return r;
+}
+int snd_pcm_sw_params(void *pcm, void *sw)
+{
+    int r = ((set *)dlsym(RTLD_NEXT, "snd_pcm_sw_params"))(pcm, sw);
+    unsigned long value = 0;
+    snd_pcm_sw_params_get_start_threshold(sw, &value);
+    tell("threshold", pcm, value);
+    return r;
+}
+"""
+
+
+def alsa_gets_lengths_as_told():
+    needs("cc")
+    with Home() as home:
+        with open(home.file("tells.c"), "w") as f:
+            f.write(ALSA_TELLS)
+        made = home.run("cc", "-shared", "-fPIC", "-w", "-o", home.file("tells.so"), home.file("tells.c"), "-ldl",
+                        "-lasound")
+        if made.returncode and "-lasound" in made.stderr:
+            raise Missing("libasound2-dev is not installed")
+        assert made.returncode == 0, made.stderr
+        alsa(home, "pcm.silent { type null }")
+        home.env.update(LD_PRELOAD=home.file("tells.so"), ALSA_TELLS=home.file("told"))
+
+        def told(options):
+            if os.path.exists(home.file("told")):
+                os.unlink(home.file("told"))
+            with Machine(home, "-audiodev", "alsa,id=a,out.dev=silent,in.dev=silent" + options, "-device",
+                         "AC97,audiodev=a,addr=4") as q:
+                play(q, 0.2)
+                record(q, 1)
+            with open(home.file("told"), encoding="ascii") as f:
+                return {tuple(words[:2]): int(words[2]) for words in map(str.split, f)}
+        seen = told(",out.period-length=10000,in.period-length=20000,out.buffer-length=80000,in.buffer-length=120000,"
+                    "threshold=30000,out.frequency=48000")
+        wanted = {("out", "period"): 10000, ("in", "period"): 20000, ("out", "buffer"): 80000,
+                  ("in", "buffer"): 120000, ("out", "threshold"): 1440}
+        for what, value in wanted.items():
+            assert abs(seen[what] - value) <= value // 50, (what, seen)
+        seen = told("")
+        assert seen[("out", "threshold")] == 1, seen  # it starts with the first frame
+        for side in ("in", "out"):
+            assert 80000 < seen[(side, "buffer")] < 100000, seen
+            assert seen[(side, "buffer")] // 5 < seen[(side, "period")] < seen[(side, "buffer")] // 3, seen
+
+
 def alsa_devices_that_are_not_there_are_told():
     with Home() as home:
         try:
@@ -369,9 +431,11 @@ def without_a_word_the_best_that_opens_is_taken():
 
 
 tap = Tap()
-for case in (pulseaudio_hears_the_tone, pulseaudio_s_keys_do_what_they_say, pulseaudio_is_recorded_from,
+for case in (pulseaudio_hears_the_tone, pulseaudio_s_keys_do_what_they_say,
+             pulseaudio_has_the_latency_that_was_asked_for, pulseaudio_is_recorded_from,
              pulseaudio_that_is_not_there_is_told, pulseaudio_may_go_away, pipewire_hears_the_tone,
-             pipewire_that_is_not_there_is_told, alsa_hears_the_tone, alsa_devices_that_are_not_there_are_told,
+             pipewire_that_is_not_there_is_told, alsa_hears_the_tone, alsa_is_recorded_from, alsa_gets_lengths_as_told,
+             alsa_devices_that_are_not_there_are_told,
              sdl_hears_the_tone, without_a_word_the_best_that_opens_is_taken):
     tap.case(case.__name__, case)
 tap.done()

@@ -10,6 +10,7 @@ import wave
 
 from ac97 import (CODEC, LIST, MASTER, OUT, SECOND, SOUND, config, hertz_of, lay_buffers, read_wav, set_rate,
                   start_card, tone, without_silence)
+from i8237 import dma_channel
 from qtest import QTest, Tap
 
 def play(frames, rate, pieces=4, driver="", card=(), steps=200, before=None):
@@ -49,6 +50,26 @@ def another_rate_keeps_the_pitch(_):
         assert abs(len(heard) / 44100 - 1) < 0.01, "%d: %.3f s" % (guest, len(heard) / 44100)
         peak = max(heard)
         assert 19000 < peak < 21000, "%d: %d" % (guest, peak)
+
+
+def timer_comes_as_often_as_told(_):
+    """With each turn of it something more is in the file: counted in steps of a millisecond of guest time."""
+    for option, period in (("", 10), (",timer-period=4000", 4), (",timer-period=50000", 50)):
+        with tempfile.TemporaryDirectory(prefix="audio-") as folder:
+            path = os.path.join(folder, "out.wav")
+            with QTest(["-M", "pc", "-audiodev", "wav,id=a,path=%s%s" % (path, option), "-device",
+                        "AC97,audiodev=a,addr=4"]) as q:
+                start_card(q)
+                set_rate(q, 48000)
+                lay_buffers(q, tone(48000, 1000, 48000), 4)
+                q.outb(OUT + 0xB, 1)
+                size, turns = os.path.getsize(path), 0
+                for _ in range(400):
+                    q.clock_step(SECOND // 1000)
+                    now = os.path.getsize(path)
+                    turns += now != size
+                    size = now
+            assert 0.9 * 400 / period - 1 <= turns <= 400 / period + 1, (option, turns)
 
 
 def mono_comes_out(_):
@@ -189,6 +210,23 @@ def more_buffers_after_the_end_go_on(q):
     for _ in range(20):
         q.clock_step(SECOND // 100)
     assert q.inw(OUT + 6) & 3 == 3 and q.inb(OUT + 4) == 7
+
+
+def the_position_is_that_of_now(q):
+    """Drivers measure a card's clock by it; voices move in steps of 10 ms else."""
+    start_card(q)
+    set_rate(q, 48000)
+    lay_buffers(q, [(1, 1)] * 32000, 1)
+    first = q.inw(OUT + 8)
+    q.outb(OUT + 0xB, 1)
+    before = 0
+    for ms in range(1, 30):
+        q.clock_step(SECOND // 1000)
+        gone = (first or 64000) - q.inw(OUT + 8)
+        assert gone > before, ms
+        before = gone
+    # What a resampler takes ahead is played later.
+    assert abs(gone - 29 * 96) < 500, gone
 
 
 def what_is_recorded_from_nothing_is_silence_at_its_rate(q):
@@ -490,28 +528,6 @@ def dsp_read(q):
     return q.inb(SB + 0xA)
 
 
-def dma_channel(q, channel, address, count, to_memory=False):
-    """Of bytes (1) or words (5): automatic."""
-    mode = 0x58 if not to_memory else 0x54
-    if channel == 1:
-        base, page, mask, modes, clear, unit = 0x02, 0x83, 0x0A, 0x0B, 0x0C, 1
-    else:
-        base, page, mask, modes, clear, unit = 0xC4, 0x8B, 0xD4, 0xD6, 0xD8, 2
-    q.outb(0xD6, 0xC0)  # the cascade
-    q.outb(0xD4, 0)
-    q.outb(mask, 4 | channel & 3)
-    q.outb(clear, 0)
-    q.outb(modes, mode | channel & 3)
-    low = address // unit & 0xFFFF
-    q.outb(base, low & 0xFF)
-    q.outb(base, low >> 8)
-    step = 1 if channel == 1 else 2
-    q.outb(base + step, count - 1 & 0xFF)
-    q.outb(base + step, count - 1 >> 8)
-    q.outb(page, address >> 16)
-    q.outb(mask, channel & 3)
-
-
 def start_sb16(q):
     q.outb(SB + 6, 1)
     q.outb(SB + 6, 0)
@@ -656,12 +672,12 @@ tap = Tap()
 for case in (what_is_played_at_the_host_rate_is_in_the_file_sample_for_sample, another_rate_keeps_the_pitch,
              mono_comes_out, each_sample_format_comes_out, another_rate_keeps_what_was_recorded,
              guest_format_is_the_file_s_without_fixed_settings,
-             volume_and_mute_are_heard, two_cards_are_mixed, hda_plays_sample_for_sample, hda_s_rates_keep_the_pitch,
+             volume_and_mute_are_heard, timer_comes_as_often_as_told, two_cards_are_mixed, hda_plays_sample_for_sample, hda_s_rates_keep_the_pitch,
              es1370_plays_sample_for_sample, es1370_s_first_dac_has_four_rates, sb16_plays_words_sample_for_sample,
              sb16_plays_bytes_of_the_old_commands, speaker_is_heard_at_its_pitch):
     tap.case(case.__name__, lambda c=case: c(None))
 CARD = ["-M", "pc", "-audiodev", "none,id=a", "-device", "AC97,audiodev=a,addr=4"]
-for case in (the_card_plays_at_the_pace_of_guest_time, each_buffer_and_the_last_interrupt,
+for case in (the_card_plays_at_the_pace_of_guest_time, the_position_is_that_of_now, each_buffer_and_the_last_interrupt,
              more_buffers_after_the_end_go_on, what_is_recorded_from_nothing_is_silence_at_its_rate,
              lists_that_make_no_sense_end, codec_keeps_what_it_has_and_no_more):
     tap.machine_case(case.__name__, CARD, case)

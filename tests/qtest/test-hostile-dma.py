@@ -7,8 +7,9 @@ import tempfile
 
 from ata import READ, WRITE, Ahci, Ide, config
 from qtest import QTest, Tap
+from virtio import Modern, Split, VERSION_1, until
 
-BUFFER, TABLE = 0x100000, 0x180000
+BUFFER, TABLE, RINGS = 0x100000, 0x180000, 0x200000
 FIXED = {"vga window": 0xA0000, "flash": 0xFFFFF000, "ioapic": 0xFEC00000, "hpet": 0xFED00000, "local apic": 0xFEE00000,
          "nowhere": 0x40000000, "edge of ram": (16 << 20) - 256, "end of the space": 0xFFFFFFFF_FFFFFF00,
          "rom": 0xC0000}
@@ -230,6 +231,133 @@ def floppy(m):
     assert q.read(BUFFER + 4096, 440) == b"round about" * 40
 
 
+def targets(m, base):
+    """With the registers of a card that is placed by its own case."""
+    return [*m.regions.items(), ("own registers", base)]
+
+
+def virtio_blk(m):
+    """Rings, indirect tables, headers, data and status bytes lie in registers."""
+    place = 0xD0000000
+    for name, target in targets(m, place):
+        for where in ("descriptors", "available", "used", "header", "data in", "data out", "status", "indirect"):
+            m.again()
+            q, transport = m.q, Modern(m.q, 0x16, place)
+            ring = Split(q, RINGS, size=8)
+            transport.start([VERSION_1, 28], ready=False, queues=[ring])
+            at = {"descriptors": ring.desc, "available": ring.avail, "used": ring.used}
+            if where in at:
+                at[where] = target & ~15
+                transport.enable(0, 8, *at.values())
+            transport.set_status(15)
+            out = where == "data out"
+            q.write(BUFFER, struct.pack("<IIQ", 1 if out else 0, 0, 9))
+            parts = [(target if where == "header" else BUFFER, 16, False),
+                     (target if where.startswith("data") else BUFFER + 4096, 512, not out),
+                     (target if where == "status" else BUFFER + 64, 1, True)]
+            ring.add(parts)
+            if where == "indirect":
+                ring.put(0, target & ~15, 48, 4)
+                transport.notify(0)
+            settle(q)
+            m.answers((name, where))
+    m.again()
+    transport = Modern(m.q, 0x16, place)
+    ring = Split(m.q, RINGS, size=8)
+    transport.start([VERSION_1], queues=[ring])
+    m.q.write(BUFFER, struct.pack("<IIQ", 0, 0, 0))
+    m.q.writeb(BUFFER + 64, 0xEE)
+    ring.add([(BUFFER, 16, False), (BUFFER + 4096, 512, True), (BUFFER + 64, 1, True)])
+    ring.wait()
+    assert m.q.readb(BUFFER + 64) == 0 and m.q.read(BUFFER + 4096, 512) == bytes(range(256)) * 2
+
+
+def nvme(m):
+    """Queues, lists of pages and data lie in registers; the doorbells are the target as well."""
+    base = 0xD8000000
+
+    def start(admin=RINGS, completions=RINGS + 4096):
+        q = m.q
+        config(q, 0x16 << 3, 0x10, base)
+        config(q, 0x16 << 3, 0x14, 0)
+        config(q, 0x16 << 3, 4, 6)
+        q.writel(base + 0x14, 0)
+        q.writel(base + 0x24, 15 << 16 | 15)
+        q.writeq(base + 0x28, admin)
+        q.writeq(base + 0x30, completions)
+        q.writel(base + 0x14, 4 << 20 | 6 << 16 | 1)
+
+    def put(queue, slot, opcode, one, two=0, dwords=()):
+        m.q.write(queue + 64 * slot, struct.pack("<BBHIQQQQ6I", opcode, 0, slot + 1, 1 if opcode < 3 else 0, 0, 0, one, two,
+                                                 *(list(dwords) + [0] * (6 - len(dwords)))))
+
+    def queues(io=RINGS + 0x2000, completions=RINGS + 0x3000):
+        put(RINGS, 0, 5, completions, dwords=(15 << 16 | 1, 1))
+        put(RINGS, 1, 1, io, dwords=(15 << 16 | 1, 1 << 16 | 1))
+        m.q.writel(base + 0x1000, 2)
+        settle(m.q)
+
+    for name, target in targets(m, base):
+        aligned = target & ~4095
+        for where in ("admin", "completions", "io", "io completions", "data in", "data out", "list"):
+            m.again()
+            m.q.memset(RINGS, 0x8000, 0)
+            start(aligned if where == "admin" else RINGS, aligned if where == "completions" else RINGS + 4096)
+            queues(aligned if where == "io" else RINGS + 0x2000,
+                   aligned if where == "io completions" else RINGS + 0x3000)
+            put(RINGS + 0x2000, 0, 1 if where == "data out" else 2, target & ~3 if where.startswith("data") else BUFFER,
+                aligned if where == "list" else 0, (8, 0, 31 if where == "list" else 0))
+            m.q.writel(base + 0x1008, 1)
+            settle(m.q)
+            m.answers((name, where))
+    m.again()
+    m.q.memset(RINGS, 0x8000, 0)
+    start()
+    queues()
+    put(RINGS + 0x2000, 0, 2, BUFFER, dwords=(0, 0, 0))
+    m.q.writel(base + 0x1008, 1)
+    until(lambda: m.q.readw(RINGS + 0x3000 + 14) == 1, "the read is not completed")
+    assert m.q.read(BUFFER, 512) == bytes(range(256)) * 2
+
+
+def e1000(m):
+    """Rings and frames lie in registers; frames that it sends come back to it (RCTL.LBM) and are written there."""
+    base = 0xD8000000
+
+    def start(sent, received):
+        q = m.q
+        config(q, 0x16 << 3, 0x10, base)
+        config(q, 0x16 << 3, 4, 7)
+        for ring, at in ((0x3800, sent), (0x2800, received)):
+            q.writel(base + ring, at & 0xFFFFFFF0)
+            q.writel(base + ring + 4, at >> 32)
+            q.writel(base + ring + 8, 128)
+        q.writel(base + 0x2818, 7)
+        q.writel(base + 0x100, 2 | 8 | 3 << 6 | 0x8000)  # on, everybody's, in a loop
+        q.writel(base + 0x400, 2 | 8)
+
+    def send(data, into, ring=RINGS):
+        for n in range(8):
+            m.q.write(RINGS + 0x1000 + 16 * n, struct.pack("<QQ", into, 0))
+        m.q.write(ring, struct.pack("<QHBBBBH", data, 64, 0, 0xB, 0, 0, 0))
+        m.q.writel(base + 0x3818, 1)
+        settle(m.q)
+
+    for name, target in targets(m, base):
+        for where in ("sent", "received", "frame", "buffer"):
+            m.again()
+            m.q.write(BUFFER, b"\xff" * 12 + b"\x88\xb5" + bytes(50))
+            start(target if where == "sent" else RINGS, target if where == "received" else RINGS + 0x1000)
+            send(target if where == "frame" else BUFFER, target if where == "buffer" else BUFFER + 4096)
+            m.answers((name, where))
+    m.again()
+    m.q.write(BUFFER, b"\xff" * 12 + b"\x88\xb5" + bytes(range(50)))
+    start(RINGS, RINGS + 0x1000)
+    send(BUFFER, BUFFER + 4096)
+    until(lambda: m.q.readb(RINGS + 12) & 1, "the frame is not sent")
+    until(lambda: m.q.read(BUFFER + 4096, 64) == m.q.read(BUFFER, 64), "the frame does not come back")
+
+
 def hostile(board, function, *args):
     def run():
         with tempfile.NamedTemporaryFile() as file:
@@ -245,6 +373,11 @@ for board in ("pc", "q35"):
     tap.case("ahci_of_%s_is_pointed_at_every_register" % board,
              hostile(board, ahci, *DRIVE, "-device", "ide-hd,drive=d,bus=sata.0"))
     tap.case("edu_of_%s_is_pointed_at_every_register" % board, hostile(board, edu))
+    for name, function, words in (("virtio_blk", virtio_blk, (*DRIVE, "-device", "virtio-blk-pci,drive=d,addr=16")),
+                                  ("nvme", nvme, (*DRIVE, "-device", "nvme,drive=d,serial=s,addr=16")),
+                                  ("e1000", e1000, ("-netdev", "socket,id=n,udp=127.0.0.1:9,localaddr=127.0.0.1:0",
+                                                    "-device", "e1000,netdev=n,addr=16"))):
+        tap.case("%s_of_%s_is_pointed_at_every_register" % (name, board), hostile(board, function, *words))
     tap.case("fw_cfg_of_%s_is_pointed_at_every_register" % board, hostile(board, fw_cfg))
 tap.case("ide_is_pointed_at_every_register", hostile("pc", ide, *DRIVE, "-device", "ide-hd,drive=d,bus=ide.0"))
 tap.case("floppy_is_pointed_at_what_it_reaches", hostile("pc", floppy, "-drive", "file=IMAGE,format=raw,if=floppy"))

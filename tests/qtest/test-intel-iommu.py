@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 
 import fwcfg
-from qtest import Tap, program
-from virtio import VERSION_1, Function, Modern, Split, until
+from qtest import QTest, Tap, program
+from virtio import INDIRECT, INDIRECT_DESC, VERSION_1, WRITE, Function, Modern, Split, until
 
 REGS, MEMORY = 0xfed90000, 0xe0000000
 CAP, ECAP, COMMAND, STATUS, ROOT, FAULTS, EVENT = 0x08, 0x10, 0x18, 0x1c, 0x20, 0x34, 0x38
@@ -16,6 +16,7 @@ HEAD, TAIL, QUEUE, DONE, DONE_EVENT, RECORD = 0x80, 0x88, 0x90, 0x9c, 0xa0, 0x22
 TRANSLATE, SET_ROOT, QUEUE_ON = 1 << 31, 1 << 30, 1 << 26
 ROOTS, CONTEXTS, TABLES, LIST = 0x100000, 0x101000, 0x110000, 0x180000
 BUFFER = 0x40000  # of edu
+MEMORY_END = 128 << 20
 IOMMU = ["-M", "q35", "-device", "intel-iommu", "-device", "edu,addr=5,dma_mask=0xffffffffffff"]
 
 
@@ -114,6 +115,12 @@ def other_capabilities_are_told(q):
     four.dma(0x7fff00001010, 11, False)
     four.dma(0x7fff00001100, 11, True)
     assert q.read(0x20100, 11) == b"four levels" and four.fault() is None
+    three = Iommu(q)
+    three.map(0x1000, 0x20000)
+    three.dma(0x1000, 8, True)
+    assert three.fault() is None
+    three.dma(1 << 39, 8, False)  # beyond what three levels have
+    assert three.fault()[1] == 4
 
 
 def before_it_is_on_addresses_are_those_of_memory(q):
@@ -139,6 +146,11 @@ def pages_lead_to_memory(q):
     assert q.read(0x400010, 0x200) == data[0x700:0x800] + data[:0x100]
     i.dma(0x40500000, 0x200, True)
     assert q.read(0x500000, 0x200) == q.read(0x400010, 0x200) and i.fault() is None
+    # A table at the end of memory: nothing behind its last entry is looked at.
+    q.writeq(q.readq(TABLES) & ~0xfff | 8 * 3, MEMORY_END - 4096 | 3)
+    q.writeq(MEMORY_END - 8, 0x23000 | 3)
+    i.dma(0x7ff000, 0x20, True)
+    assert q.read(0x23000, 0x20) == data[0x700:0x720] and i.fault() is None
 
 
 def faults_are_recorded(q):
@@ -163,7 +175,7 @@ def faults_are_recorded(q):
     assert q.readl(REGS + FAULTS) & 3 == 3  # there is one record
     assert i.fault()[3] == 0x5000
     q.writel(REGS + FAULTS, 1)
-    for low, reason in ((0, 2), (TABLES | 0xd, 3)):
+    for low, reason in ((0, 2), (TABLES | 0xd, 3), (TABLES | 5, 3)):
         i.context(low)
         i.dma(0x1000, 8, False)
         assert i.fault()[1] == reason, low
@@ -202,7 +214,7 @@ def the_queue_is_worked_through(q):
     q.memset(LIST, 4096, 0)
     q.writeq(REGS + QUEUE, LIST)
     q.writel(REGS + COMMAND, QUEUE_ON)
-    for n, (low, high) in enumerate(((1, 0), (2, 0x1000), (3, 0), (4, 0), (5 | 0x20 | 0x1234 << 32, LIST + 0x800),
+    for n, (low, high) in enumerate(((1, 0), (2, 0x1000), (1, 0), (4, 0), (5 | 0x20 | 0x1234 << 32, LIST + 0x800),
                                      (5 | 0x10, 0))):
         q.writeq(LIST + 16 * n, low)
         q.writeq(LIST + 16 * n + 8, high)
@@ -210,14 +222,22 @@ def the_queue_is_worked_through(q):
     q.writel(REGS + DONE_EVENT + 4, 0x46)
     q.writel(REGS + DONE_EVENT + 8, 0xfee00000)
     q.writel(REGS + DONE_EVENT, 0)
+    q.writel(REGS + DONE_EVENT + 12, 0x12)
+    assert [q.readl(REGS + DONE_EVENT + 4 * n) for n in range(5)] == [0, 0x46, 0xfee00000, 0x12, 0]
+    assert [q.readl(REGS + EVENT + 4 * n) for n in range(5)] == [1 << 31, 0, 0, 0, 0]
+    q.writel(REGS + DONE_EVENT + 12, 0)
+    q.writeq(REGS + TAIL, 5 * 16)
+    assert q.readl(REGS + DONE) == 0 and q.readl(LIST + 0x800) == 0x1234
     q.writeq(REGS + TAIL, 6 * 16)
     assert q.readq(REGS + HEAD) == 6 * 16 and q.readl(LIST + 0x800) == 0x1234
     assert q.readl(REGS + DONE) == 1 and q.readl(0xfee00220) == 1 << 6
     q.writel(REGS + DONE, 1)
     assert q.readl(REGS + DONE) == 0
-    q.writeq(LIST + 16 * 6, 15)  # there is no such descriptor
-    q.writeq(REGS + TAIL, 7 * 16)
-    assert q.readl(REGS + FAULTS) & 0x10 and q.readq(REGS + HEAD) == 6 * 16
+    for kind in (15, 3):  # there is no such descriptor; nor the other, without device-iotlb=on
+        q.writeq(LIST + 16 * 6, kind)
+        q.writeq(REGS + TAIL, 7 * 16)
+        assert q.readl(REGS + FAULTS) & 0x10 and q.readq(REGS + HEAD) == 6 * 16, kind
+        q.writel(REGS + FAULTS, 0x10 if kind == 15 else 0)
     q.writeq(LIST + 16 * 6, 1)
     q.writel(REGS + FAULTS, 0x10)
     assert q.readq(REGS + HEAD) == 7 * 16
@@ -225,6 +245,18 @@ def the_queue_is_worked_through(q):
     assert q.readl(REGS + FAULTS) & 0x10
     i.q.qmp("system_reset")
     assert q.readl(REGS + STATUS) == 0 and q.readq(REGS + HEAD) == 0 and q.readl(REGS + FAULTS) == 0
+
+
+def commands_of_registers_are_done_at_once(q):
+    """As wide as was asked for: everything, a domain, a device or page."""
+    q.writeq(REGS + 0xf0, 0x123456789000)
+    for width in (1, 2, 3):
+        q.writeq(REGS + 0x28, 1 << 63 | width << 61 | 0x1234)
+        assert q.readq(REGS + 0x28) == width << 61 | width << 59 | 0x1234
+        q.writel(REGS + 0xf8, 0)
+        q.writel(REGS + 0xfc, 1 << 31 | width << 28 | 7)
+        assert q.readq(REGS + 0xf8) == width << 60 | width << 57 | 7 << 32 and q.readl(REGS + 0xf8) == 0
+        assert q.readq(REGS + 0xf0) == 0x123456789000
 
 
 def the_queue_may_write_to_its_own_registers(q):
@@ -246,13 +278,13 @@ ENTRIES, INTERRUPTS, REMAP, SET_ENTRIES, COMPATIBLE = 0x190000, 0xb8, 1 << 25, 1
 class Remapper:
     """Interrupts of edu, by message or by its pin of the I/O APIC, with a table of 256 entries."""
 
-    def __init__(self, q, bits=0):
+    def __init__(self, q, bits=0, table=0):
         self.q, self.i = q, Iommu(q)
         f = self.i.function = Function(q)
         q.memset(ENTRIES, 4096, 0)
         q.writel(0xfee000f0, 0x1ff)
         self.msi = f.capability(5)
-        q.writeq(REGS + INTERRUPTS, ENTRIES | 7)
+        q.writeq(REGS + INTERRUPTS, ENTRIES | table | 7)
         q.writel(REGS + COMMAND, SET_ENTRIES)
         q.writel(REGS + COMMAND, REMAP | bits)
         assert q.readl(REGS + STATUS) == REMAP | SET_ENTRIES | bits, hex(q.readl(REGS + STATUS))
@@ -306,6 +338,24 @@ def messages_go_where_their_entry_says(q):
     assert r.arrived(0x60)
     q.qmp("system_reset")
     assert q.readl(REGS + STATUS) == 0
+
+
+def destinations_have_32_bits(q):
+    r = Remapper(q, table=1 << 11)
+    for n, (who, comes) in enumerate(((0, True), (0x100, False), (0xff, False), (0xffffffff, True))):
+        r.entry(5, who << 32 | (0x47 + n) << 16 | 1)
+        r.send(5)
+        assert r.arrived(0x47 + n) == comes and r.i.fault() is None, hex(who)
+    r.send(5, more=0)  # what names no entry does not pass then
+    assert r.i.fault()[1] == 0x25
+
+
+def destinations_have_8_bits_without(q):
+    assert q.readq(REGS + ECAP) & 0x18 == 8
+    r = Remapper(q, table=1 << 11)
+    r.entry(5, 0xff << 40 | 0x47 << 16 | 1)
+    r.send(5)
+    assert r.arrived(0x47) and r.i.fault() is None
 
 
 def messages_that_may_not_pass_are_told(q):
@@ -440,17 +490,227 @@ def a_virtio_card_reads_its_pictures_through_it(q):
     assert shown[0::3] == pixels[2::4] and i.fault() is None
 
 
+ATS = ["-M", "q35", "-device", "virtio-rng-pci,addr=8,iommu_platform=on,ats=on,id=r", "-device", "edu,addr=5"]
+ECAM = 0xb0000000
+
+
+class Keeper:
+    """A source of random bytes that keeps translations: what it writes shows where an address leads. Its ring is
+    in the same pages as before, by a large page."""
+
+    def __init__(self, q, kind=5):
+        self.q, self.i = q, Iommu(q)
+        self.i.map(0, 0, level=2)  # rings, and memory that its addresses do not lead to
+        self.i.context(TABLES | kind, 0x40)
+        self.card = Modern(q, 8, MEMORY + 0x4000000)
+        self.ring = Split(q, 0x140000)
+        self.show()
+        at = 0x100
+        while q.readl(self.register(at)) & 0xffff != 0xf:
+            at = q.readl(self.register(at)) >> 20
+            assert at, "no ATS capability"
+        self.at = self.register(at)
+        self.tail = 0
+        q.writeq(REGS + QUEUE, LIST)
+        q.writel(REGS + COMMAND, QUEUE_ON)
+
+    def show(self):
+        """Registers beyond 255 are memory."""
+        for at, value in ((0x64, 0), (0x60, ECAM | 1)):
+            Function(self.q, 0).write(at, value)
+
+    def register(self, offset):
+        return ECAM + (0x40 << 12) + offset
+
+    def enable(self, on=True):
+        self.q.writew(self.at + 6, 0x8000 if on else 0)
+        assert self.q.readw(self.at + 6) == (0x8000 if on else 0)
+
+    def begin(self, *features):
+        self.i.on()
+        self.q.writel(REGS + COMMAND, QUEUE_ON | TRANSLATE)
+        self.card.start([VERSION_1, PLATFORM, *features], queues=[self.ring])
+
+    def leads_to(self, address, *pages):
+        """Which of the pages gets the bytes."""
+        for page in pages:
+            self.q.memset(page, 64, 0)
+        self.ring.add([(address, 64, True)])
+        self.ring.wait()
+        return [page for page in pages if any(self.q.read(page, 64))]
+
+    def tell(self, *descriptors):
+        """Descriptors, and one that waits for them."""
+        for low, high in (*descriptors, (5 | 0x20 | 0xabcd << 32, LIST + 0x800)):
+            self.q.writeq(LIST + self.tail, low)
+            self.q.writeq(LIST + self.tail + 8, high)
+            self.tail += 16
+        self.q.writel(LIST + 0x800, 0)
+        self.q.writeq(REGS + TAIL, self.tail)
+        assert self.q.readl(LIST + 0x800) == 0xabcd and self.q.readq(REGS + HEAD) == self.tail
+
+    def forget(self, address, who=0x40, large=0):
+        self.tell((3 | who << 32, address | large))
+
+
+A, B = 0x60000, 0x61000
+
+
+def a_device_keeps_what_it_was_told(q):
+    k = Keeper(q)
+    assert q.readl(k.at) & 0xfffff == 0x1000f and q.readw(k.at + 4) == 0x20 and q.readw(k.at + 6) == 0
+    k.i.map(0x400000, A)
+    k.begin()
+    assert k.leads_to(0x400000, A, B) == [A]
+    k.i.map(0x400000, B)
+    assert k.leads_to(0x400000, A, B) == [B]  # without ATS each access is looked up
+    k.enable()
+    assert k.leads_to(0x400000, A, B) == [B]
+    k.i.map(0x400000, A)
+    assert k.leads_to(0x400000, A, B) == [B]  # it is kept
+    k.ring.add([(0xfee05000, 4, True)])  # a message, to no processor: it is not asked for
+    k.ring.wait()
+    k.tell((2 | 2 << 4, 0))  # the IOMMU's own are others
+    assert k.leads_to(0x400000, A, B) == [B]
+    k.forget(0x400000, who=0x48)
+    k.forget(0x401000)
+    assert k.leads_to(0x400000, A, B) == [B]  # somebody else's; another page
+    k.forget(0x400000)
+    assert k.leads_to(0x400000, A, B) == [A]
+    k.i.map(0x400000, B)
+    k.enable(False)
+    k.enable()
+    assert k.leads_to(0x400000, A, B) == [B] and k.i.fault() is None
+
+
+def stretches_are_forgotten_whole(q):
+    """A size of 2, 4, 8 pages is told by the lowest 0 of the page number; all ones is everything."""
+    k = Keeper(q)
+    pages = [0x400000 + 0x1000 * n for n in range(9)]
+    k.begin()
+    k.enable()
+    for told, gone in ((0x400000 | 1, 2), (0x401000 | 1, 4), (0x403000 | 1, 8), (~0xfff & (1 << 64) - 1 | 1, 9),
+                       ((1 << 63) - 0x1000 | 1, 9)):
+        for page in pages:
+            k.i.map(page, A)
+        k.forget((1 << 64) - 0x1000, large=1)
+        assert all(k.leads_to(page, A, B) == [A] for page in pages)
+        for page in pages:
+            k.i.map(page, B)
+        k.tell((3 | 0x40 << 32, told))
+        assert [k.leads_to(page, A, B) for page in pages] == [[B]] * gone + [[A]] * (9 - gone), hex(told)
+    k.i.map(0x600000, 0x800000, level=2)
+    assert k.leads_to(0x612000, 0x812000, 0xa12000) == [0x812000]
+    k.i.map(0x600000, 0xa00000, level=2)
+    k.forget(0x7ff000)  # any page of a large one
+    assert k.leads_to(0x612000, 0x812000, 0xa12000) == [0xa12000]
+    k.i.map(0x800000, B)
+    assert k.leads_to(0x600000, 0xa00000) == [0xa00000] and k.leads_to(0x800000, 0xc00000, B) == [B]
+
+
+def what_was_unmapped_is_not_reached(q):
+    k = Keeper(q)
+    k.i.map(0x400000, A)
+    k.begin()
+    k.enable()
+    assert k.leads_to(0x400000, A) == [A]
+    k.i.map(0x400000, A, rights=0)
+    k.forget(0x400000)
+    q.memset(A, 64, 0)
+    k.ring.add([(0x400000, 64, True)])
+    k.card.until_broken()
+    assert not any(q.read(A, 64))
+    assert k.i.fault() is None  # what is asked for and is not there is no fault
+    k.i.map(0x400000, A, rights=1)
+    k.card.start([VERSION_1, PLATFORM], queues=[k.ring])
+    k.ring.add([(0x400000, 64, True)])
+    k.card.until_broken()
+    assert not any(q.read(A, 64))
+
+
+def what_may_be_written_is_not_read(q):
+    """Of what is kept, each access has to have its right."""
+    k = Keeper(q)
+
+    def indirect():
+        """A descriptor that leads to a table in the page; what the table names is filled."""
+        q.write(A, struct.pack("<QIHH", B, 64, WRITE, 0))
+        q.memset(B, 64, 0)
+        k.ring.put(k.ring.free, 0x400000, 16, INDIRECT)
+        k.ring.offer(k.ring.free)
+        k.card.notify(0)
+
+    k.i.map(0x400000, A, rights=2)
+    k.begin(INDIRECT_DESC)
+    k.enable()
+    assert k.leads_to(0x400000, A) == [A]
+    indirect()
+    k.card.until_broken()
+    assert not any(q.read(B, 64)) and k.i.fault() is None
+    k.i.map(0x400000, A)  # more may be done now, which nobody has to be told: it asks again
+    k.begin(INDIRECT_DESC)
+    indirect()
+    k.ring.wait()
+    assert any(q.read(B, 64))
+
+
+def faults_are_told_in_words():
+    with tempfile.NamedTemporaryFile(mode="r") as log, QTest([*IOMMU, "-d", "guest_errors", "-D", log.name]) as q:
+        i = Iommu(q)
+        i.on()
+        i.dma(0x5008, 8, False)
+        assert "function 00:05.0 may not reach 0x5008 (reason 6)" in log.read()
+
+
+def contexts_say_who_may_ask(q):
+    k = Keeper(q, 1)
+    k.i.map(0x400000, A)
+    k.begin()
+    assert k.leads_to(0x400000, A) == [A]
+    k.enable()
+    k.ring.add([(0x400000, 64, True)])
+    k.card.until_broken()
+    high = q.readq(REGS + RECORD + 8)
+    assert high >> 60 & 3 == 1 and k.i.fault()[:2] == (0x40, 13)
+    k.i.context(TABLES | 9, 0x40)  # passed through: there is nothing to keep
+    k.card.start([VERSION_1, PLATFORM], queues=[k.ring])
+    assert k.leads_to(A, A) == [A] and k.i.fault() is None
+    q.writel(REGS + COMMAND, QUEUE_ON)
+    k.i.context(0, 0x40)
+    assert k.leads_to(B, B) == [B]
+    k.i.context(TABLES | 5, 0x40)
+    k.begin()
+    assert k.leads_to(0x400000, A) == [A]
+    q.qmp("system_reset")
+    k.show()
+    assert not q.readw(k.at + 6)
+
+
+def a_conventional_slot_has_no_ats(q):
+    f = Function(q, 8)
+    assert f.read(0, "w") == 0x1af4 and not f.capability(0x10)
+
+
 tap = Tap()
 tap.case("what_it_takes_is_checked", what_it_takes_is_checked)
+tap.case("faults_are_told_in_words", faults_are_told_in_words)
 tap.machine_case("registers_tell_what_it_can", IOMMU, registers_tell_what_it_can)
 tap.machine_case("other_capabilities_are_told", ["-M", "q35", "-device",
                  "intel-iommu,aw-bits=48,caching-mode=on,device-iotlb=on,intremap=off", *IOMMU[4:]],
                  other_capabilities_are_told)
 for case in (before_it_is_on_addresses_are_those_of_memory, pages_lead_to_memory, faults_are_recorded,
              a_fault_sends_a_message, the_queue_is_worked_through,
-             the_queue_may_write_to_its_own_registers, messages_go_where_their_entry_says,
+             commands_of_registers_are_done_at_once, the_queue_may_write_to_its_own_registers, messages_go_where_their_entry_says,
              messages_that_may_not_pass_are_told, pins_go_where_their_entry_says):
     tap.machine_case(case.__name__, IOMMU, case)
+for case, first in ((a_device_keeps_what_it_was_told, True), (stretches_are_forgotten_whole, False),
+                    (what_was_unmapped_is_not_reached, False), (what_may_be_written_is_not_read, False), (contexts_say_who_may_ask, False)):
+    iommu = ["-device", "intel-iommu,device-iotlb=on"]
+    tap.machine_case(case.__name__, (ATS[:2] + iommu + ATS[2:]) if first else ATS + iommu, case)
+tap.machine_case("destinations_have_32_bits", IOMMU, destinations_have_32_bits)
+tap.machine_case("destinations_have_8_bits_without", ["-M", "q35", "-device", "intel-iommu,eim=off", *IOMMU[4:]],
+                 destinations_have_8_bits_without)
+tap.machine_case("a_conventional_slot_has_no_ats", ["-M", "pc", *ATS[2:]], a_conventional_slot_has_no_ats)
 tap.machine_case("who_came_first_is_behind_it_too", FIRST, who_came_first_is_behind_it_too)
 tap.machine_case("a_virtio_card_reads_its_pictures_through_it", ["-M", "q35", "-vga", "none", *IOMMU[2:], "-device",
                  "virtio-gpu-pci,addr=8,iommu_platform=on"], a_virtio_card_reads_its_pictures_through_it)

@@ -89,7 +89,7 @@ def selected(q, slot):
             q.inb(FLAGS))
 
 
-def registers_follow_a_module_that_comes_and_goes(q):
+def registers_follow_a_module_that_comes_and_goes(q, hidden=False):
     assert selected(q, 0) == (0, 0, 0, 0) and selected(q, 300) == (0, 0, 0, 0)
     q.qmp("object-add", {"qom-type": "memory-backend-ram", "id": "m", "size": 128 * MIB})
     q.qmp("device_add", {"driver": "pc-dimm", "id": "d", "memdev": "m", "slot": 3})
@@ -110,6 +110,8 @@ def registers_follow_a_module_that_comes_and_goes(q):
     assert seen["ACPI_DEVICE_OST"]["info"] == {"device": "d", "slot": "3", "slot-type": "DIMM", "source": 3,
                                               "status": 1}, seen
     assert seen["DEVICE_UNPLUG_GUEST_ERROR"]["device"] == "d"
+    assert ("MEM_UNPLUG_ERROR" in seen) == (not hidden), seen
+    assert hidden or (seen["MEM_UNPLUG_ERROR"]["device"] == "d" and "'d'" in seen["MEM_UNPLUG_ERROR"]["msg"]), seen
     assert q.qmp("query-acpi-ospm-status")[3]["status"] == 1
     q.qmp("device_del", {"id": "d"})
     q.outb(FLAGS, 8)
@@ -333,6 +335,8 @@ tap.case("modules_are_checked", modules_are_checked)
 tap.machine_case("modules_are_found_and_told_of", [*SLOTS, *ram("m1", "256M"), *ram("m2", "64M"), "-device",
                  "pc-dimm,memdev=m1,id=a,slot=2", "-device", "pc-dimm,memdev=m2,id=b"], modules_are_found_and_told_of)
 tap.machine_case("registers_follow_a_module_that_comes_and_goes", SLOTS, registers_follow_a_module_that_comes_and_goes)
+tap.machine_case("deprecated_events_are_hidden", [*SLOTS, "-compat", "deprecated-output=hide"],
+                 lambda q: registers_follow_a_module_that_comes_and_goes(q, hidden=True))
 tap.machine_case("slots_are_filled_and_emptied", ["-M", "q35", *SLOTS], slots_are_filled_and_emptied)
 tap.machine_case("without_acpi_nothing_comes", ["-M", "pc,acpi=off", *SLOTS], without_acpi_nothing_comes)
 tap.machine_case("nfit_tells_of_nvdimms", NVDIMMS, nfit_tells_of_nvdimms)

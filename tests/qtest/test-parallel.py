@@ -110,11 +110,14 @@ def epp_carries_both_ways():
                     "-parallel", "chardev:p"]) as q, socket.socket(socket.AF_UNIX) as peer:
             peer.settimeout(30)
             peer.connect(path)
-            q.outb(BASE + 4, 1)  # not in mode EPP
+            q.outb(ECP + 2, 0x54)
+            q.outb(BASE + 4, 1)  # not while its FIFO has the port
+            q.outb(ECP + 2, 0x14)
+            q.outb(BASE + 3, 0x40)  # but as it is first, and in mode EPP
             q.outb(ECP + 2, 0x94)
             q.outb(BASE + 3, 0x41)
             q.outl(BASE + 4, 0x45444342)
-            assert recv_all(peer, 5) == b"ABCDE"
+            assert recv_all(peer, 6) == b"@ABCDE"
             assert q.inb(BASE + 4) == 0xFF and q.inb(BASE + 1) & 1
             q.outb(BASE + 1, 1)
             assert not q.inb(BASE + 1) & 1

@@ -357,6 +357,23 @@ def pc_testdev_keeps_and_interrupts(q):
         assert not q.irq(line)
 
 
+def pc_testdev_takes_pages_away_for_a_moment(q):
+    """What stays is all that one processor sees of it; the peer's port reads as 0, too."""
+    assert q.inl(0xE4) == 0 and q.inb(0xE7) == 0
+    q.writeq(0x200000, 0x123456789ABCDEF0)
+    q.writel(0xFF000020, 0xCAFE)
+    for address in (0x200000, 0x200FFF, 0xFF000000, 0xFEC00000, 0xFFFFFFFF, 0xA0000, 0x12345000):
+        q.outl(0xE4, address)
+        assert q.inl(0xE4) == 0
+    q.outw(0xE4, 0x2000)
+    q.outb(0xE5, 0x20)
+    assert q.readq(0x200000) == 0x123456789ABCDEF0 and q.readl(0xFF000020) == 0xCAFE
+    q.writeq(0x200000, 1)
+    assert q.readq(0x200000) == 1
+    seen = q.qmp("human-monitor-command", {"command-line": "info mtree"})
+    assert "pc-testdev-flush" in seen and "pc-testdev-nothing" not in seen, seen
+
+
 tap = Tap()
 
 
@@ -378,4 +395,5 @@ for case in (i6300esb_counts_two_stages, i6300esb_prescaler, i6300esb_needs_both
 pc(i6300esb_lock_holds_until_reset, "i6300esb,addr=5")
 tap.case("documented_lines_pause_the_guest", documented_lines_pause_the_guest)
 pc(pc_testdev_keeps_and_interrupts, "pc-testdev")
+pc(pc_testdev_takes_pages_away_for_a_moment, "pc-testdev")
 tap.done()

@@ -6,7 +6,7 @@ import random
 import struct
 
 from nic import ALL, MAC, PEER, Nic, checksum, frame, ipv4, tcp, tcp_sum
-from qtest import QTest, Tap
+from qtest import Failed, QTest, Tap
 from virtio import PACKED, VERSION_1, Function, Legacy, Modern, Packed, Split, until
 
 RX, TX, CONTROL, IN, OUT, ASK = 0x100000, 0x110000, 0x120000, 0x200000, 0x400000, 0x600000
@@ -242,6 +242,104 @@ def old_option_says_how_many_vectors():
             assert (f.read(at + 2, "w") + 1 if at else 0) == vectors, (words, at)
 
 
+STANDBY = 62
+PRIMARY = {"driver": "e1000", "id": "p", "addr": "6", "failover_pair_id": "s"}
+
+
+def pair(*more, before=(), off=False):
+    return QTest(["-M", "pc", *before, "-device", "virtio-net-pci,id=s,addr=5" + ("" if off else ",failover=on"), *more])
+
+
+def negotiations(q):
+    """Events of that since the last look."""
+    q.qmp("query-status")
+    seen = [e["data"] for e in q.events if e["event"] == "FAILOVER_NEGOTIATED"]
+    q.events.clear()
+    return seen
+
+
+def there(q):
+    return Function(q, 6).read(0) == 0x100E8086
+
+
+def names(q):
+    return [d["name"] for d in q.qmp("qom-list", {"path": "/machine/peripheral"})]
+
+
+def primary_waits_for_the_standby_s_driver():
+    device = ("-device", "e1000,id=p,addr=6,failover_pair_id=s")
+    for before, after in ((device, ()), ((), device)):
+        with pair(*after, before=before) as q:
+            assert not there(q) and "p" in names(q)
+            driver = Modern(q, 5)
+            assert driver.start((VERSION_1,), ready=False) >> STANDBY & 1, "it is not offered"
+            assert not there(q) and not negotiations(q), "it comes to a driver that knows nothing of it"
+            driver.start((VERSION_1, STANDBY), ready=False)
+            until(lambda: there(q), "it does not come")
+            assert negotiations(q) == [{"device-id": "s"}]
+            assert q.qmp("qom-get", {"path": "/machine/peripheral/p", "property": "hotplugged"})
+            driver.start((VERSION_1, STANDBY))
+            assert there(q) and len(negotiations(q)) <= 1
+            # As the guest ejects it: it goes, and while the driver knows the next one comes at once.
+            q.qmp("device_del", {"id": "p"})
+            q.outl(0xAE08, 1 << 6)
+            until(lambda: "p" not in names(q), "it does not go")
+            assert not there(q)
+            q.qmp("device_add", PRIMARY)
+            assert there(q)
+            q.qmp("device_del", {"id": "p"})
+            q.outl(0xAE08, 1 << 6)
+            until(lambda: "p" not in names(q), "it does not go")
+            # Not so when it does not know any more.
+            driver.reset()
+            q.qmp("query-status")
+            q.qmp("device_add", PRIMARY)
+            assert not there(q) and "p" in names(q)
+            q.events.clear()
+            q.qmp("device_del", {"id": "p"})
+            assert "p" not in names(q) and [e["data"]["device"] for e in q.events if e["event"] == "DEVICE_DELETED"] == ["p"]
+            driver.start((VERSION_1, STANDBY))
+            until(lambda: negotiations(q), "the event does not come again")
+            assert not there(q)
+
+
+def two_may_wait_and_the_rest_goes_on():
+    with pair("-device", "e1000,id=p,addr=6,failover_pair_id=s", "-device", "e1000,id=other,addr=6,failover_pair_id=s",
+              "-device", "rtl8139,id=third,addr=7,failover_pair_id=s") as q:
+        Modern(q, 5).start((VERSION_1, STANDBY))
+        until(lambda: Function(q, 7).read(0) == 0x813910EC, "the last does not come")
+        assert there(q) and "p" in names(q) and "other" not in names(q), "two are in one slot"
+        assert "'other' had waited, and cannot come" in q.errors() and "slot 6" in q.errors()
+    with pair("-device", "e1000,id=p,addr=6,failover_pair_id=s") as q:  # it ends while it waits
+        assert not there(q)
+
+
+def without_failover_nobody_waits():
+    with pair(off=True) as q:
+        driver = Modern(q, 5)
+        assert not driver.start((VERSION_1,)) >> STANDBY & 1
+        for arguments, words in ((PRIMARY, "failover=on"), ({**PRIMARY, "failover_pair_id": "none"}, "'none'"),
+                                 ({**PRIMARY, "failover_pair_id": "p"}, "'p'"),
+                                 ({**PRIMARY, "driver": "virtio-rng-pci"}, "network card")):
+            try:
+                q.qmp("device_add", arguments)
+                raise AssertionError("%s is taken" % arguments)
+            except Failed as why:
+                assert words in str(why), (words, why)
+            assert "p" not in names(q)
+    for words, said in (("pcie-root-port,id=r -device e1000e,bus=pcie.0,failover_pair_id=s", "does not support hotplugging"),
+                        ("pcie-root-port,id=r -device e1000e,bus=r,failover_pair_id=r", "nobody can wait"),
+                        ("pcie-root-port,id=r -device e1000e,bus=r,failover_pair_id=t", "none of this id")):
+        try:
+            with QTest(["-M", "q35", "-device", "virtio-net-pci,id=s,failover=on", "-device", *words.split()]):
+                raise AssertionError("%s is taken" % words)
+        except Failed as why:
+            assert said in str(why), (said, why)
+
+
+tap.case("the primary waits for the standby's driver", primary_waits_for_the_standby_s_driver)
+tap.case("two may wait and the rest goes on", two_may_wait_and_the_rest_goes_on)
+tap.case("without failover nobody waits", without_failover_nobody_waits)
 tap.case("the old option says how many vectors", old_option_says_how_many_vectors)
 for ring, transport, kind in ((Split, Modern, "split"), (Packed, Modern, "packed"), (Split, Legacy, "legacy")):
     tap.case("frames go both ways: %s" % kind, with_card(frames_go_both_ways, ring=ring, transport=transport))

@@ -6,66 +6,10 @@ import struct
 import tempfile
 
 from qtest import Failed, QTest, Tap
-from virtio import Modern, Packed, PACKED, Split, VERSION_1, until
+from virtio import Packed, Split, until
+from vscsi import BAD_TARGET, DATA, HEAD, Host, INCORRECT_LUN, lun, OK, REJECTED, RESPONSE, TASK
 
-HEAD, DATA, RESPONSE, TASK = 0x300000, 0x200000, 0x301000, 0x302000
 SIZE = 8 << 20
-GOOD, CHECK = 0, 2
-OK, BAD_TARGET, ABORTED, INCORRECT_LUN, SUCCEEDED, REJECTED = 0, 3, 2, 12, 10, 11
-
-
-def lun(target, unit=0):
-    return bytes([1, target, 0x40 | unit >> 8, unit & 255, 0, 0, 0, 0])
-
-
-class Host:
-    def __init__(self, q, ring=Split, events=True):
-        self.q, self.t = q, Modern(q)
-        self.queues = [ring(q, 0x100000 + 0x8000 * n, n) for n in range(3)]
-        self.t.start([VERSION_1, 1, 2] + ([PACKED] if ring is Packed else []), queues=self.queues)
-        self.control, self.events, self.ring = self.queues
-        self.tag = 0
-        self.target = lun(0)
-
-    def submit(self, cdb, out=b"", room=0, target=None, at=HEAD, response=RESPONSE, data=DATA):
-        self.tag += 1
-        head = (target or self.target) + struct.pack("<QBBB", self.tag, 0, 0, 0) + bytes(cdb).ljust(32, b"\0")
-        self.q.write(at, head)
-        self.q.memset(response, 108, 0xEE)
-        parts = [(at, len(head), False)]
-        if out:
-            self.q.write(data, out)
-            parts.append((data, len(out), False))
-        parts.append((response, 108, True))
-        if room:
-            parts.append((data, room, True))
-        return self.ring.add(parts)
-
-    def answer(self, response=RESPONSE):
-        sense_len, residual, _, status, code = struct.unpack("<IIHBB", self.q.read(response, 12))
-        self.residual = residual
-        return code, status, self.q.read(response + 12, sense_len) if sense_len else b""
-
-    def command(self, cdb, out=b"", room=0, target=None):
-        """status and data, or the sense key and code."""
-        self.submit(cdb, out, room, target)
-        self.ring.wait()
-        code, status, sense = self.answer()
-        assert code == OK, code
-        if status == CHECK:
-            return "%x/%02x%02x" % (sense[2], sense[12], sense[13])
-        assert status == GOOD, status
-        return self.q.read(DATA, room - self.residual) if room > self.residual else b""
-
-    def settle(self):
-        self.command([0] * 6)  # takes the unit attention of power-on
-
-    def task(self, function, target=None, tag=0):
-        self.q.write(TASK, struct.pack("<II", 0, function) + (target or self.target) + struct.pack("<Q", tag))
-        self.q.writeb(TASK + 64, 0xEE)
-        self.control.add([(TASK, 24, False), (TASK + 64, 1, True)])
-        self.control.wait()
-        return self.q.readb(TASK + 64)
 
 
 def with_disk(function, device="scsi-hd,drive=d", drive="", ring=Split, host="", more=()):

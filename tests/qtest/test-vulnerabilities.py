@@ -14,6 +14,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../house"))
 import rfb  # noqa: E402
 from qtest import QTest, Tap  # noqa: E402
+from qxlcard import CURSORS, Qxl  # noqa: E402
 from tap import work_folder  # noqa: E402
 
 FOLDER = work_folder("vulnerabilities-")
@@ -398,6 +399,215 @@ def an_empty_password_opens_nothing(q):
     sock.close()
 
 
+# ---- Cirrus's BitBLT engine ----
+
+class Blitter:
+    """The card with a few megabytes that are known, and its registers in memory."""
+
+    def __init__(self, q):
+        self.q = q
+        for offset, value in ((0x10, 0xE0000000), (0x14, 0xF0000000), (0x04, 3)):
+            q.outl(0xCF8, 0x80001000 | offset)
+            q.outl(0xCFC, value)
+        q.outb(0x3C2, 0x67)
+        q.outw(0x3C4, 0x1206)
+
+    def blt(self, width, height, dst, src, mode, rop=0x0D, pitch=0x1FFF, ext=0):
+        for offset, value in ((8, width - 1 | (height - 1) << 16), (0x0C, pitch | pitch << 16), (0x14, src),
+                              (0x18, mode | rop << 16 | ext << 24), (0x10, dst)):
+            self.q.writel(0xF0000100 + offset, value)
+        self.q.writeb(0xF0000140, 2)
+
+    def feed(self, count, byte=0xA5):
+        for _ in range(count):
+            self.q.writel(0xE1000000, byte * 0x01010101)
+
+
+def blits_over_every_end(q):
+    b = Blitter(q)
+    for mode in (0, 1, 8, 9, 0x80, 0xC0, 0x40, 0x70, 0xF0, 0xB0):
+        for dst, src in ((0x3FFFFF, 0), (0, 0x3FFFFF), (0x3FFFFF, 0x3FFFFF), (0, 0)):
+            for rop in (0x0D, 0x59, 0x00):
+                b.blt(8192, 3, dst, src, mode, rop)
+    q.qmp("screendump", {"filename": os.path.join(FOLDER, "blits.ppm")})
+
+
+def a_blit_backwards_from_the_beginning(q):
+    b = Blitter(q)
+    q.writel(0xE03FFFFC, 0x04030201)  # what lies before the beginning is the end
+    b.blt(5, 1, 0x1004, 0, 1)
+    assert q.read(0xE0001001, 3) == b"\2\3\4"
+    b.blt(8192, 2048, 0, 0, 1, pitch=0x1FFF)
+
+
+def the_cpu_blits_beyond_the_end(q):
+    b = Blitter(q)
+    b.blt(64, 2, 0x3FFFE0, 0, 4, pitch=64)
+    b.feed(32)
+    assert q.read(0xE03FFFE0, 32) == b"\xa5" * 32 and q.read(0xE0000000, 96) == b"\xa5" * 96
+    assert q.readb(0xE0000060) == 0
+    b.blt(8192, 1, 0x3FFFFF, 0, 4)
+    b.feed(2048)
+
+
+def pixels_of_no_width(q):
+    b = Blitter(q)
+    for mode in range(0, 256, 3):
+        b.blt(1, 1, 0, 0, mode, pitch=0)
+        q.writeb(0xF0000140, 4)
+
+
+def blits_while_the_screen_gets_smaller(q):
+    b = Blitter(q)
+    c = rfb.Client(rfb.connect(path=q.vnc))
+    c.set_encodings(rfb.ZRLE, rfb.DESKTOP_SIZE)
+    for index, value in ((6, 1), (5, 0x40)):
+        q.outw(0x3CE, index | value << 8)
+    q.outw(0x3C4, 0x0107)
+    q.inb(0x3DA)
+    q.outb(0x3C0, 0x20)
+    for columns, lines in ((0xFF, 0xFF), (0x10, 0x10), (0x8F, 0x8F), (0, 0)):
+        q.outw(0x3D4, 1 | columns << 8)
+        q.outw(0x3D4, 0x12 | lines << 8)
+        b.blt(8192, 40, 0, 0x1000, 0)
+        c.sock.sendall(FULL)
+        q.qmp("query-vnc")
+    c.close()
+
+
+def patterns_beyond_the_end(q):
+    b = Blitter(q)
+    for mode in (0x40, 0x50, 0x60, 0x70, 0xC0, 0xF0):
+        b.blt(256, 9, 0x100, 0x3FFFF9, mode)
+        b.blt(256, 9, 0x100, 0x3FFFFF, mode, ext=4)
+
+
+def bytes_through_the_window_beyond_the_end(q):
+    Blitter(q)
+    for index, value in ((5, 4), (6, 5), (9, 0xFF), (0x0A, 0xFF), (0x0B, 0x3F)):
+        q.outw(0x3CE, index | value << 8)
+    for mode in (0, 1, 0x0F):
+        q.outw(0x3C4, 7 | mode << 8)
+        for at in (0xA0000, 0xA7FFF, 0xA8000, 0xAFFFF):
+            q.writel(at, 0xFFFFFFFF)
+            q.readl(at)
+
+
+# ---- VMware's FIFO ----
+
+class Svga:
+    """The card in a mode of 640 x 480, with a FIFO of 64 KiB."""
+
+    def __init__(self, q):
+        self.q = q
+        for offset, value in ((0x10, 0xC000), (0x14, 0xE0000000), (0x18, 0xF0000000), (0x04, 3)):
+            q.outl(0xCF8, 0x80001000 | offset)
+            q.outl(0xCFC, value)
+        for reg, value in ((2, 640), (3, 480), (7, 32), (1, 1)):
+            self.set(reg, value)
+        self.ring(0x1000, 0x11000, 0x1000, 0x1000)
+        self.set(20, 1)
+
+    def set(self, reg, value):
+        self.q.outl(0xC000, reg)
+        self.q.outl(0xC001, value)
+
+    def ring(self, *words):
+        for i, word in enumerate(words):
+            self.q.writel(0xF0000000 + 4 * i, word)
+
+    def do(self, *words):
+        self.ring(0x1000, 0x11000, 0x1000, 0x1000)
+        for i, word in enumerate(words):
+            self.q.writel(0xF0001000 + 4 * i, word & 0xFFFFFFFF)
+        self.q.writel(0xF0000008, 0x1000 + 4 * len(words))
+        self.set(21, 1)
+
+
+def rectangles_outside_of_the_screen(q):
+    s = Svga(q)
+    for args in ((0, 0, 639, 479, 2, 2), (-1, -1, 0, 0, 640, 480), (0, 0, 0, 0, -1, -1), (639, 0, 0, 0, 2, 1),
+                 (0, 0x7FFFFFFF, 0, 0, 1, 0x7FFFFFFF), (0, 0, -640, 0, 640, 480)):
+        s.do(3, *args)
+        s.do(1, *args[2:])
+    for args in ((639, 479, 2, 2), (-1, 0, 2, 1), (0, -1, 1, 2), (0, 0, -1, 1), (0, 480, 1, 1), (640, 0, 1, 1)):
+        s.do(2, 0xFFFFFF, *args)
+    assert not any(q.read(0xE0000000, 640 * 480 * 4))
+
+
+def fifos_that_never_end(q):
+    s = Svga(q)
+    for ring in ((0x1000, 0x11000, 0x20000, 0x1000), (0x1000, 0x11000, 0x10FFC, 0x20000), (0, 0, 0, 0),
+                 (0x1000, 0x1000, 0x1000, 0x1000), (0x1002, 0x11001, 0x1003, 0x1001)):
+        s.ring(*ring)
+        s.set(21, 1)
+        q.outl(0xC000, 22)
+        q.inl(0xC001)
+
+
+def fifos_beyond_their_memory(q):
+    s = Svga(q)
+    for ring in ((0x1000, 0x80000000, 0x7FFFFFF0, 0x1FFFF0), (0, 0xFFFFFFFC, 0xFFFFFFF8, 0xFFFFFFF0),
+                 (4, 0x200004, 0x200000, 0x1FFFFC), (0x1FFFFC, 0x200000, 0x1FFFFC, 0x1FFFFC)):
+        s.ring(*ring)
+        s.set(21, 1)
+
+
+def pointers_larger_than_their_masks(q):
+    s = Svga(q)
+    for width, height, depth in ((64, 64, 64), (0, 64, 1), (0x8000, 0x8000, 1), (-1, 1, 32), (256, 256, 33), (257, 1, 1)):
+        s.do(19, 0, 0, 0, width, height, depth, depth, *[0xFFFFFFFF] * 64)
+        s.do(19, 0, 0, 0, width, height, 1, depth, *[0xFFFFFFFF] * 64)
+        s.do(22, 0, -1, -1, width, height, *[0xFFFFFFFF] * 64)
+
+
+# ---- QXL ----
+
+def releases_of_nothing(q):
+    c = Qxl(q)
+    c.primary(64, 32)
+    for address in (0, 1 << 56, c.address(0xFFFFFFFFFFFF), c.header - 0xE0000000 - 4 | 1 << 56):
+        for kind in (1, 2, 3, 4, 5):
+            c.command(kind, address)
+    c.io(4)
+    c.io(23)
+    c.released()
+
+
+def qxl_pointer(c, kind, width, height, size, chunk=64):
+    shape = c.alloc(struct.pack("<QHHHHHIIQQ", 0, kind, width, height, 0xFFFF, 0xFFFF, size, chunk, 0, 0) + b"\xff" * 64)
+    c.push(3, struct.pack("<BhhBQ", 0, 5, 6, 1, shape) + bytes(136), ring=CURSORS)
+
+
+def pointers_whose_size_overflows(q):
+    c = Qxl(q)
+    for width, height in ((0xFFFF, 0xFFFF), (0x8000, 0x8001), (0xFFFF, 1), (257, 1), (0, 0xFFFF), (256, 256)):
+        for kind in range(8):
+            qxl_pointer(c, kind, width, height, 0xFFFFFFFF)
+
+
+def pointers_with_less_than_their_size(q):
+    c = Qxl(q)
+    for chunk in (0, 1, 63, 64, 0xFFFFFFFF, 0x80000000):
+        qxl_pointer(c, 0, 64, 64, 16384, chunk)
+        qxl_pointer(c, 1, 64, 64, 4, chunk)
+
+
+def images_at_the_end_of_a_slot(q):
+    c = Qxl(q)
+    c.primary(64, 32)
+    q.write(c.header - 4096, bytes(4096))
+    end = c.address(c.header - 0xE0000000)
+    for back in range(1, 320, 5):
+        for kind in (1, 3, 5):
+            c.command(kind, end - back)
+        c.copy((0, 0, 8, 8), end - back, (0, 0, 8, 8))
+        c.fill((0, 0, 8, 8), 1, clips=[(0, 0, 4, 4)])
+    bitmap = struct.pack("<QBBIIBBIIIQQ", 0, 0, 0, 8, 8, 8, 5, 8, 8, 32, 0, end - 255)
+    c.copy((0, 0, 8, 8), c.alloc(bitmap), (0, 0, 8, 8))  # a byte too long
+    assert q.readl(0xE0000000) == 1
+
+
 BARE = ["-M", "pc", "-nodefaults"]
 FDC = [*BARE, "-drive", "file=%s,format=raw,if=floppy,snapshot=on" % FLOPPY]
 IDE = [*BARE, "-drive", "file=%s,format=raw,if=ide,index=0" % DISK, "-drive",
@@ -406,6 +616,10 @@ EMPTY = [*BARE, "-drive", "if=ide,index=2,media=cdrom"]
 AHCI = ["-M", "q35", "-nodefaults", "-drive", "file=%s,format=raw,if=none,id=d,snapshot=on" % DISK, "-device",
         "ide-hd,drive=d,bus=ide.0"]
 VGA = [*BARE, "-vga", "std"]
+CIRRUS = [*BARE, "-vga", "cirrus"]
+CIRRUS_VNC = [*CIRRUS, "-vnc", "unix:{vnc}"]
+VMWARE = [*BARE, "-vga", "vmware"]
+QXL = [*BARE, "-vga", "qxl"]
 VNC = [*VGA, "-vnc", "unix:{vnc},websocket=unix:{web}"]
 WORD = [*VGA, "-vnc", "unix:{vnc},password=on"]
 
@@ -432,6 +646,25 @@ PUBLISHED = [
     ("CVE-2018-5683", "text is drawn from beyond the memory", VGA, text_beyond_the_memory),
     ("CVE-2017-13672", "graphics begin at the end of the memory", VGA, starts_at_the_end_of_the_memory),
     ("CVE-2017-13673", "graphics are split at a line, and beyond the memory", VGA, starts_at_the_end_of_the_memory),
+    ("CVE-2007-1320", "rectangles of a blit that are not in memory", CIRRUS, blits_over_every_end),
+    ("CVE-2008-4539", "a blit's source ends beyond the memory", CIRRUS, blits_over_every_end),
+    ("CVE-2014-8106", "a blit's pitches lead beyond the memory", CIRRUS, blits_over_every_end),
+    ("CVE-2016-9603", "blits while a viewer's screen gets smaller", CIRRUS_VNC, blits_while_the_screen_gets_smaller),
+    ("CVE-2016-9921", "blits of pixels that have no width", CIRRUS, pixels_of_no_width),
+    ("CVE-2017-2615", "a blit goes backwards over the beginning", CIRRUS, a_blit_backwards_from_the_beginning),
+    ("CVE-2017-2620", "the CPU is a blit's source, its destination beyond the end", CIRRUS,
+     the_cpu_blits_beyond_the_end),
+    ("CVE-2017-7718", "blits read beyond the memory", CIRRUS, blits_over_every_end),
+    ("CVE-2017-7980", "patterns of a blit lie beyond the memory", CIRRUS, patterns_beyond_the_end),
+    ("CVE-2017-15289", "extended write modes beyond the memory", CIRRUS, bytes_through_the_window_beyond_the_end),
+    ("CVE-2014-3689", "rectangles outside of VMware's screen", VMWARE, rectangles_outside_of_the_screen),
+    ("CVE-2016-4453", "VMware's FIFO never ends", VMWARE, fifos_that_never_end),
+    ("CVE-2016-4454", "VMware's FIFO lies beyond its memory", VMWARE, fifos_beyond_their_memory),
+    ("CVE-2016-7170", "VMware's pointers are larger than their masks", VMWARE, pointers_larger_than_their_masks),
+    ("CVE-2019-12155", "QXL releases what is nowhere", QXL, releases_of_nothing),
+    ("CVE-2021-4206", "QXL's pointers whose size overflows", QXL, pointers_whose_size_overflows),
+    ("CVE-2021-4207", "QXL's pointers have less than their size", QXL, pointers_with_less_than_their_size),
+    ("CVE-2022-4144", "QXL's structures reach beyond a slot", QXL, images_at_the_end_of_a_slot),
     ("CVE-2016-1714", "fw_cfg is read and written by keys beyond the table", BARE, keys_that_there_are_none_of),
     ("CVE-2015-5239", "cut text of 4 GiB", VNC, sent(struct.pack(">BxxxI", 6, 0xFFFFFFFF), b"x" * 65536)),
     ("CVE-2022-3165", "cut text of a negative length", VNC, sent(struct.pack(">Bxxxi", 6, -4) + bytes(4),

@@ -191,6 +191,38 @@ static void iommu_tells_what_changes(struct fixture *f, gconstpointer data)
     g_assert_cmpuint(of_all[1], ==, 1);
 }
 
+static int answer(void *opaque, uint64_t addr, const struct bp_access *access, struct bp_iommu_entry *ret_entry)
+{
+    return addr >= 0x8000 ? -EFAULT : translate(opaque, addr, access, false, ret_entry);
+}
+
+static void translations_to_keep_are_asked_for(struct fixture *f, gconstpointer data)
+{
+    struct bp_iommu_ops asked = iommu_ops;
+    struct translator t = {.target = f->space, .requester = 7};
+    struct bp_access who = {.size = sizeof(who), .flags = BP_ACCESS_REQUESTER, .requester = 7};
+    struct bp_region *root = bp_region_new(&f->owner, "with holes", UINT64_MAX);
+    struct bp_space *dma = bp_space_new(&f->owner, "dma", root);
+    struct bp_iommu_entry e = {.size = sizeof(e)};
+
+    (void)data;
+    asked.ask = answer;
+    bp_region_add(root, bp_region_new_iommu(&f->owner, "keeps", 0x10000, &asked, &t), 0x100000, 0);
+    bp_region_add(root, bp_region_new_iommu(&f->owner, "does not", 0x10000, &iommu_ops, &t), 0x200000, 0);
+    t.table[2] = PAGE_R(0x11);
+    g_assert_cmpint(bp_iommu_ask(dma, 0x102040, &who, &e), ==, 0);
+    g_assert_true(e.target == f->space && e.address == 0x102000 && e.translated == 0x11000 && e.length == 4096);
+    g_assert_cmpuint(e.allowed, ==, BP_IOMMU_READ);
+    g_assert_cmpint(bp_iommu_ask(dma, 0x103000, &who, &e), ==, 0);
+    g_assert_cmpuint(e.allowed, ==, 0);
+    g_assert_cmpint(bp_iommu_ask(dma, 0x108000, &who, &e), ==, -EIO);
+    who.requester = 8;
+    g_assert_cmpint(bp_iommu_ask(dma, 0x102040, &who, &e), ==, -EIO);
+    g_assert_cmpint(bp_iommu_ask(dma, 0x202040, &who, &e), ==, -ENOTSUP);
+    g_assert_cmpint(bp_iommu_ask(dma, 0, &who, &e), ==, -ENOTSUP);
+    g_assert_cmpuint(e.allowed, ==, 0);
+}
+
 #define CASE(name) g_test_add("/iommu/" #name, struct fixture, NULL, set_up, name, tear_down)
 
 int main(int argc, char **argv)
@@ -199,5 +231,6 @@ int main(int argc, char **argv)
     CASE(iommu_translates_by_requester);
     CASE(iommu_that_leads_to_itself_ends);
     CASE(iommu_tells_what_changes);
+    CASE(translations_to_keep_are_asked_for);
     return g_test_run();
 }

@@ -9,27 +9,50 @@
 #include <time.h>
 
 static const struct {
-    const char *name, *help;
-} qcow2_options[] = {
-    {"backing_file=<str>", "File name of a base image"}, {"backing_fmt=<str>", "Image format of the base image"},
-    {"cluster_size=<size>", "qcow2 cluster size"}, {"compat=<str>", "Compatibility level (v2 [0.10] or v3 [1.1])"},
-    {"compression_type=<str>", "Compression method used for image cluster compression"},
-    {"data_file=<str>", "File name of an external data file"},
-    {"data_file_raw=<bool (on/off)>", "The external data file must stay valid as a raw image"},
-    {"extended_l2=<bool (on/off)>", "Extended L2 tables"},
-    {"lazy_refcounts=<bool (on/off)>", "Postpone refcount updates"},
-    {"preallocation=<str>", "Preallocation mode (allowed values: off, metadata, falloc, full)"},
-    {"refcount_bits=<num>", "Width of a reference count entry in bits"}, {"size=<size>", "Virtual disk size"}};
+    const char *format, *name, *help;
+} format_options[] = {
+    {"qcow2", "backing_file=<str>", "File name of a base image"},
+    {"qcow2", "backing_fmt=<str>", "Image format of the base image"},
+    {"qcow2", "cluster_size=<size>", "qcow2 cluster size"},
+    {"qcow2", "compat=<str>", "Compatibility level (v2 [0.10] or v3 [1.1])"},
+    {"qcow2", "compression_type=<str>", "Compression method used for image cluster compression"},
+    {"qcow2", "data_file=<str>", "File name of an external data file"},
+    {"qcow2", "data_file_raw=<bool (on/off)>", "The external data file must stay valid as a raw image"},
+    {"qcow2", "extended_l2=<bool (on/off)>", "Extended L2 tables"},
+    {"qcow2", "lazy_refcounts=<bool (on/off)>", "Postpone refcount updates"},
+    {"qcow2", "preallocation=<str>", "Preallocation mode (allowed values: off, metadata, falloc, full)"},
+    {"qcow2", "refcount_bits=<num>", "Width of a reference count entry in bits"},
+    {"vmdk", "adapter_type=<str>", "Virtual adapter type (allowed values: ide, lsilogic, buslogic, legacyESX)"},
+    {"vmdk", "backing_file=<str>", "File name of a base image"},
+    {"vmdk", "compat6=<bool (on/off)>", "Hardware version 6"}, {"vmdk", "hwversion=<str>", "Hardware version"},
+    {"vmdk", "subformat=<str>", "Kind of image (allowed values: monolithicSparse, monolithicFlat, "
+     "twoGbMaxExtentSparse, twoGbMaxExtentFlat, streamOptimized)"},
+    {"vmdk", "toolsversion=<str>", "Version of the guest tools"},
+    {"vmdk", "zeroed_grain=<bool (on/off)>", "Zeroes over a base image take no room"},
+    {"vdi", "static=<bool (on/off)>", "All blocks have their place at once"},
+    {"vpc", "force_size=<bool (on/off)>", "The exact size, not whole cylinders"},
+    {"vpc", "subformat=<str>", "Kind of disk (allowed values: dynamic, fixed)"},
+    {"vhdx", "block_size=<size>", "Block size, 1M to 256M"}, {"vhdx", "log_size=<size>", "Size of the log"},
+    {"vhdx", "subformat=<str>", "Kind of disk (allowed values: dynamic, fixed)"},
+    {"parallels", "cluster_size=<size>", "Cluster size"},
+    {"qed", "backing_file=<str>", "File name of a base image"},
+    {"qed", "backing_fmt=<str>", "Image format of the base image"},
+    {"qed", "cluster_size=<size>", "Cluster size"}, {"qed", "table_size=<size>", "Size of a table, in clusters"}};
 
 static int list_options(const char *format)
 {
+    bool known = false;
+
     printf("Supported options:\n");
-    if (!strcmp(format, "qcow2"))
-        for (size_t i = 0; i < BP_COUNT(qcow2_options); i++)
-            printf("  %-22s - %s\n", qcow2_options[i].name, qcow2_options[i].help);
-    else
-        printf("  %-22s - %s\n  %-22s - %s\n", "preallocation=<str>",
-               "Preallocation mode (allowed values: off, falloc, full)", "size=<size>", "Virtual disk size");
+    for (size_t i = 0; i < BP_COUNT(format_options); i++) {
+        if (strcmp(format_options[i].format, format) != 0)
+            continue;
+        known = true;
+        printf("  %-22s - %s\n", format_options[i].name, format_options[i].help);
+    }
+    if (!known)
+        printf("  %-22s - %s\n", "preallocation=<str>", "Preallocation mode (allowed values: off, falloc, full)");
+    printf("  %-22s - %s\n", "size=<size>", "Virtual disk size");
     return 0;
 }
 
@@ -313,7 +336,9 @@ int run_measure(int argc, char **argv)
     }
     dashes = bp_value_dict();
     for (const char *const *key = (const char *const[]){"cluster_size", "refcount_bits", "extended_l2", "preallocation",
-                                                        "compat", "lazy_refcounts", "data_file", NULL}; *key; key++) {
+                                                        "compat", "lazy_refcounts", "data_file", "subformat", "static",
+                                                        "block_size", "log_size", "table_size", "force_size", NULL};
+         *key; key++) {
         char name[24];
 
         snprintf(name, sizeof(name), "%s", *key);

@@ -127,6 +127,32 @@ void print_json(struct bp_value *v)
     bp_value_unref(v);
 }
 
+int print_specific(const char *key, struct bp_value *value, void *opaque)
+{
+    const int *indent = opaque;
+    char name[64];
+
+    snprintf(name, sizeof(name), "%s", key);
+    for (char *p = name; *p; p++)
+        *p = *p == '-' ? ' ' : *p;
+    printf("%*s", *indent, "");
+    if (bp_value_type(value) == BP_VALUE_LIST) {
+        const int inner = *indent + 8;
+
+        printf("%s:\n", name);
+        for (size_t i = 0; i < bp_value_length(value); i++) {
+            printf("%*s[%zu]:\n", *indent + 4, "", i);
+            bp_value_each(bp_value_at(value, i), print_specific, (void *)(uintptr_t)&inner);
+        }
+    } else if (bp_value_as_string(value))
+        printf("%s: %s\n", name, bp_value_as_string(value));
+    else if (bp_value_type(value) == BP_VALUE_BOOL)
+        printf("%s: %s\n", name, bp_value_as_bool(value) ? "true" : "false");
+    else
+        printf("%s: %llu\n", name, (unsigned long long)bp_value_as_uint(value));
+    return 0;
+}
+
 bool wants_json(const char *text, bool *ret_json)
 {
     *ret_json = !strcmp(text, "json");
@@ -155,6 +181,13 @@ bool all_zero(const uint8_t *data, size_t bytes)
 
 /* ---- opening ---- */
 
+void add_drivers(struct bp_value *options)
+{
+    for (; bp_value_type(options) == BP_VALUE_DICT; options = bp_value_get(options, "file"))
+        if (!bp_value_has(options, "driver"))
+            bp_value_set(options, "driver", bp_value_string(bp_value_has(options, "file") ? "raw" : "file"));
+}
+
 static int open_node(const char *name, const struct how *how, struct bp_value *more, struct bp_block_node **ret,
                      struct bp_error *err)
 {
@@ -165,9 +198,13 @@ static int open_node(const char *name, const struct how *how, struct bp_value *m
         return block->image_open(name, how->format, more, ret, err);
     options = bp_value_dict();
     parse_keys(name, true, options);
-    bp_value_set(options, "read-only", bp_value_bool(!how->write));
-    if (!bp_value_has(options, "driver"))
-        bp_value_set(options, "driver", bp_value_string(bp_value_has(options, "file") ? "raw" : "file"));
+    bp_value_each(how->keys, copy_key, options);
+    bp_value_set(options, "read-only", bp_value_bool(!how->write || how->temporary));
+    if (bp_value_has(more, "cache") && !bp_value_has(options, "cache"))
+        bp_value_set(options, "cache", bp_value_ref(bp_value_get(more, "cache")));
+    if (how->force_share)
+        bp_value_set(options, "force-share", bp_value_bool(true));
+    add_drivers(options);
     r = block->node_new(options, ret, err);
     bp_value_unref(options);
     return r;
@@ -193,10 +230,30 @@ static int open_handle(const char *name, const struct how *how, bool through, st
     return 0;
 }
 
-static int copy_key(const char *key, struct bp_value *value, void *opaque)
+int copy_key(const char *key, struct bp_value *value, void *opaque)
 {
     bp_value_set(opaque, key, bp_value_ref(value));
     return 0;
+}
+
+/* A driver's node above it, in whose place it then is. */
+static int put_above(struct bp_block_node **node, const char *driver, const char *child, const struct how *how,
+                     struct bp_error *err)
+{
+    struct bp_value *options = bp_value_dict();
+    struct bp_block_node *above;
+    int r;
+
+    bp_value_set(options, "driver", bp_value_string(driver));
+    bp_value_set(options, child, bp_value_string(block->node_name(*node)));
+    bp_value_set(options, "read-only", bp_value_bool(!how->write));
+    r = block->node_new(options, &above, err);
+    bp_value_unref(options);
+    if (r == 0) {
+        block->node_unref(*node);
+        *node = above;
+    }
+    return r;
 }
 
 int disk_open(const char *name, const struct how *how, struct image *ret)
@@ -207,7 +264,7 @@ int disk_open(const char *name, const struct how *how, struct image *ret)
     bool through;
     int r;
 
-    bp_value_set(more, "read-only", bp_value_bool(!how->write));
+    bp_value_set(more, "read-only", bp_value_bool(!how->write || how->temporary));
     if (how->force_share)
         bp_value_set(more, "force-share", bp_value_bool(true));
     if (how->write)
@@ -230,6 +287,12 @@ int disk_open(const char *name, const struct how *how, struct image *ret)
         bp_value_set(more, "backing", bp_value_string(how->backing));
     r = open_node(name, how, more, &image.node, &err);
     bp_value_unref(more);
+    if (r == 0 && how->temporary)
+        r = put_above(&image.node, "temp-overlay", "backing", how, &err);
+    if (r == 0 && how->copy_on_read)
+        r = put_above(&image.node, "copy-on-read", "file", how, &err);
+    if (r < 0 && image.node)
+        block->node_unref(image.node);
     if (r < 0)
         return complain("Could not open '%s': %s", name, err.message);
     if (!how->no_io && open_handle(name, how, through, &image)) {
@@ -279,10 +342,19 @@ static int dashed(const char *key, struct bp_value *value, void *opaque)
     return 0;
 }
 
+struct bp_value *dashed_options(struct bp_value *given)
+{
+    struct bp_value *options = bp_value_dict();
+
+    bp_value_each(given, dashed, options);
+    return options;
+}
+
 /* What makes files of this name: others than the host's. */
 static const char *own_driver(const char *name)
 {
-    return !strncmp(name, "gluster:", 8) || !strncmp(name, "gluster+", 8) ? "gluster" : "file";
+    return !strncmp(name, "gluster:", 8) || !strncmp(name, "gluster+", 8) ? "gluster"
+           : !strncmp(name, "nfs:", 4) ? "nfs" : !strncmp(name, "rbd:", 4) ? "rbd" : "file";
 }
 
 static int make_file(const char *name, uint64_t size, struct bp_value *options, bool alone, struct bp_error *err)
@@ -303,14 +375,13 @@ static int make_file(const char *name, uint64_t size, struct bp_value *options, 
 
 int disk_make(const char *name, const char *format, struct bp_value *given)
 {
-    struct bp_value *options = bp_value_dict(), *more;
+    struct bp_value *options = dashed_options(given), *more;
     struct bp_error err = {0};
     struct bp_block_node *file = NULL;
     uint64_t size = bp_value_as_uint(bp_value_get(given, "size"));
     bool raw = !strcmp(format, "raw");
     int r;
 
-    bp_value_each(given, dashed, options);
     bp_value_set(options, "driver", bp_value_string(format));
     r = make_file(name, size, options, raw, &err);
     if (r == 0 && !raw) {

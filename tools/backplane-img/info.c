@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/log.h>
+
 struct common {
     struct how how;
     bool json, chain;
@@ -29,23 +31,6 @@ static int take_common(struct common *c, int option)
 
 /* ---- info ---- */
 
-static int print_specific(const char *key, struct bp_value *value, void *opaque)
-{
-    char name[64];
-
-    (void)opaque;
-    snprintf(name, sizeof(name), "%s", key);
-    for (char *p = name; *p; p++)
-        *p = *p == '-' ? ' ' : *p;
-    if (bp_value_as_string(value))
-        printf("    %s: %s\n", name, bp_value_as_string(value));
-    else if (bp_value_type(value) == BP_VALUE_BOOL)
-        printf("    %s: %s\n", name, bp_value_as_bool(value) ? "true" : "false");
-    else
-        printf("    %s: %llu\n", name, (unsigned long long)bp_value_as_uint(value));
-    return 0;
-}
-
 static void print_info(struct bp_value *v)
 {
     uint64_t size = bp_value_as_uint(bp_value_get(v, "virtual-size"));
@@ -53,6 +38,7 @@ static void print_info(struct bp_value *v)
     struct bp_value *specific = bp_value_get(v, "format-specific");
     const char *backing = bp_value_get_string(v, "backing-filename");
     const char *full = bp_value_get_string(v, "full-backing-filename");
+    int indent = 4;
 
     printf("image: %s\nfile format: %s\nvirtual size: %s (%llu bytes)\ndisk size: %s\n",
            bp_value_get_string(v, "filename"), bp_value_get_string(v, "format"), virtual, (unsigned long long)size,
@@ -72,10 +58,27 @@ static void print_info(struct bp_value *v)
         print_snapshots(bp_value_get(v, "snapshots"));
     if (specific) {
         printf("Format specific information:\n");
-        bp_value_each(bp_value_get(specific, "data"), print_specific, NULL);
+        bp_value_each(bp_value_get(specific, "data"), print_specific, &indent);
     }
     free(virtual);
     free(actual);
+}
+
+/* Whoever looks at what is printed need not know the password of a URL. */
+static void hide_passwords(struct bp_value *info)
+{
+    static const char *const names[] = {"filename", "backing-filename", "full-backing-filename"};
+
+    for (size_t i = 0; i < BP_COUNT(names); i++) {
+        const char *text = bp_value_get_string(info, names[i]);
+        char *copy = text ? strdup(text) : NULL;
+
+        if (!copy)
+            continue;
+        bp_hide_passwords(copy);
+        bp_value_set(info, names[i], bp_value_string(copy));
+        free(copy);
+    }
 }
 
 int run_info(int argc, char **argv)
@@ -97,8 +100,12 @@ int run_info(int argc, char **argv)
         bp_value_unref(list);
         return r;
     }
-    for (struct bp_block_node *n = image.node; n; n = common.chain ? block->image_backing(n) : NULL)
-        bp_value_append(list, block->image_info(n, false));
+    for (struct bp_block_node *n = image.node; n; n = common.chain ? block->image_backing(n) : NULL) {
+        struct bp_value *info = block->image_info(n, false);
+
+        hide_passwords(info);
+        bp_value_append(list, info);
+    }
     disk_close(&image);
     if (common.json) {
         print_json(common.chain ? bp_value_ref(list) : bp_value_ref(bp_value_at(list, 0)));

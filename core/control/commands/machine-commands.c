@@ -186,7 +186,7 @@ static int query_cpus(struct bp_value **ret_value, struct bp_error *err)
         bp_value_set(entry, "thread-id", bp_value_int(bpc_cpu_thread_id(cpu)));
         bp_value_set(entry, "cpu-index", bp_value_int(i));
         bp_value_set(entry, "target", bp_value_string(bpc_config.arch));
-        bp_value_set(entry, "props", bpc_cpu_place(bpc_the_machine, i));
+        bp_value_set(entry, "props", bpc_cpu_place(bp_machine_smp(bpc_the_machine), i));
         bp_value_set(entry, "qom-path", bp_value_string(bp_object_path(bp_cpu_object(cpu))));
         bp_value_append(*ret_value, entry);
     }
@@ -207,34 +207,49 @@ static const struct bp_schema hotpluggable_list = {.name = "HotpluggableCPUList"
                                                    .element_kind = BP_KIND_STRUCT,
                                                    .element = &hotpluggable};
 
+static struct bp_value *hotpluggable_value(const struct bp_cpu_class *class, const struct bp_smp *smp, unsigned index)
+{
+    struct bp_cpu *cpu = bpc_the_machine ? bp_machine_cpu(bpc_the_machine, index) : NULL;
+    struct bp_value *entry = bp_value_dict();
+
+    bp_value_set(entry, "type", bp_value_string(class->type.name));
+    bp_value_set(entry, "vcpus-count", bp_value_int(1));
+    bp_value_set(entry, "props", bpc_cpu_place(smp, index));
+    if (cpu)
+        bp_value_set(entry, "qom-path", bp_value_string(bp_object_path(bp_cpu_object(cpu))));
+    return entry;
+}
+
 /* The last ones first, as clients know it. */
 static int query_hotpluggable(struct bp_value **ret_value, struct bp_error *err)
 {
     const struct bp_board_class *board = bpc_machine_board();
     const char *model = board ? bp_machine_cpu_model(bpc_the_machine) : NULL;
     const struct bp_cpu_class *class;
+    struct bp_smp smp = {0};
+    char *name;
+    int ret = 0;
 
+    if (bpc_the_machine)
+        smp = *bp_machine_smp(bpc_the_machine);
+    else
+        ret = bpc_machine_planned(&board, &smp, &model, err);
+    if (ret < 0)
+        return ret;
     if (!board || !board->hotpluggable_cpus || !model)
         return bp_fail(err, ENOTSUP, "machine does not support hot-plugging CPUs");
-    int ret = bpc_cpu_find_model(model, &class, err);
+    name = g_strndup(model, strcspn(model, ","));
+    ret = bpc_cpu_find_model(name, &class, err);
+    g_free(name);
     if (ret < 0)
         return ret;
     *ret_value = bp_value_list();
-    for (unsigned i = bpc_cpu_slots(); i-- > 0;) {
-        struct bp_cpu *cpu = bp_machine_cpu(bpc_the_machine, i);
-        struct bp_value *entry = bp_value_dict();
-
-        bp_value_set(entry, "type", bp_value_string(class->type.name));
-        bp_value_set(entry, "vcpus-count", bp_value_int(1));
-        bp_value_set(entry, "props", bpc_cpu_place(bpc_the_machine, i));
-        if (cpu)
-            bp_value_set(entry, "qom-path", bp_value_string(bp_object_path(bp_cpu_object(cpu))));
-        bp_value_append(*ret_value, entry);
-    }
+    for (unsigned i = smp.max_cpus; i-- > 0;)
+        bp_value_append(*ret_value, hotpluggable_value(class, &smp, i));
     return 0;
 }
 BP_COMMAND(cmd_query_hotpluggable, "query-hotpluggable-cpus", "CPUs that are there or may come", NULL,
-           LIST, &hotpluggable_list, query_hotpluggable, 0);
+           LIST, &hotpluggable_list, query_hotpluggable, BP_COMMAND_PRECONFIG);
 
 /* ---- memory to a file ---- */
 

@@ -15,6 +15,7 @@
 #include "command.h"
 #include "machine.h"
 #include "marks.h"
+#include "preconfig.h"
 #include "registry.h"
 #include "schema.h"
 
@@ -348,7 +349,9 @@ void bpc_hmp_run(struct bp_monitor *mon, const char *line)
     if (command) {
         struct bp_value *args = bp_value_dict();
 
-        if (read_args(mon, command, p, args, &err) < 0)
+        if (bpc_preconfig_judge_human(command->name, &err) < 0)
+            bpc_hmp_error(mon, &err);
+        else if (read_args(mon, command, p, args, &err) < 0)
             bp_monitor_printf(mon, "%s\n", err.message);
         else
             command->fn(mon, args);

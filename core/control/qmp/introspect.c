@@ -309,6 +309,7 @@ static void add_event(const struct bpc_known *known, void *opaque)
     struct bp_value *e = new_entry(w, known->name, "event");
     bp_value_set(e, "arg-type",
                  bp_value_string(object_type(w, ((const struct bp_event *)desc)->data)));
+    add_features(e, ((const struct bp_event *)desc)->features);
 }
 
 struct bp_value *bpc_introspect(void)

@@ -18,6 +18,7 @@
 #include "command.h"
 #include "compat.h"
 #include "monitor-list.h"
+#include "preconfig.h"
 #include "trace.h"
 #include "value-stream.h"
 #include "value-wire.h"
@@ -224,6 +225,8 @@ static int find_command(struct qmp *q, struct bp_value *request,
     ret = bpc_command_find(name, ret_command, err);
     if (ret == 0 && oob && !((*ret_command)->flags & BP_COMMAND_OOB))
         return bp_fail(err, EINVAL, "The command %.100s does not support OOB", name);
+    if (ret == 0)
+        ret = bpc_preconfig_judge(name, (*ret_command)->flags, err);
     return ret < 0 ? ret : bpc_compat_judge(*ret_command, bp_value_get(request, "arguments"), err);
 }
 

@@ -215,7 +215,11 @@ struct bp_pci_interface { /* pci/1 */
     /* From minor 3 on. For an IOMMU, from attach(): where messages to 0xfee00000-0xfeefffff go (borrowed), past
      * what set_dma() said; NULL: not past it. */
     void (*set_messages)(struct bp_bus *root, struct bp_space *space);
-    void *reserved[3];
+    /* From minor 4 on. From attach(): Address Translation Services (PCI Express Base 5.0, chapter 10). Once the guest
+     * has enabled them, dma() and what reads and writes by it ask the IOMMU and keep what it says until it is revoked.
+     * No effect on a conventional bus, which has none. */
+    int (*add_ats)(struct bp_device *dev, struct bp_error *err);
+    void *reserved[2];
 };
 
 BP_END_DECLS

@@ -112,6 +112,9 @@ struct bp_accel_class {
      */
     int64_t (*cpu_left)(struct bp_cpu *cpu);
     void (*cpu_set_left)(struct bp_cpu *cpu, int64_t instructions);
+    /* Whoever looks for vCPUs without the machine lock shall find it no more: a grace period and cpu_fini() follow. No
+     * vCPU is in cpu_exec(). NULL: nobody looks. [main] */
+    void (*cpu_hide)(struct bp_cpu *cpu);
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \
@@ -129,11 +132,23 @@ const struct bp_cpu_class *bp_cpu_class(const struct bp_cpu *cpu);
 unsigned bp_cpu_index(const struct bp_cpu *cpu);
 struct bp_machine *bp_cpu_machine(const struct bp_cpu *cpu); /* [any] */
 struct bp_cpu *bp_machine_cpu(struct bp_machine *m, unsigned index); /* NULL: none there. [any] */
+/* Processors come and go on the main thread, under the machine lock. Who finds one, or what belongs to it, without
+ * that lock does so between these: nothing of it goes meanwhile. In between is no waiting, and no machine lock. Nests.
+ * [any] */
+void bp_cpus_hold(void);
+void bp_cpus_release(void);
+/* The guest has let go of it: it leaves, on the main loop, and DEVICE_DELETED follows. False: it is the first one,
+ * which stays. Under the machine lock; also on its own thread. */
+bool bp_cpu_unplugged(struct bp_cpu *cpu);
+/* The guest does not let go of it, after a request: DEVICE_UNPLUG_GUEST_ERROR. Under the machine lock. */
+void bp_cpu_unplug_refused(struct bp_cpu *cpu);
 /* For accelerators, when BP_LOG_IN_ASM is on: shows guest code that was made ready to run. bits: its
  * width; address: linear. [any] */
 void bp_cpu_log_code(struct bp_cpu *cpu, unsigned bits, uint64_t address, const uint8_t *bytes,
                      size_t length);
 /* The same when BP_LOG_OUT_ASM is on: x86-64 code that was made of the guest's at `address`. [any] */
+/* Text about code at `address`, where -dfilter does not leave it out. [any] */
+void bp_cpu_log_text(struct bp_cpu *cpu, uint32_t item, uint64_t address, const char *text);
 void bp_cpu_log_host_code(struct bp_cpu *cpu, uint64_t address, const uint8_t *bytes, size_t length);
 /* When BP_LOG_EXEC or BP_LOG_CPU is on: the block at a linear address runs, as `code` (its host code, or how it is
  * kept); registers are up to date but for cpu_sync(). [vcpu] */

@@ -44,6 +44,11 @@ struct bp_board_class {
     int (*cpu_pre_plug)(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err);
     /* A processor is made, by bp_machine_new_cpu() or by a user: wire it. Indices may have holes. */
     int (*cpu_plug)(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
+    /* device_del of a processor: ask the guest; bp_cpu_unplugged() or bp_cpu_unplug_refused() may follow, or nothing.
+     * NULL: cannot. */
+    int (*cpu_unplug_request)(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
+    /* A processor leaves, and runs no more: what cpu_plug() made for it goes. No processor runs meanwhile. */
+    void (*cpu_unplug)(struct bp_machine *m, struct bp_cpu *cpu);
     void (*powerdown)(struct bp_machine *m); /* the power button was pressed (system_powerdown) */
     void (*nmi)(struct bp_machine *m); /* a non-maskable interrupt for every processor (inject-nmi) */
     /* In the place of reset() when the machine wakes from sleep: RAM is as the guest left it. NULL: such a machine

@@ -70,6 +70,10 @@ struct bp_x86_lapic_image {
     uint64_t tsc_deadline; /* 0: none */
 };
 
+struct bp_chip_keeper;
+/* Chips that an accelerator may keep (bp/chip/keeper.h). */
+enum bp_x86_chip { BP_X86_CHIP_PIC, BP_X86_CHIP_IOAPIC, BP_X86_CHIP_PIT, BP_X86_CHIP_COUNT };
+
 /*
  * Local APICs that the accelerator has itself (KVM's, in the host's kernel). The device keeps the state while somebody
  * looks at it: the accelerator gives and takes it by set_image() and get_image(), together with the registers. Messages
@@ -81,6 +85,11 @@ struct bp_x86_lapic_ops {
     /* The message that a pin of the I/O APIC sends from now on, so that its EOIs come. Only of level-triggered ones.
      * [any] */
     void (*pin)(struct bp_x86_cpu *x, unsigned pin, uint64_t address, uint32_t data);
+    /* Who has this chip of the machine; NULL: the device works itself. [main] */
+    const struct bp_chip_keeper *(*keeper)(struct bp_x86_cpu *x, enum bp_x86_chip chip);
+    /* Ids have 32 bits: an x2APIC's image has all of its ID register, and a message's address has bits 31-8 of the
+     * destination in its upper half, of which all ones are everybody. Else 8. */
+    bool wide;
 };
 
 /* What the local APIC gives to its processor. Called by the vCPU's thread. */
@@ -267,6 +276,7 @@ struct bp_apic_message {
     uint32_t dest;
     bool logical, level;
     uint8_t delivery, vector; /* as of deliver() */
+    bool wide; /* `dest` has 32 bits, of which all ones are everybody; else 8, and 0xff is every xAPIC */
 };
 
 struct bp_apic_interface {
@@ -304,14 +314,26 @@ struct bp_apic_interface {
     /* For I/O APICs: what this pin, level-triggered, sends from now on. Where the accelerator has local APICs it must
      * know before. [any] */
     void (*pin)(struct bp_device *bus, unsigned pin, const struct bp_apic_message *message);
+    /* The processor leaves, and its local APIC with it. No processor runs. [main] */
+    void (*detach)(struct bp_device *bus, struct bp_cpu *cpu);
+    /* As deliver(), which has 8 bits of destination; since minor 4. [any] */
+    void (*send)(struct bp_device *bus, const struct bp_apic_message *message);
 };
 
 /* ioapic/1: device "ioapic" (inputs "irq" 0..23). */
+struct bp_ioapic_image {
+    uint64_t entry[24];
+    uint32_t lines; /* bit n: the level of pin n */
+    uint32_t id;
+    uint8_t select;
+};
 struct bp_ioapic_interface {
     uint32_t size;
     /* Where its messages go. Once, before the machine runs. [main] */
     int (*connect)(struct bp_device *ioapic, struct bp_device *apic_bus, struct bp_error *err);
-    void *reserved[4];
+    /* Devices of type "kvm-ioapic" only: who has it. The keeper's image is struct bp_ioapic_image. Once. [main] */
+    int (*lend)(struct bp_device *ioapic, const struct bp_chip_keeper *keeper, struct bp_error *err);
+    void *reserved[3];
 };
 
 BP_END_DECLS

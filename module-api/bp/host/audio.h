@@ -86,7 +86,10 @@ struct bp_audio_interface { /* audio/1 */
                        const struct bp_capture_ops *ops, void *opaque, struct bp_capture **ret_capture,
                        struct bp_error *err);
     void (*capture_free)(struct bp_capture *capture); /* NULL is fine */
-    void *reserved[6];
+    /* 1.2: before a card tells where it is: moves what is due by now, to a tenth of a millisecond; process() may be
+     * called inside. Voices move in steps of timer-period else, which drivers that measure a card's clock see. */
+    void (*voice_sync)(struct bp_voice *voice);
+    void *reserved[5];
 };
 
 static inline uint32_t bp_audio_sample_bytes(unsigned sample)

@@ -47,7 +47,11 @@ struct bp_luks_ops {
     int (*decrypt)(struct bp_luks *luks, uint64_t sector, void *buf, size_t bytes);
     uint64_t (*payload)(const struct bp_luks *luks); /* bytes, as the header says */
     struct bp_value *(*info)(const struct bp_luks *luks); /* ImageInfoSpecificLUKSBase; the caller's */
-    void *reserved[6];
+    /* Its key slots become other ones: state (active, inactive), new-secret, old-secret, keyslot, iter-time, force. It
+     * was opened with a secret; nothing is in flight. [co] */
+    int (*amend)(const struct bp_luks_place *place, struct bp_luks *luks, struct bp_value *options,
+                 struct bp_error *err);
+    void *reserved[5];
 };
 
 /* The driver's; -ENOENT and words when it is not installed. [main] */

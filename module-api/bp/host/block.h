@@ -49,6 +49,27 @@ struct bp_block_request {
     void *reserved[4];
 };
 
+/* One SCSI command to a device of the host. Borrowed by whoever is called, with all that it points to. */
+#define BP_BLOCK_SENSE_MAX 96u
+struct bp_block_scsi {
+    uint32_t size;         /* sizeof(struct bp_block_scsi) */
+    uint32_t timeout;      /* ms */
+    uint8_t cdb[32];
+    uint32_t cdb_length;   /* bytes */
+    uint8_t to_device;     /* 1: data go to it; 0: they come, if there are any */
+    /* out */
+    uint8_t status;        /* SAM-5 5.3 */
+    uint16_t host_status;  /* of the host's adapter: DID_* of <scsi/sg.h>'s host_status; 0: fine */
+    const struct iovec *iov; /* of `bytes` in all; NULL without data */
+    unsigned iov_count;
+    uint32_t sense_length; /* out: bytes of sense data, as the device gave them */
+    uint64_t bytes;
+    uint64_t moved;        /* out: bytes that went over */
+    uint64_t max_transfer; /* out: bytes that a command moves at most on this host; 0: unknown */
+    uint8_t sense[BP_BLOCK_SENSE_MAX];
+    void *reserved[4];
+};
+
 /* What may be asked of an edge, and what others may do to the same node meanwhile. */
 #define BP_BLOCK_PERM_READ (1u << 0)  /* consistent data */
 #define BP_BLOCK_PERM_WRITE (1u << 1)
@@ -81,7 +102,9 @@ struct bp_block_status {
     uint64_t bytes;    /* from the offset asked for: all of one kind; at least 1 */
     uint64_t map;      /* with OFFSET_VALID: where it lies in `file` */
     struct bp_block_node *file; /* borrowed, or NULL */
-    void *reserved[2];
+    uint32_t depth;    /* of status() of a blk: so many images of the chain are above the one that was asked last */
+    uint32_t reserved0;
+    void *reserved[1];
 };
 #define BP_BLOCK_STATUS_DATA (1u << 0)         /* has to be read */
 #define BP_BLOCK_STATUS_ZERO (1u << 1)         /* reads as zeroes */
@@ -146,8 +169,9 @@ struct bp_block_bitmap {
     void *reserved[2];
 };
 
+/* SHOW: from now on the node, opened read-only, reads as it was then. */
 enum bp_block_snapshot_op { BP_BLOCK_SNAPSHOT_LIST, BP_BLOCK_SNAPSHOT_CREATE, BP_BLOCK_SNAPSHOT_APPLY,
-                            BP_BLOCK_SNAPSHOT_DELETE };
+                            BP_BLOCK_SNAPSHOT_DELETE, BP_BLOCK_SNAPSHOT_SHOW };
 
 /* Why a node is reopened: what will be so afterwards. */
 struct bp_block_open_flags {
@@ -226,7 +250,11 @@ struct bp_block_driver {
     void (*reopen_abort)(struct bp_block_node *node);
     int (*make_empty)(struct bp_block_node *node); /* everything is read from backing again. [co] */
 
-    /* Removable host media; NULL: none. */
+    /*
+     * Removable host media; NULL: none. Of the node that devices have, or of the one below filters. None of them waits:
+     * what the drive does takes seconds. inserted: without, requests fail with -ENOMEDIUM. eject: the device's tray
+     * opened or closed, also after medium() moved it. [any]
+     */
     bool (*inserted)(struct bp_block_node *node);
     int (*eject)(struct bp_block_node *node, bool open);
     int (*lock_tray)(struct bp_block_node *node, bool locked);
@@ -259,7 +287,12 @@ struct bp_block_driver {
     /* These are the image's, and no others. Inconsistent ones that it has stay as they lie there. [co], drained */
     int (*bitmaps_store)(struct bp_block_node *node, const struct bp_block_bitmap *list, unsigned count,
                          struct bp_error *err);
-    void *reserved[4];
+    /* The image has these options of `create` from now on, all of them or none. [co], drained */
+    int (*amend)(struct bp_block_node *node, struct bp_value *options, struct bp_error *err);
+    /* A SCSI command to the device that it is; NULL: it is none. 0: the device or the host's adapter has answered, see
+     * the status; -errno: it never got there (-ENOTSUP: no such device). [co] */
+    int (*scsi)(struct bp_block_node *node, struct bp_block_scsi *command);
+    void *reserved[2];
 };
 
 static const struct bp_shape_slot bp_block_child_slots[] BP_UNUSED = {
@@ -478,7 +511,7 @@ struct bp_block_interface { /* block/1 */
     int (*child_resize)(struct bp_block_child *child, uint64_t length, bool exact, struct bp_error *err);
     void (*child_limits)(struct bp_block_child *child, struct bp_block_limits *ret);
     void (*set_filename)(struct bp_block_node *node, const char *filename); /* copied; for queries */
-    void (*set_read_only)(struct bp_block_node *node); /* in open, with auto_read_only. [co] */
+    void (*set_read_only)(struct bp_block_node *node); /* in open and reopen_prepare, with auto_read_only. [co] */
     /* May this coroutine wait? If not (`now`, -drive), what it needs is done on the spot, also when that
      * blocks, or fails with -EWOULDBLOCK. [co] */
     bool (*may_wait)(void);
@@ -521,7 +554,29 @@ struct bp_block_interface { /* block/1 */
     const char *(*image_driver)(struct bp_block_node *node);   /* "qcow2" */
     /* What the medium has from `offset` on, as a request: drains wait for it. -ENOMEDIUM: there is none. [co] */
     int (*status)(struct bp_blk *blk, uint64_t offset, uint64_t bytes, struct bp_block_status *ret);
-    void *reserved[9];
+    /* Options of `create` (with dashes) that an image shall have instead. [co] */
+    int (*image_amend)(struct bp_block_node *node, struct bp_value *options, struct bp_error *err);
+    /* ---- SCSI devices of the host ---- */
+    /* As submit(): a command to the device that the medium is. It stays the caller's to keep until `done`, whose `ret`
+     * is as the driver's scsi() gives it, or -ECANCELED; what has begun ends when the device or its timeout says so.
+     * werror, rerror and statistics do not concern it. */
+    struct bp_blk_request *(*scsi)(struct bp_blk *blk, struct bp_block_scsi *command,
+                                   void (*done)(void *opaque, int ret), void *opaque);
+    int (*scsi_now)(struct bp_blk *blk, struct bp_block_scsi *command); /* before it returns, for attach(). [main] */
+    int (*child_scsi)(struct bp_block_child *child, struct bp_block_scsi *command); /* for drivers that hand on. [co] */
+    /* ---- for drives of the host: those that have inserted() ---- */
+    /* How the drive is: bytes of its medium (0: none), whether the tray is open, and whether the medium is another than
+     * at the last call. Told of once a second or when something happened; devices whose tray is otherwise move it, and
+     * those with a closed one hear of a new medium. Main context. [co] */
+    void (*medium)(struct bp_block_node *node, uint64_t length, bool tray_open, bool changed);
+    /* The first part at or after `from` that a dirty bitmap of the node, or of what is below it, has: 1; 0: there is
+     * none; -ENOENT: no such bitmap, or one that cannot be relied on. [main] */
+    int (*bitmap_next)(struct bp_block_node *node, const char *bitmap, uint64_t from, uint64_t *ret_offset,
+                       uint64_t *ret_bytes);
+    /* Does what lies between the end of the child and a write behind it read as zeroes? So it is with files, but not
+     * with what is encrypted. Its length is told anew: others may have made it longer before they let us write. [co] */
+    bool (*child_grows_zero)(struct bp_block_child *child);
+    void *reserved[2];
 };
 
 BP_END_DECLS

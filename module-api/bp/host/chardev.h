@@ -42,6 +42,11 @@ struct bp_serial_params {
 };
 enum bp_chardev_ioctl { /* arg: struct bp_serial_params *, int * */
     BP_CHARDEV_SET_PARAMS, BP_CHARDEV_SET_BREAK, BP_CHARDEV_GET_TIOCM, BP_CHARDEV_SET_TIOCM,
+    /* Of parallel ports: registers as IEEE 1284 has them, with uint8_t *; -ENOTSUP: it is none. */
+    BP_CHARDEV_PP_READ_DATA, BP_CHARDEV_PP_WRITE_DATA, BP_CHARDEV_PP_READ_STATUS, BP_CHARDEV_PP_WRITE_CONTROL,
+    BP_CHARDEV_PP_SET_INPUT, /* int *: the data lines are inputs */
+    /* One EPP cycle, uint8_t *; -ETIMEDOUT: nobody answered. */
+    BP_CHARDEV_EPP_READ_ADDRESS, BP_CHARDEV_EPP_WRITE_ADDRESS, BP_CHARDEV_EPP_READ_DATA, BP_CHARDEV_EPP_WRITE_DATA,
 };
 
 /* A back end. type.props are the keys of -chardev TYPE,... (without id, mux, logfile, logappend,

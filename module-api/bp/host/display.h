@@ -203,7 +203,7 @@ struct bp_password_server {
 struct bp_client_server {
     uint32_t size;
     uint32_t flags;       /* none yet: 0 */
-    const char *protocol; /* "vnc" or "spice" */
+    const char *protocol; /* "vnc", "spice" or "@dbus-display" */
     /* `fd` is a connected stream socket, owned from now on, after a failure too. `skip_auth`: who it is was asked
      * already; `tls`: it begins with TLS. */
     int (*add)(int fd, bool skip_auth, bool tls, struct bp_error *err);

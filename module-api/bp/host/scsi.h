@@ -65,13 +65,16 @@ struct bp_scsi_bus_info {
     void (*unit_came)(void *opaque, struct bp_scsi_unit *unit);
     void (*unit_went)(void *opaque, struct bp_scsi_unit *unit);
     void (*unit_changed)(void *opaque, struct bp_scsi_unit *unit, uint16_t sense);
-    void *reserved[4];
+    /* Parallel SCSI: bit n: target n is an initiator's, nobody is placed there. */
+    uint64_t initiators;
+    void *reserved[3];
 };
 
 /* What a class of units (a disk) tells the level "scsi-unit": in its infos. */
+#define BP_SCSI_OWN_SENSE (1u << 0) /* REQUEST SENSE goes to it, unless the bus has a unit attention to tell */
 struct bp_scsi_unit_info {
     uint32_t size;
-    uint32_t reserved32;
+    uint32_t flags; /* BP_SCSI_* */
     /* Carries it out; ends it with scsi->complete(), maybe at once. [locked] */
     void (*submit)(void *state, struct bp_scsi_request *request);
     /* It is to end soon. [locked] */
@@ -80,7 +83,9 @@ struct bp_scsi_unit_info {
     void (*reset)(void *state);
     /* The adapter works in another context now; nothing is in flight. [main] */
     void (*moved)(void *state, struct bp_context *ctx);
-    void *reserved[4];
+    /* Bytes of a logical block; NULL: 512. [locked] */
+    uint32_t (*block_size)(void *state);
+    void *reserved[3];
 };
 
 struct bp_scsi_interface { /* scsi/1 */
@@ -123,7 +128,17 @@ struct bp_scsi_interface { /* scsi/1 */
      * that are left end as aborted. [main] */
     void (*leaves)(struct bp_scsi_unit *unit);
     void (*end_all)(struct bp_scsi_unit *unit);
-    void *reserved[6];
+
+    /* ---- from minor 1 on: BP_IMPORT_MINOR(scsi, "scsi", 1, 1) ---- */
+    /* For adapters whose initiator does not say it beforehand (parallel SCSI): how many bytes a command of a unit moves
+     * at most, and which way. An allocation length counts up to 64 KiB; 0: none, or an unknown command. [locked] */
+    uint64_t (*moves)(struct bp_scsi_unit *unit, const uint8_t *cdb, bool *ret_out);
+
+    /* ---- from minor 2 on ---- */
+    /* For units: ends a request with CHECK CONDITION and sense data in the fixed format, of at most BP_SCSI_SENSE_MAX
+     * bytes. [locked] */
+    void (*check_condition)(struct bp_scsi_request *request, const void *sense, uint32_t length);
+    void *reserved[4];
 };
 
 BP_END_DECLS

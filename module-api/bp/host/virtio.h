@@ -168,7 +168,8 @@ struct bp_virtio_interface { /* virtio/1 */
     /* Ends a request, of whose writable part `written` bytes from the start are filled. In any order, but
      * with IN_ORDER, where the module holds back what comes too early. The driver sees it after flush(). */
     void (*push)(struct bp_virtq *queue, struct bp_virtq_request *request, uint64_t written);
-    /* Shows the driver what was pushed, and interrupts it when it wants that. */
+    /* Shows the driver what was pushed, and interrupts it when it wants that; inside of handle() little of it waits
+     * for its end. */
     void (*flush)(struct bp_virtq *queue);
     /* push() and flush(). */
     void (*complete)(struct bp_virtq *queue, struct bp_virtq_request *request, uint64_t written);

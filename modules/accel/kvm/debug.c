@@ -25,8 +25,14 @@ void kvm_set_debug(struct kvm_vcpu *c, const struct bp_debug *debug)
 {
     struct kvm_guest_debug k = {.control = debug ? KVM_GUESTDBG_ENABLE : 0};
 
+    bool soft = debug && !fits(debug);
+
     c->debug = debug;
-    c->debug_soft = debug && !fits(debug);
+    if (soft != c->debug_soft) {
+        c->m->debug_soft += soft ? 1 : -1u;
+        c->debug_soft = soft;
+        kvm_lapics_move(c->m, c->m->debug_soft > 0);
+    }
     if (debug && !c->debug_soft) {
         if (debug->step)
             k.control |= KVM_GUESTDBG_SINGLESTEP;

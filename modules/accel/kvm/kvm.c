@@ -16,21 +16,11 @@ static void memory_written(void *opaque, const uint8_t *host, uint64_t length)
     code_written(opaque, host, length);
 }
 
-static int refuse_unbuilt(const struct kvm_machine *m, struct bp_error *err)
-{
-    if (m->irqchip == IRQCHIP_ON)
-        return bp_fail(err, ENOTSUP, "kernel-irqchip=on: I/O APIC, 8259 and 8254 in the kernel are not built yet; use "
-                       "kernel-irqchip=split or off");
-    return 0;
-}
-
 static int init(struct bp_accel *accel, struct bp_error *err)
 {
     struct kvm_machine *m = bp_accel_state(accel);
-    int ret = refuse_unbuilt(m, err);
+    int ret;
 
-    if (ret < 0)
-        return ret;
     m->accel = accel;
     ret = kvm_open(m, err);
     if (ret == 0)
@@ -44,6 +34,7 @@ static int init(struct bp_accel *accel, struct bp_error *err)
         return ret;
     }
     bp_write_watch_new(bp_object_owner(bp_accel_object(accel)), memory_written, m->map);
+    kvm_stats_begin(m);
     return 0;
 }
 
@@ -57,11 +48,12 @@ static void park(struct kvm_vcpu *c)
         close(c->fd);
         return;
     }
-    *p = (struct kvm_parked){.next = c->m->parked, .id = c->x->apic_id, .fd = c->fd};
+    *p = (struct kvm_parked){.next = c->m->parked, .id = c->x->apic_id, .fd = c->fd, .cpuid = c->cpuid};
+    c->cpuid = NULL;
     c->m->parked = p;
 }
 
-static int unpark(struct kvm_machine *m, uint32_t id)
+static int unpark(struct kvm_machine *m, uint32_t id, struct kvm_cpuid2 **ret_cpuid)
 {
     for (struct kvm_parked **link = &m->parked, *p; (p = *link); link = &p->next) {
         int fd = p->fd;
@@ -69,6 +61,7 @@ static int unpark(struct kvm_machine *m, uint32_t id)
         if (p->id != id)
             continue;
         *link = p->next;
+        *ret_cpuid = p->cpuid;
         free(p);
         return fd;
     }
@@ -80,9 +73,12 @@ static void free_vcpu(struct kvm_vcpu *c)
     kvm_ring_unmap(c);
     if (c->run)
         munmap(c->run, (size_t)c->m->run_size);
+    if (c->stats >= 0)
+        close(c->stats);
     if (c->fd >= 0)
         park(c);
     kvm_soft_end(c);
+    free(c->cpuid);
     free(c->xsave);
     free(c);
 }
@@ -92,7 +88,7 @@ static int make_vcpu(struct kvm_vcpu *c, struct bp_error *err)
     struct kvm_machine *m = c->m;
     void *run;
 
-    c->fd = unpark(m, c->x->apic_id);
+    c->fd = unpark(m, c->x->apic_id, &c->cpuid);
     if (c->fd < 0)
         c->fd = ioctl(m->vm, KVM_CREATE_VCPU, (unsigned long)c->x->apic_id);
     if (c->fd < 0)
@@ -102,6 +98,7 @@ static int make_vcpu(struct kvm_vcpu *c, struct bp_error *err)
         return bp_fail(err, errno, "the area of processor %u cannot be mapped: %s", bp_cpu_index(c->cpu),
                        strerror(errno));
     c->run = run;
+    c->stats = kvm_stats_open(c->fd);
     if (posix_memalign((void **)&c->xsave, 64, sizeof(*c->xsave)) != 0) {
         c->xsave = NULL;
         return bp_fail(err, ENOMEM, "no memory for processor %u", bp_cpu_index(c->cpu));
@@ -144,16 +141,22 @@ static int cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error 
 {
     struct kvm_machine *m = bp_accel_state(accel);
     struct kvm_vcpu *c = calloc(1, sizeof(*c));
+    const struct bp_smp *smp = bp_machine_smp(bp_cpu_machine(cpu));
     int ret;
 
     if (!c)
         return bp_fail(err, ENOMEM, "no memory for a vCPU");
+    ret = smp ? kvm_lapic_widen(m, bp_x86_apic_id(smp, smp->max_cpus - 1), err) : 0;
+    if (ret < 0) {
+        free(c);
+        return ret;
+    }
     c->m = m;
-    c->fd = -1;
+    c->fd = c->stats = -1;
     c->cpu = cpu;
     c->x = bp_cpu_state(cpu);
     c->x->cpu = cpu;
-    c->x->lapic = m->irqchip == IRQCHIP_SPLIT ? &kvm_lapic_ops : NULL;
+    c->x->lapic = m->irqchip != IRQCHIP_OFF && !m->lapics_here ? kvm_lapic_ops(m) : NULL;
     c->tsc_offset = ~c->x->tsc_offset;
     c->fresh = c->changed = true;
     if ((ret = make_vcpu(c, err)) < 0 || (ret = set_clock(c, err)) < 0 || (ret = kvm_give_cpuid(c, err)) < 0 ||
@@ -248,15 +251,15 @@ static void cpu_debug(struct bp_cpu *cpu, const struct bp_debug *debug)
     kvm_set_debug(kvm_of(cpu), debug);
 }
 
-static const char *const irqchips[] = {"on", "off", "split", NULL};
-static const struct bp_schema irqchip_kind = {.name = "OnOffSplit", .kind = BP_KIND_ENUM, .choices = irqchips};
+static const char *const irqchips[] = {"auto", "on", "off", "split", NULL};
+static const struct bp_schema irqchip_kind = {.name = "OnOffSplitAuto", .kind = BP_KIND_ENUM, .choices = irqchips};
 static const char *const notifies[] = {"run", "internal-error", "disable", NULL};
 static const struct bp_schema notify_kind = {.name = "NotifyVmexitOption", .kind = BP_KIND_ENUM,
                                              .choices = notifies};
 static const struct bp_field props[] = {
     BP_PROP("device", STRING, struct kvm_machine, device, "/dev/kvm", "node of KVM, or /dev/fdset/N"),
-    BP_PROP_ENUM("kernel-irqchip", &irqchip_kind, struct kvm_machine, irqchip, "off",
-                 "which interrupt controllers are the kernel's"),
+    BP_PROP_ENUM("kernel-irqchip", &irqchip_kind, struct kvm_machine, irqchip, "auto",
+                 "which interrupt controllers are the kernel's; auto: on, or what it has"),
     BP_PROP("kvm-shadow-mem", SIZE, struct kvm_machine, shadow_mem, "0", "memory for shadow page tables; 0: as the "
             "kernel has it"),
     BP_PROP("dirty-ring-size", UINT32, struct kvm_machine, dirty_ring, "0",
@@ -274,4 +277,5 @@ BP_ACCEL(kvm, "kvm", "x86_64,i386", "The host's processor, by Linux's KVM", stru
          .cpu_sync = cpu_sync, .cpu_features = cpu_features, .cpu_debug = cpu_debug,
          .cpu_port_registers = cpu_port_registers);
 
-BP_MODULE("accel-kvm", "KVM", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &kvm});
+BP_MODULE("accel-kvm", "KVM", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &kvm}, {BP_PROVIDE_COMMAND, &kvm_query_stats},
+          {BP_PROVIDE_COMMAND, &kvm_query_schemas}, {BP_PROVIDE_HMP, &kvm_info_stats});

@@ -12,10 +12,14 @@
 
 #include "machine.h"
 #include "vcpu.h"
+#include <bp/command.h>
 #include <bp/error.h>
 #include <bp/exact/debug.h>
 #include <bp/exact/memory.h>
+#include <bp/chip/i8259.h>
+#include <bp/chip/pit.h>
 #include <bp/exact/x86.h>
+#include <bp/exact/x86-topology.h>
 #include <bp/memory.h>
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -24,7 +28,7 @@
 #define KVM_MSRS_MAX 128u
 #define KVM_PINS 24u /* of the I/O APIC */
 
-enum { IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
+enum { IRQCHIP_AUTO, IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
 enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
 
 struct kvm_vcpu;
@@ -34,6 +38,23 @@ struct kvm_parked {
     struct kvm_parked *next;
     uint32_t id;
     int fd;
+    struct kvm_cpuid2 *cpuid; /* as it was given */
+};
+
+union kvm_chip_image {
+    struct bp_i8259_image pic;
+    struct bp_ioapic_image ioapic;
+    struct bp_pit_image pit;
+};
+
+/* An interrupt controller or timer of the kernel's, and the device that stands for it. Machine lock, but the lines. */
+struct kvm_chip {
+    struct bp_chip_keeper keeper;
+    const struct bp_chip_seat *seat; /* NULL: no device */
+    void *seat_opaque;
+    bool known;                /* the kernel has what `last` says */
+    union kvm_chip_image last;
+    uint32_t lines;            /* as the kernel was told; atomic */
 };
 
 /* A piece of guest memory that the kernel knows. */
@@ -56,6 +77,7 @@ struct kvm_machine {
     uint32_t pm_exits; /* KVM_X86_DISABLE_EXITS_* that were switched off for it */
 
     int fd, vm;
+    int stats; /* what is counted of it; -1: nothing */
     long run_size; /* bytes of a vCPU's kvm_run mapping */
     struct bp_accel *accel;
     struct kvm_cpuid2 *supported;
@@ -71,6 +93,14 @@ struct kvm_machine {
         uint64_t address;
         uint32_t data;
     } pin[KVM_PINS];
+
+    /* kernel-irqchip=on: under the machine lock */
+    struct kvm_chip chip[BP_X86_CHIP_COUNT];
+    bool running, listens, late_again;
+    bool chips_away;      /* the kernel has them */
+    unsigned debug_soft;  /* vCPUs whose debugger wants the interpreter */
+    bool wide_ids;        /* of local APICs: 32 bits */
+    bool lapics_here;     /* the devices work, not the kernel's local APICs */
 
     /* memory: under the machine lock */
     struct bp_space *space; /* NULL: no vCPU yet */
@@ -93,7 +123,7 @@ struct kvm_vcpu {
     struct bp_cpu *cpu;
     struct bp_x86_cpu *x;
     struct kvm_vcpu *next;
-    int fd;
+    int fd, stats;
     struct kvm_run *run;
     struct kvm_dirty_gfn *ring; /* NULL: bitmaps */
     uint32_t ring_at;           /* the next entry; machine lock */
@@ -109,6 +139,7 @@ struct kvm_vcpu {
     uint64_t apic_base, tsc_offset; /* as the kernel had them last */
     uint8_t cr8;
     struct kvm_xsave *xsave;
+    struct kvm_cpuid2 *cpuid; /* as the kernel was given it */
     struct vcpu *soft; /* the interpreter's; NULL until it is needed */
     bool hears_smm;
     uint32_t refused[KVM_MSRS_MAX]; /* MSRs that it does not have */
@@ -116,6 +147,7 @@ struct kvm_vcpu {
     const struct bp_debug *debug; /* NULL: no debugger */
     bool debug_soft; /* the interpreter serves it */
     bool dead;       /* a triple fault, until the reset */
+    bool told;       /* the story of one */
 };
 
 struct cpu_kvm {
@@ -135,6 +167,12 @@ int kvm_give_cpuid(struct kvm_vcpu *c, struct bp_error *err);
 int kvm_cap(const struct kvm_machine *m, unsigned cap);
 /* ---- tune.c: what is switched on before there are vCPUs ---- */
 int kvm_tune(struct kvm_machine *m, struct bp_error *err);
+
+/* ---- stats.c: what the kernel counts ---- */
+extern const struct bp_command kvm_query_stats, kvm_query_schemas;
+extern const struct bp_hmp_command kvm_info_stats;
+void kvm_stats_begin(struct kvm_machine *m); /* NULL: it goes */
+int kvm_stats_open(int fd);                  /* of a machine or a vCPU that does not run; -1: it has none */
 
 /* ---- slots.c: memory ---- */
 int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_error *err);
@@ -158,11 +196,22 @@ void kvm_port_registers(const struct kvm_vcpu *c, bool back);
 int kvm_get_msrs(struct kvm_vcpu *c);
 int kvm_put_msrs(struct kvm_vcpu *c);
 
+/* ---- chips.c: the other interrupt controllers, and the timer ---- */
+bool kvm_has_chips(const struct kvm_machine *m);
+int kvm_chips_open(struct kvm_machine *m, struct bp_error *err);
+const struct bp_chip_keeper *kvm_keeper(struct bp_x86_cpu *x, enum bp_x86_chip chip);
+void kvm_chips_move(struct kvm_machine *m); /* to whom they belong now; machine lock */
+
 /* ---- lapic.c: local APICs in the kernel ---- */
-extern const struct bp_x86_lapic_ops kvm_lapic_ops;
+const struct bp_x86_lapic_ops *kvm_lapic_ops(const struct kvm_machine *m);
+/* Before the first processor: what APIC ids up to `last` need. */
+int kvm_lapic_widen(struct kvm_machine *m, uint32_t last, struct bp_error *err);
 int kvm_lapic_open(struct kvm_machine *m, struct bp_error *err);
 int kvm_get_lapic(struct kvm_vcpu *c);
 int kvm_put_lapic(struct kvm_vcpu *c);
+/* The devices' local APICs (and other controllers) work from now on, or the kernel's again. Machine lock; no other
+ * vCPU runs guest code. */
+void kvm_lapics_move(struct kvm_machine *m, bool here);
 
 /* ---- run.c ---- */
 enum bp_cpu_exit kvm_exec(struct kvm_vcpu *c);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * kernel-irqchip=split: local APICs are the kernel's (KVM_CAP_SPLIT_IRQCHIP), I/O APIC and 8259 ours. Messages go there
- * by KVM_SIGNAL_MSI; of what the pins of the I/O APIC send the kernel has a copy (KVM_SET_GSI_ROUTING), from which it
- * knows which EOIs to tell (KVM_EXIT_IOAPIC_EOI). HLT, waiting for a SIPI, and IPIs stay in the kernel.
+ * Local APICs in the kernel, with kernel-irqchip=on (chips.c has the rest of that) and split (KVM_CAP_SPLIT_IRQCHIP:
+ * I/O APIC and 8259 are ours). Messages go there by KVM_SIGNAL_MSI; with split, the kernel has a copy of what the pins
+ * of the I/O APIC send (KVM_SET_GSI_ROUTING), from which it knows which EOIs to tell (KVM_EXIT_IOAPIC_EOI). HLT,
+ * waiting for a SIPI, and IPIs stay in the kernel.
  */
 #include "kvm.h"
 #include <bp/log.h>
@@ -34,8 +35,8 @@ static void pin(struct bp_x86_cpu *x, unsigned number, uint64_t address, uint32_
         struct kvm_irq_routing_entry entry[KVM_PINS];
     } table = {0};
 
-    if (number >= KVM_PINS)
-        return;
+    if (number >= KVM_PINS || m->irqchip == IRQCHIP_ON)
+        return; /* its own I/O APIC has told it */
     pthread_mutex_lock(&m->pins_lock);
     if (m->pin[number].address != address || m->pin[number].data != data) {
         m->pin[number].address = address;
@@ -54,15 +55,48 @@ static void pin(struct bp_x86_cpu *x, unsigned number, uint64_t address, uint32_
     pthread_mutex_unlock(&m->pins_lock);
 }
 
-const struct bp_x86_lapic_ops kvm_lapic_ops = {.message = message, .pin = pin};
+static const struct bp_x86_lapic_ops ops = {.message = message, .pin = pin, .keeper = kvm_keeper};
+static const struct bp_x86_lapic_ops wide_ops = {.message = message, .pin = pin, .keeper = kvm_keeper, .wide = true};
+
+const struct bp_x86_lapic_ops *kvm_lapic_ops(const struct kvm_machine *m)
+{
+    return m->wide_ids ? &wide_ops : &ops;
+}
+
+int kvm_lapic_widen(struct kvm_machine *m, uint32_t last, struct bp_error *err)
+{
+    const uint64_t flags = KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X2APIC_API, .args = {flags}};
+    int most = kvm_cap(m, KVM_CAP_MAX_VCPU_ID);
+
+    if (most > 0 && last >= (uint32_t)most)
+        return bp_fail(err, ENOTSUP, "-smp: the last processor has APIC id %u, and this host's KVM knows those up to "
+                       "%d", last, most - 1);
+    if (last < 255 || m->wide_ids || m->irqchip == IRQCHIP_OFF)
+        return 0;
+    if (((uint64_t)kvm_cap(m, KVM_CAP_X2APIC_API) & flags) != flags || ioctl(m->vm, KVM_ENABLE_CAP, &cap) < 0)
+        return bp_fail(err, ENOTSUP, "-smp: the last processor has APIC id %u, and this host's KVM has no ids of 32 "
+                       "bits (KVM_CAP_X2APIC_API); 255 processors are possible", last);
+    m->wide_ids = true;
+    return 0;
+}
+
+static bool has_split(const struct kvm_machine *m)
+{
+    return kvm_cap(m, KVM_CAP_SPLIT_IRQCHIP) && kvm_cap(m, KVM_CAP_SIGNAL_MSI) && kvm_cap(m, KVM_CAP_MP_STATE);
+}
 
 int kvm_lapic_open(struct kvm_machine *m, struct bp_error *err)
 {
     struct kvm_enable_cap cap = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {KVM_PINS}};
 
+    if (m->irqchip == IRQCHIP_AUTO)
+        m->irqchip = kvm_has_chips(m) ? IRQCHIP_ON : has_split(m) ? IRQCHIP_SPLIT : IRQCHIP_OFF;
     if (m->irqchip == IRQCHIP_OFF)
         return 0;
-    if (!kvm_cap(m, KVM_CAP_SPLIT_IRQCHIP) || !kvm_cap(m, KVM_CAP_SIGNAL_MSI) || !kvm_cap(m, KVM_CAP_MP_STATE))
+    if (m->irqchip == IRQCHIP_ON)
+        return kvm_chips_open(m, err);
+    if (!has_split(m))
         return bp_fail(err, ENOTSUP, "kernel-irqchip=split: the host's kernel has no local APICs to share; use "
                        "kernel-irqchip=off");
     if (ioctl(m->vm, KVM_ENABLE_CAP, &cap) < 0)
@@ -129,10 +163,11 @@ static bool same(struct bp_x86_lapic_image a, const struct bp_x86_lapic_image *b
     return !memcmp(&a, b, sizeof(a));
 }
 
-/* Only what was changed: messages that came meanwhile are in the kernel's. */
+/* Only what was changed: messages that came meanwhile are in the kernel's. Who waits for a SIPI may have had its INIT
+ * by now: the kernel starts it only where that is known. */
 int kvm_put_lapic(struct kvm_vcpu *c)
 {
-    struct kvm_mp_state mp = {.mp_state = c->x->wait_for_sipi ? KVM_MP_STATE_UNINITIALIZED : c->x->halted ?
+    struct kvm_mp_state mp = {.mp_state = c->x->wait_for_sipi ? KVM_MP_STATE_INIT_RECEIVED : c->x->halted ?
                               KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE};
     struct bp_x86_lapic_image image;
     struct kvm_lapic_state k = {{0}};
@@ -151,4 +186,48 @@ int kvm_put_lapic(struct kvm_vcpu *c)
         c->lapic_known = true;
     }
     return ioctl(c->fd, KVM_SET_MP_STATE, &mp) < 0 ? tell(c, "KVM_SET_MP_STATE") : 0;
+}
+
+/* ---- the devices in the kernel's place ---- */
+
+static void take(struct kvm_vcpu *c)
+{
+    struct bp_x86_lapic_image image;
+
+    kvm_sync(c);
+    c->changed = true; /* all goes back in the end */
+    c->x->lapic = NULL;
+    c->x->apic->get_image(c->x->apic_opaque, &image);
+    c->x->apic->set_image(c->x->apic_opaque, &image); /* what waits there is asked for from now on */
+}
+
+static void give(struct kvm_vcpu *c)
+{
+    struct bp_x86_lapic_image image;
+
+    c->changed = true;
+    c->lapic_known = false;
+    c->x->lapic = kvm_lapic_ops(c->m);
+    c->x->apic->get_image(c->x->apic_opaque, &image);
+    c->x->apic->set_image(c->x->apic_opaque, &image);
+}
+
+void kvm_lapics_move(struct kvm_machine *m, bool here)
+{
+    if (m->irqchip == IRQCHIP_OFF || m->lapics_here == here)
+        return;
+    if (!here) {
+        m->lapics_here = false;
+        kvm_chips_move(m);
+    }
+    for (struct kvm_vcpu *c = m->first; c; c = c->next) {
+        if (c->x->apic && here)
+            take(c);
+        else if (c->x->apic)
+            give(c);
+    }
+    if (here) {
+        m->lapics_here = true;
+        kvm_chips_move(m);
+    }
 }

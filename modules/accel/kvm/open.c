@@ -194,10 +194,16 @@ static void fit_clocks(const struct kvm_vcpu *c, struct kvm_cpuid_entry2 *e)
         e->eax = e->ebx = mhz;
 }
 
+static bool same_cpuid(const struct kvm_cpuid2 *a, const struct kvm_cpuid2 *b)
+{
+    return a->nent == b->nent && !memcmp(a->entries, b->entries, a->nent * sizeof(a->entries[0]));
+}
+
+/* One that was here before is another no more: the kernel keeps what a processor has that has run. */
 int kvm_give_cpuid(struct kvm_vcpu *c, struct bp_error *err)
 {
     const struct bp_x86_cpu *x = c->x;
-    struct kvm_cpuid2 *list = calloc(1, sizeof(*list) + x->cpuid_count * sizeof(list->entries[0]));
+    struct kvm_cpuid2 *list = calloc(1, sizeof(*list) + x->cpuid_count * sizeof(list->entries[0])), *before = c->cpuid;
     int ret = 0;
 
     if (!list)
@@ -217,10 +223,19 @@ int kvm_give_cpuid(struct kvm_vcpu *c, struct bp_error *err)
             fit_clocks(c, e);
         list->nent++;
     }
-    if (ioctl(c->fd, KVM_SET_CPUID2, list) < 0)
-        ret = bp_fail(err, errno, "KVM does not take the processor's CPUID: %s", strerror(errno));
-    free(list);
-    return ret;
+    if (before && same_cpuid(before, list)) {
+        free(list);
+        return 0;
+    }
+    if (ioctl(c->fd, KVM_SET_CPUID2, list) < 0) {
+        ret = bp_fail(err, errno, before ? "KVM does not let processor %u come again with another CPUID: %s" :
+                      "KVM does not take the CPUID of processor %u: %s", bp_cpu_index(c->cpu), strerror(errno));
+        free(list);
+        return ret;
+    }
+    free(before);
+    c->cpuid = list;
+    return 0;
 }
 
 /* ---- the virtual machine ---- */
@@ -240,7 +255,7 @@ int kvm_open(struct kvm_machine *m, struct bp_error *err)
 {
     int ret;
 
-    m->fd = m->vm = -1;
+    m->fd = m->vm = m->stats = -1;
     pthread_mutex_init(&m->gate, NULL);
     pthread_mutex_init(&m->pins_lock, NULL);
     pthread_cond_init(&m->opened, NULL);
@@ -253,17 +268,28 @@ int kvm_open(struct kvm_machine *m, struct bp_error *err)
     m->vm = ioctl(m->fd, KVM_CREATE_VM, 0);
     if (m->vm < 0)
         return bp_fail(err, errno, "KVM does not make a virtual machine: %s", strerror(errno));
+    m->stats = kvm_stats_open(m->vm);
     ret = set_addresses(m, err);
     return ret < 0 ? ret : kvm_lapic_open(m, err);
 }
 
 void kvm_close(struct kvm_machine *m)
 {
+    for (struct kvm_parked *p = m->parked, *next; p; p = next) {
+        next = p->next;
+        close(p->fd);
+        free(p->cpuid);
+        free(p);
+    }
+    m->parked = NULL;
+    kvm_stats_begin(NULL);
+    if (m->stats >= 0)
+        close(m->stats);
     if (m->vm >= 0)
         close(m->vm);
     if (m->fd >= 0)
         close(m->fd);
-    m->vm = m->fd = -1;
+    m->vm = m->fd = m->stats = -1;
     free(m->supported);
     m->supported = NULL;
     pthread_mutex_destroy(&m->gate);

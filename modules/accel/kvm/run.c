@@ -139,6 +139,16 @@ static int in_software(struct kvm_vcpu *c)
     return why == BP_CPU_EXIT_KICKED ? AGAIN : (int)why;
 }
 
+/* A guest that masks A20 for long runs in the interpreter, which takes interrupts of the devices only. */
+static void follow_a20(struct kvm_vcpu *c)
+{
+    if (c->m->irqchip == IRQCHIP_OFF || c->m->cpus > 1 || c->debug_soft)
+        return;
+    bp_machine_lock(bp_cpu_machine(c->cpu));
+    kvm_lapics_move(c->m, c->x->a20_masked);
+    bp_machine_unlock(bp_cpu_machine(c->cpu));
+}
+
 static int attend(struct kvm_vcpu *c)
 {
     struct bp_x86_cpu *x = c->x;
@@ -148,6 +158,8 @@ static int attend(struct kvm_vcpu *c)
         return BP_CPU_EXIT_KICKED;
     if (c->dead)
         return BP_CPU_EXIT_HALTED;
+    if (x->a20_masked != c->m->lapics_here)
+        follow_a20(c);
     if (kvm_needs_soft(x) || c->debug_soft)
         return in_software(c);
     if (__atomic_load_n(&x->interrupts, __ATOMIC_SEQ_CST) & SLOW)

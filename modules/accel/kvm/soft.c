@@ -128,12 +128,13 @@ static void out_nothing(void *opaque, uint16_t port, uint64_t value, unsigned si
 void kvm_soft_story(struct kvm_vcpu *c)
 {
     const struct bus bus = {.opaque = c->cpu, .lookup = look_only, .read = read_nothing, .write = write_nothing,
-                            .port_in = in_nothing, .port_out = out_nothing};
+                            .port_in = in_nothing, .port_out = out_nothing, .names = machine_names};
     struct bp_x86_cpu copy = *c->x;
     struct vcpu *v;
 
-    if (!bp_log_on(BP_LOG_GUEST_ERROR | BP_LOG_INT | BP_LOG_RESET))
+    if (c->told && !bp_log_on(BP_LOG_GUEST_ERROR | BP_LOG_INT | BP_LOG_RESET))
         return;
+    c->told = true;
     copy.interrupts = 0;
     copy.apic = NULL;
     copy.ferr = NULL;

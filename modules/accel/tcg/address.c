@@ -19,7 +19,7 @@ void use_mmu(struct tr *t, unsigned mmu)
 
 struct where where_of(const struct tr *t, const struct insn *i)
 {
-    return where_at(i, t->next);
+    return legacy(t) ? legacy_where(t->tb->mode, i) : where_at(i, t->next);
 }
 
 struct where where_at(const struct insn *i, unsigned next)
@@ -54,6 +54,10 @@ void emit_address(struct tr *t, int to, const struct where *w, int64_t extra)
     int base = home(w->base), index = home(w->index);
     struct rm rm;
 
+    if (w->width) {
+        legacy_address(t, to, w, extra);
+        return;
+    }
     if (w->slot) {
         emit_load(&t->c, to, FRAME, w->slot);
         if (extra)
@@ -143,6 +147,7 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
     int32_t at = (int32_t)(t->tlb + (kind == ACCESS_WRITE ? sizeof(struct tlb_entry) * TLB_SIZE : 0));
     int base = home(w->base);
     const uint8_t *start;
+    struct where placed;
     struct stub *s;
 
     t->used = NULL;
@@ -155,9 +160,16 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
     }
     flags_save(t);
     t->host = false;
+    if (w->checked || (w->width && w->segment)) {
+        placed = legacy_place(t, i, w, size, kind == ACCESS_WRITE);
+        w = &placed;
+    }
     start = t->c.p;
     emit_address(t, SCRATCH0, w, low);
-    emit_address(t, SCRATCH1, w, last);
+    if (w->width)
+        emit_lea(&t->c, SCRATCH1, SCRATCH0, (int32_t)last);
+    else
+        emit_address(t, SCRATCH1, w, last);
     emit_shift(&t->c, 5, 4, SCRATCH0, 12 - ENTRY_SHIFT);
     emit_alu_imm(&t->c, 4, 4, SCRATCH0, (TLB_SIZE - 1) << ENTRY_SHIFT);
     emit_alu_imm(&t->c, 4, 8, SCRATCH1, align > 1 ? (int32_t)(-4096 | (int32_t)(align - 1)) : -4096);
@@ -177,6 +189,11 @@ struct rm access(struct tr *t, const struct insn *i, const struct where *w, unsi
             s->where.disp += low;
             s->info |= (uint32_t)t->plan->length << INFO_SPAN_SHIFT;
             return span_begin(t, w, at);
+        }
+        if (w->width) {
+            emit_address(t, SCRATCH1, w, 0);
+            emit(&t->c, 0x03, 8, SCRATCH1, &addend);
+            return rm_mem(SCRATCH1, 0);
         }
         emit(&t->c, 0x8b, 8, SCRATCH1, &addend);
     }

@@ -14,6 +14,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; older ones leave what was touched before in small pages */
+#endif
 #define DEFAULT_MIB 64u
 #define WORDS (1u << CODE_MAP_BITS)
 
@@ -71,12 +74,24 @@ int cache_init(struct tcg_cpu *c, struct bp_error *err)
 }
 
 /* Large pages where the host has them: fewer faults, and code that is spread finds its way sooner. What is in use
- * already stays as it is; before something runs nothing is asked for. */
+ * already stays as it is; before something runs nothing is asked for. Of many processors most do little: they would
+ * have 8 MiB each that they hardly use. */
+#define MANY 64u
 void cache_begin(struct tcg_cpu *c)
 {
+    unsigned count = 0;
+
+    for (const struct tcg_cpu *p = __atomic_load_n(&c->machine->cpus, __ATOMIC_ACQUIRE); p && count <= MANY;
+         p = __atomic_load_n(&p->next, __ATOMIC_ACQUIRE))
+        count++;
+    if (count > MANY)
+        return;
     if (!c->exec_delta)
         madvise(c->buffer, c->buffer_size, MADV_HUGEPAGE);
     madvise(c->arena, c->arena_size, MADV_HUGEPAGE);
+    /* The TLB and the tables of blocks are looked at everywhere. */
+    madvise(c, CPU_BYTES, MADV_HUGEPAGE);
+    madvise(c, CPU_BYTES, MADV_COLLAPSE);
 }
 
 static void unmap(void *p, size_t size)
@@ -210,27 +225,6 @@ static void page_add(struct tcg_cpu *c, struct tb *tb, uint32_t generation)
 
 /* ---- finding ---- */
 
-uint32_t tb_mode(const struct tcg_cpu *c)
-{
-    const struct vcpu *v = &c->v;
-    const struct bp_x86_cpu *x = v->x;
-    uint32_t mode = v->mode | (uint32_t)(v->mmu - v->sets) << MODE_MMU_SHIFT;
-
-    if (v->cpl == 0)
-        mode |= MODE_RING0;
-    if (x->cr4 & CR4_SMAP)
-        mode |= MODE_SMAP;
-    if (x->cr4 & CR4_OSXSAVE && (x->xcr0 & 6) == 6)
-        mode |= MODE_AVX;
-    if (!(x->cr0 & (CR0_EM | CR0_TS)) && x->cr4 & CR4_OSFXSR && (x->mxcsr & 0x1f80) == 0x1f80)
-        mode |= MODE_SIMD;
-    if (!(x->cr0 & (CR0_EM | CR0_TS)) && (x->fcw & 0x3f) == 0x3f && !(x->fsw & 0x80))
-        mode |= MODE_X87;
-    if (unlikely(bp_log_on(BP_LOG_NOCHAIN)) || c->check)
-        mode |= MODE_NOCHAIN; /* turned on at run time it is for what was chained before, too */
-    return mode;
-}
-
 static struct tb **bucket(struct tcg_cpu *c, const uint8_t *host)
 {
     return &c->hash[((uintptr_t)host ^ (uintptr_t)host >> 16) % TB_HASH];
@@ -239,7 +233,8 @@ static struct tb **bucket(struct tcg_cpu *c, const uint8_t *host)
 /* Where the page behind this one lies; NULL: not in RAM. Raises fetch faults. */
 static const uint8_t *next_page(struct tcg_cpu *c)
 {
-    uint64_t phys = exec_phys(&c->v, PAGE_OF(c->v.x->rip) + PAGE);
+    uint64_t next = PAGE_OF(linear_of(&c->v)) + PAGE;
+    uint64_t phys = exec_phys(&c->v, c->v.long64 ? next : (uint32_t)next);
 
     return phys_lookup(&c->v, phys)->host;
 }
@@ -280,6 +275,8 @@ static struct tb *look(struct tcg_cpu *c, const uint8_t *host, uint32_t mode)
         if (tb->host != host || tb->mode != mode)
             continue;
         if (tb->host2) {
+            if (memcmp(host, tb->code, tb->first)) /* what does not cross any more asks for no page */
+                continue;
             if (!host2)
                 host2 = next_page(c);
             if (tb->host2 != host2)
@@ -327,13 +324,19 @@ static struct tb *make(struct tcg_cpu *c, const uint8_t *host, uint64_t linear, 
 struct tb *cache_find(struct tcg_cpu *c, const struct tb_link *link)
 {
     struct vcpu *v = &c->v;
-    uint64_t linear = v->x->rip, phys;
-    uint32_t mode = tb_mode(c) | (link && link->apart ? MODE_APART : 0);
+    uint64_t linear = linear_of(v), phys;
+    uint32_t mode = tb_mode(c) | (c->apart || (link && link->apart) ? MODE_APART : 0);
     const uint8_t *host;
-    struct jump *j;
     struct tb *tb;
 
     v->cur = NULL;
+    c->apart = 0;
+    if (is_legacy(mode)) {
+        v->x->rip = (uint32_t)v->x->rip;
+        if (legacy_beyond(v, 1))
+            return NULL;
+        mode |= legacy_page_mode(v, linear);
+    }
     phys = exec_phys(v, linear);
     host = phys_lookup(v, phys)->host;
     if (!host)
@@ -342,20 +345,18 @@ struct tb *cache_find(struct tcg_cpu *c, const struct tb_link *link)
     tb = look(c, host, mode);
     if (!tb)
         tb = make(c, host, linear, mode);
-    if (!tb)
+    if (!tb || (is_legacy(mode) && legacy_beyond(v, tb->bytes)))
         return NULL;
     exec_note(v, linear);
     if (tb->host2)
-        exec_note(v, linear + PAGE);
+        exec_note(v, v->long64 ? linear + PAGE : (uint32_t)(linear + PAGE));
     if (!(mode & MODE_USER) && !c->kernel_local && !(tlb_at(v, TLB_EXEC, linear)->flags & TLB_GLOBAL)) {
         c->kernel_local = 1;
         key_update(c);
     }
     if (!has_tag(linear) || mode & (MODE_NOCHAIN | MODE_APART))
         return tb;
-    j = &c->f.jump[jump_index(linear)];
-    j->tag = linear << 16 | c->f.key;
-    j->code = tb->entry_saved + c->exec_delta;
+    jump_note(c, linear, tb->entry_saved + c->exec_delta);
     return tb;
 }
 

@@ -216,10 +216,31 @@ static int interpret(struct tcg_cpu *c, const struct tb *tb, unsigned count)
     return 0;
 }
 
+/*
+ * Who has just run a block would nearly always be the next again, and a vCPU that spins would keep the one that it
+ * waits for from running. So whoever came in vain is let go first, for a while: it may have been stopped since.
+ */
 static bool lock(struct tcg_cpu *c)
 {
-    c->check->locked = !__atomic_exchange_n(&c->machine->check_lock, 1, __ATOMIC_ACQUIRE);
-    return c->check->locked;
+    enum { PATIENCE = 64 };
+    struct tcg_machine *m = c->machine;
+    struct check *k = c->check;
+    uint32_t me = (uint32_t)c->v.x->apic_id + 1, next = __atomic_load_n(&m->check_next, __ATOMIC_RELAXED);
+
+    if (next && next != me && k->waited < PATIENCE) {
+        k->waited++;
+        return false;
+    }
+    if (__atomic_exchange_n(&m->check_lock, 1, __ATOMIC_ACQUIRE)) {
+        if (!next)
+            __atomic_store_n(&m->check_next, me, __ATOMIC_RELAXED);
+        return false;
+    }
+    k->locked = true;
+    k->waited = 0;
+    if (next)
+        __atomic_store_n(&m->check_next, 0, __ATOMIC_RELAXED);
+    return true;
 }
 
 static void unlock(struct tcg_cpu *c)
@@ -235,7 +256,7 @@ static void translation(struct tcg_cpu *c, const struct tb *tb)
     struct jit_frame *f = &c->f;
 
     f->link = NULL;
-    f->page = PAGE_OF(c->v.x->rip);
+    f->page = PAGE_OF(linear_of(&c->v));
     sync_out(c);
     if (code_enter(c)) {
         c->enter((uint8_t *)f + FRAME_BIAS, tb->entry_saved + c->exec_delta);

@@ -12,6 +12,7 @@ struct check {
     struct bp_x86_cpu x, start, first;
     struct tb *tb; /* under way, to be compared behind it; NULL: none */
     bool locked, failed, map_changed;
+    uint8_t waited; /* how often in a row another was let go first */
     bool fault; /* what the interpreter did ended with one */
     uint8_t smm, a20;
     /* Copies of pages that it writes: as they were, and as it leaves them */

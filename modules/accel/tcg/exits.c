@@ -19,40 +19,34 @@ static uint8_t *poll(struct tr *t)
     return emit_jcc(&t->c, CC_NE);
 }
 
-/* SCRATCH1: the target. On a miss or a request jumps to what is returned in ret_site. */
-static void probe(struct tr *t, uint8_t *ret_site[3])
+/* SCRATCH1: the target, which is kept there; SCRATCH0: its entry in front of the jump cache, in what is emitted
+ * next. On a request or a miss jumps to what is returned in ret_site; from the second one may come back to
+ * ret_again, when thunk_probe has found it. */
+static void probe(struct tr *t, uint8_t *ret_site[2], const uint8_t **ret_again)
 {
-    struct rm entry = rm_index(FRAME, SCRATCH0, 0, SLOT(jump));
-
     ret_site[0] = poll(t);
-    emit_store(&t->c, SCRATCH1, FRAME, SLOT(temp));
-    emit_rr(&t->c, 0x89, 4, SCRATCH1, SCRATCH0);
-    emit_shift(&t->c, 5, 4, SCRATCH0, JUMPS_BITS);
-    emit_rr(&t->c, 0x33, 4, SCRATCH0, SCRATCH1);
-    emit_alu_imm(&t->c, 4, 4, SCRATCH0, JUMPS - 1);
-    emit_shift(&t->c, 4, 4, SCRATCH0, 4);
-    emit_shift(&t->c, 4, 8, SCRATCH1, 16);
-    emit_rm(&t->c, 0x0b, 8, SCRATCH1, FRAME, SLOT(key));
-    emit(&t->c, 0x3b, 8, SCRATCH1, &entry);
+    emit_rr(&t->c, 0x69, 4, SCRATCH0, SCRATCH1); /* imul */
+    put32(&t->c, QUICK_FACTOR);
+    emit_shift(&t->c, 5, 4, SCRATCH0, QUICK_SHIFT - JUMP_SHIFT);
+    emit_alu_imm(&t->c, 4, 4, SCRATCH0, (int32_t)((QUICK - 1) << JUMP_SHIFT));
+    emit_rm(&t->c, 0x03, 8, SCRATCH0, FRAME, SLOT(quick));
+    emit_rm(&t->c, 0x3b, 8, SCRATCH1, SCRATCH0, (int32_t)offsetof(struct jump, tag));
     ret_site[1] = emit_jcc(&t->c, CC_NE);
-    emit_shift(&t->c, 7, 8, SCRATCH1, 16);
-    emit_rm(&t->c, 0x3b, 8, SCRATCH1, FRAME, SLOT(temp)); /* a tag has no room for the upper bits: they fault */
-    ret_site[2] = emit_jcc(&t->c, CC_NE);
+    *ret_again = t->c.p;
     emit_alu_imm(&t->c, 4, 8, SCRATCH1, -4096);
     emit_store(&t->c, SCRATCH1, FRAME, SLOT(page));
 }
 
 static void jump_found(struct tr *t)
 {
-    struct rm code = rm_index(FRAME, SCRATCH0, 0, SLOT(jump) + (int32_t)offsetof(struct jump, code));
-
-    emit(&t->c, 0xff, 4, 4, &code);
+    emit_rm(&t->c, 0xff, 4, 4, SCRATCH0, (int32_t)offsetof(struct jump, code));
     t->ended = true;
 }
 
 void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *))
 {
-    uint8_t *site[3];
+    const uint8_t *again;
+    uint8_t *site[2];
     struct stub *s;
 
     flags_save(t);
@@ -65,12 +59,12 @@ void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr 
         t->ended = true;
         return;
     }
-    probe(t, site);
+    probe(t, site, &again);
     s = stub_new(t, STUB_REDO, i);
     s->site[0] = site[0];
-    s->site[2] = site[2];
     s = stub_new(t, STUB_TARGET, i);
     s->site[1] = site[1];
+    s->again = again;
     s->commit = commit;
     if (commit)
         commit(t, i);
@@ -131,26 +125,44 @@ static bool in_page(int64_t delta)
     return delta >= 0 && delta < (int64_t)PAGE;
 }
 
+bool exit_chains(const struct tr *t, const struct insn *i, unsigned link, int64_t delta)
+{
+    uint32_t mode = t->tb->mode;
+
+    if (t->other_mode || !in_page(delta) || (is_legacy(mode) && mode & MODE_EDGE))
+        return false;
+    return !is_legacy(mode) || link == 1 || i->opsize == 4 || (mode & MODE_SIZE) == 0;
+}
+
 void exit_probe(struct tr *t, const struct insn *i, int64_t delta)
 {
-    uint8_t *site[3];
+    const uint8_t *again;
+    uint8_t *site[2];
     struct stub *s;
 
     flags_save(t);
     t->host = false;
     emit_load(&t->c, SCRATCH1, FRAME, SLOT(page));
     emit_alu_imm(&t->c, 0, 8, SCRATCH1, (int32_t)delta);
-    probe(t, site);
+    probe(t, site, &again);
     jump_found(t);
     s = stub_new(t, STUB_LEAVE, i);
     s->site[0] = site[0];
-    s->site[1] = site[1];
-    s->site[2] = site[2];
+    s->delta = delta;
+    s = stub_new(t, STUB_LEAVE, i);
+    s->site[0] = site[1];
+    s->again = again;
     s->delta = delta;
 }
 
 void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delta)
 {
+    if (legacy(t) && link == 0 && !exit_chains(t, i, link, delta)) {
+        legacy_jump(t, delta);
+        legacy_target(t, i);
+        exit_indirect(t, i, NULL);
+        return;
+    }
     if (t->other_mode) {
         flags_save(t);
         t->host = false;
@@ -159,7 +171,7 @@ void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delt
         t->ended = true;
         return;
     }
-    if (in_page(delta)) {
+    if (exit_chains(t, i, link, delta)) {
         link_here(t, link, emit_jmp(&t->c), delta);
         t->ended = true;
         return;
@@ -174,7 +186,7 @@ void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta)
     uint8_t *site = emit_jcc(&t->c, cc);
     struct stub *s;
 
-    if (in_page(delta) && !t->other_mode) {
+    if (exit_chains(t, i, 0, delta)) {
         link_here(t, 0, site, delta);
         return;
     }
@@ -258,6 +270,15 @@ static void link_stub(struct tr *t, struct tb_link *l, int64_t delta)
     leave_by(t, l, delta);
 }
 
+/* The large jump cache, behind the small one. */
+static void look_again(struct tr *t, const struct stub *s)
+{
+    if (!s->again)
+        return;
+    emit_call_to(&t->c, t->cpu->thunk_probe);
+    emit_jcc_to(&t->c, CC_E, s->again);
+}
+
 static void stub_emit(struct tr *t, struct stub *s)
 {
     struct tb_link *l;
@@ -302,9 +323,11 @@ static void stub_emit(struct tr *t, struct stub *s)
         put8(&t->c, t->tb->count);
         /* fall through */
     case STUB_LEAVE:
+        look_again(t, s);
         leave_by(t, NULL, s->delta);
         break;
     case STUB_TARGET: /* an address that has a tag; others fault before anything is committed */
+        look_again(t, s);
         emit_load(&t->c, SCRATCH1, FRAME, SLOT(temp));
         emit_shift(&t->c, 4, 8, SCRATCH1, 16);
         emit_shift(&t->c, 7, 8, SCRATCH1, 16);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The run loop: look at what is asked, find or make the block at CS:RIP, enter translated code, look at why it
- * came back. Code that is not 64-bit runs on the interpreter.
+ * came back.
  */
 #include "check.h"
 #include "tcg.h"
@@ -17,24 +17,16 @@
 void key_update(struct tcg_cpu *c)
 {
     struct vcpu *v = &c->v;
-    uint32_t mode = tb_mode(c);
-    struct key now = {.epoch = v->exec_epoch, .mode = mode}, *k;
+    struct key now, *k;
 
-    c->mode_running = mode;
+    c->mode_running = tb_mode(c);
     if (c->kernel_epoch != v->exec_epoch) {
         c->kernel_epoch = v->exec_epoch;
         c->kernel_local = 0;
     }
-    if (mode & MODE_USER || c->kernel_local)
-        now.generation = (uint16_t)v->asid_generation;
-    for (unsigned n = 0; n < KEYS; n++) {
-        k = &c->keys[(c->key_last + n) % KEYS];
-        if (k->epoch == now.epoch && k->mode == now.mode && k->generation == now.generation && k->key) {
-            c->key_last += n;
-            c->f.key = k->key;
-            return;
-        }
-    }
+    now = key_now(c, c->mode_running);
+    if (key_use(c, &now))
+        return;
     if (++c->key_counter > 0xffff) {
         c->key_counter = 1;
         memset(c->keys, 0, sizeof(c->keys));
@@ -44,6 +36,9 @@ void key_update(struct tcg_cpu *c)
     *k = now;
     k->key = (uint16_t)c->key_counter;
     c->f.key = k->key;
+    c->f.quick = c->quick[k - c->keys];
+    memset(c->f.quick, 0, sizeof(c->quick[0]));
+    c->f.quick[quick_index(0)].tag = 1; /* which nobody asks for there: all are empty */
 }
 
 static void enter(struct tcg_cpu *c, const uint8_t *code)
@@ -53,7 +48,7 @@ static void enter(struct tcg_cpu *c, const uint8_t *code)
 
     log_run(c, code);
     f->link = NULL;
-    f->page = PAGE_OF(v->x->rip);
+    f->page = PAGE_OF(linear_of(v));
     sync_out(c);
     if (!code_enter(c))
         return;
@@ -67,8 +62,8 @@ static void run_translated(struct tcg_cpu *c)
     struct tb *tb;
 
     key_update(c);
-    if (!link && !few_left(c)) {
-        const uint8_t *code = jump_code(c, c->v.x->rip);
+    if (!link && !c->apart && !few_left(c)) {
+        const uint8_t *code = jump_code(c, linear_of(&c->v));
 
         if (code) {
             enter(c, code);
@@ -113,6 +108,8 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
         }
         if (unlikely(__atomic_load_n(v->kick, __ATOMIC_RELAXED) |
                      __atomic_load_n(&v->x->interrupts, __ATOMIC_RELAXED) | v->attention | vcpu_spent(v))) {
+            const bool apart = c->f.link && c->f.link->apart;
+            const uint64_t rip = v->x->rip;
             int why;
 
             c->f.link = NULL;
@@ -121,19 +118,17 @@ enum bp_cpu_exit tcg_run(struct tcg_cpu *c, const uint32_t *kick)
                 return (enum bp_cpu_exit)why;
             if (why == ATTEND_AGAIN)
                 continue;
+            /* An interrupt that has to wait brings us here each time: the block would stop at its span for ever. */
+            c->apart = apart && v->x->rip == rip;
         }
         if (unlikely(__atomic_load_n(&c->stale_count, __ATOMIC_RELAXED)))
             stale_heed(c);
         if (unlikely(__atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen))
             cache_drop_stale(c);
-        if (unlikely(c->check != NULL) && v->long64) {
+        if (unlikely(c->check != NULL))
             check_run(c);
-        } else if (v->long64) {
+        else
             run_translated(c);
-        } else {
-            c->f.link = NULL;
-            vcpu_run_block(v);
-        }
     }
 }
 
@@ -144,16 +139,32 @@ static void dropped(struct code_map *map)
 {
     struct tcg_machine *m = (struct tcg_machine *)((uint8_t *)map - offsetof(struct tcg_machine, map));
 
-    for (struct tcg_cpu *c = __atomic_load_n(&m->cpus, __ATOMIC_ACQUIRE); c; c = c->next)
+    for (struct tcg_cpu *c = __atomic_load_n(&m->cpus, __ATOMIC_ACQUIRE); c;
+         c = __atomic_load_n(&c->next, __ATOMIC_ACQUIRE))
         __atomic_store_n(&c->f.exit_request, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Large pages can be put there (cache_begin()); zeroed, and nothing of it is touched. NULL: no memory */
+static void *map_aligned(size_t size)
+{
+    uint8_t *p = mmap(NULL, size + LARGE_PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t before;
+
+    if (p == MAP_FAILED)
+        return NULL;
+    before = -(uintptr_t)p % LARGE_PAGE;
+    if (before)
+        munmap(p, before);
+    munmap(p + before + size, LARGE_PAGE - before);
+    return p + before;
 }
 
 struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const struct bus *bus, struct bp_error *err)
 {
-    struct tcg_cpu *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct tcg_cpu *c = map_aligned(CPU_BYTES);
 
-    if (c == MAP_FAILED) {
+    if (!c) {
         bp_fail(err, ENOMEM, "no memory for a vCPU");
         return NULL;
     }
@@ -182,22 +193,26 @@ struct tcg_cpu *tcg_cpu_new(struct tcg_machine *m, struct bp_x86_cpu *x, const s
     __atomic_store_n(&m->cpus, c, __ATOMIC_RELEASE);
     return c;
 fail:
-    munmap(c, sizeof(*c));
+    munmap(c, CPU_BYTES);
     return NULL;
+}
+
+/* Its `next` stays, for those who are at it. */
+void tcg_cpu_hide(struct tcg_cpu *c)
+{
+    struct tcg_cpu **link = &c->machine->cpus;
+
+    while (*link && *link != c)
+        link = &(*link)->next;
+    if (*link)
+        __atomic_store_n(link, c->next, __ATOMIC_RELEASE);
 }
 
 void tcg_cpu_free(struct tcg_cpu *c)
 {
-    struct tcg_cpu **link;
-
-    for (link = &c->machine->cpus; *link; link = &(*link)->next) {
-        if (*link == c) {
-            *link = c->next;
-            break;
-        }
-    }
+    tcg_cpu_hide(c);
     check_free(c);
     cache_free(c);
     vcpu_deinit(&c->v);
-    munmap(c, sizeof(*c));
+    munmap(c, CPU_BYTES);
 }

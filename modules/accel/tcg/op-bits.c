@@ -115,7 +115,7 @@ void op_bt_string(struct tr *t, const struct insn *i)
     else
         emit_rr(&t->c, 0x63, 8, SCRATCH1, bit); /* MOVSXD */
     emit_shift(&t->c, 7, 8, SCRATCH1, shift);
-    emit(&t->c, 0x8d, 8, SCRATCH0, &sum);
+    emit(&t->c, 0x8d, legacy(t) ? 4 : 8, SCRATCH0, &sum);
     emit_store(&t->c, SCRATCH0, FRAME, SLOT(address));
     m = access(t, i, &at, i->opsize, store ? ACCESS_WRITE : ACCESS_READ, 0);
     if (store)

@@ -114,11 +114,13 @@ void op_mov_imm_reg(struct tr *t, const struct insn *i)
 void op_lea(struct tr *t, const struct insn *i)
 {
     struct where w = where_of(t, i);
-    bool plain = !w.rip && (w.base < 0 || home_of[w.base] >= 0) && (w.index < 0 || home_of[w.index] >= 0) &&
+    bool plain = w.width != 2 && !w.rip && (w.base < 0 || home_of[w.base] >= 0) &&
+                 (w.index < 0 || home_of[w.index] >= 0) &&
                  (w.base >= 0 || w.index >= 0);
     int dst = i->opsize == 2 ? use_gpr(t, i->reg, SCRATCH0) : dest_gpr(t, i->reg, SCRATCH0);
 
     w.segment = 0;
+    w.checked = 0;
     if (plain) {
         struct rm rm = rm_index(w.base < 0 ? -1 : home_of[w.base], w.index < 0 ? -1 : home_of[w.index],
                                 w.scale, (int32_t)w.disp);
@@ -225,37 +227,34 @@ void op_flag(struct tr *t, const struct insn *i)
 
 /* ---- the stack ---- */
 
-static const struct where below = {.base = BP_RSP, .index = -1, .disp = -8};
-static const struct where top = {.base = BP_RSP, .index = -1};
-
-static void move_rsp(struct tr *t, int32_t by)
+static struct rm access_below(struct tr *t, const struct insn *i)
 {
-    int sp = home_of[BP_RSP];
+    struct where below = stack_at(t, BP_RSP, -i->opsize);
 
-    emit_lea(&t->c, sp, sp, by);
+    return access(t, i, &below, i->opsize, ACCESS_WRITE, 0);
 }
 
 void op_push(struct tr *t, const struct insn *i)
 {
-    struct rm m = access(t, i, &below, 8, ACCESS_WRITE, 0);
+    struct rm m = access_below(t, i);
     int src;
 
     if (home_of[i->reg] < 0)
         keep_entry(t);
     src = use_gpr(t, i->reg, SCRATCH0);
-    emit(&t->c, 0x89, 8, src, &m);
+    emit(&t->c, 0x89, i->opsize, src, &m);
     wrote(t);
-    move_rsp(t, -8);
+    stack_move(t, BP_RSP, -i->opsize);
 }
 
 void op_push_imm(struct tr *t, const struct insn *i)
 {
-    struct rm m = access(t, i, &below, 8, ACCESS_WRITE, 0);
+    struct rm m = access_below(t, i);
 
-    emit(&t->c, 0xc7, 8, 0, &m);
-    put32(&t->c, (uint32_t)i->imm);
+    emit(&t->c, 0xc7, i->opsize, 0, &m);
+    put_imm(&t->c, i->imm, i->opsize);
     wrote(t);
-    move_rsp(t, -8);
+    stack_move(t, BP_RSP, -i->opsize);
 }
 
 void op_push_rm(struct tr *t, const struct insn *i)
@@ -267,35 +266,36 @@ void op_push_rm(struct tr *t, const struct insn *i)
     } else {
         struct where w = where_of(t, i);
 
-        m = access(t, i, &w, 8, ACCESS_READ, 0);
-        emit(&t->c, 0x8b, 8, SCRATCH0, &m);
+        m = access(t, i, &w, i->opsize, ACCESS_READ, 0);
+        emit(&t->c, 0x8b, i->opsize, SCRATCH0, &m);
         emit_store(&t->c, SCRATCH0, FRAME, SLOT(temp));
     }
-    m = access(t, i, &below, 8, ACCESS_WRITE, 0);
+    m = access_below(t, i);
     keep_entry(t);
     emit_load(&t->c, SCRATCH0, FRAME, SLOT(temp));
-    emit(&t->c, 0x89, 8, SCRATCH0, &m);
+    emit(&t->c, 0x89, i->opsize, SCRATCH0, &m);
     wrote(t);
-    move_rsp(t, -8);
+    stack_move(t, BP_RSP, -i->opsize);
 }
 
 void op_pop(struct tr *t, const struct insn *i)
 {
-    struct rm m = access(t, i, &top, 8, ACCESS_READ, 0);
+    struct where top = stack_at(t, BP_RSP, 0);
+    struct rm m = access(t, i, &top, i->opsize, ACCESS_READ, 0);
     int dst = dest_gpr(t, i->reg, SCRATCH0);
 
-    emit(&t->c, 0x8b, 8, dst, &m);
+    emit(&t->c, 0x8b, i->opsize, dst, &m);
     done_gpr(t, i->reg, dst);
     if (i->reg != BP_RSP)
-        move_rsp(t, 8);
+        stack_move(t, BP_RSP, i->opsize);
 }
 
 void op_leave(struct tr *t, const struct insn *i)
 {
-    static const struct where frame = {.base = BP_RBP, .index = -1};
-    struct rm m = access(t, i, &frame, 8, ACCESS_READ, 0);
+    struct where frame = stack_at(t, BP_RBP, 0);
+    struct rm m = access(t, i, &frame, i->opsize, ACCESS_READ, 0);
 
-    emit(&t->c, 0x8b, 8, SCRATCH0, &m);
-    emit_lea(&t->c, home_of[BP_RSP], home_of[BP_RBP], 8);
-    emit_mov(&t->c, home_of[BP_RBP], SCRATCH0);
+    emit(&t->c, 0x8b, i->opsize, SCRATCH0, &m);
+    stack_move(t, BP_RBP, i->opsize);
+    emit_rr(&t->c, 0x89, i->opsize, SCRATCH0, home_of[BP_RBP]);
 }

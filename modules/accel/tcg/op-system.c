@@ -21,7 +21,7 @@ static bool ring0(const struct tcg_cpu *c)
 
 struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
 {
-    bool mem = i->rm == RM_MEM, prefixed;
+    bool mem = i->rm == RM_MEM, prefixed, wide = is_legacy(c->mode_now); /* operands of all widths */
 
     if (i->map == 0) {
         switch (i->opcode) {
@@ -31,9 +31,14 @@ struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
             return (struct rule){.emit = op_mov_from_segment, .memory = mem};
         case 0x90: return i->prefixes & PREFIX_REP ? (struct rule){.emit = op_pause} : (struct rule){0};
         case 0x9c:
-            return i->opsize == 8 ? (struct rule){.emit = op_pushf, .memory = 1, .flags = FLAGS_USE} : (struct rule){0};
+            return wide || i->opsize == 8 ? (struct rule){.emit = op_pushf, .memory = 1, .flags = FLAGS_USE} :
+                   (struct rule){0};
         case 0x9d:
-            return i->opsize == 8 && ring0(c) ? (struct rule){.emit = op_popf, .memory = 1} : (struct rule){0};
+            return (wide || i->opsize == 8) && ring0(c) ? (struct rule){.emit = op_popf, .memory = 1} :
+                                                         (struct rule){0};
+        case 0xcf: /* IRET */
+            return i->opsize == 8 && ring0(c) ? (struct rule){.emit = op_fast_call, .memory = 1, .keep = 1} :
+                                                (struct rule){0};
         case 0xfa: case 0xfb: return ring0(c) ? (struct rule){.emit = op_cli_sti, .memory = 1} : (struct rule){0};
         case 0xfc: case 0xfd: return (struct rule){.emit = op_cld_std, .memory = 1};
         }
@@ -45,6 +50,8 @@ struct rule rule_system(const struct tcg_cpu *c, const struct insn *i)
     if (i->opcode == 0x01 && (i->modrm == GROUP7_CLAC || i->modrm == GROUP7_STAC) && ring0(c) && !prefixed &&
         feature(&c->v, BP_X86_FW_7_EBX, 20))
         return (struct rule){.emit = op_stac_clac, .memory = 1};
+    if (i->opcode == 0x05 || (i->opcode == 0x07 && i->opsize == 8 && ring0(c))) /* SYSCALL, SYSRET */
+        return (struct rule){.emit = op_fast_call, .memory = 1, .keep = 1};
     if (i->opcode == 0xae && !mem && (i->modrm >> 3 & 7) >= 5 && !prefixed)
         return (struct rule){.emit = op_fence};
     return (struct rule){0};
@@ -103,6 +110,14 @@ static void alu_state(struct tr *t, unsigned op, int base, uint32_t imm)
 {
     emit_rm(&t->c, 0x81, 4, (int)op, base, STATE(rflags));
     put32(&t->c, imm);
+}
+
+/* calls.c does what is usual, from here to the next block. */
+void op_fast_call(struct tr *t, const struct insn *i)
+{
+    call_with_insn(t, i, t->cpu->thunk_call, t->offset | INFO_LAST);
+    t->simd_live = t->x87_live = false;
+    t->ended = true;
 }
 
 void op_cld_std(struct tr *t, const struct insn *i)
@@ -166,11 +181,9 @@ void op_stac_clac(struct tr *t, const struct insn *i)
 
 /* ---- PUSHF, POPF ---- */
 
-static const struct where below = {.base = BP_RSP, .index = -1, .disp = -8};
-static const struct where top = {.base = BP_RSP, .index = -1};
-
 void op_pushf(struct tr *t, const struct insn *i)
 {
+    struct where below = stack_at(t, BP_RSP, -i->opsize);
     struct rm m;
 
     flags_save(t);
@@ -184,25 +197,26 @@ void op_pushf(struct tr *t, const struct insn *i)
     emit_shift(&t->c, 4, 4, SCRATCH0, 11);
     emit_rr(&t->c, 0x09, 4, SCRATCH0, SCRATCH1);
     emit_store(&t->c, SCRATCH1, FRAME, SLOT(temp));
-    m = access(t, i, &below, 8, ACCESS_WRITE, 0);
+    m = access(t, i, &below, i->opsize, ACCESS_WRITE, 0);
     keep_entry(t);
     emit_load(&t->c, SCRATCH0, FRAME, SLOT(temp));
-    emit(&t->c, 0x89, 8, SCRATCH0, &m);
+    emit(&t->c, 0x89, i->opsize, SCRATCH0, &m);
     wrote(t);
-    emit_lea(&t->c, home_of[BP_RSP], home_of[BP_RSP], -8);
+    stack_move(t, BP_RSP, -i->opsize);
 }
 
 void op_popf(struct tr *t, const struct insn *i)
 {
-    struct rm m = access(t, i, &top, 8, ACCESS_READ, 0);
+    struct where top = stack_at(t, BP_RSP, 0);
+    struct rm m = access(t, i, &top, i->opsize, ACCESS_READ, 0);
     uint8_t *same;
 
-    emit(&t->c, 0x8b, 8, SCRATCH0, &m);
+    emit(&t->c, i->opsize == 2 ? 0x0fb7 : 0x8b, i->opsize == 2 ? 4 : i->opsize, SCRATCH0, &m);
     emit_store(&t->c, SCRATCH0, FRAME, SLOT(temp));
     state(t, SCRATCH1);
     emit_rm(&t->c, 0x33, 4, SCRATCH0, SCRATCH1, STATE(rflags));
     put8(&t->c, 0xa9); /* test eax */
-    put32(&t->c, ~(uint32_t)(F_ARITH | F_IF));
+    put32(&t->c, ~(uint32_t)(F_ARITH | F_IF) & (i->opsize == 2 ? 0xffff : UINT32_MAX));
     redo_if(t, i, CC_NE);
     put8(&t->c, 0xa9);
     put32(&t->c, F_IF);
@@ -222,5 +236,5 @@ void op_popf(struct tr *t, const struct insn *i)
     emit_rm(&t->c, 0x89, 4, SCRATCH0, FRAME, SLOT(flags));
     t->saved = true;
     t->host = false;
-    emit_lea(&t->c, home_of[BP_RSP], home_of[BP_RSP], 8);
+    stack_move(t, BP_RSP, i->opsize);
 }

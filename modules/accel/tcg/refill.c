@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A miss of the software TLB, the way that is usual: long mode, four levels, all entries allow the access, and
- * the accessed and dirty bits are set. Compiled without SIMD, so that the guest's XMM registers stay where they
+ * A miss of the software TLB, the way that is usual: no paging, or all entries allow the access, and the accessed and
+ * dirty bits are set. Compiled without SIMD, so that the guest's XMM registers stay where they
  * are. Everything else is left to the interpreter. Intel SDM volume 3, 4.5.
  */
 #include "tcg.h"
@@ -28,26 +28,36 @@ struct walked {
     bool large;
 };
 
-static bool walk(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
+static bool present(uint64_t e)
+{
+    return (e & (PTE_P | PTE_A)) == (PTE_P | PTE_A);
+}
+
+/* Entries of 64 bits: long mode's four or five levels, or the two below PAE's pointers. */
+static bool walk_64(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
 {
     const struct vcpu *v = &c->v;
     const struct bp_x86_cpu *x = v->x;
     uint64_t bits = (((uint64_t)1 << x->phys_bits) - 1) & ~(uint64_t)0xfff;
     uint64_t reserved = ((uint64_t)1 << 52) - ((uint64_t)1 << x->phys_bits);
-    uint64_t e = x->cr3 & bits;
+    bool wide = x->efer & EFER_LMA;
+    uint64_t e = wide ? x->cr3 : v->pdpte[lin >> 30 & 3];
 
+    if (!wide) {
+        if (!(e & PTE_P))
+            return false;
+        reserved |= 0x7ff0000000000000u;
+    }
     if (!(x->efer & EFER_NXE))
         reserved |= (uint64_t)1 << 63;
-    w->all = ~(uint64_t)0;
-    w->large = false;
-    for (int shift = x->cr4 & CR4_LA57 ? 48 : 39;; shift -= 9) {
+    for (int shift = !wide ? 21 : x->cr4 & CR4_LA57 ? 48 : 39;; shift -= 9) {
         uint64_t at = (e & bits) | (lin >> shift & 0x1ff) << 3;
         const struct phys_range *r = range_of(c, at);
 
         if (!r)
             return false;
         e = __atomic_load_n((const uint64_t *)(r->host + (at - r->start)), __ATOMIC_RELAXED);
-        if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & reserved)
+        if (!present(e) || e & reserved)
             return false;
         w->all &= e;
         w->entry = e;
@@ -67,13 +77,50 @@ static bool walk(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
     }
 }
 
+/* Two levels, entries of 32 bits. */
+static bool walk_32(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
+{
+    const struct bp_x86_cpu *x = c->v.x;
+    uint64_t at = (x->cr3 & 0xfffff000u) | (lin >> 20 & 0xffc);
+
+    for (unsigned level = 0;; level++) {
+        const struct phys_range *r = range_of(c, at);
+        uint32_t e;
+
+        if (!r)
+            return false;
+        e = __atomic_load_n((const uint32_t *)(r->host + (at - r->start)), __ATOMIC_RELAXED);
+        if (!present(e))
+            return false;
+        w->all &= e;
+        w->entry = e;
+        if (level) {
+            w->phys = e & 0xfffff000u;
+            return true;
+        }
+        if (e & PTE_PS && x->cr4 & CR4_PSE) {
+            w->large = true;
+            w->phys = (e & 0xffc00000u) | (uint64_t)(e & 0x1fe000u) << 19 | (lin & 0x3ff000);
+            return !(e & 0x200000u);
+        }
+        at = (e & 0xfffff000u) | (lin >> 10 & 0xffc);
+    }
+}
+
+static bool walk(const struct tcg_cpu *c, uint64_t lin, struct walked *w)
+{
+    w->all = ~(uint64_t)0;
+    w->large = false;
+    return c->v.x->cr4 & CR4_PAE ? walk_64(c, lin, w) : walk_32(c, lin, w);
+}
+
 static bool allowed(const struct vcpu *v, const struct walked *w, bool write)
 {
     unsigned set = (unsigned)(v->mmu - v->sets);
 
     if (set == MMU_USER ? !(w->all & PTE_U) : set == MMU_SMAP && w->all & PTE_U)
         return false;
-    if (v->x->cr4 & CR4_PKE && w->all & PTE_U && v->x->pkru >> (2 * (w->entry >> 59 & 15)) & 3)
+    if (v->x->cr4 & CR4_PKE && v->x->efer & EFER_LMA && w->all & PTE_U && v->x->pkru >> (2 * (w->entry >> 59 & 15)) & 3)
         return false; /* protection keys: the interpreter knows */
     return !write || ((w->entry & PTE_D) && (w->all & PTE_W));
 }
@@ -82,7 +129,7 @@ int refill(struct jit_frame *f)
 {
     struct tcg_cpu *c = tcg_of_frame(f);
     struct vcpu *v = &c->v;
-    uint64_t lin = f->linear, page = PAGE_OF(lin);
+    uint64_t lin = v->long64 ? f->linear : (uint32_t)f->linear, page = PAGE_OF(lin);
     unsigned span = f->info >> INFO_SPAN_SHIFT, size = span ? span : (f->info >> INFO_SIZE_SHIFT & 31) + 1;
     bool write = f->info & INFO_WRITE;
     const struct phys_range *r;
@@ -101,7 +148,11 @@ int refill(struct jit_frame *f)
         e->tag = page | v->asid_generation;
         return 0;
     }
-    if (!(v->x->cr0 & CR0_PG) || bp_log_on(BP_LOG_MMU) || !walk(c, lin, &w) || !allowed(v, &w, write))
+    if (bp_log_on(BP_LOG_MMU))
+        return 1;
+    if (!(v->x->cr0 & CR0_PG))
+        w = (struct walked){.phys = page};
+    else if (!walk(c, lin, &w) || !allowed(v, &w, write))
         return 1;
     r = range_of(c, w.phys);
     if (!r || (write && r->readonly))
@@ -124,6 +175,18 @@ int refill(struct jit_frame *f)
         }
     }
     return 0;
+}
+
+struct tlb_entry *tlb_reach(struct tcg_cpu *c, uint64_t lin, bool write)
+{
+    struct vcpu *v = &c->v;
+    struct tlb_entry *e = tlb_at(v, write ? TLB_WRITE : TLB_READ, lin);
+
+    if (e->tag == (PAGE_OF(lin) | v->generation))
+        return e;
+    c->f.linear = lin;
+    c->f.info = write ? INFO_WRITE : 0;
+    return refill(&c->f) == 0 && e->tag == (PAGE_OF(lin) | v->generation) ? e : NULL;
 }
 
 /* ---- x87 ---- */

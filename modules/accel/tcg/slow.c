@@ -12,25 +12,25 @@ static const uint8_t homeless[] = {BP_R10, BP_R11, BP_R14, BP_R15};
 void sync_in(struct tcg_cpu *c)
 {
     struct bp_x86_cpu *x = c->v.x;
-    uint32_t ax = c->f.flags;
 
     if (c->f.x87_saved)
         x87_from_image(&c->f);
     for (unsigned n = 0; n < BP_COUNT(homeless); n++)
         x->gpr[homeless[n]] = c->f.gpr[homeless[n]];
-    flags_set_eager(&c->v, (ax >> 8 & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | (ax & 1 ? F_OF : 0));
+    flags_set_eager(&c->v, flags_unpack(c->f.flags));
 }
 
 void sync_out(struct tcg_cpu *c)
 {
     struct bp_x86_cpu *x = c->v.x;
-    uint32_t f = arith_flags(&c->v);
 
     for (unsigned n = 0; n < BP_COUNT(homeless); n++)
         c->f.gpr[homeless[n]] = x->gpr[homeless[n]];
-    c->f.flags = ((f & (F_SF | F_ZF | F_AF | F_PF | F_CF)) | 2) << 8 | (f & F_OF ? 1 : 0);
+    c->f.flags = flags_pack(arith_flags(&c->v));
     c->f.fs_base = x->seg[BP_FS].base;
     c->f.gs_base = x->seg[BP_GS].base;
+    if (!c->v.long64)
+        legacy_sync(c);
 }
 
 static void execute(struct vcpu *v, const struct insn *i)
@@ -79,14 +79,14 @@ static void fetch(struct vcpu *v, uint64_t linear, uint8_t *to, unsigned count)
 /* The instruction at RIP, decoded again. */
 static void decode_here(struct vcpu *v, struct insn *i)
 {
-    uint64_t rip = v->x->rip;
-    unsigned first = PAGE - (unsigned)(rip & 0xfff);
+    uint64_t linear = linear_of(v), next = PAGE_OF(linear) + PAGE;
+    unsigned first = PAGE - (unsigned)(linear & 0xfff);
     uint8_t bytes[15];
     struct code_bytes code = {bytes, first < 15 ? first : 15};
 
-    fetch(v, rip, bytes, code.avail);
+    fetch(v, linear, bytes, code.avail);
     if (decode(v, &code, i) == DECODE_MORE) {
-        fetch(v, rip + first, bytes + first, 15 - first);
+        fetch(v, v->long64 ? next : (uint32_t)next, bytes + first, 15 - first);
         code.avail = 15;
         decode(v, &code, i);
     }
@@ -116,18 +116,19 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
 {
     struct jit_frame *f = &c->f;
     struct vcpu *v = &c->v;
-    uint64_t rip = v->x->rip;
     const uint8_t *code;
+    uint64_t linear;
 
     f->link = link;
     if (unlikely(c->check != NULL))
         return LEAVE;
-    if (unlikely(__atomic_load_n(&f->exit_request, __ATOMIC_RELAXED)) || !settled(v) || !v->long64 ||
+    if (unlikely(__atomic_load_n(&f->exit_request, __ATOMIC_RELAXED)) || !settled(v) ||
         __atomic_load_n(&c->stale_count, __ATOMIC_RELAXED) ||
         __atomic_load_n(&c->machine->map.drops, __ATOMIC_RELAXED) != c->drops_seen)
         return LEAVE;
     key_update(c);
-    code = link || few_left(c) ? NULL : jump_code(c, rip);
+    linear = linear_of(v);
+    code = link || few_left(c) ? NULL : jump_code(c, linear);
     if (!code) {
         struct tb *tb = cache_find(c, link);
 
@@ -139,7 +140,7 @@ static const uint8_t *go_on(struct tcg_cpu *c, struct tb_link *link)
     }
     log_run(c, code);
     f->link = NULL;
-    f->page = PAGE_OF(rip);
+    f->page = PAGE_OF(linear);
     sync_out(c);
     if (!code_enter(c))
         return LEAVE;
@@ -152,7 +153,7 @@ const uint8_t *slow_next(struct jit_frame *f)
 
     code_leave(c);
     sync_in(c);
-    c->v.x->rip = f->page + (uint64_t)f->exit_delta;
+    c->v.x->rip = rip_at(&c->v, f->page + (uint64_t)f->exit_delta);
     return go_on(c, f->link);
 }
 
@@ -162,7 +163,7 @@ const uint8_t *slow_target(struct jit_frame *f)
 
     code_leave(c);
     sync_in(c);
-    c->v.x->rip = f->temp;
+    c->v.x->rip = rip_at(&c->v, f->temp);
     return go_on(c, NULL);
 }
 
@@ -175,7 +176,7 @@ const uint8_t *slow_insn(struct jit_frame *f)
     code_leave(c);
     sync_in(c);
     v->cur = NULL;
-    v->x->rip = f->page + (f->info & INFO_OFFSET);
+    v->x->rip = rip_at(v, f->page + (f->info & INFO_OFFSET));
     count_begin(c);
     decode_here(v, i);
     c->interpreted++;
@@ -193,7 +194,7 @@ const uint8_t *slow_interp(struct jit_frame *f)
 
     code_leave(c);
     sync_in(c);
-    v->x->rip = f->page + (f->info & INFO_OFFSET);
+    v->x->rip = rip_at(v, f->page + (f->info & INFO_OFFSET));
     c->interpreted++;
     c->interpreted_by[i->map & 3][i->opcode & 0xff]++;
     count_begin(c);

@@ -47,11 +47,11 @@ static unsigned plain_size(const struct rule *r, const struct insn *i, bool *ret
     return r->emit == op_setcc ? 1 : 0;
 }
 
-static bool operand_of(const struct rule *r, const struct insn *i, unsigned next, struct operand *ret)
+static bool operand_of(uint32_t mode, const struct rule *r, const struct insn *i, unsigned next, struct operand *ret)
 {
-    *ret = (struct operand){.where = {.base = BP_RSP, .index = -1}, .size = 8};
+    *ret = (struct operand){.where = {.base = BP_RSP, .index = -1}, .size = i->opsize};
     if (is_stack_push(r)) {
-        ret->where.disp = -8;
+        ret->where.disp = -i->opsize;
         ret->write = true;
         return true;
     }
@@ -67,8 +67,8 @@ static bool operand_of(const struct rule *r, const struct insn *i, unsigned next
         ret->size = (r->emit == op_sse ? sse_operand : vex_operand)(i, &ret->write);
     else
         ret->size = plain_size(r, i, &ret->write);
-    ret->where = where_at(i, next);
-    return ret->size != 0;
+    ret->where = is_legacy(mode) ? legacy_where(mode, i) : where_at(i, next);
+    return ret->size != 0 && !ret->where.width && !ret->where.checked;
 }
 
 /* ---- what an instruction does to registers ---- */
@@ -113,7 +113,11 @@ static unsigned may_write(const struct rule *r, const struct insn *i)
         return op == 7 ? 0 : rm_bit(i);
     if (fn == op_mov_imm_reg || fn == op_bswap)
         return operand_bit(i, (i->opcode & 7u) | (i->rex & 1u) << 3);
-    if (fn == op_alu_acc || fn == op_cbw || fn == op_x87)
+    if (fn == op_high || fn == op_high_imm) /* which of the four, and where memory is not the only operand */
+        return 0xf;
+    if (fn == op_incdec_short)
+        return one(i->opcode & 7);
+    if (fn == op_moffs || fn == op_alu_acc || fn == op_cbw || fn == op_x87)
         return one(BP_RAX);
     if (fn == op_cwd || fn == op_mul || fn == op_div)
         return one(BP_RAX) | one(BP_RDX);
@@ -125,16 +129,16 @@ static unsigned may_write(const struct rule *r, const struct insn *i)
 }
 
 /* By how much it moves RSP, when all it does to it is that. */
-static bool moves_stack(const struct rule *r, const struct insn *i, int32_t *ret_by)
+static bool moves_stack(uint32_t mode, const struct rule *r, const struct insn *i, int32_t *ret_by)
 {
     unsigned op = i->modrm >> 3 & 7;
 
     *ret_by = 0;
     if (r->emit == op_push || r->emit == op_push_imm || r->emit == op_push_rm)
-        *ret_by = -8;
+        *ret_by = -i->opsize;
     else if (r->emit == op_pop && i->reg != BP_RSP)
-        *ret_by = 8;
-    else if (r->emit == op_alu_imm && i->rm == BP_RSP && i->opsize == 8 && (op == 0 || op == 5))
+        *ret_by = i->opsize;
+    else if (r->emit == op_alu_imm && i->rm == BP_RSP && i->opsize == (is_legacy(mode) ? 4 : 8) && (op == 0 || op == 5))
         *ret_by = op == 0 ? (int32_t)sign_extend(i->imm, 4) : -(int32_t)sign_extend(i->imm, 4);
     else
         return false;
@@ -254,13 +258,21 @@ static void choose_marks(const struct rule *rules, unsigned count, struct span_p
     }
 }
 
-unsigned span_plan(unsigned offset, const struct insn *insns, struct rule *rules, unsigned count,
+/* Pushes and accesses by ESP are of 32 bits and see no segment, or there is no plan. */
+static bool suits(uint32_t mode)
+{
+    return !is_legacy(mode) || (mode & MODE_STACK32 && mode >> (MODE_PLAIN_SHIFT + BP_SS) & 1);
+}
+
+unsigned span_plan(uint32_t mode, unsigned offset, const struct insn *insns, struct rule *rules, unsigned count,
                    struct span_plan *plan)
 {
     struct open open[SPANS] = {0};
     unsigned next = offset, leaders = 0;
 
     memset(plan, 0, count * sizeof(*plan));
+    if (!suits(mode))
+        return 0;
     for (unsigned n = 0; n < count; n++) {
         const struct rule *r = &rules[n];
         unsigned lost = ALL_GPRS;
@@ -269,9 +281,11 @@ unsigned span_plan(unsigned offset, const struct insn *insns, struct rule *rules
 
         next += insns[n].len;
         if (r->emit) {
-            if (operand_of(r, &insns[n], next, &op))
+            if (operand_of(mode, r, &insns[n], next, &op))
                 place(plan, open, n, &op);
-            lost = moves_stack(r, &insns[n], &by) ? may_write(r, &insns[n]) & ~one(BP_RSP) : may_write(r, &insns[n]);
+            lost = may_write(r, &insns[n]);
+            if (moves_stack(mode, r, &insns[n], &by))
+                lost &= ~one(BP_RSP);
         }
         for (unsigned s = 0; s < SPANS; s++) {
             if (lost == ALL_GPRS || (open[s].base < 16 && lost >> open[s].base & 1))
@@ -291,6 +305,7 @@ unsigned span_plan(unsigned offset, const struct insn *insns, struct rule *rules
 
 bool span_fits(const struct span_plan *p, const struct where *w, unsigned size, bool write, unsigned align)
 {
-    return p && p->role != SPAN_NONE && w->index < 0 && !w->segment && !w->slot && align <= 1 &&
+    return p && p->role != SPAN_NONE && w->index < 0 && !w->segment && !w->slot && !w->width && !w->checked &&
+           align <= 1 &&
            p->base == base_of(w) && p->disp == w->disp && p->size == size && p->write == write;
 }

@@ -100,6 +100,14 @@ static int tcg_cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_er
     return 0;
 }
 
+static void hide(struct bp_cpu *cpu)
+{
+    struct cpu_tcg *t = bp_cpu_accel_state(cpu);
+
+    if (t->c)
+        tcg_cpu_hide(t->c);
+}
+
 static void tcg_cpu_fini(struct bp_cpu *cpu)
 {
     struct cpu_tcg *t = bp_cpu_accel_state(cpu);
@@ -198,7 +206,7 @@ static const struct bp_field props[] = {
 
 BP_ACCEL(tcg, "tcg", "x86_64,i386", "Translator", struct accel_tcg, props, .rank = 20, .smm = true,
          .init = tcg_init,
-         .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini,
+         .cpu_size = sizeof(struct cpu_tcg), .cpu_init = tcg_cpu_init, .cpu_fini = tcg_cpu_fini, .cpu_hide = hide,
          .cpu_exec = tcg_exec, .cpu_kick = tcg_kick, .cpu_changed = tcg_changed, .cpu_sync = tcg_sync,
          .cpu_features = tcg_features, .cpu_debug = tcg_debug, .cpu_left = tcg_left,
          .cpu_set_left = tcg_set_left);

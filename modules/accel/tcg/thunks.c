@@ -126,8 +126,10 @@ static void go_on(struct code *c, int32_t pushed)
     leave(c);
 }
 
+enum { INTERP, STRING, CALL };
+
 /* SCRATCH0: info, SCRATCH1: the instruction. Returns when the block goes on. */
-static void make_interp(struct code *c, bool string)
+static void make_interp(struct code *c, unsigned kind)
 {
     uint8_t *site;
 
@@ -135,13 +137,19 @@ static void make_interp(struct code *c, bool string)
     emit_rm(c, 0x89, 4, SCRATCH0, FRAME, SLOT(info));
     emit_store(c, SCRATCH1, FRAME, SLOT(linear));
     move_gprs(c, true, true);
-    if (string) {
+    if (kind == STRING) {
         call_c(c, (uintptr_t)fast_string);
         emit_rr(c, 0x85, 4, H_AX, H_AX);
         site = emit_jcc(c, CC_NE);
         move_gprs(c, false, false);
         emit_alu_imm(c, 0, 8, H_SP, RETURN_BYTES);
         put8(c, 0xc3);
+        patch(site, c->p);
+    } else if (kind == CALL) {
+        call_c(c, (uintptr_t)fast_call);
+        emit_rr(c, 0x85, 8, H_AX, H_AX);
+        site = emit_jcc(c, CC_E);
+        go_on(c, 2 * RETURN_BYTES);
         patch(site, c->p);
     }
     save_simd(c);
@@ -153,6 +161,44 @@ static void make_interp(struct code *c, bool string)
     put8(c, 0xc3);
     patch(site, c->p);
     go_on(c, 2 * RETURN_BYTES);
+}
+
+/* SCRATCH1: the target of a computed jump. ZF: it is in the jump cache and SCRATCH0 is its entry in the small one,
+ * which it did not have before; else `temp` is the target. Uses the scratch registers alone, so that nothing has to
+ * be saved. */
+static void make_probe(struct code *c)
+{
+    struct rm tag = rm_index(FRAME, SCRATCH0, 0, SLOT(jump) + (int32_t)offsetof(struct jump, tag));
+    struct rm code = rm_index(FRAME, SCRATCH0, 0, SLOT(jump) + (int32_t)offsetof(struct jump, code));
+    uint8_t *miss[2];
+
+    emit_store(c, SCRATCH1, FRAME, SLOT(temp));
+    emit_rr(c, 0x89, 4, SCRATCH1, SCRATCH0);
+    emit_shift(c, 5, 4, SCRATCH0, JUMPS_BITS);
+    emit_rr(c, 0x33, 4, SCRATCH0, SCRATCH1);
+    emit_alu_imm(c, 4, 4, SCRATCH0, JUMPS - 1);
+    emit_shift(c, 4, 4, SCRATCH0, JUMP_SHIFT);
+    emit_shift(c, 4, 8, SCRATCH1, 16);
+    emit_rm(c, 0x0b, 8, SCRATCH1, FRAME, SLOT(key));
+    emit(c, 0x3b, 8, SCRATCH1, &tag);
+    miss[0] = emit_jcc(c, CC_NE);
+    emit_shift(c, 7, 8, SCRATCH1, 16);
+    emit_rm(c, 0x3b, 8, SCRATCH1, FRAME, SLOT(temp)); /* a tag has no room for the upper bits: they fault */
+    miss[1] = emit_jcc(c, CC_NE);
+    emit(c, 0x8b, 8, SCRATCH1, &code);
+    emit_rm(c, 0x69, 4, SCRATCH0, FRAME, SLOT(temp)); /* imul */
+    put32(c, QUICK_FACTOR);
+    emit_shift(c, 5, 4, SCRATCH0, QUICK_SHIFT - JUMP_SHIFT);
+    emit_alu_imm(c, 4, 4, SCRATCH0, (int32_t)((QUICK - 1) << JUMP_SHIFT));
+    emit_rm(c, 0x03, 8, SCRATCH0, FRAME, SLOT(quick));
+    emit_store(c, SCRATCH1, SCRATCH0, (int32_t)offsetof(struct jump, code));
+    emit_load(c, SCRATCH1, FRAME, SLOT(temp));
+    emit_store(c, SCRATCH1, SCRATCH0, (int32_t)offsetof(struct jump, tag));
+    emit_rr(c, 0x39, 4, SCRATCH0, SCRATCH0); /* cmp: equal */
+    put8(c, 0xc3);
+    patch(miss[0], c->p);
+    patch(miss[1], c->p);
+    put8(c, 0xc3); /* not equal still */
 }
 
 static const uint8_t *aligned(struct code *c)
@@ -210,10 +256,14 @@ void thunks_make(struct tcg_cpu *cpu)
     call_c(c, (uintptr_t)slow_insn);
     go_on(c, 2 * RETURN_BYTES);
 
+    cpu->thunk_probe = aligned(c);
+    make_probe(c);
     cpu->thunk_interp = aligned(c);
-    make_interp(c, false);
+    make_interp(c, INTERP);
     cpu->thunk_string = aligned(c);
-    make_interp(c, true);
+    make_interp(c, STRING);
+    cpu->thunk_call = aligned(c);
+    make_interp(c, CALL);
     cpu->thunk_size = (uint32_t)((const uint8_t *)aligned(c) - cpu->buffer);
     if (cpu->thunk_size > THUNK_BYTES)
         abort(); /* THUNK_BYTES is too small */

@@ -10,6 +10,12 @@
 #include <bp/log.h>
 #include <time.h>
 
+/* STI: what its emitter makes holds interrupts back inside of the block only, so another instruction has to follow. */
+static bool opens_shadow(const struct insn *i)
+{
+    return i->map == 0 && i->opcode == 0xfb;
+}
+
 static unsigned decode_run(struct tcg_cpu *c, const uint8_t *bytes, unsigned avail, unsigned max,
                            unsigned *ret_bytes, bool *ret_end)
 {
@@ -28,7 +34,7 @@ static unsigned decode_run(struct tcg_cpu *c, const uint8_t *bytes, unsigned ava
         if (r == DECODE_MORE || (alone && count))
             break;
         at += v->decoded[count++].len;
-        if (r == DECODE_END) {
+        if (r == DECODE_END && !opens_shadow(&v->decoded[count - 1])) {
             *ret_end = true;
             break;
         }
@@ -117,10 +123,14 @@ static void count_span(struct tr *t)
 static void emit_all(struct tr *t, const struct insn *const *insns, const struct rule *rules, const bool *after,
                      unsigned count, bool end, const struct span_plan *plan)
 {
+    const uint8_t *start = t->cpu->at;
+
+    t->begun = 0;
     for (unsigned n = 0; n < count; n++) {
         const struct insn *i = insns[n];
         const struct rule *r = &rules[n];
 
+        t->begins[t->begun++] = (uint32_t)(t->c.p - start);
         t->next = t->offset + i->len;
         t->flags_after = after[n];
         if (!r->emit) {
@@ -147,12 +157,7 @@ static void emit_all(struct tr *t, const struct insn *const *insns, const struct
         t->offset -= count ? insns[count - 1]->len : 0; /* a jump from the last one */
         exit_direct(t, NULL, 1, t->next);
     }
-}
-
-/* STI: what its emitter makes holds interrupts back inside of the block only. */
-static bool opens_shadow(const struct insn *i)
-{
-    return i->map == 0 && i->opcode == 0xfb;
+    t->ends = (uint32_t)(t->c.p - start);
 }
 
 static uint64_t now_ns(void)
@@ -241,7 +246,8 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     tb->bytes = (uint16_t)size;
     tb->count = (uint16_t)count;
     memcpy(tb->code, bytes, size);
-    leaders = mode & MODE_APART || c->machine->counts ? 0 : span_plan(linear & 0xfff, c->v.decoded, rules, count, plan);
+    leaders = mode & MODE_APART || c->machine->counts ? 0 :
+              span_plan(mode, linear & 0xfff, c->v.decoded, rules, count, plan);
     if (leaders) {
         tb->apart = cache_alloc(c, leaders * sizeof(*tb->apart));
         if (!tb->apart)
@@ -274,6 +280,8 @@ struct tb *translate(struct tcg_cpu *c, const uint8_t *host, const uint8_t *host
     if (perf_wanted)
         perf_code(c, start_code, (size_t)(t.c.p - start_code), "guest", linear);
     log_code(c, linear, bytes, size);
+    if (unlikely(bp_log_on(BP_LOG_OP)))
+        explain_block(c, &t, insns, rules, after, count, leaders ? plan : NULL);
     if (unlikely(bp_log_on(BP_LOG_OUT_ASM)) && c->v.x->cpu)
         bp_cpu_log_host_code(c->v.x->cpu, linear, start_code + c->exec_delta, (size_t)(t.c.p - start_code));
     c->translate_ns += now_ns() - start;

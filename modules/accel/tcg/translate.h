@@ -36,8 +36,8 @@ struct rule rule_bmi(const struct insn *i); /* op-bmi.c */
 emit_fn op_bmi;
 struct rule rule_system(const struct tcg_cpu *c, const struct insn *i); /* op-system.c */
 emit_fn op_mov_from_segment, op_pause, op_fence, op_cld_std, op_cli_sti, op_swapgs, op_pushf, op_popf,
-    op_stac_clac;
-struct rule rule_string(const struct insn *i); /* op-string.c */
+    op_stac_clac, op_fast_call;
+struct rule rule_string(const struct tcg_cpu *c, const struct insn *i); /* op-string.c */
 emit_fn op_string;
 struct rule rule_sse(const struct tcg_cpu *c, const struct insn *i);
 struct rule rule_x87(const struct tcg_cpu *c, const struct insn *i);
@@ -49,6 +49,8 @@ struct where { /* an address of the guest: [base + index << scale + disp] and a 
     bool rip;           /* disp counts from the page's linear address */
     int32_t segment;    /* slot of a base to be added, 0: none */
     int32_t slot;       /* in the frame, of the whole address; 0: as above */
+    uint8_t width;      /* bytes that the sum is truncated to: 4, 2; 0: all */
+    uint8_t checked;    /* 1 + segment of which base and limit are looked at; 0: none */
 };
 
 /* ---- spans: span.c ---- */
@@ -65,7 +67,7 @@ struct span_plan { /* of one instruction's access */
     int32_t disp;
 };
 /* Fills plan[count], and makes members what cannot fault; the number of leaders. offset: of the first in its page. */
-unsigned span_plan(unsigned offset, const struct insn *insns, struct rule *rules, unsigned count,
+unsigned span_plan(uint32_t mode, unsigned offset, const struct insn *insns, struct rule *rules, unsigned count,
                    struct span_plan *plan);
 /* Is it the access that was planned? */
 bool span_fits(const struct span_plan *p, const struct where *w, unsigned size, bool write, unsigned align);
@@ -109,7 +111,13 @@ struct tr {
     bool ended; /* the block has left already */
     struct stub stubs[MAX_STUBS];
     unsigned stub_count;
+    uint32_t begins[MAX_BLOCK], ends; /* of the instructions' code, from the block's beginning */
+    unsigned begun;
 };
+
+/* explain.c: logs a block that has been translated. */
+void explain_block(struct tcg_cpu *c, const struct tr *t, const struct insn *const *insns, const struct rule *rules,
+                   const bool *after, unsigned count, const struct span_plan *plan);
 
 #define SLOT(field) ((int32_t)offsetof(struct jit_frame, field) - FRAME_BIAS)
 #define GPR_SLOT(r) (SLOT(gpr) + (int32_t)(r) * 8)
@@ -153,6 +161,9 @@ enum access { ACCESS_READ, ACCESS_WRITE };
 struct where where_of(const struct tr *t, const struct insn *i);
 struct where where_at(const struct insn *i, unsigned next); /* next: as in struct tr */
 void emit_address(struct tr *t, int to, const struct where *w, int64_t extra);
+/* The stack's top and what lies `disp` bytes from it; base: BP_RSP or BP_RBP. */
+struct where stack_at(const struct tr *t, unsigned base, int32_t disp);
+void stack_move(struct tr *t, unsigned from, int32_t by); /* RSP = from + by, in the stack's width. Keeps the flags */
 /*
  * Checks an access and gives its host operand. Saves the flags before, clobbers the host's. Uses both scratch
  * registers; the operand uses SCRATCH1 only. Behind a write, wrote() must follow, before which SCRATCH0
@@ -174,6 +185,8 @@ void exit_direct(struct tr *t, const struct insn *i, unsigned link, int64_t delt
 void exit_if(struct tr *t, const struct insn *i, unsigned cc, int64_t delta);
 /* Target's linear address in SCRATCH1; `commit` puts what is left to do when it is known. */
 void exit_indirect(struct tr *t, const struct insn *i, void (*commit)(struct tr *, const struct insn *));
+/* A jump (link 0) or what follows (link 1) can be chained: it stays in the page whatever segments say. */
+bool exit_chains(const struct tr *t, const struct insn *i, unsigned link, int64_t delta);
 void exit_probe(struct tr *t, const struct insn *i, int64_t delta); /* by the jump cache */
 void take_budget(struct tr *t); /* -icount: the block is left when there are not instructions enough for all of it */
 void entry_poll(struct tr *t, const uint8_t *entry); /* entry: where the rest is; NULL: here */
@@ -183,6 +196,21 @@ void call_interp(struct tr *t, const struct insn *i, bool last);
 void call_with_insn(struct tr *t, const struct insn *i, const uint8_t *thunk, uint32_t info);
 void need_simd(struct tr *t);
 void need_x87(struct tr *t);
+
+/* ---- code that is not 64-bit: legacy.c ---- */
+static inline bool legacy(const struct tr *t)
+{
+    return is_legacy(t->tb->mode);
+}
+struct where legacy_where(uint32_t mode, const struct insn *i);
+void legacy_address(struct tr *t, int to, const struct where *w, int64_t extra);
+/* Behind flags_save(): the checked linear address of an access goes to the frame; how to go on from there. */
+struct where legacy_place(struct tr *t, const struct insn *i, const struct where *w, unsigned size, bool write);
+/* SCRATCH1: the branch's target as an offset, whose upper half may be anything; becomes its linear address. */
+void legacy_target(struct tr *t, const struct insn *i);
+void legacy_jump(struct tr *t, int64_t delta); /* to page + delta: the offset, to SCRATCH1 */
+struct rule rule_legacy(const struct tcg_cpu *c, const struct insn *i); /* op-legacy.c: what only such code has */
+bool suits_legacy(const struct tcg_cpu *c, const struct insn *i);
 
 /* ---- emitters ---- */
 emit_fn op_alu, op_alu_imm, op_alu_acc, op_test, op_incdec, op_not_neg, op_mul, op_div, op_imul2, op_imul3,
@@ -194,5 +222,8 @@ emit_fn op_mov_store, op_mov_load, op_mov_imm, op_mov_imm_reg, op_lea, op_movx, 
     op_pop, op_push_imm, op_push_rm, op_leave, op_nop, op_xchg_ax, op_flag;
 emit_fn op_jcc, op_jmp, op_call, op_ret, op_jmp_rm, op_call_rm;
 emit_fn op_sse, op_sse_gpr, op_x87;
+bool high_emits(const struct insn *i); /* op-high.c: AH to BH among the operands */
+emit_fn op_high, op_high_imm;
+emit_fn op_incdec_short, op_moffs, op_loop, op_lahf_sahf, op_push_segment, op_cmpxchg8;
 
 #endif

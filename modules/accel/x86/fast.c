@@ -351,6 +351,8 @@ void pick_fast(struct vcpu *v, struct insn *i)
             fn = pick_mov(i, flat);
         if (!fn && v->long64)
             fn = pick_64(i);
+        else if (!v->long64 && (i->opcode & 0xf0) == 0x50)
+            i->reg = i->opcode & 7;
         switch (i->opcode) {
         case 0xb8 ... 0xbf:
             i->reg = (i->opcode & 7) | (i->rex & 1) << 3;

@@ -66,6 +66,9 @@ struct bus {
     void (*write)(void *opaque, uint64_t address, uint64_t value, unsigned size);
     uint64_t (*port_in)(void *opaque, uint16_t port, unsigned size);
     void (*port_out)(void *opaque, uint16_t port, uint64_t value, unsigned size);
+    /* What functions these linear addresses are in, "" where that is not known; NULL: nobody knows. */
+#define BUS_NAME 128u
+    void (*names)(void *opaque, const uint64_t *address, unsigned count, char (*ret_name)[BUS_NAME]);
 };
 
 /* Exception vectors */

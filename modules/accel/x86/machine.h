@@ -5,6 +5,8 @@
 #include "vcpu.h"
 
 /* The bus of a machine's vCPU. [main] */
+/* bus.names of a machine's vCPU: opaque is the bp_cpu */
+void machine_names(void *opaque, const uint64_t *address, unsigned count, char (*ret_name)[BUS_NAME]);
 void machine_bus(struct bp_cpu *cpu, struct bus *ret_bus);
 struct bp_memory_listener;
 /* Listens to what system management mode sees, too: the board gives it after the vCPU was made, before the

@@ -242,12 +242,13 @@ struct vcpu {
     struct bp_debug_hit hit;      /* why vcpu_run() returned BP_CPU_EXIT_DEBUG */
     /* The last exceptions, for the story of a triple fault: story.c */
     struct exception_note {
-        uint64_t rip, cr2;
+        uint64_t rip, linear, cr2;
         uint32_t code;
         uint16_t cs;
         uint8_t vector, has_code, cpl, during; /* during: of `delivering` */
     } story[16];
     uint32_t story_count;
+    uint8_t story_told; /* without -d it is told once */
     /* One that runs beside another on the same memory, to be compared with it (tcg's check.c); NULL: it does not. It
      * uses what the other's TLB has, and the memory that `page` gives for a page at host address `host`. */
     const struct vcpu *beside;

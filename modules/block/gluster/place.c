@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "gluster.h"
+#include "url-text.h"
 
 #define MAX_TEXT 4095u
 
@@ -45,39 +46,10 @@ static int take_port(const char *text, unsigned *ret, struct bp_error *err)
     return 0;
 }
 
-static int hex(char c)
-{
-    return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? (c | 0x20) - 'a' + 10 : -1;
-}
-
-/* malloc'd, without its escapes; NULL: one is damaged, or is byte 0. */
-static char *decoded(const char *text, size_t length)
-{
-    char *out = bp_alloc(length + 1);
-    size_t n = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        int value = (uint8_t)text[i];
-
-        if (value == '%') {
-            value = length - i > 2 && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0
-                        ? hex(text[i + 1]) * 16 + hex(text[i + 2]) : 0;
-            i += 2;
-        }
-        if (value == 0) {
-            free(out);
-            return NULL;
-        }
-        out[n++] = (char)value;
-    }
-    out[n] = '\0';
-    return out;
-}
-
 /* HOST, HOST:PORT, [IPV6]:PORT */
 static int take_host(const char *text, size_t length, struct gluster_server *s, struct bp_error *err)
 {
-    char *copy = decoded(text, length), *colon, *from = copy;
+    char *copy = url_decoded(text, length), *colon, *from = copy;
     int ret = 0;
 
     if (!copy)
@@ -107,7 +79,7 @@ static int take_query(const char *query, struct gluster_server *s, struct bp_err
 {
     if (strncmp(query, "socket=", 7) != 0 || strpbrk(query, "&;"))
         return bp_fail(err, EINVAL, "gluster: '%.200s' is not known in a URI; socket= is", query);
-    s->socket = decoded(query + 7, strlen(query + 7));
+    s->socket = url_decoded(query + 7, strlen(query + 7));
     return s->socket ? 0 : bp_fail(err, EINVAL, "gluster: the socket's name has a damaged '%%' in it");
 }
 
@@ -133,8 +105,8 @@ int place_of_name(const char *name, struct gluster_place *p, struct bp_error *er
     s = another(p);
     if (!s)
         return bp_fail(err, ENOMEM, "gluster: no memory");
-    p->volume = decoded(path + 1, (size_t)(file - path - 1));
-    p->path = decoded(file + 1, query ? (size_t)(query - file - 1) : strlen(file + 1));
+    p->volume = url_decoded(path + 1, (size_t)(file - path - 1));
+    p->path = url_decoded(file + 1, query ? (size_t)(query - file - 1) : strlen(file + 1));
     if (!p->volume || !p->path)
         return bp_fail(err, EINVAL, "gluster: the volume or the path has a damaged '%%' in it");
     if (query)

@@ -2,7 +2,7 @@
 /*
  * Module `block-luks`: disks that are encrypted with LUKS (On-Disk Format Specification 1.2.3, version 1), by
  * libgcrypt; as a driver, and for formats that hold such a header (bp/host/block-luks.h).
- * Leaves out: version 2; changing key slots, which cryptsetup does.
+ * Leaves out: version 2.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -254,6 +254,18 @@ static int driver_measure(struct bp_value *options, uint64_t size, uint64_t used
     return 0;
 }
 
+static int driver_amend(struct bp_block_node *node, struct bp_value *options, struct bp_error *err)
+{
+    struct luks_state *s = block->state(node);
+    struct bp_luks_place place = {.size = sizeof(place), .read = place_read, .write = place_write,
+                                  .opaque = s->header ? s->header : s->file};
+    struct bp_block_open_flags flags = {.size = sizeof(flags)};
+
+    block->open_flags(node, &flags);
+    return flags.read_only ? bp_fail(err, EACCES, "the image is read-only")
+                           : luks_amend(&place, s->luks, options, err);
+}
+
 static const struct bp_field props[] = {
     BP_PROP("key-secret", STRING, struct luks_state, key_secret, NULL, "id of the secret with the password"),
     {.name = "no-io", .kind = BP_KIND_BOOL, .flags = BP_FIELD_OPTIONAL | BP_FIELD_HIDDEN,
@@ -272,5 +284,5 @@ static const struct bp_block_driver luks_driver = {
     .flags = BP_BLOCK_FORMAT, .native = BP_BLOCK_FUA, .children = children, .probe = luks_probe, .open = driver_open,
     .close = driver_close, .read = driver_read, .write = driver_write, .length = driver_length,
     .resize = driver_resize, .limits = driver_limits, .info = driver_info, .create = driver_create,
-    .measure = driver_measure};
+    .measure = driver_measure, .amend = driver_amend};
 BP_MODULE("block-luks", "Encrypted disks", imports, {BP_PROVIDE_OTHER, &luks_driver});

@@ -146,7 +146,9 @@ static void try_slot(void *opaque)
     t->ret = try_it(t);
 }
 
-static int unlock(const struct bp_luks_place *place, struct bp_luks *l, const char *id, struct bp_error *err)
+/* Tries slots from `first` to before `end`; 1: one fits, 0: none. */
+static int try_slots(const struct bp_luks_place *place, struct bp_luks *l, const char *id, unsigned first,
+                     unsigned end, struct bp_error *err)
 {
     const uint8_t *data;
     struct trying t = {.l = l};
@@ -164,7 +166,7 @@ static int unlock(const struct bp_luks_place *place, struct bp_luks *l, const ch
     }
     memcpy(password, data, t.length); /* the secret may go meanwhile */
     t.password = password;
-    for (t.slot = 0; ret == 0 && t.slot < SLOTS; t.slot++) {
+    for (t.slot = first; ret == 0 && t.slot < end; t.slot++) {
         const struct slot *s = &l->slots[t.slot];
 
         if (!s->active)
@@ -183,9 +185,21 @@ static int unlock(const struct bp_luks_place *place, struct bp_luks *l, const ch
     wipe(t.material, (size_t)STRIPES * l->key_bytes);
     free(password);
     free(t.material);
-    return ret == 1 ? 0
-           : ret < 0 ? bp_fail(err, -ret, "luks: a key slot cannot be read: %s", strerror(-ret))
-                     : bp_fail(err, EACCES, "luks: the password of secret '%s' opens no key slot", id);
+    return ret < 0 ? bp_fail(err, -ret, "luks: a key slot cannot be read: %s", strerror(-ret)) : ret;
+}
+
+int slot_opens(const struct bp_luks_place *place, struct bp_luks *l, unsigned slot, const char *id,
+               struct bp_error *err)
+{
+    return try_slots(place, l, id, slot, slot + 1, err);
+}
+
+static int unlock(const struct bp_luks_place *place, struct bp_luks *l, const char *id, struct bp_error *err)
+{
+    int ret = try_slots(place, l, id, 0, SLOTS, err);
+
+    return ret == 0 ? bp_fail(err, EACCES, "luks: the password of secret '%s' opens no key slot", id)
+                    : ret < 0 ? ret : 0;
 }
 
 int luks_open(const struct bp_luks_place *place, const char *secret_id, struct bp_luks **ret_luks,
@@ -293,4 +307,4 @@ struct bp_value *luks_info(const struct bp_luks *l)
 
 const struct bp_luks_ops luks_ops = {.size = sizeof(luks_ops), .open = luks_open, .free = luks_free,
                                      .measure = luks_measure, .create = luks_create, .encrypt = encrypt,
-                                     .decrypt = decrypt, .payload = payload, .info = luks_info};
+                                     .decrypt = decrypt, .payload = payload, .info = luks_info, .amend = luks_amend};

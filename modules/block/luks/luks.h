@@ -78,13 +78,26 @@ extern const struct bp_luks_ops luks_ops;
 int luks_open(const struct bp_luks_place *place, const char *secret_id, struct bp_luks **ret, struct bp_error *err);
 void luks_free(struct bp_luks *luks);
 int luks_crypt(struct bp_luks *luks, bool encrypt, uint64_t sector, void *buf, size_t bytes);
+/* Does the secret open this slot, which is active? 1, 0 or -errno. */
+int slot_opens(const struct bp_luks_place *place, struct bp_luks *l, unsigned slot, const char *id,
+               struct bp_error *err);
 struct bp_value *luks_info(const struct bp_luks *luks);
+
+/* ---- slots.c ---- */
+int luks_amend(const struct bp_luks_place *place, struct bp_luks *l, struct bp_value *options, struct bp_error *err);
 
 /* ---- make.c ---- */
 int luks_measure(struct bp_value *options, uint64_t *ret_bytes, struct bp_error *err);
 int luks_create(const struct bp_luks_place *place, struct bp_value *options, uint64_t payload, struct bp_luks **ret,
                 struct bp_error *err);
 struct bp_luks *luks_new(void);
+/* Milliseconds of option iter-time; 2000. */
+int luks_take_time(struct bp_value *options, uint64_t *ret, struct bp_error *err);
+void luks_put_header(const struct bp_luks *l, uint8_t *h); /* HEADER_BYTES */
+/* The slot, whose salt and place are there, becomes one that this password opens; `material` is what lies there, whole
+ * sectors. Takes its time: for a worker thread. */
+int slot_fill(struct bp_luks *l, struct slot *s, const uint8_t *password, size_t length, uint64_t milliseconds,
+              uint8_t *material);
 /* The secret's bytes, until it is deleted. */
 int luks_password(const char *id, const uint8_t **ret, size_t *ret_length, struct bp_error *err);
 

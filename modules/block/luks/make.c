@@ -39,7 +39,7 @@ static int take_cipher(const char *text, struct wish *w, struct bp_error *err)
                    "serpent-128, serpent-192, serpent-256, twofish-128, twofish-256, cast5-128", text);
 }
 
-static int take_time(struct bp_value *options, uint64_t *ret, struct bp_error *err)
+int luks_take_time(struct bp_value *options, uint64_t *ret, struct bp_error *err)
 {
     struct bp_value *v = bp_value_get(options, "iter-time");
     const char *text = v ? bp_value_as_string(v) : NULL;
@@ -71,7 +71,7 @@ static int take_wish(struct bp_value *options, struct wish *w, struct bp_error *
     *w = (struct wish){.cipher = ""};
     ret = take_cipher(or_else(options, "cipher-alg", "aes-256"), w, err);
     if (ret == 0)
-        ret = take_time(options, &w->milliseconds, err);
+        ret = luks_take_time(options, &w->milliseconds, err);
     if (ret < 0)
         return ret;
     if (!hash_of(hash) || (iv_hash && !hash_of(iv_hash)))
@@ -121,13 +121,14 @@ struct making {
 };
 
 /* Iterations that take so many milliseconds here. */
-static uint32_t iterations_for(const struct making *m, uint64_t milliseconds, unsigned bytes)
+static uint32_t iterations_for(const struct bp_luks *l, const uint8_t *password, size_t length, uint64_t milliseconds,
+                               unsigned bytes)
 {
     uint8_t out[MOST_KEY];
     int64_t begin = bp_clock_ns(BP_CLOCK_REALTIME), spent;
     uint64_t n;
 
-    if (derive(hash_of(m->w->hash), m->password, m->length, m->l->digest_salt, PROBE, out, bytes) < 0)
+    if (derive(hash_of(l->hash), password, length, l->digest_salt, PROBE, out, bytes) < 0)
         return LEAST_ITERATIONS;
     spent = bp_clock_ns(BP_CLOCK_REALTIME) - begin;
     wipe(out, sizeof(out));
@@ -135,23 +136,22 @@ static uint32_t iterations_for(const struct making *m, uint64_t milliseconds, un
     return n < LEAST_ITERATIONS ? LEAST_ITERATIONS : n > MOST_ITERATIONS ? MOST_ITERATIONS : (uint32_t)n;
 }
 
-static int fill_slot(struct making *m)
+int slot_fill(struct bp_luks *l, struct slot *s, const uint8_t *password, size_t length, uint64_t milliseconds,
+              uint8_t *material)
 {
-    struct bp_luks *l = m->l;
-    struct slot *s = &l->slots[0];
     uint8_t key[MOST_KEY];
     struct handle *h;
     int hash = hash_of(l->hash), ret;
 
     s->active = true;
-    s->iterations = iterations_for(m, m->w->milliseconds, l->key_bytes);
-    ret = derive(hash, m->password, m->length, s->salt, s->iterations, key, l->key_bytes);
+    s->iterations = iterations_for(l, password, length, milliseconds, l->key_bytes);
+    ret = derive(hash, password, length, s->salt, s->iterations, key, l->key_bytes);
     if (ret == 0)
-        ret = af_split(hash, l->key, l->key_bytes, STRIPES, m->material);
+        ret = af_split(hash, l->key, l->key_bytes, STRIPES, material);
     if (ret < 0)
         return ret;
     h = handle_new(&l->suite, key);
-    ret = h ? handle_crypt(h, true, 0, m->material, (size_t)up_to((uint64_t)STRIPES * l->key_bytes, BP_LUKS_SECTOR))
+    ret = h ? handle_crypt(h, true, 0, material, (size_t)up_to((uint64_t)STRIPES * l->key_bytes, BP_LUKS_SECTOR))
             : -ENOMEM;
     handles_free(h);
     wipe(key, sizeof(key));
@@ -177,9 +177,10 @@ static int make_it(struct making *m)
     for (unsigned i = 0, at = 0; i < 16; i++)
         at += (unsigned)sprintf(l->uuid + at, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i]);
     l->has_key = true;
-    l->digest_iterations = iterations_for(m, m->w->milliseconds / 8, DIGEST);
+    l->digest_iterations = iterations_for(l, m->password, m->length, m->w->milliseconds / 8, DIGEST);
     ret = derive(hash_of(l->hash), l->key, l->key_bytes, l->digest_salt, l->digest_iterations, l->digest, DIGEST);
-    return ret < 0 ? ret : fill_slot(m);
+    return ret < 0 ? ret
+                   : slot_fill(l, &l->slots[0], m->password, m->length, m->w->milliseconds, m->material);
 }
 
 static void make_on_worker(void *opaque)
@@ -189,7 +190,7 @@ static void make_on_worker(void *opaque)
     m->ret = make_it(m);
 }
 
-static void put_header(const struct bp_luks *l, uint8_t *h)
+void luks_put_header(const struct bp_luks *l, uint8_t *h)
 {
     static const uint8_t magic_and_version[8] = {'L', 'U', 'K', 'S', 0xba, 0xbe, 0, 1};
 
@@ -227,7 +228,7 @@ static int write_all(const struct bp_luks_place *place, const struct making *m)
     free(zeroes);
     if (ret == 0)
         ret = place->write(place->opaque, (uint64_t)m->l->slots[0].offset * BP_LUKS_SECTOR, m->material, bytes);
-    put_header(m->l, head);
+    luks_put_header(m->l, head);
     return ret < 0 ? ret : place->write(place->opaque, 0, head, sizeof(head));
 }
 

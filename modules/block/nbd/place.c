@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nbd.h"
+#include "url-text.h"
 
 #define MAX_EXPORT 4096u
 
@@ -19,35 +20,6 @@ void place_free(struct nbd_place *p)
     free(p->creds);
     free(p->name);
     *p = (struct nbd_place){.host = NULL};
-}
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 :
-        -1;
-}
-
-/* malloc'd; NULL: a damaged escape, or one for byte 0. */
-static char *decoded(const char *text, size_t length)
-{
-    char *out = bp_alloc(length + 1);
-    size_t n = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] != '%') {
-            out[n++] = text[i];
-            continue;
-        }
-        if (i + 2 >= length + 0 || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0 ||
-            (text[i + 1] == '0' && text[i + 2] == '0')) {
-            free(out);
-            return NULL;
-        }
-        out[n++] = (char)(hex(text[i + 1]) * 16 + hex(text[i + 2]));
-        i += 2;
-    }
-    out[n] = '\0';
-    return out;
 }
 
 static char *piece(const char *text, size_t length)
@@ -91,14 +63,14 @@ static int of_uri(const char *scheme_end, bool local, struct nbd_place *p, struc
 
     if (user)
         at = user + 1;
-    p->export = *slash == '/' ? decoded(slash + 1, (size_t)(path_end - slash - 1)) : bp_strdup("");
+    p->export = *slash == '/' ? url_decoded(slash + 1, (size_t)(path_end - slash - 1)) : bp_strdup("");
     if (!p->export)
         return bp_fail(err, EINVAL, "nbd: the export's name has a damaged '%%' in it");
     while (ret == 0 && query) {
         const char *key = query + 1, *end = key + strcspn(key, "&;"), *equals = memchr(key, '=', (size_t)(end - key));
 
         if (equals && equals - key == 6 && !strncmp(key, "socket", 6) && !p->path) {
-            p->path = decoded(equals + 1, (size_t)(end - equals - 1));
+            p->path = url_decoded(equals + 1, (size_t)(end - equals - 1));
             ret = p->path ? 0 : bp_fail(err, EINVAL, "nbd: the socket's name has a damaged '%%' in it");
         } else {
             ret = bp_fail(err, EINVAL, "nbd: '%.*s' is not known in a URI; socket= is", (int)(end - key), key);

@@ -9,6 +9,8 @@
 
 #include "server.h"
 
+#define BUFFER_ALIGN 4096u
+
 static int wait_for(void *opaque, unsigned events)
 {
     const struct client *c = opaque;
@@ -45,14 +47,39 @@ static int wire_read(const struct client *c, void *buf, size_t bytes)
     return wire(c, buf, bytes, false);
 }
 
-static int wire_write(const struct client *c, const void *buf, size_t bytes)
+int client_write(const struct client *c, const void *buf, size_t bytes)
 {
     return wire(c, (void *)(uintptr_t)buf, bytes, true);
 }
 
+/* One after the other, as far as it can be in one go. */
+static int client_write_both(const struct client *c, struct iovec *parts, int count)
+{
+    while (count > 0) {
+        ssize_t n = wire_writev(&c->wire, parts, count);
+
+        if (n == -EAGAIN) {
+            int ret = wait_for((void *)(uintptr_t)c, BP_WATCH_OUT);
+
+            if (ret < 0)
+                return ret;
+            continue;
+        }
+        if (n <= 0)
+            return n < 0 ? (int)n : -ECONNRESET;
+        for (; count > 0 && (size_t)n >= parts->iov_len; count--)
+            n -= (ssize_t)(parts++)->iov_len;
+        if (count > 0) {
+            parts->iov_base = (char *)parts->iov_base + n;
+            parts->iov_len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
 /* ---- options ---- */
 
-static int answer(struct client *c, uint32_t option, uint32_t type, const void *data, uint32_t length)
+int client_answer(struct client *c, uint32_t option, uint32_t type, const void *data, uint32_t length)
 {
     uint8_t head[20];
     int ret;
@@ -61,18 +88,18 @@ static int answer(struct client *c, uint32_t option, uint32_t type, const void *
     put32(head + 8, option);
     put32(head + 12, type);
     put32(head + 16, length);
-    ret = wire_write(c, head, sizeof(head));
-    return ret == 0 && length ? wire_write(c, data, length) : ret;
+    ret = client_write(c, head, sizeof(head));
+    return ret == 0 && length ? client_write(c, data, length) : ret;
 }
 
-static int answer_text(struct client *c, uint32_t option, uint32_t type, const char *text)
+int client_refuse(struct client *c, uint32_t option, uint32_t type, const char *text)
 {
-    return answer(c, option, type, text, (uint32_t)strlen(text));
+    return client_answer(c, option, type, text, (uint32_t)strlen(text));
 }
 
 static uint16_t flags_of(const struct export *e)
 {
-    return (uint16_t)(HAS_FLAGS | HAS_FLUSH | HAS_DF | HAS_MULTI |
+    return (uint16_t)(HAS_FLAGS | HAS_FLUSH | HAS_DF | (nbd_one_client() ? 0 : HAS_MULTI) |
                       (e->writable ? HAS_FUA | HAS_TRIM | HAS_ZEROES : HAS_READ_ONLY));
 }
 
@@ -91,18 +118,17 @@ static int list(struct client *c)
         if (more)
             memcpy(data + 4 + name, e->description, more);
         e->refs++; /* the client may take its time */
-        ret = answer(c, OPT_LIST, REP_SERVER, data, 4 + name + more);
+        ret = client_answer(c, OPT_LIST, REP_SERVER, data, 4 + name + more);
         free(data);
         next = e->removed ? NULL : e->next; /* the list was another one then: the client asks again */
         export_unref(e);
         if (ret < 0)
             return ret;
     }
-    return ret == 0 ? answer(c, OPT_LIST, REP_ACK, NULL, 0) : ret;
+    return ret == 0 ? client_answer(c, OPT_LIST, REP_ACK, NULL, 0) : ret;
 }
 
-/* The name at the beginning of an option's data; malloc'd, or NULL: it is not well-formed. */
-static char *name_in(const uint8_t *data, uint32_t length, uint32_t *ret_at)
+char *option_name(const uint8_t *data, uint32_t length, uint32_t *ret_at)
 {
     uint32_t n = length >= 4 ? get32(data) : UINT32_MAX;
     char *name;
@@ -119,6 +145,8 @@ static char *name_in(const uint8_t *data, uint32_t length, uint32_t *ret_at)
 static void choose(struct client *c, struct export *e)
 {
     c->export = e;
+    if (c->contexts_of != e)
+        c->contexts = 0;
     e->refs++;
     e->clients++;
 }
@@ -132,15 +160,15 @@ static int tell_of(struct client *c, uint32_t option, struct export *e)
     put16(info, INFO_EXPORT);
     put64(info + 2, (uint64_t)block->length(e->blk));
     put16(info + 10, flags_of(e));
-    ret = answer(c, option, REP_INFO, info, 12);
+    ret = client_answer(c, option, REP_INFO, info, 12);
     put16(info, INFO_BLOCK_SIZE);
     put32(info + 2, 1);
     put32(info + 6, 4096);
     put32(info + 10, MAX_NBD_REQUEST);
     if (ret == 0)
-        ret = answer(c, option, REP_INFO, info, 14);
+        ret = client_answer(c, option, REP_INFO, info, 14);
     if (ret == 0)
-        ret = answer(c, option, REP_ACK, NULL, 0);
+        ret = client_answer(c, option, REP_ACK, NULL, 0);
     if (ret < 0 || option == OPT_INFO)
         return ret;
     if (e->removed)
@@ -152,15 +180,15 @@ static int tell_of(struct client *c, uint32_t option, struct export *e)
 static int go_to(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
 {
     uint32_t at;
-    char *name = name_in(data, length, &at);
+    char *name = option_name(data, length, &at);
     struct export *e = name ? export_find(name) : NULL;
     int ret;
 
     free(name);
     if (!name || length - at < 2 || (length - at - 2) / 2 < get16(data + at))
-        return answer_text(c, option, REP_ERR_INVALID, "the option is not well-formed");
+        return client_refuse(c, option, REP_ERR_INVALID, "the option is not well-formed");
     if (!e)
-        return answer_text(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
+        return client_refuse(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
     e->refs++; /* it may be removed while the client takes its time */
     ret = tell_of(c, option, e);
     export_unref(e);
@@ -183,42 +211,8 @@ static int by_name(struct client *c, const uint8_t *data, uint32_t length)
     put64(tail, (uint64_t)block->length(e->blk));
     put16(tail + 8, flags_of(e));
     choose(c, e);
-    ret = wire_write(c, tail, c->no_zeroes ? 10 : sizeof(tail));
+    ret = client_write(c, tail, c->no_zeroes ? 10 : sizeof(tail));
     return ret < 0 ? ret : 1;
-}
-
-static int meta(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
-{
-    static const char known[] = "base:allocation";
-    uint32_t at, queries, n = sizeof(known) - 1;
-    char *name = name_in(data, length, &at);
-    bool wanted = false, exists = name && export_find(name);
-    uint8_t reply[4 + sizeof(known) - 1] = {0};
-    int ret = 0;
-
-    free(name);
-    if (!name || length - at < 4 || !c->structured)
-        return answer_text(c, option, REP_ERR_INVALID, "the option is not well-formed, or comes too early");
-    if (!exists)
-        return answer_text(c, option, REP_ERR_UNKNOWN, "there is no export of that name");
-    queries = get32(data + at);
-    at += 4;
-    wanted = queries == 0 && option == OPT_LIST_META;
-    for (uint32_t i = 0; i < queries; i++) {
-        uint32_t size = length - at >= 4 ? get32(data + at) : UINT32_MAX;
-
-        if (length - at < 4 || size > length - at - 4)
-            return answer_text(c, option, REP_ERR_INVALID, "a query is not well-formed");
-        wanted |= size == n && !memcmp(data + at + 4, known, n);
-        wanted |= option == OPT_LIST_META && size == 5 && !memcmp(data + at + 4, "base:", 5);
-        at += 4 + size;
-    }
-    if (option == OPT_SET_META)
-        c->status = wanted;
-    memcpy(reply + 4, known, n);
-    if (wanted)
-        ret = answer(c, option, REP_META, reply, sizeof(reply));
-    return ret == 0 ? answer(c, option, REP_ACK, NULL, 0) : ret;
 }
 
 /* What was said in the clear is forgotten. */
@@ -228,15 +222,16 @@ static int start_tls(struct client *c, uint32_t length)
     int ret;
 
     if (length)
-        return answer_text(c, OPT_STARTTLS, REP_ERR_INVALID, "it takes no data");
+        return client_refuse(c, OPT_STARTTLS, REP_ERR_INVALID, "it takes no data");
     if (c->wire.tls)
-        return answer_text(c, OPT_STARTTLS, REP_ERR_INVALID, "TLS is there already");
+        return client_refuse(c, OPT_STARTTLS, REP_ERR_INVALID, "TLS is there already");
     if (!nbd_tls_creds)
-        return answer_text(c, OPT_STARTTLS, REP_ERR_POLICY, "this server has no TLS");
-    ret = answer(c, OPT_STARTTLS, REP_ACK, NULL, 0);
+        return client_refuse(c, OPT_STARTTLS, REP_ERR_POLICY, "this server has no TLS");
+    ret = client_answer(c, OPT_STARTTLS, REP_ACK, NULL, 0);
     if (ret < 0)
         return ret;
-    c->structured = c->status = false;
+    c->structured = false;
+    c->contexts = 0;
     if (nbd_tls_creds) /* it may have ended meanwhile */
         ret = wire_secure(&c->wire, nbd_tls_creds, true, NULL, wait_for, c, &err);
     if (ret == 0 && nbd_tls_authz)
@@ -249,22 +244,22 @@ static int start_tls(struct client *c, uint32_t length)
 static int one_option(struct client *c, uint32_t option, const uint8_t *data, uint32_t length)
 {
     if (nbd_tls_creds && !c->wire.tls && option != OPT_STARTTLS && option != OPT_ABORT)
-        return option == OPT_EXPORT_NAME ? -EACCES : answer_text(c, option, REP_ERR_TLS, "TLS comes first");
+        return option == OPT_EXPORT_NAME ? -EACCES : client_refuse(c, option, REP_ERR_TLS, "TLS comes first");
     switch (option) {
     case OPT_EXPORT_NAME: return by_name(c, data, length);
-    case OPT_ABORT: answer(c, option, REP_ACK, NULL, 0); return -ECONNRESET;
-    case OPT_LIST: return length ? answer_text(c, option, REP_ERR_INVALID, "it takes no data") : list(c);
+    case OPT_ABORT: client_answer(c, option, REP_ACK, NULL, 0); return -ECONNRESET;
+    case OPT_LIST: return length ? client_refuse(c, option, REP_ERR_INVALID, "it takes no data") : list(c);
     case OPT_INFO:
     case OPT_GO: return go_to(c, option, data, length);
     case OPT_STRUCTURED:
         if (length)
-            return answer_text(c, option, REP_ERR_INVALID, "it takes no data");
+            return client_refuse(c, option, REP_ERR_INVALID, "it takes no data");
         c->structured = true;
-        return answer(c, option, REP_ACK, NULL, 0);
+        return client_answer(c, option, REP_ACK, NULL, 0);
     case OPT_LIST_META:
-    case OPT_SET_META: return meta(c, option, data, length);
+    case OPT_SET_META: return serve_meta(c, option, data, length);
     case OPT_STARTTLS: return start_tls(c, length);
-    default: return answer_text(c, option, REP_ERR_UNSUP, "the option is not known");
+    default: return client_refuse(c, option, REP_ERR_UNSUP, "the option is not known");
     }
 }
 
@@ -276,7 +271,7 @@ int serve_handshake(struct client *c)
     put64(head, NBD_MAGIC);
     put64(head + 8, NBD_OPTION);
     put16(head + 16, FLAG_FIXED | FLAG_NO_ZEROES);
-    ret = wire_write(c, head, 18);
+    ret = client_write(c, head, 18);
     if (ret == 0)
         ret = wire_read(c, head, 4);
     if (ret < 0 || get32(head) & ~(uint32_t)(FLAG_FIXED | FLAG_NO_ZEROES))
@@ -306,9 +301,41 @@ struct work {
     struct client *c;
     uint16_t flags, type;
     uint64_t cookie, offset;
-    uint32_t bytes;
+    uint32_t bytes, room; /* room: of buf */
     uint8_t *buf;
 };
+
+/* ---- buffers ---- */
+
+/* The one that was used last, if it is large enough. Aligned for files that are read past the host's cache. */
+static bool buffer_get(struct client *c, struct work *w)
+{
+    void *p;
+
+    if (c->kept_count && c->kept_room[c->kept_count - 1] >= w->bytes) {
+        w->buf = c->kept[--c->kept_count];
+        w->room = c->kept_room[c->kept_count];
+        c->kept_bytes -= w->room;
+        return true;
+    }
+    w->room = w->bytes ? (w->bytes + BUFFER_ALIGN - 1) & ~(BUFFER_ALIGN - 1) : BUFFER_ALIGN;
+    if (posix_memalign(&p, BUFFER_ALIGN, w->room) != 0)
+        return false;
+    w->buf = p;
+    return true;
+}
+
+static void buffer_put(struct client *c, struct work *w)
+{
+    if (w->buf && c->kept_count < MAX_BUSY && w->room <= KEPT_BYTES - c->kept_bytes) {
+        c->kept[c->kept_count] = w->buf;
+        c->kept_room[c->kept_count++] = w->room;
+        c->kept_bytes += w->room;
+    } else {
+        free(w->buf);
+    }
+    w->buf = NULL;
+}
 
 static uint32_t error_of(int ret)
 {
@@ -355,45 +382,13 @@ static void reply(const struct work *w, int ret)
         put64(head + 8, w->cookie);
         size = 16;
     }
+    c->ready_bytes += reads ? w->bytes : 0;
     bp_co_mutex_lock(c->sending);
-    ret = wire_write(c, head, size);
-    if (ret == 0 && reads)
-        ret = wire_write(c, w->buf, w->bytes);
+    ret = client_write_both(c, (struct iovec[]){{head, size}, {w->buf, w->bytes}}, reads ? 2 : 1);
     bp_co_mutex_unlock(c->sending);
+    c->ready_bytes -= reads ? w->bytes : 0;
     if (ret < 0)
         shutdown(c->wire.fd, SHUT_RDWR);
-}
-
-/* Extents from the offset on: one, or as many as fit. */
-static int reply_status(const struct work *w)
-{
-    uint8_t data[20 + 4 + 8 * 128];
-    uint64_t at = w->offset, end = w->offset + w->bytes;
-    uint32_t n = 0;
-    int ret = 0;
-
-    put32(data + 20, 0);
-    while (ret == 0 && at < end && n < (w->flags & CMD_REQ_ONE ? 1u : 128u)) {
-        struct bp_block_status status = {.size = sizeof(status)};
-
-        ret = block->status(w->c->export->blk, at, end - at, &status);
-        if (ret < 0)
-            break;
-        put32(data + 24 + 8 * n, (uint32_t)status.bytes);
-        put32(data + 28 + 8 * n, (status.flags & BP_BLOCK_STATUS_DATA ? 0 : STATE_HOLE) |
-              (status.flags & BP_BLOCK_STATUS_ZERO ? STATE_ZERO : 0));
-        at += status.bytes;
-        n++;
-    }
-    if (ret < 0)
-        return ret;
-    chunk_head(data, w, CHUNK_STATUS, 4 + 8 * n);
-    bp_co_mutex_lock(w->c->sending);
-    ret = wire_write(w->c, data, 24 + 8 * (size_t)n);
-    bp_co_mutex_unlock(w->c->sending);
-    if (ret < 0)
-        shutdown(w->c->wire.fd, SHUT_RDWR);
-    return 0;
 }
 
 static int carry_out(struct work *w)
@@ -433,10 +428,10 @@ static void work_on(void *opaque)
     struct client *c = w->c;
     int ret;
 
-    if (w->type == CMD_STATUS && c->status && w->bytes && c->export->blk &&
+    if (w->type == CMD_STATUS && c->contexts && w->bytes && c->export->blk &&
         w->offset < (uint64_t)block->length(c->export->blk) &&
         w->bytes <= (uint64_t)block->length(c->export->blk) - w->offset) {
-        ret = reply_status(w);
+        ret = serve_status(c, w->cookie, w->flags, w->offset, w->bytes);
         if (ret < 0)
             reply(w, ret);
     } else {
@@ -445,7 +440,7 @@ static void work_on(void *opaque)
     c->busy--;
     c->busy_bytes -= w->buf ? w->bytes : 0;
     bp_co_queue_wake_all(c->room);
-    free(w->buf);
+    buffer_put(c, w);
     free(w);
 }
 
@@ -460,19 +455,19 @@ static int take(struct client *c, struct work **ret_work)
     if (ret < 0 || get32(head) != NBD_REQUEST || get16(head + 6) == CMD_DISC)
         return 0;
     w = bp_alloc(sizeof(*w));
-    *w = (struct work){c, get16(head + 4), get16(head + 6), get64(head + 8), get64(head + 16), get32(head + 24), NULL};
+    *w = (struct work){c, get16(head + 4), get16(head + 6), get64(head + 8), get64(head + 16), get32(head + 24), 0,
+                       NULL};
     data = w->type == CMD_READ || w->type == CMD_WRITE;
     if (data && w->bytes > MAX_NBD_REQUEST) { /* what follows a write could not be told from requests */
         free(w);
         return 0;
     }
-    while (c->busy >= MAX_BUSY || (data && c->busy && c->busy_bytes + w->bytes > MAX_BUSY_BYTES))
+    while (c->busy >= MAX_BUSY || c->ready_bytes >= MAX_READY_BYTES ||
+           (data && c->busy && c->busy_bytes + w->bytes > MAX_BUSY_BYTES))
         if (bp_co_queue_wait(c->room, NULL) < 0)
             break;
-    if (data)
-        w->buf = malloc(w->bytes ? w->bytes : 1);
-    if ((data && !w->buf) || (w->type == CMD_WRITE && w->bytes && wire_read(c, w->buf, w->bytes) < 0)) {
-        free(w->buf);
+    if ((data && !buffer_get(c, w)) || (w->type == CMD_WRITE && w->bytes && wire_read(c, w->buf, w->bytes) < 0)) {
+        buffer_put(c, w);
         free(w);
         return 0;
     }

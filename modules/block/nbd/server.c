@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Module `block-nbd-server`: nodes for NBD clients, over TCP or a unix socket. Commands nbd-server-start, -add,
- * -remove, -stop and block-export-add, -del, query-block-exports. Leaves out: bitmaps as contexts, exports of
- * other kinds.
+ * -remove, -stop and block-export-add, -del, query-block-exports. Leaves out: exports of other kinds.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +18,7 @@
 
 #include <bp/command.h>
 #include <bp/option.h>
+#include <bp/run.h>
 
 #include "server.h"
 
@@ -35,12 +36,19 @@ static struct client *clients;
 static struct {
     int fd; /* -1: no server */
     unsigned most, count, patience; /* patience: seconds of a handshake; 0: any */
+    bool until_unused; /* the program ends when the last client that had an export has gone */
     char *path; /* of a unix socket, to be removed; or NULL */
     struct bp_co *co;
+    struct bp_co_queue *room; /* of who waits for a client to go */
 } server = {.fd = -1};
 
 static const struct bp_field deleted_data[] = {BP_ARG("id", STRING, "the export"), BP_FIELDS_END};
 BP_EVENT(deleted_event, "BLOCK_EXPORT_DELETED", "an export has gone", deleted_data, 0);
+
+bool nbd_one_client(void)
+{
+    return server.most == 1;
+}
 
 struct export *export_find(const char *name)
 {
@@ -67,10 +75,22 @@ void export_unref(struct export *e)
     free(e->name);
     free(e->description);
     free(e->node_name);
+    for (unsigned i = 0; i < e->bitmap_count; i++)
+        free(e->bitmaps[i]);
+    free(e->bitmaps);
     free(e);
 }
 
 /* ---- clients ---- */
+
+static bool some_have_exports(void)
+{
+    const struct client *c = clients;
+
+    while (c && !c->export)
+        c = c->next;
+    return c;
+}
 
 static void serve(void *opaque)
 {
@@ -90,7 +110,13 @@ static void serve(void *opaque)
     if (c->export) {
         c->export->clients--;
         export_unref(c->export);
+        if (server.until_unused && !some_have_exports())
+            bp_machine_request_exit(NULL, 0);
     }
+    if (server.room)
+        bp_co_queue_wake_all(server.room);
+    while (c->kept_count)
+        free(c->kept[--c->kept_count]);
     bp_co_mutex_free(c->sending);
     bp_co_queue_free(c->room);
     bp_co_unref(c->co);
@@ -118,9 +144,10 @@ static void bound_handshakes(void)
 static void welcome(int fd)
 {
     struct client *c = bp_alloc(sizeof(*c));
-    int one = 1;
+    int one = 1, room = 1 << 20; /* of which the host gives what its limits allow */
 
     bound_handshakes();
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     *c = (struct client){.next = clients, .wire.fd = fd, .sending = bp_co_mutex_new(), .room = bp_co_queue_new(),
                           .until = server.patience ? bp_clock_ns(BP_CLOCK_REALTIME) +
@@ -146,10 +173,15 @@ static void listen_loop(void *opaque)
     while (server.fd == listener) {
         int fd;
 
+        if (server.most && server.count >= server.most) { /* others wait to be accepted */
+            if (bp_co_queue_wait(server.room, NULL) < 0)
+                break;
+            continue;
+        }
         if (bp_co_wait_fd(listener, BP_WATCH_IN, -1) < 0)
             break;
         fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0 && server.fd == listener && (server.most == 0 || server.count < server.most))
+        if (fd >= 0 && server.fd == listener)
             welcome(fd);
         else if (fd >= 0)
             close(fd);
@@ -160,6 +192,27 @@ static void listen_loop(void *opaque)
 }
 
 /* ---- the server ---- */
+
+/* A socket that whoever started the program has left open for it, by its number. */
+static int listen_on(const char *number, struct bp_error *err)
+{
+    int on = 0, flags, fd;
+    socklen_t size = sizeof(on);
+    char *end;
+    long n;
+
+    errno = 0;
+    n = number ? strtol(number, &end, 10) : -1;
+    if (!number || end == number || *end || errno || n < 3 || n > 65535)
+        return bp_fail(err, EINVAL, "member 'addr': 'str' is the number of a socket that listens, from 3 on");
+    fd = (int)n;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) < 0 || !on)
+        return bp_fail(err, EINVAL, "descriptor %d is not a socket that listens", fd);
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return bp_fail(err, errno, "descriptor %d: %s", fd, strerror(errno));
+    return fd;
+}
 
 static int listen_at(struct bp_value *addr, struct bp_error *err)
 {
@@ -186,10 +239,13 @@ static int listen_at(struct bp_value *addr, struct bp_error *err)
             close(fd);
         return bp_fail(err, ret, "'%s': %s", path, strerror(ret));
     }
+    if (type && !strcmp(type, "fd"))
+        return listen_on(bp_value_get_string(a, "str"), err);
     if (!type || strcmp(type, "inet") != 0 || !host || !port)
         return bp_fail(err, EINVAL,
-                       "member 'addr' is {\"type\": \"inet\", \"data\": {\"host\": ADDRESS, \"port\": PORT}} "
-                       "or {\"type\": \"unix\", \"data\": {\"path\": PATH}}");
+                       "member 'addr' is {\"type\": \"inet\", \"data\": {\"host\": ADDRESS, \"port\": PORT}}, "
+                       "{\"type\": \"unix\", \"data\": {\"path\": PATH}} or "
+                       "{\"type\": \"fd\", \"data\": {\"str\": NUMBER}}");
     ret = getaddrinfo(*host ? host : NULL, port, &hints, &list);
     if (ret)
         return bp_fail(err, EINVAL, "'%s': %s (an address in numbers is wanted)", host, gai_strerror(ret));
@@ -229,6 +285,8 @@ static int qmp_start(struct bp_value *args, struct bp_value **ret_value, struct 
     server.most = bp_value_has(args, "max-connections") ? (unsigned)bp_value_as_uint(bp_value_get(args,
         "max-connections"))
                                                          : 100;
+    server.until_unused = bp_value_as_bool(bp_value_get(args, "x-until-unused"));
+    server.room = server.room ? server.room : bp_co_queue_new();
     ret = bp_co_new(NULL, bp_context_main(NULL), "nbd-listen", listen_loop, NULL, &server.co, err);
     if (ret < 0) {
         close(fd);
@@ -272,6 +330,7 @@ static void stop(void)
         shutdown(c->wire.fd, SHUT_RDWR);
     }
     server.fd = -1;
+    bp_co_queue_wake_all(server.room);
     bp_co_cancel(server.co);
     bp_co_unref(server.co);
     server.co = NULL;
@@ -294,6 +353,37 @@ static int qmp_stop(struct bp_error *err)
 
 /* ---- exports ---- */
 
+/* `bitmaps` of block-export-add: names, or {"node", "name"}; `bitmap` of nbd-server-add: a name. */
+static int take_bitmap(struct export *e, struct bp_value *v, struct bp_error *err)
+{
+    const char *name = bp_value_type(v) == BP_VALUE_DICT ? bp_value_get_string(v, "name") : bp_value_as_string(v);
+    uint64_t offset, bytes;
+
+    if (!name)
+        return bp_fail(err, EINVAL, "member 'bitmaps' is a list of names, or of {\"node\": N, \"name\": B}");
+    if (e->bitmap_count == MAX_BITMAPS)
+        return bp_fail(err, EFBIG, "an export has at most %u bitmaps", MAX_BITMAPS);
+    if (block->bitmap_next(e->node, name, 0, &offset, &bytes) < 0)
+        return bp_fail(err, ENOENT, "node '%s' has no bitmap '%s' that can be relied on", block->node_name(e->node),
+                       name);
+    e->bitmaps[e->bitmap_count++] = bp_strdup(name);
+    return 0;
+}
+
+static int take_contexts(struct export *e, struct bp_value *args, struct bp_error *err)
+{
+    struct bp_value *list = bp_value_get(args, "bitmaps"), *one = bp_value_get(args, "bitmap");
+    int ret = 0;
+
+    e->depth = bp_value_as_bool(bp_value_get(args, "allocation-depth"));
+    e->bitmaps = bp_alloc(MAX_BITMAPS * sizeof(*e->bitmaps));
+    if (list && bp_value_type(list) != BP_VALUE_LIST)
+        return take_bitmap(e, list, err);
+    for (size_t i = 0; ret == 0 && list && i < bp_value_length(list); i++)
+        ret = take_bitmap(e, bp_value_at(list, i), err);
+    return ret == 0 && one ? take_bitmap(e, one, err) : ret;
+}
+
 static int add(const char *id, const char *node_name, const char *name, struct bp_value *args, struct bp_error *err)
 {
     static const struct bp_blk_ops reads = {.size = sizeof(reads), .flags = BP_BLK_READ_ONLY},
@@ -312,8 +402,6 @@ static int add(const char *id, const char *node_name, const char *name, struct b
         return bp_fail_class(err, BP_ERROR_DEVICE_NOT_FOUND, ENOENT, "there is no drive or node '%s'", node_name);
     if (strlen(name) > 4096 || (description && strlen(description) > 4096))
         return bp_fail(err, EINVAL, "names and descriptions of exports have at most 4096 bytes");
-    if (bp_value_has(args, "bitmaps") || bp_value_has(args, "bitmap"))
-        return bp_fail(err, ENOTSUP, "bitmaps of exports are not built yet");
     for (; *link; link = &(*link)->next, count++)
         if (!strcmp((*link)->name, name) || !strcmp((*link)->id, id))
             return bp_fail(err, EEXIST, "there is an export '%s' already", !strcmp((*link)->id, id) ? id : name);
@@ -323,10 +411,17 @@ static int add(const char *id, const char *node_name, const char *name, struct b
     *e = (struct export){.node = block->node_ref(node), .owner = bp_owner_new(NULL, "nbd-export", id, 0),
                          .writable = writable, .refs = 1};
     conf.drive = (char *)(uintptr_t)block->node_name(node);
-    ret = block->open(NULL, e->owner, NULL, &conf, writable ? &writes : &reads, e, &e->blk, err);
+    if (bp_value_as_bool(bp_value_get(args, "writethrough")))
+        conf.write_cache = 2;
+    ret = take_contexts(e, args, err);
+    if (ret == 0)
+        ret = block->open(NULL, e->owner, NULL, &conf, writable ? &writes : &reads, e, &e->blk, err);
     if (ret < 0) {
         bp_owner_free(e->owner);
         block->node_unref(node);
+        for (unsigned i = 0; i < e->bitmap_count; i++)
+            free(e->bitmaps[i]);
+        free(e->bitmaps);
         free(e);
         return ret;
     }
@@ -412,22 +507,26 @@ static int qmp_query(struct bp_value **ret_value, struct bp_error *err)
 }
 
 static const struct bp_field start_args[] = {
-    BP_ARG("addr", ANY, "where it listens: type inet (host, port) or unix (path)"),
+    BP_ARG("addr", ANY, "where it listens: type inet (host, port), unix (path) or fd (str: its number)"),
     BP_ARG_OPT("max-connections", UINT32, "clients at a time; 0: any number"),
     BP_ARG_OPT("handshake-max-seconds", UINT32, "that a client has to choose an export; 10; 0: any time"),
+    BP_ARG_OPT("x-until-unused", BOOL, "the program ends when the last client that had an export has gone"),
     BP_ARG_OPT("tls-creds", STRING, "id of TLS credentials (a server's): nothing is told in the clear"),
     BP_ARG_OPT("tls-authz", STRING, "id of the authz object that says who may come"), BP_FIELDS_END};
 static const struct bp_field add_args[] = {
     BP_ARG("device", STRING, "drive or node"), BP_ARG_OPT("name", STRING, "of the export; without it, the device's"),
     BP_ARG_OPT("description", STRING, "for lists"), BP_ARG_OPT("writable", BOOL, "clients may write to it"),
-    BP_ARG_OPT("bitmap", STRING, "not built yet"), BP_FIELDS_END};
+    BP_ARG_OPT("bitmap", STRING, "dirty one that clients may ask for"), BP_FIELDS_END};
 static const struct bp_field remove_args[] = {
     BP_ARG("name", STRING, "the export"), BP_ARG_OPT("mode", STRING, "safe: only without clients; hard"),
         BP_FIELDS_END};
 static const struct bp_field export_add_args[] = {
     BP_ARG("type", STRING, "nbd"), BP_ARG("id", STRING, "of the export"), BP_ARG("node-name", STRING, "the node"),
     BP_ARG_OPT("name", STRING, "for clients; without it, the node's"), BP_ARG_OPT("description", STRING, "for lists"),
-    BP_ARG_OPT("writable", BOOL, "clients may write to it"), BP_ARG_OPT("bitmaps", ANY, "not built yet"),
+    BP_ARG_OPT("writable", BOOL, "clients may write to it"),
+    BP_ARG_OPT("bitmaps", ANY, "dirty ones that clients may ask for"),
+    BP_ARG_OPT("writethrough", BOOL, "what a client has written is on stable storage when it is told so"),
+    BP_ARG_OPT("allocation-depth", BOOL, "clients may ask in which image of the chain data lies"),
         BP_FIELDS_END};
 static const struct bp_field export_del_args[] = {
     BP_ARG("id", STRING, "the export"), BP_ARG_OPT("mode", STRING, "safe: only without clients; hard"), BP_FIELDS_END};
@@ -463,8 +562,8 @@ static int apply_export(struct bp_value *args, struct bp_error *err)
 #define PHASE_SERVER ((enum bp_option_phase)(BP_PHASE_LATE - 2))
 #define PHASE_EXPORT ((enum bp_option_phase)(BP_PHASE_LATE - 1))
 BP_OPTION(option_server, "nbd-server", "start the NBD server (as nbd-server-start)", .phase = PHASE_SERVER,
-          .arg = "addr.type=inet|unix,addr.host=H,addr.port=P|addr.path=F[,tls-creds=ID][,tls-authz=ID]"
-                 "[,max-connections=N]",
+          .arg = "addr.type=inet|unix|fd,addr.host=H,addr.port=P|addr.path=F|addr.str=N[,tls-creds=ID]"
+                 "[,tls-authz=ID][,max-connections=N]",
           .group = "Disks", .keys = start_args, .apply = apply_server);
 BP_OPTION(option_export, "export", "export a node (as block-export-add)", .phase = PHASE_EXPORT,
           .arg = "[type=]nbd,id=ID,node-name=N[,name=NAME][,description=TEXT][,writable=on|off]",

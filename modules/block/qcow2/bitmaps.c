@@ -42,7 +42,7 @@ static struct extension *extension_of(const struct qcow *s)
 
 static uint64_t entry_bytes(const uint8_t *at)
 {
-    return up(ENTRY_BYTES + (uint64_t)get32(at + 20) + get16(at + 18), 8);
+    return up(ENTRY_BYTES + (uint64_t)get_be32(at + 20) + get_be16(at + 18), 8);
 }
 
 /* Each entry lies within it. */
@@ -54,7 +54,7 @@ static bool well_formed(const struct directory *d)
     for (; at + ENTRY_BYTES <= d->size && n < d->count; n++) {
         uint64_t bytes = entry_bytes(d->data + at);
 
-        if (bytes > d->size - at || get16(d->data + at + 18) == 0 || get16(d->data + at + 18) > MAX_NAME)
+        if (bytes > d->size - at || get_be16(d->data + at + 18) == 0 || get_be16(d->data + at + 18) > MAX_NAME)
             return false;
         at += bytes;
     }
@@ -73,7 +73,7 @@ static int read_directory(struct qcow *s, struct directory *ret)
         return 0;
     if (e->length < EXTENSION_BYTES)
         return -EINVAL;
-    d = (struct directory){NULL, get64(e->data + 16), get64(e->data + 8), get32(e->data)};
+    d = (struct directory){NULL, get_be64(e->data + 16), get_be64(e->data + 8), get_be32(e->data)};
     if (d.count == 0 || d.count > MOST_BITMAPS || d.size == 0 || d.size > MOST_DIRECTORY ||
         d.offset & (s->cluster - 1) || d.offset == 0 || d.offset > INT64_MAX - MOST_DIRECTORY)
         return -EINVAL;
@@ -109,7 +109,7 @@ static void cut_end(const struct qcow *s, uint64_t *words, uint64_t bytes, unsig
 /* *ret_words malloc'd, `bytes` long. */
 static int read_bits(struct qcow *s, const uint8_t *entry, uint64_t bytes, uint64_t **ret_words)
 {
-    uint64_t table_at = get64(entry), clusters = up(bytes, s->cluster) >> s->cluster_bits;
+    uint64_t table_at = get_be64(entry), clusters = up(bytes, s->cluster) >> s->cluster_bits;
     uint8_t *table = malloc(clusters ? clusters * 8 : 1);
     uint64_t *words = calloc(1, bytes ? bytes : 1);
     int ret = table && words ? 0 : -ENOMEM;
@@ -119,7 +119,7 @@ static int read_bits(struct qcow *s, const uint8_t *entry, uint64_t bytes, uint6
     if (ret == 0 && clusters)
         ret = io_child(s, s->file, BP_BLOCK_READ, table_at, table, clusters * 8);
     for (uint64_t i = 0; ret == 0 && i < clusters; i++) {
-        uint64_t place = get64(table + 8 * i), at = i << s->cluster_bits;
+        uint64_t place = get_be64(table + 8 * i), at = i << s->cluster_bits;
         uint64_t n = bytes - at < s->cluster ? bytes - at : s->cluster;
 
         if (place & RESERVED || (place & OFFSET_MASK && (place & 1 || place & OFFSET_MASK & (s->cluster - 1))))
@@ -145,25 +145,25 @@ static bool is_usable(const struct qcow *s, const uint8_t *entry)
     unsigned granularity = entry[17];
     uint64_t bytes;
 
-    if (get32(entry + 12) & ~(uint32_t)ENABLED || entry[16] != TYPE_DIRTY || get32(entry + 20) ||
+    if (get_be32(entry + 12) & ~(uint32_t)ENABLED || entry[16] != TYPE_DIRTY || get_be32(entry + 20) ||
         granularity < LEAST_BITS || granularity > MOST_GRANULARITY_BITS)
         return false;
     bytes = bytes_for(s, granularity);
-    return bytes <= MOST_BYTES && get32(entry + 8) == up(bytes, s->cluster) >> s->cluster_bits;
+    return bytes <= MOST_BYTES && get_be32(entry + 8) == up(bytes, s->cluster) >> s->cluster_bits;
 }
 
 static int load_one(struct qcow *s, const uint8_t *entry,
                     int (*add)(void *opaque, const struct bp_block_bitmap *bitmap), void *opaque)
 {
-    unsigned length = get16(entry + 18), granularity = entry[17];
-    struct bp_block_bitmap b = {.size = sizeof(b), .enabled = get32(entry + 12) & ENABLED, .length = s->size,
+    unsigned length = get_be16(entry + 18), granularity = entry[17];
+    struct bp_block_bitmap b = {.size = sizeof(b), .enabled = get_be32(entry + 12) & ENABLED, .length = s->size,
                                 .granularity = granularity >= LEAST_BITS && granularity <= MOST_GRANULARITY_BITS
                                                    ? UINT64_C(1) << granularity : 65536};
     uint64_t *words = NULL, bytes = 0;
     char *name = bp_alloc(length + 1);
     int ret = 0;
 
-    memcpy(name, entry + ENTRY_BYTES + get32(entry + 20), length);
+    memcpy(name, entry + ENTRY_BYTES + get_be32(entry + 20), length);
     name[length] = '\0';
     b.name = name;
     b.inconsistent = !is_usable(s, entry);
@@ -214,7 +214,7 @@ int qcow_bitmaps_use(struct bp_block_node *node, struct bp_error *err)
     bp_co_mutex_lock(s->lock);
     ret = read_directory(s, &d);
     for (uint32_t i = 0; ret == 0 && i < d.count; i++) {
-        put32(d.data + at + 12, get32(d.data + at + 12) | IN_USE);
+        put_be32(d.data + at + 12, get_be32(d.data + at + 12) | IN_USE);
         at += entry_bytes(d.data + at);
     }
     if (ret == 0 && d.count)
@@ -282,7 +282,7 @@ static int write_bits(struct qcow *s, const struct bp_block_bitmap *b, uint64_t 
         ret = room(s, made, s->cluster, &place);
         if (ret == 0)
             ret = io_child(s, s->file, BP_BLOCK_WRITE, place, buf, s->cluster);
-        put64(table + 8 * i, place);
+        put_be64(table + 8 * i, place);
     }
     if (ret == 0 && clusters)
         ret = room(s, made, clusters * 8, ret_table);
@@ -298,8 +298,8 @@ static const uint8_t *entry_named(const struct directory *d, const char *name)
     uint64_t at = 0;
 
     for (uint32_t i = 0; i < d->count; i++, at += entry_bytes(d->data + at))
-        if (get16(d->data + at + 18) == length &&
-            !memcmp(d->data + at + ENTRY_BYTES + get32(d->data + at + 20), name, length))
+        if (get_be16(d->data + at + 18) == length &&
+            !memcmp(d->data + at + ENTRY_BYTES + get_be32(d->data + at + 20), name, length))
             return d->data + at;
     return NULL;
 }
@@ -323,12 +323,12 @@ static int put_entry(struct qcow *s, const struct bp_block_bitmap *b, const stru
     }
     bytes = bytes_for(s, log2_of(b->granularity));
     ret = write_bits(s, b, bytes, made, &table);
-    put64(to, table);
-    put32(to + 8, (uint32_t)(up(bytes, s->cluster) >> s->cluster_bits));
-    put32(to + 12, b->enabled ? ENABLED : 0);
+    put_be64(to, table);
+    put_be32(to + 8, (uint32_t)(up(bytes, s->cluster) >> s->cluster_bits));
+    put_be32(to + 12, b->enabled ? ENABLED : 0);
     to[16] = TYPE_DIRTY;
     to[17] = (uint8_t)log2_of(b->granularity);
-    put16(to + 18, (uint16_t)strlen(b->name));
+    put_be16(to + 18, (uint16_t)strlen(b->name));
     memcpy(to + ENTRY_BYTES, b->name, strlen(b->name));
     return ret;
 }
@@ -351,9 +351,9 @@ static int set_extension(struct qcow *s, const struct directory *d)
             return -ENOMEM;
         e->type = EXT_BITMAPS;
         e->length = EXTENSION_BYTES;
-        put32(e->data, d->count);
-        put64(e->data + 8, d->size);
-        put64(e->data + 16, d->offset);
+        put_be32(e->data, d->count);
+        put_be64(e->data + 8, d->size);
+        put_be64(e->data + 16, d->offset);
     }
     while (*link && (*link)->type != EXT_BITMAPS)
         link = &(*link)->next;
@@ -378,7 +378,7 @@ static void give_back(struct qcow *s, const struct directory *old, const struct 
 
     for (uint32_t i = 0; i < old->count; i++, at += entry_bytes(old->data + at)) {
         const uint8_t *entry = old->data + at;
-        uint64_t table = get64(entry), entries = get32(entry + 8);
+        uint64_t table = get_be64(entry), entries = get_be32(entry + 8);
         bool kept = false;
         uint8_t *raw;
 
@@ -389,8 +389,8 @@ static void give_back(struct qcow *s, const struct directory *old, const struct 
         raw = malloc(entries * 8);
         if (raw && io_child(s, s->file, BP_BLOCK_READ, table, raw, entries * 8) == 0) {
             for (uint64_t k = 0; k < entries; k++)
-                if (get64(raw + 8 * k) & OFFSET_MASK)
-                    clusters_free(s, down(get64(raw + 8 * k) & OFFSET_MASK, s->cluster), 1, s->discard_other);
+                if (get_be64(raw + 8 * k) & OFFSET_MASK)
+                    clusters_free(s, down(get_be64(raw + 8 * k) & OFFSET_MASK, s->cluster), 1, s->discard_other);
             clusters_free(s, table, up(entries * 8, s->cluster) >> s->cluster_bits, s->discard_other);
         }
         free(raw);
@@ -464,7 +464,7 @@ int qcow_bitmaps_store(struct bp_block_node *node, const struct bp_block_bitmap 
 
         made = m->next;
         if (ret < 0)
-            clusters_free(s, m->offset, m->clusters, false);
+            clusters_free(s, m->offset, m->clusters, s->discard_other);
         free(m);
     }
     free(old.data);
@@ -483,14 +483,14 @@ struct bp_value *bitmaps_list(struct qcow *s)
     for (uint32_t i = 0; i < d.count; i++, at += entry_bytes(d.data + at)) {
         const uint8_t *entry = d.data + at;
         struct bp_value *v = bp_value_dict(), *flags = bp_value_list();
-        unsigned length = get16(entry + 18);
+        unsigned length = get_be16(entry + 18);
         char *name = bp_alloc(length + 1);
 
-        memcpy(name, entry + ENTRY_BYTES + get32(entry + 20), length);
+        memcpy(name, entry + ENTRY_BYTES + get_be32(entry + 20), length);
         name[length] = '\0';
-        if (get32(entry + 12) & IN_USE)
+        if (get_be32(entry + 12) & IN_USE)
             bp_value_append(flags, bp_value_string("in-use"));
-        if (get32(entry + 12) & ENABLED)
+        if (get_be32(entry + 12) & ENABLED)
             bp_value_append(flags, bp_value_string("auto"));
         bp_value_set(v, "flags", flags);
         bp_value_set(v, "name", bp_value_string(name));

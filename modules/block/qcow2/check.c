@@ -60,7 +60,7 @@ static void refer(struct look *l, uint64_t offset, uint64_t bytes, const char *w
 static int look_at_entry(struct look *l, uint8_t *at, bool active, bool *ret_changed)
 {
     struct qcow *s = l->s;
-    uint64_t entry = get64(at), offset, stored;
+    uint64_t entry = get_be64(at), offset, stored;
     uint32_t bytes;
     int ret;
 
@@ -105,7 +105,7 @@ static int look_at_entry(struct look *l, uint8_t *at, bool active, bool *ret_cha
         say(l, "%s: what the table says of sharing and the count differ: data at %#llx, refcount=%llu",
             fix ? "Repairing" : "ERROR", (unsigned long long)offset, (unsigned long long)stored);
         if (fix) {
-            put64(at, (entry & ~COPIED) | (stored == 1 ? COPIED : 0));
+            put_be64(at, (entry & ~COPIED) | (stored == 1 ? COPIED : 0));
             *ret_changed = true;
             l->ret->corruptions_fixed++;
         } else {
@@ -186,7 +186,7 @@ static int look_at_snapshots(struct look *l)
 
         ret = !l1 ? -ENOMEM : bytes ? io_child(s, s->file, BP_BLOCK_READ, n->l1_offset, l1, bytes) : 0;
         for (uint32_t e = 0; ret == 0 && e < n->l1_size; e++)
-            l1[e] = get64((uint8_t *)&l1[e]);
+            l1[e] = get_be64((uint8_t *)&l1[e]);
         if (ret == 0)
             ret = look_at_l1(l, n->l1_offset, l1, n->l1_size, false);
         free(l1);
@@ -207,16 +207,16 @@ static int look_at_bitmaps(struct look *l)
 
         if (e->type != EXT_BITMAPS || e->length < 24 || !(s->autoclear & AUTOCLEAR_BITMAPS))
             continue;
-        size = get64(e->data + 8);
-        offset = get64(e->data + 16);
+        size = get_be64(e->data + 8);
+        offset = get_be64(e->data + 16);
         if (size > 64u << 20)
             return -EINVAL;
         refer(l, offset, size, "the directory of bitmaps");
         dir = malloc(size ? size : 1);
         ret = dir ? io_child(s, s->file, BP_BLOCK_READ, offset, dir, size) : -ENOMEM;
         while (ret == 0 && at + 24 <= size) {
-            uint64_t table = get64(dir + at);
-            uint32_t entries = get32(dir + at + 8), extra = get32(dir + at + 20);
+            uint64_t table = get_be64(dir + at);
+            uint32_t entries = get_be32(dir + at + 8), extra = get_be32(dir + at + 20);
 
             if (entries > MOST_BITMAP_ENTRIES) {
                 say(l, "ERROR: the table of a bitmap cannot have %u entries", entries);
@@ -228,10 +228,10 @@ static int look_at_bitmaps(struct look *l)
                 uint8_t raw[8];
 
                 ret = io_child(s, s->file, BP_BLOCK_READ, table + 8 * (uint64_t)i, raw, 8);
-                if (ret == 0 && get64(raw) & OFFSET_MASK)
-                    refer(l, get64(raw) & OFFSET_MASK, s->cluster, "a bitmap");
+                if (ret == 0 && get_be64(raw) & OFFSET_MASK)
+                    refer(l, get_be64(raw) & OFFSET_MASK, s->cluster, "a bitmap");
             }
-            at += up(24 + (uint64_t)extra + get16(dir + at + 18), 8);
+            at += up(24 + (uint64_t)extra + get_be16(dir + at + 18), 8);
         }
         free(dir);
         if (ret < 0)

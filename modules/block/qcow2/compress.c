@@ -10,6 +10,7 @@
 #include "qcow2.h"
 
 #define WINDOW_BITS (-12)
+#define ZSTD_LEVEL 4 /* the first one that packs programs, too, at least as well as zlib does */
 
 bool has_zstd(void)
 {
@@ -50,7 +51,7 @@ int pack(const struct qcow *s, const uint8_t *data, uint8_t *out, uint32_t *ret_
 {
 #ifdef HAVE_ZSTD
     if (s->compression == 1) {
-        size_t n = ZSTD_compress(out, s->cluster - 1, data, s->cluster, 3);
+        size_t n = ZSTD_compress(out, s->cluster - 1, data, s->cluster, ZSTD_LEVEL);
 
         *ret_bytes = ZSTD_isError(n) ? 0 : (uint32_t)n;
         return 0;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format.h"
 #include "qcow2.h"
 
 struct wish {
@@ -18,67 +19,6 @@ struct wish {
 };
 
 /* ---- options ---- */
-
-static int take_size(struct bp_value *o, const char *key, uint64_t *ret, struct bp_error *err)
-{
-    struct bp_value *v = bp_value_get(o, key);
-    const char *text = v ? bp_value_as_string(v) : NULL;
-    char *end = NULL;
-
-    if (!v)
-        return 0;
-    if (!text) {
-        *ret = bp_value_as_uint(v);
-        return 0;
-    }
-    *ret = strtoull(text, &end, 0);
-    if (end != text && *end) {
-        const char *at = strchr("bkmgtpe", *end | 0x20);
-        unsigned shift = at ? 10 * (unsigned)(at - "bkmgtpe") : 0;
-
-        if (!at || end[1] || *ret > UINT64_MAX >> shift)
-            return bp_fail(err, EINVAL, "option '%s' expects a size, not '%s'", key, text);
-        *ret <<= shift;
-    } else if (end == text || *text == '-') {
-        return bp_fail(err, EINVAL, "option '%s' expects a size, not '%s'", key, text);
-    }
-    return 0;
-}
-
-static int take_switch(struct bp_value *o, const char *key, bool *ret, struct bp_error *err)
-{
-    struct bp_value *v = bp_value_get(o, key);
-    const char *text = v ? bp_value_as_string(v) : NULL;
-
-    if (!v)
-        return 0;
-    if (!text)
-        *ret = bp_value_as_bool(v);
-    else if (!strcmp(text, "on") || !strcmp(text, "true") || !strcmp(text, "yes"))
-        *ret = true;
-    else if (!strcmp(text, "off") || !strcmp(text, "false") || !strcmp(text, "no"))
-        *ret = false;
-    else
-        return bp_fail(err, EINVAL, "option '%s' expects 'on' or 'off'", key);
-    return 0;
-}
-
-static int choose(struct bp_value *o, const char *key, const char *const *names, unsigned *ret, struct bp_error *err)
-{
-    const char *text = bp_value_get_string(o, key);
-    char all[120] = "";
-
-    if (!text)
-        return 0;
-    for (unsigned i = 0; names[i]; i++) {
-        if (!strcmp(names[i], text)) {
-            *ret = i;
-            return 0;
-        }
-        snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? ", " : "", names[i]);
-    }
-    return bp_fail(err, EINVAL, "option '%s' does not take '%s'; accepted: %s", key, text, all);
-}
 
 static int check_wish(struct wish *w, struct bp_error *err)
 {
@@ -121,23 +61,23 @@ static int take_wish(struct bp_value *o, struct wish *w, struct bp_error *err)
     int ret;
 
     *w = (struct wish){.cluster = 65536, .refcount_bits = 16};
-    ret = take_size(o, "size", &w->size, err);
+    ret = option_size(o, "size", &w->size, err);
     if (ret == 0)
-        ret = take_size(o, "cluster-size", &w->cluster, err);
+        ret = option_size(o, "cluster-size", &w->cluster, err);
     if (ret == 0)
-        ret = take_size(o, "refcount-bits", &w->refcount_bits, err);
+        ret = option_size(o, "refcount-bits", &w->refcount_bits, err);
     if (ret == 0)
-        ret = take_switch(o, "lazy-refcounts", &w->lazy, err);
+        ret = option_switch(o, "lazy-refcounts", &w->lazy, err);
     if (ret == 0)
-        ret = take_switch(o, "extended-l2", &w->extended, err);
+        ret = option_switch(o, "extended-l2", &w->extended, err);
     if (ret == 0)
-        ret = take_switch(o, "data-file-raw", &w->data_raw, err);
+        ret = option_switch(o, "data-file-raw", &w->data_raw, err);
     if (ret == 0)
-        ret = choose(o, bp_value_has(o, "version") ? "version" : "compat", compats, &compat, err);
+        ret = option_choice(o, bp_value_has(o, "version") ? "version" : "compat", compats, &compat, err);
     if (ret == 0)
-        ret = choose(o, "compression-type", types, &type, err);
+        ret = option_choice(o, "compression-type", types, &type, err);
     if (ret == 0)
-        ret = choose(o, "preallocation", ways, &way, err);
+        ret = option_choice(o, "preallocation", ways, &way, err);
     w->version = compat < 2 ? 2 : 3;
     w->compression = type;
     w->preallocation = way;
@@ -175,7 +115,7 @@ static int first_clusters(struct qcow *s)
     int ret = raw ? 0 : -ENOMEM;
 
     if (ret == 0) {
-        put64(raw, 2 * (uint64_t)s->cluster);
+        put_be64(raw, 2 * (uint64_t)s->cluster);
         ret = io_child(s, s->file, BP_BLOCK_WRITE, s->cluster, raw, s->cluster);
     }
     if (ret == 0)
@@ -210,9 +150,9 @@ static int preallocate(struct qcow *s, const struct wish *w)
             ret = clusters_alloc(s, want, 1, &host, &got);
         }
         for (uint64_t i = 0; ret == 0 && i < got; i++, at += s->entry) {
-            put64(at, (host + i * s->cluster) | COPIED);
+            put_be64(at, (host + i * s->cluster) | COPIED);
             if (s->subs > 1)
-                put64(at + 8, w->backing ? 0 : UINT32_MAX);
+                put_be64(at + 8, w->backing ? 0 : UINT32_MAX);
         }
         if (ret == 0) {
             meta_dirty(&s->meta, slice);
@@ -288,7 +228,8 @@ int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp
     s.backing_file = w.backing ? bp_strdup(w.backing) : NULL;
     s.backing_format = w.backing && w.backing_format ? bp_strdup(w.backing_format) : NULL;
     s.data_file = w.data_file ? bp_strdup(w.data_file) : NULL;
-    ret = meta_init(&s.meta, block, file, file, s.cluster < 4096 ? s.cluster : 4096, 8u << 20);
+    ret = meta_init(&s.meta, block, file, file, s.cluster < 4096 ? s.cluster : 4096,
+                    (const uint64_t[META_KINDS]){4u << 20, 4u << 20});
     if (ret == 0)
         ret = build(&s, &w, &why);
     meta_free(&s.meta);
@@ -428,4 +369,95 @@ int qcow_measure(struct bp_value *options, uint64_t size, uint64_t used, struct 
     if (w.data_file)
         ret->required = ret->fully_allocated = with_tables(&w, 0);
     return 0;
+}
+
+/* ---- changing ---- */
+
+static int check_key(const char *key, struct bp_value *value, void *opaque)
+{
+    static const char *const known[] = {"driver", "compat", "version", "lazy-refcounts", "encrypt", "force"};
+
+    (void)value;
+    if (!strncmp(key, "encrypt.", 8))
+        return 0;
+    for (size_t i = 0; i < BP_COUNT(known); i++)
+        if (!strcmp(key, known[i]))
+            return 0;
+    return bp_fail(opaque, ENOTSUP, "option '%s' cannot be changed in an image that is there; compat, lazy_refcounts, "
+                   "size and the key slots of 'encrypt' can (and backing files: rebase)", key);
+}
+
+/* Version 3 has all that version 2 has. */
+static int upgrade(struct qcow *s)
+{
+    s->version = 3;
+    return s->snapshot_count ? snapshots_write(s) : 0;
+}
+
+static int take_slot_key(const char *key, struct bp_value *value, void *opaque)
+{
+    if (!strncmp(key, "encrypt.", 8))
+        bp_value_set(opaque, key + 8, bp_value_ref(value));
+    return 0;
+}
+
+/* What is said of the key slots; nothing: they stay. */
+static int amend_slots(struct qcow *s, struct bp_value *options, struct bp_error *err)
+{
+    struct bp_value *nested = bp_value_get(options, "encrypt"), *force = bp_value_get(options, "force");
+    struct bp_value *slots = bp_value_type(nested) == BP_VALUE_DICT ? bp_value_copy(nested) : bp_value_dict();
+    int ret = 0;
+
+    bp_value_each(options, take_slot_key, slots);
+    if (bp_value_length(slots) > 0) {
+        if (force)
+            bp_value_set(slots, "force", bp_value_ref(force));
+        ret = crypt_amend(s, slots, err);
+    }
+    bp_value_unref(slots);
+    return ret;
+}
+
+int qcow_amend(struct bp_block_node *node, struct bp_value *options, struct bp_error *err)
+{
+    static const char *const compats[] = {"0.10", "v2", "1.1", "v3", NULL};
+    struct qcow *s = block->state(node);
+    unsigned compat = s->version == 2 ? 0 : 2, version = s->version;
+    bool lazy = s->compat & COMPAT_LAZY;
+    uint64_t before = s->compat;
+    int ret = bp_value_each(options, check_key, err);
+
+    if (ret == 0)
+        ret = option_choice(options, bp_value_has(options, "version") ? "version" : "compat", compats, &compat, err);
+    if (ret == 0)
+        ret = option_switch(options, "lazy-refcounts", &lazy, err);
+    if (ret < 0)
+        return ret;
+    if (s->read_only)
+        return bp_fail(err, EACCES, "the image is read-only");
+    if (compat < 2 && s->version == 3)
+        return bp_fail(err, ENOTSUP, "an image of version 3 may have what version 2 cannot tell: make another one "
+                       "(convert -o compat=0.10)");
+    if (compat < 2 && lazy)
+        return bp_fail(err, EINVAL, "lazy_refcounts needs compat=1.1");
+    ret = amend_slots(s, options, err);
+    if (ret < 0)
+        return ret;
+    bp_co_mutex_lock(s->lock);
+    ret = header_mark(s);
+    s->compat = lazy ? s->compat | COMPAT_LAZY : s->compat & ~(uint64_t)COMPAT_LAZY;
+    if (ret == 0 && compat >= 2 && version == 2)
+        ret = upgrade(s);
+    if (ret == 0)
+        ret = qcow_sync(s);
+    if (ret == 0)
+        ret = header_write(s);
+    if (ret == 0)
+        ret = meta_sync(&s->meta);
+    if (ret < 0) {
+        s->version = version;
+        s->compat = before;
+    }
+    bp_co_mutex_unlock(s->lock);
+    return ret < 0 ? bp_fail(err, -ret, "the header cannot be written: %s", strerror(-ret)) : 0;
 }

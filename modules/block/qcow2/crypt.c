@@ -218,3 +218,12 @@ int crypt_make(struct qcow *s, struct bp_value *wish, struct bp_error *err)
     ret = bp_luks_find(&ops, err);
     return ret < 0 ? ret : ops->create(&place, wish, up(s->luks_bytes, BP_LUKS_SECTOR), NULL, err);
 }
+
+int crypt_amend(struct qcow *s, struct bp_value *options, struct bp_error *err)
+{
+    struct bp_luks_place place = place_of(s);
+
+    if (!s->crypt)
+        return bp_fail(err, EINVAL, "options 'encrypt': the image is not encrypted");
+    return s->crypt->ops->amend(&place, s->crypt->luks, options, err);
+}

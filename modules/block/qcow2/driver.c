@@ -12,8 +12,6 @@ const struct bp_block_interface *block;
 BP_NOTE("requires=block/1");
 static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 
-#define MOST_CACHE (32u << 20)
-
 static void release(struct qcow *s)
 {
     crypt_free(s);
@@ -32,19 +30,6 @@ static void release(struct qcow *s)
         s->freed = f->next;
         free(f);
     }
-}
-
-/* As much as all tables of a disk of a usual size have. */
-static uint64_t cache_bytes(const struct qcow *s)
-{
-    uint64_t clusters = s->size >> s->cluster_bits, need = clusters * s->entry + (clusters << s->refcount_order) / 8;
-
-    if (s->cache_size)
-        return s->cache_size;
-    if (s->l2_cache_size || s->refcount_cache_size)
-        return s->l2_cache_size + s->refcount_cache_size;
-    need += 1u << 20;
-    return need < MOST_CACHE ? need : MOST_CACHE;
 }
 
 static int open_data_file(struct bp_block_node *node, struct qcow *s, struct bp_error *err)
@@ -74,6 +59,7 @@ static int check_writable(struct qcow *s, bool read_only, struct bp_error *err)
 static int open_parts(struct bp_block_node *node, struct qcow *s, struct bp_error *err)
 {
     uint32_t slice = s->cluster < 4096 ? s->cluster : 4096;
+    uint64_t bytes[META_KINDS];
     int ret = check_writable(s, s->read_only, err);
 
     if (ret == 0 && s->cache_size && s->cache_size < s->l2_cache_size + s->refcount_cache_size)
@@ -87,7 +73,8 @@ static int open_parts(struct bp_block_node *node, struct qcow *s, struct bp_erro
         ret = crypt_open(s, err);
     if (ret == 0)
         ret = map_open(s, err);
-    if (ret == 0 && meta_init(&s->meta, block, s->file, s->data, slice, cache_bytes(s)) < 0)
+    cache_bytes(s, bytes);
+    if (ret == 0 && meta_init(&s->meta, block, s->file, s->data, slice, bytes) < 0)
         ret = bp_fail(err, ENOMEM, "qcow2: no memory for the cache of its tables");
     if (ret == 0)
         ret = refcounts_open(s, err);
@@ -105,6 +92,7 @@ static int qcow_open(struct bp_block_node *node, const struct bp_block_open_flag
     s->file = s->data = block->child(node, "file");
     s->backing = block->child(node, "backing");
     s->read_only = flags->read_only;
+    s->virgin = UINT64_MAX;
     overlap_open(s);
     ret = header_read(s, err);
     if (ret == 0) {
@@ -121,15 +109,19 @@ static int qcow_open(struct bp_block_node *node, const struct bp_block_open_flag
     }
     if (s->backing_file)
         block->want_backing(node, s->backing_file, s->backing_format);
+    clean_begin(s);
     return 0;
 }
 
-/* Whoever wrote to it with lazy reference counts did not come to an end. */
+/* From now on nobody else writes to it. Whoever did with lazy reference counts may not have come to an end. */
 static int qcow_granted(struct bp_block_node *node, struct bp_error *err)
 {
     struct qcow *s = block->state(node);
     int ret = 0;
 
+    bp_co_mutex_lock(s->lock);
+    clusters_look(s);
+    bp_co_mutex_unlock(s->lock);
     if (s->read_only || s->repair || s->marked || !(s->incompat & INCOMPAT_DIRTY))
         return 0;
     bp_co_mutex_lock(s->lock);
@@ -172,8 +164,10 @@ static int settle(struct qcow *s)
 static void qcow_close(struct bp_block_node *node)
 {
     struct qcow *s = block->state(node);
-    int ret = settle(s);
+    int ret;
 
+    clean_end(s);
+    ret = settle(s);
     if (ret < 0)
         bp_warn("qcow2: node '%s': its tables could not be written: %s", block->node_name(node), strerror(-ret));
     release(s);
@@ -285,7 +279,7 @@ static int qcow_empty(struct bp_block_node *node)
 static int qcow_probe(const uint8_t *head, size_t length, const char *file)
 {
     (void)file;
-    return length >= 8 && get32(head) == MAGIC && get32(head + 4) >= 2 && get32(head + 4) <= 3 ? 100 : 0;
+    return length >= 8 && get_be32(head) == MAGIC && get_be32(head + 4) >= 2 && get_be32(head + 4) <= 3 ? 100 : 0;
 }
 
 static int reopen_prepare(struct bp_block_node *node, const struct bp_block_open_flags *flags,
@@ -322,12 +316,16 @@ static const struct bp_field props[] = {
     {.name = "overlap-check", .kind = BP_KIND_ALTERNATE, .flags = BP_FIELD_OPTIONAL,
      .offset = offsetof(struct qcow, overlap_choice), .schema = &overlap_schema,
      .help = "tables that writes of data are compared with: none, constant, cached (without it), all"},
-    BP_PROP("cache-size", SIZE, struct qcow, cache_size, "0", "bytes of tables kept in memory; 0: chosen"),
-    BP_PROP("l2-cache-size", SIZE, struct qcow, l2_cache_size, "0", "the same for L2 tables"),
-    BP_PROP("refcount-cache-size", SIZE, struct qcow, refcount_cache_size, "0", "the same for reference counts"),
+    BP_PROP("cache-size", SIZE, struct qcow, cache_size, "0",
+            "bytes of tables kept in memory; 0: what the next two say"),
+    BP_PROP("l2-cache-size", SIZE, struct qcow, l2_cache_size, "0",
+            "the same for L2 tables; 0: as many as there can be, at most 32M"),
+    BP_PROP("refcount-cache-size", SIZE, struct qcow, refcount_cache_size, "0",
+            "the same for reference counts; 0: 4 clusters, or what L2 tables leave of cache-size"),
     BP_PROP("l2-cache-entry-size", SIZE, struct qcow, l2_entry_size, "0",
             "tables are kept in pieces of 4 KiB, whatever is said here"),
-    BP_PROP("cache-clean-interval", UINT64, struct qcow, clean_interval, "0", "nothing is dropped by the clock"),
+    BP_PROP("cache-clean-interval", UINT32, struct qcow, clean_interval, "600",
+            "seconds after which unused tables leave the memory; 0: never"),
     {.name = "encrypt", .kind = BP_KIND_ANY, .flags = BP_FIELD_OPTIONAL, .offset = offsetof(struct qcow, encrypt),
      .help = "of an encrypted image: encrypt.format=luks,encrypt.key-secret=ID"},
     {.name = "no-io", .kind = BP_KIND_BOOL, .flags = BP_FIELD_OPTIONAL | BP_FIELD_HIDDEN,
@@ -350,6 +348,6 @@ BP_BLOCK_DRIVER(qcow2_driver, "qcow2", "Images that grow, with snapshots and bac
                 .reopen_prepare = reopen_prepare, .reopen_commit = reopen_commit, .create = qcow_create,
                 .check = qcow_check, .snapshot = qcow_snapshot, .change_backing = qcow_change_backing,
                 .bitmaps_load = qcow_bitmaps_load, .bitmaps_use = qcow_bitmaps_use,
-                .bitmaps_store = qcow_bitmaps_store, .measure = qcow_measure,
+                .bitmaps_store = qcow_bitmaps_store, .measure = qcow_measure, .amend = qcow_amend,
                 .children_changed = qcow_changed, .granted = qcow_granted);
 BP_MODULE("block-qcow2", "Disk images in the format qcow2", imports, {BP_PROVIDE_OTHER, &qcow2_driver});

@@ -58,11 +58,11 @@ static int check_table(const struct qcow *s, const char *what, uint64_t offset, 
 
 static int read_fields(struct qcow *s, const uint8_t *h, struct bp_error *err)
 {
-    uint32_t crypt = get32(h + 32);
+    uint32_t crypt = get_be32(h + 32);
 
-    s->version = get32(h + 4);
-    s->cluster_bits = get32(h + 20);
-    if (get32(h) != MAGIC)
+    s->version = get_be32(h + 4);
+    s->cluster_bits = get_be32(h + 20);
+    if (get_be32(h) != MAGIC)
         return bp_fail(err, EINVAL, "qcow2: this is no image in that format");
     if (s->version < 2 || s->version > 3)
         return bp_fail(err, ENOTSUP, "qcow2: version %u is not known; versions 2 and 3 are", s->version);
@@ -70,25 +70,25 @@ static int read_fields(struct qcow *s, const uint8_t *h, struct bp_error *err)
         return bp_fail(err, EINVAL, "qcow2: clusters of 2^%u bytes; 2^%u to 2^%u are accepted", s->cluster_bits,
                        MIN_CLUSTER_BITS, MAX_CLUSTER_BITS);
     s->cluster = 1u << s->cluster_bits;
-    s->size = get64(h + 24);
+    s->size = get_be64(h + 24);
     if (crypt && crypt != CRYPT_LUKS)
         return bp_fail(err, ENOTSUP, "qcow2: the image is encrypted (%s), which is not known here; LUKS is",
                        crypt == 1 ? "AES, as old releases did" : "in an unknown way");
     s->luks_bytes = crypt; /* until the extension says */
-    s->l1_size = get32(h + 36);
-    s->l1_offset = get64(h + 40);
-    s->reftable_offset = get64(h + 48);
-    s->reftable_clusters = get32(h + 56);
-    s->snapshot_count = get32(h + 60);
-    s->snapshots_offset = get64(h + 64);
+    s->l1_size = get_be32(h + 36);
+    s->l1_offset = get_be64(h + 40);
+    s->reftable_offset = get_be64(h + 48);
+    s->reftable_clusters = get_be32(h + 56);
+    s->snapshot_count = get_be32(h + 60);
+    s->snapshots_offset = get_be64(h + 64);
     s->refcount_order = 4;
     s->header_length = V2_LENGTH;
     if (s->version >= 3) {
-        s->incompat = get64(h + 72);
-        s->compat = get64(h + 80);
-        s->autoclear = get64(h + 88);
-        s->refcount_order = get32(h + 96);
-        s->header_length = get32(h + 100);
+        s->incompat = get_be64(h + 72);
+        s->compat = get_be64(h + 80);
+        s->autoclear = get_be64(h + 88);
+        s->refcount_order = get_be32(h + 96);
+        s->header_length = get_be32(h + 100);
         if (s->header_length < V3_LENGTH || s->header_length > s->cluster || s->header_length % 8)
             return bp_fail(err, EINVAL, "qcow2: a header of %u bytes makes no sense", s->header_length);
         s->compression = s->header_length > V3_LENGTH ? h[104] : 0;
@@ -141,8 +141,8 @@ static int keep_extension(struct qcow *s, uint32_t type, const uint8_t *data, ui
     case EXT_LUKS:
         if (length != 16 || s->luks_offset)
             return bp_fail(err, EINVAL, "qcow2: the extension that names the LUKS header is damaged");
-        s->luks_offset = get64(data);
-        s->luks_bytes = get64(data + 8);
+        s->luks_offset = get_be64(data);
+        s->luks_bytes = get_be64(data + 8);
         return 0;
     default:
         e = bp_alloc(sizeof(*e) + length);
@@ -161,7 +161,7 @@ static int read_extensions(struct qcow *s, const uint8_t *h, uint64_t end, struc
     int ret = 0;
 
     while (ret == 0 && at + 8 <= end) {
-        uint32_t type = get32(h + at), length = get32(h + at + 4);
+        uint32_t type = get_be32(h + at), length = get_be32(h + at + 4);
 
         at += 8;
         if (type == EXT_END)
@@ -176,8 +176,8 @@ static int read_extensions(struct qcow *s, const uint8_t *h, uint64_t end, struc
 
 static int read_rest(struct qcow *s, const uint8_t *h, struct bp_error *err)
 {
-    uint64_t name_at = get64(h + 8), end = s->cluster;
-    uint32_t name_length = get32(h + 16);
+    uint64_t name_at = get_be64(h + 8), end = s->cluster;
+    uint32_t name_length = get_be32(h + 16);
     bool encrypted;
     int ret;
 
@@ -242,8 +242,8 @@ static bool put_extension(const struct qcow *s, uint8_t *h, uint64_t *at, uint32
 {
     if (*at + 8 + up(length, 8) + 8 > s->cluster)
         return false;
-    put32(h + *at, type);
-    put32(h + *at + 4, length);
+    put_be32(h + *at, type);
+    put_be32(h + *at + 4, length);
     memcpy(h + *at + 8, data, length);
     *at += 8 + up(length, 8);
     return true;
@@ -272,24 +272,24 @@ static void put_features(const struct qcow *s, uint8_t *h, uint64_t *at, uint64_
 
 static void put_fields(const struct qcow *s, uint8_t *h)
 {
-    put32(h, MAGIC);
-    put32(h + 4, s->version);
-    put32(h + 20, s->cluster_bits);
-    put64(h + 24, s->size);
-    put32(h + 32, s->luks_offset ? CRYPT_LUKS : 0);
-    put32(h + 36, s->l1_size);
-    put64(h + 40, s->l1_offset);
-    put64(h + 48, s->reftable_offset);
-    put32(h + 56, s->reftable_clusters);
-    put32(h + 60, s->snapshot_count);
-    put64(h + 64, s->snapshots_offset);
+    put_be32(h, MAGIC);
+    put_be32(h + 4, s->version);
+    put_be32(h + 20, s->cluster_bits);
+    put_be64(h + 24, s->size);
+    put_be32(h + 32, s->luks_offset ? CRYPT_LUKS : 0);
+    put_be32(h + 36, s->l1_size);
+    put_be64(h + 40, s->l1_offset);
+    put_be64(h + 48, s->reftable_offset);
+    put_be32(h + 56, s->reftable_clusters);
+    put_be32(h + 60, s->snapshot_count);
+    put_be64(h + 64, s->snapshots_offset);
     if (s->version < 3)
         return;
-    put64(h + 72, s->incompat);
-    put64(h + 80, s->compat);
-    put64(h + 88, s->autoclear);
-    put32(h + 96, s->refcount_order);
-    put32(h + 100, s->header_length);
+    put_be64(h + 72, s->incompat);
+    put_be64(h + 80, s->compat);
+    put_be64(h + 88, s->autoclear);
+    put_be32(h + 96, s->refcount_order);
+    put_be32(h + 100, s->header_length);
     if (s->header_length > V3_LENGTH)
         h[104] = s->compression;
 }
@@ -313,8 +313,8 @@ int header_write(struct qcow *s)
     if (fits && s->data_file)
         fits = put_extension(s, h, &at, EXT_DATA_FILE, s->data_file, (uint32_t)strlen(s->data_file));
     if (fits && s->luks_offset) {
-        put64(luks, s->luks_offset);
-        put64(luks + 8, s->luks_bytes);
+        put_be64(luks, s->luks_offset);
+        put_be64(luks + 8, s->luks_bytes);
         fits = put_extension(s, h, &at, EXT_LUKS, luks, sizeof(luks));
     }
     for (struct extension *e = s->extensions; fits && e; e = e->next)
@@ -327,8 +327,8 @@ int header_write(struct qcow *s)
         return -ENOSPC;
     }
     if (name) {
-        put64(h + 8, at);
-        put32(h + 16, (uint32_t)name);
+        put_be64(h + 8, at);
+        put_be32(h + 16, (uint32_t)name);
         memcpy(h + at, s->backing_file, name);
     }
     ret = io_child(s, s->file, BP_BLOCK_WRITE, 0, h, s->cluster);

@@ -7,6 +7,8 @@
 #include "qcow2.h"
 
 #define ALLOC_AT_ONCE (8u << 20) /* bytes of new clusters for one piece of a write */
+#define PAGE 4096u               /* what hosts move at once */
+#define LARGE_EDGES (256u << 10) /* zeroes of which a hole is made */
 
 /* ---- the file below ---- */
 
@@ -244,13 +246,10 @@ struct plan {
     uint64_t from, to;     /* what is written, with what was there before and after it */
     uint64_t base, host, clusters; /* first cluster: of the guest, of the file */
     bool fresh;
+    bool virgin;                   /* the clusters read as zeroes */
+    bool head_zero, tail_zero;     /* what was there before and after the request reads as zeroes */
     uint64_t *old; /* entries as they were; NULL: the cluster stays */
 };
-
-static bool is_own(const struct qcow *s, uint64_t entry)
-{
-    return !(entry & COMPRESSED) && entry & COPIED && (entry & OFFSET_MASK || has_data_file(s));
-}
 
 /* Data that only other tables may go on referring to: all of it moves. */
 static bool holds_data(const struct qcow *s, uint64_t entry, uint64_t bitmap)
@@ -287,27 +286,36 @@ static int plan_clusters(struct qcow *s, struct plan *p, const struct slice *sli
     int ret;
 
     while (n < most && p->base + n * s->cluster < p->guest + p->bytes &&
-           at + (n + 1) * s->entry <= slice->data + s->meta.size && !is_own(s, get64(at + n * s->entry)))
+           at + (n + 1) * s->entry <= slice->data + s->meta.size && !is_own(s, get_be64(at + n * s->entry)))
         n++;
     if (has_data_file(s)) {
         host = p->base;
         got = n;
     } else {
-        ret = clusters_alloc(s, n, 1, &host, &got);
+        ret = clusters_alloc_data(s, n, &host, &got, &p->virgin);
         if (ret < 0)
             return ret;
     }
     p->old = malloc(got * sizeof(*p->old));
     if (!p->old) {
         if (!has_data_file(s))
-            clusters_free(s, host, got, false);
+            clusters_free(s, host, got, s->discard_other);
         return -ENOMEM;
     }
     for (uint64_t i = 0; i < got; i++)
-        p->old[i] = get64(at + i * s->entry);
+        p->old[i] = get_be64(at + i * s->entry);
     p->host = host;
     p->clusters = got;
     return 0;
+}
+
+/* The rest of the subcluster that a byte of the request lies in, where only that is filled. */
+static bool rest_is_zero(const struct qcow *s, const struct plan *p, uint64_t at, uint64_t entry, uint64_t bitmap)
+{
+    enum cluster_type type = entry_type(s, entry, bitmap, (unsigned)((at & (s->cluster - 1)) / s->sub));
+
+    return !(p->fresh && holds_data(s, entry, bitmap)) &&
+           (type == ZERO_PLAIN || type == ZERO_ALLOCATED || (type == UNALLOCATED && !s->backing));
 }
 
 static int plan_make(struct qcow *s, struct plan *p)
@@ -321,7 +329,7 @@ static int plan_make(struct qcow *s, struct plan *p)
         ret = map_entry(s, p->guest, true, &slice, &at);
     if (ret < 0)
         return ret;
-    entry = get64(at);
+    entry = get_be64(at);
     p->base = down(p->guest, s->cluster);
     p->fresh = !is_own(s, entry);
     p->clusters = 1;
@@ -333,44 +341,108 @@ static int plan_make(struct qcow *s, struct plan *p)
     if (ret == 0) {
         if (p->bytes > p->base + p->clusters * s->cluster - p->guest)
             p->bytes = p->base + p->clusters * s->cluster - p->guest;
-        bitmap = s->subs > 1 ? get64(at + 8) : 0;
+        bitmap = s->subs > 1 ? get_be64(at + 8) : 0;
         p->from = plan_from(s, p, entry, bitmap);
+        p->head_zero = rest_is_zero(s, p, p->guest, entry, bitmap);
         last = ((p->guest + p->bytes - 1) >> s->cluster_bits) - (p->base >> s->cluster_bits);
-        entry = get64(at + last * s->entry);
-        bitmap = s->subs > 1 ? get64(at + last * s->entry + 8) : 0;
+        entry = get_be64(at + last * s->entry);
+        bitmap = s->subs > 1 ? get_be64(at + last * s->entry + 8) : 0;
         p->to = plan_to(s, p, entry, bitmap);
+        p->tail_zero = rest_is_zero(s, p, p->guest + p->bytes - 1, entry, bitmap);
     }
     meta_put(slice);
     return ret;
 }
 
-/* What was there before and after what is written, in the same write. */
+/* What goes to the file: the request, and what was there before and after it. */
+struct filled {
+    uint64_t head, tail; /* bytes */
+    uint8_t *edges;      /* both, one after the other */
+};
+
+static bool is_zero(const uint8_t *data, uint64_t bytes)
+{
+    return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, (size_t)bytes - 1) == 0);
+}
+
+static int read_edge(struct qcow *s, uint64_t guest, uint8_t *to, uint64_t bytes)
+{
+    struct iovec iov = {to, (size_t)bytes};
+
+    return bytes ? read_range(s, guest, bytes, &iov, 1, 0) : 0;
+}
+
+/*
+ * A hole is made of large edges of zeroes, where the file below can do that by itself: whatever was in the clusters
+ * before is gone then. Small ones are written faster.
+ */
+static bool make_hole(struct qcow *s, const struct plan *p)
+{
+    struct bp_block_request req = {.size = sizeof(req), .offset = p->host + (p->from - p->base),
+                                   .bytes = p->to - p->from, .flags = BP_BLOCK_NO_FALLBACK};
+
+    return p->fresh && !s->crypt && p->to - p->from - p->bytes >= LARGE_EDGES &&
+           block->child_request(s->data, BP_BLOCK_WRITE_ZEROES, &req) == 0;
+}
+
+/* Where the clusters read as zeroes, those at the outer ends are left out, but for what makes pages whole. */
+static int fill_edges(struct qcow *s, const struct plan *p, struct filled *f)
+{
+    uint64_t end = p->guest + p->bytes, head = p->guest & (PAGE - 1), tail = up(end, PAGE) - end;
+    bool head_zero = p->head_zero || p->guest == p->from, tail_zero = p->tail_zero || p->to == end;
+    bool blank = p->virgin || (head_zero && tail_zero && make_hole(s, p));
+    int ret = 0;
+
+    *f = (struct filled){p->guest - p->from, p->to - end, NULL};
+    head = head < f->head ? head : f->head;
+    tail = tail < f->tail ? tail : f->tail;
+    if (blank && head_zero)
+        f->head = head;
+    if (blank && tail_zero)
+        f->tail = tail;
+    if (f->head + f->tail == 0)
+        return 0;
+    f->edges = calloc(1, f->head + f->tail);
+    if (!f->edges)
+        return -ENOMEM;
+    if (!head_zero)
+        ret = read_edge(s, p->guest - f->head, f->edges, f->head);
+    if (ret == 0 && !tail_zero)
+        ret = read_edge(s, end, f->edges + f->head, f->tail);
+    if (ret == 0 && blank && is_zero(f->edges + f->head, f->tail))
+        f->tail = tail;
+    if (ret == 0 && blank && is_zero(f->edges, f->head)) {
+        memmove(f->edges + head, f->edges + f->head, f->tail);
+        f->head = head;
+    }
+    return ret;
+}
+
 static int plan_write(struct qcow *s, const struct plan *p, const struct iovec *iov, unsigned n, uint64_t skip)
 {
-    uint64_t head = p->guest - p->from, tail = p->to - p->guest - p->bytes;
-    uint8_t *edges = head + tail ? malloc(head + tail) : NULL;
+    struct filled f;
     unsigned used;
     struct iovec *all = cut(iov, n, skip, p->bytes, &used), *first = all ? all + 1 : NULL;
-    struct bp_block_request req = {.size = sizeof(req), .offset = p->host + (p->from - p->base),
-                                   .bytes = p->to - p->from};
-    int ret = !all || (head + tail && !edges) ? -ENOMEM : 0;
+    struct bp_block_request req = {.size = sizeof(req)};
+    int ret = fill_edges(s, p, &f);
 
-    if (ret == 0 && head) {
-        *--first = (struct iovec){edges, (size_t)head};
+    if (ret == 0 && !all)
+        ret = -ENOMEM;
+    if (ret == 0 && f.head) {
+        *--first = (struct iovec){f.edges, (size_t)f.head};
         used++;
-        ret = read_range(s, p->from, head, first, 1, 0);
     }
-    if (ret == 0 && tail) {
-        first[used] = (struct iovec){edges + head, (size_t)tail};
-        ret = read_range(s, p->guest + p->bytes, tail, &first[used++], 1, 0);
-    }
+    if (ret == 0 && f.tail)
+        first[used++] = (struct iovec){f.edges + f.head, (size_t)f.tail};
+    req.offset = p->host + (p->guest - f.head - p->base);
+    req.bytes = f.head + p->bytes + f.tail;
     req.iov = first;
     req.iov_count = used;
     if (ret == 0)
         ret = s->crypt ? crypt_io(s, BP_BLOCK_WRITE, req.offset, first, used, 0, req.bytes)
                        : block->child_request(s->data, BP_BLOCK_WRITE, &req);
     free(all);
-    free(edges);
+    free(f.edges);
     return ret;
 }
 
@@ -394,9 +466,9 @@ static int plan_link(struct qcow *s, const struct plan *p)
     if (ret < 0)
         return ret;
     for (uint64_t i = 0; i < p->clusters; i++, at += s->entry) {
-        put64(at, (p->host + i * s->cluster) | COPIED);
+        put_be64(at, (p->host + i * s->cluster) | COPIED);
         if (s->subs > 1)
-            put64(at + 8, new_bitmap(s, p, i, p->old && p->old[i] & COMPRESSED ? 0 : get64(at + 8), !p->old));
+            put_be64(at + 8, new_bitmap(s, p, i, p->old && p->old[i] & COMPRESSED ? 0 : get_be64(at + 8), !p->old));
         if (p->old)
             entry_free(s, p->old[i], s->discard_other);
     }
@@ -425,7 +497,7 @@ static int write_new(struct qcow *s, uint64_t guest, uint64_t bytes, const struc
         if (ret == 0)
             ret = plan_link(s, &p);
         if (ret < 0 && p.fresh && !has_data_file(s))
-            clusters_free(s, p.host, p.clusters, false);
+            clusters_free(s, p.host, p.clusters, s->discard_other);
         bp_co_mutex_unlock(s->lock);
     }
     range_unlock(s, &r);
@@ -461,8 +533,7 @@ static int write_old(struct qcow *s, uint64_t guest, uint64_t bytes, const struc
     return ret;
 }
 
-static int write_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n,
-                       uint64_t skip)
+int write_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n, uint64_t skip)
 {
     while (bytes > 0) {
         uint64_t done;
@@ -506,10 +577,10 @@ static int link_packed(struct qcow *s, uint64_t guest, uint64_t offset, uint32_t
 
     if (ret < 0)
         return ret;
-    old = get64(at);
-    put64(at, offset | sectors << shift | COMPRESSED);
+    old = get_be64(at);
+    put_be64(at, offset | sectors << shift | COMPRESSED);
     if (s->subs > 1)
-        put64(at + 8, 0);
+        put_be64(at + 8, 0);
     meta_dirty(&s->meta, slice);
     meta_put(slice);
     entry_free(s, old, s->discard_other);
@@ -598,123 +669,6 @@ int qcow_write(struct bp_block_node *node, const struct bp_block_request *req)
         return -ENOTSUP;
     return req->flags & BP_BLOCK_COMPRESSED ? write_compressed(s, req)
                                             : write_range(s, req->offset, req->bytes, req->iov, req->iov_count, 0);
-}
-
-/* ---- zeroes and discards ---- */
-
-static int write_zero_bytes(struct qcow *s, uint64_t guest, uint64_t bytes)
-{
-    struct iovec iov = {calloc(1, (size_t)bytes), (size_t)bytes};
-    int ret = iov.iov_base ? write_range(s, guest, bytes, &iov, 1, 0) : -ENOMEM;
-
-    free(iov.iov_base);
-    return ret;
-}
-
-enum erase { ERASE_ZERO, ERASE_ZERO_UNMAP, ERASE_DISCARD };
-
-/* The cluster stays where it is, and what is in it may go. */
-static void erase_in_place(struct qcow *s, uint8_t *at, uint64_t entry)
-{
-    put64(at, (entry & (OFFSET_MASK | COPIED)) | (s->subs == 1 ? ZERO : 0));
-    if (s->subs > 1)
-        put64(at + 8, (uint64_t)UINT32_MAX << 32);
-    if (s->discard_requests)
-        io_child(s, s->file, BP_BLOCK_DISCARD, entry & OFFSET_MASK, NULL, s->cluster);
-}
-
-static void erase_entry(struct qcow *s, uint8_t *at, enum erase how)
-{
-    uint64_t entry = get64(at), zero;
-    bool keep = how == ERASE_ZERO && is_own(s, entry);
-    bool hide = s->backing && s->version >= 3; /* what is below would show */
-
-    if (how != ERASE_ZERO && !hide && !s->backing)
-        zero = 0;
-    else
-        zero = s->subs > 1 ? 0 : ZERO;
-    if (s->version < 3)
-        zero = 0;
-    if (s->no_unref && how != ERASE_ZERO && is_own(s, entry)) {
-        erase_in_place(s, at, entry);
-        return;
-    }
-    if (!s->backing && s->subs == 1 && entry_type(s, entry, 0, 0) == UNALLOCATED)
-        return;
-    put64(at, (keep ? entry & (OFFSET_MASK | COPIED) : 0) | (keep && s->subs == 1 ? ZERO : zero));
-    if (s->subs > 1)
-        put64(at + 8, how != ERASE_ZERO && !s->backing ? 0 : (uint64_t)UINT32_MAX << 32);
-    if (!keep)
-        entry_free(s, entry, how == ERASE_ZERO ? s->discard_other : s->discard_requests);
-}
-
-/* Whole clusters; the last one may go beyond the end of the disk. */
-static int erase(struct qcow *s, uint64_t guest, uint64_t end, enum erase how)
-{
-    struct range r;
-    int ret;
-
-    ret = range_lock(s, &r, guest, end - guest, true);
-    if (ret < 0)
-        return ret;
-    bp_co_mutex_lock(s->lock);
-    ret = header_mark(s);
-    while (ret == 0 && guest < end) {
-        struct slice *slice;
-        struct extent e;
-        uint8_t *at;
-
-        /* No table is made for what is nothing already. */
-        ret = map_find(s, guest, end - guest, &e);
-        if (ret == 0 && e.bytes >= s->cluster && e.type == UNALLOCATED && !s->backing) {
-            guest += down(e.bytes, s->cluster);
-            continue;
-        }
-        if (ret == 0)
-            ret = map_entry(s, guest, true, &slice, &at);
-        if (ret < 0)
-            break;
-        for (; guest < end && at < slice->data + s->meta.size; guest += s->cluster, at += s->entry)
-            erase_entry(s, at, how);
-        meta_dirty(&s->meta, slice);
-        meta_put(slice);
-    }
-    bp_co_mutex_unlock(s->lock);
-    range_unlock(s, &r);
-    return ret;
-}
-
-int qcow_zeroes(struct bp_block_node *node, const struct bp_block_request *req)
-{
-    struct qcow *s = block->state(node);
-    uint64_t end = req->offset + req->bytes, first = up(req->offset, s->cluster), last = down(end, s->cluster);
-    int ret = 0;
-
-    if (end == s->size) /* nothing lies behind it */
-        last = up(end, s->cluster);
-    if ((s->version < 3 && s->backing) || has_data_file(s))
-        return -ENOTSUP;
-    if (first >= last)
-        return req->flags & BP_BLOCK_NO_FALLBACK ? -ENOTSUP : write_zero_bytes(s, req->offset, req->bytes);
-    if (first > req->offset)
-        ret = write_zero_bytes(s, req->offset, first - req->offset);
-    if (ret == 0)
-        ret = erase(s, first, last, req->flags & BP_BLOCK_MAY_UNMAP || s->version < 3 ? ERASE_ZERO_UNMAP : ERASE_ZERO);
-    if (ret == 0 && end > last)
-        ret = write_zero_bytes(s, last, end - last);
-    return ret;
-}
-
-int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req)
-{
-    struct qcow *s = block->state(node);
-    uint64_t end = req->offset + req->bytes, first = up(req->offset, s->cluster), last = down(end, s->cluster);
-
-    if (end == s->size)
-        last = up(end, s->cluster);
-    if (first >= last || has_data_file(s) || (s->version < 3 && s->backing))
-        return 0;
-    return erase(s, first, last, ERASE_DISCARD);
 }
 
 /* ---- the rest ---- */

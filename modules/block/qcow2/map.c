@@ -22,7 +22,7 @@ int map_open(struct qcow *s, struct bp_error *err)
     else if (bytes && (ret = io_child(s, s->file, BP_BLOCK_READ, s->l1_offset, raw, bytes)) < 0)
         bp_fail(err, -ret, "qcow2: the L1 table cannot be read: %s", strerror(-ret));
     for (uint32_t i = 0; ret == 0 && i < s->l1_size; i++)
-        s->l1[i] = get64(raw + 8 * (uint64_t)i);
+        s->l1[i] = get_be64(raw + 8 * (uint64_t)i);
     free(raw);
     return ret;
 }
@@ -38,7 +38,7 @@ int l1_write(struct qcow *s, uint64_t first, uint64_t count)
 
         if (ret < 0)
             return ret;
-        put64(slice->data + (at & (s->meta.size - 1)), s->l1[i]);
+        put_be64(slice->data + (at & (s->meta.size - 1)), s->l1[i]);
         meta_dirty(&s->meta, slice);
         meta_put(slice);
     }
@@ -64,12 +64,12 @@ int l1_grow(struct qcow *s, uint64_t entries)
     if (!l1 || !raw) {
         free(l1);
         free(raw);
-        clusters_free(s, offset, got, false);
+        clusters_free(s, offset, got, s->discard_other);
         return -ENOMEM;
     }
     memcpy(l1, before, old_size * 8);
     for (uint64_t i = 0; i < old_size; i++)
-        put64(raw + 8 * i, l1[i]);
+        put_be64(raw + 8 * i, l1[i]);
     ret = meta_write(&s->meta, 3);
     if (ret == 0)
         ret = io_child(s, s->file, BP_BLOCK_WRITE, offset, raw, bytes);
@@ -89,13 +89,13 @@ int l1_grow(struct qcow *s, uint64_t entries)
     }
     if (ret < 0) {
         free(l1);
-        clusters_free(s, offset, got, false);
+        clusters_free(s, offset, got, s->discard_other);
         return ret;
     }
     s->l1 = l1;
     free(before);
     if (old_size)
-        clusters_free(s, old_offset, up(old_size * 8, s->cluster) >> s->cluster_bits, false);
+        clusters_free(s, old_offset, up(old_size * 8, s->cluster) >> s->cluster_bits, s->discard_other);
     return 0;
 }
 
@@ -139,9 +139,9 @@ static int new_l2(struct qcow *s, uint64_t n)
             s->l1[n] = before;
     }
     if (ret < 0)
-        clusters_free(s, offset, 1, false);
+        clusters_free(s, offset, 1, s->discard_other);
     else if (old)
-        clusters_free(s, old, 1, false);
+        clusters_free(s, old, 1, s->discard_other);
     return ret;
 }
 
@@ -245,7 +245,7 @@ int map_find(struct qcow *s, uint64_t guest, uint64_t bytes, struct extent *ret)
         bytes = slice_left;
     *ret = (struct extent){.bytes = 0};
     for (uint64_t pos = guest; ret->bytes < bytes;) {
-        uint64_t inside = pos & (s->cluster - 1), entry = get64(at), bitmap = s->subs > 1 ? get64(at + 8) : 0;
+        uint64_t inside = pos & (s->cluster - 1), entry = get_be64(at), bitmap = s->subs > 1 ? get_be64(at + 8) : 0;
         uint64_t step = s->sub - (inside & (s->sub - 1)), host = down(entry & OFFSET_MASK, s->cluster) + inside;
         enum cluster_type type = entry_type(s, entry, bitmap, (unsigned)(inside / s->sub));
         bool own = entry & COPIED;

@@ -92,8 +92,8 @@ static bool in_bitmaps(const struct qcow *s, uint64_t at, uint64_t bytes)
 {
     for (const struct extension *e = s->extensions; e; e = e->next)
         if (e->type == EXT_BITMAPS && e->length >= 24 && s->autoclear & AUTOCLEAR_BITMAPS &&
-            get64(e->data + 8) <= INT64_MAX && get64(e->data + 16) <= INT64_MAX &&
-            meets(at, bytes, get64(e->data + 16), get64(e->data + 8)))
+            get_be64(e->data + 8) <= INT64_MAX && get_be64(e->data + 16) <= INT64_MAX &&
+            meets(at, bytes, get_be64(e->data + 16), get_be64(e->data + 8)))
             return true;
     return false;
 }
@@ -115,7 +115,7 @@ static int in_inactive(struct qcow *s, uint64_t at, uint64_t bytes, bool *ret_hi
 
         ret = !l1 ? -ENOMEM : size ? io_child(s, s->file, BP_BLOCK_READ, s->snapshots[i].l1_offset, l1, size) : 0;
         for (uint32_t e = 0; ret == 0 && e < s->snapshots[i].l1_size; e++)
-            l1[e] = get64((uint8_t *)&l1[e]);
+            l1[e] = get_be64((uint8_t *)&l1[e]);
         if (ret == 0)
             *ret_hit = in_tables(s, l1, s->snapshots[i].l1_size, at, bytes);
         free(l1);

@@ -17,6 +17,7 @@
 #include <bp/coroutine.h>
 #include <bp/host/block.h>
 
+#include "bytes.h"
 #include "meta.h"
 
 extern const struct bp_block_interface *block;
@@ -86,11 +87,14 @@ struct freed {
     bool discard; /* the file below may give the room back */
 };
 
+#define PACK_TAILS 8
+
 struct qcow {
     /* Keys. */
     bool repair, no_unref, discard_requests, discard_snapshot, discard_other;
     int lazy; /* on, off, auto */
-    uint64_t cache_size, l2_cache_size, refcount_cache_size, l2_entry_size, clean_interval;
+    uint64_t cache_size, l2_cache_size, refcount_cache_size, l2_entry_size;
+    uint32_t clean_interval; /* seconds; 0: nothing is dropped by the clock */
     struct bp_value *overlap_choice; /* of overlap-check; NULL: not given */
     char *data_file_name;
     struct bp_value *encrypt; /* or NULL */
@@ -122,11 +126,13 @@ struct qcow {
 
     struct bp_co_mutex *lock; /* of all below, and of the tables */
     struct meta meta;
+    struct bp_timer *clean_timer; /* of cache-clean-interval, or NULL; main context */
     pthread_mutex_t range_lock; /* of the list of ranges: oldest first */
     struct range *ranges, **range_tail;
     struct freed *freed, *freed_last;
     uint64_t hint;   /* number of the first cluster that may be free */
-    uint64_t packed; /* where the next compressed cluster may go; 0: a new one */
+    uint64_t virgin; /* clusters from this number on read as zeroes: behind the end of the file, and never in use */
+    uint64_t tails[PACK_TAILS]; /* where compressed clusters ended in clusters that have room left; 0: nowhere */
     bool bitmaps_kept;  /* the image has bitmaps, which say that they are in use: they are stored at the end */
     struct crypt *crypt; /* NULL: data lies there as it is */
     uint64_t luks_offset, luks_bytes; /* of the encryption's header; 0: it is not encrypted */
@@ -144,42 +150,15 @@ static inline uint64_t up(uint64_t v, uint64_t to)
     return down(v + to - 1, to);
 }
 
-static inline uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline uint64_t get64(const uint8_t *p)
-{
-    return (uint64_t)get32(p) << 32 | get32(p + 4);
-}
-
-static inline uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline void put16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-    put16(p, (uint16_t)(v >> 16));
-    put16(p + 2, (uint16_t)v);
-}
-
-static inline void put64(uint8_t *p, uint64_t v)
-{
-    put32(p, (uint32_t)(v >> 32));
-    put32(p + 4, (uint32_t)v);
-}
-
 static inline bool has_data_file(const struct qcow *s)
 {
     return s->incompat & INCOMPAT_DATA_FILE;
+}
+
+/* A cluster that nobody else refers to. */
+static inline bool is_own(const struct qcow *s, uint64_t entry)
+{
+    return !(entry & COMPRESSED) && entry & COPIED && (entry & OFFSET_MASK || has_data_file(s));
 }
 
 /* ---- header.c ---- */
@@ -198,6 +177,9 @@ int refcount_add(struct qcow *s, uint64_t cluster, uint64_t count, int64_t add);
 int refcount_set(struct qcow *s, uint64_t cluster, uint64_t value);
 /* Clusters in a row, one to `want`; *ret_got: how many. */
 int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_offset, uint64_t *ret_got);
+/* One to `want` for data. *ret_virgin: they read as zeroes. */
+int clusters_alloc_data(struct qcow *s, uint64_t want, uint64_t *ret_offset, uint64_t *ret_got, bool *ret_virgin);
+void clusters_look(struct qcow *s); /* where the file ends: whenever others may have written to it */
 int bytes_alloc(struct qcow *s, uint32_t bytes, uint64_t *ret_offset); /* for compressed data */
 void clusters_free(struct qcow *s, uint64_t offset, uint64_t clusters, bool discard);
 int refcounts_settle(struct qcow *s); /* what was freed, after the tables are safe */
@@ -224,16 +206,19 @@ int l1_grow(struct qcow *s, uint64_t entries);
 /* ---- io.c ---- */
 int io_child(struct qcow *s, struct bp_block_child *child, enum bp_block_op op, uint64_t offset, void *buf,
              uint64_t bytes);
+int write_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n, uint64_t skip);
 int qcow_read(struct bp_block_node *node, const struct bp_block_request *req);
 int qcow_write(struct bp_block_node *node, const struct bp_block_request *req);
-int qcow_zeroes(struct bp_block_node *node, const struct bp_block_request *req);
-int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req);
 int qcow_flush(struct bp_block_node *node);
 int qcow_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, struct bp_block_status *ret);
 int qcow_sync(struct qcow *s); /* everything, in order, to stable storage. Under the lock */
 /* Waits for those that came before and overlap. 0; -ECANCELED, or -EWOULDBLOCK for who may not wait. */
 int range_lock(struct qcow *s, struct range *r, uint64_t offset, uint64_t bytes, bool alone);
 void range_unlock(struct qcow *s, struct range *r);
+
+/* ---- erase.c ---- */
+int qcow_zeroes(struct bp_block_node *node, const struct bp_block_request *req);
+int qcow_discard(struct bp_block_node *node, const struct bp_block_request *req);
 
 /* ---- bitmaps.c ---- */
 int qcow_bitmaps_load(struct bp_block_node *node, int (*add)(void *opaque, const struct bp_block_bitmap *bitmap),
@@ -252,7 +237,14 @@ int crypt_io(struct qcow *s, enum bp_block_op op, uint64_t host, const struct io
 struct bp_value *crypt_info(const struct qcow *s);
 /* What options of a new image say of it; *ret_wish NULL: nothing. Bytes of the header. */
 int crypt_wish(struct bp_value *options, struct bp_value **ret_wish, uint64_t *ret_bytes, struct bp_error *err);
+/* Key slots, by the options that begin with "encrypt.", without that. [co] */
+int crypt_amend(struct qcow *s, struct bp_value *options, struct bp_error *err);
 int crypt_make(struct qcow *s, struct bp_value *wish, struct bp_error *err);
+
+/* ---- cache.c ---- */
+void cache_bytes(const struct qcow *s, uint64_t ret_bytes[META_KINDS]);
+void clean_begin(struct qcow *s); /* main context */
+void clean_end(struct qcow *s);   /* [co], main context */
 
 /* ---- compress.c ---- */
 /* On a worker thread. `out` has a cluster's room; 0: it does not get smaller. */
@@ -261,6 +253,7 @@ int unpack(const struct qcow *s, const uint8_t *data, uint32_t bytes, uint8_t *o
 bool has_zstd(void);
 
 /* ---- snapshot.c ---- */
+int snapshots_write(struct qcow *s); /* the table and where it lies; under the lock */
 int snapshots_read(struct qcow *s, struct bp_error *err);
 void snapshots_free(struct qcow *s);
 int qcow_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
@@ -289,6 +282,7 @@ bool overlap_constant(const struct qcow *s, uint64_t at, uint64_t bytes);
 int overlap_check(struct qcow *s, uint64_t at, uint64_t bytes);
 
 /* ---- create.c ---- */
+int qcow_amend(struct bp_block_node *node, struct bp_value *options, struct bp_error *err);
 int qcow_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err);
 int qcow_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
 int qcow_measure(struct bp_value *options, uint64_t size, uint64_t used, struct bp_block_measure *ret,

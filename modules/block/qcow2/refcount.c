@@ -24,7 +24,7 @@ int refcounts_open(struct qcow *s, struct bp_error *err)
     }
     ret = io_child(s, s->file, BP_BLOCK_READ, s->reftable_offset, raw, bytes);
     for (uint64_t i = 0; i < entries; i++) {
-        s->reftable[i] = get64(raw + 8 * i) & ~UINT64_C(511); /* the lowest bits mean nothing yet */
+        s->reftable[i] = get_be64(raw + 8 * i) & ~UINT64_C(511); /* the lowest bits mean nothing yet */
         if (s->reftable[i])
             s->reftable_used = i + 1;
     }
@@ -44,9 +44,9 @@ static uint64_t load_count(const struct qcow *s, const uint8_t *data, uint64_t i
     case 1: return data[index / 4] >> 2 * (index % 4) & 3;
     case 2: return data[index / 2] >> 4 * (index % 2) & 15;
     case 3: return data[index];
-    case 4: return get16(data + 2 * index);
-    case 5: return get32(data + 4 * index);
-    default: return get64(data + 8 * index);
+    case 4: return get_be16(data + 2 * index);
+    case 5: return get_be32(data + 4 * index);
+    default: return get_be64(data + 8 * index);
     }
 }
 
@@ -63,9 +63,9 @@ static void store_count(const struct qcow *s, uint8_t *data, uint64_t index, uin
     }
     switch (s->refcount_order) {
     case 3: data[index] = (uint8_t)v; break;
-    case 4: put16(data + 2 * index, (uint16_t)v); break;
-    case 5: put32(data + 4 * index, (uint32_t)v); break;
-    default: put64(data + 8 * index, v); break;
+    case 4: put_be16(data + 2 * index, (uint16_t)v); break;
+    case 5: put_be32(data + 4 * index, (uint32_t)v); break;
+    default: put_be64(data + 8 * index, v); break;
     }
 }
 
@@ -106,6 +106,23 @@ int refcount_get(struct qcow *s, uint64_t cluster, uint64_t *ret_count)
     return 0;
 }
 
+/* ---- clusters that were never used ---- */
+
+/* Its count changes: it is in use, or was. */
+static void used(struct qcow *s, uint64_t cluster)
+{
+    if (cluster >= s->virgin)
+        s->virgin = cluster + 1;
+}
+
+void clusters_look(struct qcow *s)
+{
+    int64_t length = s->data == s->file && !s->crypt && block->child_grows_zero(s->file) ? block->child_length(s->file)
+                                                                                       : -1;
+
+    s->virgin = length < 0 ? UINT64_MAX : up((uint64_t)length, s->cluster) >> s->cluster_bits;
+}
+
 /* ---- growth ---- */
 
 static int write_entry(struct qcow *s, uint64_t n)
@@ -115,7 +132,7 @@ static int write_entry(struct qcow *s, uint64_t n)
 
     if (ret < 0)
         return ret;
-    put64(slice->data + ((s->reftable_offset + 8 * n) & (s->meta.size - 1)), s->reftable[n]);
+    put_be64(slice->data + ((s->reftable_offset + 8 * n) & (s->meta.size - 1)), s->reftable[n]);
     meta_dirty(&s->meta, slice);
     meta_put(slice);
     return 0;
@@ -151,6 +168,7 @@ static int new_block(struct qcow *s, uint64_t n, uint64_t at)
     ret = find(s, at, &slice, &index);
     if (ret == 0) {
         store_count(s, slice->data, index, 1);
+        used(s, at);
         meta_dirty(&s->meta, slice);
         meta_put(slice);
         ret = write_entry(s, n);
@@ -198,7 +216,7 @@ static int grow_table(struct qcow *s, uint64_t entries)
     if (ret == 0)
         ret = meta_write(&s->meta, 0);
     for (uint64_t i = 0; i < clusters << s->cluster_bits >> 3; i++)
-        put64(raw + 8 * i, table[i]);
+        put_be64(raw + 8 * i, table[i]);
     if (ret == 0) {
         meta_drop(&s->meta, s->reftable_offset, clusters << s->cluster_bits);
         ret = io_child(s, s->file, BP_BLOCK_WRITE, s->reftable_offset, raw, clusters << s->cluster_bits);
@@ -218,7 +236,7 @@ static int grow_table(struct qcow *s, uint64_t entries)
         return ret;
     }
     free(before);
-    clusters_free(s, old_offset, old_clusters, false);
+    clusters_free(s, old_offset, old_clusters, s->discard_other);
     return 0;
 }
 
@@ -245,6 +263,7 @@ int refcount_set(struct qcow *s, uint64_t cluster, uint64_t value)
     if (ret < 0)
         return ret;
     store_count(s, slice->data, index, value);
+    used(s, cluster);
     meta_dirty(&s->meta, slice);
     meta_put(slice);
     return 0;
@@ -301,7 +320,8 @@ static int free_run(struct qcow *s, uint64_t first, uint64_t want, uint64_t *ret
     return 0;
 }
 
-int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_offset, uint64_t *ret_got)
+static int give_out(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_offset, uint64_t *ret_got,
+                    bool *ret_virgin)
 {
     uint64_t at = s->hint, got = 0;
     int ret;
@@ -321,6 +341,7 @@ int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_
     ret = overlap_check(s, at << s->cluster_bits, got << s->cluster_bits);
     if (ret < 0)
         return ret;
+    *ret_virgin = at >= s->virgin;
     for (uint64_t i = 0; i < got; i++) {
         ret = refcount_set(s, at + i, 1);
         if (ret < 0)
@@ -334,42 +355,111 @@ int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_
     return 0;
 }
 
-int bytes_alloc(struct qcow *s, uint32_t bytes, uint64_t *ret_offset)
+int clusters_alloc(struct qcow *s, uint64_t want, uint64_t least, uint64_t *ret_offset, uint64_t *ret_got)
 {
-    uint64_t room = s->packed ? s->cluster - (s->packed & (s->cluster - 1)) : 0, offset = s->packed, next, got, count;
-    int ret = 0;
+    bool virgin;
 
-    if (room) {
-        ret = refcount_get(s, s->packed >> s->cluster_bits, &count);
-        if (ret < 0)
-            return ret;
-        if (count >= most_count(s))
-            room = 0;
+    return give_out(s, want, least, ret_offset, ret_got, &virgin);
+}
+
+int clusters_alloc_data(struct qcow *s, uint64_t want, uint64_t *ret_offset, uint64_t *ret_got, bool *ret_virgin)
+{
+    return give_out(s, want, 1, ret_offset, ret_got, ret_virgin);
+}
+
+static uint64_t tail_room(const struct qcow *s, uint64_t tail)
+{
+    return s->cluster - (tail & (s->cluster - 1));
+}
+
+/* The cluster behind a tail's becomes its own, if nobody has it. */
+static int tail_cross(struct qcow *s, uint64_t tail, bool *ret_crossed)
+{
+    uint64_t next = (tail >> s->cluster_bits) + 1, count;
+    int ret = refcount_get(s, next, &count);
+
+    *ret_crossed = false;
+    if (ret == 0 && count == 0)
+        ret = need_block(s, next);
+    if (ret == 0)
+        ret = refcount_get(s, next, &count);
+    if (ret < 0 || count || is_ours(s, next << s->cluster_bits))
+        return ret;
+    *ret_crossed = true;
+    return refcount_set(s, next, 1);
+}
+
+static int tail_may_grow(struct qcow *s, uint64_t tail, bool *ret_may)
+{
+    uint64_t count;
+    int ret = refcount_get(s, tail >> s->cluster_bits, &count);
+
+    *ret_may = ret == 0 && count < most_count(s);
+    return ret;
+}
+
+/* The tail with the least room that suffices; or one that can go on in the next cluster. *ret_tail NULL: none. */
+static int tail_choose(struct qcow *s, uint32_t bytes, uint64_t **ret_tail)
+{
+    uint64_t *best = NULL;
+    bool fits = false;
+    int ret;
+
+    *ret_tail = NULL;
+    for (unsigned i = 0; i < PACK_TAILS; i++)
+        if (s->tails[i] && tail_room(s, s->tails[i]) >= bytes &&
+            (!best || tail_room(s, s->tails[i]) < tail_room(s, *best)))
+            best = &s->tails[i];
+    if (best) {
+        ret = tail_may_grow(s, *best, &fits);
+        if (fits)
+            *ret_tail = best;
+        return ret;
     }
-    if (room && room < bytes) { /* over into the next one, if that follows */
-        ret = refcount_get(s, (s->packed >> s->cluster_bits) + 1, &count);
-        if (ret == 0 && count == 0)
-            ret = need_block(s, (s->packed >> s->cluster_bits) + 1);
-        if (ret == 0)
-            ret = refcount_get(s, (s->packed >> s->cluster_bits) + 1, &count);
+    for (unsigned i = 0; i < PACK_TAILS; i++) {
+        if (!s->tails[i])
+            continue;
+        ret = tail_may_grow(s, s->tails[i], &fits);
+        if (ret == 0 && fits)
+            ret = tail_cross(s, s->tails[i], &fits);
         if (ret < 0)
             return ret;
-        next = down(s->packed, s->cluster) + s->cluster;
-        if (count == 0 && !is_ours(s, next)) {
-            ret = refcount_set(s, next >> s->cluster_bits, 1);
-            room += s->cluster;
+        if (fits) {
+            *ret_tail = &s->tails[i];
+            return 0;
         }
     }
-    if (ret == 0 && room < bytes) {
+    return 0;
+}
+
+/* An empty place for a tail, or that of the one with the least room. */
+static uint64_t *tail_place(struct qcow *s)
+{
+    uint64_t *least = &s->tails[0];
+
+    for (unsigned i = 0; i < PACK_TAILS && *least; i++)
+        if (!s->tails[i] || tail_room(s, s->tails[i]) < tail_room(s, *least))
+            least = &s->tails[i];
+    return least;
+}
+
+int bytes_alloc(struct qcow *s, uint32_t bytes, uint64_t *ret_offset)
+{
+    uint64_t *tail, offset, got;
+    int ret = tail_choose(s, bytes, &tail);
+
+    if (ret < 0)
+        return ret;
+    if (tail) { /* one more reference to the cluster that it begins in */
+        offset = *tail;
+        ret = refcount_add(s, offset >> s->cluster_bits, 1, 1);
+    } else {
         ret = clusters_alloc(s, 1, 1, &offset, &got);
-    } else if (ret == 0) { /* one more reference to the cluster that it begins in */
-        ret = refcount_add(s, s->packed >> s->cluster_bits, 1, 1);
+        tail = tail_place(s);
     }
     if (ret < 0)
         return ret;
-    s->packed = offset + bytes;
-    if ((s->packed & (s->cluster - 1)) == 0)
-        s->packed = 0;
+    *tail = (offset + bytes) & (s->cluster - 1) ? offset + bytes : 0;
     *ret_offset = offset;
     return 0;
 }
@@ -409,8 +499,9 @@ int refcounts_settle(struct qcow *s)
             if (ret < 0 || count)
                 continue;
             meta_drop(&s->meta, at, s->cluster);
-            if (s->packed && down(s->packed, s->cluster) == at)
-                s->packed = 0;
+            for (unsigned t = 0; t < PACK_TAILS; t++)
+                if (s->tails[t] && down(s->tails[t], s->cluster) == at)
+                    s->tails[t] = 0;
             if (f->discard)
                 io_child(s, s->file, BP_BLOCK_DISCARD, at, NULL, s->cluster);
         }

@@ -41,9 +41,9 @@ static char *text_at(const uint8_t *p, size_t length)
 
 static void take_extra(struct qcow *s, struct snapshot *n)
 {
-    n->vm_state_size = n->extra_size >= 8 ? get64(n->extra) : n->vm_state_size;
-    n->disk_size = n->extra_size >= 16 ? get64(n->extra + 8) : s->size;
-    n->icount = n->extra_size >= 24 ? get64(n->extra + 16) : UINT64_MAX;
+    n->vm_state_size = n->extra_size >= 8 ? get_be64(n->extra) : n->vm_state_size;
+    n->disk_size = n->extra_size >= 16 ? get_be64(n->extra + 8) : s->size;
+    n->icount = n->extra_size >= 24 ? get_be64(n->extra + 16) : UINT64_MAX;
 }
 
 static int read_one(struct qcow *s, uint64_t *at, struct snapshot *n, struct bp_error *err)
@@ -54,11 +54,11 @@ static int read_one(struct qcow *s, uint64_t *at, struct snapshot *n, struct bp_
 
     if (ret < 0)
         return bp_fail(err, -ret, "qcow2: the snapshot table cannot be read: %s", strerror(-ret));
-    *n = (struct snapshot){.l1_offset = get64(h), .l1_size = get32(h + 8), .seconds = get32(h + 16),
-                           .nanoseconds = get32(h + 20), .vm_clock_ns = get64(h + 24),
-                           .vm_state_size = get32(h + 32), .extra_size = get32(h + 36)};
-    id = get16(h + 12);
-    name = get16(h + 14);
+    *n = (struct snapshot){.l1_offset = get_be64(h), .l1_size = get_be32(h + 8), .seconds = get_be32(h + 16),
+                           .nanoseconds = get_be32(h + 20), .vm_clock_ns = get_be64(h + 24),
+                           .vm_state_size = get_be32(h + 32), .extra_size = get_be32(h + 36)};
+    id = get_be16(h + 12);
+    name = get_be16(h + 14);
     if (n->extra_size > 1024 || (uint64_t)n->l1_size * 8 > MAX_L1 || n->l1_offset & (s->cluster - 1))
         return bp_fail(err, EINVAL, "qcow2: the snapshot table is damaged");
     rest = malloc((size_t)n->extra_size + id + name + 1);
@@ -117,27 +117,27 @@ static void put_one(uint8_t *p, const struct snapshot *n)
 {
     uint32_t extra = n->extra_size < EXTRA_KNOWN ? EXTRA_KNOWN : n->extra_size;
 
-    put64(p, n->l1_offset);
-    put32(p + 8, n->l1_size);
-    put16(p + 12, (uint16_t)strlen(n->id));
-    put16(p + 14, (uint16_t)strlen(n->name));
-    put32(p + 16, n->seconds);
-    put32(p + 20, n->nanoseconds);
-    put64(p + 24, n->vm_clock_ns);
-    put32(p + 32, n->vm_state_size > UINT32_MAX ? 0 : (uint32_t)n->vm_state_size);
-    put32(p + 36, extra);
+    put_be64(p, n->l1_offset);
+    put_be32(p + 8, n->l1_size);
+    put_be16(p + 12, (uint16_t)strlen(n->id));
+    put_be16(p + 14, (uint16_t)strlen(n->name));
+    put_be32(p + 16, n->seconds);
+    put_be32(p + 20, n->nanoseconds);
+    put_be64(p + 24, n->vm_clock_ns);
+    put_be32(p + 32, n->vm_state_size > UINT32_MAX ? 0 : (uint32_t)n->vm_state_size);
+    put_be32(p + 36, extra);
     p += ENTRY_HEAD;
     memcpy(p, n->extra, n->extra_size);
-    put64(p, n->vm_state_size);
-    put64(p + 8, n->disk_size);
-    put64(p + 16, n->icount);
+    put_be64(p, n->vm_state_size);
+    put_be64(p + 8, n->disk_size);
+    put_be64(p + 16, n->icount);
     p += extra;
     memcpy(p, n->id, strlen(n->id));
     memcpy(p + strlen(n->id), n->name, strlen(n->name));
 }
 
 /* The table as it is now, in new clusters; the one before goes. */
-static int write_table(struct qcow *s)
+int snapshots_write(struct qcow *s)
 {
     uint64_t bytes = table_size(s), old = s->snapshots_offset, offset = 0, got = 0, at = 0;
     uint64_t old_bytes = s->snapshots_bytes; /* another program may have written shorter or longer entries */
@@ -172,11 +172,11 @@ static int write_table(struct qcow *s)
     }
     if (ret < 0) {
         if (got)
-            clusters_free(s, offset, got, false);
+            clusters_free(s, offset, got, s->discard_other);
         return ret;
     }
     if (old_bytes)
-        clusters_free(s, old, up(old_bytes, s->cluster) >> s->cluster_bits, false);
+        clusters_free(s, old, up(old_bytes, s->cluster) >> s->cluster_bits, s->discard_other);
     return 0;
 }
 
@@ -202,7 +202,7 @@ static int count_table(struct qcow *s, uint64_t table, int64_t add)
         int ret = meta_get(&s->meta, at, 2, &slice);
 
         for (uint32_t i = 0; ret == 0 && i < s->meta.size; i += s->entry)
-            ret = count_entry(s, get64(slice->data + i), add);
+            ret = count_entry(s, get_be64(slice->data + i), add);
         if (ret < 0)
             return ret;
         meta_put(slice);
@@ -227,7 +227,7 @@ static int let_go(struct qcow *s, const uint64_t *l1, uint32_t size)
             if (ret < 0)
                 return ret;
             for (uint32_t e = 0; e < s->meta.size; e += s->entry)
-                entry_free(s, get64(slice->data + e), s->discard_snapshot);
+                entry_free(s, get_be64(slice->data + e), s->discard_snapshot);
             meta_put(slice);
         }
         clusters_free(s, table, 1, s->discard_snapshot);
@@ -256,7 +256,7 @@ static int count_all(struct qcow *s, const uint64_t *l1, uint32_t size, int64_t 
 
 static int mark_entry(struct qcow *s, uint8_t *at, bool *ret_changed)
 {
-    uint64_t entry = get64(at), count, wanted;
+    uint64_t entry = get_be64(at), count, wanted;
     int ret;
 
     if (entry & COMPRESSED || !(entry & OFFSET_MASK))
@@ -264,7 +264,7 @@ static int mark_entry(struct qcow *s, uint8_t *at, bool *ret_changed)
     ret = refcount_get(s, (entry & OFFSET_MASK) >> s->cluster_bits, &count);
     wanted = (entry & ~COPIED) | (count == 1 ? COPIED : 0);
     if (ret == 0 && wanted != entry) {
-        put64(at, wanted);
+        put_be64(at, wanted);
         *ret_changed = true;
     }
     return ret;
@@ -310,7 +310,7 @@ static int load_l1(struct qcow *s, const struct snapshot *n, uint64_t **ret_l1)
     int ret = !raw || !l1 ? -ENOMEM : bytes ? io_child(s, s->file, BP_BLOCK_READ, n->l1_offset, raw, bytes) : 0;
 
     for (uint32_t i = 0; ret == 0 && i < n->l1_size; i++)
-        l1[i] = get64(raw + 8 * (uint64_t)i);
+        l1[i] = get_be64(raw + 8 * (uint64_t)i);
     free(raw);
     if (ret < 0)
         free(l1);
@@ -335,7 +335,7 @@ static int save_l1(struct qcow *s, const uint64_t *l1, uint32_t size, uint64_t f
     if (!raw)
         return -ENOMEM;
     for (uint32_t i = 0; i < size; i++)
-        put64(raw + 8 * (uint64_t)i, l1[i] & OFFSET_MASK ? (l1[i] & OFFSET_MASK) | flags : 0);
+        put_be64(raw + 8 * (uint64_t)i, l1[i] & OFFSET_MASK ? (l1[i] & OFFSET_MASK) | flags : 0);
     ret = io_child(s, s->file, BP_BLOCK_WRITE, *ret_offset, raw, bytes);
     free(raw);
     return ret;
@@ -387,7 +387,7 @@ static int create(struct qcow *s, const char *name)
     n.extra = bp_alloc(EXTRA_KNOWN);
     n.extra_size = EXTRA_KNOWN;
     s->snapshots[s->snapshot_count++] = n;
-    ret = write_table(s);
+    ret = snapshots_write(s);
     if (ret < 0)
         free_one(&s->snapshots[--s->snapshot_count]);
     return ret;
@@ -404,7 +404,7 @@ static int delete(struct qcow *s, struct snapshot *n)
         return ret;
     memmove(n, n + 1, (s->snapshot_count - at - 1) * sizeof(*n));
     s->snapshot_count--;
-    ret = write_table(s);
+    ret = snapshots_write(s);
     if (ret < 0) {
         memmove(n + 1, n, (s->snapshot_count - at) * sizeof(*n));
         *n = gone;
@@ -413,7 +413,8 @@ static int delete(struct qcow *s, struct snapshot *n)
         return ret;
     }
     if (gone.l1_size)
-        clusters_free(s, gone.l1_offset, up((uint64_t)gone.l1_size * 8, s->cluster) >> s->cluster_bits, false);
+        clusters_free(s, gone.l1_offset, up((uint64_t)gone.l1_size * 8, s->cluster) >> s->cluster_bits,
+                      s->discard_snapshot);
     ret = let_go(s, l1, gone.l1_size);
     if (ret == 0)
         ret = mark_own(s);
@@ -459,10 +460,25 @@ static int apply(struct qcow *s, const struct snapshot *n)
         return ret;
     }
     if (old_l1)
-        clusters_free(s, old_offset, up((uint64_t)old_l1 * 8, s->cluster) >> s->cluster_bits, false);
+        clusters_free(s, old_offset, up((uint64_t)old_l1 * 8, s->cluster) >> s->cluster_bits, s->discard_other);
     ret = let_go(s, before, old_l1);
     free(before);
     return ret < 0 ? ret : mark_own(s);
+}
+
+/* Nothing is written: the tables of then stand for those of now until the image is closed. */
+static int show(struct qcow *s, const struct snapshot *n)
+{
+    uint64_t *l1;
+    int ret = load_l1(s, n, &l1);
+
+    if (ret < 0)
+        return ret;
+    free(s->l1);
+    s->l1 = l1;
+    s->l1_size = n->l1_size;
+    s->size = n->disk_size;
+    return 0;
 }
 
 struct bp_value *snapshots_list(const struct qcow *s)
@@ -487,6 +503,24 @@ struct bp_value *snapshots_list(const struct qcow *s)
     return list;
 }
 
+/* Of an L1 table that leads to all of a disk. */
+static uint64_t l1_entries(const struct qcow *s, uint64_t bytes)
+{
+    return bytes ? ((bytes - 1) >> (s->cluster_bits + s->l2_bits)) + 1 : 0;
+}
+
+static int change(struct qcow *s, enum bp_block_snapshot_op op, const char *name, struct snapshot *n)
+{
+    int ret = header_mark(s);
+
+    if (ret == 0)
+        ret = op == BP_BLOCK_SNAPSHOT_CREATE ? create(s, name)
+              : op == BP_BLOCK_SNAPSHOT_APPLY ? apply(s, n) : delete(s, n);
+    if (ret == 0)
+        ret = qcow_sync(s);
+    return ret < 0 ? ret : meta_write(&s->meta, META_LEVELS - 1);
+}
+
 int qcow_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, const char *name,
                   struct bp_value **ret_list, struct bp_error *err)
 {
@@ -498,8 +532,8 @@ int qcow_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, cons
         *ret_list = snapshots_list(s);
         return 0;
     }
-    if (s->read_only)
-        return bp_fail(err, EACCES, "the image is read-only");
+    if (s->read_only != (op == BP_BLOCK_SNAPSHOT_SHOW))
+        return bp_fail(err, EACCES, s->read_only ? "the image is read-only" : "the image can be written to");
     if (op != BP_BLOCK_SNAPSHOT_CREATE && !n)
         return bp_fail(err, ENOENT, "there is no snapshot '%s'", name);
     if (has_data_file(s))
@@ -508,19 +542,13 @@ int qcow_snapshot(struct bp_block_node *node, enum bp_block_snapshot_op op, cons
         return bp_fail(err, EFBIG, "an image has at most %u snapshots", MAX_SNAPSHOTS);
     if (op == BP_BLOCK_SNAPSHOT_CREATE && strlen(name) > UINT16_MAX)
         return bp_fail(err, EINVAL, "the name of a snapshot has at most %u bytes", UINT16_MAX);
-    if (op == BP_BLOCK_SNAPSHOT_APPLY && n->disk_size > BP_BLOCK_MAX_LENGTH)
+    if ((op == BP_BLOCK_SNAPSHOT_APPLY || op == BP_BLOCK_SNAPSHOT_SHOW) &&
+        (n->disk_size > BP_BLOCK_MAX_LENGTH || n->l1_size < l1_entries(s, n->disk_size)))
         return bp_fail(err, EINVAL, "snapshot '%s' is damaged", name);
     bp_co_mutex_lock(s->lock);
-    ret = header_mark(s);
-    if (ret == 0)
-        ret = op == BP_BLOCK_SNAPSHOT_CREATE ? create(s, name)
-              : op == BP_BLOCK_SNAPSHOT_APPLY ? apply(s, n) : delete(s, n);
-    if (ret == 0)
-        ret = qcow_sync(s);
-    if (ret == 0)
-        ret = meta_write(&s->meta, META_LEVELS - 1);
+    ret = op == BP_BLOCK_SNAPSHOT_SHOW ? show(s, n) : change(s, op, name, n);
     bp_co_mutex_unlock(s->lock);
-    if (ret == 0 && op == BP_BLOCK_SNAPSHOT_APPLY)
+    if (ret == 0 && (op == BP_BLOCK_SNAPSHOT_APPLY || op == BP_BLOCK_SNAPSHOT_SHOW))
         block->length_changed(node, s->size);
     return ret < 0 ? bp_fail(err, -ret, "the snapshot failed: %s", strerror(-ret)) : 0;
 }

@@ -22,13 +22,10 @@
 #include <bp/option.h>
 #include <bp/run.h>
 
-#define PAGE 4096u
+#define PAGE NAMES_PAGE
 #define EFER_LMA 0x400u
 #define CPUS 1024u
 #define FILES 16u
-#define KERNEL_FIRST UINT64_C(0xffffffff80000000) /* Linux's image, 64 bits */
-#define KERNEL_BELOW (48u << 20) /* as far an image may reach from any of its code */
-#define KERNEL_ABOVE (64u << 20)
 #define LOOKS 4u /* for the kernel's table, ever more rarely */
 #define STACK_MOST (1u << 20) /* bytes between two frames */
 #define LOAD_MOST 16384u /* pages below code in which its file's beginning is looked for */
@@ -53,21 +50,10 @@ static struct profile {
 
 /* ---- the guest's memory: RAM only, a sample disturbs no device ---- */
 
-static const uint8_t *ram_at(struct bp_cpu *cpu, uint64_t linear)
-{
-    struct bp_mapping m = {.size = sizeof(m)};
-    uint64_t phys;
-
-    if (!bp_cpu_class(cpu)->translate || bp_cpu_class(cpu)->translate(cpu, linear, &phys) < 0)
-        return NULL;
-    bp_space_lookup(bp_cpu_space(cpu), phys & ~(uint64_t)(PAGE - 1), &m);
-    return m.host && m.length >= PAGE ? m.host + phys % PAGE : NULL;
-}
-
 static bool guest_read(struct bp_cpu *cpu, uint64_t linear, void *to, size_t size)
 {
     size_t first = PAGE - (size_t)(linear % PAGE);
-    const uint8_t *from = ram_at(cpu, linear);
+    const uint8_t *from = names_ram(cpu, linear);
 
     first = first < size ? first : size;
     if (!from)
@@ -75,33 +61,10 @@ static bool guest_read(struct bp_cpu *cpu, uint64_t linear, void *to, size_t siz
     memcpy(to, from, first);
     if (first == size)
         return true;
-    from = ram_at(cpu, linear + first);
+    from = names_ram(cpu, linear + first);
     if (from)
         memcpy((uint8_t *)to + first, from, size - first);
     return from != NULL;
-}
-
-/* ---- the kernel's names ---- */
-
-static void look_for_names(struct bp_cpu *cpu, uint64_t rip)
-{
-    uint64_t start = rip & ~(uint64_t)0x1fffff;
-    size_t size;
-    uint8_t *image;
-
-    start = start - KERNEL_FIRST < KERNEL_BELOW ? KERNEL_FIRST : start - KERNEL_BELOW;
-    size = KERNEL_BELOW + KERNEL_ABOVE;
-    size = size < 0 - start ? size : (size_t)(0 - start);
-    image = calloc(1, size);
-    for (size_t at = 0; image && at < size; at += PAGE) {
-        const uint8_t *page = ram_at(cpu, start + at);
-
-        if (page)
-            memcpy(image + at, page, PAGE);
-    }
-    if (image)
-        kallsyms_read(&p.kernel, image, size);
-    free(image);
 }
 
 /* ---- programs ---- */
@@ -217,9 +180,9 @@ static void sample(struct bp_cpu *cpu, void *opaque)
         return;
     user = x->cr0 & 1 && (x->rflags & 0x20000 || (x->seg[BP_SS].attr >> 5 & 3) == 3);
     stacks_add(frames, walk(cpu, x, user, frames));
-    if (user || x->rip < KERNEL_FIRST || p.kernel.count || p.looks == LOOKS || p.kernel_samples++ < p.next_look)
+    if (user || x->rip < NAMES_KERNEL || p.kernel.count || p.looks == LOOKS || p.kernel_samples++ < p.next_look)
         return;
-    look_for_names(cpu, x->rip);
+    names_of_kernel(&p.kernel, cpu, x->rip);
     p.next_look = p.kernel_samples * 10;
     p.looks++;
 }
@@ -246,9 +209,9 @@ static void name(const struct frame *f, char *to, size_t size)
     const char *found = NULL;
 
     if (f->kind == FRAME_KERNEL)
-        found = symbols_find(&p.kernel, f->address);
+        found = symbols_find(&p.kernel, f->address, NULL);
     else if (f->kind >= FRAME_FILE)
-        found = symbols_find(&p.file[f->kind - FRAME_FILE].symbols, f->address);
+        found = symbols_find(&p.file[f->kind - FRAME_FILE].symbols, f->address, NULL);
     if (found)
         snprintf(to, size, "%s", found);
     else if (f->kind >= FRAME_FILE)
@@ -286,10 +249,10 @@ static int read_files(const char *list, struct bp_error *err)
 
     p.file_paths = strdup(list);
     if (!p.file_paths)
-        return bp_fail(err, ENOMEM, "-profile: no memory");
+        return bp_fail(err, ENOMEM, "no memory");
     for (char *path = strtok_r(p.file_paths, ":", &rest); path; path = strtok_r(NULL, ":", &rest)) {
         if (p.files == FILES)
-            return bp_fail(err, EINVAL, "-profile: elf= takes %u files at most", FILES);
+            return bp_fail(err, EINVAL, "elf= takes %u files at most", FILES);
         if (elf_read(&p.file[p.files], path, err) < 0)
             return -EINVAL;
         p.files++;
@@ -311,10 +274,10 @@ static int apply(struct bp_value *args, struct bp_error *err)
         return bp_fail(err, EINVAL, "-profile was given twice");
     if (!cpu || !bp_machine_runs_code(p.machine) || strcmp(bp_cpu_class(cpu)->arch, "x86_64"))
         return bp_fail(err, EINVAL, "-profile: this machine has no x86 processor that executes code");
-    if (map && symbols_read_map(&p.kernel, map, err) < 0)
+    if ((map && symbols_read_map(&p.kernel, map, err) < 0) || (elf && read_files(elf, err) < 0)) {
+        bp_error_prefix(err, "-profile");
         return -EINVAL;
-    if (elf && read_files(elf, err) < 0)
-        return -EINVAL;
+    }
     file = fopen(path, "we"); /* now, not at the end, an error helps */
     if (!file)
         return bp_fail(err, errno, "-profile: cannot write '%s': %s", path, strerror(errno));

@@ -294,8 +294,11 @@ static uint8_t master_byte(struct ac97 *s, unsigned reg)
 
 static uint64_t master_read(void *opaque, uint64_t addr, unsigned size)
 {
+    struct ac97 *s = opaque;
     uint64_t value = 0;
 
+    if (addr < 0x10 * ENGINES && moves(&s->engine[addr / 0x10]))
+        audio->voice_sync(s->voice[addr / 0x10]);
     for (unsigned i = 0; i < size && addr + i < REGISTERS; i++)
         value |= (uint64_t)master_byte(opaque, (unsigned)addr + i) << 8 * i;
     return value;
@@ -460,7 +463,8 @@ static const struct bp_field ac97_props[] = {
     BP_PROP_LINK("audiodev", "audiodev", struct ac97, audiodev, "where it is heard; none: the default one"),
     BP_FIELDS_END};
 static const struct bp_pci_info info = {
-    .size = sizeof(info), .vendor = 0x8086, .device = 0x2415, .revision = 0x01, .class_code = 0x0401,
+    .size = sizeof(info), .vendor = 0x8086, .device = 0x2415, .revision = 0x01, .subsystem_vendor = 0x1af4,
+    .subsystem = 0x1100, .class_code = 0x0401,
     .interrupt_pin = 1,
     .bar = {{.flags = BP_PCI_BAR_IO, .size = 256, .name = "ac97-codec", .ops = &codec_ops},
             {.flags = BP_PCI_BAR_IO, .size = REGISTERS, .name = "ac97-master", .ops = &master_ops}}};
@@ -469,5 +473,5 @@ BP_HOTPLUG_DEVICE(ac97, "AC97", "pci", "Audio controller of Intel's 82801AA", st
                   .category = "sound", .bus_info = &info, .attach = ac97_attach, .detach = ac97_detach,
                   .reset = ac97_reset);
 
-static const struct bp_import imports[] = {BP_IMPORT(pci, "pci", 1), BP_IMPORT(audio, "audio", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(pci, "pci", 1), BP_IMPORT_MINOR(audio, "audio", 1, 2), {0}};
 BP_MODULE("hw-ac97", "AC97 sound card", imports, {BP_PROVIDE_DEVICE, &ac97});

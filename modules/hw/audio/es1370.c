@@ -203,8 +203,14 @@ static uint32_t word_at(struct es1370 *s, unsigned reg)
 
 static uint64_t es1370_read(void *opaque, uint64_t addr, unsigned size)
 {
-    uint32_t value = word_at(opaque, (unsigned)addr & ~3u) >> 8 * (addr & 3);
+    struct es1370 *s = opaque;
+    uint32_t value;
 
+    for (unsigned n = 0; addr >= COUNT && n < CHANNELS; n++) {
+        if (moves(s, n))
+            audio->voice_sync(s->voice[n]);
+    }
+    value = word_at(s, (unsigned)addr & ~3u) >> 8 * (addr & 3);
     return size == 4 ? value : value & ((1u << 8 * size) - 1);
 }
 
@@ -367,5 +373,5 @@ BP_HOTPLUG_DEVICE(es1370, "ES1370", "pci", "ENSONIQ AudioPCI", struct es1370, es
                   .category = "sound", .bus_info = &info, .attach = es1370_attach, .detach = es1370_detach,
                   .reset = es1370_reset);
 
-static const struct bp_import imports[] = {BP_IMPORT(pci, "pci", 1), BP_IMPORT(audio, "audio", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(pci, "pci", 1), BP_IMPORT_MINOR(audio, "audio", 1, 2), {0}};
 BP_MODULE("hw-es1370", "ES1370 sound card", imports, {BP_PROVIDE_DEVICE, &es1370});

@@ -389,6 +389,7 @@ static const struct bp_field hda_props[] = {
 static const struct bp_pci_field registers[] = {{.offset = 0x40, .width = 1, .value = 1}, BP_PCI_FIELDS_END};
 #define INFO(DEVICE, REVISION) \
     {.size = sizeof(struct bp_pci_info), .vendor = 0x8086, .device = DEVICE, .revision = REVISION, \
+     .subsystem_vendor = 0x1af4, .subsystem = 0x1100, \
      .class_code = 0x0403, .interrupt_pin = 1, .fields = registers, \
      .bar = {{.flags = BP_PCI_BAR_MEM32, .size = HDA_SIZE, .name = "intel-hda", .ops = &hda_ops}}}
 static const struct bp_pci_info ich6_info = INFO(0x2668, 1), ich9_info = INFO(0x293e, 3);

@@ -4,12 +4,16 @@
  * control port B at 0x61 (gate and output of channel 2, refresh toggle). Counters are computed from
  * the virtual clock when they are looked at; only channel 0 has a timer, for its interrupt.
  * What the speaker hears it tells those who ask (bp/chip/pit.h).
+ *
+ * Two names: "isa-pit", and "kvm-pit" for one that the accelerator has (bp/chip/keeper.h).
  */
 #include <errno.h>
+#include <string.h>
 
 #include <bp/clock.h>
 #include <bp/bus/isa.h>
 #include <bp/chip/pit.h>
+#include <bp/level.h>
 
 #define PIT_HZ 1193182u
 #define MAX_TICK (1ull << 56) /* beyond what the clock reaches */
@@ -47,7 +51,16 @@ struct pit {
     uint64_t next_edge; /* tick of channel 0's next change that the timer waits for */
     bool irq0_off;      /* legacy replacement by an HPET */
     bool speaker;       /* bit 1 of port 0x61 */
+    const struct bp_chip_keeper *keeper; /* NULL: none */
+    bool away;          /* the keeper has it now */
 };
+
+static const struct bp_level_class pit_level;
+
+static struct pit *state_of(struct bp_device *dev)
+{
+    return bp_object_level(bp_device_object(dev), &pit_level);
+}
 
 static uint64_t tick_now(const struct pit *s)
 {
@@ -182,7 +195,7 @@ static void drive_irq0(struct pit *s, uint64_t now)
 {
     struct channel *c = &s->ch[0];
 
-    if (s->irq0_off) {
+    if (s->irq0_off || s->away) {
         bp_timer_cancel(s->timer);
         return;
     }
@@ -199,7 +212,7 @@ static void edge_due(void *opaque)
     struct pit *s = opaque;
     uint64_t now = tick_now(s), at = s->next_edge;
 
-    if (s->irq0_off)
+    if (s->irq0_off || s->away)
         return;
     /* Late: "delay" delivers what was missed one by one, "discard" goes on from now. */
     if (now < at || s->lost_tick_policy == 1 || now - at > BACKLOG_TICKS ||
@@ -382,12 +395,131 @@ static uint8_t read_count(struct pit *s, struct channel *c)
     return (uint8_t)(c->order == HIGH ? v >> 8 : v);
 }
 
-static uint64_t pit_read(void *opaque, uint64_t addr, unsigned size)
+/* ---- somebody else has it ---- */
+
+static void from_image(struct pit *s, const struct bp_pit_image *image)
+{
+    uint64_t now = tick_now(s);
+
+    for (unsigned n = 0; n < 3; n++) {
+        struct channel *c = &s->ch[n];
+        uint64_t age = image->ch[n].age_ns <= 0 ? 0 :
+                       (uint64_t)((unsigned __int128)(uint64_t)image->ch[n].age_ns * PIT_HZ / 1000000000u);
+
+        memset(c, 0, sizeof(*c));
+        c->count = image->ch[n].count >= 1 && image->ch[n].count <= 65536 ? image->ch[n].count : 65536;
+        c->count_latch = image->ch[n].count_latch;
+        c->status_latch = image->ch[n].status_latch;
+        c->latched = image->ch[n].latched;
+        c->mode = image->ch[n].mode > 5 ? image->ch[n].mode & 3 : image->ch[n].mode;
+        c->order = image->ch[n].order & 3;
+        c->bcd = image->ch[n].bcd & 1;
+        c->low_byte = image->ch[n].low_byte;
+        c->status_latched = image->ch[n].status_latched;
+        c->write_high = image->ch[n].write_high;
+        c->read_high = image->ch[n].read_high;
+        c->counting = image->ch[n].counting;
+        c->gate = image->ch[n].gate;
+        if (is_periodic(c)) /* whole periods do not matter, and the clock may be younger */
+            age %= c->count;
+        c->start = now > age ? now - age : 0;
+        c->stopped = c->counting && !c->gate && c->mode != 1 && c->mode != 5;
+        c->stopped_at = now;
+    }
+    s->irq0_off = image->irq0_off;
+    s->speaker = image->speaker;
+}
+
+static void to_image(const struct pit *s, struct bp_pit_image *image)
+{
+    uint64_t now = tick_now(s);
+
+    memset(image, 0, sizeof(*image));
+    for (unsigned n = 0; n < 3; n++) {
+        const struct channel *c = &s->ch[n];
+
+        image->ch[n].age_ns = tick_to_ns(elapsed(c, now));
+        image->ch[n].count = c->next_count ? c->next_count : c->count;
+        image->ch[n].count_latch = c->count_latch;
+        image->ch[n].status_latch = c->status_latch;
+        image->ch[n].latched = c->latched;
+        image->ch[n].mode = c->mode;
+        image->ch[n].order = c->order;
+        image->ch[n].bcd = c->bcd;
+        image->ch[n].low_byte = c->low_byte;
+        image->ch[n].status_latched = c->status_latched;
+        image->ch[n].write_high = c->write_high;
+        image->ch[n].read_high = c->read_high;
+        image->ch[n].counting = c->counting;
+        image->ch[n].gate = c->gate;
+    }
+    image->irq0_off = s->irq0_off;
+    image->speaker = s->speaker;
+    image->late_again = s->lost_tick_policy == 0;
+}
+
+/* Around whatever looks at the registers, or changes them. */
+static void fetch(struct pit *s)
+{
+    struct bp_pit_image image;
+
+    if (s->away && s->keeper->fetch(s->keeper, &image))
+        from_image(s, &image);
+}
+
+static void store(const struct pit *s)
+{
+    struct bp_pit_image image;
+
+    if (!s->away)
+        return;
+    to_image(s, &image);
+    s->keeper->store(s->keeper, &image);
+}
+
+static void move(void *opaque, bool here)
 {
     struct pit *s = opaque;
 
+    if (here == !s->away)
+        return;
+    if (here) {
+        fetch(s);
+        s->away = false;
+        drive_irq0(s, tick_now(s));
+        return;
+    }
+    bp_timer_cancel(s->timer);
+    bp_irq_set(s->out0, 0);
+    s->away = true;
+    store(s);
+}
+
+static const struct bp_chip_seat seat = {.size = sizeof(seat), .move = move};
+
+static int lend(struct bp_device *dev, const struct bp_chip_keeper *keeper, struct bp_error *err)
+{
+    struct pit *s = state_of(dev);
+    int ret = s->keeper ? bp_fail(err, EEXIST, "kvm-pit: somebody has it already")
+                        : keeper->lend(keeper, &seat, s, err);
+
+    if (ret == 0)
+        s->keeper = keeper;
+    return ret;
+}
+
+/* ---- ports: used while it is away only by who stands in for the processor ---- */
+
+static uint64_t pit_read(void *opaque, uint64_t addr, unsigned size)
+{
+    struct pit *s = opaque;
+    uint64_t value;
+
     (void)size;
-    return addr < 3 ? read_count(s, &s->ch[addr]) : 0xff; /* the control word cannot be read */
+    fetch(s);
+    value = addr < 3 ? read_count(s, &s->ch[addr]) : 0xff; /* the control word cannot be read */
+    store(s);
+    return value;
 }
 
 /* Ticks in a period of the tone that gets through to the speaker; 0: none. */
@@ -403,10 +535,12 @@ static void pit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     struct pit *s = opaque;
 
     (void)size;
+    fetch(s);
     if (addr == 3)
         write_control(s, (uint8_t)value);
     else
         write_count(s, &s->ch[addr], (uint8_t)value);
+    store(s);
     bp_irq_set(s->tone, tone_of(s) != 0);
 }
 
@@ -414,10 +548,12 @@ static void pit_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
 static uint64_t port_b_read(void *opaque, uint64_t addr, unsigned size)
 {
     struct pit *s = opaque;
-    uint64_t now = tick_now(s);
+    uint64_t now;
 
     (void)addr;
     (void)size;
+    fetch(s);
+    now = tick_now(s);
     return s->ch[2].gate | s->speaker << 1 | (now / 18 & 1) << 4 |
            (unsigned)output(&s->ch[2], now) << 5;
 }
@@ -428,20 +564,23 @@ static void port_b_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
 
     (void)addr;
     (void)size;
+    fetch(s);
     s->speaker = value & 2;
     set_gate(s, &s->ch[2], value & 1);
+    store(s);
     bp_irq_set(s->tone, tone_of(s) != 0);
 }
 
 static uint32_t iface_tone(struct bp_device *dev)
 {
-    struct pit *s = bp_device_state(dev);
+    struct pit *s = state_of(dev);
 
     settle(&s->ch[2], tick_now(s));
     return tone_of(s);
 }
-static const struct bp_pit_interface pit_table_iface = {.size = sizeof(pit_table_iface), .tone = iface_tone};
-BP_INTERFACE(pit_interface, "pit", 1, 0, &pit_table_iface);
+static const struct bp_pit_interface pit_table_iface = {
+    .size = sizeof(pit_table_iface), .tone = iface_tone, .lend = lend};
+BP_INTERFACE(pit_interface, "pit", 1, 1, &pit_table_iface);
 
 static const struct bp_region_ops pit_ops = {
     .size = sizeof(pit_ops), .read = pit_read, .write = pit_write, .max_access = 1};
@@ -450,35 +589,40 @@ static const struct bp_region_ops port_b_ops = {
 
 static void gate_irq0_changed(struct bp_device *dev, unsigned n, int level)
 {
-    struct pit *s = bp_device_state(dev);
+    struct pit *s = state_of(dev);
 
     (void)n;
+    fetch(s);
     if (s->irq0_off == !!level)
         return;
     s->irq0_off = level != 0;
+    store(s);
     if (s->irq0_off)
         bp_irq_set(s->out0, 0);
     drive_irq0(s, tick_now(s));
 }
 
-static void pit_reset(struct bp_device *dev)
+static void pit_reset(struct bp_device *dev, void *state, enum bp_reset_scope scope)
 {
-    struct pit *s = bp_device_state(dev);
+    struct pit *s = state;
 
+    (void)dev, (void)scope;
     for (int i = 0; i < 3; i++)
         s->ch[i] = (struct channel){.mode = 3, .count = 65536, .order = LOW_HIGH, .gate = i != 2};
     s->speaker = false;
     bp_irq_set(s->tone, 0);
     drive_irq0(s, tick_now(s));
+    store(s);
 }
 
-static int pit_attach(struct bp_device *dev, struct bp_error *err)
+static int pit_attach(struct bp_object *obj, void *state, struct bp_error *err)
 {
-    struct pit *s = bp_device_state(dev);
+    struct bp_device *dev = bp_device_from_object(obj);
+    struct pit *s = state;
     int r;
 
     if (s->iobase > 0xfffc)
-        return bp_fail(err, EINVAL, "property 'iobase' of isa-pit must be at most 0xfffc");
+        return bp_fail(err, EINVAL, "property 'iobase' of the timer must be at most 0xfffc");
     bp_device_add_irq_outputs(dev, "irq0", 1);
     bp_device_add_irq_outputs(dev, "speaker", 1);
     s->tone = bp_device_irq_output(dev, "speaker", 0);
@@ -520,6 +664,13 @@ static const struct bp_state_field pit_fields[] = {
     BP_SAVE_END,
 };
 
+static int before_save(void *state, struct bp_error *err)
+{
+    (void)err;
+    fetch(state);
+    return 0;
+}
+
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
     struct pit *s = state;
@@ -534,10 +685,12 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
             return bp_fail(err, EINVAL, "isa-pit: saved state is out of range");
     }
     drive_irq0(s, tick_now(s));
+    store(s);
     return 0;
 }
 
 static const struct bp_state_table pit_table = {.version = 1, .oldest = 1, .fields = pit_fields,
+                                                .before_save = before_save,
                                                 .after_load = after_load};
 
 static const char *const policies[] = {"delay", "discard", NULL};
@@ -550,9 +703,17 @@ static const struct bp_field pit_props[] = {
     BP_FIELDS_END,
 };
 
-BP_BOARD_DEVICE(pit_class, "isa-pit", "isa", "8254 interval timer", struct pit, pit_props,
-                &pit_table, .category = "misc", .attach = pit_attach, .reset = pit_reset);
+static const struct bp_level_class pit_level = {
+    .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "pit-common",
+             .summary = "8254 interval timer", .state_size = sizeof(struct pit), .props = pit_props,
+             .state = &pit_table},
+    .attach = pit_attach, .reset = pit_reset};
+BP_NAMED_FLAGS(pit_class, "isa-pit", "isa", NULL, "8254 interval timer", &pit_level, BP_TYPE_NOT_USER_CREATABLE, "no",
+               .category = "misc");
+BP_NAMED_FLAGS(kvm_pit_class, "kvm-pit", "isa", NULL, "8254 interval timer that the accelerator has", &pit_level,
+               BP_TYPE_NOT_USER_CREATABLE, "no", .category = "misc");
 
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
 BP_MODULE("hw-i8254", "8254 interval timer", imports, {BP_PROVIDE_DEVICE, &pit_class},
+          {BP_PROVIDE_DEVICE, &kvm_pit_class},
           {BP_PROVIDE_INTERFACE, &pit_interface});

@@ -3,6 +3,8 @@
  * The two cascaded 8259A interrupt controllers of a PC (Intel 8259A data sheet, order 231468) with
  * the edge/level registers of Intel's PIIX chips. Left out, as in those chips: MCS-80/85 mode,
  * buffered mode and LTIM (the ELCR replaces it). An edge stays latched until it is acknowledged.
+ *
+ * Two names: "isa-i8259", and "kvm-i8259" for a pair that the accelerator has (bp/chip/keeper.h).
  */
 #include <errno.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include <bp/command.h>
 #include <bp/chip/i8259.h>
 #include <bp/bus/isa.h>
+#include <bp/level.h>
 #include <bp/log.h>
 
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
@@ -31,7 +34,16 @@ struct pic {
 struct i8259 {
     struct pic pic[2]; /* master, slave */
     struct bp_irq *intr;
+    const struct bp_chip_keeper *keeper; /* NULL: none */
+    bool away; /* the keeper has it now */
 };
+
+static const struct bp_level_class i8259_level;
+
+static struct i8259 *state_of(struct bp_device *dev)
+{
+    return bp_object_level(bp_device_object(dev), &i8259_level);
+}
 
 static const struct bp_state_field pic_fields[] = {
     BP_SAVE(UINT8, struct pic, irr),
@@ -98,17 +110,21 @@ static void set_input(struct pic *p, unsigned n, int level)
 
 static void update(struct i8259 *s)
 {
+    if (s->away)
+        return;
     set_input(&s->pic[0], 2, next_input(&s->pic[1]) >= 0);
     bp_irq_set(s->intr, next_input(&s->pic[0]) >= 0);
 }
 
 static void input_changed(struct bp_device *dev, unsigned n, int level)
 {
-    struct i8259 *s = bp_device_state(dev);
+    struct i8259 *s = state_of(dev);
 
     if (n == 2) /* the cascade has no pin outside */
         return;
     set_input(&s->pic[n >> 3], n & 7, level != 0);
+    if (s->away)
+        s->keeper->line(s->keeper, n, level != 0);
     update(s);
 }
 
@@ -125,7 +141,7 @@ static void serve(struct pic *p, int n)
 
 static int acknowledge(struct bp_device *dev)
 {
-    struct i8259 *s = bp_device_state(dev);
+    struct i8259 *s = state_of(dev);
     struct pic *master = &s->pic[0], *slave = &s->pic[1];
     int n = next_input(master), vector, m;
 
@@ -263,36 +279,149 @@ static uint8_t pic_read(struct i8259 *s, struct pic *p, uint64_t addr)
     return p->read_isr ? p->isr : requests(p);
 }
 
-static uint64_t master_read(void *opaque, uint64_t addr, unsigned size)
+/* ---- somebody else has it ---- */
+
+static void from_image(struct i8259 *s, const struct bp_i8259_image *image)
+{
+    for (int i = 0; i < 2; i++) {
+        struct pic *p = &s->pic[i];
+
+        p->irr = image->pic[i].irr;
+        p->imr = image->pic[i].imr;
+        p->isr = image->pic[i].isr;
+        p->lines = image->pic[i].lines;
+        p->elcr = image->pic[i].elcr & p->elcr_mask;
+        p->lowest = image->pic[i].lowest & 7;
+        p->base = image->pic[i].base & 0xf8;
+        p->step = image->pic[i].step & 3;
+        p->want_icw4 = image->pic[i].want_icw4;
+        p->auto_eoi = image->pic[i].auto_eoi;
+        p->rotate_auto = image->pic[i].rotate_auto;
+        p->special_mask = image->pic[i].special_mask;
+        p->special_nested = image->pic[i].special_nested;
+        p->read_isr = image->pic[i].read_isr;
+        p->poll = image->pic[i].poll;
+    }
+}
+
+static void to_image(const struct i8259 *s, struct bp_i8259_image *image)
+{
+    memset(image, 0, sizeof(*image));
+    for (int i = 0; i < 2; i++) {
+        const struct pic *p = &s->pic[i];
+
+        image->pic[i].irr = p->irr;
+        image->pic[i].imr = p->imr;
+        image->pic[i].isr = p->isr;
+        image->pic[i].lines = p->lines;
+        image->pic[i].elcr = p->elcr;
+        image->pic[i].lowest = p->lowest;
+        image->pic[i].base = p->base;
+        image->pic[i].step = p->step;
+        image->pic[i].want_icw4 = p->want_icw4;
+        image->pic[i].auto_eoi = p->auto_eoi;
+        image->pic[i].rotate_auto = p->rotate_auto;
+        image->pic[i].special_mask = p->special_mask;
+        image->pic[i].special_nested = p->special_nested;
+        image->pic[i].read_isr = p->read_isr;
+        image->pic[i].poll = p->poll;
+    }
+}
+
+/* Around whatever looks at the registers, or changes them. */
+static void fetch(struct i8259 *s)
+{
+    struct bp_i8259_image image;
+
+    if (s->away && s->keeper->fetch(s->keeper, &image))
+        from_image(s, &image);
+}
+
+static void store(const struct i8259 *s)
+{
+    struct bp_i8259_image image;
+
+    if (!s->away)
+        return;
+    to_image(s, &image);
+    s->keeper->store(s->keeper, &image);
+}
+
+static void move(void *opaque, bool here)
 {
     struct i8259 *s = opaque;
 
+    if (here == !s->away)
+        return;
+    if (here) {
+        fetch(s);
+        s->away = false;
+        update(s);
+        return;
+    }
+    bp_irq_set(s->intr, 0);
+    s->away = true;
+    store(s);
+    for (unsigned n = 0; n < 16; n++) {
+        if (n != 2)
+            s->keeper->line(s->keeper, n, s->pic[n >> 3].lines >> (n & 7) & 1);
+    }
+}
+
+static const struct bp_chip_seat seat = {.size = sizeof(seat), .move = move};
+
+static int lend(struct bp_device *dev, const struct bp_chip_keeper *keeper, struct bp_error *err)
+{
+    struct i8259 *s = state_of(dev);
+    int ret = s->keeper ? bp_fail(err, EEXIST, "kvm-i8259: somebody has it already")
+                        : keeper->lend(keeper, &seat, s, err);
+
+    if (ret == 0)
+        s->keeper = keeper;
+    return ret;
+}
+
+/* ---- ports: read while it is away only by who stands in for the processor ---- */
+
+static uint64_t read_at(struct i8259 *s, unsigned n, uint64_t addr)
+{
+    uint64_t value;
+
+    fetch(s);
+    value = pic_read(s, &s->pic[n], addr);
+    store(s);
+    return value;
+}
+
+static void write_at(struct i8259 *s, unsigned n, uint64_t addr, uint64_t value)
+{
+    fetch(s);
+    pic_write(s, &s->pic[n], addr, (uint8_t)value);
+    store(s);
+}
+
+static uint64_t master_read(void *opaque, uint64_t addr, unsigned size)
+{
     (void)size;
-    return pic_read(s, &s->pic[0], addr);
+    return read_at(opaque, 0, addr);
 }
 
 static void master_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    struct i8259 *s = opaque;
-
     (void)size;
-    pic_write(s, &s->pic[0], addr, (uint8_t)value);
+    write_at(opaque, 0, addr, value);
 }
 
 static uint64_t slave_read(void *opaque, uint64_t addr, unsigned size)
 {
-    struct i8259 *s = opaque;
-
     (void)size;
-    return pic_read(s, &s->pic[1], addr);
+    return read_at(opaque, 1, addr);
 }
 
 static void slave_write(void *opaque, uint64_t addr, uint64_t value, unsigned size)
 {
-    struct i8259 *s = opaque;
-
     (void)size;
-    pic_write(s, &s->pic[1], addr, (uint8_t)value);
+    write_at(opaque, 1, addr, value);
 }
 
 static uint64_t elcr_read(void *opaque, uint64_t addr, unsigned size)
@@ -300,6 +429,7 @@ static uint64_t elcr_read(void *opaque, uint64_t addr, unsigned size)
     struct i8259 *s = opaque;
 
     (void)size;
+    fetch(s);
     return s->pic[addr & 1].elcr;
 }
 
@@ -309,8 +439,10 @@ static void elcr_write(void *opaque, uint64_t addr, uint64_t value, unsigned siz
     struct pic *p = &s->pic[addr & 1];
 
     (void)size;
+    fetch(s);
     p->elcr = (uint8_t)value & p->elcr_mask;
     update(s);
+    store(s);
 }
 
 static const struct bp_region_ops master_ops = {
@@ -320,10 +452,11 @@ static const struct bp_region_ops slave_ops = {
 static const struct bp_region_ops elcr_ops = {
     .size = sizeof(elcr_ops), .read = elcr_read, .write = elcr_write, .max_access = 1};
 
-static void i8259_reset(struct bp_device *dev)
+static void i8259_reset(struct bp_device *dev, void *state, enum bp_reset_scope scope)
 {
-    struct i8259 *s = bp_device_state(dev);
+    struct i8259 *s = state;
 
+    (void)dev, (void)scope;
     for (int i = 0; i < 2; i++) {
         struct pic *p = &s->pic[i];
 
@@ -331,11 +464,13 @@ static void i8259_reset(struct bp_device *dev)
                           .elcr_mask = i == 0 ? 0xf8 : 0xde};
     }
     update(s);
+    store(s);
 }
 
-static int i8259_attach(struct bp_device *dev, struct bp_error *err)
+static int i8259_attach(struct bp_object *obj, void *state, struct bp_error *err)
 {
-    struct i8259 *s = bp_device_state(dev);
+    struct bp_device *dev = bp_device_from_object(obj);
+    struct i8259 *s = state;
     int r;
 
     bp_device_add_irq_inputs(dev, "irq", 16, input_changed);
@@ -354,6 +489,13 @@ static const struct bp_state_field i8259_fields[] = {
     BP_SAVE_END,
 };
 
+static int before_save(void *state, struct bp_error *err)
+{
+    (void)err;
+    fetch(state);
+    return 0;
+}
+
 static int after_load(void *state, uint32_t version, struct bp_error *err)
 {
     struct i8259 *s = state;
@@ -367,20 +509,28 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
         p->elcr &= p->elcr_mask;
         p->base &= 0xf8;
     }
+    store(s);
     return 0;
 }
 
 static const struct bp_state_table i8259_table = {.version = 1, .oldest = 1,
                                                   .fields = i8259_fields,
+                                                  .before_save = before_save,
                                                   .after_load = after_load};
 
-BP_BOARD_DEVICE(i8259_class, "isa-i8259", "isa", "Pair of 8259A interrupt controllers",
-                struct i8259, NULL, &i8259_table, .category = "misc", .attach = i8259_attach,
-                .reset = i8259_reset);
+static const struct bp_level_class i8259_level = {
+    .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "i8259",
+             .summary = "Pair of 8259A interrupt controllers", .state_size = sizeof(struct i8259),
+             .state = &i8259_table},
+    .attach = i8259_attach, .reset = i8259_reset};
+BP_NAMED_FLAGS(i8259_class, "isa-i8259", "isa", NULL, "Pair of 8259A interrupt controllers", &i8259_level,
+               BP_TYPE_NOT_USER_CREATABLE, "no", .category = "misc");
+BP_NAMED_FLAGS(kvm_i8259_class, "kvm-i8259", "isa", NULL, "Pair of 8259A controllers that the accelerator has",
+               &i8259_level, BP_TYPE_NOT_USER_CREATABLE, "no", .category = "misc");
 
 static const struct bp_i8259_interface i8259_interface_table = {
-    .size = sizeof(struct bp_i8259_interface), .acknowledge = acknowledge};
-BP_INTERFACE(i8259_interface, "i8259", 1, 0, &i8259_interface_table);
+    .size = sizeof(struct bp_i8259_interface), .acknowledge = acknowledge, .lend = lend};
+BP_INTERFACE(i8259_interface, "i8259", 1, 1, &i8259_interface_table);
 
 struct listing {
     struct bp_monitor *mon;
@@ -390,8 +540,9 @@ struct listing {
 static int print_pair(struct bp_device *dev, void *opaque)
 {
     struct listing *l = opaque;
-    struct i8259 *s = bp_device_state(dev);
+    struct i8259 *s = state_of(dev);
 
+    fetch(s);
     for (int i = 0; i < 2; i++) {
         const struct pic *p = &s->pic[i];
 
@@ -412,7 +563,7 @@ static void info_pic(struct bp_monitor *mon, struct bp_value *args)
 
     (void)args;
     if (machine)
-        bp_device_each(machine, "isa-i8259", print_pair, &l);
+        bp_device_each(machine, "i8259", print_pair, &l);
     if (l.count == 0)
         bp_monitor_printf(mon, "The machine has no 8259 interrupt controllers\n");
 }
@@ -421,4 +572,5 @@ BP_HMP(info_pic_hmp, "info pic", "", "Show the state of the 8259 interrupt contr
 
 static const struct bp_import imports[] = {BP_IMPORT(isa, "isa", 1), {0}};
 BP_MODULE("hw-i8259", "8259A interrupt controllers", imports, {BP_PROVIDE_DEVICE, &i8259_class},
+          {BP_PROVIDE_DEVICE, &kvm_i8259_class},
           {BP_PROVIDE_INTERFACE, &i8259_interface}, {BP_PROVIDE_HMP, &info_pic_hmp});

@@ -19,7 +19,7 @@
 #include <pthread.h>
 
 #define APIC_DEFAULT_BASE 0xfee00000u
-#define APIC_MAX 256u
+#define APIC_MAX 4096u
 
 #define BASE_BSP (1u << 8)
 #define BASE_X2APIC (1u << 10)
@@ -59,10 +59,11 @@ struct eoi_listener {
     void *opaque;
 };
 
-/* Device "apic-bus". Members and listeners are added while the board is made and go with the
- * machine. */
+/* Device "apic-bus". Listeners are added while the board is made and go with the machine; members come and go as
+ * processors do: whoever looks for others than the first does so between bp_cpus_hold() and its end. */
 struct apic_bus {
-    struct lapic *member[APIC_MAX]; /* atomic; no gaps */
+    struct lapic *member[APIC_MAX]; /* atomic; NULL: it has gone */
+    unsigned members;               /* atomic; entries that were ever used */
     struct bp_region *page;         /* the register page */
     struct bp_device *dev;
     int (*extint)(void *opaque);
@@ -75,7 +76,8 @@ struct apic_bus {
 struct lapic {
     pthread_mutex_t lock;
     uint64_t base; /* IA32_APIC_BASE */
-    uint32_t id;   /* xAPIC: bits 31-24 of the ID register, as a plain number; x2APIC: 32 bits */
+    uint32_t id;   /* x2APIC's 32 bits. xAPIC: a plain number, whose lowest 8 bits the ID register shows; it keeps the
+                    * rest until software writes there, so that a processor beyond 254 can be started by its id */
     uint32_t tpr, ldr, dfr, svr, esr, esr_pending;
     uint32_t irr[8], isr[8], tmr[8];
     uint32_t icr_low, icr_high;
@@ -138,8 +140,7 @@ void lapic_eoi(void *opaque, uint8_t vector);
 void lapic_fetch(struct bp_cpu *cpu, void *opaque);
 void lapic_lint1_edge(struct lapic *s);
 /* False: it has none. [any] */
-bool apic_message(const struct apic_bus *bus, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
-                  bool level);
+bool apic_message(const struct apic_bus *bus, const struct bp_apic_message *m);
 void apic_pin(const struct apic_bus *bus, unsigned pin, const struct bp_apic_message *m);
 
 /* ---- timer.c; lock held but for the timer's own call ---- */
@@ -152,14 +153,15 @@ void lapic_set_tsc_deadline(struct lapic *s, uint64_t value);
 void lapic_timer_take(struct lapic *s, uint32_t current, uint64_t tsc_deadline);
 
 /* ---- deliver.c: messages. [any] without locks of this module ---- */
-struct lapic *apic_member(const struct apic_bus *bus, unsigned index); /* NULL: no more */
-void apic_deliver(struct apic_bus *bus, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
-                  bool level);
+struct lapic *apic_member(const struct apic_bus *bus, unsigned index); /* NULL: none */
+unsigned apic_members(const struct apic_bus *bus);
+void apic_deliver(struct apic_bus *bus, const struct bp_apic_message *m);
 void apic_send_ipi(struct lapic *source, uint32_t low, uint32_t high);
 void apic_msi(struct apic_bus *bus, uint64_t address, uint32_t data);
 void apic_broadcast_eoi(struct apic_bus *bus, uint8_t vector);
 
-extern const struct bp_device_class lapic_class;
+extern const struct bp_device_class lapic_class, kvm_lapic_class;
+struct lapic *lapic_of(struct bp_device *dev);
 
 /* Monitor: info lapic [index] */
 extern const struct bp_field lapic_info_args[];

@@ -110,6 +110,7 @@ static int new_bus(struct bp_machine *machine, struct bp_device **ret_bus, struc
 static int attach_to_cpu(struct bp_device *bus_dev, struct bp_cpu *cpu, struct bp_device **ret_apic,
                          struct bp_error *err)
 {
+    struct bp_x86_cpu *x = bp_cpu_state(cpu);
     struct apic_bus *bus = bp_device_state(bus_dev);
     struct bp_device *dev;
     struct lapic *s;
@@ -120,23 +121,34 @@ static int attach_to_cpu(struct bp_device *bus_dev, struct bp_cpu *cpu, struct b
         n++;
     if (n == APIC_MAX)
         return bp_fail(err, ENOSPC, "apic: at most %u processors are possible", APIC_MAX);
-    r = bp_device_new(bp_cpu_machine(cpu), "apic", NULL, &dev, err);
+    r = bp_device_new(bp_cpu_machine(cpu), x->lapic ? "kvm-apic" : "apic", NULL, &dev, err);
     if (r < 0)
         return r;
-    s = bp_device_state(dev);
-    s->cpu = bp_cpu_state(cpu);
+    s = lapic_of(dev);
+    s->cpu = x;
     s->bus = bus;
     r = bp_device_attach(dev, NULL, err);
     if (r < 0)
         return r;
     __atomic_store_n(&bus->member[n], s, __ATOMIC_RELEASE);
+    if (n >= bus->members)
+        __atomic_store_n(&bus->members, n + 1, __ATOMIC_RELEASE);
     *ret_apic = dev;
     return 0;
 }
 
+static void detach_from_cpu(struct bp_device *bus_dev, struct bp_cpu *cpu)
+{
+    struct lapic *s = ((struct bp_x86_cpu *)bp_cpu_state(cpu))->apic_opaque;
+
+    (void)bus_dev;
+    if (s)
+        bp_device_destroy(s->dev);
+}
+
 static void virtual_wire(struct bp_device *dev)
 {
-    struct lapic *s = bp_device_state(dev);
+    struct lapic *s = lapic_of(dev);
 
     lapic_write_reg(s, REG_SVR, SVR_ENABLE | 0xf);
     lapic_write_reg(s, REG_LVT_TIMER + LVT_LINT0 - LVT_TIMER, DELIVER_EXTINT << 8);
@@ -194,7 +206,14 @@ static void pin(struct bp_device *dev, unsigned number, const struct bp_apic_mes
 static void deliver(struct bp_device *dev, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
                     bool level)
 {
-    apic_deliver(bp_device_state(dev), dest, logical, delivery, vector, level);
+    apic_deliver(bp_device_state(dev), &(struct bp_apic_message){
+                     .dest = dest, .logical = logical, .level = level, .delivery = (uint8_t)delivery,
+                     .vector = vector});
+}
+
+static void send(struct bp_device *dev, const struct bp_apic_message *message)
+{
+    apic_deliver(bp_device_state(dev), message);
 }
 
 static void msi(struct bp_device *dev, uint64_t address, uint32_t data)
@@ -206,12 +225,14 @@ static const struct bp_apic_interface apic_table = {
     .size = sizeof(struct bp_apic_interface), .new_bus = new_bus, .attach = attach_to_cpu,
     .virtual_wire = virtual_wire, .deliver = deliver, .msi = msi, .on_eoi = on_eoi,
     .set_extint = set_extint, .set_remapper = set_remapper, .remap = remap, .has_remapper = has_remapper, .pin = pin,
+    .detach = detach_from_cpu, .send = send,
 };
-BP_INTERFACE(apic_interface, "apic", 1, 2, &apic_table);
+BP_INTERFACE(apic_interface, "apic", 1, 4, &apic_table);
 
 BP_HMP(info_lapic_command, "info lapic", "[index]", "show a local APIC's registers", lapic_info_args,
        lapic_info);
 
 BP_MODULE("hw-apic", "Local APIC", BP_NO_IMPORTS, {BP_PROVIDE_DEVICE, &bus_class},
-          {BP_PROVIDE_DEVICE, &lapic_class}, {BP_PROVIDE_INTERFACE, &apic_interface},
+          {BP_PROVIDE_DEVICE, &lapic_class}, {BP_PROVIDE_DEVICE, &kvm_lapic_class},
+          {BP_PROVIDE_INTERFACE, &apic_interface},
           {BP_PROVIDE_HMP, &info_lapic_command});

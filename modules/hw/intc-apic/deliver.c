@@ -11,6 +11,11 @@ struct lapic *apic_member(const struct apic_bus *bus, unsigned index)
     return index < APIC_MAX ? __atomic_load_n(&bus->member[index], __ATOMIC_ACQUIRE) : NULL;
 }
 
+unsigned apic_members(const struct apic_bus *bus)
+{
+    return __atomic_load_n(&bus->members, __ATOMIC_ACQUIRE);
+}
+
 static bool matches_logical(const struct lapic *s, uint32_t dest)
 {
     uint32_t ldr = LAPIC_GET(s->ldr);
@@ -25,67 +30,79 @@ static bool matches_logical(const struct lapic *s, uint32_t dest)
     return (dest >> 4 & 0xf) == ldr >> 4 && (dest & ldr & 0xf) != 0;
 }
 
-static bool matches(const struct lapic *s, uint32_t dest, bool logical)
+/* All ones are everybody: of 32 bits, or of 8 where there are no more; with 32 bits 0xff is one processor, or the first
+ * eight of cluster 0. */
+static bool matches(const struct lapic *s, const struct bp_apic_message *m)
 {
-    if (dest == 0xff && !lapic_x2apic(s))
+    if (m->dest == UINT32_MAX || (m->dest == 0xff && !m->wide && !lapic_x2apic(s)))
         return true;
-    if (dest == 0xffffffffu)
-        return true;
-    return logical ? matches_logical(s, dest) : LAPIC_GET(s->id) == dest;
+    return m->logical ? matches_logical(s, m->dest) : LAPIC_GET(s->id) == m->dest;
 }
 
-void apic_deliver(struct apic_bus *bus, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
-                  bool level)
+void apic_deliver(struct apic_bus *bus, const struct bp_apic_message *m)
 {
     struct lapic *best = NULL, *s;
 
-    if (apic_message(bus, dest, logical, delivery, vector, level))
+    if (apic_message(bus, m))
         return;
-    for (unsigned i = 0; (s = apic_member(bus, i)) != NULL; i++) {
-        if (!matches(s, dest, logical))
+    bp_cpus_hold();
+    for (unsigned i = 0; i < apic_members(bus); i++) {
+        s = apic_member(bus, i);
+        if (!s || !matches(s, m))
             continue;
-        if (delivery != DELIVER_LOWEST)
-            lapic_accept(s, delivery, vector, level);
+        if (m->delivery != DELIVER_LOWEST)
+            lapic_accept(s, m->delivery, m->vector, m->level);
         else if (!best || LAPIC_GET(s->tpr) < LAPIC_GET(best->tpr))
             best = s;
     }
     if (best)
-        lapic_accept(best, DELIVER_FIXED, vector, level);
+        lapic_accept(best, DELIVER_FIXED, m->vector, m->level);
+    bp_cpus_release();
 }
 
 void apic_send_ipi(struct lapic *source, uint32_t low, uint32_t high)
 {
     unsigned delivery = low >> 8 & 7, shorthand = low >> 18 & 3;
-    bool logical = low & 1u << 11, level = low & 1u << 15, assert = low & 1u << 14;
+    bool level = low & 1u << 15, assert = low & 1u << 14, x2 = lapic_x2apic(source);
     uint8_t vector = (uint8_t)low;
+    struct bp_apic_message m = {.dest = x2 ? high : high >> 24, .logical = low & 1u << 11, .wide = x2,
+                                .delivery = (uint8_t)delivery, .vector = vector};
     struct lapic *s;
 
     /* INIT level de-assert only synchronises arbitration IDs, which nothing here has. */
     if (delivery == DELIVER_INIT && level && !assert)
         return;
     if (shorthand == 0) {
-        apic_deliver(source->bus, lapic_x2apic(source) ? high : high >> 24, logical, delivery, vector,
-                     false);
+        apic_deliver(source->bus, &m);
         return;
     }
     if (shorthand == 1) {
         lapic_accept(source, DELIVER_FIXED, vector, false);
         return;
     }
-    for (unsigned i = 0; (s = apic_member(source->bus, i)) != NULL; i++) {
+    bp_cpus_hold();
+    for (unsigned i = 0; i < apic_members(source->bus); i++) {
+        s = apic_member(source->bus, i);
+        if (!s)
+            continue;
         if (source->cpu->lapic && s != source) {
-            apic_message(source->bus, s->cpu->apic_id, false, delivery, vector, false);
+            m.dest = s->cpu->apic_id;
+            m.logical = false;
+            m.wide = true;
+            apic_message(source->bus, &m);
             continue;
         }
         if (shorthand == 2 || s != source)
             lapic_accept(s, delivery, vector, false);
     }
+    bp_cpus_release();
 }
 
 void apic_msi(struct apic_bus *bus, uint64_t address, uint32_t data)
 {
-    apic_deliver(bus, address >> 12 & 0xff, address & 4, data >> 8 & 7, (uint8_t)data,
-                 data & 1u << 15);
+    apic_deliver(bus, &(struct bp_apic_message){.dest = address >> 12 & 0xff, .logical = address & 4,
+                                                .level = data & 1u << 15, .delivery = data >> 8 & 7,
+                                                .vector = (uint8_t)data});
 }
 
 void apic_broadcast_eoi(struct apic_bus *bus, uint8_t vector)

@@ -18,7 +18,8 @@ void lapic_get_image(void *opaque, struct bp_x86_lapic_image *image)
     x2 = lapic_x2apic(s);
     image->base = s->base;
     image->tsc_deadline = s->tsc_deadline;
-    image->reg[REG_ID] = (x2 ? s->cpu->apic_id : s->id) << 24;
+    image->reg[REG_ID] = x2 && s->cpu->lapic && s->cpu->lapic->wide ? s->cpu->apic_id :
+                         (x2 ? s->cpu->apic_id : s->id) << 24;
     image->reg[REG_VERSION] = 0x01050014u;
     image->reg[REG_TPR] = s->tpr;
     image->reg[REG_LDR] = s->ldr;
@@ -40,13 +41,19 @@ void lapic_get_image(void *opaque, struct bp_x86_lapic_image *image)
     lapic_unlock(s);
 }
 
+/* What the ID register shows is not all of an id beyond 255. */
+static uint32_t id_shown(const struct lapic *s, uint32_t shown)
+{
+    return shown == (s->cpu->apic_id & 0xff) ? s->cpu->apic_id : shown;
+}
+
 void lapic_set_image(void *opaque, const struct bp_x86_lapic_image *image)
 {
     struct lapic *s = opaque;
 
     lapic_lock(s);
     LAPIC_SET(s->base, image->base);
-    LAPIC_SET(s->id, image->reg[REG_ID] >> 24);
+    LAPIC_SET(s->id, lapic_x2apic(s) ? s->cpu->apic_id : id_shown(s, image->reg[REG_ID] >> 24));
     LAPIC_SET(s->tpr, image->reg[REG_TPR] & 0xff);
     LAPIC_SET(s->ldr, image->reg[REG_LDR]);
     LAPIC_SET(s->dfr, image->reg[REG_DFR] | 0x0fffffffu);
@@ -65,6 +72,7 @@ void lapic_set_image(void *opaque, const struct bp_x86_lapic_image *image)
     s->initial_count = image->reg[REG_INITIAL];
     s->divide = image->reg[REG_DIVIDE] & 0xb;
     lapic_timer_take(s, image->reg[REG_CURRENT], image->tsc_deadline);
+    lapic_update(s);
     lapic_unlock(s);
 }
 
@@ -97,18 +105,23 @@ void lapic_lint1_edge(struct lapic *s)
     bp_cpu_run_async(s->cpu->cpu, lint1, s);
 }
 
-bool apic_message(const struct apic_bus *bus, uint32_t dest, bool logical, unsigned delivery, uint8_t vector,
-                  bool level)
+static uint64_t address_of(const struct bp_x86_cpu *x, const struct bp_apic_message *m)
+{
+    uint32_t dest = m->dest == UINT32_MAX && !x->lapic->wide ? 0xff : m->dest;
+
+    return APIC_DEFAULT_BASE | (uint64_t)(dest & 0xff) << 12 | (m->logical ? 4 : 0) | (uint64_t)(dest >> 8) << 40;
+}
+
+bool apic_message(const struct apic_bus *bus, const struct bp_apic_message *m)
 {
     struct lapic *first = apic_member(bus, 0);
     struct bp_x86_cpu *x = first ? first->cpu : NULL;
 
     /* System management mode is not the accelerator's; ExtINT is LINT0's there. */
-    if (!x || !x->lapic || delivery == DELIVER_SMI)
+    if (!x || !x->lapic || m->delivery == DELIVER_SMI)
         return false;
-    dest = dest == UINT32_MAX ? 0xff : dest;
-    x->lapic->message(x, APIC_DEFAULT_BASE | (uint64_t)(dest & 0xff) << 12 | (logical ? 4 : 0) |
-                      (uint64_t)(dest >> 8) << 40, vector | delivery << 8 | 1u << 14 | (level ? 1u << 15 : 0));
+    x->lapic->message(x, address_of(x, m),
+                      m->vector | (uint32_t)m->delivery << 8 | 1u << 14 | (m->level ? 1u << 15 : 0));
     return true;
 }
 
@@ -118,6 +131,5 @@ void apic_pin(const struct apic_bus *bus, unsigned pin, const struct bp_apic_mes
     struct bp_x86_cpu *x = first ? first->cpu : NULL;
 
     if (x && x->lapic)
-        x->lapic->pin(x, pin, APIC_DEFAULT_BASE | (uint64_t)(m->dest & 0xff) << 12 | (m->logical ? 4 : 0),
-                      m->vector | (uint32_t)m->delivery << 8 | 1u << 14 | 1u << 15);
+        x->lapic->pin(x, pin, address_of(x, m), m->vector | (uint32_t)m->delivery << 8 | 1u << 14 | 1u << 15);
 }

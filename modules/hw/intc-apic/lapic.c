@@ -6,6 +6,7 @@
 #define BP_SHARED
 #include "apic.h"
 
+#include <bp/level.h>
 #include <bp/log.h>
 #include <bp/loop.h>
 #include <errno.h>
@@ -346,11 +347,18 @@ static const struct bp_x86_apic_ops cpu_ops = {
     .get_image = lapic_get_image, .set_image = lapic_set_image, .eoi = lapic_eoi,
 };
 
-/* ---- device "apic" ---- */
+/* ---- devices "apic" and, where the accelerator has it, "kvm-apic" ---- */
+
+static const struct bp_level_class lapic_level;
+
+struct lapic *lapic_of(struct bp_device *dev)
+{
+    return bp_object_level(bp_device_object(dev), &lapic_level);
+}
 
 static void lint_changed(struct bp_device *dev, unsigned n, int level)
 {
-    struct lapic *s = bp_device_state(dev);
+    struct lapic *s = lapic_of(dev);
     uint32_t lvt;
     bool rising;
 
@@ -371,9 +379,10 @@ static void lint_changed(struct bp_device *dev, unsigned n, int level)
     lapic_unlock(s);
 }
 
-static int lapic_attach(struct bp_device *dev, struct bp_error *err)
+static int lapic_attach(struct bp_object *obj, void *state, struct bp_error *err)
 {
-    struct lapic *s = bp_device_state(dev);
+    struct bp_device *dev = bp_device_from_object(obj);
+    struct lapic *s = state;
 
     if (!s->cpu)
         return bp_fail(err, EINVAL, "apic: belongs to a processor and is made with it");
@@ -387,19 +396,23 @@ static int lapic_attach(struct bp_device *dev, struct bp_error *err)
     return 0;
 }
 
-static void lapic_detach(struct bp_device *dev)
+static void lapic_detach(struct bp_object *obj, void *state)
 {
-    struct lapic *s = bp_device_state(dev);
+    struct lapic *s = state;
 
+    (void)obj;
+    for (unsigned n = 0; n < APIC_MAX; n++) /* who has found it still may lock it: its memory stays for a while */
+        if (s->bus->member[n] == s)
+            __atomic_store_n(&s->bus->member[n], NULL, __ATOMIC_RELEASE);
     s->cpu->apic = NULL;
     s->cpu->apic_opaque = NULL;
-    pthread_mutex_destroy(&s->lock);
 }
 
-static void lapic_reset(struct bp_device *dev)
+static void lapic_reset(struct bp_device *dev, void *state, enum bp_reset_scope scope)
 {
-    struct lapic *s = bp_device_state(dev);
+    struct lapic *s = state;
 
+    (void)dev, (void)scope;
     lapic_lock(s);
     lapic_reset_state(s, false);
     lapic_unlock(s);
@@ -446,6 +459,11 @@ static const struct bp_state_table lapic_table = {
     .version = 2, .oldest = 2, .fields = lapic_fields, .before_save = before_save, .after_load = after_load,
 };
 
-BP_BOARD_DEVICE(lapic_class, "apic", "system", "Local APIC (xAPIC and x2APIC)", struct lapic, NULL,
-                &lapic_table, .category = "misc", .attach = lapic_attach, .detach = lapic_detach,
-                .reset = lapic_reset);
+static const struct bp_level_class lapic_level = {
+    .type = {.size = sizeof(struct bp_level_class), .flags = BP_TYPE_NOT_USER_CREATABLE, .name = "apic-common",
+             .summary = "Local APIC (xAPIC and x2APIC)", .state_size = sizeof(struct lapic), .state = &lapic_table},
+    .attach = lapic_attach, .detach = lapic_detach, .reset = lapic_reset};
+BP_NAMED_FLAGS(lapic_class, "apic", "system", NULL, "Local APIC (xAPIC and x2APIC)", &lapic_level,
+               BP_TYPE_NOT_USER_CREATABLE, "no", .category = "misc");
+BP_NAMED_FLAGS(kvm_lapic_class, "kvm-apic", "system", NULL, "Local APIC that the accelerator has", &lapic_level,
+               BP_TYPE_NOT_USER_CREATABLE, "no", .category = "misc");

@@ -57,10 +57,11 @@ static bool remap(struct vtd *s, uint32_t index, uint32_t requester, struct bp_a
 
     if (why) {
         if (!(entry[0] & FAULTS_OFF))
-            vtd_fault(s, requester, (uint64_t)index << 48, true, why);
+            vtd_fault(s, requester, (uint64_t)index << 48, true, why, VTD_UNTRANSLATED);
         return false;
     }
     m->dest = (uint32_t)(table & VTD_EXTENDED ? entry[0] >> 32 : entry[0] >> 40 & 0xff);
+    m->wide = table & VTD_EXTENDED;
     m->logical = entry[0] & LOGICAL;
     m->level = entry[0] & LEVEL;
     m->delivery = entry[0] >> 5 & 7;
@@ -74,7 +75,7 @@ static bool passes(struct vtd *s, uint32_t requester)
     if (__atomic_load_n(&s->compatible, __ATOMIC_ACQUIRE) &&
         !(__atomic_load_n(&s->interrupts, __ATOMIC_ACQUIRE) & VTD_EXTENDED))
         return true;
-    vtd_fault(s, requester, 0, true, VTD_IR_COMPATIBLE);
+    vtd_fault(s, requester, 0, true, VTD_IR_COMPATIBLE, VTD_UNTRANSLATED);
     return false;
 }
 
@@ -102,9 +103,9 @@ static int message_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
     } else if (addr & MSI_FORMAT) {
         index += addr & MSI_SUBHANDLE ? (uint32_t)value & 0xffff : 0;
         if (addr & MSI_SUBHANDLE && value >> 16)
-            vtd_fault(s, access->requester & 0xffff, (uint64_t)index << 48, true, VTD_IR_REQUEST);
+            vtd_fault(s, access->requester & 0xffff, (uint64_t)index << 48, true, VTD_IR_REQUEST, VTD_UNTRANSLATED);
         else if (remap(s, index, access->requester & 0xffff, &m))
-            apic->deliver(s->apic_bus, m.dest, m.logical, m.delivery, m.vector, m.level);
+            apic->send(s->apic_bus, &m);
     }
     return 0;
 }
@@ -118,6 +119,19 @@ static uint64_t message_read(void *opaque, uint64_t addr, unsigned size)
 static const struct bp_region_ops ops = {
     .size = sizeof(ops), .read = message_read, .write_with = message_write, .min_access = 4, .max_access = 4,
     .parallel = BP_PARALLEL_LEAF};
+
+/* With destinations of 32 bits the upper address has 24 of them (10.4.12). Nobody remaps these messages. */
+void vtd_send(const struct vtd *s, uint64_t address, uint32_t data)
+{
+    if (!(__atomic_load_n(&s->interrupts, __ATOMIC_ACQUIRE) & VTD_EXTENDED) || (uint32_t)address >> 20 != 0xfee) {
+        (void)bp_space_post(s->memory, address, 4, data, NULL);
+        return;
+    }
+    apic->send(s->apic_bus, &(struct bp_apic_message){
+                   .dest = (uint32_t)(address >> 32 & ~UINT64_C(0xff)) | (address >> 12 & 0xff), .wide = true,
+                   .logical = address & 4, .level = data & 1u << 15, .delivery = data >> 8 & 7,
+                   .vector = (uint8_t)data});
+}
 
 void vtd_interrupts_open(struct vtd *s)
 {

@@ -38,7 +38,7 @@ enum { VERSION = 0x00, CAP = 0x08, ECAP = 0x10, COMMAND = 0x18, STATUS = 0x1c, R
 #define GO (UINT64_C(1) << 63) /* of context and IOTLB commands; a record has it when it is used */
 enum { CONTEXT_CACHE = 1, IOTLB = 2, DEVICE_IOTLB = 3, INTERRUPTS = 4, WAIT = 5 }; /* descriptors */
 
-enum { OFF = 2 }; /* of intremap */
+enum { AUTO, ON, OFF }; /* of intremap and eim */
 
 static uint64_t capabilities(const struct vtd *s)
 {
@@ -52,7 +52,8 @@ static uint64_t capabilities(const struct vtd *s)
 static uint64_t more_capabilities(const struct vtd *s)
 {
     return 1ull | 1ull << 1 | (s->device_iotlb ? 1ull << 2 : 0) | 1ull << 6 | 1ull << 7 |
-           (s->has_remapping ? 1ull << 3 | 1ull << 4 | 15ull << 20 : 0) | /* 32 bit destinations, any mask of indices */
+           (s->has_remapping ? 1ull << 3 | 15ull << 20 : 0) | /* any mask of indices */
+           (vtd_has_wide(s) ? 1ull << 4 : 0) |
            (uint64_t)(IOTLB_ADDRESS / 16) << 8;
 }
 
@@ -66,10 +67,11 @@ static void tell(const struct vtd *s, uint32_t block[4])
         return;
     }
     block[0] &= ~WAITS;
-    (void)bp_space_post(s->memory, block[2] | (uint64_t)block[3] << 32, 4, block[1], NULL);
+    vtd_send(s, block[2] | (uint64_t)block[3] << 32, block[1]);
 }
 
-void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enum vtd_fault why)
+void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enum vtd_fault why,
+               enum vtd_request request)
 {
     bp_guest_error("vtd-fault", "intel-iommu: function %02x:%02x.%x may not reach 0x%llx (reason %u)",
                    requester >> 8 & 0xff, requester >> 3 & 31, requester & 7, (unsigned long long)addr, why);
@@ -80,7 +82,8 @@ void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enu
         bool first = !(s->fault_status & PENDING);
 
         s->record[0] = addr & ~UINT64_C(4095);
-        s->record[1] = GO | (write ? 0 : UINT64_C(1) << 62) | (uint64_t)why << 32 | (requester & 0xffff);
+        s->record[1] = GO | (write ? 0 : UINT64_C(1) << 62) | (uint64_t)request << 60 | (uint64_t)why << 32 |
+                       (requester & 0xffff);
         s->fault_status |= PENDING;
         if (first)
             tell(s, s->event);
@@ -101,17 +104,37 @@ static void queue_failed(struct vtd *s)
 
 BP_TRACE_POINT(vtd_invalidate, "vtd_invalidate", "kind %u domain %u address 0x%llx");
 
+/* A function is to forget a page, or with S an aligned stretch, whose size the lowest 0 of its page number tells
+ * (6.5.2.5). */
+static void forget(struct vtd *s, const uint64_t d[2])
+{
+    uint64_t page = d[1] >> 12, bytes = 4096;
+    unsigned ones = ~page & (UINT64_MAX >> 12) ? (unsigned)__builtin_ctzll(~page) : 52;
+    struct bp_iommu_entry e = {.size = sizeof(e), .requester = (uint32_t)(d[0] >> 32 & 0xffff),
+                               .flags = BP_ACCESS_REQUESTER};
+
+    if (d[1] & 1)
+        bytes = ones > 50 ? UINT64_MAX : UINT64_C(8192) << ones;
+    e.address = bytes == UINT64_MAX ? 0 : d[1] & ~(bytes - 1);
+    e.length = bytes;
+    bp_iommu_changed(s->region, &e);
+}
+
 static bool carry_out(struct vtd *s, const uint64_t d[2])
 {
     uint32_t value;
 
+    if ((d[0] & 15) != WAIT)
+        bp_trace(vtd_invalidate, (unsigned)(d[0] & 15), (unsigned)(d[0] >> 16 & 0xffff), (unsigned long long)d[1]);
     switch (d[0] & 15) {
     case CONTEXT_CACHE:
     case IOTLB:
-    case DEVICE_IOTLB:
     case INTERRUPTS:
-        bp_trace(vtd_invalidate, (unsigned)(d[0] & 15), (unsigned)(d[0] >> 16 & 0xffff), (unsigned long long)d[1]);
-        return true; /* nothing is kept that could be old */
+        return true; /* nothing is kept here that could be old */
+    case DEVICE_IOTLB:
+        if (s->device_iotlb)
+            forget(s, d);
+        return s->device_iotlb;
     case WAIT:
         value = htole32((uint32_t)(d[0] >> 32));
         if (d[0] & 0x20)
@@ -166,7 +189,8 @@ static void run_queue(struct vtd *s)
 static void command_interrupts(struct vtd *s, uint32_t value)
 {
     if (value & SET_INTERRUPT_TABLE) {
-        __atomic_store_n(&s->interrupts, s->interrupt_table, __ATOMIC_RELEASE);
+        __atomic_store_n(&s->interrupts, s->interrupt_table & (vtd_has_wide(s) ? UINT64_MAX : ~VTD_EXTENDED),
+                         __ATOMIC_RELEASE);
         s->status |= SET_INTERRUPT_TABLE;
     }
     s->status = (s->status & ~(REMAP | COMPATIBLE)) | (value & (REMAP | COMPATIBLE));
@@ -350,6 +374,12 @@ static const struct bp_region_ops ops = {
 
 /* ---- life ---- */
 
+/* Messages of an I/O APIC that the accelerator has do not come by here. */
+static bool has_kept_ioapic(struct bp_device *dev)
+{
+    return bp_device_first(bp_device_machine(dev), "kvm-ioapic") != NULL;
+}
+
 static int check(const struct vtd *s, struct bp_device *dev, struct bp_error *err)
 {
     struct bp_device *first = bp_device_first(bp_device_machine(dev), "intel-iommu");
@@ -358,6 +388,12 @@ static int check(const struct vtd *s, struct bp_device *dev, struct bp_error *er
         return bp_fail(err, EINVAL, "aw-bits=%u: supported values for aw-bits are: 39 and 48", s->aw_bits);
     if (first && first != dev)
         return bp_fail(err, EEXIST, "there is an intel-iommu already: a machine has one");
+    if (s->intremap == ON && has_kept_ioapic(dev))
+        return bp_fail(err, ENOTSUP, "intel-iommu: intremap=on: nobody remaps the messages of the I/O APIC in the "
+                       "host's kernel; use -accel kvm,kernel-irqchip=split, or off");
+    if (s->eim == ON && (s->intremap == OFF || has_kept_ioapic(dev)))
+        return bp_fail(err, EINVAL, "intel-iommu: eim=on: only interrupts that are remapped have destinations of 32 "
+                       "bits; use intremap=on");
     return 0;
 }
 
@@ -377,13 +413,13 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     s->apic_bus = bp_device_first(bp_device_machine(dev), "apic-bus");
     if (!s->apic_bus)
         return bp_fail(err, ENOTSUP, "intel-iommu needs a machine with local APICs");
-    s->has_remapping = s->intremap != OFF; /* auto: nothing of the host's has to agree */
+    s->has_remapping = s->intremap == ON || (s->intremap == AUTO && !has_kept_ioapic(dev));
     pthread_mutex_init(&s->lock, NULL);
     bp_region_add(bp_space_root(s->memory), bp_region_new_io(owner, "intel-iommu", 4096, &ops, s), VTD_BASE, 1);
     vtd_interrupts_open(s);
     pci->set_messages(root, s->messages);
-    pci->set_dma(root, bp_space_new(owner, "intel-iommu-dma",
-                                    bp_region_new_iommu(owner, "intel-iommu-dma", UINT64_MAX, &vtd_ops, s)));
+    s->region = bp_region_new_iommu(owner, "intel-iommu-dma", UINT64_MAX, &vtd_ops, s);
+    pci->set_dma(root, bp_space_new(owner, "intel-iommu-dma", s->region));
     return 0;
 }
 
@@ -440,6 +476,8 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
         return bp_fail(err, EINVAL, "intel-iommu: the invalidation queue's head is outside of it");
     if (s->status & REMAP && !s->has_remapping)
         return bp_fail(err, EINVAL, "intel-iommu: the state remaps interrupts: intremap=on is needed here, too");
+    if (s->interrupts & VTD_EXTENDED && !vtd_has_wide(s))
+        return bp_fail(err, EINVAL, "intel-iommu: the state has destinations of 32 bits: eim=on is needed here, too");
     __atomic_store_n(&s->compatible, (s->status & COMPATIBLE) != 0, __ATOMIC_RELEASE);
     __atomic_store_n(&s->remaps, (s->status & REMAP) != 0, __ATOMIC_RELEASE);
     return 0;
@@ -450,11 +488,14 @@ static const struct bp_field props[] = {
     BP_PROP("aw-bits", UINT8, struct vtd, aw_bits, "39", "bits of the addresses that devices use: 39 or 48"),
     BP_PROP("caching-mode", BOOL, struct vtd, caching_mode, "off", "the guest tells of what it maps, too"),
     BP_PROP("device-iotlb", BOOL, struct vtd, device_iotlb, "off", "devices may keep translations"),
-    BP_PROP("intremap", ON_OFF_AUTO, struct vtd, intremap, "auto", "interrupt remapping; auto: on"),
+    BP_PROP("intremap", ON_OFF_AUTO, struct vtd, intremap, "auto",
+            "interrupt remapping; auto: on, but with kernel-irqchip=on"),
+    BP_PROP("eim", ON_OFF_AUTO, struct vtd, eim, "auto",
+            "remapped interrupts have destinations of 32 bits, which processors beyond 254 need; auto: with intremap"),
     BP_FIELDS_END};
 
 BP_DEVICE(vtd_class, "intel-iommu", "system", "Intel VT-d IOMMU", struct vtd, props, &table, .category = "misc",
           .attach = attach, .detach = detach, .reset = reset);
 static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 3),
-                                           BP_IMPORT_MINOR(apic, "apic", 1, 1), {0}};
+                                           BP_IMPORT_MINOR(apic, "apic", 1, 4), {0}};
 BP_MODULE("hw-intel-iommu", "Intel VT-d IOMMU", imports, {BP_PROVIDE_DEVICE, &vtd_class});

@@ -2,11 +2,12 @@
 /*
  * VT-d's translation (Intel Virtualization Technology for Directed I/O 3.0, chapters 3.4, 3.7, 9): root and context
  * tables of legacy mode, second-level page tables of three or four levels with pages of 4 KiB, 2 MiB and 1 GiB.
- * Nothing is cached: every access looks, and an invalidation has nothing to drop. [any]
+ * Nothing is cached here: every access looks, and an invalidation has nothing to drop but in devices. [any]
  */
 #include "vtd.h"
 
 #include <endian.h>
+#include <errno.h>
 
 #define PAGE UINT64_C(4096)
 #define ADDRESS (((UINT64_C(1) << 52) - 1) & ~(PAGE - 1))
@@ -37,6 +38,20 @@ static enum vtd_fault find_context(const struct vtd *s, uint32_t requester, uint
     return context[0] & PRESENT ? 0 : VTD_CONTEXT_MISSING;
 }
 
+static unsigned type_of(const uint64_t context[2])
+{
+    return context[0] >> 2 & 3;
+}
+
+static enum vtd_fault usable_context(const struct vtd *s, uint32_t requester, uint64_t context[2])
+{
+    enum vtd_fault why = find_context(s, requester, context);
+
+    if (!why && (type_of(context) > PASS_THROUGH || (type_of(context) == WITH_DEVICE_TLB && !s->device_iotlb)))
+        return VTD_CONTEXT_BAD;
+    return why;
+}
+
 static void identity(const struct vtd *s, uint64_t addr, uint64_t length, struct bp_iommu_entry *e)
 {
     e->target = s->memory;
@@ -45,7 +60,8 @@ static void identity(const struct vtd *s, uint64_t addr, uint64_t length, struct
     e->allowed = BP_IOMMU_READ | BP_IOMMU_WRITE;
 }
 
-static enum vtd_fault walk(const struct vtd *s, const uint64_t context[2], uint64_t addr, bool write,
+/* `needed`: one of these rights has to be there. */
+static enum vtd_fault walk(const struct vtd *s, const uint64_t context[2], uint64_t addr, uint64_t needed,
                            struct bp_iommu_entry *e)
 {
     unsigned width = context[1] & 7, levels = width + 2;
@@ -63,8 +79,8 @@ static enum vtd_fault walk(const struct vtd *s, const uint64_t context[2], uint6
         if (!read_entry(s, table + (addr >> shift & 511) * 8, &entry, 1))
             return VTD_TABLE;
         allowed &= entry;
-        if (!(allowed & (write ? WRITE : READ)))
-            return write ? VTD_WRITE : VTD_READ;
+        if (!(allowed & needed))
+            return needed == WRITE ? VTD_WRITE : VTD_READ;
         if (level > 3 && entry & LARGE)
             return VTD_PT_RESERVED;
         if (level == 1 || entry & LARGE) {
@@ -100,18 +116,42 @@ static int translate(void *opaque, uint64_t addr, const struct bp_access *access
         identity(s, addr, 1u << 20, ret_entry);
         return 0;
     }
-    why = find_context(s, access->requester, context);
+    why = usable_context(s, access->requester, context);
     ret_entry->requester = access->requester;
     ret_entry->flags = BP_ACCESS_REQUESTER;
-    if (!why && (context[0] >> 2 & 3) == PASS_THROUGH)
+    if (!why && type_of(context) == PASS_THROUGH)
         identity(s, addr, UINT64_C(1) << 63, ret_entry);
-    else if (!why && (context[0] >> 2 & 3) > PASS_THROUGH)
-        why = VTD_CONTEXT_BAD;
     else if (!why)
-        why = walk(s, context, addr, write, ret_entry);
+        why = walk(s, context, addr, write ? WRITE : READ, ret_entry);
     if (why && !(context[0] & FAULTS_OFF))
-        vtd_fault(s, access->requester, addr, write, why);
+        vtd_fault(s, access->requester, addr, write, why, VTD_UNTRANSLATED);
     return 0; /* allowed is 0 then */
 }
 
-const struct bp_iommu_ops vtd_ops = {.size = sizeof(vtd_ops), .translate = translate};
+/*
+ * Translation requests (4.1): what is not mapped is an answer and no fault. Functions whose context lets everything
+ * pass through keep nothing: there is nothing to gain, and drivers leave their ATS on.
+ */
+static int ask(void *opaque, uint64_t addr, const struct bp_access *access, struct bp_iommu_entry *ret_entry)
+{
+    struct vtd *s = opaque;
+    uint64_t context[2] = {0, 0};
+    enum vtd_fault why;
+
+    if (!s->device_iotlb || addr >> 20 == VTD_IRQ_FIRST >> 20 || !__atomic_load_n(&s->enabled, __ATOMIC_ACQUIRE))
+        return -ENOTSUP;
+    why = usable_context(s, access->requester, context);
+    if (!why && type_of(context) == PASS_THROUGH)
+        return -ENOTSUP;
+    if (!why && type_of(context) != WITH_DEVICE_TLB)
+        why = VTD_TYPE_BLOCKS;
+    if (!why)
+        why = walk(s, context, addr, READ | WRITE, ret_entry);
+    if (!why || why == VTD_READ)
+        return 0;
+    if (!(context[0] & FAULTS_OFF))
+        vtd_fault(s, access->requester, addr, false, why, VTD_TRANSLATION);
+    return -EIO;
+}
+
+const struct bp_iommu_ops vtd_ops = {.size = sizeof(vtd_ops), .translate = translate, .ask = ask};

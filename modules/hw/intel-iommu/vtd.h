@@ -19,6 +19,7 @@ struct bp_apic_message;
 /* Fault reasons (VT-d 3.0, appendix A). */
 enum vtd_fault { VTD_ROOT_MISSING = 1, VTD_CONTEXT_MISSING = 2, VTD_CONTEXT_BAD = 3, VTD_BEYOND = 4, VTD_WRITE = 5,
                  VTD_READ = 6, VTD_TABLE = 7, VTD_ROOT_TABLE = 8, VTD_CONTEXT_TABLE = 9, VTD_PT_RESERVED = 12,
+                 VTD_TYPE_BLOCKS = 13,
                  VTD_IR_REQUEST = 0x20, VTD_IR_BEYOND = 0x21, VTD_IR_MISSING = 0x22, VTD_IR_TABLE = 0x23,
                  VTD_IR_RESERVED = 0x24, VTD_IR_COMPATIBLE = 0x25, VTD_IR_SENDER = 0x26 };
 
@@ -26,11 +27,12 @@ struct vtd {
     /* properties */
     uint8_t aw_bits;
     bool caching_mode, device_iotlb;
-    int intremap;
+    int intremap, eim;
 
     bool has_remapping; /* of interrupts */
     struct bp_device *dev;
     struct bp_space *memory;
+    struct bp_region *region; /* that devices' accesses are translated by */
     uint64_t root;    /* atomic: address of the root table that is used */
     uint32_t enabled; /* atomic: addresses are translated */
     /* Interrupts, atomic: the table that is used, as in its register; messages are remapped; those that name no entry
@@ -50,13 +52,23 @@ struct vtd {
     uint64_t record[2];
 };
 
+/* Destinations of 32 bits (extended interrupt mode). */
+static inline bool vtd_has_wide(const struct vtd *s)
+{
+    return s->has_remapping && s->eim != 2;
+}
+
 extern const struct bp_iommu_ops vtd_ops;
 extern const struct bp_apic_interface *const *const vtd_apic;
 /* interrupts.c */
 bool vtd_remap_ioapic(void *vtd, uint64_t entry, struct bp_apic_message *message);
+void vtd_send(const struct vtd *s, uint64_t address, uint32_t data); /* an event of its own; [any] */
 void vtd_interrupts_open(struct vtd *s); /* from attach() */
 void vtd_interrupts_close(struct vtd *s);
-/* registers.c: an access failed; [any] */
-void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enum vtd_fault why);
+/* Address types of the fault record: whose fault it was. */
+enum vtd_request { VTD_UNTRANSLATED = 0, VTD_TRANSLATION = 1 };
+/* registers.c: an access (or a request for a translation) failed; [any] */
+void vtd_fault(struct vtd *s, uint32_t requester, uint64_t addr, bool write, enum vtd_fault why,
+               enum vtd_request request);
 
 #endif

@@ -4,6 +4,7 @@
  * Capabilities Port Protocol and ISA Interface Standard" 1.14): standard and bidirectional port, EPP, the
  * FIFOs of ECP. What is plugged in takes every byte at once and never complains; bytes that it sends are
  * read in EPP cycles. Left out: DMA (the configuration registers name no channel), negotiation, RLE.
+ * A port of the host's (chardev-parallel) is driven line by line instead, and has no registers of ECP.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,12 +26,14 @@ enum { FIFO, CONFIG_B, ECR, ECP_REGISTERS }; /* from 400h above the base */
 #define ST_TIMEOUT 0x01u /* of an EPP cycle; cleared by writing it */
 #define ST_READY 0xd8u   /* not busy, no acknowledge pulse, selected, no fault; paper is there */
 #define ST_REST 0x06u
+#define ST_LINES 0xf8u
 /* Control. */
 #define CT_STROBE 0x01u
 #define CT_INIT 0x04u /* inverted: 0 resets the printer */
 #define CT_IRQ 0x10u
 #define CT_INPUT 0x20u /* data lines are inputs */
 #define CT_REST 0xc0u
+#define CT_LINES 0x0fu
 /* Extended control. */
 #define EC_EMPTY 0x01u
 #define EC_FULL 0x02u
@@ -45,6 +48,7 @@ struct parallel {
     uint32_t index, iobase, irq; /* index and iobase: UINT32_MAX: chosen */
     struct bp_object *chardev;
     struct bp_chardev *chr;
+    bool real; /* it is a port of the host's */
     struct bp_irq *line;
     uint8_t data, control, status, ecr;
     uint8_t fifo[DEPTH];   /* of mode TEST */
@@ -57,10 +61,79 @@ static unsigned mode(const struct parallel *s)
     return s->ecr >> 5;
 }
 
+/* Drivers that learn of the port by ACPI run EPP cycles without a look at the extended control register. */
+static bool has_epp(const struct parallel *s)
+{
+    return mode(s) == MODE_SPP || mode(s) == MODE_PS2 || mode(s) == MODE_EPP;
+}
+
 static void send(struct parallel *s, uint8_t byte)
 {
     if (s->chr)
         chardev->write(s->chr, &byte, 1, s);
+}
+
+/* ---- a port of the host's ---- */
+
+static void drive(struct parallel *s, enum bp_chardev_ioctl what, uint8_t value)
+{
+    int r = chardev->ioctl(s->chr, what, &value);
+
+    if (r == -ETIMEDOUT)
+        s->status |= ST_TIMEOUT;
+}
+
+static uint8_t sense(struct parallel *s, enum bp_chardev_ioctl what)
+{
+    uint8_t value = 0xff;
+    int r = chardev->ioctl(s->chr, what, &value);
+
+    if (r == -ETIMEDOUT)
+        s->status |= ST_TIMEOUT;
+    return r < 0 ? 0xff : value;
+}
+
+static void drive_control(struct parallel *s, uint8_t value)
+{
+    int input = (value & CT_INPUT) != 0;
+
+    if ((value ^ s->control) & CT_INPUT)
+        chardev->ioctl(s->chr, BP_CHARDEV_PP_SET_INPUT, &input);
+    s->control = value & (uint8_t)~CT_REST;
+    drive(s, BP_CHARDEV_PP_WRITE_CONTROL, value & CT_LINES);
+}
+
+static uint64_t real_read(struct parallel *s, uint64_t addr)
+{
+    switch (addr) {
+    case DATA: return sense(s, BP_CHARDEV_PP_READ_DATA);
+    case STATUS: return (sense(s, BP_CHARDEV_PP_READ_STATUS) & ST_LINES) | ST_REST | s->status;
+    case CONTROL: return s->control | CT_REST;
+    case EPP_ADDRESS: return sense(s, BP_CHARDEV_EPP_READ_ADDRESS);
+    default: return sense(s, BP_CHARDEV_EPP_READ_DATA);
+    }
+}
+
+static void real_write(struct parallel *s, uint64_t addr, uint64_t value)
+{
+    switch (addr) {
+    case DATA:
+        s->data = (uint8_t)value;
+        drive(s, BP_CHARDEV_PP_WRITE_DATA, s->data);
+        break;
+    case STATUS:
+        s->status &= (uint8_t)~(value & ST_TIMEOUT);
+        break;
+    case CONTROL:
+        drive_control(s, (uint8_t)value);
+        break;
+    case EPP_ADDRESS:
+        drive(s, BP_CHARDEV_EPP_WRITE_ADDRESS, (uint8_t)value);
+        break;
+    default:
+        drive(s, BP_CHARDEV_EPP_WRITE_DATA, (uint8_t)value);
+        break;
+    }
 }
 
 /* ---- standard registers ---- */
@@ -107,6 +180,8 @@ static uint64_t parallel_read(void *opaque, uint64_t addr, unsigned size)
     struct parallel *s = opaque;
 
     (void)size;
+    if (s->real)
+        return real_read(s, addr);
     switch (addr) {
     case DATA:
         return s->control & CT_INPUT ? 0xff : s->data; /* nobody drives the lines */
@@ -115,7 +190,7 @@ static uint64_t parallel_read(void *opaque, uint64_t addr, unsigned size)
     case CONTROL:
         return s->control | CT_REST;
     default:
-        return mode(s) == MODE_EPP ? epp_read(s) : 0xff;
+        return has_epp(s) ? epp_read(s) : 0xff;
     }
 }
 
@@ -124,6 +199,10 @@ static void parallel_write(void *opaque, uint64_t addr, uint64_t value, unsigned
     struct parallel *s = opaque;
 
     (void)size;
+    if (s->real) {
+        real_write(s, addr, value);
+        return;
+    }
     switch (addr) {
     case DATA:
         s->data = (uint8_t)value;
@@ -135,7 +214,7 @@ static void parallel_write(void *opaque, uint64_t addr, uint64_t value, unsigned
         write_control(s, (uint8_t)value);
         break;
     default:
-        if (mode(s) == MODE_EPP)
+        if (has_epp(s))
             epp_write(s, (uint8_t)value);
         break;
     }
@@ -197,6 +276,8 @@ static uint64_t ecp_read(void *opaque, uint64_t addr, unsigned size)
     struct parallel *s = opaque;
 
     (void)size;
+    if (s->real)
+        return 0xff;
     switch (addr) {
     case FIFO:
         return fifo_read(s);
@@ -214,6 +295,8 @@ static void ecp_write(void *opaque, uint64_t addr, uint64_t value, unsigned size
     unsigned before = mode(s);
 
     (void)size;
+    if (s->real)
+        return;
     if (addr == FIFO)
         fifo_write(s, (uint8_t)value);
     if (addr != ECR)
@@ -258,6 +341,12 @@ static void parallel_reset(struct bp_device *dev)
     s->ecr = EC_SERVICE | 0x10;
     s->fifo_count = s->arrived_count = 0;
     memset(s->fifo, 0, sizeof(s->fifo));
+    if (s->real) {
+        int input = 0;
+
+        chardev->ioctl(s->chr, BP_CHARDEV_PP_SET_INPUT, &input);
+        drive(s, BP_CHARDEV_PP_WRITE_CONTROL, s->control);
+    }
 }
 
 static int note_index(struct bp_device *dev, void *opaque)
@@ -298,8 +387,12 @@ static int connect_chardev(struct parallel *s, struct bp_error *err)
     if (!chr)
         return bp_fail(err, EINVAL, "'%s' is not a character device", bp_object_id(s->chardev));
     r = chardev->connect(chr, &handlers, s, err);
-    if (r == 0)
+    if (r == 0) {
+        uint8_t status;
+
         s->chr = chr;
+        s->real = chardev->ioctl(chr, BP_CHARDEV_PP_READ_STATUS, &status) == 0;
+    }
     return r;
 }
 

@@ -34,6 +34,8 @@ static inline void put64(uint8_t *p, uint64_t v)
 
 /* A zeroed table with its header; NULL: no room, which image.full says at the end. */
 uint8_t *acpi_begin(struct tables *t, const char *signature, uint32_t len, uint8_t revision);
+/* The one that was begun last ends there: what it did not need is given back. */
+void acpi_shorten(struct tables *t, uint8_t *p, const uint8_t *end);
 void acpi_finish(struct tables *t, uint8_t *p); /* its checksum */
 void acpi_list(struct tables *t, uint8_t *p);   /* in RSDT and XSDT; NULL is fine */
 /* A finished table that was compiled. */

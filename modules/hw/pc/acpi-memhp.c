@@ -13,6 +13,7 @@
  */
 #define BP_SHARED
 #include "acpi-memhp.h"
+#include "acpi-ost.h"
 #include "acpi-aml.h"
 
 #include <bp/memory-device.h>
@@ -34,66 +35,31 @@ struct acpi_memhp {
 
 /* ---- what the system says ---- */
 
-static const struct bp_field ost_members[] = {
-    BP_ARG_OPT("device", STRING, "id of what is in the slot"), BP_ARG("slot", STRING, "number of the slot"),
-    BP_ARG("slot-type", STRING, "DIMM"), BP_ARG("source", INT64, "event that it is about"),
-    BP_ARG("status", INT64, "how it went"), BP_FIELDS_END};
-static const struct bp_schema ost_info = {.name = "ACPIOSTInfo", .kind = BP_KIND_STRUCT, .members = ost_members};
-static const struct bp_field event_members[] = {BP_ARG_TYPED("info", STRUCT, &ost_info, 0, "what it says"),
-                                                BP_FIELDS_END};
-static const struct bp_schema ost_list = {.name = "ACPIOSTInfoList", .kind = BP_KIND_LIST,
-                                          .element_kind = BP_KIND_STRUCT, .element = &ost_info};
-BP_EVENT(acpi_memhp_ost_event, "ACPI_DEVICE_OST", "The guest says how it went with a slot", event_members, 0);
-
 static struct bp_value *ost_of(struct acpi_memhp *s, unsigned slot)
 {
     struct bp_memory_slot in = {.size = sizeof(in)};
-    struct bp_value *info = bp_value_dict();
-    char number[8];
+    bool there = bp_machine_memory_slot(bp_device_machine(bp_device_of_state(s)), slot, &in);
 
-    if (bp_machine_memory_slot(bp_device_machine(bp_device_of_state(s)), slot, &in) && bp_device_id(in.dev))
-        bp_value_set(info, "device", bp_value_string(bp_device_id(in.dev)));
-    snprintf(number, sizeof(number), "%u", slot);
-    bp_value_set(info, "slot", bp_value_string(number));
-    bp_value_set(info, "slot-type", bp_value_string("DIMM"));
-    bp_value_set(info, "source", bp_value_int(s->source[slot]));
-    bp_value_set(info, "status", bp_value_int(s->status[slot]));
-    return info;
+    return acpi_ost_info(there ? bp_device_id(in.dev) : NULL, slot, "DIMM", s->source[slot], s->status[slot]);
 }
 
 static void reported(struct acpi_memhp *s, unsigned slot)
 {
     struct bp_memory_slot in = {.size = sizeof(in)};
-    struct bp_value *data = bp_value_dict();
-    /* Ejection request (or in progress): anything but success or "in progress" is a refusal (ACPI 6.4, 6.3.5). */
-    bool ejection = s->source[slot] == 3 || s->source[slot] == 0x103, waits = s->status[slot] >= 0x80;
 
-    bp_value_set(data, "info", ost_of(s, slot));
-    bp_event_send(&acpi_memhp_ost_event, data);
-    if (ejection && s->status[slot] != 0 && !(waits && s->status[slot] != 0x80) &&
-        bp_machine_memory_slot(bp_device_machine(bp_device_of_state(s)), slot, &in))
-        bp_device_unplug_refused(in.dev);
+    acpi_ost_send(ost_of(s, slot));
+    if (!acpi_ost_refuses(s->source[slot], s->status[slot]) ||
+        !bp_machine_memory_slot(bp_device_machine(bp_device_of_state(s)), slot, &in))
+        return;
+    acpi_ost_memory_stays(bp_device_id(in.dev));
+    bp_device_unplug_refused(in.dev);
 }
 
-static int add_all(struct bp_device *dev, void *list)
+void acpi_memhp_list_ost(struct bp_device *dev, struct bp_value *list)
 {
     for (unsigned i = 0; i < bp_machine_memory_slots(bp_device_machine(dev)) && i < ACPI_MEMHP_MOST; i++)
         bp_value_append(list, ost_of(bp_device_state(dev), i));
-    return 0;
 }
-
-static int query_ospm(struct bp_value **ret_value, struct bp_error *err)
-{
-    struct bp_machine *m = bp_command_machine();
-
-    (void)err;
-    *ret_value = bp_value_list();
-    if (m)
-        bp_device_each(m, "acpi-mem-hotplug", add_all, *ret_value);
-    return 0;
-}
-BP_COMMAND(acpi_memhp_query, "query-acpi-ospm-status", "What the guest says of the slots that ACPI has", NULL, LIST,
-           &ost_list, query_ospm, 0);
 
 /* ---- registers ---- */
 

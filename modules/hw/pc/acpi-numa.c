@@ -8,7 +8,7 @@
 #include <bp/exact/numa.h>
 #include <bp/exact/x86-topology.h>
 
-enum { LAPIC = 16, MEMORY = 40, PROXIMITY = 40, RATES = 32, CACHE = 32 }; /* bytes of structures */
+enum { LAPIC = 16, X2APIC = 24, MEMORY = 40, PROXIMITY = 40, RATES = 32, CACHE = 32 }; /* bytes of structures */
 #define ENABLED 1u
 #define HOT_PLUGGABLE 2u
 
@@ -34,23 +34,37 @@ static uint8_t *put_part(uint8_t *e, unsigned node, uint64_t from, uint64_t to, 
     return a < b ? put_memory(e, node, address + a - first, b - a, 0) : e;
 }
 
+static uint8_t *put_cpu(uint8_t *e, unsigned node, uint32_t id)
+{
+    if (id < PC_WIDE_IDS) {
+        e[1] = LAPIC;
+        e[2] = (uint8_t)node;
+        e[3] = (uint8_t)id;
+        put32(e + 4, ENABLED);
+        return e + LAPIC;
+    }
+    e[0] = 2;
+    e[1] = X2APIC;
+    put32(e + 4, node);
+    put32(e + 8, id);
+    put32(e + 12, ENABLED);
+    return e + X2APIC;
+}
+
 static void add_srat(struct tables *t, const struct pc *pc, const struct bp_numa *n)
 {
     const unsigned cpus = bp_machine_smp(pc->machine)->max_cpus;
-    uint8_t *p = acpi_begin(t, "SRAT", ACPI_HEADER + 12 + cpus * LAPIC + (4 * n->count + 1) * MEMORY, 3), *e;
+    uint8_t *p = acpi_begin(t, "SRAT", ACPI_HEADER + 12 + cpus * X2APIC + (4 * n->count + 1) * MEMORY, 3), *e;
     uint64_t at = 0;
 
     if (!p)
         return;
     put32(p + ACPI_HEADER, 1);
     e = p + ACPI_HEADER + 12;
-    for (unsigned i = 0; i < cpus; i++, e += LAPIC) {
+    for (unsigned i = 0; i < cpus; i++) {
         int node = bp_machine_cpu_node(pc->machine, i);
 
-        e[1] = LAPIC;
-        e[2] = (uint8_t)(node < 0 ? 0 : node);
-        e[3] = (uint8_t)bp_x86_apic_id(bp_machine_smp(pc->machine), i);
-        put32(e + 4, ENABLED);
+        e = put_cpu(e, node < 0 ? 0 : (unsigned)node, bp_x86_apic_id(bp_machine_smp(pc->machine), i));
     }
     for (unsigned i = 0; i < n->count; i++) {
         uint64_t end = at + n->nodes[i].mem, low = pc->low_size;
@@ -62,8 +76,7 @@ static void add_srat(struct tables *t, const struct pc *pc, const struct bp_numa
     }
     /* What may come is known to be memory; most systems find room for it then. */
     e = put_memory(e, n->count - 1, pc->devices_base, pc->devices_length, HOT_PLUGGABLE);
-    put32(p + 4, (uint32_t)(e - p));
-    t->image.size = (uint32_t)(e - t->image.data); /* what no node needed is given back */
+    acpi_shorten(t, p, e);
     acpi_finish(t, p);
     acpi_list(t, p);
 }
@@ -193,7 +206,7 @@ uint32_t acpi_numa_size(const struct pc *pc)
 
     if (!n)
         return 0;
-    return 256 + bp_machine_smp(pc->machine)->max_cpus * LAPIC + (4 * n->count + 1) * MEMORY + n->count * n->count +
+    return 256 + bp_machine_smp(pc->machine)->max_cpus * X2APIC + (4 * n->count + 1) * MEMORY + n->count * n->count +
            (pc->hmat ? hmat_size(n) : 0);
 }
 

@@ -56,6 +56,12 @@ uint8_t *acpi_begin(struct tables *t, const char *signature, uint32_t len, uint8
     return p;
 }
 
+void acpi_shorten(struct tables *t, uint8_t *p, const uint8_t *end)
+{
+    put32(p + 4, (uint32_t)(end - p));
+    t->image.size = (uint32_t)(end - t->image.data);
+}
+
 void acpi_finish(struct tables *t, uint8_t *p)
 {
     uint32_t len;
@@ -141,12 +147,48 @@ static void add_fadt(struct tables *t, const struct pc *pc, const uint8_t *dsdt,
     acpi_list(t, p);
 }
 
+/* Processors from APIC id 255 on are x2APICs (5.2.12.12). */
+static uint8_t *put_processor(uint8_t *e, uint32_t number, uint32_t id, bool there)
+{
+    if (id < PC_WIDE_IDS) {
+        e[1] = 8;
+        e[2] = (uint8_t)number;
+        e[3] = (uint8_t)id;
+        put32(e + 4, there); /* or may come */
+        return e + 8;
+    }
+    e[0] = 9;
+    e[1] = 16;
+    put32(e + 4, id);
+    put32(e + 8, there);
+    put32(e + 12, number);
+    return e + 16;
+}
+
+/* NMI on LINT1 of every processor. */
+static uint8_t *put_nmi(uint8_t *e, bool wide)
+{
+    e[0] = 4;
+    e[1] = 6;
+    e[2] = 0xff;
+    e[5] = 1;
+    e += 6;
+    if (!wide)
+        return e;
+    e[0] = 10;
+    e[1] = 12;
+    put32(e + 4, UINT32_MAX);
+    e[8] = 1;
+    return e + 12;
+}
+
 static void add_madt(struct tables *t, const struct pc *pc)
 {
     static const uint8_t level_irqs[] = {5, 9, 10, 11}; /* PCI and SCI: level, active high */
     const unsigned levels = pc->chipset->no_pci ? 1 : BP_COUNT(level_irqs);
     const unsigned cpus = pc->cpuhp ? bp_machine_smp(pc->machine)->max_cpus : pc_cpus(pc);
-    uint32_t len = ACPI_HEADER + 8 + cpus * 8 + 12 + (1 + levels) * 10 + 6;
+    const bool wide = pc_last_apic_id(pc->machine) >= PC_WIDE_IDS;
+    uint32_t len = ACPI_HEADER + 8 + cpus * (wide ? 16 : 8) + 12 + (1 + levels) * 10 + (wide ? 18 : 6);
     uint8_t *p = acpi_begin(t, "APIC", len, 3), *e;
 
     if (!p)
@@ -159,12 +201,7 @@ static void add_madt(struct tables *t, const struct pc *pc)
 
         if (!there && !pc->cpuhp)
             continue;
-        e[0] = 0;
-        e[1] = 8;
-        e[2] = (uint8_t)i;
-        e[3] = (uint8_t)bp_x86_apic_id(bp_machine_smp(pc->machine), i);
-        put32(e + 4, there); /* or may come */
-        e += 8;
+        e = put_processor(e, i, bp_x86_apic_id(bp_machine_smp(pc->machine), i), there);
     }
     e[0] = 1;
     e[1] = 12;
@@ -184,10 +221,8 @@ static void add_madt(struct tables *t, const struct pc *pc)
         put16(e + 8, 0xd);
         e += 10;
     }
-    e[0] = 4; /* NMI on LINT1 of every processor */
-    e[1] = 6;
-    e[2] = 0xff;
-    e[5] = 1;
+    e = put_nmi(e, wide);
+    acpi_shorten(t, p, e);
     acpi_finish(t, p);
     acpi_list(t, p);
 }
@@ -295,8 +330,7 @@ static void add_viot(struct tables *t, const struct pc *pc)
     e = put_endpoints(e, id + 1, 0xffff);
     put16(p + ACPI_HEADER, (uint16_t)(1 + (e - p - ACPI_HEADER - 28) / 24));
     put16(p + ACPI_HEADER + 2, ACPI_HEADER + 12);
-    put32(p + 4, (uint32_t)(e - p));
-    t->image.size = (uint32_t)(e - t->image.data);
+    acpi_shorten(t, p, e);
     acpi_finish(t, p);
     acpi_list(t, p);
 }
@@ -351,7 +385,7 @@ static void add_hotplug_bus(struct tables *t, unsigned slot, uint8_t number)
 
 static void add_hotplug(struct tables *t, const struct pc *pc)
 {
-    uint32_t ids[256];
+    uint32_t ids[ACPI_CPUHP_MOST];
     uint32_t size;
     uint8_t *aml, *p;
 
@@ -530,7 +564,7 @@ static int build_here(const struct pc *pc, struct acpi_image *ret_image, struct 
     if (r < 0 || ret_image->size <= PC_ACPI_SIZE)
         return r;
     acpi_image_free(ret_image);
-    return bp_fail(err, E2BIG, "-acpitable, -numa, -m slots=: the ACPI tables have more than the %u bytes that "
+    return bp_fail(err, E2BIG, "-acpitable, -numa, -m slots=, -smp: the ACPI tables have more than the %u bytes that "
                    "there is room for "
                    "without firmware: add -bios " PC_FIRMWARE, PC_ACPI_SIZE);
 }
@@ -541,7 +575,8 @@ int acpi_check(const struct pc *pc, struct bp_error *err)
     struct acpi_image image;
     int r = 0;
 
-    if (size_of_users(pc, &slic) || bp_machine_numa(pc->machine) || pc->memhp) /* else ours alone have the room */
+    if (size_of_users(pc, &slic) || bp_machine_numa(pc->machine) || pc->memhp ||
+        pc_last_apic_id(pc->machine) >= PC_WIDE_IDS) /* else ours alone have the room */
         r = build_here(pc, &image, err);
     else
         return 0;

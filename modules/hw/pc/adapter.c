@@ -1,18 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The display adapter that a PC has by default, or by -vga. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pc.h"
 
+/* What -vga names, on PCI and on ISA; NULL: not there. */
+static const struct {
+    const char *name, *pci, *isa;
+} adapters[] = {{"std", "VGA", "isa-vga"},      {"cirrus", "cirrus-vga", "isa-cirrus-vga"},
+                {"vmware", "vmware-svga", NULL},         {"qxl", "qxl-vga", NULL},
+                {"virtio", "virtio-vga", NULL}, {"xenfb", NULL, NULL}};
+
+/* "std, cirrus and none", in `list`. */
+static const char *offered(bool isa_only, char list[128])
+{
+    size_t at = 0;
+
+    for (unsigned i = 0; i < BP_COUNT(adapters); i++)
+        if (isa_only ? adapters[i].isa : adapters[i].pci)
+            at += (size_t)snprintf(list + at, 128 - at, "%s%s", at ? ", " : "", adapters[i].name);
+    snprintf(list + at, 128 - at, " and none");
+    return list;
+}
+
 int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, struct bp_error *err)
 {
-    static const struct {
-        const char *name, *type; /* NULL: not built yet */
-    } adapters[] = {{"std", "VGA"}, {"cirrus", NULL}, {"vmware", NULL}, {"qxl", NULL}, {"virtio", "virtio-vga"},
-                    {"xenfb", NULL}};
-    const char *name = bp_machine_choice(machine, "vga");
+    const char *name = bp_machine_choice(machine, "vga"), *type;
     struct bp_device *dev;
+    char list[128];
     int r;
 
     if (!name)
@@ -22,14 +39,15 @@ int pc_make_vga(struct bp_machine *machine, struct bp_bus *bus, bool isa_only, s
     for (unsigned i = 0; i < BP_COUNT(adapters); i++) {
         if (strcmp(name, adapters[i].name) != 0)
             continue;
-        if (!adapters[i].type)
-            return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use std, virtio or none", name);
-        /* In the first slot that is free: 2 behind the PIIX3, 1 beside the ICH9. */
-        if (isa_only && strcmp(name, "std") != 0)
+        type = isa_only ? adapters[i].isa : adapters[i].pci;
+        if (!adapters[i].pci)
+            return bp_fail(err, ENOTSUP, "-vga %s: not built yet; use %s", name,
+                           offered(isa_only, list));
+        if (!type)
             break;
-        r = bp_device_new(machine, isa_only ? "isa-vga" : adapters[i].type, NULL, &dev, err);
+        /* In the first slot that is free: 2 behind the PIIX3, 1 beside the ICH9. */
+        r = bp_device_new(machine, type, NULL, &dev, err);
         return r < 0 ? r : bp_device_attach(dev, bus, err);
     }
-    return bp_fail(err, EINVAL, "-vga %s: this machine has std%s and none", name,
-                   isa_only ? "" : ", virtio");
+    return bp_fail(err, EINVAL, "-vga %s: this machine has %s", name, offered(isa_only, list));
 }

@@ -204,18 +204,25 @@ static int add_option_roms(const struct pc *pc, const struct bp_fw_cfg_interface
 /* An adapter on the ISA bus has no ROM of its own that firmware would find. */
 static int add_vga_rom(const struct pc *pc, const struct bp_fw_cfg_interface *fw_cfg, struct bp_error *err)
 {
+    static const struct {
+        const char *type, *file, *item;
+    } roms[] = {{"isa-vga", ISA_VGA_ROM, "vgaroms/" ISA_VGA_ROM},
+                {"isa-cirrus-vga", "vgabios-cirrus.bin", "vgaroms/vgabios-cirrus.bin"}};
     struct bp_error why = {0};
+    unsigned which = 0;
     uint8_t *data;
     size_t size;
     int r;
 
-    if (!bp_device_first(pc->machine, "isa-vga"))
+    while (which < BP_COUNT(roms) && !bp_device_first(pc->machine, roms[which].type))
+        which++;
+    if (which == BP_COUNT(roms))
         return 0;
-    if (boot_read_file(pc->machine, "-device isa-vga", ISA_VGA_ROM, MAX_ROM, &data, &size, &why) < 0) {
+    if (boot_read_file(pc->machine, roms[which].type, roms[which].file, MAX_ROM, &data, &size, &why) < 0) {
         bp_warn("the screen stays dark: %s", why.message);
         return 0;
     }
-    r = fw_cfg->add_file(pc->fw_cfg, "vgaroms/" ISA_VGA_ROM, data, size, err);
+    r = fw_cfg->add_file(pc->fw_cfg, roms[which].item, data, size, err);
     free(data);
     return r;
 }

@@ -136,5 +136,5 @@ static int pulse_nmi(struct bp_device *lapic, void *opaque)
 /* LINT1 of every processor, as the board's NMI wire leads there. */
 void pc_nmi(struct bp_machine *m)
 {
-    bp_device_each(m, "apic", pulse_nmi, NULL);
+    bp_device_each(m, "apic-common", pulse_nmi, NULL);
 }

@@ -57,6 +57,8 @@ extern const struct bp_pc_pm_interface *const *const pc_acpi_pm;
 extern const struct bp_block_interface *const *const pc_block;
 extern const struct bp_net_interface *const *const pc_net;
 /* Of pc.c, what boards have in common. */
+/* The timer; one whose tone is heard is the device itself. */
+int pc_make_pit(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err);
 int pc_make_cpus(struct pc *pc, struct bp_error *err);
 int pc_make_fw_cfg(struct pc *pc, struct bp_error *err);
 int pc_make_isa(struct pc *pc, struct bp_irq *ret_lines[16], struct bp_bus **ret_bus, struct bp_error *err);

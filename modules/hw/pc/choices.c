@@ -72,14 +72,52 @@ int pc_check_choices(const struct pc *pc, struct bp_error *err)
     return check_vmport(pc, err);
 }
 
+uint32_t pc_last_apic_id(struct bp_machine *m)
+{
+    const struct bp_smp *smp = bp_machine_smp(m);
+
+    return bp_x86_apic_id(smp, smp->max_cpus - 1);
+}
+
 /* An xAPIC's ids have 8 bits, of which all ones mean everybody. */
 int pc_check_apic_ids(struct bp_machine *m, struct bp_error *err)
 {
     const struct bp_smp *smp = bp_machine_smp(m);
-    uint32_t last = bp_x86_apic_id(smp, smp->max_cpus - 1);
+    uint32_t last = pc_last_apic_id(m);
 
-    if (last < 255)
+    if (last < PC_WIDE_IDS)
         return 0;
     return bp_fail(err, EINVAL, "-smp: with this topology the last of %u processors has APIC id %u, and ids end "
-                   "at 254: make cores, threads, modules and dies powers of two", smp->max_cpus, last);
+                   "at 254: make cores, threads, modules and dies powers of two, or take machine q35", smp->max_cpus,
+                   last);
+}
+
+static bool has_x2apic(struct bp_cpu *cpu)
+{
+    return ((const struct bp_x86_cpu *)bp_cpu_state(cpu))->features[BP_X86_FW_1_ECX] >> 21 & 1;
+}
+
+/* Ids beyond that are x2APIC's, and interrupts of devices reach them only by an IOMMU. */
+int pc_check_wide_ids(struct bp_machine *m, bool remaps, struct bp_error *err)
+{
+    const struct bp_smp *smp = bp_machine_smp(m);
+    struct bp_device *iommu = bp_device_first(m, "intel-iommu");
+    struct bp_value *wide = NULL;
+    uint32_t last = pc_last_apic_id(m);
+    bool has;
+
+    if (last < PC_WIDE_IDS)
+        return 0;
+    if (!has_x2apic(bp_machine_cpu(m, 0)))
+        return bp_fail(err, EINVAL, "-smp: the last of %u processors has APIC id %u, and those from 255 on need "
+                       "x2APIC, which the processor does not have here: use -cpu ...,x2apic=on (with -accel kvm: "
+                       "kernel-irqchip=split)", smp->max_cpus, last);
+    has = iommu && remaps && bp_object_get(bp_device_object(iommu), "eim", &wide, NULL) == 0 &&
+          strcmp(bp_value_as_string(wide), "off") != 0;
+    bp_value_unref(wide);
+    if (has)
+        return 0;
+    return bp_fail(err, EINVAL, "-smp: the last of %u processors has APIC id %u, and interrupts reach those from 255 "
+                   "on by an IOMMU's Extended Interrupt Mode: add -device intel-iommu,intremap=on,eim=on (with -accel "
+                   "kvm: kernel-irqchip=split)", smp->max_cpus, last);
 }

@@ -9,10 +9,12 @@
 
 #include <bp/value.h>
 
+#define SCSI_ADAPTERS 8
+
 void disks_places(struct bp_machine *m, const struct bp_block_interface *block, unsigned ide_units)
 {
-    static const char *const names[] = {"ide", "floppy", "pflash", "virtio", NULL};
-    const unsigned units[] = {ide_units, 2, 0, 0};
+    static const char *const names[] = {"ide", "floppy", "pflash", "virtio", "scsi", NULL};
+    const unsigned units[] = {ide_units, 2, 0, 0, 7};
 
     block->interfaces(m, "ide", names, units);
 }
@@ -88,6 +90,59 @@ int disks_make_virtio(struct bp_machine *m, const char *type, struct bp_bus *bus
             else
                 r = bp_device_attach(dev, bus, err);
         }
+        if (r == 0)
+            block->claim(m, drive.id);
+        else
+            bp_error_prefix(err, "drive '%s'", drive.id);
+    }
+    return r;
+}
+
+static int new_adapter(struct bp_machine *m, struct bp_bus *pci, struct bp_bus **ret_bus, struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r = bp_device_new(m, "lsi53c895a", NULL, &dev, err);
+
+    if (r == 0)
+        r = bp_device_attach(dev, pci, err);
+    if (r == 0)
+        *ret_bus = bp_device_bridged(dev, "scsi");
+    return r;
+}
+
+static int new_unit(struct bp_machine *m, struct bp_bus *bus, const struct bp_block_drive *drive, struct bp_error *err)
+{
+    struct bp_device *dev;
+    int r = bp_device_new(m, drive->cdrom ? "scsi-cd" : "scsi-hd", NULL, &dev, err);
+
+    if (r < 0)
+        return r;
+    r = bp_device_set(dev, "drive", drive->id, err);
+    if (r == 0)
+        r = bp_device_place(dev, bus, err);
+    if (r == 0)
+        r = bp_device_set_uint(dev, "scsi-id", (unsigned)drive->unit, err);
+    if (r < 0) {
+        bp_device_destroy(dev);
+        return r;
+    }
+    return bp_device_attach(dev, bus, err);
+}
+
+int disks_make_scsi(struct bp_machine *m, struct bp_bus *pci, const struct bp_block_interface *block,
+                    struct bp_error *err)
+{
+    struct bp_block_drive drive = {.size = sizeof(drive)};
+    struct bp_bus *bus = NULL;
+    int r = 0, made = 0;
+
+    for (unsigned n = 0; r == 0 && block->drive(m, "scsi", n, &drive); n++) { /* by bus and unit */
+        if (drive.bus >= SCSI_ADAPTERS)
+            break; /* the block layer says that such a drive has no place */
+        for (; r == 0 && made <= drive.bus; made++)
+            r = new_adapter(m, pci, &bus, err);
+        if (r == 0)
+            r = new_unit(m, bus, &drive, err);
         if (r == 0)
             block->claim(m, drive.id);
         else

@@ -21,6 +21,9 @@ int disks_make_ide(struct bp_machine *m, const struct bp_block_interface *block,
  * if=virtio. */
 int disks_make_virtio(struct bp_machine *m, const char *type, struct bp_bus *bus,
                       const struct bp_block_interface *block, struct bp_error *err);
+/* Host adapters (lsi53c895a) for the drives of if=scsi, seven on each; none when there is no such drive. */
+int disks_make_scsi(struct bp_machine *m, struct bp_bus *pci, const struct bp_block_interface *block,
+                    struct bp_error *err);
 /* The controller, with the drives of if=floppy and the default one. */
 int disks_make_floppies(struct bp_machine *m, struct bp_bus *isa, const struct bp_block_interface *block,
                         bool with_default, struct bp_device **ret_fdc, struct bp_error *err);

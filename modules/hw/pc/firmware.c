@@ -15,6 +15,7 @@
 #include <bp/bus/pci.h>
 #include <string.h>
 
+#define APIC_X2APIC_MODE 0xc00u /* of IA32_APIC_BASE: on, as x2APIC */
 #define MTRR_UC 0x00u
 #define MTRR_WP 0x05u
 #define MTRR_WB 0x06u
@@ -55,6 +56,14 @@ static void set_memory_types(const struct pc *pc, struct bp_x86_cpu *x)
         set_uncached(x, 0, (uint32_t)pc->chipset->low_split, 1u << 30);
     }
     x->mtrr_def_type = MTRR_ON | MTRR_WB;
+}
+
+/* Where a processor has an id beyond xAPIC's, all are handed over as x2APICs (Intel's x2APIC specification, 2.4.4):
+ * systems ignore such processors otherwise. */
+static void set_apic_mode(const struct pc *pc, struct bp_x86_cpu *x)
+{
+    if (pc_last_apic_id(pc->machine) >= PC_WIDE_IDS && x->apic)
+        x->apic->set_base(x->apic_opaque, x->apic->get_base(x->apic_opaque) | APIC_X2APIC_MODE);
 }
 
 /* ---- chipset ---- */
@@ -201,6 +210,7 @@ void firmware_chipset(struct pc *pc, const struct bp_pci_interface *pci)
         if (!cpu)
             continue;
         set_memory_types(pc, bp_cpu_state(cpu));
+        set_apic_mode(pc, bp_cpu_state(cpu));
     }
     set_up_8259(pc);
     if (pc->pci_bus) {

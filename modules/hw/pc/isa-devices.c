@@ -152,7 +152,7 @@ static int make_speaker(struct pc *pc, struct bp_error *err)
 int pc_make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16],
                             struct bp_error *err)
 {
-    int r = pc_plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
+    int r = pc_make_pit(pc, isa_bus, err);
 
     if (r == 0)
         r = make_speaker(pc, err);

@@ -106,7 +106,7 @@ static int make_slots(struct pc *pc, struct bp_irq *const lines[16], struct bp_e
 
 static int make_isa_devices(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *const lines[16], struct bp_error *err)
 {
-    int r = pc_plug(pc, "isa-pit", isa_bus, NULL, &pc->pit, err);
+    int r = pc_make_pit(pc, isa_bus, err);
 
     if (r == 0)
         r = pc_make_rtc(pc, isa_bus, err);

@@ -61,7 +61,7 @@ static void add_processors(const struct pc *pc, struct table *t)
         const struct bp_x86_cpu *x = cpu ? bp_cpu_state(cpu) : NULL;
         uint8_t *p;
 
-        if (!x)
+        if (!x || x->apic_id >= PC_WIDE_IDS) /* there is no room for its id */
             continue;
         p = entry(t, MP_PROCESSOR, 20);
         p[1] = (uint8_t)x->apic_id;

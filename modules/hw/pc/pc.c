@@ -20,6 +20,7 @@
 #include <bp/chip/pflash.h>
 #include <bp/chip/smbios.h>
 #include <bp/chip/i8259.h>
+#include <bp/chip/pit.h>
 #include <bp/host/net.h>
 #include <bp/bus/isa.h>
 #include <bp/bus/pci.h>
@@ -33,6 +34,7 @@
 
 BP_USE(apic, struct bp_apic_interface, "apic", 1);
 BP_USE(ioapic, struct bp_ioapic_interface, "ioapic", 1);
+BP_USE(pit, struct bp_pit_interface, "pit", 1);
 BP_USE(isa, struct bp_isa_interface, "isa", 1);
 const struct bp_isa_interface *const *const pc_isa = &isa;
 BP_USE(pci, struct bp_pci_interface, "pci", 1);
@@ -58,8 +60,8 @@ BP_USE(dimms, struct bp_pc_dimm_interface, "pc-dimm", 1);
 BP_USE(eeprom, struct bp_smbus_eeprom_interface, "smbus-eeprom", 1);
 
 const struct bp_import pc_imports[] = {
-    BP_IMPORT(apic, "apic", 1), BP_IMPORT(ioapic, "ioapic", 1), BP_IMPORT(isa, "isa", 1),
-    BP_IMPORT(i8259, "i8259", 1),
+    BP_IMPORT_MINOR(apic, "apic", 1, 1), BP_IMPORT_MINOR(ioapic, "ioapic", 1, 1), BP_IMPORT(isa, "isa", 1),
+    BP_IMPORT_MINOR(i8259, "i8259", 1, 1), BP_IMPORT_MINOR(pit, "pit", 1, 1),
     BP_IMPORT(i440fx, "i440fx", 1), BP_IMPORT(q35, "q35", 1), BP_IMPORT(piix4, "piix4-pm", 1),
     BP_IMPORT(ich9, "ich9-lpc", 1), BP_IMPORT(acpi_pm, "acpi-pm", 1),
     BP_IMPORT(nvram, "rtc-nvram", 1), BP_IMPORT(pci, "pci", 1), BP_IMPORT(fw_cfg, "fw-cfg", 1),
@@ -137,6 +139,22 @@ int pc_plug(struct pc *pc, const char *type, struct bp_bus *bus, const char *add
     return r;
 }
 
+/* Who has this chip in the place of a device; NULL: nobody. */
+static const struct bp_chip_keeper *keeper_of(const struct pc *pc, enum bp_x86_chip chip)
+{
+    struct bp_x86_cpu *x = bp_cpu_state(bp_machine_cpu(pc->machine, 0));
+
+    return x->lapic ? x->lapic->keeper(x, chip) : NULL;
+}
+
+int pc_make_pit(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
+{
+    const struct bp_chip_keeper *keeper = pc->pcspk_audiodev ? NULL : keeper_of(pc, BP_X86_CHIP_PIT);
+    int r = pc_plug(pc, keeper ? "kvm-pit" : "isa-pit", isa_bus, NULL, &pc->pit, err);
+
+    return r == 0 && keeper ? pit->lend(pc->pit, keeper, err) : r;
+}
+
 int pc_make_cpus(struct pc *pc, struct bp_error *err)
 {
     const struct bp_smp *smp = bp_machine_smp(pc->machine);
@@ -171,6 +189,25 @@ int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
     return r;
 }
 
+int pc_cpu_unplug_request(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err)
+{
+    const struct pc *pc = bp_machine_state(m);
+
+    if (!pc->cpuhp)
+        return bp_fail(err, ENOTSUP, "a running guest is asked by ACPI, which this machine does not have (acpi=off)");
+    acpi_cpuhp_ask(pc->cpuhp, bp_cpu_index(cpu));
+    return 0;
+}
+
+void pc_cpu_unplug(struct bp_machine *m, struct bp_cpu *cpu)
+{
+    const struct pc *pc = bp_machine_state(m);
+
+    apic->detach(pc->apic_bus, cpu);
+    if (pc->cpuhp)
+        acpi_cpuhp_went(pc->cpuhp, bp_cpu_index(cpu));
+}
+
 /* Tables and firmware tell of those that are there at the start, ACPI of those that come later. */
 int pc_cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err)
 {
@@ -193,14 +230,25 @@ unsigned pc_cpus(const struct pc *pc)
     return count;
 }
 
+static int make_ioapic(struct pc *pc, struct bp_error *err)
+{
+    const struct bp_chip_keeper *keeper = keeper_of(pc, BP_X86_CHIP_IOAPIC);
+    int r = pc_plug(pc, keeper ? "kvm-ioapic" : "ioapic", NULL, NULL, &pc->ioapic, err);
+
+    if (r == 0)
+        r = ioapic->connect(pc->ioapic, pc->apic_bus, err);
+    return r == 0 && keeper ? ioapic->lend(pc->ioapic, keeper, err) : r;
+}
+
 static int make_interrupt_controllers(struct pc *pc, struct bp_bus *isa_bus, struct bp_error *err)
 {
-    int r = pc_plug(pc, "isa-i8259", isa_bus, NULL, &pc->pic, err);
+    const struct bp_chip_keeper *keeper = keeper_of(pc, BP_X86_CHIP_PIC);
+    int r = pc_plug(pc, keeper ? "kvm-i8259" : "isa-i8259", isa_bus, NULL, &pc->pic, err);
 
+    if (r == 0 && keeper)
+        r = i8259->lend(pc->pic, keeper, err);
     if (r == 0 && !pc->chipset->no_ioapic)
-        r = pc_plug(pc, "ioapic", NULL, NULL, &pc->ioapic, err);
-    if (r == 0 && pc->ioapic)
-        r = ioapic->connect(pc->ioapic, pc->apic_bus, err);
+        r = make_ioapic(pc, err);
     if (r < 0)
         return r;
     bp_irq_connect(bp_device_irq_output(pc->pic, "intr", 0),
@@ -279,7 +327,7 @@ static int tell_cpus(const struct pc *pc, struct bp_error *err)
 {
     uint16_t cpus = (uint16_t)pc_cpus(pc);
 
-    nvram->set(pc->rtc, 0x5f, (uint8_t)(cpus - 1));
+    nvram->set(pc->rtc, 0x5f, (uint8_t)(cpus > 256 ? 0 : cpus - 1)); /* who counts further goes by fw_cfg */
     return fw_cfg->add(pc->fw_cfg, 0x05, &cpus, sizeof(cpus), err);
 }
 
@@ -321,6 +369,8 @@ static int make_disks(struct pc *pc, struct bp_bus *isa_bus, struct bp_irq *cons
         r = disks_make_floppies(pc->machine, isa_bus, block, old, &pc->fdc, err);
     if (r == 0 && pc->pci_bus) /* else the block layer says that such a drive has no place */
         r = disks_make_virtio(pc->machine, "virtio-blk-pci", pc->pci_bus, block, err);
+    if (r == 0 && pc->pci_bus)
+        r = disks_make_scsi(pc->machine, pc->pci_bus, block, err);
     if (r < 0 || (!old && !pc->sata))
         return r;
     if (c->no_pci)
@@ -358,7 +408,7 @@ int pc_init(struct bp_machine *m, struct bp_error *err)
     pc->dimms = dimms;
     pc->pci_if = pci;
     bp_machine_set_hotplug(m, bp_machine_owner(m), &pc_no_bus, pc);
-    r = pc_check_apic_ids(m, err);
+    r = pc->chipset->ecam ? 0 : pc_check_apic_ids(m, err);
     if (r == 0)
         r = pc_check_choices(pc, err);
     if (r == 0)
@@ -543,6 +593,8 @@ int pc_ready(struct bp_machine *m, struct bp_error *err)
     struct pc *pc = bp_machine_state(m);
     int r = check_boot(m, err);
 
+    if (r == 0)
+        r = pc_check_wide_ids(m, pc->apic_bus && apic->has_remapper(pc->apic_bus), err);
     if (r < 0)
         return r;
     fill_nvram(pc);

@@ -159,6 +159,8 @@ void pc_powerdown(struct bp_machine *m);
 void pc_nmi(struct bp_machine *m);
 int pc_cpu_pre_plug(struct bp_machine *m, unsigned index, bool hotplug, struct bp_error *err);
 int pc_cpu_plug(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
+int pc_cpu_unplug_request(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *err);
+void pc_cpu_unplug(struct bp_machine *m, struct bp_cpu *cpu);
 extern const struct bp_field pc_props[];
 extern const struct bp_hmp_command pc_info_irq;
 extern const struct bp_import pc_imports[];
@@ -177,7 +179,12 @@ void smm_cpu(const struct pc *pc, struct bp_cpu *cpu);
 int smm_to_firmware(struct pc *pc, struct bp_error *err);
 void smm_reset(const struct pc *pc);
 
+#define PC_WIDE_IDS 255u /* the first APIC id that only x2APIC has */
+uint32_t pc_last_apic_id(struct bp_machine *m);
+/* Before processors are made: no id is beyond xAPIC's. */
 int pc_check_apic_ids(struct bp_machine *m, struct bp_error *err);
+/* When devices are there: whether what ids beyond xAPIC's need is. */
+int pc_check_wide_ids(struct bp_machine *m, bool remaps, struct bp_error *err);
 int pc_check_choices(const struct pc *pc, struct bp_error *err);
 bool pc_has_vmport(const struct pc *pc);
 

@@ -124,6 +124,8 @@ bool text_mode_set_up(const struct pc *pc)
     out(pc, 0x3c2, 0x67);
     if (in(pc, 0x3cc) != 0x67)
         return false; /* no VGA */
+    out(pc, 0x3c4, 6); /* the key to a Cirrus chip's extensions, as its BIOS leaves it; others have no such register */
+    out(pc, 0x3c5, 0x12);
     out(pc, 0x3d4, 0x11); /* registers 0 to 7 are not protected meanwhile */
     out(pc, 0x3d5, 0x0e);
     indexed(pc, 0x3d4, crtc, BP_COUNT(crtc));

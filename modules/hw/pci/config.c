@@ -189,6 +189,7 @@ void pci_config_write(struct bp_device *dev, unsigned offset, uint32_t value, un
     pci_unlock(fn);
     if (reset)
         bp_device_reset_function(dev);
+    pci_ats_follow(fn);
     if (overlaps(offset, size, 0, PCI_HEADER_END) || (fn->power && overlaps(offset, size, fn->power, fn->power + 8u)) ||
         fn->msi.at || fn->msix.vectors)
         bring_up_to_date(dev);
@@ -222,6 +223,7 @@ void pci_config_load(struct bp_device *dev, const uint8_t *saved)
         fn->config[i] = (fn->config[i] & (uint8_t)~mask) | (saved[i] & mask);
     }
     pci_unlock(fn);
+    pci_ats_follow(fn);
     pci_update_intx(dev);
     pci_update_bars(dev);
     if (fn->secondary)
@@ -241,6 +243,7 @@ void pci_config_reset(struct bp_device *dev, enum bp_reset_scope scope)
         fn->config[i] = (fn->config[i] & (uint8_t)~mask) | (fn->initial[i] & mask);
     }
     pci_unlock(fn);
+    pci_ats_follow(fn);
     pci_msi_reset(dev);
     pci_msix_reset(dev);
     fn->intx = false;

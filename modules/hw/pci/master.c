@@ -128,7 +128,7 @@ static struct bp_space *space_of_message(struct bp_device *dev, uint64_t address
     struct bp_space *messages = address >> 20 == 0xfee ? __atomic_load_n(&pci_bus_of(dev)->root->messages,
                                                                          __ATOMIC_ACQUIRE) : NULL;
 
-    return messages ? messages : pci_dma_of(dev);
+    return messages ? messages : pci_root_dma(dev); /* nobody asks for translations of them */
 }
 
 /* To an interrupt controller (and to RAM) it goes under the function's lock: once a guest has masked it, it comes

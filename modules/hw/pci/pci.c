@@ -119,6 +119,7 @@ static void leave_place(struct pci_bus *bus, struct bp_device *dev)
     pci_take_bars(fn);
     pci_take_windows(fn);
     pci_msix_free(dev);
+    pci_ats_free(fn);
     fn->msi = (struct pci_msi){0};
     fn->reading = fn->written = NULL;
     fn->late = NULL; /* the device's, like all that it claims */
@@ -158,6 +159,23 @@ static int child_attach(struct bp_bus *b, struct bp_device *dev, struct bp_error
     if (r < 0)
         leave_place(bus, dev);
     return r;
+}
+
+/* The primary of two network cards that are one to the guest comes when the driver of the other, the standby, has
+ * understood that (Virtual I/O Device 1.2, 5.1.3: VIRTIO_NET_F_STANDBY). */
+static int child_waits(struct bp_bus *b, struct bp_device *dev, const char **ret_for, struct bp_error *err)
+{
+    const struct bp_pci_info *info = bp_device_class(dev)->bus_info;
+    const char *id = pci_fn_of(dev)->failover_pair_id;
+
+    (void)b;
+    if (!id || !*id)
+        return 0;
+    if (!info || info->class_code >> 8 != 2)
+        return bp_fail(err, EINVAL, "property 'failover_pair_id' is for network cards: '%s' is none",
+                       bp_device_class(dev)->type.name);
+    *ret_for = id;
+    return 1;
 }
 
 static void child_attached(struct bp_bus *b, struct bp_device *dev)
@@ -232,6 +250,9 @@ static const struct bp_field child_props[] = {
             "0: the guest sees no expansion ROM"),
     BP_PROP("romsize", UINT32, struct pci_fn, romsize, "4294967295",
             "bytes of the expansion ROM's BAR, a power of two; 4294967295: as the file needs"),
+    BP_PROP("failover_pair_id", STRING, struct pci_fn, failover_pair_id, NULL,
+            "of a network card: id of the virtio-net with failover=on that stands in for it; it is plugged in when the "
+            "guest's driver knows of that"),
     BP_FIELDS_END,
 };
 
@@ -240,7 +261,7 @@ const struct bp_bus_class pci_class = {
     .type = {.size = sizeof(struct bp_bus_class), .name = "pci", .summary = "PCI bus",
              .state_size = sizeof(struct pci_bus)},
     .child_size = sizeof(struct pci_fn), .child_props = child_props, .child_state = &pci_fn_state,
-    .child_attach = child_attach, .child_attached = child_attached,
+    .child_attach = child_attach, .child_waits = child_waits, .child_attached = child_attached,
     .child_detach = child_detach, .child_reset = child_reset, .child_address = child_address,
     .child_firmware_path = child_firmware_path};
 
@@ -353,7 +374,26 @@ static unsigned devfn_of(struct bp_device *dev)
 
 struct bp_space *pci_dma_of(struct bp_device *dev)
 {
+    const struct pci_fn *fn = pci_fn_of(dev);
+
+    return fn->ats ? pci_ats_space(fn->ats) : pci_root_dma(dev);
+}
+
+struct bp_space *pci_root_dma(struct bp_device *dev)
+{
     return __atomic_load_n(&pci_bus_of(dev)->root->host.dma, __ATOMIC_ACQUIRE);
+}
+
+static void moved(const struct pci_bus *bus)
+{
+    for (unsigned i = 0; i < BP_COUNT(bus->fn); i++) {
+        struct pci_fn *fn = bus->fn[i] ? pci_fn_of(bus->fn[i]) : NULL;
+
+        if (fn)
+            pci_ats_moved(fn);
+        if (fn && fn->secondary)
+            moved(bp_bus_level(fn->secondary, &pci_class));
+    }
 }
 
 static void set_dma(struct bp_bus *root, struct bp_space *space)
@@ -361,6 +401,7 @@ static void set_dma(struct bp_bus *root, struct bp_space *space)
     struct pci_bus *bus = bp_bus_level(root, &pci_class);
 
     __atomic_store_n(&bus->host.dma, space, __ATOMIC_RELEASE);
+    moved(bus);
 }
 
 static void set_messages(struct bp_bus *root, struct bp_space *space)
@@ -421,8 +462,9 @@ static const struct bp_pci_interface pci_table = {
     .set_config_hooks = set_config_hooks,
     .set_dma = set_dma,
     .set_messages = set_messages,
+    .add_ats = pci_add_ats,
 };
-BP_INTERFACE(pci_interface, "pci", 1, 3, &pci_table);
+BP_INTERFACE(pci_interface, "pci", 1, 4, &pci_table);
 
 BP_MODULE("pci", "PCI bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &pci_class},
           {BP_PROVIDE_BUS, &pcie_class},

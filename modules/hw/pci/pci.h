@@ -104,10 +104,13 @@ struct pci_msix {
     uint8_t *pba;
 };
 
+struct pci_ats; /* a function's cache of translations */
+
 /* Kept with each function on the bus. */
 struct pci_fn {
     char *addr;        /* as the user gave it */
     char *romfile;
+    char *failover_pair_id; /* of the standby, or NULL */
     uint32_t rombar;
     bool multifunction;
     uint8_t devfn;
@@ -131,6 +134,7 @@ struct pci_fn {
     uint32_t romsize;   /* as the user gave it */
     struct pci_msi msi;
     struct pci_msix msix;
+    struct pci_ats *ats; /* NULL: it has none */
     /*
      * Guards the bytes of `config` that a guest may write, `msi` and `msix`: messages are sent on
      * any thread. A leaf: nothing is called under it but bp_deferred_schedule() and bp_space_post().
@@ -183,7 +187,10 @@ extern const struct bp_bus_class pci_class, pcie_class;
 
 /* The bus a device sits on, NULL when it is no PCI bus. */
 struct pci_bus *pci_bus_of(struct bp_device *dev);
-struct bp_space *pci_dma_of(struct bp_device *dev); /* as of now: an IOMMU may come later than a device; [any] */
+/* Where its accesses go: to its own cache of translations, or to the next. [any] */
+struct bp_space *pci_dma_of(struct bp_device *dev);
+/* The root bus's, as of now: an IOMMU may come later than a device. [any] */
+struct bp_space *pci_root_dma(struct bp_device *dev);
 static inline struct pci_fn *pci_fn_of(struct bp_device *dev)
 {
     return (struct pci_fn *)bp_device_bus_level(dev, &pci_class);
@@ -282,6 +289,14 @@ void pci_msix_written(struct bp_device *dev);
 void pci_msix_reset(struct bp_device *dev);
 void pci_msix_free(struct bp_device *dev); /* no effect when there is none */
 void pci_msix_loaded(struct pci_fn *fn); /* the table came from saved state */
+
+/* ---- ats.c ---- */
+int pci_add_ats(struct bp_device *dev, struct bp_error *err);
+/* After its registers changed (or were reset, or loaded); no effect when there is none, like the next two. */
+void pci_ats_follow(struct pci_fn *fn);
+void pci_ats_free(struct pci_fn *fn);
+void pci_ats_moved(struct pci_fn *fn); /* the root bus's accesses go elsewhere */
+struct bp_space *pci_ats_space(const struct pci_ats *ats);
 
 /* ---- state.c ---- */
 extern const struct bp_state_table pci_fn_state; /* over struct pci_fn */

@@ -77,6 +77,14 @@ static void fail(struct bp_scsi_request *r, uint8_t key, uint16_t sense)
     end(r);
 }
 
+static void check_condition(struct bp_scsi_request *r, const void *sense, uint32_t length)
+{
+    r->sense_length = (uint16_t)(length < BP_SCSI_SENSE_MAX ? length : BP_SCSI_SENSE_MAX);
+    memcpy(r->sense, sense, r->sense_length);
+    r->status = BP_SCSI_CHECK_CONDITION;
+    end(r);
+}
+
 static void answer(struct bp_scsi_request *r, const void *data, uint64_t length, uint64_t allocated)
 {
     if (length > allocated)
@@ -156,7 +164,7 @@ static void submit(struct bp_scsi_unit *unit, unsigned lun, struct bp_scsi_reque
     } else if (attention && tells_attention(r->cdb[0])) {
         unit->attention = 0;
         fail(r, SCSI_UNIT_ATTENTION, attention);
-    } else if (r->cdb[0] == SCSI_REQUEST_SENSE) {
+    } else if (r->cdb[0] == SCSI_REQUEST_SENSE && (attention || !(unit->info->flags & BP_SCSI_OWN_SENSE))) {
         request_sense(unit, r);
     } else {
         unit->info->submit(unit->state, r);
@@ -232,6 +240,11 @@ static void address(struct bp_scsi_unit *unit, unsigned *ret_channel, unsigned *
     *ret_lun = unit->lun;
 }
 
+static bool is_initiator(const struct bp_scsi_bus *bus, unsigned target)
+{
+    return target < 64 && (bus->info.initiators >> target & 1);
+}
+
 static int choose(struct bp_scsi_bus *bus, struct bp_device *dev, struct place *p, struct bp_error *err)
 {
     const char *type = bp_device_class(dev)->type.name;
@@ -245,7 +258,8 @@ static int choose(struct bp_scsi_bus *bus, struct bp_device *dev, struct place *
     if (p->target == UINT32_MAX) {
         if (p->lun == UINT32_MAX)
             p->lun = 0;
-        while (target <= bus->info.max_target && unit_at(bus, p->channel, target, p->lun))
+        while (target <= bus->info.max_target &&
+               (is_initiator(bus, target) || unit_at(bus, p->channel, target, p->lun)))
             target++;
         p->target = target;
         if (target > bus->info.max_target)
@@ -254,6 +268,8 @@ static int choose(struct bp_scsi_bus *bus, struct bp_device *dev, struct place *
     if (p->target > bus->info.max_target)
         return bp_fail(err, EINVAL, "%s: scsi-id=%u: this bus has targets up to %u", type, p->target,
                        bus->info.max_target);
+    if (is_initiator(bus, p->target))
+        return bp_fail(err, EINVAL, "%s: scsi-id=%u is the host adapter's own on this bus", type, p->target);
     for (unsigned lun = 0; p->lun == UINT32_MAX; lun++) {
         if (lun > bus->info.max_lun)
             return bp_fail(err, EBUSY, "%s: no free unit at scsi-id=%u", type, p->target);
@@ -459,6 +475,11 @@ static void changed(struct bp_scsi_unit *unit, uint16_t sense)
         unit->bus->info.unit_changed(unit->bus->opaque, unit, sense);
 }
 
+static uint64_t moves(struct bp_scsi_unit *unit, const uint8_t *cdb, bool *ret_out)
+{
+    return scsi_moves(cdb, unit->info->block_size ? unit->info->block_size(unit->state) : 512, ret_out);
+}
+
 static const struct bp_scsi_interface scsi_table = {
     .size = sizeof(struct bp_scsi_interface),
     .new_bus = new_bus,
@@ -481,8 +502,10 @@ static const struct bp_scsi_interface scsi_table = {
     .changed = changed,
     .leaves = leaves,
     .end_all = end_all,
+    .moves = moves,
+    .check_condition = check_condition,
 };
-BP_INTERFACE(scsi_interface, "scsi", 1, 0, &scsi_table);
+BP_INTERFACE(scsi_interface, "scsi", 1, 2, &scsi_table);
 
 BP_MODULE("scsi", "SCSI bus", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, &scsi_interface},
           {BP_PROVIDE_BUS, &scsi_bus_class}, {BP_PROVIDE_ABSTRACT, &unit_level});

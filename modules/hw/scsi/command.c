@@ -28,6 +28,8 @@ enum {
     UNMAP = 0x42,
     MODE_SELECT_10 = 0x55,
     MODE_SENSE_10 = 0x5a,
+    PERSISTENT_RESERVE_IN = 0x5e,
+    PERSISTENT_RESERVE_OUT = 0x5f,
     READ_16 = 0x88,
     WRITE_16 = 0x8a,
     WRITE_VERIFY_16 = 0x8e,
@@ -138,6 +140,7 @@ static void block_done(void *opaque, int ret)
             r->moved = moves;
             sdisk_scsi->complete(r, BP_SCSI_GOOD);
         }
+        sdisk_reserve_ended(s);
     }
     bp_device_unlock(adapter);
 }
@@ -447,10 +450,12 @@ static bool common_command(struct sdisk *s, struct bp_scsi_request *r)
         sdisk_mode_select(s, r, r->cdb[0] == MODE_SELECT_10);
         return true;
     case REZERO_UNIT:
-    case RESERVE_6: /* there is one initiator */
-    case RELEASE_6:
     case SEEK_10:
         sdisk_scsi->complete(r, BP_SCSI_GOOD);
+        return true;
+    case RESERVE_6:
+    case RELEASE_6:
+        sdisk_reserve_legacy(s, r, r->cdb[0] == RESERVE_6);
         return true;
     case START_STOP:
         start_stop(s, r);
@@ -470,7 +475,7 @@ void sdisk_submit(void *state, struct bp_scsi_request *r)
 {
     struct sdisk *s = state;
 
-    if (common_command(s, r) || (s->cd && sdisk_cd_command(s, r)))
+    if (!sdisk_may_begin(s, r) || common_command(s, r) || (s->cd && sdisk_cd_command(s, r)))
         return;
     switch (r->cdb[0]) {
     case READ_6:
@@ -512,6 +517,12 @@ void sdisk_submit(void *state, struct bp_scsi_request *r)
         return;
     case UNMAP:
         unmap(s, r);
+        return;
+    case PERSISTENT_RESERVE_IN:
+        sdisk_reserve_in(s, r);
+        return;
+    case PERSISTENT_RESERVE_OUT:
+        sdisk_reserve_out(s, r);
         return;
     default:
         sdisk_scsi->fail(r, SCSI_ILLEGAL_REQUEST,

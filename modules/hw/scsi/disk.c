@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * SCSI disks and CD-ROM drives (scsi-hd, scsi-cd) on the block framework: direct access to any block node. Left out:
- * persistent reservations, protection information, comparing VERIFY, audio and raw sectors of CDs.
+ * protection information, comparing VERIFY, audio and raw sectors of CDs.
  */
 #include <errno.h>
 #include <string.h>
@@ -89,6 +89,7 @@ static void reset(void *state)
 
     s->locked = false;
     s->eject_wanted = s->media_news = false;
+    sdisk_reserve_reset(s);
     block->set_write_cache(s->blk, s->write_cache);
     bp_deferred_schedule(s->tray);
 }
@@ -100,8 +101,14 @@ static void moved(void *state, struct bp_context *ctx)
     block->set_context(s->blk, ctx);
 }
 
+static uint32_t block_size(void *state)
+{
+    return ((struct sdisk *)state)->conf.logical_block_size;
+}
+
 static const struct bp_scsi_unit_info unit_info = {.size = sizeof(unit_info), .submit = sdisk_submit,
-                                                   .cancel = sdisk_cancel, .reset = reset, .moved = moved};
+                                                   .cancel = sdisk_cancel, .reset = reset, .moved = moved,
+                                                   .block_size = block_size};
 static const struct bp_level_info infos[] = {{.level = "scsi-unit", .info = &unit_info}, {.level = NULL}};
 
 static int check_text(const char *type, const char *prop, const char *text, size_t max, struct bp_error *err)
@@ -173,6 +180,8 @@ static int attach(struct bp_device *dev, bool cd, struct bp_error *err)
     s->write_cache = block->write_cache(s->blk);
     s->main = bp_owner_new(bp_device_owner(dev), "scsi-disk", bp_device_id(dev), 0);
     s->tray = bp_deferred_new(s->main, NULL, move_tray, s);
+    if (!cd)
+        sdisk_reserve_attach(s);
     return 0;
 }
 
@@ -193,13 +202,31 @@ static void detach(struct bp_device *dev)
     scsi->leaves(s->unit);
     block->close(s->blk);
     s->blk = NULL;
+    sdisk_reserve_give_up(s);
     scsi->end_all(s->unit);
+    sdisk_reserve_detach(s);
 }
 
 static const struct bp_state_field fields[] = {
     BP_SAVE(BOOL, struct sdisk, tray_open), BP_SAVE(BOOL, struct sdisk, locked),
-    BP_SAVE(BOOL, struct sdisk, eject_wanted), BP_SAVE(BOOL, struct sdisk, media_news), BP_SAVE_END};
-static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields = fields};
+    BP_SAVE(BOOL, struct sdisk, eject_wanted), BP_SAVE(BOOL, struct sdisk, media_news),
+    BP_SAVE_SINCE(2, UINT64, struct sdisk, nexus.key), BP_SAVE_SINCE(2, BOOL, struct sdisk, nexus.registered),
+    BP_SAVE_SINCE(2, BOOL, struct sdisk, nexus.legacy), BP_SAVE_SINCE(2, UINT8, struct sdisk, nexus.held),
+    BP_SAVE_SINCE(2, UINT32, struct sdisk, nexus.generation), BP_SAVE_SINCE(2, UINT16, struct sdisk, nexus.news),
+    BP_SAVE_END};
+
+static int after_load(void *state, uint32_t version, struct bp_error *err)
+{
+    struct sdisk *s = state;
+
+    (void)version;
+    if (s->nexus.held && (!s->nexus.registered || !sdisk_is_reservation(s->nexus.held)))
+        return bp_fail(err, EINVAL, "SCSI disk: the saved state has a reservation that cannot be (type %u)",
+                       s->nexus.held);
+    return 0;
+}
+
+static const struct bp_state_table table = {.version = 2, .oldest = 1, .fields = fields, .after_load = after_load};
 
 #define COMMON_PROPS \
     BP_BLK_PROPS(struct sdisk, conf), BP_PROP_BOOTINDEX(struct sdisk, conf.bootindex), \

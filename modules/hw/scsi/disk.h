@@ -9,6 +9,24 @@
 
 #define MAX_DESCRIPTORS 256u /* of UNMAP */
 
+struct reservations;
+
+/* What one path (I_T nexus) to a logical unit has reserved there: reserve.c. */
+struct nexus {
+    struct reservations *set; /* of the logical unit */
+    struct sdisk *next;       /* of the set: another path */
+    uint64_t initiator;       /* its address */
+    uint64_t key;
+    bool registered;
+    bool legacy;         /* RESERVE (6) */
+    uint8_t held;        /* the persistent reservation's type; all registrants': each of them. 0: none */
+    uint32_t generation; /* the set's: all have the same */
+    uint16_t news;       /* a unit attention that another path left here: ASC << 8 | ASCQ; atomic */
+    bool aborting;       /* PREEMPT AND ABORT waits for its commands; atomic */
+    struct bp_scsi_request *waiting; /* that command, on its own path */
+    struct bp_deferred *aborts;
+};
+
 struct sdisk {
     struct bp_device *dev;
     struct bp_scsi_unit *unit;
@@ -26,6 +44,7 @@ struct sdisk {
     bool tray_open, locked, write_cache;
     bool eject_wanted, media_news; /* CD: for GET EVENT STATUS NOTIFICATION */
     uint8_t tray_wanted;     /* 1: it closes, 2: it opens; the block layer is told on the main loop */
+    struct nexus nexus;
     struct bp_owner *main;
     struct bp_deferred *tray;
 };
@@ -65,6 +84,26 @@ void sdisk_cancel(void *state, struct bp_scsi_request *r);
 void sdisk_inquiry(struct sdisk *s, struct bp_scsi_request *r);
 void sdisk_mode_sense(struct sdisk *s, struct bp_scsi_request *r, bool ten);
 void sdisk_mode_select(struct sdisk *s, struct bp_scsi_request *r, bool ten);
+
+/* ---- reserve.c: persistent reservations (SPC-4 5.13), RESERVE (6). The disk's unit and block node are there ---- */
+void sdisk_reserve_attach(struct sdisk *s);   /* [main] */
+void sdisk_reserve_detach(struct sdisk *s);   /* its commands have ended. [main] */
+void sdisk_reserve_give_up(struct sdisk *s);  /* before its commands are ended: none waits. [main] */
+void sdisk_reserve_reset(struct sdisk *s);    /* [locked] */
+void sdisk_reserve_ended(struct sdisk *s);    /* a command of it has ended. [locked] */
+/* False: the command has been answered: a unit attention, or RESERVATION CONFLICT. [locked] */
+bool sdisk_may_begin(struct sdisk *s, struct bp_scsi_request *r);
+void sdisk_reserve_in(struct sdisk *s, struct bp_scsi_request *r);
+void sdisk_reserve_out(struct sdisk *s, struct bp_scsi_request *r);
+void sdisk_reserve_legacy(struct sdisk *s, struct bp_scsi_request *r, bool reserve);
+
+/* ---- conflict.c ---- */
+enum { RESERVE_WRITE_EXCLUSIVE = 1, RESERVE_EXCLUSIVE = 3, RESERVE_WRITE_REGISTRANTS = 5, RESERVE_REGISTRANTS = 6,
+       RESERVE_WRITE_ALL = 7, RESERVE_ALL = 8 };
+bool sdisk_is_reservation(unsigned type); /* one of these */
+/* May a command go on that others have not reserved the unit for? `held` is what they hold. Pure. */
+bool sdisk_is_allowed(const uint8_t *cdb, uint8_t held, bool registered);
+bool sdisk_is_allowed_legacy(const uint8_t *cdb); /* while another has RESERVE (6) */
 
 /* ---- cd.c: true: it was one of its commands ---- */
 bool sdisk_cd_command(struct sdisk *s, struct bp_scsi_request *r);

@@ -6,7 +6,8 @@
 
 enum { VPD_SUPPORTED = 0x00, VPD_SERIAL = 0x80, VPD_IDENTIFICATION = 0x83, VPD_LIMITS = 0xb0,
        VPD_CHARACTERISTICS = 0xb1, VPD_PROVISIONING = 0xb2 };
-enum { PAGE_ERROR_RECOVERY = 0x01, PAGE_CACHING = 0x08, PAGE_CAPABILITIES = 0x2a, PAGE_ALL = 0x3f };
+enum { PAGE_ERROR_RECOVERY = 0x01, PAGE_GEOMETRY = 0x04, PAGE_CACHING = 0x08, PAGE_CAPABILITIES = 0x2a,
+       PAGE_ALL = 0x3f };
 #define PAGE_DATA 256u
 
 static void pad(uint8_t *to, unsigned width, const char *text)
@@ -125,6 +126,20 @@ void sdisk_inquiry(struct sdisk *s, struct bp_scsi_request *r)
 }
 
 /* ---- mode pages ---- */
+/* Cylinders and heads, as the user gave them or of a size that fits: SCSI-2 9.3.3.7; firmware wants it. */
+static void geometry(const struct sdisk *s, uint8_t *d)
+{
+    uint64_t tracks = sdisk_blocks(s) / (s->conf.secs ? s->conf.secs : 63);
+    uint32_t heads = s->conf.heads ? s->conf.heads : tracks > 16 * 65535u ? 255 : 16;
+    uint64_t cylinders = s->conf.cyls ? s->conf.cyls : tracks / heads;
+
+    if (cylinders == 0)
+        cylinders = 1;
+    scsi_put32(d + 1, cylinders > 0xffffff ? 0xffffff : (uint32_t)cylinders);
+    d[5] = (uint8_t)heads;
+    scsi_put16(d + 20, s->rotation_rate > 1 ? s->rotation_rate : 5400);
+}
+
 /* One page with its header; `changeable`: the mask of what MODE SELECT changes. Returns its length, 0: none. */
 static unsigned mode_page(const struct sdisk *s, uint8_t code, bool changeable, uint8_t *d)
 {
@@ -140,6 +155,10 @@ static unsigned mode_page(const struct sdisk *s, uint8_t code, bool changeable, 
         n = s->cd ? 8 : 12;
         if (!changeable)
             d[2] = 0x80; /* automatic write reallocation */
+    } else if (code == PAGE_GEOMETRY && !s->cd) {
+        n = 24;
+        if (!changeable)
+            geometry(s, d);
     } else if (code == PAGE_CAPABILITIES && s->cd) {
         n = 22;
         if (!changeable) {
@@ -170,7 +189,7 @@ static unsigned block_descriptor(struct sdisk *s, uint8_t *d)
 
 void sdisk_mode_sense(struct sdisk *s, struct bp_scsi_request *r, bool ten)
 {
-    static const uint8_t codes[] = {PAGE_ERROR_RECOVERY, PAGE_CACHING, PAGE_CAPABILITIES};
+    static const uint8_t codes[] = {PAGE_ERROR_RECOVERY, PAGE_GEOMETRY, PAGE_CACHING, PAGE_CAPABILITIES};
     unsigned header = ten ? 8 : 4, n = header;
     uint8_t d[128] = {0}, wanted = r->cdb[2] & 0x3f, control = r->cdb[2] >> 6;
     uint8_t specific = 0;

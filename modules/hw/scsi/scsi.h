@@ -31,10 +31,14 @@ enum { /* additional sense: ASC << 8 | ASCQ */
     SCSI_INVALID_FIELD = 0x2400,
     SCSI_LUN_NOT_SUPPORTED = 0x2500,
     SCSI_INVALID_PARAMETER = 0x2600,
+    SCSI_INVALID_RELEASE = 0x2604,
     SCSI_PARAMETER_LENGTH = 0x1a00,
     SCSI_WRITE_PROTECTED = 0x2700,
     SCSI_MEDIUM_CHANGED = 0x2800,
     SCSI_RESET_OCCURRED = 0x2900,
+    SCSI_RESERVATIONS_PREEMPTED = 0x2a03,
+    SCSI_RESERVATIONS_RELEASED = 0x2a04,
+    SCSI_REGISTRATIONS_PREEMPTED = 0x2a05,
     SCSI_CAPACITY_CHANGED = 0x2a09,
     SCSI_NO_MEDIUM = 0x3a00,
     SCSI_TRAY_OPEN = 0x3a02,
@@ -97,5 +101,8 @@ static inline uint64_t scsi_copy(const struct iovec *iov, unsigned count, void *
     }
     return done;
 }
+
+/* length.c: bytes that a command moves at most, and which way. */
+uint64_t scsi_moves(const uint8_t *cdb, uint32_t block_size, bool *ret_out);
 
 #endif

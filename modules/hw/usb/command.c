@@ -4,9 +4,11 @@
 #include "usb.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <bp/command.h>
+#include <bp/host/chardev.h>
 #include <bp/option.h>
 #include <bp/value.h>
 
@@ -55,11 +57,34 @@ BP_HMP(usb_info_command, "info usb", "", "show what is plugged into USB ports", 
 static const struct {
     const char *name, *device;
 } models[] = {{"keyboard", "usb-kbd"}, {"mouse", "usb-mouse"}, {"tablet", "usb-tablet"},
-            {"wacom-tablet", "usb-wacom-tablet"}};
+            {"wacom-tablet", "usb-wacom-tablet"}, {"braille", "usb-braille"}};
 static const struct {
     const char *name, *what;
-} missing[] = {{"braille", "Braille displays"}, {"disk:", "give -drive and -device "
-                "usb-storage for a disk"}, {"serial:", "give -chardev and -device usb-serial for a serial line"}};
+} missing[] = {{"disk:", "give -drive and -device usb-storage for a disk"},
+             {"serial:", "give -chardev and -device usb-serial for a serial line"}};
+
+/* A braille display has the host's behind it. */
+static int add_braille(struct bp_value *keys, struct bp_error *err)
+{
+    static unsigned count; /* for names alone */
+    const void *table;
+    struct bp_value *args;
+    struct bp_chardev *chr;
+    char id[32];
+    int r = bp_interface_require("chardev", 1, &table, err);
+
+    if (r < 0)
+        return r;
+    snprintf(id, sizeof(id), "usb-braille%u", count++);
+    args = bp_value_dict();
+    bp_value_set(args, "id", bp_value_string(id));
+    bp_value_set(args, "backend", bp_value_string("braille"));
+    r = ((const struct bp_chardev_interface *)table)->create(args, &chr, err);
+    bp_value_unref(args);
+    if (r == 0)
+        bp_value_set(keys, "chardev", bp_value_string(id));
+    return r;
+}
 
 static int apply(struct bp_value *args, struct bp_error *err)
 {
@@ -71,25 +96,27 @@ static int apply(struct bp_value *args, struct bp_error *err)
     for (unsigned i = 0; i < BP_COUNT(missing); i++) {
         size_t length = strlen(missing[i].name);
 
-        if (strncmp(name, missing[i].name, length) != 0 || (missing[i].name[length - 1] != ':' && name[length]))
+        if (strncmp(name, missing[i].name, length) != 0)
             continue;
-        return bp_fail(err, ENOTSUP, missing[i].name[length - 1] == ':' ? "'%s': %s" : "'%s': %s are not built", name,
-                       missing[i].what);
+        return bp_fail(err, ENOTSUP, "'%s': %s", name, missing[i].what);
     }
     while (n < BP_COUNT(models) && strcmp(models[n].name, name) != 0)
         n++;
     if (n == BP_COUNT(models))
         return bp_fail(err, EINVAL, "there is no USB device '%.60s'; accepted: keyboard, mouse, tablet, "
-                       "wacom-tablet", name);
+                       "wacom-tablet, braille", name);
     r = bp_option_add("usb", NULL, err);
     if (r < 0)
         return r;
     keys = bp_value_dict();
     bp_value_set(keys, "driver", bp_value_string(models[n].device));
-    r = bp_option_add("device", keys, err);
+    if (!strcmp(name, "braille"))
+        r = add_braille(keys, err);
+    if (r == 0)
+        r = bp_option_add("device", keys, err);
     bp_value_unref(keys);
     return r;
 }
 BP_OPTION(usb_device_option, "usbdevice", "plug in a USB device, and have the board's USB controller",
-          .phase = BP_PHASE_OBJECT, .arg = "keyboard|mouse|tablet|wacom-tablet",
+          .phase = BP_PHASE_OBJECT, .arg = "keyboard|mouse|tablet|wacom-tablet|braille",
           .group = "USB convenience options", .apply = apply);

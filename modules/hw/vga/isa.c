@@ -26,10 +26,9 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     int ret;
 
     vga_display = display;
-    if (!s->vgamem_mb || s->vgamem_mb > 256 || (s->vgamem_mb & (s->vgamem_mb - 1)))
-        return bp_fail(err, EINVAL, "Property 'vgamem_mb' expects 1, 2, 4 ... 256 (a power of two), not %u",
-                       s->vgamem_mb);
-    ret = vga_init(&s->vga, bp_device_object(dev), s->vgamem_mb << 20, err);
+    ret = vga_check_memory(s->vgamem_mb, 256, err);
+    if (ret == 0)
+        ret = vga_init(&s->vga, bp_device_object(dev), s->vgamem_mb << 20, err);
     if (ret < 0)
         return ret;
     vga_add_window(&s->vga, memory);

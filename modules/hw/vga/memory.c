@@ -58,15 +58,26 @@ static void aperture(const struct vga *vga, uint32_t *ret_from, uint32_t *ret_si
     *ret_size = size[map];
 }
 
-static uint64_t bank_offset(const struct vga *vga)
+/* What is added to an address in the window. */
+static uint64_t bank_offset(const struct vga *vga, uint32_t at)
 {
-    return dispi_on(&vga->dispi) ? (uint64_t)vga->dispi.reg[DISPI_BANK] << 16 : 0;
+    const struct vga_banks *b = &vga->banks;
+
+    if (dispi_on(&vga->dispi))
+        return (uint64_t)vga->dispi.reg[DISPI_BANK] << 16;
+    return b->dual && at >= 0x8000 ? (uint64_t)b->offset[1] - 0x8000 : b->offset[0];
+}
+
+/* Linear memory and nothing else, whatever sequencer and graphics controller say. */
+static bool is_linear(const struct vga *vga)
+{
+    return dispi_on(&vga->dispi) ? vga->dispi.reg[DISPI_BPP] != 4 : vga->banks.packed;
 }
 
 static bool is_chained(const struct vga *vga)
 {
-    if (dispi_on(&vga->dispi))
-        return vga->dispi.reg[DISPI_BPP] != 4;
+    if (dispi_on(&vga->dispi) || vga->banks.packed)
+        return is_linear(vga);
     return vga->seq[SEQ_MEMORY_MODE] & 8;
 }
 
@@ -78,15 +89,15 @@ static struct place find(const struct vga *vga, uint32_t addr, bool odd_even)
     aperture(vga, &from, &size);
     if (addr - from >= size)
         return (struct place){.how = NOWHERE};
-    at = addr - from + bank_offset(vga);
+    at = addr - from + bank_offset(vga, addr - from);
     if (is_chained(vga)) {
-        if (!dispi_on(&vga->dispi))
+        if (!is_linear(vga))
             at &= 4 * VGA_PLANE - 1;
         if (at >= vga->vram_size)
             return (struct place){.how = NOWHERE};
         return (struct place){CHAINED, (uint32_t)(at >> 2), at & 3};
     }
-    if (!dispi_on(&vga->dispi))
+    if (!dispi_on(&vga->dispi) && !vga->chip)
         at &= VGA_PLANE - 1;
     if (at * 4 + 3 >= vga->vram_size)
         return (struct place){.how = NOWHERE};
@@ -172,8 +183,8 @@ void vga_memory_write(struct vga *vga, uint32_t addr, uint8_t value)
     if (place.how == NOWHERE)
         return;
     old = load_planes(vga, place.address);
-    if (dispi_on(&vga->dispi) && place.how == CHAINED) {
-        enable = planes(1u << place.plane); /* linear memory and nothing else */
+    if (place.how == CHAINED && is_linear(vga)) {
+        enable = planes(1u << place.plane);
         store_planes(vga, place.address, (old & ~enable) | (spread(value) & enable));
         return;
     }
@@ -207,8 +218,8 @@ static bool is_plain(const struct vga *vga)
 {
     if (!is_chained(vga))
         return false;
-    if (dispi_on(&vga->dispi))
-        return true;
+    if (is_linear(vga))
+        return !vga->banks.dual;
     return vga->seq[SEQ_MAP_MASK] == 15 && (vga->gr[GR_MODE] & 0x0b) == 0 &&
            vga->gr[GR_BIT_MASK] == 0xff && (vga->gr[GR_ROTATE] & 0x1f) == 0 &&
            vga->gr[GR_ENABLE_SET_RESET] == 0;
@@ -216,7 +227,7 @@ static bool is_plain(const struct vga *vga)
 
 void vga_map(struct vga *vga)
 {
-    uint64_t bank = bank_offset(vga);
+    uint64_t bank = bank_offset(vga, 0);
     uint32_t from, size;
 
     if (!vga->window)

@@ -100,9 +100,10 @@ static int wish(struct vga *vga, const struct bp_ui_info *info)
 
 static int check_properties(const struct vga_pci *s, struct bp_error *err)
 {
-    if (!s->vgamem_mb || s->vgamem_mb > 256 || (s->vgamem_mb & (s->vgamem_mb - 1)))
-        return bp_fail(err, EINVAL, "Property 'vgamem_mb' expects 1, 2, 4 ... 256 (a power of two), not %u",
-                       s->vgamem_mb);
+    int ret = vga_check_memory(s->vgamem_mb, 256, err);
+
+    if (ret < 0)
+        return ret;
     if (s->global_state)
         return bp_fail(err, ENOTSUP, "Property 'global-vmstate': saved state of before QEMU 2.1 is not "
                        "built; use global-vmstate=off");

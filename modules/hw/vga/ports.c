@@ -129,8 +129,12 @@ static bool is_absent(const struct vga *vga, unsigned port)
 
 uint8_t vga_port_read(struct vga *vga, unsigned port)
 {
+    uint8_t value;
+
     if (is_absent(vga, port))
         return 0xff;
+    if (vga->chip && vga->chip->port_read && vga->chip->port_read(vga, port, &value))
+        return value;
     switch (port) {
     case 0x3c0:
         return vga->attr_data ? 0 : vga->attr_index;
@@ -178,6 +182,8 @@ uint8_t vga_port_read(struct vga *vga, unsigned port)
 void vga_port_write(struct vga *vga, unsigned port, uint8_t value)
 {
     if (is_absent(vga, port))
+        return;
+    if (vga->chip && vga->chip->port_write && vga->chip->port_write(vga, port, value))
         return;
     switch (port) {
     case 0x3c0:

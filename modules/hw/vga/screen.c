@@ -106,16 +106,13 @@ static void set_palette(struct vga *vga)
     vga_display->surface_set_palette(vga->surface, palette);
 }
 
-static void show_linear(struct vga *vga)
+static void show_linear(struct vga *vga, const struct bp_surface_options *o)
 {
-    struct bp_surface_options o = {.size = sizeof(o), .region = vga->vram};
-
-    dispi_surface(&vga->dispi, &o);
-    if (!vga_need_surface(vga, &o)) {
-        blank(vga, o.width, o.height);
+    if (!vga_need_surface(vga, o)) {
+        blank(vga, o->width, o->height);
         return;
     }
-    if (o.format == BP_FORMAT_C8)
+    if (o->format == BP_FORMAT_C8)
         set_palette(vga);
     vga_display->set_surface(vga->console, vga->surface);
 }
@@ -276,21 +273,26 @@ static bool is_off(const struct vga *vga)
 static void update(void *opaque)
 {
     struct vga *vga = opaque;
+    struct bp_surface_options o = {.size = sizeof(o), .region = vga->vram};
+    bool linear = vga->chip && vga->chip->linear && vga->chip->linear(vga, &o);
     struct vga_geometry g;
 
     if (dispi_on(&vga->dispi)) {
+        dispi_surface(&vga->dispi, &o);
         if (!(vga->attr_index & 0x20)) /* bochs-display's drivers blank by this bit */
             blank(vga, vga->dispi.reg[DISPI_XRES], vga->dispi.reg[DISPI_YRES]);
         else if (vga->dispi.reg[DISPI_BPP] == 4)
             show_graphics(vga);
         else
-            show_linear(vga);
+            show_linear(vga, &o);
         return;
     }
     if (is_off(vga)) {
         vga_geometry(vga, &g);
         blank(vga, vga->crtc[CR_H_END] ? g.columns * (vga->seq[SEQ_CLOCKING] & 1 ? 8 : 9) : 0,
               vga->crtc[CR_V_END] ? g.lines : 0);
+    } else if (linear) {
+        show_linear(vga, &o);
     } else if (vga->gr[GR_MISC] & 1) {
         show_graphics(vga);
     } else {

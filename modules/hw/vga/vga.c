@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The life of a VGA, whatever bus it sits on. */
+#include <errno.h>
 #include <string.h>
 
 #include <bp/device.h>
@@ -38,7 +39,7 @@ int vga_init(struct vga *vga, struct bp_object *obj, uint32_t vram_size, struct 
     vga->vram_size = vram_size;
     if (!vga->owner)
         vga->owner = bp_object_owner(obj);
-    ret = bp_region_new_ram(vga->owner, "vga.vram", vram_size, &vga->vram, err);
+    ret = bp_region_new_ram(vga->owner, "vga.vram", vga->region_size ? vga->region_size : vram_size, &vga->vram, err);
     if (ret < 0)
         return ret;
     vga->memory = bp_region_ram(vga->vram);
@@ -73,11 +74,18 @@ void vga_add_ports(struct vga *vga, struct bp_region *io)
         const struct bp_region_ops *ops;
     } ranges[] = {{0x3b4, 2, &vga_ports_3b4}, {0x3ba, 1, &vga_ports_3ba}, {0x3c0, 16, &vga_ports_ops},
                   {0x3d4, 2, &vga_ports_3d4}, {0x3da, 1, &vga_ports_3da},
-                  {0x1ce, 4, &vga_dispi_index_ops}};
+                  {0x1ce, 4, &vga_dispi_index_ops}}; /* last: a chip of its own has none */
 
-    for (unsigned i = 0; i < BP_COUNT(ranges); i++)
+    for (unsigned i = 0; i < BP_COUNT(ranges) - (vga->chip != NULL); i++)
         bp_region_add(io, bp_region_new_io(owner, "vga.ports", ranges[i].count, ranges[i].ops, vga),
                       ranges[i].port, 0);
+}
+
+int vga_check_memory(uint32_t mib, uint32_t most, struct bp_error *err)
+{
+    if (mib && mib <= most && !(mib & (mib - 1)))
+        return 0;
+    return bp_fail(err, EINVAL, "Property 'vgamem_mb' expects 1, 2, 4 ... %u (a power of two), not %u", most, mib);
 }
 
 int vga_after_load(struct vga *vga, struct bp_error *err)

@@ -49,8 +49,28 @@ struct dispi {
     uint16_t index, reg[DISPI_COUNT];
 };
 
+struct vga;
+
+/* What a chip has beyond a VGA. Constant; callbacks may be NULL. */
+struct vga_chip {
+    /* Ports, before the VGA's own registers have them: true when it is done with the access. */
+    bool (*port_read)(struct vga *vga, unsigned port, uint8_t *ret_value);
+    bool (*port_write)(struct vga *vga, unsigned port, uint8_t value);
+    /* Before a picture is made. True: it is linear, as `ret_options` says (all but region and size). */
+    bool (*linear)(struct vga *vga, struct bp_surface_options *ret_options);
+};
+
+/* Where the CPU's window leads on such a chip. */
+struct vga_banks {
+    bool packed;        /* memory is seen as it lies, whatever the sequencer says */
+    bool dual;          /* the upper 32 KiB have an offset of their own */
+    uint32_t offset[2]; /* bytes; when not packed, addresses of the planes */
+};
+
 struct vga {
     struct bp_object *obj;
+    const struct vga_chip *chip; /* set before vga_init(); NULL: a VGA with DISPI registers */
+    struct vga_banks banks;      /* the chip's; it calls vga_map() after changes */
     /* Of who has a VGA inside; set before vga_init(). Its callbacks hold the machine lock. NULL: the object's. */
     struct bp_owner *owner;
     const struct bp_console_ops *ops; /* of the console, and what they get; NULL: vga_console_ops */
@@ -58,7 +78,8 @@ struct vga {
     /* What viewers would like, for vga_console_ops; NULL: it is the guest's. */
     int (*wish)(struct vga *vga, const struct bp_ui_info *info);
     struct bp_machine *machine;
-    uint32_t vram_size; /* bytes */
+    uint32_t vram_size;   /* bytes */
+    uint64_t region_size; /* of `vram`, of which the VGA has the beginning; set before vga_init(), 0: as much */
     struct bp_region *vram;
     uint8_t *memory;    /* its host address */
     /* where the CPU sees it */
@@ -96,6 +117,8 @@ void vga_add_window(struct vga *vga, struct bp_region *memory);
 /* The ports 3b0-3df and those of DISPI, in a space of ports. */
 void vga_add_ports(struct vga *vga, struct bp_region *io);
 int vga_after_load(struct vga *vga, struct bp_error *err);
+/* -EINVAL, in words, unless it is a power of two of MiB up to `most`. */
+int vga_check_memory(uint32_t mib, uint32_t most, struct bp_error *err);
 
 /* ---- ports.c ---- */
 uint8_t vga_port_read(struct vga *vga, unsigned port); /* 0x3b0..0x3df */

@@ -37,9 +37,9 @@ static int attach(struct bp_object *obj, void *state, struct bp_error *err)
     struct virtio_vga *s = state;
     int ret;
 
-    if (!s->vgamem_mb || s->vgamem_mb > 256 || (s->vgamem_mb & (s->vgamem_mb - 1)))
-        return bp_fail(err, EINVAL, "Property 'vgamem_mb' expects 1, 2, 4 ... 256 (a power of two), not %u",
-                       s->vgamem_mb);
+    ret = vga_check_memory(s->vgamem_mb, 256, err);
+    if (ret < 0)
+        return ret;
     vga_display = *gpu_display;
     ret = gpu_attach(obj, &s->gpu, 1, err);
     if (ret < 0)

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Network device (Virtual I/O Device 1.2, 5.1): frames with what their sender left to do, buffers that are merged,
- * filters, several pairs of queues. Left out: RSS and hash reports, UFO and USO, failover, announcements.
+ * filters, several pairs of queues. Left out: RSS and hash reports, UFO and USO, announcements.
+ * With failover=on it is the standby of a pair (5.1.3: VIRTIO_NET_F_STANDBY): the primary, any PCI network card with
+ * failover_pair_id, is plugged in once the driver has acknowledged that.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/command.h>
 #include <bp/log.h>
 
 #include "virtio-net.h"
@@ -337,15 +340,39 @@ static void running(void *opaque, bool on)
     bp_deferred_schedule(s->sync);
 }
 
+static const struct bp_field negotiated_data[] = {
+    BP_ARG("device-id", STRING, "id, or path, of the standby"), BP_FIELDS_END};
+BP_EVENT(event_negotiated, "FAILOVER_NEGOTIATED", "the driver of a standby card knows that it is one", negotiated_data,
+         0);
+
+/* The standby's part: its primary comes when the driver knows what it is, and others wait while it does not. */
+static void tell_primary(struct virtio_net *s, bool stands_by)
+{
+    const char *id = bp_device_id(s->dev);
+    struct bp_value *data;
+
+    if (stands_by == s->stands_by)
+        return;
+    s->stands_by = stands_by;
+    if (stands_by) {
+        data = bp_value_dict();
+        bp_value_set(data, "device-id", bp_value_string(id ? id : bp_object_path(bp_device_object(s->dev))));
+        bp_event_send(&event_negotiated, data);
+    }
+    bp_device_admit(s->dev, stands_by);
+}
+
 /* What the network has to know, under the machine lock. */
 static void sync_network(void *opaque)
 {
     struct virtio_net *s = opaque;
     uint32_t takes = 0;
     uint8_t mac[6];
+    bool stands_by;
     uint64_t f;
 
     bp_device_lock(s->dev);
+    stands_by = s->failover && virtio->has(s->virtio, F_STANDBY);
     f = s->offloads & virtio->features(s->virtio);
     memcpy(mac, s->mac, sizeof(mac));
     bp_device_unlock(s->dev);
@@ -358,6 +385,8 @@ static void sync_network(void *opaque)
     net->nic_set_mac(s->nic, mac);
     for (unsigned i = 0; i < s->pairs; i++)
         net->nic_ready(s->nic, i);
+    if (s->failover)
+        tell_primary(s, stands_by);
 }
 
 static void link_changed(void *opaque, bool up)
@@ -386,7 +415,8 @@ static uint64_t offer(void *opaque, uint64_t features)
         {F_HOST_ECN, s->csum && s->host_ecn}, {F_MRG_RXBUF, s->mrg_rxbuf}, {F_STATUS, s->status},
         {F_CTRL_VQ, s->ctrl_vq}, {F_CTRL_RX, s->ctrl_vq && s->ctrl_rx}, {F_CTRL_VLAN, s->ctrl_vq && s->ctrl_vlan},
         {F_CTRL_RX_EXTRA, s->ctrl_vq && s->ctrl_rx_extra}, {F_CTRL_MAC_ADDR, s->ctrl_vq && s->ctrl_mac_addr},
-        {F_MQ, s->ctrl_vq && s->pairs > 1}, {F_SPEED_DUPLEX, s->speed >= 0}};
+        {F_MQ, s->ctrl_vq && s->pairs > 1}, {F_SPEED_DUPLEX, s->speed >= 0},
+        {F_STANDBY, s->failover}};
 
     for (unsigned i = 0; i < BP_COUNT(bits); i++)
         if (!bits[i].on)
@@ -398,7 +428,8 @@ static uint64_t offer(void *opaque, uint64_t features)
 
 static int negotiated(void *opaque, uint64_t f)
 {
-    (void)opaque;
+    struct virtio_net *s = opaque;
+
 #define HAS(BIT) (f & BP_VIRTIO_BIT(BIT))
     /* 5.1.3.1: what needs what. */
     if ((HAS(F_GUEST_TSO4) || HAS(F_GUEST_TSO6)) && !HAS(F_GUEST_CSUM))
@@ -408,6 +439,8 @@ static int negotiated(void *opaque, uint64_t f)
     if ((HAS(F_CTRL_RX) || HAS(F_CTRL_VLAN) || HAS(F_MQ) || HAS(F_CTRL_MAC_ADDR) || HAS(F_CTRL_GUEST_OFFLOADS)) &&
         !HAS(F_CTRL_VQ))
         return -EINVAL;
+    if (s->failover)
+        bp_deferred_schedule(s->sync);
 #undef HAS
     return 0;
 }
@@ -454,7 +487,7 @@ static void config_written(void *opaque, unsigned offset, unsigned size, const u
      BP_VIRTIO_BIT(F_HOST_TSO4) | BP_VIRTIO_BIT(F_HOST_TSO6) | BP_VIRTIO_BIT(F_HOST_ECN) | \
      BP_VIRTIO_BIT(F_MRG_RXBUF) | BP_VIRTIO_BIT(F_STATUS) | BP_VIRTIO_BIT(F_CTRL_VQ) | BP_VIRTIO_BIT(F_CTRL_RX) | \
      BP_VIRTIO_BIT(F_CTRL_VLAN) | BP_VIRTIO_BIT(F_CTRL_RX_EXTRA) | BP_VIRTIO_BIT(F_MQ) | \
-     BP_VIRTIO_BIT(F_CTRL_MAC_ADDR) | BP_VIRTIO_BIT(F_SPEED_DUPLEX))
+     BP_VIRTIO_BIT(F_CTRL_MAC_ADDR) | BP_VIRTIO_BIT(F_STANDBY) | BP_VIRTIO_BIT(F_SPEED_DUPLEX))
 
 static const struct bp_virtio_class class = {
     .size = sizeof(class), .id = 1, .config_size = C_SIZE, .name = "virtio-net", .features = ALL_FEATURES,
@@ -520,6 +553,8 @@ static int attach(struct bp_object *obj, void *state, struct bp_error *err)
         return r;
     }
     s->link = net->nic_link(s->nic);
+    if (s->failover)
+        bp_device_admit(s->dev, false);
     control_reset(s);
     fill_config(s);
     return 0;
@@ -592,6 +627,8 @@ static const struct bp_field props[] = {
     SWITCH("ctrl_mac_addr", ctrl_mac_addr, "with the address"),
     SWITCH("ctrl_guest_offloads", ctrl_guest_offloads, "with what the driver takes"),
     BP_PROP("mq", BOOL, struct virtio_net, mq, "off", "as many pairs of queues as the netdev has"),
+    BP_PROP("failover", BOOL, struct virtio_net, failover, "off",
+            "it stands by for another card, whose failover_pair_id is its id"),
     BP_PROP("host_mtu", UINT16, struct virtio_net, mtu, "0", "largest packet, told to the driver; 0: not told"),
     BP_PROP_RANGE("speed", INT32, struct virtio_net, speed, "-1", -1, INT32_MAX, "Mbit/s, told to the driver; -1: not"),
     BP_FIELDS_END};
@@ -605,4 +642,4 @@ BP_VIRTIO_TRANSITIONAL_NAMES(card, "virtio-net", 0x0200, "Network card", &virtio
 static const struct bp_import imports[] = {BP_IMPORT(virtio, "virtio", 1), BP_IMPORT(net, "net", 1), {0}};
 BP_MODULE("hw-virtio-net", "Virtio network card", imports, {BP_PROVIDE_DEVICE, &card_pci},
           {BP_PROVIDE_DEVICE, &card_transitional}, {BP_PROVIDE_DEVICE, &card_modern},
-          {BP_PROVIDE_DEVICE, &card_device});
+          {BP_PROVIDE_DEVICE, &card_device}, {BP_PROVIDE_EVENT, &event_negotiated});

@@ -20,7 +20,7 @@ enum { /* feature bits, 5.1.3 */
     F_CSUM = 0, F_GUEST_CSUM = 1, F_CTRL_GUEST_OFFLOADS = 2, F_MTU = 3, F_MAC = 5, F_GUEST_TSO4 = 7, F_GUEST_TSO6 = 8,
     F_GUEST_ECN = 9, F_GUEST_UFO = 10, F_HOST_TSO4 = 11, F_HOST_TSO6 = 12, F_HOST_ECN = 13, F_HOST_UFO = 14,
     F_MRG_RXBUF = 15, F_STATUS = 16, F_CTRL_VQ = 17, F_CTRL_RX = 18, F_CTRL_VLAN = 19, F_CTRL_RX_EXTRA = 20,
-    F_GUEST_ANNOUNCE = 21, F_MQ = 22, F_CTRL_MAC_ADDR = 23, F_SPEED_DUPLEX = 63,
+    F_GUEST_ANNOUNCE = 21, F_MQ = 22, F_CTRL_MAC_ADDR = 23, F_STANDBY = 62, F_SPEED_DUPLEX = 63,
 };
 
 struct mac_list {
@@ -49,13 +49,14 @@ struct virtio_net {
     struct bp_net_conf conf;
     int32_t bootindex;
     bool csum, guest_csum, gso, guest_tso4, guest_tso6, guest_ecn, host_tso4, host_tso6, host_ecn, mrg_rxbuf, status,
-        ctrl_vq, ctrl_rx, ctrl_vlan, ctrl_rx_extra, ctrl_mac_addr, ctrl_guest_offloads, mq;
+        ctrl_vq, ctrl_rx, ctrl_vlan, ctrl_rx_extra, ctrl_mac_addr, ctrl_guest_offloads, mq, failover;
     uint16_t mtu, queues;
     int32_t speed;
 
     unsigned pairs, active; /* made; that the driver uses */
     struct pair pair[MAX_PAIRS];
     bool link;
+    bool stands_by; /* the driver knows that it does, and its primary may come. On the main loop */
     struct bp_netdev *served_by; /* it serves the rings, we see no frames; or NULL */
     const struct bp_net_rings *rings;
     /* the driver's filters */

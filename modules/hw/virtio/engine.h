@@ -83,6 +83,7 @@ struct bp_virtq {
     uint16_t avail, used;   /* split: free-running; packed: positions */
     uint16_t avail_seen;    /* split: the driver's index when it was read last */
     uint16_t batch;         /* entries (packed: ring slots) that were pushed and not flushed */
+    uint64_t moved;         /* bytes of the batch's requests */
     uint16_t first, first_flags; /* packed: of the batch's first */
     uint32_t epoch;         /* changes when what is in flight is not the driver's any more */
     unsigned in_flight, orphans;

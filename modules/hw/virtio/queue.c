@@ -367,6 +367,7 @@ static void ring_push(struct bp_virtq *q, const struct request *r)
 
     if (!virtq_works(q))
         return;
+    q->moved += r->pub.in_bytes + r->pub.out_bytes;
     if (q->packed)
         packed_push(q, r, written);
     else
@@ -408,12 +409,17 @@ void virtq_push(struct bp_virtq *q, struct bp_virtq_request *request, uint64_t w
     request_put(q, r);
 }
 
+/* Requests that end while handle() takes others up are shown together at its end, but for much data: the driver is to
+ * work on these meanwhile. */
+#define MUCH (128u << 10)
+
 void virtq_flush(struct bp_virtq *q)
 {
     bool interrupt;
 
-    if (!virtq_works(q) || q->batch == 0)
+    if (!virtq_works(q) || q->batch == 0 || (q->handling && q->moved < MUCH))
         return;
+    q->moved = 0;
     interrupt = q->packed ? packed_flush(q) : split_flush(q);
     if (interrupt && virtq_works(q))
         q->virtio->transport.interrupt(q->virtio->transport_opaque, q);
@@ -474,6 +480,7 @@ void virtq_handle(void *queue)
         q->over = false;
         all = q->info.handle(q->virtio->opaque, q);
         q->handling = false;
+        virtq_flush(q);
         if (q->over)
             virtq_schedule(q);
         if (q->over || !all || !virtq_kicks(q, true))
@@ -509,6 +516,7 @@ void virtq_forget(struct bp_virtq *q)
     q->in_flight = 0;
     q->oldest = q->newest = NULL;
     q->batch = 0;
+    q->moved = 0;
     q->first_flags_due = false;
     free(q->replay);
     q->replay = NULL;

@@ -277,6 +277,8 @@ static int add_registers(struct vpci *s, struct bp_error *err)
         ret = add_window(s, err);
     if (ret == 0 && s->legacy)
         ret = vpci_add_legacy(s, err);
+    if (ret == 0 && s->ats)
+        ret = pci->add_ats(s->dev, err);
     return ret;
 }
 
@@ -382,6 +384,8 @@ static const struct bp_field props[] = {
     BP_PROP("page-per-vq", BOOL, struct vpci, page_per_vq, "off", "each queue is notified in a page of its own"),
     BP_PROP("ioeventfd", BOOL, struct vpci, ioeventfd, "on",
             "notifications take no lock and don't stop the processor; off: they are ordinary register writes"),
+    BP_PROP("ats", BOOL, struct vpci, ats, "off",
+            "on PCI Express: it may keep the IOMMU's translations (with iommu_platform=on they are used)"),
     BP_FIELDS_END,
 };
 
@@ -397,6 +401,6 @@ static struct vpci *state_of(struct bp_device *dev)
     return bp_object_level(bp_device_object(dev), &vpci_level);
 }
 
-static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 1),
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 4),
                                            BP_IMPORT(core, "virtio-transport", 1), {0}};
 BP_MODULE("virtio-pci", "Virtio over PCI", imports, {BP_PROVIDE_ABSTRACT, &vpci_level});

@@ -31,7 +31,7 @@ struct vpci {
     struct bp_virtio *virtio; /* NULL: not there yet, or leaving */
     /* properties */
     int disable_legacy; /* on, off, auto */
-    bool disable_modern, page_per_vq, ioeventfd;
+    bool disable_modern, page_per_vq, ioeventfd, ats;
     uint32_t wanted_vectors; /* UINT32_MAX: as the class wants */
     /* registers */
     uint32_t device_select, driver_select;

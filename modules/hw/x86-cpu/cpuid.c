@@ -95,11 +95,12 @@ static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topo
 {
     static const struct {
         uint32_t type, level, ways, sets;
-    } caches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}}; /* as leaves 0x80000005, 6 */
-    unsigned core = s->x.apic_id >> bits_for(t->threads), die;
+    } caches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}, {3, 3, 16, 16384}}; /* as leaves 0x80000005, 6 */
+    unsigned core = s->x.apic_id >> bits_for(t->threads), die, count = s->set.l3_cache ? 4 : 3;
 
-    for (unsigned i = 0; i < BP_COUNT(caches); i++) {
-        uint32_t kind = caches[i].type | caches[i].level << 5 | 1u << 8 | (t->threads - 1) << 14;
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t sharing = caches[i].level == 3 ? t->dies * t->modules * t->cores * t->threads : t->threads;
+        uint32_t kind = caches[i].type | caches[i].level << 5 | 1u << 8 | (sharing - 1) << 14;
 
         add(s, (struct bp_x86_cpuid){0x8000001d, i, 0, kind, 63 | (caches[i].ways - 1) << 22,
                                      caches[i].sets - 1, 0});
@@ -107,7 +108,7 @@ static void add_extended_topology(struct x86_model_cpu *s, const struct x86_topo
     add(s, (struct bp_x86_cpuid){0x8000001d, 0, 1, 0, 0, 0, 0});
     die = core >> (bits_for(t->cores) + bits_for(t->modules)) & ((1u << bits_for(t->dies)) - 1);
     core &= (1u << (bits_for(t->cores) + bits_for(t->modules) + bits_for(t->dies))) - 1;
-    add_simple(s, 0x8000001e, s->x.apic_id, core | (t->threads - 1) << 8, die | (t->dies - 1) << 8,
+    add_simple(s, 0x8000001e, s->x.apic_id, (core & 0xff) | (t->threads - 1) << 8, die | (t->dies - 1) << 8,
                0);
 }
 
@@ -231,12 +232,14 @@ static void add_extended(struct x86_model_cpu *s, unsigned logical)
                f[BP_X86_FW_80000001_ECX] | (logical > 1 ? 2 : 0),
                f[BP_X86_FW_80000001_EDX] | copied);
     add_brand(s, m->brand);
-    /* 64 KiB 2-way L1 data and instruction caches, 512 KiB 16-way L2, 64-byte lines. */
+    /* 64 KiB 2-way L1 data and instruction caches, 512 KiB 16-way L2, 16 MiB 16-way L3, 64-byte lines. Programs go by
+     * the last one: without it a C library copies everything past all caches. */
     add_simple(s, 0x80000005, 0x01ff01ff, 0x01ff01ff, 0x40020140, 0x40020140);
-    add_simple(s, 0x80000006, 0, 0x42004200, 0x02008140, 0);
+    add_simple(s, 0x80000006, 0, 0x42004200, 0x02008140, s->set.l3_cache ? 0x00808140 : 0);
     add_simple(s, 0x80000007, 0, 0, 0, f[BP_X86_FW_80000007_EDX]);
     add_simple(s, 0x80000008, (uint32_t)s->x.linear_bits << 8 | s->x.phys_bits,
-               f[BP_X86_FW_80000008_EBX], logical > 1 ? logical - 1 : 0, 0);
+               f[BP_X86_FW_80000008_EBX],
+               logical > 256 ? 255u | bits_for(logical) << 12 : logical > 1 ? logical - 1 : 0, 0);
     if (f[BP_X86_FW_80000021_EAX])
         add_simple(s, 0x80000021, f[BP_X86_FW_80000021_EAX], 0, 0, 0);
 }

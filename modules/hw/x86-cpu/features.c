@@ -362,7 +362,7 @@ const struct bp_field cpu_props[] = {
     SIZE("min-xlevel", min_xlevel, UINT32_MAX, "0", "highest extended CPUID leaf, at least"),
     SETTING("full-cpuid-auto-level", auto_level, "true", "CPUID goes as far as the features need"),
     SETTING("l3-cache", l3_cache, "true", 
-            "CPUID of Intel's models tells of a cache that the cores of a package share (AMD's have none here)"),
+            "CPUID tells of a cache that the cores of a package share"),
     SETTING("tcg-cpuid", tcg_cpuid, "true", "CPUID leaf 40000000h tells what emulates"),
     SETTING("kvm", kvm, "false", "KVM's interface for guests"),
     SETTING("migratable", migratable, "true", "only what can move to another host (all of it can)"),

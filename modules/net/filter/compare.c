@@ -5,22 +5,33 @@
  * the other does not come in time, the pair is due for a checkpoint: notify_dev is told, all that is held goes out as
  * the primary's guest meant it, and comparing begins anew. TCP is compared by bytes at their sequence numbers,
  * whatever segments they came in; other protocols packet by packet. What has no payload, and what is not IP, is the
- * primary's and is not held. Checkpoints themselves are not here; the work is done in the main loop.
+ * primary's and is not held. Checkpoints themselves are not here.
+ *
+ * Character devices live in the main loop; comparing is done in the context of the iothread. Between them are two
+ * queues, under a lock that is a leaf: what came, and what goes out. Too much in the first stops reading.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <bp/host/iothread.h>
 #include <bp/log.h>
 #include <bp/loop.h>
+#include <bp/trace.h>
 
 #include "flow.h"
 #include "record.h"
 
 BP_USE(net, struct bp_net_interface, "net", 1);
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
+BP_USE(iothread, struct bp_iothread_interface, "iothread", 1);
+
+BP_TRACE_POINT(colo_notify_answer, "colo_notify_answer", "notify_dev says %u bytes");
 
 #define MAX_BYTES (16u << 20) /* held, of one side */
+#define MAX_CAME 4096u        /* packets that came and are not compared yet: then nothing more is read */
+#define MAX_CAME_BYTES (4u << 20)
 #define BUCKETS 1024u
 #define MAX_CONNECTIONS 65536u /* then all are forgotten, and what is held goes out */
 
@@ -28,7 +39,8 @@ enum { PRIMARY, SECONDARY };
 
 struct held {
     struct held *next;  /* of its connection and side */
-    struct held *later; /* of its side, by time */
+    struct held *later; /* of its side, by time; before that, of all that came */
+    int which;
     struct flow flow;
     struct bp_net_offload offload;
     int64_t since; /* ns */
@@ -52,13 +64,34 @@ struct side {
     size_t bytes;
 };
 
+struct parcel { /* goes out */
+    struct parcel *next;
+    struct record_out *to;
+    struct bp_net_offload offload;
+    uint32_t length;
+    uint8_t bytes[];
+};
+
 struct compare {
-    char *primary_in, *secondary_in, *outdev, *iothread, *notify_dev;
+    char *primary_in, *secondary_in, *outdev, *notify_dev;
+    struct bp_object *iothread;
     bool header;
     uint64_t timeout, cycle; /* ms */
     uint32_t max_queue;
     struct record_in in[2];
     struct record_out out, notify;
+    struct record_in answers;    /* what notify_dev says */
+    struct bp_deferred *deliver; /* main */
+
+    pthread_mutex_t lock; /* a leaf, around the next four lines */
+    struct held *came, **came_end;
+    unsigned came_count;
+    size_t came_bytes;
+    struct parcel *parcels, **parcels_end;
+
+    /* In the context of the iothread. */
+    struct bp_owner *worker; /* NULL: it never began */
+    struct bp_deferred *work;
     struct connection *buckets[BUCKETS];
     struct side side[2];
     unsigned connections;
@@ -120,19 +153,28 @@ static void let_go(struct compare *s, struct connection *c, int which)
     h->gone = true;
 }
 
-static void send(struct compare *s, const uint8_t *bytes, uint32_t length, const struct bp_net_offload *offload)
+static void send(struct compare *s, struct record_out *to, const void *bytes, uint32_t length,
+                 const struct bp_net_offload *offload)
 {
-    struct iovec vector = {(void *)(uintptr_t)bytes, length};
-    struct bp_net_packet packet = {&vector, 1, length, *offload};
+    struct parcel *p = bp_alloc(sizeof(*p) + length);
 
-    record_write(&s->out, &packet);
+    p->to = to;
+    p->length = length;
+    if (offload)
+        p->offload = *offload;
+    memcpy(p->bytes, bytes, length);
+    pthread_mutex_lock(&s->lock);
+    *s->parcels_end = p;
+    s->parcels_end = &p->next;
+    pthread_mutex_unlock(&s->lock);
+    bp_deferred_schedule(s->deliver);
 }
 
 static void release(struct compare *s, struct connection *c)
 {
     struct held *h = c->first[PRIMARY];
 
-    send(s, h->bytes, h->length, &h->offload);
+    send(s, &s->out, h->bytes, h->length, &h->offload);
     let_go(s, c, PRIMARY);
 }
 
@@ -140,11 +182,8 @@ static void release(struct compare *s, struct connection *c)
 
 static void say(struct compare *s, const char *what)
 {
-    struct iovec vector = {(void *)(uintptr_t)what, strlen(what)};
-    struct bp_net_packet packet = {&vector, 1, (uint32_t)strlen(what), {0}};
-
-    if (s->notify.chr)
-        record_write(&s->notify, &packet);
+    if (s->notify_dev)
+        send(s, &s->notify, what, (uint32_t)strlen(what), NULL);
 }
 
 /* All that is held goes out in the order in which it came; nothing is compared with what came before. */
@@ -152,7 +191,7 @@ static void flush(struct compare *s)
 {
     for (struct held *h = s->side[PRIMARY].oldest; h; h = h->later)
         if (!h->gone)
-            send(s, h->bytes, h->length, &h->offload);
+            send(s, &s->out, h->bytes, h->length, &h->offload);
     for (unsigned i = 0; i < BUCKETS; i++) {
         struct connection *c;
 
@@ -247,25 +286,19 @@ static void compare(struct compare *s, struct connection *c)
     free_gone(&s->side[SECONDARY]);
 }
 
-static void hold(struct compare *s, int which, const struct flow *flow, const struct bp_net_packet *packet)
+static void hold(struct compare *s, struct held *h)
 {
-    struct side *side = &s->side[which];
+    struct side *side = &s->side[h->which];
     struct connection *c;
-    struct held *h;
 
     if (s->connections >= MAX_CONNECTIONS)
         flush(s);
-    if (side->count >= s->max_queue || side->bytes + packet->length > MAX_BYTES)
-        checkpoint(s, which == PRIMARY ? "the secondary is far behind" : "the primary is far behind");
-    c = find(s, &flow->key);
-    h = bp_alloc(sizeof(*h) + packet->length);
-    h->flow = *flow;
-    h->offload = packet->offload;
+    if (side->count >= s->max_queue || side->bytes + h->length > MAX_BYTES)
+        checkpoint(s, h->which == PRIMARY ? "the secondary is far behind" : "the primary is far behind");
+    c = find(s, &h->flow.key);
     h->since = bp_timer_now(s->scan);
-    h->length = packet->length;
-    net->copy(packet, 0, h->bytes, packet->length);
-    *c->last[which] = h;
-    c->last[which] = &h->next;
+    *c->last[h->which] = h;
+    c->last[h->which] = &h->next;
     *side->newest = h;
     side->newest = &h->later;
     side->count++;
@@ -278,17 +311,103 @@ static bool is_held(const struct flow *flow)
     return flow->length > 0 && (!flow->tcp || !(flow->flags & (TCP_SYN | TCP_RST)));
 }
 
+static struct held *next_that_came(struct compare *s)
+{
+    struct held *h;
+
+    pthread_mutex_lock(&s->lock);
+    h = s->came;
+    if (h) {
+        s->came = h->later;
+        if (!s->came)
+            s->came_end = &s->came;
+        s->came_count--;
+        s->came_bytes -= h->length;
+        h->later = NULL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return h;
+}
+
+static void work(void *opaque)
+{
+    struct compare *s = opaque;
+    struct held *h;
+
+    while ((h = next_that_came(s))) {
+        if (flow_read(&h->flow, h->bytes, h->length < FLOW_HEAD ? h->length : FLOW_HEAD, h->length) &&
+            is_held(&h->flow)) {
+            hold(s, h);
+            continue;
+        }
+        if (h->which == PRIMARY)
+            send(s, &s->out, h->bytes, h->length, &h->offload);
+        free(h);
+    }
+    bp_deferred_schedule(s->deliver); /* which may let more be read */
+}
+
+/* ---- in the main loop ---- */
+
+static bool is_full(struct compare *s)
+{
+    bool full;
+
+    pthread_mutex_lock(&s->lock);
+    full = s->came_count >= MAX_CAME || s->came_bytes >= MAX_CAME_BYTES;
+    pthread_mutex_unlock(&s->lock);
+    return full;
+}
+
+static void deliver(void *opaque)
+{
+    struct compare *s = opaque;
+    struct parcel *p, *next;
+
+    pthread_mutex_lock(&s->lock);
+    p = s->parcels;
+    s->parcels = NULL;
+    s->parcels_end = &s->parcels;
+    pthread_mutex_unlock(&s->lock);
+    for (; p; p = next) {
+        struct iovec vector = {p->bytes, p->length};
+        struct bp_net_packet packet = {&vector, 1, p->length, p->offload};
+
+        next = p->next;
+        record_write(p->to, &packet);
+        free(p);
+    }
+    for (unsigned i = 0; i < BP_COUNT(s->in); i++)
+        record_in_stop(&s->in[i], is_full(s));
+}
+
 static void came(struct compare *s, int which, const struct bp_net_packet *packet)
 {
-    uint8_t head[FLOW_HEAD];
-    struct flow flow;
+    struct held *h;
 
     if (packet->length > BP_NET_MAX_PACKET)
         return;
-    if (flow_read(&flow, head, net->copy(packet, 0, head, sizeof(head)), packet->length) && is_held(&flow))
-        hold(s, which, &flow, packet);
-    else if (which == PRIMARY)
-        record_write(&s->out, packet);
+    h = bp_alloc(sizeof(*h) + packet->length);
+    h->which = which;
+    h->offload = packet->offload;
+    h->length = packet->length;
+    net->copy(packet, 0, h->bytes, packet->length);
+    pthread_mutex_lock(&s->lock);
+    *s->came_end = h;
+    s->came_end = &h->later;
+    s->came_count++;
+    s->came_bytes += h->length;
+    pthread_mutex_unlock(&s->lock);
+    record_in_stop(&s->in[which], is_full(s));
+    bp_deferred_schedule(s->work);
+}
+
+/* What is said at the other end of notify_dev is in no manual: it is read, so that nobody waits for us, and means
+ * nothing here. */
+static void answered(void *opaque, const struct bp_net_packet *packet)
+{
+    (void)opaque;
+    bp_trace(colo_notify_answer, packet->length);
 }
 
 static void primary_came(void *opaque, const struct bp_net_packet *packet)
@@ -332,19 +451,16 @@ static int missing(const struct compare *s, struct bp_error *err)
         const char *key, *value, *what;
     } keys[] = {{"primary_in", s->primary_in, "the chardev that has the primary's packets"},
                 {"secondary_in", s->secondary_in, "the chardev that has the secondary's packets"},
-                {"outdev", s->outdev, "the chardev that packets are released to"},
-                {"iothread", s->iothread, "the id of an -object iothread"}};
+                {"outdev", s->outdev, "the chardev that packets are released to"}};
 
     for (unsigned i = 0; i < BP_COUNT(keys); i++) {
         if (!keys[i].value)
             return bp_fail(err, EINVAL, "property '%s' is missing: %s", keys[i].key, keys[i].what);
-        for (unsigned j = 0; i < 3 && j < i; j++)
+        for (unsigned j = 0; j < i; j++)
             if (!strcmp(keys[i].value, keys[j].value))
                 return bp_fail(err, EINVAL, "'%s' and '%s' must be different chardevs", keys[j].key, keys[i].key);
     }
-    if (!bp_object_resolve(s->iothread, "iothread", &(bool){false}))
-        return bp_fail(err, ENOENT, "property 'iothread': there is no object '%s'", s->iothread);
-    return 0;
+    return s->iothread ? 0 : bp_fail(err, EINVAL, "property 'iothread' is missing: the id of an -object iothread");
 }
 
 static int complete(struct bp_object *obj, struct bp_error *err)
@@ -355,12 +471,21 @@ static int complete(struct bp_object *obj, struct bp_error *err)
 
     for (unsigned i = 0; i < BP_COUNT(s->side); i++)
         s->side[i].newest = &s->side[i].oldest;
+    s->came_end = &s->came;
+    s->parcels_end = &s->parcels;
     if (r < 0)
         return r;
-    s->scan = bp_timer_new(owner, NULL, BP_CLOCK_REALTIME, scan, s);
+    pthread_mutex_init(&s->lock, NULL);
+    s->deliver = bp_deferred_new(owner, NULL, deliver, s);
+    s->worker = bp_owner_new(owner, "colo-compare", bp_object_id(obj), BP_OWNER_LOCK);
+    bp_owner_set_context(s->worker, iothread->context(s->iothread));
+    s->work = bp_deferred_new(s->worker, NULL, work, s);
+    s->scan = bp_timer_new(s->worker, NULL, BP_CLOCK_REALTIME, scan, s);
     r = record_out_open(&s->out, chardev, net, owner, "outdev", s->outdev, s->header, err);
     if (r == 0 && s->notify_dev)
-        r = record_out_open(&s->notify, chardev, net, owner, "notify_dev", s->notify_dev, s->header, err);
+        r = record_in_open(&s->answers, chardev, "notify_dev", s->notify_dev, s->header, answered, s, err);
+    if (r == 0 && s->notify_dev)
+        record_out_share(&s->notify, &s->answers, net, owner);
     if (r == 0)
         r = record_in_open(&s->in[PRIMARY], chardev, "primary_in", s->primary_in, s->header, primary_came, s, err);
     if (r == 0)
@@ -371,25 +496,44 @@ static int complete(struct bp_object *obj, struct bp_error *err)
     return r;
 }
 
+/* Nothing runs any more: what is held goes out, and what came behind it. */
+static void give_up(struct compare *s)
+{
+    struct held *h;
+
+    flush(s);
+    while ((h = next_that_came(s))) {
+        if (h->which == PRIMARY)
+            send(s, &s->out, h->bytes, h->length, &h->offload);
+        free(h);
+    }
+    deliver(s);
+}
+
 static void finalize(struct bp_object *obj)
 {
     struct compare *s = bp_object_state(obj);
 
     record_in_close(&s->in[PRIMARY]);
     record_in_close(&s->in[SECONDARY]);
-    if (s->out.chr)
-        flush(s);
-    record_out_close(&s->out);
+    if (s->worker) {
+        bp_owner_free(s->worker); /* with its timer and its call */
+        s->worker = NULL;
+        give_up(s);
+        pthread_mutex_destroy(&s->lock);
+    }
     record_out_close(&s->notify);
-    bp_timer_free(s->scan);
-    s->scan = NULL;
+    record_in_close(&s->answers);
+    record_out_close(&s->out);
+    bp_deferred_free(s->deliver);
+    s->deliver = NULL;
 }
 
 static const struct bp_field props[] = {
     BP_PROP("primary_in", STRING, struct compare, primary_in, NULL, "chardev that has the primary's packets"),
     BP_PROP("secondary_in", STRING, struct compare, secondary_in, NULL, "chardev that has the secondary's packets"),
     BP_PROP("outdev", STRING, struct compare, outdev, NULL, "chardev that packets are released to"),
-    BP_PROP("iothread", STRING, struct compare, iothread, NULL, "id of an iothread"),
+    BP_PROP_LINK("iothread", "iothread", struct compare, iothread, "the iothread that compares"),
     BP_PROP("notify_dev", STRING, struct compare, notify_dev, NULL, "chardev that is told of checkpoints that are due"),
     BP_PROP("vnet_hdr_support", BOOL, struct compare, header, "off", "packets have a header of virtio"),
     BP_PROP_RANGE("compare_timeout", UINT64, struct compare, timeout, "3000", 1, 3600000,
@@ -404,5 +548,6 @@ static const struct bp_object_class compare_class = {
     .type = {.size = sizeof(struct bp_object_class), .name = "colo-compare",
              .summary = "Compares what two machines send", .state_size = sizeof(struct compare), .props = props},
     .complete = complete, .finalize = finalize};
-static const struct bp_import imports[] = {BP_IMPORT(net, "net", 1), BP_IMPORT(chardev, "chardev", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(net, "net", 1), BP_IMPORT(chardev, "chardev", 1),
+                                           BP_IMPORT(iothread, "iothread", 1), {0}};
 BP_MODULE("net-colo-compare", "Compares packets of two machines", imports, {BP_PROVIDE_OBJECT, &compare_class});

@@ -91,11 +91,23 @@ int record_out_open(struct record_out *out, const struct bp_chardev_interface *c
     return 0;
 }
 
+void record_out_share(struct record_out *out, const struct record_in *in, const struct bp_net_interface *net,
+                      struct bp_owner *owner)
+{
+    out->chr = in->chr;
+    out->chardev = in->chardev;
+    out->net = net;
+    out->header = in->header;
+    out->shared = true;
+    out->retry = bp_timer_new(owner, NULL, BP_CLOCK_REALTIME, flush, out);
+}
+
 void record_out_close(struct record_out *out)
 {
     if (!out->chr)
         return;
-    out->chardev->disconnect(out->chr, out);
+    if (!out->shared)
+        out->chardev->disconnect(out->chr, out);
     bp_timer_free(out->retry);
     free(out->pending);
     out->chr = NULL;
@@ -178,7 +190,7 @@ static size_t can_read(void *opaque)
 {
     struct record_in *in = opaque;
 
-    return in->skipping ? 4096 : wanted(in) - in->have;
+    return in->skipping ? 4096 : in->stopped ? 0 : wanted(in) - in->have;
 }
 
 static void read_bytes(void *opaque, const uint8_t *buf, size_t length)
@@ -236,6 +248,15 @@ int record_in_open(struct record_in *in, const struct bp_chardev_interface *char
         in->chr = NULL;
     }
     return r;
+}
+
+void record_in_stop(struct record_in *in, bool on)
+{
+    bool was = in->stopped;
+
+    in->stopped = on;
+    if (was && !on && in->chr)
+        in->chardev->accept_input(in->chr, in);
 }
 
 void record_in_close(struct record_in *in)

@@ -28,6 +28,7 @@ struct record_out {
     size_t pending_length;
     struct bp_timer *retry;
     uint64_t lost;
+    bool shared; /* the chardev is a record_in's */
 };
 int record_out_open(struct record_out *out, const struct bp_chardev_interface *chardev,
                     const struct bp_net_interface *net, struct bp_owner *owner, const char *key, const char *id,
@@ -44,11 +45,16 @@ struct record_in {
     void *opaque;
     uint8_t *bytes; /* RECORD_MAX + 8 */
     uint32_t have;
+    bool stopped;   /* nothing is read now */
     bool skipping;  /* nothing can be made of it until it is opened anew */
 };
 int record_in_open(struct record_in *in, const struct bp_chardev_interface *chardev, const char *key, const char *id,
                    bool header, void (*packet)(void *opaque, const struct bp_net_packet *packet), void *opaque,
                    struct bp_error *err);
 void record_in_close(struct record_in *in);
+void record_in_stop(struct record_in *in, bool on); /* what comes has to wait, or not any more */
+/* Packets go out by the chardev that `in` reads; close this first. */
+void record_out_share(struct record_out *out, const struct record_in *in, const struct bp_net_interface *net,
+                      struct bp_owner *owner);
 
 #endif

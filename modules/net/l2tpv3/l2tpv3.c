@@ -161,7 +161,8 @@ static const uint8_t *open_message(struct tunnel *s, const uint8_t *p, size_t n,
         NEED(4);
         count = get_be32(p);
         /* Older than what came already: late, or sent again. */
-        if (!s->pincounter && s->heard && (int32_t)(count - s->received) <= 0)
+        /* Who does not count has zeroes there, as Linux has unless it is told to. */
+        if (!s->pincounter && s->heard && count != 0 && (int32_t)(count - s->received) <= 0)
             return NULL;
         p += 4;
     }

@@ -152,8 +152,10 @@ void loop_end(struct user *s)
 static ssize_t send_packet(const void *buf, size_t length, void *opaque)
 {
     struct user *s = opaque;
-    struct iovec vector = {(void *)buf, length};
-    struct bp_net_packet packet = {&vector, 1, (uint32_t)length, {.flags = BP_NET_CHECKSUM_VALID}};
+    uint8_t whole[1600];
+    size_t more = dhcp6_complete(buf, length, whole, sizeof(whole));
+    struct iovec vector = {more ? whole : (void *)buf, more ? more : length};
+    struct bp_net_packet packet = {&vector, 1, (uint32_t)vector.iov_len, {.flags = BP_NET_CHECKSUM_VALID}};
 
     user_net->netdev_push(s->nd, 0, &packet, 1);
     return (ssize_t)length;

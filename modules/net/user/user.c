@@ -59,7 +59,8 @@ static unsigned receive(struct bp_netdev *nd, unsigned queue, const struct bp_ne
             net->copy(p, 0, flat, p->length);
         if (bytes) {
             look_for_ping(s, bytes, p->length);
-            slirp_input(s->slirp, bytes, (int)p->length);
+            if (!echo6_take(s, bytes, p->length))
+                slirp_input(s->slirp, bytes, (int)p->length);
         }
         free(flat);
     }
@@ -84,6 +85,7 @@ static void finish(struct user *s)
     take_out(s);
     reach_free_all(s);
     forward_free_all(s);
+    echo6_free_all(s);
     if (s->slirp)
         slirp_cleanup(s->slirp);
     s->slirp = NULL;

@@ -11,6 +11,7 @@
 struct forward; /* from a port of the host to the guest */
 struct reach;   /* from an address that the guest sees to a chardev */
 struct fd_watch;
+struct echo; /* pings to somewhere else, by IPv6 */
 
 struct user {
     struct user *next; /* of all, oldest first */
@@ -30,6 +31,7 @@ struct user {
     char *tftp_folder; /* absolute: -daemonize changes the folder; or NULL */
     char *smb_folder;  /* temporary; NULL: none */
     bool warned_ping;
+    struct echo *echoes; /* newest first */
 
     /* loop.c */
     struct bp_deferred *turn;
@@ -65,6 +67,16 @@ int reach_add(struct user *s, const char *rule, struct bp_error *err);
 void reach_free_all(struct user *s);
 int smb_start(struct user *s, struct bp_error *err);
 void smb_end(struct user *s);
+
+/* ---- dhcp6.c ---- */
+#define DHCP6_MORE 14u
+/* A DHCPv6 reply of libslirp's with what it lacks, in buf (`size` bytes). Its length; 0: it is none, or whole. */
+size_t dhcp6_complete(const uint8_t *frame, size_t length, uint8_t *buf, size_t size);
+
+/* ---- echo6.c ---- */
+/* Takes an echo request for a host beyond the guest's network; false: it is none. `frame` has `length` bytes. */
+bool echo6_take(struct user *s, const uint8_t *frame, uint32_t length);
+void echo6_free_all(struct user *s);
 
 /* ---- loop.c ---- */
 extern const SlirpCb loop_callbacks;

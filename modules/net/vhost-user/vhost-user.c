@@ -23,7 +23,8 @@ BP_USE(vhost, struct bp_vhost_user_interface, "vhost-user", 1);
 /* What the card does by itself: addresses, state, the control queue, several pairs. */
 #define OWN_FEATURES \
     (BP_VIRTIO_BIT(3) | BP_VIRTIO_BIT(5) | BP_VIRTIO_BIT(16) | BP_VIRTIO_BIT(17) | BP_VIRTIO_BIT(18) | \
-     BP_VIRTIO_BIT(19) | BP_VIRTIO_BIT(20) | BP_VIRTIO_BIT(22) | BP_VIRTIO_BIT(23) | BP_VIRTIO_BIT(63))
+     BP_VIRTIO_BIT(19) | BP_VIRTIO_BIT(20) | BP_VIRTIO_BIT(22) | BP_VIRTIO_BIT(23) | BP_VIRTIO_BIT(62) | \
+     BP_VIRTIO_BIT(63))
 #define MERGED BP_VIRTIO_BIT(15)
 
 struct vhost_net {

@@ -10,6 +10,8 @@
 #include "xsk.h"
 
 #define KICKS 64u /* of one call */
+#define BUSY_TRIES 100u
+#define BUSY_WAIT_US 10000u /* that is a second in all, for a queue that has an owner */
 #define MEMORY ((size_t)2 * XSK_RING * XSK_FRAME)
 
 static void unmap(struct xsk_ring *ring)
@@ -68,6 +70,21 @@ static int make_rings(struct xsk *s, struct bp_error *err)
     return ret;
 }
 
+/*
+ * Binds, and gives 0 or a positive errno. The kernel lets go of a closed socket's queue in a worker of its own, some time
+ * after close(): who comes meanwhile finds it busy, and is let in a moment later.
+ */
+static int bind_to(int fd, const struct sockaddr_xdp *address)
+{
+    for (unsigned tries = 0;; tries++) {
+        if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+            return 0;
+        if (errno != EBUSY || tries == BUSY_TRIES)
+            return errno;
+        usleep(BUSY_WAIT_US);
+    }
+}
+
 int xsk_open(struct xsk *s, const struct xsk_bind *how, struct bp_error *err)
 {
     struct sockaddr_xdp address = {.sxdp_family = AF_XDP, .sxdp_ifindex = how->ifindex, .sxdp_queue_id = how->queue};
@@ -91,8 +108,8 @@ int xsk_open(struct xsk *s, const struct xsk_bind *how, struct bp_error *err)
         s->free_count = XSK_RING;
         __atomic_store_n(s->fill.producer, XSK_RING, __ATOMIC_RELEASE);
         address.sxdp_flags = XDP_USE_NEED_WAKEUP | (how->force_copy ? XDP_COPY : 0);
-        if (bind(s->fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-            why = errno;
+        why = bind_to(s->fd, &address);
+        if (why > 0) {
             ret = bp_fail(err, why, "queue %u of the interface: %s%s", how->queue, strerror(why),
                           why == EINVAL ? "; is there such a queue? (ethtool -l)"
                           : why == EBUSY ? "; another AF_XDP socket has it" : "");

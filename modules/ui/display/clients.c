@@ -12,9 +12,9 @@
 #include "display.h"
 #include "options.h"
 
-enum { VNC, SPICE, PROTOCOLS };
+enum { VNC, SPICE, DBUS, PROTOCOLS };
 static const struct bp_client_server *servers[PROTOCOLS]; /* [main] */
-static const char *const names[PROTOCOLS] = {"vnc", "spice"};
+static const char *const names[PROTOCOLS] = {"vnc", "spice", "@dbus-display"};
 
 void client_server(const struct bp_client_server *server)
 {
@@ -34,8 +34,6 @@ static int add_client(const char *protocol, const char *name, bool has_skip, boo
     int type = 0, fd, which = 0;
     socklen_t length = sizeof(type);
 
-    if (!strcmp(protocol, "@dbus-display"))
-        return bp_fail(err, ENOTSUP, "not built yet: displays over D-Bus");
     while (which < PROTOCOLS && strcmp(protocol, names[which]) != 0)
         which++;
     if (which == PROTOCOLS)

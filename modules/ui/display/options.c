@@ -78,7 +78,7 @@ BP_DISPLAY(none_display, "none", "Shows nothing; screendump and screen-text stil
 static const struct {
     const char *name, *missing;
 } not_built[] = {
-    {"cocoa", "windows of macOS, which is no host of ours"}, {"dbus", "displays over D-Bus"},
+    {"cocoa", "windows of macOS, which is no host of ours"},
     {"egl-headless", "OpenGL for displays"}, {"spice-app", "a SPICE server, which package backplane-spice has"},
 };
 
@@ -236,8 +236,37 @@ static int apply_vga(struct bp_value *args, struct bp_error *err)
     bp_choose_default("vga", type);
     return 0;
 }
-BP_OPTION(vga_option, "vga", "the display adapter that the machine has by default",
-          .phase = BP_PHASE_EARLY, .arg = "std|none|TYPE", .group = "Devices", .apply = apply_vga);
+/* Those that are there; which of them a machine takes is its own. */
+static int help_vga(struct bp_value *args, struct bp_error *err)
+{
+    static const struct {
+        const char *name, *device, *summary;
+    } types[] = {{"std", "VGA", "standard VGA"},           {"cirrus", "cirrus-vga", "Cirrus VGA"},
+                 {"vmware", "vmware-svga", "VMware SVGA"}, {"qxl", "qxl-vga", "QXL VGA"},
+                 {"virtio", "virtio-vga", "Virtio VGA"},   {"none", NULL, "no graphic card"}};
+    const char *format = bp_value_get_string(args, "format");
+    bool json = format && !strcmp(format, "json");
+    const char *between = "";
+
+    (void)err;
+    printf(json ? "[" : "Graphic cards (-vga TYPE):\n");
+    for (unsigned i = 0; i < BP_COUNT(types); i++) {
+        if (types[i].device && !bp_provided("device", types[i].device))
+            continue;
+        if (json)
+            printf("%s{\"name\": \"%s\", \"summary\": \"%s\"}", between, types[i].name,
+                   types[i].summary);
+        else
+            printf("%-8s %s\n", types[i].name, types[i].summary);
+        between = ", ";
+    }
+    printf(json ? "]\n" : "");
+    return 0;
+}
+
+BP_OPTION(vga_option, "vga", "the display adapter that the machine has by default; help lists them",
+          .phase = BP_PHASE_EARLY, .arg = "std|none|TYPE", .group = "Devices", .apply = apply_vga,
+          .show_help = help_vga);
 
 /* ---- query-display-options ---- */
 

@@ -17,6 +17,7 @@
 
 #include "vc-font.hex"
 #include "vc.h"
+#include "watchers.h"
 
 BP_USE(chardev, struct bp_chardev_interface, "chardev", 1);
 BP_USE(display, struct bp_display_interface, "display", 1);
@@ -45,6 +46,7 @@ struct vc {
     unsigned count;
     bool changed; /* the surface does not show what the terminal has */
     struct bp_deferred *pump;
+    struct vc_watchers watchers;
 };
 
 static struct vc *all; /* in the order of their making */
@@ -65,6 +67,8 @@ static void pump(void *opaque)
         memmove(vc->typed, vc->typed + n, vc->count);
         chardev->received(vc->chr, part, n);
     }
+    if (vc->count < TYPED)
+        vc_watchers_room(&vc->watchers);
 }
 
 static void type(void *opaque, const char *text, size_t length)
@@ -239,6 +243,7 @@ static void vc_close(struct bp_chardev *chr)
         link = &(*link)->next;
     if (*link)
         *link = vc->next;
+    vc_watchers_close(&vc->watchers);
     input->device_free(vc->keys);
     display->console_free(vc->console);
     display->surface_unref(vc->surface);
@@ -287,6 +292,7 @@ static int vc_write(struct bp_chardev *chr, const uint8_t *buf, size_t len)
     struct vc *vc = chardev->state(chr);
 
     vc_terminal_write(&vc->terminal, buf, len);
+    vc_watchers_write(&vc->watchers, buf, len);
     show(vc);
     return (int)len;
 }
@@ -299,6 +305,56 @@ static void vc_accept(struct bp_chardev *chr)
         bp_deferred_schedule(vc->pump);
 }
 
+/* ---- for others ---- */
+
+static const char *console_at(unsigned n, uint32_t *ret_columns, uint32_t *ret_rows)
+{
+    struct vc *vc = all;
+
+    while (vc && n--)
+        vc = vc->next;
+    if (!vc)
+        return NULL;
+    *ret_columns = vc->cols;
+    *ret_rows = vc->rows;
+    return bp_object_id(bp_object_of_state(vc));
+}
+
+static int watch(const char *id, const struct bp_vc_watcher_ops *ops, void *opaque,
+                 struct bp_vc_watcher **ret_watcher, struct bp_error *err)
+{
+    struct vc *vc = all;
+
+    if (ops->size < offsetof(struct bp_vc_watcher_ops, reserved))
+        return bp_fail(err, EINVAL, "watcher of console '%s': operations of %u bytes make no sense", id, ops->size);
+    while (vc && strcmp(bp_object_id(bp_object_of_state(vc)), id) != 0)
+        vc = vc->next;
+    if (!vc)
+        return bp_fail(err, ENOENT, "there is no text console '%s' (chardev vc)", id);
+    *ret_watcher = vc_watchers_add(&vc->watchers, ops, opaque, vc);
+    return 0;
+}
+
+static void unwatch(struct bp_vc_watcher *watcher)
+{
+    if (watcher)
+        vc_watchers_remove(&((struct vc *)watcher->console)->watchers, watcher);
+}
+
+static size_t type_bytes(struct bp_vc_watcher *watcher, const uint8_t *bytes, size_t count)
+{
+    struct vc *vc = watcher->console;
+    size_t room = TYPED - vc->count, n = count < room ? count : room;
+
+    watcher->waits = n < count;
+    type(vc, (const char *)bytes, n);
+    return n;
+}
+
+static const struct bp_vc_interface vc_table = {.size = sizeof(vc_table), .console_at = console_at, .watch = watch,
+                                                .unwatch = unwatch, .type = type_bytes};
+BP_INTERFACE(vc_interface, "vc", 1, 0, &vc_table);
+
 static const struct bp_field props[] = {
     BP_PROP("width", UINT32, struct vc, width, "0", "of the screen, in pixels; 0: by cols"),
     BP_PROP("height", UINT32, struct vc, height, "0", "of the screen, in pixels; 0: by rows"),
@@ -306,4 +362,5 @@ static const struct bp_field props[] = {
     BP_PROP("rows", UINT32, struct vc, rows, "0", "lines; 0: 24, or by height"), BP_FIELDS_END};
 BP_CHARDEV(vc_class, "vc", "Text console beside the guest's screens", struct vc, props, .open = vc_open,
            .close = vc_close, .write = vc_write, .accept_input = vc_accept);
-BP_MODULE("chardev-vc", "Text consoles beside the guest's screens", imports, {BP_PROVIDE_OTHER, &vc_class});
+BP_MODULE("chardev-vc", "Text consoles beside the guest's screens", imports, {BP_PROVIDE_OTHER, &vc_class},
+          {BP_PROVIDE_INTERFACE, &vc_interface});

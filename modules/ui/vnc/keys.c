@@ -46,6 +46,12 @@ static bool hot_key(struct vnc_client *c, uint16_t code)
            is_held(c, KEY_LEFTALT) && vnc_show(c->server, code - KEY_1);
 }
 
+/* Those that Num Lock makes digits of; Shift makes them the other of the two. */
+static bool on_keypad(uint16_t code)
+{
+    return code >= KEY_KP7 && code <= KEY_KPDOT && code != KEY_KPMINUS && code != KEY_KPPLUS;
+}
+
 int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt)
 {
     struct bp_input_event events[5];
@@ -67,6 +73,8 @@ int vnc_key(struct vnc_client *c, bool down, uint32_t keysym, uint32_t xt)
         return 0;
     if (down && hot_key(c, code))
         return 0;
+    if (on_keypad(code) && !xt && (input->leds(c->server->machine, c->server->console) & BP_INPUT_LED_NUM))
+        level ^= 1;
     /* A client that names symbols without holding Shift or AltGr: the key that gives them needs it. */
     shift = level & 1 && down && !is_held(c, KEY_LEFTSHIFT) && !is_held(c, KEY_RIGHTSHIFT);
     altgr = level & 2 && down && !is_held(c, KEY_RIGHTALT);

@@ -105,6 +105,11 @@ static uint8_t *put_bytes(uint8_t *to, uint32_t v, unsigned bytes, bool big_endi
     return to + bytes;
 }
 
+uint8_t *rfb_value(const struct rfb_format *f, uint8_t *to, uint32_t value)
+{
+    return put_bytes(to, value, f->bytes, f->big_endian);
+}
+
 uint8_t *rfb_pixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count)
 {
     for (size_t i = 0; i < count; i++)

@@ -315,12 +315,15 @@ static ssize_t take_pixel_format(struct rfb *c, const uint8_t *data, size_t size
     if (rfb_format_set(&c->format, data + 4) < 0)
         return fail(ret_why, "its pixel format makes no sense");
     c->palette_due = !c->format.true_colour;
+    c->formats++;
     return 20;
 }
 
 static uint32_t pseudo_encoding(int32_t encoding)
 {
     switch (encoding) {
+    case RFB_COPY_RECT:
+        return RFB_HAS_COPY_RECT;
     case RFB_DESKTOP_SIZE:
         return RFB_HAS_DESKTOP_SIZE;
     case RFB_CURSOR:

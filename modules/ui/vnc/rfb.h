@@ -36,6 +36,8 @@ uint8_t *rfb_cpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *fr
 uint8_t *rfb_tpixels(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
 /* Appends what one of these three makes of pixels. */
 typedef uint8_t *rfb_converter(const struct rfb_format *f, uint8_t *to, const uint32_t *from, size_t count);
+/* The lowest bytes of a pixel's value, in the client's order. */
+uint8_t *rfb_value(const struct rfb_format *f, uint8_t *to, uint32_t value);
 void rfb_put_pixels(struct bytes *b, const struct rfb_format *f, rfb_converter *convert, const uint32_t *from,
                     size_t count);
 
@@ -59,7 +61,7 @@ void rfb_put_image(struct bytes *b, const struct rfb_format *f, rfb_converter *c
 /* ---- the connection ---- */
 
 enum rfb_encoding {
-    RFB_RAW = 0, RFB_HEXTILE = 5, RFB_ZLIB = 6, RFB_TIGHT = 7, RFB_ZRLE = 16,
+    RFB_RAW = 0, RFB_COPY_RECT = 1, RFB_HEXTILE = 5, RFB_ZLIB = 6, RFB_TIGHT = 7, RFB_ZRLE = 16,
     RFB_DESKTOP_SIZE = -223, RFB_LAST_RECT = -224, RFB_CURSOR = -239, RFB_POINTER_TYPE = -257,
     RFB_EXTENDED_KEY = -258, RFB_AUDIO = -259, RFB_TIGHT_PNG = -260, RFB_LED_STATE = -261,
     RFB_DESKTOP_NAME = -307,
@@ -75,9 +77,13 @@ enum rfb_encoding {
 #define RFB_HAS_XVP 0x80u
 #define RFB_HAS_ALPHA_CURSOR 0x100u
 #define RFB_HAS_AUDIO 0x200u
+#define RFB_HAS_COPY_RECT 0x400u
 
 #define RFB_CHALLENGE 16u
 #define RFB_CUT_TEXT_MAX (16u << 20) /* more ends the connection; ours is dropped anyhow */
+
+/* How much of a picture may be lost where losses are allowed at all. */
+enum rfb_grade { RFB_AS_ASKED, RFB_COARSE /* it will change soon again */, RFB_EXACT };
 
 enum rfb_power { RFB_POWER_SHUTDOWN = 2, RFB_POWER_REBOOT = 3, RFB_POWER_RESET = 4 };
 
@@ -134,12 +140,15 @@ struct rfb {
     uint8_t challenge[RFB_CHALLENGE];
     uint64_t skip;      /* bytes of cut text to come */
     struct rfb_format format;
+    unsigned formats;   /* how often it has set one */
     bool palette_due;   /* the client is to be told of a colour map */
     enum rfb_encoding encoding;
     uint32_t has;       /* RFB_HAS_* */
     int quality;        /* 0..9; -1: no losses */
     int compression;    /* 0..9 */
     bool lossy;         /* the server allows JPEG */
+    enum rfb_grade grade; /* of what is encoded next */
+    bool lost;          /* what was encoded last is not exact */
     uint8_t cursor_shown;
     struct bytes out, scratch, squeezed;
     struct rfb_palette palette;
@@ -166,6 +175,9 @@ void rfb_update(struct rfb *c, uint16_t rects); /* so many follow */
 void rfb_rect(struct rfb *c, uint16_t x, uint16_t y, uint16_t width, uint16_t height, int32_t encoding);
 /* One of at most RFB_RECT_PIXELS and RFB_RECT_WIDTH, in the client's encoding. */
 void rfb_encode(struct rfb *c, uint16_t x, uint16_t y, const struct rfb_image *image);
+/* RFB_HAS_COPY_RECT: what the client has so far away stands at x, y now. */
+void rfb_copy(struct rfb *c, const uint16_t at[2], const uint16_t from[2], uint16_t width, uint16_t height);
+bool rfb_may_lose(const struct rfb *c); /* by JPEG */
 void rfb_colour_map(struct rfb *c); /* when palette_due */
 /* Pseudo-rectangles. */
 void rfb_put_screens(struct rfb *c, uint16_t reason, uint16_t status, uint16_t width, uint16_t height);

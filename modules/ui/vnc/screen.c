@@ -11,8 +11,6 @@
 
 #define display (*vnc_display)
 #define input (*vnc_input)
-#define TILE_W 64u
-#define TILE_H 16u
 #define OUT_MOST (2u << 20)
 #define RECTS_MOST 4096u /* from there on whole lines of tiles are sent */
 #define BLANK_WIDTH 640u
@@ -20,28 +18,30 @@
 
 /* ---- tiles ---- */
 
-static void mark(struct vnc_client *c, const struct bp_rect *r)
+static void mark(struct vnc_client *c, const struct bp_rect *r, uint8_t bit)
 {
     uint32_t right = r->x + r->width < c->width ? r->x + r->width : c->width;
     uint32_t bottom = r->y + r->height < c->height ? r->y + r->height : c->height;
 
     if (r->x >= right || r->y >= bottom)
         return;
-    for (uint32_t y = r->y / TILE_H; y <= (bottom - 1) / TILE_H; y++)
-        memset(c->dirty + (size_t)y * c->columns + r->x / TILE_W, 1, (right - 1) / TILE_W - r->x / TILE_W + 1);
+    for (uint32_t y = r->y / VNC_TILE_H; y <= (bottom - 1) / VNC_TILE_H; y++)
+        for (uint32_t x = r->x / VNC_TILE_W; x <= (right - 1) / VNC_TILE_W; x++)
+            c->dirty[(size_t)y * c->columns + x] |= bit;
 }
 
 static void set_size(struct vnc_client *c, uint16_t width, uint16_t height)
 {
     c->width = width;
     c->height = height;
-    c->columns = (width + TILE_W - 1) / TILE_W;
-    c->rows = (height + TILE_H - 1) / TILE_H;
+    c->columns = (width + VNC_TILE_W - 1) / VNC_TILE_W;
+    c->rows = (height + VNC_TILE_H - 1) / VNC_TILE_H;
     c->dirty = bp_realloc(c->dirty, (size_t)c->columns * c->rows);
-    memset(c->dirty, 1, (size_t)c->columns * c->rows);
+    memset(c->dirty, VNC_TILE_CHANGED, (size_t)c->columns * c->rows);
+    vnc_seen_forget(c);
 }
 
-static void add_rect(struct vnc_rects *list, struct bp_rect r)
+void vnc_add_rect(struct vnc_rects *list, struct bp_rect r)
 {
     if (list->count == list->room) {
         list->room = list->room ? list->room * 2 : 64;
@@ -60,36 +60,31 @@ static void add_pieces(struct vnc_rects *list, struct bp_rect r, uint32_t width,
         uint32_t w = right - x < RFB_RECT_WIDTH ? right - x : RFB_RECT_WIDTH, h = RFB_RECT_PIXELS / w;
 
         for (uint32_t y = r.y; y < bottom; y += h)
-            add_rect(list, (struct bp_rect){x, y, w, bottom - y < h ? bottom - y : h});
+            vnc_add_rect(list, (struct bp_rect){x, y, w, bottom - y < h ? bottom - y : h});
     }
 }
 
-/* Runs of dirty tiles, one under another where they are the same; takes them off. */
-static void collect(struct vnc_client *c, const struct bp_rect *tiles, struct vnc_rects *list, bool whole_lines)
+void vnc_collect(const struct vnc_client *c, const struct bp_rect *tiles, uint8_t bits, struct vnc_rects *list)
 {
     struct vnc_rects open = {NULL, 0, 0}, now = {NULL, 0, 0}, swap;
 
     for (uint32_t y = tiles->y; y <= tiles->y + tiles->height; y++) {
-        uint8_t *row = y < tiles->y + tiles->height ? c->dirty + (size_t)y * c->columns : NULL;
+        const uint8_t *row = y < tiles->y + tiles->height ? c->dirty + (size_t)y * c->columns : NULL;
         size_t next = 0;
 
         now.count = 0;
         for (uint32_t x = tiles->x; row && x < tiles->x + tiles->width; x++) {
             uint32_t from = x;
 
-            if (!row[x])
+            if (!(row[x] & bits))
                 continue;
-            if (whole_lines) {
-                from = tiles->x;
-                x = tiles->x + tiles->width - 1;
-            }
-            while (!whole_lines && x + 1 < tiles->x + tiles->width && row[x + 1])
+            while (x + 1 < tiles->x + tiles->width && (row[x + 1] & bits))
                 x++;
-            add_rect(&now, (struct bp_rect){from, y, x - from + 1, 1});
+            vnc_add_rect(&now, (struct bp_rect){from, y, x - from + 1, 1});
         }
         for (size_t i = 0; i < now.count; i++) {
             while (next < open.count && open.rects[next].x < now.rects[i].x)
-                add_rect(list, open.rects[next++]);
+                vnc_add_rect(list, open.rects[next++]);
             if (next < open.count && open.rects[next].x == now.rects[i].x &&
                 open.rects[next].width == now.rects[i].width) {
                 now.rects[i].y = open.rects[next].y;
@@ -97,7 +92,7 @@ static void collect(struct vnc_client *c, const struct bp_rect *tiles, struct vn
             }
         }
         while (next < open.count)
-            add_rect(list, open.rects[next++]);
+            vnc_add_rect(list, open.rects[next++]);
         swap = open;
         open = now;
         now = swap;
@@ -106,25 +101,52 @@ static void collect(struct vnc_client *c, const struct bp_rect *tiles, struct vn
     free(now.rects);
 }
 
+/* Where there would be too many rectangles, whole lines of tiles are sent. */
+static void coarsen(struct vnc_client *c, const struct bp_rect *area)
+{
+    for (uint32_t y = area->y; y < area->y + area->height; y++) {
+        uint8_t *row = c->dirty + (size_t)y * c->columns + area->x, all = 0;
+
+        for (uint32_t x = 0; x < area->width; x++)
+            all |= row[x];
+        memset(row, all ? VNC_TILE_PLAIN : 0, area->width);
+    }
+}
+
+/* The tiles of each kind, those that are sent coarsely first. */
+static void collect_all(struct vnc_client *c, const struct bp_rect *area, struct vnc_rects *list, size_t ret_ends[3])
+{
+    static const uint8_t kinds[3] = {VNC_TILE_COARSE, VNC_TILE_PLAIN, VNC_TILE_EXACT};
+
+    list->count = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        vnc_collect(c, area, kinds[i], list);
+        ret_ends[i] = list->count;
+    }
+}
+
 /* What of the asked area is to be sent, in pixels. */
 static void choose(struct vnc_client *c, uint32_t width, uint32_t height)
 {
     uint32_t right = c->asked.x + c->asked.width, bottom = c->asked.y + c->asked.height;
     struct vnc_rects tiles = {NULL, 0, 0};
     struct bp_rect area;
+    size_t ends[3];
 
     right = right < c->width ? right : c->width;
     bottom = bottom < c->height ? bottom : c->height;
-    c->todo.count = c->done = 0;
+    c->todo.count = c->done = c->copies.count = c->coarse_until = c->exact_from = 0;
     if (c->asked.x >= right || c->asked.y >= bottom)
         return;
-    area = (struct bp_rect){c->asked.x / TILE_W, c->asked.y / TILE_H,
-                            (right - 1) / TILE_W - c->asked.x / TILE_W + 1,
-                            (bottom - 1) / TILE_H - c->asked.y / TILE_H + 1};
-    collect(c, &area, &tiles, false);
+    area = (struct bp_rect){c->asked.x / VNC_TILE_W, c->asked.y / VNC_TILE_H,
+                            (right - 1) / VNC_TILE_W - c->asked.x / VNC_TILE_W + 1,
+                            (bottom - 1) / VNC_TILE_H - c->asked.y / VNC_TILE_H + 1};
+    vnc_seen_compare(c, &area);
+    vnc_seen_grade(c, &area);
+    collect_all(c, &area, &tiles, ends);
     if (tiles.count > RECTS_MOST) {
-        tiles.count = 0;
-        collect(c, &area, &tiles, true);
+        coarsen(c, &area);
+        collect_all(c, &area, &tiles, ends);
     }
     for (uint32_t y = area.y; y < area.y + area.height; y++)
         memset(c->dirty + (size_t)y * c->columns + area.x, 0, area.width);
@@ -133,9 +155,15 @@ static void choose(struct vnc_client *c, uint32_t width, uint32_t height)
     for (size_t i = 0; i < tiles.count; i++) {
         const struct bp_rect *t = &tiles.rects[i];
 
-        add_pieces(&c->todo, (struct bp_rect){t->x * TILE_W, t->y * TILE_H, t->width * TILE_W,
-                                              t->height * TILE_H}, width, height);
+        if (i == ends[1])
+            c->exact_from = c->todo.count;
+        add_pieces(&c->todo, (struct bp_rect){t->x * VNC_TILE_W, t->y * VNC_TILE_H, t->width * VNC_TILE_W,
+                                              t->height * VNC_TILE_H}, width, height);
+        if (i + 1 == ends[0])
+            c->coarse_until = c->todo.count;
     }
+    if (tiles.count == ends[1])
+        c->exact_from = c->todo.count;
     free(tiles.rects);
 }
 
@@ -205,16 +233,18 @@ void vnc_screen_close(struct vnc_client *c)
     if (c->viewer)
         display->viewer_free(c->viewer);
     c->viewer = NULL;
+    vnc_seen_close(c);
     free(c->todo.rects);
+    free(c->copies.rects);
     free(c->dirty);
-    c->todo = (struct vnc_rects){NULL, 0, 0};
+    c->todo = c->copies = (struct vnc_rects){NULL, 0, 0};
     c->dirty = NULL;
 }
 
 void vnc_screen_request(struct vnc_client *c, bool incremental, const struct bp_rect *area)
 {
     if (!incremental)
-        mark(c, area);
+        mark(c, area, VNC_TILE_ASKED);
     if (c->requested && !c->incremental)
         incremental = false;
     c->requested = true;
@@ -302,10 +332,21 @@ static void resize(struct vnc_client *c, uint32_t width, uint32_t height)
         rfb_rect(&c->rfb, 0, 0, c->width, c->height, RFB_DESKTOP_SIZE);
 }
 
+static void put_copies(struct vnc_client *c)
+{
+    for (size_t i = 0; i < c->copies.count; i++) {
+        const struct bp_rect *r = &c->copies.rects[i];
+        const uint16_t at[2] = {(uint16_t)r->x, (uint16_t)r->y};
+        const uint16_t from[2] = {(uint16_t)((int32_t)r->x - c->copy_dx), (uint16_t)((int32_t)r->y - c->copy_dy)};
+
+        rfb_copy(&c->rfb, at, from, (uint16_t)r->width, (uint16_t)r->height);
+    }
+}
+
 static void go_on(struct vnc_client *c)
 {
     while (c->done < c->todo.count && c->rfb.out.size < OUT_MOST) {
-        const struct bp_rect *r = &c->todo.rects[c->done++];
+        const struct bp_rect *r = &c->todo.rects[c->done];
         static uint32_t blank[RFB_RECT_PIXELS]; /* never written */
         struct rfb_image image = {.pixels = blank, .stride = r->width, .width = r->width, .height = r->height};
 
@@ -313,7 +354,11 @@ static void go_on(struct vnc_client *c)
             image.stride = c->frame.stride / 4;
             image.pixels = c->frame.pixels + r->y * image.stride + r->x;
         }
+        c->rfb.grade = c->done < c->coarse_until ? RFB_COARSE : c->done < c->exact_from ? RFB_AS_ASKED : RFB_EXACT;
         rfb_encode(&c->rfb, (uint16_t)r->x, (uint16_t)r->y, &image);
+        if (c->rfb.lost && c->rfb.grade == RFB_COARSE)
+            vnc_seen_lost(c, r);
+        c->done++;
     }
     if (c->done == c->todo.count)
         stop_sending(c);
@@ -334,10 +379,10 @@ void vnc_screen_update(struct vnc_client *c)
     if (c->frame.width != c->width || c->frame.height != c->height)
         resize(c, c->frame.width, c->frame.height);
     for (uint32_t i = 0; i < c->frame.rect_count; i++)
-        mark(c, &c->frame.rects[i]);
+        mark(c, &c->frame.rects[i], VNC_TILE_CHANGED);
     choose(c, c->frame.width, c->frame.height);
     c->sending = true;
-    if (c->todo.count == 0 && c->incremental) {
+    if (c->todo.count + c->copies.count == 0 && c->incremental) {
         stop_sending(c);
         if (c->viewer)
             display->want(c->viewer);
@@ -346,6 +391,7 @@ void vnc_screen_update(struct vnc_client *c)
     if (c->rfb.palette_due)
         rfb_colour_map(&c->rfb);
     c->requested = false;
-    rfb_update(&c->rfb, (uint16_t)c->todo.count);
+    rfb_update(&c->rfb, (uint16_t)(c->copies.count + c->todo.count));
+    put_copies(c);
     go_on(c);
 }

@@ -29,8 +29,22 @@ static void put_zlib(struct rfb *c, const struct rfb_image *image)
     bytes_put(&c->out, c->squeezed.data, c->squeezed.size);
 }
 
+void rfb_copy(struct rfb *c, const uint16_t at[2], const uint16_t from[2], uint16_t width, uint16_t height)
+{
+    rfb_rect(c, at[0], at[1], width, height, RFB_COPY_RECT);
+    bytes_put16(&c->out, from[0]);
+    bytes_put16(&c->out, from[1]);
+}
+
+bool rfb_may_lose(const struct rfb *c)
+{
+    return (c->encoding == RFB_TIGHT || c->encoding == RFB_TIGHT_PNG) && c->lossy && c->quality >= 0 &&
+           c->format.bytes > 1;
+}
+
 void rfb_encode(struct rfb *c, uint16_t x, uint16_t y, const struct rfb_image *image)
 {
+    c->lost = false;
     rfb_rect(c, x, y, (uint16_t)image->width, (uint16_t)image->height, c->encoding);
     switch (c->encoding) {
     case RFB_HEXTILE:

@@ -63,6 +63,17 @@ struct vnc {
 extern struct vnc *vnc_servers; /* of the process: what query-vnc-servers lists */
 struct vnc *vnc_find(const char *id); /* NULL: the first; or NULL */
 
+/* Of tiles. */
+#define VNC_TILE_W 64u
+#define VNC_TILE_H 16u
+#define VNC_TILE_CHANGED 1u /* the guest's picture has */
+#define VNC_TILE_ASKED 2u   /* the client wants it in any case */
+#define VNC_TILE_STALE 4u   /* what was sent coarsely is to be sent exactly */
+#define VNC_TILE_MOVED 8u   /* while copies are looked for */
+#define VNC_TILE_PLAIN 0x10u /* while it is chosen what goes how */
+#define VNC_TILE_COARSE 0x20u
+#define VNC_TILE_EXACT 0x40u
+
 struct vnc_rects {
     struct bp_rect *rects; /* owned */
     size_t count, room;
@@ -91,14 +102,22 @@ struct vnc_client {
     /* The picture. */
     struct bp_viewer *viewer;
     uint16_t width, height; /* that it was told */
-    uint8_t *dirty;         /* of tiles: to be sent */
+    uint8_t *dirty;         /* VNC_TILE_*, of tiles: to be sent */
     uint32_t columns, rows;
     bool requested, incremental;
     struct bp_rect asked;
     bool sending;           /* `frame` is held; `todo` from `done` on is to come */
     struct bp_frame frame;
     struct vnc_rects todo;
-    size_t done;
+    size_t done, coarse_until, exact_from; /* of `todo` */
+    struct vnc_rects copies; /* to be told before, in this order */
+    int32_t copy_dx, copy_dy;
+    /* What it sees (seen.c); NULL: not kept. */
+    uint32_t *seen;         /* its picture, in lines of `width` */
+    uint8_t *known;         /* of tiles: `seen` is right */
+    unsigned seen_formats, misses;
+    struct vnc_heat *heat;  /* of tiles */
+    struct bp_timer *settler;
     /* What it is to be told besides. */
     bool cursor_due, leds_due, name_due, screens_due, pointer_due, power_due, key_due, audio_due;
     uint16_t screens_reason, screens_status;
@@ -175,6 +194,19 @@ void vnc_screen_close(struct vnc_client *c);
 void vnc_screen_request(struct vnc_client *c, bool incremental, const struct bp_rect *area);
 /* Puts as much of an update as there should be now into rfb.out. */
 void vnc_screen_update(struct vnc_client *c);
+
+/* Runs of tiles with one of these bits, one under another where they are the same. */
+void vnc_collect(const struct vnc_client *c, const struct bp_rect *tiles, uint8_t bits, struct vnc_rects *list);
+void vnc_add_rect(struct vnc_rects *list, struct bp_rect r);
+
+/* ---- seen.c ---- */
+void vnc_seen_forget(struct vnc_client *c); /* its picture has another size */
+void vnc_seen_close(struct vnc_client *c);
+/* Finds the copies, and takes off what the client has; `area`: tiles that are to be sent when they are dirty. */
+void vnc_seen_compare(struct vnc_client *c, const struct bp_rect *area);
+/* Those that are dirty become VNC_TILE_PLAIN, _COARSE or _EXACT. */
+void vnc_seen_grade(struct vnc_client *c, const struct bp_rect *area);
+void vnc_seen_lost(struct vnc_client *c, const struct bp_rect *r); /* was sent coarsely just now */
 
 /* ---- sound.c ---- */
 int vnc_sound_find(struct vnc *s, struct bp_error *err); /* the server has an audiodev */

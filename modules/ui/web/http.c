@@ -22,6 +22,8 @@
 #define FILE_MAX (4u << 20)
 #define WAIT_NS 20000000000ll /* for a request, and for its answer to be taken */
 #define NOVNC "/usr/share/novnc/"
+#define CONSOLE "console/"
+#define XTERM "/usr/share/nodejs/xterm/lib/"
 
 struct web_client {
     struct web *web;
@@ -88,7 +90,7 @@ static const char *type_of(const char *path)
     return "application/octet-stream";
 }
 
-/* A name of noVNC's files: no way leads out of their folder. */
+/* A name of others' files, or a console's: no way leads out of their folder. */
 static bool is_plain(const char *name)
 {
     static const char known[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
@@ -96,14 +98,20 @@ static bool is_plain(const char *name)
     return *name && *name != '/' && strspn(name, known) == strlen(name) && !strstr(name, "..") && strlen(name) < 200;
 }
 
-static void answer_file(struct web_client *c, const char *name)
+/* `module`: a file for Node.js, which the page's script runs. */
+static void answer_file(struct web_client *c, const char *folder, const char *name, bool module)
 {
-    char path[256], *data;
+    char path[300], head[300] = "", *data;
+    const char *tail = module ? "\n});\n" : "";
+    size_t before, after = strlen(tail);
     struct stat st;
     ssize_t n;
     int fd;
 
-    snprintf(path, sizeof(path), NOVNC "%s", name);
+    if (module)
+        snprintf(head, sizeof(head), "define('%.*s', (require, exports, module) => {\n", (int)strlen(name) - 3, name);
+    before = strlen(head);
+    snprintf(path, sizeof(path), "%s%s", folder, name);
     fd = is_plain(name) ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX) {
         if (fd >= 0)
@@ -111,14 +119,48 @@ static void answer_file(struct web_client *c, const char *name)
         answer_words(c, "404 Not Found");
         return;
     }
-    data = bp_alloc((size_t)st.st_size + 1);
-    n = read(fd, data, (size_t)st.st_size);
+    data = bp_alloc(before + (size_t)st.st_size + after + 1);
+    memcpy(data, head, before);
+    n = read(fd, data + before, (size_t)st.st_size);
     close(fd);
+    memcpy(data + before + (n > 0 ? n : 0), tail, after);
     if (n < 0)
         answer_words(c, "404 Not Found");
     else
-        answer(c, "200 OK", type_of(name), data, (size_t)n);
+        answer(c, "200 OK", type_of(name), data, before + (size_t)n + after);
     free(data);
+}
+
+/* Ids and sizes of the text consoles, in JSON. */
+static void answer_consoles(struct web_client *c)
+{
+    struct bytes text = {NULL, 0, 0};
+    uint32_t columns, rows;
+    const char *id;
+
+    bytes_put8(&text, '[');
+    for (unsigned n = 0; (id = (*web_vc)->console_at(n, &columns, &rows)); n++) {
+        char one[320];
+        int length = snprintf(one, sizeof(one), "%s{\"id\": \"%s\", \"columns\": %u, \"rows\": %u}",
+                              text.size > 1 ? ", " : "", id, columns, rows);
+
+        if (is_plain(id)) /* others have no address */
+            bytes_put(&text, one, (size_t)length);
+    }
+    bytes_put8(&text, ']');
+    answer(c, "200 OK", "application/json", (const char *)text.data, text.size);
+    bytes_free(&text);
+}
+
+static void answer_text(struct web_client *c)
+{
+    struct bytes text = {NULL, 0, 0};
+
+    if (web_text(c->web->machine, &text))
+        answer(c, "200 OK", "text/plain; charset=utf-8", text.data ? (const char *)text.data : "", text.size);
+    else
+        answer_words(c, "404 Not Found");
+    bytes_free(&text);
 }
 
 /* ---- requests ---- */
@@ -135,10 +177,25 @@ static bool knows_token(const struct web *web, const char *path)
     return differs == 0;
 }
 
+/* The connection becomes a WebSocket, of the VNC server or of a console. */
+static void hand_over(struct web_client *c, const char *name)
+{
+    struct bp_error err = {0};
+    int fd = c->fd, r;
+
+    c->fd = -1; /* another one's from now on */
+    bp_watch_free(c->watch);
+    c->watch = NULL;
+    r = !strcmp(name, "rfb") ? (*web_vnc)->serve(c->web->machine, fd, c->in, c->got, &err)
+                             : web_console_new(c->web, fd, name + strlen(CONSOLE), c->in, c->got, &err);
+    if (r < 0)
+        bp_log(BP_LOG_TRACE, "web: %s\n", err.message);
+    web_client_free(c);
+}
+
 static void serve(struct web_client *c, const char *path)
 {
     const char *name = path + WEB_TOKEN + 2;
-    struct bp_error err = {0};
 
     if (!knows_token(c->web, path)) {
         answer_words(c, "404 Not Found");
@@ -147,18 +204,18 @@ static void serve(struct web_client *c, const char *path)
     } else if (!strcmp(name, "page.js")) {
         answer(c, "200 OK", "text/javascript", web_script, strlen(web_script));
     } else if (!strncmp(name, "novnc/", 6)) {
-        answer_file(c, name + 6);
-    } else if (!strcmp(name, "rfb") && !websocket_comes_from_host(c->in, c->got)) {
-        answer_words(c, "403 Forbidden");
-    } else if (!strcmp(name, "rfb")) {
-        int fd = c->fd;
-
-        c->fd = -1; /* the VNC server's from now on */
-        bp_watch_free(c->watch);
-        c->watch = NULL;
-        if ((*web_vnc)->serve(c->web->machine, fd, c->in, c->got, &err) < 0)
-            bp_log(BP_LOG_TRACE, "web: %s\n", err.message);
-        web_client_free(c);
+        answer_file(c, NOVNC, name + 6, false);
+    } else if (!strncmp(name, "xterm/", 6)) {
+        answer_file(c, XTERM, name + 6, strlen(name) > 9 && !strcmp(name + strlen(name) - 3, ".js"));
+    } else if (!strcmp(name, "consoles")) {
+        answer_consoles(c);
+    } else if (!strcmp(name, "text")) {
+        answer_text(c);
+    } else if (!strcmp(name, "rfb") || (!strncmp(name, CONSOLE, strlen(CONSOLE)) && is_plain(name + strlen(CONSOLE)))) {
+        if (websocket_comes_from_host(c->in, c->got))
+            hand_over(c, name);
+        else
+            answer_words(c, "403 Forbidden");
     } else {
         answer_words(c, "404 Not Found");
     }

@@ -14,12 +14,16 @@
 #include <unistd.h>
 
 #include <bp/command.h>
-#include <bp/host/display.h>
 #include <bp/log.h>
 
 BP_USE(vnc_import, struct bp_vnc_interface, "vnc", 1);
 const struct bp_vnc_interface *const *const web_vnc = &vnc_import;
-static const struct bp_import imports[] = {BP_IMPORT(vnc_import, "vnc", 1), {0}};
+BP_USE(vc_import, struct bp_vc_interface, "vc", 1);
+const struct bp_vc_interface *const *const web_vc = &vc_import;
+BP_USE(display_import, struct bp_display_interface, "display", 1);
+const struct bp_display_interface *const *const web_display_api = &display_import;
+static const struct bp_import imports[] = {BP_IMPORT(vnc_import, "vnc", 1), BP_IMPORT(vc_import, "vc", 1),
+                                           BP_IMPORT(display_import, "display", 1), {0}};
 
 #define HOST "127.0.0.1"
 #define FIRST_PORT 6080u
@@ -121,6 +125,8 @@ static void web_close(struct bp_object *obj)
     web->listener_count = 0;
     while (web->clients)
         web_client_free(web->clients);
+    while (web->consoles)
+        web_console_free(web->consoles);
 }
 
 static const struct bp_field props[] = {

@@ -30,6 +30,14 @@ static void say_text(const char *name, uint32_t address)
     print("'\r\n");
 }
 
+static uint32_t last_cache(void) /* as CPUID tells of it: AMD APM volume 3, E.4.4 */
+{
+    uint32_t a = 0x80000006u, b, c = 0, d;
+
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return d;
+}
+
 /* Entries of 24 bytes; `skip` of them come before start, length and type. */
 static void say_map(uint32_t at, uint32_t count, uint32_t skip)
 {
@@ -56,6 +64,7 @@ void kmain(uint32_t eax, uint32_t ebx)
     say("eax", eax);
     say("bss", sum);
     say("mode", cr0 & 0x80000001u);
+    say("last_cache", last_cache());
 #ifdef PVH
     say("magic", M32(ebx));
     say("version", M32(ebx + 4));

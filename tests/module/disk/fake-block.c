@@ -212,11 +212,22 @@ static void fake_drain(struct bp_blk *blk, void (*fn)(void *opaque), void *opaqu
         fn(opaque);
 }
 
+/* A drive is its own node. */
+static struct bp_block_node *fake_find(const char *name)
+{
+    for (struct fake_disk *d = fake_disks; d->name; d++) {
+        if (name && strcmp(d->name, name) == 0)
+            return (struct bp_block_node *)d;
+    }
+    return NULL;
+}
+
 static const struct bp_block_interface table = {
     .size = sizeof(table), .open = fake_open, .close = fake_close, .conf_complete = fake_conf_complete,
     .geometry = fake_geometry, .submit = fake_submit, .cancel = fake_cancel, .length = fake_length,
     .inserted = fake_inserted, .writable = fake_writable, .write_cache = fake_write_cache,
     .set_write_cache = fake_set_write_cache, .tray = fake_tray, .lock_medium = fake_lock,
-    .name = fake_name, .serial = fake_serial, .drain = fake_drain};
+    .name = fake_name, .serial = fake_serial, .drain = fake_drain,
+    .find = fake_find};
 BP_INTERFACE(fake, "block", 1, 0, &table);
 BP_MODULE("fake-block", "Disks of tests", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, &fake});

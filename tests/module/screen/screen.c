@@ -19,11 +19,11 @@ BP_USE(input, struct bp_input_interface, "input", 1);
 #define REGISTERS 0xe8000000u
 #define EVENTS 4096u
 
-enum { WIDTH, HEIGHT, CURSOR, COUNT, TYPE, CODE, VALUE };
+enum { WIDTH, HEIGHT, CURSOR, COUNT, TYPE, CODE, VALUE, LEDS };
 
 struct screen {
     uint32_t width, height;
-    bool tablet;
+    bool tablet, touch;
     struct bp_region *memory;
     struct bp_console *console;
     struct bp_input_device *keyboard;
@@ -93,6 +93,8 @@ static void screen_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
     }
     if (addr / 4 == CURSOR)
         set_cursor(s, (uint32_t)value);
+    if (addr / 4 == LEDS)
+        input->set_leds(s->keyboard, (uint32_t)value);
 }
 
 static const struct bp_region_ops ops = {
@@ -118,7 +120,8 @@ static int screen_attach(struct bp_device *dev, struct bp_error *err)
     struct bp_owner *owner = bp_device_owner(dev);
     const struct bp_input_ops input_ops = {
         .size = sizeof(input_ops), .name = "test keyboard and pointer", .space = space, .event = event,
-        .takes = BP_INPUT_TAKES_KEYS | (s->tablet ? BP_INPUT_TAKES_ABSOLUTE : BP_INPUT_TAKES_RELATIVE)};
+        .takes = BP_INPUT_TAKES_KEYS | (s->tablet ? BP_INPUT_TAKES_ABSOLUTE : BP_INPUT_TAKES_RELATIVE) |
+                 (s->touch ? BP_INPUT_TAKES_TOUCH : 0)};
     struct bp_region *root = bp_space_root(bp_device_memory(dev));
     int r = bp_region_new_ram(owner, "test-screen", MEMORY_SIZE, &s->memory, err);
 
@@ -147,6 +150,7 @@ static const struct bp_field props[] = {
     BP_PROP_RANGE("width", UINT32, struct screen, width, "640", 1, 4096, "pixels"),
     BP_PROP_RANGE("height", UINT32, struct screen, height, "480", 1, 4096, "pixels"),
     BP_PROP("tablet", BOOL, struct screen, tablet, "on", "its pointer is an absolute one"),
+    BP_PROP("touch", BOOL, struct screen, touch, "off", "fingers are felt"),
     BP_FIELDS_END};
 BP_DEVICE(screen, "test-screen", "system", "Screen for tests", struct screen, props, NULL, .category = "misc",
           .attach = screen_attach, .detach = screen_detach);

@@ -46,6 +46,7 @@ static const struct bp_usb_interface_info interfaces[] = {
 static const struct bp_usb_description full = {.version = 0x0200, .max_packet0 = 8, .attributes = 0x80, .power = 50,
                                                .interfaces = 1, .interface_count = 1, .table = interfaces};
 static const char *const strings[] = {"", "QEMU", "QEMU USB SERIAL", "1", NULL};
+static const char *const braille_strings[] = {"", "QEMU", "QEMU USB BRAILLE", "1", NULL};
 
 /* ---- the line ---- */
 static size_t can_read(void *opaque)
@@ -226,7 +227,8 @@ static int attach(struct bp_device *dev, struct bp_error *err)
     s->usb = usb->of(dev);
     s->chr = s->chardev ? chardev->from_object(s->chardev) : NULL;
     if (!s->chr)
-        return bp_fail(err, EINVAL, "usb-serial: property 'chardev' is missing: where does its line lead?");
+        return bp_fail(err, EINVAL, "%s: property 'chardev' is missing: where does its line lead?",
+                       bp_object_type(bp_device_object(dev)));
     return chardev->connect(s->chr, &handlers, s, err);
 }
 
@@ -257,17 +259,24 @@ static const struct bp_state_table table = {.version = 1, .oldest = 1, .fields =
 static const struct bp_field props[] = {
     BP_PROP_LINK("chardev", "chardev", struct serial, chardev, "where the line leads"), BP_FIELDS_END};
 
-static const struct bp_usb_device_info info = {
-    .size = sizeof(info), .vendor = 0x0403, .product = 0x6001, .release = 0x0400, .manufacturer_string = 1,
-    .product_string = 2, .serial_string = 3, .at = {NULL, &full, NULL, NULL}, .strings = strings, .control = control,
-    .transfer = transfer, .reset = reset};
-static const struct bp_level_info infos[] = {{.level = "usb-device", .info = &info}, {.level = NULL}};
-BP_NOTE("provides=device:usb-serial;bus=usb-bus;user=yes;summary=USB serial line (FTDI)");
-static const struct bp_device_class serial_class = {
-    .type = {.size = sizeof(struct bp_device_class), .flags = BP_TYPE_HOTPLUGGABLE, .name = "usb-serial",
-             .parent = "usb-device", .summary = "USB serial line (FTDI)", .state_size = sizeof(struct serial),
-             .props = props, .state = &table, .infos = infos},
-    .bus = "usb-bus", .category = "misc", .attach = attach, .detach = detach, .firmware_name = "serial"};
+/* Braille terminals of Baum have the same chip with a number of their own, by which drivers know them. */
+#define SERIAL(IDENT, NAME, SUMMARY, PRODUCT, STRINGS) \
+    static const struct bp_usb_device_info IDENT##_info = { \
+        .size = sizeof(IDENT##_info), .vendor = 0x0403, .product = PRODUCT, .release = 0x0400, \
+        .manufacturer_string = 1, .product_string = 2, .serial_string = 3, .at = {NULL, &full, NULL, NULL}, \
+        .strings = STRINGS, \
+        .control = control, .transfer = transfer, .reset = reset}; \
+    static const struct bp_level_info IDENT##_infos[] = {{.level = "usb-device", .info = &IDENT##_info}, \
+                                                          {.level = NULL}}; \
+    BP_NOTE("provides=device:" NAME ";bus=usb-bus;user=yes;summary=" SUMMARY); \
+    static const struct bp_device_class IDENT##_class = { \
+        .type = {.size = sizeof(struct bp_device_class), .flags = BP_TYPE_HOTPLUGGABLE, .name = NAME, \
+                 .parent = "usb-device", .summary = SUMMARY, .state_size = sizeof(struct serial), .props = props, \
+                 .state = &table, .infos = IDENT##_infos}, \
+        .bus = "usb-bus", .category = "misc", .attach = attach, .detach = detach, .firmware_name = "serial"}
+SERIAL(serial, "usb-serial", "USB serial line (FTDI)", 0x6001, strings);
+SERIAL(braille, "usb-braille", "USB braille terminal: Baum's on a serial line", 0xfe72, braille_strings);
 
 static const struct bp_import imports[] = {BP_IMPORT(usb, "usb", 1), BP_IMPORT(chardev, "chardev", 1), {0}};
-BP_MODULE("usb-serial", "USB serial line", imports, {BP_PROVIDE_DEVICE, &serial_class});
+BP_MODULE("usb-serial", "USB serial line", imports, {BP_PROVIDE_DEVICE, &serial_class},
+          {BP_PROVIDE_DEVICE, &braille_class});

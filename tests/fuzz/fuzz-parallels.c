@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Fuzz target: images in the format parallels. */
+#include "format-fuzz.h"
+
+#include "../../modules/block/format/format.c"
+#include "../../modules/block/format/meta.c"
+#include "../../modules/block/format/sparse.c"
+#include "../../modules/block/parallels/driver.c"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    block = &fuzz_block;
+    fuzz_format(&parallels_driver, data, size, NULL, 0, NULL);
+    return 0;
+}
