@@ -101,13 +101,11 @@ def frames_go_both_ways_in_each_mode():
 
 
 def send_flows(mark):
-    for n in range(FLOWS):  # what the kernel spreads by: addresses and ports of UDP
-        packet = bytes([0x45, 0, 0, 40, 0, n, 0, 0, 64, 17, 0, 0, 10, 0, 0, n, 10, 0, 1, n]) + \
-            n.to_bytes(2, "big") + (7 * n).to_bytes(2, "big") + bytes([0, 20, 0, 0]) + bytes(31) + bytes([mark])
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-        with raw:
-            raw.bind(("bpx1", 0x0800))
-            raw.send(MAC + b"\x52\x54\0\0\0\x01" + b"\x08\0" + packet)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:  # one: the kernel waits long when such a socket goes
+        for n in range(FLOWS):  # what the kernel spreads by: addresses and ports of UDP
+            packet = bytes([0x45, 0, 0, 40, 0, n, 0, 0, 64, 17, 0, 0, 10, 0, 0, n, 10, 0, 1, n]) + \
+                n.to_bytes(2, "big") + (7 * n).to_bytes(2, "big") + bytes([0, 20, 0, 0]) + bytes(31) + bytes([mark])
+            raw.sendto(MAC + b"\x52\x54\0\0\0\x01" + b"\x08\0" + packet, ("bpx1", 0x0800))
 
 
 def flows(w, expected=None):
