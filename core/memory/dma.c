@@ -18,7 +18,8 @@
 #include "read-side.h"
 
 struct part {
-    struct bp_region *ram; /* a reference; NULL: a bounce buffer */
+    struct bp_region *ram; /* NULL: a bounce buffer */
+    bool pins;             /* RAM: the pin is this part's; those behind it in the same region lean on it */
     uint64_t offset;       /* RAM: in the region */
     struct bp_space *space; /* bounce: where it stands for what, behind all translations */
     uint64_t addr;
@@ -26,12 +27,17 @@ struct part {
     uint64_t length;
 };
 
+#define FEW 4u /* what most requests need: no memory but that of the mapping itself */
+
 struct bp_dma {
     enum bp_dma_direction direction;
     struct bp_access access;
-    GArray *parts;
-    GArray *vectors; /* struct iovec, one for each part */
+    struct part *parts;
+    struct iovec *vectors; /* one for each part */
+    unsigned count, room;
     uint64_t bounced;
+    struct part few_parts[FEW];
+    struct iovec few_vectors[FEW];
 };
 
 /* ---- bounce buffers ---- */
@@ -151,22 +157,37 @@ void bp_dma_wait_free(struct bp_dma_wait *wait)
 
 /* ---- mapping ---- */
 
+static void more_room(struct bp_dma *dma)
+{
+    bool grown = dma->parts != dma->few_parts;
+
+    dma->room *= 4;
+    dma->parts = g_renew(struct part, grown ? dma->parts : NULL, dma->room);
+    dma->vectors = g_renew(struct iovec, grown ? dma->vectors : NULL, dma->room);
+    if (!grown) {
+        memcpy(dma->parts, dma->few_parts, sizeof(dma->few_parts));
+        memcpy(dma->vectors, dma->few_vectors, sizeof(dma->few_vectors));
+    }
+}
+
+static struct part *last_part(struct bp_dma *dma)
+{
+    return dma->count > 0 ? &dma->parts[dma->count - 1] : NULL;
+}
+
 static void add_part(struct bp_dma *dma, const struct part *part)
 {
-    struct iovec vec = {part->host, part->length};
-    struct part *last;
+    struct part *last = last_part(dma);
 
-    if (dma->parts->len > 0) {
-        last = &g_array_index(dma->parts, struct part, dma->parts->len - 1);
-        if (part->ram && last->ram == part->ram && last->offset + last->length == part->offset) {
-            last->length += part->length;
-            g_array_index(dma->vectors, struct iovec, dma->vectors->len - 1).iov_len += part->length;
-            bpc_region_unpin(part->ram);
-            return;
-        }
+    if (last && part->ram && last->ram == part->ram && last->offset + last->length == part->offset) {
+        last->length += part->length;
+        dma->vectors[dma->count - 1].iov_len += part->length;
+        return;
     }
-    g_array_append_vals(dma->parts, part, 1);
-    g_array_append_vals(dma->vectors, &vec, 1);
+    if (dma->count == dma->room)
+        more_room(dma);
+    dma->parts[dma->count] = *part;
+    dma->vectors[dma->count++] = (struct iovec){part->host, part->length};
 }
 
 static int map_bounce(struct bp_dma *dma, struct bp_space *space, uint64_t addr, uint64_t length)
@@ -228,9 +249,12 @@ static int map_range(struct bp_dma *dma, struct bp_space *space, uint64_t addr, 
     region = range->region;
     offset = range->offset + (addr - range->first);
     if (range->host && (!range->readonly || dma->direction == BP_DMA_TO_DEVICE)) {
-        part = (struct part){.ram = region, .offset = offset, .length = n,
+        const struct part *last = last_part(dma);
+
+        part = (struct part){.ram = region, .pins = !last || last->ram != region, .offset = offset, .length = n,
                              .host = range->host + (addr - range->first)};
-        bpc_region_pin(region);
+        if (part.pins)
+            bpc_region_pin(region);
         bpc_memory_read_unlock();
         add_part(dma, &part);
         return 0;
@@ -263,18 +287,23 @@ static int map_stretch(struct bp_dma *dma, struct bp_space *space, uint64_t addr
 /* Takes over `done` bytes from the start; 0: nothing was written. */
 static int finish(struct bp_dma *dma, uint64_t done)
 {
+    struct bp_region *pinned = NULL;
     int ret = 0;
 
-    for (guint i = 0; i < dma->parts->len; i++) {
-        const struct part *part = &g_array_index(dma->parts, struct part, i);
+    for (unsigned i = 0; i < dma->count; i++) {
+        const struct part *part = &dma->parts[i];
         uint64_t n = MIN(done, part->length);
         int part_ret = 0;
 
         done -= n;
+        if (part->pins || !part->ram) {
+            if (pinned)
+                bpc_region_unpin(pinned);
+            pinned = part->ram;
+        }
         if (part->ram) {
             if (n > 0)
                 bp_region_mark_dirty(part->ram, part->offset, n);
-            bpc_region_unpin(part->ram);
         } else {
             if (n > 0)
                 part_ret = bp_space_write_as(part->space, part->addr, part->host, n, &dma->access);
@@ -283,26 +312,40 @@ static int finish(struct bp_dma *dma, uint64_t done)
         if (part_ret < 0)
             ret = part_ret;
     }
+    if (pinned)
+        bpc_region_unpin(pinned);
     give_back(dma);
-    g_array_free(dma->parts, true);
-    g_array_free(dma->vectors, true);
+    if (dma->parts != dma->few_parts) {
+        g_free(dma->parts);
+        g_free(dma->vectors);
+    }
     g_free(dma);
     return ret;
+}
+
+static struct bp_dma *begin(enum bp_dma_direction direction, const struct bp_access *access)
+{
+    struct bp_dma *dma = g_new(struct bp_dma, 1);
+
+    dma->direction = direction;
+    dma->access = (struct bp_access){.size = sizeof(dma->access)};
+    if (access)
+        memcpy(&dma->access, access, MIN(access->size, sizeof(dma->access)));
+    dma->access.size = sizeof(dma->access);
+    dma->parts = dma->few_parts;
+    dma->vectors = dma->few_vectors;
+    dma->count = 0;
+    dma->room = FEW;
+    dma->bounced = 0;
+    return dma;
 }
 
 int bp_dma_map(struct bp_space *space, uint64_t addr, uint64_t length, enum bp_dma_direction direction,
                const struct bp_access *access, struct bp_dma **ret_dma)
 {
-    struct bp_dma *dma = g_new0(struct bp_dma, 1);
-    int ret;
+    struct bp_dma *dma = begin(direction, access);
+    int ret = map_stretch(dma, space, addr, length);
 
-    dma->direction = direction;
-    if (access)
-        memcpy(&dma->access, access, MIN(access->size, sizeof(dma->access)));
-    dma->access.size = sizeof(dma->access);
-    dma->parts = g_array_new(false, false, sizeof(struct part));
-    dma->vectors = g_array_new(false, false, sizeof(struct iovec));
-    ret = map_stretch(dma, space, addr, length);
     if (ret < 0)
         (void)finish(dma, 0);
     else
@@ -310,10 +353,15 @@ int bp_dma_map(struct bp_space *space, uint64_t addr, uint64_t length, enum bp_d
     return ret;
 }
 
+int bp_dma_map_more(struct bp_dma *dma, struct bp_space *space, uint64_t addr, uint64_t length)
+{
+    return map_stretch(dma, space, addr, length);
+}
+
 const struct iovec *bp_dma_vectors(const struct bp_dma *dma, unsigned *ret_count)
 {
-    *ret_count = dma->vectors->len;
-    return (const struct iovec *)(void *)dma->vectors->data;
+    *ret_count = dma->count;
+    return dma->vectors;
 }
 
 int bp_dma_unmap(struct bp_dma *dma, uint64_t done)

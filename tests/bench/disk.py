@@ -3,6 +3,7 @@
 """How fast a guest reads a virtio disk: Debian's kernel under our translator with default options, and under Debian's QEMU
 (translating as well) with its default options and with those that its users tune (I/O thread, io_uring), turn by
 turn in one run. Medians, ratios, and the process's CPU time for each request. A program of ours, disk-guest.c, reads.
+The host's own reads of the same file (disk-host.c) are the limit.
 
 usage: disk.py BUILD-ROOT [--rounds N] [--seconds S] [--mib N] [--alone]
 --seconds: of each row; --mib: the disk's size; --alone: without the peer
@@ -56,6 +57,14 @@ def one_run(command, kernel, initrd, seconds):
         console.close()
 
 
+def host_alone(program, image, seconds):
+    """The same of the host's own reads out of its page cache, one after the other: the limit of all of them."""
+    text = subprocess.run([program, image, str(seconds)], check=True, capture_output=True, text=True).stdout
+    found = {name: (int(count) / float(took), float(cpu) / int(count))
+             for name, count, took, cpu in (line.split() for line in text.splitlines())}
+    return {row: found[row.split("-", maxsplit=1)[0]] for row in ROWS}
+
+
 def ways(build, image, alone):
     plain = ["-drive", f"file={image},format=raw,if=virtio"]
     tuned = ["-object", "iothread,id=io", "-blockdev", f"driver=file,filename={image},aio=io_uring,node-name=f",
@@ -90,16 +99,18 @@ def main():
     options = parser.parse_args()
     samples = {}
     with tempfile.TemporaryDirectory(prefix="backplane-bench-") as folder:
-        program, initrd, image = (os.path.join(folder, name) for name in ("disk-guest", "initrd", "disk"))
-        subprocess.run(["cc", "-O2", "-static", "-o", program, os.path.join(HERE, "disk-guest.c")], check=True)
+        program, host, initrd, image = (os.path.join(folder, name) for name in ("disk-guest", "disk-host", "initrd", "disk"))
+        for one in (program, host):
+            subprocess.run(["cc", "-O2", "-static", "-o", one, os.path.join(HERE, os.path.basename(one) + ".c")], check=True)
         kernel, plain = disk.guest(("virtio_pci", "virtio_blk"))
         with_programs(plain, initrd, program)
         with open(image, "wb") as f:
             for _ in range(options.mib):
                 f.write(os.urandom(1 << 20))
         for turn in range(options.rounds):
-            for name, command in ways(options.build, image, options.alone).items():
-                for row, sample in one_run(command, kernel, initrd, options.seconds).items():
+            for name, command in {**ways(options.build, image, options.alone), "the host alone": None}.items():
+                for row, sample in (one_run(command, kernel, initrd, options.seconds) if command else
+                                    host_alone(host, image, options.seconds)).items():
                     samples.setdefault((name, row), []).append(sample)
                     print(f"round {turn + 1}: {name}, {row}: {sample[0]:.0f} requests/s, "
                           f"{sample[1] * 1e6:.1f} us of CPU for each", file=sys.stderr)

@@ -92,6 +92,63 @@ static void ram_is_mapped_in_place(void)
     tear_down();
 }
 
+/* A list of addresses is one mapping: stretches that lie together in host memory are one vector, each region is pinned
+ * once, and what was done is counted from the first byte of the first stretch. */
+static void stretches_follow_each_other(void)
+{
+    const struct iovec *vec;
+    struct bp_region *extra;
+    struct bp_dma *dma;
+    unsigned n;
+
+    set_up();
+    g_assert_cmpint(bp_region_new_ram(&owner, "extra", 0x2000, &extra, NULL), ==, 0);
+    bp_region_add(root, extra, 0x10000000, 0);
+    memset(io_bytes, 0, 0x100);
+    g_assert_cmpint(bp_dma_map(space, RAM, 0x1000, BP_DMA_FROM_DEVICE, NULL, &dma), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, RAM + 0x1000, 0x1000), ==, 0);
+    for (unsigned i = 0; i < 300; i++) /* more than fits, twice, and no two together */
+        g_assert_cmpint(bp_dma_map_more(dma, space, RAM + 0x4000 + i * 0x20, 0x10), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, IO, 0x10), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, IO + 0x20, 0x10), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, 0x10000000, 0x1000), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, RAM + 0x3000, 0x1000), ==, 0);
+    vec = bp_dma_vectors(dma, &n);
+    g_assert_cmpuint(n, ==, 305);
+    g_assert_true(vec[0].iov_base == host && vec[0].iov_len == 0x2000);
+    for (unsigned i = 0; i < 300; i++)
+        g_assert_true(vec[1 + i].iov_base == host + 0x4000 + i * 0x20 && vec[1 + i].iov_len == 0x10);
+    g_assert_true(vec[303].iov_base == bp_region_ram(extra) && vec[304].iov_base == host + 0x3000);
+    g_assert_cmpuint(bp_ram_pins(ram), ==, 2);
+    g_assert_cmpuint(bp_ram_pins(extra), ==, 1);
+    memset(vec[301].iov_base, 0x5a, 0x10);
+    memset(vec[302].iov_base, 0x5a, 0x10);
+    g_assert_cmpint(bp_dma_unmap(dma, 0x2000 + 300 * 0x10 + 0x18), ==, 0);
+    g_assert_cmpuint(io_bytes[0x0f], ==, 0x5a);
+    g_assert_cmpuint(io_bytes[0x27], ==, 0x5a);
+    g_assert_cmpuint(io_bytes[0x28], ==, 0);
+    g_assert_cmpuint(bp_ram_pins(ram), ==, 0);
+    g_assert_cmpuint(bp_ram_pins(extra), ==, 0);
+    tear_down();
+}
+
+static void a_stretch_that_fails_leaves_the_rest_mapped(void)
+{
+    struct bp_dma *dma;
+
+    set_up();
+    g_assert_cmpint(bp_dma_map(space, RAM, 0x1000, BP_DMA_FROM_DEVICE, NULL, &dma), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, 0x20000000, 0x10), ==, -EFAULT);
+    g_assert_cmpint(bp_dma_map_more(dma, space, IO, BP_DMA_BOUNCE_MAX), ==, 0);
+    g_assert_cmpint(bp_dma_map_more(dma, space, IO + BP_DMA_BOUNCE_MAX, 0x10), ==, -EMSGSIZE);
+    g_assert_cmpuint(bp_ram_pins(ram), ==, 1);
+    g_assert_cmpint(bp_dma_unmap(dma, 0), ==, 0);
+    g_assert_cmpuint(bp_ram_pins(ram), ==, 0);
+    g_assert_cmpint(bp_dma_map(space, IO, BP_DMA_BOUNCE_MAX, BP_DMA_FROM_DEVICE, NULL, &dma), ==, 0); /* all given back */
+    g_assert_cmpint(bp_dma_unmap(dma, 0), ==, 0);
+    tear_down();
+}
+
 static void pinned_ram_outlives_its_region(void)
 {
     const struct iovec *vec;
@@ -311,6 +368,8 @@ int main(int argc, char **argv)
     bpc_loop_init();
     bpc_owner_init(&owner);
     CASE(ram_is_mapped_in_place);
+    CASE(stretches_follow_each_other);
+    CASE(a_stretch_that_fails_leaves_the_rest_mapped);
     CASE(pinned_ram_outlives_its_region);
     CASE(what_the_device_wrote_is_made_known);
     CASE(io_goes_through_a_buffer);

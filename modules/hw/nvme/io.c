@@ -49,9 +49,10 @@ static int list_pages(struct nvme *s, uint64_t prp1, uint64_t prp2, uint64_t byt
 
 static void unmap(struct nvme_request *r, bool filled)
 {
-    for (unsigned i = 0; i < r->map_count; i++)
-        (void)bp_dma_unmap(r->maps[i], filled ? UINT64_MAX : 0);
-    r->map_count = 0;
+    struct bp_dma *map = r->map;
+
+    r->map = NULL;
+    (void)bp_dma_unmap(map, filled ? UINT64_MAX : 0);
 }
 
 static int map_pages(struct nvme *s, struct nvme_request *r, const uint64_t *pages, unsigned count, uint64_t bytes,
@@ -59,40 +60,25 @@ static int map_pages(struct nvme *s, struct nvme_request *r, const uint64_t *pag
 {
     const struct bp_access who = {.size = sizeof(who), .flags = BP_ACCESS_REQUESTER,
                                   .requester = nvme_pci->requester(s->dev)};
-    unsigned vectors = 0;
+    int ret = 0;
 
-    r->maps = calloc(count, sizeof(*r->maps));
-    if (!r->maps)
-        return -ENOMEM;
-    for (unsigned i = 0; i < count && bytes > 0;) {
+    for (unsigned i = 0; ret == 0 && i < count && bytes > 0;) {
         uint64_t first = pages[i], length = NVME_PAGE - first % NVME_PAGE;
-        unsigned n;
-        int ret;
 
         for (i++; i < count && length < bytes && pages[i] == first + length; i++)
             length += NVME_PAGE;
         if (length > bytes)
             length = bytes;
-        ret = bp_dma_map(nvme_pci->dma(s->dev), first, length, to_guest ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who,
-                         &r->maps[r->map_count]);
-        if (ret < 0)
-            return ret;
+        if (r->map)
+            ret = bp_dma_map_more(r->map, nvme_pci->dma(s->dev), first, length);
+        else
+            ret = bp_dma_map(nvme_pci->dma(s->dev), first, length, to_guest ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE,
+                             &who, &r->map);
         bytes -= length;
-        (void)bp_dma_vectors(r->maps[r->map_count++], &n);
-        vectors += n;
     }
-    r->iov = malloc(vectors * sizeof(*r->iov));
-    if (!r->iov)
-        return -ENOMEM;
-    r->req.iov = r->iov;
-    for (unsigned i = 0; i < r->map_count; i++) {
-        unsigned n;
-        const struct iovec *v = bp_dma_vectors(r->maps[i], &n);
-
-        memcpy(r->iov + r->req.iov_count, v, n * sizeof(*v));
-        r->req.iov_count += n;
-    }
-    return 0;
+    if (ret == 0 && r->map)
+        r->req.iov = bp_dma_vectors(r->map, &r->req.iov_count);
+    return ret;
 }
 
 int nvme_copy(struct nvme *s, const struct nvme_command *c, void *buf, uint32_t length, bool to_guest)
@@ -124,8 +110,6 @@ static void free_request(struct nvme_request *r)
     *r->link = r->next;
     if (r->next)
         r->next->link = r->link;
-    free(r->maps);
-    free(r->iov);
     free(r->ranges);
     free(r);
 }

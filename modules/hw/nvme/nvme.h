@@ -82,9 +82,7 @@ struct nvme_request {
     struct bp_blk_request *at_block;
     enum bp_block_op op;
     struct bp_block_request req;
-    struct bp_dma **maps;
-    unsigned map_count;
-    struct iovec *iov;
+    struct bp_dma *map;
     uint8_t *ranges; /* of dataset management */
     unsigned range, range_count;
 };

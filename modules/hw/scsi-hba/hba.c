@@ -76,21 +76,12 @@ struct hba_command *hba_new(struct hba *hba, uint64_t key)
 
 static void unmap(struct hba_command *c, uint64_t moved)
 {
-    c->hba->busy++;
-    for (unsigned i = 0; i < c->map_count; i++) {
-        uint64_t length = 0;
-        unsigned n;
-        const struct iovec *v = bp_dma_vectors(c->maps[i], &n);
+    struct bp_dma *map = c->map;
 
-        for (unsigned k = 0; k < n; k++)
-            length += v[k].iov_len;
-        if (length > moved)
-            length = moved;
-        moved -= length;
-        (void)bp_dma_unmap(c->maps[i], c->to_guest ? length : 0);
-    }
+    c->map = NULL;
+    c->hba->busy++;
+    (void)bp_dma_unmap(map, c->to_guest ? moved : 0);
     c->hba->busy--;
-    c->map_count = 0;
 }
 
 static void unlink_it(struct hba_command *c)
@@ -105,8 +96,6 @@ static void free_it(struct hba_command *c)
 {
     c->hba->pieces -= c->count;
     free(c->pieces);
-    free(c->maps);
-    free(c->iov);
     free(c);
 }
 
@@ -167,37 +156,24 @@ static int map_pieces(struct hba_command *c)
     struct hba *hba = c->hba;
     const struct bp_access who = {.size = sizeof(who), .flags = BP_ACCESS_REQUESTER,
                                   .requester = hba->pci->requester(hba->dev)};
-    unsigned vectors = 0, n;
+    const enum bp_dma_direction direction = c->to_guest ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE;
+    int ret = 0;
 
-    c->maps = calloc(c->count, sizeof(*c->maps));
-    if (!c->maps)
-        return -EAGAIN;
-    for (unsigned i = 0; i < c->count; i++) {
-        int ret = bp_dma_map(hba->pci->dma(hba->dev), c->pieces[i].addr, c->pieces[i].length,
-                             c->to_guest ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who, &c->maps[c->map_count]);
+    for (unsigned i = 0; ret == 0 && i < c->count; i++) {
+        const struct hba_piece *p = &c->pieces[i];
 
-        if (ret < 0)
-            return ret == -EAGAIN ? ret : -EFAULT;
-        (void)bp_dma_vectors(c->maps[c->map_count++], &n);
-        vectors += n;
+        if (c->map)
+            ret = bp_dma_map_more(c->map, hba->pci->dma(hba->dev), p->addr, p->length);
+        else
+            ret = bp_dma_map(hba->pci->dma(hba->dev), p->addr, p->length, direction, &who, &c->map);
     }
-    c->iov = malloc(vectors * sizeof(*c->iov));
-    if (!c->iov)
-        return -EAGAIN;
-    vectors = 0;
-    for (unsigned i = 0; i < c->map_count; i++) {
-        const struct iovec *v = bp_dma_vectors(c->maps[i], &n);
-
-        memcpy(c->iov + vectors, v, n * sizeof(*v));
-        vectors += n;
-    }
+    if (ret < 0)
+        return ret == -EAGAIN ? ret : -EFAULT;
     if (c->to_guest) {
-        c->request.in = c->iov;
-        c->request.in_count = vectors;
+        c->request.in = c->map ? bp_dma_vectors(c->map, &c->request.in_count) : NULL;
         c->request.in_bytes = c->bytes;
     } else {
-        c->request.out = c->iov;
-        c->request.out_count = vectors;
+        c->request.out = c->map ? bp_dma_vectors(c->map, &c->request.out_count) : NULL;
         c->request.out_bytes = c->bytes;
     }
     return 0;

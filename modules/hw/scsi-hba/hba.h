@@ -36,9 +36,7 @@ struct hba_command {
     bool to_guest, started, forgotten; /* forgotten: nobody is told of its end */
     void *waiting;  /* the adapter's: who waits for its end */
     unsigned left, ended; /* of one that waits for others: how many have not ended, and have */
-    struct bp_dma **maps;
-    unsigned map_count;
-    struct iovec *iov;
+    struct bp_dma *map;
 };
 
 struct hba_saved { /* a command that was under way */

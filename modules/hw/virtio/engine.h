@@ -40,9 +40,8 @@ struct desc {
 struct request {
     struct bp_virtq_request pub; /* first */
     struct request *next, *prev; /* those in flight, oldest first; or the pool */
-    struct bp_dma **maps;
-    struct iovec *iov;
-    unsigned map_count, map_room, iov_room, writable_maps;
+    struct bp_dma *out_map, *in_map;
+    struct iovec *addresses; /* BP_VIRTQ_ADDRESSES */
     uint32_t epoch;    /* of the queue when it was taken */
     uint16_t head;     /* split: its first descriptor; packed: buffer id */
     uint16_t slots;    /* entries of the ring that it takes */

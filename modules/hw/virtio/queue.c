@@ -38,7 +38,6 @@ static struct request *request_get(struct bp_virtq *q)
         r->pub.own = (uint8_t *)r + ((sizeof(*r) + 15) & ~(size_t)15);
         r->pub.queue = q;
     }
-    r->map_count = 0;
     r->done = r->replayed = false;
     r->written = 0;
     return r;
@@ -46,8 +45,7 @@ static struct request *request_get(struct bp_virtq *q)
 
 static void request_free(struct request *r)
 {
-    free(r->maps);
-    free(r->iov);
+    free(r->addresses);
     free(r);
 }
 
@@ -63,26 +61,13 @@ static void request_put(struct bp_virtq *q, struct request *r)
 }
 
 /* Unmaps all: of the writable part `written` bytes were filled. Lets go of the lock where it is I/O. */
-static void unmap(struct request *r, uint64_t written, unsigned first_writable)
+static void unmap(struct request *r, uint64_t written)
 {
-    for (unsigned i = 0; i < r->map_count; i++) {
-        unsigned count;
-        uint64_t length = 0;
-        const struct iovec *iov = bp_dma_vectors(r->maps[i], &count);
+    struct bp_dma *out = r->out_map, *in = r->in_map;
 
-        for (unsigned v = 0; i >= first_writable && v < count; v++)
-            length += iov[v].iov_len;
-        if (length > written)
-            length = written;
-        (void)bp_dma_unmap(r->maps[i], length);
-        written -= length;
-    }
-    r->map_count = 0;
-}
-
-static unsigned writable_from(const struct request *r)
-{
-    return r->map_count - r->writable_maps;
+    r->out_map = r->in_map = NULL;
+    (void)bp_dma_unmap(out, 0);
+    (void)bp_dma_unmap(in, written);
 }
 
 static void link_newest(struct bp_virtq *q, struct request *r)
@@ -123,84 +108,41 @@ static void memory_is_free(void *queue)
     virtq_schedule(q);
 }
 
-static bool room_for(struct request *r, unsigned maps)
-{
-    struct bp_dma **more;
-
-    if (maps <= r->map_room)
-        return true;
-    more = realloc(r->maps, maps * sizeof(struct bp_dma *));
-    if (!more)
-        return false;
-    r->maps = more;
-    r->map_room = maps;
-    return true;
-}
-
+/* What is readable is one mapping, and what is writable another: each descriptor goes behind those before it. */
 static int map_one(struct bp_virtq *q, struct request *r, const struct desc *d)
 {
     const struct virtio_transport *t = &q->virtio->transport;
+    bool in = d->flags & DESC_WRITE;
+    struct bp_dma **map = in ? &r->in_map : &r->out_map;
     struct bp_access who = {.size = sizeof(who)};
-    int ret;
 
     if (d->len == 0)
         return 0;
+    *(in ? &r->pub.in_bytes : &r->pub.out_bytes) += d->len;
+    if (*map)
+        return bp_dma_map_more(*map, virtio_dma(q->virtio), d->addr, d->len);
     if (t->requester)
         t->requester(q->virtio->transport_opaque, &who);
-    ret = bp_dma_map(virtio_dma(q->virtio), d->addr, d->len,
-                     d->flags & DESC_WRITE ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who, &r->maps[r->map_count]);
-    if (ret == 0)
-        r->map_count++;
-    return ret;
+    return bp_dma_map(virtio_dma(q->virtio), d->addr, d->len, in ? BP_DMA_FROM_DEVICE : BP_DMA_TO_DEVICE, &who, map);
 }
 
-static bool gather(struct request *r, unsigned writable)
+static void show_vectors(struct request *r)
 {
-    unsigned total = 0, n;
-    struct iovec *to;
-
-    for (unsigned i = 0; i < r->map_count; i++) {
-        (void)bp_dma_vectors(r->maps[i], &n);
-        total += n;
-    }
-    if (total > r->iov_room) {
-        to = realloc(r->iov, total * sizeof(*to));
-        if (!to)
-            return false;
-        r->iov = to;
-        r->iov_room = total;
-    }
-    r->pub.out = r->iov;
-    r->pub.out_count = r->pub.in_count = 0;
-    r->pub.out_bytes = r->pub.in_bytes = 0;
-    to = r->iov;
-    for (unsigned i = 0; i < r->map_count; i++) {
-        const struct iovec *from = bp_dma_vectors(r->maps[i], &n);
-        bool in = i >= r->map_count - writable;
-
-        for (unsigned v = 0; v < n; v++) {
-            *to++ = from[v];
-            *(in ? &r->pub.in_bytes : &r->pub.out_bytes) += from[v].iov_len;
-        }
-        *(in ? &r->pub.in_count : &r->pub.out_count) += n;
-    }
-    r->pub.in = r->iov + r->pub.out_count;
-    return true;
+    if (r->out_map)
+        r->pub.out = bp_dma_vectors(r->out_map, &r->pub.out_count);
+    if (r->in_map)
+        r->pub.in = bp_dma_vectors(r->in_map, &r->pub.in_count);
 }
 
 /* BP_VIRTQ_ADDRESSES: the addresses as they are. */
 static int list_addresses(struct request *r, const struct chain *chain)
 {
-    struct iovec *to = realloc(r->iov, chain->count * sizeof(*to));
+    struct iovec *to = realloc(r->addresses, chain->count * sizeof(*to));
 
     if (!to)
         return -ENOMEM;
-    r->iov = to;
-    r->iov_room = chain->count;
-    r->writable_maps = 0;
+    r->addresses = to;
     r->pub.out = to;
-    r->pub.out_count = r->pub.in_count = 0;
-    r->pub.out_bytes = r->pub.in_bytes = 0;
     for (unsigned i = 0; i < chain->count; i++) {
         const struct desc *d = &chain->desc[i];
         bool in = d->flags & DESC_WRITE;
@@ -230,25 +172,23 @@ static const char *check(const struct chain *chain)
 /* Maps what the chain describes. -EAGAIN: no bounce buffers now. */
 static int map_chain(struct bp_virtq *q, struct request *r, const struct chain *chain)
 {
-    unsigned writable = 0, before;
     uint32_t epoch = q->epoch;
-    int ret = room_for(r, chain->count) ? 0 : -ENOMEM;
+    int ret = 0;
 
+    r->pub.out = r->pub.in = NULL;
+    r->pub.out_count = r->pub.in_count = 0;
+    r->pub.out_bytes = r->pub.in_bytes = 0;
     if (q->info.flags & BP_VIRTQ_ADDRESSES)
         return list_addresses(r, chain);
     for (unsigned i = 0; ret == 0 && i < chain->count; i++) {
-        before = r->map_count;
         ret = map_one(q, r, &chain->desc[i]);
-        if (chain->desc[i].flags & DESC_WRITE)
-            writable += r->map_count - before;
         if (q->epoch != epoch)
             ret = -ECANCELED;
     }
-    if (ret == 0 && !gather(r, writable))
-        ret = -ENOMEM;
-    r->writable_maps = writable;
-    if (ret < 0)
-        unmap(r, 0, r->map_count);
+    if (ret == 0)
+        show_vectors(r);
+    else
+        unmap(r, 0);
     return ret;
 }
 
@@ -356,7 +296,7 @@ void virtq_unpop(struct bp_virtq *q, struct bp_virtq_request *request)
     }
     ring_unpop(q, r);
     unlink_request(q, r);
-    unmap(r, 0, r->map_count);
+    unmap(r, 0);
     request_put(q, r);
 }
 
@@ -392,7 +332,7 @@ void virtq_push(struct bp_virtq *q, struct bp_virtq_request *request, uint64_t w
     if (written > request->in_bytes)
         written = request->in_bytes;
     r->written = written;
-    unmap(r, r->epoch == q->epoch ? written : 0, writable_from(r));
+    unmap(r, r->epoch == q->epoch ? written : 0);
     if (r->epoch != q->epoch) {
         request_put(q, r);
         q->orphans--;
