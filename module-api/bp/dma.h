@@ -32,8 +32,8 @@ enum bp_dma_direction {
 int bp_dma_map(struct bp_space *space, uint64_t addr, uint64_t length, enum bp_dma_direction direction,
                const struct bp_access *access, struct bp_dma **ret_dma);
 /*
- * Maps a further stretch behind what is mapped, in the same direction and for the same requester: a list of addresses is
- * one mapping, with one list of vectors. Vectors that were asked for before are gone. Returns as bp_dma_map(); on an
+ * Maps a further stretch behind what is mapped, in the same direction and for the same requester: a list of addresses
+ * is one mapping, with one list of vectors. Vectors that were asked for before are gone. Returns as bp_dma_map(); on an
  * error what was mapped stays, with a part of this stretch perhaps: it can only be unmapped, with nothing done.
  */
 int bp_dma_map_more(struct bp_dma *dma, struct bp_space *space, uint64_t addr, uint64_t length);

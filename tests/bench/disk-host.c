@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What no emulator can be faster than that reads a file for its guest: the host's own reads from its page cache, into as
- * many scattered pages as a guest's buffer has. disk-host FILE SECONDS; lines "NAME REQUESTS SECONDS CPU-SECONDS".
+ * What no emulator can be faster than that reads a file for its guest: the host's own reads from its page cache, into
+ * as many scattered pages as a guest's buffer has. disk-host FILE SECONDS; lines "NAME REQUESTS SECONDS CPU-SECONDS".
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -29,7 +29,7 @@ static int row(const char *name, int fd, char *memory, unsigned pieces, uint64_t
 {
     const uint64_t size = (uint64_t)pieces * PAGE, places = length / size;
     double begin = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID), took = 0;
-    uint64_t state = 88172645463325252u, done = 0;
+    uint64_t state = 88172645463325252u, done = 0, place;
     struct iovec to[PIECES];
 
     for (unsigned i = 0; i < pieces; i++)
@@ -38,7 +38,8 @@ static int row(const char *name, int fd, char *memory, unsigned pieces, uint64_t
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        if (preadv(fd, to, (int)pieces, (off_t)((pieces > 1 ? done % places : state % places) * size)) != (ssize_t)size) {
+        place = pieces > 1 ? done % places : state % places;
+        if (preadv(fd, to, (int)pieces, (off_t)(place * size)) != (ssize_t)size) {
             perror("preadv");
             return 1;
         }

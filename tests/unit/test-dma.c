@@ -144,7 +144,8 @@ static void a_stretch_that_fails_leaves_the_rest_mapped(void)
     g_assert_cmpuint(bp_ram_pins(ram), ==, 1);
     g_assert_cmpint(bp_dma_unmap(dma, 0), ==, 0);
     g_assert_cmpuint(bp_ram_pins(ram), ==, 0);
-    g_assert_cmpint(bp_dma_map(space, IO, BP_DMA_BOUNCE_MAX, BP_DMA_FROM_DEVICE, NULL, &dma), ==, 0); /* all given back */
+    /* All is given back. */
+    g_assert_cmpint(bp_dma_map(space, IO, BP_DMA_BOUNCE_MAX, BP_DMA_FROM_DEVICE, NULL, &dma), ==, 0);
     g_assert_cmpint(bp_dma_unmap(dma, 0), ==, 0);
     tear_down();
 }
