@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Debian's User Mode Linux sets the vector state of its processes as the 2696 bytes that processors had when it was
- * made; a host that has more wants all of it or nothing (ptrace(2), PTRACE_SETREGSET). Preloaded to it, this puts what it
- * gives at the beginning of what there is.
+ * made; a host that has more wants all of it or nothing (ptrace(2), PTRACE_SETREGSET). Preloaded to it, this puts
+ * what it gives at the beginning of what there is.
  */
 #include <elf.h>
 #include <errno.h>
