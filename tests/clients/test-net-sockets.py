@@ -561,6 +561,51 @@ def switch_is_late_and_lossy_as_it_is_told():
         assert time.monotonic() - start > 0.17, "20 kB at 100 kB a second take 200 ms"
 
 
+def slow_member_of_a_switch_gets_frames_in_order():
+    """It stands while they are sent: what it gets is in order, and nobody else waits for it for long."""
+    os.environ["XDG_RUNTIME_DIR"] = FOLDER
+    with machine("switch,name=lab") as a, machine("switch,name=lab", "two") as b, \
+            machine("switch,name=lab", "three") as c:
+        b.send(BACK)  # a knows where b is, from here on
+        assert a.frame(20) == BACK and c.frame(20) == BACK
+        b.emulator.process.send_signal(signal.SIGSTOP)
+        to_b = BACK[6:12] + MAC + b"\x88\xb5"
+        for n in range(1500):
+            a.send(to_b + struct.pack(">I", n) + bytes(1200))
+        a.send(FRAME)
+        assert c.frame(20) == FRAME
+        b.emulator.process.send_signal(signal.SIGCONT)
+        heard = []
+        while (f := b.frame(1)) is not None:
+            if f.startswith(to_b):
+                heard.append(struct.unpack(">I", f[14:18])[0])
+        assert heard == sorted(set(heard)) and heard[0] == 0 and len(heard) >= 10, (len(heard), heard[:20])
+        a.send(to_b + b"again" + bytes(60))
+        while (f := b.frame(20)) and not f.startswith(to_b + b"again"):
+            pass
+        assert f, "who was slow hears again"
+
+
+def datagrams_that_are_none_of_a_switch_are_left():
+    """Whatever another program of the user's sends there; frames behind are heard."""
+    os.environ["XDG_RUNTIME_DIR"] = FOLDER
+    with machine("switch,name=lab") as a, machine("switch,name=lab", "two") as b:
+        folder = os.path.join(FOLDER, "backplane-switch/lab")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            for name in os.listdir(folder):
+                try:
+                    s.connect(os.path.join(folder, name))
+                except ConnectionRefusedError:  # of one that was killed
+                    continue
+                for what in (b"", b"bps1", b"bps2" + bytes(100), FRAME, b"bps1" + bytes(19), b"bps1" + bytes(200),
+                             b"bps1" + struct.pack("<I", 0xFFFFFFFF) + bytes(100), b"bps1" + bytes(180000),
+                             b"bps1" + struct.pack("<IBBHHHHHHI", 60, 3, 0x81, 9999, 1, 9999, 9999, 0, 0, 0) + bytes(60)):
+                    s.send(what)
+        a.send(FRAME)
+        while (f := b.frame(20)) != FRAME:
+            assert f, "a frame comes through"
+
+
 def wrong_keys_are_refused_in_words():
     os.environ["XDG_RUNTIME_DIR"] = FOLDER
     refused("l2tpv3,id=n,src=127.0.0.1,dst=127.0.0.1", "'txsession' is missing")
@@ -611,4 +656,5 @@ tap.run([listening_stream_takes_a_connection, connecting_stream_comes_back, stre
          three_machines_share_a_group, group_is_reached_by_a_descriptor, old_keys_join_two_machines, old_fd_is_of_the_kind_that_it_is,
          old_backends_are_at_hub_0, pseudowire_has_the_form_of_the_rfc, two_machines_hear_each_other_by_pseudowire,
          machines_of_a_switch_are_told_apart, nics_of_a_switch_have_addresses_of_their_own,
-         switch_is_late_and_lossy_as_it_is_told, wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])
+         switch_is_late_and_lossy_as_it_is_told, slow_member_of_a_switch_gets_frames_in_order,
+         datagrams_that_are_none_of_a_switch_are_left, wrong_keys_are_refused_in_words, nobody_listens_at_a_socket_that_was_removed])

@@ -87,13 +87,13 @@ def guest(drivers):
 class Guest:
     """A guest at its shell."""
 
-    def __init__(self, drivers, *options, boot=120, memory="128", programs=(), more=None):
+    def __init__(self, drivers, *options, boot=120, memory="128", programs=(), more=None, binary=BINARY):
         kernel, initrd = needed(guest, drivers)
         self.folder = tempfile.TemporaryDirectory(prefix="backplane-guest-")
         if programs or more:
             linux.with_programs(initrd, os.path.join(self.folder.name, "initrd"), *programs, more=more)
             initrd = os.path.join(self.folder.name, "initrd")
-        self.console = Console([BINARY, "-m", memory, "-nodefaults", "-display", "none", "-serial", "stdio",
+        self.console = Console([binary, "-m", memory, "-nodefaults", "-display", "none", "-serial", "stdio",
                                 "-kernel", kernel, "-initrd", initrd, "-append",
                                 "console=ttyS0 quiet panic=-1 mitigations=off", *options])
         try:

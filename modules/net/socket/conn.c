@@ -19,12 +19,13 @@
 #endif
 
 static void socket_ready(void *opaque, unsigned events);
+static void flush(void *opaque);
 static void someone_comes(void *opaque, unsigned events);
 static int start_connecting(struct conn *c, struct bp_error *err);
 
 static void set_events(struct conn *c)
 {
-    bp_watch_set(c->watch, (c->connecting || c->out || c->wants_out ? BP_WATCH_OUT : 0) |
+    bp_watch_set(c->watch, (c->connecting || c->blocked ? BP_WATCH_OUT : 0) |
                                (c->connecting || c->paused ? 0 : BP_WATCH_IN));
 }
 
@@ -35,8 +36,8 @@ static void established(struct conn *c, const struct place *peer)
     char *text = place_text(peer);
     int one = 1;
 
-    c->connecting = c->paused = c->wants_out = false;
-    c->in_length = 0;
+    c->connecting = c->paused = c->blocked = c->wants_out = false;
+    c->in_length = c->out_length = c->out_done = 0;
     if (c->place.family == AF_INET || c->place.family == AF_INET6) {
         setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         if (c->place.keep_alive)
@@ -57,9 +58,8 @@ static void drop_socket(struct conn *c)
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
-    free(c->out);
-    c->out = NULL;
-    c->connecting = false;
+    c->out_length = c->out_done = 0;
+    c->connecting = c->blocked = false;
 }
 
 static void try_again(struct conn *c)
@@ -228,9 +228,11 @@ int conn_open(struct conn *c, const char *type, struct bp_error *err)
     int r;
 
     c->listener = c->fd = -1;
-    c->in = malloc(CONN_IN);
+    c->in = malloc(CONN_IN + CONN_OUT);
     if (!c->in)
         return bp_fail(err, ENOMEM, "netdev: %s: no memory", type);
+    c->out = c->in + CONN_IN;
+    c->flush = bp_deferred_new(c->net->netdev_owner(c->nd), NULL, flush, c);
     c->net->netdev_set_link(c->nd, false);
     c->retry = bp_timer_new(c->net->netdev_owner(c->nd), NULL, BP_CLOCK_REALTIME, retry, c);
     if (c->place.family < 0) {
@@ -265,40 +267,66 @@ void conn_close(struct conn *c)
     c->listener = -1;
     bp_timer_free(c->retry);
     c->retry = NULL;
+    bp_deferred_free(c->flush);
+    c->flush = NULL;
     free(c->in);
-    c->in = NULL;
+    c->in = c->out = NULL;
 }
 
 /* ---- frames from there ---- */
 
-/* Hands over what is whole; the rest moves to the front. */
-static void deliver(struct conn *c)
+/* The frames that lie whole from `at`, up to CONN_BATCH; *ret_end: behind them. -1: one is longer than any frame. */
+static int whole_frames(const struct conn *c, uint32_t at, struct bp_net_packet *packets, struct iovec *vectors,
+                        uint32_t *ret_end)
 {
-    uint32_t at = 0;
+    unsigned count = 0;
 
-    c->paused = false;
-    while (c->fd >= 0 && c->in_length - at >= CONN_HEAD) {
+    while (count < CONN_BATCH && c->in_length - at >= CONN_HEAD) {
         uint32_t length;
-        struct iovec vector;
-        struct bp_net_packet packet = {&vector, 1, 0, {0}};
 
         memcpy(&length, c->in + at, CONN_HEAD);
         length = ntohl(length);
+        if (length > BP_NET_MAX_PACKET && count > 0)
+            break; /* those before it are good */
         if (length > BP_NET_MAX_PACKET) {
             bp_warn("netdev %s: the other side sends a frame of %u bytes: the connection ends",
                     c->net->netdev_id(c->nd), length);
-            lost(c);
-            return;
+            return -1;
         }
         if (c->in_length - at - CONN_HEAD < length)
             break;
-        vector = (struct iovec){c->in + at + CONN_HEAD, length};
-        packet.length = length;
-        if (length && c->net->netdev_send(c->nd, 0, &packet, 1) == 0) {
-            c->paused = true;
-            break;
-        }
+        vectors[count] = (struct iovec){c->in + at + CONN_HEAD, length};
+        packets[count] = (struct bp_net_packet){&vectors[count], 1, length, {0}};
+        count += length > 0;
         at += CONN_HEAD + length;
+    }
+    *ret_end = at;
+    return (int)count;
+}
+
+/* Hands over what is whole; the rest moves to the front. */
+static void deliver(struct conn *c)
+{
+    struct bp_net_packet packets[CONN_BATCH];
+    struct iovec vectors[CONN_BATCH];
+    uint32_t at = 0, end;
+
+    c->paused = false;
+    while (c->fd >= 0 && !c->paused) {
+        int count = whole_frames(c, at, packets, vectors, &end);
+        unsigned taken;
+
+        if (count < 0) {
+            lost(c);
+            return;
+        }
+        taken = count > 0 ? c->net->netdev_send(c->nd, 0, packets, (unsigned)count) : 0;
+        c->paused = taken < (unsigned)count;
+        if (c->paused)
+            end = (uint32_t)((uint8_t *)vectors[taken].iov_base - c->in) - CONN_HEAD;
+        if (end == at)
+            break;
+        at = end;
     }
     memmove(c->in, c->in + at, c->in_length - at);
     c->in_length -= at;
@@ -320,72 +348,69 @@ static void read_some(struct conn *c)
 
 /* ---- frames to there ---- */
 
-static void write_rest(struct conn *c)
+/* What waits goes out, as far as the other side takes it. Negative: it is gone. */
+static int write_out(struct conn *c)
 {
-    while (c->out) {
+    c->blocked = false;
+    while (c->out_done < c->out_length) {
         ssize_t n = send(c->fd, c->out + c->out_done, c->out_length - c->out_done, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n < 0) {
-            lost(c);
-            return;
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return -errno;
+        if (n < 0 && errno == EAGAIN) {
+            c->blocked = true;
+            return 0;
         }
-        c->out_done += (uint32_t)n;
-        if (c->out_done == c->out_length) {
-            free(c->out);
-            c->out = NULL;
-        }
+        c->out_done += n < 0 ? 0 : (uint32_t)n;
     }
+    c->out_length = c->out_done = 0;
+    return 0;
 }
 
-static void keep_rest(struct conn *c, const struct bp_net_packet *packet, uint32_t sent)
+/* Whether so many bytes have room. What is under way is moved to the front for them. */
+static bool room_for(struct conn *c, uint32_t length)
 {
-    uint32_t length = htonl(packet->length);
-
-    c->out_length = CONN_HEAD + packet->length;
-    c->out_done = sent;
-    c->out = bp_alloc(c->out_length);
-    memcpy(c->out, &length, CONN_HEAD);
-    c->net->copy(packet, 0, c->out + CONN_HEAD, packet->length);
-}
-
-/* One frame. Returns whether it was taken. */
-static bool send_frame(struct conn *c, const struct bp_net_packet *packet)
-{
-    uint32_t length = htonl(packet->length);
-    struct iovec vectors[CONN_BATCH + 1];
-    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = packet->count + 1};
-    ssize_t n;
-
-    if (packet->count > CONN_BATCH) { /* in one piece, then */
-        keep_rest(c, packet, 0);
-        write_rest(c);
+    if (CONN_OUT - c->out_length >= length)
         return true;
-    }
-    vectors[0] = (struct iovec){&length, CONN_HEAD};
-    memcpy(vectors + 1, packet->vectors, packet->count * sizeof(*vectors));
-    n = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0)
-        return errno != EAGAIN && errno != EINTR; /* a broken one is noticed when it is read */
-    if ((uint32_t)n < packet->length + CONN_HEAD)
-        keep_rest(c, packet, (uint32_t)n);
-    return true;
+    memmove(c->out, c->out + c->out_done, c->out_length - c->out_done);
+    c->out_length -= c->out_done;
+    c->out_done = 0;
+    return CONN_OUT - c->out_length >= length;
 }
 
+static void put_frame(struct conn *c, const struct bp_net_packet *packet)
+{
+    uint32_t length = htonl(packet->length);
+
+    memcpy(c->out + c->out_length, &length, CONN_HEAD);
+    c->net->copy(packet, 0, c->out + c->out_length + CONN_HEAD, packet->length);
+    c->out_length += CONN_HEAD + packet->length;
+}
+
+/*
+ * Frames gather, and go with one call when those that come together have come, or when there is no room for more. Of a
+ * connection that is broken is heard when it is read.
+ */
 unsigned conn_receive(struct conn *c, const struct bp_net_packet *packets, unsigned count)
 {
     unsigned i = 0;
 
     if (c->fd < 0 || c->connecting)
         return count;
-    while (i < count && !c->out && c->fd >= 0 && send_frame(c, &packets[i]))
-        i++;
-    if (c->fd < 0)
-        return count;
+    for (; i < count; i++) {
+        uint32_t length = CONN_HEAD + packets[i].length;
+
+        if (c->out_length + length > CONN_OUT && !c->blocked && write_out(c) < 0)
+            c->out_length = c->out_done = 0;
+        if (!room_for(c, length))
+            break;
+        put_frame(c, &packets[i]);
+    }
     c->wants_out = i < count;
-    if (c->wants_out || c->out)
+    if (c->blocked)
         set_events(c);
+    else
+        bp_deferred_schedule(c->flush);
     return i;
 }
 
@@ -423,6 +448,28 @@ static void finish_connecting(struct conn *c)
     lost(c);
 }
 
+/* What gathered goes out; the network is told of the room. False: the connection is gone. */
+static bool sent(struct conn *c)
+{
+    if (write_out(c) < 0) {
+        lost(c);
+        return false;
+    }
+    if (!c->blocked && c->wants_out) {
+        c->wants_out = false;
+        c->net->netdev_ready(c->nd, 0);
+    }
+    return c->fd >= 0;
+}
+
+static void flush(void *opaque)
+{
+    struct conn *c = opaque;
+
+    if (c->fd >= 0 && !c->connecting && !c->blocked && sent(c))
+        set_events(c);
+}
+
 static void socket_ready(void *opaque, unsigned events)
 {
     struct conn *c = opaque;
@@ -431,12 +478,8 @@ static void socket_ready(void *opaque, unsigned events)
         finish_connecting(c);
         return;
     }
-    if (c->out)
-        write_rest(c);
-    if (c->fd >= 0 && !c->out && c->wants_out) {
-        c->wants_out = false;
-        c->net->netdev_ready(c->nd, 0);
-    }
+    if (c->blocked && (events & BP_WATCH_OUT) && !sent(c))
+        return;
     if (c->fd >= 0 && !c->paused && (events & (BP_WATCH_IN | BP_WATCH_HUP)))
         read_some(c);
     else if (c->fd >= 0 && (events & BP_WATCH_HUP))

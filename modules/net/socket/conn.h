@@ -13,7 +13,8 @@
 
 #define CONN_HEAD 4u
 #define CONN_IN (2 * (BP_NET_MAX_PACKET + CONN_HEAD))
-#define CONN_BATCH 64u
+#define CONN_OUT CONN_IN
+#define CONN_BATCH 64u /* frames that are handed over at once */
 
 struct conn {
     const struct bp_net_interface *net;
@@ -31,9 +32,11 @@ struct conn {
     struct bp_timer *retry;
     uint8_t *in;      /* CONN_IN bytes */
     uint32_t in_length;
-    uint8_t *out;     /* the rest of a frame that was sent in part */
+    uint8_t *out;     /* CONN_OUT bytes: whole frames that go together, and the rest of one that was sent in part */
     uint32_t out_length, out_done;
-    bool wants_out;
+    struct bp_deferred *flush;
+    bool blocked;     /* the other side takes nothing now */
+    bool wants_out;   /* the network waits for room in it */
 };
 
 /* With net, nd, place, server, retry_ms, changed set. On failure nothing is left to close. */
