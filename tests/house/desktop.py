@@ -42,6 +42,15 @@ def netpbm(data):
     return int(words[1]), int(words[2]), data[at:]
 
 
+def draws_by_opengl(pid):
+    """Mesa draws with threads of its own, where the computer has no graphics processor (an Xvfb has none)."""
+    for thread in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/comm" % (pid, thread), encoding="utf-8") as f:
+            if f.read().startswith("llvmpipe"):
+                return True
+    return False
+
+
 # XFixes tells the pointer's picture: one that is hidden has no dot.
 CURSOR = """
 import ctypes
