@@ -176,6 +176,14 @@ class Screen(QTest):
         self.writel(REGISTERS, width)
         self.writel(REGISTERS + 4, height)
 
+    def written(self):
+        """What the guest has in its memory, whoever shows it: width, height, rgb."""
+        size = self.width * self.height
+        pixels, rgb = struct.unpack("<%dI" % size, self.read(MEMORY, 4 * size)), bytearray(3 * size)
+        for i in range(3):
+            rgb[i::3] = bytes(p >> (16 - 8 * i) & 255 for p in pixels)
+        return self.width, self.height, bytes(rgb)
+
     def dump(self, folder):
         """What screendump says: width, height, rgb."""
         path = os.path.join(folder, "dump.ppm")

@@ -142,7 +142,6 @@ void gl_picture_draw(const struct gl_picture *p, enum gl_picture_order order, bo
 
     glDisable(GL_BLEND);
     glDisable(GL_DEPTH_TEST);
-    glDisable(GL_SCISSOR_TEST);
     glUseProgram(p->program);
     glBindVertexArray(p->vertices);
     glActiveTexture(GL_TEXTURE0);
