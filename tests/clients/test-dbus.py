@@ -263,8 +263,8 @@ def opengl_draws_the_same():
                 q.write(MEMORY, b"\x11\x22\x33\0" * 9)
                 wait(lambda: viewer.picture() == q.written(), "what changed does not come: gl=%s, %s" % (mode, size))
     for mode, version in (("core", "MESA_GL_VERSION_OVERRIDE"), ("es", "MESA_GLES_VERSION_OVERRIDE")):
-        done = subprocess.run([PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "dbus,p2p=yes,gl=" + mode], text=True,
-                              env={**os.environ, version: "2.0"}, capture_output=True, timeout=60, check=False)
+        done = subprocess.run([PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "dbus,p2p=yes,gl=" + mode],
+                              text=True, env={**os.environ, version: "2.0"}, capture_output=True, timeout=60, check=False)
         assert done.returncode == 1 and "gl" in done.stderr and "OpenGL" in done.stderr, done
 
 

@@ -261,7 +261,8 @@ def quarters_fill_the_window(d, q):
     wait(lambda: d.geometry(w)[2:] == (800, 600), "another size")
     x, y = d.geometry(w)[:2]
     colours = [0x203040, 0xf0c010, 0x10e0a0, 0xc02080]  # of the four quarters
-    q.write(MEMORY, b"".join(struct.pack("<I", colours[px // 200 + py // 150 * 2]) for py in range(300) for px in range(400)))
+    q.write(MEMORY, b"".join(struct.pack("<I", colours[px // 200 + py // 150 * 2]) for py in range(300)
+                             for px in range(400)))
 
     def scaled():
         width, _, rgb = d.picture()
@@ -355,10 +356,19 @@ def opengl_draws_the_same():
         quarters_fill_the_window(d, q)
 
 
+def old_opengl_is_told():
+    with Desktop(FOLDER) as d:
+        done = subprocess.run([PROGRAM, "-accel", "qtest", "-monitor", "stdio", "-display", "gtk,gl=on"],
+                              input="quit\n", env={**d.env, "MESA_GL_VERSION_OVERRIDE": "2.1"}, capture_output=True,
+                              text=True, timeout=60, check=False)
+        assert "OpenGL is not to be had here" in done.stderr and "gl=off" in done.stderr and done.returncode == 0, done
+
+
 def mistakes_are_told():
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     for options, words, status in ((("-display", "gtk"), "going on without a window", 0),
-                                   (("-display", "gtk,gl=x"), "gl", 1), (("-display", "gtk,show-tabs=x"), "show-tabs", 1)):
+                                   (("-display", "gtk,gl=x"), "gl", 1),
+                                   (("-display", "gtk,show-tabs=x"), "show-tabs", 1)):
         done = subprocess.run([PROGRAM, "-accel", "qtest", "-nodefaults", "-monitor", "stdio", *options], input="quit\n",
                               env=env, capture_output=True, text=True, timeout=60, check=False)
         said = done.stderr.strip().splitlines()
@@ -374,4 +384,4 @@ run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_whatever_s
      mouse_is_grabbed_by_a_click_and_let_go_by_a_hot_key, menus_do_what_they_say, hot_keys_scale_and_fill_the_screen,
      full_screen_is_asked_for, menubar_and_tabs_are_as_told, tabs_are_switched, zoom_to_fit_fills_the_window,
      keyboard_is_grabbed_on_hover, closing_the_window_ends_it_or_does_not, pointer_of_the_host_is_seen_when_asked_for,
-     opengl_draws_the_same, mistakes_are_told])
+     opengl_draws_the_same, old_opengl_is_told, mistakes_are_told])

@@ -215,7 +215,7 @@ def opengl_draws_the_same():
 
 
 def core_profile_scales_as_any_window():
-    """A window of another shape: the picture is as large as it has room, with black beside; the pointer is where it is."""
+    """A window of another shape: the picture is as large as it has room, black beside; the pointer is where it is."""
     with Desktop(FOLDER) as d, machine(d, display="sdl,gl=core", device=",tablet=on") as q:
         shown(d, q)
         q.write(MEMORY, bytes.fromhex("20c08000") * 400 * 300)
@@ -237,9 +237,9 @@ def core_profile_scales_as_any_window():
 
 def old_opengl_is_told():
     with Desktop(FOLDER) as d:
-        done = subprocess.run([PROGRAM, "-accel", "qtest", "-monitor", "stdio", "-display", "sdl,gl=core"], input="quit\n",
-                              env={**d.env, "MESA_GL_VERSION_OVERRIDE": "2.1"}, capture_output=True, text=True, timeout=60,
-                              check=False)
+        done = subprocess.run([PROGRAM, "-accel", "qtest", "-monitor", "stdio", "-display", "sdl,gl=core"],
+                              input="quit\n", env={**d.env, "MESA_GL_VERSION_OVERRIDE": "2.1"}, capture_output=True,
+                              text=True, timeout=60, check=False)
         assert "OpenGL is not to be had here" in done.stderr and "gl=off" in done.stderr and done.returncode == 0, done
 
 
@@ -270,5 +270,6 @@ def window_is_the_default_on_a_desktop():
 run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_with_the_focus, absolute_pointers_need_no_grab,
      mouse_is_grabbed_by_a_click_and_let_go_by_hot_keys, hot_keys_scale_and_fill_the_screen, full_screen_is_asked_for,
      closing_the_window_ends_it_or_does_not, closing_waits_for_no_keyboard,
-     pointer_of_the_host_is_seen_when_asked_for, opengl_draws_the_same, core_profile_scales_as_any_window, old_opengl_is_told,
+     pointer_of_the_host_is_seen_when_asked_for, opengl_draws_the_same,
+     core_profile_scales_as_any_window, old_opengl_is_told,
      without_a_desktop_it_goes_on, window_is_the_default_on_a_desktop])

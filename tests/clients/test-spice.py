@@ -524,7 +524,7 @@ def opengl_draws_for_clients_here():
             for size in ((400, 300), (520, 333)):
                 q.resize(*size)
                 q.draw(sum(size))
-                wait(lambda: screenshot("--uri=spice+unix://" + path) == q.written(), "%s: another picture, or none" % keys)
+                wait(lambda: screenshot("--uri=spice+unix://" + path) == q.written(), "another picture, or none: " + keys)
 
 
 def other_keys_are_taken():
@@ -564,5 +564,6 @@ run([client_sees_what_screendump_says, every_compression_shows_the_same, picture
      videos_are_found_when_asked_for,
      addresses_are_as_told, password_is_asked_for, tls_wants_the_right_authority, keys_and_ciphers_are_as_told,
      channels_are_forced_into_a_mode, viewer_shows_and_types, what_cannot_be_is_refused_in_words,
-     opengl_draws_for_clients_here, other_keys_are_taken, noise_is_survived, stalled_viewers_cost_little, passwords_are_set_and_expire, clients_prove_who_they_are,
+     opengl_draws_for_clients_here, other_keys_are_taken, noise_is_survived, stalled_viewers_cost_little,
+     passwords_are_set_and_expire, clients_prove_who_they_are,
      sockets_go_with_their_server, guests_of_qxl_are_seen])

@@ -246,7 +246,8 @@ static const struct bp_field props[] = {
     BP_PROP("addr", STRING, struct dbus_display, address, NULL,
             "the message bus, as D-Bus writes addresses; without it the session's"),
     BP_PROP("p2p", BOOL, struct dbus_display, p2p, "no", "no bus: peers come by QMP's add_client"),
-    BP_PROP_ENUM("gl", &gl_schema, struct dbus_display, gl, "off", "pictures are drawn by OpenGL, its core profile, or OpenGL ES"),
+    BP_PROP_ENUM("gl", &gl_schema, struct dbus_display, gl, "off",
+                 "pictures are drawn by OpenGL, its core profile, or OpenGL ES"),
     BP_PROP("audiodev", STRING, struct dbus_display, audiodev, NULL, "id of the -audiodev dbus whose sound is offered"),
     BP_FIELDS_END};
 BP_DISPLAY(dbus_display_class, "dbus", "Other programs, over D-Bus", struct dbus_display, props, .open = display_open,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A context of OpenGL 3.2 (core) or OpenGL ES 3.0 without a window, by EGL 1.5 and its extensions
- * EXT_device_enumeration, EXT_device_query, EXT_device_drm(_render_node), EXT_platform_device, MESA_platform_surfaceless,
- * KHR_no_config_context, KHR_surfaceless_context.
+ * A context of OpenGL 3.2 (core) or OpenGL ES 3.0 without a window, by EGL and its extensions
+ * EXT_device_enumeration, EXT_device_query, EXT_device_drm(_render_node), EXT_platform_device,
+ * MESA_platform_surfaceless, KHR_no_config_context, KHR_surfaceless_context (Khronos' registry).
  */
 #include "context.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module `ui-egl`: interface egl/1, and -display egl-headless, which shows nothing by itself: what VNC and SPICE show, and
- * screendump, is drawn by OpenGL.
+ * Module `ui-egl`: interface egl/1, and -display egl-headless, which shows nothing by itself: what VNC and SPICE show
+ * is drawn by OpenGL.
  */
 #include "context.h"
 

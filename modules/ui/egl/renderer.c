@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pictures drawn by OpenGL without a window: each changed part goes up as a texture, is drawn into a framebuffer, and is
- * read back into the picture that viewers get. Both are a sheet of a fixed size: larger parts go in pieces.
+ * Pictures drawn by OpenGL without a window: each changed part goes up as a texture, is drawn into a framebuffer, and
+ * is read back into the picture that viewers get. Both are a sheet of a fixed size: larger parts go in pieces.
  */
 #define BP_SHARED
 #include "context.h"
@@ -72,7 +72,8 @@ static bool draw_piece(uint32_t *pixels, uint32_t stride, uint32_t width, uint32
     return glGetError() == GL_NO_ERROR;
 }
 
-static int render(void *opaque, uint32_t *pixels, uint32_t stride, uint32_t width, uint32_t height, struct bp_error *err)
+static int render(void *opaque, uint32_t *pixels, uint32_t stride, uint32_t width, uint32_t height,
+                  struct bp_error *err)
 {
     bool done = true;
 

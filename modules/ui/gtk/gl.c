@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * -display gtk,gl=on: views drawn by OpenGL. GDK makes the context, of OpenGL 3.2 or later. A view is drawn on a texture
- * as large as its widget, which GDK puts into the window: so the widget stays one that GTK draws and gives events to.
+ * -display gtk,gl=on: views drawn by OpenGL. GDK makes the context, of OpenGL 3.2 or later. A view is drawn on a
+ * texture as large as its widget, which GDK puts into the window: so the widget stays one that GTK draws and gives
+ * events to.
  */
 #include "gtk-ui.h"
 
@@ -79,7 +80,8 @@ void gtk_ui_gl_draw(struct gtk_view *v, cairo_t *cr)
 {
     const struct gtk_ui *ui = v->ui;
     int dots = gtk_widget_get_scale_factor(v->area);
-    int width = gtk_widget_get_allocated_width(v->area) * dots, height = gtk_widget_get_allocated_height(v->area) * dots;
+    int width = gtk_widget_get_allocated_width(v->area) * dots;
+    int height = gtk_widget_get_allocated_height(v->area) * dots;
     double x, y, across, down;
 
     gtk_ui_place(v, &x, &y, &across, &down);

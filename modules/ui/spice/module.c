@@ -96,7 +96,8 @@ static const struct bp_field keys[] = {
     BP_ARG_OPT("playback-compression", BOOL, "sound is compressed"),
     BP_ARG_OPT("seamless-migration", BOOL, "clients follow a migration without noticing"),
     BP_ARG_OPT("gl", BOOL, "pictures are drawn by OpenGL; on UNIX sockets alone"),
-    BP_ARG_OPT("rendernode", STRING, "file of the DRI device for gl=on; without it the first one that can be used"), BP_FIELDS_END};
+    BP_ARG_OPT("rendernode", STRING, "file of the DRI device for gl=on; without it the first one that can be used"),
+    BP_FIELDS_END};
 
 static unsigned choice(struct bp_value *args, const char *key, const char *const *choices, unsigned otherwise)
 {
