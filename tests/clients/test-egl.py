@@ -14,9 +14,9 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
 import rfb  # noqa: E402
-from desktop import MEMORY, Screen, draws_by_opengl, wait  # noqa: E402
+from desktop import MEMORY, Desktop, Screen, draws_by_opengl, wait  # noqa: E402
 from qtest import QTest  # noqa: E402
-from tap import run, work_folder  # noqa: E402
+from tap import Skip, run, work_folder  # noqa: E402
 from vgacard import Card  # noqa: E402
 
 FOLDER = work_folder("egl-")
@@ -74,6 +74,23 @@ def text_is_the_same():
     assert plain[:2] == (720, 400) and picture("egl-headless") == plain
 
 
+def windows_that_draw_so_are_not_disturbed():
+    """GTK has a context of GLX on the main thread; SDL has another thread."""
+    spice = "unix=on,addr=%s,disable-ticketing=on,gl=on" % os.path.join(FOLDER, "beside")
+    here = [d for d in ("gtk,gl=on", "sdl,gl=core") if os.path.exists(os.path.join(BUILD, "modules/ui-%s.so" % d[:3]))]
+    if not here or not os.path.exists(os.path.join(BUILD, "modules/ui-spice.so")):
+        raise Skip("this build has no windows, or no SPICE")
+    for display in here:
+        with Desktop(FOLDER) as d, machine("-spice", spice, display=display, env=d.env) as q:
+            viewer = rfb.Client(rfb.connect(path=VNC))
+            for seed in (31, 32):
+                q.draw(seed)
+                wait(lambda: d.shows(q.written()), "%s: the window" % display)
+                wait(lambda: shows(viewer, q.written()), "%s: VNC" % display)
+            viewer.close()
+            assert "no more" not in q.errors(), q.errors()
+
+
 def refused(*options, lines=1):
     done = subprocess.run([PROGRAM, "-M", "pc", "-accel", "qtest", *options], text=True, capture_output=True,
                           timeout=60, stdin=subprocess.DEVNULL, check=False)
@@ -113,4 +130,5 @@ def refused_in(env):
         os.environ.update(before)
 
 
-run([vnc_shows_what_opengl_draws, text_is_the_same, what_is_no_device_is_refused, without_opengl_it_is_refused])
+run([vnc_shows_what_opengl_draws, text_is_the_same, windows_that_draw_so_are_not_disturbed,
+     what_is_no_device_is_refused, without_opengl_it_is_refused])

@@ -198,7 +198,7 @@ static int find_sound(const struct dbus_display *d, struct bp_error *err)
 /* What it draws goes to viewers in messages, as other pictures do. */
 static int start_opengl(struct dbus_display *d, struct bp_error *err)
 {
-    static const enum egl_api apis[] = {EGL_ANY, EGL_ANY, EGL_CORE, EGL_ES};
+    static const enum opengl_api apis[] = {OPENGL_ANY, OPENGL_ANY, OPENGL_CORE, OPENGL_ES};
     const void *table = NULL;
     int r;
 

@@ -136,7 +136,7 @@ static EGLContext make_context(EGLDisplay display, bool es)
     return eglCreateContext(display, EGL_NO_CONFIG_KHR, EGL_NO_CONTEXT, es ? es_wish : core_wish);
 }
 
-static int open_context(struct egl_context *c, enum egl_api api, struct bp_error *err)
+static int open_context(struct egl_context *c, enum opengl_api api, struct bp_error *err)
 {
     static const char *const names[] = {"OpenGL 3.2 or OpenGL ES 3.0", "a core profile of OpenGL 3.2",
                                         "OpenGL ES 3.0"};
@@ -146,16 +146,16 @@ static int open_context(struct egl_context *c, enum egl_api api, struct bp_error
           epoxy_has_egl_extension(c->display, "EGL_MESA_configless_context")))
         return bp_fail(err, ENOTSUP, "OpenGL here does not draw without a window: EGL_KHR_surfaceless_context or "
                        "EGL_KHR_no_config_context is missing");
-    if (api != EGL_ES)
+    if (api != OPENGL_ES)
         c->context = make_context(c->display, false);
-    if (c->context == EGL_NO_CONTEXT && api != EGL_CORE)
+    if (c->context == EGL_NO_CONTEXT && api != OPENGL_CORE)
         c->context = make_context(c->display, true);
     if (c->context == EGL_NO_CONTEXT)
         return bp_fail(err, ENOTSUP, "there is no %s here (EGL error 0x%x)", names[api], eglGetError());
     return 0;
 }
 
-int egl_context_open(struct egl_context *c, const char *rendernode, enum egl_api api, struct bp_error *err)
+int egl_context_open(struct egl_context *c, const char *rendernode, enum opengl_api api, struct bp_error *err)
 {
     int r;
 
@@ -166,6 +166,8 @@ int egl_context_open(struct egl_context *c, const char *rendernode, enum egl_api
     r = rendernode ? open_file(c, rendernode, err) : open_first(c, err);
     if (r == 0)
         r = open_context(c, api, err);
+    if (r == 0 && !eglMakeCurrent(c->display, EGL_NO_SURFACE, EGL_NO_SURFACE, c->context))
+        r = bp_fail(err, EIO, "OpenGL does not start (EGL error 0x%x)", eglGetError());
     if (r < 0)
         egl_context_close(c);
     return r;
@@ -174,17 +176,9 @@ int egl_context_open(struct egl_context *c, const char *rendernode, enum egl_api
 /* The display stays initialized: it is EGL's own, one for the process, and somebody else may use it. */
 void egl_context_close(struct egl_context *c)
 {
-    if (c->context != EGL_NO_CONTEXT)
+    if (c->context != EGL_NO_CONTEXT) {
+        eglMakeCurrent(c->display, EGL_NO_SURFACE, EGL_NO_SURFACE, EGL_NO_CONTEXT);
         eglDestroyContext(c->display, c->context);
+    }
     *c = (struct egl_context){.display = EGL_NO_DISPLAY, .context = EGL_NO_CONTEXT};
-}
-
-bool egl_context_enter(struct egl_context *c)
-{
-    return eglMakeCurrent(c->display, EGL_NO_SURFACE, EGL_NO_SURFACE, c->context);
-}
-
-void egl_context_leave(struct egl_context *c)
-{
-    eglMakeCurrent(c->display, EGL_NO_SURFACE, EGL_NO_SURFACE, EGL_NO_CONTEXT);
 }

@@ -14,11 +14,9 @@ struct egl_context {
 };
 
 /* ---- context.c ---- */
-int egl_context_open(struct egl_context *c, const char *rendernode, enum egl_api api, struct bp_error *err);
+/* It is this thread's current one from then on, until it is closed. */
+int egl_context_open(struct egl_context *c, const char *rendernode, enum opengl_api api, struct bp_error *err);
 void egl_context_close(struct egl_context *c);
-/* Between them OpenGL's functions can be called. Whoever else draws on this thread is not disturbed. */
-bool egl_context_enter(struct egl_context *c);
-void egl_context_leave(struct egl_context *c);
 
 /* ---- renderer.c ---- */
 extern const struct egl_interface egl_table;

@@ -19,7 +19,7 @@ struct headless {
 static int headless_open(struct bp_object *obj, struct bp_error *err)
 {
     struct headless *h = bp_object_state(obj);
-    int r = egl_table.start("-display egl-headless", h->rendernode, EGL_ANY, err);
+    int r = egl_table.start("-display egl-headless", h->rendernode, OPENGL_ANY, err);
 
     h->started = r == 0;
     return r;

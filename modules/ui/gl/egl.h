@@ -9,14 +9,14 @@
 #include <bp/base.h>
 #include <bp/error.h>
 
-enum egl_api { EGL_ANY, EGL_CORE, EGL_ES }; /* OpenGL, or OpenGL ES where that is not; one of them alone */
+enum opengl_api { OPENGL_ANY, OPENGL_CORE, OPENGL_ES }; /* OpenGL, or OpenGL ES where that is not; one of them alone */
 
 struct egl_interface {
     uint32_t size;
     /* From now on every picture is drawn so (bp_display_interface.set_renderer). `rendernode`: file of a DRI device;
      * NULL: the first one, or the processor where there is none. Not -ENODEV: it names what is wrong. `option` is who
      * asks, for messages ("-display egl-headless"). */
-    int (*start)(const char *option, const char *rendernode, enum egl_api api, struct bp_error *err);
+    int (*start)(const char *option, const char *rendernode, enum opengl_api api, struct bp_error *err);
     void (*stop)(void); /* nothing, where it was not started */
 };
 
