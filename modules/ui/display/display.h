@@ -205,6 +205,7 @@ struct bp_input_device {
     unsigned index; /* for `info mice`; kept as long as it lives */
     struct bp_input_event *queue; /* ring of RING */
     unsigned head, count;
+    struct bp_context *main; /* known after `device` has gone: text consoles end with the process */
     struct bp_deferred *drain, *teller;
     uint32_t leds;
     uint8_t down[96]; /* a bit for each key code */
