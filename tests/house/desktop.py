@@ -118,7 +118,11 @@ class Desktop:
         return self.run(sys.executable, "-c", CURSOR).strip() == "visible"
 
     def picture(self):
-        dump = subprocess.run(["xwd", "-root", "-silent"], env=self.env, capture_output=True, check=True).stdout
+        def taken():
+            """xwd asks every window, and fails when one goes meanwhile."""
+            done = subprocess.run(["xwd", "-root", "-silent"], env=self.env, capture_output=True, check=False)
+            return done.stdout if done.returncode == 0 else None
+        dump = wait(taken, "xwd takes no picture")
         words = struct.unpack(">25I", dump[:100])
         width, height, step, stride = words[4], words[5], words[11] // 8, words[12]
         assert words[7] == 0 and step in (3, 4), words  # least significant byte first

@@ -28,7 +28,7 @@ int gtk_ui_gl_open(struct gtk_ui *ui, struct bp_error *err)
     if (gl_picture_init(&probe, &why) < 0) {
         gdk_gl_context_clear_current();
         g_clear_object(&ui->context);
-        return bp_fail(err, ENODEV, "%s; use gl=off", why.message);
+        return bp_fail(err, ENODEV, "OpenGL is not to be had here (%s); use gl=off", why.message);
     }
     gl_picture_fini(&probe);
     glGenFramebuffers(1, &ui->canvas);
