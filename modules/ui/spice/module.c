@@ -153,7 +153,8 @@ static int start_opengl(struct bp_value *args, const struct egl_interface **ret_
         bp_error_prefix(err, "key 'gl'");
         return r;
     }
-    r = ((const struct egl_interface *)table)->start("-spice", bp_value_get_string(args, "rendernode"), OPENGL_ANY, err);
+    r = ((const struct egl_interface *)table)->start("-spice", bp_value_get_string(args, "rendernode"), OPENGL_ANY,
+                                                     err);
     if (r == 0)
         *ret_egl = table;
     return r;
