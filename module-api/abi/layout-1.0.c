@@ -684,7 +684,8 @@ _Static_assert(offsetof(struct bp_display_interface, cursor) == 264, "bp_display
 _Static_assert(offsetof(struct bp_display_interface, password_server) == 272, "bp_display_interface.password_server");
 _Static_assert(offsetof(struct bp_display_interface, console_flags) == 280, "bp_display_interface.console_flags");
 _Static_assert(offsetof(struct bp_display_interface, client_server) == 288, "bp_display_interface.client_server");
-_Static_assert(offsetof(struct bp_display_interface, reserved) == 296, "bp_display_interface.reserved");
+_Static_assert(offsetof(struct bp_display_interface, set_renderer) == 296, "bp_display_interface.set_renderer");
+_Static_assert(offsetof(struct bp_display_interface, reserved) == 304, "bp_display_interface.reserved");
 _Static_assert(sizeof(struct bp_doorbell_match) >= 48, "bp_doorbell_match");
 _Static_assert(offsetof(struct bp_doorbell_match, size) == 0, "bp_doorbell_match.size");
 _Static_assert(offsetof(struct bp_doorbell_match, offset) == 8, "bp_doorbell_match.offset");
@@ -1386,6 +1387,12 @@ _Static_assert(offsetof(struct bp_region_ops, valid_max) == 45, "bp_region_ops.v
 _Static_assert(offsetof(struct bp_region_ops, big_endian) == 46, "bp_region_ops.big_endian");
 _Static_assert(offsetof(struct bp_region_ops, reserved8) == 47, "bp_region_ops.reserved8");
 _Static_assert(offsetof(struct bp_region_ops, reserved) == 48, "bp_region_ops.reserved");
+_Static_assert(sizeof(struct bp_renderer) >= 56, "bp_renderer");
+_Static_assert(offsetof(struct bp_renderer, size) == 0, "bp_renderer.size");
+_Static_assert(offsetof(struct bp_renderer, flags) == 4, "bp_renderer.flags");
+_Static_assert(offsetof(struct bp_renderer, name) == 8, "bp_renderer.name");
+_Static_assert(offsetof(struct bp_renderer, render) == 16, "bp_renderer.render");
+_Static_assert(offsetof(struct bp_renderer, reserved) == 24, "bp_renderer.reserved");
 _Static_assert(sizeof(struct bp_rng_interface) >= 56, "bp_rng_interface");
 _Static_assert(offsetof(struct bp_rng_interface, size) == 0, "bp_rng_interface.size");
 _Static_assert(offsetof(struct bp_rng_interface, request) == 8, "bp_rng_interface.request");

@@ -16,7 +16,7 @@ os.environ["BACKPLANE_BUILD"] = BUILD
 
 from ac97 import CODEC, OUT, SECOND, SOUND, hertz_of, lay_buffers, set_rate, start_card, tone  # noqa: E402
 from dbusclient import Bus, Hearer, Qmp, Recorder, Viewer, needed, turn, wait  # noqa: E402
-from desktop import MEMORY, REGISTERS, Screen  # noqa: E402
+from desktop import MEMORY, REGISTERS, Screen, draws_by_opengl  # noqa: E402
 from qtest import QTest  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
@@ -250,13 +250,30 @@ def end_of_the_bus_is_survived():
             sees(q, viewer, "who looks has a connection of his own")
 
 
+def opengl_draws_the_same():
+    """What it draws comes as any other picture: there is no DMABUF."""
+    for mode in ("off", "on", "core", "es"):
+        with Shown(display="dbus,p2p=yes,gl=" + mode) as (q, peer):
+            viewer = Viewer(peer)
+            assert draws_by_opengl(q.process.pid) == (mode != "off"), mode
+            for size in ((400, 300), (333, 207)):
+                q.resize(*size)
+                q.draw(sum(size))
+                wait(lambda: viewer.picture() == q.written(), "the picture does not come: gl=%s, %s" % (mode, size))
+                q.write(MEMORY, b"\x11\x22\x33\0" * 9)
+                wait(lambda: viewer.picture() == q.written(), "what changed does not come: gl=%s, %s" % (mode, size))
+    for mode, version in (("core", "MESA_GL_VERSION_OVERRIDE"), ("es", "MESA_GLES_VERSION_OVERRIDE")):
+        done = subprocess.run([PROGRAM, "-M", "pc", "-accel", "qtest", "-display", "dbus,p2p=yes,gl=" + mode],
+                              text=True, env={**os.environ, version: "2.0"}, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 1 and "gl" in done.stderr and "OpenGL" in done.stderr, done
+
+
 def mistakes_are_named():
     with Bus(FOLDER) as bus:
         pass
     for display, more, words in (
             ("dbus,addr=unix:path=/nowhere/bus", (), ("addr", "/nowhere/bus", "No such file")),
             ("dbus,addr=" + bus.address, (), ("addr", "no message bus")), ("dbus,addr=nonsense", (), ("addr",)),
-            ("dbus,gl=on", (), ("gl", "not built")), ("dbus,gl=es", (), ("gl", "not built")),
             ("dbus,gl=maybe", (), ("gl",)), ("dbus,p2p=yes,addr=unix:path=/x", (), ("addr", "p2p")),
             ("dbus,p2p=yes,audiodev=nix", (), ("audiodev", "nix")),
             ("dbus,p2p=yes,audiodev=n", ("-audiodev", "none,id=n"), ("audiodev", "no -audiodev dbus")),
@@ -534,7 +551,7 @@ if __name__ == "__main__":
     run([viewers_see_what_screendump_sees, who_stalls_sees_the_newest_picture_later, consoles_say_what_they_are,
          bridges_stand_in_addresses, requested_sizes_reach_the_guest, cursors_are_defined_and_placed,
          keys_and_pointers_arrive, relative_pointers_move, fingers_touch, keys_go_up_when_who_held_them_leaves,
-         machine_is_on_the_bus, end_of_the_bus_is_survived, mistakes_are_named,
+         machine_is_on_the_bus, end_of_the_bus_is_survived, opengl_draws_the_same, mistakes_are_named,
          add_client_is_refused_where_there_are_no_peers, nonsense_does_no_harm, peers_prove_who_they_are, listeners_are_bounded,
          who_reads_nothing_is_let_go, peers_hear_the_card, guest_records_a_peer, sound_without_listeners_goes_on,
          character_devices_are_registered])

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
-from desktop import MEMORY, Desktop, Screen, netpbm, wait  # noqa: E402
+from desktop import MEMORY, Desktop, Screen, draws_by_opengl, netpbm, wait  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
 FOLDER = work_folder("gtk-")
@@ -254,23 +254,30 @@ def tabs_are_switched():
         shown(d, q, "the first screen does not come back")
 
 
+def quarters_fill_the_window(d, q):
+    """Twice as large as the screen; tells where it is."""
+    w = window(d)
+    d.run("xdotool", "windowsize", w, "800", "600")
+    wait(lambda: d.geometry(w)[2:] == (800, 600), "another size")
+    x, y = d.geometry(w)[:2]
+    colours = [0x203040, 0xf0c010, 0x10e0a0, 0xc02080]  # of the four quarters
+    q.write(MEMORY, b"".join(struct.pack("<I", colours[px // 200 + py // 150 * 2]) for py in range(300)
+                             for px in range(400)))
+
+    def scaled():
+        width, _, rgb = d.picture()
+        return all(rgb[3 * ((y + down) * width + x + across):][:3] == colours[across // 400 + down // 300 * 2].to_bytes(
+            3, "big") for across in (5, 394, 405, 794) for down in (5, 294, 305, 594))
+    wait(scaled, "the picture does not fill the window")
+    return x, y
+
+
 def zoom_to_fit_fills_the_window():
     with Desktop(FOLDER) as d, machine(d, display="gtk,zoom-to-fit=on,show-menubar=off") as q:
         w = window(d)
         d.run("xdotool", "windowsize", w, "400", "300")
         shown(d, q)
-        d.run("xdotool", "windowsize", w, "800", "600")
-        wait(lambda: d.geometry(w)[2:] == (800, 600), "another size")
-        x, y = d.geometry(w)[:2]
-        colours = [0x203040, 0xf0c010, 0x10e0a0, 0xc02080]  # of the four quarters
-        q.write(MEMORY, b"".join(struct.pack("<I", colours[px // 200 + py // 150 * 2]) for py in range(300)
-                                 for px in range(400)))
-
-        def scaled():
-            width, _, rgb = d.picture()
-            return all(rgb[3 * ((y + down) * width + x + across):][:3] == colours[across // 400 + down // 300 * 2].to_bytes(
-                3, "big") for across in (5, 394, 405, 794) for down in (5, 294, 305, 594))
-        wait(scaled, "the picture does not fill the window")
+        x, y = quarters_fill_the_window(d, q)
         d.run("xdotool", "mousemove", str(x + 10), str(y + 10), "mousemove", str(x + 600), str(y + 150))
         seen = []
         want = [(ABS, 0, 300 * 32767 // 399), (ABS, 1, 75 * 32767 // 299)]
@@ -326,10 +333,42 @@ def pointer_of_the_host_is_seen_when_asked_for():
             assert d.pointer_is_seen() == seen, display
 
 
+def opengl_draws_the_same():
+    """Later drawing, another size, a second tab, and what is scaled; without gl=on there is none."""
+    for display, drawn in (("gtk,show-tabs=on", False), ("gtk,gl=off", False), ("gtk,gl=on,show-tabs=on", True)):
+        with Desktop(FOLDER) as d, machine(d, "-device", "VGA,id=other", display=display) as q:
+            shown(d, q)
+            assert draws_by_opengl(q.process.pid) == drawn, display
+            if not drawn:
+                continue
+            q.draw(12)
+            shown(d, q, "what the guest drew later does not come")
+            q.resize(520, 333)
+            q.draw(13)
+            shown(d, q, "the new size does not come")
+            focus(d, window(d))
+            hot(d, "2")
+            wait(lambda: not d.shows(q.dump(FOLDER)), "the other screen does not come")
+            hot(d, "1")
+            shown(d, q, "the first screen does not come back")
+    with Desktop(FOLDER) as d, machine(d, display="gtk,gl=on,zoom-to-fit=on,show-menubar=off") as q:
+        shown(d, q)
+        quarters_fill_the_window(d, q)
+
+
+def old_opengl_is_told():
+    with Desktop(FOLDER) as d:
+        done = subprocess.run([PROGRAM, "-accel", "qtest", "-monitor", "stdio", "-display", "gtk,gl=on"],
+                              input="quit\n", env={**d.env, "MESA_GL_VERSION_OVERRIDE": "2.1"}, capture_output=True,
+                              text=True, timeout=60, check=False)
+        assert "OpenGL is not to be had here" in done.stderr and "gl=off" in done.stderr and done.returncode == 0, done
+
+
 def mistakes_are_told():
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     for options, words, status in ((("-display", "gtk"), "going on without a window", 0),
-                                   (("-display", "gtk,gl=on"), "gl", 1), (("-display", "gtk,show-tabs=x"), "show-tabs", 1)):
+                                   (("-display", "gtk,gl=x"), "gl", 1),
+                                   (("-display", "gtk,show-tabs=x"), "show-tabs", 1)):
         done = subprocess.run([PROGRAM, "-accel", "qtest", "-nodefaults", "-monitor", "stdio", *options], input="quit\n",
                               env=env, capture_output=True, text=True, timeout=60, check=False)
         said = done.stderr.strip().splitlines()
@@ -345,4 +384,4 @@ run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_whatever_s
      mouse_is_grabbed_by_a_click_and_let_go_by_a_hot_key, menus_do_what_they_say, hot_keys_scale_and_fill_the_screen,
      full_screen_is_asked_for, menubar_and_tabs_are_as_told, tabs_are_switched, zoom_to_fit_fills_the_window,
      keyboard_is_grabbed_on_hover, closing_the_window_ends_it_or_does_not, pointer_of_the_host_is_seen_when_asked_for,
-     mistakes_are_told])
+     opengl_draws_the_same, old_opengl_is_told, mistakes_are_told])

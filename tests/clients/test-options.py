@@ -112,7 +112,7 @@ def bad_options_are_refused():
                         (("-action", "reboot=nope"), ("reboot",)), (("-action", "x=y"), ("x", "reboot")),
                         (("-boot", "order=z"), ("order",)), (("-boot", "order=aa"), ("order",)),
                         (("-d", "nope"), ("nope", "guest_errors")),
-                        (("-display", "egl-headless"), ("-display egl-headless", "not built yet", "none")),
+                        (("-display", "cocoa"), ("-display cocoa", "not built yet", "none")),
                         (("-D", "/nonexistent/x"), ("/nonexistent/x",)),
                         (("-mon", "chardev=nope"), ("nope",)), (("-mon", "c,mode=x"), ("mode", "control")),
                         (("-mon", "c,pretty=on"), ("pretty",)), (("-chardev", "null"), ("id",)),

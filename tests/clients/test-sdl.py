@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/house"))
 sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
-from desktop import Desktop, Screen, wait  # noqa: E402
+from desktop import MEMORY, Desktop, Screen, draws_by_opengl, wait  # noqa: E402
 from tap import run, work_folder  # noqa: E402
 
 FOLDER = work_folder("sdl-")
@@ -203,9 +203,44 @@ def pointer_of_the_host_is_seen_when_asked_for():
 
 
 def opengl_draws_the_same():
-    for mode in ("on", "es"):
+    for mode in ("on", "es", "core"):
         with Desktop(FOLDER) as d, machine(d, display="sdl,gl=" + mode) as q:
             shown(d, q)
+            q.draw(12)
+            shown(d, q, "what the guest drew later does not come")
+            q.resize(520, 333)
+            q.draw(13)
+            shown(d, q, "the new size does not come")
+            assert draws_by_opengl(q.process.pid), mode
+
+
+def core_profile_scales_as_any_window():
+    """A window of another shape: the picture is as large as it has room, black beside; the pointer is where it is."""
+    with Desktop(FOLDER) as d, machine(d, display="sdl,gl=core", device=",tablet=on") as q:
+        shown(d, q)
+        q.write(MEMORY, bytes.fromhex("20c08000") * 400 * 300)
+        w = window(d)
+        d.run("xdotool", "windowmove", w, "0", "0", "windowsize", w, "900", "600")
+
+        def scaled():
+            x, y = d.geometry(w)[:2]
+            width, _, rgb = d.picture()
+            seen = [rgb[3 * ((y + 300) * width + x + across):][:3].hex() for across in (40, 60, 840, 860)]
+            return seen == ["000000", "80c020", "80c020", "000000"]
+        wait(scaled, "the picture does not fill the window")
+        x, y = d.geometry(w)[:2]
+        d.run("xdotool", "mousemove", str(x + 60), str(y + 10), "mousemove", str(x + 250), str(y + 300))
+        want, seen = [(ABS, 0, 100 * 32767 // 399), (ABS, 1, 150 * 32767 // 299)], []
+        wait(lambda: seen.extend(q.inputs()) or [e for e in seen if e[0] == ABS][-2:] == want,
+             lambda: "position: %s" % seen)
+
+
+def old_opengl_is_told():
+    with Desktop(FOLDER) as d:
+        done = subprocess.run([PROGRAM, "-accel", "qtest", "-monitor", "stdio", "-display", "sdl,gl=core"],
+                              input="quit\n", env={**d.env, "MESA_GL_VERSION_OVERRIDE": "2.1"}, capture_output=True,
+                              text=True, timeout=60, check=False)
+        assert "OpenGL is not to be had here" in done.stderr and "gl=off" in done.stderr and done.returncode == 0, done
 
 
 def without_a_desktop_it_goes_on():
@@ -236,4 +271,5 @@ run([window_shows_what_screendump_says, typed_keys_arrive, keys_go_up_with_the_f
      mouse_is_grabbed_by_a_click_and_let_go_by_hot_keys, hot_keys_scale_and_fill_the_screen, full_screen_is_asked_for,
      closing_the_window_ends_it_or_does_not, closing_waits_for_no_keyboard,
      pointer_of_the_host_is_seen_when_asked_for, opengl_draws_the_same,
+     core_profile_scales_as_any_window, old_opengl_is_told,
      without_a_desktop_it_goes_on, window_is_the_default_on_a_desktop])

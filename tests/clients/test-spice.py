@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests/qtest"))
 os.environ["BACKPLANE_BUILD"] = BUILD
 
 import sasl  # noqa: E402
-from desktop import MEMORY, REGISTERS, Desktop, Screen, need, netpbm, wait  # noqa: E402
+from desktop import MEMORY, REGISTERS, Desktop, Screen, draws_by_opengl, need, netpbm, wait  # noqa: E402
 from qtest import Failed, QTest  # noqa: E402
 from qxlcard import Qxl  # noqa: E402
 from spicelink import DRAW_COPY, PERMISSION_DENIED, STREAM_CREATE, Channel, Refused, image_type  # noqa: E402
@@ -498,8 +498,10 @@ def what_cannot_be_is_refused_in_words():
                         ("unix=on,addr=/tmp/x,ipv4=on", "ipv4"), ("tls-port=5999,ipv4=off", "addr=ADDRESS"),
                         (none + "addr=no.such.host.invalid", "no.such.host.invalid"),
                         ("disable-ticketing=on", "port"), ("port=0", "65535"), ("port=70000", "65535"),
-                        ("port=5999,password-secret=none", "secret 'none'"), ("port=5999,gl=on", "gl"),
-                        ("port=5999,rendernode=/dev/dri/renderD128", "rendernode"),
+                        ("port=5999,password-secret=none", "secret 'none'"), ("port=5999,gl=on", "unix=on"),
+                        ("unix=on,addr=/tmp/x,rendernode=/dev/null", "gl=on"),
+                        ("unix=on,addr=/tmp/x,gl=on,rendernode=/dev/null", "no DRI device"),
+                        ("unix=on,addr=/tmp/x,gl=on,rendernode=/nowhere/r", "No such file"),
                         ("port=5999,image-compression=zip", "auto_glz"), ("port=5999,streaming-video=some", "filter"),
                         ("port=5999,tls-channel=main", "tls-port"), ("port=5999,plaintext-channel=sofa", "inputs"),
                         ("tls-port=5999,x509-dir=/nonexistent", "/nonexistent"), ("unix=on", "addr"),
@@ -511,6 +513,18 @@ def what_cannot_be_is_refused_in_words():
         s.listen()
         said = refused("-M", "pc", "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on" % s.getsockname()[1])
         assert "in use" in said, said
+
+
+def opengl_draws_for_clients_here():
+    """gl=on, which is for UNIX sockets; what it draws comes as any other picture."""
+    path = os.path.join(FOLDER, "gl")
+    for keys, by_opengl in (("", False), (",gl=off", False), (",gl=on", True)):
+        with Screen(MODULE, "-spice", "unix=on,addr=%s,disable-ticketing=on%s" % (path, keys)) as q:
+            assert draws_by_opengl(q.process.pid) == by_opengl, keys
+            for size in ((400, 300), (520, 333)):
+                q.resize(*size)
+                q.draw(sum(size))
+                wait(lambda: screenshot("--uri=spice+unix://" + path) == q.written(), "another picture, or none: " + keys)
 
 
 def other_keys_are_taken():
@@ -549,6 +563,7 @@ def guests_of_qxl_are_seen():
 run([client_sees_what_screendump_says, every_compression_shows_the_same, pictures_are_compressed_as_told,
      videos_are_found_when_asked_for,
      addresses_are_as_told, password_is_asked_for, tls_wants_the_right_authority, keys_and_ciphers_are_as_told,
-     channels_are_forced_into_a_mode, viewer_shows_and_types, what_cannot_be_is_refused_in_words, other_keys_are_taken,
-     noise_is_survived, stalled_viewers_cost_little, passwords_are_set_and_expire, clients_prove_who_they_are,
+     channels_are_forced_into_a_mode, viewer_shows_and_types, what_cannot_be_is_refused_in_words,
+     opengl_draws_for_clients_here, other_keys_are_taken, noise_is_survived, stalled_viewers_cost_little,
+     passwords_are_set_and_expire, clients_prove_who_they_are,
      sockets_go_with_their_server, guests_of_qxl_are_seen])

@@ -42,6 +42,15 @@ def netpbm(data):
     return int(words[1]), int(words[2]), data[at:]
 
 
+def draws_by_opengl(pid):
+    """Mesa draws with threads of its own, where the computer has no graphics processor (an Xvfb has none)."""
+    for thread in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/comm" % (pid, thread), encoding="utf-8") as f:
+            if f.read().startswith("llvmpipe"):
+                return True
+    return False
+
+
 # XFixes tells the pointer's picture: one that is hidden has no dot.
 CURSOR = """
 import ctypes
@@ -109,7 +118,11 @@ class Desktop:
         return self.run(sys.executable, "-c", CURSOR).strip() == "visible"
 
     def picture(self):
-        dump = subprocess.run(["xwd", "-root", "-silent"], env=self.env, capture_output=True, check=True).stdout
+        def taken():
+            """xwd asks every window, and fails when one goes meanwhile."""
+            done = subprocess.run(["xwd", "-root", "-silent"], env=self.env, capture_output=True, check=False)
+            return done.stdout if done.returncode == 0 else None
+        dump = wait(taken, "xwd takes no picture")
         words = struct.unpack(">25I", dump[:100])
         width, height, step, stride = words[4], words[5], words[11] // 8, words[12]
         assert words[7] == 0 and step in (3, 4), words  # least significant byte first
@@ -166,6 +179,14 @@ class Screen(QTest):
         self.width, self.height = width, height
         self.writel(REGISTERS, width)
         self.writel(REGISTERS + 4, height)
+
+    def written(self):
+        """What the guest has in its memory, whoever shows it: width, height, rgb."""
+        size = self.width * self.height
+        pixels, rgb = struct.unpack("<%dI" % size, self.read(MEMORY, 4 * size)), bytearray(3 * size)
+        for i in range(3):
+            rgb[i::3] = bytes(p >> (16 - 8 * i) & 255 for p in pixels)
+        return self.width, self.height, bytes(rgb)
 
     def dump(self, folder):
         """What screendump says: width, height, rgb."""

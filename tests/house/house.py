@@ -74,8 +74,9 @@ SHARED_PARTS = {
                 "modules/accel/interp": "modules/accel/x86", "modules/accel/tcg": "modules/accel/x86",
                 "modules/accel/kvm": "modules/accel/x86",
                 "modules/chardev": "modules/stream", "modules/ui/vnc": "modules/stream modules/ui/keyboard",
-                "modules/ui/spice": "modules/stream", "modules/ui/vc": "modules/ui/keyboard",
+                "modules/ui/spice": "modules/stream modules/ui/gl", "modules/ui/vc": "modules/ui/keyboard",
                 "modules/ui/curses": "modules/ui/keyboard",
+                **{"modules/ui/" + name: "modules/ui/gl" for name in ("dbus", "egl", "gtk", "sdl")},
                 "modules/ui/web": "modules/stream modules/ui/text",
                 "modules/block": "modules/block/format",
                 **{"modules/block/" + name: "modules/block/format"

@@ -106,6 +106,99 @@ static void damage_is_what_differs(void)
     display->console_free(console);
 }
 
+struct drawn {
+    unsigned calls, pixels;
+    uint32_t width, height; /* of the last part */
+    bool fails;
+};
+
+/* It makes negatives, so that what it drew is told from what it did not. */
+static int draw_negative(void *opaque, uint32_t *pixels, uint32_t stride, uint32_t width, uint32_t height,
+                         struct bp_error *err)
+{
+    struct drawn *d = opaque;
+
+    d->calls++;
+    d->pixels += width * height;
+    d->width = width;
+    d->height = height;
+    if (d->fails)
+        return bp_fail(err, EIO, "the test says so");
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < width; x++)
+            pixels[y * stride + x] ^= 0xffffff;
+    return 0;
+}
+
+static const struct bp_renderer negative = {.size = sizeof(negative), .name = "the test", .render = draw_negative};
+
+static void renderer_draws_what_changed(void)
+{
+    struct bp_console *console = make_console(NULL, NULL);
+    struct bp_surface *surface = make_surface(BP_FORMAT_XRGB8888, 200, 100, NULL);
+    struct bp_viewer *viewer = look(console, 0);
+    uint32_t stride, *pixels = display->surface_data(surface, &stride);
+    struct bp_frame before, frame;
+    struct bp_error err = {0};
+    struct drawn drawn = {0};
+
+    good(display->set_renderer(&negative, &drawn, &err), &err);
+    g_assert_cmpint(display->set_renderer(&negative, &drawn, &err), ==, -EBUSY);
+    display->set_surface(console, surface);
+    pull(viewer, &before);
+    g_assert_cmpuint(drawn.calls, ==, 1); /* the whole picture in one */
+    g_assert_cmpuint(drawn.pixels, ==, 200 * 100);
+    g_assert_cmphex(before.pixels[99 * before.stride / 4 + 199], ==, 0xffffff);
+    /* Two tiles below one another are one part, the narrow one at the lower right corner another. */
+    pixels[0] = pixels[20 * stride / 4 + 5] = pixels[98 * stride / 4 + 195] = 0x123456;
+    display->damage(console, 0, 0, 1, 1);
+    display->damage(console, 5, 20, 1, 1);
+    display->damage(console, 195, 98, 1, 1);
+    pull(viewer, &frame);
+    g_assert_cmpuint(drawn.calls, ==, 3);
+    g_assert_cmpuint(drawn.pixels, ==, 200 * 100 + 64 * 32 + 8 * 4);
+    g_assert_cmpuint(drawn.width, ==, 8);
+    g_assert_cmpuint(drawn.height, ==, 4);
+    g_assert_cmphex(frame.pixels[0], ==, 0xedcba9);
+    g_assert_cmphex(frame.pixels[98 * frame.stride / 4 + 195], ==, 0xedcba9);
+    g_assert_cmphex(before.pixels[0], ==, 0xffffff); /* who holds a frame has what he had */
+    display->release(&before);
+    display->release(&frame);
+    pull(viewer, &frame);
+    g_assert_cmpuint(drawn.calls, ==, 3); /* nothing changed */
+    display->release(&frame);
+    good(display->set_renderer(NULL, NULL, &err), &(struct bp_error){0});
+    display->surface_unref(surface);
+    display->viewer_free(viewer);
+    display->console_free(console);
+}
+
+static void renderer_that_fails_is_asked_no_more(void)
+{
+    struct bp_console *console = make_console(NULL, NULL);
+    struct bp_surface *surface = make_surface(BP_FORMAT_XRGB8888, 200, 100, NULL);
+    struct bp_viewer *viewer = look(console, 0);
+    uint32_t stride, *pixels = display->surface_data(surface, &stride);
+    struct drawn drawn = {.fails = true};
+    struct bp_error err = {0};
+    struct bp_frame frame;
+
+    good(display->set_renderer(&negative, &drawn, &err), &err);
+    display->set_surface(console, surface);
+    for (unsigned i = 0; i < 2; i++) {
+        pixels[0] = 0x123456 + i;
+        display->damage(console, 0, 0, 1, 1);
+        pull(viewer, &frame);
+        g_assert_cmphex(frame.pixels[0], ==, 0x123456 + i);
+        g_assert_cmpuint(drawn.calls, ==, 1);
+        display->release(&frame);
+    }
+    good(display->set_renderer(NULL, NULL, &err), &err);
+    display->surface_unref(surface);
+    display->viewer_free(viewer);
+    display->console_free(console);
+}
+
 static void guest_ram_is_seen_without_being_told(void)
 {
     struct bp_error err = {0};
@@ -513,6 +606,8 @@ int main(int argc, char **argv)
     g_assert_cmpstr(err.message, ==, "");
 #define CASE(name) g_test_add_func("/display/" #name, name)
     CASE(damage_is_what_differs);
+    CASE(renderer_draws_what_changed);
+    CASE(renderer_that_fails_is_asked_no_more);
     CASE(guest_ram_is_seen_without_being_told);
     CASE(held_frame_never_changes);
     CASE(stalled_viewers_cost_nothing);

@@ -210,6 +210,21 @@ struct bp_client_server {
     void *reserved[4];
 };
 
+/*
+ * Who draws pictures on their way from the surface to the viewers, by a graphics processor for instance: one for the
+ * process. Pictures are the same as without it. [main]
+ */
+struct bp_renderer {
+    uint32_t size;
+    uint32_t flags;   /* none yet: 0 */
+    const char *name; /* for messages; borrowed for ever, as the table is */
+    /* Draws a part of a picture in place. `pixels` is that part's first, XRGB8888; `stride` in pixels. When it fails
+     * the pixels are as they were, and it is not called again. */
+    int (*render)(void *opaque, uint32_t *pixels, uint32_t stride, uint32_t width, uint32_t height,
+                  struct bp_error *err);
+    void *reserved[4];
+};
+
 struct bp_display_interface { /* display/1 */
     uint32_t size;
 
@@ -293,7 +308,9 @@ struct bp_display_interface { /* display/1 */
     uint32_t (*console_flags)(const struct bp_console *console);
     /* Who takes clients that others accepted says so, once for each protocol. */
     void (*client_server)(const struct bp_client_server *server);
-    void *reserved[5];
+    /* 1.3: from now on `renderer` draws what changes; NULL: nobody does. -EBUSY: there is another one. */
+    int (*set_renderer)(const struct bp_renderer *renderer, void *opaque, struct bp_error *err);
+    void *reserved[4];
 };
 
 /* ---- what -display names ---- */

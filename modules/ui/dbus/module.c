@@ -6,6 +6,7 @@
  */
 #define BP_SHARED
 #include "dbus-display.h"
+#include "egl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ struct dbus_display {
     bool p2p;
     int gl;
     struct dbus_link *bus;
+    const struct egl_interface *egl; /* that draws; NULL: none does */
 };
 
 struct peer {
@@ -167,6 +169,9 @@ static void display_close(struct bp_object *obj)
     dbus_audio_withdraw();
     dbus_clipboard_close();
     dbus_consoles_close();
+    if (d->egl)
+        d->egl->stop();
+    d->egl = NULL;
     while (peers)
         peer_gone(peers);
     if (d->bus)
@@ -190,6 +195,26 @@ static int find_sound(const struct dbus_display *d, struct bp_error *err)
     return dbus_audio_offer(audiodev, err);
 }
 
+/* What it draws goes to viewers in messages, as other pictures do. */
+static int start_opengl(struct dbus_display *d, struct bp_error *err)
+{
+    static const enum opengl_api apis[] = {OPENGL_ANY, OPENGL_ANY, OPENGL_CORE, OPENGL_ES};
+    const void *table = NULL;
+    int r;
+
+    if (d->gl == GL_OFF)
+        return 0;
+    r = bp_interface_require("egl", 1, &table, err);
+    if (r == 0)
+        r = ((const struct egl_interface *)table)->start("-display dbus", NULL, apis[d->gl], err);
+    if (r < 0) {
+        bp_error_prefix(err, "key 'gl'");
+        return r;
+    }
+    d->egl = table;
+    return 0;
+}
+
 static int display_open(struct bp_object *obj, struct bp_error *err)
 {
     struct dbus_display *d = bp_object_state(obj);
@@ -198,14 +223,14 @@ static int display_open(struct bp_object *obj, struct bp_error *err)
 
     if (the_display)
         return bp_fail(err, EBUSY, "the display is on D-Bus already; -display dbus is given once");
-    if (d->gl != GL_OFF)
-        return bp_fail(err, ENOTSUP, "key 'gl' is not built yet: OpenGL for D-Bus; use gl=off");
     if (d->p2p && d->address)
         return bp_fail(err, EINVAL, "key 'addr' names a message bus, and with p2p=yes there is none: give one of them");
     if (!machine)
         return bp_fail(err, ENODEV, "there is no machine whose screen could be shown");
     the_display = d;
-    r = dbus_consoles_open(machine, err);
+    r = start_opengl(d, err);
+    if (r == 0)
+        r = dbus_consoles_open(machine, err);
     if (r == 0)
         r = dbus_clipboard_open(err);
     if (r == 0)
@@ -221,7 +246,8 @@ static const struct bp_field props[] = {
     BP_PROP("addr", STRING, struct dbus_display, address, NULL,
             "the message bus, as D-Bus writes addresses; without it the session's"),
     BP_PROP("p2p", BOOL, struct dbus_display, p2p, "no", "no bus: peers come by QMP's add_client"),
-    BP_PROP_ENUM("gl", &gl_schema, struct dbus_display, gl, "off", "DMABUF scan-outs; not built yet"),
+    BP_PROP_ENUM("gl", &gl_schema, struct dbus_display, gl, "off",
+                 "pictures are drawn by OpenGL, its core profile, or OpenGL ES"),
     BP_PROP("audiodev", STRING, struct dbus_display, audiodev, NULL, "id of the -audiodev dbus whose sound is offered"),
     BP_FIELDS_END};
 BP_DISPLAY(dbus_display_class, "dbus", "Other programs, over D-Bus", struct dbus_display, props, .open = display_open,

@@ -161,6 +161,11 @@ void console_refresh(struct bp_console *console);
 /* A picture with all that blinks shown; the caller unrefs it. NULL: no memory. */
 struct picture *console_steady(struct bp_console *console);
 
+/* ---- renderer.c ---- */
+int renderer_set(const struct bp_renderer *renderer, void *opaque, struct bp_error *err);
+/* Has the tiles drawn that changed in this look, whose generation is the next one. The picture is the console's own. */
+void renderer_draw(struct bp_console *console);
+
 /* ---- viewer.c ---- */
 int viewer_new(struct bp_console *console, const char *name, uint32_t flags,
                const struct bp_viewer_ops *ops, void *opaque, struct bp_viewer **ret_viewer,
@@ -200,6 +205,7 @@ struct bp_input_device {
     unsigned index; /* for `info mice`; kept as long as it lives */
     struct bp_input_event *queue; /* ring of RING */
     unsigned head, count;
+    struct bp_context *main; /* known after `device` has gone: text consoles end with the process */
     struct bp_deferred *drain, *teller;
     uint32_t leds;
     uint8_t down[96]; /* a bit for each key code */

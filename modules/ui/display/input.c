@@ -93,8 +93,9 @@ static int device_new(struct bp_object *device, struct bp_console *console,
     memcpy(&d->ops, ops, ops->size < sizeof(*ops) ? ops->size : sizeof(*ops));
     d->opaque = opaque;
     d->index = index;
-    d->teller = bp_deferred_new(NULL, bp_context_main(bp_object_machine(device)), tell, NULL);
-    d->drain = bp_deferred_new(NULL, bp_context_main(bp_object_machine(device)), drain, d);
+    d->main = bp_context_main(bp_object_machine(device));
+    d->teller = bp_deferred_new(NULL, d->main, tell, NULL);
+    d->drain = bp_deferred_new(NULL, d->main, drain, d);
     while (*link)
         link = &(*link)->next;
     *link = d;
@@ -116,7 +117,7 @@ static void device_free(struct bp_input_device *d)
 {
     if (!d)
         return;
-    bp_defer(bp_context_main(machine_of(d)), tell, NULL); /* it has no other call any more */
+    bp_defer(d->main, tell, NULL); /* it has no other call any more */
     *link_of(d) = d->next;
     bp_deferred_free(d->teller);
     bp_deferred_free(d->drain);

@@ -53,8 +53,9 @@ static const struct bp_display_interface display_table = {
     .want = viewer_want, .unwant = viewer_unwant, .pull = viewer_pull, .release = viewer_release,
     .forget = viewer_forget, .viewer_console = viewer_console, .cursor = cursor,
     .password_server = password_server, .console_flags = console_flags, .client_server = client_server,
+    .set_renderer = renderer_set,
 };
-BP_INTERFACE(display_interface, "display", 1, 2, &display_table);
+BP_INTERFACE(display_interface, "display", 1, 3, &display_table);
 BP_INTERFACE(input_interface, "input", 1, 1, &input_table);
 
 BP_MODULE("display", "Screens and input", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, &display_interface},

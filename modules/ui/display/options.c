@@ -79,7 +79,8 @@ static const struct {
     const char *name, *missing;
 } not_built[] = {
     {"cocoa", "windows of macOS, which is no host of ours"},
-    {"egl-headless", "OpenGL for displays"}, {"spice-app", "a SPICE server, which package backplane-spice has"},
+    {"egl-headless", "OpenGL without a window, which package backplane-egl has"},
+    {"spice-app", "a SPICE server, which package backplane-spice has"},
 };
 
 static struct bp_value *display_asked; /* the last -display, as it was applied; or NULL */

@@ -267,6 +267,8 @@ void console_refresh(struct bp_console *c)
     c->shown = c->surface;
     memset(c->touched, 0, (size_t)c->tiles_x * c->tiles_y);
     c->all_touched = false;
+    if (changed)
+        renderer_draw(c);
     c->generation += changed;
     c->looked = bp_clock_ns(BP_CLOCK_REALTIME);
 }

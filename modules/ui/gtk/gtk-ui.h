@@ -12,6 +12,8 @@
 #include <bp/host/input.h>
 #include <bp/loop.h>
 
+#include "picture.h"
+
 extern const struct bp_display_interface *const *const gtk_ui_display;
 extern const struct bp_input_interface *const *const gtk_ui_input;
 
@@ -25,7 +27,8 @@ struct gtk_view {
     struct bp_console *console; /* NULL: gone */
     struct bp_viewer *viewer;
     GtkWidget *area, *item; /* where it is drawn; its line of the menu */
-    cairo_surface_t *picture;
+    cairo_surface_t *picture;  /* NULL with OpenGL */
+    struct gl_picture texture; /* with OpenGL */
     int width, height;
     GdkCursor *cursor; /* the guest's */
     double last_x, last_y;
@@ -40,6 +43,8 @@ struct gtk_ui {
     GtkWidget *window, *notebook, *menubar;
     GtkWidget *item_pause, *item_full, *item_fit, *item_hover, *item_grab, *item_tabs, *item_menubar;
     GdkCursor *blank;
+    GdkGLContext *context;   /* of OpenGL, for all views; NULL: GTK draws without */
+    unsigned canvas, target; /* of that context: a framebuffer, and the texture that it draws on */
     struct gtk_view *views;
     double scale;
     bool is_full, grabbed, keys_grabbed, updating;
@@ -54,6 +59,14 @@ struct gtk_view *gtk_ui_current(struct gtk_ui *ui); /* or NULL */
 void gtk_ui_place(const struct gtk_view *v, double *ret_x, double *ret_y, double *ret_scale_x, double *ret_scale_y);
 void gtk_ui_fit_window(struct gtk_ui *ui); /* as large as the picture is shown */
 void gtk_ui_pointer(struct gtk_ui *ui);    /* the pointer's picture is the right one */
+
+/* ---- gl.c: with a context alone, but the first ---- */
+int gtk_ui_gl_open(struct gtk_ui *ui, struct bp_error *err); /* the window is there; -ENODEV: OpenGL is not */
+void gtk_ui_gl_close(struct gtk_ui *ui);
+void gtk_ui_gl_size(struct gtk_view *v); /* its picture has another one */
+void gtk_ui_gl_put(struct gtk_view *v, const struct bp_frame *frame, const struct bp_rect *rect);
+void gtk_ui_gl_draw(struct gtk_view *v, cairo_t *cr);
+void gtk_ui_gl_view_free(struct gtk_view *v);
 
 /* ---- menu.c ---- */
 void gtk_ui_menu_make(struct gtk_ui *ui, GtkWidget *box);

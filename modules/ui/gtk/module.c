@@ -108,8 +108,6 @@ static int gtk_ui_open(struct bp_object *obj, struct bp_error *err)
 
     if (the_ui)
         return bp_fail(err, EBUSY, "GTK's window is open already; -display gtk is given once");
-    if (ui->gl)
-        return bp_fail(err, ENOTSUP, "key 'gl' is not built yet: OpenGL for GTK; use gl=off");
     if (!getenv("DISPLAY") && !getenv("WAYLAND_DISPLAY"))
         return bp_fail(err, ENODEV, "there is no desktop to open a window on: neither DISPLAY nor "
                        "WAYLAND_DISPLAY is set");
@@ -121,6 +119,11 @@ static int gtk_ui_open(struct bp_object *obj, struct bp_error *err)
         return bp_fail(err, ENODEV, "GTK opens no window here: nobody answers at DISPLAY or WAYLAND_DISPLAY");
     ui->scale = 1;
     make_window(ui);
+    if (ui->gl && gtk_ui_gl_open(ui, err) < 0) {
+        gtk_widget_destroy(ui->window);
+        g_object_unref(ui->blank);
+        return -ENODEV;
+    }
     the_ui = ui;
     look_for_consoles(ui);
     gtk_ui_refresh_items(ui);
@@ -148,6 +151,7 @@ static void gtk_ui_close(struct bp_object *obj)
     display_import->console_unlisten(look_for_consoles, ui);
     while (ui->views)
         gtk_ui_view_free(ui->views);
+    gtk_ui_gl_close(ui);
     gtk_widget_destroy(ui->window);
     g_object_unref(ui->blank);
     the_ui = NULL;
@@ -155,7 +159,7 @@ static void gtk_ui_close(struct bp_object *obj)
 
 static const struct bp_field props[] = {
     BP_PROP("full-screen", BOOL, struct gtk_ui, full_screen, "off", "begin in full screen"),
-    BP_PROP("gl", BOOL, struct gtk_ui, gl, "off", "draw with OpenGL; not built yet"),
+    BP_PROP("gl", BOOL, struct gtk_ui, gl, "off", "draw with OpenGL"),
     BP_PROP("grab-on-hover", BOOL, struct gtk_ui, grab_on_hover, "off", "the keyboard is taken where the pointer is"),
     BP_PROP("show-tabs", BOOL, struct gtk_ui, show_tabs, "off", "a tab for each screen is shown"),
     BP_PROP("show-cursor", BOOL, struct gtk_ui, show_cursor, "off", "the host's pointer is always seen"),

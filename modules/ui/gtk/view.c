@@ -37,10 +37,14 @@ void gtk_ui_place(const struct gtk_view *v, double *ret_x, double *ret_y, double
 
 static gboolean draw(GtkWidget *widget, cairo_t *cr, gpointer opaque)
 {
-    const struct gtk_view *v = opaque;
+    struct gtk_view *v = opaque;
     double x, y, across, down;
 
     (void)widget;
+    if (v->ui->context) {
+        gtk_ui_gl_draw(v, cr);
+        return TRUE;
+    }
     gtk_ui_place(v, &x, &y, &across, &down);
     cairo_set_source_rgb(cr, 0, 0, 0);
     cairo_paint(cr);
@@ -75,11 +79,13 @@ void gtk_ui_fit_window(struct gtk_ui *ui)
 
 static void new_size(struct gtk_view *v, uint32_t width, uint32_t height)
 {
-    if (v->picture)
-        cairo_surface_destroy(v->picture);
-    v->picture = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
     v->width = (int)width;
     v->height = (int)height;
+    if (v->picture)
+        cairo_surface_destroy(v->picture);
+    v->picture = v->ui->context ? NULL : cairo_image_surface_create(CAIRO_FORMAT_RGB24, v->width, v->height);
+    if (v->ui->context)
+        gtk_ui_gl_size(v);
     if (v->ui->zoom_to_fit && v == gtk_ui_current(v->ui))
         gtk_window_set_default_size(GTK_WINDOW(v->ui->window), v->width, v->height);
     gtk_ui_fit_window(v->ui);
@@ -87,9 +93,15 @@ static void new_size(struct gtk_view *v, uint32_t width, uint32_t height)
 
 static void copy(struct gtk_view *v, const struct bp_frame *frame, const struct bp_rect *r)
 {
-    size_t stride = (size_t)cairo_image_surface_get_stride(v->picture);
-    uint8_t *to = cairo_image_surface_get_data(v->picture) + r->y * stride + r->x * 4;
+    size_t stride;
+    uint8_t *to;
 
+    if (v->ui->context) {
+        gtk_ui_gl_put(v, frame, r);
+        return;
+    }
+    stride = (size_t)cairo_image_surface_get_stride(v->picture);
+    to = cairo_image_surface_get_data(v->picture) + r->y * stride + r->x * 4;
     for (uint32_t y = 0; y < r->height; y++)
         memcpy(to + y * stride, frame->pixels + (size_t)(r->y + y) * (frame->stride / 4) + r->x, (size_t)r->width * 4);
 }
@@ -102,10 +114,11 @@ static void pull(struct gtk_view *v)
 
     if (!v->viewer || display->pull(v->viewer, &frame, NULL) < 0)
         return;
-    resized = !v->picture || v->width != (int)frame.width || v->height != (int)frame.height;
+    resized = v->width != (int)frame.width || v->height != (int)frame.height;
     if (resized)
         new_size(v, frame.width, frame.height);
-    cairo_surface_flush(v->picture);
+    if (v->picture)
+        cairo_surface_flush(v->picture);
     gtk_ui_place(v, &x, &y, &across, &down);
     for (uint32_t i = 0; i < frame.rect_count; i++) {
         const struct bp_rect *r = &frame.rects[i];
@@ -115,7 +128,8 @@ static void pull(struct gtk_view *v)
             gtk_widget_queue_draw_area(v->area, (int)(x + r->x * across) - 1, (int)(y + r->y * down) - 1,
                                        (int)(r->width * across) + 3, (int)(r->height * down) + 3);
     }
-    cairo_surface_mark_dirty(v->picture);
+    if (v->picture)
+        cairo_surface_mark_dirty(v->picture);
     if (resized)
         gtk_widget_queue_draw(v->area);
     display->release(&frame);
@@ -229,6 +243,8 @@ void gtk_ui_view_free(struct gtk_view *v)
         at = &(*at)->next;
     *at = v->next;
     display->viewer_free(v->viewer);
+    if (v->ui->context)
+        gtk_ui_gl_view_free(v);
     gtk_widget_destroy(v->area);
     gtk_widget_destroy(v->item);
     if (v->picture)

@@ -90,12 +90,12 @@ static void motion(struct sdl_window *w, const SDL_MouseMotionEvent *e)
         sdl_ui_post(w->ui, &action);
         return;
     }
-    if (!w->renderer || !w->width || !w->height)
+    if (!(w->renderer || w->context) || !w->width || !w->height)
         return;
     /* The window's coordinates, to the renderer's (another number on screens of high density), to the picture's. */
     sdl_ui_place(w, &place);
     SDL_GetWindowSize(w->window, &width, &height);
-    SDL_GetRendererOutputSize(w->renderer, &x, &y);
+    sdl_ui_size(w, &x, &y);
     x = e->x * x / (width ? width : 1) - place.x;
     y = e->y * y / (height ? height : 1) - place.y;
     if (!place.w || !place.h)

@@ -368,7 +368,7 @@ static const char *const grab_choices[] = {"lctrl-lalt", "lshift-lctrl-lalt", "r
 static const struct bp_schema grab_schema = {.name = "HotKeyMod", .kind = BP_KIND_ENUM, .choices = grab_choices};
 
 static const struct bp_field props[] = {
-    BP_PROP_ENUM("gl", &gl_schema, struct sdl_ui, gl, "off", "draw with OpenGL; core is not built yet"),
+    BP_PROP_ENUM("gl", &gl_schema, struct sdl_ui, gl, "off", "draw with OpenGL, its core profile, or OpenGL ES"),
     BP_PROP_ENUM("grab-mod", &grab_schema, struct sdl_ui, grab_mod, "lctrl-lalt", "keys that make others hot keys"),
     BP_PROP("show-cursor", BOOL, struct sdl_ui, show_cursor, "off", "the host's pointer is always seen"),
     BP_PROP("window-close", BOOL, struct sdl_ui, window_close, "on", "closing a window ends the program"),

@@ -14,6 +14,8 @@
 #include <bp/host/input.h>
 #include <bp/loop.h>
 
+#include "picture.h"
+
 #define SDL_UI_RING 2048u /* of input that the machine has not taken; more is lost, motion sooner */
 
 struct sdl_ui;
@@ -41,14 +43,18 @@ struct sdl_window {
     bool in_flight; /* a frame is at the window */
     /* SDL's thread */
     SDL_Window *window;
-    SDL_Renderer *renderer;
+    SDL_Renderer *renderer; /* or, with gl=core, `context` */
     SDL_Texture *texture;
+    SDL_GLContext context;
+    struct gl_picture picture; /* of that context */
     SDL_Cursor *cursor;
     int width, height; /* of the picture */
     bool scaled;       /* the user chose the size */
     bool full_screen;
     unsigned round; /* in which it was seen last */
 };
+
+enum { SDL_UI_GL_OFF, SDL_UI_GL_ON, SDL_UI_GL_CORE, SDL_UI_GL_ES }; /* sdl_ui.gl */
 
 enum sdl_action_kind { SDL_ACTION_EVENTS, SDL_ACTION_POSITION, SDL_ACTION_RELEASE, SDL_ACTION_CLOSE };
 
@@ -97,9 +103,18 @@ void sdl_ui_event(struct sdl_ui *ui, const SDL_Event *event);
 void sdl_ui_grab(struct sdl_ui *ui, struct sdl_window *w); /* NULL: lets go */
 void sdl_ui_pointer(struct sdl_ui *ui);
 
+/* ---- core.c: SDL's thread; gl=core, which SDL's own renderers do not know ---- */
+void sdl_ui_core_attributes(void); /* before the first window */
+/* A context for the window, which was made for OpenGL. False: `why` says so, for people. */
+bool sdl_ui_core_make(struct sdl_window *w, char *why, size_t size);
+void sdl_ui_core_show(struct sdl_window *w, const struct bp_frame *frame); /* it is drawn later */
+void sdl_ui_core_draw(struct sdl_window *w);
+void sdl_ui_core_destroy(struct sdl_window *w);
+
 /* ---- window.c ---- */
 void sdl_ui_draw(struct sdl_window *w);
 void sdl_ui_titles(struct sdl_ui *ui);
+void sdl_ui_size(const struct sdl_window *w, int *ret_width, int *ret_height); /* in the screen's own pixels */
 void sdl_ui_place(const struct sdl_window *w, SDL_Rect *ret_place); /* of the picture in its window */
 void sdl_ui_full_screen(struct sdl_window *w, bool on);
 struct sdl_window *sdl_ui_window(struct sdl_ui *ui, Uint32 id);

@@ -51,11 +51,20 @@ struct sdl_window *sdl_ui_window(struct sdl_ui *ui, Uint32 id)
 
 /* ---- drawing ---- */
 
+void sdl_ui_size(const struct sdl_window *w, int *ret_width, int *ret_height)
+{
+    *ret_width = *ret_height = 0;
+    if (w->renderer)
+        SDL_GetRendererOutputSize(w->renderer, ret_width, ret_height);
+    else
+        SDL_GL_GetDrawableSize(w->window, ret_width, ret_height);
+}
+
 void sdl_ui_place(const struct sdl_window *w, SDL_Rect *ret_place)
 {
-    int width = 0, height = 0;
+    int width, height;
 
-    SDL_GetRendererOutputSize(w->renderer, &width, &height);
+    sdl_ui_size(w, &width, &height);
     *ret_place = (SDL_Rect){0, 0, width, height};
     if (!w->width || !w->height || (width == w->width && height == w->height))
         return;
@@ -72,6 +81,8 @@ void sdl_ui_draw(struct sdl_window *w)
 {
     SDL_Rect place;
 
+    if (w->context)
+        sdl_ui_core_draw(w);
     if (!w->renderer)
         return;
     SDL_SetRenderDrawColor(w->renderer, 0, 0, 0, 255);
@@ -139,13 +150,18 @@ void sdl_ui_titles(struct sdl_ui *ui)
 static void make_window(struct sdl_window *w)
 {
     const struct sdl_ui *ui = w->ui;
-    Uint32 flags = SDL_WINDOW_RESIZABLE | (w->number ? SDL_WINDOW_HIDDEN : SDL_WINDOW_SHOWN);
+    bool core = ui->gl == SDL_UI_GL_CORE;
+    Uint32 flags = SDL_WINDOW_RESIZABLE | (w->number ? SDL_WINDOW_HIDDEN : SDL_WINDOW_SHOWN) |
+                   (core ? SDL_WINDOW_OPENGL : 0);
+    char why[200];
 
     w->window = SDL_CreateWindow("Backplane", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, FIRST_WIDTH,
                                  FIRST_HEIGHT, flags);
-    if (w->window)
+    if (w->window && core && !sdl_ui_core_make(w, why, sizeof(why)))
+        SDL_Log("no drawing in SDL's window: %s", why);
+    if (w->window && !core)
         w->renderer = SDL_CreateRenderer(w->window, -1, ui->gl ? SDL_RENDERER_ACCELERATED : SDL_RENDERER_SOFTWARE);
-    if (w->window && !w->renderer)
+    if (w->window && !core && !w->renderer)
         SDL_Log("no drawing in SDL's window: %s", SDL_GetError());
     if (!w->window)
         return;
@@ -154,20 +170,34 @@ static void make_window(struct sdl_window *w)
         sdl_ui_full_screen(w, true);
 }
 
+static void new_size(struct sdl_window *w, const struct bp_frame *frame)
+{
+    w->width = (int)frame->width;
+    w->height = (int)frame->height;
+    if (!w->full_screen && !w->scaled)
+        SDL_SetWindowSize(w->window, w->width, w->height);
+}
+
 static void show(struct sdl_window *w, const struct bp_frame *frame)
 {
+    bool resized;
+
     if (!w->window)
         make_window(w);
-    if (!w->renderer)
+    if (!w->renderer && !w->context)
         return;
-    if (!w->texture || w->width != (int)frame->width || w->height != (int)frame->height) {
+    resized = w->width != (int)frame->width || w->height != (int)frame->height;
+    if (resized)
+        new_size(w, frame);
+    if (w->context) {
+        sdl_ui_core_show(w, frame);
+        sdl_ui_draw(w);
+        return;
+    }
+    if (!w->texture || resized) {
         SDL_DestroyTexture(w->texture);
         w->texture = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STREAMING,
                                        (int)frame->width, (int)frame->height);
-        w->width = (int)frame->width;
-        w->height = (int)frame->height;
-        if (!w->full_screen && !w->scaled)
-            SDL_SetWindowSize(w->window, w->width, w->height);
         SDL_UpdateTexture(w->texture, NULL, frame->pixels, (int)frame->stride);
     }
     for (uint32_t i = 0; i < frame->rect_count; i++) {
@@ -203,6 +233,8 @@ static void destroy(struct sdl_window *w)
     SDL_DestroyTexture(w->texture);
     if (w->renderer)
         SDL_DestroyRenderer(w->renderer);
+    if (w->context)
+        sdl_ui_core_destroy(w);
     if (w->window)
         SDL_DestroyWindow(w->window);
     w->cursor = NULL;
@@ -266,10 +298,34 @@ static void look(struct sdl_ui *ui)
 
 /* ---- the thread ---- */
 
+/* Is there what gl=on, core or es draws by? A window that nobody sees tells. */
+static void probe_opengl(struct sdl_ui *ui, const char *driver)
+{
+    struct sdl_window probe = {.ui = ui};
+    SDL_RendererInfo info = {0};
+    bool fits = false;
+    char why[160];
+
+    if (ui->gl == SDL_UI_GL_CORE)
+        sdl_ui_core_attributes();
+    probe.window = SDL_CreateWindow("", 0, 0, 16, 16, SDL_WINDOW_HIDDEN | SDL_WINDOW_OPENGL);
+    snprintf(why, sizeof(why), "%s", probe.window ? "SDL draws in another way" : SDL_GetError());
+    if (probe.window && ui->gl == SDL_UI_GL_CORE) {
+        fits = sdl_ui_core_make(&probe, why, sizeof(why));
+    } else if (probe.window) {
+        probe.renderer = SDL_CreateRenderer(probe.window, -1, SDL_RENDERER_ACCELERATED);
+        fits = probe.renderer && SDL_GetRendererInfo(probe.renderer, &info) == 0 && !strcmp(info.name, driver);
+    }
+    destroy(&probe);
+    if (fits)
+        return;
+    snprintf(ui->failure, sizeof(ui->failure), "OpenGL is not to be had here (%.160s); use gl=off", why);
+    SDL_QuitSubSystem(SDL_INIT_VIDEO);
+}
+
 static void begin(struct sdl_ui *ui)
 {
     static const char *const drivers[] = {"software", "opengl", "opengl", "opengles2"};
-    SDL_Window *probe = NULL;
 
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1"); /* SIGINT and SIGTERM are the emulator's */
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
@@ -279,28 +335,10 @@ static void begin(struct sdl_ui *ui)
     SDL_SetHint(SDL_HINT_RENDER_DRIVER, drivers[ui->gl]);
     if (!ui->gl)
         SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
-    if (ui->gl == 2)
-        snprintf(ui->failure, sizeof(ui->failure), "gl=core is not built yet; use gl=on or gl=es");
-    else if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
+    if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
         snprintf(ui->failure, sizeof(ui->failure), "SDL has no windows here: %.200s", SDL_GetError());
-    if (*ui->failure || !ui->gl)
-        return;
-    probe = SDL_CreateWindow("", 0, 0, 16, 16, SDL_WINDOW_HIDDEN | SDL_WINDOW_OPENGL);
-    if (probe) {
-        SDL_Renderer *renderer = SDL_CreateRenderer(probe, -1, SDL_RENDERER_ACCELERATED);
-        SDL_RendererInfo info = {0};
-
-        if (renderer && SDL_GetRendererInfo(renderer, &info) == 0 && !strcmp(info.name, drivers[ui->gl])) {
-            SDL_DestroyRenderer(renderer);
-            SDL_DestroyWindow(probe);
-            return;
-        }
-        if (renderer)
-            SDL_DestroyRenderer(renderer);
-        SDL_DestroyWindow(probe);
-    }
-    snprintf(ui->failure, sizeof(ui->failure), "OpenGL is not to be had here (%.160s); use gl=off", SDL_GetError());
-    SDL_QuitSubSystem(SDL_INIT_VIDEO);
+    else if (ui->gl)
+        probe_opengl(ui, drivers[ui->gl]);
 }
 
 void *sdl_ui_thread(void *opaque)

@@ -74,8 +74,6 @@ static int app_open(struct bp_object *obj, struct bp_error *err)
     struct bp_value *args;
     int r;
 
-    if (app->gl)
-        return bp_fail(err, ENOTSUP, "key 'gl' is not built yet: OpenGL for SPICE; use gl=off");
     if (!base || strlen(base) > sizeof(folder) - sizeof("/backplane-XXXXXX"))
         base = "/tmp";
     snprintf(folder, sizeof(folder), "%s/backplane-XXXXXX", base);
@@ -90,6 +88,7 @@ static int app_open(struct bp_object *obj, struct bp_error *err)
     bp_value_set(args, "unix", bp_value_bool(true));
     bp_value_set(args, "disable-ticketing", bp_value_bool(true));
     bp_value_set(args, "image-compression", bp_value_string("off")); /* it is on this computer */
+    bp_value_set(args, "gl", bp_value_bool(app->gl));
     r = spice_start(args, err);
     bp_value_unref(args);
     if (r < 0) {
@@ -101,6 +100,6 @@ static int app_open(struct bp_object *obj, struct bp_error *err)
 }
 
 static const struct bp_field props[] = {
-    BP_PROP("gl", BOOL, struct app, gl, "off", "OpenGL; not built yet"), BP_FIELDS_END};
+    BP_PROP("gl", BOOL, struct app, gl, "off", "pictures are drawn by OpenGL"), BP_FIELDS_END};
 BP_DISPLAY(spice_app, "spice-app", "The desktop's SPICE viewer, on a server of its own", struct app, props,
            .open = app_open);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Module `ui-spice`: -spice, a server of the SPICE protocol by libspice-server. */
+#include "egl.h"
 #include "spice-server.h"
 
 #include <errno.h>
@@ -94,7 +95,9 @@ static const struct bp_field keys[] = {
     BP_ARG_OPT("agent-mouse", BOOL, "the pointer's position by the guest's agent"),
     BP_ARG_OPT("playback-compression", BOOL, "sound is compressed"),
     BP_ARG_OPT("seamless-migration", BOOL, "clients follow a migration without noticing"),
-    BP_ARG_OPT("gl", BOOL, "OpenGL; not built yet"), BP_ARG_OPT("rendernode", STRING, "for gl=on"), BP_FIELDS_END};
+    BP_ARG_OPT("gl", BOOL, "pictures are drawn by OpenGL; on UNIX sockets alone"),
+    BP_ARG_OPT("rendernode", STRING, "file of the DRI device for gl=on; without it the first one that can be used"),
+    BP_FIELDS_END};
 
 static unsigned choice(struct bp_value *args, const char *key, const char *const *choices, unsigned otherwise)
 {
@@ -130,15 +133,37 @@ static int check(struct spice_ui *ui, struct bp_value *args, struct bp_error *er
 
     if (r < 0)
         return r;
-    if (spice_is_on(args, "gl", false) || bp_value_has(args, "rendernode"))
-        return bp_fail(err, ENOTSUP, "key '%s' is not built yet: OpenGL for SPICE; use gl=off",
-                       spice_is_on(args, "gl", false) ? "gl" : "rendernode");
+    if (bp_value_has(args, "rendernode") && !spice_is_on(args, "gl", false))
+        return bp_fail(err, EINVAL, "key 'rendernode' needs gl=on");
+    if (spice_is_on(args, "gl", false) && !ui->unix_socket)
+        return bp_fail(err, EINVAL, "gl=on is for viewers on this computer: it needs unix=on,addr=PATH");
     return 0;
+}
+
+/* What it draws goes to viewers as copies, as other pictures do. */
+static int start_opengl(struct bp_value *args, const struct egl_interface **ret_egl, struct bp_error *err)
+{
+    const void *table = NULL;
+    int r;
+
+    if (!spice_is_on(args, "gl", false))
+        return 0;
+    r = bp_interface_require("egl", 1, &table, err);
+    if (r < 0) {
+        bp_error_prefix(err, "key 'gl'");
+        return r;
+    }
+    r = ((const struct egl_interface *)table)->start("-spice", bp_value_get_string(args, "rendernode"), OPENGL_ANY,
+                                                     err);
+    if (r == 0)
+        *ret_egl = table;
+    return r;
 }
 
 int spice_start(struct bp_value *args, struct bp_error *err)
 {
     struct spice_ui *ui = &spice_ui;
+    const struct egl_interface *egl = NULL;
     int r;
 
     if (ui->server)
@@ -149,6 +174,9 @@ int spice_start(struct bp_value *args, struct bp_error *err)
     ui->machine = bp_command_machine();
     if (!ui->machine)
         return bp_fail(err, ENODEV, "there is no machine whose screen could be shown");
+    r = start_opengl(args, &egl, err);
+    if (r < 0)
+        return r;
     g_log_set_handler("Spice", ALL_LEVELS, note, NULL);
     ui->server = spice_server_new();
     r = spice_access_set(ui, args, err);
@@ -163,6 +191,8 @@ int spice_start(struct bp_value *args, struct bp_error *err)
     if (r == 0)
         r = spice_access_listen(ui, err);
     if (r < 0) {
+        if (egl)
+            egl->stop();
         spice_server_destroy(ui->server);
         ui->server = NULL;
         return r;
