@@ -57,12 +57,16 @@ void bp_doorbell_clear(struct bp_doorbell *bell);
 int bp_doorbell_drain(struct bp_doorbell *bell);
 
 /* Calls fn for each bell of a region, for accelerators that can match writes themselves: they call
- * bp_doorbell_ring(); doorbells() of a memory listener says when to ask again. Those with
- * BP_DOORBELL_KEEP_VALUE have to come the long way. fn must not make or free bells. [any] */
+ * bp_doorbell_ring(), or have the kernel write bp_doorbell_fd(); doorbells() of a memory listener says when to
+ * ask again. Those with BP_DOORBELL_KEEP_VALUE have to come the long way. fn must not make or free bells. [any] */
 void bp_doorbell_each(struct bp_region *region,
                       void (*fn)(struct bp_doorbell *bell, const struct bp_doorbell_match *match,
                                  void *opaque),
                       void *opaque);
+/* An eventfd that rings the bell when somebody writes to it: the bell's context waits for it, and it is the bell's
+ * and goes with it. Made when it is first asked for. -ENOTSUP: BP_DOORBELL_KEEP_VALUE, or the value of a big-endian
+ * device's. Not inside of fn above. [any] under the machine lock */
+int bp_doorbell_fd(struct bp_doorbell *bell);
 
 BP_END_DECLS
 

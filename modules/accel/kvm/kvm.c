@@ -160,7 +160,8 @@ static int cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error 
     c->tsc_offset = ~c->x->tsc_offset;
     c->fresh = c->changed = true;
     if ((ret = make_vcpu(c, err)) < 0 || (ret = set_clock(c, err)) < 0 || (ret = kvm_give_cpuid(c, err)) < 0 ||
-        (ret = set_machine_checks(c, err)) < 0 || (ret = kvm_memory_begin(m, bp_cpu_space(cpu), err)) < 0) {
+        (ret = set_machine_checks(c, err)) < 0 ||
+        (ret = kvm_memory_begin(m, bp_cpu_space(cpu), bp_cpu_io(cpu), err)) < 0) {
         free_vcpu(c);
         return ret;
     }

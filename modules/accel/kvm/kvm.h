@@ -33,6 +33,10 @@ enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
 
 struct kvm_vcpu;
 
+/* What is counted here, beside what the kernel counts: of the machine, and of a vCPU why it left the guest. */
+enum { KVM_COUNT_BELLS, KVM_COUNT_IRQFDS, KVM_COUNT_MESSAGES, KVM_COUNT_COALESCED, KVM_COUNTS };
+enum { KVM_LEFT_IO, KVM_LEFT_MMIO, KVM_LEFT_MSR, KVM_LEFTS };
+
 /* A vCPU whose processor has left: the kernel keeps it as long as the machine, and makes no other with its number. */
 struct kvm_parked {
     struct kvm_parked *next;
@@ -78,6 +82,7 @@ struct kvm_machine {
 
     int fd, vm;
     int stats; /* what is counted of it; -1: nothing */
+    uint64_t counts[KVM_COUNTS]; /* atomic */
     long run_size; /* bytes of a vCPU's kvm_run mapping */
     struct bp_accel *accel;
     struct kvm_cpuid2 *supported;
@@ -107,6 +112,10 @@ struct kvm_machine {
     struct kvm_slot *slots, *next; /* of `count`; those to come */
     unsigned count, next_count, room, slots_max;
     uint64_t *used; /* bit per slot number */
+    struct bp_space *io;
+    struct kvm_bell *bells; /* that the kernel has: bells.c */
+    unsigned bell_count, bell_room;
+    bool bells_possible, bells_any_length;
     unsigned cpus;  /* made */
     struct kvm_parked *parked;
     struct kvm_vcpu *first;
@@ -124,6 +133,7 @@ struct kvm_vcpu {
     struct bp_x86_cpu *x;
     struct kvm_vcpu *next;
     int fd, stats;
+    uint64_t lefts[KVM_LEFTS]; /* atomic */
     struct kvm_run *run;
     struct kvm_dirty_gfn *ring; /* NULL: bitmaps */
     uint32_t ring_at;           /* the next entry; machine lock */
@@ -159,6 +169,11 @@ static inline struct kvm_vcpu *kvm_of(struct bp_cpu *cpu)
     return ((struct cpu_kvm *)bp_cpu_accel_state(cpu))->c;
 }
 
+static inline void kvm_count(uint64_t *count, int64_t more)
+{
+    __atomic_fetch_add(count, (uint64_t)more, __ATOMIC_RELAXED);
+}
+
 /* ---- open.c: the device, the virtual machine, what the kernel can do ---- */
 int kvm_open(struct kvm_machine *m, struct bp_error *err);
 void kvm_close(struct kvm_machine *m);
@@ -175,11 +190,18 @@ void kvm_stats_begin(struct kvm_machine *m); /* NULL: it goes */
 int kvm_stats_open(int fd);                  /* of a machine or a vCPU that does not run; -1: it has none */
 
 /* ---- slots.c: memory ---- */
-int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_error *err);
+int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_space *io, struct bp_error *err);
 void kvm_memory_end(struct kvm_machine *m);
 /* Around KVM_RUN. The gate may be closed by whoever changes the map: [vcpu] without locks */
 void kvm_gate_enter(struct kvm_vcpu *c);
 void kvm_gate_leave(struct kvm_vcpu *c);
+
+/* ---- bells.c: doorbells; a section of memory, or of ports, and what it has ---- */
+void kvm_bells_begin(struct kvm_machine *m, struct bp_space *io);
+void kvm_bells_end(struct kvm_machine *m);
+void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *section);
+void kvm_bells_removed(struct kvm_machine *m, bool port, const struct bp_section *section);
+void kvm_bells_changed(struct kvm_machine *m, bool port, const struct bp_section *section);
 
 /* ---- ring.c: pages that were written, as lists ---- */
 int kvm_ring_open(struct kvm_machine *m, struct bp_error *err);

@@ -21,9 +21,11 @@ static struct kvm_machine *machine_of(const struct bp_x86_cpu *x)
 
 static void message(struct bp_x86_cpu *x, uint64_t address, uint32_t data)
 {
+    struct kvm_machine *m = machine_of(x);
     struct kvm_msi msi = {.address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
 
-    if (ioctl(machine_of(x)->vm, KVM_SIGNAL_MSI, &msi) < 0)
+    kvm_count(&m->counts[KVM_COUNT_MESSAGES], 1);
+    if (ioctl(m->vm, KVM_SIGNAL_MSI, &msi) < 0)
         bp_guest_error("kvm-message", "an interrupt message to nobody: %#llx, %#x", (unsigned long long)address, data);
 }
 

@@ -287,10 +287,12 @@ static int why_left(struct kvm_vcpu *c)
 
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
+        kvm_count(&c->lefts[KVM_LEFT_IO], 1);
         access_ports(c);
         c->unfinished = true;
         return AGAIN;
     case KVM_EXIT_MMIO:
+        kvm_count(&c->lefts[KVM_LEFT_MMIO], 1);
         access_memory(c);
         c->unfinished = true;
         return AGAIN;
