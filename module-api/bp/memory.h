@@ -119,6 +119,12 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
  * -EAGAIN: something else is there, or not all of it is there; nothing was done. [any] */
 int bp_space_post(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
                   const struct bp_access *access);
+/* Interrupt messages of other processes: each write to this eventfd (borrowed) is bp_space_post() of 4 bytes to the
+ * machine's memory from now on, without a thread of ours; said again, it is another message. -ENOTSUP: the accelerator
+ * does not do that, and what was said before is over: the caller looks at the descriptor himself. end: so it is from
+ * then on. Who holds a leaf lock may call them. [any] */
+int bp_machine_post_fd(struct bp_machine *machine, int fd, uint64_t addr, uint32_t value);
+void bp_machine_post_fd_end(struct bp_machine *machine, int fd);
 /* Reads RAM or ROM and takes no lock. -EAGAIN: something else is there, or not all of it is one piece. [any] */
 int bp_space_peek(struct bp_space *space, uint64_t addr, void *buf, uint64_t len);
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len);

@@ -276,6 +276,7 @@ BP_ACCEL(kvm, "kvm", "x86_64,i386", "The host's processor, by Linux's KVM", stru
          .smm = true, .host_cpu = true, .init = init, .cpu_size = sizeof(struct cpu_kvm), .cpu_init = cpu_init,
          .cpu_fini = cpu_fini, .cpu_exec = cpu_exec, .cpu_kick = cpu_kick, .cpu_changed = cpu_changed,
          .cpu_sync = cpu_sync, .cpu_features = cpu_features, .cpu_debug = cpu_debug,
+         .message_fd = kvm_message_fd, .message_fd_end = kvm_message_fd_end,
          .cpu_port_registers = cpu_port_registers);
 
 BP_MODULE("accel-kvm", "KVM", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &kvm}, {BP_PROVIDE_COMMAND, &kvm_query_stats},

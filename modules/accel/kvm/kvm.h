@@ -27,6 +27,8 @@
 #define KVM_COMPONENTS 10u /* of XSAVE, that bp_x86_cpu has */
 #define KVM_MSRS_MAX 128u
 #define KVM_PINS 24u /* of the I/O APIC */
+#define KVM_PIC_GSI 32u /* numbers of pins that belong to one controller alone */
+#define KVM_IOAPIC_GSI 64u
 
 enum { IRQCHIP_AUTO, IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
 enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
@@ -92,8 +94,12 @@ struct kvm_machine {
 
     struct code_map *map; /* what the interpreter decoded */
 
-    /* What pins of the I/O APIC send, with local APICs in the kernel; address 0: never said */
+    /* What pins of the I/O APIC send, with local APICs in the kernel; address 0: never said. And messages that come by
+     * descriptors: routes.c */
     pthread_mutex_t pins_lock;
+    struct kvm_message *messages;
+    unsigned message_count, message_room, messages_most; /* 0: none can be */
+    bool messages_here; /* the main loop looks for them */
     struct {
         uint64_t address;
         uint32_t data;
@@ -223,6 +229,15 @@ bool kvm_has_chips(const struct kvm_machine *m);
 int kvm_chips_open(struct kvm_machine *m, struct bp_error *err);
 const struct bp_chip_keeper *kvm_keeper(struct bp_x86_cpu *x, enum bp_x86_chip chip);
 void kvm_chips_move(struct kvm_machine *m); /* to whom they belong now; machine lock */
+
+/* ---- routes.c: numbers of interrupts, messages by descriptors; [any] ---- */
+void kvm_routes_open(struct kvm_machine *m);
+void kvm_routes_close(struct kvm_machine *m);
+int kvm_routes_set(struct kvm_machine *m);
+int kvm_route_pin(struct kvm_machine *m, unsigned pin, uint64_t address, uint32_t data);
+int kvm_message_fd(struct bp_accel *accel, int fd, uint64_t address, uint32_t data);
+void kvm_message_fd_end(struct bp_accel *accel, int fd);
+void kvm_messages_move(struct kvm_machine *m, bool here);
 
 /* ---- lapic.c: local APICs in the kernel ---- */
 const struct bp_x86_lapic_ops *kvm_lapic_ops(const struct kvm_machine *m);
