@@ -36,8 +36,8 @@ class Machine:
     def __init__(self, accel, guest, *extra):
         path = os.path.join(FOLDER, "serial")
         self.process = subprocess.Popen(
-            [BINARY, "-accel", accel, "-m", "64", "-nodefaults", "-display", "none", "-qmp", "stdio", "-kernel",
-             guests.image(guest), "-serial", "unix:%s,server=on,wait=off" % path, "-S", *extra],
+            [BINARY, "-accel", accel, "-m", "64", "-nodefaults", "-display", "none", "-qmp", "stdio", "-serial",
+             "unix:%s,server=on,wait=off" % path, "-S", *(("-kernel", guests.image(guest)) if guest else ()), *extra],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.kvm = accel.startswith("kvm")
         self.ask("qmp_capabilities")
@@ -236,8 +236,77 @@ def they_come_to_a_debugged_guest():
         s.seen(second=6)
 
 
+WINDOW = ("-device", "VGA,addr=2")
+
+
+def writes_that_may_be_late_do_not_leave_the_guest():
+    """They are there for who reads them, and in their place among writes to ports."""
+    need_kvm()
+    seen = []
+    for accel in ("interp", "kvm", OFF):
+        with Machine(accel, "late", *WINDOW) as m:
+            m.until("begins")
+            left, _ = m.made("user_mmio_exits", "x", "written")
+            assert left < 0x8000 // 50, left
+            words = m.lines.readline().split() + [m.lines.readline().split() for _ in range(4)]
+            if m.kvm:
+                assert m.count("coalesced_writes") > 0x8000 * 9 // 10, m.count("coalesced_writes")
+            seen.append(words)
+    assert seen[0] == seen[1] == seen[2] and len({line[1] for line in seen[0][2:]}) == 4, seen
+
+
+def viewers_see_them():
+    """The processor halts behind them, and does not leave the guest for it."""
+    need_kvm()
+    source, path = os.path.join(FOLDER, "late.S"), os.path.join(FOLDER, "late")
+    with open(source, "w") as f:
+        f.write("""
+    .code16
+    .globl _start
+_start: movw $0x12, %ax
+    int $0x10
+    movw $0x3f8, %dx
+    movb $'x', %al
+    outb %al, %dx
+    movw $0xa000, %ax
+    movw %ax, %es
+    xorw %di, %di
+    movw $100, %cx
+1:  movb $0xff, %es:(%di)
+    incw %di
+    loop 1b
+    cli
+2:  hlt
+    jmp 2b
+    .org 510
+    .word 0xaa55
+    .org 65536
+""")
+    subprocess.run(["gcc", "-m32", "-c", source, "-o", path + ".o"], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-e", "_start", path + ".o", "-o",
+                    path], check=True)
+    pictures = []
+    for accel in ("interp", "kvm"):
+        with Machine(accel, None, "-vga", "std", "-drive", "format=raw,file=" + path) as m:
+            while m.lines.read(1) != "x":
+                pass
+            end = time.monotonic() + WAIT
+            while True:
+                m.ask("screendump", filename=path + ".ppm")
+                with open(path + ".ppm", "rb") as f:
+                    picture = f.read()
+                if picture.startswith(b"P6\n640 480\n255\n") and picture[15:15 + 3 * 800] == b"\xff" * (3 * 800):
+                    break
+                assert time.monotonic() < end, picture[:60]
+            pictures.append(picture)
+            if m.kvm:
+                assert m.count("coalesced_writes") >= 100
+    assert pictures[0] == pictures[1]
+
+
 try:
-    tap.run([doorbells_do_not_leave_the_guest, doorbells_follow_their_region,
+    tap.run([writes_that_may_be_late_do_not_leave_the_guest, viewers_see_them,
+             doorbells_do_not_leave_the_guest, doorbells_follow_their_region,
              interrupts_of_other_processes_are_the_kernels, they_come_to_a_debugged_guest])
 finally:
     guests.close()

@@ -98,6 +98,7 @@ static int make_vcpu(struct kvm_vcpu *c, struct bp_error *err)
         return bp_fail(err, errno, "the area of processor %u cannot be mapped: %s", bp_cpu_index(c->cpu),
                        strerror(errno));
     c->run = run;
+    kvm_coalesced_map(c);
     c->stats = kvm_stats_open(c->fd);
     if (posix_memalign((void **)&c->xsave, 64, sizeof(*c->xsave)) != 0) {
         c->xsave = NULL;

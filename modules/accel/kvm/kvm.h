@@ -122,6 +122,7 @@ struct kvm_machine {
     struct kvm_bell *bells; /* that the kernel has: bells.c */
     unsigned bell_count, bell_room;
     bool bells_possible, bells_any_length;
+    bool coalesces; /* the kernel keeps writes back */
     unsigned cpus;  /* made */
     struct kvm_parked *parked;
     struct kvm_vcpu *first;
@@ -142,6 +143,7 @@ struct kvm_vcpu {
     uint64_t lefts[KVM_LEFTS]; /* atomic */
     struct kvm_run *run;
     struct kvm_dirty_gfn *ring; /* NULL: bitmaps */
+    struct kvm_coalesced_mmio_ring *coalesced; /* the machine's; NULL: there is none */
     uint32_t ring_at;           /* the next entry; machine lock */
     bool fresh;      /* bp_x86_cpu has the registers */
     bool changed;    /* and the kernel has others: they go there before it runs */
@@ -208,6 +210,12 @@ void kvm_bells_end(struct kvm_machine *m);
 void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *section);
 void kvm_bells_removed(struct kvm_machine *m, bool port, const struct bp_section *section);
 void kvm_bells_changed(struct kvm_machine *m, bool port, const struct bp_section *section);
+
+/* ---- coalesced.c: writes that may be late ---- */
+void kvm_coalesced_map(struct kvm_vcpu *c);
+void kvm_coalesced_added(const struct kvm_machine *m, const struct bp_section *section);
+void kvm_coalesced_removed(const struct kvm_machine *m, const struct bp_section *section);
+void kvm_coalesced_take(struct kvm_vcpu *c); /* they have reached their devices; NULL is fine. [any] */
 
 /* ---- ring.c: pages that were written, as lists ---- */
 int kvm_ring_open(struct kvm_machine *m, struct bp_error *err);

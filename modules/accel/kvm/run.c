@@ -356,6 +356,7 @@ static int run_once(struct kvm_vcpu *c)
         c->x->halted = c->x->wait_for_sipi = 0;
     c->x->rflags = run->if_flag ? c->x->rflags | F_IF : c->x->rflags & ~(uint64_t)F_IF;
     heed_apic(c);
+    kvm_coalesced_take(c);
     if (ret == 0)
         return why_left(c);
     return ret == -EINTR || ret == -EAGAIN ? AGAIN : broken(c, strerror(-ret), (uint64_t)-ret);
