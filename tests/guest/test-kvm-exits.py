@@ -307,8 +307,30 @@ _start: movw $0x12, %ax
     assert pictures[0] == pictures[1]
 
 
+def registers_of_processors_are_the_interpreters():
+    """Which there are, what those hold that do not count, and whether they can be written: the kernel's own, and those of
+    its interfaces, are not there."""
+    need_kvm()
+    for model in ("qemu64", "Skylake-Client-v1"):
+        for accel in ("interp", "tcg", "kvm", SPLIT, OFF):
+            with Machine(accel, "msrs", "-cpu", model) as m:
+                lines = [["begins"]]
+                while lines[-1] != ["over"]:
+                    lines.append(m.lines.readline().split())
+                    assert lines[-1], (accel, "the guest is silent")
+                if m.kvm:
+                    assert m.count("user_msr_exits") > 0x500, m.count("user_msr_exits")
+            if accel == "interp":
+                first = lines
+                assert len(first) > 100 and ["m0000008b", "0000000100000000", "writable"] in first, first
+            if accel == OFF:  # which has no TSC deadline timer
+                first = [line for line in first if line[0] != "m000006e0"]
+            assert lines[1:] == first[1:], (accel, [pair for pair in zip(first, lines) if pair[0] != pair[1]])
+
+
 try:
-    tap.run([writes_that_may_be_late_do_not_leave_the_guest, viewers_see_them,
+    tap.run([registers_of_processors_are_the_interpreters,
+             writes_that_may_be_late_do_not_leave_the_guest, viewers_see_them,
              doorbells_do_not_leave_the_guest, doorbells_follow_their_region,
              interrupts_of_other_processes_are_the_kernels, they_come_to_a_debugged_guest])
 finally:

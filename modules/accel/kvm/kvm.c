@@ -166,6 +166,7 @@ static int cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error 
         free_vcpu(c);
         return ret;
     }
+    kvm_msr_filter(m, c->x);
     ((struct cpu_kvm *)bp_cpu_accel_state(cpu))->c = c;
     m->cpus++;
     pthread_mutex_lock(&m->gate);

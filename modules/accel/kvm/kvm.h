@@ -123,6 +123,7 @@ struct kvm_machine {
     unsigned bell_count, bell_room;
     bool bells_possible, bells_any_length;
     bool coalesces; /* the kernel keeps writes back */
+    bool filters;   /* it leaves MSRs to us */
     unsigned cpus;  /* made */
     struct kvm_parked *parked;
     struct kvm_vcpu *first;
@@ -231,6 +232,10 @@ void kvm_port_registers(const struct kvm_vcpu *c, bool back);
 /* ---- msr.c ---- */
 int kvm_get_msrs(struct kvm_vcpu *c);
 int kvm_put_msrs(struct kvm_vcpu *c);
+bool kvm_msr_is_state(uint32_t index); /* is it one of those? */
+/* ---- msr-exits.c: those that are not the kernel's ---- */
+void kvm_msr_filter(struct kvm_machine *m, const struct bp_x86_cpu *x);
+void kvm_access_msr(struct kvm_vcpu *c, bool write);
 
 /* ---- chips.c: the other interrupt controllers, and the timer ---- */
 bool kvm_has_chips(const struct kvm_machine *m);
@@ -271,6 +276,7 @@ enum bp_cpu_exit kvm_soft_debug(struct kvm_vcpu *c);
 /* ---- soft.c: the interpreter in the hardware's place ---- */
 /* Registers are in bp_x86_cpu, and are changed there. */
 struct vcpu *kvm_soft(struct kvm_vcpu *c); /* NULL: no memory, which was told */
+struct vcpu *kvm_soft_aside(struct kvm_vcpu *c); /* likewise; for what is neither in registers nor in memory */
 enum bp_cpu_exit kvm_soft_step(struct kvm_vcpu *c); /* one instruction or delivery, or what was requested */
 enum bp_cpu_exit kvm_soft_run(struct kvm_vcpu *c);  /* while the hardware cannot */
 void kvm_soft_interrupt(struct kvm_vcpu *c, uint8_t vector); /* delivers one that was acknowledged */

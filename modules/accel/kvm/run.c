@@ -296,6 +296,11 @@ static int why_left(struct kvm_vcpu *c)
         access_memory(c);
         c->unfinished = true;
         return AGAIN;
+    case KVM_EXIT_X86_RDMSR: case KVM_EXIT_X86_WRMSR:
+        kvm_count(&c->lefts[KVM_LEFT_MSR], 1);
+        kvm_access_msr(c, run->exit_reason == KVM_EXIT_X86_WRMSR);
+        c->unfinished = true;
+        return AGAIN;
     case KVM_EXIT_HLT: return halted(c);
     case KVM_EXIT_IOAPIC_EOI:
         c->x->apic->eoi(c->x->apic_opaque, run->eoi.vector);
