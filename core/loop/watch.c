@@ -62,12 +62,14 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
     ctx = bpc_item_lock(&w->item);
     if (w->source != source || w->item.dead || w->item.stopped || events == 0) {
         pthread_mutex_unlock(&ctx->lock);
+        TELL_LET_GO(source); /* GLib does after this, and somebody else may be the last */
         return G_SOURCE_CONTINUE;
     }
     if (bpc_item_begin(&w->item, "watch", &call))
         w->ready(w->opaque, events);
     (void)bpc_item_end(&w->item, &call); /* dead: it goes when GLib lets go of the source */
     pthread_mutex_unlock(&ctx->lock);
+    TELL_LET_GO(source);
     return G_SOURCE_CONTINUE;
 }
 
