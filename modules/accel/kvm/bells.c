@@ -9,6 +9,11 @@
 #include <bp/log.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+
+/* Each takes a descriptor of the process's; there are others that want some. The kernel has room for a thousand. */
+#define MOST 1000u
+#define FEW 250u
 
 struct kvm_bell {
     struct bp_doorbell *bell;
@@ -87,13 +92,13 @@ void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *
 {
     struct found f = {.section = section, .port = port, .any_length = m->bells_any_length};
 
-    if (!m->bells_possible || section->host)
+    if (!m->bells_most || section->host)
         return;
     bp_doorbell_each(section->region, found, &f);
     for (unsigned n = 0; n < f.count; n++) {
         struct kvm_bell *b = &f.list[n];
 
-        b->k.fd = bp_doorbell_fd(b->bell);
+        b->k.fd = m->bell_count < m->bells_most ? bp_doorbell_fd(b->bell) : -1;
         if (b->k.fd < 0 || ioctl(m->vm, KVM_IOEVENTFD, &b->k) < 0)
             continue;
         kvm_count(&m->counts[KVM_COUNT_BELLS], 1);
@@ -147,7 +152,10 @@ static const struct bp_memory_listener ports = {
 
 void kvm_bells_begin(struct kvm_machine *m, struct bp_space *io)
 {
-    m->bells_possible = kvm_cap(m, KVM_CAP_IOEVENTFD) > 0;
+    struct rlimit files;
+
+    if (kvm_cap(m, KVM_CAP_IOEVENTFD) > 0)
+        m->bells_most = getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur / 4 < MOST ? FEW : MOST;
     m->bells_any_length = kvm_cap(m, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
     m->io = io;
     bp_space_listen(io, &ports, m);

@@ -120,8 +120,8 @@ struct kvm_machine {
     uint64_t *used; /* bit per slot number */
     struct bp_space *io;
     struct kvm_bell *bells; /* that the kernel has: bells.c */
-    unsigned bell_count, bell_room;
-    bool bells_possible, bells_any_length;
+    unsigned bell_count, bell_room, bells_most;
+    bool bells_any_length;
     bool coalesces; /* the kernel keeps writes back */
     bool filters;   /* it leaves MSRs to us */
     unsigned cpus;  /* made */
@@ -160,6 +160,7 @@ struct kvm_vcpu {
     struct kvm_xsave *xsave;
     struct kvm_cpuid2 *cpuid; /* as the kernel was given it */
     struct vcpu *soft; /* the interpreter's; NULL until it is needed */
+    struct vcpu *aside; /* likewise, for MSRs */
     bool hears_smm;
     uint32_t refused[KVM_MSRS_MAX]; /* MSRs that it does not have */
     unsigned refused_count;
@@ -276,7 +277,7 @@ enum bp_cpu_exit kvm_soft_debug(struct kvm_vcpu *c);
 /* ---- soft.c: the interpreter in the hardware's place ---- */
 /* Registers are in bp_x86_cpu, and are changed there. */
 struct vcpu *kvm_soft(struct kvm_vcpu *c); /* NULL: no memory, which was told */
-struct vcpu *kvm_soft_aside(struct kvm_vcpu *c); /* likewise; for what is neither in registers nor in memory */
+struct vcpu *kvm_soft_aside(struct kvm_vcpu *c); /* NULL: no memory. For MSRs alone: registers may be the kernel's */
 enum bp_cpu_exit kvm_soft_step(struct kvm_vcpu *c); /* one instruction or delivery, or what was requested */
 enum bp_cpu_exit kvm_soft_run(struct kvm_vcpu *c);  /* while the hardware cannot */
 void kvm_soft_interrupt(struct kvm_vcpu *c, uint8_t vector); /* delivers one that was acknowledged */

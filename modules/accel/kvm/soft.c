@@ -15,7 +15,7 @@ static void forget_code(struct vcpu *v)
     vcpu_changed(v);
 }
 
-struct vcpu *kvm_soft_aside(struct kvm_vcpu *c)
+struct vcpu *kvm_soft(struct kvm_vcpu *c)
 {
     struct bus bus;
 
@@ -25,17 +25,18 @@ struct vcpu *kvm_soft_aside(struct kvm_vcpu *c)
         if (!c->soft)
             bp_warn("kvm: CPU %u: no memory for the interpreter", bp_cpu_index(c->cpu));
     }
+    if (c->soft)
+        forget_code(c->soft);
+    c->changed = true;
     return c->soft;
 }
 
-struct vcpu *kvm_soft(struct kvm_vcpu *c)
+/* It executes nothing: most of it is never touched, and costs nothing. */
+struct vcpu *kvm_soft_aside(struct kvm_vcpu *c)
 {
-    struct vcpu *v = kvm_soft_aside(c);
-
-    if (v)
-        forget_code(v);
-    c->changed = true;
-    return v;
+    if (!c->aside && (c->aside = calloc(1, sizeof(*c->aside))))
+        c->aside->x = c->x;
+    return c->aside;
 }
 
 enum bp_cpu_exit kvm_soft_step(struct kvm_vcpu *c)
@@ -157,4 +158,6 @@ void kvm_soft_end(struct kvm_vcpu *c)
 {
     vcpu_free(c->soft);
     c->soft = NULL;
+    free(c->aside);
+    c->aside = NULL;
 }
