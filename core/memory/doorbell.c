@@ -266,7 +266,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
                     const struct bp_doorbell_match *match, void (*rung)(void *opaque), void *opaque,
                     struct bp_doorbell **ret_bell, struct bp_error *err)
 {
-    bpc_assert_main();
+    bpc_assert_locked();
     struct bp_doorbell_match own = {.size = sizeof(own)};
     struct bp_doorbell *bell;
     int ret;
@@ -304,7 +304,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
 
 void bp_doorbell_free(struct bp_doorbell *bell)
 {
-    bpc_assert_main();
+    bpc_assert_locked();
     if (!bell)
         return;
     bpc_unclaim(&bell->claim);

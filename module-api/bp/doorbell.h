@@ -35,12 +35,13 @@ struct bp_doorbell_match {
  * A bell on an I/O region, of an owner and a context (NULL: the owner's, the main one by default). It
  * leaves the map with its region, and with its owner: after a device's detach() nothing is called.
  * -EINVAL: no I/O region, not within it, a size or value that no write has, both flags at once;
- * -EEXIST: a write could ring another bell of the region too. [main]
+ * -EEXIST: a write could ring another bell of the region too. [main], or a [vcpu] inside of an access
  */
 int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_region *region,
                     const struct bp_doorbell_match *match, void (*rung)(void *opaque),
                     void *opaque, struct bp_doorbell **ret_bell, struct bp_error *err);
-/* Returns at once; a rung() that runs in another thread ends later. NULL is fine. [main] */
+/* Returns at once; a rung() that runs in another thread ends later. NULL is fine. [main], or a [vcpu] inside
+ * of an access */
 void bp_doorbell_free(struct bp_doorbell *bell);
 
 /* Rings it by hand. [any] */
