@@ -184,6 +184,7 @@ static void settle(const struct bpc_listener *listener, const struct bp_section 
 
 void bp_region_settle(struct bp_region *region)
 {
+    bpc_assert_main();
     bp_machine_lock(NULL);
     bpc_tell_sections(region, settle);
     bp_machine_unlock(NULL);

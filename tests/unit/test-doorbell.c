@@ -361,6 +361,36 @@ static void bells_that_need_more_have_no_descriptor(void)
     bpc_owner_release(&p.owner);
 }
 
+static void settled(void *opaque, const struct bp_section *section)
+{
+    g_assert_true(section->coalesced);
+    *(uint64_t *)opaque += section->start;
+}
+
+/* Who keeps writes back is asked for them, in each place where the region is. */
+static void region_is_settled_where_it_is(void)
+{
+    static const struct bp_memory_listener listener = {.size = sizeof(listener), .settle = settled};
+    static const struct bp_region_ops late = {.size = sizeof(late), .write = plain_write, .coalesced = 1};
+    struct bp_region *region, *other;
+    struct bp_owner owner;
+    uint64_t sum = 0;
+
+    bpc_owner_init(&owner);
+    region = bp_region_new_io(&owner, "late", 0x100, &late, NULL);
+    other = bp_region_new_io(&owner, "other", 0x100, &late, NULL);
+    bp_space_listen(space, &listener, &sum);
+    bp_region_settle(region);
+    g_assert_cmphex(sum, ==, 0);
+    bp_region_add(root, region, 0x71000, 0);
+    bp_region_add(root, other, 0x72000, 0);
+    bp_region_add(root, bp_region_new_alias(&owner, "again", region, 0, 0x80), 0x75000, 0);
+    bp_region_settle(region);
+    g_assert_cmphex(sum, ==, 0x71000 + 0x75000);
+    bp_space_unlisten(space, &listener, &sum);
+    bpc_owner_release(&owner);
+}
+
 static void saving_handles_what_was_rung(void)
 {
     GByteArray *out = g_byte_array_new();
@@ -687,6 +717,7 @@ int main(int argc, char **argv)
     CASE(listener_hears_of_bells);
     CASE(descriptor_rings_like_a_write);
     CASE(bells_that_need_more_have_no_descriptor);
+    CASE(region_is_settled_where_it_is);
     CASE(saving_handles_what_was_rung);
     CASE(drain_on_its_own_thread_calls_the_handler);
     CASE(ring_takes_no_machine_lock);

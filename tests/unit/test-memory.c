@@ -609,33 +609,6 @@ static void listener_follows_random_changes(void)
     g_rand_free(rand);
 }
 
-static void settled(void *opaque, const struct bp_section *section)
-{
-    g_assert_true(section->coalesced);
-    *(uint64_t *)opaque += section->start;
-}
-
-/* Who keeps writes back is asked for them, for each place where the region is. */
-static void region_is_settled_where_it_is(struct fixture *f, gconstpointer data)
-{
-    static const struct bp_memory_listener listener = {.size = sizeof(listener), .settle = settled};
-    static const struct bp_region_ops late = {.size = sizeof(late), .coalesced = 1};
-    struct bp_region *region = bp_region_new_io(&f->owner, "late", 0x100, &late, NULL);
-    struct bp_region *other = bp_region_new_io(&f->owner, "other", 0x100, &late, NULL);
-    uint64_t sum = 0;
-
-    (void)data;
-    bp_space_listen(f->space, &listener, &sum);
-    bp_region_settle(region);
-    g_assert_cmphex(sum, ==, 0);
-    bp_region_add(f->root, region, 0x71000, 5);
-    bp_region_add(f->root, other, 0x72000, 5);
-    bp_region_add(f->root, bp_region_new_alias(&f->owner, "again", region, 0, 0x80), 0x75000, 5);
-    bp_region_settle(region);
-    g_assert_cmphex(sum, ==, 0x71000 + 0x75000);
-    bp_space_unlisten(f->space, &listener, &sum);
-}
-
 static void listener_hears_once_per_transaction(struct fixture *f, gconstpointer data)
 {
     static const struct bp_region_ops ops = {
@@ -803,7 +776,6 @@ int main(int argc, char **argv)
     CASE(region_inside_itself_is_skipped);
     PLAIN(listener_follows_random_changes);
     CASE(listener_hears_once_per_transaction);
-    CASE(region_is_settled_where_it_is);
     CASE(callback_may_free_its_region);
     PLAIN(readers_run_while_map_changes);
     return g_test_run();

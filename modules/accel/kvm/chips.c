@@ -5,8 +5,8 @@
  * here, too, and the local APICs with them, while the interpreter executes the guest for long: under a debugger that
  * wants it, and while A20 is masked on a machine with one processor.
  *
- * Lines. A pin of each controller has a number of its own (KVM_PIC_GSI, KVM_IOAPIC_GSI), by which devices set it. The numbers
- * below are the board's wires, which the kernel's 8254 uses.
+ * Lines. A pin of each controller has a number of its own (KVM_PIC_GSI, KVM_IOAPIC_GSI), by which devices set it. The
+ * numbers below are the board's wires, which the kernel's 8254 uses (routes.c).
  */
 #include "kvm.h"
 #include <bp/chip/i8259.h>
@@ -269,7 +269,8 @@ static void line(const struct bp_chip_keeper *keeper, unsigned n, int level)
 {
     struct kvm_machine *m = machine_of(keeper);
     struct kvm_chip *c = &m->chip[keeper->chip];
-    struct kvm_irq_level k = {.irq = (keeper->chip == BP_X86_CHIP_PIC ? KVM_PIC_GSI : KVM_IOAPIC_GSI) + n, .level = level != 0};
+    struct kvm_irq_level k = {.irq = (keeper->chip == BP_X86_CHIP_PIC ? KVM_PIC_GSI : KVM_IOAPIC_GSI) + n,
+                              .level = level != 0};
     uint32_t bit = 1u << n, was;
 
     was = level ? __atomic_fetch_or(&c->lines, bit, __ATOMIC_SEQ_CST) :

@@ -28,7 +28,8 @@ void kvm_coalesced_map(struct kvm_vcpu *c)
 static void zone(const struct kvm_machine *m, unsigned long request, const struct bp_section *s)
 {
     /* Of one that is too large a part comes the long way. */
-    struct kvm_coalesced_mmio_zone z = {.addr = s->start, .size = s->length < 1u << 30 ? (uint32_t)s->length : 1u << 30};
+    struct kvm_coalesced_mmio_zone z = {.addr = s->start,
+                                        .size = s->length < 1u << 30 ? (uint32_t)s->length : 1u << 30};
 
     if (m->coalesces && s->coalesced)
         (void)ioctl(m->vm, request, &z); /* without it writes come one by one */

@@ -296,7 +296,8 @@ void pci_msix_loaded(struct pci_fn *fn); /* the table came from saved state */
 bool pci_msix_may_send(const struct pci_fn *fn, unsigned vector, uint64_t *ret_address, uint32_t *ret_data);
 
 /* ---- msix-fd.c ---- */
-int pci_msix_fd(struct bp_device *dev, unsigned vector, int fd, void (*changed)(void *opaque, bool taken), void *opaque);
+int pci_msix_fd(struct bp_device *dev, unsigned vector, int fd, void (*changed)(void *opaque, bool taken),
+                void *opaque);
 void pci_msix_fds_look(struct pci_fn *fn); /* what may be sent has changed, or where it goes. Lock held */
 void pci_msix_fds_behind(struct bp_device *bridge); /* the same of all behind it */
 void pci_msix_fds_free(struct pci_fn *fn);

@@ -438,7 +438,8 @@ static const struct bp_field tap_props[] = {
     BP_PROP("vnet_hdr", ON_OFF_AUTO, struct tap, vnet_hdr, "auto", "frames have a header of virtio"),
     BP_PROP("vhost", ON_OFF_AUTO, struct tap, vhost, "auto", "the kernel moves the frames; where it cannot, a warning"),
     KEY("vhostfd", vhostfd, "an open /dev/vhost-net"), KEY("vhostfds", vhostfds, "several"),
-    BP_PROP("vhostforce", BOOL, struct tap, vhostforce, "off", "vhost also for guests without MSI-X; where it cannot be, an error"),
+    BP_PROP("vhostforce", BOOL, struct tap, vhostforce, "off",
+            "vhost also for guests without MSI-X; where it cannot be, an error"),
     BP_PROP("queues", UINT32, struct tap, queues, "0", "how many pairs of queues it has"), BP_FIELDS_END};
 static const struct bp_field bridge_props[] = {
     KEY("br", br, "the bridge (default: br0)"),
