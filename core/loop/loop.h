@@ -57,6 +57,9 @@ void bpc_owner_put_into(struct bp_owner *owner, struct bp_context *ctx);
 struct bp_deferred *bpc_deferred_new(struct bp_owner *owner, struct bp_context *ctx,
                                      const char *kind, void (*fn)(void *opaque),
                                      void (*gone)(void *opaque), void *opaque);
+/* A watch for reading; gone() as above. [any] */
+struct bp_watch *bpc_watch_new(struct bp_owner *owner, struct bp_context *ctx, int fd,
+                               void (*ready)(void *opaque, unsigned events), void (*gone)(void *opaque), void *opaque);
 /* Waits until a deferred call that is scheduled, and one that runs, has ended. begin makes sure that it
  * stays until end; NULL: there is nothing to wait for. end makes the call itself on the context's own
  * thread; elsewhere it lets go of the machine lock while it waits. */

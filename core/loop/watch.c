@@ -24,6 +24,7 @@ struct bp_watch {
     GSource *source; /* NULL: held */
     gpointer tag;
     void (*ready)(void *opaque, unsigned events);
+    void (*gone)(void *opaque); /* or NULL */
     void *opaque;
 };
 
@@ -61,19 +62,24 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
     ctx = bpc_item_lock(&w->item);
     if (w->source != source || w->item.dead || w->item.stopped || events == 0) {
         pthread_mutex_unlock(&ctx->lock);
+        TELL_LET_GO(source); /* GLib does after this, and somebody else may be the last */
         return G_SOURCE_CONTINUE;
     }
     if (bpc_item_begin(&w->item, "watch", &call))
         w->ready(w->opaque, events);
     (void)bpc_item_end(&w->item, &call); /* dead: it goes when GLib lets go of the source */
     pthread_mutex_unlock(&ctx->lock);
+    TELL_LET_GO(source);
     return G_SOURCE_CONTINUE;
 }
 
 static void watch_unref(struct bp_watch *w)
 {
-    if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL) == 0)
-        g_free(w);
+    if (__atomic_sub_fetch(&w->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    if (w->gone)
+        w->gone(w->opaque);
+    g_free(w);
 }
 
 static void watch_finalize(GSource *source)
@@ -150,20 +156,33 @@ static void release(struct bpc_claim *claim)
 
 static const struct bpc_item_kind watch_kind = {release, hold, watch_it};
 
-struct bp_watch *bp_watch_new(struct bp_owner *owner, struct bp_context *ctx, int fd,
-                              unsigned events, void (*ready)(void *opaque, unsigned events),
-                              void *opaque)
+static struct bp_watch *new(struct bp_owner *owner, struct bp_context *ctx, int fd, unsigned events,
+                            void (*ready)(void *opaque, unsigned events), void (*gone)(void *opaque), void *opaque)
 {
     struct bp_watch *w = g_new0(struct bp_watch, 1);
 
     w->refs = 1;
     w->ready = ready;
+    w->gone = gone;
     w->opaque = opaque;
     w->fd = fd;
     w->events = events;
     bpc_item_init(&w->item, owner, ctx, &watch_kind);
     watch_it(&w->item);
     return w;
+}
+
+struct bp_watch *bp_watch_new(struct bp_owner *owner, struct bp_context *ctx, int fd,
+                              unsigned events, void (*ready)(void *opaque, unsigned events),
+                              void *opaque)
+{
+    return new(owner, ctx, fd, events, ready, NULL, opaque);
+}
+
+struct bp_watch *bpc_watch_new(struct bp_owner *owner, struct bp_context *ctx, int fd,
+                               void (*ready)(void *opaque, unsigned events), void (*gone)(void *opaque), void *opaque)
+{
+    return new(owner, ctx, fd, BP_WATCH_IN, ready, gone, opaque);
 }
 
 void bp_watch_set(struct bp_watch *watch, unsigned events)

@@ -317,6 +317,19 @@ bool bp_machine_has_host_cpu(struct bp_machine *m)
     return m && m->accel && m->accel->class->host_cpu;
 }
 
+int bp_machine_post_fd(struct bp_machine *m, int fd, uint64_t addr, uint32_t value)
+{
+    const struct bp_accel *accel = m->accel;
+
+    return accel && accel->class->message_fd ? accel->class->message_fd(m->accel, fd, addr, value) : -ENOTSUP;
+}
+
+void bp_machine_post_fd_end(struct bp_machine *m, int fd)
+{
+    if (m->accel && m->accel->class->message_fd_end)
+        m->accel->class->message_fd_end(m->accel, fd);
+}
+
 const char *bp_machine_accel_name(struct bp_machine *m)
 {
     struct bp_accel *accel = m ? m->accel : NULL;

@@ -4,8 +4,8 @@
  * set it first schedules the deferred call by which the handler comes, so that others cost an
  * exchange.
  *
- * Who refers to a bell: the lists (let go after a grace period), its owner, its deferred call (until
- * nobody runs it), and a writer between the list and the ring.
+ * Who refers to a bell: the lists (let go after a grace period), its owner, its deferred call and the watch
+ * of its descriptor (until nobody runs them), and a writer between the list and the ring.
  */
 #include <bp/loop.h>
 
@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -27,6 +29,9 @@ struct bp_doorbell {
     struct bp_doorbell *next; /* atomic; of the region */
     struct bp_doorbell *all_next;
     struct bp_region *region; /* under list_lock: a reference; NULL: off the lists */
+    struct bp_context *ctx;
+    struct bp_watch *watch;   /* of fd; the owner's: it goes before the bell does */
+    int fd;                   /* atomic; -1: nobody asked for it */
     struct bp_doorbell_match match;
     void (*rung)(void *opaque);
     void *opaque;
@@ -51,6 +56,8 @@ static void unref(void *opaque)
 
     if (__atomic_sub_fetch(&bell->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
+    if (bell->fd >= 0)
+        close(bell->fd);
     pthread_mutex_destroy(&bell->lock);
     g_free(bell);
 }
@@ -123,8 +130,26 @@ bool bp_doorbell_take(struct bp_doorbell *bell, uint64_t *ret_value)
     return true;
 }
 
+/* Takes the writes to its descriptor: were there any? */
+static bool take_writes(struct bp_doorbell *bell)
+{
+    int fd = __atomic_load_n(&bell->fd, __ATOMIC_ACQUIRE);
+    uint64_t count;
+
+    return fd >= 0 && read(fd, &count, sizeof(count)) == sizeof(count);
+}
+
+/* In its context. It is pending before the writes are taken, for who drains it in between. */
+static void fd_written(void *opaque, unsigned events)
+{
+    (void)events;
+    bp_doorbell_ring(opaque);
+    (void)take_writes(opaque);
+}
+
 void bp_doorbell_clear(struct bp_doorbell *bell)
 {
+    (void)take_writes(bell);
     __atomic_store_n(&bell->pending, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&bell->fresh, 0, __ATOMIC_RELEASE);
 }
@@ -241,7 +266,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
                     const struct bp_doorbell_match *match, void (*rung)(void *opaque), void *opaque,
                     struct bp_doorbell **ret_bell, struct bp_error *err)
 {
-    bpc_assert_main();
+    bpc_assert_locked();
     struct bp_doorbell_match own = {.size = sizeof(own)};
     struct bp_doorbell *bell;
     int ret;
@@ -258,6 +283,8 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
     bell->match = own;
     bell->rung = rung;
     bell->opaque = opaque;
+    bell->ctx = ctx;
+    bell->fd = -1;
     bell->refs = 3; /* the owner, the lists, the deferred call */
     pthread_mutex_init(&bell->lock, NULL);
     bell->deferred = bpc_deferred_new(owner, ctx, "doorbell", handle, unref, bell);
@@ -277,10 +304,11 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
 
 void bp_doorbell_free(struct bp_doorbell *bell)
 {
-    bpc_assert_main();
+    bpc_assert_locked();
     if (!bell)
         return;
     bpc_unclaim(&bell->claim);
+    bp_watch_free(bell->watch);
     release(&bell->claim);
 }
 
@@ -295,6 +323,24 @@ void bp_doorbell_each(struct bp_region *region,
     pthread_mutex_unlock(&list_lock);
 }
 
+int bp_doorbell_fd(struct bp_doorbell *bell)
+{
+    bool swapped = bell->match.flags & BP_DOORBELL_MATCH_VALUE && bell->region && bell->region->ops.big_endian;
+    int fd = bell->fd;
+
+    if (fd >= 0)
+        return fd;
+    if (bell->match.flags & BP_DOORBELL_KEEP_VALUE || swapped || !bell->region)
+        return -ENOTSUP;
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    ref(bell);
+    __atomic_store_n(&bell->fd, fd, __ATOMIC_RELEASE);
+    bell->watch = bpc_watch_new(bell->claim.owner, bell->ctx, fd, fd_written, unref, bell);
+    return fd;
+}
+
 /* ---- draining ---- */
 
 /* `settle`: waits for a handler that runs, also when nothing is to be called any more. */
@@ -302,6 +348,8 @@ static void drain(struct bp_doorbell *bell, bool settle)
 {
     struct bpc_drain *wait = NULL;
 
+    if (take_writes(bell))
+        __atomic_store_n(&bell->pending, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&bell->lock);
     if (bell->deferred) {
         /* Who rang first may not have come to it yet. */

@@ -176,6 +176,20 @@ void bpc_tell_sections(struct bp_region *region,
     }
 }
 
+static void settle(const struct bpc_listener *listener, const struct bp_section *section)
+{
+    if (listener->copy.settle)
+        listener->copy.settle(listener->opaque, section);
+}
+
+void bp_region_settle(struct bp_region *region)
+{
+    bpc_assert_main();
+    bp_machine_lock(NULL);
+    bpc_tell_sections(region, settle);
+    bp_machine_unlock(NULL);
+}
+
 struct bp_region *bp_space_root(struct bp_space *space)
 {
     return space->root;

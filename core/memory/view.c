@@ -143,6 +143,7 @@ struct bp_section bpc_section_of(const struct bpc_range *range)
         .size = sizeof(struct bp_section), .region = range->region, .start = range->first,
         .offset = range->offset, .length = span == UINT64_MAX ? span : span + 1,
         .host = range->host, .readonly = range->readonly, .logged = range->logged,
+        .coalesced = range->region->type == BPC_IO && range->region->ops.coalesced,
     };
 }
 

@@ -1038,7 +1038,8 @@ _Static_assert(offsetof(struct bp_memory_listener, log_start) == 40, "bp_memory_
 _Static_assert(offsetof(struct bp_memory_listener, log_stop) == 48, "bp_memory_listener.log_stop");
 _Static_assert(offsetof(struct bp_memory_listener, log_sync) == 56, "bp_memory_listener.log_sync");
 _Static_assert(offsetof(struct bp_memory_listener, doorbells) == 64, "bp_memory_listener.doorbells");
-_Static_assert(offsetof(struct bp_memory_listener, reserved) == 72, "bp_memory_listener.reserved");
+_Static_assert(offsetof(struct bp_memory_listener, settle) == 72, "bp_memory_listener.settle");
+_Static_assert(offsetof(struct bp_memory_listener, reserved) == 80, "bp_memory_listener.reserved");
 _Static_assert(sizeof(struct bp_memory_slot) >= 48, "bp_memory_slot");
 _Static_assert(offsetof(struct bp_memory_slot, size) == 0, "bp_memory_slot.size");
 _Static_assert(offsetof(struct bp_memory_slot, dev) == 8, "bp_memory_slot.dev");
@@ -1316,7 +1317,8 @@ _Static_assert(offsetof(struct bp_pci_interface, set_config_hooks) == 264, "bp_p
 _Static_assert(offsetof(struct bp_pci_interface, set_dma) == 272, "bp_pci_interface.set_dma");
 _Static_assert(offsetof(struct bp_pci_interface, set_messages) == 280, "bp_pci_interface.set_messages");
 _Static_assert(offsetof(struct bp_pci_interface, add_ats) == 288, "bp_pci_interface.add_ats");
-_Static_assert(offsetof(struct bp_pci_interface, reserved) == 296, "bp_pci_interface.reserved");
+_Static_assert(offsetof(struct bp_pci_interface, msix_fd) == 296, "bp_pci_interface.msix_fd");
+_Static_assert(offsetof(struct bp_pci_interface, reserved) == 304, "bp_pci_interface.reserved");
 _Static_assert(sizeof(struct bp_pci_msix) == 12, "bp_pci_msix");
 _Static_assert(offsetof(struct bp_pci_msix, vectors) == 0, "bp_pci_msix.vectors");
 _Static_assert(offsetof(struct bp_pci_msix, bar) == 2, "bp_pci_msix.bar");
@@ -1385,7 +1387,7 @@ _Static_assert(offsetof(struct bp_region_ops, parallel) == 43, "bp_region_ops.pa
 _Static_assert(offsetof(struct bp_region_ops, valid_min) == 44, "bp_region_ops.valid_min");
 _Static_assert(offsetof(struct bp_region_ops, valid_max) == 45, "bp_region_ops.valid_max");
 _Static_assert(offsetof(struct bp_region_ops, big_endian) == 46, "bp_region_ops.big_endian");
-_Static_assert(offsetof(struct bp_region_ops, reserved8) == 47, "bp_region_ops.reserved8");
+_Static_assert(offsetof(struct bp_region_ops, coalesced) == 47, "bp_region_ops.coalesced");
 _Static_assert(offsetof(struct bp_region_ops, reserved) == 48, "bp_region_ops.reserved");
 _Static_assert(sizeof(struct bp_renderer) >= 56, "bp_renderer");
 _Static_assert(offsetof(struct bp_renderer, size) == 0, "bp_renderer.size");
@@ -1503,6 +1505,7 @@ _Static_assert(offsetof(struct bp_section, offset) == 32, "bp_section.offset");
 _Static_assert(offsetof(struct bp_section, host) == 40, "bp_section.host");
 _Static_assert(offsetof(struct bp_section, readonly) == 48, "bp_section.readonly");
 _Static_assert(offsetof(struct bp_section, logged) == 49, "bp_section.logged");
+_Static_assert(offsetof(struct bp_section, coalesced) == 50, "bp_section.coalesced");
 _Static_assert(offsetof(struct bp_section, reserved) == 56, "bp_section.reserved");
 _Static_assert(sizeof(struct bp_serial_params) >= 32, "bp_serial_params");
 _Static_assert(offsetof(struct bp_serial_params, size) == 0, "bp_serial_params.size");
@@ -1884,7 +1887,8 @@ _Static_assert(offsetof(struct bp_virtio_interface, set_position) == 240, "bp_vi
 _Static_assert(offsetof(struct bp_virtio_interface, interrupt) == 248, "bp_virtio_interface.interrupt");
 _Static_assert(offsetof(struct bp_virtio_interface, hold) == 256, "bp_virtio_interface.hold");
 _Static_assert(offsetof(struct bp_virtio_interface, release) == 264, "bp_virtio_interface.release");
-_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 272, "bp_virtio_interface.reserved");
+_Static_assert(offsetof(struct bp_virtio_interface, interrupt_fd) == 272, "bp_virtio_interface.interrupt_fd");
+_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 280, "bp_virtio_interface.reserved");
 _Static_assert(sizeof(struct bp_virtio_pci_info) >= 24, "bp_virtio_pci_info");
 _Static_assert(offsetof(struct bp_virtio_pci_info, size) == 0, "bp_virtio_pci_info.size");
 _Static_assert(offsetof(struct bp_virtio_pci_info, flags) == 4, "bp_virtio_pci_info.flags");

@@ -35,12 +35,13 @@ struct bp_doorbell_match {
  * A bell on an I/O region, of an owner and a context (NULL: the owner's, the main one by default). It
  * leaves the map with its region, and with its owner: after a device's detach() nothing is called.
  * -EINVAL: no I/O region, not within it, a size or value that no write has, both flags at once;
- * -EEXIST: a write could ring another bell of the region too. [main]
+ * -EEXIST: a write could ring another bell of the region too. [main], or a [vcpu] inside of an access
  */
 int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_region *region,
                     const struct bp_doorbell_match *match, void (*rung)(void *opaque),
                     void *opaque, struct bp_doorbell **ret_bell, struct bp_error *err);
-/* Returns at once; a rung() that runs in another thread ends later. NULL is fine. [main] */
+/* Returns at once; a rung() that runs in another thread ends later. NULL is fine. [main], or a [vcpu] inside
+ * of an access */
 void bp_doorbell_free(struct bp_doorbell *bell);
 
 /* Rings it by hand. [any] */
@@ -57,12 +58,16 @@ void bp_doorbell_clear(struct bp_doorbell *bell);
 int bp_doorbell_drain(struct bp_doorbell *bell);
 
 /* Calls fn for each bell of a region, for accelerators that can match writes themselves: they call
- * bp_doorbell_ring(); doorbells() of a memory listener says when to ask again. Those with
- * BP_DOORBELL_KEEP_VALUE have to come the long way. fn must not make or free bells. [any] */
+ * bp_doorbell_ring(), or have the kernel write bp_doorbell_fd(); doorbells() of a memory listener says when to
+ * ask again. Those with BP_DOORBELL_KEEP_VALUE have to come the long way. fn must not make or free bells. [any] */
 void bp_doorbell_each(struct bp_region *region,
                       void (*fn)(struct bp_doorbell *bell, const struct bp_doorbell_match *match,
                                  void *opaque),
                       void *opaque);
+/* An eventfd that rings the bell when somebody writes to it: the bell's context waits for it, and it is the bell's
+ * and goes with it. Made when it is first asked for. -ENOTSUP: BP_DOORBELL_KEEP_VALUE, or the value of a big-endian
+ * device's. Not inside of fn above. [any] under the machine lock */
+int bp_doorbell_fd(struct bp_doorbell *bell);
 
 BP_END_DECLS
 

@@ -53,7 +53,9 @@ struct bp_region_ops {
     /* What a guest may do; anything else is an error (reads give all ones). 0: 1 and 8. */
     uint8_t valid_min, valid_max;
     uint8_t big_endian; /* non-zero: the device is big-endian */
-    uint8_t reserved8;
+    /* Non-zero: a guest's writes may be late. They come in their order, before anything else that comes from the same
+     * processor, and before who asks for them (bp_region_settle()): for windows of which much is written. */
+    uint8_t coalesced;
     void *reserved[4];
 };
 
@@ -89,6 +91,8 @@ void bp_region_set_address(struct bp_region *region, uint64_t offset);
 void bp_region_set_size(struct bp_region *region, uint64_t size);
 void bp_region_set_alias_offset(struct bp_region *alias, uint64_t offset);
 void bp_region_set_readonly(struct bp_region *region, bool readonly); /* RAM or alias to RAM */
+/* Writes to it that an accelerator keeps back (bp_region_ops.coalesced) have come when it returns. [main] */
+void bp_region_settle(struct bp_region *region);
 uint64_t bp_region_size(const struct bp_region *region);
 const char *bp_region_name(const struct bp_region *region);
 /* ROM, or RAM that the host has for reading alone: who writes at bp_region_ram() asks first. */
@@ -119,6 +123,12 @@ int bp_space_store(struct bp_space *space, uint64_t addr, unsigned size, uint64_
  * -EAGAIN: something else is there, or not all of it is there; nothing was done. [any] */
 int bp_space_post(struct bp_space *space, uint64_t addr, unsigned size, uint64_t value,
                   const struct bp_access *access);
+/* Interrupt messages of other processes: each write to this eventfd (borrowed) is bp_space_post() of 4 bytes to the
+ * machine's memory from now on, without a thread of ours; said again, it is another message. -ENOTSUP: the accelerator
+ * does not do that, and what was said before is over: the caller looks at the descriptor himself. end: so it is from
+ * then on. Who holds a leaf lock may call them. [any] */
+int bp_machine_post_fd(struct bp_machine *machine, int fd, uint64_t addr, uint32_t value);
+void bp_machine_post_fd_end(struct bp_machine *machine, int fd);
 /* Reads RAM or ROM and takes no lock. -EAGAIN: something else is there, or not all of it is one piece. [any] */
 int bp_space_peek(struct bp_space *space, uint64_t addr, void *buf, uint64_t len);
 int bp_space_fill(struct bp_space *space, uint64_t addr, uint8_t byte, uint64_t len);
@@ -182,6 +192,7 @@ struct bp_section {
     uint8_t *host;                  /* NULL: I/O */
     bool readonly;
     bool logged; /* a dirty log is on */
+    bool coalesced; /* I/O whose writes may be late */
     void *reserved[2];
 };
 struct bp_memory_listener {
@@ -198,7 +209,9 @@ struct bp_memory_listener {
     /* Doorbells of a section's region came or went (bp/doorbell.h: bp_doorbell_each() has the list); a
      * section that is added may have some from the beginning. */
     void (*doorbells)(void *opaque, const struct bp_section *section);
-    void *reserved[3];
+    /* bp_region_settle() of a section's region: what the listener keeps back reaches it now. */
+    void (*settle)(void *opaque, const struct bp_section *section);
+    void *reserved[2];
 };
 /* A new listener is told every present section at once. `listener` is borrowed until removed. */
 void bp_space_listen(struct bp_space *space, const struct bp_memory_listener *listener, void *opaque);

@@ -363,10 +363,22 @@ def name_with_several_addresses_is_tried_in_turn():
         subprocess.run(["umount", "/etc/hosts"], check=True)
 
 
-def vhost_is_refused_in_words():
-    refused("tap,id=n,script=no,vhost=on", "vhost=on", "vhost=off")
-    with machine("tap,script=no,vhost=off") as w:
-        assert interface(w)
+def who_insists_on_vhost_is_told():
+    refused("tap,id=n,script=no,vhostforce=on", "vhostforce=on", "vhost-net", "vhost=off")
+    refused("tap,id=n,script=no,vhost=on,vhostforce=on", "vhostforce=on", "vhost-net", "vhost=off")
+    refused("tap,id=n,script=no,vhostfd=7", "vhostfd", "vhost-net")
+    refused("tap,id=n,script=no,vhost=off,vhostfd=7", "vhost=off")
+
+
+def who_wishes_for_vhost_does_without():
+    for key, told in (("on", True), ("off", False), ("auto", False)):
+        with machine("tap,script=no,ifname=lab1,vhost=" + key) as w:
+            ip("addr", "add", "10.9.0.1/24", "dev", "lab1")
+            ip("link", "set", "lab1", "up")
+            host_answers(w)
+            w.emulator.process.kill()
+            text = w.emulator.process.stderr.read()
+            assert ("vhost=on: " in text and "vhostforce=on" in text) == told, text
 
 
 def name_that_is_too_long_is_refused():
@@ -379,5 +391,5 @@ tap.run([interface_has_its_name_and_the_host_answers, old_backends_are_at_hub_0,
          scripts_configure_it_and_clear_up, open_descriptor_is_taken, long_segments_are_cut_for_who_takes_none,
          helper_puts_it_on_the_bridge, helper_refuses_what_its_rules_deny, installed_helper_serves_br0,
          default_scripts_are_run, two_interfaces_carry_frames_of_their_own,
-         name_with_several_addresses_is_tried_in_turn, vhost_is_refused_in_words,
+         name_with_several_addresses_is_tried_in_turn, who_insists_on_vhost_is_told, who_wishes_for_vhost_does_without,
          name_that_is_too_long_is_refused])

@@ -314,6 +314,83 @@ static void listener_hears_of_bells(void)
     bpc_owner_release(&p.owner);
 }
 
+static void write_fd(struct bp_doorbell *bell, uint64_t times)
+{
+    g_assert_cmpint(write(bp_doorbell_fd(bell), &times, sizeof(times)), ==, sizeof(times));
+}
+
+static void descriptor_rings_like_a_write(void)
+{
+    struct bp_doorbell *bell;
+    struct plain p;
+    int fd;
+
+    plain_begin(&p, &plain_ops);
+    bell = bell_at(&p, 0x10, 4, 0, 0);
+    fd = bp_doorbell_fd(bell);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(bp_doorbell_fd(bell), ==, fd);
+    write_fd(bell, 3);
+    bpc_loop_run_once(false);
+    expect(&p, 1, 0);
+    expect(&p, 1, 0);
+    write_fd(bell, 1); /* nobody had a turn to look at it */
+    g_assert_cmpint(bp_doorbell_drain(bell), ==, 0);
+    g_assert_cmpuint(p.rung, ==, 2);
+    write_fd(bell, 1);
+    bp_doorbell_clear(bell);
+    bpc_loop_run_once(false);
+    expect(&p, 2, 0);
+    write_fd(bell, 1);
+    bp_doorbell_free(bell);
+    bpc_loop_run_once(false);
+    expect(&p, 2, 0);
+    write_fd(bell_at(&p, 0x20, 4, 0, 0), 1); /* it goes with its owner */
+    bpc_owner_release(&p.owner);
+    expect(&p, 2, 0);
+}
+
+static void bells_that_need_more_have_no_descriptor(void)
+{
+    struct plain p;
+
+    plain_begin(&p, &swapped_ops);
+    g_assert_cmpint(bp_doorbell_fd(bell_at(&p, 0x10, 4, BP_DOORBELL_KEEP_VALUE, 0)), ==, -ENOTSUP);
+    g_assert_cmpint(bp_doorbell_fd(bell_at(&p, 0x20, 4, BP_DOORBELL_MATCH_VALUE, 1)), ==, -ENOTSUP);
+    g_assert_cmpint(bp_doorbell_fd(bell_at(&p, 0x30, 4, 0, 0)), >=, 0);
+    bpc_owner_release(&p.owner);
+}
+
+static void settled(void *opaque, const struct bp_section *section)
+{
+    g_assert_true(section->coalesced);
+    *(uint64_t *)opaque += section->start;
+}
+
+/* Who keeps writes back is asked for them, in each place where the region is. */
+static void region_is_settled_where_it_is(void)
+{
+    static const struct bp_memory_listener listener = {.size = sizeof(listener), .settle = settled};
+    static const struct bp_region_ops late = {.size = sizeof(late), .write = plain_write, .coalesced = 1};
+    struct bp_region *region, *other;
+    struct bp_owner owner;
+    uint64_t sum = 0;
+
+    bpc_owner_init(&owner);
+    region = bp_region_new_io(&owner, "late", 0x100, &late, NULL);
+    other = bp_region_new_io(&owner, "other", 0x100, &late, NULL);
+    bp_space_listen(space, &listener, &sum);
+    bp_region_settle(region);
+    g_assert_cmphex(sum, ==, 0);
+    bp_region_add(root, region, 0x71000, 0);
+    bp_region_add(root, other, 0x72000, 0);
+    bp_region_add(root, bp_region_new_alias(&owner, "again", region, 0, 0x80), 0x75000, 0);
+    bp_region_settle(region);
+    g_assert_cmphex(sum, ==, 0x71000 + 0x75000);
+    bp_space_unlisten(space, &listener, &sum);
+    bpc_owner_release(&owner);
+}
+
 static void saving_handles_what_was_rung(void)
 {
     GByteArray *out = g_byte_array_new();
@@ -581,6 +658,11 @@ static void devices_come_and_go_while_two_threads_ring(void)
             stands ? bpc_machine_start() : bpc_machine_stop(BPC_RUN_PAUSED);
             stands = !stands;
         }
+        if (i % 2) { /* the last is on its way when the card leaves */
+            write_fd(((struct card *)bp_device_state(dev))->event, 1);
+            usleep(i);
+            write_fd(((struct card *)bp_device_state(dev))->event, 1);
+        }
         card_remove(dev);
     }
     __atomic_store_n(&ringing, false, __ATOMIC_SEQ_CST);
@@ -633,6 +715,9 @@ int main(int argc, char **argv)
     CASE(bells_that_cannot_be_are_refused);
     CASE(accelerator_finds_the_bells);
     CASE(listener_hears_of_bells);
+    CASE(descriptor_rings_like_a_write);
+    CASE(bells_that_need_more_have_no_descriptor);
+    CASE(region_is_settled_where_it_is);
     CASE(saving_handles_what_was_rung);
     CASE(drain_on_its_own_thread_calls_the_handler);
     CASE(ring_takes_no_machine_lock);

@@ -219,7 +219,16 @@ struct bp_pci_interface { /* pci/1 */
      * has enabled them, dma() and what reads and writes by it ask the IOMMU and keep what it says until it is revoked.
      * No effect on a conventional bus, which has none. */
     int (*add_ats)(struct bp_device *dev, struct bp_error *err);
-    void *reserved[2];
+    /*
+     * From minor 5 on. Another process raises a vector of MSI-X by this eventfd (borrowed). changed(opaque, true): the
+     * accelerator sends its messages, and nobody else is to read the descriptor; false, and before the first call:
+     * the caller does, and calls msix_notify(). It comes within this call too, under leaf locks of which it takes
+     * others only. Said again for the same one, it is another vector's (one that there is not: nobody's); changed
+     * NULL: no more. -ENOMEM. [any]
+     */
+    int (*msix_fd)(struct bp_device *dev, unsigned vector, int fd, void (*changed)(void *opaque, bool taken),
+                   void *opaque);
+    void *reserved[1];
 };
 
 BP_END_DECLS

@@ -115,6 +115,9 @@ struct bp_accel_class {
     /* Whoever looks for vCPUs without the machine lock shall find it no more: a grace period and cpu_fini() follow. No
      * vCPU is in cpu_exec(). NULL: nobody looks. [main] */
     void (*cpu_hide)(struct bp_cpu *cpu);
+    /* As bp_machine_post_fd() and bp_machine_post_fd_end(). NULL: cannot. [any] */
+    int (*message_fd)(struct bp_accel *accel, int fd, uint64_t address, uint32_t data);
+    void (*message_fd_end)(struct bp_accel *accel, int fd);
 };
 #define BP_ACCEL(ident, NAME, ARCH, SUMMARY, STATE, PROPS, ...) \
     BP_NOTE("provides=accel:" NAME ";arch=" ARCH ";summary=" SUMMARY); \

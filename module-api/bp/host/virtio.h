@@ -209,7 +209,12 @@ struct bp_virtio_interface { /* virtio/1 */
     /* Somebody still works on the rings: a reset has not ended before as many calls of release(). [locked] */
     void (*hold)(struct bp_virtio *virtio);
     void (*release)(struct bp_virtio *virtio);
-    void *reserved[9];
+    /* From minor 3 on. Somebody else interrupts the driver for this queue by an eventfd (borrowed): changed(opaque,
+     * true) says that it arrives without the caller, who is to leave the descriptor alone, and false, that he is to
+     * read it and call interrupt(): so it is before the first call. It comes within this call too, under leaf locks.
+     * changed NULL: no more. -ENOTSUP: the transport cannot. [locked] */
+    int (*interrupt_fd)(struct bp_virtq *queue, int fd, void (*changed)(void *opaque, bool taken), void *opaque);
+    void *reserved[8];
 };
 
 /* Copies up to `size` bytes from `offset` of the readable part; returns how many there were. */

@@ -5,8 +5,8 @@
  * here, too, and the local APICs with them, while the interpreter executes the guest for long: under a debugger that
  * wants it, and while A20 is masked on a machine with one processor.
  *
- * Lines. A pin of each controller has a number of its own (PIC_GSI, IOAPIC_GSI), by which devices set it. The numbers
- * below are the board's wires, which the kernel's 8254 uses.
+ * Lines. A pin of each controller has a number of its own (KVM_PIC_GSI, KVM_IOAPIC_GSI), by which devices set it. The
+ * numbers below are the board's wires, which the kernel's 8254 uses (routes.c).
  */
 #include "kvm.h"
 #include <bp/chip/i8259.h>
@@ -18,8 +18,6 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#define PIC_GSI 32u
-#define IOAPIC_GSI 64u
 #define NO_MODE 0xffu /* of a channel of the 8254 that does not count */
 
 #ifndef KVM_PIT_FLAGS_SPEAKER_DATA_ON
@@ -271,7 +269,8 @@ static void line(const struct bp_chip_keeper *keeper, unsigned n, int level)
 {
     struct kvm_machine *m = machine_of(keeper);
     struct kvm_chip *c = &m->chip[keeper->chip];
-    struct kvm_irq_level k = {.irq = (keeper->chip == BP_X86_CHIP_PIC ? PIC_GSI : IOAPIC_GSI) + n, .level = level != 0};
+    struct kvm_irq_level k = {.irq = (keeper->chip == BP_X86_CHIP_PIC ? KVM_PIC_GSI : KVM_IOAPIC_GSI) + n,
+                              .level = level != 0};
     uint32_t bit = 1u << n, was;
 
     was = level ? __atomic_fetch_or(&c->lines, bit, __ATOMIC_SEQ_CST) :
@@ -356,35 +355,6 @@ void kvm_chips_move(struct kvm_machine *m)
 
 /* ---- making them ---- */
 
-static int set_routes(const struct kvm_machine *m, struct bp_error *err)
-{
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry[2 * 16 + 2 * KVM_PINS];
-    } table = {.head = {.nr = 0}};
-    int ret;
-
-#define ROUTE(GSI, CHIP, PIN) \
-    (table.entry[table.head.nr++] = (struct kvm_irq_routing_entry){ \
-         .gsi = (GSI), .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip = {.irqchip = (CHIP), .pin = (PIN)}})
-    for (unsigned n = 0; n < 16; n++)
-        ROUTE(PIC_GSI + n, n < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, n & 7);
-    for (unsigned n = 0; n < KVM_PINS; n++)
-        ROUTE(IOAPIC_GSI + n, KVM_IRQCHIP_IOAPIC, n);
-    /* The last that names a pin is the one whose listeners hear of its EOIs. */
-    for (unsigned n = 0; n < KVM_PINS; n++) {
-        if (n < 16 && n != 2)
-            ROUTE(n, n < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, n & 7);
-        if (n != 2)
-            ROUTE(n, KVM_IRQCHIP_IOAPIC, n == 0 ? 2 : n);
-    }
-#undef ROUTE
-    if (ioctl(m->vm, KVM_SET_GSI_ROUTING, &table) == 0)
-        return 0;
-    ret = -errno;
-    return bp_fail(err, ret, "kernel-irqchip=on: KVM_SET_GSI_ROUTING: %s", strerror(-ret));
-}
-
 static const char *missing(const struct kvm_machine *m)
 {
     static const struct {
@@ -422,5 +392,6 @@ int kvm_chips_open(struct kvm_machine *m, struct bp_error *err)
         return bp_fail(err, ret, "kernel-irqchip=on: KVM_CREATE_IRQCHIP: %s; use kernel-irqchip=split or off",
                        strerror(-ret));
     }
-    return set_routes(m, err);
+    ret = kvm_routes_set(m);
+    return ret < 0 ? bp_fail(err, ret, "kernel-irqchip=on: KVM_SET_GSI_ROUTING: %s", strerror(-ret)) : 0;
 }

@@ -98,6 +98,7 @@ static int make_vcpu(struct kvm_vcpu *c, struct bp_error *err)
         return bp_fail(err, errno, "the area of processor %u cannot be mapped: %s", bp_cpu_index(c->cpu),
                        strerror(errno));
     c->run = run;
+    kvm_coalesced_map(c);
     c->stats = kvm_stats_open(c->fd);
     if (posix_memalign((void **)&c->xsave, 64, sizeof(*c->xsave)) != 0) {
         c->xsave = NULL;
@@ -160,10 +161,12 @@ static int cpu_init(struct bp_accel *accel, struct bp_cpu *cpu, struct bp_error 
     c->tsc_offset = ~c->x->tsc_offset;
     c->fresh = c->changed = true;
     if ((ret = make_vcpu(c, err)) < 0 || (ret = set_clock(c, err)) < 0 || (ret = kvm_give_cpuid(c, err)) < 0 ||
-        (ret = set_machine_checks(c, err)) < 0 || (ret = kvm_memory_begin(m, bp_cpu_space(cpu), err)) < 0) {
+        (ret = set_machine_checks(c, err)) < 0 ||
+        (ret = kvm_memory_begin(m, bp_cpu_space(cpu), bp_cpu_io(cpu), err)) < 0) {
         free_vcpu(c);
         return ret;
     }
+    kvm_msr_filter(m, c->x);
     ((struct cpu_kvm *)bp_cpu_accel_state(cpu))->c = c;
     m->cpus++;
     pthread_mutex_lock(&m->gate);
@@ -275,6 +278,7 @@ BP_ACCEL(kvm, "kvm", "x86_64,i386", "The host's processor, by Linux's KVM", stru
          .smm = true, .host_cpu = true, .init = init, .cpu_size = sizeof(struct cpu_kvm), .cpu_init = cpu_init,
          .cpu_fini = cpu_fini, .cpu_exec = cpu_exec, .cpu_kick = cpu_kick, .cpu_changed = cpu_changed,
          .cpu_sync = cpu_sync, .cpu_features = cpu_features, .cpu_debug = cpu_debug,
+         .message_fd = kvm_message_fd, .message_fd_end = kvm_message_fd_end,
          .cpu_port_registers = cpu_port_registers);
 
 BP_MODULE("accel-kvm", "KVM", BP_NO_IMPORTS, {BP_PROVIDE_ACCEL, &kvm}, {BP_PROVIDE_COMMAND, &kvm_query_stats},

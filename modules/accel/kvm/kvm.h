@@ -27,11 +27,17 @@
 #define KVM_COMPONENTS 10u /* of XSAVE, that bp_x86_cpu has */
 #define KVM_MSRS_MAX 128u
 #define KVM_PINS 24u /* of the I/O APIC */
+#define KVM_PIC_GSI 32u /* numbers of pins that belong to one controller alone */
+#define KVM_IOAPIC_GSI 64u
 
 enum { IRQCHIP_AUTO, IRQCHIP_ON, IRQCHIP_OFF, IRQCHIP_SPLIT };
 enum { NOTIFY_RUN, NOTIFY_ERROR, NOTIFY_DISABLE };
 
 struct kvm_vcpu;
+
+/* What is counted here, beside what the kernel counts: of the machine, and of a vCPU why it left the guest. */
+enum { KVM_COUNT_BELLS, KVM_COUNT_IRQFDS, KVM_COUNT_MESSAGES, KVM_COUNT_COALESCED, KVM_COUNTS };
+enum { KVM_LEFT_IO, KVM_LEFT_MMIO, KVM_LEFT_MSR, KVM_LEFTS };
 
 /* A vCPU whose processor has left: the kernel keeps it as long as the machine, and makes no other with its number. */
 struct kvm_parked {
@@ -78,6 +84,7 @@ struct kvm_machine {
 
     int fd, vm;
     int stats; /* what is counted of it; -1: nothing */
+    uint64_t counts[KVM_COUNTS]; /* atomic */
     long run_size; /* bytes of a vCPU's kvm_run mapping */
     struct bp_accel *accel;
     struct kvm_cpuid2 *supported;
@@ -87,8 +94,12 @@ struct kvm_machine {
 
     struct code_map *map; /* what the interpreter decoded */
 
-    /* What pins of the I/O APIC send, with local APICs in the kernel; address 0: never said */
+    /* What pins of the I/O APIC send, with local APICs in the kernel; address 0: never said. And messages that come by
+     * descriptors: routes.c */
     pthread_mutex_t pins_lock;
+    struct kvm_message *messages;
+    unsigned message_count, message_room, messages_most; /* 0: none can be */
+    bool messages_here; /* the main loop looks for them */
     struct {
         uint64_t address;
         uint32_t data;
@@ -107,6 +118,12 @@ struct kvm_machine {
     struct kvm_slot *slots, *next; /* of `count`; those to come */
     unsigned count, next_count, room, slots_max;
     uint64_t *used; /* bit per slot number */
+    struct bp_space *io;
+    struct kvm_bell *bells; /* that the kernel has: bells.c */
+    unsigned bell_count, bell_room, bells_most;
+    bool bells_any_length;
+    bool coalesces; /* the kernel keeps writes back */
+    bool filters;   /* it leaves MSRs to us */
     unsigned cpus;  /* made */
     struct kvm_parked *parked;
     struct kvm_vcpu *first;
@@ -124,8 +141,10 @@ struct kvm_vcpu {
     struct bp_x86_cpu *x;
     struct kvm_vcpu *next;
     int fd, stats;
+    uint64_t lefts[KVM_LEFTS]; /* atomic */
     struct kvm_run *run;
     struct kvm_dirty_gfn *ring; /* NULL: bitmaps */
+    struct kvm_coalesced_mmio_ring *coalesced; /* the machine's; NULL: there is none */
     uint32_t ring_at;           /* the next entry; machine lock */
     bool fresh;      /* bp_x86_cpu has the registers */
     bool changed;    /* and the kernel has others: they go there before it runs */
@@ -141,6 +160,7 @@ struct kvm_vcpu {
     struct kvm_xsave *xsave;
     struct kvm_cpuid2 *cpuid; /* as the kernel was given it */
     struct vcpu *soft; /* the interpreter's; NULL until it is needed */
+    struct vcpu *aside; /* likewise, for MSRs */
     bool hears_smm;
     uint32_t refused[KVM_MSRS_MAX]; /* MSRs that it does not have */
     unsigned refused_count;
@@ -159,6 +179,11 @@ static inline struct kvm_vcpu *kvm_of(struct bp_cpu *cpu)
     return ((struct cpu_kvm *)bp_cpu_accel_state(cpu))->c;
 }
 
+static inline void kvm_count(uint64_t *count, int64_t more)
+{
+    __atomic_fetch_add(count, (uint64_t)more, __ATOMIC_RELAXED);
+}
+
 /* ---- open.c: the device, the virtual machine, what the kernel can do ---- */
 int kvm_open(struct kvm_machine *m, struct bp_error *err);
 void kvm_close(struct kvm_machine *m);
@@ -175,11 +200,24 @@ void kvm_stats_begin(struct kvm_machine *m); /* NULL: it goes */
 int kvm_stats_open(int fd);                  /* of a machine or a vCPU that does not run; -1: it has none */
 
 /* ---- slots.c: memory ---- */
-int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_error *err);
+int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_space *io, struct bp_error *err);
 void kvm_memory_end(struct kvm_machine *m);
 /* Around KVM_RUN. The gate may be closed by whoever changes the map: [vcpu] without locks */
 void kvm_gate_enter(struct kvm_vcpu *c);
 void kvm_gate_leave(struct kvm_vcpu *c);
+
+/* ---- bells.c: doorbells; a section of memory, or of ports, and what it has ---- */
+void kvm_bells_begin(struct kvm_machine *m, struct bp_space *io);
+void kvm_bells_end(struct kvm_machine *m);
+void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *section);
+void kvm_bells_removed(struct kvm_machine *m, bool port, const struct bp_section *section);
+void kvm_bells_changed(struct kvm_machine *m, bool port, const struct bp_section *section);
+
+/* ---- coalesced.c: writes that may be late ---- */
+void kvm_coalesced_map(struct kvm_vcpu *c);
+void kvm_coalesced_added(const struct kvm_machine *m, const struct bp_section *section);
+void kvm_coalesced_removed(const struct kvm_machine *m, const struct bp_section *section);
+void kvm_coalesced_take(struct kvm_vcpu *c); /* they have reached their devices; NULL is fine. [any] */
 
 /* ---- ring.c: pages that were written, as lists ---- */
 int kvm_ring_open(struct kvm_machine *m, struct bp_error *err);
@@ -195,12 +233,25 @@ void kvm_port_registers(const struct kvm_vcpu *c, bool back);
 /* ---- msr.c ---- */
 int kvm_get_msrs(struct kvm_vcpu *c);
 int kvm_put_msrs(struct kvm_vcpu *c);
+bool kvm_msr_is_state(uint32_t index); /* is it one of those? */
+/* ---- msr-exits.c: those that are not the kernel's ---- */
+void kvm_msr_filter(struct kvm_machine *m, const struct bp_x86_cpu *x);
+void kvm_access_msr(struct kvm_vcpu *c, bool write);
 
 /* ---- chips.c: the other interrupt controllers, and the timer ---- */
 bool kvm_has_chips(const struct kvm_machine *m);
 int kvm_chips_open(struct kvm_machine *m, struct bp_error *err);
 const struct bp_chip_keeper *kvm_keeper(struct bp_x86_cpu *x, enum bp_x86_chip chip);
 void kvm_chips_move(struct kvm_machine *m); /* to whom they belong now; machine lock */
+
+/* ---- routes.c: numbers of interrupts, messages by descriptors; [any] ---- */
+void kvm_routes_open(struct kvm_machine *m);
+void kvm_routes_close(struct kvm_machine *m);
+int kvm_routes_set(struct kvm_machine *m);
+int kvm_route_pin(struct kvm_machine *m, unsigned pin, uint64_t address, uint32_t data);
+int kvm_message_fd(struct bp_accel *accel, int fd, uint64_t address, uint32_t data);
+void kvm_message_fd_end(struct bp_accel *accel, int fd);
+void kvm_messages_move(struct kvm_machine *m, bool here);
 
 /* ---- lapic.c: local APICs in the kernel ---- */
 const struct bp_x86_lapic_ops *kvm_lapic_ops(const struct kvm_machine *m);
@@ -226,6 +277,7 @@ enum bp_cpu_exit kvm_soft_debug(struct kvm_vcpu *c);
 /* ---- soft.c: the interpreter in the hardware's place ---- */
 /* Registers are in bp_x86_cpu, and are changed there. */
 struct vcpu *kvm_soft(struct kvm_vcpu *c); /* NULL: no memory, which was told */
+struct vcpu *kvm_soft_aside(struct kvm_vcpu *c); /* NULL: no memory. For MSRs alone: registers may be the kernel's */
 enum bp_cpu_exit kvm_soft_step(struct kvm_vcpu *c); /* one instruction or delivery, or what was requested */
 enum bp_cpu_exit kvm_soft_run(struct kvm_vcpu *c);  /* while the hardware cannot */
 void kvm_soft_interrupt(struct kvm_vcpu *c, uint8_t vector); /* delivers one that was acknowledged */

@@ -21,38 +21,24 @@ static struct kvm_machine *machine_of(const struct bp_x86_cpu *x)
 
 static void message(struct bp_x86_cpu *x, uint64_t address, uint32_t data)
 {
+    struct kvm_machine *m = machine_of(x);
     struct kvm_msi msi = {.address_lo = (uint32_t)address, .address_hi = (uint32_t)(address >> 32), .data = data};
 
-    if (ioctl(machine_of(x)->vm, KVM_SIGNAL_MSI, &msi) < 0)
+    kvm_count(&m->counts[KVM_COUNT_MESSAGES], 1);
+    if (ioctl(m->vm, KVM_SIGNAL_MSI, &msi) < 0)
         bp_guest_error("kvm-message", "an interrupt message to nobody: %#llx, %#x", (unsigned long long)address, data);
 }
 
 static void pin(struct bp_x86_cpu *x, unsigned number, uint64_t address, uint32_t data)
 {
     struct kvm_machine *m = machine_of(x);
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry[KVM_PINS];
-    } table = {0};
+    int ret;
 
     if (number >= KVM_PINS || m->irqchip == IRQCHIP_ON)
         return; /* its own I/O APIC has told it */
-    pthread_mutex_lock(&m->pins_lock);
-    if (m->pin[number].address != address || m->pin[number].data != data) {
-        m->pin[number].address = address;
-        m->pin[number].data = data;
-        for (unsigned n = 0; n < KVM_PINS; n++) {
-            if (!m->pin[n].address)
-                continue;
-            table.entry[table.head.nr++] = (struct kvm_irq_routing_entry){
-                .gsi = n, .type = KVM_IRQ_ROUTING_MSI,
-                .u.msi = {.address_lo = (uint32_t)m->pin[n].address, .address_hi = (uint32_t)(m->pin[n].address >> 32),
-                          .data = m->pin[n].data}};
-        }
-        if (ioctl(m->vm, KVM_SET_GSI_ROUTING, &table) < 0)
-            bp_warn("kvm: pin %u of the I/O APIC: KVM_SET_GSI_ROUTING: %s", number, strerror(errno));
-    }
-    pthread_mutex_unlock(&m->pins_lock);
+    ret = kvm_route_pin(m, number, address, data);
+    if (ret < 0)
+        bp_warn("kvm: pin %u of the I/O APIC: KVM_SET_GSI_ROUTING: %s", number, strerror(-ret));
 }
 
 static const struct bp_x86_lapic_ops ops = {.message = message, .pin = pin, .keeper = kvm_keeper};
@@ -210,13 +196,16 @@ static void give(struct kvm_vcpu *c)
     c->x->lapic = kvm_lapic_ops(c->m);
     c->x->apic->get_image(c->x->apic_opaque, &image);
     c->x->apic->set_image(c->x->apic_opaque, &image);
+    (void)kvm_put_state(c); /* at once: what comes to the kernel's from now on is not written over */
 }
 
 void kvm_lapics_move(struct kvm_machine *m, bool here)
 {
     if (m->irqchip == IRQCHIP_OFF || m->lapics_here == here)
         return;
-    if (!here) {
+    if (here) { /* nothing comes to the kernel's any more */
+        kvm_messages_move(m, true);
+    } else {
         m->lapics_here = false;
         kvm_chips_move(m);
     }
@@ -229,5 +218,7 @@ void kvm_lapics_move(struct kvm_machine *m, bool here)
     if (here) {
         m->lapics_here = true;
         kvm_chips_move(m);
+    } else {
+        kvm_messages_move(m, false);
     }
 }

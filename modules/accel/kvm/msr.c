@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 
 #define MSR_TSC 0x10u
+#define BANK_MSRS BP_COUNT(((struct bp_x86_cpu *)0)->mc_bank)
 
 static const struct {
     uint32_t index;
@@ -33,6 +34,15 @@ struct list {
     struct kvm_msr_entry entry[KVM_MSRS_MAX];
     uint64_t *field[KVM_MSRS_MAX];
 };
+
+bool kvm_msr_is_state(uint32_t index)
+{
+    for (unsigned n = 0; n < BP_COUNT(simple); n++) {
+        if (simple[n].index == index)
+            return true;
+    }
+    return (index >= 0x200 && index < 0x210) || (index >= 0x400 && index < 0x400 + BANK_MSRS);
+}
 
 static bool is_refused(const struct kvm_vcpu *c, uint32_t index)
 {
@@ -62,7 +72,7 @@ static void fill(struct kvm_vcpu *c, struct list *l)
         add(c, l, 0x200 + n * 2, &x->mtrr_base[n]);
         add(c, l, 0x201 + n * 2, &x->mtrr_mask[n]);
     }
-    for (unsigned n = 0; n < BP_COUNT(x->mc_bank); n++)
+    for (unsigned n = 0; n < BANK_MSRS; n++)
         add(c, l, 0x400 + n, &x->mc_bank[n]);
 }
 

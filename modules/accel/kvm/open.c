@@ -270,7 +270,11 @@ int kvm_open(struct kvm_machine *m, struct bp_error *err)
         return bp_fail(err, errno, "KVM does not make a virtual machine: %s", strerror(errno));
     m->stats = kvm_stats_open(m->vm);
     ret = set_addresses(m, err);
-    return ret < 0 ? ret : kvm_lapic_open(m, err);
+    if (ret == 0)
+        ret = kvm_lapic_open(m, err);
+    if (ret == 0)
+        kvm_routes_open(m);
+    return ret;
 }
 
 void kvm_close(struct kvm_machine *m)
@@ -292,6 +296,7 @@ void kvm_close(struct kvm_machine *m)
     m->vm = m->fd = m->stats = -1;
     free(m->supported);
     m->supported = NULL;
+    kvm_routes_close(m);
     pthread_mutex_destroy(&m->gate);
     pthread_mutex_destroy(&m->pins_lock);
     pthread_cond_destroy(&m->opened);

@@ -287,11 +287,18 @@ static int why_left(struct kvm_vcpu *c)
 
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
+        kvm_count(&c->lefts[KVM_LEFT_IO], 1);
         access_ports(c);
         c->unfinished = true;
         return AGAIN;
     case KVM_EXIT_MMIO:
+        kvm_count(&c->lefts[KVM_LEFT_MMIO], 1);
         access_memory(c);
+        c->unfinished = true;
+        return AGAIN;
+    case KVM_EXIT_X86_RDMSR: case KVM_EXIT_X86_WRMSR:
+        kvm_count(&c->lefts[KVM_LEFT_MSR], 1);
+        kvm_access_msr(c, run->exit_reason == KVM_EXIT_X86_WRMSR);
         c->unfinished = true;
         return AGAIN;
     case KVM_EXIT_HLT: return halted(c);
@@ -354,6 +361,7 @@ static int run_once(struct kvm_vcpu *c)
         c->x->halted = c->x->wait_for_sipi = 0;
     c->x->rflags = run->if_flag ? c->x->rflags | F_IF : c->x->rflags & ~(uint64_t)F_IF;
     heed_apic(c);
+    kvm_coalesced_take(c);
     if (ret == 0)
         return why_left(c);
     return ret == -EINTR || ret == -EAGAIN ? AGAIN : broken(c, strerror(-ret), (uint64_t)-ret);

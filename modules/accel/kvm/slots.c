@@ -177,6 +177,10 @@ static void map_removed(void *opaque, const struct bp_section *section)
     struct kvm_machine *m = opaque;
     struct kvm_slot s;
 
+    if (!section->host) {
+        kvm_bells_removed(m, false, section);
+        kvm_coalesced_removed(m, section);
+    }
     if (!cut(section, &s))
         return;
     for (unsigned n = 0; n < m->count; n++) {
@@ -190,6 +194,10 @@ static void map_added(void *opaque, const struct bp_section *section)
     struct kvm_machine *m = opaque;
     struct kvm_slot s;
 
+    if (!section->host) {
+        kvm_bells_added(m, false, section);
+        kvm_coalesced_added(m, section);
+    }
     if (!cut(section, &s))
         return;
     for (unsigned n = 0; n < m->count; n++) { /* only what is logged changed */
@@ -278,11 +286,22 @@ static void log_sync(void *opaque, const struct bp_section *section)
     }
 }
 
+static void settle(void *opaque, const struct bp_section *section)
+{
+    (void)section;
+    kvm_coalesced_take(((struct kvm_machine *)opaque)->first);
+}
+
+static void bells_changed(void *opaque, const struct bp_section *section)
+{
+    kvm_bells_changed(opaque, false, section);
+}
+
 static const struct bp_memory_listener listener = {
     .size = sizeof(listener), .begin = map_begin, .removed = map_removed, .added = map_added, .commit = map_commit,
-    .log_sync = log_sync};
+    .log_sync = log_sync, .doorbells = bells_changed, .settle = settle};
 
-int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_error *err)
+int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_space *io, struct bp_error *err)
 {
     if (m->space)
         return m->space == space ? 0
@@ -292,14 +311,17 @@ int kvm_memory_begin(struct kvm_machine *m, struct bp_space *space, struct bp_er
     if (!m->used)
         return bp_fail(err, ENOMEM, "no memory for a map of the guest's memory");
     m->space = space;
+    kvm_bells_begin(m, io);
     bp_space_listen(space, &listener, m);
     return 0;
 }
 
 void kvm_memory_end(struct kvm_machine *m)
 {
-    if (m->space)
+    if (m->space) {
         bp_space_unlisten(m->space, &listener, m);
+        kvm_bells_end(m);
+    }
     m->space = NULL;
     free(m->slots);
     free(m->next);

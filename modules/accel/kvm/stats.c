@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * query-stats and query-stats-schemas: what Linux counts of the machine and of each vCPU (Documentation/virt/kvm/api,
- * 4.134 KVM_GET_STATS_FD). The kernel describes its numbers itself: nothing here knows them. [main]
+ * 4.134 KVM_GET_STATS_FD). The kernel describes its numbers itself: nothing here knows them. A few are counted here:
+ * what of a guest's accesses came to the devices, and what the kernel does for them. [main]
  */
 #define BP_SHARED
 #include <errno.h>
@@ -20,6 +21,31 @@
 enum { TARGET_VM, TARGET_VCPU, TARGET_CRYPTODEV };
 
 static struct kvm_machine *the_machine;
+
+static const struct own { /* NULL: the end */
+    const char *name;
+    bool instant;
+} machine_own[] = {[KVM_COUNT_BELLS] = {"ioeventfds", true}, [KVM_COUNT_IRQFDS] = {"irqfds", true},
+                   [KVM_COUNT_MESSAGES] = {"messages_signalled", false},
+                   [KVM_COUNT_COALESCED] = {"coalesced_writes", false}, [KVM_COUNTS] = {NULL, false}},
+  vcpu_own[] = {[KVM_LEFT_IO] = {"user_io_exits", false}, [KVM_LEFT_MMIO] = {"user_mmio_exits", false},
+                [KVM_LEFT_MSR] = {"user_msr_exits", false}, [KVM_LEFTS] = {NULL, false}};
+
+struct counted { /* whose numbers */
+    int fd;
+    const struct own *own;
+    const uint64_t *counts;
+};
+
+static struct counted of_machine(void)
+{
+    return (struct counted){the_machine->stats, machine_own, the_machine->counts};
+}
+
+static struct counted of_vcpu(const struct kvm_vcpu *c)
+{
+    return (struct counted){c->stats, vcpu_own, c->lefts};
+}
 
 void kvm_stats_begin(struct kvm_machine *m)
 {
@@ -95,9 +121,21 @@ static struct bp_value *value_of(const struct kvm_stats_desc *d, const uint64_t 
     return list;
 }
 
-/* Those of one descriptor that are asked for: [{"name", "value"}]; NULL: none. */
-static struct bp_value *values(int fd, const struct bp_value *names)
+static struct bp_value *add_value(struct bp_value *list, const char *name, struct bp_value *value)
 {
+    struct bp_value *one = bp_value_dict();
+
+    bp_value_set(one, "name", bp_value_string(name));
+    bp_value_set(one, "value", value);
+    list = list ? list : bp_value_list();
+    bp_value_append(list, one);
+    return list;
+}
+
+/* Those that are asked for: [{"name", "value"}]; NULL: none. */
+static struct bp_value *values(struct counted what, const struct bp_value *names)
+{
+    const int fd = what.fd;
     struct bp_value *list = NULL;
     uint64_t *data = malloc(MOST_BUCKETS * sizeof(*data));
     struct numbers n;
@@ -106,20 +144,20 @@ static struct bp_value *values(int fd, const struct bp_value *names)
     if (data && numbers_read(&n, fd)) {
         for (uint32_t i = 0; i < n.head.num_desc; i++) {
             const struct kvm_stats_desc *d = number(&n, i, name);
-            struct bp_value *one;
 
             if (!wanted(name, names) || d->size == 0 || d->size > MOST_BUCKETS ||
                 !read_at(fd, data, d->size * sizeof(*data), (uint64_t)n.head.data_offset + d->offset))
                 continue;
-            one = bp_value_dict();
-            bp_value_set(one, "name", bp_value_string(name));
-            bp_value_set(one, "value", value_of(d, data));
-            list = list ? list : bp_value_list();
-            bp_value_append(list, one);
+            list = add_value(list, name, value_of(d, data));
         }
         free(n.block);
     }
     free(data);
+    for (unsigned i = 0; what.own[i].name; i++) {
+        if (wanted(what.own[i].name, names))
+            list = add_value(list, what.own[i].name,
+                             bp_value_uint(__atomic_load_n(&what.counts[i], __ATOMIC_RELAXED)));
+    }
     return list;
 }
 
@@ -150,22 +188,27 @@ static struct bp_value *described(const struct kvm_stats_desc *d, const char *na
     return one;
 }
 
-static void add_schema(struct bp_value *list, int fd, const char *target)
+static void add_schema(struct bp_value *list, struct counted what, const char *target)
 {
-    struct bp_value *entry, *stats, *one;
-    struct numbers n;
+    struct bp_value *entry = bp_value_dict(), *stats = bp_value_list(), *one;
+    struct numbers n = {.head = {.num_desc = 0}};
     char name[MOST + 1];
 
-    if (!numbers_read(&n, fd))
-        return;
-    entry = bp_value_dict();
-    stats = bp_value_list();
+    if (!numbers_read(&n, what.fd))
+        n.head.num_desc = 0;
     for (uint32_t i = 0; i < n.head.num_desc; i++) {
         one = described(number(&n, i, name), name);
         if (one)
             bp_value_append(stats, one);
     }
     free(n.block);
+    for (unsigned i = 0; what.own[i].name; i++) {
+        one = bp_value_dict();
+        bp_value_set(one, "name", bp_value_string(what.own[i].name));
+        bp_value_set(one, "type", bp_value_string(what.own[i].instant ? "instant" : "cumulative"));
+        bp_value_set(one, "exponent", bp_value_int(0));
+        bp_value_append(stats, one);
+    }
     bp_value_set(entry, "provider", bp_value_string("kvm"));
     bp_value_set(entry, "target", bp_value_string(target));
     bp_value_set(entry, "stats", stats);
@@ -225,9 +268,9 @@ static bool asked(const struct bp_value *who, const struct bp_value **ret_names)
     return false;
 }
 
-static void add_result(struct bp_value *list, int fd, const char *path, const struct bp_value *names)
+static void add_result(struct bp_value *list, struct counted what, const char *path, const struct bp_value *names)
 {
-    struct bp_value *stats = values(fd, names), *entry;
+    struct bp_value *stats = values(what, names), *entry;
 
     if (!stats)
         return;
@@ -264,13 +307,13 @@ static int query_stats(int target, struct bp_value *who, struct bp_value *vcpus,
         return ret;
     list = bp_value_list();
     if (the_machine && asked(who, &names) && target == TARGET_VM)
-        add_result(list, the_machine->stats, NULL, names);
+        add_result(list, of_machine(), NULL, names);
     for (struct kvm_vcpu *c = the_machine && asked(who, &names) && target == TARGET_VCPU ? the_machine->first : NULL; c;
          c = c->next) {
         const char *path = bp_object_path(bp_cpu_object(c->cpu));
 
         if (wanted(path, vcpus))
-            add_result(list, c->stats, path, names);
+            add_result(list, of_vcpu(c), path, names);
     }
     *ret_value = list;
     return 0;
@@ -305,9 +348,9 @@ static int query_schemas(bool has_provider, int who, struct bp_value **ret_value
     *ret_value = bp_value_list();
     if (!the_machine || (has_provider && who != 0))
         return 0;
-    add_schema(*ret_value, the_machine->stats, "vm");
+    add_schema(*ret_value, of_machine(), "vm");
     if (the_machine->first)
-        add_schema(*ret_value, the_machine->first->stats, "vcpu");
+        add_schema(*ret_value, of_vcpu(the_machine->first), "vcpu");
     return 0;
 }
 BP_COMMAND(kvm_query_schemas, "query-stats-schemas", "Names, types and units of what query-stats has", schemas_args,
@@ -315,9 +358,9 @@ BP_COMMAND(kvm_query_schemas, "query-stats-schemas", "Names, types and units of 
 
 /* ---- for people ---- */
 
-static void show(struct bp_monitor *mon, int fd)
+static void show(struct bp_monitor *mon, struct counted what)
 {
-    struct bp_value *list = values(fd, NULL);
+    struct bp_value *list = values(what, NULL);
 
     for (size_t i = 0; list && i < bp_value_length(list); i++) {
         struct bp_value *one = bp_value_at(list, i), *v = bp_value_get(one, "value");
@@ -348,10 +391,10 @@ static void info_stats(struct bp_monitor *mon, struct bp_value *args)
     }
     bp_monitor_printf(mon, "provider: kvm\n");
     if (strcmp(target, "vm") == 0)
-        show(mon, the_machine->stats);
+        show(mon, of_machine());
     for (struct kvm_vcpu *c = strcmp(target, "vcpu") == 0 ? the_machine->first : NULL; c; c = c->next) {
         bp_monitor_printf(mon, "  CPU %u:\n", bp_cpu_index(c->cpu));
-        show(mon, c->stats);
+        show(mon, of_vcpu(c));
     }
 }
 static const struct bp_field info_args[] = {BP_ARG("target", STRING, "vm or vcpu"), BP_FIELDS_END};

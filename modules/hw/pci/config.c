@@ -164,6 +164,8 @@ static void bring_up_to_date(struct bp_device *dev)
     pci_update_bars(dev);
     if (fn->secondary)
         pci_update_bridge(dev);
+    if (fn->secondary)
+        pci_msix_fds_behind(dev);
     pci_msi_written(dev);
     pci_msix_written(dev);
 }
@@ -228,6 +230,9 @@ void pci_config_load(struct bp_device *dev, const uint8_t *saved)
     pci_update_bars(dev);
     if (fn->secondary)
         pci_update_bridge(dev);
+    pci_lock(fn);
+    pci_msix_fds_look(fn);
+    pci_unlock(fn);
 }
 
 void pci_config_reset(struct bp_device *dev, enum bp_reset_scope scope)

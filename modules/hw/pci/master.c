@@ -123,7 +123,7 @@ void pci_messages_init(struct bp_device *dev)
         fn->late = bp_deferred_new(bp_device_owner(dev), NULL, send_late, dev);
 }
 
-static struct bp_space *space_of_message(struct bp_device *dev, uint64_t address)
+struct bp_space *pci_message_space(struct bp_device *dev, uint64_t address)
 {
     struct bp_space *messages = address >> 20 == 0xfee ? __atomic_load_n(&pci_bus_of(dev)->root->messages,
                                                                          __ATOMIC_ACQUIRE) : NULL;
@@ -137,7 +137,7 @@ enum pci_message pci_message_begin(struct pci_access *a, struct pci_fn *fn, uint
 {
     const struct bp_access who = requested_by(fn->device);
 
-    if (bp_space_post(space_of_message(fn->device, address), address, 4, data, &who) != -EAGAIN)
+    if (bp_space_post(pci_message_space(fn->device, address), address, 4, data, &who) != -EAGAIN)
         return PCI_MESSAGE_SENT;
     if (pci_access_begin(a, fn, true))
         return PCI_MESSAGE_BEGUN;
@@ -149,6 +149,6 @@ void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t addr
 {
     const struct bp_access who = requested_by(dev);
 
-    (void)bp_space_store_as(space_of_message(dev, address), address, 4, data, &who);
+    (void)bp_space_store_as(pci_message_space(dev, address), address, 4, data, &who);
     pci_access_end(a);
 }

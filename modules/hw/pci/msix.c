@@ -54,19 +54,27 @@ bool pci_msix_enabled(struct bp_device *dev)
     return on;
 }
 
-/* Takes the vector's message if it is pending and nothing holds it back; lock held. True: it is to be sent. */
-static bool take(struct pci_fn *fn, unsigned vector, struct pci_access *a, uint64_t *ret_address,
-                 uint32_t *ret_data)
+bool pci_msix_may_send(const struct pci_fn *fn, unsigned vector, uint64_t *ret_address, uint32_t *ret_data)
 {
-    const uint8_t *entry = fn->msix.table + ENTRY * vector;
-    uint8_t *pending = fn->msix.pba + vector / 8, bit = (uint8_t)(1u << vector % 8);
-    enum pci_message how;
+    const uint8_t *entry = vector < fn->msix.vectors ? fn->msix.table + ENTRY * vector : NULL;
 
-    if (!(*pending & bit) || (control(fn) & (MSIX_ENABLE | MSIX_FUNCTION_MASK)) != MSIX_ENABLE ||
+    if (!entry || (control(fn) & (MSIX_ENABLE | MSIX_FUNCTION_MASK)) != MSIX_ENABLE ||
         (pci_get32(entry + ENTRY_CONTROL) & ENTRY_MASKED) || !pci_is_master(fn))
         return false;
     *ret_address = pci_get32(entry) | (uint64_t)pci_get32(entry + 4) << 32;
     *ret_data = pci_get32(entry + ENTRY_DATA);
+    return true;
+}
+
+/* Takes the vector's message if it is pending and nothing holds it back; lock held. True: it is to be sent. */
+static bool take(struct pci_fn *fn, unsigned vector, struct pci_access *a, uint64_t *ret_address,
+                 uint32_t *ret_data)
+{
+    uint8_t *pending = fn->msix.pba + vector / 8, bit = (uint8_t)(1u << vector % 8);
+    enum pci_message how;
+
+    if (!(*pending & bit) || !pci_msix_may_send(fn, vector, ret_address, ret_data))
+        return false;
     how = pci_message_begin(a, fn, *ret_address, *ret_data);
     if (how != PCI_MESSAGE_HELD)
         *pending &= (uint8_t)~bit;
@@ -104,8 +112,11 @@ void pci_msix_notify(struct bp_device *dev, unsigned vector)
 
 void pci_msix_written(struct bp_device *dev)
 {
-    const struct pci_fn *fn = pci_fn_of(dev);
+    struct pci_fn *fn = pci_fn_of(dev);
 
+    pci_lock(fn);
+    pci_msix_fds_look(fn);
+    pci_unlock(fn);
     for (unsigned v = 0; v < fn->msix.vectors; v++)
         flush_vector(dev, v);
 }
@@ -138,6 +149,7 @@ static void table_write(void *opaque, uint64_t addr, uint64_t value, unsigned si
     (void)size;
     pci_lock(fn);
     pci_set32(fn->msix.table + addr, (uint32_t)value & writable[addr % ENTRY / 4]);
+    pci_msix_fds_look(fn);
     pci_unlock(fn);
     flush_vector(opaque, (unsigned)(addr / ENTRY));
 }
@@ -261,6 +273,7 @@ void pci_msix_reset(struct bp_device *dev)
     pci_lock(fn);
     mask_all(fn);
     pci_set16(fn->config + fn->msix.at + MSIX_CONTROL, (uint16_t)(fn->msix.vectors - 1));
+    pci_msix_fds_look(fn);
     pci_unlock(fn);
 }
 
@@ -268,6 +281,7 @@ void pci_msix_free(struct bp_device *dev)
 {
     struct pci_fn *fn = pci_fn_of(dev);
 
+    pci_msix_fds_free(fn);
     free(fn->msix.table);
     fn->msix = (struct pci_msix){0};
 }

@@ -463,8 +463,9 @@ static const struct bp_pci_interface pci_table = {
     .set_dma = set_dma,
     .set_messages = set_messages,
     .add_ats = pci_add_ats,
+    .msix_fd = pci_msix_fd,
 };
-BP_INTERFACE(pci_interface, "pci", 1, 4, &pci_table);
+BP_INTERFACE(pci_interface, "pci", 1, 5, &pci_table);
 
 BP_MODULE("pci", "PCI bus", BP_NO_IMPORTS, {BP_PROVIDE_BUS, &pci_class},
           {BP_PROVIDE_BUS, &pcie_class},

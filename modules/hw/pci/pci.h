@@ -102,6 +102,7 @@ struct pci_msix {
     uint8_t *table; /* owned: 16 bytes for each vector, then the pending bits */
     uint32_t size;  /* of both in bytes */
     uint8_t *pba;
+    struct pci_msix_fd *fds; /* msix-fd.c */
 };
 
 struct pci_ats; /* a function's cache of translations */
@@ -137,7 +138,8 @@ struct pci_fn {
     struct pci_ats *ats; /* NULL: it has none */
     /*
      * Guards the bytes of `config` that a guest may write, `msi` and `msix`: messages are sent on
-     * any thread. A leaf: nothing is called under it but bp_deferred_schedule() and bp_space_post().
+     * any thread. A leaf: nothing is called under it but bp_deferred_schedule(), bp_space_post() and what msix-fd.c
+     * calls, which are such, too.
      */
     pthread_mutex_t lock;
     struct bp_deferred *late; /* sends what a message inside of a message left pending */
@@ -269,6 +271,7 @@ void pci_messages_init(struct bp_device *dev); /* when MSI or MSI-X is added */
  * pci_message_send() follows once the lock is released. HELD: it stays so, and the main loop tries again. */
 enum pci_message { PCI_MESSAGE_HELD, PCI_MESSAGE_SENT, PCI_MESSAGE_BEGUN };
 enum pci_message pci_message_begin(struct pci_access *a, struct pci_fn *fn, uint64_t address, uint32_t data);
+struct bp_space *pci_message_space(struct bp_device *dev, uint64_t address); /* where it goes */
 void pci_message_send(struct bp_device *dev, struct pci_access *a, uint64_t address, uint32_t data);
 
 /* ---- msi.c ---- */
@@ -289,6 +292,15 @@ void pci_msix_written(struct bp_device *dev);
 void pci_msix_reset(struct bp_device *dev);
 void pci_msix_free(struct bp_device *dev); /* no effect when there is none */
 void pci_msix_loaded(struct pci_fn *fn); /* the table came from saved state */
+/* Nothing holds the vector's messages back; what they are. Lock held. */
+bool pci_msix_may_send(const struct pci_fn *fn, unsigned vector, uint64_t *ret_address, uint32_t *ret_data);
+
+/* ---- msix-fd.c ---- */
+int pci_msix_fd(struct bp_device *dev, unsigned vector, int fd, void (*changed)(void *opaque, bool taken),
+                void *opaque);
+void pci_msix_fds_look(struct pci_fn *fn); /* what may be sent has changed, or where it goes. Lock held */
+void pci_msix_fds_behind(struct bp_device *bridge); /* the same of all behind it */
+void pci_msix_fds_free(struct pci_fn *fn);
 
 /* ---- ats.c ---- */
 int pci_add_ats(struct bp_device *dev, struct bp_error *err);

@@ -209,7 +209,8 @@ static void window_write(void *opaque, uint64_t addr, uint64_t value, unsigned s
 }
 
 const struct bp_region_ops vga_window_ops = {
-    .size = sizeof(vga_window_ops), .read = window_read, .write = window_write, .max_access = 1};
+    .size = sizeof(vga_window_ops), .read = window_read, .write = window_write, .max_access = 1,
+    .coalesced = 1};
 
 /* ---- mapping ---- */
 

@@ -277,6 +277,7 @@ static void update(void *opaque)
     bool linear = vga->chip && vga->chip->linear && vga->chip->linear(vga, &o);
     struct vga_geometry g;
 
+    bp_region_settle(vga->window);
     if (dispi_on(&vga->dispi)) {
         dispi_surface(&vga->dispi, &o);
         if (!(vga->attr_index & 0x20)) /* bochs-display's drivers blank by this bit */

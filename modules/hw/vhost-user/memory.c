@@ -52,8 +52,18 @@ static void commit(void *opaque)
         bp_co_wake(peer->co);
 }
 
+/* Where the kernel interrupts the driver nobody else looks at the peer's log, which only this thread changes. */
+static void log_sync(void *opaque, const struct bp_section *section)
+{
+    struct bp_vhost_user *peer = opaque;
+
+    (void)section;
+    if (peer->log)
+        log_merge(peer);
+}
+
 static const struct bp_memory_listener listener = {
-    .size = sizeof(listener), .added = added, .removed = removed, .commit = commit};
+    .size = sizeof(listener), .added = added, .removed = removed, .commit = commit, .log_sync = log_sync};
 
 void memory_watch(struct bp_vhost_user *peer)
 {

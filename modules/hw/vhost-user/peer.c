@@ -407,6 +407,7 @@ static const struct bp_vhost_user_interface table = {
     .features = features, .run = run, .kick = kick, .enable = enable, .is_there = is_there};
 BP_INTERFACE(vhost_user_interface, "vhost-user", 1, 0, &table);
 
-static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1), BP_IMPORT(virtio, "virtio", 1), {0}};
+static const struct bp_import imports[] = {BP_IMPORT(chardev, "chardev", 1),
+                                           BP_IMPORT_MINOR(virtio, "virtio", 1, 3), {0}};
 BP_MODULE("vhost-user", "Devices of another process (vhost-user)", imports,
           {BP_PROVIDE_INTERFACE, &vhost_user_interface});

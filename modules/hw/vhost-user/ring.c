@@ -29,6 +29,20 @@ static void called(void *opaque, unsigned events)
     vhost_virtio->interrupt(ring->queue);
 }
 
+/* Who hears of it: the kernel, which interrupts the driver, or called(). */
+static void heard_elsewhere(void *opaque, bool taken)
+{
+    bp_watch_set(((struct ring *)opaque)->watch, taken ? 0 : BP_WATCH_IN);
+}
+
+/* [locked] */
+static void offer_call(struct ring *ring, bool on)
+{
+    (void)vhost_virtio->interrupt_fd(ring->queue, ring->call, on ? heard_elsewhere : NULL, ring);
+    if (!on)
+        bp_watch_set(ring->watch, BP_WATCH_IN);
+}
+
 int rings_make(struct bp_vhost_user *peer, struct bp_error *err)
 {
     for (unsigned i = 0; i < peer->count; i++) {
@@ -49,6 +63,11 @@ void rings_free(struct bp_vhost_user *peer)
     for (unsigned i = 0; i < peer->count; i++) {
         struct ring *ring = &peer->ring[i];
 
+        if (ring->watch) {
+            bp_device_lock(peer->dev);
+            offer_call(ring, false);
+            bp_device_unlock(peer->dev);
+        }
         bp_watch_free(ring->watch);
         if (ring->kick >= 0)
             close(ring->kick);
@@ -112,6 +131,9 @@ static int start_ring(struct bp_vhost_user *peer, unsigned index, const struct b
         return ret;
     ring->started = true;
     ring->told = false;
+    bp_device_lock(peer->dev);
+    offer_call(ring, true);
+    bp_device_unlock(peer->dev);
     /* What the driver has made available before it hears of now. */
     if (write(ring->kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
         return -errno;
@@ -238,6 +260,7 @@ int rings_stop(struct bp_vhost_user *peer)
             return r;
         ring->started = ring->told = false;
         bp_device_lock(peer->dev);
+        offer_call(ring, false);
         if (!peer->holds && vhost_virtio->set_position(ring->queue, &at) < 0)
             r = -EPROTO;
         bp_device_unlock(peer->dev);
@@ -275,6 +298,8 @@ void rings_lost(struct bp_vhost_user *peer)
     for (unsigned i = 0; i < peer->count; i++) {
         if (peer->ring[i].started && !peer->holds)
             position_of_driver(peer, &peer->ring[i]);
+        if (peer->ring[i].started)
+            offer_call(&peer->ring[i], false);
         peer->ring[i].started = peer->ring[i].told = false;
     }
     bp_device_unlock(peer->dev);

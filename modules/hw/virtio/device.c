@@ -584,7 +584,7 @@ const struct bp_virtio_interface virtio_table = {
     .limit = limit,
     .ring = virtq_ring,
     .set_position = virtq_set_position,
-    .interrupt = virtq_interrupt,
+    .interrupt = virtq_interrupt, .interrupt_fd = virtq_interrupt_fd,
     .hold = hold,
     .release = virtio_orphan_ended,
 };

@@ -184,6 +184,7 @@ void virtq_schedule(struct bp_virtq *q);
 bool virtq_ring(struct bp_virtq *q, struct bp_virtq_ring *ret_ring);
 int virtq_set_position(struct bp_virtq *q, const struct bp_virtq_ring *ring);
 void virtq_interrupt(struct bp_virtq *q);
+int virtq_interrupt_fd(struct bp_virtq *q, int fd, void (*changed)(void *opaque, bool taken), void *opaque);
 static inline bool virtq_is_external(const struct bp_virtq *q)
 {
     return q->info.flags & BP_VIRTQ_EXTERNAL;

@@ -29,6 +29,13 @@ int virtq_set_position(struct bp_virtq *q, const struct bp_virtq_ring *ring)
     return 0;
 }
 
+int virtq_interrupt_fd(struct bp_virtq *q, int fd, void (*changed)(void *opaque, bool taken), void *opaque)
+{
+    const struct virtio_transport *t = &q->virtio->transport;
+
+    return t->interrupt_fd ? t->interrupt_fd(q->virtio->transport_opaque, q, fd, changed, opaque) : -ENOTSUP;
+}
+
 void virtq_interrupt(struct bp_virtq *q)
 {
     if (virtq_works(q))

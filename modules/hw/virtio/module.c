@@ -5,7 +5,7 @@
 
 extern const struct virtio_transport_interface virtio_transport_table;
 
-BP_INTERFACE(virtio_interface, "virtio", 1, 2, &virtio_table);
+BP_INTERFACE(virtio_interface, "virtio", 1, 3, &virtio_table);
 BP_INTERFACE(transport_interface, "virtio-transport", 1, 0, &virtio_transport_table);
 
 BP_MODULE("virtio", "Virtio devices", BP_NO_IMPORTS, {BP_PROVIDE_INTERFACE, &virtio_interface},

@@ -20,6 +20,9 @@ struct virtio_transport {
     /* Interrupts for a queue, or (NULL) for configuration. [any] */
     void (*interrupt)(void *opaque, struct bp_virtq *queue);
     void (*reset)(void *opaque); /* vectors, selectors, pending interrupts */
+    /* As interrupt_fd() of virtio/1. NULL: cannot. [any] */
+    int (*interrupt_fd)(void *opaque, struct bp_virtq *queue, int fd, void (*changed)(void *opaque, bool taken),
+                        void *changed_opaque);
 };
 
 struct virtio_queue_setup {

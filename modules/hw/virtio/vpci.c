@@ -91,10 +91,30 @@ static void interrupt(void *opaque, struct bp_virtq *queue)
         bp_deferred_schedule(s->drive);
 }
 
+static void follow(struct vpci *s, unsigned which)
+{
+    const struct vector_fd *f = &s->fds[which];
+
+    if (f->fd >= 0)
+        (void)pci->msix_fd(s->dev, s->vector[which].n, f->fd, f->changed, f->opaque); /* without memory: as it was */
+}
+
+static int interrupt_fd(void *opaque, struct bp_virtq *queue, int fd, void (*changed)(void *opaque, bool taken),
+                        void *changed_opaque)
+{
+    struct vpci *s = opaque;
+    unsigned which = core->queue_index(queue) + 1;
+
+    s->fds[which] = (struct vector_fd){.fd = changed ? fd : -1, .changed = changed, .opaque = changed_opaque};
+    return pci->msix_fd(s->dev, s->vector[which].n, fd, changed, changed_opaque);
+}
+
 uint16_t vpci_set_vector(struct vpci *s, unsigned which, uint16_t n)
 {
     if (which < s->vector_count)
         s->vector[which].n = n < s->vectors ? n : NO_VECTOR;
+    if (which < s->vector_count)
+        follow(s, which);
     return which < s->vector_count ? s->vector[which].n : NO_VECTOR;
 }
 
@@ -128,8 +148,10 @@ static void reset(void *opaque)
 
     s->device_select = s->driver_select = 0;
     s->queue_select = 0;
-    for (unsigned i = 0; i < s->vector_count; i++)
+    for (unsigned i = 0; i < s->vector_count; i++) {
         s->vector[i].n = NO_VECTOR;
+        follow(s, i);
+    }
     if (__atomic_exchange_n(&s->isr, 0, __ATOMIC_SEQ_CST))
         bp_deferred_schedule(s->drive);
 }
@@ -295,7 +317,8 @@ static int attached(struct bp_object *obj, void *state, struct bp_error *err)
 {
     struct vpci *s = state;
     struct virtio_transport ops = {.size = sizeof(ops), .waits_for_reset = true, .requester = requester,
-                                   .master = master, .interrupt = interrupt, .reset = reset};
+                                   .master = master, .interrupt = interrupt, .reset = reset,
+                                   .interrupt_fd = interrupt_fd};
     unsigned queues = 0;
     int ret;
 
@@ -307,8 +330,11 @@ static int attached(struct bp_object *obj, void *state, struct bp_error *err)
         queues++;
     s->vector_count = queues + 1;
     s->vector = calloc(s->vector_count, sizeof(*s->vector));
-    if (!s->vector)
+    s->fds = calloc(s->vector_count, sizeof(*s->fds));
+    if (!s->vector || !s->fds)
         return bp_fail(err, ENOMEM, "virtio-pci: no memory for vectors");
+    for (unsigned i = 0; i < s->vector_count; i++)
+        s->fds[i].fd = -1;
     s->lines = bp_owner_new(bp_device_owner(s->dev), "virtio-pci-line", bp_device_id(s->dev), 0);
     s->drive = bp_deferred_new(s->lines, NULL, drive_line, s);
     ret = choose(s, core->class(s->virtio), err);
@@ -336,6 +362,7 @@ static void fini(struct bp_object *obj, void *state)
 {
     (void)obj;
     free(((struct vpci *)state)->vector);
+    free(((struct vpci *)state)->fds);
 }
 
 /* ---- state ---- */
@@ -362,8 +389,12 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
 
 static int loaded(void *state, struct bp_error *err)
 {
+    struct vpci *s = state;
+
     (void)err;
-    bp_deferred_schedule(((struct vpci *)state)->drive);
+    for (unsigned i = 0; i < s->vector_count; i++)
+        follow(s, i);
+    bp_deferred_schedule(s->drive);
     return 0;
 }
 
@@ -401,6 +432,6 @@ static struct vpci *state_of(struct bp_device *dev)
     return bp_object_level(bp_device_object(dev), &vpci_level);
 }
 
-static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 4),
+static const struct bp_import imports[] = {BP_IMPORT_MINOR(pci, "pci", 1, 5),
                                            BP_IMPORT(core, "virtio-transport", 1), {0}};
 BP_MODULE("virtio-pci", "Virtio over PCI", imports, {BP_PROVIDE_ABSTRACT, &vpci_level});

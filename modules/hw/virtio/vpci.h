@@ -26,6 +26,13 @@ struct vector {
     uint16_t n; /* of MSI-X, or NO_VECTOR */
 };
 
+/* By which another process interrupts for a queue. */
+struct vector_fd {
+    int fd; /* -1: nobody does */
+    void (*changed)(void *opaque, bool taken);
+    void *opaque;
+};
+
 struct vpci {
     struct bp_device *dev;
     struct bp_virtio *virtio; /* NULL: not there yet, or leaving */
@@ -39,6 +46,7 @@ struct vpci {
     uint8_t isr; /* atomic */
     struct vector *vector; /* of configuration, then of each queue */
     uint32_t vector_count; /* elements there */
+    struct vector_fd *fds; /* as many */
     unsigned vectors;      /* MSI-X has */
     bool modern, legacy;
     bool behind_iommu; /* the driver's addresses are the bus's */

@@ -281,12 +281,24 @@ static bool no(const char *text)
     return text && (!strcmp(text, "no") || !*text);
 }
 
+/* The kernel's vhost-net: who wishes for it does without, who insists is told. */
+static int check_vhost(const struct tap *s, struct bp_error *err)
+{
+    const char *why = access("/dev/vhost-net", F_OK) < 0 ? "this host has no /dev/vhost-net (kernel module vhost_net)"
+                                                         : "not built yet: the kernel's vhost-net";
+
+    if (s->vhost == 0 && !s->vhostforce && (s->vhostfd || s->vhostfds))
+        return bp_fail(err, EINVAL, "vhost=off and a descriptor of vhost-net do not go together");
+    if (s->vhostforce || s->vhostfd || s->vhostfds)
+        return bp_fail(err, ENOTSUP, "%s: %s; use vhost=off", s->vhostforce ? "vhostforce=on" : "vhostfd", why);
+    if (s->vhost == 1)
+        bp_warn("netdev %s: vhost=on: %s; this process moves the frames (vhostforce=on makes it an error)",
+                net->netdev_id(s->nd), why);
+    return 0;
+}
+
 static int check_keys(struct tap *s, struct bp_error *err)
 {
-    if (s->vhost == 1 || s->vhostforce || s->vhostfd || s->vhostfds)
-        return bp_fail(err, ENOTSUP, access("/dev/vhost-net", F_OK) < 0
-                       ? "vhost=on: this host has no /dev/vhost-net (kernel module vhost_net); use vhost=off"
-                       : "vhost=on: not built yet: the kernel's vhost-net; use vhost=off");
     if ((s->fd || s->fds) && (s->ifname || s->script || s->downscript || s->helper || s->br || s->queues))
         return bp_fail(err, EINVAL,
                        "'fd' is an interface that is configured already: ifname, script, downscript, helper, "
@@ -352,6 +364,8 @@ static int start(struct bp_netdev *nd, const char *type, struct bp_error *err)
 
     s->nd = nd;
     r = check_keys(s, err);
+    if (r == 0)
+        r = check_vhost(s, err);
     if (r == 0)
         r = begin(s, err);
     if (r < 0) {
@@ -422,9 +436,10 @@ static const struct bp_field tap_props[] = {
     KEY("helper", helper, "program that makes it, with privileges that we need not have"),
     BP_PROP("sndbuf", SIZE, struct tap, sndbuf, "0", "bytes that may wait to be sent; 0: no limit"),
     BP_PROP("vnet_hdr", ON_OFF_AUTO, struct tap, vnet_hdr, "auto", "frames have a header of virtio"),
-    BP_PROP("vhost", ON_OFF_AUTO, struct tap, vhost, "auto", "the kernel moves the frames"),
+    BP_PROP("vhost", ON_OFF_AUTO, struct tap, vhost, "auto", "the kernel moves the frames; where it cannot, a warning"),
     KEY("vhostfd", vhostfd, "an open /dev/vhost-net"), KEY("vhostfds", vhostfds, "several"),
-    BP_PROP("vhostforce", BOOL, struct tap, vhostforce, "off", "vhost also for guests without MSI-X"),
+    BP_PROP("vhostforce", BOOL, struct tap, vhostforce, "off",
+            "vhost also for guests without MSI-X; where it cannot be, an error"),
     BP_PROP("queues", UINT32, struct tap, queues, "0", "how many pairs of queues it has"), BP_FIELDS_END};
 static const struct bp_field bridge_props[] = {
     KEY("br", br, "the bridge (default: br0)"),
