@@ -292,9 +292,9 @@ struct bp_block_driver {
     /* A SCSI command to the device that it is; NULL: it is none. 0: the device or the host's adapter has answered, see
      * the status; -errno: it never got there (-ENOTSUP: no such device). [co] */
     int (*scsi)(struct bp_block_node *node, struct bp_block_scsi *command);
-    /* A read that copies nothing: bytes of a range go into a pipe (O_NONBLOCK), as many as are at hand without waiting and
-     * fit. What is written to the range later may be seen in the pipe. > 0: so many; -EAGAIN: not now; -ENOTSUP or NULL:
-     * never; -errno. The caller reads() what it did not get. Aligned to nothing. [co] */
+    /* A read that copies nothing: bytes of a range go into a pipe (O_NONBLOCK), as many as are at hand without waiting
+     * and fit. What is written to the range later may be seen in the pipe. > 0: so many; -EAGAIN: not now; -ENOTSUP or
+     * NULL: never; -errno. The caller reads what it did not get. Aligned to nothing. [co] */
     int64_t (*splice)(struct bp_block_node *node, uint64_t offset, uint64_t bytes, int pipe);
     void *reserved[2];
 };

@@ -86,7 +86,7 @@ static int next_part(struct work *w)
 
     if (!c->export->blk || !has_pipe(c))
         return 0;
-    most = c->pipe_room - (uint32_t)(offset % (uint64_t)sysconf(_SC_PAGESIZE)); /* of pages, each has a place of its own */
+    most = c->pipe_room - (uint32_t)(offset % (uint64_t)sysconf(_SC_PAGESIZE)); /* a page, a place */
     if (left > most && !in_parts)
         return 0;
     got = block->splice(c->export->blk, offset, left < most ? left : most, c->pipe[1]);
