@@ -32,6 +32,7 @@ static void power_cuts_while_it_grows_lose_nothing(void)
     } growing[] = {
         {"vdi", "", 1, (UINT64_C(70) << 20) + 512}, {"parallels", ", \"cluster-size\": 4096", 1, 2 << 20},
         {"vpc", ", \"force-size\": true", 1, UINT64_C(150) << 20}, {"vhdx", ", \"block-size\": 1048576", 0, 3 << 20},
+        {"vmdk", "", 0, UINT64_C(1100) << 20}, {"vmdk", ", \"zeroed-grain\": true", 0, (70 << 20) + 512},
     };
     unsigned seeds = g_test_thorough() ? 1000 : 24;
 

@@ -322,6 +322,7 @@ static int vdi_open(struct bp_block_node *node, const struct bp_block_open_flags
 {
     struct vdi *s = block->state(node);
     uint8_t h[HEADER_BYTES];
+    uint64_t fit;
     int64_t there;
     int ret;
 
@@ -343,9 +344,9 @@ static int vdi_open(struct bp_block_node *node, const struct bp_block_open_flags
         ret = bp_fail(err, EINVAL, "vdi: the map of %u blocks goes beyond the end of the file", s->blocks);
     if (ret < 0)
         return ret;
-    /* Growing that was broken off leaves some behind. */
-    s->most = (uint64_t)there <= s->data ? 0 : (uint32_t)(((uint64_t)there - s->data) / s->sparse.block % MOST_BLOCKS);
-    s->most = s->most > s->blocks ? s->most : s->blocks;
+    /* Growing that was broken off leaves some whose numbers are beyond those of the disk. */
+    fit = (uint64_t)there <= s->data ? 0 : ((uint64_t)there - s->data) / s->sparse.block;
+    s->most = fit <= s->blocks ? s->blocks : fit < MOST_BLOCKS ? (uint32_t)fit : MOST_BLOCKS;
     return sparse_open(&s->sparse, SLICE, CACHE, err);
 }
 
