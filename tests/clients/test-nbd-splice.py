@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Large reads of raw files over NBD, which the host's kernel sends out of its cache: what clients get is the same, whatever
-becomes of the cache, the file and the connection. Usage: test-nbd-splice.py SOURCE-ROOT BUILD-ROOT SHIM
+Large reads of raw files over NBD, which the host's kernel sends out of its cache: what clients get is the same,
+whatever becomes of the cache, the file and the connection. Usage: test-nbd-splice.py SOURCE-ROOT BUILD-ROOT SHIM
 """
 import os
 import random

@@ -637,7 +637,8 @@ int main(int argc, char **argv)
     bpc_loop_init();
     g_test_add_func("/coroutine/entered_runs-until-yield", entered_runs_until_it_yields);
     g_test_add_func("/coroutine/inner_returns-to-outer", one_enters_another);
-    g_test_add_func("/coroutine/room_is_the_threads_however_deep_the_coroutine", room_is_the_threads_however_deep_the_coroutine);
+    g_test_add_func("/coroutine/room_is_the_threads_however_deep_the_coroutine",
+                    room_is_the_threads_however_deep_the_coroutine);
     g_test_add_func("/coroutine/early-wakeup_kept", wakeup_before_the_wait_is_kept);
     g_test_add_func("/coroutine/lock_given-up-inside", lock_is_given_up_and_taken_inside);
     g_test_add_func("/coroutine/sleep_lasts-as-said", sleep_lasts_as_long_as_said);

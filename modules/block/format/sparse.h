@@ -53,8 +53,9 @@ struct sparse_ops {
     int (*sync)(struct sparse *s);   /* writes tables that are not in `meta`; or NULL */
     int (*begin)(struct sparse *s);  /* before the first change since the node was opened or settled; or NULL */
     int (*settle)(struct sparse *s); /* everything is on stable storage, nobody will write for now; or NULL */
-    /* The disk becomes longer, a multiple of 512, and that is on stable storage; what is new reads as zeroes. Stopped in
-     * the middle by a power cut, the image is as it was, or as it will be. Nobody is at any block. NULL: it cannot. */
+    /* The disk becomes longer, a multiple of 512, and that is on stable storage; what is new reads as zeroes. Stopped
+     * in the middle by a power cut, the image is as it was, or as it will be. Nobody is at any block. NULL: it
+     * cannot. */
     int (*grow)(struct sparse *s, uint64_t length, struct bp_error *err);
 };
 

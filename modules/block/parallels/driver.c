@@ -224,8 +224,8 @@ static int parallels_grow(struct sparse *sparse, uint64_t length, struct bp_erro
     return ret < 0 ? bp_fail(err, -ret, "parallels: the image cannot be made longer: %s", strerror(-ret)) : 0;
 }
 
-static const struct sparse_ops ops = {.grow = parallels_grow, .find = parallels_find, .room = parallels_room, .enter = parallels_enter,
-                                      .begin = parallels_begin, .settle = parallels_settle};
+static const struct sparse_ops ops = {.find = parallels_find, .room = parallels_room, .enter = parallels_enter,
+                                      .grow = parallels_grow, .begin = parallels_begin, .settle = parallels_settle};
 
 /* ---- opening ---- */
 
@@ -439,7 +439,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(parallels_driver, "parallels", "Expandable images of Parallels", struct parallels, NULL,
                 .flags = BP_BLOCK_FORMAT, .children = children, .probe = parallels_probe, .open = parallels_open,
                 .close = sparse_close, .read = sparse_read, .write = sparse_write, .flush = sparse_flush,
-                .discard = sparse_discard, .resize = sparse_resize, .write_zeroes = sparse_zeroes, .status = sparse_status,
+                .discard = sparse_discard, .resize = sparse_resize, .write_zeroes = sparse_zeroes,
+                .status = sparse_status,
                 .length = sparse_length, .limits = sparse_limits, .info = parallels_info,
                 .reopen_prepare = sparse_reopen, .create = parallels_create, .check = parallels_check,
                 .measure = parallels_measure);

@@ -263,8 +263,8 @@ bool has_zstd(void);
 /* ---- packed.c ---- */
 /* So many bytes from `guest` on are packed, *e being what comes first. Looks at some clusters only. Under the lock */
 uint64_t packed_run(struct qcow *s, uint64_t guest, uint64_t bytes, const struct extent *e);
-/* What is packed at `guest`, where *e lies, and what follows it of the kind; e->bytes becomes as long as that. The range is
- * locked. [co] */
+/* What is packed at `guest`, where *e lies, and what follows it of the kind; e->bytes becomes as long as that. The
+ * range is locked. [co] */
 int read_packed(struct qcow *s, uint64_t guest, uint64_t bytes, struct extent *e, const struct iovec *iov, unsigned n,
                 uint64_t skip);
 

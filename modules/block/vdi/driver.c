@@ -506,7 +506,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vdi_driver, "vdi", "VirtualBox disk images (VDI)", struct vdi, NULL, .flags = BP_BLOCK_FORMAT,
                 .children = children, .probe = vdi_probe, .open = vdi_open, .close = sparse_close, .read = sparse_read,
                 .write = sparse_write, .flush = sparse_flush, .discard = sparse_discard,
-                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status, .length = sparse_length,
+                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status,
+                .length = sparse_length,
                 .limits = sparse_limits, .info = vdi_info, .reopen_prepare = sparse_reopen, .create = vdi_create,
                 .check = vdi_check, .measure = vdi_measure);
 BP_MODULE("block-vdi", "VirtualBox disk images", imports, {BP_PROVIDE_OTHER, &vdi_driver});

@@ -141,8 +141,8 @@ static int vhdx_grow(struct sparse *sparse, uint64_t length, struct bp_error *er
     return 0;
 }
 
-static const struct sparse_ops ops = {.grow = vhdx_grow, .find = vhdx_find, .room = vhdx_room, .enter = vhdx_enter, .begin = vhdx_begin,
-                                      .settle = vhdx_settle};
+static const struct sparse_ops ops = {.find = vhdx_find, .room = vhdx_room, .enter = vhdx_enter, .begin = vhdx_begin,
+                                      .grow = vhdx_grow, .settle = vhdx_settle};
 
 /* ---- opening ---- */
 
@@ -275,7 +275,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vhdx_driver, "vhdx", "Virtual hard disks v2 (VHDX)", struct vhdx, props, .flags = BP_BLOCK_FORMAT,
                 .children = children, .probe = vhdx_probe, .open = vhdx_open, .close = sparse_close,
                 .read = sparse_read, .write = sparse_write, .flush = sparse_flush, .discard = sparse_discard,
-                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status, .length = sparse_length,
+                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status,
+                .length = sparse_length,
                 .limits = vhdx_limits, .info = vhdx_info, .reopen_prepare = vhdx_reopen, .create = vhdx_create,
                 .check = vhdx_check, .measure = vhdx_measure, .granted = vhdx_granted);
 BP_MODULE("block-vhdx", "Virtual hard disks v2 (VHDX)", imports, {BP_PROVIDE_OTHER, &vhdx_driver});

@@ -162,7 +162,7 @@ int vmdk_grow(struct sparse *sparse, uint64_t length, struct bp_error *err)
     int ret;
 
     if (s->count != 1 || e->kind != EXTENT_SPARSE || e->file != sparse->file || e->cow)
-        return bp_fail(err, ENOTSUP, "vmdk: of images only those of one sparse file (monolithicSparse) are made longer");
+        return bp_fail(err, ENOTSUP, "vmdk: only images of one sparse file (monolithicSparse) are made longer");
     if (length > MOST_SPARSE)
         return bp_fail(err, EFBIG, "vmdk: a sparse extent has at most %llu bytes", (unsigned long long)MOST_SPARSE);
     ret = extent_grow(e, length);

@@ -505,7 +505,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vpc_driver, "vpc", "Virtual hard disks (VHD)", struct vpc, NULL, .flags = BP_BLOCK_FORMAT,
                 .children = children, .probe = vpc_probe, .open = vpc_open, .close = sparse_close,
                 .read = sparse_read, .write = sparse_write, .flush = sparse_flush, .discard = sparse_discard,
-                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status, .length = sparse_length,
+                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status,
+                .length = sparse_length,
                 .limits = vpc_limits, .info = vpc_info, .reopen_prepare = sparse_reopen, .create = vpc_create,
                 .check = vpc_check, .measure = vpc_measure);
 BP_MODULE("block-vpc", "Virtual hard disks (VHD)", imports, {BP_PROVIDE_OTHER, &vpc_driver});
