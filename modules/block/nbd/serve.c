@@ -317,6 +317,16 @@ int serve_handshake(struct client *c)
 
 /* ---- buffers ---- */
 
+static uint64_t all_kept; /* bytes of all clients' */
+
+void client_free_buffers(struct client *c)
+{
+    while (c->kept_count)
+        free(c->kept[--c->kept_count]);
+    all_kept -= c->kept_bytes;
+    c->kept_bytes = 0;
+}
+
 /* The one that was used last, if it is large enough. Aligned for files that are read past the host's cache. */
 static bool buffer_get(struct client *c, struct work *w)
 {
@@ -326,6 +336,7 @@ static bool buffer_get(struct client *c, struct work *w)
         w->buf = c->kept[--c->kept_count];
         w->room = c->kept_room[c->kept_count];
         c->kept_bytes -= w->room;
+        all_kept -= w->room;
         return true;
     }
     w->room = w->bytes ? (w->bytes + BUFFER_ALIGN - 1) & ~(BUFFER_ALIGN - 1) : BUFFER_ALIGN;
@@ -337,10 +348,12 @@ static bool buffer_get(struct client *c, struct work *w)
 
 static void buffer_put(struct client *c, struct work *w)
 {
-    if (w->buf && c->kept_count < MAX_BUSY && w->room <= KEPT_BYTES - c->kept_bytes) {
+    if (w->buf && c->kept_count < MAX_BUSY && w->room <= KEPT_BYTES - c->kept_bytes &&
+        w->room <= ALL_KEPT_BYTES - all_kept) {
         c->kept[c->kept_count] = w->buf;
         c->kept_room[c->kept_count++] = w->room;
         c->kept_bytes += w->room;
+        all_kept += w->room;
     } else {
         free(w->buf);
     }

@@ -13,7 +13,8 @@ enum { OPT_LIST = 3, OPT_INFO = 6, OPT_LIST_META = 9 };
 #define MAX_BUSY 16u             /* requests of one client at a time */
 #define MAX_BUSY_BYTES (64u << 20)
 #define MAX_READY_BYTES (512u << 10) /* read, but not sent: beyond that no further requests are taken */
-#define KEPT_BYTES (4u << 20)    /* of buffers that a client's next requests find */
+#define KEPT_BYTES (16u << 20)   /* of buffers that a client's next requests find */
+#define ALL_KEPT_BYTES (64u << 20) /* of those of all clients */
 
 /* Lives until it was removed and its last client has gone. */
 struct export {
@@ -81,6 +82,7 @@ int client_refuse(struct client *c, uint32_t option, uint32_t type, const char *
 int client_write(const struct client *c, const void *buf, size_t bytes);
 /* Sent whole; what follows comes at once. */
 int client_write_ahead(const struct client *c, const void *buf, size_t bytes);
+void client_free_buffers(struct client *c);
 int client_wait(const struct client *c, unsigned events);
 void chunk_head(uint8_t *head, const struct work *w, bool last, unsigned type, uint32_t length);
 /* The name at the beginning of an option's data; malloc'd, or NULL: it is not well-formed. */
