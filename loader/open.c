@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -15,6 +14,7 @@
 #include <bp/coroutine.h>
 #include <bp/log.h>
 
+#include "loop.h"
 #include "safety.h"
 
 /* ---- opening ---- */
@@ -239,7 +239,7 @@ struct linking {
     char why[512];
 };
 
-static void *link_file(void *opaque)
+static void link_file(void *opaque)
 {
     struct linking *l = opaque;
     const char *why;
@@ -247,18 +247,12 @@ static void *link_file(void *opaque)
     l->handle = dlopen(l->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     why = l->handle ? NULL : dlerror(); /* it is this thread's */
     snprintf(l->why, sizeof(l->why), "%s", why ? why : "it cannot be linked");
-    return NULL;
 }
 
 /* Constructors of libraries may need more than a coroutine's stack has: they get a thread's. */
 static void *link_deep(struct linking *l)
 {
-    pthread_t thread;
-
-    if (!bp_co_current() || bp_thread_start(&thread, "link", link_file, l) != 0)
-        link_file(l);
-    else
-        pthread_join(thread, NULL);
+    bpc_co_on_thread_stack(link_file, l);
     return l->handle;
 }
 

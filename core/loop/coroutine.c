@@ -142,6 +142,30 @@ static void finish(struct bp_co *co)
         bpc_drain_look();
 }
 
+void bpc_co_on_thread_stack(void (*fn)(void *opaque), void *opaque)
+{
+    struct bp_co *co = bp_co_current();
+
+    if (!co) {
+        fn(opaque);
+        return;
+    }
+    co->errand = fn;
+    co->errand_opaque = opaque;
+    bpc_fibre_switch(&co->fibre, co->caller, false);
+}
+
+/* What it wants done on the thread's stack; who is a coroutine hands it on. */
+static bool run_errand(struct bp_co *co)
+{
+    void (*fn)(void *opaque) = co->errand;
+
+    co->errand = NULL;
+    if (fn)
+        bpc_co_on_thread_stack(fn, co->errand_opaque);
+    return fn;
+}
+
 /* Runs a QUEUED one on this thread, its context's, until it waits or ends. */
 static void resume(struct bp_co *co)
 {
@@ -151,9 +175,11 @@ static void resume(struct bp_co *co)
     co->caller = co->outer ? &co->outer->fibre : thread_stack();
     co->lock_depth = bpc_machine_depth();
     __atomic_store_n(&co->state, BPC_CO_RUNNING, __ATOMIC_RELEASE);
-    set_current(co);
-    bpc_fibre_switch(co->caller, &co->fibre, false);
-    set_current(co->outer);
+    do {
+        set_current(co);
+        bpc_fibre_switch(co->caller, &co->fibre, false);
+        set_current(co->outer);
+    } while (run_errand(co));
     co->blame = bpc_blame_swap(before);
     if (!co->fn) {
         finish(co);

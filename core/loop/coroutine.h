@@ -20,6 +20,8 @@ struct bp_co {
     struct bpc_claim claim; /* first */
     struct bpc_fibre fibre;
     struct bpc_fibre *caller;  /* who goes on when it waits */
+    void (*errand)(void *opaque); /* for bpc_co_on_thread_stack(); NULL: none */
+    void *errand_opaque;
     struct bp_co *outer;       /* the one that entered it, or NULL */
     struct bp_context *home, *ctx; /* as in struct bpc_item */
     struct bp_context *move_to; /* set when it asks to be put into another one */

@@ -118,6 +118,9 @@ void bpc_lock_profile_get(struct bpc_lock_stats *ret_stats);
 /* Is somebody waiting for the machine lock? A hint. [any] */
 bool bpc_machine_lock_wanted(void);
 
+/* Calls fn before it returns, where the stack has a thread's room: a coroutine's caller does it. [any], [co] */
+void bpc_co_on_thread_stack(void (*fn)(void *opaque), void *opaque);
+
 /* The virtual clock runs (true) or stands still; it starts at 0, standing. No effect once
  * bp_clock_virtual_manual() was called. [main] */
 void bpc_clock_virtual_run(bool run);

@@ -238,7 +238,7 @@ _Static_assert(offsetof(struct bp_block_drive, cdrom) == 32, "bp_block_drive.cdr
 _Static_assert(offsetof(struct bp_block_drive, by_default) == 33, "bp_block_drive.by_default");
 _Static_assert(offsetof(struct bp_block_drive, serial) == 40, "bp_block_drive.serial");
 _Static_assert(offsetof(struct bp_block_drive, reserved) == 48, "bp_block_drive.reserved");
-_Static_assert(sizeof(struct bp_block_driver) >= 464, "bp_block_driver");
+_Static_assert(sizeof(struct bp_block_driver) >= 472, "bp_block_driver");
 _Static_assert(offsetof(struct bp_block_driver, type) == 0, "bp_block_driver.type");
 _Static_assert(offsetof(struct bp_block_driver, flags) == 104, "bp_block_driver.flags");
 _Static_assert(offsetof(struct bp_block_driver, native) == 108, "bp_block_driver.native");
@@ -284,7 +284,8 @@ _Static_assert(offsetof(struct bp_block_driver, bitmaps_use) == 416, "bp_block_d
 _Static_assert(offsetof(struct bp_block_driver, bitmaps_store) == 424, "bp_block_driver.bitmaps_store");
 _Static_assert(offsetof(struct bp_block_driver, amend) == 432, "bp_block_driver.amend");
 _Static_assert(offsetof(struct bp_block_driver, scsi) == 440, "bp_block_driver.scsi");
-_Static_assert(offsetof(struct bp_block_driver, reserved) == 448, "bp_block_driver.reserved");
+_Static_assert(offsetof(struct bp_block_driver, splice) == 448, "bp_block_driver.splice");
+_Static_assert(offsetof(struct bp_block_driver, reserved) == 456, "bp_block_driver.reserved");
 _Static_assert(sizeof(struct bp_block_info) >= 72, "bp_block_info");
 _Static_assert(offsetof(struct bp_block_info, size) == 0, "bp_block_info.size");
 _Static_assert(offsetof(struct bp_block_info, cluster_size) == 4, "bp_block_info.cluster_size");
@@ -296,7 +297,7 @@ _Static_assert(offsetof(struct bp_block_info, corrupt) == 26, "bp_block_info.cor
 _Static_assert(offsetof(struct bp_block_info, unallocated_zero) == 27, "bp_block_info.unallocated_zero");
 _Static_assert(offsetof(struct bp_block_info, specific) == 32, "bp_block_info.specific");
 _Static_assert(offsetof(struct bp_block_info, reserved) == 40, "bp_block_info.reserved");
-_Static_assert(sizeof(struct bp_block_interface) >= 616, "bp_block_interface");
+_Static_assert(sizeof(struct bp_block_interface) >= 632, "bp_block_interface");
 _Static_assert(offsetof(struct bp_block_interface, size) == 0, "bp_block_interface.size");
 _Static_assert(offsetof(struct bp_block_interface, open) == 8, "bp_block_interface.open");
 _Static_assert(offsetof(struct bp_block_interface, close) == 16, "bp_block_interface.close");
@@ -372,7 +373,9 @@ _Static_assert(offsetof(struct bp_block_interface, child_scsi) == 568, "bp_block
 _Static_assert(offsetof(struct bp_block_interface, medium) == 576, "bp_block_interface.medium");
 _Static_assert(offsetof(struct bp_block_interface, bitmap_next) == 584, "bp_block_interface.bitmap_next");
 _Static_assert(offsetof(struct bp_block_interface, child_grows_zero) == 592, "bp_block_interface.child_grows_zero");
-_Static_assert(offsetof(struct bp_block_interface, reserved) == 600, "bp_block_interface.reserved");
+_Static_assert(offsetof(struct bp_block_interface, splice) == 600, "bp_block_interface.splice");
+_Static_assert(offsetof(struct bp_block_interface, child_splice) == 608, "bp_block_interface.child_splice");
+_Static_assert(offsetof(struct bp_block_interface, reserved) == 616, "bp_block_interface.reserved");
 _Static_assert(sizeof(struct bp_block_limits) >= 104, "bp_block_limits");
 _Static_assert(offsetof(struct bp_block_limits, size) == 0, "bp_block_limits.size");
 _Static_assert(offsetof(struct bp_block_limits, request_alignment) == 4, "bp_block_limits.request_alignment");

@@ -391,6 +391,19 @@ int blk_submit_co(struct bp_blk *blk, enum bp_block_op op, const struct bp_block
     return ret;
 }
 
+int64_t blk_splice(struct bp_blk *blk, uint64_t offset, uint64_t bytes, int pipe)
+{
+    int64_t since = bp_clock_ns(BP_CLOCK_REALTIME), got;
+
+    if (!blk_enter(blk))
+        return -EAGAIN;
+    got = blk_inserted(blk) ? node_splice(blk->root.node, offset, bytes, pipe) : -ENOMEDIUM;
+    if (got > 0)
+        account(blk, BP_BLOCK_READ, (uint64_t)got, 0, since);
+    blk_leave(blk);
+    return got;
+}
+
 /* With memory of its own: should it not end in time, the caller's is gone. */
 struct now_request {
     struct bp_blk *blk;

@@ -218,6 +218,7 @@ int node_del(const char *name, struct bp_error *err); /* [co] */
 
 /* request.c: [co] */
 int node_request(struct bp_block_node *node, enum bp_block_op op, const struct bp_block_request *req);
+int64_t node_splice(struct bp_block_node *node, uint64_t offset, uint64_t bytes, int pipe);
 int node_flush(struct bp_block_node *node);
 int node_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes,
                 struct bp_block_status *ret);
@@ -228,6 +229,7 @@ void watch_add(struct bp_block_node *node, struct watch *watch);
 void watch_remove(struct bp_block_node *node, struct watch *watch);
 int node_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
 /* track.c */
+bool track_would_wait(struct bp_block_node *node, uint64_t start, uint64_t end); /* of a read */
 int track_begin(struct bp_block_node *node, struct tracked *t, uint64_t start, uint64_t end,
                 bool serialising);
 void track_end(struct bp_block_node *node, struct tracked *t);
@@ -272,6 +274,7 @@ int blk_scsi_now(struct bp_blk *blk, struct bp_block_scsi *command);
 int node_scsi(struct bp_block_node *node, struct bp_block_scsi *command); /* [co] */
 void blk_cancel(struct bp_blk_request *request);
 int blk_submit_co(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
+int64_t blk_splice(struct bp_blk *blk, uint64_t offset, uint64_t bytes, int pipe);
 int blk_now(struct bp_blk *blk, enum bp_block_op op, const struct bp_block_request *req);
 void blk_plug(struct bp_blk *blk);
 void blk_unplug(struct bp_blk *blk);

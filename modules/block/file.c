@@ -270,6 +270,11 @@ static int file_read(struct bp_block_node *node, const struct bp_block_request *
     return transfer(node, req, READ);
 }
 
+static int64_t splice_file(struct bp_block_node *node, uint64_t offset, uint64_t bytes, int pipe)
+{
+    return file_splice(block->state(node), offset, bytes, pipe);
+}
+
 static int file_write(struct bp_block_node *node, const struct bp_block_request *req)
 {
     return transfer(node, req, WRITE);
@@ -709,7 +714,7 @@ static const struct bp_field props[] = {
     .permissions_prepare = file_prepare, .permissions_commit = file_commit, \
     .permissions_abort = file_abort, .reopen_prepare = reopen_prepare, \
     .reopen_commit = reopen_commit, .reopen_abort = reopen_abort, .plug = plug, .unplug = unplug, \
-    .scsi = file_scsi
+    .scsi = file_scsi, .splice = splice_file
 
 BP_BLOCK_DRIVER(file_driver, "file", "A file of the host", struct file_state, props,
                 .flags = BP_BLOCK_PROTOCOL | BP_BLOCK_GROWS, .create = file_create, SLOTS);

@@ -34,6 +34,7 @@ struct file_state {
     int new_access;
     unsigned align, memory_align;
     uint32_t with_workers; /* requests. Atomic */
+    bool cannot_splice;    /* the host's kernel does not tell what is cached. Atomic */
     uint32_t not_cached;   /* so many reads do not look at the page cache first. Atomic */
     struct file_locks locks;
     struct bp_object *engine; /* of kind block-aio; NULL: threads */
@@ -63,6 +64,9 @@ int file_mode_writes(struct file_state *s);
 int file_open_fd(const char *name, int flags, struct bp_error *err);
 void file_probe_alignment(struct file_state *s);
 int64_t file_fd_length(int fd, bool device);
+
+/* file-splice.c */
+int64_t file_splice(struct file_state *s, uint64_t offset, uint64_t bytes, int pipe);
 
 /* file-scsi.c */
 bool file_is_generic(int fd); /* a character device that takes SCSI commands */

@@ -334,6 +334,11 @@ static bool iface_child_grows_zero(struct bp_block_child *child)
     return child->node && grows_zero(child->node);
 }
 
+static int64_t iface_child_splice(struct bp_block_child *child, uint64_t offset, uint64_t bytes, int pipe)
+{
+    return child->node ? node_splice(child->node, offset, bytes, pipe) : -ENOMEDIUM;
+}
+
 static int iface_bitmap_next(struct bp_block_node *node, const char *name, uint64_t from, uint64_t *ret_offset,
                              uint64_t *ret_bytes)
 {
@@ -372,5 +377,6 @@ static const struct bp_block_interface table = {
     .image_status = image_status, .image_backing = image_backing, .image_filename = iface_filename,
     .image_driver = iface_driver, .status = iface_status, .image_amend = iface_amend, .medium = node_medium,
     .bitmap_next = iface_bitmap_next, .child_grows_zero = iface_child_grows_zero,
+    .splice = blk_splice, .child_splice = iface_child_splice,
 };
 BP_INTERFACE(block_interface, "block", 1, 0, &table);

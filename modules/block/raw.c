@@ -86,6 +86,15 @@ static int raw_read(struct bp_block_node *node, const struct bp_block_request *r
     return hand_on(node, BP_BLOCK_READ, req);
 }
 
+static int64_t raw_splice(struct bp_block_node *node, uint64_t offset, uint64_t bytes, int pipe)
+{
+    const struct raw_state *s = block->state(node);
+
+    if (s->limited && (offset > s->length || bytes > s->length - offset))
+        return -ENOSPC;
+    return block->child_splice(s->file, offset + s->offset, bytes, pipe);
+}
+
 static int raw_write(struct bp_block_node *node, const struct bp_block_request *req)
 {
     return hand_on(node, BP_BLOCK_WRITE, req);
@@ -165,5 +174,6 @@ BP_BLOCK_DRIVER(raw_driver, "raw", "An image without a format", struct raw_state
                 .children = children, .open = raw_open, .read = raw_read, .write = raw_write,
                 .write_zeroes = raw_zeroes, .discard = raw_discard, .status = raw_status,
                 .length = raw_length, .resize = raw_resize, .limits = raw_limits,
-                .create = raw_create, .measure = raw_measure, .scsi = raw_scsi);
+                .create = raw_create, .measure = raw_measure, .scsi = raw_scsi,
+                .splice = raw_splice);
 BP_MODULE("block-raw", "Raw disk images", imports, {BP_PROVIDE_OTHER, &raw_driver});

@@ -536,6 +536,18 @@ int node_request(struct bp_block_node *node, enum bp_block_op op, const struct b
     return ret;
 }
 
+/* Nothing is made up for: who does not get it reads. */
+int64_t node_splice(struct bp_block_node *node, uint64_t offset, uint64_t bytes, int pipe)
+{
+    uint64_t end = node_end(node);
+
+    if (!node->driver->splice || node->driver->flags & BP_BLOCK_SERIAL_READS)
+        return -ENOTSUP;
+    if (bytes == 0 || offset >= end || bytes > end - offset || track_would_wait(node, offset, offset + bytes))
+        return -EAGAIN;
+    return node->driver->splice(node, offset, bytes, pipe);
+}
+
 static const struct bp_field threshold_data[] = {
     BP_ARG("node-name", STRING, "the node"),
     BP_ARG("amount-exceeded", UINT64, "bytes by which the write goes beyond the threshold"),

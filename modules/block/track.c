@@ -23,6 +23,17 @@ static bool has_to_wait(const struct bp_block_node *node, const struct tracked *
     return false;
 }
 
+bool track_would_wait(struct bp_block_node *node, uint64_t start, uint64_t end)
+{
+    struct tracked t = {.start = start, .end = end};
+    bool ret;
+
+    pthread_mutex_lock(&node->track_lock);
+    ret = has_to_wait(node, &t);
+    pthread_mutex_unlock(&node->track_lock);
+    return ret;
+}
+
 /* Under the lock: those that wait look again. */
 static void unlink_it(struct bp_block_node *node, struct tracked *t)
 {

@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import tap  # noqa: E402
 from images import (check, content, damage_is_refused, each_reads_the_other,  # noqa: E402
-                    killed_writers_leave_it_whole, patch, path, peer, raw, run, scatter, scattered)
+                    grows, killed_writers_leave_it_whole, patch, path, peer, raw, run, scatter, scattered)
 
 
 def le(number, size=4):
@@ -32,6 +32,16 @@ def vdi_goes_both_ways():
 def parallels_goes_both_ways():
     for made in ("", "cluster_size=65536"):
         facts_agree("parallels", each_reads_the_other("parallels", made)[0])
+
+
+def vdi_images_become_longer():
+    for made in ("", "static=on"):
+        grows("vdi", made)
+
+
+def parallels_images_become_longer():
+    for made in ("", "cluster_size=65536"):
+        grows("parallels", made, (21 << 20, (200 << 20) + 4096, 2 << 30))
 
 
 def old_parallels_images_are_read_and_written():
@@ -57,6 +67,12 @@ def old_parallels_images_are_read_and_written():
         tool("convert", "-f", "parallels", "-O", "raw", "old.parallels", "to.raw")
         assert content("to.raw") == wanted, tool
     run("check", "-q", "old.parallels")
+    run("resize", "-q", "-f", "parallels", "old.parallels", "+64M")  # 2000 more clusters: some lie where their entries go
+    wanted += bytes(64 << 20)
+    run("check", "-q", "old.parallels")
+    for tool in (run, peer):
+        tool("convert", "-f", "parallels", "-O", "raw", "old.parallels", "to.raw")
+        assert content("to.raw") == wanted, tool
 
 
 def qed_goes_both_ways():
@@ -144,6 +160,7 @@ def entries_that_lead_astray_are_errors():
         assert "ERROR" in run("check", "-f", form, name, status=2), (form, entry)
 
 
-tap.run([vdi_goes_both_ways, parallels_goes_both_ways, old_parallels_images_are_read_and_written, qed_goes_both_ways,
+tap.run([vdi_goes_both_ways, parallels_goes_both_ways, vdi_images_become_longer, parallels_images_become_longer,
+         old_parallels_images_are_read_and_written, qed_goes_both_ways,
          qed_stands_on_backing_files, a_qed_image_that_was_not_closed_is_repaired, kills_lose_no_table,
          parents_and_damage_are_refused, entries_that_lead_astray_are_errors])

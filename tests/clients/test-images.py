@@ -6,6 +6,7 @@ Usage: test-images.py SOURCE-ROOT BUILD-ROOT
 import glob
 import json
 import os
+import random
 import resource
 import shutil
 import subprocess
@@ -81,6 +82,44 @@ def compressing_takes_less_time_and_no_more_room():
         said = json.loads(run("info", "--output=json", "old.qcow2"))["format-specific"]["data"]
         assert said.get("compression-type", "zlib") == kind, said
         peer("compare", "-q", "p.raw", "old.qcow2")
+
+
+def compressed_clusters_are_read_in_any_piece():
+    """Runs of them at once, beginnings and ends of them, beside others; with what each tool makes of zlib and zstd."""
+    length, rand = 7 << 20, random.Random(11)
+    text = b"".join(b"%d bottles, " % (i * i) for i in range(1 << 16))
+    data = bytearray((text * (length // len(text) + 1))[:length])
+    data[1 << 20:2 << 20] = bytes(1 << 20)
+    data[3 << 20:(3 << 20) + 300000] = rand.randbytes(300000)  # stays as it is
+    with open(path("text.raw"), "wb") as f:
+        f.write(data)
+    for maker in (run, peer):
+        for kind in ("zlib", "zstd"):
+            for cluster in (512, 65536, 2097152):
+                maker("convert", "-c", "-O", "qcow2", "-o", "compression_type=%s,cluster_size=%d" % (kind, cluster),
+                      "text.raw", "packed.qcow2")
+                wanted = bytearray(data)
+                run("bench", "-q", "-t", "unsafe", "-f", "qcow2", "-w", "-c", "5", "-S", "900000", "-s", "3000",
+                    "--pattern=77", "packed.qcow2")
+                for i in range(5):
+                    wanted[i * 900000:i * 900000 + 3000] = bytes([77]) * 3000
+                for tool in (run, peer):
+                    tool("convert", "-f", "qcow2", "-O", "raw", "packed.qcow2", "back.raw")
+                    assert content("back.raw") == wanted, (kind, cluster)
+                for _ in range(6):
+                    first = rand.randrange(length // 512)
+                    count = min(rand.choice((1, 130, 3000)), length // 512 - first)
+                    run("dd", "-f", "qcow2", "-O", "raw", "bs=%d" % (count * 512), "if=packed.qcow2", "of=part.raw",
+                        "count=1", "skip=%d" % (first // count))
+                    at = first // count * count * 512
+                    assert content("part.raw") == wanted[at:at + count * 512], (kind, cluster, first, count)
+    tell = json.loads(run("map", "--output=json", "-f", "qcow2", "packed.qcow2"))
+    assert sum(p["length"] for p in tell) == length, tell
+    where = content("packed.qcow2").rfind(b"\x28\xb5\x2f\xfd")  # the last one of a batch
+    with open(path("packed.qcow2"), "r+b") as f:
+        f.seek(where)
+        f.write(bytes(4))
+    assert "Input/output error" in run("convert", "-f", "qcow2", "-O", "raw", "packed.qcow2", "back.raw", status=1)
 
 
 def differences_have_statuses():
@@ -461,7 +500,7 @@ def passwords_of_urls_are_not_told():
 
 
 tap.run([passwords_of_urls_are_not_told, new_images_are_as_the_others_are, converting_keeps_every_byte,
-         compressing_takes_less_time_and_no_more_room, differences_have_statuses,
+         compressing_takes_less_time_and_no_more_room, compressed_clusters_are_read_in_any_piece, differences_have_statuses,
          chains_are_made_told_and_written_back, a_short_image_between_hides_what_is_below,
          a_late_difference_is_found_at_once, switches_do_what_they_say, rebasing_keeps_what_is_read,
          snapshots_come_and_go, what_was_at_a_snapshot_is_converted, what_cannot_be_read_is_zeroes_if_so_told,

@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import tap  # noqa: E402
-from images import (FOLDER, WAIT, check, content, damage_is_refused, each_reads_the_other,  # noqa: E402
+from images import (FOLDER, WAIT, check, content, damage_is_refused, each_reads_the_other, grows,  # noqa: E402
                     killed_writers_leave_it_whole, patch, path, peer, raw, run, scatter)
 
 LOG, MAP = 1 << 20, 3 << 20  # of an image of ours
@@ -48,6 +48,20 @@ def reseal_footer(name, at, offset, data):
 def vhd_goes_both_ways():
     for made in ("", "subformat=fixed", "force_size=on"):
         each_reads_the_other("vpc", made)
+
+
+def vhds_become_longer():
+    for made in ("force_size=on", "subformat=fixed,force_size=on", ""):
+        grows("vpc", made)
+
+
+def vhdxs_become_longer():
+    for made in ("", "subformat=fixed", "block_size=1048576"):
+        grows("vhdx", made)
+    run("create", "-q", "-f", "vhdx", "-o", "block_size=1048576", "small.vhdx", "1M")
+    said = run("resize", "-q", "-f", "vhdx", "small.vhdx", "200G", status=1)
+    assert "has room for" in said, said
+    check("small.vhdx", "vhdx")
 
 
 def vhd_sizes_are_those_of_the_peer():
@@ -200,7 +214,7 @@ def damaged_vhdxs_are_refused():
         run("convert", "-O", "raw", "d.vhdx", "to.raw", status=1)
 
 
-tap.run([vhd_goes_both_ways, vhd_sizes_are_those_of_the_peer, sectors_that_were_never_written_read_as_zeroes,
+tap.run([vhds_become_longer, vhdxs_become_longer, vhd_goes_both_ways, vhd_sizes_are_those_of_the_peer, sectors_that_were_never_written_read_as_zeroes,
          footers_are_found_where_they_are, damaged_vhds_are_refused, vhdx_goes_both_ways,
          a_log_that_was_left_is_replayed, a_log_of_the_peer_is_replayed, kills_lose_no_table,
          damaged_vhdxs_are_refused])

@@ -10,13 +10,22 @@ import sys
 
 sys.path.insert(0, os.path.join(sys.argv[1], "tests/house"))
 import tap  # noqa: E402
-from images import (check, content, damage_is_refused, each_reads_the_other,  # noqa: E402
+from images import (check, content, damage_is_refused, each_reads_the_other, grows,  # noqa: E402
                     killed_writers_leave_it_whole, patch, path, peer, raw, run, scatter, scattered)
 
 
 def sparse_images_go_both_ways():
     for made in ("", "zeroed_grain=on,adapter_type=lsilogic"):
         each_reads_the_other("vmdk", made)
+
+
+def sparse_images_become_longer():
+    for made in ("", "zeroed_grain=on"):
+        grows("vmdk", made, (21 << 20, (200 << 20) + 4096, 700 << 20, 9 << 30))
+    with open(path("grown.vmdk"), "rb") as f:
+        assert b"RW %d SPARSE" % (9 << 21) in f.read(4096)
+    run("create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", "flat.vmdk", "1M")
+    assert "monolithicSparse" in run("resize", "-q", "-f", "vmdk", "flat.vmdk", "2M", status=1)
 
 
 def images_of_several_files_go_both_ways():
@@ -149,7 +158,7 @@ def damage_is_told():
         assert "ERROR" in run("check", "d.vmdk", status=2)
 
 
-tap.run([sparse_images_go_both_ways, images_of_several_files_go_both_ways,
+tap.run([sparse_images_go_both_ways, sparse_images_become_longer, images_of_several_files_go_both_ways,
          disks_of_more_than_one_extent_are_put_together,
          streams_go_both_ways, images_stand_on_others, who_writes_leaves_another_cid, extents_of_esx_are_read,
          kills_lose_no_table, damage_is_told])

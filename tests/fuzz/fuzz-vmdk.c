@@ -10,6 +10,7 @@
 #undef CACHE
 #include "../../modules/block/vmdk/extent.c"
 #include "../../modules/block/vmdk/stream.c"
+#include "../../modules/block/vmdk/grow.c"
 #include "../../modules/block/vmdk/make.c"
 #include "../../modules/block/vmdk/driver.c"
 

@@ -3,6 +3,7 @@
 Disk images: backplane-img beside Debian's qemu-img in a folder of this run. For tests whose arguments are the source
 and the build folder.
 """
+import json
 import os
 import random
 import shutil
@@ -129,6 +130,37 @@ def each_reads_the_other(form, made="", extension=None):
     run("convert", "-f", form, "-O", "raw", ours, "to.raw")
     assert content("to.raw")[:length] == wanted[:length], (form, made)
     return ours, theirs
+
+
+def grows(form, made="", steps=(21 << 20, (200 << 20) + 4096, 700 << 20)):
+    """An image of each tool becomes longer, with more tables than there was room for: nothing is lost, what is new is
+    zeroes and can be written, and it cannot become shorter."""
+    io, name = shutil.which("qemu-io"), "grown." + form
+    length = 20 << 20
+    for maker in (run, peer):
+        data = raw("grown.raw", length, form + made)
+        maker("convert", "-f", "raw", "-O", form, *options(made), "grown.raw", name)
+        have = json.loads(peer("info", "-f", form, "--output=json", name))["virtual-size"]
+        assert have >= len(data)
+        os.truncate(path("grown.raw"), have)
+        for step in steps:
+            run("resize", "-q", "-f", form, name, str(step))
+            os.truncate(path("grown.raw"), step)
+            for tool in (run, peer):
+                assert json.loads(tool("info", "-f", form, "--output=json", name))["virtual-size"] == step, (form, made)
+                assert "identical" in tool("compare", "-f", "raw", "-F", form, "grown.raw", name), (form, made, step)
+            check(name, form)
+            scatter(form, name, 9, step // 10, 5000, 7)
+            with open(path("grown.raw"), "r+b") as f:
+                for i in range(9):
+                    f.seek(step // 10 * i)
+                    f.write(bytes([7]) * 5000)
+            if io:
+                for target, kind in ((name, form), ("grown.raw", "raw")):
+                    run("-f", kind, "-c", "write -P 9 %d 100000" % (step - 1048576), target, tool=io)
+            assert "identical" in peer("compare", "-f", "raw", "-F", form, "grown.raw", name), (form, made, step)
+            check(name, form)
+        assert "shorter" in run("resize", "-q", "--shrink", "-f", form, name, "1M", status=1)
 
 
 def killed_writers_leave_it_whole(form, made="", damage=()):

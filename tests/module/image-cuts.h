@@ -7,6 +7,8 @@
 
 static const uint8_t *image_base; /* LENGTH bytes that images stand on, or NULL */
 
+static uint64_t image_growth; /* bytes that images become longer now and then; 0: they do not */
+
 struct cut {
     struct walk w;
     uint8_t *flushed, *touched; /* touched: since the last flush */
@@ -25,7 +27,11 @@ static int cut_requests(void *opaque, struct bp_error *err)
         int what = (int)any(w, 10), ret;
 
         bytes = bytes < LENGTH - at ? bytes : LENGTH - at;
-        if (what == 0) {
+        if (image_growth && i % 40 == 20) { /* tables move, and what was where they go */
+            int64_t length = block->length(w->f.blk);
+
+            ret = block->image_resize(block->find("q"), (uint64_t)length + image_growth, NULL);
+        } else if (what == 0) {
             ret = ask(&w->f, BP_BLOCK_FLUSH, 0, NULL, 0, 0);
             if (ret == 0) {
                 memcpy(c->flushed, w->model, LENGTH);
@@ -45,6 +51,21 @@ static int cut_requests(void *opaque, struct bp_error *err)
             return ret;
     }
     return 0;
+}
+
+/* What came by growing is zeroes; how long it became depends on where the power went. */
+static void assert_new_is_zero(struct cut *c, uint8_t *buf)
+{
+    uint64_t length = (uint64_t)block->length(c->w.f.blk);
+
+    if (length == LENGTH)
+        return;
+    g_assert_cmpuint((length - LENGTH) % image_growth, ==, 0);
+    for (uint64_t at = LENGTH; at + LENGTH <= length && at < 16 * LENGTH; at += LENGTH) {
+        g_assert_cmpint(ask(&c->w.f, BP_BLOCK_READ, at, buf, LENGTH, 0), ==, 0);
+        for (size_t i = 0; i < LENGTH; i++)
+            g_assert_cmpuint(buf[i], ==, 0);
+    }
 }
 
 /* What was flushed is there; the check finds leaks at most (and as many errors as the format has marks that tell of a
@@ -86,6 +107,8 @@ static G_GNUC_UNUSED void cut_once(const char *more, unsigned seed, unsigned mar
         if (!c.touched[i] && all[i] != c.flushed[i])
             g_error("%s, seed %u%s: byte %zu was flushed as %u and is %u",
                     image_format, seed, more, i, c.flushed[i], all[i]);
+    if (image_growth)
+        assert_new_is_zero(&c, all);
     close_front(&c.w.f);
     close_image();
     if (seed % 8 == 0 && strcmp(image_format, "vpc") != 0) /* which it does not check */

@@ -22,6 +22,29 @@ static void power_cuts_lose_nothing_that_was_flushed(void)
         }
 }
 
+/* The power goes in the middle of that, too: the image is as it was, or as it will be. */
+static void power_cuts_while_it_grows_lose_nothing(void)
+{
+    static const struct {
+        const char *format, *more;
+        unsigned marks;
+        uint64_t growth;
+    } growing[] = {
+        {"vdi", "", 1, (UINT64_C(70) << 20) + 512}, {"parallels", ", \"cluster-size\": 4096", 1, 2 << 20},
+        {"vpc", ", \"force-size\": true", 1, UINT64_C(150) << 20}, {"vhdx", ", \"block-size\": 1048576", 0, 3 << 20},
+        {"vmdk", "", 0, UINT64_C(1100) << 20}, {"vmdk", ", \"zeroed-grain\": true", 0, (70 << 20) + 512},
+    };
+    unsigned seeds = g_test_thorough() ? 1000 : 24;
+
+    for (unsigned seed = 0; seed < seeds; seed++)
+        for (size_t i = 0; i < G_N_ELEMENTS(growing); i++) {
+            image_format = growing[i].format;
+            image_growth = growing[i].growth;
+            cut_once(growing[i].more, seed, growing[i].marks);
+        }
+    image_growth = 0;
+}
+
 /* Copies of what is below are safe before a table leads to them. */
 static void power_cuts_lose_nothing_of_what_is_below(void)
 {
@@ -107,6 +130,7 @@ int main(int argc, char **argv)
     start_host(&argc, &argv);
 #define CASE(NAME) g_test_add_func("/format-faults/" #NAME, NAME)
     CASE(power_cuts_lose_nothing_that_was_flushed);
+    CASE(power_cuts_while_it_grows_lose_nothing);
     CASE(power_cuts_lose_nothing_of_what_is_below);
     CASE(requests_that_fail_leave_the_image_whole);
     ret = g_test_run();

@@ -95,6 +95,63 @@ static void one_enters_another(void)
     g_string_free(trace, TRUE);
 }
 
+/* ---- on the thread's stack ---- */
+
+struct errand {
+    const struct bp_co *ran_in;
+    const char *place;
+    unsigned count;
+};
+
+static void needs_room(void *opaque)
+{
+    struct errand *e = opaque;
+    volatile char room[1 << 20]; /* more than a coroutine has */
+
+    room[0] = room[sizeof(room) - 1] = 1;
+    e->ran_in = bp_co_current();
+    e->place = (const char *)&room[0];
+    e->count++;
+}
+
+static void asks_for_room(void *opaque)
+{
+    struct errand *e = opaque;
+    struct bp_co *self = bp_co_current();
+    char here;
+
+    for (unsigned i = 1; i <= 3; i++) {
+        bpc_co_on_thread_stack(needs_room, e);
+        g_assert_cmpuint(e->count % 3, ==, i % 3);
+        g_assert_null(e->ran_in);
+        g_assert_true(bp_co_current() == self);
+        g_assert_cmpuint((uintptr_t)e->place - (uintptr_t)&here + (1 << 20), >, 2 << 20);
+        g_assert_cmpint(bp_co_sleep(BP_CLOCK_REALTIME, 0), ==, 0);
+    }
+}
+
+static void enters_it(void *opaque)
+{
+    bp_co_enter(opaque);
+    g_assert_nonnull(bp_co_current());
+}
+
+static void room_is_the_threads_however_deep_the_coroutine(void)
+{
+    struct errand e = {NULL, NULL, 0};
+    struct bp_co *inner;
+
+    bpc_co_on_thread_stack(needs_room, &e);
+    g_assert_cmpuint(e.count, ==, 1);
+    e.count = 0;
+    run(asks_for_room, &e);
+    g_assert_cmpuint(e.count, ==, 3);
+    inner = make(NULL, NULL, asks_for_room, &e);
+    run(enters_it, inner);
+    run_to_end(inner);
+    g_assert_cmpuint(e.count, ==, 6);
+}
+
 static void wake_while_it_runs(void *opaque)
 {
     unsigned *turns = opaque;
@@ -580,6 +637,8 @@ int main(int argc, char **argv)
     bpc_loop_init();
     g_test_add_func("/coroutine/entered_runs-until-yield", entered_runs_until_it_yields);
     g_test_add_func("/coroutine/inner_returns-to-outer", one_enters_another);
+    g_test_add_func("/coroutine/room_is_the_threads_however_deep_the_coroutine",
+                    room_is_the_threads_however_deep_the_coroutine);
     g_test_add_func("/coroutine/early-wakeup_kept", wakeup_before_the_wait_is_kept);
     g_test_add_func("/coroutine/lock_given-up-inside", lock_is_given_up_and_taken_inside);
     g_test_add_func("/coroutine/sleep_lasts-as-said", sleep_lasts_as_long_as_said);

@@ -292,6 +292,10 @@ struct bp_block_driver {
     /* A SCSI command to the device that it is; NULL: it is none. 0: the device or the host's adapter has answered, see
      * the status; -errno: it never got there (-ENOTSUP: no such device). [co] */
     int (*scsi)(struct bp_block_node *node, struct bp_block_scsi *command);
+    /* A read that copies nothing: bytes of a range go into a pipe (O_NONBLOCK), as many as are at hand without waiting
+     * and fit. What is written to the range later may be seen in the pipe. > 0: so many; -EAGAIN: not now; -ENOTSUP or
+     * NULL: never; -errno. The caller reads what it did not get. Aligned to nothing. [co] */
+    int64_t (*splice)(struct bp_block_node *node, uint64_t offset, uint64_t bytes, int pipe);
     void *reserved[2];
 };
 
@@ -576,6 +580,9 @@ struct bp_block_interface { /* block/1 */
     /* Does what lies between the end of the child and a write behind it read as zeroes? So it is with files, but not
      * with what is encrypted. Its length is told anew: others may have made it longer before they let us write. [co] */
     bool (*child_grows_zero)(struct bp_block_child *child);
+    /* ---- reads without a copy, as the driver's splice() ---- */
+    int64_t (*splice)(struct bp_blk *blk, uint64_t offset, uint64_t bytes, int pipe); /* accounted as a read. [co] */
+    int64_t (*child_splice)(struct bp_block_child *child, uint64_t offset, uint64_t bytes, int pipe); /* [co] */
     void *reserved[2];
 };
 

@@ -15,10 +15,13 @@
 int sparse_open(struct sparse *s, uint32_t slice, uint64_t cache_bytes, struct bp_error *err)
 {
     s->lock = bp_co_mutex_new();
+    s->idle = bp_co_queue_new();
     if (meta_init(&s->meta, block, s->file, s->file, slice, (const uint64_t[META_KINDS]){cache_bytes, cache_bytes}) < 0)
         return bp_fail(err, ENOMEM, "no memory for the cache of the image's tables");
     return 0;
 }
+
+static int begin(struct sparse *s);
 
 /* Every table, and the data that they lead to, is on stable storage. Under the lock. */
 static int sync_tables(struct sparse *s)
@@ -51,7 +54,10 @@ void sparse_free(struct sparse *s)
 {
     meta_free(&s->meta);
     bp_co_mutex_free(s->lock);
+    if (s->idle)
+        bp_co_queue_free(s->idle);
     s->lock = NULL;
+    s->idle = NULL;
 }
 
 void sparse_close(struct bp_block_node *node)
@@ -101,6 +107,57 @@ int file_zeroes(struct bp_block_child *file, uint64_t at, uint64_t bytes)
         ret = format_io(file, BP_BLOCK_WRITE_ZEROES, at, NULL,
                         (uint64_t)there - at < bytes ? (uint64_t)there - at : bytes);
     return ret == 0 && (uint64_t)there < at + bytes ? block->child_resize(file, at + bytes, false, NULL) : ret;
+}
+
+int file_copy(struct bp_block_child *file, uint64_t from, uint64_t to, uint64_t bytes)
+{
+    uint8_t *buf = malloc((size_t)(bytes < PIECE ? bytes : PIECE));
+    int ret = buf ? 0 : -ENOMEM;
+
+    for (uint64_t done = 0, n; ret == 0 && done < bytes; done += n) {
+        n = bytes - done < PIECE ? bytes - done : PIECE;
+        ret = format_io(file, BP_BLOCK_READ, from + done, buf, n);
+        if (ret == 0)
+            ret = format_io(file, BP_BLOCK_WRITE, to + done, buf, n);
+    }
+    free(buf);
+    return ret;
+}
+
+int tables_sync(struct sparse *s, unsigned level)
+{
+    int ret = meta_write(&s->meta, level);
+
+    return ret == 0 ? meta_sync(&s->meta) : ret;
+}
+
+/* ---- who is at blocks ---- */
+
+/* Under the lock, in which the block was found. */
+static void block_enter(struct sparse *s)
+{
+    __atomic_add_fetch(&s->busy, 1, __ATOMIC_SEQ_CST);
+}
+
+static void block_leave(struct sparse *s)
+{
+    if (__atomic_sub_fetch(&s->busy, 1, __ATOMIC_SEQ_CST) > 0 || !__atomic_load_n(&s->wanted, __ATOMIC_SEQ_CST))
+        return;
+    bp_co_mutex_lock(s->lock); /* who waits has looked, and waits */
+    bp_co_queue_wake_all(s->idle);
+    bp_co_mutex_unlock(s->lock);
+}
+
+/* Under the lock: until it is given up nobody is at a block. */
+static int be_alone(struct sparse *s)
+{
+    int ret = 0;
+
+    __atomic_store_n(&s->wanted, true, __ATOMIC_SEQ_CST);
+    while (ret == 0 && __atomic_load_n(&s->busy, __ATOMIC_SEQ_CST))
+        ret = block->may_wait() ? bp_co_queue_wait(s->idle, s->lock) : -EWOULDBLOCK;
+    __atomic_store_n(&s->wanted, false, __ATOMIC_SEQ_CST);
+    return ret;
 }
 
 /* ---- vectors ---- */
@@ -238,6 +295,8 @@ int sparse_read(struct bp_block_node *node, const struct bp_block_request *req)
 
         bp_co_mutex_lock(s->lock);
         ret = locate(s, at, req->bytes - done, &place);
+        if (ret == 0)
+            block_enter(s);
         bp_co_mutex_unlock(s->lock);
         if (ret < 0)
             break;
@@ -247,6 +306,7 @@ int sparse_read(struct bp_block_node *node, const struct bp_block_request *req)
         case SPARSE_ZERO: scatter(req, done, place.bytes, NULL); break;
         case SPARSE_PACKED: ret = read_packed(s, at, req, done, place.bytes); break;
         }
+        block_leave(s);
         done += place.bytes;
     }
     return ret;
@@ -373,9 +433,15 @@ static int write_part(struct sparse *s, const struct bp_block_request *req, uint
         ret = begin(s);
     if (ret == 0 && place.kind != SPARSE_DATA)
         ret = fill(s, req, done, place.kind, bytes);
+    if (ret == 0 && place.kind == SPARSE_DATA)
+        block_enter(s);
 out:
     bp_co_mutex_unlock(s->lock);
-    return ret < 0 || place.kind != SPARSE_DATA ? ret : pass(place.file, op, place.host, req, done, *bytes);
+    if (ret < 0 || place.kind != SPARSE_DATA)
+        return ret;
+    ret = pass(place.file, op, place.host, req, done, *bytes);
+    block_leave(s);
+    return ret;
 }
 
 static int write_all(struct sparse *s, const struct bp_block_request *req)
@@ -408,9 +474,14 @@ int sparse_discard(struct bp_block_node *node, const struct bp_block_request *re
 
         bp_co_mutex_lock(s->lock);
         ret = locate(s, req->offset + done, req->bytes - done, &place);
+        if (ret == 0)
+            block_enter(s);
         bp_co_mutex_unlock(s->lock);
-        if (ret == 0 && place.kind == SPARSE_DATA)
+        if (ret < 0)
+            break;
+        if (place.kind == SPARSE_DATA)
             ret = format_io(place.file, BP_BLOCK_DISCARD, place.host, NULL, place.bytes);
+        block_leave(s);
         done += place.bytes;
     }
     return ret;
@@ -423,6 +494,35 @@ int sparse_flush(struct bp_block_node *node)
 
     bp_co_mutex_lock(s->lock);
     ret = sync_tables(s);
+    bp_co_mutex_unlock(s->lock);
+    return ret;
+}
+
+int sparse_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err)
+{
+    struct sparse *s = block->state(node);
+    int ret;
+
+    if (length % 512 && !exact)
+        length = round_up(length, 512);
+    if (length % 512)
+        return bp_fail(err, EINVAL, "the length of an image of this format is a multiple of 512");
+    if (length < s->length)
+        return bp_fail(err, ENOTSUP, "images of this format are not made shorter");
+    if (s->backing)
+        return bp_fail(err, ENOTSUP, "an image that stands on another one is not made longer");
+    bp_co_mutex_lock(s->lock);
+    ret = be_alone(s);
+    if (ret == 0)
+        ret = begin(s);
+    if (ret == 0)
+        ret = sync_tables(s);
+    if (ret < 0)
+        bp_fail(err, -ret, "the image cannot be written: %s", strerror(-ret));
+    else if (length > s->length)
+        ret = s->ops->grow(s, length, err);
+    if (ret == 0)
+        s->length = length;
     bp_co_mutex_unlock(s->lock);
     return ret;
 }

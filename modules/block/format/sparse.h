@@ -6,7 +6,7 @@
  *
  * The state of the format's driver begins with struct sparse; then the functions below are its slots. Tables are read
  * and written through a meta cache with a level of 1 or more, so that none refers to what is not on stable storage.
- * Blocks never move and are never given back while the node is open: requests go to them without the lock.
+ * Requests go to blocks without the lock, and are counted: a block moves or is given back when there are none.
  */
 #ifndef FORMAT_SPARSE_H
 #define FORMAT_SPARSE_H
@@ -53,6 +53,10 @@ struct sparse_ops {
     int (*sync)(struct sparse *s);   /* writes tables that are not in `meta`; or NULL */
     int (*begin)(struct sparse *s);  /* before the first change since the node was opened or settled; or NULL */
     int (*settle)(struct sparse *s); /* everything is on stable storage, nobody will write for now; or NULL */
+    /* The disk becomes longer, a multiple of 512, and that is on stable storage; what is new reads as zeroes. Stopped
+     * in the middle by a power cut, the image is as it was, or as it will be. Nobody is at any block. NULL: it
+     * cannot. */
+    int (*grow)(struct sparse *s, uint64_t length, struct bp_error *err);
 };
 
 struct sparse {
@@ -63,6 +67,9 @@ struct sparse {
     struct bp_co_mutex *lock;
     struct meta meta;
     bool marked; /* begin() was called */
+    unsigned busy;  /* requests that are at blocks. Atomic */
+    bool wanted;    /* somebody waits until there are none. Atomic */
+    struct bp_co_queue *idle;
 };
 
 /* Fields but lock, meta and marked are set; the cache has slices of `slice` bytes. */
@@ -72,6 +79,11 @@ void sparse_free(struct sparse *s); /* when opening fails later */
 int table_get(struct sparse *s, uint64_t offset, unsigned level, void *entry, unsigned bytes);
 int table_put(struct sparse *s, uint64_t offset, unsigned level, const void *entry, unsigned bytes);
 int sparse_settle(struct sparse *s); /* for reopening read-only: nothing is left to be written */
+
+/* Bytes go from one place of the file to another; they do not overlap. [co] */
+int file_copy(struct bp_block_child *file, uint64_t from, uint64_t to, uint64_t bytes);
+/* All tables up to a level are on stable storage, and all data. Under the lock. [co] */
+int tables_sync(struct sparse *s, unsigned level);
 
 /* Bytes of the file from `at` on are zeroes, whatever lay there behind its end or before. [co] */
 int file_zeroes(struct bp_block_child *file, uint64_t at, uint64_t bytes);
@@ -83,6 +95,7 @@ int sparse_write(struct bp_block_node *node, const struct bp_block_request *req)
 int sparse_zeroes(struct bp_block_node *node, const struct bp_block_request *req);
 int sparse_discard(struct bp_block_node *node, const struct bp_block_request *req);
 int sparse_flush(struct bp_block_node *node);
+int sparse_resize(struct bp_block_node *node, uint64_t length, bool exact, struct bp_error *err);
 int sparse_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, struct bp_block_status *ret);
 int64_t sparse_length(struct bp_block_node *node);
 int sparse_reopen(struct bp_block_node *node, const struct bp_block_open_flags *flags, struct bp_value *options,

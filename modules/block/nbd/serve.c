@@ -52,6 +52,24 @@ int client_write(const struct client *c, const void *buf, size_t bytes)
     return wire(c, (void *)(uintptr_t)buf, bytes, true);
 }
 
+int client_wait(const struct client *c, unsigned events)
+{
+    return wait_for((void *)(uintptr_t)c, events);
+}
+
+int client_write_ahead(const struct client *c, const void *buf, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = wire_write_ahead(&c->wire, (const char *)buf + done, bytes - done);
+        int ret = n == -EAGAIN ? client_wait(c, BP_WATCH_OUT) : n < 0 ? (int)n : 0;
+
+        if (ret < 0)
+            return ret;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
 /* One after the other, as far as it can be in one go. */
 static int client_write_both(const struct client *c, struct iovec *parts, int count)
 {
@@ -297,15 +315,17 @@ int serve_handshake(struct client *c)
 
 /* ---- requests ---- */
 
-struct work {
-    struct client *c;
-    uint16_t flags, type;
-    uint64_t cookie, offset;
-    uint32_t bytes, room; /* room: of buf */
-    uint8_t *buf;
-};
-
 /* ---- buffers ---- */
+
+static uint64_t all_kept; /* bytes of all clients' */
+
+void client_free_buffers(struct client *c)
+{
+    while (c->kept_count)
+        free(c->kept[--c->kept_count]);
+    all_kept -= c->kept_bytes;
+    c->kept_bytes = 0;
+}
 
 /* The one that was used last, if it is large enough. Aligned for files that are read past the host's cache. */
 static bool buffer_get(struct client *c, struct work *w)
@@ -316,6 +336,7 @@ static bool buffer_get(struct client *c, struct work *w)
         w->buf = c->kept[--c->kept_count];
         w->room = c->kept_room[c->kept_count];
         c->kept_bytes -= w->room;
+        all_kept -= w->room;
         return true;
     }
     w->room = w->bytes ? (w->bytes + BUFFER_ALIGN - 1) & ~(BUFFER_ALIGN - 1) : BUFFER_ALIGN;
@@ -327,10 +348,12 @@ static bool buffer_get(struct client *c, struct work *w)
 
 static void buffer_put(struct client *c, struct work *w)
 {
-    if (w->buf && c->kept_count < MAX_BUSY && w->room <= KEPT_BYTES - c->kept_bytes) {
+    if (w->buf && c->kept_count < MAX_BUSY && w->room <= KEPT_BYTES - c->kept_bytes &&
+        w->room <= ALL_KEPT_BYTES - all_kept) {
         c->kept[c->kept_count] = w->buf;
         c->kept_room[c->kept_count++] = w->room;
         c->kept_bytes += w->room;
+        all_kept += w->room;
     } else {
         free(w->buf);
     }
@@ -350,43 +373,52 @@ static uint32_t error_of(int ret)
     }
 }
 
-static void chunk_head(uint8_t *head, const struct work *w, unsigned type, uint32_t length)
+void chunk_head(uint8_t *head, const struct work *w, bool last, unsigned type, uint32_t length)
 {
     put32(head, NBD_STRUCTURED);
-    put16(head + 4, CHUNK_DONE);
+    put16(head + 4, last ? CHUNK_DONE : 0);
     put16(head + 6, type);
     put64(head + 8, w->cookie);
     put32(head + 16, length);
 }
 
+/* The chunk that ends the answer to a read: the rest of it, or why that is not to be had. Returns its size. */
+static size_t last_chunk(uint8_t *head, const struct work *w, int ret)
+{
+    uint32_t left = w->bytes - w->done;
+
+    if (ret == 0) {
+        chunk_head(head, w, true, left ? CHUNK_DATA : CHUNK_NONE, left ? 8 + left : 0);
+        put64(head + 20, w->offset + w->done);
+        return left ? 28 : 20;
+    }
+    chunk_head(head, w, true, CHUNK_ERROR | (w->done ? 2u : 1u), w->done ? 14 : 6);
+    put32(head + 20, error_of(ret));
+    put16(head + 24, 0);
+    put64(head + 26, w->offset + w->done);
+    return w->done ? 34 : 26;
+}
+
 static void reply(const struct work *w, int ret)
 {
     struct client *c = w->c;
-    bool reads = w->type == CMD_READ && ret == 0 && w->bytes;
-    uint8_t head[28];
+    uint32_t data = w->type == CMD_READ && ret == 0 ? w->bytes - w->done : 0;
+    uint8_t head[34];
     size_t size;
 
     if (c->structured && w->type == CMD_READ) {
-        chunk_head(head, w, reads ? CHUNK_DATA : ret < 0 ? CHUNK_ERROR | 1u : CHUNK_NONE,
-                   reads ? 8 + w->bytes : ret < 0 ? 6 : 0);
-        put64(head + 20, w->offset);
-        size = reads ? 28 : 20;
-        if (ret < 0) {
-            put32(head + 20, error_of(ret));
-            put16(head + 24, 0);
-            size = 26;
-        }
+        size = last_chunk(head, w, ret);
     } else {
         put32(head, NBD_SIMPLE);
         put32(head + 4, error_of(ret));
         put64(head + 8, w->cookie);
         size = 16;
     }
-    c->ready_bytes += reads ? w->bytes : 0;
+    c->ready_bytes += data;
     bp_co_mutex_lock(c->sending);
-    ret = client_write_both(c, (struct iovec[]){{head, size}, {w->buf, w->bytes}}, reads ? 2 : 1);
+    ret = client_write_both(c, (struct iovec[]){{head, size}, {w->buf, data}}, data ? 2 : 1);
     bp_co_mutex_unlock(c->sending);
-    c->ready_bytes -= reads ? w->bytes : 0;
+    c->ready_bytes -= data;
     if (ret < 0)
         shutdown(c->wire.fd, SHUT_RDWR);
 }
@@ -394,8 +426,8 @@ static void reply(const struct work *w, int ret)
 static int carry_out(struct work *w)
 {
     struct export *e = w->c->export;
-    struct iovec iov = {w->buf, w->bytes};
-    struct bp_block_request req = {.size = sizeof(req), .offset = w->offset, .bytes = w->bytes,
+    struct iovec iov;
+    struct bp_block_request req = {.size = sizeof(req), .offset = w->offset + w->done, .bytes = w->bytes - w->done,
                                    .flags = w->flags & CMD_FUA ? BP_BLOCK_FUA : 0};
     uint64_t length = e->blk ? (uint64_t)block->length(e->blk) : 0;
     bool changes = w->type == CMD_WRITE || w->type == CMD_TRIM || w->type == CMD_ZEROES;
@@ -409,9 +441,14 @@ static int carry_out(struct work *w)
     if (w->offset > length || w->bytes > length - w->offset)
         return changes ? -ENOSPC : -EINVAL;
     if (w->type == CMD_READ || w->type == CMD_WRITE) {
+        if (w->bytes == 0)
+            return 0;
+        if (!w->buf && !buffer_get(w->c, w))
+            return -ENOMEM;
+        iov = (struct iovec){w->buf, (size_t)req.bytes};
         req.iov = &iov;
         req.iov_count = 1;
-        return w->bytes == 0 ? 0 : block->submit_co(e->blk, w->type == CMD_READ ? BP_BLOCK_READ : BP_BLOCK_WRITE, &req);
+        return block->submit_co(e->blk, w->type == CMD_READ ? BP_BLOCK_READ : BP_BLOCK_WRITE, &req);
     }
     if (w->type == CMD_TRIM)
         return block->submit_co(e->blk, BP_BLOCK_DISCARD, &req);
@@ -420,6 +457,11 @@ static int carry_out(struct work *w)
         return block->submit_co(e->blk, BP_BLOCK_WRITE_ZEROES, &req);
     }
     return -EINVAL;
+}
+
+static bool carries_data(const struct work *w)
+{
+    return w->type == CMD_READ || w->type == CMD_WRITE;
 }
 
 static void work_on(void *opaque)
@@ -435,10 +477,13 @@ static void work_on(void *opaque)
         if (ret < 0)
             reply(w, ret);
     } else {
-        reply(w, carry_out(w));
+        if (w->type == CMD_READ)
+            serve_spliced(w);
+        if (w->done == 0 || w->done < w->bytes)
+            reply(w, carry_out(w));
     }
     c->busy--;
-    c->busy_bytes -= w->buf ? w->bytes : 0;
+    c->busy_bytes -= carries_data(w) ? w->bytes : 0;
     bp_co_queue_wake_all(c->room);
     buffer_put(c, w);
     free(w);
@@ -455,9 +500,9 @@ static int take(struct client *c, struct work **ret_work)
     if (ret < 0 || get32(head) != NBD_REQUEST || get16(head + 6) == CMD_DISC)
         return 0;
     w = bp_alloc(sizeof(*w));
-    *w = (struct work){c, get16(head + 4), get16(head + 6), get64(head + 8), get64(head + 16), get32(head + 24), 0,
+    *w = (struct work){c, get16(head + 4), get16(head + 6), get64(head + 8), get64(head + 16), get32(head + 24), 0, 0,
                        NULL};
-    data = w->type == CMD_READ || w->type == CMD_WRITE;
+    data = carries_data(w);
     if (data && w->bytes > MAX_NBD_REQUEST) { /* what follows a write could not be told from requests */
         free(w);
         return 0;
@@ -466,7 +511,7 @@ static int take(struct client *c, struct work **ret_work)
            (data && c->busy && c->busy_bytes + w->bytes > MAX_BUSY_BYTES))
         if (bp_co_queue_wait(c->room, NULL) < 0)
             break;
-    if ((data && !buffer_get(c, w)) || (w->type == CMD_WRITE && w->bytes && wire_read(c, w->buf, w->bytes) < 0)) {
+    if (w->type == CMD_WRITE && (!buffer_get(c, w) || (w->bytes && wire_read(c, w->buf, w->bytes) < 0))) {
         buffer_put(c, w);
         free(w);
         return 0;
@@ -487,7 +532,7 @@ void serve_requests(struct client *c)
             bp_co_sleep(BP_CLOCK_REALTIME, 0);
 
         c->busy++;
-        c->busy_bytes += w->buf ? w->bytes : 0;
+        c->busy_bytes += carries_data(w) ? w->bytes : 0;
         if (bp_co_new(NULL, bp_context_main(NULL), "nbd-request", work_on, w, &co, NULL) < 0) {
             work_on(w); /* by itself, then */
             continue;

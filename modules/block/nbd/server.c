@@ -115,8 +115,8 @@ static void serve(void *opaque)
     }
     if (server.room)
         bp_co_queue_wake_all(server.room);
-    while (c->kept_count)
-        free(c->kept[--c->kept_count]);
+    client_free_buffers(c);
+    client_close_pipe(c);
     bp_co_mutex_free(c->sending);
     bp_co_queue_free(c->room);
     bp_co_unref(c->co);

@@ -13,7 +13,8 @@ enum { OPT_LIST = 3, OPT_INFO = 6, OPT_LIST_META = 9 };
 #define MAX_BUSY 16u             /* requests of one client at a time */
 #define MAX_BUSY_BYTES (64u << 20)
 #define MAX_READY_BYTES (512u << 10) /* read, but not sent: beyond that no further requests are taken */
-#define KEPT_BYTES (4u << 20)    /* of buffers that a client's next requests find */
+#define KEPT_BYTES (16u << 20)   /* of buffers that a client's next requests find */
+#define ALL_KEPT_BYTES (64u << 20) /* of those of all clients */
 
 /* Lives until it was removed and its last client has gone. */
 struct export {
@@ -49,6 +50,19 @@ struct client {
     uint64_t kept_bytes;     /* of all of them */
     unsigned kept_count;
     struct bp_co_queue *room;
+    int pipe[2];             /* for what is spliced; under `sending` */
+    uint32_t pipe_room;      /* bytes; 0: it is not open */
+    bool no_pipe;            /* the host gives none that is of use */
+};
+
+/* A request. */
+struct work {
+    struct client *c;
+    uint16_t flags, type;
+    uint64_t cookie, offset;
+    uint32_t bytes, room; /* room: of buf */
+    uint32_t done;        /* bytes of a read that were sent already */
+    uint8_t *buf;
 };
 
 extern struct export *nbd_exports;
@@ -66,8 +80,18 @@ void serve_requests(struct client *c);
 int client_answer(struct client *c, uint32_t option, uint32_t type, const void *data, uint32_t length);
 int client_refuse(struct client *c, uint32_t option, uint32_t type, const char *text);
 int client_write(const struct client *c, const void *buf, size_t bytes);
+/* Sent whole; what follows comes at once. */
+int client_write_ahead(const struct client *c, const void *buf, size_t bytes);
+void client_free_buffers(struct client *c);
+int client_wait(const struct client *c, unsigned events);
+void chunk_head(uint8_t *head, const struct work *w, bool last, unsigned type, uint32_t length);
 /* The name at the beginning of an option's data; malloc'd, or NULL: it is not well-formed. */
 char *option_name(const uint8_t *data, uint32_t length, uint32_t *ret_at);
+
+/* ---- splice.c ---- */
+/* Sends what the host's kernel can send by itself of a read, and counts it in w->done. */
+void serve_spliced(struct work *w);
+void client_close_pipe(struct client *c);
 
 /* ---- contexts.c: base:allocation, qemu:allocation-depth, qemu:dirty-bitmap:NAME ---- */
 int serve_meta(struct client *c, uint32_t option, const uint8_t *data, uint32_t length);

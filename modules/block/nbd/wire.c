@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A connection in the clear, or secured with credentials of bp/host/tls.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,6 +46,26 @@ ssize_t wire_writev(const struct nbd_wire *w, const struct iovec *iov, unsigned 
         return write_record(w, iov, count);
     do
         n = sendmsg(w->fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t wire_write_ahead(const struct nbd_wire *w, const void *buf, size_t bytes)
+{
+    ssize_t n;
+
+    do
+        n = send(w->fd, buf, bytes, MSG_NOSIGNAL | MSG_MORE);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t wire_splice(const struct nbd_wire *w, int pipe, size_t bytes)
+{
+    ssize_t n;
+
+    do /* a signal of a connection that has ended is ignored by the program */
+        n = splice(pipe, NULL, w->fd, NULL, bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }

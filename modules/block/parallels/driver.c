@@ -2,7 +2,8 @@
 /*
  * Module `block-parallels`: expandable images of Parallels, version 2, in both of their forms: with entries of the
  * map that count sectors ("WithoutFreeSpace") and clusters ("WithouFreSpacExt"). Little end first.
- * Leaves out: extensions (dirty bitmaps; such images are not written to), bundles with DiskDescriptor.xml, resizing.
+ * Leaves out: extensions (dirty bitmaps; such images are not written to), bundles with DiskDescriptor.xml,
+ * making images shorter.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -136,8 +137,95 @@ static int parallels_settle(struct sparse *sparse)
     return put_mark(sparse, 0);
 }
 
+/* ---- growing ---- */
+
+/* Clusters that lie where the longer map will go behind all others; each is entered when its copy is safe. */
+static int move_away(struct parallels *s, uint64_t data)
+{
+    uint64_t first = s->next > data ? s->next : data, next = first, host;
+    uint8_t text[4];
+    int ret = 0;
+
+    for (unsigned pass = 0; ret == 0 && pass < 2; pass++) {
+        next = first;
+        for (uint32_t i = 0; ret == 0 && i < s->entries; i++) {
+            ret = get_place(s, i, &host);
+            if (ret < 0 || !host || host >= data)
+                continue;
+            if (next / s->unit > UINT32_MAX)
+                return -ENOSPC;
+            put_le32(text, (uint32_t)(next / s->unit));
+            ret = pass == 0 ? file_copy(s->sparse.file, host, next, s->sparse.block)
+                            : table_put(&s->sparse, MAP + (uint64_t)i * 4, LEVEL_MAP, text, 4);
+            next += s->sparse.block;
+        }
+        if (ret == 0)
+            ret = tables_sync(&s->sparse, LEVEL_MAP);
+    }
+    s->next = next;
+    return ret;
+}
+
+/* One sector says how long everything is: it changes at once. */
+static int switch_header(struct parallels *s, uint64_t entries, uint64_t data, uint64_t length)
+{
+    struct slice *h;
+    int ret = meta_get(&s->sparse.meta, 0, LEVEL_MAP, &h);
+
+    if (ret < 0)
+        return ret;
+    put_le32(h->data + CYLINDERS, (uint32_t)(length / 512 / 16 / 32));
+    put_le32(h->data + ENTRIES, (uint32_t)entries);
+    if (!memcmp(h->data, BY_CLUSTERS, 16))
+        put_le64(h->data + SECTORS, length / 512);
+    else
+        put_le32(h->data + SECTORS, (uint32_t)(length / 512));
+    if (get_le32(h->data + DATA))
+        put_le32(h->data + DATA, (uint32_t)(data / 512));
+    meta_dirty(&s->sparse.meta, h);
+    meta_put(h);
+    return tables_sync(&s->sparse, LEVEL_MAP);
+}
+
+static int make_longer(struct parallels *s, uint64_t entries, uint64_t length)
+{
+    uint64_t old_end = MAP + (uint64_t)s->entries * 4, end = MAP + entries * 4, data = s->data;
+    int ret = s->known ? 0 : find_next(s);
+
+    if (ret == 0 && end > data) {
+        data = divide_up(end, s->unit) * s->unit;
+        ret = data / 512 > UINT32_MAX ? -EFBIG : move_away(s, data);
+    }
+    if (ret == 0 && end > old_end) {
+        meta_drop(&s->sparse.meta, 0, end);
+        ret = file_zeroes(s->sparse.file, old_end, end - old_end);
+    }
+    if (ret == 0)
+        ret = meta_sync(&s->sparse.meta);
+    if (ret == 0)
+        ret = switch_header(s, entries, data, length);
+    if (ret < 0)
+        return ret;
+    s->entries = (uint32_t)entries;
+    s->data = data;
+    s->next = s->next > data ? s->next : data;
+    return 0;
+}
+
+static int parallels_grow(struct sparse *sparse, uint64_t length, struct bp_error *err)
+{
+    struct parallels *s = (struct parallels *)sparse;
+    uint64_t entries = divide_up(length, sparse->block);
+    int ret;
+
+    if (entries > MOST_ENTRIES || (s->unit == 512 && length / 512 > UINT32_MAX))
+        return bp_fail(err, EFBIG, "parallels: the disk would be too long for clusters of %u bytes", sparse->block);
+    ret = make_longer(s, entries > s->entries ? entries : s->entries, length);
+    return ret < 0 ? bp_fail(err, -ret, "parallels: the image cannot be made longer: %s", strerror(-ret)) : 0;
+}
+
 static const struct sparse_ops ops = {.find = parallels_find, .room = parallels_room, .enter = parallels_enter,
-                                      .begin = parallels_begin, .settle = parallels_settle};
+                                      .grow = parallels_grow, .begin = parallels_begin, .settle = parallels_settle};
 
 /* ---- opening ---- */
 
@@ -351,7 +439,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(parallels_driver, "parallels", "Expandable images of Parallels", struct parallels, NULL,
                 .flags = BP_BLOCK_FORMAT, .children = children, .probe = parallels_probe, .open = parallels_open,
                 .close = sparse_close, .read = sparse_read, .write = sparse_write, .flush = sparse_flush,
-                .discard = sparse_discard, .write_zeroes = sparse_zeroes, .status = sparse_status,
+                .discard = sparse_discard, .resize = sparse_resize, .write_zeroes = sparse_zeroes,
+                .status = sparse_status,
                 .length = sparse_length, .limits = sparse_limits, .info = parallels_info,
                 .reopen_prepare = sparse_reopen, .create = parallels_create, .check = parallels_check,
                 .measure = parallels_measure);

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 #include <zlib.h>
+#ifdef HAVE_LIBDEFLATE
+#include <libdeflate.h>
+#endif
 #ifdef HAVE_ZSTD
 #include <zstd.h>
 #endif
@@ -60,23 +63,56 @@ int pack(const struct qcow *s, const uint8_t *data, uint8_t *out, uint32_t *ret_
     return deflate_it(data, s->cluster, out, ret_bytes);
 }
 
-int unpack(const struct qcow *s, const uint8_t *data, uint32_t bytes, uint8_t *out)
+#ifdef HAVE_LIBDEFLATE
+/* Takes less than half of the time. It wants streams that end where the cluster does; the others are zlib's. */
+static bool inflate_whole(struct unpacker *u, const uint8_t *data, uint32_t bytes, uint8_t *out, uint32_t length)
+{
+    size_t used, made;
+
+    if (!u->deflate)
+        u->deflate = libdeflate_alloc_decompressor();
+    return u->deflate && libdeflate_deflate_decompress_ex(u->deflate, data, bytes, out, length, &used, &made) == 0 &&
+           made == length;
+}
+#endif
+
+int unpack(const struct qcow *s, struct unpacker *u, const uint8_t *data, uint32_t bytes, uint8_t *out)
 {
 #ifdef HAVE_ZSTD
     if (s->compression == 1) {
-        ZSTD_DCtx *ctx = ZSTD_createDCtx();
         ZSTD_inBuffer in = {data, bytes, 0};
         ZSTD_outBuffer to = {out, s->cluster, 0};
         size_t ret = 1;
 
-        while (ctx && to.pos < to.size && in.pos < in.size && ret != 0) {
-            ret = ZSTD_decompressStream(ctx, &to, &in);
+        if (!u->zstd)
+            u->zstd = ZSTD_createDCtx();
+        if (!u->zstd)
+            return -ENOMEM;
+        ZSTD_DCtx_reset(u->zstd, ZSTD_reset_session_only);
+        while (to.pos < to.size && in.pos < in.size && ret != 0) {
+            ret = ZSTD_decompressStream(u->zstd, &to, &in);
             if (ZSTD_isError(ret))
                 break;
         }
-        ZSTD_freeDCtx(ctx);
-        return !ctx ? -ENOMEM : to.pos == to.size ? 0 : -EIO;
+        return to.pos == to.size ? 0 : -EIO;
     }
 #endif
+#ifdef HAVE_LIBDEFLATE
+    if (inflate_whole(u, data, bytes, out, s->cluster))
+        return 0;
+#endif
+    (void)u;
     return inflate_it(data, bytes, out, s->cluster);
+}
+
+void unpack_end(struct unpacker *u)
+{
+#ifdef HAVE_ZSTD
+    ZSTD_freeDCtx(u->zstd);
+#endif
+#ifdef HAVE_LIBDEFLATE
+    if (u->deflate)
+        libdeflate_free_decompressor(u->deflate);
+#endif
+    *u = (struct unpacker){NULL, NULL};
 }

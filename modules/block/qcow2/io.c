@@ -48,7 +48,7 @@ static struct iovec *cut(const struct iovec *iov, unsigned n, uint64_t skip, uin
     return to;
 }
 
-static void copy_out(const struct iovec *iov, unsigned n, uint64_t skip, const uint8_t *from, uint64_t bytes)
+void copy_out(const struct iovec *iov, unsigned n, uint64_t skip, const uint8_t *from, uint64_t bytes)
 {
     for (unsigned i = 0; i < n && bytes > 0; i++) {
         uint64_t length = iov[i].iov_len;
@@ -160,41 +160,6 @@ void range_unlock(struct qcow *s, struct range *r)
 
 /* ---- reading ---- */
 
-struct unpacking {
-    const struct qcow *s;
-    const uint8_t *data;
-    uint32_t bytes;
-    uint8_t *out;
-    int ret;
-};
-
-static void unpack_it(void *opaque)
-{
-    struct unpacking *u = opaque;
-
-    u->ret = unpack(u->s, u->data, u->bytes, u->out);
-}
-
-static int read_packed(struct qcow *s, const struct extent *e, uint64_t inside, const struct iovec *iov, unsigned n,
-                       uint64_t skip)
-{
-    uint8_t *buf = malloc((size_t)e->packed_bytes + s->cluster);
-    struct unpacking u = {s, buf, e->packed_bytes, buf + e->packed_bytes, 0};
-    int ret = buf ? io_child(s, s->file, BP_BLOCK_READ, e->host, buf, e->packed_bytes) : -ENOMEM;
-
-    if (ret == 0) {
-        if (block->may_wait())
-            bp_co_worker(unpack_it, &u);
-        else
-            unpack_it(&u);
-        ret = u.ret;
-    }
-    if (ret == 0)
-        copy_out(iov, n, skip, u.out + inside, e->bytes);
-    free(buf);
-    return ret;
-}
-
 /* The range is locked. */
 static int read_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n,
                       uint64_t skip)
@@ -214,7 +179,7 @@ static int read_range(struct qcow *s, uint64_t guest, uint64_t bytes, const stru
         else if (e.type == NORMAL)
             ret = vectors(s, s->data, BP_BLOCK_READ, e.host, iov, n, skip, e.bytes);
         else if (e.type == PACKED)
-            ret = read_packed(s, &e, guest & (s->cluster - 1), iov, n, skip);
+            ret = read_packed(s, guest, bytes, &e, iov, n, skip);
         else
             copy_out(iov, n, skip, NULL, e.bytes);
         guest += e.bytes;
@@ -706,6 +671,8 @@ int qcow_status(struct bp_block_node *node, uint64_t offset, uint64_t bytes, str
 
     bp_co_mutex_lock(s->lock);
     r = map_find(s, offset, bytes, &e);
+    if (r == 0 && e.type == PACKED)
+        e.bytes = packed_run(s, offset, bytes, &e);
     bp_co_mutex_unlock(s->lock);
     if (r < 0)
         return r;

@@ -207,6 +207,8 @@ int l1_grow(struct qcow *s, uint64_t entries);
 int io_child(struct qcow *s, struct bp_block_child *child, enum bp_block_op op, uint64_t offset, void *buf,
              uint64_t bytes);
 int write_range(struct qcow *s, uint64_t guest, uint64_t bytes, const struct iovec *iov, unsigned n, uint64_t skip);
+/* Bytes for vectors from `skip` on; from NULL: zeroes. */
+void copy_out(const struct iovec *iov, unsigned n, uint64_t skip, const uint8_t *from, uint64_t bytes);
 int qcow_read(struct bp_block_node *node, const struct bp_block_request *req);
 int qcow_write(struct bp_block_node *node, const struct bp_block_request *req);
 int qcow_flush(struct bp_block_node *node);
@@ -249,8 +251,22 @@ void clean_end(struct qcow *s);   /* [co], main context */
 /* ---- compress.c ---- */
 /* On a worker thread. `out` has a cluster's room; 0: it does not get smaller. */
 int pack(const struct qcow *s, const uint8_t *data, uint8_t *out, uint32_t *ret_bytes);
-int unpack(const struct qcow *s, const uint8_t *data, uint32_t bytes, uint8_t *out);
+/* What is kept from one cluster to the next. All zeroes at the beginning; unpack_end() at the end. */
+struct unpacker {
+    void *deflate, *zstd;
+};
+/* `out`: a whole cluster. */
+int unpack(const struct qcow *s, struct unpacker *u, const uint8_t *data, uint32_t bytes, uint8_t *out);
+void unpack_end(struct unpacker *u);
 bool has_zstd(void);
+
+/* ---- packed.c ---- */
+/* So many bytes from `guest` on are packed, *e being what comes first. Looks at some clusters only. Under the lock */
+uint64_t packed_run(struct qcow *s, uint64_t guest, uint64_t bytes, const struct extent *e);
+/* What is packed at `guest`, where *e lies, and what follows it of the kind; e->bytes becomes as long as that. The
+ * range is locked. [co] */
+int read_packed(struct qcow *s, uint64_t guest, uint64_t bytes, struct extent *e, const struct iovec *iov, unsigned n,
+                uint64_t skip);
 
 /* ---- snapshot.c ---- */
 int snapshots_write(struct qcow *s); /* the table and where it lies; under the lock */

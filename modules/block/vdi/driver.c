@@ -2,7 +2,7 @@
 /*
  * Module `block-vdi`: VirtualBox disk images, version 1.1, dynamic and static. A header, one map of 32-bit block
  * numbers, blocks of (mostly) 1 MiB. All numbers have the little end first.
- * Leaves out: differencing images (refused), blocks with extra bytes, resizing.
+ * Leaves out: differencing images (refused), blocks with extra bytes, making images shorter.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,6 +36,7 @@ struct vdi {
     struct sparse sparse;
     uint32_t map, data, blocks, allocated, type; /* map, data: offsets in the file */
     uint32_t next;                               /* number of the next new block */
+    uint32_t most;                               /* numbers of blocks are less */
     bool known;                                  /* next is */
     uint8_t uuid[16];
 };
@@ -65,7 +66,7 @@ static int vdi_find(struct sparse *sparse, uint64_t offset, struct sparse_place 
     place->kind = entry >= DISCARDED ? SPARSE_BELOW : SPARSE_DATA;
     place->file = sparse->file;
     place->host = s->data + (uint64_t)entry * sparse->block + inside;
-    return place->kind == SPARSE_DATA && entry >= s->blocks ? -EIO : 0;
+    return place->kind == SPARSE_DATA && entry >= s->most ? -EIO : 0;
 }
 
 /* The first block behind all that are in use. */
@@ -121,7 +122,149 @@ static int vdi_enter(struct sparse *sparse, const struct sparse_room *room)
     return ret < 0 ? ret : put_count(s, ++s->next);
 }
 
-static const struct sparse_ops ops = {.find = vdi_find, .room = vdi_room, .enter = vdi_enter};
+/* ---- growing ---- */
+
+/* The first `count` blocks of the file go behind all others, each of which is entered when its copy is safe. */
+static int move_first(struct vdi *s, uint32_t count)
+{
+    uint32_t first = s->next < count ? count : s->next, next = first, entry;
+    uint64_t size = s->sparse.block;
+    uint8_t text[4];
+    int ret = 0;
+
+    for (unsigned pass = 0; ret == 0 && pass < 2; pass++) {
+        next = first;
+        for (uint32_t i = 0; ret == 0 && i < s->blocks; i++) {
+            ret = get_entry(s, i, &entry);
+            if (ret < 0 || entry >= count)
+                continue;
+            put_le32(text, next);
+            ret = pass == 0 ? file_copy(s->sparse.file, s->data + entry * size, s->data + next * size, size)
+                            : table_put(&s->sparse, s->map + (uint64_t)i * 4, LEVEL_MAP, text, 4);
+            next++;
+        }
+        s->most = next > s->most ? next : s->most;
+        if (ret == 0)
+            ret = tables_sync(&s->sparse, LEVEL_MAP);
+    }
+    s->next = next;
+    return ret;
+}
+
+/* A longer map where the first blocks were; their number is taken from those of all others. */
+static int write_new_map(struct vdi *s, uint32_t blocks, uint32_t count)
+{
+    uint64_t bytes = (uint64_t)count * s->sparse.block;
+    uint8_t piece[4096];
+    int ret = 0;
+
+    for (uint64_t at = 0; ret == 0 && at < bytes; at += sizeof(piece)) {
+        for (uint32_t i = 0; ret == 0 && i < sizeof(piece) / 4; i++) {
+            uint64_t number = at / 4 + i;
+            uint32_t entry = number < blocks ? NOWHERE : 0;
+
+            if (number < s->blocks)
+                ret = get_entry(s, (uint32_t)number, &entry);
+            put_le32(piece + i * 4, number < s->blocks && entry < DISCARDED ? entry - count : entry);
+        }
+        if (ret == 0)
+            ret = format_io(s->sparse.file, BP_BLOCK_WRITE, s->data + at, piece, sizeof(piece));
+    }
+    meta_drop(&s->sparse.meta, s->data, bytes);
+    return ret == 0 ? meta_sync(&s->sparse.meta) : ret;
+}
+
+static int clear_entries(struct vdi *s, uint32_t from, uint32_t to)
+{
+    static const uint8_t nowhere[4] = {0xff, 0xff, 0xff, 0xff};
+    int ret = 0;
+
+    for (uint32_t i = from; ret == 0 && i < to; i++)
+        ret = table_put(&s->sparse, s->map + (uint64_t)i * 4, LEVEL_MAP, nowhere, 4);
+    return ret == 0 ? tables_sync(&s->sparse, LEVEL_MAP) : ret;
+}
+
+/* One sector says where everything is: it changes at once. */
+static int switch_header(struct vdi *s, uint64_t map, uint64_t data, uint32_t blocks, uint64_t length)
+{
+    struct slice *h;
+    int ret = meta_get(&s->sparse.meta, 0, LEVEL_HEADER, &h);
+
+    if (ret < 0)
+        return ret;
+    put_le32(h->data + MAP_OFFSET, (uint32_t)map);
+    put_le32(h->data + DATA_OFFSET, (uint32_t)data);
+    put_le64(h->data + DISK_SIZE, length);
+    put_le32(h->data + BLOCKS, blocks);
+    meta_dirty(&s->sparse.meta, h);
+    meta_put(h);
+    return tables_sync(&s->sparse, LEVEL_HEADER);
+}
+
+static int make_longer(struct vdi *s, uint32_t blocks, uint64_t length)
+{
+    uint64_t map = s->map, data = s->data, need = round_up((uint64_t)blocks * 4, 512);
+    uint32_t count = 0;
+    int ret = s->known ? 0 : find_next(s);
+
+    if (ret < 0)
+        return ret;
+    if (map + need > data) {
+        count = (uint32_t)divide_up(need, s->sparse.block);
+        map = data;
+        data += (uint64_t)count * s->sparse.block;
+        ret = data > UINT32_MAX ? -EFBIG : move_first(s, count);
+        if (ret == 0)
+            ret = write_new_map(s, blocks, count);
+    } else {
+        ret = clear_entries(s, s->blocks, blocks);
+    }
+    if (ret == 0)
+        ret = switch_header(s, map, data, blocks, length);
+    if (ret < 0)
+        return ret;
+    s->map = (uint32_t)map;
+    s->data = (uint32_t)data;
+    s->blocks = blocks;
+    s->next -= count;
+    s->most = blocks > s->most ? blocks : s->most;
+    return 0;
+}
+
+/* Static images have all their blocks. */
+static int fill_up(struct vdi *s, uint32_t from)
+{
+    uint64_t size = s->sparse.block;
+    int ret = file_zeroes(s->sparse.file, s->data + s->next * size, (s->blocks - from) * size);
+
+    for (uint32_t i = from; ret == 0 && i < s->blocks; i++) {
+        uint8_t entry[4];
+
+        put_le32(entry, s->next++);
+        ret = table_put(&s->sparse, s->map + (uint64_t)i * 4, LEVEL_MAP, entry, 4);
+    }
+    if (ret == 0)
+        ret = put_count(s, s->next);
+    return ret == 0 ? tables_sync(&s->sparse, LEVEL_MAP) : ret;
+}
+
+static int vdi_grow(struct sparse *sparse, uint64_t length, struct bp_error *err)
+{
+    struct vdi *s = (struct vdi *)sparse;
+    uint64_t blocks = divide_up(length, sparse->block);
+    uint32_t before = s->blocks;
+    int ret;
+
+    if (blocks > MOST_BLOCKS)
+        return bp_fail(err, EFBIG, "vdi: a disk has at most %u blocks", MOST_BLOCKS);
+    blocks = blocks > before ? blocks : before;
+    ret = make_longer(s, (uint32_t)blocks, length);
+    if (ret == 0 && s->type == STATIC && blocks > before)
+        ret = fill_up(s, before);
+    return ret < 0 ? bp_fail(err, -ret, "vdi: the image cannot be made longer: %s", strerror(-ret)) : 0;
+}
+
+static const struct sparse_ops ops = {.find = vdi_find, .room = vdi_room, .enter = vdi_enter, .grow = vdi_grow};
 
 /* ---- opening ---- */
 
@@ -179,6 +322,7 @@ static int vdi_open(struct bp_block_node *node, const struct bp_block_open_flags
 {
     struct vdi *s = block->state(node);
     uint8_t h[HEADER_BYTES];
+    uint64_t fit;
     int64_t there;
     int ret;
 
@@ -198,7 +342,12 @@ static int vdi_open(struct bp_block_node *node, const struct bp_block_open_flags
     ret = check_header(s, h, err);
     if (ret == 0 && (uint64_t)there < s->map + (uint64_t)s->blocks * 4)
         ret = bp_fail(err, EINVAL, "vdi: the map of %u blocks goes beyond the end of the file", s->blocks);
-    return ret == 0 ? sparse_open(&s->sparse, SLICE, CACHE, err) : ret;
+    if (ret < 0)
+        return ret;
+    /* Growing that was broken off leaves some whose numbers are beyond those of the disk. */
+    fit = (uint64_t)there <= s->data ? 0 : ((uint64_t)there - s->data) / s->sparse.block;
+    s->most = fit <= s->blocks ? s->blocks : fit < MOST_BLOCKS ? (uint32_t)fit : MOST_BLOCKS;
+    return sparse_open(&s->sparse, SLICE, CACHE, err);
 }
 
 static int vdi_info(struct bp_block_node *node, struct bp_block_info *ret)
@@ -221,9 +370,9 @@ static int check_entries(struct vdi *s, struct claims *claims, struct bp_block_c
         if (r < 0 || entry >= DISCARDED)
             continue;
         ret->allocated_clusters++;
-        if (entry < s->blocks && claims_take(claims, entry, 1))
+        if (entry < s->most && claims_take(claims, entry, 1))
             continue;
-        check_say(ret, entry < s->blocks ? "ERROR: block %u of the file is in use twice"
+        check_say(ret, entry < s->most ? "ERROR: block %u of the file is in use twice"
                                          : "ERROR: block %u of the file does not exist", entry);
         ret->corruptions++;
     }
@@ -234,7 +383,7 @@ static int vdi_check(struct bp_block_node *node, uint32_t fix, struct bp_block_c
 {
     struct vdi *s = block->state(node);
     struct claims claims;
-    int r = claims_init(&claims, s->blocks, 1);
+    int r = claims_init(&claims, s->most, 1);
 
     if (r < 0)
         return bp_fail(err, -r, "there is no memory for checking so large an image");
@@ -357,7 +506,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vdi_driver, "vdi", "VirtualBox disk images (VDI)", struct vdi, NULL, .flags = BP_BLOCK_FORMAT,
                 .children = children, .probe = vdi_probe, .open = vdi_open, .close = sparse_close, .read = sparse_read,
                 .write = sparse_write, .flush = sparse_flush, .discard = sparse_discard,
-                .write_zeroes = sparse_zeroes, .status = sparse_status, .length = sparse_length,
+                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status,
+                .length = sparse_length,
                 .limits = sparse_limits, .info = vdi_info, .reopen_prepare = sparse_reopen, .create = vdi_create,
                 .check = vdi_check, .measure = vdi_measure);
 BP_MODULE("block-vdi", "VirtualBox disk images", imports, {BP_PROVIDE_OTHER, &vdi_driver});

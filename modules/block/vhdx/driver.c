@@ -2,7 +2,7 @@
 /*
  * Module `block-vhdx`: virtual hard disks v2 (VHDX) of Hyper-V, fixed and dynamic. Changes of the map go through the
  * log; one that was left behind is replayed when the image is opened for writing.
- * Leaves out: differencing disks (refused), resizing, giving blocks back.
+ * Leaves out: differencing disks (refused), making disks shorter or longer than their map is, giving blocks back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -95,8 +95,54 @@ static int vhdx_settle(struct sparse *sparse)
     return vhdx_write_header(s);
 }
 
+/* Entries of new blocks; a fixed disk has all of them. */
+static int enter_new(struct vhdx *s, uint64_t from, uint64_t to)
+{
+    uint64_t size = s->sparse.block, first = from ? vhdx_entry(s->ratio, from - 1) + 1 : 0;
+    uint8_t entry[8] = {0};
+    int ret = 0;
+
+    for (uint64_t i = first; ret == 0 && i <= vhdx_entry(s->ratio, to - 1); i++) /* those of bitmaps, too */
+        ret = table_put(&s->sparse, s->map + i * 8, LEVEL_MAP, entry, 8);
+    if (ret == 0 && s->fixed)
+        ret = file_zeroes(s->sparse.file, s->end, (to - from) * size);
+    for (uint64_t i = from; ret == 0 && s->fixed && i < to; i++) {
+        put_le64(entry, s->end | FULLY_PRESENT);
+        ret = table_put(&s->sparse, s->map + vhdx_entry(s->ratio, i) * 8, LEVEL_MAP, entry, 8);
+        s->end += size;
+    }
+    return ret == 0 ? tables_sync(&s->sparse, LEVEL_MAP) : ret;
+}
+
+static int vhdx_grow(struct sparse *sparse, uint64_t length, struct bp_error *err)
+{
+    struct vhdx *s = (struct vhdx *)sparse;
+    uint64_t blocks = divide_up(length, sparse->block);
+    uint8_t text[8];
+    int ret = 0;
+
+    if (length % s->sector || length > MOST_BYTES)
+        return bp_fail(err, EINVAL, "vhdx: the length of this disk is a multiple of %u, at most 64T", s->sector);
+    if ((vhdx_entry(s->ratio, blocks - 1) + 1) * 8 > s->map_bytes)
+        return bp_fail(err, EFBIG, "vhdx: the map of this image has room for %llu blocks of %u bytes",
+                       (unsigned long long)(s->map_bytes / 8 - s->map_bytes / 8 / (s->ratio + 1)), sparse->block);
+    if ((s->metadata + s->size_at) % SECTOR > SECTOR - 8)
+        return bp_fail(err, ENOTSUP, "vhdx: the size of this disk lies across two sectors of its metadata");
+    if (blocks > s->blocks)
+        ret = enter_new(s, s->blocks, blocks);
+    put_le64(text, length);
+    if (ret == 0)
+        ret = table_put(sparse, s->metadata + s->size_at, LEVEL_MAP, text, 8);
+    if (ret == 0)
+        ret = tables_sync(sparse, LEVEL_MAP);
+    if (ret < 0)
+        return bp_fail(err, -ret, "vhdx: the image cannot be made longer: %s", strerror(-ret));
+    s->blocks = blocks;
+    return 0;
+}
+
 static const struct sparse_ops ops = {.find = vhdx_find, .room = vhdx_room, .enter = vhdx_enter, .begin = vhdx_begin,
-                                      .settle = vhdx_settle};
+                                      .grow = vhdx_grow, .settle = vhdx_settle};
 
 /* ---- opening ---- */
 
@@ -229,7 +275,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vhdx_driver, "vhdx", "Virtual hard disks v2 (VHDX)", struct vhdx, props, .flags = BP_BLOCK_FORMAT,
                 .children = children, .probe = vhdx_probe, .open = vhdx_open, .close = sparse_close,
                 .read = sparse_read, .write = sparse_write, .flush = sparse_flush, .discard = sparse_discard,
-                .write_zeroes = sparse_zeroes, .status = sparse_status, .length = sparse_length,
+                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status,
+                .length = sparse_length,
                 .limits = vhdx_limits, .info = vhdx_info, .reopen_prepare = vhdx_reopen, .create = vhdx_create,
                 .check = vhdx_check, .measure = vhdx_measure, .granted = vhdx_granted);
 BP_MODULE("block-vhdx", "Virtual hard disks v2 (VHDX)", imports, {BP_PROVIDE_OTHER, &vhdx_driver});

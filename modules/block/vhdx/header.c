@@ -221,6 +221,7 @@ static int parse_metadata(struct vhdx *s, const uint8_t *region, struct bp_error
     s->fixed = get_le32(items.file + 4) & 1;
     s->sparse.block = get_le32(items.file);
     s->sparse.length = get_le64(items.size);
+    s->size_at = (uint32_t)(items.size - region);
     s->sector = get_le32(items.logical);
     return check_sizes(s, err);
 }

@@ -32,6 +32,7 @@ struct vhdx {
     uint64_t ratio;  /* blocks for each entry of a sector bitmap in the map */
     uint64_t blocks, end; /* end: where in the file the next block goes */
     uint64_t log_sequence;
+    uint32_t size_at; /* where in the metadata the size of the disk is */
     bool facts_only; /* no data is read or written: what the log has is not missed */
     bool fixed, read_only, replay; /* replay: the log has what is not in its place */
 };

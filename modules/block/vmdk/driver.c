@@ -111,7 +111,7 @@ static int vmdk_unpack(struct sparse *sparse, uint64_t offset, uint8_t *buf, uin
 
 static const struct sparse_ops ops = {.find = vmdk_find, .room = vmdk_room, .enter = vmdk_enter,
                                       .enter_zero = vmdk_enter_zero, .unpack = vmdk_unpack, .sync = vmdk_sync,
-                                      .begin = vmdk_begin, .settle = vmdk_settle};
+                                      .begin = vmdk_begin, .settle = vmdk_settle, .grow = vmdk_grow};
 
 /* ---- opening ---- */
 
@@ -383,7 +383,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vmdk_driver, "vmdk", "Images of VMware (VMDK)", struct vmdk, NULL, .flags = BP_BLOCK_FORMAT,
                 .native = BP_BLOCK_COMPRESSED, .children = children, .probe = vmdk_probe, .open = vmdk_open,
                 .close = vmdk_close, .read = sparse_read, .write = vmdk_write, .flush = sparse_flush,
-                .discard = sparse_discard, .write_zeroes = sparse_zeroes, .status = sparse_status,
+                .discard = sparse_discard, .write_zeroes = sparse_zeroes, .resize = sparse_resize,
+                .status = sparse_status,
                 .length = sparse_length, .limits = sparse_limits, .info = vmdk_info, .reopen_prepare = vmdk_reopen,
                 .create = vmdk_create, .check = vmdk_check, .measure = vmdk_measure,
                 .children_changed = sparse_changed);

@@ -50,6 +50,7 @@ static int read_cow(struct vmdk *s, struct extent *e, const uint8_t *h, uint64_t
     e->grain = (uint64_t)get_le32(h + 16) * 512;
     e->directory = (uint64_t)get_le32(h + 20) * 512;
     e->entries = 4096;
+    e->cow = true;
     return ret == 0 ? check_geometry(e, there, err) : ret;
 }
 

@@ -42,7 +42,7 @@ struct extent {
     struct meta meta;
     uint64_t grain, directory, spare, end; /* bytes; spare: 0: none. end: where in the file the next grain goes */
     uint32_t entries;                      /* of a table */
-    bool zero_grains;
+    bool zero_grains, cow;                 /* cow: one of ESX */
     /* STREAM */
     uint8_t *last;       /* the grain that was unpacked last, or NULL */
     uint64_t last_grain;
@@ -83,6 +83,9 @@ int stream_unpack(struct extent *e, uint64_t offset, uint8_t *buf, uint64_t byte
 int stream_append(struct extent *e, uint64_t grain, const uint8_t *data);
 int stream_finish(struct vmdk *s, struct extent *e); /* tables and the footer */
 int stream_make(struct bp_block_child *file, const struct wish *w, const char *descriptor);
+
+/* ---- grow.c ---- */
+int vmdk_grow(struct sparse *sparse, uint64_t length, struct bp_error *err);
 
 /* ---- make.c ---- */
 struct wish {

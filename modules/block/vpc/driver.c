@@ -2,7 +2,7 @@
 /*
  * Module `block-vpc`: virtual hard disks (VHD) of Virtual PC, Hyper-V and Azure, fixed and dynamic. A dynamic disk has
  * a map of blocks, each with a bitmap of its sectors that were written, and a footer that moves behind the last block.
- * Leaves out: differencing disks (refused), resizing.
+ * Leaves out: differencing disks (refused), making disks shorter.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +19,15 @@ static const struct bp_import imports[] = {BP_IMPORT(block, "block", 1), {0}};
 #define MOST_ENTRIES (UINT32_C(1) << 26)
 
 /* ---- where things are ---- */
+
+/* A block is nowhere where the map or the header is; the map of a disk that has grown may lie behind blocks. */
+static bool is_place(const struct vpc *s, uint64_t at)
+{
+    uint64_t end = at + s->bitmap_bytes + s->sparse.block, header = get_be64(s->footer + DATA_OFFSET);
+    uint64_t map_end = round_up(s->map + (uint64_t)s->entries * 4, 512);
+
+    return at >= FOOTER_BYTES && (end <= header || at >= header + HEADER_BYTES) && (end <= s->map || at >= map_end);
+}
 
 static int get_block(struct vpc *s, uint64_t n, uint64_t *ret)
 {
@@ -65,7 +74,7 @@ static int find_dynamic(struct vpc *s, uint64_t offset, struct sparse_place *pla
     place->kind = SPARSE_BELOW;
     if (!at)
         return 0;
-    if (at < s->data)
+    if (!is_place(s, at))
         return -EIO;
     ret = look_at_bitmap(s, at, (uint32_t)(inside / 512), divide_up(place->bytes, 512), &set, &sectors);
     if (ret == 0 && sectors * 512 < place->bytes)
@@ -179,7 +188,123 @@ static int vpc_enter(struct sparse *sparse, const struct sparse_room *room)
               : enter_block(s, room);
 }
 
-static const struct sparse_ops ops = {.find = vpc_find, .room = vpc_room, .enter = vpc_enter};
+/* ---- growing ---- */
+
+/* The map lies behind all blocks from now on, or where it was; the header says so when it is safe. */
+static int write_map(struct vpc *s, uint64_t at, uint64_t entries)
+{
+    uint8_t piece[512];
+    uint64_t host;
+    int ret = 0;
+
+    for (uint64_t i = 0; ret == 0 && i < entries; i += sizeof(piece) / 4) {
+        memset(piece, 0xff, sizeof(piece));
+        for (uint64_t j = 0; ret == 0 && j < sizeof(piece) / 4 && i + j < s->entries; j++) {
+            ret = get_block(s, i + j, &host);
+            if (ret == 0 && host)
+                put_be32(piece + j * 4, (uint32_t)(host / 512));
+        }
+        if (ret == 0)
+            ret = format_io(s->sparse.file, BP_BLOCK_WRITE, at + i * 4, piece, sizeof(piece));
+    }
+    meta_drop(&s->sparse.meta, at, round_up(entries * 4, 512));
+    return ret == 0 ? meta_sync(&s->sparse.meta) : ret;
+}
+
+/* Its first sector has all that changes. */
+static int switch_header(struct vpc *s, uint64_t map, uint64_t entries)
+{
+    uint64_t at = get_be64(s->footer + DATA_OFFSET);
+    uint8_t h[HEADER_BYTES];
+    int ret = format_io(s->sparse.file, BP_BLOCK_READ, at, h, sizeof(h));
+
+    if (ret < 0)
+        return ret;
+    put_be64(h + TABLE_OFFSET, map);
+    put_be32(h + TABLE_ENTRIES, (uint32_t)entries);
+    put_be32(h + HEADER_SUM, vpc_sum(h, HEADER_BYTES, HEADER_SUM));
+    ret = format_io(s->sparse.file, BP_BLOCK_WRITE, at, h, 512);
+    return ret == 0 ? meta_sync(&s->sparse.meta) : ret;
+}
+
+static int longer_map(struct vpc *s, uint64_t entries)
+{
+    uint64_t bytes = round_up(entries * 4, 512), map = s->map;
+    int ret = 0;
+
+    if (bytes > round_up((uint64_t)s->entries * 4, 512)) {
+        map = s->next;
+        if ((map + bytes) / 512 >= NOWHERE)
+            return -EFBIG;
+        ret = format_io(s->sparse.file, BP_BLOCK_WRITE, map + bytes, s->footer, FOOTER_BYTES);
+    }
+    if (ret == 0)
+        ret = write_map(s, map, entries);
+    if (ret == 0)
+        ret = switch_header(s, map, entries);
+    if (ret < 0)
+        return ret;
+    s->next = map == s->map ? s->next : map + bytes;
+    s->data = map == s->map ? s->data : s->next;
+    s->map = map;
+    s->entries = (uint32_t)entries;
+    return 0;
+}
+
+static int grow_dynamic(struct vpc *s, const uint8_t *footer, uint64_t length)
+{
+    uint64_t entries = divide_up(length, s->sparse.block);
+    int ret = s->known ? 0 : find_next(s);
+
+    if (ret == 0 && entries > s->entries)
+        ret = longer_map(s, entries);
+    if (ret == 0)
+        ret = format_io(s->sparse.file, BP_BLOCK_WRITE, s->next, (void *)(uintptr_t)footer, FOOTER_BYTES);
+    if (ret == 0)
+        ret = meta_sync(&s->sparse.meta);
+    if (ret == 0)
+        ret = format_io(s->sparse.file, BP_BLOCK_WRITE, 0, (void *)(uintptr_t)footer, FOOTER_BYTES);
+    return ret;
+}
+
+/* The new footer is there, at an end that comes with it, before the old one goes. */
+static int grow_fixed(struct vpc *s, const uint8_t *footer, uint64_t length)
+{
+    int64_t there = block->child_length(s->sparse.file);
+    uint64_t old = there < FOOTER_BYTES ? 0 : (uint64_t)there - FOOTER_BYTES, at = length > old ? length : old;
+    int ret = there < 0 ? (int)there : 0;
+
+    if (ret == 0 && old > s->sparse.length)
+        ret = format_io(s->sparse.file, BP_BLOCK_WRITE_ZEROES, s->sparse.length, NULL, old - s->sparse.length);
+    if (ret == 0)
+        ret = format_io(s->sparse.file, BP_BLOCK_WRITE, at, (void *)(uintptr_t)footer, FOOTER_BYTES);
+    if (ret == 0)
+        ret = meta_sync(&s->sparse.meta);
+    if (ret == 0 && at > old)
+        ret = format_io(s->sparse.file, BP_BLOCK_WRITE_ZEROES, old, NULL, FOOTER_BYTES);
+    return ret;
+}
+
+static int vpc_grow(struct sparse *sparse, uint64_t length, struct bp_error *err)
+{
+    struct vpc *s = (struct vpc *)sparse;
+    uint8_t footer[FOOTER_BYTES];
+    int ret;
+
+    if (length > MOST_BYTES)
+        return bp_fail(err, EFBIG, "vpc: a disk has at most %llu bytes", (unsigned long long)MOST_BYTES);
+    memcpy(footer, s->footer, sizeof(footer));
+    vpc_set_size(footer, length);
+    ret = s->type == DYNAMIC ? grow_dynamic(s, footer, length) : grow_fixed(s, footer, length);
+    if (ret == 0)
+        ret = meta_sync(&s->sparse.meta);
+    if (ret < 0)
+        return bp_fail(err, -ret, "vpc: the image cannot be made longer: %s", strerror(-ret));
+    memcpy(s->footer, footer, sizeof(footer));
+    return 0;
+}
+
+static const struct sparse_ops ops = {.find = vpc_find, .room = vpc_room, .enter = vpc_enter, .grow = vpc_grow};
 
 /* ---- opening ---- */
 
@@ -320,7 +445,7 @@ static int check_map(struct vpc *s, struct claims *claims, struct bp_block_check
         if (r < 0 || !at)
             continue;
         ret->allocated_clusters++;
-        if (at >= s->data && claims_take(claims, at, (uint64_t)s->bitmap_bytes + s->sparse.block))
+        if (is_place(s, at) && claims_take(claims, at, (uint64_t)s->bitmap_bytes + s->sparse.block))
             continue;
         check_say(ret, "ERROR: block %u lies at %llu, where others are, or beyond the end of the file", i,
                   (unsigned long long)at);
@@ -380,7 +505,8 @@ static const struct bp_block_child_info children[] = {
 BP_BLOCK_DRIVER(vpc_driver, "vpc", "Virtual hard disks (VHD)", struct vpc, NULL, .flags = BP_BLOCK_FORMAT,
                 .children = children, .probe = vpc_probe, .open = vpc_open, .close = sparse_close,
                 .read = sparse_read, .write = sparse_write, .flush = sparse_flush, .discard = sparse_discard,
-                .write_zeroes = sparse_zeroes, .status = sparse_status, .length = sparse_length,
+                .write_zeroes = sparse_zeroes, .resize = sparse_resize, .status = sparse_status,
+                .length = sparse_length,
                 .limits = vpc_limits, .info = vpc_info, .reopen_prepare = sparse_reopen, .create = vpc_create,
                 .check = vpc_check, .measure = vpc_measure);
 BP_MODULE("block-vpc", "Virtual hard disks (VHD)", imports, {BP_PROVIDE_OTHER, &vpc_driver});

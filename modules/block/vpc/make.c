@@ -122,6 +122,19 @@ static void fill_footer(uint8_t *f, const struct wish *w)
     put_be32(f + FOOTER_SUM, vpc_sum(f, FOOTER_BYTES, FOOTER_SUM));
 }
 
+/* Everyone takes it for exact from now on, whatever the geometry is. */
+void vpc_set_size(uint8_t *f, uint64_t size)
+{
+    struct geometry g = geometry_of(size / 512);
+
+    memcpy(f + CREATOR, "win ", 4);
+    put_be64(f + CURRENT_SIZE, size);
+    put_be16(f + CYLINDERS, (uint16_t)g.cylinders);
+    f[HEADS] = (uint8_t)g.heads;
+    f[SECTORS] = (uint8_t)g.sectors;
+    put_be32(f + FOOTER_SUM, vpc_sum(f, FOOTER_BYTES, FOOTER_SUM));
+}
+
 static int write_header(struct bp_block_child *file, const struct wish *w)
 {
     uint8_t h[HEADER_BYTES] = "cxsparse";

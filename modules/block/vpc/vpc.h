@@ -34,6 +34,7 @@ struct vpc {
 
 /* ---- make.c ---- */
 uint32_t vpc_sum(const uint8_t *bytes, unsigned n, unsigned at); /* that of the field at `at` */
+void vpc_set_size(uint8_t *footer, uint64_t size);
 int vpc_create(struct bp_block_child *file, struct bp_value *options, struct bp_error *err);
 int vpc_measure(struct bp_value *options, uint64_t size, uint64_t used, struct bp_block_measure *ret,
                 struct bp_error *err);
