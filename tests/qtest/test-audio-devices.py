@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Back ends of sound devices: OSS, ALSA's descriptors, sndio, the buffers of SDL. What is played is heard where it
+comes out: padsp serves /dev/dsp and ALSA's plugin a PCM on a PulseAudio server, whose monitor is recorded.
+"""
+import glob
+import re
+import time
+
+from qtest import Failed, Tap
+from soundmachine import Machine, frames_of, is_the_tone, play, play_unattended, record, record_pulse
+from soundserver import Home, Missing, needs, pulse
+
+CARD = ("-device", "AC97,audiodev=a,addr=4")
+
+
+def padsp():
+    """The library with which padsp starts programs (its script in bookworm names it wrongly)."""
+    found = glob.glob("/usr/lib/*/pulseaudio/libpulsedsp.so")
+    if not found:
+        raise Missing("libpulsedsp is not installed")
+    return found[0]
+
+
+def machine_under(home, preload, *args, **more):
+    """Only the machine runs with it, not the test's own tools."""
+    before = dict(home.env)
+    home.env.update(LD_PRELOAD=preload, **more)
+    try:
+        return Machine(home, *args)
+    finally:
+        home.env = before
+
+
+def is_broken(path):
+    """The tone has gaps."""
+    try:
+        is_the_tone(frames_of(path), 44100)
+    except AssertionError as e:
+        assert "the longest stretch" in str(e), e
+        return True
+    return False
+
+
+# ---- OSS ----
+
+def oss(home, keys="", **more):
+    return machine_under(home, padsp(), "-audiodev", "oss,id=a" + keys, *CARD, PADSP_DEBUG="1", **more)
+
+
+def oss_hears_the_tone():
+    with Home() as home:
+        pulse(home)
+        with oss(home) as q:
+            record_pulse(home)
+            said = play(q, heard=home.file("heard"))
+            assert "OSS Emulation" in home.run("pactl", "list", "sink-inputs").stdout
+            assert " 0 of them missing" in said, said
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+def oss_devices_are_those_that_were_named():
+    with Home() as home:
+        pulse(home)
+        with oss(home, ",out.dev=/dev/adsp,out.try-poll=off") as q:
+            record_pulse(home)
+            play(q, heard=home.file("heard"))
+        is_the_tone(frames_of(home.file("heard")), 44100)
+        for wrong, why in (("/dev/nowhere", "'/dev/nowhere': No such file"), ("/dev/null", "'/dev/null' is no OSS")):
+            try:
+                with oss(home, ",out.dev=" + wrong):
+                    raise AssertionError("it started")
+            except Failed as e:
+                assert why in str(e), e
+
+
+def oss_is_recorded_from():
+    with Home() as home:
+        pulse(home)
+        home.start("pacat", "-d", "first", "--rate=44100", "--channels=2", "--format=s16le", "--raw",
+                   "--latency-msec=20", write_tone(home))
+        with oss(home, ",in.dev=/dev/dsp", PULSE_SOURCE="first.monitor") as q:
+            frames = record(q)
+        is_the_tone(frames, 48000)
+
+
+def oss_buffers_are_cut_as_told():
+    """-1 for the policy: the sizes of the buffer are used. Others are told to version 4, which padsp is not."""
+    with Home() as home:
+        pulse(home)
+        for keys, pieces, size in ((",out.buffer-count=8", 8, 1024), (",out.buffer-count=2", 2, 4096),
+                                   (",out.buffer-count=4,out.buffer-length=100000", 4, 4096)):
+            with oss(home, ",dsp-policy=-1" + keys) as q:
+                play(q, 0.3)
+                told = q.errors()
+            assert "fragsize=%d, fragstotal=%d," % (size, pieces) in told, (keys, told[:3000])
+            assert "unknown ioctl 0xc004502d" not in told, told[:3000]  # SNDCTL_DSP_POLICY
+        with oss(home, ",dsp-policy=3") as q:
+            play(q, 0.3)
+            told = q.errors()
+        assert re.search("unknown ioctl 0xc004502d.*\n.*SNDCTL_DSP_SETFRAGMENT: 0x0004000b", told), told[:3000]
+
+
+def oss_calls_when_it_has_room():
+    """With a timer that looks once a second only what the descriptor says keeps the tone whole."""
+    with Home() as home:
+        pulse(home)
+        with oss(home, ",timer-period=1000000") as q:
+            record_pulse(home)
+            said = play_unattended(q, 3)
+            assert "running by its calls" in said, said
+        is_the_tone(frames_of(home.file("heard")), 44100)
+    with Home() as home:
+        pulse(home)
+        with oss(home, ",timer-period=1000000,out.try-poll=off") as q:
+            record_pulse(home)
+            said = play_unattended(q, 3)
+            assert "running," in said, said
+        assert is_broken(home.file("heard"))
+
+
+def oss_falls_back_to_the_timer():
+    """aoss serves read() and write(), but a descriptor that is ready all the time."""
+    with Home() as home:
+        pulse(home)
+        needs("aoss")
+        with open(home.file(".asoundrc"), "w") as f:
+            f.write("pcm.dsp0 { type pulse }")
+        with machine_under(home, "libaoss.so", "-audiodev", "oss,id=a", *CARD) as q:
+            record_pulse(home)
+            said = play(q, heard=home.file("heard"))
+            assert "running," in said, said
+            assert "has room all the time; a timer looks instead" in q.errors(), q.errors()
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+# ---- ALSA ----
+
+def alsa_pulse(home):
+    with open(home.file(".asoundrc"), "w") as f:
+        f.write("pcm.served { type pulse }")
+
+
+def alsa_calls_when_it_has_room():
+    with Home() as home:
+        pulse(home)
+        alsa_pulse(home)
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=served,in.dev=null,timer-period=1000000", *CARD) as q:
+            record_pulse(home)
+            said = play_unattended(q, 3)
+            assert "running by its calls" in said, said
+        is_the_tone(frames_of(home.file("heard")), 44100)
+    with Home() as home:
+        pulse(home)
+        alsa_pulse(home)
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=served,in.dev=null,timer-period=1000000,out.try-poll=off",
+                     *CARD) as q:
+            record_pulse(home)
+            said = play_unattended(q, 3)
+            assert "running," in said, said
+        assert is_broken(home.file("heard"))
+
+
+def alsa_calls_when_frames_have_come():
+    with Home() as home:
+        pulse(home)
+        alsa_pulse(home)
+        home.start("pacat", "-d", "first", "--rate=44100", "--channels=2", "--format=s16le", "--raw",
+                   "--latency-msec=20", write_tone(home))
+        home.env["PULSE_SOURCE"] = "first.monitor"
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=null,in.dev=served,timer-period=1000000", *CARD) as q:
+            frames = record(q)
+            said = q.qmp("human-monitor-command", {"command-line": "info audio"})
+            assert "running by its calls" in said, said
+        is_the_tone(frames, 48000)
+
+
+def alsa_stands_while_the_machine_does():
+    """Its calls cost nothing then, and go on with the machine."""
+    with Home() as home:
+        pulse(home)
+        alsa_pulse(home)
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=served,in.dev=null", *CARD) as q:
+            record_pulse(home)
+            play(q, 0.3)
+            q.qmp("stop")
+            time.sleep(0.5)
+            before = seconds_of_work(q)
+            time.sleep(1)
+            assert seconds_of_work(q) - before < 0.1
+            q.qmp("cont")
+            said = play(q, heard=home.file("heard"))
+            assert "running by its calls" in said, said
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+def alsa_falls_back_to_the_timer():
+    """A device without a clock has room all the time: the machine is not kept busy by it."""
+    with Home() as home:
+        with Machine(home, "-audiodev", "alsa,id=a,out.dev=null,in.dev=null", *CARD) as q:
+            said = play(q, 1)
+            assert "by its calls" not in said, said
+            assert "has room all the time; a timer looks instead" in q.errors(), q.errors()
+
+
+def seconds_of_work(q):
+    with open("/proc/%d/stat" % q.process.pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def write_tone(home):
+    import struct
+    from ac97 import tone
+    with open(home.file("tone"), "wb") as f:
+        for left, right in tone(44100, 1000, 44100 * 60):
+            f.write(struct.pack("<hh", left, right))
+    return home.file("tone")
+
+
+tap = Tap()
+for case in (oss_hears_the_tone, oss_devices_are_those_that_were_named, oss_is_recorded_from,
+             oss_buffers_are_cut_as_told, oss_calls_when_it_has_room, oss_falls_back_to_the_timer,
+             alsa_calls_when_it_has_room, alsa_calls_when_frames_have_come, alsa_stands_while_the_machine_does,
+             alsa_falls_back_to_the_timer):
+    tap.case(case.__name__, case)
+tap.done()
