@@ -244,8 +244,6 @@ static void device_ready(void *opaque)
 
 static void start_polling(struct audio_stream *s)
 {
-    s->wakes = 0;
-    s->wakes_ns = bp_clock_ns(BP_CLOCK_REALTIME);
     if (!s->timed && !s->polled && s->class->stream_poll)
         s->polled = s->class->stream_poll(s->host, device_ready, s) == 0;
 }
