@@ -140,6 +140,77 @@ def oss_falls_back_to_the_timer():
         is_the_tone(frames_of(home.file("heard")), 44100)
 
 
+def device(home, keys):
+    """A device of version 4 whose buffer can be mapped: dsp-shim.c."""
+    home.told = home.file("told")
+    if os.path.exists(home.told):
+        os.unlink(home.told)
+    return machine_under(home, os.path.join(os.environ["BACKPLANE_BUILD"], "tests/qtest/dsp-shim.so"), "-audiodev",
+                         "oss,id=a" + keys, *CARD, DSP_HEARD=home.file("heard"), DSP_TOLD=home.told)
+
+
+def oss_plays_from_the_mapped_buffer():
+    with Home() as home:
+        with device(home, ",try-mmap=on,out.try-poll=off,dsp-policy=-1,out.buffer-count=8") as q:
+            said = play_unattended(q, 3)
+            assert re.search(r"ac97.out: .*, latency (\d+) us", said), said
+            latency = int(re.search(r"ac97.out: .*, latency (\d+) us", said).group(1))
+            assert 10000 < latency < 46440 + 1000, said
+        assert "mapped 8192\n" in read(home.told), read(home.told)
+        is_the_tone(frames_of(home.file("heard")), 44100, least=2.5)
+        with device(home, ",out.try-poll=off"):
+            pass
+        assert "mapped" not in read(home.told), read(home.told)
+
+
+def oss_is_silent_when_frames_come_late():
+    """What lies in the mapped buffer is heard once."""
+    with Home() as home:
+        with device(home, ",try-mmap=on,out.try-poll=off,dsp-policy=-1") as q:
+            play_unattended(q, 0.5)
+            q.outb(0xC11B, 0)  # the card stops
+            time.sleep(0.1)
+            play_unattended(q, 0.5)
+            q.qmp("stop")  # so does guest time, and the timer with it
+            time.sleep(1)
+        heard = [left for left, _ in frames_of(home.file("heard"))]
+        assert max(heard) > 15000, max(heard)
+        # The buffer turns about 21 times in a second.
+        loud = sum(any(abs(v) > 2000 for v in heard[-i - 400:-i]) for i in range(400, 40000, 400))
+        assert loud < 99, loud
+
+
+def oss_writes_where_nothing_can_be_mapped():
+    with Home() as home:
+        pulse(home)
+        with oss(home, ",try-mmap=on") as q:
+            record_pulse(home)
+            play(q, heard=home.file("heard"))
+            assert "the buffer of '/dev/dsp' cannot be mapped" in q.errors()
+        is_the_tone(frames_of(home.file("heard")), 44100)
+
+
+def oss_devices_are_opened_as_told():
+    with Home() as home:
+        for keys, opened, policy in (("", "", "policy 5"), (",exclusive=on,dsp-policy=0", " exclusively", "policy 0"),
+                                     (",exclusive=off,dsp-policy=10", "", "policy 10"),
+                                     (",dsp-policy=-1,in.buffer-count=2,out.buffer-count=16", "", None)):
+            with device(home, keys):
+                pass
+            told = read(home.told).splitlines()
+            assert told[0] == "open in" + opened and "open out" + opened in told, (keys, told)
+            if policy:
+                assert told.count(policy) == len(told) - 2 == 2, (keys, told)  # fragments are the device's affair
+            else:
+                assert told == ["open in", "fragments 2 of 4096", "open out", "fragments 16 of 512"], told
+        for wrong in (-2, 11):
+            try:
+                with device(home, ",dsp-policy=%d" % wrong):
+                    raise AssertionError("it started")
+            except Failed as e:
+                assert "dsp-policy" in str(e), e
+
+
 # ---- ALSA ----
 
 def alsa_pulse(home):
@@ -313,6 +384,8 @@ def write_tone(home):
 tap = Tap()
 for case in (oss_hears_the_tone, oss_devices_are_those_that_were_named, oss_is_recorded_from,
              oss_buffers_are_cut_as_told, oss_calls_when_it_has_room, oss_falls_back_to_the_timer,
+             oss_plays_from_the_mapped_buffer, oss_is_silent_when_frames_come_late,
+             oss_writes_where_nothing_can_be_mapped, oss_devices_are_opened_as_told,
              alsa_calls_when_it_has_room, alsa_calls_when_frames_have_come, alsa_stands_while_the_machine_does,
              alsa_falls_back_to_the_timer, sndio_hears_the_tone, sndio_devices_are_those_that_were_named,
              sndio_is_recorded_from, sndio_buffers_are_as_long_as_told):
