@@ -368,6 +368,51 @@ def sndio_buffers_are_as_long_as_told():
             assert abs(got - frames) < 481, (keys, got)  # in blocks of the server's
 
 
+# ---- SDL ----
+
+# What SDL is asked for, told by a library that is loaded before it.
+SDL_TELLS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+struct spec { int rate; unsigned short format; unsigned char channels, silence; unsigned short samples; };
+unsigned SDL_OpenAudioDevice(const char *name, int input, const struct spec *wanted, struct spec *got, int changes)
+{
+    unsigned (*theirs)(const char *, int, const struct spec *, struct spec *, int) =
+        dlsym(RTLD_NEXT, "SDL_OpenAudioDevice");
+    FILE *f = fopen(getenv("SDL_TELLS"), "a");
+    fprintf(f, "%s %u\n", input ? "in" : "out", wanted->samples);
+    fclose(f);
+    return theirs(name, input, wanted, got, changes);
+}
+"""
+
+
+def sdl_s_buffers_are_as_told():
+    """SDL is asked for pieces of that size, and what waits for it is so many of them."""
+    needs("cc")
+    with Home() as home:
+        with open(home.file("tells.c"), "w") as f:
+            f.write(SDL_TELLS)
+        made = home.run("cc", "-shared", "-fPIC", "-w", "-o", home.file("tells.so"), home.file("tells.c"), "-ldl",
+                        "-Wl,--no-as-needed", "-l:libSDL2-2.0.so.0")
+        assert made.returncode == 0, made.stderr
+        for keys, pieces in (("", (512, 512, 4)), (",in.buffer-count=2,out.buffer-count=1", (1024, 2048, 1)),
+                             (",out.buffer-count=16,out.buffer-length=200000", (512, 512, 16)),
+                             (",out.buffer-count=2,out.buffer-length=200000", (512, 4096, 2))):
+            with machine_under(home, home.file("tells.so"), "-audiodev", "sdl,id=a" + keys, *CARD,
+                               SDL_TELLS=home.file("told"), SDL_AUDIODRIVER="disk", SDL_DISKAUDIOFILEIN="/dev/zero",
+                               SDL_DISKAUDIOFILE=home.file("heard")) as q:
+                said = play(q, 1)
+            told = read(home.file("told")).split()[-4:]
+            frames, count = pieces[1], pieces[2]
+            assert told == ["in", str(pieces[0]), "out", str(frames)], (keys, told)
+            latency = int(re.search(r"ac97.out: .*, latency (\d+) us", said).group(1))
+            wanted = frames * count / 44100 * 1e6 + 20000  # two turns of the timer besides
+            assert wanted - frames / 44100 * 1e6 - 20000 < latency < wanted + 10000, (keys, latency, wanted)
+
+
 def seconds_of_work(q):
     with open("/proc/%d/stat" % q.process.pid) as f:
         fields = f.read().rsplit(")", 1)[1].split()
@@ -388,7 +433,8 @@ for case in (oss_hears_the_tone, oss_devices_are_those_that_were_named, oss_is_r
              oss_writes_where_nothing_can_be_mapped, oss_devices_are_opened_as_told,
              alsa_calls_when_it_has_room, alsa_calls_when_frames_have_come, alsa_stands_while_the_machine_does,
              alsa_falls_back_to_the_timer, sndio_hears_the_tone, sndio_devices_are_those_that_were_named,
-             sndio_is_recorded_from, sndio_buffers_are_as_long_as_told):
+             sndio_is_recorded_from, sndio_buffers_are_as_long_as_told,
+             sdl_s_buffers_are_as_told):
     if sys.argv[1:] and case.__name__ not in sys.argv[1:]:
         continue
     tap.case(case.__name__, case)
