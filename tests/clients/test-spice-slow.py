@@ -58,8 +58,9 @@ drawn.seed = 20
 def gradient(q):
     """A picture as a camera makes them."""
     gradient.seed += 1
-    q.write(MEMORY, b"".join(bytes(((gradient.seed % 11) * 9 + (x + y) * 150 // (q.width + q.height), x * 200 // q.width,
-                                    y * 200 // q.height, 0)) for y in range(q.height) for x in range(q.width)))
+    start, both = gradient.seed % 11 * 9, q.width + q.height
+    q.write(MEMORY, b"".join(bytes((start + (x + y) * 150 // both, x * 200 // q.width, y * 200 // q.height, 0))
+                             for y in range(q.height) for x in range(q.width)))
 
 
 gradient.seed = 0
