@@ -43,6 +43,12 @@ def free_port():
         return s.getsockname()[1]
 
 
+def listens(port):
+    """The page tries once."""
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Page(http.server.BaseHTTPRequestHandler):
     """spice-html5's files, a page that uses them, and what that page posts; the answer is what shall happen to it."""
 
@@ -72,8 +78,11 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        try:
+            self.end_headers()
+            self.wfile.write(data)
+        except ConnectionError:
+            pass  # the browser is gone
 
     def log_message(self, *words):
         pass
@@ -91,14 +100,20 @@ class Browser:
         Page.page = PAGE.replace("PORT", str(gate)).replace("PASSWORD", password)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.processes = [
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             start_new_session=True)
-            for command in (
-                ["websockify", "127.0.0.1:%d" % gate, "127.0.0.1:%d" % port],
-                ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                 "--user-data-dir=" + os.path.join(FOLDER, "chromium"),
-                 "http://127.0.0.1:%d/" % self.server.server_address[1]])]
+        self.processes = []
+        self.start("websockify", "127.0.0.1:%d" % gate, "127.0.0.1:%d" % port)
+        try:
+            wait(lambda: listens(gate), "websockify does not come")
+        except AssertionError:
+            self.__exit__()
+            raise
+        self.start("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                   "--user-data-dir=" + os.path.join(FOLDER, "chromium"),
+                   "http://127.0.0.1:%d/" % self.server.server_address[1])
+
+    def start(self, *command):
+        self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                               stderr=subprocess.DEVNULL, start_new_session=True))
 
     def __enter__(self):
         return self
