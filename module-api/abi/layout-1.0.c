@@ -133,7 +133,8 @@ _Static_assert(offsetof(struct bp_audiodev_class, stream_room) == 168, "bp_audio
 _Static_assert(offsetof(struct bp_audiodev_class, stream_write) == 176, "bp_audiodev_class.stream_write");
 _Static_assert(offsetof(struct bp_audiodev_class, stream_read) == 184, "bp_audiodev_class.stream_read");
 _Static_assert(offsetof(struct bp_audiodev_class, stream_latency) == 192, "bp_audiodev_class.stream_latency");
-_Static_assert(offsetof(struct bp_audiodev_class, reserved) == 200, "bp_audiodev_class.reserved");
+_Static_assert(offsetof(struct bp_audiodev_class, stream_poll) == 200, "bp_audiodev_class.stream_poll");
+_Static_assert(offsetof(struct bp_audiodev_class, reserved) == 208, "bp_audiodev_class.reserved");
 _Static_assert(sizeof(struct bp_audiodev_direction) == 32, "bp_audiodev_direction");
 _Static_assert(offsetof(struct bp_audiodev_direction, mixing_engine) == 0, "bp_audiodev_direction.mixing_engine");
 _Static_assert(offsetof(struct bp_audiodev_direction, fixed_settings) == 1, "bp_audiodev_direction.fixed_settings");

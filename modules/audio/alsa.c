@@ -9,11 +9,13 @@
 #include <bp/clock.h>
 #include <bp/host/audio.h>
 #include <bp/log.h>
+#include <bp/loop.h>
 
 BP_USE(audio, struct bp_audio_interface, "audio", 1);
 static const struct bp_import imports[] = {BP_IMPORT(audio, "audio", 1), {0}};
 
 #define DEFAULT_BUFFER_US 92880u
+#define MAX_DESCRIPTORS 16
 
 struct alsa_direction {
     char *dev;
@@ -30,8 +32,13 @@ struct alsa {
 struct alsa_stream {
     snd_pcm_t *pcm;
     uint32_t frame, rate;
-    bool input, complained, running;
+    bool input, complained, running, try_poll;
     int64_t lost_ns;
+    struct pollfd fds[MAX_DESCRIPTORS];
+    struct bp_watch *watches[MAX_DESCRIPTORS];
+    unsigned count;
+    void (*ready)(void *opaque);
+    void *opaque;
 };
 
 static void be_silent(const char *file, int line, const char *function, int error, const char *format, ...)
@@ -137,6 +144,7 @@ static int stream_open(struct bp_object *obj, struct bp_audio_request *request, 
     t = bp_alloc(sizeof(*t));
     t->pcm = pcm;
     t->input = request->input;
+    t->try_poll = d->try_poll;
     t->rate = request->format.rate;
     t->frame = bp_audio_frame_bytes(&request->format);
     *ret_stream = t;
@@ -243,12 +251,63 @@ static uint32_t stream_latency(void *stream)
     return (uint32_t)((uint64_t)frames * 1000000 / t->rate);
 }
 
+/* ---- its descriptors ---- */
+
+static void stop_polling(struct alsa_stream *t)
+{
+    for (unsigned i = 0; i < t->count; i++)
+        bp_watch_free(t->watches[i]);
+    t->count = 0;
+}
+
+/* What they say is not always what is meant: the library knows. */
+static void descriptor_ready(void *opaque, unsigned events)
+{
+    struct alsa_stream *t = opaque;
+    unsigned short meant = 0;
+
+    if (t->complained) { /* the engine's timer goes on, and finds out */
+        stop_polling(t);
+        return;
+    }
+    if (poll(t->fds, t->count, 0) < 0 || snd_pcm_poll_descriptors_revents(t->pcm, t->fds, t->count, &meant) < 0)
+        return;
+    if ((events & BP_WATCH_HUP) || (meant & (POLLIN | POLLOUT | POLLERR | POLLHUP)))
+        t->ready(t->opaque);
+}
+
+static int stream_poll(void *stream, void (*ready)(void *opaque), void *opaque)
+{
+    struct alsa_stream *t = stream;
+    int n;
+
+    stop_polling(t);
+    if (!ready)
+        return 0;
+    n = snd_pcm_poll_descriptors_count(t->pcm);
+    if (!t->try_poll || t->complained || n < 1 || n > MAX_DESCRIPTORS)
+        return -ENOTSUP;
+    n = snd_pcm_poll_descriptors(t->pcm, t->fds, (unsigned)n);
+    if (n < 1)
+        return -ENOTSUP;
+    t->count = (unsigned)n;
+    t->ready = ready;
+    t->opaque = opaque;
+    for (unsigned i = 0; i < t->count; i++) {
+        unsigned events = ((t->fds[i].events & POLLIN) ? BP_WATCH_IN : 0) |
+                          ((t->fds[i].events & POLLOUT) ? BP_WATCH_OUT : 0);
+
+        t->watches[i] = bp_watch_new(NULL, bp_context_main(NULL), t->fds[i].fd, events, descriptor_ready, t);
+    }
+    return 0;
+}
+
 #define DIRECTION(DIR) \
     BP_PROP(#DIR ".dev", STRING, struct alsa, DIR.dev, "default", "device, as ALSA names them"), \
     BP_PROP_RANGE(#DIR ".period-length", UINT32, struct alsa, DIR.period_length, NULL, 0, 10000000, \
                   "microseconds of a period"), \
     BP_PROP(#DIR ".try-poll", BOOL, struct alsa, DIR.try_poll, "on", \
-            "wake up when the device does; the timer does that here, so that it changes nothing")
+            "move frames when the device's descriptors say so, if it has any that do; off: when the timer looks")
 static const struct bp_field props[] = {
     BP_AUDIODEV_PROPS(struct alsa, options), DIRECTION(in), DIRECTION(out),
     BP_PROP_RANGE("threshold", UINT32, struct alsa, threshold, "0", 0, 10000000,
@@ -256,5 +315,5 @@ static const struct bp_field props[] = {
 BP_AUDIODEV(alsa_class, "alsa", "ALSA", struct alsa, options, props, .preference = 30,
             .stream_open = stream_open, .stream_close = stream_close, .stream_run = stream_run,
             .stream_room = stream_room, .stream_write = stream_write, .stream_read = stream_read,
-            .stream_latency = stream_latency);
+            .stream_latency = stream_latency, .stream_poll = stream_poll);
 BP_MODULE("audio-alsa", "ALSA", imports, {BP_PROVIDE_OTHER, &alsa_class});

@@ -45,6 +45,11 @@ struct audio_stream {
     int64_t start_ns; /* paced: guest time of frame 0 */
     uint64_t done;    /* frames since */
     uint64_t missing; /* frames for which a voice had nothing */
+    bool polled;      /* the device calls when it has room */
+    bool timed;       /* it cannot, or does not do it well: the timer looks */
+    unsigned wakes;   /* calls since `wakes_ns`, which is real time */
+    int64_t wakes_ns;
+    int64_t turn_ns; /* real time of the last turn */
     struct audio_stream *next;
 };
 

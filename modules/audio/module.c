@@ -221,8 +221,8 @@ static void hmp_info_audio(struct bp_monitor *mon, struct bp_value *args)
         for (const struct audio_stream *s = dev->streams; s; s = s->next) {
             bp_monitor_printf(mon, "  %s: %u Hz, %u channels, %s, %llu frames, %llu of them missing\n",
                               s->input ? "in" : "out", s->format.rate, s->format.channels,
-                              s->running ? "running" : "stopped", (unsigned long long)s->done,
-                              (unsigned long long)s->missing);
+                              !s->running ? "stopped" : s->polled ? "running by its calls" : "running",
+                              (unsigned long long)s->done, (unsigned long long)s->missing);
             for (const struct bp_voice *v = s->voices; v; v = v->next)
                 bp_monitor_printf(mon, "    %s: %u Hz, %u channels, %s, latency %u us\n", v->name, v->format.rate,
                                   v->format.channels, v->active ? "active" : "silent",

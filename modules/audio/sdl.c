@@ -25,6 +25,7 @@ struct sdl_stream {
     SDL_AudioDeviceID id;
     struct audio_ring ring;
     uint32_t frame, rate, silence;
+    uint32_t most; /* frames that wait in the ring, which may be larger */
     bool input;
 };
 
@@ -88,8 +89,8 @@ static int stream_open(struct bp_object *obj, struct bp_audio_request *request, 
     t->rate = f->rate;
     t->frame = bp_audio_frame_bytes(f);
     t->silence = f->sample == BP_SAMPLE_U8 ? 0x80 : 0;
-    audio_ring_init(&t->ring, piece * count + 2 * (uint32_t)((uint64_t)s->options.timer_period * f->rate / 1000000),
-                    t->frame);
+    t->most = piece * count + 2 * (uint32_t)((uint64_t)s->options.timer_period * f->rate / 1000000);
+    audio_ring_init(&t->ring, t->most, t->frame);
     t->id = SDL_OpenAudioDevice(NULL, request->input, &spec, NULL, 0);
     if (!t->id) {
         audio_ring_free(&t->ring);
@@ -124,8 +125,9 @@ static void stream_run(void *stream, bool on)
 static uint32_t stream_room(void *stream)
 {
     struct sdl_stream *t = stream;
+    uint32_t used = audio_ring_used(&t->ring);
 
-    return t->input ? audio_ring_used(&t->ring) : audio_ring_room(&t->ring);
+    return t->input ? used : used < t->most ? t->most - used : 0;
 }
 
 static uint32_t stream_write(void *stream, const void *data, uint32_t frames)

@@ -30,6 +30,10 @@ struct sndio {
 struct sndio_stream {
     struct sio_hdl *handle;
     uint32_t frame, rate, buffer; /* `buffer`: frames that may wait in it */
+    uint8_t part[BP_AUDIO_CHANNELS_MAX * 4]; /* of a frame that was read */
+    uint32_t part_bytes;
+    uint8_t *rest; /* of what was to be written, when the server did not take it at once */
+    size_t rest_bytes;
     bool input, complained;
     int64_t moved, played; /* frames given to it (taken from it); as it says where it is */
     int64_t lost_ns;
@@ -99,7 +103,7 @@ static int stream_open(struct bp_object *obj, struct bp_audio_request *request, 
     t->input = request->input;
     t->rate = request->format.rate;
     t->frame = bp_audio_frame_bytes(&request->format);
-    t->buffer = par.appbufsz;
+    t->buffer = par.bufsz; /* with what the server itself keeps */
     sio_onmove(handle, moved, t);
     *ret_stream = t;
     return 0;
@@ -110,6 +114,7 @@ static void stream_close(void *stream)
     struct sndio_stream *t = stream;
 
     sio_close(t->handle);
+    free(t->rest);
     free(t);
 }
 
@@ -118,6 +123,7 @@ static void stream_run(void *stream, bool on)
     struct sndio_stream *t = stream;
 
     t->moved = t->played = 0;
+    t->rest_bytes = t->part_bytes = 0;
     if (on)
         sio_start(t->handle);
     else
@@ -138,6 +144,16 @@ static uint32_t room_without_server(struct sndio_stream *t)
     return passed > 500000000 ? t->rate / 2 : (uint32_t)(passed * t->rate / 1000000000);
 }
 
+static bool write_rest(struct sndio_stream *t)
+{
+    size_t n = t->rest_bytes ? sio_write(t->handle, t->rest, t->rest_bytes) : 0;
+
+    t->rest_bytes -= n;
+    if (n && t->rest_bytes)
+        memmove(t->rest, t->rest + n, t->rest_bytes);
+    return !t->rest_bytes;
+}
+
 static uint32_t stream_room(void *stream)
 {
     struct sndio_stream *t = stream;
@@ -152,6 +168,8 @@ static uint32_t stream_room(void *stream)
         return room_without_server(t);
     if (t->input)
         return t->rate / 2;
+    if (!write_rest(t))
+        return 0;
     waiting = t->moved - t->played;
     return waiting >= (int64_t)t->buffer ? 0 : (uint32_t)((int64_t)t->buffer - waiting);
 }
@@ -159,20 +177,36 @@ static uint32_t stream_room(void *stream)
 static uint32_t stream_write(void *stream, const void *data, uint32_t frames)
 {
     struct sndio_stream *t = stream;
-    size_t n = t->complained ? (size_t)frames * t->frame : sio_write(t->handle, data, (size_t)frames * t->frame);
+    size_t bytes = (size_t)frames * t->frame, n;
 
-    t->moved += (int64_t)(n / t->frame);
-    return (uint32_t)(n / t->frame);
+    if (t->complained)
+        return frames;
+    if (!write_rest(t))
+        return 0;
+    n = sio_write(t->handle, data, bytes);
+    if (n < bytes) {
+        t->rest_bytes = bytes - n;
+        t->rest = bp_realloc(t->rest, t->rest_bytes);
+        memcpy(t->rest, (const uint8_t *)data + n, t->rest_bytes);
+    }
+    t->moved += frames;
+    return frames;
 }
 
 static uint32_t stream_read(void *stream, void *data, uint32_t frames)
 {
     struct sndio_stream *t = stream;
+    size_t bytes = (size_t)frames * t->frame;
 
-    if (!t->complained)
-        return (uint32_t)(sio_read(t->handle, data, (size_t)frames * t->frame) / t->frame);
-    memset(data, 0, (size_t)frames * t->frame);
-    return frames;
+    if (t->complained) {
+        memset(data, 0, bytes);
+        return frames;
+    }
+    memcpy(data, t->part, t->part_bytes);
+    bytes = t->part_bytes + sio_read(t->handle, (uint8_t *)data + t->part_bytes, bytes - t->part_bytes);
+    t->part_bytes = (uint32_t)(bytes % t->frame);
+    memcpy(t->part, (uint8_t *)data + bytes - t->part_bytes, t->part_bytes);
+    return (uint32_t)(bytes / t->frame);
 }
 
 static uint32_t stream_latency(void *stream)

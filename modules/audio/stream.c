@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Streams of the host, and the engine that fills them: as many frames as the host takes are asked of the
- * voices, mixed and handed over; the other way round for input. A timer looks while a voice is active.
+ * voices, mixed and handed over; the other way round for input. While a voice is active a device that can tell
+ * calls when it has room; for others a timer looks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,10 +10,14 @@
 
 #include <bp/log.h>
 #include <bp/loop.h>
+#include <bp/run.h>
 
 #include "audio.h"
 
 #define NS_PER_S INT64_C(1000000000)
+#define CHECK_NS (NS_PER_S / 2)    /* between two looks at a device that should call by itself */
+#define WAKES_NS (NS_PER_S / 10)   /* in which it may call... */
+#define WAKES_MOST 400u            /* ...so often */
 
 /* ---- output ---- */
 
@@ -155,6 +160,7 @@ void audio_stream_turn(struct audio_stream *s)
     uint32_t left = paced ? due(s) : s->class->stream_room(s->host), moved;
 
     s->busy = true;
+    s->turn_ns = bp_clock_ns(BP_CLOCK_REALTIME);
     while (left && is_wanted(s)) {
         uint32_t n = left < AUDIO_CHUNK ? left : AUDIO_CHUNK;
 
@@ -184,13 +190,75 @@ void audio_stream_sync(struct audio_stream *s)
         audio_stream_turn(s);
 }
 
+/* ---- devices that call ---- */
+
+static void stop_polling(struct audio_stream *s)
+{
+    if (s->polled)
+        s->class->stream_poll(s->host, NULL, NULL);
+    s->polled = false;
+}
+
+static void set_timer(struct audio_stream *s)
+{
+    int64_t period = (int64_t)s->dev->options->timer_period * 1000;
+
+    bp_timer_set(s->timer, bp_timer_now(s->timer) + (s->polled ? CHECK_NS : period));
+}
+
+static void use_timer(struct audio_stream *s)
+{
+    stop_polling(s);
+    s->timed = true;
+    set_timer(s);
+}
+
+/* A device that has room all the time is none that keeps time: its descriptor would keep the main thread busy. */
+static bool calls_too_often(struct audio_stream *s)
+{
+    int64_t now = bp_clock_ns(BP_CLOCK_REALTIME);
+
+    if (now - s->wakes_ns > WAKES_NS) {
+        s->wakes_ns = now;
+        s->wakes = 0;
+    }
+    return ++s->wakes > WAKES_MOST;
+}
+
+static void device_ready(void *opaque)
+{
+    struct audio_stream *s = opaque;
+
+    if (!bp_machine_running(s->machine)) { /* the timer goes on when guest time does, and polls again */
+        stop_polling(s);
+        set_timer(s);
+        return;
+    }
+    if (calls_too_often(s)) {
+        bp_warn("audiodev %s: the device has room all the time; a timer looks instead", s->dev->id);
+        use_timer(s);
+        return;
+    }
+    audio_stream_turn(s);
+}
+
+static void start_polling(struct audio_stream *s)
+{
+    if (!s->timed && !s->polled && s->class->stream_poll)
+        s->polled = s->class->stream_poll(s->host, device_ready, s) == 0;
+}
+
 static void turn(void *opaque)
 {
     struct audio_stream *s = opaque;
-    struct bp_timer *timer = s->timer;
-    int64_t period = (int64_t)s->dev->options->timer_period * 1000, now = bp_timer_now(timer);
 
-    bp_timer_set(timer, now + period); /* first: the turn may close the stream */
+    /* It has been lost, say, and its descriptor with it. */
+    if (s->polled && bp_clock_ns(BP_CLOCK_REALTIME) - s->turn_ns > CHECK_NS / 2 &&
+        s->class->stream_room(s->host) > s->format.rate / 100)
+        use_timer(s);
+    else
+        start_polling(s);
+    set_timer(s); /* first: the turn may close the stream */
     audio_stream_turn(s);
 }
 
@@ -204,12 +272,16 @@ void audio_stream_update(struct audio_stream *s)
     s->start_ns = bp_virtual_ns(s->machine);
     s->done = 0;
     audio_capture_running(s, wanted);
+    if (!wanted)
+        stop_polling(s);
     if (s->class->stream_run)
         s->class->stream_run(s->host, wanted);
-    if (wanted)
-        bp_timer_set(s->timer, s->start_ns + (int64_t)s->dev->options->timer_period * 1000);
-    else
+    if (wanted) {
+        start_polling(s);
+        set_timer(s);
+    } else {
         bp_timer_cancel(s->timer);
+    }
 }
 
 /* ---- life ---- */
@@ -333,6 +405,7 @@ void audio_stream_leave(struct bp_voice *v)
         link = &(*link)->next;
     *link = s->next;
     bp_timer_free(s->timer);
+    stop_polling(s);
     s->class->stream_close(s->host);
     free(s);
 }

@@ -2,6 +2,7 @@
 """-spice: spicy-screenshot takes the picture that screendump has; remote-viewer shows it in its window and sends keys;
 passwords, TLS, sockets and channels are as told. Usage: test-spice.py SOURCE-ROOT BUILD-ROOT SCREEN-MODULE-FOLDER"""
 import os
+import random
 import shutil
 import socket
 import struct
@@ -184,20 +185,29 @@ def pictures_are_compressed_as_told():
         assert found == want, (keys, found)
 
 
+def as_a_program(q, seed):
+    """Edges everywhere, as text and charts have them."""
+    rand = random.Random(seed)
+    return b"".join(rand.choice((b"\0\0\0\0", b"\xff\xff\xff\0")) for _ in range(q.width * q.height))
+
+
 def videos_are_found_when_asked_for():
+    """All that moves; with filter not what looks like a program's drawing."""
     need("openssl")
-    for keys, most, found in (("streaming-video=all", 600, True), ("streaming-video=off", 60, False),
-                              ("agent-mouse=on", 60, False)):
+    for keys, picture, most, found in (
+            ("streaming-video=all", as_a_camera, 600, True), ("streaming-video=all", as_a_program, 600, True),
+            ("streaming-video=filter", as_a_program, 100, False),
+            ("streaming-video=off", as_a_camera, 60, False), ("agent-mouse=on", as_a_camera, 60, False)):
         port = free_port()
         with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on,%s" % (port, keys)) as q:
             with Channel(port, MAIN, seconds=SECONDS) as first, Channel(port, DISPLAY, first.session, seconds=SECONDS) as c:
                 c.wait(DRAW_COPY)
-                frames, n, streams = [as_a_camera(q, seed) for seed in range(8)], 0, 0
+                frames, n, streams = [picture(q, seed) for seed in range(8)], 0, 0
                 while n < most and not streams:
                     q.write(MEMORY, frames[n % 8])
                     streams += c.message()[0] == STREAM_CREATE
                     n += 1
-                assert bool(streams) == found, (keys, n)
+                assert bool(streams) == found, (keys, picture.__name__, n)
 
 
 def addresses_are_as_told():

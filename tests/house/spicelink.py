@@ -112,6 +112,13 @@ class Channel:
             self.unacknowledged = 0
         return kind, body
 
+    def measure(self):
+        """Lets the server find out how fast its link is: of three pings the last is a long one. The main channel's."""
+        self.send(104)  # attach channels
+        pings = 0
+        while pings < 3:
+            pings += self.message()[0] == 4
+
     def wait(self, wanted):
         while True:
             kind, body = self.message()

@@ -65,7 +65,7 @@ class Card:
 
 
 def what_it_takes_is_checked():
-    for bad in ("streams=0", "streams=65", "jacks=65", "chmaps=65", "audiodev=x"):
+    for bad in ("streams=0", "streams=65", "jacks=65", "chmaps=65", "channels=0", "channels=9", "audiodev=x"):
         run = subprocess.run([program(), "-display", "none", "-nodefaults", "-accel", "qtest", "-device",
                               "virtio-sound-pci," + bad], timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True, check=False)
@@ -133,12 +133,12 @@ def streams_go_from_state_to_state(q):
             assert send(code) == (OK if code in allowed[state] else BAD_MSG), (state, hex(code))
 
 
-def played(args, *streams):
+def played(args, *streams, device=""):
     """The file, after the streams (kind of ring, parameters, data in pieces) played one after the other."""
     with tempfile.TemporaryDirectory(prefix="audio-") as folder:
         path = os.path.join(folder, "out.wav")
         with QTest(["-M", "pc", "-audiodev", "wav,id=a,path=%s%s" % (path, args), *CARD[4:-1],
-                    CARD[-1] + (",packed=on" if streams[0][0] is Packed else "")]) as q:
+                    CARD[-1] + (",packed=on" if streams[0][0] is Packed else "") + device]) as q:
             for ring, parameters, pieces in streams:
                 c = Card(q, ring)
                 assert c.set(**parameters) == OK and c.go(PREPARE) == [OK]
@@ -164,6 +164,26 @@ def what_is_played_is_in_the_file_sample_for_sample():
         _, _, got = played(",out.frequency=48000", (ring, {}, [data[:4000], data[4000:4004], data[4004:]]))
         begin = got.index(frames[0])
         assert got[begin:begin + len(frames)] == frames, ring
+
+
+def surround_goes_through_when_nothing_is_mixed():
+    for channels, places in ((6, (3, 4, 7, 8, 5, 6)), (8, (3, 4, 7, 8, 5, 6, 9, 10)), (2, (3, 4))):
+        frames = [tuple((i * 7919 * (n + 1)) % 65536 - 32768 or 1 for n in range(channels)) for i in range(9000)]
+        data = b"".join(struct.pack("<%dh" % channels, *f) for f in frames)
+        asked = (Split, {"channels": channels, "buffer": 65536, "period": 16384}, [data])
+        rate, heard, got = played(",out.mixing-engine=off,out.fixed-settings=off", asked,
+                                  device=",channels=%d" % channels)
+        assert (rate, heard) == (48000, channels)
+        begin = got.index(frames[0])
+        assert got[begin:begin + len(frames)] == frames, channels
+        # With the engine it is stereo: what is behind and in the middle is heard at the sides.
+        rate, heard, got = played(",out.frequency=48000", asked, device=",channels=%d" % channels)
+        assert (rate, heard) == (48000, 2)
+        with QTest([*CARD[:-1], CARD[-1] + ",chmaps=1,channels=%d" % channels]) as q:
+            c = Card(q)
+            assert c.info(INFO, 0, 1, 32)[1][26] == channels
+            assert c.info(CHMAP_INFO, 0, 1, 24)[1][5:6 + channels] == bytes((channels, *places))
+            assert c.set(channels=channels, period=4096) == OK and c.set(channels=channels + 1) == NOT_SUPP
 
 
 def formats_and_rates_keep_the_pitch():
@@ -302,7 +322,8 @@ def whatever_comes_it_goes_on(q):
 
 
 tap = Tap()
-for case in (what_it_takes_is_checked, what_is_played_is_in_the_file_sample_for_sample, formats_and_rates_keep_the_pitch):
+for case in (what_it_takes_is_checked, what_is_played_is_in_the_file_sample_for_sample,
+             surround_goes_through_when_nothing_is_mixed, formats_and_rates_keep_the_pitch):
     tap.case(case.__name__, case)
 tap.machine_case("it_says_what_there_is", [*CARD[:-1], CARD[-1] + ",jacks=2,streams=3,chmaps=2"], it_says_what_there_is)
 tap.machine_case("requests_that_make_no_sense_are_refused", [*CARD[:-1], CARD[-1] + ",jacks=2"],

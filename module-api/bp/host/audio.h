@@ -165,7 +165,10 @@ struct bp_audiodev_class {
     uint32_t (*stream_write)(void *stream, const void *data, uint32_t frames);
     uint32_t (*stream_read)(void *stream, void *data, uint32_t frames);
     uint32_t (*stream_latency)(void *stream); /* microseconds; NULL: none */
-    void *reserved[6];
+    /* While the stream runs: from now on `ready` is called, in the main context, whenever the device has room (or
+     * frames that were recorded); `ready` NULL: no more. An error, or NULL: it cannot tell, a timer looks. */
+    int (*stream_poll)(void *stream, void (*ready)(void *opaque), void *opaque);
+    void *reserved[5];
 };
 #define BP_AUDIO_PACED 1u   /* has no clock of its own */
 

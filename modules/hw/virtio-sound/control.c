@@ -7,21 +7,26 @@
 enum { JACK_INFO = 1, JACK_REMAP = 2, PCM_INFO = 0x100, PCM_SET_PARAMS, PCM_PREPARE, PCM_RELEASE, PCM_START, PCM_STOP,
        CHMAP_INFO = 0x200 };
 enum { JACK_SIZE = 24, PCM_SIZE = 32, CHMAP_SIZE = 24, ITEM_MOST = 32, SIZE_MOST = 1024 };
-enum { FRONT_LEFT = 3, FRONT_RIGHT = 4 }; /* places of channels */
+/* Places of channels, in the order in which frames have them, which is that of WAV files. */
+enum { MONO = 2, FL, FR, RL, RR, FC, LFE, SL, SR, RC };
+static const uint8_t places[BP_AUDIO_CHANNELS_MAX][BP_AUDIO_CHANNELS_MAX] = {
+    {MONO}, {FL, FR}, {FL, FR, FC}, {FL, FR, RL, RR}, {FL, FR, FC, RL, RR}, {FL, FR, FC, LFE, RL, RR},
+    {FL, FR, FC, LFE, RC, SL, SR}, {FL, FR, FC, LFE, RL, RR, SL, SR}};
 /* Pins as HD Audio describes them (7.3.3.31, 7.3.4.9): jacks at the back, for a line out and a microphone. */
 #define LINE_OUT 0x01014010u
 #define MICROPHONE 0x01a19020u
 #define CAN_PLAY 0x10u
 #define CAN_RECORD 0x20u
 
-static void describe_jack(uint32_t n, uint8_t *item)
+static void describe_jack(const struct sound *s, uint32_t n, uint8_t *item)
 {
+    (void)s;
     sound_put32(item + 8, n & 1 ? MICROPHONE : LINE_OUT);
     sound_put32(item + 12, n & 1 ? CAN_RECORD : CAN_PLAY);
     item[16] = 1; /* something is plugged in */
 }
 
-static void describe_pcm(uint32_t n, uint8_t *item)
+static void describe_pcm(const struct sound *s, uint32_t n, uint8_t *item)
 {
     uint64_t formats = pcm_formats(), rates = pcm_rates();
 
@@ -31,20 +36,19 @@ static void describe_pcm(uint32_t n, uint8_t *item)
     sound_put32(item + 20, (uint32_t)(rates >> 32));
     item[24] = n & 1;
     item[25] = 1;
-    item[26] = SOUND_CHANNELS;
+    item[26] = (uint8_t)s->channels;
 }
 
-static void describe_chmap(uint32_t n, uint8_t *item)
+static void describe_chmap(const struct sound *s, uint32_t n, uint8_t *item)
 {
     item[4] = n & 1;
-    item[5] = SOUND_CHANNELS;
-    item[6] = FRONT_LEFT;
-    item[7] = FRONT_RIGHT;
+    item[5] = (uint8_t)s->channels;
+    memcpy(item + 6, places[s->channels - 1], s->channels);
 }
 
 /* So many items from one on, each in as many bytes as the driver has for it. */
-static uint32_t list(struct bp_virtq_request *r, const uint8_t query[16], uint32_t number,
-                     void (*describe)(uint32_t n, uint8_t *item))
+static uint32_t list(const struct sound *s, struct bp_virtq_request *r, const uint8_t query[16], uint32_t number,
+                     void (*describe)(const struct sound *s, uint32_t n, uint8_t *item))
 {
     uint32_t first = sound_get32(query + 4), count = sound_get32(query + 8), size = sound_get32(query + 12);
 
@@ -54,7 +58,7 @@ static uint32_t list(struct bp_virtq_request *r, const uint8_t query[16], uint32
     for (uint32_t i = 0; i < count; i++) {
         uint8_t item[ITEM_MOST] = {0};
 
-        describe(first + i, item);
+        describe(s, first + i, item);
         for (uint32_t at = 0; at < size; at += ITEM_MOST) {
             uint32_t n = size - at < ITEM_MOST ? size - at : ITEM_MOST;
 
@@ -87,13 +91,13 @@ static uint32_t carry_out(struct sound *s, struct bp_virtq_request *r)
         return SOUND_BAD_MSG;
     switch (code) {
     case JACK_INFO:
-        return length < 16 ? SOUND_BAD_MSG : list(r, request, s->jacks, describe_jack);
+        return length < 16 ? SOUND_BAD_MSG : list(s, r, request, s->jacks, describe_jack);
     case JACK_REMAP:
         return length < 16 || sound_get32(request + 4) >= s->jacks ? SOUND_BAD_MSG : SOUND_NOT_SUPP;
     case PCM_INFO:
-        return length < 16 ? SOUND_BAD_MSG : list(r, request, s->streams, describe_pcm);
+        return length < 16 ? SOUND_BAD_MSG : list(s, r, request, s->streams, describe_pcm);
     case CHMAP_INFO:
-        return length < 16 ? SOUND_BAD_MSG : list(r, request, s->chmaps, describe_chmap);
+        return length < 16 ? SOUND_BAD_MSG : list(s, r, request, s->chmaps, describe_chmap);
     default:
         return code > PCM_INFO && code <= PCM_STOP ? of_stream(s, code, request, length) : SOUND_NOT_SUPP;
     }

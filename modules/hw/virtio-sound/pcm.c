@@ -45,7 +45,7 @@ uint32_t pcm_set_params(struct pcm *p, const uint8_t params[24])
         return SOUND_BAD_MSG;
     while (n < BP_COUNT(formats) && formats[n].number != format)
         n++;
-    if (features || n == BP_COUNT(formats) || rate >= BP_COUNT(rates) || channels < 1 || channels > SOUND_CHANNELS)
+    if (features || n == BP_COUNT(formats) || rate >= BP_COUNT(rates) || channels < 1 || channels > p->sound->channels)
         return SOUND_NOT_SUPP;
     pcm_let_go(p);
     p->format = (struct bp_audio_format){rates[rate], channels, formats[n].sample, {0}};

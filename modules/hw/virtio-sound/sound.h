@@ -8,7 +8,6 @@
 #include <bp/loop.h>
 
 #define SOUND_MOST 64u /* jacks, streams and channel maps, of each */
-#define SOUND_CHANNELS 2u
 
 enum { SOUND_OK = 0x8000, SOUND_BAD_MSG, SOUND_NOT_SUPP, SOUND_IO_ERR }; /* 5.14.6.1 */
 
@@ -36,7 +35,7 @@ struct pcm_buffer {
 
 struct sound {
     struct bp_object *audiodev;
-    uint32_t jacks, streams, chmaps; /* how many */
+    uint32_t jacks, streams, chmaps, channels; /* how many */
     struct bp_device *dev;
     struct bp_virtio *virtio; /* NULL: leaving */
     struct bp_virtq *control, *events, *tx, *rx;

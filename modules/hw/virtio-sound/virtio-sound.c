@@ -2,7 +2,7 @@
 /*
  * Sound device (Virtual I/O Device 1.2, 5.14): streams that play and record, jacks and channel maps that say what there
  * is. Left out: remapping of jacks, events (no jack is ever pulled out), formats of other than whole bytes, more than
- * two channels, shared memory and the other features of streams.
+ * eight channels, shared memory and the other features of streams.
  */
 #include <errno.h>
 #include <string.h>
@@ -131,7 +131,7 @@ static int after_load(void *state, uint32_t version, struct bp_error *err)
     for (unsigned n = 0; n < s->streams; n++) {
         struct pcm *p = &s->pcm[n];
 
-        if (p->channels < 1 || p->channels > SOUND_CHANNELS || p->rate < BP_AUDIO_RATE_MIN)
+        if (p->channels < 1 || p->channels > s->channels || p->rate < BP_AUDIO_RATE_MIN)
             return bp_fail(err, EINVAL, "virtio-sound: stream %u of the state has %u channels and %u frames a second",
                            n, p->channels, p->rate);
         p->format = (struct bp_audio_format){p->rate, p->channels, p->sample, {0}};
@@ -160,6 +160,8 @@ static const struct bp_field props[] = {
                   "streams: those that play and those that record in turn"),
     BP_PROP_RANGE("chmaps", UINT32, struct sound, chmaps, "0", 0, SOUND_MOST,
                   "channel maps, of each direction in turn"),
+    BP_PROP_RANGE("channels", UINT32, struct sound, channels, "2", 1, BP_AUDIO_CHANNELS_MAX,
+                  "most channels of a stream; 6 and 8 are 5.1 and 7.1"),
     BP_FIELDS_END};
 
 static const struct bp_level_class virtio_sound = {
