@@ -66,7 +66,10 @@ class Client:
     def __init__(self, structured):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(WAIT)
-        self.socket.connect(SOCK)
+        deadline = time.monotonic() + WAIT
+        while self.socket.connect_ex(SOCK):  # it is there before anybody listens
+            assert time.monotonic() < deadline, "it does not listen"
+            time.sleep(0.02)
         self.get(18)
         self.socket.sendall(struct.pack(">I", 3))
         if structured:
