@@ -71,8 +71,8 @@ static int make_rings(struct xsk *s, struct bp_error *err)
 }
 
 /*
- * Binds, and gives 0 or a positive errno. The kernel lets go of a closed socket's queue in a worker of its own, some time
- * after close(): who comes meanwhile finds it busy, and is let in a moment later.
+ * Binds, and gives 0 or a positive errno. The kernel lets go of a closed socket's queue in a worker of its own, some
+ * time after close(): who comes meanwhile finds it busy, and is let in a moment later.
  */
 static int bind_to(int fd, const struct sockaddr_xdp *address)
 {
