@@ -307,14 +307,12 @@ static uint32_t stream_write(void *stream, const void *data, uint32_t frames)
     }
     if (t->complained)
         return frames;
-    if (!write_rest(t))
-        return 0;
-    n = write(t->fd, data, bytes);
-    n = n < 0 ? 0 : n;
-    if ((size_t)n < bytes) {
-        t->rest_bytes = bytes - (size_t)n;
-        t->rest = bp_realloc(t->rest, t->rest_bytes);
-        memcpy(t->rest, (const uint8_t *)data + n, t->rest_bytes);
+    n = write_rest(t) ? write(t->fd, data, bytes) : 0;
+    bytes -= n < 0 ? 0 : (size_t)n;
+    if (bytes) { /* no more than what room was told for */
+        t->rest = bp_realloc(t->rest, t->rest_bytes + bytes);
+        memcpy(t->rest + t->rest_bytes, (const uint8_t *)data + (n < 0 ? 0 : n), bytes);
+        t->rest_bytes += bytes;
     }
     return frames;
 }

@@ -181,13 +181,11 @@ static uint32_t stream_write(void *stream, const void *data, uint32_t frames)
 
     if (t->complained)
         return frames;
-    if (!write_rest(t))
-        return 0;
-    n = sio_write(t->handle, data, bytes);
-    if (n < bytes) {
-        t->rest_bytes = bytes - n;
-        t->rest = bp_realloc(t->rest, t->rest_bytes);
-        memcpy(t->rest, (const uint8_t *)data + n, t->rest_bytes);
+    n = write_rest(t) ? sio_write(t->handle, data, bytes) : 0;
+    if (n < bytes) { /* no more than what room was told for */
+        t->rest = bp_realloc(t->rest, t->rest_bytes + bytes - n);
+        memcpy(t->rest + t->rest_bytes, (const uint8_t *)data + n, bytes - n);
+        t->rest_bytes += bytes - n;
     }
     t->moved += frames;
     return frames;

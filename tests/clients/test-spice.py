@@ -192,11 +192,11 @@ def as_a_program(q, seed):
 
 
 def videos_are_found_when_asked_for():
-    """All that moves; with filter not what looks like a program's drawing."""
+    """All that moves; with filter what moves and does not look like a program's drawing."""
     need("openssl")
     for keys, picture, most, found in (
             ("streaming-video=all", as_a_camera, 600, True), ("streaming-video=all", as_a_program, 600, True),
-            ("streaming-video=filter", as_a_program, 100, False),
+            ("streaming-video=filter", as_a_camera, 600, True), ("streaming-video=filter", as_a_program, 100, False),
             ("streaming-video=off", as_a_camera, 60, False), ("agent-mouse=on", as_a_camera, 60, False)):
         port = free_port()
         with Screen(MODULE, "-spice", "port=%d,addr=127.0.0.1,disable-ticketing=on,%s" % (port, keys)) as q:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A sound device of OSS version 4 (Programmer's Guide: "Direct access to the audio buffer", SNDCTL_DSP_POLICY),
- * played by a library that the emulator is started with: /dev/dsp can be opened, told what it shall be, and
- * mapped. What its "loudspeaker" hears goes, as real time passes, into the file DSP_HEARD; what it was told, into DSP_TOLD.
+ * A sound device of OSS version 4 (Programmer's Guide: "Direct access to the audio buffer", SNDCTL_DSP_POLICY), played
+ * by a library that the emulator is started with: /dev/dsp can be opened, told what it shall be, and mapped. What its
+ * "loudspeaker" hears goes, as real time passes, into the file DSP_HEARD; what it was told, into DSP_TOLD.
  * Leaves out: write(), read() and poll().
  */
 #undef _FILE_OFFSET_BITS

@@ -312,6 +312,7 @@ def read(path):
 def free_unit():
     for unit in range(16):
         with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as it does itself
             try:
                 s.bind(("127.0.0.1", 11025 + unit))
                 return unit

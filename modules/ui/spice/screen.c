@@ -375,6 +375,40 @@ static void show_cursor(struct screen *s)
 
 /* ---- the viewer ---- */
 
+static void copy_in_strips(struct screen *s, const struct bp_frame *frame, const struct bp_rect *r)
+{
+    struct bp_rect part = *r;
+
+    part.height = STRIP / r->width ? STRIP / r->width : 1;
+    for (part.y = r->y; part.y < r->y + r->height; part.y += part.height) {
+        if (part.height > r->y + r->height - part.y)
+            part.height = r->y + r->height - part.y;
+        copy(s, frame, &part);
+    }
+}
+
+/* Damage comes row by row. Rectangles that lie below each other are one: the library looks for videos among copies, and
+ * a strip of one is none. */
+static void copy_damage(struct screen *s, const struct bp_frame *frame)
+{
+    bool taken[BP_FRAME_MAX_RECTS] = {false};
+
+    for (uint32_t i = 0; i < frame->rect_count; i++) {
+        struct bp_rect r = frame->rects[i];
+
+        for (uint32_t k = i + 1; k < frame->rect_count && !taken[i]; k++) {
+            const struct bp_rect *next = &frame->rects[k];
+
+            if (taken[k] || next->x != r.x || next->width != r.width || next->y != r.y + r.height)
+                continue;
+            r.height += next->height;
+            taken[k] = true;
+        }
+        if (!taken[i])
+            copy_in_strips(s, frame, &r);
+    }
+}
+
 static void pull(struct screen *s)
 {
     struct bp_frame frame = {.size = sizeof(frame)};
@@ -391,16 +425,7 @@ static void pull(struct screen *s)
         new_surface(s, frame.width, frame.height);
         show_cursor(s);
     }
-    for (uint32_t i = 0; i < frame.rect_count; i++) {
-        struct bp_rect r = frame.rects[i], part = r;
-
-        part.height = STRIP / r.width ? STRIP / r.width : 1;
-        for (part.y = r.y; part.y < r.y + r.height; part.y += part.height) {
-            if (part.height > r.y + r.height - part.y)
-                part.height = r.y + r.height - part.y;
-            copy(s, &frame, &part);
-        }
-    }
+    copy_damage(s, &frame);
     display->release(&frame);
     display->want(s->viewer);
 }
