@@ -220,7 +220,7 @@ def notifications_go_to_other_processes_alone():
         with Called(accel, "-d", "trace:virtio_queue_notify", "-D", path) as s:
             s.peer.echo = heard.append
             s.obey("")
-            for n in range(1, 21):
+            for n in range(1, 101):
                 s.obey("k")
                 end = time.monotonic() + WAIT
                 while len(heard) < n:
@@ -232,7 +232,7 @@ def notifications_go_to_other_processes_alone():
             s.obey("k")
         with open(path, encoding="ascii") as f:
             noticed = f.read().count("virtio_queue_notify")
-        assert (noticed < 15) == alone and noticed, (accel, noticed)
+        assert (noticed < 50) == alone and noticed, (accel, noticed)  # some when rings begin
 
 
 def they_come_to_a_debugged_guest():

@@ -2,8 +2,8 @@
 /*
  * A driver of a virtio network card (modern, in slot 4) whose rings another process serves, as far as interrupts go:
  * MSI-X vectors 0 and 1 for both queues, no buffers. Bytes by COM1: `m`, `u` mask and unmask vector 1, `f`, `g` all of
- * the function, `d` gives vector 1 another message, `b`, `n` take the bus from the function and give it back, `k` notifies
- * queue 1, `c` counts what came, `q` ends.
+ * the function, `d` gives vector 1 another message, `b`, `n` take the bus from the function and give it back, `k`
+ * notifies queue 1, `c` counts what came, `q` ends.
  */
 #include "small.h"
 
