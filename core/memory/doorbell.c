@@ -32,6 +32,7 @@ struct bp_doorbell {
     struct bp_context *ctx;
     struct bp_watch *watch;   /* of fd; the owner's: it goes before the bell does */
     int fd;                   /* atomic; -1: nobody asked for it */
+    int lent;                 /* machine lock; -1: nothing */
     struct bp_doorbell_match match;
     void (*rung)(void *opaque);
     void *opaque;
@@ -284,7 +285,7 @@ int bp_doorbell_new(struct bp_owner *owner, struct bp_context *ctx, struct bp_re
     bell->rung = rung;
     bell->opaque = opaque;
     bell->ctx = ctx;
-    bell->fd = -1;
+    bell->fd = bell->lent = -1;
     bell->refs = 3; /* the owner, the lists, the deferred call */
     pthread_mutex_init(&bell->lock, NULL);
     bell->deferred = bpc_deferred_new(owner, ctx, "doorbell", handle, unref, bell);
@@ -326,7 +327,7 @@ void bp_doorbell_each(struct bp_region *region,
 int bp_doorbell_fd(struct bp_doorbell *bell)
 {
     bool swapped = bell->match.flags & BP_DOORBELL_MATCH_VALUE && bell->region && bell->region->ops.big_endian;
-    int fd = bell->fd;
+    int fd = bell->lent >= 0 ? bell->lent : bell->fd;
 
     if (fd >= 0)
         return fd;
@@ -339,6 +340,16 @@ int bp_doorbell_fd(struct bp_doorbell *bell)
     __atomic_store_n(&bell->fd, fd, __ATOMIC_RELEASE);
     bell->watch = bpc_watch_new(bell->claim.owner, bell->ctx, fd, fd_written, unref, bell);
     return fd;
+}
+
+void bp_doorbell_lend(struct bp_doorbell *bell, int fd)
+{
+    bpc_assert_main();
+    if (bell->lent == fd)
+        return;
+    bell->lent = fd;
+    if (bell->region)
+        tell_listeners(bell->region);
 }
 
 /* ---- draining ---- */

@@ -1892,7 +1892,8 @@ _Static_assert(offsetof(struct bp_virtio_interface, interrupt) == 248, "bp_virti
 _Static_assert(offsetof(struct bp_virtio_interface, hold) == 256, "bp_virtio_interface.hold");
 _Static_assert(offsetof(struct bp_virtio_interface, release) == 264, "bp_virtio_interface.release");
 _Static_assert(offsetof(struct bp_virtio_interface, interrupt_fd) == 272, "bp_virtio_interface.interrupt_fd");
-_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 280, "bp_virtio_interface.reserved");
+_Static_assert(offsetof(struct bp_virtio_interface, kick_fd) == 280, "bp_virtio_interface.kick_fd");
+_Static_assert(offsetof(struct bp_virtio_interface, reserved) == 288, "bp_virtio_interface.reserved");
 _Static_assert(sizeof(struct bp_virtio_pci_info) >= 24, "bp_virtio_pci_info");
 _Static_assert(offsetof(struct bp_virtio_pci_info, size) == 0, "bp_virtio_pci_info.size");
 _Static_assert(offsetof(struct bp_virtio_pci_info, flags) == 4, "bp_virtio_pci_info.flags");

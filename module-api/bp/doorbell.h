@@ -68,6 +68,9 @@ void bp_doorbell_each(struct bp_region *region,
  * and goes with it. Made when it is first asked for. -ENOTSUP: BP_DOORBELL_KEEP_VALUE, or the value of a big-endian
  * device's. Not inside of fn above. [any] under the machine lock */
 int bp_doorbell_fd(struct bp_doorbell *bell);
+/* Somebody outside of the process looks for rings: bp_doorbell_fd() is this eventfd (borrowed) from now on, so that an
+ * accelerator's rings are not heard here; others still are. -1: no more. [main] */
+void bp_doorbell_lend(struct bp_doorbell *bell, int fd);
 
 BP_END_DECLS
 

@@ -211,6 +211,30 @@ def interrupts_of_other_processes_are_the_kernels():
             s.irqfds(0)
 
 
+def notifications_go_to_other_processes_alone():
+    """Nobody here hears of them; with kernel-irqchip=off neither. What the interpreter makes comes by us."""
+    need_kvm()
+    path = os.path.join(FOLDER, "trace")
+    for accel, alone in (("interp", False), ("kvm", True), (OFF, True)):
+        heard = []
+        with Called(accel, "-d", "trace:virtio_queue_notify", "-D", path) as s:
+            s.peer.echo = heard.append
+            s.obey("")
+            for n in range(1, 101):
+                s.obey("k")
+                end = time.monotonic() + WAIT
+                while len(heard) < n:
+                    assert time.monotonic() < end, (accel, heard)
+            assert set(heard) == {1}, heard
+            s.m.ask("stop")  # then they are ours
+            s.m.ask("cont")
+            s.peer.wait(SET_VRING_KICK, 4)
+            s.obey("k")
+        with open(path, encoding="ascii") as f:
+            noticed = f.read().count("virtio_queue_notify")
+        assert (noticed < 50) == alone and noticed, (accel, noticed)  # some when rings begin
+
+
 def they_come_to_a_debugged_guest():
     """A point of data makes the guest the interpreter's, with the devices' local APICs: the main loop hears of them."""
     need_kvm()
@@ -332,6 +356,6 @@ try:
     tap.run([registers_of_processors_are_the_interpreters,
              writes_that_may_be_late_do_not_leave_the_guest, viewers_see_them,
              doorbells_do_not_leave_the_guest, doorbells_follow_their_region,
-             interrupts_of_other_processes_are_the_kernels, they_come_to_a_debugged_guest])
+             interrupts_of_other_processes_are_the_kernels, notifications_go_to_other_processes_alone, they_come_to_a_debugged_guest])
 finally:
     guests.close()

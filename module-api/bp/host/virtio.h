@@ -214,7 +214,10 @@ struct bp_virtio_interface { /* virtio/1 */
      * read it and call interrupt(): so it is before the first call. It comes within this call too, under leaf locks.
      * changed NULL: no more. -ENOTSUP: the transport cannot. [locked] */
     int (*interrupt_fd)(struct bp_virtq *queue, int fd, void (*changed)(void *opaque, bool taken), void *opaque);
-    void *reserved[8];
+    /* The driver's notifications go to this eventfd (borrowed) where they need nobody else for it; the others come to
+     * handle() as ever. -1: all of them do. [main] */
+    void (*kick_fd)(struct bp_virtq *queue, int fd);
+    void *reserved[7];
 };
 
 /* Copies up to `size` bytes from `offset` of the readable part; returns how many there were. */

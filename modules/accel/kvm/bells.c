@@ -88,6 +88,56 @@ static void take_off(struct kvm_machine *m, struct kvm_bell *b)
         bp_warn("kvm: a doorbell at %#llx stays: KVM_IOEVENTFD", (unsigned long long)b->k.addr);
 }
 
+static void serve(struct kvm_machine *m, struct kvm_bell *b)
+{
+    b->k.fd = m->bell_count < m->bells_most ? bp_doorbell_fd(b->bell) : -1;
+    if (b->k.fd < 0 || ioctl(m->vm, KVM_IOEVENTFD, &b->k) < 0)
+        return;
+    kvm_count(&m->counts[KVM_COUNT_BELLS], 1);
+    if (!keep(m, b))
+        take_off(m, b);
+}
+
+static bool lies_in(const struct kvm_bell *b, bool port, const struct bp_section *section)
+{
+    return b->region == section->region && !(b->k.flags & KVM_IOEVENTFD_FLAG_PIO) == !port &&
+           b->k.addr >= section->start && b->k.addr - section->start < section->length;
+}
+
+/* Is it one of the section's, as the kernel has it? Then it is none of those that are to be served any more. */
+static bool stays(const struct kvm_bell *b, struct found *f)
+{
+    for (unsigned n = 0; n < f->count; n++) {
+        struct kvm_bell *is = &f->list[n];
+
+        if (is->bell != b->bell || is->k.addr != b->k.addr || is->k.len != b->k.len || is->k.flags != b->k.flags ||
+            is->k.datamatch != b->k.datamatch || bp_doorbell_fd(is->bell) != b->k.fd)
+            continue;
+        *is = f->list[--f->count];
+        return true;
+    }
+    return false;
+}
+
+/* `f` empty: the section has gone. */
+static void replace(struct kvm_machine *m, struct found *f)
+{
+    unsigned kept = 0;
+
+    for (unsigned n = 0; n < m->bell_count; n++) {
+        struct kvm_bell *b = &m->bells[n];
+
+        if (lies_in(b, f->port, f->section) && !stays(b, f))
+            take_off(m, b);
+        else
+            m->bells[kept++] = *b;
+    }
+    m->bell_count = kept;
+    for (unsigned n = 0; n < f->count; n++)
+        serve(m, &f->list[n]);
+    free(f->list);
+}
+
 void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *section)
 {
     struct found f = {.section = section, .port = port, .any_length = m->bells_any_length};
@@ -95,39 +145,14 @@ void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *
     if (!m->bells_most || section->host)
         return;
     bp_doorbell_each(section->region, found, &f);
-    for (unsigned n = 0; n < f.count; n++) {
-        struct kvm_bell *b = &f.list[n];
-
-        b->k.fd = m->bell_count < m->bells_most ? bp_doorbell_fd(b->bell) : -1;
-        if (b->k.fd < 0 || ioctl(m->vm, KVM_IOEVENTFD, &b->k) < 0)
-            continue;
-        kvm_count(&m->counts[KVM_COUNT_BELLS], 1);
-        if (!keep(m, b))
-            take_off(m, b);
-    }
-    free(f.list);
+    replace(m, &f);
 }
 
 void kvm_bells_removed(struct kvm_machine *m, bool port, const struct bp_section *section)
 {
-    unsigned kept = 0;
+    struct found none = {.section = section, .port = port};
 
-    for (unsigned n = 0; n < m->bell_count; n++) {
-        struct kvm_bell *b = &m->bells[n];
-
-        if (b->region == section->region && !(b->k.flags & KVM_IOEVENTFD_FLAG_PIO) == !port &&
-            b->k.addr >= section->start && b->k.addr - section->start < section->length)
-            take_off(m, b);
-        else
-            m->bells[kept++] = *b;
-    }
-    m->bell_count = kept;
-}
-
-void kvm_bells_changed(struct kvm_machine *m, bool port, const struct bp_section *section)
-{
-    kvm_bells_removed(m, port, section);
-    kvm_bells_added(m, port, section);
+    replace(m, &none);
 }
 
 /* ---- ports, which nobody else here listens to ---- */
@@ -142,13 +167,8 @@ static void ports_added(void *opaque, const struct bp_section *section)
     kvm_bells_added(opaque, true, section);
 }
 
-static void ports_changed(void *opaque, const struct bp_section *section)
-{
-    kvm_bells_changed(opaque, true, section);
-}
-
 static const struct bp_memory_listener ports = {
-    .size = sizeof(ports), .removed = ports_removed, .added = ports_added, .doorbells = ports_changed};
+    .size = sizeof(ports), .removed = ports_removed, .added = ports_added, .doorbells = ports_added};
 
 void kvm_bells_begin(struct kvm_machine *m, struct bp_space *io)
 {

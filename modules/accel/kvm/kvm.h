@@ -209,9 +209,9 @@ void kvm_gate_leave(struct kvm_vcpu *c);
 /* ---- bells.c: doorbells; a section of memory, or of ports, and what it has ---- */
 void kvm_bells_begin(struct kvm_machine *m, struct bp_space *io);
 void kvm_bells_end(struct kvm_machine *m);
+/* The section is there, or what bells it has changed. */
 void kvm_bells_added(struct kvm_machine *m, bool port, const struct bp_section *section);
 void kvm_bells_removed(struct kvm_machine *m, bool port, const struct bp_section *section);
-void kvm_bells_changed(struct kvm_machine *m, bool port, const struct bp_section *section);
 
 /* ---- coalesced.c: writes that may be late ---- */
 void kvm_coalesced_map(struct kvm_vcpu *c);

@@ -294,7 +294,7 @@ static void settle(void *opaque, const struct bp_section *section)
 
 static void bells_changed(void *opaque, const struct bp_section *section)
 {
-    kvm_bells_changed(opaque, false, section);
+    kvm_bells_added(opaque, false, section);
 }
 
 static const struct bp_memory_listener listener = {

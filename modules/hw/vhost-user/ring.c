@@ -35,9 +35,10 @@ static void heard_elsewhere(void *opaque, bool taken)
     bp_watch_set(((struct ring *)opaque)->watch, taken ? 0 : BP_WATCH_IN);
 }
 
-/* [locked] */
-static void offer_call(struct ring *ring, bool on)
+/* Where notifications need no thread of ours, either way. [main] [locked] */
+static void lend_descriptors(struct ring *ring, bool on)
 {
+    vhost_virtio->kick_fd(ring->queue, on ? ring->kick : -1);
     (void)vhost_virtio->interrupt_fd(ring->queue, ring->call, on ? heard_elsewhere : NULL, ring);
     if (!on)
         bp_watch_set(ring->watch, BP_WATCH_IN);
@@ -65,7 +66,7 @@ void rings_free(struct bp_vhost_user *peer)
 
         if (ring->watch) {
             bp_device_lock(peer->dev);
-            offer_call(ring, false);
+            lend_descriptors(ring, false);
             bp_device_unlock(peer->dev);
         }
         bp_watch_free(ring->watch);
@@ -132,7 +133,7 @@ static int start_ring(struct bp_vhost_user *peer, unsigned index, const struct b
     ring->started = true;
     ring->told = false;
     bp_device_lock(peer->dev);
-    offer_call(ring, true);
+    lend_descriptors(ring, true);
     bp_device_unlock(peer->dev);
     /* What the driver has made available before it hears of now. */
     if (write(ring->kick, &one, sizeof(one)) < 0 && errno != EAGAIN)
@@ -260,7 +261,7 @@ int rings_stop(struct bp_vhost_user *peer)
             return r;
         ring->started = ring->told = false;
         bp_device_lock(peer->dev);
-        offer_call(ring, false);
+        lend_descriptors(ring, false);
         if (!peer->holds && vhost_virtio->set_position(ring->queue, &at) < 0)
             r = -EPROTO;
         bp_device_unlock(peer->dev);
@@ -299,7 +300,7 @@ void rings_lost(struct bp_vhost_user *peer)
         if (peer->ring[i].started && !peer->holds)
             position_of_driver(peer, &peer->ring[i]);
         if (peer->ring[i].started)
-            offer_call(&peer->ring[i], false);
+            lend_descriptors(&peer->ring[i], false);
         peer->ring[i].started = peer->ring[i].told = false;
     }
     bp_device_unlock(peer->dev);

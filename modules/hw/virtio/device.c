@@ -367,8 +367,11 @@ static int bell(struct bp_virtq *q, struct bp_region *region, uint64_t offset, u
         .size = sizeof(match), .offset = offset, .access_size = access_size,
         .flags = match_value ? BP_DOORBELL_MATCH_VALUE : 0, .value = match_value ? q->index : 0};
     struct bp_doorbell *made;
+    int ret = bp_doorbell_new(bp_device_owner(q->virtio->dev), NULL, region, &match, rung, q, &made, err);
 
-    return bp_doorbell_new(bp_device_owner(q->virtio->dev), NULL, region, &match, rung, q, &made, err);
+    if (ret == 0 && q->bell_count < VIRTQ_BELLS)
+        q->bells[q->bell_count++] = made;
+    return ret;
 }
 
 /* ---- life ---- */
@@ -584,7 +587,7 @@ const struct bp_virtio_interface virtio_table = {
     .limit = limit,
     .ring = virtq_ring,
     .set_position = virtq_set_position,
-    .interrupt = virtq_interrupt, .interrupt_fd = virtq_interrupt_fd,
+    .interrupt = virtq_interrupt, .interrupt_fd = virtq_interrupt_fd, .kick_fd = virtq_kick_fd,
     .hold = hold,
     .release = virtio_orphan_ended,
 };

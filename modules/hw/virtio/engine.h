@@ -64,6 +64,8 @@ struct flight { /* a request that was in flight when state was saved */
     uint8_t wrap;
 };
 
+#define VIRTQ_BELLS 2u /* a transport has an interface or two */
+
 struct bp_virtq {
     struct bp_virtio *virtio;
     struct bp_virtq_info info;
@@ -91,6 +93,8 @@ struct bp_virtq {
     struct flight *replay;  /* requests to hand out before the ring's */
     unsigned replay_count, replay_next;
     struct bp_doorbell *bell; /* rings of transports that have no bell of their own, and schedule() */
+    struct bp_doorbell *bells[VIRTQ_BELLS]; /* of the transport */
+    unsigned bell_count;
     struct bp_dma_wait *wait; /* for bounce buffers */
 };
 
@@ -184,6 +188,7 @@ void virtq_schedule(struct bp_virtq *q);
 bool virtq_ring(struct bp_virtq *q, struct bp_virtq_ring *ret_ring);
 int virtq_set_position(struct bp_virtq *q, const struct bp_virtq_ring *ring);
 void virtq_interrupt(struct bp_virtq *q);
+void virtq_kick_fd(struct bp_virtq *q, int fd);
 int virtq_interrupt_fd(struct bp_virtq *q, int fd, void (*changed)(void *opaque, bool taken), void *opaque);
 static inline bool virtq_is_external(const struct bp_virtq *q)
 {

@@ -29,6 +29,12 @@ int virtq_set_position(struct bp_virtq *q, const struct bp_virtq_ring *ring)
     return 0;
 }
 
+void virtq_kick_fd(struct bp_virtq *q, int fd)
+{
+    for (unsigned i = 0; i < q->bell_count; i++)
+        bp_doorbell_lend(q->bells[i], fd);
+}
+
 int virtq_interrupt_fd(struct bp_virtq *q, int fd, void (*changed)(void *opaque, bool taken), void *opaque)
 {
     const struct virtio_transport *t = &q->virtio->transport;

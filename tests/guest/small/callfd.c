@@ -2,8 +2,8 @@
 /*
  * A driver of a virtio network card (modern, in slot 4) whose rings another process serves, as far as interrupts go:
  * MSI-X vectors 0 and 1 for both queues, no buffers. Bytes by COM1: `m`, `u` mask and unmask vector 1, `f`, `g` all of
- * the function, `d` gives vector 1 another message, `b`, `n` take the bus from the function and give it back, `c`
- * counts what came, `q` ends.
+ * the function, `d` gives vector 1 another message, `b`, `n` take the bus from the function and give it back, `k`
+ * notifies queue 1, `c` counts what came, `q` ends.
  */
 #include "small.h"
 
@@ -46,7 +46,7 @@ HANDLER(first, M32(LAPIC + 0xb0) = 0);
 HANDLER(second, M32(LAPIC + 0xb0) = 0);
 HANDLER(other, M32(LAPIC + 0xb0) = 0);
 
-static uint32_t common, table, pending, control; /* the last is in configuration space */
+static uint32_t common, notify, table, pending, control; /* the last is in configuration space */
 
 static void look_up(void)
 {
@@ -57,6 +57,8 @@ static void look_up(void)
             pending = TABLE + (config(at + 8) & ~7u);
         } else if ((config(at) & 0xff) == 9 && config(at) >> 24 == 1) {
             common = REGISTERS + config(at + 8);
+        } else if ((config(at) & 0xff) == 9 && config(at) >> 24 == 2) {
+            notify = REGISTERS + config(at + 8) + config(at + 16);
         }
     }
 }
@@ -118,6 +120,7 @@ static void obey(char c)
     case 'd': M32(table + 16 + 8) = 0x52; break;
     case 'b': set_config(4, command & ~4u); break;
     case 'n': set_config(4, command | 4); break;
+    case 'k': M16(notify) = 1; break;
     case 'c': count(); break;
     }
 }
