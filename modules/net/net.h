@@ -99,6 +99,25 @@ int offload_finish(const struct bp_net_packet *packet, uint32_t takes,
                    void (*fn)(void *opaque, const struct bp_net_packet *packet), void *opaque);
 size_t packet_copy(const struct bp_net_packet *packet, size_t offset, void *buf, size_t length);
 
+/* Sums of words, the high byte first (RFC 1071); sum_fold: 0xffff where what was summed has a right checksum. */
+uint64_t sum_of(uint64_t start, const uint8_t *bytes, size_t length);
+uint16_t sum_fold(uint64_t sum);
+
+/* ---- merge.c ---- */
+#define MERGE_PACKETS 64u /* that are looked at together */
+#define MERGE_VECTORS 256u
+#define MERGE_HEAD 128u
+struct merged {
+    struct bp_net_packet packets[MERGE_PACKETS];
+    unsigned members[MERGE_PACKETS]; /* so many of those that were given are in each */
+    unsigned count, vector_count;
+    struct iovec vectors[MERGE_VECTORS];
+    uint8_t heads[MERGE_PACKETS][MERGE_HEAD];
+};
+/* Up to MERGE_PACKETS, of which nothing is left to do that `takes` (BP_NET_TAKES_*) does not have, for one that takes
+ * checksums and TCP. Their bytes are borrowed. */
+void merge_packets(const struct bp_net_packet *packets, unsigned count, uint32_t takes, struct merged *ret);
+
 /* ---- netdev.c ---- */
 extern struct bp_netdev *netdev_all; /* oldest first */
 struct bp_netdev *netdev_find(const char *id);

@@ -5,6 +5,7 @@
  * packet's bytes is refused. IPv4 fragments of UDP (UFO) are made, too. Extension headers of IPv6 are passed over
  * as far as checksum_start says where the transport begins.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,18 +90,32 @@ static void put32(uint8_t *p, uint32_t v)
     put16(p + 2, v & 0xffff);
 }
 
-static uint64_t sum(uint64_t start, const uint8_t *p, size_t length)
+/* By words of the host's order, two at once: turned round, their sum is that of the others (RFC 1071, 2 (B)). */
+uint64_t sum_of(uint64_t start, const uint8_t *p, size_t length)
 {
-    for (; length > 1; p += 2, length -= 2)
-        start += get16(p);
+    uint64_t s = 0;
+    uint32_t words;
+    uint16_t last;
+
+    for (; length >= 4; p += 4, length -= 4) {
+        memcpy(&words, p, 4);
+        s += words;
+    }
+    if (length >= 2) {
+        memcpy(&last, p, 2);
+        s += last;
+        p += 2;
+        length -= 2;
+    }
+    start += ntohs(sum_fold(s));
     return length ? start + ((uint64_t)p[0] << 8) : start;
 }
 
-static uint16_t fold(uint64_t s)
+uint16_t sum_fold(uint64_t s)
 {
     while (s >> 16)
         s = (s & 0xffff) + (s >> 16);
-    return (uint16_t)~s;
+    return (uint16_t)s;
 }
 
 static int complete_checksum(uint8_t *bytes, uint32_t length, const struct bp_net_offload *o)
@@ -110,7 +125,7 @@ static int complete_checksum(uint8_t *bytes, uint32_t length, const struct bp_ne
 
     if (o->checksum_start > length || at + 2 > length)
         return -EINVAL;
-    value = fold(sum(0, bytes + o->checksum_start, length - o->checksum_start));
+    value = (uint16_t)~sum_fold(sum_of(0, bytes + o->checksum_start, length - o->checksum_start));
     /* A UDP sum of 0 means that there is none (RFC 768). */
     put16(bytes + at, value == 0 && o->checksum_offset == 6 ? 0xffff : value);
     return 0;
@@ -155,7 +170,7 @@ static int find_layout(const uint8_t *b, uint32_t length, const struct bp_net_of
 
 static uint64_t pseudo_header(const uint8_t *b, const struct layout *l, uint32_t transport_length)
 {
-    uint64_t s = l->v6 ? sum(0, b + l->ip + 8, 32) : sum(0, b + l->ip + 12, 8);
+    uint64_t s = l->v6 ? sum_of(0, b + l->ip + 8, 32) : sum_of(0, b + l->ip + 12, 8);
 
     return s + (l->tcp ? 6 : 17) + (transport_length >> 16) + (transport_length & 0xffff);
 }
@@ -171,7 +186,7 @@ static void fix_ip(uint8_t *b, const struct layout *l, uint32_t length, uint32_t
     put16(ip + 2, length - l->ip);
     put16(ip + 4, get16(ip + 4) + index);
     put16(ip + 10, 0);
-    put16(ip + 10, fold(sum(0, ip, l->transport - l->ip)));
+    put16(ip + 10, (uint16_t)~sum_fold(sum_of(0, ip, l->transport - l->ip)));
 }
 
 static void fix_transport(uint8_t *b, const struct layout *l, uint32_t length, uint32_t done, bool first,
@@ -190,7 +205,7 @@ static void fix_transport(uint8_t *b, const struct layout *l, uint32_t length, u
         put16(t + 4, length - l->transport);
     }
     put16(at, 0);
-    value = fold(sum(pseudo_header(b, l, length - l->transport), t, length - l->transport));
+    value = (uint16_t)~sum_fold(sum_of(pseudo_header(b, l, length - l->transport), t, length - l->transport));
     put16(at, value == 0 && !l->tcp ? 0xffff : value);
 }
 

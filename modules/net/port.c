@@ -114,6 +114,27 @@ static bool hand_finished(struct port *to, unsigned queue, const struct bp_net_p
     return !h.refused;
 }
 
+/* Packets that the receiver takes as they are, put together where it takes long segments. Returns how many were
+ * taken. */
+static unsigned hand_run(struct port *to, unsigned queue, const struct bp_net_packet *packets, unsigned count)
+{
+    struct merged merged;
+    unsigned done = 0;
+
+    if (count < 2 || !to->is_nic || !(to->takes & BP_NET_TAKES_CHECKSUM) ||
+        !(to->takes & (BP_NET_TAKES_TCP4 | BP_NET_TAKES_TCP6)))
+        return hand_over(to, queue, packets, count);
+    while (done < count && !to->stalled) {
+        unsigned n;
+
+        merge_packets(packets + done, count - done < MERGE_PACKETS ? count - done : MERGE_PACKETS, to->takes, &merged);
+        n = hand_over(to, queue, merged.packets, merged.count);
+        for (unsigned i = 0; i < n; i++)
+            done += merged.members[i];
+    }
+    return done;
+}
+
 /* To a receiver that takes packets now. Returns how many were taken. */
 static unsigned deliver(struct port *to, unsigned queue, const struct bp_net_packet *packets,
                         unsigned count)
@@ -127,7 +148,7 @@ static unsigned deliver(struct port *to, unsigned queue, const struct bp_net_pac
                packets[done + run].length <= BP_NET_MAX_PACKET)
             run++;
         if (run) {
-            n = hand_over(to, queue, packets + done, run);
+            n = hand_run(to, queue, packets + done, run);
             done += n;
             if (n < run)
                 break;
@@ -147,13 +168,19 @@ static void flush(void *opaque)
     struct port *port = opaque, *peer = port->peer;
 
     while (port->first && takes_now(port)) {
-        struct waiting *w = port->first;
-        struct iovec vector = {w->bytes, w->length};
-        struct bp_net_packet packet = {&vector, 1, w->length, w->offload};
+        struct bp_net_packet packets[MERGE_PACKETS];
+        struct iovec vectors[MERGE_PACKETS];
+        unsigned queue = port->first->queue, count = 0, taken;
 
-        if (deliver(port, w->queue, &packet, 1) == 0)
+        for (struct waiting *w = port->first; w && count < MERGE_PACKETS && w->queue == queue; w = w->next, count++) {
+            vectors[count] = (struct iovec){w->bytes, w->length};
+            packets[count] = (struct bp_net_packet){&vectors[count], 1, w->length, w->offload};
+        }
+        taken = deliver(port, queue, packets, count);
+        for (unsigned i = 0; i < taken; i++)
+            drop_first(port);
+        if (taken < count)
             break;
-        drop_first(port);
     }
     if (!port->first && takes_now(port) && peer && peer->blocked) {
         peer->blocked = false;

@@ -109,6 +109,41 @@ static void watch_all(struct user *s)
         bp_timer_set(s->timeout, bp_clock_ns(BP_CLOCK_REALTIME) + (int64_t)timeout * MS);
 }
 
+/* What gathered goes to the guest. */
+static void push_out(struct user *s)
+{
+    struct bp_net_packet packets[OUT_FRAMES];
+    struct iovec vectors[OUT_FRAMES];
+    unsigned count = s->out_count;
+
+    for (unsigned i = 0; i < count; i++) {
+        vectors[i] = (struct iovec){s->out + s->out_at[i], s->out_at[i + 1] - s->out_at[i]};
+        packets[i] = (struct bp_net_packet){&vectors[i], 1, (uint32_t)vectors[i].iov_len,
+                                            {.flags = BP_NET_CHECKSUM_VALID}};
+    }
+    s->out_count = 0;
+    if (count)
+        user_net->netdev_push(s->nd, 0, packets, count);
+}
+
+/* Whether it goes with others of this turn. */
+static bool gather(struct user *s, const struct iovec *frame)
+{
+    uint32_t at;
+
+    if (!s->in_turn || frame->iov_len > OUT_BYTES)
+        return false;
+    at = s->out_count ? s->out_at[s->out_count] : 0;
+    if (s->out_count == OUT_FRAMES || frame->iov_len > OUT_BYTES - at) {
+        push_out(s);
+        at = 0;
+    }
+    memcpy(s->out + at, frame->iov_base, frame->iov_len);
+    s->out_at[s->out_count++] = at;
+    s->out_at[s->out_count] = at + (uint32_t)frame->iov_len;
+    return true;
+}
+
 static void turn(void *opaque)
 {
     struct user *s = opaque;
@@ -118,7 +153,10 @@ static void turn(void *opaque)
     s->poll_count = 0;
     slirp_pollfds_fill(s->slirp, &timeout, add_poll, s);
     r = poll(s->polls, s->poll_count, 0);
+    s->in_turn = true;
     slirp_pollfds_poll(s->slirp, r < 0, get_revents, s);
+    s->in_turn = false;
+    push_out(s);
     watch_all(s);
 }
 
@@ -131,6 +169,7 @@ void loop_begin(struct user *s)
 {
     struct bp_owner *owner = user_net->netdev_owner(s->nd);
 
+    s->out = bp_alloc(OUT_BYTES);
     s->turn = bp_deferred_new(owner, NULL, turn, s);
     s->timeout = bp_timer_new(owner, NULL, BP_CLOCK_REALTIME, turn, s);
 }
@@ -142,7 +181,9 @@ void loop_end(struct user *s)
     while (s->watches)
         watch_free(&s->watches);
     free(s->polls);
+    free(s->out);
     s->polls = NULL;
+    s->out = NULL;
     s->turn = NULL;
     s->timeout = NULL;
 }
@@ -157,7 +198,8 @@ static ssize_t send_packet(const void *buf, size_t length, void *opaque)
     struct iovec vector = {more ? whole : (void *)buf, more ? more : length};
     struct bp_net_packet packet = {&vector, 1, (uint32_t)vector.iov_len, {.flags = BP_NET_CHECKSUM_VALID}};
 
-    user_net->netdev_push(s->nd, 0, &packet, 1);
+    if (!gather(s, &vector))
+        user_net->netdev_push(s->nd, 0, &packet, 1);
     return (ssize_t)length;
 }
 

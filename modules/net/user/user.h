@@ -13,6 +13,9 @@ struct reach;   /* from an address that the guest sees to a chardev */
 struct fd_watch;
 struct echo; /* pings to somewhere else, by IPv6 */
 
+#define OUT_FRAMES 64u
+#define OUT_BYTES (128u << 10)
+
 struct user {
     struct user *next; /* of all, oldest first */
     struct bp_netdev *nd;
@@ -37,6 +40,10 @@ struct user {
     struct bp_deferred *turn;
     struct bp_timer *timeout;
     struct fd_watch *watches;
+    uint8_t *out; /* OUT_BYTES: frames that libslirp sends in one turn, which go together */
+    uint32_t out_at[OUT_FRAMES + 1]; /* where each begins, and where the next one will */
+    unsigned out_count;
+    bool in_turn;
     struct pollfd *polls;
     unsigned poll_count, poll_size;
     uint32_t generation;
