@@ -222,8 +222,8 @@ static void cpu_kick(struct bp_cpu *cpu)
         kvm_kick(c);
 }
 
-/* The kernel delivers nothing to a new vCPU before it was given a state, and who waits for a SIPI gets only one: another
- * may send it before this one's thread comes to run. All is given again then: it may have changed. */
+/* The kernel delivers nothing to a new vCPU before it was given a state, and a SIPI that is not taken is lost:
+ * another may send it before this thread comes to run. All is given again then: it may have changed. */
 static void show_to_others(struct kvm_vcpu *c)
 {
     if (c->bound || !c->x->lapic || !c->x->apic || !c->x->wait_for_sipi)
