@@ -179,7 +179,7 @@ static int bring_up(struct bp_machine *m, struct bp_cpu *cpu, struct bp_error *e
     if (ret < 0)
         bpc_cpu_free(cpu);
     else
-        bpc_cpu_changed(cpu);
+        bpc_cpu_changed_now(cpu);
     return ret;
 }
 

@@ -544,3 +544,8 @@ void bpc_cpu_changed(struct bp_cpu *cpu)
 {
     bp_cpu_run_async(cpu, drop_caches, NULL);
 }
+
+void bpc_cpu_changed_now(struct bp_cpu *cpu)
+{
+    bp_cpu_run(cpu, drop_caches, NULL);
+}

@@ -76,6 +76,7 @@ bool bpc_cpu_halted(struct bp_cpu *cpu); /* asleep in HLT; a snapshot. [any] */
 void bpc_cpu_sync(struct bp_cpu *cpu);
 /* After registers were written from outside; the vCPU drops its caches before it goes on. */
 void bpc_cpu_changed(struct bp_cpu *cpu);
+void bpc_cpu_changed_now(struct bp_cpu *cpu); /* and waits until it has: others may speak to it then */
 /* Is the guest architecture in a class's comma-separated list ("any": always)? */
 bool bpc_arch_in(const char *list, const char *arch);
 const struct bp_board_class *bpc_machine_board(void);

@@ -222,6 +222,16 @@ static void cpu_kick(struct bp_cpu *cpu)
         kvm_kick(c);
 }
 
+/* The kernel delivers nothing to a new vCPU before it was given a state, and a SIPI that is not taken is lost:
+ * another may send it before this thread comes to run. All is given again then: it may have changed. */
+static void show_to_others(struct kvm_vcpu *c)
+{
+    if (c->bound || !c->x->lapic || !c->x->apic || !c->x->wait_for_sipi)
+        return;
+    (void)kvm_put_state(c); /* tells what fails */
+    c->changed = true;
+}
+
 static void cpu_changed(struct bp_cpu *cpu)
 {
     struct kvm_vcpu *c = kvm_of(cpu);
@@ -232,6 +242,7 @@ static void cpu_changed(struct bp_cpu *cpu)
     }
     c->fresh = c->changed = true;
     c->dead = false;
+    show_to_others(c);
 }
 
 static void cpu_sync(struct bp_cpu *cpu)
