@@ -20,7 +20,8 @@
 #define MXCSR_MASK 28u /* in the image of FXSAVE */
 
 enum deviation { MMX_STORE, MXCSR_BITS, X87_STORE, REP_FLAGS, MOVSXD_SIZE, FPREM_INFINITY, STACK_FAULT,
-                 SHA_ALIGNMENT, STRING_VVVV, MOVDDUP_FAULT, MASKED_WRAP, NOT_BEGUN, DEVIATIONS };
+                 SHA_ALIGNMENT, STRING_VVVV, MOVDDUP_FAULT, MASKED_WRAP, NOT_BEGUN, GATHER_MASK, DOT_NAN, HALF_FLAGS,
+                 DEVIATIONS };
 static uint64_t seen[DEVIATIONS];
 
 static uint16_t status_word(const struct state *s)
@@ -212,7 +213,7 @@ static bool movddup_faulted_further(const struct test_case *c, struct outcome *h
 
 /*
  * A masked move with a 32-bit address near its end, of which an element behind that faults: the address that is told
- * has 33 bits (family 1Ah).
+ * has 33 bits (family 1Ah, Sapphire Rapids).
  */
 static bool masked_move_went_on(const struct test_case *c, struct outcome *h, const struct outcome *g)
 {
@@ -265,12 +266,118 @@ static void mask_approximations(const struct test_case *c, struct outcome *h,
     }
 }
 
+static uint8_t *vector_half(struct outcome *o, unsigned reg, bool upper)
+{
+    return upper ? o->state.ymm + 16 * reg : o->state.fx + 160 + 16 * reg;
+}
+
+/* `host` holds what `wanted` says, where the guest's differs: takes the guest's. */
+static bool take_vector(struct outcome *h, struct outcome *g, unsigned reg, const uint8_t *wanted)
+{
+    uint8_t host[32], guest[32];
+
+    for (unsigned upper = 0; upper < 2; upper++) {
+        memcpy(host + 16 * upper, vector_half(h, reg, upper), 16);
+        memcpy(guest + 16 * upper, vector_half(g, reg, upper), 16);
+    }
+    if (memcmp(host, wanted, sizeof(host)) || !memcmp(guest, wanted, sizeof(guest)))
+        return false;
+    for (unsigned upper = 0; upper < 2; upper++)
+        memcpy(vector_half(h, reg, upper), guest + 16 * upper, 16);
+    return true;
+}
+
+/* A gather that faults: elements of the mask that are left are all ones or all zeroes, and what lies behind mask and
+ * destination is zero, as the SDM's operation has it before the first element or after the last; it leaves open what is
+ * seen of it when one of them faults. */
+static bool gather_prepared_its_mask(const struct test_case *c, struct outcome *h, struct outcome *g)
+{
+    const uint8_t *vex = memchr(c->bytes, 0xc4, c->length);
+    uint8_t mask[32] = {0}, destination[32] = {0};
+    unsigned reg, size, index_size, bytes;
+    bool took;
+
+    if (!c->vex || c->opcode < 0x3890 || c->opcode > 0x3893 || !vex || !is_memory_fault(h) || !is_memory_fault(g))
+        return false;
+    reg = ~vex[2] >> 3 & 15;
+    size = vex[2] & 0x80 ? 8 : 4;
+    index_size = c->opcode & 1 ? 8 : 4;
+    bytes = vex[2] & 4 ? 32 : 16;
+    for (unsigned at = 0; at < bytes; at += size) {
+        const uint8_t *element = vector_half(g, reg, at >= 16) + at % 16;
+
+        memset(mask + at, element[size - 1] & 0x80 ? 0xff : 0, size);
+    }
+    if (index_size > size)
+        bytes = 16; /* the destination's register */
+    for (unsigned at = 0; at < bytes; at++)
+        destination[at] = vector_half(g, c->reg, at >= 16)[at % 16];
+    took = take_vector(h, g, reg, mask);
+    return take_vector(h, g, c->reg, destination) || took;
+}
+
+static bool is_quiet_nan(const uint8_t *value, unsigned size)
+{
+    uint64_t v = 0, quiet = size == 4 ? UINT64_C(0x7fc00000) : UINT64_C(0x7ff8) << 48;
+
+    memcpy(&v, value, size);
+    return (v & quiet) == quiet;
+}
+
+/* DPPS and DPPD of several NaNs: their sign and significand are the implementation's (SDM volume 2, DPPS). */
+static bool dot_product_took_another_nan(const struct test_case *c, struct outcome *h, struct outcome *g)
+{
+    unsigned size = c->opcode == 0x3a40 ? 4 : 8;
+    bool other = false;
+
+    if ((c->opcode != 0x3a40 && c->opcode != 0x3a41) || h->vector != NO_FAULT || g->vector != NO_FAULT)
+        return false;
+    for (unsigned at = 0; at < 32; at += size) {
+        uint8_t *host = vector_half(h, c->reg, at >= 16) + at % 16;
+        const uint8_t *guest = vector_half(g, c->reg, at >= 16) + at % 16;
+
+        if (memcmp(host, guest, size) && is_quiet_nan(host, size) && is_quiet_nan(guest, size)) {
+            memcpy(host, guest, size);
+            other = true;
+        }
+    }
+    return other;
+}
+
+/* VCVTPS2PH to an address that faults: exceptions of the conversion are noted all the same, and come first if one of
+ * them is unmasked. With underflow unmasked the inexact result is noted, too. */
+static bool conversion_noted_its_exceptions(const struct test_case *c, struct outcome *h, const struct outcome *g)
+{
+    uint32_t host, guest, more;
+
+    memcpy(&host, h->state.fx + 24, 4);
+    memcpy(&guest, g->state.fx + 24, 4);
+    more = host ^ guest;
+    if (!c->vex || c->opcode != 0x3a1d || (more & ~0x3fu) || (guest & more))
+        return false;
+    if (c->memory && is_memory_fault(g) && (h->vector == 19 ? (host & ~(host >> 7) & 0x3f) != 0 : more != 0)) {
+        if (h->vector == 19) {
+            h->vector = g->vector;
+            h->error = g->error;
+            h->cr2 = g->cr2;
+        }
+    } else if (more != 0x20 || g->vector != 19 || h->vector != 19 || !(guest & UNDERFLOW) || (guest >> 7 & UNDERFLOW)) {
+        return false;
+    }
+    memcpy(h->state.fx + 24, &guest, 4);
+    return true;
+}
+
 static void mask_vendor(const struct test_case *c, struct outcome *h, struct outcome *g)
 {
     seen[NOT_BEGUN] += kernel_did_not_begin(c, h, g);
     seen[MXCSR_BITS] += mask_has_own_bits(c, h, g);
     if (__builtin_cpu_is("intel")) {
         seen[MMX_STORE] += mmx_store_lost_top(c, h, g);
+        seen[GATHER_MASK] += gather_prepared_its_mask(c, h, g);
+        seen[DOT_NAN] += dot_product_took_another_nan(c, h, g);
+        seen[HALF_FLAGS] += conversion_noted_its_exceptions(c, h, g);
+        seen[MASKED_WRAP] += masked_move_went_on(c, h, g);
         return;
     }
     seen[X87_STORE] += x87_store_faulted(c, h, g);
@@ -298,6 +405,9 @@ void mask_print(void)
         [MOVDDUP_FAULT] = "VMOVDDUP over the end of a page with another address",
         [MASKED_WRAP] = "masked moves over the end of 32-bit addresses with another address",
         [NOT_BEGUN] = "cases with a stack pointer that is not canonical, to which its kernel did not return",
+        [GATHER_MASK] = "gathers that faulted with a mask of ones and zeroes",
+        [DOT_NAN] = "dot products of several NaNs that gave another of them",
+        [HALF_FLAGS] = "conversions to half precision that faulted and noted exceptions",
         [STACK_FAULT] = "operands neither aligned nor canonical that raised #SS",
     };
 

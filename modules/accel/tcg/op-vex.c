@@ -181,6 +181,8 @@ struct rule rule_vex(const struct tcg_cpu *c, const struct insn *i)
         return (struct rule){0};
     if (i->map == 3 && mandatory(i) != 1)
         return (struct rule){0};
+    if (i->map == 3 && (i->opcode & 0xfe) == 0x40) /* DPPS, DPPD: which of several NaNs they give is the host's */
+        return (struct rule){0};
     s = shape_of(i, op);
     if (s.form == NO || (s.form == GROUP && !shift_group_valid(i)) || (mem && !s.size))
         return (struct rule){0};
