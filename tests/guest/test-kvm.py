@@ -152,10 +152,13 @@ def x2apic_and_deadlines_are_the_kernels():
     for words in seen:
         of = {name: words[words.index(name) + 1] for name in ("serial", "again", "in_service")}
         # An interrupt is in service while its handler runs, and a level comes until it is quiet: three times. A KVM that
-        # executes guests without the processor's help (kvm_pvm) ends each where it is delivered, so that the level asks
-        # for the next one before the handler has looked: four times, and none is ever in service.
-        exact = ("00000003",) * 3, ("00000004", "00000004", "00000000")
-        assert tuple(of.values()) in exact[:1 if words is seen[0] else 2], words
+        # executes guests without the processor's help (kvm_pvm) ends each where it is delivered, now and then or always:
+        # then the level asks for the next one before the handler has looked, four times, and fewer are seen in service.
+        counts = [int(value, 16) for value in of.values()]
+        if words is seen[0]:
+            assert counts == [3, 3, 3], words
+        else:
+            assert counts[0] in (3, 4) and counts[1] in (3, 4) and counts[2] <= 3, words
         for name in of:
             words[words.index(name) + 1] = "00000003"
     assert seen[0] == seen[1] == seen[2], seen
