@@ -216,14 +216,18 @@ uint64_t bpc_guest_error_count(const char *kind)
     return n;
 }
 
-void bpc_program_name_set(const char *name)
+static void replace(char **place, char *name)
 {
-    char *base = g_path_get_basename(name);
     pthread_mutex_lock(&lock);
-    char *old = program_name;
-    program_name = base;
+    char *old = *place;
+    *place = name;
     pthread_mutex_unlock(&lock);
     g_free(old);
+}
+
+void bpc_program_name_set(const char *name)
+{
+    replace(&program_name, g_path_get_basename(name));
 }
 
 const char *bpc_program_name(void)
@@ -240,12 +244,7 @@ void bpc_msg_timestamp(bool on)
 
 void bpc_msg_guest_name(const char *name)
 {
-    char *copy = g_strdup(name);
-    pthread_mutex_lock(&lock);
-    char *old = guest_name;
-    guest_name = copy;
-    pthread_mutex_unlock(&lock);
-    g_free(old);
+    replace(&guest_name, g_strdup(name));
 }
 
 static void BP_PRINTF(2, 0) message(const char *mark, const char *fmt, va_list ap)

@@ -77,15 +77,6 @@ static int poll_fds(GPollFD *fds, guint n, int64_t ns)
     return ret < 0 && errno == EINTR ? 0 : ret;
 }
 
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#else
-    __asm__ volatile("" ::: "memory");
-#endif
-}
-
 /* Looks for work for up to poll_ns before a sleep of `ns` (-1: for ever). Returns descriptors that
  * are ready, 0 when something was queued or a timer is due, -1: nothing came. */
 static int busy_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
@@ -102,7 +93,7 @@ static int busy_poll(struct bp_context *ctx, GPollFD *fds, guint n, int64_t ns)
         for (unsigned i = 0; i < POLL_LOOKS && ret < 0; i++) {
             if (__atomic_load_n(&ctx->poke, __ATOMIC_ACQUIRE))
                 ret = 0;
-            relax();
+            bpc_relax();
         }
         if (ret < 0 && n > 0) {
             ret = poll_fds(fds, n, 0);

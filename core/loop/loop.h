@@ -118,6 +118,16 @@ void bpc_lock_profile_get(struct bpc_lock_stats *ret_stats);
 /* Is somebody waiting for the machine lock? A hint. [any] */
 bool bpc_machine_lock_wanted(void);
 
+/* What a thread does that looks for work again and again before it sleeps. */
+static inline void bpc_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
 /* Calls fn before it returns, where the stack has a thread's room: a coroutine's caller does it. [any], [co] */
 void bpc_co_on_thread_stack(void (*fn)(void *opaque), void *opaque);
 

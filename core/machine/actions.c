@@ -26,6 +26,15 @@ static const char *const watchdog_choices[] = {"reset", "shutdown", "poweroff", 
                                                "inject-nmi", NULL};
 const struct bp_schema bpc_watchdog_actions = {.name = "WatchdogAction", .kind = BP_KIND_ENUM,
                                                .choices = watchdog_choices};
+const struct bp_field bpc_action_fields[] = {
+    BP_ARG_TYPED("reboot", ENUM, &bpc_reboot_actions, BP_FIELD_OPTIONAL, "when the guest reboots"),
+    BP_ARG_TYPED("shutdown", ENUM, &bpc_shutdown_actions, BP_FIELD_OPTIONAL, "when it powers off"),
+    BP_ARG_TYPED("panic", ENUM, &bpc_panic_actions, BP_FIELD_OPTIONAL, "when it panics"),
+    BP_ARG_TYPED("watchdog", ENUM, &bpc_watchdog_actions, BP_FIELD_OPTIONAL, "when a watchdog expires"),
+    BP_FIELDS_END,
+};
+const struct bp_field bpc_watchdog_fields[] = {
+    BP_ARG_TYPED("action", ENUM, &bpc_watchdog_actions, 0, "when a watchdog expires"), BP_FIELDS_END};
 
 static const char *const names[] = {
     [BPC_ACTION_RESET] = "reset", [BPC_ACTION_SHUTDOWN] = "shutdown", [BPC_ACTION_POWEROFF] = "poweroff",

@@ -31,15 +31,6 @@
 static __thread struct bp_cpu *current_cpu __attribute__((tls_model("initial-exec")));
 static __thread int64_t poll_ns;
 
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#else
-    __asm__ volatile("" ::: "memory");
-#endif
-}
-
 struct bp_cpu *bp_cpu_current(void)
 {
     return current_cpu;
@@ -123,7 +114,7 @@ static bool poll_for_kick(struct bp_cpu *cpu)
         for (unsigned i = 0; i < 64; i++) {
             if (__atomic_load_n(&cpu->kicked, __ATOMIC_ACQUIRE))
                 return true;
-            relax();
+            bpc_relax();
         }
     } while (bp_clock_ns(BP_CLOCK_REALTIME) < end);
     return false;

@@ -277,20 +277,14 @@ int bp_machine_new_cpu(struct bp_machine *m, unsigned index, struct bp_cpu **ret
     return bpc_cpu_make(m, index, NULL, NULL, NULL, ret_cpu, err);
 }
 
-int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const struct bp_value *props,
-                 const char *const *skip, struct bp_cpu **ret_cpu, struct bp_error *err)
+/* Of a model, without its properties. */
+static int cpu_new(struct bp_machine *m, const char *model, unsigned index, struct bp_cpu **ret_cpu,
+                   struct bp_error *err)
 {
     const struct bp_cpu_class *class;
     struct bp_cpu *cpu;
-    int ret;
+    int ret = bpc_cpu_find_model(model, &class, err);
 
-    if (index >= m->cpu_slots || m->cpus[index])
-        return bp_fail(err, EINVAL, "CPU %u: %s", index,
-                       index >= m->cpu_slots ? "the machine has fewer" : "it exists already");
-    if (!m->cpu_model)
-        return bp_fail(err, EINVAL, "machine '%s' has no default CPU model; -cpu names one",
-                       m->board->type.name);
-    ret = bpc_cpu_find_model(m->cpu_model, &class, err);
     if (ret < 0)
         return ret;
     cpu = bp_alloc(sizeof(*cpu));
@@ -305,6 +299,25 @@ int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const str
     }
     bpc_cpu_thread_init(cpu);
     cpu->obj.finalize = cpu_finalize;
+    *ret_cpu = cpu;
+    return 0;
+}
+
+int bpc_cpu_make(struct bp_machine *m, unsigned index, const char *id, const struct bp_value *props,
+                 const char *const *skip, struct bp_cpu **ret_cpu, struct bp_error *err)
+{
+    struct bp_cpu *cpu;
+    int ret;
+
+    if (index >= m->cpu_slots || m->cpus[index])
+        return bp_fail(err, EINVAL, "CPU %u: %s", index,
+                       index >= m->cpu_slots ? "the machine has fewer" : "it exists already");
+    if (!m->cpu_model)
+        return bp_fail(err, EINVAL, "machine '%s' has no default CPU model; -cpu names one",
+                       m->board->type.name);
+    ret = cpu_new(m, m->cpu_model, index, &cpu, err);
+    if (ret < 0)
+        return ret;
     ret = bpc_object_add_props(&cpu->obj, bpc_cpu_place_props, NULL, "cpu", err);
     if (ret == 0)
         ret = set_features(m, cpu, props, skip, err);
@@ -341,28 +354,16 @@ static void be_silent(struct bp_object *obj)
 int bpc_cpu_expand(struct bp_machine *m, const char *model, const struct bp_value *props,
                    struct bp_value **ret_props, struct bp_value **ret_missing, struct bp_error *err)
 {
-    const struct bp_cpu_class *class;
     struct bp_cpu *cpu;
-    int ret = bpc_cpu_find_model(model, &class, err);
+    int ret = cpu_new(m, model, 0, &cpu, err);
 
     if (ret < 0)
         return ret;
-    cpu = bp_alloc(sizeof(*cpu));
-    cpu->class = class;
-    cpu->space = m->memory;
-    cpu->obj.machine = m;
-    ret = bpc_object_init(&cpu->obj, BP_PROVIDE_CPU, &class->type, err);
-    if (ret < 0) {
-        free(cpu);
-        return ret;
-    }
-    bpc_cpu_thread_init(cpu);
-    cpu->obj.finalize = cpu_finalize;
     be_silent(&cpu->obj);
     if (props)
         ret = bpc_object_set_all(&cpu->obj, props, NULL, err);
-    if (ret == 0 && class->init)
-        ret = class->init(cpu, err);
+    if (ret == 0 && cpu->class->init)
+        ret = cpu->class->init(cpu, err);
     if (ret == 0 && ret_missing && bp_object_get(&cpu->obj, "unavailable-features", ret_missing, NULL) < 0)
         *ret_missing = bp_value_list();
     if (ret == 0 && ret_props) {
@@ -503,6 +504,27 @@ unsigned bpc_cpu_count(void)
     for (unsigned i = 0; bpc_the_machine && i < bpc_the_machine->cpu_slots; i++)
         count += bp_machine_cpu(bpc_the_machine, i) != NULL;
     return count;
+}
+
+struct lookup {
+    uint64_t linear, *phys;
+    int status;
+};
+
+static void translate(struct bp_cpu *cpu, void *opaque)
+{
+    struct lookup *l = opaque;
+
+    bpc_cpu_sync(cpu);
+    l->status = cpu->class->translate ? cpu->class->translate(cpu, l->linear, l->phys) : -ENOTSUP;
+}
+
+int bpc_cpu_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys)
+{
+    struct lookup l = {linear, ret_phys, 0};
+
+    bp_cpu_run(cpu, translate, &l);
+    return l.status;
 }
 
 void bpc_cpu_sync(struct bp_cpu *cpu)

@@ -50,6 +50,8 @@ int bpc_machine_inject_nmi(struct bp_error *err);
 /* ---- actions.c: what follows what the guest does (-action) ---- */
 extern const struct bp_schema bpc_reboot_actions, bpc_shutdown_actions, bpc_panic_actions,
     bpc_watchdog_actions;
+/* Of -action and set-action; of -watchdog-action and watchdog-set-action. */
+extern const struct bp_field bpc_action_fields[], bpc_watchdog_fields[];
 /* Sets those whose text is not NULL; each is among its schema's choices. [main] */
 void bpc_actions_set(const char *reboot, const char *shutdown, const char *panic, const char *watchdog);
 
@@ -74,6 +76,9 @@ bool bpc_cpu_halted(struct bp_cpu *cpu); /* asleep in HLT; a snapshot. [any] */
 /* Brings lazily kept registers up to date before the state is read. On the vCPU's thread (inside
  * bp_cpu_run), or with it stopped. */
 void bpc_cpu_sync(struct bp_cpu *cpu);
+/* Where a virtual address lies now, asked on the vCPU's thread. -ENOTSUP, or what its class says of one that is not
+ * mapped. [main] */
+int bpc_cpu_translate(struct bp_cpu *cpu, uint64_t linear, uint64_t *ret_phys);
 /* After registers were written from outside; the vCPU drops its caches before it goes on. */
 void bpc_cpu_changed(struct bp_cpu *cpu);
 void bpc_cpu_changed_now(struct bp_cpu *cpu); /* and waits until it has: others may speak to it then */

@@ -524,15 +524,6 @@ BP_OPTION(option_icount, "icount", "guest time is the number of instructions tha
 
 /* ---- the end of the machine ---- */
 
-static const struct bp_field action_keys[] = {
-    BP_ARG_TYPED("reboot", ENUM, &bpc_reboot_actions, BP_FIELD_OPTIONAL, "when the guest reboots"),
-    BP_ARG_TYPED("shutdown", ENUM, &bpc_shutdown_actions, BP_FIELD_OPTIONAL, "when it powers off"),
-    BP_ARG_TYPED("panic", ENUM, &bpc_panic_actions, BP_FIELD_OPTIONAL, "when it panics"),
-    BP_ARG_TYPED("watchdog", ENUM, &bpc_watchdog_actions, BP_FIELD_OPTIONAL,
-                 "when a watchdog expires"),
-    BP_FIELDS_END,
-};
-
 static int apply_action(struct bp_value *args, struct bp_error *err)
 {
     (void)err;
@@ -545,13 +536,8 @@ BP_OPTION(option_action, "action",
           "what happens when the guest reboots, powers off or panics, or a watchdog expires",
           .arg = "[reboot=reset|shutdown][,shutdown=poweroff|pause][,panic=pause|shutdown|"
                  "exit-failure|none][,watchdog=reset|shutdown|poweroff|inject-nmi|pause|debug|none]",
-          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = action_keys,
+          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = bpc_action_fields,
           .apply = apply_action);
-
-static const struct bp_field watchdog_keys[] = {
-    BP_ARG_TYPED("action", ENUM, &bpc_watchdog_actions, 0, "when a watchdog expires"),
-    BP_FIELDS_END,
-};
 
 static int apply_watchdog(struct bp_value *args, struct bp_error *err)
 {
@@ -562,7 +548,7 @@ static int apply_watchdog(struct bp_value *args, struct bp_error *err)
 
 BP_OPTION(option_watchdog, "watchdog-action", "what happens when a watchdog expires",
           .arg = "reset|shutdown|poweroff|inject-nmi|pause|debug|none",
-          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = watchdog_keys,
+          .group = "Debug and expert options", .phase = BP_PHASE_MACHINE, .keys = bpc_watchdog_fields,
           .implied = "action", .apply = apply_watchdog);
 
 #define FLAG_OPTION(IDENT, NAME, GROUP, HELP, FIELD) \

@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -126,6 +127,8 @@ class Bench:
 
 
 def main():
+    # Whoever ends it ends its guests and servers, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("--rounds", type=int, default=3)

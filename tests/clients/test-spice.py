@@ -181,11 +181,12 @@ def pictures_are_compressed_as_told():
                              ("jpeg-wan-compression=always", gradient, {"jpeg"}),
                              ("jpeg-wan-compression=never", gradient, {"quic"}),
                              ("zlib-glz-wan-compression=always", drawn, {"zlib-glz"})):
-        for _ in range(5):  # one that is looked at while it is being drawn comes in parts, which may be of another kind
-            found = kinds_of_image(keys, draw)
-            if found == want:
+        found = kinds_of_image(keys, draw)
+        for _ in range(4):  # photographs that are looked at while they are drawn come in parts, some of which are none
+            if draw != gradient or found - want != {"glz"}:
                 break
             print("#", keys, "came as", sorted(found))
+            found = kinds_of_image(keys, draw)
         assert found == want, (keys, found)
 
 

@@ -152,13 +152,11 @@ def x2apic_and_deadlines_are_the_kernels():
     for words in seen:
         of = {name: words[words.index(name) + 1] for name in ("serial", "again", "in_service")}
         # An interrupt is in service while its handler runs, and a level comes until it is quiet: three times. A KVM that
-        # executes guests without the processor's help (kvm_pvm) ends each where it is delivered, now and then or always:
-        # then the level asks for the next one before the handler has looked, four times, and fewer are seen in service.
+        # executes guests without the processor's help (kvm_pvm) ends some where they are delivered, or all: then the level
+        # asks for the next one before the handler has looked, four times, and fewer are seen in service.
         counts = [int(value, 16) for value in of.values()]
-        if words is seen[0]:
-            assert counts == [3, 3, 3], words
-        else:
-            assert counts[0] in (3, 4) and counts[1] in (3, 4) and counts[2] <= 3, words
+        by_software = os.path.exists("/sys/module/kvm_pvm") and words is not seen[0]
+        assert counts == [3, 3, 3] or by_software and set(counts[:2]) <= {3, 4} and counts[2] <= 3, words
         for name in of:
             words[words.index(name) + 1] = "00000003"
     assert seen[0] == seen[1] == seen[2], seen

@@ -179,4 +179,26 @@ G_GNUC_UNUSED static void check_sums(const uint8_t *f, uint32_t length, bool v6,
     g_assert_cmphex(s, ==, 0xffff);
 }
 
+/* ---- a program of them ---- */
+
+static void begin(int *argc, char ***argv)
+{
+    struct bp_error err = {0};
+    const void *table;
+
+    g_test_init(argc, argv, NULL);
+    g_assert_cmpint(bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err), ==, 0);
+    g_assert_cmpint(bp_test_interface(host, "net", 1, &table, &err), ==, 0);
+    net = table;
+    bp_test_run(host, true);
+}
+
+static int end(void)
+{
+    int rc = g_test_run();
+
+    bp_test_host_free(host);
+    return rc;
+}
+
 #endif

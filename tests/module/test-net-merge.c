@@ -361,22 +361,12 @@ static void segments_wait_for_a_receiver_that_is_full(void)
 
 int main(int argc, char **argv)
 {
-    struct bp_error err = {0};
-    const void *table;
-    int rc;
-
-    g_test_init(&argc, &argv, NULL);
-    g_assert_cmpint(bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err), ==, 0);
-    g_assert_cmpint(bp_test_interface(host, "net", 1, &table, &err), ==, 0);
-    net = table;
-    bp_test_run(host, true);
+    begin(&argc, &argv);
 #define CASE(NAME) g_test_add_func("/net-merge/" #NAME, NAME)
     CASE(segments_of_a_stream_are_one_for_who_takes_long_ones);
     CASE(segments_that_differ_stay_apart);
     CASE(long_ones_have_one_length_but_for_the_last);
     CASE(scattered_segments_lose_nothing);
     CASE(segments_wait_for_a_receiver_that_is_full);
-    rc = g_test_run();
-    bp_test_host_free(host);
-    return rc;
+    return end();
 }

@@ -362,15 +362,7 @@ static void announcement_names_every_nic(void)
 
 int main(int argc, char **argv)
 {
-    struct bp_error err = {0};
-    const void *table;
-    int rc;
-
-    g_test_init(&argc, &argv, NULL);
-    g_assert_cmpint(bp_test_host_new(g_getenv("BACKPLANE_MODULES"), &host, &err), ==, 0);
-    g_assert_cmpint(bp_test_interface(host, "net", 1, &table, &err), ==, 0);
-    net = table;
-    bp_test_run(host, true);
+    begin(&argc, &argv);
 #define CASE(NAME) g_test_add_func("/net/" #NAME, NAME)
     CASE(frame_reaches_every_other_port_of_its_hub);
     CASE(answer_from_inside_receive_waits_for_its_receiver);
@@ -385,7 +377,5 @@ int main(int argc, char **argv)
     CASE(wrong_options_are_refused_in_words);
     CASE(filters_stand_where_they_were_put);
     CASE(announcement_names_every_nic);
-    rc = g_test_run();
-    bp_test_host_free(host);
-    return rc;
+    return end();
 }

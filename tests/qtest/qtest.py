@@ -294,20 +294,6 @@ class Tap:
         else:
             self._result(True, name)
 
-    def case_in_time(self, name, function, attempts=3):
-        """One that depends on a real-time stream, which whoever else needs the processors may hold up: it is tried again,
-        and each failure is told."""
-        def run():
-            for left in reversed(range(attempts)):
-                try:
-                    return function()
-                except AssertionError as error:
-                    if left == 0:
-                        raise
-                    print("# %s failed (%s), and is tried again" % (name, str(error).split("\n", 1)[0]), flush=True)
-            return None
-        self.case(name, run)
-
     def machine_case(self, name, machine_args, function):
         """Runs function(q) on a machine of its own."""
         def run():

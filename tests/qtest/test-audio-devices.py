@@ -157,7 +157,7 @@ def oss_plays_from_the_mapped_buffer():
             latency = int(re.search(r"ac97.out: .*, latency (\d+) us", said).group(1))
             assert 10000 < latency < 46440 + 1000, said
         assert "mapped 8192\n" in read(home.told), read(home.told)
-        is_the_tone(frames_of(home.file("heard")), 44100, least=1)
+        is_the_tone(frames_of(home.file("heard")), 44100, least=2.5)
         with device(home, ",out.try-poll=off"):
             pass
         assert "mapped" not in read(home.told), read(home.told)
@@ -440,5 +440,5 @@ for case in (oss_hears_the_tone, oss_devices_are_those_that_were_named, oss_is_r
              sdl_s_buffers_are_as_told):
     if sys.argv[1:] and case.__name__ not in sys.argv[1:]:
         continue
-    tap.case_in_time(case.__name__, case)
+    tap.case(case.__name__, case)
 tap.done()

@@ -321,5 +321,5 @@ for case in (pulseaudio_hears_the_tone, pulseaudio_s_keys_do_what_they_say,
              pipewire_that_is_not_there_is_told, alsa_hears_the_tone, alsa_is_recorded_from, alsa_gets_lengths_as_told,
              alsa_devices_that_are_not_there_are_told,
              sdl_hears_the_tone, without_a_word_the_best_that_opens_is_taken):
-    tap.case_in_time(case.__name__, case)
+    tap.case(case.__name__, case)
 tap.done()

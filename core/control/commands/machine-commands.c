@@ -112,15 +112,6 @@ BP_COMMAND(cmd_inject_nmi, "inject-nmi", "Gives every CPU a non-maskable interru
 
 /* ---- actions ---- */
 
-static const struct bp_field set_action_args[] = {
-    BP_ARG_TYPED("reboot", ENUM, &bpc_reboot_actions, BP_FIELD_OPTIONAL, "when the guest reboots"),
-    BP_ARG_TYPED("shutdown", ENUM, &bpc_shutdown_actions, BP_FIELD_OPTIONAL, "when it powers off"),
-    BP_ARG_TYPED("panic", ENUM, &bpc_panic_actions, BP_FIELD_OPTIONAL, "when it panics"),
-    BP_ARG_TYPED("watchdog", ENUM, &bpc_watchdog_actions, BP_FIELD_OPTIONAL,
-                 "when a watchdog expires"),
-    BP_FIELDS_END,
-};
-
 static int set_action(bool has_reboot, int reboot, bool has_shutdown, int shutdown, bool has_panic,
                       int panic, bool has_watchdog, int watchdog, struct bp_error *err)
 {
@@ -132,12 +123,7 @@ static int set_action(bool has_reboot, int reboot, bool has_shutdown, int shutdo
     return 0;
 }
 BP_COMMAND(cmd_set_action, "set-action", "Sets what follows what the guest does, as -action does",
-           set_action_args, NONE, NULL, set_action, BP_COMMAND_PRECONFIG);
-
-static const struct bp_field watchdog_args[] = {
-    BP_ARG_TYPED("action", ENUM, &bpc_watchdog_actions, 0, "when a watchdog expires"),
-    BP_FIELDS_END,
-};
+           bpc_action_fields, NONE, NULL, set_action, BP_COMMAND_PRECONFIG);
 
 static int watchdog_set_action(int action, struct bp_error *err)
 {
@@ -146,7 +132,7 @@ static int watchdog_set_action(int action, struct bp_error *err)
     return 0;
 }
 BP_COMMAND(cmd_watchdog, "watchdog-set-action", "Sets what happens when a watchdog expires",
-           watchdog_args, NONE, NULL, watchdog_set_action, 0);
+           bpc_watchdog_fields, NONE, NULL, watchdog_set_action, 0);
 
 /* ---- CPUs ---- */
 
@@ -263,25 +249,12 @@ struct dump {
     int fd;
 };
 
-struct lookup {
-    uint64_t linear, phys;
-    int status;
-};
-
-static void translate(struct bp_cpu *cpu, void *opaque)
-{
-    struct lookup *l = opaque;
-
-    bpc_cpu_sync(cpu);
-    if (bp_cpu_class(cpu)->translate)
-        l->status = bp_cpu_class(cpu)->translate(cpu, l->linear, &l->phys);
-}
-
 /* Reads up to `len` bytes that stay within one page; -EFAULT when the address is not mapped. */
 static int read_piece(const struct dump *d, uint64_t addr, uint8_t *buf, uint64_t len)
 {
-    struct lookup l = {addr, addr, 0};
     struct bp_cpu *cpu;
+    uint64_t phys;
+    int ret;
 
     if (d->cpu < 0) { /* what is not there reads as ones */
         bp_space_read(bp_machine_memory(bpc_the_machine), addr, buf, len);
@@ -290,10 +263,8 @@ static int read_piece(const struct dump *d, uint64_t addr, uint8_t *buf, uint64_
     cpu = bp_machine_cpu(bpc_the_machine, (unsigned)d->cpu); /* others ran since it was looked up */
     if (!cpu)
         return -ENODEV;
-    bp_cpu_run(cpu, translate, &l);
-    if (l.status == 0 && bp_space_read(bp_cpu_space(cpu), l.phys, buf, len) < 0)
-        l.status = -EFAULT;
-    return l.status;
+    ret = bpc_cpu_translate(cpu, addr, &phys);
+    return ret < 0 ? ret : bp_space_read(bp_cpu_space(cpu), phys, buf, len) < 0 ? -EFAULT : 0;
 }
 
 /* [waits] for who reads from a pipe. */

@@ -64,33 +64,19 @@ HMP(hmp_out, "o", "/fmt addr value", "I/O port write", out_args, do_out);
 
 /* ---- addresses ---- */
 
-struct lookup {
-    uint64_t linear, phys;
-    int status;
-};
-
-static void translate(struct bp_cpu *cpu, void *opaque)
-{
-    struct lookup *l = opaque;
-
-    bpc_cpu_sync(cpu);
-    l->status = bp_cpu_class(cpu)->translate ? bp_cpu_class(cpu)->translate(cpu, l->linear, &l->phys) : -1;
-}
-
 static const struct bp_field address_args[] = {BP_ARG("addr", UINT64, "address"), BP_FIELDS_END};
 
 static void do_gva2gpa(struct bp_monitor *mon, struct bp_value *args)
 {
-    struct lookup l = {bp_value_as_uint(bp_value_get(args, "addr")), 0, -1};
+    uint64_t phys;
     struct bp_cpu *cpu = bpc_hmp_cpu(mon);
 
     if (!cpu)
         return;
-    bp_cpu_run(cpu, translate, &l);
-    if (l.status < 0)
+    if (bpc_cpu_translate(cpu, bp_value_as_uint(bp_value_get(args, "addr")), &phys) < 0)
         bp_monitor_printf(mon, "Unmapped\n");
     else
-        bp_monitor_printf(mon, "gpa: 0x%llx\n", (unsigned long long)l.phys);
+        bp_monitor_printf(mon, "gpa: 0x%llx\n", (unsigned long long)phys);
 }
 HMP(hmp_gva2gpa, "gva2gpa", "addr", "print the guest physical address of a guest virtual one", address_args,
     do_gva2gpa);

@@ -84,20 +84,6 @@ static void print_number(struct bp_monitor *mon, const struct format *f, uint64_
     }
 }
 
-struct lookup {
-    uint64_t linear, phys;
-    int status;
-};
-
-static void translate(struct bp_cpu *cpu, void *opaque)
-{
-    struct lookup *l = opaque;
-
-    bpc_cpu_sync(cpu);
-    l->status = bp_cpu_class(cpu)->translate
-                    ? bp_cpu_class(cpu)->translate(cpu, l->linear, &l->phys) : -ENOTSUP;
-}
-
 static struct bp_space *space_of(struct bp_cpu *cpu)
 {
     return cpu ? bp_cpu_space(cpu) : bpc_the_machine ? bp_machine_memory(bpc_the_machine) : NULL;
@@ -110,13 +96,12 @@ static int read_unit(struct bp_cpu *cpu, uint64_t addr, uint8_t *buf, unsigned s
         return -EFAULT; /* no machine */
     for (unsigned done = 0; done < size;) {
         unsigned n = (unsigned)MIN(size - done, 4096 - (addr + done) % 4096);
-        struct lookup l = {addr + done, addr + done, 0};
+        uint64_t phys = addr + done;
+        int ret = cpu ? bpc_cpu_translate(cpu, addr + done, &phys) : 0;
 
-        if (cpu)
-            bp_cpu_run(cpu, translate, &l);
-        if (l.status < 0)
-            return l.status;
-        if (bp_space_read(space_of(cpu), l.phys, buf + done, n) < 0 && cpu)
+        if (ret < 0)
+            return ret;
+        if (bp_space_read(space_of(cpu), phys, buf + done, n) < 0 && cpu)
             return -EFAULT;
         done += n;
     }
@@ -158,11 +143,10 @@ static unsigned read_code(struct bp_cpu *cpu, bool virtual, uint64_t addr, uint8
 
     while (space_of(cpu) && done < MAX_INSTRUCTION) {
         unsigned n = (unsigned)MIN(MAX_INSTRUCTION - done, 4096 - (addr + done) % 4096);
-        struct lookup l = {addr + done, addr + done, 0};
+        uint64_t phys = addr + done;
+        int ret = virtual ? bpc_cpu_translate(cpu, addr + done, &phys) : 0;
 
-        if (virtual)
-            bp_cpu_run(cpu, translate, &l);
-        if (l.status < 0 || bp_space_read(space_of(cpu), l.phys, buf + done, n) < 0)
+        if (ret < 0 || bp_space_read(space_of(cpu), phys, buf + done, n) < 0)
             break;
         done += n;
     }

@@ -418,18 +418,23 @@ static void qmp_event(void *opaque, enum bp_chardev_event event)
         send_greeting(q);
 }
 
-static void qmp_close(struct bpc_monitor_entry *entry)
+static void qmp_free(struct qmp *q)
 {
-    struct qmp *q = (struct qmp *)entry;
-
-    q->table->disconnect(q->chr, q);
-    drop_jobs(q);
     g_queue_free(q->waiting);
     bp_deferred_free(q->go_on);
     bp_timer_free(q->retry);
     bpc_value_stream_free(q->stream);
     g_byte_array_free(q->out, TRUE);
     g_free(q);
+}
+
+static void qmp_close(struct bpc_monitor_entry *entry)
+{
+    struct qmp *q = (struct qmp *)entry;
+
+    q->table->disconnect(q->chr, q);
+    drop_jobs(q);
+    qmp_free(q);
 }
 
 int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr, bool pretty,
@@ -455,12 +460,7 @@ int bpc_qmp_new(const struct bp_chardev_interface *table, struct bp_chardev *chr
     q->entry.close = qmp_close;
     ret = table->connect(chr, &handlers, q, err);
     if (ret < 0) {
-        g_queue_free(q->waiting);
-        bp_deferred_free(q->go_on);
-        bp_timer_free(q->retry);
-        bpc_value_stream_free(q->stream);
-        g_byte_array_free(q->out, TRUE);
-        g_free(q);
+        qmp_free(q);
         return ret;
     }
     bpc_monitor_list_add(&q->entry);
